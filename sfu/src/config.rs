@@ -1,0 +1,77 @@
+//! Settings of an [`Sfu`](crate::Sfu).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Settings of an [`Sfu`](crate::Sfu).
+#[derive(Clone, Debug)]
+pub struct SfuConfig {
+    /// Media threads; 0 means one for each core.
+    pub workers: usize,
+    /// Worker `i` binds UDP port `media_port + i`; 0 lets the kernel choose each.
+    pub media_port: u16,
+    /// Addresses announced as ICE candidates. Empty: loopback and every address of this machine's
+    /// interfaces. Behind a 1:1 NAT, name the public address here; sockets bind the wildcard.
+    pub media_ips: Vec<IpAddr>,
+    /// Addresses announced instead of the workers' own sockets, one for each worker: for a proxy
+    /// in front of the media ports (an impairment proxy in tests). Empty: the sockets themselves.
+    pub announce: Vec<SocketAddr>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Default for SfuConfig {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            media_port: 10_000,
+            media_ips: Vec::new(),
+            announce: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl SfuConfig {
+    /// One worker on a port the kernel chooses, announced on 127.0.0.1: for tests and examples.
+    pub fn loopback() -> Self {
+        Self {
+            workers: 1,
+            media_port: 0,
+            media_ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            ..Self::default()
+        }
+    }
+}
+
+/// Bounds of what clients may make the server hold.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Rooms on one server.
+    pub rooms: usize,
+    /// Peers in one room.
+    pub peers_per_room: usize,
+    /// Tracks one peer may publish at a time. A person has a camera, a microphone, a screen and
+    /// its sound; 8 leaves room for a second camera pair.
+    pub tracks_per_peer: usize,
+    /// m-lines of one offer. Sending and receiving together; stopped ones count until reused.
+    pub media_per_offer: usize,
+    /// A data channel message, in bytes. 16 KiB is what every browser can send unfragmented
+    /// (RFC 8831 section 6.6 recommends at most that without interleaving).
+    pub data_message_bytes: usize,
+    /// How long a new peer may take until its transport is up.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 10_000,
+            peers_per_room: 1_000,
+            tracks_per_peer: 8,
+            media_per_offer: 256,
+            data_message_bytes: 16 * 1024,
+            connect_timeout: Duration::from_secs(30),
+        }
+    }
+}

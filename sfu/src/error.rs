@@ -1,0 +1,73 @@
+//! Errors of the embedder's API. Each says whose fault it is and carries a stable code.
+
+use crate::transport::sdp::SdpError;
+
+/// Why a call on [`Sfu`](crate::Sfu) failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SfuError {
+    /// The client's SDP cannot be used; the client must send another.
+    #[error("the offer was refused: {0}")]
+    Sdp(#[from] SdpError),
+    /// The room was closed or never existed.
+    #[error("no such room on this server")]
+    NoSuchRoom,
+    /// The peer left, failed or never existed.
+    #[error("no such peer on this server")]
+    NoSuchPeer,
+    /// The track ended or never existed, or lives in another room.
+    #[error("no such track in this room")]
+    NoSuchTrack,
+    /// A configured limit was reached; nothing was created.
+    #[error("the limit of {limit} {what} is reached")]
+    Limit {
+        /// What is limited: `rooms`, `peers in the room`, `tracks of the peer`.
+        what: &'static str,
+        /// The configured bound.
+        limit: usize,
+    },
+    /// The worker's command queue is full: the server is overloaded; try again later.
+    #[error("the media worker is overloaded")]
+    Overloaded,
+    /// The server is stopping.
+    #[error("the media workers have stopped")]
+    Stopped,
+}
+
+impl SfuError {
+    /// A stable code for wire formats and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Sdp(error) => error.code(),
+            Self::NoSuchRoom => "no_such_room",
+            Self::NoSuchPeer => "no_such_peer",
+            Self::NoSuchTrack => "no_such_track",
+            Self::Limit { .. } => "limit_reached",
+            Self::Overloaded => "overloaded",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why an [`Sfu`](crate::Sfu) did not start: the operator's to fix.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A worker's UDP port could not be bound.
+    #[error("cannot bind UDP {addr}: {source}; is another process on it? (choose another --media-port)")]
+    Bind {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The DTLS certificate could not be made.
+    #[error("cannot create the DTLS certificate: {0}")]
+    Certificate(String),
+    /// A value that cannot work.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// A thread, epoll or wake-up descriptor was refused.
+    #[error("cannot start a worker: {0}")]
+    Runtime(#[from] std::io::Error),
+}

@@ -1,0 +1,150 @@
+//! What the media plane tells the control plane, and the plain values both share.
+
+use crate::id::{PeerId, RoomId, TrackId};
+
+/// Audio or video.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MediaKind {
+    /// An audio track.
+    Audio,
+    /// A video track.
+    Video,
+}
+
+/// A transition of the media plane. One is sent for every state change, none for packets.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// ICE and DTLS are up: media can flow.
+    PeerConnected {
+        /// Its room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The peer's transport ended without being asked to. The peer and its tracks are gone already;
+    /// a [`TrackEnded`](Self::TrackEnded) for each came before.
+    PeerFailed {
+        /// Its room.
+        room: RoomId,
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: PeerFailure,
+    },
+    /// The first packet of a published track authenticated and was routed.
+    TrackLive {
+        /// Its room.
+        room: RoomId,
+        /// The publisher.
+        peer: PeerId,
+        /// The track.
+        track: TrackId,
+    },
+    /// A published track is gone: a later offer dropped its m-line, or its peer ended.
+    TrackEnded {
+        /// Its room.
+        room: RoomId,
+        /// The publisher.
+        peer: PeerId,
+        /// The track.
+        track: TrackId,
+    },
+    /// Slots of a viewer were pointed at other tracks, without renegotiation.
+    SlotsChanged {
+        /// Its room.
+        room: RoomId,
+        /// The viewer.
+        peer: PeerId,
+        /// Every slot that changed, not every slot there is.
+        slots: Vec<Slot>,
+    },
+    /// A viewer has too few receiving m-lines for its subscriptions; it should add these many and
+    /// offer again. Zero in both takes an earlier request back.
+    NeedsChanged {
+        /// Its room.
+        room: RoomId,
+        /// The viewer.
+        peer: PeerId,
+        /// How many m-lines are missing.
+        needs: Needs,
+    },
+}
+
+/// Why a peer's transport ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum PeerFailure {
+    /// No authenticated STUN check came within the connect time-out: usually a firewall, or an
+    /// announced address the client cannot reach.
+    NeverConnected,
+    /// Checks stopped for longer than consent lasts (RFC 7675, 30 s): the client's network is gone.
+    ConsentExpired,
+    /// The DTLS handshake failed or timed out.
+    DtlsFailed,
+    /// The certificate was not the one whose fingerprint the offer carried.
+    FingerprintMismatch,
+    /// The client closed its transport (DTLS close_notify).
+    ClosedByClient,
+}
+
+impl PeerFailure {
+    /// A stable code for wire formats and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NeverConnected => "never_connected",
+            Self::ConsentExpired => "consent_expired",
+            Self::DtlsFailed => "dtls_failed",
+            Self::FingerprintMismatch => "fingerprint_mismatch",
+            Self::ClosedByClient => "closed_by_client",
+        }
+    }
+}
+
+/// A receiving m-line of a viewer: the server may point it at one track after another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slot {
+    /// The m-line's `a=mid`.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The track it carries now.
+    pub track: Option<TrackId>,
+}
+
+/// Receiving m-lines a viewer should add.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Needs {
+    /// Audio m-lines.
+    pub audio: u16,
+    /// Video m-lines.
+    pub video: u16,
+}
+
+/// A track that an offer published.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublishedTrack {
+    /// The publisher's m-line.
+    pub mid: String,
+    /// Its name from now on; the same for the same m-line in later offers.
+    pub track: TrackId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The negotiated codec the publisher prefers, e.g. `VP8`.
+    pub codec: &'static str,
+    /// Whether it carries several layers by RID.
+    pub simulcast: bool,
+}
+
+/// The server's answer to an offer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The SDP answer.
+    pub sdp: String,
+    /// Every track the peer publishes now, earlier ones included.
+    pub published: Vec<PublishedTrack>,
+    /// Every receiving m-line the peer has now.
+    pub slots: Vec<Slot>,
+    /// What its subscriptions still lack.
+    pub needs: Needs,
+}

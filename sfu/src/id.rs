@@ -1,0 +1,55 @@
+//! Names of the things a control plane refers to. Plain integers, unique within one [`Sfu`](crate::Sfu)
+//! for its lifetime and never reused.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Worker index in the top 16 bits, a counter below: whoever holds an id knows which
+            /// worker to ask without a lookup.
+            pub(crate) const fn new(worker: u16, counter: u64) -> Self {
+                Self(((worker as u64) << 48) | (counter & 0xffff_ffff_ffff))
+            }
+
+            /// The worker that owns this.
+            pub(crate) const fn worker(self) -> usize {
+                (self.0 >> 48) as usize
+            }
+
+            /// The number itself, for maps and wire formats of the control plane.
+            pub const fn as_u64(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{:x}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// A room: the peers that can see each other's tracks.
+    RoomId, "r"
+);
+id!(
+    /// A peer: one WebRTC transport.
+    PeerId, "p"
+);
+id!(
+    /// A published track: one camera, microphone or screen of one peer, with all its layers.
+    TrackId, "t"
+);

@@ -1,0 +1,111 @@
+//! Plain values copied out of the workers. All counters are since the thing began.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::event::MediaKind;
+use crate::id::{PeerId, RoomId, TrackId};
+
+/// Everything, at one moment for each worker.
+#[derive(Clone, Debug, Default)]
+pub struct SfuStats {
+    /// One for each worker, in order.
+    pub workers: Vec<WorkerStats>,
+}
+
+/// One media thread.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerStats {
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams handed to the kernel.
+    pub datagrams_sent: u64,
+    /// Bytes received, UDP payload.
+    pub bytes_received: u64,
+    /// Bytes handed to the kernel, UDP payload.
+    pub bytes_sent: u64,
+    /// RTP packets forwarded to viewers, retransmissions not counted.
+    pub packets_forwarded: u64,
+    /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
+    pub drops: BTreeMap<&'static str, u64>,
+    /// Its peers.
+    pub peers: Vec<PeerStats>,
+}
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub struct PeerStats {
+    /// Its name.
+    pub peer: PeerId,
+    /// Its room.
+    pub room: RoomId,
+    /// Whether media can flow.
+    pub connected: bool,
+    /// Where it is, once known.
+    pub remote_addr: Option<SocketAddr>,
+    /// The SRTP profile, e.g. `AEAD_AES_128_GCM`.
+    pub srtp_profile: Option<&'static str>,
+    /// Round trip in milliseconds, from RTCP.
+    pub rtt_ms: Option<f64>,
+    /// What it publishes.
+    pub published: Vec<PublishedStats>,
+    /// What it is sent.
+    pub subscriptions: Vec<SubscriptionStats>,
+}
+
+/// One published track.
+#[derive(Clone, Debug)]
+pub struct PublishedStats {
+    /// Its name.
+    pub track: TrackId,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// The codec, e.g. `VP8`.
+    pub codec: &'static str,
+    /// One for each layer, lowest first.
+    pub layers: Vec<LayerStats>,
+    /// Keyframe requests sent to the publisher.
+    pub keyframe_requests: u64,
+}
+
+/// One layer of a published track.
+#[derive(Clone, Debug)]
+pub struct LayerStats {
+    /// Its RID, if simulcast.
+    pub rid: Option<String>,
+    /// Whether packets have come lately.
+    pub alive: bool,
+    /// Packets received, repaired ones included.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets asked for again.
+    pub nacks_sent: u64,
+    /// Packets that came by retransmission.
+    pub repaired: u64,
+}
+
+/// One subscription.
+#[derive(Clone, Debug)]
+pub struct SubscriptionStats {
+    /// The track.
+    pub track: TrackId,
+    /// The m-line it is sent on; none while it waits for one.
+    pub mid: Option<String>,
+    /// The layer being sent, counted from the lowest; none while nothing is.
+    pub layer: Option<usize>,
+    /// Why nothing, or not the best layer, is sent, e.g. `waiting_for_keyframe`.
+    pub reason: &'static str,
+    /// Packets sent.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Packets the viewer asked for again.
+    pub nacks_received: u64,
+    /// Packets sent again.
+    pub retransmitted: u64,
+    /// Share of packets lost on the way to the viewer, from its last report (0 to 1).
+    pub fraction_lost: f64,
+}

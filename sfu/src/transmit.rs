@@ -1,0 +1,184 @@
+//! What a worker wants sent: packets in one slab, grouped into runs by destination.
+//!
+//! The kernel's UDP path dominates the cost of forwarding and GSO is what amortises it, so the
+//! unit handed to the runtime is the *run*: consecutive packets to one address. Fan-out visits
+//! destinations packet by packet, so a run's packets are not adjacent in memory; they are chained
+//! by index and gathered by iovec.
+
+use std::net::SocketAddr;
+
+/// Where a destination's run was last appended to; kept by the destination's owner.
+/// Stale after [`Transmits::clear`], which is recognised by the batch number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunKey {
+    batch: u64,
+    run: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    offset: u32,
+    len: u16,
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct RunHead {
+    to: SocketAddr,
+    first: u32,
+    last: u32,
+    count: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// A batch of packets to send. Reused from batch to batch: no allocation in steady state.
+#[derive(Debug)]
+pub struct Transmits {
+    batch: u64,
+    slab: Vec<u8>,
+    packets: Vec<Packet>,
+    runs: Vec<RunHead>,
+}
+
+impl Default for Transmits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Transmits {
+    /// The largest datagram a worker sends. WebRTC stays under 1,200 bytes of payload by
+    /// convention; 1,472 is what fits an Ethernet frame over IPv4.
+    pub const MAX_DATAGRAM: usize = 1_472;
+
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self { batch: 1, slab: Vec::new(), packets: Vec::new(), runs: Vec::new() }
+    }
+
+    /// Appends one datagram of at most [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes, written by
+    /// `write`, which returns its length; 0 abandons it.
+    pub fn push(&mut self, to: SocketAddr, key: &mut RunKey, write: impl FnOnce(&mut [u8]) -> usize) {
+        let offset = self.slab.len();
+        self.slab.resize(offset + Self::MAX_DATAGRAM, 0);
+        let len = write(&mut self.slab[offset..]).min(Self::MAX_DATAGRAM);
+        self.slab.truncate(offset + len);
+        if len == 0 {
+            return;
+        }
+        let index = self.packets.len() as u32;
+        self.packets.push(Packet { offset: offset as u32, len: len as u16, next: NONE });
+        let current = self
+            .runs
+            .get_mut(key.run as usize)
+            .filter(|run| key.batch == self.batch && run.to == to);
+        if let Some(run) = current {
+            self.packets[run.last as usize].next = index;
+            run.last = index;
+            run.count += 1;
+            return;
+        }
+        *key = RunKey { batch: self.batch, run: self.runs.len() as u32 };
+        self.runs.push(RunHead { to, first: index, last: index, count: 1 });
+    }
+
+    /// Packets waiting.
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Bytes waiting, for bounding a batch.
+    pub fn bytes(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// The runs in the order their first packets were pushed.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        self.runs.iter().map(|head| Run { transmits: self, head })
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.batch += 1;
+        self.slab.clear();
+        self.packets.clear();
+        self.runs.clear();
+    }
+}
+
+/// Packets to one destination, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    transmits: &'a Transmits,
+    head: &'a RunHead,
+}
+
+impl<'a> Run<'a> {
+    /// Where they go.
+    pub fn to(&self) -> SocketAddr {
+        self.head.to
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.head.count as usize
+    }
+
+    /// The datagrams.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let transmits = self.transmits;
+        let mut at = self.head.first;
+        std::iter::from_fn(move || {
+            let packet = transmits.packets.get(at as usize)?;
+            at = packet.next;
+            Some(&transmits.slab[packet.offset as usize..][..packet.len as usize])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(byte: u8, len: usize) -> impl FnOnce(&mut [u8]) -> usize {
+        move |buf| {
+            buf[..len].fill(byte);
+            len
+        }
+    }
+
+    #[test]
+    fn packets_are_grouped_by_destination_and_keep_their_order() {
+        let (a, b) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+        let (mut to_a, mut to_b) = (RunKey::default(), RunKey::default());
+        let mut transmits = Transmits::new();
+        transmits.push(a, &mut to_a, fill(1, 10));
+        transmits.push(b, &mut to_b, fill(2, 20));
+        transmits.push(a, &mut to_a, fill(3, 30));
+        transmits.push(b, &mut to_b, |_| 0);
+        let seen: Vec<_> = transmits
+            .runs()
+            .map(|run| (run.to(), run.datagrams().map(|d| (d[0], d.len())).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(seen, vec![(a, vec![(1, 10), (3, 30)]), (b, vec![(2, 20)])]);
+
+        transmits.clear();
+        transmits.push(a, &mut to_a, fill(4, 5));
+        assert_eq!(transmits.runs().map(|run| run.count()).collect::<Vec<_>>(), vec![1]);
+    }
+
+    #[test]
+    fn a_changed_address_starts_a_new_run() {
+        let mut key = RunKey::default();
+        let mut transmits = Transmits::new();
+        transmits.push("127.0.0.1:1".parse().unwrap(), &mut key, fill(1, 1));
+        transmits.push("127.0.0.1:2".parse().unwrap(), &mut key, fill(1, 1));
+        assert_eq!(transmits.runs().count(), 2);
+    }
+}
