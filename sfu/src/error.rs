@@ -54,7 +54,9 @@ impl SfuError {
 #[non_exhaustive]
 pub enum StartError {
     /// A worker's UDP port could not be bound.
-    #[error("cannot bind UDP {addr}: {source}; is another process on it? (choose another --media-port)")]
+    #[error(
+        "cannot bind UDP {addr}: {source}; is another process on it? (choose another --media-port)"
+    )]
     Bind {
         /// The address.
         addr: std::net::SocketAddr,

@@ -54,12 +54,22 @@ impl Transmits {
 
     /// An empty batch.
     pub fn new() -> Self {
-        Self { batch: 1, slab: Vec::new(), packets: Vec::new(), runs: Vec::new() }
+        Self {
+            batch: 1,
+            slab: Vec::new(),
+            packets: Vec::new(),
+            runs: Vec::new(),
+        }
     }
 
     /// Appends one datagram of at most [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes, written by
     /// `write`, which returns its length; 0 abandons it.
-    pub fn push(&mut self, to: SocketAddr, key: &mut RunKey, write: impl FnOnce(&mut [u8]) -> usize) {
+    pub fn push(
+        &mut self,
+        to: SocketAddr,
+        key: &mut RunKey,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) {
         let offset = self.slab.len();
         self.slab.resize(offset + Self::MAX_DATAGRAM, 0);
         let len = write(&mut self.slab[offset..]).min(Self::MAX_DATAGRAM);
@@ -68,7 +78,11 @@ impl Transmits {
             return;
         }
         let index = self.packets.len() as u32;
-        self.packets.push(Packet { offset: offset as u32, len: len as u16, next: NONE });
+        self.packets.push(Packet {
+            offset: offset as u32,
+            len: len as u16,
+            next: NONE,
+        });
         let current = self
             .runs
             .get_mut(key.run as usize)
@@ -79,8 +93,16 @@ impl Transmits {
             run.count += 1;
             return;
         }
-        *key = RunKey { batch: self.batch, run: self.runs.len() as u32 };
-        self.runs.push(RunHead { to, first: index, last: index, count: 1 });
+        *key = RunKey {
+            batch: self.batch,
+            run: self.runs.len() as u32,
+        };
+        self.runs.push(RunHead {
+            to,
+            first: index,
+            last: index,
+            count: 1,
+        });
     }
 
     /// Packets waiting.
@@ -100,7 +122,10 @@ impl Transmits {
 
     /// The runs in the order their first packets were pushed.
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        self.runs.iter().map(|head| Run { transmits: self, head })
+        self.runs.iter().map(|head| Run {
+            transmits: self,
+            head,
+        })
     }
 
     /// Forgets everything, keeping the memory.
@@ -155,7 +180,10 @@ mod tests {
 
     #[test]
     fn packets_are_grouped_by_destination_and_keep_their_order() {
-        let (a, b) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+        let (a, b) = (
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        );
         let (mut to_a, mut to_b) = (RunKey::default(), RunKey::default());
         let mut transmits = Transmits::new();
         transmits.push(a, &mut to_a, fill(1, 10));
@@ -164,13 +192,21 @@ mod tests {
         transmits.push(b, &mut to_b, |_| 0);
         let seen: Vec<_> = transmits
             .runs()
-            .map(|run| (run.to(), run.datagrams().map(|d| (d[0], d.len())).collect::<Vec<_>>()))
+            .map(|run| {
+                (
+                    run.to(),
+                    run.datagrams().map(|d| (d[0], d.len())).collect::<Vec<_>>(),
+                )
+            })
             .collect();
         assert_eq!(seen, vec![(a, vec![(1, 10), (3, 30)]), (b, vec![(2, 20)])]);
 
         transmits.clear();
         transmits.push(a, &mut to_a, fill(4, 5));
-        assert_eq!(transmits.runs().map(|run| run.count()).collect::<Vec<_>>(), vec![1]);
+        assert_eq!(
+            transmits.runs().map(|run| run.count()).collect::<Vec<_>>(),
+            vec![1]
+        );
     }
 
     #[test]

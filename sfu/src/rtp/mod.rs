@@ -1,1 +1,4 @@
 //! RTP wire formats.
+
+pub mod codec;
+pub mod extension;

@@ -1,0 +1,56 @@
+//! What the relay understands of each payload format.
+
+/// A codec the relay forwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Codec {
+    /// Opus (RFC 7587).
+    Opus,
+    /// Redundant audio (RFC 2198), in WebRTC always around Opus.
+    Red,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// VP9 (RFC 9628).
+    Vp9,
+    /// H.264 (RFC 6184).
+    H264,
+    /// AV1 (AOM's RTP payload specification).
+    Av1,
+}
+
+impl Codec {
+    /// The encoding name of `a=rtpmap`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::Red => "red",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::H264 => "H264",
+            Self::Av1 => "AV1",
+        }
+    }
+
+    /// From an encoding name, case-insensitively (RFC 4855 section 3).
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Opus,
+            Self::Red,
+            Self::Vp8,
+            Self::Vp9,
+            Self::H264,
+            Self::Av1,
+        ]
+        .into_iter()
+        .find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it carries sound.
+    pub const fn is_audio(self) -> bool {
+        matches!(self, Self::Opus | Self::Red)
+    }
+
+    /// Ticks of the RTP timestamp a second.
+    pub const fn clock_rate(self) -> u32 {
+        if self.is_audio() { 48_000 } else { 90_000 }
+    }
+}

@@ -1,0 +1,61 @@
+//! What the two ends of a transport know each other by: ICE credentials and certificate fingerprints.
+
+use rand::Rng;
+
+/// ICE credentials of one end (RFC 8839 section 5.4).
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct IceCredentials {
+    /// The user fragment, 4 to 256 ice-chars.
+    pub(crate) ufrag: String,
+    /// The password, 22 to 256 ice-chars.
+    pub(crate) pwd: String,
+}
+
+/// 16 ice-chars carry 95 bits: our fragment is what demultiplexes a first check, so it must be unguessable.
+const UFRAG_CHARS: usize = 16;
+/// 32 ice-chars carry 190 bits; RFC 8445 section 5.3 asks for at least 128.
+const PWD_CHARS: usize = 32;
+
+impl IceCredentials {
+    /// Fresh ones.
+    pub(crate) fn generate(rng: &mut impl Rng) -> Self {
+        let mut text = |len| {
+            (0..len)
+                .map(|_| char::from(rng.sample(rand::distr::Alphanumeric)))
+                .collect()
+        };
+        Self {
+            ufrag: text(UFRAG_CHARS),
+            pwd: text(PWD_CHARS),
+        }
+    }
+}
+
+/// The password is a secret: only the fragment is shown.
+impl std::fmt::Debug for IceCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceCredentials")
+            .field("ufrag", &self.ufrag)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate's fingerprint (RFC 8122 section 5).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Fingerprint {
+    /// The hash.
+    pub(crate) algorithm: HashAlgorithm,
+    /// Its output over the DER certificate.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Hashes accepted for fingerprints. Weaker ones are refused (RFC 8122 section 5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HashAlgorithm {
+    /// `sha-256`
+    Sha256,
+    /// `sha-384`
+    Sha384,
+    /// `sha-512`
+    Sha512,
+}
