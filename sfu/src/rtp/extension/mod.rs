@@ -1,4 +1,12 @@
-//! RTP header extensions (RFC 8285): which the relay knows, and their negotiated ids.
+//! RTP header extensions (RFC 8285): which the relay knows, and their negotiated ids; their
+//! elements on the wire and what those carry.
+
+mod elements;
+mod values;
+
+pub use elements::Extensions;
+pub(crate) use elements::{ONE_BYTE, TWO_BYTE};
+pub use values::{AbsSendTime, AudioLevel, PlayoutDelay, TransportCc, sdes_text};
 
 /// A header extension the relay negotiates.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
