@@ -32,11 +32,20 @@ struct RunHead {
 
 const NONE: u32 = u32::MAX;
 
+/// One worker turn of 64 datagrams to 1,000 peers is 80 MB: more is a mistake, and past 4 GiB the
+/// offsets would wrap.
+const MAX_BYTES: usize = 256 << 20;
+/// Spares the first batches from growing step by step.
+const MIN_BYTES: usize = 64 << 10;
+
 /// A batch of packets to send. Reused from batch to batch: no allocation in steady state.
 #[derive(Debug)]
 pub struct Transmits {
     batch: u64,
+    /// As long as it has ever been: only `used` bytes mean something, and none is zeroed twice.
     slab: Vec<u8>,
+    used: usize,
+    overflowed: u64,
     packets: Vec<Packet>,
     runs: Vec<RunHead>,
 }
@@ -57,26 +66,38 @@ impl Transmits {
         Self {
             batch: 1,
             slab: Vec::new(),
+            used: 0,
+            overflowed: 0,
             packets: Vec::new(),
             runs: Vec::new(),
         }
     }
 
     /// Appends one datagram of at most [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes, written by
-    /// `write`, which returns its length; 0 abandons it.
+    /// `write`, which returns its length; 0 abandons it. The buffer holds bytes of earlier packets.
+    ///
+    /// A batch is bounded ([`overflowed`](Self::overflowed)); flush long before.
     pub fn push(
         &mut self,
         to: SocketAddr,
         key: &mut RunKey,
         write: impl FnOnce(&mut [u8]) -> usize,
     ) {
-        let offset = self.slab.len();
-        self.slab.resize(offset + Self::MAX_DATAGRAM, 0);
-        let len = write(&mut self.slab[offset..]).min(Self::MAX_DATAGRAM);
-        self.slab.truncate(offset + len);
+        let offset = self.used;
+        let end = offset + Self::MAX_DATAGRAM;
+        if end > MAX_BYTES {
+            self.overflowed += 1;
+            return;
+        }
+        if end > self.slab.len() {
+            let len = end.next_power_of_two().clamp(MIN_BYTES, MAX_BYTES);
+            self.slab.resize(len, 0);
+        }
+        let len = write(&mut self.slab[offset..end]).min(Self::MAX_DATAGRAM);
         if len == 0 {
             return;
         }
+        self.used += len;
         let index = self.packets.len() as u32;
         self.packets.push(Packet {
             offset: offset as u32,
@@ -117,7 +138,12 @@ impl Transmits {
 
     /// Bytes waiting, for bounding a batch.
     pub fn bytes(&self) -> usize {
-        self.slab.len()
+        self.used
+    }
+
+    /// Packets not taken because the batch had grown to 256 MiB, since it was created.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
     }
 
     /// The runs in the order their first packets were pushed.
@@ -131,7 +157,7 @@ impl Transmits {
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.batch += 1;
-        self.slab.clear();
+        self.used = 0;
         self.packets.clear();
         self.runs.clear();
     }
