@@ -1,0 +1,1 @@
+//! Whole offers.
