@@ -5,14 +5,21 @@ pub mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod clock;
 mod config;
+mod demux;
+mod egress;
 mod error;
 mod event;
 mod id;
+mod ingress;
+mod packet;
+mod router;
 mod runtime;
 mod sfu;
 mod transmit;
 mod transport;
+mod worker;
 
 pub use config::{Limits, SfuConfig};
 pub use error::{SfuError, StartError};

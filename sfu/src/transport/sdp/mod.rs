@@ -24,7 +24,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codec::{CodecParameters, Feedback, OfferedCodec};
+pub(crate) use codec::{CodecParameters, OfferedCodec};
 pub use error::SdpError;
 pub(crate) use offer::{
     Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
