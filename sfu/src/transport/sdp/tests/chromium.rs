@@ -1,5 +1,5 @@
 //! Answers to Chromium's offers, to the letter. Chromium took each of them, in this order for a call,
-//! with the direction and the encodings one expects.
+//! with the direction and the encodings one expects; only the numbers of the slots' SSRCs were others.
 
 use super::*;
 use crate::rtp::codec::Codec;
