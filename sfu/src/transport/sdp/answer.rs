@@ -210,7 +210,10 @@ fn write_parameters(out: &mut String, codec: &OfferedCodec, role: MediaRole) {
                 (true, MediaRole::Publish) => ";stereo=1",
                 (true, _) => ";sprop-stereo=1",
             };
-            line!(out, "a=fmtp:{pt} minptime=10;useinbandfec=1{wishes}{stereo}");
+            line!(
+                out,
+                "a=fmtp:{pt} minptime=10;useinbandfec=1{wishes}{stereo}"
+            );
         }
         CodecParameters::Red { primary } => line!(out, "a=fmtp:{pt} {primary}/{primary}"),
         CodecParameters::Vp9 { profile } => line!(out, "a=fmtp:{pt} profile-id={profile}"),

@@ -121,8 +121,7 @@ pub(super) fn simulcast_rids(media: &MediaDescription) -> Vec<String> {
     rids
 }
 
-/// RFC 8851 section 10, as corrected by RFC 8852 section 3: no `-` or `_` on the wire, but browsers
-/// let pages choose them.
+/// RFC 8851 section 10. RFC 8852 leaves `-` and `_` out, but not every client does.
 fn is_rid(rid: &str) -> bool {
     (1..=MAX_TAG_BYTES).contains(&rid.len())
         && rid
@@ -280,7 +279,10 @@ mod tests {
             ("extmap", &format!("3/sendrecv {}", mid.uri())),
             ("extmap", &format!("6/recvonly {}", delay.uri())),
             ("extmap", "7 urn:example:unknown"),
-            ("extmap", "300 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"),
+            (
+                "extmap",
+                "300 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+            ),
         ]);
         assert_eq!(extensions(&media).iter().collect::<Vec<_>>(), [(3, mid)]);
     }

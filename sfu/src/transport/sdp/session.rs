@@ -138,7 +138,7 @@ impl NegotiatedMedia {
 }
 
 impl Session {
-    /// A session before its first offer. `id` is a random number below 2^63 (RFC 8829 section 5.2.1).
+    /// A session before its first offer. `id` is random; RFC 8829 section 5.2.1 leaves 63 bits of it.
     pub(crate) fn new(id: u64) -> Self {
         Self {
             id: id >> 1,
