@@ -1,9 +1,10 @@
 //! What is let through to `rtc-dtls`.
 //!
 //! Datagrams come from addresses that STUN verified, yet their senders can be forged and a client
-//! can be malicious. Against either, `rtc-dtls` 0.21 does not hold on its own: it keeps handshake
-//! fragments without counting empty ones and reassembles them by recursion, keeps any number of
-//! records of the next epoch, and lets a plain ChangeCipherSpec of a later epoch end the session.
+//! can be malicious. Against either, `rtc-dtls` 0.21 does not hold on its own. It reassembles
+//! handshake fragments by recursion, and 30,000 of one byte overflow the stack, which ends the
+//! process. It counts only what is in fragments, so empty ones pile up, as do records of the next
+//! epoch. And a plain ChangeCipherSpec in a later epoch makes it discard all that follows.
 
 use super::record::{Content, fragments, records};
 

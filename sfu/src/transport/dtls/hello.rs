@@ -19,9 +19,7 @@ const AEAD_AES_128_GCM: [u8; 2] = [0, 7];
 impl HelloBuffer {
     /// Adds a datagram. Once the hello is whole: the profile to choose and the datagrams held.
     pub(super) fn push(&mut self, datagram: &[u8]) -> Option<(Profile, Vec<Vec<u8>>)> {
-        if pieces(datagram).next().is_none() {
-            return None;
-        }
+        pieces(datagram).next()?;
         if self.datagrams.len() == MAX_DATAGRAMS {
             self.datagrams.clear();
         }

@@ -283,7 +283,24 @@ fn forged_records_do_not_end_a_handshake() {
     assert!(pair.server.is_connected());
 }
 
-/// Written by a client before it knows that the server is there.
+/// In `rtc-dtls` alone, this overflows the stack.
+#[test]
+fn a_message_in_very_many_fragments_is_not_put_together() {
+    let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));
+    let hello = pair.client.poll_transmit().unwrap();
+    pair.to_server(&hello);
+    let number = |n: u32| n.to_be_bytes()[1..].to_vec();
+    const COUNT: u32 = 15_000;
+    for (at, offset) in (1..COUNT).chain([0]).enumerate() {
+        let (length, offset) = (number(COUNT), number(offset));
+        let fragment = [vec![1], length, vec![0, 1], offset, number(1), vec![7]].concat();
+        let mut record = record(22, 0, &fragment);
+        record[5..11].copy_from_slice(&(at as u64 + 1).to_be_bytes()[2..]);
+        pair.to_server(&record);
+    }
+    assert_eq!(pair.failed, None);
+}
+
 #[test]
 fn data_arrives_once() {
     let mut pair = Pair::connected();

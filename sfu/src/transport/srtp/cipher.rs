@@ -12,6 +12,10 @@ use super::Profile;
 use super::kdf::{Label, Master};
 
 /// Session keys of one direction and one protocol.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "four to a peer and read for every packet: a box would cost more than it saves"
+)]
 pub(super) enum Cipher {
     /// RFC 7714.
     Gcm(Gcm),

@@ -102,6 +102,10 @@ mod tests {
         assert_eq!(rollovers.index(7, 0), Some(65_536));
         assert_eq!(rollovers.index(7, 65_534), Some(65_534));
         assert_eq!(rollovers.index(7, 1), Some(65_537));
+        // An old one does not become the newest: 40,000 would then lie a rollover back.
+        assert_eq!(rollovers.index(7, 20_000), Some(85_536));
+        assert_eq!(rollovers.index(7, 60_000), Some(60_000));
+        assert_eq!(rollovers.index(7, 40_000), Some(105_536));
         assert_eq!(rollovers.index(8, 1), Some(1));
         assert_eq!(rollovers.index(8, 65_535), None);
         rollovers.set_newest(8, INDEX_END - 1);
