@@ -244,7 +244,7 @@ impl Slot {
         }
     }
 
-    /// Sends a packet again from its publisher's cache: by RTX (RFC 4588) if negotiated, else as it was.
+    /// Sends a packet again from its publisher's cache, by RTX (RFC 4588); not at all without.
     pub(crate) fn retransmit(
         &mut self,
         repair: &Repair,
@@ -268,31 +268,22 @@ impl Slot {
             timestamp: source.timestamp,
             ids: ids_of(descriptor.as_ref()),
         };
-        let (Some(media_type), Some(out)) = (payload_type.media, span.rewrite(frame)) else {
+        // Only as RTX: the same sequence number under the same SSRC with another header extension
+        // would seal two different packets with one nonce, which gives the key away (RFC 7714
+        // section 8.1).
+        let (Some(payload_type), Some(ssrc), Some(out)) =
+            (payload_type.rtx, self.rtx_ssrc, span.rewrite(frame))
+        else {
             return false;
         };
         let header = OutHeader {
             marker: source.marker,
-            payload_type: media_type,
-            sequence: repair.lost,
+            payload_type,
+            sequence: self.rtx_sequence,
             timestamp: out.timestamp,
-            ssrc: self.ssrc,
+            ssrc,
         };
-        let (header, osn) = match (payload_type.rtx, self.rtx_ssrc) {
-            (Some(payload_type), Some(ssrc)) => {
-                let sequence = self.rtx_sequence;
-                (
-                    OutHeader {
-                        payload_type,
-                        sequence,
-                        ssrc,
-                        ..header
-                    },
-                    Some(repair.lost),
-                )
-            }
-            _ => (header, None),
-        };
+        let osn = Some(repair.lost);
         let sent = outlet.send(
             &self.outgoing(header, datagram, source, extensions, osn),
             |body| {
@@ -301,7 +292,7 @@ impl Slot {
         );
         if sent {
             self.counters.retransmitted += 1;
-            self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(osn.is_some()));
+            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
         }
         sent
     }

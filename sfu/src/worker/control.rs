@@ -97,7 +97,11 @@ impl Worker {
                 continue;
             };
             // A viewer without data channels is no error; one that does not drain them loses messages.
-            if peer.transport.send_data(now, channel, payload, binary).is_err() {
+            if peer
+                .transport
+                .send_data(now, channel, payload, binary)
+                .is_err()
+            {
                 self.counters.drop("data_undelivered");
             }
             while let Some((to, datagram)) = peer.transport.poll_transmit() {
