@@ -1,1 +1,3 @@
+//! The control plane of Tertulia: rooms, protocols and the HTTP server.
 
+pub mod protocol;
