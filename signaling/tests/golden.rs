@@ -61,7 +61,10 @@ fn check<T: Serialize + DeserializeOwned>(side: &str) -> BTreeSet<String> {
     let mut types = BTreeSet::new();
     for entry in std::fs::read_dir(&folder).expect("golden folder") {
         let path = entry.expect("entry").path();
-        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("name");
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .expect("name");
         let text = std::fs::read_to_string(&path).expect("golden file");
         let golden: Value = serde_json::from_str(&text).expect("golden JSON");
         let message: T = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
