@@ -60,6 +60,7 @@ export class Connection extends Events {
     this.#publications = publications;
     this.#signaling = new Signaling(options.url, { WebSocket: options.WebSocket });
     this.#signaling.on("message", (message) => this.#receive(message));
+    this.#signaling.on("error", (error) => this.emit("error", error));
     this.#signaling.on("close", () => this.#lose("connection_lost", "The connection to the server was lost."));
   }
 

@@ -2,7 +2,7 @@
  * The native signaling protocol, version 1 (`signaling/PROTOCOL.md`): what the server says, parsed,
  * and what a client says, built. Both are held to the golden files the server is held to.
  */
-import { count, flag, list, nullable, object, oneOf, optional, record, ShapeError, text } from "./shape.js";
+import { count, flag, list, nullable, number, object, oneOf, optional, record, ShapeError, text } from "./shape.js";
 
 export const PROTOCOL_VERSION = 1;
 
@@ -42,15 +42,40 @@ const iceServer = record({
   credential: optional(text),
 });
 
-/** What the relay decides for one track it sends us; the page shows it, so every field may be missing. */
+/** What the relay decides and counts for one track it sends us. */
 const subscription = record({
   track: text,
   mid: nullable(text),
   layer: nullable(count),
-  reason: nullable(text),
+  reason: text,
+  packets: count,
+  bytes: count,
+  nacks_received: count,
+  retransmitted: count,
+  fraction_lost: number,
 });
 
-const peerStats = record({ subscriptions: list(subscription) });
+/** What the relay receives of one layer we send. */
+const layer = record({
+  rid: nullable(text),
+  alive: flag,
+  packets: count,
+  bytes: count,
+  lost: count,
+  nacks_sent: count,
+  repaired: count,
+});
+
+const peerStats = record({
+  connected: flag,
+  remote_addr: nullable(text),
+  srtp_profile: nullable(text),
+  rtt_ms: nullable(number),
+  published: list(
+    record({ track: text, kind: mediaKind, codec: text, layers: list(layer), keyframe_requests: count }),
+  ),
+  subscriptions: list(subscription),
+});
 
 /** Every message the server sends, by its type. */
 const serverShapes = {

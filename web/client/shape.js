@@ -39,6 +39,12 @@ export const count = (value, at) => {
   return value;
 };
 
+/** @type {Shape<number>} */
+export const number = (value, at) => {
+  if (typeof value !== "number") throw new ShapeError(at, "a number");
+  return value;
+};
+
 /** @type {Shape<Record<string, unknown>>} */
 export const object = (value, at) => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {

@@ -20,9 +20,10 @@ const PING_INTERVAL_MS = 5_000;
 /**
  * One WebSocket to the server: requests with their replies, and everything else as events.
  *
- * `message` carries what the server says unasked; `close` comes once, last.
+ * `message` carries what the server says unasked, `error` what breaks the protocol and is passed
+ * over; `close` comes once, last.
  *
- * @extends {Events<{ message: ServerMessage, close: { code: number } }>}
+ * @extends {Events<{ message: ServerMessage, error: CallError, close: { code: number } }>}
  */
 export class Signaling extends Events {
   /** @type {WebSocket} */
@@ -92,10 +93,20 @@ export class Signaling extends Events {
   #receive(frame) {
     this.#heard = true;
     if (this.#closed || typeof frame !== "string") return;
-    const message = parseServerMessage(frame);
+    const message = this.#parse(frame);
     if (!message) return;
     if ("id" in message && message.id !== undefined && this.#settle(message.id, message)) return;
     this.emit("message", message);
+  }
+
+  /** @param {string} frame */
+  #parse(frame) {
+    try {
+      return parseServerMessage(frame);
+    } catch (cause) {
+      this.emit("error", new CallError("bad_message", "The server said something incomprehensible.", { cause }));
+      return null;
+    }
   }
 
   /**
