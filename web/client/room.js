@@ -230,6 +230,14 @@ export class Room extends Events {
     return this.#connection?.transport?.publishedMid(publication) ?? null;
   }
 
+  /**
+   * @param {string} trackId
+   * @returns {string | null} the m-line that carries somebody's track now
+   */
+  receivingMid(trackId) {
+    return this.#connection?.transport?.receivingMid(trackId) ?? null;
+  }
+
   async #connect() {
     const connection = new Connection(this.#options, this.#publications);
     this.#connection = connection;

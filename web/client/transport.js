@@ -82,6 +82,11 @@ export class Transport extends Events {
     return all.find((transceiver) => transceiver.mid === mid)?.receiver ?? null;
   }
 
+  /** @param {string} trackId */
+  receivingMid(trackId) {
+    return this.#slots.midOf(trackId) ?? null;
+  }
+
   /** @param {Publication} publication */
   publishedMid(publication) {
     return this.#sending.get(publication)?.mid ?? null;

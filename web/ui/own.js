@@ -82,6 +82,8 @@ export class OwnMedia extends Events {
     this.microphoneOn = captured.audio !== null;
     this.cameraOn = captured.video !== null;
     this.emit("changed", undefined);
+    // Somebody may have joined without waiting for the devices.
+    if (this.#room) await this.#publishOpened();
     return captured.problems.map(({ error }) => error);
   }
 
@@ -92,8 +94,8 @@ export class OwnMedia extends Events {
    */
   async enter(room) {
     this.#room = room;
-    if (this.microphone) await this.#publish("microphone", this.microphone, !this.microphoneOn);
-    if (this.camera) await this.#publish("camera", this.camera, false);
+    this.#publications.clear();
+    await this.#publishOpened();
   }
 
   /** @param {boolean} on */
@@ -260,6 +262,11 @@ export class OwnMedia extends Events {
     }
     if (publication.media !== track) await room.replaceMedia(publication, track);
     if (publication.muted === on) await room.setMuted(publication, !on);
+  }
+
+  async #publishOpened() {
+    await this.#show("microphone", this.microphone, this.microphoneOn);
+    await this.#show("camera", this.camera, this.cameraOn);
   }
 
   /**

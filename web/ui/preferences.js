@@ -28,3 +28,41 @@ export function savePreferences(changes) {
     // Not remembered, then.
   }
 }
+
+/**
+ * A call that a page was in when it went away.
+ *
+ * @typedef {{ name: string, room: string, microphone: boolean, camera: boolean }} RunningCall
+ */
+
+const CALL_KEY = "tertulia.call";
+
+/** @param {RunningCall} call */
+export function rememberCall(call) {
+  try {
+    sessionStorage.setItem(CALL_KEY, JSON.stringify(call));
+  } catch {
+    // Then a reload leads to the join page.
+  }
+}
+
+export function forgetCall() {
+  try {
+    sessionStorage.removeItem(CALL_KEY);
+  } catch {
+    // There was nothing to forget.
+  }
+}
+
+/** @returns {RunningCall | null} what a reload of the page is to go on with */
+export function reloadedCall() {
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  if (navigation?.type !== "reload") return null;
+  try {
+    const { name, room, microphone, camera } = JSON.parse(sessionStorage.getItem(CALL_KEY) ?? "{}");
+    if (!name || !room) return null;
+    return { name: String(name), room: String(room), microphone: microphone === true, camera: camera === true };
+  } catch {
+    return null;
+  }
+}

@@ -37,6 +37,15 @@ export function explainEnding(code, message) {
 }
 
 /**
+ * @param {Partial<CallError>} error why joining failed
+ * @returns {string}
+ */
+export function explainRefusal({ code = "", message = "" }) {
+  const known = ENDINGS[code];
+  return known ? [`${known.title}.`, known.text].filter(Boolean).join(" ") : sentence({ message });
+}
+
+/**
  * @param {string} reason why the connection is being made again
  * @returns {string} for the banner meanwhile
  */
