@@ -173,7 +173,11 @@ proptest! {
         fates in proptest::collection::vec((0u8..100, 0u64..150), 600),
         loss in 0u8..20, duplication in 0u8..10,
     ) {
-        let sent = forward(&simulcast(seed, temporal_layers), |_, ssrc, _| ssrc == 10);
+        let mut switched = false;
+        let sent = forward(&simulcast(seed, temporal_layers), |index, ssrc, read| {
+            switched |= index > 50 && ssrc == 11 && read.keyframe;
+            ssrc == if switched { 11 } else { 10 }
+        });
         let mut arrivals = Vec::new();
         let mut received = Vec::new();
         let mut duplicates = 0;
