@@ -76,7 +76,7 @@ impl Transmits {
     /// Appends one datagram of at most [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes, written by
     /// `write`, which returns its length; 0 abandons it. The buffer holds bytes of earlier packets.
     ///
-    /// A batch is bounded ([`overflowed`](Self::overflowed)); flush long before.
+    /// A batch is bounded ([`take_overflowed`](Self::take_overflowed)); flush long before.
     pub(crate) fn push(
         &mut self,
         to: SocketAddr,
@@ -127,6 +127,7 @@ impl Transmits {
     }
 
     /// Packets waiting.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.packets.len()
     }
@@ -136,14 +137,9 @@ impl Transmits {
         self.packets.is_empty()
     }
 
-    /// Bytes waiting, for bounding a batch.
-    pub(crate) fn bytes(&self) -> usize {
-        self.used
-    }
-
-    /// Packets not taken because the batch had grown to 256 MiB, since it was created.
-    pub(crate) fn overflowed(&self) -> u64 {
-        self.overflowed
+    /// Packets not taken because the batch had grown to 256 MiB, since this was asked last.
+    pub(crate) fn take_overflowed(&mut self) -> u64 {
+        std::mem::take(&mut self.overflowed)
     }
 
     /// The runs in the order their first packets were pushed.

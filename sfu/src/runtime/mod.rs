@@ -30,6 +30,7 @@ mod poller;
 mod receive;
 mod send;
 mod socket;
+mod system;
 #[cfg(test)]
 mod wire_tests;
 mod worker_thread;
@@ -38,4 +39,5 @@ pub(crate) use interfaces::interface_addresses;
 pub(crate) use poller::{Poller, Waker};
 pub(crate) use send::SendReport;
 pub(crate) use socket::MediaSocket;
+pub(crate) use system::{Seeds, Threads, cores, wall_clock};
 pub(crate) use worker_thread::{Driven, spawn_worker};
