@@ -159,3 +159,151 @@ impl RtpHeader {
         start..self.payload_offset.max(start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: [u8; 14] = [
+        0x80, 0xe0, 0x12, 0x34, 0xde, 0xad, 0xbe, 0xef, 0xca, 0xfe, 0xba, 0xbe, 1, 2,
+    ];
+
+    fn with(first: u8, behind: &[u8]) -> Vec<u8> {
+        let mut packet = PLAIN[..12].to_vec();
+        packet[0] = first;
+        packet.extend_from_slice(behind);
+        packet
+    }
+
+    #[test]
+    fn the_fixed_header_is_read() {
+        let header = RtpHeader::parse(&PLAIN).unwrap();
+        assert!(header.marker);
+        assert_eq!(header.payload_type, 96);
+        assert_eq!(header.sequence, 0x1234);
+        assert_eq!(header.timestamp, 0xdead_beef);
+        assert_eq!(header.ssrc, 0xcafe_babe);
+        assert_eq!((header.payload_offset, header.padding), (12, 0));
+        assert_eq!(header.payload(&PLAIN), [1, 2]);
+        assert_eq!(header.extensions(&PLAIN).count(), 0);
+    }
+
+    #[test]
+    fn csrcs_extension_and_padding_are_stepped_over() {
+        // Two CSRCs, one extension word of the one-byte form, three payload and two padding bytes.
+        let packet = with(
+            0xb2,
+            &[
+                1, 1, 1, 1, 2, 2, 2, 2, 0xbe, 0xde, 0, 1, 0x31, 7, 8, 0, 9, 9, 9, 0, 2,
+            ],
+        );
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!((header.payload_offset, header.padding), (28, 2));
+        assert_eq!(header.payload(&packet), [9, 9, 9]);
+        let elements: Vec<_> = header.extensions(&packet).collect();
+        assert_eq!(elements, [(3, [7, 8].as_slice())]);
+    }
+
+    #[test]
+    fn malformed_headers_have_a_cause() {
+        let cases: [(&str, Vec<u8>, RtpError); 10] = [
+            ("empty", vec![], RtpError::Short),
+            ("eleven bytes", PLAIN[..11].to_vec(), RtpError::Short),
+            ("version 1", with(0x40, &[]), RtpError::Version),
+            ("a CSRC missing", with(0x81, &[0; 3]), RtpError::Short),
+            (
+                "extension word cut",
+                with(0x90, &[0xbe, 0xde, 0]),
+                RtpError::Extension,
+            ),
+            (
+                "extension cut",
+                with(0x90, &[0xbe, 0xde, 0, 2, 0, 0, 0, 0]),
+                RtpError::Extension,
+            ),
+            (
+                "longest extension",
+                with(0x90, &[0xbe, 0xde, 0xff, 0xff]),
+                RtpError::Extension,
+            ),
+            ("padding without bytes", with(0xa0, &[]), RtpError::Padding),
+            ("padding of zero", with(0xa0, &[1, 0]), RtpError::Padding),
+            (
+                "padding into the header",
+                with(0xa0, &[1, 3]),
+                RtpError::Padding,
+            ),
+        ];
+        for (what, packet, error) in cases {
+            assert_eq!(RtpHeader::parse(&packet), Err(error), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_packet_may_be_padding_only() {
+        let packet = with(0xa0, &[0, 0, 3]);
+        let header = RtpHeader::parse(&packet).unwrap();
+        assert_eq!(header.padding, 3);
+        assert!(header.payload(&packet).is_empty());
+    }
+
+    #[test]
+    fn the_padding_of_a_sealed_packet_is_not_looked_at() {
+        let packet = with(0xa0, &[1, 0]);
+        let header = RtpHeader::parse_sealed(&packet).unwrap();
+        assert_eq!((header.payload_offset, header.padding), (12, 0));
+    }
+
+    #[test]
+    fn an_element_is_overwritten_in_place() {
+        let mut packet = with(0x90, &[0xbe, 0xde, 0, 2, 0x10, 5, 0, 0x22, 1, 2, 3, 0, 42]);
+        let header = RtpHeader::parse(&packet).unwrap();
+        header
+            .extension_mut(&mut packet, 2)
+            .unwrap()
+            .copy_from_slice(&[7, 8, 9]);
+        assert!(header.extension_mut(&mut packet, 3).is_none());
+        assert_eq!(header.extension(&packet, 1), Some([5].as_slice()));
+        assert_eq!(header.extension(&packet, 2), Some([7, 8, 9].as_slice()));
+        assert_eq!(header.payload(&packet), [42]);
+    }
+
+    #[test]
+    fn a_shorter_packet_than_was_parsed_is_no_panic() {
+        let packet = with(0x90, &[0xbe, 0xde, 0, 1, 0x10, 5, 0, 0, 1]);
+        let header = RtpHeader::parse(&packet).unwrap();
+        for len in 0..packet.len() {
+            let mut cut = packet[..len].to_vec();
+            header.payload(&cut);
+            assert_eq!(header.extensions(&cut).count(), usize::from(len >= 20));
+            header.extension_mut(&mut cut, 1);
+            header.payload_mut(&mut cut);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn random_bytes_never_panic(mut packet in proptest::collection::vec(any::<u8>(), 0..80)) {
+            for first in [None, Some(0x80), Some(0x90), Some(0xb1)] {
+                if let (Some(first), Some(byte)) = (first, packet.first_mut()) {
+                    *byte = first;
+                }
+                let Ok(header) = RtpHeader::parse(&packet) else { continue };
+                prop_assert!(header.payload_offset <= packet.len());
+                prop_assert_eq!(
+                    header.payload(&packet).len(),
+                    packet.len() - header.payload_offset - header.padding as usize
+                );
+                let elements: Vec<u8> = header.extensions(&packet).map(|(id, _)| id).collect();
+                prop_assert!(!elements.contains(&0));
+                for id in elements {
+                    prop_assert!(header.extension_mut(&mut packet, id).is_some());
+                }
+            }
+        }
+    }
+}

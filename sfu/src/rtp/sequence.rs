@@ -55,3 +55,82 @@ extender! {
     /// 2^32 plus itself.
     TimestampExtender, u32, i32
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn newer_takes_the_shorter_way() {
+        for (a, b, expected) in [
+            (1, 0, true),
+            (0, 1, false),
+            (0, 0, false),
+            (0, 65_535, true),
+            (65_535, 0, false),
+            (0x7fff, 0, true),
+            (0x8000, 0, false),
+            (0, 0x8000, false),
+            (0x8001, 0, false),
+        ] {
+            assert_eq!(newer(a, b), expected, "{a} {b}");
+            let (a, b) = (u32::from(a) << 16, u32::from(b) << 16);
+            assert_eq!(newer_timestamp(a, b), expected, "timestamps {a} {b}");
+        }
+    }
+
+    #[test]
+    fn cycles_are_counted_over_reordering() {
+        let mut extender = Extender::default();
+        assert_eq!(extender.highest(), None);
+        for (number, extended) in [
+            (2, 0x1_0002),
+            // Older than the first: the cycle before.
+            (65_534, 0x0_fffe),
+            (40_000, 40_000),
+            (3, 0x1_0003),
+            (32_000, 0x1_7d00),
+            (60_000, 0x1_ea60),
+            (10, 0x2_000a),
+            (65_535, 0x1_ffff),
+            (11, 0x2_000b),
+        ] {
+            assert_eq!(extender.peek(number), extended, "{number}");
+            assert_eq!(extender.extend(number), extended, "{number}");
+        }
+        assert_eq!(extender.highest(), Some(0x2_000b));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn a_long_walk_is_unwrapped(
+            start: u16, time: u32,
+            steps in proptest::collection::vec((-3_000i64..9_000, -900_000_000i64..2_000_000_000), 2_000),
+        ) {
+            let (mut numbers, mut times) = (Extender::default(), TimestampExtender::default());
+            let mut high = (0x1_0000 + i64::from(start), (1 << 32) + i64::from(time));
+            prop_assert_eq!(numbers.extend(start), high.0 as u64);
+            prop_assert_eq!(times.extend(time), high.1 as u64);
+            for (number_step, time_step) in steps {
+                let walked = (high.0 + number_step, high.1 + time_step);
+                prop_assert_eq!(numbers.extend(walked.0 as u16), walked.0 as u64);
+                prop_assert_eq!(times.extend(walked.1 as u32), walked.1 as u64);
+                high = (high.0.max(walked.0), high.1.max(walked.1));
+                prop_assert_eq!(numbers.highest(), Some(high.0 as u64));
+            }
+        }
+
+        #[test]
+        fn any_numbers_at_all_never_overflow(numbers in proptest::collection::vec(any::<u32>(), 500)) {
+            let (mut sequences, mut times) = (Extender::default(), TimestampExtender::default());
+            for number in numbers {
+                prop_assert_eq!(sequences.extend(number as u16) as u16, number as u16);
+                prop_assert_eq!(times.extend(number) as u32, number);
+            }
+        }
+    }
+}

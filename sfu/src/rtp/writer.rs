@@ -134,3 +134,151 @@ pub fn pad(buf: &mut [u8], end: usize, padding: u8) -> Option<usize> {
     buf[0] |= 0x20;
     Some(new_end)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rtp::RtpHeader;
+
+    const HEADER: OutHeader = OutHeader {
+        marker: true,
+        payload_type: 96,
+        sequence: 0x1234,
+        timestamp: 0xdead_beef,
+        ssrc: 0xcafe_babe,
+    };
+
+    fn write(elements: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut buf = vec![0xaa; 600];
+        let mut writer = HeaderWriter::new(&mut buf, &HEADER);
+        for (id, value) in elements {
+            assert!(writer.extension(*id, value));
+        }
+        let len = writer.finish();
+        buf.truncate(len);
+        buf
+    }
+
+    #[test]
+    fn without_elements_there_is_no_extension() {
+        let expected = [
+            0x80, 0xe0, 0x12, 0x34, 0xde, 0xad, 0xbe, 0xef, 0xca, 0xfe, 0xba, 0xbe,
+        ];
+        assert_eq!(write(&[]), expected);
+    }
+
+    #[test]
+    fn elements_take_the_shorter_form_that_holds_all() {
+        let cases: [(&str, &[(u8, &[u8])], &[u8]); 6] = [
+            ("one byte", &[(1, &[7])], &[0xbe, 0xde, 0, 1, 0x10, 7, 0, 0]),
+            (
+                "a full word",
+                &[(14, &[1, 2, 3])],
+                &[0xbe, 0xde, 0, 1, 0xe2, 1, 2, 3],
+            ),
+            ("a high id", &[(15, &[7])], &[0x10, 0, 0, 1, 15, 1, 7, 0]),
+            ("no value", &[(1, &[])], &[0x10, 0, 0, 1, 1, 0, 0, 0]),
+            (
+                "widened late",
+                &[(1, &[7]), (2, &[8, 9]), (3, &[])],
+                &[0x10, 0, 0, 3, 1, 1, 7, 2, 2, 8, 9, 3, 0, 0, 0, 0],
+            ),
+            (
+                "narrow behind wide",
+                &[(16, &[7]), (2, &[8])],
+                &[0x10, 0, 0, 2, 16, 1, 7, 2, 1, 8, 0, 0],
+            ),
+        ];
+        for (what, elements, expected) in cases {
+            let packet = write(elements);
+            assert_eq!(packet[0], 0x90, "{what}");
+            assert_eq!(&packet[12..], expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_changes_nothing() {
+        let mut buf = [0; 20];
+        let mut writer = HeaderWriter::new(&mut buf, &HEADER);
+        assert!(!writer.extension(0, &[1]), "id 0 is padding");
+        assert!(!writer.extension(1, &[0; 256]));
+        assert!(!writer.extension(1, &[0; 4]), "five bytes of four");
+        assert!(writer.extension(1, &[5]));
+        assert!(
+            !writer.extension(15, &[1]),
+            "widened it would be five bytes"
+        );
+        assert!(writer.extension(2, &[6]));
+        assert_eq!(writer.finish(), 20);
+        assert_eq!(buf[12..], [0xbe, 0xde, 0, 1, 0x10, 5, 0x20, 6]);
+
+        let mut short = [0; 11];
+        let mut writer = HeaderWriter::new(&mut short, &HEADER);
+        assert!(!writer.extension(1, &[5]));
+        assert_eq!(writer.finish(), 0);
+    }
+
+    #[test]
+    fn padding_is_what_the_parser_strips() {
+        let mut buf = [7; 40];
+        let len = HeaderWriter::new(&mut buf, &HEADER).finish() + 3;
+        assert_eq!(pad(&mut buf, len, 0), None);
+        assert_eq!(pad(&mut buf, len, 26), None);
+        assert_eq!(pad(&mut buf, len, 25), Some(40));
+        let header = RtpHeader::parse(&buf).unwrap();
+        assert_eq!(header.padding, 25);
+        assert_eq!(header.payload(&buf), [7; 3]);
+    }
+
+    fn elements() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
+        let value = |max| proptest::collection::vec(any::<u8>(), 0..max);
+        let narrow = (1u8..15, proptest::collection::vec(any::<u8>(), 1..17));
+        let any_form = prop_oneof![6 => narrow, 1 => (1u8..=255, value(40))];
+        proptest::collection::vec(any_form, 0..8)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn what_is_written_is_read_back(
+            marker: bool, payload_type in 0u8..128, sequence: u16, timestamp: u32, ssrc: u32,
+            elements in elements(), payload in proptest::collection::vec(any::<u8>(), 0..20),
+            room in 12usize..400,
+        ) {
+            let out = OutHeader { marker, payload_type, sequence, timestamp, ssrc };
+            let mut packet = vec![0xaa; room];
+            let mut writer = HeaderWriter::new(&mut packet, &out);
+            // In a short buffer some are refused, and the others must survive that.
+            let written: Vec<_> = elements
+                .iter()
+                .filter(|(id, value)| writer.extension(*id, value))
+                .map(|(id, value)| (*id, value.as_slice()))
+                .collect();
+            let len = writer.finish();
+            packet.truncate(len);
+            packet.extend_from_slice(&payload);
+
+            let header = RtpHeader::parse(&packet).unwrap();
+            prop_assert_eq!(
+                OutHeader {
+                    marker: header.marker,
+                    payload_type: header.payload_type,
+                    sequence: header.sequence,
+                    timestamp: header.timestamp,
+                    ssrc: header.ssrc,
+                },
+                out
+            );
+            prop_assert_eq!(header.payload_offset, len);
+            prop_assert_eq!(header.payload(&packet), payload);
+            let read: Vec<_> = header.extensions(&packet).collect();
+            prop_assert_eq!(read, written);
+            if room == 399 {
+                prop_assert_eq!(header.extensions(&packet).count(), elements.len());
+            }
+        }
+    }
+}

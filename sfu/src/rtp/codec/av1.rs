@@ -89,3 +89,60 @@ impl DependencyDescriptor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_begin_where_the_header_says() {
+        let cases: [(&str, &[u8], bool); 12] = [
+            ("empty", &[], false),
+            ("N", &[0x18, 0x0a], true),
+            ("N of a continuation", &[0x98, 0x0a], false),
+            ("one element, a sequence header", &[0x10, 0x08, 1, 2], true),
+            ("one element, a frame", &[0x10, 0x30, 1, 2], false),
+            (
+                "two elements, the first a sequence header",
+                &[0x20, 2, 0x08, 1, 0x30],
+                true,
+            ),
+            ("lengths everywhere", &[0x00, 2, 0x08, 1, 1, 0x30], true),
+            (
+                "behind a temporal delimiter",
+                &[0x20, 1, 0x10, 0x08, 1],
+                true,
+            ),
+            ("a temporal delimiter alone", &[0x10, 0x10], false),
+            ("length past the end", &[0x20, 9, 0x08, 1], false),
+            (
+                "length without end",
+                &[0x20, 0xff, 0xff, 0xff, 0xff, 0x08],
+                false,
+            ),
+            ("nothing behind", &[0x20], false),
+        ];
+        for (what, payload, key) in cases {
+            assert_eq!(is_keyframe(payload), key, "{what}");
+        }
+    }
+
+    #[test]
+    fn dependency_descriptors_are_read_and_renumbered() {
+        let mut value = [0xc5, 0x12, 0x34, 0x80, 0x01];
+        let expected = DependencyDescriptor {
+            start_of_frame: true,
+            end_of_frame: true,
+            template_id: 5,
+            frame_number: 0x1234,
+            has_structure: true,
+        };
+        assert_eq!(DependencyDescriptor::parse(&value), Ok(expected));
+        DependencyDescriptor::rewrite_frame_number(&mut value, 0xffff);
+        assert_eq!(value, [0xc5, 0xff, 0xff, 0x80, 0x01]);
+        let short = DependencyDescriptor::parse(&value[..3]).unwrap();
+        assert!(!short.has_structure);
+        assert!(DependencyDescriptor::parse(&value[..2]).is_err());
+        DependencyDescriptor::rewrite_frame_number(&mut value[..2], 7);
+    }
+}

@@ -71,3 +71,75 @@ impl Iterator for NalTypes<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_begin_where_their_units_say() {
+        let cases: [(&str, &[u8], &[u8], bool, bool); 14] = [
+            ("empty", &[], &[], false, false),
+            ("single IDR", &[0x65, 0x88], &[5], true, false),
+            ("single SPS", &[0x67, 0x42], &[7], true, true),
+            ("single PPS", &[0x68, 0xce], &[8], false, true),
+            ("single slice", &[0x41, 0x9a], &[1], false, false),
+            (
+                "STAP-A of SPS, PPS and IDR",
+                &[0x78, 0, 2, 0x67, 0x42, 0, 1, 0x68, 0, 2, 0x65, 0x88],
+                &[7, 8, 5],
+                true,
+                true,
+            ),
+            (
+                "STAP-A of slices",
+                &[0x38, 0, 1, 0x41, 0, 1, 0x41],
+                &[1, 1],
+                false,
+                false,
+            ),
+            (
+                "STAP-A cut in a unit",
+                &[0x78, 0, 1, 0x41, 0, 9, 0x65],
+                &[1],
+                false,
+                false,
+            ),
+            (
+                "STAP-A cut in a length",
+                &[0x78, 0, 1, 0x41, 0],
+                &[1],
+                false,
+                false,
+            ),
+            (
+                "STAP-A with an empty unit",
+                &[0x78, 0, 0, 0, 1, 0x65],
+                &[],
+                false,
+                false,
+            ),
+            (
+                "FU-A start of an IDR",
+                &[0x7c, 0x85, 0x88],
+                &[5],
+                true,
+                false,
+            ),
+            (
+                "FU-A middle of an IDR",
+                &[0x7c, 0x05, 0x88],
+                &[],
+                false,
+                false,
+            ),
+            ("FU-A without its header", &[0x7c], &[], false, false),
+            ("STAP-B", &[0x79, 0, 1, 0, 1, 0x65], &[], false, false),
+        ];
+        for (what, payload, types, key, sets) in cases {
+            assert_eq!(nal_types(payload).collect::<Vec<_>>(), types, "{what}");
+            assert_eq!(is_keyframe(payload), key, "{what}");
+            assert_eq!(has_parameter_sets(payload), sets, "{what}");
+        }
+    }
+}

@@ -71,3 +71,41 @@ pub fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
         Codec::Av1 => av1::is_keyframe(payload),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Codec; 6] = [
+        Codec::Opus,
+        Codec::Red,
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::H264,
+        Codec::Av1,
+    ];
+
+    #[test]
+    fn names_are_case_insensitive() {
+        for codec in ALL {
+            assert_eq!(Codec::from_name(&codec.name().to_lowercase()), Some(codec));
+            assert_eq!(Codec::from_name(&codec.name().to_uppercase()), Some(codec));
+        }
+        assert_eq!(Codec::from_name("H265"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn random_payloads_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..48)) {
+            for codec in ALL {
+                let keyframe = is_keyframe(codec, &payload);
+                prop_assert!(!(keyframe && codec.is_audio()));
+            }
+            let _ = av1::DependencyDescriptor::parse(&payload);
+        }
+    }
+}

@@ -173,3 +173,152 @@ fn structure(payload: &[u8], mut at: usize) -> Result<(usize, Option<(u16, u16)>
     }
     Ok((at, dimensions))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_are_read() {
+        type Ids = (Option<u16>, Option<u8>, Option<u8>, Option<u8>);
+        let cases: [(&str, &[u8], usize, bool, Ids); 12] = [
+            ("bare key", &[0x08, 1], 1, true, (None, None, None, None)),
+            (
+                "bare continuation of a key",
+                &[0x00, 1],
+                1,
+                false,
+                (None, None, None, None),
+            ),
+            ("inter", &[0x48, 1], 1, false, (None, None, None, None)),
+            (
+                "7-bit id",
+                &[0x88, 0x11, 1],
+                2,
+                true,
+                (Some(17), None, None, None),
+            ),
+            (
+                "15-bit id",
+                &[0x88, 0x92, 0x34, 1],
+                3,
+                true,
+                (Some(0x1234), None, None, None),
+            ),
+            (
+                "layers, not flexible",
+                &[0xa8, 0x91, 0x00, 0x00, 0x07, 1],
+                5,
+                true,
+                (Some(0x1100), Some(0), Some(0), Some(7)),
+            ),
+            (
+                "the upper layer of a key picture",
+                &[0xa8, 0x11, 0x03, 0x07, 1],
+                4,
+                false,
+                (Some(17), Some(0), Some(1), Some(7)),
+            ),
+            (
+                "flexible key: no TL0PICIDX",
+                &[0xb8, 0x11, 0x00, 1],
+                3,
+                true,
+                (Some(17), Some(0), Some(0), None),
+            ),
+            (
+                "flexible inter with three references",
+                &[0xf8, 0x11, 0x42, 0x03, 0x05, 0x06, 1],
+                6,
+                false,
+                (Some(17), Some(2), Some(1), None),
+            ),
+            (
+                "structure of two sizes and two pictures",
+                &[
+                    0x8a, 0x11, 0x38, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68, 2, 0x04, 1,
+                    0x28, 1, 2, 1,
+                ],
+                17,
+                true,
+                (Some(17), None, None, None),
+            ),
+            (
+                "empty structure",
+                &[0x0a, 0x00, 1],
+                2,
+                true,
+                (None, None, None, None),
+            ),
+            (
+                "structure without pictures",
+                &[0x0a, 0x08, 0, 1],
+                3,
+                true,
+                (None, None, None, None),
+            ),
+        ];
+        for (what, payload, len, key, ids) in cases {
+            let read = Descriptor::parse(payload).expect(what);
+            assert_eq!(read.descriptor_len, len, "{what}");
+            let found = (read.picture_id, read.tid, read.sid, read.tl0_pic_idx);
+            assert_eq!(found, ids, "{what}");
+            assert_eq!((read.keyframe, is_keyframe(payload)), (key, key), "{what}");
+            for cut in 0..=len {
+                assert!(
+                    Descriptor::parse(&payload[..cut]).is_err(),
+                    "{what} cut to {cut}"
+                );
+            }
+        }
+        let four_references = [0xd0, 0x11, 0x03, 0x03, 0x03, 0x02, 1];
+        assert!(Descriptor::parse(&four_references).is_err());
+    }
+
+    #[test]
+    fn flags_and_sizes_are_read() {
+        let read = Descriptor::parse(&[
+            0x2f, 0x31, 0x07, 0x30, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68, 1,
+        ])
+        .unwrap();
+        assert!(read.start_of_frame && read.end_of_frame && read.not_upper_reference);
+        assert!(read.switching_up && read.inter_layer && !read.flexible && !read.inter_picture);
+        assert_eq!(read.dimensions, Some((640, 360)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn a_rewrite_changes_nothing_but_the_ids(
+            payload in proptest::collection::vec(any::<u8>(), 0..40),
+            picture_id: u16, tl0_pic_idx: u8,
+        ) {
+            let parsed = Descriptor::parse(&payload);
+            let keyframe = parsed.is_ok_and(|read| read.keyframe);
+            prop_assert_eq!(is_keyframe(&payload), keyframe);
+            let Ok(before) = parsed else { return Ok(()) };
+            let mut rewritten = payload.clone();
+            rewrite(&mut rewritten, &before, picture_id, tl0_pic_idx);
+            let after = Descriptor::parse(&rewritten).unwrap();
+            let mask = if before.long_picture_id { 0x7fff } else { 0x7f };
+            prop_assert_eq!(
+                after,
+                Descriptor {
+                    picture_id: before.picture_id.map(|_| picture_id & mask),
+                    tl0_pic_idx: before.tl0_pic_idx.map(|_| tl0_pic_idx),
+                    ..before
+                }
+            );
+            rewrite(
+                &mut rewritten,
+                &after,
+                before.picture_id.unwrap_or(0),
+                before.tl0_pic_idx.unwrap_or(0),
+            );
+            prop_assert_eq!(rewritten, payload);
+        }
+    }
+}

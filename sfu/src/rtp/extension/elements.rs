@@ -72,3 +72,80 @@ impl<'a> Iterator for Extensions<'a> {
         Some((id, value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_as_rfc_8285_has_them() {
+        type Elements<'a> = &'a [(u8, &'a [u8])];
+        let cases: [(&str, u16, &[u8], Elements); 14] = [
+            ("nothing", ONE_BYTE, &[], &[]),
+            // RFC 8285 section 4.2: one byte of data, two of data, padding, four of data.
+            (
+                "the one-byte example",
+                ONE_BYTE,
+                &[0x10, 1, 0x21, 2, 3, 0, 0, 0x33, 4, 5, 6, 7],
+                &[(1, &[1]), (2, &[2, 3]), (3, &[4, 5, 6, 7])],
+            ),
+            // Section 4.3: no data, one byte, padding, four bytes.
+            (
+                "the two-byte example",
+                TWO_BYTE,
+                &[1, 0, 2, 1, 9, 0, 3, 4, 1, 2, 3, 4],
+                &[(1, &[]), (2, &[9]), (3, &[1, 2, 3, 4])],
+            ),
+            (
+                "application bits",
+                TWO_BYTE | 7,
+                &[200, 1, 9, 0],
+                &[(200, &[9])],
+            ),
+            (
+                "id 15 ends",
+                ONE_BYTE,
+                &[0x10, 1, 0xf0, 2, 0x20, 3],
+                &[(1, &[1])],
+            ),
+            (
+                "id 15 of two bytes",
+                TWO_BYTE,
+                &[15, 1, 2, 0],
+                &[(15, &[2])],
+            ),
+            (
+                "id 0 with a length ends",
+                ONE_BYTE,
+                &[0x10, 1, 0x01, 2, 0x20, 3],
+                &[(1, &[1])],
+            ),
+            ("padding only", ONE_BYTE, &[0, 0, 0, 0], &[]),
+            ("padding ahead", ONE_BYTE, &[0, 0, 0x10, 1], &[(1, &[1])]),
+            ("value cut", ONE_BYTE, &[0x10, 1, 0x2f, 1], &[(1, &[1])]),
+            (
+                "two-byte value cut",
+                TWO_BYTE,
+                &[1, 1, 9, 2, 5, 0],
+                &[(1, &[9])],
+            ),
+            ("length missing", TWO_BYTE, &[0, 0, 0, 2], &[]),
+            (
+                "an id twice",
+                ONE_BYTE,
+                &[0x10, 1, 0x10, 2],
+                &[(1, &[1]), (1, &[2])],
+            ),
+            ("another profile", 0xbeef, &[0x10, 1, 0, 0], &[]),
+        ];
+        for (what, profile, bytes, expected) in cases {
+            let mut elements = Extensions::new(profile, bytes);
+            for (id, value) in expected {
+                assert_eq!(elements.next(), Some((*id, *value)), "{what}");
+                assert_eq!(&bytes[elements.last_value()], *value, "{what}");
+            }
+            assert_eq!(elements.next(), None, "{what}");
+            assert_eq!(elements.next(), None, "{what}: stays ended");
+        }
+    }
+}

@@ -120,3 +120,78 @@ pub fn sdes_text(value: &[u8]) -> Option<&str> {
     }
     std::str::from_utf8(value).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn audio_levels() {
+        for (bytes, voice, level) in [([0x80], true, 0), ([0xff], true, 127), ([0x1e], false, 30)] {
+            let expected = AudioLevel { voice, level };
+            assert_eq!(AudioLevel::parse(&bytes), Some(expected));
+            assert_eq!(expected.to_bytes(), bytes);
+        }
+        let loudest = AudioLevel {
+            voice: false,
+            level: 255,
+        };
+        assert_eq!(loudest.to_bytes(), [127]);
+        assert_eq!(AudioLevel::parse(&[]), None);
+    }
+
+    #[test]
+    fn send_times_wrap_every_64_seconds() {
+        let at = |millis| AbsSendTime::from_duration(Duration::from_millis(millis));
+        assert_eq!(at(0).bits(), 0);
+        assert_eq!(at(1_000).bits(), 1 << 18);
+        assert_eq!(at(500).bits(), 1 << 17);
+        assert_eq!(at(64_000), at(0));
+        assert_eq!(at(63_999).bits(), (1 << 24) - 263);
+        assert_eq!(at(1_500).micros_since(at(1_000)), 500_000);
+        assert_eq!(at(64_250).micros_since(at(63_750)), 500_000);
+        assert_eq!(at(63_750).micros_since(at(64_250)), -500_000);
+        assert_eq!(AbsSendTime::parse(&[0, 1]), None);
+    }
+
+    #[test]
+    fn playout_delays() {
+        let delay = PlayoutDelay {
+            min: 0x123,
+            max: 0x456,
+        };
+        assert_eq!(delay.to_bytes(), [0x12, 0x34, 0x56]);
+        assert_eq!(PlayoutDelay::parse(&[0x12, 0x34, 0x56]), Some(delay));
+    }
+
+    #[test]
+    fn names_are_printable_ascii() {
+        for (value, name) in [
+            (b"0".as_slice(), Some("0")),
+            (b"hi-res_1", Some("hi-res_1")),
+            (b"", None),
+            (b"a b", None),
+            (b"a\0", None),
+            (&[0xc3, 0xa9], None),
+        ] {
+            assert_eq!(sdes_text(value), name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_survive_the_wire(micros: u32, later in 0u32..31_000_000, number: u16, word: [u8; 3]) {
+            let [a, b] = [micros.into(), u64::from(micros) + u64::from(later)]
+                .map(|micros| AbsSendTime::from_duration(Duration::from_micros(micros)));
+            prop_assert_eq!(AbsSendTime::parse(&a.to_bytes()), Some(a));
+            // Two roundings of 3.8 us and one to a whole microsecond.
+            prop_assert!((b.micros_since(a) - i64::from(later)).abs() <= 5);
+            let number = TransportCc(number);
+            prop_assert_eq!(TransportCc::parse(&number.to_bytes()), Some(number));
+            let delay = PlayoutDelay::parse(&word).unwrap();
+            prop_assert_eq!(delay.to_bytes(), word);
+        }
+    }
+}

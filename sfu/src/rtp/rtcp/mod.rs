@@ -173,3 +173,8 @@ const REMB_NAME: &[u8; 4] = b"REMB";
 const CNAME: u8 = 1;
 const REFERENCE_TIME_BLOCK: u8 = 4;
 const DELAY_BLOCK: u8 = 5;
+
+#[cfg(test)]
+mod interop_tests;
+#[cfg(test)]
+mod tests;

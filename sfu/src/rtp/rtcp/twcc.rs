@@ -247,3 +247,173 @@ fn encode_chunk(symbols: &[u8]) -> (u16, usize) {
         });
     (word, len)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Rtcp, RtcpError, parse_compound};
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Option<TransportFeedback> {
+        let packets: Vec<_> = parse_compound(bytes).collect();
+        match packets.as_slice() {
+            [Ok(Rtcp::Twcc(feedback))] => Some(feedback.clone()),
+            [Err(RtcpError::Content)] => None,
+            _ => panic!("{packets:?}"),
+        }
+    }
+
+    /// A packet with these chunks and deltas.
+    fn feedback(count: u16, chunks: &[u16], deltas: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        packet(&mut out, TRANSPORT_FEEDBACK, TRANSPORT_CC, |out| {
+            put(out, 1);
+            put(out, 2);
+            put(out, 0xfffe << 16 | u32::from(count));
+            put(out, 3 << 8 | 9);
+            for chunk in chunks {
+                out.extend_from_slice(&chunk.to_be_bytes());
+            }
+            out.extend_from_slice(deltas);
+        });
+        out
+    }
+
+    #[test]
+    fn chunks_are_read() {
+        const REFERENCE: i64 = 3 * TICKS_PER_REFERENCE;
+        let at = |ticks: i64| Some(REFERENCE + ticks);
+        type Case<'a> = (&'a str, Vec<u8>, Option<Vec<Option<i64>>>);
+        let cases: [Case; 10] = [
+            ("nothing", feedback(0, &[], &[]), Some(vec![])),
+            (
+                "a run of small deltas",
+                feedback(3, &[0x2003], &[1, 2, 255]),
+                Some(vec![at(1), at(3), at(258)]),
+            ),
+            (
+                "a run of large deltas, one backwards",
+                feedback(2, &[0x4002], &[0x01, 0x00, 0xff, 0xff]),
+                Some(vec![at(256), at(255)]),
+            ),
+            (
+                "one bit each, more than count",
+                feedback(3, &[0b10_10_1111_1111_1111], &[1, 1]),
+                Some(vec![at(1), None, at(2)]),
+            ),
+            (
+                "two bits each, then a run",
+                feedback(9, &[0b11_01_00_10_00_00_00_01, 0x2002], &[1, 0, 9, 1, 1, 1]),
+                Some(vec![
+                    at(1),
+                    None,
+                    at(10),
+                    None,
+                    None,
+                    None,
+                    at(11),
+                    at(12),
+                    at(13),
+                ]),
+            ),
+            (
+                "a run of nothing",
+                feedback(2, &[0x2000, 0x2002], &[1, 1]),
+                Some(vec![at(1), at(2)]),
+            ),
+            ("a delta missing", feedback(5, &[0x2005], &[1]), None),
+            ("half a delta", feedback(2, &[0x4002], &[0, 1]), None),
+            ("a chunk missing", feedback(20, &[0x2001], &[]), None),
+            ("the reserved symbol", feedback(1, &[0x6001], &[1, 1]), None),
+        ];
+        for (what, bytes, expected) in cases {
+            let read = read(&bytes);
+            assert_eq!(read.is_some(), expected.is_some(), "{what}");
+            let Some(read) = read else { continue };
+            assert_eq!((read.sender, read.media, read.feedback_count), (1, 2, 9));
+            let arrivals = read.statuses.iter().map(|status| status.1);
+            assert_eq!(Some(arrivals.collect()), expected, "{what}");
+            for (index, (sequence, _)) in read.statuses.iter().enumerate() {
+                assert_eq!(*sequence, 0xfffe_u16.wrapping_add(index as u16), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_of_too_many_are_kept() {
+        // 65,530 lost in runs, then five that arrived.
+        let chunks = [[0x1fff; 8].as_slice(), &[0x0002, 0x2005]].concat();
+        let bytes = feedback(65_535, &chunks, &[1; 5]);
+        let read = read(&bytes).unwrap();
+        assert_eq!(read.statuses.len(), MAX_STATUSES);
+        let arrived: Vec<_> = read
+            .statuses
+            .iter()
+            .filter(|status| status.1.is_some())
+            .collect();
+        assert_eq!(arrived.len(), 5);
+        assert_eq!(arrived[4], read.statuses.last().unwrap());
+        assert_eq!(arrived[4].0, 0xfffe_u16.wrapping_add(65_534));
+    }
+
+    #[test]
+    fn a_run_that_claims_much_costs_nothing() {
+        let bytes = feedback(65_535, &[0x3fff; 9], &[]);
+        assert!(read(&bytes).is_none());
+    }
+
+    #[test]
+    fn long_lists_take_several_packets() {
+        let cases: [(&str, Vec<Option<i64>>, usize); 4] = [
+            (
+                "a steady stream",
+                (0..600).map(|at| Some(at * 4)).collect(),
+                1,
+            ),
+            (
+                "ten seconds of silence",
+                vec![Some(0), Some(40_000), Some(40_001)],
+                2,
+            ),
+            (
+                "large deltas",
+                (0..1_000).map(|at| Some(at * 300)).collect(),
+                3,
+            ),
+            (
+                "an outage",
+                [vec![Some(0)], vec![None; 9_000], vec![Some(5), Some(6)]].concat(),
+                3,
+            ),
+        ];
+        for (what, arrivals, expected) in cases {
+            let (mut from, mut packets) = (0, 0);
+            while from < arrivals.len() {
+                let mut out = Vec::new();
+                let covered = write_feedback(&mut out, 1, 2, 3, from as u16, &arrivals[from..]);
+                assert!(covered > 0 && out.len() <= 1_100, "{what}: {}", out.len());
+                let read = read(&out).expect(what);
+                let found: Vec<_> = read.statuses.iter().map(|status| status.1).collect();
+                assert_eq!(found, &arrivals[from..from + covered], "{what}");
+                from += covered;
+                packets += 1;
+            }
+            assert_eq!(packets, expected, "{what}");
+        }
+        let mut out = Vec::new();
+        assert_eq!(write_feedback(&mut out, 1, 2, 3, 0, &[None; 5]), 0);
+        assert!(out.is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn random_feedback_never_panics(count: u16, body in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(read) = read(&feedback(count, &[], &body)) {
+                prop_assert_eq!(read.statuses.len(), MAX_STATUSES.min(count as usize));
+            }
+        }
+    }
+}
