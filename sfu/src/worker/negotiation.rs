@@ -78,7 +78,6 @@ impl Worker {
                 certificate: self.config.certificate.clone(),
                 connect_timeout: self.config.limits.connect_timeout,
                 max_data_message: self.config.limits.data_message_bytes,
-                seed: self.rng.random(),
             },
         );
         let ufrag = ice.ufrag.clone();
