@@ -87,7 +87,7 @@ impl ClockOffset {
         let kept = match self.ours_minus_theirs {
             Some(kept) => {
                 let later = offset.wrapping_sub(kept) as i64;
-                if later < 0 || later > STEP {
+                if !(0..=STEP).contains(&later) {
                     offset
                 } else {
                     kept

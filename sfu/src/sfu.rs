@@ -3,9 +3,8 @@
 mod driver;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +12,9 @@ use crate::config::SfuConfig;
 use crate::error::{SfuError, StartError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
-use crate::runtime::{self, MediaSocket, Poller, Seeds, Waker, interface_addresses, spawn_worker};
+use crate::runtime::{
+    self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
+};
 use crate::stats::SfuStats;
 use crate::transport::Certificate;
 use crate::worker::{Command, WorkerConfig};
@@ -38,7 +39,7 @@ struct Inner {
     workers: Vec<WorkerHandle>,
     candidates: Vec<Vec<SocketAddr>>,
     stopping: Arc<AtomicBool>,
-    threads: Mutex<Vec<JoinHandle<std::io::Result<()>>>>,
+    threads: Threads,
     rooms: usize,
 }
 
@@ -105,7 +106,7 @@ impl Sfu {
             threads.push(thread);
             candidates.push(announced);
         }
-        let threads = Mutex::new(threads);
+        let threads = Threads::new(threads);
         let rooms = config.limits.rooms;
         Ok((
             Self {
@@ -275,20 +276,9 @@ impl Sfu {
     /// their threads.
     pub async fn shutdown(&self) {
         self.inner.stop();
-        let threads = std::mem::take(
-            &mut *self
-                .inner
-                .threads
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        for thread in threads {
-            // A worker stops within one turn, so that this waits for milliseconds; its failure was
-            // logged where it happened.
-            let (done, joined) = oneshot::channel();
-            runtime::join(thread, done);
-            let _ = joined.await;
-        }
+        // A worker stops within one turn, so that this waits for milliseconds; a failure of one was
+        // logged where it happened.
+        self.inner.threads.join().await;
     }
 
     async fn ask<T>(

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// Where a destination's run was last appended to; kept by the destination's owner.
 /// Stale after [`Transmits::clear`], which is recognised by the batch number.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RunKey {
+pub(crate) struct RunKey {
     batch: u64,
     run: u32,
 }
@@ -40,7 +40,7 @@ const MIN_BYTES: usize = 64 << 10;
 
 /// A batch of packets to send. Reused from batch to batch: no allocation in steady state.
 #[derive(Debug)]
-pub struct Transmits {
+pub(crate) struct Transmits {
     batch: u64,
     /// As long as it has ever been: only `used` bytes mean something, and none is zeroed twice.
     slab: Vec<u8>,
@@ -59,10 +59,10 @@ impl Default for Transmits {
 impl Transmits {
     /// The largest datagram a worker sends. WebRTC stays under 1,200 bytes of payload by
     /// convention; 1,472 is what fits an Ethernet frame over IPv4.
-    pub const MAX_DATAGRAM: usize = 1_472;
+    pub(crate) const MAX_DATAGRAM: usize = 1_472;
 
     /// An empty batch.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             batch: 1,
             slab: Vec::new(),
@@ -76,8 +76,8 @@ impl Transmits {
     /// Appends one datagram of at most [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes, written by
     /// `write`, which returns its length; 0 abandons it. The buffer holds bytes of earlier packets.
     ///
-    /// A batch is bounded ([`overflowed`](Self::overflowed)); flush long before.
-    pub fn push(
+    /// A batch is bounded ([`take_overflowed`](Self::take_overflowed)); flush long before.
+    pub(crate) fn push(
         &mut self,
         to: SocketAddr,
         key: &mut RunKey,
@@ -127,27 +127,23 @@ impl Transmits {
     }
 
     /// Packets waiting.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.packets.len()
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
-    /// Bytes waiting, for bounding a batch.
-    pub fn bytes(&self) -> usize {
-        self.used
-    }
-
-    /// Packets not taken because the batch had grown to 256 MiB, since it was created.
-    pub fn overflowed(&self) -> u64 {
-        self.overflowed
+    /// Packets not taken because the batch had grown to 256 MiB, since this was asked last.
+    pub(crate) fn take_overflowed(&mut self) -> u64 {
+        std::mem::take(&mut self.overflowed)
     }
 
     /// The runs in the order their first packets were pushed.
-    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
         self.runs.iter().map(|head| Run {
             transmits: self,
             head,
@@ -155,7 +151,7 @@ impl Transmits {
     }
 
     /// Forgets everything, keeping the memory.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.batch += 1;
         self.used = 0;
         self.packets.clear();
@@ -165,24 +161,24 @@ impl Transmits {
 
 /// Packets to one destination, in order.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     transmits: &'a Transmits,
     head: &'a RunHead,
 }
 
 impl<'a> Run<'a> {
     /// Where they go.
-    pub fn to(&self) -> SocketAddr {
+    pub(crate) fn to(&self) -> SocketAddr {
         self.head.to
     }
 
     /// How many.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.head.count as usize
     }
 
     /// The datagrams.
-    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let transmits = self.transmits;
         let mut at = self.head.first;
         std::iter::from_fn(move || {

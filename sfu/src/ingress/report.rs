@@ -83,11 +83,7 @@ impl Reception {
         let lost_since =
             expected_since.saturating_sub(received.saturating_sub(self.received_before));
         (self.expected_before, self.received_before) = (expected, received);
-        let fraction_lost = if expected_since == 0 {
-            0
-        } else {
-            ((lost_since << 8) / expected_since).min(255) as u8
-        };
+        let fraction_lost = (lost_since << 8).checked_div(expected_since).unwrap_or(0);
         let (last_sr, delay) = self.sender.map_or((0, 0), |sender| {
             let delay = now.saturating_duration_since(sender.at).as_micros() * 65_536 / 1_000_000;
             (
@@ -96,7 +92,7 @@ impl Reception {
             )
         });
         Some(ReceptionReport {
-            fraction_lost,
+            fraction_lost: fraction_lost.min(255) as u8,
             total_lost: self.lost().min(0x7f_ffff) as u32,
             highest: self.highest as u32,
             jitter: self.jitter as u32,

@@ -1,5 +1,6 @@
 //! What only the runtime may ask of the system: the wall clock, randomness, cores, threads.
 
+use std::sync::PoisonError;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
@@ -35,12 +36,34 @@ impl Seeds {
     }
 }
 
-/// Waits for a thread to end without holding up an executor.
-pub(crate) fn join(thread: JoinHandle<std::io::Result<()>>, done: oneshot::Sender<()>) {
-    let waiter = std::thread::Builder::new().name("tertulia-join".into());
-    // Without a thread to wait on, the caller waits for no one: the workers stop all the same.
-    let _ = waiter.spawn(move || {
-        let _ = thread.join();
-        let _ = done.send(());
-    });
+/// The media threads, for whoever ends them.
+#[derive(Debug)]
+pub(crate) struct Threads(
+    #[expect(
+        clippy::disallowed_types,
+        reason = "taken once, at the end; no packet meets it"
+    )]
+    std::sync::Mutex<Vec<JoinHandle<std::io::Result<()>>>>,
+);
+
+impl Threads {
+    /// Running ones.
+    pub(crate) fn new(threads: Vec<JoinHandle<std::io::Result<()>>>) -> Self {
+        Self(threads.into())
+    }
+
+    /// Waits for all to end without holding up an executor; at once if that was done before.
+    pub(crate) async fn join(&self) {
+        let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (done, joined) = oneshot::channel();
+        let waiter = std::thread::Builder::new().name("tertulia-join".into());
+        // Without a thread to wait on, the caller waits for no one: the workers stop all the same.
+        let _ = waiter.spawn(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+            let _ = done.send(());
+        });
+        let _ = joined.await;
+    }
 }

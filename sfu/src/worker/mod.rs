@@ -85,7 +85,13 @@ struct Counters {
 
 impl Counters {
     fn drop(&mut self, code: &'static str) {
-        *self.drops.entry(code).or_default() += 1;
+        self.drop_many(code, 1);
+    }
+
+    fn drop_many(&mut self, code: &'static str, count: u64) {
+        if count > 0 {
+            *self.drops.entry(code).or_default() += count;
+        }
     }
 }
 
@@ -153,6 +159,8 @@ impl Worker {
                 self.schedule.set(index, deadline);
             }
         }
+        let overflowed = self.transmits.take_overflowed();
+        self.counters.drop_many("batch_full", overflowed);
         std::mem::swap(out, &mut self.transmits);
         self.transmits.clear();
     }
@@ -161,9 +169,7 @@ impl Worker {
     pub(crate) fn sent(&mut self, packets: u64, bytes: u64, dropped: u64) {
         self.counters.datagrams_sent += packets;
         self.counters.bytes_sent += bytes;
-        if dropped > 0 {
-            *self.counters.drops.entry("send_buffer_full").or_default() += dropped;
-        }
+        self.counters.drop_many("send_buffer_full", dropped);
     }
 
     /// Does what is due.

@@ -24,11 +24,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codec::{CodecParameters, OfferedCodec};
 pub use error::SdpError;
-pub(crate) use offer::{
-    Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
-};
+pub(crate) use offer::{Direction, Offer, OfferedKind, OfferedMedia, SdpLimits, parse_offer};
 pub(crate) use session::{
     LocalDescription, MediaRole, Negotiated, NegotiatedCodec, NegotiatedMedia, Session,
     SlotIdentity,

@@ -24,11 +24,11 @@ pub(crate) struct SdpLimits {
 
 impl SdpLimits {
     /// With this many m-lines and room for what browsers write in them: a receiving video m-line of
-    /// Chromium is 6 KiB and 190 lines, so these bounds hold 40 of them with as many of audio.
+    /// Chromium is 6 KiB and 190 lines, so these bounds hold 160 of them with as many of audio.
     pub(crate) const fn new(media: usize) -> Self {
         Self {
-            bytes: 256 * 1024,
-            lines: 16 * 1024,
+            bytes: 1024 * 1024,
+            lines: 48 * 1024,
             media,
         }
     }

@@ -352,10 +352,9 @@ impl Shared {
         offered
             .iter()
             .filter_map(|offered| {
-                claim(offered.ssrc).then(|| OfferedSsrc {
-                    ssrc: offered.ssrc,
-                    rtx: offered.rtx.filter(|rtx| claim(*rtx)),
-                })
+                let ssrc = claim(offered.ssrc).then_some(offered.ssrc)?;
+                let rtx = offered.rtx.filter(|rtx| claim(*rtx));
+                Some(OfferedSsrc { ssrc, rtx })
             })
             .collect()
     }
