@@ -22,6 +22,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) sequence: u64,
     /// A decoder can begin here.
     pub(crate) switchable: bool,
+    /// It is in its layer's cache.
+    pub(crate) cached: bool,
     /// The layer's clock, once the publisher has reported it.
     pub(crate) sender: Option<SenderClock>,
 }

@@ -1,6 +1,6 @@
 //! One subscription at work: the track a slot carries, and which of its packets.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::selector::{Decision, LayerSelector};
 use crate::clock::{SenderClock, ntp_to_ticks};
@@ -11,6 +11,9 @@ use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
 
 /// Payload types are 7 bits.
 const PAYLOAD_TYPES: usize = 128;
+/// How long a switch waits for the end of the frame being sent. Publishers send the layers of a
+/// picture interleaved and within a frame's time; what takes longer has stopped in its middle.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a subscription needs to know of the track.
 #[derive(Clone, Debug)]
@@ -35,6 +38,22 @@ pub(crate) struct Forwarder {
     payload_types: Box<[PayloadType; PAYLOAD_TYPES]>,
     /// The clock of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
+    held: Option<Held>,
+}
+
+/// A switch that waits for the end of the frame being sent.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    since: Instant,
+    start: Start,
+}
+
+/// Where another layer begins, in its publisher's cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    pub(crate) layer: usize,
+    /// Unwrapped, of the keyframe's first packet.
+    pub(crate) sequence: u64,
 }
 
 /// A viewer's payload type with the one its retransmissions go by.
@@ -63,6 +82,7 @@ impl Forwarder {
             selector: LayerSelector::default(),
             payload_types,
             last: None,
+            held: None,
         })
     }
 
@@ -78,9 +98,43 @@ impl Forwarder {
         self.payload_types[usize::from(publishers) % PAYLOAD_TYPES]
     }
 
-    /// Decides on a packet.
-    pub(crate) fn select(&mut self, packet: &Packet<'_>) -> Decision {
-        self.selector.select(packet.layer, packet.switchable)
+    /// Decides on a packet. `torn`: the current layer is in the middle of a frame.
+    pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, torn: bool) -> Decision {
+        let decision = self
+            .selector
+            .select(packet.layer, packet.switchable, torn && packet.cached);
+        if decision == Decision::Hold {
+            self.held.get_or_insert(Held {
+                since: now,
+                start: Start {
+                    layer: packet.layer,
+                    sequence: packet.sequence,
+                },
+            });
+        }
+        decision
+    }
+
+    /// The layer a keyframe is needed of, if any.
+    pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
+        self.selector
+            .awaits_keyframe_of()
+            .filter(|_| self.held.is_none())
+    }
+
+    /// Whether a switch waits.
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether a switch has waited too long.
+    pub(crate) fn held_too_long(&self, now: Instant) -> bool {
+        self.held.is_some_and(|held| now >= held.since + PATIENCE)
+    }
+
+    /// Ends the wait.
+    pub(crate) fn release(&mut self) -> Option<Start> {
+        self.held.take().map(|held| held.start)
     }
 
     /// How far the picture moved on, by the publisher's own clock, from the last packet forwarded
@@ -107,11 +161,15 @@ impl Forwarder {
 
     /// Points at the highest layer alive: the fixed policy until an allocator decides.
     pub(crate) fn retarget(&mut self, _now: Instant, highest_alive: Option<usize>) {
+        let before = self.selector.target();
         match self.source.kind {
             MediaKind::Audio => self.selector.set_target(Some(0)),
             MediaKind::Video if highest_alive.is_some() => self.selector.set_target(highest_alive),
             // Nothing comes: keep the target, the stream may resume where it stopped.
             MediaKind::Video => {}
+        }
+        if self.selector.target() != before {
+            self.held = None;
         }
     }
 }

@@ -12,7 +12,7 @@ mod sender;
 mod slot;
 mod subscriber;
 
-pub(crate) use forwarder::SourceTrack;
+pub(crate) use forwarder::{SourceTrack, Start};
 pub(crate) use outlet::Outlet;
 pub(crate) use slot::{Repair, Slot, SlotSeed};
 pub(crate) use subscriber::{Request, Subscriber};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::forwarder::{Forwarder, SourceTrack};
+use super::forwarder::{Forwarder, SourceTrack, Start};
 use super::outlet::{Outgoing, Outlet};
 use super::rewriter::{Frame, Rewriter, Source, Vp8Ids};
 use super::rtx::RtxBudget;
@@ -69,6 +69,9 @@ pub(crate) struct Forwarded {
     pub(crate) sent: bool,
     /// The layer a keyframe is needed of.
     pub(crate) keyframe_of: Option<usize>,
+    /// Where another layer begins that waited for the end of a frame: its packets from there on are
+    /// to be forwarded now.
+    pub(crate) replay: Option<Start>,
 }
 
 /// Fresh numbers for a slot, from the worker's generator.
@@ -154,15 +157,24 @@ impl Slot {
         let descriptor = vp8_descriptor(packet);
         let source = source_of(packet);
         let frame = frame_of(packet, descriptor.as_ref());
-        let decision = forwarder.select(packet);
-        let keyframe_of = forwarder.selector.awaits_keyframe_of();
+        let decision = forwarder.select(outlet.now, packet, self.rewriter.is_torn());
+        let mut forwarded = Forwarded {
+            keyframe_of: forwarder.awaits_keyframe_of(),
+            ..Forwarded::default()
+        };
         match decision {
-            Decision::Drop => {
-                return Forwarded {
-                    sent: false,
-                    keyframe_of,
-                };
+            // The end of the frame that a switch waits for does not come, or not in time.
+            Decision::Forward if forwarder.holds() && self.rewriter.begins_frame(frame) => {
+                self.rewriter.skip_to(frame);
+                forwarded.replay = forwarder.release();
+                return forwarded;
             }
+            Decision::Drop | Decision::Hold if forwarder.held_too_long(outlet.now) => {
+                self.rewriter.give_up_frame();
+                forwarded.replay = forwarder.release();
+                return forwarded;
+            }
+            Decision::Drop | Decision::Hold => return forwarded,
             Decision::Switch => {
                 self.rewriter
                     .switch(outlet.now, source, frame, forwarder.advance(packet));
@@ -175,21 +187,24 @@ impl Slot {
             {
                 // The publisher began a new stream on the same layer: only a keyframe joins them.
                 if !packet.switchable {
-                    return Forwarded {
-                        sent: false,
-                        keyframe_of: Some(packet.layer),
-                    };
+                    forwarded.keyframe_of = Some(packet.layer);
+                    return forwarded;
                 }
                 self.rewriter.switch(outlet.now, source, frame, None);
             }
             Decision::Forward => {}
         }
         let Some(out) = self.rewriter.rewrite(outlet.now, source, frame) else {
-            return Forwarded {
-                sent: false,
-                keyframe_of,
-            };
+            return forwarded;
         };
+        let payload_len = packet.header.payload(packet.datagram).len();
+        // Padding between frames is of none.
+        if self.kind == MediaKind::Video && payload_len > 0 {
+            self.rewriter.note_end(out.sequence, packet.header.marker);
+            if forwarder.holds() && !self.rewriter.is_torn() {
+                forwarded.replay = forwarder.release();
+            }
+        }
         forwarder.forwarded(packet);
         let header = OutHeader {
             marker: packet.header.marker,
@@ -198,7 +213,7 @@ impl Slot {
             timestamp: out.timestamp,
             ssrc: self.ssrc,
         };
-        let sent = outlet.send(
+        forwarded.sent = outlet.send(
             &self.outgoing(
                 header,
                 packet.datagram,
@@ -210,13 +225,13 @@ impl Slot {
                 write_ids(body, descriptor.as_ref(), out.ids);
             },
         );
-        if sent {
-            let payload_len = packet.header.payload(packet.datagram).len() as u64;
+        if forwarded.sent {
             self.counters.packets += 1;
-            self.counters.bytes += payload_len;
-            self.sender.sent(outlet.now, out.timestamp, payload_len);
+            self.counters.bytes += payload_len as u64;
+            self.sender
+                .sent(outlet.now, out.timestamp, payload_len as u64);
         }
-        Forwarded { sent, keyframe_of }
+        forwarded
     }
 
     /// Where the packets a viewer lacks are to be found.
@@ -340,7 +355,7 @@ impl Slot {
             return (None, "free");
         };
         let current = forwarder.selector.current();
-        let reason = match forwarder.selector.awaits_keyframe_of() {
+        let reason = match forwarder.awaits_keyframe_of() {
             Some(_) => "waiting_for_keyframe",
             None if current.is_none() => "publisher_sends_nothing",
             None if self.counters.packets == 0 && self.counters.unmapped > 0 => {

@@ -226,7 +226,6 @@ impl Subscriber {
         if let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_ref())
             && forwarder.source.kind == MediaKind::Video
             && let Some(layer) = forwarder
-                .selector
                 .awaits_keyframe_of()
                 .or_else(|| forwarder.selector.current())
         {

@@ -11,6 +11,7 @@ const PACKET_BYTES: usize = 1_500;
 #[derive(Debug)]
 pub(crate) struct PacketCache {
     slots: Box<[Slot]>,
+    newest: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,7 @@ impl PacketCache {
     pub(crate) fn new() -> Self {
         Self {
             slots: vec![Slot::default(); PACKETS].into_boxed_slice(),
+            newest: 0,
         }
     }
 
@@ -36,6 +38,7 @@ impl PacketCache {
         if slot.packet.capacity() == 0 {
             slot.packet.reserve_exact(PACKET_BYTES);
         }
+        self.newest = self.newest.max(sequence);
         slot.sequence = sequence;
         slot.packet.clear();
         slot.packet.extend_from_slice(packet);
@@ -45,6 +48,13 @@ impl PacketCache {
     pub(crate) fn get(&self, sequence: u64) -> Option<&[u8]> {
         let slot = &self.slots[sequence as usize % PACKETS];
         (slot.sequence == sequence && !slot.packet.is_empty()).then_some(slot.packet.as_slice())
+    }
+
+    /// The packets from one on, with their unwrapped sequence numbers.
+    pub(crate) fn since(&self, sequence: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        let oldest = (self.newest + 1).saturating_sub(PACKETS as u64);
+        (sequence.max(oldest)..=self.newest)
+            .filter_map(|sequence| Some((sequence, self.get(sequence)?)))
     }
 
     /// Bytes held.
@@ -72,6 +82,9 @@ mod tests {
         );
         assert_eq!(cache.get(2_000 - PACKETS as u64 - 1), None);
         assert_eq!(cache.bytes(), PACKETS * PACKET_BYTES);
+        let since: Vec<u64> = cache.since(1_997).map(|(sequence, _)| sequence).collect();
+        assert_eq!(since, vec![1_997, 1_998, 1_999]);
+        assert_eq!(cache.since(0).count(), PACKETS);
     }
 
     #[test]

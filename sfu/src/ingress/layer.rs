@@ -99,6 +99,13 @@ impl Layer {
         Some(sequence)
     }
 
+    /// The packets kept from one on, with their unwrapped sequence numbers.
+    pub(crate) fn cached_since(&self, sequence: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        self.cache
+            .iter()
+            .flat_map(move |cache| cache.since(sequence))
+    }
+
     /// Whether packets have come lately, as of the last [`update`](Self::update).
     pub(crate) fn is_alive(&self) -> bool {
         self.alive

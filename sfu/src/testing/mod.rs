@@ -1,5 +1,5 @@
-//! For tests of this and dependent crates: a simulated network, a worker in virtual time, where
-//! media comes from, and the one oracle of what a decoder may be shown.
+//! For tests of this and dependent crates: a simulated network, a worker in virtual time, a media
+//! source, and the one oracle of what a decoder may be shown.
 
 pub mod media;
 pub mod network;

@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use super::Worker;
 use super::peer::Peer;
-use crate::egress::{Outlet, Repair, Request};
+use crate::egress::{Outlet, Repair, Request, Start};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
 use crate::packet::Packet;
-use crate::rtp::rtcp;
+use crate::router::Target;
+use crate::rtp::codec::is_keyframe;
+use crate::rtp::{RtpHeader, rtcp};
 use crate::transmit::Transmits;
 
 impl Worker {
@@ -56,9 +58,12 @@ impl Worker {
             layer: media.layer,
             sequence: media.sequence,
             switchable: media.keyframe || media.codec.is_audio(),
+            cached: track.layers[media.layer].cache.is_some(),
             sender: track.layers[media.layer].sender,
         };
         let mut wanted = 0u32;
+        // Empty but for the rare packet that a switch waited for.
+        let mut replays = Vec::new();
         let ntp = self.config.clock.ntp(now);
         for target in self.router.targets(track.fanout) {
             let Some(viewer) = self.peers.get_mut(target.peer) else {
@@ -74,10 +79,55 @@ impl Worker {
             if let Some(layer) = forwarded.keyframe_of {
                 wanted |= 1 << layer.min(31);
             }
+            if let Some(start) = forwarded.replay {
+                replays.push((*target, start));
+            }
+        }
+        for (target, start) in replays {
+            self.replay(now, index, media.track, target, start);
         }
         if wanted != 0 && !media.codec.is_audio() {
             for layer in (0..32).filter(|layer| wanted & (1 << layer) != 0) {
                 self.request_keyframe(now, index, media.track, layer);
+            }
+        }
+    }
+
+    /// Forwards what is cached of a layer from where a viewer begins to be sent it.
+    fn replay(&mut self, now: Instant, index: usize, track: usize, target: Target, start: Start) {
+        let Some((publisher, viewer)) = self.peers.get2_mut(index, target.peer) else {
+            return;
+        };
+        let Some(track) = publisher.publisher.track(track) else {
+            return;
+        };
+        let Some(layer) = track.layers.get(start.layer) else {
+            return;
+        };
+        let ntp = self.config.clock.ntp(now);
+        for (sequence, datagram) in layer.cached_since(start.sequence) {
+            let Ok(header) = RtpHeader::parse(datagram) else {
+                continue;
+            };
+            let Some(codec) = track.codec(header.payload_type) else {
+                continue;
+            };
+            let packet = Packet {
+                datagram,
+                header,
+                codec,
+                extensions: &track.extensions,
+                track: track.id,
+                layer: start.layer,
+                sequence,
+                switchable: is_keyframe(codec, header.payload(datagram)),
+                cached: true,
+                sender: layer.sender,
+            };
+            let outlet = viewer.outlet(now, ntp, target.slot, &mut self.transmits);
+            if let Some((slot, mut outlet)) = outlet {
+                let forwarded = slot.forward(&packet, &mut outlet);
+                self.counters.packets_forwarded += u64::from(forwarded.sent);
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Rewriter {
     timestamp: u32,
     sent_at: Option<Instant>,
     ids: Vp8Ids,
+    /// The last packet sent does not end its frame.
+    torn: bool,
 }
 
 /// A source packet's place in the outgoing stream.
@@ -48,11 +50,15 @@ impl Rewriter {
             timestamp,
             sent_at: None,
             ids: Vp8Ids::default(),
+            torn: false,
         }
     }
 
     /// Begins a span at the first packet of another source. `advance` is how far the source's own
     /// clock says the picture moved on since the last packet sent, where it can tell.
+    ///
+    /// If the last frame has no end and gets none, a number is left out: a receiver must see that
+    /// something is missing there, or it decodes half a frame.
     pub(crate) fn switch(
         &mut self,
         now: Instant,
@@ -60,6 +66,7 @@ impl Rewriter {
         first: Frame,
         advance: Option<i64>,
     ) {
+        self.give_up_frame();
         let elapsed = self.sent_at.map(|at| now.saturating_duration_since(at));
         let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
         let span = Span::new(
@@ -73,6 +80,39 @@ impl Rewriter {
             self.spans.remove(0);
         }
         self.spans.push(span);
+    }
+
+    /// Whether the last packet sent is in the middle of a frame.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Notes whether a packet just rewritten ends its frame.
+    pub(crate) fn note_end(&mut self, sequence: u64, ends: bool) {
+        if sequence == self.sequence {
+            self.torn = !ends;
+        }
+    }
+
+    /// Whether a packet of the current source is of a later frame than the last one sent.
+    pub(crate) fn begins_frame(&self, frame: Frame) -> bool {
+        let last = self.spans.last().and_then(|span| span.rewrite(frame));
+        last.is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
+    }
+
+    /// Nothing more comes of the last frame sent: the next span leaves room for one packet, and may
+    /// begin at once.
+    pub(crate) fn give_up_frame(&mut self) {
+        self.sequence += u64::from(std::mem::take(&mut self.torn));
+    }
+
+    /// Leaves room for what is missing before a packet that is not sent: it may still come, and is
+    /// then sent again to those who ask.
+    pub(crate) fn skip_to(&mut self, frame: Frame) {
+        if let Some(out) = self.spans.last().and_then(|span| span.rewrite(frame)) {
+            self.sequence = self.sequence.max(out.sequence - 1);
+            self.torn = false;
+        }
     }
 
     /// Ticks to move on at a switch: what the sources' clocks say if it is credible, else the time

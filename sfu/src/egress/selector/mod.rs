@@ -11,6 +11,9 @@ pub(crate) enum Decision {
     Forward,
     /// Send it; it is the first of another layer.
     Switch,
+    /// Send it, but not yet: it is the first of another layer, whose frame would tear the one being
+    /// sent.
+    Hold,
     /// Do not.
     Drop,
 }
@@ -28,6 +31,11 @@ impl LayerSelector {
         self.current
     }
 
+    /// The layer to be sent.
+    pub(crate) fn target(&self) -> Option<usize> {
+        self.target
+    }
+
     /// Points at another layer, or at none, which stops at once.
     pub(crate) fn set_target(&mut self, target: Option<usize>) {
         self.target = target;
@@ -41,16 +49,20 @@ impl LayerSelector {
         self.target.filter(|_| self.current != self.target)
     }
 
-    /// Decides on a packet. `switchable`: a decoder can begin at it.
-    pub(crate) fn select(&mut self, layer: usize, switchable: bool) -> Decision {
-        if self.current == Some(layer) && (self.current == self.target || !self.is_target(layer)) {
+    /// Decides on a packet. `switchable`: a decoder can begin at it. `torn`: the current layer is
+    /// in the middle of a frame.
+    pub(crate) fn select(&mut self, layer: usize, switchable: bool, torn: bool) -> Decision {
+        if self.current == Some(layer) {
             return Decision::Forward;
         }
-        if self.is_target(layer) && switchable {
-            self.current = Some(layer);
-            return Decision::Switch;
+        if !self.is_target(layer) || !switchable {
+            return Decision::Drop;
         }
-        Decision::Drop
+        if self.current.is_some() && torn {
+            return Decision::Hold;
+        }
+        self.current = Some(layer);
+        Decision::Switch
     }
 
     fn is_target(&self, layer: usize) -> bool {
@@ -67,42 +79,45 @@ mod tests {
     #[test]
     fn switches_at_the_targets_keyframe_and_sends_the_old_layer_until_then() {
         let mut selector = LayerSelector::default();
-        assert_eq!(selector.select(0, true), Decision::Drop);
+        assert_eq!(selector.select(0, true, false), Decision::Drop);
         selector.set_target(Some(0));
-        assert_eq!(selector.select(0, false), Decision::Drop);
+        assert_eq!(selector.select(0, false, false), Decision::Drop);
         assert_eq!(selector.awaits_keyframe_of(), Some(0));
-        assert_eq!(selector.select(0, true), Decision::Switch);
+        assert_eq!(selector.select(0, true, false), Decision::Switch);
         assert_eq!(selector.awaits_keyframe_of(), None);
         selector.set_target(Some(2));
-        assert_eq!(selector.select(2, false), Decision::Drop);
-        assert_eq!(selector.select(0, false), Decision::Forward);
-        assert_eq!(selector.select(1, true), Decision::Drop);
-        assert_eq!(selector.select(2, true), Decision::Switch);
-        assert_eq!(selector.select(2, true), Decision::Forward);
-        assert_eq!(selector.select(0, true), Decision::Drop);
+        assert_eq!(selector.select(2, false, false), Decision::Drop);
+        assert_eq!(selector.select(0, false, false), Decision::Forward);
+        assert_eq!(selector.select(1, true, false), Decision::Drop);
+        assert_eq!(selector.select(2, true, true), Decision::Hold);
+        assert_eq!(selector.select(0, false, false), Decision::Forward);
+        assert_eq!(selector.select(2, true, false), Decision::Switch);
+        assert_eq!(selector.select(2, true, false), Decision::Forward);
+        assert_eq!(selector.select(0, true, false), Decision::Drop);
         selector.set_target(None);
-        assert_eq!(selector.select(2, false), Decision::Drop);
+        assert_eq!(selector.select(2, false, false), Decision::Drop);
         assert_eq!(selector.current(), None);
     }
 
     proptest! {
         #[test]
         fn a_viewer_never_sees_a_layer_from_its_middle(
-            steps in prop::collection::vec((0usize..3, any::<bool>(), prop::option::of(0usize..3)), 1..200),
+            steps in prop::collection::vec((0usize..3, any::<bool>(), any::<bool>(), prop::option::of(0usize..3)), 1..200),
         ) {
             let mut selector = LayerSelector::default();
             let mut shown = None;
-            for (layer, keyframe, target) in steps {
+            for (layer, keyframe, torn, target) in steps {
                 if let Some(target) = target {
                     selector.set_target(Some(target));
                 }
-                match selector.select(layer, keyframe) {
+                match selector.select(layer, keyframe, torn) {
                     Decision::Switch => {
                         prop_assert!(keyframe);
+                        prop_assert!(!torn || shown.is_none());
                         shown = Some(layer);
                     }
                     Decision::Forward => prop_assert_eq!(shown, Some(layer)),
-                    Decision::Drop => {}
+                    Decision::Hold | Decision::Drop => {}
                 }
             }
         }
