@@ -134,28 +134,20 @@ impl Publisher {
         let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
-        track.codecs.clone_from(&media.codecs);
-        track.extensions = media.extensions;
+        let announced = track.renegotiate(media);
         self.transport_cc = media
             .extensions
             .id(ExtensionKind::TransportCc)
             .or(self.transport_cc);
-        for (layer, offered) in media.ssrcs.iter().enumerate().take(track.layers.len()) {
-            self.bindings.insert(
-                offered.ssrc,
-                Binding {
-                    track: index,
-                    layer,
-                    repair: false,
-                },
-            );
-            if let Some(rtx) = offered.rtx {
-                self.bindings.insert(
-                    rtx,
+        let Some(announced) = announced else { return };
+        for (ssrc, repair) in [(Some(announced.ssrc), false), (announced.rtx, true)] {
+            if let Some(ssrc) = ssrc {
+                self.bind_to(
+                    ssrc,
                     Binding {
                         track: index,
-                        layer,
-                        repair: true,
+                        layer: 0,
+                        repair,
                     },
                 );
             }
@@ -242,23 +234,28 @@ impl Publisher {
             return Some(binding);
         }
         let binding = identify(self.tracks.iter(), header, packet)?;
-        if !self.bindings.insert(header.ssrc, binding) {
+        self.bind_to(header.ssrc, binding)
+    }
+
+    /// Binds a stream to its layer, in place of the one bound there before.
+    fn bind_to(&mut self, ssrc: u32, binding: Binding) -> Option<Binding> {
+        if !self.bindings.insert(ssrc, binding) {
             return None;
         }
-        self.bindings.displace(header.ssrc, binding);
+        self.bindings.displace(ssrc, binding);
         let layer = self
             .tracks
             .get_mut(binding.track)?
             .layers
             .get_mut(binding.layer)?;
         if binding.repair {
-            layer.rtx_ssrc = Some(header.ssrc);
+            layer.rtx_ssrc = Some(ssrc);
         } else if layer
             .ssrc
-            .replace(header.ssrc)
-            .is_some_and(|before| before != header.ssrc)
+            .replace(ssrc)
+            .is_some_and(|before| before != ssrc)
         {
-            layer.rebind(header.ssrc);
+            layer.rebind(ssrc);
         }
         Some(binding)
     }

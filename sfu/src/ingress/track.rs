@@ -7,7 +7,7 @@ use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
-use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
+use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia, OfferedSsrc};
 
 /// A published track.
 #[derive(Debug)]
@@ -43,8 +43,7 @@ impl Track {
                 .map(|rid| Layer::new(Some(rid.clone()), repairable))
                 .collect()
         };
-        // Streams announced in the description need no RID to be told apart.
-        for (layer, offered) in layers.iter_mut().zip(&media.ssrcs) {
+        if let ([layer], Some(offered)) = (layers.as_mut_slice(), announced(media)) {
             layer.ssrc = Some(offered.ssrc);
             layer.rtx_ssrc = offered.rtx;
         }
@@ -58,6 +57,13 @@ impl Track {
             live: false,
             fanout,
         }
+    }
+
+    /// Takes what a later offer changed; the stream it announces.
+    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Option<OfferedSsrc> {
+        self.codecs.clone_from(&media.codecs);
+        self.extensions = media.extensions;
+        announced(media)
     }
 
     /// The codec a publisher's payload type stands for.
@@ -94,4 +100,14 @@ impl Track {
             .iter_mut()
             .fold(false, |changed, layer| layer.update(now) | changed)
     }
+}
+
+/// The stream that a description announces. Of several layers only RIDs tell which stream is which:
+/// where a description lists their SSRCs as well, their order means nothing.
+fn announced(media: &NegotiatedMedia) -> Option<OfferedSsrc> {
+    media
+        .ssrcs
+        .first()
+        .filter(|_| media.rids.is_empty())
+        .copied()
 }

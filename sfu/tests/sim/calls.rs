@@ -52,6 +52,10 @@ fn three_participants_see_and_hear_each_other() {
     assert_eq!(live, 6);
     for peer in sim.relay.stats().peers {
         assert_eq!(peer.srtp_profile, Some("AEAD_AES_128_GCM"));
+        for track in &peer.published {
+            let bytes: Vec<u64> = track.layers.iter().map(|layer| layer.bytes).collect();
+            assert!(bytes.is_sorted(), "layers by their RIDs: {track:?}");
+        }
         for subscription in peer.subscriptions {
             let top = if subscription.bytes > 200_000 {
                 Some(2)

@@ -25,7 +25,9 @@ mod session;
 mod tests;
 
 pub use error::SdpError;
-pub(crate) use offer::{Direction, Offer, OfferedKind, OfferedMedia, SdpLimits, parse_offer};
+pub(crate) use offer::{
+    Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
+};
 pub(crate) use session::{
     LocalDescription, MediaRole, Negotiated, NegotiatedCodec, NegotiatedMedia, Session,
     SlotIdentity,
