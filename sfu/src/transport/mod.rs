@@ -42,8 +42,6 @@ pub(crate) struct TransportConfig {
     pub(crate) connect_timeout: Duration,
     /// A data channel message, in bytes.
     pub(crate) max_data_message: usize,
-    /// For SCTP's tags and sequence numbers.
-    pub(crate) seed: u64,
 }
 
 /// What a transport tells its worker.
@@ -107,7 +105,7 @@ impl Transport {
         Self {
             ice: IceLite::new(&config.ice, &config.remote_ice),
             dtls: Dtls::new(config.certificate, config.remote_fingerprint),
-            sctp: Sctp::new(now, config.max_data_message, config.seed),
+            sctp: Sctp::new(config.max_data_message),
             srtp: None,
             phase: Phase::Connecting,
             connect_by: now + config.connect_timeout,

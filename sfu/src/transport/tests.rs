@@ -48,7 +48,6 @@ impl World {
             certificate: certificate(),
             connect_timeout: Duration::from_secs(20),
             max_data_message: 16 * 1024,
-            seed: 1,
         };
         change(&mut config);
         Self {

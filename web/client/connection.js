@@ -1,0 +1,189 @@
+import { Events } from "./events.js";
+import { say } from "./protocol.js";
+import { PathWatch } from "./reconnect.js";
+import { Signaling } from "./signaling.js";
+import { Transport } from "./transport.js";
+
+/**
+ * @import { Needs, ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { Publication } from "./publication.js"
+ * @import { Pointing } from "./slots.js"
+ */
+
+/**
+ * @typedef {object} ConnectionOptions
+ * @property {string} url the server's `/v1/ws`
+ * @property {string} room
+ * @property {string} name
+ * @property {Record<string, unknown>} [metadata]
+ * @property {boolean} [autoSubscribe]
+ * @property {typeof WebSocket} [WebSocket] for tests
+ * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect] for tests
+ */
+
+/**
+ * @typedef {object} ConnectionEvents
+ * @property {ServerMessage} message what the server says unasked, but for what concerns the transport
+ * @property {Pointing[]} slots
+ * @property {RTCPeerConnectionState} state
+ * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
+ * @property {unknown} error an offer that nobody waits for failed; the call goes on
+ * @property {{ reason: string, message: string }} lost a new connection is needed
+ * @property {{ reason: string, message: string }} ended the server does not want us any more
+ */
+
+/**
+ * One stay in a room: a WebSocket that has joined, and the transport that goes with it. A `Room`
+ * outlives it and makes another when this one is lost.
+ *
+ * @extends {Events<ConnectionEvents>}
+ */
+export class Connection extends Events {
+  #options;
+  #publications;
+  #signaling;
+  /** @type {Transport | null} */
+  #transport = null;
+  /** @type {PathWatch | null} */
+  #watch = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  #over = false;
+
+  /**
+   * @param {ConnectionOptions} options
+   * @param {ReadonlySet<Publication>} publications carried by this and by every later transport
+   */
+  constructor(options, publications) {
+    super();
+    this.#options = options;
+    this.#publications = publications;
+    this.#signaling = new Signaling(options.url, { WebSocket: options.WebSocket });
+    this.#signaling.on("message", (message) => this.#receive(message));
+    this.#signaling.on("error", (error) => this.emit("error", error));
+    this.#signaling.on("close", () => this.#lose("connection_lost", "The connection to the server was lost."));
+  }
+
+  get signaling() {
+    return this.#signaling;
+  }
+
+  get transport() {
+    return this.#transport;
+  }
+
+  /** @returns {Promise<ServerMessages["welcome"]>} */
+  async join() {
+    await this.#signaling.opened();
+    const welcome = await this.#signaling.request(say.join(this.#options));
+    this.#iceServers = welcome.ice_servers;
+    return welcome;
+  }
+
+  /**
+   * Builds the transport and offers everything in one go: what we publish, and an m-line for each
+   * track that is in the room already, which spares a late joiner a second round trip.
+   *
+   * @param {Needs} receiving
+   */
+  async offer(receiving) {
+    const transport = new Transport({
+      iceServers: this.#iceServers,
+      receiving,
+      sendOffer: (sdp, tracks) => this.#signaling.request(say.offer(sdp, tracks)),
+      sendMute: (trackId, muted) => this.#signaling.request(say.mute(trackId, muted)),
+      connect: this.#options.connect,
+    });
+    this.#transport = transport;
+    transport.on("slots", (moved) => this.emit("slots", moved));
+    transport.on("data", (data) => this.emit("data", data));
+    transport.on("error", (error) => this.emit("error", error));
+    transport.on("state", (state) => this.#stateChanged(transport, state));
+    const added = [...this.#publications].map((publication) => transport.add(publication));
+    await Promise.all([...added, transport.negotiate()]);
+    this.#watchPath(transport);
+  }
+
+  /** Says goodbye, so that the others see us leave at once. */
+  leave() {
+    this.#signaling.send(say.leave());
+    this.close();
+  }
+
+  close() {
+    this.#over = true;
+    this.#watch?.stop();
+    this.#transport?.close();
+    this.#signaling.close();
+  }
+
+  /** @param {ServerMessage} message */
+  #receive(message) {
+    switch (message.type) {
+      case "needs":
+        return this.#transport?.need(message);
+      case "slots":
+        return this.#transport?.applySlots(message.slots);
+      case "media":
+        return message.state === "failed" ? this.#replaceTransport() : undefined;
+      case "bye":
+        return this.#bye(message);
+      case "error":
+        return this.emit("error", message);
+      default:
+        return this.emit("message", message);
+    }
+  }
+
+  /** @param {ServerMessages["bye"]} bye */
+  #bye({ reason, message }) {
+    // A server that shuts down is replaced by another sooner or later: that is worth waiting for.
+    if (reason === "server_shutdown") return this.#lose(reason, message);
+    if (this.#over) return;
+    this.close();
+    this.emit("ended", { reason, message });
+  }
+
+  /**
+   * @param {Transport} transport
+   * @param {RTCPeerConnectionState} state
+   */
+  #stateChanged(transport, state) {
+    if (transport !== this.#transport || this.#over) return;
+    this.#watch?.update(state);
+    this.emit("state", state);
+  }
+
+  /** @param {Transport} transport */
+  #watchPath(transport) {
+    if (transport !== this.#transport || this.#over) return;
+    this.#watch?.stop();
+    this.#watch = new PathWatch({
+      restartIce: () => transport.restartIce().catch(() => this.#loseMedia()),
+      giveUp: () => this.#loseMedia(),
+    });
+    this.#watch.update(transport.state);
+  }
+
+  /** The server has given up our transport; joining again is not needed, another transport is. */
+  #replaceTransport() {
+    const receiving = this.#transport?.receivingCounts ?? { audio: 0, video: 0 };
+    this.#watch?.stop();
+    this.#transport?.close();
+    this.offer(receiving).catch(() => this.#loseMedia());
+  }
+
+  #loseMedia() {
+    this.#lose("media_failed", "Audio and video do not get through to the server.");
+  }
+
+  /**
+   * @param {string} reason
+   * @param {string} message
+   */
+  #lose(reason, message) {
+    if (this.#over) return;
+    this.close();
+    this.emit("lost", { reason, message });
+  }
+}

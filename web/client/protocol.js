@@ -1,0 +1,210 @@
+/**
+ * The native signaling protocol, version 1 (`signaling/PROTOCOL.md`): what the server says, parsed,
+ * and what a client says, built. Both are held to the golden files the server is held to.
+ */
+import { count, flag, list, nullable, number, object, oneOf, optional, record, ShapeError, text } from "./shape.js";
+
+export const PROTOCOL_VERSION = 1;
+
+const mediaKind = oneOf("audio", "video");
+const source = oneOf("camera", "microphone", "screen", "screen_audio", "other");
+
+const track = record({
+  id: text,
+  kind: mediaKind,
+  source,
+  muted: flag,
+  simulcast: flag,
+  codec: nullable(text),
+});
+
+const participant = record({
+  id: text,
+  name: text,
+  metadata: optional(object),
+  tracks: list(track),
+});
+
+const chatMessage = record({
+  id: count,
+  participant: text,
+  name: text,
+  text,
+  at_ms: count,
+});
+
+const slot = record({ mid: text, kind: mediaKind, track: nullable(text) });
+const needs = record({ audio: count, video: count });
+
+const iceServer = record({
+  urls: (value, at) => (typeof value === "string" ? value : list(text)(value, at)),
+  username: optional(text),
+  credential: optional(text),
+});
+
+/** What the relay decides and counts for one track it sends us. */
+const subscription = record({
+  track: text,
+  mid: nullable(text),
+  layer: nullable(count),
+  reason: text,
+  packets: count,
+  bytes: count,
+  nacks_received: count,
+  retransmitted: count,
+  fraction_lost: number,
+});
+
+/** What the relay receives of one layer we send. */
+const layer = record({
+  rid: nullable(text),
+  alive: flag,
+  packets: count,
+  bytes: count,
+  lost: count,
+  nacks_sent: count,
+  repaired: count,
+});
+
+const peerStats = record({
+  connected: flag,
+  remote_addr: nullable(text),
+  srtp_profile: nullable(text),
+  rtt_ms: nullable(number),
+  published: list(
+    record({ track: text, kind: mediaKind, codec: text, layers: list(layer), keyframe_requests: count }),
+  ),
+  subscriptions: list(subscription),
+});
+
+/** Every message the server sends, by its type. */
+const serverShapes = {
+  welcome: record({
+    id: optional(count),
+    version: count,
+    room: text,
+    participant: text,
+    participants: list(participant),
+    chat: list(chatMessage),
+    ice_servers: list(iceServer),
+    limits: record({ message_bytes: count, chat_chars: count }),
+    server: record({ name: text, version: text }),
+  }),
+  answer: record({
+    id: optional(count),
+    sdp: text,
+    published: list(record({ mid: text, track: text })),
+    slots: list(slot),
+    needs,
+  }),
+  needs,
+  slots: record({ slots: list(slot) }),
+  participant_joined: record({ participant }),
+  participant_updated: record({ participant }),
+  participant_left: record({ participant: text, reason: text }),
+  track_published: record({ participant: text, track }),
+  track_updated: record({ participant: text, track }),
+  track_unpublished: record({ participant: text, track: text }),
+  chat: record({ message: chatMessage }),
+  media: record({ state: oneOf("connected", "failed"), reason: optional(text) }),
+  stats: record({ id: optional(count), peer: nullable(peerStats) }),
+  ok: record({ id: optional(count) }),
+  pong: record({ id: optional(count) }),
+  error: record({ id: optional(count), code: text, message: text, fatal: flag }),
+  bye: record({ reason: text, message: text }),
+};
+
+/**
+ * @typedef {"audio" | "video"} MediaKind
+ * @typedef {"camera" | "microphone" | "screen" | "screen_audio" | "other"} Source
+ * @typedef {ReturnType<typeof track>} TrackInfo
+ * @typedef {ReturnType<typeof participant>} ParticipantInfo
+ * @typedef {ReturnType<typeof chatMessage>} ChatMessage
+ * @typedef {ReturnType<typeof slot>} Slot
+ * @typedef {ReturnType<typeof needs>} Needs
+ * @typedef {ReturnType<typeof subscription>} SubscriptionStats
+ * @typedef {ReturnType<typeof peerStats>} PeerStats
+ * @typedef {{ mid: string, source: Source, muted: boolean }} CarriedTrack what a sending m-line carries
+ */
+
+/**
+ * @typedef {{ [Type in keyof typeof serverShapes]: { type: Type } & ReturnType<(typeof serverShapes)[Type]> }} ServerMessages
+ * @typedef {ServerMessages[keyof ServerMessages]} ServerMessage
+ */
+
+/**
+ * Reads one text frame from the server.
+ *
+ * @param {string} frame
+ * @returns {ServerMessage | null} null for a type this client does not know yet
+ * @throws {ShapeError} when the frame is not JSON or a known type lacks a field
+ */
+export function parseServerMessage(frame) {
+  /** @type {unknown} */
+  let json;
+  try {
+    json = JSON.parse(frame);
+  } catch {
+    throw new ShapeError("", "JSON");
+  }
+  const type = text(object(json, "").type, "type");
+  if (!Object.hasOwn(serverShapes, type)) return null;
+  const shape = serverShapes[/** @type {keyof ServerMessages} */ (type)];
+  return /** @type {any} */ ({ type, ...shape(json, "") });
+}
+
+/** Builders of everything a client says. `Signaling` adds the `id` of those that want a reply. */
+export const say = {
+  /**
+   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean }} wish
+   */
+  join: ({ room, name, metadata, autoSubscribe = true }) => ({
+    type: /** @type {const} */ ("join"),
+    version: PROTOCOL_VERSION,
+    room,
+    name,
+    ...(metadata === undefined ? {} : { metadata }),
+    auto_subscribe: autoSubscribe,
+  }),
+  /** @param {string} sdp @param {CarriedTrack[]} tracks */
+  offer: (sdp, tracks) => ({ type: /** @type {const} */ ("offer"), sdp, tracks }),
+  /** @param {string} candidate @param {string} mid */
+  candidate: (candidate, mid) => ({ type: /** @type {const} */ ("candidate"), candidate, mid }),
+  /** @param {string[]} tracks */
+  subscribe: (tracks) => ({ type: /** @type {const} */ ("subscribe"), tracks }),
+  /** @param {string[]} tracks */
+  unsubscribe: (tracks) => ({ type: /** @type {const} */ ("unsubscribe"), tracks }),
+  /** @param {string} trackId @param {boolean} muted */
+  mute: (trackId, muted) => ({ type: /** @type {const} */ ("mute"), track: trackId, muted }),
+  /** @param {{ name?: string, metadata?: Record<string, unknown> }} changes */
+  update: (changes) => ({ type: /** @type {const} */ ("update"), ...changes }),
+  /** @param {string} words */
+  chat: (words) => ({ type: /** @type {const} */ ("chat"), text: words }),
+  stats: () => ({ type: /** @type {const} */ ("stats") }),
+  ping: () => ({ type: /** @type {const} */ ("ping") }),
+  leave: () => ({ type: /** @type {const} */ ("leave") }),
+};
+
+/**
+ * @typedef {ReturnType<(typeof say)[keyof typeof say]>} ClientMessage
+ */
+
+/** The type of the message that answers a request. */
+export const replyTypes = Object.freeze({
+  join: "welcome",
+  offer: "answer",
+  subscribe: "ok",
+  unsubscribe: "ok",
+  mute: "ok",
+  update: "ok",
+  chat: "ok",
+  stats: "stats",
+  ping: "pong",
+});
+
+/**
+ * @typedef {keyof typeof replyTypes} RequestType
+ * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
+ *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
+ *   chat: ServerMessages["ok"], stats: ServerMessages["stats"], ping: ServerMessages["pong"] }} Replies
+ */

@@ -1,0 +1,103 @@
+/** @import { CallError } from "./errors.js" */
+
+const FIRST_DELAY_MS = 400;
+/** Long enough that a restarting server with a full room is not stormed, short enough to wait for. */
+const LONGEST_DELAY_MS = 8_000;
+
+/**
+ * How long to wait before the next attempt: doubling, and half of it by chance, so that a room
+ * which lost its server together does not come back in one instant.
+ */
+export class Backoff {
+  #random;
+  #attempts = 0;
+
+  /** @param {() => number} [random] from 0 up to 1 */
+  constructor(random = Math.random) {
+    this.#random = random;
+  }
+
+  /** @returns {number} milliseconds */
+  next() {
+    const ceiling = Math.min(FIRST_DELAY_MS * 2 ** this.#attempts, LONGEST_DELAY_MS);
+    this.#attempts += 1;
+    return ceiling / 2 + (this.#random() * ceiling) / 2;
+  }
+
+  reset() {
+    this.#attempts = 0;
+  }
+}
+
+/** Refusals that the same request may not meet again a little later. */
+const PASSING = new Set([
+  "unreachable",
+  "connection_lost",
+  "timeout",
+  "join_timeout",
+  "rate_limited",
+  "room_full",
+  "server_full",
+  "overloaded",
+  "shutting_down",
+  "internal",
+]);
+
+/** @param {unknown} error whether trying again may help */
+export function isPassing(error) {
+  return PASSING.has(/** @type {CallError} */ (error)?.code);
+}
+
+/** A path that hiccups usually heals by itself within this. */
+const DISCONNECTED_PATIENCE_MS = 3_000;
+/** From an offer to connected media: ICE and DTLS, with a few lost packets. */
+const CONNECT_PATIENCE_MS = 15_000;
+
+/**
+ * Watches one transport and decides what to do when no media gets through: first a new path by an
+ * ICE restart, then a whole new connection.
+ */
+export class PathWatch {
+  #actions;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #restarted = false;
+
+  /** @param {{ restartIce: () => void, giveUp: () => void }} actions */
+  constructor(actions) {
+    this.#actions = actions;
+    this.#in(CONNECT_PATIENCE_MS, () => this.#actions.giveUp());
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  update(state) {
+    if (state === "connected") {
+      this.#restarted = false;
+      clearTimeout(this.#timer);
+    } else if (state === "disconnected" && !this.#restarted) {
+      this.#in(DISCONNECTED_PATIENCE_MS, () => this.#restart());
+    } else if (state === "failed") {
+      if (this.#restarted) this.#actions.giveUp();
+      else this.#restart();
+    }
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+  }
+
+  #restart() {
+    this.#restarted = true;
+    this.#in(CONNECT_PATIENCE_MS, () => this.#actions.giveUp());
+    this.#actions.restartIce();
+  }
+
+  /**
+   * @param {number} delay
+   * @param {() => void} action
+   */
+  #in(delay, action) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, delay);
+  }
+}

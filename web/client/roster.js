@@ -1,0 +1,147 @@
+/** @import { ParticipantInfo, ServerMessage, TrackInfo } from "./protocol.js" */
+
+/**
+ * One of the others in the room.
+ *
+ * @typedef {object} Participant
+ * @property {string} id
+ * @property {string} name
+ * @property {Record<string, unknown>} metadata
+ * @property {Map<string, TrackInfo>} tracks what they publish, by track id
+ */
+
+/**
+ * @typedef {object} RosterEvents
+ * @property {Participant} participantJoined
+ * @property {Participant} participantUpdated
+ * @property {{ participant: Participant, reason: string }} participantLeft
+ * @property {{ participant: Participant, track: TrackInfo }} trackPublished
+ * @property {{ participant: Participant, track: TrackInfo }} trackUpdated
+ * @property {{ participant: Participant, track: TrackInfo }} trackUnpublished
+ */
+
+/**
+ * Who is here and what they publish. Everything that changes it is told to `emit` afterwards, the
+ * tracks of somebody who joins or leaves one by one, so that a listener needs no special case.
+ */
+export class Roster {
+  /** @type {Map<string, Participant>} */
+  participants = new Map();
+  #emit;
+
+  /**
+   * @param {<Name extends keyof RosterEvents>(name: Name, payload: RosterEvents[Name]) => void} emit
+   */
+  constructor(emit) {
+    this.#emit = emit;
+  }
+
+  /**
+   * @param {string} trackId
+   * @returns {{ participant: Participant, track: TrackInfo } | null}
+   */
+  find(trackId) {
+    for (const participant of this.participants.values()) {
+      const track = participant.tracks.get(trackId);
+      if (track) return { participant, track };
+    }
+    return null;
+  }
+
+  /**
+   * Takes over a whole room, as a `welcome` tells it. After a reconnect most of it is known already
+   * and nothing is told about that part.
+   *
+   * @param {ParticipantInfo[]} infos
+   */
+  replace(infos) {
+    const present = new Set(infos.map(({ id }) => id));
+    for (const id of [...this.participants.keys()]) {
+      if (!present.has(id)) this.#leave(id, "disconnected");
+    }
+    for (const info of infos) this.#join(info);
+  }
+
+  /** @param {ServerMessage} message */
+  apply(message) {
+    switch (message.type) {
+      case "participant_joined":
+      case "participant_updated":
+        return this.#join(message.participant);
+      case "participant_left":
+        return this.#leave(message.participant, message.reason);
+      case "track_published":
+      case "track_updated":
+        return this.#putTrack(message.participant, message.track);
+      case "track_unpublished":
+        return this.#dropTrack(message.participant, message.track);
+      default:
+        return undefined;
+    }
+  }
+
+  /** @param {ParticipantInfo} info */
+  #join({ id, name, metadata = {}, tracks }) {
+    const known = this.participants.get(id);
+    if (!known) {
+      /** @type {Participant} */
+      const participant = { id, name, metadata, tracks: new Map() };
+      this.participants.set(id, participant);
+      this.#emit("participantJoined", participant);
+    } else if (known.name !== name || JSON.stringify(known.metadata) !== JSON.stringify(metadata)) {
+      known.name = name;
+      known.metadata = metadata;
+      this.#emit("participantUpdated", known);
+    }
+    this.#replaceTracks(id, tracks);
+  }
+
+  /**
+   * @param {string} id
+   * @param {TrackInfo[]} tracks
+   */
+  #replaceTracks(id, tracks) {
+    const published = new Set(tracks.map((track) => track.id));
+    for (const trackId of [...(this.participants.get(id)?.tracks.keys() ?? [])]) {
+      if (!published.has(trackId)) this.#dropTrack(id, trackId);
+    }
+    for (const track of tracks) this.#putTrack(id, track);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} reason
+   */
+  #leave(id, reason) {
+    const participant = this.participants.get(id);
+    if (!participant) return;
+    for (const trackId of [...participant.tracks.keys()]) this.#dropTrack(id, trackId);
+    this.participants.delete(id);
+    this.#emit("participantLeft", { participant, reason });
+  }
+
+  /**
+   * @param {string} id
+   * @param {TrackInfo} track
+   */
+  #putTrack(id, track) {
+    const participant = this.participants.get(id);
+    if (!participant) return;
+    const known = participant.tracks.get(track.id);
+    participant.tracks.set(track.id, track);
+    if (!known) this.#emit("trackPublished", { participant, track });
+    else if (JSON.stringify(known) !== JSON.stringify(track)) this.#emit("trackUpdated", { participant, track });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} trackId
+   */
+  #dropTrack(id, trackId) {
+    const participant = this.participants.get(id);
+    const track = participant?.tracks.get(trackId);
+    if (!participant || !track) return;
+    participant.tracks.delete(trackId);
+    this.#emit("trackUnpublished", { participant, track });
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * A peer connection that keeps the rules of RFC 8829 our code depends on, and no media: m-lines get
+ * their mid from `setLocalDescription`, an offer is legal only in `stable`, a rollback forgets the
+ * mids it gave. Its "SDP" is JSON.
+ */
+export class FakePeerConnection extends EventTarget {
+  signalingState = "stable";
+  connectionState = "new";
+  transceivers = [];
+  channels = [];
+  offers = [];
+  closed = false;
+  #nextMid = 0;
+
+  constructor(config) {
+    super();
+    this.config = config;
+  }
+
+  createDataChannel(label, init) {
+    const channel = Object.assign(new EventTarget(), { label, init, readyState: "open", sent: [] });
+    channel.send = (payload) => channel.sent.push(payload);
+    this.channels.push(channel);
+    return channel;
+  }
+
+  addTransceiver(trackOrKind, init) {
+    const kind = typeof trackOrKind === "string" ? trackOrKind : trackOrKind.kind;
+    const transceiver = {
+      mid: null,
+      answered: false,
+      stopped: false,
+      direction: init.direction,
+      encodings: init.sendEncodings ?? [],
+      receiver: { track: { kind } },
+      sender: {
+        track: typeof trackOrKind === "string" ? null : trackOrKind,
+        replaceTrack: async (track) => void (transceiver.sender.track = track),
+        getParameters: () => ({ encodings: transceiver.encodings }),
+      },
+      stop: () => void (transceiver.stopped = true),
+    };
+    this.transceivers.push(transceiver);
+    return transceiver;
+  }
+
+  getTransceivers() {
+    return this.transceivers.filter(({ stopped }) => !stopped);
+  }
+
+  async createOffer({ iceRestart = false } = {}) {
+    if (this.closed) throw new Error("closed");
+    return { type: "offer", iceRestart };
+  }
+
+  async setLocalDescription(description) {
+    if (description.type === "rollback") {
+      this.signalingState = "stable";
+      for (const transceiver of this.transceivers) if (!transceiver.answered) transceiver.mid = null;
+      return;
+    }
+    if (this.signalingState !== "stable") throw new Error("an offer is in flight");
+    this.signalingState = "have-local-offer";
+    for (const transceiver of this.getTransceivers()) transceiver.mid ??= String(this.#nextMid++);
+    const lines = this.getTransceivers().map(({ mid, direction, receiver, encodings }) => ({
+      mid,
+      direction,
+      kind: receiver.track.kind,
+      rids: encodings.map(({ rid }) => rid).filter(Boolean),
+    }));
+    this.localDescription = { type: "offer", sdp: JSON.stringify(lines) };
+    this.offers.push({ lines, iceRestart: description.iceRestart });
+  }
+
+  async setRemoteDescription() {
+    if (this.signalingState !== "have-local-offer") throw new Error("no offer to answer");
+    this.signalingState = "stable";
+    for (const transceiver of this.getTransceivers()) transceiver.answered ||= transceiver.mid !== null;
+  }
+
+  close() {
+    this.closed = true;
+  }
+
+  become(state) {
+    this.connectionState = state;
+    this.dispatchEvent(new Event("connectionstatechange"));
+  }
+}
+
+/** A WebSocket whose other end is the test: `receive` what the server says, `said` is what we said. */
+export class FakeWebSocket extends EventTarget {
+  readyState = 0;
+  said = [];
+  /** @type {(message: any, socket: FakeWebSocket) => void} */
+  onsaid = () => {};
+
+  constructor(url) {
+    super();
+    this.url = url;
+  }
+
+  open() {
+    this.readyState = 1;
+    this.dispatchEvent(new Event("open"));
+  }
+
+  send(frame) {
+    const message = JSON.parse(frame);
+    this.said.push(message);
+    this.onsaid(message, this);
+  }
+
+  receive(message) {
+    this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
+  }
+
+  close() {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.dispatchEvent(Object.assign(new Event("close"), { code: 1006 }));
+  }
+}
+
+export function fakeTrack(kind, id = kind) {
+  return { kind, id, enabled: true };
+}
+
+/** Answers as the server does: every `recvonly` m-line of the offer is a free slot unless pointed. */
+export function answerTo(sdp, { point = {}, needs = { audio: 0, video: 0 }, tracks = [] } = {}) {
+  const slots = JSON.parse(sdp)
+    .filter(({ direction }) => direction === "recvonly")
+    .map(({ mid, kind }) => ({ mid, kind, track: point[mid] ?? null }));
+  const published = tracks.map(({ mid, source }) => ({ mid, track: `own-${source}` }));
+  return { type: "answer", sdp: "answer", published, slots, needs };
+}
+
+/** Lets everything that is ready run. */
+export async function settle() {
+  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+}

@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { parseServerMessage, replyTypes, say } from "../../client/protocol.js";
+
+/** The files the server's own tests assert, so that the two cannot drift apart. */
+const GOLDEN = new URL("../../../signaling/golden/native/", import.meta.url);
+
+function golden(side) {
+  const folder = new URL(`${side}/`, GOLDEN);
+  const names = readdirSync(folder).filter((name) => name.endsWith(".json"));
+  return names.map((name) => ({ name, text: readFileSync(new URL(name, folder), "utf8") }));
+}
+
+/** How this client says what a golden client message says. */
+const rebuild = {
+  join: ({ room, name, metadata, auto_subscribe: autoSubscribe }) => say.join({ room, name, metadata, autoSubscribe }),
+  offer: ({ sdp, tracks }) => say.offer(sdp, tracks),
+  candidate: ({ candidate, mid }) => say.candidate(candidate, mid),
+  subscribe: ({ tracks }) => say.subscribe(tracks),
+  unsubscribe: ({ tracks }) => say.unsubscribe(tracks),
+  mute: ({ track, muted }) => say.mute(track, muted),
+  update: ({ name, metadata }) => say.update({ ...(name && { name }), ...(metadata && { metadata }) }),
+  chat: ({ text }) => say.chat(text),
+  stats: () => say.stats(),
+  ping: () => say.ping(),
+  leave: () => say.leave(),
+};
+
+for (const { name, text } of golden("server")) {
+  test(`server/${name} is read whole`, () => {
+    assert.deepEqual(parseServerMessage(text), JSON.parse(text));
+  });
+}
+
+for (const { name, text } of golden("client")) {
+  test(`client/${name} is what we say`, () => {
+    const { id, ...expected } = JSON.parse(text);
+    assert.deepEqual(rebuild[expected.type](expected), expected);
+    assert.equal(id !== undefined, expected.type in replyTypes, "what has a reply is sent as a request");
+  });
+}
+
+test("every message either side knows has a golden file", () => {
+  const said = new Set(golden("client").map(({ text }) => JSON.parse(text).type));
+  assert.deepEqual(Object.keys(say).filter((type) => !said.has(type)), []);
+  const heard = new Set(golden("server").map(({ text }) => JSON.parse(text).type));
+  for (const reply of Object.values(replyTypes)) assert.ok(heard.has(reply), reply);
+});
+
+test("fields and types of a newer server are passed over", () => {
+  assert.equal(parseServerMessage('{"type":"hologram","depth":3}'), null);
+  assert.equal(parseServerMessage('{"type":"constructor"}'), null);
+  assert.deepEqual(parseServerMessage('{"type":"needs","audio":1,"video":2,"smell":3}'), {
+    type: "needs",
+    audio: 1,
+    video: 2,
+  });
+});
+
+for (const [what, frame, at] of [
+  ["no JSON", "{", "message must be JSON"],
+  ["no object", "[]", "message must be an object"],
+  ["no type", "{}", "type must be a string"],
+  ["a missing field", '{"type":"needs","audio":1}', "video must be a whole number"],
+  ["a negative count", '{"type":"needs","audio":1,"video":-1}', "video must be a whole number"],
+  ["a wrong word", '{"type":"media","state":"odd"}', "state must be one of connected, failed"],
+  [
+    "a wrong field far inside",
+    '{"type":"participant_joined","participant":{"id":"p","name":"n","tracks":[{"id":"t","kind":"smell"}]}}',
+    "participant.tracks[0].kind must be one of audio, video",
+  ],
+]) {
+  test(`${what} is refused and named`, () => {
+    assert.throws(() => parseServerMessage(frame), (error) => error.message.startsWith(at), at);
+  });
+}

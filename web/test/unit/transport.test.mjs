@@ -1,0 +1,218 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Publication } from "../../client/publication.js";
+import { Transport } from "../../client/transport.js";
+import { answerTo, FakePeerConnection, fakeTrack, settle } from "./fakes.mjs";
+
+const NOTHING = { audio: 0, video: 0 };
+
+/** A transport whose offers wait until the test answers them. */
+function build({ receiving = NOTHING } = {}) {
+  const waiting = [];
+  const mutes = [];
+  let pc;
+  const transport = new Transport({
+    iceServers: [],
+    receiving,
+    sendOffer: (sdp, tracks) => new Promise((resolve, reject) => waiting.push({ sdp, tracks, resolve, reject })),
+    sendMute: async (track, muted) => void mutes.push([track, muted]),
+    connect: (config) => (pc = new FakePeerConnection(config)),
+  });
+  const answer = async (options) => {
+    const { sdp, tracks, resolve } = waiting.shift();
+    resolve(answerTo(sdp, { tracks, ...options }));
+    await settle();
+  };
+  return { transport, pc, waiting, mutes, answer };
+}
+
+test("the first offer carries everything that was added before it, and both data channels", async () => {
+  const { transport, pc, waiting, answer } = build({ receiving: { audio: 1, video: 2 } });
+  const camera = new Publication({ source: "camera", media: fakeTrack("video") });
+  const microphone = new Publication({ source: "microphone", media: fakeTrack("audio"), muted: true });
+  const done = Promise.all([transport.add(microphone), transport.add(camera)]);
+  await settle();
+  assert.equal(pc.config.bundlePolicy, "max-bundle");
+  assert.deepEqual(
+    pc.channels.map(({ label, init }) => [label, init]),
+    [
+      ["reliable", { ordered: true }],
+      ["unreliable", { ordered: false, maxRetransmits: 0 }],
+    ],
+  );
+  assert.deepEqual(
+    pc.offers[0].lines.map(({ kind, direction, rids }) => [kind, direction, rids.join("")]),
+    [
+      ["audio", "sendonly", ""],
+      ["video", "sendonly", "qhf"],
+      ["audio", "recvonly", ""],
+      ["video", "recvonly", ""],
+      ["video", "recvonly", ""],
+    ],
+  );
+  assert.deepEqual(waiting[0].tracks, [
+    { mid: "0", source: "microphone", muted: true },
+    { mid: "1", source: "camera", muted: false },
+  ]);
+  await answer();
+  await done;
+  assert.equal(camera.trackId, "own-camera");
+  assert.equal(pc.offers.length, 1);
+});
+
+test("needs while an offer is in flight lead to one more offer, after the answer", async () => {
+  const { transport, pc, waiting, answer } = build();
+  const first = transport.negotiate();
+  await settle();
+  transport.need({ audio: 0, video: 2 });
+  transport.need({ audio: 1, video: 3 });
+  await settle();
+  assert.equal(waiting.length, 1, "one offer in flight");
+  await answer();
+  await first;
+  assert.equal(waiting.length, 1);
+  assert.equal(pc.offers[1].lines.length, 4, "needs add to what the server had answered, not to each other");
+  await answer();
+  assert.equal(pc.offers.length, 2);
+  assert.equal(waiting.length, 0);
+});
+
+test("an answer that still needs m-lines leads to another offer", async () => {
+  const { transport, pc, answer } = build({ receiving: { audio: 1, video: 1 } });
+  const first = transport.negotiate();
+  await settle();
+  await answer({ needs: { audio: 0, video: 2 } });
+  await first;
+  assert.equal(pc.offers[1].lines.filter(({ kind }) => kind === "video").length, 3);
+});
+
+test("however many ask at once, two offers never cross", async () => {
+  const { transport, pc, waiting, answer } = build();
+  const asked = [];
+  for (let turn = 0; turn < 6; turn += 1) {
+    asked.push(transport.negotiate());
+    transport.need({ audio: turn, video: 0 });
+    if (turn % 2 === 1) {
+      await settle();
+      assert.equal(waiting.length, 1);
+      await answer();
+    }
+  }
+  while (waiting.length > 0) await answer();
+  await Promise.all(asked);
+  // The fake throws when an offer is made in any state but stable.
+  assert.equal(pc.signalingState, "stable");
+});
+
+test("slots point receivers, and a slot pointed elsewhere leaves its old track first", async () => {
+  const { transport, pc, answer } = build({ receiving: { audio: 0, video: 2 } });
+  const moves = [];
+  transport.on("slots", (moved) => moves.push(...moved));
+  const first = transport.negotiate();
+  await settle();
+  await answer({ point: { 0: "ana", 1: "ben" } });
+  await first;
+  assert.equal(transport.receiverOf("ana"), pc.transceivers[0].receiver);
+  moves.length = 0;
+  transport.applySlots([{ mid: "0", kind: "video", track: "cleo" }]);
+  assert.deepEqual(moves, [
+    { track: "ana", mid: null },
+    { track: "cleo", mid: "0" },
+  ]);
+  assert.equal(transport.receiverOf("ana"), null);
+  assert.equal(transport.receiverOf("cleo"), pc.transceivers[0].receiver);
+  assert.equal(transport.receiverOf("ben"), pc.transceivers[1].receiver);
+});
+
+test("two tracks may change places in one message", async () => {
+  const { transport, pc, answer } = build({ receiving: { audio: 0, video: 2 } });
+  const first = transport.negotiate();
+  await settle();
+  await answer({ point: { 0: "ana", 1: "ben" } });
+  await first;
+  transport.applySlots([
+    { mid: "0", kind: "video", track: "ben" },
+    { mid: "1", kind: "video", track: "ana" },
+  ]);
+  assert.equal(transport.receiverOf("ben"), pc.transceivers[0].receiver);
+  assert.equal(transport.receiverOf("ana"), pc.transceivers[1].receiver);
+});
+
+test("a mute pressed while the offer is under way is told once the track has a name", async () => {
+  const { transport, mutes, answer } = build();
+  const microphone = new Publication({ source: "microphone", media: fakeTrack("audio") });
+  const added = transport.add(microphone);
+  await settle();
+  microphone.muted = true;
+  await answer();
+  await added;
+  assert.deepEqual(mutes, [["own-microphone", true]]);
+});
+
+test("a refused publication is withdrawn and the next offer goes through without it", async () => {
+  const { transport, pc, waiting, answer } = build();
+  const first = transport.negotiate();
+  await settle();
+  await answer();
+  await first;
+  const camera = new Publication({ source: "camera", media: fakeTrack("video") });
+  const refused = assert.rejects(transport.add(camera), { message: "too many tracks" });
+  await settle();
+  waiting.shift().reject(new Error("too many tracks"));
+  await refused;
+  assert.equal(pc.signalingState, "stable");
+  const next = transport.negotiate();
+  await settle();
+  assert.deepEqual(waiting[0].tracks, []);
+  await answer();
+  await next;
+});
+
+test("an ended share goes inactive and the next one takes its m-line", async () => {
+  const { transport, pc, waiting, answer } = build();
+  const share = () => new Publication({ source: "screen", media: fakeTrack("video") });
+  const one = share();
+  const added = transport.add(one);
+  await settle();
+  await answer();
+  await added;
+  const removed = transport.remove(one);
+  await settle();
+  assert.equal(pc.offers[1].lines[0].direction, "inactive");
+  assert.deepEqual(waiting[0].tracks, []);
+  await answer();
+  await removed;
+  const again = transport.add(share());
+  await settle();
+  assert.equal(pc.offers[2].lines.length, 1);
+  assert.deepEqual(waiting[0].tracks, [{ mid: "0", source: "screen", muted: false }]);
+  await answer();
+  await again;
+});
+
+test("an ICE restart is asked for once, again if its offer failed", async () => {
+  const { transport, pc, waiting, answer } = build();
+  const failing = assert.rejects(transport.restartIce());
+  await settle();
+  waiting.shift().reject(new Error("gone"));
+  await failing;
+  for (let turn = 0; turn < 2; turn += 1) {
+    const done = transport.negotiate();
+    await settle();
+    await answer();
+    await done;
+  }
+  assert.deepEqual(
+    pc.offers.map(({ iceRestart }) => iceRestart),
+    [true, true, false],
+  );
+});
+
+test("nothing is offered after close", async () => {
+  const { transport, pc } = build();
+  transport.close();
+  await assert.rejects(transport.negotiate(), { code: "connection_lost" });
+  assert.equal(pc.offers.length, 0);
+  assert.equal(pc.closed, true);
+});

@@ -1,0 +1,84 @@
+/**
+ * What the page's address asks for.
+ *
+ * @typedef {object} Address
+ * @property {string} room empty when none is named
+ * @property {string} name
+ * @property {boolean} autojoin
+ * @property {boolean} debug
+ * @property {boolean} microphone false: join with it off
+ * @property {boolean} camera
+ * @property {number} height lines of video to capture
+ */
+
+const HEIGHTS = [90, 180, 360, 540, 720, 1080];
+
+/**
+ * Reads `/?room=standup`, `/#standup` and the options of tests and links:
+ * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`.
+ *
+ * @param {URL} url
+ * @returns {Address}
+ */
+export function readAddress(url) {
+  const query = url.searchParams;
+  const height = Number.parseInt(query.get("video") ?? "", 10);
+  return {
+    room: cleanRoom(query.get("room") ?? decode(url.hash.slice(1))),
+    name: (query.get("name") ?? "").trim().slice(0, 64),
+    autojoin: query.get("autojoin") === "1",
+    debug: query.get("debug") === "1",
+    microphone: query.get("mic") !== "0",
+    camera: query.get("camera") !== "0",
+    height: HEIGHTS.includes(height) ? height : 720,
+  };
+}
+
+/**
+ * The address that leads others to a room.
+ *
+ * @param {URL} url the page's own
+ * @param {string} room
+ */
+export function roomLink(url, room) {
+  const link = new URL(url.pathname, url);
+  link.searchParams.set("room", room);
+  return link.href;
+}
+
+/**
+ * Turns what a person typed into a room name the server takes: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+ *
+ * @param {string} typed
+ */
+export function cleanRoom(typed) {
+  return typed
+    .trim()
+    .normalize("NFD")
+    .replace(/\s+/g, "-")
+    .replace(/[^A-Za-z0-9._-]/g, "")
+    .slice(0, 64);
+}
+
+const MOODS = ["quiet", "bright", "amber", "brisk", "gentle", "lively", "mellow", "sunny", "early", "merry"];
+const PLACES = ["plaza", "terrace", "balcony", "garden", "harbour", "orchard", "corner", "arcade", "bakery", "kiosk"];
+
+/**
+ * A name for a new room, easy to say over the phone.
+ *
+ * @param {() => number} random from 0 up to 1
+ */
+export function inventRoom(random) {
+  /** @param {string[]} words */
+  const pick = (words) => words[Math.floor(random() * words.length)];
+  return `${pick(MOODS)}-${pick(PLACES)}-${10 + Math.floor(random() * 90)}`;
+}
+
+/** @param {string} text */
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,259 @@
+import { roomLink } from "./address.js";
+import { Banner } from "./banner.js";
+import { Chat } from "./chat.js";
+import { Controls } from "./controls.js";
+import { h, icon } from "./dom.js";
+import { Figures } from "./figures.js";
+import { Grid } from "./grid.js";
+import { Meter } from "./meter.js";
+import { People } from "./people.js";
+import { savePreferences } from "./preferences.js";
+import { Settings } from "./settings.js";
+import { Sound } from "./sound.js";
+import { Toasts } from "./toasts.js";
+import { explainReconnecting, sentence } from "./words.js";
+
+/**
+ * @import { Device } from "./devices.js"
+ * @import { Room, StateChange } from "../client/room.js"
+ * @import { OwnMedia } from "./own.js"
+ */
+
+/** The page during a call. It follows the room from before it is joined until it is closed. */
+export class Call {
+  #room;
+  #own;
+  #speaker;
+  #roomName;
+  #toasts = new Toasts();
+  #meter = new Meter();
+  #grid = new Grid();
+  #sound;
+  #people;
+  #figures;
+  #chat;
+  #controls;
+  #settings;
+  #connectionBanner = new Banner("trouble");
+  #soundBanner = new Banner("hint");
+  #count = h("span", { class: "count" });
+  #alone = this.#buildAlone();
+  /** @type {(() => void)[]} */
+  #stops = [];
+
+  /** @param {{ room: Room, roomName: string, own: OwnMedia, speaker: string }} parts */
+  constructor({ room, roomName, own, speaker }) {
+    this.#room = room;
+    this.#own = own;
+    this.#speaker = speaker;
+    this.#roomName = roomName;
+    this.#sound = new Sound({ speaker, onBlocked: (blocked) => this.#showSoundBlocked(blocked) });
+    this.#chat = new Chat({
+      onSend: (text) => this.#send(text),
+      onUnread: (unread) => this.#controls.showUnread(unread),
+      onClose: () => this.#toggleChat(false),
+      isOwn: (id) => id === room.participantId,
+    });
+    this.#controls = new Controls({
+      toggleMicrophone: () => void own.setMicrophone(!own.microphoneOn),
+      toggleCamera: () => void own.setCamera(!own.cameraOn),
+      toggleScreen: () => void (own.screen ? own.stopScreen() : own.shareScreen()),
+      toggleChat: () => this.#toggleChat(!this.#chat.isOpen),
+      openSettings: () => this.#settings.open(room.name),
+      leave: () => room.leave(),
+    });
+    this.#settings = new Settings({
+      choice: () => ({ ...own.chosen, speaker: this.#speaker }),
+      onChoose: (device, id) => this.#choose(device, id),
+      onRename: (name) => void this.#rename(name),
+      onFigures: () => this.#toggleFigures(),
+    });
+    this.#figures = new Figures({ room, own, grid: this.#grid });
+    this.element = this.#build();
+    this.#people = new People({
+      room,
+      own,
+      grid: this.#grid,
+      sound: this.#sound,
+      meter: this.#meter,
+      onCount: (count) => this.#showCount(count),
+    });
+    this.#follow();
+    this.#controls.show(own);
+  }
+
+  close() {
+    for (const stop of this.#stops) stop();
+    this.#figures.show(false);
+    this.#people.close();
+    this.#settings.close();
+    this.#sound.close();
+    this.#meter.close();
+    this.#grid.close();
+    this.element.remove();
+  }
+
+  /** @param {string} text */
+  problem(text) {
+    this.#toasts.problem(text);
+  }
+
+  #build() {
+    const copy = h("button", { type: "button", class: "plain-button copy", onclick: () => void this.#copyLink() }, icon("link"), h("span", { text: "Copy link" }));
+    const figures = h("button", { type: "button", class: "quiet", title: "Figures (S)", "aria-label": "Show or hide figures (S)", onclick: () => this.#toggleFigures() }, icon("stats"));
+    return h(
+      "div",
+      { class: "call" },
+      h("header", { class: "top" }, h("h1", { text: this.#roomName }), icon("people"), this.#count, h("span", { class: "space" }), figures, copy),
+      this.#connectionBanner.element,
+      this.#soundBanner.element,
+      h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element, this.#alone), this.#chat.element),
+      h("footer", { class: "bottom" }, this.#controls.element),
+      this.#toasts.element,
+      this.#settings.element,
+      this.#sound.element,
+    );
+  }
+
+  #buildAlone() {
+    return h(
+      "p",
+      { class: "alone", hidden: true },
+      "Nobody else is here yet. ",
+      h("button", { type: "button", class: "link", text: "Copy the link", onclick: () => void this.#copyLink() }),
+      " and send it to someone.",
+    );
+  }
+
+  #follow() {
+    const room = this.#room;
+    // Who is there already when we come needs no announcement, nor does what was written before.
+    const settled = () => room.state === "connected";
+    this.#stops = [
+      this.#own.on("changed", () => this.#controls.show(this.#own)),
+      this.#own.on("problem", (error) => this.#toasts.problem(sentence(error))),
+      room.on("state", (change) => this.#stateChanged(change)),
+      room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${name} joined`)),
+      room.on("participantLeft", ({ participant, reason }) => this.#announceLeft(participant.name, reason)),
+      room.on("trackPublished", ({ participant, track }) => {
+        if (settled() && track.source === "screen") this.#toasts.notice(`${participant.name} shares a screen`);
+      }),
+      room.on("chat", (message) => {
+        this.#chat.add(message);
+        const own = message.participant === room.participantId;
+        if (settled() && !own && !this.#chat.isOpen) this.#toasts.notice(`${message.name}: ${message.text.slice(0, 120)}`);
+      }),
+      room.on("error", (error) => this.#toasts.problem(sentence(error))),
+    ];
+    /** @param {KeyboardEvent} event */
+    const keyed = (event) => this.#keyed(event);
+    document.addEventListener("keydown", keyed);
+    this.#stops.push(() => document.removeEventListener("keydown", keyed));
+  }
+
+  /** @param {StateChange} change */
+  #stateChanged({ state, reason }) {
+    this.element.classList.toggle("reconnecting", state === "reconnecting");
+    if (state === "reconnecting") {
+      this.#connectionBanner.show(explainReconnecting(reason), "Try now", () => this.#room.retryNow());
+    } else if (state === "connected") {
+      this.#connectionBanner.hide();
+      this.#chat.limit = this.#room.limits.chat_chars;
+      this.#showCount(this.#room.participants.size + 1);
+    }
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} reason
+   */
+  #announceLeft(name, reason) {
+    if (this.#room.state !== "connected") return;
+    this.#toasts.notice(reason === "left" ? `${name} left` : `${name} lost the connection`);
+  }
+
+  /** @param {number} count */
+  #showCount(count) {
+    this.#count.textContent = String(count);
+    this.#count.setAttribute("aria-label", count === 1 ? "1 person" : `${count} people`);
+    this.#alone.hidden = count > 1 || this.#room.state !== "connected";
+  }
+
+  /** @param {boolean} blocked */
+  #showSoundBlocked(blocked) {
+    if (blocked) {
+      this.#soundBanner.show("The browser holds the sound back until you click.", "Turn sound on", () => this.#sound.resume());
+    } else {
+      this.#soundBanner.hide();
+    }
+  }
+
+  /** @param {boolean} open */
+  #toggleChat(open) {
+    const hadFocus = this.#chat.element.contains(document.activeElement);
+    this.#chat.toggle(open);
+    this.#controls.showChat(open);
+    if (!open && hadFocus) this.#controls.focusChat();
+  }
+
+  #toggleFigures() {
+    this.#figures.show(!this.#figures.isShown);
+  }
+
+  /** @param {string} text */
+  async #send(text) {
+    try {
+      await this.#room.sendChat(text);
+      return true;
+    } catch (error) {
+      this.#toasts.problem(sentence(error));
+      return false;
+    }
+  }
+
+  /** @param {string} name */
+  async #rename(name) {
+    try {
+      await this.#room.rename(name);
+      this.#people.renameSelf(name);
+      savePreferences({ name });
+    } catch (error) {
+      this.#toasts.problem(sentence(error));
+    }
+  }
+
+  /**
+   * @param {Device} device
+   * @param {string} id
+   */
+  #choose(device, id) {
+    savePreferences({ [device]: id });
+    if (device !== "speaker") return void this.#own.choose(device, id);
+    this.#speaker = id;
+    this.#sound.choose(id);
+  }
+
+  async #copyLink() {
+    const link = roomLink(new URL(location.href), this.#roomName);
+    try {
+      await navigator.clipboard.writeText(link);
+      this.#toasts.notice("The link is copied.");
+    } catch {
+      this.#toasts.notice(link);
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keyed({ key, target, ctrlKey, metaKey, altKey, repeat }) {
+    if (ctrlKey || metaKey || altKey || repeat || this.#settings.element.open) return;
+    if (target instanceof HTMLElement && target.closest("input, textarea, select")) return;
+    /** @type {Record<string, () => void>} */
+    const shortcuts = {
+      m: () => void this.#own.setMicrophone(!this.#own.microphoneOn),
+      v: () => void this.#own.setCamera(!this.#own.cameraOn),
+      c: () => this.#toggleChat(!this.#chat.isOpen),
+      s: () => this.#toggleFigures(),
+    };
+    shortcuts[key.toLowerCase()]?.();
+  }
+}

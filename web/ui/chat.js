@@ -1,0 +1,133 @@
+import { h, icon } from "./dom.js";
+import { hueOf } from "./words.js";
+
+/** @import { ChatMessage } from "../client/protocol.js" */
+
+/** Messages of one person this close together share one name and time. */
+const GROUP_MS = 120_000;
+
+/** The chat panel and its count of what was not read. */
+export class Chat {
+  #log = h("ol", { class: "chat-log", role: "log", "aria-label": "Messages", tabindex: "0" });
+  #empty = h("p", { class: "chat-empty", text: "Nothing written yet. Who joins later sees the last messages." });
+  #input = h("textarea", {
+    class: "chat-input",
+    rows: "1",
+    placeholder: "Write to everyone",
+    "aria-label": "Message",
+    autocomplete: "off",
+    enterkeyhint: "send",
+  });
+  #onUnread;
+  #isOwn;
+  #unread = 0;
+  /** @type {ChatMessage | null} */
+  #last = null;
+
+  /**
+   * @param {object} options
+   * @param {(text: string) => Promise<boolean>} options.onSend false keeps the text to try again
+   * @param {(unread: number) => void} options.onUnread
+   * @param {() => void} options.onClose
+   * @param {(participantId: string) => boolean} options.isOwn
+   */
+  constructor({ onSend, onUnread, onClose, isOwn }) {
+    this.#onUnread = onUnread;
+    this.#isOwn = isOwn;
+    const form = h("form", { class: "chat-form" }, this.#input, h("button", { class: "round send", "aria-label": "Send" }, icon("send")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#send(onSend);
+    });
+    this.#input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        form.requestSubmit();
+      }
+      if (event.key === "Escape") onClose();
+    });
+    const close = h("button", { type: "button", class: "quiet", "aria-label": "Close chat", onclick: onClose }, icon("close"));
+    this.element = h(
+      "aside",
+      { class: "chat", "aria-label": "Chat", hidden: true },
+      h("header", {}, h("h2", { text: "Chat" }), close),
+      this.#empty,
+      this.#log,
+      form,
+    );
+  }
+
+  get isOpen() {
+    return !this.element.hidden;
+  }
+
+  /** @param {number} characters */
+  set limit(characters) {
+    if (characters > 0) this.#input.maxLength = characters;
+  }
+
+  /** @param {boolean} open */
+  toggle(open) {
+    this.element.hidden = !open;
+    if (!open) return;
+    this.#count(0);
+    this.#log.scrollTop = this.#log.scrollHeight;
+    this.#input.focus();
+  }
+
+  /** @param {ChatMessage} message */
+  add(message) {
+    const follows = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 60;
+    const own = this.#isOwn(message.participant);
+    this.#empty.hidden = true;
+    this.#log.append(this.#entry(message, own));
+    this.#last = message;
+    if (follows || own) this.#log.scrollTop = this.#log.scrollHeight;
+    if (!this.isOpen && !own) this.#count(this.#unread + 1);
+  }
+
+  /**
+   * @param {ChatMessage} message
+   * @param {boolean} own
+   */
+  #entry(message, own) {
+    const last = this.#last;
+    const grouped = last?.participant === message.participant && message.at_ms - last.at_ms < GROUP_MS;
+    const time = new Date(message.at_ms);
+    const head = h(
+      "p",
+      { class: "chat-head" },
+      h("b", { text: own ? `${message.name} (you)` : message.name }),
+      h("time", { datetime: time.toISOString(), text: time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) }),
+    );
+    head.style.setProperty("--hue", String(hueOf(message.name)));
+    const entry = h("li", { class: own ? "chat-entry own" : "chat-entry" }, !grouped && head);
+    entry.append(h("p", { class: "chat-text" }, ...withLinks(message.text)));
+    return entry;
+  }
+
+  /** @param {(text: string) => Promise<boolean>} onSend */
+  async #send(onSend) {
+    const text = this.#input.value.trim();
+    if (!text) return;
+    this.#input.value = "";
+    if (!(await onSend(text)) && !this.#input.value) this.#input.value = text;
+  }
+
+  /** @param {number} unread */
+  #count(unread) {
+    this.#unread = unread;
+    this.#onUnread(unread);
+  }
+}
+
+/**
+ * @param {string} text
+ * @returns {(string | HTMLElement)[]} the text, its web addresses as links
+ */
+function withLinks(text) {
+  return text.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]])/).map((part, index) => {
+    if (index % 2 === 0) return part;
+    return h("a", { href: part, target: "_blank", rel: "noopener noreferrer", text: part });
+  });
+}

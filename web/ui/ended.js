@@ -1,0 +1,21 @@
+import { h } from "./dom.js";
+import { explainEnding } from "./words.js";
+
+/**
+ * The page after the call: why it is over, and the way back.
+ *
+ * @param {{ reason: string, message: string, onRejoin: () => void, onHome: () => void }} options
+ */
+export function endedPage({ reason, message, onRejoin, onHome }) {
+  const { title, text } = explainEnding(reason, message);
+  const rejoin = h("button", { type: "button", class: "primary", text: "Join again", onclick: onRejoin });
+  const element = h(
+    "main",
+    { class: "ended" },
+    h("img", { src: "ui/icon.svg", alt: "", width: "56", height: "56" }),
+    h("h1", { text: title, tabindex: "-1" }),
+    text ? h("p", { text }) : null,
+    h("div", { class: "ended-buttons" }, rejoin, h("button", { type: "button", class: "plain-button", text: "Another room", onclick: onHome })),
+  );
+  return element;
+}

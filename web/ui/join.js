@@ -1,0 +1,177 @@
+import { cleanRoom } from "./address.js";
+import { DeviceLists } from "./devices.js";
+import { h, icon } from "./dom.js";
+import { Meter } from "./meter.js";
+import { explainRefusal, sentence } from "./words.js";
+
+/**
+ * @import { Choice, Device } from "./devices.js"
+ * @import { CallError } from "../client/errors.js"
+ * @import { OwnMedia } from "./own.js"
+ */
+
+/** Quiet speech should already move the bar. */
+const METER_GAIN = 4;
+
+/**
+ * @typedef {object} JoinOptions
+ * @property {string} name
+ * @property {string} room
+ * @property {OwnMedia} own
+ * @property {() => Choice} choice
+ * @property {(device: Device, id: string) => void} onChoose
+ * @property {(wish: { name: string, room: string }) => Promise<void>} onJoin rejected when it did not work
+ */
+
+/** The page before the call: who, where, and how we look and sound. */
+export class JoinPage {
+  #own;
+  #onJoin;
+  #meter = new Meter();
+  #devices;
+  #frame = 0;
+  #video = h("video", { playsinline: true, "aria-label": "Your camera" });
+  #note = h("p", { class: "preview-note" });
+  #bar = h("span");
+  #microphone;
+  #camera;
+  #name;
+  #room;
+  #submit = h("button", { class: "primary", text: "Join the call" });
+  #problem = h("p", { class: "problem", role: "alert", hidden: true });
+  #stops;
+
+  /** @param {JoinOptions} options */
+  constructor({ name, room, own, choice, onChoose, onJoin }) {
+    this.#own = own;
+    this.#onJoin = onJoin;
+    this.#devices = new DeviceLists({ choice, onChoose });
+    this.#video.muted = true;
+    this.#video.autoplay = true;
+    this.#microphone = h("button", { type: "button", class: "round", onclick: () => void own.setMicrophone(!own.microphoneOn) });
+    this.#camera = h("button", { type: "button", class: "round", onclick: () => void own.setCamera(!own.cameraOn) });
+    this.#name = h("input", { type: "text", name: "name", required: true, maxlength: "64", autocomplete: "nickname", value: name });
+    this.#room = h("input", { type: "text", name: "room", required: true, maxlength: "64", autocomplete: "off", spellcheck: "false", value: room });
+    this.element = this.#build();
+    this.#stops = [
+      own.on("changed", () => this.#show()),
+      own.on("problem", (error) => this.#explain([error])),
+    ];
+    this.#show();
+    this.#measure();
+  }
+
+  /** Opens the devices; a call can be joined meanwhile, and without them. */
+  async openDevices(wish = { microphone: true, camera: true }) {
+    this.#note.textContent = "Your browser may ask whether this page can use your camera and microphone.";
+    const problems = await this.#own.open(wish);
+    this.#explain(problems);
+    await this.#devices.refresh();
+  }
+
+  /** Puts the cursor where the first thing is missing. */
+  focus() {
+    (this.#name.value ? this.#submit : this.#name).focus();
+  }
+
+  close() {
+    cancelAnimationFrame(this.#frame);
+    for (const stop of this.#stops) stop();
+    this.#meter.close();
+    this.#devices.close();
+    this.#video.srcObject = null;
+    this.element.remove();
+  }
+
+  #build() {
+    const form = h(
+      "form",
+      { class: "join-form" },
+      h("label", { class: "field" }, h("span", { text: "Your name" }), this.#name),
+      h("label", { class: "field" }, h("span", { text: "Room" }), this.#room),
+      h("details", { class: "device-choice" }, h("summary", { text: "Choose devices" }), this.#devices.element),
+      this.#problem,
+      this.#submit,
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#join();
+    });
+    this.#room.addEventListener("change", () => (this.#room.value = cleanRoom(this.#room.value)));
+    const preview = h(
+      "section",
+      { class: "preview", "aria-label": "Preview" },
+      h("div", { class: "preview-picture" }, this.#video, this.#note, h("div", { class: "preview-buttons" }, this.#microphone, this.#camera)),
+      h("div", { class: "meter", "aria-hidden": "true" }, icon("microphone"), h("div", { class: "meter-bar" }, this.#bar)),
+    );
+    return h(
+      "main",
+      { class: "join" },
+      h("header", { class: "brand" }, h("img", { src: "ui/icon.svg", alt: "", width: "40", height: "40" }), h("h1", { text: "Tertulia" }), h("p", { text: "A good talk, wherever everyone is." })),
+      h("div", { class: "join-card" }, preview, form),
+    );
+  }
+
+  #show() {
+    const own = this.#own;
+    this.#video.hidden = !own.cameraOn;
+    const current = /** @type {MediaStream | null} */ (this.#video.srcObject)?.getVideoTracks()[0] ?? null;
+    if (current !== own.camera) this.#video.srcObject = own.camera ? new MediaStream([own.camera]) : null;
+    if (own.cameraOn) this.#note.textContent = "";
+    else if (!this.#note.textContent) this.#note.textContent = "Your camera is off.";
+    this.#meter.watch(own.microphoneOn ? own.microphone : null);
+    toggle(this.#microphone, own.microphoneOn, "microphone");
+    toggle(this.#camera, own.cameraOn, "camera");
+  }
+
+  /** @param {CallError[]} problems */
+  #explain(problems) {
+    const sentences = [...new Set(problems.map((problem) => sentence(problem)))];
+    const remedy = this.#own.microphone || this.#own.camera ? "" : "You can still join, to watch and listen.";
+    if (sentences.length > 0) this.#note.textContent = [...sentences, remedy].filter(Boolean).join(" ");
+    else if (!this.#own.cameraOn) this.#note.textContent = "Your camera is off.";
+  }
+
+  async #join() {
+    const name = this.#name.value.trim();
+    const room = cleanRoom(this.#room.value);
+    if (!name || !room) return this.#fail("A call needs your name and a room.");
+    this.#problem.hidden = true;
+    this.#submit.disabled = true;
+    this.#submit.textContent = "Joining…";
+    try {
+      await this.#onJoin({ name, room });
+    } catch (error) {
+      this.#fail(explainRefusal(/** @type {CallError} */ (error)));
+    } finally {
+      this.#submit.disabled = false;
+      this.#submit.textContent = "Join the call";
+    }
+  }
+
+  /** @param {string} text */
+  #fail(text) {
+    this.#problem.textContent = text;
+    this.#problem.hidden = false;
+  }
+
+  #measure() {
+    const level = Math.min(1, this.#meter.level() * METER_GAIN);
+    this.#bar.style.transform = `scaleX(${level.toFixed(3)})`;
+    this.#frame = requestAnimationFrame(() => this.#measure());
+  }
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {boolean} on
+ * @param {"microphone" | "camera"} name
+ */
+function toggle(button, on, name) {
+  button.replaceChildren(icon(on ? name : `${name}-off`));
+  button.classList.toggle("off", !on);
+  button.setAttribute("aria-pressed", String(on));
+  const words = on ? `Turn ${name} off` : `Turn ${name} on`;
+  button.setAttribute("aria-label", words);
+  button.title = words;
+}

@@ -1,0 +1,163 @@
+import { Room } from "../client/room.js";
+import { inventRoom, readAddress, roomLink } from "./address.js";
+import { Call } from "./call.js";
+import { endedPage } from "./ended.js";
+import { JoinPage } from "./join.js";
+import { OwnMedia } from "./own.js";
+import { forgetCall, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
+import { sentence } from "./words.js";
+
+/**
+ * @import { CallError } from "../client/errors.js"
+ * @import { Address } from "./address.js"
+ * @import { RunningCall } from "./preferences.js"
+ */
+
+/** Shows one page at a time: join, call, ended. */
+class App {
+  #root;
+  #address;
+  #preferences = loadPreferences();
+
+  /**
+   * @param {HTMLElement} root
+   * @param {Address} address
+   */
+  constructor(root, address) {
+    this.#root = root;
+    this.#address = address;
+  }
+
+  start() {
+    const { autojoin, name, room } = this.#address;
+    if (!("RTCPeerConnection" in window)) return this.#showEnded("unsupported_browser", "");
+    const reloaded = reloadedCall();
+    if (reloaded) return void this.#joinAtOnce(reloaded);
+    const { microphone, camera } = this.#address;
+    if (autojoin && name && room) return void this.#joinAtOnce({ name, room, microphone, camera });
+    this.#showJoin(room || inventRoom(Math.random));
+  }
+
+  /** @param {string} room */
+  #showJoin(room) {
+    const own = this.#ownMedia();
+    const page = new JoinPage({
+      name: this.#address.name || this.#preferences.name,
+      room,
+      own,
+      choice: () => ({ ...this.#preferences, ...own.chosen }),
+      onChoose: (device, id) => {
+        this.#preferences[device] = id;
+        savePreferences({ [device]: id });
+        if (device !== "speaker") void own.choose(device, id);
+      },
+      onJoin: async (wish) => {
+        await this.#enter(wish, own);
+        page.close();
+      },
+    });
+    this.#root.replaceChildren(page.element);
+    page.focus();
+    void page.openDevices({ microphone: this.#address.microphone, camera: this.#address.camera });
+  }
+
+  /** @param {RunningCall} wish */
+  async #joinAtOnce(wish) {
+    const own = this.#ownMedia();
+    const problems = await own.open(wish);
+    try {
+      const call = await this.#enter(wish, own);
+      for (const problem of problems) call.problem(sentence(problem));
+    } catch (error) {
+      own.release();
+      const { code = "internal", message = "" } = /** @type {CallError} */ (error);
+      this.#showEnded(code, message, wish);
+    }
+  }
+
+  /**
+   * @param {{ name: string, room: string }} wish
+   * @param {OwnMedia} own
+   */
+  async #enter({ name, room: roomName }, own) {
+    this.#preferences.name = name;
+    savePreferences({ name });
+    const room = new Room({ url: signalingUrl(), room: roomName, name });
+    const call = new Call({ room, roomName, own, speaker: this.#preferences.speaker });
+    if (this.#address.debug) Object.assign(window, { tertulia: room });
+    const goodbye = () => {
+      if (room.state === "closed") return;
+      rememberCall({ name: room.name, room: roomName, microphone: own.microphoneOn, camera: own.cameraOn });
+      room.leave();
+    };
+    try {
+      await own.enter(room);
+      await room.join();
+    } catch (error) {
+      call.close();
+      throw error;
+    }
+    addEventListener("pagehide", goodbye);
+    room.on("state", ({ state, reason, message }) => {
+      if (state !== "closed") return;
+      removeEventListener("pagehide", goodbye);
+      call.close();
+      const { microphoneOn: microphone, cameraOn: camera } = own;
+      own.release();
+      this.#showEnded(reason, message, { name: room.name, room: roomName, microphone, camera });
+    });
+    forgetCall();
+    this.#root.replaceChildren(call.element);
+    this.#showAddress(roomName);
+    return call;
+  }
+
+  /**
+   * @param {string} reason
+   * @param {string} message
+   * @param {RunningCall} [wish] to join again
+   */
+  #showEnded(reason, message, wish) {
+    document.title = "Tertulia";
+    const page = endedPage({
+      reason,
+      message,
+      onRejoin: () => (wish ? void this.#joinAtOnce(wish) : location.reload()),
+      onHome: () => this.#showJoin(inventRoom(Math.random)),
+    });
+    this.#root.replaceChildren(page);
+    page.querySelector("h1")?.focus();
+  }
+
+  #ownMedia() {
+    const { microphone, camera } = this.#preferences;
+    return new OwnMedia({ chosen: { microphone, camera }, height: this.#address.height });
+  }
+
+  /**
+   * The address bar holds what to send to others, and what a reload needs.
+   *
+   * @param {string} room
+   */
+  #showAddress(room) {
+    document.title = `${room} · Tertulia`;
+    const here = new URL(location.href);
+    const link = new URL(roomLink(here, room));
+    for (const [name, value] of here.searchParams) if (name !== "room") link.searchParams.set(name, value);
+    history.replaceState(null, "", link);
+  }
+}
+
+/** The WebSocket beside this page, wherever the server is mounted. */
+function signalingUrl() {
+  const url = new URL("v1/ws", document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = "";
+  url.hash = "";
+  return url.href;
+}
+
+const root = document.getElementById("app");
+if (root) new App(root, readAddress(new URL(location.href))).start();
+// A page that comes back from the back-forward cache has left its call long ago.
+addEventListener("pageshow", (event) => event.persisted && location.reload());

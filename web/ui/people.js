@@ -1,0 +1,164 @@
+import { AudioLevels } from "../client/levels.js";
+import { Tile } from "./tile.js";
+
+/**
+ * @import { Room } from "../client/room.js"
+ * @import { Participant } from "../client/roster.js"
+ * @import { TrackInfo } from "../client/protocol.js"
+ * @import { Grid } from "./grid.js"
+ * @import { Meter } from "./meter.js"
+ * @import { OwnMedia } from "./own.js"
+ * @import { Sound } from "./sound.js"
+ */
+
+const SPEAKING_POLL_MS = 150;
+/** Of our own microphone, which no relay has measured. */
+const OWN_SPEECH_LEVEL = 0.015;
+/** The ids of our own tiles; the server's ids look different. */
+export const OWN_TILE = "own";
+export const OWN_SCREEN = "own-screen";
+
+/** Keeps tiles and sound in step with the room: one tile for a person, one more for a screen they share. */
+export class People {
+  #room;
+  #own;
+  #grid;
+  #sound;
+  #meter;
+  #levels = new AudioLevels();
+  #timer;
+  /** @type {(() => void)[]} */
+  #stops;
+
+  /**
+   * @param {{ room: Room, own: OwnMedia, grid: Grid, sound: Sound, meter: Meter, onCount: (count: number) => void }} parts
+   */
+  constructor({ room, own, grid, sound, meter, onCount }) {
+    this.#room = room;
+    this.#own = own;
+    this.#grid = grid;
+    this.#sound = sound;
+    this.#meter = meter;
+    const counted = () => onCount(room.participants.size + 1);
+    this.#addTile(OWN_TILE, room.name, "person", true);
+    this.#stops = [
+      own.on("changed", () => this.#showOwn()),
+      room.on("participantJoined", (participant) => {
+        this.#addTile(participant.id, participant.name, "person", false);
+        this.#showPerson(participant);
+        counted();
+      }),
+      room.on("participantUpdated", (participant) => this.#rename(participant)),
+      room.on("participantLeft", ({ participant }) => {
+        grid.remove(participant.id);
+        counted();
+      }),
+      room.on("trackPublished", ({ participant, track }) => this.#trackChanged(participant, track)),
+      room.on("trackUpdated", ({ participant, track }) => this.#trackChanged(participant, track)),
+      room.on("trackUnpublished", ({ participant, track }) => this.#trackEnded(participant, track)),
+      room.on("trackMedia", ({ trackId }) => this.#mediaChanged(trackId)),
+    ];
+    this.#timer = setInterval(() => this.#showSpeaking(), SPEAKING_POLL_MS);
+    this.#showOwn();
+    counted();
+  }
+
+  close() {
+    clearInterval(this.#timer);
+    for (const stop of this.#stops) stop();
+  }
+
+  /** @param {string} name */
+  renameSelf(name) {
+    this.#grid.get(OWN_TILE)?.rename(name);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} name
+   * @param {"person" | "screen"} kind
+   * @param {boolean} own
+   */
+  #addTile(id, name, kind, own) {
+    if (this.#grid.get(id)) return;
+    this.#grid.add(new Tile({ id, name, kind, own, onEnlarge: (tile) => this.#grid.toggleEnlarged(tile.id) }));
+  }
+
+  #showOwn() {
+    const own = this.#own;
+    const tile = this.#grid.get(OWN_TILE);
+    tile?.setPicture(own.camera, own.cameraOn);
+    tile?.setMuted(!own.microphoneOn);
+    this.#meter.watch(own.microphoneOn ? own.microphone : null);
+    if (own.screen) {
+      this.#addTile(OWN_SCREEN, this.#room.name, "screen", true);
+      this.#grid.get(OWN_SCREEN)?.setPicture(own.screen, true);
+    } else {
+      this.#grid.remove(OWN_SCREEN);
+    }
+  }
+
+  /** @param {Participant} participant */
+  #rename(participant) {
+    for (const id of [participant.id, ...participant.tracks.keys()]) this.#grid.get(id)?.rename(participant.name);
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {TrackInfo} track
+   */
+  #trackChanged(participant, track) {
+    if (track.source === "screen") this.#addTile(track.id, participant.name, "screen", false);
+    this.#mediaChanged(track.id);
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {TrackInfo} track
+   */
+  #trackEnded(participant, track) {
+    if (track.source === "screen") this.#grid.remove(track.id);
+    if (track.kind === "audio") this.#sound.set(track.id, null);
+    this.#showPerson(participant);
+  }
+
+  /** @param {string} trackId */
+  #mediaChanged(trackId) {
+    const participant = [...this.#room.participants.values()].find(({ tracks }) => tracks.has(trackId));
+    const track = participant?.tracks.get(trackId);
+    if (!participant || !track) return;
+    const media = this.#room.receiverOf(trackId)?.track ?? null;
+    if (track.kind === "audio") this.#sound.set(trackId, media);
+    else if (track.source === "screen") this.#grid.get(trackId)?.setPicture(media, true);
+    this.#showPerson(participant);
+  }
+
+  /** @param {Participant} participant */
+  #showPerson(participant) {
+    const tile = this.#grid.get(participant.id);
+    const tracks = [...participant.tracks.values()];
+    const camera = tracks.find(({ kind, source }) => kind === "video" && source !== "screen");
+    const microphone = tracks.find(({ kind, source }) => kind === "audio" && source !== "screen_audio");
+    const media = camera ? (this.#room.receiverOf(camera.id)?.track ?? null) : null;
+    tile?.setPicture(media, camera !== undefined && !camera.muted);
+    tile?.setMuted(!microphone || microphone.muted);
+  }
+
+  #showSpeaking() {
+    const speaking = this.#levels.poll(this.#microphones(), performance.now());
+    for (const { id, tracks } of this.#room.participants.values()) {
+      this.#grid.get(id)?.setSpeaking([...tracks.keys()].some((trackId) => speaking.has(trackId)));
+    }
+    this.#grid.get(OWN_TILE)?.setSpeaking(this.#own.microphoneOn && this.#meter.level() > OWN_SPEECH_LEVEL);
+  }
+
+  /** @returns {Generator<[string, RTCRtpReceiver]>} */
+  *#microphones() {
+    for (const { tracks } of this.#room.participants.values()) {
+      for (const { id, kind, muted } of tracks.values()) {
+        const receiver = kind === "audio" && !muted ? this.#room.receiverOf(id) : null;
+        if (receiver) yield [id, receiver];
+      }
+    }
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * What this browser remembers between calls. A page that may not store anything still works.
+ *
+ * @typedef {{ name: string, microphone: string, camera: string, speaker: string }} Preferences
+ */
+
+const KEY = "tertulia";
+
+/** @returns {Preferences} */
+export function loadPreferences() {
+  const empty = { name: "", microphone: "", camera: "", speaker: "" };
+  try {
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    for (const name of /** @type {(keyof Preferences)[]} */ (Object.keys(empty))) {
+      if (typeof stored?.[name] === "string") empty[name] = stored[name];
+    }
+  } catch {
+    // Storage is blocked or holds something else: begin afresh.
+  }
+  return empty;
+}
+
+/** @param {Partial<Preferences>} changes */
+export function savePreferences(changes) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify({ ...loadPreferences(), ...changes }));
+  } catch {
+    // Not remembered, then.
+  }
+}
+
+/**
+ * A call that a page was in when it went away.
+ *
+ * @typedef {{ name: string, room: string, microphone: boolean, camera: boolean }} RunningCall
+ */
+
+const CALL_KEY = "tertulia.call";
+
+/** @param {RunningCall} call */
+export function rememberCall(call) {
+  try {
+    sessionStorage.setItem(CALL_KEY, JSON.stringify(call));
+  } catch {
+    // Then a reload leads to the join page.
+  }
+}
+
+export function forgetCall() {
+  try {
+    sessionStorage.removeItem(CALL_KEY);
+  } catch {
+    // There was nothing to forget.
+  }
+}
+
+/** @returns {RunningCall | null} what a reload of the page is to go on with */
+export function reloadedCall() {
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  if (navigation?.type !== "reload") return null;
+  try {
+    const { name, room, microphone, camera } = JSON.parse(sessionStorage.getItem(CALL_KEY) ?? "{}");
+    if (!name || !room) return null;
+    return { name: String(name), room: String(room), microphone: microphone === true, camera: camera === true };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,53 @@
+import { DeviceLists } from "./devices.js";
+import { h, icon } from "./dom.js";
+
+/** @import { Choice, Device } from "./devices.js" */
+
+/** Devices and name, during the call. */
+export class Settings {
+  #devices;
+  #name = h("input", { type: "text", maxlength: "64", autocomplete: "nickname" });
+
+  /**
+   * @param {object} options
+   * @param {() => Choice} options.choice
+   * @param {(device: Device, id: string) => void} options.onChoose
+   * @param {(name: string) => void} options.onRename
+   * @param {() => void} options.onFigures
+   */
+  constructor({ choice, onChoose, onRename, onFigures }) {
+    this.#devices = new DeviceLists({ choice, onChoose });
+    const close = h("button", { class: "quiet", value: "close", "aria-label": "Close settings" }, icon("close"));
+    this.#name.addEventListener("change", () => {
+      if (this.#name.value.trim()) onRename(this.#name.value.trim());
+    });
+    this.element = h(
+      "dialog",
+      { class: "settings", "aria-label": "Settings" },
+      h(
+        "form",
+        { method: "dialog" },
+        h("header", {}, h("h2", { text: "Settings" }), close),
+        this.#devices.element,
+        h("label", { class: "field" }, h("span", { text: "Your name" }), this.#name),
+        h("button", { type: "button", class: "plain-button", onclick: onFigures }, icon("stats"), "Show or hide figures (S)"),
+        h("button", { class: "primary", value: "done", text: "Done" }),
+      ),
+    );
+    this.element.addEventListener("click", (event) => {
+      if (event.target === this.element) this.element.close();
+    });
+  }
+
+  /** @param {string} name */
+  open(name) {
+    this.#name.value = name;
+    void this.#devices.refresh();
+    this.element.showModal();
+  }
+
+  close() {
+    this.#devices.close();
+    this.element.remove();
+  }
+}

@@ -1,0 +1,90 @@
+/** @import { CallError } from "../client/errors.js" */
+
+/**
+ * Why a call is over or did not begin, in words for people. Codes that are missing here keep the
+ * server's own sentence.
+ *
+ * @type {Record<string, { title: string, text: string }>}
+ */
+const ENDINGS = {
+  left: { title: "You left the call", text: "" },
+  replaced: { title: "You joined from somewhere else", text: "This page was replaced by the newer one." },
+  kicked: { title: "You were removed from the call", text: "" },
+  room_closed: { title: "The room was closed", text: "The call is over for everybody." },
+  server_shutdown: { title: "The server is shutting down", text: "It did not come back in time." },
+  unreachable: { title: "The server cannot be reached", text: "Check your network, then try again." },
+  connection_lost: { title: "The connection was lost", text: "Check your network, then try again." },
+  media_failed: {
+    title: "Audio and video do not get through",
+    text: "The server answers, but your network seems to block its media (UDP). Another network may help.",
+  },
+  timeout: { title: "The server did not answer", text: "It may be very busy. Try again in a moment." },
+  room_full: { title: "The room is full", text: "Try again when somebody has left." },
+  server_full: { title: "The server is full", text: "Try again in a moment." },
+  overloaded: { title: "The server is very busy", text: "Try again in a moment." },
+  shutting_down: { title: "The server is shutting down", text: "Try again in a moment." },
+  bad_version: { title: "This page is out of date", text: "Reload it to get the current one." },
+  unsupported_browser: { title: "This browser cannot hold calls", text: "It has no WebRTC. A current one will do." },
+};
+
+/**
+ * @param {string} code
+ * @param {string} message the server's sentence
+ */
+export function explainEnding(code, message) {
+  const { title = "The call ended", text = "" } = ENDINGS[code] ?? {};
+  return { title, text: text || message };
+}
+
+/**
+ * @param {Partial<CallError>} error why joining failed
+ * @returns {string}
+ */
+export function explainRefusal({ code = "", message = "" }) {
+  const known = ENDINGS[code];
+  return known ? [`${known.title}.`, known.text].filter(Boolean).join(" ") : sentence({ message });
+}
+
+/**
+ * @param {string} reason why the connection is being made again
+ * @returns {string} for the banner meanwhile
+ */
+export function explainReconnecting(reason) {
+  switch (reason) {
+    case "server_shutdown":
+      return "The server is shutting down. Waiting for it to come back…";
+    case "media_failed":
+      return "Audio and video do not get through. Reconnecting…";
+    default:
+      return "The connection was lost. Reconnecting…";
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {string} one sentence
+ */
+export function sentence(error) {
+  const { message = "" } = /** @type {Partial<CallError>} */ (error ?? {});
+  return message || "Something went wrong.";
+}
+
+/**
+ * @param {string} name
+ * @returns {string} one or two letters for a face that is not shown
+ */
+export function initials(name) {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words.slice(0, 1);
+  return letters.map((word) => [...word][0].toLocaleUpperCase()).join("") || "?";
+}
+
+/**
+ * @param {string} name
+ * @returns {number} a hue, always the same for the same name
+ */
+export function hueOf(name) {
+  let hash = 7;
+  for (const letter of name) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 360;
+  return hash;
+}
