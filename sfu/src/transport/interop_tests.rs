@@ -76,7 +76,6 @@ impl Interop {
             certificate,
             connect_timeout: Duration::from_secs(10),
             max_data_message: 1_024,
-            seed: 1,
         };
         Self {
             now,
