@@ -53,9 +53,21 @@ export class Publication {
   }
 
   #encodings() {
-    if (this.simulcast) return CAMERA_LAYERS.map((layer) => ({ ...layer }));
+    if (this.simulcast) return cameraLayers(this.media?.getSettings().height).map((layer) => ({ ...layer }));
     return this.source === "screen" ? [{ maxBitrate: SCREEN_MAX_BITRATE }] : [{ maxBitrate: 1_700_000 }];
   }
+}
+
+/**
+ * The layers worth sending of a picture of so many lines. Browsers send a small picture in fewer
+ * layers than asked for, and leave out the largest ones: a viewer would be left with a quarter of
+ * what the camera gives.
+ *
+ * @param {number} [lines] unknown counts as enough for all
+ */
+export function cameraLayers(lines = 720) {
+  if (lines >= 540) return CAMERA_LAYERS;
+  return CAMERA_LAYERS.slice(lines >= 270 ? 1 : 2);
 }
 
 /**

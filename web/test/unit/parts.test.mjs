@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { AudioLevels } from "../../client/levels.js";
 import { explainCapture } from "../../client/media.js";
-import { orderCodecs, Publication } from "../../client/publication.js";
+import { cameraLayers, orderCodecs, Publication } from "../../client/publication.js";
 import { Backoff, isPassing } from "../../client/reconnect.js";
 import { summarize } from "../../client/stats.js";
 import { cleanRoom, inventRoom, readAddress, roomLink } from "../../ui/address.js";
@@ -149,4 +149,20 @@ test("a face that is not shown has letters and a steady colour", () => {
   assert.equal(initials("ñandú"), "Ñ");
   assert.equal(initials("   "), "?");
   assert.equal(hueOf("Ana"), hueOf("Ana"));
+});
+
+test("a small camera is sent in fewer layers, and never without its own size", () => {
+  for (const [lines, rids] of /** @type {[number | undefined, string][]} */ ([
+    [undefined, "qhf"],
+    [1080, "qhf"],
+    [720, "qhf"],
+    [540, "qhf"],
+    [480, "hf"],
+    [360, "hf"],
+    [180, "f"],
+  ])) {
+    const layers = cameraLayers(lines);
+    assert.equal(layers.map(({ rid }) => rid).join(""), rids, String(lines));
+    assert.equal(layers.at(-1)?.scaleResolutionDownBy, 1);
+  }
 });
