@@ -123,7 +123,7 @@ export class FakeWebSocket extends EventTarget {
 }
 
 export function fakeTrack(kind, id = kind) {
-  return { kind, id, enabled: true };
+  return { kind, id, enabled: true, getSettings: () => ({}) };
 }
 
 /** Answers as the server does: every `recvonly` m-line of the offer is a free slot unless pointed. */
