@@ -16,11 +16,6 @@ macro_rules! id {
                 Self(((worker as u64) << 48) | (counter & 0xffff_ffff_ffff))
             }
 
-            /// The worker that owns this.
-            pub(crate) const fn worker(self) -> usize {
-                (self.0 >> 48) as usize
-            }
-
             /// The number itself, for maps and wire formats of the control plane.
             pub const fn as_u64(self) -> u64 {
                 self.0
@@ -39,6 +34,11 @@ macro_rules! id {
             }
         }
     };
+}
+
+/// The worker that owns what an id names.
+pub(crate) const fn worker_of(id: u64) -> usize {
+    (id >> 48) as usize
 }
 
 id!(

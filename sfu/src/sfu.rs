@@ -1,17 +1,54 @@
 //! The embedder's handle: start workers, make rooms, join peers, hear events.
 
-use tokio::sync::mpsc;
+mod driver;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::SfuConfig;
 use crate::error::{SfuError, StartError};
 use crate::event::{Answer, Event};
-use crate::id::{PeerId, RoomId, TrackId};
+use crate::id::{PeerId, RoomId, TrackId, worker_of};
+use crate::runtime::{
+    self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
+};
 use crate::stats::SfuStats;
+use crate::transport::Certificate;
+use crate::worker::{Command, WorkerConfig};
+use driver::{Driver, Load};
+
+/// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
+/// these waits for seconds; more is overload, and the caller is told so.
+const COMMANDS: usize = 4_096;
+/// Events waiting for the control plane. When they are not taken, workers hold their own back and
+/// take no more commands, which are what causes most events.
+const EVENTS: usize = 16_384;
 
 /// A running media relay. Cheap to clone; the workers stop when [`shutdown`](Self::shutdown) is
 /// called or the last clone is dropped.
 #[derive(Clone, Debug)]
-pub struct Sfu {}
+pub struct Sfu {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    workers: Vec<WorkerHandle>,
+    candidates: Vec<Vec<SocketAddr>>,
+    stopping: Arc<AtomicBool>,
+    threads: Threads,
+    rooms: usize,
+}
+
+#[derive(Debug)]
+struct WorkerHandle {
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    load: Arc<Load>,
+}
 
 /// A participant's transport to create in a room.
 #[derive(Clone, Debug)]
@@ -30,59 +67,309 @@ impl Sfu {
     ///
     /// [`StartError`]: a port in use, no certificate, a setting that cannot work.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
-        let _ = config;
-        Err(StartError::Config("not built yet".into()))
+        let count = worker_count(&config)?;
+        let certificate = Certificate::generate().map_err(StartError::Certificate)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let mut seeds = Seeds::new();
+        let mut workers = Vec::with_capacity(count);
+        let mut threads = Vec::with_capacity(count);
+        let mut candidates = Vec::with_capacity(count);
+        // Every port is bound before any thread starts: a failure leaves nothing behind.
+        let sockets = bind_all(&config, count)?;
+        for (index, mut socket) in sockets.into_iter().enumerate() {
+            let announced = announced(&config, index, socket.port());
+            let ips: Vec<IpAddr> = announced.iter().map(SocketAddr::ip).collect();
+            socket.answer_from(&ips);
+            let worker = WorkerConfig {
+                index: index as u16,
+                certificate: Arc::clone(&certificate),
+                candidates: announced.clone(),
+                limits: config.limits.clone(),
+                clock: runtime::wall_clock(),
+                seed: seeds.next(),
+            };
+            let poller = Poller::new()?;
+            let waker = poller.waker();
+            let load = Arc::new(Load::default());
+            let (commands, queue) = mpsc::channel(COMMANDS);
+            let (driver_load, driver_stopping, driver_events) =
+                (Arc::clone(&load), Arc::clone(&stopping), events.clone());
+            let thread = spawn_worker(index, socket, poller, move || {
+                Driver::new(worker, queue, driver_events, driver_load, driver_stopping)
+            })?;
+            workers.push(WorkerHandle {
+                commands,
+                waker,
+                load,
+            });
+            threads.push(thread);
+            candidates.push(announced);
+        }
+        let threads = Threads::new(threads);
+        let rooms = config.limits.rooms;
+        Ok((
+            Self {
+                inner: Arc::new(Inner {
+                    workers,
+                    candidates,
+                    stopping,
+                    threads,
+                    rooms,
+                }),
+            },
+            receiver,
+        ))
+    }
+
+    /// What each worker announces as its ICE candidates, for a start-up line or a health page.
+    pub fn candidates(&self) -> &[Vec<SocketAddr>] {
+        &self.inner.candidates
     }
 
     /// Creates a room on the least loaded worker.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn create_room(&self) -> Result<RoomId, SfuError> {
-        Err(SfuError::Stopped)
+        let workers = &self.inner.workers;
+        let limit = self.inner.rooms;
+        if workers
+            .iter()
+            .map(|worker| worker.load.rooms())
+            .sum::<usize>()
+            >= limit
+        {
+            return Err(SfuError::Limit {
+                what: "rooms",
+                limit,
+            });
+        }
+        let least = (0..workers.len()).min_by_key(|index| workers[*index].load.weight());
+        let least = least.ok_or(SfuError::Stopped)?;
+        // Counted at once, so that many rooms made at a time spread.
+        workers[least].load.room_coming();
+        self.ask(least, |reply| Command::CreateRoom { reply }).await
     }
 
     /// Creates a peer from a client's offer.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::Sdp`], [`SfuError::NoSuchRoom`], [`SfuError::Limit`], [`SfuError::Overloaded`],
+    /// [`SfuError::Stopped`]. Nothing was created then.
     pub async fn join(&self, room: RoomId, join: Join) -> Result<(PeerId, Answer), SfuError> {
-        let _ = (room, join);
-        Err(SfuError::Stopped)
+        let Join {
+            offer,
+            auto_subscribe,
+        } = join;
+        self.ask(worker_of(room.as_u64()), |reply| Command::Join {
+            room,
+            offer,
+            auto_subscribe,
+            reply,
+        })
+        .await
     }
 
     /// Renegotiates. The client offers, the server answers; m-lines keep their places.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join), and [`SfuError::NoSuchPeer`]. Nothing changed then.
     pub async fn offer(&self, peer: PeerId, offer: String) -> Result<Answer, SfuError> {
-        let _ = (peer, offer);
-        Err(SfuError::Stopped)
+        self.ask(worker_of(peer.as_u64()), |reply| Command::Offer {
+            peer,
+            offer,
+            reply,
+        })
+        .await
     }
 
     /// Forwards `track` to `peer`. Takes a free slot at once, or asks for m-lines by
     /// [`Event::NeedsChanged`]. Subscribing twice is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`], [`SfuError::NoSuchTrack`], [`SfuError::Overloaded`],
+    /// [`SfuError::Stopped`].
     pub async fn subscribe(&self, peer: PeerId, track: TrackId) -> Result<(), SfuError> {
-        let _ = (peer, track);
-        Err(SfuError::Stopped)
+        self.ask(worker_of(peer.as_u64()), |reply| Command::Subscribe {
+            peer,
+            track,
+            reply,
+        })
+        .await
     }
 
     /// Stops forwarding `track` to `peer` and frees its slot. Not being subscribed is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Result<(), SfuError> {
-        let _ = (peer, track);
-        Err(SfuError::Stopped)
+        self.ask(worker_of(peer.as_u64()), |reply| Command::Unsubscribe {
+            peer,
+            track,
+            reply,
+        })
+        .await
     }
 
     /// Ends a peer and its tracks. No [`Event::PeerFailed`] follows, its tracks end with
     /// [`Event::TrackEnded`]. A peer already gone is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn close_peer(&self, peer: PeerId) -> Result<(), SfuError> {
-        let _ = peer;
-        Err(SfuError::Stopped)
+        self.ask(worker_of(peer.as_u64()), |reply| Command::ClosePeer {
+            peer,
+            reply,
+        })
+        .await
     }
 
     /// Ends a room and its peers. A room already gone is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn close_room(&self, room: RoomId) -> Result<(), SfuError> {
-        let _ = room;
-        Err(SfuError::Stopped)
+        self.ask(worker_of(room.as_u64()), |reply| Command::CloseRoom {
+            room,
+            reply,
+        })
+        .await
     }
 
     /// Counters and states of everything, copied out.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn stats(&self) -> Result<SfuStats, SfuError> {
-        Err(SfuError::Stopped)
+        let mut stats = SfuStats::default();
+        for worker in 0..self.inner.workers.len() {
+            stats
+                .workers
+                .push(self.ask(worker, |reply| Command::Stats { reply }).await?);
+        }
+        Ok(stats)
+    }
+
+    /// Counters and states of one peer, copied out.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
+    pub async fn peer_stats(&self, peer: PeerId) -> Result<crate::stats::PeerStats, SfuError> {
+        self.ask(worker_of(peer.as_u64()), |reply| Command::PeerStats {
+            peer,
+            reply,
+        })
+        .await
     }
 
     /// Tells every peer that its transport ends (DTLS close_notify), stops the workers and joins
     /// their threads.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.inner.stop();
+        // A worker stops within one turn, so that this waits for milliseconds; a failure of one was
+        // logged where it happened.
+        self.inner.threads.join().await;
+    }
+
+    async fn ask<T>(
+        &self,
+        worker: usize,
+        command: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Command,
+    ) -> Result<T, SfuError> {
+        let worker = self.inner.workers.get(worker).ok_or(SfuError::Stopped)?;
+        let (reply, answer) = oneshot::channel();
+        worker
+            .commands
+            .try_send(command(reply))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SfuError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => SfuError::Stopped,
+            })?;
+        worker.waker.wake();
+        answer.await.map_err(|_| SfuError::Stopped)?
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for worker in &self.workers {
+            worker.waker.wake();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn worker_count(config: &SfuConfig) -> Result<usize, StartError> {
+    /// The worker's index has 16 bits in every id; no machine comes near.
+    const MAX: usize = 1_024;
+    let count = if config.workers == 0 {
+        runtime::cores()
+    } else {
+        config.workers
+    };
+    if count > MAX {
+        return Err(StartError::Config(format!(
+            "{count} workers are more than {MAX}"
+        )));
+    }
+    if config.media_port != 0 && usize::from(config.media_port) + count > 1 + usize::from(u16::MAX)
+    {
+        let port = config.media_port;
+        return Err(StartError::Config(format!(
+            "{count} workers from media port {port} on do not fit below 65536"
+        )));
+    }
+    if !config.announce.is_empty() && config.announce.len() != count {
+        let given = config.announce.len();
+        return Err(StartError::Config(format!(
+            "{given} announced addresses for {count} workers"
+        )));
+    }
+    Ok(count)
+}
+
+fn bind_all(config: &SfuConfig, count: usize) -> Result<Vec<MediaSocket>, StartError> {
+    (0..count)
+        .map(|index| {
+            let port = if config.media_port == 0 {
+                0
+            } else {
+                config.media_port + index as u16
+            };
+            MediaSocket::bind(port).map_err(|source| {
+                let addr = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+                StartError::Bind { addr, source }
+            })
+        })
+        .collect()
+}
+
+fn announced(config: &SfuConfig, index: usize, port: u16) -> Vec<SocketAddr> {
+    if let Some(addr) = config.announce.get(index) {
+        return vec![*addr];
+    }
+    let ips = if config.media_ips.is_empty() {
+        interface_addresses()
+    } else {
+        config.media_ips.clone()
+    };
+    ips.into_iter()
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// Where a destination's run was last appended to; kept by the destination's owner.
 /// Stale after [`Transmits::clear`], which is recognised by the batch number.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RunKey {
+pub(crate) struct RunKey {
     batch: u64,
     run: u32,
 }
@@ -32,11 +32,20 @@ struct RunHead {
 
 const NONE: u32 = u32::MAX;
 
+/// One worker turn of 64 datagrams to 1,000 peers is 80 MB: more is a mistake, and past 4 GiB the
+/// offsets would wrap.
+const MAX_BYTES: usize = 256 << 20;
+/// Spares the first batches from growing step by step.
+const MIN_BYTES: usize = 64 << 10;
+
 /// A batch of packets to send. Reused from batch to batch: no allocation in steady state.
 #[derive(Debug)]
-pub struct Transmits {
+pub(crate) struct Transmits {
     batch: u64,
+    /// As long as it has ever been: only `used` bytes mean something, and none is zeroed twice.
     slab: Vec<u8>,
+    used: usize,
+    overflowed: u64,
     packets: Vec<Packet>,
     runs: Vec<RunHead>,
 }
@@ -50,33 +59,45 @@ impl Default for Transmits {
 impl Transmits {
     /// The largest datagram a worker sends. WebRTC stays under 1,200 bytes of payload by
     /// convention; 1,472 is what fits an Ethernet frame over IPv4.
-    pub const MAX_DATAGRAM: usize = 1_472;
+    pub(crate) const MAX_DATAGRAM: usize = 1_472;
 
     /// An empty batch.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             batch: 1,
             slab: Vec::new(),
+            used: 0,
+            overflowed: 0,
             packets: Vec::new(),
             runs: Vec::new(),
         }
     }
 
     /// Appends one datagram of at most [`MAX_DATAGRAM`](Self::MAX_DATAGRAM) bytes, written by
-    /// `write`, which returns its length; 0 abandons it.
-    pub fn push(
+    /// `write`, which returns its length; 0 abandons it. The buffer holds bytes of earlier packets.
+    ///
+    /// A batch is bounded ([`take_overflowed`](Self::take_overflowed)); flush long before.
+    pub(crate) fn push(
         &mut self,
         to: SocketAddr,
         key: &mut RunKey,
         write: impl FnOnce(&mut [u8]) -> usize,
     ) {
-        let offset = self.slab.len();
-        self.slab.resize(offset + Self::MAX_DATAGRAM, 0);
-        let len = write(&mut self.slab[offset..]).min(Self::MAX_DATAGRAM);
-        self.slab.truncate(offset + len);
+        let offset = self.used;
+        let end = offset + Self::MAX_DATAGRAM;
+        if end > MAX_BYTES {
+            self.overflowed += 1;
+            return;
+        }
+        if end > self.slab.len() {
+            let len = end.next_power_of_two().clamp(MIN_BYTES, MAX_BYTES);
+            self.slab.resize(len, 0);
+        }
+        let len = write(&mut self.slab[offset..end]).min(Self::MAX_DATAGRAM);
         if len == 0 {
             return;
         }
+        self.used += len;
         let index = self.packets.len() as u32;
         self.packets.push(Packet {
             offset: offset as u32,
@@ -106,22 +127,23 @@ impl Transmits {
     }
 
     /// Packets waiting.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.packets.len()
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
-    /// Bytes waiting, for bounding a batch.
-    pub fn bytes(&self) -> usize {
-        self.slab.len()
+    /// Packets not taken because the batch had grown to 256 MiB, since this was asked last.
+    pub(crate) fn take_overflowed(&mut self) -> u64 {
+        std::mem::take(&mut self.overflowed)
     }
 
     /// The runs in the order their first packets were pushed.
-    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
         self.runs.iter().map(|head| Run {
             transmits: self,
             head,
@@ -129,9 +151,9 @@ impl Transmits {
     }
 
     /// Forgets everything, keeping the memory.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.batch += 1;
-        self.slab.clear();
+        self.used = 0;
         self.packets.clear();
         self.runs.clear();
     }
@@ -139,24 +161,24 @@ impl Transmits {
 
 /// Packets to one destination, in order.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub(crate) struct Run<'a> {
     transmits: &'a Transmits,
     head: &'a RunHead,
 }
 
 impl<'a> Run<'a> {
     /// Where they go.
-    pub fn to(&self) -> SocketAddr {
+    pub(crate) fn to(&self) -> SocketAddr {
         self.head.to
     }
 
     /// How many.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.head.count as usize
     }
 
     /// The datagrams.
-    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let transmits = self.transmits;
         let mut at = self.head.first;
         std::iter::from_fn(move || {

@@ -1,1 +1,29 @@
+//! The control plane of Tertulia: rooms, protocols and the HTTP server.
+//!
+//! A request's way through the folders: `http` takes the connection, `protocol` turns a wire
+//! format into commands, `room` decides and tells everyone in events, `media` asks the relay.
+//! Nothing points the other way.
+//!
+//! An embedder mounts a node in its own server:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tertulia_signaling::{Config, Node};
+//!
+//! let node = Node::start(Config::default())?;
+//! let app: axum::Router = axum::Router::new().nest("/call", node.router());
+//! # let _ = app;
+//! node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod config;
+mod http;
+pub mod media;
+mod node;
+pub mod protocol;
+pub mod room;
+
+pub use config::Config;
+pub use node::{Node, NodeError};

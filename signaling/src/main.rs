@@ -1,1 +1,122 @@
-fn main() {}
+//! The `tertulia` server.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tertulia_signaling::config::{Flags, LogFormat};
+use tertulia_signaling::{Config, Node};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match Config::load(Flags::parse()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    log(config.log);
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&*error),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("tertulia: {error}");
+    ExitCode::FAILURE
+}
+
+/// Logs go to stderr. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let mut stop = StopSignals::listen()?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        format!(
+            "cannot listen on {}: {error} (choose another --listen)",
+            config.listen
+        )
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let media = media_line(&config);
+    let node = Node::start(config)?;
+    println!(
+        "Tertulia {}: open {url} (media on {media})",
+        env!("CARGO_PKG_VERSION")
+    );
+    let router = node.router();
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::select! {
+        () = stop.wait() => {}
+        ended = server => ended??,
+    }
+    tokio::select! {
+        () = node.shutdown() => {}
+        () = tokio::time::sleep(HARD_STOP) => eprintln!("tertulia: stopped without finishing"),
+        () = stop.wait() => eprintln!("tertulia: stopped at once"),
+    }
+    Ok(())
+}
+
+/// Beyond what [`Node::shutdown`] takes; a supervisor's patience is usually longer.
+const HARD_STOP: Duration = Duration::from_secs(4);
+
+fn media_line(config: &Config) -> String {
+    if !config.media_announce.is_empty() {
+        let announced = config.media_announce.iter().map(ToString::to_string);
+        return format!("UDP {}", announced.collect::<Vec<_>>().join(", "));
+    }
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        workers => workers,
+    };
+    let first = config.media_port;
+    let last = usize::from(first) + workers - 1;
+    let ports = match (first, workers) {
+        (0, _) => "ports the kernel chooses".to_owned(),
+        (_, 1) => format!("port {first}"),
+        _ => format!("ports {first} to {last}"),
+    };
+    let addresses = match config.media_ip.as_slice() {
+        [] => "every address of this machine".to_owned(),
+        ips => ips
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    format!("UDP {ports} of {addresses}")
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

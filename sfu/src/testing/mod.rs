@@ -1,1 +1,22 @@
-//! For tests.
+//! For tests of this and dependent crates: a simulated network, a worker in virtual time, a media
+//! source, and the one oracle of what a decoder may be shown.
+
+pub mod media;
+pub mod network;
+pub mod oracle;
+mod relay;
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+pub use media::{AudioConfig, LayerConfig, MediaSource, VideoConfig, Vp8Packetizer};
+pub use oracle::{Oracle, OracleReport, Violation};
+pub use relay::SimRelay;
+
+/// Where virtual time begins. The one moment the simulation takes from the system's clock, which
+/// is the only way to come by an [`Instant`]; what is done with it never depends on which.
+#[allow(clippy::disallowed_methods, reason = "an origin for virtual time")]
+pub fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}

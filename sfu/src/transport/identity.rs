@@ -1,6 +1,7 @@
 //! What the two ends of a transport know each other by: ICE credentials and certificate fingerprints.
 
 use rand::Rng;
+use ring::digest;
 
 /// ICE credentials of one end (RFC 8839 section 5.4).
 #[derive(Clone, PartialEq, Eq)]
@@ -58,4 +59,31 @@ pub(crate) enum HashAlgorithm {
     Sha384,
     /// `sha-512`
     Sha512,
+}
+
+impl Fingerprint {
+    /// What we announce for our own certificate.
+    pub(crate) fn sha256(der: &[u8]) -> Self {
+        let algorithm = HashAlgorithm::Sha256;
+        Self {
+            algorithm,
+            bytes: algorithm.digest(der).as_ref().to_vec(),
+        }
+    }
+
+    /// Whether it is this certificate's.
+    pub(crate) fn matches(&self, der: &[u8]) -> bool {
+        self.algorithm.digest(der).as_ref() == self.bytes
+    }
+}
+
+impl HashAlgorithm {
+    fn digest(self, bytes: &[u8]) -> digest::Digest {
+        let algorithm = match self {
+            Self::Sha256 => &digest::SHA256,
+            Self::Sha384 => &digest::SHA384,
+            Self::Sha512 => &digest::SHA512,
+        };
+        digest::digest(algorithm, bytes)
+    }
 }

@@ -1,7 +1,359 @@
 //! One peer's transport: datagrams on one side, plain RTP, RTCP and data on the other.
+//!
+//! Sans I/O: time and datagrams come in as arguments, and what is to be sent, told or waited for is
+//! polled. The worker has told STUN, DTLS and SRTP apart by their first byte (RFC 7983) and hands in
+//! only datagrams from addresses bound to this peer, and STUN that names its user fragment.
 
+mod dtls;
+mod ice;
 mod identity;
 pub(crate) mod sctp;
 pub(crate) mod sdp;
+mod srtp;
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::event::PeerFailure;
+
+pub(crate) use dtls::Certificate;
+pub(crate) use ice::{StunOutcome, stun_local_ufrag};
 pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials};
+pub(crate) use sctp::{DataChannel, SendDataError};
+
+use dtls::{Dtls, DtlsEvent};
+use ice::IceLite;
+use sctp::{Sctp, SctpEvent};
+use srtp::Srtp;
+
+/// What a [`Transport`] is made from: both ends' halves of the session description.
+pub(crate) struct TransportConfig {
+    /// Ours, as answered.
+    pub(crate) ice: IceCredentials,
+    /// The client's, as offered.
+    pub(crate) remote_ice: IceCredentials,
+    /// The client's, as offered.
+    pub(crate) remote_fingerprint: Fingerprint,
+    /// The process's.
+    pub(crate) certificate: Arc<Certificate>,
+    /// From now until DTLS must be up.
+    pub(crate) connect_timeout: Duration,
+    /// A data channel message, in bytes.
+    pub(crate) max_data_message: usize,
+}
+
+/// What a transport tells its worker.
+#[derive(Debug)]
+pub(crate) enum TransportEvent {
+    /// Media and data may flow.
+    Connected,
+    /// It ended without being asked to; poll what is left to send and drop it.
+    Failed(PeerFailure),
+    /// The client is reached at another address from now on.
+    AddressChanged {
+        /// Until now.
+        from: SocketAddr,
+        /// From now on.
+        to: SocketAddr,
+    },
+    /// An address bound earlier is no longer this peer's: the worker unbinds it.
+    AddressForgotten(SocketAddr),
+    /// A data channel message.
+    Data {
+        /// Where it came.
+        channel: DataChannel,
+        /// Not text.
+        binary: bool,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+}
+
+/// One peer's transport.
+pub(crate) struct Transport {
+    ice: IceLite,
+    dtls: Dtls,
+    sctp: Sctp,
+    srtp: Option<Box<Srtp>>,
+    phase: Phase,
+    /// When the transport must be up, or is given up.
+    connect_by: Instant,
+    /// The latest time heard of, for what is polled without one.
+    now: Instant,
+    answers: VecDeque<(SocketAddr, Vec<u8>)>,
+    events: VecDeque<TransportEvent>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Connecting,
+    Connected,
+    Ended,
+}
+
+/// RFC 7675 section 5.1.
+const CONSENT: Duration = Duration::from_secs(30);
+/// STUN answers and events waiting to be polled. The worker polls after each batch of datagrams;
+/// checks beyond that many are dropped, and the client repeats them.
+const MAX_WAITING: usize = 64;
+
+impl Transport {
+    /// Waits for the client.
+    pub(crate) fn new(now: Instant, config: TransportConfig) -> Self {
+        Self {
+            ice: IceLite::new(&config.ice, &config.remote_ice),
+            dtls: Dtls::new(config.certificate, config.remote_fingerprint),
+            sctp: Sctp::new(config.max_data_message),
+            srtp: None,
+            phase: Phase::Connecting,
+            connect_by: now + config.connect_timeout,
+            now,
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes a STUN datagram from any address. Nothing changes unless it authenticates.
+    pub(crate) fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> StunOutcome {
+        self.advance(now);
+        if self.phase == Phase::Ended {
+            return StunOutcome::Rejected("transport_ended");
+        }
+        if self.answers.len() >= MAX_WAITING || self.events.len() >= MAX_WAITING {
+            return StunOutcome::Rejected("stun_overload");
+        }
+        let checked = self.ice.handle(now, from, datagram);
+        if let Some(response) = checked.response {
+            self.answers.push_back((from, response));
+        }
+        if let Some(address) = checked.forgotten {
+            self.events
+                .push_back(TransportEvent::AddressForgotten(address));
+        }
+        if let Some(before) = checked.moved_from {
+            self.events.push_back(TransportEvent::AddressChanged {
+                from: before,
+                to: from,
+            });
+        }
+        checked.outcome
+    }
+
+    /// Takes a DTLS datagram; ignored unless its address authenticated by STUN. A handshake's
+    /// takes up to a millisecond of public-key work, which the worker budgets.
+    pub(crate) fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        self.advance(now);
+        if self.phase == Phase::Ended || !self.ice.is_verified(from) {
+            return;
+        }
+        self.drive_dtls(now, |dtls, event| dtls.handle(now, datagram, event));
+    }
+
+    /// Whether DTLS datagrams may still be costly.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.phase == Phase::Connecting
+    }
+
+    /// Authenticates and decrypts an RTP packet in place; the plain packet's length, or a code for
+    /// metrics.
+    pub(crate) fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
+        self.srtp.as_mut().ok_or(NOT_READY)?.open_rtp(packet)
+    }
+
+    /// Authenticates and decrypts a compound RTCP packet in place; the plain packet's length, or a
+    /// code for metrics.
+    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
+        self.srtp.as_mut().ok_or(NOT_READY)?.open_rtcp(packet)
+    }
+
+    /// Seals the RTP packet `buf[..len]` in place, `buf` having 16 bytes more; the sealed length, or
+    /// 0 if nothing can be sent. Its SSRC must be ours alone.
+    ///
+    /// Sending a sequence number again needs the very same bytes: see [`Srtp::seal_rtp`].
+    pub(crate) fn seal_rtp(&mut self, buf: &mut [u8], header_len: usize, len: usize) -> usize {
+        match &mut self.srtp {
+            Some(srtp) => srtp.seal_rtp(buf, header_len, len),
+            None => 0,
+        }
+    }
+
+    /// Writes a compound RTCP packet sealed into `out`, at most 20 bytes longer; the sealed length,
+    /// or 0 if nothing can be sent.
+    pub(crate) fn seal_rtcp(&mut self, packet: &[u8], out: &mut [u8]) -> usize {
+        match &mut self.srtp {
+            Some(srtp) => srtp.seal_rtcp(packet, out),
+            None => 0,
+        }
+    }
+
+    /// Where media goes. None until the client's first check.
+    pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
+        self.ice.selected()
+    }
+
+    /// Whether DTLS is up.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
+    /// The negotiated SRTP profile's name.
+    pub(crate) fn srtp_profile(&self) -> Option<&'static str> {
+        self.srtp.as_ref().map(|srtp| srtp.profile().name())
+    }
+
+    /// Takes the credentials of a later offer that restarts ICE (RFC 8839 section 4.4.1.1.1). DTLS,
+    /// SRTP and the address go on.
+    pub(crate) fn restart_ice(&mut self, ours: IceCredentials, remote: IceCredentials) {
+        self.ice.restart(&ours, &remote);
+    }
+
+    /// Sends a data channel message.
+    pub(crate) fn send_data(
+        &mut self,
+        now: Instant,
+        channel: DataChannel,
+        payload: &[u8],
+        binary: bool,
+    ) -> Result<(), SendDataError> {
+        self.advance(now);
+        self.sctp.send(now, channel, payload, binary)
+    }
+
+    /// Ends it: close_notify is left to send, no event follows.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.advance(now);
+        self.dtls.close(now);
+        self.end();
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.drive_dtls(now, |dtls, event| dtls.handle_timeout(now, event));
+        if self.phase == Phase::Connected {
+            self.sctp.handle_timeout(now);
+        }
+        if self.phase == Phase::Connecting && now >= self.connect_by {
+            self.fail(match self.ice.last_check() {
+                Some(_) => PeerFailure::DtlsFailed,
+                None => PeerFailure::NeverConnected,
+            });
+        } else if self.consent_until().is_some_and(|until| now >= until) {
+            self.fail(PeerFailure::ConsentExpired);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let (connect_by, sctp) = match self.phase {
+            Phase::Ended => return None,
+            Phase::Connecting => (Some(self.connect_by), None),
+            Phase::Connected => (None, self.sctp.poll_timeout()),
+        };
+        [
+            connect_by,
+            sctp,
+            self.dtls.poll_timeout(),
+            self.consent_until(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next datagram to send, media apart.
+    pub(crate) fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer);
+        }
+        let to = self.ice.selected()?;
+        if let Some(datagram) = self.dtls.poll_transmit() {
+            return Some((to, datagram));
+        }
+        // One SCTP packet at a time, so that its congestion window is all that waits anywhere.
+        if self.phase != Phase::Connected {
+            return None;
+        }
+        let packet = self.sctp.poll_transmit(self.now)?;
+        self.dtls.write(self.now, &packet);
+        self.dtls.poll_transmit().map(|datagram| (to, datagram))
+    }
+
+    /// The next thing that happened. Messages wait in SCTP, where its receive window bounds them.
+    pub(crate) fn poll_event(&mut self) -> Option<TransportEvent> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        loop {
+            if let SctpEvent::Message {
+                channel,
+                binary,
+                payload,
+            } = self.sctp.poll_event()?
+            {
+                return Some(TransportEvent::Data {
+                    channel,
+                    binary,
+                    payload,
+                });
+            }
+        }
+    }
+
+    fn drive_dtls(
+        &mut self,
+        now: Instant,
+        drive: impl FnOnce(&mut Dtls, &mut dyn FnMut(DtlsEvent)),
+    ) {
+        let (sctp, srtp) = (&mut self.sctp, &mut self.srtp);
+        let (mut connected, mut failed) = (false, None);
+        drive(&mut self.dtls, &mut |event| match event {
+            DtlsEvent::Connected(keys) => (connected, *srtp) = (true, keys),
+            DtlsEvent::Data(packet) => sctp.handle_packet(now, &packet),
+            DtlsEvent::Failed(reason) => failed = Some(reason),
+        });
+        if connected {
+            self.phase = Phase::Connected;
+            self.events.push_back(TransportEvent::Connected);
+        }
+        if let Some(reason) = failed {
+            self.fail(reason);
+        }
+    }
+
+    fn consent_until(&self) -> Option<Instant> {
+        self.ice.last_check().map(|last| last + CONSENT)
+    }
+
+    fn fail(&mut self, reason: PeerFailure) {
+        if self.phase != Phase::Ended {
+            self.end();
+            self.events.push_back(TransportEvent::Failed(reason));
+        }
+    }
+
+    /// Nothing is sent without keys, so nothing can be sent after the end but what waits already.
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.srtp = None;
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+}
+
+const NOT_READY: &str = "srtp_not_ready";
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,10 @@
 //! What the relay understands of each payload format.
 
+pub mod av1;
+pub mod h264;
+pub mod vp8;
+pub mod vp9;
+
 /// A codec the relay forwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Codec {
@@ -52,5 +57,55 @@ impl Codec {
     /// Ticks of the RTP timestamp a second.
     pub const fn clock_rate(self) -> u32 {
         if self.is_audio() { 48_000 } else { 90_000 }
+    }
+}
+
+/// Whether a packet's payload begins a frame that decodes without any other. Always false for
+/// audio, where every packet does and nobody asks.
+pub fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::Opus | Codec::Red => false,
+        Codec::Vp8 => vp8::is_keyframe(payload),
+        Codec::Vp9 => vp9::is_keyframe(payload),
+        Codec::H264 => h264::is_keyframe(payload),
+        Codec::Av1 => av1::is_keyframe(payload),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Codec; 6] = [
+        Codec::Opus,
+        Codec::Red,
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::H264,
+        Codec::Av1,
+    ];
+
+    #[test]
+    fn names_are_case_insensitive() {
+        for codec in ALL {
+            assert_eq!(Codec::from_name(&codec.name().to_lowercase()), Some(codec));
+            assert_eq!(Codec::from_name(&codec.name().to_uppercase()), Some(codec));
+        }
+        assert_eq!(Codec::from_name("H265"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn random_payloads_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..48)) {
+            for codec in ALL {
+                let keyframe = is_keyframe(codec, &payload);
+                prop_assert!(!(keyframe && codec.is_audio()));
+            }
+            let _ = av1::DependencyDescriptor::parse(&payload);
+        }
     }
 }

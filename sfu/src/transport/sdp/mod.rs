@@ -1,19 +1,34 @@
 //! Session descriptions (RFC 8866, RFC 8829): the client's offer in, the server's answer out.
+//!
+//! The client always offers. [`parse_offer`] reads a text into an [`Offer`] that means something
+//! or says what is wrong with it; [`Session::negotiate`] decides what each m-line is and writes the
+//! answer. A [`Session`] outlives the offers: m-lines keep their places, and a receiving m-line
+//! keeps the SSRCs it was first given.
+//!
+//! What an m-line becomes follows from the client's direction alone:
+//!
+//! | client | role | answered |
+//! |---|---|---|
+//! | `sendonly`, `sendrecv` | [`MediaRole::Publish`] | `recvonly` |
+//! | `recvonly` | [`MediaRole::Slot`] | `sendonly` |
+//! | `inactive` | [`MediaRole::Inactive`] | `inactive` |
+//! | data channels | [`MediaRole::Data`] | |
+//! | port 0, or nothing the relay knows | [`MediaRole::Rejected`] | port 0 |
 
-/// Why an offer was refused.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SdpError {
-    /// Not a session description.
-    #[error("not a session description: {0}")]
-    Syntax(String),
-}
+mod answer;
+mod attribute;
+mod codec;
+mod error;
+mod offer;
+mod session;
+#[cfg(test)]
+mod tests;
 
-impl SdpError {
-    /// A stable code for wire formats and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Syntax(_) => "sdp_syntax",
-        }
-    }
-}
+pub use error::SdpError;
+pub(crate) use offer::{
+    Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
+};
+pub(crate) use session::{
+    LocalDescription, MediaRole, Negotiated, NegotiatedCodec, NegotiatedMedia, Session,
+    SlotIdentity,
+};

@@ -1,4 +1,12 @@
-//! RTP header extensions (RFC 8285): which the relay knows, and their negotiated ids.
+//! RTP header extensions (RFC 8285): which the relay knows, and their negotiated ids; their
+//! elements on the wire and what those carry.
+
+mod elements;
+mod values;
+
+pub use elements::Extensions;
+pub(crate) use elements::{ONE_BYTE, TWO_BYTE};
+pub use values::{AbsSendTime, AudioLevel, PlayoutDelay, TransportCc, sdes_text};
 
 /// A header extension the relay negotiates.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -111,5 +119,40 @@ impl ExtensionMap {
             .iter()
             .enumerate()
             .filter_map(|(id, kind)| Some((id as u8, (*kind)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_name_their_kind() {
+        for kind in ExtensionKind::ALL {
+            assert_eq!(ExtensionKind::from_uri(kind.uri()), Some(kind));
+        }
+        assert_eq!(
+            ExtensionKind::from_uri("urn:ietf:params:rtp-hdrext:toffset"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_map_is_one_to_one() {
+        let mut map = ExtensionMap::default();
+        assert!(map.insert(3, ExtensionKind::Mid));
+        assert!(!map.insert(3, ExtensionKind::Rid), "the id is taken");
+        assert!(!map.insert(4, ExtensionKind::Mid), "the kind is taken");
+        assert!(!map.insert(0, ExtensionKind::Rid));
+        assert!(!map.insert(32, ExtensionKind::Rid));
+        assert!(map.insert(31, ExtensionKind::Rid));
+        assert_eq!(map.id(ExtensionKind::Mid), Some(3));
+        assert_eq!(map.id(ExtensionKind::AudioLevel), None);
+        assert_eq!(
+            (map.kind(31), map.kind(200)),
+            (Some(ExtensionKind::Rid), None)
+        );
+        let pairs: Vec<_> = map.iter().collect();
+        assert_eq!(pairs, [(3, ExtensionKind::Mid), (31, ExtensionKind::Rid)]);
     }
 }

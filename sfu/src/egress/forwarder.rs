@@ -1,0 +1,175 @@
+//! One subscription at work: the track a slot carries, and which of its packets.
+
+use std::time::{Duration, Instant};
+
+use super::selector::{Decision, LayerSelector};
+use crate::clock::{SenderClock, ntp_to_ticks};
+use crate::event::MediaKind;
+use crate::id::TrackId;
+use crate::packet::Packet;
+use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
+
+/// Payload types are 7 bits.
+const PAYLOAD_TYPES: usize = 128;
+/// How long a switch waits for the end of the frame being sent. Publishers send the layers of a
+/// picture interleaved and within a frame's time; what takes longer has stopped in its middle.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What a subscription needs to know of the track.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceTrack {
+    pub(crate) id: TrackId,
+    pub(crate) kind: MediaKind,
+    /// Its publisher, by index among the worker's peers, and its index there.
+    pub(crate) peer: usize,
+    pub(crate) track: usize,
+    /// Its subscriptions' place in the router.
+    pub(crate) fanout: usize,
+    /// What its publisher may send.
+    pub(crate) codecs: Vec<NegotiatedCodec>,
+}
+
+/// A subscription that has a slot.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    pub(crate) source: SourceTrack,
+    pub(crate) selector: LayerSelector,
+    /// From the publisher's payload types to the viewer's.
+    payload_types: Box<[PayloadType; PAYLOAD_TYPES]>,
+    /// The clock of the last packet forwarded, for aligning layers.
+    last: Option<(SenderClock, u32)>,
+    held: Option<Held>,
+}
+
+/// A switch that waits for the end of the frame being sent.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    since: Instant,
+    start: Start,
+}
+
+/// Where another layer begins, in its publisher's cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    pub(crate) layer: usize,
+    /// Unwrapped, of the keyframe's first packet.
+    pub(crate) sequence: u64,
+}
+
+/// A viewer's payload type with the one its retransmissions go by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PayloadType {
+    pub(crate) media: Option<u8>,
+    pub(crate) rtx: Option<u8>,
+}
+
+impl Forwarder {
+    /// Carries `source` on an m-line; none if they share no codec.
+    pub(crate) fn new(source: SourceTrack, media: &NegotiatedMedia) -> Option<Self> {
+        let mut payload_types = Box::new([PayloadType::default(); PAYLOAD_TYPES]);
+        let mut any = false;
+        for codec in &source.codecs {
+            if let Some((media, rtx)) = media.payload_type_for(codec.codec, &codec.parameters) {
+                payload_types[usize::from(codec.payload_type) % PAYLOAD_TYPES] = PayloadType {
+                    media: Some(media),
+                    rtx,
+                };
+                any = true;
+            }
+        }
+        any.then(|| Self {
+            source,
+            selector: LayerSelector::default(),
+            payload_types,
+            last: None,
+            held: None,
+        })
+    }
+
+    /// Follows a renegotiation of the m-line or of the track.
+    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) {
+        if let Some(fresh) = Self::new(self.source.clone(), media) {
+            self.payload_types = fresh.payload_types;
+        }
+    }
+
+    /// The viewer's payload type for the publisher's.
+    pub(crate) fn payload_type(&self, publishers: u8) -> PayloadType {
+        self.payload_types[usize::from(publishers) % PAYLOAD_TYPES]
+    }
+
+    /// Decides on a packet. `torn`: the current layer is in the middle of a frame.
+    pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, torn: bool) -> Decision {
+        let decision = self
+            .selector
+            .select(packet.layer, packet.switchable, torn && packet.cached);
+        if decision == Decision::Hold {
+            self.held.get_or_insert(Held {
+                since: now,
+                start: Start {
+                    layer: packet.layer,
+                    sequence: packet.sequence,
+                },
+            });
+        }
+        decision
+    }
+
+    /// The layer a keyframe is needed of, if any.
+    pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
+        self.selector
+            .awaits_keyframe_of()
+            .filter(|_| self.held.is_none())
+    }
+
+    /// Whether a switch waits.
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether a switch has waited too long.
+    pub(crate) fn held_too_long(&self, now: Instant) -> bool {
+        self.held.is_some_and(|held| now >= held.since + PATIENCE)
+    }
+
+    /// Ends the wait.
+    pub(crate) fn release(&mut self) -> Option<Start> {
+        self.held.take().map(|held| held.start)
+    }
+
+    /// How far the picture moved on, by the publisher's own clock, from the last packet forwarded
+    /// to this one of another layer.
+    pub(crate) fn advance(&self, packet: &Packet<'_>) -> Option<i64> {
+        let rate = packet.codec.clock_rate();
+        let (clock, timestamp) = self.last?;
+        let before = clock.ntp_of(timestamp, rate);
+        let now = packet.sender?.ntp_of(packet.header.timestamp, rate);
+        Some(ntp_to_ticks(now.wrapping_sub(before) as i64, rate))
+    }
+
+    /// The clock of what is forwarded now.
+    pub(crate) fn clock(&self) -> Option<SenderClock> {
+        self.last.map(|(clock, _)| clock)
+    }
+
+    /// Notes a packet forwarded.
+    pub(crate) fn forwarded(&mut self, packet: &Packet<'_>) {
+        self.last = packet
+            .sender
+            .map(|sender| (sender, packet.header.timestamp));
+    }
+
+    /// Points at the highest layer alive: the fixed policy until an allocator decides.
+    pub(crate) fn retarget(&mut self, _now: Instant, highest_alive: Option<usize>) {
+        let before = self.selector.target();
+        match self.source.kind {
+            MediaKind::Audio => self.selector.set_target(Some(0)),
+            MediaKind::Video if highest_alive.is_some() => self.selector.set_target(highest_alive),
+            // Nothing comes: keep the target, the stream may resume where it stopped.
+            MediaKind::Video => {}
+        }
+        if self.selector.target() != before {
+            self.held = None;
+        }
+    }
+}

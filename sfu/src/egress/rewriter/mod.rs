@@ -1,0 +1,168 @@
+//! Makes the packets of changing sources look like one stream to a decoder.
+//!
+//! A viewer's slot has one SSRC for its life, while what it carries changes: layers of a track, then
+//! another track. Each uninterrupted stay on one source is a *span* with constant offsets, so a
+//! retransmission is rewritten from the publisher's cache by the same arithmetic as the first
+//! transmission, and nothing is kept per packet.
+
+mod span;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use span::{Frame, Source, Span, Vp8Ids};
+
+/// Spans remembered for retransmissions. A viewer asks within seconds; a layer switch waits for a
+/// keyframe, at most three a second.
+const SPANS: usize = 8;
+
+/// The outgoing side of a slot.
+#[derive(Debug)]
+pub(crate) struct Rewriter {
+    /// Oldest first; the last is the current one.
+    spans: Vec<Span>,
+    clock_rate: u32,
+    /// Highest sent.
+    sequence: u64,
+    timestamp: u32,
+    sent_at: Option<Instant>,
+    ids: Vp8Ids,
+    /// The last packet sent does not end its frame.
+    torn: bool,
+}
+
+/// A source packet's place in the outgoing stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) sequence: u64,
+    pub(crate) timestamp: u32,
+    /// For VP8 packets that carry them.
+    pub(crate) ids: Vp8Ids,
+}
+
+impl Rewriter {
+    /// Starts at a random sequence number and timestamp (RFC 3550 section 5.1).
+    pub(crate) fn new(clock_rate: u32, sequence: u16, timestamp: u32) -> Self {
+        Self {
+            spans: Vec::with_capacity(SPANS + 1),
+            clock_rate,
+            // A rollover count of one, so that packets from before the first can be told.
+            sequence: 0x1_0000 | u64::from(sequence),
+            timestamp,
+            sent_at: None,
+            ids: Vp8Ids::default(),
+            torn: false,
+        }
+    }
+
+    /// Begins a span at the first packet of another source. `advance` is how far the source's own
+    /// clock says the picture moved on since the last packet sent, where it can tell.
+    ///
+    /// If the last frame has no end and gets none, a number is left out: a receiver must see that
+    /// something is missing there, or it decodes half a frame.
+    pub(crate) fn switch(
+        &mut self,
+        now: Instant,
+        source: Source,
+        first: Frame,
+        advance: Option<i64>,
+    ) {
+        self.give_up_frame();
+        let elapsed = self.sent_at.map(|at| now.saturating_duration_since(at));
+        let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
+        let span = Span::new(
+            source,
+            first,
+            self.sequence + 1,
+            self.timestamp.wrapping_add(advance),
+            self.ids.next(),
+        );
+        if self.spans.len() == SPANS {
+            self.spans.remove(0);
+        }
+        self.spans.push(span);
+    }
+
+    /// Whether the last packet sent is in the middle of a frame.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Notes whether a packet just rewritten ends its frame.
+    pub(crate) fn note_end(&mut self, sequence: u64, ends: bool) {
+        if sequence == self.sequence {
+            self.torn = !ends;
+        }
+    }
+
+    /// Whether a packet of the current source is of a later frame than the last one sent.
+    pub(crate) fn begins_frame(&self, frame: Frame) -> bool {
+        let last = self.spans.last().and_then(|span| span.rewrite(frame));
+        last.is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
+    }
+
+    /// Nothing more comes of the last frame sent: the next span leaves room for one packet, and may
+    /// begin at once.
+    pub(crate) fn give_up_frame(&mut self) {
+        self.sequence += u64::from(std::mem::take(&mut self.torn));
+    }
+
+    /// Leaves room for what is missing before a packet that is not sent: it may still come, and is
+    /// then sent again to those who ask.
+    pub(crate) fn skip_to(&mut self, frame: Frame) {
+        if let Some(out) = self.spans.last().and_then(|span| span.rewrite(frame)) {
+            self.sequence = self.sequence.max(out.sequence - 1);
+            self.torn = false;
+        }
+    }
+
+    /// Ticks to move on at a switch: what the sources' clocks say if it is credible, else the time
+    /// that passed. Never zero: a decoder takes equal timestamps for one frame.
+    fn plausible(&self, advance: Option<i64>, elapsed: Duration) -> u32 {
+        /// Sender reports and arrival times may disagree by a jitter buffer's worth.
+        const DISAGREEMENT: i64 = 1;
+        let passed =
+            (elapsed.as_micros() as i64).saturating_mul(i64::from(self.clock_rate)) / 1_000_000;
+        let ticks = advance
+            .filter(|ticks| (ticks - passed).abs() < DISAGREEMENT * i64::from(self.clock_rate))
+            .unwrap_or(passed);
+        ticks.clamp(1, i64::from(i32::MAX)) as u32
+    }
+
+    /// Rewrites a packet of the current source; none before the first switch, or for a packet from
+    /// before the current span.
+    pub(crate) fn rewrite(
+        &mut self,
+        now: Instant,
+        source: Source,
+        frame: Frame,
+    ) -> Option<Rewritten> {
+        let span = self.spans.last().filter(|span| span.source == source)?;
+        let rewritten = span.rewrite(frame)?;
+        if rewritten.sequence > self.sequence {
+            self.sequence = rewritten.sequence;
+            self.timestamp = rewritten.timestamp;
+            self.sent_at = Some(now);
+            self.ids.advance(rewritten.ids);
+        }
+        Some(rewritten)
+    }
+
+    /// The source packet that a viewer knows as `sequence`, for retransmission.
+    pub(crate) fn locate(&self, sequence: u16) -> Option<(Span, u64)> {
+        let back = (self.sequence as u16).wrapping_sub(sequence);
+        if back >= 0x8000 {
+            return None;
+        }
+        let sequence = self.sequence.checked_sub(u64::from(back))?;
+        let span = self.spans.iter().rev().find(|span| span.covers(sequence))?;
+        Some((*span, span.source_sequence(sequence)))
+    }
+
+    /// The current span.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.spans.last()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+//! A receiving m-line of a viewer. Its SSRC stays; what it carries changes.
+
+use std::time::Instant;
+
+use super::forwarder::{Forwarder, SourceTrack, Start};
+use super::outlet::{Outgoing, Outlet};
+use super::rewriter::{Frame, Rewriter, Source, Vp8Ids};
+use super::rtx::RtxBudget;
+use super::selector::Decision;
+use super::sender::SenderState;
+use crate::event::MediaKind;
+use crate::id::TrackId;
+use crate::packet::Packet;
+use crate::rtp::codec::{Codec, vp8};
+use crate::rtp::extension::ExtensionMap;
+use crate::rtp::{OutHeader, RtpHeader};
+use crate::transport::sdp::NegotiatedMedia;
+
+/// A receiving m-line.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) mid: String,
+    pub(crate) kind: MediaKind,
+    pub(crate) ssrc: u32,
+    rtx_ssrc: Option<u32>,
+    pub(crate) media: NegotiatedMedia,
+    /// The m-line receives: it may be `inactive` for a while.
+    receiving: bool,
+    pub(crate) sender: SenderState,
+    pub(crate) forwarder: Option<Forwarder>,
+    rewriter: Rewriter,
+    rtx_sequence: u16,
+    budget: RtxBudget,
+    /// The viewer reported on the SSRC: it needs no MID any more.
+    pub(crate) confirmed: bool,
+    pub(crate) counters: Counters,
+}
+
+/// What a slot's subscription did; begins anew with each track.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) nacks_received: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) fraction_lost: f64,
+    pub(crate) unmapped: u64,
+}
+
+/// A packet a viewer lacks, and where its publisher keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Repair {
+    /// The publisher, among the worker's peers.
+    pub(crate) peer: usize,
+    /// The track, among the publisher's.
+    pub(crate) track: usize,
+    pub(crate) layer: usize,
+    /// The publisher's stream: it must not have begun another.
+    pub(crate) ssrc: u32,
+    /// Unwrapped, the publisher's.
+    pub(crate) sequence: u64,
+    /// The viewer's.
+    pub(crate) lost: u16,
+}
+
+/// What forwarding came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Forwarded {
+    pub(crate) sent: bool,
+    /// The layer a keyframe is needed of.
+    pub(crate) keyframe_of: Option<usize>,
+    /// Where another layer begins that waited for the end of a frame: its packets from there on are
+    /// to be forwarded now.
+    pub(crate) replay: Option<Start>,
+}
+
+/// Fresh numbers for a slot, from the worker's generator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotSeed {
+    pub(crate) ssrc: u32,
+    pub(crate) rtx_ssrc: Option<u32>,
+    pub(crate) sequence: u16,
+    pub(crate) rtx_sequence: u16,
+    pub(crate) timestamp: u32,
+}
+
+impl Slot {
+    /// A free slot.
+    pub(crate) fn new(kind: MediaKind, seed: SlotSeed, media: NegotiatedMedia) -> Self {
+        let clock_rate = match kind {
+            MediaKind::Audio => Codec::Opus.clock_rate(),
+            MediaKind::Video => Codec::Vp8.clock_rate(),
+        };
+        Self {
+            mid: media.mid.clone(),
+            kind,
+            ssrc: seed.ssrc,
+            rtx_ssrc: seed.rtx_ssrc,
+            media,
+            receiving: true,
+            sender: SenderState::new(clock_rate),
+            forwarder: None,
+            rewriter: Rewriter::new(clock_rate, seed.sequence, seed.timestamp),
+            rtx_sequence: seed.rtx_sequence,
+            budget: RtxBudget::default(),
+            confirmed: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The track it carries.
+    pub(crate) fn track(&self) -> Option<TrackId> {
+        self.forwarder.as_ref().map(|forwarder| forwarder.source.id)
+    }
+
+    /// Carries a track from now on; false if the m-line has no codec for it.
+    pub(crate) fn assign(&mut self, source: SourceTrack) -> bool {
+        self.forwarder = Forwarder::new(source, &self.media);
+        self.counters = Counters::default();
+        self.forwarder.is_some()
+    }
+
+    /// Carries nothing from now on; what it carried.
+    pub(crate) fn free(&mut self) -> Option<SourceTrack> {
+        self.forwarder.take().map(|forwarder| forwarder.source)
+    }
+
+    /// Whether it can take a track.
+    pub(crate) fn is_free(&self) -> bool {
+        self.receiving && self.forwarder.is_none()
+    }
+
+    /// The m-line receives nothing until a later offer.
+    pub(crate) fn pause(&mut self) {
+        self.receiving = false;
+    }
+
+    /// Follows a later offer.
+    pub(crate) fn renegotiate(&mut self, media: NegotiatedMedia) {
+        self.receiving = true;
+        self.media = media;
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.renegotiate(&self.media);
+        }
+    }
+
+    /// Forwards a packet of the track this slot carries, if its layer is the one to send.
+    pub(crate) fn forward(&mut self, packet: &Packet<'_>, outlet: &mut Outlet<'_>) -> Forwarded {
+        let Some(forwarder) = &mut self.forwarder else {
+            return Forwarded::default();
+        };
+        let payload_type = forwarder.payload_type(packet.header.payload_type);
+        let Some(media_type) = payload_type.media else {
+            self.counters.unmapped += 1;
+            return Forwarded::default();
+        };
+        let descriptor = vp8_descriptor(packet);
+        let source = source_of(packet);
+        let frame = frame_of(packet, descriptor.as_ref());
+        let decision = forwarder.select(outlet.now, packet, self.rewriter.is_torn());
+        let mut forwarded = Forwarded {
+            keyframe_of: forwarder.awaits_keyframe_of(),
+            ..Forwarded::default()
+        };
+        match decision {
+            // The end of the frame that a switch waits for does not come, or not in time.
+            Decision::Forward if forwarder.holds() && self.rewriter.begins_frame(frame) => {
+                self.rewriter.skip_to(frame);
+                forwarded.replay = forwarder.release();
+                return forwarded;
+            }
+            Decision::Drop | Decision::Hold if forwarder.held_too_long(outlet.now) => {
+                self.rewriter.give_up_frame();
+                forwarded.replay = forwarder.release();
+                return forwarded;
+            }
+            Decision::Drop | Decision::Hold => return forwarded,
+            Decision::Switch => {
+                self.rewriter
+                    .switch(outlet.now, source, frame, forwarder.advance(packet));
+            }
+            Decision::Forward
+                if self
+                    .rewriter
+                    .span()
+                    .is_none_or(|span| span.source != source) =>
+            {
+                // The publisher began a new stream on the same layer: only a keyframe joins them.
+                if !packet.switchable {
+                    forwarded.keyframe_of = Some(packet.layer);
+                    return forwarded;
+                }
+                self.rewriter.switch(outlet.now, source, frame, None);
+            }
+            Decision::Forward => {}
+        }
+        let Some(out) = self.rewriter.rewrite(outlet.now, source, frame) else {
+            return forwarded;
+        };
+        let payload_len = packet.header.payload(packet.datagram).len();
+        // Padding between frames is of none.
+        if self.kind == MediaKind::Video && payload_len > 0 {
+            self.rewriter.note_end(out.sequence, packet.header.marker);
+            if forwarder.holds() && !self.rewriter.is_torn() {
+                forwarded.replay = forwarder.release();
+            }
+        }
+        forwarder.forwarded(packet);
+        let header = OutHeader {
+            marker: packet.header.marker,
+            payload_type: media_type,
+            sequence: out.sequence as u16,
+            timestamp: out.timestamp,
+            ssrc: self.ssrc,
+        };
+        forwarded.sent = outlet.send(
+            &self.outgoing(
+                header,
+                packet.datagram,
+                packet.header,
+                packet.extensions,
+                None,
+            ),
+            |body| {
+                write_ids(body, descriptor.as_ref(), out.ids);
+            },
+        );
+        if forwarded.sent {
+            self.counters.packets += 1;
+            self.counters.bytes += payload_len as u64;
+            self.sender
+                .sent(outlet.now, out.timestamp, payload_len as u64);
+        }
+        forwarded
+    }
+
+    /// Where the packets a viewer lacks are to be found.
+    pub(crate) fn locate(&mut self, now: Instant, lost: &[u16], repairs: &mut Vec<Repair>) {
+        self.counters.nacks_received += lost.len() as u64;
+        let Some(forwarder) = &self.forwarder else {
+            return;
+        };
+        for lost in lost {
+            let Some((span, sequence)) = self.rewriter.locate(*lost) else {
+                continue;
+            };
+            // What the slot carried before is not sent again: its viewer looks elsewhere by now.
+            if span.source.track != forwarder.source.id || !self.budget.take(now) {
+                continue;
+            }
+            repairs.push(Repair {
+                peer: forwarder.source.peer,
+                track: forwarder.source.track,
+                layer: span.source.layer,
+                ssrc: span.source.ssrc,
+                sequence,
+                lost: *lost,
+            });
+        }
+    }
+
+    /// Sends a packet again from its publisher's cache, by RTX (RFC 4588); not at all without.
+    pub(crate) fn retransmit(
+        &mut self,
+        repair: &Repair,
+        datagram: &[u8],
+        codec: Codec,
+        extensions: &ExtensionMap,
+        outlet: &mut Outlet<'_>,
+    ) -> bool {
+        let (Some(forwarder), Ok(source)) = (&self.forwarder, RtpHeader::parse(datagram)) else {
+            return false;
+        };
+        let payload_type = forwarder.payload_type(source.payload_type);
+        let Some((span, sequence)) = self.rewriter.locate(repair.lost) else {
+            return false;
+        };
+        let descriptor = (codec == Codec::Vp8)
+            .then(|| vp8::Descriptor::parse(source.payload(datagram)).ok())
+            .flatten();
+        let frame = Frame {
+            sequence,
+            timestamp: source.timestamp,
+            ids: ids_of(descriptor.as_ref()),
+        };
+        // Only as RTX: the same sequence number under the same SSRC with another header extension
+        // would seal two different packets with one nonce, which gives the key away (RFC 7714
+        // section 8.1).
+        let (Some(payload_type), Some(ssrc), Some(out)) =
+            (payload_type.rtx, self.rtx_ssrc, span.rewrite(frame))
+        else {
+            return false;
+        };
+        let header = OutHeader {
+            marker: source.marker,
+            payload_type,
+            sequence: self.rtx_sequence,
+            timestamp: out.timestamp,
+            ssrc,
+        };
+        let osn = Some(repair.lost);
+        let sent = outlet.send(
+            &self.outgoing(header, datagram, source, extensions, osn),
+            |body| {
+                write_ids(body, descriptor.as_ref(), out.ids);
+            },
+        );
+        if sent {
+            self.counters.retransmitted += 1;
+            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+        }
+        sent
+    }
+
+    fn outgoing<'a>(
+        &'a self,
+        header: OutHeader,
+        source: &'a [u8],
+        source_header: RtpHeader,
+        source_ids: &'a ExtensionMap,
+        osn: Option<u16>,
+    ) -> Outgoing<'a> {
+        let mid = (!self.confirmed).then_some(self.mid.as_str());
+        Outgoing {
+            header,
+            ids: &self.media.extensions,
+            mid,
+            source_ids,
+            source,
+            source_header,
+            osn,
+        }
+    }
+
+    /// Appends a sender report and the source description if one is due.
+    pub(crate) fn poll_report(&mut self, now: Instant, ntp: u64, cname: &str, rtcp: &mut Vec<u8>) {
+        let span = self.rewriter.span();
+        let clock = self.forwarder.as_ref().and_then(Forwarder::clock);
+        let timestamp = clock
+            .zip(span)
+            .map(|(clock, span)| span.timestamp(clock.timestamp_at(ntp, self.sender.clock_rate())));
+        self.sender
+            .poll_report(now, ntp, timestamp, self.ssrc, cname, rtcp);
+    }
+
+    /// Round trip as a report block tells it (RFC 3550 section 6.4.1).
+    pub(crate) fn report_received(&mut self, fraction_lost: u8) {
+        self.confirmed = true;
+        self.counters.fraction_lost = f64::from(fraction_lost) / 256.0;
+    }
+
+    /// The layer sent, and why not another.
+    pub(crate) fn state(&self) -> (Option<usize>, &'static str) {
+        let Some(forwarder) = &self.forwarder else {
+            return (None, "free");
+        };
+        let current = forwarder.selector.current();
+        let reason = match forwarder.awaits_keyframe_of() {
+            Some(_) => "waiting_for_keyframe",
+            None if current.is_none() => "publisher_sends_nothing",
+            None if self.counters.packets == 0 && self.counters.unmapped > 0 => {
+                "codec_not_negotiated"
+            }
+            None => "highest_layer_sent",
+        };
+        (current, reason)
+    }
+}
+
+fn source_of(packet: &Packet<'_>) -> Source {
+    Source {
+        track: packet.track,
+        layer: packet.layer,
+        ssrc: packet.header.ssrc,
+    }
+}
+
+fn frame_of(packet: &Packet<'_>, descriptor: Option<&vp8::Descriptor>) -> Frame {
+    Frame {
+        sequence: packet.sequence,
+        timestamp: packet.header.timestamp,
+        ids: ids_of(descriptor),
+    }
+}
+
+fn vp8_descriptor(packet: &Packet<'_>) -> Option<vp8::Descriptor> {
+    if packet.codec != Codec::Vp8 {
+        return None;
+    }
+    vp8::Descriptor::parse(packet.header.payload(packet.datagram)).ok()
+}
+
+fn ids_of(descriptor: Option<&vp8::Descriptor>) -> Vp8Ids {
+    descriptor.map_or_else(Vp8Ids::default, |d| Vp8Ids {
+        picture_id: d.picture_id,
+        tl0_pic_idx: d.tl0_pic_idx,
+    })
+}
+
+fn write_ids(body: &mut [u8], descriptor: Option<&vp8::Descriptor>, ids: Vp8Ids) {
+    if let Some(descriptor) = descriptor {
+        vp8::rewrite(
+            body,
+            descriptor,
+            ids.picture_id.unwrap_or(0),
+            ids.tl0_pic_idx.unwrap_or(0),
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! Keyframe requests to a publisher: the wishes of many viewers become one PLI (RFC 4585 section
+//! 6.3.1), no more often than an encoder can follow.
+
+use std::time::{Duration, Instant};
+
+/// Between two requests for one layer. A keyframe costs the publisher five to ten times a delta
+/// frame: three a second from a room full of joiners is what a 1 Mbit/s uplink still carries.
+const INTERVAL: Duration = Duration::from_millis(300);
+
+/// The keyframe requests of one layer.
+#[derive(Debug, Default)]
+pub(crate) struct KeyframeRequests {
+    asked_at: Option<Instant>,
+    /// A wish that came too early for another request.
+    deferred: bool,
+    sent: u64,
+}
+
+impl KeyframeRequests {
+    /// A viewer needs a keyframe. True if it is to be asked for now.
+    pub(crate) fn request(&mut self, now: Instant) -> bool {
+        if self.asked_at.is_some_and(|asked| now < asked + INTERVAL) {
+            self.deferred = true;
+            return false;
+        }
+        self.asked_at = Some(now);
+        self.deferred = false;
+        self.sent += 1;
+        true
+    }
+
+    /// A keyframe came: whoever waited for one has it.
+    pub(crate) fn received(&mut self) {
+        self.deferred = false;
+    }
+
+    /// When a deferred request is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.asked_at
+            .filter(|_| self.deferred)
+            .map(|asked| asked + INTERVAL)
+    }
+
+    /// True if a deferred request is to be sent now.
+    pub(crate) fn poll(&mut self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|at| at <= now) && self.request(now)
+    }
+
+    /// Requests sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_wishes_become_one_request_and_one_later() {
+        let start = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        assert!(requests.request(start));
+        for _ in 0..100 {
+            assert!(!requests.request(start + Duration::from_millis(10)));
+        }
+        assert!(!requests.poll(start + Duration::from_millis(299)));
+        assert!(requests.poll(start + INTERVAL));
+        assert_eq!(requests.poll_timeout(), None);
+        assert_eq!(requests.sent(), 2);
+    }
+
+    #[test]
+    fn a_keyframe_answers_the_deferred_wish() {
+        let start = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        assert!(requests.request(start));
+        assert!(!requests.request(start));
+        requests.received();
+        assert!(!requests.poll(start + INTERVAL));
+    }
+}

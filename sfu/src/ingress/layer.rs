@@ -1,0 +1,140 @@
+//! One layer of a published track: one RTP stream with its repair stream.
+
+use std::time::{Duration, Instant};
+
+use super::cache::PacketCache;
+use super::keyframe::KeyframeRequests;
+use super::nack::{Arrival, NackGenerator};
+use super::report::Reception;
+use crate::clock::SenderClock;
+use crate::rtp::sequence::Extender;
+
+/// Silence after which a layer counts as switched off by its publisher. A camera in the dark still
+/// sends five frames a second; browsers stop a layer for seconds at least.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+/// One layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// Its RID; none without simulcast.
+    pub(crate) rid: Option<String>,
+    /// Its stream, once bound.
+    pub(crate) ssrc: Option<u32>,
+    /// Its repair stream, once bound.
+    pub(crate) rtx_ssrc: Option<u32>,
+    pub(crate) reception: Reception,
+    /// Its media clock, once the publisher reported it.
+    pub(crate) sender: Option<SenderClock>,
+    pub(crate) keyframes: KeyframeRequests,
+    /// Video only: nobody asks for lost sound again.
+    pub(crate) nack: Option<NackGenerator>,
+    pub(crate) cache: Option<PacketCache>,
+    extender: Extender,
+    last_packet: Option<Instant>,
+    alive: bool,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) nacks_sent: u64,
+    pub(crate) repaired: u64,
+}
+
+impl Layer {
+    /// A layer no packet came on yet.
+    pub(crate) fn new(rid: Option<String>, repairable: bool) -> Self {
+        Self {
+            rid,
+            ssrc: None,
+            rtx_ssrc: None,
+            reception: Reception::default(),
+            sender: None,
+            keyframes: KeyframeRequests::default(),
+            nack: repairable.then(NackGenerator::default),
+            cache: None,
+            extender: Extender::default(),
+            last_packet: None,
+            alive: false,
+            packets: 0,
+            bytes: 0,
+            nacks_sent: 0,
+            repaired: 0,
+        }
+    }
+
+    /// Forgets the stream bound to this layer: its sender began a new one.
+    pub(crate) fn rebind(&mut self, ssrc: u32) {
+        let fresh = Self::new(self.rid.take(), self.nack.is_some());
+        let (packets, bytes) = (self.packets, self.bytes);
+        *self = Self {
+            ssrc: Some(ssrc),
+            packets,
+            bytes,
+            ..fresh
+        };
+    }
+
+    /// Counts a packet that authenticated. Its unwrapped sequence number, or none for a duplicate.
+    pub(crate) fn receive(&mut self, now: Instant, packet: Received<'_>) -> Option<u64> {
+        let sequence = self.extender.extend(packet.sequence);
+        let arrival = self.nack.as_mut().map(|nack| nack.receive(now, sequence));
+        if arrival == Some(Arrival::Duplicate) {
+            return None;
+        }
+        if packet.repaired {
+            self.repaired += 1;
+        }
+        self.packets += 1;
+        self.bytes += packet.payload_len as u64;
+        self.reception.receive(
+            sequence,
+            packet.timestamp,
+            packet.clock_rate,
+            packet.elapsed,
+        );
+        self.last_packet = Some(now);
+        if self.nack.is_some() {
+            self.cache
+                .get_or_insert_with(PacketCache::new)
+                .insert(sequence, packet.datagram);
+        }
+        Some(sequence)
+    }
+
+    /// The packets kept from one on, with their unwrapped sequence numbers.
+    pub(crate) fn cached_since(&self, sequence: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        self.cache
+            .iter()
+            .flat_map(move |cache| cache.since(sequence))
+    }
+
+    /// Whether packets have come lately, as of the last [`update`](Self::update).
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Re-decides whether the layer is alive; true if that changed.
+    pub(crate) fn update(&mut self, now: Instant) -> bool {
+        let alive = self.last_packet.is_some_and(|at| now < at + SILENCE);
+        std::mem::replace(&mut self.alive, alive) != alive
+    }
+
+    /// When [`update`](Self::update) may find it dead.
+    pub(crate) fn dies_at(&self) -> Option<Instant> {
+        self.last_packet
+            .filter(|_| self.alive)
+            .map(|at| at + SILENCE)
+    }
+}
+
+/// What a layer needs to know of a packet.
+pub(crate) struct Received<'a> {
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) clock_rate: u32,
+    pub(crate) payload_len: usize,
+    /// Since the peer began, for jitter.
+    pub(crate) elapsed: Duration,
+    /// It came on the repair stream.
+    pub(crate) repaired: bool,
+    /// Decrypted and unwrapped, for the cache.
+    pub(crate) datagram: &'a [u8],
+}

@@ -1,0 +1,17 @@
+//! The publisher's side of a peer: its tracks, and what it is told of their reception.
+//!
+//! A packet that authenticated is bound to a layer, counted, cached and handed to the router.
+//! Losses become NACKs, wishes for keyframes become PLIs, arrivals become transport-wide feedback.
+
+mod binding;
+mod cache;
+mod feedback;
+mod keyframe;
+mod layer;
+mod nack;
+mod publisher;
+mod report;
+mod track;
+
+pub(crate) use publisher::{Media, Publisher, Receipt};
+pub(crate) use track::Track;

@@ -1,0 +1,430 @@
+//! All that one peer publishes.
+
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use super::binding::{Binding, Bindings, identify};
+use super::feedback::{ArrivalLog, FeedbackReport};
+use super::layer::Received;
+use super::track::Track;
+use crate::clock::{ClockOffset, SenderClock};
+use crate::event::MediaKind;
+use crate::id::TrackId;
+use crate::rtp::RtpHeader;
+use crate::rtp::codec::{Codec, is_keyframe};
+use crate::rtp::extension::{ExtensionKind, TransportCc};
+use crate::rtp::rtcp::{self, ReportBlock, Rtcp, TICKS_PER_SECOND};
+use crate::transport::sdp::NegotiatedMedia;
+
+/// Between receiver reports. RFC 4585 lets video sessions report this often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// The SSRC we report under: peers need one of ours, and we send no media on it. It is libwebrtc's
+/// own choice for receive-only senders.
+const REPORTER_SSRC: u32 = 1;
+
+/// What became of a datagram.
+pub(crate) enum Receipt {
+    /// To be routed.
+    Media(Media),
+    /// Nothing to forward: padding or a duplicate.
+    Nothing,
+    /// Dropped, with the code of the cause.
+    Dropped(&'static str),
+}
+
+/// A packet to be routed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Media {
+    /// Index of the track.
+    pub(crate) track: usize,
+    /// Index of the layer.
+    pub(crate) layer: usize,
+    /// Unwrapped.
+    pub(crate) sequence: u64,
+    /// Where in the datagram the packet begins.
+    pub(crate) start: usize,
+    pub(crate) header: RtpHeader,
+    pub(crate) codec: Codec,
+    pub(crate) keyframe: bool,
+    /// The track's first packet.
+    pub(crate) first: bool,
+    /// A layer came alive.
+    pub(crate) layers_changed: bool,
+}
+
+/// All that one peer publishes.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    began: Instant,
+    tracks: Slab<Track>,
+    bindings: Bindings,
+    arrivals: ArrivalLog,
+    /// Any m-line's id of the transport-wide sequence number: the sequence is the transport's, and
+    /// BUNDLE makes ids agree (RFC 8843 section 9.2).
+    transport_cc: Option<u8>,
+    report_at: Instant,
+    /// Of the last packet: what feedback about the transport is said to be about.
+    media_ssrc: u32,
+    clock_offset: ClockOffset,
+}
+
+impl Publisher {
+    /// Nothing published yet.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            tracks: Slab::new(),
+            bindings: Bindings::default(),
+            arrivals: ArrivalLog::default(),
+            transport_cc: None,
+            report_at: now + REPORT_INTERVAL,
+            media_ssrc: 0,
+            clock_offset: ClockOffset::default(),
+        }
+    }
+
+    /// The tracks with their indexes.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = (usize, &Track)> + Clone {
+        self.tracks.iter()
+    }
+
+    /// One track.
+    pub(crate) fn track(&self, index: usize) -> Option<&Track> {
+        self.tracks.get(index)
+    }
+
+    /// Adds a track; its index.
+    pub(crate) fn publish(
+        &mut self,
+        id: TrackId,
+        kind: MediaKind,
+        media: &NegotiatedMedia,
+        fanout: usize,
+    ) -> usize {
+        let track = Track::new(id, kind, media, fanout);
+        let announced: Vec<_> = track
+            .layers
+            .iter()
+            .enumerate()
+            .flat_map(|(layer, l)| [(l.ssrc, layer, false), (l.rtx_ssrc, layer, true)])
+            .collect();
+        self.transport_cc = media
+            .extensions
+            .id(ExtensionKind::TransportCc)
+            .or(self.transport_cc);
+        let index = self.tracks.insert(track);
+        for (ssrc, layer, repair) in announced {
+            if let Some(ssrc) = ssrc {
+                self.bindings.insert(
+                    ssrc,
+                    Binding {
+                        track: index,
+                        layer,
+                        repair,
+                    },
+                );
+            }
+        }
+        index
+    }
+
+    /// Takes what a later offer changed of an m-line that goes on publishing.
+    pub(crate) fn renegotiate(&mut self, index: usize, media: &NegotiatedMedia) {
+        let Some(track) = self.tracks.get_mut(index) else {
+            return;
+        };
+        let announced = track.renegotiate(media);
+        self.transport_cc = media
+            .extensions
+            .id(ExtensionKind::TransportCc)
+            .or(self.transport_cc);
+        let Some(announced) = announced else { return };
+        for (ssrc, repair) in [(Some(announced.ssrc), false), (announced.rtx, true)] {
+            if let Some(ssrc) = ssrc {
+                self.bind_to(
+                    ssrc,
+                    Binding {
+                        track: index,
+                        layer: 0,
+                        repair,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Takes a track away.
+    pub(crate) fn unpublish(&mut self, index: usize) -> Option<Track> {
+        self.bindings.remove_track(index);
+        self.tracks.try_remove(index)
+    }
+
+    /// Takes a decrypted packet.
+    pub(crate) fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Receipt {
+        let mut header = match RtpHeader::parse(datagram) {
+            Ok(header) => header,
+            Err(error) => return Receipt::Dropped(error.code()),
+        };
+        if let Some(id) = self.transport_cc
+            && let Some(sequence) = header.extension(datagram, id).and_then(TransportCc::parse)
+        {
+            self.arrivals.receive(now, sequence.0);
+        }
+        let Some(binding) = self.bind(&header, datagram) else {
+            return Receipt::Dropped("rtp_unknown_ssrc");
+        };
+        let Some(track) = self.tracks.get_mut(binding.track) else {
+            return Receipt::Dropped("rtp_unknown_ssrc");
+        };
+        let mut start = 0;
+        if binding.repair {
+            match unwrap_rtx(track, binding.layer, &header, datagram) {
+                Ok(Some(at)) => start = at,
+                Ok(None) => return Receipt::Nothing,
+                Err(code) => return Receipt::Dropped(code),
+            }
+            header = match RtpHeader::parse(&datagram[start..]) {
+                Ok(header) => header,
+                Err(error) => return Receipt::Dropped(error.code()),
+            };
+        }
+        let packet = &datagram[start..];
+        let Some(codec) = track.codec(header.payload_type) else {
+            return Receipt::Dropped("rtp_unknown_payload_type");
+        };
+        let payload = header.payload(packet);
+        let layer = &mut track.layers[binding.layer];
+        let sequence = layer.receive(
+            now,
+            Received {
+                sequence: header.sequence,
+                timestamp: header.timestamp,
+                clock_rate: codec.clock_rate(),
+                payload_len: payload.len(),
+                elapsed: now.saturating_duration_since(self.began),
+                repaired: binding.repair,
+                datagram: packet,
+            },
+        );
+        let Some(sequence) = sequence else {
+            return Receipt::Nothing;
+        };
+        let keyframe = !codec.is_audio() && is_keyframe(codec, payload);
+        if keyframe {
+            layer.keyframes.received();
+        }
+        let layers_changed = layer.update(now);
+        let first = !std::mem::replace(&mut track.live, true);
+        Receipt::Media(Media {
+            track: binding.track,
+            layer: binding.layer,
+            sequence,
+            start,
+            header,
+            codec,
+            keyframe,
+            first,
+            layers_changed,
+        })
+    }
+
+    fn bind(&mut self, header: &RtpHeader, packet: &[u8]) -> Option<Binding> {
+        if let Some(binding) = self.bindings.get(header.ssrc) {
+            return Some(binding);
+        }
+        let binding = identify(self.tracks.iter(), header, packet)?;
+        self.bind_to(header.ssrc, binding)
+    }
+
+    /// Binds a stream to its layer, in place of the one bound there before.
+    fn bind_to(&mut self, ssrc: u32, binding: Binding) -> Option<Binding> {
+        if !self.bindings.insert(ssrc, binding) {
+            return None;
+        }
+        self.bindings.displace(ssrc, binding);
+        let layer = self
+            .tracks
+            .get_mut(binding.track)?
+            .layers
+            .get_mut(binding.layer)?;
+        if binding.repair {
+            layer.rtx_ssrc = Some(ssrc);
+        } else if layer
+            .ssrc
+            .replace(ssrc)
+            .is_some_and(|before| before != ssrc)
+        {
+            layer.rebind(ssrc);
+        }
+        Some(binding)
+    }
+
+    /// Takes one RTCP packet about what is published. `wall` is our own NTP time.
+    pub(crate) fn receive_rtcp(&mut self, now: Instant, wall: u64, packet: &Rtcp) {
+        if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = packet
+            && let Some(binding) = self.bindings.get(*ssrc)
+            && !binding.repair
+            && let Some(track) = self.tracks.get_mut(binding.track)
+        {
+            let ours = self.clock_offset.translate(*ntp, wall);
+            let layer = &mut track.layers[binding.layer];
+            layer.reception.sender_report(now, *ntp);
+            layer.sender = Some(SenderClock {
+                ntp: ours,
+                rtp: *rtp,
+            });
+        }
+    }
+
+    /// Asks for a keyframe of a layer: appends a PLI unless one was sent just now.
+    pub(crate) fn request_keyframe(
+        &mut self,
+        now: Instant,
+        track: usize,
+        layer: usize,
+        rtcp: &mut Vec<u8>,
+    ) {
+        let Some(layer) = self
+            .tracks
+            .get_mut(track)
+            .and_then(|track| track.layers.get_mut(layer))
+        else {
+            return;
+        };
+        if let Some(ssrc) = layer.ssrc
+            && layer.keyframes.request(now)
+        {
+            rtcp::pli(rtcp, REPORTER_SSRC, ssrc);
+        }
+    }
+
+    /// When [`poll_rtcp`](Self::poll_rtcp) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let layers = self.tracks.iter().flat_map(|(_, track)| &track.layers);
+        layers
+            .flat_map(|layer| {
+                [
+                    layer.nack.as_ref().and_then(|nack| nack.poll_timeout()),
+                    layer.keyframes.poll_timeout(),
+                    layer.dies_at(),
+                ]
+            })
+            .chain([
+                self.arrivals.poll_timeout(),
+                (!self.tracks.is_empty()).then_some(self.report_at),
+            ])
+            .flatten()
+            .min()
+    }
+
+    /// Appends the RTCP due now, as one compound packet. Calls `layers_changed` with each track of
+    /// which a layer died.
+    pub(crate) fn poll_rtcp(
+        &mut self,
+        now: Instant,
+        rtt: Option<Duration>,
+        rtcp: &mut Vec<u8>,
+        mut layers_changed: impl FnMut(usize),
+    ) {
+        if now >= self.report_at {
+            self.report_at = now + REPORT_INTERVAL;
+            self.write_reports(now, rtcp);
+        }
+        let mut ask = Vec::new();
+        for (index, track) in &mut self.tracks {
+            if track.update(now) {
+                layers_changed(index);
+            }
+            for layer in &mut track.layers {
+                let Some(ssrc) = layer.ssrc else { continue };
+                self.media_ssrc = ssrc;
+                if let Some(nack) = &mut layer.nack {
+                    nack.poll(now, rtt, &mut ask);
+                    if !ask.is_empty() {
+                        layer.nacks_sent += ask.len() as u64;
+                        rtcp::nack(rtcp, REPORTER_SSRC, ssrc, &ask);
+                        ask.clear();
+                    }
+                }
+                if layer.keyframes.poll(now) {
+                    rtcp::pli(rtcp, REPORTER_SSRC, ssrc);
+                }
+            }
+        }
+        if let Some(report) = self.arrivals.poll(now) {
+            self.write_feedback(&report, rtcp);
+        }
+    }
+
+    /// One report is several packets where it does not fit the format of one.
+    fn write_feedback(&mut self, report: &FeedbackReport, rtcp: &mut Vec<u8>) {
+        let ticks = |at: Instant| {
+            let since = at.saturating_duration_since(self.began);
+            (since.as_micros() * TICKS_PER_SECOND as u128 / 1_000_000) as i64
+        };
+        let arrivals: Vec<_> = report.arrivals.iter().map(|at| at.map(ticks)).collect();
+        let (mut base, mut rest) = (report.base_sequence, arrivals.as_slice());
+        while !rest.is_empty() {
+            let count = self.arrivals.next_count();
+            let covered =
+                rtcp::write_feedback(rtcp, REPORTER_SSRC, self.media_ssrc, count, base, rest);
+            if covered == 0 {
+                return;
+            }
+            base = base.wrapping_add(covered as u16);
+            rest = rest.get(covered..).unwrap_or_default();
+        }
+    }
+
+    fn write_reports(&mut self, now: Instant, rtcp: &mut Vec<u8>) {
+        let blocks: Vec<ReportBlock> = self
+            .tracks
+            .iter_mut()
+            .flat_map(|(_, track)| &mut track.layers)
+            .filter_map(|layer| {
+                let report = layer.reception.report(now)?;
+                Some(ReportBlock {
+                    ssrc: layer.ssrc?,
+                    fraction_lost: report.fraction_lost,
+                    cumulative_lost: report.total_lost as i32,
+                    highest_sequence: report.highest,
+                    jitter: report.jitter,
+                    last_sender_report: report.last_sr,
+                    delay: report.delay,
+                })
+            })
+            .collect();
+        // The block count is a 5-bit field (RFC 3550 section 6.4.2).
+        for blocks in blocks.chunks(31) {
+            rtcp::receiver_report(rtcp, REPORTER_SSRC, blocks);
+        }
+    }
+}
+
+/// Restores the repaired packet in place (RFC 4588 section 4): where it begins in the datagram, or
+/// none if it carried only padding.
+fn unwrap_rtx(
+    track: &Track,
+    layer: usize,
+    header: &RtpHeader,
+    datagram: &mut [u8],
+) -> Result<Option<usize>, &'static str> {
+    /// The original sequence number before the original payload.
+    const OSN: usize = 2;
+    if header.payload(datagram).len() < OSN {
+        return Ok(None);
+    }
+    let payload_type = track
+        .repairs(header.payload_type)
+        .ok_or("rtx_unknown_payload_type")?;
+    let ssrc = track.layers[layer].ssrc.ok_or("rtx_without_media")?;
+    let at = header.payload_offset;
+    let sequence = [datagram[at], datagram[at + 1]];
+    datagram.copy_within(..at, OSN);
+    let packet = &mut datagram[OSN..];
+    packet[1] = (packet[1] & 0x80) | payload_type;
+    packet[2..4].copy_from_slice(&sequence);
+    packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    Ok(Some(OSN))
+}

@@ -1,0 +1,113 @@
+//! A published track: an m-line of its publisher and the layers on it.
+
+use std::time::Instant;
+
+use super::layer::Layer;
+use crate::event::MediaKind;
+use crate::id::TrackId;
+use crate::rtp::codec::Codec;
+use crate::rtp::extension::ExtensionMap;
+use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia, OfferedSsrc};
+
+/// A published track.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) id: TrackId,
+    pub(crate) mid: String,
+    pub(crate) kind: MediaKind,
+    pub(crate) codecs: Vec<NegotiatedCodec>,
+    pub(crate) extensions: ExtensionMap,
+    /// Lowest first. One without simulcast.
+    pub(crate) layers: Vec<Layer>,
+    /// The first packet was routed.
+    pub(crate) live: bool,
+    /// Where the router keeps its subscriptions.
+    pub(crate) fanout: usize,
+}
+
+impl Track {
+    /// From a publishing m-line.
+    pub(crate) fn new(
+        id: TrackId,
+        kind: MediaKind,
+        media: &NegotiatedMedia,
+        fanout: usize,
+    ) -> Self {
+        let repairable = kind == MediaKind::Video;
+        let mut layers: Vec<Layer> = if media.rids.is_empty() {
+            vec![Layer::new(None, repairable)]
+        } else {
+            media
+                .rids
+                .iter()
+                .map(|rid| Layer::new(Some(rid.clone()), repairable))
+                .collect()
+        };
+        if let ([layer], Some(offered)) = (layers.as_mut_slice(), announced(media)) {
+            layer.ssrc = Some(offered.ssrc);
+            layer.rtx_ssrc = offered.rtx;
+        }
+        Self {
+            id,
+            mid: media.mid.clone(),
+            kind,
+            codecs: media.codecs.clone(),
+            extensions: media.extensions,
+            layers,
+            live: false,
+            fanout,
+        }
+    }
+
+    /// Takes what a later offer changed; the stream it announces.
+    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Option<OfferedSsrc> {
+        self.codecs.clone_from(&media.codecs);
+        self.extensions = media.extensions;
+        announced(media)
+    }
+
+    /// The codec a publisher's payload type stands for.
+    pub(crate) fn codec(&self, payload_type: u8) -> Option<Codec> {
+        self.codecs
+            .iter()
+            .find(|codec| codec.payload_type == payload_type)
+            .map(|codec| codec.codec)
+    }
+
+    /// The payload type that a repair stream's payload type repairs.
+    pub(crate) fn repairs(&self, payload_type: u8) -> Option<u8> {
+        self.codecs
+            .iter()
+            .find(|codec| codec.rtx == Some(payload_type))
+            .map(|codec| codec.payload_type)
+    }
+
+    /// The layer of a RID.
+    pub(crate) fn layer_of(&self, rid: &str) -> Option<usize> {
+        self.layers
+            .iter()
+            .position(|layer| layer.rid.as_deref() == Some(rid))
+    }
+
+    /// The highest layer that packets come on.
+    pub(crate) fn highest_alive(&self) -> Option<usize> {
+        self.layers.iter().rposition(Layer::is_alive)
+    }
+
+    /// Re-decides which layers are alive; true if that changed.
+    pub(crate) fn update(&mut self, now: Instant) -> bool {
+        self.layers
+            .iter_mut()
+            .fold(false, |changed, layer| layer.update(now) | changed)
+    }
+}
+
+/// The stream that a description announces. Of several layers only RIDs tell which stream is which:
+/// where a description lists their SSRCs as well, their order means nothing.
+fn announced(media: &NegotiatedMedia) -> Option<OfferedSsrc> {
+    media
+        .ssrcs
+        .first()
+        .filter(|_| media.rids.is_empty())
+        .copied()
+}

@@ -1,0 +1,324 @@
+//! The VP9 payload descriptor (RFC 9628 section 4.2).
+
+use crate::rtp::RtpError;
+
+/// A parsed payload descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Descriptor {
+    /// Its length in bytes: where the VP9 data begins.
+    pub descriptor_len: usize,
+    /// The first packet of a layer frame (B).
+    pub start_of_frame: bool,
+    /// The last packet of a layer frame (E).
+    pub end_of_frame: bool,
+    /// Predicted from an earlier picture (P).
+    pub inter_picture: bool,
+    /// Flexible mode (F): references are listed, and there is no TL0PICIDX.
+    pub flexible: bool,
+    /// Not a reference for upper spatial layers (Z).
+    pub not_upper_reference: bool,
+    /// 7 or 15 bits.
+    pub picture_id: Option<u16>,
+    /// Whether the picture id has 15 bits (M).
+    pub long_picture_id: bool,
+    /// Temporal layer, 0 to 7.
+    pub tid: Option<u8>,
+    /// Switching up point (U).
+    pub switching_up: bool,
+    /// Spatial layer, 0 to 7.
+    pub sid: Option<u8>,
+    /// Predicted from the spatial layer below (D).
+    pub inter_layer: bool,
+    /// Counts pictures of temporal layer 0.
+    pub tl0_pic_idx: Option<u8>,
+    /// Width and height in pixels of the largest spatial layer, where a scalability structure
+    /// with sizes is carried.
+    pub dimensions: Option<(u16, u16)>,
+    /// The first packet of a picture that needs no other: the lowest spatial layer of a keyframe.
+    pub keyframe: bool,
+}
+
+/// Where the picture id stands if there is one.
+const PICTURE_ID: usize = 1;
+
+impl Descriptor {
+    /// Parses the descriptor at the front of a payload. A payload that ends with its descriptor is
+    /// refused: no frame is made of that.
+    pub fn parse(payload: &[u8]) -> Result<Self, RtpError> {
+        let byte = |at: usize| payload.get(at).copied().ok_or(RtpError::Payload);
+        let first = byte(0)?;
+        let flag = |bit: u8| first & bit != 0;
+        let mut descriptor = Self {
+            descriptor_len: 1,
+            start_of_frame: flag(0x08),
+            end_of_frame: flag(0x04),
+            inter_picture: flag(0x40),
+            flexible: flag(0x10),
+            not_upper_reference: flag(0x01),
+            picture_id: None,
+            long_picture_id: false,
+            tid: None,
+            switching_up: false,
+            sid: None,
+            inter_layer: false,
+            tl0_pic_idx: None,
+            dimensions: None,
+            keyframe: false,
+        };
+        let mut at = 1;
+        if flag(0x80) {
+            let high = byte(at)?;
+            at += 1;
+            descriptor.picture_id = Some(u16::from(high));
+            if high & 0x80 != 0 {
+                descriptor.picture_id = Some(u16::from_be_bytes([high & 0x7f, byte(at)?]));
+                descriptor.long_picture_id = true;
+                at += 1;
+            }
+        }
+        if flag(0x20) {
+            let layers = byte(at)?;
+            at += 1;
+            descriptor.tid = Some(layers >> 5);
+            descriptor.switching_up = layers & 0x10 != 0;
+            descriptor.sid = Some(layers >> 1 & 0x07);
+            descriptor.inter_layer = layers & 0x01 != 0;
+            if !descriptor.flexible {
+                descriptor.tl0_pic_idx = Some(byte(at)?);
+                at += 1;
+            }
+        }
+        if descriptor.flexible && descriptor.inter_picture {
+            at = skip_references(payload, at)?;
+        }
+        if flag(0x02) {
+            (at, descriptor.dimensions) = structure(payload, at)?;
+        }
+        byte(at)?;
+        descriptor.descriptor_len = at;
+        descriptor.keyframe = descriptor.start_of_frame
+            && !descriptor.inter_picture
+            && !descriptor.inter_layer
+            && descriptor.sid.unwrap_or(0) == 0;
+        Ok(descriptor)
+    }
+}
+
+/// Whether a payload begins a keyframe: [`Descriptor::keyframe`], without the rest.
+pub fn is_keyframe(payload: &[u8]) -> bool {
+    // Most packets are told from their first byte: B without P.
+    payload.first().is_some_and(|first| first & 0x48 == 0x08)
+        && Descriptor::parse(payload).is_ok_and(|descriptor| descriptor.keyframe)
+}
+
+/// Puts new numbers into the descriptor of `payload`, which `descriptor` was parsed from. Fields
+/// the descriptor lacks stay absent and its length stays; a 7-bit picture id takes the low 7 bits.
+pub fn rewrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0_pic_idx: u8) {
+    let mut at = PICTURE_ID;
+    if descriptor.picture_id.is_some() {
+        if descriptor.long_picture_id {
+            let bytes = (picture_id | 0x8000).to_be_bytes();
+            if let Some(field) = payload.get_mut(at..at + 2) {
+                field.copy_from_slice(&bytes);
+            }
+            at += 2;
+        } else {
+            if let Some(field) = payload.get_mut(at) {
+                *field = picture_id as u8 & 0x7f;
+            }
+            at += 1;
+        }
+    }
+    // Behind the layer indices, which it never comes without.
+    if descriptor.tl0_pic_idx.is_some()
+        && let Some(field) = payload.get_mut(at + 1)
+    {
+        *field = tl0_pic_idx;
+    }
+}
+
+/// Up to three P_DIFF, each with a bit telling that another follows.
+fn skip_references(payload: &[u8], mut at: usize) -> Result<usize, RtpError> {
+    for _ in 0..3 {
+        let reference = *payload.get(at).ok_or(RtpError::Payload)?;
+        at += 1;
+        if reference & 1 == 0 {
+            return Ok(at);
+        }
+    }
+    // RFC 9628 allows three at most; a third that announces a fourth is malformed.
+    Err(RtpError::Payload)
+}
+
+/// The scalability structure (RFC 9628 section 4.2.1): where it ends, and its largest size.
+fn structure(payload: &[u8], mut at: usize) -> Result<(usize, Option<(u16, u16)>), RtpError> {
+    let byte = |at: usize| payload.get(at).copied().ok_or(RtpError::Payload);
+    let first = byte(at)?;
+    at += 1;
+    let mut dimensions = None;
+    if first & 0x10 != 0 {
+        for _ in 0..=first >> 5 {
+            let width = u16::from_be_bytes([byte(at)?, byte(at + 1)?]);
+            let height = u16::from_be_bytes([byte(at + 2)?, byte(at + 3)?]);
+            dimensions = dimensions.max(Some((width, height)));
+            at += 4;
+        }
+    }
+    if first & 0x08 != 0 {
+        let pictures = byte(at)?;
+        at += 1;
+        for _ in 0..pictures {
+            at += 1 + usize::from(byte(at)? >> 2 & 0x03);
+        }
+    }
+    Ok((at, dimensions))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_are_read() {
+        type Ids = (Option<u16>, Option<u8>, Option<u8>, Option<u8>);
+        let cases: [(&str, &[u8], usize, bool, Ids); 12] = [
+            ("bare key", &[0x08, 1], 1, true, (None, None, None, None)),
+            (
+                "bare continuation of a key",
+                &[0x00, 1],
+                1,
+                false,
+                (None, None, None, None),
+            ),
+            ("inter", &[0x48, 1], 1, false, (None, None, None, None)),
+            (
+                "7-bit id",
+                &[0x88, 0x11, 1],
+                2,
+                true,
+                (Some(17), None, None, None),
+            ),
+            (
+                "15-bit id",
+                &[0x88, 0x92, 0x34, 1],
+                3,
+                true,
+                (Some(0x1234), None, None, None),
+            ),
+            (
+                "layers, not flexible",
+                &[0xa8, 0x91, 0x00, 0x00, 0x07, 1],
+                5,
+                true,
+                (Some(0x1100), Some(0), Some(0), Some(7)),
+            ),
+            (
+                "the upper layer of a key picture",
+                &[0xa8, 0x11, 0x03, 0x07, 1],
+                4,
+                false,
+                (Some(17), Some(0), Some(1), Some(7)),
+            ),
+            (
+                "flexible key: no TL0PICIDX",
+                &[0xb8, 0x11, 0x00, 1],
+                3,
+                true,
+                (Some(17), Some(0), Some(0), None),
+            ),
+            (
+                "flexible inter with three references",
+                &[0xf8, 0x11, 0x42, 0x03, 0x05, 0x06, 1],
+                6,
+                false,
+                (Some(17), Some(2), Some(1), None),
+            ),
+            (
+                "structure of two sizes and two pictures",
+                &[
+                    0x8a, 0x11, 0x38, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68, 2, 0x04, 1,
+                    0x28, 1, 2, 1,
+                ],
+                17,
+                true,
+                (Some(17), None, None, None),
+            ),
+            (
+                "empty structure",
+                &[0x0a, 0x00, 1],
+                2,
+                true,
+                (None, None, None, None),
+            ),
+            (
+                "structure without pictures",
+                &[0x0a, 0x08, 0, 1],
+                3,
+                true,
+                (None, None, None, None),
+            ),
+        ];
+        for (what, payload, len, key, ids) in cases {
+            let read = Descriptor::parse(payload).expect(what);
+            assert_eq!(read.descriptor_len, len, "{what}");
+            let found = (read.picture_id, read.tid, read.sid, read.tl0_pic_idx);
+            assert_eq!(found, ids, "{what}");
+            assert_eq!((read.keyframe, is_keyframe(payload)), (key, key), "{what}");
+            for cut in 0..=len {
+                assert!(
+                    Descriptor::parse(&payload[..cut]).is_err(),
+                    "{what} cut to {cut}"
+                );
+            }
+        }
+        let four_references = [0xd0, 0x11, 0x03, 0x03, 0x03, 0x02, 1];
+        assert!(Descriptor::parse(&four_references).is_err());
+    }
+
+    #[test]
+    fn flags_and_sizes_are_read() {
+        let read = Descriptor::parse(&[
+            0x2f, 0x31, 0x07, 0x30, 0x01, 0x40, 0x00, 0xb4, 0x02, 0x80, 0x01, 0x68, 1,
+        ])
+        .unwrap();
+        assert!(read.start_of_frame && read.end_of_frame && read.not_upper_reference);
+        assert!(read.switching_up && read.inter_layer && !read.flexible && !read.inter_picture);
+        assert_eq!(read.dimensions, Some((640, 360)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn a_rewrite_changes_nothing_but_the_ids(
+            payload in proptest::collection::vec(any::<u8>(), 0..40),
+            picture_id: u16, tl0_pic_idx: u8,
+        ) {
+            let parsed = Descriptor::parse(&payload);
+            let keyframe = parsed.is_ok_and(|read| read.keyframe);
+            prop_assert_eq!(is_keyframe(&payload), keyframe);
+            let Ok(before) = parsed else { return Ok(()) };
+            let mut rewritten = payload.clone();
+            rewrite(&mut rewritten, &before, picture_id, tl0_pic_idx);
+            let after = Descriptor::parse(&rewritten).unwrap();
+            let mask = if before.long_picture_id { 0x7fff } else { 0x7f };
+            prop_assert_eq!(
+                after,
+                Descriptor {
+                    picture_id: before.picture_id.map(|_| picture_id & mask),
+                    tl0_pic_idx: before.tl0_pic_idx.map(|_| tl0_pic_idx),
+                    ..before
+                }
+            );
+            rewrite(
+                &mut rewritten,
+                &after,
+                before.picture_id.unwrap_or(0),
+                before.tl0_pic_idx.unwrap_or(0),
+            );
+            prop_assert_eq!(rewritten, payload);
+        }
+    }
+}

@@ -1,0 +1,555 @@
+//! Batched send: runs of equal packets to one address as one message (`UDP_SEGMENT`), and many
+//! messages in one system call (`sendmmsg`).
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::marker::PhantomData;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::address::{self, Family, RawAddr};
+use crate::transmit::Transmits;
+
+/// What became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct SendReport {
+    /// Datagrams the kernel took.
+    pub(crate) packets: u64,
+    /// Their bytes, UDP payload.
+    pub(crate) bytes: u64,
+    /// Datagrams dropped because the socket's buffer stayed full.
+    pub(crate) dropped: u64,
+    /// Datagrams the kernel refused: no route, or a firewall's rule.
+    pub(crate) refused: u64,
+}
+
+/// The addresses to send from; the route decides where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Source {
+    pub(super) v4: Option<Ipv4Addr>,
+    pub(super) v6: Option<Ipv6Addr>,
+}
+
+/// Sends, and remembers what the kernel can do.
+#[derive(Debug)]
+pub(super) struct Sender {
+    family: Family,
+    source: Source,
+    gso: bool,
+    /// Messages in a row that went through only once taken apart.
+    gso_failures: u32,
+}
+
+/// A single refusal may be the path's, whose MTU is below the packet. As many in a row are the machine's.
+const GSO_FAILURES: u32 = 16;
+/// Waits for a full socket buffer in one batch, of 1 ms each: a wire of 1 Gbit/s drains 125 kB in
+/// that time. Longer, and every other peer's media would be late.
+const WAITS: u32 = 3;
+
+impl Sender {
+    pub(super) fn new(family: Family, gso: bool) -> Self {
+        Self {
+            family,
+            source: Source::default(),
+            gso,
+            gso_failures: 0,
+        }
+    }
+
+    pub(super) fn set_source(&mut self, source: Source) {
+        self.source = source;
+    }
+
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> bool {
+        self.gso
+    }
+
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, transmits: &Transmits) -> SendReport {
+        let mut attempt = Attempt {
+            socket,
+            report: SendReport::default(),
+            waits: WAITS,
+        };
+        let mut batch = Batch::new();
+        for run in transmits.runs() {
+            let Some((to, len)) = address::encode(self.family, run.to()) else {
+                attempt.report.refused += run.count() as u64;
+                continue;
+            };
+            let source = Control::source(self.family, run.to(), &self.source);
+            let mut segments = Segments::default();
+            for datagram in run.datagrams() {
+                if batch.iovecs_len == IOVECS || !(self.gso && segments.accept(datagram.len())) {
+                    if batch.is_full() {
+                        self.transmit(&mut attempt, &mut batch);
+                    }
+                    batch.begin(to, len, source);
+                    segments = Segments::begin(datagram.len());
+                }
+                batch.push(datagram);
+            }
+        }
+        self.transmit(&mut attempt, &mut batch);
+        attempt.report
+    }
+
+    fn transmit(&mut self, attempt: &mut Attempt<'_>, batch: &mut Batch<'_>) {
+        batch.prepare();
+        let mut at = 0;
+        while at < batch.len {
+            let waiting = &mut batch.headers[at..batch.len];
+            // SAFETY: `prepare` pointed every header at addresses, slices and control messages that
+            // live in `batch` or in the Transmits it borrows.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    attempt.socket.as_raw_fd(),
+                    waiting.as_mut_ptr(),
+                    waiting.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                )
+            };
+            if let Ok(sent @ 1..) = usize::try_from(sent) {
+                for message in at..at + sent {
+                    let datagrams = batch.datagrams(message);
+                    if datagrams.len() > 1 {
+                        self.gso_failures = 0;
+                    }
+                    attempt.took(datagrams);
+                }
+                at += sent;
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            match Refusal::of(&error) {
+                Refusal::Interrupted => {}
+                Refusal::Full => {
+                    if !attempt.wait() {
+                        attempt.report.dropped +=
+                            (batch.iovecs_len - batch.shapes[at].first) as u64;
+                        break;
+                    }
+                }
+                Refusal::Message => {
+                    if batch.datagrams(at).len() > 1 {
+                        self.transmit_apart(attempt, batch, at, &error);
+                    } else {
+                        attempt.refused(&error);
+                    }
+                    at += 1;
+                }
+            }
+        }
+        batch.clear();
+    }
+
+    /// Sends the datagrams of a message that was refused one by one, and learns from it.
+    fn transmit_apart(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        batch: &mut Batch<'_>,
+        message: usize,
+        refusal: &io::Error,
+    ) {
+        let shape = batch.shapes[message];
+        let mut header = batch.headers[message].msg_hdr;
+        header.msg_iovlen = 1;
+        batch.controls[message].attach(&mut header, None);
+        let mut any = false;
+        for at in shape.first..shape.first + shape.count {
+            header.msg_iov = &raw mut batch.iovecs[at];
+            loop {
+                // SAFETY: as for sendmmsg: the header points into `batch`, which is borrowed.
+                let sent = unsafe {
+                    libc::sendmsg(
+                        attempt.socket.as_raw_fd(),
+                        &raw const header,
+                        libc::MSG_DONTWAIT,
+                    )
+                };
+                if sent >= 0 {
+                    attempt.took(&batch.iovecs[at..=at]);
+                    any = true;
+                    break;
+                }
+                let error = io::Error::last_os_error();
+                match Refusal::of(&error) {
+                    Refusal::Interrupted => {}
+                    Refusal::Full if attempt.wait() => {}
+                    Refusal::Full => {
+                        attempt.report.dropped += 1;
+                        break;
+                    }
+                    Refusal::Message => {
+                        attempt.refused(&error);
+                        break;
+                    }
+                }
+            }
+        }
+        if any {
+            self.gso_failures += 1;
+            // EIO: the device cannot checksum segments (a driver's or a tunnel's limit).
+            if refusal.raw_os_error() == Some(libc::EIO) || self.gso_failures >= GSO_FAILURES {
+                self.gso = false;
+                tracing::info!(%refusal, "sending without UDP segmentation offload from now on");
+            }
+        }
+    }
+}
+
+/// One call of [`Sender::send`].
+struct Attempt<'s> {
+    socket: BorrowedFd<'s>,
+    report: SendReport,
+    waits: u32,
+}
+
+impl Attempt<'_> {
+    fn took(&mut self, datagrams: &[libc::iovec]) {
+        self.report.packets += datagrams.len() as u64;
+        self.report.bytes += datagrams.iter().map(|d| d.iov_len as u64).sum::<u64>();
+    }
+
+    fn refused(&mut self, error: &io::Error) {
+        self.report.refused += 1;
+        tracing::debug!(%error, "the kernel refused a datagram");
+    }
+
+    /// Waits for room in the socket's buffer; false if this batch has waited enough.
+    fn wait(&mut self) -> bool {
+        let Some(left) = self.waits.checked_sub(1) else {
+            return false;
+        };
+        self.waits = left;
+        let mut fd = libc::pollfd {
+            fd: self.socket.as_raw_fd(),
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        // SAFETY: one descriptor, which is open and outlives the call.
+        unsafe { libc::poll(&raw mut fd, 1, 1) };
+        true
+    }
+}
+
+enum Refusal {
+    Interrupted,
+    /// No room for now.
+    Full,
+    /// This message cannot be sent; the next may.
+    Message,
+}
+
+impl Refusal {
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EINTR) => Self::Interrupted,
+            Some(libc::EAGAIN | libc::ENOBUFS) => Self::Full,
+            _ => Self::Message,
+        }
+    }
+}
+
+/// Which datagrams may share a message: equal lengths, of which the last may be shorter.
+#[derive(Clone, Copy, Default, Debug)]
+struct Segments {
+    segment: usize,
+    last: usize,
+    count: usize,
+    bytes: usize,
+}
+
+/// The kernel's `UDP_MAX_SEGMENTS` before 6.9.
+const MAX_SEGMENTS: usize = 64;
+/// All segments together are at first one IP packet; its headers need room too.
+const MAX_MESSAGE_BYTES: usize = 65_000;
+
+impl Segments {
+    fn begin(len: usize) -> Self {
+        Self {
+            segment: len,
+            last: len,
+            count: 1,
+            bytes: len,
+        }
+    }
+
+    /// Adds a datagram if it may follow the others.
+    fn accept(&mut self, len: usize) -> bool {
+        let fits = self.count > 0
+            && self.count < MAX_SEGMENTS
+            && self.last == self.segment
+            && len <= self.segment
+            && self.bytes + len <= MAX_MESSAGE_BYTES;
+        if fits {
+            self.last = len;
+            self.count += 1;
+            self.bytes += len;
+        }
+        fits
+    }
+}
+
+/// Messages of one system call.
+const MESSAGES: usize = 64;
+/// Datagrams of one system call.
+const IOVECS: usize = 256;
+
+/// What one `sendmmsg` is given. Lives on the stack: pointers never outlast the call that set them.
+struct Batch<'a> {
+    headers: [libc::mmsghdr; MESSAGES],
+    shapes: [Shape; MESSAGES],
+    controls: [Control; MESSAGES],
+    len: usize,
+    iovecs: [libc::iovec; IOVECS],
+    iovecs_len: usize,
+    datagrams: PhantomData<&'a [u8]>,
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    to: RawAddr,
+    to_len: libc::socklen_t,
+    /// Its datagrams' place in `iovecs`.
+    first: usize,
+    count: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn new() -> Self {
+        Self {
+            // SAFETY: mmsghdr is integers and pointers, for which all zeroes is a value.
+            headers: unsafe { std::mem::zeroed() },
+            shapes: [Shape {
+                to: address::empty(),
+                to_len: 0,
+                first: 0,
+                count: 0,
+            }; MESSAGES],
+            controls: [Control::EMPTY; MESSAGES],
+            len: 0,
+            // SAFETY: iovec is an integer and a pointer, for which all zeroes is a value.
+            iovecs: unsafe { std::mem::zeroed() },
+            iovecs_len: 0,
+            datagrams: PhantomData,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.len == MESSAGES || self.iovecs_len == IOVECS
+    }
+
+    fn begin(&mut self, to: RawAddr, to_len: libc::socklen_t, source: Control) {
+        self.controls[self.len] = source;
+        self.shapes[self.len] = Shape {
+            to,
+            to_len,
+            first: self.iovecs_len,
+            count: 0,
+        };
+        self.len += 1;
+    }
+
+    fn push(&mut self, datagram: &'a [u8]) {
+        self.iovecs[self.iovecs_len] = libc::iovec {
+            iov_base: datagram.as_ptr().cast_mut().cast(),
+            iov_len: datagram.len(),
+        };
+        self.iovecs_len += 1;
+        self.shapes[self.len - 1].count += 1;
+    }
+
+    fn datagrams(&self, message: usize) -> &[libc::iovec] {
+        let shape = &self.shapes[message];
+        &self.iovecs[shape.first..shape.first + shape.count]
+    }
+
+    /// Points the headers at everything else.
+    fn prepare(&mut self) {
+        for ((message, shape), control) in self
+            .headers
+            .iter_mut()
+            .zip(&mut self.shapes)
+            .zip(&mut self.controls)
+            .take(self.len)
+        {
+            let datagrams = &mut self.iovecs[shape.first..shape.first + shape.count];
+            let segment = match datagrams {
+                [first, _, ..] => Some(first.iov_len as u16),
+                _ => None,
+            };
+            let header = &mut message.msg_hdr;
+            header.msg_name = (&raw mut shape.to).cast();
+            header.msg_namelen = shape.to_len;
+            header.msg_iov = datagrams.as_mut_ptr();
+            header.msg_iovlen = datagrams.len() as _;
+            control.attach(header, segment);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+        self.iovecs_len = 0;
+    }
+}
+
+/// A message's control messages: where to send from, and the length to cut at.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control {
+    bytes: [u8; Self::ROOM],
+    /// Bytes the source takes.
+    source_len: usize,
+}
+
+const _: () = assert!(align_of::<Control>() >= align_of::<libc::cmsghdr>());
+// SAFETY: arithmetic on its argument.
+const _: () = assert!(
+    unsafe {
+        libc::CMSG_SPACE(size_of::<libc::in6_pktinfo>() as _)
+            + libc::CMSG_SPACE(size_of::<u16>() as _)
+    } <= Control::ROOM as _
+);
+
+impl Control {
+    const ROOM: usize = 64;
+    const EMPTY: Self = Self {
+        bytes: [0; Self::ROOM],
+        source_len: 0,
+    };
+
+    fn source(family: Family, to: SocketAddr, source: &Source) -> Self {
+        let mut control = Self::EMPTY;
+        control.source_len = match (family, to.ip().to_canonical()) {
+            (Family::V4, IpAddr::V4(_)) => source.v4.map(|ip| {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(ip.octets()),
+                    },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                control.put(0, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+            }),
+            (Family::V4, IpAddr::V6(_)) => None,
+            (Family::Dual, to) => match to {
+                IpAddr::V4(_) => source.v4.map(|ip| ip.to_ipv6_mapped()),
+                IpAddr::V6(_) => source.v6,
+            }
+            .map(|ip| {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: ip.octets(),
+                    },
+                    ipi6_ifindex: 0,
+                };
+                control.put(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+            }),
+        }
+        .unwrap_or(0);
+        control
+    }
+
+    /// Points `header` at the source and, for a message of several datagrams, at their length.
+    fn attach(&mut self, header: &mut libc::msghdr, segment: Option<u16>) {
+        let len = match segment {
+            Some(segment) => {
+                self.source_len
+                    + self.put(self.source_len, libc::SOL_UDP, libc::UDP_SEGMENT, segment)
+            }
+            None => self.source_len,
+        };
+        header.msg_control = if len == 0 {
+            std::ptr::null_mut()
+        } else {
+            self.bytes.as_mut_ptr().cast()
+        };
+        header.msg_controllen = len as _;
+    }
+
+    /// Writes a control message at `at` and returns the space it takes.
+    fn put<T: Copy>(
+        &mut self,
+        at: usize,
+        level: libc::c_int,
+        kind: libc::c_int,
+        value: T,
+    ) -> usize {
+        // SAFETY: arithmetic on their arguments.
+        let (space, len) = unsafe {
+            (
+                libc::CMSG_SPACE(size_of::<T>() as _) as usize,
+                libc::CMSG_LEN(size_of::<T>() as _),
+            )
+        };
+        let room = &mut self.bytes[at..at + space];
+        let control = room.as_mut_ptr().cast::<libc::cmsghdr>();
+        // SAFETY: `room` holds the header and the value, and begins aligned: the buffer does, and
+        // CMSG_SPACE is a multiple of the alignment. The value may be unaligned behind the header.
+        unsafe {
+            (*control).cmsg_level = level;
+            (*control).cmsg_type = kind;
+            (*control).cmsg_len = len as _;
+            libc::CMSG_DATA(control).cast::<T>().write_unaligned(value);
+        }
+        space
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many datagrams of `lens` each message takes.
+    fn messages(lens: &[usize]) -> Vec<usize> {
+        let mut messages = Vec::new();
+        let mut segments = Segments::default();
+        for len in lens {
+            if segments.accept(*len) {
+                *messages.last_mut().unwrap() += 1;
+            } else {
+                segments = Segments::begin(*len);
+                messages.push(1);
+            }
+        }
+        messages
+    }
+
+    #[test]
+    fn equal_datagrams_share_a_message_and_a_shorter_one_ends_it() {
+        for (lens, expected) in [
+            (vec![], vec![]),
+            (vec![100], vec![1]),
+            (vec![100, 100, 100], vec![3]),
+            (vec![100, 100, 60, 60], vec![3, 1]),
+            (vec![60, 100, 100], vec![1, 2]),
+            (vec![100; 65], vec![64, 1]),
+            (vec![1_400; 50], vec![46, 4]),
+        ] {
+            assert_eq!(messages(&lens), expected, "{lens:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_kernel_would_cut_every_message_where_the_datagrams_end(
+            lens in prop::collection::vec(prop_oneof![Just(1_200), Just(80), 1..1_472usize], 0..300)
+        ) {
+            let mut rest = &lens[..];
+            for count in messages(&lens) {
+                let (message, after) = rest.split_at(count);
+                let total: usize = message.iter().sum();
+                prop_assert!(count <= MAX_SEGMENTS && total <= MAX_MESSAGE_BYTES);
+                let whole = message.len() - 1;
+                prop_assert!(message[..whole].iter().all(|len| *len == message[0]));
+                prop_assert!(message[whole] <= message[0]);
+                rest = after;
+            }
+            prop_assert!(rest.is_empty());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What only the runtime may ask of the system: the wall clock, randomness, cores, threads.
+
+use std::sync::PoisonError;
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+
+use rand::Rng;
+use tokio::sync::oneshot;
+
+use crate::clock::WallClock;
+
+/// The wall clock from now on. It does not follow later corrections of the system's clock: media
+/// timing must not jump.
+pub(crate) fn wall_clock() -> WallClock {
+    WallClock::new(Instant::now(), SystemTime::now())
+}
+
+/// Cores this process may use; 1 if the system does not say.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Seeds for the workers' generators.
+#[derive(Debug)]
+pub(crate) struct Seeds(rand::rngs::ThreadRng);
+
+impl Seeds {
+    /// From the system's randomness.
+    pub(crate) fn new() -> Self {
+        Self(rand::rng())
+    }
+
+    /// One more.
+    pub(crate) fn next(&mut self) -> [u8; 32] {
+        self.0.random()
+    }
+}
+
+/// The media threads, for whoever ends them.
+#[derive(Debug)]
+pub(crate) struct Threads(
+    #[expect(
+        clippy::disallowed_types,
+        reason = "taken once, at the end; no packet meets it"
+    )]
+    std::sync::Mutex<Vec<JoinHandle<std::io::Result<()>>>>,
+);
+
+impl Threads {
+    /// Running ones.
+    pub(crate) fn new(threads: Vec<JoinHandle<std::io::Result<()>>>) -> Self {
+        Self(threads.into())
+    }
+
+    /// Waits for all to end without holding up an executor; at once if that was done before.
+    pub(crate) async fn join(&self) {
+        let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (done, joined) = oneshot::channel();
+        let waiter = std::thread::Builder::new().name("tertulia-join".into());
+        // Without a thread to wait on, the caller waits for no one: the workers stop all the same.
+        let _ = waiter.spawn(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+            let _ = done.send(());
+        });
+        let _ = joined.await;
+    }
+}

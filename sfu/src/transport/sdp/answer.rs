@@ -1,0 +1,237 @@
+//! The server's answer, written (RFC 8829 section 5.3.1).
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::transport::{Fingerprint, HashAlgorithm};
+
+use super::codec::{CodecParameters, OfferedCodec};
+use super::offer::{Offer, OfferedKind, OfferedMedia};
+use super::session::{LocalDescription, MediaRole, NegotiatedMedia};
+
+/// Appends one line. Writing to a `String` cannot fail.
+macro_rules! line {
+    ($out:expr, $($format:tt)*) => {{
+        let _ = write!($out, $($format)*);
+        $out.push_str("\r\n");
+    }};
+}
+
+/// Writes the answer to `offer`, whose m-lines became `media` one by one. `origin` is the session's
+/// id and the answer's version.
+pub(super) fn write(
+    origin: (u64, u64),
+    offer: &Offer,
+    ours: &LocalDescription<'_>,
+    media: &[NegotiatedMedia],
+) -> String {
+    let mut out = String::with_capacity(512 + media.len() * 1024);
+    line!(out, "v=0");
+    line!(out, "o=- {} {} IN IP4 127.0.0.1", origin.0, origin.1);
+    line!(out, "s=-");
+    line!(out, "t=0 0");
+    line!(out, "a=ice-lite");
+    let accepted = || media.iter().filter(|m| m.role != MediaRole::Rejected);
+    if offer.bundled && accepted().next().is_some() {
+        out.push_str("a=group:BUNDLE");
+        for media in accepted() {
+            let _ = write!(out, " {}", media.mid);
+        }
+        out.push_str("\r\n");
+    }
+    if offer.extmap_allow_mixed {
+        line!(out, "a=extmap-allow-mixed");
+    }
+    line!(out, "a=msid-semantic: WMS *");
+
+    let mut candidates = Some(ours.candidates);
+    for (offered, media) in offer.media.iter().zip(media) {
+        if media.role == MediaRole::Rejected {
+            write_refusal(&mut out, offered);
+            continue;
+        }
+        write_media_line(&mut out, offered, media);
+        line!(out, "c=IN IP4 0.0.0.0");
+        // The first accepted m-line speaks for the group (RFC 9143 section 7.3.1).
+        if let Some(candidates) = candidates.take() {
+            write_candidates(&mut out, candidates);
+        }
+        line!(out, "a=ice-ufrag:{}", ours.ice.ufrag);
+        line!(out, "a=ice-pwd:{}", ours.ice.pwd);
+        write_fingerprint(&mut out, ours.fingerprint);
+        line!(out, "a=setup:passive");
+        line!(out, "a=mid:{}", media.mid);
+        if media.role == MediaRole::Data {
+            line!(out, "a=sctp-port:5000");
+            line!(out, "a=max-message-size:{}", ours.max_message_size);
+        } else {
+            write_rtp(&mut out, offered, media, ours.cname);
+        }
+    }
+    out
+}
+
+/// RFC 8829 section 5.3.1: a refused m-line repeats its protocol and at least one format.
+fn write_refusal(out: &mut String, offered: &OfferedMedia) {
+    let line = &offered.line;
+    line!(out, "m={} 0 {} {}", line.media, line.protocol, line.format);
+    line!(out, "c=IN IP4 0.0.0.0");
+    if !offered.mid.is_empty() {
+        line!(out, "a=mid:{}", offered.mid);
+    }
+    if offered.kind != OfferedKind::Data {
+        line!(out, "a=inactive");
+    }
+}
+
+fn write_media_line(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia) {
+    let line = &offered.line;
+    let _ = write!(out, "m={} 9 {}", line.media, line.protocol);
+    if media.role == MediaRole::Data {
+        let _ = write!(out, " {}", line.format);
+    }
+    for codec in &media.codecs {
+        let _ = write!(out, " {}", codec.payload_type);
+        if let Some(rtx) = codec.rtx {
+            let _ = write!(out, " {rtx}");
+        }
+    }
+    out.push_str("\r\n");
+}
+
+/// Host candidates (RFC 8839 section 5.1), all there will be.
+fn write_candidates(out: &mut String, candidates: &[SocketAddr]) {
+    for (index, candidate) in candidates.iter().enumerate() {
+        // RFC 8445 section 5.1.2.1: type preference 126, component 1.
+        let preference = u32::from(u16::MAX - u16::try_from(index).unwrap_or(u16::MAX));
+        let priority = 126 << 24 | preference << 8 | 255;
+        let ip: IpAddr = candidate.ip().to_canonical();
+        line!(
+            out,
+            "a=candidate:{} 1 udp {priority} {ip} {} typ host",
+            index + 1,
+            candidate.port(),
+        );
+    }
+    line!(out, "a=end-of-candidates");
+}
+
+fn write_fingerprint(out: &mut String, fingerprint: &Fingerprint) {
+    let name = match fingerprint.algorithm {
+        HashAlgorithm::Sha256 => "sha-256",
+        HashAlgorithm::Sha384 => "sha-384",
+        HashAlgorithm::Sha512 => "sha-512",
+    };
+    let _ = write!(out, "a=fingerprint:{name} ");
+    for (index, byte) in fingerprint.bytes.iter().enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        let _ = write!(out, "{colon}{byte:02X}");
+    }
+    out.push_str("\r\n");
+}
+
+fn write_rtp(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia, cname: &str) {
+    for (id, kind) in media.extensions.iter() {
+        line!(out, "a=extmap:{id} {}", kind.uri());
+    }
+    out.push_str(match media.role {
+        MediaRole::Publish => "a=recvonly\r\n",
+        MediaRole::Slot => "a=sendonly\r\n",
+        _ => "a=inactive\r\n",
+    });
+    if let Some(slot) = &media.slot {
+        line!(out, "a=msid:{} {}", slot.stream_id, slot.track_id);
+    }
+    line!(out, "a=rtcp-mux");
+    if offered.rtcp_rsize {
+        line!(out, "a=rtcp-rsize");
+    }
+    for codec in &media.codecs {
+        write_codec(out, codec, media.role);
+    }
+    if let Some(slot) = &media.slot {
+        let retransmits = media.codecs.iter().any(|codec| codec.rtx.is_some());
+        let rtx_ssrc = slot.rtx_ssrc.filter(|_| retransmits);
+        if let Some(rtx) = rtx_ssrc {
+            line!(out, "a=ssrc-group:FID {} {rtx}", slot.ssrc);
+        }
+        for ssrc in [Some(slot.ssrc), rtx_ssrc].into_iter().flatten() {
+            line!(out, "a=ssrc:{ssrc} cname:{cname}");
+        }
+    }
+    if !media.rids.is_empty() {
+        for rid in &media.rids {
+            line!(out, "a=rid:{rid} recv");
+        }
+        line!(out, "a=simulcast:recv {}", media.rids.join(";"));
+    }
+}
+
+fn write_codec(out: &mut String, codec: &OfferedCodec, role: MediaRole) {
+    let pt = codec.payload_type;
+    let clock_rate = codec.codec.clock_rate();
+    let channels = if codec.codec.is_audio() { "/2" } else { "" };
+    line!(
+        out,
+        "a=rtpmap:{pt} {}/{clock_rate}{channels}",
+        codec.codec.name()
+    );
+    for (wanted, name) in [
+        (codec.feedback.remb, "goog-remb"),
+        (codec.feedback.twcc, "transport-cc"),
+        (codec.feedback.fir, "ccm fir"),
+        (codec.feedback.nack, "nack"),
+        (codec.feedback.pli, "nack pli"),
+    ] {
+        if wanted {
+            line!(out, "a=rtcp-fb:{pt} {name}");
+        }
+    }
+    write_parameters(out, codec, role);
+    if let Some(rtx) = codec.rtx {
+        line!(out, "a=rtpmap:{rtx} rtx/{clock_rate}");
+        line!(out, "a=fmtp:{rtx} apt={pt}");
+    }
+}
+
+fn write_parameters(out: &mut String, codec: &OfferedCodec, role: MediaRole) {
+    let pt = codec.payload_type;
+    match codec.parameters {
+        CodecParameters::Vp8 => {}
+        // A receiver's parameters are wishes of the sender (RFC 7587 section 7): FEC and DTX asked of
+        // publishers; towards a viewer the answer only says what will come.
+        CodecParameters::Opus { stereo } => {
+            let wishes = match role {
+                MediaRole::Publish => ";usedtx=1",
+                _ => "",
+            };
+            let stereo = match (stereo, role) {
+                (false, _) => "",
+                (true, MediaRole::Publish) => ";stereo=1",
+                (true, _) => ";sprop-stereo=1",
+            };
+            line!(
+                out,
+                "a=fmtp:{pt} minptime=10;useinbandfec=1{wishes}{stereo}"
+            );
+        }
+        CodecParameters::Red { primary } => line!(out, "a=fmtp:{pt} {primary}/{primary}"),
+        CodecParameters::Vp9 { profile } => line!(out, "a=fmtp:{pt} profile-id={profile}"),
+        CodecParameters::H264 {
+            profile_level_id: [idc, iop, level],
+            packetization_mode,
+        } => line!(
+            out,
+            "a=fmtp:{pt} level-asymmetry-allowed=1;packetization-mode={packetization_mode};\
+             profile-level-id={idc:02x}{iop:02x}{level:02x}"
+        ),
+        CodecParameters::Av1 {
+            profile,
+            level_idx,
+            tier,
+        } => line!(
+            out,
+            "a=fmtp:{pt} level-idx={level_idx};profile={profile};tier={tier}"
+        ),
+    }
+}

@@ -1,0 +1,465 @@
+//! Codecs of an m-line: `a=rtpmap`, `a=fmtp` and `a=rtcp-fb` read together (RFC 8866 section 6.6
+//! and 6.15, RFC 4585 section 4.2), and which offered format can carry which published one.
+
+use rtc_sdp::MediaDescription;
+
+use crate::rtp::codec::Codec;
+
+/// One payload type of an m-line, with everything said about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OfferedCodec {
+    /// 0 to 127, without the 64 to 95 that RTCP needs (RFC 5761 section 4).
+    pub(crate) payload_type: u8,
+    /// What it carries.
+    pub(crate) codec: Codec,
+    /// What `a=fmtp` says about it.
+    pub(crate) parameters: CodecParameters,
+    /// The payload type of its retransmissions (RFC 4588).
+    pub(crate) rtx: Option<u8>,
+    /// RTCP feedback of it.
+    pub(crate) feedback: Feedback,
+}
+
+/// What `a=fmtp` says about a payload type, as far as it decides who can decode what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CodecParameters {
+    /// VP8 has none that matter.
+    Vp8,
+    /// RFC 7587 section 6.1.
+    Opus {
+        /// `stereo` or `sprop-stereo`.
+        stereo: bool,
+    },
+    /// RFC 2198 section 5.
+    Red {
+        /// The payload type of the Opus inside.
+        primary: u8,
+    },
+    /// RFC 9628 section 6.
+    Vp9 {
+        /// `profile-id`, 0 to 3.
+        profile: u8,
+    },
+    /// RFC 6184 section 8.1.
+    H264 {
+        /// `profile-level-id`: profile_idc, profile-iop, level_idc.
+        profile_level_id: [u8; 3],
+        /// 0 (single NAL unit) or 1 (non-interleaved).
+        packetization_mode: u8,
+    },
+    /// AV1 RTP payload specification, section 7.2.
+    Av1 {
+        /// `profile`, 0 to 2.
+        profile: u8,
+        /// `level-idx`, 0 to 31.
+        level_idx: u8,
+        /// `tier`, 0 or 1.
+        tier: u8,
+    },
+}
+
+/// RTCP feedback messages of a payload type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Feedback {
+    /// Generic NACK (RFC 4585).
+    pub(crate) nack: bool,
+    /// Picture loss indication (RFC 4585).
+    pub(crate) pli: bool,
+    /// Full intra request (RFC 5104).
+    pub(crate) fir: bool,
+    /// Transport-wide congestion control.
+    pub(crate) twcc: bool,
+    /// Receiver estimated maximum bitrate.
+    pub(crate) remb: bool,
+}
+
+impl CodecParameters {
+    /// How well a format with these parameters carries a stream made for `published`, both of one
+    /// codec: 0 is exactly, more is worse, `None` is not at all.
+    pub(super) fn carries(&self, published: &Self) -> Option<u8> {
+        match (*self, *published) {
+            (
+                Self::H264 {
+                    profile_level_id: ours,
+                    packetization_mode: our_mode,
+                },
+                Self::H264 {
+                    profile_level_id: theirs,
+                    packetization_mode: their_mode,
+                },
+            ) => {
+                // Mode 1 receivers take single NAL units; mode 0 receivers take nothing else
+                // (RFC 6184 section 6.2).
+                let modes = our_mode.checked_sub(their_mode)?;
+                Some(H264Profile::of(ours).carries(H264Profile::of(theirs))? * 2 + modes)
+            }
+            (Self::Vp9 { profile: ours }, Self::Vp9 { profile: theirs }) => {
+                (ours == theirs).then_some(0)
+            }
+            // Each AV1 profile decodes those below (AV1 specification, annex A.2).
+            (
+                Self::Av1 { profile: ours, .. },
+                Self::Av1 {
+                    profile: theirs, ..
+                },
+            ) => ours.checked_sub(theirs),
+            (ours, theirs) => {
+                (std::mem::discriminant(&ours) == std::mem::discriminant(&theirs)).then_some(0)
+            }
+        }
+    }
+
+    fn parse(codec: Codec, fmtp: Option<&str>) -> Option<Self> {
+        let number = |name: &str, default: u8, max: u8| match parameter(fmtp, name) {
+            None => Some(default),
+            Some(value) => value.parse().ok().filter(|value| *value <= max),
+        };
+        Some(match codec {
+            Codec::Vp8 => Self::Vp8,
+            Codec::Opus => Self::Opus {
+                stereo: ["stereo", "sprop-stereo"]
+                    .iter()
+                    .any(|name| parameter(fmtp, name) == Some("1")),
+            },
+            Codec::Red => Self::Red {
+                primary: fmtp?.split('/').next()?.trim().parse().ok()?,
+            },
+            Codec::Vp9 => Self::Vp9 {
+                profile: number("profile-id", 0, 3)?,
+            },
+            Codec::H264 => Self::H264 {
+                profile_level_id: match parameter(fmtp, "profile-level-id") {
+                    // RFC 6184 section 8.1: Baseline at level 1 when absent.
+                    None => [0x42, 0x00, 0x0a],
+                    Some(value) => {
+                        let well_formed =
+                            value.len() == 6 && value.bytes().all(|b| b.is_ascii_hexdigit());
+                        let value = well_formed.then(|| u32::from_str_radix(value, 16).ok())??;
+                        let [_, bytes @ ..] = value.to_be_bytes();
+                        bytes
+                    }
+                },
+                packetization_mode: number("packetization-mode", 0, 1)?,
+            },
+            Codec::Av1 => Self::Av1 {
+                profile: number("profile", 0, 2)?,
+                level_idx: number("level-idx", 5, 31)?,
+                tier: number("tier", 0, 1)?,
+            },
+        })
+    }
+}
+
+/// The formats of an m-line that the relay forwards, in the client's order of preference.
+pub(super) fn parse_codecs(media: &MediaDescription, audio: bool) -> Vec<OfferedCodec> {
+    let (formats, for_all) = read_formats(media);
+    let mut seen = [false; PAYLOAD_TYPES];
+    let mut codecs: Vec<OfferedCodec> = Vec::new();
+    let mut retransmissions: Vec<(u8, u8)> = Vec::new();
+    for payload_type in payload_types(media) {
+        let index = usize::from(payload_type);
+        if std::mem::replace(&mut seen[index], true) {
+            continue;
+        }
+        let format = formats[index];
+        let Some(encoding) = format.rtpmap.and_then(Encoding::parse) else {
+            continue;
+        };
+        if encoding.name.eq_ignore_ascii_case("rtx") {
+            let apt = parameter(format.fmtp, "apt").and_then(|apt| apt.parse().ok());
+            retransmissions.extend(apt.map(|apt| (apt, payload_type)));
+            continue;
+        }
+        let Some(codec) = encoding.codec().filter(|codec| codec.is_audio() == audio) else {
+            continue;
+        };
+        let Some(parameters) = CodecParameters::parse(codec, format.fmtp) else {
+            continue;
+        };
+        codecs.push(OfferedCodec {
+            payload_type,
+            codec,
+            parameters,
+            rtx: None,
+            feedback: format.feedback.or(for_all),
+        });
+    }
+    for (apt, payload_type) in retransmissions {
+        let primary = codecs
+            .iter_mut()
+            .find(|codec| codec.payload_type == apt && codec.rtx.is_none());
+        if let Some(primary) = primary {
+            primary.rtx = Some(payload_type);
+        }
+    }
+    keep_red_after_opus(&mut codecs);
+    codecs
+}
+
+/// The encoding names of an m-line, for the error that says none is known.
+pub(super) fn encoding_names(media: &MediaDescription) -> String {
+    let (formats, _) = read_formats(media);
+    let mut names: Vec<&str> = Vec::new();
+    for payload_type in payload_types(media) {
+        let rtpmap = formats[usize::from(payload_type)].rtpmap;
+        let name = match (rtpmap.and_then(Encoding::parse), payload_type) {
+            (Some(encoding), _) => encoding.name,
+            (None, 0) => "PCMU",
+            (None, 8) => "PCMA",
+            (None, _) => continue,
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return "formats without a=rtpmap".into();
+    }
+    names.join(", ")
+}
+
+const PAYLOAD_TYPES: usize = 128;
+
+#[derive(Clone, Copy, Default)]
+struct Format<'a> {
+    rtpmap: Option<&'a str>,
+    fmtp: Option<&'a str>,
+    feedback: Feedback,
+}
+
+/// What the attributes say about each payload type, and the feedback of `a=rtcp-fb:*`.
+fn read_formats(media: &MediaDescription) -> ([Format<'_>; PAYLOAD_TYPES], Feedback) {
+    let mut formats = [Format::default(); PAYLOAD_TYPES];
+    let mut for_all = Feedback::default();
+    for attribute in &media.attributes {
+        let Some((format, rest)) = attribute.value.as_deref().and_then(|v| v.split_once(' '))
+        else {
+            continue;
+        };
+        if attribute.key == "rtcp-fb" && format == "*" {
+            for_all.add(rest);
+            continue;
+        }
+        let Some(format) = format
+            .parse::<usize>()
+            .ok()
+            .and_then(|index| formats.get_mut(index))
+        else {
+            continue;
+        };
+        match attribute.key.as_str() {
+            "rtpmap" => format.rtpmap = format.rtpmap.or(Some(rest)),
+            "fmtp" => format.fmtp = format.fmtp.or(Some(rest)),
+            "rtcp-fb" => format.feedback.add(rest),
+            _ => {}
+        }
+    }
+    (formats, for_all)
+}
+
+/// The m-line's payload types that may share a port with RTCP (RFC 5761 section 4).
+fn payload_types(media: &MediaDescription) -> impl Iterator<Item = u8> + '_ {
+    media
+        .media_name
+        .formats
+        .iter()
+        .filter_map(|format| format.parse::<u8>().ok())
+        .filter(|payload_type| matches!(payload_type, 0..=63 | 96..=127))
+}
+
+impl Feedback {
+    fn add(&mut self, value: &str) {
+        match value.trim() {
+            "nack" => self.nack = true,
+            "nack pli" => self.pli = true,
+            "ccm fir" => self.fir = true,
+            "transport-cc" => self.twcc = true,
+            "goog-remb" => self.remb = true,
+            _ => {}
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            nack: self.nack || other.nack,
+            pli: self.pli || other.pli,
+            fir: self.fir || other.fir,
+            twcc: self.twcc || other.twcc,
+            remb: self.remb || other.remb,
+        }
+    }
+}
+
+/// The value of `a=rtpmap` behind the payload type: `name/clock[/channels]`.
+struct Encoding<'a> {
+    name: &'a str,
+    clock_rate: u32,
+    channels: Option<&'a str>,
+}
+
+impl<'a> Encoding<'a> {
+    fn parse(value: &'a str) -> Option<Self> {
+        let mut parts = value.trim().split('/');
+        Some(Self {
+            name: parts.next().filter(|name| !name.is_empty())?,
+            clock_rate: parts.next()?.parse().ok()?,
+            channels: parts.next(),
+        })
+    }
+
+    fn codec(&self) -> Option<Codec> {
+        let codec = Codec::from_name(self.name)?;
+        // Opus is always written 48000/2 (RFC 7587 section 7); `red/90000` is redundancy for video.
+        let channels = if codec.is_audio() {
+            self.channels == Some("2")
+        } else {
+            self.channels.is_none()
+        };
+        (channels && self.clock_rate == codec.clock_rate()).then_some(codec)
+    }
+}
+
+/// Redundancy is kept only around an Opus of the same m-line, and never ahead of it: browsers send
+/// what the answer lists first, and plain Opus is what every receiver understands.
+fn keep_red_after_opus(codecs: &mut Vec<OfferedCodec>) {
+    let opus: Vec<u8> = codecs
+        .iter()
+        .filter(|codec| codec.codec == Codec::Opus)
+        .map(|codec| codec.payload_type)
+        .collect();
+    codecs.retain(|codec| match codec.parameters {
+        CodecParameters::Red { primary } => opus.contains(&primary),
+        _ => true,
+    });
+    codecs.sort_by_key(|codec| codec.codec == Codec::Red);
+}
+
+/// One `name=value` of an `a=fmtp`.
+fn parameter<'a>(fmtp: Option<&'a str>, name: &str) -> Option<&'a str> {
+    fmtp?.split(';').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        key.trim()
+            .eq_ignore_ascii_case(name)
+            .then_some(value.trim())
+    })
+}
+
+/// Profiles as profile_idc and profile-iop name them (RFC 6184 section 8.1, table 5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum H264Profile {
+    ConstrainedBaseline,
+    Baseline,
+    Main,
+    ConstrainedHigh,
+    High,
+    Other(u8, u8),
+}
+
+impl H264Profile {
+    fn of([idc, iop, _]: [u8; 3]) -> Self {
+        match (idc, iop) {
+            (0x42, _) if iop & 0x4f == 0x40 => Self::ConstrainedBaseline,
+            (0x4d, _) if iop & 0x8f == 0x80 => Self::ConstrainedBaseline,
+            (0x58, _) if iop & 0xcf == 0xc0 => Self::ConstrainedBaseline,
+            (0x42, _) if iop & 0x4f == 0x00 => Self::Baseline,
+            (0x58, _) if iop & 0xcf == 0x80 => Self::Baseline,
+            (0x4d, _) if iop & 0xaf == 0x00 => Self::Main,
+            (0x64, 0x0c) => Self::ConstrainedHigh,
+            (0x64, 0x00) => Self::High,
+            _ => Self::Other(idc, iop),
+        }
+    }
+
+    /// How well a decoder of this profile takes a stream of `published`.
+    fn carries(self, published: Self) -> Option<u8> {
+        use H264Profile::*;
+        match (self, published) {
+            (ours, theirs) if ours == theirs => Some(0),
+            (Baseline | Main | ConstrainedHigh | High, ConstrainedBaseline) => Some(1),
+            (High, Main | ConstrainedHigh) => Some(1),
+            // Encoders that say Baseline do not use what Constrained Baseline takes away (FMO, ASO),
+            // and some browsers offer the constrained one alone.
+            (ConstrainedBaseline, Baseline) => Some(2),
+            (Main | ConstrainedHigh | High, Baseline) => Some(3),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn h264(profile: u32, packetization_mode: u8) -> CodecParameters {
+        let [_, profile_level_id @ ..] = profile.to_be_bytes();
+        CodecParameters::H264 {
+            profile_level_id,
+            packetization_mode,
+        }
+    }
+
+    #[test]
+    fn parameters_are_read_with_their_defaults() {
+        for (codec, fmtp, expected) in [
+            (Codec::H264, None, Some(h264(0x42000a, 0))),
+            (
+                Codec::H264,
+                Some("level-asymmetry-allowed=1; Packetization-Mode=1;profile-level-id=42E01F"),
+                Some(h264(0x42e01f, 1)),
+            ),
+            (Codec::H264, Some("packetization-mode=2"), None),
+            (Codec::H264, Some("profile-level-id=42e0"), None),
+            (Codec::H264, Some("profile-level-id=+2e01f"), None),
+            (Codec::Vp9, None, Some(CodecParameters::Vp9 { profile: 0 })),
+            (Codec::Vp9, Some("profile-id=4"), None),
+            (Codec::Red, None, None),
+            (
+                Codec::Red,
+                Some("111/111"),
+                Some(CodecParameters::Red { primary: 111 }),
+            ),
+            (
+                Codec::Opus,
+                Some("minptime=10;sprop-stereo=1"),
+                Some(CodecParameters::Opus { stereo: true }),
+            ),
+            (
+                Codec::Av1,
+                Some("level-idx=8;profile=1;tier=1"),
+                Some(CodecParameters::Av1 {
+                    profile: 1,
+                    level_idx: 8,
+                    tier: 1,
+                }),
+            ),
+        ] {
+            assert_eq!(
+                CodecParameters::parse(codec, fmtp),
+                expected,
+                "{codec:?} {fmtp:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_format_carries_what_its_decoder_takes() {
+        // (receiver's format, published stream, rank)
+        for (ours, theirs, expected) in [
+            (h264(0x42e01f, 1), h264(0x42e034, 1), Some(0)),
+            (h264(0x42e01f, 1), h264(0x42e01f, 0), Some(1)),
+            (h264(0x42e01f, 0), h264(0x42e01f, 1), None),
+            (h264(0x42001f, 1), h264(0x42e01f, 1), Some(2)),
+            (h264(0x42e01f, 1), h264(0x42001f, 1), Some(4)),
+            (h264(0x64001f, 1), h264(0x4d001f, 1), Some(2)),
+            (h264(0x4d001f, 1), h264(0x64001f, 1), None),
+            (h264(0xf4001f, 1), h264(0xf4001f, 1), Some(0)),
+            (h264(0x4d001f, 1), h264(0xf4001f, 1), None),
+        ] {
+            assert_eq!(ours.carries(&theirs), expected, "{ours:?} for {theirs:?}");
+        }
+        let vp9 = |profile| CodecParameters::Vp9 { profile };
+        assert_eq!(vp9(0).carries(&vp9(0)), Some(0));
+        assert_eq!(vp9(2).carries(&vp9(0)), None);
+        assert_eq!(vp9(0).carries(&CodecParameters::Vp8), None);
+    }
+}

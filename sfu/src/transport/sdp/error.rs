@@ -1,0 +1,101 @@
+//! Why an offer was refused: always the client's to fix, always naming the m-line.
+
+/// Why an offer was refused. Nothing was negotiated and an earlier negotiation stands.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SdpError {
+    /// Not a session description, or one whose parts contradict each other.
+    #[error("not a usable session description: {0}")]
+    Syntax(String),
+    /// No ICE user fragment and password, or malformed ones (RFC 8839 section 5.4).
+    #[error("{media} has no valid a=ice-ufrag and a=ice-pwd: an ICE agent must write the offer")]
+    NoIce {
+        /// The m-line, for people.
+        media: String,
+    },
+    /// No certificate fingerprint of a hash the relay accepts, or another than before (RFC 8122).
+    #[error("{media} has no usable a=fingerprint: {reason}")]
+    NoFingerprint {
+        /// The m-line, for people.
+        media: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An m-line that sends or receives offers no codec the relay forwards.
+    #[error("{media} offers no codec the relay forwards, only {offered}")]
+    NoCommonCodec {
+        /// The m-line, for people.
+        media: String,
+        /// The encoding names it offers.
+        offered: String,
+    },
+    /// A later offer moved, changed or dropped an m-line (RFC 8829 section 5.2.2).
+    #[error("m-lines keep their places over offers: {0}")]
+    BadOrder(String),
+    /// Several m-lines that are not one BUNDLE group (RFC 9143); the relay has one transport a peer.
+    #[error("{media} is not in the offer's a=group:BUNDLE, and the relay has one transport a peer")]
+    NoBundle {
+        /// The m-line, for people.
+        media: String,
+    },
+    /// RTP and RTCP on two ports (RFC 5761).
+    #[error("{media} has no a=rtcp-mux, and the relay has one port for RTP and RTCP")]
+    NoRtcpMux {
+        /// The m-line, for people.
+        media: String,
+    },
+    /// More m-lines than the server's limit.
+    #[error("the offer has {offered} m-lines, the server takes {limit}")]
+    TooManyMedia {
+        /// m-lines offered.
+        offered: usize,
+        /// The configured bound.
+        limit: usize,
+    },
+}
+
+impl SdpError {
+    /// A stable code for wire formats and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "sdp_syntax",
+            Self::NoIce { .. } => "sdp_no_ice",
+            Self::NoFingerprint { .. } => "sdp_no_fingerprint",
+            Self::NoCommonCodec { .. } => "sdp_no_common_codec",
+            Self::BadOrder(_) => "sdp_bad_order",
+            Self::NoBundle { .. } => "sdp_no_bundle",
+            Self::NoRtcpMux { .. } => "sdp_no_rtcp_mux",
+            Self::TooManyMedia { .. } => "sdp_too_many_media",
+        }
+    }
+}
+
+/// Text of the client's that an error repeats, short and printable: errors go into logs and to people.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(MAX_EXCERPT_CHARS)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(MAX_EXCERPT_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Enough to recognise a line of SDP by.
+const MAX_EXCERPT_CHARS: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short_and_printable() {
+        assert_eq!(excerpt("a=mid:\u{1b}[2J"), "a=mid:\u{fffd}[2J");
+        assert_eq!(
+            excerpt(&"ä".repeat(1000)).chars().count(),
+            MAX_EXCERPT_CHARS + 1
+        );
+    }
+}

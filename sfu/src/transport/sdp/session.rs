@@ -1,0 +1,361 @@
+//! What each m-line became, over all offers of one peer.
+
+use std::net::SocketAddr;
+
+use crate::event::MediaKind;
+use crate::rtp::codec::Codec;
+use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::transport::{Fingerprint, IceCredentials};
+
+use super::answer;
+use super::codec::{CodecParameters, OfferedCodec};
+use super::error::SdpError;
+use super::offer::{Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc};
+
+/// A payload type both sides agreed on: the client's number, and of its parameters and feedback
+/// what the relay keeps.
+pub(crate) type NegotiatedCodec = OfferedCodec;
+
+/// The m-lines of one peer, from its first offer to its last.
+///
+/// A failed [`negotiate`](Self::negotiate) changes nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// `sess-id` of the answers (RFC 8866 section 5.2).
+    id: u64,
+    /// Answers written.
+    version: u64,
+    /// What the client's last offer said of its transport.
+    remote: Option<(IceCredentials, Fingerprint)>,
+    lines: Vec<Line>,
+}
+
+/// An m-line's place. Never more than the limit of one offer, since each offer repeats them all.
+#[derive(Clone, Debug)]
+struct Line {
+    mid: String,
+    kind: OfferedKind,
+    /// Answered with port 0: free for a new m-line (RFC 8829 section 5.2.2).
+    vacant: bool,
+    /// Kept while the m-line lives, also through `inactive`.
+    slot: Option<SlotIdentity>,
+}
+
+/// What the answer says of this side.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalDescription<'a> {
+    /// Our credentials.
+    pub(crate) ice: &'a IceCredentials,
+    /// Of our certificate.
+    pub(crate) fingerprint: &'a Fingerprint,
+    /// Where the worker receives, the preferred first.
+    pub(crate) candidates: &'a [SocketAddr],
+    /// The canonical name of our RTP streams (RFC 3550 section 6.5.1), the same for all of a peer:
+    /// browsers synchronise only what shares one.
+    pub(crate) cname: &'a str,
+    /// The largest data channel message we take, in bytes.
+    pub(crate) max_message_size: usize,
+}
+
+/// The names under which the relay sends in a slot, whatever track it points at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SlotIdentity {
+    /// Of the media.
+    pub(crate) ssrc: u32,
+    /// Of retransmissions; unused where the client offers none.
+    pub(crate) rtx_ssrc: Option<u32>,
+    /// `MediaStream.id` in the browser: a token of at most 64 characters (RFC 8830 section 2).
+    pub(crate) stream_id: String,
+    /// Second half of `a=msid`, likewise.
+    pub(crate) track_id: String,
+}
+
+/// The outcome of an offer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Negotiated {
+    /// The answer.
+    pub(crate) sdp: String,
+    /// One for each m-line of the offer, in its order.
+    pub(crate) media: Vec<NegotiatedMedia>,
+    /// All m-lines' extensions: what a packet's ids mean before its m-line is known. An id or a kind
+    /// has one meaning in a BUNDLE group (RFC 9143 section 9.2).
+    pub(crate) extensions: ExtensionMap,
+    /// The client's credentials are others than before: it restarts ICE (RFC 8445 section 9).
+    pub(crate) ice_restarted: bool,
+}
+
+/// One m-line as both sides see it now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NegotiatedMedia {
+    /// `a=mid`; empty only in a rejected m-line.
+    pub(crate) mid: String,
+    /// What it carries.
+    pub(crate) kind: OfferedKind,
+    /// What the relay does with it.
+    pub(crate) role: MediaRole,
+    /// In the client's order of preference; empty unless the m-line is RTP and not rejected.
+    pub(crate) codecs: Vec<NegotiatedCodec>,
+    /// Extensions both sides use.
+    pub(crate) extensions: ExtensionMap,
+    /// A publisher's simulcast encodings, in its order, usually the lowest first.
+    pub(crate) rids: Vec<String>,
+    /// SSRCs a publisher announced.
+    pub(crate) ssrcs: Vec<OfferedSsrc>,
+    /// A slot's names.
+    pub(crate) slot: Option<SlotIdentity>,
+}
+
+/// What the relay does with an m-line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MediaRole {
+    /// The client sends a track.
+    Publish,
+    /// The relay sends whatever track it points the slot at.
+    Slot,
+    /// Data channels.
+    Data,
+    /// Nothing for now.
+    Inactive,
+    /// Nothing; its place may be taken by a new m-line.
+    Rejected,
+}
+
+impl NegotiatedMedia {
+    /// The payload type, and that of its retransmissions, under which this m-line carries a stream of
+    /// `codec` made with `parameters`. `None` if the client cannot decode it.
+    pub(crate) fn payload_type_for(
+        &self,
+        codec: Codec,
+        parameters: &CodecParameters,
+    ) -> Option<(u8, Option<u8>)> {
+        self.codecs
+            .iter()
+            .filter(|ours| ours.codec == codec)
+            .filter_map(|ours| Some((ours.parameters.carries(parameters)?, ours)))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, ours)| (ours.payload_type, ours.rtx))
+    }
+}
+
+impl Session {
+    /// A session before its first offer. `id` is random; RFC 8829 section 5.2.1 leaves 63 bits of it.
+    pub(crate) fn new(id: u64) -> Self {
+        Self {
+            id: id >> 1,
+            version: 0,
+            remote: None,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Takes the peer's next offer and answers it. `slots` names a slot the first time its m-line is
+    /// one; it is not called for offers that are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`SdpError::BadOrder`], [`SdpError::NoCommonCodec`], [`SdpError::NoFingerprint`] when the
+    /// certificate changed.
+    pub(crate) fn negotiate(
+        &mut self,
+        offer: &Offer,
+        ours: &LocalDescription<'_>,
+        slots: &mut dyn FnMut(&str, MediaKind) -> SlotIdentity,
+    ) -> Result<Negotiated, SdpError> {
+        self.check_order(offer)?;
+        self.check_certificate(offer)?;
+        let mut shared = Shared::default();
+        let mut media = offer
+            .media
+            .iter()
+            .enumerate()
+            .map(|(index, offered)| shared.negotiate(index, offered))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let ice_restarted = self
+            .remote
+            .as_ref()
+            .is_some_and(|(ice, _)| *ice != offer.ice);
+        self.remote = Some((offer.ice.clone(), offer.fingerprint.clone()));
+        self.place(&mut media, slots);
+        self.version += 1;
+        Ok(Negotiated {
+            sdp: answer::write((self.id, self.version), offer, ours, &media),
+            media,
+            extensions: shared.extensions,
+            ice_restarted,
+        })
+    }
+
+    /// RFC 8829 section 5.2.2: m-lines are added at the end or in a vacant place, nothing else moves.
+    fn check_order(&self, offer: &Offer) -> Result<(), SdpError> {
+        let (before, now) = (self.lines.len(), offer.media.len());
+        if now < before {
+            return Err(SdpError::BadOrder(format!(
+                "there were {before}, this offer has {now}; one no longer needed is stopped by port 0"
+            )));
+        }
+        for (index, (line, offered)) in self.lines.iter().zip(&offer.media).enumerate() {
+            let unnamed = offered.stopped && offered.mid.is_empty();
+            let same = offered.mid == line.mid && (offered.stopped || offered.kind == line.kind);
+            if !line.vacant && !unnamed && !same {
+                return Err(SdpError::BadOrder(format!(
+                    "{} was {:?} with mid {} before",
+                    offered.describe(index),
+                    line.kind,
+                    line.mid,
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Another certificate is another DTLS association (RFC 8842 section 4), which one peer never has.
+    fn check_certificate(&self, offer: &Offer) -> Result<(), SdpError> {
+        match &self.remote {
+            Some((_, fingerprint)) if *fingerprint != offer.fingerprint => {
+                Err(SdpError::NoFingerprint {
+                    media: "the offer".into(),
+                    reason: "the certificate is another than in the first offer",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Enters the m-lines into their places and names the slots.
+    fn place(
+        &mut self,
+        media: &mut [NegotiatedMedia],
+        slots: &mut dyn FnMut(&str, MediaKind) -> SlotIdentity,
+    ) {
+        for (index, media) in media.iter_mut().enumerate() {
+            let line = Line {
+                mid: media.mid.clone(),
+                kind: media.kind,
+                vacant: media.role == MediaRole::Rejected,
+                slot: None,
+            };
+            let line = match self.lines.get_mut(index) {
+                None => {
+                    self.lines.push(line);
+                    self.lines.last_mut()
+                }
+                Some(known) => {
+                    if known.vacant || line.vacant {
+                        *known = line;
+                    }
+                    Some(known)
+                }
+            };
+            if let (Some(line), MediaRole::Slot) = (line, media.role) {
+                let kind = match media.kind {
+                    OfferedKind::Audio => MediaKind::Audio,
+                    _ => MediaKind::Video,
+                };
+                let slot = line.slot.get_or_insert_with(|| slots(&media.mid, kind));
+                media.slot = Some(slot.clone());
+            }
+        }
+    }
+}
+
+/// What the m-lines of one offer share because they share a transport.
+#[derive(Default)]
+struct Shared {
+    extensions: ExtensionMap,
+    ssrcs: Vec<u32>,
+    has_data: bool,
+}
+
+impl Shared {
+    fn negotiate(
+        &mut self,
+        index: usize,
+        offered: &OfferedMedia,
+    ) -> Result<NegotiatedMedia, SdpError> {
+        let mut media = NegotiatedMedia {
+            mid: offered.mid.clone(),
+            kind: offered.kind,
+            role: self.role(index, offered)?,
+            codecs: Vec::new(),
+            extensions: ExtensionMap::default(),
+            rids: Vec::new(),
+            ssrcs: Vec::new(),
+            slot: None,
+        };
+        if matches!(media.role, MediaRole::Data | MediaRole::Rejected) {
+            return Ok(media);
+        }
+        media.extensions = self.share_extensions(&offered.extensions);
+        media.codecs.clone_from(&offered.codecs);
+        let twcc = media.extensions.id(ExtensionKind::TransportCc).is_some();
+        for codec in &mut media.codecs {
+            let feedback = &mut codec.feedback;
+            feedback.twcc &= twcc;
+            // One estimator is enough, and transport-wide feedback is the better informed one.
+            feedback.remb &= !feedback.twcc;
+        }
+        if media.role == MediaRole::Publish {
+            media.ssrcs = self.share_ssrcs(&offered.ssrcs);
+            // Without the extension nothing tells the encodings apart.
+            if media.extensions.id(ExtensionKind::Rid).is_some() {
+                media.rids.clone_from(&offered.rids);
+            }
+        }
+        Ok(media)
+    }
+
+    fn role(&mut self, index: usize, offered: &OfferedMedia) -> Result<MediaRole, SdpError> {
+        match offered.kind {
+            _ if offered.stopped => return Ok(MediaRole::Rejected),
+            OfferedKind::Other => return Ok(MediaRole::Rejected),
+            OfferedKind::Data if std::mem::replace(&mut self.has_data, true) => {
+                return Ok(MediaRole::Rejected);
+            }
+            OfferedKind::Data => return Ok(MediaRole::Data),
+            OfferedKind::Audio | OfferedKind::Video => {}
+        }
+        let role = match offered.direction {
+            Direction::SendOnly | Direction::SendRecv => MediaRole::Publish,
+            Direction::RecvOnly => MediaRole::Slot,
+            Direction::Inactive => MediaRole::Inactive,
+        };
+        match role {
+            _ if !offered.codecs.is_empty() => Ok(role),
+            MediaRole::Inactive => Ok(MediaRole::Rejected),
+            _ => Err(SdpError::NoCommonCodec {
+                media: offered.describe(index),
+                offered: offered.encodings.clone(),
+            }),
+        }
+    }
+
+    /// Keeps what agrees with the m-lines before. Answering without the rest is what a client that
+    /// numbers each m-line by itself can live with.
+    fn share_extensions(&mut self, offered: &ExtensionMap) -> ExtensionMap {
+        let mut kept = ExtensionMap::default();
+        for (id, kind) in offered.iter() {
+            if self.extensions.id(kind) == Some(id) || self.extensions.insert(id, kind) {
+                kept.insert(id, kind);
+            }
+        }
+        kept
+    }
+
+    /// Keeps SSRCs that no m-line before has claimed.
+    fn share_ssrcs(&mut self, offered: &[OfferedSsrc]) -> Vec<OfferedSsrc> {
+        let mut claim = |ssrc: u32| {
+            let free = !self.ssrcs.contains(&ssrc);
+            self.ssrcs.extend(free.then_some(ssrc));
+            free
+        };
+        offered
+            .iter()
+            .filter_map(|offered| {
+                let ssrc = claim(offered.ssrc).then_some(offered.ssrc)?;
+                let rtx = offered.rtx.filter(|rtx| claim(*rtx));
+                Some(OfferedSsrc { ssrc, rtx })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,287 @@
+//! One offer for each way to be refused, and the answers to what is merely not carried.
+
+use super::*;
+
+/// The small offer negotiates, or the refusals below would prove nothing.
+#[test]
+fn the_small_offer_is_answered() {
+    let negotiated = answer_once(&offer(&[AUDIO, VIDEO, DATA])).expect("negotiates");
+    let roles: Vec<MediaRole> = negotiated.media.iter().map(|media| media.role).collect();
+    assert_eq!(
+        roles,
+        [MediaRole::Publish, MediaRole::Slot, MediaRole::Data]
+    );
+    assert!(negotiated.sdp.contains("a=rtcp-fb:96 nack\r\n"));
+    assert!(!negotiated.sdp.contains("extmap-allow-mixed"));
+}
+
+#[test]
+fn refusals_have_a_code_and_name_the_m_line() {
+    let whole = offer(&[AUDIO, VIDEO, DATA]);
+    let without = |line: &str| {
+        let changed: String = whole
+            .lines()
+            .filter(|l| !l.starts_with(line))
+            .flat_map(|l| [l, "\n"])
+            .collect();
+        assert_ne!(changed, whole, "{line}");
+        changed
+    };
+    let with = |from: &str, to: &str| {
+        assert!(whole.contains(from), "{from}");
+        whole.replacen(from, to, 1)
+    };
+    // Browsers describe the transport in m-lines that are in use, and nowhere else.
+    let all_stopped = offer(&[&AUDIO.replace(" 9 ", " 0 ")]).replace(TRANSPORT, "");
+    let many = offer(&vec![DATA; LIMITS.media + 1]);
+    let long = format!("{whole}a=x:{}\n", "y".repeat(LIMITS.bytes));
+    let lines = format!("{whole}{}", "a=x\n".repeat(LIMITS.lines));
+    for (text, code, says) in [
+        (String::new(), "sdp_syntax", "not a usable"),
+        ("hello".into(), "sdp_syntax", "hello"),
+        (with("v=0", "v=1"), "sdp_syntax", "not a usable"),
+        (long, "sdp_syntax", "262144"),
+        (lines, "sdp_syntax", "16384"),
+        (
+            with("a=mid:1", "a=mid:0"),
+            "sdp_syntax",
+            "m-line 2 (video, mid 0)",
+        ),
+        (
+            with("a=mid:1", "a=mid:0123456789abcdefg"),
+            "sdp_syntax",
+            "m-line 2 (video)",
+        ),
+        (
+            with("a=mid:1", "a=mid:\u{e4}"),
+            "sdp_syntax",
+            "m-line 2 (video)",
+        ),
+        (
+            without("a=mid"),
+            "sdp_syntax",
+            "m-line 1 (audio): a=mid is missing",
+        ),
+        (with("actpass", "passive"), "sdp_syntax", "a=setup"),
+        (
+            with("m=video 9 UDP", "m=video 9 \u{e4}"),
+            "sdp_syntax",
+            "m-line 2 (video)",
+        ),
+        (
+            without("a=ice-ufrag"),
+            "sdp_no_ice",
+            "m-line 1 (audio, mid 0)",
+        ),
+        (
+            without("a=ice-pwd"),
+            "sdp_no_ice",
+            "m-line 1 (audio, mid 0)",
+        ),
+        (
+            with("a=ice-pwd:YIeT", "a=ice-pwd:"),
+            "sdp_no_ice",
+            "a=ice-pwd",
+        ),
+        (all_stopped, "sdp_no_ice", "no m-line in use"),
+        (
+            without("a=fingerprint"),
+            "sdp_no_fingerprint",
+            "there is none",
+        ),
+        (
+            with("sha-256", "sha-1"),
+            "sdp_no_fingerprint",
+            "takes sha-256",
+        ),
+        (with("05:5E:", "05:"), "sdp_no_fingerprint", "takes sha-256"),
+        (
+            with("opus/48000/2", "G722/8000"),
+            "sdp_no_common_codec",
+            "m-line 1 (audio, mid 0)",
+        ),
+        (
+            with("opus/48000/2", "G722/8000"),
+            "sdp_no_common_codec",
+            "only G722",
+        ),
+        (
+            with("SAVPF 111", "SAVPF 0"),
+            "sdp_no_common_codec",
+            "only PCMU",
+        ),
+        (
+            with("VP8/90000", "red/90000"),
+            "sdp_no_common_codec",
+            "only red, rtx",
+        ),
+        (
+            with("VP8/90000", "VP8/48000"),
+            "sdp_no_common_codec",
+            "m-line 2 (video, mid 1)",
+        ),
+        (
+            with("SAVPF 111", "SAVPF 200"),
+            "sdp_no_common_codec",
+            "without a=rtpmap",
+        ),
+        (
+            without("a=group"),
+            "sdp_no_bundle",
+            "m-line 2 (video, mid 1)",
+        ),
+        (
+            with("BUNDLE 0 1 2", "BUNDLE 0 1"),
+            "sdp_no_bundle",
+            "m-line 3 (application, mid 2)",
+        ),
+        (with("BUNDLE", "LS"), "sdp_no_bundle", "m-line 2"),
+        (
+            without("a=rtcp-mux"),
+            "sdp_no_rtcp_mux",
+            "m-line 1 (audio, mid 0)",
+        ),
+        (
+            many,
+            "sdp_too_many_media",
+            "65 m-lines, the server takes 64",
+        ),
+    ] {
+        let error = answer_once(&text).expect_err(says);
+        let message = error.to_string();
+        assert_eq!(error.code(), code, "{message}");
+        assert!(message.contains(says), "{message:?} lacks {says:?}");
+        assert!(message.len() < 400, "{message:?}");
+    }
+}
+
+/// What is not carried costs its m-line, not the call (RFC 8829 section 5.3.1).
+#[test]
+fn unknown_media_is_answered_with_port_0() {
+    let text = "m=text 9 UDP/TLS/RTP/SAVPF 98\na=mid:t\na=rtpmap:98 t140/1000\n";
+    let plain = "m=audio 4000 RTP/AVP 0\na=mid:p\n";
+    let second_data = DATA.replace("mid:2", "mid:d");
+    let idle =
+        "m=video 9 UDP/TLS/RTP/SAVPF 34\na=mid:i\na=inactive\na=rtcp-mux\na=rtpmap:34 H263/90000\n";
+    let parts = [text, AUDIO, plain, DATA, &second_data, idle];
+    let negotiated = answer_once(&offer(&parts)).expect("negotiates");
+    let rejected: Vec<&str> = negotiated
+        .media
+        .iter()
+        .filter(|media| media.role == MediaRole::Rejected)
+        .map(|media| media.mid.as_str())
+        .collect();
+    assert_eq!(rejected, ["t", "p", "d", "i"]);
+    for line in [
+        "a=group:BUNDLE 0 2",
+        "m=text 0 UDP/TLS/RTP/SAVPF 98",
+        "m=audio 0 RTP/AVP 0",
+        "m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
+        "m=video 0 UDP/TLS/RTP/SAVPF 34",
+    ] {
+        assert!(negotiated.sdp.lines().any(|l| l == line), "{line}");
+    }
+    // The candidates stand where the transport is described.
+    let audio = negotiated.sdp.split("m=").nth(2).expect("an m-line");
+    assert!(audio.starts_with("audio 9 ") && audio.contains("a=candidate:1 1 udp 2130706431 "));
+    assert_eq!(negotiated.sdp.matches("end-of-candidates").count(), 1);
+}
+
+#[test]
+fn a_lone_m_line_needs_no_bundle() {
+    let whole = offer(&[AUDIO]);
+    let lone: String = whole
+        .lines()
+        .filter(|line| !line.starts_with("a=group"))
+        .flat_map(|line| [line, "\r\n"])
+        .collect();
+    let negotiated = answer_once(&lone).expect("negotiates");
+    assert!(!negotiated.sdp.contains("BUNDLE"));
+}
+
+/// RFC 8829 section 4.1.1: bundle-only m-lines have port 0 and no transport of their own.
+#[test]
+fn bundle_only_is_not_stopped() {
+    let video = VIDEO.replace("video 9", "video 0") + "a=bundle-only\n";
+    let text = offer(&[AUDIO, VIDEO]).replace(VIDEO, &video);
+    let negotiated = answer_once(&text).expect("negotiates");
+    assert_eq!(negotiated.media[1].role, MediaRole::Slot);
+    assert!(negotiated.sdp.contains("m=video 9 "));
+}
+
+/// Firefox gives some extensions a direction; a client may number an m-line on its own.
+#[test]
+fn extensions_mean_one_thing_in_the_whole_group() {
+    use crate::rtp::extension::ExtensionKind::{AudioLevel, Mid, PlayoutDelay, TransportCc};
+    let audio = format!(
+        "{AUDIO}a=extmap:1 {}\na=extmap:3 {}\n",
+        AudioLevel.uri(),
+        Mid.uri()
+    );
+    let video = format!(
+        "{VIDEO}a=extmap:1 {}\na=extmap:3 {}\na=extmap:6/recvonly {}\n",
+        TransportCc.uri(),
+        Mid.uri(),
+        PlayoutDelay.uri(),
+    );
+    let negotiated = answer_once(&offer(&[&audio, &video])).expect("negotiates");
+    let known: Vec<_> = negotiated.extensions.iter().collect();
+    assert_eq!(known, [(1, AudioLevel), (3, Mid)]);
+    let of_video: Vec<_> = negotiated.media[1].extensions.iter().collect();
+    assert_eq!(of_video, [(3, Mid)]);
+}
+
+#[test]
+fn feedback_is_what_both_have() {
+    use crate::rtp::extension::ExtensionKind::TransportCc;
+    let twcc = "a=rtcp-fb:96 transport-cc\n";
+    let remb = "a=rtcp-fb:96 goog-remb\n";
+    let extension = format!("a=extmap:3 {}\n", TransportCc.uri());
+    for (lines, twcc, remb) in [
+        (format!("{twcc}{remb}{extension}"), true, false),
+        (format!("{twcc}{remb}"), false, true),
+        (format!("{remb}{extension}"), false, true),
+        (twcc.into(), false, false),
+    ] {
+        let negotiated = answer_once(&offer(&[&format!("{VIDEO}{lines}")])).expect("negotiates");
+        let feedback = negotiated.media[0].codecs[0].feedback;
+        assert_eq!((feedback.twcc, feedback.remb), (twcc, remb), "{lines}");
+        assert!(feedback.nack && !feedback.pli && !feedback.fir);
+    }
+}
+
+/// Without the RID extension nothing tells simulcast encodings apart.
+#[test]
+fn simulcast_needs_the_rid_extension() {
+    use crate::rtp::extension::ExtensionKind::Rid;
+    let publish = VIDEO.replace("recvonly", "sendonly")
+        + "a=rid:l send\na=rid:h send\na=simulcast:send l;h\n";
+    let without = answer_once(&offer(&[&publish])).expect("negotiates");
+    assert!(without.media[0].rids.is_empty() && !without.sdp.contains("simulcast"));
+    let with = format!("{publish}a=extmap:10 {}\n", Rid.uri());
+    let with = answer_once(&offer(&[&with])).expect("negotiates");
+    assert_eq!(with.media[0].rids, ["l", "h"]);
+    assert!(
+        with.sdp
+            .contains("a=rid:l recv\r\na=rid:h recv\r\na=simulcast:recv l;h\r\n")
+    );
+}
+
+#[test]
+fn stereo_is_asked_of_a_publisher_and_announced_to_a_viewer() {
+    let publisher = format!("{AUDIO}a=fmtp:111 minptime=10;stereo=1\n");
+    let viewer = publisher.replace("sendonly", "recvonly");
+    for (part, fmtp) in [
+        (
+            publisher,
+            "a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1;stereo=1\r\n",
+        ),
+        (
+            viewer,
+            "a=fmtp:111 minptime=10;useinbandfec=1;sprop-stereo=1\r\n",
+        ),
+    ] {
+        let negotiated = answer_once(&offer(&[&part])).expect("negotiates");
+        assert!(negotiated.sdp.contains(fmtp), "{}", negotiated.sdp);
+    }
+}

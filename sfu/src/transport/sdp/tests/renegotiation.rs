@@ -1,0 +1,130 @@
+//! Later offers: what must stay, what may change.
+
+use super::*;
+
+#[test]
+fn m_lines_keep_their_places() {
+    let moved_audio = AUDIO.replace("mid:0", "mid:9");
+    let video_as_audio = AUDIO.replace("mid:0", "mid:1");
+    for (second, says) in [
+        (offer(&[AUDIO]), "there were 2, this offer has 1"),
+        (
+            offer(&[VIDEO, AUDIO]),
+            "m-line 1 (video, mid 1) was Audio with mid 0",
+        ),
+        (
+            offer(&[&moved_audio, VIDEO]),
+            "m-line 1 (audio, mid 9) was Audio with mid 0",
+        ),
+        (
+            offer(&[AUDIO, &video_as_audio]),
+            "m-line 2 (audio, mid 1) was Video with mid 1",
+        ),
+    ] {
+        let mut session = session();
+        let before = answer(&mut session, &offer(&[AUDIO, VIDEO])).expect("negotiates");
+        let error = answer(&mut session, &second).expect_err(says);
+        assert_eq!(error.code(), "sdp_bad_order");
+        assert!(error.to_string().contains(says), "{error}");
+
+        // The refused offer left no trace: the first is as good as ever.
+        let after = answer(&mut session, &offer(&[AUDIO, VIDEO])).expect("negotiates");
+        assert_eq!(after.media, before.media);
+    }
+}
+
+#[test]
+fn a_stopped_m_line_makes_room_for_another() {
+    let mut session = session();
+    answer(&mut session, &offer(&[AUDIO, VIDEO])).expect("negotiates");
+    // Stopped m-lines may lose their mid.
+    let stopped = "m=video 0 UDP/TLS/RTP/SAVPF 0\na=inactive\n";
+    let negotiated = answer(&mut session, &offer(&[AUDIO, stopped])).expect("negotiates");
+    assert_eq!(negotiated.media[1].role, MediaRole::Rejected);
+    let recycled = DATA.replace("mid:2", "mid:7");
+    let negotiated = answer(&mut session, &offer(&[AUDIO, &recycled])).expect("negotiates");
+    assert_eq!(negotiated.media[1].role, MediaRole::Data);
+    let error = answer(&mut session, &offer(&[AUDIO, VIDEO])).expect_err("taken");
+    assert_eq!(error.code(), "sdp_bad_order");
+}
+
+#[test]
+fn a_slot_is_named_once_and_for_the_life_of_its_m_line() {
+    let mut session = session();
+    let mut named = 0;
+    let mut negotiate = |parts: &[&str]| {
+        let offer = parse_offer(&offer(parts), &LIMITS).expect("parses");
+        let ours = LocalDescription {
+            ice: &offer.ice,
+            fingerprint: &offer.fingerprint,
+            candidates: &[],
+            cname: "c",
+            max_message_size: 1,
+        };
+        let negotiated = session.negotiate(&offer, &ours, &mut |mid, kind| {
+            named += 1;
+            SlotIdentity {
+                ssrc: named,
+                ..name_slot(mid, kind)
+            }
+        });
+        let media = negotiated.expect("negotiates").media.swap_remove(0);
+        (media.role, media.slot.map(|slot| slot.ssrc))
+    };
+    let publishing = VIDEO.replace("recvonly", "sendrecv");
+    let idle = VIDEO.replace("recvonly", "inactive");
+    let stopped = VIDEO.replace("video 9", "video 0");
+    let next = VIDEO.replace("mid:1", "mid:2");
+    for (part, expected) in [
+        (VIDEO, (MediaRole::Slot, Some(1))),
+        (VIDEO, (MediaRole::Slot, Some(1))),
+        (&idle, (MediaRole::Inactive, None)),
+        (&publishing, (MediaRole::Publish, None)),
+        (VIDEO, (MediaRole::Slot, Some(1))),
+        (&stopped, (MediaRole::Rejected, None)),
+        (&next, (MediaRole::Slot, Some(2))),
+    ] {
+        // The audio keeps the offer alive while the video is stopped.
+        assert_eq!(negotiate(&[part, AUDIO]), expected, "{part}");
+    }
+}
+
+#[test]
+fn an_ice_restart_is_told_and_another_certificate_refused() {
+    let mut session = session();
+    let first = offer(&[AUDIO]);
+    assert!(
+        !answer(&mut session, &first)
+            .expect("negotiates")
+            .ice_restarted
+    );
+    assert!(
+        !answer(&mut session, &first)
+            .expect("negotiates")
+            .ice_restarted
+    );
+    let restarted = first.replace("Wj1g", "new1");
+    assert!(
+        answer(&mut session, &restarted)
+            .expect("negotiates")
+            .ice_restarted
+    );
+    assert!(
+        !answer(&mut session, &restarted)
+            .expect("negotiates")
+            .ice_restarted
+    );
+    let error = answer(&mut session, &first.replace("05:5E", "06:5E")).expect_err("refused");
+    assert_eq!(error.code(), "sdp_no_fingerprint");
+}
+
+/// RFC 8866 section 5.2: the version of `o=` grows with each answer, the id stays.
+#[test]
+fn answers_are_versioned() {
+    let mut session = session();
+    for version in 1..4 {
+        let negotiated = answer(&mut session, &offer(&[AUDIO])).expect("negotiates");
+        let origin = negotiated.sdp.lines().nth(1).expect("o=");
+        assert_eq!(origin, format!("o=- 38 {version} IN IP4 127.0.0.1"));
+    }
+}

@@ -1,0 +1,352 @@
+//! The two transforms WebRTC needs, in place: AES-128-GCM (RFC 7714) and AES-CM with HMAC-SHA1
+//! (RFC 3711 section 4).
+
+use aes::Aes128;
+use aes::cipher::KeyInit;
+use ctr::cipher::{InnerIvInit, StreamCipher};
+use ctr::{Ctr128BE, CtrCore, flavors};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::hmac;
+
+use super::Profile;
+use super::kdf::{Label, Master};
+
+/// Session keys of one direction and one protocol.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "four to a peer and read for every packet: a box would cost more than it saves"
+)]
+pub(super) enum Cipher {
+    /// RFC 7714.
+    Gcm(Gcm),
+    /// RFC 3711.
+    CmSha1(CmSha1),
+}
+
+/// Which of a direction's two sets of session keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    /// SRTP.
+    Rtp,
+    /// SRTCP.
+    Rtcp,
+}
+
+pub(super) struct Gcm {
+    key: LessSafeKey,
+    salt: [u8; 12],
+}
+
+pub(super) struct CmSha1 {
+    aes: Aes128,
+    salt: [u8; 14],
+    auth: hmac::Key,
+}
+
+/// RFC 7714 section 12: both WebRTC profiles of AES-GCM use the full tag.
+const GCM_TAG: usize = 16;
+/// RFC 3711 section 5.2: 80 bits.
+const SHA1_TAG: usize = 10;
+/// The RTCP header that stays in the clear: version, count, type, length, sender's SSRC.
+const RTCP_HEADER: usize = 8;
+/// The E bit and the 31-bit SRTCP index.
+const RTCP_INDEX: usize = 4;
+const RTCP_ENCRYPTED: u32 = 1 << 31;
+
+impl Cipher {
+    /// None only if the key is refused, which for 16 bytes it is not.
+    pub(super) fn new(profile: Profile, master: &Master, protocol: Protocol) -> Option<Self> {
+        let (encryption, authentication, salt) = match protocol {
+            Protocol::Rtp => (
+                Label::RtpEncryption,
+                Label::RtpAuthentication,
+                Label::RtpSalt,
+            ),
+            Protocol::Rtcp => (
+                Label::RtcpEncryption,
+                Label::RtcpAuthentication,
+                Label::RtcpSalt,
+            ),
+        };
+        let key: [u8; 16] = master.derive(encryption);
+        Some(match profile {
+            Profile::AeadAes128Gcm => Self::Gcm(Gcm {
+                key: LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).ok()?),
+                salt: master.derive(salt),
+            }),
+            Profile::Aes128CmSha1_80 => Self::CmSha1(CmSha1 {
+                aes: Aes128::new(&key.into()),
+                salt: master.derive(salt),
+                auth: hmac::Key::new(
+                    hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+                    &master.derive::<20>(authentication),
+                ),
+            }),
+        })
+    }
+
+    /// What an SRTP packet is longer than its RTP packet.
+    pub(super) fn rtp_overhead(&self) -> usize {
+        match self {
+            Self::Gcm(_) => GCM_TAG,
+            Self::CmSha1(_) => SHA1_TAG,
+        }
+    }
+
+    /// What an SRTCP packet is longer than its RTCP packet.
+    pub(super) fn rtcp_overhead(&self) -> usize {
+        self.rtp_overhead() + RTCP_INDEX
+    }
+
+    /// Seals `packet`, whose last [`rtp_overhead`](Self::rtp_overhead) bytes are room for the tag.
+    pub(super) fn seal_rtp(
+        &self,
+        packet: &mut [u8],
+        header_len: usize,
+        ssrc: u32,
+        index: u64,
+    ) -> Option<()> {
+        let len = packet.len().checked_sub(self.rtp_overhead())?;
+        let (plain, tag) = packet.split_at_mut_checked(len)?;
+        match self {
+            Self::Gcm(gcm) => {
+                let (header, payload) = plain.split_at_mut_checked(header_len)?;
+                tag.copy_from_slice(&gcm.seal(ssrc, index, header, payload)?);
+            }
+            Self::CmSha1(cm) => {
+                cm.apply(ssrc, index, plain.get_mut(header_len..)?);
+                tag.copy_from_slice(&cm.rtp_tag(plain, index));
+            }
+        }
+        Some(())
+    }
+
+    /// Opens a packet in place and returns the plain packet's length. `None` for a forged one,
+    /// whose payload is then garbage.
+    pub(super) fn open_rtp(
+        &self,
+        packet: &mut [u8],
+        header_len: usize,
+        ssrc: u32,
+        index: u64,
+    ) -> Option<usize> {
+        let len = packet.len().checked_sub(self.rtp_overhead())?;
+        match self {
+            Self::Gcm(gcm) => {
+                let (header, sealed) = packet.split_at_mut_checked(header_len)?;
+                gcm.open(ssrc, index, header, sealed)?;
+            }
+            Self::CmSha1(cm) => {
+                let (sealed, tag) = packet.split_at_mut_checked(len)?;
+                if !rtc_crypto::constant_time_eq(&cm.rtp_tag(sealed, index), tag) {
+                    return None;
+                }
+                cm.apply(ssrc, index, sealed.get_mut(header_len..)?);
+            }
+        }
+        Some(len)
+    }
+
+    /// Seals `packet`, whose last [`rtcp_overhead`](Self::rtcp_overhead) bytes are room for the
+    /// index and the tag, which the two transforms place differently.
+    pub(super) fn seal_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Option<()> {
+        let word = (index | RTCP_ENCRYPTED).to_be_bytes();
+        let len = packet.len().checked_sub(self.rtcp_overhead())?;
+        let (plain, trailer) = packet.split_at_mut_checked(len)?;
+        match self {
+            Self::Gcm(gcm) => {
+                let (header, payload) = plain.split_at_mut_checked(RTCP_HEADER)?;
+                let aad = rtcp_aad(header, word)?;
+                let (tag, index_room) = trailer.split_at_mut_checked(GCM_TAG)?;
+                tag.copy_from_slice(&gcm.seal(ssrc, index.into(), &aad, payload)?);
+                index_room.copy_from_slice(&word);
+            }
+            Self::CmSha1(cm) => {
+                cm.apply(ssrc, index.into(), plain.get_mut(RTCP_HEADER..)?);
+                trailer
+                    .split_at_mut_checked(RTCP_INDEX)?
+                    .0
+                    .copy_from_slice(&word);
+                let (signed, tag) = packet.split_at_mut_checked(len + RTCP_INDEX)?;
+                tag.copy_from_slice(&cm.tag(signed, &[]));
+            }
+        }
+        Some(())
+    }
+
+    /// The index a packet claims, before it is authenticated. `None` if the packet is too short or
+    /// not encrypted: WebRTC always encrypts (RFC 8834 section 4), so only a forger leaves E clear.
+    pub(super) fn rtcp_index(&self, packet: &[u8]) -> Option<u32> {
+        let len = packet.len().checked_sub(self.rtcp_overhead())?;
+        if len < RTCP_HEADER {
+            return None;
+        }
+        let at = match self {
+            Self::Gcm(_) => len + GCM_TAG,
+            Self::CmSha1(_) => len,
+        };
+        let word = packet.get(at..at + RTCP_INDEX)?.try_into().ok()?;
+        let word = u32::from_be_bytes(word);
+        (word & RTCP_ENCRYPTED != 0).then_some(word & !RTCP_ENCRYPTED)
+    }
+
+    /// Opens a packet in place and returns the plain packet's length; `None` for a forged one.
+    pub(super) fn open_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Option<usize> {
+        let len = packet.len().checked_sub(self.rtcp_overhead())?;
+        match self {
+            Self::Gcm(gcm) => {
+                let (sealed, _index) = packet.split_at_mut_checked(len + GCM_TAG)?;
+                let (header, sealed) = sealed.split_at_mut_checked(RTCP_HEADER)?;
+                let aad = rtcp_aad(header, (index | RTCP_ENCRYPTED).to_be_bytes())?;
+                gcm.open(ssrc, index.into(), &aad, sealed)?;
+            }
+            Self::CmSha1(cm) => {
+                let (signed, tag) = packet.split_at_mut_checked(len + RTCP_INDEX)?;
+                if !rtc_crypto::constant_time_eq(&cm.tag(signed, &[]), tag) {
+                    return None;
+                }
+                cm.apply(ssrc, index.into(), signed.get_mut(RTCP_HEADER..len)?);
+            }
+        }
+        Some(len)
+    }
+}
+
+impl Gcm {
+    fn seal(&self, ssrc: u32, index: u64, aad: &[u8], plain: &mut [u8]) -> Option<[u8; GCM_TAG]> {
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(self.nonce(ssrc, index), Aad::from(aad), plain)
+            .ok()?;
+        tag.as_ref().try_into().ok()
+    }
+
+    fn open(&self, ssrc: u32, index: u64, aad: &[u8], sealed: &mut [u8]) -> Option<()> {
+        self.key
+            .open_in_place(self.nonce(ssrc, index), Aad::from(aad), sealed)
+            .ok()
+            .map(drop)
+    }
+
+    /// RFC 7714 sections 8.1 and 9.1: zero, SSRC and the 48-bit index (an SRTCP index has its upper
+    /// bits clear), masked by the salt.
+    fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
+        let value = (u128::from(ssrc) << 48) | u128::from(index);
+        let mut nonce = [0; 12];
+        nonce.copy_from_slice(&value.to_be_bytes()[4..]);
+        for (byte, salt) in nonce.iter_mut().zip(self.salt) {
+            *byte ^= salt;
+        }
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+impl CmSha1 {
+    /// RFC 3711 section 4.1.1: encryption and decryption are the same.
+    fn apply(&self, ssrc: u32, index: u64, payload: &mut [u8]) {
+        let value = (u128::from(ssrc) << 64) | (u128::from(index) << 16);
+        let mut iv = value.to_be_bytes();
+        for (byte, salt) in iv.iter_mut().zip(self.salt) {
+            *byte ^= salt;
+        }
+        let stream = CtrCore::<_, flavors::Ctr128BE>::inner_iv_init(&self.aes, &iv.into());
+        Ctr128BE::from_core(stream).apply_keystream(payload);
+    }
+
+    /// RFC 3711 section 4.2: the rollover counter is signed but not sent.
+    fn rtp_tag(&self, packet: &[u8], index: u64) -> [u8; SHA1_TAG] {
+        self.tag(packet, &((index >> 16) as u32).to_be_bytes())
+    }
+
+    fn tag(&self, packet: &[u8], suffix: &[u8]) -> [u8; SHA1_TAG] {
+        let mut context = hmac::Context::with_key(&self.auth);
+        context.update(packet);
+        context.update(suffix);
+        let mut tag = [0; SHA1_TAG];
+        for (to, from) in tag.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        tag
+    }
+}
+
+/// RFC 7714 section 9.2: the header and the ESRTCP word.
+fn rtcp_aad(header: &[u8], word: [u8; RTCP_INDEX]) -> Option<[u8; RTCP_HEADER + RTCP_INDEX]> {
+    let mut aad = [0; RTCP_HEADER + RTCP_INDEX];
+    let (to, index) = aad.split_at_mut_checked(RTCP_HEADER)?;
+    to.copy_from_slice(header.get(..RTCP_HEADER)?);
+    index.copy_from_slice(&word);
+    Some(aad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::srtp::testing::hex;
+
+    fn gcm() -> Cipher {
+        let key = hex("000102030405060708090a0b0c0d0e0f");
+        Cipher::Gcm(Gcm {
+            key: LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).unwrap()),
+            salt: hex("517569642070726f2071756f").try_into().unwrap(),
+        })
+    }
+
+    /// RFC 7714 section 16.1.1.
+    #[test]
+    fn gcm_rtp_vector() {
+        let plain = hex("8040f17b8041f8d35501a0b2\
+                         47616c6c696120657374206f6d6e697320646976697361\
+                         20696e207061727465732074726573");
+        let sealed = hex("8040f17b8041f8d35501a0b2\
+                          f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a\
+                          51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce");
+        let mut packet = plain.clone();
+        packet.resize(plain.len() + GCM_TAG, 0);
+        gcm()
+            .seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b)
+            .unwrap();
+        assert_eq!(packet, sealed);
+        let len = gcm().open_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b);
+        assert_eq!(packet[..len.unwrap()], plain);
+    }
+
+    /// RFC 7714 section 17.1.
+    #[test]
+    fn gcm_rtcp_vector() {
+        let plain = hex("81c8000d4d6172734e5450314e545032525450200000042a0000e930\
+                         4c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef");
+        let sealed = hex("81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f7\
+                          6c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa458\
+                          96cf4d2fc5abf87245d9eade800005d4");
+        let mut packet = plain.clone();
+        packet.resize(plain.len() + GCM_TAG + RTCP_INDEX, 0);
+        gcm()
+            .seal_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4)
+            .unwrap();
+        assert_eq!(packet, sealed);
+        assert_eq!(gcm().rtcp_index(&packet), Some(0x0000_05d4));
+        let len = gcm().open_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4);
+        assert_eq!(packet[..len.unwrap()], plain);
+    }
+
+    /// RFC 3711 appendix B.2: the key stream is what zeros turn into.
+    #[test]
+    fn aes_cm_vector() {
+        let key: [u8; 16] = hex("2B7E151628AED2A6ABF7158809CF4F3C").try_into().unwrap();
+        let cm = CmSha1 {
+            aes: Aes128::new(&key.into()),
+            salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap(),
+            auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &[]),
+        };
+        let mut stream = [0; 48];
+        cm.apply(0, 0, &mut stream);
+        assert_eq!(
+            stream.to_vec(),
+            hex(
+                "E03EAD0935C95E80E166B16DD92B4EB4D23513162B02D0F72A43A2FE4A5F97AB\
+                 41E95B3BB0A2E8DD477901E4FCA894C0"
+            )
+        );
+    }
+}

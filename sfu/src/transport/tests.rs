@@ -1,0 +1,380 @@
+use super::dtls::testing::{Client, GCM, SHA1};
+use super::ice::testing::{Check, mapped_address, read_answer};
+use super::srtp::testing::{RTP_HEADER, rtcp, rtp};
+use super::*;
+use std::sync::OnceLock;
+
+/// A browser and the server's transport for it, on a clock of their own.
+struct World {
+    start: Instant,
+    now: Instant,
+    client: Client,
+    client_ice: IceCredentials,
+    server_ice: IceCredentials,
+    transport: Transport,
+    events: Vec<TransportEvent>,
+}
+
+const HOME: ([u8; 4], u16) = ([198, 51, 100, 1], 1_000);
+const AWAY: ([u8; 4], u16) = ([203, 0, 113, 1], 2_000);
+
+fn credentials(ufrag: &str) -> IceCredentials {
+    IceCredentials {
+        ufrag: ufrag.into(),
+        pwd: format!("{ufrag}-password-of-some-length"),
+    }
+}
+
+fn certificate() -> Arc<Certificate> {
+    static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
+    CERTIFICATE
+        .get_or_init(|| Certificate::generate().unwrap())
+        .clone()
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut TransportConfig)) -> Self {
+        let now = Instant::now();
+        let client = Client::connect(now, &[SHA1, GCM]);
+        let (client_ice, server_ice) = (credentials("clnt"), credentials("serverfragment16"));
+        let mut config = TransportConfig {
+            ice: server_ice.clone(),
+            remote_ice: client_ice.clone(),
+            remote_fingerprint: client.fingerprint(),
+            certificate: certificate(),
+            connect_timeout: Duration::from_secs(20),
+            max_data_message: 16 * 1024,
+        };
+        change(&mut config);
+        Self {
+            start: now,
+            now,
+            client,
+            client_ice,
+            server_ice,
+            transport: Transport::new(now, config),
+            events: Vec::new(),
+        }
+    }
+
+    fn connected() -> Self {
+        let mut world = Self::new();
+        assert_eq!(world.check(HOME, true), StunOutcome::Bound);
+        world.exchange(HOME);
+        assert!(world.transport.is_connected() && world.client.connected);
+        assert!(matches!(world.events[..], [TransportEvent::Connected]));
+        world.events.clear();
+        world
+    }
+
+    fn check(&mut self, from: ([u8; 4], u16), nominate: bool) -> StunOutcome {
+        let mut check = Check::new(&self.server_ice, &self.client_ice);
+        check.nominate = nominate;
+        let from = SocketAddr::from(from);
+        let outcome = self.transport.handle_stun(self.now, from, &check.bytes());
+        if !matches!(outcome, StunOutcome::Rejected(_)) {
+            let (to, answer) = self.transport.poll_transmit().unwrap();
+            assert_eq!(to, from);
+            assert_eq!(
+                mapped_address(&read_answer(&answer, &self.server_ice)),
+                from
+            );
+        }
+        outcome
+    }
+
+    fn exchange(&mut self, from: ([u8; 4], u16)) {
+        let from = SocketAddr::from(from);
+        loop {
+            let mut quiet = true;
+            while let Some(mut datagram) = self.client.poll_transmit() {
+                self.transport.handle_dtls(self.now, from, &mut datagram);
+                quiet = false;
+            }
+            while let Some((to, datagram)) = self.transport.poll_transmit() {
+                assert_eq!(Some(to), self.transport.remote_addr());
+                self.client.handle(self.now, &datagram);
+                quiet = false;
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.events
+            .extend(std::iter::from_fn(|| self.transport.poll_event()));
+    }
+
+    /// Does what is due until something happens; when, since the start.
+    fn next_event(&mut self) -> (Duration, Option<TransportEvent>) {
+        while let Some(due) = self.transport.poll_timeout() {
+            assert!(due > self.now);
+            self.now = due;
+            self.transport.handle_timeout(due);
+            if let Some(event) = self.transport.poll_event() {
+                return (self.now - self.start, Some(event));
+            }
+        }
+        (self.now - self.start, None)
+    }
+}
+
+#[test]
+fn media_flows_both_ways_after_stun_and_dtls() {
+    let mut world = World::connected();
+    assert!(!world.transport.is_handshaking());
+    assert_eq!(world.transport.srtp_profile(), Some("AEAD_AES_128_GCM"));
+    let mut srtp = world.client.srtp();
+
+    let plain = rtp(1, 7, 900);
+    let mut sealed = srtp.sending.encrypt_rtp(&plain).unwrap();
+    let len = world.transport.open_rtp(&mut sealed).unwrap();
+    assert_eq!(sealed[..len], plain);
+
+    let mut buf = plain.clone();
+    buf.resize(plain.len() + 16, 0);
+    let len = world.transport.seal_rtp(&mut buf, RTP_HEADER, plain.len());
+    assert_eq!(srtp.receiving.decrypt_rtp(&buf[..len]).unwrap(), plain);
+
+    let plain = rtcp(1);
+    let mut sealed = srtp.sending.encrypt_rtcp(&plain).unwrap();
+    let len = world.transport.open_rtcp(&mut sealed).unwrap();
+    assert_eq!(sealed[..len], plain);
+
+    let mut out = [0; 64];
+    let len = world.transport.seal_rtcp(&plain, &mut out);
+    assert_eq!(srtp.receiving.decrypt_rtcp(&out[..len]).unwrap(), plain);
+}
+
+#[test]
+fn media_before_the_handshake_is_not_ready() {
+    let mut world = World::new();
+    world.check(HOME, true);
+    assert!(world.transport.is_handshaking());
+    let plain = rtp(1, 7, 900);
+    assert_eq!(
+        world.transport.open_rtp(&mut plain.clone()),
+        Err("srtp_not_ready")
+    );
+    assert_eq!(
+        world.transport.open_rtcp(&mut rtcp(1)),
+        Err("srtp_not_ready")
+    );
+    let (mut buf, len) = ([plain, vec![0; 16]].concat(), 920);
+    assert_eq!(world.transport.seal_rtp(&mut buf, RTP_HEADER, len), 0);
+    assert_eq!(world.transport.seal_rtcp(&rtcp(1), &mut [0; 64]), 0);
+    assert_eq!(world.transport.srtp_profile(), None);
+}
+
+#[test]
+fn dtls_from_an_unverified_address_is_ignored() {
+    let mut world = World::new();
+    let hello = world.client.poll_transmit().unwrap();
+    let mut try_from = |world: &mut World, from: ([u8; 4], u16)| {
+        let from = SocketAddr::from(from);
+        let mut datagram = hello.clone();
+        world.transport.handle_dtls(world.now, from, &mut datagram);
+        world.transport.poll_transmit()
+    };
+    assert!(try_from(&mut world, HOME).is_none());
+    world.check(HOME, true);
+    assert!(try_from(&mut world, AWAY).is_none());
+    assert!(try_from(&mut world, HOME).is_some());
+}
+
+#[test]
+fn another_certificate_fails_the_peer() {
+    let mut world = World::with(|config| {
+        config.remote_fingerprint = Fingerprint::sha256(b"another");
+    });
+    world.check(HOME, true);
+    world.exchange(HOME);
+    assert!(matches!(
+        world.events[..],
+        [TransportEvent::Failed(PeerFailure::FingerprintMismatch)]
+    ));
+    assert!(!world.transport.is_connected());
+    assert_eq!(world.transport.poll_timeout(), None);
+    assert_eq!(
+        world.check(HOME, true),
+        StunOutcome::Rejected("transport_ended")
+    );
+}
+
+#[test]
+fn forged_checks_leave_a_connected_peer_where_it_is() {
+    let mut world = World::connected();
+    let due = world.transport.poll_timeout();
+    world.now += Duration::from_secs(3);
+    let good = Check::new(&world.server_ice, &world.client_ice);
+    let unsigned = Check {
+        password: None,
+        ..good.clone()
+    };
+    let role_flip = Check {
+        controlled: true,
+        ..unsigned.clone()
+    };
+    let guessed = Check {
+        password: Some("guess".into()),
+        ..good
+    };
+    for forged in [unsigned, role_flip, guessed] {
+        let outcome =
+            world
+                .transport
+                .handle_stun(world.now, SocketAddr::from(AWAY), &forged.bytes());
+        assert!(matches!(outcome, StunOutcome::Rejected(_)));
+        assert!(world.transport.poll_transmit().is_none());
+        assert!(world.transport.poll_event().is_none());
+    }
+    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(HOME)));
+    assert_eq!(world.transport.poll_timeout(), due);
+}
+
+#[test]
+fn a_client_that_moves_is_followed() {
+    let mut world = World::connected();
+    world.now += Duration::from_secs(1);
+    assert_eq!(world.check(AWAY, true), StunOutcome::Bound);
+    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
+    let (home, away) = (SocketAddr::from(HOME), SocketAddr::from(AWAY));
+    assert!(matches!(
+        world.transport.poll_event(),
+        Some(TransportEvent::AddressChanged { from, to }) if from == home && to == away
+    ));
+    // The same DTLS session, at the new address.
+    let mut srtp = world.client.srtp();
+    let plain = rtp(1, 7, 900);
+    let mut sealed = srtp.sending.encrypt_rtp(&plain).unwrap();
+    assert_eq!(world.transport.open_rtp(&mut sealed), Ok(plain.len()));
+    world.transport.close(world.now);
+    let (to, datagram) = world.transport.poll_transmit().unwrap();
+    assert_eq!(to, away);
+    world.client.handle(world.now, &datagram);
+    assert!(world.client.closed);
+}
+
+#[test]
+fn an_address_that_makes_way_is_told() {
+    let mut world = World::new();
+    for last in 0..16 {
+        world.now += Duration::from_millis(1);
+        world.check(([10, 0, 0, last], 1), false);
+    }
+    assert!(world.transport.poll_event().is_none());
+    world.now += Duration::from_millis(1);
+    world.check(AWAY, false);
+    let forgotten = SocketAddr::from(([10, 0, 0, 1], 1));
+    assert!(matches!(
+        world.transport.poll_event(),
+        Some(TransportEvent::AddressForgotten(address)) if address == forgotten
+    ));
+}
+
+#[test]
+fn consent_ends_thirty_seconds_after_the_last_check() {
+    let mut world = World::connected();
+    world.now += Duration::from_secs(17);
+    assert_eq!(world.check(HOME, true), StunOutcome::Refreshed);
+    let (when, event) = world.next_event();
+    assert!(matches!(
+        event,
+        Some(TransportEvent::Failed(PeerFailure::ConsentExpired))
+    ));
+    assert_eq!(when, Duration::from_secs(47));
+    assert_eq!(world.transport.poll_timeout(), None);
+    // Without consent nothing is sent, close_notify included.
+    assert!(world.transport.poll_transmit().is_none());
+    assert_eq!(
+        world.transport.open_rtp(&mut rtp(1, 1, 9)),
+        Err("srtp_not_ready")
+    );
+}
+
+#[test]
+fn a_client_that_never_comes_or_never_finishes_times_out() {
+    let (when, event) = World::new().next_event();
+    assert_eq!(when, Duration::from_secs(20));
+    assert!(matches!(
+        event,
+        Some(TransportEvent::Failed(PeerFailure::NeverConnected))
+    ));
+
+    let mut world = World::new();
+    world.check(HOME, true);
+    let (when, event) = world.next_event();
+    assert_eq!(when, Duration::from_secs(20));
+    assert!(matches!(
+        event,
+        Some(TransportEvent::Failed(PeerFailure::DtlsFailed))
+    ));
+}
+
+#[test]
+fn closing_goes_both_ways() {
+    let mut world = World::connected();
+    world.client.close(world.now);
+    world.exchange(HOME);
+    assert!(matches!(
+        world.events[..],
+        [TransportEvent::Failed(PeerFailure::ClosedByClient)]
+    ));
+
+    let mut world = World::connected();
+    world.transport.close(world.now);
+    world.exchange(HOME);
+    assert!(world.client.closed && world.events.is_empty());
+    assert!(!world.transport.is_connected());
+    assert_eq!(world.transport.poll_timeout(), None);
+}
+
+#[test]
+fn an_ice_restart_keeps_the_session() {
+    let mut world = World::connected();
+    let old = Check::new(&world.server_ice, &world.client_ice).bytes();
+    (world.server_ice, world.client_ice) = (credentials("restartedserver1"), credentials("clnt2"));
+    world
+        .transport
+        .restart_ice(world.server_ice.clone(), world.client_ice.clone());
+    let home = SocketAddr::from(HOME);
+    let outcome = world.transport.handle_stun(world.now, home, &old);
+    assert_eq!(outcome, StunOutcome::Refreshed);
+    assert!(world.transport.poll_transmit().is_some());
+    assert_eq!(world.check(AWAY, true), StunOutcome::Bound);
+    let outcome = world.transport.handle_stun(world.now, home, &old);
+    assert_eq!(outcome, StunOutcome::Rejected("stun_bad_username"));
+    assert!(world.transport.is_connected());
+    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
+    let mut sealed = world
+        .client
+        .srtp()
+        .sending
+        .encrypt_rtp(&rtp(1, 7, 9))
+        .unwrap();
+    assert!(world.transport.open_rtp(&mut sealed).is_ok());
+}
+
+#[test]
+fn answers_nobody_polls_do_not_pile_up() {
+    let mut world = World::new();
+    let check = Check::new(&world.server_ice, &world.client_ice).bytes();
+    let from = SocketAddr::from(HOME);
+    for _ in 0..1_000 {
+        world.transport.handle_stun(world.now, from, &check);
+    }
+    let waiting = std::iter::from_fn(|| world.transport.poll_transmit()).count();
+    assert_eq!(waiting, MAX_WAITING);
+}
+
+#[test]
+fn data_waits_for_a_channel() {
+    let mut world = World::connected();
+    let sent = world
+        .transport
+        .send_data(world.now, DataChannel::Reliable, b"hello", false);
+    assert!(sent.is_err());
+}

@@ -1,0 +1,85 @@
+//! Teardown. A room ends its peers, a peer ends its tracks, a track ends its subscriptions; each
+//! says so once, the innermost first. Whoever asked for an end is not told of it, only of what ended with it.
+
+use std::time::Instant;
+
+use super::Worker;
+use crate::error::SfuError;
+use crate::id::{PeerId, RoomId};
+use crate::router::{Room, Target};
+
+impl Worker {
+    /// Creates a room.
+    pub(crate) fn create_room(&mut self) -> RoomId {
+        let id = RoomId::new(self.config.index, self.next_id());
+        self.rooms.insert(id, Room::new());
+        tracing::info!(room = %id, "room created");
+        id
+    }
+
+    /// Ends a room and its peers.
+    pub(crate) fn close_room(&mut self, now: Instant, room: RoomId) {
+        let Some(peers) = self.rooms.get(&room).map(|room| room.peers.clone()) else {
+            return;
+        };
+        for index in peers {
+            self.end_peer(now, index);
+        }
+        self.rooms.remove(&room);
+        tracing::info!(%room, "room closed");
+    }
+
+    /// Ends a peer; it is told by DTLS.
+    pub(crate) fn close_peer(&mut self, now: Instant, peer: PeerId) -> Result<(), SfuError> {
+        let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
+        self.end_peer(now, index);
+        Ok(())
+    }
+
+    /// Ends everything.
+    pub(crate) fn close_all(&mut self, now: Instant) {
+        let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            self.close_room(now, room);
+        }
+    }
+
+    fn end_peer(&mut self, now: Instant, index: usize) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        peer.transport.close(now);
+        while let Some((to, datagram)) = peer.transport.poll_transmit() {
+            Self::transmit(&mut self.transmits, &mut peer.run, to, &datagram);
+        }
+        tracing::info!(room = %peer.room, peer = %peer.id, "peer closed");
+        self.remove_peer(now, index);
+    }
+
+    /// Forgets a peer, with its tracks and subscriptions.
+    pub(super) fn remove_peer(&mut self, now: Instant, index: usize) {
+        let Some(peer) = self.peers.get(index) else {
+            return;
+        };
+        let tracks: Vec<usize> = peer.publisher.tracks().map(|(track, _)| track).collect();
+        for track in tracks {
+            self.unpublish(now, index, track);
+        }
+        let Some(peer) = self.peers.try_remove(index) else {
+            return;
+        };
+        for (slot, state) in peer.subscriber.slots() {
+            if let Some(forwarder) = &state.forwarder {
+                self.router
+                    .unsubscribe(forwarder.source.fanout, Target { peer: index, slot });
+            }
+        }
+        if let Some(room) = self.rooms.get_mut(&peer.room) {
+            room.peers.remove(&index);
+        }
+        self.by_id.remove(&peer.id);
+        self.demux.remove(index);
+        self.handshakes.remove(index);
+        self.schedule.set(index, None);
+    }
+}

@@ -1,0 +1,75 @@
+//! DTLS handshakes, a few a turn.
+//!
+//! A handshake step costs hundreds of microseconds of public-key arithmetic, as much as forwarding
+//! hundreds of packets. A join storm must not make those wait, so its datagrams queue here.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Worker;
+
+/// Handshake datagrams done between two receive batches: about a millisecond's worth.
+const PER_TURN: usize = 3;
+/// Datagrams waiting. A client sends two flights of a few datagrams: this is a storm of 500 joins.
+/// Overflow drops the newest; DTLS retransmits after a second.
+const WAITING: usize = 2_048;
+/// A ClientHello with every extension and a client's certificate flight stay under an MTU each.
+const DATAGRAM: usize = 2_048;
+
+/// Handshake datagrams waiting.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    waiting: VecDeque<(usize, SocketAddr, Vec<u8>)>,
+}
+
+impl Handshakes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// A peer is gone.
+    pub(super) fn remove(&mut self, peer: usize) {
+        self.waiting.retain(|(other, ..)| *other != peer);
+    }
+}
+
+impl Worker {
+    pub(super) fn handle_dtls(
+        &mut self,
+        now: Instant,
+        index: usize,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        if peer.transport.is_handshaking() {
+            if datagram.len() > DATAGRAM {
+                return self.counters.drop("dtls_oversized");
+            }
+            if self.handshakes.waiting.len() == WAITING {
+                return self.counters.drop("handshakes_overloaded");
+            }
+            self.handshakes
+                .waiting
+                .push_back((index, from, datagram.to_vec()));
+            return;
+        }
+        peer.transport.handle_dtls(now, from, datagram);
+        self.service(now, index);
+    }
+
+    pub(super) fn run_handshakes(&mut self, now: Instant) {
+        for _ in 0..PER_TURN {
+            let Some((index, from, mut datagram)) = self.handshakes.waiting.pop_front() else {
+                return;
+            };
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.transport.handle_dtls(now, from, &mut datagram);
+                self.service(now, index);
+            }
+        }
+    }
+}

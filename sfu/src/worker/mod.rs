@@ -1,0 +1,226 @@
+//! One media thread's state, sans I/O.
+//!
+//! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command
+//! methods, call [`handle_timeout`](Worker::handle_timeout) when
+//! [`poll_timeout`](Worker::poll_timeout) says so, and after each of these [`flush`](Worker::flush)
+//! what is to be sent and drain [`poll_event`](Worker::poll_event). The worker reads no clock, no
+//! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
+//! be repeated exactly.
+
+mod close;
+mod command;
+mod control;
+mod feedback;
+mod handshake;
+mod media;
+mod negotiation;
+mod peer;
+mod schedule;
+mod snapshot;
+mod subscription;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use slab::Slab;
+
+pub(crate) use command::Command;
+
+use crate::clock::WallClock;
+use crate::config::Limits;
+use crate::demux::{Class, Demux, classify};
+use crate::event::Event;
+use crate::id::{PeerId, RoomId};
+use crate::router::{Room, Router};
+use crate::transmit::{RunKey, Transmits};
+use crate::transport::{Certificate, StunOutcome, stun_local_ufrag};
+use handshake::Handshakes;
+use peer::Peer;
+use schedule::Schedule;
+
+/// What a worker is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerConfig {
+    pub(crate) index: u16,
+    pub(crate) certificate: Arc<Certificate>,
+    /// Announced as ICE candidates.
+    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: WallClock,
+    pub(crate) seed: [u8; 32],
+}
+
+/// One media thread's state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    config: WorkerConfig,
+    rng: StdRng,
+    next_id: u64,
+    demux: Demux,
+    rooms: HashMap<RoomId, Room>,
+    peers: Slab<Peer>,
+    by_id: HashMap<PeerId, usize>,
+    router: Router,
+    schedule: Schedule,
+    handshakes: Handshakes,
+    events: VecDeque<Event>,
+    transmits: Transmits,
+    counters: Counters,
+}
+
+/// What [`WorkerStats`](crate::stats::WorkerStats) counts.
+#[derive(Debug, Default)]
+struct Counters {
+    datagrams_received: u64,
+    bytes_received: u64,
+    datagrams_sent: u64,
+    bytes_sent: u64,
+    packets_forwarded: u64,
+    drops: BTreeMap<&'static str, u64>,
+}
+
+impl Counters {
+    fn drop(&mut self, code: &'static str) {
+        self.drop_many(code, 1);
+    }
+
+    fn drop_many(&mut self, code: &'static str, count: u64) {
+        if count > 0 {
+            *self.drops.entry(code).or_default() += count;
+        }
+    }
+}
+
+impl Worker {
+    /// An empty worker.
+    pub(crate) fn new(config: WorkerConfig) -> Self {
+        Self {
+            rng: StdRng::from_seed(config.seed),
+            next_id: 1,
+            demux: Demux::default(),
+            rooms: HashMap::new(),
+            peers: Slab::new(),
+            by_id: HashMap::new(),
+            router: Router::default(),
+            schedule: Schedule::default(),
+            handshakes: Handshakes::default(),
+            events: VecDeque::new(),
+            transmits: Transmits::new(),
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Takes a datagram, changing it in place.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        self.counters.datagrams_received += 1;
+        self.counters.bytes_received += datagram.len() as u64;
+        let class = classify(datagram);
+        if class == Class::Stun {
+            return self.handle_stun(now, from, datagram);
+        }
+        let Some(index) = self.demux.by_addr(from) else {
+            return self.counters.drop("unknown_address");
+        };
+        match class {
+            Class::Rtp => self.handle_rtp(now, index, datagram),
+            Class::Rtcp => self.handle_rtcp(now, index, datagram),
+            Class::Dtls => self.handle_dtls(now, index, from, datagram),
+            Class::Stun | Class::Unknown => self.counters.drop("unknown_protocol"),
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let by_ufrag = stun_local_ufrag(datagram).and_then(|ufrag| self.demux.by_ufrag(ufrag));
+        let Some(index) = by_ufrag else {
+            return self.counters.drop("stun_unknown_ufrag");
+        };
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        match peer.transport.handle_stun(now, from, datagram) {
+            StunOutcome::Bound => self.demux.bind(from, index),
+            StunOutcome::Refreshed => {}
+            StunOutcome::Rejected(code) => return self.counters.drop(code),
+        }
+        self.service(now, index);
+    }
+
+    /// Moves all that is to be sent to `out`, and does a budget of the handshakes that wait.
+    pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) {
+        self.run_handshakes(now);
+        for index in self.schedule.take_touched() {
+            if let Some(peer) = self.peers.get_mut(index) {
+                let deadline = peer.poll_timeout();
+                self.schedule.set(index, deadline);
+            }
+        }
+        let overflowed = self.transmits.take_overflowed();
+        self.counters.drop_many("batch_full", overflowed);
+        std::mem::swap(out, &mut self.transmits);
+        self.transmits.clear();
+    }
+
+    /// Notes what the runtime made of a flush.
+    pub(crate) fn sent(&mut self, packets: u64, bytes: u64, dropped: u64) {
+        self.counters.datagrams_sent += packets;
+        self.counters.bytes_sent += bytes;
+        self.counters.drop_many("send_buffer_full", dropped);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(index) = self.schedule.take_due(now) {
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.transport.handle_timeout(now);
+            }
+            self.poll_feedback(now, index);
+            self.service(now, index);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or [`flush`](Self::flush) has something to do.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.handshakes.is_empty() {
+            self.schedule.next()
+        } else {
+            Some(now)
+        }
+    }
+
+    /// The next event, oldest first.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Peers on this worker, for placement.
+    pub(crate) fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Rooms on this worker, for placement.
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Queues a control datagram.
+    fn transmit(transmits: &mut Transmits, run: &mut RunKey, to: SocketAddr, datagram: &[u8]) {
+        transmits.push(to, run, |buf| match buf.get_mut(..datagram.len()) {
+            Some(room) => {
+                room.copy_from_slice(datagram);
+                datagram.len()
+            }
+            None => 0,
+        });
+    }
+}

@@ -1,0 +1,341 @@
+//! From an offer to an answer: a new peer, or a peer that sends and receives something else.
+
+use std::time::Instant;
+
+use rand::Rng;
+
+use super::Worker;
+use super::peer::Peer;
+use crate::egress::{SlotSeed, Subscriber};
+use crate::error::SfuError;
+use crate::event::{Answer, MediaKind, Needs, PublishedTrack, Slot};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::ingress::Publisher;
+use crate::router::{Target, TrackPlace};
+use crate::transmit::RunKey;
+use crate::transport::sdp::{
+    Direction, LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
+    OfferedMedia, SdpLimits, Session, SlotIdentity, parse_offer,
+};
+use crate::transport::{IceCredentials, Transport, TransportConfig};
+
+/// SSRCs below this are left to what peers invent for themselves: libwebrtc reports as 1.
+const MIN_SSRC: u32 = 0x1000;
+
+/// What is ours in a description and differs from peer to peer.
+#[derive(Clone, Copy)]
+struct Ours<'a> {
+    ice: &'a IceCredentials,
+    cname: &'a str,
+}
+
+impl Worker {
+    /// Creates a peer from its first offer. Nothing is kept if the offer is refused.
+    pub(crate) fn join(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        offer: &str,
+        auto_subscribe: bool,
+    ) -> Result<(PeerId, Answer), SfuError> {
+        let limit = self.config.limits.peers_per_room;
+        if self
+            .rooms
+            .get(&room)
+            .ok_or(SfuError::NoSuchRoom)?
+            .peers
+            .len()
+            >= limit
+        {
+            return Err(SfuError::Limit {
+                what: "peers in the room",
+                limit,
+            });
+        }
+        let offer = self.parse(offer)?;
+        let id = PeerId::new(self.config.index, self.next_id());
+        let ice = IceCredentials::generate(&mut self.rng);
+        let mut subscriber = Subscriber::default();
+        if auto_subscribe {
+            for source in self.sources(room, None) {
+                subscriber.subscribe(source);
+            }
+        }
+        let cname = id.to_string();
+        let mut session = Session::new(self.rng.random());
+        let streams = self.streams(&subscriber);
+        let ours = Ours {
+            ice: &ice,
+            cname: &cname,
+        };
+        let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
+        let transport = Transport::new(
+            now,
+            TransportConfig {
+                ice: ice.clone(),
+                remote_ice: offer.ice.clone(),
+                remote_fingerprint: offer.fingerprint.clone(),
+                certificate: self.config.certificate.clone(),
+                connect_timeout: self.config.limits.connect_timeout,
+                max_data_message: self.config.limits.data_message_bytes,
+            },
+        );
+        let ufrag = ice.ufrag.clone();
+        let index = self.peers.insert(Peer {
+            id,
+            room,
+            auto_subscribe,
+            cname,
+            ice,
+            remote_ice: offer.ice,
+            transport,
+            session,
+            publisher: Publisher::new(now),
+            subscriber,
+            run: RunKey::default(),
+            needs: Needs::default(),
+            data_budget: super::control::DataBudget::default(),
+        });
+        self.by_id.insert(id, index);
+        self.demux.insert_ufrag(ufrag, index);
+        if let Some(room) = self.rooms.get_mut(&room) {
+            room.peers.insert(index);
+        }
+        tracing::info!(%room, peer = %id, "peer joined");
+        let answer = self.apply(now, index, negotiated)?;
+        Ok((id, answer))
+    }
+
+    /// Renegotiates with a peer. Nothing changes if the offer is refused.
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        offer: &str,
+    ) -> Result<Answer, SfuError> {
+        let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
+        let offer = self.parse(offer)?;
+        let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
+        let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
+        // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): ours change too.
+        let restart = peer.remote_ice != offer.ice;
+        let before = peer.ice.clone();
+        let streams = self.streams(&peer.subscriber);
+        let ice = if restart {
+            IceCredentials::generate(&mut self.rng)
+        } else {
+            before.clone()
+        };
+        let ours = Ours {
+            ice: &ice,
+            cname: &cname,
+        };
+        let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
+        let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
+        peer.session = session;
+        if restart {
+            peer.ice = ice.clone();
+            peer.remote_ice = offer.ice.clone();
+            self.demux.remove_ufrag(&before.ufrag);
+            self.demux.insert_ufrag(ice.ufrag.clone(), index);
+            peer.transport.restart_ice(ice, offer.ice);
+        }
+        self.apply(now, index, negotiated)
+    }
+
+    fn parse(&self, offer: &str) -> Result<Offer, SfuError> {
+        let offer = parse_offer(offer, &SdpLimits::new(self.config.limits.media_per_offer))?;
+        let limit = self.config.limits.tracks_per_peer;
+        let sends = |media: &&OfferedMedia| {
+            !media.stopped && matches!(media.direction, Direction::SendOnly | Direction::SendRecv)
+        };
+        if offer.media.iter().filter(sends).count() > limit {
+            return Err(SfuError::Limit {
+                what: "tracks of the peer",
+                limit,
+            });
+        }
+        Ok(offer)
+    }
+
+    /// The streams that new slots will carry, in the order in which slots are filled. A stream
+    /// groups sound and picture of one publisher, so that browsers keep them in sync.
+    fn streams(&self, subscriber: &Subscriber) -> Vec<(MediaKind, String)> {
+        let publisher = |index| self.peers.get(index).map(|peer: &Peer| peer.id.to_string());
+        subscriber
+            .waiting()
+            .iter()
+            .filter_map(|source| Some((source.kind, publisher(source.peer)?)))
+            .collect()
+    }
+
+    fn negotiate(
+        &mut self,
+        session: &mut Session,
+        offer: &Offer,
+        ours: Ours<'_>,
+        mut streams: Vec<(MediaKind, String)>,
+    ) -> Result<Negotiated, SfuError> {
+        let ours = LocalDescription {
+            ice: ours.ice,
+            fingerprint: self.config.certificate.fingerprint(),
+            candidates: &self.config.candidates,
+            cname: ours.cname,
+            max_message_size: self.config.limits.data_message_bytes,
+        };
+        let rng = &mut self.rng;
+        let mut name = |mid: &str, kind: MediaKind| {
+            let next = streams.iter().position(|(other, _)| *other == kind);
+            SlotIdentity {
+                ssrc: rng.random_range(MIN_SSRC..=u32::MAX),
+                rtx_ssrc: Some(rng.random_range(MIN_SSRC..=u32::MAX)),
+                stream_id: next.map_or_else(|| format!("slot-{mid}"), |at| streams.remove(at).1),
+                track_id: format!("slot-{mid}"),
+            }
+        };
+        Ok(session.negotiate(offer, &ours, &mut name)?)
+    }
+
+    /// Makes the peer what the answer says it is.
+    fn apply(
+        &mut self,
+        now: Instant,
+        index: usize,
+        negotiated: Negotiated,
+    ) -> Result<Answer, SfuError> {
+        let Negotiated { sdp, media, .. } = negotiated;
+        self.end_dropped(now, index, &media);
+        let mut published = Vec::new();
+        for media in media {
+            let kind = match media.kind {
+                OfferedKind::Audio => MediaKind::Audio,
+                OfferedKind::Video => MediaKind::Video,
+                OfferedKind::Data | OfferedKind::Other => continue,
+            };
+            match media.role {
+                MediaRole::Publish => published.push(self.publish(now, index, kind, &media)?),
+                MediaRole::Slot => self.place_slot(index, kind, media),
+                MediaRole::Data | MediaRole::Inactive | MediaRole::Rejected => {}
+            }
+        }
+        self.fill_slots(now, index);
+        let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
+        peer.needs = peer.subscriber.needs();
+        let slots = peer
+            .subscriber
+            .slots()
+            .map(|(_, slot)| Slot {
+                mid: slot.mid.clone(),
+                kind: slot.kind,
+                track: slot.track(),
+            })
+            .collect();
+        self.schedule.touch(index);
+        Ok(Answer {
+            sdp,
+            published,
+            slots,
+            needs: peer.needs,
+        })
+    }
+
+    fn place_slot(&mut self, index: usize, kind: MediaKind, media: NegotiatedMedia) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let known = peer
+            .subscriber
+            .slot_by_mid(&media.mid)
+            .map(|(slot, _)| slot);
+        if let Some(slot) = known.and_then(|slot| peer.subscriber.slot_mut(slot)) {
+            slot.renegotiate(media);
+        } else if let Some(SlotIdentity { ssrc, rtx_ssrc, .. }) = media.slot {
+            // RFC 3711 section 3.3.1 wants the first number below 2^15: a receiver that misses the
+            // first packets must not guess the wrong rollover count.
+            let seed = SlotSeed {
+                ssrc,
+                rtx_ssrc,
+                sequence: self.rng.random_range(0..0x7fff),
+                rtx_sequence: self.rng.random_range(0..0x7fff),
+                timestamp: self.rng.random(),
+            };
+            peer.subscriber.insert_slot(kind, seed, media);
+        }
+    }
+
+    /// Ends the tracks whose m-lines stopped, and the slots; one that only pauses keeps its names.
+    fn end_dropped(&mut self, now: Instant, index: usize, media: &[NegotiatedMedia]) {
+        let role = |mid: &str| {
+            media
+                .iter()
+                .find(|media| media.mid == mid)
+                .map(|media| media.role)
+        };
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let gone: Vec<usize> = peer
+            .publisher
+            .tracks()
+            .filter(|(_, track)| role(&track.mid) != Some(MediaRole::Publish))
+            .map(|(at, _)| at)
+            .collect();
+        let slots: Vec<(usize, bool)> = peer
+            .subscriber
+            .slots()
+            .filter(|(_, slot)| role(&slot.mid) != Some(MediaRole::Slot))
+            .map(|(at, slot)| (at, role(&slot.mid) == Some(MediaRole::Inactive)))
+            .collect();
+        for (slot, keep) in slots {
+            let source = peer.subscriber.release_slot(slot, keep);
+            if let Some(source) = source {
+                self.router
+                    .unsubscribe(source.fanout, Target { peer: index, slot });
+            }
+        }
+        for track in gone {
+            self.unpublish(now, index, track);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        now: Instant,
+        index: usize,
+        kind: MediaKind,
+        media: &NegotiatedMedia,
+    ) -> Result<PublishedTrack, SfuError> {
+        let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
+        let known = peer
+            .publisher
+            .tracks()
+            .find(|(_, track)| track.mid == media.mid)
+            .map(|(at, track)| (at, track.id));
+        let id = match known {
+            Some((at, id)) => {
+                peer.publisher.renegotiate(at, media);
+                id
+            }
+            None => {
+                let id = TrackId::new(self.config.index, self.next_id);
+                self.next_id += 1;
+                let fanout = self.router.insert();
+                let track = peer.publisher.publish(id, kind, media, fanout);
+                let (room, peer_id) = (peer.room, peer.id);
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.tracks.insert(id, TrackPlace { peer: index, track });
+                }
+                tracing::info!(%room, peer = %peer_id, track = %id, mid = media.mid, ?kind, "track published");
+                self.auto_subscribe(now, room, id, index);
+                id
+            }
+        };
+        Ok(PublishedTrack {
+            mid: media.mid.clone(),
+            track: id,
+            kind,
+            codec: media.codecs.first().map_or("", |codec| codec.codec.name()),
+            simulcast: media.rids.len() > 1,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! A peer: one WebRTC transport with what it publishes and what it is sent.
+
+use std::time::Instant;
+
+use crate::egress::Subscriber;
+use crate::event::Needs;
+use crate::id::{PeerId, RoomId};
+use crate::ingress::Publisher;
+use crate::transmit::RunKey;
+use crate::transport::sdp::Session;
+use crate::transport::{IceCredentials, Transport};
+
+/// A peer.
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) room: RoomId,
+    pub(super) auto_subscribe: bool,
+    pub(super) ice: IceCredentials,
+    /// The client's; others in a later offer restart ICE.
+    pub(super) remote_ice: IceCredentials,
+    pub(super) cname: String,
+    pub(super) transport: Transport,
+    pub(super) session: Session,
+    pub(super) publisher: Publisher,
+    pub(super) subscriber: Subscriber,
+    pub(super) run: RunKey,
+    /// What the client was last told it needs.
+    pub(super) needs: Needs,
+    pub(super) data_budget: super::control::DataBudget,
+}
+
+/// Only its names: the rest is keys and other peoples' addresses.
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("id", &self.id)
+            .field("room", &self.room)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    /// When anything of it is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let connected = self.transport.is_connected();
+        let reports = if connected {
+            [
+                self.publisher.poll_timeout(),
+                self.subscriber.poll_timeout(),
+            ]
+        } else {
+            [None, None]
+        };
+        reports
+            .into_iter()
+            .chain([self.transport.poll_timeout()])
+            .flatten()
+            .min()
+    }
+}

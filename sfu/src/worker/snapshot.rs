@@ -1,0 +1,110 @@
+//! Copies a worker's counters and states out.
+
+use super::Worker;
+use super::peer::Peer;
+use crate::egress::SourceTrack;
+use crate::error::SfuError;
+use crate::id::PeerId;
+use crate::ingress::Track;
+use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
+
+impl Worker {
+    /// Everything, now.
+    pub(crate) fn stats(&self) -> WorkerStats {
+        WorkerStats {
+            datagrams_received: self.counters.datagrams_received,
+            datagrams_sent: self.counters.datagrams_sent,
+            bytes_received: self.counters.bytes_received,
+            bytes_sent: self.counters.bytes_sent,
+            packets_forwarded: self.counters.packets_forwarded,
+            drops: self.counters.drops.clone(),
+            peers: self
+                .peers
+                .iter()
+                .map(|(_, peer)| peer_stats(peer))
+                .collect(),
+        }
+    }
+
+    /// One peer, now.
+    pub(crate) fn peer_stats(&self, peer: PeerId) -> Result<PeerStats, SfuError> {
+        let index = self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
+        self.peers
+            .get(*index)
+            .map(peer_stats)
+            .ok_or(SfuError::NoSuchPeer)
+    }
+}
+
+fn peer_stats(peer: &Peer) -> PeerStats {
+    let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
+        let (layer, reason) = slot.state();
+        Some(SubscriptionStats {
+            track: slot.track()?,
+            mid: Some(slot.mid.clone()),
+            layer,
+            reason,
+            packets: slot.counters.packets,
+            bytes: slot.counters.bytes,
+            nacks_received: slot.counters.nacks_received,
+            retransmitted: slot.counters.retransmitted,
+            fraction_lost: slot.counters.fraction_lost,
+        })
+    });
+    PeerStats {
+        peer: peer.id,
+        room: peer.room,
+        connected: peer.transport.is_connected(),
+        remote_addr: peer.transport.remote_addr(),
+        srtp_profile: peer.transport.srtp_profile(),
+        rtt_ms: peer.subscriber.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
+        published: peer
+            .publisher
+            .tracks()
+            .map(|(_, track)| published_stats(track))
+            .collect(),
+        subscriptions: carried
+            .chain(peer.subscriber.waiting().iter().map(waiting_stats))
+            .collect(),
+    }
+}
+
+fn published_stats(track: &Track) -> PublishedStats {
+    PublishedStats {
+        track: track.id,
+        kind: track.kind,
+        codec: track.codecs.first().map_or("", |codec| codec.codec.name()),
+        layers: track
+            .layers
+            .iter()
+            .map(|layer| LayerStats {
+                rid: layer.rid.clone(),
+                alive: layer.is_alive(),
+                packets: layer.packets,
+                bytes: layer.bytes,
+                lost: layer.reception.lost(),
+                nacks_sent: layer.nacks_sent,
+                repaired: layer.repaired,
+            })
+            .collect(),
+        keyframe_requests: track
+            .layers
+            .iter()
+            .map(|layer| layer.keyframes.sent())
+            .sum(),
+    }
+}
+
+fn waiting_stats(source: &SourceTrack) -> SubscriptionStats {
+    SubscriptionStats {
+        track: source.id,
+        mid: None,
+        layer: None,
+        reason: "waiting_for_m_line",
+        packets: 0,
+        bytes: 0,
+        nacks_received: 0,
+        retransmitted: 0,
+        fraction_lost: 0.0,
+    }
+}

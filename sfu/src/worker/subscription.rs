@@ -1,0 +1,275 @@
+//! Who gets what: subscriptions, their slots, and telling the viewer.
+
+use std::time::Instant;
+
+use super::Worker;
+use crate::egress::SourceTrack;
+use crate::error::SfuError;
+use crate::event::{Event, MediaKind, Slot};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::router::{Target, TrackPlace};
+
+impl Worker {
+    /// Forwards a track to a peer.
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        track: TrackId,
+    ) -> Result<(), SfuError> {
+        let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
+        let room = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?.room;
+        let place = self
+            .rooms
+            .get(&room)
+            .and_then(|room| room.tracks.get(&track))
+            .copied();
+        let place = place.ok_or(SfuError::NoSuchTrack)?;
+        let source = self.source(place).ok_or(SfuError::NoSuchTrack)?;
+        // Nobody hears themselves.
+        if place.peer == index {
+            return Err(SfuError::NoSuchTrack);
+        }
+        self.add_subscription(now, index, source);
+        Ok(())
+    }
+
+    /// Stops forwarding a track to a peer.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        track: TrackId,
+    ) -> Result<(), SfuError> {
+        let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
+        self.remove_subscription(now, index, track);
+        Ok(())
+    }
+
+    /// Subscribes those of a room who want everything to a new track.
+    pub(super) fn auto_subscribe(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        track: TrackId,
+        publisher: usize,
+    ) {
+        let Some(room) = self.rooms.get(&room) else {
+            return;
+        };
+        let Some(source) = room
+            .tracks
+            .get(&track)
+            .and_then(|place| self.source(*place))
+        else {
+            return;
+        };
+        let viewers: Vec<usize> = room
+            .peers
+            .iter()
+            .copied()
+            .filter(|index| {
+                *index != publisher
+                    && self
+                        .peers
+                        .get(*index)
+                        .is_some_and(|peer| peer.auto_subscribe)
+            })
+            .collect();
+        for viewer in viewers {
+            self.add_subscription(now, viewer, source.clone());
+        }
+    }
+
+    /// Every track of a room but those of one peer.
+    pub(super) fn sources(&self, room: RoomId, except: Option<usize>) -> Vec<SourceTrack> {
+        let Some(room) = self.rooms.get(&room) else {
+            return Vec::new();
+        };
+        let mut places: Vec<_> = room
+            .tracks
+            .iter()
+            .filter(|(_, place)| Some(place.peer) != except)
+            .collect();
+        // Published first, shown first; and a run must not depend on a map's order.
+        places.sort_unstable_by_key(|(id, _)| **id);
+        places
+            .into_iter()
+            .filter_map(|(_, place)| self.source(*place))
+            .collect()
+    }
+
+    fn source(&self, place: TrackPlace) -> Option<SourceTrack> {
+        let track = self.peers.get(place.peer)?.publisher.track(place.track)?;
+        Some(SourceTrack {
+            id: track.id,
+            kind: track.kind,
+            peer: place.peer,
+            track: place.track,
+            fanout: track.fanout,
+            codecs: track.codecs.clone(),
+        })
+    }
+
+    fn add_subscription(&mut self, now: Instant, index: usize, source: SourceTrack) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        if peer.subscriber.is_subscribed(source.id) {
+            return;
+        }
+        peer.subscriber.subscribe(source);
+        let changed = self.fill_slots(now, index);
+        self.tell_viewer(index, changed);
+    }
+
+    fn remove_subscription(&mut self, now: Instant, index: usize, track: TrackId) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let mut changed = Vec::new();
+        if let Some((slot, source)) = peer.subscriber.unsubscribe(track) {
+            self.router
+                .unsubscribe(source.fanout, Target { peer: index, slot });
+            changed.push(slot);
+        }
+        for slot in self.fill_slots(now, index) {
+            if !changed.contains(&slot) {
+                changed.push(slot);
+            }
+        }
+        self.tell_viewer(index, changed);
+    }
+
+    /// Gives free slots to waiting subscriptions; the slots that got one.
+    pub(super) fn fill_slots(&mut self, now: Instant, index: usize) -> Vec<usize> {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return Vec::new();
+        };
+        let mut assigned = Vec::new();
+        peer.subscriber.fill(|slot, state| {
+            if let Some(forwarder) = &state.forwarder {
+                assigned.push((slot, forwarder.source.clone()));
+            }
+        });
+        for (slot, source) in &assigned {
+            self.router.subscribe(
+                source.fanout,
+                Target {
+                    peer: index,
+                    slot: *slot,
+                },
+            );
+            self.start(now, index, *slot, source);
+        }
+        assigned.into_iter().map(|(slot, _)| slot).collect()
+    }
+
+    /// Points a new subscription at its layer and asks for the keyframe it begins with.
+    fn start(&mut self, now: Instant, index: usize, slot: usize, source: &SourceTrack) {
+        let track = self
+            .peers
+            .get(source.peer)
+            .and_then(|peer| peer.publisher.track(source.track));
+        let highest = track.and_then(crate::ingress::Track::highest_alive);
+        let Some(viewer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let connected = viewer.transport.is_connected();
+        if let Some(forwarder) = viewer
+            .subscriber
+            .slot_mut(slot)
+            .and_then(|slot| slot.forwarder.as_mut())
+        {
+            forwarder.retarget(now, highest);
+        }
+        // Before the viewer is connected a keyframe would be lost on it.
+        if connected
+            && source.kind == MediaKind::Video
+            && let Some(layer) = highest
+        {
+            self.request_keyframe(now, source.peer, source.track, layer);
+        }
+    }
+
+    /// A viewer is connected: all it is subscribed to begins now.
+    pub(super) fn request_keyframes_for(&mut self, now: Instant, index: usize) {
+        let Some(peer) = self.peers.get(index) else {
+            return;
+        };
+        let started: Vec<_> = peer
+            .subscriber
+            .slots()
+            .filter_map(|(slot, state)| Some((slot, state.forwarder.as_ref()?.source.clone())))
+            .collect();
+        for (slot, source) in started {
+            self.start(now, index, slot, &source);
+        }
+    }
+
+    /// Tells a viewer of changed slots and of what it lacks now.
+    pub(super) fn tell_viewer(&mut self, index: usize, changed: Vec<usize>) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let (room, id) = (peer.room, peer.id);
+        let slots: Vec<Slot> = peer
+            .subscriber
+            .slots()
+            .filter(|(slot, _)| changed.contains(slot))
+            .map(|(_, slot)| Slot {
+                mid: slot.mid.clone(),
+                kind: slot.kind,
+                track: slot.track(),
+            })
+            .collect();
+        let needs = peer.subscriber.needs();
+        let needs_changed = std::mem::replace(&mut peer.needs, needs) != needs;
+        if !slots.is_empty() {
+            self.events.push_back(Event::SlotsChanged {
+                room,
+                peer: id,
+                slots,
+            });
+        }
+        if needs_changed {
+            self.events.push_back(Event::NeedsChanged {
+                room,
+                peer: id,
+                needs,
+            });
+        }
+    }
+
+    /// Ends a track: its viewers' slots are free for what waits.
+    pub(super) fn unpublish(&mut self, now: Instant, index: usize, track: usize) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let (room, id) = (peer.room, peer.id);
+        let Some(track) = peer.publisher.unpublish(track) else {
+            return;
+        };
+        self.router.remove(track.fanout);
+        let mut viewers = Vec::new();
+        if let Some(room) = self.rooms.get_mut(&room) {
+            room.tracks.remove(&track.id);
+            viewers.extend(room.peers.iter().copied().filter(|viewer| *viewer != index));
+        }
+        tracing::info!(%room, peer = %id, track = %track.id, "track ended");
+        self.events.push_back(Event::TrackEnded {
+            room,
+            peer: id,
+            track: track.id,
+        });
+        for viewer in viewers {
+            let subscribed = self
+                .peers
+                .get(viewer)
+                .is_some_and(|peer| peer.subscriber.is_subscribed(track.id));
+            if subscribed {
+                self.remove_subscription(now, viewer, track.id);
+            }
+        }
+    }
+}

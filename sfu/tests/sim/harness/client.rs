@@ -1,0 +1,520 @@
+//! A `str0m` client: an implementation of WebRTC that shares no code with ours.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
+use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use tertulia_sfu::rtp::codec::Codec;
+use tertulia_sfu::rtp::extension::ExtensionMap;
+use tertulia_sfu::rtp::{HeaderWriter, OutHeader, RtpHeader};
+use tertulia_sfu::testing::network::{Datagram, Path, PathModel};
+use tertulia_sfu::testing::{
+    AudioConfig, LayerConfig, MediaSource, Oracle, OracleReport, VideoConfig,
+};
+use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
+
+/// What a client's camera sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Video {
+    /// One stream.
+    Single,
+    /// Three layers by RID, lowest first.
+    Simulcast,
+}
+
+/// One client with its path to the relay.
+pub struct Client {
+    pub peer: Option<PeerId>,
+    /// Towards the relay.
+    pub up: Path,
+    /// From the relay.
+    pub down: Path,
+    pub connected_at: Option<Instant>,
+    pub failed: bool,
+    /// Does nothing any more, like a machine that lost power.
+    pub frozen: bool,
+    /// Is subscribed to everything.
+    pub auto_subscribe: bool,
+    /// Adds receiving m-lines when the relay asks for them.
+    pub follows_needs: bool,
+    /// What the relay last said is missing.
+    pub needs: Needs,
+    pub slots: Vec<Slot>,
+    pub published: Vec<TrackId>,
+    pub channels: BTreeMap<String, ChannelId>,
+    pub messages: Vec<(String, Vec<u8>)>,
+    pub streams: BTreeMap<u32, Stream>,
+    pub keyframe_requests: usize,
+    addr: SocketAddr,
+    relay: SocketAddr,
+    rtc: Rtc,
+    wake_at: Instant,
+    sources: Vec<Source>,
+    wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
+    wants_channels: bool,
+    seed: u64,
+}
+
+/// What is received under one SSRC.
+pub struct Stream {
+    oracle: Oracle,
+    pub packets: u64,
+    pub first_at: Instant,
+    pub last_at: Instant,
+}
+
+struct Source {
+    kind: MediaKind,
+    mid: Option<Mid>,
+    media: MediaSource,
+    /// The source's SSRCs stand for RIDs here; on the wire `str0m` uses its own.
+    layers: Vec<Layer>,
+}
+
+struct Layer {
+    ssrc: u32,
+    rid: Option<Rid>,
+    next_sequence: u64,
+}
+
+/// Payload types of sources are replaced by the negotiated ones; these only name the codec.
+const SOURCE_PAYLOAD_TYPE: u8 = 96;
+
+impl Client {
+    pub fn new(now: Instant, number: u8, relay: SocketAddr, seed: u64) -> Self {
+        let addr = SocketAddr::from(([10, 0, 1, number], 5_000));
+        let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
+        let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
+        rtc.add_local_candidate(candidate);
+        Self {
+            peer: None,
+            up: Path::new(PathModel::LAN, seed),
+            down: Path::new(PathModel::LAN, seed.wrapping_mul(31)),
+            connected_at: None,
+            failed: false,
+            frozen: false,
+            auto_subscribe: true,
+            follows_needs: true,
+            needs: Needs::default(),
+            slots: Vec::new(),
+            published: Vec::new(),
+            channels: BTreeMap::new(),
+            messages: Vec::new(),
+            streams: BTreeMap::new(),
+            keyframe_requests: 0,
+            addr,
+            relay,
+            rtc,
+            wake_at: now,
+            sources: Vec::new(),
+            wanted: Vec::new(),
+            wants_channels: false,
+            seed,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Prepares a microphone for the next offer.
+    pub fn publish_audio(&mut self) {
+        self.wanted
+            .push((MediaKind::Audio, Direction::SendOnly, None));
+        self.seed += 1;
+        let config = AudioConfig {
+            ssrc: 1,
+            payload_type: SOURCE_PAYLOAD_TYPE,
+            mid: String::new(),
+            extensions: ExtensionMap::default(),
+            seed: self.seed,
+        };
+        let layers = vec![Layer {
+            ssrc: 1,
+            rid: None,
+            next_sequence: 1,
+        }];
+        let media = MediaSource::opus(self.wake_at, config);
+        self.sources.push(Source {
+            kind: MediaKind::Audio,
+            mid: None,
+            media,
+            layers,
+        });
+    }
+
+    /// Prepares a camera for the next offer.
+    pub fn publish_video(&mut self, video: Video) {
+        let simulcast = (video == Video::Simulcast).then(|| {
+            let mut simulcast = Simulcast::new();
+            for rid in ["q", "h", "f"] {
+                simulcast.add_send_layer(SimulcastLayer::new(rid));
+            }
+            simulcast
+        });
+        self.wanted
+            .push((MediaKind::Video, Direction::SendOnly, simulcast));
+        self.seed += 1;
+        let layers = LayerConfig::simulcast(1);
+        let layers = match video {
+            Video::Single => layers
+                .into_iter()
+                .filter(|layer| layer.width == 640)
+                .collect(),
+            Video::Simulcast => layers,
+        };
+        let named = |layer: &LayerConfig| Layer {
+            ssrc: layer.ssrc,
+            rid: layer
+                .rid
+                .as_deref()
+                .filter(|_| video == Video::Simulcast)
+                .map(Rid::from),
+            next_sequence: 1,
+        };
+        let source = Source {
+            kind: MediaKind::Video,
+            mid: None,
+            layers: layers.iter().map(named).collect(),
+            media: MediaSource::vp8(
+                self.wake_at,
+                VideoConfig {
+                    layers,
+                    payload_type: SOURCE_PAYLOAD_TYPE,
+                    mid: String::new(),
+                    extensions: ExtensionMap::default(),
+                    frames_per_second: 30,
+                    temporal_layers: 1,
+                    seed: self.seed,
+                },
+            ),
+        };
+        self.sources.push(source);
+    }
+
+    /// Prepares receiving m-lines for the next offer.
+    pub fn receive(&mut self, audio: u16, video: u16) {
+        let lines = (0..audio)
+            .map(|_| MediaKind::Audio)
+            .chain((0..video).map(|_| MediaKind::Video));
+        self.wanted
+            .extend(lines.map(|kind| (kind, Direction::RecvOnly, None)));
+    }
+
+    /// Prepares the two data channels for the next offer.
+    pub fn open_channels(&mut self) {
+        self.wants_channels = true;
+    }
+
+    /// Stops or resumes the layer of a RID.
+    pub fn set_layer_active(&mut self, rid: &str, active: bool) {
+        for source in &mut self.sources {
+            for layer in source
+                .layers
+                .iter()
+                .filter(|layer| layer.rid == Some(Rid::from(rid)))
+            {
+                source.media.set_enabled(layer.ssrc, active);
+            }
+        }
+    }
+
+    /// Offers what was prepared and takes the relay's answer.
+    pub fn negotiate(
+        &mut self,
+        now: Instant,
+        relay: impl FnOnce(Option<PeerId>, &str) -> Result<(PeerId, Answer), SfuError>,
+    ) {
+        let (offer, pending) = self.offer();
+        let (peer, answer) = relay(self.peer, &offer).expect("the relay answers");
+        self.peer = Some(peer);
+        self.accept(pending, &answer);
+        self.settle(now);
+    }
+
+    /// The offer for what was prepared.
+    pub fn offer(&mut self) -> (String, SdpPendingOffer) {
+        let mut api = self.rtc.sdp_api();
+        for (kind, direction, simulcast) in std::mem::take(&mut self.wanted) {
+            let mid = api.add_media(kind, direction, None, None, simulcast);
+            if direction == Direction::SendOnly {
+                let mut waiting = self
+                    .sources
+                    .iter_mut()
+                    .filter(|source| source.mid.is_none());
+                if let Some(source) = waiting.find(|source| source.kind == kind) {
+                    source.mid = Some(mid);
+                }
+            }
+        }
+        if std::mem::take(&mut self.wants_channels) {
+            for (label, ordered, reliability) in [
+                ("reliable", true, Reliability::Reliable),
+                (
+                    "unreliable",
+                    false,
+                    Reliability::MaxRetransmits { retransmits: 0 },
+                ),
+            ] {
+                let label = label.to_owned();
+                api.add_channel_with_config(ChannelConfig {
+                    label,
+                    ordered,
+                    reliability,
+                    ..Default::default()
+                });
+            }
+        }
+        let (offer, pending) = api.apply().expect("something to offer");
+        (offer.to_sdp_string(), pending)
+    }
+
+    /// Whether it is to offer more receiving m-lines.
+    pub fn wants_lines(&self) -> bool {
+        self.follows_needs && !self.frozen && self.needs != Needs::default()
+    }
+
+    /// What signaling tells it.
+    pub fn tell(&mut self, event: &tertulia_sfu::Event) {
+        match event {
+            tertulia_sfu::Event::NeedsChanged { needs, .. } => self.needs = *needs,
+            tertulia_sfu::Event::SlotsChanged { slots, .. } => {
+                for changed in slots {
+                    if let Some(slot) = self.slots.iter_mut().find(|s| s.mid == changed.mid) {
+                        slot.track = changed.track;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the relay's answer.
+    pub fn accept(&mut self, pending: SdpPendingOffer, answer: &Answer) {
+        let sdp = SdpAnswer::from_sdp_string(&answer.sdp).expect("str0m reads the answer");
+        self.rtc
+            .sdp_api()
+            .accept_answer(pending, sdp)
+            .expect("str0m takes the answer");
+        self.needs = answer.needs;
+        self.slots.clone_from(&answer.slots);
+        self.published = answer
+            .published
+            .iter()
+            .map(|published| published.track)
+            .collect();
+    }
+
+    /// Sends a data channel message.
+    pub fn send(&mut self, label: &str, message: &[u8]) -> bool {
+        let Some(id) = self.channels.get(label) else {
+            return false;
+        };
+        let Some(mut channel) = self.rtc.channel(*id) else {
+            return false;
+        };
+        channel.write(true, message).is_ok_and(|written| written)
+    }
+
+    /// When it has something to do.
+    pub fn deadlines(&self) -> impl Iterator<Item = Option<Instant>> + '_ {
+        let sources = self.sources.iter().filter(|source| source.mid.is_some());
+        let sources = sources
+            .map(|source| Some(source.media.next_at()))
+            .filter(|_| self.connected_at.is_some());
+        sources.chain([Some(self.wake_at)])
+    }
+
+    /// Does everything that is due now.
+    pub fn settle(&mut self, now: Instant) {
+        if self.frozen {
+            while self.down.receive(now).is_some() {}
+            return;
+        }
+        self.drain(now);
+        while let Some(datagram) = self.down.receive(now) {
+            let Ok(contents) = datagram.payload.as_slice().try_into() else {
+                continue;
+            };
+            let receive = Receive {
+                proto: Protocol::Udp,
+                source: datagram.from,
+                destination: self.addr,
+                contents,
+            };
+            self.rtc
+                .handle_input(Input::Receive(now, receive))
+                .expect("str0m takes a datagram");
+            self.drain(now);
+        }
+        self.rtc
+            .handle_input(Input::Timeout(now))
+            .expect("str0m takes the time");
+        self.drain(now);
+        if self.connected_at.is_some() {
+            self.send_media(now);
+        }
+    }
+
+    fn send_media(&mut self, now: Instant) {
+        for at in 0..self.sources.len() {
+            while let Some(packet) = self.sources[at].media.poll_packet(now) {
+                self.write(now, at, &packet);
+                self.drain(now);
+            }
+        }
+    }
+
+    fn write(&mut self, now: Instant, at: usize, packet: &[u8]) {
+        let source = &mut self.sources[at];
+        let header = RtpHeader::parse(packet).expect("sources write RTP");
+        let layer = source
+            .layers
+            .iter_mut()
+            .find(|layer| layer.ssrc == header.ssrc);
+        let (Some(mid), Some(layer)) = (source.mid, layer) else {
+            return;
+        };
+        let wanted = match source.kind {
+            MediaKind::Audio => str0m::format::Codec::Opus,
+            MediaKind::Video => str0m::format::Codec::Vp8,
+        };
+        let Some(media) = self.rtc.media(mid) else {
+            return;
+        };
+        let params = self.rtc.codec_config().params().to_vec();
+        let negotiated = media.remote_pts().to_vec();
+        let Some(pt) = params
+            .iter()
+            .find(|params| params.spec().codec == wanted && negotiated.contains(&params.pt()))
+            .map(|params| params.pt())
+        else {
+            return;
+        };
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx_by_mid(mid, layer.rid) else {
+            return;
+        };
+        let write = RtpWrite::new(
+            pt,
+            layer.next_sequence.into(),
+            header.timestamp,
+            now,
+            header.payload(packet),
+        )
+        .marker(header.marker)
+        .nackable(source.kind == MediaKind::Video);
+        stream.write_rtp(write);
+        layer.next_sequence += 1;
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            match self.rtc.poll_output().expect("str0m goes on") {
+                Output::Timeout(at) => {
+                    self.wake_at = at.max(now + Duration::from_micros(100));
+                    return;
+                }
+                Output::Transmit(transmit) => {
+                    let payload = transmit.contents.to_vec();
+                    debug_assert_eq!(transmit.destination, self.relay);
+                    self.up.send(
+                        now,
+                        Datagram {
+                            from: self.addr,
+                            to: self.relay,
+                            payload,
+                        },
+                    );
+                }
+                Output::Event(event) => self.hear(now, event),
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Connected => self.connected_at = Some(now),
+            Event::RtpPacket(packet) => self.packet(now, &packet),
+            Event::KeyframeRequest(request) => {
+                self.keyframe_requests += 1;
+                for source in self
+                    .sources
+                    .iter_mut()
+                    .filter(|source| source.mid == Some(request.mid))
+                {
+                    for layer in source
+                        .layers
+                        .iter()
+                        .filter(|layer| layer.rid == request.rid)
+                    {
+                        source.media.request_keyframe(layer.ssrc);
+                    }
+                }
+            }
+            Event::ChannelOpen(id, label) => {
+                self.channels.insert(label, id);
+            }
+            Event::ChannelData(data) => {
+                let label = self
+                    .channels
+                    .iter()
+                    .find(|(_, id)| **id == data.id)
+                    .map(|(label, _)| label.clone());
+                self.messages.push((label.unwrap_or_default(), data.data));
+            }
+            _ if !self.rtc.is_alive() => self.failed = true,
+            _ => {}
+        }
+    }
+
+    fn packet(&mut self, now: Instant, packet: &RtpPacket) {
+        let header = &packet.header;
+        let kind = header
+            .ext_vals
+            .mid
+            .and_then(|mid| self.rtc.media(mid))
+            .map(|media| media.kind());
+        let ssrc = *header.ssrc;
+        // Without a MID the payload tells: opus is the only codec at 48 kHz.
+        let codec = match kind {
+            Some(MediaKind::Audio) => Codec::Opus,
+            Some(MediaKind::Video) => Codec::Vp8,
+            None if packet.time.frequency().get() == 48_000 => Codec::Opus,
+            None => Codec::Vp8,
+        };
+        let mut bytes = vec![0; 12];
+        let out = OutHeader {
+            marker: header.marker,
+            payload_type: *header.payload_type,
+            sequence: header.sequence_number,
+            timestamp: header.timestamp,
+            ssrc,
+        };
+        HeaderWriter::new(&mut bytes, &out).finish();
+        bytes.extend_from_slice(&packet.payload);
+        let stream = self.streams.entry(ssrc).or_insert_with(|| Stream {
+            oracle: Oracle::new(codec),
+            packets: 0,
+            first_at: now,
+            last_at: now,
+        });
+        stream.oracle.observe(&bytes, now);
+        stream.packets += 1;
+        stream.last_at = now;
+    }
+
+    /// What a decoder of each received stream would say.
+    pub fn reports(&mut self) -> Vec<(u32, OracleReport)> {
+        self.streams
+            .iter_mut()
+            .map(|(ssrc, stream)| (*ssrc, stream.oracle.report().clone()))
+            .collect()
+    }
+}

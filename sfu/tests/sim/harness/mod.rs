@@ -1,0 +1,208 @@
+//! Drives a relay and its clients through virtual time.
+
+mod client;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tertulia_sfu::testing::SimRelay;
+use tertulia_sfu::testing::network::{Datagram, PathModel};
+use tertulia_sfu::{Event, Limits, Needs, RoomId};
+
+pub use client::{Client, Video};
+
+/// Steps without progress in time after which a run is stuck.
+const MAX_STEPS: usize = 5_000_000;
+
+/// A relay with one room and its clients.
+pub struct Sim {
+    pub now: Instant,
+    pub relay: SimRelay,
+    pub room: RoomId,
+    pub clients: Vec<Client>,
+    /// Every event, oldest first.
+    pub events: Vec<Event>,
+    seed: u64,
+}
+
+impl Sim {
+    /// An empty room.
+    pub fn new(seed: u64) -> Self {
+        Self::with_limits(seed, Limits::default())
+    }
+
+    /// An empty room under other bounds.
+    pub fn with_limits(seed: u64, limits: Limits) -> Self {
+        let now = Instant::now();
+        let addr = SocketAddr::from(([10, 0, 0, 1], 10_000));
+        let mut relay = SimRelay::new(now, addr, seed, limits);
+        let room = relay.create_room();
+        Self {
+            now,
+            relay,
+            room,
+            clients: Vec::new(),
+            events: Vec::new(),
+            seed,
+        }
+    }
+
+    /// Adds a client that has not joined.
+    pub fn client(&mut self) -> usize {
+        let index = self.clients.len();
+        self.seed += 1;
+        self.clients.push(Client::new(
+            self.now,
+            index as u8,
+            self.relay.addr(),
+            self.seed,
+        ));
+        index
+    }
+
+    /// Joins a client with what it has prepared to send, or renegotiates; receiving m-lines follow
+    /// as the relay asks.
+    pub fn join(&mut self, index: usize) {
+        self.take_events();
+        loop {
+            let (relay, room, now) = (&mut self.relay, self.room, self.now);
+            let auto_subscribe = self.clients[index].auto_subscribe;
+            self.clients[index].negotiate(now, |peer, offer| match peer {
+                None => relay.join(now, room, offer, auto_subscribe),
+                Some(peer) => relay.offer(now, peer, offer).map(|answer| (peer, answer)),
+            });
+            // What the answer says of needs is newer than any event before it.
+            self.take_events();
+            if !self.clients[index].wants_lines() {
+                return;
+            }
+            let Needs { audio, video } = self.clients[index].needs;
+            self.clients[index].receive(audio, video);
+        }
+    }
+
+    /// A client that sends sound and video and receives everything.
+    pub fn participant(&mut self, video: Video) -> usize {
+        let index = self.client();
+        self.clients[index].publish_audio();
+        self.clients[index].publish_video(video);
+        self.join(index);
+        index
+    }
+
+    /// A client that only receives.
+    pub fn viewer(&mut self) -> usize {
+        let index = self.client();
+        self.clients[index].receive(1, 1);
+        self.join(index);
+        index
+    }
+
+    /// Sets both directions of a client's path.
+    pub fn set_path(&mut self, index: usize, model: PathModel) {
+        self.clients[index].up.set_model(model);
+        self.clients[index].down.set_model(model);
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        for _ in 0..MAX_STEPS {
+            self.settle();
+            let next = self.next();
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = self.now.max(next);
+        }
+        panic!("the simulation makes no progress");
+    }
+
+    /// Lets time pass until `done`, at most `limit`; how long it took.
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Option<Duration> {
+        let start = self.now;
+        while self.now < start + limit {
+            if done(self) {
+                return Some(self.now - start);
+            }
+            self.run(Duration::from_millis(5));
+        }
+        done(self).then(|| self.now - start)
+    }
+
+    fn next(&self) -> Instant {
+        let far = self.now + Duration::from_secs(3_600);
+        let clients = self
+            .clients
+            .iter()
+            .filter(|client| !client.frozen)
+            .flat_map(Client::deadlines);
+        let paths = self
+            .clients
+            .iter()
+            .flat_map(|client| [client.up.next_arrival(), client.down.next_arrival()]);
+        clients
+            .chain(paths)
+            .chain([self.relay.poll_timeout(self.now)])
+            .flatten()
+            .min()
+            .unwrap_or(far)
+    }
+
+    /// Does everything that is due now.
+    fn settle(&mut self) {
+        let now = self.now;
+        if self.relay.poll_timeout(now).is_some_and(|at| at <= now) {
+            self.relay.handle_timeout(now);
+        }
+        for client in &mut self.clients {
+            while let Some(mut datagram) = client.up.receive(now) {
+                self.relay.handle_datagram(now, &mut datagram);
+            }
+        }
+        for datagram in self.relay.flush(now) {
+            self.deliver(now, datagram);
+        }
+        self.take_events();
+        for index in 0..self.clients.len() {
+            if self.clients[index].wants_lines() {
+                let Needs { audio, video } = self.clients[index].needs;
+                self.clients[index].receive(audio, video);
+                self.join(index);
+            }
+        }
+        for client in &mut self.clients {
+            client.settle(now);
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, datagram: Datagram) {
+        if let Some(client) = self
+            .clients
+            .iter_mut()
+            .find(|client| client.addr() == datagram.to)
+        {
+            client.down.send(now, datagram);
+        }
+    }
+
+    /// Hears what happened.
+    fn take_events(&mut self) {
+        while let Some(event) = self.relay.poll_event() {
+            let of = match &event {
+                Event::NeedsChanged { peer, .. } | Event::SlotsChanged { peer, .. } => Some(*peer),
+                _ => None,
+            };
+            let mut clients = self.clients.iter_mut();
+            if let Some(client) = clients.find(|client| of.is_some() && client.peer == of) {
+                client.tell(&event);
+            }
+            self.events.push(event);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The one schema of settings. Flags win over the environment (`TERTULIA_*`), that over the TOML
+//! file (`--config`), that over the defaults. `signaling/tertulia.toml` shows every key.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set. An unknown key in the file is an error.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP and WebSocket are served.
+    pub listen: SocketAddr,
+    /// Addresses announced to clients for media. Empty: every address of this machine.
+    pub media_ip: Vec<IpAddr>,
+    /// Worker `i` receives media on UDP port `media_port + i`.
+    pub media_port: u16,
+    /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
+    pub media_announce: Vec<SocketAddr>,
+    /// Media threads; 0 means one for each core.
+    pub workers: usize,
+    /// Serve the page from this folder instead of out of the binary.
+    pub web_dir: Option<PathBuf>,
+    pub log: LogFormat,
+    /// Origins of other sites whose pages may open a WebSocket, e.g. `https://app.example.org`.
+    /// The server's own origin always may.
+    pub allowed_origins: Vec<String>,
+    /// Told to clients in `welcome`, for those behind firewalls that need TURN.
+    pub ice_servers: Vec<IceServer>,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            media_ip: Vec::new(),
+            media_port: 10_000,
+            media_announce: Vec::new(),
+            workers: 0,
+            web_dir: None,
+            log: LogFormat::Text,
+            allowed_origins: Vec::new(),
+            ice_servers: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// As in `RTCConfiguration.iceServers`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// Bounds of what clients may make the server hold or do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// WebSockets, joined or not.
+    pub connections: usize,
+    pub rooms: usize,
+    pub participants_per_room: usize,
+    pub tracks_per_participant: usize,
+    /// The longest frame a client may send. The longest legitimate one is an offer: 256 m-lines
+    /// with every codec of a browser take about 4 KiB each.
+    pub message_bytes: usize,
+    /// The longest chat text, in characters.
+    pub chat_chars: usize,
+    /// Chat messages kept for late joiners.
+    pub chat_history: usize,
+    /// Messages a client may send each second in the long run, and at once.
+    pub messages_per_second: u32,
+    pub message_burst: u32,
+    /// Messages waiting for one participant. One who falls further behind is disconnected. A full
+    /// room of 1000 that joins at once makes about this many.
+    pub outgoing_queue: usize,
+    pub join_timeout_ms: u64,
+    pub ping_interval_ms: u64,
+    /// A client from whom nothing came for this long is gone.
+    pub silence_ms: u64,
+    /// How long an empty room keeps its chat, so that a lone participant's reload finds it.
+    pub empty_room_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            rooms: 10_000,
+            participants_per_room: 1_000,
+            tracks_per_participant: 8,
+            message_bytes: 1024 * 1024,
+            chat_chars: 2_000,
+            chat_history: 200,
+            messages_per_second: 50,
+            message_burst: 100,
+            outgoing_queue: 2_048,
+            join_timeout_ms: 10_000,
+            ping_interval_ms: 10_000,
+            silence_ms: 30_000,
+            empty_room_ms: 60_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn join_timeout(&self) -> Duration {
+        Duration::from_millis(self.join_timeout_ms)
+    }
+
+    pub(crate) fn ping_interval(&self) -> Duration {
+        Duration::from_millis(self.ping_interval_ms)
+    }
+
+    pub(crate) fn silence(&self) -> Duration {
+        Duration::from_millis(self.silence_ms)
+    }
+
+    pub(crate) fn empty_room(&self) -> Duration {
+        Duration::from_millis(self.empty_room_ms)
+    }
+}
+
+/// The operator's to fix.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path}: {source}")]
+    Parse {
+        path: PathBuf,
+        source: toml::de::Error,
+    },
+    #[error("{0}")]
+    Value(String),
+}
+
+/// A WebRTC relay for group calls: rooms, signaling and the page, in one process.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tertulia", version)]
+pub struct Flags {
+    /// Settings file (TOML)
+    #[arg(long, env = "TERTULIA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address for HTTP and WebSocket [default: 127.0.0.1:8080]
+    #[arg(long, env = "TERTULIA_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Address announced for media; repeatable [default: every address of this machine]
+    #[arg(
+        long,
+        env = "TERTULIA_MEDIA_IP",
+        value_name = "IP",
+        value_delimiter = ','
+    )]
+    pub media_ip: Vec<IpAddr>,
+    /// UDP port of the first media worker [default: 10000]
+    #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
+    pub media_port: Option<u16>,
+    /// Media threads, 0 for one for each core [default: 0]
+    #[arg(long, env = "TERTULIA_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Serve the page from this folder
+    #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
+    pub web_dir: Option<PathBuf>,
+    /// Log format [default: text]
+    #[arg(long, env = "TERTULIA_LOG", value_enum)]
+    pub log: Option<LogFormat>,
+}
+
+impl Config {
+    /// Reads the file that the flags name and lays the flags (and the environment, which clap has
+    /// put into them) over it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: the file, or a value in it, is unusable.
+    pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        let mut config = match &flags.config {
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        set(&mut config.listen, flags.listen);
+        set(&mut config.media_port, flags.media_port);
+        set(&mut config.workers, flags.workers);
+        set(&mut config.log, flags.log);
+        if !flags.media_ip.is_empty() {
+            config.media_ip = flags.media_ip;
+        }
+        if flags.web_dir.is_some() {
+            config.web_dir = flags.web_dir;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// Refuses values with which no client could be served.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let positive = [
+            ("connections", limits.connections),
+            ("rooms", limits.rooms),
+            ("participants_per_room", limits.participants_per_room),
+            ("chat_chars", limits.chat_chars),
+            ("messages_per_second", limits.messages_per_second as usize),
+            ("message_burst", limits.message_burst as usize),
+            ("outgoing_queue", limits.outgoing_queue),
+            ("join_timeout_ms", limits.join_timeout_ms as usize),
+            ("ping_interval_ms", limits.ping_interval_ms as usize),
+        ];
+        for (key, value) in positive {
+            if value == 0 {
+                return Err(ConfigError::Value(format!("limits.{key} must not be 0")));
+            }
+        }
+        if limits.message_bytes < SMALLEST_MESSAGE_BYTES {
+            return Err(ConfigError::Value(format!(
+                "limits.message_bytes must be at least {SMALLEST_MESSAGE_BYTES}"
+            )));
+        }
+        if limits.silence_ms <= limits.ping_interval_ms {
+            return Err(ConfigError::Value(
+                "limits.silence_ms must be longer than limits.ping_interval_ms".into(),
+            ));
+        }
+        for origin in &self.allowed_origins {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+                return Err(ConfigError::Value(format!(
+                    "allowed_origins: `{origin}` is not like https://app.example.org"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A `join` with the largest metadata must fit.
+const SMALLEST_MESSAGE_BYTES: usize = 8 * 1024;
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Flags {
+        Flags::try_parse_from([&["tertulia"], arguments].concat()).expect("flags")
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let path = std::env::temp_dir().join(format!("tertulia-{}.toml", std::process::id()));
+        let text = "listen = \"0.0.0.0:9000\"\nworkers = 3\n[limits]\nrooms = 5\n";
+        std::fs::write(&path, text).expect("write");
+        let name = path.to_str().expect("name");
+        let config = Config::load(flags(&["--config", name, "--workers", "1"])).expect("config");
+        std::fs::remove_file(&path).expect("remove");
+        assert_eq!(config.listen, SocketAddr::from(([0, 0, 0, 0], 9000)));
+        assert_eq!((config.workers, config.limits.rooms), (1, 5));
+        assert_eq!(config.media_port, 10_000);
+    }
+
+    #[test]
+    fn the_documented_file_holds_every_key_and_the_defaults() {
+        let text = include_str!("../tertulia.toml");
+        let config: Config = toml::from_str(text).expect("parses");
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+        let keys = format!("{config:#?}");
+        let keys = keys.lines().filter_map(|line| line.trim().split_once(':'));
+        for (key, _) in keys {
+            assert!(text.contains(key), "{key} is not documented");
+        }
+    }
+
+    #[test]
+    fn media_ips_repeat() {
+        let flags = flags(&["--media-ip", "192.0.2.1", "--media-ip", "2001:db8::1"]);
+        assert_eq!(Config::load(flags).expect("config").media_ip.len(), 2);
+    }
+
+    #[test]
+    fn unusable_settings_are_refused() {
+        let unknown = toml::from_str::<Config>("listne = \"0.0.0.0:1\"").expect_err("unknown key");
+        assert!(unknown.to_string().contains("listne"), "{unknown}");
+        assert!(toml::from_str::<Config>("[limits]\nroms = 1").is_err());
+        for text in [
+            "[limits]\nrooms = 0",
+            "[limits]\nmessage_bytes = 10",
+            "[limits]\nsilence_ms = 5",
+            "allowed_origins = [\"example.org\"]",
+        ] {
+            let config: Config = toml::from_str(text).expect("parses");
+            assert!(config.check().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What a browser is told it may do with the page.
+
+use axum::extract::Request;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// Everything from this server and nowhere else. `connect-src 'self'` covers the WebSocket of the
+/// same host (CSP level 3); blobs are pictures and sounds that the page makes itself.
+const CONTENT_SECURITY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
+     media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// What a call needs, for this page and no frame in it; nothing else.
+const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), \
+     speaker-selection=(self), autoplay=(self), fullscreen=(self), picture-in-picture=(self), \
+     screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=(), bluetooth=()";
+
+pub(super) async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
+        (PERMISSIONS_POLICY, PERMISSIONS),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Addresses name rooms, which are nobody else's business.
+        (header::REFERRER_POLICY, "no-referrer"),
+        (OPENER_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

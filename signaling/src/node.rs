@@ -1,0 +1,122 @@
+//! The composition root: one server from its parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tertulia_sfu::SfuConfig;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::config::{Config, ConfigError};
+use crate::http::{self, Assets, Origins};
+use crate::media::{self, Media, Relay, StartError};
+use crate::protocol::native::Native;
+use crate::room::{Counts, Rooms};
+
+/// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
+#[derive(Clone)]
+pub struct Node {
+    config: Arc<Config>,
+    media: Arc<dyn Media>,
+    rooms: Rooms,
+    native: Arc<Native>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Media(#[from] StartError),
+}
+
+/// For clients to be told and rooms to close; what hangs beyond it is abandoned.
+const ROOMS_TIME: Duration = Duration::from_millis(2_500);
+const MEDIA_TIME: Duration = Duration::from_millis(1_000);
+
+impl Node {
+    /// Starts the media workers and the rooms. Must run within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`]: a setting or the machine forbids it.
+    pub fn start(config: Config) -> Result<Self, NodeError> {
+        config.check()?;
+        let (relay, events) = Relay::start(sfu_config(&config))?;
+        Self::with_media(config, Arc::new(relay), events)
+    }
+
+    /// As [`start`](Self::start), on another media plane. `events` are those of `media`.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Config`].
+    pub fn with_media(
+        config: Config,
+        media: Arc<dyn Media>,
+        events: mpsc::Receiver<media::Event>,
+    ) -> Result<Self, NodeError> {
+        config.check()?;
+        let rooms = Rooms::start(media.clone(), events, config.limits.clone());
+        let native = Native::new(
+            rooms.clone(),
+            config.limits.clone(),
+            config.ice_servers.clone(),
+        );
+        Ok(Self {
+            config: Arc::new(config),
+            media,
+            rooms,
+            native: Arc::new(native),
+        })
+    }
+
+    /// `GET /` the page, `/v1/ws` the native protocol, `/healthz`.
+    pub fn router(&self) -> Router {
+        http::router(
+            self.native.clone(),
+            self.rooms.clone(),
+            Origins::new(&self.config.allowed_origins),
+            Assets::new(self.config.web_dir.clone()),
+        )
+    }
+
+    /// Rooms and participants there are.
+    pub fn counts(&self) -> Counts {
+        self.rooms.counts()
+    }
+
+    /// Tells every client, closes the rooms, stops the media workers. Takes at most 3.5 s.
+    pub async fn shutdown(&self) {
+        let counts = self.rooms.counts();
+        info!(
+            rooms = counts.rooms,
+            participants = counts.participants,
+            "shutting down"
+        );
+        if timeout(ROOMS_TIME, self.rooms.shutdown()).await.is_err() {
+            warn!("clients or rooms did not end in time");
+        }
+        if timeout(MEDIA_TIME, self.media.shutdown()).await.is_err() {
+            warn!("the media workers did not end in time");
+        }
+    }
+}
+
+fn sfu_config(config: &Config) -> SfuConfig {
+    let limits = &config.limits;
+    SfuConfig {
+        workers: config.workers,
+        media_port: config.media_port,
+        media_ips: config.media_ip.clone(),
+        announce: config.media_announce.clone(),
+        limits: tertulia_sfu::Limits {
+            rooms: limits.rooms,
+            peers_per_room: limits.participants_per_room,
+            tracks_per_peer: limits.tracks_per_participant,
+            ..Default::default()
+        },
+    }
+}

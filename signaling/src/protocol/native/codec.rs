@@ -1,0 +1,291 @@
+//! Text frames to messages and back. Whatever a client sends, reading it takes memory in
+//! proportion to its length, and never panics.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::error::Category;
+
+use super::{ClientFrame, ClientMessage, Refusal, ServerMessage};
+
+/// # Errors
+///
+/// The [`Refusal`] to send back: `bad_json`, `unknown_type` or `bad_field`. It repeats the
+/// request's `id` when that could be read.
+pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
+    // serde would read a struct from an array, too.
+    if !text.trim_start().starts_with('{') {
+        let message = "The message is not a JSON object.";
+        return Err(refuse(None, "bad_json", message));
+    }
+    let envelope: Envelope<'_> = read(text).map_err(|error| refusal(None, error))?;
+    let id = envelope.id;
+    let message = match &*envelope.kind {
+        "join" | "update" if text.len() > METADATA_MESSAGE_BYTES => {
+            let message =
+                format!("`metadata`: the message exceeds {METADATA_MESSAGE_BYTES} bytes.");
+            return Err(refuse(id, "bad_field", message));
+        }
+        "join" => read(text).map(ClientMessage::Join),
+        "offer" => read(text).map(ClientMessage::Offer),
+        "candidate" => read(text).map(ClientMessage::Candidate),
+        "subscribe" => read(text).map(ClientMessage::Subscribe),
+        "unsubscribe" => read(text).map(ClientMessage::Unsubscribe),
+        "mute" => read(text).map(ClientMessage::Mute),
+        "update" => read(text).map(ClientMessage::Update),
+        "chat" => read(text).map(ClientMessage::Chat),
+        "stats" => Ok(ClientMessage::Stats),
+        "ping" => Ok(ClientMessage::Ping),
+        "leave" => Ok(ClientMessage::Leave),
+        unknown => {
+            // The text is echoed, so a long one is cut.
+            let shown: String = unknown.chars().take(32).collect();
+            return Err(refuse(
+                id,
+                "unknown_type",
+                format!("There is no message type `{shown}`."),
+            ));
+        }
+    };
+    let message = message.map_err(|error| refusal(id, error))?;
+    Ok(ClientFrame { id, message })
+}
+
+/// Metadata is read into a tree that takes many times the memory of its text, so it is refused
+/// unread when it cannot be within its limit even with every character escaped.
+const METADATA_MESSAGE_BYTES: usize = 32 * 1024;
+
+pub fn encode(message: &ServerMessage) -> String {
+    // Only maps with keys that are no strings fail, and the messages have none.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// The request number of a frame that is refused unread.
+pub(super) fn request_id(text: &str) -> Option<u32> {
+    read::<Envelope<'_>>(text).ok()?.id
+}
+
+pub(super) fn refuse(id: Option<u32>, code: &str, message: impl Into<String>) -> Refusal {
+    Refusal {
+        id,
+        code: code.to_owned(),
+        message: message.into(),
+        fatal: false,
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    id: Option<u32>,
+}
+
+/// What is wrong, and where.
+struct Fault {
+    path: String,
+    error: serde_json::Error,
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| Fault {
+        path: error.path().to_string(),
+        error: error.into_inner(),
+    })?;
+    // Anything after the value is a second message, or junk.
+    let end = reader.end().map_err(|error| Fault {
+        path: String::new(),
+        error,
+    });
+    end.map(|()| value)
+}
+
+fn refusal(id: Option<u32>, Fault { path, error }: Fault) -> Refusal {
+    match error.classify() {
+        Category::Data => {
+            // A missing field is named by the error itself, at the path of its object.
+            let place = if path == "." {
+                String::new()
+            } else {
+                format!("`{path}`: ")
+            };
+            refuse(id, "bad_field", format!("{place}{error}."))
+        }
+        Category::Io | Category::Syntax | Category::Eof => {
+            refuse(id, "bad_json", format!("The message is not JSON: {error}."))
+        }
+    }
+}
+
+/// What bots and tests read with.
+impl ServerMessage {
+    /// # Errors
+    ///
+    /// The text is no message of this version.
+    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+/// What bots and tests write with.
+impl ClientFrame {
+    pub fn write(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(text: &str) -> (String, Option<u32>, String) {
+        let refusal = decode(text).expect_err(text);
+        (refusal.code, refusal.id, refusal.message)
+    }
+
+    #[test]
+    fn what_is_not_json_is_bad_json() {
+        for text in [
+            "",
+            "{",
+            "hello",
+            "[]",
+            "1",
+            "null",
+            "\"join\"",
+            "{\"type\":\"ping\"} {}",
+            "{\"type\":\"ping\",}",
+            "{\"type\":\"chat\",\"text\":\"\\ud800\"}",
+            &"[".repeat(100_000),
+            &format!("{{\"type\":\"ping\",\"x\":{}", "[".repeat(100_000)),
+        ] {
+            assert_eq!(code(text).0, "bad_json", "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        for (text, id, named) in [
+            (r#"{"id":1}"#, None, "type"),
+            (r#"{"type":5}"#, None, "type"),
+            (r#"{"type":"ping","id":-1}"#, None, "id"),
+            (r#"{"type":"ping","id":4294967296}"#, None, "id"),
+            (r#"{"type":"ping","id":"x"}"#, None, "id"),
+            (r#"{"type":"ping","type":"ping"}"#, None, "type"),
+            (r#"{"type":"chat","id":7}"#, Some(7), "text"),
+            (r#"{"type":"chat","id":7,"text":9}"#, Some(7), "text"),
+            (
+                r#"{"type":"mute","track":"tr_1","muted":"yes"}"#,
+                None,
+                "muted",
+            ),
+            (r#"{"type":"join","version":1,"room":"a"}"#, None, "name"),
+            (
+                r#"{"type":"join","version":1,"room":"a","name":"b","metadata":[]}"#,
+                None,
+                "metadata",
+            ),
+            (
+                r#"{"type":"offer","sdp":"","tracks":[{"mid":"0","source":"lidar"}]}"#,
+                None,
+                "tracks[0].source",
+            ),
+            (r#"{"type":"subscribe","tracks":"tr_1"}"#, None, "tracks"),
+        ] {
+            let (code, got_id, message) = code(text);
+            assert_eq!((code.as_str(), got_id), ("bad_field", id), "{text}");
+            assert!(message.contains(named), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named_in_short() {
+        let (code, id, message) = code(&format!(r#"{{"type":"{}","id":3}}"#, "x".repeat(500)));
+        assert_eq!((code.as_str(), id), ("unknown_type", Some(3)));
+        assert!(message.len() < 100);
+    }
+
+    #[test]
+    fn defaults_and_unknown_fields() {
+        let frame = decode(r#"{"type":"join","version":1,"room":"a","name":"b","new":[1]}"#);
+        let Ok(ClientFrame {
+            id: None,
+            message: ClientMessage::Join(join),
+        }) = frame
+        else {
+            panic!("{frame:?}");
+        };
+        assert!(join.auto_subscribe && join.metadata.is_none());
+        assert!(decode(r#"{"type":"ping","id":4294967295}"#).is_ok());
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,20}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::btree_map(field(), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn field() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z]{1,6}",
+            prop::sample::select(vec![
+                "type", "id", "version", "room", "name", "metadata", "sdp", "tracks", "mid",
+                "source", "muted", "track", "text",
+            ])
+            .prop_map(String::from),
+        ]
+    }
+
+    fn kind() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "join",
+            "offer",
+            "candidate",
+            "subscribe",
+            "unsubscribe",
+            "mute",
+            "update",
+            "chat",
+            "stats",
+            "ping",
+            "leave",
+            "nonsense",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,200}") {
+            let _ = decode(&text);
+        }
+
+        /// Whatever is accepted survives being written and read again.
+        #[test]
+        fn any_object_is_read_or_refused(
+            kind in kind(),
+            fields in prop::collection::btree_map(field(), json(), 0..6),
+        ) {
+            let mut object: serde_json::Map<_, _> = fields.into_iter().collect();
+            object.insert("type".into(), kind.into());
+            match decode(&serde_json::Value::Object(object).to_string()) {
+                Ok(frame) => prop_assert_eq!(decode(&frame.write()), Ok(frame)),
+                Err(refusal) => prop_assert!(!refusal.fatal),
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The rooms' model and the wire format, side by side.
+
+use super::client_message::{CarriedTrack, Source};
+use super::server_message as wire;
+use super::{IceServer, Refusal, ServerMessage};
+use crate::media::{self, PeerStats};
+use crate::room::{self, Event, ParticipantInfo, TrackInfo, TrackName};
+
+/// What only the welcome tells.
+pub(super) struct Greeting {
+    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) limits: wire::MessageLimits,
+}
+
+pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
+    match event {
+        Event::Welcome(snapshot) => ServerMessage::Welcome(welcome(snapshot, greeting)),
+        Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
+            id: *request,
+            sdp: answer.sdp.clone(),
+            published: answer
+                .published
+                .iter()
+                .map(|(mid, track)| wire::PublishedTrack {
+                    mid: mid.clone(),
+                    track: track.to_string(),
+                })
+                .collect(),
+            slots: answer.slots.iter().map(slot).collect(),
+            needs: needs(answer.needs),
+        }),
+        Event::Stats { request, peer } => ServerMessage::Stats {
+            id: *request,
+            peer: peer.as_ref().and_then(stats),
+        },
+        Event::Done { request } => ServerMessage::Ok { id: *request },
+        Event::Refused { request, refusal } => ServerMessage::Error(refused(*request, refusal)),
+        Event::ParticipantJoined(info) => ServerMessage::ParticipantJoined {
+            participant: participant(info),
+        },
+        Event::ParticipantUpdated(info) => ServerMessage::ParticipantUpdated {
+            participant: participant(info),
+        },
+        Event::ParticipantLeft {
+            participant,
+            reason,
+        } => ServerMessage::ParticipantLeft {
+            participant: participant.to_string(),
+            reason: (*reason).into(),
+        },
+        Event::TrackPublished {
+            participant,
+            track: info,
+        } => ServerMessage::TrackPublished {
+            participant: participant.to_string(),
+            track: track(info),
+        },
+        Event::TrackUpdated {
+            participant,
+            track: info,
+        } => ServerMessage::TrackUpdated {
+            participant: participant.to_string(),
+            track: track(info),
+        },
+        Event::TrackUnpublished { participant, track } => ServerMessage::TrackUnpublished {
+            participant: participant.to_string(),
+            track: track.to_string(),
+        },
+        Event::Chat(entry) => ServerMessage::Chat {
+            message: chat(entry),
+        },
+        Event::MediaConnected => ServerMessage::Media {
+            state: wire::MediaState::Connected,
+            reason: None,
+        },
+        Event::MediaFailed(failure) => ServerMessage::Media {
+            state: wire::MediaState::Failed,
+            reason: Some(failure.code().to_owned()),
+        },
+        Event::Slots(slots) => ServerMessage::Slots {
+            slots: slots.iter().map(slot).collect(),
+        },
+        Event::Needs(value) => ServerMessage::Needs(needs(*value)),
+    }
+}
+
+pub(super) fn refused(id: Option<u32>, refusal: &room::Refusal) -> Refusal {
+    Refusal {
+        id,
+        code: refusal.code.to_owned(),
+        message: refusal.message.clone(),
+        fatal: false,
+    }
+}
+
+fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
+    wire::Welcome {
+        id: snapshot.request,
+        version: super::VERSION,
+        room: snapshot.room.to_string(),
+        participant: snapshot.participant.to_string(),
+        participants: snapshot.participants.iter().map(participant).collect(),
+        chat: snapshot.chat.iter().map(chat).collect(),
+        ice_servers: greeting.ice_servers.clone(),
+        limits: greeting.limits,
+        server: wire::ServerInfo {
+            name: "tertulia".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+    }
+}
+
+fn participant(info: &ParticipantInfo) -> wire::Participant {
+    wire::Participant {
+        id: info.id.to_string(),
+        name: info.name.clone(),
+        metadata: info.metadata.clone(),
+        tracks: info.tracks.iter().map(track).collect(),
+    }
+}
+
+fn track(info: &TrackInfo) -> wire::Track {
+    wire::Track {
+        id: info.name.to_string(),
+        kind: info.kind.into(),
+        source: info.source.into(),
+        muted: info.muted,
+        simulcast: info.simulcast,
+        codec: info.codec.to_owned(),
+    }
+}
+
+fn chat(entry: &room::ChatEntry) -> wire::ChatMessage {
+    wire::ChatMessage {
+        id: entry.id,
+        participant: entry.participant.to_string(),
+        name: entry.name.clone(),
+        text: entry.text.to_string(),
+        at_ms: entry.at_ms,
+    }
+}
+
+fn slot(slot: &media::Slot<TrackName>) -> wire::Slot {
+    wire::Slot {
+        mid: slot.mid.clone(),
+        kind: slot.kind.into(),
+        track: slot.track.as_ref().map(ToString::to_string),
+    }
+}
+
+fn needs(needs: media::Needs) -> wire::Needs {
+    wire::Needs {
+        audio: needs.audio,
+        video: needs.video,
+    }
+}
+
+fn stats(stats: &PeerStats<TrackName>) -> Option<serde_json::Value> {
+    serde_json::to_value(stats).ok()
+}
+
+impl From<media::MediaKind> for wire::MediaKind {
+    fn from(kind: media::MediaKind) -> Self {
+        match kind {
+            media::MediaKind::Audio => Self::Audio,
+            media::MediaKind::Video => Self::Video,
+        }
+    }
+}
+
+impl From<room::LeaveReason> for wire::LeaveReason {
+    fn from(reason: room::LeaveReason) -> Self {
+        match reason {
+            room::LeaveReason::Left => Self::Left,
+            room::LeaveReason::Disconnected => Self::Disconnected,
+            room::LeaveReason::MediaFailed => Self::MediaFailed,
+            room::LeaveReason::Server => Self::Server,
+        }
+    }
+}
+
+impl From<room::Source> for Source {
+    fn from(source: room::Source) -> Self {
+        match source {
+            room::Source::Camera => Self::Camera,
+            room::Source::Microphone => Self::Microphone,
+            room::Source::Screen => Self::Screen,
+            room::Source::ScreenAudio => Self::ScreenAudio,
+            room::Source::Other => Self::Other,
+        }
+    }
+}
+
+impl From<Source> for room::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Camera => Self::Camera,
+            Source::Microphone => Self::Microphone,
+            Source::Screen => Self::Screen,
+            Source::ScreenAudio => Self::ScreenAudio,
+            Source::Other => Self::Other,
+        }
+    }
+}
+
+impl From<CarriedTrack> for room::Carried {
+    fn from(track: CarriedTrack) -> Self {
+        Self {
+            mid: track.mid,
+            source: track.source.into(),
+            muted: track.muted,
+        }
+    }
+}

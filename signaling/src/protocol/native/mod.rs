@@ -1,0 +1,26 @@
+//! The native protocol, version 1: JSON text frames over one WebSocket for each participant.
+//! `signaling/PROTOCOL.md` is its description, `signaling/golden/native` its examples.
+
+mod client_message;
+mod codec;
+mod convert;
+mod rate;
+mod server_message;
+mod session;
+mod upgrade;
+mod wire;
+
+pub use crate::config::IceServer;
+pub use client_message::{
+    Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Mute, Offer, Source, Tracks,
+    Update,
+};
+pub use codec::{decode, encode};
+pub use server_message::{
+    Answer, ChatMessage, LeaveReason, MediaKind, MediaState, MessageLimits, Needs, Participant,
+    PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot, Track, Welcome,
+};
+pub(crate) use upgrade::{Native, upgrade};
+
+/// The version a client names in `join` and the server in `welcome`.
+pub const VERSION: u32 = 1;

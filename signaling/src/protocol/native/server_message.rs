@@ -1,0 +1,195 @@
+//! What the server says. Bots read these, so an unknown value of an open list is a plain string.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Source;
+use crate::config::IceServer;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    Welcome(Welcome),
+    Answer(Answer),
+    Needs(Needs),
+    Slots {
+        slots: Vec<Slot>,
+    },
+    ParticipantJoined {
+        participant: Participant,
+    },
+    ParticipantUpdated {
+        participant: Participant,
+    },
+    ParticipantLeft {
+        participant: String,
+        reason: LeaveReason,
+    },
+    TrackPublished {
+        participant: String,
+        track: Track,
+    },
+    TrackUpdated {
+        participant: String,
+        track: Track,
+    },
+    TrackUnpublished {
+        participant: String,
+        track: String,
+    },
+    Chat {
+        message: ChatMessage,
+    },
+    Media {
+        state: MediaState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    Stats {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// The relay's counters of this participant's transport; null while it has none.
+        peer: Option<Value>,
+    },
+    Ok {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+    },
+    Pong {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+    },
+    Error(Refusal),
+    Bye {
+        reason: String,
+        message: String,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Welcome {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    pub version: u32,
+    pub room: String,
+    /// The id of the participant who joined.
+    pub participant: String,
+    /// The others.
+    pub participants: Vec<Participant>,
+    /// Oldest first.
+    pub chat: Vec<ChatMessage>,
+    pub ice_servers: Vec<IceServer>,
+    pub limits: MessageLimits,
+    pub server: ServerInfo,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    pub sdp: String,
+    pub published: Vec<PublishedTrack>,
+    /// Every receiving m-line.
+    pub slots: Vec<Slot>,
+    pub needs: Needs,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PublishedTrack {
+    pub mid: String,
+    pub track: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Slot {
+    pub mid: String,
+    pub kind: MediaKind,
+    /// Null when free.
+    pub track: Option<String>,
+}
+
+/// Receiving m-lines to add to those there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Needs {
+    pub audio: u16,
+    pub video: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    Audio,
+    Video,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Participant {
+    pub id: String,
+    pub name: String,
+    pub metadata: Map<String, Value>,
+    pub tracks: Vec<Track>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Track {
+    pub id: String,
+    pub kind: MediaKind,
+    pub source: Source,
+    pub muted: bool,
+    pub simulcast: bool,
+    pub codec: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// Counts up within the room.
+    pub id: u64,
+    /// The sender's id, who may have left since.
+    pub participant: String,
+    /// The sender's name when it was sent.
+    pub name: String,
+    pub text: String,
+    /// Unix time in milliseconds.
+    pub at_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    Left,
+    Disconnected,
+    MediaFailed,
+    Server,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaState {
+    Connected,
+    Failed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MessageLimits {
+    pub message_bytes: usize,
+    pub chat_chars: usize,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerInfo {
+    pub name: String,
+    pub version: String,
+}
+
+/// The body of `error`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// Stable.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// Whether the socket closes.
+    pub fatal: bool,
+}

@@ -1,0 +1,313 @@
+//! The life of one WebSocket: let in, attend, say goodbye.
+
+use std::sync::Arc;
+
+use axum::extract::ws::{WebSocket, close_code};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tracing::{debug, info};
+
+use super::codec::{decode, refuse, request_id};
+use super::rate::{Allowance, RateLimit};
+use super::wire::{Farewell, Gone, Received, Wire};
+use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
+use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
+
+/// Why a socket is done with.
+enum End {
+    /// The client closed it, or the network did.
+    Gone,
+    Left,
+    ServerShutdown,
+    /// Told by a fatal `error`.
+    Fault {
+        code: &'static str,
+        message: String,
+        close: u16,
+    },
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+struct Session {
+    wire: Wire,
+    native: Arc<Native>,
+    rate: RateLimit,
+    heard: Instant,
+}
+
+/// Events written with one flush; the next batch waits for the socket.
+const BATCH: usize = 64;
+
+pub(super) async fn run(socket: WebSocket, native: Arc<Native>, mut stop: StopSignal) {
+    let limits = &native.limits;
+    let now = Instant::now();
+    let mut session = Session {
+        wire: Wire::new(socket, limits.silence()),
+        rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
+        heard: now,
+        native: native.clone(),
+    };
+    let mut who = None;
+    let end = match session.admit(&mut stop).await {
+        Ok(mut membership) => {
+            let end = session.attend(&mut membership).await;
+            who = Some(membership.participant.clone());
+            membership.leave(leave_reason(&end)).await;
+            end
+        }
+        Err(end) => end,
+    };
+    if let End::Fault { code, .. } = end {
+        let participant = who.as_ref().map(tracing::field::display);
+        info!(participant, code, "connection ended by a fault");
+    }
+    if let Some(farewell) = farewell(end) {
+        session.wire.finish(farewell).await;
+    }
+    // Held until here: the server's shutdown waits for it.
+    drop(stop);
+}
+
+fn leave_reason(end: &End) -> LeaveReason {
+    match end {
+        End::Left => LeaveReason::Left,
+        End::ServerShutdown => LeaveReason::Server,
+        End::Gone | End::Fault { .. } => LeaveReason::Disconnected,
+    }
+}
+
+fn farewell(end: End) -> Option<Farewell> {
+    match end {
+        End::Gone => None,
+        End::Left => Some(Farewell::bye("left", "You left the room.")),
+        End::ServerShutdown => Some(Farewell::bye(
+            "server_shutdown",
+            "The server is shutting down.",
+        )),
+        End::Fault {
+            code,
+            message,
+            close,
+        } => Some(Farewell {
+            message: ServerMessage::Error(Refusal {
+                id: None,
+                code: code.to_owned(),
+                message,
+                fatal: true,
+            }),
+            code: close,
+            reason: code,
+            readable: close != close_code::SIZE,
+        }),
+    }
+}
+
+impl Session {
+    /// Until a `join` is accepted.
+    async fn admit(&mut self, stop: &mut StopSignal) -> Result<Membership, End> {
+        let patience = self.native.limits.join_timeout();
+        let timeout = sleep(patience);
+        tokio::pin!(timeout);
+        loop {
+            let received = tokio::select! {
+                received = self.wire.receive() => received,
+                () = &mut timeout => {
+                    let seconds = patience.as_secs_f32();
+                    let message = format!("No `join` came within {seconds} s.");
+                    return Err(policy("join_timeout", message));
+                }
+                () = stop.stopped() => return Err(End::ServerShutdown),
+            };
+            let Some(ClientFrame { id, message }) = self.read(received).await? else {
+                continue;
+            };
+            match message {
+                ClientMessage::Join(join) => match self.join(id, join).await {
+                    Ok(membership) => return Ok(membership),
+                    Err(refusal) => self.refuse(refusal).await?,
+                },
+                ClientMessage::Ping => self.wire.send([ServerMessage::Pong { id }]).await?,
+                ClientMessage::Leave => return Err(End::Left),
+                _ => {
+                    let refusal = refuse(id, "not_joined", "Send `join` first.");
+                    self.refuse(refusal).await?;
+                }
+            }
+        }
+    }
+
+    async fn join(&mut self, id: Option<u32>, join: Join) -> Result<Membership, Refusal> {
+        if join.version != VERSION {
+            let message = format!("This server speaks version {VERSION} of the protocol.");
+            return Err(refuse(id, "bad_version", message));
+        }
+        let entrant = Entrant {
+            name: join.name,
+            metadata: join.metadata.unwrap_or_default(),
+            auto_subscribe: join.auto_subscribe,
+            request: id,
+        };
+        let joined = self.native.rooms.join(&join.room, entrant).await;
+        joined.map_err(|refusal| convert::refused(id, &refusal))
+    }
+
+    async fn attend(&mut self, membership: &mut Membership) -> End {
+        let every = self.native.limits.ping_interval();
+        let mut beat = interval_at(Instant::now() + every, every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut events = Vec::with_capacity(BATCH);
+        loop {
+            let result = tokio::select! {
+                ending = &mut membership.ending => return ended(ending),
+                count = membership.events.recv_many(&mut events, BATCH) => {
+                    if count == 0 {
+                        // The room has let go of this participant and said why.
+                        return ended((&mut membership.ending).await);
+                    }
+                    let greeting = &self.native.greeting;
+                    let messages = events.drain(..).map(|event| convert::message(&event, greeting));
+                    tokio::select! {
+                        sent = self.wire.send(messages) => sent.map_err(End::from),
+                        ending = &mut membership.ending => return ended(ending),
+                    }
+                }
+                received = self.wire.receive() => match self.read(received).await {
+                    Ok(Some(frame)) => self.serve(frame, membership).await,
+                    Ok(None) => Ok(()),
+                    Err(end) => Err(end),
+                },
+                _ = beat.tick() => {
+                    if self.heard.elapsed() >= self.native.limits.silence() {
+                        debug!(participant = %membership.participant, "client is silent");
+                        return End::Gone;
+                    }
+                    self.wire.ping().await.map_err(End::from)
+                }
+            };
+            if let Err(end) = result {
+                return end;
+            }
+        }
+    }
+
+    async fn serve(&mut self, frame: ClientFrame, membership: &Membership) -> Result<(), End> {
+        let ClientFrame { id, message } = frame;
+        let action = match message {
+            ClientMessage::Join(_) => {
+                let refusal = refuse(id, "already_joined", "This connection has joined a room.");
+                return self.refuse(refusal).await;
+            }
+            ClientMessage::Ping => {
+                let pong = self.wire.send([ServerMessage::Pong { id }]).await;
+                return pong.map_err(End::from);
+            }
+            ClientMessage::Leave => return Err(End::Left),
+            // An ICE-lite server learns the client's addresses from its checks.
+            ClientMessage::Candidate(_) => return Ok(()),
+            ClientMessage::Offer(offer) => Action::Offer {
+                sdp: offer.sdp,
+                carries: offer.tracks.into_iter().map(Into::into).collect(),
+            },
+            ClientMessage::Subscribe(subscribe) => Action::Subscribe(subscribe.tracks),
+            ClientMessage::Unsubscribe(unsubscribe) => Action::Unsubscribe(unsubscribe.tracks),
+            ClientMessage::Mute(mute) => Action::Mute {
+                track: mute.track,
+                muted: mute.muted,
+            },
+            ClientMessage::Update(update) => Action::Update {
+                name: update.name,
+                metadata: update.metadata,
+            },
+            ClientMessage::Chat(chat) => Action::Chat(chat.text),
+            ClientMessage::Stats => Action::Stats,
+        };
+        let command = Command {
+            request: id,
+            action,
+        };
+        // A room that is gone says so through `ending`.
+        membership.send(command).await;
+        Ok(())
+    }
+
+    /// A message to act on, if it is one. Everything else has been answered.
+    async fn read(&mut self, received: Received) -> Result<Option<ClientFrame>, End> {
+        self.heard = Instant::now();
+        let is_control = matches!(received, Received::Control);
+        let text = match received {
+            Received::Gone => return Err(End::Gone),
+            Received::TooLarge => {
+                let limit = self.native.limits.message_bytes;
+                return Err(End::Fault {
+                    code: "message_too_large",
+                    message: format!("A message may have at most {limit} bytes."),
+                    close: close_code::SIZE,
+                });
+            }
+            Received::Text(text) => Some(text),
+            Received::Binary | Received::Control => None,
+        };
+        match self.rate.take(self.heard) {
+            Allowance::Granted => {}
+            Allowance::Refused if is_control => return Ok(None),
+            Allowance::Refused => {
+                let id = text.as_deref().and_then(request_id);
+                let refusal = refuse(id, "rate_limited", "Too many messages. Slow down.");
+                self.refuse(refusal).await?;
+                return Ok(None);
+            }
+            Allowance::Abuse => {
+                let message = "Too many messages for too long.";
+                return Err(policy("rate_limited", message.to_owned()));
+            }
+        }
+        let Some(text) = text else {
+            if !is_control {
+                let refusal = refuse(None, "not_text", "Messages are JSON in text frames.");
+                self.refuse(refusal).await?;
+            }
+            return Ok(None);
+        };
+        match decode(&text) {
+            Ok(frame) => Ok(Some(frame)),
+            Err(refusal) => {
+                self.refuse(refusal).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), End> {
+        self.wire.send([ServerMessage::Error(refusal)]).await?;
+        Ok(())
+    }
+}
+
+fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
+    match ending {
+        Ok(Ending::ServerShutdown) => End::ServerShutdown,
+        Ok(Ending::TooSlow) => policy(
+            "too_slow",
+            "This connection does not take messages as fast as the room makes them.".to_owned(),
+        ),
+        // The room is gone without a word.
+        Err(_) => End::Fault {
+            code: "internal",
+            message: "The room ended unexpectedly.".to_owned(),
+            close: close_code::ERROR,
+        },
+    }
+}
+
+fn policy(code: &'static str, message: String) -> End {
+    End::Fault {
+        code,
+        message,
+        close: close_code::POLICY,
+    }
+}

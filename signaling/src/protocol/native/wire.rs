@@ -1,0 +1,131 @@
+//! One WebSocket, with a bound on how long anything on it may take.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use futures_util::SinkExt;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error as TungsteniteError;
+
+use super::{ServerMessage, encode};
+
+pub(super) struct Wire {
+    socket: WebSocket,
+    /// A write that takes longer than this has nobody at its other end.
+    patience: Duration,
+}
+
+pub(super) enum Received {
+    Text(Utf8Bytes),
+    Binary,
+    /// Ping or pong: a sign of life. Pings are answered below.
+    Control,
+    /// The socket cannot be read on.
+    TooLarge,
+    Gone,
+}
+
+/// The socket is closed or as good as.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// How a socket is closed.
+pub(super) struct Farewell {
+    pub(super) message: ServerMessage,
+    pub(super) code: u16,
+    pub(super) reason: &'static str,
+    /// Whether the rest of what the client sent can be read away.
+    pub(super) readable: bool,
+}
+
+/// For the last message to leave, and for the client to answer the close.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// Unread bytes reset the connection when it is closed, and a reset may overtake the last message:
+/// the client has this long to read it.
+const UNREADABLE_TIME: Duration = Duration::from_millis(500);
+
+impl Wire {
+    pub(super) fn new(socket: WebSocket, patience: Duration) -> Self {
+        Self { socket, patience }
+    }
+
+    /// Cancel-safe.
+    pub(super) async fn receive(&mut self) -> Received {
+        match self.socket.recv().await {
+            Some(Ok(Message::Text(text))) => Received::Text(text),
+            Some(Ok(Message::Binary(_))) => Received::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Control,
+            Some(Ok(Message::Close(_))) | None => Received::Gone,
+            Some(Err(error)) => {
+                let error = error.into_inner();
+                match error.downcast_ref::<TungsteniteError>() {
+                    Some(TungsteniteError::Capacity(_)) => Received::TooLarge,
+                    _ => Received::Gone,
+                }
+            }
+        }
+    }
+
+    /// Writes several messages at once.
+    pub(super) async fn send(
+        &mut self,
+        messages: impl IntoIterator<Item = ServerMessage>,
+    ) -> Result<(), Gone> {
+        let write = async {
+            for message in messages {
+                let text = Message::Text(encode(&message).into());
+                self.socket.feed(text).await?;
+            }
+            self.socket.flush().await
+        };
+        match timeout(self.patience, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+
+    pub(super) async fn ping(&mut self) -> Result<(), Gone> {
+        let ping = self.socket.send(Message::Ping(Default::default()));
+        match timeout(self.patience, ping).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+
+    /// Says why, closes, and waits for the client to close as well.
+    pub(super) async fn finish(mut self, farewell: Farewell) {
+        let close = Message::Close(Some(CloseFrame {
+            code: farewell.code,
+            reason: farewell.reason.into(),
+        }));
+        let goodbye = async {
+            self.send([farewell.message]).await?;
+            self.socket.send(close).await.map_err(|_| Gone)?;
+            if !farewell.readable {
+                tokio::time::sleep(UNREADABLE_TIME).await;
+                return Ok(());
+            }
+            while let Some(Ok(_)) = self.socket.recv().await {}
+            Ok::<_, Gone>(())
+        };
+        // One who does not take the news has had the time to.
+        let _ = timeout(FAREWELL_TIME, goodbye).await;
+    }
+}
+
+impl Farewell {
+    pub(super) fn bye(reason: &'static str, message: &str) -> Self {
+        Self {
+            message: ServerMessage::Bye {
+                reason: reason.to_owned(),
+                message: message.to_owned(),
+            },
+            code: match reason {
+                "left" => close_code::NORMAL,
+                _ => close_code::AWAY,
+            },
+            reason,
+            readable: true,
+        }
+    }
+}

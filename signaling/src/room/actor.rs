@@ -1,0 +1,306 @@
+//! The one owner of a room: takes messages in turn, so that everyone sees one order of events.
+//! The room's other duties are further `impl Room` blocks, one for each file beside this.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::chat::ChatHistory;
+use super::participant::{Counted, Outbox, Participant, Undelivered};
+use super::registry::{Admission, Listing, Message, Shared, StopSignal};
+use super::subscription::Unfinished;
+use super::{Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, TrackName};
+use crate::media::{PeerId, RoomId, SfuError, TrackId};
+
+pub(super) struct Room {
+    pub(super) name: Arc<str>,
+    pub(super) media_room: RoomId,
+    pub(super) shared: Arc<Shared>,
+    pub(super) participants: HashMap<ParticipantId, Participant>,
+    pub(super) peers: HashMap<PeerId, ParticipantId>,
+    /// Every published track, and its publisher.
+    pub(super) tracks: HashMap<TrackId, (ParticipantId, TrackName)>,
+    pub(super) track_ids: HashMap<TrackName, TrackId>,
+    pub(super) chat: ChatHistory,
+    /// What the media plane was too busy for. Bounded by what there is to ask: a subscription for
+    /// each participant and track, an end for each peer.
+    pub(super) unfinished: HashSet<Unfinished>,
+    /// To be removed once the message at hand is done with.
+    failing: Vec<(ParticipantId, Undelivered)>,
+    /// Those with [`Participant::new_needs`].
+    pub(super) needy: HashSet<ParticipantId>,
+    joined: u64,
+    empty_since: Option<Instant>,
+}
+
+/// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+/// Messages taken before what they caused is settled: many changes of needs become one.
+const BATCH: usize = 64;
+
+pub(super) async fn run(
+    name: Arc<str>,
+    mut listing: Listing,
+    mut messages: mpsc::Receiver<Message>,
+    mut stop: StopSignal,
+) {
+    let shared = listing.shared.clone();
+    let media_room = match within(shared.media.create_room()).await {
+        Ok(room) => room,
+        Err(error) => {
+            warn!(room = %name, %error, "room refused by the media plane");
+            drop(listing);
+            refuse_all(messages, &Refusal::of_room(&error)).await;
+            return;
+        }
+    };
+    listing.connect(media_room);
+    info!(room = %name, media_room = %media_room, "room opened");
+    let mut room = Room {
+        name,
+        media_room,
+        chat: ChatHistory::new(shared.limits.chat_history),
+        shared,
+        participants: HashMap::new(),
+        peers: HashMap::new(),
+        tracks: HashMap::new(),
+        track_ids: HashMap::new(),
+        unfinished: HashSet::new(),
+        failing: Vec::new(),
+        needy: HashSet::new(),
+        joined: 0,
+        empty_since: Some(Instant::now()),
+    };
+    let reason = room.live(&mut messages, &mut stop).await;
+    // First out of the registry, then out of reach: who comes in between makes a new room.
+    drop(listing);
+    drop(messages);
+    room.close(reason).await;
+    // Held until here: the shutdown waits for it.
+    drop(stop);
+}
+
+async fn refuse_all(mut messages: mpsc::Receiver<Message>, refusal: &Refusal) {
+    messages.close();
+    while let Some(message) = messages.recv().await {
+        if let Message::Enter { reply, .. } = message {
+            let _ = reply.send(Err(refusal.clone()));
+        }
+    }
+}
+
+/// A media plane's reply, or [`SfuError::Overloaded`] when it takes too long.
+pub(super) async fn within<T>(
+    reply: impl Future<Output = Result<T, SfuError>>,
+) -> Result<T, SfuError> {
+    timeout(MEDIA_TIMEOUT, reply)
+        .await
+        .unwrap_or(Err(SfuError::Overloaded))
+}
+
+impl Room {
+    /// Returns why it ends.
+    async fn live(
+        &mut self,
+        messages: &mut mpsc::Receiver<Message>,
+        stop: &mut StopSignal,
+    ) -> &'static str {
+        let mut retry = interval(RETRY_EVERY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let grace = self.shared.limits.empty_room();
+        loop {
+            let deadline = self.empty_since.map(|since| since + grace);
+            tokio::select! {
+                () = stop.stopped() => return "server_shutdown",
+                Some(message) = messages.recv() => {
+                    self.handle(message).await;
+                    for _ in 1..BATCH {
+                        let Ok(message) = messages.try_recv() else { break };
+                        self.handle(message).await;
+                    }
+                }
+                _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return "empty";
+                }
+            }
+            self.settle().await;
+        }
+    }
+
+    async fn handle(&mut self, message: Message) {
+        match message {
+            Message::Enter { entrant, reply } => {
+                // An actor that stops listening to the reply meanwhile is noticed as gone.
+                let _ = reply.send(self.admit(entrant));
+            }
+            Message::Command { from, command } => self.take(&from, command).await,
+            Message::Leave {
+                participant,
+                reason,
+            } => self.remove(&participant, reason).await,
+            Message::Media(event) => self.media_changed(event).await,
+        }
+    }
+
+    fn admit(&mut self, entrant: Entrant) -> Result<Admission, Refusal> {
+        let limits = &self.shared.limits;
+        if self.participants.len() >= limits.participants_per_room {
+            return Err(Refusal::room_full(limits.participants_per_room));
+        }
+        let (sender, events) = mpsc::channel(limits.outgoing_queue);
+        let (ending_sender, ending) = oneshot::channel();
+        let id = ParticipantId::random();
+        let mut others: Vec<&Participant> = self.participants.values().collect();
+        others.sort_by_key(|participant| participant.order);
+        let snapshot = Snapshot {
+            request: entrant.request,
+            room: self.name.clone(),
+            participant: id.clone(),
+            participants: others.into_iter().map(Participant::info).collect(),
+            chat: self.chat.entries(),
+        };
+        self.joined += 1;
+        let participant = Participant {
+            order: self.joined,
+            id: id.clone(),
+            name: entrant.name,
+            metadata: entrant.metadata,
+            auto_subscribe: entrant.auto_subscribe,
+            outbox: Outbox {
+                events: sender,
+                ending: ending_sender,
+            },
+            peer: None,
+            tracks: Vec::new(),
+            wanted: if entrant.auto_subscribe {
+                self.tracks.keys().copied().collect()
+            } else {
+                HashSet::new()
+            },
+            told_needs: Default::default(),
+            new_needs: None,
+            _counted: Counted::new(&self.shared.participants),
+        };
+        info!(room = %self.name, participant = %id, "participant joined");
+        self.tell_others(&id, Event::ParticipantJoined(participant.info()));
+        self.participants.insert(id.clone(), participant);
+        self.empty_since = None;
+        self.tell(&id, Event::Welcome(snapshot));
+        Ok(Admission {
+            participant: id,
+            events,
+            ending,
+        })
+    }
+
+    /// Ends a participant's stay. Who has left already is ignored: its socket and its queue may
+    /// both say so.
+    async fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
+        let Some(participant) = self.forget(id) else {
+            return;
+        };
+        info!(room = %self.name, participant = %id, reason = reason.as_str(), "participant left");
+        self.tell_others(
+            id,
+            Event::ParticipantLeft {
+                participant: id.clone(),
+                reason,
+            },
+        );
+        if let Some(peer) = participant.peer {
+            self.close_peer(peer).await;
+        }
+    }
+
+    fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
+        let participant = self.participants.remove(id)?;
+        if let Some(peer) = participant.peer {
+            self.peers.remove(&peer);
+        }
+        for track in &participant.tracks {
+            self.forget_track(track.id);
+        }
+        if self.participants.is_empty() {
+            self.empty_since = Some(Instant::now());
+        }
+        Some(participant)
+    }
+
+    pub(super) fn forget_track(&mut self, track: TrackId) {
+        if let Some((_, name)) = self.tracks.remove(&track) {
+            self.track_ids.remove(&name);
+        }
+        for participant in self.participants.values_mut() {
+            participant.wanted.remove(&track);
+        }
+    }
+
+    pub(super) fn tell(&mut self, id: &ParticipantId, event: Event) {
+        if let Some(participant) = self.participants.get(id)
+            && let Err(undelivered) = participant.outbox.put(Arc::new(event))
+        {
+            self.failing.push((id.clone(), undelivered));
+        }
+    }
+
+    pub(super) fn tell_others(&mut self, except: &ParticipantId, event: Event) {
+        self.broadcast(Some(except), event);
+    }
+
+    pub(super) fn tell_all(&mut self, event: Event) {
+        self.broadcast(None, event);
+    }
+
+    fn broadcast(&mut self, except: Option<&ParticipantId>, event: Event) {
+        let event = Arc::new(event);
+        for participant in self.participants.values() {
+            if Some(&participant.id) == except {
+                continue;
+            }
+            if let Err(undelivered) = participant.outbox.put(event.clone()) {
+                self.failing.push((participant.id.clone(), undelivered));
+            }
+        }
+    }
+
+    /// Removes who cannot be told anything any more, and tells the changed needs.
+    async fn settle(&mut self) {
+        self.tell_needs();
+        // Each removal is told to the others, which may find more of them.
+        while let Some((id, undelivered)) = self.failing.pop() {
+            if undelivered == Undelivered::Closed {
+                self.remove(&id, LeaveReason::Disconnected).await;
+                continue;
+            }
+            let Some(participant) = self.participants.get_mut(&id) else {
+                continue;
+            };
+            warn!(room = %self.name, participant = %id, "participant reads too slowly");
+            // Its removal is told first, for the session to report before it is done.
+            let (gone, _) = oneshot::channel();
+            let ending = std::mem::replace(&mut participant.outbox.ending, gone);
+            let _ = ending.send(Ending::TooSlow);
+            self.remove(&id, LeaveReason::Disconnected).await;
+        }
+    }
+
+    async fn close(mut self, reason: &'static str) {
+        let count = self.participants.len();
+        for (_, participant) in self.participants.drain() {
+            let _ = participant.outbox.ending.send(Ending::ServerShutdown);
+        }
+        if let Err(error) = within(self.shared.media.close_room(self.media_room)).await
+            && error != SfuError::Stopped
+        {
+            warn!(room = %self.name, %error, "room not closed by the media plane");
+        }
+        info!(room = %self.name, reason, participants = count, "room closed");
+    }
+}

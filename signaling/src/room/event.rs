@@ -1,0 +1,137 @@
+//! What a room tells a participant's protocol.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{ParticipantId, Refusal, Source, TrackName};
+use crate::media::{MediaKind, Needs, PeerFailure, PeerStats, Slot};
+
+/// Told in this order: a participant and its tracks come before anything that refers to them.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The first.
+    Welcome(Snapshot),
+    /// Answers [`Action::Offer`](super::Action::Offer).
+    Answered {
+        request: Option<u32>,
+        answer: Answered,
+    },
+    /// Answers [`Action::Stats`](super::Action::Stats).
+    Stats {
+        request: Option<u32>,
+        peer: Option<PeerStats<TrackName>>,
+    },
+    /// Answers every other action.
+    Done {
+        request: Option<u32>,
+    },
+    /// Answers an action that was not taken.
+    Refused {
+        request: Option<u32>,
+        refusal: Refusal,
+    },
+    ParticipantJoined(ParticipantInfo),
+    ParticipantUpdated(ParticipantInfo),
+    ParticipantLeft {
+        participant: ParticipantId,
+        reason: LeaveReason,
+    },
+    TrackPublished {
+        participant: ParticipantId,
+        track: TrackInfo,
+    },
+    TrackUpdated {
+        participant: ParticipantId,
+        track: TrackInfo,
+    },
+    TrackUnpublished {
+        participant: ParticipantId,
+        track: TrackName,
+    },
+    /// Told to everyone, the sender included, so that all see one order.
+    Chat(ChatEntry),
+    MediaConnected,
+    MediaFailed(PeerFailure),
+    /// Slots that were pointed at other tracks.
+    Slots(Vec<Slot<TrackName>>),
+    Needs(Needs),
+}
+
+/// The room as an entrant finds it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub request: Option<u32>,
+    pub room: Arc<str>,
+    /// The entrant.
+    pub participant: ParticipantId,
+    /// The others, in the order they joined.
+    pub participants: Vec<ParticipantInfo>,
+    /// Oldest first.
+    pub chat: Vec<ChatEntry>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub sdp: String,
+    /// m-line and track.
+    pub published: Vec<(String, TrackName)>,
+    pub slots: Vec<Slot<TrackName>>,
+    pub needs: Needs,
+}
+
+#[derive(Clone, Debug)]
+pub struct ParticipantInfo {
+    pub id: ParticipantId,
+    pub name: String,
+    pub metadata: Map<String, Value>,
+    pub tracks: Vec<TrackInfo>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrackInfo {
+    pub name: TrackName,
+    pub kind: MediaKind,
+    pub source: Source,
+    pub muted: bool,
+    pub simulcast: bool,
+    pub codec: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChatEntry {
+    pub id: u64,
+    pub participant: ParticipantId,
+    /// The sender's name then.
+    pub name: String,
+    pub text: Arc<str>,
+    /// Unix time in milliseconds.
+    pub at_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaveReason {
+    Left,
+    Disconnected,
+    MediaFailed,
+    Server,
+}
+
+impl LeaveReason {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Disconnected => "disconnected",
+            Self::MediaFailed => "media_failed",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// Why a room ended a membership.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// The participant's event queue was full: it reads more slowly than the room speaks.
+    TooSlow,
+    ServerShutdown,
+}

@@ -1,0 +1,74 @@
+//! Public names of participants and tracks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rand::Rng;
+use rand::distr::Alphanumeric;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $length:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub(crate) fn random() -> Self {
+                let random = rand::rng().sample_iter(Alphanumeric).take($length);
+                Self($prefix.chars().chain(random.map(char::from)).collect::<String>().into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        /// So that maps are searched by what a client wrote.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// Unguessable (95 bits).
+    ParticipantId, "pa_", 16
+);
+name!(
+    /// Unique among all tracks there will ever be (71 bits).
+    TrackName, "tr_", 12
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_their_prefix_and_length() {
+        let participant = ParticipantId::random();
+        assert!(participant.as_str().starts_with("pa_") && participant.as_str().len() == 19);
+        let track = TrackName::random();
+        assert!(track.as_str().starts_with("tr_") && track.as_str().len() == 15);
+        assert_ne!(track, TrackName::random());
+    }
+}

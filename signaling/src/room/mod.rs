@@ -1,0 +1,23 @@
+//! Rooms. Each is owned by one actor; protocols speak to it in [`Command`]s and hear [`Event`]s,
+//! and know nothing of each other or of the media plane.
+
+mod actor;
+mod chat;
+mod command;
+mod event;
+mod id;
+mod media_change;
+mod negotiation;
+mod participant;
+mod refusal;
+mod registry;
+mod request;
+mod subscription;
+
+pub use command::{Action, Carried, Command, Entrant, Source};
+pub use event::{
+    Answered, ChatEntry, Ending, Event, LeaveReason, ParticipantInfo, Snapshot, TrackInfo,
+};
+pub use id::{ParticipantId, TrackName};
+pub use refusal::Refusal;
+pub use registry::{Counts, Membership, Rooms, StopSignal};

@@ -1,0 +1,88 @@
+//! A person in a room: what the others know of them, their transport, and their way out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Map, Value};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Ending, Event, ParticipantId, ParticipantInfo, TrackInfo};
+use crate::media::{Needs, PeerId, TrackId};
+
+pub(super) struct Participant {
+    /// Counts up within the room: the order in which they joined.
+    pub(super) order: u64,
+    pub(super) id: ParticipantId,
+    pub(super) name: String,
+    pub(super) metadata: Map<String, Value>,
+    pub(super) auto_subscribe: bool,
+    pub(super) outbox: Outbox,
+    /// Its transport, from its first offer until that fails.
+    pub(super) peer: Option<PeerId>,
+    pub(super) tracks: Vec<Track>,
+    /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
+    /// tracks of the room.
+    pub(super) wanted: HashSet<TrackId>,
+    /// What it was last told; repeating it would make it add m-lines twice.
+    pub(super) told_needs: Needs,
+    /// What the media plane said since.
+    pub(super) new_needs: Option<Needs>,
+    pub(super) _counted: Counted,
+}
+
+pub(super) struct Track {
+    pub(super) id: TrackId,
+    pub(super) info: TrackInfo,
+}
+
+impl Participant {
+    pub(super) fn info(&self) -> ParticipantInfo {
+        ParticipantInfo {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            metadata: self.metadata.clone(),
+            tracks: self.tracks.iter().map(|track| track.info.clone()).collect(),
+        }
+    }
+}
+
+/// The events on their way to one participant, bounded. Overflow: the participant is disconnected;
+/// to skip events would leave it with a wrong picture of the room.
+pub(super) struct Outbox {
+    pub(super) events: mpsc::Sender<Arc<Event>>,
+    pub(super) ending: oneshot::Sender<Ending>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Undelivered {
+    Full,
+    /// The protocol's end is gone without having said so.
+    Closed,
+}
+
+impl Outbox {
+    pub(super) fn put(&self, event: Arc<Event>) -> Result<(), Undelivered> {
+        self.events.try_send(event).map_err(|error| match error {
+            TrySendError::Full(_) => Undelivered::Full,
+            TrySendError::Closed(_) => Undelivered::Closed,
+        })
+    }
+}
+
+/// One participant, in the server's count of them, for as long as this lives.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    pub(super) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

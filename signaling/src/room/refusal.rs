@@ -1,0 +1,129 @@
+//! Why a request was refused: a stable code and a sentence for people.
+
+use std::fmt;
+
+use crate::media::SfuError;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn bad_field(message: impl Into<String>) -> Self {
+        Self::new("bad_field", message)
+    }
+
+    pub(crate) fn room_full(limit: usize) -> Self {
+        Self::new(
+            "room_full",
+            format!("The room has its {limit} participants already."),
+        )
+    }
+
+    pub(crate) fn server_full() -> Self {
+        Self::new("server_full", "The server cannot take another room now.")
+    }
+
+    pub(crate) fn shutting_down() -> Self {
+        Self::new("shutting_down", "The server is shutting down.")
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        Self::new("overloaded", "The server is overloaded. Try again later.")
+    }
+
+    pub(crate) fn no_such_track(track: &str) -> Self {
+        // The text is echoed, so a long one is cut.
+        let shown: String = track.chars().take(32).collect();
+        Self::new(
+            "no_such_track",
+            format!("There is no track `{shown}` in this room."),
+        )
+    }
+
+    pub(crate) fn not_your_track() -> Self {
+        Self::new("not_your_track", "Only its publisher may mute a track.")
+    }
+
+    /// The media plane refused to take another room.
+    pub(crate) fn of_room(error: &SfuError) -> Self {
+        match error {
+            SfuError::Limit { .. } => Self::server_full(),
+            error => Self::of_media(error),
+        }
+    }
+
+    /// The media plane refused an offer or a subscription.
+    pub(crate) fn of_media(error: &SfuError) -> Self {
+        match error {
+            SfuError::Sdp(error) => Self::new(sdp_code(error.code()), sentence(error)),
+            SfuError::Limit { what, limit } if what.contains("peers") => Self::new(
+                "room_full",
+                format!("The room has its {limit} {what} already."),
+            ),
+            SfuError::Limit { what, limit } if what.contains("rooms") => Self::new(
+                "server_full",
+                format!("The server has its {limit} {what} already."),
+            ),
+            SfuError::Limit { .. } => Self::new("too_many_tracks", sentence(error)),
+            SfuError::NoSuchTrack => Self::new("no_such_track", sentence(error)),
+            SfuError::Overloaded => Self::overloaded(),
+            SfuError::Stopped => Self::shutting_down(),
+            error => Self::new("internal", sentence(error)),
+        }
+    }
+}
+
+/// A code that clients do not know would be of no use to them.
+fn sdp_code(code: &'static str) -> &'static str {
+    if code.starts_with("sdp_") {
+        code
+    } else {
+        "bad_sdp"
+    }
+}
+
+fn sentence(error: &impl fmt::Display) -> String {
+    let mut text = error.to_string();
+    if let Some(first) = text.get(..1) {
+        let first = first.to_uppercase();
+        text.replace_range(..1, &first);
+    }
+    text.push('.');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::SdpError;
+
+    #[test]
+    fn media_errors_keep_or_get_a_code_of_the_protocol() {
+        let limit = |what| SfuError::Limit { what, limit: 3 };
+        let syntax = SdpError::Syntax("line 1".into());
+        for (error, code) in [
+            (SfuError::Sdp(syntax), "sdp_syntax"),
+            (limit("peers in the room"), "room_full"),
+            (limit("rooms"), "server_full"),
+            (limit("tracks of the peer"), "too_many_tracks"),
+            (SfuError::NoSuchTrack, "no_such_track"),
+            (SfuError::Overloaded, "overloaded"),
+            (SfuError::Stopped, "shutting_down"),
+            (SfuError::NoSuchRoom, "internal"),
+        ] {
+            let refusal = Refusal::of_media(&error);
+            assert_eq!(refusal.code, code);
+            assert!(refusal.message.ends_with('.'), "{}", refusal.message);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The rooms of this server, by name. Made by the first who joins, gone some time after the last
+//! has left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::warn;
+
+use super::actor;
+use super::command::{Command, Entrant, check_room_name};
+use super::{Ending, Event, LeaveReason, ParticipantId, Refusal};
+use crate::config::Limits;
+use crate::media::{self, Media};
+
+/// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
+/// A room handles a message in microseconds unless it waits for the media plane.
+const MAILBOX: usize = 256;
+
+#[derive(Clone)]
+pub struct Rooms {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) media: Arc<dyn Media>,
+    pub(super) limits: Limits,
+    pub(super) participants: Arc<AtomicUsize>,
+    by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
+    by_media: DashMap<media::RoomId, mpsc::Sender<Message>>,
+    stop: watch::Sender<bool>,
+}
+
+/// What reaches a room's actor.
+pub(super) enum Message {
+    Enter {
+        entrant: Entrant,
+        reply: oneshot::Sender<Result<Admission, Refusal>>,
+    },
+    Command {
+        from: ParticipantId,
+        command: Command,
+    },
+    Leave {
+        participant: ParticipantId,
+        reason: LeaveReason,
+    },
+    Media(media::Event),
+}
+
+/// What an actor hands to who is let in.
+pub(super) struct Admission {
+    pub(super) participant: ParticipantId,
+    pub(super) events: mpsc::Receiver<Arc<Event>>,
+    pub(super) ending: oneshot::Receiver<Ending>,
+}
+
+/// A participant's end of its place in a room. [`leave`](Self::leave) it when done; dropping it
+/// unsaid makes the room notice at the next event.
+pub struct Membership {
+    pub participant: ParticipantId,
+    /// The first is [`Event::Welcome`].
+    pub events: mpsc::Receiver<Arc<Event>>,
+    /// Comes when the room ends the membership; no event follows it.
+    pub ending: oneshot::Receiver<Ending>,
+    mailbox: mpsc::Sender<Message>,
+}
+
+/// Hears of the shutdown, which waits until every one of these is dropped.
+pub struct StopSignal(watch::Receiver<bool>);
+
+impl StopSignal {
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Cancel-safe.
+    pub async fn stopped(&mut self) {
+        // Fails when the registry is gone, which is a stop as well.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
+    pub rooms: usize,
+    pub participants: usize,
+}
+
+impl Rooms {
+    /// Must run within a tokio runtime. `events` are those of `media`.
+    pub fn start(
+        media: Arc<dyn Media>,
+        events: mpsc::Receiver<media::Event>,
+        limits: Limits,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            media,
+            limits,
+            participants: Arc::default(),
+            by_name: DashMap::new(),
+            by_media: DashMap::new(),
+            stop: watch::Sender::new(false),
+        });
+        tokio::spawn(pump(shared.clone(), events));
+        Self { shared }
+    }
+
+    /// # Errors
+    ///
+    /// The [`Refusal`]: a bad name, a full room or server, or the media plane's.
+    pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
+        check_room_name(room)?;
+        entrant.check()?;
+        loop {
+            if self.is_stopping() {
+                return Err(Refusal::shutting_down());
+            }
+            let mailbox = self.shared.mailbox(room)?;
+            let (reply, admission) = oneshot::channel();
+            let message = Message::Enter {
+                entrant: entrant.clone(),
+                reply,
+            };
+            // Both fail only when the room closed meanwhile: then there is a new one to make.
+            if mailbox.send(message).await.is_err() {
+                self.shared.forget(room, &mailbox);
+                continue;
+            }
+            if let Ok(admission) = admission.await {
+                let Admission {
+                    participant,
+                    events,
+                    ending,
+                } = admission?;
+                return Ok(Membership {
+                    participant,
+                    events,
+                    ending,
+                    mailbox,
+                });
+            }
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        Counts {
+            rooms: self.shared.by_name.len(),
+            participants: self.shared.participants.load(Ordering::Relaxed),
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        *self.shared.stop.borrow()
+    }
+
+    pub fn stop_signal(&self) -> StopSignal {
+        StopSignal(self.shared.stop.subscribe())
+    }
+
+    /// Ends every membership and room, and returns when all are done.
+    pub async fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+        self.shared.stop.closed().await;
+    }
+}
+
+impl Membership {
+    /// Returns whether the room still exists.
+    pub async fn send(&self, command: Command) -> bool {
+        let message = Message::Command {
+            from: self.participant.clone(),
+            command,
+        };
+        self.mailbox.send(message).await.is_ok()
+    }
+
+    pub async fn leave(self, reason: LeaveReason) {
+        let message = Message::Leave {
+            participant: self.participant,
+            reason,
+        };
+        // A room that is gone has been left.
+        let _ = self.mailbox.send(message).await;
+    }
+}
+
+impl Shared {
+    fn mailbox(self: &Arc<Self>, room: &str) -> Result<mpsc::Sender<Message>, Refusal> {
+        if let Some(mailbox) = self.by_name.get(room) {
+            return Ok(mailbox.clone());
+        }
+        // Counted before the entry is locked: `len` would wait for the lock held here. A few rooms
+        // made at the same moment may exceed the limit.
+        if self.by_name.len() >= self.limits.rooms {
+            return Err(Refusal::server_full());
+        }
+        let name: Arc<str> = room.into();
+        match self.by_name.entry(name.clone()) {
+            Entry::Occupied(entry) => Ok(entry.get().clone()),
+            Entry::Vacant(entry) => {
+                let (mailbox, messages) = mpsc::channel(MAILBOX);
+                entry.insert(mailbox.clone());
+                let stop = StopSignal(self.stop.subscribe());
+                let listing = Listing {
+                    shared: self.clone(),
+                    name: name.clone(),
+                    mailbox: mailbox.clone(),
+                    media_room: None,
+                };
+                tokio::spawn(actor::run(name, listing, messages, stop));
+                Ok(mailbox)
+            }
+        }
+    }
+
+    fn forget(&self, room: &str, mailbox: &mpsc::Sender<Message>) {
+        self.by_name
+            .remove_if(room, |_, listed| listed.same_channel(mailbox));
+    }
+}
+
+/// A room's entries in the registry; dropped, they are gone, even when the actor panicked.
+pub(super) struct Listing {
+    pub(super) shared: Arc<Shared>,
+    name: Arc<str>,
+    mailbox: mpsc::Sender<Message>,
+    media_room: Option<media::RoomId>,
+}
+
+impl Listing {
+    /// From now on the media plane's events of `room` reach the actor.
+    pub(super) fn connect(&mut self, room: media::RoomId) {
+        self.shared.by_media.insert(room, self.mailbox.clone());
+        self.media_room = Some(room);
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.shared.forget(&self.name, &self.mailbox);
+        if let Some(room) = self.media_room {
+            self.shared.by_media.remove(&room);
+        }
+    }
+}
+
+async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
+    while let Some(event) = events.recv().await {
+        // Cloned, so that no lock of the map is held while the mailbox is full.
+        let mailbox = shared.by_media.get(&event.room).map(|entry| entry.clone());
+        if let Some(mailbox) = mailbox {
+            // A room that is gone has closed its peers.
+            let _ = mailbox.send(Message::Media(event)).await;
+        }
+    }
+    if !*shared.stop.borrow() {
+        warn!("the media plane ended");
+    }
+}

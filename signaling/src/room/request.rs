@@ -1,0 +1,160 @@
+//! A participant's commands, all but offers.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value};
+use tracing::info;
+
+use super::actor::{Room, within};
+use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
+use crate::media::TrackId;
+
+impl Room {
+    pub(super) async fn take(&mut self, from: &ParticipantId, command: Command) {
+        // One just removed as too slow may have sent more.
+        if !self.participants.contains_key(from) {
+            return;
+        }
+        let Command { request, action } = command;
+        let done = match action.check(self.shared.limits.chat_chars) {
+            Err(refusal) => Err(refusal),
+            Ok(()) => match action {
+                Action::Offer { sdp, carries } => {
+                    return self.offer(from, request, sdp, &carries).await;
+                }
+                Action::Stats => return self.stats(from, request).await,
+                Action::Subscribe(tracks) => self.want(from, &tracks).await,
+                Action::Unsubscribe(tracks) => self.unwant(from, &tracks).await,
+                Action::Mute { track, muted } => self.mute(from, &track, muted),
+                Action::Update { name, metadata } => {
+                    self.update(from, name, metadata);
+                    Ok(())
+                }
+                Action::Chat(text) => {
+                    self.say(from, text);
+                    Ok(())
+                }
+            },
+        };
+        let event = match done {
+            Ok(()) => Event::Done { request },
+            Err(refusal) => Event::Refused { request, refusal },
+        };
+        self.tell(from, event);
+    }
+
+    async fn want(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
+        let mut tracks = self.find_tracks(id, names)?;
+        if let Some(participant) = self.participants.get_mut(id) {
+            // What is wanted already is received, or will be.
+            tracks.retain(|&track| participant.wanted.insert(track));
+        }
+        let pairs = tracks.into_iter().map(|track| (id.clone(), track));
+        self.subscribe(pairs.collect()).await;
+        Ok(())
+    }
+
+    async fn unwant(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
+        let mut tracks = self.find_tracks(id, names)?;
+        let Some(participant) = self.participants.get_mut(id) else {
+            return Ok(());
+        };
+        tracks.retain(|track| participant.wanted.remove(track));
+        if let Some(peer) = participant.peer {
+            self.unsubscribe(peer, &tracks).await;
+        }
+        Ok(())
+    }
+
+    /// All of them, or a refusal and nothing has happened.
+    fn find_tracks(&self, id: &ParticipantId, names: &[String]) -> Result<Vec<TrackId>, Refusal> {
+        let find = |name: &String| {
+            let track = self.track_ids.get(name.as_str());
+            let track = *track.ok_or_else(|| Refusal::no_such_track(name))?;
+            match self.tracks.get(&track) {
+                Some((publisher, _)) if publisher == id => Err(Refusal::bad_field(
+                    "`tracks` must not name a track of your own.",
+                )),
+                _ => Ok(track),
+            }
+        };
+        names.iter().map(find).collect()
+    }
+
+    fn mute(&mut self, id: &ParticipantId, name: &str, muted: bool) -> Result<(), Refusal> {
+        let track = self.track_ids.get(name).copied();
+        let track = track.ok_or_else(|| Refusal::no_such_track(name))?;
+        let tracks = self.participants.get_mut(id).map(|p| &mut p.tracks);
+        let own = tracks.and_then(|tracks| tracks.iter_mut().find(|own| own.id == track));
+        let own = own.ok_or_else(Refusal::not_your_track)?;
+        if own.info.muted != muted {
+            own.info.muted = muted;
+            let track = own.info.clone();
+            info!(room = %self.name, participant = %id, track = %track.name, muted, "track muted");
+            self.tell_others(
+                id,
+                Event::TrackUpdated {
+                    participant: id.clone(),
+                    track,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        id: &ParticipantId,
+        name: Option<String>,
+        metadata: Option<Map<String, Value>>,
+    ) {
+        let Some(participant) = self.participants.get_mut(id) else {
+            return;
+        };
+        if let Some(name) = name {
+            participant.name = name;
+        }
+        if let Some(metadata) = metadata {
+            participant.metadata = metadata;
+        }
+        let info = participant.info();
+        self.tell_others(id, Event::ParticipantUpdated(info));
+    }
+
+    fn say(&mut self, id: &ParticipantId, text: String) {
+        let Some(participant) = self.participants.get(id) else {
+            return;
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let entry = ChatEntry {
+            id: self.chat.next_id(),
+            participant: id.clone(),
+            name: participant.name.clone(),
+            text: text.into(),
+            at_ms: now.map_or(0, |now| now.as_millis() as u64),
+        };
+        self.chat.push(entry.clone());
+        self.tell_all(Event::Chat(entry));
+    }
+
+    async fn stats(&mut self, id: &ParticipantId, request: Option<u32>) {
+        let peer = self.participants.get(id).and_then(|p| p.peer);
+        let stats = match peer {
+            Some(peer) => within(self.shared.media.stats(peer)).await,
+            None => Ok(None),
+        };
+        let event = match stats {
+            Ok(stats) => Event::Stats {
+                request,
+                peer: stats.map(|stats| {
+                    stats.name_tracks(|track| self.tracks.get(&track).map(|(_, n)| n.clone()))
+                }),
+            },
+            Err(error) => Event::Refused {
+                request,
+                refusal: Refusal::of_media(&error),
+            },
+        };
+        self.tell(id, event);
+    }
+}

@@ -1,0 +1,236 @@
+//! A client that says what it is told and waits, with a deadline, for what it expects.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tertulia_signaling::protocol::native::{
+    Answer, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Offer, Refusal, ServerMessage,
+    Source, VERSION, Welcome,
+};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
+
+/// For a machine busy with other things; nothing waits this long when all is well.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Read while looking for something else.
+    early: VecDeque<ServerMessage>,
+    requests: u32,
+    /// From the welcome.
+    pub id: String,
+}
+
+impl Client {
+    pub async fn connect(url: &str) -> Self {
+        Self::connect_with(url, |_| {}).await
+    }
+
+    pub async fn connect_with(url: &str, change: impl FnOnce(&TcpSocket)) -> Self {
+        let addr = url.trim_start_matches("ws://").trim_end_matches("/v1/ws");
+        let tcp = TcpSocket::new_v4().expect("socket");
+        change(&tcp);
+        let tcp = tcp.connect(addr.parse().expect("address")).await;
+        let tcp = MaybeTlsStream::Plain(tcp.expect("connect"));
+        let (socket, _) = client_async(url, tcp).await.expect("upgrade");
+        Self {
+            socket,
+            early: VecDeque::new(),
+            requests: 0,
+            id: String::new(),
+        }
+    }
+
+    pub async fn send_raw(&mut self, message: Message) {
+        self.socket.send(message).await.expect("send");
+    }
+
+    pub async fn send_text(&mut self, text: &str) {
+        self.send_raw(Message::text(text)).await;
+    }
+
+    /// The server may close the connection before it has taken all of it.
+    pub async fn send_text_unless_closed(&mut self, text: &str) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
+    /// Returns the request number.
+    pub async fn send(&mut self, message: ClientMessage) -> u32 {
+        self.requests += 1;
+        let id = Some(self.requests);
+        self.send_text(&ClientFrame { id, message }.write()).await;
+        self.requests
+    }
+
+    async fn read(&mut self) -> Option<Message> {
+        let read = timeout(DEADLINE, self.socket.next()).await;
+        read.expect("a message in time").and_then(Result::ok)
+    }
+
+    /// The next message off the socket.
+    async fn receive(&mut self) -> ServerMessage {
+        loop {
+            match self.read().await {
+                Some(Message::Text(text)) => {
+                    return ServerMessage::read(&text).expect("a known message");
+                }
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("{other:?} instead of a message"),
+            }
+        }
+    }
+
+    /// The next message, in the server's order.
+    pub async fn next(&mut self) -> ServerMessage {
+        match self.early.pop_front() {
+            Some(message) => message,
+            None => self.receive().await,
+        }
+    }
+
+    /// The first message that `pick` takes. Earlier ones are kept for later.
+    pub async fn find<T>(&mut self, mut pick: impl FnMut(&ServerMessage) -> Option<T>) -> T {
+        for index in 0..self.early.len() {
+            if let Some(found) = pick(&self.early[index]) {
+                self.early.remove(index);
+                return found;
+            }
+        }
+        loop {
+            let message = self.receive().await;
+            if let Some(found) = pick(&message) {
+                return found;
+            }
+            self.early.push_back(message);
+        }
+    }
+
+    /// The answer to `message`, whatever it is.
+    pub async fn request(&mut self, message: ClientMessage) -> ServerMessage {
+        let request = Some(self.send(message).await);
+        self.find(|message| (reply_to(message) == request).then(|| message.clone()))
+            .await
+    }
+
+    pub async fn join_answer(&mut self, room: &str, name: &str) -> ServerMessage {
+        self.request(ClientMessage::Join(join(room, name))).await
+    }
+
+    pub async fn join(&mut self, room: &str, name: &str) -> Welcome {
+        match self.join_answer(room, name).await {
+            ServerMessage::Welcome(welcome) => {
+                self.id = welcome.participant.clone();
+                welcome
+            }
+            other => panic!("{other:?} instead of welcome"),
+        }
+    }
+
+    /// `sdp` is what [`FakeMedia`](crate::fake_media::FakeMedia) reads.
+    pub async fn offer(&mut self, sdp: &str) -> Answer {
+        match self.request(offer(sdp)).await {
+            ServerMessage::Answer(answer) => answer,
+            other => panic!("{other:?} instead of an answer"),
+        }
+    }
+
+    pub async fn expect_ok(&mut self, message: ClientMessage) {
+        let answer = self.request(message).await;
+        assert!(matches!(answer, ServerMessage::Ok { .. }), "{answer:?}");
+    }
+
+    pub async fn refusal(&mut self, message: ClientMessage) -> Refusal {
+        match self.request(message).await {
+            ServerMessage::Error(refusal) => refusal,
+            other => panic!("{other:?} instead of an error"),
+        }
+    }
+
+    pub async fn next_refusal(&mut self) -> Refusal {
+        self.find(|message| match message {
+            ServerMessage::Error(refusal) => Some(refusal.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Everything the room told before it answered this: `stats` goes through the room as any
+    /// command does.
+    pub async fn told(&mut self) -> Vec<ServerMessage> {
+        let request = Some(self.send(ClientMessage::Stats).await);
+        let mut told = Vec::new();
+        loop {
+            let message = self.next().await;
+            if reply_to(&message) == request {
+                return told;
+            }
+            told.push(message);
+        }
+    }
+
+    /// Reads to the end and returns the code of the close frame, if one came.
+    pub async fn closed(mut self) -> Option<CloseCode> {
+        let mut code = None;
+        while let Some(message) = self.read().await {
+            if let Message::Close(Some(frame)) = message {
+                code = Some(frame.code);
+            }
+        }
+        code
+    }
+}
+
+fn reply_to(message: &ServerMessage) -> Option<u32> {
+    match message {
+        ServerMessage::Welcome(welcome) => welcome.id,
+        ServerMessage::Answer(answer) => answer.id,
+        ServerMessage::Error(refusal) => refusal.id,
+        ServerMessage::Ok { id } | ServerMessage::Pong { id } | ServerMessage::Stats { id, .. } => {
+            *id
+        }
+        _ => None,
+    }
+}
+
+pub fn join(room: &str, name: &str) -> Join {
+    Join {
+        version: VERSION,
+        room: room.to_owned(),
+        name: name.to_owned(),
+        metadata: None,
+        auto_subscribe: true,
+    }
+}
+
+/// An m-line with `audio` carries a microphone, one with `video` a camera.
+pub fn offer(sdp: &str) -> ClientMessage {
+    let tracks = sdp.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        if words.next() != Some("send") {
+            return None;
+        }
+        Some(CarriedTrack {
+            mid: words.next()?.to_owned(),
+            source: match words.next()? {
+                "audio" => Source::Microphone,
+                _ => Source::Camera,
+            },
+            muted: false,
+        })
+    });
+    ClientMessage::Offer(Offer {
+        sdp: sdp.to_owned(),
+        tracks: tracks.collect(),
+    })
+}
+
+pub fn chat(text: &str) -> ClientMessage {
+    ClientMessage::Chat(Chat {
+        text: text.to_owned(),
+    })
+}

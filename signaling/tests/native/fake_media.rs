@@ -1,0 +1,364 @@
+//! A media plane that keeps the books of the real one and moves no packet. Its "SDP" has one line
+//! for each m-line: `send MID KIND` or `recv MID KIND`; `simulcast` may follow.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tertulia_signaling::media::{
+    Answer, Change, Event, Id, Media, MediaKind, Needs, PeerFailure, PeerId, PeerStats,
+    PublishedTrack, Reply, RoomId, SdpError, SfuError, Slot, SubscriptionStats, TrackId,
+};
+use tokio::sync::{Notify, mpsc};
+
+/// Longer than any grace period, which passes in virtual time.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+pub struct FakeMedia {
+    books: Mutex<Books>,
+    events: mpsc::Sender<Event>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+pub struct Books {
+    numbers: u64,
+    pub rooms: HashSet<u64>,
+    pub peers: BTreeMap<u64, Peer>,
+    pub is_shut_down: bool,
+    /// Refuse this many rooms.
+    pub refuse_rooms: u32,
+    /// Answer this many subscriptions with `Overloaded`.
+    pub overloaded: u32,
+    /// Never answer another offer.
+    pub hang: bool,
+}
+
+#[derive(Default)]
+pub struct Peer {
+    room: u64,
+    pub published: Vec<PublishedTrack>,
+    pub slots: Vec<Slot>,
+    pub subscriptions: Vec<TrackId>,
+    needs: Needs,
+}
+
+impl FakeMedia {
+    pub fn new() -> (Self, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(4096);
+        let media = Self {
+            books: Mutex::default(),
+            events,
+            changed: Notify::new(),
+        };
+        (media, receiver)
+    }
+
+    /// Waits until closings have made it so.
+    pub async fn until(&self, condition: impl Fn(&Books) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if condition(&self.books()) {
+                return;
+            }
+            let waited = tokio::time::timeout(DEADLINE, changed).await;
+            waited.expect("a change in time");
+        }
+    }
+
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("books")
+    }
+
+    pub fn connect(&self, peer: u64) {
+        let room = self.books().peers[&peer].room;
+        self.tell(room, peer, Change::Connected);
+    }
+
+    pub fn fail(&self, peer: u64, reason: PeerFailure) {
+        let books = &mut *self.books();
+        let room = books.peers[&peer].room;
+        self.end_peer(books, peer);
+        self.tell(room, peer, Change::Failed(reason));
+    }
+
+    /// The peer is gone and no event says so yet.
+    pub fn lose(&self, peer: u64) {
+        self.books().peers.remove(&peer);
+    }
+
+    fn tell(&self, room: u64, peer: u64, change: Change) {
+        let event = Event {
+            room: Id::Number(room),
+            peer: Id::Number(peer),
+            change,
+        };
+        self.events.try_send(event).expect("room for events");
+    }
+
+    fn end_peer(&self, books: &mut Books, number: u64) {
+        if let Some(peer) = books.peers.remove(&number) {
+            for track in peer.published {
+                self.end_track(books, peer.room, number, track.track);
+            }
+        }
+    }
+
+    fn end_track(&self, books: &mut Books, room: u64, publisher: u64, track: TrackId) {
+        self.tell(room, publisher, Change::TrackEnded(track));
+        for (&number, viewer) in &mut books.peers {
+            viewer.subscriptions.retain(|&wanted| wanted != track);
+            for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
+                slot.track = None;
+                self.tell(room, number, Change::Slots(vec![slot.clone()]));
+            }
+        }
+    }
+
+    fn negotiate(&self, books: &mut Books, number: u64, sdp: &str) -> Result<Answer, SfuError> {
+        let lines = parse(sdp)?;
+        let numbers = &mut books.numbers;
+        let peer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
+        let sends = |mid: &str| lines.iter().any(|line| line.sends && line.mid == mid);
+        let (kept, gone) = std::mem::take(&mut peer.published)
+            .into_iter()
+            .partition(|track| sends(&track.mid));
+        peer.published = kept;
+        for line in &lines {
+            let known = peer.published.iter().any(|track| track.mid == line.mid);
+            if line.sends && !known {
+                *numbers += 1;
+                peer.published.push(PublishedTrack {
+                    mid: line.mid.clone(),
+                    track: Id::Number(*numbers),
+                    kind: line.kind,
+                    codec: match line.kind {
+                        MediaKind::Audio => "opus",
+                        MediaKind::Video => "VP8",
+                    },
+                    simulcast: line.simulcast,
+                });
+            }
+            if !line.sends && !peer.slots.iter().any(|slot| slot.mid == line.mid) {
+                peer.slots.push(Slot {
+                    mid: line.mid.clone(),
+                    kind: line.kind,
+                    track: None,
+                });
+            }
+        }
+        let room = peer.room;
+        for track in gone {
+            self.end_track(books, room, number, track.track);
+        }
+        place(books, number);
+        let peer = &books.peers[&number];
+        Ok(Answer {
+            sdp: format!("answer to {sdp}"),
+            published: peer.published.clone(),
+            slots: peer.slots.clone(),
+            needs: peer.needs,
+        })
+    }
+}
+
+/// Gives waiting subscriptions the free slots. Returns the slots that changed.
+fn place(books: &mut Books, number: u64) -> Vec<Slot> {
+    let all = books.peers.values().flat_map(|peer| &peer.published);
+    let kinds: BTreeMap<u64, MediaKind> = all.map(|t| (plain(t.track), t.kind)).collect();
+    let peer = books.peers.get_mut(&number).expect("peer");
+    let mut changed = Vec::new();
+    peer.needs = Needs::default();
+    for &track in &peer.subscriptions {
+        if peer.slots.iter().any(|slot| slot.track == Some(track)) {
+            continue;
+        }
+        let kind = kinds[&plain(track)];
+        let mut free = peer.slots.iter_mut();
+        match free.find(|slot| slot.kind == kind && slot.track.is_none()) {
+            Some(slot) => {
+                slot.track = Some(track);
+                changed.push(slot.clone());
+            }
+            None if kind == MediaKind::Audio => peer.needs.audio += 1,
+            None => peer.needs.video += 1,
+        }
+    }
+    changed
+}
+
+struct Line {
+    sends: bool,
+    mid: String,
+    kind: MediaKind,
+    simulcast: bool,
+}
+
+fn parse(sdp: &str) -> Result<Vec<Line>, SfuError> {
+    let junk = || SfuError::Sdp(SdpError::Syntax("line 1".into()));
+    sdp.lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [direction, mid, kind, rest @ ..] = words.as_slice() else {
+                return Err(junk());
+            };
+            Ok(Line {
+                sends: match *direction {
+                    "send" => true,
+                    "recv" => false,
+                    _ => return Err(junk()),
+                },
+                mid: (*mid).to_owned(),
+                kind: match *kind {
+                    "audio" => MediaKind::Audio,
+                    "video" => MediaKind::Video,
+                    _ => return Err(junk()),
+                },
+                simulcast: rest.contains(&"simulcast"),
+            })
+        })
+        .collect()
+}
+
+fn plain<R>(id: Id<R>) -> u64 {
+    match id {
+        Id::Number(number) => number,
+        Id::Relay(_) => panic!("an id of the real relay"),
+    }
+}
+
+impl Media for FakeMedia {
+    fn create_room(&self) -> Reply<'_, RoomId> {
+        Box::pin(async {
+            let books = &mut *self.books();
+            if books.refuse_rooms > 0 {
+                books.refuse_rooms -= 1;
+                return Err(SfuError::Limit {
+                    what: "rooms",
+                    limit: 1,
+                });
+            }
+            books.numbers += 1;
+            books.rooms.insert(books.numbers);
+            Ok(Id::Number(books.numbers))
+        })
+    }
+
+    fn join(&self, room: RoomId, offer: String) -> Reply<'_, (PeerId, Answer)> {
+        Box::pin(async move {
+            if self.books().hang {
+                std::future::pending::<()>().await;
+            }
+            let books = &mut *self.books();
+            parse(&offer)?;
+            books.numbers += 1;
+            let number = books.numbers;
+            let peer = Peer {
+                room: plain(room),
+                ..Default::default()
+            };
+            books.peers.insert(number, peer);
+            let answer = self.negotiate(books, number, &offer)?;
+            Ok((Id::Number(number), answer))
+        })
+    }
+
+    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
+        Box::pin(async move { self.negotiate(&mut self.books(), plain(peer), &offer) })
+    }
+
+    fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let books = &mut *self.books();
+            if books.overloaded > 0 {
+                books.overloaded -= 1;
+                return Err(SfuError::Overloaded);
+            }
+            let mut all = books.peers.values().flat_map(|peer| &peer.published);
+            if !all.any(|published| published.track == track) {
+                return Err(SfuError::NoSuchTrack);
+            }
+            let number = plain(peer);
+            let viewer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
+            if viewer.subscriptions.contains(&track) {
+                return Ok(());
+            }
+            viewer.subscriptions.push(track);
+            let (room, before) = (viewer.room, viewer.needs);
+            let changed = place(books, number);
+            if !changed.is_empty() {
+                self.tell(room, number, Change::Slots(changed));
+            }
+            let needs = books.peers[&number].needs;
+            if needs != before {
+                self.tell(room, number, Change::Needs(needs));
+            }
+            Ok(())
+        })
+    }
+
+    fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let books = &mut *self.books();
+            let number = plain(peer);
+            let viewer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
+            viewer.subscriptions.retain(|&wanted| wanted != track);
+            for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
+                slot.track = None;
+                self.tell(viewer.room, number, Change::Slots(vec![slot.clone()]));
+            }
+            Ok(())
+        })
+    }
+
+    fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {
+        Box::pin(async move {
+            self.end_peer(&mut self.books(), plain(peer));
+            self.changed.notify_waiters();
+            Ok(())
+        })
+    }
+
+    fn close_room(&self, room: RoomId) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let books = &mut *self.books();
+            books.rooms.remove(&plain(room));
+            books.peers.retain(|_, peer| peer.room != plain(room));
+            self.changed.notify_waiters();
+            Ok(())
+        })
+    }
+
+    fn stats(&self, peer: PeerId) -> Reply<'_, Option<PeerStats>> {
+        Box::pin(async move {
+            let books = self.books();
+            Ok(books.peers.get(&plain(peer)).map(|peer| PeerStats {
+                connected: true,
+                remote_addr: None,
+                srtp_profile: None,
+                rtt_ms: Some(1.5),
+                published: Vec::new(),
+                subscriptions: peer.subscriptions.iter().map(subscription).collect(),
+            }))
+        })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { self.books().is_shut_down = true })
+    }
+}
+
+fn subscription(&track: &TrackId) -> SubscriptionStats<TrackId> {
+    SubscriptionStats {
+        track,
+        mid: None,
+        layer: None,
+        reason: "waiting_for_keyframe",
+        packets: 0,
+        bytes: 0,
+        nacks_received: 0,
+        retransmitted: 0,
+        fraction_lost: 0.0,
+    }
+}

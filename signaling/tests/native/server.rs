@@ -1,0 +1,55 @@
+//! A real server for one test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tertulia_signaling::{Config, Node};
+use tokio::net::TcpListener;
+
+use crate::client::Client;
+use crate::fake_media::FakeMedia;
+
+pub struct Server {
+    pub addr: SocketAddr,
+    pub node: Node,
+    pub media: Arc<FakeMedia>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        let (media, events) = FakeMedia::new();
+        let media = Arc::new(media);
+        let node = Node::with_media(config, media.clone(), events).expect("node");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
+        let addr = listener.local_addr().expect("address");
+        let router = node.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { addr, node, media }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}/v1/ws", self.addr)
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client::connect(&self.url()).await
+    }
+
+    /// Joins the room `room`.
+    pub async fn join(&self, name: &str) -> Client {
+        let mut client = self.connect().await;
+        client.join("room", name).await;
+        client
+    }
+
+    /// The media plane's number of the peer made last.
+    pub fn last_peer(&self) -> u64 {
+        *self.media.books().peers.keys().last().expect("a peer")
+    }
+}
