@@ -14,10 +14,10 @@ const FLAGS = [
   "--no-first-run",
 ];
 
-/** @param {string[]} [more] further flags */
-export function launch(more = []) {
+/** @param {{ without?: string[], also?: string[] }} [changes] to the flags */
+export function launch({ without = [], also = [] } = {}) {
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  return chromium.launch({ executablePath, args: [...FLAGS, ...more] });
+  return chromium.launch({ executablePath, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...also] });
 }
 
 /**
