@@ -21,7 +21,7 @@ export function arrange(count, area, gap) {
   let best = fit(1, count, area, gap);
   for (let columns = 2; columns <= count; columns += 1) {
     const candidate = fit(columns, count, area, gap);
-    if (candidate.width * candidate.height > best.width * best.height + 0.5) best = candidate;
+    if (worth(candidate, count) > worth(best, count)) best = candidate;
   }
   return place(best, count, area, gap);
 }
@@ -67,6 +67,18 @@ function fit(columns, count, area, gap) {
     width: Math.min(cellWidth, cellHeight * WIDEST),
     height: Math.min(cellHeight, cellWidth / NARROWEST),
   };
+}
+
+/**
+ * Size above all; of grids nearly as large, the one that looks calmer: no upright tiles, no short last row.
+ *
+ * @param {{ columns: number, rows: number, width: number, height: number }} grid
+ * @param {number} count
+ */
+function worth({ columns, rows, width, height }, count) {
+  const upright = Math.min(1, width / height) ** 0.3;
+  const missing = (columns * rows - count) / columns;
+  return width * height * upright * (1 - 0.1 * missing);
 }
 
 /**
