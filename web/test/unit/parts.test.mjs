@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { AudioLevels } from "../../client/levels.js";
 import { explainCapture } from "../../client/media.js";
-import { cameraLayers, orderCodecs, Publication } from "../../client/publication.js";
+import { orderCodecs, Publication } from "../../client/publication.js";
 import { Backoff, isPassing } from "../../client/reconnect.js";
 import { summarize } from "../../client/stats.js";
 import { cleanRoom, inventRoom, readAddress, roomLink } from "../../ui/address.js";
@@ -38,17 +38,16 @@ test("only what may pass is tried again", () => {
   assert.ok(!isPassing(new TypeError("a fault of ours")));
 });
 
-test("a camera is sent in three sizes, lowest first; a screen in one", () => {
-  const camera = new Publication({ source: "camera", media: fakeTrack("video") });
-  assert.deepEqual(
-    camera.transceiverInit().sendEncodings.map(({ rid, scaleResolutionDownBy }) => [rid, scaleResolutionDownBy]),
-    [
-      ["q", 4],
-      ["h", 2],
-      ["f", 1],
-    ],
-  );
-  assert.equal(new Publication({ source: "screen", media: fakeTrack("video") }).transceiverInit().sendEncodings.length, 1);
+test("a camera is sent in as many sizes as browsers make of it, lowest first; a screen in one", () => {
+  const sizes = (source, height) =>
+    new Publication({ source, media: fakeTrack("video", { height }) })
+      .transceiverInit()
+      .sendEncodings.map(({ rid, scaleResolutionDownBy }) => [rid, scaleResolutionDownBy].join(""));
+  assert.deepEqual(sizes("camera", 720), ["q4", "h2", "f1"]);
+  assert.deepEqual(sizes("camera", undefined), ["q4", "h2", "f1"]);
+  assert.deepEqual(sizes("camera", 360), ["h2", "f1"]);
+  assert.deepEqual(sizes("camera", 180), [""]);
+  assert.deepEqual(sizes("screen", 1080), [""]);
   assert.deepEqual(new Publication({ source: "microphone", media: fakeTrack("audio") }).transceiverInit(), {
     direction: "sendonly",
   });
@@ -149,20 +148,4 @@ test("a face that is not shown has letters and a steady colour", () => {
   assert.equal(initials("ñandú"), "Ñ");
   assert.equal(initials("   "), "?");
   assert.equal(hueOf("Ana"), hueOf("Ana"));
-});
-
-test("a small camera is sent in fewer layers, and never without its own size", () => {
-  for (const [lines, rids] of /** @type {[number | undefined, string][]} */ ([
-    [undefined, "qhf"],
-    [1080, "qhf"],
-    [720, "qhf"],
-    [540, "qhf"],
-    [480, "hf"],
-    [360, "hf"],
-    [180, "f"],
-  ])) {
-    const layers = cameraLayers(lines);
-    assert.equal(layers.map(({ rid }) => rid).join(""), rids, String(lines));
-    assert.equal(layers.at(-1)?.scaleResolutionDownBy, 1);
-  }
 });
