@@ -9,3 +9,6 @@ mod calls;
 mod data;
 mod harness;
 mod impaired;
+mod mobility;
+mod renegotiation;
+mod storms;
