@@ -1,1 +1,20 @@
-fn main() {}
+//! `tertulia-loadtest`: see `tertulia-loadtest run --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tertulia_loadtest::cli::Cli;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Silent unless asked: the crate's logs are per packet, and would be what is measured.
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    ExitCode::from(cli.run().await)
+}

@@ -296,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_holds_every_key_and_the_defaults() {
+        let text = include_str!("../tertulia.toml");
+        let config: Config = toml::from_str(text).expect("parses");
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+        let keys = format!("{config:#?}");
+        let keys = keys.lines().filter_map(|line| line.trim().split_once(':'));
+        for (key, _) in keys {
+            assert!(text.contains(key), "{key} is not documented");
+        }
+    }
+
+    #[test]
     fn media_ips_repeat() {
         let flags = flags(&["--media-ip", "192.0.2.1", "--media-ip", "2001:db8::1"]);
         assert_eq!(Config::load(flags).expect("config").media_ip.len(), 2);

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn elements_take_the_shorter_form_that_holds_all() {
-        let cases: [(&str, &[(u8, &[u8])], &[u8]); 6] = [
+        type Case<'a> = (&'a str, &'a [(u8, &'a [u8])], &'a [u8]);
+        let cases: [Case; 6] = [
             ("one byte", &[(1, &[7])], &[0xbe, 0xde, 0, 1, 0x10, 7, 0, 0]),
             (
                 "a full word",

@@ -173,8 +173,8 @@ fn pinned(announced: &[IpAddr], own: &[IpAddr]) -> Source {
             .iter()
             .filter(|ip| ip.is_ipv4() == v4 && own.contains(ip));
         match (ours.next(), ours.next()) {
-            // Loopback answers from itself anyway, and from it nothing else can be reached.
-            (Some(ip), None) if ip.is_loopback() => {}
+            // Loopback too: a browser on this machine sends to it from another of its addresses,
+            // and without pinning would be answered from that one.
             (Some(IpAddr::V4(ip)), None) => source.v4 = Some(*ip),
             (Some(IpAddr::V6(ip)), None) => source.v6 = Some(*ip),
             _ => {}

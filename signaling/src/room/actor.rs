@@ -1,7 +1,7 @@
 //! The one owner of a room: takes messages in turn, so that everyone sees one order of events.
 //! The room's other duties are further `impl Room` blocks, one for each file beside this.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,9 @@ pub(super) struct Room {
     pub(super) tracks: HashMap<TrackId, (ParticipantId, TrackName)>,
     pub(super) track_ids: HashMap<TrackName, TrackId>,
     pub(super) chat: ChatHistory,
-    /// What the media plane was too busy for.
-    pub(super) unfinished: VecDeque<Unfinished>,
+    /// What the media plane was too busy for. Bounded by what there is to ask: a subscription for
+    /// each participant and track, an end for each peer.
+    pub(super) unfinished: HashSet<Unfinished>,
     /// To be removed once the message at hand is done with.
     failing: Vec<(ParticipantId, Undelivered)>,
     /// Those with [`Participant::new_needs`].
@@ -70,7 +71,7 @@ pub(super) async fn run(
         peers: HashMap::new(),
         tracks: HashMap::new(),
         track_ids: HashMap::new(),
-        unfinished: VecDeque::new(),
+        unfinished: HashSet::new(),
         failing: Vec::new(),
         needy: HashSet::new(),
         joined: 0,

@@ -44,9 +44,10 @@ impl Room {
     }
 
     async fn want(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
-        let tracks = self.find_tracks(id, names)?;
+        let mut tracks = self.find_tracks(id, names)?;
         if let Some(participant) = self.participants.get_mut(id) {
-            participant.wanted.extend(&tracks);
+            // What is wanted already is received, or will be.
+            tracks.retain(|&track| participant.wanted.insert(track));
         }
         let pairs = tracks.into_iter().map(|track| (id.clone(), track));
         self.subscribe(pairs.collect()).await;
@@ -54,13 +55,11 @@ impl Room {
     }
 
     async fn unwant(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
-        let tracks = self.find_tracks(id, names)?;
+        let mut tracks = self.find_tracks(id, names)?;
         let Some(participant) = self.participants.get_mut(id) else {
             return Ok(());
         };
-        for track in &tracks {
-            participant.wanted.remove(track);
-        }
+        tracks.retain(|track| participant.wanted.remove(track));
         if let Some(peer) = participant.peer {
             self.unsubscribe(peer, &tracks).await;
         }

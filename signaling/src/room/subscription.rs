@@ -9,6 +9,7 @@ use super::actor::{Room, within};
 use crate::media::{PeerId, SfuError, TrackId};
 
 /// A request the media plane had no room for.
+#[derive(PartialEq, Eq, Hash)]
 pub(super) enum Unfinished {
     Subscribe(ParticipantId, TrackId),
     Unsubscribe(PeerId, TrackId),
@@ -57,12 +58,16 @@ impl Room {
                     }
                     Err(SfuError::Overloaded) => {
                         self.unfinished
-                            .push_back(Unfinished::Subscribe(id.clone(), track));
+                            .insert(Unfinished::Subscribe(id.clone(), track));
                     }
                     // Either has ended; its event is on the way.
                     Err(SfuError::NoSuchPeer | SfuError::NoSuchTrack | SfuError::Stopped) => {}
                     Err(error) => {
                         warn!(room = %self.name, participant = %id, %track, %error, "not subscribed");
+                        // Not wanted any more, so that the client may ask again.
+                        if let Some(viewer) = self.participants.get_mut(id) {
+                            viewer.wanted.remove(&track);
+                        }
                     }
                 }
             }
@@ -77,8 +82,7 @@ impl Room {
             });
             for (track, result) in join_all(requests).await {
                 if result == Err(SfuError::Overloaded) {
-                    self.unfinished
-                        .push_back(Unfinished::Unsubscribe(peer, track));
+                    self.unfinished.insert(Unfinished::Unsubscribe(peer, track));
                 }
             }
         }
@@ -86,7 +90,7 @@ impl Room {
 
     pub(super) async fn close_peer(&mut self, peer: PeerId) {
         if within(self.shared.media.close_peer(peer)).await == Err(SfuError::Overloaded) {
-            self.unfinished.push_back(Unfinished::ClosePeer(peer));
+            self.unfinished.insert(Unfinished::ClosePeer(peer));
         }
     }
 

@@ -54,6 +54,11 @@ impl Client {
         self.send_raw(Message::text(text)).await;
     }
 
+    /// The server may close the connection before it has taken all of it.
+    pub async fn send_text_unless_closed(&mut self, text: &str) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
     /// Returns the request number.
     pub async fn send(&mut self, message: ClientMessage) -> u32 {
         self.requests += 1;
@@ -154,9 +159,10 @@ impl Client {
         .await
     }
 
-    /// Everything before the answer to a ping: what has been told by now.
+    /// Everything the room told before it answered this: `stats` goes through the room as any
+    /// command does.
     pub async fn told(&mut self) -> Vec<ServerMessage> {
-        let request = Some(self.send(chat("sync")).await);
+        let request = Some(self.send(ClientMessage::Stats).await);
         let mut told = Vec::new();
         loop {
             let message = self.next().await;
@@ -184,9 +190,9 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         ServerMessage::Welcome(welcome) => welcome.id,
         ServerMessage::Answer(answer) => answer.id,
         ServerMessage::Error(refusal) => refusal.id,
-        ServerMessage::Ok { id }
-        | ServerMessage::Pong { id }
-        | ServerMessage::Stats { id, .. } => *id,
+        ServerMessage::Ok { id } | ServerMessage::Pong { id } | ServerMessage::Stats { id, .. } => {
+            *id
+        }
         _ => None,
     }
 }

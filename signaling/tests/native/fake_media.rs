@@ -3,17 +3,22 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tertulia_signaling::media::{
     Answer, Change, Event, Id, Media, MediaKind, Needs, PeerFailure, PeerId, PeerStats,
     PublishedTrack, Reply, RoomId, SdpError, SfuError, Slot, SubscriptionStats, TrackId,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+
+/// Longer than any grace period, which passes in virtual time.
+const DEADLINE: Duration = Duration::from_secs(90);
 
 pub struct FakeMedia {
     books: Mutex<Books>,
     events: mpsc::Sender<Event>,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -42,8 +47,24 @@ pub struct Peer {
 impl FakeMedia {
     pub fn new() -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(4096);
-        let books = Mutex::default();
-        (Self { books, events }, receiver)
+        let media = Self {
+            books: Mutex::default(),
+            events,
+            changed: Notify::new(),
+        };
+        (media, receiver)
+    }
+
+    /// Waits until closings have made it so.
+    pub async fn until(&self, condition: impl Fn(&Books) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if condition(&self.books()) {
+                return;
+            }
+            let waited = tokio::time::timeout(DEADLINE, changed).await;
+            waited.expect("a change in time");
+        }
     }
 
     pub fn books(&self) -> MutexGuard<'_, Books> {
@@ -294,6 +315,7 @@ impl Media for FakeMedia {
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {
         Box::pin(async move {
             self.end_peer(&mut self.books(), plain(peer));
+            self.changed.notify_waiters();
             Ok(())
         })
     }
@@ -303,6 +325,7 @@ impl Media for FakeMedia {
             let books = &mut *self.books();
             books.rooms.remove(&plain(room));
             books.peers.retain(|_, peer| peer.room != plain(room));
+            self.changed.notify_waiters();
             Ok(())
         })
     }

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn frames_begin_where_their_units_say() {
-        let cases: [(&str, &[u8], &[u8], bool, bool); 14] = [
+        // Payload, types, keyframe, parameter sets.
+        type Case<'a> = (&'a str, &'a [u8], &'a [u8], bool, bool);
+        let cases: [Case; 14] = [
             ("empty", &[], &[], false, false),
             ("single IDR", &[0x65, 0x88], &[5], true, false),
             ("single SPS", &[0x67, 0x42], &[7], true, true),

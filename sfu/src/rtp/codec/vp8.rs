@@ -150,7 +150,8 @@ mod tests {
         // RFC 7741 section 4.6: first fragment of a key frame, later fragment, first of an
         // interframe, with a 7-bit and a 15-bit picture id; then what encoders for WebRTC send.
         type Ids = (Option<u16>, Option<u8>, Option<u8>, Option<u8>);
-        let cases: [(&str, Vec<u8>, usize, bool, bool, Ids); 9] = [
+        type Case<'a> = (&'a str, Vec<u8>, usize, bool, bool, Ids);
+        let cases: [Case; 9] = [
             (
                 "bare key",
                 payload(&[0x10], &KEY),

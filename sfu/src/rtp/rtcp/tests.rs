@@ -20,7 +20,7 @@ fn framing() {
         media: 2,
     });
     assert_eq!(read(&[]), []);
-    assert_eq!(read(&pli), [expected.clone()]);
+    assert_eq!(read(&pli), vec![expected.clone()]);
     assert_eq!(
         read(&[pli.clone(), pli.clone()].concat()),
         [expected.clone(), expected.clone()]

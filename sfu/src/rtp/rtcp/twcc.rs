@@ -59,11 +59,10 @@ impl TransportFeedback {
         let mut statuses = Vec::with_capacity(count - skipped);
         let mut arrival = i64::from(reference) * TICKS_PER_REFERENCE;
         let mut index = 0;
-        let mut chunks = Chunks {
+        for chunk in (Chunks {
             bytes: rest,
             left: count,
-        };
-        while let Some(chunk) = chunks.next() {
+        }) {
             let mut at = 0;
             if chunk.is_lost_run() {
                 // The only kind of chunk that costs no bytes for each status it has.
@@ -299,12 +298,12 @@ mod tests {
             ),
             (
                 "one bit each, more than count",
-                feedback(3, &[0b10_10_1111_1111_1111], &[1, 1]),
+                feedback(3, &[0b1010_1111_1111_1111], &[1, 1]),
                 Some(vec![at(1), None, at(2)]),
             ),
             (
                 "two bits each, then a run",
-                feedback(9, &[0b11_01_00_10_00_00_00_01, 0x2002], &[1, 0, 9, 1, 1, 1]),
+                feedback(9, &[0b1101_0010_0000_0001, 0x2002], &[1, 0, 9, 1, 1, 1]),
                 Some(vec![
                     at(1),
                     None,

@@ -48,7 +48,11 @@ pub fn receiver_report(out: &mut Vec<u8>, ssrc: u32, reports: &[ReportBlock]) {
 
 /// A source description with nothing but a CNAME, cut at 255 bytes.
 pub fn sdes_cname(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
-    let cname = &cname[..cname.floor_char_boundary(255)];
+    let mut len = cname.len().min(255);
+    while !cname.is_char_boundary(len) {
+        len -= 1;
+    }
+    let cname = &cname[..len];
     packet(out, SOURCE_DESCRIPTION, 1, |out| {
         put(out, ssrc);
         out.extend_from_slice(&[CNAME, cname.len() as u8]);

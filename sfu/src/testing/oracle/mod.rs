@@ -182,4 +182,8 @@ impl Oracle {
 }
 
 #[cfg(test)]
+mod synthetic_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod violation_tests;

@@ -1,33 +1,32 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::rtp::codec::vp8;
 use crate::rtp::extension::ExtensionMap;
-use crate::rtp::{HeaderWriter, OutHeader, RtpError};
-use crate::testing::{AudioConfig, LayerConfig, MediaSource, VideoConfig, epoch};
+use crate::rtp::{HeaderWriter, OutHeader};
+use crate::testing::{AudioConfig, MediaSource, epoch};
 
-const SSRC: u32 = 1;
+pub(super) const SSRC: u32 = 1;
 
 /// One packet of a hand-made VP8 stream.
 #[derive(Clone, Debug)]
-struct Step {
-    ssrc: u32,
-    payload_type: u8,
-    sequence: u16,
-    timestamp: u32,
-    marker: bool,
-    picture_id: u16,
+pub(super) struct Step {
+    pub(super) ssrc: u32,
+    pub(super) payload_type: u8,
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+    pub(super) picture_id: u16,
     /// TL0PICIDX, TID and Y.
-    layer: Option<(u8, u8, bool)>,
-    start: bool,
-    key: bool,
-    at_ms: u64,
+    pub(super) layer: Option<(u8, u8, bool)>,
+    pub(super) start: bool,
+    pub(super) key: bool,
+    pub(super) at_ms: u64,
     /// Instead of a VP8 payload.
-    raw: Option<Vec<u8>>,
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 impl Step {
-    fn packet(&self) -> Vec<u8> {
+    pub(super) fn packet(&self) -> Vec<u8> {
         let payload = self.raw.clone().unwrap_or_else(|| {
             let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
             let mut payload = vec![0x80 | (self.start as u8) << 4, 0x80, high, low];
@@ -60,12 +59,12 @@ impl Step {
         )
     }
 
-    fn at(&self) -> Instant {
+    pub(super) fn at(&self) -> Instant {
         epoch() + Duration::from_millis(self.at_ms)
     }
 }
 
-fn rtp(
+pub(super) fn rtp(
     ssrc: u32,
     payload_type: u8,
     sequence: u16,
@@ -87,7 +86,7 @@ fn rtp(
 }
 
 /// Frames of two packets at 30 a second, numbers near their wraps; the first is a keyframe.
-fn clean(frames: u32) -> Vec<Step> {
+pub(super) fn clean(frames: u32) -> Vec<Step> {
     (0..frames * 2)
         .map(|index| {
             let frame = index / 2;
@@ -116,7 +115,7 @@ fn judge(steps: &[Step]) -> OracleReport {
     oracle.finish()
 }
 
-fn renumber(steps: &mut [Step]) {
+pub(super) fn renumber(steps: &mut [Step]) {
     for (index, step) in steps.iter_mut().enumerate() {
         step.sequence = 65_530_u16.wrapping_add(index as u16);
     }
@@ -134,218 +133,6 @@ fn a_clean_stream_is_clean() {
     assert_eq!((report.keyframes, report.dimensions), (1, Some((320, 180))));
     assert_eq!(report.first_decodable, Some(epoch()));
     assert_eq!(report.longest_freeze, Duration::from_millis(34));
-}
-
-/// The clean stream of 20 frames, changed in one respect, and the one violation that is.
-#[test]
-fn each_violation_is_detected() {
-    type Change = fn(&mut Vec<Step>);
-    // Packet 10 is the first of frame 5.
-    const SEQUENCE: u16 = 4;
-    const TIMESTAMP: u32 = 0xffff_f000_u32.wrapping_add(5 * 3_000);
-    const BEFORE: u32 = TIMESTAMP - 3_000;
-    const PICTURE_ID: u16 = 1;
-    let cases: [(&str, Change, Violation); 19] = [
-        (
-            "not RTP",
-            |steps| steps[10].raw = None,
-            Violation::Malformed {
-                error: RtpError::Short,
-            },
-        ),
-        (
-            "another SSRC",
-            |steps| steps[10].ssrc = 2,
-            Violation::SsrcChange { from: SSRC, to: 2 },
-        ),
-        (
-            "another payload type",
-            |steps| {
-                steps[10..]
-                    .iter_mut()
-                    .for_each(|step| step.payload_type = 97)
-            },
-            Violation::PayloadTypeChange {
-                sequence: SEQUENCE,
-                from: 96,
-                to: 97,
-            },
-        ),
-        (
-            "a jump ahead",
-            |steps| {
-                for step in &mut steps[10..] {
-                    step.sequence += 3_001;
-                }
-            },
-            Violation::SequenceJump {
-                from: SEQUENCE - 1,
-                to: SEQUENCE + 3_001,
-            },
-        ),
-        (
-            "a restart",
-            |steps| {
-                for step in &mut steps[10..] {
-                    step.sequence = step.sequence.wrapping_sub(10_000);
-                }
-            },
-            Violation::SequenceJump {
-                from: SEQUENCE - 1,
-                to: SEQUENCE.wrapping_sub(10_000),
-            },
-        ),
-        (
-            "time falls",
-            |steps| {
-                for step in &mut steps[10..] {
-                    step.timestamp = step.timestamp.wrapping_sub(90_000);
-                }
-            },
-            Violation::TimestampBackwards {
-                sequence: SEQUENCE,
-                from: BEFORE,
-                to: TIMESTAMP.wrapping_sub(90_000),
-            },
-        ),
-        (
-            "time runs ahead",
-            |steps| {
-                for step in &mut steps[10..] {
-                    step.timestamp += 11 * 90_000;
-                }
-            },
-            Violation::TimestampJump {
-                sequence: SEQUENCE,
-                from: BEFORE,
-                to: TIMESTAMP + 11 * 90_000,
-                ahead_ms: 11_000,
-            },
-        ),
-        (
-            "time stands",
-            |steps| steps[10..].iter_mut().for_each(|step| step.at_ms += 11_000),
-            Violation::TimestampJump {
-                sequence: SEQUENCE,
-                from: BEFORE,
-                to: TIMESTAMP,
-                ahead_ms: -11_000,
-            },
-        ),
-        (
-            "a marker is missing",
-            |steps| steps[9].marker = false,
-            Violation::MarkerMisplaced {
-                sequence: SEQUENCE,
-                timestamp: TIMESTAMP,
-            },
-        ),
-        (
-            "a marker inside a frame",
-            |steps| steps[10].marker = true,
-            Violation::MarkerMisplaced {
-                sequence: SEQUENCE + 1,
-                timestamp: TIMESTAMP,
-            },
-        ),
-        (
-            "a frame without its start",
-            |steps| {
-                steps.remove(10);
-                renumber(steps);
-            },
-            Violation::TornFrame {
-                sequence: SEQUENCE,
-                timestamp: TIMESTAMP,
-            },
-        ),
-        (
-            "a frame with two starts",
-            |steps| steps[11].start = true,
-            Violation::TornFrame {
-                sequence: SEQUENCE + 1,
-                timestamp: TIMESTAMP,
-            },
-        ),
-        (
-            "begins inside a frame",
-            |steps| drop(steps.remove(0)),
-            Violation::StartsInsideFrame { sequence: 65_531 },
-        ),
-        (
-            "begins without a keyframe",
-            |steps| drop(steps.drain(..2)),
-            Violation::StartsWithoutKeyframe { sequence: 65_533 },
-        ),
-        (
-            "no descriptor",
-            |steps| steps[11].raw = Some(vec![0x80]),
-            Violation::Descriptor {
-                sequence: SEQUENCE + 1,
-            },
-        ),
-        (
-            "a picture id is skipped",
-            |steps| steps[10..].iter_mut().for_each(|step| step.picture_id += 1),
-            Violation::PictureId {
-                sequence: SEQUENCE,
-                from: Some(PICTURE_ID - 1),
-                to: Some(PICTURE_ID + 1),
-                lost: 0,
-            },
-        ),
-        (
-            "a picture id changes inside a frame",
-            |steps| steps[11].picture_id += 1,
-            Violation::PictureId {
-                sequence: SEQUENCE + 1,
-                from: Some(PICTURE_ID),
-                to: Some(PICTURE_ID + 1),
-                lost: 0,
-            },
-        ),
-        (
-            "more picture ids are missing than packets",
-            |steps| {
-                steps.drain(8..10);
-                steps[8..].iter_mut().for_each(|step| step.picture_id += 2);
-            },
-            Violation::PictureId {
-                sequence: SEQUENCE,
-                from: Some(0x7fff),
-                to: Some(PICTURE_ID + 2),
-                lost: 2,
-            },
-        ),
-        (
-            "no picture ids any more",
-            |steps| {
-                for step in &mut steps[10..] {
-                    step.raw = Some(vec![(step.start as u8) << 4, 1, 0, 0]);
-                }
-            },
-            Violation::PictureId {
-                sequence: SEQUENCE,
-                from: Some(PICTURE_ID - 1),
-                to: None,
-                lost: 0,
-            },
-        ),
-    ];
-    for (what, change, violation) in cases {
-        let mut steps = clean(20);
-        change(&mut steps);
-        let mut oracle = Oracle::new(Codec::Vp8);
-        for (index, step) in steps.iter().enumerate() {
-            if what == "not RTP" && index == 10 {
-                oracle.observe(&[0x80; 11], step.at());
-            }
-            oracle.observe(&step.packet(), step.at());
-        }
-        let report = oracle.finish();
-        assert_eq!(report.violations, [violation], "{what}");
-        assert_eq!(report.violation_count, 1, "{what}");
-    }
 }
 
 /// One packet for each frame, of the layers given.
@@ -587,215 +374,13 @@ fn audio_is_a_frame_in_each_packet() {
     ));
 }
 
-/// Three simulcast layers over five seconds, each with its own numbers.
-fn simulcast(seed: u64, temporal_layers: u8) -> Vec<(Instant, Vec<u8>)> {
-    let mut source = MediaSource::vp8(
-        epoch(),
-        VideoConfig {
-            layers: LayerConfig::simulcast(10),
-            payload_type: 96,
-            mid: "1".to_owned(),
-            extensions: ExtensionMap::default(),
-            frames_per_second: 30,
-            temporal_layers,
-            seed,
-        },
-    );
-    let mut packets = Vec::new();
-    let mut asked = false;
-    while source.next_at() < epoch() + Duration::from_secs(5) {
-        let now = source.next_at();
-        if !asked && now > epoch() + Duration::from_secs(2) {
-            asked = true;
-            source.request_keyframe(11);
-        }
-        while let Some(packet) = source.poll_packet(now) {
-            packets.push((now, packet));
-        }
-    }
-    packets
-}
-
-/// What a server that chooses by `choose` (frame index, SSRC, first byte of the descriptor and TID)
-/// would send: rewritten to one stream without a seam.
-fn forward(
-    packets: &[(Instant, Vec<u8>)],
-    mut choose: impl FnMut(u32, u32, &vp8::Descriptor) -> bool,
-) -> Vec<(Instant, Vec<u8>)> {
-    let (mut sequence, mut picture_id, mut tl0_pic_idx) = (65_000_u16, 32_700_u16, 250_u8);
-    let (mut frame, mut timestamp) = (None, 0);
-    let mut out = Vec::new();
-    for (at, packet) in packets {
-        let header = RtpHeader::parse(packet).unwrap();
-        let mut payload = header.payload(packet).to_vec();
-        let read = vp8::Descriptor::parse(&payload).unwrap();
-        let index = (at.duration_since(epoch()).as_millis() + 3) as u32 * 30 / 1_000;
-        if !choose(index, header.ssrc, &read) {
-            continue;
-        }
-        if frame.replace((header.ssrc, header.timestamp)) != Some((header.ssrc, header.timestamp)) {
-            picture_id = (picture_id + 1) & 0x7fff;
-            tl0_pic_idx = tl0_pic_idx.wrapping_add((read.tid.unwrap_or(0) == 0) as u8);
-            // Of two layers' frames captured at once, the second is a frame of its own.
-            timestamp = (index * 3_000).max(timestamp + 1);
-        }
-        vp8::rewrite(&mut payload, &read, picture_id, tl0_pic_idx);
-        let written = rtp(SSRC, 96, sequence, timestamp, header.marker, &payload);
-        out.push((*at, written));
-        sequence = sequence.wrapping_add(1);
-    }
-    out
-}
-
-fn judge_packets(packets: &[(Instant, Vec<u8>)]) -> OracleReport {
-    let mut oracle = Oracle::new(Codec::Vp8);
-    for (at, packet) in packets {
-        oracle.observe(packet, *at);
-    }
-    oracle.finish()
-}
-
-#[test]
-fn a_layer_switch_is_seamless_at_a_keyframe_only() {
-    for temporal_layers in [1, 2, 3] {
-        let packets = simulcast(1, temporal_layers);
-        let mut switched = false;
-        let stream = forward(&packets, |index, ssrc, read| {
-            switched |= index > 50 && ssrc == 11 && read.keyframe;
-            ssrc == if switched { 11 } else { 10 }
-        });
-        let report = judge_packets(&stream);
-        assert_eq!(report.violations, [], "{temporal_layers} temporal layers");
-        assert_eq!((report.frames, report.decodable_frames), (151, 151));
-        assert_eq!((report.keyframes, report.dimensions), (2, Some((640, 360))));
-
-        let stream = forward(&packets, |index, ssrc, _| {
-            ssrc == if index >= 50 { 11 } else { 10 }
-        });
-        let report = judge_packets(&stream);
-        assert!(
-            matches!(
-                report.violations[0],
-                Violation::ChangeWithoutKeyframe {
-                    from: (320, 180),
-                    to: (640, 360),
-                    ..
-                }
-            ),
-            "{:?}",
-            report.violations[0]
-        );
-        // None between the switch and the keyframe at two seconds.
-        assert_eq!(report.decodable_frames, 50 + 150 - 61);
-    }
-}
-
-#[test]
-fn temporal_layers_may_be_left_out_from_above_only() {
-    let packets = simulcast(2, 3);
-    let report = |choose: fn(u32, &vp8::Descriptor) -> bool| {
-        judge_packets(&forward(&packets, |index, ssrc, read| {
-            ssrc == 12 && choose(index, read)
-        }))
-    };
-    for max in 0..3 {
-        let report = match max {
-            0 => report(|_, read| read.tid == Some(0)),
-            1 => report(|_, read| read.tid <= Some(1)),
-            _ => report(|_, _| true),
-        };
-        assert_eq!(report.violations, [], "up to {max}");
-        assert_eq!(report.frames, report.decodable_frames);
-        assert_eq!(report.frames, [38, 75, 150][max]);
-    }
-    for wrong in [
-        report(|_, read| read.tid != Some(1)),
-        report(|index, read| read.tid == Some(0) || index > 50),
-        report(|index, _| index != 48),
-    ] {
-        assert!(
-            matches!(wrong.violations[0], Violation::MissingReference { .. }),
-            "{:?}",
-            wrong.violations[0]
-        );
-    }
-}
-
-#[test]
-fn changed_bytes_are_noticed() {
-    let stream = forward(&simulcast(3, 1), |_, ssrc, _| ssrc == 12);
-    assert_eq!(judge_packets(&stream).violations, []);
-    for (what, change) in [
-        (
-            "a bit",
-            (|packet| *packet.last_mut().unwrap() ^= 1) as fn(&mut Vec<u8>),
-        ),
-        ("an end", |packet| packet.truncate(packet.len() - 1)),
-        ("one too many", |packet| packet.push(0)),
-    ] {
-        let mut stream = stream.clone();
-        change(&mut stream[200].1);
-        let violations = judge_packets(&stream).violations;
-        assert!(
-            matches!(violations[0], Violation::Corrupt { .. }),
-            "{what}: {violations:?}"
-        );
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(50))]
-
-    #[test]
-    fn a_bad_network_is_not_held_against_the_server(
-        seed: u64, temporal_layers in 1u8..4,
-        fates in proptest::collection::vec((0u8..100, 0u64..150), 600),
-        loss in 0u8..20, duplication in 0u8..10,
-    ) {
-        let sent = forward(&simulcast(seed, temporal_layers), |_, ssrc, _| ssrc == 10);
-        let mut arrivals = Vec::new();
-        let mut received = Vec::new();
-        let mut duplicates = 0;
-        for (index, (at, packet)) in sent.iter().enumerate() {
-            let (fate, delay) = fates[index % fates.len()];
-            // The first packets come, in order: what is lost there cannot be known.
-            let early = *at < epoch() + Duration::from_millis(200);
-            if !early && fate < loss {
-                continue;
-            }
-            received.push(index);
-            let delay = Duration::from_millis(if early { 0 } else { delay });
-            arrivals.push((*at + delay, packet));
-            if !early && fate >= 100 - duplication {
-                duplicates += 1;
-                arrivals.push((*at + 2 * delay, packet));
-            }
-        }
-        arrivals.sort_by_key(|(at, _)| *at);
-        let mut oracle = Oracle::new(Codec::Vp8);
-        for (at, packet) in arrivals {
-            oracle.observe(packet, at);
-        }
-        let report = oracle.finish();
-        prop_assert_eq!(&report.violations, &[]);
-        prop_assert_eq!(report.duplicates, duplicates);
-        prop_assert_eq!(report.packets, received.len() as u64);
-        let seen = received.last().unwrap() + 1;
-        prop_assert_eq!(report.lost, (seen - received.len()) as u64);
-        prop_assert!(report.decodable_frames >= 6);
-        if loss == 0 {
-            prop_assert_eq!(report.decodable_frames, report.frames);
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn random_packets_never_panic(
         packets in proptest::collection::vec(
-            (proptest::collection::vec(any::<u8>(), 0..24), any::<u16>(), any::<bool>()), 1..40,
+            (proptest::collection::vec(any::<u8>(), 0..24), any::<u16>(), any::<bool>()), 1..14,
         ),
         codec in proptest::sample::select(vec![
             Codec::Opus, Codec::Red, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1,

@@ -52,14 +52,20 @@ pub(super) async fn run(socket: WebSocket, native: Arc<Native>, mut stop: StopSi
         heard: now,
         native: native.clone(),
     };
+    let mut who = None;
     let end = match session.admit(&mut stop).await {
         Ok(mut membership) => {
             let end = session.attend(&mut membership).await;
+            who = Some(membership.participant.clone());
             membership.leave(leave_reason(&end)).await;
             end
         }
         Err(end) => end,
     };
+    if let End::Fault { code, .. } = end {
+        let participant = who.as_ref().map(tracing::field::display);
+        info!(participant, code, "connection ended by a fault");
+    }
     if let Some(farewell) = farewell(end) {
         session.wire.finish(farewell).await;
     }
@@ -87,20 +93,17 @@ fn farewell(end: End) -> Option<Farewell> {
             code,
             message,
             close,
-        } => {
-            info!(code, "connection ended by a fault");
-            Some(Farewell {
-                message: ServerMessage::Error(Refusal {
-                    id: None,
-                    code: code.to_owned(),
-                    message,
-                    fatal: true,
-                }),
-                code: close,
-                reason: code,
-                readable: close != close_code::SIZE,
-            })
-        }
+        } => Some(Farewell {
+            message: ServerMessage::Error(Refusal {
+                id: None,
+                code: code.to_owned(),
+                message,
+                fatal: true,
+            }),
+            code: close,
+            reason: code,
+            readable: close != close_code::SIZE,
+        }),
     }
 }
 

@@ -1,0 +1,111 @@
+//! Tests: one bot's connection against another's, without a server. What a publisher sends is what
+//! a receiver's oracle accepts, so a fault seen through the relay is the relay's.
+
+use tertulia_sfu::rtp::codec::Codec;
+
+use super::peer::Lines;
+use super::publish::Video;
+use super::receive::StreamReport;
+use super::tap::lock;
+use super::testing::{Side, connected, publish, side};
+
+/// A publisher connected to a receiver.
+async fn call(video: Video, audio: bool) -> (Side, Side) {
+    let mut sender = side("sender", video, audio).await;
+    let receiver = side("receiver", Video::None, false).await;
+    sender.negotiate(&receiver, Lines::default()).await;
+    connected(&sender).await;
+    connected(&receiver).await;
+    (sender, receiver)
+}
+
+fn check(reports: &[StreamReport]) {
+    for report in reports {
+        let oracle = &report.oracle;
+        assert_eq!(oracle.violation_count, 0, "{:?}", oracle.violations);
+        assert_eq!((oracle.lost, oracle.duplicates), (0, 0), "{oracle:?}");
+        // The last frame may have been cut off by the end of the test.
+        assert!(
+            oracle.decodable_frames + 1 >= oracle.frames && oracle.decodable_frames > 0,
+            "{oracle:?}"
+        );
+        assert_eq!(oracle.reordered, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn camera_and_microphone_arrive_as_sent() {
+    let (sender, receiver) = call(Video::P180, true).await;
+    let _publishing = publish(&sender);
+    receiver
+        .until("media", |totals| {
+            totals.streams == 2 && totals.packets >= 250
+        })
+        .await;
+    let reports = lock(&receiver.receiver).finish();
+    check(&reports);
+    let codecs: Vec<_> = reports.iter().map(|report| report.codec).collect();
+    assert!(
+        codecs.contains(&Codec::Opus) && codecs.contains(&Codec::Vp8),
+        "{codecs:?}"
+    );
+    assert!(sender.outgoing.packets() >= 250);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simulcast_is_three_streams_each_decodable() {
+    let (sender, receiver) = call(Video::P720Simulcast, false).await;
+    let _publishing = publish(&sender);
+    receiver
+        .until("media", |totals| {
+            totals.streams == 3 && totals.packets >= 600
+        })
+        .await;
+    let reports = lock(&receiver.receiver).finish();
+    assert_eq!(reports.len(), 3);
+    check(&reports);
+    // The receiving side tells the layers apart by nothing but the MID and RID extensions.
+    let transceivers = receiver.peer.connection().get_transceivers().await;
+    let track = transceivers[0].receiver().await.unwrap().unwrap();
+    let mut rids = Vec::new();
+    for report in &reports {
+        rids.extend(track.track().rid(report.ssrc).await);
+    }
+    rids.sort_unstable();
+    assert_eq!(rids, ["f", "h", "q"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keyframe_request_makes_the_clip_jump() {
+    let (sender, receiver) = call(Video::P180, false).await;
+    let _publishing = publish(&sender);
+    receiver.until("media", |totals| totals.packets >= 20).await;
+    assert_eq!(sender.outgoing.keyframe_requests(), 0);
+    // Forgetting the stream in the middle of the clip is joining late: the first packet is no
+    // keyframe, and a PLI goes over the wire. The clip alone would have its next at frame 60.
+    lock(&receiver.receiver).finish();
+    receiver.until("more", |totals| totals.packets >= 50).await;
+    assert!(sender.outgoing.keyframe_requests() > 0);
+    let reports = lock(&receiver.receiver).finish();
+    assert_eq!(reports[0].oracle.keyframes, 1, "{:?}", reports[0].oracle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_offer_adds_a_receiving_line_while_media_flows() {
+    let mut one = side("one", Video::P180, true).await;
+    let other = side("other", Video::P180, false).await;
+    one.negotiate(&other, Lines::default()).await;
+    connected(&one).await;
+    connected(&other).await;
+    let _publishing = publish(&one);
+    other.until("media", |totals| totals.packets >= 20).await;
+    one.negotiate(&other, Lines { audio: 0, video: 1 }).await;
+    let _publishing_too = publish(&other);
+    one.until("media the other way", |totals| totals.packets >= 60)
+        .await;
+    let received = lock(&one.receiver).finish();
+    check(&received);
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].mid.as_deref(), Some("2"));
+    check(&lock(&other.receiver).finish());
+}

@@ -1,0 +1,230 @@
+//! A bot's peer connection: the client's half of "the client always offers".
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tertulia_signaling::protocol::native as protocol;
+use tokio::sync::watch;
+use webrtc::error::Error;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
+    RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
+};
+use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
+
+use super::publish::Source;
+use super::receive::Receiver;
+use super::socket::BotRuntime;
+use super::tap::{self, Extensions, Outgoing, lock};
+use super::{codecs, sdp};
+
+/// A peer connection with its taps.
+pub struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    published: Vec<(Source, Arc<dyn RtpTransceiver>)>,
+    receiver: Arc<Mutex<Receiver>>,
+    outgoing: Arc<Outgoing>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+}
+
+/// Receiving m-lines to add.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lines {
+    pub audio: u32,
+    pub video: u32,
+}
+
+/// An offer, and what its sending m-lines carry, by mid.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    pub sdp: String,
+    pub tracks: Vec<(String, protocol::Source)>,
+}
+
+struct States(watch::Sender<RTCPeerConnectionState>);
+
+// Written out as the trait's macro would, which is no dependency of ours.
+impl PeerConnectionEventHandler for States {
+    fn on_connection_state_change<'a, 'f>(
+        &'a self,
+        state: RTCPeerConnectionState,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        self.0.send_replace(state);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Peer {
+    /// A connection from `address` that will send `sources`. UDP ports it binds go to `ports`.
+    pub(crate) async fn new(
+        address: IpAddr,
+        sources: Vec<Source>,
+        receiver: Arc<Mutex<Receiver>>,
+        outgoing: Arc<Outgoing>,
+        ports: Arc<Mutex<Vec<u16>>>,
+    ) -> Result<Self, Error> {
+        let (states, state) = watch::channel(RTCPeerConnectionState::New);
+        let (engine, registry) = codecs::engine()?;
+        let registry = tap::register(registry, Arc::clone(&receiver), Arc::clone(&outgoing));
+        let settings = SettingEngineBuilder::new()
+            // The default binds a multicast socket for each connection, to find names we never use.
+            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+            .with_include_loopback_candidate(true)
+            .with_srtp_protection_profiles(vec![
+                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+            ])
+            .build();
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(engine)
+            .with_interceptor_registry(registry)
+            .with_setting_engine(settings)
+            .with_runtime(Arc::new(BotRuntime::new(ports)))
+            .with_handler(Arc::new(States(states)))
+            .with_udp_addrs(vec![SocketAddr::new(address, 0)])
+            .build()
+            .await?;
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let mut published = Vec::new();
+        for source in sources {
+            let init = RTCRtpTransceiverInit {
+                direction: RTCRtpTransceiverDirection::Sendonly,
+                ..Default::default()
+            };
+            let track = Arc::clone(&source.track);
+            let transceiver = connection
+                .add_transceiver_from_track(track, Some(init))
+                .await?;
+            published.push((source, transceiver));
+        }
+        Ok(Self {
+            connection,
+            published,
+            receiver,
+            outgoing,
+            state,
+        })
+    }
+
+    /// How the connection stands, and every change.
+    pub fn state(&self) -> watch::Receiver<RTCPeerConnectionState> {
+        self.state.clone()
+    }
+
+    /// The crate's connection itself.
+    pub fn connection(&self) -> &Arc<dyn PeerConnection> {
+        &self.connection
+    }
+
+    /// What is published.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.published.iter().map(|(source, _)| source)
+    }
+
+    /// What the sending m-lines of the last offer carry, by mid.
+    pub(crate) async fn kinds(&self) -> Result<HashMap<String, protocol::MediaKind>, Error> {
+        let mut kinds = HashMap::new();
+        for (source, transceiver) in &self.published {
+            if let Some(mid) = transceiver.mid().await? {
+                kinds.insert(mid, source.kind());
+            }
+        }
+        Ok(kinds)
+    }
+
+    /// Adds receiving m-lines and offers. [`Self::accept`] must follow before the next offer.
+    pub async fn offer(&mut self, add: Lines) -> Result<Offer, Error> {
+        let kinds = [
+            (RtpCodecKind::Audio, add.audio),
+            (RtpCodecKind::Video, add.video),
+        ];
+        for (kind, count) in kinds {
+            for _ in 0..count {
+                let init = RTCRtpTransceiverInit {
+                    direction: RTCRtpTransceiverDirection::Recvonly,
+                    ..Default::default()
+                };
+                self.connection
+                    .add_transceiver_from_kind(kind, Some(init))
+                    .await?;
+            }
+        }
+        let offer = self.connection.create_offer(None).await?;
+        let sdp = offer.sdp.clone();
+        self.connection.set_local_description(offer).await?;
+        let mut tracks = Vec::new();
+        for (source, transceiver) in &self.published {
+            if let Some(mid) = transceiver.mid().await? {
+                tracks.push((mid, source.source));
+            }
+        }
+        Ok(Offer { sdp, tracks })
+    }
+
+    /// Takes the server's answer: media may flow.
+    pub async fn accept(&mut self, answer: &str) -> Result<(), Error> {
+        let sections = sdp::sections(answer);
+        lock(&self.receiver).learn(&sections);
+        for (source, transceiver) in &self.published {
+            let mid = transceiver.mid().await?;
+            let section = sections
+                .iter()
+                .find(|section| Some(&section.mid) == mid.as_ref());
+            if let Some(section) = section {
+                self.name_packets(source, section);
+            }
+        }
+        let answer = RTCSessionDescription::answer(answer.to_owned())?;
+        self.connection.set_remote_description(answer).await
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) {
+        // Closing fails only when already closed.
+        let _ = self.connection.close().await;
+    }
+
+    fn name_packets(&self, source: &Source, section: &sdp::Section) {
+        let extension = |uri, value: &str| {
+            let id = section.extension(uri)?;
+            Some((id, Bytes::copy_from_slice(value.as_bytes())))
+        };
+        let mid = extension(sdp::MID, &section.mid);
+        for encoding in &source.encodings {
+            let named = |uri| {
+                let rid = Some(encoding.rid).filter(|rid| !rid.is_empty());
+                mid.clone()
+                    .into_iter()
+                    .chain(rid.and_then(|rid| extension(uri, rid)))
+                    .collect()
+            };
+            // RFC 6464: the top bit says voice, the rest is the level in -dBov. The clip is
+            // loud throughout.
+            let level = section.extension(sdp::AUDIO_LEVEL);
+            let level = level.map(|id| (id, Bytes::from_static(&[0x80 | 20])));
+            self.outgoing.set_extensions(
+                encoding.ssrc,
+                Extensions {
+                    naming: named(sdp::RID),
+                    always: level.into_iter().collect(),
+                },
+            );
+            if let Some(repair) = encoding.repair {
+                let naming = Vec::new();
+                let always = named(sdp::REPAIRED_RID);
+                self.outgoing
+                    .set_extensions(repair, Extensions { naming, always });
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What a bot does with the packets it gets: unwraps retransmissions, shows every packet to the
+//! oracle, and asks for a keyframe where a decoder would.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use rtc::rtp;
+use tertulia_sfu::rtp::codec::{Codec, is_keyframe};
+use tertulia_sfu::testing::oracle::{Oracle, OracleReport};
+
+use super::codecs;
+use super::sdp::Section;
+
+/// A relay sends one SSRC for each receiving m-line; far more than that is a fault to be reported,
+/// not to be stored.
+const MAX_STREAMS: usize = 4_096;
+
+/// How often a keyframe is asked for while none comes.
+const KEYFRAME_RETRY: Duration = Duration::from_millis(500);
+
+/// How long retransmissions may take before a gap counts as a lost picture: several NACK rounds.
+const GAP_PATIENCE: Duration = Duration::from_millis(400);
+
+/// Missing packets remembered for a stream; more missing at once is a lost picture anyway.
+const MAX_GAP: u16 = 512;
+
+/// All streams of one bot.
+#[derive(Debug, Default)]
+pub struct Receiver {
+    streams: HashMap<u32, Stream>,
+    mids: HashMap<u32, String>,
+    repairs: HashMap<u32, u32>,
+    totals: Totals,
+}
+
+/// Running counts, for progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// RTP packets that carried media, retransmitted ones included.
+    pub packets: u64,
+    /// Bytes of RTP: header and payload, without SRTP, UDP and IP.
+    pub bytes: u64,
+    /// Of the packets, those that came by retransmission.
+    pub retransmitted: u64,
+    /// Packets that could not be told to any stream or codec.
+    pub unknown: u64,
+    /// Streams that have had a packet.
+    pub streams: u64,
+    /// Keyframes asked for.
+    pub keyframe_requests: u64,
+}
+
+/// How one stream fared.
+#[derive(Clone, Debug)]
+pub struct StreamReport {
+    /// The m-line it came on, if the server's answers named it.
+    pub mid: Option<String>,
+    pub ssrc: u32,
+    pub codec: Codec,
+    pub oracle: OracleReport,
+}
+
+#[derive(Debug)]
+struct Stream {
+    codec: Codec,
+    oracle: Oracle,
+    next_sequence: u16,
+    missing: VecDeque<(u16, Instant)>,
+    /// Video that cannot be decoded until a keyframe comes; when it was last asked for.
+    waiting: bool,
+    asked: Option<Instant>,
+}
+
+impl Receiver {
+    /// Running counts.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Learns SSRCs from an answer. What earlier answers said stays true: an SSRC keeps its m-line.
+    pub(crate) fn learn(&mut self, sections: &[Section]) {
+        for section in sections {
+            for ssrc in &section.ssrcs {
+                self.mids.insert(*ssrc, section.mid.clone());
+            }
+            for (repaired, repairing) in &section.repairs {
+                self.repairs.insert(*repairing, *repaired);
+            }
+        }
+    }
+
+    /// Takes a decrypted packet. Returns the SSRC to ask a keyframe of, if any.
+    pub(crate) fn observe(&mut self, packet: &rtp::Packet, at: Instant) -> Option<u32> {
+        let header = &packet.header;
+        let mut ssrc = header.ssrc;
+        let mut payload = &packet.payload[..];
+        let mut sequence = header.sequence_number;
+        let retransmitted = codecs::is_repair(header.payload_type);
+        let mut payload_type = header.payload_type;
+        if retransmitted {
+            let Some((original, rest)) = payload.split_first_chunk::<2>() else {
+                // Padding only: a bandwidth probe (RFC 4588 section 4 has no such packet).
+                return None;
+            };
+            let repaired = self.repairs.get(&ssrc).copied();
+            let (Some(repaired), Some(base)) = (repaired, codecs::repaired(payload_type)) else {
+                self.totals.unknown += 1;
+                return None;
+            };
+            (ssrc, payload_type, payload) = (repaired, base, rest);
+            sequence = u16::from_be_bytes(*original);
+        }
+        let Some(codec) = codecs::codec(payload_type) else {
+            self.totals.unknown += 1;
+            return None;
+        };
+        if !self.streams.contains_key(&ssrc) {
+            if self.streams.len() >= MAX_STREAMS {
+                self.totals.unknown += 1;
+                return None;
+            }
+            self.totals.streams += 1;
+            self.streams.insert(ssrc, Stream::new(codec, sequence));
+        }
+        let stream = self.streams.get_mut(&ssrc)?;
+
+        self.totals.packets += 1;
+        self.totals.retransmitted += u64::from(retransmitted);
+        let mut plain = Vec::with_capacity(12 + payload.len());
+        plain.extend_from_slice(&[0x80, (u8::from(header.marker) << 7) | (payload_type & 0x7f)]);
+        plain.extend_from_slice(&sequence.to_be_bytes());
+        plain.extend_from_slice(&header.timestamp.to_be_bytes());
+        plain.extend_from_slice(&ssrc.to_be_bytes());
+        plain.extend_from_slice(payload);
+        self.totals.bytes += plain.len() as u64;
+        stream.oracle.observe(&plain, at);
+
+        let ask = stream.wants_keyframe(sequence, payload, at);
+        self.totals.keyframe_requests += u64::from(ask);
+        ask.then_some(ssrc)
+    }
+
+    /// Ends every stream and says how it fared, in order of SSRC.
+    pub fn finish(&mut self) -> Vec<StreamReport> {
+        let mids = &self.mids;
+        let mut reports: Vec<_> = self
+            .streams
+            .drain()
+            .map(|(ssrc, stream)| StreamReport {
+                mid: mids.get(&ssrc).cloned(),
+                ssrc,
+                codec: stream.codec,
+                oracle: stream.oracle.finish(),
+            })
+            .collect();
+        reports.sort_by_key(|report| report.ssrc);
+        reports
+    }
+}
+
+impl Stream {
+    fn new(codec: Codec, sequence: u16) -> Self {
+        Self {
+            codec,
+            oracle: Oracle::new(codec),
+            next_sequence: sequence,
+            missing: VecDeque::new(),
+            waiting: !codec.is_audio(),
+            asked: None,
+        }
+    }
+
+    fn wants_keyframe(&mut self, sequence: u16, payload: &[u8], at: Instant) -> bool {
+        if self.codec.is_audio() {
+            return false;
+        }
+        self.track_gaps(sequence, at);
+        if is_keyframe(self.codec, payload) {
+            self.waiting = false;
+        }
+        let due = self
+            .asked
+            .is_none_or(|asked| at.saturating_duration_since(asked) >= KEYFRAME_RETRY);
+        if self.waiting && due {
+            self.asked = Some(at);
+            return true;
+        }
+        false
+    }
+
+    fn track_gaps(&mut self, sequence: u16, at: Instant) {
+        let ahead = sequence.wrapping_sub(self.next_sequence);
+        if ahead < 0x8000 {
+            if ahead > MAX_GAP {
+                self.waiting = true;
+            } else {
+                let gap = (0..ahead).map(|offset| self.next_sequence.wrapping_add(offset));
+                self.missing.extend(gap.map(|missing| (missing, at)));
+            }
+            self.next_sequence = sequence.wrapping_add(1);
+        } else {
+            self.missing.retain(|(missing, _)| *missing != sequence);
+        }
+        let lost = self.missing.front().is_some_and(|(_, since)| {
+            at.saturating_duration_since(*since) > GAP_PATIENCE
+                || self.missing.len() > usize::from(MAX_GAP)
+        });
+        if lost {
+            self.missing.clear();
+            self.waiting = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::clip::{VIDEO_180P, VideoLoop};
+    use crate::media::packetize::{Stream as Rtp, Vp8Packetizer};
+    use bytes::Bytes;
+
+    fn packets(frames: usize) -> Vec<rtp::Packet> {
+        let mut clip = VideoLoop::new(VIDEO_180P.clone());
+        let mut packetizer = Vp8Packetizer::new(Rtp {
+            ssrc: 5,
+            payload_type: codecs::VP8,
+            sequence: 65_530,
+            timestamp: 0,
+        });
+        let mut packets = Vec::new();
+        for _ in 0..frames {
+            packetizer.packetize(&clip.next_frame().data, 3_000, &mut packets);
+        }
+        packets
+    }
+
+    #[test]
+    fn a_clip_looped_with_jumps_satisfies_the_oracle() {
+        let mut receiver = Receiver::default();
+        let mut clip = VideoLoop::new(VIDEO_180P.clone());
+        let mut packetizer = Vp8Packetizer::new(Rtp::random(5, codecs::VP8));
+        let start = Instant::now();
+        let mut sent = 0;
+        for frame in 0..500u32 {
+            if frame % 70 == 69 {
+                clip.jump_to_keyframe();
+            }
+            let mut packets = Vec::new();
+            packetizer.packetize(&clip.next_frame().data, 3_000, &mut packets);
+            for packet in packets {
+                sent += 1;
+                let at = start + Duration::from_secs(1) / 30 * frame;
+                assert_eq!(receiver.observe(&packet, at), None);
+            }
+        }
+        let report = receiver.finish().remove(0);
+        assert_eq!(report.oracle.violation_count, 0, "{:?}", report.oracle);
+        assert_eq!((report.oracle.packets, report.oracle.lost), (sent, 0));
+        assert_eq!(report.oracle.decodable_frames, 500);
+        assert_eq!(report.oracle.first_decodable, Some(start));
+    }
+
+    #[test]
+    fn retransmissions_are_put_back() {
+        let mut receiver = Receiver::default();
+        receiver.learn(&[Section {
+            mid: "0".into(),
+            ssrcs: vec![5],
+            repairs: vec![(5, 6)],
+            ..Default::default()
+        }]);
+        let now = Instant::now();
+        for (index, mut packet) in packets(30).into_iter().enumerate() {
+            if index % 7 == 3 {
+                let original = packet.header.sequence_number.to_be_bytes();
+                packet.payload = Bytes::from([&original[..], &packet.payload].concat());
+                packet.header.ssrc = 6;
+                packet.header.payload_type = codecs::VP8 + 1;
+                packet.header.sequence_number = index as u16;
+            }
+            receiver.observe(&packet, now);
+        }
+        let reports = receiver.finish();
+        assert_eq!(reports.len(), 1);
+        assert_eq!(reports[0].mid.as_deref(), Some("0"));
+        assert_eq!(reports[0].oracle.lost, 0);
+        assert_eq!(reports[0].oracle.decodable_frames, 30);
+        assert!(receiver.totals().retransmitted > 0);
+    }
+
+    #[test]
+    fn a_keyframe_is_asked_for_when_a_decoder_would() {
+        let mut receiver = Receiver::default();
+        let packets = packets(90);
+        let key = packets
+            .iter()
+            .rposition(|packet| is_keyframe(Codec::Vp8, &packet.payload));
+        let key = key.unwrap();
+        let mut now = Instant::now();
+        let mut asked = Vec::new();
+        for (index, packet) in packets.iter().enumerate().skip(10) {
+            now += Duration::from_millis(20);
+            if receiver.observe(packet, now).is_some() {
+                asked.push(index);
+            }
+        }
+        assert_eq!(asked[0], 10, "the first packet is no keyframe");
+        assert_eq!(asked[1], 35, "and again after half a second");
+        assert!(asked.iter().all(|&index| index < key), "{asked:?} {key}");
+    }
+
+    #[test]
+    fn a_gap_is_given_time_before_a_keyframe_is_asked_for() {
+        let packets = packets(50);
+        for (fill_after, asks) in [(Some(100), false), (None, true)] {
+            let mut receiver = Receiver::default();
+            let start = Instant::now();
+            let mut asked = false;
+            for (index, packet) in packets.iter().enumerate() {
+                let at = start + Duration::from_millis(20 * index as u64);
+                if fill_after.is_some_and(|after| index as u64 == 20 + after / 20) {
+                    asked |= receiver.observe(&packets[20], at).is_some();
+                }
+                if index != 20 {
+                    asked |= receiver.observe(packet, at).is_some();
+                }
+            }
+            assert_eq!(asked, asks, "filled after {fill_after:?} ms");
+        }
+    }
+
+    #[test]
+    fn strangers_are_counted_not_kept() {
+        let mut receiver = Receiver::default();
+        for payload_type in [0, 127, codecs::VP8 + 1] {
+            let mut packet = packets(1).remove(0);
+            packet.header.payload_type = payload_type;
+            assert_eq!(receiver.observe(&packet, Instant::now()), None);
+        }
+        assert_eq!(receiver.totals().unknown, 3);
+        assert!(receiver.finish().is_empty());
+    }
+}

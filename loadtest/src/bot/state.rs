@@ -1,0 +1,94 @@
+//! What is known of a bot while it runs: written by the bot, read by progress and report.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tertulia_signaling::protocol::native::{MediaKind, Slot, Track};
+use tokio::time::Instant;
+
+use super::receive::Receiver;
+use super::tap::{Outgoing, lock};
+
+/// One bot, as others see it.
+#[derive(Debug)]
+pub struct BotState {
+    /// Its name in the room.
+    pub name: String,
+    /// The room's name.
+    pub room: String,
+    /// Whether it publishes.
+    pub publishes: bool,
+    /// What it has received.
+    pub receiver: Arc<Mutex<Receiver>>,
+    /// What it has sent.
+    pub outgoing: Arc<Outgoing>,
+    /// UDP ports it has bound.
+    pub ports: Arc<Mutex<Vec<u16>>>,
+    call: Mutex<Call>,
+}
+
+/// How a bot's call goes.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// When it began to join.
+    pub started: Option<Instant>,
+    /// From opening the WebSocket to the first answer.
+    pub answered: Option<Duration>,
+    /// From opening the WebSocket to media connected.
+    pub joined: Option<Duration>,
+    /// Why it ended before its time, joined or not.
+    pub failure: Option<String>,
+    /// Its tracks: id and kind.
+    pub published: BTreeMap<String, MediaKind>,
+    /// Which track each receiving m-line carries, by mid.
+    pub slots: BTreeMap<String, String>,
+    /// Tracks of others, by id.
+    pub announced: HashMap<String, Announced>,
+}
+
+/// A track of somebody else.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    pub kind: MediaKind,
+    pub at: Instant,
+}
+
+impl BotState {
+    /// A bot that has done nothing yet.
+    pub fn new(name: String, room: String, publishes: bool) -> Self {
+        Self {
+            name,
+            room,
+            publishes,
+            receiver: Arc::default(),
+            outgoing: Arc::default(),
+            ports: Arc::default(),
+            call: Mutex::default(),
+        }
+    }
+
+    /// How its call goes.
+    pub fn call(&self) -> MutexGuard<'_, Call> {
+        lock(&self.call)
+    }
+}
+
+impl Call {
+    pub(crate) fn announce(&mut self, track: &Track) {
+        let now = Instant::now();
+        self.announced.entry(track.id.clone()).or_insert(Announced {
+            kind: track.kind,
+            at: now,
+        });
+    }
+
+    pub(crate) fn assign(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            match &slot.track {
+                Some(track) => self.slots.insert(slot.mid.clone(), track.clone()),
+                None => self.slots.remove(&slot.mid),
+            };
+        }
+    }
+}

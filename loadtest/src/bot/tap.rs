@@ -1,0 +1,254 @@
+//! The bot's own interceptors inside the crate's chain.
+//!
+//! The crate hands media to the application through a queue of 256 packets for each track and
+//! drops what does not fit, which a burst on a busy machine overflows; and it keeps RTCP feedback
+//! to itself. An interceptor sees both where they are decrypted, without queue or task switch, so
+//! [`Ears`] sits at the application's end of the chain and swallows all media. [`Stamp`] sits just
+//! under the NACK responder and adds the header extensions that the crate leaves to the
+//! application, to retransmissions too (the responder sends those without any).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rtc::interceptor::{
+    Attribute, AttributedPacket, Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPacket,
+};
+use rtc::rtcp;
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp;
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
+use rtc::shared::error::Error;
+
+use super::receive::Receiver;
+
+/// Where [`Stamp`] stands: wire-ward of the NACK responder, above the pacer and the TWCC sender.
+const STAMP: Slot = Slot::Custom(3_500);
+/// Where [`Ears`] stand: nearest to the application.
+const EARS: Slot = Slot::Custom(20_000);
+
+/// Packets of a stream that name its m-line and layer. Browsers do so until the other side has
+/// acknowledged the stream (RFC 8852 section 3.1 leaves it open); about two seconds of video.
+const NAMED_PACKETS: u64 = 200;
+
+/// What is to be written into the packets of one SSRC.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extensions {
+    /// Sent on the first packets only: (id, value).
+    pub(crate) naming: Vec<(u8, Bytes)>,
+    /// Sent on every packet.
+    pub(crate) always: Vec<(u8, Bytes)>,
+}
+
+/// What leaves: shared between the bot and [`Stamp`].
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    extensions: Mutex<HashMap<u32, (Extensions, u64)>>,
+    keyframes: Mutex<HashMap<u32, Arc<AtomicBool>>>,
+    packets: AtomicU64,
+    retransmissions: AtomicU64,
+    keyframe_requests: AtomicU64,
+}
+
+impl Outgoing {
+    /// RTP packets handed to the network, without retransmissions.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    /// Packets sent again because the server asked.
+    pub fn retransmissions(&self) -> u64 {
+        self.retransmissions.load(Ordering::Relaxed)
+    }
+
+    /// PLI and FIR from the server.
+    pub fn keyframe_requests(&self) -> u64 {
+        self.keyframe_requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_extensions(&self, ssrc: u32, extensions: Extensions) {
+        lock(&self.extensions)
+            .entry(ssrc)
+            .or_insert_with(|| (Extensions::default(), 0))
+            .0 = extensions;
+    }
+
+    /// The flag raised when the server wants a keyframe of `ssrc`.
+    pub(crate) fn keyframe_flag(&self, ssrc: u32) -> Arc<AtomicBool> {
+        Arc::clone(lock(&self.keyframes).entry(ssrc).or_default())
+    }
+
+    fn request_keyframe(&self, ssrc: u32) {
+        if let Some(flag) = lock(&self.keyframes).get(&ssrc) {
+            self.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+            flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn stamp(&self, packet: &mut rtp::Packet) {
+        let mut extensions = lock(&self.extensions);
+        let Some((extensions, sent)) = extensions.get_mut(&packet.header.ssrc) else {
+            return;
+        };
+        *sent += 1;
+        let naming = (*sent <= NAMED_PACKETS).then_some(&extensions.naming);
+        for (id, value) in naming.into_iter().flatten().chain(&extensions.always) {
+            // Fails only on ids outside 1..=14, which the crate never negotiates.
+            let _ = packet.header.set_extension(*id, value.clone());
+        }
+    }
+}
+
+/// Locks, also after a panic elsewhere: every value guarded here is valid at all times.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds the bot's interceptors.
+pub(crate) fn register(
+    registry: Registry,
+    receiver: Arc<Mutex<Receiver>>,
+    outgoing: Arc<Outgoing>,
+) -> Registry {
+    registry
+        .with(
+            STAMP,
+            Stamp {
+                outgoing: Arc::clone(&outgoing),
+                reads: VecDeque::new(),
+                writes: VecDeque::new(),
+            },
+        )
+        .with(
+            EARS,
+            Ears {
+                receiver,
+                outgoing,
+                writes: VecDeque::new(),
+            },
+        )
+}
+
+struct Stamp {
+    outgoing: Arc<Outgoing>,
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Stamp {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+        self.reads.push_back(msg);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, mut msg: TaggedPacket) -> Result<(), Error> {
+        let again = msg.message.has(&Attribute::Retransmission);
+        if let Packet::Rtp(packet) = &mut msg.message.packet {
+            self.outgoing.stamp(packet);
+            let counter = if again {
+                &self.outgoing.retransmissions
+            } else {
+                &self.outgoing.packets
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.writes.push_back(msg);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+}
+
+struct Ears {
+    receiver: Arc<Mutex<Receiver>>,
+    outgoing: Arc<Outgoing>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+impl Ears {
+    fn hear_rtcp(&self, packets: &[Box<dyn rtcp::Packet>]) {
+        for packet in packets {
+            let packet = packet.as_any();
+            if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
+                self.outgoing.request_keyframe(pli.media_ssrc);
+            } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
+                for entry in &fir.fir {
+                    self.outgoing.request_keyframe(entry.ssrc);
+                }
+            }
+        }
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+        match &msg.message.packet {
+            Packet::Rtp(packet) => {
+                let keyframe_of = lock(&self.receiver).observe(packet, msg.now);
+                if let Some(media_ssrc) = keyframe_of {
+                    let pli = PictureLossIndication {
+                        sender_ssrc: 1,
+                        media_ssrc,
+                    };
+                    self.writes.push_back(TaggedPacket {
+                        now: msg.now,
+                        // The crate fills in the selected pair, as for its own reports.
+                        transport: TransportContext::default(),
+                        message: AttributedPacket::new(Packet::Rtcp(vec![Box::new(pli)])),
+                    });
+                }
+            }
+            Packet::Rtcp(packets) => self.hear_rtcp(packets),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        None
+    }
+
+    fn handle_write(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+        self.writes.push_back(msg);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+}
+
+macro_rules! binds_nothing {
+    ($($name:ty),*) => {$(
+        impl Interceptor for $name {
+            fn bind_local_stream(&mut self, _: &StreamInfo) {}
+            fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+            fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+            fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+        }
+    )*};
+}
+
+binds_nothing!(Stamp, Ears);

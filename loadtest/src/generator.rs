@@ -1,0 +1,127 @@
+//! What the load generator itself lost, so that a report does not blame the server for it.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Datagrams the kernel dropped on this machine's UDP sockets bound to `ports`, because their
+/// owner did not read in time. None where there is no `/proc` (other systems than Linux).
+pub fn socket_drops(ports: &[u16]) -> Option<u64> {
+    let ports: HashSet<u16> = ports.iter().copied().collect();
+    let tables: Vec<_> = ["/proc/net/udp", "/proc/net/udp6"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .collect();
+    (!tables.is_empty()).then(|| tables.iter().map(|table| drops(table, &ports)).sum())
+}
+
+fn drops(table: &str, ports: &HashSet<u16>) -> u64 {
+    let row = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (_, port) = words.get(1)?.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let drops: u64 = words.last()?.parse().ok()?;
+        ports.contains(&port).then_some(drops)
+    };
+    table.lines().skip(1).filter_map(row).sum()
+}
+
+/// The whole machine's count of UDP datagrams dropped for want of a buffer, the server's own
+/// included when it runs here; since boot.
+pub fn machine_buffer_errors() -> Option<u64> {
+    buffer_errors(&std::fs::read_to_string("/proc/net/snmp").ok()?)
+}
+
+fn buffer_errors(snmp: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Udp:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let index = names
+        .split_whitespace()
+        .position(|name| name == "RcvbufErrors")?;
+    values.split_whitespace().nth(index)?.parse().ok()
+}
+
+/// Processor time this process has used, in seconds.
+pub fn cpu_seconds() -> Option<f64> {
+    used(&std::fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+fn used(stat: &str) -> Option<f64> {
+    // The second field is the program's name in parentheses, spaces and all; times are the 14th
+    // and 15th, in hundredths of a second on every Linux (USER_HZ).
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = times.next()?.ok()? + times.next()?.ok()?;
+    Some(ticks as f64 / 100.0)
+}
+
+/// This machine, in a line: processor and count, memory, kernel.
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let processor = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "cpu".into());
+    let memory = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|memory| memory.split(' ').next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib >> 20);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!(
+        "{cores} x {processor}, {memory} GiB, {} {}",
+        std::env::consts::OS,
+        kernel.trim()
+    )
+}
+
+/// The address of this machine that packets to `server` leave from. Bots bind it, so that a server
+/// on loopback is reached over loopback. No packet is sent.
+pub fn address_towards(server: std::net::SocketAddr) -> IpAddr {
+    let any: IpAddr = match server {
+        std::net::SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    std::net::UdpSocket::bind((any, 0))
+        .and_then(|socket| {
+            socket.connect(server)?;
+            Ok(socket.local_addr()?.ip())
+        })
+        .unwrap_or(any)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_sockets_are_counted() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+            1: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 1 2 0 5\n\
+            2: 00000000000000000000000000000000:1F91 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 1 2 0 7\n\
+            junk\n";
+        for (ports, count) in [(vec![], 0), (vec![8080], 5), (vec![8080, 8081, 1], 12)] {
+            assert_eq!(drops(table, &ports.into_iter().collect()), count);
+        }
+    }
+
+    #[test]
+    fn the_column_is_found_by_name() {
+        let snmp = "Tcp: A B\nTcp: 1 2\nUdp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors\nUdp: 1 2 3 4 55\n";
+        assert_eq!(buffer_errors(snmp), Some(55));
+        assert_eq!(buffer_errors("Udp: A\n"), None);
+        assert_eq!(buffer_errors(""), None);
+    }
+
+    #[test]
+    fn processor_time_is_user_and_system() {
+        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0";
+        assert_eq!(used(stat), Some(1.75));
+        assert_eq!(used("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn loopback_is_reached_from_loopback() {
+        let server = "127.0.0.1:9".parse().unwrap();
+        assert_eq!(address_towards(server), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+}

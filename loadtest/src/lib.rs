@@ -1,0 +1,16 @@
+//! Headless bots that join a Tertulia server, publish real media and check what they receive.
+//!
+//! A [`scenario`] is rooms of [`bot`]s; each speaks the native protocol over a WebSocket, drives a
+//! peer connection of the `webrtc` crate (a stack independent of the relay's), publishes the clips
+//! in [`media`], and hands every packet it receives to the relay's own oracle of what a decoder
+//! may be shown. The outcome is a [`report`].
+
+pub mod bot;
+pub mod cli;
+#[cfg(test)]
+mod fake_server;
+pub mod generator;
+pub mod media;
+pub mod progress;
+pub mod report;
+pub mod scenario;

@@ -1,0 +1,23 @@
+//! The encoded clips bots publish, and turning them into RTP.
+
+pub mod clip;
+pub mod ivf;
+pub mod ogg;
+pub mod packetize;
+
+/// Why a clip cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MediaError {
+    /// Not the container it should be, or cut off.
+    #[error("not a {0} file, or cut off")]
+    Container(&'static str),
+    /// Another codec than the bots speak.
+    #[error("the {container} file does not hold {expected}")]
+    Codec {
+        container: &'static str,
+        expected: &'static str,
+    },
+    /// A clip must start with a keyframe to be looped.
+    #[error("the clip is empty or does not start with a keyframe")]
+    NoKeyframe,
+}

@@ -1,0 +1,171 @@
+//! What the HTTP port serves beside the WebSocket.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::server::Server;
+
+pub struct Reply {
+    pub status: u16,
+    pub headers: HashMap<String, String>,
+    pub body: String,
+}
+
+pub async fn get(server: &Server, path: &str) -> Reply {
+    get_with(server, path, "").await
+}
+
+async fn get_with(server: &Server, path: &str, headers: &str) -> Reply {
+    let host = server.addr;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+    let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("reply");
+    parse(&text)
+}
+
+/// The status of a reply to `request`, which may leave the connection open.
+pub async fn status(server: &Server, request: &str) -> u16 {
+    let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("request");
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.expect("reply");
+    std::str::from_utf8(&start[9..])
+        .expect("text")
+        .parse()
+        .expect("status")
+}
+
+fn parse(text: &str) -> Reply {
+    let (head, body) = text.split_once("\r\n\r\n").expect("head");
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1));
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    Reply {
+        status: status.expect("status").parse().expect("number"),
+        headers: headers
+            .map(|(k, v)| (k.to_lowercase(), v.to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn health_counts_rooms_and_participants() {
+    let server = Server::start().await;
+    let _ada = server.join("Ada").await;
+    let _grace = server.join("Grace").await;
+    let reply = get(&server, "/healthz").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.headers["content-type"], "application/json");
+    let health: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+    let expected = serde_json::json!({
+        "status": "ok", "rooms": 1, "participants": 2, "version": env!("CARGO_PKG_VERSION"),
+    });
+    assert_eq!(health, expected);
+}
+
+/// A folder that is removed again.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("tertulia-test-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(path.join("web/ui")).expect("folder");
+        std::fs::write(path.join("secret.txt"), "secret").expect("file");
+        std::fs::write(path.join("web/index.html"), "<!doctype html>").expect("file");
+        std::fs::write(path.join("web/ui/main.js"), "export {}").expect("file");
+        std::fs::write(path.join("web/.hidden"), "secret").expect("file");
+        std::os::unix::fs::symlink(path.join("secret.txt"), path.join("web/link.txt"))
+            .expect("link");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_served_from_a_folder() {
+    let folder = Folder::new("page");
+    let server = Server::with(|config| config.web_dir = Some(folder.0.join("web"))).await;
+    let page = get(&server, "/").await;
+    assert_eq!((page.status, page.body.as_str()), (200, "<!doctype html>"));
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    let script = get(&server, "/ui/main.js?v=1").await;
+    assert_eq!(
+        script.headers["content-type"],
+        "text/javascript; charset=utf-8"
+    );
+
+    let tag = &script.headers["etag"];
+    let again = get_with(&server, "/ui/main.js", &format!("If-None-Match: {tag}\r\n")).await;
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    std::fs::write(folder.0.join("web/ui/main.js"), "export default 1").expect("file");
+    let changed = get_with(&server, "/ui/main.js", &format!("If-None-Match: {tag}\r\n")).await;
+    assert_eq!(
+        (changed.status, changed.body.as_str()),
+        (200, "export default 1")
+    );
+}
+
+#[tokio::test]
+async fn nothing_outside_the_folder_is_served() {
+    let folder = Folder::new("outside");
+    let server = Server::with(|config| config.web_dir = Some(folder.0.join("web"))).await;
+    for path in [
+        "/none.html",
+        "/ui",
+        "/ui/",
+        "/../secret.txt",
+        "/ui/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/link.txt",
+        "/.hidden",
+        "//etc/passwd",
+    ] {
+        let reply = get(&server, path).await;
+        assert_eq!(reply.status, 404, "{path}");
+        assert!(!reply.body.contains("secret"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_page_leaves_tests_and_tools_out() {
+    let server = Server::start().await;
+    for path in [
+        "/package.json",
+        "/node_modules/ws/package.json",
+        "/test/unit/x.js",
+    ] {
+        assert_eq!(get(&server, path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_what_the_page_may_do() {
+    let server = Server::start().await;
+    for path in ["/healthz", "/none.html"] {
+        let headers = get(&server, path).await.headers;
+        assert!(headers["content-security-policy"].contains("default-src 'self'"));
+        let permissions = &headers["permissions-policy"];
+        for feature in [
+            "camera=(self)",
+            "microphone=(self)",
+            "display-capture=(self)",
+        ] {
+            assert!(permissions.contains(feature), "{permissions}");
+        }
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["referrer-policy"], "no-referrer");
+    }
+}

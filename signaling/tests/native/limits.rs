@@ -1,0 +1,200 @@
+//! Too many, too much, too often, too slow.
+
+use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
+use tertulia_signaling::room::{Action, Command, Entrant, Event, Rooms};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::client::{Client, chat};
+use crate::fake_media::FakeMedia;
+use crate::server::Server;
+
+#[tokio::test]
+async fn who_does_not_join_in_time_is_dropped() {
+    let server = Server::with(|config| config.limits.join_timeout_ms = 50).await;
+    let mut client = server.connect().await;
+    let refusal = client.next_refusal().await;
+    assert_eq!(
+        (refusal.code.as_str(), refusal.fatal),
+        ("join_timeout", true)
+    );
+    assert_eq!(client.closed().await, Some(CloseCode::Policy));
+}
+
+#[tokio::test]
+async fn an_oversized_message_closes_the_connection() {
+    let server = Server::with(|config| config.limits.message_bytes = 10_000).await;
+    for size in [10_001, 5_000_000] {
+        let mut client = server.join("Ada").await;
+        client.send_text_unless_closed(&"x".repeat(size)).await;
+        let refusal = client.next_refusal().await;
+        assert_eq!(
+            (refusal.code.as_str(), refusal.fatal),
+            ("message_too_large", true)
+        );
+        assert_eq!(client.closed().await, Some(CloseCode::Size));
+    }
+}
+
+#[tokio::test]
+async fn who_talks_too_fast_is_told_and_then_cut_off() {
+    let server = Server::with(|config| {
+        config.limits.messages_per_second = 1;
+        config.limits.message_burst = 3;
+    })
+    .await;
+    let mut client = server.join("Ada").await;
+    for _ in 0..2 {
+        client.expect_ok(chat("hello")).await;
+    }
+    let refusal = client.refusal(chat("hello")).await;
+    assert_eq!(
+        (refusal.code.as_str(), refusal.fatal),
+        ("rate_limited", false)
+    );
+    for _ in 0..100 {
+        client.send_text("{\"type\":\"ping\"}").await;
+    }
+    let fatal = client.find(|message| match message {
+        ServerMessage::Error(refusal) if refusal.fatal => Some(refusal.code.clone()),
+        _ => None,
+    });
+    assert_eq!(fatal.await, "rate_limited");
+    assert_eq!(client.closed().await, Some(CloseCode::Policy));
+}
+
+#[tokio::test]
+async fn a_full_room_takes_nobody_until_someone_leaves() {
+    let server = Server::with(|config| config.limits.participants_per_room = 2).await;
+    let mut ada = server.join("Ada").await;
+    let mut grace = server.join("Grace").await;
+    let mut late = server.connect().await;
+    let ServerMessage::Error(refusal) = late.join_answer("room", "Late").await else {
+        panic!("let in");
+    };
+    assert_eq!((refusal.code.as_str(), refusal.fatal), ("room_full", false));
+    grace.send(ClientMessage::Leave).await;
+    ada.find(|m| matches!(m, ServerMessage::ParticipantLeft { .. }).then_some(()))
+        .await;
+    late.join("room", "Late").await;
+}
+
+#[tokio::test]
+async fn a_full_server_opens_no_more_rooms() {
+    let server = Server::with(|config| config.limits.rooms = 1).await;
+    let _ada = server.join("Ada").await;
+    let mut late = server.connect().await;
+    let ServerMessage::Error(refusal) = late.join_answer("another", "Late").await else {
+        panic!("let in");
+    };
+    assert_eq!(refusal.code, "server_full");
+    late.join("room", "Late").await;
+}
+
+#[tokio::test]
+async fn the_media_plane_may_refuse_a_room() {
+    let server = Server::start().await;
+    server.media.books().refuse_rooms = 1;
+    let mut ada = server.connect().await;
+    let ServerMessage::Error(refusal) = ada.join_answer("room", "Ada").await else {
+        panic!("let in");
+    };
+    assert_eq!(refusal.code, "server_full");
+    ada.join("room", "Ada").await;
+}
+
+#[tokio::test]
+async fn connections_are_bounded_before_they_join() {
+    let server = Server::with(|config| config.limits.connections = 1).await;
+    let first = server.connect().await;
+    assert!(
+        tokio_tungstenite::connect_async(server.url())
+            .await
+            .is_err()
+    );
+    let health = crate::http::get(&server, "/healthz").await;
+    assert_eq!(health.status, 200);
+    drop(first);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut_off_and_the_others_go_on() {
+    let server = Server::with(|config| {
+        config.limits.outgoing_queue = 16;
+        config.limits.messages_per_second = 1_000_000;
+        config.limits.message_burst = 1_000_000;
+        config.limits.chat_chars = 100_000;
+    })
+    .await;
+    let slow = |socket: &tokio::net::TcpSocket| {
+        socket.set_recv_buffer_size(4_096).expect("buffer size");
+    };
+    let mut slow = Client::connect_with(&server.url(), slow).await;
+    slow.join("room", "Slow").await;
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    let (participant, reason) = loop {
+        ada.send(chat(&text)).await;
+        // Reads what came, so that Ada herself keeps up.
+        let left = ada.find(|message| match message {
+            ServerMessage::ParticipantLeft {
+                participant,
+                reason,
+            } => Some(Some((participant.clone(), *reason))),
+            ServerMessage::Ok { .. } => Some(None),
+            _ => None,
+        });
+        if let Some(left) = left.await {
+            break left;
+        }
+    };
+    assert_eq!((participant, reason), (slow.id, LeaveReason::Disconnected));
+    ada.expect_ok(chat("still here")).await;
+}
+
+fn entrant(name: &str) -> Entrant {
+    Entrant {
+        name: name.to_owned(),
+        metadata: Default::default(),
+        auto_subscribe: true,
+        request: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_media_plane_that_hangs_is_not_waited_for() {
+    let (media, events) = FakeMedia::new();
+    media.books().hang = true;
+    let rooms = Rooms::start(std::sync::Arc::new(media), events, Default::default());
+    let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
+    let action = Action::Offer {
+        sdp: "send 0 audio".into(),
+        carries: Vec::new(),
+    };
+    let request = Some(1);
+    assert!(ada.send(Command { request, action }).await);
+    loop {
+        let event = ada.events.recv().await.expect("an event");
+        if let Event::Refused { refusal, .. } = &*event {
+            assert_eq!(refusal.code, "overloaded");
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_room_lives_for_a_minute() {
+    let (media, events) = FakeMedia::new();
+    let media = std::sync::Arc::new(media);
+    let rooms = Rooms::start(media.clone(), events, Default::default());
+    let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
+    let left = Instant::now();
+    ada.leave(tertulia_signaling::room::LeaveReason::Left).await;
+    media.until(|books| books.rooms.is_empty()).await;
+    assert_eq!(left.elapsed().as_secs(), 60);
+    assert_eq!(rooms.counts().rooms, 0);
+    rooms
+        .join("room", entrant("Ada"))
+        .await
+        .expect("a new room");
+}
