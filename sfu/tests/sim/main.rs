@@ -10,5 +10,6 @@ mod data;
 mod harness;
 mod impaired;
 mod mobility;
+mod random;
 mod renegotiation;
 mod storms;

@@ -45,6 +45,8 @@ pub struct Client {
     pub follows_needs: bool,
     /// What the relay last said is missing.
     pub needs: Needs,
+    /// Is not astonished if the beginning of a stream is lost.
+    pub tolerates_lost_start: bool,
     pub slots: Vec<Slot>,
     pub published: Vec<TrackId>,
     pub channels: BTreeMap<String, ChannelId>,
@@ -123,6 +125,7 @@ impl Client {
             auto_subscribe: true,
             follows_needs: true,
             needs: Needs::default(),
+            tolerates_lost_start: false,
             slots: Vec::new(),
             published: Vec::new(),
             channels: BTreeMap::new(),
@@ -167,6 +170,11 @@ impl Client {
     /// Prepares other ICE credentials for the next offer.
     pub fn restart_ice(&mut self) {
         self.restarts_ice = true;
+    }
+
+    /// Whether it publishes anything of a kind.
+    pub fn publishes(&self, kind: MediaKind) -> bool {
+        self.sources.iter().any(|source| source.kind == kind)
     }
 
     /// Prepares the end of what it publishes of a kind for the next offer.
@@ -567,7 +575,10 @@ impl Client {
         HeaderWriter::new(&mut bytes, &out).finish();
         bytes.extend_from_slice(&packet.payload);
         let stream = self.streams.entry(ssrc).or_insert_with(|| Stream {
-            oracle: Oracle::new(codec),
+            oracle: match self.tolerates_lost_start {
+                true => Oracle::new(codec).tolerate_lost_start(),
+                false => Oracle::new(codec),
+            },
             codec,
             packets: 0,
             first_at: now,
