@@ -140,7 +140,14 @@ impl Worker {
             Ok(len) => len,
             Err(code) => return self.counters.drop(code),
         };
-        let Some(datagram) = datagram.get(..len) else {
+        if let Some(datagram) = datagram.get(..len) {
+            self.take_rtcp(now, index, datagram);
+        }
+    }
+
+    /// Takes decrypted RTCP.
+    pub(super) fn take_rtcp(&mut self, now: Instant, index: usize, datagram: &[u8]) {
+        let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         let wall = self.config.clock.ntp(now);

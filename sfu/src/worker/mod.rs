@@ -7,6 +7,8 @@
 //! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
 //! be repeated exactly.
 
+#[cfg(any(test, feature = "testing"))]
+mod audit;
 mod close;
 mod command;
 mod control;
@@ -143,8 +145,8 @@ impl Worker {
             return;
         };
         match peer.transport.handle_stun(now, from, datagram) {
-            StunOutcome::Bound => self.demux.bind(from, index),
-            StunOutcome::Refreshed => {}
+            // Bound before, perhaps; but whoever took the address over since loses it again.
+            StunOutcome::Bound | StunOutcome::Refreshed => self.demux.bind(from, index),
             StunOutcome::Rejected(code) => return self.counters.drop(code),
         }
         self.service(now, index);

@@ -51,6 +51,12 @@ impl Schedule {
         Some(peer)
     }
 
+    /// Entries in all tables.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.deadlines.len()
+    }
+
     /// The first deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
