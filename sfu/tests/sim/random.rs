@@ -55,7 +55,9 @@ impl Run {
     }
 
     fn video(&mut self) -> Video {
-        *[Video::Single, Video::Simulcast].choose(&mut self.rng).expect("two")
+        *[Video::Single, Video::Simulcast]
+            .choose(&mut self.rng)
+            .expect("two")
     }
 
     fn join(&mut self) {
@@ -82,7 +84,9 @@ impl Run {
 
     fn a_track(&mut self) -> Option<TrackId> {
         let publishers = self.sim.clients.iter();
-        let tracks: Vec<TrackId> = publishers.flat_map(|client| client.published.clone()).collect();
+        let tracks: Vec<TrackId> = publishers
+            .flat_map(|client| client.published.clone())
+            .collect();
         tracks.choose(&mut self.rng).copied()
     }
 
@@ -113,7 +117,9 @@ impl Run {
 
     fn unpublish(&mut self) {
         if let Some(index) = self.anyone() {
-            let kind = *[MediaKind::Audio, MediaKind::Video].choose(&mut self.rng).expect("two");
+            let kind = *[MediaKind::Audio, MediaKind::Video]
+                .choose(&mut self.rng)
+                .expect("two");
             if self.sim.clients[index].publishes(kind) {
                 self.sim.clients[index].unpublish(kind);
                 self.sim.join(index);
@@ -147,7 +153,10 @@ impl Run {
 
     fn roam(&mut self) {
         if let Some(index) = self.anyone() {
-            let addr = ([203, 0, 113, index as u8], self.rng.random_range(1_024..60_000));
+            let addr = (
+                [203, 0, 113, index as u8],
+                self.rng.random_range(1_024..60_000),
+            );
             if self.rng.random_bool(0.5) {
                 self.sim.clients[index].rebind(addr.into());
             } else {
@@ -172,14 +181,20 @@ impl Run {
     fn check(&self, what: &str) {
         assert_eq!(self.sim.relay.audit(), Vec::<String>::new(), "{what}");
         for client in self.sim.clients.iter().filter(|client| !client.frozen) {
-            let Some(stats) = client.peer.and_then(|peer| self.sim.relay.peer_stats(peer).ok())
+            let Some(stats) = client
+                .peer
+                .and_then(|peer| self.sim.relay.peer_stats(peer).ok())
             else {
                 continue;
             };
             for slot in &client.slots {
                 let sent = stats.subscriptions.iter();
                 let mut sent = sent.filter(|sent| sent.mid.as_ref() == Some(&slot.mid));
-                assert_eq!(sent.next().map(|sent| sent.track), slot.track, "{what}: {slot:?}");
+                assert_eq!(
+                    sent.next().map(|sent| sent.track),
+                    slot.track,
+                    "{what}: {slot:?}"
+                );
             }
             let published: Vec<TrackId> = stats.published.iter().map(|track| track.track).collect();
             let mut told = client.published.clone();
