@@ -79,6 +79,9 @@ impl Worker {
             if let Some(layer) = forwarded.keyframe_of {
                 wanted |= 1 << layer.min(31);
             }
+            if forwarded.reports_begin {
+                self.schedule.touch(target.peer);
+            }
             if let Some(start) = forwarded.replay {
                 replays.push((*target, start));
             }

@@ -54,6 +54,36 @@ fn a_camera_is_unpublished_and_published_again() {
 }
 
 #[test]
+fn an_m_line_is_published_on_again() {
+    for (seed, video) in [(603, Video::Single), (604, Video::Simulcast)] {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.participant(video);
+        let viewer = sim.viewer();
+        sim.run(3 * SECOND);
+        let first = sim.clients[publisher].published.clone();
+        for round in 0..3 {
+            sim.clients[publisher].unpublish(MediaKind::Video);
+            sim.join(publisher);
+            sim.run(2 * SECOND);
+            let now = sim.now;
+            let before = sim.clients[viewer].video().unwrap().1.packets;
+            sim.clients[publisher].republish(now);
+            sim.join(publisher);
+            sim.run(3 * SECOND);
+            assert_sound(&sim);
+            let again = sim.clients[publisher].published.clone();
+            assert!(
+                again[1] != first[1],
+                "the track that ended does not come back"
+            );
+            assert_eq!(carried(&sim, viewer), again, "{video:?}, round {round}");
+            assert!(sim.clients[viewer].video().unwrap().1.packets > before + 50);
+        }
+        sim.assert_clean(viewer, 2);
+    }
+}
+
+#[test]
 fn subscriptions_come_and_go_one_by_one() {
     let mut sim = Sim::new(601);
     let publishers = [

@@ -65,7 +65,8 @@ pub struct Client {
     wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
     wants_channels: bool,
     restarts_ice: bool,
-    stopped: Vec<Mid>,
+    turned: Vec<(Mid, Direction)>,
+    idle: Vec<Source>,
     first_sequence: u64,
     seed: u64,
 }
@@ -142,7 +143,8 @@ impl Client {
             wanted: Vec::new(),
             wants_channels: false,
             restarts_ice: false,
-            stopped: Vec::new(),
+            turned: Vec::new(),
+            idle: Vec::new(),
             first_sequence: 1,
             seed,
         }
@@ -179,12 +181,28 @@ impl Client {
 
     /// Prepares the end of what it publishes of a kind for the next offer.
     pub fn unpublish(&mut self, kind: MediaKind) {
-        let (gone, kept) = std::mem::take(&mut self.sources)
-            .into_iter()
-            .partition(|source| source.kind == kind);
+        let sources = std::mem::take(&mut self.sources).into_iter();
+        let (gone, kept): (Vec<_>, _) = sources.partition(|source| source.kind == kind);
         self.sources = kept;
-        self.stopped
-            .extend(Vec::into_iter(gone).filter_map(|source: Source| source.mid));
+        let mids = gone.iter().filter_map(|source| source.mid);
+        self.turned
+            .extend(mids.map(|mid| (mid, Direction::Inactive)));
+        self.idle.extend(gone);
+    }
+
+    /// Prepares to publish again, on the same m-lines, what it has unpublished.
+    pub fn republish(&mut self, now: Instant) {
+        for mut source in self.idle.drain(..) {
+            // What would have been sent in the meantime.
+            while source.media.poll_packet(now).is_some() {}
+            for layer in &source.layers {
+                source.media.request_keyframe(layer.ssrc);
+            }
+            let mid = source.mid.into_iter();
+            self.turned
+                .extend(mid.map(|mid| (mid, Direction::SendOnly)));
+            self.sources.push(source);
+        }
     }
 
     /// Streams published from now on begin with this sequence number.
@@ -313,8 +331,8 @@ impl Client {
         if std::mem::take(&mut self.restarts_ice) {
             api.ice_restart(true);
         }
-        for mid in std::mem::take(&mut self.stopped) {
-            api.set_direction(mid, Direction::Inactive);
+        for (mid, direction) in std::mem::take(&mut self.turned) {
+            api.set_direction(mid, direction);
         }
         for (kind, direction, simulcast) in std::mem::take(&mut self.wanted) {
             let mid = api.add_media(kind, direction, None, None, simulcast);
