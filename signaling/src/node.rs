@@ -116,6 +116,7 @@ fn sfu_config(config: &Config) -> SfuConfig {
             rooms: limits.rooms,
             peers_per_room: limits.participants_per_room,
             tracks_per_peer: limits.tracks_per_participant,
+            connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },
     }

@@ -9,5 +9,6 @@ mod media;
 mod presence;
 mod process;
 mod refusals;
+mod relay;
 mod server;
 mod shutdown;
