@@ -91,6 +91,7 @@ pub struct Limits {
     /// Messages waiting for one participant. One who falls further behind is disconnected. A full
     /// room of 1000 that joins at once makes about this many.
     pub outgoing_queue: usize,
+    /// How long a connection may take to send a request, and a WebSocket to join.
     pub join_timeout_ms: u64,
     /// How long a participant's media may take to connect once its offer is answered.
     pub connect_timeout_ms: u64,

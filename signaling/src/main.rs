@@ -57,11 +57,12 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         "Tertulia {}: open {url} (media on {media})",
         env!("CARGO_PKG_VERSION")
     );
-    let router = node.router();
-    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let server = node.clone();
+    let mut server = tokio::spawn(async move { server.serve(listener).await });
     tokio::select! {
         () = stop.wait() => {}
-        ended = server => ended??,
+        // It never ends but by a panic.
+        ended = &mut server => match ended? {},
     }
     tokio::select! {
         () = node.shutdown() => {}

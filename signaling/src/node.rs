@@ -1,10 +1,12 @@
 //! The composition root: one server from its parts.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tertulia_sfu::{Sfu, SfuConfig};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -81,6 +83,13 @@ impl Node {
             Origins::new(&self.config.allowed_origins),
             Assets::new(self.config.web_dir.clone()),
         )
+    }
+
+    /// Serves [`router`](Self::router) to whoever connects, until dropped. Who takes longer than
+    /// `limits.join_timeout_ms` over a request's head is disconnected, which `axum::serve` would
+    /// not do.
+    pub async fn serve(&self, listener: TcpListener) -> Infallible {
+        http::serve(listener, self.router(), self.config.limits.join_timeout()).await
     }
 
     /// Rooms and participants there are.

@@ -4,6 +4,7 @@ mod assets;
 mod headers;
 mod health;
 mod origin;
+mod serve;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use axum::routing::get;
 
 pub(crate) use assets::Assets;
 pub(crate) use origin::Origins;
+pub(crate) use serve::serve;
 
 use crate::protocol::native::{self, Native};
 use crate::room::Rooms;

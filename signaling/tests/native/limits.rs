@@ -3,10 +3,12 @@
 use tertulia_signaling::config::Limits;
 use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
 use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, Rooms};
-use tokio::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{Client, chat};
+use crate::client::{Client, DEADLINE, chat};
 use crate::fake_media::FakeMedia;
 use crate::server::Server;
 
@@ -20,6 +22,20 @@ async fn who_does_not_join_in_time_is_dropped() {
         ("join_timeout", true)
     );
     assert_eq!(client.closed().await, Some(CloseCode::Policy));
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_is_disconnected() {
+    let server = Server::with(|config| config.limits.join_timeout_ms = 50).await;
+    let request = "GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n";
+    for (said, replies) in [("", 0), (&request[..9], 0), (request, 1)] {
+        let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+        stream.write_all(said.as_bytes()).await.expect("write");
+        let mut heard = String::new();
+        let read = timeout(DEADLINE, stream.read_to_string(&mut heard)).await;
+        read.expect("closed in time").expect("read");
+        assert_eq!(heard.matches("HTTP/1.1 200").count(), replies, "{heard}");
+    }
 }
 
 #[tokio::test]

@@ -31,8 +31,8 @@ impl Server {
         let node = Node::start(config).expect("node");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let addr = listener.local_addr().expect("address");
-        let router = node.router();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let server = node.clone();
+        tokio::spawn(async move { server.serve(listener).await });
         Self {
             url: format!("ws://{addr}/v1/ws"),
             _node: node,

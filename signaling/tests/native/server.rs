@@ -28,8 +28,8 @@ impl Server {
         let node = Node::with_media(config, media.clone(), events).expect("node");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let addr = listener.local_addr().expect("address");
-        let router = node.router();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let server = node.clone();
+        tokio::spawn(async move { server.serve(listener).await });
         Self { addr, node, media }
     }
 
