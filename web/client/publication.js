@@ -1,17 +1,34 @@
 /** @import { MediaKind, Source } from "./protocol.js" */
 
 /**
- * What a camera is sent as: three sizes, lowest first, of which the relay picks one for each viewer.
- * The bit rates are what VP8 needs for 180, 360 and 720 lines of a talking head.
+ * The sizes a camera is sent in, lowest first, of which the relay picks one for each viewer. Browsers
+ * encode as many as the captured picture is large (libwebrtc's `kSimulcastFormats`) and drop the
+ * *largest* of those asked for beyond that, so no more than that many are asked for.
  *
- * @type {readonly Readonly<RTCRtpEncodingParameters>[]}
+ * The bit rates are what VP8 needs for a talking head of 180, 360 and 720 lines.
+ *
+ * @type {readonly { readonly lines: number, readonly layers: readonly Readonly<RTCRtpEncodingParameters>[] }[]}
  */
 const CAMERA_LAYERS = Object.freeze([
-  Object.freeze({ rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 }),
-  Object.freeze({ rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 }),
-  Object.freeze({ rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 }),
+  {
+    lines: 540,
+    layers: [
+      { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+      { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+      { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+    ],
+  },
+  {
+    lines: 270,
+    layers: [
+      { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+      { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 500_000 },
+    ],
+  },
+  { lines: 0, layers: [{ maxBitrate: 300_000 }] },
 ]);
 
+const SINGLE_MAX_BITRATE = 1_700_000;
 /** Text must stay readable; a scroll through a page must not starve everything else. */
 const SCREEN_MAX_BITRATE = 2_500_000;
 
@@ -33,6 +50,9 @@ export class Publication {
   /** @type {boolean} what we want; the transport tells the server */
   muted;
 
+  /** @type {MediaTrackSettings} what the first camera captured; a later one is scaled by the same factors */
+  #settings;
+
   /** @param {PublishOptions} options */
   constructor({ source, media, muted = false, simulcast = source === "camera", codec = "video/VP8" }) {
     /** @readonly */
@@ -45,6 +65,7 @@ export class Publication {
     this.codec = codec;
     this.media = media;
     this.muted = muted;
+    this.#settings = media.getSettings();
   }
 
   /** @returns {RTCRtpTransceiverInit} */
@@ -53,8 +74,12 @@ export class Publication {
   }
 
   #encodings() {
-    if (this.simulcast) return CAMERA_LAYERS.map((layer) => ({ ...layer }));
-    return this.source === "screen" ? [{ maxBitrate: SCREEN_MAX_BITRATE }] : [{ maxBitrate: 1_700_000 }];
+    if (this.source === "screen") return [{ maxBitrate: SCREEN_MAX_BITRATE }];
+    if (!this.simulcast) return [{ maxBitrate: SINGLE_MAX_BITRATE }];
+    // The shorter side: a phone held upright captures as much as one held sideways.
+    const { width = 1280, height = 720 } = this.#settings;
+    const { layers } = CAMERA_LAYERS.find(({ lines }) => Math.min(width, height) >= lines) ?? CAMERA_LAYERS[0];
+    return layers.map((layer) => ({ ...layer }));
   }
 }
 

@@ -141,7 +141,7 @@ export class Call {
       room.on("chat", (message) => {
         this.#chat.add(message);
         const own = message.participant === room.participantId;
-        if (settled() && !own && !this.#chat.isOpen) this.#toasts.notice(`${message.name}: ${message.text.slice(0, 120)}`);
+        if (settled() && !own && !this.#chat.isOpen) this.#toasts.chat(`${message.name}: ${message.text.slice(0, 120)}`);
       }),
       room.on("error", (error) => this.#toasts.problem(sentence(error))),
     ];
@@ -193,6 +193,7 @@ export class Call {
     const hadFocus = this.#chat.element.contains(document.activeElement);
     this.#chat.toggle(open);
     this.#controls.showChat(open);
+    if (open) this.#toasts.dropChat();
     if (!open && hadFocus) this.#controls.focusChat();
   }
 

@@ -63,7 +63,8 @@ export class Figures {
    * @param {PeerStats | null} server
    */
   #incoming(tracks, streams, server) {
-    const lines = tracks.flatMap((track) => {
+    const pictureFirst = [...tracks].sort((a, b) => Number(b.kind === "video") - Number(a.kind === "video"));
+    const lines = pictureFirst.flatMap((track) => {
       const mid = this.#room.receivingMid(track.id);
       const decided = server?.subscriptions.find((subscription) => subscription.track === track.id);
       const stream = streams.find((each) => each.direction === "in" && each.mid === mid);

@@ -33,8 +33,9 @@ export class Grid {
   /** @param {Tile} tile */
   add(tile) {
     this.#tiles.set(tile.id, tile);
-    this.element.append(tile.element);
+    // Placed before it is in the page: it should appear where it belongs, not fly in from a corner.
     this.#place();
+    this.element.append(tile.element);
   }
 
   /** @param {string} id */

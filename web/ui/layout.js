@@ -4,9 +4,13 @@
  * @typedef {{ x: number, y: number, width: number, height: number }} Rect
  */
 
-/** A face fits anything between an upright portrait and a cinema frame; beyond that it is cropped away. */
-const NARROWEST = 3 / 4;
+/**
+ * A face fits anything between an upright portrait and a cinema frame. Cameras are wide, so upright
+ * tiles, which cut off most of the picture, are only for windows that are upright themselves.
+ */
 const WIDEST = 16 / 9;
+const NARROWEST_IN_WIDE = 1;
+const NARROWEST_IN_UPRIGHT = 3 / 4;
 
 /**
  * Fills an area with equal tiles, as large as they can be.
@@ -21,7 +25,7 @@ export function arrange(count, area, gap) {
   let best = fit(1, count, area, gap);
   for (let columns = 2; columns <= count; columns += 1) {
     const candidate = fit(columns, count, area, gap);
-    if (candidate.width * candidate.height > best.width * best.height + 0.5) best = candidate;
+    if (worth(candidate, count) > worth(best, count)) best = candidate;
   }
   return place(best, count, area, gap);
 }
@@ -61,12 +65,25 @@ function fit(columns, count, area, gap) {
   const rows = Math.ceil(count / columns);
   const cellWidth = Math.max(1, (area.width - gap * (columns - 1)) / columns);
   const cellHeight = Math.max(1, (area.height - gap * (rows - 1)) / rows);
+  const narrowest = area.width > area.height ? NARROWEST_IN_WIDE : NARROWEST_IN_UPRIGHT;
   return {
     columns,
     rows,
     width: Math.min(cellWidth, cellHeight * WIDEST),
-    height: Math.min(cellHeight, cellWidth / NARROWEST),
+    height: Math.min(cellHeight, cellWidth / narrowest),
   };
+}
+
+/**
+ * Size above all; of grids nearly as large, the one that looks calmer: no upright tiles, no short last row.
+ *
+ * @param {{ columns: number, rows: number, width: number, height: number }} grid
+ * @param {number} count
+ */
+function worth({ columns, rows, width, height }, count) {
+  const upright = Math.min(1, width / height) ** 0.3;
+  const missing = (columns * rows - count) / columns;
+  return width * height * upright * (1 - 0.1 * missing);
 }
 
 /**

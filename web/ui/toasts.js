@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 const NOTICE_MS = 4_000;
 const PROBLEM_MS = 12_000;
 /** More at once would cover the call. */
-const MOST = 4;
+const MOST = 3;
 
 /** Short messages in a corner, read out by screen readers. */
 export class Toasts {
@@ -13,6 +13,15 @@ export class Toasts {
   /** @param {string} text */
   notice(text) {
     this.#show(text, "notice", NOTICE_MS);
+  }
+
+  /** @param {string} text of a chat message, shown while the chat is closed */
+  chat(text) {
+    this.#show(text, "chat-notice", NOTICE_MS);
+  }
+
+  dropChat() {
+    for (const toast of this.element.querySelectorAll(".chat-notice")) toast.remove();
   }
 
   /** @param {string} text */

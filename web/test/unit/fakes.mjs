@@ -122,8 +122,9 @@ export class FakeWebSocket extends EventTarget {
   }
 }
 
-export function fakeTrack(kind, id = kind) {
-  return { kind, id, enabled: true };
+export function fakeTrack(kind, { height } = {}) {
+  const settings = height ? { width: (height * 16) / 9, height } : {};
+  return { kind, enabled: true, getSettings: () => settings };
 }
 
 /** Answers as the server does: every `recvonly` m-line of the offer is a free slot unless pointed. */

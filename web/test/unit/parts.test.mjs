@@ -38,17 +38,16 @@ test("only what may pass is tried again", () => {
   assert.ok(!isPassing(new TypeError("a fault of ours")));
 });
 
-test("a camera is sent in three sizes, lowest first; a screen in one", () => {
-  const camera = new Publication({ source: "camera", media: fakeTrack("video") });
-  assert.deepEqual(
-    camera.transceiverInit().sendEncodings.map(({ rid, scaleResolutionDownBy }) => [rid, scaleResolutionDownBy]),
-    [
-      ["q", 4],
-      ["h", 2],
-      ["f", 1],
-    ],
-  );
-  assert.equal(new Publication({ source: "screen", media: fakeTrack("video") }).transceiverInit().sendEncodings.length, 1);
+test("a camera is sent in as many sizes as browsers make of it, lowest first; a screen in one", () => {
+  const sizes = (source, height) =>
+    new Publication({ source, media: fakeTrack("video", { height }) })
+      .transceiverInit()
+      .sendEncodings.map(({ rid, scaleResolutionDownBy }) => [rid, scaleResolutionDownBy].join(""));
+  assert.deepEqual(sizes("camera", 720), ["q4", "h2", "f1"]);
+  assert.deepEqual(sizes("camera", undefined), ["q4", "h2", "f1"]);
+  assert.deepEqual(sizes("camera", 360), ["h2", "f1"]);
+  assert.deepEqual(sizes("camera", 180), [""]);
+  assert.deepEqual(sizes("screen", 1080), [""]);
   assert.deepEqual(new Publication({ source: "microphone", media: fakeTrack("audio") }).transceiverInit(), {
     direction: "sendonly",
   });

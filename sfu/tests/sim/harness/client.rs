@@ -110,7 +110,13 @@ struct Layer {
 const SOURCE_PAYLOAD_TYPE: u8 = 96;
 
 impl Client {
-    pub(crate) fn new(epoch: Instant, now: Instant, number: u8, relay: SocketAddr, seed: u64) -> Self {
+    pub(crate) fn new(
+        epoch: Instant,
+        now: Instant,
+        number: u8,
+        relay: SocketAddr,
+        seed: u64,
+    ) -> Self {
         let addr = SocketAddr::from(([10, 0, 1, number], 5_000));
         let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");

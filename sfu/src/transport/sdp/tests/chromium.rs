@@ -4,6 +4,7 @@
 use super::*;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
+use crate::transport::sdp::codec::CodecParameters;
 
 macro_rules! fixture {
     ($name:literal) => {

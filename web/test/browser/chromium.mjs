@@ -1,0 +1,44 @@
+import { chromium } from "playwright-core";
+
+/** Fake devices, no permission prompts, nothing that talks to the outside. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
+  "--auto-select-desktop-capture-source=Entire screen",
+  "--autoplay-policy=no-user-gesture-required",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-first-run",
+];
+
+/** @param {{ without?: string[], also?: string[] }} [changes] to the flags */
+export function launch({ without = [], also = [] } = {}) {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  return chromium.launch({ executablePath, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...also] });
+}
+
+/**
+ * A page of its own person: nothing is shared with the others. What goes wrong in it ends up in
+ * `page.complaints`.
+ */
+export async function openPage(browser, url, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1000, height: 640 }, ...options });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+  await page.goto(url);
+  return page;
+}
+
+/** The address that joins at once. */
+export function autojoin(base, name, { room = "test", ...more } = {}) {
+  const url = new URL(base);
+  for (const [key, value] of Object.entries({ room, name, autojoin: "1", debug: "1", video: "180p", ...more })) {
+    url.searchParams.set(key, String(value));
+  }
+  return url.href;
+}

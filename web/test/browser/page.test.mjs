@@ -1,0 +1,235 @@
+/** The page itself, against a server without media: what people see when things go well and when not. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import { autojoin, launch, openPage } from "./chromium.mjs";
+import { FakeServer } from "./fake-server.mjs";
+
+const PATIENCE = { timeout: 20_000 };
+
+let server;
+let browser;
+let page;
+
+before(async () => void (browser = await launch()));
+after(() => browser?.close());
+beforeEach(async () => void (server = await FakeServer.start()));
+afterEach(async () => {
+  await page?.context().close();
+  await server.stop();
+});
+
+async function open(url, options) {
+  page = await openPage(browser, url, options);
+  return page;
+}
+
+async function inCall(name = "Zoe", more = {}) {
+  await open(autojoin(server.url, name, more));
+  await page.waitForSelector(".call .tile.own", PATIENCE);
+  return [...server.participants.values()].find((participant) => participant.name === name);
+}
+
+test("the join page shows us and takes us into the room of the address", async () => {
+  await open(`${server.url}#team-standup`);
+  await page.waitForSelector(".preview video:not([hidden])", PATIENCE);
+  assert.equal(await page.inputValue('input[name="room"]'), "team-standup");
+  await page.fill('input[name="name"]', "Zoe");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".call", PATIENCE);
+  assert.match(page.url(), /\?room=team-standup/);
+  assert.equal([...server.participants.values()][0].name, "Zoe");
+  // The name is remembered.
+  await page.click(".leave");
+  await page.locator("h1", { hasText: "You left the call" }).waitFor(PATIENCE);
+  await page.locator("button", { hasText: "Another room" }).click();
+  assert.equal(await page.inputValue('input[name="name"]'), "Zoe");
+  assert.deepEqual(page.complaints, []);
+});
+
+test("everything can be reached by keyboard, in order", async () => {
+  await inCall();
+  const reached = [];
+  for (let turn = 0; turn < 12; turn += 1) {
+    await page.keyboard.press("Tab");
+    const label = () => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent;
+    reached.push(await page.evaluate(label));
+  }
+  const wanted = ["Copy link", "Enlarge", "Turn microphone off", "Turn camera off", "Share", "Chat", "Settings", "Leave"];
+  const order = wanted.map((words) => reached.findIndex((label) => label?.startsWith(words)));
+  assert.ok(order.every((place) => place >= 0), reached.join(" | "));
+  assert.deepEqual(order, [...order].sort((a, b) => a - b));
+  const ring = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.notEqual(ring, "none");
+});
+
+for (const [label, viewport] of [
+  ["a desktop", { width: 1280, height: 720 }],
+  ["a phone", { width: 390, height: 780 }],
+  ["a phone held sideways", { width: 780, height: 360 }],
+]) {
+  test(`1 to 25 people fit on ${label} without covering each other or the controls`, async () => {
+    await open(autojoin(server.url, "Zoe"), { viewport });
+    await page.waitForSelector(".call .tile.own", PATIENCE);
+    for (let people = 1; people <= 25; people += 1) {
+      if (people > 1) server.addGuest(`Guest ${people}`, { camera: "off" });
+      const there = (wanted) => document.querySelectorAll(".tile").length === wanted && !document.getAnimations().length;
+      await page.waitForFunction(there, people, PATIENCE);
+      const faults = await page.evaluate(overlaps);
+      assert.deepEqual(faults, [], `${people} people`);
+    }
+  });
+}
+
+/** Runs in the page: pairs of boxes that cover each other. */
+function overlaps() {
+  const selector = ".tile, .controls button, .top button";
+  const boxes = [...document.querySelectorAll(selector)].map((element) => [element, element.getBoundingClientRect()]);
+  const faults = [];
+  for (const [index, [element, a]] of boxes.entries()) {
+    const name = element.getAttribute("aria-label");
+    if (a.left < -1 || a.top < -1 || a.right > innerWidth + 1 || a.bottom > innerHeight + 1) faults.push(`${name} is outside`);
+    for (const [other, b] of boxes.slice(index + 1)) {
+      const apart = a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+      if (!apart) faults.push(`${name} covers ${other.getAttribute("aria-label")}`);
+    }
+  }
+  return faults;
+}
+
+test("who comes, goes, mutes and shares is shown and announced", async () => {
+  const me = await inCall();
+  await page.locator(".alone", { hasText: "Nobody else is here" }).waitFor(PATIENCE);
+  const ben = server.addGuest("Ben");
+  await page.locator('.toasts[aria-live="polite"] .toast', { hasText: "Ben joined" }).waitFor(PATIENCE);
+  assert.equal(await page.locator(".alone").isVisible(), false);
+  assert.equal(await page.locator(".count").textContent(), "2");
+  server.setMuted(ben, "microphone", true);
+  await page.locator('.tile[aria-label="Ben, microphone off, camera off"]').waitFor(PATIENCE);
+  const screen = { id: "tr_screen", kind: "video", source: "screen", muted: false, simulcast: false, codec: "VP8" };
+  server.broadcast({ type: "track_published", participant: ben.id, track: screen });
+  await page.locator('.tile.screen.featured[aria-label="Ben’s screen"]').waitFor(PATIENCE);
+  server.remove(ben);
+  await page.locator(".toast", { hasText: "Ben left" }).waitFor(PATIENCE);
+  await page.waitForFunction(() => document.querySelectorAll(".tile").length === 1, null, PATIENCE);
+  await page.click('[data-control="microphone"]');
+  await page.locator('.tile.own[aria-label="Zoe (you), microphone off"]').waitFor(PATIENCE);
+  assert.equal(me.tracks.find(({ source }) => source === "microphone").muted, true);
+});
+
+test("chat counts what is unread and shows it as it was written", async () => {
+  await inCall();
+  const ben = server.addGuest("Ben");
+  server.write(ben, "one <b>bold</b>");
+  server.write(ben, "two");
+  await page.locator(".badge", { hasText: "2" }).waitFor(PATIENCE);
+  await page.keyboard.press("c");
+  assert.equal(await page.locator(".badge").isVisible(), false);
+  assert.equal(await page.locator(".chat-text").first().textContent(), "one <b>bold</b>");
+  assert.equal(await page.locator(".chat-input").evaluate((input) => input === document.activeElement), true);
+  await page.keyboard.type("my answer");
+  await page.keyboard.press("Enter");
+  await page.locator(".chat-entry.own", { hasText: "my answer" }).waitFor(PATIENCE);
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator(".chat").isVisible(), false);
+});
+
+test("the page reconnects by itself and keeps what was on it", async () => {
+  const me = await inCall();
+  const ben = server.addGuest("Ben");
+  server.write(ben, "before");
+  await page.locator(".badge", { hasText: "1" }).waitFor(PATIENCE);
+  me.socket.terminate();
+  await page.locator(".banner.trouble", { hasText: "Reconnecting" }).waitFor(PATIENCE);
+  assert.equal(await page.locator(".tile").count(), 2, "the tiles stay");
+  await page.locator(".banner.trouble").waitFor({ state: "hidden", ...PATIENCE });
+  assert.equal(await page.locator(".tile").count(), 2);
+  assert.equal(await page.locator(".chat-text", { hasText: "before" }).count(), 1);
+});
+
+test("a server that restarts is waited for, and said so", async () => {
+  await inCall();
+  const { port } = server;
+  await server.stop("server_shutdown");
+  await page.locator(".banner.trouble", { hasText: "shutting down" }).waitFor(PATIENCE);
+  server = await FakeServer.start(port);
+  await page.locator(".banner.trouble").waitFor({ state: "hidden", ...PATIENCE });
+  assert.equal([...server.participants.values()][0].name, "Zoe");
+});
+
+for (const [reason, words] of [
+  ["kicked", "You were removed from the call"],
+  ["replaced", "You joined from somewhere else"],
+  ["room_closed", "The room was closed"],
+]) {
+  test(`a goodbye because of ${reason} is put into words and gives the camera back`, async () => {
+    const me = await inCall();
+    const camera = await page.evaluateHandle(() => document.querySelector(".tile.own video").srcObject.getVideoTracks()[0]);
+    server.bye(me, reason);
+    await page.locator("h1", { hasText: words }).waitFor(PATIENCE);
+    assert.equal(await camera.evaluate((track) => track.readyState), "ended");
+    await page.locator("button", { hasText: "Join again" }).click();
+    await page.waitForSelector(".call .tile.own", PATIENCE);
+  });
+}
+
+test("a room that refuses us leaves us on the join page with the reason", async () => {
+  server.refuse = "room_full";
+  await open(`${server.url}?room=test&video=180p&name=Zoe`);
+  await page.waitForSelector(".preview video:not([hidden])", PATIENCE);
+  await page.click("button.primary");
+  await page.locator('.problem[role="alert"]', { hasText: "The room is full" }).waitFor(PATIENCE);
+  server.refuse = null;
+  await page.click("button.primary");
+  await page.waitForSelector(".call .tile.own", PATIENCE);
+  assert.equal([...server.participants.values()][0].tracks.length, 2);
+});
+
+/** A browser with its own devices and permissions. */
+async function withBrowser(options, body) {
+  const special = await launch(options);
+  try {
+    await body(await openPage(special, options.url ?? `${server.url}?room=test&name=Zoe`));
+  } finally {
+    await special.close();
+  }
+}
+
+test("without any device one can still join and watch", () =>
+  withBrowser({ without: ["--use-fake-device-for-media-stream"] }, async (special) => {
+    await special.locator(".preview-note", { hasText: "No camera was found" }).waitFor(PATIENCE);
+    await special.locator(".preview-note", { hasText: "You can still join" }).waitFor(PATIENCE);
+    await special.click("button.primary");
+    await special.waitForSelector(".call .tile.own", PATIENCE);
+    assert.deepEqual([...server.participants.values()][0].tracks, []);
+    await special.click('[data-control="camera"]');
+    await special.locator(".toast.problem", { hasText: "No camera was found" }).waitFor(PATIENCE);
+  }));
+
+test("a refused permission is explained", () =>
+  withBrowser({ without: ["--use-fake-ui-for-media-stream"], also: ["--deny-permission-prompts"] }, async (special) => {
+    await special.locator(".preview-note", { hasText: "may not use the camera" }).waitFor(PATIENCE);
+    await special.click("button.primary");
+    await special.waitForSelector(".call .tile.own", PATIENCE);
+  }));
+
+test("a page loaded over plain http from elsewhere says why there is no camera", async () => {
+  const url = `http://tertulia.test:${server.port}/?room=test&name=Zoe`;
+  await withBrowser({ also: ["--host-resolver-rules=MAP tertulia.test 127.0.0.1"], url }, async (special) => {
+    await special.locator(".preview-note", { hasText: "only to pages loaded over https" }).waitFor(PATIENCE);
+    await special.click("button.primary");
+    await special.waitForSelector(".call .tile.own", PATIENCE);
+  });
+});
+
+test("the camera is given back while it is off and opened again when it is on", async () => {
+  const me = await inCall();
+  const camera = await page.evaluateHandle(() => document.querySelector(".tile.own video").srcObject.getVideoTracks()[0]);
+  await page.click('[data-control="camera"]');
+  await page.locator('.tile.own[aria-label="Zoe (you), camera off"]').waitFor(PATIENCE);
+  assert.equal(await camera.evaluate((track) => track.readyState), "ended");
+  await page.waitForFunction(() => document.querySelector('[data-control="camera"]').getAttribute("aria-busy") === "false");
+  assert.equal(me.tracks.find(({ source }) => source === "camera").muted, true);
+  await page.click('[data-control="camera"]');
+  await page.locator('.tile.own[aria-label="Zoe (you)"].moving').waitFor(PATIENCE);
+});

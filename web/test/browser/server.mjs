@@ -1,0 +1,82 @@
+/** The real server: one that runs already (`TERTULIA_URL`), or a binary of ours (`TERTULIA_BIN`). */
+import { spawn } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+
+const START_PATIENCE_MS = 20_000;
+
+export class Server {
+  /** @type {import("node:child_process").ChildProcess | null} */
+  #process = null;
+  #arguments = [];
+  log = "";
+
+  static async start() {
+    const server = new Server();
+    server.url = process.env.TERTULIA_URL;
+    if (server.url) return server;
+    if (!process.env.TERTULIA_BIN) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
+    const listen = `127.0.0.1:${await freeTcpPort()}`;
+    server.url = `http://${listen}/`;
+    server.#arguments = ["--listen", listen, "--media-port", String(await freeUdpPort()), "--workers", "1"];
+    server.#arguments.push("--web-dir", fileURLToPath(new URL("../..", import.meta.url)));
+    await server.run();
+    return server;
+  }
+
+  /** Whether it is ours to stop. */
+  get isOurs() {
+    return this.#arguments.length > 0;
+  }
+
+  /** Starts the process, or starts it again on the same ports. */
+  async run() {
+    const child = spawn(process.env.TERTULIA_BIN, this.#arguments, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#process = child;
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.log += text));
+    const deadline = Date.now() + START_PATIENCE_MS;
+    while (!(await answers(new URL("healthz", this.url)))) {
+      if (child.exitCode !== null) throw new Error(`The server ended with ${child.exitCode}:\n${this.log}`);
+      if (Date.now() > deadline) throw new Error(`The server does not answer:\n${this.log}`);
+    }
+  }
+
+  /** @returns {Promise<{ code: number | null, ms: number }>} how it ended after SIGTERM, and how fast */
+  async terminate() {
+    const began = performance.now();
+    const ended = once(this.#process, "exit");
+    this.#process.kill("SIGTERM");
+    const [code] = await ended;
+    return { code, ms: performance.now() - began };
+  }
+
+  async stop() {
+    if (this.#process && this.#process.exitCode === null) await this.terminate();
+  }
+}
+
+async function answers(url) {
+  try {
+    return (await fetch(url)).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function freeTcpPort() {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  return port;
+}
+
+async function freeUdpPort() {
+  const probe = createSocket("udp4").bind(0);
+  await once(probe, "listening");
+  const { port } = probe.address();
+  probe.close();
+  return port;
+}
