@@ -91,22 +91,19 @@ fn a_layer_that_its_publisher_stops_is_replaced_and_comes_back() {
 }
 
 #[test]
-fn a_keyframe_that_comes_in_the_middle_of_a_frame_is_not_asked_for_again() {
-    for seed in 50..54 {
+fn who_was_there_first_needs_no_keyframe_but_the_first() {
+    // All layers begin with one, in an order that is up to the client: in some of these runs the
+    // upper layer's comes in the middle of a lower layer's.
+    for seed in 50..62 {
         let mut sim = Sim::new(seed);
-        let publisher = sim.participant(Video::Simulcast);
-        sim.clients[publisher].interleaves = true;
         let viewer = sim.viewer();
-        sim.run(2 * SECOND);
-        sim.clients[publisher].set_layer_active("f", false);
-        sim.run(2 * SECOND);
-        let asked = sim.clients[publisher].keyframe_requests;
-        sim.clients[publisher].set_layer_active("f", true);
         sim.run(SECOND);
-        let requests = sim.clients[publisher].keyframe_requests - asked;
+        let publisher = sim.participant(Video::Simulcast);
+        sim.run(2 * SECOND);
         let peer = sim.clients[viewer].peer.unwrap();
         let stats = sim.relay.peer_stats(peer).unwrap();
         let layers: Vec<_> = stats.subscriptions.iter().map(|s| s.layer).collect();
+        let requests = sim.clients[publisher].keyframe_requests;
         assert_eq!(
             (layers.iter().max(), requests),
             (Some(&Some(2)), 0),
