@@ -116,10 +116,10 @@ mod tests {
         let mut nack = NackGenerator::default();
         assert_eq!(nack.receive(at(0), 100), Arrival::New);
         assert_eq!(nack.receive(at(0), 104), Arrival::New);
-        assert_eq!(asked(&mut nack, at(4)), vec![]);
+        assert_eq!(asked(&mut nack, at(4)), Vec::<u16>::new());
         assert_eq!(nack.receive(at(4), 102), Arrival::Recovered);
         assert_eq!(asked(&mut nack, at(5)), vec![101, 103]);
-        assert_eq!(asked(&mut nack, at(30)), vec![]);
+        assert_eq!(asked(&mut nack, at(30)), Vec::<u16>::new());
         assert_eq!(nack.receive(at(31), 101), Arrival::Recovered);
         assert_eq!(nack.receive(at(31), 101), Arrival::Duplicate);
         assert_eq!(asked(&mut nack, at(55)), vec![103]);

@@ -1,6 +1,7 @@
 //! For tests of this and dependent crates: a simulated network, a worker in virtual time, a media
 //! source, and the one oracle of what a decoder may be shown.
 
+pub mod fuzz;
 pub mod media;
 pub mod network;
 pub mod oracle;

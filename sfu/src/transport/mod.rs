@@ -356,4 +356,6 @@ impl Transport {
 const NOT_READY: &str = "srtp_not_ready";
 
 #[cfg(test)]
+mod interop_tests;
+#[cfg(test)]
 mod tests;

@@ -17,21 +17,21 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 /// For a machine busy with other things; nothing waits this long when all is well.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Read while looking for something else.
     early: VecDeque<ServerMessage>,
     requests: u32,
     /// From the welcome.
-    pub id: String,
+    pub(crate) id: String,
 }
 
 impl Client {
-    pub async fn connect(url: &str) -> Self {
+    pub(crate) async fn connect(url: &str) -> Self {
         Self::connect_with(url, |_| {}).await
     }
 
-    pub async fn connect_with(url: &str, change: impl FnOnce(&TcpSocket)) -> Self {
+    pub(crate) async fn connect_with(url: &str, change: impl FnOnce(&TcpSocket)) -> Self {
         let addr = url.trim_start_matches("ws://").trim_end_matches("/v1/ws");
         let tcp = TcpSocket::new_v4().expect("socket");
         change(&tcp);
@@ -46,21 +46,21 @@ impl Client {
         }
     }
 
-    pub async fn send_raw(&mut self, message: Message) {
+    pub(crate) async fn send_raw(&mut self, message: Message) {
         self.socket.send(message).await.expect("send");
     }
 
-    pub async fn send_text(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         self.send_raw(Message::text(text)).await;
     }
 
     /// The server may close the connection before it has taken all of it.
-    pub async fn send_text_unless_closed(&mut self, text: &str) {
+    pub(crate) async fn send_text_unless_closed(&mut self, text: &str) {
         let _ = self.socket.send(Message::text(text)).await;
     }
 
     /// Returns the request number.
-    pub async fn send(&mut self, message: ClientMessage) -> u32 {
+    pub(crate) async fn send(&mut self, message: ClientMessage) -> u32 {
         self.requests += 1;
         let id = Some(self.requests);
         self.send_text(&ClientFrame { id, message }.write()).await;
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// The next message, in the server's order.
-    pub async fn next(&mut self) -> ServerMessage {
+    pub(crate) async fn next(&mut self) -> ServerMessage {
         match self.early.pop_front() {
             Some(message) => message,
             None => self.receive().await,
@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// The first message that `pick` takes. Earlier ones are kept for later.
-    pub async fn find<T>(&mut self, mut pick: impl FnMut(&ServerMessage) -> Option<T>) -> T {
+    pub(crate) async fn find<T>(&mut self, mut pick: impl FnMut(&ServerMessage) -> Option<T>) -> T {
         for index in 0..self.early.len() {
             if let Some(found) = pick(&self.early[index]) {
                 self.early.remove(index);
@@ -111,17 +111,17 @@ impl Client {
     }
 
     /// The answer to `message`, whatever it is.
-    pub async fn request(&mut self, message: ClientMessage) -> ServerMessage {
+    pub(crate) async fn request(&mut self, message: ClientMessage) -> ServerMessage {
         let request = Some(self.send(message).await);
         self.find(|message| (reply_to(message) == request).then(|| message.clone()))
             .await
     }
 
-    pub async fn join_answer(&mut self, room: &str, name: &str) -> ServerMessage {
+    pub(crate) async fn join_answer(&mut self, room: &str, name: &str) -> ServerMessage {
         self.request(ClientMessage::Join(join(room, name))).await
     }
 
-    pub async fn join(&mut self, room: &str, name: &str) -> Welcome {
+    pub(crate) async fn join(&mut self, room: &str, name: &str) -> Welcome {
         match self.join_answer(room, name).await {
             ServerMessage::Welcome(welcome) => {
                 self.id = welcome.participant.clone();
@@ -132,26 +132,26 @@ impl Client {
     }
 
     /// `sdp` is what [`FakeMedia`](crate::fake_media::FakeMedia) reads.
-    pub async fn offer(&mut self, sdp: &str) -> Answer {
+    pub(crate) async fn offer(&mut self, sdp: &str) -> Answer {
         match self.request(offer(sdp)).await {
             ServerMessage::Answer(answer) => answer,
             other => panic!("{other:?} instead of an answer"),
         }
     }
 
-    pub async fn expect_ok(&mut self, message: ClientMessage) {
+    pub(crate) async fn expect_ok(&mut self, message: ClientMessage) {
         let answer = self.request(message).await;
         assert!(matches!(answer, ServerMessage::Ok { .. }), "{answer:?}");
     }
 
-    pub async fn refusal(&mut self, message: ClientMessage) -> Refusal {
+    pub(crate) async fn refusal(&mut self, message: ClientMessage) -> Refusal {
         match self.request(message).await {
             ServerMessage::Error(refusal) => refusal,
             other => panic!("{other:?} instead of an error"),
         }
     }
 
-    pub async fn next_refusal(&mut self) -> Refusal {
+    pub(crate) async fn next_refusal(&mut self) -> Refusal {
         self.find(|message| match message {
             ServerMessage::Error(refusal) => Some(refusal.clone()),
             _ => None,
@@ -161,7 +161,7 @@ impl Client {
 
     /// Everything the room told before it answered this: `stats` goes through the room as any
     /// command does.
-    pub async fn told(&mut self) -> Vec<ServerMessage> {
+    pub(crate) async fn told(&mut self) -> Vec<ServerMessage> {
         let request = Some(self.send(ClientMessage::Stats).await);
         let mut told = Vec::new();
         loop {
@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// Reads to the end and returns the code of the close frame, if one came.
-    pub async fn closed(mut self) -> Option<CloseCode> {
+    pub(crate) async fn closed(mut self) -> Option<CloseCode> {
         let mut code = None;
         while let Some(message) = self.read().await {
             if let Message::Close(Some(frame)) = message {
@@ -197,7 +197,7 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
     }
 }
 
-pub fn join(room: &str, name: &str) -> Join {
+pub(crate) fn join(room: &str, name: &str) -> Join {
     Join {
         version: VERSION,
         room: room.to_owned(),
@@ -208,7 +208,7 @@ pub fn join(room: &str, name: &str) -> Join {
 }
 
 /// An m-line with `audio` carries a microphone, one with `video` a camera.
-pub fn offer(sdp: &str) -> ClientMessage {
+pub(crate) fn offer(sdp: &str) -> ClientMessage {
     let tracks = sdp.lines().filter_map(|line| {
         let mut words = line.split(' ');
         if words.next() != Some("send") {
@@ -229,7 +229,7 @@ pub fn offer(sdp: &str) -> ClientMessage {
     })
 }
 
-pub fn chat(text: &str) -> ClientMessage {
+pub(crate) fn chat(text: &str) -> ClientMessage {
     ClientMessage::Chat(Chat {
         text: text.to_owned(),
     })

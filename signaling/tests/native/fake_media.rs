@@ -15,37 +15,37 @@ use tokio::sync::{Notify, mpsc};
 /// Longer than any grace period, which passes in virtual time.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-pub struct FakeMedia {
+pub(crate) struct FakeMedia {
     books: Mutex<Books>,
     events: mpsc::Sender<Event>,
     changed: Notify,
 }
 
 #[derive(Default)]
-pub struct Books {
+pub(crate) struct Books {
     numbers: u64,
-    pub rooms: HashSet<u64>,
-    pub peers: BTreeMap<u64, Peer>,
-    pub is_shut_down: bool,
+    pub(crate) rooms: HashSet<u64>,
+    pub(crate) peers: BTreeMap<u64, Peer>,
+    pub(crate) is_shut_down: bool,
     /// Refuse this many rooms.
-    pub refuse_rooms: u32,
+    pub(crate) refuse_rooms: u32,
     /// Answer this many subscriptions with `Overloaded`.
-    pub overloaded: u32,
+    pub(crate) overloaded: u32,
     /// Never answer another offer.
-    pub hang: bool,
+    pub(crate) hang: bool,
 }
 
 #[derive(Default)]
-pub struct Peer {
+pub(crate) struct Peer {
     room: u64,
-    pub published: Vec<PublishedTrack>,
-    pub slots: Vec<Slot>,
-    pub subscriptions: Vec<TrackId>,
+    pub(crate) published: Vec<PublishedTrack>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) subscriptions: Vec<TrackId>,
     needs: Needs,
 }
 
 impl FakeMedia {
-    pub fn new() -> (Self, mpsc::Receiver<Event>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(4096);
         let media = Self {
             books: Mutex::default(),
@@ -56,7 +56,7 @@ impl FakeMedia {
     }
 
     /// Waits until closings have made it so.
-    pub async fn until(&self, condition: impl Fn(&Books) -> bool) {
+    pub(crate) async fn until(&self, condition: impl Fn(&Books) -> bool) {
         loop {
             let changed = self.changed.notified();
             if condition(&self.books()) {
@@ -67,16 +67,16 @@ impl FakeMedia {
         }
     }
 
-    pub fn books(&self) -> MutexGuard<'_, Books> {
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().expect("books")
     }
 
-    pub fn connect(&self, peer: u64) {
+    pub(crate) fn connect(&self, peer: u64) {
         let room = self.books().peers[&peer].room;
         self.tell(room, peer, Change::Connected);
     }
 
-    pub fn fail(&self, peer: u64, reason: PeerFailure) {
+    pub(crate) fn fail(&self, peer: u64, reason: PeerFailure) {
         let books = &mut *self.books();
         let room = books.peers[&peer].room;
         self.end_peer(books, peer);
@@ -84,7 +84,7 @@ impl FakeMedia {
     }
 
     /// The peer is gone and no event says so yet.
-    pub fn lose(&self, peer: u64) {
+    pub(crate) fn lose(&self, peer: u64) {
         self.books().peers.remove(&peer);
     }
 

@@ -1,20 +1,20 @@
 //! What the HTTP port serves beside the WebSocket.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::server::Server;
 
-pub struct Reply {
-    pub status: u16,
-    pub headers: HashMap<String, String>,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: String,
 }
 
-pub async fn get(server: &Server, path: &str) -> Reply {
+pub(crate) async fn get(server: &Server, path: &str) -> Reply {
     get_with(server, path, "").await
 }
 
@@ -30,7 +30,7 @@ async fn get_with(server: &Server, path: &str, headers: &str) -> Reply {
 }
 
 /// The status of a reply to `request`, which may leave the connection open.
-pub async fn status(server: &Server, request: &str) -> u16 {
+pub(crate) async fn status(server: &Server, request: &str) -> u16 {
     let mut stream = TcpStream::connect(server.addr).await.expect("connect");
     stream.write_all(request.as_bytes()).await.expect("request");
     let mut start = [0; 12];
@@ -136,6 +136,26 @@ async fn nothing_outside_the_folder_is_served() {
         let reply = get(&server, path).await;
         assert_eq!(reply.status, 404, "{path}");
         assert!(!reply.body.contains("secret"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn all_of_the_page_is_served_in_types_that_browsers_take() {
+    let server = Server::start().await;
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
+    let mut paths: Vec<PathBuf> = ["index.html", "client", "ui"]
+        .map(|name| web.join(name))
+        .into();
+    while let Some(path) = paths.pop() {
+        if let Ok(entries) = std::fs::read_dir(&path) {
+            paths.extend(entries.map(|entry| entry.expect("entry").path()));
+        } else if path.is_file() {
+            let name = path.strip_prefix(&web).expect("inside").display();
+            let reply = get(&server, &format!("/{name}")).await;
+            assert_eq!(reply.status, 200, "{name}");
+            let kind = &reply.headers["content-type"];
+            assert_ne!(kind, "application/octet-stream", "{name}");
+        }
     }
 }
 

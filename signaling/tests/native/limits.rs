@@ -1,7 +1,8 @@
 //! Too many, too much, too often, too slow.
 
+use tertulia_signaling::config::Limits;
 use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
-use tertulia_signaling::room::{Action, Command, Entrant, Event, Rooms};
+use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, Rooms};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -159,6 +160,37 @@ fn entrant(name: &str) -> Entrant {
         auto_subscribe: true,
         request: None,
     }
+}
+
+#[tokio::test]
+async fn a_full_queue_ends_the_membership_with_its_reason() {
+    let (media, events) = FakeMedia::new();
+    let limits = Limits {
+        outgoing_queue: 4,
+        ..Limits::default()
+    };
+    let rooms = Rooms::start(std::sync::Arc::new(media), events, limits);
+    let mut slow = rooms.join("room", entrant("Slow")).await.expect("joined");
+    let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
+    // Slow's queue holds the welcome and Ada's arrival: two more fit, the third does not.
+    for said in 1..=3 {
+        assert!(
+            slow.ending.try_recv().is_err(),
+            "ended after {said} messages"
+        );
+        let action = Action::Chat("hello".into());
+        let request = None;
+        assert!(ada.send(Command { request, action }).await);
+        loop {
+            let event = ada.events.recv().await.expect("an event");
+            if matches!(*event, Event::Done { .. }) {
+                break;
+            }
+        }
+    }
+    assert_eq!(slow.ending.await, Ok(Ending::TooSlow));
+    let event = ada.events.recv().await.expect("an event");
+    assert!(matches!(*event, Event::ParticipantLeft { .. }), "{event:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 use tertulia_signaling::protocol::native::{
-    ClientMessage, Join, LeaveReason, ServerMessage, Update,
+    ClientMessage, Join, LeaveReason, Mute, ServerMessage, Update,
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -181,6 +181,22 @@ async fn an_empty_room_is_closed_in_the_end() {
     server.media.until(|books| books.rooms.is_empty()).await;
     let welcome = server.connect().await.join("room", "Ada").await;
     assert!(welcome.chat.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_told_about_oneself() {
+    let server = Server::start().await;
+    let mut ada = server.join("Ada").await;
+    let track = ada.offer("send 0 audio").await.published[0].track.clone();
+    let muted = true;
+    ada.expect_ok(ClientMessage::Mute(Mute { track, muted }))
+        .await;
+    let update = Update {
+        name: Some("Admiral".into()),
+        metadata: None,
+    };
+    ada.expect_ok(ClientMessage::Update(update)).await;
+    assert_eq!(ada.told().await, []);
 }
 
 async fn left(client: &mut crate::client::Client) -> (String, LeaveReason) {

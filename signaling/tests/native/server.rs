@@ -9,18 +9,18 @@ use tokio::net::TcpListener;
 use crate::client::Client;
 use crate::fake_media::FakeMedia;
 
-pub struct Server {
-    pub addr: SocketAddr,
-    pub node: Node,
-    pub media: Arc<FakeMedia>,
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) node: Node,
+    pub(crate) media: Arc<FakeMedia>,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
         let (media, events) = FakeMedia::new();
@@ -33,23 +33,23 @@ impl Server {
         Self { addr, node, media }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("ws://{}/v1/ws", self.addr)
     }
 
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client::connect(&self.url()).await
     }
 
     /// Joins the room `room`.
-    pub async fn join(&self, name: &str) -> Client {
+    pub(crate) async fn join(&self, name: &str) -> Client {
         let mut client = self.connect().await;
         client.join("room", name).await;
         client
     }
 
     /// The media plane's number of the peer made last.
-    pub fn last_peer(&self) -> u64 {
+    pub(crate) fn last_peer(&self) -> u64 {
         *self.media.books().peers.keys().last().expect("a peer")
     }
 }
