@@ -36,12 +36,15 @@ impl SenderState {
         self.clock_rate
     }
 
-    /// Counts a packet. The wire's counters wrap (RFC 3550 section 6.4.1).
-    pub(crate) fn sent(&mut self, now: Instant, timestamp: u32, payload_len: u64) {
+    /// Counts a packet; true if reports begin with it. The wire's counters wrap (RFC 3550 section
+    /// 6.4.1).
+    pub(crate) fn sent(&mut self, now: Instant, timestamp: u32, payload_len: u64) -> bool {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload_len as u32);
         self.last = Some((now, timestamp));
+        let begins = self.report_at.is_none();
         self.report_at.get_or_insert(now + INTERVAL / 4);
+        begins
     }
 
     /// Whether anything was sent within `period`.

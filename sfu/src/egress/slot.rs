@@ -67,6 +67,8 @@ pub(crate) struct Repair {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Forwarded {
     pub(crate) sent: bool,
+    /// The viewer is due a sender report sooner than it was.
+    pub(crate) reports_begin: bool,
     /// The layer a keyframe is needed of.
     pub(crate) keyframe_of: Option<usize>,
     /// Where another layer begins that waited for the end of a frame: its packets from there on are
@@ -228,8 +230,9 @@ impl Slot {
         if forwarded.sent {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
-            self.sender
-                .sent(outlet.now, out.timestamp, payload_len as u64);
+            forwarded.reports_begin =
+                self.sender
+                    .sent(outlet.now, out.timestamp, payload_len as u64);
         }
         forwarded
     }

@@ -81,15 +81,17 @@ impl Layer {
         }
         if packet.repaired {
             self.repaired += 1;
+            self.reception.repaired(sequence);
+        } else {
+            self.reception.receive(
+                sequence,
+                packet.timestamp,
+                packet.clock_rate,
+                packet.elapsed,
+            );
         }
         self.packets += 1;
         self.bytes += packet.payload_len as u64;
-        self.reception.receive(
-            sequence,
-            packet.timestamp,
-            packet.clock_rate,
-            packet.elapsed,
-        );
         self.last_packet = Some(now);
         if self.nack.is_some() {
             self.cache

@@ -12,17 +12,23 @@ const REORDER: Duration = Duration::from_millis(5);
 /// Between requests for the same packet, when the round trip is shorter or unknown.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// And when the round trip looks longer, which it does where requests are lost themselves.
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
 /// The missing packets of one layer, by unwrapped sequence number.
 #[derive(Debug, Default)]
 pub(crate) struct NackGenerator {
     highest: Option<u64>,
     missing: BTreeMap<u64, Missing>,
     next_at: Option<Instant>,
+    /// From a first request to its answer, smoothed.
+    rtt: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Missing {
     ask_at: Instant,
+    asked_at: Option<Instant>,
     tries: u8,
 }
 
@@ -47,10 +53,13 @@ impl NackGenerator {
             return Arrival::New;
         };
         if sequence <= highest {
-            return match self.missing.remove(&sequence) {
-                Some(_) => Arrival::Recovered,
-                None => Arrival::Duplicate,
+            let Some(missing) = self.missing.remove(&sequence) else {
+                return Arrival::Duplicate;
             };
+            if let Some(asked_at) = missing.asked_at {
+                self.answered(now.saturating_duration_since(asked_at));
+            }
+            return Arrival::Recovered;
         }
         self.highest = Some(sequence);
         let gap = sequence - highest - 1;
@@ -61,9 +70,8 @@ impl NackGenerator {
         }
         if gap > 0 {
             let ask_at = now + REORDER;
-            self.missing.extend(
-                (highest + 1..sequence).map(|missing| (missing, Missing { ask_at, tries: 0 })),
-            );
+            self.missing
+                .extend((highest + 1..sequence).map(|missing| (missing, Missing::new(ask_at))));
             while self.missing.len() > MISSING {
                 self.missing.pop_first();
             }
@@ -77,12 +85,18 @@ impl NackGenerator {
         self.next_at
     }
 
+    /// A publisher that receives nothing has no sender reports of ours to answer, and so its round
+    /// trip is only known from this.
+    fn answered(&mut self, took: Duration) {
+        self.rtt = Some(self.rtt.map_or(took, |before| (before * 7 + took) / 8));
+    }
+
     /// Appends the sequence numbers to ask for now.
     pub(crate) fn poll(&mut self, now: Instant, rtt: Option<Duration>, ask: &mut Vec<u16>) {
         if self.next_at.is_none_or(|at| at > now) {
             return;
         }
-        let again = now + rtt.unwrap_or(RETRY).max(RETRY);
+        let again = now + rtt.or(self.rtt).unwrap_or(RETRY).clamp(RETRY, RETRY_MAX);
         self.missing.retain(|sequence, missing| {
             if missing.ask_at > now {
                 return true;
@@ -91,11 +105,22 @@ impl NackGenerator {
                 return false;
             }
             missing.tries += 1;
+            missing.asked_at.get_or_insert(now);
             missing.ask_at = again;
             ask.push(*sequence as u16);
             true
         });
         self.next_at = self.missing.values().map(|missing| missing.ask_at).min();
+    }
+}
+
+impl Missing {
+    fn new(ask_at: Instant) -> Self {
+        Self {
+            ask_at,
+            asked_at: None,
+            tries: 0,
+        }
     }
 }
 
@@ -123,6 +148,23 @@ mod tests {
         assert_eq!(nack.receive(at(31), 101), Arrival::Recovered);
         assert_eq!(nack.receive(at(31), 101), Arrival::Duplicate);
         assert_eq!(asked(&mut nack, at(55)), vec![103]);
+    }
+
+    #[test]
+    fn learns_the_round_trip_from_the_answers() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut nack = NackGenerator::default();
+        nack.receive(at(0), 1);
+        nack.receive(at(0), 3);
+        for ms in [5, 55, 105, 155] {
+            assert_eq!(asked(&mut nack, at(ms)), vec![2], "{ms}");
+        }
+        assert_eq!(nack.receive(at(205), 2), Arrival::Recovered);
+        nack.receive(at(300), 5);
+        assert_eq!(asked(&mut nack, at(305)), vec![4]);
+        assert_eq!(asked(&mut nack, at(504)), vec![]);
+        assert_eq!(asked(&mut nack, at(505)), vec![4]);
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(crate) struct ReceptionReport {
 }
 
 impl Reception {
+    /// Counts a packet that came by retransmission: when it came says nothing of the network.
+    pub(crate) fn repaired(&mut self, sequence: u64) {
+        self.count(sequence);
+    }
+
     /// Counts a packet. `elapsed` is on any clock that started before the first packet.
     pub(crate) fn receive(
         &mut self,
@@ -50,15 +55,20 @@ impl Reception {
         clock_rate: u32,
         elapsed: Duration,
     ) {
-        self.first.get_or_insert(sequence);
-        self.highest = self.highest.max(sequence);
-        self.received += 1;
+        self.count(sequence);
         let arrival = (elapsed.as_micros() as u64 * u64::from(clock_rate) / 1_000_000) as u32;
         let transit = i64::from(arrival.wrapping_sub(timestamp) as i32);
         if let Some(before) = self.transit.replace(transit) {
             let distance = i64::from((transit - before) as i32).unsigned_abs() as f64;
             self.jitter += (distance - self.jitter) / 16.0;
         }
+    }
+
+    fn count(&mut self, sequence: u64) {
+        // A packet from before the first, overtaken by it, makes the first one earlier.
+        self.first = Some(self.first.map_or(sequence, |first| first.min(sequence)));
+        self.highest = self.highest.max(sequence);
+        self.received += 1;
     }
 
     /// Notes a sender report.

@@ -40,6 +40,19 @@ impl Router {
         self.fanouts.get(fanout).map_or(&[], Vec::as_slice)
     }
 
+    /// Every subscription, with its track's list.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn all_targets(&self) -> impl Iterator<Item = (usize, Target)> {
+        let lists = self.fanouts.iter();
+        lists.flat_map(|(fanout, targets)| targets.iter().map(move |target| (fanout, *target)))
+    }
+
+    /// Tracks.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.fanouts.len()
+    }
+
     /// Adds a subscription.
     pub(crate) fn subscribe(&mut self, fanout: usize, target: Target) {
         if let Some(targets) = self.fanouts.get_mut(fanout) {

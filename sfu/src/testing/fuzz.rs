@@ -25,9 +25,16 @@ pub fn datagram(bytes: &[u8]) {
     }
     RELAY.with_borrow_mut(|relay| {
         let from = SocketAddr::from(([192, 0, 2, 1], 1));
-        let mut datagram = Datagram { from, to: relay.addr(), payload: bytes.to_vec() };
+        let mut datagram = Datagram {
+            from,
+            to: relay.addr(),
+            payload: bytes.to_vec(),
+        };
         relay.handle_datagram(epoch(), &mut datagram);
-        assert!(relay.flush(epoch()).is_empty(), "a stranger is not answered");
+        assert!(
+            relay.flush(epoch()).is_empty(),
+            "a stranger is not answered"
+        );
     });
 }
 
@@ -35,7 +42,9 @@ fn relay() -> SimRelay {
     let addr = SocketAddr::from(([192, 0, 2, 9], 9));
     let mut relay = SimRelay::new(epoch(), addr, 1, Limits::default());
     let room = relay.create_room();
-    relay.join(epoch(), room, OFFER, true).expect("a browser's offer is answered");
+    relay
+        .join(epoch(), room, OFFER, true)
+        .expect("a browser's offer is answered");
     relay
 }
 
@@ -45,8 +54,13 @@ fn relay() -> SimRelay {
 ///
 /// If an offer that was answered is refused when it comes again.
 pub fn offer(text: &str) {
-    let Ok(offer) = parse_offer(text, &SdpLimits::new(64)) else { return };
-    let ice = IceCredentials { ufrag: "ufrag".into(), pwd: "password-of-twenty-two-chars".into() };
+    let Ok(offer) = parse_offer(text, &SdpLimits::new(64)) else {
+        return;
+    };
+    let ice = IceCredentials {
+        ufrag: "ufrag".into(),
+        pwd: "password-of-twenty-two-chars".into(),
+    };
     let ours = LocalDescription {
         ice: &ice,
         fingerprint: &Fingerprint::sha256(b"certificate"),
@@ -62,7 +76,9 @@ pub fn offer(text: &str) {
     };
     let mut session = Session::new(1);
     if session.negotiate(&offer, &ours, &mut name).is_ok() {
-        session.negotiate(&offer, &ours, &mut name).expect("the same offer again");
+        session
+            .negotiate(&offer, &ours, &mut name)
+            .expect("the same offer again");
     }
 }
 

@@ -165,6 +165,26 @@ impl SimRelay {
         self.worker.poll_event()
     }
 
+    /// Takes RTCP as if a peer had sent it, to say what a client's own library would not.
+    pub fn handle_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
+        self.worker.handle_peers_rtcp(now, peer, rtcp);
+    }
+
+    /// Handshake datagrams waiting for their turn.
+    pub fn handshakes_waiting(&self) -> usize {
+        self.worker.handshakes_waiting()
+    }
+
+    /// What a worker's parts say of each other and do not agree on; nothing, if all is well.
+    pub fn audit(&self) -> Vec<String> {
+        self.worker.audit()
+    }
+
+    /// Entries in tables of rooms, peers, tracks, addresses and deadlines: none when everybody left.
+    pub fn holdings(&self) -> usize {
+        self.worker.holdings()
+    }
+
     /// As [`Sfu::stats`](crate::Sfu::stats).
     pub fn stats(&self) -> WorkerStats {
         self.worker.stats()

@@ -28,6 +28,12 @@ impl Handshakes {
         self.waiting.is_empty()
     }
 
+    /// Datagrams waiting.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// A peer is gone.
     pub(super) fn remove(&mut self, peer: usize) {
         self.waiting.retain(|(other, ..)| *other != peer);

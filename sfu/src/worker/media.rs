@@ -79,6 +79,9 @@ impl Worker {
             if let Some(layer) = forwarded.keyframe_of {
                 wanted |= 1 << layer.min(31);
             }
+            if forwarded.reports_begin {
+                self.schedule.touch(target.peer);
+            }
             if let Some(start) = forwarded.replay {
                 replays.push((*target, start));
             }
@@ -140,7 +143,14 @@ impl Worker {
             Ok(len) => len,
             Err(code) => return self.counters.drop(code),
         };
-        let Some(datagram) = datagram.get(..len) else {
+        if let Some(datagram) = datagram.get(..len) {
+            self.take_rtcp(now, index, datagram);
+        }
+    }
+
+    /// Takes decrypted RTCP.
+    pub(super) fn take_rtcp(&mut self, now: Instant, index: usize, datagram: &[u8]) {
+        let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         let wall = self.config.clock.ntp(now);

@@ -7,6 +7,8 @@
 //! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
 //! be repeated exactly.
 
+#[cfg(any(test, feature = "testing"))]
+mod audit;
 mod close;
 mod command;
 mod control;
@@ -143,8 +145,8 @@ impl Worker {
             return;
         };
         match peer.transport.handle_stun(now, from, datagram) {
-            StunOutcome::Bound => self.demux.bind(from, index),
-            StunOutcome::Refreshed => {}
+            // Bound before, perhaps; but whoever took the address over since loses it again.
+            StunOutcome::Bound | StunOutcome::Refreshed => self.demux.bind(from, index),
             StunOutcome::Rejected(code) => return self.counters.drop(code),
         }
         self.service(now, index);
@@ -153,12 +155,14 @@ impl Worker {
     /// Moves all that is to be sent to `out`, and does a budget of the handshakes that wait.
     pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) {
         self.run_handshakes(now);
-        for index in self.schedule.take_touched() {
-            if let Some(peer) = self.peers.get_mut(index) {
+        let touched = self.schedule.take_touched();
+        for index in &touched {
+            if let Some(peer) = self.peers.get_mut(*index) {
                 let deadline = peer.poll_timeout();
-                self.schedule.set(index, deadline);
+                self.schedule.set(*index, deadline);
             }
         }
+        self.schedule.give_back(touched);
         let overflowed = self.transmits.take_overflowed();
         self.counters.drop_many("batch_full", overflowed);
         std::mem::swap(out, &mut self.transmits);

@@ -19,11 +19,19 @@ impl Schedule {
         }
     }
 
-    /// The peers touched since the last call, each once.
+    /// The peers touched since the last call, each once. Give the list back when done: it is reused.
     pub(super) fn take_touched(&mut self) -> Vec<usize> {
         self.touched.sort_unstable();
         self.touched.dedup();
         std::mem::take(&mut self.touched)
+    }
+
+    /// Takes back an emptied list.
+    pub(super) fn give_back(&mut self, mut list: Vec<usize>) {
+        list.clear();
+        if self.touched.is_empty() {
+            self.touched = list;
+        }
     }
 
     /// Sets a peer's deadline.
@@ -49,6 +57,12 @@ impl Schedule {
         self.set(peer, None);
         self.touch(peer);
         Some(peer)
+    }
+
+    /// Entries in all tables.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.deadlines.len()
     }
 
     /// The first deadline.

@@ -8,28 +8,6 @@ use crate::harness::{Sim, Video};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Every received stream must be whole, and begin with something decodable.
-fn assert_clean(sim: &mut Sim, viewer: usize, streams: usize) {
-    let reports = sim.clients[viewer].reports();
-    assert_eq!(
-        reports.len(),
-        streams,
-        "client {viewer} receives {streams} streams"
-    );
-    for (ssrc, report) in reports {
-        assert!(
-            report.violations.is_empty(),
-            "client {viewer}, {ssrc:#x}: {:?}",
-            report.violations
-        );
-        assert_eq!(report.lost, 0, "client {viewer}, {ssrc:#x}");
-        assert!(
-            report.decodable_frames > 0,
-            "client {viewer}, {ssrc:#x}: {report:?}"
-        );
-    }
-}
-
 #[test]
 fn three_participants_see_and_hear_each_other() {
     let mut sim = Sim::new(1);
@@ -42,7 +20,7 @@ fn three_participants_see_and_hear_each_other() {
             sim.clients[client].connected_at.is_some(),
             "client {client} is connected"
         );
-        assert_clean(&mut sim, client, 4);
+        sim.assert_clean(client, 4);
     }
     let live = sim
         .events
@@ -83,7 +61,7 @@ fn a_late_viewer_sees_a_keyframe_within_a_second() {
     });
     assert!(took.is_some_and(|took| took < SECOND), "{took:?}");
     sim.run(SECOND);
-    assert_clean(&mut sim, viewer, 2);
+    sim.assert_clean(viewer, 2);
 }
 
 #[test]
@@ -109,7 +87,7 @@ fn a_layer_that_its_publisher_stops_is_replaced_and_comes_back() {
     sim.clients[publisher].set_layer_active("f", true);
     sim.run(3 * SECOND);
     assert_eq!(layer(&sim), Some(2));
-    assert_clean(&mut sim, viewer, 2);
+    sim.assert_clean(viewer, 2);
 }
 
 #[test]
@@ -149,7 +127,7 @@ fn slots_are_pointed_at_other_tracks_without_renegotiation() {
             .values()
             .all(|stream| sim.now - stream.last_at < SECOND)
     );
-    assert_clean(&mut sim, viewer, 2);
+    sim.assert_clean(viewer, 2);
 }
 
 #[test]
@@ -234,6 +212,6 @@ fn twenty_join_at_once_and_all_receive_all() {
     sim.run(5 * SECOND);
     for client in 0..20 {
         let streams = if client < 4 { 6 } else { 8 };
-        assert_clean(&mut sim, client, streams);
+        sim.assert_clean(client, streams);
     }
 }

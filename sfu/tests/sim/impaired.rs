@@ -23,7 +23,7 @@ fn run_with(up: PathModel, down: PathModel, seed: u64) -> (Sim, usize) {
 }
 
 /// Of the video, how many packets came in the end, and what the decoder says.
-fn video(sim: &mut Sim, viewer: usize) -> tertulia_sfu::testing::OracleReport {
+fn video_report(sim: &Sim, viewer: usize) -> tertulia_sfu::testing::OracleReport {
     let reports = sim.clients[viewer].reports();
     reports
         .into_iter()
@@ -40,8 +40,8 @@ fn loss_towards_a_viewer_is_repaired() {
             delay: Duration::from_millis(30),
             ..PathModel::LAN
         };
-        let (mut sim, viewer) = run_with(PathModel::LAN, lossy, 100 + seed);
-        let report = video(&mut sim, viewer);
+        let (sim, viewer) = run_with(PathModel::LAN, lossy, 100 + seed);
+        let report = video_report(&sim, viewer);
         assert!(
             report.violations.is_empty(),
             "seed {seed}: {:?}",
@@ -60,8 +60,8 @@ fn loss_from_a_publisher_is_repaired() {
             delay: Duration::from_millis(30),
             ..PathModel::LAN
         };
-        let (mut sim, viewer) = run_with(lossy, PathModel::LAN, 200 + seed);
-        let report = video(&mut sim, viewer);
+        let (sim, viewer) = run_with(lossy, PathModel::LAN, 200 + seed);
+        let report = video_report(&sim, viewer);
         assert!(
             report.violations.is_empty(),
             "seed {seed}: {:?}",
@@ -89,8 +89,8 @@ fn reordering_is_not_loss() {
         delay: Duration::from_millis(20),
         ..PathModel::LAN
     };
-    let (mut sim, viewer) = run_with(jittery, jittery, 300);
-    let report = video(&mut sim, viewer);
+    let (sim, viewer) = run_with(jittery, jittery, 300);
+    let report = video_report(&sim, viewer);
     assert!(report.violations.is_empty(), "{:?}", report.violations);
     assert_eq!(report.lost, 0);
 }
@@ -103,8 +103,8 @@ fn a_run_repeats_with_its_seed() {
             jitter: Duration::from_millis(10),
             ..PathModel::LAN
         };
-        let (mut sim, viewer) = run_with(lossy, lossy, 400);
-        let report = video(&mut sim, viewer);
+        let (sim, viewer) = run_with(lossy, lossy, 400);
+        let report = video_report(&sim, viewer);
         (
             report.packets,
             report.lost,
@@ -113,4 +113,98 @@ fn a_run_repeats_with_its_seed() {
         )
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn loss_from_a_simulcast_publisher_is_repaired_on_every_layer() {
+    let mut sim = Sim::new(310);
+    let publisher = sim.participant(Video::Simulcast);
+    let viewer = sim.viewer();
+    sim.run(3 * SECOND);
+    let lossy = PathModel {
+        loss: 0.05,
+        delay: Duration::from_millis(20),
+        ..PathModel::LAN
+    };
+    sim.clients[publisher].up.set_model(lossy);
+    sim.run(15 * SECOND);
+    sim.clients[publisher].up.set_model(PathModel::LAN);
+    sim.run(SECOND);
+    let peer = sim.clients[publisher].peer.unwrap();
+    let stats = sim.relay.peer_stats(peer).unwrap();
+    let video = stats.published.iter().find(|track| track.layers.len() == 3);
+    for layer in &video.unwrap().layers {
+        // The repair streams are told apart by repaired-rid alone.
+        assert!(
+            layer.repaired > 0 && layer.lost * 50 <= layer.repaired,
+            "{layer:?}"
+        );
+    }
+    let report = video_report(&sim, viewer);
+    assert!(report.violations.is_empty(), "{report:?}");
+    assert!(
+        report.decodable_frames * 100 >= report.frames * 99,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn sequence_numbers_roll_over_under_loss() {
+    let mut sim = Sim::new(311);
+    let publisher = sim.client();
+    sim.clients[publisher].begin_at(65_000);
+    sim.clients[publisher].publish_audio();
+    sim.clients[publisher].publish_video(Video::Simulcast);
+    sim.join(publisher);
+    let viewer = sim.viewer();
+    sim.run(2 * SECOND);
+    let lossy = PathModel {
+        loss: 0.03,
+        delay: Duration::from_millis(10),
+        ..PathModel::LAN
+    };
+    sim.set_path(publisher, lossy);
+    sim.set_path(viewer, lossy);
+    // 720p sends 200 packets a second and rolls over in the third second, sound in the eleventh.
+    sim.run(15 * SECOND);
+    sim.set_path(publisher, PathModel::LAN);
+    sim.set_path(viewer, PathModel::LAN);
+    sim.run(2 * SECOND);
+    let report = video_report(&sim, viewer);
+    assert!(report.violations.is_empty(), "{report:?}");
+    assert!(
+        report.decodable_frames * 100 >= report.frames * 98,
+        "{report:?}"
+    );
+    for (ssrc, report) in sim.clients[viewer].reports() {
+        assert!(report.violations.is_empty(), "{ssrc:#x}: {report:?}");
+    }
+    assert_eq!(sim.relay.stats().drops.get("srtp_auth_failed"), None);
+}
+
+#[test]
+fn sound_and_picture_stay_in_sync() {
+    let mut sim = Sim::new(312);
+    let publisher = sim.participant(Video::Simulcast);
+    let viewer = sim.viewer();
+    // Reports of sound and picture are delayed differently; the publisher's clock is years ahead.
+    let jittery = PathModel {
+        jitter: Duration::from_millis(40),
+        ..PathModel::LAN
+    };
+    sim.clients[publisher].up.set_model(jittery);
+    for layers in [[true, true], [true, false], [false, false], [true, true]] {
+        for (rid, active) in ["h", "f"].iter().zip(layers) {
+            sim.clients[publisher].set_layer_active(rid, active);
+        }
+        sim.run(8 * SECOND);
+        let ahead: Vec<f64> = sim.clients[viewer]
+            .streams
+            .values()
+            .map(|stream| stream.ahead().expect("a sender report came"))
+            .collect();
+        assert_eq!(ahead.len(), 2);
+        let apart = (ahead[0] - ahead[1]).abs();
+        assert!(apart < 0.012, "{layers:?}: {apart} s apart");
+    }
 }

@@ -9,3 +9,7 @@ mod calls;
 mod data;
 mod harness;
 mod impaired;
+mod mobility;
+mod random;
+mod renegotiation;
+mod storms;

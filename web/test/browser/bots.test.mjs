@@ -1,4 +1,4 @@
-/** A browser and headless bots in one room: two stacks that know nothing of each other, one relay. */
+/** A browser and the load tester's bots, which run another WebRTC stack, in one room. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -7,16 +7,14 @@ import { after, before, test } from "node:test";
 import { autojoin, launch, openPage } from "./chromium.mjs";
 import { Server } from "./server.mjs";
 
-const BOTS = process.env.TERTULIA_LOADTEST_BIN;
-const PATIENCE = { timeout: 30_000 };
 const ROOM = `bots-${process.pid}`;
-const videos = ".tile.person:not(.own).has-picture.moving";
+const BOTS = { publishers: 2, subscribers: 1 };
 
 let server;
 let browser;
 
 before(async () => {
-  if (!BOTS) throw new Error("Set TERTULIA_LOADTEST_BIN to the bots' binary.");
+  assert.ok(process.env.TERTULIA_LOADTEST_BIN, "Set TERTULIA_LOADTEST_BIN to the load tester's binary.");
   server = await Server.start();
   browser = await launch();
 });
@@ -26,39 +24,50 @@ after(async () => {
   await server?.stop();
 });
 
-test("a page sees and hears two bots, and the bots receive the page", async () => {
-  const page = await openPage(browser, autojoin(server.url, "Ana", { room: ROOM }));
-  await page.waitForFunction(() => window.tertulia?.mediaState === "connected", null, PATIENCE);
-  const bots = spawnBots(["--publishers", "2", "--subscribers", "0", "--video", "180p", "--audio", "--duration", "12s"]);
-  await page.waitForFunction((selector) => document.querySelectorAll(selector).length === 2, videos, PATIENCE);
-  await page.waitForFunction(
-    async () => {
-      const inbound = [];
-      (await window.tertulia.getStats()).forEach((entry) => entry.type === "inbound-rtp" && inbound.push(entry));
-      const seen = inbound.filter(({ kind, framesDecoded }) => kind === "video" && framesDecoded > 30);
-      const heard = inbound.filter(({ kind, totalAudioEnergy }) => kind === "audio" && totalAudioEnergy > 0);
-      return seen.length >= 2 && heard.length >= 2;
-    },
-    null,
-    { ...PATIENCE, polling: 250 },
+/** Runs bots in the room; their report when they are done. */
+async function bots(duration) {
+  const child = spawn(
+    process.env.TERTULIA_LOADTEST_BIN,
+    ["run", "--url", server.url, "--room", ROOM, "--rooms", "1", "--publishers", String(BOTS.publishers)].concat([
+      "--subscribers", String(BOTS.subscribers), "--video", "180p", "--audio", "--duration", duration, "--json", "-", "--quiet",
+    ]),
+    { stdio: ["ignore", "pipe", "inherit"] },
   );
-  const { code, report, text } = await bots;
-  assert.equal(code, 0, text);
-  assert.equal(report.joined, 2);
-  assert.equal(report.oracle_violations, 0);
-  assert.equal(report.tracks_receiving, report.tracks_expected);
-  assert.equal(report.foreign_tracks_receiving, 4, "camera and microphone of the page, at both bots");
-  await page.waitForFunction(() => document.querySelectorAll(".tile").length === 1, null, PATIENCE);
+  let json = "";
+  child.stdout.on("data", (text) => (json += text));
+  const [code] = await once(child, "exit");
+  return { code, report: JSON.parse(json) };
+}
+
+test("a browser and bots see and hear each other", { timeout: 120_000 }, async () => {
+  const page = await openPage(browser, autojoin(server.url, "Ana", { room: ROOM }));
+  const running = bots("20s");
+  await page.waitForFunction(
+    (count) => document.querySelectorAll(".tile.person:not(.own).has-picture.moving").length === count,
+    BOTS.publishers,
+    { timeout: 40_000 },
+  );
+  const heard = () =>
+    page.evaluate(async () => {
+      const entries = [...(await window.tertulia.getStats()).values()].filter((entry) => entry.type === "inbound-rtp");
+      const decoded = entries.filter((entry) => entry.kind === "video").map((entry) => entry.framesDecoded ?? 0);
+      const sound = entries.filter((entry) => entry.kind === "audio" && entry.totalAudioEnergy > 0).length;
+      return { decoded: decoded.filter((frames) => frames > 30).length, sound };
+    });
+  await assert.doesNotReject(async () => {
+    const deadline = Date.now() + 30_000;
+    for (;;) {
+      const { decoded, sound } = await heard();
+      if (decoded === BOTS.publishers && sound === BOTS.publishers) return;
+      if (Date.now() > deadline) throw new Error(JSON.stringify({ decoded, sound }));
+      await page.waitForTimeout(250);
+    }
+  });
+  const { code, report } = await running;
+  assert.equal(report.oracle_violations, 0, JSON.stringify(report.violation_samples));
+  assert.equal(report.join_failed, 0, JSON.stringify(report.failures));
+  assert.equal(code, 0, JSON.stringify(report));
+  // Ana's camera and microphone, at each of the bots.
+  assert.equal(report.foreign_tracks_receiving, 2 * (BOTS.publishers + BOTS.subscribers));
   assert.deepEqual(page.complaints, []);
 });
-
-async function spawnBots(options) {
-  const room = ["run", "--url", server.url.replace(/\/$/, ""), "--room", ROOM, "--json", "-", "--quiet"];
-  const child = spawn(BOTS, [...room, ...options], { stdio: ["ignore", "pipe", "pipe"] });
-  let text = "";
-  let complaints = "";
-  child.stdout.on("data", (piece) => (text += piece));
-  child.stderr.on("data", (piece) => (complaints += piece));
-  const [code] = await once(child, "close");
-  return { code, report: JSON.parse(text || "{}"), text: text + complaints };
-}

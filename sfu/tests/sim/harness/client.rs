@@ -1,6 +1,6 @@
 //! A `str0m` client: an implementation of WebRTC that shares no code with ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -45,28 +45,52 @@ pub struct Client {
     pub follows_needs: bool,
     /// What the relay last said is missing.
     pub needs: Needs,
+    /// Is not astonished if the beginning of a stream is lost.
+    pub tolerates_lost_start: bool,
     pub slots: Vec<Slot>,
     pub published: Vec<TrackId>,
     pub channels: BTreeMap<String, ChannelId>,
     pub messages: Vec<(String, Vec<u8>)>,
     pub streams: BTreeMap<u32, Stream>,
     pub keyframe_requests: usize,
+    /// Its own; where it is seen from the relay may differ.
     addr: SocketAddr,
+    /// What the NAT before it makes of its address.
+    mapped: SocketAddr,
     relay: SocketAddr,
     rtc: Rtc,
     wake_at: Instant,
+    epoch: Instant,
     sources: Vec<Source>,
     wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
     wants_channels: bool,
+    restarts_ice: bool,
+    turned: Vec<(Mid, Direction)>,
+    idle: Vec<Source>,
+    first_sequence: u64,
     seed: u64,
 }
 
 /// What is received under one SSRC.
 pub struct Stream {
     oracle: Oracle,
+    pub codec: Codec,
     pub packets: u64,
     pub first_at: Instant,
     pub last_at: Instant,
+    /// The last sequence number.
+    pub sequence: u16,
+    /// Of the last packets, when they were captured by the clock that sender reports tell, less when
+    /// they came, in seconds.
+    ahead: VecDeque<f64>,
+}
+
+impl Stream {
+    /// How far capture is ahead of arrival for the least delayed of the last packets: the same for
+    /// all streams that a receiver plays in sync.
+    pub fn ahead(&self) -> Option<f64> {
+        self.ahead.iter().copied().reduce(f64::max)
+    }
 }
 
 struct Source {
@@ -87,7 +111,7 @@ struct Layer {
 const SOURCE_PAYLOAD_TYPE: u8 = 96;
 
 impl Client {
-    pub fn new(now: Instant, number: u8, relay: SocketAddr, seed: u64) -> Self {
+    pub fn new(epoch: Instant, now: Instant, number: u8, relay: SocketAddr, seed: u64) -> Self {
         let addr = SocketAddr::from(([10, 0, 1, number], 5_000));
         let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
@@ -102,6 +126,7 @@ impl Client {
             auto_subscribe: true,
             follows_needs: true,
             needs: Needs::default(),
+            tolerates_lost_start: false,
             slots: Vec::new(),
             published: Vec::new(),
             channels: BTreeMap::new(),
@@ -109,18 +134,80 @@ impl Client {
             streams: BTreeMap::new(),
             keyframe_requests: 0,
             addr,
+            mapped: addr,
             relay,
             rtc,
             wake_at: now,
+            epoch,
             sources: Vec::new(),
             wanted: Vec::new(),
             wants_channels: false,
+            restarts_ice: false,
+            turned: Vec::new(),
+            idle: Vec::new(),
+            first_sequence: 1,
             seed,
         }
     }
 
+    /// Where the relay sees it.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.mapped
+    }
+
+    /// The NAT before it forgets its mapping and makes another.
+    pub fn rebind(&mut self, mapped: SocketAddr) {
+        self.mapped = mapped;
+    }
+
+    /// Leaves one network and enters another, as from Wi-Fi to mobile.
+    pub fn roam(&mut self, addr: SocketAddr) {
+        let before = Candidate::host(self.addr, "udp").expect("a valid candidate");
+        self.rtc.direct_api().invalidate_candidate(&before);
+        let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
+        self.rtc.add_local_candidate(candidate);
+        (self.addr, self.mapped) = (addr, addr);
+    }
+
+    /// Prepares other ICE credentials for the next offer.
+    pub fn restart_ice(&mut self) {
+        self.restarts_ice = true;
+    }
+
+    /// Whether it publishes anything of a kind.
+    pub fn publishes(&self, kind: MediaKind) -> bool {
+        self.sources.iter().any(|source| source.kind == kind)
+    }
+
+    /// Prepares the end of what it publishes of a kind for the next offer.
+    pub fn unpublish(&mut self, kind: MediaKind) {
+        let sources = std::mem::take(&mut self.sources).into_iter();
+        let (gone, kept): (Vec<_>, _) = sources.partition(|source| source.kind == kind);
+        self.sources = kept;
+        let mids = gone.iter().filter_map(|source| source.mid);
+        self.turned
+            .extend(mids.map(|mid| (mid, Direction::Inactive)));
+        self.idle.extend(gone);
+    }
+
+    /// Prepares to publish again, on the same m-lines, what it has unpublished.
+    pub fn republish(&mut self, now: Instant) {
+        for mut source in self.idle.drain(..) {
+            // What would have been sent in the meantime.
+            while source.media.poll_packet(now).is_some() {}
+            for layer in &source.layers {
+                source.media.request_keyframe(layer.ssrc);
+            }
+            let mid = source.mid.into_iter();
+            self.turned
+                .extend(mid.map(|mid| (mid, Direction::SendOnly)));
+            self.sources.push(source);
+        }
+    }
+
+    /// Streams published from now on begin with this sequence number.
+    pub fn begin_at(&mut self, sequence: u16) {
+        self.first_sequence = sequence.into();
     }
 
     /// Prepares a microphone for the next offer.
@@ -138,7 +225,7 @@ impl Client {
         let layers = vec![Layer {
             ssrc: 1,
             rid: None,
-            next_sequence: 1,
+            next_sequence: self.first_sequence,
         }];
         let media = MediaSource::opus(self.wake_at, config);
         self.sources.push(Source {
@@ -176,7 +263,7 @@ impl Client {
                 .as_deref()
                 .filter(|_| video == Video::Simulcast)
                 .map(Rid::from),
-            next_sequence: 1,
+            next_sequence: self.first_sequence,
         };
         let source = Source {
             kind: MediaKind::Video,
@@ -241,6 +328,12 @@ impl Client {
     /// The offer for what was prepared.
     pub fn offer(&mut self) -> (String, SdpPendingOffer) {
         let mut api = self.rtc.sdp_api();
+        if std::mem::take(&mut self.restarts_ice) {
+            api.ice_restart(true);
+        }
+        for (mid, direction) in std::mem::take(&mut self.turned) {
+            api.set_direction(mid, direction);
+        }
         for (kind, direction, simulcast) in std::mem::take(&mut self.wanted) {
             let mid = api.add_media(kind, direction, None, None, simulcast);
             if direction == Direction::SendOnly {
@@ -427,7 +520,7 @@ impl Client {
                     self.up.send(
                         now,
                         Datagram {
-                            from: self.addr,
+                            from: self.mapped,
                             to: self.relay,
                             payload,
                         },
@@ -500,20 +593,52 @@ impl Client {
         HeaderWriter::new(&mut bytes, &out).finish();
         bytes.extend_from_slice(&packet.payload);
         let stream = self.streams.entry(ssrc).or_insert_with(|| Stream {
-            oracle: Oracle::new(codec),
+            oracle: match self.tolerates_lost_start {
+                true => Oracle::new(codec).tolerate_lost_start(),
+                false => Oracle::new(codec),
+            },
+            codec,
             packets: 0,
             first_at: now,
             last_at: now,
+            sequence: header.sequence_number,
+            ahead: VecDeque::new(),
         });
         stream.oracle.observe(&bytes, now);
         stream.packets += 1;
         stream.last_at = now;
+        stream.sequence = header.sequence_number;
+        if let Some(report) = &packet.last_sender_info {
+            let rate = f64::from(packet.time.frequency().get());
+            let ticks = header
+                .timestamp
+                .wrapping_sub(report.rtp_time.numer() as u32) as i32;
+            let wall = report
+                .ntp_time
+                .duration_since(std::time::SystemTime::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64();
+            let captured = wall + f64::from(ticks) / rate;
+            stream
+                .ahead
+                .push_front(captured - (now - self.epoch).as_secs_f64());
+            stream.ahead.truncate(64);
+        }
+    }
+
+    /// The received video with the most packets.
+    pub fn video(&self) -> Option<(u32, &Stream)> {
+        let streams = self.streams.iter();
+        let video = streams.filter(|(_, stream)| stream.codec == Codec::Vp8);
+        video
+            .max_by_key(|(_, stream)| stream.packets)
+            .map(|(ssrc, stream)| (*ssrc, stream))
     }
 
     /// What a decoder of each received stream would say.
-    pub fn reports(&mut self) -> Vec<(u32, OracleReport)> {
+    pub fn reports(&self) -> Vec<(u32, OracleReport)> {
         self.streams
-            .iter_mut()
+            .iter()
             .map(|(ssrc, stream)| (*ssrc, stream.oracle.report().clone()))
             .collect()
     }

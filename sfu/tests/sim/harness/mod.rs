@@ -17,11 +17,14 @@ const MAX_STEPS: usize = 5_000_000;
 /// A relay with one room and its clients.
 pub struct Sim {
     pub now: Instant,
+    epoch: Instant,
     pub relay: SimRelay,
     pub room: RoomId,
     pub clients: Vec<Client>,
     /// Every event, oldest first.
     pub events: Vec<Event>,
+    /// Turns of the relay in which handshakes went on.
+    pub handshake_turns: usize,
     seed: u64,
 }
 
@@ -39,10 +42,12 @@ impl Sim {
         let room = relay.create_room();
         Self {
             now,
+            epoch: now,
             relay,
             room,
             clients: Vec::new(),
             events: Vec::new(),
+            handshake_turns: 0,
             seed,
         }
     }
@@ -52,6 +57,7 @@ impl Sim {
         let index = self.clients.len();
         self.seed += 1;
         self.clients.push(Client::new(
+            self.epoch,
             self.now,
             index as u8,
             self.relay.addr(),
@@ -102,6 +108,19 @@ impl Sim {
     pub fn set_path(&mut self, index: usize, model: PathModel) {
         self.clients[index].up.set_model(model);
         self.clients[index].down.set_model(model);
+    }
+
+    /// Every received stream must be whole, and begin with something decodable.
+    pub fn assert_clean(&self, viewer: usize, streams: usize) {
+        let reports = self.clients[viewer].reports();
+        let count = reports.len();
+        assert_eq!(count, streams, "client {viewer} receives {streams} streams");
+        for (ssrc, report) in reports {
+            let what = format!("client {viewer}, {ssrc:#x}: {report:?}");
+            assert!(report.violations.is_empty(), "{what}");
+            assert_eq!(report.lost, 0, "{what}");
+            assert!(report.decodable_frames > 0, "{what}");
+        }
     }
 
     /// Lets time pass.
@@ -165,9 +184,13 @@ impl Sim {
                 self.relay.handle_datagram(now, &mut datagram);
             }
         }
+        let waiting = self.relay.handshakes_waiting();
         for datagram in self.relay.flush(now) {
             self.deliver(now, datagram);
         }
+        let done = waiting - self.relay.handshakes_waiting();
+        assert!(done <= 3, "{done} handshake steps at the expense of media");
+        self.handshake_turns += usize::from(done > 0);
         self.take_events();
         for index in 0..self.clients.len() {
             if self.clients[index].wants_lines() {

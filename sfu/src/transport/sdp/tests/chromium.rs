@@ -2,9 +2,9 @@
 //! with the direction and the encodings one expects; only the numbers of the slots' SSRCs were others.
 
 use super::*;
-use crate::transport::sdp::codec::CodecParameters;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
+use crate::transport::sdp::codec::CodecParameters;
 
 macro_rules! fixture {
     ($name:literal) => {

@@ -1,0 +1,117 @@
+//! Whether a worker's parts agree with each other, for simulations.
+
+use super::Worker;
+use super::peer::Peer;
+use crate::id::PeerId;
+use crate::router::Target;
+
+use std::time::Instant;
+
+impl Worker {
+    /// What the parts say of each other and do not agree on.
+    pub(crate) fn audit(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (index, peer) in &self.peers {
+            self.audit_peer(index, peer, &mut faults);
+        }
+        self.audit_router(&mut faults);
+        for (id, room) in &self.rooms {
+            for index in &room.peers {
+                if self.peers.get(*index).is_none_or(|peer| peer.room != *id) {
+                    faults.push(format!("{id} has a peer at {index} that is not there"));
+                }
+            }
+            for (track, place) in &room.tracks {
+                let found = self.peers.get(place.peer).filter(|peer| peer.room == *id);
+                let found = found.and_then(|peer| peer.publisher.track(place.track));
+                if found.is_none_or(|found| found.id != *track) {
+                    faults.push(format!("{id} has {track} at {place:?}, where it is not"));
+                }
+            }
+        }
+        if self.by_id.len() != self.peers.len() {
+            faults.push("peers and their names differ in number".to_owned());
+        }
+        faults
+    }
+
+    fn audit_peer(&self, index: usize, peer: &Peer, faults: &mut Vec<String>) {
+        let Some(room) = self.rooms.get(&peer.room) else {
+            return faults.push(format!("{} is in a room that is gone", peer.id));
+        };
+        if !room.peers.contains(&index) || self.by_id.get(&peer.id) != Some(&index) {
+            faults.push(format!("{} is not listed where it is", peer.id));
+        }
+        for (at, track) in peer.publisher.tracks() {
+            let place = room.tracks.get(&track.id);
+            if place.is_none_or(|place| (place.peer, place.track) != (index, at)) {
+                faults.push(format!("{} is not in its room's list", track.id));
+            }
+        }
+        let carried = peer.subscriber.slots().filter_map(|(slot, state)| {
+            let source = &state.forwarder.as_ref()?.source;
+            Some((Some(slot), source))
+        });
+        let waiting = peer
+            .subscriber
+            .waiting()
+            .iter()
+            .map(|source| (None, source));
+        for (slot, source) in carried.chain(waiting) {
+            if room.tracks.get(&source.id).is_none() {
+                faults.push(format!("{} is subscribed to a track that ended", peer.id));
+            }
+            let Some(slot) = slot else { continue };
+            let target = Target { peer: index, slot };
+            let targets = self.router.targets(source.fanout);
+            if targets.iter().filter(|other| **other == target).count() != 1 {
+                faults.push(format!("{} is not routed to {target:?} once", source.id));
+            }
+        }
+    }
+
+    fn audit_router(&self, faults: &mut Vec<String>) {
+        let tracks = self
+            .peers
+            .iter()
+            .map(|(_, peer)| peer.publisher.tracks().count());
+        if tracks.sum::<usize>() != self.router.len() {
+            faults.push("tracks and fan-outs differ in number".to_owned());
+        }
+        for (fanout, target) in self.router.all_targets() {
+            let slot = self.peers.get(target.peer).and_then(|peer| {
+                let mut slots = peer.subscriber.slots();
+                slots.find(|(slot, _)| *slot == target.slot)
+            });
+            let source = slot.and_then(|(_, slot)| slot.forwarder.as_ref());
+            if source.is_none_or(|forwarder| forwarder.source.fanout != fanout) {
+                faults.push(format!(
+                    "fan-out {fanout} goes to {target:?}, who knows nothing of it"
+                ));
+            }
+        }
+    }
+
+    /// Entries in all tables.
+    pub(crate) fn holdings(&self) -> usize {
+        self.rooms.len()
+            + self.peers.len()
+            + self.by_id.len()
+            + self.router.len()
+            + self.demux.len()
+            + self.schedule.len()
+            + self.handshakes.len()
+    }
+
+    /// Handshake datagrams waiting.
+    pub(crate) fn handshakes_waiting(&self) -> usize {
+        self.handshakes.len()
+    }
+
+    /// Takes plain RTCP as if a peer had sent it.
+    pub(crate) fn handle_peers_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
+        if let Some(index) = self.by_id.get(&peer) {
+            self.take_rtcp(now, *index, rtcp);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Clients that change their address in the middle of a call.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tertulia_sfu::Event;
+
+use crate::harness::{Sim, Video};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn elsewhere(host: u8) -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, host], 4_000))
+}
+
+fn call(seed: u64) -> (Sim, usize, usize) {
+    let mut sim = Sim::new(seed);
+    let publisher = sim.participant(Video::Single);
+    let viewer = sim.viewer();
+    sim.run(3 * SECOND);
+    (sim, publisher, viewer)
+}
+
+/// Both streams flow, nobody failed, and the picture stood still for `freeze` at most.
+fn assert_going_on(sim: &Sim, viewer: usize, freeze: Duration) {
+    for (ssrc, stream) in &sim.clients[viewer].streams {
+        let silent = sim.now - stream.last_at;
+        assert!(silent < SECOND, "{ssrc:#x} silent for {silent:?}");
+    }
+    for (ssrc, report) in sim.clients[viewer].reports() {
+        assert!(report.violations.is_empty(), "{ssrc:#x}: {report:?}");
+        assert!(report.longest_freeze < freeze, "{ssrc:#x}: {report:?}");
+    }
+    let failed = |event: &Event| matches!(event, Event::PeerFailed { .. });
+    assert!(!sim.events.iter().any(failed), "{:?}", sim.events);
+    assert_eq!(sim.relay.stats().peers.len(), 2);
+    assert_eq!(sim.relay.audit(), Vec::<String>::new());
+}
+
+#[test]
+fn a_publisher_whose_nat_rebinds_is_heard_again() {
+    let (mut sim, publisher, viewer) = call(500);
+    sim.clients[publisher].rebind(elsewhere(1));
+    sim.run(15 * SECOND);
+    assert_going_on(&sim, viewer, 8 * SECOND);
+}
+
+#[test]
+fn a_viewer_whose_nat_rebinds_is_sent_to_where_it_is() {
+    let (mut sim, _, viewer) = call(501);
+    sim.clients[viewer].rebind(elsewhere(2));
+    sim.run(25 * SECOND);
+    assert_going_on(&sim, viewer, 15 * SECOND);
+    let peer = sim.clients[viewer].peer.unwrap();
+    let stats = sim.relay.peer_stats(peer).unwrap();
+    assert_eq!(stats.remote_addr, Some(elsewhere(2)));
+}
+
+#[test]
+fn a_viewer_that_roams_is_followed() {
+    let (mut sim, _, viewer) = call(502);
+    sim.clients[viewer].roam(elsewhere(3));
+    sim.run(15 * SECOND);
+    assert_going_on(&sim, viewer, 8 * SECOND);
+}
+
+#[test]
+fn ice_restarts_by_a_later_offer_and_media_goes_on() {
+    let (mut sim, publisher, viewer) = call(503);
+    for client in [publisher, viewer] {
+        sim.clients[client].restart_ice();
+        sim.join(client);
+        sim.run(2 * SECOND);
+    }
+    sim.run(35 * SECOND);
+    assert_going_on(&sim, viewer, SECOND);
+    let moved = elsewhere(4);
+    sim.clients[viewer].roam(moved);
+    sim.clients[viewer].restart_ice();
+    sim.join(viewer);
+    sim.run(10 * SECOND);
+    assert_going_on(&sim, viewer, 5 * SECOND);
+}

@@ -1,0 +1,186 @@
+//! Two participants on `str0m`, over real sockets, through a relay with real threads.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the clients are this test's own"
+)]
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaKind, MediaTime, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+use tertulia_sfu::{Event as SfuEvent, Join, PeerId, RoomId, Sfu, SfuConfig};
+
+/// Joining and a second of sound take two; a busy machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const FRAME: Duration = Duration::from_millis(20);
+
+struct Client {
+    rtc: Rtc,
+    socket: UdpSocket,
+    microphone: Mid,
+    peer: PeerId,
+    frames: u64,
+    heard: Vec<Vec<u8>>,
+}
+
+impl Client {
+    async fn join(sfu: &Sfu, room: RoomId) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut rtc = Rtc::new(Instant::now());
+        rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
+        let mut api = rtc.sdp_api();
+        let microphone = api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
+        api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+        let (offer, pending) = api.apply().unwrap();
+        let join = Join {
+            offer: offer.to_sdp_string(),
+            auto_subscribe: true,
+        };
+        let (peer, answer) = sfu.join(room, join).await.unwrap();
+        assert_eq!((answer.published.len(), answer.slots.len()), (1, 1));
+        rtc.sdp_api()
+            .accept_answer(pending, SdpAnswer::from_sdp_string(&answer.sdp).unwrap())
+            .unwrap();
+        Self {
+            rtc,
+            socket,
+            microphone,
+            peer,
+            frames: 0,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Says something nobody else says.
+    fn speak(&mut self, word: u8) {
+        let Some(writer) = self.rtc.writer(self.microphone) else {
+            return;
+        };
+        let Some(pt) = writer.payload_params().next().map(|params| params.pt()) else {
+            return;
+        };
+        let time = MediaTime::from(FRAME * self.frames as u32);
+        self.frames += 1;
+        writer
+            .write(pt, Instant::now(), time, vec![0xf8, word, word])
+            .unwrap();
+    }
+
+    fn drive(&mut self) {
+        let mut buf = [0; 2_000];
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(_) => match self.socket.recv_from(&mut buf) {
+                    Ok((len, source)) => {
+                        let destination = self.socket.local_addr().unwrap();
+                        let contents = buf[..len].try_into().unwrap();
+                        let receive = Receive {
+                            proto: Protocol::Udp,
+                            source,
+                            destination,
+                            contents,
+                        };
+                        self.rtc
+                            .handle_input(Input::Receive(Instant::now(), receive))
+                            .unwrap();
+                    }
+                    Err(_) => break,
+                },
+                Output::Transmit(transmit) => {
+                    self.socket
+                        .send_to(&transmit.contents, transmit.destination)
+                        .unwrap();
+                }
+                Output::Event(Event::MediaData(media)) => self.heard.push(media.data.to_vec()),
+                Output::Event(_) => {}
+            }
+        }
+        self.rtc
+            .handle_input(Input::Timeout(Instant::now()))
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn two_participants_hear_each_other_over_real_sockets() {
+    let (sfu, mut events) = Sfu::start(SfuConfig::loopback()).unwrap();
+    let room = sfu.create_room().await.unwrap();
+    let mut clients = [
+        Client::join(&sfu, room).await,
+        Client::join(&sfu, room).await,
+    ];
+    // The first joined before there was anything to hear; its slot was pointed at the second since.
+    let start = Instant::now();
+    let mut ticks = tokio::time::interval(FRAME);
+    while clients.iter().any(|client| client.heard.len() < 50) {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "heard {:?}",
+            clients.map(|client| client.heard.len())
+        );
+        ticks.tick().await;
+        for (word, client) in (1..).zip(&mut clients) {
+            client.drive();
+            if client.rtc.is_connected() {
+                client.speak(word);
+                client.drive();
+            }
+        }
+    }
+    for (word, client) in [(2, &clients[0]), (1, &clients[1])] {
+        assert!(
+            client
+                .heard
+                .iter()
+                .all(|frame| *frame == [0xf8, word, word]),
+            "each hears the other, unchanged"
+        );
+    }
+    let stats = sfu.peer_stats(clients[0].peer).await.unwrap();
+    assert_eq!(stats.srtp_profile, Some("AEAD_AES_128_GCM"));
+    assert_eq!(stats.subscriptions[0].mid.is_some(), stats.connected);
+
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        seen.push(event);
+    }
+    let connected = seen
+        .iter()
+        .filter(|event| matches!(event, SfuEvent::PeerConnected { .. }))
+        .count();
+    let live = seen
+        .iter()
+        .filter(|event| matches!(event, SfuEvent::TrackLive { .. }))
+        .count();
+    assert_eq!((connected, live), (2, 2), "{seen:?}");
+
+    sfu.close_room(room).await.unwrap();
+    assert!(
+        sfu.stats()
+            .await
+            .unwrap()
+            .workers
+            .iter()
+            .all(|worker| worker.peers.is_empty())
+    );
+    sfu.shutdown().await;
+    assert!(sfu.create_room().await.is_err(), "a stopped relay says so");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_the_operators_to_fix() {
+    let (sfu, _events) = Sfu::start(SfuConfig::loopback()).unwrap();
+    let media_port = sfu.candidates()[0][0].port();
+    let error = Sfu::start(SfuConfig {
+        media_port,
+        ..SfuConfig::loopback()
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("--media-port"), "{error}");
+    sfu.shutdown().await;
+}
