@@ -91,6 +91,32 @@ fn a_layer_that_its_publisher_stops_is_replaced_and_comes_back() {
 }
 
 #[test]
+fn a_keyframe_that_comes_in_the_middle_of_a_frame_is_not_asked_for_again() {
+    for seed in 50..54 {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.participant(Video::Simulcast);
+        sim.clients[publisher].interleaves = true;
+        let viewer = sim.viewer();
+        sim.run(2 * SECOND);
+        sim.clients[publisher].set_layer_active("f", false);
+        sim.run(2 * SECOND);
+        let asked = sim.clients[publisher].keyframe_requests;
+        sim.clients[publisher].set_layer_active("f", true);
+        sim.run(SECOND);
+        let requests = sim.clients[publisher].keyframe_requests - asked;
+        let peer = sim.clients[viewer].peer.unwrap();
+        let stats = sim.relay.peer_stats(peer).unwrap();
+        let layers: Vec<_> = stats.subscriptions.iter().map(|s| s.layer).collect();
+        assert_eq!(
+            (layers.iter().max(), requests),
+            (Some(&Some(2)), 0),
+            "seed {seed}"
+        );
+        sim.assert_clean(viewer, 2);
+    }
+}
+
+#[test]
 fn slots_are_pointed_at_other_tracks_without_renegotiation() {
     let mut sim = Sim::new(4);
     let first = sim.participant(Video::Single);

@@ -66,6 +66,7 @@ impl Run {
         }
         let index = self.sim.client();
         self.sim.clients[index].tolerates_lost_start = true;
+        self.sim.clients[index].interleaves = self.rng.random_bool(0.5);
         self.sim.clients[index].auto_subscribe = self.rng.random_bool(0.7);
         self.sim.clients[index].follows_needs = self.rng.random_bool(0.8);
         if self.rng.random_bool(0.6) {

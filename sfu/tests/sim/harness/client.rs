@@ -45,6 +45,8 @@ pub(crate) struct Client {
     pub(crate) follows_needs: bool,
     /// What the relay last said is missing.
     pub(crate) needs: Needs,
+    /// Sends the packets of a picture's layers by turns, as browsers do.
+    pub(crate) interleaves: bool,
     /// Is not astonished if the beginning of a stream is lost.
     pub(crate) tolerates_lost_start: bool,
     pub(crate) slots: Vec<Slot>,
@@ -60,6 +62,7 @@ pub(crate) struct Client {
     relay: SocketAddr,
     rtc: Rtc,
     wake_at: Instant,
+    send_at: Instant,
     epoch: Instant,
     sources: Vec<Source>,
     wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
@@ -131,6 +134,7 @@ impl Client {
             auto_subscribe: true,
             follows_needs: true,
             needs: Needs::default(),
+            interleaves: false,
             tolerates_lost_start: false,
             slots: Vec::new(),
             published: Vec::new(),
@@ -143,6 +147,7 @@ impl Client {
             relay,
             rtc,
             wake_at: now,
+            send_at: now,
             epoch,
             sources: Vec::new(),
             wanted: Vec::new(),
@@ -424,7 +429,7 @@ impl Client {
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Option<Instant>> + '_ {
         let sources = self.sources.iter().filter(|source| source.mid.is_some());
         let sources = sources
-            .map(|source| Some(source.media.next_at()))
+            .map(|source| Some(source.media.next_at().max(self.send_at)))
             .filter(|_| self.connected_at.is_some());
         sources.chain([Some(self.wake_at)])
     }
@@ -461,8 +466,19 @@ impl Client {
     }
 
     fn send_media(&mut self, now: Instant) {
+        if now < self.send_at {
+            return;
+        }
         for at in 0..self.sources.len() {
+            let mut packets = Vec::new();
             while let Some(packet) = self.sources[at].media.poll_packet(now) {
+                packets.push(packet);
+            }
+            if self.interleaves {
+                self.send_at = now + Duration::from_millis(10);
+                packets = take_turns(packets);
+            }
+            for packet in packets {
                 self.write(now, at, &packet);
                 self.drain(now);
             }
@@ -646,4 +662,18 @@ impl Client {
             .map(|(ssrc, stream)| (*ssrc, stream.oracle.report().clone()))
             .collect()
     }
+}
+
+/// One packet of each stream after the other.
+fn take_turns(packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut streams: BTreeMap<u32, VecDeque<Vec<u8>>> = BTreeMap::new();
+    for packet in packets {
+        let header = RtpHeader::parse(&packet).expect("sources write RTP");
+        streams.entry(header.ssrc).or_default().push_back(packet);
+    }
+    let mut turns = Vec::new();
+    while streams.values().any(|stream| !stream.is_empty()) {
+        turns.extend(streams.values_mut().filter_map(VecDeque::pop_front));
+    }
+    turns
 }
