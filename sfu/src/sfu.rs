@@ -89,6 +89,7 @@ impl Sfu {
                 clock: runtime::wall_clock(),
                 seed: seeds.next(),
             };
+            tracing::info!(worker = index, candidates = ?announced, "media worker starts");
             let poller = Poller::new()?;
             let waker = poller.waker();
             let load = Arc::new(Load::default());
