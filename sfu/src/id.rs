@@ -20,6 +20,13 @@ macro_rules! id {
             pub const fn as_u64(self) -> u64 {
                 self.0
             }
+
+            /// The id that [`as_u64`](Self::as_u64) gave: for control planes that stored the
+            /// number, and for fakes in their tests. A number that no [`Sfu`](crate::Sfu) gave
+            /// names nothing there.
+            pub const fn from_u64(number: u64) -> Self {
+                Self(number)
+            }
         }
 
         impl fmt::Display for $name {

@@ -92,6 +92,8 @@ pub struct Limits {
     /// room of 1000 that joins at once makes about this many.
     pub outgoing_queue: usize,
     pub join_timeout_ms: u64,
+    /// How long a participant's media may take to connect once its offer is answered.
+    pub connect_timeout_ms: u64,
     pub ping_interval_ms: u64,
     /// A client from whom nothing came for this long is gone.
     pub silence_ms: u64,
@@ -113,6 +115,7 @@ impl Default for Limits {
             message_burst: 100,
             outgoing_queue: 2_048,
             join_timeout_ms: 10_000,
+            connect_timeout_ms: 30_000,
             ping_interval_ms: 10_000,
             silence_ms: 30_000,
             empty_room_ms: 60_000,
@@ -123,6 +126,10 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn join_timeout(&self) -> Duration {
         Duration::from_millis(self.join_timeout_ms)
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
     }
 
     pub(crate) fn ping_interval(&self) -> Duration {
@@ -236,6 +243,7 @@ impl Config {
             ("message_burst", limits.message_burst as usize),
             ("outgoing_queue", limits.outgoing_queue),
             ("join_timeout_ms", limits.join_timeout_ms as usize),
+            ("connect_timeout_ms", limits.connect_timeout_ms as usize),
             ("ping_interval_ms", limits.ping_interval_ms as usize),
         ];
         for (key, value) in positive {

@@ -1,6 +1,6 @@
 //! The control plane of Tertulia: rooms, protocols and the HTTP server.
 //!
-//! A request's way through the folders: `http` takes the connection, `protocol` turns a wire
+//! A request's way through the modules: `http` takes the connection, `protocol` turns a wire
 //! format into commands, `room` decides and tells everyone in events, `media` asks the relay.
 //! Nothing points the other way.
 //!

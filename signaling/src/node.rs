@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tertulia_sfu::SfuConfig;
+use tertulia_sfu::{Sfu, SfuConfig};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError};
 use crate::http::{self, Assets, Origins};
-use crate::media::{self, Media, Relay, StartError};
+use crate::media::{self, Media, StartError};
 use crate::protocol::native::Native;
 use crate::room::{Counts, Rooms};
 
@@ -44,8 +44,8 @@ impl Node {
     /// [`NodeError`]: a setting or the machine forbids it.
     pub fn start(config: Config) -> Result<Self, NodeError> {
         config.check()?;
-        let (relay, events) = Relay::start(sfu_config(&config))?;
-        Self::with_media(config, Arc::new(relay), events)
+        let (sfu, events) = Sfu::start(sfu_config(&config))?;
+        Self::with_media(config, Arc::new(sfu), events)
     }
 
     /// As [`start`](Self::start), on another media plane. `events` are those of `media`.
@@ -116,6 +116,7 @@ fn sfu_config(config: &Config) -> SfuConfig {
             rooms: limits.rooms,
             peers_per_room: limits.participants_per_room,
             tracks_per_peer: limits.tracks_per_participant,
+            connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },
     }

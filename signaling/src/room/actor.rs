@@ -145,7 +145,7 @@ impl Room {
                 participant,
                 reason,
             } => self.remove(&participant, reason).await,
-            Message::Media(event) => self.media_changed(event).await,
+            Message::Media { peer, event } => self.media_changed(peer, event),
         }
     }
 
@@ -240,6 +240,10 @@ impl Room {
         for participant in self.participants.values_mut() {
             participant.wanted.remove(&track);
         }
+    }
+
+    pub(super) fn name_of(&self, track: TrackId) -> Option<TrackName> {
+        self.tracks.get(&track).map(|(_, name)| name.clone())
     }
 
     pub(super) fn tell(&mut self, id: &ParticipantId, event: Event) {

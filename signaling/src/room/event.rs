@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{ParticipantId, Refusal, Source, TrackName};
-use crate::media::{MediaKind, Needs, PeerFailure, PeerStats, Slot};
+use super::{ParticipantId, PeerStats, Refusal, Source, TrackName};
+use crate::media::{MediaKind, Needs, PeerFailure};
 
 /// Told in this order: a participant and its tracks come before anything that refers to them.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub enum Event {
     /// Answers [`Action::Stats`](super::Action::Stats).
     Stats {
         request: Option<u32>,
-        peer: Option<PeerStats<TrackName>>,
+        peer: Option<PeerStats>,
     },
     /// Answers every other action.
     Done {
@@ -54,7 +54,7 @@ pub enum Event {
     MediaConnected,
     MediaFailed(PeerFailure),
     /// Slots that were pointed at other tracks.
-    Slots(Vec<Slot<TrackName>>),
+    Slots(Vec<NamedSlot>),
     Needs(Needs),
 }
 
@@ -76,8 +76,17 @@ pub struct Answered {
     pub sdp: String,
     /// m-line and track.
     pub published: Vec<(String, TrackName)>,
-    pub slots: Vec<Slot<TrackName>>,
+    pub slots: Vec<NamedSlot>,
     pub needs: Needs,
+}
+
+/// A receiving m-line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedSlot {
+    pub mid: String,
+    pub kind: MediaKind,
+    /// None when free.
+    pub track: Option<TrackName>,
 }
 
 #[derive(Clone, Debug)]

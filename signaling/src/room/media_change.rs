@@ -4,42 +4,44 @@ use tracing::info;
 
 use super::Event;
 use super::actor::Room;
-use crate::media::{self, Change};
+use crate::media::{self, PeerId};
 
 impl Room {
-    pub(super) async fn media_changed(&mut self, event: media::Event) {
+    pub(super) fn media_changed(&mut self, peer: PeerId, event: media::Event) {
+        use media::Event as E;
         // A peer that was closed, or replaced after it failed, may still have events on the way.
-        let Some(id) = self.peers.get(&event.peer).cloned() else {
+        let Some(id) = self.peers.get(&peer).cloned() else {
             return;
         };
-        let peer = event.peer;
-        match event.change {
-            Change::Connected => {
+        match event {
+            E::PeerConnected { .. } => {
                 info!(room = %self.name, participant = %id, %peer, "peer connected");
                 self.tell(&id, Event::MediaConnected);
             }
-            Change::Failed(failure) => {
-                let reason = failure.code();
-                info!(room = %self.name, participant = %id, %peer, reason, "peer failed");
+            E::PeerFailed { reason, .. } => {
+                let code = reason.code();
+                info!(room = %self.name, participant = %id, %peer, reason = code, "peer failed");
                 self.lose_peer(&id);
-                self.tell(&id, Event::MediaFailed(failure));
+                self.tell(&id, Event::MediaFailed(reason));
             }
-            Change::TrackLive(track) => {
+            E::TrackLive { track, .. } => {
                 if let Some((_, track)) = self.tracks.get(&track) {
                     info!(room = %self.name, participant = %id, %track, "track live");
                 }
             }
-            Change::TrackEnded(track) => self.unpublish(&id, track),
-            Change::Slots(slots) => {
+            E::TrackEnded { track, .. } => self.unpublish(&id, track),
+            E::SlotsChanged { slots, .. } => {
                 let slots = self.name_slots(slots);
                 self.tell(&id, Event::Slots(slots));
             }
-            Change::Needs(needs) => {
+            E::NeedsChanged { needs, .. } => {
                 if let Some(participant) = self.participants.get_mut(&id) {
                     participant.new_needs = Some(needs);
                     self.needy.insert(id);
                 }
             }
+            // The pump lets only these through.
+            _ => {}
         }
     }
 

@@ -12,12 +12,15 @@ mod participant;
 mod refusal;
 mod registry;
 mod request;
+mod stats;
 mod subscription;
 
 pub use command::{Action, Carried, Command, Entrant, Source};
 pub use event::{
-    Answered, ChatEntry, Ending, Event, LeaveReason, ParticipantInfo, Snapshot, TrackInfo,
+    Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, ParticipantInfo, Snapshot,
+    TrackInfo,
 };
 pub use id::{ParticipantId, TrackName};
 pub use refusal::Refusal;
 pub use registry::{Counts, Membership, Rooms, StopSignal};
+pub use stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats};

@@ -5,7 +5,8 @@ use tracing::{info, warn};
 use super::actor::{Room, within};
 use super::participant::Track;
 use super::{
-    Answered, Carried, Event, LeaveReason, ParticipantId, Refusal, Source, TrackInfo, TrackName,
+    Answered, Carried, Event, LeaveReason, NamedSlot, ParticipantId, Refusal, Source, TrackInfo,
+    TrackName,
 };
 use crate::media::{Answer, Needs, PublishedTrack, SfuError, Slot, TrackId};
 
@@ -207,14 +208,13 @@ impl Room {
     }
 
     /// A slot whose track has just ended is free for all the client can tell.
-    pub(super) fn name_slots(&self, slots: Vec<Slot>) -> Vec<Slot<TrackName>> {
-        let name = |track| self.tracks.get(&track).map(|(_, name)| name.clone());
+    pub(super) fn name_slots(&self, slots: Vec<Slot>) -> Vec<NamedSlot> {
         slots
             .into_iter()
-            .map(|slot| Slot {
+            .map(|slot| NamedSlot {
                 mid: slot.mid,
                 kind: slot.kind,
-                track: slot.track.and_then(name),
+                track: slot.track.and_then(|track| self.name_of(track)),
             })
             .collect()
     }

@@ -47,7 +47,10 @@ pub(super) enum Message {
         participant: ParticipantId,
         reason: LeaveReason,
     },
-    Media(media::Event),
+    Media {
+        peer: media::PeerId,
+        event: media::Event,
+    },
 }
 
 /// What an actor hands to who is let in.
@@ -249,11 +252,14 @@ impl Drop for Listing {
 
 async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
     while let Some(event) = events.recv().await {
+        let Some((room, peer)) = media::whose(&event) else {
+            continue;
+        };
         // Cloned, so that no lock of the map is held while the mailbox is full.
-        let mailbox = shared.by_media.get(&event.room).map(|entry| entry.clone());
+        let mailbox = shared.by_media.get(&room).map(|entry| entry.clone());
         if let Some(mailbox) = mailbox {
             // A room that is gone has closed its peers.
-            let _ = mailbox.send(Message::Media(event)).await;
+            let _ = mailbox.send(Message::Media { peer, event }).await;
         }
     }
     if !*shared.stop.borrow() {

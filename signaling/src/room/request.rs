@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use tracing::info;
 
 use super::actor::{Room, within};
-use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
-use crate::media::TrackId;
+use super::{Action, ChatEntry, Command, Event, ParticipantId, PeerStats, Refusal};
+use crate::media::{SfuError, TrackId};
 
 impl Room {
     pub(super) async fn take(&mut self, from: &ParticipantId, command: Command) {
@@ -140,15 +140,18 @@ impl Room {
     async fn stats(&mut self, id: &ParticipantId, request: Option<u32>) {
         let peer = self.participants.get(id).and_then(|p| p.peer);
         let stats = match peer {
-            Some(peer) => within(self.shared.media.stats(peer)).await,
+            Some(peer) => match within(self.shared.media.peer_stats(peer)).await {
+                Ok(stats) => Ok(Some(stats)),
+                // It failed; its event is on the way.
+                Err(SfuError::NoSuchPeer) => Ok(None),
+                Err(error) => Err(error),
+            },
             None => Ok(None),
         };
         let event = match stats {
             Ok(stats) => Event::Stats {
                 request,
-                peer: stats.map(|stats| {
-                    stats.name_tracks(|track| self.tracks.get(&track).map(|(_, n)| n.clone()))
-                }),
+                peer: stats.map(|stats| PeerStats::named(stats, |track| self.name_of(track))),
             },
             Err(error) => Event::Refused {
                 request,

@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tertulia_signaling::media::stats::{PeerStats, SubscriptionStats};
 use tertulia_signaling::media::{
-    Answer, Change, Event, Id, Media, MediaKind, Needs, PeerFailure, PeerId, PeerStats,
-    PublishedTrack, Reply, RoomId, SdpError, SfuError, Slot, SubscriptionStats, TrackId,
+    Answer, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply, RoomId,
+    SdpError, SfuError, Slot, TrackId,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -35,9 +36,14 @@ pub(crate) struct Books {
     pub(crate) hang: bool,
 }
 
-#[derive(Default)]
+impl Books {
+    fn room_of(&self, peer: u64) -> RoomId {
+        self.peers[&peer].room
+    }
+}
+
 pub(crate) struct Peer {
-    room: u64,
+    room: RoomId,
     pub(crate) published: Vec<PublishedTrack>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) subscriptions: Vec<TrackId>,
@@ -72,15 +78,17 @@ impl FakeMedia {
     }
 
     pub(crate) fn connect(&self, peer: u64) {
-        let room = self.books().peers[&peer].room;
-        self.tell(room, peer, Change::Connected);
+        let room = self.books().room_of(peer);
+        let peer = PeerId::from_u64(peer);
+        self.tell(Event::PeerConnected { room, peer });
     }
 
     pub(crate) fn fail(&self, peer: u64, reason: PeerFailure) {
         let books = &mut *self.books();
-        let room = books.peers[&peer].room;
+        let room = books.room_of(peer);
         self.end_peer(books, peer);
-        self.tell(room, peer, Change::Failed(reason));
+        let peer = PeerId::from_u64(peer);
+        self.tell(Event::PeerFailed { room, peer, reason });
     }
 
     /// The peer is gone and no event says so yet.
@@ -88,13 +96,13 @@ impl FakeMedia {
         self.books().peers.remove(&peer);
     }
 
-    fn tell(&self, room: u64, peer: u64, change: Change) {
-        let event = Event {
-            room: Id::Number(room),
-            peer: Id::Number(peer),
-            change,
-        };
+    fn tell(&self, event: Event) {
         self.events.try_send(event).expect("room for events");
+    }
+
+    fn tell_slots(&self, room: RoomId, peer: u64, slots: Vec<Slot>) {
+        let peer = PeerId::from_u64(peer);
+        self.tell(Event::SlotsChanged { room, peer, slots });
     }
 
     fn end_peer(&self, books: &mut Books, number: u64) {
@@ -105,13 +113,14 @@ impl FakeMedia {
         }
     }
 
-    fn end_track(&self, books: &mut Books, room: u64, publisher: u64, track: TrackId) {
-        self.tell(room, publisher, Change::TrackEnded(track));
+    fn end_track(&self, books: &mut Books, room: RoomId, publisher: u64, track: TrackId) {
+        let peer = PeerId::from_u64(publisher);
+        self.tell(Event::TrackEnded { room, peer, track });
         for (&number, viewer) in &mut books.peers {
             viewer.subscriptions.retain(|&wanted| wanted != track);
             for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
                 slot.track = None;
-                self.tell(room, number, Change::Slots(vec![slot.clone()]));
+                self.tell_slots(room, number, vec![slot.clone()]);
             }
         }
     }
@@ -131,7 +140,7 @@ impl FakeMedia {
                 *numbers += 1;
                 peer.published.push(PublishedTrack {
                     mid: line.mid.clone(),
-                    track: Id::Number(*numbers),
+                    track: TrackId::from_u64(*numbers),
                     kind: line.kind,
                     codec: match line.kind {
                         MediaKind::Audio => "opus",
@@ -166,7 +175,7 @@ impl FakeMedia {
 /// Gives waiting subscriptions the free slots. Returns the slots that changed.
 fn place(books: &mut Books, number: u64) -> Vec<Slot> {
     let all = books.peers.values().flat_map(|peer| &peer.published);
-    let kinds: BTreeMap<u64, MediaKind> = all.map(|t| (plain(t.track), t.kind)).collect();
+    let kinds: BTreeMap<TrackId, MediaKind> = all.map(|t| (t.track, t.kind)).collect();
     let peer = books.peers.get_mut(&number).expect("peer");
     let mut changed = Vec::new();
     peer.needs = Needs::default();
@@ -174,7 +183,7 @@ fn place(books: &mut Books, number: u64) -> Vec<Slot> {
         if peer.slots.iter().any(|slot| slot.track == Some(track)) {
             continue;
         }
-        let kind = kinds[&plain(track)];
+        let kind = kinds[&track];
         let mut free = peer.slots.iter_mut();
         match free.find(|slot| slot.kind == kind && slot.track.is_none()) {
             Some(slot) => {
@@ -221,13 +230,6 @@ fn parse(sdp: &str) -> Result<Vec<Line>, SfuError> {
         .collect()
 }
 
-fn plain<R>(id: Id<R>) -> u64 {
-    match id {
-        Id::Number(number) => number,
-        Id::Relay(_) => panic!("an id of the real relay"),
-    }
-}
-
 impl Media for FakeMedia {
     fn create_room(&self) -> Reply<'_, RoomId> {
         Box::pin(async {
@@ -241,7 +243,7 @@ impl Media for FakeMedia {
             }
             books.numbers += 1;
             books.rooms.insert(books.numbers);
-            Ok(Id::Number(books.numbers))
+            Ok(RoomId::from_u64(books.numbers))
         })
     }
 
@@ -255,17 +257,20 @@ impl Media for FakeMedia {
             books.numbers += 1;
             let number = books.numbers;
             let peer = Peer {
-                room: plain(room),
-                ..Default::default()
+                room,
+                published: Vec::new(),
+                slots: Vec::new(),
+                subscriptions: Vec::new(),
+                needs: Needs::default(),
             };
             books.peers.insert(number, peer);
             let answer = self.negotiate(books, number, &offer)?;
-            Ok((Id::Number(number), answer))
+            Ok((PeerId::from_u64(number), answer))
         })
     }
 
     fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
-        Box::pin(async move { self.negotiate(&mut self.books(), plain(peer), &offer) })
+        Box::pin(async move { self.negotiate(&mut self.books(), peer.as_u64(), &offer) })
     }
 
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
@@ -279,7 +284,7 @@ impl Media for FakeMedia {
             if !all.any(|published| published.track == track) {
                 return Err(SfuError::NoSuchTrack);
             }
-            let number = plain(peer);
+            let number = peer.as_u64();
             let viewer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
             if viewer.subscriptions.contains(&track) {
                 return Ok(());
@@ -288,11 +293,11 @@ impl Media for FakeMedia {
             let (room, before) = (viewer.room, viewer.needs);
             let changed = place(books, number);
             if !changed.is_empty() {
-                self.tell(room, number, Change::Slots(changed));
+                self.tell_slots(room, number, changed);
             }
             let needs = books.peers[&number].needs;
             if needs != before {
-                self.tell(room, number, Change::Needs(needs));
+                self.tell(Event::NeedsChanged { room, peer, needs });
             }
             Ok(())
         })
@@ -301,12 +306,12 @@ impl Media for FakeMedia {
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
         Box::pin(async move {
             let books = &mut *self.books();
-            let number = plain(peer);
+            let number = peer.as_u64();
             let viewer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
             viewer.subscriptions.retain(|&wanted| wanted != track);
             for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
                 slot.track = None;
-                self.tell(viewer.room, number, Change::Slots(vec![slot.clone()]));
+                self.tell_slots(viewer.room, number, vec![slot.clone()]);
             }
             Ok(())
         })
@@ -314,7 +319,7 @@ impl Media for FakeMedia {
 
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {
         Box::pin(async move {
-            self.end_peer(&mut self.books(), plain(peer));
+            self.end_peer(&mut self.books(), peer.as_u64());
             self.changed.notify_waiters();
             Ok(())
         })
@@ -323,24 +328,28 @@ impl Media for FakeMedia {
     fn close_room(&self, room: RoomId) -> Reply<'_, ()> {
         Box::pin(async move {
             let books = &mut *self.books();
-            books.rooms.remove(&plain(room));
-            books.peers.retain(|_, peer| peer.room != plain(room));
+            books.rooms.remove(&room.as_u64());
+            books.peers.retain(|_, peer| peer.room != room);
             self.changed.notify_waiters();
             Ok(())
         })
     }
 
-    fn stats(&self, peer: PeerId) -> Reply<'_, Option<PeerStats>> {
+    fn peer_stats(&self, peer: PeerId) -> Reply<'_, PeerStats> {
         Box::pin(async move {
             let books = self.books();
-            Ok(books.peers.get(&plain(peer)).map(|peer| PeerStats {
+            let known = books.peers.get(&peer.as_u64());
+            let known = known.ok_or(SfuError::NoSuchPeer)?;
+            Ok(PeerStats {
+                peer,
+                room: known.room,
                 connected: true,
                 remote_addr: None,
                 srtp_profile: None,
                 rtt_ms: Some(1.5),
                 published: Vec::new(),
-                subscriptions: peer.subscriptions.iter().map(subscription).collect(),
-            }))
+                subscriptions: known.subscriptions.iter().map(subscription).collect(),
+            })
         })
     }
 
@@ -349,7 +358,7 @@ impl Media for FakeMedia {
     }
 }
 
-fn subscription(&track: &TrackId) -> SubscriptionStats<TrackId> {
+fn subscription(&track: &TrackId) -> SubscriptionStats {
     SubscriptionStats {
         track,
         mid: None,

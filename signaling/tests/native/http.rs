@@ -1,6 +1,7 @@
 //! What the HTTP port serves beside the WebSocket.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,15 +15,14 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-pub(crate) async fn get(server: &Server, path: &str) -> Reply {
-    get_with(server, path, "").await
+pub(crate) async fn get(addr: SocketAddr, path: &str) -> Reply {
+    get_with(addr, path, "").await
 }
 
-async fn get_with(server: &Server, path: &str, headers: &str) -> Reply {
-    let host = server.addr;
+async fn get_with(addr: SocketAddr, path: &str, headers: &str) -> Reply {
     let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
-    let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+        format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\r\n");
+    let mut stream = TcpStream::connect(addr).await.expect("connect");
     stream.write_all(request.as_bytes()).await.expect("request");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("reply");
@@ -60,7 +60,7 @@ async fn health_counts_rooms_and_participants() {
     let server = Server::start().await;
     let _ada = server.join("Ada").await;
     let _grace = server.join("Grace").await;
-    let reply = get(&server, "/healthz").await;
+    let reply = get(server.addr, "/healthz").await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.headers["content-type"], "application/json");
     let health: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
@@ -98,20 +98,30 @@ impl Drop for Folder {
 async fn the_page_is_served_from_a_folder() {
     let folder = Folder::new("page");
     let server = Server::with(|config| config.web_dir = Some(folder.0.join("web"))).await;
-    let page = get(&server, "/").await;
+    let page = get(server.addr, "/").await;
     assert_eq!((page.status, page.body.as_str()), (200, "<!doctype html>"));
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
-    let script = get(&server, "/ui/main.js?v=1").await;
+    let script = get(server.addr, "/ui/main.js?v=1").await;
     assert_eq!(
         script.headers["content-type"],
         "text/javascript; charset=utf-8"
     );
 
     let tag = &script.headers["etag"];
-    let again = get_with(&server, "/ui/main.js", &format!("If-None-Match: {tag}\r\n")).await;
+    let again = get_with(
+        server.addr,
+        "/ui/main.js",
+        &format!("If-None-Match: {tag}\r\n"),
+    )
+    .await;
     assert_eq!((again.status, again.body.as_str()), (304, ""));
     std::fs::write(folder.0.join("web/ui/main.js"), "export default 1").expect("file");
-    let changed = get_with(&server, "/ui/main.js", &format!("If-None-Match: {tag}\r\n")).await;
+    let changed = get_with(
+        server.addr,
+        "/ui/main.js",
+        &format!("If-None-Match: {tag}\r\n"),
+    )
+    .await;
     assert_eq!(
         (changed.status, changed.body.as_str()),
         (200, "export default 1")
@@ -133,7 +143,7 @@ async fn nothing_outside_the_folder_is_served() {
         "/.hidden",
         "//etc/passwd",
     ] {
-        let reply = get(&server, path).await;
+        let reply = get(server.addr, path).await;
         assert_eq!(reply.status, 404, "{path}");
         assert!(!reply.body.contains("secret"), "{path}");
     }
@@ -151,7 +161,7 @@ async fn all_of_the_page_is_served_in_types_that_browsers_take() {
             paths.extend(entries.map(|entry| entry.expect("entry").path()));
         } else if path.is_file() {
             let name = path.strip_prefix(&web).expect("inside").display();
-            let reply = get(&server, &format!("/{name}")).await;
+            let reply = get(server.addr, &format!("/{name}")).await;
             assert_eq!(reply.status, 200, "{name}");
             let kind = &reply.headers["content-type"];
             assert_ne!(kind, "application/octet-stream", "{name}");
@@ -167,7 +177,7 @@ async fn the_embedded_page_leaves_tests_and_tools_out() {
         "/node_modules/ws/package.json",
         "/test/unit/x.js",
     ] {
-        assert_eq!(get(&server, path).await.status, 404, "{path}");
+        assert_eq!(get(server.addr, path).await.status, 404, "{path}");
     }
 }
 
@@ -175,7 +185,7 @@ async fn the_embedded_page_leaves_tests_and_tools_out() {
 async fn browsers_are_told_what_the_page_may_do() {
     let server = Server::start().await;
     for path in ["/healthz", "/none.html"] {
-        let headers = get(&server, path).await.headers;
+        let headers = get(server.addr, path).await.headers;
         assert!(headers["content-security-policy"].contains("default-src 'self'"));
         let permissions = &headers["permissions-policy"];
         for feature in [

@@ -113,7 +113,7 @@ async fn connections_are_bounded_before_they_join() {
             .await
             .is_err()
     );
-    let health = crate::http::get(&server, "/healthz").await;
+    let health = crate::http::get(server.addr, "/healthz").await;
     assert_eq!(health.status, 200);
     drop(first);
 }

@@ -1,5 +1,5 @@
-//! The native protocol against a real server on an ephemeral port, with a media plane that only
-//! keeps books.
+//! The native protocol against a real server on an ephemeral port. Its media plane only keeps
+//! books, but for `relay`, which has the real one, and `process`, which runs the binary.
 
 mod client;
 mod fake_media;
@@ -7,6 +7,8 @@ mod http;
 mod limits;
 mod media;
 mod presence;
+mod process;
 mod refusals;
+mod relay;
 mod server;
 mod shutdown;

@@ -38,7 +38,7 @@ async fn everyone_is_told_and_everything_is_closed() {
             .await
             .is_err()
     );
-    let health = crate::http::get(&server, "/healthz").await;
+    let health = crate::http::get(server.addr, "/healthz").await;
     assert_eq!(health.status, 503);
     assert!(health.body.contains("shutting_down"));
 }

@@ -3,8 +3,8 @@
 use super::client_message::{CarriedTrack, Source};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
-use crate::media::{self, PeerStats};
-use crate::room::{self, Event, ParticipantInfo, TrackInfo, TrackName};
+use crate::media;
+use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
 
 /// What only the welcome tells.
 pub(super) struct Greeting {
@@ -31,7 +31,9 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
         }),
         Event::Stats { request, peer } => ServerMessage::Stats {
             id: *request,
-            peer: peer.as_ref().and_then(stats),
+            peer: peer
+                .as_ref()
+                .and_then(|peer| serde_json::to_value(peer).ok()),
         },
         Event::Done { request } => ServerMessage::Ok { id: *request },
         Event::Refused { request, refusal } => ServerMessage::Error(refused(*request, refusal)),
@@ -140,7 +142,7 @@ fn chat(entry: &room::ChatEntry) -> wire::ChatMessage {
     }
 }
 
-fn slot(slot: &media::Slot<TrackName>) -> wire::Slot {
+fn slot(slot: &NamedSlot) -> wire::Slot {
     wire::Slot {
         mid: slot.mid.clone(),
         kind: slot.kind.into(),
@@ -153,10 +155,6 @@ fn needs(needs: media::Needs) -> wire::Needs {
         audio: needs.audio,
         video: needs.video,
     }
-}
-
-fn stats(stats: &PeerStats<TrackName>) -> Option<serde_json::Value> {
-    serde_json::to_value(stats).ok()
 }
 
 impl From<media::MediaKind> for wire::MediaKind {
