@@ -41,7 +41,7 @@ fn refusals_have_a_code_and_name_the_m_line() {
         ("hello".into(), "sdp_syntax", "hello"),
         (with("v=0", "v=1"), "sdp_syntax", "not a usable"),
         (long, "sdp_syntax", "1048576"),
-        (lines, "sdp_syntax", "16384"),
+        (lines, "sdp_syntax", "49152"),
         (
             with("a=mid:1", "a=mid:0"),
             "sdp_syntax",
