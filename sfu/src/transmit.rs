@@ -126,12 +126,6 @@ impl Transmits {
         });
     }
 
-    /// Packets waiting.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.packets.len()
-    }
-
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()

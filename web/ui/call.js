@@ -245,7 +245,8 @@ export class Call {
   }
 
   /** @param {KeyboardEvent} event */
-  #keyed({ key, target, ctrlKey, metaKey, altKey, repeat }) {
+  #keyed(event) {
+    const { key, target, ctrlKey, metaKey, altKey, repeat } = event;
     if (ctrlKey || metaKey || altKey || repeat || this.#settings.element.open) return;
     if (target instanceof HTMLElement && target.closest("input, textarea, select")) return;
     /** @type {Record<string, () => void>} */
@@ -255,6 +256,10 @@ export class Call {
       c: () => this.#toggleChat(!this.#chat.isOpen),
       s: () => this.#toggleFigures(),
     };
-    shortcuts[key.toLowerCase()]?.();
+    const act = shortcuts[key.toLowerCase()];
+    if (!act) return;
+    // The chat takes the focus while the key is still down; the letter is not meant for it.
+    event.preventDefault();
+    act();
   }
 }

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(nack.receive(at(205), 2), Arrival::Recovered);
         nack.receive(at(300), 5);
         assert_eq!(asked(&mut nack, at(305)), vec![4]);
-        assert_eq!(asked(&mut nack, at(504)), vec![]);
+        assert_eq!(asked(&mut nack, at(504)), Vec::<u16>::new());
         assert_eq!(asked(&mut nack, at(505)), vec![4]);
     }
 

@@ -92,10 +92,10 @@ impl Interop {
         loop {
             while let Some((to, datagram)) = self.transport.poll_transmit() {
                 assert_eq!(to, SocketAddr::from(CLIENT));
-                self.to_client(&datagram);
+                self.feed_client(&datagram);
             }
             match self.rtc.poll_output().unwrap() {
-                Output::Transmit(datagram) => self.to_server(&datagram.contents),
+                Output::Transmit(datagram) => self.feed_server(&datagram.contents),
                 Output::Event(Event::RtpPacket(packet)) => {
                     self.received.push(packet.payload.to_vec());
                 }
@@ -114,14 +114,14 @@ impl Interop {
         self.transport.handle_timeout(self.now);
     }
 
-    fn to_client(&mut self, datagram: &[u8]) {
+    fn feed_client(&mut self, datagram: &[u8]) {
         let receive = Receive::new(Protocol::Udp, SERVER.into(), CLIENT.into(), datagram).unwrap();
         self.rtc
             .handle_input(Input::Receive(self.now, receive))
             .unwrap();
     }
 
-    fn to_server(&mut self, datagram: &[u8]) {
+    fn feed_server(&mut self, datagram: &[u8]) {
         let from = SocketAddr::from(CLIENT);
         match datagram[0] {
             0..=3 => {
@@ -168,7 +168,7 @@ fn str0m_connects_and_media_flows() {
             let len = packet.len();
             packet.resize(len + 16, 0);
             let len = interop.transport.seal_rtp(&mut packet, RTP_HEADER, len);
-            interop.to_client(&packet[..len]);
+            interop.feed_client(&packet[..len]);
             interop.step();
         }
         for _ in 0..50 {

@@ -173,7 +173,7 @@ fn media_before_the_handshake_is_not_ready() {
 fn dtls_from_an_unverified_address_is_ignored() {
     let mut world = World::new();
     let hello = world.client.poll_transmit().unwrap();
-    let mut try_from = |world: &mut World, from: ([u8; 4], u16)| {
+    let try_from = |world: &mut World, from: ([u8; 4], u16)| {
         let from = SocketAddr::from(from);
         let mut datagram = hello.clone();
         world.transport.handle_dtls(world.now, from, &mut datagram);

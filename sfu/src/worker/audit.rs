@@ -1,11 +1,11 @@
 //! Whether a worker's parts agree with each other, for simulations.
 
+use std::time::Instant;
+
 use super::Worker;
 use super::peer::Peer;
 use crate::id::PeerId;
 use crate::router::Target;
-
-use std::time::Instant;
 
 impl Worker {
     /// What the parts say of each other and do not agree on.
@@ -58,7 +58,7 @@ impl Worker {
             .iter()
             .map(|source| (None, source));
         for (slot, source) in carried.chain(waiting) {
-            if room.tracks.get(&source.id).is_none() {
+            if !room.tracks.contains_key(&source.id) {
                 faults.push(format!("{} is subscribed to a track that ended", peer.id));
             }
             let Some(slot) = slot else { continue };

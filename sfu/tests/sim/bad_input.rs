@@ -34,7 +34,7 @@ fn random_and_truncated_datagrams_disturb_no_one() {
     let viewer = sim.viewer();
     sim.run(2 * SECOND);
     let mut rng = StdRng::seed_from_u64(40);
-    let known = sim.clients[publisher].addr();
+    let known = sim.clients[publisher].seen_at();
     // What looks like DTLS from a peer's address is DTLS's to ignore, and is not counted here.
     let mut dtls = 0;
     for round in 0..20_000 {
@@ -69,7 +69,7 @@ fn forged_ssrcs_from_a_peers_address_bind_nothing() {
     let publisher = sim.participant(Video::Single);
     let viewer = sim.viewer();
     sim.run(2 * SECOND);
-    let known = sim.clients[publisher].addr();
+    let known = sim.clients[publisher].seen_at();
     let mut packet = [0u8; 60];
     packet[0] = 0x80;
     packet[1] = 96;

@@ -211,6 +211,22 @@ async function joinLate() {
   return late.evaluate(() => performance.now() - window.submitted);
 }
 
+test("sound that the browser holds back comes with a click", async () => {
+  // The one who only watches: whoever gave a microphone may be heard at once.
+  const strict = await launch({ without: ["--autoplay-policy=no-user-gesture-required"], also: ["--autoplay-policy=document-user-activation-required"] });
+  try {
+    const page = await openPage(strict, autojoin(server.url, "Fay", { room: ROOM, mic: "0", camera: "0" }));
+    await page.locator(".banner.hint", { hasText: "until you click" }).waitFor(PATIENCE);
+    const playing = () => [...document.querySelectorAll("audio")].filter((player) => !player.paused).length;
+    assert.equal(await page.evaluate(playing), 0);
+    await page.locator(".banner.hint button").click();
+    await page.waitForFunction(() => [...document.querySelectorAll("audio")].every((player) => !player.paused), null, PATIENCE);
+    assert.equal(await page.locator(".banner.hint").isVisible(), false);
+  } finally {
+    await strict.close();
+  }
+});
+
 test("somebody who leaves disappears within two seconds", async () => {
   await pages.Eve.click(".leave");
   await Promise.all(NAMES.map((name) => tile(pages[name], "Eve").waitFor({ state: "detached", ...SOON })));

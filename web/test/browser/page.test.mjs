@@ -127,6 +127,7 @@ test("chat counts what is unread and shows it as it was written", async () => {
   assert.equal(await page.locator(".badge").isVisible(), false);
   assert.equal(await page.locator(".chat-text").first().textContent(), "one <b>bold</b>");
   assert.equal(await page.locator(".chat-input").evaluate((input) => input === document.activeElement), true);
+  assert.equal(await page.inputValue(".chat-input"), "", "the shortcut's letter is not written");
   await page.keyboard.type("my answer");
   await page.keyboard.press("Enter");
   await page.locator(".chat-entry.own", { hasText: "my answer" }).waitFor(PATIENCE);

@@ -45,6 +45,8 @@ test("a camera is sent in as many sizes as browsers make of it, lowest first; a 
       .sendEncodings.map(({ rid, scaleResolutionDownBy }) => [rid, scaleResolutionDownBy].join(""));
   assert.deepEqual(sizes("camera", 720), ["q4", "h2", "f1"]);
   assert.deepEqual(sizes("camera", undefined), ["q4", "h2", "f1"]);
+  assert.deepEqual(sizes("camera", 540), ["q4", "h2", "f1"]);
+  assert.deepEqual(sizes("camera", 480), ["h2", "f1"]);
   assert.deepEqual(sizes("camera", 360), ["h2", "f1"]);
   assert.deepEqual(sizes("camera", 180), [""]);
   assert.deepEqual(sizes("screen", 1080), [""]);

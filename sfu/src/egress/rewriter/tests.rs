@@ -108,6 +108,54 @@ fn the_sources_clocks_decide_how_far_a_switch_advances_unless_absurd() {
     }
 }
 
+#[test]
+fn a_frame_without_an_end_leaves_a_number_out() {
+    let start = Instant::now();
+    let mut rewriter = Rewriter::new(90_000, 9, 0);
+    rewriter.switch(start, source(0), frame(100, 0, 0, 0), None);
+    for (sequence, ends) in [(100, false), (101, true), (102, false)] {
+        let timestamp = if sequence == 102 { 3_000 } else { 0 };
+        let out = rewriter
+            .rewrite(start, source(0), frame(sequence, timestamp, 0, 0))
+            .unwrap();
+        rewriter.note_end(out.sequence, ends);
+        assert_eq!(rewriter.is_torn(), !ends);
+    }
+    // Reordered behind the end of its frame, a packet does not open the frame again.
+    rewriter.note_end(0x1_0000 + 11, true);
+    assert!(rewriter.is_torn());
+
+    // The last one sent was 12; what ends its frame would be 13.
+    let next = start + Duration::from_millis(30);
+    rewriter.switch(next, source(1), frame(500, 0, 0, 0), None);
+    let out = rewriter.rewrite(next, source(1), frame(500, 0, 0, 0));
+    assert_eq!(out.unwrap().sequence as u16, 14);
+    let (span, sequence) = rewriter.locate(13).unwrap();
+    assert_eq!((span.source, sequence), (source(0), 103));
+}
+
+#[test]
+fn a_lost_end_keeps_its_number() {
+    let start = Instant::now();
+    let mut rewriter = Rewriter::new(90_000, 9, 0);
+    rewriter.switch(start, source(0), frame(100, 0, 0, 0), None);
+    let out = rewriter
+        .rewrite(start, source(0), frame(100, 0, 0, 0))
+        .unwrap();
+    rewriter.note_end(out.sequence, false);
+    assert!(!rewriter.begins_frame(frame(102, 0, 0, 0)));
+    assert!(rewriter.begins_frame(frame(103, 3_000, 1, 1)));
+    // 101 and 102 were lost on the way here, and may still be repaired.
+    rewriter.skip_to(frame(103, 3_000, 1, 1));
+    rewriter.switch(start, source(1), frame(500, 0, 0, 0), None);
+    let out = rewriter.rewrite(start, source(1), frame(500, 0, 0, 0));
+    assert_eq!(out.unwrap().sequence as u16, 13);
+    for (number, original) in [(11, 101), (12, 102)] {
+        let (span, sequence) = rewriter.locate(number).unwrap();
+        assert_eq!((span.source, sequence), (source(0), original));
+    }
+}
+
 proptest! {
     /// Through any switches, what a viewer sees counts up by one a packet, and each number leads
     /// back to the source packet it was made of.

@@ -43,7 +43,7 @@ impl Pair {
         pair
     }
 
-    fn to_server(&mut self, datagram: &[u8]) {
+    fn feed_server(&mut self, datagram: &[u8]) {
         let (srtp, data, failed) = (&mut self.srtp, &mut self.data, &mut self.failed);
         let mut record = |event| match event {
             DtlsEvent::Connected(keys) => *srtp = Some(keys),
@@ -58,7 +58,7 @@ impl Pair {
         loop {
             let mut quiet = true;
             while let Some(datagram) = self.client.poll_transmit() {
-                self.to_server(&datagram);
+                self.feed_server(&datagram);
                 quiet = false;
             }
             while let Some(datagram) = self.server.poll_transmit() {
@@ -171,7 +171,7 @@ fn lost_flights_are_sent_again() {
             loop {
                 let mut quiet = true;
                 while let Some(datagram) = pair.client.poll_transmit() {
-                    pair.to_server(&datagram);
+                    pair.feed_server(&datagram);
                     quiet = false;
                 }
                 while let Some(datagram) = pair.server.poll_transmit() {
@@ -196,11 +196,11 @@ fn lost_flights_are_sent_again() {
 fn a_silent_client_fails_after_the_last_retransmission() {
     let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));
     let hello = pair.client.poll_transmit().unwrap();
-    pair.to_server(&hello);
+    pair.feed_server(&hello);
     let verify = pair.server.poll_transmit().unwrap();
     pair.client.handle(pair.now, &verify);
     let hello = pair.client.poll_transmit().unwrap();
-    pair.to_server(&hello);
+    pair.feed_server(&hello);
     let mut flights = 0;
     let started = pair.now;
     while pair.failed.is_none() {
@@ -253,7 +253,7 @@ fn forged_records_do_not_end_a_session() {
         record(23, 1, &[9; 40]),
         record(23, 2, &[9; 40]),
     ] {
-        pair.to_server(&forged);
+        pair.feed_server(&forged);
         pair.client.write(pair.now, &forged);
         pair.exchange();
         assert_eq!(pair.failed, None);
@@ -271,11 +271,11 @@ fn forged_records_do_not_end_a_handshake() {
             record(23, 0, b"data"),
             record(22, 0, &[1; 40]),
         ] {
-            pair.to_server(&forged);
+            pair.feed_server(&forged);
             assert!(pair.failed.is_none());
         }
         let hello = pair.client.poll_transmit().unwrap();
-        pair.to_server(&hello);
+        pair.feed_server(&hello);
         let answer = pair.server.poll_transmit().unwrap();
         pair.client.handle(pair.now, &answer);
     }
@@ -288,7 +288,7 @@ fn forged_records_do_not_end_a_handshake() {
 fn a_message_in_very_many_fragments_is_not_put_together() {
     let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));
     let hello = pair.client.poll_transmit().unwrap();
-    pair.to_server(&hello);
+    pair.feed_server(&hello);
     let number = |n: u32| n.to_be_bytes()[1..].to_vec();
     const COUNT: u32 = 15_000;
     for (at, offset) in (1..COUNT).chain([0]).enumerate() {
@@ -296,7 +296,7 @@ fn a_message_in_very_many_fragments_is_not_put_together() {
         let fragment = [vec![1], length, vec![0, 1], offset, number(1), vec![7]].concat();
         let mut record = record(22, 0, &fragment);
         record[5..11].copy_from_slice(&(at as u64 + 1).to_be_bytes()[2..]);
-        pair.to_server(&record);
+        pair.feed_server(&record);
     }
     assert_eq!(pair.failed, None);
 }
@@ -307,7 +307,7 @@ fn data_arrives_once() {
     pair.client.write(pair.now, b"hello");
     let sent = pair.client.poll_transmit().unwrap();
     for _ in 0..3 {
-        pair.to_server(&sent);
+        pair.feed_server(&sent);
     }
     assert_eq!(pair.data, vec![b"hello".to_vec()]);
 }
@@ -330,9 +330,9 @@ proptest! {
                     if cut == 0 {
                         changed.truncate(at);
                     }
-                    pair.to_server(&changed);
+                    pair.feed_server(&changed);
                 }
-                pair.to_server(&datagram);
+                pair.feed_server(&datagram);
             }
             while let Some(datagram) = pair.server.poll_transmit() {
                 pair.client.handle(pair.now, &datagram);
@@ -347,7 +347,7 @@ proptest! {
     ) {
         let mut pair = Pair::connected();
         for (content, epoch, body) in records {
-            pair.to_server(&record(content, epoch, &body));
+            pair.feed_server(&record(content, epoch, &body));
         }
         pair.client.write(pair.now, b"still here");
         pair.exchange();

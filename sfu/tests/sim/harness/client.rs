@@ -21,7 +21,7 @@ use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
 /// What a client's camera sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Video {
+pub(crate) enum Video {
     /// One stream.
     Single,
     /// Three layers by RID, lowest first.
@@ -29,30 +29,30 @@ pub enum Video {
 }
 
 /// One client with its path to the relay.
-pub struct Client {
-    pub peer: Option<PeerId>,
+pub(crate) struct Client {
+    pub(crate) peer: Option<PeerId>,
     /// Towards the relay.
-    pub up: Path,
+    pub(crate) up: Path,
     /// From the relay.
-    pub down: Path,
-    pub connected_at: Option<Instant>,
-    pub failed: bool,
+    pub(crate) down: Path,
+    pub(crate) connected_at: Option<Instant>,
+    pub(crate) failed: bool,
     /// Does nothing any more, like a machine that lost power.
-    pub frozen: bool,
+    pub(crate) frozen: bool,
     /// Is subscribed to everything.
-    pub auto_subscribe: bool,
+    pub(crate) auto_subscribe: bool,
     /// Adds receiving m-lines when the relay asks for them.
-    pub follows_needs: bool,
+    pub(crate) follows_needs: bool,
     /// What the relay last said is missing.
-    pub needs: Needs,
+    pub(crate) needs: Needs,
     /// Is not astonished if the beginning of a stream is lost.
-    pub tolerates_lost_start: bool,
-    pub slots: Vec<Slot>,
-    pub published: Vec<TrackId>,
-    pub channels: BTreeMap<String, ChannelId>,
-    pub messages: Vec<(String, Vec<u8>)>,
-    pub streams: BTreeMap<u32, Stream>,
-    pub keyframe_requests: usize,
+    pub(crate) tolerates_lost_start: bool,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) published: Vec<TrackId>,
+    pub(crate) channels: BTreeMap<String, ChannelId>,
+    pub(crate) messages: Vec<(String, Vec<u8>)>,
+    pub(crate) streams: BTreeMap<u32, Stream>,
+    pub(crate) keyframe_requests: usize,
     /// Its own; where it is seen from the relay may differ.
     addr: SocketAddr,
     /// What the NAT before it makes of its address.
@@ -72,14 +72,13 @@ pub struct Client {
 }
 
 /// What is received under one SSRC.
-pub struct Stream {
+pub(crate) struct Stream {
     oracle: Oracle,
-    pub codec: Codec,
-    pub packets: u64,
-    pub first_at: Instant,
-    pub last_at: Instant,
+    pub(crate) codec: Codec,
+    pub(crate) packets: u64,
+    pub(crate) last_at: Instant,
     /// The last sequence number.
-    pub sequence: u16,
+    pub(crate) sequence: u16,
     /// Of the last packets, when they were captured by the clock that sender reports tell, less when
     /// they came, in seconds.
     ahead: VecDeque<f64>,
@@ -88,7 +87,7 @@ pub struct Stream {
 impl Stream {
     /// How far capture is ahead of arrival for the least delayed of the last packets: the same for
     /// all streams that a receiver plays in sync.
-    pub fn ahead(&self) -> Option<f64> {
+    pub(crate) fn ahead(&self) -> Option<f64> {
         self.ahead.iter().copied().reduce(f64::max)
     }
 }
@@ -111,7 +110,13 @@ struct Layer {
 const SOURCE_PAYLOAD_TYPE: u8 = 96;
 
 impl Client {
-    pub fn new(epoch: Instant, now: Instant, number: u8, relay: SocketAddr, seed: u64) -> Self {
+    pub(crate) fn new(
+        epoch: Instant,
+        now: Instant,
+        number: u8,
+        relay: SocketAddr,
+        seed: u64,
+    ) -> Self {
         let addr = SocketAddr::from(([10, 0, 1, number], 5_000));
         let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
@@ -151,17 +156,17 @@ impl Client {
     }
 
     /// Where the relay sees it.
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn seen_at(&self) -> SocketAddr {
         self.mapped
     }
 
     /// The NAT before it forgets its mapping and makes another.
-    pub fn rebind(&mut self, mapped: SocketAddr) {
+    pub(crate) fn rebind(&mut self, mapped: SocketAddr) {
         self.mapped = mapped;
     }
 
     /// Leaves one network and enters another, as from Wi-Fi to mobile.
-    pub fn roam(&mut self, addr: SocketAddr) {
+    pub(crate) fn roam(&mut self, addr: SocketAddr) {
         let before = Candidate::host(self.addr, "udp").expect("a valid candidate");
         self.rtc.direct_api().invalidate_candidate(&before);
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
@@ -170,17 +175,17 @@ impl Client {
     }
 
     /// Prepares other ICE credentials for the next offer.
-    pub fn restart_ice(&mut self) {
+    pub(crate) fn restart_ice(&mut self) {
         self.restarts_ice = true;
     }
 
     /// Whether it publishes anything of a kind.
-    pub fn publishes(&self, kind: MediaKind) -> bool {
+    pub(crate) fn publishes(&self, kind: MediaKind) -> bool {
         self.sources.iter().any(|source| source.kind == kind)
     }
 
     /// Prepares the end of what it publishes of a kind for the next offer.
-    pub fn unpublish(&mut self, kind: MediaKind) {
+    pub(crate) fn unpublish(&mut self, kind: MediaKind) {
         let sources = std::mem::take(&mut self.sources).into_iter();
         let (gone, kept): (Vec<_>, _) = sources.partition(|source| source.kind == kind);
         self.sources = kept;
@@ -191,7 +196,7 @@ impl Client {
     }
 
     /// Prepares to publish again, on the same m-lines, what it has unpublished.
-    pub fn republish(&mut self, now: Instant) {
+    pub(crate) fn republish(&mut self, now: Instant) {
         for mut source in self.idle.drain(..) {
             // What would have been sent in the meantime.
             while source.media.poll_packet(now).is_some() {}
@@ -206,12 +211,12 @@ impl Client {
     }
 
     /// Streams published from now on begin with this sequence number.
-    pub fn begin_at(&mut self, sequence: u16) {
+    pub(crate) fn begin_at(&mut self, sequence: u16) {
         self.first_sequence = sequence.into();
     }
 
     /// Prepares a microphone for the next offer.
-    pub fn publish_audio(&mut self) {
+    pub(crate) fn publish_audio(&mut self) {
         self.wanted
             .push((MediaKind::Audio, Direction::SendOnly, None));
         self.seed += 1;
@@ -237,7 +242,7 @@ impl Client {
     }
 
     /// Prepares a camera for the next offer.
-    pub fn publish_video(&mut self, video: Video) {
+    pub(crate) fn publish_video(&mut self, video: Video) {
         let simulcast = (video == Video::Simulcast).then(|| {
             let mut simulcast = Simulcast::new();
             for rid in ["q", "h", "f"] {
@@ -286,7 +291,7 @@ impl Client {
     }
 
     /// Prepares receiving m-lines for the next offer.
-    pub fn receive(&mut self, audio: u16, video: u16) {
+    pub(crate) fn receive(&mut self, audio: u16, video: u16) {
         let lines = (0..audio)
             .map(|_| MediaKind::Audio)
             .chain((0..video).map(|_| MediaKind::Video));
@@ -295,12 +300,12 @@ impl Client {
     }
 
     /// Prepares the two data channels for the next offer.
-    pub fn open_channels(&mut self) {
+    pub(crate) fn open_channels(&mut self) {
         self.wants_channels = true;
     }
 
     /// Stops or resumes the layer of a RID.
-    pub fn set_layer_active(&mut self, rid: &str, active: bool) {
+    pub(crate) fn set_layer_active(&mut self, rid: &str, active: bool) {
         for source in &mut self.sources {
             for layer in source
                 .layers
@@ -313,7 +318,7 @@ impl Client {
     }
 
     /// Offers what was prepared and takes the relay's answer.
-    pub fn negotiate(
+    pub(crate) fn negotiate(
         &mut self,
         now: Instant,
         relay: impl FnOnce(Option<PeerId>, &str) -> Result<(PeerId, Answer), SfuError>,
@@ -326,7 +331,7 @@ impl Client {
     }
 
     /// The offer for what was prepared.
-    pub fn offer(&mut self) -> (String, SdpPendingOffer) {
+    pub(crate) fn offer(&mut self) -> (String, SdpPendingOffer) {
         let mut api = self.rtc.sdp_api();
         if std::mem::take(&mut self.restarts_ice) {
             api.ice_restart(true);
@@ -369,12 +374,12 @@ impl Client {
     }
 
     /// Whether it is to offer more receiving m-lines.
-    pub fn wants_lines(&self) -> bool {
+    pub(crate) fn wants_lines(&self) -> bool {
         self.follows_needs && !self.frozen && self.needs != Needs::default()
     }
 
     /// What signaling tells it.
-    pub fn tell(&mut self, event: &tertulia_sfu::Event) {
+    pub(crate) fn tell(&mut self, event: &tertulia_sfu::Event) {
         match event {
             tertulia_sfu::Event::NeedsChanged { needs, .. } => self.needs = *needs,
             tertulia_sfu::Event::SlotsChanged { slots, .. } => {
@@ -389,7 +394,7 @@ impl Client {
     }
 
     /// Takes the relay's answer.
-    pub fn accept(&mut self, pending: SdpPendingOffer, answer: &Answer) {
+    pub(crate) fn accept(&mut self, pending: SdpPendingOffer, answer: &Answer) {
         let sdp = SdpAnswer::from_sdp_string(&answer.sdp).expect("str0m reads the answer");
         self.rtc
             .sdp_api()
@@ -405,7 +410,7 @@ impl Client {
     }
 
     /// Sends a data channel message.
-    pub fn send(&mut self, label: &str, message: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, label: &str, message: &[u8]) -> bool {
         let Some(id) = self.channels.get(label) else {
             return false;
         };
@@ -416,7 +421,7 @@ impl Client {
     }
 
     /// When it has something to do.
-    pub fn deadlines(&self) -> impl Iterator<Item = Option<Instant>> + '_ {
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Option<Instant>> + '_ {
         let sources = self.sources.iter().filter(|source| source.mid.is_some());
         let sources = sources
             .map(|source| Some(source.media.next_at()))
@@ -425,7 +430,7 @@ impl Client {
     }
 
     /// Does everything that is due now.
-    pub fn settle(&mut self, now: Instant) {
+    pub(crate) fn settle(&mut self, now: Instant) {
         if self.frozen {
             while self.down.receive(now).is_some() {}
             return;
@@ -599,7 +604,6 @@ impl Client {
             },
             codec,
             packets: 0,
-            first_at: now,
             last_at: now,
             sequence: header.sequence_number,
             ahead: VecDeque::new(),
@@ -627,7 +631,7 @@ impl Client {
     }
 
     /// The received video with the most packets.
-    pub fn video(&self) -> Option<(u32, &Stream)> {
+    pub(crate) fn video(&self) -> Option<(u32, &Stream)> {
         let streams = self.streams.iter();
         let video = streams.filter(|(_, stream)| stream.codec == Codec::Vp8);
         video
@@ -636,7 +640,7 @@ impl Client {
     }
 
     /// What a decoder of each received stream would say.
-    pub fn reports(&self) -> Vec<(u32, OracleReport)> {
+    pub(crate) fn reports(&self) -> Vec<(u32, OracleReport)> {
         self.streams
             .iter()
             .map(|(ssrc, stream)| (*ssrc, stream.oracle.report().clone()))

@@ -9,33 +9,33 @@ use tertulia_sfu::testing::SimRelay;
 use tertulia_sfu::testing::network::{Datagram, PathModel};
 use tertulia_sfu::{Event, Limits, Needs, RoomId};
 
-pub use client::{Client, Video};
+pub(crate) use client::{Client, Video};
 
 /// Steps without progress in time after which a run is stuck.
 const MAX_STEPS: usize = 5_000_000;
 
 /// A relay with one room and its clients.
-pub struct Sim {
-    pub now: Instant,
+pub(crate) struct Sim {
+    pub(crate) now: Instant,
     epoch: Instant,
-    pub relay: SimRelay,
-    pub room: RoomId,
-    pub clients: Vec<Client>,
+    pub(crate) relay: SimRelay,
+    pub(crate) room: RoomId,
+    pub(crate) clients: Vec<Client>,
     /// Every event, oldest first.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Turns of the relay in which handshakes went on.
-    pub handshake_turns: usize,
+    pub(crate) handshake_turns: usize,
     seed: u64,
 }
 
 impl Sim {
     /// An empty room.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self::with_limits(seed, Limits::default())
     }
 
     /// An empty room under other bounds.
-    pub fn with_limits(seed: u64, limits: Limits) -> Self {
+    pub(crate) fn with_limits(seed: u64, limits: Limits) -> Self {
         let now = Instant::now();
         let addr = SocketAddr::from(([10, 0, 0, 1], 10_000));
         let mut relay = SimRelay::new(now, addr, seed, limits);
@@ -53,7 +53,7 @@ impl Sim {
     }
 
     /// Adds a client that has not joined.
-    pub fn client(&mut self) -> usize {
+    pub(crate) fn client(&mut self) -> usize {
         let index = self.clients.len();
         self.seed += 1;
         self.clients.push(Client::new(
@@ -68,7 +68,7 @@ impl Sim {
 
     /// Joins a client with what it has prepared to send, or renegotiates; receiving m-lines follow
     /// as the relay asks.
-    pub fn join(&mut self, index: usize) {
+    pub(crate) fn join(&mut self, index: usize) {
         self.take_events();
         loop {
             let (relay, room, now) = (&mut self.relay, self.room, self.now);
@@ -88,7 +88,7 @@ impl Sim {
     }
 
     /// A client that sends sound and video and receives everything.
-    pub fn participant(&mut self, video: Video) -> usize {
+    pub(crate) fn participant(&mut self, video: Video) -> usize {
         let index = self.client();
         self.clients[index].publish_audio();
         self.clients[index].publish_video(video);
@@ -97,7 +97,7 @@ impl Sim {
     }
 
     /// A client that only receives.
-    pub fn viewer(&mut self) -> usize {
+    pub(crate) fn viewer(&mut self) -> usize {
         let index = self.client();
         self.clients[index].receive(1, 1);
         self.join(index);
@@ -105,13 +105,13 @@ impl Sim {
     }
 
     /// Sets both directions of a client's path.
-    pub fn set_path(&mut self, index: usize, model: PathModel) {
+    pub(crate) fn set_path(&mut self, index: usize, model: PathModel) {
         self.clients[index].up.set_model(model);
         self.clients[index].down.set_model(model);
     }
 
     /// Every received stream must be whole, and begin with something decodable.
-    pub fn assert_clean(&self, viewer: usize, streams: usize) {
+    pub(crate) fn assert_clean(&self, viewer: usize, streams: usize) {
         let reports = self.clients[viewer].reports();
         let count = reports.len();
         assert_eq!(count, streams, "client {viewer} receives {streams} streams");
@@ -124,7 +124,7 @@ impl Sim {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, duration: Duration) {
+    pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         for _ in 0..MAX_STEPS {
             self.settle();
@@ -139,7 +139,7 @@ impl Sim {
     }
 
     /// Lets time pass until `done`, at most `limit`; how long it took.
-    pub fn run_until(
+    pub(crate) fn run_until(
         &mut self,
         limit: Duration,
         mut done: impl FnMut(&mut Self) -> bool,
@@ -208,7 +208,7 @@ impl Sim {
         if let Some(client) = self
             .clients
             .iter_mut()
-            .find(|client| client.addr() == datagram.to)
+            .find(|client| client.seen_at() == datagram.to)
         {
             client.down.send(now, datagram);
         }

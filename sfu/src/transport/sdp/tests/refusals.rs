@@ -40,8 +40,8 @@ fn refusals_have_a_code_and_name_the_m_line() {
         (String::new(), "sdp_syntax", "not a usable"),
         ("hello".into(), "sdp_syntax", "hello"),
         (with("v=0", "v=1"), "sdp_syntax", "not a usable"),
-        (long, "sdp_syntax", "262144"),
-        (lines, "sdp_syntax", "16384"),
+        (long, "sdp_syntax", "1048576"),
+        (lines, "sdp_syntax", "49152"),
         (
             with("a=mid:1", "a=mid:0"),
             "sdp_syntax",
