@@ -3,7 +3,7 @@
 //! The crate hands media to the application through a queue of 256 packets for each track and
 //! drops what does not fit, which a burst on a busy machine overflows; and it keeps RTCP feedback
 //! to itself. An interceptor sees both where they are decrypted, without queue or task switch, so
-//! [`Ears`] sits at the application's end of the chain and swallows all media. [`Stamp`] sits just
+//! `Ears` sits at the application's end of the chain and swallows all media. `Stamp` sits just
 //! under the NACK responder and adds the header extensions that the crate leaves to the
 //! application, to retransmissions too (the responder sends those without any).
 
@@ -26,9 +26,9 @@ use rtc::shared::error::Error;
 
 use super::receive::Receiver;
 
-/// Where [`Stamp`] stands: wire-ward of the NACK responder, above the pacer and the TWCC sender.
+/// Where `Stamp` stands: wire-ward of the NACK responder, above the pacer and the TWCC sender.
 const STAMP: Slot = Slot::Custom(3_500);
-/// Where [`Ears`] stand: nearest to the application.
+/// Where `Ears` stand: nearest to the application.
 const EARS: Slot = Slot::Custom(20_000);
 
 /// Packets of a stream that name its m-line and layer. Browsers do so until the other side has
@@ -44,7 +44,7 @@ pub(crate) struct Extensions {
     pub(crate) always: Vec<(u8, Bytes)>,
 }
 
-/// What leaves: shared between the bot and [`Stamp`].
+/// What leaves: shared between the bot and `Stamp`.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     extensions: Mutex<HashMap<u32, (Extensions, u64)>>,
