@@ -217,8 +217,15 @@ test("sound that the browser holds back comes with a click", async () => {
   try {
     const page = await openPage(strict, autojoin(server.url, "Fay", { room: ROOM, mic: "0", camera: "0" }));
     await page.locator(".banner.hint", { hasText: "until you click" }).waitFor(PATIENCE);
-    const playing = () => [...document.querySelectorAll("audio")].filter((player) => !player.paused).length;
-    assert.equal(await page.evaluate(playing), 0);
+    // The banner comes with the first player that is refused; the others follow.
+    await page.waitForFunction(
+      (players) => {
+        const all = [...document.querySelectorAll("audio")];
+        return all.length === players && all.every((player) => player.paused);
+      },
+      NAMES.length + 1,
+      PATIENCE,
+    );
     await page.locator(".banner.hint button").click();
     await page.waitForFunction(() => [...document.querySelectorAll("audio")].every((player) => !player.paused), null, PATIENCE);
     assert.equal(await page.locator(".banner.hint").isVisible(), false);
