@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 that a browser's ClientHello has.
+const LOG_FILTER: &str = "info,rtc_dtls=error";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let config = match Config::load(Flags::parse()) {
@@ -31,7 +34,7 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 /// Logs go to stderr. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
