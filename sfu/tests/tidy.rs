@@ -59,23 +59,7 @@ fn the_packets_folders_import_only_what_is_below_them() {
             ],
         ),
     ];
-    let root = root().join("sfu/src");
-    let mut found = Vec::new();
-    for (folder, banned) in RULES {
-        for file in rust_files(&root.join(folder)) {
-            for (number, line) in lines(&file) {
-                for module in *banned {
-                    if names_module(&line, module) {
-                        found.push(format!(
-                            "{}:{number}: {folder} must not import {module}",
-                            shown(&file)
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    check_imports("sfu/src", RULES);
 }
 
 #[test]
@@ -113,23 +97,7 @@ fn signaling_imports_downwards() {
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
     ];
-    let root = root().join("signaling/src");
-    let mut found = Vec::new();
-    for (folder, banned) in RULES {
-        for file in rust_files(&root.join(folder)) {
-            for (number, line) in lines(&file) {
-                for module in *banned {
-                    if names_module(&line, module) {
-                        found.push(format!(
-                            "{}:{number}: {folder} must not import {module}",
-                            shown(&file)
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    check_imports("signaling/src", RULES);
 }
 
 #[test]
@@ -192,6 +160,27 @@ fn unsafe_code_says_why_and_stays_in_the_runtime() {
             let above = &text[at.saturating_sub(8)..at];
             if !above.iter().any(|(_, line)| line.contains("SAFETY:")) {
                 found.push(format!("{}:{number}: unsafe without SAFETY", shown(&file)));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Holds the folders below `source` to what they must not name.
+fn check_imports(source: &str, rules: &[(&str, &[&str])]) {
+    let source = root().join(source);
+    let mut found = Vec::new();
+    for (folder, banned) in rules {
+        for file in rust_files(&source.join(folder)) {
+            for (number, line) in lines(&file) {
+                for module in *banned {
+                    if names_module(&line, module) {
+                        let file = shown(&file);
+                        found.push(format!(
+                            "{file}:{number}: {folder} must not import {module}"
+                        ));
+                    }
+                }
             }
         }
     }
