@@ -160,7 +160,7 @@ impl Forwarder {
     }
 
     /// Points at the highest layer alive: the fixed policy until an allocator decides.
-    pub(crate) fn retarget(&mut self, _now: Instant, highest_alive: Option<usize>) {
+    pub(crate) fn retarget(&mut self, highest_alive: Option<usize>) {
         let before = self.selector.target();
         match self.source.kind {
             MediaKind::Audio => self.selector.set_target(Some(0)),

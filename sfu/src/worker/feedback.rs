@@ -26,7 +26,7 @@ impl Worker {
             peer.send_rtcp(compound, &mut self.transmits);
         }
         for track in changed {
-            self.retarget(now, index, track);
+            self.retarget(index, track);
         }
     }
 }

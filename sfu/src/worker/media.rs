@@ -35,7 +35,7 @@ impl Worker {
 
     fn route(&mut self, now: Instant, index: usize, media: Media, datagram: &[u8]) {
         if media.layers_changed {
-            self.retarget(now, index, media.track);
+            self.retarget(index, media.track);
         }
         let Some(peer) = self.peers.get(index) else {
             return;
@@ -227,7 +227,7 @@ impl Worker {
     }
 
     /// A layer of a track came alive or died: its viewers choose again.
-    pub(super) fn retarget(&mut self, now: Instant, index: usize, track: usize) {
+    pub(super) fn retarget(&mut self, index: usize, track: usize) {
         let Some(track) = self
             .peers
             .get(index)
@@ -242,7 +242,7 @@ impl Worker {
                 .get_mut(target.peer)
                 .and_then(|peer| peer.subscriber.slot_mut(target.slot));
             if let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_mut()) {
-                forwarder.retarget(now, highest);
+                forwarder.retarget(highest);
             }
         }
     }

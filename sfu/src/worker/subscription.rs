@@ -181,7 +181,7 @@ impl Worker {
             .slot_mut(slot)
             .and_then(|slot| slot.forwarder.as_mut())
         {
-            forwarder.retarget(now, highest);
+            forwarder.retarget(highest);
         }
         // Before the viewer is connected a keyframe would be lost on it.
         if connected
