@@ -1,0 +1,19 @@
+//! What bots of every kind measure, in one form.
+//!
+//! A [`bot`](crate::bot) and a wire bot see the same things; what they saw lands in
+//! [`Observed`], one for each bot, and in the run's [`Measure`], which cuts time into seconds.
+//!
+//! # Forwarding delay
+//!
+//! A publisher writes the time at which a packet is handed to the kernel into the header extension
+//! abs-capture-time (64-bit NTP time, which a relay passes on untouched), so that its own pacing
+//! and queueing are not counted. A receiver on the same machine subtracts it from the time the
+//! packet reached its socket. What remains is the relay and twice the loopback.
+
+mod histogram;
+mod observed;
+mod timeline;
+
+pub use histogram::Histogram;
+pub use observed::{Observed, Phases, Sent, StreamOutcome};
+pub use timeline::{Measure, Second};

@@ -1,0 +1,86 @@
+//! What one bot saw.
+
+use std::time::{Duration, Instant};
+
+use tertulia_signaling::protocol::native::MediaKind;
+
+/// How a join went, each from opening the WebSocket on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Phases {
+    /// To the first answer: the control plane's part.
+    pub signaling: Option<Duration>,
+    /// To the first authenticated STUN response.
+    pub ice: Option<Duration>,
+    /// To the end of the DTLS handshake: media may flow.
+    pub dtls: Option<Duration>,
+    /// To the first authenticated media packet.
+    pub first_packet: Option<Duration>,
+}
+
+/// What a publisher sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// RTP packets of all layers, without retransmissions.
+    pub packets: u64,
+    /// RTP headers and payloads of these.
+    pub bytes: u64,
+    /// Packets sent again because the server asked.
+    pub retransmissions: u64,
+    /// By the server, of this bot.
+    pub keyframe_requests_received: u64,
+    /// Packets sent later than they were due by more than a frame: the generator was too slow.
+    pub late: u64,
+}
+
+/// What a bot saw, up to the last time it said so.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub phases: Phases,
+    pub sent: Sent,
+    /// RTP packets with media, retransmitted ones included.
+    pub packets: u64,
+    /// Their RTP headers and payloads.
+    pub bytes: u64,
+    /// Of the packets, those that came by retransmission.
+    pub retransmitted: u64,
+    /// Keyframes asked of the server.
+    pub keyframe_requests_sent: u64,
+    /// Packets that could not be told to any stream or codec, or did not authenticate.
+    pub unknown: u64,
+    /// Packets whose whole content was decrypted and checked, not only counted.
+    pub decrypted: u64,
+    /// One for each SSRC with media.
+    pub streams: Vec<StreamOutcome>,
+}
+
+/// How one received stream fared.
+#[derive(Clone, Debug)]
+pub struct StreamOutcome {
+    /// The m-line it came on, if the server's answers named it.
+    pub mid: Option<String>,
+    pub ssrc: u32,
+    pub kind: MediaKind,
+    /// As in SDP, e.g. `VP8`.
+    pub codec: &'static str,
+    pub packets: u64,
+    /// RTP headers and payloads.
+    pub bytes: u64,
+    /// Gaps in sequence numbers that stayed.
+    pub lost: u64,
+    pub duplicates: u64,
+    /// Packets that came after one with a higher sequence number, retransmissions not counted.
+    pub reordered: u64,
+    pub decodable_frames: u64,
+    pub keyframes: u64,
+    pub first_decodable: Option<Instant>,
+    /// Times the picture stood still for more than 200 ms between two decodable frames (six frames
+    /// at 30 a second: what a viewer notices).
+    pub freezes: u64,
+    pub longest_freeze: Duration,
+    pub frozen: Duration,
+    /// Time at each picture height, in pixels, from the keyframes.
+    pub residency: Vec<(u16, Duration)>,
+    /// What the oracle objected to; examples only.
+    pub violations: Vec<String>,
+    pub violation_count: u64,
+}
