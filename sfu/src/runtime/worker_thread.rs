@@ -9,9 +9,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::poller::Poller;
-use super::send::SendReport;
 use super::socket::MediaSocket;
-use crate::transmit::Transmits;
+use crate::transmit::{SendReport, Transmits};
 
 /// What a worker thread drives. It does no I/O and reads no clock.
 pub(crate) trait Driven {

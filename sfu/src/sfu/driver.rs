@@ -8,8 +8,8 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::Event;
-use crate::runtime::{Driven, SendReport};
-use crate::transmit::Transmits;
+use crate::runtime::Driven;
+use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Worker, WorkerConfig};
 
 /// Commands done between two receive batches: an offer takes some hundred microseconds, and
@@ -148,8 +148,7 @@ impl Driven for Driver {
     }
 
     fn sent(&mut self, report: &SendReport) {
-        self.worker
-            .sent(report.packets, report.bytes, report.dropped);
+        self.worker.sent(report);
     }
 
     fn should_stop(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::stats::{PeerStats, WorkerStats};
-use crate::transmit::Transmits;
+use crate::transmit::{SendReport, Transmits};
 use crate::transport::Certificate;
 use crate::worker::{Worker, WorkerConfig};
 
@@ -141,6 +141,7 @@ impl SimRelay {
     /// What is to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
         self.worker.flush(now, &mut self.transmits);
+        let mut report = SendReport::default();
         let datagrams: Vec<Datagram> = self
             .transmits
             .runs()
@@ -151,11 +152,10 @@ impl SimRelay {
                 payload: payload.to_vec(),
             })
             .collect();
-        let bytes = datagrams
-            .iter()
-            .map(|datagram| datagram.payload.len() as u64)
-            .sum();
-        self.worker.sent(datagrams.len() as u64, bytes, 0);
+        for datagram in &datagrams {
+            report.message(1, datagram.payload.len() as u64);
+        }
+        self.worker.sent(&report);
         self.transmits.clear();
         datagrams
     }

@@ -24,7 +24,7 @@ mod subscription;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -38,7 +38,7 @@ use crate::demux::{Class, Demux, classify};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
 use crate::router::{Room, Router};
-use crate::transmit::{RunKey, Transmits};
+use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::{Certificate, StunOutcome, stun_local_ufrag};
 use handshake::Handshakes;
 use peer::Peer;
@@ -81,7 +81,12 @@ struct Counters {
     bytes_received: u64,
     datagrams_sent: u64,
     bytes_sent: u64,
+    messages_sent: u64,
+    run_lengths: [u64; 5],
     packets_forwarded: u64,
+    padding_bytes: u64,
+    /// How long the last batch may have been held back.
+    coalescing: Duration,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -170,10 +175,17 @@ impl Worker {
     }
 
     /// Notes what the runtime made of a flush.
-    pub(crate) fn sent(&mut self, packets: u64, bytes: u64, dropped: u64) {
-        self.counters.datagrams_sent += packets;
-        self.counters.bytes_sent += bytes;
-        self.counters.drop_many("send_buffer_full", dropped);
+    pub(crate) fn sent(&mut self, report: &SendReport) {
+        let counters = &mut self.counters;
+        counters.datagrams_sent += report.packets;
+        counters.bytes_sent += report.bytes;
+        counters.messages_sent += report.messages;
+        for (total, count) in counters.run_lengths.iter_mut().zip(report.run_lengths) {
+            *total += count;
+        }
+        counters.coalescing = report.window;
+        counters.drop_many("send_buffer_full", report.dropped);
+        counters.drop_many("send_refused", report.refused);
     }
 
     /// Does what is due.

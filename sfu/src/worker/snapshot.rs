@@ -16,7 +16,12 @@ impl Worker {
             datagrams_sent: self.counters.datagrams_sent,
             bytes_received: self.counters.bytes_received,
             bytes_sent: self.counters.bytes_sent,
+            messages_sent: self.counters.messages_sent,
+            run_lengths: self.counters.run_lengths,
             packets_forwarded: self.counters.packets_forwarded,
+            padding_bytes: self.counters.padding_bytes,
+            coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
+            subscriptions: self.router.subscriptions(),
             drops: self.counters.drops.clone(),
             peers: self
                 .peers
