@@ -9,6 +9,8 @@ use crate::id::{PeerId, RoomId, TrackId};
 /// Everything, at one moment for each worker.
 #[derive(Clone, Debug, Default)]
 pub struct SfuStats {
+    /// What SRTP is sealed with: `ring` or `aws-lc-rs`.
+    pub cipher: &'static str,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
 }
@@ -20,6 +22,14 @@ pub struct WorkerStats {
     pub datagrams_received: u64,
     /// Datagrams handed to the kernel.
     pub datagrams_sent: u64,
+    /// Messages handed to the kernel: a run of datagrams to one address is one.
+    pub messages_sent: u64,
+    /// Messages by the datagrams in them: 1, 2 to 3, 4 to 7, 8 to 15, 16 and more.
+    pub run_lengths: [u64; 5],
+    /// Bytes of RTP padding that made packets long enough for a run, out of `bytes_sent`.
+    pub padding_bytes: u64,
+    /// How long packets are held back now to make runs longer, in microseconds.
+    pub coalescing_us: f64,
     /// Bytes received, UDP payload.
     pub bytes_received: u64,
     /// Bytes handed to the kernel, UDP payload.
@@ -40,7 +50,11 @@ pub struct WorkerStats {
     pub subscriptions: usize,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
-    /// Its peers.
+    /// Its peers, counted.
+    pub peer_count: usize,
+    /// Tracks its peers are subscribed to, waiting ones included.
+    pub subscriptions: usize,
+    /// Its peers; empty in totals.
     pub peers: Vec<PeerStats>,
 }
 
