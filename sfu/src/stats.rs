@@ -22,14 +22,6 @@ pub struct WorkerStats {
     pub datagrams_received: u64,
     /// Datagrams handed to the kernel.
     pub datagrams_sent: u64,
-    /// Messages handed to the kernel: a run of datagrams to one address is one.
-    pub messages_sent: u64,
-    /// Messages by the datagrams in them: 1, 2 to 3, 4 to 7, 8 to 15, 16 and more.
-    pub run_lengths: [u64; 5],
-    /// Bytes of RTP padding that made packets long enough for a run, out of `bytes_sent`.
-    pub padding_bytes: u64,
-    /// How long packets are held back now to make runs longer, in microseconds.
-    pub coalescing_us: f64,
     /// Bytes received, UDP payload.
     pub bytes_received: u64,
     /// Bytes handed to the kernel, UDP payload.
@@ -46,8 +38,6 @@ pub struct WorkerStats {
     /// How long datagrams are held back at present so that runs grow, in microseconds; 0 while the
     /// worker has time to spare.
     pub coalescing_us: f64,
-    /// Subscriptions that have an m-line, of all its peers.
-    pub subscriptions: usize,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
     /// Its peers, counted.

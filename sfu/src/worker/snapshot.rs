@@ -33,7 +33,6 @@ impl Worker {
             packets_forwarded: self.counters.packets_forwarded,
             padding_bytes: self.counters.padding_bytes,
             coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
-            subscriptions: self.router.subscriptions(),
             drops: self.counters.drops.clone(),
             peer_count: self.peers.len(),
             subscriptions: self
