@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use super::Worker;
 use super::peer::Peer;
+use super::relay::{track_and_viewer, track_at};
 use crate::egress::{Outlet, Repair, Request, Start};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
 use crate::packet::Packet;
+use crate::place::Place;
 use crate::router::Target;
 use crate::rtp::codec::is_keyframe;
 use crate::rtp::{RtpHeader, rtcp};
@@ -27,27 +29,37 @@ impl Worker {
         };
         self.schedule.touch(index);
         match peer.publisher.receive(now, datagram) {
-            Receipt::Media(media) => self.route(now, index, media, &datagram[media.start..]),
+            Receipt::Media(media) => {
+                let place = Place::Published {
+                    peer: index,
+                    track: media.track,
+                };
+                self.route(now, place, media, &datagram[media.start..]);
+            }
             Receipt::Nothing => {}
             Receipt::Dropped(code) => self.counters.drop(code),
         }
     }
 
-    fn route(&mut self, now: Instant, index: usize, media: Media, datagram: &[u8]) {
+    /// Hands a packet to those who are to be sent it, on this worker and others.
+    pub(super) fn route(&mut self, now: Instant, place: Place, media: Media, datagram: &[u8]) {
         if media.layers_changed {
-            self.retarget(index, media.track);
+            self.retarget(place);
+            self.announce_layers(place);
         }
-        let Some(peer) = self.peers.get(index) else {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
-        let Some(track) = peer.publisher.track(media.track) else {
-            return;
-        };
-        if media.first {
+        if media.first
+            && let Place::Published { peer, .. } = place
+            && let Some(peer) = self.peers.get(peer)
+        {
             let (room, peer, track) = (peer.room, peer.id, track.id);
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
         }
+        let fanout = track.fanout;
+        let relayed = !track.relayed_to.is_empty();
         let extensions = track.extensions;
         let packet = Packet {
             datagram,
@@ -65,7 +77,7 @@ impl Worker {
         // Empty but for the rare packet that a switch waited for.
         let mut replays = Vec::new();
         let ntp = self.config.clock.ntp(now);
-        for target in self.router.targets(track.fanout) {
+        for target in self.router.targets(fanout) {
             let Some(viewer) = self.peers.get_mut(target.peer) else {
                 continue;
             };
@@ -86,22 +98,24 @@ impl Worker {
                 replays.push((*target, start));
             }
         }
+        if relayed && let Place::Published { peer, .. } = place {
+            self.relay(peer, &media, datagram);
+        }
         for (target, start) in replays {
-            self.replay(now, index, media.track, target, start);
+            self.replay(now, place, target, start);
         }
         if wanted != 0 && !media.codec.is_audio() {
             for layer in (0..32).filter(|layer| wanted & (1 << layer) != 0) {
-                self.request_keyframe(now, index, media.track, layer);
+                self.request_keyframe(now, place, layer);
             }
         }
     }
 
     /// Forwards what is cached of a layer from where a viewer begins to be sent it.
-    fn replay(&mut self, now: Instant, index: usize, track: usize, target: Target, start: Start) {
-        let Some((publisher, viewer)) = self.peers.get2_mut(index, target.peer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(track) else {
+    fn replay(&mut self, now: Instant, place: Place, target: Target, start: Start) {
+        let Some((track, viewer)) =
+            track_and_viewer(&mut self.peers, &self.relayed, place, target.peer)
+        else {
             return;
         };
         let Some(layer) = track.layers.get(start.layer) else {
@@ -168,9 +182,7 @@ impl Worker {
         self.schedule.touch(index);
         for request in requests {
             match request {
-                Request::Keyframe { peer, track, layer } => {
-                    self.request_keyframe(now, peer, track, layer)
-                }
+                Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, &repair),
             }
         }
@@ -178,10 +190,9 @@ impl Worker {
 
     /// Sends a viewer a packet again, from the publisher's cache.
     fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: &Repair) {
-        let Some((publisher, viewer)) = self.peers.get2_mut(repair.peer, viewer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(repair.track) else {
+        let Some((track, viewer)) =
+            track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer)
+        else {
             return;
         };
         let Some(layer) = track
@@ -209,13 +220,11 @@ impl Worker {
     }
 
     /// Asks a publisher for a keyframe, merged with what others ask.
-    pub(super) fn request_keyframe(
-        &mut self,
-        now: Instant,
-        index: usize,
-        track: usize,
-        layer: usize,
-    ) {
+    pub(super) fn request_keyframe(&mut self, now: Instant, place: Place, layer: usize) {
+        let (index, track) = match place {
+            Place::Published { peer, track } => (peer, track),
+            Place::Relayed(index) => return self.request_relayed_keyframe(now, index, layer),
+        };
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -227,12 +236,8 @@ impl Worker {
     }
 
     /// A layer of a track came alive or died: its viewers choose again.
-    pub(super) fn retarget(&mut self, index: usize, track: usize) {
-        let Some(track) = self
-            .peers
-            .get(index)
-            .and_then(|peer| peer.publisher.track(track))
-        else {
+    pub(super) fn retarget(&mut self, place: Place) {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
         let highest = track.highest_alive();
