@@ -9,6 +9,8 @@ use crate::id::{PeerId, RoomId, TrackId};
 /// Everything, at one moment for each worker.
 #[derive(Clone, Debug, Default)]
 pub struct SfuStats {
+    /// What SRTP is sealed with: `ring` or `aws-lc-rs`.
+    pub cipher: &'static str,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
 }
@@ -36,11 +38,13 @@ pub struct WorkerStats {
     /// How long datagrams are held back at present so that runs grow, in microseconds; 0 while the
     /// worker has time to spare.
     pub coalescing_us: f64,
-    /// Subscriptions that have an m-line, of all its peers.
-    pub subscriptions: usize,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
-    /// Its peers.
+    /// Its peers, counted.
+    pub peer_count: usize,
+    /// Tracks its peers are subscribed to, waiting ones included.
+    pub subscriptions: usize,
+    /// Its peers; empty in totals.
     pub peers: Vec<PeerStats>,
 }
 

@@ -40,11 +40,6 @@ impl Router {
         self.fanouts.get(fanout).map_or(&[], Vec::as_slice)
     }
 
-    /// How many subscriptions there are.
-    pub(crate) fn subscriptions(&self) -> usize {
-        self.fanouts.iter().map(|(_, targets)| targets.len()).sum()
-    }
-
     /// Every subscription, with its track's list.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = (usize, Target)> {

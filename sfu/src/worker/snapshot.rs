@@ -12,6 +12,18 @@ impl Worker {
     /// Everything, now.
     pub(crate) fn stats(&self) -> WorkerStats {
         WorkerStats {
+            peers: self
+                .peers
+                .iter()
+                .map(|(_, peer)| peer_stats(peer))
+                .collect(),
+            ..self.totals()
+        }
+    }
+
+    /// Counters alone: a copy of every peer's state would hold up packets each time someone looks.
+    pub(crate) fn totals(&self) -> WorkerStats {
+        WorkerStats {
             datagrams_received: self.counters.datagrams_received,
             datagrams_sent: self.counters.datagrams_sent,
             bytes_received: self.counters.bytes_received,
@@ -21,13 +33,14 @@ impl Worker {
             packets_forwarded: self.counters.packets_forwarded,
             padding_bytes: self.counters.padding_bytes,
             coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
-            subscriptions: self.router.subscriptions(),
             drops: self.counters.drops.clone(),
-            peers: self
+            peer_count: self.peers.len(),
+            subscriptions: self
                 .peers
                 .iter()
-                .map(|(_, peer)| peer_stats(peer))
-                .collect(),
+                .map(|(_, peer)| peer.subscriber.subscriptions())
+                .sum(),
+            ..WorkerStats::default()
         }
     }
 
