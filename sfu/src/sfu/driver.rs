@@ -174,13 +174,18 @@ impl Driven for Driver {
         retry.into_iter().chain(due).min()
     }
 
-    fn flush(&mut self, now: Instant, out: &mut Transmits) {
+    fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         self.now = now;
-        self.worker.flush(now, out);
+        let more = self.worker.flush(now, out);
         // Before the caller sends: the others' share of the work goes on meanwhile.
         self.post();
         self.deliver_events();
         self.report_load();
+        more
+    }
+
+    fn backlog(&self) -> usize {
+        self.worker.backlog()
     }
 
     fn sent(&mut self, report: &SendReport) {

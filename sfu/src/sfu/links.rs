@@ -74,6 +74,8 @@ struct Outgoing {
 struct Incoming {
     control: Consumer<Control>,
     batches: Consumer<Arc<Batch>>,
+    /// The batch being taken, and how many of its packets were.
+    current: Option<(Arc<Batch>, usize)>,
     /// The writer is gone and its rings are empty.
     lost: bool,
 }
@@ -102,6 +104,7 @@ impl Links {
                 links[to].incoming[from] = Some(Incoming {
                     control: control_end,
                     batches: batches_end,
+                    current: None,
                     lost: false,
                 });
             }
@@ -145,23 +148,30 @@ impl Links {
         }
     }
 
-    /// Hands over what others posted: control, and a turn's worth of packets.
+    /// Hands over what others posted: control, and as many packets as the worker takes in a turn.
     pub(crate) fn take(&mut self, now: Instant, worker: &mut Worker) {
         self.take_control(now, worker);
         let mut packets = 0;
         let workers = self.incoming.len();
+        let mut full = false;
         for step in 0..workers {
             let from = (self.turn + step) % workers;
-            while packets < PACKETS_PER_TURN
+            while !full
                 && let Some(incoming) = &mut self.incoming[from]
-                && let Ok(batch) = incoming.batches.pop()
+                && let Some((batch, at)) = incoming.next_batch()
             {
-                packets += batch.len();
                 // What the packets' tracks are was posted before them, but perhaps after the last look.
                 self.take_control_of(now, worker, from);
-                worker.handle_batch(now, &batch);
+                let taken = worker.handle_batch(now, &batch, at);
+                packets += taken;
+                full = packets >= PACKETS_PER_TURN || at + taken < batch.len();
+                if at + taken < batch.len()
+                    && let Some(incoming) = &mut self.incoming[from]
+                {
+                    incoming.current = Some((batch, at + taken));
+                }
             }
-            if packets >= PACKETS_PER_TURN {
+            if full {
                 self.turn = (from + 1) % workers;
                 break;
             }
@@ -178,7 +188,7 @@ impl Links {
     /// Whether others posted anything that was not taken yet.
     pub(crate) fn has_incoming(&self) -> bool {
         let mut incoming = self.incoming.iter().flatten();
-        incoming.any(|incoming| !incoming.control.is_empty() || !incoming.batches.is_empty())
+        incoming.any(|incoming| !incoming.is_empty())
     }
 
     /// Whether control waits for room in a ring.
@@ -238,12 +248,18 @@ impl Outgoing {
 }
 
 impl Incoming {
+    fn next_batch(&mut self) -> Option<(Arc<Batch>, usize)> {
+        let next = || Some((self.batches.pop().ok()?, 0));
+        self.current.take().or_else(next)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.current.is_none() && self.control.is_empty() && self.batches.is_empty()
+    }
+
     /// True once, when nothing more can come.
     fn is_lost(&mut self) -> bool {
-        let lost = !self.lost
-            && self.control.is_abandoned()
-            && self.control.is_empty()
-            && self.batches.is_empty();
+        let lost = !self.lost && self.control.is_abandoned() && self.is_empty();
         self.lost |= lost;
         lost
     }

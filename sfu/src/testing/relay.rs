@@ -61,6 +61,17 @@ struct SimWorker {
     stalled: bool,
 }
 
+impl SimWorker {
+    fn is_waiting(&self) -> bool {
+        !self.stalled && self.links.has_incoming()
+    }
+
+    /// It is to be flushed before it takes more.
+    fn is_full(&self) -> bool {
+        self.worker.backlog() >= 2_048
+    }
+}
+
 impl SimRelay {
     /// A worker that announces `addr`. Its random numbers follow from the seed; only its DTLS keys
     /// do not, and no decision depends on those.
@@ -213,11 +224,10 @@ impl SimRelay {
             for SimWorker { worker, links, .. } in &mut self.workers {
                 links.post(worker, |_| {});
             }
-            let mut waiting = self.workers.iter_mut().filter(|worker| !worker.stalled);
             let mut idle = true;
-            for SimWorker { worker, links, .. } in &mut waiting {
-                if links.has_incoming() {
-                    links.take(now, worker);
+            for each in &mut self.workers {
+                if each.is_waiting() && !each.is_full() {
+                    each.links.take(now, &mut each.worker);
                     idle = false;
                 }
             }
@@ -309,7 +319,10 @@ impl SimRelay {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let workers = self.workers.iter();
         workers
-            .filter_map(|worker| worker.worker.poll_timeout(now))
+            .filter_map(|worker| match worker.is_waiting() {
+                true => Some(now),
+                false => worker.worker.poll_timeout(now),
+            })
             .min()
     }
 
@@ -318,21 +331,26 @@ impl SimRelay {
         self.exchange(now);
         let mut all = Vec::new();
         for SimWorker { worker, addr, .. } in &mut self.workers {
-            worker.flush(now, &mut self.transmits);
-            let mut report = SendReport::default();
             let first = all.len();
-            for run in self.transmits.runs() {
-                all.extend(run.datagrams().map(|payload| Datagram {
-                    from: *addr,
-                    to: run.to(),
-                    payload: payload.to_vec(),
-                }));
+            loop {
+                let more = worker.flush(now, &mut self.transmits);
+                for run in self.transmits.runs() {
+                    all.extend(run.datagrams().map(|payload| Datagram {
+                        from: *addr,
+                        to: run.to(),
+                        payload: payload.to_vec(),
+                    }));
+                }
+                self.transmits.clear();
+                if !more {
+                    break;
+                }
             }
+            let mut report = SendReport::default();
             for datagram in &all[first..] {
                 report.message(1, datagram.payload.len() as u64);
             }
             worker.sent(&report);
-            self.transmits.clear();
         }
         // What handshakes brought up.
         self.exchange(now);

@@ -46,8 +46,12 @@ use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
 use crate::place::Place;
-use crate::router::{Batch, RelayedPacket, Room};
+use crate::router::{Batch, Room};
 use crate::transport::DataChannel;
+
+/// Packets to be sent after which no more of other workers' are taken in a turn: half of what a turn
+/// may make, so that neither they nor this worker's own peers wait for the other.
+const BACKLOG: usize = 2_048;
 
 /// What workers tell each other of a room they share.
 #[derive(Clone, Debug)]
@@ -152,6 +156,8 @@ impl Worker {
                 }
             }
             Control::Layers { track, layers } => {
+                // What came before was for the layers as they were.
+                self.forward(now, usize::MAX);
                 if let Some(index) = self.relayed.index_of(track)
                     && let Some(relayed) = self.relayed.get_mut(index)
                     && relayed.track.follow_layers(&layers)
@@ -183,9 +189,15 @@ impl Worker {
         }
     }
 
-    /// Takes packets that another worker received.
-    pub(crate) fn handle_batch(&mut self, now: Instant, batch: &Batch) {
-        for (packet, datagram) in batch.packets() {
+    /// Takes packets that another worker received, from one of a batch on, until a turn is half full:
+    /// the other half is the socket's. How many it took.
+    pub(crate) fn handle_batch(&mut self, now: Instant, batch: &Batch, from: usize) -> usize {
+        let mut taken = 0;
+        for (packet, datagram) in batch.packets().skip(from) {
+            if self.backlog() >= BACKLOG {
+                break;
+            }
+            taken += 1;
             // Of a track that ended while the packet was under way, or for others than this worker.
             let Some(index) = self.relayed.index_of_next(packet.track) else {
                 continue;
@@ -222,6 +234,7 @@ impl Worker {
             };
             self.route(now, Place::Relayed(index), media, datagram);
         }
+        taken
     }
 
     /// Another worker is gone, with the publishers of what it relayed.
@@ -233,30 +246,6 @@ impl Worker {
         for room in self.rooms.values_mut() {
             room.parts.retain(|part| *part != from);
         }
-    }
-
-    /// Hands a packet to the workers that want its track.
-    pub(super) fn relay(&mut self, peer: usize, media: &Media, datagram: &[u8]) {
-        let Some(track) = self
-            .peers
-            .get(peer)
-            .and_then(|peer| peer.publisher.track(media.track))
-        else {
-            return;
-        };
-        let Some(layer) = track.layers.get(media.layer) else {
-            return;
-        };
-        let packet = RelayedPacket {
-            track: track.id,
-            layer: media.layer as u8,
-            sequence: media.sequence,
-            header: media.header,
-            codec: media.codec,
-            keyframe: media.keyframe,
-            sender: layer.sender,
-        };
-        self.batches.push(&track.relayed_to, packet, datagram);
     }
 
     /// Tells the other parts of a track that began or changed.
