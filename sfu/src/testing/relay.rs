@@ -10,7 +10,7 @@ use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::stats::{PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
-use crate::transport::Certificate;
+use crate::transport::{Backend, Certificate};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::network::Datagram;
@@ -36,7 +36,8 @@ impl SimRelay {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let config = WorkerConfig {
             index: 0,
-            certificate: Certificate::generate().expect("a certificate can be made"),
+            certificate: Certificate::generate(Backend::default())
+                .expect("a certificate can be made"),
             candidates: vec![addr],
             limits,
             clock: WallClock::new(now, wall),
