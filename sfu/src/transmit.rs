@@ -162,6 +162,11 @@ impl Transmits {
         self.packets.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.used
+    }
+
     /// Packets not taken because the batch had grown to 256 MiB, since this was asked last.
     pub(crate) fn take_overflowed(&mut self) -> u64 {
         std::mem::take(&mut self.overflowed)

@@ -281,9 +281,14 @@ impl Driven for Echo {
         self.next_timeout
     }
 
-    fn flush(&mut self, _: Instant, out: &mut Transmits) {
+    fn backlog(&self) -> usize {
+        self.out.len()
+    }
+
+    fn flush(&mut self, _: Instant, out: &mut Transmits) -> bool {
         assert!(out.is_empty());
         *out = batch(&std::mem::take(&mut self.out));
+        false
     }
 
     fn sent(&mut self, report: &SendReport) {

@@ -135,9 +135,9 @@ impl Driven for Driver {
         }
     }
 
-    fn flush(&mut self, now: Instant, out: &mut Transmits) {
+    fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         self.now = now;
-        self.worker.flush(now, out);
+        let more = self.worker.flush(now, out);
         self.deliver_events();
         self.load
             .peers
@@ -145,6 +145,11 @@ impl Driven for Driver {
         self.load
             .rooms
             .store(self.worker.rooms(), Ordering::Relaxed);
+        more
+    }
+
+    fn backlog(&self) -> usize {
+        self.worker.backlog()
     }
 
     fn sent(&mut self, report: &SendReport) {

@@ -141,23 +141,26 @@ impl SimRelay {
 
     /// What is to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
-        self.worker.flush(now, &mut self.transmits);
         let mut report = SendReport::default();
-        let datagrams: Vec<Datagram> = self
-            .transmits
-            .runs()
-            .flat_map(|run| run.datagrams().map(move |payload| (run.to(), payload)))
-            .map(|(to, payload)| Datagram {
-                from: self.addr,
-                to,
-                payload: payload.to_vec(),
-            })
-            .collect();
+        let mut datagrams = Vec::new();
+        loop {
+            let more = self.worker.flush(now, &mut self.transmits);
+            for run in self.transmits.runs() {
+                datagrams.extend(run.datagrams().map(|payload| Datagram {
+                    from: self.addr,
+                    to: run.to(),
+                    payload: payload.to_vec(),
+                }));
+            }
+            self.transmits.clear();
+            if !more {
+                break;
+            }
+        }
         for datagram in &datagrams {
             report.message(1, datagram.payload.len() as u64);
         }
         self.worker.sent(&report);
-        self.transmits.clear();
         datagrams
     }
 
