@@ -16,3 +16,4 @@ pub mod progress;
 pub mod report;
 pub mod scenario;
 pub mod server;
+pub mod wire;
