@@ -15,6 +15,9 @@ use crate::progress;
 use crate::report::Report;
 use crate::scenario::{self, Scenario};
 
+mod compare;
+mod report;
+
 /// Headless bots for a Tertulia server: they join, publish real media and check what they receive.
 #[derive(Parser, Debug)]
 #[command(name = "tertulia-loadtest", version)]
@@ -30,6 +33,15 @@ enum Command {
     /// Exit status: 0 when every bot joined, every track arrived and the oracle of what a decoder
     /// may be shown had no objection; 1 when not; 2 when the command line is wrong.
     Run(Run),
+    /// Show a report again: its summary, or a page with charts.
+    ///
+    /// Exit status: 1 when it cannot be read or written.
+    Report(report::ReportArgs),
+    /// Two runs (or the medians of several) side by side, and what differs by more than noise.
+    ///
+    /// Exit status: 1 when a file cannot be read or written, or a run is not valid and `--force`
+    /// was not given.
+    Compare(compare::CompareArgs),
 }
 
 /// `tertulia-loadtest run`.
@@ -58,6 +70,9 @@ struct Run {
     /// Where the JSON report goes; `-` is the standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where a page with charts goes.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Joins started in a second.
     #[arg(long, default_value_t = 50.0, value_parser = ramp, value_name = "PER_SECOND")]
     ramp: f64,
@@ -78,7 +93,11 @@ struct Run {
 impl Cli {
     /// Does what was asked. Returns the exit status.
     pub async fn run(self) -> u8 {
-        let Command::Run(run) = self.command;
+        let run = match self.command {
+            Command::Run(run) => run,
+            Command::Report(report) => return report.run(),
+            Command::Compare(compare) => return compare.run(),
+        };
         if let Err(problem) = run.check() {
             eprintln!("error: {problem}");
             return 2;
@@ -112,6 +131,11 @@ impl Cli {
             && let Err(error) = write(path, &report)
         {
             eprintln!("error: cannot write {}: {error}", path.display());
+            return 1;
+        }
+        if let Some(path) = &run.html
+            && report::save(path, &crate::report::page(&report)) != 0
+        {
             return 1;
         }
         report.exit_status()
@@ -214,6 +238,7 @@ mod tests {
         let words = std::iter::once("tertulia-loadtest").chain(arguments.split_whitespace());
         Cli::try_parse_from(words).map(|cli| match cli.command {
             Command::Run(run) => run,
+            other => panic!("{other:?}"),
         })
     }
 

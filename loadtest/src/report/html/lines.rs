@@ -9,7 +9,7 @@ use crate::report::number::{clock, compact, readable};
 
 /// The drawing's own units; it scales to its column.
 const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 240.0;
+const HEIGHT: f64 = 246.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 546.0;
 const TOP: f64 = 16.0;
@@ -104,9 +104,7 @@ impl Lines<'_> {
                     self.legend(caption);
                 });
                 self.drawing(figure, &x, &y);
-                if !self.marks.is_empty() {
-                    self.marks_list(figure);
-                }
+
                 figure.leaf("p", &[("class", "about")], self.about);
                 self.table(figure, &x);
             },
@@ -251,22 +249,6 @@ impl Lines<'_> {
         }
     }
 
-    fn marks_list(&self, figure: &mut Markup) {
-        figure.element("ol", &[("class", "marks")], |list| {
-            for mark in self.marks.iter().take(MAX_MARKS) {
-                list.element("li", &[], |item| {
-                    item.leaf("b", &[], &self.place_in_words(mark.at));
-                    item.text(" ");
-                    item.text(mark.what);
-                });
-            }
-        });
-        if self.marks.len() > MAX_MARKS {
-            let more = format!("and {} more", self.marks.len() - MAX_MARKS);
-            figure.leaf("p", &[("class", "about")], &more);
-        }
-    }
-
     fn place_in_words(&self, x: f64) -> String {
         match self.x {
             Axis::Time => clock(x, self.xs.iter().copied().fold(0.0, f64::max)),
@@ -334,6 +316,30 @@ impl Lines<'_> {
                 });
             });
         });
+    }
+}
+
+/// What the numbers in the charts of a section stand for; nothing without any.
+pub(crate) fn legend_of_marks(
+    section: &mut Markup,
+    marks: &[Mark<'_>],
+    place_in_words: impl Fn(f64) -> String,
+) {
+    if marks.is_empty() {
+        return;
+    }
+    section.element("ol", &[("class", "marks")], |list| {
+        for mark in marks.iter().take(MAX_MARKS) {
+            list.element("li", &[], |item| {
+                item.leaf("b", &[], &place_in_words(mark.at));
+                item.text(" ");
+                item.text(mark.what);
+            });
+        }
+    });
+    if marks.len() > MAX_MARKS {
+        let more = format!("and {} more, in the JSON", marks.len() - MAX_MARKS);
+        section.leaf("p", &[("class", "about")], &more);
     }
 }
 
@@ -469,14 +475,21 @@ mod tests {
             what: "storm & rain",
         });
         let html = written(&lines);
+        let mut list = Markup::default();
+        legend_of_marks(&mut list, &lines.marks, |at| format!("{at} s"));
+        assert_eq!(
+            list.finish(),
+            "<ol class=\"marks\"><li><b>1 s</b> storm &amp; rain</li></ol>"
+        );
+
         for part in [
             "<figure class=\"chart lines\" id=\"speed\"><figcaption><h3>Speed <small>packets/s</small></h3>",
             "<li><span class=\"key k1\"></span>a &lt;b&gt;</li>",
-            "<svg viewBox=\"0 0 560 240\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
+            "<svg viewBox=\"0 0 560 246\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
              <title id=\"speed-title\">Speed</title>\
              <desc id=\"speed-about\">Speed, packets/s. a &lt;b&gt;: 0 to 100.</desc>",
             "<path class=\"line l1\" d=\"M56 206L301 111L546 16\"></path>",
-            "<ol class=\"marks\"><li><b>1 s</b> storm &amp; rain</li></ol>",
+            "<text class=\"mark\" x=\"301\" y=\"12.5\">1</text>",
             "<tr data-x=\"301\"><th scope=\"row\">1 s</th><td>50</td></tr>",
             "How &lt;fast&gt; it went.",
         ] {
