@@ -15,4 +15,6 @@ pub mod media;
 pub mod progress;
 pub mod report;
 pub mod scenario;
+pub mod server;
 pub mod sweep;
+pub mod wire;
