@@ -9,11 +9,11 @@ use crate::report::number::{clock, compact, readable};
 
 /// The drawing's own units; it scales to its column.
 const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 246.0;
+const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 546.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 206.0;
+const TOP: f64 = 26.0;
+const BOTTOM: f64 = 210.0;
 
 /// Marks are numbered; beyond this many they would cover the curve.
 const MAX_MARKS: usize = 12;
@@ -112,6 +112,11 @@ impl Lines<'_> {
     }
 
     fn legend(&self, caption: &mut Markup) {
+        // One curve is what the title says.
+        if self.series.len() < 2 {
+            return;
+        }
+
         caption.element("ul", &[("class", "legend")], |list| {
             for (index, series) in self.series.iter().enumerate() {
                 list.element("li", &[], |item| {
@@ -147,7 +152,7 @@ impl Lines<'_> {
             }
             svg.leaf(
                 "line",
-                &[("class", "hover"), ("y1", "16"), ("y2", "206")],
+                &[("class", "hover"), ("y1", "17"), ("y2", "210")],
                 "",
             );
         });
@@ -351,8 +356,8 @@ fn draw_mark(svg: &mut Markup, x: f64, number: usize) {
             ("class", "mark"),
             ("x1", &place),
             ("x2", &place),
-            ("y1", "16"),
-            ("y2", "206"),
+            ("y1", "17"),
+            ("y2", "210"),
         ],
         "",
     );
@@ -458,7 +463,7 @@ mod tests {
         let points = [Some((0.0, 5.0)), Some((1.0, 6.25)), None, Some((3.0, 7.0))];
         assert_eq!(path(&points, false), "M0 5L1 6.2M3 7h0");
         assert_eq!(path(&points, true), "M0 5H1V6.2M3 7h0");
-        assert_eq!(area(&points[..2], false), "M0 5L1 6.2L1 206L0 206Z");
+        assert_eq!(area(&points[..2], false), "M0 5L1 6.2L1 210L0 210Z");
         assert_eq!(path(&[None], false), "");
     }
 
@@ -484,11 +489,11 @@ mod tests {
 
         for part in [
             "<figure class=\"chart lines\" id=\"speed\"><figcaption><h3>Speed <small>packets/s</small></h3>",
-            "<li><span class=\"key k1\"></span>a &lt;b&gt;</li>",
-            "<svg viewBox=\"0 0 560 246\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
+            
+            "<svg viewBox=\"0 0 560 250\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
              <title id=\"speed-title\">Speed</title>\
              <desc id=\"speed-about\">Speed, packets/s. a &lt;b&gt;: 0 to 100.</desc>",
-            "<path class=\"line l1\" d=\"M56 206L301 111L546 16\"></path>",
+            "<path class=\"line l1\" d=\"M56 210L301 118L546 26\"></path>",
             "<text class=\"mark\" x=\"301\" y=\"12.5\">1</text>",
             "<tr data-x=\"301\"><th scope=\"row\">1 s</th><td>50</td></tr>",
             "How &lt;fast&gt; it went.",
