@@ -17,7 +17,9 @@ use crate::report::Report;
 
 pub use model::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
 
+pub mod catalog;
 mod model;
+pub mod settings;
 
 /// Joins under way at a time. More would make them compete for this machine's processors (a DTLS
 /// handshake is milliseconds of them) and measure that instead of the server.
@@ -72,6 +74,7 @@ pub async fn run(
     report.generator.machine_buffer_errors =
         generator::machine_buffer_errors().map(|now| now - machine_errors.unwrap_or(now));
     report.generator.cpu_s = generator::cpu_seconds().map(|now| now - cpu.unwrap_or(now));
+    bots.iter().for_each(|bot| bot::settle(bot));
     report.collect(&bots, scenario.tracks_per_publisher());
 
     phase.send_replace(Phase::Leave);
