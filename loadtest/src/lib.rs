@@ -12,6 +12,7 @@ mod fake_server;
 pub mod generator;
 pub mod measure;
 pub mod media;
+pub mod mesh;
 pub mod progress;
 pub mod report;
 pub mod scenario;

@@ -142,7 +142,6 @@ pub(crate) struct Publisher {
 /// A frame at 30 a second: what is sent later than that is the generator's own fault.
 const LATE: Duration = Duration::from_millis(33);
 
-
 struct Feed {
     track: Arc<TrackLocalStaticRTP>,
     /// Since the publisher began.

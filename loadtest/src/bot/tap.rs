@@ -8,9 +8,9 @@
 //! application, to retransmissions too (the responder sends those without any).
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;

@@ -40,7 +40,11 @@ impl Viewing {
     }
 
     fn spend(&mut self, height: u16, time: Duration) {
-        match self.residency.iter_mut().find(|(known, _)| *known == height) {
+        match self
+            .residency
+            .iter_mut()
+            .find(|(known, _)| *known == height)
+        {
             Some((_, spent)) => *spent += time,
             None => self.residency.push((height, time)),
         }

@@ -16,6 +16,7 @@ use crate::report::Report;
 use crate::scenario::{self, Scenario};
 
 mod compare;
+mod mesh;
 mod report;
 
 /// Headless bots for a Tertulia server: they join, publish real media and check what they receive.
@@ -42,6 +43,10 @@ enum Command {
     /// Exit status: 1 when a file cannot be read or written, or a run is not valid and `--force`
     /// was not given.
     Compare(compare::CompareArgs),
+    /// The same people without a relay: what each would send and receive, checked by a small mesh.
+    ///
+    /// Exit status: 1 when it could not be built, or did not behave as the arithmetic says.
+    Mesh(mesh::MeshArgs),
 }
 
 /// `tertulia-loadtest run`.
@@ -97,6 +102,7 @@ impl Cli {
             Command::Run(run) => run,
             Command::Report(report) => return report.run(),
             Command::Compare(compare) => return compare.run(),
+            Command::Mesh(mesh) => return mesh.run().await,
         };
         if let Err(problem) = run.check() {
             eprintln!("error: {problem}");

@@ -57,3 +57,14 @@ pub(super) fn save(path: &Path, text: &str) -> u8 {
         }
     }
 }
+
+/// Writes a value as JSON; the exit status.
+pub(super) fn save_json(path: &Path, value: &impl serde::Serialize) -> u8 {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => save(path, &(json + "\n")),
+        Err(error) => {
+            eprintln!("error: {error}");
+            1
+        }
+    }
+}

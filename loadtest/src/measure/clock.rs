@@ -36,7 +36,10 @@ mod tests {
         for micros in [0, 1, 20_000, 5_000_000] {
             let delay = Duration::from_micros(micros);
             let measured = since_ntp(&extension, sent + delay).unwrap().unwrap();
-            assert!(measured.abs_diff(delay) < Duration::from_nanos(2), "{measured:?}");
+            assert!(
+                measured.abs_diff(delay) < Duration::from_nanos(2),
+                "{measured:?}"
+            );
         }
         let ahead = since_ntp(&extension, sent - Duration::from_millis(3)).unwrap();
         assert_eq!(ahead.unwrap_err().as_millis(), 3);

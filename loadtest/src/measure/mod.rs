@@ -15,7 +15,7 @@ mod histogram;
 mod observed;
 mod timeline;
 
+pub use clock::{ntp, since_ntp};
 pub use histogram::Histogram;
 pub use observed::{Observed, Phases, Sent, StreamOutcome};
-pub use clock::{ntp, since_ntp};
 pub use timeline::{Finished, Measure, Second, Span};

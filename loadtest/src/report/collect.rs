@@ -7,9 +7,7 @@ use std::time::Duration;
 use tertulia_signaling::protocol::native::MediaKind;
 use tokio::time::Instant;
 
-use super::{
-    Failure, FirstFrame, JoinPhases, MissingTrack, Percentiles, Report, ViolationSample,
-};
+use super::{Failure, FirstFrame, JoinPhases, MissingTrack, Percentiles, Report, ViolationSample};
 use crate::bot::state::{BotState, Call, Part};
 use crate::bot::tap::lock;
 use crate::measure::{Observed, StreamOutcome};
@@ -85,7 +83,12 @@ impl Report {
     fn collect_observed(&mut self, bot: &BotState, gathered: &mut Gathered) {
         let observed = lock(&bot.observed);
         let phases = observed.phases;
-        let steps = [phases.signaling, phases.ice, phases.dtls, phases.first_packet];
+        let steps = [
+            phases.signaling,
+            phases.ice,
+            phases.dtls,
+            phases.first_packet,
+        ];
         for (all, step) in gathered.phases.iter_mut().zip(steps) {
             all.extend(step);
         }
@@ -102,7 +105,9 @@ impl Report {
         gathered.decrypted += observed.decrypted;
         if bot.part != Part::Passing && self.duration_s > 0.0 && bot.call().joined.is_some() {
             let kbit = observed.bytes as f64 * 8e-3;
-            gathered.kbit_s.push(kbit / self.viewed(bot).unwrap_or(self.duration_s));
+            gathered
+                .kbit_s
+                .push(kbit / self.viewed(bot).unwrap_or(self.duration_s));
         }
         let call = bot.call();
         for stream in &observed.streams {

@@ -45,7 +45,6 @@ pub(crate) fn circumstances(report: &Report) -> String {
         "{rooms} of {}{talkers} and {}, {media}, {:.0} s{bots}{}",
         several(report.publishers, "publisher"),
         several(report.subscribers, "subscriber"),
-
         report.duration_s,
         if report.interrupted {
             " (interrupted)"

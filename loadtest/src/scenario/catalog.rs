@@ -38,7 +38,9 @@ pub fn load(scenario: &str) -> Result<(String, Settings), String> {
     if path.extension().is_none() && !path.exists() {
         let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");
-        return Err(format!("no scenario `{scenario}`: it is none of {names}, and no file"));
+        return Err(format!(
+            "no scenario `{scenario}`: it is none of {names}, and no file"
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(|error| format!("{scenario}: {error}"))?;
     let settings = Settings::parse(&text).map_err(|error| format!("{scenario}: {error}"))?;
@@ -48,7 +50,11 @@ pub fn load(scenario: &str) -> Result<(String, Settings), String> {
 
 /// Name and description of each of ours.
 pub fn list() -> Vec<(&'static str, String)> {
-    let about = |text| Settings::parse(text).ok().and_then(|settings| settings.about);
+    let about = |text| {
+        Settings::parse(text)
+            .ok()
+            .and_then(|settings| settings.about)
+    };
     BUILT_IN
         .iter()
         .map(|(name, text)| (*name, about(text).unwrap_or_default()))
@@ -64,7 +70,9 @@ mod tests {
         for (name, about) in list() {
             let (loaded, settings) = load(name).unwrap();
             assert_eq!(loaded, name);
-            settings.scenario(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            settings
+                .scenario(name)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!((20..=100).contains(&about.len()), "{name}: {about}");
         }
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");

@@ -238,10 +238,16 @@ impl Settings {
             return Err("--spawn starts a server: no --url, --server-pid or --admin-url".into());
         }
         let rates = [self.ramp, self.storm_rate, self.churn_rate];
-        if rates.into_iter().flatten().any(|rate| !RATES.contains(&rate)) {
+        if rates
+            .into_iter()
+            .flatten()
+            .any(|rate| !RATES.contains(&rate))
+        {
             return Err(RATE.into());
         }
-        let mut shares = [self.decrypt_share, self.oracle_share].into_iter().flatten();
+        let mut shares = [self.decrypt_share, self.oracle_share]
+            .into_iter()
+            .flatten();
         if shares.any(|share| !(0.0..=1.0).contains(&share)) {
             return Err("a share is from 0 to 1".into());
         }
@@ -263,7 +269,10 @@ impl Scenario {
         if self.publishers > 0 && self.tracks_per_publisher() == 0 {
             return Err("publishers need --video or --audio; use --publishers 0 for none".into());
         }
-        if self.talkers.is_some_and(|talkers| talkers > self.publishers) {
+        if self
+            .talkers
+            .is_some_and(|talkers| talkers > self.publishers)
+        {
             return Err("more --talkers than --publishers".into());
         }
         if self.video.wire_only() && self.bot != BotKind::Wire {
@@ -404,7 +413,10 @@ mod tests {
     fn contradictions_are_refused() {
         for (text, complaint) in [
             ("rooms = 0", "--rooms"),
-            ("publishers = 0\nsubscribers = 0", "--publishers or --subscribers"),
+            (
+                "publishers = 0\nsubscribers = 0",
+                "--publishers or --subscribers",
+            ),
             ("video = 'none'", "--video or --audio"),
             ("talkers = 4", "--talkers"),
             ("video = '720p-h264'", "--bot wire"),
@@ -431,7 +443,10 @@ mod tests {
         let file = Settings::parse("about = 'x'\nrooms = 2\naudio = true\nchurn = 5").unwrap();
         let flags = Settings::parse("rooms = 3\naudio = false").unwrap();
         let both = flags.over(file);
-        assert_eq!((both.rooms, both.audio, both.churn), (Some(3), Some(false), Some(5)));
+        assert_eq!(
+            (both.rooms, both.audio, both.churn),
+            (Some(3), Some(false), Some(5))
+        );
     }
 
     #[test]

@@ -21,12 +21,12 @@ mod page;
 mod search;
 mod text;
 
-/// Above this share of its cores a generator is late with everything it does.
-const GENERATOR_FULL: f64 = 0.95;
+/// Above this share of its cores a generator is late with everything it does; a run is not valid
+/// from there on either.
+const GENERATOR_FULL: f64 = 0.9;
 
-/// Of the packets received, the share that the generator may drop or send late before what it
-/// measures is itself.
-const GENERATOR_FAULTS: f64 = 1e-4;
+/// Of the packets sent, the share that may be late.
+const LATE: f64 = 0.01;
 
 /// Where a server should be run for good: this share of what it just bears.
 const WORKING_SHARE: f64 = 0.7;
@@ -195,14 +195,12 @@ impl Sweep {
 
 /// Whether a run says more about the bots than about the server.
 fn generator_limited(report: &Report) -> bool {
-    let packets = report.window.packets_received.max(report.packets_received) as f64;
-    let sent = report.packets_sent as f64;
     let generator = &report.generator;
     generator
         .cpu_share
         .is_some_and(|share| share > GENERATOR_FULL)
-        || generator.socket_drops.unwrap_or(0) as f64 > packets * GENERATOR_FAULTS
-        || report.packets_late as f64 > sent * GENERATOR_FAULTS.sqrt()
+        || (generator.socket_drops > Some(0) && report.packets_lost > 0)
+        || report.packets_late as f64 > report.packets_sent as f64 * LATE
 }
 
 fn knee(points: &[Point], largest: Option<u64>) -> Option<u64> {

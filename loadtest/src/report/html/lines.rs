@@ -489,7 +489,6 @@ mod tests {
 
         for part in [
             "<figure class=\"chart lines\" id=\"speed\"><figcaption><h3>Speed <small>packets/s</small></h3>",
-            
             "<svg viewBox=\"0 0 560 250\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
              <title id=\"speed-title\">Speed</title>\
              <desc id=\"speed-about\">Speed, packets/s. a &lt;b&gt;: 0 to 100.</desc>",
