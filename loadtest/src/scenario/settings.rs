@@ -397,7 +397,7 @@ mod tests {
             ("rooms = 'two'", "rooms"),
             ("\nvideo = '4k'", "line 2"),
             ("video = '4k'", "is none of none, 180p"),
-            ("duration = 'soon'", "is no duration"),
+            ("duration = 'soon'", "is none of ms, s, m, h"),
             ("duration = 20", "duration"),
             ("bot = 'human'", "is none of webrtc, wire"),
             ("server_cores = 'x'", "is no list of cores"),
