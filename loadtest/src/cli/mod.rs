@@ -4,6 +4,11 @@ use clap::{Parser, Subcommand};
 
 pub(crate) mod run;
 
+mod compare;
+mod mesh;
+mod report;
+mod sweep;
+
 /// Headless bots for a Tertulia server: they join, publish real media and check what they receive.
 #[derive(Parser, Debug)]
 #[command(name = "tertulia-loadtest", version)]
@@ -23,6 +28,24 @@ enum Command {
     Run(Box<run::Run>),
     /// List the scenarios that come with the program.
     Scenarios,
+    /// Show a report again: its summary, or a page with charts.
+    ///
+    /// Exit status: 1 when it cannot be read or written.
+    Report(report::ReportArgs),
+    /// Two runs (or the medians of several) side by side, and what differs by more than noise.
+    ///
+    /// Exit status: 1 when a file cannot be read or written, or a run is not valid and `--force`
+    /// was not given.
+    Compare(compare::CompareArgs),
+    /// Find the largest load that still meets an objective, and draw the curve on the way there.
+    ///
+    /// Each load is a run of its own, with a fresh server where `--spawn` is given. Exit status: 1
+    /// when no load met the objective or a run could not begin; 2 when the command line is wrong.
+    Sweep(Box<sweep::SweepArgs>),
+    /// The same people without a relay: what each would send and receive, checked by a small mesh.
+    ///
+    /// Exit status: 1 when it could not be built, or did not behave as the arithmetic says.
+    Mesh(mesh::MeshArgs),
 }
 
 impl Cli {
@@ -31,6 +54,10 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run().await,
             Command::Scenarios => run::list(),
+            Command::Report(report) => report.run(),
+            Command::Compare(compare) => compare.run(),
+            Command::Sweep(sweep) => sweep.run().await,
+            Command::Mesh(mesh) => mesh.run().await,
         }
     }
 }
@@ -47,7 +74,7 @@ mod tests {
         let words = std::iter::once("tertulia-loadtest").chain(arguments.split_whitespace());
         Cli::try_parse_from(words).map(|cli| match cli.command {
             Command::Run(run) => run.scenario.scenario(),
-            Command::Scenarios => Err("no run".into()),
+            _ => Err("no run".into()),
         })
     }
 
@@ -76,6 +103,17 @@ mod tests {
             .unwrap()
             .unwrap();
         assert!(parse("scenarios").is_ok());
+        for arguments in [
+            "report a.json --html a.html",
+            "compare a.json b.json --force",
+            "compare a1.json,a2.json b1.json,b2.json --html c.html",
+            "sweep --scenario livestream --spawn --over subscribers=10..1000 \
+             --objective loss<0.1%,delay_p99<5ms --repeat 3 --json s.json --html s.html",
+            "sweep --over rate=100..20000:8 --bot wire",
+            "mesh --people 4 --video 720p --audio --duration 10s --json -",
+        ] {
+            assert!(parse(arguments).is_ok(), "{arguments}");
+        }
     }
 
     #[test]
@@ -121,6 +159,13 @@ mod tests {
             "run --bot human",
             "run --about x",
             "run --unknown",
+            "report",
+            "compare a.json",
+            "sweep --scenario livestream",
+            "sweep --over people=1..2",
+            "sweep --over rooms=1..4 --objective speed<1",
+            "mesh --people 1",
+            "mesh --video 720p-simulcast",
         ] {
             let error = parse(arguments).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{arguments}: {error}");

@@ -1,12 +1,12 @@
 //! `tertulia-loadtest run` and `scenarios`.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
+use super::report::{save, save_json};
 use crate::progress;
-use crate::report::Report;
+
 use crate::scenario::settings::Settings;
 use crate::scenario::{self, Scenario, Watched, catalog};
 
@@ -18,6 +18,9 @@ pub(super) struct Run {
     /// Where the JSON report goes; `-` is the standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where a page with charts goes
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// No progress lines
     #[arg(long)]
     quiet: bool,
@@ -82,11 +85,15 @@ impl Run {
             }
         };
         eprintln!("{report}");
-        if let Some(path) = &self.json
-            && let Err(error) = write(path, &report)
-        {
-            eprintln!("error: cannot write {}: {error}", path.display());
-            return 1;
+        let mut written = 0;
+        if let Some(path) = &self.json {
+            written = save_json(path, &report);
+        }
+        if let Some(path) = &self.html {
+            written = written.max(save(path, &crate::report::page(&report)));
+        }
+        if written != 0 {
+            return written;
         }
         report.exit_status()
     }
@@ -120,15 +127,5 @@ async fn signal() {
         Err(_) => {
             let _ = tokio::signal::ctrl_c().await;
         }
-    }
-}
-
-fn write(path: &Path, report: &Report) -> std::io::Result<()> {
-    let mut json = serde_json::to_vec_pretty(report)?;
-    json.push(b'\n');
-    if path.as_os_str() == "-" {
-        std::io::stdout().write_all(&json)
-    } else {
-        std::fs::write(path, json)
     }
 }
