@@ -19,6 +19,16 @@ pub struct ServerUrl {
     prefix: String,
 }
 
+impl Default for ServerUrl {
+    /// Where a server listens unless told otherwise.
+    fn default() -> Self {
+        Self {
+            authority: "127.0.0.1:8080".into(),
+            prefix: String::new(),
+        }
+    }
+}
+
 impl FromStr for ServerUrl {
     type Err = String;
 

@@ -26,7 +26,7 @@ pub struct BotState {
     pub outgoing: Arc<Outgoing>,
     /// UDP ports it has bound.
     pub ports: Arc<Mutex<Vec<u16>>>,
-    /// What it saw, as bots of every kind say it.
+    /// What it measured, up to the last time it said so.
     pub observed: Mutex<Observed>,
     call: Mutex<Call>,
 }
