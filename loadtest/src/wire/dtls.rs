@@ -39,8 +39,9 @@ impl Identity {
     pub(super) fn generate() -> Result<Self, String> {
         let text = |error: Error| error.to_string();
         let provider = rtc_crypto::default_provider().map_err(|error| error.to_string())?;
-        let certificate = Certificate::generate_self_signed(Vec::<String>::new(), provider.crypto())
-            .map_err(text)?;
+        let certificate =
+            Certificate::generate_self_signed(Vec::<String>::new(), provider.crypto())
+                .map_err(text)?;
         let der = certificate.certificate.first().ok_or("no certificate")?;
         let fingerprint = fingerprint(der);
         let config = ConfigBuilder::default()
@@ -92,7 +93,11 @@ pub(super) struct Dtls {
 
 impl Dtls {
     /// Its ClientHello waits to be sent.
-    pub(super) fn connect(now: Instant, identity: &Identity, expected: &str) -> Result<Self, String> {
+    pub(super) fn connect(
+        now: Instant,
+        identity: &Identity,
+        expected: &str,
+    ) -> Result<Self, String> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
         let mut endpoint = Endpoint::new(local, TransportProtocol::UDP, None);
         endpoint

@@ -34,7 +34,10 @@ fn height(unit: &[u8]) -> Option<u16> {
             plain.push(*byte);
         }
     }
-    let mut bits = Bits { bytes: &plain, at: 0 };
+    let mut bits = Bits {
+        bytes: &plain,
+        at: 0,
+    };
     let profile = bits.take(8)?;
     bits.take(16)?;
     bits.exp()?;

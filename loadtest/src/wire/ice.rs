@@ -39,7 +39,12 @@ impl Credentials {
     pub(super) fn random() -> Self {
         let text = |len| -> String {
             (0..len)
-                .map(|_| char::from(rand::Rng::sample(&mut rand::rng(), rand::distr::Alphanumeric)))
+                .map(|_| {
+                    char::from(rand::Rng::sample(
+                        &mut rand::rng(),
+                        rand::distr::Alphanumeric,
+                    ))
+                })
                 .collect()
         };
         Self {
@@ -77,10 +82,7 @@ impl Ice {
     pub(super) fn new(now: Instant, ours: &Credentials, theirs: &Credentials) -> Self {
         Self {
             username: format!("{}:{}", theirs.ufrag, ours.ufrag),
-            key: hmac::Key::new(
-                hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                theirs.pwd.as_bytes(),
-            ),
+            key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, theirs.pwd.as_bytes()),
             tie_breaker: rand::random(),
             transaction: rand::random(),
             sent: None,
@@ -89,10 +91,6 @@ impl Ice {
             answered: None,
             round_trip: FIRST_TIMEOUT,
         }
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.answered.is_some()
     }
 
     /// Of the last check.

@@ -23,7 +23,13 @@ const EXTENSIONS: [(u8, ExtensionKind); 7] = [
 ];
 
 /// What a bot receives, most wanted first: with video, each with its repair stream.
-const RECEIVED: [u8; 5] = [codecs::OPUS, codecs::VP8, codecs::H264, codecs::VP9, codecs::AV1];
+const RECEIVED: [u8; 5] = [
+    codecs::OPUS,
+    codecs::VP8,
+    codecs::H264,
+    codecs::VP9,
+    codecs::AV1,
+];
 
 /// One m-line of our offers.
 #[derive(Clone, Debug)]
@@ -106,9 +112,15 @@ fn media(out: &mut String, offerer: &Offerer<'_>, mid: usize, line: &Line) -> st
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
     let port = offerer.address.port();
     write!(out, "\r\nc=IN {family} {ip}\r\na=rtcp:9 IN IP4 0.0.0.0\r\n")?;
-    write!(out, "a=candidate:1 1 udp 2122260223 {ip} {port} typ host generation 0\r\n")?;
+    write!(
+        out,
+        "a=candidate:1 1 udp 2122260223 {ip} {port} typ host generation 0\r\n"
+    )?;
     let Credentials { ufrag, pwd } = offerer.ice;
-    write!(out, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=ice-options:trickle\r\n")?;
+    write!(
+        out,
+        "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=ice-options:trickle\r\n"
+    )?;
     write!(out, "a=fingerprint:sha-256 {}\r\n", offerer.fingerprint)?;
     write!(out, "a=setup:active\r\na=mid:{mid}\r\n")?;
     for (id, kind) in EXTENSIONS {
@@ -121,7 +133,11 @@ fn media(out: &mut String, offerer: &Offerer<'_>, mid: usize, line: &Line) -> st
             write!(out, "a=extmap:{id} {}\r\n", kind.uri())?;
         }
     }
-    let direction = if line.sending.is_some() { "sendonly" } else { "recvonly" };
+    let direction = if line.sending.is_some() {
+        "sendonly"
+    } else {
+        "recvonly"
+    };
     write!(out, "a={direction}\r\n")?;
     let cname = offerer.cname;
     if line.sending.is_some() {
@@ -145,7 +161,11 @@ fn media(out: &mut String, offerer: &Offerer<'_>, mid: usize, line: &Line) -> st
     for encoding in &sending.encodings {
         write!(out, "a=rid:{} send\r\n", encoding.rid)?;
     }
-    let rids: Vec<_> = sending.encodings.iter().map(|encoding| encoding.rid).collect();
+    let rids: Vec<_> = sending
+        .encodings
+        .iter()
+        .map(|encoding| encoding.rid)
+        .collect();
     write!(out, "a=simulcast:send {}\r\n", rids.join(";"))
 }
 
@@ -174,7 +194,10 @@ fn write_format(out: &mut String, format: u8) -> std::fmt::Result {
     }
     if !codec.is_audio() {
         let repair = format + 1;
-        write!(out, "a=rtpmap:{repair} rtx/{rate}\r\na=fmtp:{repair} apt={format}\r\n")?;
+        write!(
+            out,
+            "a=rtpmap:{repair} rtx/{rate}\r\na=fmtp:{repair} apt={format}\r\n"
+        )?;
     }
     Ok(())
 }
@@ -202,9 +225,14 @@ pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
             let mut words = media.split(' ').skip(1);
             let live = words.next().is_some_and(|port| port != "0");
             let formats = words.skip(1).filter_map(|word| word.parse().ok());
-            accepted.push((String::new(), if live { formats.collect() } else { Vec::new() }));
+            accepted.push((
+                String::new(),
+                if live { formats.collect() } else { Vec::new() },
+            ));
         }
-        let Some((key, value)) = line.strip_prefix("a=").and_then(|rest| rest.split_once(':'))
+        let Some((key, value)) = line
+            .strip_prefix("a=")
+            .and_then(|rest| rest.split_once(':'))
         else {
             continue;
         };
@@ -212,9 +240,9 @@ pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
             "ice-ufrag" => _ = ufrag.get_or_insert(value),
             "ice-pwd" => _ = pwd.get_or_insert(value),
             "fingerprint" => {
-                let hash = value.split_once(' ').filter(|(hash, _)| {
-                    hash.eq_ignore_ascii_case("sha-256")
-                });
+                let hash = value
+                    .split_once(' ')
+                    .filter(|(hash, _)| hash.eq_ignore_ascii_case("sha-256"));
                 fingerprint = fingerprint.or(hash.map(|(_, hash)| hash.trim()));
             }
             "candidate" => candidate = candidate.or_else(|| read_candidate(value, ours)),
@@ -234,7 +262,9 @@ pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
             pwd: pwd.ok_or_else(|| missing("ice-pwd"))?.to_owned(),
         },
         candidate: candidate.ok_or_else(|| missing("candidate over UDP of our address family"))?,
-        fingerprint: fingerprint.ok_or_else(|| missing("SHA-256 fingerprint"))?.to_owned(),
+        fingerprint: fingerprint
+            .ok_or_else(|| missing("SHA-256 fingerprint"))?
+            .to_owned(),
         extensions: extensions(&sections),
         sections,
         accepted,
@@ -278,8 +308,11 @@ mod tests {
     #[test]
     fn an_answer_is_read() {
         let answer = read_answer(ANSWER, OURS).unwrap();
-        assert_eq!(answer.candidate, "127.0.0.1:10000".parse().unwrap());
-        assert_eq!((&*answer.ice.ufrag, &*answer.ice.pwd), ("serverufrag", "serverpwd"));
+        assert_eq!(answer.candidate, SocketAddr::from(([127, 0, 0, 1], 10_000)));
+        assert_eq!(
+            (&*answer.ice.ufrag, &*answer.ice.pwd),
+            ("serverufrag", "serverpwd")
+        );
         assert_eq!(answer.accepted, [("0".to_owned(), vec![111, 63])]);
         assert_eq!(answer.extensions.id(ExtensionKind::Mid), Some(4));
         assert_eq!(answer.sections[0].ssrcs, [7]);
@@ -327,12 +360,18 @@ mod tests {
             &[
                 line(vec![encoding("", 5)]),
                 line(vec![encoding("q", 10), encoding("f", 20)]),
-                Line { kind: MediaKind::Audio, sending: None },
+                Line {
+                    kind: MediaKind::Audio,
+                    sending: None,
+                },
             ],
         );
         let read = sections(&sdp);
         assert_eq!(read.len(), 3);
-        assert_eq!((&read[0].ssrcs[..], &read[0].repairs[..]), (&[5][..], &[(5, 6)][..]));
+        assert_eq!(
+            (&read[0].ssrcs[..], &read[0].repairs[..]),
+            (&[5][..], &[(5, 6)][..])
+        );
         assert!(read[1].ssrcs.is_empty() && sdp.contains("a=simulcast:send q;f\r\n"));
         assert!(sdp.contains("m=audio 4000 UDP/TLS/RTP/SAVPF 111\r\n"));
         assert_eq!(sdp.matches("a=setup:active").count(), 3);

@@ -429,9 +429,24 @@ pub(super) fn pin(processor: usize) -> io::Result<()> {
     checked(result)
 }
 
-/// Processor time of the calling thread.
-pub(super) fn thread_time() -> Duration {
-    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+/// Processor time of one thread, readable by others while it lives.
+#[derive(Debug)]
+pub(super) struct ThreadClock(libc::clockid_t);
+
+impl ThreadClock {
+    pub(super) fn of_this() -> io::Result<Self> {
+        let mut id = 0;
+        // SAFETY: the calling thread exists, and `id` outlives the call.
+        match unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut id) } {
+            0 => Ok(Self(id)),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    /// Zero once the thread has ended.
+    pub(super) fn read(&self) -> Duration {
+        clock(self.0)
+    }
 }
 
 /// The clock of the kernel's receive timestamps, since the Unix epoch.
@@ -444,7 +459,7 @@ fn clock(id: libc::clockid_t) -> Duration {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` outlives the call. These clocks exist: it cannot fail.
+    // SAFETY: `time` outlives the call; a clock that is gone leaves it at zero.
     let _ = unsafe { libc::clock_gettime(id, &raw mut time) };
     since_epoch(&time)
 }

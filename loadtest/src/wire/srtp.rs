@@ -90,7 +90,12 @@ impl Srtp {
     pub(super) fn seal_rtp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
         let packet = out.get(start..)?;
         let header = RtpHeader::parse_sealed(packet).ok()?;
-        let index = index_of(self.sent.entry(header.ssrc).or_default().extend(header.sequence))?;
+        let index = index_of(
+            self.sent
+                .entry(header.ssrc)
+                .or_default()
+                .extend(header.sequence),
+        )?;
         let end = out.len();
         out.resize(end + self.profile.tag(), 0);
         let (plain, tag) = out[start..].split_at_mut(end - start);
@@ -150,14 +155,22 @@ impl Srtp {
         match &self.sending.rtcp {
             Keys::Gcm { key, salt } => {
                 let (clear, body) = out[start..].split_at_mut(RTCP_CLEAR);
-                let aad = [clear, &word].concat();
+                let aad = [&*clear, &word].concat();
                 let nonce = gcm_nonce(salt, ssrc, index.into());
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&aad), body).ok()?;
+                let tag = key
+                    .seal_in_place_separate_tag(nonce, Aad::from(&aad), body)
+                    .ok()?;
                 out.extend_from_slice(tag.as_ref());
                 out.extend_from_slice(&word);
             }
             Keys::CmSha1 { key, salt, auth } => {
-                cm_apply(key, salt, ssrc, index.into(), &mut out[start + RTCP_CLEAR..]);
+                cm_apply(
+                    key,
+                    salt,
+                    ssrc,
+                    index.into(),
+                    &mut out[start + RTCP_CLEAR..],
+                );
                 out.extend_from_slice(&word);
                 let tag = sha1_tag(auth, &out[start..], &[]);
                 out.extend_from_slice(&tag);
@@ -170,13 +183,16 @@ impl Srtp {
     pub(super) fn open_rtcp(&mut self, packet: &mut [u8]) -> Option<usize> {
         let ssrc = rtcp_ssrc(packet)?;
         let tail = self.profile.tag() + RTCP_INDEX;
-        let len = packet.len().checked_sub(tail).filter(|len| *len >= RTCP_CLEAR)?;
+        let len = packet
+            .len()
+            .checked_sub(tail)
+            .filter(|len| *len >= RTCP_CLEAR)?;
         match &self.receiving.rtcp {
             Keys::Gcm { key, salt } => {
                 let (sealed, word) = packet.split_at_mut(len + GCM_TAG);
                 let index = index_word(word)?;
                 let (clear, sealed) = sealed.split_at_mut(RTCP_CLEAR);
-                let aad = [clear, word].concat();
+                let aad = [&*clear, &*word].concat();
                 let nonce = gcm_nonce(salt, ssrc, index.into());
                 key.open_in_place(nonce, Aad::from(&aad), sealed).ok()?;
             }
@@ -340,7 +356,10 @@ mod tests {
         let derived: [u8; 14] = derive(&key, &salt, 2);
         assert_eq!(derived.to_vec(), hex("30CBBC08863D8C85D49DB34A9AE1"));
         let derived: [u8; 20] = derive(&key, &salt, 1);
-        assert_eq!(derived.to_vec(), hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
+        assert_eq!(
+            derived.to_vec(),
+            hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4")
+        );
     }
 
     /// RFC 7714 section 16.1.1.
@@ -352,11 +371,15 @@ mod tests {
             key: LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).unwrap()),
             salt: hex("517569642070726f2071756f").try_into().unwrap(),
         };
-        let mut packet = hex("8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e6973206469766973\
-                              6120696e207061727465732074726573");
+        let mut packet = hex(
+            "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e6973206469766973\
+                              6120696e207061727465732074726573",
+        );
         srtp.seal_rtp(&mut packet, 0).unwrap();
-        let sealed = hex("8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42\
-                          a5f47a51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce");
+        let sealed = hex(
+            "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42\
+                          a5f47a51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce",
+        );
         assert_eq!(packet, sealed);
     }
 

@@ -57,7 +57,10 @@ impl Content {
         let keyframe = tertulia_sfu::rtp::codec::is_keyframe(codec, payload);
         let (starts, height) = match codec {
             Codec::Vp8 => match vp8::Descriptor::parse(payload) {
-                Ok(read) => (read.start_of_frame, read.dimensions.map(|(_, height)| height)),
+                Ok(read) => (
+                    read.start_of_frame,
+                    read.dimensions.map(|(_, height)| height),
+                ),
                 Err(_) => (false, None),
             },
             Codec::H264 => (
@@ -172,6 +175,11 @@ impl Stream {
         self.missing > 0
     }
 
+    /// Whether the picture cannot be shown before a keyframe comes.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.codec.is_audio() && !self.chain && self.next.is_some()
+    }
+
     /// The highest sequence number, extended by the count of cycles (RFC 3550 section 6.4.1).
     pub(super) fn highest(&self) -> u32 {
         // The first cycle is 1.
@@ -281,13 +289,14 @@ impl Stream {
 
     /// Whether to ask for a keyframe now.
     pub(super) fn wants_keyframe(&mut self, now: Instant) -> bool {
-        let waiting = !self.codec.is_audio() && !self.chain && self.next.is_some();
         // A keyframe that is coming in needs no asking.
-        let coming = self.frame.is_some_and(|frame| frame.keyframe && !frame.broken);
+        let coming = self
+            .frame
+            .is_some_and(|frame| frame.keyframe && !frame.broken);
         let due = self
             .asked
             .is_none_or(|asked| now.saturating_duration_since(asked) >= KEYFRAME_RETRY);
-        if !waiting || coming || !due || self.missing > 0 {
+        if !self.is_waiting() || coming || !due || self.missing > 0 {
             return false;
         }
         self.asked = Some(now);
@@ -391,7 +400,9 @@ impl Stream {
         let seen = &mut self.seen;
         seen.decodable_frames += 1;
         seen.first_decodable.get_or_insert(frame.at);
-        let at = self.last_decodable.map_or(frame.at, |last| last.max(frame.at));
+        let at = self
+            .last_decodable
+            .map_or(frame.at, |last| last.max(frame.at));
         if let Some(last) = self.last_decodable.replace(at) {
             let pause = at - last;
             if pause > FREEZE {

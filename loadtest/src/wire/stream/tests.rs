@@ -45,7 +45,9 @@ fn what_comes_late_is_told_from_what_is_lost_and_what_comes_twice() {
     use Place::*;
     assert_eq!(
         places,
-        [Newest, Newest, Newest, Filling, Duplicate, Newest, Newest, Newest, Filling]
+        [
+            Newest, Newest, Newest, Filling, Duplicate, Newest, Newest, Newest, Filling
+        ]
     );
     assert_eq!(stream.seen.decodable_frames, 2);
     let mut lost = Vec::new();
@@ -109,7 +111,10 @@ fn headers_alone_are_enough_between_the_first_packets_of_frames() {
     }
     // The first frame whole, then one packet of each.
     assert_eq!(read, 3 + 29);
-    assert_eq!((stream.seen.decodable_frames, stream.seen.keyframes), (30, 3));
+    assert_eq!(
+        (stream.seen.decodable_frames, stream.seen.keyframes),
+        (30, 3)
+    );
 }
 
 #[test]
