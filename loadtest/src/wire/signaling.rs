@@ -396,10 +396,13 @@ impl Bot<'_> {
     /// Says goodbye, and does not insist on an answer.
     async fn leave(mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
+        // First, so that the server hears why the media ends.
+        let said = self.signaling.send(ClientMessage::Leave).await;
         let (done, gone) = oneshot::channel();
         self.tell(Command::Leave(self.seat.name, Some(done))).await;
+        // It fails if the thread is gone, and with it what would be waited for.
         let _ = gone.await;
-        if self.signaling.send(ClientMessage::Leave).await.is_ok() {
+        if said.is_ok() {
             let bye = async { while self.signaling.next().await.is_ok() {} };
             let _ = tokio::time::timeout(PATIENCE, bye).await;
         }
