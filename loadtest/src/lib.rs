@@ -15,4 +15,5 @@ pub mod media;
 pub mod progress;
 pub mod report;
 pub mod scenario;
+pub mod server;
 pub mod wire;

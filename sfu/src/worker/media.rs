@@ -1,15 +1,16 @@
-//! RTP and RTCP through the worker: decrypt once, bind to a layer, fan out.
+//! RTP and RTCP into the worker: decrypt once, bind to a layer, queue for the viewers.
 
 use std::time::Instant;
 
 use super::Worker;
 use super::peer::Peer;
-use crate::egress::{Outlet, Repair, Request, Start};
+use super::relay::{track_and_viewer, track_at};
+use crate::egress::{Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
-use crate::packet::Packet;
-use crate::router::Target;
-use crate::rtp::codec::is_keyframe;
+use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::place::Place;
+use crate::router::RelayedPacket;
 use crate::rtp::{RtpHeader, rtcp};
 use crate::transmit::Transmits;
 
@@ -27,111 +28,79 @@ impl Worker {
         };
         self.schedule.touch(index);
         match peer.publisher.receive(now, datagram) {
-            Receipt::Media(media) => self.route(now, index, media, &datagram[media.start..]),
+            Receipt::Media(media) => {
+                let place = Place::Published {
+                    peer: index,
+                    track: media.track,
+                };
+                self.route(now, place, media, &datagram[media.start..]);
+            }
             Receipt::Nothing => {}
             Receipt::Dropped(code) => self.counters.drop(code),
         }
     }
 
-    fn route(&mut self, now: Instant, index: usize, media: Media, datagram: &[u8]) {
+    /// Hands a packet to those who are to be sent it, on this worker and others.
+    pub(super) fn route(&mut self, now: Instant, place: Place, media: Media, datagram: &[u8]) {
         if media.layers_changed {
-            self.retarget(index, media.track);
+            // What came before was for the layers as they were.
+            self.forward(now, usize::MAX);
+            self.retarget(place);
+            self.announce_layers(place);
         }
-        let Some(peer) = self.peers.get(index) else {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
-        let Some(track) = peer.publisher.track(media.track) else {
-            return;
-        };
-        if media.first {
+        if media.first
+            && let Place::Published { peer, .. } = place
+            && let Some(peer) = self.peers.get(peer)
+        {
             let (room, peer, track) = (peer.room, peer.id, track.id);
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
         }
-        let extensions = track.extensions;
-        let packet = Packet {
-            datagram,
+        let Some(layer) = track.layers.get(media.layer) else {
+            return;
+        };
+        let facts = Facts {
             header: media.header,
             codec: media.codec,
-            extensions: &extensions,
             track: track.id,
             layer: media.layer,
             sequence: media.sequence,
             switchable: media.keyframe || media.codec.is_audio(),
-            cached: track.layers[media.layer].cache.is_some(),
-            sender: track.layers[media.layer].sender,
+            cached: layer.cache.is_some(),
+            sender: layer.sender,
+            descriptor: vp8_descriptor(media.codec, &media.header, datagram),
+            passed_on: PassedOn::find(&media.header, datagram, &track.extensions),
         };
-        let mut wanted = 0u32;
-        // Empty but for the rare packet that a switch waited for.
-        let mut replays = Vec::new();
-        let ntp = self.config.clock.ntp(now);
-        for target in self.router.targets(track.fanout) {
-            let Some(viewer) = self.peers.get_mut(target.peer) else {
-                continue;
-            };
-            let Some((slot, mut outlet)) =
-                viewer.outlet(now, ntp, target.slot, &mut self.transmits)
-            else {
-                continue;
-            };
-            let forwarded = slot.forward(&packet, &mut outlet);
-            self.counters.packets_forwarded += u64::from(forwarded.sent);
-            if let Some(layer) = forwarded.keyframe_of {
-                wanted |= 1 << layer.min(31);
-            }
-            if forwarded.reports_begin {
-                self.schedule.touch(target.peer);
-            }
-            if let Some(start) = forwarded.replay {
-                replays.push((*target, start));
-            }
-        }
-        for (target, start) in replays {
-            self.replay(now, index, media.track, target, start);
-        }
-        if wanted != 0 && !media.codec.is_audio() {
-            for layer in (0..32).filter(|layer| wanted & (1 << layer) != 0) {
-                self.request_keyframe(now, index, media.track, layer);
-            }
-        }
-    }
-
-    /// Forwards what is cached of a layer from where a viewer begins to be sent it.
-    fn replay(&mut self, now: Instant, index: usize, track: usize, target: Target, start: Start) {
-        let Some((publisher, viewer)) = self.peers.get2_mut(index, target.peer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(track) else {
-            return;
-        };
-        let Some(layer) = track.layers.get(start.layer) else {
-            return;
-        };
-        let ntp = self.config.clock.ntp(now);
-        for (sequence, datagram) in layer.cached_since(start.sequence) {
-            let Ok(header) = RtpHeader::parse(datagram) else {
-                continue;
-            };
-            let Some(codec) = track.codec(header.payload_type) else {
-                continue;
-            };
-            let packet = Packet {
-                datagram,
-                header,
-                codec,
-                extensions: &track.extensions,
+        let fanout = track.fanout;
+        if !track.relayed_to.is_empty() {
+            let packet = RelayedPacket {
                 track: track.id,
-                layer: start.layer,
-                sequence,
-                switchable: is_keyframe(codec, header.payload(datagram)),
-                cached: true,
+                layer: media.layer as u8,
+                sequence: media.sequence,
+                header: media.header,
+                codec: media.codec,
+                keyframe: media.keyframe,
                 sender: layer.sender,
             };
-            let outlet = viewer.outlet(now, ntp, target.slot, &mut self.transmits);
-            if let Some((slot, mut outlet)) = outlet {
-                let forwarded = slot.forward(&packet, &mut outlet);
-                self.counters.packets_forwarded += u64::from(forwarded.sent);
-            }
+            self.batches.push(&track.relayed_to, packet, datagram);
+        }
+        self.distribute(place, fanout, facts, datagram);
+    }
+
+    /// Queues a packet of a track for everyone subscribed; [`forward`](Self::forward) sends it.
+    pub(super) fn distribute(
+        &mut self,
+        place: Place,
+        fanout: usize,
+        facts: Facts,
+        datagram: &[u8],
+    ) {
+        let targets = self.router.targets(fanout);
+        if !self.inbox.push(place, facts, datagram, targets) {
+            self.counters.drop("inbox_full");
         }
     }
 
@@ -168,9 +137,7 @@ impl Worker {
         self.schedule.touch(index);
         for request in requests {
             match request {
-                Request::Keyframe { peer, track, layer } => {
-                    self.request_keyframe(now, peer, track, layer)
-                }
+                Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, &repair),
             }
         }
@@ -178,10 +145,9 @@ impl Worker {
 
     /// Sends a viewer a packet again, from the publisher's cache.
     fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: &Repair) {
-        let Some((publisher, viewer)) = self.peers.get2_mut(repair.peer, viewer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(repair.track) else {
+        let Some((track, viewer)) =
+            track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer)
+        else {
             return;
         };
         let Some(layer) = track
@@ -202,20 +168,37 @@ impl Worker {
         let Some(codec) = track.codec(payload_type) else {
             return;
         };
+        let Ok(header) = RtpHeader::parse(datagram) else {
+            return;
+        };
+        let facts = Facts {
+            header,
+            codec,
+            track: track.id,
+            layer: repair.layer,
+            sequence: repair.sequence,
+            switchable: false,
+            cached: true,
+            sender: None,
+            descriptor: vp8_descriptor(codec, &header, datagram),
+            passed_on: PassedOn::find(&header, datagram, &track.extensions),
+        };
+        let packet = Packet {
+            datagram,
+            facts: &facts,
+        };
         let ntp = self.config.clock.ntp(now);
-        if let Some((slot, mut outlet)) = viewer.outlet(now, ntp, slot, &mut self.transmits) {
-            slot.retransmit(repair, datagram, codec, &track.extensions, &mut outlet);
+        if let Some((mut outlet, slot, sequence)) = viewer.outlet(slot, ntp, &mut self.transmits) {
+            slot.retransmit(repair, &packet, sequence, &mut outlet);
         }
     }
 
     /// Asks a publisher for a keyframe, merged with what others ask.
-    pub(super) fn request_keyframe(
-        &mut self,
-        now: Instant,
-        index: usize,
-        track: usize,
-        layer: usize,
-    ) {
+    pub(super) fn request_keyframe(&mut self, now: Instant, place: Place, layer: usize) {
+        let (index, track) = match place {
+            Place::Published { peer, track } => (peer, track),
+            Place::Relayed(index) => return self.request_relayed_keyframe(now, index, layer),
+        };
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -227,12 +210,8 @@ impl Worker {
     }
 
     /// A layer of a track came alive or died: its viewers choose again.
-    pub(super) fn retarget(&mut self, index: usize, track: usize) {
-        let Some(track) = self
-            .peers
-            .get(index)
-            .and_then(|peer| peer.publisher.track(track))
-        else {
+    pub(super) fn retarget(&mut self, place: Place) {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
         let highest = track.highest_alive();
@@ -249,31 +228,6 @@ impl Worker {
 }
 
 impl Peer {
-    /// A slot of this peer with its way out; none while it cannot be reached.
-    fn outlet<'a>(
-        &'a mut self,
-        now: Instant,
-        ntp: u64,
-        slot: usize,
-        transmits: &'a mut Transmits,
-    ) -> Option<(&'a mut crate::egress::Slot, Outlet<'a>)> {
-        if !self.transport.is_connected() {
-            return None;
-        }
-        let to = self.transport.remote_addr()?;
-        let (slot, transport_sequence) = self.subscriber.slot_with_sequence(slot)?;
-        let outlet = Outlet {
-            now,
-            to,
-            run: &mut self.run,
-            transport: &mut self.transport,
-            transmits,
-            transport_sequence,
-            ntp,
-        };
-        Some((slot, outlet))
-    }
-
     /// Seals and queues RTCP.
     pub(super) fn send_rtcp(&mut self, rtcp: &[u8], transmits: &mut Transmits) {
         if rtcp.is_empty() {
