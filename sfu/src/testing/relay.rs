@@ -18,9 +18,9 @@ use super::network::Datagram;
 /// A worker in virtual time.
 #[derive(Debug)]
 pub struct SimRelay {
-    worker: Worker,
+    pub(super) worker: Worker,
     addr: SocketAddr,
-    transmits: Transmits,
+    pub(super) transmits: Transmits,
 }
 
 impl SimRelay {
