@@ -29,7 +29,11 @@ async fn main() {
     let began = Instant::now();
     let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel::<()>();
     for index in 0..=viewers {
-        let state = Arc::new(BotState::new(format!("b{index}"), "room".into(), index == 0));
+        let state = Arc::new(BotState::new(
+            format!("b{index}"),
+            "room".into(),
+            index == 0,
+        ));
         let config = BotConfig {
             url: url.parse().unwrap(),
             address: "127.0.0.1".parse().unwrap(),
@@ -40,7 +44,12 @@ async fn main() {
             stagger: Duration::ZERO,
         };
         let tx = tx.clone();
-        tasks.spawn(fleet.run(config, Arc::clone(&state), phases.clone(), Box::new(move || drop(tx.send(())))));
+        tasks.spawn(fleet.run(
+            config,
+            Arc::clone(&state),
+            phases.clone(),
+            Box::new(move || drop(tx.send(()))),
+        ));
         states.push(state);
         if index == 0 {
             rx.recv().await;
@@ -51,8 +60,19 @@ async fn main() {
         rx.recv().await;
     }
     let joined = states.iter().filter(|s| s.call().joined.is_some()).count();
-    println!("joined {joined}/{} in {:?}, thread cpu {:.3}", viewers + 1, began.elapsed(), fleet.cpu_seconds() - joining_cpu);
-    for s in states.iter().filter_map(|s| s.call().failure.clone()).take(3) { println!("{s}"); }
+    println!(
+        "joined {joined}/{} in {:?}, thread cpu {:.3}",
+        viewers + 1,
+        began.elapsed(),
+        fleet.cpu_seconds() - joining_cpu
+    );
+    for s in states
+        .iter()
+        .filter_map(|s| s.call().failure.clone())
+        .take(3)
+    {
+        println!("{s}");
+    }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let first = measure.second_of(Instant::now()) + 1;
     tokio::time::sleep(measure.instant_of(first) - Instant::now()).await;
@@ -68,8 +88,14 @@ async fn main() {
     }
     println!(
         "sent {}/s received {}/s of {}/s, bot core {:.2}, {:.0} ns/packet, drops {} refused {}, delay {:?}",
-        sent / seconds, received / seconds, sent * viewers as u64 / seconds, cpu / wall,
-        cpu * 1e9 / received as f64, fleet.socket_drops(), fleet.refused_sends(), delay.percentiles(),
+        sent / seconds,
+        received / seconds,
+        sent * viewers as u64 / seconds,
+        cpu / wall,
+        cpu * 1e9 / received as f64,
+        fleet.socket_drops(),
+        fleet.refused_sends(),
+        delay.percentiles(),
     );
     phase.send_replace(Phase::Drain);
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -394,7 +394,8 @@ async fn h264_is_published_and_judged_too() {
     let mut hall = Hall::open(1.0, 1.0).await;
     hall.admit(Video::P720H264, false).await;
     let viewer = hall.admit(Video::None, false).await;
-    hall.until("media", |seen| seen.packets > 400, &[viewer]).await;
+    hall.until("media", |seen| seen.packets > 400, &[viewer])
+        .await;
     let closed = hall.close().await;
     let seen = &closed.seen[1];
     check_clean(seen, 1);
