@@ -16,6 +16,10 @@ pub struct SfuConfig {
     /// Addresses announced instead of the workers' own sockets, one for each worker: for a proxy
     /// in front of the media ports (an impairment proxy in tests). Empty: the sockets themselves.
     pub announce: Vec<SocketAddr>,
+    /// How long a worker under load may hold packets back so that more leave for each viewer at a
+    /// time, which is what makes a packet cheap: from zero, while it has time to spare, up to this.
+    /// Well under a millisecond: it adds to every packet's delay. Zero: never.
+    pub coalesce: Duration,
     /// Bounds.
     pub limits: Limits,
 }
@@ -27,6 +31,7 @@ impl Default for SfuConfig {
             media_port: 10_000,
             media_ips: Vec::new(),
             announce: Vec::new(),
+            coalesce: Duration::from_micros(400),
             limits: Limits::default(),
         }
     }
