@@ -315,9 +315,9 @@ impl Worker {
     }
 
     fn ask_keyframe(&mut self, index: usize, layer: usize) {
-        // Whoever asks is to be sent the answer.
+        // Whoever asks is to be sent the answer; who asked before may have left.
         self.tell_wanted(index);
-        if let Some(relayed) = self.relayed.get(index) {
+        if let Some(relayed) = self.relayed.get(index).filter(|track| track.wanted) {
             let (room, track) = (relayed.room, relayed.track.id);
             self.outbox
                 .push_back((relayed.from, Control::Keyframe { room, track, layer }));
