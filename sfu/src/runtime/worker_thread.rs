@@ -23,6 +23,10 @@ pub(crate) trait Driven {
     fn handle_timeout(&mut self, now: Instant);
     /// When to call [`handle_timeout`](Self::handle_timeout); in the past: as soon as may be.
     fn poll_timeout(&self) -> Option<Instant>;
+    /// Something is left for the next turn, or came, that no waker was used for: do not sleep.
+    fn is_pending(&self) -> bool {
+        false
+    }
     /// Datagrams that the next flush will make of what came, as far as it can tell.
     fn backlog(&self) -> usize;
     /// Moves what is to be sent, or a part of it, into `out`, which is empty (its memory may be
@@ -93,13 +97,18 @@ fn drive(
     loop {
         // A socket with more to read is not asked whether it is readable.
         if drained {
-            let timeout = driven
-                .poll_timeout()
-                .map(|at| at.saturating_duration_since(Instant::now()).max(MIN_SLEEP));
-            let readable = poller.wait(socket.as_fd(), timeout)?;
-            // What came first waits for what comes with it. No timeout is later by more than that.
-            if readable && !window.is_zero() {
-                poller.pause(window)?;
+            poller.prepare();
+            if driven.is_pending() {
+                poller.stay_awake();
+            } else {
+                let timeout = driven
+                    .poll_timeout()
+                    .map(|at| at.saturating_duration_since(Instant::now()).max(MIN_SLEEP));
+                let readable = poller.wait(socket.as_fd(), timeout)?;
+                // What came first waits for what comes with it. No timeout is later by more than that.
+                if readable && !window.is_zero() {
+                    poller.pause(window)?;
+                }
             }
         }
         let now = Instant::now();

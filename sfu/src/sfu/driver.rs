@@ -82,7 +82,7 @@ impl Driver {
         let wakers = &self.wakers;
         self.links.post(&mut self.worker, |other| {
             if let Some(waker) = wakers.get(other) {
-                waker.wake();
+                waker.wake_sleeper();
             }
         });
     }
@@ -166,7 +166,7 @@ impl Driven for Driver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        if self.more || self.links.has_incoming() {
+        if self.more {
             return Some(self.now);
         }
         let retry = self.links.is_held_up().then(|| self.now + RETRY);
@@ -182,6 +182,10 @@ impl Driven for Driver {
         self.deliver_events();
         self.report_load();
         more
+    }
+
+    fn is_pending(&self) -> bool {
+        self.links.has_incoming()
     }
 
     fn backlog(&self) -> usize {

@@ -11,6 +11,7 @@ use crate::config::Limits;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
+use crate::router::Seat;
 use crate::sfu::links::{Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{PeerStats, WorkerStats};
@@ -157,9 +158,8 @@ impl SimRelay {
 
     /// As [`Sfu::create_room`](crate::Sfu::create_room), on the first worker.
     pub fn create_room(&mut self) -> RoomId {
-        let population = Arc::<AtomicUsize>::default();
-        let room = self.workers[0].worker.create_room(Arc::clone(&population));
-        self.rooms.insert(room, vec![(0, population)]);
+        let room = self.workers[0].worker.create_room();
+        self.rooms.insert(room, vec![(0, Arc::default())]);
         room
     }
 
@@ -176,8 +176,12 @@ impl SimRelay {
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
         let worker = self.place(now, room)?;
+        let seats = self.rooms.get(&room).into_iter().flatten();
+        let mut seats = seats.filter(|(part, _)| *part == worker);
+        let (_, seats) = seats.next().ok_or(SfuError::NoSuchRoom)?;
+        let seat = Seat::take(seats);
         let joined = self.at(now, worker, |worker| {
-            worker.join(now, room, offer, auto_subscribe)
+            worker.join(now, room, offer, auto_subscribe, seat)
         });
         self.exchange(now);
         joined
@@ -199,11 +203,10 @@ impl SimRelay {
             None => Err(SfuError::NoSuchRoom),
             Some(Choice::Part(worker)) => Ok(worker),
             Some(Choice::Grow(worker)) => {
-                let population = Arc::<AtomicUsize>::default();
-                parts.push((worker, Arc::clone(&population)));
+                parts.push((worker, Arc::default()));
                 let others: Vec<u16> = loads.iter().map(|part| part.worker as u16).collect();
                 self.at(now, worker, |worker| {
-                    worker.open_part(room, &others, population);
+                    worker.open_part(room, &others);
                 });
                 for other in others {
                     self.at(now, usize::from(other), |other| {

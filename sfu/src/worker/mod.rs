@@ -3,7 +3,9 @@
 //! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command
 //! methods, call [`handle_timeout`](Worker::handle_timeout) when
 //! [`poll_timeout`](Worker::poll_timeout) says so, and after each of these [`flush`](Worker::flush)
-//! what is to be sent and drain [`poll_event`](Worker::poll_event). The worker reads no clock, no
+//! what is to be sent and drain [`poll_event`](Worker::poll_event). Where there are other workers, what
+//! [`poll_relay`](Worker::poll_relay) and [`poll_batch`](Worker::poll_batch) yield is carried to them
+//! ([`relay`] says how). The worker reads no clock, no
 //! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
 //! be repeated exactly.
 

@@ -12,7 +12,7 @@ use crate::event::{Answer, MediaKind, Needs, PublishedTrack, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Publisher;
 use crate::place::Place;
-use crate::router::Target;
+use crate::router::{Seat, Target};
 use crate::transmit::RunKey;
 use crate::transport::sdp::{
     Direction, LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
@@ -38,13 +38,14 @@ impl Worker {
         room: RoomId,
         offer: &str,
         auto_subscribe: bool,
+        seat: Seat,
     ) -> Result<(PeerId, Answer), SfuError> {
         let limit = self.config.limits.peers_per_room;
         if self
             .rooms
             .get(&room)
             .ok_or(SfuError::NoSuchRoom)?
-            .peers()
+            .peers
             .len()
             >= limit
         {
@@ -95,12 +96,13 @@ impl Worker {
             subscriber,
             run: RunKey::default(),
             needs: Needs::default(),
+            _seat: seat,
             data_budget: super::control::DataBudget::default(),
         });
         self.by_id.insert(id, index);
         self.demux.insert_ufrag(ufrag, index);
         if let Some(room) = self.rooms.get_mut(&room) {
-            room.insert(index);
+            room.peers.insert(index);
         }
         tracing::info!(%room, peer = %id, "peer joined");
         let answer = self.apply(now, index, negotiated)?;
