@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Cipher, SfuConfig};
+use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{SfuError, StartError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
@@ -17,7 +17,7 @@ use crate::runtime::{
 };
 use crate::stats::{SfuStats, WorkerStats};
 use crate::transport::{Backend, Certificate, Srtp};
-use crate::worker::{Command, WorkerConfig};
+use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load};
 
 /// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
@@ -40,7 +40,7 @@ struct Inner {
     candidates: Vec<Vec<SocketAddr>>,
     stopping: Arc<AtomicBool>,
     threads: Threads,
-    rooms: usize,
+    limits: Limits,
     backend: Backend,
 }
 
@@ -110,7 +110,6 @@ impl Sfu {
             candidates.push(announced);
         }
         let threads = Threads::new(threads);
-        let rooms = config.limits.rooms;
         Ok((
             Self {
                 inner: Arc::new(Inner {
@@ -118,7 +117,7 @@ impl Sfu {
                     candidates,
                     stopping,
                     threads,
-                    rooms,
+                    limits: config.limits,
                     backend,
                 }),
             },
@@ -138,7 +137,7 @@ impl Sfu {
     /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn create_room(&self) -> Result<RoomId, SfuError> {
         let workers = &self.inner.workers;
-        let limit = self.inner.rooms;
+        let limit = self.inner.limits.rooms;
         if workers
             .iter()
             .map(|worker| worker.load.rooms())
@@ -168,6 +167,7 @@ impl Sfu {
             offer,
             auto_subscribe,
         } = join;
+        let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
         self.ask(worker_of(room.as_u64()), |reply| Command::Join {
             room,
             offer,
@@ -183,6 +183,7 @@ impl Sfu {
     ///
     /// As [`join`](Self::join), and [`SfuError::NoSuchPeer`]. Nothing changed then.
     pub async fn offer(&self, peer: PeerId, offer: String) -> Result<Answer, SfuError> {
+        let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
         self.ask(worker_of(peer.as_u64()), |reply| Command::Offer {
             peer,
             offer,

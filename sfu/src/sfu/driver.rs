@@ -12,10 +12,6 @@ use crate::runtime::Driven;
 use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Worker, WorkerConfig};
 
-/// Commands done between two receive batches: an offer takes some hundred microseconds, and
-/// packets must not wait for a join storm's.
-const COMMANDS_PER_TURN: usize = 4;
-
 /// How much a worker has to do, as the control plane sees it.
 #[derive(Debug, Default)]
 pub(super) struct Load {
@@ -99,8 +95,9 @@ impl Driven for Driver {
         self.worker.handle_datagram(now, from, datagram);
     }
 
-    fn handle_commands(&mut self, now: Instant) {
+    fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         self.now = now;
+        self.worker.run_handshakes(now, time);
         self.deliver_events();
         self.more = self.held.is_some();
         if self.stopping.load(Ordering::Acquire) && !self.closed {
@@ -110,14 +107,14 @@ impl Driven for Driver {
         if self.held.is_some() || self.closed {
             return;
         }
-        for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else {
-                return;
-            };
+        while let Ok(command) = self.commands.try_recv() {
             if matches!(command, Command::CreateRoom { .. }) {
                 self.load.coming.fetch_sub(1, Ordering::Relaxed);
             }
             self.worker.handle_command(now, command);
+            if !time() {
+                break;
+            }
         }
         self.more = !self.commands.is_empty();
     }

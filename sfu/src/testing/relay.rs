@@ -11,14 +11,19 @@ use crate::id::{PeerId, RoomId, TrackId};
 use crate::stats::{PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Certificate};
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::{Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;
+
+/// Steps of handshakes before media is sent: what fits into the runtime's budget, for virtual time
+/// does not pass while they are done.
+const HANDSHAKES_PER_TURN: usize = 3;
 
 /// A worker in virtual time.
 #[derive(Debug)]
 pub struct SimRelay {
     worker: Worker,
+    limits: Limits,
     addr: SocketAddr,
     transmits: Transmits,
 }
@@ -39,12 +44,13 @@ impl SimRelay {
             certificate: Certificate::generate(Backend::default())
                 .expect("a certificate can be made"),
             candidates: vec![addr],
-            limits,
+            limits: limits.clone(),
             clock: WallClock::new(now, wall),
             seed: bytes,
         };
         Self {
             worker: Worker::new(config),
+            limits,
             addr,
             transmits: Transmits::new(),
         }
@@ -60,6 +66,12 @@ impl SimRelay {
         self.worker.create_room()
     }
 
+    /// Whether an offer can be read: what [`join`](Self::join) and [`offer`](Self::offer) begin with,
+    /// and a server's control plane does.
+    pub fn reads(&self, offer: &str) -> bool {
+        read_offer(offer, &self.limits).is_ok()
+    }
+
     /// As [`Sfu::join`](crate::Sfu::join).
     ///
     /// # Errors
@@ -72,6 +84,7 @@ impl SimRelay {
         offer: &str,
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
+        let offer = read_offer(offer, &self.limits)?;
         self.worker.join(now, room, offer, auto_subscribe)
     }
 
@@ -81,6 +94,7 @@ impl SimRelay {
     ///
     /// As there.
     pub fn offer(&mut self, now: Instant, peer: PeerId, offer: &str) -> Result<Answer, SfuError> {
+        let offer = read_offer(offer, &self.limits)?;
         self.worker.offer(now, peer, offer)
     }
 
@@ -141,6 +155,11 @@ impl SimRelay {
 
     /// What is to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
+        let mut done = 0;
+        self.worker.run_handshakes(now, &mut || {
+            done += 1;
+            done < HANDSHAKES_PER_TURN
+        });
         let mut report = SendReport::default();
         let mut datagrams = Vec::new();
         loop {

@@ -9,6 +9,7 @@ use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::stats::{PeerStats, WorkerStats};
+use crate::transport::sdp::Offer;
 
 /// The answer to a command. Whoever asked may have gone meanwhile.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
@@ -21,13 +22,13 @@ pub(crate) enum Command {
     },
     Join {
         room: RoomId,
-        offer: String,
+        offer: Box<Offer>,
         auto_subscribe: bool,
         reply: Reply<(PeerId, Answer)>,
     },
     Offer {
         peer: PeerId,
-        offer: String,
+        offer: Box<Offer>,
         reply: Reply<Answer>,
     },
     Subscribe {
@@ -71,7 +72,7 @@ impl Worker {
                 auto_subscribe,
                 reply,
             } => {
-                let result = self.join(now, room, &offer, auto_subscribe);
+                let result = self.join(now, room, *offer, auto_subscribe);
                 let peer = result.as_ref().ok().map(|(peer, _)| *peer);
                 // Whoever asked is gone: so is the peer nobody knows of.
                 if reply.send(result).is_err()
@@ -80,7 +81,7 @@ impl Worker {
                     let _ = self.close_peer(now, peer);
                 }
             }
-            Command::Offer { peer, offer, reply } => answer(reply, self.offer(now, peer, &offer)),
+            Command::Offer { peer, offer, reply } => answer(reply, self.offer(now, peer, *offer)),
             Command::Subscribe { peer, track, reply } => {
                 answer(reply, self.subscribe(now, peer, track))
             }
