@@ -4,6 +4,8 @@
 //! that what the clients compute does not count. Medians and the worst of each step, in
 //! microseconds, for rooms of several sizes; everyone publishes sound and is subscribed to some.
 
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

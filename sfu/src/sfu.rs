@@ -1,6 +1,9 @@
 //! The embedder's handle: start workers, make rooms, join peers, hear events.
 
 mod driver;
+pub(crate) mod links;
+pub(crate) mod placement;
+mod rooms;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use crate::stats::{SfuStats, WorkerStats};
 use crate::transport::{Backend, Certificate, Srtp};
 use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load};
+use links::{Links, RingSizes};
+use rooms::Rooms;
 
 /// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
 /// these waits for seconds; more is overload, and the caller is told so.
@@ -42,6 +47,8 @@ struct Inner {
     threads: Threads,
     limits: Limits,
     backend: Backend,
+    room_peers_per_worker: usize,
+    rooms: Rooms,
 }
 
 #[derive(Debug)]
@@ -79,7 +86,14 @@ impl Sfu {
         let mut candidates = Vec::with_capacity(count);
         // Every port is bound before any thread starts: a failure leaves nothing behind.
         let sockets = bind_all(&config, count)?;
-        for (index, mut socket) in sockets.into_iter().enumerate() {
+        let pollers = (0..count)
+            .map(|_| Poller::new())
+            .collect::<Result<Vec<_>, _>>()?;
+        let wakers: Vec<Waker> = pollers.iter().map(Poller::waker).collect();
+        let links = Links::between(count, RingSizes::default());
+        for (index, ((mut socket, poller), links)) in
+            sockets.into_iter().zip(pollers).zip(links).enumerate()
+        {
             let announced = announced(&config, index, socket.port());
             let ips: Vec<IpAddr> = announced.iter().map(SocketAddr::ip).collect();
             socket.answer_from(&ips);
@@ -92,14 +106,15 @@ impl Sfu {
                 seed: seeds.next(),
             };
             tracing::info!(worker = index, candidates = ?announced, "media worker starts");
-            let poller = Poller::new()?;
             let waker = poller.waker();
+            let wakers = wakers.clone();
             let load = Arc::new(Load::default());
             let (commands, queue) = mpsc::channel(COMMANDS);
             let (driver_load, driver_stopping, driver_events) =
                 (Arc::clone(&load), Arc::clone(&stopping), events.clone());
             let thread = spawn_worker(index, socket, poller, move || {
-                Driver::new(worker, queue, driver_events, driver_load, driver_stopping)
+                let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
+                Driver::new(worker, queue, events, load, stopping, links, wakers)
             })?;
             workers.push(WorkerHandle {
                 commands,
@@ -119,6 +134,8 @@ impl Sfu {
                     threads,
                     limits: config.limits,
                     backend,
+                    room_peers_per_worker: config.room_peers_per_worker,
+                    rooms: Rooms::default(),
                 }),
             },
             receiver,
@@ -136,27 +153,12 @@ impl Sfu {
     ///
     /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn create_room(&self) -> Result<RoomId, SfuError> {
-        let workers = &self.inner.workers;
-        let limit = self.inner.limits.rooms;
-        if workers
-            .iter()
-            .map(|worker| worker.load.rooms())
-            .sum::<usize>()
-            >= limit
-        {
-            return Err(SfuError::Limit {
-                what: "rooms",
-                limit,
-            });
-        }
-        let least = (0..workers.len()).min_by_key(|index| workers[*index].load.weight());
-        let least = least.ok_or(SfuError::Stopped)?;
-        // Counted at once, so that many rooms made at a time spread.
-        workers[least].load.room_coming();
-        self.ask(least, |reply| Command::CreateRoom { reply }).await
+        self.create_room_placed().await
     }
 
-    /// Creates a peer from a client's offer.
+    /// Creates a peer from a client's offer. A room that has outgrown the workers it is on
+    /// ([`SfuConfig::room_peers_per_worker`]) grows to another first, if that is less loaded; the
+    /// peer stays where it was created.
     ///
     /// # Errors
     ///
@@ -168,13 +170,7 @@ impl Sfu {
             auto_subscribe,
         } = join;
         let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
-        self.ask(worker_of(room.as_u64()), |reply| Command::Join {
-            room,
-            offer,
-            auto_subscribe,
-            reply,
-        })
-        .await
+        self.join_placed(room, offer, auto_subscribe).await
     }
 
     /// Renegotiates. The client offers, the server answers; m-lines keep their places.
@@ -242,11 +238,7 @@ impl Sfu {
     ///
     /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn close_room(&self, room: RoomId) -> Result<(), SfuError> {
-        self.ask(worker_of(room.as_u64()), |reply| Command::CloseRoom {
-            room,
-            reply,
-        })
-        .await
+        self.close_room_everywhere(room).await
     }
 
     /// Counters and states of everything, copied out.
