@@ -192,33 +192,6 @@ async fn a_port_in_use_is_the_operators_to_fix() {
 }
 
 #[tokio::test]
-async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
-    let built_in: &[(Cipher, &str)] = &[
-        (Cipher::Ring, "ring"),
-        #[cfg(feature = "aws-lc-rs")]
-        (Cipher::AwsLcRs, "aws-lc-rs"),
-    ];
-    let sealed_with = async |cipher| {
-        let (sfu, _events) = Sfu::start(SfuConfig {
-            cipher,
-            ..SfuConfig::loopback()
-        })?;
-        let stats = sfu.totals().await.unwrap();
-        sfu.shutdown().await;
-        Ok::<_, tertulia_sfu::StartError>(stats.cipher)
-    };
-    for (cipher, name) in built_in {
-        assert_eq!(sealed_with(*cipher).await.unwrap(), *name);
-    }
-    let chosen = sealed_with(Cipher::Auto).await.unwrap();
-    assert!(built_in.iter().any(|(_, name)| *name == chosen), "{chosen}");
-    if cfg!(not(feature = "aws-lc-rs")) {
-        let error = sealed_with(Cipher::AwsLcRs).await.unwrap_err();
-        assert!(error.to_string().contains("not built in"), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn two_workers_share_a_room_over_real_sockets() {
     let config = SfuConfig {
         workers: 2,
@@ -337,4 +310,31 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
         .is_err()
     );
     sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
+    let built_in: &[(Cipher, &str)] = &[
+        (Cipher::Ring, "ring"),
+        #[cfg(feature = "aws-lc-rs")]
+        (Cipher::AwsLcRs, "aws-lc-rs"),
+    ];
+    let sealed_with = async |cipher| {
+        let (sfu, _events) = Sfu::start(SfuConfig {
+            cipher,
+            ..SfuConfig::loopback()
+        })?;
+        let stats = sfu.totals().await.unwrap();
+        sfu.shutdown().await;
+        Ok::<_, tertulia_sfu::StartError>(stats.cipher)
+    };
+    for (cipher, name) in built_in {
+        assert_eq!(sealed_with(*cipher).await.unwrap(), *name);
+    }
+    let chosen = sealed_with(Cipher::Auto).await.unwrap();
+    assert!(built_in.iter().any(|(_, name)| *name == chosen), "{chosen}");
+    if cfg!(not(feature = "aws-lc-rs")) {
+        let error = sealed_with(Cipher::AwsLcRs).await.unwrap_err();
+        assert!(error.to_string().contains("not built in"), "{error}");
+    }
 }

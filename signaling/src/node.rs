@@ -136,6 +136,7 @@ fn sfu_config(config: &Config) -> SfuConfig {
     let limits = &config.limits;
     SfuConfig {
         workers: config.workers,
+        room_peers_per_worker: config.room_peers_per_worker,
         media_port: config.media_port,
         media_ips: config.media_ip.clone(),
         announce: config.media_announce.clone(),
