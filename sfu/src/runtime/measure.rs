@@ -42,11 +42,18 @@ impl Stopwatch {
 pub struct CountingAllocator;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Wraps below zero for a moment when one thread frees what another has yet to count.
+static HELD: AtomicU64 = AtomicU64::new(0);
 
 impl CountingAllocator {
     /// Allocations and reallocations of the whole process so far.
     pub fn allocations() -> u64 {
         ALLOCATIONS.load(Ordering::Relaxed)
+    }
+
+    /// Bytes the whole process has allocated and not freed.
+    pub fn held() -> u64 {
+        HELD.load(Ordering::Relaxed)
     }
 }
 
@@ -54,17 +61,21 @@ impl CountingAllocator {
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(size as u64, Ordering::Relaxed);
+        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(at, layout, size) }
     }

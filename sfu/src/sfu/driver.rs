@@ -13,9 +13,6 @@ use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Held, Worker, WorkerConfig};
 
-/// Commands done between two receive batches: an offer takes some hundred microseconds, and
-/// packets must not wait for a join storm's.
-const COMMANDS_PER_TURN: usize = 4;
 /// Between attempts to put control into a ring that was full. Its reader takes a turn in less.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -132,8 +129,9 @@ impl Driven for Driver {
         self.worker.handle_datagram(now, from, datagram);
     }
 
-    fn handle_commands(&mut self, now: Instant) {
+    fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         self.now = now;
+        self.worker.run_handshakes(now, time);
         self.deliver_events();
         self.more = self.held.is_some();
         self.links.take(now, &mut self.worker);
@@ -149,12 +147,12 @@ impl Driven for Driver {
             self.report_load();
             self.worker.answer(now, held);
         }
-        for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else {
-                return;
-            };
+        while let Ok(command) = self.commands.try_recv() {
             if !self.command(now, command) {
                 return;
+            }
+            if !time() {
+                break;
             }
         }
         self.more = !self.commands.is_empty();

@@ -14,6 +14,7 @@ use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, worker_of};
 use crate::router::Seat;
+use crate::transport::sdp::Offer;
 use crate::worker::Command;
 
 /// Every room there is.
@@ -94,7 +95,7 @@ impl Sfu {
     pub(super) async fn join_placed(
         &self,
         room: RoomId,
-        offer: String,
+        offer: Box<Offer>,
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
         // A room grows by one worker at a time, and cannot grow more often than there are workers.

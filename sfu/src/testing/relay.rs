@@ -17,9 +17,13 @@ use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Certificate};
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::{Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;
+
+/// Steps of handshakes before a worker's media is sent: what fits into the runtime's budget, for
+/// virtual time does not pass while they are done.
+const HANDSHAKES_PER_TURN: usize = 3;
 
 /// How the workers of a [`SimRelay`] share a room.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +52,7 @@ impl Default for SimSharing {
 #[derive(Debug)]
 pub struct SimRelay {
     workers: Vec<SimWorker>,
+    limits: Limits,
     transmits: Transmits,
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
     sharing: SimSharing,
@@ -125,6 +130,7 @@ impl SimRelay {
         };
         Self {
             workers: addrs.iter().enumerate().zip(links).map(worker).collect(),
+            limits: limits.clone(),
             transmits: Transmits::new(),
             rooms: BTreeMap::new(),
             sharing,
@@ -163,6 +169,12 @@ impl SimRelay {
         room
     }
 
+    /// Whether an offer can be read: what [`join`](Self::join) and [`offer`](Self::offer) begin with,
+    /// and a server's control plane does.
+    pub fn reads(&self, offer: &str) -> bool {
+        read_offer(offer, &self.limits).is_ok()
+    }
+
     /// As [`Sfu::join`](crate::Sfu::join).
     ///
     /// # Errors
@@ -175,6 +187,7 @@ impl SimRelay {
         offer: &str,
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
+        let offer = read_offer(offer, &self.limits)?;
         let worker = self.place(now, room)?;
         let seats = self.rooms.get(&room).into_iter().flatten();
         let mut seats = seats.filter(|(part, _)| *part == worker);
@@ -252,6 +265,7 @@ impl SimRelay {
     ///
     /// As there.
     pub fn offer(&mut self, now: Instant, peer: PeerId, offer: &str) -> Result<Answer, SfuError> {
+        let offer = read_offer(offer, &self.limits)?;
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.offer(now, peer, offer)
         })
@@ -340,6 +354,11 @@ impl SimRelay {
         self.exchange(now);
         let mut all = Vec::new();
         for SimWorker { worker, addr, .. } in &mut self.workers {
+            let mut done = 0;
+            worker.run_handshakes(now, &mut || {
+                done += 1;
+                done < HANDSHAKES_PER_TURN
+            });
             let first = all.len();
             loop {
                 let more = worker.flush(now, &mut self.transmits);

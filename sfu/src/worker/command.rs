@@ -10,6 +10,7 @@ use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::router::Seat;
 use crate::stats::{PeerStats, WorkerStats};
+use crate::transport::sdp::Offer;
 
 /// The answer to a command. Whoever asked may have gone meanwhile.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
@@ -34,14 +35,14 @@ pub(crate) enum Command {
     },
     Join {
         room: RoomId,
-        offer: String,
+        offer: Box<Offer>,
         auto_subscribe: bool,
         seat: Seat,
         reply: Reply<(PeerId, Answer)>,
     },
     Offer {
         peer: PeerId,
-        offer: String,
+        offer: Box<Offer>,
         reply: Reply<Answer>,
     },
     Subscribe {
@@ -107,11 +108,11 @@ impl Worker {
                 seat,
                 reply,
             } => {
-                let result = self.join(now, room, &offer, auto_subscribe, seat);
+                let result = self.join(now, room, *offer, auto_subscribe, seat);
                 return Some(Held::Join(reply, result));
             }
             Command::Offer { peer, offer, reply } => {
-                return Some(Held::Offer(reply, self.offer(now, peer, &offer)));
+                return Some(Held::Offer(reply, self.offer(now, peer, *offer)));
             }
             Command::Subscribe { peer, track, reply } => {
                 answer(reply, self.subscribe(now, peer, track))
