@@ -61,8 +61,13 @@ pub fn machine() -> String {
         let line = text.lines().find(|line| line.starts_with(name))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     };
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let processor = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "cpu".into());
+    let cpuinfo = read("/proc/cpuinfo");
+    // All of them, not those this process is pinned to.
+    let cores = cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    let processor = field(&cpuinfo, "model name").unwrap_or_else(|| "cpu".into());
     let memory = field(&read("/proc/meminfo"), "MemTotal")
         .and_then(|memory| memory.split(' ').next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib >> 20);

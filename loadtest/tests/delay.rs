@@ -121,4 +121,5 @@ async fn check(bot: BotKind) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_milliseconds_are_measured_as_such() {
     check(BotKind::Webrtc).await;
+    check(BotKind::Wire).await;
 }

@@ -73,9 +73,9 @@ impl<'a> Course<'a> {
             return;
         }
         self.next_second().await;
-        self.watched
-            .measure
-            .begin(WINDOW, Instant::now().into_std());
+        // Not from now: timers are late by a little, and the whole second would be lost.
+        let from = self.boundary().into_std();
+        self.watched.measure.begin(WINDOW, from);
         self.done.begin = Some(self.account.full_reading().await);
         if let Some(storm) = &self.scenario.phases.storm {
             self.storm(storm, tasks).await;

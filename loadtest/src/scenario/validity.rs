@@ -28,7 +28,7 @@ pub(super) fn judge(report: &mut Report, scenario: &Scenario, account: &Account)
     let exact = every_packet_is_for_everybody(report, scenario);
     report.invalid_reasons = reasons(report, exact, account.ended());
     report.valid = report.invalid_reasons.is_empty();
-    if !report.valid || !report.passed {
+    if account.ended() || !report.passed {
         report.server.log = account.log();
     }
 }
