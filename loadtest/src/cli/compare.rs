@@ -9,10 +9,10 @@ use crate::report::compare::{self, Named};
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct CompareArgs {
     /// What `run --json` wrote; several runs of the same as FILE,FILE,FILE.
-    #[arg(value_name = "A", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
+    #[arg(required = true, value_name = "A", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
     a: Vec<PathBuf>,
     /// The other side, likewise.
-    #[arg(value_name = "B", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
+    #[arg(required = true, value_name = "B", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
     b: Vec<PathBuf>,
     /// Write a page.
     #[arg(long, value_name = "FILE")]
