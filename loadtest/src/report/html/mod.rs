@@ -9,6 +9,7 @@ pub(crate) mod lines;
 pub(crate) mod markup;
 
 mod charts;
+mod path;
 mod scale;
 mod thin;
 mod verdict;
