@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::{read, save};
+use super::report::{print, read, save};
 use crate::report::compare::{self, Named};
 
 /// Its arguments.
@@ -32,7 +32,7 @@ impl CompareArgs {
             });
         match comparison {
             Ok(comparison) => {
-                println!("{comparison}");
+                print(&comparison.to_string());
                 match &self.html {
                     Some(path) => save(path, &compare::page(&comparison)),
                     None => 0,

@@ -29,7 +29,7 @@ impl ReportArgs {
                 return 1;
             }
         };
-        println!("{summary}");
+        print(&summary);
         match &self.html {
             Some(path) => save(path, &page),
             None => 0,
@@ -63,6 +63,12 @@ fn json(path: &Path) -> Result<Value, String> {
 fn parsed<T: DeserializeOwned>(path: &Path, json: Value) -> Result<T, String> {
     serde_json::from_value(json)
         .map_err(|error| format!("{} is no report: {error}", path.display()))
+}
+
+/// A line on the standard output, whose reader may have had enough (`| head`).
+pub(super) fn print(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Writes a file, or to the standard output; the exit status.
