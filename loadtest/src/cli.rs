@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
 use crate::progress;
+use crate::protocol::ProtocolArgs;
 use crate::report::Report;
 use crate::scenario::{self, Scenario};
 
@@ -38,6 +39,8 @@ struct Run {
     /// The server.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: ServerUrl,
+    #[command(flatten)]
+    protocol: ProtocolArgs,
     /// Rooms.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rooms: u16,
@@ -127,12 +130,13 @@ impl Run {
         if self.publishers > 0 && self.video == Video::None && !self.audio {
             return Err("publishers need --video or --audio; use --publishers 0 for none".into());
         }
-        Ok(())
+        self.protocol.check(self.publishers, self.subscribers)
     }
 
     fn scenario(&self) -> Scenario {
         Scenario {
             url: self.url.clone(),
+            protocol: self.protocol.protocol(),
             rooms: self.rooms.into(),
             publishers: self.publishers.into(),
             subscribers: self.subscribers.into(),

@@ -13,5 +13,7 @@ pub mod generator;
 pub mod measure;
 pub mod media;
 pub mod progress;
+pub mod protocol;
 pub mod report;
 pub mod scenario;
+pub mod whip;

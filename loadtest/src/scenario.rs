@@ -14,14 +14,17 @@ use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;
-use crate::bot::{self, BotConfig, Phase};
+use crate::bot::{BotConfig, Phase};
 use crate::generator;
+use crate::protocol::Protocol;
 use crate::report::Report;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub url: ServerUrl,
+    /// How bots speak to the server. Without the native protocol, `url` is not used.
+    pub protocol: Protocol,
     pub rooms: usize,
     /// In each room; they receive too.
     pub publishers: usize,
@@ -59,7 +62,7 @@ pub async fn run(
 ) -> std::io::Result<Report> {
     let address = match scenario.address {
         Some(address) => address,
-        None => generator::address_towards(scenario.url.resolve().await?),
+        None => generator::address_towards(scenario.protocol.resolve(&scenario.url).await?),
     };
     let bots = scenario.bots();
     bots_made(&bots);
@@ -112,7 +115,7 @@ impl Scenario {
         Report {
             version: env!("CARGO_PKG_VERSION"),
             machine: generator::machine(),
-            url: self.url.to_string(),
+            url: self.protocol.target(&self.url),
             rooms: self.rooms,
             publishers: self.publishers,
             subscribers: self.subscribers,
@@ -140,7 +143,9 @@ impl Scenario {
                 } else {
                     format!("subscriber-{}", seat + 1 - self.publishers)
                 };
-                bots.push(Arc::new(BotState::new(name, room, publishes)));
+                let mut bot = BotState::new(name, room, publishes);
+                bot.stream = self.protocol.stream(seat, self.publishers);
+                bots.push(Arc::new(bot));
             }
         }
         bots
@@ -178,7 +183,8 @@ impl Scenario {
             };
             let held = (seat, unsettled.clone());
             let settled = Box::new(move || drop(held));
-            tasks.spawn(bot::run(config, Arc::clone(bot), phases.clone(), settled));
+            let bot = Arc::clone(bot);
+            tasks.spawn(self.protocol.run(config, bot, phases.clone(), settled));
         }
         drop(unsettled);
         let _ = all_settled.recv().await;
@@ -192,6 +198,7 @@ mod tests {
     fn scenario(rooms: usize) -> Scenario {
         Scenario {
             url: "http://127.0.0.1:1".parse().unwrap(),
+            protocol: Protocol::Native,
             rooms,
             publishers: 2,
             subscribers: 1,

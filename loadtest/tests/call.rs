@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tertulia_loadtest::bot::publish::Video;
+use tertulia_loadtest::protocol::Protocol;
 use tertulia_loadtest::report::Report;
 use tertulia_loadtest::scenario::{self, Scenario};
 use tertulia_signaling::{Config, Node};
@@ -28,6 +29,7 @@ async fn call(video: Video, audio: bool, publishers: usize, subscribers: usize) 
     let (node, url) = server().await;
     let scenario = Scenario {
         url: url.parse().unwrap(),
+        protocol: Protocol::Native,
         rooms: 1,
         publishers,
         subscribers,

@@ -25,10 +25,10 @@ pub mod signaling;
 pub mod state;
 pub mod tap;
 
-mod codecs;
+pub(crate) mod codecs;
 #[cfg(test)]
 mod direct;
-mod sdp;
+pub(crate) mod sdp;
 mod socket;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,8 +13,8 @@ use tertulia_signaling::protocol::native as protocol;
 use tokio::sync::watch;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
-    RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
 
@@ -31,6 +31,7 @@ pub struct Peer {
     receiver: Arc<Mutex<Receiver>>,
     outgoing: Arc<Outgoing>,
     state: watch::Receiver<RTCPeerConnectionState>,
+    gathering: watch::Receiver<RTCIceGatheringState>,
 }
 
 /// Receiving m-lines to add.
@@ -47,7 +48,10 @@ pub struct Offer {
     pub tracks: Vec<(String, protocol::Source)>,
 }
 
-struct States(watch::Sender<RTCPeerConnectionState>);
+struct States {
+    connection: watch::Sender<RTCPeerConnectionState>,
+    gathering: watch::Sender<RTCIceGatheringState>,
+}
 
 // Written out as the trait's macro would, which is no dependency of ours.
 impl PeerConnectionEventHandler for States {
@@ -59,7 +63,19 @@ impl PeerConnectionEventHandler for States {
         'a: 'f,
         Self: 'f,
     {
-        self.0.send_replace(state);
+        self.connection.send_replace(state);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn on_ice_gathering_state_change<'a, 'f>(
+        &'a self,
+        state: RTCIceGatheringState,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        self.gathering.send_replace(state);
         Box::pin(std::future::ready(()))
     }
 }
@@ -73,7 +89,8 @@ impl Peer {
         outgoing: Arc<Outgoing>,
         ports: Arc<Mutex<Vec<u16>>>,
     ) -> Result<Self, Error> {
-        let (states, state) = watch::channel(RTCPeerConnectionState::New);
+        let (connection_states, state) = watch::channel(RTCPeerConnectionState::New);
+        let (gathering_states, gathering) = watch::channel(RTCIceGatheringState::New);
         let (engine, registry) = codecs::engine()?;
         let registry = tap::register(registry, Arc::clone(&receiver), Arc::clone(&outgoing));
         let settings = SettingEngineBuilder::new()
@@ -90,7 +107,10 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
             .with_runtime(Arc::new(BotRuntime::new(ports)))
-            .with_handler(Arc::new(States(states)))
+            .with_handler(Arc::new(States {
+                connection: connection_states,
+                gathering: gathering_states,
+            }))
             .with_udp_addrs(vec![SocketAddr::new(address, 0)])
             .build()
             .await?;
@@ -113,6 +133,7 @@ impl Peer {
             receiver,
             outgoing,
             state,
+            gathering,
         })
     }
 
@@ -169,6 +190,29 @@ impl Peer {
             }
         }
         Ok(Offer { sdp, tracks })
+    }
+
+    /// The description last offered or answered with, once all its candidates are in.
+    pub(crate) async fn gathered(&self) -> Option<String> {
+        let mut gathering = self.gathering.clone();
+        let complete = |state: &RTCIceGatheringState| *state == RTCIceGatheringState::Complete;
+        gathering.wait_for(complete).await.ok()?;
+        self.described().await
+    }
+
+    /// The description last offered or answered with, with the candidates there are.
+    pub(crate) async fn described(&self) -> Option<String> {
+        let description = self.connection.local_description().await?;
+        Some(description.sdp)
+    }
+
+    /// Answers a server's offer of tracks to receive.
+    pub(crate) async fn answer(&self, offer: &str) -> Result<(), Error> {
+        lock(&self.receiver).learn(&sdp::sections(offer));
+        let offer = RTCSessionDescription::offer(offer.to_owned())?;
+        self.connection.set_remote_description(offer).await?;
+        let answer = self.connection.create_answer(None).await?;
+        self.connection.set_local_description(answer).await
     }
 
     /// Takes the server's answer: media may flow.

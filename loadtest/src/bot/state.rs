@@ -19,6 +19,9 @@ pub struct BotState {
     pub room: String,
     /// Whether it publishes.
     pub publishes: bool,
+    /// Over WHIP and WHEP, which publisher of its room it is, or watches. None: it receives
+    /// everybody else in its room.
+    pub stream: Option<usize>,
     /// What it has received.
     pub receiver: Arc<Mutex<Receiver>>,
     /// What it has sent.
@@ -61,11 +64,18 @@ impl BotState {
             name,
             room,
             publishes,
+            stream: None,
             receiver: Arc::default(),
             outgoing: Arc::default(),
             ports: Arc::default(),
             call: Mutex::default(),
         }
+    }
+
+    /// Whether it should receive what `other` publishes.
+    pub fn hears(&self, other: &Self) -> bool {
+        let same_stream = !self.publishes && self.stream == other.stream;
+        self.room == other.room && (self.stream.is_none() || same_stream)
     }
 
     /// How its call goes.

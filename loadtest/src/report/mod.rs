@@ -159,7 +159,7 @@ impl Report {
         for bot in bots {
             let others = || {
                 bots.iter()
-                    .filter(|other| other.room == bot.room && !Arc::ptr_eq(other, bot))
+                    .filter(|other| bot.hears(other) && !Arc::ptr_eq(other, bot))
             };
             let named: BTreeSet<String> = others()
                 .flat_map(|other| other.call().published.keys().cloned().collect::<Vec<_>>())
