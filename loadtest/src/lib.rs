@@ -16,4 +16,6 @@ pub mod progress;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
+pub mod server;
 pub mod whip;
+pub mod wire;

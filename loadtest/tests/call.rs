@@ -39,7 +39,7 @@ async fn call(video: Video, audio: bool, publishers: usize, subscribers: usize) 
         ramp: 50.0,
         join_timeout: Duration::from_secs(15),
         room: "call".into(),
-        address: None,
+        ..Scenario::default()
     };
     let report = scenario::run(&scenario, std::future::pending(), |_| {}).await;
     node.shutdown().await;

@@ -13,8 +13,10 @@
 //! 4. `transport/` makes it plain: ICE-lite, DTLS, SRTP decrypted once and in place, SCTP, SDP.
 //! 5. `rtp/` reads it: wire formats, pure functions on bytes.
 //! 6. `ingress/` is the publisher's side: which layer, counted, cached, losses asked for again.
-//! 7. `router/` is the room: a bare loop over the track's subscriptions.
-//! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers, seal.
+//! 7. `router/` is the room: the bare list of the track's subscriptions. The packets of a turn wait
+//!    in the worker's inbox, and are then forwarded viewer by viewer.
+//! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers; for all packets at hand,
+//!    pack them into runs of equal length; seal.
 //! 9. `transmit` groups what is to be sent into runs by destination; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
 //!

@@ -1,20 +1,42 @@
 //! A packet between its publisher and its viewers: what ingress hands to the router and egress rewrites.
 
+use std::ops::Deref;
+
 use crate::clock::SenderClock;
 use crate::id::TrackId;
 use crate::rtp::RtpHeader;
-use crate::rtp::codec::Codec;
-use crate::rtp::extension::ExtensionMap;
+use crate::rtp::codec::{Codec, vp8};
+use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
-/// A decrypted packet of a published track.
+/// A decrypted packet of a published track: its bytes and what is known of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
     /// All of it, as the publisher sent it; unwrapped if it came by retransmission.
     pub(crate) datagram: &'a [u8],
+    pub(crate) facts: &'a Facts,
+}
+
+impl<'a> Packet<'a> {
+    /// The payload, without padding.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.facts.header.payload(self.datagram)
+    }
+}
+
+impl Deref for Packet<'_> {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        self.facts
+    }
+}
+
+/// What is the same of a packet for each of its viewers, found once. Holds no bytes, so that it can
+/// wait beside them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
-    /// The publisher's extension ids.
-    pub(crate) extensions: &'a ExtensionMap,
     pub(crate) track: TrackId,
     /// Index among the track's layers, lowest first.
     pub(crate) layer: usize,
@@ -26,4 +48,115 @@ pub(crate) struct Packet<'a> {
     pub(crate) cached: bool,
     /// The layer's clock, once the publisher has reported it.
     pub(crate) sender: Option<SenderClock>,
+    /// For VP8, unless it is malformed.
+    pub(crate) descriptor: Option<vp8::Descriptor>,
+    /// The header extensions its viewers get.
+    pub(crate) passed_on: PassedOn,
+}
+
+/// What of a publisher's header extensions concerns its viewers: properties of the media. The rest
+/// concerns the publisher's own transport and ends here.
+const PASSED_ON: [ExtensionKind; 5] = [
+    ExtensionKind::AudioLevel,
+    ExtensionKind::VideoOrientation,
+    ExtensionKind::PlayoutDelay,
+    ExtensionKind::AbsCaptureTime,
+    ExtensionKind::DependencyDescriptor,
+];
+
+/// The header extensions of a packet that its viewers get, in the order they stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PassedOn {
+    /// Kind, and the value's place in the datagram.
+    found: [Option<(ExtensionKind, u16, u8)>; PASSED_ON.len()],
+}
+
+impl PassedOn {
+    /// Those of `datagram`, whose ids `ids` explains. Of a kind that stands twice, the first.
+    pub(crate) fn find(header: &RtpHeader, datagram: &[u8], ids: &ExtensionMap) -> Self {
+        let mut passed = Self::default();
+        let mut free = passed.found.iter_mut();
+        let mut seen = 0u16;
+        for (id, place) in header.extension_places(datagram) {
+            let Some(kind) = ids.kind(id).filter(|kind| PASSED_ON.contains(kind)) else {
+                continue;
+            };
+            let bit = 1 << kind as u16;
+            if let (0, Ok(at), Ok(len)) =
+                (seen & bit, place.start.try_into(), place.len().try_into())
+                && let Some(free) = free.next()
+            {
+                *free = Some((kind, at, len));
+                seen |= bit;
+            }
+        }
+        passed
+    }
+
+    /// Each kind with its value.
+    pub(crate) fn values<'a>(
+        &self,
+        datagram: &'a [u8],
+    ) -> impl Iterator<Item = (ExtensionKind, &'a [u8])> + use<'a> {
+        self.found.into_iter().map_while(move |found| {
+            let (kind, at, len) = found?;
+            let at = usize::from(at);
+            Some((kind, datagram.get(at..at + usize::from(len))?))
+        })
+    }
+}
+
+/// The VP8 payload descriptor, where there is one.
+pub(crate) fn vp8_descriptor(
+    codec: Codec,
+    header: &RtpHeader,
+    datagram: &[u8],
+) -> Option<vp8::Descriptor> {
+    if codec != Codec::Vp8 {
+        return None;
+    }
+    vp8::Descriptor::parse(header.payload(datagram)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::{HeaderWriter, OutHeader};
+
+    #[test]
+    fn extensions_about_the_media_are_found_and_others_are_not() {
+        let mut ids = ExtensionMap::default();
+        ids.insert(1, ExtensionKind::Mid);
+        ids.insert(2, ExtensionKind::AudioLevel);
+        ids.insert(3, ExtensionKind::AbsCaptureTime);
+        ids.insert(4, ExtensionKind::TransportCc);
+        let mut datagram = [0; 100];
+        let mut writer = HeaderWriter::new(&mut datagram, &OutHeader::default());
+        for (id, value) in [
+            (1, &b"0"[..]),
+            (3, &[9; 8]),
+            (4, &[1, 2]),
+            (2, &[0x85]),
+            (2, &[0x86]),
+            (5, &[7]),
+        ] {
+            assert!(writer.extension(id, value));
+        }
+        let len = writer.finish();
+        let header = RtpHeader::parse(&datagram[..len]).unwrap();
+        let passed = PassedOn::find(&header, &datagram[..len], &ids);
+        let values: Vec<_> = passed.values(&datagram[..len]).collect();
+        assert_eq!(
+            values,
+            [
+                (ExtensionKind::AbsCaptureTime, &[9; 8][..]),
+                (ExtensionKind::AudioLevel, &[0x85]),
+            ]
+        );
+        assert_eq!(
+            PassedOn::default().values(&datagram).count(),
+            0,
+            "nothing found is nothing passed on"
+        );
+    }
 }

@@ -9,6 +9,8 @@ use crate::id::{PeerId, RoomId, TrackId};
 /// Everything, at one moment for each worker.
 #[derive(Clone, Debug, Default)]
 pub struct SfuStats {
+    /// What SRTP is sealed with: `ring` or `aws-lc-rs`.
+    pub cipher: &'static str,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
 }
@@ -24,11 +26,25 @@ pub struct WorkerStats {
     pub bytes_received: u64,
     /// Bytes handed to the kernel, UDP payload.
     pub bytes_sent: u64,
+    /// Messages handed to the kernel: a run of datagrams to one address, cut apart by the kernel
+    /// (`UDP_SEGMENT`), is one.
+    pub messages_sent: u64,
+    /// Messages of 1, 2 to 3, 4 to 7, 8 to 15, and 16 or more datagrams.
+    pub run_lengths: [u64; 5],
     /// RTP packets forwarded to viewers, retransmissions not counted.
     pub packets_forwarded: u64,
+    /// Bytes of RTP padding (RFC 3550 section 5.1) added to make runs longer.
+    pub padding_bytes: u64,
+    /// How long datagrams are held back at present so that runs grow, in microseconds; 0 while the
+    /// worker has time to spare.
+    pub coalescing_us: f64,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
-    /// Its peers.
+    /// Its peers, counted.
+    pub peer_count: usize,
+    /// Tracks its peers are subscribed to, waiting ones included.
+    pub subscriptions: usize,
+    /// Its peers; empty in totals.
     pub peers: Vec<PeerStats>,
 }
 

@@ -6,6 +6,37 @@
 //! by index and gathered by iovec.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct SendReport {
+    /// Datagrams the kernel took.
+    pub(crate) packets: u64,
+    /// Their bytes, UDP payload.
+    pub(crate) bytes: u64,
+    /// In so many messages.
+    pub(crate) messages: u64,
+    /// Messages of 1, 2 to 3, 4 to 7, 8 to 15, and 16 or more datagrams.
+    pub(crate) run_lengths: [u64; 5],
+    /// Datagrams dropped because the socket's buffer stayed full.
+    pub(crate) dropped: u64,
+    /// Datagrams the kernel refused: no route, or a firewall's rule.
+    pub(crate) refused: u64,
+    /// How long the batch may have waited for more.
+    pub(crate) window: Duration,
+}
+
+impl SendReport {
+    /// Notes a message of some datagrams.
+    pub(crate) fn message(&mut self, packets: usize, bytes: u64) {
+        self.packets += packets as u64;
+        self.bytes += bytes;
+        self.messages += 1;
+        let bucket = packets.max(1).ilog2() as usize;
+        self.run_lengths[bucket.min(self.run_lengths.len() - 1)] += 1;
+    }
+}
 
 /// Where a destination's run was last appended to; kept by the destination's owner.
 /// Stale after [`Transmits::clear`], which is recognised by the batch number.
@@ -129,6 +160,11 @@ impl Transmits {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.used
     }
 
     /// Packets not taken because the batch had grown to 256 MiB, since this was asked last.

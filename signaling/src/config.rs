@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Where HTTP and WebSocket are served.
     pub listen: SocketAddr,
+    /// Where counters are served, to whoever asks: bind it to loopback or a private network.
+    /// Nowhere by default.
+    pub admin_listen: Option<SocketAddr>,
     /// Addresses announced to clients for media. Empty: every address of this machine.
     pub media_ip: Vec<IpAddr>,
     /// Worker `i` receives media on UDP port `media_port + i`.
@@ -45,6 +48,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: None,
             media_ip: Vec::new(),
             media_port: 10_000,
             media_announce: Vec::new(),
@@ -173,6 +177,9 @@ pub struct Flags {
     /// Address for HTTP and WebSocket [default: 127.0.0.1:8080]
     #[arg(long, env = "TERTULIA_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Address for counters, open to whoever reaches it: loopback or a private network [default: none]
+    #[arg(long, env = "TERTULIA_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
     /// Address announced for media; repeatable [default: every address of this machine]
     #[arg(
         long,
@@ -213,6 +220,9 @@ impl Config {
         set(&mut config.log, flags.log);
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;
+        }
+        if flags.admin_listen.is_some() {
+            config.admin_listen = flags.admin_listen;
         }
         if flags.web_dir.is_some() {
             config.web_dir = flags.web_dir;

@@ -1,6 +1,7 @@
 //! The `tertulia` server.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tertulia_signaling::config::{Flags, LogFormat};
 use tertulia_signaling::{Config, Node};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 /// Without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 that a browser's ClientHello has.
@@ -47,25 +49,32 @@ fn log(format: LogFormat) {
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     let mut stop = StopSignals::listen()?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        format!(
-            "cannot listen on {}: {error} (choose another --listen)",
-            config.listen
-        )
-    })?;
+    let listener = bind(config.listen, "--listen").await?;
+    let admin = match config.admin_listen {
+        Some(address) => Some(bind(address, "--admin-listen").await?),
+        None => None,
+    };
     let url = format!("http://{}", listener.local_addr()?);
-    let media = media_line(&config);
+    let mut places = format!("media on {}", media_line(&config));
+    if let Some(admin) = &admin {
+        places += &format!(", counters on http://{}/stats", admin.local_addr()?);
+    }
     let node = Node::start(config)?;
     println!(
-        "Tertulia {}: open {url} (media on {media})",
+        "Tertulia {}: open {url} ({places})",
         env!("CARGO_PKG_VERSION")
     );
+    // Neither ends but by a panic.
+    let mut servers = JoinSet::new();
     let server = node.clone();
-    let mut server = tokio::spawn(async move { server.serve(listener).await });
+    servers.spawn(async move { server.serve(listener).await });
+    if let Some(listener) = admin {
+        let server = node.clone();
+        servers.spawn(async move { server.serve_admin(listener).await });
+    }
     tokio::select! {
         () = stop.wait() => {}
-        // It never ends but by a panic.
-        ended = &mut server => match ended? {},
+        Some(ended) = servers.join_next() => match ended? {},
     }
     tokio::select! {
         () = node.shutdown() => {}
@@ -73,6 +82,11 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         () = stop.wait() => eprintln!("tertulia: stopped at once"),
     }
     Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| format!("cannot listen on {address}: {error} (choose another {flag})"))
 }
 
 /// Beyond what [`Node::shutdown`] takes; a supervisor's patience is usually longer.

@@ -22,6 +22,8 @@ pub trait Media: Send + Sync + 'static {
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     fn close_room(&self, room: RoomId) -> Reply<'_, ()>;
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats>;
+    /// Without the lists of peers.
+    fn totals(&self) -> Reply<'_, stats::SfuStats>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -61,6 +63,10 @@ impl Media for Sfu {
 
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats> {
         Box::pin(Sfu::peer_stats(self, peer))
+    }
+
+    fn totals(&self) -> Reply<'_, stats::SfuStats> {
+        Box::pin(Sfu::totals(self))
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

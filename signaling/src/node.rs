@@ -8,11 +8,11 @@ use axum::Router;
 use tertulia_sfu::{Sfu, SfuConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError};
-use crate::http::{self, Assets, Origins};
+use crate::http::{self, Assets, Origins, Stats};
 use crate::media::{self, Media, StartError};
 use crate::protocol::native::Native;
 use crate::room::{Counts, Rooms};
@@ -24,6 +24,7 @@ pub struct Node {
     media: Arc<dyn Media>,
     rooms: Rooms,
     native: Arc<Native>,
+    started: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,7 @@ impl Node {
             media,
             rooms,
             native: Arc::new(native),
+            started: Instant::now(),
         })
     }
 
@@ -90,6 +92,22 @@ impl Node {
     /// not do.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
         http::serve(listener, self.router(), self.config.limits.join_timeout()).await
+    }
+
+    /// `GET /stats` the counters, `/healthz`. Asks nobody who they are: not for the public.
+    pub fn admin_router(&self) -> Router {
+        let stats = Stats {
+            started: self.started,
+            rooms: self.rooms.clone(),
+            media: self.media.clone(),
+        };
+        http::admin_router(self.rooms.clone(), stats)
+    }
+
+    /// As [`serve`](Self::serve), the [`admin_router`](Self::admin_router).
+    pub async fn serve_admin(&self, listener: TcpListener) -> Infallible {
+        let patience = self.config.limits.join_timeout();
+        http::serve(listener, self.admin_router(), patience).await
     }
 
     /// Rooms and participants there are.

@@ -32,6 +32,7 @@ pub(crate) mod sdp;
 mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
+mod video;
 
 /// What a bot is told.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct BotConfig {
     pub address: IpAddr,
     pub video: Video,
     pub audio: bool,
+    /// A publisher that does not has its tracks, and sends nothing on them, like one who is muted.
+    pub talks: bool,
     /// How long joining may take.
     pub join_timeout: Duration,
     /// Delay of its first frame, so that the bots of a scenario do not send at the same instants.
@@ -113,7 +116,9 @@ async fn call(
     match &joined {
         Ok(()) => {
             state.call().joined = Some(started.elapsed());
-            session.publish(Instant::now() + config.stagger);
+            if config.talks {
+                session.publish(Instant::now() + config.stagger);
+            }
         }
         // On record before the scenario counts heads.
         Err(error) => state.call().failure = Some(error.to_string()),

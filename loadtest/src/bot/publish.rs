@@ -16,41 +16,9 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
 use super::codecs;
 use super::tap::Outgoing;
-use crate::media::clip::{AUDIO, AudioClip, VIDEO_180P, VIDEO_360P, VIDEO_720P};
-use crate::media::clip::{VideoClip, VideoLoop};
+pub use super::video::Video;
+use crate::media::clip::{AUDIO, AudioClip, VideoClip, VideoLoop};
 use crate::media::packetize::{OpusPacketizer, Stream, Vp8Packetizer};
-
-/// The video a publisher sends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
-pub enum Video {
-    /// No video track.
-    None,
-    /// One encoding, 320x180.
-    #[value(name = "180p")]
-    P180,
-    /// One encoding, 1280x720.
-    #[default]
-    #[value(name = "720p")]
-    P720,
-    /// Three encodings: 320x180 (rid q), 640x360 (h), 1280x720 (f).
-    #[value(name = "720p-simulcast")]
-    P720Simulcast,
-}
-
-impl Video {
-    fn layers(self) -> Vec<(&'static str, Arc<VideoClip>)> {
-        match self {
-            Self::None => Vec::new(),
-            Self::P180 => vec![("", VIDEO_180P.clone())],
-            Self::P720 => vec![("", VIDEO_720P.clone())],
-            Self::P720Simulcast => vec![
-                ("q", VIDEO_180P.clone()),
-                ("h", VIDEO_360P.clone()),
-                ("f", VIDEO_720P.clone()),
-            ],
-        }
-    }
-}
 
 /// Two keyframes of a stream are at least this far apart, as libwebrtc's encoder has it; a request
 /// that comes earlier is answered when the time is up.

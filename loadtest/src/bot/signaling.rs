@@ -19,6 +19,16 @@ pub struct ServerUrl {
     prefix: String,
 }
 
+impl Default for ServerUrl {
+    /// Where a server listens unless told otherwise.
+    fn default() -> Self {
+        Self {
+            authority: "127.0.0.1:8080".into(),
+            prefix: String::new(),
+        }
+    }
+}
+
 impl FromStr for ServerUrl {
     type Err = String;
 
@@ -65,6 +75,16 @@ impl fmt::Display for ServerUrl {
 }
 
 impl ServerUrl {
+    /// Host and port.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// What it is served under; empty at the root.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn websocket(&self) -> String {
         format!("ws://{}{}/v1/ws", self.authority, self.prefix)
     }

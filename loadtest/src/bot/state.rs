@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::receive::Receiver;
 use super::tap::{Outgoing, lock};
+use crate::measure::Observed;
 
 /// One bot, as others see it.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct BotState {
     pub outgoing: Arc<Outgoing>,
     /// UDP ports it has bound.
     pub ports: Arc<Mutex<Vec<u16>>>,
+    /// What it measured, up to the last time it said so.
+    pub observed: Mutex<Observed>,
     call: Mutex<Call>,
 }
 
@@ -68,6 +71,7 @@ impl BotState {
             receiver: Arc::default(),
             outgoing: Arc::default(),
             ports: Arc::default(),
+            observed: Mutex::default(),
             call: Mutex::default(),
         }
     }

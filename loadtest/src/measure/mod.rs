@@ -16,4 +16,4 @@ mod timeline;
 
 pub use histogram::Histogram;
 pub use observed::{Observed, Phases, Sent, StreamOutcome};
-pub use timeline::{Measure, Second};
+pub use timeline::{Finished, Measure, Second, Span};

@@ -100,7 +100,9 @@ async fn call(
     match &joined {
         Ok(()) => {
             state.call().joined = Some(started.elapsed());
-            bot.publish(Instant::now() + config.stagger);
+            if config.talks {
+                bot.publish(Instant::now() + config.stagger);
+            }
         }
         // On record before the scenario counts heads.
         Err(error) => state.call().failure = Some(error.to_string()),

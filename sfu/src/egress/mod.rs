@@ -1,10 +1,13 @@
 //! The viewer's side of a peer: slots, what each carries, and how its packets are rewritten.
 //!
 //! For each packet of a subscribed track: *select* (is this the layer the viewer gets?), *rewrite*
-//! (numbers continue, whatever the source), write, seal, append to the viewer's run.
+//! (numbers continue, whatever the source). For all of a viewer's packets at hand: *pack* (their
+//! order and padding, so that the kernel takes them in few messages), write, seal, append to the
+//! viewer's run.
 
 mod forwarder;
 mod outlet;
+mod pack;
 mod rewriter;
 mod rtx;
 mod selector;
@@ -13,6 +16,7 @@ mod slot;
 mod subscriber;
 
 pub(crate) use forwarder::{SourceTrack, Start};
-pub(crate) use outlet::Outlet;
-pub(crate) use slot::{Repair, Slot, SlotSeed};
+pub(crate) use outlet::{Outgoing, Outlet};
+pub(crate) use pack::{Item, Packer};
+pub(crate) use slot::{Plan, Repair, Slot, SlotSeed};
 pub(crate) use subscriber::{Request, Subscriber};

@@ -1,107 +1,170 @@
 //! Where a viewer's packets leave: its address, its keys, its run in the batch.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
+use super::rewriter::Vp8Ids;
+use crate::packet::Packet;
+use crate::rtp::codec::vp8;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
-use crate::rtp::{HeaderWriter, OutHeader, RtpHeader};
+use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
 use crate::transport::Transport;
 
 /// The authentication tag of either profile fits (16 bytes for GCM, 10 for SHA1-80).
 const TAG_ROOM: usize = 16;
+/// The longest packet before it is sealed.
+const MAX_PLAIN: usize = Transmits::MAX_DATAGRAM - TAG_ROOM;
+/// The original sequence number before the payload of a retransmission (RFC 4588 section 4).
+const OSN: usize = 2;
 
-/// A viewer's way out, borrowed for a packet.
+/// A viewer's way out, borrowed for its packets of a batch.
 pub(crate) struct Outlet<'a> {
-    pub(crate) now: Instant,
     pub(crate) to: SocketAddr,
     pub(crate) run: &'a mut RunKey,
     pub(crate) transport: &'a mut Transport,
     pub(crate) transmits: &'a mut Transmits,
-    /// The viewer's transport-wide sequence number.
-    pub(crate) transport_sequence: &'a mut u16,
     /// NTP time of now, for abs-send-time.
     pub(crate) ntp: u64,
 }
 
-/// What of a publisher's header extensions concerns its viewers: properties of the media. The rest
-/// concerns the publisher's own transport and ends here.
-const PASSED_ON: [ExtensionKind; 5] = [
-    ExtensionKind::AudioLevel,
-    ExtensionKind::VideoOrientation,
-    ExtensionKind::PlayoutDelay,
-    ExtensionKind::AbsCaptureTime,
-    ExtensionKind::DependencyDescriptor,
-];
-
-/// A packet about to be written.
-pub(crate) struct Outgoing<'a> {
-    pub(crate) header: OutHeader,
-    /// The viewer's ids.
-    pub(crate) ids: &'a ExtensionMap,
-    /// Written until the viewer has shown that it knows the SSRC.
-    pub(crate) mid: Option<&'a str>,
-    /// The publisher's ids and extensions.
-    pub(crate) source_ids: &'a ExtensionMap,
-    pub(crate) source: &'a [u8],
-    pub(crate) source_header: RtpHeader,
+/// A packet about to be written: decided on, its numbers known, but for those that depend on the
+/// order in which a viewer's packets leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing {
+    pub(super) header: OutHeader,
+    pub(super) ids: Vp8Ids,
+    /// The MID is written until the viewer has shown that it knows the SSRC.
+    pub(super) names_mid: bool,
     /// The original sequence number, for a retransmission.
-    pub(crate) osn: Option<u16>,
+    pub(super) osn: Option<u16>,
+    /// Of the whole packet before it is sealed, without padding.
+    pub(crate) len: u16,
+}
+
+/// What all packets of an m-line share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) mid: &'a str,
+    /// The viewer's ids.
+    pub(super) ids: &'a ExtensionMap,
+}
+
+impl Outgoing {
+    /// None if the packet does not fit a datagram.
+    pub(super) fn new(
+        line: Line<'_>,
+        packet: &Packet<'_>,
+        header: OutHeader,
+        ids: Vp8Ids,
+        names_mid: bool,
+        osn: Option<u16>,
+    ) -> Option<Self> {
+        let mut len = HeaderLen::default();
+        for_each_extension(line, packet, names_mid, [0; 3], [0; 2], |id, value| {
+            len.extension(id, value.len());
+        });
+        let osn_len = if osn.is_some() { OSN } else { 0 };
+        let len = len.finish() + osn_len + packet.payload().len();
+        (len <= MAX_PLAIN).then_some(Self {
+            header,
+            ids,
+            names_mid,
+            osn,
+            len: len as u16,
+        })
+    }
 }
 
 impl Outlet<'_> {
-    /// Writes, seals and queues a packet. `edit` changes its payload in place. False if it does not
-    /// fit a datagram.
-    pub(crate) fn send(&mut self, out: &Outgoing<'_>, edit: impl FnOnce(&mut [u8])) -> bool {
-        let payload = out.source_header.payload(out.source);
-        let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
+    /// Writes, seals and queues a packet as the viewer's next, `transport_sequence` being its
+    /// number, with `padding` bytes of RTP padding. False if it cannot be sealed.
+    pub(super) fn send(
+        &mut self,
+        line: Line<'_>,
+        out: &Outgoing,
+        packet: &Packet<'_>,
+        transport_sequence: &mut u16,
+        padding: u8,
+    ) -> bool {
+        let (transport, sequence, ntp) = (&mut *self.transport, *transport_sequence, self.ntp);
+        let payload = packet.payload();
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
-            let room = buf.len() - TAG_ROOM;
-            let header_len = write_header(&mut buf[..room], out, sequence, ntp);
-            let osn_len = if out.osn.is_some() { 2 } else { 0 };
+            let header_len = write_header(&mut buf[..MAX_PLAIN], line, out, packet, sequence, ntp);
+            let osn_len = if out.osn.is_some() { OSN } else { 0 };
             let len = header_len + osn_len + payload.len();
-            if header_len == 0 || len > room {
+            if header_len == 0 || len > MAX_PLAIN {
                 return 0;
             }
             if let Some(osn) = out.osn {
-                buf[header_len..header_len + 2].copy_from_slice(&osn.to_be_bytes());
+                buf[header_len..header_len + OSN].copy_from_slice(&osn.to_be_bytes());
             }
             let body = &mut buf[header_len + osn_len..len];
             body.copy_from_slice(payload);
-            edit(body);
+            if let Some(descriptor) = &packet.descriptor {
+                vp8::rewrite(
+                    body,
+                    descriptor,
+                    out.ids.picture_id.unwrap_or(0),
+                    out.ids.tl0_pic_idx.unwrap_or(0),
+                );
+            }
+            let len = pad(&mut buf[..MAX_PLAIN], len, padding).unwrap_or(len);
             sealed = transport.seal_rtp(buf, header_len, len);
             sealed
         });
         if sealed > 0 {
-            *self.transport_sequence = sequence.wrapping_add(1);
+            *transport_sequence = sequence.wrapping_add(1);
         }
         sealed > 0
     }
 }
 
-fn write_header(buf: &mut [u8], out: &Outgoing<'_>, sequence: u16, ntp: u64) -> usize {
+fn write_header(
+    buf: &mut [u8],
+    line: Line<'_>,
+    out: &Outgoing,
+    packet: &Packet<'_>,
+    sequence: u16,
+    ntp: u64,
+) -> usize {
     let mut writer = HeaderWriter::new(buf, &out.header);
-    if let Some(mid) = out.mid
-        && let Some(id) = out.ids.id(ExtensionKind::Mid)
-    {
-        writer.extension(id, mid.as_bytes());
-    }
-    if let Some(id) = out.ids.id(ExtensionKind::AbsSendTime) {
-        // 6.18 fixed point seconds: the middle of the NTP time.
-        let [_, time @ ..] = ((ntp >> 14) as u32).to_be_bytes();
-        writer.extension(id, &time);
-    }
-    if let Some(id) = out.ids.id(ExtensionKind::TransportCc) {
-        writer.extension(id, &sequence.to_be_bytes());
-    }
-    for (id, value) in out.source_header.extensions(out.source) {
-        if let Some(kind) = out.source_ids.kind(id)
-            && PASSED_ON.contains(&kind)
-            && let Some(id) = out.ids.id(kind)
-        {
+    // 6.18 fixed point seconds: the middle of the NTP time.
+    let [_, a, b, c] = ((ntp >> 14) as u32).to_be_bytes();
+    for_each_extension(
+        line,
+        packet,
+        out.names_mid,
+        [a, b, c],
+        sequence.to_be_bytes(),
+        |id, value| {
             writer.extension(id, value);
+        },
+    );
+    writer.finish()
+}
+
+/// The one list of what goes into a header, for its length and for its bytes.
+fn for_each_extension(
+    line: Line<'_>,
+    packet: &Packet<'_>,
+    names_mid: bool,
+    send_time: [u8; 3],
+    sequence: [u8; 2],
+    mut element: impl FnMut(u8, &[u8]),
+) {
+    if names_mid && let Some(id) = line.ids.id(ExtensionKind::Mid) {
+        element(id, line.mid.as_bytes());
+    }
+    if let Some(id) = line.ids.id(ExtensionKind::AbsSendTime) {
+        element(id, &send_time);
+    }
+    if let Some(id) = line.ids.id(ExtensionKind::TransportCc) {
+        element(id, &sequence);
+    }
+    for (kind, value) in packet.passed_on.values(packet.datagram) {
+        if let Some(id) = line.ids.id(kind) {
+            element(id, value);
         }
     }
-    writer.finish()
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::forwarder::{Forwarder, SourceTrack, Start};
-use super::outlet::{Outgoing, Outlet};
+use super::outlet::{Line, Outgoing, Outlet};
 use super::rewriter::{Frame, Rewriter, Source, Vp8Ids};
 use super::rtx::RtxBudget;
 use super::selector::Decision;
@@ -11,9 +11,8 @@ use super::sender::SenderState;
 use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::packet::Packet;
-use crate::rtp::codec::{Codec, vp8};
-use crate::rtp::extension::ExtensionMap;
-use crate::rtp::{OutHeader, RtpHeader};
+use crate::rtp::OutHeader;
+use crate::rtp::codec::Codec;
 use crate::transport::sdp::NegotiatedMedia;
 
 /// A receiving m-line.
@@ -63,10 +62,11 @@ pub(crate) struct Repair {
     pub(crate) lost: u16,
 }
 
-/// What forwarding came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Forwarded {
-    pub(crate) sent: bool,
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Plan {
+    /// To be sent.
+    pub(crate) outgoing: Option<Outgoing>,
     /// The viewer is due a sender report sooner than it was.
     pub(crate) reports_begin: bool,
     /// The layer a keyframe is needed of.
@@ -146,40 +146,44 @@ impl Slot {
         }
     }
 
-    /// Forwards a packet of the track this slot carries, if its layer is the one to send.
-    pub(crate) fn forward(&mut self, packet: &Packet<'_>, outlet: &mut Outlet<'_>) -> Forwarded {
-        let Some(forwarder) = &mut self.forwarder else {
-            return Forwarded::default();
+    /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and
+    /// under which numbers. What is planned is to be sent ([`send`](Self::send)), in any order: the
+    /// numbers are taken.
+    pub(crate) fn plan(&mut self, now: Instant, packet: &Packet<'_>) -> Plan {
+        let mut plan = Plan::default();
+        let Some(forwarder) = self
+            .forwarder
+            .as_mut()
+            // Another since the packet came: its old track's packets are not the new one's.
+            .filter(|forwarder| forwarder.source.id == packet.track)
+        else {
+            return plan;
         };
         let payload_type = forwarder.payload_type(packet.header.payload_type);
-        let Some(media_type) = payload_type.media else {
+        let Some(payload_type) = payload_type.media else {
             self.counters.unmapped += 1;
-            return Forwarded::default();
+            return plan;
         };
-        let descriptor = vp8_descriptor(packet);
         let source = source_of(packet);
-        let frame = frame_of(packet, descriptor.as_ref());
-        let decision = forwarder.select(outlet.now, packet, self.rewriter.is_torn());
-        let mut forwarded = Forwarded {
-            keyframe_of: forwarder.awaits_keyframe_of(),
-            ..Forwarded::default()
-        };
+        let frame = frame_of(packet);
+        let decision = forwarder.select(now, packet, self.rewriter.is_torn());
+        plan.keyframe_of = forwarder.awaits_keyframe_of();
         match decision {
             // The end of the frame that a switch waits for does not come, or not in time.
             Decision::Forward if forwarder.holds() && self.rewriter.begins_frame(frame) => {
                 self.rewriter.skip_to(frame);
-                forwarded.replay = forwarder.release();
-                return forwarded;
+                plan.replay = forwarder.release();
+                return plan;
             }
-            Decision::Drop | Decision::Hold if forwarder.held_too_long(outlet.now) => {
+            Decision::Drop | Decision::Hold if forwarder.held_too_long(now) => {
                 self.rewriter.give_up_frame();
-                forwarded.replay = forwarder.release();
-                return forwarded;
+                plan.replay = forwarder.release();
+                return plan;
             }
-            Decision::Drop | Decision::Hold => return forwarded,
+            Decision::Drop | Decision::Hold => return plan,
             Decision::Switch => {
                 self.rewriter
-                    .switch(outlet.now, source, frame, forwarder.advance(packet));
+                    .switch(now, source, frame, forwarder.advance(packet));
             }
             Decision::Forward
                 if self
@@ -189,52 +193,53 @@ impl Slot {
             {
                 // The publisher began a new stream on the same layer: only a keyframe joins them.
                 if !packet.switchable {
-                    forwarded.keyframe_of = Some(packet.layer);
-                    return forwarded;
+                    plan.keyframe_of = Some(packet.layer);
+                    return plan;
                 }
-                self.rewriter.switch(outlet.now, source, frame, None);
+                self.rewriter.switch(now, source, frame, None);
             }
             Decision::Forward => {}
         }
-        let Some(out) = self.rewriter.rewrite(outlet.now, source, frame) else {
-            return forwarded;
+        let Some(out) = self.rewriter.rewrite(now, source, frame) else {
+            return plan;
         };
-        let payload_len = packet.header.payload(packet.datagram).len();
+        let payload_len = packet.payload().len();
         // Padding between frames is of none.
         if self.kind == MediaKind::Video && payload_len > 0 {
             self.rewriter.note_end(out.sequence, packet.header.marker);
             if forwarder.holds() && !self.rewriter.is_torn() {
-                forwarded.replay = forwarder.release();
+                plan.replay = forwarder.release();
             }
         }
         forwarder.forwarded(packet);
         let header = OutHeader {
             marker: packet.header.marker,
-            payload_type: media_type,
+            payload_type,
             sequence: out.sequence as u16,
             timestamp: out.timestamp,
             ssrc: self.ssrc,
         };
-        forwarded.sent = outlet.send(
-            &self.outgoing(
-                header,
-                packet.datagram,
-                packet.header,
-                packet.extensions,
-                None,
-            ),
-            |body| {
-                write_ids(body, descriptor.as_ref(), out.ids);
-            },
-        );
-        if forwarded.sent {
+        let names_mid = !self.confirmed;
+        plan.outgoing = Outgoing::new(self.line(), packet, header, out.ids, names_mid, None);
+        if plan.outgoing.is_some() {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
-            forwarded.reports_begin =
-                self.sender
-                    .sent(outlet.now, out.timestamp, payload_len as u64);
+            plan.reports_begin = self.sender.sent(now, out.timestamp, payload_len as u64);
         }
-        forwarded
+        plan
+    }
+
+    /// Writes, seals and queues what was planned, as the viewer's next packet: `transport_sequence`
+    /// is its number. `padding` bytes of RTP padding are added. False if it cannot be sealed.
+    pub(crate) fn send(
+        &self,
+        outgoing: &Outgoing,
+        packet: &Packet<'_>,
+        transport_sequence: &mut u16,
+        padding: u8,
+        outlet: &mut Outlet<'_>,
+    ) -> bool {
+        outlet.send(self.line(), outgoing, packet, transport_sequence, padding)
     }
 
     /// Where the packets a viewer lacks are to be found.
@@ -266,25 +271,20 @@ impl Slot {
     pub(crate) fn retransmit(
         &mut self,
         repair: &Repair,
-        datagram: &[u8],
-        codec: Codec,
-        extensions: &ExtensionMap,
+        packet: &Packet<'_>,
+        transport_sequence: &mut u16,
         outlet: &mut Outlet<'_>,
     ) -> bool {
-        let (Some(forwarder), Ok(source)) = (&self.forwarder, RtpHeader::parse(datagram)) else {
+        let Some(forwarder) = &self.forwarder else {
             return false;
         };
-        let payload_type = forwarder.payload_type(source.payload_type);
+        let payload_type = forwarder.payload_type(packet.header.payload_type);
         let Some((span, sequence)) = self.rewriter.locate(repair.lost) else {
             return false;
         };
-        let descriptor = (codec == Codec::Vp8)
-            .then(|| vp8::Descriptor::parse(source.payload(datagram)).ok())
-            .flatten();
         let frame = Frame {
             sequence,
-            timestamp: source.timestamp,
-            ids: ids_of(descriptor.as_ref()),
+            ..frame_of(packet)
         };
         // Only as RTX: the same sequence number under the same SSRC with another header extension
         // would seal two different packets with one nonce, which gives the key away (RFC 7714
@@ -295,19 +295,15 @@ impl Slot {
             return false;
         };
         let header = OutHeader {
-            marker: source.marker,
+            marker: packet.header.marker,
             payload_type,
             sequence: self.rtx_sequence,
             timestamp: out.timestamp,
             ssrc,
         };
-        let osn = Some(repair.lost);
-        let sent = outlet.send(
-            &self.outgoing(header, datagram, source, extensions, osn),
-            |body| {
-                write_ids(body, descriptor.as_ref(), out.ids);
-            },
-        );
+        let (names_mid, osn) = (!self.confirmed, Some(repair.lost));
+        let sent = Outgoing::new(self.line(), packet, header, out.ids, names_mid, osn)
+            .is_some_and(|out| outlet.send(self.line(), &out, packet, transport_sequence, 0));
         if sent {
             self.counters.retransmitted += 1;
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
@@ -315,23 +311,10 @@ impl Slot {
         sent
     }
 
-    fn outgoing<'a>(
-        &'a self,
-        header: OutHeader,
-        source: &'a [u8],
-        source_header: RtpHeader,
-        source_ids: &'a ExtensionMap,
-        osn: Option<u16>,
-    ) -> Outgoing<'a> {
-        let mid = (!self.confirmed).then_some(self.mid.as_str());
-        Outgoing {
-            header,
+    fn line(&self) -> Line<'_> {
+        Line {
+            mid: &self.mid,
             ids: &self.media.extensions,
-            mid,
-            source_ids,
-            source,
-            source_header,
-            osn,
         }
     }
 
@@ -378,35 +361,15 @@ fn source_of(packet: &Packet<'_>) -> Source {
     }
 }
 
-fn frame_of(packet: &Packet<'_>, descriptor: Option<&vp8::Descriptor>) -> Frame {
+fn frame_of(packet: &Packet<'_>) -> Frame {
     Frame {
         sequence: packet.sequence,
         timestamp: packet.header.timestamp,
-        ids: ids_of(descriptor),
-    }
-}
-
-fn vp8_descriptor(packet: &Packet<'_>) -> Option<vp8::Descriptor> {
-    if packet.codec != Codec::Vp8 {
-        return None;
-    }
-    vp8::Descriptor::parse(packet.header.payload(packet.datagram)).ok()
-}
-
-fn ids_of(descriptor: Option<&vp8::Descriptor>) -> Vp8Ids {
-    descriptor.map_or_else(Vp8Ids::default, |d| Vp8Ids {
-        picture_id: d.picture_id,
-        tl0_pic_idx: d.tl0_pic_idx,
-    })
-}
-
-fn write_ids(body: &mut [u8], descriptor: Option<&vp8::Descriptor>, ids: Vp8Ids) {
-    if let Some(descriptor) = descriptor {
-        vp8::rewrite(
-            body,
-            descriptor,
-            ids.picture_id.unwrap_or(0),
-            ids.tl0_pic_idx.unwrap_or(0),
-        );
+        ids: packet
+            .descriptor
+            .map_or_else(Vp8Ids::default, |descriptor| Vp8Ids {
+                picture_id: descriptor.picture_id,
+                tl0_pic_idx: descriptor.tl0_pic_idx,
+            }),
     }
 }

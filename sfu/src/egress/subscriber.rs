@@ -69,6 +69,12 @@ impl Subscriber {
         &self.waiting
     }
 
+    /// Tracks it is subscribed to, waiting ones included.
+    pub(crate) fn subscriptions(&self) -> usize {
+        let carried = self.slots.iter().filter(|(_, slot)| slot.track().is_some());
+        carried.count() + self.waiting.len()
+    }
+
     /// Round trip, from the viewer's reports.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.rtt

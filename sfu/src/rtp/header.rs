@@ -133,6 +133,20 @@ impl RtpHeader {
         )
     }
 
+    /// As [`extensions`](Self::extensions), with each value's place in the packet.
+    pub fn extension_places<'a>(
+        &self,
+        packet: &'a [u8],
+    ) -> impl Iterator<Item = (u8, std::ops::Range<usize>)> + use<'a> {
+        let start = self.extension_range().start;
+        let mut elements = self.extensions(packet);
+        std::iter::from_fn(move || {
+            let (id, _) = elements.next()?;
+            let value = elements.last_value();
+            Some((id, start + value.start..start + value.end))
+        })
+    }
+
     /// The value of one element, the first of that id.
     pub fn extension<'a>(&self, packet: &'a [u8], id: u8) -> Option<&'a [u8]> {
         self.extensions(packet)

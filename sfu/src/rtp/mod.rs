@@ -14,7 +14,7 @@ mod writer;
 
 pub use extension::Extensions;
 pub use header::{RtpError, RtpHeader};
-pub use writer::{HeaderWriter, OutHeader, pad};
+pub use writer::{HeaderLen, HeaderWriter, OutHeader, pad};
 
 /// Whether a datagram of a muxed transport is RTCP (RFC 5761 section 4): its second byte, RTP's
 /// marker and payload type, is one of the packet types 192 to 223.

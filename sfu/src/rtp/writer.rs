@@ -121,6 +121,36 @@ impl<'a> HeaderWriter<'a> {
     }
 }
 
+/// The length of a header before it is written: [`HeaderWriter`]'s, given the same elements, if its
+/// buffer is long enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeaderLen {
+    elements: usize,
+    values: usize,
+    two_byte: bool,
+}
+
+impl HeaderLen {
+    /// Adds an element, unless [`HeaderWriter::extension`] would refuse it.
+    pub fn extension(&mut self, id: u8, len: usize) {
+        if id == 0 || len > 255 {
+            return;
+        }
+        self.two_byte |= id > 14 || len == 0 || len > 16;
+        self.elements += 1;
+        self.values += len;
+    }
+
+    /// The length.
+    pub fn finish(self) -> usize {
+        if self.elements == 0 {
+            return FIXED;
+        }
+        let head = if self.two_byte { 2 } else { 1 };
+        (ELEMENTS + self.elements * head + self.values).next_multiple_of(4)
+    }
+}
+
 /// Appends RTP padding (RFC 3550 section 5.1) behind `end`, the end of a packet at the front of
 /// `buf`, and sets its padding bit. Returns the new end; `None`, and nothing written, if `padding`
 /// is 0 or does not fit.
@@ -242,6 +272,20 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn lengths_are_known_before(
+            elements in prop::collection::vec((0u8..32, prop::collection::vec(any::<u8>(), 0..24)), 0..8),
+        ) {
+            let mut buf = [0; 600];
+            let mut writer = HeaderWriter::new(&mut buf, &HEADER);
+            let mut len = HeaderLen::default();
+            for (id, value) in &elements {
+                writer.extension(*id, value);
+                len.extension(*id, value.len());
+            }
+            prop_assert_eq!(len.finish(), writer.finish());
+        }
 
         #[test]
         fn what_is_written_is_read_back(

@@ -37,7 +37,6 @@ mod worker_thread;
 
 pub(crate) use interfaces::interface_addresses;
 pub(crate) use poller::{Poller, Waker};
-pub(crate) use send::SendReport;
 pub(crate) use socket::MediaSocket;
 pub(crate) use system::{Seeds, Threads, cores, wall_clock};
 pub(crate) use worker_thread::{Driven, spawn_worker};

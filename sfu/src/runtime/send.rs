@@ -9,20 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::address::{self, Family, RawAddr};
-use crate::transmit::Transmits;
-
-/// What became of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct SendReport {
-    /// Datagrams the kernel took.
-    pub(crate) packets: u64,
-    /// Their bytes, UDP payload.
-    pub(crate) bytes: u64,
-    /// Datagrams dropped because the socket's buffer stayed full.
-    pub(crate) dropped: u64,
-    /// Datagrams the kernel refused: no route, or a firewall's rule.
-    pub(crate) refused: u64,
-}
+use crate::transmit::{SendReport, Transmits};
 
 /// The addresses to send from; the route decides where there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -208,8 +195,8 @@ struct Attempt<'s> {
 
 impl Attempt<'_> {
     fn took(&mut self, datagrams: &[libc::iovec]) {
-        self.report.packets += datagrams.len() as u64;
-        self.report.bytes += datagrams.iter().map(|d| d.iov_len as u64).sum::<u64>();
+        let bytes = datagrams.iter().map(|d| d.iov_len as u64).sum();
+        self.report.message(datagrams.len(), bytes);
     }
 
     fn refused(&mut self, error: &io::Error) {

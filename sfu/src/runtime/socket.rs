@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::address::{self, Family};
 use super::interfaces::interface_addresses;
 use super::receive::Receiver;
-use super::send::{SendReport, Sender, Source};
-use crate::transmit::Transmits;
+use super::send::{Sender, Source};
+use crate::transmit::{SendReport, Transmits};
 
 /// A worker's socket, bound to one port on every address of the machine.
 #[derive(Debug)]

@@ -9,9 +9,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::poller::Poller;
-use super::send::SendReport;
 use super::socket::MediaSocket;
-use crate::transmit::Transmits;
+use crate::transmit::{SendReport, Transmits};
 
 /// What a worker thread drives. It does no I/O and reads no clock.
 pub(crate) trait Driven {
@@ -23,18 +22,25 @@ pub(crate) trait Driven {
     fn handle_timeout(&mut self, now: Instant);
     /// When to call [`handle_timeout`](Self::handle_timeout); in the past: as soon as may be.
     fn poll_timeout(&self) -> Option<Instant>;
-    /// Moves what is to be sent into `out`, which is empty (its memory may be swapped for that of
-    /// a batch of one's own). Called at the end of a batch of datagrams, and after timeouts.
-    fn flush(&mut self, now: Instant, out: &mut Transmits);
+    /// Datagrams that the next flush will make of what came, as far as it can tell.
+    fn backlog(&self) -> usize;
+    /// Moves what is to be sent, or a part of it, into `out`, which is empty (its memory may be
+    /// swapped for that of a batch of one's own); true if there is more. Called at the end of a
+    /// batch of datagrams, and after timeouts.
+    fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool;
     /// What became of the last flush.
     fn sent(&mut self, report: &SendReport);
     /// Asked in every turn, after flushing: true ends the thread.
     fn should_stop(&self) -> bool;
 }
 
-/// Datagrams of one turn. Sending waits for the whole batch: enough that runs to each destination
-/// grow, few enough (with a fan-out of 50 at 1 us, 3 ms) that the next timeout is not late.
+/// Datagrams taken at a time, before the work they make is looked at.
 const BATCH: usize = 64;
+/// Datagrams of one turn at most: they share one reading of the clock.
+const MAX_TURN: usize = 256;
+/// Datagrams to send after which no more are received in this turn: 4 ms at 1 us each, so that the
+/// next timeout and the next keepalive are not late.
+const MAX_BACKLOG: usize = 4_096;
 /// The shortest sleep: a timeout that is always due makes 20,000 turns a second, not a busy loop.
 /// Datagrams and commands end a sleep early.
 const MIN_SLEEP: Duration = Duration::from_micros(50);
@@ -83,11 +89,9 @@ fn drive(mut socket: MediaSocket, poller: &Poller, mut driven: impl Driven) -> i
         }
         let now = Instant::now();
         driven.handle_commands(now);
-        match socket.recv_batch(BATCH, |from, datagram| {
-            driven.handle_datagram(now, from, datagram);
-        }) {
-            Ok(received) => {
-                drained = received < BATCH;
+        match receive(&mut driven, now, &mut socket) {
+            Ok(all) => {
+                drained = all;
                 failures = 0;
             }
             Err(error) if failures < MAX_FAILURES => {
@@ -110,17 +114,37 @@ fn drive(mut socket: MediaSocket, poller: &Poller, mut driven: impl Driven) -> i
     }
 }
 
+/// Receives a turn's datagrams; whether those were all.
+fn receive(driven: &mut impl Driven, now: Instant, socket: &mut MediaSocket) -> io::Result<bool> {
+    let mut received = 0;
+    while received < MAX_TURN && driven.backlog() < MAX_BACKLOG {
+        let batch = socket.recv_batch(BATCH, |from, datagram| {
+            driven.handle_datagram(now, from, datagram);
+        })?;
+        if batch < BATCH {
+            return Ok(true);
+        }
+        received += batch;
+    }
+    Ok(false)
+}
+
 fn flush(
     driven: &mut impl Driven,
     now: Instant,
     socket: &mut MediaSocket,
     transmits: &mut Transmits,
 ) {
-    driven.flush(now, transmits);
-    if !transmits.is_empty() {
-        let report = socket.send(transmits);
-        transmits.clear();
-        driven.sent(&report);
+    loop {
+        let more = driven.flush(now, transmits);
+        if !transmits.is_empty() {
+            let report = socket.send(transmits);
+            transmits.clear();
+            driven.sent(&report);
+        }
+        if !more {
+            return;
+        }
     }
 }
 

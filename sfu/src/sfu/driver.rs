@@ -8,8 +8,8 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::event::Event;
-use crate::runtime::{Driven, SendReport};
-use crate::transmit::Transmits;
+use crate::runtime::Driven;
+use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Worker, WorkerConfig};
 
 /// Commands done between two receive batches: an offer takes some hundred microseconds, and
@@ -135,9 +135,9 @@ impl Driven for Driver {
         }
     }
 
-    fn flush(&mut self, now: Instant, out: &mut Transmits) {
+    fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         self.now = now;
-        self.worker.flush(now, out);
+        let more = self.worker.flush(now, out);
         self.deliver_events();
         self.load
             .peers
@@ -145,11 +145,15 @@ impl Driven for Driver {
         self.load
             .rooms
             .store(self.worker.rooms(), Ordering::Relaxed);
+        more
+    }
+
+    fn backlog(&self) -> usize {
+        self.worker.backlog()
     }
 
     fn sent(&mut self, report: &SendReport) {
-        self.worker
-            .sent(report.packets, report.bytes, report.dropped);
+        self.worker.sent(report);
     }
 
     fn should_stop(&self) -> bool {

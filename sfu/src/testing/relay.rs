@@ -9,7 +9,7 @@ use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::stats::{PeerStats, WorkerStats};
-use crate::transmit::Transmits;
+use crate::transmit::{SendReport, Transmits};
 use crate::transport::Certificate;
 use crate::worker::{Worker, WorkerConfig};
 
@@ -140,23 +140,26 @@ impl SimRelay {
 
     /// What is to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
-        self.worker.flush(now, &mut self.transmits);
-        let datagrams: Vec<Datagram> = self
-            .transmits
-            .runs()
-            .flat_map(|run| run.datagrams().map(move |payload| (run.to(), payload)))
-            .map(|(to, payload)| Datagram {
-                from: self.addr,
-                to,
-                payload: payload.to_vec(),
-            })
-            .collect();
-        let bytes = datagrams
-            .iter()
-            .map(|datagram| datagram.payload.len() as u64)
-            .sum();
-        self.worker.sent(datagrams.len() as u64, bytes, 0);
-        self.transmits.clear();
+        let mut report = SendReport::default();
+        let mut datagrams = Vec::new();
+        loop {
+            let more = self.worker.flush(now, &mut self.transmits);
+            for run in self.transmits.runs() {
+                datagrams.extend(run.datagrams().map(|payload| Datagram {
+                    from: self.addr,
+                    to: run.to(),
+                    payload: payload.to_vec(),
+                }));
+            }
+            self.transmits.clear();
+            if !more {
+                break;
+            }
+        }
+        for datagram in &datagrams {
+            report.message(1, datagram.payload.len() as u64);
+        }
+        self.worker.sent(&report);
         datagrams
     }
 

@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Stats {
         reply: Reply<WorkerStats>,
     },
+    Totals {
+        reply: Reply<WorkerStats>,
+    },
     PeerStats {
         peer: PeerId,
         reply: Reply<PeerStats>,
@@ -94,6 +97,7 @@ impl Worker {
                 answer(reply, Ok(()));
             }
             Command::Stats { reply } => answer(reply, Ok(self.stats())),
+            Command::Totals { reply } => answer(reply, Ok(self.totals())),
             Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(peer)),
         }
     }

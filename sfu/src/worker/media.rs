@@ -1,15 +1,14 @@
-//! RTP and RTCP through the worker: decrypt once, bind to a layer, fan out.
+//! RTP and RTCP into the worker: decrypt once, bind to a layer, queue for the viewers.
 
 use std::time::Instant;
 
 use super::Worker;
+use super::inbox::Origin;
 use super::peer::Peer;
-use crate::egress::{Outlet, Repair, Request, Start};
+use crate::egress::{Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
-use crate::packet::Packet;
-use crate::router::Target;
-use crate::rtp::codec::is_keyframe;
+use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
 use crate::rtp::{RtpHeader, rtcp};
 use crate::transmit::Transmits;
 
@@ -35,6 +34,8 @@ impl Worker {
 
     fn route(&mut self, now: Instant, index: usize, media: Media, datagram: &[u8]) {
         if media.layers_changed {
+            // What came before was for the layers as they were.
+            self.forward(now, usize::MAX);
             self.retarget(index, media.track);
         }
         let Some(peer) = self.peers.get(index) else {
@@ -48,90 +49,37 @@ impl Worker {
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
         }
-        let extensions = track.extensions;
-        let packet = Packet {
-            datagram,
+        let facts = Facts {
             header: media.header,
             codec: media.codec,
-            extensions: &extensions,
             track: track.id,
             layer: media.layer,
             sequence: media.sequence,
             switchable: media.keyframe || media.codec.is_audio(),
             cached: track.layers[media.layer].cache.is_some(),
             sender: track.layers[media.layer].sender,
+            descriptor: vp8_descriptor(media.codec, &media.header, datagram),
+            passed_on: PassedOn::find(&media.header, datagram, &track.extensions),
         };
-        let mut wanted = 0u32;
-        // Empty but for the rare packet that a switch waited for.
-        let mut replays = Vec::new();
-        let ntp = self.config.clock.ntp(now);
-        for target in self.router.targets(track.fanout) {
-            let Some(viewer) = self.peers.get_mut(target.peer) else {
-                continue;
-            };
-            let Some((slot, mut outlet)) =
-                viewer.outlet(now, ntp, target.slot, &mut self.transmits)
-            else {
-                continue;
-            };
-            let forwarded = slot.forward(&packet, &mut outlet);
-            self.counters.packets_forwarded += u64::from(forwarded.sent);
-            if let Some(layer) = forwarded.keyframe_of {
-                wanted |= 1 << layer.min(31);
-            }
-            if forwarded.reports_begin {
-                self.schedule.touch(target.peer);
-            }
-            if let Some(start) = forwarded.replay {
-                replays.push((*target, start));
-            }
-        }
-        for (target, start) in replays {
-            self.replay(now, index, media.track, target, start);
-        }
-        if wanted != 0 && !media.codec.is_audio() {
-            for layer in (0..32).filter(|layer| wanted & (1 << layer) != 0) {
-                self.request_keyframe(now, index, media.track, layer);
-            }
-        }
+        let origin = Origin {
+            peer: index,
+            track: media.track,
+        };
+        let fanout = track.fanout;
+        self.distribute(origin, fanout, facts, datagram);
     }
 
-    /// Forwards what is cached of a layer from where a viewer begins to be sent it.
-    fn replay(&mut self, now: Instant, index: usize, track: usize, target: Target, start: Start) {
-        let Some((publisher, viewer)) = self.peers.get2_mut(index, target.peer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(track) else {
-            return;
-        };
-        let Some(layer) = track.layers.get(start.layer) else {
-            return;
-        };
-        let ntp = self.config.clock.ntp(now);
-        for (sequence, datagram) in layer.cached_since(start.sequence) {
-            let Ok(header) = RtpHeader::parse(datagram) else {
-                continue;
-            };
-            let Some(codec) = track.codec(header.payload_type) else {
-                continue;
-            };
-            let packet = Packet {
-                datagram,
-                header,
-                codec,
-                extensions: &track.extensions,
-                track: track.id,
-                layer: start.layer,
-                sequence,
-                switchable: is_keyframe(codec, header.payload(datagram)),
-                cached: true,
-                sender: layer.sender,
-            };
-            let outlet = viewer.outlet(now, ntp, target.slot, &mut self.transmits);
-            if let Some((slot, mut outlet)) = outlet {
-                let forwarded = slot.forward(&packet, &mut outlet);
-                self.counters.packets_forwarded += u64::from(forwarded.sent);
-            }
+    /// Queues a packet of a track for everyone subscribed; [`forward`](Self::forward) sends it.
+    pub(super) fn distribute(
+        &mut self,
+        origin: Origin,
+        fanout: usize,
+        facts: Facts,
+        datagram: &[u8],
+    ) {
+        let targets = self.router.targets(fanout);
+        if !self.inbox.push(origin, facts, datagram, targets) {
+            self.counters.drop("inbox_full");
         }
     }
 
@@ -202,9 +150,28 @@ impl Worker {
         let Some(codec) = track.codec(payload_type) else {
             return;
         };
+        let Ok(header) = RtpHeader::parse(datagram) else {
+            return;
+        };
+        let facts = Facts {
+            header,
+            codec,
+            track: track.id,
+            layer: repair.layer,
+            sequence: repair.sequence,
+            switchable: false,
+            cached: true,
+            sender: None,
+            descriptor: vp8_descriptor(codec, &header, datagram),
+            passed_on: PassedOn::find(&header, datagram, &track.extensions),
+        };
+        let packet = Packet {
+            datagram,
+            facts: &facts,
+        };
         let ntp = self.config.clock.ntp(now);
-        if let Some((slot, mut outlet)) = viewer.outlet(now, ntp, slot, &mut self.transmits) {
-            slot.retransmit(repair, datagram, codec, &track.extensions, &mut outlet);
+        if let Some((mut outlet, slot, sequence)) = viewer.outlet(slot, ntp, &mut self.transmits) {
+            slot.retransmit(repair, &packet, sequence, &mut outlet);
         }
     }
 
@@ -249,31 +216,6 @@ impl Worker {
 }
 
 impl Peer {
-    /// A slot of this peer with its way out; none while it cannot be reached.
-    fn outlet<'a>(
-        &'a mut self,
-        now: Instant,
-        ntp: u64,
-        slot: usize,
-        transmits: &'a mut Transmits,
-    ) -> Option<(&'a mut crate::egress::Slot, Outlet<'a>)> {
-        if !self.transport.is_connected() {
-            return None;
-        }
-        let to = self.transport.remote_addr()?;
-        let (slot, transport_sequence) = self.subscriber.slot_with_sequence(slot)?;
-        let outlet = Outlet {
-            now,
-            to,
-            run: &mut self.run,
-            transport: &mut self.transport,
-            transmits,
-            transport_sequence,
-            ntp,
-        };
-        Some((slot, outlet))
-    }
-
     /// Seals and queues RTCP.
     pub(super) fn send_rtcp(&mut self, rtcp: &[u8], transmits: &mut Transmits) {
         if rtcp.is_empty() {

@@ -13,7 +13,9 @@ mod close;
 mod command;
 mod control;
 mod feedback;
+mod forward;
 mod handshake;
+mod inbox;
 mod media;
 mod negotiation;
 mod peer;
@@ -24,7 +26,7 @@ mod subscription;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -38,9 +40,11 @@ use crate::demux::{Class, Demux, classify};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
 use crate::router::{Room, Router};
-use crate::transmit::{RunKey, Transmits};
+use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::{Certificate, StunOutcome, stun_local_ufrag};
+use forward::{Desk, PART_BYTES};
 use handshake::Handshakes;
+use inbox::Inbox;
 use peer::Peer;
 use schedule::Schedule;
 
@@ -70,6 +74,8 @@ pub(crate) struct Worker {
     schedule: Schedule,
     handshakes: Handshakes,
     events: VecDeque<Event>,
+    inbox: Inbox,
+    desk: Desk,
     transmits: Transmits,
     counters: Counters,
 }
@@ -81,7 +87,12 @@ struct Counters {
     bytes_received: u64,
     datagrams_sent: u64,
     bytes_sent: u64,
+    messages_sent: u64,
+    run_lengths: [u64; 5],
     packets_forwarded: u64,
+    padding_bytes: u64,
+    /// How long the last batch may have been held back.
+    coalescing: Duration,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -111,6 +122,8 @@ impl Worker {
             schedule: Schedule::default(),
             handshakes: Handshakes::default(),
             events: VecDeque::new(),
+            inbox: Inbox::default(),
+            desk: Desk::default(),
             transmits: Transmits::new(),
             counters: Counters::default(),
             config,
@@ -152,8 +165,27 @@ impl Worker {
         self.service(now, index);
     }
 
-    /// Moves all that is to be sent to `out`, and does a budget of the handshakes that wait.
-    pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) {
+    /// Moves a part of what is to be sent to `out`, which is empty; true: send it and call again.
+    ///
+    /// Parts are small enough to be in the cache still when they are sent. After the media a budget
+    /// of the handshakes that wait is done: no packet waits for them.
+    pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
+        let mut more = self.forward(now, PART_BYTES);
+        if !more {
+            if self.transmits.is_empty() || self.handshakes.is_empty() {
+                self.finish_turn(now);
+            } else {
+                more = true;
+            }
+        }
+        let overflowed = self.transmits.take_overflowed();
+        self.counters.drop_many("batch_full", overflowed);
+        std::mem::swap(out, &mut self.transmits);
+        self.transmits.clear();
+        more
+    }
+
+    fn finish_turn(&mut self, now: Instant) {
         self.run_handshakes(now);
         let touched = self.schedule.take_touched();
         for index in &touched {
@@ -163,17 +195,25 @@ impl Worker {
             }
         }
         self.schedule.give_back(touched);
-        let overflowed = self.transmits.take_overflowed();
-        self.counters.drop_many("batch_full", overflowed);
-        std::mem::swap(out, &mut self.transmits);
-        self.transmits.clear();
+    }
+
+    /// Packets to be forwarded by the next flush: how much of a turn is full.
+    pub(crate) fn backlog(&self) -> usize {
+        self.inbox.backlog()
     }
 
     /// Notes what the runtime made of a flush.
-    pub(crate) fn sent(&mut self, packets: u64, bytes: u64, dropped: u64) {
-        self.counters.datagrams_sent += packets;
-        self.counters.bytes_sent += bytes;
-        self.counters.drop_many("send_buffer_full", dropped);
+    pub(crate) fn sent(&mut self, report: &SendReport) {
+        let counters = &mut self.counters;
+        counters.datagrams_sent += report.packets;
+        counters.bytes_sent += report.bytes;
+        counters.messages_sent += report.messages;
+        for (total, count) in counters.run_lengths.iter_mut().zip(report.run_lengths) {
+            *total += count;
+        }
+        counters.coalescing = report.window;
+        counters.drop_many("send_buffer_full", report.dropped);
+        counters.drop_many("send_refused", report.refused);
     }
 
     /// Does what is due.

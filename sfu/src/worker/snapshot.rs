@@ -12,17 +12,35 @@ impl Worker {
     /// Everything, now.
     pub(crate) fn stats(&self) -> WorkerStats {
         WorkerStats {
-            datagrams_received: self.counters.datagrams_received,
-            datagrams_sent: self.counters.datagrams_sent,
-            bytes_received: self.counters.bytes_received,
-            bytes_sent: self.counters.bytes_sent,
-            packets_forwarded: self.counters.packets_forwarded,
-            drops: self.counters.drops.clone(),
             peers: self
                 .peers
                 .iter()
                 .map(|(_, peer)| peer_stats(peer))
                 .collect(),
+            ..self.totals()
+        }
+    }
+
+    /// Counters alone: a copy of every peer's state would hold up packets each time someone looks.
+    pub(crate) fn totals(&self) -> WorkerStats {
+        WorkerStats {
+            datagrams_received: self.counters.datagrams_received,
+            datagrams_sent: self.counters.datagrams_sent,
+            bytes_received: self.counters.bytes_received,
+            bytes_sent: self.counters.bytes_sent,
+            messages_sent: self.counters.messages_sent,
+            run_lengths: self.counters.run_lengths,
+            packets_forwarded: self.counters.packets_forwarded,
+            padding_bytes: self.counters.padding_bytes,
+            coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
+            drops: self.counters.drops.clone(),
+            peer_count: self.peers.len(),
+            subscriptions: self
+                .peers
+                .iter()
+                .map(|(_, peer)| peer.subscriber.subscriptions())
+                .sum(),
+            ..WorkerStats::default()
         }
     }
 

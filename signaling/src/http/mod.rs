@@ -1,10 +1,11 @@
-//! Everything served on the HTTP port.
+//! Everything served over HTTP.
 
 mod assets;
 mod headers;
 mod health;
 mod origin;
 mod serve;
+mod stats;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use axum::routing::get;
 pub(crate) use assets::Assets;
 pub(crate) use origin::Origins;
 pub(crate) use serve::serve;
+pub(crate) use stats::Stats;
 
 use crate::protocol::native::{self, Native};
 use crate::room::Rooms;
@@ -34,5 +36,18 @@ pub(crate) fn router(
         .with_state(rooms)
         .merge(sockets)
         .fallback_service(get(assets::serve).with_state(Arc::new(assets)))
+        .layer(from_fn(headers::secure))
+}
+
+/// What operators and their tools read. No part of [`router`]: it is not for the public.
+pub(crate) fn admin_router(rooms: Rooms, stats: Stats) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .with_state(rooms)
+        .merge(
+            Router::new()
+                .route("/stats", get(stats::stats))
+                .with_state(Arc::new(stats)),
+        )
         .layer(from_fn(headers::secure))
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tertulia_signaling::media::stats::{PeerStats, SubscriptionStats};
+use tertulia_signaling::media::stats::{PeerStats, SfuStats, SubscriptionStats, WorkerStats};
 use tertulia_signaling::media::{
     Answer, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply, RoomId,
     SdpError, SfuError, Slot, TrackId,
@@ -349,6 +349,39 @@ impl Media for FakeMedia {
                 rtt_ms: Some(1.5),
                 published: Vec::new(),
                 subscriptions: known.subscriptions.iter().map(subscription).collect(),
+            })
+        })
+    }
+
+    fn totals(&self) -> Reply<'_, SfuStats> {
+        Box::pin(async {
+            let books = &mut *self.books();
+            if books.overloaded > 0 {
+                books.overloaded -= 1;
+                return Err(SfuError::Overloaded);
+            }
+            let idle = WorkerStats {
+                drops: [("unknown_address", 1)].into(),
+                ..WorkerStats::default()
+            };
+            let busy = WorkerStats {
+                datagrams_received: 10,
+                datagrams_sent: 66,
+                messages_sent: 20,
+                run_lengths: [5, 4, 3, 2, 1],
+                padding_bytes: 7,
+                coalescing_us: 250.5,
+                bytes_received: 12_000,
+                bytes_sent: 70_000,
+                packets_forwarded: 60,
+                drops: [("srtp_auth_failed", 3), ("unknown_address", 2)].into(),
+                peer_count: books.peers.len(),
+                subscriptions: books.peers.values().map(|p| p.subscriptions.len()).sum(),
+                peers: Vec::new(),
+            };
+            Ok(SfuStats {
+                cipher: "ring",
+                workers: vec![idle, busy],
             })
         })
     }

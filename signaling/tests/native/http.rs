@@ -70,6 +70,51 @@ async fn health_counts_rooms_and_participants() {
     assert_eq!(health, expected);
 }
 
+#[tokio::test]
+async fn counters_are_served_apart_from_the_page() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mut ada = server.join("Ada").await;
+    ada.offer("send 0 audio").await;
+    let _grace = server.join("Grace").await;
+    let reply = get(admin, "/stats").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.headers["content-type"], "application/json");
+    assert_eq!(reply.headers["cache-control"], "no-store");
+    let mut stats: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+    let uptime = stats["uptime_s"].take();
+    assert!(uptime.as_f64().is_some_and(|s| s >= 0.0), "{uptime}");
+    let expected = serde_json::json!({
+        "uptime_s": null, "rooms": 1, "participants": 2, "cipher": "ring",
+        "workers": [
+            {
+                "index": 0, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,
+                "bytes_received": 0, "bytes_sent": 0, "padding_bytes": 0, "packets_forwarded": 0,
+                "run_lengths": {"1": 0, "2-3": 0, "4-7": 0, "8-15": 0, "16+": 0},
+                "coalescing_us": 0.0, "peers": 0, "subscriptions": 0,
+                "drops": {"unknown_address": 1},
+            },
+            {
+                "index": 1, "datagrams_received": 10, "datagrams_sent": 66, "messages_sent": 20,
+                "bytes_received": 12_000, "bytes_sent": 70_000, "padding_bytes": 7,
+                "packets_forwarded": 60,
+                "run_lengths": {"1": 5, "2-3": 4, "4-7": 3, "8-15": 2, "16+": 1},
+                "coalescing_us": 250.5, "peers": 1, "subscriptions": 0,
+                "drops": {"srtp_auth_failed": 3, "unknown_address": 2},
+            },
+        ],
+        "drops": {"srtp_auth_failed": 3, "unknown_address": 3},
+    });
+    assert_eq!(stats, expected);
+
+    let health = get(admin, "/healthz").await;
+    assert_eq!(health.body, get(server.addr, "/healthz").await.body);
+    assert_eq!(get(admin, "/").await.status, 404);
+    assert_eq!(get(server.addr, "/stats").await.status, 404);
+    server.media.books().overloaded = 1;
+    assert_eq!(get(admin, "/stats").await.status, 503);
+}
+
 /// A folder that is removed again.
 struct Folder(PathBuf);
 

@@ -23,11 +23,18 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 struct Process {
     child: Child,
     addr: SocketAddr,
+    /// What it says when it has started.
+    line: String,
 }
 
 impl Process {
     async fn start() -> Self {
-        let mut child = tertulia(&["--listen", "127.0.0.1:0", "--media-port", "0"])
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(arguments: &[&str]) -> Self {
+        let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
+        let mut child = tertulia(&[&ports, arguments].concat())
             .stdout(Stdio::piped())
             .spawn()
             .expect("spawn");
@@ -40,6 +47,7 @@ impl Process {
         Self {
             child,
             addr: addr.parse().expect("an address"),
+            line,
         }
     }
 
@@ -124,11 +132,28 @@ async fn it_serves_the_page_and_calls_and_stops_when_told_to() {
 }
 
 #[tokio::test]
+async fn counters_are_served_where_it_is_told_to() {
+    let process = Process::start_with(&["--admin-listen", "127.0.0.1:0"]).await;
+    let (_, admin) = process.line.rsplit_once("http://").expect("an address");
+    let admin = admin.split('/').next().expect("an address");
+    let reply = get(admin.parse().expect("an address"), "/stats").await;
+    let stats: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+    assert_eq!(stats["workers"].as_array().map(Vec::len), Some(1));
+    assert_eq!(stats["workers"][0]["peers"], 0);
+}
+
+#[tokio::test]
 async fn an_occupied_port_is_named_with_its_flag() {
     let tcp = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
     let addr = tcp.local_addr().expect("address").to_string();
     let said = failure(&["--listen", &addr, "--media-port", "0"]).await;
     assert!(said.contains(&addr) && said.contains("--listen"), "{said}");
+    let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
+    let said = failure(&[&ports[..], &["--admin-listen", &addr]].concat()).await;
+    assert!(
+        said.contains(&addr) && said.contains("--admin-listen"),
+        "{said}"
+    );
 
     let udp = UdpSocket::bind(("0.0.0.0", 0)).expect("bind");
     let port = udp.local_addr().expect("address").port().to_string();

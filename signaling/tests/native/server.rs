@@ -33,6 +33,15 @@ impl Server {
         Self { addr, node, media }
     }
 
+    /// Serves what operators read, too.
+    pub(crate) async fn admin(&self) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
+        let addr = listener.local_addr().expect("address");
+        let node = self.node.clone();
+        tokio::spawn(async move { node.serve_admin(listener).await });
+        addr
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/v1/ws", self.addr)
     }

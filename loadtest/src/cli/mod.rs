@@ -50,8 +50,7 @@ struct Run {
     /// Bots in each room that only receive.
     #[arg(long, default_value_t = 3)]
     subscribers: u16,
-    /// Video each publisher sends.
-    #[arg(long, value_enum, default_value = "720p")]
+    #[arg(long, default_value = "720p", value_name = "KIND", help = format!("Video each publisher sends: {}", Video::NAMES))]
     video: Video,
     /// Publishers send audio too.
     #[arg(long)]
@@ -147,6 +146,7 @@ impl Run {
             join_timeout: self.join_timeout,
             room: self.room.clone(),
             address: self.bind,
+            ..Scenario::default()
         }
     }
 }

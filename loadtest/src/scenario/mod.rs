@@ -5,13 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::bot::publish::Video;
-use crate::bot::signaling::ServerUrl;
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;
 use crate::bot::{BotConfig, Phase};
@@ -19,30 +16,9 @@ use crate::generator;
 use crate::protocol::Protocol;
 use crate::report::Report;
 
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct Scenario {
-    pub url: ServerUrl,
-    /// How bots speak to the server. Without the native protocol, `url` is not used.
-    pub protocol: Protocol,
-    pub rooms: usize,
-    /// In each room; they receive too.
-    pub publishers: usize,
-    /// In each room.
-    pub subscribers: usize,
-    pub video: Video,
-    pub audio: bool,
-    /// How long the call lasts once everybody is in.
-    pub duration: Duration,
-    /// Joins started a second.
-    pub ramp: f64,
-    /// How long a join may take.
-    pub join_timeout: Duration,
-    /// The room's name; with several rooms, `-1`, `-2`... is appended.
-    pub room: String,
-    /// Where bots send from. None: the address of this machine that faces the server.
-    pub address: Option<IpAddr>,
-}
+pub use model::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
+
+mod model;
 
 /// Joins under way at a time. More would make them compete for this machine's processors (a DTLS
 /// handshake is milliseconds of them) and measure that instead of the server.
@@ -107,22 +83,18 @@ pub async fn run(
 }
 
 impl Scenario {
-    fn tracks_per_publisher(&self) -> usize {
-        usize::from(self.audio) + usize::from(self.video != Video::None)
-    }
-
     fn report(&self) -> Report {
         Report {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
+            scenario: self.name.clone(),
+            bot: self.bot.to_string(),
             machine: generator::machine(),
             url: self.protocol.target(&self.url),
             rooms: self.rooms,
             publishers: self.publishers,
             subscribers: self.subscribers,
-            video: self
-                .video
-                .to_possible_value()
-                .map_or_else(String::new, |value| value.get_name().to_owned()),
+            talkers: self.talking(),
+            video: self.video.to_string(),
             audio: self.audio,
             ..Default::default()
         }
@@ -178,6 +150,7 @@ impl Scenario {
                 address,
                 video: self.video,
                 audio: self.audio,
+                talks: true,
                 join_timeout: self.join_timeout,
                 stagger: WINDOW.mul_f64((index as f64 * SPREAD).fract()),
             };
@@ -194,6 +167,7 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bot::publish::Video;
 
     fn scenario(rooms: usize) -> Scenario {
         Scenario {
@@ -208,7 +182,7 @@ mod tests {
             ramp: 1_000.0,
             join_timeout: Duration::from_secs(5),
             room: "hall".into(),
-            address: None,
+            ..Scenario::default()
         }
     }
 

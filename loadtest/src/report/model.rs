@@ -1,0 +1,329 @@
+//! The report as data: what `--json` writes, and what `compare` and `report` read back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FirstFrame, Percentiles};
+
+/// The report. Field names are stable; a field that an older report lacks reads as its default.
+///
+/// Counts of packets are of the whole run unless they lie in [`Window`]; delay, jitter and what
+/// [`Server`] says are of the window: from the second after everybody is in to the last whole
+/// second before publishers stop.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// Of `tertulia-loadtest`.
+    pub version: String,
+    /// Whether everything was as it should be; the exit status says the same.
+    pub passed: bool,
+    /// Whether the figures are the server's. When not, no figure below is worth quoting.
+    pub valid: bool,
+    /// Why they are not.
+    pub invalid_reasons: Vec<String>,
+    /// Ended before its time by a signal.
+    pub interrupted: bool,
+    /// The scenario's name; empty if flags alone made it.
+    pub scenario: String,
+    /// `webrtc` or `wire`.
+    pub bot: String,
+    pub machine: String,
+    pub url: String,
+    pub rooms: usize,
+    /// In each room.
+    pub publishers: usize,
+    /// In each room.
+    pub subscribers: usize,
+    /// Of the publishers in each room, those who send anything.
+    pub talkers: usize,
+    /// As on the command line.
+    pub video: String,
+    pub audio: bool,
+    /// With everybody in, in seconds.
+    pub duration_s: f64,
+
+    pub joined: usize,
+    pub join_failed: usize,
+    /// From opening the WebSocket to media connected.
+    pub join_ms: Percentiles,
+    /// From opening the WebSocket to the first answer: the control plane's part of `join_ms`. What
+    /// comes after it is ICE and DTLS, of which the webrtc bots' ICE agent waits 200 ms by itself.
+    pub answer_ms: Percentiles,
+    /// The steps of joining.
+    pub phases: JoinPhases,
+    /// Bots that joined and failed later.
+    pub dropped: usize,
+    /// Each bot should receive every track of the other bots in its room.
+    pub tracks_expected: usize,
+    /// Of these: audio with packets, video with decodable frames.
+    pub tracks_receiving: usize,
+    /// Tracks received from participants that are no bots of this run.
+    pub foreign_tracks_receiving: usize,
+    /// RTP packets of all layers, without retransmissions.
+    pub packets_sent: u64,
+    /// Packets sent later than they were due by more than a frame: the generator was too slow.
+    pub packets_late: u64,
+    /// RTP packets with media, retransmitted ones included.
+    pub packets_received: u64,
+    /// What viewers should have received in the window: every packet sent there, once for each
+    /// other participant of its room. With several layers (or people coming and going) only the
+    /// server knows which packets are meant for whom; then it is what came and the gaps in it.
+    pub packets_expected: u64,
+    /// Of `packets_expected`, the share that came; None if nothing was to come.
+    pub delivered_ratio: Option<f64>,
+    /// Gaps in sequence numbers that stayed. See `generator` for whose fault they may be.
+    pub packets_lost: u64,
+    /// Packets that came after a later one, retransmissions not counted.
+    pub reordered: u64,
+    pub duplicates: u64,
+    /// RTP headers and payloads.
+    pub bytes_received: u64,
+    pub receive_mbit_s: f64,
+    /// From the publisher's handing a packet to the kernel to its arrival at the viewer's socket,
+    /// see [`crate::measure`].
+    pub forward_delay_ms: Percentiles,
+    /// Difference of successive packets' transit times.
+    pub jitter_ms: Percentiles,
+    /// Received by each viewer over its whole call; kbit/s in place of milliseconds.
+    pub viewer_kbit_s: Percentiles,
+    /// Share of viewing time at each picture height in pixels.
+    pub layer_residency: BTreeMap<String, f64>,
+    /// Of the packets received, the share whose content was decrypted. All were authenticated.
+    pub decrypted_share: f64,
+    /// Of the streams received, the share shown to the oracle.
+    pub oracle_share: f64,
+    /// Video frames that a decoder could show.
+    pub frames_decodable: u64,
+    /// From the later of join and announcement of the track to its first decodable frame.
+    pub first_frame_ms: FirstFrame,
+    /// The longest any video stood still between two decodable frames.
+    pub longest_freeze_ms: f64,
+    /// Times a picture stood still for more than 200 ms.
+    pub freezes: u64,
+    /// All freezes together.
+    pub frozen_ms: f64,
+    pub oracle_violations: u64,
+
+    pub retransmissions_sent: u64,
+    pub retransmissions_received: u64,
+    /// By bots, of the server.
+    pub keyframe_requests_sent: u64,
+    /// By the server, of bots.
+    pub keyframe_requests_received: u64,
+    /// Packets no bot could make sense of.
+    pub packets_unknown: u64,
+
+    /// Why bots failed.
+    pub failures: Vec<Failure>,
+    /// Which tracks did not arrive.
+    pub missing_tracks: Vec<MissingTrack>,
+    pub violation_samples: Vec<ViolationSample>,
+    pub generator: Generator,
+    /// The window alone.
+    pub window: Window,
+    /// The window's parts, if it has several (before, during and after a join storm).
+    pub stages: Vec<Stage>,
+    /// What coming and going left behind.
+    pub churn: Option<ChurnOutcome>,
+    pub server: Server,
+    /// What the machine's kernel and cipher cost by themselves (`--floor`).
+    pub floor: Option<Floor>,
+    /// Second by second, the whole run.
+    pub timeline: Vec<Moment>,
+    pub events: Vec<Event>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    pub bot: String,
+    pub room: String,
+    pub reason: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MissingTrack {
+    pub bot: String,
+    pub room: String,
+    /// None: a publisher's track that the server never named.
+    pub track: Option<String>,
+    pub reason: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViolationSample {
+    pub bot: String,
+    pub room: String,
+    pub track: Option<String>,
+    pub ssrc: u32,
+    pub violation: String,
+}
+
+/// How joins went, each step from opening the WebSocket on.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JoinPhases {
+    /// To the first answer.
+    pub signaling_ms: Percentiles,
+    /// To the first STUN response.
+    pub ice_ms: Percentiles,
+    /// To the end of the DTLS handshake.
+    pub dtls_ms: Percentiles,
+    /// To the first media packet.
+    pub first_packet_ms: Percentiles,
+}
+
+/// How the load generator itself did.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Generator {
+    /// Datagrams the kernel dropped at the bots' sockets because the bots did not keep up. While
+    /// this is not 0, losses may be the generator's own.
+    pub socket_drops: Option<u64>,
+    /// The same for every UDP socket of the machine, a server on it included.
+    pub machine_buffer_errors: Option<u64>,
+    /// Processor time of the bots, in seconds, from the first join to the end.
+    pub cpu_s: Option<f64>,
+    /// In the window: of all its cores together, 1.0 is all of them busy.
+    pub cpu_share: Option<f64>,
+    /// The cores it may use.
+    pub cores: Vec<usize>,
+}
+
+/// The measured window.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Window {
+    /// Since the run began.
+    pub from_s: f64,
+    pub seconds: f64,
+    /// RTP packets of all layers, without retransmissions.
+    pub packets_sent: u64,
+    /// Duplicates not counted where the bots can tell.
+    pub packets_received: u64,
+    /// Gaps given up in the window.
+    pub packets_lost: u64,
+    /// RTP headers and payloads received.
+    pub bytes_received: u64,
+}
+
+/// A part of the window.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stage {
+    /// `before`, `during`, `after` a join storm; `churn`, `idle`.
+    pub name: String,
+    /// Since the run began.
+    pub from_s: f64,
+    pub seconds: f64,
+    pub packets_received: u64,
+    pub packets_lost: u64,
+    pub forward_delay_ms: Percentiles,
+    /// Of the bots that began to join in it.
+    pub join_ms: Percentiles,
+    /// How many of these joined.
+    pub joined: usize,
+}
+
+/// Resident memory of the server around a churn.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChurnOutcome {
+    /// Joins that were completed.
+    pub joins: usize,
+    /// After the first 100 had come and gone.
+    pub rss_after_first_bytes: Option<u64>,
+    /// After the last had gone and the server had idled.
+    pub rss_at_end_bytes: Option<u64>,
+    /// The second through the first.
+    pub ratio: Option<f64>,
+}
+
+/// The server, from the kernel's accounting and its own counters; all None or empty if neither
+/// could be read (`--spawn`, `--server-pid`, `--admin-url`).
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    pub pid: Option<u32>,
+    /// The cores it may use.
+    pub cores: Vec<usize>,
+    /// Its media threads.
+    pub workers: Option<usize>,
+    /// `ring` or `aws-lc-rs`.
+    pub cipher: Option<String>,
+    /// Processor time in the window, of all its threads.
+    pub cpu_seconds: Option<f64>,
+    /// Of all its cores together; 1.0 is all of them busy.
+    pub cpu_share: Option<f64>,
+    /// Nanoseconds of processor time for each packet delivered: everything the server does,
+    /// divided by what it is there for.
+    pub cpu_ns_per_packet: Option<f64>,
+    /// Delivered to viewers.
+    pub packets_per_second: Option<f64>,
+    /// `packets_per_second` divided by the cores' worth of processor time used: what one core
+    /// would deliver if the cost stayed the same up to its limit.
+    pub packets_per_core_second: Option<f64>,
+    /// By its own count.
+    pub packets_forwarded: Option<u64>,
+    /// Datagrams in one message to the kernel.
+    pub packets_per_message: Option<f64>,
+    /// Messages to the kernel by the number of datagrams in each.
+    pub run_lengths: BTreeMap<String, u64>,
+    /// With everybody in: the highest in the window.
+    pub rss_bytes: Option<u64>,
+    /// Before the first join.
+    pub rss_idle_bytes: Option<u64>,
+    /// What came on top of idle, through the number of participants.
+    pub rss_bytes_per_participant: Option<f64>,
+    /// The same through the number of subscriptions.
+    pub rss_bytes_per_subscription: Option<f64>,
+    /// Datagrams dropped in the window, by cause.
+    pub drops: BTreeMap<String, u64>,
+    /// The last lines of its log, when something went wrong.
+    pub log: Vec<String>,
+}
+
+/// Nanoseconds for each 1200-byte packet without any relay around it, on the server's core.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Floor {
+    /// Copy, rewrite, seal, and one `sendmmsg` of single packets.
+    pub sendmmsg_ns: f64,
+    /// The same in GSO runs of 10.
+    pub gso10_ns: f64,
+    /// The server's `cpu_ns_per_packet` through `sendmmsg_ns`.
+    pub ratio_sendmmsg: Option<f64>,
+    /// The server's `cpu_ns_per_packet` through `gso10_ns`.
+    pub ratio_gso10: Option<f64>,
+}
+
+/// One second of the run.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Moment {
+    /// Where the second begins, since the run began.
+    pub t_s: f64,
+    /// In the call at its end.
+    pub participants: usize,
+    pub sent: u64,
+    pub received: u64,
+    pub mbit_s: f64,
+    pub lost: u64,
+    pub delay_p50_ms: Option<f64>,
+    pub delay_p99_ms: Option<f64>,
+    pub server_cpu_share: Option<f64>,
+    pub generator_cpu_share: Option<f64>,
+    pub server_rss_bytes: Option<u64>,
+}
+
+/// Something that happened, for the charts.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// Since the run began.
+    pub t_s: f64,
+    pub what: String,
+}

@@ -1,0 +1,182 @@
+//! A scenario as data.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::bot::publish::Video;
+use crate::bot::signaling::ServerUrl;
+use crate::protocol::Protocol;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// For the report.
+    pub name: String,
+    pub bot: BotKind,
+    pub url: ServerUrl,
+    /// How bots speak to the server. Without the native protocol, `url` is not used.
+    pub protocol: Protocol,
+    pub rooms: usize,
+    /// In each room; they receive too.
+    pub publishers: usize,
+    /// In each room.
+    pub subscribers: usize,
+    /// Of the publishers in each room, how many send anything; None: all.
+    pub talkers: Option<usize>,
+    pub video: Video,
+    pub audio: bool,
+    /// How long the call lasts once everybody is in. A storm or a churn takes the time it takes.
+    pub duration: Duration,
+    /// Joins started a second.
+    pub ramp: f64,
+    /// How long a join may take.
+    pub join_timeout: Duration,
+    /// The room's name; with several rooms, `-1`, `-2`... is appended.
+    pub room: String,
+    /// Where bots send from. None: the address of this machine that faces the server.
+    pub address: Option<IpAddr>,
+    /// Start a server of our own; `url` is then its address.
+    pub spawn: Option<Spawn>,
+    /// Read the kernel's accounting of this server.
+    pub server_pid: Option<u32>,
+    /// Where `GET /stats` is answered.
+    pub admin_url: Option<ServerUrl>,
+    /// Cores for this program's threads; empty: whichever the system gives.
+    pub bot_cores: Vec<usize>,
+    /// Of the packets wire bots receive, the share whose content is decrypted.
+    pub decrypt_share: f64,
+    /// Of the streams wire bots receive, the share shown to the oracle.
+    pub oracle_share: f64,
+    pub phases: Phases,
+    /// Measure what the kernel and the cipher cost by themselves, before the run.
+    pub floor: bool,
+}
+
+/// What joins the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BotKind {
+    /// The `webrtc` crate: a stack independent of the relay's. Tens of bots.
+    #[default]
+    Webrtc,
+    /// A lean client of ours. Thousands of bots.
+    Wire,
+}
+
+/// A server of our own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Spawn {
+    /// None: `tertulia` beside this program.
+    pub binary: Option<PathBuf>,
+    /// Cores it may use; empty: all.
+    pub cores: Vec<usize>,
+    /// Its media threads; None: as many as it has cores.
+    pub workers: Option<usize>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+/// What happens once the call runs, in this order.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Phases {
+    pub storm: Option<Storm>,
+    pub churn: Option<Churn>,
+}
+
+/// Many join a running call at once.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Storm {
+    /// Subscribers who join, in each room.
+    pub participants: usize,
+    /// Joins started a second; infinite: all at once.
+    pub rate: f64,
+    /// How long the call runs before it. Afterwards it runs for the scenario's duration.
+    pub after: Duration,
+}
+
+/// People come and go while the call runs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Churn {
+    /// Joins altogether, spread over the rooms.
+    pub joins: usize,
+    /// How many of them are in at a time.
+    pub alive: usize,
+    /// Joins started a second.
+    pub rate: f64,
+    /// How long the server idles before its memory is looked at, once after the first 100 have come
+    /// and gone and once at the end.
+    pub idle: Duration,
+}
+
+impl Default for Scenario {
+    /// One room, three who publish and three who watch, for 20 seconds.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            bot: BotKind::default(),
+            url: ServerUrl::default(),
+            protocol: Protocol::default(),
+            rooms: 1,
+            publishers: 3,
+            subscribers: 3,
+            talkers: None,
+            video: Video::default(),
+            audio: false,
+            duration: Duration::from_secs(20),
+            ramp: 50.0,
+            join_timeout: Duration::from_secs(15),
+            room: "loadtest".into(),
+            address: None,
+            spawn: None,
+            server_pid: None,
+            admin_url: None,
+            bot_cores: Vec::new(),
+            decrypt_share: 1.0,
+            oracle_share: 1.0,
+            phases: Phases::default(),
+            floor: false,
+        }
+    }
+}
+
+impl Scenario {
+    /// Of the publishers in each room, those who send anything.
+    pub fn talking(&self) -> usize {
+        self.talkers.unwrap_or(self.publishers).min(self.publishers)
+    }
+
+    /// How many tracks a publisher has.
+    pub fn tracks_per_publisher(&self) -> usize {
+        usize::from(self.audio) + usize::from(self.video != Video::None)
+    }
+
+    /// Participants of a call that everybody has joined; those of a churn do not stay.
+    pub fn participants(&self) -> usize {
+        let storm = self.phases.storm.as_ref();
+        let storm = storm.map_or(0, |storm| storm.participants);
+        self.rooms * (self.publishers + self.subscribers + storm)
+    }
+}
+
+impl fmt::Display for BotKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Webrtc => "webrtc",
+            Self::Wire => "wire",
+        })
+    }
+}
+
+impl FromStr for BotKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "webrtc" => Ok(Self::Webrtc),
+            "wire" => Ok(Self::Wire),
+            _ => Err(format!("`{text}` is none of webrtc, wire")),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Packets of one turn between their publishers and their viewers.
+//!
+//! Fan-out goes viewer by viewer, not packet by packet: a viewer's keys, numbers and address are
+//! then touched once for all of its packets, which stand together and leave as one run.
+
+use crate::packet::{Facts, Packet};
+use crate::router::Target;
+
+/// Bytes waiting at most. The runtime hands over some hundred datagrams before it flushes; this is
+/// for whoever does not.
+const MAX_BYTES: usize = 8 << 20;
+
+const NONE: u32 = u32::MAX;
+
+/// Where a packet came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Origin {
+    /// Its publisher, among the worker's peers.
+    pub(super) peer: usize,
+    /// Its track, among the publisher's.
+    pub(super) track: usize,
+}
+
+/// Packets waiting, and for each viewer which of them it is to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    packets: Vec<Waiting>,
+    deliveries: Vec<Delivery>,
+    /// Viewers in the order their first packets came.
+    viewers: Vec<Viewer>,
+    /// By peer: its index among the viewers, good if that viewer is this peer.
+    places: Vec<u32>,
+    /// Viewers done.
+    done: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    origin: Origin,
+    facts: Facts,
+    start: usize,
+    end: usize,
+}
+
+/// A packet for one viewer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivery {
+    /// Index of the packet.
+    pub(super) packet: u32,
+    /// The viewer's slot.
+    pub(super) slot: u32,
+    next: u32,
+}
+
+/// A viewer with packets waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Viewer {
+    /// Among the worker's peers.
+    pub(super) peer: usize,
+    first: u32,
+    last: u32,
+}
+
+impl Inbox {
+    /// Takes a packet for each of `targets`; false if there is no room.
+    pub(super) fn push(
+        &mut self,
+        origin: Origin,
+        facts: Facts,
+        datagram: &[u8],
+        targets: &[Target],
+    ) -> bool {
+        if targets.is_empty() {
+            return true;
+        }
+        let start = self.bytes.len();
+        let end = start + datagram.len();
+        if end > MAX_BYTES {
+            return false;
+        }
+        self.bytes.extend_from_slice(datagram);
+        let packet = self.packets.len() as u32;
+        self.packets.push(Waiting {
+            origin,
+            facts,
+            start,
+            end,
+        });
+        for target in targets {
+            self.deliver(packet, *target);
+        }
+        true
+    }
+
+    fn deliver(&mut self, packet: u32, target: Target) {
+        let delivery = self.deliveries.len() as u32;
+        self.deliveries.push(Delivery {
+            packet,
+            slot: target.slot as u32,
+            next: NONE,
+        });
+        if target.peer >= self.places.len() {
+            self.places.resize(target.peer + 1, NONE);
+        }
+        let place = &mut self.places[target.peer];
+        match self.viewers.get_mut(*place as usize) {
+            Some(viewer) if viewer.peer == target.peer => {
+                self.deliveries[viewer.last as usize].next = delivery;
+                viewer.last = delivery;
+            }
+            _ => {
+                *place = self.viewers.len() as u32;
+                self.viewers.push(Viewer {
+                    peer: target.peer,
+                    first: delivery,
+                    last: delivery,
+                });
+            }
+        }
+    }
+
+    /// The next viewer, once.
+    pub(super) fn next_viewer(&mut self) -> Option<Viewer> {
+        let viewer = self.viewers.get(self.done).copied();
+        self.done += usize::from(viewer.is_some());
+        viewer
+    }
+
+    /// A viewer's first delivery.
+    pub(super) fn first(&self, viewer: &Viewer) -> Option<Delivery> {
+        self.deliveries.get(viewer.first as usize).copied()
+    }
+
+    /// The one after.
+    pub(super) fn after(&self, delivery: &Delivery) -> Option<Delivery> {
+        self.deliveries.get(delivery.next as usize).copied()
+    }
+
+    /// A packet with its origin.
+    pub(super) fn packet(&self, index: u32) -> Option<(Origin, Packet<'_>)> {
+        let waiting = self.packets.get(index as usize)?;
+        let packet = Packet {
+            datagram: self.bytes.get(waiting.start..waiting.end)?,
+            facts: &waiting.facts,
+        };
+        Some((waiting.origin, packet))
+    }
+
+    /// Whether a packet of a layer came after another, and still waits.
+    pub(super) fn comes_later(
+        &self,
+        after: u32,
+        origin: Origin,
+        layer: usize,
+        sequence: u64,
+    ) -> bool {
+        let later = self.packets.iter().skip(after as usize + 1);
+        later
+            .filter(|waiting| waiting.origin == origin)
+            .any(|waiting| (waiting.facts.layer, waiting.facts.sequence) == (layer, sequence))
+    }
+
+    /// Packets to be sent, as far as they are known.
+    pub(super) fn backlog(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.packets.clear();
+        self.deliveries.clear();
+        self.viewers.clear();
+        self.done = 0;
+    }
+}

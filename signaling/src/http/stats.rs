@@ -1,0 +1,127 @@
+//! `GET /stats`: the node's counters, for load tests and scripts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::media::stats::WorkerStats;
+use crate::media::{Media, SfuError};
+use crate::room::Rooms;
+
+/// Where the counters come from.
+pub(crate) struct Stats {
+    pub(crate) started: Instant,
+    pub(crate) rooms: Rooms,
+    pub(crate) media: Arc<dyn Media>,
+}
+
+#[derive(Serialize)]
+struct NodeStats {
+    uptime_s: f64,
+    rooms: usize,
+    participants: usize,
+    cipher: &'static str,
+    workers: Vec<Worker>,
+    drops: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct Worker {
+    index: usize,
+    datagrams_received: u64,
+    datagrams_sent: u64,
+    messages_sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    padding_bytes: u64,
+    packets_forwarded: u64,
+    run_lengths: RunLengths,
+    coalescing_us: f64,
+    peers: usize,
+    subscriptions: usize,
+    drops: BTreeMap<&'static str, u64>,
+}
+
+/// Messages to the kernel by the datagrams in them.
+#[derive(Serialize)]
+struct RunLengths {
+    #[serde(rename = "1")]
+    one: u64,
+    #[serde(rename = "2-3")]
+    two: u64,
+    #[serde(rename = "4-7")]
+    four: u64,
+    #[serde(rename = "8-15")]
+    eight: u64,
+    #[serde(rename = "16+")]
+    sixteen: u64,
+}
+
+/// 503 when the media workers do not answer.
+pub(super) async fn stats(State(stats): State<Arc<Stats>>) -> Response {
+    let uncached = [(header::CACHE_CONTROL, "no-store")];
+    match stats.read().await {
+        Ok(node) => (uncached, Json(node)).into_response(),
+        Err(error) => {
+            let text = format!("{error}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, uncached, text).into_response()
+        }
+    }
+}
+
+impl Stats {
+    async fn read(&self) -> Result<NodeStats, SfuError> {
+        let totals = self.media.totals().await?;
+        let counts = self.rooms.counts();
+        let mut drops = BTreeMap::new();
+        for worker in &totals.workers {
+            for (code, count) in &worker.drops {
+                *drops.entry(*code).or_default() += count;
+            }
+        }
+        let workers = totals.workers.into_iter().enumerate();
+        Ok(NodeStats {
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            rooms: counts.rooms,
+            participants: counts.participants,
+            cipher: totals.cipher,
+            workers: workers
+                .map(|(index, worker)| Worker::new(index, worker))
+                .collect(),
+            drops,
+        })
+    }
+}
+
+impl Worker {
+    fn new(index: usize, stats: WorkerStats) -> Self {
+        let [one, two, four, eight, sixteen] = stats.run_lengths;
+        Self {
+            index,
+            datagrams_received: stats.datagrams_received,
+            datagrams_sent: stats.datagrams_sent,
+            messages_sent: stats.messages_sent,
+            bytes_received: stats.bytes_received,
+            bytes_sent: stats.bytes_sent,
+            padding_bytes: stats.padding_bytes,
+            packets_forwarded: stats.packets_forwarded,
+            run_lengths: RunLengths {
+                one,
+                two,
+                four,
+                eight,
+                sixteen,
+            },
+            coalescing_us: stats.coalescing_us,
+            peers: stats.peer_count,
+            subscriptions: stats.subscriptions,
+            drops: stats.drops,
+        }
+    }
+}
