@@ -33,7 +33,8 @@ relay = MediaRelay()
 ids = itertools.count(1)
 sessions = {}
 published = {}
-stats = {"rooms": {}, "requests": [], "deleted": 0, "trickled": 0, "counter_offers_answered": 0}
+stats = {"rooms": {}, "requests": [], "deleted": 0, "trickled": 0}
+stats |= {"conflicts": 0, "counter_offers_answered": 0}
 
 
 def problem(status, title, detail, **headers):
@@ -118,6 +119,7 @@ async def answer_with(request, tracks):
 async def view(request):
     tracks = published.get(request.match_info["room"])
     if tracks is None:
+        stats["conflicts"] += 1
         return problem(409, "Conflict", "Nobody publishes.", Retry_After="1")
     return await answer_with(request, [relay.subscribe(track) for track in tracks])
 

@@ -152,6 +152,11 @@ impl Peer {
         self.published.iter().map(|(source, _)| source)
     }
 
+    /// What is published, and by which transceiver. (The crate's own list has no order.)
+    pub(crate) fn published(&self) -> &[(Source, Arc<dyn RtpTransceiver>)] {
+        &self.published
+    }
+
     /// What the sending m-lines of the last offer carry, by mid.
     pub(crate) async fn kinds(&self) -> Result<HashMap<String, protocol::MediaKind>, Error> {
         let mut kinds = HashMap::new();

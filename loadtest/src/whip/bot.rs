@@ -232,8 +232,7 @@ impl<'a> Bot<'a> {
     /// A server may choose any codec it is offered (the first it likes is common), so that a
     /// publisher must offer none it has no clip in.
     async fn offer_what_is_sent_only(&self) -> Result<(), BotError> {
-        let transceivers = self.peer.connection().get_transceivers().await;
-        for (source, transceiver) in self.peer.sources().zip(transceivers) {
+        for (source, transceiver) in self.peer.published() {
             let parameters = codecs::parameters(payload_type(source.kind()));
             transceiver.set_codec_preferences(parameters).await?;
         }

@@ -39,6 +39,8 @@ mod description;
 mod fragment;
 mod http;
 mod link;
+#[cfg(test)]
+mod nonsense;
 mod problem;
 mod template;
 
