@@ -48,6 +48,7 @@ mod event;
 mod id;
 mod ingress;
 mod packet;
+mod place;
 mod router;
 mod runtime;
 mod sfu;

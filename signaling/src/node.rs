@@ -146,5 +146,6 @@ fn sfu_config(config: &Config) -> SfuConfig {
             connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },
+        ..SfuConfig::default()
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 pub use media::{AudioConfig, LayerConfig, MediaSource, VideoConfig, Vp8Packetizer};
 pub use oracle::{Oracle, OracleReport, Violation};
-pub use relay::SimRelay;
+pub use relay::{SimRelay, SimSharing};
 
 /// Where virtual time begins. The one moment the simulation takes from the system's clock, which
 /// is the only way to come by an [`Instant`]; what is done with it never depends on which.
