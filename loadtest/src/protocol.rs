@@ -3,15 +3,15 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use tokio::sync::watch;
 
 use crate::bot::signaling::ServerUrl;
 use crate::bot::state::BotState;
 use crate::bot::{self, BotConfig, Phase, Settled};
-use crate::whip::{Template, Whip};
+use crate::whip::Whip;
 
 /// How a scenario's bots speak to the server.
 #[derive(Clone, Debug, Default)]
@@ -64,108 +64,77 @@ impl Protocol {
     }
 }
 
-/// The command line's choice.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub(crate) struct ProtocolArgs {
-    /// What bots speak to the server.
-    #[arg(long, value_enum, default_value = "native")]
-    protocol: Name,
-    /// WHIP endpoint, such as `http://host/whip/{room}`; `{n}` is the publisher's number in its room.
-    #[arg(long, value_name = "URL", help_heading = "WHIP and WHEP")]
-    whip_url: Option<Template>,
-    /// WHEP endpoint; `{n}` is the number of the publisher that is watched.
-    #[arg(long, value_name = "URL", help_heading = "WHIP and WHEP")]
-    whep_url: Option<Template>,
-    /// Sent as `Authorization: Bearer` with every WHIP and WHEP request.
-    #[arg(long, help_heading = "WHIP and WHEP")]
-    token: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-enum Name {
+/// What a protocol is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ProtocolName {
     /// Tertulia's own, over a WebSocket.
     #[default]
     Native,
-    /// WHIP (RFC 9725) to publish and WHEP to watch, for servers of any make.
+    /// WHIP (RFC 9725) to publish and WHEP to watch.
     Whip,
 }
 
-impl ProtocolArgs {
-    pub(crate) fn check(&self, publishers: u16, subscribers: u16) -> Result<(), String> {
-        let endpoints = [&self.whip_url, &self.whep_url];
-        if self.protocol == Name::Native {
-            return match endpoints.iter().any(|url| url.is_some()) || self.token.is_some() {
-                true => Err("--whip-url, --whep-url and --token need --protocol whip".into()),
-                false => Ok(()),
-            };
-        }
-        if publishers > 0 && self.whip_url.is_none() {
-            return Err("publishers need --whip-url".into());
-        }
-        if subscribers > 0 && self.whep_url.is_none() {
-            return Err("subscribers need --whep-url".into());
-        }
-        for (flag, url) in ["--whip-url", "--whep-url"].iter().zip(endpoints) {
-            if let Some(url) = url
-                && publishers > 1
-                && !url.is_numbered()
-            {
-                return Err(format!(
-                    "{flag} needs {{n}}: with several publishers each is a stream of its own"
-                ));
-            }
-        }
-        Ok(())
-    }
+impl FromStr for ProtocolName {
+    type Err = String;
 
-    pub(crate) fn protocol(&self) -> Protocol {
-        match self.protocol {
-            Name::Native => Protocol::Native,
-            Name::Whip => Protocol::Whip(Arc::new(Whip::new(
-                self.whip_url.clone(),
-                self.whep_url.clone(),
-                self.token.clone(),
-            ))),
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "native" => Ok(Self::Native),
+            "whip" => Ok(Self::Whip),
+            _ => Err(format!("`{text}` is none of native, whip")),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
+    use crate::scenario::settings::Settings;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        protocol: ProtocolArgs,
-    }
-
-    fn check(arguments: &str, publishers: u16, subscribers: u16) -> Result<(), String> {
-        let words = std::iter::once("x").chain(arguments.split_whitespace());
-        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        line.protocol.check(publishers, subscribers)
+    fn check(file: &str) -> Result<(), String> {
+        Settings::parse(file)?.scenario("test").map(drop)
     }
 
     #[test]
     fn what_is_missing_or_makes_no_sense_is_said() {
-        let both = "--protocol whip --whip-url http://a/i/{room} --whep-url http://a/e/{room}";
-        let numbered = "--protocol whip --whip-url http://a/{room}/{n} --whep-url http://a/{room}";
-        for (arguments, publishers, subscribers, outcome) in [
-            ("", 3, 3, ""),
-            ("--token x", 3, 3, "need --protocol whip"),
-            (both, 1, 5, ""),
-            (both, 2, 0, "--whip-url needs {n}"),
-            (numbered, 2, 5, "--whep-url needs {n}"),
-            ("--protocol whip", 0, 1, "need --whep-url"),
-            ("--protocol whip", 1, 0, "need --whip-url"),
-            ("--whip-url https://a/{room}", 1, 0, "plain http"),
+        let both = "whip_url = 'http://a/i/{room}'\nwhep_url = 'http://a/e/{room}'\n";
+        let (whip, one) = ("protocol = 'whip'\n", "publishers = 1\n");
+        for (parts, complaint) in [
+            (&["protocol = 'native'"][..], ""),
+            (&["protocol = 'srt'"], "none of native, whip"),
+            (&["token = 'x'"], "--protocol whip"),
+            (&[whip, both, one], ""),
+            (&[whip, both, "publishers = 0"], ""),
+            (&[whip, both], "--whip-url needs {n}"),
+            (
+                &[whip, "publishers = 0\nwhip_url = 'http://a/'"],
+                "subscribers need --whep-url",
+            ),
+            (
+                &[
+                    whip,
+                    "subscribers = 0\nchurn = 5\nwhip_url = 'http://a/{n}'",
+                ],
+                "--whep-url",
+            ),
+            (
+                &[whip, one, "whep_url = 'http://a/'"],
+                "publishers need --whip-url",
+            ),
+            (
+                &[whip, "whip_url = 'http://a/{n}'\nwhep_url = 'http://a/'"],
+                "--whep-url needs {n}",
+            ),
+            (&[whip, "whip_url = 'https://a/{room}'"], "plain http"),
+            (&[whip, both, one, "bot = 'wire'"], "--bot webrtc"),
+            (&[whip, both, one, "spawn = true"], "no --url"),
         ] {
-            let said = check(arguments, publishers, subscribers);
-            match outcome {
-                "" => assert_eq!(said, Ok(()), "{arguments}"),
-                part => assert!(said.clone().unwrap_err().contains(part), "{said:?}"),
+            match (check(&parts.concat()), complaint) {
+                (Ok(()), "") => {}
+                (Err(said), complaint) if !complaint.is_empty() => {
+                    assert!(said.contains(complaint), "{parts:?}: {said}");
+                }
+                (said, _) => panic!("{parts:?}: {said:?}"),
             }
         }
     }

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tertulia_signaling::protocol::native as protocol;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    SrtpProtectionProfile,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
 
@@ -32,6 +34,7 @@ pub struct Peer {
     outgoing: Arc<Outgoing>,
     state: watch::Receiver<RTCPeerConnectionState>,
     gathering: watch::Receiver<RTCIceGatheringState>,
+    ice: Arc<OnceLock<Instant>>,
 }
 
 /// Receiving m-lines to add.
@@ -51,6 +54,8 @@ pub struct Offer {
 struct States {
     connection: watch::Sender<RTCPeerConnectionState>,
     gathering: watch::Sender<RTCIceGatheringState>,
+    /// When ICE found a way.
+    ice: Arc<OnceLock<Instant>>,
 }
 
 // Written out as the trait's macro would, which is no dependency of ours.
@@ -78,6 +83,20 @@ impl PeerConnectionEventHandler for States {
         self.gathering.send_replace(state);
         Box::pin(std::future::ready(()))
     }
+
+    fn on_ice_connection_state_change<'a, 'f>(
+        &'a self,
+        state: RTCIceConnectionState,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        if state == RTCIceConnectionState::Connected || state == RTCIceConnectionState::Completed {
+            self.ice.get_or_init(Instant::now);
+        }
+        Box::pin(std::future::ready(()))
+    }
 }
 
 impl Peer {
@@ -91,6 +110,7 @@ impl Peer {
     ) -> Result<Self, Error> {
         let (connection_states, state) = watch::channel(RTCPeerConnectionState::New);
         let (gathering_states, gathering) = watch::channel(RTCIceGatheringState::New);
+        let ice = Arc::new(OnceLock::new());
         let (engine, registry) = codecs::engine()?;
         let registry = tap::register(registry, Arc::clone(&receiver), Arc::clone(&outgoing));
         let settings = SettingEngineBuilder::new()
@@ -110,6 +130,7 @@ impl Peer {
             .with_handler(Arc::new(States {
                 connection: connection_states,
                 gathering: gathering_states,
+                ice: Arc::clone(&ice),
             }))
             .with_udp_addrs(vec![SocketAddr::new(address, 0)])
             .build()
@@ -134,12 +155,18 @@ impl Peer {
             outgoing,
             state,
             gathering,
+            ice,
         })
     }
 
     /// How the connection stands, and every change.
     pub fn state(&self) -> watch::Receiver<RTCPeerConnectionState> {
         self.state.clone()
+    }
+
+    /// When ICE found a way, if it has.
+    pub fn ice(&self) -> Option<Instant> {
+        self.ice.get().copied()
     }
 
     /// The crate's connection itself.
@@ -261,18 +288,21 @@ impl Peer {
             // loud throughout.
             let level = section.extension(sdp::AUDIO_LEVEL);
             let level = level.map(|id| (id, Bytes::from_static(&[0x80 | 20])));
+            let capture_time = section.extension(sdp::ABS_CAPTURE_TIME);
             self.outgoing.set_extensions(
                 encoding.ssrc,
                 Extensions {
                     naming: named(sdp::RID),
                     always: level.into_iter().collect(),
+                    capture_time,
                 },
             );
             if let Some(repair) = encoding.repair {
-                let naming = Vec::new();
-                let always = named(sdp::REPAIRED_RID);
-                self.outgoing
-                    .set_extensions(repair, Extensions { naming, always });
+                let repairs = Extensions {
+                    always: named(sdp::REPAIRED_RID),
+                    ..Extensions::default()
+                };
+                self.outgoing.set_extensions(repair, repairs);
             }
         }
     }

@@ -23,6 +23,10 @@ pub struct BotState {
     /// Over WHIP and WHEP, which publisher of its room it is, or watches. None: it receives
     /// everybody else in its room.
     pub stream: Option<usize>,
+    /// Of a publisher: whether it sends anything.
+    pub talks: bool,
+    /// Which part of the scenario it belongs to.
+    pub part: Part,
     /// What it has received.
     pub receiver: Arc<Mutex<Receiver>>,
     /// What it has sent.
@@ -32,6 +36,17 @@ pub struct BotState {
     /// What it measured, up to the last time it said so.
     pub observed: Mutex<Observed>,
     call: Mutex<Call>,
+}
+
+/// Why a bot is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// From the beginning to the end.
+    Resident,
+    /// Joins a running call with many others, and stays.
+    Storm,
+    /// Comes and goes; nothing but joining is expected of it.
+    Passing,
 }
 
 /// How a bot's call goes.
@@ -68,6 +83,8 @@ impl BotState {
             room,
             publishes,
             stream: None,
+            talks: publishes,
+            part: Part::Resident,
             receiver: Arc::default(),
             outgoing: Arc::default(),
             ports: Arc::default(),
@@ -76,10 +93,10 @@ impl BotState {
         }
     }
 
-    /// Whether it should receive what `other` publishes.
+    /// Whether it should receive what `other`, in the same room, publishes.
     pub fn hears(&self, other: &Self) -> bool {
         let same_stream = !self.publishes && self.stream == other.stream;
-        self.room == other.room && (self.stream.is_none() || same_stream)
+        self.stream.is_none() || same_stream
     }
 
     /// How its call goes.

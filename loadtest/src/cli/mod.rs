@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
 use crate::progress;
-use crate::protocol::ProtocolArgs;
+use crate::protocol::{Protocol, ProtocolName};
 use crate::report::Report;
+use crate::scenario::settings::Settings;
 use crate::scenario::{self, Scenario};
+use crate::whip::Template;
 
 /// Headless bots for a Tertulia server: they join, publish real media and check what they receive.
 #[derive(Parser, Debug)]
@@ -39,8 +41,18 @@ struct Run {
     /// The server.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: ServerUrl,
-    #[command(flatten)]
-    protocol: ProtocolArgs,
+    /// What bots speak: native or whip
+    #[arg(long, default_value = "native")]
+    protocol: ProtocolName,
+    /// WHIP endpoint, such as http://host/whip/{room}; {n} is the publisher's number in its room
+    #[arg(long, value_name = "URL")]
+    whip_url: Option<Template>,
+    /// WHEP endpoint; {n} is the number of the publisher who is watched
+    #[arg(long, value_name = "URL")]
+    whep_url: Option<Template>,
+    /// Sent as `Authorization: Bearer` with every request of WHIP and WHEP
+    #[arg(long)]
+    token: Option<String>,
     /// Rooms.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rooms: u16,
@@ -129,13 +141,26 @@ impl Run {
         if self.publishers > 0 && self.video == Video::None && !self.audio {
             return Err("publishers need --video or --audio; use --publishers 0 for none".into());
         }
-        self.protocol.check(self.publishers, self.subscribers)
+        if let Protocol::Whip(whip) = self.settings().protocol()? {
+            whip.check(self.publishers.into(), self.subscribers > 0)?;
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            protocol: Some(self.protocol),
+            whip_url: self.whip_url.clone(),
+            whep_url: self.whep_url.clone(),
+            token: self.token.clone(),
+            ..Settings::default()
+        }
     }
 
     fn scenario(&self) -> Scenario {
         Scenario {
             url: self.url.clone(),
-            protocol: self.protocol.protocol(),
+            protocol: self.settings().protocol().unwrap_or_default(),
             rooms: self.rooms.into(),
             publishers: self.publishers.into(),
             subscribers: self.subscribers.into(),

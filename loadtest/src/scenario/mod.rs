@@ -13,12 +13,13 @@ use crate::bot::state::BotState;
 use crate::bot::tap::lock;
 use crate::bot::{BotConfig, Phase};
 use crate::generator;
-use crate::protocol::Protocol;
 use crate::report::Report;
 
 pub use model::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
 
+pub mod catalog;
 mod model;
+pub mod settings;
 
 /// Joins under way at a time. More would make them compete for this machine's processors (a DTLS
 /// handshake is milliseconds of them) and measure that instead of the server.
@@ -73,6 +74,7 @@ pub async fn run(
     report.generator.machine_buffer_errors =
         generator::machine_buffer_errors().map(|now| now - machine_errors.unwrap_or(now));
     report.generator.cpu_s = generator::cpu_seconds().map(|now| now - cpu.unwrap_or(now));
+    bots.iter().for_each(|bot| crate::bot::settle(bot));
     report.collect(&bots, scenario.tracks_per_publisher());
 
     phase.send_replace(Phase::Leave);
@@ -168,6 +170,7 @@ impl Scenario {
 mod tests {
     use super::*;
     use crate::bot::publish::Video;
+    use crate::protocol::Protocol;
 
     fn scenario(rooms: usize) -> Scenario {
         Scenario {

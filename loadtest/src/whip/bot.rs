@@ -99,7 +99,13 @@ async fn call(
     };
     match &joined {
         Ok(()) => {
-            state.call().joined = Some(started.elapsed());
+            let took = started.elapsed();
+            state.call().joined = Some(took);
+            let ice = bot.peer.ice().map(|at| at.duration_since(started));
+            let mut observed = lock(&state.observed);
+            observed.phases.ice = ice;
+            observed.phases.dtls = Some(took);
+            drop(observed);
             if config.talks {
                 bot.publish(Instant::now() + config.stagger);
             }
@@ -192,7 +198,8 @@ impl<'a> Bot<'a> {
         {
             let mut call = self.state.call();
             let since_start = call.started.map(|started| started.elapsed());
-            call.answered = call.answered.or(since_start);
+            call.answered = since_start;
+            lock(&self.state.observed).phases.signaling = since_start;
         }
         if negotiation.counter_offer {
             return self.answer(&session, &negotiation.sdp).await;

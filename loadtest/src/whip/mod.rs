@@ -82,6 +82,31 @@ impl Whip {
         }
     }
 
+    /// Whether there is neither endpoint nor token.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.publish.is_none() && self.view.is_none() && self.token.is_none()
+    }
+
+    /// What it lacks for so many publishers in a room, and for viewers if there are any.
+    pub(crate) fn check(&self, publishers: usize, viewers: bool) -> Result<(), String> {
+        let sides = [
+            ("publishers", "--whip-url", &self.publish, publishers > 0),
+            ("subscribers", "--whep-url", &self.view, viewers),
+        ];
+        for (who, flag, url, needed) in sides {
+            match url {
+                None if needed => return Err(format!("{who} need {flag}")),
+                Some(url) if publishers > 1 && !url.is_numbered() => {
+                    return Err(format!(
+                        "{flag} needs {{n}}: with several publishers each is a stream of its own"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The address of the first endpoint's host.
     pub(crate) async fn resolve(&self) -> std::io::Result<SocketAddr> {
         let endpoint = self.publish.as_ref().or(self.view.as_ref());
