@@ -42,6 +42,8 @@ mod link;
 #[cfg(test)]
 mod nonsense;
 mod problem;
+#[cfg(test)]
+mod simulcast;
 mod template;
 
 use std::collections::HashMap;
