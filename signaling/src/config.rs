@@ -25,6 +25,10 @@ pub struct Config {
     pub media_announce: Vec<SocketAddr>,
     /// Media threads; 0 means one for each core.
     pub workers: usize,
+    /// Participants of one room on one media worker from which on it spreads to a further one.
+    pub room_peers_per_worker: usize,
+    /// What SRTP is sealed with.
+    pub cipher: CipherSetting,
     /// Serve the page from this folder instead of out of the binary.
     pub web_dir: Option<PathBuf>,
     pub log: LogFormat,
@@ -44,6 +48,16 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CipherSetting {
+    /// The faster one on this machine.
+    #[default]
+    Auto,
+    Ring,
+    AwsLcRs,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -53,6 +67,8 @@ impl Default for Config {
             media_port: 10_000,
             media_announce: Vec::new(),
             workers: 0,
+            room_peers_per_worker: 50,
+            cipher: CipherSetting::Auto,
             web_dir: None,
             log: LogFormat::Text,
             allowed_origins: Vec::new(),
@@ -194,6 +210,12 @@ pub struct Flags {
     /// Media threads, 0 for one for each core [default: 0]
     #[arg(long, env = "TERTULIA_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Participants of a room from which on it spreads to a further media thread [default: 50]
+    #[arg(long, env = "TERTULIA_ROOM_PEERS_PER_WORKER", value_name = "N")]
+    pub room_peers_per_worker: Option<usize>,
+    /// Library that seals media [default: auto, the faster one on this machine]
+    #[arg(long, env = "TERTULIA_CIPHER", value_enum)]
+    pub cipher: Option<CipherSetting>,
     /// Serve the page from this folder
     #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
@@ -217,6 +239,11 @@ impl Config {
         set(&mut config.listen, flags.listen);
         set(&mut config.media_port, flags.media_port);
         set(&mut config.workers, flags.workers);
+        set(
+            &mut config.room_peers_per_worker,
+            flags.room_peers_per_worker,
+        );
+        set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;

@@ -214,7 +214,7 @@ impl Settings {
         Ok(scenario)
     }
 
-    pub(crate) fn protocol(&self) -> Result<Protocol, String> {
+    fn protocol(&self) -> Result<Protocol, String> {
         let whip = Whip::new(
             self.whip_url.clone(),
             self.whep_url.clone(),
@@ -445,7 +445,7 @@ mod tests {
             ("rooms = 'two'", "rooms"),
             ("\nvideo = '4k'", "line 2"),
             ("video = '4k'", "is none of none, 180p"),
-            ("duration = 'soon'", "is no duration"),
+            ("duration = 'soon'", "is none of ms, s, m, h"),
             ("duration = 20", "duration"),
             ("bot = 'human'", "is none of webrtc, wire"),
             ("server_cores = 'x'", "is no list of cores"),
