@@ -139,10 +139,11 @@ pub(super) fn ntp(since_epoch: Duration) -> u64 {
     (since_epoch.as_secs().wrapping_add(NTP_EPOCH)) << 32 | fraction
 }
 
-/// How long after the 64-bit NTP time `earlier` the time `since_epoch` is; zero if before.
-pub(super) fn since_ntp(since_epoch: Duration, earlier: u64) -> Duration {
-    let units = (ntp(since_epoch).wrapping_sub(earlier) as i64).max(0) as u128;
-    Duration::from_nanos((units * 1_000_000_000 >> 32) as u64)
+/// How long after the 64-bit NTP time `earlier` the time `since_epoch` is; `None` if before.
+pub(super) fn since_ntp(since_epoch: Duration, earlier: u64) -> Option<Duration> {
+    let units = ntp(since_epoch).wrapping_sub(earlier) as i64;
+    let units = u128::try_from(units).ok()?;
+    Some(Duration::from_nanos(((units * 1_000_000_000) >> 32) as u64))
 }
 
 #[cfg(test)]
@@ -155,9 +156,9 @@ mod tests {
     fn ntp_times_keep_microseconds() {
         let time = Duration::new(1_790_000_000, 123_456_789);
         let later = time + Duration::from_micros(20_500);
-        let delay = since_ntp(later, ntp(time));
+        let delay = since_ntp(later, ntp(time)).unwrap();
         assert!(delay.abs_diff(Duration::from_micros(20_500)) < Duration::from_nanos(2));
-        assert_eq!(since_ntp(time, ntp(later)), Duration::ZERO);
+        assert_eq!(since_ntp(time, ntp(later)), None);
         assert_eq!(ntp(Duration::ZERO) >> 32, NTP_EPOCH);
     }
 

@@ -9,7 +9,7 @@
 //! - `thread` is an I/O thread with its `socket`s and `timer`; the only file with system calls is
 //!   `socket`.
 //! - `session` is one bot's media plane, without sockets and clocks: `sdp`, `ice`, `dtls`, `srtp`.
-//! - `publisher` and `schedule` send; `receiver`, `stream` and `feedback` receive.
+//! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive.
 //!
 //! # What is looked at
 //!
@@ -30,10 +30,12 @@
 //! the publisher's own pacing does not count either.
 
 mod dtls;
+mod feed;
 mod feedback;
 mod fleet;
 mod height;
 mod ice;
+mod outbox;
 mod publisher;
 mod receiver;
 mod schedule;

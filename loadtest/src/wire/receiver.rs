@@ -208,10 +208,14 @@ impl Receiver {
         second.bytes += bytes;
         // A repaired packet shows the loss, not the relay's delay.
         if let Some(captured) = captured.filter(|_| !repair) {
-            let delay = since_ntp(wall, captured);
-            second.delay.record(delay);
-            if let Some(before) = tracked.last_delay.replace(delay) {
-                second.jitter.record(delay.abs_diff(before));
+            match since_ntp(wall, captured) {
+                Some(delay) => {
+                    second.delay.record(delay);
+                    if let Some(before) = tracked.last_delay.replace(delay) {
+                        second.jitter.record(delay.abs_diff(before));
+                    }
+                }
+                None => second.backwards += 1,
             }
         }
         tracked.stream.has_gaps() || tracked.stream.is_waiting()

@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use super::dtls::{Dtls, DtlsEvent, Identity};
 use super::ice::{Credentials, Ice, IceEvent};
+use super::outbox::Outbox;
 use super::publisher::{Plan, Publisher};
 use super::receiver::{Incoming, Receiver, Shares};
 use super::sdp::Answer;
-use super::socket::Outbox;
 use super::srtp::Srtp;
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::outbox::{Cursor, Outbox};
+
 /// A client's socket. It may not be connected before the server's candidate is known.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -22,13 +24,9 @@ const MESSAGE_BYTES: usize = 65_536;
 /// Buffers are not a power of two apart, or the headers of all of them would compete for the same
 /// few cache lines.
 const STRIDE: usize = MESSAGE_BYTES + 4_096 + 128;
-/// Asked of the kernel, which grants at most `net.core.rmem_max`: a viewer of 1,000 packets a
+/// Asked of the kernel, which may grant no more than `net.core.rmem_max`: a viewer of 1,000 packets a
 /// second outlasts a stall of the thread of a second.
 const BUFFER_BYTES: libc::c_int = 4 << 20;
-/// `UDP_MAX_SEGMENTS` was 64 before Linux 6.11.
-const MAX_SEGMENTS: usize = 64;
-/// An IPv4 datagram without its headers.
-const MAX_RUN_BYTES: usize = 65_507;
 
 impl Socket {
     /// Binds a port of the kernel's choice.
@@ -36,8 +34,13 @@ impl Socket {
         let udp = UdpSocket::bind(address)?;
         udp.set_nonblocking(true)?;
         let fd = udp.as_raw_fd();
-        for option in [libc::SO_RCVBUF, libc::SO_SNDBUF] {
-            set_option(fd, libc::SOL_SOCKET, option, BUFFER_BYTES)?;
+        for (forced, plain) in [
+            (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+            (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+        ] {
+            // Over the limit, which takes CAP_NET_ADMIN; else up to it.
+            set_option(fd, libc::SOL_SOCKET, forced, BUFFER_BYTES)
+                .or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, BUFFER_BYTES))?;
         }
         set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
@@ -104,73 +107,6 @@ impl Socket {
 
     fn fd(&self) -> RawFd {
         self.udp.as_raw_fd()
-    }
-}
-
-/// Datagrams to send from one socket, in order, one behind the other.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-#[derive(Default)]
-struct Cursor {
-    next: usize,
-    offset: usize,
-}
-
-impl Outbox {
-    /// Adds a datagram, written by `write` at the end of the buffer it is given. One that turns
-    /// out empty is none.
-    pub(super) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.bytes.len();
-        write(&mut self.bytes);
-        if self.bytes.len() > before {
-            self.ends.push(self.bytes.len());
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    /// The next run and its datagrams' size.
-    fn run(&self, at: &mut Cursor, segments: bool) -> Option<(&[u8], usize)> {
-        let start = at.offset;
-        let mut end = *self.ends.get(at.next)?;
-        let segment = end - start;
-        at.next += 1;
-        let mut count = 1;
-        while segments && count < MAX_SEGMENTS {
-            let Some(&next) = self.ends.get(at.next) else {
-                break;
-            };
-            if next - end > segment || next - start > MAX_RUN_BYTES {
-                break;
-            }
-            let shorter = next - end < segment;
-            (end, count) = (next, count + 1);
-            at.next += 1;
-            if shorter {
-                break;
-            }
-        }
-        at.offset = end;
-        Some((&self.bytes[start..end], segment))
-    }
-
-    #[cfg(test)]
-    pub(super) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .map(|(start, end)| &self.bytes[start..*end])
     }
 }
 
@@ -493,51 +429,4 @@ fn checked(result: i32) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_arrive_as_sent_with_the_time() {
-        let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let (from, to) = (Socket::bind(here).unwrap(), Socket::bind(here).unwrap());
-        from.connect(to.address().unwrap()).unwrap();
-        let mut poller = Poller::new().unwrap();
-        poller.add(&to, 7).unwrap();
-        let mut outbox = Outbox::default();
-        let sizes = [100, 100, 100, 40, 60, 60, 200];
-        for (index, size) in sizes.iter().enumerate() {
-            outbox.push(|bytes| bytes.extend(std::iter::repeat_n(index as u8, *size)));
-        }
-        outbox.push(|_| {});
-        assert_eq!(outbox.datagrams().count(), sizes.len());
-        let before = wall_time();
-        assert_eq!(from.send(&outbox), 0);
-        let mut receiver = Receiver::new();
-        let mut seen = Vec::new();
-        while seen.len() < sizes.len() {
-            let names: Vec<_> = poller.wait(Duration::from_secs(5)).unwrap().collect();
-            assert_eq!(names, [7], "nothing came");
-            let deliver = |arrived: Arrived<'_>| {
-                assert!(arrived.at >= before && arrived.at <= wall_time());
-                for datagram in arrived.bytes.chunks(arrived.segment) {
-                    assert!(datagram.iter().all(|byte| *byte == datagram[0]));
-                    assert_eq!(usize::from(datagram[0]), seen.len());
-                    seen.push(datagram.len());
-                }
-            };
-            receiver.receive(&to, deliver).unwrap();
-        }
-        assert_eq!(seen, sizes);
-    }
-
-    #[test]
-    fn a_waker_wakes_once() {
-        let (mut poller, waker) = (Poller::new().unwrap(), Waker::new().unwrap());
-        poller.add_waker(&waker, 1).unwrap();
-        waker.wake();
-        waker.wake();
-        assert_eq!(poller.wait(Duration::from_secs(5)).unwrap().count(), 1);
-        waker.reset();
-        assert_eq!(poller.wait(Duration::ZERO).unwrap().count(), 0);
-    }
-}
+mod tests;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::outbox::Outbox;
 use super::sdp::Answer;
 use super::session::{Desk, Event, Session, Start};
-use super::socket::{self, Outbox, Poller, Receiver, Socket, ThreadClock, Waker, wall_time};
+use super::socket::{self, Poller, Receiver, Socket, ThreadClock, Waker, wall_time};
 use super::timer::Timers;
 use crate::measure::{Measure, Second};
 

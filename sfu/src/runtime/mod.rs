@@ -26,6 +26,8 @@ compile_error!("tertulia-sfu runs on Linux: its sockets need UDP_SEGMENT, UDP_GR
 
 mod address;
 mod interfaces;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod measure;
 mod poller;
 mod receive;
 mod send;

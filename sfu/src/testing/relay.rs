@@ -140,6 +140,11 @@ impl SimRelay {
         self.workers.len()
     }
 
+    /// The first worker, with what it wants sent.
+    pub(super) fn first(&mut self) -> (&mut Worker, &mut Transmits) {
+        (&mut self.workers[0].worker, &mut self.transmits)
+    }
+
     /// The worker that a peer lives on.
     pub fn worker_of(&self, peer: PeerId) -> usize {
         worker_of(peer.as_u64())
