@@ -199,7 +199,8 @@ async fn the_command_line_does_the_same() {
     });
     let output = output.await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    // 3: passed, but so short, or on so busy a machine, that the figures do not count.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["passed"], true, "{report}");
     assert_eq!(report["tracks_receiving"], 4, "{report}");
@@ -350,7 +351,6 @@ async fn what_is_no_answer_is_said_to_be_none() {
     ];
     for (how, words) in cases {
         let failure = server.failure(&format!("/broken/{how}"), "").await;
-        eprintln!("{how}: {failure}");
         assert!(!failure.contains("panicked"), "{how}: {failure}");
         assert!(failure.contains(words), "{how}: {failure}");
     }
