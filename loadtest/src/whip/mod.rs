@@ -18,7 +18,7 @@
 //! - 4.8 simulcast is offered by RID; what is sent are the layers the answer accepts by
 //!   `a=simulcast:recv`, or the largest alone when it accepts none.
 //!
-//! WHEP, draft-ietf-wish-whep-03 (and its editors' copy of April 2026, which -04 was made from):
+//! WHEP, draft-ietf-wish-whep-03, held against its editors' copy of April 2026:
 //! - the player's offer and the endpoint's `201` with an answer;
 //! - the endpoint's `406` with a counter-offer and the player's answer by `PATCH`. `valid-until` is
 //!   not looked at: bots answer at once. (That an empty POST asks for an offer was in drafts before
