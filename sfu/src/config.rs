@@ -21,8 +21,26 @@ pub struct SfuConfig {
     /// Addresses announced instead of the workers' own sockets, one for each worker: for a proxy
     /// in front of the media ports (an impairment proxy in tests). Empty: the sockets themselves.
     pub announce: Vec<SocketAddr>,
+    /// What SRTP is sealed with.
+    pub cipher: Cipher,
+    /// How long a worker under load may hold packets back so that more leave for each viewer at a
+    /// time, which is what makes a packet cheap: from zero, while it has time to spare, up to this.
+    /// Well under a millisecond: it adds to every packet's delay. Zero: never.
+    pub coalesce: Duration,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// The library that AES-128-GCM, most of what forwarding costs beside the kernel, comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cipher {
+    /// Whichever seals packets faster on this CPU, measured at start-up for some milliseconds.
+    #[default]
+    Auto,
+    /// `ring`.
+    Ring,
+    /// `aws-lc-rs`; an error without the feature of that name.
+    AwsLcRs,
 }
 
 impl Default for SfuConfig {
@@ -33,6 +51,8 @@ impl Default for SfuConfig {
             room_peers_per_worker: 50,
             media_ips: Vec::new(),
             announce: Vec::new(),
+            cipher: Cipher::Auto,
+            coalesce: Duration::from_micros(400),
             limits: Limits::default(),
         }
     }

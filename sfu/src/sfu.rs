@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Limits, SfuConfig};
+use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{SfuError, StartError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
@@ -19,7 +19,7 @@ use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
 use crate::stats::{SfuStats, WorkerStats};
-use crate::transport::Certificate;
+use crate::transport::{Backend, Certificate, Srtp};
 use crate::worker::{Command, WorkerConfig};
 use driver::{Driver, Load};
 use links::{Links, RingSizes};
@@ -48,6 +48,7 @@ struct Inner {
     limits: Limits,
     room_peers_per_worker: usize,
     rooms: Rooms,
+    backend: Backend,
 }
 
 #[derive(Debug)]
@@ -75,7 +76,8 @@ impl Sfu {
     /// [`StartError`]: a port in use, no certificate, a setting that cannot work.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         let count = worker_count(&config)?;
-        let certificate = Certificate::generate().map_err(StartError::Certificate)?;
+        let backend = choose_backend(config.cipher)?;
+        let certificate = Certificate::generate(backend).map_err(StartError::Certificate)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (events, receiver) = mpsc::channel(EVENTS);
         let mut seeds = Seeds::new();
@@ -110,7 +112,7 @@ impl Sfu {
             let (commands, queue) = mpsc::channel(COMMANDS);
             let (driver_load, driver_stopping, driver_events) =
                 (Arc::clone(&load), Arc::clone(&stopping), events.clone());
-            let thread = spawn_worker(index, socket, poller, move || {
+            let thread = spawn_worker(index, socket, poller, config.coalesce, move || {
                 let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
                 Driver::new(worker, queue, events, load, stopping, links, wakers)
             })?;
@@ -133,6 +135,7 @@ impl Sfu {
                     limits: config.limits,
                     room_peers_per_worker: config.room_peers_per_worker,
                     rooms: Rooms::default(),
+                    backend,
                 }),
             },
             receiver,
@@ -286,7 +289,7 @@ impl Sfu {
             workers.push(self.ask(worker, command).await?);
         }
         Ok(SfuStats {
-            cipher: "ring",
+            cipher: self.inner.backend.name(),
             workers,
         })
     }
@@ -352,6 +355,39 @@ fn worker_count(config: &SfuConfig) -> Result<usize, StartError> {
         )));
     }
     Ok(count)
+}
+
+/// What was asked for, or the fastest: which one that is differs by CPU.
+fn choose_backend(cipher: Cipher) -> Result<Backend, StartError> {
+    let named = |name| Backend::ALL.iter().find(|backend| backend.name() == name);
+    let wanted = match cipher {
+        Cipher::Ring => named("ring"),
+        Cipher::AwsLcRs => named("aws-lc-rs"),
+        Cipher::Auto => None,
+    };
+    if cipher != Cipher::Auto && wanted.is_none() {
+        return Err(StartError::Config(format!(
+            "cipher {cipher:?} is not built in"
+        )));
+    }
+    let sealing = Backend::ALL.iter().filter_map(|backend| {
+        let seal = Srtp::sealing(*backend)?;
+        Some(Box::new(seal) as Box<dyn FnMut()>)
+    });
+    let measured = runtime::nanoseconds_each(&mut sealing.collect::<Vec<_>>());
+    let costs = || Backend::ALL.iter().zip(&measured);
+    let fastest = costs().min_by(|(_, a), (_, b)| a.total_cmp(b));
+    let chosen = wanted.or(fastest.map(|(backend, _)| backend));
+    let chosen = chosen.copied().unwrap_or_default();
+    let costs: Vec<String> = costs()
+        .map(|(backend, cost)| format!("{} {cost:.0} ns", backend.name()))
+        .collect();
+    tracing::info!(
+        cipher = chosen.name(),
+        sealing_1200_bytes = costs.join(", "),
+        "SRTP AES-128-GCM"
+    );
+    Ok(chosen)
 }
 
 fn bind_all(config: &SfuConfig, count: usize) -> Result<Vec<MediaSocket>, StartError> {

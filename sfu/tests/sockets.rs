@@ -12,7 +12,9 @@ use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
-use tertulia_sfu::{Event as SfuEvent, Join, Limits, PeerId, RoomId, Sfu, SfuConfig, SfuError};
+use tertulia_sfu::{
+    Cipher, Event as SfuEvent, Join, Limits, PeerId, RoomId, Sfu, SfuConfig, SfuError,
+};
 
 /// Joining and a second of sound take two; a busy machine may take its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -308,4 +310,31 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
         .is_err()
     );
     sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
+    let built_in: &[(Cipher, &str)] = &[
+        (Cipher::Ring, "ring"),
+        #[cfg(feature = "aws-lc-rs")]
+        (Cipher::AwsLcRs, "aws-lc-rs"),
+    ];
+    let sealed_with = async |cipher| {
+        let (sfu, _events) = Sfu::start(SfuConfig {
+            cipher,
+            ..SfuConfig::loopback()
+        })?;
+        let stats = sfu.totals().await.unwrap();
+        sfu.shutdown().await;
+        Ok::<_, tertulia_sfu::StartError>(stats.cipher)
+    };
+    for (cipher, name) in built_in {
+        assert_eq!(sealed_with(*cipher).await.unwrap(), *name);
+    }
+    let chosen = sealed_with(Cipher::Auto).await.unwrap();
+    assert!(built_in.iter().any(|(_, name)| *name == chosen), "{chosen}");
+    if cfg!(not(feature = "aws-lc-rs")) {
+        let error = sealed_with(Cipher::AwsLcRs).await.unwrap_err();
+        assert!(error.to_string().contains("not built in"), "{error}");
+    }
 }

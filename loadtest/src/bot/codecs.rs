@@ -128,6 +128,15 @@ pub(crate) fn engine() -> Result<(MediaEngine, Registry), Error> {
             None,
         )?;
     }
+    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+        engine.register_header_extension(
+            RTCRtpHeaderExtensionCapability {
+                uri: sdp::ABS_CAPTURE_TIME.to_owned(),
+            },
+            kind,
+            None,
+        )?;
+    }
     configure_simulcast_extension_headers(&mut engine)?;
     let registry = configure_nack(Registry::new(), &mut engine);
     let registry = configure_twcc(registry, &mut engine)?;

@@ -1,6 +1,8 @@
 //! The figures of a report, each once: its name, unit, meaning, and which way is better. Pages,
 //! comparisons and objectives all take them from here.
 
+use serde::{Deserialize, Serialize};
+
 use super::number::readable;
 use super::{Percentiles, Report};
 
@@ -26,7 +28,6 @@ pub(crate) enum Unit {
     /// 1 is all of it; shown in percent.
     Share,
     Milliseconds,
-    Seconds,
     /// Shown in microseconds from one on.
     Nanoseconds,
     /// Shown in KiB, MiB, GiB.
@@ -45,6 +46,49 @@ pub(crate) enum Better {
     Higher,
     /// It describes the run.
     Neither,
+}
+
+/// A figure over several runs.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Spread {
+    pub median: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Runs that measured it.
+    pub runs: usize,
+}
+
+impl Spread {
+    /// Of what runs measured; None if none did.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let upper = *values.get(middle)?;
+        Some(Self {
+            median: if values.len() % 2 == 1 {
+                upper
+            } else {
+                (values[middle - 1] + upper) / 2.0
+            },
+            low: values[0],
+            high: values[values.len() - 1],
+            runs: values.len(),
+        })
+    }
+
+    /// The median, and the range if there is one.
+    pub(crate) fn show(&self, unit: Unit) -> String {
+        match self.runs {
+            0 | 1 => unit.show(self.median),
+            _ => format!(
+                "{} ({} to {})",
+                unit.show(self.median),
+                unit.parts(self.low).0,
+                unit.show(self.high)
+            ),
+        }
+    }
 }
 
 /// Where a figure is shown.
@@ -98,7 +142,6 @@ impl Unit {
             Self::Count => (value, ""),
             Self::Share => (value * 100.0, "%"),
             Self::Milliseconds => (value, "ms"),
-            Self::Seconds => (value, "s"),
             Self::Nanoseconds if value.abs() >= 1e3 => (value / 1e3, "\u{b5}s"),
             Self::Nanoseconds => (value, "ns"),
             Self::Bytes if value.abs() >= KIB * KIB * KIB => (value / (KIB * KIB * KIB), "GiB"),
@@ -204,7 +247,7 @@ figures! {
         "95 of 100 packets took no longer.",
         |report| report.forward_delay_ms.p95;
     Delay: "delay_p99", "Delay p99", Milliseconds, Lower,
-        "99 of 100 packets took no longer.",
+        "99 of 100 packets took no longer from the publisher's kernel to the viewer's socket, on one clock: the relay and twice the loopback.",
         |report| report.forward_delay_ms.p99;
     Delay: "delay_max", "Delay max", Milliseconds, Lower,
         "The slowest packet of the window.",
@@ -213,7 +256,7 @@ figures! {
         "How much the delays of successive packets of a stream differ (RFC 3550 section 6.4.1, not smoothed).",
         |report| report.jitter_ms.p50;
     Delay: "jitter_p99", "Jitter p99", Milliseconds, Lower,
-        "The same, at its 99th percentile.",
+        "How much the delays of successive packets of a stream differ: 99 of 100 times by no more.",
         |report| report.jitter_ms.p99;
     Joining: "join_failed", "Failed joins", Count, Lower,
         "Bots that did not get in, or not in time.",
@@ -225,7 +268,7 @@ figures! {
         "95 of 100 joins took no longer.",
         |report| report.join_ms.p95;
     Joining: "join_p99", "Join p99", Milliseconds, Lower,
-        "99 of 100 joins took no longer.",
+        "99 of 100 bots took no longer from opening the WebSocket to media connected.",
         |report| report.join_ms.p99;
     Joining: "join_max", "Join max", Milliseconds, Lower,
         "The slowest join.",
@@ -234,7 +277,7 @@ figures! {
         "From the later of join and announcement of a video track to its first decodable frame.",
         |report| report.first_frame_ms.p50;
     Joining: "first_frame_p95", "First frame p95", Milliseconds, Lower,
-        "95 of 100 video tracks were shown no later.",
+        "From the later of join and announcement of a video track to its first decodable frame: 95 of 100 tracks took no longer.",
         |report| report.first_frame_ms.p95;
     Server: "server_cpu", "Server CPU", Share, Lower,
         "Of all the cores the server may use, by the kernel's accounting; 100% is all of them busy.",
@@ -336,6 +379,21 @@ mod tests {
         for figure in FIGURES {
             assert_eq!((figure.value)(&Report::default()), None, "{}", figure.key);
         }
+    }
+
+    #[test]
+    fn a_spread_is_the_median_and_the_ends() {
+        let of = |values: &[f64]| Spread::of(values.iter().copied());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[f64::NAN]), None);
+        let three = of(&[3.0, 1.0, 2.0]).unwrap();
+        assert_eq!(
+            (three.median, three.low, three.high, three.runs),
+            (2.0, 1.0, 3.0, 3)
+        );
+        assert_eq!(of(&[1.0, 2.0]).unwrap().median, 1.5);
+        assert_eq!(three.show(Unit::Milliseconds), "2 ms (1 to 3 ms)");
+        assert_eq!(of(&[4.0]).unwrap().show(Unit::Milliseconds), "4 ms");
     }
 
     #[test]

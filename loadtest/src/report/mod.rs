@@ -1,5 +1,6 @@
 //! What a scenario showed: the JSON report, its summary for people, and the verdict.
 
+pub use figures::Spread;
 pub use html::page;
 pub use model::{
     ChurnOutcome, Event, Failure, Floor, Generator, JoinPhases, MissingTrack, Moment, Report,
@@ -7,6 +8,7 @@ pub use model::{
 };
 pub use percentiles::{FirstFrame, Percentiles};
 
+pub mod compare;
 pub(crate) mod figures;
 pub(crate) mod html;
 pub(crate) mod number;
@@ -17,3 +19,5 @@ mod percentiles;
 #[cfg(test)]
 pub(crate) mod sample;
 mod summary;
+
+pub(crate) use summary::{circumstances, name};

@@ -94,6 +94,7 @@ pub(crate) fn report(seconds: usize) -> Report {
             packets_received: 20_000 * seconds as u64 - seconds as u64,
             packets_lost: seconds as u64,
             bytes_received: 22_000_000 * seconds as u64,
+            ..Window::default()
         },
         stages: vec![
             Stage {
@@ -145,7 +146,7 @@ pub(crate) fn report(seconds: usize) -> Report {
             rss_bytes_per_participant: Some(270_000.0),
             rss_bytes_per_subscription: Some(136_000.0),
             drops: names(&[("not_subscribed", 40), ("queue_full", 2)]),
-            log: Vec::new(),
+            ..Server::default()
         },
         floor: Some(Floor {
             sendmmsg_ns: 3_800.0,

@@ -42,9 +42,9 @@ pub(crate) fn circumstances(report: &Report) -> String {
         bot => format!(", {bot} bots"),
     };
     format!(
-        "{rooms} of {} publishers{talkers} and {} subscribers, {media}, {:.0} s{bots}{}",
-        report.publishers,
-        report.subscribers,
+        "{rooms} of {}{talkers} and {}, {media}, {:.0} s{bots}{}",
+        several(report.publishers, "publisher"),
+        several(report.subscribers, "subscriber"),
         report.duration_s,
         if report.interrupted {
             " (interrupted)"
@@ -52,6 +52,10 @@ pub(crate) fn circumstances(report: &Report) -> String {
             ""
         },
     )
+}
+
+fn several(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What went wrong with single bots and tracks, `most` of each kind.
@@ -324,7 +328,7 @@ mod tests {
     fn a_good_run_in_words() {
         let text = sample::report(60).to_string();
         for line in [
-            "livestream: 1 room of 1 publishers and 100 subscribers, 720p video and audio, 60 s, wire bots",
+            "livestream: 1 room of 1 publisher and 100 subscribers, 720p video and audio, 60 s, wire bots",
             "  joined    101 of 101 in 81 ms (p50), 104 ms (p95), 133 ms (p99), 160 ms (max)",
             "            done after (p50 / p99): signaling 12 / 33 ms, ICE 14 / 38 ms, DTLS 81 / 133 ms, first packet 96 / 166 ms",
             "  delay     0.210 ms (p50), 0.620 ms (p95), 1.40 ms (p99), 6.30 ms (max); jitter 0.0500 ms (p50), 0.800 ms (p99)",

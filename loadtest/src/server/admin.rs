@@ -59,6 +59,11 @@ impl Stats {
             .sum()
     }
 
+    /// Tracks sent to viewers.
+    pub fn subscriptions(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.subscriptions).sum()
+    }
+
     /// Datagrams and kernel messages of all workers.
     pub fn sent(&self) -> (u64, u64) {
         let workers = self.workers.iter();

@@ -48,13 +48,17 @@ impl Process {
         Some(self.threads.values().sum::<u64>() as f64 / 1e9)
     }
 
-    /// Resident memory in bytes.
+    /// Resident memory in bytes, from counters that may lag by some pages for each thread.
+    pub fn rss_quick(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(self.directory.join("status")).ok()?;
+        kib(&status, "VmRSS:")
+    }
+
+    /// Resident memory in bytes, counted page by page where the kernel does that.
     pub fn rss(&self) -> Option<u64> {
         let rollup = std::fs::read_to_string(self.directory.join("smaps_rollup"));
-        rollup.ok().as_deref().and_then(rss).or_else(|| {
-            let status = std::fs::read_to_string(self.directory.join("status")).ok()?;
-            kib(&status, "VmRSS:")
-        })
+        let exact = rollup.ok().as_deref().and_then(rss);
+        exact.or_else(|| self.rss_quick())
     }
 
     /// The cores it may use.

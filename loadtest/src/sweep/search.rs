@@ -165,7 +165,10 @@ mod tests {
         let range = Range::new(10, 1_000);
         let (tried, search) = run(range, up_to(100));
         assert_eq!(tried, [10, 20, 40, 80, 160, 120, 100, 110, 105]);
-        assert_eq!((search.largest(), search.ended()), (Some(100), Ended::Found));
+        assert_eq!(
+            (search.largest(), search.ended()),
+            (Some(100), Ended::Found)
+        );
         let steps = Range {
             steps: Some(3),
             ..range

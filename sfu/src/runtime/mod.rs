@@ -26,10 +26,14 @@ compile_error!("tertulia-sfu runs on Linux: its sockets need UDP_SEGMENT, UDP_GR
 
 mod address;
 mod interfaces;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod measure;
+mod pace;
 mod poller;
 mod receive;
 mod send;
 mod socket;
+mod speed;
 mod system;
 #[cfg(test)]
 mod wire_tests;
@@ -38,5 +42,6 @@ mod worker_thread;
 pub(crate) use interfaces::interface_addresses;
 pub(crate) use poller::{Poller, Waker};
 pub(crate) use socket::MediaSocket;
+pub(crate) use speed::nanoseconds_each;
 pub(crate) use system::{Seeds, Threads, cores, wall_clock};
 pub(crate) use worker_thread::{Driven, spawn_worker};

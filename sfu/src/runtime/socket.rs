@@ -195,7 +195,7 @@ fn bound_port(fd: BorrowedFd<'_>) -> io::Result<u16> {
         .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn set_option(
+pub(super) fn set_option(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,

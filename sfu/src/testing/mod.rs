@@ -1,11 +1,13 @@
 //! For tests of this and dependent crates: a simulated network, a worker in virtual time, a media
 //! source, and the one oracle of what a decoder may be shown.
 
+pub mod floor;
 pub mod fuzz;
 pub mod media;
 pub mod network;
 pub mod oracle;
 mod relay;
+mod turn;
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -13,6 +15,7 @@ use std::time::Instant;
 pub use media::{AudioConfig, LayerConfig, MediaSource, VideoConfig, Vp8Packetizer};
 pub use oracle::{Oracle, OracleReport, Violation};
 pub use relay::{SimRelay, SimSharing};
+pub use turn::{Sent, TurnSocket};
 
 /// Where virtual time begins. The one moment the simulation takes from the system's clock, which
 /// is the only way to come by an [`Instant`]; what is done with it never depends on which.

@@ -15,7 +15,7 @@ use crate::sfu::links::{Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
-use crate::transport::Certificate;
+use crate::transport::{Backend, Certificate};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::network::Datagram;
@@ -96,7 +96,8 @@ impl SimRelay {
         sharing: SimSharing,
     ) -> Self {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let certificate = Certificate::generate().expect("a certificate can be made");
+        let certificate =
+            Certificate::generate(Backend::default()).expect("a certificate can be made");
         let sizes = RingSizes {
             batches: sharing.batches,
             control: sharing.control,
@@ -137,6 +138,11 @@ impl SimRelay {
     /// How many workers there are.
     pub fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// The first worker, with what it wants sent.
+    pub(super) fn first(&mut self) -> (&mut Worker, &mut Transmits) {
+        (&mut self.workers[0].worker, &mut self.transmits)
     }
 
     /// The worker that a peer lives on.

@@ -26,7 +26,9 @@ pub(crate) use sctp::{DataChannel, SendDataError};
 use dtls::{Dtls, DtlsEvent};
 use ice::IceLite;
 use sctp::{Sctp, SctpEvent};
-use srtp::Srtp;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use srtp::Profile as SrtpProfile;
+pub(crate) use srtp::{Backend, Srtp};
 
 /// What a [`Transport`] is made from: both ends' halves of the session description.
 pub(crate) struct TransportConfig {

@@ -1,135 +1,153 @@
 //! Which charts a report has.
 
 use super::bars::{Bars, Row};
-use super::lines::{Axis, Lines, Mark, Series, Shape};
+use super::lines::{Axis, Lines, Mark, Series, Shape, legend_of_marks};
 use super::markup::Markup;
 use super::thin::{Thinned, thin};
 use crate::report::figures::Unit;
+use crate::report::number::clock;
 use crate::report::{Moment, Report};
 
-/// What happened over time.
-pub(super) fn over_time(page: &mut Markup, report: &Report) {
+/// What happened over time; nothing if nobody looked.
+pub(super) fn over_time(main: &mut Markup, report: &Report) {
     let thinned = thin(&report.timeline);
-    let time = Time {
-        xs: thinned.moments.iter().map(|moment| moment.t_s).collect(),
-        marks: report
-            .events
-            .iter()
-            .map(|event| Mark {
-                at: event.t_s,
-                what: &event.what,
-            })
-            .collect(),
-        each: each_point(&thinned),
-        moments: thinned.moments,
-    };
-    time.chart(
-        page,
-        ("packets", "Packets", "a second"),
-        "RTP packets that publishers sent and that all viewers together received, without retransmissions sent.",
-        false,
-        &[
-            ("received by viewers", Shape::Line, |at| Some(at.received as f64)),
-            ("sent by publishers", Shape::Line, |at| Some(at.sent as f64)),
-        ],
-    );
-    time.chart(
-        page,
-        ("bitrate", "Media to viewers", "Mbit/s"),
-        "RTP headers and payloads received by all viewers together.",
-        false,
-        &[("received", Shape::Area, |at| Some(at.mbit_s))],
-    );
-    time.chart(
-        page,
-        ("delay", "Forwarding delay", "ms, each step ten times the one below"),
-        "From the publisher's handing a packet to the kernel to its arrival at the viewer's socket, on one clock. \
-         Half of a second's packets took no longer than p50, 99 of 100 no longer than p99.",
-        true,
-        &[
+    if thinned.moments.is_empty() {
+        return;
+    }
+    let last = report.timeline.last().map_or(0.0, |moment| moment.t_s);
+    let xs: Vec<f64> = thinned.moments.iter().map(|moment| moment.t_s).collect();
+    let marks: Vec<Mark<'_>> = report
+        .events
+        .iter()
+        .map(|event| Mark {
+            at: event.t_s,
+            what: &event.what,
+        })
+        .collect();
+    let each = each_point(&thinned);
+    main.element("section", &[("id", "over-time")], |section| {
+        section.leaf("h2", &[], "Over time");
+        legend_of_marks(section, &marks, |at| clock(at, last));
+        section.element("div", &[("class", "charts")], |grid| {
+            for chart in OVER_TIME {
+                let series = chart.curves.iter().map(|(name, shape, value)| Series {
+                    name,
+                    values: thinned.moments.iter().map(value).collect(),
+                    shape: *shape,
+                });
+                // What the run did not measure has no line and no name.
+                let known = |series: &Series<'_>| series.values.iter().any(Option::is_some);
+                let lines = Lines {
+                    id: chart.id,
+                    title: chart.title,
+                    unit: chart.unit,
+                    about: &format!("{}{each}", chart.about),
+                    x: Axis::Time,
+                    log: chart.log,
+                    xs: &xs,
+                    series: series.filter(known).collect(),
+                    marks: marks.clone(),
+                };
+                lines.write(grid);
+            }
+        });
+    });
+}
+
+/// One chart over time.
+struct OverTime {
+    id: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    about: &'static str,
+    log: bool,
+    curves: &'static [(&'static str, Shape, fn(&Moment) -> Option<f64>)],
+}
+
+const OVER_TIME: [OverTime; 8] = [
+    OverTime {
+        id: "packets",
+        title: "Packets to viewers",
+        unit: "a second",
+        about: "RTP packets that all viewers together received.",
+        log: false,
+        curves: &[("received", Shape::Area, |at| Some(at.received as f64))],
+    },
+    OverTime {
+        id: "bitrate",
+        title: "Media to viewers",
+        unit: "Mbit/s",
+        about: "RTP headers and payloads that all viewers together received.",
+        log: false,
+        curves: &[("received", Shape::Area, |at| Some(at.mbit_s))],
+    },
+    OverTime {
+        id: "delay",
+        title: "Forwarding delay",
+        unit: "ms, powers of ten",
+        about: "From the publisher's handing a packet to the kernel to its arrival at the viewer's socket, on one clock. \
+                Half of a second's packets took no longer than p50, 99 of 100 no longer than p99.",
+        log: true,
+        curves: &[
             ("p50", Shape::Line, |at| at.delay_p50_ms),
             ("p99", Shape::Line, |at| at.delay_p99_ms),
         ],
-    );
-    time.chart(
-        page,
-        ("cpu", "Processor time", "% of the cores each may use"),
-        "By the kernel's accounting. A server near 100% is saturated; a load generator near 100% measures itself.",
-        false,
-        &[
-            ("server", Shape::Line, |at| Some(at.server_cpu_share? * 100.0)),
-            ("load generator", Shape::Line, |at| Some(at.generator_cpu_share? * 100.0)),
+    },
+    OverTime {
+        id: "cpu",
+        title: "Processor time",
+        unit: "% of the cores each may use",
+        about: "By the kernel's accounting. A server near 100% is saturated; a load generator near 100% measures itself.",
+        log: false,
+        curves: &[
+            ("server", Shape::Line, |at| {
+                Some(at.server_cpu_share? * 100.0)
+            }),
+            ("load generator", Shape::Line, |at| {
+                Some(at.generator_cpu_share? * 100.0)
+            }),
         ],
-    );
-    time.chart(
-        page,
-        ("memory", "Server memory", "MiB resident"),
-        "Resident set of the server's process.",
-        false,
-        &[("server", Shape::Area, |at| {
-            at.server_rss_bytes
-                .map(|bytes| bytes as f64 / f64::from(1 << 20))
-        })],
-    );
-    if report.timeline.iter().any(|moment| moment.lost > 0) {
-        time.chart(
-            page,
-            ("lost", "Lost", "packets a second"),
-            "Gaps in sequence numbers, in the second they were given up in.",
-            false,
-            &[("lost", Shape::Area, |at| Some(at.lost as f64))],
-        );
-    }
-    time.chart(
-        page,
-        ("participants", "Participants", "in the call"),
-        "Bots with media connected.",
-        false,
-        &[("in the call", Shape::Step, |at| {
+    },
+    OverTime {
+        id: "participants",
+        title: "Participants",
+        unit: "in the call",
+        about: "Bots with media connected.",
+        log: false,
+        curves: &[("in the call", Shape::Step, |at| {
             Some(at.participants as f64)
         })],
-    );
-}
+    },
+    OverTime {
+        id: "memory",
+        title: "Server memory",
+        unit: "MiB resident",
+        about: "Resident set of the server's process.",
+        log: false,
+        curves: &[("server", Shape::Area, |at| {
+            Some(at.server_rss_bytes? as f64 / MIB)
+        })],
+    },
+    OverTime {
+        id: "lost",
+        title: "Lost",
+        unit: "packets a second",
+        about: "Gaps in sequence numbers, in the second they were given up in.",
+        log: false,
+        curves: &[("lost", Shape::Area, |at| Some(at.lost as f64))],
+    },
+    // Beside what viewers receive it would lie on the ground.
+    OverTime {
+        id: "sent",
+        title: "Packets from publishers",
+        unit: "a second",
+        about: "RTP packets of all layers that publishers sent, without retransmissions.",
+        log: false,
+        curves: &[("sent", Shape::Area, |at| Some(at.sent as f64))],
+    },
+];
 
-struct Time<'a> {
-    xs: Vec<f64>,
-    moments: Vec<Moment>,
-    marks: Vec<Mark<'a>>,
-    each: String,
-}
-
-type Curve = (&'static str, Shape, fn(&Moment) -> Option<f64>);
-
-impl Time<'_> {
-    fn chart(
-        &self,
-        page: &mut Markup,
-        (id, title, unit): (&'static str, &'static str, &'static str),
-        about: &str,
-        log: bool,
-        curves: &[Curve],
-    ) {
-        let series = curves.iter().map(|(name, shape, value)| Series {
-            name,
-            values: self.moments.iter().map(value).collect(),
-            shape: *shape,
-        });
-        // What the run did not measure has no line and no name.
-        let known = |series: &Series<'_>| series.values.iter().any(Option::is_some);
-        let chart = Lines {
-            id,
-            title,
-            unit,
-            about: &format!("{about}{}", self.each),
-            x: Axis::Time,
-            log,
-            xs: &self.xs,
-            series: series.filter(known).collect(),
-            marks: self.marks.clone(),
-        };
-        chart.write(page);
-    }
-}
+const MIB: f64 = 1_048_576.0;
 
 fn each_point(thinned: &Thinned) -> String {
     match thinned.seconds {

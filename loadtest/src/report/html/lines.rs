@@ -9,11 +9,11 @@ use crate::report::number::{clock, compact, readable};
 
 /// The drawing's own units; it scales to its column.
 const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 240.0;
+const HEIGHT: f64 = 250.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 546.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 206.0;
+const TOP: f64 = 26.0;
+const BOTTOM: f64 = 210.0;
 
 /// Marks are numbered; beyond this many they would cover the curve.
 const MAX_MARKS: usize = 12;
@@ -104,9 +104,7 @@ impl Lines<'_> {
                     self.legend(caption);
                 });
                 self.drawing(figure, &x, &y);
-                if !self.marks.is_empty() {
-                    self.marks_list(figure);
-                }
+
                 figure.leaf("p", &[("class", "about")], self.about);
                 self.table(figure, &x);
             },
@@ -114,6 +112,11 @@ impl Lines<'_> {
     }
 
     fn legend(&self, caption: &mut Markup) {
+        // One curve is what the title says.
+        if self.series.len() < 2 {
+            return;
+        }
+
         caption.element("ul", &[("class", "legend")], |list| {
             for (index, series) in self.series.iter().enumerate() {
                 list.element("li", &[], |item| {
@@ -149,7 +152,7 @@ impl Lines<'_> {
             }
             svg.leaf(
                 "line",
-                &[("class", "hover"), ("y1", "16"), ("y2", "206")],
+                &[("class", "hover"), ("y1", "17"), ("y2", "210")],
                 "",
             );
         });
@@ -251,22 +254,6 @@ impl Lines<'_> {
         }
     }
 
-    fn marks_list(&self, figure: &mut Markup) {
-        figure.element("ol", &[("class", "marks")], |list| {
-            for mark in self.marks.iter().take(MAX_MARKS) {
-                list.element("li", &[], |item| {
-                    item.leaf("b", &[], &self.place_in_words(mark.at));
-                    item.text(" ");
-                    item.text(mark.what);
-                });
-            }
-        });
-        if self.marks.len() > MAX_MARKS {
-            let more = format!("and {} more", self.marks.len() - MAX_MARKS);
-            figure.leaf("p", &[("class", "about")], &more);
-        }
-    }
-
     fn place_in_words(&self, x: f64) -> String {
         match self.x {
             Axis::Time => clock(x, self.xs.iter().copied().fold(0.0, f64::max)),
@@ -337,6 +324,30 @@ impl Lines<'_> {
     }
 }
 
+/// What the numbers in the charts of a section stand for; nothing without any.
+pub(crate) fn legend_of_marks(
+    section: &mut Markup,
+    marks: &[Mark<'_>],
+    place_in_words: impl Fn(f64) -> String,
+) {
+    if marks.is_empty() {
+        return;
+    }
+    section.element("ol", &[("class", "marks")], |list| {
+        for mark in marks.iter().take(MAX_MARKS) {
+            list.element("li", &[], |item| {
+                item.leaf("b", &[], &place_in_words(mark.at));
+                item.text(" ");
+                item.text(mark.what);
+            });
+        }
+    });
+    if marks.len() > MAX_MARKS {
+        let more = format!("and {} more, in the JSON", marks.len() - MAX_MARKS);
+        section.leaf("p", &[("class", "about")], &more);
+    }
+}
+
 fn draw_mark(svg: &mut Markup, x: f64, number: usize) {
     let place = coordinate(x);
     svg.leaf(
@@ -345,8 +356,8 @@ fn draw_mark(svg: &mut Markup, x: f64, number: usize) {
             ("class", "mark"),
             ("x1", &place),
             ("x2", &place),
-            ("y1", "16"),
-            ("y2", "206"),
+            ("y1", "17"),
+            ("y2", "210"),
         ],
         "",
     );
@@ -452,7 +463,7 @@ mod tests {
         let points = [Some((0.0, 5.0)), Some((1.0, 6.25)), None, Some((3.0, 7.0))];
         assert_eq!(path(&points, false), "M0 5L1 6.2M3 7h0");
         assert_eq!(path(&points, true), "M0 5H1V6.2M3 7h0");
-        assert_eq!(area(&points[..2], false), "M0 5L1 6.2L1 206L0 206Z");
+        assert_eq!(area(&points[..2], false), "M0 5L1 6.2L1 210L0 210Z");
         assert_eq!(path(&[None], false), "");
     }
 
@@ -469,14 +480,20 @@ mod tests {
             what: "storm & rain",
         });
         let html = written(&lines);
+        let mut list = Markup::default();
+        legend_of_marks(&mut list, &lines.marks, |at| format!("{at} s"));
+        assert_eq!(
+            list.finish(),
+            "<ol class=\"marks\"><li><b>1 s</b> storm &amp; rain</li></ol>"
+        );
+
         for part in [
             "<figure class=\"chart lines\" id=\"speed\"><figcaption><h3>Speed <small>packets/s</small></h3>",
-            "<li><span class=\"key k1\"></span>a &lt;b&gt;</li>",
-            "<svg viewBox=\"0 0 560 240\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
+            "<svg viewBox=\"0 0 560 250\" role=\"img\" aria-labelledby=\"speed-title speed-about\">\
              <title id=\"speed-title\">Speed</title>\
              <desc id=\"speed-about\">Speed, packets/s. a &lt;b&gt;: 0 to 100.</desc>",
-            "<path class=\"line l1\" d=\"M56 206L301 111L546 16\"></path>",
-            "<ol class=\"marks\"><li><b>1 s</b> storm &amp; rain</li></ol>",
+            "<path class=\"line l1\" d=\"M56 210L301 118L546 26\"></path>",
+            "<text class=\"mark\" x=\"301\" y=\"12.5\">1</text>",
             "<tr data-x=\"301\"><th scope=\"row\">1 s</th><td>50</td></tr>",
             "How &lt;fast&gt; it went.",
         ] {

@@ -22,11 +22,7 @@ pub fn page(report: &Report) -> String {
     document(&format!("Load test: {name}"), |main| {
         verdict::write(main, report);
         key_figures(main, report);
-        if !report.timeline.is_empty() {
-            section(main, "over-time", "Over time", |grid| {
-                charts::over_time(grid, report)
-            });
-        }
+        charts::over_time(main, report);
         section(main, "parts", "What it came to", |grid| {
             charts::distributions(grid, report)
         });
@@ -249,7 +245,7 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
-    const CHARTS: [&str; 13] = [
+    const CHARTS: [&str; 14] = [
         "packets",
         "bitrate",
         "delay",
@@ -257,6 +253,7 @@ mod tests {
         "memory",
         "lost",
         "participants",
+        "sent",
         "phases",
         "stages",
         "runs",

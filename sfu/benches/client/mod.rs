@@ -1,0 +1,301 @@
+//! A call of `str0m` clients: real ICE, DTLS and SRTP in memory, until media flows. Then the relay
+//! sends to real sockets, which nobody but the bench reads.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use str0m::change::SdpAnswer;
+use str0m::media::{Direction, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use tertulia_sfu::testing::floor::{Sink, bind_sinks};
+use tertulia_sfu::testing::network::Datagram;
+use tertulia_sfu::testing::{Sent, SimRelay, TurnSocket};
+use tertulia_sfu::{Limits, RoomId};
+
+use crate::{TURN, epoch};
+
+/// A call in which everybody is connected and every viewer is being sent every publisher's tracks.
+pub(crate) struct Call {
+    now: Instant,
+    relay: SimRelay,
+    room: RoomId,
+    clients: Vec<Client>,
+    by_addr: HashMap<SocketAddr, usize>,
+    sinks: Vec<Sink>,
+    socket: TurnSocket,
+    publishers: usize,
+    viewers: usize,
+    /// Who sent the last frame.
+    speaker: usize,
+    /// When everybody was last let do what is due, in turns.
+    settled: u32,
+}
+
+struct Client {
+    rtc: Rtc,
+    addr: SocketAddr,
+    /// What it publishes.
+    audio: Option<Mid>,
+    video: Option<Mid>,
+    connected: bool,
+    heard: u64,
+    out: Vec<Datagram>,
+    /// Of sound and of the picture.
+    sequences: [u64; 2],
+    picture: u16,
+}
+
+/// Everybody answers keepalives twice within the 30 s that consent lasts (RFC 7675): a turn is 10 ms.
+const SETTLE_EVERY: u32 = 1_000;
+/// RTP's fixed header, two extensions, and the tag of AES-128-GCM: what `str0m` adds to a payload.
+const AROUND: usize = 12 + 4 + 8 + 16;
+
+impl Call {
+    /// Connects `publishers` who are viewers too if there are as many of both, and `viewers`.
+    pub(crate) fn begin(publishers: usize, viewers: usize) -> io::Result<Self> {
+        let meeting = publishers == viewers;
+        let count = if meeting {
+            viewers
+        } else {
+            publishers + viewers
+        };
+        let sinks = bind_sinks(count)?;
+        let socket = TurnSocket::bind()?;
+        let now = epoch();
+        let limits = Limits {
+            peers_per_room: 2_000,
+            ..Limits::default()
+        };
+        let mut relay = SimRelay::new(now, socket.addr(), 1, limits);
+        let room = relay.create_room();
+        let mut call = Self {
+            now,
+            relay,
+            room,
+            clients: Vec::new(),
+            by_addr: HashMap::new(),
+            sinks,
+            socket,
+            publishers,
+            viewers: if meeting { viewers - 1 } else { viewers },
+            speaker: 0,
+            settled: 0,
+        };
+        for index in 0..count {
+            let publishes = index < publishers;
+            let receives = if meeting {
+                publishers - 1
+            } else if publishes {
+                0
+            } else {
+                publishers
+            };
+            call.join(index, publishes, receives);
+        }
+        call.connect();
+        Ok(call)
+    }
+
+    /// Viewers of each packet.
+    pub(crate) fn destinations(&self) -> usize {
+        self.viewers
+    }
+
+    fn join(&mut self, index: usize, publishes: bool, receives: usize) {
+        let addr = self.sinks[index].addr();
+        let mut rtc = RtcConfig::new().set_rtp_mode(true).build(self.now);
+        rtc.add_local_candidate(Candidate::host(addr, "udp").expect("a candidate"));
+        let mut api = rtc.sdp_api();
+        let kinds = [MediaKind::Audio, MediaKind::Video];
+        let [audio, video] = kinds.map(|kind| {
+            publishes.then(|| api.add_media(kind, Direction::SendOnly, None, None, None))
+        });
+        for _ in 0..receives {
+            for kind in kinds {
+                api.add_media(kind, Direction::RecvOnly, None, None, None);
+            }
+        }
+        let (offer, pending) = api.apply().expect("something to offer");
+        let offer = offer.to_sdp_string();
+        let joined = self.relay.join(self.now, self.room, &offer, true);
+        let (_, answer) = joined.expect("the relay answers");
+        let answer = SdpAnswer::from_sdp_string(&answer.sdp).expect("str0m reads the answer");
+        rtc.sdp_api()
+            .accept_answer(pending, answer)
+            .expect("str0m takes the answer");
+        self.by_addr.insert(addr, index);
+        self.clients.push(Client {
+            rtc,
+            addr,
+            audio,
+            video,
+            connected: false,
+            heard: 0,
+            out: Vec::new(),
+            sequences: [1; 2],
+            picture: 0,
+        });
+    }
+
+    /// Until every viewer hears every track, and for a while more: reports are sent every second,
+    /// after which streams need no names.
+    fn connect(&mut self) {
+        let everybody = |call: &Self| call.clients.iter().all(|client| client.connected);
+        while !everybody(self) {
+            self.settle();
+            self.now += TURN;
+        }
+        for _ in 0..300 {
+            for publisher in 0..self.publishers {
+                for bytes in [100, 1_200] {
+                    let mut datagrams = self.seal(publisher, bytes, 2);
+                    for datagram in &mut datagrams {
+                        self.relay.handle_datagram(self.now, datagram);
+                    }
+                }
+                self.settle();
+            }
+            self.now += TURN;
+        }
+        let heard = self.clients.iter().filter(|client| client.heard > 100);
+        assert!(heard.count() >= self.viewers, "every viewer is sent media");
+        while self.relay.poll_event().is_some() {}
+    }
+
+    /// Lets everybody do what is due, in memory.
+    fn settle(&mut self) {
+        for _ in 0..4 {
+            for client in &mut self.clients {
+                for mut datagram in client.drive(self.now) {
+                    self.relay.handle_datagram(self.now, &mut datagram);
+                }
+            }
+            if self
+                .relay
+                .poll_timeout(self.now)
+                .is_some_and(|at| at <= self.now)
+            {
+                self.relay.handle_timeout(self.now);
+            }
+            let datagrams = self.relay.flush(self.now);
+            if datagrams.is_empty() {
+                return;
+            }
+            for datagram in datagrams {
+                if let Some(client) = self.by_addr.get(&datagram.to) {
+                    self.clients[*client].receive(self.now, &datagram);
+                }
+            }
+        }
+    }
+
+    /// A frame of `count` sealed packets of the publisher whose turn it is.
+    pub(crate) fn frame(&mut self, bytes: usize, count: usize) -> Vec<Datagram> {
+        self.speaker = (self.speaker + 1) % self.publishers;
+        self.seal(self.speaker, bytes, count)
+    }
+
+    fn seal(&mut self, publisher: usize, bytes: usize, count: usize) -> Vec<Datagram> {
+        let client = &mut self.clients[publisher];
+        for packet in 1..=count {
+            client.write(self.now, bytes, packet == count);
+        }
+        client.drive(self.now)
+    }
+
+    /// One turn of the media thread.
+    pub(crate) fn turn(&mut self, frame: &mut [Datagram]) -> Sent {
+        self.now += TURN;
+        self.settled += 1;
+        self.relay.turn(self.now, &mut self.socket, frame)
+    }
+
+    /// Empties the receivers, and now and then lets everybody say that they are there.
+    pub(crate) fn drain(&mut self) {
+        for sink in &self.sinks {
+            sink.drain();
+        }
+        if self.settled > SETTLE_EVERY {
+            self.settled = 0;
+            self.settle();
+        }
+    }
+}
+
+impl Client {
+    /// Sends a packet of the size, as the next.
+    fn write(&mut self, now: Instant, bytes: usize, marker: bool) {
+        let (codec, mid, sequence) = match (bytes < 500, &mut self.sequences) {
+            (true, [sound, _]) => (str0m::format::Codec::Opus, self.audio, sound),
+            (false, [_, picture]) => (str0m::format::Codec::Vp8, self.video, picture),
+        };
+        let number = *sequence;
+        *sequence += 1;
+        let mid = mid.expect("it publishes");
+        let media = self.rtc.media(mid).expect("negotiated");
+        let remote = media.remote_pts().to_vec();
+        let config = self.rtc.codec_config().params().iter();
+        let pt = config
+            .filter(|params| params.spec().codec == codec && remote.contains(&params.pt()))
+            .map(|params| params.pt())
+            .next()
+            .expect("a codec in common");
+        let mut payload = vec![0x5a; bytes - AROUND];
+        if codec == str0m::format::Codec::Vp8 {
+            // A descriptor with a 15-bit picture id (RFC 7741 section 4.2); every frame's first
+            // packet begins a keyframe (S, and P clear), so that a switch never waits.
+            let [high, low] = (self.picture | 0x8000).to_be_bytes();
+            payload[..5].copy_from_slice(&[0x90, 0x80, high, low, 0x00]);
+            if marker {
+                self.picture = (self.picture + 1) & 0x7fff;
+            }
+        }
+        let timestamp = number as u32 * 900;
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None).expect("a stream");
+        let write = RtpWrite::new(pt, number.into(), timestamp, now, payload.as_slice());
+        stream.write_rtp(write.marker(marker));
+    }
+
+    /// What it sends now.
+    fn drive(&mut self, now: Instant) -> Vec<Datagram> {
+        let _ = self.rtc.handle_input(Input::Timeout(now));
+        self.collect();
+        std::mem::take(&mut self.out)
+    }
+
+    /// `str0m` wants its output taken before it is given more.
+    fn collect(&mut self) {
+        while let Ok(output) = self.rtc.poll_output() {
+            match output {
+                Output::Timeout(_) => break,
+                Output::Transmit(transmit) => self.out.push(Datagram {
+                    from: self.addr,
+                    to: transmit.destination,
+                    payload: transmit.contents.to_vec(),
+                }),
+                Output::Event(Event::Connected) => self.connected = true,
+                Output::Event(Event::RtpPacket(_)) => self.heard += 1,
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Instant, datagram: &Datagram) {
+        let Ok(contents) = datagram.payload.as_slice().try_into() else {
+            return;
+        };
+        let receive = Receive {
+            proto: Protocol::Udp,
+            source: datagram.from,
+            destination: self.addr,
+            contents,
+        };
+        let _ = self.rtc.handle_input(Input::Receive(now, receive));
+        self.collect();
+    }
+}

@@ -1,0 +1,85 @@
+//! A simulated relay's turns over a real socket, for benches: the worker's work and the runtime's,
+//! as a media thread does them, but on the calling thread and when asked to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::SimRelay;
+use super::network::Datagram;
+use crate::runtime::MediaSocket;
+use crate::transmit::SendReport;
+
+/// A worker's socket.
+#[derive(Debug)]
+pub struct TurnSocket(MediaSocket);
+
+/// What a turn sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// Datagrams the kernel took.
+    pub packets: u64,
+    /// In so many messages.
+    pub messages: u64,
+    /// Datagrams it did not take.
+    pub lost: u64,
+}
+
+impl TurnSocket {
+    /// On a port the kernel chooses.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn bind() -> io::Result<Self> {
+        MediaSocket::bind(0).map(Self)
+    }
+
+    /// Where it receives, on loopback.
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.0.port()))
+    }
+}
+
+impl SimRelay {
+    /// One turn of a media thread: takes datagrams, does what is due, and sends everything through
+    /// a real socket.
+    pub fn turn(
+        &mut self,
+        now: Instant,
+        socket: &mut TurnSocket,
+        datagrams: &mut [Datagram],
+    ) -> Sent {
+        let (worker, _) = self.first();
+        for datagram in datagrams {
+            worker.handle_datagram(now, datagram.from, &mut datagram.payload);
+        }
+        let mut sent = self.flush_to(now, socket);
+        let (worker, _) = self.first();
+        if worker.poll_timeout(now).is_some_and(|at| at <= now) {
+            worker.handle_timeout(now);
+            let timers = self.flush_to(now, socket);
+            sent.packets += timers.packets;
+            sent.messages += timers.messages;
+            sent.lost += timers.lost;
+        }
+        sent
+    }
+
+    fn flush_to(&mut self, now: Instant, socket: &mut TurnSocket) -> Sent {
+        let mut sent = Sent::default();
+        let (worker, transmits) = self.first();
+        loop {
+            let more = worker.flush(now, transmits);
+            let report: SendReport = socket.0.send(transmits);
+            transmits.clear();
+            worker.sent(&report);
+            sent.packets += report.packets;
+            sent.messages += report.messages;
+            sent.lost += report.dropped + report.refused;
+            if !more {
+                return sent;
+            }
+        }
+    }
+}
