@@ -44,6 +44,7 @@ mod session;
 mod signaling;
 mod socket;
 mod srtp;
+mod ssrc;
 mod stream;
 mod thread;
 mod timer;

@@ -1,7 +1,6 @@
 //! Everything one bot receives: which stream a packet is of, whether it is authentic, when it left
 //! its publisher; and what is to be asked of the server.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tertulia_sfu::rtp::RtpHeader;
@@ -13,6 +12,7 @@ use tertulia_signaling::protocol::native::MediaKind;
 
 use super::feedback::{ArrivalLog, Reception, since_ntp};
 use super::srtp::Srtp;
+use super::ssrc::SsrcMap;
 use super::stream::{Content, Meta, Place, Stream};
 use crate::bot::codecs;
 use crate::bot::sdp::Section;
@@ -53,9 +53,9 @@ pub(super) struct Incoming<'a> {
 pub(super) struct Receiver {
     shares: Shares,
     streams: Vec<Tracked>,
-    by_ssrc: HashMap<u32, usize>,
-    mids: HashMap<u32, String>,
-    repairs: HashMap<u32, u32>,
+    by_ssrc: SsrcMap<usize>,
+    mids: SsrcMap<String>,
+    repairs: SsrcMap<u32>,
     extensions: ExtensionMap,
     pub(super) arrivals: ArrivalLog,
     pub(super) totals: Totals,
@@ -82,9 +82,9 @@ impl Receiver {
         Self {
             shares,
             streams: Vec::new(),
-            by_ssrc: HashMap::new(),
-            mids: HashMap::new(),
-            repairs: HashMap::new(),
+            by_ssrc: SsrcMap::default(),
+            mids: SsrcMap::default(),
+            repairs: SsrcMap::default(),
             extensions: ExtensionMap::default(),
             arrivals: ArrivalLog::new(now),
             totals: Totals::default(),

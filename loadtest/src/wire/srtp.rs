@@ -1,8 +1,6 @@
 //! SRTP for bots, in place: AES-128-GCM (RFC 7714) and AES-CM with HMAC-SHA1 (RFC 3711), from the
 //! RFCs and not from the relay's own, so that each checks the other.
 
-use std::collections::HashMap;
-
 use aes::Aes128;
 use aes::cipher::{BlockEncrypt, KeyInit};
 use ctr::Ctr128BE;
@@ -11,6 +9,8 @@ use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
 use tertulia_sfu::rtp::RtpHeader;
 use tertulia_sfu::rtp::sequence::Extender;
+
+use super::ssrc::SsrcMap;
 
 /// How packets are protected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,8 +54,8 @@ pub(super) struct Srtp {
     sending: Direction,
     receiving: Direction,
     rtcp_sent: u32,
-    sent: HashMap<u32, Extender>,
-    received: HashMap<u32, Extender>,
+    sent: SsrcMap<Extender>,
+    received: SsrcMap<Extender>,
 }
 
 struct Direction {
@@ -81,8 +81,8 @@ impl Srtp {
             sending: direction(0)?,
             receiving: direction(1)?,
             rtcp_sent: 0,
-            sent: HashMap::new(),
-            received: HashMap::new(),
+            sent: SsrcMap::default(),
+            received: SsrcMap::default(),
         })
     }
 
@@ -116,8 +116,11 @@ impl Srtp {
 
     /// Opens an RTP packet in place; its plain length. `None` if it is not authentic.
     pub(super) fn open_rtp(&mut self, packet: &mut [u8], header: &RtpHeader) -> Option<usize> {
-        let known = self.received.get(&header.ssrc).copied();
-        let mut extender = known.unwrap_or_default();
+        // Remembered only once it has authenticated.
+        let mut extender = match self.received.get(&header.ssrc) {
+            Some(known) => *known,
+            None => Extender::default(),
+        };
         let index = index_of(extender.extend(header.sequence))?;
         let len = packet.len().checked_sub(self.profile.tag())?;
         match &self.receiving.rtp {

@@ -8,9 +8,9 @@ fn meta(start: Instant, number: u64) -> Meta {
         timestamp: (frame * 3_000) as u32,
         marker: number % 3 == 2,
         content: Content::Read {
-            starts: number % 3 == 0,
-            keyframe: number % 30 == 0,
-            height: (number % 30 == 0).then_some(720),
+            starts: number.is_multiple_of(3),
+            keyframe: number.is_multiple_of(30),
+            height: number.is_multiple_of(30).then_some(720),
         },
     }
 }
