@@ -59,10 +59,7 @@ fn header(main: &mut Markup, sweep: &SweepReport) {
                 line.text(&sweep.outcome());
             });
         });
-        let runs = format!(
-            "{} of each load, each with a server of its own; medians",
-            sweep.repeat
-        );
+        let runs = format!("{} of each load; medians", sweep.repeat);
         header.element("dl", &[], |list| {
             for (name, value) in [
                 ("Objective", sweep.objective.as_str()),
@@ -81,7 +78,12 @@ fn header(main: &mut Markup, sweep: &SweepReport) {
 
 fn working_point(main: &mut Markup, point: &Point) {
     main.element("section", &[("id", "working-point")], |section| {
-        let title = format!("At 70% of it: {}", readable(point.load as f64));
+        let met = match point.verdict {
+            Verdict::Meets => "objective met",
+            Verdict::Misses => "objective NOT met",
+            Verdict::GeneratorLimited => "the generator was full",
+        };
+        let title = format!("At 70% of it: {}, {met}", readable(point.load as f64));
         section.leaf("h2", &[], &title);
         section.element("div", &[("class", "tiles")], |grid| {
             for key in WORKING {

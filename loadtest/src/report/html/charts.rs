@@ -61,8 +61,11 @@ struct OverTime {
     unit: &'static str,
     about: &'static str,
     log: bool,
-    curves: &'static [(&'static str, Shape, fn(&Moment) -> Option<f64>)],
+    curves: &'static [Curve],
 }
+
+/// Name, shape, and what of a moment it shows.
+type Curve = (&'static str, Shape, fn(&Moment) -> Option<f64>);
 
 const OVER_TIME: [OverTime; 8] = [
     OverTime {
