@@ -20,9 +20,14 @@
 //! 9. `transmit` groups what is to be sent into runs by destination; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
 //!
+//! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once,
+//! into a batch that `sfu/` carries over a ring to the workers with viewers of the track; there it
+//! goes on at 7 as if it had just been received (`worker/relay`).
+//!
 //! # Invariants
 //!
-//! - A room lives on one worker, a peer belongs to one worker. Between threads go values, never locks.
+//! - A peer belongs to one worker, a room has a part on each worker it has grown to. Between threads go
+//!   values, never locks; what a control plane was told of one worker, the others have heard of.
 //! - Time and random numbers are parameters everywhere but in `runtime/`: a run can be repeated.
 //! - Nothing a stranger sends allocates: state follows authentication, and everything has a bound.
 //! - Absent on purpose: `rtp/` knows none of the rest; `ingress/` and `egress/` do not know each

@@ -20,7 +20,7 @@ use crate::runtime::{
 };
 use crate::stats::{SfuStats, WorkerStats};
 use crate::transport::{Backend, Certificate, Srtp};
-use crate::worker::{Command, WorkerConfig};
+use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load};
 use links::{Links, RingSizes};
 use rooms::Rooms;
@@ -46,9 +46,9 @@ struct Inner {
     stopping: Arc<AtomicBool>,
     threads: Threads,
     limits: Limits,
+    backend: Backend,
     room_peers_per_worker: usize,
     rooms: Rooms,
-    backend: Backend,
 }
 
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Sfu {
             let (commands, queue) = mpsc::channel(COMMANDS);
             let (driver_load, driver_stopping, driver_events) =
                 (Arc::clone(&load), Arc::clone(&stopping), events.clone());
-            let thread = spawn_worker(index, socket, poller, move || {
+            let thread = spawn_worker(index, socket, poller, config.coalesce, move || {
                 let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
                 Driver::new(worker, queue, events, load, stopping, links, wakers)
             })?;
@@ -133,9 +133,9 @@ impl Sfu {
                     stopping,
                     threads,
                     limits: config.limits,
+                    backend,
                     room_peers_per_worker: config.room_peers_per_worker,
                     rooms: Rooms::default(),
-                    backend,
                 }),
             },
             receiver,
@@ -169,6 +169,7 @@ impl Sfu {
             offer,
             auto_subscribe,
         } = join;
+        let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
         self.join_placed(room, offer, auto_subscribe).await
     }
 
@@ -178,6 +179,7 @@ impl Sfu {
     ///
     /// As [`join`](Self::join), and [`SfuError::NoSuchPeer`]. Nothing changed then.
     pub async fn offer(&self, peer: PeerId, offer: String) -> Result<Answer, SfuError> {
+        let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
         self.ask(worker_of(peer.as_u64()), |reply| Command::Offer {
             peer,
             offer,

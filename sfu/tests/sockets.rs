@@ -313,6 +313,47 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
 }
 
 #[tokio::test]
+async fn rooms_made_at_once_spread_and_are_all_or_as_many_as_may_be() {
+    let config = SfuConfig {
+        workers: 2,
+        limits: Limits {
+            rooms: 10,
+            ..Limits::default()
+        },
+        ..SfuConfig::loopback()
+    };
+    let (sfu, _events) = Sfu::start(config).unwrap();
+    for _ in 0..5 {
+        let tasks: Vec<_> = (0..12)
+            .map(|_| {
+                let sfu = sfu.clone();
+                tokio::spawn(async move { sfu.create_room().await })
+            })
+            .collect();
+        let mut rooms = Vec::new();
+        for task in tasks {
+            rooms.extend(task.await.unwrap());
+        }
+        assert_eq!(rooms.len(), 10);
+        // An id's highest bits name its worker.
+        let first = rooms.iter().filter(|room| room.as_u64() >> 48 == 0).count();
+        assert!(
+            (3..=7).contains(&first),
+            "{first} of ten on one of two workers"
+        );
+        for room in &rooms {
+            // Alone in the room, whichever worker it is on.
+            let client = Client::join(&sfu, *room).await;
+            sfu.close_peer(client.peer).await.unwrap();
+        }
+        for room in rooms {
+            sfu.close_room(room).await.unwrap();
+        }
+    }
+    sfu.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
     let built_in: &[(Cipher, &str)] = &[
         (Cipher::Ring, "ring"),

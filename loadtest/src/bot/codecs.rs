@@ -59,6 +59,18 @@ pub(crate) fn is_repair(payload_type: u8) -> bool {
     codec(payload_type).is_none() && repaired(payload_type).is_some()
 }
 
+/// Our payload type of the codec that SDP calls `name`.
+pub(crate) fn payload_type(name: &str) -> Option<u8> {
+    let named = |codec: Codec| codec.name().eq_ignore_ascii_case(name);
+    let (payload_type, ..) = CODECS.iter().find(|(_, codec, _)| named(*codec))?;
+    Some(*payload_type)
+}
+
+/// The payload type of retransmissions of `payload_type`.
+pub(crate) fn repair_of(payload_type: u8) -> u8 {
+    payload_type.wrapping_add(1)
+}
+
 /// How the crate describes one of our codecs.
 pub(crate) fn described(payload_type: u8) -> RTCRtpCodec {
     let (_, codec, parameters) = CODECS
@@ -84,6 +96,27 @@ pub(crate) fn described(payload_type: u8) -> RTCRtpCodec {
     }
 }
 
+/// One of our codecs as the crate negotiates it, with its retransmissions if it is video.
+pub(crate) fn parameters(payload_type: u8) -> Vec<RTCRtpCodecParameters> {
+    let rtp_codec = described(payload_type);
+    let rtx = rtp_codec.channels == 0;
+    let rtx = rtx.then(|| RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: "video/rtx".to_owned(),
+            clock_rate: rtp_codec.clock_rate,
+            channels: 0,
+            sdp_fmtp_line: format!("apt={payload_type}"),
+            rtcp_feedback: Vec::new(),
+        },
+        payload_type: repair_of(payload_type),
+    });
+    let codec = RTCRtpCodecParameters {
+        rtp_codec,
+        payload_type,
+    };
+    std::iter::once(codec).chain(rtx).collect()
+}
+
 /// A media engine that knows our codecs and extensions, and the interceptors of a browser: NACK
 /// both ways with RTX, transport-wide feedback both ways, sender and receiver reports.
 pub(crate) fn engine() -> Result<(MediaEngine, Registry), Error> {
@@ -94,29 +127,8 @@ pub(crate) fn engine() -> Result<(MediaEngine, Registry), Error> {
         } else {
             RtpCodecKind::Video
         };
-        let rtp_codec = described(payload_type);
-        engine.register_codec(
-            RTCRtpCodecParameters {
-                rtp_codec,
-                payload_type,
-            },
-            kind,
-        )?;
-        if !codec.is_audio() {
-            let rtp_codec = RTCRtpCodec {
-                mime_type: "video/rtx".to_owned(),
-                clock_rate: codec.clock_rate(),
-                channels: 0,
-                sdp_fmtp_line: format!("apt={payload_type}"),
-                rtcp_feedback: Vec::new(),
-            };
-            engine.register_codec(
-                RTCRtpCodecParameters {
-                    rtp_codec,
-                    payload_type: payload_type + 1,
-                },
-                kind,
-            )?;
+        for parameters in parameters(payload_type) {
+            engine.register_codec(parameters, kind)?;
         }
     }
     for uri in [sdp::MID, sdp::AUDIO_LEVEL] {

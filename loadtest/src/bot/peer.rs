@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
-    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    SrtpProtectionProfile,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
 
@@ -32,6 +33,7 @@ pub struct Peer {
     receiver: Arc<Mutex<Receiver>>,
     outgoing: Arc<Outgoing>,
     state: watch::Receiver<RTCPeerConnectionState>,
+    gathering: watch::Receiver<RTCIceGatheringState>,
     ice: Arc<OnceLock<Instant>>,
 }
 
@@ -51,6 +53,7 @@ pub struct Offer {
 
 struct States {
     connection: watch::Sender<RTCPeerConnectionState>,
+    gathering: watch::Sender<RTCIceGatheringState>,
     /// When ICE found a way.
     ice: Arc<OnceLock<Instant>>,
 }
@@ -66,6 +69,18 @@ impl PeerConnectionEventHandler for States {
         Self: 'f,
     {
         self.connection.send_replace(state);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn on_ice_gathering_state_change<'a, 'f>(
+        &'a self,
+        state: RTCIceGatheringState,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        self.gathering.send_replace(state);
         Box::pin(std::future::ready(()))
     }
 
@@ -93,7 +108,8 @@ impl Peer {
         outgoing: Arc<Outgoing>,
         ports: Arc<Mutex<Vec<u16>>>,
     ) -> Result<Self, Error> {
-        let (states, state) = watch::channel(RTCPeerConnectionState::New);
+        let (connection_states, state) = watch::channel(RTCPeerConnectionState::New);
+        let (gathering_states, gathering) = watch::channel(RTCIceGatheringState::New);
         let ice = Arc::new(OnceLock::new());
         let (engine, registry) = codecs::engine()?;
         let registry = tap::register(registry, Arc::clone(&receiver), Arc::clone(&outgoing));
@@ -112,7 +128,8 @@ impl Peer {
             .with_setting_engine(settings)
             .with_runtime(Arc::new(BotRuntime::new(ports)))
             .with_handler(Arc::new(States {
-                connection: states,
+                connection: connection_states,
+                gathering: gathering_states,
                 ice: Arc::clone(&ice),
             }))
             .with_udp_addrs(vec![SocketAddr::new(address, 0)])
@@ -137,6 +154,7 @@ impl Peer {
             receiver,
             outgoing,
             state,
+            gathering,
             ice,
         })
     }
@@ -159,6 +177,11 @@ impl Peer {
     /// What is published.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
         self.published.iter().map(|(source, _)| source)
+    }
+
+    /// What is published, and by which transceiver. (The crate's own list has no order.)
+    pub(crate) fn published(&self) -> &[(Source, Arc<dyn RtpTransceiver>)] {
+        &self.published
     }
 
     /// What the sending m-lines of the last offer carry, by mid.
@@ -199,6 +222,29 @@ impl Peer {
             }
         }
         Ok(Offer { sdp, tracks })
+    }
+
+    /// The description last offered or answered with, once all its candidates are in.
+    pub(crate) async fn gathered(&self) -> Option<String> {
+        let mut gathering = self.gathering.clone();
+        let complete = |state: &RTCIceGatheringState| *state == RTCIceGatheringState::Complete;
+        gathering.wait_for(complete).await.ok()?;
+        self.described().await
+    }
+
+    /// The description last offered or answered with, with the candidates there are.
+    pub(crate) async fn described(&self) -> Option<String> {
+        let description = self.connection.local_description().await?;
+        Some(description.sdp)
+    }
+
+    /// Answers a server's offer of tracks to receive.
+    pub(crate) async fn answer(&self, offer: &str) -> Result<(), Error> {
+        lock(&self.receiver).learn(&sdp::sections(offer));
+        let offer = RTCSessionDescription::offer(offer.to_owned())?;
+        self.connection.set_remote_description(offer).await?;
+        let answer = self.connection.create_answer(None).await?;
+        self.connection.set_local_description(answer).await
     }
 
     /// Takes the server's answer: media may flow.

@@ -34,6 +34,10 @@ pub struct Receiver {
     streams: HashMap<u32, Stream>,
     mids: HashMap<u32, String>,
     repairs: HashMap<u32, u32>,
+    /// Of a server that chose its own: theirs, and ours of the same meaning.
+    payload_types: HashMap<u8, u8>,
+    /// For SSRCs that no description names: the m-line of audio, of video.
+    only_lines: [Option<String>; 2],
     totals: Totals,
     first: Option<Instant>,
     /// The id under which packets tell when they were sent.
@@ -106,21 +110,56 @@ impl Receiver {
         }
     }
 
+    /// Learns what payload types mean; those left out mean nothing. Without this they are ours.
+    pub(crate) fn learn_payload_types(&mut self, payload_types: HashMap<u8, u8>) {
+        self.payload_types = payload_types;
+    }
+
+    /// Learns that there is one m-line for audio at most, and one for video, so that packets of
+    /// SSRCs that no description names (RFC 8843 section 9.2 needs none) can be told to them.
+    pub(crate) fn learn_only_lines(&mut self, audio: Option<String>, video: Option<String>) {
+        self.only_lines = [audio, video];
+    }
+
+    fn line_of(&self, ssrc: u32, codec: Codec) -> Option<&String> {
+        let [audio, video] = &self.only_lines;
+        let only = if codec.is_audio() { audio } else { video };
+        self.mids.get(&ssrc).or(only.as_ref())
+    }
+
+    /// The stream that an SSRC without description repairs: the one there is.
+    fn only_repaired(&self, codec: Option<Codec>) -> Option<u32> {
+        self.only_lines[1].as_ref()?;
+        let mut streams = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| Some(stream.codec) == codec);
+        match (streams.next(), streams.next()) {
+            (Some((ssrc, _)), None) => Some(*ssrc),
+            _ => None,
+        }
+    }
+
     /// Takes a decrypted packet. Returns the SSRC to ask a keyframe of, if any.
     pub(crate) fn observe(&mut self, packet: &rtp::Packet, at: Instant) -> Option<u32> {
         let header = &packet.header;
         let mut ssrc = header.ssrc;
         let mut payload = &packet.payload[..];
         let mut sequence = header.sequence_number;
-        let retransmitted = codecs::is_repair(header.payload_type);
         let mut payload_type = header.payload_type;
+        if !self.payload_types.is_empty() {
+            payload_type = self.payload_types.get(&payload_type).copied().unwrap_or(0);
+        }
+        let retransmitted = codecs::is_repair(payload_type);
         if retransmitted {
             let Some((original, rest)) = payload.split_first_chunk::<2>() else {
                 // Padding only: a bandwidth probe (RFC 4588 section 4 has no such packet).
                 return None;
             };
+            let base = codecs::repaired(payload_type);
             let repaired = self.repairs.get(&ssrc).copied();
-            let (Some(repaired), Some(base)) = (repaired, codecs::repaired(payload_type)) else {
+            let repaired = repaired.or_else(|| self.only_repaired(codecs::codec(base?)));
+            let (Some(repaired), Some(base)) = (repaired, base) else {
                 self.totals.unknown += 1;
                 return None;
             };
@@ -184,11 +223,13 @@ impl Receiver {
 
     /// Ends every stream and says how it fared, in order of SSRC.
     pub fn finish(&mut self) -> Vec<StreamOutcome> {
-        let mids = &self.mids;
-        let mut outcomes: Vec<_> = self
-            .streams
-            .drain()
-            .map(|(ssrc, stream)| stream.finish(mids.get(&ssrc).cloned(), ssrc))
+        let streams = std::mem::take(&mut self.streams);
+        let mut outcomes: Vec<_> = streams
+            .into_iter()
+            .map(|(ssrc, stream)| {
+                let mid = self.line_of(ssrc, stream.codec).cloned();
+                stream.finish(mid, ssrc)
+            })
             .collect();
         outcomes.sort_by_key(|outcome| outcome.ssrc);
         outcomes

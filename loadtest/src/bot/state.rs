@@ -20,6 +20,9 @@ pub struct BotState {
     pub room: String,
     /// Whether it publishes.
     pub publishes: bool,
+    /// Over WHIP and WHEP, which publisher of its room it is, or watches. None: it receives
+    /// everybody else in its room.
+    pub stream: Option<usize>,
     /// Of a publisher: whether it sends anything.
     pub talks: bool,
     /// Which part of the scenario it belongs to.
@@ -79,6 +82,7 @@ impl BotState {
             name,
             room,
             publishes,
+            stream: None,
             talks: publishes,
             part: Part::Resident,
             receiver: Arc::default(),
@@ -87,6 +91,12 @@ impl BotState {
             observed: Mutex::default(),
             call: Mutex::default(),
         }
+    }
+
+    /// Whether it should receive what `other`, in the same room, publishes.
+    pub fn hears(&self, other: &Self) -> bool {
+        let same_stream = !self.publishes && self.stream == other.stream;
+        self.stream.is_none() || same_stream
     }
 
     /// How its call goes.

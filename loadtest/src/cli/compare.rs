@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::{read, save};
+use super::report::{print, read, save};
 use crate::report::compare::{self, Named};
 
 /// Its arguments.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct CompareArgs {
     /// What `run --json` wrote; several runs of the same as FILE,FILE,FILE.
-    #[arg(value_name = "A", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
+    #[arg(required = true, value_name = "A", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
     a: Vec<PathBuf>,
     /// The other side, likewise.
-    #[arg(value_name = "B", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
+    #[arg(required = true, value_name = "B", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
     b: Vec<PathBuf>,
     /// Write a page.
     #[arg(long, value_name = "FILE")]
@@ -32,7 +32,7 @@ impl CompareArgs {
             });
         match comparison {
             Ok(comparison) => {
-                println!("{comparison}");
+                print(&comparison.to_string());
                 match &self.html {
                     Some(path) => save(path, &compare::page(&comparison)),
                     None => 0,

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use crate::report::{self, Report};
+use crate::sweep::{self, SweepReport};
 
 /// Its arguments.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct ReportArgs {
-    /// What `run --json` wrote.
+    /// What `run --json` or `sweep --json` wrote.
     #[arg(value_name = "FILE")]
     json: PathBuf,
     /// Write a page with charts.
@@ -18,27 +22,53 @@ pub(super) struct ReportArgs {
 impl ReportArgs {
     /// Returns the exit status.
     pub(super) fn run(&self) -> u8 {
-        let report = match read(&self.json) {
-            Ok(report) => report,
+        let (summary, page) = match shown(&self.json) {
+            Ok(shown) => shown,
             Err(problem) => {
                 eprintln!("error: {problem}");
                 return 1;
             }
         };
-        println!("{report}");
+        print(&summary);
         match &self.html {
-            Some(path) => save(path, &report::page(&report)),
+            Some(path) => save(path, &page),
             None => 0,
         }
     }
 }
 
+/// Summary and page of a run's report, or of a sweep's.
+fn shown(path: &Path) -> Result<(String, String), String> {
+    let json = json(path)?;
+    // Every sweep has points, and no run.
+    if json.get("points").is_some() {
+        let sweep: SweepReport = parsed(path, json)?;
+        return Ok((sweep.to_string(), sweep::page(&sweep)));
+    }
+    let report: Report = parsed(path, json)?;
+    Ok((report.to_string(), report::page(&report)))
+}
+
 /// A report from its file.
 pub(super) fn read(path: &Path) -> Result<Report, String> {
-    let json =
+    parsed(path, json(path)?)
+}
+
+fn json(path: &Path) -> Result<Value, String> {
+    let text =
         std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    serde_json::from_slice(&json)
+    serde_json::from_slice(&text).map_err(|error| format!("{} is no JSON: {error}", path.display()))
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path, json: Value) -> Result<T, String> {
+    serde_json::from_value(json)
         .map_err(|error| format!("{} is no report: {error}", path.display()))
+}
+
+/// A line on the standard output, whose reader may have had enough (`| head`).
+pub(super) fn print(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Writes a file, or to the standard output; the exit status.

@@ -12,13 +12,14 @@ use tokio::time::Instant;
 use crate::bot::publish::Video;
 use crate::generator;
 use crate::report::figures::Unit;
-use arithmetic::{Each, bitrate};
-use pair::{MeshError, Pair, Traffic};
+use arithmetic::bitrate;
+use pair::{Pair, Traffic};
 
 mod arithmetic;
 mod pair;
 
-pub use pair::MeshError as Error;
+pub use arithmetic::Each;
+pub use pair::MeshError;
 
 /// For jitter of joining, first keyframe requests and the like to be over.
 const SETTLING: Duration = Duration::from_secs(1);

@@ -49,7 +49,9 @@ impl Report {
                 continue;
             }
             let others = rooms.get(&*bot.room).into_iter().flatten();
-            let others: Vec<_> = others.filter(|(other, _)| *other != index).collect();
+            let others: Vec<_> = others
+                .filter(|(other, _)| *other != index && bot.hears(&bots[*other]))
+                .collect();
             let named: Vec<&str> = others
                 .iter()
                 .flat_map(|(_, tracks)| tracks.iter().map(String::as_str))

@@ -79,14 +79,14 @@ impl Spread {
 
     /// The median, and the range if there is one.
     pub(crate) fn show(&self, unit: Unit) -> String {
-        match self.runs {
-            0 | 1 => unit.show(self.median),
-            _ => format!(
-                "{} ({} to {})",
-                unit.show(self.median),
-                unit.parts(self.low).0,
-                unit.show(self.high)
-            ),
+        let (median, low, high) = (
+            unit.show(self.median),
+            unit.show(self.low),
+            unit.show(self.high),
+        );
+        match low == high {
+            true => median,
+            false => format!("{median} ({low} to {high})"),
         }
     }
 }
@@ -392,7 +392,7 @@ mod tests {
             (2.0, 1.0, 3.0, 3)
         );
         assert_eq!(of(&[1.0, 2.0]).unwrap().median, 1.5);
-        assert_eq!(three.show(Unit::Milliseconds), "2 ms (1 to 3 ms)");
+        assert_eq!(three.show(Unit::Milliseconds), "2 ms (1 ms to 3 ms)");
         assert_eq!(of(&[4.0]).unwrap().show(Unit::Milliseconds), "4 ms");
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn clock(seconds: f64, longest: f64) -> String {
     } else if longest > 120.0 {
         format!("{}:{rest:02}", whole / 60)
     } else {
-        format!("{} s", compact(seconds))
+        format!("{} s", compact((seconds * 10.0).round() / 10.0))
     }
 }
 
@@ -111,6 +111,8 @@ mod tests {
             assert_eq!(compact(value), text);
         }
         assert_eq!(clock(90.0, 100.0), "90 s");
+        assert_eq!(clock(0.019, 100.0), "0 s");
+        assert_eq!(clock(2.25, 100.0), "2.3 s");
         assert_eq!(clock(90.0, 600.0), "1:30");
         assert_eq!(clock(3_900.0, 4_000.0), "1:05:00");
     }

@@ -145,6 +145,10 @@ impl fmt::Display for Report {
                 "delay",
                 &format!("{}{jitter}", spread(&self.forward_delay_ms)),
             )?;
+        } else if self.packets_received > 0 {
+            // Servers of other makes need not pass abs-capture-time on.
+            let why = "not available: no packet tells when it was sent";
+            lines.write("delay", why)?;
         }
         for stage in &self.stages {
             let mut what = format!(
@@ -361,5 +365,10 @@ mod tests {
         for absent in ["server", "floor", "memory", "delay", "stage"] {
             assert!(!text.contains(&format!("  {absent}")), "{absent}\n{text}");
         }
+        let report = Report {
+            packets_received: 1,
+            ..report
+        };
+        assert!(report.to_string().contains("  delay     not available: "));
     }
 }

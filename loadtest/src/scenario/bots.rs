@@ -17,42 +17,40 @@ use crate::bot::{BotConfig, Phase};
 /// storm, then those who come and go.
 pub(super) fn all(scenario: &Scenario) -> Vec<Arc<BotState>> {
     let mut bots = Vec::new();
-    let mut add = |name: String, room: usize, publishes: bool, talks: bool, part: Part| {
+    let mut add = |name: String, (seat, room): (usize, usize), talks: bool, part: Part| {
+        let publishes = seat < scenario.publishers;
         let room = match scenario.rooms {
             1 => scenario.room.clone(),
             _ => format!("{}-{}", scenario.room, room + 1),
         };
         let mut bot = BotState::new(name, room, publishes);
         (bot.talks, bot.part) = (talks, part);
+        bot.stream = scenario.protocol.stream(seat, scenario.publishers);
         bots.push(Arc::new(bot));
     };
     for seat in 0..scenario.publishers + scenario.subscribers {
         for room in 0..scenario.rooms {
-            let publishes = seat < scenario.publishers;
-            let name = match publishes {
+            let name = match seat < scenario.publishers {
                 true => format!("publisher-{}", seat + 1),
                 false => format!("subscriber-{}", seat + 1 - scenario.publishers),
             };
             let talks = seat < scenario.talking();
-            add(name, room, publishes, talks, Part::Resident);
+            add(name, (seat, room), talks, Part::Resident);
         }
     }
     let storm = scenario.phases.storm.as_ref();
     for seat in 0..storm.map_or(0, |storm| storm.participants) {
         for room in 0..scenario.rooms {
-            add(
-                format!("storm-{}", seat + 1),
-                room,
-                false,
-                false,
-                Part::Storm,
-            );
+            let name = format!("storm-{}", seat + 1);
+            let seat = scenario.publishers + seat;
+            add(name, (seat, room), false, Part::Storm);
         }
     }
     let churn = scenario.phases.churn.as_ref();
     for index in 0..churn.map_or(0, |churn| churn.joins) {
         let name = format!("passing-{}", index + 1);
-        add(name, index % scenario.rooms, false, false, Part::Passing);
+        let seat = scenario.publishers + index / scenario.rooms;
+        add(name, (seat, index % scenario.rooms), false, Part::Passing);
     }
     bots
 }

@@ -12,17 +12,18 @@ use crate::bot::state::BotState;
 use crate::bot::tap::lock;
 use crate::bot::{self, BotConfig, Phase, Settled};
 use crate::measure::Measure;
+use crate::protocol::Protocol;
 use crate::wire::{WireConfig, WireFleet};
 
 pub(super) enum Fleet {
-    Webrtc(Arc<Measure>),
+    Webrtc(Protocol, Arc<Measure>),
     Wire(WireFleet),
 }
 
 impl Fleet {
     pub(super) fn start(scenario: &Scenario, measure: Arc<Measure>) -> io::Result<Self> {
         Ok(match scenario.bot {
-            BotKind::Webrtc => Self::Webrtc(measure),
+            BotKind::Webrtc => Self::Webrtc(scenario.protocol.clone(), measure),
             BotKind::Wire => Self::Wire(WireFleet::start(WireConfig {
                 cores: scenario.bot_cores.clone(),
                 decrypt_share: scenario.decrypt_share,
@@ -37,7 +38,7 @@ impl Fleet {
     /// the server. Lean bots may storm.
     pub(super) fn joins_at_a_time(&self) -> usize {
         match self {
-            Self::Webrtc(_) => 32,
+            Self::Webrtc(..) => 32,
             Self::Wire(_) => 1_000,
         }
     }
@@ -50,10 +51,10 @@ impl Fleet {
         settled: Settled,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match self {
-            Self::Webrtc(measure) => {
+            Self::Webrtc(protocol, measure) => {
                 lock(&state.receiver).report_to(Arc::clone(measure));
                 state.outgoing.report_to(Arc::clone(measure));
-                Box::pin(bot::run(config, state, phase, settled))
+                protocol.run(config, state, phase, settled)
             }
             Self::Wire(fleet) => Box::pin(fleet.run(config, state, phase, settled)),
         }
@@ -62,7 +63,7 @@ impl Fleet {
     /// Makes every bot's `observed` complete.
     pub(super) async fn settle(&self, bots: &[Arc<BotState>]) {
         match self {
-            Self::Webrtc(_) => bots.iter().for_each(|bot| bot::settle(bot)),
+            Self::Webrtc(..) => bots.iter().for_each(|bot| bot::settle(bot)),
             Self::Wire(fleet) => fleet.settle().await,
         }
     }

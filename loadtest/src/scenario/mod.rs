@@ -68,7 +68,7 @@ pub async fn run(
     let url = account.url(scenario);
     let address = match scenario.address {
         Some(address) => address,
-        None => generator::address_towards(url.resolve().await?),
+        None => generator::address_towards(scenario.protocol.resolve(&url).await?),
     };
     let watched = Watched::new(bots::all(scenario));
     let fleet = Fleet::start(scenario, Arc::clone(&watched.measure))?;
@@ -127,7 +127,7 @@ impl Scenario {
             scenario: self.name.clone(),
             bot: self.bot.to_string(),
             machine: generator::machine(),
-            url: account.url(self).to_string(),
+            url: self.protocol.target(&account.url(self)),
             rooms: self.rooms,
             publishers: self.publishers,
             subscribers: self.subscribers,

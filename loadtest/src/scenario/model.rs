@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
+use crate::protocol::Protocol;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Scenario {
     pub name: String,
     pub bot: BotKind,
     pub url: ServerUrl,
+    /// How bots speak to the server. Without the native protocol, `url` is not used.
+    pub protocol: Protocol,
     pub rooms: usize,
     /// In each room; they receive too.
     pub publishers: usize,
@@ -114,6 +117,7 @@ impl Default for Scenario {
             name: String::new(),
             bot: BotKind::default(),
             url: ServerUrl::default(),
+            protocol: Protocol::default(),
             rooms: 1,
             publishers: 3,
             subscribers: 3,

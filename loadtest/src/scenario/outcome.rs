@@ -8,6 +8,7 @@ use super::live::Sample;
 use super::{Scenario, Watched};
 use crate::bot::state::{BotState, Part};
 use crate::measure::Span;
+use crate::protocol::Protocol;
 use crate::report::{Floor, Moment, Percentiles, Report, Server, Stage, Window};
 use crate::server::Stats;
 
@@ -59,7 +60,9 @@ pub(super) fn fill(
 pub(super) fn every_packet_is_for_everybody(report: &Report, scenario: &Scenario) -> bool {
     let still = scenario.phases.storm.is_none() && scenario.phases.churn.is_none();
     let strangers = report.foreign_tracks_receiving > 0;
-    still && scenario.video.layers_count() <= 1 && !strangers && report.join_failed == 0
+    // What other servers do with a stream we cannot know: some encode it anew for each viewer.
+    let ours = matches!(scenario.protocol, Protocol::Native);
+    still && ours && scenario.video.layers_count() <= 1 && !strangers && report.join_failed == 0
 }
 
 fn expect(report: &mut Report, scenario: &Scenario) {

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -10,7 +11,9 @@ use serde::{Deserialize, Deserializer};
 use super::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
+use crate::protocol::{Protocol, ProtocolName};
 use crate::server::Cores;
+use crate::whip::{Template, Whip};
 
 /// What a scenario file or a command line says; None where it says nothing.
 #[derive(clap::Args, Deserialize, Clone, PartialEq, Debug, Default)]
@@ -24,6 +27,22 @@ pub struct Settings {
     #[arg(long, help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub url: Option<ServerUrl>,
+    /// What bots speak: native, or whip to publish by WHIP and watch by WHEP on servers of any make
+    /// [default: native]
+    #[arg(long, value_name = "NAME", help_heading = SERVER)]
+    #[serde(deserialize_with = "text")]
+    pub protocol: Option<ProtocolName>,
+    /// WHIP endpoint, such as http://host/whip/{room}; {n} is the publisher's number in its room
+    #[arg(long, value_name = "URL", help_heading = SERVER)]
+    #[serde(deserialize_with = "text")]
+    pub whip_url: Option<Template>,
+    /// WHEP endpoint; {n} is the number of the publisher who is watched
+    #[arg(long, value_name = "URL", help_heading = SERVER)]
+    #[serde(deserialize_with = "text")]
+    pub whep_url: Option<Template>,
+    /// Sent as `Authorization: Bearer` with every request of WHIP and WHEP
+    #[arg(long, value_name = "TOKEN", help_heading = SERVER)]
+    pub token: Option<String>,
     /// Start a server for the run, on free ports of loopback, and end it afterwards
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = SERVER)]
     pub spawn: Option<bool>,
@@ -152,7 +171,7 @@ impl Settings {
     /// These settings, and where they say nothing, `others`.
     pub fn over(self, others: Self) -> Self {
         first_of!(self, others:
-            about, url, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
+            about, url, protocol, whip_url, whep_url, token, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
             admin_url, bot, rooms, publishers, subscribers, talkers, video, audio, room, bind,
             bot_cores, decrypt_share, oracle_share, duration, ramp, join_timeout, storm,
             storm_rate, storm_after, churn, churn_alive, churn_rate, churn_idle, floor)
@@ -170,6 +189,7 @@ impl Settings {
             name: name.to_owned(),
             bot: self.bot.unwrap_or_default(),
             url: self.url.clone().unwrap_or_default(),
+            protocol: self.protocol()?,
             rooms: self.rooms.map_or(default.rooms, usize::from),
             publishers: self.publishers.map_or(default.publishers, usize::from),
             subscribers: self.subscribers.map_or(default.subscribers, usize::from),
@@ -192,6 +212,26 @@ impl Settings {
         };
         scenario.check()?;
         Ok(scenario)
+    }
+
+    fn protocol(&self) -> Result<Protocol, String> {
+        let whip = Whip::new(
+            self.whip_url.clone(),
+            self.whep_url.clone(),
+            self.token.clone(),
+        );
+        if self.protocol.unwrap_or_default() == ProtocolName::Native {
+            return match whip.says_nothing() {
+                true => Ok(Protocol::Native),
+                false => Err("--whip-url, --whep-url and --token are for --protocol whip".into()),
+            };
+        }
+        if self.url.is_some() || self.spawn == Some(true) {
+            return Err(
+                "--protocol whip goes to --whip-url and --whep-url: no --url, --spawn".into(),
+            );
+        }
+        Ok(Protocol::Whip(Arc::new(whip)))
     }
 
     fn server(&self) -> Spawn {
@@ -278,7 +318,14 @@ impl Scenario {
         if self.video.wire_only() && self.bot != BotKind::Wire {
             return Err(format!("--video {} needs --bot wire", self.video));
         }
-        Ok(())
+        let Protocol::Whip(whip) = &self.protocol else {
+            return Ok(());
+        };
+        if self.bot == BotKind::Wire {
+            return Err("--protocol whip needs --bot webrtc".into());
+        }
+        let viewers = self.subscribers > 0 || self.phases != Phases::default();
+        whip.check(self.publishers, viewers)
     }
 }
 
@@ -345,6 +392,7 @@ mod tests {
             name: "name".into(),
             bot: BotKind::Wire,
             url: ServerUrl::default(),
+            protocol: Protocol::Native,
             rooms: 2,
             publishers: 4,
             subscribers: 5,

@@ -2,9 +2,9 @@
 
 use super::{Ended, Point, SweepReport, Verdict};
 use crate::report::figures::{Unit, figure};
+use crate::report::html::document;
 use crate::report::html::lines::{Axis, Lines, Mark, Series, Shape, legend_of_marks};
 use crate::report::html::markup::Markup;
-use crate::report::html::{document, section};
 use crate::report::number::readable;
 
 /// What is said of the working point.
@@ -29,12 +29,14 @@ pub fn page(sweep: &SweepReport) -> String {
         }
         let over = sweep.over.map_or_else(String::new, |over| over.to_string());
         let marks = marks(sweep);
-        section(main, "curves", "Against load", |grid| {
-            curves(grid, sweep, &over, &marks);
-        });
-        main.element("section", &[], |section| {
+        main.element("section", &[("id", "curves")], |section| {
+            section.leaf("h2", &[], "Against load");
             legend_of_marks(section, &marks, readable);
+            section.element("div", &[("class", "charts")], |grid| {
+                curves(grid, sweep, &over, &marks);
+            });
         });
+
         points(main, sweep, &over);
     })
 }
@@ -95,13 +97,10 @@ fn working_point(main: &mut Markup, point: &Point) {
                         text.text(" ");
                         text.leaf("small", &[], unit);
                     });
-                    if spread.runs > 1 {
-                        let range = format!(
-                            "{} to {}",
-                            figure.unit.parts(spread.low).0,
-                            figure.unit.show(spread.high)
-                        );
-                        tile.leaf("p", &[("class", "beside")], &range);
+                    if spread.low < spread.high {
+                        let (low, high) =
+                            (figure.unit.show(spread.low), figure.unit.show(spread.high));
+                        tile.leaf("p", &[("class", "beside")], &format!("{low} to {high}"));
                     }
                     tile.leaf("p", &[("class", "about")], figure.about);
                 });
@@ -242,6 +241,7 @@ fn points(main: &mut Markup, sweep: &SweepReport, over: &str) {
                             row.leaf("th", &[("scope", "col"), ("class", "value")], name);
                         }
                         row.leaf("th", &[("scope", "col")], "objective");
+                        row.leaf("th", &[("scope", "col")], "not valid because");
                     });
                 });
                 table.element("tbody", &[], |body| {
@@ -261,6 +261,11 @@ fn points(main: &mut Markup, sweep: &SweepReport, over: &str) {
                                 }
                             };
                             row.leaf("td", &[("class", class)], &text);
+                            row.leaf(
+                                "td",
+                                &[("class", "about")],
+                                &point.invalid_reasons.join("; "),
+                            );
                         });
                     }
                 });

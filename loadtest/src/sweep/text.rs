@@ -66,6 +66,9 @@ impl SweepReport {
             Some(Ended::NothingMeets) => {
                 "Even the lightest load does not meet the objective.".into()
             }
+            Some(Ended::GeneratorLimited) if self.largest.is_none() => {
+                "The load generator is the bottleneck already at the lightest load.".into()
+            }
             Some(Ended::GeneratorLimited) => format!(
                 "At least {largest} {over}: beyond it the load generator is the bottleneck, and nothing is known of the server."
             ),

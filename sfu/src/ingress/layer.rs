@@ -123,6 +123,10 @@ impl Layer {
 
     /// Takes the judgement of another worker; true if that is news.
     pub(crate) fn set_alive(&mut self, alive: bool) -> bool {
+        if !alive {
+            // Long over: nobody asks for any of it again.
+            self.cache = None;
+        }
         std::mem::replace(&mut self.alive, alive) != alive
     }
 
@@ -141,7 +145,7 @@ impl Layer {
     /// Re-decides whether the layer is alive; true if that changed.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
         let alive = self.last_packet.is_some_and(|at| now < at + SILENCE);
-        std::mem::replace(&mut self.alive, alive) != alive
+        self.set_alive(alive)
     }
 
     /// When [`update`](Self::update) may find it dead.

@@ -7,7 +7,7 @@ mod relay;
 mod room;
 
 pub(crate) use relay::{Batch, Batches, RelayedPacket};
-pub(crate) use room::Room;
+pub(crate) use room::{Room, Seat};
 
 use slab::Slab;
 

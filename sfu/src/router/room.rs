@@ -10,9 +10,8 @@ use crate::place::Place;
 /// One worker's part of a room.
 #[derive(Debug)]
 pub(crate) struct Room {
-    peers: BTreeSet<usize>,
-    /// How many those are, for placement to read; written at joins and leaves only.
-    population: Arc<AtomicUsize>,
+    /// Its peers on this worker, by index among the worker's.
+    pub(crate) peers: BTreeSet<usize>,
     /// Its tracks, those that other workers relay included.
     pub(crate) tracks: HashMap<TrackId, Place>,
     /// The other workers that have a part of it.
@@ -21,29 +20,39 @@ pub(crate) struct Room {
 
 impl Room {
     /// An empty part, the only one.
-    pub(crate) fn new(population: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             peers: BTreeSet::new(),
-            population,
             tracks: HashMap::new(),
             parts: Vec::new(),
         }
     }
+}
 
-    /// Its peers on this worker, by index among the worker's.
-    pub(crate) fn peers(&self) -> &BTreeSet<usize> {
-        &self.peers
+/// A seat, of a peer in a part of a room or of a room on a server, counted from when it is asked for until who has it is gone,
+/// wherever in between that ends. Counting takes place at joins and leaves only.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    /// Takes one of those that are counted here.
+    pub(crate) fn take(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
     }
 
-    /// A peer joined.
-    pub(crate) fn insert(&mut self, peer: usize) {
-        self.peers.insert(peer);
-        self.population.store(self.peers.len(), Ordering::Relaxed);
+    /// Takes one of `limit`, if any is left.
+    pub(crate) fn take_of(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let one_more = |taken: usize| (taken < limit).then_some(taken + 1);
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(Self(Arc::clone(count)))
     }
+}
 
-    /// A peer left.
-    pub(crate) fn remove(&mut self, peer: usize) {
-        self.peers.remove(&peer);
-        self.population.store(self.peers.len(), Ordering::Relaxed);
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

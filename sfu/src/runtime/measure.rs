@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::MediaSocket;
 use super::address::{self, Family, RawAddr};
+use super::system::thread_cpu;
 
 /// CPU time of this thread and time on the wall, spent between starting and stopping.
 #[derive(Clone, Copy, Debug)]
@@ -36,30 +37,23 @@ impl Stopwatch {
     }
 }
 
-/// What this thread has had of a CPU, in user space and in the kernel. What the kernel does for a
-/// datagram sent over loopback, up to the receiver's queue, it does on the sender's account.
-pub(super) fn thread_cpu() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` outlives the call.
-    if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0 {
-        return Duration::ZERO;
-    }
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 /// The system's allocator, counting.
 #[derive(Debug)]
 pub struct CountingAllocator;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Wraps below zero for a moment when one thread frees what another has yet to count.
+static HELD: AtomicU64 = AtomicU64::new(0);
 
 impl CountingAllocator {
     /// Allocations and reallocations of the whole process so far.
     pub fn allocations() -> u64 {
         ALLOCATIONS.load(Ordering::Relaxed)
+    }
+
+    /// Bytes the whole process has allocated and not freed.
+    pub fn held() -> u64 {
+        HELD.load(Ordering::Relaxed)
     }
 }
 
@@ -67,17 +61,21 @@ impl CountingAllocator {
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(size as u64, Ordering::Relaxed);
+        HELD.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(at, layout, size) }
     }

@@ -4,9 +4,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 /// What a worker thread sleeps in. It waits for two descriptors, for which `ppoll` costs what
@@ -27,6 +27,8 @@ struct Wake {
     event: File,
     /// Written and not yet seen: spares the system call when many commands come at once.
     pending: AtomicBool,
+    /// A wait may have begun, or is about to.
+    sleeping: AtomicBool,
 }
 
 impl Poller {
@@ -43,6 +45,7 @@ impl Poller {
             wake: Arc::new(Wake {
                 event,
                 pending: AtomicBool::new(false),
+                sleeping: AtomicBool::new(false),
             }),
         })
     }
@@ -54,17 +57,42 @@ impl Poller {
         }
     }
 
-    /// Sleeps until `socket` is readable, a waker was used or `timeout` has passed.
-    pub(crate) fn wait(&self, socket: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    /// Announces a wait. Whoever asks only for a sleeper to be woken is heard from here on; what they
+    /// left before is to be looked for after this, and before [`wait`](Self::wait).
+    pub(crate) fn prepare(&self) {
+        self.wake.sleeping.store(true, Ordering::Relaxed);
+        // Against the one in `wake_sleeper`: either that sees the flag, or the caller what was left.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the announcement back.
+    pub(crate) fn stay_awake(&self) {
+        self.wake.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// Sleeps until `socket` is readable, a waker was used or `timeout` has passed. True if the
+    /// socket is readable.
+    pub(crate) fn wait(
+        &self,
+        socket: BorrowedFd<'_>,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        self.sleep(socket.as_raw_fd(), timeout)
+    }
+
+    /// Sleeps until a waker was used or `timeout` has passed, whatever the socket does.
+    pub(crate) fn pause(&self, timeout: Duration) -> io::Result<()> {
+        // The kernel leaves out descriptors below zero.
+        self.sleep(-1, Some(timeout)).map(drop)
+    }
+
+    fn sleep(&self, socket: RawFd, timeout: Option<Duration>) -> io::Result<bool> {
         let interest = |fd| libc::pollfd {
             fd,
             events: libc::POLLIN,
             revents: 0,
         };
-        let mut fds = [
-            interest(socket.as_raw_fd()),
-            interest(self.wake.event.as_raw_fd()),
-        ];
+        let mut fds = [interest(socket), interest(self.wake.event.as_raw_fd())];
         let timeout = timeout.map(|timeout| libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: timeout.subsec_nanos() as _,
@@ -81,10 +109,11 @@ impl Poller {
                 std::ptr::null(),
             )
         };
+        self.stay_awake();
         if ready < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
-                io::ErrorKind::Interrupted => Ok(()),
+                io::ErrorKind::Interrupted => Ok(false),
                 _ => Err(error),
             };
         }
@@ -94,11 +123,20 @@ impl Poller {
             // Before the caller looks at its queue: a command queued after that look writes again.
             self.wake.pending.swap(false, Ordering::AcqRel);
         }
-        Ok(())
+        Ok(fds[0].revents != 0)
     }
 }
 
 impl Waker {
+    /// As [`wake`](Self::wake), but only if a wait was announced: for what the other side looks for in
+    /// every turn. While it is busy this costs no system call.
+    pub(crate) fn wake_sleeper(&self) {
+        fence(Ordering::SeqCst);
+        if self.wake.sleeping.load(Ordering::Relaxed) {
+            self.wake();
+        }
+    }
+
     /// Ends the current wait, or the next if there is none.
     pub(crate) fn wake(&self) {
         if !self.wake.pending.swap(true, Ordering::AcqRel) {
@@ -139,12 +177,74 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_ends_the_wait() {
+    fn who_is_awake_is_not_woken() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let poller = Poller::new().unwrap();
+        let waker = poller.waker();
+        let short = Duration::from_millis(1);
+        waker.wake_sleeper();
+        let began = Instant::now();
+        poller.prepare();
+        poller.wait(socket.as_fd(), Some(short)).unwrap();
+        assert!(began.elapsed() >= short, "it was awake");
+        waker.wake_sleeper();
+        poller.prepare();
+        waker.wake_sleeper();
+        let began = Instant::now();
+        poller.wait(socket.as_fd(), Some(LONG)).unwrap();
+        assert!(began.elapsed() < LONG, "it had announced its wait");
+        poller.prepare();
+        poller.stay_awake();
+        waker.wake_sleeper();
+        assert!(!poller.wake.pending.load(Ordering::Relaxed));
+    }
+
+    /// One hands numbers over and wakes only a sleeper, the other sleeps as soon as it has them all:
+    /// neither waits for the other for ever.
+    #[test]
+    fn nothing_handed_over_is_slept_through() {
+        const TURNS: u64 = 20_000;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let poller = Poller::new().unwrap();
+        let (mut hand, mut take) = rtrb::RingBuffer::new(1);
+        let waker = poller.waker();
+        let began = Instant::now();
+        let writer = std::thread::spawn(move || {
+            for turn in 0..TURNS {
+                while hand.push(turn).is_err() {
+                    std::thread::yield_now();
+                }
+                waker.wake_sleeper();
+            }
+        });
+        let mut next = 0;
+        while next < TURNS {
+            poller.prepare();
+            if take.is_empty() {
+                poller.wait(socket.as_fd(), Some(LONG)).unwrap();
+            } else {
+                poller.stay_awake();
+            }
+            while let Ok(turn) = take.pop() {
+                assert_eq!(turn, next);
+                next += 1;
+            }
+        }
+        writer.join().unwrap();
+        assert!(began.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_datagram_ends_the_wait_and_no_pause() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
         let began = Instant::now();
         let poller = Poller::new().unwrap();
-        poller.wait(socket.as_fd(), Some(LONG)).unwrap();
+        assert!(poller.wait(socket.as_fd(), Some(LONG)).unwrap());
         assert!(began.elapsed() < LONG);
+
+        let (began, short) = (Instant::now(), Duration::from_micros(300));
+        poller.pause(short).unwrap();
+        assert!(began.elapsed() >= short);
     }
 }

@@ -240,6 +240,8 @@ struct Echo {
     turns: Arc<AtomicUsize>,
     timeouts: u32,
     next_timeout: Option<Instant>,
+    /// Commands without end.
+    busy: bool,
     stopping: bool,
 }
 
@@ -248,8 +250,9 @@ impl Driven for Echo {
         self.out.push((from, datagram.to_vec()));
     }
 
-    fn handle_commands(&mut self, now: Instant) {
+    fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         self.turns.fetch_add(1, Ordering::Relaxed);
+        while self.busy && time() {}
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 "thread" => {
@@ -260,6 +263,11 @@ impl Driven for Echo {
                     self.turns.store(0, Ordering::Relaxed);
                     self.timeouts = 5;
                     self.next_timeout = Some(now);
+                }
+                "busy" => {
+                    self.busy = true;
+                    self.next_timeout = None;
+                    self.answers.send(String::new()).unwrap();
                 }
                 "stop" => self.stopping = true,
                 other => panic!("unknown command {other}"),
@@ -316,13 +324,14 @@ impl Running {
         let waker = poller.waker();
         let (commands, command_queue) = mpsc::channel();
         let (answer_queue, answers) = mpsc::channel();
-        let thread = spawn_worker(7, socket, poller, move || Echo {
+        let thread = spawn_worker(7, socket, poller, Duration::ZERO, move || Echo {
             out: Vec::new(),
             commands: command_queue,
             answers: answer_queue,
             turns: Arc::default(),
             timeouts: 0,
             next_timeout: None,
+            busy: false,
             stopping: false,
         })
         .unwrap();
@@ -344,6 +353,22 @@ impl Running {
         self.command("stop");
         self.thread.join().unwrap().unwrap();
     }
+}
+
+/// A turn's commands end when their time is over, however many there are.
+#[test]
+fn datagrams_are_answered_among_commands_without_end() {
+    let running = Running::start();
+    running.command("busy");
+    running.answers.recv().unwrap();
+    let client = plain();
+    for i in 0..50 {
+        let sent = datagram(i, 100);
+        client.send_to(&sent, at(running.port)).unwrap();
+        running.waker.wake();
+        assert_eq!(read(&client, 1), [sent]);
+    }
+    running.stop();
 }
 
 #[test]

@@ -13,9 +13,6 @@ use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Held, Worker, WorkerConfig};
 
-/// Commands done between two receive batches: an offer takes some hundred microseconds, and
-/// packets must not wait for a join storm's.
-const COMMANDS_PER_TURN: usize = 4;
 /// Between attempts to put control into a ring that was full. Its reader takes a turn in less.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -82,7 +79,7 @@ impl Driver {
         let wakers = &self.wakers;
         self.links.post(&mut self.worker, |other| {
             if let Some(waker) = wakers.get(other) {
-                waker.wake();
+                waker.wake_sleeper();
             }
         });
     }
@@ -132,8 +129,9 @@ impl Driven for Driver {
         self.worker.handle_datagram(now, from, datagram);
     }
 
-    fn handle_commands(&mut self, now: Instant) {
+    fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         self.now = now;
+        self.worker.run_handshakes(now, time);
         self.deliver_events();
         self.more = self.held.is_some();
         self.links.take(now, &mut self.worker);
@@ -149,12 +147,12 @@ impl Driven for Driver {
             self.report_load();
             self.worker.answer(now, held);
         }
-        for _ in 0..COMMANDS_PER_TURN {
-            let Ok(command) = self.commands.try_recv() else {
-                return;
-            };
+        while let Ok(command) = self.commands.try_recv() {
             if !self.command(now, command) {
                 return;
+            }
+            if !time() {
+                break;
             }
         }
         self.more = !self.commands.is_empty();
@@ -166,7 +164,7 @@ impl Driven for Driver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        if self.more || self.links.has_incoming() {
+        if self.more {
             return Some(self.now);
         }
         let retry = self.links.is_held_up().then(|| self.now + RETRY);
@@ -182,6 +180,10 @@ impl Driven for Driver {
         self.deliver_events();
         self.report_load();
         more
+    }
+
+    fn is_pending(&self) -> bool {
+        self.links.has_incoming()
     }
 
     fn backlog(&self) -> usize {

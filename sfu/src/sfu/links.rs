@@ -264,3 +264,170 @@ impl Incoming {
         lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{RoomId, TrackId};
+    use crate::transport::DataChannel;
+
+    fn ended(number: u64) -> Control {
+        Control::Ended {
+            track: TrackId::new(0, number),
+        }
+    }
+
+    fn data() -> Control {
+        Control::Data {
+            room: RoomId::new(0, 1),
+            channel: DataChannel::Reliable,
+            binary: true,
+            payload: Arc::from(&b"x"[..]),
+        }
+    }
+
+    fn number(control: &Control) -> u64 {
+        match control {
+            Control::Ended { track } => track.as_u64(),
+            _ => unreachable!("only these are sent"),
+        }
+    }
+
+    /// Two workers' ends, of the first the one to the second, of the second the one from the first.
+    fn pair(sizes: RingSizes) -> (Outgoing, Incoming) {
+        let mut links = Links::between(2, sizes);
+        let incoming = links[1].incoming[0].take();
+        let out = links[0].out[1].take();
+        (
+            out.expect("another worker"),
+            incoming.expect("another worker"),
+        )
+    }
+
+    #[test]
+    fn nobody_is_linked_with_itself() {
+        for (index, links) in Links::between(3, RingSizes::default()).iter().enumerate() {
+            let out: Vec<bool> = links.out.iter().map(Option::is_some).collect();
+            let incoming: Vec<bool> = links.incoming.iter().map(Option::is_some).collect();
+            let others: Vec<bool> = (0..3).map(|other| other != index).collect();
+            assert_eq!((&out, &incoming), (&others, &others));
+        }
+        assert!(Links::between(1, RingSizes::default())[0].out[0].is_none());
+    }
+
+    #[test]
+    fn control_is_kept_in_order_and_media_does_not_overtake_it() {
+        let (mut out, mut incoming) = pair(RingSizes {
+            batches: 2,
+            control: 2,
+        });
+        let batch = Arc::<Batch>::default();
+        let mut got = Vec::new();
+        for sent in 0..10 {
+            assert!(out.keep(ended(sent)));
+            out.push_control();
+        }
+        assert!(!out.push_batch(&batch), "what it is of may be unknown yet");
+        while !out.backlog.is_empty() {
+            while let Ok(control) = incoming.control.pop() {
+                got.push(number(&control));
+            }
+            out.push_control();
+        }
+        assert!(out.push_batch(&batch) && out.push_batch(&batch));
+        assert!(!out.push_batch(&batch), "the ring is full");
+        while let Ok(control) = incoming.control.pop() {
+            got.push(number(&control));
+        }
+        assert_eq!(got, (0..10).collect::<Vec<_>>());
+        assert_eq!(Arc::strong_count(&batch), 3, "what was dropped is not held");
+    }
+
+    proptest! {
+        /// However short the rings and whoever is faster: control arrives whole and in order, a batch
+        /// arrives or is said to be dropped, and none before the control posted ahead of it.
+        #[test]
+        fn whatever_the_pace_control_is_whole_and_first(
+            sizes in (1usize..4, 1usize..4),
+            steps in prop::collection::vec(0u8..5, 1..300),
+        ) {
+            let (mut out, mut incoming) = pair(RingSizes { batches: sizes.0, control: sizes.1 });
+            let (mut sent, mut got) = (0, Vec::new());
+            let (mut under_way, mut arrived, mut posted, mut dropped) = (VecDeque::new(), 0, 0, 0);
+            let take_control = |incoming: &mut Incoming, got: &mut Vec<u64>| {
+                while let Ok(control) = incoming.control.pop() {
+                    got.push(number(&control));
+                }
+            };
+            for step in steps {
+                match step {
+                    0 => {
+                        out.keep(ended(sent));
+                        sent += 1;
+                    }
+                    1 => out.push_control(),
+                    2 => {
+                        posted += 1;
+                        // As `post` does.
+                        out.push_control();
+                        if out.push_batch(&Arc::default()) {
+                            under_way.push_back(sent);
+                        } else {
+                            dropped += 1;
+                        }
+                    }
+                    3 => take_control(&mut incoming, &mut got),
+                    _ => {
+                        if let Ok(_batch) = incoming.batches.pop() {
+                            take_control(&mut incoming, &mut got);
+                            arrived += 1;
+                            prop_assert!(under_way.pop_front().unwrap() <= got.len() as u64);
+                        }
+                    }
+                }
+            }
+            while !out.backlog.is_empty() {
+                out.push_control();
+                take_control(&mut incoming, &mut got);
+            }
+            take_control(&mut incoming, &mut got);
+            prop_assert_eq!(got, (0..sent).collect::<Vec<_>>());
+            prop_assert_eq!(posted, arrived + dropped + under_way.len());
+        }
+    }
+
+    #[test]
+    fn only_messages_of_clients_are_dropped() {
+        let (mut out, _incoming) = pair(RingSizes {
+            batches: 1,
+            control: 1,
+        });
+        let kept = (0..2 * BACKLOG).filter(|_| out.keep(data())).count();
+        assert_eq!(kept, BACKLOG);
+        assert!((0..100).all(|number| out.keep(ended(number))));
+        assert_eq!(out.backlog.len(), BACKLOG + 100);
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_noticed_once_and_nothing_waits_for_it() {
+        let (out, mut incoming) = pair(RingSizes::default());
+        let mut out = out;
+        assert!(out.keep(ended(1)));
+        out.push_control();
+        drop(out);
+        assert!(!incoming.is_lost(), "it left a message");
+        assert!(incoming.control.pop().is_ok());
+        assert_eq!([incoming.is_lost(), incoming.is_lost()], [true, false]);
+
+        let (mut out, incoming) = pair(RingSizes {
+            batches: 1,
+            control: 1,
+        });
+        drop(incoming);
+        assert!((0..10).all(|number| out.keep(ended(number))));
+        out.push_control();
+        assert!(out.backlog.is_empty());
+    }
+}

@@ -13,13 +13,16 @@ use super::placement::{Choice, PartLoad, choose};
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, worker_of};
+use crate::router::Seat;
+use crate::transport::sdp::Offer;
 use crate::worker::Command;
 
 /// Every room there is.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     rooms: DashMap<RoomId, Parts>,
-    creating: Arc<AtomicUsize>,
+    /// Rooms there are and rooms asked for.
+    seats: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -27,62 +30,40 @@ struct Parts {
     parts: Vec<Part>,
     /// Held while the room grows or closes, which takes several workers' answers.
     changing: Arc<Mutex<()>>,
+    _seat: Seat,
 }
 
 #[derive(Debug)]
 struct Part {
     worker: usize,
-    /// Peers there, as the worker says.
-    population: Arc<AtomicUsize>,
-    /// Peers asked for.
-    coming: Arc<AtomicUsize>,
+    /// Peers there and on their way.
+    seats: Arc<AtomicUsize>,
     /// All other parts know of it. Until then no peer goes there.
     open: bool,
 }
 
 impl Part {
-    fn new(worker: usize, population: Arc<AtomicUsize>, open: bool) -> Self {
+    fn new(worker: usize, open: bool) -> Self {
         Self {
             worker,
-            population,
-            coming: Arc::default(),
+            seats: Arc::default(),
             open,
         }
     }
 
     fn peers(&self) -> usize {
-        self.population.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
+        self.seats.load(Ordering::Relaxed)
     }
-}
-
-/// Counts something asked for until the answer is there, or nobody waits for it any more.
-#[derive(Debug)]
-struct Coming(Arc<AtomicUsize>);
-
-impl Coming {
-    fn new(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counter))
-    }
-}
-
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A place for a peer, counted as taken as long as it is held.
-#[derive(Debug)]
-struct Reserved {
-    worker: usize,
-    _part: Coming,
-    _worker: Coming,
 }
 
 /// What a join comes to before a worker is asked.
 enum Plan {
-    Go(Reserved),
+    Go {
+        worker: usize,
+        seat: Seat,
+        /// Counts at the worker until that counts the peer itself.
+        coming: Seat,
+    },
     Grow(usize),
 }
 
@@ -90,29 +71,22 @@ impl Sfu {
     pub(super) async fn create_room_placed(&self) -> Result<RoomId, SfuError> {
         let rooms = &self.inner.rooms;
         let limit = self.inner.limits.rooms;
-        let creating = Coming::new(&rooms.creating);
-        if rooms.rooms.len() + creating.0.load(Ordering::Relaxed) > limit {
-            return Err(SfuError::Limit {
-                what: "rooms",
-                limit,
-            });
-        }
+        let seat = Seat::take_of(&rooms.seats, limit).ok_or(SfuError::Limit {
+            what: "rooms",
+            limit,
+        })?;
         let workers = &self.inner.workers;
         let least = (0..workers.len()).min_by_key(|worker| workers[*worker].load.weight());
         let least = least.ok_or(SfuError::Stopped)?;
         // Counted at once, so that many rooms made at a time spread.
-        let _coming = Coming::new(&workers[least].load.coming);
-        let population = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&population);
+        let _coming = Seat::take(&workers[least].load.coming);
         let room = self
-            .ask(least, |reply| Command::CreateRoom {
-                population: counted,
-                reply,
-            })
+            .ask(least, |reply| Command::CreateRoom { reply })
             .await?;
         let parts = Parts {
-            parts: vec![Part::new(least, population, true)],
+            parts: vec![Part::new(least, true)],
             changing: Arc::default(),
+            _seat: seat,
         };
         rooms.rooms.insert(room, parts);
         Ok(room)
@@ -121,7 +95,7 @@ impl Sfu {
     pub(super) async fn join_placed(
         &self,
         room: RoomId,
-        offer: String,
+        offer: Box<Offer>,
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
         // A room grows by one worker at a time, and cannot grow more often than there are workers.
@@ -136,16 +110,25 @@ impl Sfu {
                 Err(error) => return Err(error),
             }
         }
-        let Plan::Go(reserved) = self.plan(room, false)? else {
+        let Plan::Go {
+            worker,
+            seat,
+            coming,
+        } = self.plan(room, false)?
+        else {
             return Err(SfuError::Overloaded);
         };
-        self.ask(reserved.worker, |reply| Command::Join {
-            room,
-            offer,
-            auto_subscribe,
-            reply,
-        })
-        .await
+        let joined = self
+            .ask(worker, |reply| Command::Join {
+                room,
+                offer,
+                auto_subscribe,
+                seat,
+                reply,
+            })
+            .await;
+        drop(coming);
+        joined
     }
 
     pub(super) async fn close_room_everywhere(&self, room: RoomId) -> Result<(), SfuError> {
@@ -169,7 +152,8 @@ impl Sfu {
 
     /// Where the room's next peer goes; without `may_grow`, to a part there is.
     fn plan(&self, room: RoomId, may_grow: bool) -> Result<Plan, SfuError> {
-        let entry = self.inner.rooms.rooms.get(&room);
+        // To write: of two who see one seat left, one takes it.
+        let entry = self.inner.rooms.rooms.get_mut(&room);
         let entry = entry.ok_or(SfuError::NoSuchRoom)?;
         let limit = self.inner.limits.peers_per_room;
         if entry.parts.iter().map(Part::peers).sum::<usize>() >= limit {
@@ -199,11 +183,11 @@ impl Sfu {
         };
         let part = entry.parts.iter().find(|part| part.worker == worker);
         let part = part.ok_or(SfuError::NoSuchRoom)?;
-        Ok(Plan::Go(Reserved {
+        Ok(Plan::Go {
             worker,
-            _part: Coming::new(&part.coming),
-            _worker: Coming::new(&self.inner.workers[worker].load.coming),
-        }))
+            seat: Seat::take(&part.seats),
+            coming: Seat::take(&self.inner.workers[worker].load.coming),
+        })
     }
 
     /// Makes a part on `worker`. It is open when every other part knows of it and has told it of its
@@ -214,11 +198,11 @@ impl Sfu {
         let changing = entry.map(|entry| Arc::clone(&entry.changing));
         let changing = changing.ok_or(SfuError::NoSuchRoom)?;
         let _changing = changing.lock().await;
-        let (parts, population) = {
+        let parts = {
             let entry = self.inner.rooms.rooms.get_mut(&room);
             let mut entry = entry.ok_or(SfuError::NoSuchRoom)?;
             if entry.parts.iter().all(|part| part.worker != worker) {
-                entry.parts.push(Part::new(worker, Arc::default(), false));
+                entry.parts.push(Part::new(worker, false));
             }
             let entry = entry.downgrade();
             let part = entry.parts.iter().find(|part| part.worker == worker);
@@ -227,14 +211,12 @@ impl Sfu {
                 return Ok(());
             }
             let open = entry.parts.iter().filter(|part| part.open);
-            let parts: Vec<u16> = open.map(|part| part.worker as u16).collect();
-            (parts, Arc::clone(&part.population))
+            open.map(|part| part.worker as u16).collect::<Vec<_>>()
         };
         let known = parts.clone();
         self.ask(worker, |reply| Command::OpenPart {
             room,
             parts: known,
-            population,
             reply,
         })
         .await?;

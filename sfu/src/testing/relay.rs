@@ -11,14 +11,19 @@ use crate::config::Limits;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
+use crate::router::Seat;
 use crate::sfu::links::{Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Certificate};
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::{Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;
+
+/// Steps of handshakes before a worker's media is sent: what fits into the runtime's budget, for
+/// virtual time does not pass while they are done.
+const HANDSHAKES_PER_TURN: usize = 3;
 
 /// How the workers of a [`SimRelay`] share a room.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +52,7 @@ impl Default for SimSharing {
 #[derive(Debug)]
 pub struct SimRelay {
     workers: Vec<SimWorker>,
+    limits: Limits,
     transmits: Transmits,
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
     sharing: SimSharing,
@@ -124,6 +130,7 @@ impl SimRelay {
         };
         Self {
             workers: addrs.iter().enumerate().zip(links).map(worker).collect(),
+            limits: limits.clone(),
             transmits: Transmits::new(),
             rooms: BTreeMap::new(),
             sharing,
@@ -157,10 +164,15 @@ impl SimRelay {
 
     /// As [`Sfu::create_room`](crate::Sfu::create_room), on the first worker.
     pub fn create_room(&mut self) -> RoomId {
-        let population = Arc::<AtomicUsize>::default();
-        let room = self.workers[0].worker.create_room(Arc::clone(&population));
-        self.rooms.insert(room, vec![(0, population)]);
+        let room = self.workers[0].worker.create_room();
+        self.rooms.insert(room, vec![(0, Arc::default())]);
         room
+    }
+
+    /// Whether an offer can be read: what [`join`](Self::join) and [`offer`](Self::offer) begin with,
+    /// and a server's control plane does.
+    pub fn reads(&self, offer: &str) -> bool {
+        read_offer(offer, &self.limits).is_ok()
     }
 
     /// As [`Sfu::join`](crate::Sfu::join).
@@ -175,9 +187,14 @@ impl SimRelay {
         offer: &str,
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
+        let offer = read_offer(offer, &self.limits)?;
         let worker = self.place(now, room)?;
+        let seats = self.rooms.get(&room).into_iter().flatten();
+        let mut seats = seats.filter(|(part, _)| *part == worker);
+        let (_, seats) = seats.next().ok_or(SfuError::NoSuchRoom)?;
+        let seat = Seat::take(seats);
         let joined = self.at(now, worker, |worker| {
-            worker.join(now, room, offer, auto_subscribe)
+            worker.join(now, room, offer, auto_subscribe, seat)
         });
         self.exchange(now);
         joined
@@ -199,11 +216,10 @@ impl SimRelay {
             None => Err(SfuError::NoSuchRoom),
             Some(Choice::Part(worker)) => Ok(worker),
             Some(Choice::Grow(worker)) => {
-                let population = Arc::<AtomicUsize>::default();
-                parts.push((worker, Arc::clone(&population)));
+                parts.push((worker, Arc::default()));
                 let others: Vec<u16> = loads.iter().map(|part| part.worker as u16).collect();
                 self.at(now, worker, |worker| {
-                    worker.open_part(room, &others, population);
+                    worker.open_part(room, &others);
                 });
                 for other in others {
                     self.at(now, usize::from(other), |other| {
@@ -249,6 +265,7 @@ impl SimRelay {
     ///
     /// As there.
     pub fn offer(&mut self, now: Instant, peer: PeerId, offer: &str) -> Result<Answer, SfuError> {
+        let offer = read_offer(offer, &self.limits)?;
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.offer(now, peer, offer)
         })
@@ -337,6 +354,11 @@ impl SimRelay {
         self.exchange(now);
         let mut all = Vec::new();
         for SimWorker { worker, addr, .. } in &mut self.workers {
+            let mut done = 0;
+            worker.run_handshakes(now, &mut || {
+                done += 1;
+                done < HANDSHAKES_PER_TURN
+            });
             let first = all.len();
             loop {
                 let more = worker.flush(now, &mut self.transmits);

@@ -19,7 +19,7 @@ impl Worker {
         }
         self.audit_router(&mut faults);
         for (id, room) in &self.rooms {
-            for index in room.peers() {
+            for index in &room.peers {
                 if self.peers.get(*index).is_none_or(|peer| peer.room != *id) {
                     faults.push(format!("{id} has a peer at {index} that is not there"));
                 }
@@ -45,7 +45,7 @@ impl Worker {
         let Some(room) = self.rooms.get(&peer.room) else {
             return faults.push(format!("{} is in a room that is gone", peer.id));
         };
-        if !room.peers().contains(&index) || self.by_id.get(&peer.id) != Some(&index) {
+        if !room.peers.contains(&index) || self.by_id.get(&peer.id) != Some(&index) {
             faults.push(format!("{} is not listed where it is", peer.id));
         }
         for (at, track) in peer.publisher.tracks() {

@@ -1,8 +1,6 @@
 //! Teardown. A room ends its peers, a peer ends its tracks, a track ends its subscriptions; each
 //! says so once, the innermost first. Whoever asked for an end is not told of it, only of what ended with it.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::Worker;
@@ -12,16 +10,16 @@ use crate::router::{Room, Target};
 
 impl Worker {
     /// Creates a room.
-    pub(crate) fn create_room(&mut self, population: Arc<AtomicUsize>) -> RoomId {
+    pub(crate) fn create_room(&mut self) -> RoomId {
         let id = RoomId::new(self.config.index, self.next_id());
-        self.rooms.insert(id, Room::new(population));
+        self.rooms.insert(id, Room::new());
         tracing::info!(room = %id, "room created");
         id
     }
 
     /// Ends this worker's part of a room and its peers.
     pub(crate) fn close_room(&mut self, now: Instant, room: RoomId) {
-        let Some(peers) = self.rooms.get(&room).map(|room| room.peers().clone()) else {
+        let Some(peers) = self.rooms.get(&room).map(|room| room.peers.clone()) else {
             return;
         };
         for index in peers {
@@ -78,7 +76,7 @@ impl Worker {
             }
         }
         if let Some(room) = self.rooms.get_mut(&peer.room) {
-            room.remove(index);
+            room.peers.remove(&index);
         }
         self.by_id.remove(&peer.id);
         self.demux.remove(index);

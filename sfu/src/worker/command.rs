@@ -1,7 +1,5 @@
 //! What the control plane may ask of a worker, as values for the queue between them.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -10,7 +8,9 @@ use super::Worker;
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::router::Seat;
 use crate::stats::{PeerStats, WorkerStats};
+use crate::transport::sdp::Offer;
 
 /// The answer to a command. Whoever asked may have gone meanwhile.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
@@ -19,15 +19,12 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     CreateRoom {
-        /// Kept at how many peers the room has here.
-        population: Arc<AtomicUsize>,
         reply: Reply<RoomId>,
     },
     /// The room grows to this worker; it has these parts already.
     OpenPart {
         room: RoomId,
         parts: Vec<u16>,
-        population: Arc<AtomicUsize>,
         reply: Reply<()>,
     },
     /// The room has grown to another worker.
@@ -38,13 +35,14 @@ pub(crate) enum Command {
     },
     Join {
         room: RoomId,
-        offer: String,
+        offer: Box<Offer>,
         auto_subscribe: bool,
+        seat: Seat,
         reply: Reply<(PeerId, Answer)>,
     },
     Offer {
         peer: PeerId,
-        offer: String,
+        offer: Box<Offer>,
         reply: Reply<Answer>,
     },
     Subscribe {
@@ -92,17 +90,12 @@ impl Worker {
     /// what [`poll_relay`](Self::poll_relay) yields has been carried away.
     pub(crate) fn handle_command(&mut self, now: Instant, command: Command) -> Option<Held> {
         match command {
-            Command::CreateRoom { population, reply } => {
-                let room = self.create_room(population);
+            Command::CreateRoom { reply } => {
+                let room = self.create_room();
                 return Some(Held::Room(reply, room));
             }
-            Command::OpenPart {
-                room,
-                parts,
-                population,
-                reply,
-            } => {
-                self.open_part(room, &parts, population);
+            Command::OpenPart { room, parts, reply } => {
+                self.open_part(room, &parts);
                 return Some(Held::Part(reply, Ok(())));
             }
             Command::AddPart { room, part, reply } => {
@@ -112,13 +105,14 @@ impl Worker {
                 room,
                 offer,
                 auto_subscribe,
+                seat,
                 reply,
             } => {
-                let result = self.join(now, room, &offer, auto_subscribe);
+                let result = self.join(now, room, *offer, auto_subscribe, seat);
                 return Some(Held::Join(reply, result));
             }
             Command::Offer { peer, offer, reply } => {
-                return Some(Held::Offer(reply, self.offer(now, peer, &offer)));
+                return Some(Held::Offer(reply, self.offer(now, peer, *offer)));
             }
             Command::Subscribe { peer, track, reply } => {
                 answer(reply, self.subscribe(now, peer, track))

@@ -119,7 +119,7 @@ impl Worker {
         let Some(room) = self.rooms.get(&room) else {
             return;
         };
-        let others = room.peers().iter().copied();
+        let others = room.peers.iter().copied();
         for index in others.filter(|index| Some(*index) != except) {
             let Some(peer) = self.peers.get_mut(index) else {
                 continue;

@@ -3,7 +3,9 @@
 //! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command
 //! methods, call [`handle_timeout`](Worker::handle_timeout) when
 //! [`poll_timeout`](Worker::poll_timeout) says so, and after each of these [`flush`](Worker::flush)
-//! what is to be sent and drain [`poll_event`](Worker::poll_event). The worker reads no clock, no
+//! what is to be sent and drain [`poll_event`](Worker::poll_event). Where there are other workers, what
+//! [`poll_relay`](Worker::poll_relay) and [`poll_batch`](Worker::poll_batch) yield is carried to them
+//! ([`relay`] says how). The worker reads no clock, no
 //! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
 //! be repeated exactly.
 
@@ -34,6 +36,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 pub(crate) use command::{Command, Held};
+pub(crate) use negotiation::read_offer;
 pub(crate) use relay::Control;
 
 use crate::clock::WallClock;
@@ -179,16 +182,11 @@ impl Worker {
 
     /// Moves a part of what is to be sent to `out`, which is empty; true: send it and call again.
     ///
-    /// Parts are small enough to be in the cache still when they are sent. After the media a budget
-    /// of the handshakes that wait is done: no packet waits for them.
+    /// Parts are small enough to be in the cache still when they are sent.
     pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
-        let mut more = self.forward(now, PART_BYTES);
+        let more = self.forward(now, PART_BYTES);
         if !more {
-            if self.transmits.is_empty() || self.handshakes.is_empty() {
-                self.finish_turn(now);
-            } else {
-                more = true;
-            }
+            self.finish_turn();
         }
         let overflowed = self.transmits.take_overflowed();
         self.counters.drop_many("batch_full", overflowed);
@@ -197,8 +195,7 @@ impl Worker {
         more
     }
 
-    fn finish_turn(&mut self, now: Instant) {
-        self.run_handshakes(now);
+    fn finish_turn(&mut self) {
         let touched = self.schedule.take_touched();
         for index in &touched {
             if let Some(peer) = self.peers.get_mut(*index) {

@@ -6,13 +6,14 @@ use rand::Rng;
 
 use super::Worker;
 use super::peer::Peer;
+use crate::config::Limits;
 use crate::egress::{SlotSeed, Subscriber};
 use crate::error::SfuError;
 use crate::event::{Answer, MediaKind, Needs, PublishedTrack, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Publisher;
 use crate::place::Place;
-use crate::router::Target;
+use crate::router::{Seat, Target};
 use crate::transmit::RunKey;
 use crate::transport::sdp::{
     Direction, LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
@@ -30,21 +31,39 @@ struct Ours<'a> {
     cname: &'a str,
 }
 
+/// Reads a client's offer. This is two thirds of what an offer costs, and needs nothing of the
+/// worker's: whoever asks does it, and no packet waits.
+pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError> {
+    let offer = parse_offer(text, &SdpLimits::new(limits.media_per_offer))?;
+    let limit = limits.tracks_per_peer;
+    let sends = |media: &&OfferedMedia| {
+        !media.stopped && matches!(media.direction, Direction::SendOnly | Direction::SendRecv)
+    };
+    if offer.media.iter().filter(sends).count() > limit {
+        return Err(SfuError::Limit {
+            what: "tracks of the peer",
+            limit,
+        });
+    }
+    Ok(offer)
+}
+
 impl Worker {
     /// Creates a peer from its first offer. Nothing is kept if the offer is refused.
     pub(crate) fn join(
         &mut self,
         now: Instant,
         room: RoomId,
-        offer: &str,
+        offer: Offer,
         auto_subscribe: bool,
+        seat: Seat,
     ) -> Result<(PeerId, Answer), SfuError> {
         let limit = self.config.limits.peers_per_room;
         if self
             .rooms
             .get(&room)
             .ok_or(SfuError::NoSuchRoom)?
-            .peers()
+            .peers
             .len()
             >= limit
         {
@@ -53,7 +72,6 @@ impl Worker {
                 limit,
             });
         }
-        let offer = self.parse(offer)?;
         let id = PeerId::new(self.config.index, self.next_id());
         let ice = IceCredentials::generate(&mut self.rng);
         let mut subscriber = Subscriber::default();
@@ -95,12 +113,13 @@ impl Worker {
             subscriber,
             run: RunKey::default(),
             needs: Needs::default(),
+            _seat: seat,
             data_budget: super::control::DataBudget::default(),
         });
         self.by_id.insert(id, index);
         self.demux.insert_ufrag(ufrag, index);
         if let Some(room) = self.rooms.get_mut(&room) {
-            room.insert(index);
+            room.peers.insert(index);
         }
         tracing::info!(%room, peer = %id, "peer joined");
         let answer = self.apply(now, index, negotiated)?;
@@ -112,10 +131,9 @@ impl Worker {
         &mut self,
         now: Instant,
         id: PeerId,
-        offer: &str,
+        offer: Offer,
     ) -> Result<Answer, SfuError> {
         let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
-        let offer = self.parse(offer)?;
         let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
         let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
         // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): ours change too.
@@ -142,21 +160,6 @@ impl Worker {
             peer.transport.restart_ice(ice, offer.ice);
         }
         self.apply(now, index, negotiated)
-    }
-
-    fn parse(&self, offer: &str) -> Result<Offer, SfuError> {
-        let offer = parse_offer(offer, &SdpLimits::new(self.config.limits.media_per_offer))?;
-        let limit = self.config.limits.tracks_per_peer;
-        let sends = |media: &&OfferedMedia| {
-            !media.stopped && matches!(media.direction, Direction::SendOnly | Direction::SendRecv)
-        };
-        if offer.media.iter().filter(sends).count() > limit {
-            return Err(SfuError::Limit {
-                what: "tracks of the peer",
-                limit,
-            });
-        }
-        Ok(offer)
     }
 
     /// The streams that new slots will carry, in the order in which slots are filled. A stream

@@ -6,6 +6,7 @@ use crate::egress::Subscriber;
 use crate::event::Needs;
 use crate::id::{PeerId, RoomId};
 use crate::ingress::Publisher;
+use crate::router::Seat;
 use crate::transmit::RunKey;
 use crate::transport::sdp::Session;
 use crate::transport::{IceCredentials, Transport};
@@ -26,6 +27,7 @@ pub(super) struct Peer {
     pub(super) run: RunKey,
     /// What the client was last told it needs.
     pub(super) needs: Needs,
+    pub(super) _seat: Seat,
     pub(super) data_budget: super::control::DataBudget,
 }
 

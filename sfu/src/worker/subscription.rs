@@ -67,7 +67,7 @@ impl Worker {
             return;
         };
         let viewers: Vec<usize> = room
-            .peers()
+            .peers
             .iter()
             .copied()
             .filter(|index| {
@@ -278,7 +278,7 @@ impl Worker {
         let mut viewers = Vec::new();
         if let Some(room) = self.rooms.get_mut(&room) {
             room.tracks.remove(&track);
-            let others = room.peers().iter().copied();
+            let others = room.peers.iter().copied();
             viewers.extend(others.filter(|viewer| Some(*viewer) != publisher));
         }
         for viewer in viewers {

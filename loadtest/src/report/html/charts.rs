@@ -216,13 +216,13 @@ fn stages(page: &mut Markup, report: &Report) {
         name: stage.name.clone(),
         parts: vec![stage.forward_delay_ms.p99.unwrap_or(0.0)],
         texts: vec![
-            ms(stage.forward_delay_ms.p50),
             ms(stage.forward_delay_ms.p99),
             Unit::Count.show(stage.packets_lost as f64),
             match stage.joined {
                 0 => "-".into(),
-                joined => format!("{joined} in {} (p99)", ms(stage.join_ms.p99)),
+                joined => Unit::Count.show(joined as f64),
             },
+            ms(stage.join_ms.p99),
         ],
     });
     let chart = Bars {
@@ -231,7 +231,7 @@ fn stages(page: &mut Markup, report: &Report) {
         unit: "forwarding delay p99",
         about: "The parts of the run, in their order: what those already in the call noticed of those coming and going.",
         parts: &[],
-        columns: &["delay p50", "delay p99", "lost", "joined"],
+        columns: &["delay p99", "lost", "joined", "join p99"],
         rows: rows.collect(),
     };
     chart.write(page);
@@ -284,11 +284,7 @@ fn floor(page: &mut Markup, report: &Report) {
         parts: vec![ns],
         texts: vec![Unit::Nanoseconds.show(ns), times],
     };
-    let times = |ratio: Option<f64>| {
-        ratio.map_or("-".into(), |ratio| {
-            format!("server is {}", Unit::Times.show(ratio))
-        })
-    };
+    let times = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| Unit::Times.show(ratio));
     let chart = Bars {
         id: "floor",
         title: "Cost over the floor",
@@ -297,7 +293,7 @@ fn floor(page: &mut Markup, report: &Report) {
                 with no relay around it, one datagram to a message (sendmmsg) and ten (GSO). The server's figure is everything \
                 it does, through the packets it delivered.",
         parts: &[],
-        columns: &["for each packet", "ratio"],
+        columns: &["for each packet", "server is"],
         rows: vec![
             row("server", cost, String::new()),
             row(

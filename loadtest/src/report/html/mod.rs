@@ -9,6 +9,7 @@ pub(crate) mod lines;
 pub(crate) mod markup;
 
 mod charts;
+mod path;
 mod scale;
 mod thin;
 mod verdict;
@@ -69,12 +70,7 @@ pub(crate) fn document(title: &str, content: impl FnOnce(&mut Markup)) -> String
 }
 
 /// A section whose figures lie in a grid; nothing if it stays empty.
-pub(crate) fn section(
-    main: &mut Markup,
-    id: &'static str,
-    title: &str,
-    content: impl FnOnce(&mut Markup),
-) {
+fn section(main: &mut Markup, id: &'static str, title: &str, content: impl FnOnce(&mut Markup)) {
     main.element("section", &[("id", id)], |section| {
         section.leaf("h2", &[], title);
         section.element("div", &[("class", "charts")], content);

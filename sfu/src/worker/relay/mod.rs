@@ -31,7 +31,6 @@
 mod tracks;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use tracks::RelayedTrack;
@@ -91,10 +90,10 @@ pub(crate) enum Control {
 
 impl Worker {
     /// Makes a part of a room that has `parts` already. Done before, it is no error.
-    pub(crate) fn open_part(&mut self, room: RoomId, parts: &[u16], population: Arc<AtomicUsize>) {
+    pub(crate) fn open_part(&mut self, room: RoomId, parts: &[u16]) {
         let part = self.rooms.entry(room).or_insert_with(|| {
             tracing::info!(%room, "room grows to this worker");
-            Room::new(population)
+            Room::new()
         });
         for other in parts {
             if !part.parts.contains(other) {
@@ -315,9 +314,9 @@ impl Worker {
     }
 
     fn ask_keyframe(&mut self, index: usize, layer: usize) {
-        // Whoever asks is to be sent the answer.
+        // Whoever asks is to be sent the answer; who asked before may have left.
         self.tell_wanted(index);
-        if let Some(relayed) = self.relayed.get(index) {
+        if let Some(relayed) = self.relayed.get(index).filter(|track| track.wanted) {
             let (room, track) = (relayed.room, relayed.track.id);
             self.outbox
                 .push_back((relayed.from, Control::Keyframe { room, track, layer }));

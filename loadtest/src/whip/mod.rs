@@ -1,0 +1,175 @@
+//! Bots that speak WHIP and WHEP, so that servers of any make can be measured.
+//!
+//! The media half of such a bot is that of a [native one](crate::bot): same clips, same peer
+//! connection, same oracle. What differs is how it comes to its session: one HTTP POST.
+//!
+//! # What is implemented
+//!
+//! WHIP, RFC 9725:
+//! - 4.2 offer, `201` with `Location` (resolved against the endpoint, after redirects) and answer;
+//!   `DELETE` at the end, also of a session whose transport never came up.
+//! - 4.3 ICE: candidates are gathered before the offer, so that it is complete. Candidates that come
+//!   later are sent by `PATCH` if the server has named the ICE session by an `ETag` (4.3.2). No
+//!   ICE restart (4.3.3): a load test that loses its transport should say so.
+//! - 4.4.3 an answer that rejects an m-line is an error.
+//! - 4.5 redirects by 307 and 308, five at most; `Retry-After` of a 503.
+//! - 4.6 `Link: rel="ice-server"` is read, and not used: bots reach servers directly.
+//! - 4.7.1 bearer token, in every request, to whichever host redirects lead.
+//! - 4.8 simulcast is offered by RID; what is sent are the layers the answer accepts by
+//!   `a=simulcast:recv`, or the largest alone when it accepts none.
+//!
+//! WHEP, draft-ietf-wish-whep-03, held against its editors' copy of April 2026:
+//! - the player's offer and the endpoint's `201` with an answer;
+//! - the endpoint's `406` with a counter-offer and the player's answer by `PATCH`. `valid-until` is
+//!   not looked at: bots answer at once. (That an empty POST asks for an offer was in drafts before
+//!   the working group's, and is not implemented.)
+//! - `409` with `Retry-After` while nobody publishes, until the time to join is up.
+//! - No server-sent events, no layer selection: extensions, which no measurement needs.
+//!
+//! # Who receives what
+//!
+//! A publisher receives nothing. A viewer watches one stream, that of one publisher: one audio and
+//! one video m-line of its own offer, as far as the publisher sends them. Viewers wait until the
+//! publisher they watch is connected before they begin to join, because most servers know no stream
+//! without publisher.
+
+mod bot;
+mod client;
+mod description;
+mod fragment;
+mod http;
+mod link;
+#[cfg(test)]
+mod nonsense;
+mod problem;
+#[cfg(test)]
+mod simulcast;
+mod template;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+pub use client::{Endpoint, Negotiation, Session};
+pub use http::{HttpError, Refusal};
+pub use link::IceServer;
+pub use template::Template;
+
+use crate::bot::state::BotState;
+use crate::bot::tap::lock;
+use crate::bot::{BotConfig, Phase, Settled};
+
+/// The endpoints of a run.
+#[derive(Debug)]
+pub struct Whip {
+    publish: Option<Template>,
+    view: Option<Template>,
+    token: Option<String>,
+    /// By room and number: whether the publisher is connected, or will not be.
+    publishers: Mutex<HashMap<(String, usize), watch::Receiver<bool>>>,
+}
+
+impl Whip {
+    /// Publishers need the first URL, viewers the second.
+    pub fn new(publish: Option<Template>, view: Option<Template>, token: Option<String>) -> Self {
+        Self {
+            publish,
+            view,
+            token,
+            publishers: Mutex::default(),
+        }
+    }
+
+    /// Whether there is neither endpoint nor token.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.publish.is_none() && self.view.is_none() && self.token.is_none()
+    }
+
+    /// What it lacks for so many publishers in a room, and for viewers if there are any.
+    pub(crate) fn check(&self, publishers: usize, viewers: bool) -> Result<(), String> {
+        let sides = [
+            ("publishers", "--whip-url", &self.publish, publishers > 0),
+            ("subscribers", "--whep-url", &self.view, viewers),
+        ];
+        for (who, flag, url, needed) in sides {
+            match url {
+                None if needed => return Err(format!("{who} need {flag}")),
+                Some(url) if publishers > 1 && !url.is_numbered() => {
+                    return Err(format!(
+                        "{flag} needs {{n}}: with several publishers each is a stream of its own"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of the first endpoint's host.
+    pub(crate) async fn resolve(&self) -> std::io::Result<SocketAddr> {
+        let endpoint = self.publish.as_ref().or(self.view.as_ref());
+        let url = endpoint
+            .ok_or_else(|| "no URL".to_owned())
+            .and_then(|template| template.url("room", 1));
+        let authority = http::authority(&url.map_err(std::io::Error::other)?);
+        let authority = authority.map_err(std::io::Error::other)?;
+        let mut addresses = tokio::net::lookup_host(authority).await?;
+        addresses
+            .next()
+            .ok_or_else(|| std::io::Error::other("the name has no address"))
+    }
+
+    /// Runs a bot until `phase` says to leave. Everything worth knowing lands in `state`.
+    ///
+    /// A publisher is known to those who watch it from the call on, not from the first poll.
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        config: BotConfig,
+        state: Arc<BotState>,
+        phase: watch::Receiver<Phase>,
+        settled: Settled,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let n = state.stream.unwrap_or(1);
+        let endpoint = if state.publishes {
+            &self.publish
+        } else {
+            &self.view
+        };
+        let endpoint = match endpoint {
+            Some(template) => template.url(&state.room, n),
+            None => Err("it has no URL to go to".into()),
+        };
+        let endpoint = endpoint.map(|url| Endpoint {
+            url,
+            token: self.token.clone(),
+        });
+        let stream = (state.room.clone(), n);
+        let (live, becomes_live) = watch::channel(false);
+        let before = if state.publishes {
+            lock(&self.publishers).insert(stream, becomes_live);
+            None
+        } else {
+            lock(&self.publishers).get(&stream).cloned()
+        };
+        // Once it has joined or will not, those who watch it need not wait any more.
+        let settled: Settled = Box::new(move || {
+            live.send_replace(true);
+            settled();
+        });
+        bot::run(endpoint, config, state, before, phase, settled)
+    }
+}
+
+impl fmt::Display for Whip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.publish, &self.view) {
+            (Some(publish), Some(view)) => write!(f, "{publish} {view}"),
+            (Some(one), None) | (None, Some(one)) => one.fmt(f),
+            (None, None) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Memory comes back: what a worker holds after a thousand people came and went is what it held after
+//! a hundred. Counted by the allocator; resident memory is the load tester's to measure.
+
+#[allow(dead_code, reason = "shared with the simulations")]
+#[path = "sim/harness/mod.rs"]
+mod harness;
+
+use std::time::Duration;
+
+use harness::{Sim, Video};
+use tertulia_sfu::testing::floor::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const ROUND: usize = 10;
+const MEDIA: Duration = Duration::from_millis(300);
+
+/// Ten people meet, two of them seen by the others, and leave.
+fn round(sim: &mut Sim) {
+    sim.participant(Video::Simulcast);
+    sim.participant(Video::Single);
+    for _ in 2..ROUND {
+        sim.viewer();
+    }
+    let connected = sim.run_until(Duration::from_secs(10), |sim| {
+        sim.clients
+            .iter()
+            .all(|client| client.connected_at.is_some())
+    });
+    assert!(connected.is_some());
+    sim.run(MEDIA);
+    let peers: Vec<_> = sim
+        .clients
+        .iter()
+        .filter_map(|client| client.peer)
+        .collect();
+    let before = CountingAllocator::held();
+    for peer in &peers {
+        let now = sim.now;
+        sim.relay.close_peer(now, *peer);
+    }
+    // Their clients are still there: what is gone was the relay's.
+    let each = before.saturating_sub(CountingAllocator::held()) / peers.len() as u64;
+    println!("{each} bytes a peer");
+    assert!(each < PEER_BYTES, "a peer held {each} bytes");
+    sim.run(Duration::from_millis(50));
+    sim.clients.clear();
+    sim.events.clear();
+    assert_eq!(sim.relay.holdings(), 1, "the room alone");
+}
+
+/// On the average of a round, with slots, subscriptions and the packets kept of four layers: 50 KiB
+/// measured, twice that allowed.
+const PEER_BYTES: u64 = 100 << 10;
+
+#[test]
+fn a_thousand_joins_and_leaves_leave_what_a_hundred_leave() {
+    let mut sim = Sim::new(900);
+    for _ in 0..100 / ROUND {
+        round(&mut sim);
+    }
+    let hundred = CountingAllocator::held();
+    for _ in 100 / ROUND..1_000 / ROUND {
+        round(&mut sim);
+    }
+    let thousand = CountingAllocator::held();
+    println!("{hundred} bytes after 100, {thousand} after 1,000");
+    assert!(
+        thousand <= hundred + hundred / 20,
+        "{hundred} bytes after 100, {thousand} after 1,000"
+    );
+}
