@@ -2,6 +2,7 @@
 //! back for a while.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,9 +56,9 @@ async fn proxy(front: UdpSocket, relay: SocketAddr, held: Duration) {
     let mut bots = HashMap::<SocketAddr, mpsc::Sender<Vec<u8>>>::new();
     let mut buffer = vec![0; 2_048];
     while let Ok((length, bot)) = front.recv_from(&mut buffer).await {
-        if !bots.contains_key(&bot) {
+        if let Entry::Vacant(unknown) = bots.entry(bot) {
             let back = Arc::new(loopback().await);
-            bots.insert(bot, hold(Arc::clone(&back), relay, held));
+            unknown.insert(hold(Arc::clone(&back), relay, held));
             let answers = hold(Arc::clone(&front), bot, held);
             tokio::spawn(async move {
                 let mut buffer = vec![0; 2_048];

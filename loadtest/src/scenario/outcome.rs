@@ -45,13 +45,13 @@ pub(super) fn fill(
     report.stages = stages
         .map(|span| stage(span, since(span), watched))
         .collect();
+    report.churn = course.churn;
     report.server = server(report, account, course.window.as_ref(), samples);
     if let Some((begin, end)) = &course.window {
         let cores = &account.generator_cores;
         report.generator.cpu_share = end.share(begin, cores.len(), |r| r.generator_cpu);
         report.server.background_share = background(account, begin, end);
     }
-    report.churn = course.churn;
     report.events = course.events;
     report.timeline = timeline(watched, samples);
 }
@@ -203,7 +203,9 @@ fn memory(
         server.rss_bytes_per_participant = through(people.unwrap_or(report.joined));
         let tracks = report.tracks_expected + report.foreign_tracks_receiving;
         let subscriptions = server.subscriptions.map_or(tracks, |count| count as usize);
-        server.rss_bytes_per_subscription = through(subscriptions);
+        // Of a churn only the last count is known, not the highest.
+        let still = report.churn.is_none();
+        server.rss_bytes_per_subscription = through(subscriptions).filter(|_| still);
     }
 }
 
