@@ -7,6 +7,14 @@
 //! Linux only. The cost of forwarding is the kernel's UDP path, and what amortises it, `UDP_SEGMENT`
 //! and `UDP_GRO` with `sendmmsg` and `recvmmsg`, exists nowhere else.
 //!
+//! # When packets leave
+//!
+//! A turn of the thread is: receive what has come (in bounded batches, `UDP_GRO`), let the worker
+//! forward it, send that in parts that the cache still holds. Nothing waits while the thread is
+//! busy for less than a third of the time. Above, the thread lets packets gather for up to
+//! [`coalesce`](crate::SfuConfig::coalesce) between waking and receiving (`pace`), asleep; at saturation
+//! it never sleeps, and what queues up in the socket meanwhile makes the runs long by itself.
+//!
 //! # Which address answers leave from
 //!
 //! Sockets are bound to the wildcard, so the route decides the source address, while ICE discards
