@@ -48,6 +48,7 @@ mod event;
 mod id;
 mod ingress;
 mod packet;
+mod place;
 mod router;
 mod runtime;
 mod sfu;
@@ -55,7 +56,7 @@ mod transmit;
 mod transport;
 mod worker;
 
-pub use config::{Limits, SfuConfig};
+pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
 pub use event::{Answer, Event, MediaKind, Needs, PeerFailure, PublishedTrack, Slot};
 pub use id::{PeerId, RoomId, TrackId};

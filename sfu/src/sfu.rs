@@ -1,6 +1,9 @@
 //! The embedder's handle: start workers, make rooms, join peers, hear events.
 
 mod driver;
+pub(crate) mod links;
+pub(crate) mod placement;
+mod rooms;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::SfuConfig;
+use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{SfuError, StartError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
@@ -16,9 +19,11 @@ use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
 use crate::stats::{SfuStats, WorkerStats};
-use crate::transport::Certificate;
+use crate::transport::{Backend, Certificate, Srtp};
 use crate::worker::{Command, WorkerConfig};
 use driver::{Driver, Load};
+use links::{Links, RingSizes};
+use rooms::Rooms;
 
 /// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
 /// these waits for seconds; more is overload, and the caller is told so.
@@ -40,7 +45,10 @@ struct Inner {
     candidates: Vec<Vec<SocketAddr>>,
     stopping: Arc<AtomicBool>,
     threads: Threads,
-    rooms: usize,
+    limits: Limits,
+    room_peers_per_worker: usize,
+    rooms: Rooms,
+    backend: Backend,
 }
 
 #[derive(Debug)]
@@ -68,7 +76,8 @@ impl Sfu {
     /// [`StartError`]: a port in use, no certificate, a setting that cannot work.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         let count = worker_count(&config)?;
-        let certificate = Certificate::generate().map_err(StartError::Certificate)?;
+        let backend = choose_backend(config.cipher)?;
+        let certificate = Certificate::generate(backend).map_err(StartError::Certificate)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (events, receiver) = mpsc::channel(EVENTS);
         let mut seeds = Seeds::new();
@@ -77,7 +86,14 @@ impl Sfu {
         let mut candidates = Vec::with_capacity(count);
         // Every port is bound before any thread starts: a failure leaves nothing behind.
         let sockets = bind_all(&config, count)?;
-        for (index, mut socket) in sockets.into_iter().enumerate() {
+        let pollers = (0..count)
+            .map(|_| Poller::new())
+            .collect::<Result<Vec<_>, _>>()?;
+        let wakers: Vec<Waker> = pollers.iter().map(Poller::waker).collect();
+        let links = Links::between(count, RingSizes::default());
+        for (index, ((mut socket, poller), links)) in
+            sockets.into_iter().zip(pollers).zip(links).enumerate()
+        {
             let announced = announced(&config, index, socket.port());
             let ips: Vec<IpAddr> = announced.iter().map(SocketAddr::ip).collect();
             socket.answer_from(&ips);
@@ -90,14 +106,15 @@ impl Sfu {
                 seed: seeds.next(),
             };
             tracing::info!(worker = index, candidates = ?announced, "media worker starts");
-            let poller = Poller::new()?;
             let waker = poller.waker();
+            let wakers = wakers.clone();
             let load = Arc::new(Load::default());
             let (commands, queue) = mpsc::channel(COMMANDS);
             let (driver_load, driver_stopping, driver_events) =
                 (Arc::clone(&load), Arc::clone(&stopping), events.clone());
             let thread = spawn_worker(index, socket, poller, config.coalesce, move || {
-                Driver::new(worker, queue, driver_events, driver_load, driver_stopping)
+                let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
+                Driver::new(worker, queue, events, load, stopping, links, wakers)
             })?;
             workers.push(WorkerHandle {
                 commands,
@@ -108,7 +125,6 @@ impl Sfu {
             candidates.push(announced);
         }
         let threads = Threads::new(threads);
-        let rooms = config.limits.rooms;
         Ok((
             Self {
                 inner: Arc::new(Inner {
@@ -116,7 +132,10 @@ impl Sfu {
                     candidates,
                     stopping,
                     threads,
-                    rooms,
+                    limits: config.limits,
+                    room_peers_per_worker: config.room_peers_per_worker,
+                    rooms: Rooms::default(),
+                    backend,
                 }),
             },
             receiver,
@@ -134,27 +153,12 @@ impl Sfu {
     ///
     /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn create_room(&self) -> Result<RoomId, SfuError> {
-        let workers = &self.inner.workers;
-        let limit = self.inner.rooms;
-        if workers
-            .iter()
-            .map(|worker| worker.load.rooms())
-            .sum::<usize>()
-            >= limit
-        {
-            return Err(SfuError::Limit {
-                what: "rooms",
-                limit,
-            });
-        }
-        let least = (0..workers.len()).min_by_key(|index| workers[*index].load.weight());
-        let least = least.ok_or(SfuError::Stopped)?;
-        // Counted at once, so that many rooms made at a time spread.
-        workers[least].load.room_coming();
-        self.ask(least, |reply| Command::CreateRoom { reply }).await
+        self.create_room_placed().await
     }
 
-    /// Creates a peer from a client's offer.
+    /// Creates a peer from a client's offer. A room that has outgrown the workers it is on
+    /// ([`SfuConfig::room_peers_per_worker`]) grows to another first, if that is less loaded; the
+    /// peer stays where it was created.
     ///
     /// # Errors
     ///
@@ -165,13 +169,7 @@ impl Sfu {
             offer,
             auto_subscribe,
         } = join;
-        self.ask(worker_of(room.as_u64()), |reply| Command::Join {
-            room,
-            offer,
-            auto_subscribe,
-            reply,
-        })
-        .await
+        self.join_placed(room, offer, auto_subscribe).await
     }
 
     /// Renegotiates. The client offers, the server answers; m-lines keep their places.
@@ -238,11 +236,7 @@ impl Sfu {
     ///
     /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn close_room(&self, room: RoomId) -> Result<(), SfuError> {
-        self.ask(worker_of(room.as_u64()), |reply| Command::CloseRoom {
-            room,
-            reply,
-        })
-        .await
+        self.close_room_everywhere(room).await
     }
 
     /// Counters and states of everything, copied out.
@@ -295,7 +289,7 @@ impl Sfu {
             workers.push(self.ask(worker, command).await?);
         }
         Ok(SfuStats {
-            cipher: "ring",
+            cipher: self.inner.backend.name(),
             workers,
         })
     }
@@ -361,6 +355,39 @@ fn worker_count(config: &SfuConfig) -> Result<usize, StartError> {
         )));
     }
     Ok(count)
+}
+
+/// What was asked for, or the fastest: which one that is differs by CPU.
+fn choose_backend(cipher: Cipher) -> Result<Backend, StartError> {
+    let named = |name| Backend::ALL.iter().find(|backend| backend.name() == name);
+    let wanted = match cipher {
+        Cipher::Ring => named("ring"),
+        Cipher::AwsLcRs => named("aws-lc-rs"),
+        Cipher::Auto => None,
+    };
+    if cipher != Cipher::Auto && wanted.is_none() {
+        return Err(StartError::Config(format!(
+            "cipher {cipher:?} is not built in"
+        )));
+    }
+    let sealing = Backend::ALL.iter().filter_map(|backend| {
+        let seal = Srtp::sealing(*backend)?;
+        Some(Box::new(seal) as Box<dyn FnMut()>)
+    });
+    let measured = runtime::nanoseconds_each(&mut sealing.collect::<Vec<_>>());
+    let costs = || Backend::ALL.iter().zip(&measured);
+    let fastest = costs().min_by(|(_, a), (_, b)| a.total_cmp(b));
+    let chosen = wanted.or(fastest.map(|(backend, _)| backend));
+    let chosen = chosen.copied().unwrap_or_default();
+    let costs: Vec<String> = costs()
+        .map(|(backend, cost)| format!("{} {cost:.0} ns", backend.name()))
+        .collect();
+    tracing::info!(
+        cipher = chosen.name(),
+        sealing_1200_bytes = costs.join(", "),
+        "SRTP AES-128-GCM"
+    );
+    Ok(chosen)
 }
 
 fn bind_all(config: &SfuConfig, count: usize) -> Result<Vec<MediaSocket>, StartError> {

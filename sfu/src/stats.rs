@@ -38,6 +38,12 @@ pub struct WorkerStats {
     /// How long datagrams are held back at present so that runs grow, in microseconds; 0 while the
     /// worker has time to spare.
     pub coalescing_us: f64,
+    /// Tracks whose publishers are other workers'.
+    pub relayed_tracks: usize,
+    /// Packets handed to other workers; once each, however many those are.
+    pub relay_packets_out: u64,
+    /// Packets taken from other workers.
+    pub relay_packets_in: u64,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
     /// Its peers, counted.

@@ -12,7 +12,9 @@ use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
-use tertulia_sfu::{Event as SfuEvent, Join, PeerId, RoomId, Sfu, SfuConfig};
+use tertulia_sfu::{
+    Cipher, Event as SfuEvent, Join, Limits, PeerId, RoomId, Sfu, SfuConfig, SfuError,
+};
 
 /// Joining and a second of sound take two; a busy machine may take its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +31,10 @@ struct Client {
 
 impl Client {
     async fn join(sfu: &Sfu, room: RoomId) -> Self {
+        Self::join_with(sfu, room).await.unwrap()
+    }
+
+    async fn join_with(sfu: &Sfu, room: RoomId) -> Result<Self, SfuError> {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut rtc = Rtc::new(Instant::now());
@@ -41,19 +47,19 @@ impl Client {
             offer: offer.to_sdp_string(),
             auto_subscribe: true,
         };
-        let (peer, answer) = sfu.join(room, join).await.unwrap();
+        let (peer, answer) = sfu.join(room, join).await?;
         assert_eq!((answer.published.len(), answer.slots.len()), (1, 1));
         rtc.sdp_api()
             .accept_answer(pending, SdpAnswer::from_sdp_string(&answer.sdp).unwrap())
             .unwrap();
-        Self {
+        Ok(Self {
             rtc,
             socket,
             microphone,
             peer,
             frames: 0,
             heard: Vec::new(),
-        }
+        })
     }
 
     /// Says something nobody else says.
@@ -183,4 +189,152 @@ async fn a_port_in_use_is_the_operators_to_fix() {
     .unwrap_err();
     assert!(error.to_string().contains("--media-port"), "{error}");
     sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn two_workers_share_a_room_over_real_sockets() {
+    let config = SfuConfig {
+        workers: 2,
+        room_peers_per_worker: 1,
+        ..SfuConfig::loopback()
+    };
+    let (sfu, mut events) = Sfu::start(config).unwrap();
+    let room = sfu.create_room().await.unwrap();
+    let mut clients = [
+        Client::join(&sfu, room).await,
+        Client::join(&sfu, room).await,
+    ];
+    let start = Instant::now();
+    let mut ticks = tokio::time::interval(FRAME);
+    while clients.iter().any(|client| client.heard.len() < 50) {
+        assert!(start.elapsed() < PATIENCE, "nobody is heard");
+        ticks.tick().await;
+        for (word, client) in (1..).zip(&mut clients) {
+            client.drive();
+            if client.rtc.is_connected() {
+                client.speak(word);
+                client.drive();
+            }
+        }
+    }
+    for (word, client) in [(2, &clients[0]), (1, &clients[1])] {
+        let mut heard = client.heard.iter();
+        assert!(heard.all(|frame| *frame == [0xf8, word, word]));
+    }
+    let stats = sfu.stats().await.unwrap();
+    for worker in &stats.workers {
+        assert_eq!((worker.peer_count, worker.relayed_tracks), (1, 1));
+        assert!(worker.relay_packets_out >= 50 && worker.relay_packets_in >= 50);
+        assert_eq!(worker.drops.get("relay_full"), None);
+    }
+    // Either may be told to: the room is one.
+    let of_first = sfu.peer_stats(clients[0].peer).await.unwrap();
+    let track = of_first.published[0].track;
+    let second = clients[1].peer;
+    sfu.unsubscribe(second, track).await.unwrap();
+    sfu.subscribe(second, track).await.unwrap();
+    sfu.close_peer(clients[0].peer).await.unwrap();
+    let ended = async {
+        while let Some(event) = events.recv().await {
+            if matches!(&event, SfuEvent::SlotsChanged { peer, slots, .. }
+                if *peer == second && slots.iter().all(|slot| slot.track.is_none()))
+                && matches!(
+                    sfu.subscribe(second, track).await,
+                    Err(SfuError::NoSuchTrack)
+                )
+            {
+                return;
+            }
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, ended).await;
+    assert!(ended.is_ok(), "the track ended on the other worker too");
+
+    sfu.close_room(room).await.unwrap();
+    sfu.close_room(room).await.unwrap();
+    let stats = sfu.stats().await.unwrap();
+    for worker in &stats.workers {
+        assert_eq!((worker.peer_count, worker.relayed_tracks), (0, 0));
+    }
+    sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room() {
+    const PEERS: usize = 12;
+    let config = SfuConfig {
+        workers: 3,
+        room_peers_per_worker: 2,
+        limits: Limits {
+            peers_per_room: PEERS,
+            ..Limits::default()
+        },
+        ..SfuConfig::loopback()
+    };
+    let (sfu, _events) = Sfu::start(config).unwrap();
+    let room = sfu.create_room().await.unwrap();
+    let joins: Vec<_> = (0..PEERS)
+        .map(|_| {
+            let sfu = sfu.clone();
+            tokio::spawn(async move { Client::join_with(&sfu, room).await })
+        })
+        .collect();
+    for join in joins {
+        join.await.unwrap().unwrap();
+    }
+    let refused = Client::join_with(&sfu, room).await.err();
+    assert!(
+        matches!(refused, Some(SfuError::Limit { .. })),
+        "{refused:?}"
+    );
+    let stats = sfu.stats().await.unwrap();
+    for worker in &stats.workers {
+        assert!(
+            (2..=6).contains(&worker.peer_count),
+            "{}",
+            worker.peer_count
+        );
+        // Everybody publishes one, and those of others are known everywhere.
+        assert_eq!(worker.relayed_tracks, PEERS - worker.peer_count);
+    }
+    sfu.close_room(room).await.unwrap();
+    assert!(
+        sfu.join(
+            room,
+            Join {
+                offer: String::new(),
+                auto_subscribe: true
+            }
+        )
+        .await
+        .is_err()
+    );
+    sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
+    let built_in: &[(Cipher, &str)] = &[
+        (Cipher::Ring, "ring"),
+        #[cfg(feature = "aws-lc-rs")]
+        (Cipher::AwsLcRs, "aws-lc-rs"),
+    ];
+    let sealed_with = async |cipher| {
+        let (sfu, _events) = Sfu::start(SfuConfig {
+            cipher,
+            ..SfuConfig::loopback()
+        })?;
+        let stats = sfu.totals().await.unwrap();
+        sfu.shutdown().await;
+        Ok::<_, tertulia_sfu::StartError>(stats.cipher)
+    };
+    for (cipher, name) in built_in {
+        assert_eq!(sealed_with(*cipher).await.unwrap(), *name);
+    }
+    let chosen = sealed_with(Cipher::Auto).await.unwrap();
+    assert!(built_in.iter().any(|(_, name)| *name == chosen), "{chosen}");
+    if cfg!(not(feature = "aws-lc-rs")) {
+        let error = sealed_with(Cipher::AwsLcRs).await.unwrap_err();
+        assert!(error.to_string().contains("not built in"), "{error}");
+    }
 }

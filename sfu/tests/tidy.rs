@@ -136,7 +136,9 @@ fn nothing_unfinished_is_left() {
 }
 
 #[test]
-fn unsafe_code_says_why_and_stays_in_the_runtime() {
+fn unsafe_code_says_why_and_stays_where_the_sockets_are() {
+    // The bots' sockets, like the relay's, receive in batches with the kernel's timestamps.
+    let places = ["sfu/src/runtime/", "loadtest/src/wire/socket.rs"];
     let mut found = Vec::new();
     for file in all_files()
         .into_iter()
@@ -150,9 +152,9 @@ fn unsafe_code_says_why_and_stays_in_the_runtime() {
             {
                 continue;
             }
-            if !shown(&file).contains("sfu/src/runtime/") {
+            if !places.iter().any(|place| shown(&file).contains(place)) {
                 found.push(format!(
-                    "{}:{number}: unsafe outside the runtime",
+                    "{}:{number}: unsafe away from the sockets",
                     shown(&file)
                 ));
             }

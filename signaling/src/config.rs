@@ -25,6 +25,12 @@ pub struct Config {
     pub media_announce: Vec<SocketAddr>,
     /// Media threads; 0 means one for each core.
     pub workers: usize,
+    /// Participants of one room on one media worker from which on it spreads to a further one.
+    pub room_peers_per_worker: usize,
+    /// How long a busy media worker may hold packets back, in microseconds, so that more leave at a time.
+    pub coalesce_us: u32,
+    /// What SRTP is sealed with.
+    pub cipher: CipherSetting,
     /// Serve the page from this folder instead of out of the binary.
     pub web_dir: Option<PathBuf>,
     pub log: LogFormat,
@@ -44,6 +50,16 @@ pub enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CipherSetting {
+    /// The faster one on this machine.
+    #[default]
+    Auto,
+    Ring,
+    AwsLcRs,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -53,6 +69,9 @@ impl Default for Config {
             media_port: 10_000,
             media_announce: Vec::new(),
             workers: 0,
+            room_peers_per_worker: 50,
+            coalesce_us: 400,
+            cipher: CipherSetting::Auto,
             web_dir: None,
             log: LogFormat::Text,
             allowed_origins: Vec::new(),
@@ -194,6 +213,15 @@ pub struct Flags {
     /// Media threads, 0 for one for each core [default: 0]
     #[arg(long, env = "TERTULIA_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
+    /// Participants of a room from which on it spreads to a further media thread [default: 50]
+    #[arg(long, env = "TERTULIA_ROOM_PEERS_PER_WORKER", value_name = "N")]
+    pub room_peers_per_worker: Option<usize>,
+    /// Microseconds a busy media thread may hold packets back, 0 for never [default: 400]
+    #[arg(long, env = "TERTULIA_COALESCE_US", value_name = "N")]
+    pub coalesce_us: Option<u32>,
+    /// Library that seals media [default: auto, the faster one on this machine]
+    #[arg(long, env = "TERTULIA_CIPHER", value_enum)]
+    pub cipher: Option<CipherSetting>,
     /// Serve the page from this folder
     #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
@@ -217,6 +245,12 @@ impl Config {
         set(&mut config.listen, flags.listen);
         set(&mut config.media_port, flags.media_port);
         set(&mut config.workers, flags.workers);
+        set(
+            &mut config.room_peers_per_worker,
+            flags.room_peers_per_worker,
+        );
+        set(&mut config.coalesce_us, flags.coalesce_us);
+        set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tertulia_sfu::{Sfu, SfuConfig};
+use tertulia_sfu::{Cipher, Sfu, SfuConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{CipherSetting, Config, ConfigError};
 use crate::http::{self, Assets, Origins, Stats};
 use crate::media::{self, Media, StartError};
 use crate::protocol::native::Native;
@@ -136,9 +136,16 @@ fn sfu_config(config: &Config) -> SfuConfig {
     let limits = &config.limits;
     SfuConfig {
         workers: config.workers,
+        room_peers_per_worker: config.room_peers_per_worker,
+        coalesce: Duration::from_micros(config.coalesce_us.into()),
         media_port: config.media_port,
         media_ips: config.media_ip.clone(),
         announce: config.media_announce.clone(),
+        cipher: match config.cipher {
+            CipherSetting::Auto => Cipher::Auto,
+            CipherSetting::Ring => Cipher::Ring,
+            CipherSetting::AwsLcRs => Cipher::AwsLcRs,
+        },
         limits: tertulia_sfu::Limits {
             rooms: limits.rooms,
             peers_per_room: limits.participants_per_room,
@@ -146,5 +153,6 @@ fn sfu_config(config: &Config) -> SfuConfig {
             connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },
+        ..SfuConfig::default()
     }
 }

@@ -20,18 +20,24 @@ use super::sdp;
 pub(crate) const OPUS: u8 = 111;
 /// The payload type of VP8.
 pub(crate) const VP8: u8 = 96;
+/// The payload type of VP9.
+pub(crate) const VP9: u8 = 98;
+/// The payload type of H.264.
+pub(crate) const H264: u8 = 102;
+/// The payload type of AV1.
+pub(crate) const AV1: u8 = 45;
 
 /// Payload type, codec, parameters. A video codec's repair stream has the next payload type.
 const CODECS: [(u8, Codec, &str); 5] = [
     (OPUS, Codec::Opus, "minptime=10;useinbandfec=1;usedtx=1"),
     (VP8, Codec::Vp8, ""),
-    (98, Codec::Vp9, "profile-id=0"),
+    (VP9, Codec::Vp9, "profile-id=0"),
     (
-        102,
+        H264,
         Codec::H264,
         "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
     ),
-    (45, Codec::Av1, ""),
+    (AV1, Codec::Av1, ""),
 ];
 
 /// The codec of a payload type we offered.
@@ -119,6 +125,15 @@ pub(crate) fn engine() -> Result<(MediaEngine, Registry), Error> {
                 uri: uri.to_owned(),
             },
             RtpCodecKind::Audio,
+            None,
+        )?;
+    }
+    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+        engine.register_header_extension(
+            RTCRtpHeaderExtensionCapability {
+                uri: sdp::ABS_CAPTURE_TIME.to_owned(),
+            },
+            kind,
             None,
         )?;
     }

@@ -18,6 +18,8 @@ use publish::{Publisher, Video};
 use signaling::{ServerUrl, Signaling, SignalingError};
 use state::BotState;
 
+use crate::measure::Sent;
+
 pub mod peer;
 pub mod publish;
 pub mod receive;
@@ -25,14 +27,15 @@ pub mod signaling;
 pub mod state;
 pub mod tap;
 
-mod codecs;
+pub(crate) mod codecs;
 #[cfg(test)]
 mod direct;
-mod sdp;
+pub(crate) mod sdp;
 mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
 mod video;
+mod viewing;
 
 /// What a bot is told.
 #[derive(Clone, Debug)]
@@ -96,6 +99,39 @@ pub async fn run(
     }
 }
 
+/// Ends what the bot hears and leaves all of it in [`BotState::observed`]. Once, when nothing more
+/// is to come.
+pub fn settle(state: &BotState) {
+    let (totals, first, streams) = {
+        let mut receiver = tap::lock(&state.receiver);
+        (
+            receiver.totals(),
+            receiver.first_packet(),
+            receiver.finish(),
+        )
+    };
+    let started = state.call().started;
+    let mut observed = tap::lock(&state.observed);
+    let first = first.zip(started);
+    observed.phases.first_packet =
+        first.map(|(first, started)| first.saturating_duration_since(started.into_std()));
+    observed.sent = Sent {
+        packets: state.outgoing.packets(),
+        bytes: state.outgoing.bytes(),
+        retransmissions: state.outgoing.retransmissions(),
+        keyframe_requests_received: state.outgoing.keyframe_requests(),
+        late: state.outgoing.late(),
+    };
+    observed.packets = totals.packets;
+    observed.bytes = totals.bytes;
+    observed.retransmitted = totals.retransmitted;
+    observed.keyframe_requests_sent = totals.keyframe_requests;
+    observed.unknown = totals.unknown;
+    // The crate decrypts whatever it hands up.
+    observed.decrypted = totals.packets;
+    observed.streams = streams;
+}
+
 async fn call(
     config: &BotConfig,
     state: &Arc<BotState>,
@@ -115,7 +151,13 @@ async fn call(
     };
     match &joined {
         Ok(()) => {
-            state.call().joined = Some(started.elapsed());
+            let took = started.elapsed();
+            state.call().joined = Some(took);
+            let ice = session.peer.ice().map(|at| at.duration_since(started));
+            let mut observed = tap::lock(&state.observed);
+            observed.phases.ice = ice;
+            observed.phases.dtls = Some(took);
+            drop(observed);
             if config.talks {
                 session.publish(Instant::now() + config.stagger);
             }
@@ -271,6 +313,9 @@ impl Session<'_> {
                 {
                     let mut call = self.state.call();
                     call.answered.get_or_insert(since_start);
+                    let mut observed = tap::lock(&self.state.observed);
+                    observed.phases.signaling.get_or_insert(since_start);
+                    drop(observed);
                     // The map comes before the media: packets may follow the description at once.
                     call.assign(&answer.slots);
                 }

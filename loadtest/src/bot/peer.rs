@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tertulia_signaling::protocol::native as protocol;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState,
-    RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder, SrtpProtectionProfile,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
 
@@ -31,6 +32,7 @@ pub struct Peer {
     receiver: Arc<Mutex<Receiver>>,
     outgoing: Arc<Outgoing>,
     state: watch::Receiver<RTCPeerConnectionState>,
+    ice: Arc<OnceLock<Instant>>,
 }
 
 /// Receiving m-lines to add.
@@ -47,7 +49,11 @@ pub struct Offer {
     pub tracks: Vec<(String, protocol::Source)>,
 }
 
-struct States(watch::Sender<RTCPeerConnectionState>);
+struct States {
+    connection: watch::Sender<RTCPeerConnectionState>,
+    /// When ICE found a way.
+    ice: Arc<OnceLock<Instant>>,
+}
 
 // Written out as the trait's macro would, which is no dependency of ours.
 impl PeerConnectionEventHandler for States {
@@ -59,7 +65,21 @@ impl PeerConnectionEventHandler for States {
         'a: 'f,
         Self: 'f,
     {
-        self.0.send_replace(state);
+        self.connection.send_replace(state);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn on_ice_connection_state_change<'a, 'f>(
+        &'a self,
+        state: RTCIceConnectionState,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        if state == RTCIceConnectionState::Connected || state == RTCIceConnectionState::Completed {
+            self.ice.get_or_init(Instant::now);
+        }
         Box::pin(std::future::ready(()))
     }
 }
@@ -74,6 +94,7 @@ impl Peer {
         ports: Arc<Mutex<Vec<u16>>>,
     ) -> Result<Self, Error> {
         let (states, state) = watch::channel(RTCPeerConnectionState::New);
+        let ice = Arc::new(OnceLock::new());
         let (engine, registry) = codecs::engine()?;
         let registry = tap::register(registry, Arc::clone(&receiver), Arc::clone(&outgoing));
         let settings = SettingEngineBuilder::new()
@@ -90,7 +111,10 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
             .with_runtime(Arc::new(BotRuntime::new(ports)))
-            .with_handler(Arc::new(States(states)))
+            .with_handler(Arc::new(States {
+                connection: states,
+                ice: Arc::clone(&ice),
+            }))
             .with_udp_addrs(vec![SocketAddr::new(address, 0)])
             .build()
             .await?;
@@ -113,12 +137,18 @@ impl Peer {
             receiver,
             outgoing,
             state,
+            ice,
         })
     }
 
     /// How the connection stands, and every change.
     pub fn state(&self) -> watch::Receiver<RTCPeerConnectionState> {
         self.state.clone()
+    }
+
+    /// When ICE found a way, if it has.
+    pub fn ice(&self) -> Option<Instant> {
+        self.ice.get().copied()
     }
 
     /// The crate's connection itself.
@@ -212,18 +242,21 @@ impl Peer {
             // loud throughout.
             let level = section.extension(sdp::AUDIO_LEVEL);
             let level = level.map(|id| (id, Bytes::from_static(&[0x80 | 20])));
+            let capture_time = section.extension(sdp::ABS_CAPTURE_TIME);
             self.outgoing.set_extensions(
                 encoding.ssrc,
                 Extensions {
                     naming: named(sdp::RID),
                     always: level.into_iter().collect(),
+                    capture_time,
                 },
             );
             if let Some(repair) = encoding.repair {
-                let naming = Vec::new();
-                let always = named(sdp::REPAIRED_RID);
-                self.outgoing
-                    .set_extensions(repair, Extensions { naming, always });
+                let repairs = Extensions {
+                    always: named(sdp::REPAIRED_RID),
+                    ..Extensions::default()
+                };
+                self.outgoing.set_extensions(repair, repairs);
             }
         }
     }

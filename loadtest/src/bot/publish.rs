@@ -136,7 +136,11 @@ fn source(name: &str, source: protocol::Source, codec: u8, encodings: Vec<Encodi
 /// Sends everything a bot publishes until dropped.
 pub(crate) struct Publisher {
     feeds: Vec<Feed>,
+    outgoing: Arc<Outgoing>,
 }
+
+/// A frame at 30 a second: what is sent later than that is the generator's own fault.
+const LATE: Duration = Duration::from_millis(33);
 
 struct Feed {
     track: Arc<TrackLocalStaticRTP>,
@@ -164,7 +168,7 @@ impl Publisher {
     /// Takes the SSRCs of `sources`; keyframe requests come through `outgoing`.
     pub(crate) fn new<'a>(
         sources: impl IntoIterator<Item = &'a Source>,
-        outgoing: &Outgoing,
+        outgoing: &Arc<Outgoing>,
     ) -> Self {
         let mut feeds = Vec::new();
         for source in sources {
@@ -199,15 +203,22 @@ impl Publisher {
             feed.offset = feed.period(1) * index as u32 / count;
             feed.due = feed.offset;
         }
-        Self { feeds }
+        Self {
+            feeds,
+            outgoing: Arc::clone(outgoing),
+        }
     }
 
     /// Sends each frame when it is due, from `start` on. Ends when the connection does.
     pub(crate) async fn run(mut self, start: Instant) -> Result<(), rtc::shared::error::Error> {
         let mut packets = Vec::new();
         while let Some(feed) = self.feeds.iter_mut().min_by_key(|feed| feed.due) {
-            tokio::time::sleep_until(start + feed.due).await;
+            let due = start + feed.due;
+            tokio::time::sleep_until(due).await;
             feed.next(&mut packets);
+            if due.elapsed() > LATE {
+                self.outgoing.add_late(packets.len() as u64);
+            }
             for (index, packet) in packets.drain(..).enumerate() {
                 if index % BURST == BURST - 1 {
                     tokio::time::sleep(PAUSE).await;
@@ -273,7 +284,7 @@ mod tests {
     #[test]
     fn frames_keep_to_the_wall_clock() {
         let sources = sources("a", Video::P720Simulcast, true);
-        let publisher = Publisher::new(&sources, &Outgoing::default());
+        let publisher = Publisher::new(&sources, &Arc::default());
         assert_eq!(publisher.feeds.len(), 4);
         for mut feed in publisher.feeds {
             let mut packets = Vec::new();
@@ -288,7 +299,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_keyframe_request_is_answered_but_not_in_a_row() {
-        let outgoing = Outgoing::default();
+        let outgoing = Arc::new(Outgoing::default());
         let sources = sources("a", Video::P180, false);
         let flag = outgoing.keyframe_flag(sources[0].encodings[0].ssrc);
         let mut feed = Publisher::new(&sources, &outgoing).feeds.remove(0);

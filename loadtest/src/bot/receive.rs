@@ -2,14 +2,18 @@
 //! oracle, and asks for a keyframe where a decoder would.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use rtc::rtp;
 use tertulia_sfu::rtp::codec::{Codec, is_keyframe};
-use tertulia_sfu::testing::oracle::{Oracle, OracleReport};
+use tertulia_sfu::testing::oracle::Oracle;
+use tertulia_signaling::protocol::native::MediaKind;
 
-use super::codecs;
-use super::sdp::Section;
+use super::sdp::{self, Section};
+use super::viewing::Viewing;
+use super::{codecs, tap};
+use crate::measure::{Measure, StreamOutcome, since_ntp};
 
 /// A relay sends one SSRC for each receiving m-line; far more than that is a fault to be reported,
 /// not to be stored.
@@ -31,6 +35,10 @@ pub struct Receiver {
     mids: HashMap<u32, String>,
     repairs: HashMap<u32, u32>,
     totals: Totals,
+    first: Option<Instant>,
+    /// The id under which packets tell when they were sent.
+    capture_time: Option<u8>,
+    measure: Option<Arc<Measure>>,
 }
 
 /// Running counts, for progress.
@@ -50,20 +58,16 @@ pub struct Totals {
     pub keyframe_requests: u64,
 }
 
-/// How one stream fared.
-#[derive(Clone, Debug)]
-pub struct StreamReport {
-    /// The m-line it came on, if the server's answers named it.
-    pub mid: Option<String>,
-    pub ssrc: u32,
-    pub codec: Codec,
-    pub oracle: OracleReport,
-}
-
 #[derive(Debug)]
 struct Stream {
     codec: Codec,
     oracle: Oracle,
+    viewing: Viewing,
+    bytes: u64,
+    /// Behind the highest, retransmissions not counted.
+    reordered: u64,
+    /// Forwarding delay of the packet before.
+    delay: Option<Duration>,
     next_sequence: u16,
     missing: VecDeque<(u16, Instant)>,
     /// Video that cannot be decoded until a keyframe comes; when it was last asked for.
@@ -77,9 +81,22 @@ impl Receiver {
         self.totals
     }
 
+    /// When the first packet with media came.
+    pub(crate) fn first_packet(&self) -> Option<Instant> {
+        self.first
+    }
+
+    /// Counts what is received in the run's seconds, too.
+    pub(crate) fn report_to(&mut self, measure: Arc<Measure>) {
+        self.measure = Some(measure);
+    }
+
     /// Learns SSRCs from an answer. What earlier answers said stays true: an SSRC keeps its m-line.
     pub(crate) fn learn(&mut self, sections: &[Section]) {
         for section in sections {
+            // One id for all m-lines of a connection (RFC 8843 section 9.2).
+            let capture_time = section.extension(sdp::ABS_CAPTURE_TIME);
+            self.capture_time = capture_time.or(self.capture_time);
             for ssrc in &section.ssrcs {
                 self.mids.insert(*ssrc, section.mid.clone());
             }
@@ -125,36 +142,56 @@ impl Receiver {
         let stream = self.streams.get_mut(&ssrc)?;
 
         self.totals.packets += 1;
+        self.first.get_or_insert(at);
         self.totals.retransmitted += u64::from(retransmitted);
-        let mut plain = Vec::with_capacity(12 + payload.len());
+        let mut plain = Vec::with_capacity(tap::RTP_HEADER + payload.len());
         plain.extend_from_slice(&[0x80, (u8::from(header.marker) << 7) | (payload_type & 0x7f)]);
         plain.extend_from_slice(&sequence.to_be_bytes());
         plain.extend_from_slice(&header.timestamp.to_be_bytes());
         plain.extend_from_slice(&ssrc.to_be_bytes());
         plain.extend_from_slice(payload);
-        self.totals.bytes += plain.len() as u64;
+        let bytes = plain.len() as u64;
+        self.totals.bytes += bytes;
+        stream.bytes += bytes;
         stream.oracle.observe(&plain, at);
+        stream.viewing.observe(stream.oracle.report(), at);
 
-        let ask = stream.wants_keyframe(sequence, payload, at);
+        let lost = stream.track_gaps(sequence, retransmitted, at);
+        let capture_time = self.capture_time.filter(|_| !retransmitted);
+        let sent = capture_time.and_then(|id| header.get_extension(id));
+        if let Some(measure) = &self.measure {
+            let now = SystemTime::now();
+            measure.record(at, |second| {
+                second.received += 1;
+                second.bytes += bytes;
+                second.lost += lost;
+                match sent.and_then(|sent| since_ntp(&sent, now)) {
+                    Some(Ok(delay)) => {
+                        second.delay.record(delay);
+                        if let Some(before) = stream.delay.replace(delay) {
+                            second.jitter.record(delay.abs_diff(before));
+                        }
+                    }
+                    Some(Err(_)) => second.backwards += 1,
+                    None => {}
+                }
+            });
+        }
+        let ask = stream.wants_keyframe(lost > 0, payload, at);
         self.totals.keyframe_requests += u64::from(ask);
         ask.then_some(ssrc)
     }
 
     /// Ends every stream and says how it fared, in order of SSRC.
-    pub fn finish(&mut self) -> Vec<StreamReport> {
+    pub fn finish(&mut self) -> Vec<StreamOutcome> {
         let mids = &self.mids;
-        let mut reports: Vec<_> = self
+        let mut outcomes: Vec<_> = self
             .streams
             .drain()
-            .map(|(ssrc, stream)| StreamReport {
-                mid: mids.get(&ssrc).cloned(),
-                ssrc,
-                codec: stream.codec,
-                oracle: stream.oracle.finish(),
-            })
+            .map(|(ssrc, stream)| stream.finish(mids.get(&ssrc).cloned(), ssrc))
             .collect();
-        reports.sort_by_key(|report| report.ssrc);
-        reports
+        outcomes.sort_by_key(|outcome| outcome.ssrc);
+        outcomes
     }
 }
 
@@ -163,6 +200,10 @@ impl Stream {
         Self {
             codec,
             oracle: Oracle::new(codec),
+            viewing: Viewing::default(),
+            bytes: 0,
+            reordered: 0,
+            delay: None,
             next_sequence: sequence,
             missing: VecDeque::new(),
             waiting: !codec.is_audio(),
@@ -170,11 +211,45 @@ impl Stream {
         }
     }
 
-    fn wants_keyframe(&mut self, sequence: u16, payload: &[u8], at: Instant) -> bool {
+    fn finish(self, mid: Option<String>, ssrc: u32) -> StreamOutcome {
+        let Viewing {
+            freezes,
+            frozen,
+            residency,
+            ..
+        } = self.viewing;
+        let oracle = self.oracle.finish();
+        StreamOutcome {
+            mid,
+            ssrc,
+            kind: if self.codec.is_audio() {
+                MediaKind::Audio
+            } else {
+                MediaKind::Video
+            },
+            codec: self.codec.name(),
+            packets: oracle.packets,
+            bytes: self.bytes,
+            lost: oracle.lost,
+            duplicates: oracle.duplicates,
+            reordered: self.reordered,
+            decodable_frames: oracle.decodable_frames,
+            keyframes: oracle.keyframes,
+            first_decodable: oracle.first_decodable,
+            freezes,
+            longest_freeze: oracle.longest_freeze,
+            frozen,
+            residency,
+            violations: oracle.violations.iter().map(|v| format!("{v:?}")).collect(),
+            violation_count: oracle.violation_count,
+        }
+    }
+
+    fn wants_keyframe(&mut self, lost: bool, payload: &[u8], at: Instant) -> bool {
         if self.codec.is_audio() {
             return false;
         }
-        self.track_gaps(sequence, at);
+        self.waiting |= lost;
         if is_keyframe(self.codec, payload) {
             self.waiting = false;
         }
@@ -188,27 +263,31 @@ impl Stream {
         false
     }
 
-    fn track_gaps(&mut self, sequence: u16, at: Instant) {
+    /// Returns how many packets are given up now.
+    fn track_gaps(&mut self, sequence: u16, retransmitted: bool, at: Instant) -> u64 {
         let ahead = sequence.wrapping_sub(self.next_sequence);
+        let mut lost = 0;
         if ahead < 0x8000 {
             if ahead > MAX_GAP {
-                self.waiting = true;
+                lost += u64::from(ahead);
             } else {
                 let gap = (0..ahead).map(|offset| self.next_sequence.wrapping_add(offset));
                 self.missing.extend(gap.map(|missing| (missing, at)));
             }
             self.next_sequence = sequence.wrapping_add(1);
         } else {
+            self.reordered += u64::from(!retransmitted);
             self.missing.retain(|(missing, _)| *missing != sequence);
         }
-        let lost = self.missing.front().is_some_and(|(_, since)| {
+        let give_up = self.missing.front().is_some_and(|(_, since)| {
             at.saturating_duration_since(*since) > GAP_PATIENCE
                 || self.missing.len() > usize::from(MAX_GAP)
         });
-        if lost {
+        if give_up {
+            lost += self.missing.len() as u64;
             self.missing.clear();
-            self.waiting = true;
         }
+        lost
     }
 }
 
@@ -254,10 +333,10 @@ mod tests {
             }
         }
         let report = receiver.finish().remove(0);
-        assert_eq!(report.oracle.violation_count, 0, "{:?}", report.oracle);
-        assert_eq!((report.oracle.packets, report.oracle.lost), (sent, 0));
-        assert_eq!(report.oracle.decodable_frames, 500);
-        assert_eq!(report.oracle.first_decodable, Some(start));
+        assert_eq!(report.violation_count, 0, "{report:?}");
+        assert_eq!((report.packets, report.lost), (sent, 0));
+        assert_eq!(report.decodable_frames, 500);
+        assert_eq!(report.first_decodable, Some(start));
     }
 
     #[test]
@@ -283,8 +362,8 @@ mod tests {
         let reports = receiver.finish();
         assert_eq!(reports.len(), 1);
         assert_eq!(reports[0].mid.as_deref(), Some("0"));
-        assert_eq!(reports[0].oracle.lost, 0);
-        assert_eq!(reports[0].oracle.decodable_frames, 30);
+        assert_eq!(reports[0].lost, 0);
+        assert_eq!(reports[0].decodable_frames, 30);
         assert!(receiver.totals().retransmitted > 0);
     }
 

@@ -75,6 +75,16 @@ impl fmt::Display for ServerUrl {
 }
 
 impl ServerUrl {
+    /// Host and port.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// What it is served under; empty at the root.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn websocket(&self) -> String {
         format!("ws://{}{}/v1/ws", self.authority, self.prefix)
     }

@@ -20,6 +20,10 @@ pub struct BotState {
     pub room: String,
     /// Whether it publishes.
     pub publishes: bool,
+    /// Of a publisher: whether it sends anything.
+    pub talks: bool,
+    /// Which part of the scenario it belongs to.
+    pub part: Part,
     /// What it has received.
     pub receiver: Arc<Mutex<Receiver>>,
     /// What it has sent.
@@ -29,6 +33,17 @@ pub struct BotState {
     /// What it measured, up to the last time it said so.
     pub observed: Mutex<Observed>,
     call: Mutex<Call>,
+}
+
+/// Why a bot is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// From the beginning to the end.
+    Resident,
+    /// Joins a running call with many others, and stays.
+    Storm,
+    /// Comes and goes; nothing but joining is expected of it.
+    Passing,
 }
 
 /// How a bot's call goes.
@@ -64,6 +79,8 @@ impl BotState {
             name,
             room,
             publishes,
+            talks: publishes,
+            part: Part::Resident,
             receiver: Arc::default(),
             outgoing: Arc::default(),
             ports: Arc::default(),

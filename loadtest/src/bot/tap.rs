@@ -8,9 +8,10 @@
 //! application, to retransmissions too (the responder sends those without any).
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use rtc::interceptor::{
@@ -25,6 +26,7 @@ use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
 use super::receive::Receiver;
+use crate::measure::{Measure, ntp};
 
 /// Where `Stamp` stands: wire-ward of the NACK responder, above the pacer and the TWCC sender.
 const STAMP: Slot = Slot::Custom(3_500);
@@ -35,6 +37,9 @@ const EARS: Slot = Slot::Custom(20_000);
 /// acknowledged the stream (RFC 8852 section 3.1 leaves it open); about two seconds of video.
 const NAMED_PACKETS: u64 = 200;
 
+/// The fixed part: what bots count of a header, because the rest is not the publisher's.
+pub(crate) const RTP_HEADER: usize = 12;
+
 /// What is to be written into the packets of one SSRC.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extensions {
@@ -42,6 +47,8 @@ pub(crate) struct Extensions {
     pub(crate) naming: Vec<(u8, Bytes)>,
     /// Sent on every packet.
     pub(crate) always: Vec<(u8, Bytes)>,
+    /// The id under which every packet tells when it was sent.
+    pub(crate) capture_time: Option<u8>,
 }
 
 /// What leaves: shared between the bot and `Stamp`.
@@ -49,7 +56,10 @@ pub(crate) struct Extensions {
 pub struct Outgoing {
     extensions: Mutex<HashMap<u32, (Extensions, u64)>>,
     keyframes: Mutex<HashMap<u32, Arc<AtomicBool>>>,
+    measure: OnceLock<Arc<Measure>>,
     packets: AtomicU64,
+    bytes: AtomicU64,
+    late: AtomicU64,
     retransmissions: AtomicU64,
     keyframe_requests: AtomicU64,
 }
@@ -58,6 +68,26 @@ impl Outgoing {
     /// RTP packets handed to the network, without retransmissions.
     pub fn packets(&self) -> u64 {
         self.packets.load(Ordering::Relaxed)
+    }
+
+    /// RTP headers and payloads of these.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Packets handed over later than they were due by more than a frame.
+    pub fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_late(&self, packets: u64) {
+        self.late.fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// Counts what is sent in the run's seconds, too.
+    pub(crate) fn report_to(&self, measure: Arc<Measure>) {
+        // Set once, before the bot starts.
+        let _ = self.measure.set(measure);
     }
 
     /// Packets sent again because the server asked.
@@ -89,6 +119,19 @@ impl Outgoing {
         }
     }
 
+    fn count(&self, packet: &rtp::Packet, again: bool) {
+        if again {
+            self.retransmissions.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.packets.fetch_add(1, Ordering::Relaxed);
+        let bytes = (RTP_HEADER + packet.payload.len()) as u64;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(measure) = self.measure.get() {
+            measure.record(Instant::now(), |second| second.sent += 1);
+        }
+    }
+
     fn stamp(&self, packet: &mut rtp::Packet) {
         let mut extensions = lock(&self.extensions);
         let Some((extensions, sent)) = extensions.get_mut(&packet.header.ssrc) else {
@@ -99,6 +142,12 @@ impl Outgoing {
         for (id, value) in naming.into_iter().flatten().chain(&extensions.always) {
             // Fails only on ids outside 1..=14, which the crate never negotiates.
             let _ = packet.header.set_extension(*id, value.clone());
+        }
+        if let Some(id) = extensions.capture_time {
+            let now = ntp(SystemTime::now()).to_be_bytes();
+            let _ = packet
+                .header
+                .set_extension(id, Bytes::copy_from_slice(&now));
         }
     }
 }
@@ -159,12 +208,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Stamp {
         let again = msg.message.has(&Attribute::Retransmission);
         if let Packet::Rtp(packet) = &mut msg.message.packet {
             self.outgoing.stamp(packet);
-            let counter = if again {
-                &self.outgoing.retransmissions
-            } else {
-                &self.outgoing.packets
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
+            self.outgoing.count(packet, again);
         }
         self.writes.push_back(msg);
         Ok(())

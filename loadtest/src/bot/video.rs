@@ -60,7 +60,7 @@ impl Video {
     }
 
     /// The VP8 encodings, lowest first, with their RIDs.
-    pub(super) fn layers(self) -> Vec<(&'static str, Arc<VideoClip>)> {
+    pub(crate) fn layers(self) -> Vec<(&'static str, Arc<VideoClip>)> {
         match self {
             Self::P180 => vec![("", VIDEO_180P.clone())],
             Self::P720 => vec![("", VIDEO_720P.clone())],

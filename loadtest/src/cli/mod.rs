@@ -1,19 +1,13 @@
 //! The command line. Kept stable.
 
-use std::io::Write;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
 use clap::{Parser, Subcommand};
-use tokio::sync::oneshot;
 
-use crate::bot::publish::Video;
-use crate::bot::signaling::ServerUrl;
-use crate::progress;
-use crate::report::Report;
-use crate::scenario::{self, Scenario};
+pub(crate) mod run;
+
+mod compare;
+mod mesh;
+mod report;
+mod sweep;
 
 /// Headless bots for a Tertulia server: they join, publish real media and check what they receive.
 #[derive(Parser, Debug)]
@@ -28,192 +22,59 @@ enum Command {
     /// Fill rooms with bots for a while and report how it went.
     ///
     /// Exit status: 0 when every bot joined, every track arrived and the oracle of what a decoder
-    /// may be shown had no objection; 1 when not; 2 when the command line is wrong.
-    Run(Run),
-}
-
-/// `tertulia-loadtest run`.
-#[derive(clap::Args, Clone, Debug)]
-struct Run {
-    /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    url: ServerUrl,
-    /// Rooms.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    rooms: u16,
-    /// Bots in each room that publish, and receive each other.
-    #[arg(long, default_value_t = 3)]
-    publishers: u16,
-    /// Bots in each room that only receive.
-    #[arg(long, default_value_t = 3)]
-    subscribers: u16,
-    #[arg(long, default_value = "720p", value_name = "KIND", help = format!("Video each publisher sends: {}", Video::NAMES))]
-    video: Video,
-    /// Publishers send audio too.
-    #[arg(long)]
-    audio: bool,
-    /// How long the call lasts once everybody is in, such as `20s` or `5m`.
-    #[arg(long, default_value = "20s", value_parser = duration)]
-    duration: Duration,
-    /// Where the JSON report goes; `-` is the standard output.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Joins started in a second.
-    #[arg(long, default_value_t = 50.0, value_parser = ramp, value_name = "PER_SECOND")]
-    ramp: f64,
-    /// How long one join may take.
-    #[arg(long, default_value = "15s", value_parser = duration)]
-    join_timeout: Duration,
-    /// The room's name; with several rooms `-1`, `-2`... is appended.
-    #[arg(long, default_value = "loadtest")]
-    room: String,
-    /// The address bots send from [default: the one that faces the server]
-    #[arg(long, value_name = "IP")]
-    bind: Option<IpAddr>,
-    /// No progress lines.
-    #[arg(long)]
-    quiet: bool,
+    /// may be shown had no objection; 1 when not; 2 when the command line is wrong; 3 when all that
+    /// is so, but the figures are not valid: something other than the server may have made them
+    /// (the report says what).
+    Run(Box<run::Run>),
+    /// List the scenarios that come with the program.
+    Scenarios,
+    /// Show a report again: its summary, or a page with charts.
+    ///
+    /// Exit status: 1 when it cannot be read or written.
+    Report(report::ReportArgs),
+    /// Two runs (or the medians of several) side by side, and what differs by more than noise.
+    ///
+    /// Exit status: 1 when a file cannot be read or written, or a run is not valid and `--force`
+    /// was not given.
+    Compare(compare::CompareArgs),
+    /// Find the largest load that still meets an objective, and draw the curve on the way there.
+    ///
+    /// Each load is a run of its own, with a fresh server where `--spawn` is given. Exit status: 1
+    /// when no load met the objective or a run could not begin; 2 when the command line is wrong.
+    Sweep(Box<sweep::SweepArgs>),
+    /// The same people without a relay: what each would send and receive, checked by a small mesh.
+    ///
+    /// Exit status: 1 when it could not be built, or did not behave as the arithmetic says.
+    Mesh(mesh::MeshArgs),
 }
 
 impl Cli {
     /// Does what was asked. Returns the exit status.
     pub async fn run(self) -> u8 {
-        let Command::Run(run) = self.command;
-        if let Err(problem) = run.check() {
-            eprintln!("error: {problem}");
-            return 2;
+        match self.command {
+            Command::Run(run) => run.run().await,
+            Command::Scenarios => run::list(),
+            Command::Report(report) => report.run(),
+            Command::Compare(compare) => compare.run(),
+            Command::Sweep(sweep) => sweep.run().await,
+            Command::Mesh(mesh) => mesh.run().await,
         }
-        let quiet = run.quiet;
-        let progress = |bots: &[Arc<_>]| {
-            if !quiet {
-                tokio::spawn(progress::watch(bots.to_vec(), |line| eprintln!("{line}")));
-            }
-        };
-        let (interrupt, interrupted) = oneshot::channel();
-        let interrupted = async {
-            if interrupted.await.is_err() {
-                std::future::pending().await
-            }
-        };
-        let scenario = run.scenario();
-        let report = tokio::select! {
-            report = scenario::run(&scenario, interrupted, progress) => report,
-            () = signals(interrupt) => return 130,
-        };
-        let report = match report {
-            Ok(report) => report,
-            Err(error) => {
-                eprintln!("error: {}: {error}", run.url);
-                return 1;
-            }
-        };
-        eprintln!("{report}");
-        if let Some(path) = &run.json
-            && let Err(error) = write(path, &report)
-        {
-            eprintln!("error: cannot write {}: {error}", path.display());
-            return 1;
-        }
-        report.exit_status()
-    }
-}
-
-impl Run {
-    fn check(&self) -> Result<(), String> {
-        if self.publishers == 0 && self.subscribers == 0 {
-            return Err("a room needs --publishers or --subscribers".into());
-        }
-        if self.publishers > 0 && self.video == Video::None && !self.audio {
-            return Err("publishers need --video or --audio; use --publishers 0 for none".into());
-        }
-        Ok(())
-    }
-
-    fn scenario(&self) -> Scenario {
-        Scenario {
-            url: self.url.clone(),
-            rooms: self.rooms.into(),
-            publishers: self.publishers.into(),
-            subscribers: self.subscribers.into(),
-            video: self.video,
-            audio: self.audio,
-            duration: self.duration,
-            ramp: self.ramp,
-            join_timeout: self.join_timeout,
-            room: self.room.clone(),
-            address: self.bind,
-            ..Scenario::default()
-        }
-    }
-}
-
-/// The first Ctrl-C (or SIGTERM) ends the call with a report; this ends with the second.
-async fn signals(interrupt: oneshot::Sender<()>) {
-    signal().await;
-    eprintln!("interrupted: taking stock (again to quit at once)");
-    let _ = interrupt.send(());
-    signal().await;
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
-}
-
-fn write(path: &std::path::Path, report: &Report) -> std::io::Result<()> {
-    let mut json = serde_json::to_vec_pretty(report)?;
-    json.push(b'\n');
-    if path.as_os_str() == "-" {
-        std::io::stdout().write_all(&json)
-    } else {
-        std::fs::write(path, json)
-    }
-}
-
-/// `500ms`, `20s`, `5m`, `1h`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit {
-        "ms" => 1e-3,
-        "s" | "" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3_600.0,
-        _ => return Err(format!("`{unit}` is none of ms, s, m, h")),
-    };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is no duration: write 20s or 5m"))?;
-    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
-}
-
-fn ramp(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.01..=10_000.0).contains(&rate) => Ok(rate),
-        _ => Err("a rate from 0.01 to 10000 joins a second".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn parse(arguments: &str) -> Result<Run, clap::Error> {
+    use super::*;
+    use crate::bot::publish::Video;
+    use crate::scenario::{BotKind, Scenario};
+
+    fn parse(arguments: &str) -> Result<Result<Scenario, String>, clap::Error> {
         let words = std::iter::once("tertulia-loadtest").chain(arguments.split_whitespace());
         Cli::try_parse_from(words).map(|cli| match cli.command {
-            Command::Run(run) => run,
+            Command::Run(run) => run.scenario.scenario(),
+            _ => Err("no run".into()),
         })
     }
 
@@ -223,7 +84,7 @@ mod tests {
             "run --url http://127.0.0.1:8080 --rooms 3 --publishers 4 --subscribers 4 \
              --video 720p-simulcast --audio --duration 20s --json -",
         );
-        let scenario = run.unwrap().scenario();
+        let scenario = run.unwrap().unwrap();
         assert_eq!(
             (scenario.rooms, scenario.publishers, scenario.subscribers),
             (3, 4, 4)
@@ -234,8 +95,52 @@ mod tests {
         );
         assert_eq!(scenario.duration, Duration::from_secs(20));
         for video in ["none", "180p", "720p", "720p-simulcast"] {
-            parse(&format!("run --video {video} --audio")).unwrap();
+            parse(&format!("run --video {video} --audio"))
+                .unwrap()
+                .unwrap();
         }
+        parse("run --scenario livestream --spawn --server-cores 0 --bot-cores 1 --json -")
+            .unwrap()
+            .unwrap();
+        assert!(parse("scenarios").is_ok());
+        for arguments in [
+            "report a.json --html a.html",
+            "compare a.json b.json --force",
+            "compare a1.json,a2.json b1.json,b2.json --html c.html",
+            "sweep --scenario livestream --spawn --over subscribers=10..1000 \
+             --objective loss<0.1%,delay_p99<5ms --repeat 3 --json s.json --html s.html",
+            "sweep --over rate=100..20000:8 --bot wire",
+            "mesh --people 4 --video 720p --audio --duration 10s --json -",
+        ] {
+            assert!(parse(arguments).is_ok(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_scenario() {
+        let plain = parse("run --scenario small").unwrap().unwrap();
+        assert_eq!(
+            (
+                plain.name.as_str(),
+                plain.bot,
+                plain.publishers,
+                plain.audio
+            ),
+            ("small", BotKind::Webrtc, 3, true)
+        );
+        let changed = "run --scenario small --bot wire --publishers 7 --audio false --spawn";
+        let changed = parse(changed).unwrap().unwrap();
+        assert_eq!(
+            (
+                changed.name.as_str(),
+                changed.bot,
+                changed.publishers,
+                changed.audio
+            ),
+            ("small", BotKind::Wire, 7, false)
+        );
+        assert_eq!(changed.subscribers, plain.subscribers);
+        assert!(changed.spawn.is_some() && plain.spawn.is_none());
     }
 
     #[test]
@@ -243,7 +148,6 @@ mod tests {
         for arguments in [
             "",
             "walk",
-            "run --rooms 0",
             "run --rooms x",
             "run --video 4k",
             "run --duration soon",
@@ -251,35 +155,30 @@ mod tests {
             "run --ramp 0",
             "run --url localhost",
             "run --url https://calls.test",
+            "run --server-cores x",
+            "run --bot human",
+            "run --about x",
             "run --unknown",
+            "report",
+            "compare a.json",
+            "sweep --scenario livestream",
+            "sweep --over people=1..2",
+            "sweep --over rooms=1..4 --objective speed<1",
+            "mesh --people 1",
+            "mesh --video 720p-simulcast",
         ] {
             let error = parse(arguments).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{arguments}: {error}");
         }
-        for arguments in ["run --publishers 0 --subscribers 0", "run --video none"] {
-            assert!(parse(arguments).unwrap().check().is_err(), "{arguments}");
-        }
-        assert!(
-            parse("run --video none --publishers 0")
-                .unwrap()
-                .check()
-                .is_ok()
-        );
-    }
-
-    #[test]
-    fn durations() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("20s", 20_000),
-            ("1.5m", 90_000),
-            ("1h", 3_600_000),
-            ("7", 7_000),
+        for arguments in [
+            "run --rooms 0",
+            "run --publishers 0 --subscribers 0",
+            "run --video none",
+            "run --scenario nonesuch",
+            "run --server-cores 0",
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert!(parse(arguments).unwrap().is_err(), "{arguments}");
         }
-        for text in ["", "s", "1d", "1.2.3s", "-3s", "99999999999999999999h"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
+        assert!(parse("run --video none --publishers 0").unwrap().is_ok());
     }
 }

@@ -10,10 +10,12 @@
 //! and queueing are not counted. A receiver on the same machine subtracts it from the time the
 //! packet reached its socket. What remains is the relay and twice the loopback.
 
+mod clock;
 mod histogram;
 mod observed;
 mod timeline;
 
+pub use clock::{ntp, since_ntp};
 pub use histogram::Histogram;
 pub use observed::{Observed, Phases, Sent, StreamOutcome};
-pub use timeline::{Measure, Second};
+pub use timeline::{Finished, Measure, Second, Span};

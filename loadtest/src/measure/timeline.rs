@@ -1,12 +1,18 @@
 //! What a whole run measured, second by second.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Histogram;
+use crate::report::Percentiles;
 
 /// A day: a longer soak keeps its last second growing.
 const MAX_SECONDS: usize = 86_400;
+
+/// Seconds kept whole. Threads add what they counted about once a second; whoever is later than
+/// this has its packets counted, and their delays left out of that second's percentiles.
+const KEPT: usize = 5;
 
 /// One second of all bots together.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +25,8 @@ pub struct Second {
     pub bytes: u64,
     /// Gaps that stayed, as of the second they were given up in.
     pub lost: u64,
+    /// Packets that arrived before they were sent: a clock was set meanwhile.
+    pub backwards: u64,
     /// Forwarding delay of the packets received.
     pub delay: Histogram,
     /// Difference of successive packets' transit times, within each stream (RFC 3550 section 6.4.1,
@@ -26,30 +34,68 @@ pub struct Second {
     pub jitter: Histogram,
 }
 
+/// A second that is over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finished {
+    pub sent: u64,
+    pub received: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    pub delay: Percentiles,
+}
+
+/// The whole seconds between two moments, added up.
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub name: &'static str,
+    pub from: Instant,
+    /// None: to the end.
+    pub to: Option<Instant>,
+    /// How many seconds.
+    pub seconds: usize,
+    pub total: Second,
+}
+
+/// The run's seconds. Threads count for themselves and add what they have about once a second.
+///
+/// Only the latest seconds keep their histograms, which are large. Older ones are added to the
+/// spans they lie in and leave percentiles behind, so that a soak does not grow with its length.
+#[derive(Debug)]
+pub struct Measure {
+    started: Instant,
+    seconds: Mutex<Seconds>,
+}
+
+#[derive(Debug, Default)]
+struct Seconds {
+    finished: Vec<Finished>,
+    recent: VecDeque<Second>,
+    spans: Vec<Span>,
+}
+
 impl Second {
     /// Adds another's counts.
     pub fn merge(&mut self, other: &Self) {
-        self.sent += other.sent;
-        self.received += other.received;
-        self.bytes += other.bytes;
-        self.lost += other.lost;
+        self.count(other);
         self.delay.merge(&other.delay);
         self.jitter.merge(&other.jitter);
     }
 
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
-        (self.sent, self.received, self.bytes, self.lost) = (0, 0, 0, 0);
+        (self.sent, self.received, self.bytes) = (0, 0, 0);
+        (self.lost, self.backwards) = (0, 0);
         self.delay.clear();
         self.jitter.clear();
     }
-}
 
-/// The run's seconds. Threads count for themselves and add what they have about once a second.
-#[derive(Debug)]
-pub struct Measure {
-    started: Instant,
-    seconds: Mutex<Vec<Second>>,
+    fn count(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.bytes += other.bytes;
+        self.lost += other.lost;
+        self.backwards += other.backwards;
+    }
 }
 
 impl Measure {
@@ -61,14 +107,27 @@ impl Measure {
         }
     }
 
+    /// When it began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Adds what was counted in the second that `at` lies in.
     pub fn add(&self, at: Instant, part: &Second) {
         let second = self.second_of(at);
-        let mut seconds = self.seconds();
-        if seconds.len() <= second {
-            seconds.resize_with(second + 1, Second::default);
+        let mut seconds = self.lock();
+        match seconds.recent(self.started, second) {
+            Some(recent) => recent.merge(part),
+            None => seconds.late(self.started, second, part),
         }
-        seconds[second].merge(part);
+    }
+
+    /// Counts one thing directly: for bots too few to be worth counting apart.
+    pub fn record(&self, at: Instant, count: impl FnOnce(&mut Second)) {
+        let second = self.second_of(at);
+        if let Some(recent) = self.lock().recent(self.started, second) {
+            count(recent);
+        }
     }
 
     /// Which second `at` lies in.
@@ -84,9 +143,116 @@ impl Measure {
         self.started + Duration::from_secs(second as u64)
     }
 
-    /// Every second so far.
-    pub fn seconds(&self) -> MutexGuard<'_, Vec<Second>> {
+    /// Begins to add up the seconds that begin at `from` or later, and ends every other span that is
+    /// named the same.
+    pub fn begin(&self, name: &'static str, from: Instant) {
+        self.end(name, from);
+        self.lock().spans.push(Span {
+            name,
+            from,
+            to: None,
+            seconds: 0,
+            total: Second::default(),
+        });
+    }
+
+    /// Adds no second that ends after `to`. Must not lie in the past by [`KEPT`] seconds.
+    pub fn end(&self, name: &'static str, to: Instant) {
+        let mut seconds = self.lock();
+        let open = |span: &&mut Span| span.name == name && span.to.is_none();
+        for span in seconds.spans.iter_mut().filter(open) {
+            span.to = Some(to);
+        }
+    }
+
+    /// Every second so far, those not over yet included.
+    pub fn seconds(&self) -> Vec<Finished> {
+        let seconds = self.lock();
+        let recent = seconds.recent.iter().map(Finished::of);
+        seconds.finished.iter().copied().chain(recent).collect()
+    }
+
+    /// One second, as far as it has been counted.
+    pub fn second(&self, second: usize) -> Option<Finished> {
+        let seconds = self.lock();
+        let finished = seconds.finished.len();
+        match second.checked_sub(finished) {
+            None => seconds.finished.get(second).copied(),
+            Some(recent) => seconds.recent.get(recent).map(Finished::of),
+        }
+    }
+
+    /// The spans, in the order they began, once nothing is added any more.
+    pub fn finish(&self) -> Vec<Span> {
+        let mut seconds = self.lock();
+        while !seconds.recent.is_empty() {
+            seconds.fold(self.started);
+        }
+        seconds.spans.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seconds> {
         self.seconds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seconds {
+    /// A second that is still kept whole; older ones are folded to make room.
+    fn recent(&mut self, started: Instant, second: usize) -> Option<&mut Second> {
+        while second >= self.finished.len() + KEPT {
+            self.fold(started);
+        }
+        let index = second.checked_sub(self.finished.len())?;
+        if self.recent.len() <= index {
+            self.recent.resize_with(index + 1, Second::default);
+        }
+        self.recent.get_mut(index)
+    }
+
+    fn fold(&mut self, started: Instant) {
+        let from = started + Duration::from_secs(self.finished.len() as u64);
+        let second = self.recent.pop_front();
+        for span in self.spans.iter_mut().filter(|span| span.holds(from)) {
+            span.seconds += 1;
+            if let Some(second) = &second {
+                span.total.merge(second);
+            }
+        }
+        self.finished
+            .push(second.as_ref().map(Finished::of).unwrap_or_default());
+    }
+
+    fn late(&mut self, started: Instant, second: usize, part: &Second) {
+        let from = started + Duration::from_secs(second as u64);
+        for span in self.spans.iter_mut().filter(|span| span.holds(from)) {
+            span.total.merge(part);
+        }
+        if let Some(finished) = self.finished.get_mut(second) {
+            finished.sent += part.sent;
+            finished.received += part.received;
+            finished.bytes += part.bytes;
+            finished.lost += part.lost;
+        }
+    }
+}
+
+impl Span {
+    /// Whether the second that begins at `from` lies in it whole.
+    fn holds(&self, from: Instant) -> bool {
+        let to = from + Duration::from_secs(1);
+        self.from <= from && self.to.is_none_or(|end| to <= end)
+    }
+}
+
+impl Finished {
+    fn of(second: &Second) -> Self {
+        Self {
+            sent: second.sent,
+            received: second.received,
+            bytes: second.bytes,
+            lost: second.lost,
+            delay: second.delay.percentiles(),
+        }
     }
 }
 
@@ -94,22 +260,64 @@ impl Measure {
 mod tests {
     use super::*;
 
+    fn part(received: u64, delay_ms: u64) -> Second {
+        let mut part = Second {
+            received,
+            ..Second::default()
+        };
+        part.delay.record(Duration::from_millis(delay_ms));
+        part
+    }
+
     #[test]
     fn what_happened_in_a_second_is_added_up() {
         let start = Instant::now();
         let measure = Measure::start(start);
-        let mut part = Second {
-            received: 3,
-            ..Second::default()
-        };
-        part.delay.record(Duration::from_millis(2));
-        measure.add(start + Duration::from_millis(2_300), &part);
-        measure.add(start + Duration::from_millis(2_900), &part);
+        measure.add(start + Duration::from_millis(2_300), &part(3, 2));
+        measure.add(start + Duration::from_millis(2_900), &part(3, 2));
+        measure.record(start + Duration::from_millis(2_950), |second| {
+            second.lost += 1;
+        });
         let seconds = measure.seconds();
         let received: Vec<u64> = seconds.iter().map(|second| second.received).collect();
         assert_eq!(received, [0, 0, 6]);
-        assert_eq!(seconds[2].delay.count(), 2);
+        assert_eq!(seconds[2].lost, 1);
+        assert_eq!(measure.second(2).unwrap().delay.max, Some(2.0));
+        assert!(measure.second(3).is_none());
+        let mut part = part(3, 2);
         part.clear();
         assert_eq!((part.received, part.delay.count()), (0, 0));
+    }
+
+    #[test]
+    fn spans_hold_whole_seconds_and_nothing_grows_but_summaries() {
+        let start = Instant::now();
+        let measure = Measure::start(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        for second in 0..100 {
+            match second {
+                // From the second after 10.5 s on; the eleventh lies in it only in part.
+                10 => measure.begin("window", at(10_500)),
+                40 => measure.begin("storm", at(40_000)),
+                50 => measure.end("storm", at(50_000)),
+                91 => measure.end("window", at(91_900)),
+                _ => {}
+            }
+            measure.add(at(second * 1_000 + 999), &part(1, second));
+            assert!(measure.lock().recent.len() <= KEPT);
+        }
+        // Too late for percentiles, not for counts.
+        measure.add(at(20_000), &part(7, 7));
+        let spans = measure.finish();
+        let [window, storm] = &spans[..] else {
+            panic!("{spans:?}")
+        };
+        assert_eq!((window.seconds, window.total.received), (80, 87));
+        assert_eq!((storm.seconds, storm.total.received), (10, 10));
+        assert_eq!(storm.total.delay.count(), 10);
+        assert_eq!(storm.total.delay.percentiles().max.unwrap().round(), 49.0);
+        let seconds = measure.seconds();
+        assert_eq!((seconds.len(), seconds[20].received), (100, 8));
+        assert_eq!(seconds[20].delay.max.unwrap().round(), 20.0);
     }
 }

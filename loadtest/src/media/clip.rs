@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{MediaError, ivf, ogg};
+use super::{MediaError, h264, ivf, ogg};
 
 /// 320x180, about 120 kbit/s.
 pub static VIDEO_180P: LazyLock<Arc<VideoClip>> =
@@ -16,6 +16,12 @@ pub static VIDEO_360P: LazyLock<Arc<VideoClip>> =
 /// 1280x720, about 1.2 Mbit/s.
 pub static VIDEO_720P: LazyLock<Arc<VideoClip>> =
     LazyLock::new(|| built_in(include_bytes!("../../media/720p.ivf")));
+/// 1280x720 in H.264, about 1.2 Mbit/s.
+pub static VIDEO_720P_H264: LazyLock<Arc<VideoClip>> = LazyLock::new(|| {
+    let file = include_bytes!("../../media/720p.h264");
+    let clip = h264::parse(file, (1280, 720), Duration::from_secs(1) / 30);
+    Arc::new(clip.expect("the clip is part of this program and tested"))
+});
 /// Opus, 20 ms frames, about 32 kbit/s.
 pub static AUDIO: LazyLock<Arc<AudioClip>> = LazyLock::new(|| {
     let clip = AudioClip::from_ogg(include_bytes!("../../media/tones.ogg"));
@@ -26,7 +32,7 @@ fn built_in(file: &[u8]) -> Arc<VideoClip> {
     Arc::new(VideoClip::from_ivf(file).expect("the clip is part of this program and tested"))
 }
 
-/// A VP8 clip that starts with a keyframe.
+/// A clip that starts with a keyframe.
 #[derive(Clone, Debug)]
 pub struct VideoClip {
     pub width: u16,

@@ -1,9 +1,11 @@
 //! The encoded clips bots publish, and turning them into RTP.
 
 pub mod clip;
+pub mod h264;
 pub mod ivf;
 pub mod ogg;
 pub mod packetize;
+pub mod trace;
 
 /// Why a clip cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

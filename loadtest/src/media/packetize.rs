@@ -5,7 +5,7 @@ use rtc::rtp;
 
 /// The largest RTP payload produced. With the RTP header, a few header extensions and the SRTP tag
 /// the datagram stays under the 1,200 bytes that browsers keep to.
-const MAX_PAYLOAD: usize = 1_140;
+pub(super) const MAX_PAYLOAD: usize = 1_140;
 
 /// RFC 7741 section 4.2 with everything a browser sends for one temporal layer: X; I, L and T;
 /// a 15-bit picture id; TL0PICIDX; TID.
@@ -32,7 +32,7 @@ impl Stream {
         }
     }
 
-    fn packet(&mut self, marker: bool, payload: Bytes) -> rtp::Packet {
+    pub(super) fn packet(&mut self, marker: bool, payload: Bytes) -> rtp::Packet {
         let sequence_number = self.sequence;
         self.sequence = self.sequence.wrapping_add(1);
         rtp::Packet {

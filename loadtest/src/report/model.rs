@@ -202,12 +202,14 @@ pub struct Window {
     pub seconds: f64,
     /// RTP packets of all layers, without retransmissions.
     pub packets_sent: u64,
-    /// Duplicates not counted where the bots can tell.
+    /// Retransmitted ones included.
     pub packets_received: u64,
     /// Gaps given up in the window.
     pub packets_lost: u64,
     /// RTP headers and payloads received.
     pub bytes_received: u64,
+    /// Packets that arrived before they were sent: a clock was set meanwhile.
+    pub packets_backwards: u64,
 }
 
 /// A part of the window.
@@ -280,6 +282,10 @@ pub struct Server {
     pub rss_bytes_per_participant: Option<f64>,
     /// The same through the number of subscriptions.
     pub rss_bytes_per_subscription: Option<f64>,
+    /// Tracks sent to viewers.
+    pub subscriptions: Option<u64>,
+    /// Of its cores, what other programs used in the window, and the machine's owner (steal).
+    pub background_share: Option<f64>,
     /// Datagrams dropped in the window, by cause.
     pub drops: BTreeMap<String, u64>,
     /// The last lines of its log, when something went wrong.

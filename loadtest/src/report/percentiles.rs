@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds; null when there is nothing to count.
+/// Milliseconds unless said otherwise; null when there is nothing to count.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Percentiles {
@@ -24,10 +24,19 @@ pub struct FirstFrame {
 }
 
 impl Percentiles {
-    /// Of `durations`, which are sorted on the way.
+    /// Of `durations`.
     pub fn of(durations: &mut [Duration]) -> Self {
-        durations.sort_unstable();
-        let at = |percent| percentile(durations, percent);
+        let mut values: Vec<f64> = durations
+            .iter()
+            .map(|duration| duration.as_secs_f64() * 1e3)
+            .collect();
+        Self::of_values(&mut values)
+    }
+
+    /// Of `values` of any unit, which are sorted on the way.
+    pub fn of_values(values: &mut [f64]) -> Self {
+        values.sort_unstable_by(f64::total_cmp);
+        let at = |percent| percentile(values, percent);
         Self {
             p50: at(50),
             p95: at(95),
@@ -38,7 +47,7 @@ impl Percentiles {
 }
 
 impl FirstFrame {
-    /// Of `durations`, which are sorted on the way.
+    /// Of `durations`.
     pub fn of(durations: &mut [Duration]) -> Self {
         let Percentiles { p50, p95, max, .. } = Percentiles::of(durations);
         Self { p50, p95, max }
@@ -46,10 +55,10 @@ impl FirstFrame {
 }
 
 /// Nearest rank: the smallest value that `percent` of the values do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     let value = sorted.get(rank - 1)?;
-    Some((value.as_secs_f64() * 1e6).round() / 1e3)
+    Some((value * 1e3).round() / 1e3)
 }
 
 #[cfg(test)]

@@ -1,89 +1,365 @@
-//! The report as people read it.
+//! The report as people read it in a terminal.
 
 use std::fmt;
 
-use super::Report;
+use super::figures::{self, Unit};
+use super::{Percentiles, Report};
+
+/// Examples of each thing that went wrong.
+const EXAMPLES: usize = 5;
+
+/// What the run is called: its scenario, or what was made of flags.
+pub(crate) fn name(report: &Report) -> String {
+    match report.scenario.as_str() {
+        "" => "a run of its own".into(),
+        name => name.into(),
+    }
+}
+
+/// Whether there are reasons not to believe it. Reports from before runs were judged have none.
+pub(crate) fn invalid(report: &Report) -> bool {
+    !report.valid && !report.invalid_reasons.is_empty()
+}
+
+/// Who sent what to whom, in a line.
+pub(crate) fn circumstances(report: &Report) -> String {
+    let rooms = match report.rooms {
+        1 => "1 room".to_owned(),
+        rooms => format!("{rooms} rooms, each"),
+    };
+    let talkers = match report.talkers {
+        talkers if talkers < report.publishers => format!(" ({talkers} of them sending)"),
+        _ => String::new(),
+    };
+    let media = match (report.video.as_str(), report.audio) {
+        ("none" | "", true) => "audio".to_owned(),
+        ("" | "none", false) => "no media".to_owned(),
+        (video, true) => format!("{video} video and audio"),
+        (video, false) => format!("{video} video"),
+    };
+    let bots = match report.bot.as_str() {
+        "" => String::new(),
+        bot => format!(", {bot} bots"),
+    };
+    format!(
+        "{rooms} of {}{talkers} and {}, {media}, {:.0} s{bots}{}",
+        several(report.publishers, "publisher"),
+        several(report.subscribers, "subscriber"),
+        report.duration_s,
+        if report.interrupted {
+            " (interrupted)"
+        } else {
+            ""
+        },
+    )
+}
+
+fn several(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What went wrong with single bots and tracks, `most` of each kind.
+pub(crate) fn problems(report: &Report, most: usize) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    for failure in report.failures.iter().take(most) {
+        let what = format!("{} in {}: {}", failure.bot, failure.room, failure.reason);
+        problems.push(("failed", what));
+    }
+    for missing in report.missing_tracks.iter().take(most) {
+        let track = missing.track.as_deref().unwrap_or("a track");
+        let what = format!(
+            "{track} at {} in {}: {}",
+            missing.bot, missing.room, missing.reason
+        );
+        problems.push(("missing", what));
+    }
+    for sample in report.violation_samples.iter().take(most) {
+        let what = format!("at {} in {}: {}", sample.bot, sample.room, sample.violation);
+        problems.push(("violation", what));
+    }
+    problems
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
-        let join = &self.join_ms;
+        let mut lines = Lines {
+            f,
+            doubtful: invalid(self),
+        };
+        if invalid(self) {
+            writeln!(
+                lines.f,
+                "NOT VALID: the figures marked ? are not the server's alone"
+            )?;
+            for reason in &self.invalid_reasons {
+                writeln!(lines.f, "  - {reason}")?;
+            }
+        }
+        writeln!(lines.f, "{}: {}", name(self), circumstances(self))?;
+        let bots = self.joined + self.join_failed;
+        let mut joined = format!("{} of {bots} in {}", self.joined, spread(&self.join_ms));
+        if self.dropped > 0 {
+            joined += &format!("; {} dropped out later", self.dropped);
+        }
+        lines.write("joined", &joined)?;
+        lines.write("", &self.phases())?;
         let first = &self.first_frame_ms;
-        writeln!(
-            f,
-            "{} rooms of {} publishers and {} subscribers, video {}, audio {}, {:.1} s{}",
-            self.rooms,
-            self.publishers,
-            self.subscribers,
-            self.video,
-            if self.audio { "on" } else { "off" },
-            self.duration_s,
-            if self.interrupted {
-                " (interrupted)"
-            } else {
-                ""
-            },
+        let first = match first.p50 {
+            Some(_) => format!(
+                "; first frame after {} (p50), {} (p95), {} (max)",
+                ms(first.p50),
+                ms(first.p95),
+                ms(first.max)
+            ),
+            None => String::new(),
+        };
+        let tracks = format!(
+            "{} of {}{first}",
+            self.tracks_receiving, self.tracks_expected
+        );
+        lines.write("tracks", &tracks)?;
+        lines.write(
+            "packets",
+            &format!(
+                "{} sent, {} received, {} lost, {} retransmitted, {} reordered, {} duplicates",
+                count(self.packets_sent),
+                count(self.packets_received),
+                count(self.packets_lost),
+                count(self.retransmissions_received),
+                count(self.reordered),
+                count(self.duplicates)
+            ),
         )?;
-        writeln!(
-            f,
-            "  joined    {} of {} in {} ms (p50), {} (p95), {} (max)",
-            self.joined,
-            self.joined + self.join_failed,
-            ms(join.p50),
-            ms(join.p95),
-            ms(join.max)
+        lines.figures(
+            "",
+            &[("delivered", ""), ("packets_s", ""), ("mbit_s", "")],
+            self,
         )?;
-        writeln!(
-            f,
-            "  tracks    {} of {}; first frame after {} ms (p50), {} (p95), {} (max)",
-            self.tracks_receiving,
-            self.tracks_expected,
-            ms(first.p50),
-            ms(first.p95),
-            ms(first.max)
+        if self.forward_delay_ms != Percentiles::default() {
+            let jitter = format!(
+                "; jitter {} (p50), {} (p99)",
+                ms(self.jitter_ms.p50),
+                ms(self.jitter_ms.p99)
+            );
+            lines.write(
+                "delay",
+                &format!("{}{jitter}", spread(&self.forward_delay_ms)),
+            )?;
+        }
+        for stage in &self.stages {
+            let mut what = format!(
+                "{}: delay {}, {} lost",
+                stage.name,
+                spread(&stage.forward_delay_ms),
+                count(stage.packets_lost)
+            );
+            if stage.joined > 0 {
+                what += &format!("; {} joined in {}", stage.joined, spread(&stage.join_ms));
+            }
+            lines.write("", &what)?;
+        }
+        lines.write(
+            "video",
+            &format!(
+                "{} decodable frames, {} freezes, longest {:.0} ms, {} oracle violations{}",
+                count(self.frames_decodable),
+                count(self.freezes),
+                self.longest_freeze_ms,
+                count(self.oracle_violations),
+                self.layers()
+            ),
         )?;
-        writeln!(
-            f,
-            "  packets   {} sent, {} received ({:.1} Mbit/s), {} lost, {} retransmitted",
-            self.packets_sent,
-            self.packets_received,
-            self.receive_mbit_s,
-            self.packets_lost,
-            self.retransmissions_received
+        lines.figures(
+            "server",
+            &[
+                ("server_cpu", " of its cores"),
+                ("cpu_per_packet", " for each packet"),
+                ("packets_per_core", " a core"),
+                ("packets_per_message", " packets a message"),
+                ("server_drops", " dropped"),
+            ],
+            self,
         )?;
-        writeln!(
-            f,
-            "  video     {} decodable frames, longest freeze {:.0} ms, {} oracle violations",
-            self.frames_decodable, self.longest_freeze_ms, self.oracle_violations
+        lines.figures(
+            "floor",
+            &[
+                ("floor_ratio_gso", " the GSO floor"),
+                ("floor_ratio_single", " the sendmmsg floor"),
+            ],
+            self,
+        )?;
+        lines.figures(
+            "memory",
+            &[
+                ("rss", ""),
+                ("rss_per_participant", " a participant"),
+                ("rss_per_subscription", " a subscription"),
+                ("churn_ratio", " after churn"),
+            ],
+            self,
+        )?;
+        lines.figures(
+            "bots",
+            &[
+                ("generator_cpu", " of their cores"),
+                ("socket_drops", " socket drops"),
+                ("packets_late", " packets sent late"),
+                ("decrypted", " decrypted"),
+                ("oracle", " of streams shown to the oracle"),
+            ],
+            self,
         )?;
         if let Some(drops) = self.generator.socket_drops.filter(|drops| *drops > 0) {
-            writeln!(
-                f,
-                "  CAUTION   the bots were too slow to read {drops} datagrams: losses may be theirs"
-            )?;
+            let caution =
+                format!("the bots were too slow to read {drops} datagrams: losses may be theirs");
+            lines.plain("CAUTION", &caution)?;
         }
-        for failure in self.failures.iter().take(5) {
-            writeln!(
-                f,
-                "  failed    {} in {}: {}",
-                failure.bot, failure.room, failure.reason
-            )?;
+        for (kind, problem) in problems(self, EXAMPLES) {
+            lines.plain(kind, &problem)?;
         }
-        for missing in self.missing_tracks.iter().take(5) {
-            let track = missing.track.as_deref().unwrap_or("a track");
-            writeln!(
-                f,
-                "  missing   {track} at {} in {}: {}",
-                missing.bot, missing.room, missing.reason
-            )?;
+        let verdict = match (invalid(self), self.passed) {
+            (true, _) => "NOT VALID",
+            (false, true) => "passed",
+            (false, false) => "FAILED",
+        };
+        write!(f, "{verdict}")
+    }
+}
+
+struct Lines<'a, 'f> {
+    f: &'a mut fmt::Formatter<'f>,
+    doubtful: bool,
+}
+
+impl Lines<'_, '_> {
+    /// A line of figures; nothing if it says nothing.
+    fn write(&mut self, name: &str, what: &str) -> fmt::Result {
+        if what.is_empty() {
+            return Ok(());
         }
-        for sample in self.violation_samples.iter().take(5) {
-            writeln!(
-                f,
-                "  violation at {} in {}: {}",
-                sample.bot, sample.room, sample.violation
-            )?;
+        let mark = if self.doubtful { "? " } else { "" };
+        writeln!(self.f, "  {name:<9} {mark}{what}")
+    }
+
+    fn plain(&mut self, name: &str, what: &str) -> fmt::Result {
+        writeln!(self.f, "  {name:<9} {what}")
+    }
+
+    /// Those that were measured, each followed by what it is.
+    fn figures(&mut self, name: &str, keys: &[(&str, &str)], report: &Report) -> fmt::Result {
+        let known: Vec<String> = keys
+            .iter()
+            .filter_map(|(key, after)| {
+                let figure = figures::figure(key)?;
+                let value = figure.unit.show((figure.value)(report)?);
+                let before = if *key == "delivered" {
+                    "delivered "
+                } else {
+                    ""
+                };
+                Some(format!("{before}{value}{after}"))
+            })
+            .collect();
+        self.write(name, &known.join(", "))
+    }
+}
+
+impl Report {
+    fn phases(&self) -> String {
+        let phases = &self.phases;
+        let known: Vec<String> = [
+            ("signaling", phases.signaling_ms),
+            ("ICE", phases.ice_ms),
+            ("DTLS", phases.dtls_ms),
+            ("first packet", phases.first_packet_ms),
+        ]
+        .into_iter()
+        .filter(|(_, times)| times.p50.is_some())
+        .map(|(name, times)| format!("{name} {} / {}", bare(times.p50), ms(times.p99)))
+        .collect();
+        match known.is_empty() {
+            true => String::new(),
+            false => format!("done after (p50 / p99): {}", known.join(", ")),
         }
-        write!(f, "{}", if self.passed { "passed" } else { "FAILED" })
+    }
+
+    fn layers(&self) -> String {
+        let mut layers: Vec<_> = self.layer_residency.iter().collect();
+        if layers.len() < 2 {
+            return String::new();
+        }
+        layers.sort_by(|one, other| other.1.total_cmp(one.1));
+        let shares: Vec<_> = layers
+            .into_iter()
+            .map(|(height, share)| format!("{height}p {}", Unit::Share.show(*share)))
+            .collect();
+        format!("; {}", shares.join(", "))
+    }
+}
+
+fn ms(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| Unit::Milliseconds.show(value))
+}
+
+fn bare(value: Option<f64>) -> String {
+    value.map_or("-".into(), super::number::readable)
+}
+
+fn count(value: u64) -> String {
+    super::number::readable(value as f64)
+}
+
+fn spread(of: &Percentiles) -> String {
+    format!(
+        "{} (p50), {} (p95), {} (p99), {} (max)",
+        ms(of.p50),
+        ms(of.p95),
+        ms(of.p99),
+        ms(of.max)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_good_run_in_words() {
+        let text = sample::report(60).to_string();
+        for line in [
+            "livestream: 1 room of 1 publisher and 100 subscribers, 720p video and audio, 60 s, wire bots",
+            "  joined    101 of 101 in 81 ms (p50), 104 ms (p95), 133 ms (p99), 160 ms (max)",
+            "            done after (p50 / p99): signaling 12 / 33 ms, ICE 14 / 38 ms, DTLS 81 / 133 ms, first packet 96 / 166 ms",
+            "  delay     0.210 ms (p50), 0.620 ms (p95), 1.40 ms (p99), 6.30 ms (max); jitter 0.0500 ms (p50), 0.800 ms (p99)",
+            "  server    50% of its cores, 2.50 \u{b5}s for each packet, 400,000 /s a core, 5.10 packets a message, 42 dropped",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("\npassed"), "{text}");
+    }
+
+    #[test]
+    fn an_invalid_run_says_so_first_and_marks_its_figures() {
+        let mut report = sample::report(60);
+        report.valid = false;
+        report.invalid_reasons = vec!["the load generator was full".into()];
+        let text = report.to_string();
+        assert!(text.starts_with("NOT VALID"), "{text}");
+        assert_eq!(text.lines().nth(1), Some("  - the load generator was full"));
+        assert!(text.contains("  server    ? 50%"), "{text}");
+        assert!(text.ends_with("NOT VALID"));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_mentioned() {
+        let report = Report {
+            valid: true,
+            ..Report::default()
+        };
+        let text = report.to_string();
+        for absent in ["server", "floor", "memory", "delay", "stage"] {
+            assert!(!text.contains(&format!("  {absent}")), "{absent}\n{text}");
+        }
     }
 }

@@ -2,9 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use super::dtls::Identity;
+use super::receiver::Shares;
+use super::signaling::{self, Seat};
+use super::thread::{self, Command, Handle};
 use crate::bot::state::BotState;
 use crate::bot::{BotConfig, Phase, Settled};
 use crate::measure::Measure;
@@ -14,7 +19,8 @@ use crate::measure::Measure;
 pub struct WireConfig {
     /// Processors to pin I/O threads to, one each; empty: one thread, not pinned.
     pub cores: Vec<usize>,
-    /// Share of the media packets to decrypt and check, 0 to 1. The others are counted by header.
+    /// Share of the streams to decrypt whole, 0 to 1; what is looked at of the others, the
+    /// module's documentation says.
     pub decrypt_share: f64,
     /// Share of the streams to show to the oracle, 0 to 1.
     pub oracle_share: f64,
@@ -22,10 +28,13 @@ pub struct WireConfig {
     pub measure: Arc<Measure>,
 }
 
-/// The I/O threads that wire bots share.
+/// The I/O threads that wire bots share. Dropping it ends them, once the last bot has left.
 #[derive(Debug)]
 pub struct WireFleet {
-    _config: WireConfig,
+    threads: Vec<Arc<Handle>>,
+    identity: Arc<Identity>,
+    shares: Shares,
+    next: AtomicU64,
 }
 
 impl WireFleet {
@@ -35,28 +44,72 @@ impl WireFleet {
     ///
     /// The system refuses a thread, or there is no such processor.
     pub fn start(config: WireConfig) -> io::Result<Self> {
-        Ok(Self { _config: config })
+        let cores = match &config.cores[..] {
+            [] => vec![None],
+            cores => cores.iter().copied().map(Some).collect(),
+        };
+        let threads = cores.into_iter().enumerate().map(|(index, core)| {
+            let handle = thread::start(index, core, Arc::clone(&config.measure));
+            handle.map(Arc::new)
+        });
+        Ok(Self {
+            threads: threads.collect::<io::Result<_>>()?,
+            identity: Arc::new(Identity::generate().map_err(io::Error::other)?),
+            shares: Shares {
+                decrypt: config.decrypt_share,
+                oracle: config.oracle_share,
+            },
+            next: AtomicU64::new(0),
+        })
     }
 
     /// Runs a bot until `phase` says to leave. Everything worth knowing lands in `state`.
     pub fn run(
         &self,
-        _config: BotConfig,
+        config: BotConfig,
         state: Arc<BotState>,
-        _phase: watch::Receiver<Phase>,
+        phase: watch::Receiver<Phase>,
         settled: Settled,
     ) -> impl Future<Output = ()> + Send + use<> {
-        async move {
-            state.call().failure = Some("wire bots cannot run yet".into());
-            settled();
-        }
+        let name = self.next.fetch_add(1, Ordering::Relaxed);
+        let thread = &self.threads[name as usize % self.threads.len()];
+        let seat = Seat {
+            name,
+            thread: Arc::clone(thread),
+            identity: Arc::clone(&self.identity),
+            shares: self.shares,
+        };
+        signaling::run(seat, config, state, phase, settled)
     }
 
     /// Returns when every bot's `BotState::observed`, and the measure, have everything up to now.
-    pub async fn settle(&self) {}
+    /// Gaps still open are lost then, and what comes later no oracle sees.
+    pub async fn settle(&self) {
+        for thread in &self.threads {
+            let (done, settled) = oneshot::channel();
+            thread.tell(Command::Settle(done)).await;
+            // It fails if the thread is gone, and its bots' states with it.
+            let _ = settled.await;
+        }
+    }
 
-    /// Processor time the I/O threads have used, in seconds.
+    /// Processor time the I/O threads have used, in seconds. Signaling and SDP run on the
+    /// caller's runtime and are not in it.
     pub fn cpu_seconds(&self) -> f64 {
-        0.0
+        let times = self.threads.iter().map(|thread| thread.cpu());
+        times.map(|time| time.as_secs_f64()).sum()
+    }
+
+    /// Datagrams the bots' sockets have dropped for want of room, as of the last one received on
+    /// each: the generator was too slow.
+    pub fn socket_drops(&self) -> u64 {
+        let dropped = |thread: &Arc<Handle>| thread.counters().dropped.load(Ordering::Relaxed);
+        self.threads.iter().map(dropped).sum()
+    }
+
+    /// Messages the kernel did not take from the bots' sockets.
+    pub fn refused_sends(&self) -> u64 {
+        let refused = |thread: &Arc<Handle>| thread.counters().refused.load(Ordering::Relaxed);
+        self.threads.iter().map(refused).sum()
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::selector::{Decision, LayerSelector};
 use crate::clock::{SenderClock, ntp_to_ticks};
 use crate::event::MediaKind;
-use crate::id::TrackId;
+use crate::id::{PeerId, TrackId};
 use crate::packet::Packet;
+use crate::place::Place;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
 
 /// Payload types are 7 bits.
@@ -20,9 +21,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct SourceTrack {
     pub(crate) id: TrackId,
     pub(crate) kind: MediaKind,
-    /// Its publisher, by index among the worker's peers, and its index there.
-    pub(crate) peer: usize,
-    pub(crate) track: usize,
+    pub(crate) publisher: PeerId,
+    pub(crate) place: Place,
     /// Its subscriptions' place in the router.
     pub(crate) fanout: usize,
     /// What its publisher may send.

@@ -11,6 +11,7 @@ use super::sender::SenderState;
 use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::packet::Packet;
+use crate::place::Place;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
 use crate::transport::sdp::NegotiatedMedia;
@@ -49,10 +50,8 @@ pub(crate) struct Counters {
 /// A packet a viewer lacks, and where its publisher keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Repair {
-    /// The publisher, among the worker's peers.
-    pub(crate) peer: usize,
-    /// The track, among the publisher's.
-    pub(crate) track: usize,
+    /// Where the track is.
+    pub(crate) place: Place,
     pub(crate) layer: usize,
     /// The publisher's stream: it must not have begun another.
     pub(crate) ssrc: u32,
@@ -257,8 +256,7 @@ impl Slot {
                 continue;
             }
             repairs.push(Repair {
-                peer: forwarder.source.peer,
-                track: forwarder.source.track,
+                place: forwarder.source.place,
                 layer: span.source.layer,
                 ssrc: span.source.ssrc,
                 sequence,

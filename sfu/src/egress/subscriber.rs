@@ -8,6 +8,7 @@ use super::forwarder::SourceTrack;
 use super::slot::{Repair, Slot, SlotSeed};
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
+use crate::place::Place;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
 
@@ -29,10 +30,8 @@ pub(crate) struct Subscriber {
 pub(crate) enum Request {
     /// A keyframe of what the slot is sent or waits for.
     Keyframe {
-        /// The publisher, among the worker's peers.
-        peer: usize,
-        /// The track, among the publisher's.
-        track: usize,
+        /// Where the track is.
+        place: Place,
         layer: usize,
     },
     /// A packet again.
@@ -235,8 +234,8 @@ impl Subscriber {
                 .awaits_keyframe_of()
                 .or_else(|| forwarder.selector.current())
         {
-            let SourceTrack { peer, track, .. } = forwarder.source;
-            requests.push(Request::Keyframe { peer, track, layer });
+            let place = forwarder.source.place;
+            requests.push(Request::Keyframe { place, layer });
         }
     }
 

@@ -101,6 +101,31 @@ impl Layer {
         Some(sequence)
     }
 
+    /// Counts and keeps a packet that its publisher's worker relayed: it was judged there.
+    pub(crate) fn receive_relayed(&mut self, packet: Relayed<'_>) {
+        self.follow_stream(packet.ssrc);
+        self.sender = packet.sender;
+        self.packets += 1;
+        self.bytes += packet.payload_len as u64;
+        if packet.keep {
+            self.cache
+                .get_or_insert_with(PacketCache::new)
+                .insert(packet.sequence, packet.datagram);
+        }
+    }
+
+    /// Another stream's packets are numbered anew: those of the one before are of no use.
+    pub(crate) fn follow_stream(&mut self, ssrc: u32) {
+        if self.ssrc.replace(ssrc) != Some(ssrc) {
+            self.cache = None;
+        }
+    }
+
+    /// Takes the judgement of another worker; true if that is news.
+    pub(crate) fn set_alive(&mut self, alive: bool) -> bool {
+        std::mem::replace(&mut self.alive, alive) != alive
+    }
+
     /// The packets kept from one on, with their unwrapped sequence numbers.
     pub(crate) fn cached_since(&self, sequence: u64) -> impl Iterator<Item = (u64, &[u8])> {
         self.cache
@@ -125,6 +150,18 @@ impl Layer {
             .filter(|_| self.alive)
             .map(|at| at + SILENCE)
     }
+}
+
+/// What a layer needs to know of a packet that another worker received.
+pub(crate) struct Relayed<'a> {
+    pub(crate) ssrc: u32,
+    /// Unwrapped there.
+    pub(crate) sequence: u64,
+    pub(crate) payload_len: usize,
+    pub(crate) sender: Option<SenderClock>,
+    /// For retransmission.
+    pub(crate) keep: bool,
+    pub(crate) datagram: &'a [u8],
 }
 
 /// What a layer needs to know of a packet.

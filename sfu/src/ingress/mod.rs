@@ -10,8 +10,11 @@ mod keyframe;
 mod layer;
 mod nack;
 mod publisher;
+mod relayed;
 mod report;
 mod track;
 
+pub(crate) use layer::Relayed;
 pub(crate) use publisher::{Media, Publisher, Receipt};
+pub(crate) use relayed::{LayerState, TrackState};
 pub(crate) use track::Track;

@@ -94,6 +94,11 @@ impl Publisher {
         self.tracks.get(index)
     }
 
+    /// One track, to change.
+    pub(crate) fn track_mut(&mut self, index: usize) -> Option<&mut Track> {
+        self.tracks.get_mut(index)
+    }
+
     /// Adds a track; its index.
     pub(crate) fn publish(
         &mut self,

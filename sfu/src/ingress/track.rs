@@ -23,6 +23,8 @@ pub(crate) struct Track {
     pub(crate) live: bool,
     /// Where the router keeps its subscriptions.
     pub(crate) fanout: usize,
+    /// The further workers that its packets are relayed to: those with viewers who want it.
+    pub(crate) relayed_to: Vec<u16>,
 }
 
 impl Track {
@@ -56,6 +58,7 @@ impl Track {
             layers,
             live: false,
             fanout,
+            relayed_to: Vec::new(),
         }
     }
 

@@ -3,9 +3,11 @@
 //! Architecture invariant: no policy here. Which layer a viewer gets is the forwarder's to decide,
 //! on the viewer's side; the router only keeps the lists.
 
+mod relay;
 mod room;
 
-pub(crate) use room::{Room, TrackPlace};
+pub(crate) use relay::{Batch, Batches, RelayedPacket};
+pub(crate) use room::Room;
 
 use slab::Slab;
 
@@ -21,30 +23,55 @@ pub(crate) struct Target {
 /// The subscriptions of each published track of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
-    fanouts: Slab<Vec<Target>>,
+    fanouts: Slab<Fanout>,
+    /// Watched lists that began or ceased to be empty.
+    changed: Vec<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Fanout {
+    targets: Vec<Target>,
+    /// Somebody wants to know whether it is empty, and calls it this.
+    watched: Option<usize>,
 }
 
 impl Router {
     /// A list for a new track; its index goes with the track.
     pub(crate) fn insert(&mut self) -> usize {
-        self.fanouts.insert(Vec::new())
+        self.fanouts.insert(Fanout::default())
+    }
+
+    /// A list that [`take_changed`](Self::take_changed) tells of, under a name.
+    pub(crate) fn insert_watched(&mut self, name: usize) -> usize {
+        self.fanouts.insert(Fanout {
+            targets: Vec::new(),
+            watched: Some(name),
+        })
+    }
+
+    /// A watched list that may have begun or ceased to be empty since it was last returned.
+    pub(crate) fn take_changed(&mut self) -> Option<usize> {
+        self.changed.pop()
     }
 
     /// Ends a track; its subscriptions are returned for their owners to forget.
     pub(crate) fn remove(&mut self, fanout: usize) -> Vec<Target> {
-        self.fanouts.try_remove(fanout).unwrap_or_default()
+        let fanout = self.fanouts.try_remove(fanout);
+        fanout.unwrap_or_default().targets
     }
 
     /// The subscriptions of a track.
     pub(crate) fn targets(&self, fanout: usize) -> &[Target] {
-        self.fanouts.get(fanout).map_or(&[], Vec::as_slice)
+        self.fanouts
+            .get(fanout)
+            .map_or(&[], |fanout| &fanout.targets)
     }
 
     /// Every subscription, with its track's list.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = (usize, Target)> {
         let lists = self.fanouts.iter();
-        lists.flat_map(|(fanout, targets)| targets.iter().map(move |target| (fanout, *target)))
+        lists.flat_map(|(fanout, list)| list.targets.iter().map(move |target| (fanout, *target)))
     }
 
     /// Tracks.
@@ -55,15 +82,22 @@ impl Router {
 
     /// Adds a subscription.
     pub(crate) fn subscribe(&mut self, fanout: usize, target: Target) {
-        if let Some(targets) = self.fanouts.get_mut(fanout) {
-            targets.push(target);
+        if let Some(fanout) = self.fanouts.get_mut(fanout) {
+            fanout.targets.push(target);
+            if fanout.targets.len() == 1 {
+                self.changed.extend(fanout.watched);
+            }
         }
     }
 
     /// Removes a subscription.
     pub(crate) fn unsubscribe(&mut self, fanout: usize, target: Target) {
-        if let Some(targets) = self.fanouts.get_mut(fanout) {
-            targets.retain(|other| *other != target);
+        if let Some(fanout) = self.fanouts.get_mut(fanout) {
+            let before = fanout.targets.len();
+            fanout.targets.retain(|other| *other != target);
+            if fanout.targets.is_empty() && before > 0 {
+                self.changed.extend(fanout.watched);
+            }
         }
     }
 }
@@ -85,5 +119,26 @@ mod tests {
         assert_eq!(router.remove(a), vec![target(2)]);
         assert_eq!(router.targets(a), []);
         assert_eq!(router.targets(b), [target(3)]);
+    }
+
+    #[test]
+    fn who_watches_a_list_is_told_when_it_fills_and_empties() {
+        let mut router = Router::default();
+        let fanout = router.insert_watched(70);
+        let target = |peer| Target { peer, slot: 0 };
+        router.subscribe(fanout, target(1));
+        router.subscribe(fanout, target(2));
+        assert_eq!(
+            (router.take_changed(), router.take_changed()),
+            (Some(70), None)
+        );
+        router.unsubscribe(fanout, target(1));
+        assert_eq!(router.take_changed(), None);
+        router.unsubscribe(fanout, target(2));
+        router.unsubscribe(fanout, target(2));
+        assert_eq!(
+            (router.take_changed(), router.take_changed()),
+            (Some(70), None)
+        );
     }
 }

@@ -41,6 +41,7 @@ mod poller;
 mod receive;
 mod send;
 mod socket;
+mod speed;
 mod system;
 #[cfg(test)]
 mod wire_tests;
@@ -49,5 +50,6 @@ mod worker_thread;
 pub(crate) use interfaces::interface_addresses;
 pub(crate) use poller::{Poller, Waker};
 pub(crate) use socket::MediaSocket;
+pub(crate) use speed::nanoseconds_each;
 pub(crate) use system::{Seeds, Threads, cores, wall_clock};
 pub(crate) use worker_thread::{Driven, spawn_worker};

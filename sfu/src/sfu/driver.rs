@@ -1,44 +1,32 @@
-//! A worker as the runtime drives it: its command queue, its events out, its load for placement.
+//! A worker as the runtime drives it: its command queue, its rings, its events out, its load for placement.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::links::Links;
 use crate::event::Event;
-use crate::runtime::Driven;
+use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
-use crate::worker::{Command, Worker, WorkerConfig};
+use crate::worker::{Command, Held, Worker, WorkerConfig};
 
 /// Commands done between two receive batches: an offer takes some hundred microseconds, and
 /// packets must not wait for a join storm's.
 const COMMANDS_PER_TURN: usize = 4;
+/// Between attempts to put control into a ring that was full. Its reader takes a turn in less.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// How much a worker has to do, as the control plane sees it.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    rooms: AtomicUsize,
-    coming: AtomicUsize,
-    peers: AtomicUsize,
-}
-
-impl Load {
-    /// Rooms on the worker.
-    pub(super) fn rooms(&self) -> usize {
-        self.rooms.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
-    }
-
-    /// For comparing workers: peers cost, rooms will have some.
-    pub(super) fn weight(&self) -> usize {
-        self.peers.load(Ordering::Relaxed) + self.rooms()
-    }
-
-    /// A room was asked for.
-    pub(super) fn room_coming(&self) {
-        self.coming.fetch_add(1, Ordering::Relaxed);
-    }
+    /// Rooms with a part there.
+    pub(super) rooms: AtomicUsize,
+    pub(super) peers: AtomicUsize,
+    /// Rooms and peers asked for.
+    pub(super) coming: Arc<AtomicUsize>,
 }
 
 /// A worker with its queues.
@@ -48,6 +36,11 @@ pub(super) struct Driver {
     events: mpsc::Sender<Event>,
     load: Arc<Load>,
     stopping: Arc<AtomicBool>,
+    links: Links,
+    /// Of every worker, in order.
+    wakers: Vec<Waker>,
+    /// Waits for room in a ring for what it speaks of.
+    answer: Option<Held>,
     /// The control plane's queue is full: its next commands wait until it takes events.
     held: Option<Event>,
     /// Commands were left over.
@@ -63,6 +56,8 @@ impl Driver {
         events: mpsc::Sender<Event>,
         load: Arc<Load>,
         stopping: Arc<AtomicBool>,
+        links: Links,
+        wakers: Vec<Waker>,
     ) -> Self {
         let now = config.clock.epoch();
         let worker = Worker::new(config);
@@ -72,11 +67,49 @@ impl Driver {
             events,
             load,
             stopping,
+            links,
+            wakers,
+            answer: None,
             held: None,
             more: false,
             closed: false,
             now,
         }
+    }
+
+    /// Hands over what is for other workers.
+    fn post(&mut self) {
+        let wakers = &self.wakers;
+        self.links.post(&mut self.worker, |other| {
+            if let Some(waker) = wakers.get(other) {
+                waker.wake();
+            }
+        });
+    }
+
+    /// Says how much there is to do, for placement.
+    fn report_load(&self) {
+        let peers = self.worker.peers();
+        self.load.peers.store(peers, Ordering::Relaxed);
+        let rooms = self.worker.rooms();
+        self.load.rooms.store(rooms, Ordering::Relaxed);
+    }
+
+    /// Does one command; false if its answer has to wait.
+    fn command(&mut self, now: Instant, command: Command) -> bool {
+        // Whoever asks may know of what other workers have posted by now.
+        self.links.take_control(now, &mut self.worker);
+        let held = self.worker.handle_command(now, command);
+        self.post();
+        if let Some(held) = held {
+            if self.links.is_held_up() {
+                self.answer = Some(held);
+                return false;
+            }
+            self.report_load();
+            self.worker.answer(now, held);
+        }
+        true
     }
 
     fn deliver_events(&mut self) {
@@ -103,21 +136,26 @@ impl Driven for Driver {
         self.now = now;
         self.deliver_events();
         self.more = self.held.is_some();
+        self.links.take(now, &mut self.worker);
+        self.post();
         if self.stopping.load(Ordering::Acquire) && !self.closed {
             self.worker.close_all(now);
             self.closed = true;
         }
-        if self.held.is_some() || self.closed {
+        if self.held.is_some() || self.closed || self.links.is_held_up() {
             return;
+        }
+        if let Some(held) = self.answer.take() {
+            self.report_load();
+            self.worker.answer(now, held);
         }
         for _ in 0..COMMANDS_PER_TURN {
             let Ok(command) = self.commands.try_recv() else {
                 return;
             };
-            if matches!(command, Command::CreateRoom { .. }) {
-                self.load.coming.fetch_sub(1, Ordering::Relaxed);
+            if !self.command(now, command) {
+                return;
             }
-            self.worker.handle_command(now, command);
         }
         self.more = !self.commands.is_empty();
     }
@@ -128,23 +166,21 @@ impl Driven for Driver {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        if self.more {
-            Some(self.now)
-        } else {
-            self.worker.poll_timeout(self.now)
+        if self.more || self.links.has_incoming() {
+            return Some(self.now);
         }
+        let retry = self.links.is_held_up().then(|| self.now + RETRY);
+        let due = self.worker.poll_timeout(self.now);
+        retry.into_iter().chain(due).min()
     }
 
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         self.now = now;
         let more = self.worker.flush(now, out);
+        // Before the caller sends: the others' share of the work goes on meanwhile.
+        self.post();
         self.deliver_events();
-        self.load
-            .peers
-            .store(self.worker.peers(), Ordering::Relaxed);
-        self.load
-            .rooms
-            .store(self.worker.rooms(), Ordering::Relaxed);
+        self.report_load();
         more
     }
 

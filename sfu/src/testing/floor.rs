@@ -23,7 +23,7 @@ pub use crate::runtime::measure::{CountingAllocator, Sink, Stopwatch};
 
 use crate::rtp::{HeaderWriter, OutHeader};
 use crate::runtime::measure::Direct;
-use crate::transport::{Srtp, SrtpProfile};
+use crate::transport::{Backend, Srtp, SrtpProfile};
 
 /// How packets are handed to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -207,7 +207,7 @@ impl<'a> Floor<'a> {
                 let material: Vec<u8> = (0..profile.keying_material_len())
                     .map(|byte| (byte * 7 + key * 13) as u8)
                     .collect();
-                Srtp::from_keying_material(profile, &material)
+                Srtp::from_keying_material(Backend::default(), profile, &material)
                     .ok_or_else(|| io::ErrorKind::InvalidInput.into())
             })
             .collect::<io::Result<_>>()?;

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 pub use media::{AudioConfig, LayerConfig, MediaSource, VideoConfig, Vp8Packetizer};
 pub use oracle::{Oracle, OracleReport, Violation};
-pub use relay::SimRelay;
+pub use relay::{SimRelay, SimSharing};
 pub use turn::{Sent, TurnSocket};
 
 /// Where virtual time begins. The one moment the simulation takes from the system's clock, which

@@ -1,26 +1,75 @@
-//! A worker for simulations: the real one, with time and network under the test's control.
+//! Workers for simulations: the real ones, with time and network under the test's control.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
-use crate::id::{PeerId, RoomId, TrackId};
+use crate::id::{PeerId, RoomId, TrackId, worker_of};
+use crate::sfu::links::{Links, RingSizes};
+use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
-use crate::transport::Certificate;
+use crate::transport::{Backend, Certificate};
 use crate::worker::{Worker, WorkerConfig};
 
 use super::network::Datagram;
 
-/// A worker in virtual time.
+/// How the workers of a [`SimRelay`] share a room.
+#[derive(Clone, Copy, Debug)]
+pub struct SimSharing {
+    /// As [`SfuConfig::room_peers_per_worker`](crate::SfuConfig::room_peers_per_worker).
+    pub room_peers_per_worker: usize,
+    /// Batches of packets that fit between two workers.
+    pub batches: usize,
+    /// Control messages that fit between two workers.
+    pub control: usize,
+}
+
+impl Default for SimSharing {
+    fn default() -> Self {
+        let RingSizes { batches, control } = RingSizes::default();
+        Self {
+            room_peers_per_worker: 1,
+            batches,
+            control,
+        }
+    }
+}
+
+/// The workers of a relay in virtual time: one, or several that share rooms over the rings that
+/// threads use. The rings are emptied in a fixed order.
 #[derive(Debug)]
 pub struct SimRelay {
-    pub(super) worker: Worker,
+    workers: Vec<SimWorker>,
+    transmits: Transmits,
+    rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
+    sharing: SimSharing,
+}
+
+#[derive(Debug)]
+struct SimWorker {
+    worker: Worker,
+    links: Links,
     addr: SocketAddr,
-    pub(super) transmits: Transmits,
+    /// Takes nothing from the others.
+    stalled: bool,
+}
+
+impl SimWorker {
+    fn is_waiting(&self) -> bool {
+        !self.stalled && self.links.has_incoming()
+    }
+
+    /// It is to be flushed before it takes more.
+    fn is_full(&self) -> bool {
+        self.worker.backlog() >= 2_048
+    }
 }
 
 impl SimRelay {
@@ -31,32 +80,87 @@ impl SimRelay {
     ///
     /// If no certificate can be made.
     pub fn new(now: Instant, addr: SocketAddr, seed: u64, limits: Limits) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        Self::with_workers(now, &[addr], seed, limits, SimSharing::default())
+    }
+
+    /// A worker for each address.
+    ///
+    /// # Panics
+    ///
+    /// If no certificate can be made.
+    pub fn with_workers(
+        now: Instant,
+        addrs: &[SocketAddr],
+        seed: u64,
+        limits: Limits,
+        sharing: SimSharing,
+    ) -> Self {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let config = WorkerConfig {
-            index: 0,
-            certificate: Certificate::generate().expect("a certificate can be made"),
-            candidates: vec![addr],
-            limits,
-            clock: WallClock::new(now, wall),
-            seed: bytes,
+        let certificate =
+            Certificate::generate(Backend::default()).expect("a certificate can be made");
+        let sizes = RingSizes {
+            batches: sharing.batches,
+            control: sharing.control,
+        };
+        let links = Links::between(addrs.len(), sizes);
+        let worker = |((index, addr), links): ((usize, &SocketAddr), Links)| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&seed.to_be_bytes());
+            bytes[8] = index as u8;
+            let config = WorkerConfig {
+                index: index as u16,
+                certificate: Arc::clone(&certificate),
+                candidates: vec![*addr],
+                limits: limits.clone(),
+                clock: WallClock::new(now, wall),
+                seed: bytes,
+            };
+            SimWorker {
+                worker: Worker::new(config),
+                links,
+                addr: *addr,
+                stalled: false,
+            }
         };
         Self {
-            worker: Worker::new(config),
-            addr,
+            workers: addrs.iter().enumerate().zip(links).map(worker).collect(),
             transmits: Transmits::new(),
+            rooms: BTreeMap::new(),
+            sharing,
         }
     }
 
-    /// Where datagrams to it go.
+    /// Where datagrams to the first worker go.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.workers[0].addr
     }
 
-    /// As [`Sfu::create_room`](crate::Sfu::create_room).
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The first worker, with what it wants sent.
+    pub(super) fn first(&mut self) -> (&mut Worker, &mut Transmits) {
+        (&mut self.workers[0].worker, &mut self.transmits)
+    }
+
+    /// The worker that a peer lives on.
+    pub fn worker_of(&self, peer: PeerId) -> usize {
+        worker_of(peer.as_u64())
+    }
+
+    /// Holds a worker up: it takes nothing from the others, as if its turn took long.
+    pub fn stall(&mut self, worker: usize, stalled: bool) {
+        self.workers[worker].stalled = stalled;
+    }
+
+    /// As [`Sfu::create_room`](crate::Sfu::create_room), on the first worker.
     pub fn create_room(&mut self) -> RoomId {
-        self.worker.create_room()
+        let population = Arc::<AtomicUsize>::default();
+        let room = self.workers[0].worker.create_room(Arc::clone(&population));
+        self.rooms.insert(room, vec![(0, population)]);
+        room
     }
 
     /// As [`Sfu::join`](crate::Sfu::join).
@@ -71,7 +175,72 @@ impl SimRelay {
         offer: &str,
         auto_subscribe: bool,
     ) -> Result<(PeerId, Answer), SfuError> {
-        self.worker.join(now, room, offer, auto_subscribe)
+        let worker = self.place(now, room)?;
+        let joined = self.at(now, worker, |worker| {
+            worker.join(now, room, offer, auto_subscribe)
+        });
+        self.exchange(now);
+        joined
+    }
+
+    /// Finds the worker for a new peer; the room grows if it is to.
+    fn place(&mut self, now: Instant, room: RoomId) -> Result<usize, SfuError> {
+        let weight = |worker: &SimWorker| worker.worker.peers() + worker.worker.rooms();
+        let weights: Vec<usize> = self.workers.iter().map(weight).collect();
+        let parts = self.rooms.get_mut(&room).ok_or(SfuError::NoSuchRoom)?;
+        let loads: Vec<PartLoad> = parts
+            .iter()
+            .map(|(worker, peers)| PartLoad {
+                worker: *worker,
+                peers: peers.load(Ordering::Relaxed),
+            })
+            .collect();
+        match choose(&loads, &weights, self.sharing.room_peers_per_worker) {
+            None => Err(SfuError::NoSuchRoom),
+            Some(Choice::Part(worker)) => Ok(worker),
+            Some(Choice::Grow(worker)) => {
+                let population = Arc::<AtomicUsize>::default();
+                parts.push((worker, Arc::clone(&population)));
+                let others: Vec<u16> = loads.iter().map(|part| part.worker as u16).collect();
+                self.at(now, worker, |worker| {
+                    worker.open_part(room, &others, population);
+                });
+                for other in others {
+                    self.at(now, usize::from(other), |other| {
+                        other.add_part(room, worker as u16)
+                    })?;
+                }
+                Ok(worker)
+            }
+        }
+    }
+
+    /// A command: what others posted is taken before it, what it posts is posted before its answer.
+    fn at<T>(&mut self, now: Instant, worker: usize, command: impl FnOnce(&mut Worker) -> T) -> T {
+        let SimWorker { worker, links, .. } = &mut self.workers[worker];
+        links.take_control(now, worker);
+        let answer = command(worker);
+        links.post(worker, |_| {});
+        answer
+    }
+
+    /// Lets the workers hear each other until they have nothing more to say.
+    fn exchange(&mut self, now: Instant) {
+        loop {
+            for SimWorker { worker, links, .. } in &mut self.workers {
+                links.post(worker, |_| {});
+            }
+            let mut idle = true;
+            for each in &mut self.workers {
+                if each.is_waiting() && !each.is_full() {
+                    each.links.take(now, &mut each.worker);
+                    idle = false;
+                }
+            }
+            if idle {
+                return;
+            }
+        }
     }
 
     /// As [`Sfu::offer`](crate::Sfu::offer).
@@ -80,7 +249,9 @@ impl SimRelay {
     ///
     /// As there.
     pub fn offer(&mut self, now: Instant, peer: PeerId, offer: &str) -> Result<Answer, SfuError> {
-        self.worker.offer(now, peer, offer)
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.offer(now, peer, offer)
+        })
     }
 
     /// As [`Sfu::subscribe`](crate::Sfu::subscribe).
@@ -94,7 +265,9 @@ impl SimRelay {
         peer: PeerId,
         track: TrackId,
     ) -> Result<(), SfuError> {
-        self.worker.subscribe(now, peer, track)
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.subscribe(now, peer, track)
+        })
     }
 
     /// As [`Sfu::unsubscribe`](crate::Sfu::unsubscribe).
@@ -108,89 +281,153 @@ impl SimRelay {
         peer: PeerId,
         track: TrackId,
     ) -> Result<(), SfuError> {
-        self.worker.unsubscribe(now, peer, track)
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.unsubscribe(now, peer, track)
+        })
     }
 
     /// As [`Sfu::close_peer`](crate::Sfu::close_peer).
     pub fn close_peer(&mut self, now: Instant, peer: PeerId) {
         // Gone already is no error there either.
-        let _ = self.worker.close_peer(now, peer);
+        let _ = self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.close_peer(now, peer)
+        });
     }
 
     /// As [`Sfu::close_room`](crate::Sfu::close_room).
     pub fn close_room(&mut self, now: Instant, room: RoomId) {
-        self.worker.close_room(now, room);
+        for (part, _) in self.rooms.remove(&room).unwrap_or_default() {
+            self.at(now, part, |worker| worker.close_room(now, room));
+        }
+        self.exchange(now);
     }
 
     /// Takes a datagram.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &mut Datagram) {
-        self.worker
-            .handle_datagram(now, datagram.from, &mut datagram.payload);
+        let mut workers = self.workers.iter_mut();
+        if let Some(found) = workers.find(|worker| worker.addr == datagram.to) {
+            found
+                .worker
+                .handle_datagram(now, datagram.from, &mut datagram.payload);
+        }
     }
 
     /// Does what is due; call when [`poll_timeout`](Self::poll_timeout) says so.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.worker.handle_timeout(now);
+        for SimWorker { worker, .. } in &mut self.workers {
+            if worker.poll_timeout(now).is_some_and(|at| at <= now) {
+                worker.handle_timeout(now);
+            }
+        }
     }
 
     /// When something is due.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.worker.poll_timeout(now)
+        let workers = self.workers.iter();
+        workers
+            .filter_map(|worker| match worker.is_waiting() {
+                true => Some(now),
+                false => worker.worker.poll_timeout(now),
+            })
+            .min()
     }
 
     /// What is to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
-        let mut report = SendReport::default();
-        let mut datagrams = Vec::new();
-        loop {
-            let more = self.worker.flush(now, &mut self.transmits);
-            for run in self.transmits.runs() {
-                datagrams.extend(run.datagrams().map(|payload| Datagram {
-                    from: self.addr,
-                    to: run.to(),
-                    payload: payload.to_vec(),
-                }));
+        self.exchange(now);
+        let mut all = Vec::new();
+        for SimWorker { worker, addr, .. } in &mut self.workers {
+            let first = all.len();
+            loop {
+                let more = worker.flush(now, &mut self.transmits);
+                for run in self.transmits.runs() {
+                    all.extend(run.datagrams().map(|payload| Datagram {
+                        from: *addr,
+                        to: run.to(),
+                        payload: payload.to_vec(),
+                    }));
+                }
+                self.transmits.clear();
+                if !more {
+                    break;
+                }
             }
-            self.transmits.clear();
-            if !more {
-                break;
+            let mut report = SendReport::default();
+            for datagram in &all[first..] {
+                report.message(1, datagram.payload.len() as u64);
             }
+            worker.sent(&report);
         }
-        for datagram in &datagrams {
-            report.message(1, datagram.payload.len() as u64);
-        }
-        self.worker.sent(&report);
-        datagrams
+        // What handshakes brought up.
+        self.exchange(now);
+        all
     }
 
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.worker.poll_event()
+        self.workers
+            .iter_mut()
+            .find_map(|worker| worker.worker.poll_event())
     }
 
     /// Takes RTCP as if a peer had sent it, to say what a client's own library would not.
     pub fn handle_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
-        self.worker.handle_peers_rtcp(now, peer, rtcp);
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.handle_peers_rtcp(now, peer, rtcp);
+        });
     }
 
     /// Handshake datagrams waiting for their turn.
     pub fn handshakes_waiting(&self) -> usize {
-        self.worker.handshakes_waiting()
+        let workers = self.workers.iter();
+        workers
+            .map(|worker| worker.worker.handshakes_waiting())
+            .sum()
     }
 
     /// What a worker's parts say of each other and do not agree on; nothing, if all is well.
     pub fn audit(&self) -> Vec<String> {
-        self.worker.audit()
+        let workers: Vec<&Worker> = self.workers.iter().map(|worker| &worker.worker).collect();
+        let under_way =
+            |worker: &SimWorker| worker.links.has_incoming() || worker.links.is_held_up();
+        let idle = !self.workers.iter().any(under_way);
+        let faults = workers.iter().flat_map(|worker| {
+            let relays = idle.then(|| worker.audit_relays(&workers));
+            worker
+                .audit()
+                .into_iter()
+                .chain(relays.into_iter().flatten())
+        });
+        faults.collect()
     }
 
     /// Entries in tables of rooms, peers, tracks, addresses and deadlines: none when everybody left.
     pub fn holdings(&self) -> usize {
-        self.worker.holdings()
+        let workers = self.workers.iter();
+        workers.map(|worker| worker.worker.holdings()).sum()
     }
 
-    /// As [`Sfu::stats`](crate::Sfu::stats).
+    /// As [`Sfu::stats`](crate::Sfu::stats), summed over the workers as far as simulations ask.
     pub fn stats(&self) -> WorkerStats {
-        self.worker.stats()
+        let mut total = WorkerStats::default();
+        for worker in 0..self.workers.len() {
+            let stats = self.worker_stats(worker);
+            total.peers.extend(stats.peers);
+            total.peer_count += stats.peer_count;
+            total.packets_forwarded += stats.packets_forwarded;
+            total.relayed_tracks += stats.relayed_tracks;
+            total.relay_packets_out += stats.relay_packets_out;
+            total.relay_packets_in += stats.relay_packets_in;
+            for (cause, count) in stats.drops {
+                *total.drops.entry(cause).or_default() += count;
+            }
+        }
+        total
+    }
+
+    /// One worker's.
+    pub fn worker_stats(&self, worker: usize) -> WorkerStats {
+        self.workers[worker].worker.stats()
     }
 
     /// As [`Sfu::peer_stats`](crate::Sfu::peer_stats).
@@ -199,6 +436,8 @@ impl SimRelay {
     ///
     /// As there.
     pub fn peer_stats(&self, peer: PeerId) -> Result<PeerStats, SfuError> {
-        self.worker.peer_stats(peer)
+        let worker = self.workers.get(worker_of(peer.as_u64()));
+        let worker = worker.ok_or(SfuError::NoSuchPeer)?;
+        worker.worker.peer_stats(peer)
     }
 }

@@ -50,29 +50,31 @@ impl SimRelay {
         socket: &mut TurnSocket,
         datagrams: &mut [Datagram],
     ) -> Sent {
+        let (worker, _) = self.first();
         for datagram in datagrams {
-            self.worker
-                .handle_datagram(now, datagram.from, &mut datagram.payload);
+            worker.handle_datagram(now, datagram.from, &mut datagram.payload);
         }
         self.flush_to(now, socket)
     }
 
     /// The other part of a turn: does what is due, and sends it.
     pub fn timers(&mut self, now: Instant, socket: &mut TurnSocket) -> Sent {
-        if self.worker.poll_timeout(now).is_none_or(|at| at > now) {
+        let (worker, _) = self.first();
+        if worker.poll_timeout(now).is_none_or(|at| at > now) {
             return Sent::default();
         }
-        self.worker.handle_timeout(now);
+        worker.handle_timeout(now);
         self.flush_to(now, socket)
     }
 
     fn flush_to(&mut self, now: Instant, socket: &mut TurnSocket) -> Sent {
         let mut sent = Sent::default();
+        let (worker, transmits) = self.first();
         loop {
-            let more = self.worker.flush(now, &mut self.transmits);
-            let report: SendReport = socket.0.send(&self.transmits);
-            self.transmits.clear();
-            self.worker.sent(&report);
+            let more = worker.flush(now, transmits);
+            let report: SendReport = socket.0.send(transmits);
+            transmits.clear();
+            worker.sent(&report);
             sent.packets += report.packets;
             sent.messages += report.messages;
             sent.lost += report.dropped + report.refused;

@@ -11,7 +11,7 @@ use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::srtp::testing::{RTP_HEADER, rtp};
-use super::{Certificate, Fingerprint, HashAlgorithm, IceCredentials};
+use super::{Backend, Certificate, Fingerprint, HashAlgorithm, IceCredentials};
 use super::{StunOutcome, Transport, TransportConfig, TransportEvent, stun_local_ufrag};
 
 struct Interop {
@@ -42,7 +42,7 @@ impl Interop {
         let host = |address: ([u8; 4], u16)| Candidate::host(address.into(), "udp").unwrap();
         rtc.add_local_candidate(host(CLIENT)).unwrap();
         rtc.add_remote_candidate(host(SERVER));
-        let certificate = Certificate::generate().unwrap();
+        let certificate = Certificate::generate(Backend::default()).unwrap();
         let ours = IceCredentials {
             ufrag: UFRAG.into(),
             pwd: "a-password-of-at-least-twenty-two".into(),

@@ -28,7 +28,7 @@ use ice::IceLite;
 use sctp::{Sctp, SctpEvent};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use srtp::Profile as SrtpProfile;
-pub(crate) use srtp::Srtp;
+pub(crate) use srtp::{Backend, Srtp};
 
 /// What a [`Transport`] is made from: both ends' halves of the session description.
 pub(crate) struct TransportConfig {

@@ -28,7 +28,7 @@ fn credentials(ufrag: &str) -> IceCredentials {
 fn certificate() -> Arc<Certificate> {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
     CERTIFICATE
-        .get_or_init(|| Certificate::generate().unwrap())
+        .get_or_init(|| Certificate::generate(Backend::default()).unwrap())
         .clone()
 }
 

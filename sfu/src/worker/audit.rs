@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use super::Worker;
 use super::peer::Peer;
-use crate::id::PeerId;
+use super::relay::track_at;
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::ingress::Track;
+use crate::place::Place;
 use crate::router::Target;
 
 impl Worker {
@@ -16,15 +19,18 @@ impl Worker {
         }
         self.audit_router(&mut faults);
         for (id, room) in &self.rooms {
-            for index in &room.peers {
+            for index in room.peers() {
                 if self.peers.get(*index).is_none_or(|peer| peer.room != *id) {
                     faults.push(format!("{id} has a peer at {index} that is not there"));
                 }
             }
             for (track, place) in &room.tracks {
-                let found = self.peers.get(place.peer).filter(|peer| peer.room == *id);
-                let found = found.and_then(|peer| peer.publisher.track(place.track));
-                if found.is_none_or(|found| found.id != *track) {
+                let room = match place {
+                    Place::Published { peer, .. } => self.peers.get(*peer).map(|peer| peer.room),
+                    Place::Relayed(index) => self.relayed.get(*index).map(|track| track.room),
+                };
+                let found = track_at(&self.peers, &self.relayed, *place);
+                if room != Some(*id) || found.is_none_or(|found| found.id != *track) {
                     faults.push(format!("{id} has {track} at {place:?}, where it is not"));
                 }
             }
@@ -39,12 +45,17 @@ impl Worker {
         let Some(room) = self.rooms.get(&peer.room) else {
             return faults.push(format!("{} is in a room that is gone", peer.id));
         };
-        if !room.peers.contains(&index) || self.by_id.get(&peer.id) != Some(&index) {
+        if !room.peers().contains(&index) || self.by_id.get(&peer.id) != Some(&index) {
             faults.push(format!("{} is not listed where it is", peer.id));
         }
         for (at, track) in peer.publisher.tracks() {
             let place = room.tracks.get(&track.id);
-            if place.is_none_or(|place| (place.peer, place.track) != (index, at)) {
+            if place
+                != Some(&Place::Published {
+                    peer: index,
+                    track: at,
+                })
+            {
                 faults.push(format!("{} is not in its room's list", track.id));
             }
         }
@@ -75,7 +86,7 @@ impl Worker {
             .peers
             .iter()
             .map(|(_, peer)| peer.publisher.tracks().count());
-        if tracks.sum::<usize>() != self.router.len() {
+        if tracks.sum::<usize>() + self.relayed.len() != self.router.len() {
             faults.push("tracks and fan-outs differ in number".to_owned());
         }
         for (fanout, target) in self.router.all_targets() {
@@ -92,12 +103,88 @@ impl Worker {
         }
     }
 
+    /// What this worker and the others say of each other and do not agree on, when nothing is under way
+    /// between them.
+    pub(crate) fn audit_relays(&self, workers: &[&Self]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let here = self.config.index;
+        for (_, relayed) in self.relayed.iter() {
+            let id = relayed.track.id;
+            let Some(found) = workers
+                .get(usize::from(relayed.from))
+                .and_then(|origin| origin.published(relayed.room, id))
+            else {
+                faults.push(format!("{id} is relayed to {here} and published by nobody"));
+                continue;
+            };
+            // The rest comes with the packets.
+            let state = |track: &Track| {
+                let mut state = track.state();
+                for layer in &mut state.layers {
+                    (layer.ssrc, layer.sender) = (None, None);
+                }
+                state
+            };
+            if state(found) != state(&relayed.track) {
+                faults.push(format!(
+                    "{id} is not at {here} what it is at its publisher's"
+                ));
+            }
+            let viewers = !self.router.targets(relayed.track.fanout).is_empty();
+            if (relayed.wanted, found.relayed_to.contains(&here)) != (viewers, viewers) {
+                faults.push(format!(
+                    "{id} has viewers at {here}: {viewers}, and is relayed otherwise"
+                ));
+            }
+            if !viewers
+                && relayed
+                    .track
+                    .layers
+                    .iter()
+                    .any(|layer| layer.cache.is_some())
+            {
+                faults.push(format!("{id} keeps packets at {here} for nobody"));
+            }
+        }
+        for (id, room) in &self.rooms {
+            for other in &room.parts {
+                let part = workers
+                    .get(usize::from(*other))
+                    .and_then(|other| other.rooms.get(id));
+                let Some(part) = part.filter(|part| part.parts.contains(&here)) else {
+                    faults.push(format!(
+                        "{id} at {here} has a part at {other} that knows nothing of it"
+                    ));
+                    continue;
+                };
+                let published = room.tracks.iter();
+                for (track, _) in published.filter(|(_, at)| matches!(at, Place::Published { .. }))
+                {
+                    if !part.tracks.contains_key(track) {
+                        faults.push(format!("{track} of {here} is not known at {other}"));
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    fn published(&self, room: RoomId, track: TrackId) -> Option<&Track> {
+        match *self.rooms.get(&room)?.tracks.get(&track)? {
+            Place::Relayed(_) => None,
+            place => track_at(&self.peers, &self.relayed, place),
+        }
+    }
+
     /// Entries in all tables.
     pub(crate) fn holdings(&self) -> usize {
         self.rooms.len()
             + self.peers.len()
             + self.by_id.len()
             + self.router.len()
+            + self.relayed.len()
+            + self.batches.pooled()
+            + self.outbox.len()
             + self.demux.len()
             + self.schedule.len()
             + self.handshakes.len()

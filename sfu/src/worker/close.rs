@@ -1,6 +1,8 @@
 //! Teardown. A room ends its peers, a peer ends its tracks, a track ends its subscriptions; each
 //! says so once, the innermost first. Whoever asked for an end is not told of it, only of what ended with it.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use super::Worker;
@@ -10,21 +12,22 @@ use crate::router::{Room, Target};
 
 impl Worker {
     /// Creates a room.
-    pub(crate) fn create_room(&mut self) -> RoomId {
+    pub(crate) fn create_room(&mut self, population: Arc<AtomicUsize>) -> RoomId {
         let id = RoomId::new(self.config.index, self.next_id());
-        self.rooms.insert(id, Room::new());
+        self.rooms.insert(id, Room::new(population));
         tracing::info!(room = %id, "room created");
         id
     }
 
-    /// Ends a room and its peers.
+    /// Ends this worker's part of a room and its peers.
     pub(crate) fn close_room(&mut self, now: Instant, room: RoomId) {
-        let Some(peers) = self.rooms.get(&room).map(|room| room.peers.clone()) else {
+        let Some(peers) = self.rooms.get(&room).map(|room| room.peers().clone()) else {
             return;
         };
         for index in peers {
             self.end_peer(now, index);
         }
+        self.end_part(now, room);
         self.rooms.remove(&room);
         tracing::info!(%room, "room closed");
     }
@@ -75,7 +78,7 @@ impl Worker {
             }
         }
         if let Some(room) = self.rooms.get_mut(&peer.room) {
-            room.peers.remove(&index);
+            room.remove(index);
         }
         self.by_id.remove(&peer.id);
         self.demux.remove(index);

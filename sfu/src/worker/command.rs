@@ -1,5 +1,7 @@
 //! What the control plane may ask of a worker, as values for the queue between them.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -17,7 +19,22 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     CreateRoom {
+        /// Kept at how many peers the room has here.
+        population: Arc<AtomicUsize>,
         reply: Reply<RoomId>,
+    },
+    /// The room grows to this worker; it has these parts already.
+    OpenPart {
+        room: RoomId,
+        parts: Vec<u16>,
+        population: Arc<AtomicUsize>,
+        reply: Reply<()>,
+    },
+    /// The room has grown to another worker.
+    AddPart {
+        room: RoomId,
+        part: u16,
+        reply: Reply<()>,
     },
     Join {
         room: RoomId,
@@ -60,11 +77,37 @@ pub(crate) enum Command {
     },
 }
 
+/// An answer that others must not be behind: what it speaks of is to be handed to the other workers,
+/// and counted for placement, first.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Room(Reply<RoomId>, RoomId),
+    Join(Reply<(PeerId, Answer)>, Result<(PeerId, Answer), SfuError>),
+    Offer(Reply<Answer>, Result<Answer, SfuError>),
+    Part(Reply<()>, Result<(), SfuError>),
+}
+
 impl Worker {
-    /// Does what a command says.
-    pub(crate) fn handle_command(&mut self, now: Instant, command: Command) {
+    /// Does what a command says. An answer that is held is given by [`answer`](Self::answer), when
+    /// what [`poll_relay`](Self::poll_relay) yields has been carried away.
+    pub(crate) fn handle_command(&mut self, now: Instant, command: Command) -> Option<Held> {
         match command {
-            Command::CreateRoom { reply } => answer(reply, Ok(self.create_room())),
+            Command::CreateRoom { population, reply } => {
+                let room = self.create_room(population);
+                return Some(Held::Room(reply, room));
+            }
+            Command::OpenPart {
+                room,
+                parts,
+                population,
+                reply,
+            } => {
+                self.open_part(room, &parts, population);
+                return Some(Held::Part(reply, Ok(())));
+            }
+            Command::AddPart { room, part, reply } => {
+                return Some(Held::Part(reply, self.add_part(room, part)));
+            }
             Command::Join {
                 room,
                 offer,
@@ -72,15 +115,11 @@ impl Worker {
                 reply,
             } => {
                 let result = self.join(now, room, &offer, auto_subscribe);
-                let peer = result.as_ref().ok().map(|(peer, _)| *peer);
-                // Whoever asked is gone: so is the peer nobody knows of.
-                if reply.send(result).is_err()
-                    && let Some(peer) = peer
-                {
-                    let _ = self.close_peer(now, peer);
-                }
+                return Some(Held::Join(reply, result));
             }
-            Command::Offer { peer, offer, reply } => answer(reply, self.offer(now, peer, &offer)),
+            Command::Offer { peer, offer, reply } => {
+                return Some(Held::Offer(reply, self.offer(now, peer, &offer)));
+            }
             Command::Subscribe { peer, track, reply } => {
                 answer(reply, self.subscribe(now, peer, track))
             }
@@ -99,6 +138,30 @@ impl Worker {
             Command::Stats { reply } => answer(reply, Ok(self.stats())),
             Command::Totals { reply } => answer(reply, Ok(self.totals())),
             Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(peer)),
+        }
+        None
+    }
+
+    /// Gives an answer that was held.
+    pub(crate) fn answer(&mut self, now: Instant, held: Held) {
+        match held {
+            Held::Join(reply, result) => {
+                let peer = result.as_ref().ok().map(|(peer, _)| *peer);
+                // Whoever asked is gone: so is the peer nobody knows of.
+                if reply.send(result).is_err()
+                    && let Some(peer) = peer
+                {
+                    let _ = self.close_peer(now, peer);
+                }
+            }
+            Held::Room(reply, room) => {
+                // Whoever asked is gone: nobody else will close it.
+                if reply.send(Ok(room)).is_err() {
+                    self.close_room(now, room);
+                }
+            }
+            Held::Offer(reply, result) => answer(reply, result),
+            Held::Part(reply, result) => answer(reply, result),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What a peer's transport produced: control datagrams, transitions, data channel messages.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Worker;
+use super::relay::Control;
 use crate::event::Event;
+use crate::id::RoomId;
 use crate::transport::{DataChannel, TransportEvent};
 
 /// Data channel messages a peer may have relayed a second: pointers and reactions at display rate,
@@ -85,14 +88,39 @@ impl Worker {
         payload: &[u8],
         binary: bool,
     ) {
-        let Some(room) = self
-            .peers
-            .get(from)
-            .and_then(|peer| self.rooms.get(&peer.room))
-        else {
+        let Some(room) = self.peers.get(from).map(|peer| peer.room) else {
             return;
         };
-        for index in room.peers.iter().copied().filter(|index| *index != from) {
+        if let Some(part) = self.rooms.get(&room).filter(|part| !part.parts.is_empty()) {
+            let shared: Arc<[u8]> = payload.into();
+            for other in &part.parts {
+                let control = Control::Data {
+                    room,
+                    channel,
+                    binary,
+                    payload: Arc::clone(&shared),
+                };
+                self.outbox.push_back((*other, control));
+            }
+        }
+        self.deliver_data(now, room, Some(from), channel, payload, binary);
+    }
+
+    /// Sends a message to every peer of a room on this worker but one.
+    pub(super) fn deliver_data(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        except: Option<usize>,
+        channel: DataChannel,
+        payload: &[u8],
+        binary: bool,
+    ) {
+        let Some(room) = self.rooms.get(&room) else {
+            return;
+        };
+        let others = room.peers().iter().copied();
+        for index in others.filter(|index| Some(*index) != except) {
             let Some(peer) = self.peers.get_mut(index) else {
                 continue;
             };

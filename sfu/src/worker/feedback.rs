@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Worker;
+use crate::place::Place;
 
 /// Plain RTCP in one datagram: with the SRTCP trailer it stays under the packet bound.
 const RTCP_BYTES: usize = 1_200;
@@ -26,7 +27,9 @@ impl Worker {
             peer.send_rtcp(compound, &mut self.transmits);
         }
         for track in changed {
-            self.retarget(index, track);
+            let place = Place::Published { peer: index, track };
+            self.retarget(place);
+            self.announce_layers(place);
         }
     }
 }

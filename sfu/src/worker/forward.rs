@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::inbox::{Delivery, Inbox, Origin, Viewer};
+use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
+use super::relay::track_and_viewer;
 use crate::egress::{Item, Outgoing, Outlet, Packer, Plan, Start};
 use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::is_keyframe;
 use crate::transmit::Transmits;
@@ -23,7 +25,7 @@ pub(super) struct Desk {
     items: Vec<Item>,
     packer: Packer,
     /// Layers a keyframe is needed of.
-    wanted: Vec<(Origin, usize)>,
+    wanted: Vec<(Place, usize)>,
 }
 
 /// A packet decided on.
@@ -117,10 +119,8 @@ impl Worker {
         let Some((origin, _)) = self.inbox.packet(replay.at.packet) else {
             return;
         };
-        let Some((publisher, peer)) = self.peers.get2_mut(origin.peer, viewer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(origin.track) else {
+        let Some((track, peer)) = track_and_viewer(&mut self.peers, &self.relayed, origin, viewer)
+        else {
             return;
         };
         let (start, at) = (replay.start, replay.at);
@@ -171,7 +171,7 @@ impl Worker {
 
     fn request_wanted(&mut self, now: Instant) {
         while let Some((origin, layer)) = self.desk.wanted.pop() {
-            self.request_keyframe(now, origin.peer, origin.track, layer);
+            self.request_keyframe(now, origin, layer);
         }
     }
 }
@@ -185,7 +185,7 @@ struct Sealed {
 }
 
 impl Desk {
-    fn note(&mut self, delivery: &Delivery, origin: Origin, packet: &Packet<'_>, plan: &Plan) {
+    fn note(&mut self, delivery: &Delivery, origin: Place, packet: &Packet<'_>, plan: &Plan) {
         if let Some(layer) = plan.keyframe_of
             && !packet.codec.is_audio()
             && !self.wanted.contains(&(origin, layer))

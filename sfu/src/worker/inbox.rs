@@ -4,6 +4,7 @@
 //! then touched once for all of its packets, which stand together and leave as one run.
 
 use crate::packet::{Facts, Packet};
+use crate::place::Place;
 use crate::router::Target;
 
 /// Bytes waiting at most. The runtime hands over some hundred datagrams before it flushes; this is
@@ -11,15 +12,6 @@ use crate::router::Target;
 const MAX_BYTES: usize = 8 << 20;
 
 const NONE: u32 = u32::MAX;
-
-/// Where a packet came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Origin {
-    /// Its publisher, among the worker's peers.
-    pub(super) peer: usize,
-    /// Its track, among the publisher's.
-    pub(super) track: usize,
-}
 
 /// Packets waiting, and for each viewer which of them it is to be sent.
 #[derive(Debug, Default)]
@@ -37,7 +29,7 @@ pub(super) struct Inbox {
 
 #[derive(Debug)]
 struct Waiting {
-    origin: Origin,
+    origin: Place,
     facts: Facts,
     start: usize,
     end: usize,
@@ -66,7 +58,7 @@ impl Inbox {
     /// Takes a packet for each of `targets`; false if there is no room.
     pub(super) fn push(
         &mut self,
-        origin: Origin,
+        origin: Place,
         facts: Facts,
         datagram: &[u8],
         targets: &[Target],
@@ -138,7 +130,7 @@ impl Inbox {
     }
 
     /// A packet with its origin.
-    pub(super) fn packet(&self, index: u32) -> Option<(Origin, Packet<'_>)> {
+    pub(super) fn packet(&self, index: u32) -> Option<(Place, Packet<'_>)> {
         let waiting = self.packets.get(index as usize)?;
         let packet = Packet {
             datagram: self.bytes.get(waiting.start..waiting.end)?,
@@ -151,7 +143,7 @@ impl Inbox {
     pub(super) fn comes_later(
         &self,
         after: u32,
-        origin: Origin,
+        origin: Place,
         layer: usize,
         sequence: u64,
     ) -> bool {

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::inbox::Origin;
 use super::peer::Peer;
+use super::relay::{track_and_viewer, track_at};
 use crate::egress::{Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
 use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::place::Place;
+use crate::router::RelayedPacket;
 use crate::rtp::{RtpHeader, rtcp};
 use crate::transmit::Transmits;
 
@@ -26,29 +28,40 @@ impl Worker {
         };
         self.schedule.touch(index);
         match peer.publisher.receive(now, datagram) {
-            Receipt::Media(media) => self.route(now, index, media, &datagram[media.start..]),
+            Receipt::Media(media) => {
+                let place = Place::Published {
+                    peer: index,
+                    track: media.track,
+                };
+                self.route(now, place, media, &datagram[media.start..]);
+            }
             Receipt::Nothing => {}
             Receipt::Dropped(code) => self.counters.drop(code),
         }
     }
 
-    fn route(&mut self, now: Instant, index: usize, media: Media, datagram: &[u8]) {
+    /// Hands a packet to those who are to be sent it, on this worker and others.
+    pub(super) fn route(&mut self, now: Instant, place: Place, media: Media, datagram: &[u8]) {
         if media.layers_changed {
             // What came before was for the layers as they were.
             self.forward(now, usize::MAX);
-            self.retarget(index, media.track);
+            self.retarget(place);
+            self.announce_layers(place);
         }
-        let Some(peer) = self.peers.get(index) else {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
-        let Some(track) = peer.publisher.track(media.track) else {
-            return;
-        };
-        if media.first {
+        if media.first
+            && let Place::Published { peer, .. } = place
+            && let Some(peer) = self.peers.get(peer)
+        {
             let (room, peer, track) = (peer.room, peer.id, track.id);
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
         }
+        let Some(layer) = track.layers.get(media.layer) else {
+            return;
+        };
         let facts = Facts {
             header: media.header,
             codec: media.codec,
@@ -56,29 +69,37 @@ impl Worker {
             layer: media.layer,
             sequence: media.sequence,
             switchable: media.keyframe || media.codec.is_audio(),
-            cached: track.layers[media.layer].cache.is_some(),
-            sender: track.layers[media.layer].sender,
+            cached: layer.cache.is_some(),
+            sender: layer.sender,
             descriptor: vp8_descriptor(media.codec, &media.header, datagram),
             passed_on: PassedOn::find(&media.header, datagram, &track.extensions),
         };
-        let origin = Origin {
-            peer: index,
-            track: media.track,
-        };
         let fanout = track.fanout;
-        self.distribute(origin, fanout, facts, datagram);
+        if !track.relayed_to.is_empty() {
+            let packet = RelayedPacket {
+                track: track.id,
+                layer: media.layer as u8,
+                sequence: media.sequence,
+                header: media.header,
+                codec: media.codec,
+                keyframe: media.keyframe,
+                sender: layer.sender,
+            };
+            self.batches.push(&track.relayed_to, packet, datagram);
+        }
+        self.distribute(place, fanout, facts, datagram);
     }
 
     /// Queues a packet of a track for everyone subscribed; [`forward`](Self::forward) sends it.
     pub(super) fn distribute(
         &mut self,
-        origin: Origin,
+        place: Place,
         fanout: usize,
         facts: Facts,
         datagram: &[u8],
     ) {
         let targets = self.router.targets(fanout);
-        if !self.inbox.push(origin, facts, datagram, targets) {
+        if !self.inbox.push(place, facts, datagram, targets) {
             self.counters.drop("inbox_full");
         }
     }
@@ -116,9 +137,7 @@ impl Worker {
         self.schedule.touch(index);
         for request in requests {
             match request {
-                Request::Keyframe { peer, track, layer } => {
-                    self.request_keyframe(now, peer, track, layer)
-                }
+                Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, &repair),
             }
         }
@@ -126,10 +145,9 @@ impl Worker {
 
     /// Sends a viewer a packet again, from the publisher's cache.
     fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: &Repair) {
-        let Some((publisher, viewer)) = self.peers.get2_mut(repair.peer, viewer) else {
-            return;
-        };
-        let Some(track) = publisher.publisher.track(repair.track) else {
+        let Some((track, viewer)) =
+            track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer)
+        else {
             return;
         };
         let Some(layer) = track
@@ -176,13 +194,11 @@ impl Worker {
     }
 
     /// Asks a publisher for a keyframe, merged with what others ask.
-    pub(super) fn request_keyframe(
-        &mut self,
-        now: Instant,
-        index: usize,
-        track: usize,
-        layer: usize,
-    ) {
+    pub(super) fn request_keyframe(&mut self, now: Instant, place: Place, layer: usize) {
+        let (index, track) = match place {
+            Place::Published { peer, track } => (peer, track),
+            Place::Relayed(index) => return self.request_relayed_keyframe(now, index, layer),
+        };
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -194,12 +210,8 @@ impl Worker {
     }
 
     /// A layer of a track came alive or died: its viewers choose again.
-    pub(super) fn retarget(&mut self, index: usize, track: usize) {
-        let Some(track) = self
-            .peers
-            .get(index)
-            .and_then(|peer| peer.publisher.track(track))
-        else {
+    pub(super) fn retarget(&mut self, place: Place) {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
         let highest = track.highest_alive();

@@ -19,6 +19,7 @@ mod inbox;
 mod media;
 mod negotiation;
 mod peer;
+mod relay;
 mod schedule;
 mod snapshot;
 mod subscription;
@@ -32,20 +33,22 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slab::Slab;
 
-pub(crate) use command::Command;
+pub(crate) use command::{Command, Held};
+pub(crate) use relay::Control;
 
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::demux::{Class, Demux, classify};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
-use crate::router::{Room, Router};
+use crate::router::{Batches, Room, Router};
 use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::{Certificate, StunOutcome, stun_local_ufrag};
 use forward::{Desk, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
 use peer::Peer;
+use relay::RelayedTracks;
 use schedule::Schedule;
 
 /// What a worker is started with.
@@ -71,6 +74,11 @@ pub(crate) struct Worker {
     peers: Slab<Peer>,
     by_id: HashMap<PeerId, usize>,
     router: Router,
+    /// Tracks of publishers on other workers.
+    relayed: RelayedTracks,
+    /// For other workers, each with its index.
+    outbox: VecDeque<(u16, Control)>,
+    batches: Batches,
     schedule: Schedule,
     handshakes: Handshakes,
     events: VecDeque<Event>,
@@ -90,6 +98,7 @@ struct Counters {
     messages_sent: u64,
     run_lengths: [u64; 5],
     packets_forwarded: u64,
+    relay_packets_in: u64,
     padding_bytes: u64,
     /// How long the last batch may have been held back.
     coalescing: Duration,
@@ -119,6 +128,9 @@ impl Worker {
             peers: Slab::new(),
             by_id: HashMap::new(),
             router: Router::default(),
+            relayed: RelayedTracks::default(),
+            outbox: VecDeque::new(),
+            batches: Batches::default(),
             schedule: Schedule::default(),
             handshakes: Handshakes::default(),
             events: VecDeque::new(),
@@ -218,6 +230,7 @@ impl Worker {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.poll_relayed(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -230,7 +243,8 @@ impl Worker {
     /// When [`handle_timeout`](Self::handle_timeout) or [`flush`](Self::flush) has something to do.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.handshakes.is_empty() {
-            self.schedule.next()
+            let relayed = self.relayed.poll_timeout();
+            self.schedule.next().into_iter().chain(relayed).min()
         } else {
             Some(now)
         }

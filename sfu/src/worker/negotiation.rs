@@ -11,7 +11,8 @@ use crate::error::SfuError;
 use crate::event::{Answer, MediaKind, Needs, PublishedTrack, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Publisher;
-use crate::router::{Target, TrackPlace};
+use crate::place::Place;
+use crate::router::Target;
 use crate::transmit::RunKey;
 use crate::transport::sdp::{
     Direction, LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
@@ -43,7 +44,7 @@ impl Worker {
             .rooms
             .get(&room)
             .ok_or(SfuError::NoSuchRoom)?
-            .peers
+            .peers()
             .len()
             >= limit
         {
@@ -63,7 +64,7 @@ impl Worker {
         }
         let cname = id.to_string();
         let mut session = Session::new(self.rng.random());
-        let streams = self.streams(&subscriber);
+        let streams = Self::streams(&subscriber);
         let ours = Ours {
             ice: &ice,
             cname: &cname,
@@ -99,7 +100,7 @@ impl Worker {
         self.by_id.insert(id, index);
         self.demux.insert_ufrag(ufrag, index);
         if let Some(room) = self.rooms.get_mut(&room) {
-            room.peers.insert(index);
+            room.insert(index);
         }
         tracing::info!(%room, peer = %id, "peer joined");
         let answer = self.apply(now, index, negotiated)?;
@@ -120,7 +121,7 @@ impl Worker {
         // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): ours change too.
         let restart = peer.remote_ice != offer.ice;
         let before = peer.ice.clone();
-        let streams = self.streams(&peer.subscriber);
+        let streams = Self::streams(&peer.subscriber);
         let ice = if restart {
             IceCredentials::generate(&mut self.rng)
         } else {
@@ -160,12 +161,10 @@ impl Worker {
 
     /// The streams that new slots will carry, in the order in which slots are filled. A stream
     /// groups sound and picture of one publisher, so that browsers keep them in sync.
-    fn streams(&self, subscriber: &Subscriber) -> Vec<(MediaKind, String)> {
-        let publisher = |index| self.peers.get(index).map(|peer: &Peer| peer.id.to_string());
-        subscriber
-            .waiting()
-            .iter()
-            .filter_map(|source| Some((source.kind, publisher(source.peer)?)))
+    fn streams(subscriber: &Subscriber) -> Vec<(MediaKind, String)> {
+        let waiting = subscriber.waiting().iter();
+        waiting
+            .map(|source| (source.kind, source.publisher.to_string()))
             .collect()
     }
 
@@ -314,6 +313,8 @@ impl Worker {
         let id = match known {
             Some((at, id)) => {
                 peer.publisher.renegotiate(at, media);
+                let room = peer.room;
+                self.announce(room, id);
                 id
             }
             None => {
@@ -323,10 +324,12 @@ impl Worker {
                 let track = peer.publisher.publish(id, kind, media, fanout);
                 let (room, peer_id) = (peer.room, peer.id);
                 if let Some(room) = self.rooms.get_mut(&room) {
-                    room.tracks.insert(id, TrackPlace { peer: index, track });
+                    room.tracks
+                        .insert(id, Place::Published { peer: index, track });
                 }
                 tracing::info!(%room, peer = %peer_id, track = %id, mid = media.mid, ?kind, "track published");
-                self.auto_subscribe(now, room, id, index);
+                self.auto_subscribe(now, room, id, Some(index));
+                self.announce(room, id);
                 id
             }
         };

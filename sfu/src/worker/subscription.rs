@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use super::Worker;
+use super::relay::track_at;
 use crate::egress::SourceTrack;
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::router::{Target, TrackPlace};
+use crate::place::Place;
+use crate::router::Target;
 
 impl Worker {
     /// Forwards a track to a peer.
@@ -27,7 +29,7 @@ impl Worker {
         let place = place.ok_or(SfuError::NoSuchTrack)?;
         let source = self.source(place).ok_or(SfuError::NoSuchTrack)?;
         // Nobody hears themselves.
-        if place.peer == index {
+        if matches!(place, Place::Published { peer, .. } if peer == index) {
             return Err(SfuError::NoSuchTrack);
         }
         self.add_subscription(now, index, source);
@@ -52,7 +54,7 @@ impl Worker {
         now: Instant,
         room: RoomId,
         track: TrackId,
-        publisher: usize,
+        publisher: Option<usize>,
     ) {
         let Some(room) = self.rooms.get(&room) else {
             return;
@@ -65,11 +67,11 @@ impl Worker {
             return;
         };
         let viewers: Vec<usize> = room
-            .peers
+            .peers()
             .iter()
             .copied()
             .filter(|index| {
-                *index != publisher
+                Some(*index) != publisher
                     && self
                         .peers
                         .get(*index)
@@ -89,7 +91,9 @@ impl Worker {
         let mut places: Vec<_> = room
             .tracks
             .iter()
-            .filter(|(_, place)| Some(place.peer) != except)
+            .filter(|(_, place)| {
+                !matches!(place, Place::Published { peer, .. } if Some(*peer) == except)
+            })
             .collect();
         // Published first, shown first; and a run must not depend on a map's order.
         places.sort_unstable_by_key(|(id, _)| **id);
@@ -99,13 +103,17 @@ impl Worker {
             .collect()
     }
 
-    fn source(&self, place: TrackPlace) -> Option<SourceTrack> {
-        let track = self.peers.get(place.peer)?.publisher.track(place.track)?;
+    fn source(&self, place: Place) -> Option<SourceTrack> {
+        let track = track_at(&self.peers, &self.relayed, place)?;
+        let publisher = match place {
+            Place::Published { peer, .. } => self.peers.get(peer)?.id,
+            Place::Relayed(index) => self.relayed.get(index)?.publisher,
+        };
         Some(SourceTrack {
             id: track.id,
             kind: track.kind,
-            peer: place.peer,
-            track: place.track,
+            publisher,
+            place,
             fanout: track.fanout,
             codecs: track.codecs.clone(),
         })
@@ -167,10 +175,7 @@ impl Worker {
 
     /// Points a new subscription at its layer and asks for the keyframe it begins with.
     fn start(&mut self, now: Instant, index: usize, slot: usize, source: &SourceTrack) {
-        let track = self
-            .peers
-            .get(source.peer)
-            .and_then(|peer| peer.publisher.track(source.track));
+        let track = track_at(&self.peers, &self.relayed, source.place);
         let highest = track.and_then(crate::ingress::Track::highest_alive);
         let Some(viewer) = self.peers.get_mut(index) else {
             return;
@@ -188,7 +193,7 @@ impl Worker {
             && source.kind == MediaKind::Video
             && let Some(layer) = highest
         {
-            self.request_keyframe(now, source.peer, source.track, layer);
+            self.request_keyframe(now, source.place, layer);
         }
     }
 
@@ -251,24 +256,38 @@ impl Worker {
             return;
         };
         self.router.remove(track.fanout);
-        let mut viewers = Vec::new();
-        if let Some(room) = self.rooms.get_mut(&room) {
-            room.tracks.remove(&track.id);
-            viewers.extend(room.peers.iter().copied().filter(|viewer| *viewer != index));
-        }
+        self.announce_end(room, track.id);
+        self.release_batches();
         tracing::info!(%room, peer = %id, track = %track.id, "track ended");
         self.events.push_back(Event::TrackEnded {
             room,
             peer: id,
             track: track.id,
         });
+        self.forget_track(now, room, track.id, Some(index));
+    }
+
+    /// Takes a track that is gone away from its room and its viewers.
+    pub(super) fn forget_track(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        track: TrackId,
+        publisher: Option<usize>,
+    ) {
+        let mut viewers = Vec::new();
+        if let Some(room) = self.rooms.get_mut(&room) {
+            room.tracks.remove(&track);
+            let others = room.peers().iter().copied();
+            viewers.extend(others.filter(|viewer| Some(*viewer) != publisher));
+        }
         for viewer in viewers {
             let subscribed = self
                 .peers
                 .get(viewer)
-                .is_some_and(|peer| peer.subscriber.is_subscribed(track.id));
+                .is_some_and(|peer| peer.subscriber.is_subscribed(track));
             if subscribed {
-                self.remove_subscription(now, viewer, track.id);
+                self.remove_subscription(now, viewer, track);
             }
         }
     }

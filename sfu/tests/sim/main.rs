@@ -14,6 +14,7 @@ mod data;
 mod harness;
 mod impaired;
 mod mobility;
+mod parts;
 mod random;
 mod renegotiation;
 mod storms;

@@ -8,6 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use str0m::media::MediaKind;
 use tertulia_sfu::TrackId;
+use tertulia_sfu::testing::SimSharing;
 use tertulia_sfu::testing::network::PathModel;
 
 use crate::harness::{Sim, Video};
@@ -22,9 +23,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, workers: u16, sharing: SimSharing) -> Self {
         Self {
-            sim: Sim::new(seed),
+            sim: Sim::sharing(seed, workers, sharing),
             rng: StdRng::seed_from_u64(seed),
         }
     }
@@ -208,8 +209,8 @@ impl Run {
     }
 }
 
-fn run(seed: u64) {
-    let mut run = Run::new(seed);
+fn run(seed: u64, workers: u16, sharing: SimSharing) {
+    let mut run = Run::new(seed, workers, sharing);
     for step in 0..STEPS {
         run.step();
         run.check(&format!("seed {seed}, step {step}"));
@@ -226,6 +227,26 @@ fn run(seed: u64) {
 #[test]
 fn random_calls_keep_the_relay_sound() {
     for seed in 800..804 {
-        run(seed);
+        run(seed, 1, SimSharing::default());
+    }
+}
+
+#[test]
+fn random_calls_over_several_workers_keep_the_relay_sound() {
+    for seed in 810..812 {
+        run(seed, 2, SimSharing::default());
+        run(seed + 10, 3, SimSharing::default());
+    }
+}
+
+#[test]
+fn random_calls_over_short_rings_keep_the_relay_sound() {
+    let sharing = SimSharing {
+        room_peers_per_worker: 2,
+        batches: 1,
+        control: 1,
+    };
+    for seed in 830..832 {
+        run(seed, 2, sharing);
     }
 }

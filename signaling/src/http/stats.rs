@@ -45,6 +45,9 @@ struct Worker {
     coalescing_us: f64,
     peers: usize,
     subscriptions: usize,
+    relayed_tracks: usize,
+    relay_packets_out: u64,
+    relay_packets_in: u64,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -121,6 +124,9 @@ impl Worker {
             coalescing_us: stats.coalescing_us,
             peers: stats.peer_count,
             subscriptions: stats.subscriptions,
+            relayed_tracks: stats.relayed_tracks,
+            relay_packets_out: stats.relay_packets_out,
+            relay_packets_in: stats.relay_packets_in,
             drops: stats.drops,
         }
     }

@@ -92,6 +92,7 @@ async fn counters_are_served_apart_from_the_page() {
                 "bytes_received": 0, "bytes_sent": 0, "padding_bytes": 0, "packets_forwarded": 0,
                 "run_lengths": {"1": 0, "2-3": 0, "4-7": 0, "8-15": 0, "16+": 0},
                 "coalescing_us": 0.0, "peers": 0, "subscriptions": 0,
+                "relayed_tracks": 0, "relay_packets_out": 0, "relay_packets_in": 0,
                 "drops": {"unknown_address": 1},
             },
             {
@@ -100,6 +101,7 @@ async fn counters_are_served_apart_from_the_page() {
                 "packets_forwarded": 60,
                 "run_lengths": {"1": 5, "2-3": 4, "4-7": 3, "8-15": 2, "16+": 1},
                 "coalescing_us": 250.5, "peers": 1, "subscriptions": 0,
+                "relayed_tracks": 8, "relay_packets_out": 9, "relay_packets_in": 11,
                 "drops": {"srtp_auth_failed": 3, "unknown_address": 2},
             },
         ],

@@ -7,7 +7,7 @@ use rtc_dtls::config::{ClientAuthType, ConfigBuilder, HandshakeConfig};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
 use crate::transport::Fingerprint;
-use crate::transport::srtp::Profile;
+use crate::transport::srtp::{Backend, Profile};
 
 /// A self-signed ECDSA P-256 certificate (RFC 8827 section 6.5), one for the process.
 ///
@@ -17,6 +17,7 @@ pub(crate) struct Certificate {
     fingerprint: Fingerprint,
     gcm: Arc<HandshakeConfig>,
     sha1: Arc<HandshakeConfig>,
+    backend: Backend,
 }
 
 /// The suite every WebRTC client must have (RFC 8827 section 6.5), and the one that is fast on
@@ -30,7 +31,8 @@ pub(super) const MTU: usize = 1_200;
 
 impl Certificate {
     /// A fresh one; its key comes from the system's randomness and is never stored.
-    pub(crate) fn generate() -> Result<Arc<Self>, String> {
+    /// The SRTP of connections made with it comes from `backend`.
+    pub(crate) fn generate(backend: Backend) -> Result<Arc<Self>, String> {
         let provider = rtc_crypto::default_provider().map_err(|error| error.to_string())?;
         let certificate = rtc_dtls::crypto::Certificate::generate_self_signed(
             Vec::<String>::new(),
@@ -56,6 +58,7 @@ impl Certificate {
         };
         Ok(Arc::new(Self {
             fingerprint,
+            backend,
             gcm: config(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)?,
             sha1: config(SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80)?,
         }))
@@ -64,6 +67,11 @@ impl Certificate {
     /// For the SDP answer: SHA-256.
     pub(crate) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
+    }
+
+    /// Where the SRTP of connections made with it comes from.
+    pub(super) fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// `rtc-dtls` follows the client's order of SRTP profiles and browsers put the slow one first,

@@ -18,7 +18,7 @@ use rtc_shared::error::Error;
 pub(crate) use certificate::Certificate;
 
 use super::Fingerprint;
-use super::srtp::{Profile, Srtp};
+use super::srtp::{Backend, Profile, Srtp};
 use crate::event::PeerFailure;
 use guard::Guard;
 use hello::HelloBuffer;
@@ -139,7 +139,7 @@ impl Dtls {
             event(DtlsEvent::Failed(PeerFailure::FingerprintMismatch));
             return;
         }
-        let srtp = export_srtp(&endpoint);
+        let srtp = export_srtp(&endpoint, self.certificate.backend());
         self.state = State::Connected(endpoint);
         event(DtlsEvent::Connected(srtp.map(Box::new)));
     }
@@ -201,7 +201,7 @@ impl Dtls {
     }
 }
 
-fn export_srtp(endpoint: &Endpoint) -> Option<Srtp> {
+fn export_srtp(endpoint: &Endpoint, backend: Backend) -> Option<Srtp> {
     let state = endpoint.get_connection_state(PEER)?;
     let profile = match state.srtp_protection_profile() {
         SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
@@ -211,7 +211,7 @@ fn export_srtp(endpoint: &Endpoint) -> Option<Srtp> {
     let material = state
         .export_keying_material(SRTP_EXPORTER, &[], profile.keying_material_len())
         .ok()?;
-    Srtp::from_keying_material(profile, material.as_ref())
+    Srtp::from_keying_material(backend, profile, material.as_ref())
 }
 
 #[cfg(test)]

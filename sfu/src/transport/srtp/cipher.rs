@@ -5,10 +5,11 @@ use aes::Aes128;
 use aes::cipher::KeyInit;
 use ctr::cipher::{InnerIvInit, StreamCipher};
 use ctr::{Ctr128BE, CtrCore, flavors};
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hmac;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
 
 use super::Profile;
+use super::backend::{Backend, GCM_TAG, GcmKey};
 use super::kdf::{Label, Master};
 
 /// Session keys of one direction and one protocol.
@@ -33,18 +34,19 @@ pub(super) enum Protocol {
 }
 
 pub(super) struct Gcm {
-    key: LessSafeKey,
-    salt: [u8; 12],
+    key: GcmKey,
+    salt: u128,
 }
 
 pub(super) struct CmSha1 {
     aes: Aes128,
     salt: [u8; 14],
-    auth: hmac::Key,
+    /// Begun with the key, to be copied for each packet. These two crates use the CPU's SHA
+    /// instructions and need no memory for a packet: `ring` does without the former (3.1 us against
+    /// 0.7 us for 1,200 bytes), `aws-lc-rs` without the latter (0.8 us).
+    auth: Hmac<Sha1>,
 }
 
-/// RFC 7714 section 12: both WebRTC profiles of AES-GCM use the full tag.
-const GCM_TAG: usize = 16;
 /// RFC 3711 section 5.2: 80 bits.
 const SHA1_TAG: usize = 10;
 /// The RTCP header that stays in the clear: version, count, type, length, sender's SSRC.
@@ -55,7 +57,12 @@ const RTCP_ENCRYPTED: u32 = 1 << 31;
 
 impl Cipher {
     /// None only if the key is refused, which for 16 bytes it is not.
-    pub(super) fn new(profile: Profile, master: &Master, protocol: Protocol) -> Option<Self> {
+    pub(super) fn new(
+        backend: Backend,
+        profile: Profile,
+        master: &Master,
+        protocol: Protocol,
+    ) -> Option<Self> {
         let (encryption, authentication, salt) = match protocol {
             Protocol::Rtp => (
                 Label::RtpEncryption,
@@ -71,16 +78,13 @@ impl Cipher {
         let key: [u8; 16] = master.derive(encryption);
         Some(match profile {
             Profile::AeadAes128Gcm => Self::Gcm(Gcm {
-                key: LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).ok()?),
-                salt: master.derive(salt),
+                key: GcmKey::new(backend, &key)?,
+                salt: gcm_salt(master.derive(salt)),
             }),
             Profile::Aes128CmSha1_80 => Self::CmSha1(CmSha1 {
                 aes: Aes128::new(&key.into()),
                 salt: master.derive(salt),
-                auth: hmac::Key::new(
-                    hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-                    &master.derive::<20>(authentication),
-                ),
+                auth: hmac_sha1(&master.derive::<20>(authentication))?,
             }),
         })
     }
@@ -111,7 +115,7 @@ impl Cipher {
         match self {
             Self::Gcm(gcm) => {
                 let (header, payload) = plain.split_at_mut_checked(header_len)?;
-                tag.copy_from_slice(&gcm.seal(ssrc, index, header, payload)?);
+                gcm.seal(ssrc, index, header, payload, tag)?;
             }
             Self::CmSha1(cm) => {
                 cm.apply(ssrc, index, plain.get_mut(header_len..)?);
@@ -158,7 +162,7 @@ impl Cipher {
                 let (header, payload) = plain.split_at_mut_checked(RTCP_HEADER)?;
                 let aad = rtcp_aad(header, word)?;
                 let (tag, index_room) = trailer.split_at_mut_checked(GCM_TAG)?;
-                tag.copy_from_slice(&gcm.seal(ssrc, index.into(), &aad, payload)?);
+                gcm.seal(ssrc, index.into(), &aad, payload, tag)?;
                 index_room.copy_from_slice(&word);
             }
             Self::CmSha1(cm) => {
@@ -213,32 +217,39 @@ impl Cipher {
 }
 
 impl Gcm {
-    fn seal(&self, ssrc: u32, index: u64, aad: &[u8], plain: &mut [u8]) -> Option<[u8; GCM_TAG]> {
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(ssrc, index), Aad::from(aad), plain)
-            .ok()?;
-        tag.as_ref().try_into().ok()
+    fn seal(
+        &self,
+        ssrc: u32,
+        index: u64,
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &mut [u8],
+    ) -> Option<()> {
+        self.key.seal(self.nonce(ssrc, index), aad, text, tag)
     }
 
     fn open(&self, ssrc: u32, index: u64, aad: &[u8], sealed: &mut [u8]) -> Option<()> {
-        self.key
-            .open_in_place(self.nonce(ssrc, index), Aad::from(aad), sealed)
-            .ok()
-            .map(drop)
+        self.key.open(self.nonce(ssrc, index), aad, sealed)
     }
 
     /// RFC 7714 sections 8.1 and 9.1: zero, SSRC and the 48-bit index (an SRTCP index has its upper
     /// bits clear), masked by the salt.
-    fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
+    fn nonce(&self, ssrc: u32, index: u64) -> [u8; 12] {
         let value = (u128::from(ssrc) << 48) | u128::from(index);
-        let mut nonce = [0; 12];
-        nonce.copy_from_slice(&value.to_be_bytes()[4..]);
-        for (byte, salt) in nonce.iter_mut().zip(self.salt) {
-            *byte ^= salt;
-        }
-        Nonce::assume_unique_for_key(nonce)
+        let [_, _, _, _, nonce @ ..] = (value ^ self.salt).to_be_bytes();
+        nonce
     }
+}
+
+/// HMAC takes keys of any length, so that it never refuses one.
+fn hmac_sha1(key: &[u8]) -> Option<Hmac<Sha1>> {
+    <Hmac<Sha1> as Mac>::new_from_slice(key).ok()
+}
+
+/// As the number that masks a nonce.
+fn gcm_salt(salt: [u8; 12]) -> u128 {
+    salt.iter()
+        .fold(0, |salt, byte| (salt << 8) | u128::from(*byte))
 }
 
 impl CmSha1 {
@@ -259,13 +270,12 @@ impl CmSha1 {
     }
 
     fn tag(&self, packet: &[u8], suffix: &[u8]) -> [u8; SHA1_TAG] {
-        let mut context = hmac::Context::with_key(&self.auth);
-        context.update(packet);
-        context.update(suffix);
+        let mut mac = self.auth.clone();
+        mac.update(packet);
+        mac.update(suffix);
+        let whole: [u8; 20] = mac.finalize().into_bytes().into();
         let mut tag = [0; SHA1_TAG];
-        for (to, from) in tag.iter_mut().zip(context.sign().as_ref()) {
-            *to = *from;
-        }
+        tag.copy_from_slice(&whole[..SHA1_TAG]);
         tag
     }
 }
@@ -284,11 +294,11 @@ mod tests {
     use super::*;
     use crate::transport::srtp::testing::hex;
 
-    fn gcm() -> Cipher {
-        let key = hex("000102030405060708090a0b0c0d0e0f");
+    fn gcm(backend: Backend) -> Cipher {
+        let key = hex("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
         Cipher::Gcm(Gcm {
-            key: LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).unwrap()),
-            salt: hex("517569642070726f2071756f").try_into().unwrap(),
+            key: GcmKey::new(backend, &key).unwrap(),
+            salt: gcm_salt(hex("517569642070726f2071756f").try_into().unwrap()),
         })
     }
 
@@ -301,14 +311,15 @@ mod tests {
         let sealed = hex("8040f17b8041f8d35501a0b2\
                           f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a\
                           51c7d19b36de3adf8833899d7f27beb16a9152cf765ee4390cce");
-        let mut packet = plain.clone();
-        packet.resize(plain.len() + GCM_TAG, 0);
-        gcm()
-            .seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b)
-            .unwrap();
-        assert_eq!(packet, sealed);
-        let len = gcm().open_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b);
-        assert_eq!(packet[..len.unwrap()], plain);
+        for backend in Backend::ALL {
+            let gcm = gcm(*backend);
+            let mut packet = plain.clone();
+            packet.resize(plain.len() + GCM_TAG, 0);
+            gcm.seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b).unwrap();
+            assert_eq!(packet, sealed, "{backend:?}");
+            let len = gcm.open_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b);
+            assert_eq!(packet[..len.unwrap()], plain, "{backend:?}");
+        }
     }
 
     /// RFC 7714 section 17.1.
@@ -319,15 +330,35 @@ mod tests {
         let sealed = hex("81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f7\
                           6c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275bc84aa458\
                           96cf4d2fc5abf87245d9eade800005d4");
-        let mut packet = plain.clone();
-        packet.resize(plain.len() + GCM_TAG + RTCP_INDEX, 0);
-        gcm()
-            .seal_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4)
-            .unwrap();
-        assert_eq!(packet, sealed);
-        assert_eq!(gcm().rtcp_index(&packet), Some(0x0000_05d4));
-        let len = gcm().open_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4);
-        assert_eq!(packet[..len.unwrap()], plain);
+        for backend in Backend::ALL {
+            let gcm = gcm(*backend);
+            let mut packet = plain.clone();
+            packet.resize(plain.len() + GCM_TAG + RTCP_INDEX, 0);
+            gcm.seal_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4)
+                .unwrap();
+            assert_eq!(packet, sealed, "{backend:?}");
+            assert_eq!(gcm.rtcp_index(&packet), Some(0x0000_05d4));
+            let len = gcm.open_rtcp(&mut packet, 0x4d61_7273, 0x0000_05d4);
+            assert_eq!(packet[..len.unwrap()], plain, "{backend:?}");
+        }
+    }
+
+    /// RFC 2202 section 3, cases 2 and 7.
+    #[test]
+    fn hmac_sha1_vectors() {
+        let tag = |key: &[u8], text: &[u8], suffix: &[u8]| {
+            let cm = CmSha1 {
+                aes: Aes128::new(&[0; 16].into()),
+                salt: [0; 14],
+                auth: hmac_sha1(key).unwrap(),
+            };
+            cm.tag(text, suffix).to_vec()
+        };
+        let said = tag(b"Jefe", b"what do ya want ", b"for nothing?");
+        assert_eq!(said, hex("effcdf6ae5eb2fa2d274"));
+        let text = b"Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data";
+        let said = tag(&[0xaa; 80], &text[..70], &text[70..]);
+        assert_eq!(said, hex("e8e99d0f45237d786d6b"));
     }
 
     /// RFC 3711 appendix B.2: the key stream is what zeros turn into.
@@ -337,7 +368,7 @@ mod tests {
         let cm = CmSha1 {
             aes: Aes128::new(&key.into()),
             salt: hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap(),
-            auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &[]),
+            auth: hmac_sha1(&[]).unwrap(),
         };
         let mut stream = [0; 48];
         cm.apply(0, 0, &mut stream);

@@ -2,14 +2,22 @@ use super::testing::{Client, RTP_HEADER, hex, rtcp, rtp};
 use super::*;
 use proptest::prelude::*;
 
-const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80];
+/// Both profiles with every backend.
+fn suites() -> impl Iterator<Item = (Backend, Profile)> {
+    let profiles = [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80];
+    Backend::ALL
+        .iter()
+        .flat_map(move |backend| profiles.map(|profile| (*backend, profile)))
+}
 
-fn pair(profile: Profile) -> (Srtp, Client) {
+const GCM: (Backend, Profile) = (Backend::Ring, Profile::AeadAes128Gcm);
+
+fn pair((backend, profile): (Backend, Profile)) -> (Srtp, Client) {
     let material: Vec<u8> = (0..profile.keying_material_len())
         .map(|byte| (byte as u8).wrapping_mul(7))
         .collect();
     (
-        Srtp::from_keying_material(profile, &material).unwrap(),
+        Srtp::from_keying_material(backend, profile, &material).unwrap(),
         Client::from_keying_material(profile, &material),
     )
 }
@@ -36,7 +44,8 @@ fn sha1_80_packet_vector() {
     let key = "E1F97A0D3E018BE0D64FA32C06DE4139";
     let salt = "0EC675AD498AFEEBB6960B3AABE6";
     let material = hex(&[key, key, salt, salt].concat());
-    let mut srtp = Srtp::from_keying_material(Profile::Aes128CmSha1_80, &material).unwrap();
+    let mut srtp =
+        Srtp::from_keying_material(Backend::Ring, Profile::Aes128CmSha1_80, &material).unwrap();
     let plain = hex("800f1234decafbadcafebabeabababababababababababababababab");
     let sealed = hex("800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402\
                       b78d6acc99ea179b8dbb");
@@ -49,8 +58,8 @@ fn sha1_80_packet_vector() {
 
 #[test]
 fn an_independent_client_opens_what_we_seal() {
-    for profile in PROFILES {
-        let (mut srtp, mut client) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, mut client) = pair(suite);
         for sequence in (65_500..=65_535).chain(0..100) {
             let plain = rtp(77, sequence, usize::from(sequence % 1_200));
             let sealed = seal(&mut srtp, &plain);
@@ -67,8 +76,8 @@ fn an_independent_client_opens_what_we_seal() {
 
 #[test]
 fn we_open_what_an_independent_client_seals() {
-    for profile in PROFILES {
-        let (mut srtp, mut client) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, mut client) = pair(suite);
         for sequence in (65_500..=65_535).chain(0..100) {
             let plain = rtp(77, sequence, usize::from(sequence % 1_200));
             let sealed = client.sending.encrypt_rtp(&plain).unwrap();
@@ -87,8 +96,8 @@ fn we_open_what_an_independent_client_seals() {
 
 #[test]
 fn packets_reordered_across_the_rollover_open_once() {
-    for profile in PROFILES {
-        let (mut srtp, mut client) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, mut client) = pair(suite);
         let sequences: Vec<u16> = (65_400..=65_535).chain(0..200).collect();
         let sealed: Vec<_> = sequences
             .iter()
@@ -109,7 +118,7 @@ fn packets_reordered_across_the_rollover_open_once() {
 
 #[test]
 fn old_packets_beyond_the_window_are_replays() {
-    let (mut srtp, mut client) = pair(Profile::AeadAes128Gcm);
+    let (mut srtp, mut client) = pair(GCM);
     let mut send = |s| client.sending.encrypt_rtp(&rtp(1, s, 9)).unwrap();
     let (first, second, newest) = (send(10), send(11), send(10 + 1_984));
     assert!(open(&mut srtp, &newest).is_ok());
@@ -120,8 +129,8 @@ fn old_packets_beyond_the_window_are_replays() {
 /// `rtc-srtp` keeps state for every SSRC it is shown: a million forged packets took 204 MiB.
 #[test]
 fn forged_packets_leave_no_state() {
-    for profile in PROFILES {
-        let (mut srtp, mut client) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, mut client) = pair(suite);
         let mut forged = rtp(0, 5, 40);
         for ssrc in 0..1_000_000_u32 {
             forged[8..12].copy_from_slice(&ssrc.to_be_bytes());
@@ -154,7 +163,7 @@ fn forged_packets_leave_no_state() {
 
 #[test]
 fn the_least_recently_used_ssrc_makes_way_for_the_65th() {
-    let (mut srtp, mut client) = pair(Profile::AeadAes128Gcm);
+    let (mut srtp, mut client) = pair(GCM);
     let mut sealed = |ssrc, s| client.sending.encrypt_rtp(&rtp(ssrc, s, 9)).unwrap();
     for ssrc in 0..64 {
         open(&mut srtp, &sealed(ssrc, 1)).unwrap();
@@ -168,8 +177,8 @@ fn the_least_recently_used_ssrc_makes_way_for_the_65th() {
 
 #[test]
 fn a_retransmission_across_the_rollover_is_the_same_packet() {
-    for profile in PROFILES {
-        let (mut srtp, _) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, _) = pair(suite);
         let early = rtp(3, 65_535, 100);
         let first = seal(&mut srtp, &early);
         for sequence in 0..10 {
@@ -181,9 +190,9 @@ fn a_retransmission_across_the_rollover_is_the_same_packet() {
 
 #[test]
 fn rollovers_are_counted_far() {
-    for profile in PROFILES {
-        let (mut srtp, _) = pair(profile);
-        let (mut peer, _) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, _) = pair(suite);
+        let (mut peer, _) = pair(suite);
         // A peer that sends with our keys, to have both ends of the same direction.
         std::mem::swap(&mut peer.inbound, &mut peer.outbound);
         let mut last = 0;
@@ -199,8 +208,8 @@ fn rollovers_are_counted_far() {
 
 #[test]
 fn an_unencrypted_report_is_refused() {
-    for profile in PROFILES {
-        let (mut srtp, _) = pair(profile);
+    for suite in suites() {
+        let (mut srtp, _) = pair(suite);
         let mut report = rtcp(1);
         report.extend([0; 20]);
         assert_eq!(srtp.open_rtcp(&mut report), Err("rtcp_malformed"));
@@ -209,7 +218,7 @@ fn an_unencrypted_report_is_refused() {
 
 #[test]
 fn a_buffer_without_room_is_not_sealed() {
-    let (mut srtp, _) = pair(Profile::AeadAes128Gcm);
+    let (mut srtp, _) = pair(GCM);
     let mut packet = rtp(1, 1, 10);
     let len = packet.len();
     assert_eq!(srtp.seal_rtp(&mut packet, RTP_HEADER, len), 0);
@@ -227,8 +236,8 @@ proptest! {
         if rtp_like && let Some(first) = bytes.first_mut() {
             *first = 0x80 | (*first & 0x3f);
         }
-        for profile in PROFILES {
-            let (mut srtp, _) = pair(profile);
+        for suite in suites() {
+            let (mut srtp, _) = pair(suite);
             prop_assert!(srtp.open_rtp(&mut bytes.clone()).is_err());
             prop_assert!(srtp.open_rtcp(&mut bytes.clone()).is_err());
         }
@@ -240,7 +249,7 @@ proptest! {
         start in 0_u16..32_768,
         steps in proptest::collection::vec((0_u16..300, 0_usize..40), 1..150),
     ) {
-        let (mut srtp, mut client) = pair(Profile::AeadAes128Gcm);
+        let (mut srtp, mut client) = pair(GCM);
         let mut sequence = start;
         let mut sent: Vec<(usize, Vec<u8>, Vec<u8>)> = Vec::new();
         for (at, (gap, delay)) in steps.iter().enumerate() {

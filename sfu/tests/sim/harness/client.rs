@@ -57,7 +57,6 @@ pub(crate) struct Client {
     addr: SocketAddr,
     /// What the NAT before it makes of its address.
     mapped: SocketAddr,
-    relay: SocketAddr,
     rtc: Rtc,
     wake_at: Instant,
     epoch: Instant,
@@ -110,13 +109,7 @@ struct Layer {
 const SOURCE_PAYLOAD_TYPE: u8 = 96;
 
 impl Client {
-    pub(crate) fn new(
-        epoch: Instant,
-        now: Instant,
-        number: u8,
-        relay: SocketAddr,
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn new(epoch: Instant, now: Instant, number: u8, seed: u64) -> Self {
         let addr = SocketAddr::from(([10, 0, 1, number], 5_000));
         let mut rtc = RtcConfig::new().set_rtp_mode(true).build(now);
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
@@ -140,7 +133,6 @@ impl Client {
             keyframe_requests: 0,
             addr,
             mapped: addr,
-            relay,
             rtc,
             wake_at: now,
             epoch,
@@ -521,12 +513,11 @@ impl Client {
                 }
                 Output::Transmit(transmit) => {
                     let payload = transmit.contents.to_vec();
-                    debug_assert_eq!(transmit.destination, self.relay);
                     self.up.send(
                         now,
                         Datagram {
                             from: self.mapped,
-                            to: self.relay,
+                            to: transmit.destination,
                             payload,
                         },
                     );

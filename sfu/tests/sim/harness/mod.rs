@@ -5,8 +5,8 @@ mod client;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tertulia_sfu::testing::SimRelay;
 use tertulia_sfu::testing::network::{Datagram, PathModel};
+use tertulia_sfu::testing::{SimRelay, SimSharing};
 use tertulia_sfu::{Event, Limits, Needs, RoomId};
 
 pub(crate) use client::{Client, Video};
@@ -36,9 +36,20 @@ impl Sim {
 
     /// An empty room under other bounds.
     pub(crate) fn with_limits(seed: u64, limits: Limits) -> Self {
+        Self::with_workers(seed, limits, 1, SimSharing::default())
+    }
+
+    /// An empty room that grows to several workers.
+    pub(crate) fn sharing(seed: u64, workers: u16, sharing: SimSharing) -> Self {
+        Self::with_workers(seed, Limits::default(), workers, sharing)
+    }
+
+    fn with_workers(seed: u64, limits: Limits, workers: u16, sharing: SimSharing) -> Self {
         let now = Instant::now();
-        let addr = SocketAddr::from(([10, 0, 0, 1], 10_000));
-        let mut relay = SimRelay::new(now, addr, seed, limits);
+        let addrs: Vec<SocketAddr> = (0..workers)
+            .map(|index| SocketAddr::from(([10, 0, 0, 1], 10_000 + index)))
+            .collect();
+        let mut relay = SimRelay::with_workers(now, &addrs, seed, limits, sharing);
         let room = relay.create_room();
         Self {
             now,
@@ -56,13 +67,8 @@ impl Sim {
     pub(crate) fn client(&mut self) -> usize {
         let index = self.clients.len();
         self.seed += 1;
-        self.clients.push(Client::new(
-            self.epoch,
-            self.now,
-            index as u8,
-            self.relay.addr(),
-            self.seed,
-        ));
+        self.clients
+            .push(Client::new(self.epoch, self.now, index as u8, self.seed));
         index
     }
 
@@ -189,7 +195,11 @@ impl Sim {
             self.deliver(now, datagram);
         }
         let done = waiting - self.relay.handshakes_waiting();
-        assert!(done <= 3, "{done} handshake steps at the expense of media");
+        let bound = 3 * self.relay.workers();
+        assert!(
+            done <= bound,
+            "{done} handshake steps at the expense of media"
+        );
         self.handshake_turns += usize::from(done > 0);
         self.take_events();
         for index in 0..self.clients.len() {

@@ -1,0 +1,62 @@
+//! `tertulia-loadtest compare`.
+
+use std::path::{Path, PathBuf};
+
+use super::report::{read, save};
+use crate::report::compare::{self, Named};
+
+/// Its arguments.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct CompareArgs {
+    /// What `run --json` wrote; several runs of the same as FILE,FILE,FILE.
+    #[arg(value_name = "A", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
+    a: Vec<PathBuf>,
+    /// The other side, likewise.
+    #[arg(value_name = "B", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
+    b: Vec<PathBuf>,
+    /// Write a page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Compare runs that are not valid, too.
+    #[arg(long)]
+    force: bool,
+}
+
+impl CompareArgs {
+    /// Returns the exit status.
+    pub(super) fn run(&self) -> u8 {
+        let comparison = named(&self.a)
+            .and_then(|a| Ok((a, named(&self.b)?)))
+            .and_then(|(a, b)| {
+                compare::compare(&a, &b, self.force).map_err(|error| error.to_string())
+            });
+        match comparison {
+            Ok(comparison) => {
+                println!("{comparison}");
+                match &self.html {
+                    Some(path) => save(path, &compare::page(&comparison)),
+                    None => 0,
+                }
+            }
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                1
+            }
+        }
+    }
+}
+
+fn named(paths: &[PathBuf]) -> Result<Vec<Named>, String> {
+    let one = |path: &PathBuf| {
+        Ok(Named {
+            name: short(path),
+            report: read(path)?,
+        })
+    };
+    paths.iter().map(one).collect()
+}
+
+fn short(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}

@@ -1,0 +1,131 @@
+//! `tertulia-loadtest run` and `scenarios`.
+
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+
+use super::report::{save, save_json};
+use crate::progress;
+
+use crate::scenario::settings::Settings;
+use crate::scenario::{self, Scenario, Watched, catalog};
+
+/// `tertulia-loadtest run`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) scenario: ScenarioArgs,
+    /// Where the JSON report goes; `-` is the standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where a page with charts goes
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// No progress lines
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// A scenario by name or file, and flags that win over it.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ScenarioArgs {
+    /// One of `tertulia-loadtest scenarios`, or a TOML file; flags win over what it says
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    #[command(flatten)]
+    flags: Settings,
+}
+
+impl ScenarioArgs {
+    /// The scenario they describe.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file or the flags.
+    pub(crate) fn scenario(&self) -> Result<Scenario, String> {
+        let (name, file) = match &self.scenario {
+            Some(scenario) => catalog::load(scenario)?,
+            None => Default::default(),
+        };
+        self.flags.clone().over(file).scenario(&name)
+    }
+}
+
+impl Run {
+    /// Runs it. Returns the exit status.
+    pub(super) async fn run(self) -> u8 {
+        let scenario = match self.scenario.scenario() {
+            Ok(scenario) => scenario,
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                return 2;
+            }
+        };
+        let quiet = self.quiet;
+        let watching = |watched: &Watched| {
+            if !quiet {
+                tokio::spawn(progress::watch(watched.live(), |line| eprintln!("{line}")));
+            }
+        };
+        let (interrupt, interrupted) = oneshot::channel();
+        let interrupted = async {
+            if interrupted.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let report = tokio::select! {
+            report = scenario::run(&scenario, interrupted, watching) => report,
+            () = signals(interrupt) => return 130,
+        };
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return 1;
+            }
+        };
+        eprintln!("{report}");
+        let mut written = 0;
+        if let Some(path) = &self.json {
+            written = save_json(path, &report);
+        }
+        if let Some(path) = &self.html {
+            written = written.max(save(path, &crate::report::page(&report)));
+        }
+        if written != 0 {
+            return written;
+        }
+        report.exit_status()
+    }
+}
+
+/// `tertulia-loadtest scenarios`.
+pub(super) fn list() -> u8 {
+    for (name, about) in catalog::list() {
+        println!("{name:<16} {about}");
+    }
+    0
+}
+
+/// The first Ctrl-C (or SIGTERM) ends the call with a report; this ends with the second.
+pub(crate) async fn signals(interrupt: oneshot::Sender<()>) {
+    signal().await;
+    eprintln!("interrupted: taking stock (again to quit at once)");
+    let _ = interrupt.send(());
+    signal().await;
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `tertulia-loadtest sweep`.
+
+use std::path::PathBuf;
+
+use tokio::sync::{oneshot, watch};
+
+use super::report::{save, save_json};
+use super::run::{ScenarioArgs, signals};
+use crate::scenario::{self, Scenario};
+use crate::sweep::{self, Objective, OverRange, Point, Sweep};
+
+/// Its arguments.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct SweepArgs {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// What grows: subscribers, publishers, rooms or rate (video packets a second from each
+    /// publisher), as in subscribers=10..1000; doubled, or in STEPS steps with :STEPS after it
+    #[arg(long, value_name = "WHAT=FROM..TO")]
+    over: OverRange,
+    /// What a load must not spoil; figures are named as in reports' pages
+    #[arg(long, default_value = "loss<0.1%,delay_p99<5ms")]
+    objective: Objective,
+    /// Runs of each load; their medians count
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
+    repeat: u16,
+    /// Bisect until the largest load is known to this share of it
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE")]
+    precision: f64,
+    /// Where the JSON report goes; `-` is the standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where a page with the curves goes
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl SweepArgs {
+    /// Returns the exit status.
+    pub(super) async fn run(&self) -> u8 {
+        let OverRange(over, mut range) = self.over;
+        range.precision = self.precision.clamp(0.001, 1.0);
+        let scenario = match self.scenario(over, range.from) {
+            Ok(scenario) => scenario,
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                return 2;
+            }
+        };
+        let sweep = Sweep {
+            over,
+            range,
+            objective: self.objective.clone(),
+            repeat: self.repeat.into(),
+        };
+        let (interrupt, interrupted) = oneshot::channel();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            if interrupted.await.is_ok() {
+                stop.send_replace(true);
+            }
+            // Whoever waits for it waits until the end.
+            stop.closed().await;
+        });
+        let measure = async |load| {
+            let mut stopped = stopped.clone();
+            let stop = async move {
+                if stopped.wait_for(|stopped| *stopped).await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            scenario::run(&over.apply(&scenario, load), stop, |_| {}).await
+        };
+        eprintln!("{}", Point::heads());
+        let sweeping = sweep.run(measure, |point| eprintln!("{}", point.line()));
+        let swept = tokio::select! {
+            swept = sweeping => swept,
+            () = signals(interrupt) => return 130,
+        };
+        let report = match swept {
+            Ok(report) => report,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return 1;
+            }
+        };
+        eprintln!("\n{report}");
+        let mut status = u8::from(report.largest.is_none());
+        if let Some(path) = &self.json {
+            status = status.max(save_json(path, &report));
+        }
+        if let Some(path) = &self.html {
+            status = status.max(save(path, &sweep::page(&report)));
+        }
+        status
+    }
+
+    /// What grows, which must make sense at the lightest load.
+    fn scenario(&self, over: sweep::Over, from: u64) -> Result<Scenario, String> {
+        let scenario = self.scenario.scenario()?;
+        over.apply(&scenario, from).check()?;
+        Ok(scenario)
+    }
+}

@@ -1,0 +1,307 @@
+//! The same people without a relay: everyone sends to everyone.
+//!
+//! What a mesh asks of each person is arithmetic; a small real one, of the webrtc bots' peer
+//! connections on loopback, shows that the arithmetic holds.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::bot::publish::Video;
+use crate::generator;
+use crate::report::figures::Unit;
+use arithmetic::{Each, bitrate};
+use pair::{MeshError, Pair, Traffic};
+
+mod arithmetic;
+mod pair;
+
+pub use pair::MeshError as Error;
+
+/// For jitter of joining, first keyframe requests and the like to be over.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// The largest mesh of the table.
+const TABLE: std::ops::RangeInclusive<usize> = 2..=20;
+
+/// A run agrees with the arithmetic when every person is this near to it. A second at either end
+/// may hold a keyframe more or less, which in ten seconds is some hundredths.
+const TOLERANCE: f64 = 0.1;
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Mesh {
+    /// From 2 on.
+    pub people: usize,
+    /// One encoding: without a relay there is nobody to choose among several.
+    pub video: Video,
+    pub audio: bool,
+    pub duration: Duration,
+}
+
+/// What a mesh showed. Field names are stable.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MeshReport {
+    pub version: String,
+    pub machine: String,
+    /// Everybody's media came, nothing was lost, and the arithmetic held.
+    pub passed: bool,
+    pub people: usize,
+    pub video: String,
+    pub audio: bool,
+    pub seconds: f64,
+    /// Of one person's media, RTP headers and payloads, from the clips.
+    pub bitrate_mbit_s: f64,
+    /// What the arithmetic says of this mesh.
+    pub predicted: Each,
+    /// Each person's own count of what was sent and received.
+    pub measured: Vec<Measured>,
+    pub connections: usize,
+    pub packets_lost: u64,
+    pub oracle_violations: u64,
+    /// Processor time for each person, in cores: packets, SRTP and sockets, without any codec.
+    pub cpu_cores_per_person: Option<f64>,
+    /// What a person sends and receives, by how many there are.
+    pub table: Vec<Row>,
+}
+
+/// One person of the real mesh.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Measured {
+    pub upload_mbit_s: f64,
+    pub download_mbit_s: f64,
+}
+
+/// One size of a call.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    pub people: usize,
+    pub mesh: Each,
+    pub relay: Each,
+}
+
+impl Mesh {
+    /// Builds the mesh, lets it talk, takes it down.
+    ///
+    /// # Errors
+    ///
+    /// A connection could not be made.
+    pub async fn run(&self) -> Result<MeshReport, MeshError> {
+        let mut pairs = Vec::new();
+        for one in 0..self.people {
+            for other in one + 1..self.people {
+                let pair = Pair::connect(one, other, self.video, self.audio).await?;
+                pairs.push(pair);
+            }
+        }
+        let talking = Instant::now();
+        for (index, pair) in pairs.iter_mut().enumerate() {
+            // Frames of different connections are not to leave at the same instants.
+            pair.publish(
+                talking + Duration::from_millis(33) * index as u32 / pairs_of(self.people),
+            );
+        }
+        tokio::time::sleep(SETTLING).await;
+        let before = self.traffic(&pairs);
+        let cpu = generator::cpu_seconds();
+        let began = Instant::now();
+        tokio::time::sleep(self.duration).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let after = self.traffic(&pairs);
+        let cpu = generator::cpu_seconds().and_then(|now| Some(now - cpu?));
+
+        let mut report = MeshReport {
+            version: env!("CARGO_PKG_VERSION").into(),
+            machine: generator::machine(),
+            people: self.people,
+            video: self.video.to_string(),
+            audio: self.audio,
+            seconds,
+            bitrate_mbit_s: bitrate(self.video, self.audio),
+            connections: pairs.len(),
+            cpu_cores_per_person: cpu.map(|cpu| cpu / seconds / self.people as f64),
+            ..MeshReport::default()
+        };
+        for (before, after) in before.iter().zip(&after) {
+            let mbit_s = |before: u64, after: u64| (after - before) as f64 * 8e-6 / seconds;
+            report.measured.push(Measured {
+                upload_mbit_s: mbit_s(before.sent, after.sent),
+                download_mbit_s: mbit_s(before.received, after.received),
+            });
+        }
+        let expected = self.tracks() * self.people * (self.people - 1);
+        let mut arrived = 0;
+        for pair in pairs {
+            let (streams, lost, violations) = pair.close().await;
+            arrived += streams;
+            report.packets_lost += lost;
+            report.oracle_violations += violations;
+        }
+        report.judge(arrived == expected);
+        Ok(report)
+    }
+
+    fn tracks(&self) -> usize {
+        usize::from(self.audio) + usize::from(self.video != Video::None)
+    }
+
+    /// By person.
+    fn traffic(&self, pairs: &[Pair]) -> Vec<Traffic> {
+        let mut people = vec![Traffic::default(); self.people];
+        for pair in pairs {
+            for (person, traffic) in pair.traffic() {
+                people[person].sent += traffic.sent;
+                people[person].received += traffic.received;
+            }
+        }
+        people
+    }
+}
+
+fn pairs_of(people: usize) -> u32 {
+    (people * (people - 1) / 2).max(1) as u32
+}
+
+impl MeshReport {
+    fn judge(&mut self, everything_came: bool) {
+        self.predicted = Each::in_mesh(self.people, self.bitrate_mbit_s);
+        self.table = TABLE
+            .map(|people| Row {
+                people,
+                mesh: Each::in_mesh(people, self.bitrate_mbit_s),
+                relay: Each::with_relay(people, self.bitrate_mbit_s),
+            })
+            .collect();
+        let near = |value: f64, expected: f64| (value / expected - 1.0).abs() <= TOLERANCE;
+        let holds = self.measured.iter().all(|measured| {
+            near(measured.upload_mbit_s, self.predicted.upload_mbit_s)
+                && near(measured.download_mbit_s, self.predicted.download_mbit_s)
+        });
+        self.passed =
+            everything_came && holds && self.packets_lost == 0 && self.oracle_violations == 0;
+    }
+
+    /// The exit status of a run.
+    pub fn exit_status(&self) -> u8 {
+        u8::from(!self.passed)
+    }
+
+    /// The lowest, the mean and the highest over the people.
+    fn measured(&self, of: fn(&Measured) -> f64) -> String {
+        let values = || self.measured.iter().map(of);
+        let mean = values().sum::<f64>() / self.measured.len().max(1) as f64;
+        let low = values().fold(f64::INFINITY, f64::min);
+        let high = values().fold(0.0, f64::max);
+        let unit = Unit::MegabitsPerSecond;
+        let (low, high) = (unit.parts(low).0, unit.parts(high).0);
+        format!("{} ({low} to {high})", unit.show(mean))
+    }
+}
+
+impl fmt::Display for MeshReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mbit = |value: f64| Unit::MegabitsPerSecond.show(value);
+        writeln!(
+            f,
+            "mesh of {}: {} connections, {} video, audio {}, {:.1} s; one person's media is {}",
+            self.people,
+            self.connections,
+            self.video,
+            if self.audio { "on" } else { "off" },
+            self.seconds,
+            mbit(self.bitrate_mbit_s)
+        )?;
+        writeln!(
+            f,
+            "  upload    {} each; by arithmetic {}",
+            self.measured(|person| person.upload_mbit_s),
+            mbit(self.predicted.upload_mbit_s)
+        )?;
+        writeln!(
+            f,
+            "  download  {} each; by arithmetic {}",
+            self.measured(|person| person.download_mbit_s),
+            mbit(self.predicted.download_mbit_s)
+        )?;
+        writeln!(
+            f,
+            "  packets   {} lost, {} oracle violations",
+            self.packets_lost, self.oracle_violations
+        )?;
+        if let Some(cores) = self.cpu_cores_per_person {
+            let share = Unit::Share.show(cores);
+            writeln!(f, "  cpu       {share} of a core each, without any codec")?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "| people | upload in a mesh | encoders in a mesh | upload with a relay | download, either way |"
+        )?;
+        writeln!(f, "|---:|---:|---:|---:|---:|")?;
+        for row in &self.table {
+            writeln!(
+                f,
+                "| {} | {:.1} Mbit/s | {} | {:.1} Mbit/s | {:.1} Mbit/s |",
+                row.people,
+                row.mesh.upload_mbit_s,
+                row.mesh.encoders,
+                row.relay.upload_mbit_s,
+                row.relay.download_mbit_s
+            )?;
+        }
+        writeln!(f)?;
+        write!(f, "{}", if self.passed { "passed" } else { "FAILED" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn three_people_send_twice_what_one_has() {
+        let mesh = Mesh {
+            people: 3,
+            video: Video::P180,
+            audio: true,
+            duration: Duration::from_secs(4),
+        };
+        let report = mesh.run().await.unwrap();
+        assert!(report.passed, "{report:#?}");
+        assert_eq!((report.connections, report.measured.len()), (3, 3));
+        assert_eq!(report.predicted.upload_mbit_s, 2.0 * report.bitrate_mbit_s);
+        assert_eq!(report.table.len(), 19);
+        let text = report.to_string();
+        assert!(
+            text.contains("\n| 20 | ") && text.ends_with("passed"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_off_by_more_than_the_tolerance_fails() {
+        for (share, passed) in [(1.0, true), (0.92, true), (0.85, false), (1.2, false)] {
+            let mut report = MeshReport {
+                people: 3,
+                bitrate_mbit_s: 1.0,
+                ..MeshReport::default()
+            };
+            report.measured = vec![
+                Measured {
+                    upload_mbit_s: 2.0 * share,
+                    download_mbit_s: 2.0,
+                };
+                3
+            ];
+            report.judge(true);
+            assert_eq!(report.passed, passed, "{share}");
+            report.judge(false);
+            assert!(!report.passed);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Looking on: a sample every second, for the terminal and for the report's timeline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::account::{Account, Reading};
+use crate::bot::state::BotState;
+use crate::measure::Measure;
+
+/// What can be watched while a scenario runs.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// All there will be, in the order they join.
+    pub bots: Vec<Arc<BotState>>,
+    pub measure: Arc<Measure>,
+    live: watch::Sender<Live>,
+    left: Arc<AtomicUsize>,
+}
+
+/// The run at one moment. Packets and delay are of the last second that everybody has reported.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Live {
+    /// Since the run began.
+    pub elapsed: Duration,
+    pub bots: usize,
+    /// Of these, in the call.
+    pub inside: usize,
+    pub failed: usize,
+    pub sent: u64,
+    pub received: u64,
+    pub mbit_s: f64,
+    pub lost: u64,
+    pub delay_p99_ms: Option<f64>,
+    /// Of all cores each may use.
+    pub server_cpu_share: Option<f64>,
+    pub generator_cpu_share: Option<f64>,
+}
+
+/// Second by second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sample {
+    /// Which second it is the end of.
+    pub(super) second: usize,
+    pub(super) inside: usize,
+    pub(super) server_cpu_share: Option<f64>,
+    pub(super) generator_cpu_share: Option<f64>,
+    pub(super) server_rss: Option<u64>,
+}
+
+/// Takes the samples until it is dropped.
+pub(super) struct Sampling {
+    task: JoinHandle<()>,
+    samples: watch::Receiver<Vec<Sample>>,
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+impl Watched {
+    pub(super) fn new(bots: Vec<Arc<BotState>>) -> Self {
+        Self {
+            bots,
+            measure: Arc::new(Measure::start(Instant::now().into_std())),
+            live: watch::Sender::new(Live::default()),
+            left: Arc::default(),
+        }
+    }
+
+    /// Changes every second, and ends with the run.
+    pub fn live(&self) -> watch::Receiver<Live> {
+        self.live.subscribe()
+    }
+
+    /// One who joined and is gone as agreed.
+    pub(super) fn somebody_left(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many are in the call, and how many failed.
+    fn heads(&self) -> (usize, usize) {
+        let (mut joined, mut failed) = (0, 0);
+        for bot in &self.bots {
+            let call = bot.call();
+            failed += usize::from(call.failure.is_some());
+            joined += usize::from(call.joined.is_some() && call.failure.is_none());
+        }
+        let left = self.left.load(Ordering::Relaxed);
+        (joined.saturating_sub(left), failed)
+    }
+}
+
+impl Sampling {
+    pub(super) fn start(watched: &Watched, account: &Arc<Account>) -> Self {
+        let (sender, samples) = watch::channel(Vec::new());
+        let sampler = Sampler {
+            before: account.reading(),
+            // Not all of `watched`: whoever waits for its next moment is to learn of the end.
+            watched: watched.clone(),
+            account: Arc::clone(account),
+            samples: sender,
+        };
+        Self {
+            task: tokio::spawn(sampler.run()),
+            samples,
+        }
+    }
+
+    pub(super) fn end(&self) -> Vec<Sample> {
+        self.samples.borrow().clone()
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Sampler {
+    watched: Watched,
+    account: Arc<Account>,
+    before: Reading,
+    samples: watch::Sender<Vec<Sample>>,
+}
+
+impl Sampler {
+    async fn run(mut self) {
+        let started: Instant = self.watched.measure.started().into();
+        let mut ticks = tokio::time::interval_at(started + PERIOD, PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.sample(started);
+        }
+    }
+
+    fn sample(&mut self, started: Instant) {
+        let now = self.account.reading();
+        let (inside, failed) = self.watched.heads();
+        let measure = &self.watched.measure;
+        let current = measure.second_of(now.at.into_std());
+        let (server, generator) = (&self.account.server_cores, &self.account.generator_cores);
+        let sample = Sample {
+            second: current.saturating_sub(1),
+            inside,
+            server_cpu_share: now.share(&self.before, server.len(), |r| r.server_cpu),
+            generator_cpu_share: now.share(&self.before, generator.len(), |r| r.generator_cpu),
+            server_rss: now.server_rss,
+        };
+        self.samples.send_modify(|samples| samples.push(sample));
+        // Threads add what they counted about once a second.
+        let second = measure
+            .second(current.saturating_sub(2))
+            .unwrap_or_default();
+        self.watched.live.send_replace(Live {
+            elapsed: now.at - started,
+            bots: self.watched.bots.len(),
+            inside,
+            failed,
+            sent: second.sent,
+            received: second.received,
+            mbit_s: second.bytes as f64 * 8e-6,
+            lost: second.lost,
+            delay_p99_ms: second.delay.p99,
+            server_cpu_share: sample.server_cpu_share,
+            generator_cpu_share: sample.generator_cpu_share,
+        });
+        self.before = now;
+    }
+}
+
+impl Reading {
+    /// The share of `cores` used between an earlier reading and this one.
+    pub(super) fn share(
+        &self,
+        before: &Self,
+        cores: usize,
+        used: impl Fn(&Self) -> Option<f64>,
+    ) -> Option<f64> {
+        let time = (self.at - before.at).as_secs_f64() * cores as f64;
+        let used = used(self)? - used(before)?;
+        (time > 0.0).then(|| (used / time * 1e4).round() / 1e4)
+    }
+}

@@ -1,0 +1,264 @@
+//! From what was measured to the report.
+
+use std::collections::BTreeMap;
+
+use super::account::{Account, Reading};
+use super::course::{Done, STAGES, WINDOW};
+use super::live::Sample;
+use super::{Scenario, Watched};
+use crate::bot::state::{BotState, Part};
+use crate::measure::Span;
+use crate::report::{Floor, Moment, Percentiles, Report, Server, Stage, Window};
+use crate::server::Stats;
+
+/// Fills in everything but the verdict on validity.
+pub(super) fn fill(
+    report: &mut Report,
+    scenario: &Scenario,
+    watched: &Watched,
+    account: &Account,
+    course: Done,
+    samples: &[Sample],
+) {
+    report.duration_s = course.duration_s;
+    report.collect(&watched.bots, scenario.tracks_per_publisher());
+    report.generator.cpu_s = account.generator_used();
+    report.generator.cores.clone_from(&account.generator_cores);
+    let spans = watched.measure.finish();
+    let since = |span: &Span| (span.from - watched.measure.started()).as_secs_f64();
+    if let Some(span) = spans.iter().find(|span| span.name == WINDOW) {
+        report.window = Window {
+            from_s: since(span),
+            seconds: span.seconds as f64,
+            packets_sent: span.total.sent,
+            packets_received: span.total.received,
+            packets_lost: span.total.lost,
+            bytes_received: span.total.bytes,
+            packets_backwards: span.total.backwards,
+        };
+        report.forward_delay_ms = span.total.delay.percentiles();
+        report.jitter_ms = span.total.jitter.percentiles();
+        expect(report, scenario);
+    }
+    let stages = spans.iter().filter(|span| STAGES.contains(&span.name));
+    report.stages = stages
+        .map(|span| stage(span, since(span), watched))
+        .collect();
+    report.server = server(report, account, course.window.as_ref(), samples);
+    if let Some((begin, end)) = &course.window {
+        let cores = &account.generator_cores;
+        report.generator.cpu_share = end.share(begin, cores.len(), |r| r.generator_cpu);
+        report.server.background_share = background(account, begin, end);
+    }
+    report.churn = course.churn;
+    report.events = course.events;
+    report.timeline = timeline(watched, samples);
+}
+
+/// Without relay selection, every packet sent is for everybody else in the room.
+pub(super) fn every_packet_is_for_everybody(report: &Report, scenario: &Scenario) -> bool {
+    let still = scenario.phases.storm.is_none() && scenario.phases.churn.is_none();
+    let strangers = report.foreign_tracks_receiving > 0;
+    still && scenario.video.layers_count() <= 1 && !strangers && report.join_failed == 0
+}
+
+fn expect(report: &mut Report, scenario: &Scenario) {
+    let window = &report.window;
+    report.packets_expected = if every_packet_is_for_everybody(report, scenario) {
+        let others = scenario.publishers + scenario.subscribers - 1;
+        window.packets_sent * others as u64
+    } else {
+        window.packets_received + window.packets_lost
+    };
+    if report.packets_expected > 0 {
+        let ratio = window.packets_received as f64 / report.packets_expected as f64;
+        report.delivered_ratio = Some((ratio * 1e6).round() / 1e6);
+    }
+}
+
+fn stage(span: &Span, from_s: f64, watched: &Watched) -> Stage {
+    let part = match span.name {
+        "before" => Part::Resident,
+        "during" => Part::Storm,
+        _ => Part::Passing,
+    };
+    let of_part = |bot: &&std::sync::Arc<BotState>| bot.part == part;
+    let bots = watched.bots.iter().filter(of_part);
+    let mut joins: Vec<_> = match span.name {
+        "after" | "call" => Vec::new(),
+        _ => bots.filter_map(|bot| bot.call().joined).collect(),
+    };
+    Stage {
+        name: span.name.to_owned(),
+        from_s,
+        seconds: span.seconds as f64,
+        packets_received: span.total.received,
+        packets_lost: span.total.lost,
+        forward_delay_ms: span.total.delay.percentiles(),
+        joined: joins.len(),
+        join_ms: Percentiles::of(&mut joins),
+    }
+}
+
+fn server(
+    report: &Report,
+    account: &Account,
+    window: Option<&(Reading, Reading)>,
+    samples: &[Sample],
+) -> Server {
+    let mut server = Server {
+        pid: account.pid(),
+        cores: account.server_cores.clone(),
+        workers: account.workers(),
+        rss_idle_bytes: account.rss_idle,
+        ..Server::default()
+    };
+    let Some((begin, end)) = window else {
+        return server;
+    };
+    let seconds = (end.at - begin.at).as_secs_f64();
+    if let (Some(before), Some(after)) = (&begin.stats, &end.stats) {
+        count(&mut server, before, after);
+    }
+    let delivered = match server.packets_forwarded {
+        Some(forwarded) if forwarded > 0 => forwarded as f64 / seconds,
+        _ if report.window.seconds > 0.0 => {
+            report.window.packets_received as f64 / report.window.seconds
+        }
+        _ => 0.0,
+    };
+    if delivered > 0.0 {
+        server.packets_per_second = Some(delivered);
+    }
+    if let Some((before, after)) = begin.server_cpu.zip(end.server_cpu) {
+        let used = after - before;
+        server.cpu_seconds = Some(used);
+        server.cpu_share = end.share(begin, server.cores.len(), |r| r.server_cpu);
+        if delivered > 0.0 && used > 0.0 {
+            let packets = delivered * seconds;
+            server.cpu_ns_per_packet = Some(used * 1e9 / packets);
+            server.packets_per_core_second = Some(packets / used);
+        }
+    }
+    memory(&mut server, report, begin, end, samples);
+    server
+}
+
+/// What the server says of itself.
+fn count(server: &mut Server, before: &Stats, after: &Stats) {
+    server.cipher.clone_from(&after.cipher);
+    server.workers = server.workers.or(Some(after.workers.len()));
+    let forwarded = after.packets_forwarded();
+    server.packets_forwarded = Some(forwarded.saturating_sub(before.packets_forwarded()));
+    let ((datagrams, messages), (datagrams_before, messages_before)) =
+        (after.sent(), before.sent());
+    let messages = messages.saturating_sub(messages_before);
+    if messages > 0 {
+        let datagrams = datagrams.saturating_sub(datagrams_before);
+        server.packets_per_message = Some(datagrams as f64 / messages as f64);
+    }
+    server.run_lengths = grown(&before.run_lengths(), &after.run_lengths());
+    server.drops = grown(&before.drops, &after.drops);
+    server.subscriptions = Some(after.subscriptions()).filter(|&count| count > 0);
+}
+
+fn grown(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = after.iter().map(|(key, now)| {
+        let then = before.get(key).copied().unwrap_or(0);
+        (key.clone(), now.saturating_sub(then))
+    });
+    grown.filter(|(_, count)| *count > 0).collect()
+}
+
+fn memory(
+    server: &mut Server,
+    report: &Report,
+    begin: &Reading,
+    end: &Reading,
+    samples: &[Sample],
+) {
+    let (from, to) = (
+        report.window.from_s,
+        report.window.from_s + report.window.seconds,
+    );
+    let inside = |sample: &&Sample| (from..to).contains(&(sample.second as f64));
+    let sampled = samples
+        .iter()
+        .filter(inside)
+        .filter_map(|sample| sample.server_rss);
+    let rss = sampled.chain(begin.server_rss).chain(end.server_rss).max();
+    server.rss_bytes = rss;
+    if let Some((rss, idle)) = rss.zip(server.rss_idle_bytes) {
+        let grown = rss as f64 - idle as f64;
+        let through = |count: usize| (count > 0).then(|| (grown / count as f64).round());
+        // Those who pass are not all there at once.
+        let people = samples
+            .iter()
+            .filter(inside)
+            .map(|sample| sample.inside)
+            .max();
+        server.rss_bytes_per_participant = through(people.unwrap_or(report.joined));
+        let tracks = report.tracks_expected + report.foreign_tracks_receiving;
+        let subscriptions = server.subscriptions.map_or(tracks, |count| count as usize);
+        server.rss_bytes_per_subscription = through(subscriptions);
+    }
+}
+
+/// What others did on the server's cores, as a share of them.
+fn background(account: &Account, begin: &Reading, end: &Reading) -> Option<f64> {
+    let cores = &account.server_cores;
+    let busy = |reading: &Reading| Some(reading.busy.as_ref()?.of(cores));
+    let mut others = busy(end)? - busy(begin)? - (end.server_cpu? - begin.server_cpu?);
+    if account
+        .generator_cores
+        .iter()
+        .any(|core| cores.contains(core))
+    {
+        others -= end.generator_cpu? - begin.generator_cpu?;
+    }
+    let time = (end.at - begin.at).as_secs_f64() * cores.len() as f64;
+    (time > 0.0).then(|| (others.max(0.0) / time * 1e4).round() / 1e4)
+}
+
+fn timeline(watched: &Watched, samples: &[Sample]) -> Vec<Moment> {
+    let seconds = watched.measure.seconds();
+    let mut moments: Vec<Moment> = seconds
+        .iter()
+        .enumerate()
+        .map(|(index, second)| Moment {
+            t_s: index as f64,
+            sent: second.sent,
+            received: second.received,
+            mbit_s: (second.bytes as f64 * 8e-3).round() / 1e3,
+            lost: second.lost,
+            delay_p50_ms: second.delay.p50,
+            delay_p99_ms: second.delay.p99,
+            ..Moment::default()
+        })
+        .collect();
+    for sample in samples {
+        if moments.len() <= sample.second {
+            let next = moments.len();
+            moments.extend((next..=sample.second).map(|index| Moment {
+                t_s: index as f64,
+                ..Moment::default()
+            }));
+        }
+        let moment = &mut moments[sample.second];
+        moment.participants = sample.inside;
+        moment.server_cpu_share = sample.server_cpu_share;
+        moment.generator_cpu_share = sample.generator_cpu_share;
+        moment.server_rss_bytes = sample.server_rss;
+    }
+    moments
+}
+
+/// Puts the server's cost beside what the kernel and the cipher cost by themselves.
+pub(super) fn hold_against(report: &mut Report, floor: Option<Floor>) {
+    let cost = report.server.cpu_ns_per_packet;
+    report.floor = floor.map(|floor| Floor {
+        ratio_sendmmsg: cost.map(|cost| cost / floor.sendmmsg_ns),
+        ratio_gso10: cost.map(|cost| cost / floor.gso10_ns),
+        ..floor
+    });
+}

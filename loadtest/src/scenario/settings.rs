@@ -1,0 +1,467 @@
+//! The one schema of scenario files and of flags: every key of a file is a flag of `run`, and
+//! flags win.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
+use crate::bot::publish::Video;
+use crate::bot::signaling::ServerUrl;
+use crate::server::Cores;
+
+/// What a scenario file or a command line says; None where it says nothing.
+#[derive(clap::Args, Deserialize, Clone, PartialEq, Debug, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// A line for `tertulia-loadtest scenarios`; files only.
+    #[arg(skip)]
+    pub about: Option<String>,
+
+    /// The server [default: http://127.0.0.1:8080]
+    #[arg(long, help_heading = SERVER)]
+    #[serde(deserialize_with = "text")]
+    pub url: Option<ServerUrl>,
+    /// Start a server for the run, on free ports of loopback, and end it afterwards
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = SERVER)]
+    pub spawn: Option<bool>,
+    /// The server to start [default: `tertulia` beside this program, else target/release/tertulia]
+    #[arg(long, value_name = "FILE", help_heading = SERVER)]
+    pub server_binary: Option<PathBuf>,
+    /// Cores the started server may use, such as 0 or 0,1 or 0-3 [default: all]
+    #[arg(long, value_name = "LIST", help_heading = SERVER)]
+    #[serde(deserialize_with = "text")]
+    pub server_cores: Option<Cores>,
+    /// Media threads of the started server [default: one for each of its cores]
+    #[arg(long, value_name = "N", help_heading = SERVER)]
+    pub server_workers: Option<usize>,
+    /// A further argument for the started server; repeatable
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true, help_heading = SERVER)]
+    pub server_arg: Option<Vec<String>>,
+    /// Account for this process as the server, if it was started by somebody else
+    #[arg(long, value_name = "PID", help_heading = SERVER)]
+    pub server_pid: Option<u32>,
+    /// Where that server answers GET /stats (its --admin-listen)
+    #[arg(long, value_name = "URL", help_heading = SERVER)]
+    #[serde(deserialize_with = "text")]
+    pub admin_url: Option<ServerUrl>,
+
+    /// Kind of bots: webrtc (an independent stack, tens of bots) or wire (ours, thousands)
+    /// [default: webrtc]
+    #[arg(long, value_name = "KIND", help_heading = BOTS)]
+    #[serde(deserialize_with = "text")]
+    pub bot: Option<BotKind>,
+    /// Rooms [default: 1]
+    #[arg(long, help_heading = BOTS)]
+    pub rooms: Option<u16>,
+    /// Bots in each room that publish, and receive each other [default: 3]
+    #[arg(long, help_heading = BOTS)]
+    pub publishers: Option<u16>,
+    /// Bots in each room that only receive [default: 3]
+    #[arg(long, help_heading = BOTS)]
+    pub subscribers: Option<u16>,
+    /// Of the publishers in each room, how many send anything; the others are muted [default: all]
+    #[arg(long, help_heading = BOTS)]
+    pub talkers: Option<u16>,
+    /// Video each publisher sends: none, 180p, 720p, 720p-simulcast, and for wire bots 720p-h264 or
+    /// trace:10x100x1200 (packets a frame, frames a second, bytes a packet) [default: 720p]
+    #[arg(long, value_name = "KIND", help_heading = BOTS)]
+    #[serde(deserialize_with = "text")]
+    pub video: Option<Video>,
+    /// Publishers send audio too
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = BOTS)]
+    pub audio: Option<bool>,
+    /// The room's name; with several rooms `-1`, `-2`... is appended [default: loadtest]
+    #[arg(long, help_heading = BOTS)]
+    pub room: Option<String>,
+    /// The address bots send from [default: the one that faces the server]
+    #[arg(long, value_name = "IP", help_heading = BOTS)]
+    pub bind: Option<IpAddr>,
+    /// Cores for the bots, such as 1 [default: all]
+    #[arg(long, value_name = "LIST", help_heading = BOTS)]
+    #[serde(deserialize_with = "text")]
+    pub bot_cores: Option<Cores>,
+    /// Share of the packets that wire bots decrypt; they authenticate all [default: 1]
+    #[arg(long, value_name = "SHARE", help_heading = BOTS)]
+    pub decrypt_share: Option<f64>,
+    /// Share of the streams that wire bots show to the oracle [default: 1]
+    #[arg(long, value_name = "SHARE", help_heading = BOTS)]
+    pub oracle_share: Option<f64>,
+
+    /// How long the call lasts once everybody is in, such as 20s or 5m [default: 20s]
+    #[arg(long, value_parser = duration, help_heading = TIME)]
+    #[serde(deserialize_with = "duration_text")]
+    pub duration: Option<Duration>,
+    /// Joins started in a second [default: 50]
+    #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
+    pub ramp: Option<f64>,
+    /// How long one join may take [default: 15s]
+    #[arg(long, value_parser = duration, help_heading = TIME)]
+    #[serde(deserialize_with = "duration_text")]
+    pub join_timeout: Option<Duration>,
+    /// That many more subscribers join each running room as fast as they can
+    #[arg(long, value_name = "SUBSCRIBERS", help_heading = TIME)]
+    pub storm: Option<u16>,
+    /// Joins of the storm started in a second [default: all at once]
+    #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
+    pub storm_rate: Option<f64>,
+    /// How long the call runs before the storm [default: 10s]
+    #[arg(long, value_parser = duration, value_name = "DURATION", help_heading = TIME)]
+    #[serde(deserialize_with = "duration_text")]
+    pub storm_after: Option<Duration>,
+    /// That many subscribers come and go while the call runs
+    #[arg(long, value_name = "JOINS", help_heading = TIME)]
+    pub churn: Option<u32>,
+    /// How many of them are in at a time [default: 10]
+    #[arg(long, value_name = "SUBSCRIBERS", help_heading = TIME)]
+    pub churn_alive: Option<u16>,
+    /// Joins of the churn started in a second [default: 20]
+    #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
+    pub churn_rate: Option<f64>,
+    /// How long the server idles before its memory is compared [default: 5s]
+    #[arg(long, value_parser = duration, value_name = "DURATION", help_heading = TIME)]
+    #[serde(deserialize_with = "duration_text")]
+    pub churn_idle: Option<Duration>,
+    /// Measure first what the kernel and the cipher cost by themselves, on the server's core
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = TIME)]
+    pub floor: Option<bool>,
+}
+
+const SERVER: &str = "Server";
+const BOTS: &str = "Bots";
+const TIME: &str = "Course of the run";
+
+macro_rules! first_of {
+    ($first:ident, $second:ident: $($field:ident),*) => {
+        Settings { $($field: $first.$field.or($second.$field)),* }
+    };
+}
+
+impl Settings {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and on which line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// These settings, and where they say nothing, `others`.
+    pub fn over(self, others: Self) -> Self {
+        first_of!(self, others:
+            about, url, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
+            admin_url, bot, rooms, publishers, subscribers, talkers, video, audio, room, bind,
+            bot_cores, decrypt_share, oracle_share, duration, ramp, join_timeout, storm,
+            storm_rate, storm_after, churn, churn_alive, churn_rate, churn_idle, floor)
+    }
+
+    /// The scenario they describe.
+    ///
+    /// # Errors
+    ///
+    /// They contradict each other, or leave nothing to do.
+    pub fn scenario(&self, name: &str) -> Result<Scenario, String> {
+        self.check()?;
+        let default = Scenario::default();
+        let scenario = Scenario {
+            name: name.to_owned(),
+            bot: self.bot.unwrap_or_default(),
+            url: self.url.clone().unwrap_or_default(),
+            rooms: self.rooms.map_or(default.rooms, usize::from),
+            publishers: self.publishers.map_or(default.publishers, usize::from),
+            subscribers: self.subscribers.map_or(default.subscribers, usize::from),
+            talkers: self.talkers.map(usize::from),
+            video: self.video.unwrap_or_default(),
+            audio: self.audio.unwrap_or_default(),
+            duration: self.duration.unwrap_or(default.duration),
+            ramp: self.ramp.unwrap_or(default.ramp),
+            join_timeout: self.join_timeout.unwrap_or(default.join_timeout),
+            room: self.room.clone().unwrap_or(default.room),
+            address: self.bind,
+            spawn: self.spawn.unwrap_or_default().then(|| self.server()),
+            server_pid: self.server_pid,
+            admin_url: self.admin_url.clone(),
+            bot_cores: self.bot_cores.clone().unwrap_or_default().0,
+            decrypt_share: self.decrypt_share.unwrap_or(default.decrypt_share),
+            oracle_share: self.oracle_share.unwrap_or(default.oracle_share),
+            phases: self.phases(),
+            floor: self.floor.unwrap_or_default(),
+        };
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn server(&self) -> Spawn {
+        Spawn {
+            binary: self.server_binary.clone(),
+            cores: self.server_cores.clone().unwrap_or_default().0,
+            workers: self.server_workers,
+            arguments: self.server_arg.clone().unwrap_or_default(),
+        }
+    }
+
+    fn phases(&self) -> Phases {
+        const STORM_AFTER: Duration = Duration::from_secs(10);
+        const CHURN_IDLE: Duration = Duration::from_secs(5);
+        let storm = self.storm.filter(|&storm| storm > 0);
+        let churn = self.churn.filter(|&churn| churn > 0);
+        Phases {
+            storm: storm.map(|participants| Storm {
+                participants: participants.into(),
+                rate: self.storm_rate.unwrap_or(f64::INFINITY),
+                after: self.storm_after.unwrap_or(STORM_AFTER),
+            }),
+            churn: churn.map(|joins| Churn {
+                joins: joins as usize,
+                alive: self.churn_alive.unwrap_or(10).max(1).into(),
+                rate: self.churn_rate.unwrap_or(20.0),
+                idle: self.churn_idle.unwrap_or(CHURN_IDLE),
+            }),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.spawn != Some(true) {
+            let given = [
+                ("server-binary", self.server_binary.is_some()),
+                ("server-cores", self.server_cores.is_some()),
+                ("server-workers", self.server_workers.is_some()),
+                ("server-arg", self.server_arg.is_some()),
+            ];
+            if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+                return Err(format!("--{flag} is for a server of --spawn"));
+            }
+        } else if self.url.is_some() || self.server_pid.is_some() || self.admin_url.is_some() {
+            return Err("--spawn starts a server: no --url, --server-pid or --admin-url".into());
+        }
+        let rates = [self.ramp, self.storm_rate, self.churn_rate];
+        if rates
+            .into_iter()
+            .flatten()
+            .any(|rate| !RATES.contains(&rate))
+        {
+            return Err(RATE.into());
+        }
+        let mut shares = [self.decrypt_share, self.oracle_share]
+            .into_iter()
+            .flatten();
+        if shares.any(|share| !(0.0..=1.0).contains(&share)) {
+            return Err("a share is from 0 to 1".into());
+        }
+        Ok(())
+    }
+}
+
+impl Scenario {
+    /// # Errors
+    ///
+    /// There would be nothing to do, or bots that cannot.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=10_000).contains(&self.rooms) {
+            return Err("from 1 to 10000 --rooms".into());
+        }
+        if self.participants() == 0 && self.phases.churn.is_none() {
+            return Err("a room needs --publishers or --subscribers".into());
+        }
+        if self.publishers > 0 && self.tracks_per_publisher() == 0 {
+            return Err("publishers need --video or --audio; use --publishers 0 for none".into());
+        }
+        if self
+            .talkers
+            .is_some_and(|talkers| talkers > self.publishers)
+        {
+            return Err("more --talkers than --publishers".into());
+        }
+        if self.video.wire_only() && self.bot != BotKind::Wire {
+            return Err(format!("--video {} needs --bot wire", self.video));
+        }
+        Ok(())
+    }
+}
+
+/// `500ms`, `20s`, `5m`, `1h`; a bare number is seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(format!("`{unit}` is none of ms, s, m, h")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no duration: write 20s or 5m"))?;
+    Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
+}
+
+const RATES: std::ops::RangeInclusive<f64> = 0.01..=10_000.0;
+const RATE: &str = "a rate from 0.01 to 10000 joins a second";
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(RATE.into()),
+    }
+}
+
+fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err = String>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn duration_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_file_is_read() {
+        let settings = Settings::parse(
+            "about = 'x'\nspawn = true\nserver_binary = 't'\nserver_cores = '0,2'\n\
+             server_workers = 2\nserver_arg = ['--log', 'json']\nbot = 'wire'\nrooms = 2\n\
+             publishers = 4\nsubscribers = 5\ntalkers = 1\nvideo = 'trace:10x100x1200'\n\
+             audio = true\nroom = 'r'\nbind = '127.0.0.1'\nbot_cores = '1'\n\
+             decrypt_share = 0.5\noracle_share = 0.25\nduration = '2m'\nramp = 5.5\n\
+             join_timeout = '3s'\nstorm = 30\nstorm_rate = 100.0\nstorm_after = '4s'\n\
+             churn = 1000\nchurn_alive = 20\nchurn_rate = 30.0\nchurn_idle = '6s'\nfloor = true\n",
+        );
+        let scenario = settings.unwrap().scenario("name").unwrap();
+        let expected = Scenario {
+            name: "name".into(),
+            bot: BotKind::Wire,
+            url: ServerUrl::default(),
+            rooms: 2,
+            publishers: 4,
+            subscribers: 5,
+            talkers: Some(1),
+            video: "trace:10x100x1200".parse().unwrap(),
+            audio: true,
+            duration: Duration::from_secs(120),
+            ramp: 5.5,
+            join_timeout: Duration::from_secs(3),
+            room: "r".into(),
+            address: Some("127.0.0.1".parse().unwrap()),
+            spawn: Some(Spawn {
+                binary: Some("t".into()),
+                cores: vec![0, 2],
+                workers: Some(2),
+                arguments: vec!["--log".into(), "json".into()],
+            }),
+            server_pid: None,
+            admin_url: None,
+            bot_cores: vec![1],
+            decrypt_share: 0.5,
+            oracle_share: 0.25,
+            phases: Phases {
+                storm: Some(Storm {
+                    participants: 30,
+                    rate: 100.0,
+                    after: Duration::from_secs(4),
+                }),
+                churn: Some(Churn {
+                    joins: 1_000,
+                    alive: 20,
+                    rate: 30.0,
+                    idle: Duration::from_secs(6),
+                }),
+            },
+            floor: true,
+        };
+        assert_eq!(format!("{scenario:?}"), format!("{expected:?}"));
+        let other = Settings::parse("server_pid = 7\nadmin_url = 'http://a:1'\nurl = 'http://b:2'");
+        let other = other.unwrap().scenario("").unwrap();
+        assert_eq!(other.server_pid, Some(7));
+        assert_eq!(other.admin_url.unwrap().to_string(), "http://a:1");
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_is_told_where() {
+        for (text, complaint) in [
+            ("publisher = 3", "unknown field `publisher`"),
+            ("rooms = -1", "rooms"),
+            ("rooms = 'two'", "rooms"),
+            ("\nvideo = '4k'", "line 2"),
+            ("video = '4k'", "is none of none, 180p"),
+            ("duration = 'soon'", "is none of ms, s, m, h"),
+            ("duration = 20", "duration"),
+            ("bot = 'human'", "is none of webrtc, wire"),
+            ("server_cores = 'x'", "is no list of cores"),
+            ("[storm]", "storm"),
+            ("url", "line 1"),
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            assert!(error.contains(complaint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (text, complaint) in [
+            ("rooms = 0", "--rooms"),
+            (
+                "publishers = 0\nsubscribers = 0",
+                "--publishers or --subscribers",
+            ),
+            ("video = 'none'", "--video or --audio"),
+            ("talkers = 4", "--talkers"),
+            ("video = '720p-h264'", "--bot wire"),
+            ("server_cores = '0'", "--spawn"),
+            ("spawn = true\nurl = 'http://a:1'", "--url"),
+            ("spawn = true\nserver_pid = 1", "--server-pid"),
+            ("ramp = 0.0", "rate"),
+            ("oracle_share = 1.5", "share"),
+        ] {
+            let error = Settings::parse(text).unwrap().scenario("").unwrap_err();
+            assert!(error.contains(complaint), "{text}: {error}");
+        }
+        for text in [
+            "publishers = 0\nvideo = 'none'",
+            "publishers = 0\nsubscribers = 0\nchurn = 10",
+            "publishers = 0\nsubscribers = 0\nstorm = 10",
+        ] {
+            Settings::parse(text).unwrap().scenario("").unwrap();
+        }
+    }
+
+    #[test]
+    fn the_first_wins_and_the_rest_stays() {
+        let file = Settings::parse("about = 'x'\nrooms = 2\naudio = true\nchurn = 5").unwrap();
+        let flags = Settings::parse("rooms = 3\naudio = false").unwrap();
+        let both = flags.over(file);
+        assert_eq!(
+            (both.rooms, both.audio, both.churn),
+            (Some(3), Some(false), Some(5))
+        );
+    }
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("20s", 20_000),
+            ("1.5m", 90_000),
+            ("1h", 3_600_000),
+            ("7", 7_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "1d", "1.2.3s", "-3s", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Everything one bot publishes: frames when they are due, keyframes and packets again when asked.
+
+use std::time::{Duration, Instant};
+
+use rtc::rtp;
+use tertulia_sfu::rtp::extension::{AbsSendTime, AudioLevel, ExtensionKind, ExtensionMap};
+use tertulia_sfu::rtp::rtcp;
+use tertulia_sfu::rtp::{HeaderWriter, OutHeader};
+use tertulia_signaling::protocol::native::{MediaKind, Source};
+
+use super::feed::{Feed, Media};
+use super::feedback::ntp;
+use super::outbox::Outbox;
+use super::schedule::Schedule;
+use super::sdp::{Encoding, Line, Sending};
+use super::socket::wall_time;
+use super::srtp::Srtp;
+use crate::bot::codecs;
+use crate::bot::publish::Video;
+use crate::measure::{Second, Sent};
+
+/// Fixed header, and the extensions that every packet has: abs-send-time, transport-wide sequence
+/// number, abs-capture-time.
+pub(super) const HEADER: usize = 12 + 4 + 4 + 3 + 9;
+/// With the names of m-line and encoding, and the audio level.
+const MAX_HEADER: usize = HEADER + 64;
+
+/// A track that a bot is to publish.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) source: Source,
+    pub(super) line: Line,
+    pub(super) video: Video,
+}
+
+/// The tracks of a publisher, as m-lines.
+pub(super) fn plan(video: Video, audio: bool) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    let ssrc = || rand::random_range(1..=u32::MAX);
+    let mut add = |source, kind, payload_type, rids: &[&'static str]| {
+        let encoding = |rid: &&'static str| Encoding {
+            rid,
+            ssrc: ssrc(),
+            repair: (kind == MediaKind::Video).then(ssrc),
+        };
+        let sending = Sending {
+            payload_type,
+            encodings: rids.iter().map(encoding).collect(),
+        };
+        plans.push(Plan {
+            source,
+            line: Line {
+                kind,
+                sending: Some(sending),
+            },
+            video,
+        });
+    };
+    if audio {
+        add(Source::Microphone, MediaKind::Audio, codecs::OPUS, &[""]);
+    }
+    let rids: Vec<_> = match video {
+        Video::None => return plans,
+        Video::P720H264 | Video::Trace { .. } => vec![""],
+        clips => clips.layers().into_iter().map(|(rid, _)| rid).collect(),
+    };
+    let format = match video {
+        Video::P720H264 => codecs::H264,
+        _ => codecs::VP8,
+    };
+    add(Source::Camera, MediaKind::Video, format, &rids);
+    plans
+}
+
+/// Sends what was planned.
+pub(super) struct Publisher {
+    feeds: Vec<Feed>,
+    extensions: ExtensionMap,
+    /// Of the next packet, whatever its stream.
+    transport_sequence: u16,
+    cname: String,
+    pub(super) sent: Sent,
+    stopped: bool,
+    /// When the next sender report is due.
+    report_at: Instant,
+}
+
+/// A packet to be written.
+struct Outgoing<'a> {
+    header: OutHeader,
+    mid: Option<&'a str>,
+    rid: Option<(ExtensionKind, &'static str)>,
+    audio: bool,
+    captured: u64,
+    /// The original sequence number, of a retransmission.
+    original: Option<u16>,
+    payload: &'a [u8],
+}
+
+impl Publisher {
+    /// The first frames are due from `start` on.
+    pub(super) fn new(
+        plans: &[Plan],
+        extensions: &ExtensionMap,
+        cname: &str,
+        start: Instant,
+    ) -> Self {
+        let mut feeds = Vec::new();
+        let count: usize = plans
+            .iter()
+            .filter_map(|plan| plan.line.sending.as_ref())
+            .map(|sending| sending.encodings.len())
+            .sum();
+        for (mid, plan) in plans.iter().enumerate() {
+            let Some(sending) = &plan.line.sending else {
+                continue;
+            };
+            for encoding in &sending.encodings {
+                let mut feed = Feed::new(plan, mid, sending.payload_type, encoding, start);
+                // The encodings of one camera take turns within a frame's time instead of bursting
+                // together.
+                let turn = feed.schedule.period() * feeds.len() as u32 / count as u32;
+                feed.start(start + turn);
+                feeds.push(feed);
+            }
+        }
+        Self {
+            feeds,
+            extensions: *extensions,
+            transport_sequence: rand::random(),
+            cname: cname.to_owned(),
+            sent: Sent::default(),
+            stopped: false,
+            report_at: start + Duration::from_secs(1),
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let due = self.feeds.iter().map(Feed::due).min();
+        let due = due.filter(|_| !self.stopped);
+        Some(due?.min(self.report_at))
+    }
+
+    /// Sends everything that is due.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        srtp: &mut Srtp,
+        second: &mut Second,
+        out: &mut Outbox,
+    ) {
+        if self.stopped {
+            return;
+        }
+        let wall = wall_time();
+        for feed in &mut self.feeds {
+            while feed.due() <= now {
+                if feed.queue.is_empty() {
+                    feed.next_frame(now);
+                }
+                let due = feed.burst_due;
+                let late = now.saturating_duration_since(due) > feed.schedule.period();
+                feed.burst_due = Schedule::next_burst(due);
+                let count = feed.schedule.burst().min(feed.queue.len());
+                for packet in feed.queue.drain(..count).collect::<Vec<_>>() {
+                    let captured = ntp(wall_time());
+                    let audio = matches!(feed.media, Media::Audio(..));
+                    let outgoing = Outgoing {
+                        header: header(&packet, packet.header.sequence_number),
+                        mid: (!feed.confirmed).then_some(&feed.mid),
+                        rid: (!feed.confirmed && !feed.rid.is_empty())
+                            .then_some((ExtensionKind::Rid, feed.rid)),
+                        audio,
+                        captured,
+                        original: None,
+                        payload: &packet.payload,
+                    };
+                    let sequence = &mut self.transport_sequence;
+                    let len = send(&outgoing, &self.extensions, wall, sequence, srtp, out);
+                    feed.packets = feed.packets.wrapping_add(1);
+                    feed.octets = feed.octets.wrapping_add(packet.payload.len() as u32);
+                    self.sent.packets += 1;
+                    self.sent.bytes += len as u64;
+                    self.sent.late += u64::from(late);
+                    second.sent += 1;
+                    feed.keep(packet, captured);
+                }
+            }
+        }
+        if self.report_at <= now {
+            self.report_at = now + Duration::from_secs(1);
+            self.report(now, srtp, out);
+        }
+    }
+
+    fn report(&self, now: Instant, srtp: &mut Srtp, out: &mut Outbox) {
+        out.push(|bytes| {
+            let start = bytes.len();
+            for feed in &self.feeds {
+                let Some((timestamp, at)) = feed.clock else {
+                    continue;
+                };
+                let since = now.saturating_duration_since(at).as_secs_f64();
+                let ticks = (since * f64::from(feed.schedule.clock_rate())) as u32;
+                rtcp::sender_report(
+                    bytes,
+                    feed.ssrc,
+                    ntp(wall_time()),
+                    timestamp.wrapping_add(ticks),
+                    feed.packets,
+                    feed.octets,
+                    &[],
+                );
+                rtcp::sdes_cname(bytes, feed.ssrc, &self.cname);
+            }
+            if bytes.len() > start && srtp.seal_rtcp(bytes, start).is_none() {
+                bytes.truncate(start);
+            }
+        });
+    }
+
+    /// The server has a stream's packets.
+    pub(super) fn confirm(&mut self, ssrc: u32) {
+        if let Some(feed) = self.feed(ssrc) {
+            feed.confirmed = true;
+        }
+    }
+
+    /// The server asks for a keyframe.
+    pub(super) fn want_keyframe(&mut self, ssrc: u32) {
+        if let Some(feed) = self.feed(ssrc) {
+            feed.wanted = true;
+            self.sent.keyframe_requests_received += 1;
+        }
+    }
+
+    /// The server asks for packets again (RFC 4588).
+    pub(super) fn repeat(&mut self, ssrc: u32, lost: &[u16], srtp: &mut Srtp, out: &mut Outbox) {
+        let wall = wall_time();
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.ssrc == ssrc) else {
+            return;
+        };
+        let Some(repair) = feed.repair else { return };
+        for sequence in lost {
+            let repair_sequence = feed.repair_sequence;
+            let Some(kept) = feed.kept(*sequence) else {
+                continue;
+            };
+            let outgoing = Outgoing {
+                header: OutHeader {
+                    marker: kept.marker,
+                    payload_type: feed.payload_type + 1,
+                    sequence: repair_sequence,
+                    timestamp: kept.timestamp,
+                    ssrc: repair,
+                },
+                mid: Some(&feed.mid),
+                rid: (!feed.rid.is_empty()).then_some((ExtensionKind::RepairedRid, feed.rid)),
+                audio: false,
+                captured: kept.captured,
+                original: Some(*sequence),
+                payload: &kept.payload,
+            };
+            let sequence = &mut self.transport_sequence;
+            send(&outgoing, &self.extensions, wall, sequence, srtp, out);
+            self.sent.retransmissions += 1;
+            feed.repair_sequence = feed.repair_sequence.wrapping_add(1);
+        }
+    }
+
+    /// SSRCs of the media, for a goodbye.
+    pub(super) fn ssrcs(&self) -> Vec<u32> {
+        self.feeds.iter().map(|feed| feed.ssrc).collect()
+    }
+
+    /// Sends no more, but answers.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+        self.feeds.iter_mut().for_each(|feed| feed.queue.clear());
+    }
+
+    fn feed(&mut self, ssrc: u32) -> Option<&mut Feed> {
+        self.feeds.iter_mut().find(|feed| feed.ssrc == ssrc)
+    }
+}
+
+fn header(packet: &rtp::Packet, sequence: u16) -> OutHeader {
+    OutHeader {
+        marker: packet.header.marker,
+        payload_type: packet.header.payload_type,
+        sequence,
+        timestamp: packet.header.timestamp,
+        ssrc: packet.header.ssrc,
+    }
+}
+
+/// Writes and seals a packet; the length of its plain header and payload.
+fn send(
+    outgoing: &Outgoing<'_>,
+    extensions: &ExtensionMap,
+    wall: Duration,
+    transport_sequence: &mut u16,
+    srtp: &mut Srtp,
+    out: &mut Outbox,
+) -> usize {
+    let mut len = 0;
+    out.push(|bytes| {
+        let start = bytes.len();
+        bytes.resize(start + MAX_HEADER, 0);
+        let mut writer = HeaderWriter::new(&mut bytes[start..], &outgoing.header);
+        let mut add = |kind, value: &[u8]| {
+            if let Some(id) = extensions.id(kind) {
+                writer.extension(id, value);
+            }
+        };
+        add(
+            ExtensionKind::AbsSendTime,
+            &AbsSendTime::from_duration(wall).to_bytes(),
+        );
+        add(
+            ExtensionKind::TransportCc,
+            &transport_sequence.to_be_bytes(),
+        );
+        add(
+            ExtensionKind::AbsCaptureTime,
+            &outgoing.captured.to_be_bytes(),
+        );
+        if outgoing.audio {
+            // Speech at an ordinary level; the clip has syllables and no pauses.
+            let level = AudioLevel {
+                voice: true,
+                level: 30,
+            };
+            add(ExtensionKind::AudioLevel, &level.to_bytes());
+        }
+        if let Some(mid) = outgoing.mid {
+            add(ExtensionKind::Mid, mid.as_bytes());
+        }
+        if let Some((kind, rid)) = outgoing.rid {
+            add(kind, rid.as_bytes());
+        }
+        let header = writer.finish();
+        bytes.truncate(start + header);
+        if let Some(original) = outgoing.original {
+            bytes.extend_from_slice(&original.to_be_bytes());
+        }
+        bytes.extend_from_slice(outgoing.payload);
+        len = bytes.len() - start;
+        *transport_sequence = transport_sequence.wrapping_add(1);
+        if srtp.seal_rtp(bytes, start).is_none() {
+            bytes.truncate(start);
+        }
+    });
+    len
+}

@@ -1,0 +1,392 @@
+//! Everything one bot receives: which stream a packet is of, whether it is authentic, when it left
+//! its publisher; and what is to be asked of the server.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use tertulia_sfu::rtp::RtpHeader;
+use tertulia_sfu::rtp::codec::Codec;
+use tertulia_sfu::rtp::extension::{ExtensionKind, ExtensionMap, TransportCc};
+use tertulia_sfu::rtp::rtcp::{self, ReportBlock};
+use tertulia_sfu::testing::oracle::{Oracle, OracleReport};
+use tertulia_signaling::protocol::native::MediaKind;
+
+use super::feedback::{ArrivalLog, Reception, since_ntp};
+use super::srtp::Srtp;
+use super::stream::{Content, Meta, Place, Stream};
+use crate::bot::codecs;
+use crate::bot::sdp::Section;
+use crate::measure::{Second, StreamOutcome};
+
+/// A relay sends one SSRC for each receiving m-line; far more than that is a fault to be reported,
+/// not to be stored.
+const MAX_STREAMS: usize = 4_096;
+
+/// What of the packets is looked at, as shares of the streams.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shares {
+    pub(super) decrypt: f64,
+    pub(super) oracle: f64,
+}
+
+/// Running counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) retransmitted: u64,
+    pub(super) keyframe_requests: u64,
+    pub(super) unknown: u64,
+    pub(super) decrypted: u64,
+}
+
+/// A datagram of RTP as it came.
+pub(super) struct Incoming<'a> {
+    pub(super) packet: &'a mut [u8],
+    pub(super) at: Instant,
+    /// The same moment since the Unix epoch.
+    pub(super) wall: Duration,
+}
+
+/// All streams of one bot.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    shares: Shares,
+    streams: Vec<Tracked>,
+    by_ssrc: HashMap<u32, usize>,
+    mids: HashMap<u32, String>,
+    repairs: HashMap<u32, u32>,
+    extensions: ExtensionMap,
+    pub(super) arrivals: ArrivalLog,
+    pub(super) totals: Totals,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    ssrc: u32,
+    codec: Codec,
+    stream: Stream,
+    reception: Reception,
+    /// Every packet is decrypted.
+    whole: bool,
+    oracle: Option<Oracle>,
+    verdict: Option<OracleReport>,
+    packets: u64,
+    bytes: u64,
+    last_at: Instant,
+    last_delay: Option<Duration>,
+}
+
+impl Receiver {
+    pub(super) fn new(now: Instant, shares: Shares) -> Self {
+        Self {
+            shares,
+            streams: Vec::new(),
+            by_ssrc: HashMap::new(),
+            mids: HashMap::new(),
+            repairs: HashMap::new(),
+            extensions: ExtensionMap::default(),
+            arrivals: ArrivalLog::new(now),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Learns SSRCs and extensions from an answer. What earlier answers said stays true: an SSRC
+    /// keeps its m-line.
+    pub(super) fn learn(&mut self, sections: &[Section], extensions: &ExtensionMap) {
+        self.extensions = *extensions;
+        for section in sections {
+            for ssrc in &section.ssrcs {
+                self.mids.insert(*ssrc, section.mid.clone());
+            }
+            for (repaired, repairing) in &section.repairs {
+                self.repairs.insert(*repairing, *repaired);
+            }
+        }
+    }
+
+    /// Takes a packet. Whether something is missing that should be asked for now.
+    pub(super) fn receive(
+        &mut self,
+        incoming: Incoming<'_>,
+        srtp: &mut Srtp,
+        second: &mut Second,
+    ) -> bool {
+        let Incoming { packet, at, wall } = incoming;
+        let Some(known) = self.identify(packet) else {
+            self.totals.unknown += 1;
+            return false;
+        };
+        let Known {
+            header,
+            ssrc,
+            payload_type,
+            codec,
+            repair,
+        } = known;
+        let index = self.by_ssrc.get(&ssrc).copied();
+        let open = repair
+            || index.is_none_or(|index| {
+                let tracked = &self.streams[index];
+                tracked.whole || tracked.stream.wants_content(header.timestamp)
+            });
+        let len = if open {
+            srtp.open_rtp(packet, &header)
+        } else {
+            srtp.skip_rtp(packet, &header)
+        };
+        let Some(len) = len else {
+            self.totals.unknown += 1;
+            return false;
+        };
+        let packet = &packet[..len];
+        // Behind the encryption is the count of padding bytes.
+        let header = match RtpHeader::parse(packet) {
+            Ok(plain) if open => plain,
+            _ => header,
+        };
+        if let Some(number) = self.extension(&header, packet, ExtensionKind::TransportCc)
+            && let Some(TransportCc(number)) = TransportCc::parse(number)
+        {
+            self.arrivals.push(number, at);
+        }
+        let mut payload = header.payload(packet);
+        let mut sequence = header.sequence;
+        if repair {
+            let Some((original, rest)) = payload.split_first_chunk::<2>() else {
+                // Padding only: a bandwidth probe (RFC 4588 section 4 has no such packet).
+                return false;
+            };
+            (sequence, payload) = (u16::from_be_bytes(*original), rest);
+        }
+        let Some(index) = index.or_else(|| self.add(ssrc, codec, at)) else {
+            self.totals.unknown += 1;
+            return false;
+        };
+        let captured = self
+            .extension(&header, packet, ExtensionKind::AbsCaptureTime)
+            .and_then(|value| value.first_chunk().copied())
+            .map(u64::from_be_bytes);
+        let tracked = &mut self.streams[index];
+        let at = at.max(tracked.last_at);
+        tracked.last_at = at;
+        let content = match open {
+            true => Content::read(codec, payload),
+            false => Content::Unread,
+        };
+        let meta = Meta {
+            at,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            content,
+        };
+        if let Some(oracle) = &mut tracked.oracle {
+            let original = [
+                &plain_header(&header, payload_type, sequence, ssrc),
+                payload,
+            ]
+            .concat();
+            oracle.observe(&original, at);
+        }
+        let place = tracked.stream.push(sequence, repair, meta);
+        if !repair {
+            let highest = tracked.stream.highest();
+            let rate = codec.clock_rate();
+            tracked.reception.push(highest, header.timestamp, rate, at);
+        }
+        if content == Content::Padding || place == Place::Duplicate {
+            return tracked.stream.has_gaps();
+        }
+        let bytes = (header.payload_offset + payload.len()) as u64;
+        tracked.packets += 1;
+        tracked.bytes += bytes;
+        self.totals.packets += 1;
+        self.totals.bytes += bytes;
+        self.totals.retransmitted += u64::from(repair);
+        self.totals.decrypted += u64::from(open);
+        second.received += 1;
+        second.bytes += bytes;
+        // A repaired packet shows the loss, not the relay's delay.
+        if let Some(captured) = captured.filter(|_| !repair) {
+            match since_ntp(wall, captured) {
+                Some(delay) => {
+                    second.delay.record(delay);
+                    if let Some(before) = tracked.last_delay.replace(delay) {
+                        second.jitter.record(delay.abs_diff(before));
+                    }
+                }
+                None => second.backwards += 1,
+            }
+        }
+        tracked.stream.has_gaps() || tracked.stream.is_waiting()
+    }
+
+    fn identify(&self, packet: &[u8]) -> Option<Known> {
+        let header = RtpHeader::parse_sealed(packet).ok()?;
+        let repair = codecs::is_repair(header.payload_type);
+        let (ssrc, payload_type) = if repair {
+            let repaired = *self.repairs.get(&header.ssrc)?;
+            (repaired, codecs::repaired(header.payload_type)?)
+        } else {
+            (header.ssrc, header.payload_type)
+        };
+        Some(Known {
+            header,
+            ssrc,
+            payload_type,
+            codec: codecs::codec(payload_type)?,
+            repair,
+        })
+    }
+
+    fn extension<'a>(
+        &self,
+        header: &RtpHeader,
+        packet: &'a [u8],
+        kind: ExtensionKind,
+    ) -> Option<&'a [u8]> {
+        header.extension(packet, self.extensions.id(kind)?)
+    }
+
+    fn add(&mut self, ssrc: u32, codec: Codec, at: Instant) -> Option<usize> {
+        if self.streams.len() >= MAX_STREAMS {
+            return None;
+        }
+        // SSRCs are random: so is what of them is chosen.
+        let chosen = f64::from(ssrc.wrapping_mul(0x9e37_79b9)) / f64::from(u32::MAX);
+        let judged = chosen <= self.shares.oracle && self.shares.oracle > 0.0;
+        let whole = chosen <= self.shares.decrypt && self.shares.decrypt > 0.0;
+        self.by_ssrc.insert(ssrc, self.streams.len());
+        self.streams.push(Tracked {
+            ssrc,
+            codec,
+            stream: Stream::new(codec),
+            reception: Reception::default(),
+            // The oracle must see everything.
+            whole: whole || judged,
+            oracle: judged.then(|| Oracle::new(codec)),
+            verdict: None,
+            packets: 0,
+            bytes: 0,
+            last_at: at,
+            last_delay: None,
+        });
+        Some(self.streams.len() - 1)
+    }
+
+    /// Learns when a sender report was written.
+    pub(super) fn sender_report(&mut self, ssrc: u32, ntp: u64, at: Instant) {
+        if let Some(index) = self.by_ssrc.get(&ssrc) {
+            self.streams[*index].reception.sender_report(ntp, at);
+        }
+    }
+
+    /// Appends requests for what is missing and for keyframes. Whether to ask again soon.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        sender: u32,
+        round_trip: Duration,
+        second: &mut Second,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (mut lost, mut unsatisfied) = (Vec::new(), false);
+        for tracked in &mut self.streams {
+            let stream = &mut tracked.stream;
+            second.lost += stream.expire(now);
+            stream.nack(now, round_trip, &mut lost);
+            rtcp::nack(out, sender, tracked.ssrc, &lost);
+            lost.clear();
+            if stream.wants_keyframe(now) {
+                self.totals.keyframe_requests += 1;
+                rtcp::pli(out, sender, tracked.ssrc);
+            }
+            unsatisfied |= stream.has_gaps() || stream.is_waiting();
+        }
+        unsatisfied
+    }
+
+    /// Blocks for receiver reports.
+    pub(super) fn report_blocks(&mut self, now: Instant) -> Vec<ReportBlock> {
+        let blocks = self.streams.iter_mut().filter_map(|tracked| {
+            let highest = tracked.stream.highest();
+            tracked.reception.block(tracked.ssrc, highest, now)
+        });
+        blocks.collect()
+    }
+
+    /// One of the streams, for feedback about the transport.
+    pub(super) fn any_ssrc(&self) -> u32 {
+        self.streams.first().map_or(0, |tracked| tracked.ssrc)
+    }
+
+    /// Ends every stream and says how it fared, in order of SSRC.
+    pub(super) fn outcomes(&mut self, now: Instant, second: &mut Second) -> Vec<StreamOutcome> {
+        let mids = &self.mids;
+        let mut outcomes: Vec<_> = self
+            .streams
+            .iter_mut()
+            .map(|tracked| {
+                second.lost += tracked.stream.finish(now);
+                if let Some(oracle) = tracked.oracle.take() {
+                    tracked.verdict = Some(oracle.finish());
+                }
+                tracked.outcome(mids.get(&tracked.ssrc).cloned())
+            })
+            .collect();
+        outcomes.sort_by_key(|outcome| outcome.ssrc);
+        outcomes
+    }
+}
+
+impl Tracked {
+    fn outcome(&self, mid: Option<String>) -> StreamOutcome {
+        let seen = self.stream.seen.clone();
+        let verdict = self.verdict.as_ref();
+        StreamOutcome {
+            mid,
+            ssrc: self.ssrc,
+            kind: match self.codec.is_audio() {
+                true => MediaKind::Audio,
+                false => MediaKind::Video,
+            },
+            codec: self.codec.name(),
+            packets: self.packets,
+            bytes: self.bytes,
+            lost: seen.lost,
+            duplicates: seen.duplicates,
+            reordered: seen.reordered,
+            decodable_frames: seen.decodable_frames,
+            keyframes: seen.keyframes,
+            first_decodable: seen.first_decodable,
+            freezes: seen.freezes,
+            longest_freeze: seen.longest_freeze,
+            frozen: seen.frozen,
+            residency: seen.residency,
+            violations: verdict.map_or_else(Vec::new, |verdict| {
+                let examples = verdict.violations.iter();
+                examples.map(|violation| format!("{violation:?}")).collect()
+            }),
+            violation_count: verdict.map_or(0, |verdict| verdict.violation_count),
+        }
+    }
+}
+
+struct Known {
+    header: RtpHeader,
+    ssrc: u32,
+    payload_type: u8,
+    codec: Codec,
+    repair: bool,
+}
+
+/// The header of the original packet, without extensions.
+fn plain_header(header: &RtpHeader, payload_type: u8, sequence: u16, ssrc: u32) -> [u8; 12] {
+    let mut plain = [0; 12];
+    plain[0] = 0x80;
+    plain[1] = u8::from(header.marker) << 7 | payload_type & 0x7f;
+    plain[2..4].copy_from_slice(&sequence.to_be_bytes());
+    plain[4..8].copy_from_slice(&header.timestamp.to_be_bytes());
+    plain[8..].copy_from_slice(&ssrc.to_be_bytes());
+    plain
+}

@@ -1,0 +1,107 @@
+//! When packets are due: frames by the clock, a frame's packets in bursts.
+
+use std::time::{Duration, Instant};
+
+/// Browsers send what has gathered every 5 ms, at up to 2.5 times the wanted rate.
+const BURST_INTERVAL: Duration = Duration::from_millis(5);
+const HEADROOM: f64 = 2.5;
+/// A few packets go together whatever the rate: a picture of 10 packets is no burst to smooth.
+const MIN_BURST: usize = 10;
+
+/// One stream's clock.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    start: Instant,
+    /// Of the RTP clock, in a frame.
+    ticks: u32,
+    clock_rate: u32,
+    frames: u64,
+    burst: usize,
+}
+
+impl Schedule {
+    /// Frames from `start` on, of `ticks` of the RTP clock and usually `packets` packets each.
+    pub(super) fn new(start: Instant, ticks: u32, clock_rate: u32, packets: usize) -> Self {
+        let frame = f64::from(ticks) / f64::from(clock_rate);
+        let wanted = packets as f64 * HEADROOM * BURST_INTERVAL.as_secs_f64() / frame;
+        Self {
+            start,
+            ticks,
+            clock_rate,
+            frames: 0,
+            burst: (wanted.ceil() as usize).max(MIN_BURST),
+        }
+    }
+
+    /// The first frame is due then.
+    pub(super) fn begin(&mut self, start: Instant) {
+        self.start = start;
+    }
+
+    /// When the next frame is due. Computed from the count, so that rounding does not add up and
+    /// the RTP clock stays with the wall clock.
+    pub(super) fn due(&self) -> Instant {
+        self.start + self.after(self.frames)
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.frames += 1;
+    }
+
+    /// What one frame lasts.
+    pub(super) fn period(&self) -> Duration {
+        self.after(1)
+    }
+
+    pub(super) fn ticks(&self) -> u32 {
+        self.ticks
+    }
+
+    pub(super) fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
+    /// Packets that go together.
+    pub(super) fn burst(&self) -> usize {
+        self.burst
+    }
+
+    /// When the burst behind one that was due at `due` is due.
+    pub(super) fn next_burst(due: Instant) -> Instant {
+        due + BURST_INTERVAL
+    }
+
+    fn after(&self, frames: u64) -> Duration {
+        let ticks = u128::from(frames) * u128::from(self.ticks);
+        Duration::from_nanos((ticks * 1_000_000_000 / u128::from(self.clock_rate)) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_stay_with_the_clock() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, 3_000, 90_000, 5);
+        for _ in 0..30 * 60 {
+            schedule.advance();
+        }
+        assert_eq!(schedule.due() - start, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn large_frames_go_in_larger_bursts_so_that_they_end_before_the_next() {
+        let start = Instant::now();
+        for (ticks, packets, burst) in [
+            (3_000, 5, 10),
+            (900, 10, 13),
+            (900, 100, 125),
+            (9_000, 100, 13),
+        ] {
+            let schedule = Schedule::new(start, ticks, 90_000, packets);
+            assert_eq!(schedule.burst(), burst, "{ticks} {packets}");
+        }
+    }
+}

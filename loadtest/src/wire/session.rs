@@ -1,0 +1,351 @@
+//! One bot's media: ICE, DTLS and SRTP towards the server, and what travels over them. Sans I/O:
+//! datagrams and times come in, datagrams go out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tertulia_sfu::rtp::rtcp::{self, Rtcp};
+use tokio::sync::mpsc;
+
+use super::dtls::{Dtls, DtlsEvent, Identity};
+use super::ice::{Credentials, Ice, IceEvent};
+use super::outbox::Outbox;
+use super::publisher::{Plan, Publisher};
+use super::receiver::{Incoming, Receiver, Shares};
+use super::sdp::Answer;
+use super::srtp::Srtp;
+use crate::bot::state::BotState;
+use crate::bot::tap::lock;
+use crate::measure::{Phases, Second};
+
+/// Between transport-wide feedbacks; libwebrtc's are 50 to 250 ms apart.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between looks at what is missing; libwebrtc's.
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
+/// Between receiver reports, times 0.5 to 1.5 (RFC 3550 section 6.3.1).
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// What a receiver reports under that sends nothing; libwebrtc's choice.
+const REPORTER_SSRC: u32 = 1;
+
+/// What the control plane hears of a session. At most a few in its life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    /// Media may flow.
+    Connected,
+    /// It does not any more, in words.
+    Failed(String),
+}
+
+/// What a session is begun with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) answer: Box<Answer>,
+    pub(super) ours: Credentials,
+    pub(super) identity: Arc<Identity>,
+    pub(super) shares: Shares,
+    pub(super) plans: Vec<Plan>,
+    pub(super) state: Arc<BotState>,
+    /// When the bot opened its WebSocket.
+    pub(super) opened: Instant,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+/// What all sessions of a thread write to.
+pub(super) struct Desk<'a> {
+    pub(super) second: &'a mut Second,
+    pub(super) out: &'a mut Outbox,
+}
+
+/// One bot's media.
+pub(super) struct Session {
+    ice: Ice,
+    identity: Arc<Identity>,
+    fingerprint: String,
+    dtls: Option<Dtls>,
+    srtp: Option<Box<Srtp>>,
+    receiver: Receiver,
+    answer: Box<Answer>,
+    plans: Vec<Plan>,
+    publisher: Option<Publisher>,
+    state: Arc<BotState>,
+    opened: Instant,
+    phases: Phases,
+    events: mpsc::Sender<Event>,
+    feedback_at: Option<Instant>,
+    ask_at: Option<Instant>,
+    report_at: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(now: Instant, start: Start) -> Self {
+        let mut receiver = Receiver::new(now, start.shares);
+        receiver.learn(&start.answer.sections, &start.answer.extensions);
+        Self {
+            ice: Ice::new(now, &start.ours, &start.answer.ice),
+            identity: start.identity,
+            fingerprint: start.answer.fingerprint.clone(),
+            dtls: None,
+            srtp: None,
+            receiver,
+            answer: start.answer,
+            plans: start.plans,
+            publisher: None,
+            state: start.state,
+            opened: start.opened,
+            phases: Phases::default(),
+            events: start.events,
+            feedback_at: None,
+            ask_at: None,
+            report_at: None,
+        }
+    }
+
+    /// Takes a later answer.
+    pub(super) fn learn(&mut self, answer: Box<Answer>) {
+        self.receiver.learn(&answer.sections, &answer.extensions);
+        self.answer = answer;
+    }
+
+    /// Begins to publish, the first frames due at `start`.
+    pub(super) fn publish(&mut self, start: Instant) {
+        let extensions = &self.answer.extensions;
+        let publisher = Publisher::new(&self.plans, extensions, &self.state.name, start);
+        self.publisher = Some(publisher);
+    }
+
+    /// Publishes no more.
+    pub(super) fn stop(&mut self) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.stop();
+        }
+    }
+
+    /// Takes a datagram that came at `at`, which since the Unix epoch is `wall` (RFC 7983).
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+        at: Instant,
+        wall: Duration,
+        desk: &mut Desk<'_>,
+    ) {
+        match datagram.first() {
+            Some(0..=3) => {
+                let event = self.ice.handle(now, datagram);
+                self.ice_event(now, event, desk.out);
+            }
+            Some(20..=63) => {
+                let event = self
+                    .dtls
+                    .as_mut()
+                    .and_then(|dtls| dtls.handle(now, datagram));
+                self.dtls_event(now, event, desk.out);
+            }
+            Some(128..=191) if tertulia_sfu::rtp::is_rtcp(datagram) => {
+                self.rtcp(at, datagram, desk.out);
+            }
+            Some(128..=191) => self.rtp(now, datagram, at, wall, desk.second),
+            _ => {}
+        }
+    }
+
+    fn ice_event(&mut self, now: Instant, event: Option<IceEvent>, out: &mut Outbox) {
+        match event {
+            Some(IceEvent::Connected) => {
+                self.phases.ice = Some(now.saturating_duration_since(self.opened));
+                match Dtls::connect(now, &self.identity, &self.fingerprint) {
+                    Ok(dtls) => self.dtls = Some(dtls),
+                    Err(error) => self.fail(error),
+                }
+                self.flush_dtls(out);
+            }
+            Some(IceEvent::Failed(why)) => self.fail(format!("ICE: {why}")),
+            None => {}
+        }
+    }
+
+    fn dtls_event(&mut self, now: Instant, event: Option<DtlsEvent>, out: &mut Outbox) {
+        self.flush_dtls(out);
+        match event {
+            Some(DtlsEvent::Connected(srtp)) => {
+                self.phases.dtls = Some(now.saturating_duration_since(self.opened));
+                self.srtp = Some(srtp);
+                self.report_at = Some(now + REPORT_INTERVAL.mul_f64(rand::random()));
+                self.tell_phases();
+                self.tell(Event::Connected);
+            }
+            Some(DtlsEvent::Failed(why)) => self.fail(why),
+            None => {}
+        }
+    }
+
+    fn flush_dtls(&mut self, out: &mut Outbox) {
+        while let Some(datagram) = self.dtls.as_mut().and_then(Dtls::poll_transmit) {
+            out.push(|bytes| bytes.extend_from_slice(&datagram));
+        }
+    }
+
+    fn rtp(
+        &mut self,
+        now: Instant,
+        packet: &mut [u8],
+        at: Instant,
+        wall: Duration,
+        second: &mut Second,
+    ) {
+        let Some(srtp) = &mut self.srtp else {
+            // It overtook the end of the handshake; it will be asked for.
+            return;
+        };
+        let incoming = Incoming { packet, at, wall };
+        if self.receiver.receive(incoming, srtp, second) {
+            self.ask_at.get_or_insert(now);
+        }
+        if self.feedback_at.is_none() && !self.receiver.arrivals.is_empty() {
+            self.feedback_at = Some(now + FEEDBACK_INTERVAL);
+        }
+        if self.phases.first_packet.is_none() && self.receiver.totals.packets > 0 {
+            self.phases.first_packet = Some(at.saturating_duration_since(self.opened));
+            self.tell_phases();
+        }
+    }
+
+    fn rtcp(&mut self, at: Instant, packet: &mut [u8], out: &mut Outbox) {
+        let Some(srtp) = &mut self.srtp else { return };
+        let Some(len) = srtp.open_rtcp(packet) else {
+            self.receiver.totals.unknown += 1;
+            return;
+        };
+        for message in rtcp::parse_compound(&packet[..len]).flatten() {
+            if let Rtcp::SenderReport { ssrc, ntp, .. } = message {
+                self.receiver.sender_report(ssrc, ntp, at);
+            }
+            let Some(publisher) = &mut self.publisher else {
+                continue;
+            };
+            match message {
+                Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. } => {
+                    reports
+                        .iter()
+                        .for_each(|block| publisher.confirm(block.ssrc));
+                }
+                Rtcp::Nack { media, lost, .. } => publisher.repeat(media, &lost, srtp, out),
+                Rtcp::Pli { media, .. } => publisher.want_keyframe(media),
+                Rtcp::Fir { entries, .. } => {
+                    entries
+                        .iter()
+                        .for_each(|(ssrc, _)| publisher.want_keyframe(*ssrc));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let publisher = self.publisher.as_ref().filter(|_| self.srtp.is_some());
+        [
+            self.ice.poll_timeout(),
+            self.dtls.as_ref().and_then(Dtls::poll_timeout),
+            publisher.and_then(Publisher::poll_timeout),
+            self.feedback_at,
+            self.ask_at,
+            self.report_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, desk: &mut Desk<'_>) {
+        let mut failed = None;
+        desk.out
+            .push(|bytes| failed = self.ice.handle_timeout(now, bytes));
+        self.ice_event(now, failed, desk.out);
+        let event = self.dtls.as_mut().and_then(|dtls| dtls.handle_timeout(now));
+        self.dtls_event(now, event, desk.out);
+        let Some(srtp) = &mut self.srtp else { return };
+        if let Some(publisher) = &mut self.publisher {
+            publisher.handle_timeout(now, srtp, desk.second, desk.out);
+        }
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let receiver = &mut self.receiver;
+        let media = receiver.any_ssrc();
+        desk.out.push(|bytes| {
+            let start = bytes.len();
+            if due(self.report_at) {
+                self.report_at = Some(now + REPORT_INTERVAL.mul_f64(rand::random_range(0.5..1.5)));
+                let blocks = receiver.report_blocks(now);
+                rtcp::receiver_report(bytes, REPORTER_SSRC, &blocks);
+                rtcp::sdes_cname(bytes, REPORTER_SSRC, &self.state.name);
+            }
+            if due(self.feedback_at) {
+                self.feedback_at = None;
+                receiver.arrivals.report(REPORTER_SSRC, media, bytes);
+            }
+            if due(self.ask_at) {
+                let round_trip = self.ice.round_trip();
+                let again = receiver.ask(now, REPORTER_SSRC, round_trip, desk.second, bytes);
+                self.ask_at = again.then(|| now + ASK_INTERVAL);
+            }
+            if bytes.len() > start && srtp.seal_rtcp(bytes, start).is_none() {
+                bytes.truncate(start);
+            }
+        });
+    }
+
+    /// Says goodbye.
+    pub(super) fn leave(&mut self, now: Instant, out: &mut Outbox) {
+        if let (Some(srtp), Some(publisher)) = (&mut self.srtp, &self.publisher) {
+            out.push(|bytes| {
+                let start = bytes.len();
+                // A compound begins with a report (RFC 3550 section 6.1).
+                rtcp::receiver_report(bytes, REPORTER_SSRC, &[]);
+                rtcp::bye(bytes, &publisher.ssrcs());
+                if srtp.seal_rtcp(bytes, start).is_none() {
+                    bytes.truncate(start);
+                }
+            });
+        }
+        if let Some(dtls) = &mut self.dtls {
+            dtls.close(now);
+        }
+        self.flush_dtls(out);
+    }
+
+    /// Writes the running counts where others can read them; with `outcomes`, ends the streams and
+    /// writes how they fared.
+    pub(super) fn observe(&mut self, now: Instant, outcomes: bool, second: &mut Second) {
+        let totals = self.receiver.totals;
+        let streams = outcomes.then(|| self.receiver.outcomes(now, second));
+        let mut observed = lock(&self.state.observed);
+        if let Some(publisher) = &self.publisher {
+            observed.sent = publisher.sent;
+        }
+        observed.packets = totals.packets;
+        observed.bytes = totals.bytes;
+        observed.retransmitted = totals.retransmitted;
+        observed.keyframe_requests_sent = totals.keyframe_requests;
+        observed.unknown = totals.unknown;
+        observed.decrypted = totals.decrypted;
+        if let Some(streams) = streams {
+            observed.streams = streams;
+        }
+    }
+
+    fn tell_phases(&self) {
+        let mut observed = lock(&self.state.observed);
+        observed.phases = Phases {
+            signaling: observed.phases.signaling,
+            ..self.phases
+        };
+    }
+
+    fn fail(&mut self, why: String) {
+        self.tell(Event::Failed(why));
+    }
+
+    fn tell(&self, event: Event) {
+        // Who does not listen has left, or has been told already.
+        let _ = self.events.try_send(event);
+    }
+}

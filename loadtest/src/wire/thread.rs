@@ -1,0 +1,344 @@
+//! An I/O thread: many bots' sockets, their timers, and the seconds they measure.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::outbox::Outbox;
+use super::sdp::Answer;
+use super::session::{Desk, Event, Session, Start};
+use super::socket::{self, Poller, Receiver, Socket, ThreadClock, Waker, wall_time};
+use super::timer::Timers;
+use crate::measure::{Measure, Second};
+
+/// Commands on their way to a thread; more make a bot wait.
+const COMMANDS: usize = 1_024;
+/// The name of the waker among the sockets.
+const WAKER: u64 = u64::MAX;
+/// Bots read before the timers are looked at: some hundred packets.
+const BOTS_BETWEEN_TIMERS: usize = 16;
+
+/// What the control plane tells a thread. Bots are named by the fleet.
+pub(super) enum Command {
+    Connect(u64, Socket, Box<Start>),
+    Learn(u64, Box<Answer>),
+    Publish(u64, Instant),
+    Stop(u64),
+    Leave(u64, Option<oneshot::Sender<()>>),
+    Settle(oneshot::Sender<()>),
+}
+
+/// The control plane's end of a thread.
+#[derive(Debug)]
+pub(super) struct Handle {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+    ended: Arc<AtomicBool>,
+    clock: ThreadClock,
+    counters: Arc<Counters>,
+}
+
+/// What is counted of a thread's sockets.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) dropped: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+impl Handle {
+    /// Tells the thread, when it has room.
+    pub(super) async fn tell(&self, command: Command) {
+        // A thread that is gone needs no telling.
+        if self.commands.send(command).await.is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// Tells the thread, if it has room.
+    pub(super) fn try_tell(&self, command: Command) {
+        if self.commands.try_send(command).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn cpu(&self) -> Duration {
+        self.clock.read()
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Starts a thread, pinned to a processor or not.
+pub(super) fn start(
+    index: usize,
+    processor: Option<usize>,
+    measure: Arc<Measure>,
+) -> io::Result<Handle> {
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let waker = Arc::new(Waker::new()?);
+    let poller = Poller::new()?;
+    poller.add_waker(&waker, WAKER)?;
+    let ended = Arc::new(AtomicBool::new(false));
+    let counters = Arc::new(Counters::default());
+    let (started, starts) = std::sync::mpsc::channel();
+    let mut thread = Thread {
+        commands,
+        waker: Arc::clone(&waker),
+        ended: Arc::clone(&ended),
+        counters: Arc::clone(&counters),
+        poller,
+        receiver: Receiver::new(),
+        bots: Vec::new(),
+        timers: Timers::default(),
+        out: Outbox::default(),
+        second: Second::default(),
+        current: measure.second_of(Instant::now()),
+        measure,
+    };
+    std::thread::Builder::new()
+        .name(format!("wire-{index}"))
+        .spawn(move || {
+            let pinned = processor.map_or(Ok(()), socket::pin);
+            let ready = pinned.and_then(|()| ThreadClock::of_this());
+            let failed = ready.is_err();
+            let _ = started.send(ready);
+            if failed {
+                return;
+            }
+            if let Err(error) = thread.run() {
+                tracing::error!(%error, "a thread of wire bots ended");
+            }
+        })?;
+    let clock = starts
+        .recv()
+        .map_err(|_| io::Error::other("the thread ended as it began"))??;
+    Ok(Handle {
+        commands: sender,
+        waker,
+        ended,
+        clock,
+        counters,
+    })
+}
+
+struct Thread {
+    commands: mpsc::Receiver<Command>,
+    waker: Arc<Waker>,
+    ended: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+    poller: Poller,
+    receiver: Receiver,
+    /// Places are used again.
+    bots: Vec<Option<Bot>>,
+    timers: Timers,
+    out: Outbox,
+    second: Second,
+    /// Which of the measure's seconds that is.
+    current: usize,
+    measure: Arc<Measure>,
+}
+
+struct Bot {
+    name: u64,
+    socket: Socket,
+    session: Session,
+    dropped: u32,
+}
+
+impl Thread {
+    fn run(&mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        while !self.ended.load(Ordering::Acquire) {
+            let now = Instant::now();
+            let second_ends = self.measure.instant_of(self.current + 1);
+            let next = self
+                .timers
+                .next()
+                .map_or(second_ends, |next| next.min(second_ends));
+            ready.clear();
+            ready.extend(self.poller.wait(next.saturating_duration_since(now))?);
+            for (count, name) in ready.iter().enumerate() {
+                match name {
+                    &WAKER => {
+                        self.waker.reset();
+                        self.obey();
+                    }
+                    name => self.receive(*name as usize),
+                }
+                if count % BOTS_BETWEEN_TIMERS == BOTS_BETWEEN_TIMERS - 1 {
+                    self.run_timers();
+                }
+            }
+            self.run_timers();
+            let now = Instant::now();
+            if now >= second_ends {
+                self.add_up();
+                self.current = self.measure.second_of(now);
+                for bot in self.bots.iter_mut().flatten() {
+                    bot.session.observe(now, false, &mut self.second);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, place: usize) {
+        let Some(Some(bot)) = self.bots.get_mut(place) else {
+            return;
+        };
+        let (now, wall_now) = (Instant::now(), wall_time());
+        let mut desk = Desk {
+            second: &mut self.second,
+            out: &mut self.out,
+        };
+        let (session, dropped) = (&mut bot.session, &mut bot.dropped);
+        let received = self.receiver.receive(&bot.socket, |arrived| {
+            let wall = match arrived.at {
+                Duration::ZERO => wall_now,
+                at => at,
+            };
+            // What came after the clocks were read is a little ahead of them.
+            let at = match wall_now.checked_sub(wall) {
+                Some(age) => now.checked_sub(age).unwrap_or(now),
+                None => now + (wall - wall_now),
+            };
+            if let Some(total) = arrived.dropped {
+                let more = total.wrapping_sub(std::mem::replace(dropped, total));
+                self.counters
+                    .dropped
+                    .fetch_add(more.into(), Ordering::Relaxed);
+            }
+            for datagram in arrived.bytes.chunks_mut(arrived.segment) {
+                session.handle(now, datagram, at, wall, &mut desk);
+            }
+        });
+        if let Err(error) = received {
+            // The server's port is closed, or was for a moment; ICE and the WebSocket will tell.
+            tracing::debug!(%error, "receive");
+        }
+        self.attend(place);
+    }
+
+    /// Does what is due for a bot, sends what it has to say, and plans its next turn.
+    fn attend(&mut self, place: usize) {
+        let Some(Some(bot)) = self.bots.get_mut(place) else {
+            return;
+        };
+        let now = Instant::now();
+        if bot.session.poll_timeout().is_some_and(|at| at <= now) {
+            let mut desk = Desk {
+                second: &mut self.second,
+                out: &mut self.out,
+            };
+            bot.session.handle_timeout(now, &mut desk);
+        }
+        flush(&bot.socket, &mut self.out, &self.counters);
+        self.timers.set(place, bot.session.poll_timeout());
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(place) = self.timers.pop(Instant::now()) {
+            self.attend(place);
+        }
+    }
+
+    fn obey(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            let now = Instant::now();
+            match command {
+                Command::Connect(name, socket, start) => {
+                    let events = start.events.clone();
+                    if let Err(error) = self.connect(name, socket, *start) {
+                        let _ = events.try_send(Event::Failed(format!("socket: {error}")));
+                    }
+                }
+                Command::Learn(name, answer) => self.with(name, |session| session.learn(answer)),
+                Command::Publish(name, start) => self.with(name, |session| session.publish(start)),
+                Command::Stop(name) => self.with(name, Session::stop),
+                Command::Leave(name, done) => {
+                    self.leave(name, now);
+                    if let Some(done) = done {
+                        let _ = done.send(());
+                    }
+                }
+                Command::Settle(done) => {
+                    for bot in self.bots.iter_mut().flatten() {
+                        bot.session.observe(now, true, &mut self.second);
+                    }
+                    self.add_up();
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, name: u64, socket: Socket, start: Start) -> io::Result<()> {
+        socket.connect(start.answer.candidate)?;
+        let free = self.bots.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.bots.len());
+        self.poller.add(&socket, place as u64)?;
+        let bot = Bot {
+            name,
+            socket,
+            session: Session::new(Instant::now(), start),
+            dropped: 0,
+        };
+        match free {
+            Some(place) => self.bots[place] = Some(bot),
+            None => self.bots.push(Some(bot)),
+        }
+        self.attend(place);
+        Ok(())
+    }
+
+    fn place(&self, name: u64) -> Option<usize> {
+        let named = |bot: &Option<Bot>| bot.as_ref().is_some_and(|bot| bot.name == name);
+        self.bots.iter().position(named)
+    }
+
+    fn with(&mut self, name: u64, act: impl FnOnce(&mut Session)) {
+        if let Some(place) = self.place(name)
+            && let Some(bot) = &mut self.bots[place]
+        {
+            act(&mut bot.session);
+            self.attend(place);
+        }
+    }
+
+    fn leave(&mut self, name: u64, now: Instant) {
+        if let Some(place) = self.place(name)
+            && let Some(mut bot) = self.bots[place].take()
+        {
+            self.timers.set(place, None);
+            bot.session.observe(now, true, &mut self.second);
+            bot.session.leave(now, &mut self.out);
+            flush(&bot.socket, &mut self.out, &self.counters);
+        }
+    }
+
+    fn add_up(&mut self) {
+        let began = self.measure.instant_of(self.current);
+        self.measure.add(began, &self.second);
+        self.second.clear();
+    }
+}
+
+fn flush(socket: &Socket, out: &mut Outbox, counters: &Counters) {
+    if !out.is_empty() {
+        let refused = socket.send(out);
+        counters.refused.fetch_add(refused, Ordering::Relaxed);
+        out.clear();
+    }
+}

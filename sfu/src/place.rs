@@ -1,0 +1,16 @@
+//! Where a worker keeps a track: with the peer that publishes it, or among those that other workers
+//! relay to it. What is downstream of a track works on either alike.
+
+/// Where a worker keeps a track.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Its publisher is this worker's.
+    Published {
+        /// The publisher, by index among the worker's peers.
+        peer: usize,
+        /// The track, by index among the publisher's.
+        track: usize,
+    },
+    /// Its publisher is another worker's; by index among the tracks relayed to this one.
+    Relayed(usize),
+}

@@ -1,0 +1,248 @@
+//! Packets on their way to other workers: decrypted, one copy for all of them, many at a time.
+//!
+//! A packet is copied once, out of the buffer it was received in, into the batch that is being
+//! filled. At the end of a turn the batch is shared with each worker that wants any packet of it;
+//! when the last of them is done with it, its memory serves again. Workers skip what they do not
+//! know: with more than two of them a batch may carry packets that are not for all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::clock::SenderClock;
+use crate::id::TrackId;
+use crate::rtp::RtpHeader;
+use crate::rtp::codec::Codec;
+
+/// Packets of one batch: what one turn receives. More would make the other worker's turn longer
+/// than its timers can wait.
+const BATCH_PACKETS: usize = 64;
+/// Batches kept for reuse. In steady state one or two are on their way to each worker; a burst needs
+/// more, and what is beyond these is freed after it.
+const POOL: usize = 64;
+
+/// What is to be known of a relayed packet.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct RelayedPacket {
+    pub(crate) track: TrackId,
+    pub(crate) layer: u8,
+    /// Unwrapped within the layer's stream.
+    pub(crate) sequence: u64,
+    pub(crate) header: RtpHeader,
+    pub(crate) codec: Codec,
+    pub(crate) keyframe: bool,
+    /// The layer's clock, once the publisher has reported it.
+    pub(crate) sender: Option<SenderClock>,
+}
+
+/// Packets of any of a worker's tracks, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Each with the end of its bytes.
+    packets: Vec<(RelayedPacket, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Packets in it.
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// The packets with their bytes.
+    pub(crate) fn packets(&self) -> impl Iterator<Item = (&RelayedPacket, &[u8])> {
+        let mut start = 0;
+        self.packets.iter().map(move |(packet, end)| {
+            let bytes = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            (packet, bytes)
+        })
+    }
+
+    fn push(&mut self, packet: RelayedPacket, datagram: &[u8]) {
+        self.bytes.extend_from_slice(datagram);
+        self.packets.push((packet, self.bytes.len()));
+    }
+
+    fn clear(&mut self) {
+        self.packets.clear();
+        self.bytes.clear();
+    }
+}
+
+/// The batches of one worker: the one being filled, those to be handed over, those for reuse.
+#[derive(Debug, Default)]
+pub(crate) struct Batches {
+    open: Batch,
+    /// Who is to get the open one.
+    to: Vec<u16>,
+    ready: VecDeque<(u16, Arc<Batch>)>,
+    /// Lent ones too, oldest first: those come back in that order.
+    pool: VecDeque<Arc<Batch>>,
+    packets: u64,
+}
+
+impl Batches {
+    /// Copies a packet for the workers of `to`.
+    pub(crate) fn push(&mut self, to: &[u16], packet: RelayedPacket, datagram: &[u8]) {
+        for worker in to {
+            if !self.to.contains(worker) {
+                self.to.push(*worker);
+            }
+        }
+        self.open.push(packet, datagram);
+        self.packets += 1;
+        if self.open.len() == BATCH_PACKETS {
+            self.close();
+        }
+    }
+
+    /// The next batch to be handed over, and to whom; closes the open one when it comes to it.
+    pub(crate) fn poll(&mut self) -> Option<(u16, Arc<Batch>)> {
+        if self.ready.is_empty() && self.open.len() > 0 {
+            self.close();
+        }
+        self.ready.pop_front()
+    }
+
+    /// Packets taken, each counted once.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Batches kept for reuse.
+    pub(crate) fn pooled(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// Nothing is relayed any more: frees what was kept for reuse.
+    pub(crate) fn release(&mut self) {
+        self.pool = VecDeque::new();
+        self.open = Batch::default();
+    }
+
+    fn close(&mut self) {
+        let mut shared = self.unused();
+        // The full buffers leave, the unused one's take their place.
+        if let Some(unused) = Arc::get_mut(&mut shared) {
+            unused.clear();
+            std::mem::swap(unused, &mut self.open);
+        }
+        for to in self.to.drain(..) {
+            self.ready.push_back((to, Arc::clone(&shared)));
+        }
+        if self.pool.len() < POOL {
+            self.pool.push_back(shared);
+        }
+    }
+
+    /// A batch that nobody else holds.
+    fn unused(&mut self) -> Arc<Batch> {
+        let free = self
+            .pool
+            .iter_mut()
+            .position(|batch| Arc::get_mut(batch).is_some());
+        free.and_then(|free| self.pool.remove(free))
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(sequence: u64) -> RelayedPacket {
+        let mut datagram = [0; 12];
+        datagram[0] = 0x80;
+        RelayedPacket {
+            track: TrackId::new(0, sequence),
+            layer: 0,
+            sequence,
+            header: RtpHeader::parse(&datagram).unwrap(),
+            codec: Codec::Vp8,
+            keyframe: false,
+            sender: None,
+        }
+    }
+
+    fn drain(batches: &mut Batches) -> Vec<(u16, Arc<Batch>)> {
+        std::iter::from_fn(|| batches.poll()).collect()
+    }
+
+    #[test]
+    fn further_workers_cost_no_copy() {
+        let mut batches = Batches::default();
+        batches.push(&[1], packet(1), b"one");
+        batches.push(&[1, 2], packet(2), b"two");
+        let out = drain(&mut batches);
+        assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 2]);
+        assert!(Arc::ptr_eq(&out[0].1, &out[1].1));
+        let bytes: Vec<&[u8]> = out[0].1.packets().map(|(_, bytes)| bytes).collect();
+        assert_eq!(bytes, [b"one", b"two"]);
+    }
+
+    #[test]
+    fn memory_serves_again_when_the_last_holder_is_done() {
+        let mut batches = Batches::default();
+        let mut places = std::collections::BTreeSet::new();
+        for turn in 0..1_000 {
+            batches.push(&[1, 2], packet(turn), &[7; 1_200]);
+            for (_, batch) in drain(&mut batches) {
+                places.insert(Arc::as_ptr(&batch) as usize);
+            }
+        }
+        assert_eq!((places.len(), batches.pool.len()), (1, 1));
+        let held: Vec<_> = (0..200)
+            .flat_map(|turn| {
+                batches.push(&[1], packet(turn), &[7; 1_200]);
+                drain(&mut batches)
+            })
+            .collect();
+        assert_eq!((held.len(), batches.pool.len()), (200, POOL));
+        batches.release();
+        assert_eq!(batches.pool.len(), 0);
+    }
+
+    proptest! {
+        /// Whoever holds batches for how long: every worker gets all that is for it, whole and in order.
+        #[test]
+        fn each_gets_its_packets_in_order(
+            steps in prop::collection::vec((0u8..3, 0usize..1_500, any::<bool>(), 0usize..4), 1..400)
+        ) {
+            let mut batches = Batches::default();
+            let mut expected: [Vec<(u64, usize)>; 2] = Default::default();
+            let mut got: [Vec<(u64, usize)>; 2] = Default::default();
+            let mut held = VecDeque::new();
+            let take = |got: &mut [Vec<(u64, usize)>; 2], to: u16, batch: &Batch| {
+                for (packet, bytes) in batch.packets() {
+                    assert!(bytes.iter().all(|byte| *byte == packet.sequence as u8));
+                    got[usize::from(to)].push((packet.sequence, bytes.len()));
+                }
+            };
+            for (sequence, (to, len, flush, keep)) in (0..).zip(steps) {
+                let to: &[u16] = [&[0][..], &[1], &[0, 1]][usize::from(to)];
+                for worker in to {
+                    expected[usize::from(*worker)].push((sequence, len));
+                }
+                batches.push(to, packet(sequence), &vec![sequence as u8; len]);
+                if flush {
+                    held.extend(drain(&mut batches));
+                }
+                while held.len() > keep {
+                    let (to, batch): (u16, Arc<Batch>) = held.pop_front().unwrap();
+                    take(&mut got, to, &batch);
+                }
+            }
+            held.extend(drain(&mut batches));
+            for (to, batch) in &held {
+                take(&mut got, *to, batch);
+            }
+            for (got, expected) in got.iter().zip(&expected) {
+                // A batch may bring what is for the other only: that is skipped by its track.
+                let got: Vec<_> = got.iter().filter(|packet| expected.contains(packet)).copied().collect();
+                prop_assert_eq!(&got, expected);
+            }
+        }
+    }
+}

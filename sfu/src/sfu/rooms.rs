@@ -1,0 +1,268 @@
+//! The rooms with their parts: what a handle needs to find the worker for a peer. Asked at joins and
+//! closes, never for a packet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::Mutex;
+
+use super::Sfu;
+use super::driver::Load;
+use super::placement::{Choice, PartLoad, choose};
+use crate::error::SfuError;
+use crate::event::Answer;
+use crate::id::{PeerId, RoomId, worker_of};
+use crate::worker::Command;
+
+/// Every room there is.
+#[derive(Debug, Default)]
+pub(super) struct Rooms {
+    rooms: DashMap<RoomId, Parts>,
+    creating: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    parts: Vec<Part>,
+    /// Held while the room grows or closes, which takes several workers' answers.
+    changing: Arc<Mutex<()>>,
+}
+
+#[derive(Debug)]
+struct Part {
+    worker: usize,
+    /// Peers there, as the worker says.
+    population: Arc<AtomicUsize>,
+    /// Peers asked for.
+    coming: Arc<AtomicUsize>,
+    /// All other parts know of it. Until then no peer goes there.
+    open: bool,
+}
+
+impl Part {
+    fn new(worker: usize, population: Arc<AtomicUsize>, open: bool) -> Self {
+        Self {
+            worker,
+            population,
+            coming: Arc::default(),
+            open,
+        }
+    }
+
+    fn peers(&self) -> usize {
+        self.population.load(Ordering::Relaxed) + self.coming.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts something asked for until the answer is there, or nobody waits for it any more.
+#[derive(Debug)]
+struct Coming(Arc<AtomicUsize>);
+
+impl Coming {
+    fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place for a peer, counted as taken as long as it is held.
+#[derive(Debug)]
+struct Reserved {
+    worker: usize,
+    _part: Coming,
+    _worker: Coming,
+}
+
+/// What a join comes to before a worker is asked.
+enum Plan {
+    Go(Reserved),
+    Grow(usize),
+}
+
+impl Sfu {
+    pub(super) async fn create_room_placed(&self) -> Result<RoomId, SfuError> {
+        let rooms = &self.inner.rooms;
+        let limit = self.inner.limits.rooms;
+        let creating = Coming::new(&rooms.creating);
+        if rooms.rooms.len() + creating.0.load(Ordering::Relaxed) > limit {
+            return Err(SfuError::Limit {
+                what: "rooms",
+                limit,
+            });
+        }
+        let workers = &self.inner.workers;
+        let least = (0..workers.len()).min_by_key(|worker| workers[*worker].load.weight());
+        let least = least.ok_or(SfuError::Stopped)?;
+        // Counted at once, so that many rooms made at a time spread.
+        let _coming = Coming::new(&workers[least].load.coming);
+        let population = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&population);
+        let room = self
+            .ask(least, |reply| Command::CreateRoom {
+                population: counted,
+                reply,
+            })
+            .await?;
+        let parts = Parts {
+            parts: vec![Part::new(least, population, true)],
+            changing: Arc::default(),
+        };
+        rooms.rooms.insert(room, parts);
+        Ok(room)
+    }
+
+    pub(super) async fn join_placed(
+        &self,
+        room: RoomId,
+        offer: String,
+        auto_subscribe: bool,
+    ) -> Result<(PeerId, Answer), SfuError> {
+        // A room grows by one worker at a time, and cannot grow more often than there are workers.
+        for _ in 0..self.inner.workers.len() {
+            let Plan::Grow(worker) = self.plan(room, true)? else {
+                break;
+            };
+            match self.grow(room, worker).await {
+                Ok(()) => {}
+                // Where it is, it can still take one more.
+                Err(SfuError::Overloaded) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let Plan::Go(reserved) = self.plan(room, false)? else {
+            return Err(SfuError::Overloaded);
+        };
+        self.ask(reserved.worker, |reply| Command::Join {
+            room,
+            offer,
+            auto_subscribe,
+            reply,
+        })
+        .await
+    }
+
+    pub(super) async fn close_room_everywhere(&self, room: RoomId) -> Result<(), SfuError> {
+        let entry = self.inner.rooms.rooms.get(&room);
+        let Some(changing) = entry.map(|entry| Arc::clone(&entry.changing)) else {
+            return Ok(());
+        };
+        let _changing = changing.lock().await;
+        let parts: Vec<usize> = match self.inner.rooms.rooms.get(&room) {
+            Some(entry) => entry.parts.iter().map(|part| part.worker).collect(),
+            None => return Ok(()),
+        };
+        // Once all have closed; an error leaves the room listed, to be closed again.
+        for worker in parts {
+            self.ask(worker, |reply| Command::CloseRoom { room, reply })
+                .await?;
+        }
+        self.inner.rooms.rooms.remove(&room);
+        Ok(())
+    }
+
+    /// Where the room's next peer goes; without `may_grow`, to a part there is.
+    fn plan(&self, room: RoomId, may_grow: bool) -> Result<Plan, SfuError> {
+        let entry = self.inner.rooms.rooms.get(&room);
+        let entry = entry.ok_or(SfuError::NoSuchRoom)?;
+        let limit = self.inner.limits.peers_per_room;
+        if entry.parts.iter().map(Part::peers).sum::<usize>() >= limit {
+            return Err(SfuError::Limit {
+                what: "peers in the room",
+                limit,
+            });
+        }
+        let loads = self.inner.workers.iter().map(|worker| worker.load.weight());
+        let weights: Vec<usize> = loads.collect();
+        let open = entry.parts.iter().filter(|part| part.open);
+        let parts: Vec<PartLoad> = open
+            .map(|part| PartLoad {
+                worker: part.worker,
+                peers: part.peers(),
+            })
+            .collect();
+        let bound = if may_grow {
+            self.inner.room_peers_per_worker
+        } else {
+            usize::MAX
+        };
+        let worker = match choose(&parts, &weights, bound) {
+            Some(Choice::Grow(worker)) => return Ok(Plan::Grow(worker)),
+            Some(Choice::Part(worker)) => worker,
+            None => return Err(SfuError::NoSuchRoom),
+        };
+        let part = entry.parts.iter().find(|part| part.worker == worker);
+        let part = part.ok_or(SfuError::NoSuchRoom)?;
+        Ok(Plan::Go(Reserved {
+            worker,
+            _part: Coming::new(&part.coming),
+            _worker: Coming::new(&self.inner.workers[worker].load.coming),
+        }))
+    }
+
+    /// Makes a part on `worker`. It is open when every other part knows of it and has told it of its
+    /// tracks, so that no peer there can ask for a track that is not known there. Given up in the
+    /// middle, it goes on where it stopped the next time; a part that was made is closed with the room.
+    async fn grow(&self, room: RoomId, worker: usize) -> Result<(), SfuError> {
+        let entry = self.inner.rooms.rooms.get(&room);
+        let changing = entry.map(|entry| Arc::clone(&entry.changing));
+        let changing = changing.ok_or(SfuError::NoSuchRoom)?;
+        let _changing = changing.lock().await;
+        let (parts, population) = {
+            let entry = self.inner.rooms.rooms.get_mut(&room);
+            let mut entry = entry.ok_or(SfuError::NoSuchRoom)?;
+            if entry.parts.iter().all(|part| part.worker != worker) {
+                entry.parts.push(Part::new(worker, Arc::default(), false));
+            }
+            let entry = entry.downgrade();
+            let part = entry.parts.iter().find(|part| part.worker == worker);
+            let part = part.ok_or(SfuError::NoSuchRoom)?;
+            if part.open {
+                return Ok(());
+            }
+            let open = entry.parts.iter().filter(|part| part.open);
+            let parts: Vec<u16> = open.map(|part| part.worker as u16).collect();
+            (parts, Arc::clone(&part.population))
+        };
+        let known = parts.clone();
+        self.ask(worker, |reply| Command::OpenPart {
+            room,
+            parts: known,
+            population,
+            reply,
+        })
+        .await?;
+        for other in parts {
+            let part = worker as u16;
+            self.ask(usize::from(other), |reply| Command::AddPart {
+                room,
+                part,
+                reply,
+            })
+            .await?;
+        }
+        if let Some(mut entry) = self.inner.rooms.rooms.get_mut(&room) {
+            let mut parts = entry.parts.iter_mut();
+            if let Some(part) = parts.find(|part| part.worker == worker) {
+                part.open = true;
+            }
+        }
+        tracing::info!(%room, worker, home = worker_of(room.as_u64()), "room grew");
+        Ok(())
+    }
+}
+
+impl Load {
+    /// For comparing workers: peers cost, rooms will have some, and so will what is asked for.
+    pub(super) fn weight(&self) -> usize {
+        let [rooms, peers, coming] =
+            [&self.rooms, &self.peers, &self.coming].map(|count| count.load(Ordering::Relaxed));
+        rooms + peers + coming
+    }
+}

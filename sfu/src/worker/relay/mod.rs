@@ -1,0 +1,455 @@
+//! A room on several workers.
+//!
+//! A room has a *part* on each worker it has grown to. A peer lives on one worker, and its tracks with
+//! it; to every other part they are *relayed tracks*: layers with packet caches of their own and a
+//! fan-out in that worker's router, on which slots, forwarders and rewriters work as on any.
+//!
+//! What a worker has for others, it hands out: [`poll_relay`](Worker::poll_relay) yields
+//! [`Control`] and [`poll_batch`](Worker::poll_batch) batches of packets; whoever drives the workers
+//! carries them to [`handle_relay`](Worker::handle_relay) and [`handle_batch`](Worker::handle_batch)
+//! of the other one. Control must arrive, in order, and before the batches that were handed out after
+//! it. A batch may be lost: that is loss like any on the way to a viewer, whose NACKs then go
+//! unanswered and who asks for a keyframe.
+//!
+//! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come
+//!   alive and die, and the packets, each with its layer's clock: repaired ones too, for what this
+//!   worker's cache holds is all that viewers elsewhere can be sent again.
+//! - *Up* go keyframe requests, merged here and again there, and whether anybody here wants a track:
+//!   packets are relayed only to parts that have viewers of their track. A part that nobody is left
+//!   in costs the others nothing but this list.
+//! - Data channel messages go to every part, each of which delivers them to its own peers.
+//!
+//! # Who closes whom
+//!
+//! A peer that ends, ends its tracks; its worker tells the other parts ([`Control::Ended`]), each of
+//! which frees its viewers' slots. The event is the publisher's worker's alone. A room is closed part
+//! by part, by whoever placed them; a part that is told of tracks of a room it does not have (any
+//! more) ignores that. A part's own tracks end at the other parts when it closes, relayed ones end
+//! with the part. A worker that stopped ends what it relayed
+//! ([`relay_lost`](Worker::relay_lost)).
+
+mod tracks;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+use tracks::RelayedTrack;
+pub(super) use tracks::RelayedTracks;
+
+use slab::Slab;
+
+use super::Worker;
+use super::peer::Peer;
+use crate::error::SfuError;
+use crate::event::MediaKind;
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
+use crate::place::Place;
+use crate::router::{Batch, Room};
+use crate::transport::DataChannel;
+
+/// Packets to be sent after which no more of other workers' are taken in a turn: half of what a turn
+/// may make, so that neither they nor this worker's own peers wait for the other.
+const BACKLOG: usize = 2_048;
+
+/// What workers tell each other of a room they share.
+#[derive(Clone, Debug)]
+pub(crate) enum Control {
+    /// Tracks begin, or are renegotiated.
+    Tracks {
+        room: RoomId,
+        tracks: Vec<(PeerId, TrackState)>,
+    },
+    /// Layers of a track came alive or died.
+    Layers {
+        track: TrackId,
+        layers: Vec<LayerState>,
+    },
+    /// A track is gone.
+    Ended { track: TrackId },
+    /// To the publisher's worker: relay the track's packets, or do not.
+    Wanted {
+        room: RoomId,
+        track: TrackId,
+        wanted: bool,
+    },
+    /// To the publisher's worker: a viewer needs a keyframe.
+    Keyframe {
+        room: RoomId,
+        track: TrackId,
+        layer: usize,
+    },
+    /// A data channel message for everybody in the room.
+    Data {
+        room: RoomId,
+        channel: DataChannel,
+        binary: bool,
+        payload: Arc<[u8]>,
+    },
+}
+
+impl Worker {
+    /// Makes a part of a room that has `parts` already. Done before, it is no error.
+    pub(crate) fn open_part(&mut self, room: RoomId, parts: &[u16], population: Arc<AtomicUsize>) {
+        let part = self.rooms.entry(room).or_insert_with(|| {
+            tracing::info!(%room, "room grows to this worker");
+            Room::new(population)
+        });
+        for other in parts {
+            if !part.parts.contains(other) {
+                part.parts.push(*other);
+            }
+        }
+    }
+
+    /// A part of a room was made on another worker: it is told of this one's tracks.
+    pub(crate) fn add_part(&mut self, room: RoomId, other: u16) -> Result<(), SfuError> {
+        let part = self.rooms.get_mut(&room).ok_or(SfuError::NoSuchRoom)?;
+        if part.parts.contains(&other) {
+            return Ok(());
+        }
+        part.parts.push(other);
+        let mut tracks: Vec<(PeerId, TrackState)> = part
+            .tracks
+            .values()
+            .filter_map(|place| announced(&self.peers, *place))
+            .collect();
+        tracks.sort_unstable_by_key(|(_, track)| track.id);
+        if !tracks.is_empty() {
+            self.outbox
+                .push_back((other, Control::Tracks { room, tracks }));
+        }
+        Ok(())
+    }
+
+    /// The next that is to go to another worker, and to which.
+    pub(crate) fn poll_relay(&mut self) -> Option<(u16, Control)> {
+        while let Some(index) = self.router.take_changed() {
+            self.tell_wanted(index);
+        }
+        self.outbox.pop_front()
+    }
+
+    /// The next packets that are to go to another worker, and to which; after
+    /// [`poll_relay`](Self::poll_relay) has no more.
+    pub(crate) fn poll_batch(&mut self) -> Option<(u16, Arc<Batch>)> {
+        self.batches.poll()
+    }
+
+    /// A batch found no room on its way.
+    pub(crate) fn batch_dropped(&mut self, batch: &Batch) {
+        self.counters.drop_many("relay_full", batch.len() as u64);
+    }
+
+    /// A data channel message found no room on its way.
+    pub(crate) fn control_dropped(&mut self) {
+        self.counters.drop("relay_control_full");
+    }
+
+    /// Takes what another worker says.
+    pub(crate) fn handle_relay(&mut self, now: Instant, from: u16, control: Control) {
+        match control {
+            Control::Tracks { room, tracks } => {
+                for (publisher, state) in tracks {
+                    self.relayed_track(now, from, room, publisher, state);
+                }
+            }
+            Control::Layers { track, layers } => {
+                // What came before was for the layers as they were.
+                self.forward(now, usize::MAX);
+                if let Some(index) = self.relayed.index_of(track)
+                    && let Some(relayed) = self.relayed.get_mut(index)
+                    && relayed.track.follow_layers(&layers)
+                {
+                    self.retarget(Place::Relayed(index));
+                }
+            }
+            Control::Ended { track } => {
+                if let Some(index) = self.relayed.index_of(track) {
+                    self.end_relayed(now, index);
+                }
+            }
+            Control::Wanted {
+                room,
+                track,
+                wanted,
+            } => self.set_wanted(from, room, track, wanted),
+            Control::Keyframe { room, track, layer } => {
+                if let Some(place) = self.published_place(room, track) {
+                    self.request_keyframe(now, place, layer);
+                }
+            }
+            Control::Data {
+                room,
+                channel,
+                binary,
+                payload,
+            } => self.deliver_data(now, room, None, channel, &payload, binary),
+        }
+    }
+
+    /// Takes packets that another worker received, from one of a batch on, until a turn is half full:
+    /// the other half is the socket's. How many it took.
+    pub(crate) fn handle_batch(&mut self, now: Instant, batch: &Batch, from: usize) -> usize {
+        let mut taken = 0;
+        for (packet, datagram) in batch.packets().skip(from) {
+            if self.backlog() >= BACKLOG {
+                break;
+            }
+            taken += 1;
+            // Of a track that ended while the packet was under way, or for others than this worker.
+            let Some(index) = self.relayed.index_of_next(packet.track) else {
+                continue;
+            };
+            let Some(relayed) = self.relayed.get_mut(index).filter(|track| track.wanted) else {
+                continue;
+            };
+            let keep = relayed.track.kind == MediaKind::Video;
+            let Some(layer) = relayed.track.layers.get_mut(usize::from(packet.layer)) else {
+                continue;
+            };
+            layer.receive_relayed(Relayed {
+                ssrc: packet.header.ssrc,
+                sequence: packet.sequence,
+                payload_len: packet.header.payload(datagram).len(),
+                sender: packet.sender,
+                keep,
+                datagram,
+            });
+            if packet.keyframe {
+                layer.keyframes.received();
+            }
+            self.counters.relay_packets_in += 1;
+            let media = Media {
+                track: index,
+                layer: usize::from(packet.layer),
+                sequence: packet.sequence,
+                start: 0,
+                header: packet.header,
+                codec: packet.codec,
+                keyframe: packet.keyframe,
+                first: false,
+                layers_changed: false,
+            };
+            self.route(now, Place::Relayed(index), media, datagram);
+        }
+        taken
+    }
+
+    /// Another worker is gone, with the publishers of what it relayed.
+    pub(crate) fn relay_lost(&mut self, now: Instant, from: u16) {
+        let lost = self.relayed.iter().filter(|(_, track)| track.from == from);
+        for index in lost.map(|(index, _)| index).collect::<Vec<_>>() {
+            self.end_relayed(now, index);
+        }
+        for room in self.rooms.values_mut() {
+            room.parts.retain(|part| *part != from);
+        }
+    }
+
+    /// Tells the other parts of a track that began or changed.
+    pub(super) fn announce(&mut self, room: RoomId, track: TrackId) {
+        let Some(part) = self.rooms.get(&room).filter(|part| !part.parts.is_empty()) else {
+            return;
+        };
+        let place = part.tracks.get(&track);
+        let Some(announced) = place.and_then(|place| announced(&self.peers, *place)) else {
+            return;
+        };
+        for other in &part.parts {
+            let tracks = vec![announced.clone()];
+            self.outbox
+                .push_back((*other, Control::Tracks { room, tracks }));
+        }
+    }
+
+    /// Tells the other parts of layers that came alive or died.
+    pub(super) fn announce_layers(&mut self, place: Place) {
+        let Place::Published { peer, track } = place else {
+            return;
+        };
+        let Some(peer) = self.peers.get(peer) else {
+            return;
+        };
+        let (Some(room), Some(track)) = (self.rooms.get(&peer.room), peer.publisher.track(track))
+        else {
+            return;
+        };
+        for other in &room.parts {
+            let control = Control::Layers {
+                track: track.id,
+                layers: track.layer_states(),
+            };
+            self.outbox.push_back((*other, control));
+        }
+    }
+
+    /// Tells the other parts that a track is gone.
+    pub(super) fn announce_end(&mut self, room: RoomId, track: TrackId) {
+        for other in self.rooms.get(&room).iter().flat_map(|part| &part.parts) {
+            self.outbox.push_back((*other, Control::Ended { track }));
+        }
+    }
+
+    /// Asks the publisher's worker for a keyframe, merged with what others here ask.
+    pub(super) fn request_relayed_keyframe(&mut self, now: Instant, index: usize, layer: usize) {
+        if self.relayed.request_keyframe(now, index, layer) {
+            self.ask_keyframe(index, layer);
+        }
+    }
+
+    /// Does what is due for relayed tracks.
+    pub(super) fn poll_relayed(&mut self, now: Instant) {
+        while let Some((index, layer)) = self.relayed.take_due(now) {
+            self.ask_keyframe(index, layer);
+        }
+    }
+
+    /// Ends the tracks that other parts of a room relay to this one.
+    pub(super) fn end_part(&mut self, now: Instant, room: RoomId) {
+        let relayed = self.relayed.iter().filter(|(_, track)| track.room == room);
+        for index in relayed.map(|(index, _)| index).collect::<Vec<_>>() {
+            self.end_relayed(now, index);
+        }
+    }
+
+    fn ask_keyframe(&mut self, index: usize, layer: usize) {
+        // Whoever asks is to be sent the answer.
+        self.tell_wanted(index);
+        if let Some(relayed) = self.relayed.get(index) {
+            let (room, track) = (relayed.room, relayed.track.id);
+            self.outbox
+                .push_back((relayed.from, Control::Keyframe { room, track, layer }));
+        }
+    }
+
+    fn tell_wanted(&mut self, index: usize) {
+        let Some(relayed) = self.relayed.get_mut(index) else {
+            return;
+        };
+        let wanted = !self.router.targets(relayed.track.fanout).is_empty();
+        if std::mem::replace(&mut relayed.wanted, wanted) == wanted {
+            return;
+        }
+        if !wanted {
+            relayed.track.forget_packets();
+        }
+        let control = Control::Wanted {
+            room: relayed.room,
+            track: relayed.track.id,
+            wanted,
+        };
+        self.outbox.push_back((relayed.from, control));
+    }
+
+    fn set_wanted(&mut self, from: u16, room: RoomId, track: TrackId, wanted: bool) {
+        let Some(Place::Published { peer, track }) = self.published_place(room, track) else {
+            return;
+        };
+        let peer = self.peers.get_mut(peer);
+        if let Some(track) = peer.and_then(|peer| peer.publisher.track_mut(track)) {
+            track.relayed_to.retain(|other| *other != from);
+            if wanted {
+                track.relayed_to.push(from);
+            }
+        }
+        self.release_batches();
+    }
+
+    /// Frees the memory for batches when no track is relayed any more.
+    pub(super) fn release_batches(&mut self) {
+        if self.batches.pooled() == 0 {
+            return;
+        }
+        let mut tracks = self
+            .peers
+            .iter()
+            .flat_map(|(_, peer)| peer.publisher.tracks());
+        if tracks.all(|(_, track)| track.relayed_to.is_empty()) {
+            self.batches.release();
+        }
+    }
+
+    fn relayed_track(
+        &mut self,
+        now: Instant,
+        from: u16,
+        room: RoomId,
+        publisher: PeerId,
+        state: TrackState,
+    ) {
+        // Closed meanwhile, and the other worker will know soon.
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        let id = state.id;
+        if let Some(index) = self.relayed.index_of(id) {
+            let relayed = self.relayed.get_mut(index);
+            if relayed.is_some_and(|relayed| relayed.track.follow(state)) {
+                self.retarget(Place::Relayed(index));
+            }
+            return;
+        }
+        let fanout = self.router.insert_watched(self.relayed.next_index());
+        let index = self.relayed.insert(RelayedTrack {
+            track: Track::relayed(state, fanout),
+            room,
+            publisher,
+            from,
+            wanted: false,
+        });
+        part.tracks.insert(id, Place::Relayed(index));
+        self.auto_subscribe(now, room, id, None);
+    }
+
+    fn end_relayed(&mut self, now: Instant, index: usize) {
+        let Some(relayed) = self.relayed.remove(index) else {
+            return;
+        };
+        self.router.remove(relayed.track.fanout);
+        self.forget_track(now, relayed.room, relayed.track.id, None);
+    }
+
+    fn published_place(&self, room: RoomId, track: TrackId) -> Option<Place> {
+        let place = *self.rooms.get(&room)?.tracks.get(&track)?;
+        matches!(place, Place::Published { .. }).then_some(place)
+    }
+}
+
+/// A track wherever it is.
+pub(super) fn track_at<'a>(
+    peers: &'a Slab<Peer>,
+    relayed: &'a RelayedTracks,
+    place: Place,
+) -> Option<&'a Track> {
+    match place {
+        Place::Published { peer, track } => peers.get(peer)?.publisher.track(track),
+        Place::Relayed(index) => Some(&relayed.get(index)?.track),
+    }
+}
+
+/// A track wherever it is, and one of its viewers.
+pub(super) fn track_and_viewer<'a>(
+    peers: &'a mut Slab<Peer>,
+    relayed: &'a RelayedTracks,
+    place: Place,
+    viewer: usize,
+) -> Option<(&'a Track, &'a mut Peer)> {
+    match place {
+        Place::Published { peer, track } => {
+            let (publisher, viewer) = peers.get2_mut(peer, viewer)?;
+            Some((publisher.publisher.track(track)?, viewer))
+        }
+        Place::Relayed(index) => Some((&relayed.get(index)?.track, peers.get_mut(viewer)?)),
+    }
+}
+
+/// What other parts are told of a track of this one.
+fn announced(peers: &Slab<Peer>, place: Place) -> Option<(PeerId, TrackState)> {
+    let Place::Published { peer, track } = place else {
+        return None;
+    };
+    let peer = peers.get(peer)?;
+    Some((peer.id, peer.publisher.track(track)?.state()))
+}
