@@ -1,7 +1,8 @@
 //! What forwarding a packet costs: the real worker with keys of real DTLS handshakes, sending to
 //! real sockets, held against the floor of the same round.
 //!
-//! `cargo bench -p tertulia-sfu --bench fanout [-- ROW.. --quick]`, for example `-- 1x100`.
+//! `cargo bench -p tertulia-sfu --bench fanout [-- ROW.. --quick]`, for example `-- 1x100`. With
+//! `--alone` the floor is hardly run: for profiles.
 
 mod client;
 mod machine;
@@ -101,7 +102,8 @@ fn measure(call: &mut Call, row: &Row, options: &Options) -> io::Result<()> {
     let mut floor = Floor::new(&sinks, row.bytes)?;
     let mut rounds = Vec::new();
     for round in 0..=options.rounds {
-        let floor = floor.round(row.floor, options.packets)?;
+        let floor_packets = if options.alone { 1 } else { options.packets };
+        let floor = floor.round(row.floor, floor_packets)?;
         let measured = forward(call, row, options.packets, floor.cpu_ns());
         // The first warms up what the others measure.
         if round > 0 || options.rounds == 1 {
@@ -137,17 +139,19 @@ fn forward(call: &mut Call, row: &Row, packets: usize, floor_ns: f64) -> Round {
         let mut frames: Vec<_> = (0..turns)
             .map(|_| call.frame(row.bytes, row.frame))
             .collect();
-        let before = CountingAllocator::allocations();
         let watch = Stopwatch::start();
         let mut sent = 0;
         for frame in &mut frames {
+            let before = CountingAllocator::allocations();
             let turn = call.turn(frame);
+            allocations += CountingAllocator::allocations() - before;
             assert_eq!(turn.lost, 0, "the kernel takes everything");
             sent += turn.packets;
             messages += turn.messages;
+            // Not of packets but of time: what they allocate is not counted, what they take is.
+            call.timers();
         }
         let (cpu, wall) = watch.stop();
-        allocations += CountingAllocator::allocations() - before;
         assert!(sent as usize >= turns * turn, "{sent} of {}", turns * turn);
         cost.add(Cost {
             packets: sent,

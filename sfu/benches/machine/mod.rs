@@ -2,11 +2,13 @@
 
 use std::fs;
 
-/// From the command line: `--quick`, `--rounds N`, `--packets N`, and words that a row must contain.
+/// From the command line: `--quick`, `--alone`, `--rounds N`, `--packets N`, and words that a row must contain.
 pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Of each figure in each round.
     pub(crate) packets: usize,
+    /// Without the floor, as far as may be: for profiles.
+    pub(crate) alone: bool,
     words: Vec<String>,
 }
 
@@ -16,6 +18,7 @@ impl Options {
         let mut options = Self {
             rounds: 7,
             packets: 40_000,
+            alone: false,
             words: Vec::new(),
         };
         // `cargo bench` says so; anything else that runs this only wants to see it run.
@@ -25,6 +28,7 @@ impl Options {
             match arg.as_str() {
                 "--bench" => quick = false,
                 "--quick" => quick = true,
+                "--alone" => options.alone = true,
                 "--rounds" => options.rounds = number().unwrap_or(options.rounds),
                 "--packets" => options.packets = number().unwrap_or(options.packets),
                 _ => options.words.push(arg),

@@ -7,6 +7,38 @@
 //! Linux only. The cost of forwarding is the kernel's UDP path, and what amortises it, `UDP_SEGMENT`
 //! and `UDP_GRO` with `sendmmsg` and `recvmmsg`, exists nowhere else.
 //!
+//! # When packets leave
+//!
+//! A turn of the thread is: receive what has come (in bounded batches, `UDP_GRO`), let the worker
+//! forward it, send that in parts that the cache still holds. Nothing waits while the thread is
+//! busy for less than a third of the time. Above, the thread lets packets gather for up to
+//! [`coalesce`](crate::SfuConfig::coalesce) between waking and receiving (`pace`), asleep; at saturation
+//! it never sleeps, and what queues up in the socket meanwhile makes the runs long by itself.
+//!
+//! # Profiling
+//!
+//! Release builds keep line tables. The fan-out without the floor beside it, or a running server:
+//!
+//! ```text
+//! cargo bench -p tertulia-sfu --bench fanout --no-run      # names the executable
+//! perf record -F 1999 --call-graph dwarf,16384 target/release/deps/fanout-… --bench --alone --packets 500000 "1x100 video frame10"
+//! perf record -F 1999 --call-graph dwarf,16384 -t <a tertulia-media thread> -- sleep 10
+//! perf report --no-children --sort symbol
+//! perf script | inferno-collapse-perf | inferno-flamegraph > flame.svg
+//! ```
+//!
+//! Where the time of one packet of `1x100 video frame10` goes (AMD EPYC with VAES, Linux 6.18, `ring`;
+//! 0.9 us on a busy machine whose floor was 0.7; the bench's clients and receivers taken out):
+//!
+//! - 45% the kernel's sending: 8% of all is `_copy_from_iter` alone, the rest spread over route,
+//!   `__ip_make_skb`, loopback and the receiver's queue, each paid for ten packets at a time.
+//! - 28% AES-128-GCM: `aes_gcm_enc_update` 14%, `seal` around it 6%, GHASH 4%.
+//! - 21% the relay: `Slot::plan` 4%, `Worker::forward` 4%, `Srtp::seal_rtp` (the index by SSRC) 4%,
+//!   `Outlet::send` and the header 4%, `Packer::pack` 1%.
+//! - 6% copying payloads into the slab.
+//!
+//! For single packets the kernel is nine tenths.
+//!
 //! # Which address answers leave from
 //!
 //! Sockets are bound to the wildcard, so the route decides the source address, while ICE discards

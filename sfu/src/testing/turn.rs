@@ -42,8 +42,8 @@ impl TurnSocket {
 }
 
 impl SimRelay {
-    /// One turn of a media thread: takes datagrams, does what is due, and sends everything through
-    /// a real socket.
+    /// One turn of a media thread: takes datagrams, and sends what follows from them through a real
+    /// socket.
     pub fn turn(
         &mut self,
         now: Instant,
@@ -54,16 +54,17 @@ impl SimRelay {
         for datagram in datagrams {
             worker.handle_datagram(now, datagram.from, &mut datagram.payload);
         }
-        let mut sent = self.flush_to(now, socket);
+        self.flush_to(now, socket)
+    }
+
+    /// The other part of a turn: does what is due, and sends it.
+    pub fn timers(&mut self, now: Instant, socket: &mut TurnSocket) -> Sent {
         let (worker, _) = self.first();
-        if worker.poll_timeout(now).is_some_and(|at| at <= now) {
-            worker.handle_timeout(now);
-            let timers = self.flush_to(now, socket);
-            sent.packets += timers.packets;
-            sent.messages += timers.messages;
-            sent.lost += timers.lost;
+        if worker.poll_timeout(now).is_none_or(|at| at > now) {
+            return Sent::default();
         }
-        sent
+        worker.handle_timeout(now);
+        self.flush_to(now, socket)
     }
 
     fn flush_to(&mut self, now: Instant, socket: &mut TurnSocket) -> Sent {

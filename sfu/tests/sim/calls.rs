@@ -47,6 +47,27 @@ fn three_participants_see_and_hear_each_other() {
 }
 
 #[test]
+fn packets_padded_to_one_length_stay_whole() {
+    let mut sim = Sim::new(70);
+    for _ in 0..6 {
+        sim.participant(Video::Simulcast);
+    }
+    sim.run(5 * SECOND);
+    for client in 0..6 {
+        sim.assert_clean(client, 10);
+    }
+    let stats = sim.relay.stats();
+    assert!(stats.padding_bytes > 0, "streams met and were padded");
+    assert!(
+        stats.padding_bytes < stats.bytes_sent / 50,
+        "by little: {} of {}",
+        stats.padding_bytes,
+        stats.bytes_sent
+    );
+    assert_eq!(stats.drops.get("seal_failed"), None);
+}
+
+#[test]
 fn a_late_viewer_sees_a_keyframe_within_a_second() {
     let mut sim = Sim::new(2);
     sim.participant(Video::Single);

@@ -4,8 +4,12 @@
 //! fragment of such a check (RFC 8445 section 7.3). Everything else from an unknown address is
 //! dropped without a trace but a counter.
 
+mod hash;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
+
+use hash::AddrHash;
 
 /// Addresses one peer may be bound to at a time. Its ICE agent forgets addresses before it has more
 /// than these and tells which; this bound only makes sure.
@@ -36,7 +40,7 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
 /// The known addresses and fragments of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
-    by_addr: HashMap<SocketAddr, usize>,
+    by_addr: HashMap<SocketAddr, usize, AddrHash>,
     by_ufrag: HashMap<Vec<u8>, usize>,
     addrs: HashMap<usize, Vec<SocketAddr>>,
 }
