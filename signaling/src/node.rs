@@ -153,6 +153,5 @@ fn sfu_config(config: &Config) -> SfuConfig {
             connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },
-        ..SfuConfig::default()
     }
 }
