@@ -23,6 +23,10 @@ pub struct SfuConfig {
     pub announce: Vec<SocketAddr>,
     /// What SRTP is sealed with.
     pub cipher: Cipher,
+    /// How long a worker under load may hold packets back so that more leave for each viewer at a
+    /// time, which is what makes a packet cheap: from zero, while it has time to spare, up to this.
+    /// Well under a millisecond: it adds to every packet's delay. Zero: never.
+    pub coalesce: Duration,
     /// Bounds.
     pub limits: Limits,
 }
@@ -48,6 +52,7 @@ impl Default for SfuConfig {
             media_ips: Vec::new(),
             announce: Vec::new(),
             cipher: Cipher::Auto,
+            coalesce: Duration::from_micros(400),
             limits: Limits::default(),
         }
     }

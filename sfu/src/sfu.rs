@@ -112,7 +112,7 @@ impl Sfu {
             let (commands, queue) = mpsc::channel(COMMANDS);
             let (driver_load, driver_stopping, driver_events) =
                 (Arc::clone(&load), Arc::clone(&stopping), events.clone());
-            let thread = spawn_worker(index, socket, poller, move || {
+            let thread = spawn_worker(index, socket, poller, config.coalesce, move || {
                 let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
                 Driver::new(worker, queue, events, load, stopping, links, wakers)
             })?;

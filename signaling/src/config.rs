@@ -27,6 +27,8 @@ pub struct Config {
     pub workers: usize,
     /// Participants of one room on one media worker from which on it spreads to a further one.
     pub room_peers_per_worker: usize,
+    /// How long a busy media worker may hold packets back, in microseconds, so that more leave at a time.
+    pub coalesce_us: u32,
     /// What SRTP is sealed with.
     pub cipher: CipherSetting,
     /// Serve the page from this folder instead of out of the binary.
@@ -68,6 +70,7 @@ impl Default for Config {
             media_announce: Vec::new(),
             workers: 0,
             room_peers_per_worker: 50,
+            coalesce_us: 400,
             cipher: CipherSetting::Auto,
             web_dir: None,
             log: LogFormat::Text,
@@ -213,6 +216,9 @@ pub struct Flags {
     /// Participants of a room from which on it spreads to a further media thread [default: 50]
     #[arg(long, env = "TERTULIA_ROOM_PEERS_PER_WORKER", value_name = "N")]
     pub room_peers_per_worker: Option<usize>,
+    /// Microseconds a busy media thread may hold packets back, 0 for never [default: 400]
+    #[arg(long, env = "TERTULIA_COALESCE_US", value_name = "N")]
+    pub coalesce_us: Option<u32>,
     /// Library that seals media [default: auto, the faster one on this machine]
     #[arg(long, env = "TERTULIA_CIPHER", value_enum)]
     pub cipher: Option<CipherSetting>,
@@ -243,6 +249,7 @@ impl Config {
             &mut config.room_peers_per_worker,
             flags.room_peers_per_worker,
         );
+        set(&mut config.coalesce_us, flags.coalesce_us);
         set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);
         if !flags.media_ip.is_empty() {

@@ -137,6 +137,7 @@ fn sfu_config(config: &Config) -> SfuConfig {
     SfuConfig {
         workers: config.workers,
         room_peers_per_worker: config.room_peers_per_worker,
+        coalesce: Duration::from_micros(config.coalesce_us.into()),
         media_port: config.media_port,
         media_ips: config.media_ip.clone(),
         announce: config.media_announce.clone(),

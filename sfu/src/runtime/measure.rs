@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::MediaSocket;
 use super::address::{self, Family, RawAddr};
+use super::system::thread_cpu;
 
 /// CPU time of this thread and time on the wall, spent between starting and stopping.
 #[derive(Clone, Copy, Debug)]
@@ -34,20 +35,6 @@ impl Stopwatch {
         let cpu = thread_cpu().saturating_sub(self.cpu);
         (cpu, self.wall.elapsed())
     }
-}
-
-/// What this thread has had of a CPU, in user space and in the kernel. What the kernel does for a
-/// datagram sent over loopback, up to the receiver's queue, it does on the sender's account.
-pub(super) fn thread_cpu() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` outlives the call.
-    if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0 {
-        return Duration::ZERO;
-    }
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The system's allocator, counting.

@@ -28,6 +28,7 @@ mod address;
 mod interfaces;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod measure;
+mod pace;
 mod poller;
 mod receive;
 mod send;

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -54,17 +54,29 @@ impl Poller {
         }
     }
 
-    /// Sleeps until `socket` is readable, a waker was used or `timeout` has passed.
-    pub(crate) fn wait(&self, socket: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    /// Sleeps until `socket` is readable, a waker was used or `timeout` has passed. True if the
+    /// socket is readable.
+    pub(crate) fn wait(
+        &self,
+        socket: BorrowedFd<'_>,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        self.sleep(socket.as_raw_fd(), timeout)
+    }
+
+    /// Sleeps until a waker was used or `timeout` has passed, whatever the socket does.
+    pub(crate) fn pause(&self, timeout: Duration) -> io::Result<()> {
+        // The kernel leaves out descriptors below zero.
+        self.sleep(-1, Some(timeout)).map(drop)
+    }
+
+    fn sleep(&self, socket: RawFd, timeout: Option<Duration>) -> io::Result<bool> {
         let interest = |fd| libc::pollfd {
             fd,
             events: libc::POLLIN,
             revents: 0,
         };
-        let mut fds = [
-            interest(socket.as_raw_fd()),
-            interest(self.wake.event.as_raw_fd()),
-        ];
+        let mut fds = [interest(socket), interest(self.wake.event.as_raw_fd())];
         let timeout = timeout.map(|timeout| libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: timeout.subsec_nanos() as _,
@@ -84,7 +96,7 @@ impl Poller {
         if ready < 0 {
             let error = io::Error::last_os_error();
             return match error.kind() {
-                io::ErrorKind::Interrupted => Ok(()),
+                io::ErrorKind::Interrupted => Ok(false),
                 _ => Err(error),
             };
         }
@@ -94,7 +106,7 @@ impl Poller {
             // Before the caller looks at its queue: a command queued after that look writes again.
             self.wake.pending.swap(false, Ordering::AcqRel);
         }
-        Ok(())
+        Ok(fds[0].revents != 0)
     }
 }
 
@@ -139,12 +151,16 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_ends_the_wait() {
+    fn a_datagram_ends_the_wait_and_no_pause() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
         let began = Instant::now();
         let poller = Poller::new().unwrap();
-        poller.wait(socket.as_fd(), Some(LONG)).unwrap();
+        assert!(poller.wait(socket.as_fd(), Some(LONG)).unwrap());
         assert!(began.elapsed() < LONG);
+
+        let (began, short) = (Instant::now(), Duration::from_micros(300));
+        poller.pause(short).unwrap();
+        assert!(began.elapsed() >= short);
     }
 }

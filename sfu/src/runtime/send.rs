@@ -98,12 +98,11 @@ impl Sender {
                 )
             };
             if let Ok(sent @ 1..) = usize::try_from(sent) {
-                for message in at..at + sent {
-                    let datagrams = batch.datagrams(message);
-                    if datagrams.len() > 1 {
+                for shape in &batch.shapes[at..at + sent] {
+                    if shape.datagrams > 1 {
                         self.gso_failures = 0;
                     }
-                    attempt.took(datagrams);
+                    attempt.report.message(shape.datagrams, shape.bytes as u64);
                 }
                 at += sent;
                 continue;
@@ -113,13 +112,14 @@ impl Sender {
                 Refusal::Interrupted => {}
                 Refusal::Full => {
                     if !attempt.wait() {
-                        attempt.report.dropped +=
-                            (batch.iovecs_len - batch.shapes[at].first) as u64;
+                        let waiting = &batch.shapes[at..batch.len];
+                        let dropped: usize = waiting.iter().map(|shape| shape.datagrams).sum();
+                        attempt.report.dropped += dropped as u64;
                         break;
                     }
                 }
                 Refusal::Message => {
-                    if batch.datagrams(at).len() > 1 {
+                    if batch.shapes[at].datagrams > 1 {
                         self.transmit_apart(attempt, batch, at, &error);
                     } else {
                         attempt.refused(&error);
@@ -144,10 +144,12 @@ impl Sender {
         header.msg_iovlen = 1;
         batch.controls[message].attach(&mut header, None);
         let mut any = false;
-        for at in shape.first..shape.first + shape.count {
-            header.msg_iov = &raw mut batch.iovecs[at];
+        let mut datagram = Datagrams::of(shape, &batch.iovecs);
+        while let Some(mut one) = datagram.next() {
+            header.msg_iov = &raw mut one;
             loop {
-                // SAFETY: as for sendmmsg: the header points into `batch`, which is borrowed.
+                // SAFETY: as for sendmmsg: the header points into `batch`, which is borrowed, and at
+                // `one`, a part of what an iovec of `batch` holds.
                 let sent = unsafe {
                     libc::sendmsg(
                         attempt.socket.as_raw_fd(),
@@ -156,7 +158,7 @@ impl Sender {
                     )
                 };
                 if sent >= 0 {
-                    attempt.took(&batch.iovecs[at..=at]);
+                    attempt.report.message(1, one.iov_len as u64);
                     any = true;
                     break;
                 }
@@ -194,11 +196,6 @@ struct Attempt<'s> {
 }
 
 impl Attempt<'_> {
-    fn took(&mut self, datagrams: &[libc::iovec]) {
-        let bytes = datagrams.iter().map(|d| d.iov_len as u64).sum();
-        self.report.message(datagrams.len(), bytes);
-    }
-
     fn refused(&mut self, error: &io::Error) {
         self.report.refused += 1;
         tracing::debug!(%error, "the kernel refused a datagram");
@@ -299,9 +296,46 @@ struct Batch<'a> {
 struct Shape {
     to: RawAddr,
     to_len: libc::socklen_t,
-    /// Its datagrams' place in `iovecs`.
+    /// Its bytes' place in `iovecs`.
     first: usize,
     count: usize,
+    datagrams: usize,
+    /// The length of its datagrams, of which the last may be shorter.
+    segment: usize,
+    bytes: usize,
+}
+
+/// The datagrams of a message, one by one.
+struct Datagrams<'a> {
+    rest: &'a [libc::iovec],
+    offset: usize,
+    segment: usize,
+}
+
+impl<'a> Datagrams<'a> {
+    fn of(shape: Shape, iovecs: &'a [libc::iovec]) -> Self {
+        Self {
+            rest: &iovecs[shape.first..shape.first + shape.count],
+            offset: 0,
+            segment: shape.segment,
+        }
+    }
+
+    /// Every iovec begins with a datagram, since all but a message's last are of one length.
+    fn next(&mut self) -> Option<libc::iovec> {
+        let iovec = self.rest.first()?;
+        let len = self.segment.min(iovec.iov_len - self.offset);
+        let datagram = libc::iovec {
+            iov_base: iovec.iov_base.cast::<u8>().wrapping_add(self.offset).cast(),
+            iov_len: len,
+        };
+        self.offset += len.max(1);
+        if self.offset >= iovec.iov_len {
+            self.rest = &self.rest[1..];
+            self.offset = 0;
+        }
+        Some(datagram)
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -314,6 +348,9 @@ impl<'a> Batch<'a> {
                 to_len: 0,
                 first: 0,
                 count: 0,
+                datagrams: 0,
+                segment: 0,
+                bytes: 0,
             }; MESSAGES],
             controls: [Control::EMPTY; MESSAGES],
             len: 0,
@@ -335,22 +372,35 @@ impl<'a> Batch<'a> {
             to_len,
             first: self.iovecs_len,
             count: 0,
+            datagrams: 0,
+            segment: 0,
+            bytes: 0,
         };
         self.len += 1;
     }
 
+    /// Adds a datagram to the last message. One that stands behind the last in memory, as those of
+    /// a viewer do, lengthens its iovec: the kernel then copies a whole run at a time.
     fn push(&mut self, datagram: &'a [u8]) {
-        self.iovecs[self.iovecs_len] = libc::iovec {
-            iov_base: datagram.as_ptr().cast_mut().cast(),
-            iov_len: datagram.len(),
-        };
-        self.iovecs_len += 1;
-        self.shapes[self.len - 1].count += 1;
-    }
-
-    fn datagrams(&self, message: usize) -> &[libc::iovec] {
-        let shape = &self.shapes[message];
-        &self.iovecs[shape.first..shape.first + shape.count]
+        let shape = &mut self.shapes[self.len - 1];
+        let last = self.iovecs[shape.first..shape.first + shape.count].last_mut();
+        let base = datagram.as_ptr().cast_mut().cast();
+        match last {
+            Some(last) if last.iov_base.cast::<u8>().wrapping_add(last.iov_len).cast() == base => {
+                last.iov_len += datagram.len();
+            }
+            _ => {
+                self.iovecs[self.iovecs_len] = libc::iovec {
+                    iov_base: base,
+                    iov_len: datagram.len(),
+                };
+                self.iovecs_len += 1;
+                shape.count += 1;
+                shape.segment = shape.segment.max(datagram.len());
+            }
+        }
+        shape.datagrams += 1;
+        shape.bytes += datagram.len();
     }
 
     /// Points the headers at everything else.
@@ -362,16 +412,13 @@ impl<'a> Batch<'a> {
             .zip(&mut self.controls)
             .take(self.len)
         {
-            let datagrams = &mut self.iovecs[shape.first..shape.first + shape.count];
-            let segment = match datagrams {
-                [first, _, ..] => Some(first.iov_len as u16),
-                _ => None,
-            };
+            let iovecs = &mut self.iovecs[shape.first..shape.first + shape.count];
+            let segment = (shape.datagrams > 1).then_some(shape.segment as u16);
             let header = &mut message.msg_hdr;
             header.msg_name = (&raw mut shape.to).cast();
             header.msg_namelen = shape.to_len;
-            header.msg_iov = datagrams.as_mut_ptr();
-            header.msg_iovlen = datagrams.len() as _;
+            header.msg_iov = iovecs.as_mut_ptr();
+            header.msg_iovlen = iovecs.len() as _;
             control.attach(header, segment);
         }
     }

@@ -1,8 +1,10 @@
 //! What only the runtime may ask of the system: the wall clock, randomness, cores, threads.
 
+#![allow(unsafe_code)]
+
 use std::sync::PoisonError;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 use tokio::sync::oneshot;
@@ -18,6 +20,20 @@ pub(crate) fn wall_clock() -> WallClock {
 /// Cores this process may use; 1 if the system does not say.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What this thread has had of a CPU, in user space and in the kernel. What the kernel does for a
+/// datagram sent over loopback, up to the receiver's queue, it does on the sender's account.
+pub(super) fn thread_cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` outlives the call.
+    if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0 {
+        return Duration::ZERO;
+    }
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Seeds for the workers' generators.

@@ -324,7 +324,7 @@ impl Running {
         let waker = poller.waker();
         let (commands, command_queue) = mpsc::channel();
         let (answer_queue, answers) = mpsc::channel();
-        let thread = spawn_worker(7, socket, poller, move || Echo {
+        let thread = spawn_worker(7, socket, poller, Duration::ZERO, move || Echo {
             out: Vec::new(),
             commands: command_queue,
             answers: answer_queue,

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::pace::Pace;
 use super::poller::Poller;
 use super::socket::MediaSocket;
 use crate::transmit::{SendReport, Transmits};
@@ -54,17 +55,20 @@ const MAX_FAILURES: u32 = 100;
 
 /// Runs what `build` makes on a thread named `tertulia-media-<index>` until it asks to stop.
 ///
+/// Datagrams are held back for `coalesce` at most, and only under load, so that runs grow.
+///
 /// A panic is logged and then reported by the handle; a socket that fails for good is too.
 pub(crate) fn spawn_worker<D: Driven>(
     index: usize,
     socket: MediaSocket,
     poller: Poller,
+    coalesce: Duration,
     build: impl FnOnce() -> D + Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     Builder::new()
         .name(format!("tertulia-media-{index}"))
         .spawn(move || {
-            let run = AssertUnwindSafe(|| drive(socket, &poller, build()));
+            let run = AssertUnwindSafe(|| drive(socket, &poller, coalesce, build()));
             match catch_unwind(run) {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => {
@@ -80,8 +84,15 @@ pub(crate) fn spawn_worker<D: Driven>(
         })
 }
 
-fn drive(mut socket: MediaSocket, poller: &Poller, mut driven: impl Driven) -> io::Result<()> {
+fn drive(
+    mut socket: MediaSocket,
+    poller: &Poller,
+    coalesce: Duration,
+    mut driven: impl Driven,
+) -> io::Result<()> {
     let mut transmits = Transmits::new();
+    let mut pace = Pace::new(Instant::now(), coalesce);
+    let mut window = Duration::ZERO;
     let mut drained = true;
     let mut failures = 0;
     loop {
@@ -90,9 +101,14 @@ fn drive(mut socket: MediaSocket, poller: &Poller, mut driven: impl Driven) -> i
             let timeout = driven
                 .poll_timeout()
                 .map(|at| at.saturating_duration_since(Instant::now()).max(MIN_SLEEP));
-            poller.wait(socket.as_fd(), timeout)?;
+            let readable = poller.wait(socket.as_fd(), timeout)?;
+            // What came first waits for what comes with it. No timeout is later by more than that.
+            if readable && !window.is_zero() {
+                poller.pause(window)?;
+            }
         }
         let now = Instant::now();
+        window = pace.window(now);
         let end = now + COMMANDS;
         driven.handle_commands(now, &mut || Instant::now() < end);
         match receive(&mut driven, now, &mut socket) {
@@ -107,12 +123,12 @@ fn drive(mut socket: MediaSocket, poller: &Poller, mut driven: impl Driven) -> i
             }
             Err(error) => return Err(error),
         }
-        flush(&mut driven, now, &mut socket, &mut transmits);
+        flush(&mut driven, now, window, &mut socket, &mut transmits);
 
         let now = Instant::now();
         if driven.poll_timeout().is_some_and(|at| at <= now) {
             driven.handle_timeout(now);
-            flush(&mut driven, now, &mut socket, &mut transmits);
+            flush(&mut driven, now, window, &mut socket, &mut transmits);
         }
         if driven.should_stop() {
             return Ok(());
@@ -138,13 +154,15 @@ fn receive(driven: &mut impl Driven, now: Instant, socket: &mut MediaSocket) -> 
 fn flush(
     driven: &mut impl Driven,
     now: Instant,
+    window: Duration,
     socket: &mut MediaSocket,
     transmits: &mut Transmits,
 ) {
     loop {
         let more = driven.flush(now, transmits);
         if !transmits.is_empty() {
-            let report = socket.send(transmits);
+            let mut report = socket.send(transmits);
+            report.window = window;
             transmits.clear();
             driven.sent(&report);
         }
