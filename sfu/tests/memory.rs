@@ -1,6 +1,11 @@
 //! Memory comes back: what a worker holds after a thousand people came and went is what it held after
 //! a hundred. Counted by the allocator; resident memory is the load tester's to measure.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "simulations need a beginning of time"
+)]
+
 #[allow(dead_code, reason = "shared with the simulations")]
 #[path = "sim/harness/mod.rs"]
 mod harness;

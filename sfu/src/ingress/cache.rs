@@ -104,7 +104,7 @@ impl PacketCache {
 
     /// Moves the newest packets that fit into a ring of another length.
     fn resize(&mut self, len: usize) {
-        let mut kept: Vec<Slot> = self.slots.iter().copied().collect();
+        let mut kept: Vec<Slot> = self.slots.to_vec();
         kept.retain(|slot| slot.len > 0 && self.get(slot.sequence).is_some());
         // In the order they came; of more than fit with one to come, the last.
         kept.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.start));
