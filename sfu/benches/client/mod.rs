@@ -157,8 +157,8 @@ impl Call {
                         self.relay.handle_datagram(self.now, datagram);
                     }
                 }
-                self.settle();
             }
+            self.settle();
             self.now += TURN;
         }
         let heard = self.clients.iter().filter(|client| client.heard > 100);
