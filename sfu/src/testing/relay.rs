@@ -433,16 +433,45 @@ impl SimRelay {
     pub fn stats(&self) -> WorkerStats {
         let mut total = WorkerStats::default();
         for worker in 0..self.workers.len() {
-            let stats = self.worker_stats(worker);
-            total.peers.extend(stats.peers);
-            total.peer_count += stats.peer_count;
-            total.packets_forwarded += stats.packets_forwarded;
-            total.relayed_tracks += stats.relayed_tracks;
-            total.relay_packets_out += stats.relay_packets_out;
-            total.relay_packets_in += stats.relay_packets_in;
-            for (cause, count) in stats.drops {
+            // Every field by name: one that is new has to be added here too.
+            let WorkerStats {
+                datagrams_received,
+                datagrams_sent,
+                bytes_received,
+                bytes_sent,
+                messages_sent,
+                run_lengths,
+                packets_forwarded,
+                padding_bytes,
+                coalescing_us,
+                relayed_tracks,
+                relay_packets_out,
+                relay_packets_in,
+                drops,
+                peer_count,
+                subscriptions,
+                peers,
+            } = self.worker_stats(worker);
+            total.datagrams_received += datagrams_received;
+            total.datagrams_sent += datagrams_sent;
+            total.bytes_received += bytes_received;
+            total.bytes_sent += bytes_sent;
+            total.messages_sent += messages_sent;
+            for (total, count) in total.run_lengths.iter_mut().zip(run_lengths) {
+                *total += count;
+            }
+            total.packets_forwarded += packets_forwarded;
+            total.padding_bytes += padding_bytes;
+            total.coalescing_us = total.coalescing_us.max(coalescing_us);
+            total.relayed_tracks += relayed_tracks;
+            total.relay_packets_out += relay_packets_out;
+            total.relay_packets_in += relay_packets_in;
+            for (cause, count) in drops {
                 *total.drops.entry(cause).or_default() += count;
             }
+            total.peer_count += peer_count;
+            total.subscriptions += subscriptions;
+            total.peers.extend(peers);
         }
         total
     }
