@@ -105,7 +105,7 @@ mod tests {
             (&["token = 'x'"], "--protocol whip"),
             (&[whip, both, one], ""),
             (&[whip, both, "publishers = 0"], ""),
-            (&[whip, both], "--whip-url needs {n}"),
+            (&[whip, both], "--whip-url needs {publisher}"),
             (
                 &[whip, "publishers = 0\nwhip_url = 'http://a/'"],
                 "subscribers need --whep-url",
@@ -113,7 +113,7 @@ mod tests {
             (
                 &[
                     whip,
-                    "subscribers = 0\nchurn = 5\nwhip_url = 'http://a/{n}'",
+                    "subscribers = 0\nchurn = 5\nwhip_url = 'http://a/{publisher}'",
                 ],
                 "--whep-url",
             ),
@@ -122,8 +122,11 @@ mod tests {
                 "publishers need --whip-url",
             ),
             (
-                &[whip, "whip_url = 'http://a/{n}'\nwhep_url = 'http://a/'"],
-                "--whep-url needs {n}",
+                &[
+                    whip,
+                    "whip_url = 'http://a/{publisher}'\nwhep_url = 'http://a/'",
+                ],
+                "--whep-url needs {publisher}",
             ),
             (&[whip, "whip_url = 'https://a/{room}'"], "plain http"),
             (&[whip, both, one, "bot = 'wire'"], "--bot webrtc"),

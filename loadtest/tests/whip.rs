@@ -216,7 +216,7 @@ async fn several_streams_have_a_viewer_each() {
         publishers: 2,
         subscribers: 2,
         video: Video::None,
-        ..server.scenario("/whip/{room}-{n}", "/whep/{room}-{n}", None)
+        ..server.scenario("/whip/{room}-{publisher}", "/whep/{room}-{publisher}", None)
     };
     let report = run(&scenario).await;
     lost_nothing(&report);

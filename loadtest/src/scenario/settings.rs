@@ -32,11 +32,11 @@ pub struct Settings {
     #[arg(long, value_name = "NAME", help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub protocol: Option<ProtocolName>,
-    /// WHIP endpoint, such as http://host/whip/{room}; {n} is the publisher's number in its room
+    /// WHIP endpoint, such as http://host/whip/{room}; {publisher} is the publisher's number in its room
     #[arg(long, value_name = "URL", help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub whip_url: Option<Template>,
-    /// WHEP endpoint; {n} is the number of the publisher who is watched
+    /// WHEP endpoint; {publisher} is the number of the publisher who is watched
     #[arg(long, value_name = "URL", help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub whep_url: Option<Template>,

@@ -100,7 +100,7 @@ impl Whip {
                 None if needed => return Err(format!("{who} need {flag}")),
                 Some(url) if publishers > 1 && !url.is_numbered() => {
                     return Err(format!(
-                        "{flag} needs {{n}}: with several publishers each is a stream of its own"
+                        "{flag} needs {{publisher}}: with several publishers each is a stream of its own"
                     ));
                 }
                 _ => {}

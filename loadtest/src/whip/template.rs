@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-/// A URL in which `{room}` stands for a room's name and `{n}` for a publisher's number in its room.
+/// A URL in which `{room}` stands for a room's name and `{publisher}` for a publisher's number in its room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Template(String);
 
@@ -19,7 +19,7 @@ impl Template {
         let text = self
             .0
             .replace("{room}", &escaped(room))
-            .replace("{n}", &n.to_string());
+            .replace("{publisher}", &n.to_string());
         let url = Url::parse(&text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
         match url.scheme() {
             "http" if url.has_host() => Ok(url),
@@ -34,7 +34,7 @@ impl Template {
 
     /// Whether streams of one room have URLs of their own.
     pub fn is_numbered(&self) -> bool {
-        self.0.contains("{n}")
+        self.0.contains("{publisher}")
     }
 }
 
@@ -42,9 +42,11 @@ impl FromStr for Template {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.replace("{room}", "").replace("{n}", "");
+        let rest = text.replace("{room}", "").replace("{publisher}", "");
         if rest.contains(['{', '}']) {
-            return Err(format!("`{text}` has other places than {{room}} and {{n}}"));
+            return Err(format!(
+                "`{text}` has other places than {{room}} and {{publisher}}"
+            ));
         }
         let template = Self(text.to_owned());
         template.url("room", 1)?;
@@ -81,7 +83,7 @@ mod tests {
         for (template, room, n, url) in [
             ("http://h/whip/{room}", "hall", 1, "http://h/whip/hall"),
             (
-                "http://h:81/{room}/{n}",
+                "http://h:81/{room}/{publisher}",
                 "hall-2",
                 3,
                 "http://h:81/hall-2/3",
@@ -92,7 +94,12 @@ mod tests {
                 1,
                 "http://[::1]/a%2Fb%20%3F",
             ),
-            ("http://h/w?s={room}-{n}", "é", 7, "http://h/w?s=%C3%A9-7"),
+            (
+                "http://h/w?s={room}-{publisher}",
+                "é",
+                7,
+                "http://h/w?s=%C3%A9-7",
+            ),
             ("http://h/live", "hall", 1, "http://h/live"),
             ("http://h", "hall", 1, "http://h/"),
         ] {

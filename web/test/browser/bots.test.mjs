@@ -66,7 +66,9 @@ test("a browser and bots see and hear each other", { timeout: 120_000 }, async (
   const { code, report } = await running;
   assert.equal(report.oracle_violations, 0, JSON.stringify(report.violation_samples));
   assert.equal(report.join_failed, 0, JSON.stringify(report.failures));
-  assert.equal(code, 0, JSON.stringify(report));
+  // 3: all went well, but this machine was too busy for the figures to mean anything.
+  assert.ok(code === 0 || code === 3, JSON.stringify(report));
+  assert.ok(report.passed, JSON.stringify(report));
   // Ana's camera and microphone, at each of the bots.
   assert.equal(report.foreign_tracks_receiving, 2 * (BOTS.publishers + BOTS.subscribers));
   assert.deepEqual(page.complaints, []);
