@@ -1,13 +1,17 @@
 //! When each peer is due. A peer has one deadline; it is looked at again only when touched.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-/// The deadlines of all peers.
+const NONE: usize = usize::MAX;
+
+/// The deadlines of all peers: a binary heap that knows where each peer stands, so that a deadline is
+/// moved in place. Nothing is allocated once it has held as many peers.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    queue: BTreeSet<(Instant, usize)>,
-    deadlines: HashMap<usize, Instant>,
+    /// The earliest first; ties by peer, so that a run can be repeated.
+    heap: Vec<(Instant, usize)>,
+    /// By peer: its index in the heap.
+    places: Vec<usize>,
     touched: Vec<usize>,
 }
 
@@ -36,21 +40,61 @@ impl Schedule {
 
     /// Sets a peer's deadline.
     pub(super) fn set(&mut self, peer: usize, deadline: Option<Instant>) {
-        if self.deadlines.get(&peer).copied() == deadline {
-            return;
+        let place = self.places.get(peer).copied().filter(|at| *at != NONE);
+        match (place, deadline) {
+            (None, None) => {}
+            (Some(at), Some(deadline)) => {
+                if self.heap[at].0 != deadline {
+                    self.heap[at].0 = deadline;
+                    self.settle(at);
+                }
+            }
+            (None, Some(deadline)) => {
+                if peer >= self.places.len() {
+                    self.places.resize(peer + 1, NONE);
+                }
+                self.heap.push((deadline, peer));
+                self.settle(self.heap.len() - 1);
+            }
+            (Some(at), None) => {
+                self.heap.swap_remove(at);
+                self.places[peer] = NONE;
+                if at < self.heap.len() {
+                    self.settle(at);
+                }
+            }
         }
-        if let Some(before) = self.deadlines.remove(&peer) {
-            self.queue.remove(&(before, peer));
+    }
+
+    /// Moves an entry to where it belongs.
+    fn settle(&mut self, mut at: usize) {
+        while at > 0 && self.heap[at] < self.heap[(at - 1) / 2] {
+            self.exchange(at, (at - 1) / 2);
+            at = (at - 1) / 2;
         }
-        if let Some(deadline) = deadline {
-            self.deadlines.insert(peer, deadline);
-            self.queue.insert((deadline, peer));
+        loop {
+            let children = (2 * at + 1)..self.heap.len().min(2 * at + 3);
+            let Some(child) = children.min_by_key(|child| self.heap[*child]) else {
+                break;
+            };
+            if self.heap[at] < self.heap[child] {
+                break;
+            }
+            self.exchange(at, child);
+            at = child;
         }
+        self.places[self.heap[at].1] = at;
+    }
+
+    /// Swaps two entries; the first's new place is noted by whoever goes on with it.
+    fn exchange(&mut self, moving: usize, with: usize) {
+        self.heap.swap(moving, with);
+        self.places[self.heap[moving].1] = moving;
     }
 
     /// A peer that is due; it is touched by that.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<usize> {
-        let (at, peer) = *self.queue.first()?;
+        let (at, peer) = *self.heap.first()?;
         if at > now {
             return None;
         }
@@ -59,21 +103,24 @@ impl Schedule {
         Some(peer)
     }
 
-    /// Entries in all tables.
+    /// Peers with a deadline.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn len(&self) -> usize {
-        self.queue.len() + self.deadlines.len()
+        self.heap.len()
     }
 
     /// The first deadline.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _)| *at)
+        self.heap.first().map(|(at, _)| *at)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -91,5 +138,30 @@ mod tests {
         assert_eq!(schedule.take_due(at(25)), Some(1));
         assert_eq!((schedule.take_due(at(25)), schedule.next()), (None, None));
         assert_eq!(schedule.take_touched(), vec![1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_sorted_set(
+            steps in prop::collection::vec((0usize..12, prop::option::of(0u64..40), any::<bool>()), 1..200),
+        ) {
+            let start = Instant::now();
+            let mut schedule = Schedule::default();
+            let mut model: BTreeSet<(Instant, usize)> = BTreeSet::new();
+            for (peer, deadline, take) in steps {
+                let deadline = deadline.map(|ms| start + Duration::from_millis(ms));
+                schedule.set(peer, deadline);
+                model.retain(|(_, other)| *other != peer);
+                model.extend(deadline.map(|deadline| (deadline, peer)));
+                if take {
+                    let now = start + Duration::from_millis(20);
+                    let due = model.first().copied().filter(|(at, _)| *at <= now);
+                    prop_assert_eq!(schedule.take_due(now), due.map(|(_, peer)| peer));
+                    due.map(|due| model.remove(&due));
+                }
+                prop_assert_eq!(schedule.next(), model.first().map(|(at, _)| *at));
+                prop_assert_eq!(schedule.len(), model.len());
+            }
+        }
     }
 }
