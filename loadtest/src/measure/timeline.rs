@@ -156,7 +156,7 @@ impl Measure {
         });
     }
 
-    /// Adds no second that ends after `to`. Must not lie in the past by [`KEPT`] seconds.
+    /// Adds no second that ends after `to`. Must not lie in the past by five seconds.
     pub fn end(&self, name: &'static str, to: Instant) {
         let mut seconds = self.lock();
         let open = |span: &&mut Span| span.name == name && span.to.is_none();

@@ -1,7 +1,7 @@
 //! Rooms of bots: let them in, let them talk, take stock, let them out.
 //!
 //! [`run`] reads from top to bottom like a run: the server is started or found, bots are made, the
-//! [`course`](Course) lets them in and goes through the scenario's phases, then everything that was
+//! `course` lets them in and goes through the scenario's phases, then everything that was
 //! measured becomes a [`Report`], and what might have spoilt it the reasons to call it invalid.
 
 use std::future::Future;
