@@ -22,6 +22,7 @@ use course::Course;
 use fleet::Fleet;
 pub use live::{Live, Watched};
 pub use model::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
+pub use validity::generator_limited;
 
 pub mod catalog;
 pub mod settings;

@@ -76,7 +76,14 @@ fn reasons(report: &Report, exact: bool, ended: bool) -> Vec<String> {
     reasons
 }
 
-/// Whether the bots themselves were the bottleneck.
+/// Whether a run says more about the bots than about the server.
+pub fn generator_limited(report: &Report) -> bool {
+    let mut reasons = Vec::new();
+    generator(report, &mut reasons);
+    !reasons.is_empty()
+}
+
+/// Whether the bots themselves were the bottleneck, and why.
 fn generator(report: &Report, reasons: &mut Vec<String>) {
     let generator = &report.generator;
     if let Some(share) = generator

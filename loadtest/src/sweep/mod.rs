@@ -14,19 +14,12 @@ pub use search::{Ended, Range, Search, Verdict};
 use crate::bot::publish::Video;
 use crate::report::figures::FIGURES;
 use crate::report::{Report, Spread};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, generator_limited};
 
 mod objective;
 mod page;
 mod search;
 mod text;
-
-/// Above this share of its cores a generator is late with everything it does; a run is not valid
-/// from there on either.
-const GENERATOR_FULL: f64 = 0.9;
-
-/// Of the packets sent, the share that may be late.
-const LATE: f64 = 0.01;
 
 /// Where a server should be run for good: this share of what it just bears.
 const WORKING_SHARE: f64 = 0.7;
@@ -191,16 +184,6 @@ impl Sweep {
             invalid_reasons,
         }
     }
-}
-
-/// Whether a run says more about the bots than about the server.
-fn generator_limited(report: &Report) -> bool {
-    let generator = &report.generator;
-    generator
-        .cpu_share
-        .is_some_and(|share| share > GENERATOR_FULL)
-        || (generator.socket_drops > Some(0) && report.packets_lost > 0)
-        || report.packets_late as f64 > report.packets_sent as f64 * LATE
 }
 
 fn knee(points: &[Point], largest: Option<u64>) -> Option<u64> {
