@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::view::Cap;
+
 /// Settings of an [`Sfu`](crate::Sfu).
 #[derive(Clone, Debug)]
 pub struct SfuConfig {
@@ -27,6 +29,13 @@ pub struct SfuConfig {
     /// time, which is what makes a packet cheap: from zero, while it has time to spare, up to this.
     /// Well under a millisecond: it adds to every packet's delay. Zero: never.
     pub coalesce: Duration,
+    /// What any viewer may be sent at most.
+    pub viewer_cap: Cap,
+    /// Videos of so many people at most are sent to a viewer, of those who spoke last; screens and
+    /// pinned ones beside these. None is no bound.
+    pub last_n: Option<usize>,
+    /// So many audio tracks at most are forwarded in a room, the loudest. None is no bound.
+    pub loudest_n: Option<usize>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -53,6 +62,9 @@ impl Default for SfuConfig {
             announce: Vec::new(),
             cipher: Cipher::Auto,
             coalesce: Duration::from_micros(400),
+            viewer_cap: Cap::default(),
+            last_n: None,
+            loudest_n: None,
             limits: Limits::default(),
         }
     }

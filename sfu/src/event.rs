@@ -1,6 +1,7 @@
 //! What the media plane tells the control plane, and the plain values both share.
 
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::view::Reason;
 
 /// Audio or video.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -69,6 +70,57 @@ pub enum Event {
         /// How many m-lines are missing.
         needs: Needs,
     },
+    /// A viewer is sent other layers than before, or a track was paused or resumed for it.
+    SubscriptionsChanged {
+        /// Its room.
+        room: RoomId,
+        /// The viewer.
+        peer: PeerId,
+        /// Every subscription that changed, not every one there is.
+        subscriptions: Vec<SubscriptionState>,
+    },
+    /// A publisher should send these layers of a track and no others: nobody watches those.
+    LayersWanted {
+        /// Its room.
+        room: RoomId,
+        /// The publisher.
+        peer: PeerId,
+        /// The track.
+        track: TrackId,
+        /// Each of its layers, lowest first.
+        layers: Vec<LayerWanted>,
+    },
+    /// Other people speak than before.
+    SpeakersChanged {
+        /// The room.
+        room: RoomId,
+        /// The audio tracks of who speaks now and who spoke last, the most recent first.
+        recent: Vec<TrackId>,
+        /// How many of these, from the first on, speak now.
+        speaking: usize,
+    },
+}
+
+/// What a viewer is sent of a track.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SubscriptionState {
+    /// The track.
+    pub track: TrackId,
+    /// The layer it is to be sent, counted from the lowest; none while it is paused.
+    pub layer: Option<u8>,
+    /// How many of its temporal layers, counted from the lowest; none while it is paused.
+    pub temporal: Option<u8>,
+    /// Why no more.
+    pub reason: Reason,
+}
+
+/// Whether a layer is wanted of its publisher.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LayerWanted {
+    /// Its RID; none without simulcast.
+    pub rid: Option<String>,
+    /// Whether anybody is sent it.
+    pub active: bool,
 }
 
 /// Why a peer's transport ended.

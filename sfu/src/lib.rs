@@ -52,6 +52,7 @@ mod error;
 mod event;
 mod id;
 mod ingress;
+mod ladder;
 mod packet;
 mod place;
 mod router;
@@ -59,11 +60,16 @@ mod runtime;
 mod sfu;
 mod transmit;
 mod transport;
+mod view;
 mod worker;
 
 pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
-pub use event::{Answer, Event, MediaKind, Needs, PeerFailure, PublishedTrack, Slot};
+pub use event::{
+    Answer, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack, Slot,
+    SubscriptionState,
+};
 pub use id::{PeerId, RoomId, TrackId};
 pub use sfu::{Join, Sfu};
 pub use transport::sdp::SdpError;
+pub use view::{Cap, Reason, TrackSettings, View};

@@ -20,6 +20,7 @@ use crate::runtime::{
 };
 use crate::stats::{SfuStats, WorkerStats};
 use crate::transport::{Backend, Certificate, Srtp};
+use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load};
 use links::{Links, RingSizes};
@@ -258,6 +259,64 @@ impl Sfu {
     /// As there.
     pub async fn totals(&self) -> Result<SfuStats, SfuError> {
         self.collect(|reply| Command::Totals { reply }).await
+    }
+
+    /// Says how a viewer shows tracks; tracks not named stay as they are. One that it is not
+    /// subscribed to (any more) is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`], or the server is overloaded or stopped.
+    pub async fn set_views(&self, peer: PeerId, views: Vec<View>) -> Result<(), SfuError> {
+        self.ask(worker_of(peer.as_u64()), |reply| Command::SetViews {
+            peer,
+            views,
+            reply,
+        })
+        .await
+    }
+
+    /// Says what a published track is beside its packets. `peer` is its publisher.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`], [`SfuError::NoSuchTrack`], or the server is overloaded or stopped.
+    pub async fn set_track(
+        &self,
+        peer: PeerId,
+        track: TrackId,
+        settings: TrackSettings,
+    ) -> Result<(), SfuError> {
+        self.ask(worker_of(peer.as_u64()), |reply| Command::SetTrack {
+            peer,
+            track,
+            settings,
+            reply,
+        })
+        .await
+    }
+
+    /// Bounds what a viewer is sent, within what [`SfuConfig::viewer_cap`] allows all.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchPeer`], or the server is overloaded or stopped.
+    pub async fn set_cap(&self, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
+        self.ask(worker_of(peer.as_u64()), |reply| Command::SetCap {
+            peer,
+            cap,
+            reply,
+        })
+        .await
+    }
+
+    /// What was decided in a room lately, and why; oldest first. Bounded: the oldest are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchRoom`], or the server is overloaded or stopped.
+    pub async fn timeline(&self, room: RoomId) -> Result<Vec<crate::stats::Decision>, SfuError> {
+        self.timeline_everywhere(room).await
     }
 
     /// Counters and states of one peer, copied out.

@@ -73,6 +73,53 @@ pub struct PeerStats {
     pub published: Vec<PublishedStats>,
     /// What it is sent.
     pub subscriptions: Vec<SubscriptionStats>,
+    /// What its link carries.
+    pub bandwidth: BandwidthStats,
+}
+
+/// What a viewer's link carries, and what is made of it. All rates are in bits a second of UDP payload.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct BandwidthStats {
+    /// What the link is believed to carry; none until the viewer gave feedback.
+    pub estimate: Option<u64>,
+    /// What limits the estimate: `delay`, `loss`, `remb`, `none` (all that was tried fitted), or
+    /// `unknown` before any feedback.
+    pub limited_by: &'static str,
+    /// What would be used if the link carried it.
+    pub desired: u64,
+    /// What the chosen layers need.
+    pub allocated: u64,
+    /// What was sent lately, retransmissions and probes included.
+    pub sent: u64,
+    /// What arrived lately, as the viewer acknowledged it.
+    pub acknowledged: u64,
+    /// Share of packets lost on the way to the viewer, lately (0 to 1).
+    pub loss: f64,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: usize,
+    /// For how long the first of these has waited, in milliseconds.
+    pub queued_ms: f64,
+    /// Probes sent, to find out whether the link carries more.
+    pub probes: u64,
+}
+
+/// One decision of the server about a viewer, for its room's timeline.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decision {
+    /// When, in milliseconds since the room began on this worker.
+    pub at_ms: u64,
+    /// The viewer.
+    pub peer: PeerId,
+    /// The track it is about; none if it is about the link.
+    pub track: Option<TrackId>,
+    /// The layer that is to be sent from then on; none is none.
+    pub layer: Option<u8>,
+    /// How many of its temporal layers, from the lowest.
+    pub temporal: Option<u8>,
+    /// Why no more (a [`Reason`](crate::Reason)'s code), or what happened to the link.
+    pub reason: &'static str,
+    /// What the link was believed to carry then, bits a second.
+    pub estimate: Option<u64>,
 }
 
 /// One published track.
@@ -97,6 +144,12 @@ pub struct LayerStats {
     pub rid: Option<String>,
     /// Whether packets have come lately.
     pub alive: bool,
+    /// Whether anybody wants it: if not, the publisher was asked to pause it.
+    pub wanted: bool,
+    /// Bits a second that came lately.
+    pub bitrate: u64,
+    /// Height in pixels, once known.
+    pub height: Option<u16>,
     /// Packets received, repaired ones included.
     pub packets: u64,
     /// Bytes of their payloads.
@@ -118,8 +171,18 @@ pub struct SubscriptionStats {
     pub mid: Option<String>,
     /// The layer being sent, counted from the lowest; none while nothing is.
     pub layer: Option<usize>,
+    /// How many of its temporal layers are sent, counted from the lowest.
+    pub temporal: Option<u8>,
+    /// The layer that is to be sent.
+    pub target: Option<usize>,
     /// Why nothing, or not the best layer, is sent, e.g. `waiting_for_keyframe`.
     pub reason: &'static str,
+    /// What was allocated to it, bits a second.
+    pub allocated: u64,
+    /// What it was sent lately, bits a second.
+    pub bitrate: u64,
+    /// Keyframes asked for, by the viewer or for it.
+    pub keyframe_requests: u64,
     /// Packets sent.
     pub packets: u64,
     /// Bytes of their payloads.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tertulia_sfu::{Cipher, Sfu, SfuConfig};
+use tertulia_sfu::{Cap, Cipher, Sfu, SfuConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -146,6 +146,9 @@ fn sfu_config(config: &Config) -> SfuConfig {
             CipherSetting::Ring => Cipher::Ring,
             CipherSetting::AwsLcRs => Cipher::AwsLcRs,
         },
+        viewer_cap: Cap::default(),
+        last_n: None,
+        loudest_n: None,
         limits: tertulia_sfu::Limits {
             rooms: limits.rooms,
             peers_per_room: limits.participants_per_room,

@@ -1,5 +1,6 @@
 //! All that one peer is sent.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -11,6 +12,7 @@ use crate::id::TrackId;
 use crate::place::Place;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
+use crate::view::{Cap, View};
 
 /// A round trip beyond this is a report about something else.
 const RTT_MAX: Duration = Duration::from_secs(10);
@@ -23,6 +25,9 @@ pub(crate) struct Subscriber {
     waiting: Vec<SourceTrack>,
     transport_sequence: u16,
     rtt: Option<Duration>,
+    /// How the viewer shows what it is subscribed to.
+    views: HashMap<TrackId, View>,
+    cap: Cap,
 }
 
 /// What a viewer's feedback asks of others.
@@ -116,8 +121,21 @@ impl Subscriber {
         self.waiting.push(source);
     }
 
+    /// Takes how a track is shown, if it is subscribed.
+    pub(crate) fn set_view(&mut self, view: View) {
+        if self.is_subscribed(view.track) {
+            self.views.insert(view.track, view);
+        }
+    }
+
+    /// Bounds all that is sent.
+    pub(crate) fn set_cap(&mut self, cap: Cap) {
+        self.cap = cap;
+    }
+
     /// Removes a subscription; the slot it had and its source.
     pub(crate) fn unsubscribe(&mut self, track: TrackId) -> Option<(usize, SourceTrack)> {
+        self.views.remove(&track);
         self.waiting.retain(|source| source.id != track);
         let (index, slot) = self
             .slots

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::PacketCache;
 use super::keyframe::KeyframeRequests;
+use super::meter::RateMeter;
 use super::nack::{Arrival, NackGenerator};
 use super::report::Reception;
 use crate::clock::SenderClock;
@@ -32,6 +33,9 @@ pub(crate) struct Layer {
     extender: Extender,
     last_packet: Option<Instant>,
     alive: bool,
+    meter: RateMeter,
+    /// Of the picture, in pixels; 0 while unknown.
+    pub(crate) height: u16,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) nacks_sent: u64,
@@ -53,6 +57,8 @@ impl Layer {
             extender: Extender::default(),
             last_packet: None,
             alive: false,
+            meter: RateMeter::default(),
+            height: 0,
             packets: 0,
             bytes: 0,
             nacks_sent: 0,
@@ -92,6 +98,7 @@ impl Layer {
         }
         self.packets += 1;
         self.bytes += packet.payload_len as u64;
+        self.meter.add(now, packet.datagram.len());
         self.last_packet = Some(now);
         if self.nack.is_some() {
             self.cache
@@ -102,8 +109,9 @@ impl Layer {
     }
 
     /// Counts and keeps a packet that its publisher's worker relayed: it was judged there.
-    pub(crate) fn receive_relayed(&mut self, packet: Relayed<'_>) {
+    pub(crate) fn receive_relayed(&mut self, now: Instant, packet: Relayed<'_>) {
         self.follow_stream(packet.ssrc);
+        self.meter.add(now, packet.datagram.len());
         self.sender = packet.sender;
         self.packets += 1;
         self.bytes += packet.payload_len as u64;
@@ -135,6 +143,11 @@ impl Layer {
         self.cache
             .iter()
             .flat_map(move |cache| cache.since(sequence))
+    }
+
+    /// Bits a second that came lately, or did when anything last came.
+    pub(crate) fn bitrate(&self, now: Instant) -> u64 {
+        self.meter.bitrate(now)
     }
 
     /// Whether packets have come lately, as of the last [`update`](Self::update).

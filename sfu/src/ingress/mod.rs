@@ -8,6 +8,7 @@ mod cache;
 mod feedback;
 mod keyframe;
 mod layer;
+mod meter;
 mod nack;
 mod publisher;
 mod relayed;

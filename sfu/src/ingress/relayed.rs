@@ -8,6 +8,7 @@ use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::NegotiatedCodec;
+use crate::view::TrackSettings;
 
 /// All that a viewer's side asks of a track besides its packets.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct TrackState {
     pub(crate) extensions: ExtensionMap,
     /// Lowest first.
     pub(crate) layers: Vec<LayerState>,
+    pub(crate) settings: TrackSettings,
 }
 
 /// One layer of it.
@@ -39,6 +41,7 @@ impl Track {
             codecs: self.codecs.clone(),
             extensions: self.extensions,
             layers: self.layer_states(),
+            settings: self.settings,
         }
     }
 
@@ -68,6 +71,7 @@ impl Track {
             live: true,
             fanout,
             relayed_to: Vec::new(),
+            settings: state.settings,
         };
         track.follow_layers(&state.layers);
         track
@@ -77,6 +81,7 @@ impl Track {
     pub(crate) fn follow(&mut self, state: TrackState) -> bool {
         self.codecs = state.codecs;
         self.extensions = state.extensions;
+        self.settings = state.settings;
         self.follow_layers(&state.layers)
     }
 
@@ -104,6 +109,8 @@ impl Track {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::ingress::layer::Relayed;
 
@@ -119,6 +126,7 @@ mod tests {
                 alive,
                 sender: None,
             }],
+            settings: TrackSettings::default(),
         }
     }
 
@@ -142,13 +150,13 @@ mod tests {
             keep: true,
             datagram: &[1],
         };
-        track.layers[0].receive_relayed(packet(7));
+        track.layers[0].receive_relayed(Instant::now(), packet(7));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
-        track.layers[0].receive_relayed(packet(8));
+        track.layers[0].receive_relayed(Instant::now(), packet(8));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
         track.follow_layers(&state(9, true).layers);
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
-        track.layers[0].receive_relayed(packet(9));
+        track.layers[0].receive_relayed(Instant::now(), packet(9));
         track.forget_packets();
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
     }

@@ -5,9 +5,11 @@ use std::time::Instant;
 use super::layer::Layer;
 use crate::event::MediaKind;
 use crate::id::TrackId;
+use crate::ladder::{Ladder, LayerId, Rung};
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia, OfferedSsrc};
+use crate::view::TrackSettings;
 
 /// A published track.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(crate) struct Track {
     pub(crate) fanout: usize,
     /// The further workers that its packets are relayed to: those with viewers who want it.
     pub(crate) relayed_to: Vec<u16>,
+    pub(crate) settings: TrackSettings,
 }
 
 impl Track {
@@ -59,6 +62,7 @@ impl Track {
             live: false,
             fanout,
             relayed_to: Vec::new(),
+            settings: TrackSettings::default(),
         }
     }
 
@@ -95,6 +99,24 @@ impl Track {
     /// The highest layer that packets come on.
     pub(crate) fn highest_alive(&self) -> Option<usize> {
         self.layers.iter().rposition(Layer::is_alive)
+    }
+
+    /// The layers to choose among, the smallest first.
+    pub(crate) fn ladder(&self, now: Instant) -> Ladder {
+        let mut ladder = Ladder::default();
+        for (index, layer) in self.layers.iter().enumerate() {
+            ladder.push(Rung {
+                id: LayerId {
+                    spatial: index as u8,
+                    temporal: 0,
+                },
+                bitrate: layer.bitrate(now),
+                height: layer.height,
+                alive: layer.is_alive(),
+                available: layer.is_alive(),
+            });
+        }
+        ladder
     }
 
     /// Re-decides which layers are alive; true if that changed.

@@ -1,11 +1,12 @@
 //! A room: the peers that can see each other's tracks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::id::TrackId;
 use crate::place::Place;
+use crate::stats::Decision;
 
 /// One worker's part of a room.
 #[derive(Debug)]
@@ -16,7 +17,13 @@ pub(crate) struct Room {
     pub(crate) tracks: HashMap<TrackId, Place>,
     /// The other workers that have a part of it.
     pub(crate) parts: Vec<u16>,
+    /// What was decided for its viewers here, oldest first.
+    pub(crate) timeline: VecDeque<Decision>,
 }
+
+/// Decisions remembered of a room on one worker: at the four changes a minute that a viewer at a noisy
+/// edge may see, half an hour of ten such viewers. 70 KB.
+const TIMELINE: usize = 1_024;
 
 impl Room {
     /// An empty part, the only one.
@@ -25,7 +32,16 @@ impl Room {
             peers: BTreeSet::new(),
             tracks: HashMap::new(),
             parts: Vec::new(),
+            timeline: VecDeque::new(),
         }
+    }
+
+    /// Remembers a decision; forgets the oldest if there are too many.
+    pub(crate) fn decided(&mut self, decision: Decision) {
+        if self.timeline.len() == TIMELINE {
+            self.timeline.pop_front();
+        }
+        self.timeline.push_back(decision);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, worker_of};
 use crate::router::Seat;
+use crate::stats::Decision;
 use crate::transport::sdp::Offer;
 use crate::worker::Command;
 
@@ -148,6 +149,24 @@ impl Sfu {
         }
         self.inner.rooms.rooms.remove(&room);
         Ok(())
+    }
+
+    /// What the workers of a room decided, in order of time.
+    pub(super) async fn timeline_everywhere(
+        &self,
+        room: RoomId,
+    ) -> Result<Vec<Decision>, SfuError> {
+        let entry = self.inner.rooms.rooms.get(&room);
+        let entry = entry.ok_or(SfuError::NoSuchRoom)?;
+        let parts: Vec<usize> = entry.parts.iter().map(|part| part.worker).collect();
+        drop(entry);
+        let mut decisions = Vec::new();
+        for worker in parts {
+            let decided = self.ask(worker, |reply| Command::Timeline { room, reply });
+            decisions.extend(decided.await?);
+        }
+        decisions.sort_by_key(|decision| decision.at_ms);
+        Ok(decisions)
     }
 
     /// Where the room's next peer goes; without `may_grow`, to a part there is.

@@ -14,9 +14,10 @@ use crate::id::{PeerId, RoomId, TrackId, worker_of};
 use crate::router::Seat;
 use crate::sfu::links::{Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
-use crate::stats::{PeerStats, WorkerStats};
+use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Certificate};
+use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;
@@ -56,6 +57,8 @@ pub struct SimRelay {
     transmits: Transmits,
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
     sharing: SimSharing,
+    /// Of the last call.
+    now: Instant,
 }
 
 #[derive(Debug)]
@@ -134,6 +137,7 @@ impl SimRelay {
             transmits: Transmits::new(),
             rooms: BTreeMap::new(),
             sharing,
+            now,
         }
     }
 
@@ -351,6 +355,7 @@ impl SimRelay {
 
     /// What is to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
+        self.now = now;
         self.exchange(now);
         let mut all = Vec::new();
         for SimWorker { worker, addr, .. } in &mut self.workers {
@@ -478,7 +483,60 @@ impl SimRelay {
 
     /// One worker's.
     pub fn worker_stats(&self, worker: usize) -> WorkerStats {
-        self.workers[worker].worker.stats()
+        self.workers[worker].worker.stats(self.now)
+    }
+
+    /// As [`Sfu::set_views`](crate::Sfu::set_views).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_views(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        views: &[View],
+    ) -> Result<(), SfuError> {
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.set_views(now, peer, views)
+        })
+    }
+
+    /// As [`Sfu::set_track`](crate::Sfu::set_track).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_track(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        track: TrackId,
+        settings: TrackSettings,
+    ) -> Result<(), SfuError> {
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.set_track(now, peer, track, settings)
+        })
+    }
+
+    /// As [`Sfu::set_cap`](crate::Sfu::set_cap).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_cap(&mut self, now: Instant, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.set_cap(now, peer, cap)
+        })
+    }
+
+    /// As [`Sfu::timeline`](crate::Sfu::timeline), of the first worker.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
+        self.workers[0].worker.timeline(room)
     }
 
     /// As [`Sfu::peer_stats`](crate::Sfu::peer_stats).
@@ -489,6 +547,6 @@ impl SimRelay {
     pub fn peer_stats(&self, peer: PeerId) -> Result<PeerStats, SfuError> {
         let worker = self.workers.get(worker_of(peer.as_u64()));
         let worker = worker.ok_or(SfuError::NoSuchPeer)?;
-        worker.worker.peer_stats(peer)
+        worker.worker.peer_stats(self.now, peer)
     }
 }

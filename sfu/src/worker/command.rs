@@ -9,8 +9,9 @@ use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::router::Seat;
-use crate::stats::{PeerStats, WorkerStats};
+use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transport::sdp::Offer;
+use crate::view::{Cap, TrackSettings, View};
 
 /// The answer to a command. Whoever asked may have gone meanwhile.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
@@ -54,6 +55,26 @@ pub(crate) enum Command {
         peer: PeerId,
         track: TrackId,
         reply: Reply<()>,
+    },
+    SetViews {
+        peer: PeerId,
+        views: Vec<View>,
+        reply: Reply<()>,
+    },
+    SetTrack {
+        peer: PeerId,
+        track: TrackId,
+        settings: TrackSettings,
+        reply: Reply<()>,
+    },
+    SetCap {
+        peer: PeerId,
+        cap: Cap,
+        reply: Reply<()>,
+    },
+    Timeline {
+        room: RoomId,
+        reply: Reply<Vec<Decision>>,
     },
     ClosePeer {
         peer: PeerId,
@@ -120,6 +141,17 @@ impl Worker {
             Command::Unsubscribe { peer, track, reply } => {
                 answer(reply, self.unsubscribe(now, peer, track))
             }
+            Command::SetViews { peer, views, reply } => {
+                answer(reply, self.set_views(now, peer, &views))
+            }
+            Command::SetTrack {
+                peer,
+                track,
+                settings,
+                reply,
+            } => answer(reply, self.set_track(now, peer, track, settings)),
+            Command::SetCap { peer, cap, reply } => answer(reply, self.set_cap(now, peer, cap)),
+            Command::Timeline { room, reply } => answer(reply, self.timeline(room)),
             Command::ClosePeer { peer, reply } => {
                 // Gone already is what was asked for.
                 let _ = self.close_peer(now, peer);
@@ -129,9 +161,9 @@ impl Worker {
                 self.close_room(now, room);
                 answer(reply, Ok(()));
             }
-            Command::Stats { reply } => answer(reply, Ok(self.stats())),
+            Command::Stats { reply } => answer(reply, Ok(self.stats(now))),
             Command::Totals { reply } => answer(reply, Ok(self.totals())),
-            Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(peer)),
+            Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(now, peer)),
         }
         None
     }

@@ -1,21 +1,26 @@
 //! Copies a worker's counters and states out.
 
+use std::time::Instant;
+
 use super::Worker;
 use super::peer::Peer;
 use crate::egress::SourceTrack;
 use crate::error::SfuError;
 use crate::id::PeerId;
 use crate::ingress::Track;
-use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
+use crate::stats::{
+    BandwidthStats, LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats,
+};
+use crate::view::Reason;
 
 impl Worker {
     /// Everything, now.
-    pub(crate) fn stats(&self) -> WorkerStats {
+    pub(crate) fn stats(&self, now: Instant) -> WorkerStats {
         WorkerStats {
             peers: self
                 .peers
                 .iter()
-                .map(|(_, peer)| peer_stats(peer))
+                .map(|(_, peer)| peer_stats(now, peer))
                 .collect(),
             ..self.totals()
         }
@@ -48,23 +53,28 @@ impl Worker {
     }
 
     /// One peer, now.
-    pub(crate) fn peer_stats(&self, peer: PeerId) -> Result<PeerStats, SfuError> {
+    pub(crate) fn peer_stats(&self, now: Instant, peer: PeerId) -> Result<PeerStats, SfuError> {
         let index = self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
         self.peers
             .get(*index)
-            .map(peer_stats)
+            .map(|peer| peer_stats(now, peer))
             .ok_or(SfuError::NoSuchPeer)
     }
 }
 
-fn peer_stats(peer: &Peer) -> PeerStats {
+fn peer_stats(now: Instant, peer: &Peer) -> PeerStats {
     let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
         let (layer, reason) = slot.state();
         Some(SubscriptionStats {
             track: slot.track()?,
             mid: Some(slot.mid.clone()),
             layer,
+            temporal: None,
+            target: slot.forwarder.as_ref().and_then(|f| f.selector.target()),
             reason,
+            allocated: 0,
+            bitrate: 0,
+            keyframe_requests: 0,
             packets: slot.counters.packets,
             bytes: slot.counters.bytes,
             nacks_received: slot.counters.nacks_received,
@@ -82,15 +92,16 @@ fn peer_stats(peer: &Peer) -> PeerStats {
         published: peer
             .publisher
             .tracks()
-            .map(|(_, track)| published_stats(track))
+            .map(|(_, track)| published_stats(now, track))
             .collect(),
         subscriptions: carried
             .chain(peer.subscriber.waiting().iter().map(waiting_stats))
             .collect(),
+        bandwidth: BandwidthStats::default(),
     }
 }
 
-fn published_stats(track: &Track) -> PublishedStats {
+fn published_stats(now: Instant, track: &Track) -> PublishedStats {
     PublishedStats {
         track: track.id,
         kind: track.kind,
@@ -101,6 +112,9 @@ fn published_stats(track: &Track) -> PublishedStats {
             .map(|layer| LayerStats {
                 rid: layer.rid.clone(),
                 alive: layer.is_alive(),
+                wanted: true,
+                bitrate: layer.bitrate(now),
+                height: Some(layer.height).filter(|height| *height > 0),
                 packets: layer.packets,
                 bytes: layer.bytes,
                 lost: layer.reception.lost(),
@@ -121,7 +135,12 @@ fn waiting_stats(source: &SourceTrack) -> SubscriptionStats {
         track: source.id,
         mid: None,
         layer: None,
-        reason: "waiting_for_m_line",
+        temporal: None,
+        target: None,
+        reason: Reason::NoSlot.code(),
+        allocated: 0,
+        bitrate: 0,
+        keyframe_requests: 0,
         packets: 0,
         bytes: 0,
         nacks_received: 0,

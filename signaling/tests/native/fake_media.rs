@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tertulia_signaling::media::stats::{PeerStats, SfuStats, SubscriptionStats, WorkerStats};
+use tertulia_signaling::media::stats::{
+    BandwidthStats, PeerStats, SfuStats, SubscriptionStats, WorkerStats,
+};
 use tertulia_signaling::media::{
     Answer, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply, RoomId,
     SdpError, SfuError, Slot, TrackId,
@@ -349,6 +351,7 @@ impl Media for FakeMedia {
                 rtt_ms: Some(1.5),
                 published: Vec::new(),
                 subscriptions: known.subscriptions.iter().map(subscription).collect(),
+                bandwidth: BandwidthStats::default(),
             })
         })
     }
@@ -399,7 +402,12 @@ fn subscription(&track: &TrackId) -> SubscriptionStats {
         track,
         mid: None,
         layer: None,
+        temporal: None,
+        target: None,
         reason: "waiting_for_keyframe",
+        allocated: 0,
+        bitrate: 0,
+        keyframe_requests: 0,
         packets: 0,
         bytes: 0,
         nacks_received: 0,

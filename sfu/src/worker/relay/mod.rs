@@ -208,14 +208,17 @@ impl Worker {
             let Some(layer) = relayed.track.layers.get_mut(usize::from(packet.layer)) else {
                 continue;
             };
-            layer.receive_relayed(Relayed {
-                ssrc: packet.header.ssrc,
-                sequence: packet.sequence,
-                payload_len: packet.header.payload(datagram).len(),
-                sender: packet.sender,
-                keep,
-                datagram,
-            });
+            layer.receive_relayed(
+                now,
+                Relayed {
+                    ssrc: packet.header.ssrc,
+                    sequence: packet.sequence,
+                    payload_len: packet.header.payload(datagram).len(),
+                    sender: packet.sender,
+                    keep,
+                    datagram,
+                },
+            );
             if packet.keyframe {
                 layer.keyframes.received();
             }

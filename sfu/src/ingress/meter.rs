@@ -1,0 +1,101 @@
+//! How many bits a second come, over a sliding window.
+
+use std::time::{Duration, Instant};
+
+/// Buckets of the window, the one being filled not counted.
+const BUCKETS: usize = 8;
+/// One bucket. Eight are a second: with a keyframe now and then a shorter window would tell a layer's
+/// rate as two different ones.
+const BUCKET: Duration = Duration::from_millis(125);
+
+/// A rate over the last second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RateMeter {
+    /// Bytes, the current bucket among them.
+    buckets: [u32; BUCKETS + 1],
+    current: usize,
+    /// When the current bucket began.
+    since: Option<Instant>,
+    /// Complete buckets since the first packet, or since the last silence; at most [`BUCKETS`].
+    filled: usize,
+    /// The rate before the silence.
+    last: u64,
+}
+
+impl RateMeter {
+    /// Counts bytes.
+    pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
+        self.turn(now);
+        let bucket = &mut self.buckets[self.current];
+        *bucket = bucket.saturating_add(bytes as u32);
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let passed = (now.saturating_duration_since(since).as_nanos() / BUCKET.as_nanos()) as usize;
+        if passed == 0 {
+            return;
+        }
+        if passed > BUCKETS {
+            let last = self.rate();
+            *self = Self {
+                since: Some(now),
+                last: if last > 0 { last } else { self.last },
+                ..Self::default()
+            };
+            return;
+        }
+        for _ in 0..passed {
+            self.current = (self.current + 1) % self.buckets.len();
+            self.buckets[self.current] = 0;
+        }
+        self.filled = (self.filled + passed).min(BUCKETS);
+        self.since = Some(since + BUCKET * passed as u32);
+    }
+
+    /// Bits a second over the complete buckets.
+    fn rate(&self) -> u64 {
+        if self.filled == 0 {
+            return self.last;
+        }
+        let bytes = self.buckets.iter().map(|bytes| u64::from(*bytes));
+        let complete = bytes.sum::<u64>() - u64::from(self.buckets[self.current]);
+        complete * 8 * 1_000 / (self.filled as u64 * BUCKET.as_millis() as u64)
+    }
+
+    /// Bits a second lately; after a silence what it was before.
+    pub(crate) fn bitrate(&self, now: Instant) -> u64 {
+        let mut turned = *self;
+        if turned.since.is_some() {
+            turned.turn(now);
+        }
+        turned.rate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_rate_of_the_last_second_and_remembers_it_over_a_silence() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut meter = RateMeter::default();
+        assert_eq!(meter.bitrate(at(0)), 0);
+        for ms in (0..3_000).step_by(10) {
+            meter.add(at(ms), 125);
+        }
+        let rate = meter.bitrate(at(3_000));
+        assert!((95_000..=105_000).contains(&rate), "{rate}");
+        for ms in (3_000..5_000).step_by(10) {
+            meter.add(at(ms), 1_250);
+        }
+        let rate = meter.bitrate(at(5_000));
+        assert!((950_000..=1_050_000).contains(&rate), "{rate}");
+        let later = meter.bitrate(at(60_000));
+        assert!((950_000..=1_050_000).contains(&later), "{later}");
+        meter.add(at(60_000), 125);
+        assert_eq!(meter.bitrate(at(60_010)), later, "too soon to tell");
+    }
+}

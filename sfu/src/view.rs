@@ -1,0 +1,96 @@
+//! What a viewer's screen shows, what a server allows, and what is known of a track beside its packets.
+
+use crate::id::TrackId;
+
+/// How a viewer shows a track. Without one a track counts as visible, at any size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct View {
+    /// The track.
+    pub track: TrackId,
+    /// It is on the screen. What is not, is not sent.
+    pub visible: bool,
+    /// Height of its place on the screen in device pixels; 0 if unknown, which counts as any.
+    pub height: u16,
+    /// Its viewer wants it before others.
+    pub pinned: bool,
+}
+
+impl View {
+    /// Visible at any size.
+    pub const fn of(track: TrackId) -> Self {
+        Self {
+            track,
+            visible: true,
+            height: 0,
+            pinned: false,
+        }
+    }
+}
+
+/// What is known of a published track beside its packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TrackSettings {
+    /// Its publisher muted it: nobody is sent it.
+    pub muted: bool,
+    /// It shows a screen: viewers get it before cameras.
+    pub screen: bool,
+}
+
+/// What a viewer may be sent at most, whatever their link carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cap {
+    /// All media together, bits a second; none is no bound.
+    pub bitrate: Option<u64>,
+    /// Of each video, height in pixels; none is no bound. The lowest layer is sent nevertheless.
+    pub height: Option<u16>,
+}
+
+/// Why a viewer is sent a track as it is: a layer and not a higher one, or nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// All there is.
+    Best,
+    /// The viewer's link carries no more.
+    Bandwidth,
+    /// The viewer's screen shows no more.
+    SizeHint,
+    /// The server allows no more.
+    Cap,
+    /// The publisher sends no more, or nothing.
+    Publisher,
+    /// More is on its way: a keyframe was asked for.
+    Keyframe,
+    /// The viewer's screen does not show it.
+    Hidden,
+    /// Its publisher muted it.
+    Muted,
+    /// Others speak: only the last speakers' videos are sent.
+    LastN,
+    /// Others are louder: only the loudest are sent.
+    Quiet,
+    /// It waits for a receiving m-line.
+    NoSlot,
+    /// The viewer negotiated no codec it comes in.
+    Codec,
+}
+
+impl Reason {
+    /// A stable code for wire formats and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Bandwidth => "bandwidth",
+            Self::SizeHint => "size_hint",
+            Self::Cap => "cap",
+            Self::Publisher => "publisher",
+            Self::Keyframe => "waiting_for_keyframe",
+            Self::Hidden => "hidden",
+            Self::Muted => "muted",
+            Self::LastN => "last_n",
+            Self::Quiet => "quiet",
+            Self::NoSlot => "waiting_for_m_line",
+            Self::Codec => "codec_not_negotiated",
+        }
+    }
+}
