@@ -159,6 +159,11 @@ impl Allocator {
         &self.grants
     }
 
+    /// As last decided.
+    pub(crate) fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
     /// When it may decide otherwise though nothing else has changed.
     pub(crate) fn calm_until(&self) -> Option<Instant> {
         self.cut_at.map(|at| at + self.calm)
