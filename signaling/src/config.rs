@@ -1,6 +1,7 @@
 //! The one schema of settings. Flags win over the environment (`TERTULIA_*`), that over the TOML
 //! file (`--config`), that over the defaults. `signaling/tertulia.toml` shows every key.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +32,16 @@ pub struct Config {
     pub coalesce_us: u32,
     /// What SRTP is sealed with.
     pub cipher: CipherSetting,
+    /// Any viewer is sent this much at most, all media together, bits a second.
+    pub max_viewer_bitrate: Option<u64>,
+    /// The largest picture that any viewer is sent, in lines; the lowest layer is sent nevertheless.
+    pub max_viewer_height: Option<u16>,
+    /// A viewer is sent the cameras of this many people at most, of those who spoke last.
+    pub last_n: Option<usize>,
+    /// This many microphones of a room are forwarded at most, the loudest.
+    pub loudest_n: Option<usize>,
+    /// Tighter bounds for viewers in some rooms, by name.
+    pub room_caps: RoomCaps,
     /// Serve the page from this folder instead of out of the binary.
     pub web_dir: Option<PathBuf>,
     pub log: LogFormat,
@@ -60,6 +71,16 @@ pub enum CipherSetting {
     AwsLcRs,
 }
 
+/// Bounds of what the viewers in a room are sent, within those that all are under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoomCap {
+    pub max_viewer_bitrate: Option<u64>,
+    pub max_viewer_height: Option<u16>,
+}
+
+pub type RoomCaps = BTreeMap<String, RoomCap>;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -72,6 +93,11 @@ impl Default for Config {
             room_peers_per_worker: 50,
             coalesce_us: 400,
             cipher: CipherSetting::Auto,
+            max_viewer_bitrate: None,
+            max_viewer_height: None,
+            last_n: None,
+            loudest_n: None,
+            room_caps: RoomCaps::new(),
             web_dir: None,
             log: LogFormat::Text,
             allowed_origins: Vec::new(),
@@ -222,6 +248,18 @@ pub struct Flags {
     /// Library that seals media [default: auto, the faster one on this machine]
     #[arg(long, env = "TERTULIA_CIPHER", value_enum)]
     pub cipher: Option<CipherSetting>,
+    /// Bits a second that any viewer is sent at most [default: no bound]
+    #[arg(long, env = "TERTULIA_MAX_VIEWER_BITRATE", value_name = "BITS")]
+    pub max_viewer_bitrate: Option<u64>,
+    /// Lines of the largest picture that any viewer is sent [default: no bound]
+    #[arg(long, env = "TERTULIA_MAX_VIEWER_HEIGHT", value_name = "LINES")]
+    pub max_viewer_height: Option<u16>,
+    /// People whose cameras a viewer is sent at most, of those who spoke last [default: no bound]
+    #[arg(long, env = "TERTULIA_LAST_N", value_name = "N")]
+    pub last_n: Option<usize>,
+    /// Microphones of a room that are forwarded at most, the loudest [default: no bound]
+    #[arg(long, env = "TERTULIA_LOUDEST_N", value_name = "N")]
+    pub loudest_n: Option<usize>,
     /// Serve the page from this folder
     #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
@@ -258,9 +296,11 @@ impl Config {
         if flags.admin_listen.is_some() {
             config.admin_listen = flags.admin_listen;
         }
-        if flags.web_dir.is_some() {
-            config.web_dir = flags.web_dir;
-        }
+        config.web_dir = flags.web_dir.or(config.web_dir);
+        config.max_viewer_bitrate = flags.max_viewer_bitrate.or(config.max_viewer_bitrate);
+        config.max_viewer_height = flags.max_viewer_height.or(config.max_viewer_height);
+        config.last_n = flags.last_n.or(config.last_n);
+        config.loudest_n = flags.loudest_n.or(config.loudest_n);
         config.check()?;
         Ok(config)
     }
@@ -305,6 +345,18 @@ impl Config {
             return Err(ConfigError::Value(
                 "limits.silence_ms must be longer than limits.ping_interval_ms".into(),
             ));
+        }
+        let caps = self.room_caps.values().copied().chain([RoomCap {
+            max_viewer_bitrate: self.max_viewer_bitrate,
+            max_viewer_height: self.max_viewer_height,
+        }]);
+        for cap in caps {
+            if cap.max_viewer_bitrate == Some(0) || cap.max_viewer_height == Some(0) {
+                return Err(ConfigError::Value(
+                    "max_viewer_bitrate and max_viewer_height must not be 0: leave them out for no bound"
+                        .into(),
+                ));
+            }
         }
         for origin in &self.allowed_origins {
             let host = origin.split_once("://").map(|(_, host)| host);
@@ -361,6 +413,21 @@ mod tests {
     }
 
     #[test]
+    fn bounds_of_what_viewers_are_sent() {
+        let text = "max_viewer_height = 720\nlast_n = 9\n[room_caps.hall]\nmax_viewer_bitrate = 5";
+        let config: Config = toml::from_str(text).expect("parses");
+        assert_eq!(
+            (config.max_viewer_height, config.last_n),
+            (Some(720), Some(9))
+        );
+        assert_eq!(config.room_caps["hall"].max_viewer_bitrate, Some(5));
+        let arguments = "--max-viewer-bitrate 2500000 --last-n 0 --loudest-n 3".split(' ');
+        let config = Config::load(flags(&arguments.collect::<Vec<_>>())).expect("config");
+        let caps = (config.max_viewer_bitrate, config.last_n, config.loudest_n);
+        assert_eq!(caps, (Some(2_500_000), Some(0), Some(3)));
+    }
+
+    #[test]
     fn media_ips_repeat() {
         let flags = flags(&["--media-ip", "192.0.2.1", "--media-ip", "2001:db8::1"]);
         assert_eq!(Config::load(flags).expect("config").media_ip.len(), 2);
@@ -376,6 +443,8 @@ mod tests {
             "[limits]\nmessage_bytes = 10",
             "[limits]\nsilence_ms = 5",
             "allowed_origins = [\"example.org\"]",
+            "max_viewer_bitrate = 0",
+            "[room_caps.hall]\nmax_viewer_height = 0",
         ] {
             let config: Config = toml::from_str(text).expect("parses");
             assert!(config.check().is_err(), "{text}");

@@ -6,8 +6,8 @@ use tertulia_sfu::{Join, Sfu};
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
-    Answer, Event, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, RoomId, SdpError,
-    SfuError, Slot, StartError, TrackId,
+    Answer, Cap, Event, LayerWanted, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reason,
+    RoomId, SdpError, SfuError, Slot, StartError, SubscriptionState, TrackId, TrackSettings, View,
 };
 
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
@@ -19,9 +19,13 @@ pub trait Media: Send + Sync + 'static {
     fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer>;
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
+    fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()>;
+    fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()>;
+    fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()>;
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     fn close_room(&self, room: RoomId) -> Reply<'_, ()>;
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats>;
+    fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>>;
     /// Without the lists of peers.
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
@@ -53,6 +57,18 @@ impl Media for Sfu {
         Box::pin(Sfu::unsubscribe(self, peer, track))
     }
 
+    fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()> {
+        Box::pin(Sfu::set_views(self, peer, views))
+    }
+
+    fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()> {
+        Box::pin(Sfu::set_track(self, peer, track, settings))
+    }
+
+    fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()> {
+        Box::pin(Sfu::set_cap(self, peer, cap))
+    }
+
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {
         Box::pin(Sfu::close_peer(self, peer))
     }
@@ -65,6 +81,10 @@ impl Media for Sfu {
         Box::pin(Sfu::peer_stats(self, peer))
     }
 
+    fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>> {
+        Box::pin(Sfu::timeline(self, room))
+    }
+
     fn totals(&self) -> Reply<'_, stats::SfuStats> {
         Box::pin(Sfu::totals(self))
     }
@@ -74,15 +94,18 @@ impl Media for Sfu {
     }
 }
 
-/// The room and the peer of an event.
-pub(crate) fn whose(event: &Event) -> Option<(RoomId, PeerId)> {
+/// Whose event it is: a room's, and within it a peer's unless it is about all of them.
+pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
     match event {
         Event::PeerConnected { room, peer }
         | Event::PeerFailed { room, peer, .. }
         | Event::TrackLive { room, peer, .. }
         | Event::TrackEnded { room, peer, .. }
         | Event::SlotsChanged { room, peer, .. }
-        | Event::NeedsChanged { room, peer, .. } => Some((*room, *peer)),
+        | Event::NeedsChanged { room, peer, .. }
+        | Event::SubscriptionsChanged { room, peer, .. }
+        | Event::LayersWanted { room, peer, .. } => Some((*room, Some(*peer))),
+        Event::SpeakersChanged { room, .. } => Some((*room, None)),
         // One the relay learned to tell and rooms have not learned to hear.
         _ => None,
     }

@@ -62,7 +62,12 @@ impl Node {
         events: mpsc::Receiver<media::Event>,
     ) -> Result<Self, NodeError> {
         config.check()?;
-        let rooms = Rooms::start(media.clone(), events, config.limits.clone());
+        let rooms = Rooms::start(
+            media.clone(),
+            events,
+            config.limits.clone(),
+            config.room_caps.clone(),
+        );
         let native = Native::new(
             rooms.clone(),
             config.limits.clone(),
@@ -94,7 +99,8 @@ impl Node {
         http::serve(listener, self.router(), self.config.limits.join_timeout()).await
     }
 
-    /// `GET /stats` the counters, `/healthz`. Asks nobody who they are: not for the public.
+    /// `GET /stats` the counters, `/stats?room=NAME` those of a room's participants, `/timeline?room=NAME`
+    /// what was decided for them, `/healthz`. Asks nobody who they are: not for the public.
     pub fn admin_router(&self) -> Router {
         let stats = Stats {
             started: self.started,
@@ -146,9 +152,12 @@ fn sfu_config(config: &Config) -> SfuConfig {
             CipherSetting::Ring => Cipher::Ring,
             CipherSetting::AwsLcRs => Cipher::AwsLcRs,
         },
-        viewer_cap: Cap::default(),
-        last_n: None,
-        loudest_n: None,
+        viewer_cap: Cap {
+            bitrate: config.max_viewer_bitrate,
+            height: config.max_viewer_height,
+        },
+        last_n: config.last_n,
+        loudest_n: config.loudest_n,
         limits: tertulia_sfu::Limits {
             rooms: limits.rooms,
             peers_per_room: limits.participants_per_room,

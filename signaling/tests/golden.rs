@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 11] = [
+const CLIENT_TYPES: [&str; 13] = [
     "join",
     "offer",
     "candidate",
@@ -41,6 +41,8 @@ const CLIENT_TYPES: [&str; 11] = [
     "stats",
     "ping",
     "leave",
+    "view",
+    "timeline",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -57,10 +59,12 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Stats => CLIENT_TYPES[8],
         ClientMessage::Ping => CLIENT_TYPES[9],
         ClientMessage::Leave => CLIENT_TYPES[10],
+        ClientMessage::View(_) => CLIENT_TYPES[11],
+        ClientMessage::Timeline => CLIENT_TYPES[12],
     }
 }
 
-const SERVER_TYPES: [&str; 17] = [
+const SERVER_TYPES: [&str; 21] = [
     "welcome",
     "answer",
     "needs",
@@ -78,6 +82,10 @@ const SERVER_TYPES: [&str; 17] = [
     "pong",
     "error",
     "bye",
+    "subscriptions",
+    "layers",
+    "speakers",
+    "timeline",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -99,6 +107,11 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Pong { .. } => SERVER_TYPES[14],
         ServerMessage::Error(_) => SERVER_TYPES[15],
         ServerMessage::Bye { .. } => SERVER_TYPES[16],
+        ServerMessage::Subscriptions { .. } => SERVER_TYPES[17],
+        ServerMessage::Layers { .. } => SERVER_TYPES[18],
+        ServerMessage::Speakers { .. } => SERVER_TYPES[19],
+        ServerMessage::Timeline { .. } => SERVER_TYPES[20],
+        ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }
 

@@ -27,6 +27,7 @@ import { Transport } from "./transport.js";
  * @property {Pointing[]} slots
  * @property {RTCPeerConnectionState} state
  * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
+ * @property {void} restarted another transport takes the place of the one before; what was said of that is void
  * @property {unknown} error an offer that nobody waits for failed; the call goes on
  * @property {{ reason: string, message: string }} lost a new connection is needed
  * @property {{ reason: string, message: string }} ended the server does not want us any more
@@ -124,6 +125,8 @@ export class Connection extends Events {
         return this.#transport?.need(message);
       case "slots":
         return this.#transport?.applySlots(message.slots);
+      case "layers":
+        return void this.#transport?.setLayers(message.track, message.layers);
       case "media":
         return message.state === "failed" ? this.#replaceTransport() : undefined;
       case "bye":
@@ -170,6 +173,7 @@ export class Connection extends Events {
     const receiving = this.#transport?.receivingCounts ?? { audio: 0, video: 0 };
     this.#watch?.stop();
     this.#transport?.close();
+    this.emit("restarted", undefined);
     this.offer(receiving).catch(() => this.#loseMedia());
   }
 

@@ -47,7 +47,12 @@ const subscription = record({
   track: text,
   mid: nullable(text),
   layer: nullable(count),
+  temporal: nullable(count),
+  target: nullable(count),
   reason: text,
+  allocated: count,
+  bitrate: count,
+  keyframe_requests: count,
   packets: count,
   bytes: count,
   nacks_received: count,
@@ -59,6 +64,9 @@ const subscription = record({
 const layer = record({
   rid: nullable(text),
   alive: flag,
+  wanted: flag,
+  bitrate: count,
+  height: nullable(count),
   packets: count,
   bytes: count,
   lost: count,
@@ -66,11 +74,47 @@ const layer = record({
   repaired: count,
 });
 
+/** What the relay believes our link to carry, and what it makes of it; bits a second. */
+const bandwidth = record({
+  estimate: nullable(count),
+  limited_by: text,
+  desired: count,
+  allocated: count,
+  sent: count,
+  acknowledged: count,
+  loss: number,
+  queued_bytes: count,
+  queued_ms: number,
+  probes: count,
+});
+
+/** What we are to be sent of a track from now on. */
+const subscriptionState = record({
+  track: text,
+  layer: nullable(count),
+  temporal: nullable(count),
+  paused: flag,
+  reason: text,
+});
+
+const layerWanted = record({ rid: nullable(text), active: flag });
+
+/** What the relay decided about us; without a track about the link. */
+const decision = record({
+  at_ms: count,
+  track: nullable(text),
+  layer: nullable(count),
+  temporal: nullable(count),
+  reason: text,
+  estimate: nullable(count),
+});
+
 const peerStats = record({
   connected: flag,
   remote_addr: nullable(text),
   srtp_profile: nullable(text),
   rtt_ms: nullable(number),
+  bandwidth,
   published: list(
     record({ track: text, kind: mediaKind, codec: text, layers: list(layer), keyframe_requests: count }),
   ),
@@ -107,6 +151,10 @@ const serverShapes = {
   track_unpublished: record({ participant: text, track: text }),
   chat: record({ message: chatMessage }),
   media: record({ state: oneOf("connected", "failed"), reason: optional(text) }),
+  subscriptions: record({ subscriptions: list(subscriptionState) }),
+  layers: record({ track: text, layers: list(layerWanted) }),
+  speakers: record({ recent: list(text), speaking: count }),
+  timeline: record({ id: optional(count), now_ms: count, decisions: list(decision) }),
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
   ok: record({ id: optional(count) }),
   pong: record({ id: optional(count) }),
@@ -124,6 +172,11 @@ const serverShapes = {
  * @typedef {ReturnType<typeof needs>} Needs
  * @typedef {ReturnType<typeof subscription>} SubscriptionStats
  * @typedef {ReturnType<typeof peerStats>} PeerStats
+ * @typedef {ReturnType<typeof subscriptionState>} SubscriptionState
+ * @typedef {ReturnType<typeof layerWanted>} LayerWanted
+ * @typedef {ReturnType<typeof decision>} Decision
+ * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
+ *   shown; `height` in device pixels, 0 if unknown
  * @typedef {{ mid: string, source: Source, muted: boolean }} CarriedTrack what a sending m-line carries
  */
 
@@ -180,7 +233,10 @@ export const say = {
   update: (changes) => ({ type: /** @type {const} */ ("update"), ...changes }),
   /** @param {string} words */
   chat: (words) => ({ type: /** @type {const} */ ("chat"), text: words }),
+  /** @param {TrackView[]} tracks */
+  view: (tracks) => ({ type: /** @type {const} */ ("view"), tracks }),
   stats: () => ({ type: /** @type {const} */ ("stats") }),
+  timeline: () => ({ type: /** @type {const} */ ("timeline") }),
   ping: () => ({ type: /** @type {const} */ ("ping") }),
   leave: () => ({ type: /** @type {const} */ ("leave") }),
 };
@@ -198,7 +254,9 @@ export const replyTypes = Object.freeze({
   mute: "ok",
   update: "ok",
   chat: "ok",
+  view: "ok",
   stats: "stats",
+  timeline: "timeline",
   ping: "pong",
 });
 
@@ -206,5 +264,6 @@ export const replyTypes = Object.freeze({
  * @typedef {keyof typeof replyTypes} RequestType
  * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
- *   chat: ServerMessages["ok"], stats: ServerMessages["stats"], ping: ServerMessages["pong"] }} Replies
+ *   chat: ServerMessages["ok"], view: ServerMessages["ok"], stats: ServerMessages["stats"],
+ *   timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
  */

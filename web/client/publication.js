@@ -28,6 +28,10 @@ const CAMERA_LAYERS = Object.freeze([
   { lines: 0, layers: [{ maxBitrate: 300_000 }] },
 ]);
 
+/** VP9 takes several encodings for the spatial layers of one unless each says that it has but one. */
+const NO_SPATIAL_LAYERS = "L1T1";
+const SCALABLE = ["video/vp9", "video/av1"];
+
 const SINGLE_MAX_BITRATE = 1_700_000;
 /** Text must stay readable; a scroll through a page must not starve everything else. */
 const SCREEN_MAX_BITRATE = 2_500_000;
@@ -38,7 +42,9 @@ const SCREEN_MAX_BITRATE = 2_500_000;
  * @property {MediaStreamTrack} media
  * @property {boolean} [muted]
  * @property {boolean} [simulcast] true by default for a camera, false for anything else
- * @property {string} [codec] the MIME type to prefer; `video/VP8` for video by default
+ * @property {string} [codec] to prefer: `VP8`, `H264`, `VP9` or `AV1`, or its MIME type; VP8 for video by default
+ * @property {string} [scalabilityMode] as WebRTC-SVC names them, e.g. `L3T3_KEY`. VP9 and AV1 are then sent as one
+ *   stream of these layers instead of as simulcast; VP8 and H264 have no spatial layers, only their `L1T2` or `L1T3`
  */
 
 /** Something we send. It outlives the transport: after a reconnect the next one carries it. */
@@ -54,15 +60,18 @@ export class Publication {
   #settings;
 
   /** @param {PublishOptions} options */
-  constructor({ source, media, muted = false, simulcast = source === "camera", codec = "video/VP8" }) {
+  constructor({ source, media, muted = false, simulcast = source === "camera", codec = "VP8", scalabilityMode }) {
     /** @readonly */
     this.source = source;
     /** @readonly */
     this.kind = /** @type {MediaKind} */ (media.kind);
     /** @readonly */
-    this.simulcast = simulcast && this.kind === "video";
+    this.codec = codec.includes("/") ? codec : `video/${codec}`;
     /** @readonly */
-    this.codec = codec;
+    this.scalabilityMode = scalabilityMode;
+    const layered = scalabilityMode !== undefined && SCALABLE.includes(this.codec.toLowerCase());
+    /** @readonly */
+    this.simulcast = simulcast && this.kind === "video" && !layered;
     this.media = media;
     this.muted = muted;
     this.#settings = media.getSettings();
@@ -75,11 +84,18 @@ export class Publication {
 
   #encodings() {
     if (this.source === "screen") return [{ maxBitrate: SCREEN_MAX_BITRATE }];
-    if (!this.simulcast) return [{ maxBitrate: SINGLE_MAX_BITRATE }];
+    const scalability = this.#scalability();
+    if (!this.simulcast) return [{ maxBitrate: SINGLE_MAX_BITRATE, ...scalability }];
     // The shorter side: a phone held upright captures as much as one held sideways.
     const { width = 1280, height = 720 } = this.#settings;
     const { layers } = CAMERA_LAYERS.find(({ lines }) => Math.min(width, height) >= lines) ?? CAMERA_LAYERS[0];
-    return layers.map((layer) => ({ ...layer }));
+    return layers.map((layer) => ({ ...layer, ...(layers.length > 1 ? scalability : {}) }));
+  }
+
+  #scalability() {
+    if (this.scalabilityMode !== undefined) return { scalabilityMode: this.scalabilityMode };
+    const scalable = this.simulcast && SCALABLE.includes(this.codec.toLowerCase());
+    return scalable ? { scalabilityMode: NO_SPATIAL_LAYERS } : {};
   }
 }
 

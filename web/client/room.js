@@ -5,12 +5,14 @@ import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Backoff, isPassing } from "./reconnect.js";
 import { Roster } from "./roster.js";
+import { Views } from "./views.js";
 
 /**
  * @import { ConnectionOptions } from "./connection.js"
- * @import { ChatMessage, ParticipantInfo, PeerStats, ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { ChatMessage, Decision, ParticipantInfo, PeerStats, ServerMessage, ServerMessages, SubscriptionState } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
  * @import { RosterEvents } from "./roster.js"
+ * @import { Shown } from "./views.js"
  */
 
 /** People give up on a call that is silent for this long; so do we, and say so. */
@@ -32,9 +34,15 @@ const CHAT_KEPT = 500;
  * @property {RTCPeerConnectionState} mediaState
  * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMedia another receiver carries the
  *   track now, or none does
+ * @property {{ trackId: string, subscription: SubscriptionState | null }} subscriptionChanged what we are sent of a
+ *   track, and why no more; null when nothing is known any more
+ * @property {Speakers} speakersChanged
  * @property {ChatMessage} chat
  * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
  * @property {unknown} error something failed that the call survives
+ *
+ * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and
+ *   who spoke, the latest first; `speaking` of these, from the first on, speak now
  *
  * @typedef {RosterEvents & OwnEvents} RoomEvents
  */
@@ -51,7 +59,13 @@ const CHAT_KEPT = 500;
 export class Room extends Events {
   #options;
   // Every roster event is one of ours; the checker cannot follow that through the intersection.
-  #roster = new Roster((name, payload) => this.emit(name, /** @type {any} */ (payload)));
+  #roster = new Roster((name, payload) => {
+    if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
+    this.emit(name, /** @type {any} */ (payload));
+  });
+  #views = new Views();
+  /** @type {Map<string, SubscriptionState>} */
+  #subscriptions = new Map();
   /** @type {Set<Publication>} */
   #publications = new Set();
   /** @type {Connection | null} */
@@ -68,6 +82,8 @@ export class Room extends Events {
   limits = { message_bytes: 0, chat_chars: 0 };
   /** @type {ChatMessage[]} oldest first */
   chat = [];
+  /** @type {Speakers} */
+  speakers = { recent: [], speaking: 0 };
 
   /** @param {ConnectionOptions} options */
   constructor(options) {
@@ -86,6 +102,11 @@ export class Room extends Events {
   /** The others, by id. */
   get participants() {
     return this.#roster.participants;
+  }
+
+  /** @returns {ReadonlyMap<string, SubscriptionState>} what we are sent, by track id, as far as the server has said */
+  get subscriptions() {
+    return this.#subscriptions;
   }
 
   /** @returns {ReadonlySet<Publication>} */
@@ -190,6 +211,17 @@ export class Room extends Events {
     this.#options.name = name;
   }
 
+  /**
+   * Says how somebody's track is shown, for the server to send no more than that needs; at any time, as often as
+   * it changes. A track of which nothing was said is sent as large as it comes.
+   *
+   * @param {string} trackId
+   * @param {Shown} shown
+   */
+  setView(trackId, shown) {
+    this.#views.set(trackId, shown);
+  }
+
   /** @param {string[]} trackIds */
   async subscribe(trackIds) {
     await this.#connected().signaling.request(say.subscribe(trackIds));
@@ -215,6 +247,16 @@ export class Room extends Events {
   /** @returns {Promise<PeerStats | null>} what the relay decides for us */
   async serverStats() {
     return (await this.#connected().signaling.request(say.stats())).peer;
+  }
+
+  /**
+   * What the server decided about us lately and why, oldest first.
+   *
+   * @returns {Promise<{ now_ms: number, decisions: Decision[] }>} `now_ms`: the time of the reply, as `at_ms` counts
+   */
+  async timeline() {
+    const { now_ms, decisions } = await this.#connected().signaling.request(say.timeline());
+    return { now_ms, decisions };
   }
 
   /** @returns {Promise<RTCStatsReport | null>} */
@@ -247,6 +289,8 @@ export class Room extends Events {
     this.limits = welcome.limits;
     for (const message of welcome.chat) this.#addChat(message);
     this.#roster.replace(welcome.participants);
+    // Before there is any media of them: nothing too large is sent in the meantime.
+    this.#views.begin((tracks) => connection.signaling.request(say.view(tracks)));
     await connection.offer(countTracks(welcome.participants));
     if (this.#connection !== connection) throw notConnected();
     this.#enter("connected");
@@ -264,6 +308,7 @@ export class Room extends Events {
       if (state === "connected") this.#backoff.reset();
       this.emit("mediaState", state);
     });
+    connection.on("restarted", () => this.#forgetSubscriptions());
     connection.on("data", (data) => this.emit("data", data));
     connection.on("error", (error) => this.emit("error", error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
@@ -274,8 +319,45 @@ export class Room extends Events {
 
   /** @param {ServerMessage} message */
   #receive(message) {
-    if (message.type === "chat") this.#addChat(message.message);
-    else this.#roster.apply(message);
+    switch (message.type) {
+      case "chat":
+        return this.#addChat(message.message);
+      case "subscriptions":
+        return this.#applySubscriptions(message.subscriptions);
+      case "speakers":
+        return this.#setSpeakers({ recent: message.recent, speaking: message.speaking });
+      default:
+        return this.#roster.apply(message);
+    }
+  }
+
+  /** @param {SubscriptionState[]} subscriptions those that changed */
+  #applySubscriptions(subscriptions) {
+    for (const subscription of subscriptions) {
+      const { track: trackId } = subscription;
+      if (!this.#roster.find(trackId)) continue;
+      this.#subscriptions.set(trackId, subscription);
+      this.emit("subscriptionChanged", { trackId, subscription });
+    }
+  }
+
+  /** @param {Speakers} speakers */
+  #setSpeakers(speakers) {
+    this.speakers = speakers;
+    this.emit("speakersChanged", speakers);
+  }
+
+  /** What was decided for a transport that is gone. */
+  #forgetSubscriptions() {
+    const forgotten = [...this.#subscriptions.keys()];
+    this.#subscriptions.clear();
+    for (const trackId of forgotten) this.emit("subscriptionChanged", { trackId, subscription: null });
+  }
+
+  /** @param {string} trackId */
+  #forgetTrack(trackId) {
+    this.#views.forget(trackId);
+    this.#subscriptions.delete(trackId);
   }
 
   /** @param {ChatMessage} message */
@@ -292,7 +374,10 @@ export class Room extends Events {
    */
   async #reconnect(reason, message) {
     const deadline = Date.now() + GIVE_UP_AFTER_MS;
+    this.#views.end();
     this.#enter("reconnecting", reason, message);
+    this.#forgetSubscriptions();
+    this.#setSpeakers({ recent: [], speaking: 0 });
     for (const publication of this.#publications) publication.trackId = null;
     while (this.#state === "reconnecting") {
       await this.#pause(this.#backoff.next());
@@ -326,6 +411,7 @@ export class Room extends Events {
    */
   #close(reason, message) {
     if (this.#state === "closed") return;
+    this.#views.end();
     this.#connection?.close();
     this.#connection = null;
     this.#enter("closed", reason, message);

@@ -14,6 +14,11 @@
  * @property {string} codec
  * @property {number} framesDecoded
  * @property {number} audioEnergy
+ * @property {number} freezes pictures that stood still too long, so far
+ * @property {number} frozenSeconds for how long, all together
+ * @property {number} nacks packets asked for again, so far: by us of what comes, of us of what we send
+ * @property {number} repaired packets that came or went again, so far
+ * @property {number} keyframeRequests so far
  * @property {string} limitedBy what keeps a sender below its best: `cpu`, `bandwidth`, `none`
  * @property {Totals} totals
  */
@@ -48,6 +53,11 @@ export function summarize(report, before = new Map()) {
       codec: (report.get(entry.codecId)?.mimeType ?? "").replace(/^.*\//, ""),
       framesDecoded: entry.framesDecoded ?? 0,
       audioEnergy: entry.totalAudioEnergy ?? 0,
+      freezes: entry.freezeCount ?? 0,
+      frozenSeconds: entry.totalFreezesDuration ?? 0,
+      nacks: entry.nackCount ?? 0,
+      repaired: (inbound ? entry.retransmittedPacketsReceived : entry.retransmittedPacketsSent) ?? 0,
+      keyframeRequests: (entry.pliCount ?? 0) + (entry.firCount ?? 0),
       limitedBy: entry.qualityLimitationReason ?? "none",
       totals,
     });

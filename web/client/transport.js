@@ -1,3 +1,4 @@
+import { Encodings } from "./encodings.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
 import { Negotiation } from "./negotiation.js";
@@ -5,7 +6,7 @@ import { orderCodecs } from "./publication.js";
 import { SlotTable } from "./slots.js";
 
 /**
- * @import { CarriedTrack, MediaKind, Needs, ServerMessages, Slot } from "./protocol.js"
+ * @import { CarriedTrack, LayerWanted, MediaKind, Needs, ServerMessages, Slot } from "./protocol.js"
  * @import { Publication } from "./publication.js"
  * @import { Pointing } from "./slots.js"
  */
@@ -44,6 +45,7 @@ export class Transport extends Events {
   /** How many of each the server has answered: what its `needs` adds to. */
   #answered = { audio: 0, video: 0 };
   #wanted = { audio: 0, video: 0 };
+  #encodings = new Encodings((error) => !this.#closed && this.emit("error", error));
   #restartIce = false;
   #closed = false;
   #reliable;
@@ -111,7 +113,7 @@ export class Transport extends Events {
     const reused = this.#reuse(publication);
     const transceiver =
       reused ?? this.#pc.addTransceiver(publication.media ?? publication.kind, publication.transceiverInit());
-    if (!reused && publication.kind === "video") preferCodec(transceiver, publication.codec);
+    if (publication.kind === "video") preferCodec(transceiver, publication.codec);
     this.#sending.set(publication, transceiver);
     return this.negotiate();
   }
@@ -138,6 +140,18 @@ export class Transport extends Events {
    */
   async replaceMedia(publication) {
     await this.#sending.get(publication)?.sender.replaceTrack(publication.media);
+  }
+
+  /**
+   * Encodes what somebody is sent of a publication, and no more.
+   *
+   * @param {string} trackId
+   * @param {readonly LayerWanted[]} layers
+   */
+  async setLayers(trackId, layers) {
+    for (const [publication, { sender }] of this.#sending) {
+      if (publication.trackId === trackId) await this.#encodings.want(sender, layers);
+    }
   }
 
   /** @param {Needs} needs receiving m-lines to add to those the server has answered */
@@ -199,6 +213,8 @@ export class Transport extends Events {
     const [transceiver] = this.#idle.splice(index, 1);
     transceiver.direction = "sendonly";
     void transceiver.sender.replaceTrack(publication.media);
+    // What nobody watched of the one before says nothing about this one.
+    void this.#encodings.want(transceiver.sender, null);
     return transceiver;
   }
 
@@ -235,6 +251,7 @@ export class Transport extends Events {
     this.applySlots(answer.slots);
     await this.#pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     this.#correctMutes(carried, publications);
+    void this.#encodings.again();
     this.need(answer.needs);
   }
 

@@ -4,6 +4,7 @@ mod assets;
 mod headers;
 mod health;
 mod origin;
+mod room;
 mod serve;
 mod stats;
 
@@ -47,6 +48,7 @@ pub(crate) fn admin_router(rooms: Rooms, stats: Stats) -> Router {
         .merge(
             Router::new()
                 .route("/stats", get(stats::stats))
+                .route("/timeline", get(room::timeline))
                 .with_state(Arc::new(stats)),
         )
         .layer(from_fn(headers::secure))

@@ -1,15 +1,15 @@
-//! `GET /stats`: the node's counters, for load tests and scripts.
+//! `GET /stats`: the node's counters, for load tests and scripts; with `?room=NAME` those of everyone in
+//! a room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::room::reply;
 use crate::media::stats::WorkerStats;
 use crate::media::{Media, SfuError};
 use crate::room::Rooms;
@@ -67,15 +67,19 @@ struct RunLengths {
 }
 
 /// 503 when the media workers do not answer.
-pub(super) async fn stats(State(stats): State<Arc<Stats>>) -> Response {
-    let uncached = [(header::CACHE_CONTROL, "no-store")];
-    match stats.read().await {
-        Ok(node) => (uncached, Json(node)).into_response(),
-        Err(error) => {
-            let text = format!("{error}\n");
-            (StatusCode::SERVICE_UNAVAILABLE, uncached, text).into_response()
-        }
+pub(super) async fn stats(
+    State(stats): State<Arc<Stats>>,
+    Query(Of { room }): Query<Of>,
+) -> Response {
+    match room {
+        Some(room) => reply(stats.rooms.stats(&room).await),
+        None => reply(Some(stats.read().await)),
     }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Of {
+    room: Option<String>,
 }
 
 impl Stats {

@@ -14,7 +14,10 @@ use super::chat::ChatHistory;
 use super::participant::{Counted, Outbox, Participant, Undelivered};
 use super::registry::{Admission, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
-use super::{Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, TrackName};
+use super::timeline::Former;
+use super::{
+    Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
+};
 use crate::media::{PeerId, RoomId, SfuError, TrackId};
 
 pub(super) struct Room {
@@ -28,12 +31,17 @@ pub(super) struct Room {
     pub(super) track_ids: HashMap<TrackName, TrackId>,
     pub(super) chat: ChatHistory,
     /// What the media plane was too busy for. Bounded by what there is to ask: a subscription for
-    /// each participant and track, an end for each peer.
+    /// each participant and track, an end and a cap for each peer, settings for each track.
     pub(super) unfinished: HashSet<Unfinished>,
     /// To be removed once the message at hand is done with.
     failing: Vec<(ParticipantId, Undelivered)>,
     /// Those with [`Participant::new_needs`].
     pub(super) needy: HashSet<ParticipantId>,
+    /// As last told.
+    pub(super) speakers: Speakers,
+    /// Who is gone, for what was decided about them.
+    pub(super) former: Former,
+    pub(super) opened: Instant,
     joined: u64,
     empty_since: Option<Instant>,
 }
@@ -51,6 +59,7 @@ pub(super) async fn run(
     mut stop: StopSignal,
 ) {
     let shared = listing.shared.clone();
+    let opened = Instant::now();
     let media_room = match within(shared.media.create_room()).await {
         Ok(room) => room,
         Err(error) => {
@@ -74,6 +83,9 @@ pub(super) async fn run(
         unfinished: HashSet::new(),
         failing: Vec::new(),
         needy: HashSet::new(),
+        speakers: Speakers::default(),
+        former: Former::default(),
+        opened,
         joined: 0,
         empty_since: Some(Instant::now()),
     };
@@ -145,7 +157,8 @@ impl Room {
                 participant,
                 reason,
             } => self.remove(&participant, reason).await,
-            Message::Media { peer, event } => self.media_changed(peer, event),
+            Message::Media { event } => self.media_changed(event),
+            Message::Inspect(question) => self.inspect(question).await,
         }
     }
 
@@ -184,6 +197,7 @@ impl Room {
             } else {
                 HashSet::new()
             },
+            views: HashMap::new(),
             told_needs: Default::default(),
             new_needs: None,
             _counted: Counted::new(&self.shared.participants),
@@ -193,6 +207,10 @@ impl Room {
         self.participants.insert(id.clone(), participant);
         self.empty_since = None;
         self.tell(&id, Event::Welcome(snapshot));
+        if !self.speakers.recent.is_empty() {
+            let speakers = self.speakers.clone();
+            self.tell(&id, Event::Speakers(speakers));
+        }
         Ok(Admission {
             participant: id,
             events,
@@ -223,9 +241,15 @@ impl Room {
         let participant = self.participants.remove(id)?;
         if let Some(peer) = participant.peer {
             self.peers.remove(&peer);
+            self.former.peer(peer, id.clone());
         }
         for track in &participant.tracks {
             self.forget_track(track.id);
+        }
+        let speakers = &mut self.speakers;
+        if let Some(at) = speakers.recent.iter().position(|recent| recent == id) {
+            speakers.recent.remove(at);
+            speakers.speaking -= usize::from(at < speakers.speaking);
         }
         if self.participants.is_empty() {
             self.empty_since = Some(Instant::now());
@@ -236,9 +260,11 @@ impl Room {
     pub(super) fn forget_track(&mut self, track: TrackId) {
         if let Some((_, name)) = self.tracks.remove(&track) {
             self.track_ids.remove(&name);
+            self.former.track(track, name);
         }
         for participant in self.participants.values_mut() {
             participant.wanted.remove(&track);
+            participant.views.remove(&track);
         }
     }
 

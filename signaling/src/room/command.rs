@@ -39,7 +39,19 @@ pub enum Action {
         metadata: Option<Map<String, Value>>,
     },
     Chat(String),
+    View(Vec<NamedView>),
     Stats,
+    Timeline,
+}
+
+/// How a participant shows a track.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedView {
+    pub track: String,
+    pub visible: bool,
+    /// In device pixels; 0 if unknown.
+    pub height: u16,
+    pub pinned: bool,
 }
 
 /// What a sending m-line carries.
@@ -67,6 +79,8 @@ const NAME_CHARS: usize = 64;
 const METADATA_BYTES: usize = 4 * 1024;
 /// m-lines of the largest offer the relay accepts.
 const CARRIED_TRACKS: usize = 256;
+/// More tiles than a page shows; a client with more tracks than that tells them in several requests.
+const VIEWS: usize = 256;
 /// Every track of a full room would be 8000; a client names them in several requests.
 const NAMED_TRACKS: usize = 1024;
 
@@ -100,6 +114,9 @@ impl Action {
                     "`tracks` must have at most {NAMED_TRACKS} entries."
                 )))
             }
+            Self::View(views) if views.len() > VIEWS => Err(Refusal::bad_field(format!(
+                "`tracks` must have at most {VIEWS} entries."
+            ))),
             Self::Update { name, metadata } => {
                 name.as_deref().map_or(Ok(()), check_name)?;
                 metadata.as_ref().map_or(Ok(()), check_metadata)
@@ -166,7 +183,15 @@ mod tests {
         let many = vec![String::from("tr_x"); NAMED_TRACKS + 1];
         let metadata =
             Map::from_iter([(String::from("k"), Value::from("v".repeat(METADATA_BYTES)))]);
+        let view = NamedView {
+            track: String::from("tr_x"),
+            visible: true,
+            height: 0,
+            pinned: false,
+        };
+        assert_eq!(Action::View(vec![view.clone(); VIEWS]).check(10), Ok(()));
         for bad in [
+            Action::View(vec![view; VIEWS + 1]),
             Action::Subscribe(many.clone()),
             Action::Unsubscribe(many),
             Action::Chat(String::new()),

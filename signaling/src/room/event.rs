@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{ParticipantId, PeerStats, Refusal, Source, TrackName};
-use crate::media::{MediaKind, Needs, PeerFailure};
+use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
+use crate::media::{LayerWanted, MediaKind, Needs, PeerFailure, Reason};
 
 /// Told in this order: a participant and its tracks come before anything that refers to them.
 #[derive(Clone, Debug)]
@@ -21,6 +21,11 @@ pub enum Event {
     Stats {
         request: Option<u32>,
         peer: Option<PeerStats>,
+    },
+    /// Answers [`Action::Timeline`](super::Action::Timeline).
+    Timeline {
+        request: Option<u32>,
+        timeline: Timeline,
     },
     /// Answers every other action.
     Done {
@@ -56,6 +61,33 @@ pub enum Event {
     /// Slots that were pointed at other tracks.
     Slots(Vec<NamedSlot>),
     Needs(Needs),
+    /// What a participant is sent of tracks changed.
+    Subscriptions(Vec<NamedSubscription>),
+    /// The layers of a participant's own track that anybody is sent.
+    Layers {
+        track: TrackName,
+        layers: Vec<LayerWanted>,
+    },
+    Speakers(Speakers),
+}
+
+/// What a participant is sent of a track.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedSubscription {
+    pub track: TrackName,
+    /// Counted from the lowest; none while it is paused.
+    pub layer: Option<u8>,
+    pub temporal: Option<u8>,
+    /// Why no more.
+    pub reason: Reason,
+}
+
+/// Who speaks and who spoke last, the most recent first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Speakers {
+    pub recent: Vec<ParticipantId>,
+    /// How many of these, from the first on, speak now.
+    pub speaking: usize,
 }
 
 /// The room as an entrant finds it.

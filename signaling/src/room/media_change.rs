@@ -2,13 +2,25 @@
 
 use tracing::info;
 
-use super::Event;
 use super::actor::Room;
-use crate::media::{self, PeerId};
+use super::{Event, NamedSubscription, Speakers};
+use crate::media::{self, SubscriptionState, TrackId};
 
 impl Room {
-    pub(super) fn media_changed(&mut self, peer: PeerId, event: media::Event) {
+    pub(super) fn media_changed(&mut self, event: media::Event) {
         use media::Event as E;
+        let Some((_, peer)) = media::whose(&event) else {
+            return;
+        };
+        let Some(peer) = peer else {
+            if let E::SpeakersChanged {
+                recent, speaking, ..
+            } = event
+            {
+                self.speakers_changed(&recent, speaking);
+            }
+            return;
+        };
         // A peer that was closed, or replaced after it failed, may still have events on the way.
         let Some(id) = self.peers.get(&peer).cloned() else {
             return;
@@ -40,8 +52,50 @@ impl Room {
                     self.needy.insert(id);
                 }
             }
+            E::SubscriptionsChanged { subscriptions, .. } => {
+                let named = self.name_subscriptions(subscriptions);
+                if !named.is_empty() {
+                    self.tell(&id, Event::Subscriptions(named));
+                }
+            }
+            E::LayersWanted { track, layers, .. } => {
+                if let Some(track) = self.name_of(track) {
+                    self.tell(&id, Event::Layers { track, layers });
+                }
+            }
             // The pump lets only these through.
             _ => {}
+        }
+    }
+
+    /// One whose track has just ended is over for all the client can tell.
+    fn name_subscriptions(&self, states: Vec<SubscriptionState>) -> Vec<NamedSubscription> {
+        let named = states.into_iter().filter_map(|state| {
+            Some(NamedSubscription {
+                track: self.name_of(state.track)?,
+                layer: state.layer,
+                temporal: state.temporal,
+                reason: state.reason,
+            })
+        });
+        named.collect()
+    }
+
+    /// Tracks become people: one who speaks and shares sound is one.
+    fn speakers_changed(&mut self, tracks: &[TrackId], speaking: usize) {
+        let mut speakers = Speakers::default();
+        for (index, track) in tracks.iter().enumerate() {
+            let Some((id, _)) = self.tracks.get(track) else {
+                continue;
+            };
+            if !speakers.recent.contains(id) {
+                speakers.recent.push(id.clone());
+                speakers.speaking += usize::from(index < speaking);
+            }
+        }
+        if speakers != self.speakers {
+            self.speakers = speakers.clone();
+            self.tell_all(Event::Speakers(speakers));
         }
     }
 

@@ -6,6 +6,7 @@ mod chat;
 mod command;
 mod event;
 mod id;
+mod inspection;
 mod media_change;
 mod negotiation;
 mod participant;
@@ -14,13 +15,19 @@ mod registry;
 mod request;
 mod stats;
 mod subscription;
+mod timeline;
+mod view;
 
-pub use command::{Action, Carried, Command, Entrant, Source};
+pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
-    Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, ParticipantInfo, Snapshot,
-    TrackInfo,
+    Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription, ParticipantInfo,
+    Snapshot, Speakers, TrackInfo,
 };
 pub use id::{ParticipantId, TrackName};
 pub use refusal::Refusal;
 pub use registry::{Counts, Membership, Rooms, StopSignal};
-pub use stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats};
+pub use stats::{
+    BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
+    SubscriptionStats,
+};
+pub use timeline::{NamedDecision, Timeline};

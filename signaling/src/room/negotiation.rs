@@ -47,6 +47,7 @@ impl Room {
             self.peers.insert(peer, id.clone());
             info!(room = %self.name, participant = %id, %peer, "peer created");
         }
+        self.cap(peer).await;
         Ok(answer)
     }
 
@@ -70,6 +71,7 @@ impl Room {
             self.unpublish(id, track);
         }
         let mut new = Vec::new();
+        let mut changed = Vec::new();
         let mut published = Vec::new();
         for track in answer.published {
             let carried = carries.iter().find(|carried| carried.mid == track.mid);
@@ -77,7 +79,9 @@ impl Room {
             let name = match self.tracks.get(&key) {
                 Some((_, name)) => {
                     let name = name.clone();
-                    self.carries(id, key, carried);
+                    if self.carries(id, key, carried) {
+                        changed.push(key);
+                    }
                     name
                 }
                 None => {
@@ -94,6 +98,10 @@ impl Room {
             needs: answer.needs,
         };
         self.tell(id, Event::Answered { request, answer });
+        self.tell_new_settings(&new).await;
+        for track in changed {
+            self.tell_settings(track).await;
+        }
         if new_peer {
             self.subscribe_to_wanted(id).await;
         }
@@ -141,17 +149,17 @@ impl Room {
         name
     }
 
-    /// A later offer may say that a known track carries something else now.
-    fn carries(&mut self, id: &ParticipantId, track: TrackId, carried: Option<&Carried>) {
+    /// A later offer may say that a known track carries something else now. Returns whether it does.
+    fn carries(&mut self, id: &ParticipantId, track: TrackId, carried: Option<&Carried>) -> bool {
         let (Some(carried), Some(participant)) = (carried, self.participants.get_mut(id)) else {
-            return;
+            return false;
         };
         let tracks = &mut participant.tracks;
         let Some(track) = tracks.iter_mut().find(|known| known.id == track) else {
-            return;
+            return false;
         };
         if (track.info.source, track.info.muted) == (carried.source, carried.muted) {
-            return;
+            return false;
         }
         track.info.source = carried.source;
         track.info.muted = carried.muted;
@@ -163,6 +171,7 @@ impl Room {
                 track,
             },
         );
+        true
     }
 
     /// A track that is gone already is ignored: an answer and an event may both say so.
@@ -198,6 +207,7 @@ impl Room {
         participant.new_needs = None;
         let tracks: Vec<TrackId> = participant.tracks.iter().map(|track| track.id).collect();
         self.peers.remove(&peer);
+        self.former.peer(peer, id.clone());
         for track in tracks {
             self.unpublish(id, track);
         }

@@ -1,6 +1,6 @@
 //! A person in a room: what the others know of them, their transport, and their way out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Ending, Event, ParticipantId, ParticipantInfo, TrackInfo};
-use crate::media::{Needs, PeerId, TrackId};
+use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
+use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
 
 pub(super) struct Participant {
     /// Counts up within the room: the order in which they joined.
@@ -25,6 +25,9 @@ pub(super) struct Participant {
     /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
     /// tracks of the room.
     pub(super) wanted: HashSet<TrackId>,
+    /// How it shows tracks. Kept here, for a transport and a subscription may come later than what is
+    /// said of them. Bounded by the tracks of the room.
+    pub(super) views: HashMap<TrackId, View>,
     /// What it was last told; repeating it would make it add m-lines twice.
     pub(super) told_needs: Needs,
     /// What the media plane said since.
@@ -35,6 +38,16 @@ pub(super) struct Participant {
 pub(super) struct Track {
     pub(super) id: TrackId,
     pub(super) info: TrackInfo,
+}
+
+impl Track {
+    /// As the media plane is to treat it.
+    pub(super) fn settings(&self) -> TrackSettings {
+        TrackSettings {
+            muted: self.info.muted,
+            screen: self.info.source == Source::Screen,
+        }
+    }
 }
 
 impl Participant {

@@ -11,9 +11,9 @@ use tracing::warn;
 
 use super::actor;
 use super::command::{Command, Entrant, check_room_name};
-use super::{Ending, Event, LeaveReason, ParticipantId, Refusal};
-use crate::config::Limits;
-use crate::media::{self, Media};
+use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
+use crate::config::{Limits, RoomCaps};
+use crate::media::{self, Media, SfuError};
 
 /// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
 /// A room handles a message in microseconds unless it waits for the media plane.
@@ -27,6 +27,7 @@ pub struct Rooms {
 pub(super) struct Shared {
     pub(super) media: Arc<dyn Media>,
     pub(super) limits: Limits,
+    pub(super) caps: RoomCaps,
     pub(super) participants: Arc<AtomicUsize>,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
     by_media: DashMap<media::RoomId, mpsc::Sender<Message>>,
@@ -48,9 +49,16 @@ pub(super) enum Message {
         reason: LeaveReason,
     },
     Media {
-        peer: media::PeerId,
         event: media::Event,
     },
+    /// An operator's question.
+    Inspect(Inspection),
+}
+
+/// What operators ask of a room.
+pub(super) enum Inspection {
+    Stats(oneshot::Sender<Result<RoomStats, SfuError>>),
+    Timeline(oneshot::Sender<Result<Timeline, SfuError>>),
 }
 
 /// What an actor hands to who is let in.
@@ -98,10 +106,12 @@ impl Rooms {
         media: Arc<dyn Media>,
         events: mpsc::Receiver<media::Event>,
         limits: Limits,
+        caps: RoomCaps,
     ) -> Self {
         let shared = Arc::new(Shared {
             media,
             limits,
+            caps,
             participants: Arc::default(),
             by_name: DashMap::new(),
             by_media: DashMap::new(),
@@ -146,6 +156,38 @@ impl Rooms {
                 });
             }
         }
+    }
+
+    /// What is counted and decided for everyone in a room; none if there is no such room.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError`]: the media plane does not answer.
+    pub async fn stats(&self, room: &str) -> Option<Result<RoomStats, SfuError>> {
+        self.inspect(room, Inspection::Stats).await
+    }
+
+    /// What was decided in a room lately, and why; none if there is no such room.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError`]: the media plane does not answer.
+    pub async fn timeline(&self, room: &str) -> Option<Result<Timeline, SfuError>> {
+        self.inspect(room, Inspection::Timeline).await
+    }
+
+    async fn inspect<T>(
+        &self,
+        room: &str,
+        question: impl FnOnce(oneshot::Sender<T>) -> Inspection,
+    ) -> Option<T> {
+        // Cloned, so that no lock of the map is held while the mailbox is full.
+        let mailbox = self.shared.by_name.get(room).map(|entry| entry.clone())?;
+        let (reply, answer) = oneshot::channel();
+        // Both fail only when the room closed meanwhile.
+        let message = Message::Inspect(question(reply));
+        mailbox.send(message).await.ok()?;
+        answer.await.ok()
     }
 
     pub fn counts(&self) -> Counts {
@@ -252,14 +294,14 @@ impl Drop for Listing {
 
 async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
     while let Some(event) = events.recv().await {
-        let Some((room, peer)) = media::whose(&event) else {
+        let Some((room, _)) = media::whose(&event) else {
             continue;
         };
         // Cloned, so that no lock of the map is held while the mailbox is full.
         let mailbox = shared.by_media.get(&room).map(|entry| entry.clone());
         if let Some(mailbox) = mailbox {
             // A room that is gone has closed its peers.
-            let _ = mailbox.send(Message::Media { peer, event }).await;
+            let _ = mailbox.send(Message::Media { event }).await;
         }
     }
     if !*shared.stop.borrow() {

@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 use tracing::info;
 
-use super::actor::{Room, within};
-use super::{Action, ChatEntry, Command, Event, ParticipantId, PeerStats, Refusal};
-use crate::media::{SfuError, TrackId};
+use super::actor::Room;
+use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
+use crate::media::TrackId;
 
 impl Room {
     pub(super) async fn take(&mut self, from: &ParticipantId, command: Command) {
@@ -23,9 +23,14 @@ impl Room {
                     return self.offer(from, request, sdp, &carries).await;
                 }
                 Action::Stats => return self.stats(from, request).await,
+                Action::Timeline => return self.timeline(from, request).await,
+                Action::View(views) => {
+                    self.view(from, &views).await;
+                    Ok(())
+                }
                 Action::Subscribe(tracks) => self.want(from, &tracks).await,
                 Action::Unsubscribe(tracks) => self.unwant(from, &tracks).await,
-                Action::Mute { track, muted } => self.mute(from, &track, muted),
+                Action::Mute { track, muted } => self.mute(from, &track, muted).await,
                 Action::Update { name, metadata } => {
                     self.update(from, name, metadata);
                     Ok(())
@@ -81,7 +86,7 @@ impl Room {
         names.iter().map(find).collect()
     }
 
-    fn mute(&mut self, id: &ParticipantId, name: &str, muted: bool) -> Result<(), Refusal> {
+    async fn mute(&mut self, id: &ParticipantId, name: &str, muted: bool) -> Result<(), Refusal> {
         let track = self.track_ids.get(name).copied();
         let track = track.ok_or_else(|| Refusal::no_such_track(name))?;
         let tracks = self.participants.get_mut(id).map(|p| &mut p.tracks);
@@ -89,15 +94,16 @@ impl Room {
         let own = own.ok_or_else(Refusal::not_your_track)?;
         if own.info.muted != muted {
             own.info.muted = muted;
-            let track = own.info.clone();
-            info!(room = %self.name, participant = %id, track = %track.name, muted, "track muted");
+            let info = own.info.clone();
+            info!(room = %self.name, participant = %id, track = %info.name, muted, "track muted");
             self.tell_others(
                 id,
                 Event::TrackUpdated {
                     participant: id.clone(),
-                    track,
+                    track: info,
                 },
             );
+            self.tell_settings(track).await;
         }
         Ok(())
     }
@@ -138,21 +144,25 @@ impl Room {
     }
 
     async fn stats(&mut self, id: &ParticipantId, request: Option<u32>) {
-        let peer = self.participants.get(id).and_then(|p| p.peer);
-        let stats = match peer {
-            Some(peer) => match within(self.shared.media.peer_stats(peer)).await {
-                Ok(stats) => Ok(Some(stats)),
-                // It failed; its event is on the way.
-                Err(SfuError::NoSuchPeer) => Ok(None),
-                Err(error) => Err(error),
-            },
-            None => Ok(None),
-        };
-        let event = match stats {
-            Ok(stats) => Event::Stats {
+        let event = match self.peer_stats(id).await {
+            Ok(peer) => Event::Stats { request, peer },
+            Err(error) => Event::Refused {
                 request,
-                peer: stats.map(|stats| PeerStats::named(stats, |track| self.name_of(track))),
+                refusal: Refusal::of_media(&error),
             },
+        };
+        self.tell(id, event);
+    }
+
+    /// What was decided about this participant; the others are none of its business.
+    async fn timeline(&mut self, id: &ParticipantId, request: Option<u32>) {
+        let event = match self.decisions().await {
+            Ok(mut timeline) => {
+                timeline
+                    .decisions
+                    .retain(|decision| decision.participant.as_ref() == Some(id));
+                Event::Timeline { request, timeline }
+            }
             Err(error) => Event::Refused {
                 request,
                 refusal: Refusal::of_media(&error),

@@ -1,12 +1,27 @@
-//! One participant's counters, its tracks called as clients know them. Field by field what
+//! Participants' counters, its tracks called as clients know them. Field by field what
 //! [`media::stats`](crate::media::stats) documents, ready to be written as JSON.
 
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::TrackName;
+use super::{ParticipantId, TrackName};
 use crate::media::{MediaKind, TrackId, stats as media};
+
+/// Everyone in a room, in the order they joined.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RoomStats {
+    pub room: String,
+    pub participants: Vec<ParticipantStats>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ParticipantStats {
+    pub participant: ParticipantId,
+    pub name: String,
+    /// None while it has no transport.
+    pub peer: Option<PeerStats>,
+}
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct PeerStats {
@@ -14,8 +29,23 @@ pub struct PeerStats {
     pub remote_addr: Option<SocketAddr>,
     pub srtp_profile: Option<&'static str>,
     pub rtt_ms: Option<f64>,
+    pub bandwidth: BandwidthStats,
     pub published: Vec<PublishedStats>,
     pub subscriptions: Vec<SubscriptionStats>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct BandwidthStats {
+    pub estimate: Option<u64>,
+    pub limited_by: &'static str,
+    pub desired: u64,
+    pub allocated: u64,
+    pub sent: u64,
+    pub acknowledged: u64,
+    pub loss: f64,
+    pub queued_bytes: usize,
+    pub queued_ms: f64,
+    pub probes: u64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -32,6 +62,9 @@ pub struct PublishedStats {
 pub struct LayerStats {
     pub rid: Option<String>,
     pub alive: bool,
+    pub wanted: bool,
+    pub bitrate: u64,
+    pub height: Option<u16>,
     pub packets: u64,
     pub bytes: u64,
     pub lost: u64,
@@ -44,7 +77,12 @@ pub struct SubscriptionStats {
     pub track: TrackName,
     pub mid: Option<String>,
     pub layer: Option<usize>,
+    pub temporal: Option<u8>,
+    pub target: Option<usize>,
     pub reason: &'static str,
+    pub allocated: u64,
+    pub bitrate: u64,
+    pub keyframe_requests: u64,
     pub packets: u64,
     pub bytes: u64,
     pub nacks_received: u64,
@@ -65,6 +103,7 @@ impl PeerStats {
             remote_addr: stats.remote_addr,
             srtp_profile: stats.srtp_profile,
             rtt_ms: stats.rtt_ms,
+            bandwidth: stats.bandwidth.into(),
             published: published
                 .filter_map(|stats| Some(PublishedStats::named(name(stats.track)?, stats)))
                 .collect(),
@@ -90,11 +129,31 @@ impl PublishedStats {
     }
 }
 
+impl From<media::BandwidthStats> for BandwidthStats {
+    fn from(stats: media::BandwidthStats) -> Self {
+        Self {
+            estimate: stats.estimate,
+            limited_by: stats.limited_by,
+            desired: stats.desired,
+            allocated: stats.allocated,
+            sent: stats.sent,
+            acknowledged: stats.acknowledged,
+            loss: stats.loss,
+            queued_bytes: stats.queued_bytes,
+            queued_ms: stats.queued_ms,
+            probes: stats.probes,
+        }
+    }
+}
+
 impl From<media::LayerStats> for LayerStats {
     fn from(stats: media::LayerStats) -> Self {
         Self {
             rid: stats.rid,
             alive: stats.alive,
+            wanted: stats.wanted,
+            bitrate: stats.bitrate,
+            height: stats.height,
             packets: stats.packets,
             bytes: stats.bytes,
             lost: stats.lost,
@@ -110,7 +169,12 @@ impl SubscriptionStats {
             track,
             mid: stats.mid,
             layer: stats.layer,
+            temporal: stats.temporal,
+            target: stats.target,
             reason: stats.reason,
+            allocated: stats.allocated,
+            bitrate: stats.bitrate,
+            keyframe_requests: stats.keyframe_requests,
             packets: stats.packets,
             bytes: stats.bytes,
             nacks_received: stats.nacks_received,

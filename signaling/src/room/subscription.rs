@@ -14,6 +14,9 @@ pub(super) enum Unfinished {
     Subscribe(ParticipantId, TrackId),
     Unsubscribe(PeerId, TrackId),
     ClosePeer(PeerId),
+    View(ParticipantId),
+    Settings(TrackId),
+    Cap(PeerId),
 }
 
 /// Requests to the media plane under way at a time: enough to keep a worker busy, few beside the
@@ -51,10 +54,12 @@ impl Room {
                 let reply = self.shared.media.subscribe(peer, *track);
                 Some(async move { (id, *track, within(reply).await) })
             });
+            let mut subscribed = Vec::with_capacity(pairs.len());
             for (id, track, result) in join_all(requests).await {
                 match result {
                     Ok(()) => {
                         debug!(room = %self.name, participant = %id, %track, "subscribed");
+                        subscribed.push((id.clone(), track));
                     }
                     Err(SfuError::Overloaded) => {
                         self.unfinished
@@ -71,6 +76,7 @@ impl Room {
                     }
                 }
             }
+            self.tell_views_of(&subscribed).await;
         }
     }
 
@@ -113,6 +119,9 @@ impl Room {
                     }
                 }
                 Unfinished::ClosePeer(peer) => self.close_peer(peer).await,
+                Unfinished::View(id) => self.retry_views(&id).await,
+                Unfinished::Settings(track) => self.tell_settings(track).await,
+                Unfinished::Cap(peer) => self.cap(peer).await,
             }
         }
         self.subscribe(pairs).await;

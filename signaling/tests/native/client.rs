@@ -190,9 +190,10 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         ServerMessage::Welcome(welcome) => welcome.id,
         ServerMessage::Answer(answer) => answer.id,
         ServerMessage::Error(refusal) => refusal.id,
-        ServerMessage::Ok { id } | ServerMessage::Pong { id } | ServerMessage::Stats { id, .. } => {
-            *id
-        }
+        ServerMessage::Ok { id }
+        | ServerMessage::Pong { id }
+        | ServerMessage::Stats { id, .. }
+        | ServerMessage::Timeline { id, .. } => *id,
         _ => None,
     }
 }

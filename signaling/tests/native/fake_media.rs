@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tertulia_signaling::media::stats::{
-    BandwidthStats, PeerStats, SfuStats, SubscriptionStats, WorkerStats,
+    BandwidthStats, Decision, PeerStats, SfuStats, SubscriptionStats, WorkerStats,
 };
 use tertulia_signaling::media::{
-    Answer, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply, RoomId,
-    SdpError, SfuError, Slot, TrackId,
+    Answer, Cap, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply,
+    RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -34,12 +34,24 @@ pub(crate) struct Books {
     pub(crate) refuse_rooms: u32,
     /// Answer this many subscriptions with `Overloaded`.
     pub(crate) overloaded: u32,
+    /// Answer this many views, settings and caps with `Overloaded`.
+    pub(crate) overloaded_choices: u32,
+    /// What is said to have been decided.
+    pub(crate) decisions: Vec<Decision>,
     /// Never answer another offer.
     pub(crate) hang: bool,
 }
 
 impl Books {
-    fn room_of(&self, peer: u64) -> RoomId {
+    fn choose(&mut self) -> Result<(), SfuError> {
+        if self.overloaded_choices == 0 {
+            return Ok(());
+        }
+        self.overloaded_choices -= 1;
+        Err(SfuError::Overloaded)
+    }
+
+    pub(crate) fn room_of(&self, peer: u64) -> RoomId {
         self.peers[&peer].room
     }
 }
@@ -49,6 +61,9 @@ pub(crate) struct Peer {
     pub(crate) published: Vec<PublishedTrack>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) subscriptions: Vec<TrackId>,
+    pub(crate) views: BTreeMap<TrackId, View>,
+    pub(crate) settings: BTreeMap<TrackId, TrackSettings>,
+    pub(crate) cap: Option<Cap>,
     needs: Needs,
 }
 
@@ -98,7 +113,7 @@ impl FakeMedia {
         self.books().peers.remove(&peer);
     }
 
-    fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: Event) {
         self.events.try_send(event).expect("room for events");
     }
 
@@ -263,6 +278,9 @@ impl Media for FakeMedia {
                 published: Vec::new(),
                 slots: Vec::new(),
                 subscriptions: Vec::new(),
+                views: BTreeMap::new(),
+                settings: BTreeMap::new(),
+                cap: None,
                 needs: Needs::default(),
             };
             books.peers.insert(number, peer);
@@ -311,11 +329,65 @@ impl Media for FakeMedia {
             let number = peer.as_u64();
             let viewer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
             viewer.subscriptions.retain(|&wanted| wanted != track);
+            viewer.views.remove(&track);
             for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
                 slot.track = None;
                 self.tell_slots(viewer.room, number, vec![slot.clone()]);
             }
             Ok(())
+        })
+    }
+
+    /// As the real one: what is not subscribed to is passed over.
+    fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let books = &mut *self.books();
+            books.choose()?;
+            let viewer = books.peers.get_mut(&peer.as_u64());
+            let viewer = viewer.ok_or(SfuError::NoSuchPeer)?;
+            for view in views {
+                if viewer.subscriptions.contains(&view.track) {
+                    viewer.views.insert(view.track, view);
+                }
+            }
+            self.changed.notify_waiters();
+            Ok(())
+        })
+    }
+
+    fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let books = &mut *self.books();
+            books.choose()?;
+            let publisher = books.peers.get_mut(&peer.as_u64());
+            let publisher = publisher.ok_or(SfuError::NoSuchPeer)?;
+            if !publisher.published.iter().any(|own| own.track == track) {
+                return Err(SfuError::NoSuchTrack);
+            }
+            publisher.settings.insert(track, settings);
+            self.changed.notify_waiters();
+            Ok(())
+        })
+    }
+
+    fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let books = &mut *self.books();
+            books.choose()?;
+            let viewer = books.peers.get_mut(&peer.as_u64());
+            viewer.ok_or(SfuError::NoSuchPeer)?.cap = Some(cap);
+            self.changed.notify_waiters();
+            Ok(())
+        })
+    }
+
+    fn timeline(&self, room: RoomId) -> Reply<'_, Vec<Decision>> {
+        Box::pin(async move {
+            let books = self.books();
+            if !books.rooms.contains(&room.as_u64()) {
+                return Err(SfuError::NoSuchRoom);
+            }
+            Ok(books.decisions.clone())
         })
     }
 
@@ -351,7 +423,11 @@ impl Media for FakeMedia {
                 rtt_ms: Some(1.5),
                 published: Vec::new(),
                 subscriptions: known.subscriptions.iter().map(subscription).collect(),
-                bandwidth: BandwidthStats::default(),
+                bandwidth: BandwidthStats {
+                    estimate: Some(900_000),
+                    limited_by: "delay",
+                    ..BandwidthStats::default()
+                },
             })
         })
     }

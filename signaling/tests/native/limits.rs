@@ -185,7 +185,12 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
         outgoing_queue: 4,
         ..Limits::default()
     };
-    let rooms = Rooms::start(std::sync::Arc::new(media), events, limits);
+    let rooms = Rooms::start(
+        std::sync::Arc::new(media),
+        events,
+        limits,
+        Default::default(),
+    );
     let mut slow = rooms.join("room", entrant("Slow")).await.expect("joined");
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     // Slow's queue holds the welcome and Ada's arrival: two more fit, the third does not.
@@ -213,7 +218,12 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
 async fn a_media_plane_that_hangs_is_not_waited_for() {
     let (media, events) = FakeMedia::new();
     media.books().hang = true;
-    let rooms = Rooms::start(std::sync::Arc::new(media), events, Default::default());
+    let rooms = Rooms::start(
+        std::sync::Arc::new(media),
+        events,
+        Default::default(),
+        Default::default(),
+    );
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let action = Action::Offer {
         sdp: "send 0 audio".into(),
@@ -234,7 +244,12 @@ async fn a_media_plane_that_hangs_is_not_waited_for() {
 async fn an_empty_room_lives_for_a_minute() {
     let (media, events) = FakeMedia::new();
     let media = std::sync::Arc::new(media);
-    let rooms = Rooms::start(media.clone(), events, Default::default());
+    let rooms = Rooms::start(
+        media.clone(),
+        events,
+        Default::default(),
+        Default::default(),
+    );
     let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let left = Instant::now();
     ada.leave(tertulia_signaling::room::LeaveReason::Left).await;

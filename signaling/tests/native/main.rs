@@ -1,6 +1,7 @@
 //! The native protocol against a real server on an ephemeral port. Its media plane only keeps
 //! books, but for `relay`, which has the real one, and `process`, which runs the binary.
 
+mod choice;
 mod client;
 mod fake_media;
 mod http;

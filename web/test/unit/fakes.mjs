@@ -36,7 +36,8 @@ export class FakePeerConnection extends EventTarget {
       sender: {
         track: typeof trackOrKind === "string" ? null : trackOrKind,
         replaceTrack: async (track) => void (transceiver.sender.track = track),
-        getParameters: () => ({ encodings: transceiver.encodings }),
+        getParameters: () => ({ encodings: structuredClone(transceiver.encodings) }),
+        setParameters: async ({ encodings }) => void (transceiver.encodings = encodings),
       },
       stop: () => void (transceiver.stopped = true),
     };

@@ -23,7 +23,9 @@ const rebuild = {
   mute: ({ track, muted }) => say.mute(track, muted),
   update: ({ name, metadata }) => say.update({ ...(name && { name }), ...(metadata && { metadata }) }),
   chat: ({ text }) => say.chat(text),
+  view: ({ tracks }) => say.view(tracks),
   stats: () => say.stats(),
+  timeline: () => say.timeline(),
   ping: () => say.ping(),
   leave: () => say.leave(),
 };

@@ -243,3 +243,61 @@ test("mute and chat become requests; unknown messages are passed over", async ()
   assert.deepEqual(events.at(-1), ["chat", "hi"]);
   room.leave();
 });
+
+test("views are told with the join and again after a reconnect, those of ended tracks no more", async () => {
+  const server = serve({ others: [ben] });
+  const { room, sockets } = server;
+  room.on("trackPublished", ({ track }) => room.setView(track.id, { height: 180 }));
+  await room.join();
+  mock.timers.tick(100);
+  await settle();
+  const views = (socket) => socket.said.filter(({ type }) => type === "view").map(({ tracks }) => tracks);
+  const shown = { track: "t1", visible: true, height: 180, pinned: false };
+  assert.deepEqual(views(sockets[0]), [[shown]]);
+  room.setView("t2", { visible: false });
+  sockets[0].receive({ type: "track_unpublished", participant: "p1", track: "t1" });
+  sockets[0].close();
+  server.script.others = [{ ...ben, tracks: [] }];
+  await until(() => room.state === "connected");
+  mock.timers.tick(100);
+  await settle();
+  assert.deepEqual(views(sockets[1]), [[{ track: "t2", visible: false, height: 0, pinned: false }]]);
+  room.leave();
+});
+
+test("what is sent, who speaks and what was decided is told, and forgotten with the connection", async () => {
+  const server = serve({ others: [ben] });
+  const { room, sockets, connections } = server;
+  const told = [];
+  room.on("subscriptionChanged", ({ trackId, subscription }) => told.push([trackId, subscription?.reason ?? null]));
+  room.on("speakersChanged", ({ recent, speaking }) => told.push([recent.join(), speaking]));
+  await room.join();
+  const paused = { track: "t1", layer: null, temporal: null, paused: true, reason: "bandwidth" };
+  sockets[0].receive({ type: "subscriptions", subscriptions: [paused, { ...paused, track: "gone" }] });
+  sockets[0].receive({ type: "speakers", recent: ["p1", "me-1"], speaking: 1 });
+  assert.deepEqual(told.splice(0), [["t1", "bandwidth"], ["p1,me-1", 1]]);
+  assert.deepEqual([...room.subscriptions.values()], [paused]);
+  assert.equal(room.speakers.speaking, 1);
+  sockets[0].receive({ type: "media", state: "failed", reason: "consent_expired" });
+  await settle();
+  assert.equal(connections.length, 2);
+  assert.deepEqual(told.splice(0), [["t1", null]]);
+  sockets[0].receive({ type: "subscriptions", subscriptions: [paused] });
+  sockets[0].receive({ type: "track_unpublished", participant: "p1", track: "t1" });
+  assert.equal(room.subscriptions.size, 0);
+  sockets[0].close();
+  assert.deepEqual(told.slice(-1), [["", 0]]);
+  room.leave();
+});
+
+test("layers the relay does not want are switched off at the sender that carries the track", async () => {
+  const { room, sockets, connections } = serve();
+  await room.publish({ source: "camera", media: fakeTrack("video") });
+  await room.join();
+  const layers = ["q", "h", "f"].map((rid) => ({ rid, active: rid === "q" }));
+  sockets[0].receive({ type: "layers", track: "own-camera", layers });
+  await settle();
+  const { encodings } = connections[0].transceivers[0];
+  assert.deepEqual(encodings.map(({ rid, active }) => [rid, active ?? true].join()), ["q,true", "h,false", "f,false"]);
+  room.leave();
+});

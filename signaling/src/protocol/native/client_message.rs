@@ -23,7 +23,9 @@ pub enum ClientMessage {
     Mute(Mute),
     Update(Update),
     Chat(Chat),
+    View(View),
     Stats,
+    Timeline,
     Ping,
     Leave,
 }
@@ -79,6 +81,25 @@ pub struct Candidate {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tracks {
     pub tracks: Vec<String>,
+}
+
+/// How tracks of others are shown; those not named stay as they are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct View {
+    pub tracks: Vec<TrackView>,
+}
+
+/// How a track is shown. One of which nothing is said counts as visible at any size.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TrackView {
+    pub track: String,
+    #[serde(default = "yes")]
+    pub visible: bool,
+    /// Of its place on the screen, in device pixels; 0 if unknown.
+    #[serde(default)]
+    pub height: u16,
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -34,7 +34,9 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
         "mute" => read(text).map(ClientMessage::Mute),
         "update" => read(text).map(ClientMessage::Update),
         "chat" => read(text).map(ClientMessage::Chat),
+        "view" => read(text).map(ClientMessage::View),
         "stats" => Ok(ClientMessage::Stats),
+        "timeline" => Ok(ClientMessage::Timeline),
         "ping" => Ok(ClientMessage::Ping),
         "leave" => Ok(ClientMessage::Leave),
         unknown => {
@@ -140,6 +142,7 @@ impl ClientFrame {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::View;
     use super::*;
 
     fn code(text: &str) -> (String, Option<u32>, String) {
@@ -195,6 +198,16 @@ mod tests {
                 "tracks[0].source",
             ),
             (r#"{"type":"subscribe","tracks":"tr_1"}"#, None, "tracks"),
+            (
+                r#"{"type":"view","tracks":[{"track":"tr_1","height":70000}]}"#,
+                None,
+                "tracks[0].height",
+            ),
+            (
+                r#"{"type":"view","tracks":[{"track":"tr_1","height":-1}]}"#,
+                None,
+                "tracks[0].height",
+            ),
         ] {
             let (code, got_id, message) = code(text);
             assert_eq!((code.as_str(), got_id), ("bad_field", id), "{text}");
@@ -221,6 +234,21 @@ mod tests {
         };
         assert!(join.auto_subscribe && join.metadata.is_none());
         assert!(decode(r#"{"type":"ping","id":4294967295}"#).is_ok());
+        let view = decode(r#"{"type":"view","tracks":[{"track":"tr_1"}]}"#).expect("view");
+        let ClientMessage::View(View { tracks }) = view.message else {
+            panic!("{view:?}");
+        };
+        assert!(tracks[0].visible && tracks[0].height == 0 && !tracks[0].pinned);
+    }
+
+    #[test]
+    fn a_message_of_a_later_version_can_be_passed_over() {
+        let text = r#"{"type":"hologram","depth":{"near":3}}"#;
+        assert_eq!(
+            ServerMessage::read(text).expect("read"),
+            ServerMessage::Unknown
+        );
+        assert!(ServerMessage::read(r#"{"depth":3}"#).is_err());
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {
@@ -245,7 +273,7 @@ mod tests {
             "[a-z]{1,6}",
             prop::sample::select(vec![
                 "type", "id", "version", "room", "name", "metadata", "sdp", "tracks", "mid",
-                "source", "muted", "track", "text",
+                "source", "muted", "track", "text", "visible", "height", "pinned",
             ])
             .prop_map(String::from),
         ]
@@ -261,7 +289,9 @@ mod tests {
             "mute",
             "update",
             "chat",
+            "view",
             "stats",
+            "timeline",
             "ping",
             "leave",
             "nonsense",

@@ -1,6 +1,6 @@
 //! The rooms' model and the wire format, side by side.
 
-use super::client_message::{CarriedTrack, Source};
+use super::client_message::{CarriedTrack, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
 use crate::media;
@@ -83,6 +83,28 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
             slots: slots.iter().map(slot).collect(),
         },
         Event::Needs(value) => ServerMessage::Needs(needs(*value)),
+        Event::Subscriptions(subscriptions) => ServerMessage::Subscriptions {
+            subscriptions: subscriptions.iter().map(subscription).collect(),
+        },
+        Event::Layers { track, layers } => ServerMessage::Layers {
+            track: track.to_string(),
+            layers: layers
+                .iter()
+                .map(|layer| wire::LayerWanted {
+                    rid: layer.rid.clone(),
+                    active: layer.active,
+                })
+                .collect(),
+        },
+        Event::Speakers(speakers) => ServerMessage::Speakers {
+            recent: speakers.recent.iter().map(ToString::to_string).collect(),
+            speaking: speakers.speaking,
+        },
+        Event::Timeline { request, timeline } => ServerMessage::Timeline {
+            id: *request,
+            now_ms: timeline.now_ms,
+            decisions: timeline.decisions.iter().map(decision).collect(),
+        },
     }
 }
 
@@ -150,6 +172,27 @@ fn slot(slot: &NamedSlot) -> wire::Slot {
     }
 }
 
+fn subscription(state: &room::NamedSubscription) -> wire::SubscriptionState {
+    wire::SubscriptionState {
+        track: state.track.to_string(),
+        layer: state.layer,
+        temporal: state.temporal,
+        paused: state.layer.is_none(),
+        reason: state.reason.code().to_owned(),
+    }
+}
+
+fn decision(decision: &room::NamedDecision) -> wire::Decision {
+    wire::Decision {
+        at_ms: decision.at_ms,
+        track: decision.track.as_ref().map(ToString::to_string),
+        layer: decision.layer,
+        temporal: decision.temporal,
+        reason: decision.reason.to_owned(),
+        estimate: decision.estimate,
+    }
+}
+
 fn needs(needs: media::Needs) -> wire::Needs {
     wire::Needs {
         audio: needs.audio,
@@ -207,6 +250,17 @@ impl From<CarriedTrack> for room::Carried {
             mid: track.mid,
             source: track.source.into(),
             muted: track.muted,
+        }
+    }
+}
+
+impl From<TrackView> for room::NamedView {
+    fn from(view: TrackView) -> Self {
+        Self {
+            track: view.track,
+            visible: view.visible,
+            height: view.height,
+            pinned: view.pinned,
         }
     }
 }

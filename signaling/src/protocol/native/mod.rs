@@ -12,13 +12,14 @@ mod wire;
 
 pub use crate::config::IceServer;
 pub use client_message::{
-    Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Mute, Offer, Source, Tracks,
-    Update,
+    Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Mute, Offer, Source,
+    TrackView, Tracks, Update, View,
 };
 pub use codec::{decode, encode};
 pub use server_message::{
-    Answer, ChatMessage, LeaveReason, MediaKind, MediaState, MessageLimits, Needs, Participant,
-    PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot, Track, Welcome,
+    Answer, ChatMessage, Decision, LayerWanted, LeaveReason, MediaKind, MediaState, MessageLimits,
+    Needs, Participant, PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot,
+    SubscriptionState, Track, Welcome,
 };
 pub(crate) use upgrade::{Native, upgrade};
 

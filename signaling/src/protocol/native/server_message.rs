@@ -51,6 +51,29 @@ pub enum ServerMessage {
         /// The relay's counters of this participant's transport; null while it has none.
         peer: Option<Value>,
     },
+    /// What this participant is sent of tracks changed.
+    Subscriptions {
+        subscriptions: Vec<SubscriptionState>,
+    },
+    /// The layers of an own track that anybody is sent; the others need not be encoded.
+    Layers {
+        track: String,
+        layers: Vec<LayerWanted>,
+    },
+    Speakers {
+        /// Participants who speak or spoke, the most recent first.
+        recent: Vec<String>,
+        /// How many of these, from the first on, speak now.
+        speaking: usize,
+    },
+    Timeline {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// The time of this reply, by the clock of the decisions.
+        now_ms: u64,
+        /// Oldest first.
+        decisions: Vec<Decision>,
+    },
     Ok {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
@@ -64,6 +87,9 @@ pub enum ServerMessage {
         reason: String,
         message: String,
     },
+    /// One that a later server says: to be passed over. Never said.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -106,6 +132,40 @@ pub struct Slot {
     pub kind: MediaKind,
     /// Null when free.
     pub track: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SubscriptionState {
+    pub track: String,
+    /// Counted from the lowest; null while it is paused.
+    pub layer: Option<u8>,
+    /// How many of its temporal layers; null while it is paused.
+    pub temporal: Option<u8>,
+    pub paused: bool,
+    /// Why no more: a stable code.
+    pub reason: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LayerWanted {
+    /// Null without simulcast.
+    pub rid: Option<String>,
+    pub active: bool,
+}
+
+/// What was decided about this participant.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// Since the room began.
+    pub at_ms: u64,
+    /// Null if it is about the link.
+    pub track: Option<String>,
+    pub layer: Option<u8>,
+    pub temporal: Option<u8>,
+    /// Why no more, or what happened to the link.
+    pub reason: String,
+    /// What the link was believed to carry, bits a second.
+    pub estimate: Option<u64>,
 }
 
 /// Receiving m-lines to add to those there are.

@@ -224,7 +224,11 @@ impl Session {
                 metadata: update.metadata,
             },
             ClientMessage::Chat(chat) => Action::Chat(chat.text),
+            ClientMessage::View(view) => {
+                Action::View(view.tracks.into_iter().map(Into::into).collect())
+            }
             ClientMessage::Stats => Action::Stats,
+            ClientMessage::Timeline => Action::Timeline,
         };
         let command = Command {
             request: id,

@@ -1,0 +1,115 @@
+//! What was decided in a room, its people and tracks called as clients know them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::actor::{Room, within};
+use super::{ParticipantId, TrackName};
+use crate::media::{PeerId, SfuError, TrackId};
+
+/// What was decided in a room lately, oldest first.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Timeline {
+    /// When this was asked for, by the clock of [`NamedDecision::at_ms`].
+    pub now_ms: u64,
+    pub decisions: Vec<NamedDecision>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct NamedDecision {
+    /// Since the room began.
+    pub at_ms: u64,
+    /// The viewer; none if it left long ago.
+    pub participant: Option<ParticipantId>,
+    /// None if it is about the link, or about a track that ended long ago.
+    pub track: Option<TrackName>,
+    /// The layer that is to be sent from then on, counted from the lowest; none is none.
+    pub layer: Option<u8>,
+    pub temporal: Option<u8>,
+    /// Why no more, or what happened to the link.
+    pub reason: &'static str,
+    /// What the link was believed to carry, bits a second.
+    pub estimate: Option<u64>,
+}
+
+/// The names of who and what is gone: a timeline reaches further back than the room's lists do.
+/// Overflow: the oldest is forgotten.
+#[derive(Default)]
+pub(super) struct Former {
+    peers: VecDeque<(PeerId, ParticipantId)>,
+    tracks: VecDeque<(TrackId, TrackName)>,
+}
+
+/// More than a timeline speaks of: it is bounded as well.
+const REMEMBERED: usize = 1024;
+
+impl Former {
+    pub(super) fn peer(&mut self, peer: PeerId, id: ParticipantId) {
+        push(&mut self.peers, (peer, id));
+    }
+
+    pub(super) fn track(&mut self, track: TrackId, name: TrackName) {
+        push(&mut self.tracks, (track, name));
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, entry: T) {
+    if queue.len() == REMEMBERED {
+        queue.pop_front();
+    }
+    queue.push_back(entry);
+}
+
+fn find<K: PartialEq, N: Clone>(queue: &VecDeque<(K, N)>, key: &K) -> Option<N> {
+    let found = queue.iter().rev().find(|(known, _)| known == key);
+    found.map(|(_, name)| name.clone())
+}
+
+impl Room {
+    pub(super) async fn decisions(&self) -> Result<Timeline, SfuError> {
+        let decided = within(self.shared.media.timeline(self.media_room)).await?;
+        let decisions = decided.into_iter().map(|decision| NamedDecision {
+            at_ms: decision.at_ms,
+            participant: self.participant_of(decision.peer),
+            track: decision.track.and_then(|track| {
+                let known = self.name_of(track);
+                known.or_else(|| find(&self.former.tracks, &track))
+            }),
+            layer: decision.layer,
+            temporal: decision.temporal,
+            reason: decision.reason,
+            estimate: decision.estimate,
+        });
+        Ok(Timeline {
+            now_ms: millis(self.opened.elapsed()),
+            decisions: decisions.collect(),
+        })
+    }
+
+    fn participant_of(&self, peer: PeerId) -> Option<ParticipantId> {
+        let known = self.peers.get(&peer).cloned();
+        known.or_else(|| find(&self.former.peers, &peer))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_who_left_are_remembered() {
+        let mut former = Former::default();
+        for number in 0..REMEMBERED as u64 + 1 {
+            former.peer(PeerId::from_u64(number), ParticipantId::random());
+        }
+        assert_eq!(former.peers.len(), REMEMBERED);
+        assert_eq!(find(&former.peers, &PeerId::from_u64(0)), None);
+        assert!(find(&former.peers, &PeerId::from_u64(1)).is_some());
+    }
+}
