@@ -28,8 +28,8 @@ export class Shown {
   #since = 0;
   #resized = new ResizeObserver(() => this.#soon());
   #moved = new IntersectionObserver(() => this.#soon(), { threshold: [0, 0.1] });
-  #look = () => this.#tell();
-  #interval = setInterval(this.#look, LOOK_AGAIN_MS);
+  #look = () => this.#tell(false);
+  #interval = setInterval(() => this.#tell(true), LOOK_AGAIN_MS);
 
   /** @param {{ room: Room, grid: Grid }} parts */
   constructor({ room, grid }) {
@@ -58,7 +58,8 @@ export class Shown {
     this.#timer = setTimeout(this.#look, isNew ? 0 : SETTLE_MS);
   }
 
-  #tell() {
+  /** @param {boolean} isLate tiles have had the time to find their places */
+  #tell(isLate) {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     for (const tile of this.#grid.tiles) {
@@ -66,7 +67,9 @@ export class Shown {
       this.#observe(tile);
       // Before the page shows the call there is nothing to look at.
       if (tile.trackId === null || !tile.element.isConnected) continue;
-      const visible = !document.hidden && isOnScreen(tile.element);
+      const hasRoom = tile.element.offsetWidth > 0 && tile.element.offsetHeight > 0;
+      if (!hasRoom && !isLate && !this.#told.has(tile)) continue;
+      const visible = hasRoom && !document.hidden && isOnScreen(tile.element);
       const height = visible ? neededHeight(tile.pictureBox, devicePixelRatio) : 0;
       this.#room.setView(tile.trackId, { visible, height, pinned: tile.enlarged });
       this.#told.add(tile);
@@ -91,7 +94,6 @@ const PROBES = [[0.5, 0.5], [0.15, 0.15], [0.85, 0.15], [0.15, 0.85], [0.85, 0.8
  */
 function isOnScreen(element) {
   const { left, top, width, height } = element.getBoundingClientRect();
-  if (width < 1 || height < 1) return false;
   return PROBES.some(([x, y]) => {
     const hit = document.elementFromPoint(left + x * width, top + y * height);
     // Tiles slide over one another on their way; a dialog's backdrop lets them shine through.
