@@ -139,7 +139,7 @@ pub struct SubscriptionState {
     pub track: String,
     /// Counted from the lowest; null while it is paused.
     pub layer: Option<u8>,
-    /// How many of its temporal layers; null while it is paused.
+    /// The highest of its temporal layers, counted from the lowest; null while it is paused.
     pub temporal: Option<u8>,
     pub paused: bool,
     /// Why no more: a stable code.
