@@ -158,7 +158,10 @@ export class People {
    */
   #showVideo(tile, track) {
     if (!tile) return;
-    tile.trackId = track?.id ?? null;
+    if (tile.trackId !== (track?.id ?? null)) {
+      tile.trackId = track?.id ?? null;
+      this.#grid.onPlaced();
+    }
     const shown = track !== undefined && !track.muted;
     tile.setPicture(track ? (this.#room.receiverOf(track.id)?.track ?? null) : null, shown);
     // Of a camera that is off, its face says enough.

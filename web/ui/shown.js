@@ -20,8 +20,8 @@ export class Shown {
   #grid;
   /** @type {WeakSet<Tile>} whose size and place are observed */
   #observed = new WeakSet();
-  /** @type {WeakSet<Tile>} about which something was said */
-  #told = new WeakSet();
+  /** @type {WeakMap<Tile, string>} the track about which something was said */
+  #told = new WeakMap();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** Since when tiles have been moving. */
@@ -54,7 +54,7 @@ export class Shown {
     else if (now - this.#since > SETTLE_AT_MOST_MS) return;
     clearTimeout(this.#timer);
     // Of a new tile the server believes that it is as large as can be: it is told at once.
-    const isNew = [...this.#grid.tiles].some((tile) => tile.trackId !== null && !this.#told.has(tile));
+    const isNew = [...this.#grid.tiles].some((tile) => !tile.own && tile.trackId !== null && this.#told.get(tile) !== tile.trackId);
     this.#timer = setTimeout(this.#look, isNew ? 0 : SETTLE_MS);
   }
 
@@ -72,7 +72,7 @@ export class Shown {
       const visible = hasRoom && !document.hidden && isOnScreen(tile.element);
       const height = visible ? neededHeight(tile.pictureBox, devicePixelRatio) : 0;
       this.#room.setView(tile.trackId, { visible, height, pinned: tile.enlarged });
-      this.#told.add(tile);
+      this.#told.set(tile, tile.trackId);
     }
   }
 
