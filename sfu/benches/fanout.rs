@@ -149,6 +149,8 @@ fn forward(call: &mut Call, row: &Row, packets: usize, floor_ns: f64) -> Round {
             sent += turn.packets;
             messages += turn.messages;
             // Not of packets but of time: what they allocate is not counted, what they take is.
+            let feedback = call.feedback();
+            call.acknowledge(&feedback);
             call.timers();
         }
         let (cpu, wall) = watch.stop();

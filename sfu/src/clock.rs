@@ -29,6 +29,13 @@ impl WallClock {
         self.epoch
     }
 
+    /// Unix time of a moment, in milliseconds.
+    pub(crate) fn unix_ms(&self, at: Instant) -> u64 {
+        let ntp = self.ntp(at);
+        let seconds = (ntp >> 32).saturating_sub(NTP_UNIX_OFFSET);
+        seconds * 1_000 + (((ntp & 0xffff_ffff) * 1_000) >> 32)
+    }
+
     /// NTP time of a moment.
     pub(crate) fn ntp(&self, at: Instant) -> u64 {
         self.ntp

@@ -55,6 +55,7 @@ mod ingress;
 mod ladder;
 mod packet;
 mod place;
+mod rate;
 mod router;
 mod runtime;
 mod sfu;

@@ -103,6 +103,7 @@ impl Sfu {
                 certificate: Arc::clone(&certificate),
                 candidates: announced.clone(),
                 limits: config.limits.clone(),
+                viewer_cap: config.viewer_cap,
                 clock: runtime::wall_clock(),
                 seed: seeds.next(),
             };

@@ -35,6 +35,8 @@ pub struct WorkerStats {
     pub packets_forwarded: u64,
     /// Bytes of RTP padding (RFC 3550 section 5.1) added to make runs longer.
     pub padding_bytes: u64,
+    /// Packets sent for no other reason than to find out what links carry.
+    pub probe_packets: u64,
     /// How long datagrams are held back at present so that runs grow, in microseconds; 0 while the
     /// worker has time to spare.
     pub coalescing_us: f64,
@@ -106,7 +108,7 @@ pub struct BandwidthStats {
 /// One decision of the server about a viewer, for its room's timeline.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Decision {
-    /// When, in milliseconds since the room began on this worker.
+    /// When: Unix time in milliseconds.
     pub at_ms: u64,
     /// The viewer.
     pub peer: PeerId,

@@ -45,6 +45,22 @@ pub struct Cap {
     pub height: Option<u16>,
 }
 
+impl Cap {
+    /// Both together.
+    pub(crate) fn within(self, other: Self) -> Self {
+        fn tighter<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            bitrate: tighter(self.bitrate, other.bitrate),
+            height: tighter(self.height, other.height),
+        }
+    }
+}
+
 /// Why a viewer is sent a track as it is: a layer and not a higher one, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]

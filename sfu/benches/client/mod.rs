@@ -4,17 +4,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use tertulia_sfu::rtp::rtcp::{TICKS_PER_SECOND, write_feedback};
 use tertulia_sfu::testing::floor::{Sink, bind_sinks};
 use tertulia_sfu::testing::network::Datagram;
 use tertulia_sfu::testing::{Sent, SimRelay, TurnSocket};
-use tertulia_sfu::{Limits, RoomId};
+use tertulia_sfu::{Limits, PeerId, RoomId};
 
 use crate::{TURN, epoch};
 
@@ -33,9 +34,17 @@ pub(crate) struct Call {
     speaker: usize,
     /// When everybody was last let do what is due, in turns.
     settled: u32,
+    /// Turns since viewers last told what arrived.
+    unacknowledged: u32,
 }
 
 struct Client {
+    peer: PeerId,
+    /// Of each turn since the last feedback: when it was, and up to which transport-wide number it sent.
+    arrivals: Vec<(Instant, u16)>,
+    /// The first number not told of yet.
+    acknowledged: u16,
+    feedbacks: u8,
     rtc: Rtc,
     addr: SocketAddr,
     /// What it publishes.
@@ -84,6 +93,7 @@ impl Call {
             viewers: if meeting { viewers - 1 } else { viewers },
             speaker: 0,
             settled: 0,
+            unacknowledged: 0,
         };
         for index in 0..count {
             let publishes = index < publishers;
@@ -122,13 +132,17 @@ impl Call {
         let (offer, pending) = api.apply().expect("something to offer");
         let offer = offer.to_sdp_string();
         let joined = self.relay.join(self.now, self.room, &offer, true);
-        let (_, answer) = joined.expect("the relay answers");
+        let (peer, answer) = joined.expect("the relay answers");
         let answer = SdpAnswer::from_sdp_string(&answer.sdp).expect("str0m reads the answer");
         rtc.sdp_api()
             .accept_answer(pending, answer)
             .expect("str0m takes the answer");
         self.by_addr.insert(addr, index);
         self.clients.push(Client {
+            peer,
+            arrivals: Vec::new(),
+            acknowledged: 0,
+            feedbacks: 0,
             rtc,
             addr,
             audio,
@@ -225,7 +239,30 @@ impl Call {
         self.relay.turn(self.now, &mut self.socket, frame)
     }
 
-    /// What is due after a turn: reports, feedback.
+    /// What viewers say of the turns since they last did, every 50 ms as libwebrtc does: everything
+    /// arrived, a millisecond after it was sent.
+    pub(crate) fn feedback(&mut self) -> Vec<(PeerId, Vec<u8>)> {
+        self.unacknowledged += 1;
+        for client in &mut self.clients {
+            let sequence = self.relay.transport_sequence(client.peer).unwrap_or(0);
+            client.arrivals.push((self.now, sequence));
+        }
+        if self.unacknowledged < 5 {
+            return Vec::new();
+        }
+        self.unacknowledged = 0;
+        let clients = self.clients.iter_mut();
+        clients.filter_map(Client::feedback).collect()
+    }
+
+    /// Hands the relay what viewers say.
+    pub(crate) fn acknowledge(&mut self, feedback: &[(PeerId, Vec<u8>)]) {
+        for (peer, rtcp) in feedback {
+            self.relay.handle_rtcp(self.now, *peer, rtcp);
+        }
+    }
+
+    /// What is due after a turn: reports, decisions, probes.
     pub(crate) fn timers(&mut self) -> Sent {
         self.relay.timers(self.now, &mut self.socket)
     }
@@ -243,6 +280,28 @@ impl Call {
 }
 
 impl Client {
+    /// What it received, as transport-wide feedback.
+    fn feedback(&mut self) -> Option<(PeerId, Vec<u8>)> {
+        let mut statuses = Vec::new();
+        let base = self.acknowledged;
+        for (at, until) in self.arrivals.drain(..) {
+            let since = at.saturating_duration_since(epoch()) + Duration::from_millis(1);
+            let ticks = (since.as_micros() * TICKS_PER_SECOND as u128 / 1_000_000) as i64;
+            let count = until.wrapping_sub(self.acknowledged);
+            statuses.extend((0..count).map(|_| Some(ticks)));
+            self.acknowledged = until;
+        }
+        let mut rtcp = Vec::new();
+        let (mut base, mut rest) = (base, statuses.as_slice());
+        while !rest.is_empty() {
+            let told = write_feedback(&mut rtcp, 1, 2, self.feedbacks, base, rest);
+            self.feedbacks = self.feedbacks.wrapping_add(1);
+            base = base.wrapping_add(told as u16);
+            rest = &rest[told.max(1).min(rest.len())..];
+        }
+        (!rtcp.is_empty()).then_some((self.peer, rtcp))
+    }
+
     /// Sends a packet of the size, as the next.
     fn write(&mut self, now: Instant, bytes: usize, marker: bool) {
         let (codec, mid, sequence) = match (bytes < 500, &mut self.sequences) {

@@ -6,6 +6,7 @@ use super::selector::{Decision, LayerSelector};
 use crate::clock::{SenderClock, ntp_to_ticks};
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
+use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
@@ -159,17 +160,29 @@ impl Forwarder {
             .map(|sender| (sender, packet.header.timestamp));
     }
 
-    /// Points at the highest layer alive: the fixed policy until an allocator decides.
-    pub(crate) fn retarget(&mut self, highest_alive: Option<usize>) {
-        let before = self.selector.target();
-        match self.source.kind {
-            MediaKind::Audio => self.selector.set_target(Some(0)),
-            MediaKind::Video if highest_alive.is_some() => self.selector.set_target(highest_alive),
-            // Nothing comes: keep the target, the stream may resume where it stopped.
-            MediaKind::Video => {}
-        }
-        if self.selector.target() != before {
+    /// Points at a layer, or at none, which stops at once.
+    pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
+        let target = target.map(|layer| usize::from(layer.spatial));
+        if self.selector.target() != target {
+            self.selector.set_target(target);
             self.held = None;
         }
+    }
+
+    /// The layer to be sent.
+    pub(crate) fn target(&self) -> Option<LayerId> {
+        self.selector.target().map(layer_id)
+    }
+
+    /// The layer being sent.
+    pub(crate) fn current(&self) -> Option<LayerId> {
+        self.selector.current().map(layer_id)
+    }
+}
+
+fn layer_id(index: usize) -> LayerId {
+    LayerId {
+        spatial: index as u8,
+        temporal: 0,
     }
 }

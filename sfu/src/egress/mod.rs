@@ -5,8 +5,12 @@
 //! order and padding, so that the kernel takes them in few messages), write, seal, append to the
 //! viewer's run.
 
+mod allocator;
+mod bwe;
 mod forwarder;
+mod link;
 mod outlet;
+mod pacer;
 mod pack;
 mod rewriter;
 mod rtx;
@@ -15,8 +19,10 @@ mod sender;
 mod slot;
 mod subscriber;
 
-pub(crate) use forwarder::{SourceTrack, Start};
+pub(crate) use allocator::{Grant, Priority, Wish};
+pub(crate) use forwarder::{Forwarder, SourceTrack, Start};
 pub(crate) use outlet::{Outgoing, Outlet};
+pub(crate) use pacer::{Cached, Next, Paced};
 pub(crate) use pack::{Item, Packer};
 pub(crate) use slot::{Plan, Repair, Slot, SlotSeed};
 pub(crate) use subscriber::{Request, Subscriber};

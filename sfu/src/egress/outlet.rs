@@ -1,7 +1,9 @@
 //! Where a viewer's packets leave: its address, its keys, its run in the batch.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use super::link::Link;
 use super::rewriter::Vp8Ids;
 use crate::packet::Packet;
 use crate::rtp::codec::vp8;
@@ -23,8 +25,12 @@ pub(crate) struct Outlet<'a> {
     pub(crate) run: &'a mut RunKey,
     pub(crate) transport: &'a mut Transport,
     pub(crate) transmits: &'a mut Transmits,
+    pub(crate) now: Instant,
     /// NTP time of now, for abs-send-time.
     pub(crate) ntp: u64,
+    pub(crate) link: &'a mut Link,
+    /// The number of the viewer's next packet.
+    pub(crate) transport_sequence: &'a mut u16,
 }
 
 /// A packet about to be written: decided on, its numbers known, but for those that depend on the
@@ -60,7 +66,7 @@ impl Outgoing {
         osn: Option<u16>,
     ) -> Option<Self> {
         let mut len = HeaderLen::default();
-        for_each_extension(line, packet, names_mid, [0; 3], [0; 2], |id, value| {
+        for_each_extension(line, packet, names_mid, [0; 3], 0, |id, value| {
             len.extension(id, value.len());
         });
         let osn_len = if osn.is_some() { OSN } else { 0 };
@@ -75,18 +81,31 @@ impl Outgoing {
     }
 }
 
+#[cfg(test)]
+impl Outgoing {
+    /// One of so many bytes, for tests of what only asks that.
+    pub(super) fn of_len(len: u16) -> Self {
+        Self {
+            header: OutHeader::default(),
+            ids: Vp8Ids::default(),
+            names_mid: false,
+            osn: None,
+            len,
+        }
+    }
+}
+
 impl Outlet<'_> {
-    /// Writes, seals and queues a packet as the viewer's next, `transport_sequence` being its
-    /// number, with `padding` bytes of RTP padding. False if it cannot be sealed.
+    /// Writes, seals and queues a packet as the viewer's next, with `padding` bytes of RTP padding.
+    /// False if it cannot be sealed.
     pub(super) fn send(
         &mut self,
         line: Line<'_>,
         out: &Outgoing,
         packet: &Packet<'_>,
-        transport_sequence: &mut u16,
         padding: u8,
     ) -> bool {
-        let (transport, sequence, ntp) = (&mut *self.transport, *transport_sequence, self.ntp);
+        let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let payload = packet.payload();
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
@@ -113,11 +132,47 @@ impl Outlet<'_> {
             sealed = transport.seal_rtp(buf, header_len, len);
             sealed
         });
-        if sealed > 0 {
-            *transport_sequence = sequence.wrapping_add(1);
-        }
-        sealed > 0
+        self.left(line, sealed)
     }
+
+    /// Seals and queues a packet of nothing but padding, of `bytes` at most; false if it cannot be.
+    pub(super) fn send_padding(&mut self, line: Line<'_>, header: OutHeader, bytes: usize) -> bool {
+        let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
+        let padding = bytes.clamp(1, usize::from(u8::MAX)) as u8;
+        let mut sealed = 0;
+        self.transmits.push(self.to, self.run, |buf| {
+            let mut writer = HeaderWriter::new(&mut buf[..MAX_PLAIN], &header);
+            transport_extensions(line, true, send_time(ntp), sequence, |id, value| {
+                writer.extension(id, value);
+            });
+            let header_len = writer.finish();
+            let Some(len) = pad(&mut buf[..MAX_PLAIN], header_len, padding) else {
+                return 0;
+            };
+            sealed = transport.seal_rtp(buf, header_len, len);
+            sealed
+        });
+        self.left(line, sealed)
+    }
+
+    /// Counts a packet of `sealed` bytes; false if it is none.
+    fn left(&mut self, line: Line<'_>, sealed: usize) -> bool {
+        if sealed == 0 {
+            return false;
+        }
+        let sequence = *self.transport_sequence;
+        *self.transport_sequence = sequence.wrapping_add(1);
+        if line.ids.id(ExtensionKind::TransportCc).is_some() {
+            self.link.sent(self.now, sequence, sealed);
+        }
+        true
+    }
+}
+
+/// 6.18 fixed point seconds: the middle of the NTP time.
+fn send_time(ntp: u64) -> [u8; 3] {
+    let [_, a, b, c] = ((ntp >> 14) as u32).to_be_bytes();
+    [a, b, c]
 }
 
 fn write_header(
@@ -129,17 +184,16 @@ fn write_header(
     ntp: u64,
 ) -> usize {
     let mut writer = HeaderWriter::new(buf, &out.header);
-    // 6.18 fixed point seconds: the middle of the NTP time.
-    let [_, a, b, c] = ((ntp >> 14) as u32).to_be_bytes();
+    let element = |id, value: &[u8]| {
+        writer.extension(id, value);
+    };
     for_each_extension(
         line,
         packet,
         out.names_mid,
-        [a, b, c],
-        sequence.to_be_bytes(),
-        |id, value| {
-            writer.extension(id, value);
-        },
+        send_time(ntp),
+        sequence,
+        element,
     );
     writer.finish()
 }
@@ -150,7 +204,23 @@ fn for_each_extension(
     packet: &Packet<'_>,
     names_mid: bool,
     send_time: [u8; 3],
-    sequence: [u8; 2],
+    sequence: u16,
+    mut element: impl FnMut(u8, &[u8]),
+) {
+    transport_extensions(line, names_mid, send_time, sequence, &mut element);
+    for (kind, value) in packet.passed_on.values(packet.datagram) {
+        if let Some(id) = line.ids.id(kind) {
+            element(id, value);
+        }
+    }
+}
+
+/// What of it is about the transport, not the media.
+fn transport_extensions(
+    line: Line<'_>,
+    names_mid: bool,
+    send_time: [u8; 3],
+    sequence: u16,
     mut element: impl FnMut(u8, &[u8]),
 ) {
     if names_mid && let Some(id) = line.ids.id(ExtensionKind::Mid) {
@@ -160,11 +230,6 @@ fn for_each_extension(
         element(id, &send_time);
     }
     if let Some(id) = line.ids.id(ExtensionKind::TransportCc) {
-        element(id, &sequence);
-    }
-    for (kind, value) in packet.passed_on.values(packet.datagram) {
-        if let Some(id) = line.ids.id(kind) {
-            element(id, value);
-        }
+        element(id, &sequence.to_be_bytes());
     }
 }

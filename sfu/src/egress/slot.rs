@@ -1,7 +1,8 @@
 //! A receiving m-line of a viewer. Its SSRC stays; what it carries changes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::allocator::Grant;
 use super::forwarder::{Forwarder, SourceTrack, Start};
 use super::outlet::{Line, Outgoing, Outlet};
 use super::rewriter::{Frame, Rewriter, Source, Vp8Ids};
@@ -10,11 +11,17 @@ use super::selector::Decision;
 use super::sender::SenderState;
 use crate::event::MediaKind;
 use crate::id::TrackId;
+use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
+use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
 use crate::transport::sdp::NegotiatedMedia;
+use crate::view::Reason;
+
+/// Packets sent within this are in their publisher's cache, most likely.
+const RECENT: Duration = Duration::from_millis(500);
 
 /// A receiving m-line.
 #[derive(Debug)]
@@ -34,6 +41,10 @@ pub(crate) struct Slot {
     /// The viewer reported on the SSRC: it needs no MID any more.
     pub(crate) confirmed: bool,
     pub(crate) counters: Counters,
+    /// What it was sent lately.
+    pub(crate) rate: RateMeter,
+    /// What was decided for its track.
+    pub(crate) grant: Option<Grant>,
 }
 
 /// What a slot's subscription did; begins anew with each track.
@@ -45,6 +56,8 @@ pub(crate) struct Counters {
     pub(crate) retransmitted: u64,
     pub(crate) fraction_lost: f64,
     pub(crate) unmapped: u64,
+    /// Of the viewer, and for it.
+    pub(crate) keyframe_requests: u64,
 }
 
 /// A packet a viewer lacks, and where its publisher keeps it.
@@ -106,6 +119,8 @@ impl Slot {
             budget: RtxBudget::default(),
             confirmed: false,
             counters: Counters::default(),
+            rate: RateMeter::default(),
+            grant: None,
         }
     }
 
@@ -118,6 +133,7 @@ impl Slot {
     pub(crate) fn assign(&mut self, source: SourceTrack) -> bool {
         self.forwarder = Forwarder::new(source, &self.media);
         self.counters = Counters::default();
+        self.grant = None;
         self.forwarder.is_some()
     }
 
@@ -223,22 +239,63 @@ impl Slot {
         if plan.outgoing.is_some() {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
+            self.rate.add(now, payload_len);
             plan.reports_begin = self.sender.sent(now, out.timestamp, payload_len as u64);
         }
         plan
     }
 
-    /// Writes, seals and queues what was planned, as the viewer's next packet: `transport_sequence`
-    /// is its number. `padding` bytes of RTP padding are added. False if it cannot be sealed.
+    /// Writes, seals and queues what was planned, as the viewer's next packet, with `padding` bytes
+    /// of RTP padding. False if it cannot be sealed.
     pub(crate) fn send(
         &self,
         outgoing: &Outgoing,
         packet: &Packet<'_>,
-        transport_sequence: &mut u16,
         padding: u8,
         outlet: &mut Outlet<'_>,
     ) -> bool {
-        outlet.send(self.line(), outgoing, packet, transport_sequence, padding)
+        outlet.send(self.line(), outgoing, packet, padding)
+    }
+
+    /// Sends so many bytes of padding at most on the repair stream (RFC 4588), which a receiver
+    /// acknowledges and throws away. False if there is no such stream.
+    pub(crate) fn send_padding(&mut self, bytes: usize, outlet: &mut Outlet<'_>) -> bool {
+        let rtx = self.media.codecs.iter().find_map(|codec| codec.rtx);
+        let (Some(payload_type), Some(ssrc)) = (rtx, self.rtx_ssrc) else {
+            return false;
+        };
+        let header = OutHeader {
+            marker: false,
+            payload_type,
+            sequence: self.rtx_sequence,
+            timestamp: self.rewriter.timestamp(),
+            ssrc,
+        };
+        let sent = outlet.send_padding(self.line(), header, bytes);
+        self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
+        sent
+    }
+
+    /// The packet sent `back` packets before the last one, to be sent again as a probe: better than
+    /// padding, for it may be one that was lost.
+    pub(crate) fn sent_before(&self, back: u16) -> Option<Repair> {
+        let forwarder = self.forwarder.as_ref()?;
+        let lost = self.rewriter.highest().wrapping_sub(back);
+        let (span, sequence) = self.rewriter.locate(lost)?;
+        (span.source.track == forwarder.source.id).then_some(Repair {
+            place: forwarder.source.place,
+            layer: span.source.layer,
+            ssrc: span.source.ssrc,
+            sequence,
+            lost,
+        })
+    }
+
+    /// Whether it can be probed on.
+    pub(crate) fn carries_probes(&self, now: Instant) -> bool {
+        self.rtx_ssrc.is_some()
+            && self.kind == MediaKind::Video
+            && self.sender.sent_since(now, RECENT)
     }
 
     /// Where the packets a viewer lacks are to be found.
@@ -270,7 +327,6 @@ impl Slot {
         &mut self,
         repair: &Repair,
         packet: &Packet<'_>,
-        transport_sequence: &mut u16,
         outlet: &mut Outlet<'_>,
     ) -> bool {
         let Some(forwarder) = &self.forwarder else {
@@ -301,7 +357,7 @@ impl Slot {
         };
         let (names_mid, osn) = (!self.confirmed, Some(repair.lost));
         let sent = Outgoing::new(self.line(), packet, header, out.ids, names_mid, osn)
-            .is_some_and(|out| outlet.send(self.line(), &out, packet, transport_sequence, 0));
+            .is_some_and(|out| outlet.send(self.line(), &out, packet, 0));
         if sent {
             self.counters.retransmitted += 1;
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
@@ -334,20 +390,22 @@ impl Slot {
     }
 
     /// The layer sent, and why not another.
-    pub(crate) fn state(&self) -> (Option<usize>, &'static str) {
+    pub(crate) fn state(&self) -> (Option<LayerId>, &'static str) {
         let Some(forwarder) = &self.forwarder else {
             return (None, "free");
         };
-        let current = forwarder.selector.current();
+        let current = forwarder.current();
+        let granted = self.grant.map(|grant| grant.reason);
         let reason = match forwarder.awaits_keyframe_of() {
-            Some(_) => "waiting_for_keyframe",
-            None if current.is_none() => "publisher_sends_nothing",
-            None if self.counters.packets == 0 && self.counters.unmapped > 0 => {
-                "codec_not_negotiated"
-            }
-            None => "highest_layer_sent",
+            Some(_) if current.is_none() || granted == Some(Reason::Best) => Reason::Keyframe,
+            _ if self.counters.packets == 0 && self.counters.unmapped > 0 => Reason::Codec,
+            _ => granted.unwrap_or(if current.is_some() {
+                Reason::Best
+            } else {
+                Reason::Publisher
+            }),
         };
-        (current, reason)
+        (current, reason.code())
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::forwarder::SourceTrack;
+use super::link::Link;
 use super::slot::{Repair, Slot, SlotSeed};
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
 use crate::place::Place;
+use crate::rtp::extension::ExtensionKind;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
 use crate::view::{Cap, View};
@@ -17,8 +19,11 @@ use crate::view::{Cap, View};
 /// A round trip beyond this is a report about something else.
 const RTT_MAX: Duration = Duration::from_secs(10);
 
+/// Packets sent last that serve as probes in turn: of some frames, so that they are in the cache.
+const PROBE_PACKETS: u16 = 16;
+
 /// All that one peer is sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscriber {
     slots: Slab<Slot>,
     /// Subscriptions without a slot, oldest first.
@@ -28,6 +33,9 @@ pub(crate) struct Subscriber {
     /// How the viewer shows what it is subscribed to.
     views: HashMap<TrackId, View>,
     cap: Cap,
+    link: Box<Link>,
+    /// How far back the packet was that served as the last probe.
+    probed: u16,
 }
 
 /// What a viewer's feedback asks of others.
@@ -48,6 +56,20 @@ pub(crate) enum Request {
 }
 
 impl Subscriber {
+    /// Nothing is sent yet.
+    pub(crate) fn new(now: Instant, cap: Cap) -> Self {
+        Self {
+            slots: Slab::new(),
+            waiting: Vec::new(),
+            transport_sequence: 0,
+            rtt: None,
+            views: HashMap::new(),
+            cap,
+            link: Box::new(Link::new(now)),
+            probed: 0,
+        }
+    }
+
     /// The slots with their indexes.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, &Slot)> {
         self.slots.iter()
@@ -58,9 +80,58 @@ impl Subscriber {
         self.slots.get_mut(index)
     }
 
-    /// One slot with the sequence number its packets share with the other slots'.
-    pub(crate) fn slot_with_sequence(&mut self, index: usize) -> Option<(&mut Slot, &mut u16)> {
-        Some((self.slots.get_mut(index)?, &mut self.transport_sequence))
+    /// One slot with what its packets share with the other slots': their numbering and the link.
+    pub(crate) fn way_out(&mut self, index: usize) -> Option<(&mut Slot, &mut u16, &mut Link)> {
+        let slot = self.slots.get_mut(index)?;
+        Some((slot, &mut self.transport_sequence, &mut self.link))
+    }
+
+    /// The transport-wide number of the next packet.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn transport_sequence(&self) -> u16 {
+        self.transport_sequence
+    }
+
+    /// What the viewer's link carries.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The same, to change.
+    pub(crate) fn link_mut(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    /// How a track is shown.
+    pub(crate) fn view(&self, track: TrackId) -> View {
+        let view = self.views.get(&track);
+        view.copied().unwrap_or(View::of(track))
+    }
+
+    /// What it may be sent at most.
+    pub(crate) fn cap(&self) -> Cap {
+        self.cap
+    }
+
+    /// A packet of just now to send again as a probe: each a different one.
+    pub(crate) fn probe_packet(&mut self, now: Instant, slot: usize) -> Option<Repair> {
+        let slot = self
+            .slots
+            .get(slot)
+            .filter(|slot| slot.carries_probes(now))?;
+        self.probed = (self.probed + 1) % PROBE_PACKETS;
+        slot.sent_before(self.probed)
+    }
+
+    /// The slot to send probes on.
+    pub(crate) fn slot_for_probes(&self, now: Instant) -> Option<usize> {
+        let carrying = self.slots.iter().find(|(_, slot)| slot.carries_probes(now));
+        let any = || {
+            self.slots
+                .iter()
+                .find(|(_, slot)| slot.kind == MediaKind::Video)
+        };
+        carrying.or_else(any).map(|(index, _)| index)
     }
 
     /// The slot of an m-line.
@@ -91,11 +162,21 @@ impl Subscriber {
         seed: SlotSeed,
         media: NegotiatedMedia,
     ) -> usize {
-        self.slots.insert(Slot::new(kind, seed, media))
+        let index = self.slots.insert(Slot::new(kind, seed, media));
+        self.renegotiated();
+        index
+    }
+
+    /// m-lines changed: what is negotiated of the link may have.
+    pub(crate) fn renegotiated(&mut self) {
+        let mut slots = self.slots.iter().map(|(_, slot)| &slot.media.extensions);
+        let reports = slots.any(|ids| ids.id(ExtensionKind::TransportCc).is_some());
+        self.link.set_reports(reports);
     }
 
     /// An m-line stopped, or only pauses (`keep`); what it carried waits for another.
     pub(crate) fn release_slot(&mut self, index: usize, keep: bool) -> Option<SourceTrack> {
+        self.link.pacer.forget_slot(index);
         let source = if keep {
             let slot = self.slots.get_mut(index)?;
             slot.pause();
@@ -141,6 +222,7 @@ impl Subscriber {
             .slots
             .iter_mut()
             .find(|(_, slot)| slot.track() == Some(track))?;
+        self.link.pacer.forget_slot(index);
         Some((index, slot.free()?))
     }
 
@@ -194,7 +276,7 @@ impl Subscriber {
         match packet {
             Rtcp::ReceiverReport { reports, .. } | Rtcp::SenderReport { reports, .. } => {
                 for report in reports {
-                    self.report_received(ntp, report);
+                    self.report_received(now, ntp, report);
                 }
             }
             Rtcp::Nack { media, lost, .. } => {
@@ -215,11 +297,13 @@ impl Subscriber {
                     self.keyframe_wanted(*media, requests);
                 }
             }
+            Rtcp::Twcc(feedback) => self.link.feedback(now, feedback),
+            Rtcp::Remb { bitrate, .. } => self.link.remb(now, *bitrate),
             _ => {}
         }
     }
 
-    fn report_received(&mut self, ntp: u64, report: &ReportBlock) {
+    fn report_received(&mut self, now: Instant, ntp: u64, report: &ReportBlock) {
         let Some((_, slot)) = self
             .slots
             .iter_mut()
@@ -238,19 +322,23 @@ impl Subscriber {
                 self.rtt = Some(self.rtt.map_or(rtt, |before| (before * 7 + rtt) / 8));
             }
         }
+        if let Some(rtt) = self.rtt {
+            let lost = f64::from(report.fraction_lost) / 256.0;
+            self.link.report(now, lost, rtt);
+        }
     }
 
     fn keyframe_wanted(&mut self, ssrc: u32, requests: &mut Vec<Request>) {
-        let slot = self
-            .slots
-            .iter()
-            .find(|(_, slot)| slot.ssrc == ssrc)
-            .map(|(_, slot)| slot);
-        if let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_ref())
+        let mut slots = self.slots.iter_mut().map(|(_, slot)| slot);
+        let Some(slot) = slots.find(|slot| slot.ssrc == ssrc) else {
+            return;
+        };
+        slot.counters.keyframe_requests += 1;
+        if let Some(forwarder) = &slot.forwarder
             && forwarder.source.kind == MediaKind::Video
             && let Some(layer) = forwarder
                 .awaits_keyframe_of()
-                .or_else(|| forwarder.selector.current())
+                .or_else(|| forwarder.current().map(|layer| usize::from(layer.spatial)))
         {
             let place = forwarder.source.place;
             requests.push(Request::Keyframe { place, layer });
@@ -262,6 +350,7 @@ impl Subscriber {
         self.slots
             .iter()
             .filter_map(|(_, slot)| slot.sender.poll_timeout())
+            .chain(self.link.poll_timeout())
             .min()
     }
 

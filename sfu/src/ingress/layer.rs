@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::cache::PacketCache;
 use super::keyframe::KeyframeRequests;
-use super::meter::RateMeter;
 use super::nack::{Arrival, NackGenerator};
 use super::report::Reception;
 use crate::clock::SenderClock;
+use crate::rate::RateMeter;
 use crate::rtp::sequence::Extender;
 
 /// Silence after which a layer counts as switched off by its publisher. A camera in the dark still

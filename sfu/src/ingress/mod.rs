@@ -8,7 +8,6 @@ mod cache;
 mod feedback;
 mod keyframe;
 mod layer;
-mod meter;
 mod nack;
 mod publisher;
 mod relayed;

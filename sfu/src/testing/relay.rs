@@ -121,6 +121,7 @@ impl SimRelay {
                 certificate: Arc::clone(&certificate),
                 candidates: vec![*addr],
                 limits: limits.clone(),
+                viewer_cap: Cap::default(),
                 clock: WallClock::new(now, wall),
                 seed: bytes,
             };
@@ -404,6 +405,12 @@ impl SimRelay {
         });
     }
 
+    /// The transport-wide number that a peer's next packet gets: what feedback speaks of.
+    pub fn transport_sequence(&self, peer: PeerId) -> Option<u16> {
+        let worker = self.workers.get(worker_of(peer.as_u64()))?;
+        worker.worker.transport_sequence(peer)
+    }
+
     /// Handshake datagrams waiting for their turn.
     pub fn handshakes_waiting(&self) -> usize {
         let workers = self.workers.iter();
@@ -448,6 +455,7 @@ impl SimRelay {
                 run_lengths,
                 packets_forwarded,
                 padding_bytes,
+                probe_packets,
                 coalescing_us,
                 relayed_tracks,
                 relay_packets_out,
@@ -467,6 +475,7 @@ impl SimRelay {
             }
             total.packets_forwarded += packets_forwarded;
             total.padding_bytes += padding_bytes;
+            total.probe_packets += probe_packets;
             total.coalescing_us = total.coalescing_us.max(coalescing_us);
             total.relayed_tracks += relayed_tracks;
             total.relay_packets_out += relay_packets_out;

@@ -1,19 +1,28 @@
 //! What viewers want, what they are allowed, and what was decided for them.
+//!
+//! A decision is made for a viewer at a time: over all of its video subscriptions, from what their
+//! publishers send, what its screen shows, who speaks, and what its link carries
+//! ([`Link::allocate`](crate::egress::link::Link::allocate)). Every change is an event, an entry in the room's
+//! timeline, and a line in the log.
 
 use std::time::Instant;
 
 use super::Worker;
+use super::relay::track_at;
+use crate::egress::{Forwarder, Grant, Priority, Wish};
 use crate::error::SfuError;
+use crate::event::{Event, MediaKind, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::ladder::LayerId;
 use crate::place::Place;
 use crate::stats::Decision;
-use crate::view::{Cap, TrackSettings, View};
+use crate::view::{Cap, Reason, TrackSettings, View};
 
 impl Worker {
     /// Takes how a viewer shows tracks. What it is not subscribed to is passed over.
     pub(crate) fn set_views(
         &mut self,
-        _now: Instant,
+        now: Instant,
         peer: PeerId,
         views: &[View],
     ) -> Result<(), SfuError> {
@@ -22,26 +31,24 @@ impl Worker {
         for view in views {
             peer.subscriber.set_view(*view);
         }
+        self.decide(now, index);
         Ok(())
     }
 
     /// Bounds what a viewer is sent.
-    pub(crate) fn set_cap(
-        &mut self,
-        _now: Instant,
-        peer: PeerId,
-        cap: Cap,
-    ) -> Result<(), SfuError> {
+    pub(crate) fn set_cap(&mut self, now: Instant, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
+        let all = self.config.viewer_cap;
         let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
-        peer.subscriber.set_cap(cap);
+        peer.subscriber.set_cap(cap.within(all));
+        self.decide(now, index);
         Ok(())
     }
 
     /// Takes what a published track is beside its packets.
     pub(crate) fn set_track(
         &mut self,
-        _now: Instant,
+        now: Instant,
         peer: PeerId,
         track: TrackId,
         settings: TrackSettings,
@@ -62,6 +69,7 @@ impl Worker {
         let published = published.ok_or(SfuError::NoSuchTrack)?;
         if std::mem::replace(&mut published.settings, settings) != settings {
             self.announce(room, track);
+            self.retarget(now, Place::Published { peer, track: at });
         }
         Ok(())
     }
@@ -70,5 +78,158 @@ impl Worker {
     pub(crate) fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
         let room = self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)?;
         Ok(room.timeline.iter().cloned().collect())
+    }
+
+    /// Decides for a viewer if it is time to.
+    pub(super) fn decide_if_due(&mut self, now: Instant, index: usize) {
+        let peer = self.peers.get(index);
+        if peer.is_some_and(|peer| peer.subscriber.link().is_due(now)) {
+            self.decide(now, index);
+        }
+    }
+
+    /// Decides what a viewer is sent of each video it is subscribed to.
+    pub(super) fn decide(&mut self, now: Instant, index: usize) {
+        let mut wishes = std::mem::take(&mut self.wishes);
+        wishes.clear();
+        let audio = self.gather(now, index, &mut wishes);
+        if let Some(peer) = self.peers.get_mut(index) {
+            let cap = peer.subscriber.cap();
+            let link = peer.subscriber.link_mut();
+            let mut grants = std::mem::take(&mut self.grants);
+            grants.clear();
+            grants.extend_from_slice(link.allocate(now, cap, audio, &wishes));
+            self.carry_out(now, index, &grants);
+            self.grants = grants;
+            self.schedule.touch(index);
+        }
+        self.wishes = wishes;
+    }
+
+    /// What a viewer wants; returns bits a second of the sound it is sent.
+    fn gather(&self, now: Instant, index: usize, wishes: &mut Vec<Wish>) -> u64 {
+        let Some(peer) = self.peers.get(index) else {
+            return 0;
+        };
+        let mut audio = 0;
+        for (slot, state) in peer.subscriber.slots() {
+            let Some(forwarder) = &state.forwarder else {
+                continue;
+            };
+            let source = &forwarder.source;
+            let Some(track) = track_at(&self.peers, &self.relayed, source.place) else {
+                continue;
+            };
+            if source.kind == MediaKind::Audio {
+                audio += state.rate.bitrate(now);
+                continue;
+            }
+            let view = peer.subscriber.view(source.id);
+            let paused = if track.settings.muted {
+                Some(Reason::Muted)
+            } else if !view.visible {
+                Some(Reason::Hidden)
+            } else {
+                None
+            };
+            let priority = match (track.settings.screen, view.pinned) {
+                (true, _) => Priority::Screen,
+                (_, true) => Priority::Pinned,
+                _ => Priority::Other,
+            };
+            wishes.push(Wish {
+                slot,
+                track: source.id,
+                ladder: track.ladder(now),
+                priority,
+                height: view.height,
+                paused,
+                current: state.grant.and_then(|grant| grant.layer),
+            });
+        }
+        audio
+    }
+
+    /// Does and tells what was decided.
+    fn carry_out(&mut self, now: Instant, index: usize, grants: &[Grant]) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let mut changes: Vec<Grant> = Vec::new();
+        for grant in grants {
+            let Some(slot) = peer.subscriber.slot_mut(grant.slot) else {
+                continue;
+            };
+            let before = slot.grant.replace(*grant);
+            let Some(forwarder) = &mut slot.forwarder else {
+                continue;
+            };
+            let layer = pointed_at(forwarder, grant);
+            let told = before.map(|before| (before.layer, before.reason));
+            let changes_target = forwarder.target() != layer;
+            forwarder.set_target(layer);
+            if !changes_target && told == Some((grant.layer, grant.reason)) {
+                continue;
+            }
+            changes.push(*grant);
+        }
+        if !changes.is_empty() {
+            self.tell(now, index, &changes);
+        }
+    }
+
+    /// Tells of changes: the viewer, the timeline, the log. Who is to send a keyframe is asked when a
+    /// packet shows that one is missing.
+    fn tell(&mut self, now: Instant, index: usize, changes: &[Grant]) {
+        let Some(peer) = self.peers.get(index) else {
+            return;
+        };
+        let (room, id, estimate) = (peer.room, peer.id, peer.subscriber.link().estimate());
+        let at_ms = self.config.clock.unix_ms(now);
+        let state = |grant: &Grant| SubscriptionState {
+            track: grant.track,
+            layer: grant.layer.map(|layer| layer.spatial),
+            temporal: grant.layer.map(|layer| layer.temporal),
+            reason: grant.reason,
+        };
+        if let Some(room) = self.rooms.get_mut(&room) {
+            for grant in changes {
+                let state = state(grant);
+                room.decided(Decision {
+                    at_ms,
+                    peer: id,
+                    track: Some(grant.track),
+                    layer: state.layer,
+                    temporal: state.temporal,
+                    reason: state.reason.code(),
+                    estimate,
+                });
+            }
+        }
+        for grant in changes {
+            tracing::debug!(
+                %room,
+                peer = %id,
+                track = %grant.track,
+                layer = grant.layer.map(|layer| layer.spatial),
+                temporal = grant.layer.map(|layer| layer.temporal),
+                reason = grant.reason.code(),
+                estimate,
+                "layer decided"
+            );
+        }
+        self.events.push_back(Event::SubscriptionsChanged {
+            room,
+            peer: id,
+            subscriptions: changes.iter().map(state).collect(),
+        });
+    }
+}
+
+/// What a forwarder is pointed at for a grant. A stream that does not come may resume where it stopped.
+fn pointed_at(forwarder: &Forwarder, grant: &Grant) -> Option<LayerId> {
+    match grant.reason {
+        Reason::Publisher => grant.layer.or(forwarder.target()),
+        _ => grant.layer,
     }
 }

@@ -11,6 +11,12 @@ use crate::place::Place;
 use crate::router::Target;
 
 impl Worker {
+    /// The transport-wide number of a peer's next packet.
+    pub(crate) fn transport_sequence(&self, peer: PeerId) -> Option<u16> {
+        let peer = self.peers.get(*self.by_id.get(&peer)?)?;
+        Some(peer.subscriber.transport_sequence())
+    }
+
     /// What the parts say of each other and do not agree on.
     pub(crate) fn audit(&self) -> Vec<String> {
         let mut faults = Vec::new();

@@ -51,7 +51,7 @@ impl Worker {
                     let (room, peer) = (peer.room, peer.id);
                     tracing::info!(%room, %peer, "peer connected");
                     self.events.push_back(Event::PeerConnected { room, peer });
-                    self.request_keyframes_for(now, index);
+                    self.begin(now, index);
                 }
                 Some(TransportEvent::AddressChanged { from, to }) => {
                     tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its address");

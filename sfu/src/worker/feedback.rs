@@ -23,14 +23,17 @@ impl Worker {
         peer.publisher
             .poll_rtcp(now, rtt, &mut rtcp, |track| changed.push(track));
         peer.subscriber.poll_rtcp(now, ntp, &peer.cname, &mut rtcp);
+        peer.subscriber.link_mut().handle_timeout(now);
         for compound in split(&rtcp) {
             peer.send_rtcp(compound, &mut self.transmits);
         }
         for track in changed {
             let place = Place::Published { peer: index, track };
-            self.retarget(place);
+            self.retarget(now, place);
             self.announce_layers(place);
         }
+        self.decide_if_due(now, index);
+        self.send_paced(now, index);
     }
 }
 

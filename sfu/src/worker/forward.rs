@@ -6,7 +6,8 @@ use super::Worker;
 use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
 use super::relay::track_and_viewer;
-use crate::egress::{Item, Outgoing, Outlet, Packer, Plan, Start};
+use crate::egress::{Cached, Item, Next, Outgoing, Outlet, Paced, Packer, Plan, Slot, Start};
+use crate::ingress::Track;
 use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
 use crate::place::Place;
 use crate::rtp::RtpHeader;
@@ -107,7 +108,10 @@ impl Worker {
             return;
         };
         let ntp = self.config.clock.ntp(now);
-        let sealed = self.desk.seal(peer, &self.inbox, ntp, &mut self.transmits);
+        self.desk.pace(now, peer, &self.inbox);
+        let sealed = self
+            .desk
+            .seal(now, peer, &self.inbox, ntp, &mut self.transmits);
         self.counters.packets_forwarded += sealed.packets;
         self.counters.padding_bytes += sealed.padding;
         self.counters.drop_many("seal_failed", sealed.failed);
@@ -135,37 +139,100 @@ impl Worker {
             {
                 continue;
             }
-            let Ok(header) = RtpHeader::parse(datagram) else {
+            let Some(facts) = cached_facts(track, start.layer, sequence, datagram) else {
                 continue;
-            };
-            let Some(codec) = track.codec(header.payload_type) else {
-                continue;
-            };
-            let facts = Facts {
-                header,
-                codec,
-                track: track.id,
-                layer: start.layer,
-                sequence,
-                switchable: is_keyframe(codec, header.payload(datagram)),
-                cached: true,
-                sender: layer.sender,
-                descriptor: vp8_descriptor(codec, &header, datagram),
-                passed_on: PassedOn::find(&header, datagram, &track.extensions),
             };
             let packet = Packet {
                 datagram,
                 facts: &facts,
             };
-            let Some((mut outlet, slot, transport_sequence)) =
-                peer.outlet(at.slot as usize, ntp, &mut self.transmits)
-            else {
+            let slot = at.slot as usize;
+            let Some(state) = peer.subscriber.slot_mut(slot) else {
                 return;
             };
-            if let Some(outgoing) = slot.plan(now, &packet).outgoing {
-                let sent = slot.send(&outgoing, &packet, transport_sequence, 0, &mut outlet);
-                self.counters.packets_forwarded += u64::from(sent);
+            let Some(outgoing) = state.plan(now, &packet).outgoing else {
+                continue;
+            };
+            let paced = paced(at.slot, outgoing, origin, &packet);
+            let link = peer.subscriber.link_mut();
+            if !link.pacer.admits(now, usize::from(outgoing.len)) {
+                link.pacer.push(now, paced);
+                continue;
             }
+            let Some((mut outlet, slot)) = peer.outlet(now, slot, ntp, &mut self.transmits) else {
+                return;
+            };
+            let sent = slot.send(&outgoing, &packet, 0, &mut outlet);
+            self.counters.packets_forwarded += u64::from(sent);
+        }
+    }
+
+    /// Sends a viewer what has waited long enough.
+    pub(super) fn send_paced(&mut self, now: Instant, viewer: usize) {
+        while let Some(peer) = self.peers.get_mut(viewer) {
+            if !peer.transport.is_connected() {
+                return;
+            }
+            match peer.subscriber.link_mut().pacer.next(now) {
+                None => break,
+                Some(Next::Repair(slot, repair)) => {
+                    self.send_again(now, viewer, slot, &repair);
+                }
+                Some(Next::Media(paced)) => self.send_cached(now, viewer, &paced),
+                Some(Next::Padding(bytes)) => self.send_probe(now, viewer, bytes),
+            }
+        }
+    }
+
+    /// Sends a packet that waited, from its publisher's cache.
+    fn send_cached(&mut self, now: Instant, viewer: usize, paced: &Paced) {
+        let source = paced.source;
+        let found = track_and_viewer(&mut self.peers, &self.relayed, source.place, viewer);
+        let Some((track, viewer)) = found else {
+            return;
+        };
+        let Some((datagram, facts)) = cached(track, &source) else {
+            return self.counters.drop("paced_not_cached");
+        };
+        let packet = Packet {
+            datagram,
+            facts: &facts,
+        };
+        let ntp = self.config.clock.ntp(now);
+        let outlet = viewer.outlet(now, paced.slot as usize, ntp, &mut self.transmits);
+        if let Some((mut outlet, slot)) = outlet {
+            let sent = slot.send(&paced.outgoing, &packet, 0, &mut outlet);
+            self.counters.packets_forwarded += u64::from(sent);
+        }
+    }
+
+    /// Sends something for no better reason than to see whether the link carries it: packets of just
+    /// now again, else padding.
+    fn send_probe(&mut self, now: Instant, viewer: usize, bytes: usize) {
+        let Some(peer) = self.peers.get_mut(viewer) else {
+            return;
+        };
+        let Some(slot) = peer.subscriber.slot_for_probes(now) else {
+            return peer.subscriber.link_mut().pacer.give_up_probe();
+        };
+        let again = peer.subscriber.probe_packet(now, slot);
+        if let Some(repair) = again.filter(|_| bytes > usize::from(u8::MAX))
+            && self.send_again(now, viewer, slot, &repair)
+        {
+            self.counters.probe_packets += 1;
+            return;
+        }
+        let ntp = self.config.clock.ntp(now);
+        let Some(peer) = self.peers.get_mut(viewer) else {
+            return;
+        };
+        let sent = peer
+            .outlet(now, slot, ntp, &mut self.transmits)
+            .is_some_and(|(mut outlet, slot)| slot.send_padding(bytes, &mut outlet));
+        if sent {
+            self.counters.probe_packets += 1;
+        } else {
+            peer.subscriber.link_mut().pacer.give_up_probe();
         }
     }
 
@@ -201,8 +268,34 @@ impl Desk {
         }
     }
 
+    /// Lets wait what a viewer's link has no time for now. Sound never waits, and what is kept nowhere
+    /// cannot.
+    fn pace(&mut self, now: Instant, peer: &mut Peer, inbox: &Inbox) {
+        let link = peer.subscriber.link_mut();
+        if link.pacer.is_open() {
+            return;
+        }
+        self.planned.retain(|planned| {
+            let Some((origin, packet)) = inbox.packet(planned.packet) else {
+                return false;
+            };
+            let bytes = usize::from(planned.outgoing.len);
+            if packet.codec.is_audio() || !packet.cached {
+                link.pacer.passed(bytes);
+                return true;
+            }
+            let admits = link.pacer.admits(now, bytes);
+            if !admits {
+                let paced = paced(planned.slot, planned.outgoing, origin, &packet);
+                link.pacer.push(now, paced);
+            }
+            admits
+        });
+    }
+
     fn seal(
         &mut self,
+        now: Instant,
         peer: &mut Peer,
         inbox: &Inbox,
         ntp: u64,
@@ -221,19 +314,12 @@ impl Desk {
             let Some((_, packet)) = inbox.packet(planned.packet) else {
                 continue;
             };
-            let Some((mut outlet, slot, transport_sequence)) =
-                peer.outlet(planned.slot as usize, ntp, transmits)
+            let Some((mut outlet, slot)) = peer.outlet(now, planned.slot as usize, ntp, transmits)
             else {
                 continue;
             };
             let padding = packed.padding;
-            if slot.send(
-                &planned.outgoing,
-                &packet,
-                transport_sequence,
-                padding,
-                &mut outlet,
-            ) {
+            if slot.send(&planned.outgoing, &packet, padding, &mut outlet) {
                 sealed.packets += 1;
                 sealed.padding += u64::from(padding);
             } else {
@@ -245,27 +331,73 @@ impl Desk {
     }
 }
 
+/// A packet as it waits.
+fn paced(slot: u32, outgoing: Outgoing, origin: Place, packet: &Packet<'_>) -> Paced {
+    Paced {
+        slot,
+        outgoing,
+        source: Cached {
+            place: origin,
+            layer: packet.layer,
+            ssrc: packet.header.ssrc,
+            sequence: packet.sequence,
+        },
+    }
+}
+
+/// A packet that its publisher's cache still has, with what is known of it.
+pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8], Facts)> {
+    let layer = track
+        .layers
+        .get(source.layer)
+        .filter(|layer| layer.ssrc == Some(source.ssrc))?;
+    let datagram = layer.cache.as_ref()?.get(source.sequence)?;
+    let facts = cached_facts(track, source.layer, source.sequence, datagram)?;
+    Some((datagram, facts))
+}
+
+/// What is known of a packet from a cache.
+fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<Facts> {
+    let header = RtpHeader::parse(datagram).ok()?;
+    let codec = track.codec(header.payload_type)?;
+    Some(Facts {
+        header,
+        codec,
+        track: track.id,
+        layer,
+        sequence,
+        switchable: is_keyframe(codec, header.payload(datagram)),
+        cached: true,
+        sender: track.layers.get(layer)?.sender,
+        descriptor: vp8_descriptor(codec, &header, datagram),
+        passed_on: PassedOn::find(&header, datagram, &track.extensions),
+    })
+}
+
 impl Peer {
-    /// Its way out with one of its slots, and the number its next packet has; none while it cannot
-    /// be reached.
+    /// Its way out, with one of its slots; none while it cannot be reached.
     pub(super) fn outlet<'a>(
         &'a mut self,
+        now: Instant,
         slot: usize,
         ntp: u64,
         transmits: &'a mut Transmits,
-    ) -> Option<(Outlet<'a>, &'a mut crate::egress::Slot, &'a mut u16)> {
+    ) -> Option<(Outlet<'a>, &'a mut Slot)> {
         if !self.transport.is_connected() {
             return None;
         }
         let to = self.transport.remote_addr()?;
-        let (slot, transport_sequence) = self.subscriber.slot_with_sequence(slot)?;
+        let (slot, transport_sequence, link) = self.subscriber.way_out(slot)?;
         let outlet = Outlet {
             to,
             run: &mut self.run,
             transport: &mut self.transport,
             transmits,
+            now,
             ntp,
+            link,
+            transport_sequence,
         };
-        Some((outlet, slot, transport_sequence))
+        Some((outlet, slot))
     }
 }

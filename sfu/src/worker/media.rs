@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use super::Worker;
+use super::forward::cached;
 use super::peer::Peer;
 use super::relay::{track_and_viewer, track_at};
-use crate::egress::{Repair, Request};
+use crate::egress::{Cached, Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
 use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
 use crate::place::Place;
 use crate::router::RelayedPacket;
-use crate::rtp::{RtpHeader, rtcp};
+use crate::rtp::rtcp;
 use crate::transmit::Transmits;
 
 impl Worker {
@@ -45,7 +46,7 @@ impl Worker {
         if media.layers_changed {
             // What came before was for the layers as they were.
             self.forward(now, usize::MAX);
-            self.retarget(place);
+            self.retarget(now, place);
             self.announce_layers(place);
         }
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
@@ -138,59 +139,58 @@ impl Worker {
         for request in requests {
             match request {
                 Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
-                Request::Repair { slot, repair } => self.repair(now, index, slot, &repair),
+                Request::Repair { slot, repair } => self.repair(now, index, slot, repair),
             }
         }
     }
 
+    /// Sends a viewer a packet again as soon as its link has time for it.
+    fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: Repair) {
+        let Some(peer) = self.peers.get_mut(viewer) else {
+            return;
+        };
+        let pacer = &mut peer.subscriber.link_mut().pacer;
+        if pacer.admits_repair(now, slot, repair) {
+            self.send_again(now, viewer, slot, &repair);
+        }
+    }
+
     /// Sends a viewer a packet again, from the publisher's cache.
-    fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: &Repair) {
-        let Some((track, viewer)) =
-            track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer)
-        else {
-            return;
+    pub(super) fn send_again(
+        &mut self,
+        now: Instant,
+        viewer: usize,
+        slot: usize,
+        repair: &Repair,
+    ) -> bool {
+        let found = track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer);
+        let Some((track, viewer)) = found else {
+            return false;
         };
-        let Some(layer) = track
-            .layers
-            .get(repair.layer)
-            .filter(|layer| layer.ssrc == Some(repair.ssrc))
-        else {
-            return;
-        };
-        let Some(datagram) = layer
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.get(repair.sequence))
-        else {
-            return self.counters.drop("repair_not_cached");
-        };
-        let payload_type = datagram.get(1).map_or(0, |byte| byte & 0x7f);
-        let Some(codec) = track.codec(payload_type) else {
-            return;
-        };
-        let Ok(header) = RtpHeader::parse(datagram) else {
-            return;
-        };
-        let facts = Facts {
-            header,
-            codec,
-            track: track.id,
+        let source = Cached {
+            place: repair.place,
             layer: repair.layer,
+            ssrc: repair.ssrc,
             sequence: repair.sequence,
-            switchable: false,
-            cached: true,
-            sender: None,
-            descriptor: vp8_descriptor(codec, &header, datagram),
-            passed_on: PassedOn::find(&header, datagram, &track.extensions),
+        };
+        let Some((datagram, facts)) = cached(track, &source) else {
+            self.counters.drop("repair_not_cached");
+            return false;
         };
         let packet = Packet {
             datagram,
             facts: &facts,
         };
         let ntp = self.config.clock.ntp(now);
-        if let Some((mut outlet, slot, sequence)) = viewer.outlet(slot, ntp, &mut self.transmits) {
-            slot.retransmit(repair, &packet, sequence, &mut outlet);
+        let outlet = viewer.outlet(now, slot, ntp, &mut self.transmits);
+        let Some((mut outlet, state)) = outlet else {
+            return false;
+        };
+        let sent = state.retransmit(repair, &packet, &mut outlet);
+        if sent {
+            viewer.subscriber.link_mut().pacer.passed(datagram.len());
         }
+        sent
     }
 
     /// Asks a publisher for a keyframe, merged with what others ask.
@@ -210,19 +210,12 @@ impl Worker {
     }
 
     /// A layer of a track came alive or died: its viewers choose again.
-    pub(super) fn retarget(&mut self, place: Place) {
+    pub(super) fn retarget(&mut self, now: Instant, place: Place) {
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
-        let highest = track.highest_alive();
         for target in self.router.targets(track.fanout).to_vec() {
-            let slot = self
-                .peers
-                .get_mut(target.peer)
-                .and_then(|peer| peer.subscriber.slot_mut(target.slot));
-            if let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_mut()) {
-                forwarder.retarget(highest);
-            }
+            self.decide(now, target.peer);
         }
     }
 }

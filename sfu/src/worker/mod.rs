@@ -43,11 +43,13 @@ pub(crate) use relay::Control;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::demux::{Class, Demux, classify};
+use crate::egress::{Grant, Wish};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
 use crate::router::{Batches, Room, Router};
 use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::{Certificate, StunOutcome, stun_local_ufrag};
+use crate::view::Cap;
 use forward::{Desk, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
@@ -63,6 +65,8 @@ pub(crate) struct WorkerConfig {
     /// Announced as ICE candidates.
     pub(crate) candidates: Vec<SocketAddr>,
     pub(crate) limits: Limits,
+    /// What any viewer may be sent at most.
+    pub(crate) viewer_cap: Cap,
     pub(crate) clock: WallClock,
     pub(crate) seed: [u8; 32],
 }
@@ -88,6 +92,9 @@ pub(crate) struct Worker {
     events: VecDeque<Event>,
     inbox: Inbox,
     desk: Desk,
+    /// Of the viewer being decided for; kept for the memory's sake.
+    wishes: Vec<Wish>,
+    grants: Vec<Grant>,
     transmits: Transmits,
     counters: Counters,
 }
@@ -104,6 +111,8 @@ struct Counters {
     packets_forwarded: u64,
     relay_packets_in: u64,
     padding_bytes: u64,
+    /// Sent to find out what links carry.
+    probe_packets: u64,
     /// How long the last batch may have been held back.
     coalescing: Duration,
     drops: BTreeMap<&'static str, u64>,
@@ -140,6 +149,8 @@ impl Worker {
             events: VecDeque::new(),
             inbox: Inbox::default(),
             desk: Desk::default(),
+            wishes: Vec::new(),
+            grants: Vec::new(),
             transmits: Transmits::new(),
             counters: Counters::default(),
             config,

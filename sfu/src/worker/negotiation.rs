@@ -74,7 +74,7 @@ impl Worker {
         }
         let id = PeerId::new(self.config.index, self.next_id());
         let ice = IceCredentials::generate(&mut self.rng);
-        let mut subscriber = Subscriber::default();
+        let mut subscriber = Subscriber::new(now, self.config.viewer_cap);
         if auto_subscribe {
             for source in self.sources(room, None) {
                 subscriber.subscribe(source);
@@ -251,6 +251,7 @@ impl Worker {
             .map(|(slot, _)| slot);
         if let Some(slot) = known.and_then(|slot| peer.subscriber.slot_mut(slot)) {
             slot.renegotiate(media);
+            peer.subscriber.renegotiated();
         } else if let Some(SlotIdentity { ssrc, rtx_ssrc, .. }) = media.slot {
             // RFC 3711 section 3.3.1 wants the first number below 2^15: a receiver that misses the
             // first packets must not guess the wrong rollover count.

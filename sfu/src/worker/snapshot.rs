@@ -4,13 +4,11 @@ use std::time::Instant;
 
 use super::Worker;
 use super::peer::Peer;
-use crate::egress::SourceTrack;
+use crate::egress::{Forwarder, SourceTrack};
 use crate::error::SfuError;
 use crate::id::PeerId;
 use crate::ingress::Track;
-use crate::stats::{
-    BandwidthStats, LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats,
-};
+use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
 use crate::view::Reason;
 
 impl Worker {
@@ -65,16 +63,17 @@ impl Worker {
 fn peer_stats(now: Instant, peer: &Peer) -> PeerStats {
     let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
         let (layer, reason) = slot.state();
+        let target = slot.forwarder.as_ref().and_then(Forwarder::target);
         Some(SubscriptionStats {
             track: slot.track()?,
             mid: Some(slot.mid.clone()),
-            layer,
-            temporal: None,
-            target: slot.forwarder.as_ref().and_then(|f| f.selector.target()),
+            layer: layer.map(|layer| usize::from(layer.spatial)),
+            temporal: layer.map(|layer| layer.temporal),
+            target: target.map(|layer| usize::from(layer.spatial)),
             reason,
-            allocated: 0,
-            bitrate: 0,
-            keyframe_requests: 0,
+            allocated: slot.grant.map_or(0, |grant| grant.bitrate),
+            bitrate: slot.rate.bitrate(now),
+            keyframe_requests: slot.counters.keyframe_requests,
             packets: slot.counters.packets,
             bytes: slot.counters.bytes,
             nacks_received: slot.counters.nacks_received,
@@ -97,7 +96,7 @@ fn peer_stats(now: Instant, peer: &Peer) -> PeerStats {
         subscriptions: carried
             .chain(peer.subscriber.waiting().iter().map(waiting_stats))
             .collect(),
-        bandwidth: BandwidthStats::default(),
+        bandwidth: peer.subscriber.link().stats(now),
     }
 }
 

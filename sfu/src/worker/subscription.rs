@@ -8,6 +8,7 @@ use crate::egress::SourceTrack;
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::ladder::LayerId;
 use crate::place::Place;
 use crate::router::Target;
 
@@ -168,47 +169,56 @@ impl Worker {
                     slot: *slot,
                 },
             );
-            self.start(now, index, *slot, source);
         }
-        assigned.into_iter().map(|(slot, _)| slot).collect()
-    }
-
-    /// Points a new subscription at its layer and asks for the keyframe it begins with.
-    fn start(&mut self, now: Instant, index: usize, slot: usize, source: &SourceTrack) {
-        let track = track_at(&self.peers, &self.relayed, source.place);
-        let highest = track.and_then(crate::ingress::Track::highest_alive);
-        let Some(viewer) = self.peers.get_mut(index) else {
-            return;
-        };
-        let connected = viewer.transport.is_connected();
-        if let Some(forwarder) = viewer
-            .subscriber
-            .slot_mut(slot)
-            .and_then(|slot| slot.forwarder.as_mut())
-        {
-            forwarder.retarget(highest);
+        let assigned: Vec<usize> = assigned.into_iter().map(|(slot, _)| slot).collect();
+        if !assigned.is_empty() {
+            self.start(now, index, &assigned);
         }
-        // Before the viewer is connected a keyframe would be lost on it.
-        if connected
-            && source.kind == MediaKind::Video
-            && let Some(layer) = highest
-        {
-            self.request_keyframe(now, source.place, layer);
-        }
+        assigned
     }
 
     /// A viewer is connected: all it is subscribed to begins now.
-    pub(super) fn request_keyframes_for(&mut self, now: Instant, index: usize) {
+    pub(super) fn begin(&mut self, now: Instant, index: usize) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
-        let started: Vec<_> = peer
-            .subscriber
-            .slots()
-            .filter_map(|(slot, state)| Some((slot, state.forwarder.as_ref()?.source.clone())))
-            .collect();
-        for (slot, source) in started {
-            self.start(now, index, slot, &source);
+        let carrying = peer.subscriber.slots();
+        let slots: Vec<_> = carrying.map(|(slot, _)| slot).collect();
+        self.start(now, index, &slots);
+    }
+
+    /// Points new subscriptions at their layers and asks for the keyframes they begin with.
+    fn start(&mut self, now: Instant, index: usize, slots: &[usize]) {
+        let Some(viewer) = self.peers.get_mut(index) else {
+            return;
+        };
+        for slot in slots {
+            if let Some(slot) = viewer.subscriber.slot_mut(*slot)
+                && slot.kind == MediaKind::Audio
+                && let Some(forwarder) = &mut slot.forwarder
+            {
+                forwarder.set_target(Some(LayerId::default()));
+            }
+        }
+        self.decide(now, index);
+        // Before the viewer is connected a keyframe would be lost on it.
+        let viewer = self.peers.get_mut(index);
+        let Some(viewer) = viewer.filter(|viewer| viewer.transport.is_connected()) else {
+            return;
+        };
+        let mut wanted = Vec::new();
+        for slot in slots {
+            if let Some(slot) = viewer.subscriber.slot_mut(*slot)
+                && let Some(forwarder) = &slot.forwarder
+                && let Some(layer) = forwarder.awaits_keyframe_of()
+                && forwarder.source.kind == MediaKind::Video
+            {
+                wanted.push((forwarder.source.place, layer));
+                slot.counters.keyframe_requests += 1;
+            }
+        }
+        for (place, layer) in wanted {
+            self.request_keyframe(now, place, layer);
         }
     }
 

@@ -449,6 +449,7 @@ impl Media for FakeMedia {
                 messages_sent: 20,
                 run_lengths: [5, 4, 3, 2, 1],
                 padding_bytes: 7,
+                probe_packets: 4,
                 coalescing_us: 250.5,
                 bytes_received: 12_000,
                 bytes_sent: 70_000,

@@ -158,6 +158,16 @@ impl Rewriter {
         Some((*span, span.source_sequence(sequence)))
     }
 
+    /// The highest sequence number sent.
+    pub(crate) fn highest(&self) -> u16 {
+        self.sequence as u16
+    }
+
+    /// The timestamp of the last packet sent.
+    pub(crate) fn timestamp(&self) -> u32 {
+        self.timestamp
+    }
+
     /// The current span.
     pub(crate) fn span(&self) -> Option<&Span> {
         self.spans.last()

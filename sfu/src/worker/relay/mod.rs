@@ -161,7 +161,7 @@ impl Worker {
                     && let Some(relayed) = self.relayed.get_mut(index)
                     && relayed.track.follow_layers(&layers)
                 {
-                    self.retarget(Place::Relayed(index));
+                    self.retarget(now, Place::Relayed(index));
                 }
             }
             Control::Ended { track } => {
@@ -389,7 +389,7 @@ impl Worker {
         if let Some(index) = self.relayed.index_of(id) {
             let relayed = self.relayed.get_mut(index);
             if relayed.is_some_and(|relayed| relayed.track.follow(state)) {
-                self.retarget(Place::Relayed(index));
+                self.retarget(now, Place::Relayed(index));
             }
             return;
         }

@@ -1,0 +1,437 @@
+//! Spreads what a viewer is sent over time, so that its link's queue stays short.
+//!
+//! A leaky bucket of debt: what was sent, less what the rate has carried away since. While the debt
+//! is small, packets pass at once and in the batches in which they came; that is the case of every
+//! viewer whose link is fast. Beyond that video waits here, as a reference to its publisher's packet
+//! cache: nothing is stored per viewer but a packet's numbers. Sound never waits.
+//!
+//! The bucket's depth is libwebrtc's burst interval; repairs go before new video, as there
+//! (`modules/pacing/pacing_controller.cc`).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::bwe::Probe;
+use super::outlet::Outgoing;
+use super::slot::Repair;
+use crate::place::Place;
+
+/// What may leave at once: long enough that a timer of a few milliseconds keeps up and runs are
+/// worth sealing together, short enough for a link's queue.
+const BURST: Duration = Duration::from_millis(40);
+/// At any rate some packets leave together: at low rates a frame is hardly more.
+const BURST_BYTES: i64 = 3 * 1_200;
+/// Debt is counted in millionths of a bit, so that a rate times microseconds is exact.
+const UNIT: i64 = 8 * 1_000_000;
+/// Packets that may wait: at 10 Mbit/s more than a second's worth. What comes then is lost, as on a
+/// link whose queue is full, and the viewer asks for it again.
+const QUEUE: usize = 1_024;
+/// Repairs that may wait; a viewer asks again.
+const REPAIRS: usize = 256;
+/// What waited longer is not worth sending: its frame's time is over.
+const STALE: Duration = Duration::from_secs(1);
+
+/// A packet that waits, in its publisher's cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paced {
+    pub(crate) slot: u32,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) source: Cached,
+}
+
+/// Where a packet is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cached {
+    /// Where its track is.
+    pub(crate) place: Place,
+    pub(crate) layer: usize,
+    /// The publisher's stream: it must not have begun another.
+    pub(crate) ssrc: u32,
+    /// Unwrapped, the publisher's.
+    pub(crate) sequence: u64,
+}
+
+/// What is to be sent next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// A packet again, on a slot.
+    Repair(usize, Repair),
+    Media(Paced),
+    /// So many bytes of anything.
+    Padding(usize),
+}
+
+/// The pacer of one viewer.
+#[derive(Debug, Default)]
+pub(crate) struct Pacer {
+    /// Bits a second; none: nothing is known of the link, and nothing waits.
+    rate: Option<u64>,
+    /// What was sent and the rate has not carried away yet, in [`UNIT`]s of a byte.
+    debt: i64,
+    updated: Option<Instant>,
+    media: VecDeque<(Instant, Paced)>,
+    repairs: VecDeque<(usize, Repair)>,
+    queued_bytes: usize,
+    probe: Option<ActiveProbe>,
+    pub(crate) overflowed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ActiveProbe {
+    probe: Probe,
+    since: Instant,
+    bytes: usize,
+    packets: u32,
+}
+
+impl ActiveProbe {
+    /// When the next packet is due.
+    fn next_at(&self) -> Instant {
+        let took = self.bytes as u64 * 8 * 1_000_000 / self.probe.bitrate.max(1);
+        self.since + Duration::from_micros(took)
+    }
+}
+
+impl Pacer {
+    /// Sets the rate in bits a second; none lets everything pass.
+    pub(crate) fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
+        self.settle(now);
+        self.rate = rate;
+    }
+
+    /// Whether everything passes.
+    pub(crate) fn is_open(&self) -> bool {
+        self.rate.is_none()
+    }
+
+    /// Whether a packet of `bytes` may leave now; then it is counted.
+    pub(crate) fn admits(&mut self, now: Instant, bytes: usize) -> bool {
+        if self.rate.is_none() {
+            return true;
+        }
+        if !self.media.is_empty() {
+            return false;
+        }
+        self.settle(now);
+        let admits = self.debt <= self.burst();
+        if admits {
+            self.debt = self.debt.saturating_add(bytes as i64 * UNIT);
+        }
+        admits
+    }
+
+    /// Counts a packet that leaves without asking.
+    pub(crate) fn passed(&mut self, bytes: usize) {
+        if self.rate.is_none() {
+            return;
+        }
+        self.debt = self.debt.saturating_add(bytes as i64 * UNIT);
+    }
+
+    /// Lets a packet wait; false if too many do.
+    pub(crate) fn push(&mut self, now: Instant, paced: Paced) -> bool {
+        if self.media.len() >= QUEUE {
+            self.overflowed += 1;
+            return false;
+        }
+        self.queued_bytes += usize::from(paced.outgoing.len);
+        self.media.push_back((now, paced));
+        true
+    }
+
+    /// Whether a repair may be sent now; if not, it waits. What is sent is to be
+    /// [counted](Self::passed).
+    pub(crate) fn admits_repair(&mut self, now: Instant, slot: usize, repair: Repair) -> bool {
+        if self.rate.is_none() {
+            return true;
+        }
+        self.settle(now);
+        if self.repairs.is_empty() && self.debt <= self.burst() {
+            return true;
+        }
+        if self.repairs.len() < REPAIRS {
+            self.repairs.push_back((slot, repair));
+        } else {
+            self.overflowed += 1;
+        }
+        false
+    }
+
+    /// Begins a probe; one under way ends.
+    pub(crate) fn begin_probe(&mut self, now: Instant, probe: Probe) {
+        self.probe = Some(ActiveProbe {
+            probe,
+            since: now,
+            bytes: 0,
+            packets: 0,
+        });
+    }
+
+    /// The probe that a packet sent now belongs to; it is counted.
+    pub(crate) fn note_probe(&mut self, bytes: usize) -> Option<u8> {
+        let active = self.probe.as_mut()?;
+        active.bytes += bytes;
+        active.packets += 1;
+        let cluster = active.probe.cluster;
+        if active.bytes >= active.probe.bytes && active.packets >= active.probe.packets {
+            self.probe = None;
+        }
+        Some(cluster)
+    }
+
+    /// What is to be sent now.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Next> {
+        self.settle(now);
+        let due = self.probe.is_some_and(|probe| probe.next_at() <= now);
+        if !due && self.rate.is_some() && self.debt > self.burst() {
+            return None;
+        }
+        if let Some((slot, repair)) = self.repairs.pop_front() {
+            return Some(Next::Repair(slot, repair));
+        }
+        while let Some((since, paced)) = self.media.pop_front() {
+            let bytes = usize::from(paced.outgoing.len);
+            self.queued_bytes -= bytes;
+            if now.saturating_duration_since(since) > STALE {
+                self.overflowed += 1;
+                continue;
+            }
+            self.debt = self.debt.saturating_add(bytes as i64 * UNIT);
+            return Some(Next::Media(paced));
+        }
+        let left = self
+            .probe
+            .map(|probe| probe.probe.bytes.saturating_sub(probe.bytes));
+        due.then_some(Next::Padding(left?.max(1)))
+    }
+
+    /// A probe that nothing can be sent for is given up.
+    pub(crate) fn give_up_probe(&mut self) {
+        self.probe = None;
+    }
+
+    /// When [`next`](Self::next) has something.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let probe = self.probe.map(|probe| probe.next_at());
+        let waits = !self.media.is_empty() || !self.repairs.is_empty();
+        // Half a burst leaves at a time, so that what leaves together is worth sealing together.
+        let drained = waits.then(|| {
+            let over = (self.debt - self.burst() / 2).max(0) as u64;
+            let took = Duration::from_micros(over / self.rate.unwrap_or(u64::MAX).max(1) + 1);
+            self.updated.map(|at| at + took)
+        });
+        probe.into_iter().chain(drained.flatten()).min()
+    }
+
+    /// Forgets what waits on a slot: it carries something else now.
+    pub(crate) fn forget_slot(&mut self, slot: usize) {
+        self.media.retain(|(_, paced)| paced.slot as usize != slot);
+        self.repairs.retain(|(other, _)| *other != slot);
+        self.queued_bytes = self
+            .media
+            .iter()
+            .map(|(_, paced)| usize::from(paced.outgoing.len))
+            .sum();
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Since when the first that waits does.
+    pub(crate) fn queued_since(&self) -> Option<Instant> {
+        self.media.front().map(|(since, _)| *since)
+    }
+
+    fn burst(&self) -> i64 {
+        let rate = i64::try_from(self.rate.unwrap_or(0)).unwrap_or(i64::MAX);
+        rate.saturating_mul(BURST.as_micros() as i64)
+            .max(BURST_BYTES * UNIT)
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let since = self.updated.replace(now).unwrap_or(now);
+        let Some(rate) = self.rate else {
+            self.debt = 0;
+            return;
+        };
+        let passed = now.saturating_duration_since(since).as_micros();
+        let carried = i64::try_from(u128::from(rate) * passed).unwrap_or(i64::MAX);
+        // A quiet time is not saved up.
+        self.debt = self.debt.saturating_sub(carried).max(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn paced(sequence: u64) -> Paced {
+        Paced {
+            slot: 0,
+            outgoing: Outgoing::of_len(1_000),
+            source: Cached {
+                place: Place::Relayed(0),
+                layer: 0,
+                ssrc: 1,
+                sequence,
+            },
+        }
+    }
+
+    fn repair(lost: u16) -> Repair {
+        Repair {
+            place: Place::Relayed(0),
+            layer: 0,
+            ssrc: 1,
+            sequence: u64::from(lost),
+            lost,
+        }
+    }
+
+    /// Offers `count` packets at once, then lets time pass; when each of them left, in milliseconds.
+    fn departures(rate: u64, count: u64) -> Vec<u128> {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(rate));
+        let mut left = Vec::new();
+        for sequence in 0..count {
+            if pacer.admits(start, 1_000) {
+                left.push(0);
+            } else {
+                assert!(pacer.push(start, paced(sequence)));
+            }
+        }
+        while let Some(at) = pacer.poll_timeout() {
+            let at = at.max(start);
+            while let Some(next) = pacer.next(at) {
+                assert!(
+                    matches!(next, Next::Media(paced) if paced.source.sequence == left.len() as u64)
+                );
+                left.push((at - start).as_millis());
+            }
+        }
+        assert_eq!(pacer.queued_bytes(), 0);
+        left
+    }
+
+    #[test]
+    fn a_burst_passes_and_the_rest_leaves_at_the_rate_in_order() {
+        let left = departures(800_000, 50);
+        assert_eq!(left.len(), 50);
+        let at_once = left.iter().filter(|at| **at == 0).count();
+        assert_eq!(at_once, 5, "40 ms are 4,000 bytes");
+        // 46,000 bytes that were not within the burst, at 100 bytes a millisecond.
+        let last = left.last().copied().unwrap_or_default();
+        assert!((440..=470).contains(&last), "{last} {left:?}");
+    }
+
+    #[test]
+    fn a_link_of_which_nothing_is_known_lets_everything_pass() {
+        let now = Instant::now();
+        let mut pacer = Pacer::default();
+        assert!((0..10_000).all(|_| pacer.admits(now, 1_200)));
+        assert!(pacer.admits_repair(now, 0, repair(1)));
+        assert_eq!(pacer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn repairs_go_first_and_what_is_too_old_not_at_all() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(100_000));
+        pacer.passed(20_000);
+        assert!(!pacer.admits(start, 1_000));
+        pacer.push(start, paced(1));
+        assert!(!pacer.admits_repair(start, 3, repair(9)));
+        let later = start + Duration::from_secs(3);
+        assert!(matches!(pacer.next(later), Some(Next::Repair(3, repair)) if repair.lost == 9));
+        assert!(pacer.next(later).is_none());
+        assert_eq!(pacer.overflowed, 1);
+    }
+
+    #[test]
+    fn a_probe_leaves_at_its_own_rate_and_takes_what_there_is() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(100_000));
+        pacer.begin_probe(
+            start,
+            Probe {
+                cluster: 7,
+                bitrate: 4_000_000,
+                bytes: 10_000,
+                packets: 5,
+            },
+        );
+        let (mut at, mut sent) = (start, Vec::new());
+        while let Some(next_at) = pacer.poll_timeout() {
+            at = at.max(next_at);
+            while let Some(next) = pacer.next(at) {
+                assert!(matches!(next, Next::Padding(left) if left == 10_000 - 1_000 * sent.len()));
+                assert_eq!(pacer.note_probe(1_000), Some(7));
+                sent.push(at - start);
+            }
+        }
+        assert_eq!(sent.len(), 10);
+        assert_eq!(sent.last(), Some(&Duration::from_millis(18)));
+        assert_eq!(pacer.note_probe(1_000), None, "it is over");
+    }
+
+    #[test]
+    fn what_waited_on_a_slot_that_carries_something_else_is_forgotten() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(100_000));
+        pacer.push(start, paced(1));
+        pacer.push(
+            start,
+            Paced {
+                slot: 4,
+                ..paced(2)
+            },
+        );
+        pacer.forget_slot(0);
+        assert_eq!(pacer.queued_bytes(), 1_000);
+        assert!(matches!(pacer.next(start), Some(Next::Media(paced)) if paced.slot == 4));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_rate_and_a_burst_and_nothing_is_lost(
+            rate in 50_000u64..20_000_000,
+            steps in prop::collection::vec((0u64..200, 1usize..1_400), 1..300),
+        ) {
+            let start = Instant::now();
+            let mut now = start;
+            let mut pacer = Pacer::default();
+            pacer.set_rate(start, Some(rate));
+            let (mut sent, mut offered, mut stale) = (0u64, 0u64, 0u64);
+            for (wait, bytes) in steps {
+                now += Duration::from_millis(wait);
+                while let Some(next) = pacer.next(now) {
+                    if let Next::Media(paced) = next {
+                        sent += u64::from(paced.outgoing.len);
+                    }
+                }
+                offered += bytes as u64;
+                if pacer.admits(now, bytes) {
+                    sent += bytes as u64;
+                } else {
+                    let outgoing = Outgoing::of_len(bytes as u16);
+                    let fits = pacer.push(now, Paced { outgoing, ..paced(0) });
+                    prop_assert!(fits);
+                }
+                stale += pacer.overflowed * 1_400;
+                pacer.overflowed = 0;
+                prop_assert!(sent + pacer.queued_bytes() as u64 + stale >= offered);
+                let elapsed = (now - start).as_micros() as u64;
+                let allowed = rate * elapsed / 8_000_000 + (rate * 40 / 8_000).max(3_600) + 1_400;
+                prop_assert!(sent <= allowed, "{} > {}", sent, allowed);
+            }
+        }
+    }
+}
