@@ -5,6 +5,7 @@
 //! order and padding, so that the kernel takes them in few messages), write, seal, append to the
 //! viewer's run.
 
+mod allocator;
 mod forwarder;
 mod outlet;
 mod pack;

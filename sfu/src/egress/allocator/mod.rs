@@ -1,0 +1,355 @@
+//! Distributes what a viewer's link carries over its video subscriptions.
+//!
+//! Pure: wishes and a budget in, grants out. Sound is not its business: it is always sent, and the
+//! budget is what is left beside it.
+//!
+//! 1. What is not to be seen, or not allowed, is paused.
+//! 2. In order of priority everybody gets their lowest layer, for as long as the budget lasts. What
+//!    does not fit is paused; something smaller behind it may still fit.
+//! 3. What is left goes to upgrades: screens, pinned ones and the speaker first and whole, the others
+//!    in rounds of one step each.
+//!
+//! # Hysteresis
+//!
+//! Down at once, up with proof: what all layers need together may only grow to a rate that arrived
+//! already, as media or as a probe, with room to spare. After a cut it does not grow for a while, and
+//! for longer if the cut followed an upgrade closely: a link at the edge of a layer is tried more and
+//! more rarely instead of every few seconds. Shifting between subscriptions (another person speaks)
+//! needs no proof: it makes nothing more.
+
+mod options;
+
+use std::time::{Duration, Instant};
+
+use options::Options;
+
+use crate::id::TrackId;
+use crate::ladder::{Ladder, LayerId};
+use crate::view::{Cap, Reason};
+
+/// After a cut, before more is tried.
+const CALM: Duration = Duration::from_secs(1);
+/// After an upgrade that did not last; twice as long after each further one, up to the last.
+const CALM_AGAIN: Duration = Duration::from_secs(8);
+const CALM_MAX: Duration = Duration::from_secs(60);
+/// An upgrade that is cut within this did not last.
+const PROOF: Duration = Duration::from_secs(12);
+/// Without a cut for so long, the past is forgotten.
+const FORGIVE: Duration = Duration::from_secs(90);
+/// Of the budget, what upgrades may use, in percent: rates of layers vary by this much from second to
+/// second, and an upgrade that fits only just does not last.
+const UPGRADE_SHARE: u64 = 92;
+/// Of the budget, what layers already sent may need while the link is calm, in percent.
+const KEEP_SHARE: u64 = 108;
+
+/// Who comes first when there is not enough for all. Smaller comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Priority {
+    /// Shows a screen: what everybody talks about, and unreadable when small.
+    Screen,
+    /// The viewer wants it before others.
+    Pinned,
+    /// Speaks now.
+    Speaking,
+    /// Spoke: how many have since.
+    Spoke(u16),
+    /// The rest.
+    Other,
+}
+
+impl Priority {
+    /// Upgraded as far as possible before others are at all.
+    fn comes_whole(self) -> bool {
+        self <= Self::Speaking
+    }
+}
+
+/// A video subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) slot: usize,
+    pub(crate) track: TrackId,
+    pub(crate) ladder: Ladder,
+    pub(crate) priority: Priority,
+    /// Pixels its place on the screen is high; 0 is any.
+    pub(crate) height: u16,
+    /// It is not to be sent, whatever the link carries.
+    pub(crate) paused: Option<Reason>,
+    /// What it was granted last.
+    pub(crate) current: Option<LayerId>,
+}
+
+/// What there is to distribute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Bits a second for video.
+    pub(crate) bitrate: u64,
+    /// Bits a second for video that arrived lately, as media or as a probe.
+    pub(crate) confirmed: u64,
+    /// Nothing was tried that did not fit: lowest layers are tried without proof.
+    pub(crate) untried: bool,
+    /// The link is overused just now.
+    pub(crate) congested: bool,
+}
+
+/// What a subscription gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Grant {
+    pub(crate) slot: usize,
+    pub(crate) track: TrackId,
+    /// None: paused, or nothing comes.
+    pub(crate) layer: Option<LayerId>,
+    pub(crate) bitrate: u64,
+    /// Why no more.
+    pub(crate) reason: Reason,
+}
+
+/// The allocator of one viewer.
+#[derive(Debug, Default)]
+pub(crate) struct Allocator {
+    grants: Vec<Grant>,
+    choices: Vec<Choice>,
+    upgraded_at: Option<Instant>,
+    cut_at: Option<Instant>,
+    calm: Duration,
+    /// What the grants need.
+    pub(crate) allocated: u64,
+    /// What they would need without any bound by the link.
+    pub(crate) desired: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    wish: usize,
+    priority: Priority,
+    options: Options,
+    /// Chosen among the options.
+    chosen: Option<usize>,
+    /// As it was.
+    before: Option<usize>,
+}
+
+impl Choice {
+    fn cost(&self) -> u64 {
+        self.chosen.map_or(0, |at| self.options.bitrate(at))
+    }
+
+    fn next(&self) -> Option<usize> {
+        let next = self.chosen.map_or(0, |at| at + 1);
+        (next < self.options.len()).then_some(next)
+    }
+}
+
+impl Allocator {
+    /// Decides anew. The grants are in the order of the wishes.
+    pub(crate) fn allocate(
+        &mut self,
+        now: Instant,
+        budget: Budget,
+        cap: Cap,
+        wishes: &[Wish],
+    ) -> &[Grant] {
+        self.choose_among(wishes, cap);
+        let allowed = Allowed::new(self, now, budget, cap);
+        let mut left = allowed.total;
+        self.give_lowest(&allowed, &mut left);
+        self.upgrade(&allowed);
+        self.note(now, allowed.before);
+        self.grant(wishes, cap);
+        &self.grants
+    }
+
+    /// When it may decide otherwise though nothing else has changed.
+    pub(crate) fn calm_until(&self) -> Option<Instant> {
+        self.cut_at.map(|at| at + self.calm)
+    }
+
+    fn choose_among(&mut self, wishes: &[Wish], cap: Cap) {
+        self.choices.clear();
+        for (index, wish) in wishes.iter().enumerate() {
+            if wish.paused.is_some() {
+                continue;
+            }
+            let options = Options::of(&wish.ladder, tighter(wish.height, cap.height.unwrap_or(0)));
+            self.choices.push(Choice {
+                wish: index,
+                priority: wish.priority,
+                before: wish.current.and_then(|layer| options.position(layer)),
+                options,
+                chosen: None,
+            });
+        }
+        // Stable: among equals, who was first stays first.
+        self.choices.sort_by_key(|choice| choice.priority);
+    }
+
+    fn give_lowest(&mut self, allowed: &Allowed, left: &mut u64) {
+        for choice in &mut self.choices {
+            if choice.options.len() == 0 {
+                continue;
+            }
+            let cost = choice.options.bitrate(0);
+            let bound = if choice.before.is_some() || allowed.grows {
+                *left
+            } else {
+                // Paused for want of bandwidth, most likely: not before the calm is over, unless
+                // others left room.
+                (*left).min(allowed.before.saturating_sub(allowed.total - *left))
+            };
+            if cost <= bound || allowed.untried {
+                choice.chosen = Some(0);
+                *left = left.saturating_sub(cost);
+            }
+        }
+    }
+
+    fn upgrade(&mut self, allowed: &Allowed) {
+        let mut total: u64 = self.choices.iter().map(Choice::cost).sum();
+        for whole in [true, false] {
+            loop {
+                let mut any = false;
+                for choice in &mut self.choices {
+                    if choice.priority.comes_whole() != whole || choice.chosen.is_none() {
+                        continue;
+                    }
+                    while let Some(next) = choice.next() {
+                        let after = total - choice.cost() + choice.options.bitrate(next);
+                        if after > allowed.bound() {
+                            break;
+                        }
+                        (choice.chosen, total, any) = (Some(next), after, true);
+                        if !whole {
+                            break;
+                        }
+                    }
+                }
+                if !any {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Remembers upgrades and cuts.
+    fn note(&mut self, now: Instant, before: u64) {
+        let after: u64 = self.choices.iter().map(Choice::cost).sum();
+        let cut = self.choices.iter().any(|choice| {
+            choice.before.is_some()
+                && choice.chosen.map(|at| at + 1) < choice.before.map(|at| at + 1)
+        });
+        let raised = self
+            .choices
+            .iter()
+            .any(|choice| choice.before.is_some() && choice.chosen > choice.before);
+        if cut && after < before {
+            let lasted = self.upgraded_at.is_none_or(|at| now >= at + PROOF);
+            let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
+            self.calm = match (lasted, recent) {
+                (false, _) => (self.calm * 2).clamp(CALM_AGAIN, CALM_MAX),
+                (true, true) => self.calm.max(CALM),
+                (true, false) => CALM,
+            };
+            self.cut_at = Some(now);
+        } else if raised && after > before {
+            self.upgraded_at = Some(now);
+        }
+        self.allocated = after;
+        self.desired = self
+            .choices
+            .iter()
+            .map(|choice| match choice.options.len() {
+                0 => 0,
+                len => choice.options.bitrate(len - 1),
+            })
+            .sum();
+    }
+
+    fn grant(&mut self, wishes: &[Wish], cap: Cap) {
+        self.grants.clear();
+        self.grants.extend(wishes.iter().map(|wish| Grant {
+            slot: wish.slot,
+            track: wish.track,
+            layer: None,
+            bitrate: 0,
+            reason: wish.paused.unwrap_or(Reason::Publisher),
+        }));
+        for choice in &self.choices {
+            let (wish, grant) = (&wishes[choice.wish], &mut self.grants[choice.wish]);
+            if choice.options.len() == 0 {
+                continue;
+            }
+            grant.layer = choice.chosen.map(|at| choice.options.id(at));
+            grant.bitrate = choice.cost();
+            grant.reason = if choice.next().is_some() {
+                Reason::Bandwidth
+            } else if choice.options.is_bounded() {
+                match (wish.height, cap.height) {
+                    (0, _) => Reason::Cap,
+                    (height, Some(most)) if most < height => Reason::Cap,
+                    _ => Reason::SizeHint,
+                }
+            } else if choice.options.is_incomplete() {
+                Reason::Publisher
+            } else {
+                Reason::Best
+            };
+        }
+    }
+}
+
+/// How much may be given out.
+struct Allowed {
+    /// For what is sent already, and for lowest layers.
+    total: u64,
+    /// For more than that.
+    more: u64,
+    /// What is granted now needs this much.
+    before: u64,
+    /// More may be given than before.
+    grows: bool,
+    untried: bool,
+}
+
+impl Allowed {
+    fn new(allocator: &Allocator, now: Instant, budget: Budget, cap: Cap) -> Self {
+        let most = cap.bitrate.unwrap_or(u64::MAX);
+        let before = allocator
+            .choices
+            .iter()
+            .filter_map(|choice| Some(choice.options.bitrate(choice.before?)))
+            .sum();
+        let calm = allocator.calm_until().is_none_or(|until| now >= until);
+        let grows = calm && !budget.congested;
+        let keep = if budget.congested { 100 } else { KEEP_SHARE };
+        let total = percent(budget.bitrate, keep).min(most);
+        let more = percent(budget.bitrate.min(budget.confirmed), UPGRADE_SHARE).min(most);
+        Self {
+            total,
+            more: if grows { more } else { 0 },
+            before,
+            grows,
+            // A cap is a bound that needs no trying.
+            untried: budget.untried && cap.bitrate.is_none(),
+        }
+    }
+
+    /// What all may need together.
+    fn bound(&self) -> u64 {
+        self.more.max(self.before.min(self.total))
+    }
+}
+
+fn percent(of: u64, share: u64) -> u64 {
+    (u128::from(of) * u128::from(share) / 100).min(u128::from(u64::MAX)) as u64
+}
+
+/// The smaller of two heights of which 0 is none.
+fn tighter(a: u16, b: u16) -> u16 {
+    match (a, b) {
+        (0, other) | (other, 0) => other,
+        (a, b) => a.min(b),
+    }
+}
+
+#[cfg(test)]
+mod tests;

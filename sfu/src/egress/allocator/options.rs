@@ -1,0 +1,104 @@
+//! Which steps of a ladder are worth choosing for a place on a screen.
+
+use crate::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
+
+/// A picture may be so much smaller than its place, in percent of its own height, before a larger one
+/// is worth its bits: scaling up by a seventh is not seen on moving pictures.
+const SCALES_UP: u32 = 115;
+/// Heights assumed of layers that have not told theirs: what browsers make of a 720p camera.
+const ASSUMED_TOP: u16 = 720;
+
+/// Steps in ascending order of what is seen, each costing more than those before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    steps: [(LayerId, u64); SPATIAL * TEMPORAL],
+    len: usize,
+    /// A higher picture is there, and too high.
+    bounded: bool,
+    /// A higher picture was there, and does not come now.
+    incomplete: bool,
+}
+
+impl Options {
+    /// Those of a ladder for a place `height` pixels high (0: any).
+    pub(super) fn of(ladder: &Ladder, height: u16) -> Self {
+        let mut options = Self {
+            steps: Default::default(),
+            len: 0,
+            bounded: false,
+            incomplete: false,
+        };
+        let spatials = ladder.rungs().iter().map(|rung| rung.id.spatial).max();
+        let Some(top) = spatials else {
+            return options;
+        };
+        let mut enough = false;
+        for spatial in 0..=top {
+            let rungs = || {
+                ladder
+                    .rungs()
+                    .iter()
+                    .filter(move |rung| rung.id.spatial == spatial)
+            };
+            let usable = || rungs().filter(|rung| rung.available);
+            let Some(whole) = usable().last() else {
+                options.incomplete |= rungs().count() > 0;
+                continue;
+            };
+            options.incomplete = false;
+            if enough {
+                options.bounded = true;
+                continue;
+            }
+            // Above the smallest picture, half the frame rate is the least that is better than the
+            // whole of a smaller picture's.
+            let first = options.len == 0;
+            for rung in usable().filter(|rung| first || rung.id.temporal + 1 >= whole.id.temporal) {
+                options.push(rung);
+            }
+            let high = if whole.height > 0 {
+                whole.height
+            } else {
+                ASSUMED_TOP >> (top - spatial).min(8)
+            };
+            enough = height > 0 && u32::from(high) * SCALES_UP >= u32::from(height) * 100;
+        }
+        options
+    }
+
+    fn push(&mut self, rung: &Rung) {
+        // What costs no more than a smaller step makes that one pointless.
+        while self.len > 1 && self.steps[self.len - 1].1 >= rung.bitrate && rung.bitrate > 0 {
+            self.len -= 1;
+        }
+        self.steps[self.len] = (rung.id, rung.bitrate);
+        self.len += 1;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn id(&self, at: usize) -> LayerId {
+        self.steps[at].0
+    }
+
+    pub(super) fn bitrate(&self, at: usize) -> u64 {
+        self.steps[at].1
+    }
+
+    /// The highest step that shows no more than a layer.
+    pub(super) fn position(&self, layer: LayerId) -> Option<usize> {
+        self.steps[..self.len]
+            .iter()
+            .rposition(|(id, _)| *id <= layer)
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+}

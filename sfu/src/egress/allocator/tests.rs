@@ -1,0 +1,301 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::ladder::Rung;
+
+fn track(number: u64) -> TrackId {
+    TrackId::new(0, number)
+}
+
+fn ladder(rates: &[u64]) -> Ladder {
+    let mut ladder = Ladder::default();
+    for (index, rate) in rates.iter().enumerate() {
+        ladder.push(Rung {
+            id: LayerId {
+                spatial: index as u8,
+                temporal: 0,
+            },
+            bitrate: rate * 1_000,
+            height: 180 << index,
+            alive: true,
+            available: true,
+        });
+    }
+    ladder
+}
+
+fn wish(slot: usize) -> Wish {
+    Wish {
+        slot,
+        track: track(slot as u64),
+        ladder: ladder(&[150, 500, 1_700]),
+        priority: Priority::Other,
+        height: 0,
+        paused: None,
+        current: None,
+    }
+}
+
+fn budget(kbit: u64) -> Budget {
+    Budget {
+        bitrate: kbit * 1_000,
+        confirmed: kbit * 1_000,
+        untried: false,
+        congested: false,
+    }
+}
+
+/// Spatial layers and reasons.
+fn decide(
+    allocator: &mut Allocator,
+    now: Instant,
+    budget: Budget,
+    wishes: &mut [Wish],
+) -> Vec<(Option<u8>, &'static str)> {
+    let grants = allocator
+        .allocate(now, budget, Cap::default(), wishes)
+        .to_vec();
+    for (wish, grant) in wishes.iter_mut().zip(&grants) {
+        wish.current = grant.layer;
+    }
+    grants
+        .iter()
+        .map(|grant| (grant.layer.map(|layer| layer.spatial), grant.reason.code()))
+        .collect()
+}
+
+#[test]
+fn everybody_gets_the_lowest_layer_before_anybody_gets_more() {
+    let now = Instant::now();
+    let table: [(u64, &[Option<u8>]); 5] = [
+        (100, &[None, None, None]),
+        (400, &[Some(0), Some(0), None]),
+        (900, &[Some(1), Some(0), Some(0)]),
+        (1_700, &[Some(1), Some(1), Some(1)]),
+        (6_000, &[Some(2), Some(2), Some(2)]),
+    ];
+    for (kbit, expected) in table {
+        let mut wishes = [wish(0), wish(1), wish(2)];
+        let granted = decide(&mut Allocator::default(), now, budget(kbit), &mut wishes);
+        let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
+        assert_eq!(layers, expected, "{kbit}");
+        let best =
+            |(layer, reason): &(Option<u8>, &str)| (*layer == Some(2)) == (*reason == "best");
+        assert!(granted.iter().all(best), "{granted:?}");
+    }
+}
+
+#[test]
+fn a_screen_then_the_pinned_then_the_speaker_come_first_and_whole() {
+    let now = Instant::now();
+    let mut wishes = [wish(0), wish(1), wish(2), wish(3)];
+    wishes[1].priority = Priority::Speaking;
+    wishes[2].priority = Priority::Screen;
+    wishes[3].priority = Priority::Spoke(0);
+    let granted = decide(&mut Allocator::default(), now, budget(2_600), &mut wishes);
+    let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
+    assert_eq!(layers, [Some(0), Some(0), Some(2), Some(0)]);
+    let granted = decide(&mut Allocator::default(), now, budget(330), &mut wishes);
+    let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
+    assert_eq!(layers, [None, Some(0), Some(0), None]);
+    assert_eq!(granted[0].1, "bandwidth");
+}
+
+#[test]
+fn no_more_than_the_place_on_the_screen_shows() {
+    let now = Instant::now();
+    for (height, expected) in [
+        (0, (2, "best")),
+        (180, (0, "size_hint")),
+        (200, (0, "size_hint")),
+        (300, (1, "size_hint")),
+        (1_080, (2, "best")),
+    ] {
+        let mut wishes = [wish(0)];
+        wishes[0].height = height;
+        let mut allocator = Allocator::default();
+        let granted = decide(&mut allocator, now, budget(10_000), &mut wishes);
+        assert_eq!(granted, [(Some(expected.0), expected.1)], "{height}");
+        assert_eq!(allocator.desired, allocator.allocated, "{height}");
+    }
+}
+
+#[test]
+fn what_is_not_to_be_seen_costs_nothing_and_says_why() {
+    let now = Instant::now();
+    let mut wishes = [wish(0), wish(1), wish(2)];
+    wishes[0].paused = Some(Reason::Hidden);
+    wishes[2].ladder = Ladder::default();
+    let mut allocator = Allocator::default();
+    let granted = decide(&mut allocator, now, budget(10_000), &mut wishes);
+    assert_eq!(
+        granted,
+        [(None, "hidden"), (Some(2), "best"), (None, "publisher")]
+    );
+    assert_eq!(allocator.desired, 1_700_000);
+}
+
+#[test]
+fn a_cap_is_a_bound_whatever_the_link_carries() {
+    let now = Instant::now();
+    let wishes = [wish(0), wish(1)];
+    let cap = Cap {
+        bitrate: Some(1_000_000),
+        height: None,
+    };
+    let untried = Budget {
+        untried: true,
+        ..budget(50_000)
+    };
+    let mut allocator = Allocator::default();
+    let total: u64 = allocator
+        .allocate(now, untried, cap, &wishes)
+        .iter()
+        .map(|grant| grant.bitrate)
+        .sum();
+    assert_eq!(total, 1_000_000);
+    let cap = Cap {
+        bitrate: None,
+        height: Some(360),
+    };
+    let grants = allocator
+        .allocate(now, budget(50_000), cap, &wishes)
+        .to_vec();
+    assert!(
+        grants
+            .iter()
+            .all(|grant| grant.layer.is_some_and(|layer| layer.spatial == 1)
+                && grant.reason == Reason::Cap)
+    );
+}
+
+#[test]
+fn down_at_once_and_up_when_calm_and_proven() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0)];
+    assert_eq!(
+        decide(&mut allocator, at(0), budget(2_500), &mut wishes)[0].0,
+        Some(2)
+    );
+    let congested = Budget {
+        congested: true,
+        ..budget(600)
+    };
+    assert_eq!(
+        decide(&mut allocator, at(20_000), congested, &mut wishes),
+        [(Some(1), "bandwidth")]
+    );
+    assert_eq!(
+        decide(&mut allocator, at(20_500), budget(2_500), &mut wishes)[0].0,
+        Some(1),
+        "not calm yet"
+    );
+    let unproven = Budget {
+        confirmed: 900_000,
+        ..budget(2_500)
+    };
+    assert_eq!(
+        decide(&mut allocator, at(23_000), unproven, &mut wishes)[0].0,
+        Some(1),
+        "nothing proves it"
+    );
+    assert_eq!(
+        decide(&mut allocator, at(23_000), budget(2_500), &mut wishes)[0].0,
+        Some(2)
+    );
+}
+
+#[test]
+fn a_link_at_the_edge_is_tried_more_and_more_rarely() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0)];
+    let mut switches = 0;
+    let mut before = None;
+    // Too little for the top layer whenever that is sent, enough otherwise.
+    for step in 0..6_000u64 {
+        let now = start + Duration::from_millis(step * 100);
+        let sent = wishes[0].current.map(|layer| layer.spatial);
+        let kbit = if sent == Some(2) && step % 10 == 9 {
+            1_500
+        } else {
+            2_000
+        };
+        decide(&mut allocator, now, budget(kbit), &mut wishes);
+        switches += u32::from(before != Some(wishes[0].current));
+        before = Some(wishes[0].current);
+    }
+    assert!(switches <= 30, "{switches} switches in ten minutes");
+}
+
+#[test]
+fn a_new_speaker_takes_from_others_without_proof() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0), wish(1)];
+    wishes[0].priority = Priority::Speaking;
+    assert_eq!(
+        decide(&mut allocator, start, budget(2_100), &mut wishes)
+            .iter()
+            .map(|(layer, _)| *layer)
+            .collect::<Vec<_>>(),
+        [Some(2), Some(0)]
+    );
+    wishes[0].priority = Priority::Spoke(0);
+    wishes[1].priority = Priority::Speaking;
+    let unproven = Budget {
+        confirmed: 0,
+        ..budget(2_100)
+    };
+    let granted = decide(&mut allocator, start, unproven, &mut wishes);
+    assert_eq!(
+        granted.iter().map(|(layer, _)| *layer).collect::<Vec<_>>(),
+        [Some(0), Some(2)]
+    );
+}
+
+proptest! {
+    #[test]
+    fn never_more_than_the_budget_and_never_an_upgrade_before_a_lowest_layer(
+        kbit in 0u64..20_000,
+        congested: bool,
+        rows in prop::collection::vec((1u64..400, 1u64..4, 1u64..4, 0u16..1_200, 0u8..6, prop::option::of(0u8..3)), 0..30),
+    ) {
+        let now = Instant::now();
+        let wishes: Vec<Wish> = rows.iter().enumerate().map(|(slot, (low, middle, top, height, kind, current))| Wish {
+            slot,
+            track: track(slot as u64),
+            ladder: ladder(&[*low, low * (1 + middle), low * (1 + middle) * (1 + top)]),
+            priority: match kind { 0 => Priority::Screen, 1 => Priority::Speaking, 2 => Priority::Spoke(3), _ => Priority::Other },
+            height: *height,
+            paused: (*kind == 5).then_some(Reason::Hidden),
+            current: current.map(|spatial| LayerId { spatial, temporal: 0 }),
+        }).collect();
+        let mut allocator = Allocator::default();
+        let grants = allocator.allocate(now, Budget { congested, ..budget(kbit) }, Cap::default(), &wishes).to_vec();
+        let total: u64 = grants.iter().map(|grant| grant.bitrate).sum();
+        prop_assert!(total <= percent(kbit * 1_000, KEEP_SHARE));
+        prop_assert_eq!(total, allocator.allocated);
+        prop_assert!(allocator.allocated <= allocator.desired);
+        for (wish, grant) in wishes.iter().zip(&grants) {
+            prop_assert!(wish.paused.is_none() || grant.layer.is_none());
+            if wish.paused.is_none() && grant.layer.is_none() {
+                prop_assert_eq!(grant.reason, Reason::Bandwidth);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_wishes_get_the_same(kbit in 100u64..20_000, count in 1usize..20) {
+        let start = Instant::now();
+        let mut wishes: Vec<Wish> = (0..count).map(wish).collect();
+        let mut allocator = Allocator::default();
+        let first = decide(&mut allocator, start, budget(kbit), &mut wishes);
+        for second in 1..20 {
+            let again = decide(&mut allocator, start + Duration::from_secs(second), budget(kbit), &mut wishes);
+            prop_assert_eq!(&again, &first);
+        }
+    }
+}
