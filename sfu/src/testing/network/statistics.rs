@@ -30,6 +30,24 @@ impl PathStats {
     /// Longer waits count as this many steps, 30 s.
     const MAX_STEPS: usize = 60_000;
 
+    /// Adds what another path, or this one later, has done.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.sent_bytes += other.sent_bytes;
+        self.lost += other.lost;
+        self.dropped += other.dropped;
+        self.delivered += other.delivered;
+        self.delivered_bytes += other.delivered_bytes;
+        self.rival_bytes += other.rival_bytes;
+        self.waited += other.waited;
+        if self.waits.len() < other.waits.len() {
+            self.waits.resize(other.waits.len(), 0);
+        }
+        for (total, count) in self.waits.iter_mut().zip(&other.waits) {
+            *total += count;
+        }
+    }
+
     pub(super) fn wait(&mut self, wait: Duration) {
         let step = (wait.as_micros() / Self::STEP.as_micros()) as usize;
         let step = step.min(Self::MAX_STEPS);
