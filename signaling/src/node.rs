@@ -48,6 +48,7 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, NodeError> {
         config.check()?;
         let (sfu, events) = Sfu::start(sfu_config(&config))?;
+        config.check_announce_for(sfu.candidates().len())?;
         Self::with_media(config, Arc::new(sfu), events)
     }
 
@@ -62,7 +63,12 @@ impl Node {
         events: mpsc::Receiver<media::Event>,
     ) -> Result<Self, NodeError> {
         config.check()?;
-        let rooms = Rooms::start(media.clone(), events, config.limits.clone());
+        let rooms = Rooms::start(
+            media.clone(),
+            events,
+            config.limits.clone(),
+            config.announce_for.clone(),
+        );
         let native = Native::new(
             rooms.clone(),
             config.limits.clone(),

@@ -2,6 +2,7 @@
 //! for each m-line: `send MID KIND` or `recv MID KIND`; `simulcast` may follow.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) slots: Vec<Slot>,
     pub(crate) subscriptions: Vec<TrackId>,
     needs: Needs,
+    /// Addresses it is to be told instead of the workers' own.
+    pub(crate) announced: Vec<SocketAddr>,
 }
 
 impl FakeMedia {
@@ -249,7 +252,12 @@ impl Media for FakeMedia {
         })
     }
 
-    fn join(&self, room: RoomId, offer: String) -> Reply<'_, (PeerId, Answer)> {
+    fn join(
+        &self,
+        room: RoomId,
+        offer: String,
+        announce: Vec<SocketAddr>,
+    ) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(async move {
             if self.books().hang {
                 std::future::pending::<()>().await;
@@ -264,6 +272,7 @@ impl Media for FakeMedia {
                 slots: Vec::new(),
                 subscriptions: Vec::new(),
                 needs: Needs::default(),
+                announced: announce,
             };
             books.peers.insert(number, peer);
             let answer = self.negotiate(books, number, &offer)?;

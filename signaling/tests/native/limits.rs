@@ -185,7 +185,7 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
         outgoing_queue: 4,
         ..Limits::default()
     };
-    let rooms = Rooms::start(std::sync::Arc::new(media), events, limits);
+    let rooms = Rooms::start(std::sync::Arc::new(media), events, limits, Vec::new());
     let mut slow = rooms.join("room", entrant("Slow")).await.expect("joined");
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     // Slow's queue holds the welcome and Ada's arrival: two more fit, the third does not.
@@ -213,7 +213,12 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
 async fn a_media_plane_that_hangs_is_not_waited_for() {
     let (media, events) = FakeMedia::new();
     media.books().hang = true;
-    let rooms = Rooms::start(std::sync::Arc::new(media), events, Default::default());
+    let rooms = Rooms::start(
+        std::sync::Arc::new(media),
+        events,
+        Default::default(),
+        Vec::new(),
+    );
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let action = Action::Offer {
         sdp: "send 0 audio".into(),
@@ -234,7 +239,7 @@ async fn a_media_plane_that_hangs_is_not_waited_for() {
 async fn an_empty_room_lives_for_a_minute() {
     let (media, events) = FakeMedia::new();
     let media = std::sync::Arc::new(media);
-    let rooms = Rooms::start(media.clone(), events, Default::default());
+    let rooms = Rooms::start(media.clone(), events, Default::default(), Vec::new());
     let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let left = Instant::now();
     ada.leave(tertulia_signaling::room::LeaveReason::Left).await;
@@ -245,4 +250,20 @@ async fn an_empty_room_lives_for_a_minute() {
         .join("room", entrant("Ada"))
         .await
         .expect("a new room");
+}
+
+#[tokio::test]
+async fn those_named_are_told_other_media_addresses() {
+    let server = Server::with(|config| {
+        config.announce_for = vec!["Ada=192.0.2.1:9000".parse().expect("a setting")];
+    })
+    .await;
+    let mut announced = Vec::new();
+    for name in ["Ada", "Bob"] {
+        server.join(name).await.offer("recv 0 audio").await;
+        let peer = server.last_peer();
+        announced.push(server.media.books().peers[&peer].announced.clone());
+    }
+    let proxy = std::net::SocketAddr::from(([192, 0, 2, 1], 9000));
+    assert_eq!(announced, [vec![proxy], vec![]]);
 }
