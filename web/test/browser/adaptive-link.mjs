@@ -31,10 +31,11 @@ before(async () => {
       return ["--announce-for", `${WEAK}=${impairment.address}`];
     },
   });
-  // Fewer pictures than a camera's 30: three encodings and three large decoders share one machine's cores.
+  // Fewer pictures than a camera's 30, for three encodings and three large decoders share one machine's cores;
+  // enough that the top layer does not fit into the weak link.
   browser = await launch({
     without: ["--use-fake-device-for-media-stream"],
-    also: ["--use-fake-device-for-media-stream=fps=12"],
+    also: ["--use-fake-device-for-media-stream=fps=20"],
   });
   ana = await openPage(browser, "about:blank", { viewport: { width: 400, height: 330 } });
   await ana.addInitScript(keepConnections);

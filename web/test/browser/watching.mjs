@@ -59,11 +59,12 @@ export function watchPixels(page, name) {
       context.drawImage(video, 0, 0, 96, 54);
       const picture = context.getImageData(0, 0, 96, 54).data.join();
       const now = performance.now();
+      // Counted before it begins anew: too long by up to one look rather than too short.
+      watch.longestStill = Math.max(watch.longestStill, now - since);
       if (picture !== last) {
         if (now - since > 700) watch.stills.push([Math.round(since), Math.round(now - since)]);
         [last, since] = [picture, now];
       }
-      watch.longestStill = Math.max(watch.longestStill, now - since);
     }, 50);
     let presented = performance.now();
     const frame = (now) => {
