@@ -60,6 +60,15 @@ after(async () => {
 const height = (name) => async () => (await arriving(viewers[name]))?.height ?? 0;
 const figures = (name) => () => figuresOf(viewers[name], "Ana");
 
+/** What the server decided for the weak one in the last while. */
+function decisions() {
+  return viewers[WEAK].evaluate(async () => {
+    const { now_ms, decisions: all } = await window.tertulia.timeline();
+    const late = all.filter(({ at_ms }) => now_ms - at_ms < 20_000);
+    return late.map(({ at_ms, layer, reason, estimate }) => `${((at_ms - now_ms) / 1000).toFixed(1)} s L${layer} ${reason} ${estimate}`).join("; ");
+  });
+}
+
 /** What happened to everybody's pictures since the last time. */
 async function account(t, step) {
   const found = {};
@@ -71,6 +80,7 @@ async function account(t, step) {
   }
   const chosen = (await figures(WEAK)()).split("\n").slice(1, 4).join(" | ");
   t.diagnostic(`${step}: ${chosen}`);
+  t.diagnostic(`${step}: decided: ${await decisions()}`);
   return found;
 }
 
