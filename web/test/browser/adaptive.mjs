@@ -48,9 +48,14 @@ async function enlarge(page, name = "Ana") {
   await tile.locator(".enlarge").click();
 }
 
+/** What arrives; when it is not what is wanted, with what the server says about it. */
 const decodes = (page, height) => async () => {
   const video = await arriving(page);
-  return { ...video, wanted: height };
+  if (video?.height === height) return { ...video, wanted: height };
+  const server = await page.evaluate(() => window.tertulia.serverStats());
+  const { estimate, limited_by, desired, acknowledged, probes } = server?.bandwidth ?? {};
+  const chosen = server?.subscriptions.map(({ layer, target, reason, allocated, bitrate }) => ({ layer, target, reason, allocated, bitrate }));
+  return { ...video, wanted: height, estimate, limited_by, desired, acknowledged, probes, chosen };
 };
 const isAt = ({ height, wanted, decoded }) => height === wanted && decoded > 5;
 
