@@ -22,6 +22,8 @@ use tertulia_sfu::testing::{
 };
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
+use super::screen::Screen;
+
 /// What a client's camera sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Video {
@@ -80,6 +82,8 @@ pub(crate) struct Client {
 /// What is received under one SSRC.
 pub(crate) struct Stream {
     oracle: Oracle,
+    /// Of video.
+    pub(crate) screen: Screen,
     /// Of payload, repaired packets included.
     pub(crate) bytes: u64,
     pub(crate) codec: Codec,
@@ -101,7 +105,7 @@ impl Stream {
 
     /// Video comes and nothing of it can be shown, nor has it been said lately.
     fn misses_pictures(&self, now: Instant) -> bool {
-        let shown = self.report().last_decodable;
+        let shown = self.screen.last;
         let recent = shown.max(self.asked_at);
         self.codec == Codec::Vp8 && recent.is_some_and(|at| now >= at + PATIENCE)
     }
@@ -654,6 +658,7 @@ impl Client {
                 false => Oracle::new(codec),
             },
             codec,
+            screen: Screen::default(),
             bytes: 0,
             packets: 0,
             last_at: now,
@@ -666,6 +671,10 @@ impl Client {
         stream.bytes += packet.payload.len() as u64;
         stream.last_at = now;
         stream.sequence = header.sequence_number;
+        if codec == Codec::Vp8 {
+            let (sequence, time) = (header.sequence_number, header.timestamp);
+            stream.screen.packet(now, sequence, time, &packet.payload);
+        }
         if self.wants_pictures && stream.misses_pictures(now) {
             stream.asked_at = Some(now);
             if let Some(received) = self.rtc.direct_api().stream_rx(&header.ssrc) {

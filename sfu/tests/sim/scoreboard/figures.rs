@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tertulia_sfu::testing::network::PathModel;
 
 use super::{Case, Kind};
-use crate::harness::Client;
+use crate::harness::{Client, Screen};
 
 /// How often a run is looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(20);
 /// The start is not counted: both begin low and find out.
 const WARM_UP: Duration = Duration::from_secs(8);
-/// A pause between decodable frames from here on is a freeze.
+/// A pause between pictures from here on is a freeze.
 const FREEZE: Duration = Duration::from_millis(500);
 /// Over which the sent rate is taken.
 const RATE_WINDOW: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ pub(crate) struct Figures {
     /// Pauses of the picture over half a second, and the longest pause in milliseconds.
     pub(crate) freezes: f64,
     pub(crate) longest_ms: f64,
-    /// Frames that were complete and decodable, as a share of those of which anything came.
+    /// Frames that could be shown, as a share of those of which anything came.
     pub(crate) complete: f64,
     /// What the oracle objects to.
     pub(crate) violations: u64,
@@ -162,13 +162,13 @@ impl Sampler {
         let Some((_, stream)) = client.video() else {
             return;
         };
-        let report = stream.report();
-        if report.dimensions != self.dimensions {
+        let screen = &stream.screen;
+        if screen.dimensions != self.dimensions {
             // The way up to the first good layer is not held against anybody.
             self.switches += u64::from(self.dimensions.is_some() && self.warm);
-            self.dimensions = report.dimensions;
+            self.dimensions = screen.dimensions;
         }
-        let Some(last) = report.last_decodable else {
+        let Some(last) = screen.last else {
             return;
         };
         if self.last_frame.is_none() {
@@ -219,10 +219,8 @@ impl Sampler {
             self.pause(now);
         }
         let counted = (now - self.start).saturating_sub(WARM_UP).as_secs_f64();
-        let video = client.video().map(|(_, stream)| stream.report());
-        let share = |report: &tertulia_sfu::testing::OracleReport| {
-            report.decodable_frames as f64 / report.frames.max(1) as f64
-        };
+        let video = client.video().map(|(_, stream)| &stream.screen);
+        let share = |screen: &Screen| screen.shown as f64 / screen.begun.max(1) as f64;
         let violations = client.streams.values();
         let lasts = (now - self.start).as_secs_f64();
         let never = |at: Option<u64>| at.map(|at| lasts - at as f64);

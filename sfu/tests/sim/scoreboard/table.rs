@@ -22,8 +22,8 @@ highest layer that fits its estimate, switched at keyframes. Medians over the se
 - queue: 95% of datagrams waited at most this long at the bottleneck, ms.
 - under: from the drop until the rate sent (over 250 ms) is under the link, s; back: from the link's return until the top
   layer is seen, s.
-- sw/min: layer switches a minute; freezes: pauses of the picture over 500 ms; pause: the longest, ms; frames: complete
-  and decodable, of those of which anything came; first: joining to first picture, s.
+- sw/min: layer switches a minute; freezes: pauses of the picture over 500 ms; pause: the longest, ms; frames: shown,
+  of those of which anything came; first: joining to first picture, s.
 
 The first 8 s are not counted but for pauses, frames and violations.
 ";
