@@ -17,4 +17,7 @@ mod mobility;
 mod parts;
 mod random;
 mod renegotiation;
+mod speakers;
+
 mod storms;
+mod wanted;
