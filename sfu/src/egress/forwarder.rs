@@ -169,6 +169,14 @@ impl Forwarder {
         }
     }
 
+    /// Sends nothing more of the layer being sent: there is no time to wait for the next one.
+    pub(crate) fn stop(&mut self) {
+        let target = self.selector.target();
+        self.selector.set_target(None);
+        self.selector.set_target(target);
+        self.held = None;
+    }
+
     /// The layer to be sent.
     pub(crate) fn target(&self) -> Option<LayerId> {
         self.selector.target().map(layer_id)

@@ -85,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) reports_begin: bool,
     /// The layer a keyframe is needed of.
     pub(crate) keyframe_of: Option<usize>,
+    /// It is the first of another layer: what went before it on this slot is of no use any more.
+    pub(crate) switched: bool,
     /// Where another layer begins that waited for the end of a frame: its packets from there on are
     /// to be forwarded now.
     pub(crate) replay: Option<Start>,
@@ -206,6 +208,7 @@ impl Slot {
             }
             Decision::Drop | Decision::Hold => return plan,
             Decision::Switch => {
+                plan.switched = true;
                 self.rewriter
                     .switch(now, source, frame, forwarder.advance(packet));
             }
@@ -322,8 +325,12 @@ impl Slot {
             let Some((span, sequence)) = self.rewriter.locate(*lost) else {
                 continue;
             };
-            // What the slot carried before is not sent again: its viewer looks elsewhere by now.
-            if span.source.track != forwarder.source.id || !self.budget.take(now) {
+            // What the slot carried before is not sent again: its viewer looks elsewhere by now. Nor is a
+            // layer that was left for a smaller one: a keyframe has taken its frames' place.
+            let left = forwarder
+                .current()
+                .is_some_and(|current| usize::from(current.spatial) < span.source.layer);
+            if span.source.track != forwarder.source.id || left || !self.budget.take(now) {
                 continue;
             }
             repairs.push(Repair {
@@ -372,10 +379,7 @@ impl Slot {
         let (names_mid, osn) = (!self.confirmed, Some(repair.lost));
         let sent = Outgoing::new(self.line(), packet, header, out.ids, names_mid, osn)
             .is_some_and(|out| outlet.send(self.line(), &out, packet, 0));
-        if sent {
-            self.counters.retransmitted += 1;
-            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-        }
+        self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
         sent
     }
 

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(track.state(), state(7, false));
         assert!(track.follow(state(7, true)));
         assert!(!track.follow(state(7, true)), "nothing new");
-        assert_eq!(track.highest_alive(), Some(0));
+        assert!(track.layers[0].is_alive());
     }
 
     #[test]

@@ -100,11 +100,6 @@ impl Track {
             .position(|layer| layer.rid.as_deref() == Some(rid))
     }
 
-    /// The highest layer that packets come on.
-    pub(crate) fn highest_alive(&self) -> Option<usize> {
-        self.layers.iter().rposition(Layer::is_alive)
-    }
-
     /// The layers to choose among, the smallest first.
     pub(crate) fn ladder(&self, now: Instant) -> Ladder {
         let mut ladder = Ladder::default();

@@ -549,13 +549,18 @@ impl SimRelay {
         })
     }
 
-    /// As [`Sfu::timeline`](crate::Sfu::timeline), of the first worker.
+    /// As [`Sfu::timeline`](crate::Sfu::timeline).
     ///
     /// # Errors
     ///
     /// As there.
     pub fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
-        self.workers[0].worker.timeline(room)
+        let mut decisions = Vec::new();
+        for (worker, _) in self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)? {
+            decisions.extend(self.workers[*worker].worker.timeline(room)?);
+        }
+        decisions.sort_by_key(|decision| decision.at_ms);
+        Ok(decisions)
     }
 
     /// As [`Sfu::peer_stats`](crate::Sfu::peer_stats).

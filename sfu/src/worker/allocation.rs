@@ -173,6 +173,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
+        let congested = peer.subscriber.link().is_congested();
         let mut changes: Vec<Grant> = Vec::new();
         let mut wants = Vec::new();
         for grant in grants {
@@ -187,7 +188,12 @@ impl Worker {
             let told = before.map(|before| (before.layer, before.reason));
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
-            if changes_target {
+            // What the link cannot carry would only wait, and everything behind it.
+            let stops = congested && layer < forwarder.current();
+            if stops {
+                forwarder.stop();
+            }
+            if changes_target || stops {
                 wants.push(forwarder.source.place);
             }
             if !changes_target && told == Some((grant.layer, grant.reason)) {

@@ -88,6 +88,10 @@ impl Worker {
                 continue;
             };
             let plan = slot.plan(now, &packet);
+            if plan.switched {
+                let pacer = &mut peer.subscriber.link_mut().pacer;
+                pacer.skip(now, delivery.slot as usize);
+            }
             if plan.reports_begin {
                 self.schedule.touch(viewer);
             }
@@ -176,7 +180,7 @@ impl Worker {
             match peer.subscriber.link_mut().pacer.next(now) {
                 None => break,
                 Some(Next::Repair(slot, repair)) => {
-                    self.send_again(now, viewer, slot, &repair);
+                    self.send_repair(now, viewer, slot, &repair);
                 }
                 Some(Next::Media(paced)) => self.send_cached(now, viewer, &paced),
                 Some(Next::Padding(bytes)) => self.send_probe(now, viewer, bytes),

@@ -158,7 +158,23 @@ impl Worker {
         };
         let pacer = &mut peer.subscriber.link_mut().pacer;
         if pacer.admits_repair(now, slot, repair) {
-            self.send_again(now, viewer, slot, &repair);
+            self.send_repair(now, viewer, slot, &repair);
+        }
+    }
+
+    /// Sends a viewer what it lacks.
+    pub(super) fn send_repair(
+        &mut self,
+        now: Instant,
+        viewer: usize,
+        slot: usize,
+        repair: &Repair,
+    ) {
+        if self.send_again(now, viewer, slot, repair)
+            && let Some(peer) = self.peers.get_mut(viewer)
+            && let Some(slot) = peer.subscriber.slot_mut(slot)
+        {
+            slot.counters.retransmitted += 1;
         }
     }
 

@@ -13,6 +13,7 @@ mod calls;
 mod data;
 mod harness;
 mod impaired;
+mod links;
 mod mobility;
 mod parts;
 mod random;
