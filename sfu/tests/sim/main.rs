@@ -20,4 +20,6 @@ mod parts;
 mod random;
 mod renegotiation;
 mod scoreboard;
+mod speakers;
 mod storms;
+mod wanted;

@@ -11,10 +11,10 @@ use str0m::media::{
     Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer,
 };
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use tertulia_sfu::rtp::codec::Codec;
-use tertulia_sfu::rtp::extension::ExtensionMap;
+use tertulia_sfu::rtp::extension::{AudioLevel, ExtensionMap};
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader, RtpHeader};
 use tertulia_sfu::testing::network::{Datagram, Path, PathModel};
 use tertulia_sfu::testing::{
@@ -60,6 +60,12 @@ pub(crate) struct Client {
     pub(crate) messages: Vec<(String, Vec<u8>)>,
     pub(crate) streams: BTreeMap<u32, Stream>,
     pub(crate) keyframe_requests: usize,
+    /// Sends the layers that the relay wants, and no others.
+    pub(crate) obeys: bool,
+    /// What the relay last wanted of its video, lowest first.
+    pub(crate) asked: Vec<bool>,
+    /// How loud it is.
+    pub(crate) level: AudioLevel,
     /// Its own; where it is seen from the relay may differ.
     addr: SocketAddr,
     /// What the NAT before it makes of its address.
@@ -166,6 +172,12 @@ impl Client {
             messages: Vec::new(),
             streams: BTreeMap::new(),
             keyframe_requests: 0,
+            obeys: false,
+            asked: Vec::new(),
+            level: AudioLevel {
+                voice: true,
+                level: 30,
+            },
             addr,
             mapped: addr,
             rtc,
@@ -370,6 +382,15 @@ impl Client {
         }
     }
 
+    fn send_layers(&mut self, layers: &[tertulia_sfu::LayerWanted]) {
+        let video = self.sources.iter_mut();
+        for source in video.filter(|source| source.kind == MediaKind::Video) {
+            for (layer, wanted) in source.layers.iter().zip(layers) {
+                source.media.set_enabled(layer.ssrc, wanted.active);
+            }
+        }
+    }
+
     /// Offers what was prepared and takes the relay's answer.
     pub(crate) fn negotiate(
         &mut self,
@@ -435,6 +456,12 @@ impl Client {
     pub(crate) fn tell(&mut self, event: &tertulia_sfu::Event) {
         match event {
             tertulia_sfu::Event::NeedsChanged { needs, .. } => self.needs = *needs,
+            tertulia_sfu::Event::LayersWanted { layers, .. } => {
+                self.asked = layers.iter().map(|layer| layer.active).collect();
+                if self.obeys {
+                    self.send_layers(layers);
+                }
+            }
             tertulia_sfu::Event::SlotsChanged { slots, .. } => {
                 for changed in slots {
                     if let Some(slot) = self.slots.iter_mut().find(|s| s.mid == changed.mid) {
@@ -561,6 +588,14 @@ impl Client {
         )
         .marker(header.marker)
         .nackable(source.kind == MediaKind::Video);
+        let write = match source.kind {
+            MediaKind::Audio => write.ext_vals(ExtensionValues {
+                audio_level: Some(-(self.level.level as i8)),
+                voice_activity: Some(self.level.voice),
+                ..ExtensionValues::default()
+            }),
+            MediaKind::Video => write,
+        };
         stream.write_rtp(write);
         layer.next_sequence += 1;
     }

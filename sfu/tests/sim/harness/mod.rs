@@ -230,7 +230,9 @@ impl Sim {
     fn take_events(&mut self) {
         while let Some(event) = self.relay.poll_event() {
             let of = match &event {
-                Event::NeedsChanged { peer, .. } | Event::SlotsChanged { peer, .. } => Some(*peer),
+                Event::NeedsChanged { peer, .. }
+                | Event::SlotsChanged { peer, .. }
+                | Event::LayersWanted { peer, .. } => Some(*peer),
                 _ => None,
             };
             let mut clients = self.clients.iter_mut();
