@@ -14,6 +14,39 @@ pub(crate) struct LayerId {
     pub(crate) temporal: u8,
 }
 
+/// Some of a track's encodings: with simulcast any, without it all or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct LayerSet(u8);
+
+impl LayerSet {
+    /// None of them.
+    pub(crate) const NONE: Self = Self(0);
+    /// All of them.
+    pub(crate) const ALL: Self = Self(u8::MAX);
+
+    /// Adds one.
+    pub(crate) fn insert(&mut self, layer: usize) {
+        if layer < SPATIAL {
+            self.0 |= 1 << layer;
+        }
+    }
+
+    /// Whether one is among them.
+    pub(crate) fn contains(self, layer: usize) -> bool {
+        layer < SPATIAL && self.0 & 1 << layer != 0
+    }
+
+    /// Those of either.
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether it is none.
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Rung {
@@ -43,6 +76,11 @@ impl Ladder {
             *place = rung;
             self.len += 1;
         }
+    }
+
+    /// The steps, to change.
+    pub(crate) fn rungs_mut(&mut self) -> &mut [Rung] {
+        &mut self.rungs[..self.len]
     }
 
     /// The steps.

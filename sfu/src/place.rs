@@ -2,7 +2,7 @@
 //! relay to it. What is downstream of a track works on either alike.
 
 /// Where a worker keeps a track.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Place {
     /// Its publisher is this worker's.
     Published {

@@ -107,6 +107,8 @@ impl Sfu {
                 candidates: announced.clone(),
                 limits: config.limits.clone(),
                 viewer_cap: config.viewer_cap,
+                last_n: config.last_n,
+                loudest_n: config.loudest_n,
                 clock: runtime::wall_clock(),
                 seed: seeds.next(),
             };

@@ -43,6 +43,8 @@ pub(crate) struct Slot {
     pub(crate) counters: Counters,
     /// What it was sent lately.
     pub(crate) rate: RateMeter,
+    /// Packets of its track were left out on purpose: the next is the first of a new span.
+    resumes: bool,
     /// What was decided for its track.
     pub(crate) grant: Option<Grant>,
 }
@@ -122,6 +124,7 @@ impl Slot {
             confirmed: false,
             counters: Counters::default(),
             rate: RateMeter::default(),
+            resumes: false,
             grant: None,
         }
     }
@@ -147,6 +150,12 @@ impl Slot {
     /// Whether it can take a track.
     pub(crate) fn is_free(&self) -> bool {
         self.receiving && self.forwarder.is_none()
+    }
+
+    /// What its track's publisher sent since the last packet forwarded was left out on purpose, and is
+    /// not to look lost.
+    pub(crate) fn resume(&mut self) {
+        self.resumes = true;
     }
 
     /// The m-line receives nothing until a later offer.
@@ -231,8 +240,13 @@ impl Slot {
                 self.rewriter
                     .switch(now, source, frame, forwarder.advance(packet));
             }
+            Decision::Forward if self.resumes => {
+                self.rewriter
+                    .switch(now, source, frame, forwarder.advance(packet));
+            }
             Decision::Forward => {}
         }
+        self.resumes = false;
         let Some(out) = self.rewriter.rewrite(now, source, frame) else {
             return plan;
         };

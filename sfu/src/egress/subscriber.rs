@@ -75,6 +75,11 @@ impl Subscriber {
         self.slots.iter()
     }
 
+    /// One slot.
+    pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index)
+    }
+
     /// One slot, to change.
     pub(crate) fn slot_mut(&mut self, index: usize) -> Option<&mut Slot> {
         self.slots.get_mut(index)

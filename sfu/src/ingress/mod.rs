@@ -5,6 +5,7 @@
 
 mod binding;
 mod cache;
+mod demand;
 mod feedback;
 mod frames;
 mod keyframe;

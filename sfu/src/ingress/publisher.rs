@@ -93,6 +93,11 @@ impl Publisher {
         self.tracks.iter()
     }
 
+    /// The same, to change.
+    pub(crate) fn tracks_mut(&mut self) -> impl Iterator<Item = (usize, &mut Track)> {
+        self.tracks.iter_mut()
+    }
+
     /// One track.
     pub(crate) fn track(&self, index: usize) -> Option<&Track> {
         self.tracks.get(index)

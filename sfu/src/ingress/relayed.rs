@@ -1,6 +1,7 @@
 //! A published track as another worker's viewers need it: what is told of it once, and what it keeps
 //! there of the packets that are relayed.
 
+use super::demand::Demand;
 use super::layer::Layer;
 use super::track::Track;
 use crate::clock::SenderClock;
@@ -30,6 +31,10 @@ pub(crate) struct LayerState {
     pub(crate) ssrc: Option<u32>,
     /// Packets come on it.
     pub(crate) alive: bool,
+    /// Packets come on it if it is wanted.
+    pub(crate) may_come: bool,
+    /// Bits a second, and height in pixels, as last measured; 0 while unknown.
+    pub(crate) measured: (u64, u16),
     pub(crate) sender: Option<SenderClock>,
     /// Layers within its stream that packets come on.
     pub(crate) within: u16,
@@ -52,12 +57,14 @@ impl Track {
 
     /// Its layers for another worker.
     pub(crate) fn layer_states(&self) -> Vec<LayerState> {
-        let layers = self.layers.iter();
+        let layers = self.layers.iter().enumerate();
         layers
-            .map(|layer| LayerState {
+            .map(|(index, layer)| LayerState {
                 rid: layer.rid.clone(),
                 ssrc: layer.ssrc,
                 alive: layer.is_alive(),
+                may_come: self.demand.may_come(index),
+                measured: self.demand.measured(index),
                 sender: layer.sender,
                 within: layer.frames.alive(),
                 heights: layer.frames.heights(),
@@ -79,24 +86,25 @@ impl Track {
             fanout,
             relayed_to: Vec::new(),
             settings: state.settings,
+            demand: Demand::default(),
         };
         track.follow_layers(&state.layers);
         track
     }
 
-    /// Takes what its publisher's renegotiation changed; true if other layers are alive now.
+    /// Takes what its publisher's renegotiation changed; true if its viewers may get other layers now.
     pub(crate) fn follow(&mut self, state: TrackState) -> bool {
         self.codecs = state.codecs;
         self.extensions = state.extensions;
-        self.settings = state.settings;
-        self.follow_layers(&state.layers)
+        let settings = std::mem::replace(&mut self.settings, state.settings) != state.settings;
+        self.follow_layers(&state.layers) | settings
     }
 
-    /// Takes what its publisher's worker says of the layers; true if others are alive now. Silence
+    /// Takes what its publisher's worker says of the layers; true if others are alive now, or come if they are wanted. Silence
     /// is judged there alone: here packets may be missing for other reasons.
     pub(crate) fn follow_layers(&mut self, states: &[LayerState]) -> bool {
         let mut changed = false;
-        for (layer, state) in self.layers.iter_mut().zip(states) {
+        for (index, (layer, state)) in self.layers.iter_mut().zip(states).enumerate() {
             if let Some(ssrc) = state.ssrc {
                 layer.follow_stream(ssrc);
             }
@@ -104,6 +112,7 @@ impl Track {
             layer.frames.set_heights(state.heights);
             changed |= layer.frames.set_alive(state.within);
             changed |= layer.set_alive(state.alive);
+            changed |= self.demand.follow(index, state.may_come, state.measured);
         }
         changed
     }
@@ -135,6 +144,8 @@ mod tests {
                 rid: Some("q".to_owned()),
                 ssrc: Some(ssrc),
                 alive,
+                may_come: false,
+                measured: (0, 0),
                 sender: None,
                 within: 0,
                 heights: [0; SPATIAL],

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::demand::Demand;
 use super::layer::Layer;
 use crate::event::MediaKind;
 use crate::id::TrackId;
@@ -28,6 +29,8 @@ pub(crate) struct Track {
     /// The further workers that its packets are relayed to: those with viewers who want it.
     pub(crate) relayed_to: Vec<u16>,
     pub(crate) settings: TrackSettings,
+    /// What is wanted of it.
+    pub(crate) demand: Demand,
 }
 
 impl Track {
@@ -63,6 +66,7 @@ impl Track {
             fanout,
             relayed_to: Vec::new(),
             settings: TrackSettings::default(),
+            demand: Demand::default(),
         }
     }
 
@@ -130,6 +134,7 @@ impl Track {
                 });
             }
         }
+        self.demand.complete(&mut ladder, self.layers.len() == 1);
         ladder
     }
 

@@ -3,11 +3,15 @@
 //! Architecture invariant: no policy here. Which layer a viewer gets is the forwarder's to decide,
 //! on the viewer's side; the router only keeps the lists.
 
+mod loudest;
 mod relay;
 mod room;
+mod speaker;
 
+pub(crate) use loudest::{Hearing, Loudest, Sound};
 pub(crate) use relay::{Batch, Batches, RelayedPacket};
 pub(crate) use room::{Room, Seat};
+pub(crate) use speaker::{Digest, Speakers};
 
 use slab::Slab;
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::id::TrackId;
+use super::{Loudest, Speakers};
+use crate::id::{PeerId, TrackId};
 use crate::place::Place;
 use crate::stats::Decision;
 
@@ -19,6 +20,12 @@ pub(crate) struct Room {
     pub(crate) parts: Vec<u16>,
     /// What was decided for its viewers here, oldest first.
     pub(crate) timeline: VecDeque<Decision>,
+    /// Who speaks in it.
+    pub(crate) speakers: Speakers,
+    /// Who is loud in it.
+    pub(crate) loudest: Loudest,
+    /// Whose videos are sent, if not all are.
+    pub(crate) last_n: Vec<PeerId>,
 }
 
 /// Decisions remembered of a room on one worker: at the four changes a minute that a viewer at a noisy
@@ -33,6 +40,9 @@ impl Room {
             tracks: HashMap::new(),
             parts: Vec::new(),
             timeline: VecDeque::new(),
+            speakers: Speakers::default(),
+            loudest: Loudest::default(),
+            last_n: Vec::new(),
         }
     }
 

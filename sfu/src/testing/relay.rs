@@ -122,6 +122,8 @@ impl SimRelay {
                 candidates: vec![*addr],
                 limits: limits.clone(),
                 viewer_cap: Cap::default(),
+                last_n: None,
+                loudest_n: None,
                 clock: WallClock::new(now, wall),
                 seed: bytes,
             };
@@ -150,6 +152,14 @@ impl SimRelay {
     /// How many workers there are.
     pub fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// As [`SfuConfig::last_n`](crate::SfuConfig::last_n) and
+    /// [`SfuConfig::loudest_n`](crate::SfuConfig::loudest_n).
+    pub fn bound_speakers(&mut self, last_n: Option<usize>, loudest_n: Option<usize>) {
+        for each in &mut self.workers {
+            each.worker.bound_speakers(last_n, loudest_n);
+        }
     }
 
     /// The first worker, with what it wants sent.

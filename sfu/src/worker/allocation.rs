@@ -69,6 +69,7 @@ impl Worker {
         let published = published.ok_or(SfuError::NoSuchTrack)?;
         if std::mem::replace(&mut published.settings, settings) != settings {
             self.announce(room, track);
+            self.last_n_changed(now, room);
             self.retarget(now, Place::Published { peer, track: at });
         }
         Ok(())
@@ -129,13 +130,18 @@ impl Worker {
                 Some(Reason::Muted)
             } else if !view.visible {
                 Some(Reason::Hidden)
+            } else if !track.settings.screen
+                && !view.pinned
+                && !self.in_last_n(peer.room, source.publisher)
+            {
+                Some(Reason::LastN)
             } else {
                 None
             };
             let priority = match (track.settings.screen, view.pinned) {
                 (true, _) => Priority::Screen,
                 (_, true) => Priority::Pinned,
-                _ => Priority::Other,
+                _ => self.speaking_priority(peer.room, source.publisher),
             };
             wishes.push(Wish {
                 slot,
@@ -150,6 +156,18 @@ impl Worker {
         audio
     }
 
+    fn speaking_priority(&self, room: RoomId, publisher: PeerId) -> Priority {
+        let speaking = self
+            .rooms
+            .get(&room)
+            .map_or(0, |room| room.speakers.speaking());
+        match self.speaking_rank(room, publisher) {
+            Some(rank) if rank < speaking => Priority::Speaking,
+            Some(rank) => Priority::Spoke(rank as u16),
+            None => Priority::Other,
+        }
+    }
+
     /// Does and tells what was decided.
     fn carry_out(&mut self, now: Instant, index: usize, grants: &[Grant]) {
         let Some(peer) = self.peers.get_mut(index) else {
@@ -157,6 +175,7 @@ impl Worker {
         };
         let congested = peer.subscriber.link().is_congested();
         let mut changes: Vec<Grant> = Vec::new();
+        let mut wants = Vec::new();
         for grant in grants {
             let Some(slot) = peer.subscriber.slot_mut(grant.slot) else {
                 continue;
@@ -170,13 +189,20 @@ impl Worker {
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
             // What the link cannot carry would only wait, and everything behind it.
-            if congested && layer < forwarder.current() {
+            let stops = congested && layer < forwarder.current();
+            if stops {
                 forwarder.stop();
+            }
+            if changes_target || stops {
+                wants.push(forwarder.source.place);
             }
             if !changes_target && told == Some((grant.layer, grant.reason)) {
                 continue;
             }
             changes.push(*grant);
+        }
+        for place in wants {
+            self.wants_changed(now, place);
         }
         if !changes.is_empty() {
             self.tell(now, index, &changes);

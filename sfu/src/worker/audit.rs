@@ -127,7 +127,7 @@ impl Worker {
             let state = |track: &Track| {
                 let mut state = track.state();
                 for layer in &mut state.layers {
-                    (layer.ssrc, layer.sender) = (None, None);
+                    (layer.ssrc, layer.sender, layer.measured) = (None, None, (0, 0));
                 }
                 state
             };
@@ -136,13 +136,14 @@ impl Worker {
                     "{id} is not at {here} what it is at its publisher's"
                 ));
             }
-            let viewers = !self.router.targets(relayed.track.fanout).is_empty();
-            if (relayed.wanted, found.relayed_to.contains(&here)) != (viewers, viewers) {
+            let wanted = !self.wanted_of(&relayed.track).0.is_empty();
+            let relays = found.relayed_to.contains(&here);
+            if (!relayed.wanted.is_empty(), relays) != (wanted, wanted) {
                 faults.push(format!(
-                    "{id} has viewers at {here}: {viewers}, and is relayed otherwise"
+                    "{id} is wanted at {here}: {wanted}, and relayed: {relays}"
                 ));
             }
-            if !viewers
+            if !wanted
                 && relayed
                     .track
                     .layers
@@ -199,6 +200,11 @@ impl Worker {
     /// Handshake datagrams waiting.
     pub(crate) fn handshakes_waiting(&self) -> usize {
         self.handshakes.len()
+    }
+
+    /// Takes other settings.
+    pub(crate) fn bound_speakers(&mut self, last_n: Option<usize>, loudest_n: Option<usize>) {
+        (self.config.last_n, self.config.loudest_n) = (last_n, loudest_n);
     }
 
     /// Takes plain RTCP as if a peer had sent it.

@@ -73,6 +73,7 @@ impl Worker {
             if let Some(forwarder) = &state.forwarder {
                 self.router
                     .unsubscribe(forwarder.source.fanout, Target { peer: index, slot });
+                self.wants_changed(now, forwarder.source.place);
             }
         }
         if let Some(room) = self.rooms.get_mut(&peer.room) {

@@ -59,7 +59,14 @@ impl Worker {
             let (room, peer, track) = (peer.room, peer.id, track.id);
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
+            self.marks.mark(place);
         }
+        if media.codec.is_audio() && !self.hear(now, place, &media, datagram) {
+            return;
+        }
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+            return;
+        };
         let Some(layer) = track.layers.get(media.layer) else {
             return;
         };
@@ -234,6 +241,7 @@ impl Worker {
         for target in self.router.targets(track.fanout).to_vec() {
             self.decide(now, target.peer);
         }
+        self.wants_changed(now, place);
     }
 }
 

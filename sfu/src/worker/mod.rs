@@ -25,9 +25,11 @@ mod peer;
 mod relay;
 mod schedule;
 mod snapshot;
+mod speakers;
 mod subscription;
+mod wanted;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +69,10 @@ pub(crate) struct WorkerConfig {
     pub(crate) limits: Limits,
     /// What any viewer may be sent at most.
     pub(crate) viewer_cap: Cap,
+    /// Videos of so many people at most are sent, of those who spoke last.
+    pub(crate) last_n: Option<usize>,
+    /// So many sounds of a room at most are sent, the loudest.
+    pub(crate) loudest_n: Option<usize>,
     pub(crate) clock: WallClock,
     pub(crate) seed: [u8; 32],
 }
@@ -90,6 +96,9 @@ pub(crate) struct Worker {
     schedule: Schedule,
     handshakes: Handshakes,
     events: VecDeque<Event>,
+    marks: wanted::Marks,
+    /// Rooms in which somebody is heard, by when to decide who speaks.
+    speaking: BTreeSet<(Instant, RoomId)>,
     inbox: Inbox,
     desk: Desk,
     /// Of the viewer being decided for; kept for the memory's sake.
@@ -147,6 +156,8 @@ impl Worker {
             schedule: Schedule::default(),
             handshakes: Handshakes::default(),
             events: VecDeque::new(),
+            marks: wanted::Marks::default(),
+            speaking: BTreeSet::new(),
             inbox: Inbox::default(),
             desk: Desk::default(),
             wishes: Vec::new(),
@@ -198,6 +209,7 @@ impl Worker {
     pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         let more = self.forward(now, PART_BYTES);
         if !more {
+            self.poll_wants(now);
             self.finish_turn();
         }
         let overflowed = self.transmits.take_overflowed();
@@ -240,6 +252,7 @@ impl Worker {
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.poll_relayed(now);
+        self.poll_speakers(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -252,8 +265,14 @@ impl Worker {
     /// When [`handle_timeout`](Self::handle_timeout) or [`flush`](Self::flush) has something to do.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.handshakes.is_empty() {
-            let relayed = self.relayed.poll_timeout();
-            self.schedule.next().into_iter().chain(relayed).min()
+            let speaking = self.speaking.first().map(|(due, _)| *due);
+            let due = [
+                self.relayed.poll_timeout(),
+                self.marks.poll_timeout(),
+                speaking,
+            ];
+            let due = due.into_iter().flatten();
+            self.schedule.next().into_iter().chain(due).min()
         } else {
             Some(now)
         }

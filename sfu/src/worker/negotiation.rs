@@ -304,6 +304,7 @@ impl Worker {
             if let Some(source) = source {
                 self.router
                     .unsubscribe(source.fanout, Target { peer: index, slot });
+                self.marks.mark(source.place);
             }
         }
         for track in gone {
@@ -342,6 +343,7 @@ impl Worker {
                         .insert(id, Place::Published { peer: index, track });
                 }
                 tracing::info!(%room, peer = %peer_id, track = %id, mid = media.mid, ?kind, "track published");
+                self.last_n_changed(now, room);
                 self.auto_subscribe(now, room, id, Some(index));
                 self.announce(room, id);
                 id

@@ -108,10 +108,11 @@ fn published_stats(now: Instant, track: &Track) -> PublishedStats {
         layers: track
             .layers
             .iter()
-            .map(|layer| LayerStats {
+            .enumerate()
+            .map(|(index, layer)| LayerStats {
                 rid: layer.rid.clone(),
                 alive: layer.is_alive(),
-                wanted: true,
+                wanted: track.demand.asks_for(index),
                 bitrate: layer.bitrate(now),
                 height: Some(layer.height).filter(|height| *height > 0),
                 packets: layer.packets,

@@ -141,6 +141,7 @@ impl Worker {
         if let Some((slot, source)) = peer.subscriber.unsubscribe(track) {
             self.router
                 .unsubscribe(source.fanout, Target { peer: index, slot });
+            self.wants_changed(now, source.place);
             changed.push(slot);
         }
         for slot in self.fill_slots(now, index) {
@@ -170,6 +171,7 @@ impl Worker {
                     slot: *slot,
                 },
             );
+            self.wants_changed(now, source.place);
         }
         let assigned: Vec<usize> = assigned.into_iter().map(|(slot, _)| slot).collect();
         if !assigned.is_empty() {
@@ -301,5 +303,7 @@ impl Worker {
                 self.remove_subscription(now, viewer, track);
             }
         }
+        self.forget_voice(now, room, track);
+        self.last_n_changed(now, room);
     }
 }

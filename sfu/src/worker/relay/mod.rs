@@ -45,8 +45,9 @@ use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
 use crate::packet::PassedOn;
+use crate::ladder::LayerSet;
 use crate::place::Place;
-use crate::router::{Batch, Room};
+use crate::router::{Batch, Digest, Room};
 use crate::transport::DataChannel;
 
 /// Packets to be sent after which no more of other workers' are taken in a turn: half of what a turn
@@ -68,17 +69,29 @@ pub(crate) enum Control {
     },
     /// A track is gone.
     Ended { track: TrackId },
-    /// To the publisher's worker: relay the track's packets, or do not.
+    /// To the publisher's worker: which layers viewers here want. The track's packets are relayed if
+    /// any is.
     Wanted {
         room: RoomId,
         track: TrackId,
-        wanted: bool,
+        wanted: LayerSet,
     },
     /// To the publisher's worker: a viewer needs a keyframe.
     Keyframe {
         room: RoomId,
         track: TrackId,
         layer: usize,
+    },
+    /// To the worker that decides who speaks: what was heard in the last interval.
+    Levels {
+        room: RoomId,
+        levels: Vec<(TrackId, PeerId, Digest)>,
+    },
+    /// From the worker that decides who speaks.
+    Speakers {
+        room: RoomId,
+        recent: Vec<(TrackId, PeerId)>,
+        speaking: usize,
     },
     /// A data channel message for everybody in the room.
     Data {
@@ -120,6 +133,7 @@ impl Worker {
             self.outbox
                 .push_back((other, Control::Tracks { room, tracks }));
         }
+        self.announce_speakers(room, other);
         Ok(())
     }
 
@@ -180,6 +194,12 @@ impl Worker {
                     self.request_keyframe(now, place, layer);
                 }
             }
+            Control::Levels { room, levels } => self.take_levels(now, room, &levels),
+            Control::Speakers {
+                room,
+                recent,
+                speaking,
+            } => self.take_speakers(now, room, recent, speaking),
             Control::Data {
                 room,
                 channel,
@@ -202,7 +222,11 @@ impl Worker {
             let Some(index) = self.relayed.index_of_next(packet.track) else {
                 continue;
             };
-            let Some(relayed) = self.relayed.get_mut(index).filter(|track| track.wanted) else {
+            let Some(relayed) = self
+                .relayed
+                .get_mut(index)
+                .filter(|track| !track.wanted.is_empty())
+            else {
                 continue;
             };
             let keep = relayed.track.kind == MediaKind::Video;
@@ -255,6 +279,7 @@ impl Worker {
         for room in self.rooms.values_mut() {
             room.parts.retain(|part| *part != from);
         }
+        self.forget_wants(from);
     }
 
     /// Tells the other parts of a track that began or changed.
@@ -326,22 +351,27 @@ impl Worker {
     fn ask_keyframe(&mut self, index: usize, layer: usize) {
         // Whoever asks is to be sent the answer; who asked before may have left.
         self.tell_wanted(index);
-        if let Some(relayed) = self.relayed.get(index).filter(|track| track.wanted) {
+        let relayed = self.relayed.get(index);
+        if let Some(relayed) = relayed.filter(|track| !track.wanted.is_empty()) {
             let (room, track) = (relayed.room, relayed.track.id);
             self.outbox
                 .push_back((relayed.from, Control::Keyframe { room, track, layer }));
         }
     }
 
-    fn tell_wanted(&mut self, index: usize) {
+    /// Tells the publisher's worker what viewers here want of a track, if that is news.
+    pub(super) fn tell_wanted(&mut self, index: usize) {
+        let Some(relayed) = self.relayed.get(index) else {
+            return;
+        };
+        let (wanted, _) = self.wanted_of(&relayed.track);
         let Some(relayed) = self.relayed.get_mut(index) else {
             return;
         };
-        let wanted = !self.router.targets(relayed.track.fanout).is_empty();
         if std::mem::replace(&mut relayed.wanted, wanted) == wanted {
             return;
         }
-        if !wanted {
+        if wanted.is_empty() {
             relayed.track.forget_packets();
         }
         let control = Control::Wanted {
@@ -352,15 +382,34 @@ impl Worker {
         self.outbox.push_back((relayed.from, control));
     }
 
-    fn set_wanted(&mut self, from: u16, room: RoomId, track: TrackId, wanted: bool) {
-        let Some(Place::Published { peer, track }) = self.published_place(room, track) else {
+    /// Another worker is gone: it wants nothing any more.
+    fn forget_wants(&mut self, from: u16) {
+        for (peer, publisher) in &mut self.peers {
+            for (track, published) in publisher.publisher.tracks_mut() {
+                published.relayed_to.retain(|other| *other != from);
+                if published.demand.set_elsewhere(from, LayerSet::NONE) {
+                    self.marks.mark(Place::Published { peer, track });
+                }
+            }
+        }
+        self.release_batches();
+    }
+
+    fn set_wanted(&mut self, from: u16, room: RoomId, track: TrackId, wanted: LayerSet) {
+        let Some(place) = self.published_place(room, track) else {
+            return;
+        };
+        let Place::Published { peer, track } = place else {
             return;
         };
         let peer = self.peers.get_mut(peer);
         if let Some(track) = peer.and_then(|peer| peer.publisher.track_mut(track)) {
             track.relayed_to.retain(|other| *other != from);
-            if wanted {
+            if !wanted.is_empty() {
                 track.relayed_to.push(from);
+            }
+            if track.demand.set_elsewhere(from, wanted) {
+                self.marks.mark(place);
             }
         }
         self.release_batches();
@@ -406,9 +455,10 @@ impl Worker {
             room,
             publisher,
             from,
-            wanted: false,
+            wanted: LayerSet::NONE,
         });
         part.tracks.insert(id, Place::Relayed(index));
+        self.last_n_changed(now, room);
         self.auto_subscribe(now, room, id, None);
     }
 

@@ -7,6 +7,7 @@ use slab::Slab;
 
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Track;
+use crate::ladder::LayerSet;
 
 /// A track whose publisher is another worker's.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(in crate::worker) struct RelayedTrack {
     pub(in crate::worker) publisher: PeerId,
     /// The publisher's worker.
     pub(in crate::worker) from: u16,
-    /// That worker was told to relay its packets.
-    pub(in crate::worker) wanted: bool,
+    /// Which layers that worker was told are wanted here; its packets are relayed if any is.
+    pub(in crate::worker) wanted: LayerSet,
 }
 
 /// All of them.

@@ -1,6 +1,7 @@
 //! Drives a relay and its clients through virtual time.
 
 mod client;
+mod screen;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tertulia_sfu::testing::{SimRelay, SimSharing};
 use tertulia_sfu::{Event, Limits, Needs, RoomId};
 
 pub(crate) use client::{Client, Video};
+pub(crate) use screen::Screen;
 
 /// Steps without progress in time after which a run is stuck.
 const MAX_STEPS: usize = 5_000_000;
@@ -228,7 +230,9 @@ impl Sim {
     fn take_events(&mut self) {
         while let Some(event) = self.relay.poll_event() {
             let of = match &event {
-                Event::NeedsChanged { peer, .. } | Event::SlotsChanged { peer, .. } => Some(*peer),
+                Event::NeedsChanged { peer, .. }
+                | Event::SlotsChanged { peer, .. }
+                | Event::LayersWanted { peer, .. } => Some(*peer),
                 _ => None,
             };
             let mut clients = self.clients.iter_mut();

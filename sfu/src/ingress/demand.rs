@@ -1,0 +1,404 @@
+//! Which layers of a track anybody wants, and which of them its publisher is asked to send.
+//!
+//! A layer is asked for as soon as it is wanted, and asked to stop when it was unwanted for a while.
+//! While it is stopped for that reason it can be chosen like one that comes: whoever chooses it gets it.
+
+use std::time::{Duration, Instant};
+
+use super::layer::Layer;
+use crate::ladder::{Ladder, LayerSet, SPATIAL};
+
+/// A layer unwanted for this long is switched off. Less would take away what a viewer wants again a
+/// moment later; with the time for deciding and for telling the publisher, it is off within 2 s.
+const HYSTERESIS: Duration = Duration::from_millis(500);
+/// How long a layer that is asked for again may take until it comes: a message to the publisher, and an
+/// encoder's start. What takes longer is a publisher whose own link is too narrow.
+const WAKE: Duration = Duration::from_secs(3);
+/// How long a track may take until a layer first comes: bandwidth estimation of browsers begins low.
+const FIRST: Duration = Duration::from_secs(3);
+/// What a browser's next larger picture costs, of one that nobody has seen yet: four times the pixels.
+const LARGER: u64 = 3;
+
+/// What is wanted of a track.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    layers: [LayerDemand; SPATIAL],
+    /// When the track went live.
+    began: Option<Instant>,
+    /// What other workers want.
+    elsewhere: Vec<(u16, LayerSet)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LayerDemand {
+    asked: Asked,
+    unwanted_since: Option<Instant>,
+    /// As last measured, or as another worker said: bits a second, and pixels.
+    bitrate: u64,
+    height: u16,
+    /// At another worker than the publisher's: it comes if it is wanted.
+    may_come: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Asked {
+    #[default]
+    On,
+    Off,
+    /// On again; none has come since it had so many packets.
+    Waking {
+        until: Instant,
+        packets: u64,
+    },
+}
+
+/// What an update came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct DemandChange {
+    /// The publisher is to be told.
+    pub(crate) asked: bool,
+    /// These are to begin with a keyframe.
+    pub(crate) begin: LayerSet,
+    /// Layers can be chosen that could not, or the other way round.
+    pub(crate) choice: bool,
+    /// Other workers are to be told what may come.
+    pub(crate) offer: bool,
+    /// When to update again, if nothing happens before.
+    pub(crate) due: Option<Instant>,
+}
+
+impl Demand {
+    /// Takes what viewers here want of the layers.
+    pub(crate) fn update(
+        &mut self,
+        now: Instant,
+        live: bool,
+        here: LayerSet,
+        layers: &[Layer],
+    ) -> DemandChange {
+        let mut change = DemandChange::default();
+        if !live {
+            return change;
+        }
+        let elsewhere = self.elsewhere.iter().map(|(_, wanted)| *wanted);
+        let wanted = elsewhere.fold(here, LayerSet::union);
+        let began = *self.began.get_or_insert(now);
+        let before = self.offered();
+        for (index, (demand, layer)) in self.layers.iter_mut().zip(layers).enumerate() {
+            demand.measure(now, layer);
+            let seen = Seen {
+                packets: layer.packets,
+                alive: layer.is_alive(),
+                first: began + FIRST,
+            };
+            if wanted.contains(index) {
+                demand.want(now, &seen, index, &mut change);
+            } else {
+                demand.leave(now, &seen, wanted.is_empty(), &mut change);
+            }
+            demand.wait(now, &seen, &mut change);
+        }
+        change.offer = self.offered() != before;
+        change
+    }
+
+    fn offered(&self) -> [bool; SPATIAL] {
+        std::array::from_fn(|layer| self.may_come(layer))
+    }
+
+    /// Takes what another worker wants; true if that is news.
+    pub(crate) fn set_elsewhere(&mut self, worker: u16, wanted: LayerSet) -> bool {
+        let before = self.elsewhere.iter().find(|(other, _)| *other == worker);
+        let before = before.map_or(LayerSet::NONE, |(_, before)| *before);
+        self.elsewhere.retain(|(other, _)| *other != worker);
+        if !wanted.is_empty() {
+            self.elsewhere.push((worker, wanted));
+        }
+        before != wanted
+    }
+
+    /// Whether its publisher is asked for a layer.
+    pub(crate) fn asks_for(&self, layer: usize) -> bool {
+        self.layers
+            .get(layer)
+            .is_none_or(|layer| layer.asked != Asked::Off)
+    }
+
+    /// Whether a layer comes if it is wanted, though it may not come now.
+    pub(crate) fn may_come(&self, layer: usize) -> bool {
+        self.layers
+            .get(layer)
+            .is_some_and(|layer| layer.may_come || layer.asked != Asked::On)
+    }
+
+    /// What a layer was, as last measured: bits a second and pixels.
+    pub(crate) fn measured(&self, layer: usize) -> (u64, u16) {
+        let layer = self.layers.get(layer);
+        layer.map_or((0, 0), |layer| (layer.bitrate, layer.height))
+    }
+
+    /// Takes what the publisher's worker says of a layer; true if it can be chosen now, or not any more.
+    pub(crate) fn follow(
+        &mut self,
+        layer: usize,
+        may_come: bool,
+        (bitrate, height): (u64, u16),
+    ) -> bool {
+        let Some(layer) = self.layers.get_mut(layer) else {
+            return false;
+        };
+        (layer.bitrate, layer.height) = (bitrate, height);
+        std::mem::replace(&mut layer.may_come, may_come) != may_come
+    }
+
+    /// Adds to a ladder what may come. `single`: all its steps are of one encoding.
+    pub(crate) fn complete(&self, ladder: &mut Ladder, single: bool) {
+        let mut below = (0, 0);
+        for rung in ladder.rungs_mut() {
+            let layer = if single {
+                0
+            } else {
+                usize::from(rung.id.spatial)
+            };
+            rung.available |= self.may_come(layer);
+            let (bitrate, height) = self.measured(layer);
+            if rung.bitrate == 0 {
+                rung.bitrate = bitrate;
+            }
+            if rung.height == 0 {
+                rung.height = height;
+            }
+            if rung.available && !rung.alive && rung.bitrate == 0 {
+                (rung.bitrate, rung.height) = (below.0 * LARGER, below.1 * 2);
+            }
+            below = (rung.bitrate, rung.height);
+        }
+    }
+}
+
+/// What is seen of a layer.
+struct Seen {
+    packets: u64,
+    alive: bool,
+    /// When it should have come for the first time.
+    first: Instant,
+}
+
+impl LayerDemand {
+    fn measure(&mut self, now: Instant, layer: &Layer) {
+        let bitrate = layer.bitrate(now);
+        if bitrate > 0 {
+            self.bitrate = bitrate;
+        }
+        if layer.height > 0 {
+            self.height = layer.height;
+        }
+    }
+
+    fn want(&mut self, now: Instant, seen: &Seen, index: usize, change: &mut DemandChange) {
+        self.unwanted_since = None;
+        if self.asked == Asked::Off {
+            self.asked = Asked::Waking {
+                until: now + WAKE,
+                packets: seen.packets,
+            };
+            change.asked = true;
+            change.begin.insert(index);
+        }
+    }
+
+    fn leave(&mut self, now: Instant, seen: &Seen, whole: bool, change: &mut DemandChange) {
+        if self.asked == Asked::Off {
+            return;
+        }
+        // What its publisher itself does not send now is left to come back by itself: switched off, it
+        // would look as if it came when wanted.
+        if !seen.alive && seen.packets > 0 && !whole {
+            self.unwanted_since = None;
+            return;
+        }
+        let since = *self.unwanted_since.get_or_insert(now);
+        let first = (seen.packets == 0).then_some(seen.first);
+        let at = (since + HYSTERESIS).max(first.unwrap_or(since));
+        if now < at {
+            return change.wait_until(at);
+        }
+        change.choice |= !seen.alive && self.asked == Asked::On;
+        self.asked = Asked::Off;
+        change.asked = true;
+    }
+
+    /// Waits for what is asked for again.
+    fn wait(&mut self, now: Instant, seen: &Seen, change: &mut DemandChange) {
+        let Asked::Waking { until, packets } = self.asked else {
+            return;
+        };
+        if seen.packets > packets && seen.alive {
+            self.asked = Asked::On;
+        } else if now >= until {
+            self.asked = Asked::On;
+            change.choice = true;
+        } else {
+            change.wait_until(until);
+        }
+    }
+}
+
+impl DemandChange {
+    fn wait_until(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ladder::{LayerId, Rung};
+
+    struct Sim {
+        start: Instant,
+        demand: Demand,
+        layers: Vec<Layer>,
+    }
+
+    impl Sim {
+        fn new(layers: usize) -> Self {
+            Self {
+                start: Instant::now(),
+                demand: Demand::default(),
+                layers: (0..layers).map(|_| Layer::new(None, true)).collect(),
+            }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.start + Duration::from_millis(ms)
+        }
+
+        /// Packets of a layer come, or have ceased to.
+        fn alive(&mut self, layer: usize, alive: bool) {
+            self.layers[layer].set_alive(alive);
+            self.layers[layer].packets += u64::from(alive);
+        }
+
+        fn wants(&mut self, ms: u64, wanted: &[usize]) -> DemandChange {
+            let mut set = LayerSet::NONE;
+            for layer in wanted {
+                set.insert(*layer);
+            }
+            self.demand.update(self.at(ms), true, set, &self.layers)
+        }
+
+        fn asked(&self) -> Vec<bool> {
+            let layers = 0..self.layers.len();
+            layers.map(|layer| self.demand.asks_for(layer)).collect()
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_goes_off_after_a_while_and_comes_back_at_once() {
+        let mut sim = Sim::new(3);
+        (0..3).for_each(|layer| sim.alive(layer, true));
+        let change = sim.wants(0, &[0]);
+        assert_eq!((change.asked, change.due), (false, Some(sim.at(500))));
+        assert!(!sim.wants(100, &[2]).asked, "a brief switch");
+        assert!(!sim.wants(200, &[0]).asked);
+        assert!(sim.wants(500, &[0]).asked);
+        assert_eq!(sim.asked(), [true, false, true]);
+        assert!(sim.wants(700, &[0]).asked);
+        assert_eq!(sim.asked(), [true, false, false]);
+        let change = sim.wants(800, &[0, 2]);
+        assert!(change.asked && change.begin.contains(2) && !change.begin.contains(1));
+        assert_eq!(sim.asked(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_layer_nobody_saw_yet_has_its_time_to_come() {
+        let mut sim = Sim::new(2);
+        sim.alive(0, true);
+        assert_eq!(sim.wants(0, &[0]).due, Some(sim.at(3_000)));
+        assert!(!sim.wants(2_999, &[0]).asked);
+        let change = sim.wants(3_000, &[0]);
+        assert!(change.asked && change.choice);
+        assert!(sim.demand.may_come(1));
+        let mut before = Demand::default();
+        let silent = before.update(sim.at(9_000), false, LayerSet::NONE, &sim.layers);
+        assert_eq!(silent, DemandChange::default(), "not live yet");
+    }
+
+    #[test]
+    fn a_layer_that_does_not_wake_is_not_offered_again() {
+        let mut sim = Sim::new(2);
+        (0..2).for_each(|layer| sim.alive(layer, true));
+        sim.wants(0, &[0]);
+        sim.wants(500, &[0]);
+        sim.alive(1, false);
+        assert_eq!(sim.wants(9_000, &[1]).due, Some(sim.at(9_500)));
+        sim.wants(9_000, &[0, 1]);
+        assert!(sim.demand.may_come(1));
+        let change = sim.wants(12_000, &[0, 1]);
+        assert!(change.choice && !change.asked);
+        assert!(!sim.demand.may_come(1) && sim.demand.asks_for(1));
+        assert!(!sim.wants(60_000, &[0]).asked, "left to come by itself");
+        sim.alive(1, true);
+        sim.wants(60_000, &[0]);
+        assert!(sim.wants(60_500, &[0]).asked, "and then not wanted");
+    }
+
+    #[test]
+    fn what_comes_when_asked_for_is_as_before() {
+        let mut sim = Sim::new(2);
+        (0..2).for_each(|layer| sim.alive(layer, true));
+        sim.wants(0, &[]);
+        assert!(sim.wants(500, &[]).asked, "nobody watches at all");
+        assert_eq!(sim.asked(), [false, false]);
+        sim.wants(600, &[1]);
+        // Not silent for long enough yet, and not come back either.
+        assert_eq!(sim.wants(700, &[1]).due, Some(sim.at(3_600)));
+        sim.alive(1, true);
+        sim.wants(800, &[1]);
+        assert!(!sim.demand.may_come(1));
+        assert_eq!(sim.wants(3_600, &[1]).due, None);
+    }
+
+    #[test]
+    fn other_workers_want_too() {
+        let mut sim = Sim::new(1);
+        sim.alive(0, true);
+        let mut wanted = LayerSet::NONE;
+        wanted.insert(0);
+        assert!(sim.demand.set_elsewhere(1, wanted));
+        assert!(!sim.demand.set_elsewhere(1, wanted));
+        sim.wants(0, &[]);
+        assert!(!sim.wants(5_000, &[]).asked);
+        assert!(sim.demand.set_elsewhere(1, LayerSet::NONE));
+        sim.wants(5_000, &[]);
+        assert!(sim.wants(5_500, &[]).asked);
+    }
+
+    #[test]
+    fn a_ladder_offers_what_comes_when_wanted() {
+        let mut demand = Demand::default();
+        demand.follow(1, true, (500_000, 360));
+        demand.follow(2, true, (0, 0));
+        let mut ladder = Ladder::default();
+        for spatial in 0..3 {
+            ladder.push(Rung {
+                id: LayerId {
+                    spatial,
+                    temporal: 0,
+                },
+                bitrate: 100_000 * u64::from(spatial == 0),
+                ..Rung::default()
+            });
+        }
+        demand.complete(&mut ladder, false);
+        let rungs = ladder.rungs().iter();
+        let rungs: Vec<_> = rungs.map(|r| (r.bitrate, r.height, r.available)).collect();
+        let expected = [
+            (100_000, 0, false),
+            (500_000, 360, true),
+            (1_500_000, 720, true),
+        ];
+        assert_eq!(rungs, expected);
+    }
+}

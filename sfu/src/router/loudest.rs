@@ -1,0 +1,246 @@
+//! Which of a room's sounds are forwarded: the loudest few.
+//!
+//! Decided on each packet as it comes, so that a person who begins to speak is heard at once, and who
+//! is quiet costs no fan-out. A track's loudness follows its level up at once and down slowly; who is
+//! sent keeps its place until another is louder by a margin.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::id::TrackId;
+
+/// How fast loudness falls, in dB a second: a pause for breath does not take a speaker's place away.
+const FALL: u32 = 30;
+/// How much louder than the quietest sent another must be to take its place, in dB.
+const MARGIN: u32 = 3;
+/// What speaking counts in addition, in dB: steady noise does not displace a person.
+const SPEAKS: u32 = 15;
+/// A track of which nothing came for this long was not sent by its worker: what is missing was not lost.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hearing {
+    /// It is forwarded.
+    Heard,
+    /// It is forwarded, the first after some that were not.
+    Resumed,
+    /// It is not.
+    Quiet,
+}
+
+/// A packet's loudness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sound {
+    pub(crate) track: TrackId,
+    /// 0 (silence) to 127, in dB.
+    pub(crate) loudness: u8,
+    /// Unwrapped.
+    pub(crate) sequence: u64,
+    /// Its publisher is among the current speakers.
+    pub(crate) speaks: bool,
+}
+
+/// The sounds of a room, and those that are forwarded.
+#[derive(Debug, Default)]
+pub(crate) struct Loudest {
+    tracks: HashMap<TrackId, Level>,
+    heard: Vec<TrackId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    /// At that time, in thousandths of a dB.
+    loudness: u32,
+    at: Instant,
+    speaks: bool,
+    /// Of the last packet forwarded.
+    forwarded: u64,
+    /// Some after it were not.
+    quiet: bool,
+}
+
+impl Loudest {
+    /// Takes a packet's loudness; of `most` tracks packets are forwarded.
+    pub(crate) fn hear(&mut self, now: Instant, most: usize, sound: Sound) -> Hearing {
+        let level = self.tracks.entry(sound.track).or_insert(Level {
+            loudness: 0,
+            at: now,
+            speaks: false,
+            forwarded: sound.sequence,
+            quiet: false,
+        });
+        let silence = now.saturating_duration_since(level.at);
+        level.loudness = level.faded(now).max(u32::from(sound.loudness) * 1_000);
+        level.at = now;
+        level.speaks = sound.speaks;
+        let counts = level.counts(now);
+        let heard = self.heard.contains(&sound.track) || self.admit(now, most, sound.track, counts);
+        let Some(level) = self.tracks.get_mut(&sound.track) else {
+            return Hearing::Quiet;
+        };
+        if !heard {
+            level.quiet = true;
+            return Hearing::Quiet;
+        }
+        let absent = silence >= PAUSE && sound.sequence > level.forwarded + 1;
+        level.forwarded = level.forwarded.max(sound.sequence);
+        if std::mem::take(&mut level.quiet) || absent {
+            Hearing::Resumed
+        } else {
+            Hearing::Heard
+        }
+    }
+
+    /// A track is gone.
+    pub(crate) fn forget(&mut self, track: TrackId) {
+        self.tracks.remove(&track);
+        self.heard.retain(|heard| *heard != track);
+    }
+
+    /// Takes a track among those heard if there is room, or if it is loud enough to make some.
+    fn admit(&mut self, now: Instant, most: usize, track: TrackId, counts: u32) -> bool {
+        if self.heard.len() >= most {
+            let loudness = |track: &TrackId| {
+                let level = self.tracks.get(track);
+                level.map_or(0, |level| level.counts(now))
+            };
+            let heard = self.heard.iter().enumerate();
+            match heard.map(|(at, track)| (loudness(track), at)).min() {
+                Some((quietest, at)) if counts > quietest + MARGIN * 1_000 => {
+                    self.heard.swap_remove(at);
+                }
+                _ => return false,
+            }
+        }
+        self.heard.push(track);
+        true
+    }
+}
+
+impl Level {
+    fn faded(&self, now: Instant) -> u32 {
+        let passed = now.saturating_duration_since(self.at).as_millis();
+        let fallen = u32::try_from(passed)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(FALL);
+        self.loudness.saturating_sub(fallen)
+    }
+
+    /// What it counts against others.
+    fn counts(&self, now: Instant) -> u32 {
+        let faded = self.faded(now);
+        if self.speaks && faded > 0 {
+            faded + SPEAKS * 1_000
+        } else {
+            faded
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PACKET: u64 = 20;
+
+    /// Runs a room of steady levels for so long from a time on; how many packets of each were forwarded.
+    fn run(loudest: &mut Loudest, start: Instant, from: u64, levels: &[u8], ms: u64) -> Vec<usize> {
+        let mut heard = vec![0; levels.len()];
+        for packet in from / PACKET..(from + ms) / PACKET {
+            let now = start + Duration::from_millis(packet * PACKET);
+            for (track, loudness) in levels.iter().enumerate() {
+                let sound = Sound {
+                    track: TrackId::new(0, track as u64 + 1),
+                    loudness: *loudness,
+                    sequence: packet,
+                    speaks: false,
+                };
+                heard[track] += usize::from(loudest.hear(now, 2, sound) != Hearing::Quiet);
+            }
+        }
+        heard
+    }
+
+    #[test]
+    fn the_loudest_are_forwarded_and_a_new_one_at_once() {
+        let (mut loudest, start) = (Loudest::default(), Instant::now());
+        // Who comes first has the places, until others are louder.
+        let heard = run(&mut loudest, start, 0, &[40, 40, 40, 90, 95], 2_000);
+        assert_eq!(heard, [1, 1, 0, 99, 100]);
+        let heard = run(&mut loudest, start, 2_000, &[40, 100, 40, 90, 95], 100);
+        assert_eq!(heard[1], 5, "from the first packet");
+        // Two equally loud ones do not take turns.
+        let heard = run(&mut loudest, start, 2_100, &[40, 100, 102, 40, 101], 5_000);
+        assert_eq!(heard.iter().filter(|heard| **heard == 250).count(), 2);
+    }
+
+    #[test]
+    fn a_pause_for_breath_costs_no_place_against_the_quiet() {
+        let (mut loudest, start) = (Loudest::default(), Instant::now());
+        run(&mut loudest, start, 0, &[95, 95, 60], 1_000);
+        let heard = run(&mut loudest, start, 1_000, &[0, 95, 60], 1_000);
+        assert_eq!(heard, [50, 50, 0]);
+        let heard = run(&mut loudest, start, 2_000, &[0, 95, 60], 1_000);
+        assert!(heard[2] > 40, "but does not last for ever: {heard:?}");
+    }
+
+    #[test]
+    fn what_was_not_forwarded_is_no_loss() {
+        let (mut loudest, start) = (Loudest::default(), Instant::now());
+        let mut hear = |ms: u64, track: u64, loudness: u8, sequence: u64| {
+            let sound = Sound {
+                track: TrackId::new(0, track),
+                loudness,
+                sequence,
+                speaks: false,
+            };
+            loudest.hear(start + Duration::from_millis(ms), 1, sound)
+        };
+        assert_eq!(hear(0, 1, 90, 1), Hearing::Heard);
+        assert_eq!(hear(20, 1, 90, 3), Hearing::Heard, "a loss is one");
+        assert_eq!(hear(20, 2, 50, 1), Hearing::Quiet);
+        assert_eq!(hear(40, 2, 100, 2), Hearing::Heard);
+        assert_eq!(hear(40, 1, 90, 4), Hearing::Quiet);
+        assert_eq!(hear(60, 1, 120, 5), Hearing::Resumed);
+        assert_eq!(hear(80, 1, 120, 6), Hearing::Heard);
+        assert_eq!(
+            hear(400, 1, 120, 20),
+            Hearing::Resumed,
+            "its worker sent none"
+        );
+        assert_eq!(
+            hear(800, 1, 120, 21),
+            Hearing::Heard,
+            "discontinuous sending"
+        );
+    }
+
+    proptest! {
+        /// Whatever is said when: never more than so many within a packet's time, and of those who
+        /// were loudest by the margin for long none is missing.
+        #[test]
+        fn no_more_than_so_many_are_heard(
+            levels in prop::collection::vec(prop::collection::vec(0u8..128, 6), 1..100),
+            most in 1usize..4,
+        ) {
+            let (mut loudest, start) = (Loudest::default(), Instant::now());
+            for (packet, levels) in levels.iter().enumerate() {
+                let now = start + Duration::from_millis(packet as u64 * PACKET);
+                for (track, loudness) in levels.iter().enumerate() {
+                    let sound = Sound {
+                        track: TrackId::new(0, track as u64 + 1),
+                        loudness: *loudness,
+                        sequence: packet as u64,
+                        speaks: false,
+                    };
+                    let heard = loudest.hear(now, most, sound);
+                    prop_assert!(loudest.heard.len() <= most);
+                    prop_assert_eq!(heard != Hearing::Quiet, loudest.heard.contains(&sound.track));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Who speaks in each room, whose sound and picture is sent for it, and telling of it.
+//!
+//! A worker hears the levels of its own publishers. The lowest-numbered worker with a part of a room
+//! decides for all of it: the others tell it every 300 ms, while anything is heard, what they heard
+//! ([`Control::Levels`]), and it tells them, and the control plane, of changes ([`Control::Speakers`],
+//! [`Event::SpeakersChanged`]). When another worker becomes the lowest it goes on from what it was told
+//! last.
+//!
+//! Which sounds are forwarded each worker decides for itself, of those it receives: the loudest of the
+//! room are among the loudest of each of its parts, so that none of them is missing anywhere, and what
+//! is quiet is not even relayed.
+
+use std::time::Instant;
+
+use super::Worker;
+use super::relay::{Control, track_at};
+use crate::event::{Event, MediaKind};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::ingress::Media;
+use crate::place::Place;
+use crate::router::{Hearing, Sound};
+use crate::rtp::extension::{AudioLevel, ExtensionKind};
+
+/// The level that means silence (RFC 6464).
+const SILENCE: u8 = 127;
+
+impl Worker {
+    /// Hears an audio packet; false if it is too quiet to be forwarded.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        place: Place,
+        media: &Media,
+        datagram: &[u8],
+    ) -> bool {
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+            return true;
+        };
+        // Who tells no levels never speaks, and is always heard.
+        let id = track.extensions.id(ExtensionKind::AudioLevel);
+        let level = id.and_then(|id| media.header.extension(datagram, id));
+        let Some(level) = level.and_then(AudioLevel::parse) else {
+            return true;
+        };
+        let (id, fanout) = (track.id, track.fanout);
+        let (room, own) = match place {
+            Place::Published { peer, .. } => match self.peers.get(peer) {
+                Some(peer) => (peer.room, Some(peer.id)),
+                None => return true,
+            },
+            Place::Relayed(index) => match self.relayed.get(index) {
+                Some(relayed) => (relayed.room, None),
+                None => return true,
+            },
+        };
+        let loudness = SILENCE - level.level;
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return true;
+        };
+        if let Some(publisher) = own
+            && part
+                .speakers
+                .hear(now, id, publisher, loudness, level.voice)
+            && let Some(due) = part.speakers.due()
+        {
+            self.speaking.insert((due, room));
+        }
+        let Some(most) = self.config.loudest_n else {
+            return true;
+        };
+        let sound = Sound {
+            track: id,
+            loudness,
+            sequence: media.sequence,
+            speaks: part.speakers.speaks(id),
+        };
+        match part.loudest.hear(now, most, sound) {
+            Hearing::Heard => true,
+            Hearing::Quiet => false,
+            Hearing::Resumed => {
+                // What waits came before the pause.
+                self.forward(now, usize::MAX);
+                self.resume(fanout);
+                true
+            }
+        }
+    }
+
+    /// What was not forwarded of a track is not to look lost.
+    fn resume(&mut self, fanout: usize) {
+        for target in self.router.targets(fanout) {
+            let peer = self.peers.get_mut(target.peer);
+            if let Some(slot) = peer.and_then(|peer| peer.subscriber.slot_mut(target.slot)) {
+                slot.resume();
+            }
+        }
+    }
+
+    /// Decides who speaks in rooms where it is due, or tells who decides.
+    pub(super) fn poll_speakers(&mut self, now: Instant) {
+        while let Some((due, room)) = self.speaking.first().copied()
+            && due <= now
+        {
+            self.speaking.pop_first();
+            self.decide_speakers(now, room);
+        }
+    }
+
+    fn decide_speakers(&mut self, now: Instant, room: RoomId) {
+        let here = self.config.index;
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        let decides = part
+            .parts
+            .iter()
+            .copied()
+            .min()
+            .filter(|least| *least < here);
+        if let Some(decides) = decides {
+            let levels = part.speakers.digests(now);
+            if !levels.is_empty() {
+                self.outbox
+                    .push_back((decides, Control::Levels { room, levels }));
+            }
+        } else if part.speakers.decide(now) {
+            self.tell_speakers(now, room);
+        }
+        let due = self.rooms.get(&room).and_then(|part| part.speakers.due());
+        self.speaking.extend(due.map(|due| (due, room)));
+    }
+
+    /// Tells everybody who speaks now.
+    fn tell_speakers(&mut self, now: Instant, room: RoomId) {
+        let Some(part) = self.rooms.get(&room) else {
+            return;
+        };
+        let (recent, speaking) = (part.speakers.recent().to_vec(), part.speakers.speaking());
+        for other in &part.parts {
+            let control = Control::Speakers {
+                room,
+                recent: recent.clone(),
+                speaking,
+            };
+            self.outbox.push_back((*other, control));
+        }
+        tracing::debug!(%room, ?recent, speaking, "speakers changed");
+        self.events.push_back(Event::SpeakersChanged {
+            room,
+            recent: recent.into_iter().map(|(track, _)| track).collect(),
+            speaking,
+        });
+        self.speakers_changed(now, room);
+    }
+
+    /// Takes what another worker heard.
+    pub(super) fn take_levels(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        levels: &[(TrackId, PeerId, crate::router::Digest)],
+    ) {
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        for (track, publisher, digest) in levels {
+            // What ended meanwhile says nothing any more.
+            if part.tracks.contains_key(track)
+                && part.speakers.follow(now, *track, *publisher, digest)
+                && let Some(due) = part.speakers.due()
+            {
+                self.speaking.insert((due, room));
+            }
+        }
+    }
+
+    /// Takes who speaks from the worker that decides.
+    pub(super) fn take_speakers(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        recent: Vec<(TrackId, PeerId)>,
+        speaking: usize,
+    ) {
+        if let Some(part) = self.rooms.get_mut(&room) {
+            part.speakers.set(recent, speaking);
+            self.speakers_changed(now, room);
+        }
+    }
+
+    /// What another part of a room is to know of its speakers when it is made.
+    pub(super) fn announce_speakers(&mut self, room: RoomId, other: u16) {
+        let Some(part) = self.rooms.get(&room) else {
+            return;
+        };
+        let recent = part.speakers.recent().to_vec();
+        if !recent.is_empty() {
+            let speaking = part.speakers.speaking();
+            let control = Control::Speakers {
+                room,
+                recent,
+                speaking,
+            };
+            self.outbox.push_back((other, control));
+        }
+    }
+
+    /// A track of a room ended.
+    pub(super) fn forget_voice(&mut self, now: Instant, room: RoomId, track: TrackId) {
+        let here = self.config.index;
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        part.loudest.forget(track);
+        if part.speakers.forget(track) && !part.parts.iter().any(|other| *other < here) {
+            self.tell_speakers(now, room);
+        }
+    }
+
+    fn speakers_changed(&mut self, now: Instant, room: RoomId) {
+        self.choose_last_n(room);
+        self.reallocate_room(now, room);
+    }
+
+    /// Tracks of a room began or ended: others may be among the last speakers' now.
+    pub(super) fn last_n_changed(&mut self, now: Instant, room: RoomId) {
+        if self.config.last_n.is_some() && self.choose_last_n(room) {
+            self.reallocate_room(now, room);
+        }
+    }
+
+    /// Chooses whose videos are sent: of those who have a camera, the last speakers, then who was
+    /// chosen before, then who published first. True if that are others than before.
+    fn choose_last_n(&mut self, room: RoomId) -> bool {
+        let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
+            return false;
+        };
+        let tracks = part.tracks.iter().filter_map(|(id, place)| {
+            let track = track_at(&self.peers, &self.relayed, *place)?;
+            let publisher = match *place {
+                Place::Published { peer, .. } => self.peers.get(peer)?.id,
+                Place::Relayed(index) => self.relayed.get(index)?.publisher,
+            };
+            let camera = track.kind == MediaKind::Video && !track.settings.screen;
+            camera.then_some((*id, publisher))
+        });
+        let mut cameras: Vec<(TrackId, PeerId)> = tracks.collect();
+        cameras.sort_unstable();
+        let has_camera = |peer: &PeerId| cameras.iter().any(|(_, publisher)| publisher == peer);
+        let spoke = part.speakers.recent().iter().map(|(_, peer)| *peer);
+        let before = part.last_n.iter().copied();
+        let wanted = spoke.chain(before).filter(has_camera);
+        let mut chosen: Vec<PeerId> = Vec::new();
+        for peer in wanted.chain(cameras.iter().map(|(_, peer)| *peer)) {
+            if chosen.len() < most && !chosen.contains(&peer) {
+                chosen.push(peer);
+            }
+        }
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return false;
+        };
+        let same = chosen.len() == part.last_n.len()
+            && chosen.iter().all(|peer| part.last_n.contains(peer));
+        part.last_n = chosen;
+        !same
+    }
+
+    /// Whether a publisher's camera is to be sent: it is one of the last speakers, as many as the
+    /// server is set to.
+    pub(super) fn in_last_n(&self, room: RoomId, publisher: PeerId) -> bool {
+        self.config.last_n.is_none()
+            || self
+                .rooms
+                .get(&room)
+                .is_none_or(|part| part.last_n.contains(&publisher))
+    }
+
+    /// A publisher's place among the last speakers, the one who speaks first; none for who has not
+    /// spoken lately.
+    pub(super) fn speaking_rank(&self, room: RoomId, publisher: PeerId) -> Option<usize> {
+        let recent = self.rooms.get(&room)?.speakers.recent();
+        recent.iter().position(|(_, peer)| *peer == publisher)
+    }
+
+    /// Decides anew for every viewer of a room.
+    fn reallocate_room(&mut self, now: Instant, room: RoomId) {
+        let viewers = self.rooms.get(&room).map(|part| part.peers.clone());
+        for viewer in viewers.into_iter().flatten() {
+            self.decide(now, viewer);
+        }
+    }
+}
