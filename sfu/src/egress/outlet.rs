@@ -43,6 +43,8 @@ pub(crate) struct Outgoing {
     pub(super) names_mid: bool,
     /// The original sequence number, for a retransmission.
     pub(super) osn: Option<u16>,
+    /// Bytes at the beginning of the payload that are left out.
+    pub(super) skip: u16,
     /// Of the whole packet before it is sealed, without padding.
     pub(crate) len: u16,
 }
@@ -76,8 +78,19 @@ impl Outgoing {
             ids,
             names_mid,
             osn,
+            skip: 0,
             len: len as u16,
         })
+    }
+
+    /// The same without the beginning of its payload.
+    pub(super) fn without(self, skip: usize) -> Self {
+        let skip = skip as u16;
+        Self {
+            skip,
+            len: self.len.saturating_sub(skip),
+            ..self
+        }
     }
 }
 
@@ -90,6 +103,7 @@ impl Outgoing {
             ids: Vp8Ids::default(),
             names_mid: false,
             osn: None,
+            skip: 0,
             len,
         }
     }
@@ -107,6 +121,7 @@ impl Outlet<'_> {
     ) -> bool {
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let payload = packet.payload();
+        let payload = payload.get(usize::from(out.skip)..).unwrap_or_default();
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
             let header_len = write_header(&mut buf[..MAX_PLAIN], line, out, packet, sequence, ntp);
