@@ -7,6 +7,7 @@ use super::track::Track;
 use crate::clock::SenderClock;
 use crate::event::MediaKind;
 use crate::id::TrackId;
+use crate::ladder::SPATIAL;
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::NegotiatedCodec;
 use crate::view::TrackSettings;
@@ -35,6 +36,10 @@ pub(crate) struct LayerState {
     /// Bits a second, and height in pixels, as last measured; 0 while unknown.
     pub(crate) measured: (u64, u16),
     pub(crate) sender: Option<SenderClock>,
+    /// Layers within its stream that packets come on.
+    pub(crate) within: u16,
+    /// Picture heights by spatial layer, 0 where unknown.
+    pub(crate) heights: [u16; SPATIAL],
 }
 
 impl Track {
@@ -61,6 +66,8 @@ impl Track {
                 may_come: self.demand.may_come(index),
                 measured: self.demand.measured(index),
                 sender: layer.sender,
+                within: layer.frames.alive(),
+                heights: layer.frames.heights(),
             })
             .collect()
     }
@@ -102,6 +109,8 @@ impl Track {
                 layer.follow_stream(ssrc);
             }
             layer.sender = state.sender;
+            layer.frames.set_heights(state.heights);
+            changed |= layer.frames.set_alive(state.within);
             changed |= layer.set_alive(state.alive);
             changed |= self.demand.follow(index, state.may_come, state.measured);
         }
@@ -122,6 +131,8 @@ mod tests {
 
     use super::*;
     use crate::ingress::layer::Relayed;
+    use crate::packet::{Described, PassedOn};
+    use crate::rtp::codec::Codec;
 
     fn state(ssrc: u32, alive: bool) -> TrackState {
         TrackState {
@@ -136,6 +147,8 @@ mod tests {
                 may_come: false,
                 measured: (0, 0),
                 sender: None,
+                within: 0,
+                heights: [0; SPATIAL],
             }],
             settings: TrackSettings::default(),
         }
@@ -153,10 +166,15 @@ mod tests {
     #[test]
     fn a_new_stream_does_not_inherit_the_old_ones_packets() {
         let mut track = Track::relayed(state(7, true), 0);
+        let passed_on = PassedOn::default();
+        let described = Described::plain(Codec::Vp8, &[1]);
         let packet = |ssrc| Relayed {
             ssrc,
             sequence: 5,
-            payload_len: 1,
+            codec: Codec::Vp8,
+            payload: &[1],
+            passed_on: &passed_on,
+            described: &described,
             sender: None,
             keep: true,
             datagram: &[1],

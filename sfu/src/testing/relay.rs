@@ -209,7 +209,7 @@ impl SimRelay {
         let (_, seats) = seats.next().ok_or(SfuError::NoSuchRoom)?;
         let seat = Seat::take(seats);
         let joined = self.at(now, worker, |worker| {
-            worker.join(now, room, offer, auto_subscribe, seat)
+            worker.join(now, room, offer, auto_subscribe, None, seat)
         });
         self.exchange(now);
         joined

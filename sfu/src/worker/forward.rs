@@ -7,8 +7,8 @@ use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
 use super::relay::track_and_viewer;
 use crate::egress::{Cached, Item, Next, Outgoing, Outlet, Paced, Packer, Plan, Slot, Start};
-use crate::ingress::Track;
-use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::ingress::{StreamPacket, Track};
+use crate::packet::{Facts, Packet, PassedOn};
 use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::is_keyframe;
@@ -364,6 +364,14 @@ pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8],
 fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<Facts> {
     let header = RtpHeader::parse(datagram).ok()?;
     let codec = track.codec(header.payload_type)?;
+    let passed_on = PassedOn::find(&header, datagram, &track.extensions);
+    let described = track.layers.get(layer)?.frames.describe(StreamPacket {
+        codec,
+        sequence,
+        datagram,
+        payload: header.payload(datagram),
+        passed_on: &passed_on,
+    });
     Some(Facts {
         header,
         codec,
@@ -373,8 +381,8 @@ fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> 
         switchable: is_keyframe(codec, header.payload(datagram)),
         cached: true,
         sender: track.layers.get(layer)?.sender,
-        descriptor: vp8_descriptor(codec, &header, datagram),
-        passed_on: PassedOn::find(&header, datagram, &track.extensions),
+        described,
+        passed_on,
     })
 }
 

@@ -9,7 +9,7 @@ use super::relay::{track_and_viewer, track_at};
 use crate::egress::{Cached, Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
-use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::packet::{Facts, Packet};
 use crate::place::Place;
 use crate::router::RelayedPacket;
 use crate::rtp::rtcp;
@@ -79,8 +79,8 @@ impl Worker {
             switchable: media.keyframe || media.codec.is_audio(),
             cached: layer.cache.is_some(),
             sender: layer.sender,
-            descriptor: vp8_descriptor(media.codec, &media.header, datagram),
-            passed_on: PassedOn::find(&media.header, datagram, &track.extensions),
+            described: media.described,
+            passed_on: media.passed_on,
         };
         let fanout = track.fanout;
         if !track.relayed_to.is_empty() {
@@ -91,6 +91,7 @@ impl Worker {
                 header: media.header,
                 codec: media.codec,
                 keyframe: media.keyframe,
+                described: media.described,
                 sender: layer.sender,
             };
             self.batches.push(&track.relayed_to, packet, datagram);

@@ -8,6 +8,7 @@
     reason = "a run starts at some instant; virtual time goes on from there"
 )]
 
+mod adaptation;
 mod bad_input;
 mod calls;
 mod data;
@@ -18,7 +19,7 @@ mod mobility;
 mod parts;
 mod random;
 mod renegotiation;
+mod scoreboard;
 mod speakers;
-
 mod storms;
 mod wanted;

@@ -241,6 +241,7 @@ fn sound_and_picture_stay_in_sync_across_workers() {
     let (mut sim, publisher, viewer) = apart(914, Video::Simulcast);
     let jittery = PathModel {
         jitter: Duration::from_millis(40),
+        overtake: true,
         ..PathModel::LAN
     };
     sim.clients[publisher].up.set_model(jittery);
@@ -447,6 +448,7 @@ fn a_run_over_two_workers_repeats_with_its_seed() {
         let lossy = PathModel {
             loss: 0.02,
             jitter: Duration::from_millis(10),
+            overtake: true,
             ..PathModel::LAN
         };
         sim.set_path(publisher, lossy);
