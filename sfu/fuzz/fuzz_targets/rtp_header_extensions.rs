@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tertulia_sfu::rtp::codec::{Codec, dd, is_keyframe, vp8, vp9};
+use tertulia_sfu::rtp::codec::{Codec, dd, is_keyframe, red, vp8, vp9};
 use tertulia_sfu::rtp::extension::{AbsSendTime, AudioLevel, PlayoutDelay, TransportCc, sdes_text};
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader, RtpHeader};
 
@@ -56,6 +56,9 @@ fuzz_target!(|packet: &[u8]| {
         );
     }
     let mut renumbered = payload.to_vec();
+    if let Some(primary) = red::Primary::find(payload) {
+        assert!(primary.start <= payload.len());
+    }
     if let Ok(read) = vp9::Descriptor::parse(payload) {
         vp9::rewrite(&mut renumbered, &read, 0x1234, 0x56);
         assert_eq!(

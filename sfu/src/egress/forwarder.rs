@@ -9,7 +9,7 @@ use crate::id::{PeerId, TrackId};
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
-use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
+use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
 
 /// Payload types are 7 bits.
 const PAYLOAD_TYPES: usize = 128;
@@ -64,6 +64,8 @@ pub(crate) struct Start {
 pub(crate) struct PayloadType {
     pub(crate) media: Option<u8>,
     pub(crate) rtx: Option<u8>,
+    /// The publisher sends redundant audio (RFC 2198), of which the viewer gets the newest frame.
+    pub(crate) unwraps: bool,
 }
 
 impl Forwarder {
@@ -72,10 +74,14 @@ impl Forwarder {
         let mut payload_types = Box::new([PayloadType::default(); PAYLOAD_TYPES]);
         let mut any = false;
         for codec in &source.codecs {
-            if let Some((media, rtx)) = media.payload_type_for(codec.codec, &codec.parameters) {
+            let opus = source.codecs.iter().find(|opus| within(codec, opus));
+            let unwraps = opus.is_some() && !takes_redundancy(media, codec);
+            let carried = opus.filter(|_| unwraps).unwrap_or(codec);
+            if let Some((media, rtx)) = media.payload_type_for(carried.codec, &carried.parameters) {
                 payload_types[usize::from(codec.payload_type) % PAYLOAD_TYPES] = PayloadType {
                     media: Some(media),
                     rtx,
+                    unwraps,
                 };
                 any = true;
             }
@@ -202,6 +208,20 @@ impl Forwarder {
     }
 }
 
+/// Whether a redundant format is around another one.
+fn within(red: &NegotiatedCodec, opus: &NegotiatedCodec) -> bool {
+    matches!(red.parameters, CodecParameters::Red { primary } if primary == opus.payload_type)
+}
+
+/// Whether a viewer can be passed a publisher's redundant audio as it is: the blocks inside name the
+/// payload type of what they hold, which must be the viewer's too.
+fn takes_redundancy(media: &NegotiatedMedia, red: &NegotiatedCodec) -> bool {
+    media
+        .codecs
+        .iter()
+        .any(|ours| ours.parameters == red.parameters)
+}
+
 /// What the selector asks of a packet.
 pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
     Candidate {
@@ -210,5 +230,70 @@ pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
         frame: &packet.facts.described.frame,
         switchable: packet.switchable,
         empty: packet.payload().is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::codec::Codec;
+    use crate::rtp::extension::ExtensionMap;
+    use crate::transport::sdp::{MediaRole, OfferedKind};
+
+    const OPUS: CodecParameters = CodecParameters::Opus { stereo: false };
+
+    fn codec(payload_type: u8, parameters: CodecParameters) -> NegotiatedCodec {
+        NegotiatedCodec {
+            payload_type,
+            codec: match parameters {
+                CodecParameters::Red { .. } => Codec::Red,
+                _ => Codec::Opus,
+            },
+            parameters,
+            rtx: None,
+            feedback: Default::default(),
+        }
+    }
+
+    fn viewer(codecs: Vec<NegotiatedCodec>) -> NegotiatedMedia {
+        NegotiatedMedia {
+            mid: "0".to_owned(),
+            kind: OfferedKind::Audio,
+            role: MediaRole::Slot,
+            codecs,
+            extensions: ExtensionMap::default(),
+            rids: Vec::new(),
+            ssrcs: Vec::new(),
+            slot: None,
+        }
+    }
+
+    #[test]
+    fn redundancy_is_passed_on_to_who_takes_it_and_unwrapped_for_who_does_not() {
+        let red = |primary| CodecParameters::Red { primary };
+        let source = SourceTrack {
+            id: TrackId::new(0, 1),
+            kind: MediaKind::Audio,
+            publisher: PeerId::new(0, 2),
+            place: Place::Relayed(0),
+            fanout: 0,
+            codecs: vec![codec(111, OPUS), codec(63, red(111))],
+        };
+        for (codecs, opus, redundant, unwraps) in [
+            (vec![codec(111, OPUS), codec(64, red(111))], 111, 64, false),
+            (vec![codec(111, OPUS)], 111, 111, true),
+            (vec![codec(96, OPUS)], 96, 96, true),
+            // The blocks inside would name a payload type that is another one here.
+            (vec![codec(96, OPUS), codec(64, red(96))], 96, 96, true),
+        ] {
+            let forwarder = Forwarder::new(source.clone(), &viewer(codecs)).unwrap();
+            let expected = |media, unwraps| PayloadType {
+                media: Some(media),
+                rtx: None,
+                unwraps,
+            };
+            assert_eq!(forwarder.payload_type(111), expected(opus, false));
+            assert_eq!(forwarder.payload_type(63), expected(redundant, unwraps));
+        }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Outgoing {
     pub(super) names_mid: bool,
     /// The original sequence number, for a retransmission.
     pub(super) osn: Option<u16>,
+    /// Bytes at the beginning of the payload that are left out.
+    pub(super) skip: u16,
     /// Of the whole packet before it is sealed, without padding.
     pub(crate) len: u16,
 }
@@ -85,8 +87,19 @@ impl Outgoing {
             empty: false,
             names_mid,
             osn,
+            skip: 0,
             len: len as u16,
         })
+    }
+
+    /// The same without the beginning of its payload.
+    pub(super) fn without(self, skip: usize) -> Self {
+        let skip = skip as u16;
+        Self {
+            skip,
+            len: self.len.saturating_sub(skip),
+            ..self
+        }
     }
 
     /// A packet in place of one that is not sent, but whose number a viewer would miss.
@@ -114,6 +127,7 @@ impl Outgoing {
             empty: false,
             names_mid: false,
             osn: None,
+            skip: 0,
             len,
         }
     }
@@ -130,7 +144,11 @@ impl Outlet<'_> {
         padding: u8,
     ) -> bool {
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
-        let payload = if out.empty { &[] } else { packet.payload() };
+        let payload = packet.payload();
+        let payload = match out.empty {
+            true => &[],
+            false => payload.get(usize::from(out.skip)..).unwrap_or_default(),
+        };
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
             let header_len = write_header(&mut buf[..MAX_PLAIN], line, out, packet, sequence, ntp);

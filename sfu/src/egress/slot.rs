@@ -17,6 +17,7 @@ use crate::place::Place;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
+use crate::rtp::codec::red::Primary;
 use crate::transport::sdp::NegotiatedMedia;
 use crate::view::Reason;
 
@@ -186,7 +187,12 @@ impl Slot {
             return plan;
         };
         let payload_type = forwarder.payload_type(packet.header.payload_type);
-        let Some(payload_type) = payload_type.media else {
+        // Of redundant audio that cannot be read there is nothing to send.
+        let skip = match payload_type.unwraps {
+            true => Primary::find(packet.payload()).map(|primary| primary.start),
+            false => Some(0),
+        };
+        let (Some(payload_type), Some(skip)) = (payload_type.media, skip) else {
             self.counters.unmapped += 1;
             return plan;
         };
@@ -250,7 +256,7 @@ impl Slot {
         let Some(out) = self.rewriter.rewrite(now, source, frame) else {
             return plan;
         };
-        let payload_len = packet.payload().len();
+        let payload_len = packet.payload().len() - skip;
         let marker = packet.header.marker || ends_picture(forwarder, packet);
         if self.kind == MediaKind::Video {
             self.rewriter.note_end(out.sequence, marker);
@@ -269,7 +275,8 @@ impl Slot {
         let names_mid = !self.confirmed;
         let up_to = forwarder.selector.picked();
         let line = self.line();
-        plan.outgoing = Outgoing::new(line, packet, header, out.ids, up_to, names_mid, None);
+        let outgoing = Outgoing::new(line, packet, header, out.ids, up_to, names_mid, None);
+        plan.outgoing = outgoing.map(|outgoing| outgoing.without(skip));
         if plan.outgoing.is_some() {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;

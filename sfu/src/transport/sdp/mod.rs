@@ -24,6 +24,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use codec::CodecParameters;
 pub use error::SdpError;
 pub(crate) use offer::{
     Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
