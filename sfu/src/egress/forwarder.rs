@@ -9,6 +9,7 @@ use crate::id::{PeerId, TrackId};
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
+use crate::rtp::codec::{Codec, h264};
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
 
 /// Payload types are 7 bits.
@@ -200,7 +201,9 @@ pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
         stream: packet.layer,
         timestamp: packet.header.timestamp,
         frame: &packet.facts.described.frame,
-        switchable: packet.switchable,
+        // Parameter sets of one stream are not those of another.
+        switchable: packet.switchable
+            && (packet.codec != Codec::H264 || h264::has_parameter_sets(packet.payload())),
         empty: packet.payload().is_empty(),
     }
 }

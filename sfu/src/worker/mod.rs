@@ -291,3 +291,6 @@ impl Worker {
         });
     }
 }
+
+#[cfg(test)]
+mod layers_tests;

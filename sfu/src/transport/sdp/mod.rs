@@ -24,6 +24,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use codec::{CodecParameters, Feedback};
 pub use error::SdpError;
 pub(crate) use offer::{
     Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
