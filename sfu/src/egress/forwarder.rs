@@ -9,6 +9,7 @@ use crate::id::{PeerId, TrackId};
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
+use crate::rtp::codec::{Codec, h264};
 use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
 
 /// Payload types are 7 bits.
@@ -228,7 +229,9 @@ pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
         stream: packet.layer,
         timestamp: packet.header.timestamp,
         frame: &packet.facts.described.frame,
-        switchable: packet.switchable,
+        // Parameter sets of one stream are not those of another.
+        switchable: packet.switchable
+            && (packet.codec != Codec::H264 || h264::has_parameter_sets(packet.payload())),
         empty: packet.payload().is_empty(),
     }
 }
@@ -277,6 +280,7 @@ mod tests {
             publisher: PeerId::new(0, 2),
             place: Place::Relayed(0),
             fanout: 0,
+            simulcast: false,
             codecs: vec![codec(111, OPUS), codec(63, red(111))],
         };
         for (codecs, opus, redundant, unwraps) in [

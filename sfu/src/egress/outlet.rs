@@ -144,31 +144,11 @@ impl Outlet<'_> {
         padding: u8,
     ) -> bool {
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
-        let payload = packet.payload();
-        let payload = match out.empty {
-            true => &[],
-            false => payload.get(usize::from(out.skip)..).unwrap_or_default(),
-        };
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
-            let header_len = write_header(&mut buf[..MAX_PLAIN], line, out, packet, sequence, ntp);
-            let osn_len = if out.osn.is_some() { OSN } else { 0 };
-            let len = header_len + osn_len + payload.len();
-            if header_len == 0 || len > MAX_PLAIN {
+            let Some((header_len, len)) = write(buf, line, out, packet, sequence, ntp) else {
                 return 0;
-            }
-            if let Some(osn) = out.osn {
-                buf[header_len..header_len + OSN].copy_from_slice(&osn.to_be_bytes());
-            }
-            let body = &mut buf[header_len + osn_len..len];
-            body.copy_from_slice(payload);
-            if !out.empty {
-                packet.described.payload.rewrite(
-                    body,
-                    out.ids.picture_id.unwrap_or(0),
-                    out.ids.tl0_pic_idx.unwrap_or(0),
-                );
-            }
+            };
             let len = pad(&mut buf[..MAX_PLAIN], len, padding).unwrap_or(len);
             sealed = transport.seal_rtp(buf, header_len, len);
             sealed
@@ -214,6 +194,43 @@ impl Outlet<'_> {
 fn send_time(ntp: u64) -> [u8; 3] {
     let [_, a, b, c] = ((ntp >> 14) as u32).to_be_bytes();
     [a, b, c]
+}
+
+/// Writes a packet plain: the lengths of its header and of all; none if it does not fit.
+pub(super) fn write(
+    buf: &mut [u8],
+    line: Line<'_>,
+    out: &Outgoing,
+    packet: &Packet<'_>,
+    sequence: u16,
+    ntp: u64,
+) -> Option<(usize, usize)> {
+    let payload = match out.empty {
+        true => &[],
+        false => packet
+            .payload()
+            .get(usize::from(out.skip)..)
+            .unwrap_or_default(),
+    };
+    let header_len = write_header(buf.get_mut(..MAX_PLAIN)?, line, out, packet, sequence, ntp);
+    let osn_len = if out.osn.is_some() { OSN } else { 0 };
+    let len = header_len + osn_len + payload.len();
+    if header_len == 0 || len > MAX_PLAIN {
+        return None;
+    }
+    if let Some(osn) = out.osn {
+        buf[header_len..header_len + OSN].copy_from_slice(&osn.to_be_bytes());
+    }
+    let body = &mut buf[header_len + osn_len..len];
+    body.copy_from_slice(payload);
+    if !out.empty {
+        packet.described.payload.rewrite(
+            body,
+            out.ids.picture_id.unwrap_or(0),
+            out.ids.tl0_pic_idx.unwrap_or(0),
+        );
+    }
+    Some((header_len, len))
 }
 
 fn write_header(

@@ -16,8 +16,8 @@ use crate::packet::Packet;
 use crate::place::Place;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
-use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::Primary;
+use crate::rtp::codec::{Codec, Targets};
 use crate::transport::sdp::NegotiatedMedia;
 use crate::view::Reason;
 
@@ -215,7 +215,8 @@ impl Slot {
             Decision::Forward | Decision::Skip
                 if forwarder.holds() && self.rewriter.begins_frame(frame) =>
             {
-                self.rewriter.skip_to(frame);
+                let begins = packet.described.frame.begins;
+                self.rewriter.skip_to(frame, begins);
                 plan.replay = forwarder.release();
                 return plan;
             }
@@ -374,13 +375,18 @@ impl Slot {
         packet: &Packet<'_>,
         outlet: &mut Outlet<'_>,
     ) -> bool {
-        let Some(forwarder) = &self.forwarder else {
-            return false;
-        };
+        let sent = self
+            .plan_again(repair, packet)
+            .is_some_and(|out| outlet.send(self.line(), &out, packet, 0));
+        self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
+        sent
+    }
+
+    /// Decides on a packet to be sent again.
+    fn plan_again(&self, repair: &Repair, packet: &Packet<'_>) -> Option<Outgoing> {
+        let forwarder = self.forwarder.as_ref()?;
         let payload_type = forwarder.payload_type(packet.header.payload_type);
-        let Some((span, sequence)) = self.rewriter.locate(repair.lost) else {
-            return false;
-        };
+        let (span, sequence) = self.rewriter.locate(repair.lost)?;
         let frame = Frame {
             sequence,
             ..frame_of(packet)
@@ -388,25 +394,22 @@ impl Slot {
         // Only as RTX: the same sequence number under the same SSRC with another header extension
         // would seal two different packets with one nonce, which gives the key away (RFC 7714
         // section 8.1).
-        let (Some(payload_type), Some(ssrc), Some(out)) = (
-            payload_type.rtx,
-            self.rtx_ssrc,
-            self.rewriter.rewrite_again(&span, frame),
-        ) else {
-            return false;
-        };
+        let (payload_type, ssrc) = (payload_type.rtx?, self.rtx_ssrc?);
+        let out = self.rewriter.rewrite_again(&span, frame)?;
         // It came when it was too late to be decided on, or was never decided on: not all that has
         // a number is for this viewer.
         let selector = &forwarder.selector;
         let frame = &packet.described.frame;
-        if self.kind == MediaKind::Video
-            && Some(&span.source) == self.rewriter.span().map(|span| &span.source)
-            && (packet.payload().is_empty()
-                || !selector
-                    .was_sent(packet.header.timestamp, frame)
-                    .unwrap_or_else(|| selector.needs(frame)))
-        {
-            return false;
+        let is_current = self.rewriter.span().map(|span| span.source) == Some(span.source);
+        let for_viewer = if is_current {
+            selector
+                .was_sent(packet.header.timestamp, frame)
+                .unwrap_or_else(|| selector.needs(frame))
+        } else {
+            frame.needed == Targets::ALL
+        };
+        if self.kind == MediaKind::Video && (packet.payload().is_empty() || !for_viewer) {
+            return None;
         }
         let header = OutHeader {
             marker: packet.header.marker || ends_picture(forwarder, packet),
@@ -417,10 +420,32 @@ impl Slot {
         };
         let (names_mid, osn) = (!self.confirmed, Some(repair.lost));
         let up_to = selector.picked();
-        let sent = Outgoing::new(self.line(), packet, header, out.ids, up_to, names_mid, osn)
-            .is_some_and(|out| outlet.send(self.line(), &out, packet, 0));
-        self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
-        sent
+        Outgoing::new(self.line(), packet, header, out.ids, up_to, names_mid, osn)
+    }
+
+    /// What would be sent, plain, for tests of what is in it.
+    #[cfg(test)]
+    pub(crate) fn write(&self, out: &Outgoing, packet: &Packet<'_>) -> Vec<u8> {
+        let mut buf = vec![0; crate::transmit::Transmits::MAX_DATAGRAM];
+        let written = super::outlet::write(&mut buf, self.line(), out, packet, 0, 0);
+        let (_, len) = written.expect("it fits");
+        buf.truncate(len);
+        buf
+    }
+
+    /// What would be sent again, plain and without what makes it a retransmission.
+    #[cfg(test)]
+    pub(crate) fn write_again(&self, repair: &Repair, packet: &Packet<'_>) -> Option<Vec<u8>> {
+        let mut out = self.plan_again(repair, packet)?;
+        out.osn = None;
+        out.header.ssrc = self.ssrc;
+        out.header.sequence = repair.lost;
+        out.header.payload_type = self
+            .forwarder
+            .as_ref()?
+            .payload_type(packet.header.payload_type)
+            .media?;
+        Some(self.write(&out, packet))
     }
 
     fn line(&self) -> Line<'_> {

@@ -12,7 +12,7 @@ mod turn;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-pub use media::{AudioConfig, LayerConfig, MediaSource, VideoConfig, Vp8Packetizer};
+pub use media::{AudioConfig, LayerConfig, MediaSource, Scalability, VideoConfig, Vp8Packetizer};
 pub use oracle::{Oracle, OracleReport, Violation};
 pub use relay::{SimRelay, SimSharing};
 pub use turn::{Sent, TurnSocket};

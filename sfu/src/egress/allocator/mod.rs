@@ -39,6 +39,9 @@ const FORGIVE: Duration = Duration::from_secs(90);
 /// Of the budget, what upgrades may use, in percent: rates of layers vary by this much from second to
 /// second, and an upgrade that fits only just does not last.
 const UPGRADE_SHARE: u64 = 92;
+/// And before the calm after a cut is over: with so much room the link is another than the one that the
+/// cut was made for.
+const CHANGED_SHARE: u64 = 70;
 /// Of the budget, what layers already sent may need while the link is calm, in percent.
 const KEEP_SHARE: u64 = 108;
 
@@ -201,11 +204,10 @@ impl Allocator {
                 // A picture that goes away is worse than one that comes late for a moment; if it is
                 // really too much, the estimate falls further.
                 percent(*left, LOWEST_SHARE)
-            } else if allowed.grows {
-                *left
+            } else if allowed.settled {
+                percent(*left, UPGRADE_SHARE)
             } else {
-                // Paused for want of bandwidth, most likely: not before the calm is over, unless
-                // others left room.
+                // Paused for want of bandwidth, most likely: not at once again, unless others left room.
                 (*left).min(allowed.before.saturating_sub(allowed.total - *left))
             };
             if cost <= bound || allowed.untried {
@@ -317,8 +319,8 @@ struct Allowed {
     more: u64,
     /// What is granted now needs this much.
     before: u64,
-    /// More may be given than before.
-    grows: bool,
+    /// Lowest layers may be given to who had none.
+    settled: bool,
     untried: bool,
 }
 
@@ -331,15 +333,20 @@ impl Allowed {
             .filter_map(|choice| Some(choice.options.bitrate(choice.before?)))
             .sum();
         let calm = allocator.calm_until().is_none_or(|until| now >= until);
-        let grows = calm && !budget.congested;
+        let settled = allocator.cut_at.is_none_or(|at| now >= at + CALM) && !budget.congested;
+        let share = match (settled, calm) {
+            (true, true) => UPGRADE_SHARE,
+            (true, false) => CHANGED_SHARE,
+            (false, _) => 0,
+        };
         let keep = if budget.congested { 100 } else { KEEP_SHARE };
         let total = percent(budget.bitrate, keep).min(most);
-        let more = percent(budget.bitrate.min(budget.confirmed), UPGRADE_SHARE).min(most);
+        let more = percent(budget.bitrate.min(budget.confirmed), share).min(most);
         Self {
             total,
-            more: if grows { more } else { 0 },
+            more,
             before,
-            grows,
+            settled,
             // A cap is a bound that needs no trying.
             untried: budget.untried && cap.bitrate.is_none(),
         }

@@ -307,6 +307,10 @@ impl BandwidthEstimator {
         }
     }
 
+    fn confirmed(&self) -> u64 {
+        self.confirmed[0].max(self.confirmed[1]).min(self.bitrate)
+    }
+
     fn confirm(&mut self, now: Instant, bitrate: u64) {
         if self.confirmed_until.is_none_or(|at| now >= at) {
             self.confirmed = [self.confirmed[1], 0];
@@ -375,7 +379,7 @@ impl BandwidthEstimator {
             && self.loss.excessive() == 0;
         let jitter = self.queue.jitter();
         self.probes
-            .poll(now, self.bitrate, self.demand, calm, jitter);
+            .poll(now, self.bitrate, self.confirmed(), self.demand, calm, jitter);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. Probes are decided on when
@@ -425,7 +429,7 @@ impl BandwidthEstimator {
             acknowledged: self.acknowledged.bitrate(STEADY),
             loss: self.loss.share(),
             congested,
-            probed: self.confirmed[0].max(self.confirmed[1]).min(self.bitrate),
+            probed: self.confirmed(),
             queue_delay: self.queue.standing(),
             probes: self.probes.sent,
         }

@@ -14,7 +14,7 @@ use super::{Demand, Probe};
 const FIRST: u64 = 3;
 const FURTHER: u64 = 2;
 /// Beyond what is wanted, in percent, so that what is confirmed leaves room.
-const HEADROOM: u64 = 125;
+const HEADROOM: u64 = 150;
 /// A burst, unless delays vary so much that it says nothing.
 const LENGTH: Duration = Duration::from_millis(25);
 const LENGTH_MAX: Duration = Duration::from_millis(160);
@@ -23,7 +23,7 @@ const PACKETS: u32 = 5;
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Between probes; twice as long after each one that found no more, up to the last.
 const INTERVAL: Duration = Duration::from_millis(700);
-const INTERVAL_MAX: Duration = Duration::from_secs(5);
+const INTERVAL_MAX: Duration = Duration::from_secs(3);
 /// A probe that arrived at this share of its rate, in percent, found no end.
 const WHOLE: u64 = 85;
 
@@ -75,11 +75,13 @@ impl Probes {
         }
     }
 
-    /// Decides whether to probe. `calm`: nothing speaks against it.
+    /// Decides whether to probe. `confirmed`: what of the estimate is known to be carried. `calm`:
+    /// nothing speaks against it.
     pub(super) fn poll(
         &mut self,
         now: Instant,
         estimate: u64,
+        confirmed: u64,
         demand: Demand,
         calm: bool,
         jitter: Duration,
@@ -93,7 +95,7 @@ impl Probes {
             self.failed(now);
         }
         let goal = percent(demand.desired, HEADROOM);
-        let wants = demand.desired > demand.allocated && estimate < goal;
+        let wants = demand.desired > demand.allocated && confirmed < goal;
         if !wants || !calm || self.active.is_some() || self.ready.is_some() {
             return;
         }

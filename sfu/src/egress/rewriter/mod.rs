@@ -24,8 +24,10 @@ pub(crate) struct Rewriter {
     /// Oldest first; the last is the current one.
     spans: Vec<Span>,
     clock_rate: u32,
-    /// Highest sent.
+    /// Highest taken.
     sequence: u64,
+    /// Highest of a packet that was sent with its payload.
+    latest: u64,
     timestamp: u32,
     sent_at: Option<Instant>,
     ids: Ids,
@@ -55,6 +57,7 @@ impl Rewriter {
             clock_rate,
             // A rollover count of one, so that packets from before the first can be told.
             sequence: 0x1_0000 | u64::from(sequence),
+            latest: 0,
             timestamp,
             sent_at: None,
             ids: Ids::default(),
@@ -82,6 +85,9 @@ impl Rewriter {
         let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
         self.begun += 1;
         self.newest = None;
+        if let Some(before) = self.spans.last_mut() {
+            before.last = self.latest;
+        }
         let span = Span::new(
             self.begun,
             source,
@@ -103,7 +109,7 @@ impl Rewriter {
 
     /// Notes whether a packet just rewritten ends its frame.
     pub(crate) fn note_end(&mut self, sequence: u64, ends: bool) {
-        if sequence == self.sequence {
+        if sequence == self.latest {
             self.torn = !ends;
         }
     }
@@ -114,19 +120,41 @@ impl Rewriter {
             .is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
     }
 
-    /// Nothing more comes of the last frame sent: the next span leaves room for one packet, and may
-    /// begin at once.
+    /// Nothing more comes of the last frame sent: the next span leaves a number out, and may begin at
+    /// once.
     pub(crate) fn give_up_frame(&mut self) {
-        self.sequence += u64::from(std::mem::take(&mut self.torn));
+        if std::mem::take(&mut self.torn) {
+            self.leave_out_number();
+        }
     }
 
     /// Leaves room for what is missing before a packet that is not sent: it may still come, and is
-    /// then sent again to those who ask.
-    pub(crate) fn skip_to(&mut self, frame: Frame) {
-        if let Some(out) = self.place(frame) {
-            self.sequence = self.sequence.max(out.sequence - 1);
-            self.torn = false;
+    /// then sent again to those who ask. If that `begins` its frame, what is missing is of frames
+    /// before; else it is of this one too, of which the rest will always be missing.
+    pub(crate) fn skip_to(&mut self, frame: Frame, begins: bool) {
+        let Some(out) = self.place(frame) else {
+            return;
+        };
+        self.torn = false;
+        if out.sequence <= self.sequence + 1 {
+            return;
         }
+        self.sequence = out.sequence - 1;
+        self.latest = self.sequence;
+        if begins {
+            self.timestamp = out.timestamp.wrapping_sub(1);
+            self.ids.advance(out.ids.before());
+        } else {
+            self.timestamp = out.timestamp;
+            self.ids.advance(out.ids);
+            self.leave_out_number();
+        }
+    }
+
+    /// A number that no packet gets: whoever misses it knows that something is missing.
+    fn leave_out_number(&mut self) {
+        self.sequence += 1;
+        self.cuts.fill(self.sequence);
     }
 
     /// Ticks to move on at a switch: what the sources' clocks say if it is credible, else the time
@@ -153,8 +181,9 @@ impl Rewriter {
         self.spans.last().filter(|span| span.source == source)?;
         let rewritten = self.place(frame)?;
         self.newest = self.newest.max(Some(frame.sequence));
-        if rewritten.sequence > self.sequence {
-            self.sequence = rewritten.sequence;
+        self.sequence = self.sequence.max(rewritten.sequence);
+        if rewritten.sequence > self.latest {
+            self.latest = rewritten.sequence;
             self.timestamp = rewritten.timestamp;
             self.sent_at = Some(now);
             self.ids.advance(rewritten.ids);
@@ -204,7 +233,8 @@ impl Rewriter {
         }
         let sequence = self.sequence.checked_sub(u64::from(back))?;
         let span = self.spans.iter().rev().find(|span| span.covers(sequence))?;
-        if self.cuts.is_filled(sequence) {
+        // What had a number in an earlier span and never came, may be of a frame that was not sent.
+        if self.cuts.is_filled(sequence) || sequence > span.last {
             return None;
         }
         let left_out = self.cuts.before_number(span, sequence);

@@ -49,6 +49,17 @@ impl Ids {
         }
     }
 
+    /// What a picture before these ended with, at most.
+    pub(super) fn before(self) -> Self {
+        Self {
+            picture_id: self
+                .picture_id
+                .map(|id| id.wrapping_sub(1) & PICTURE_ID_MASK),
+            tl0_pic_idx: self.tl0_pic_idx,
+            frame_number: self.frame_number.map(|number| number.wrapping_sub(1)),
+        }
+    }
+
     /// Moves on to what was sent, keeping what it does not say.
     pub(super) fn advance(&mut self, sent: Self) {
         self.picture_id = sent.picture_id.or(self.picture_id);
@@ -71,6 +82,8 @@ pub(crate) struct Span {
     pub(super) left_out: LeftOut,
     /// The source's sequence number from which on it is known what was left out.
     pub(super) known_from: u64,
+    /// The last of the viewer's numbers that a packet of it was sent under, once it is over.
+    pub(super) last: u64,
 }
 
 /// What was left out of a span up to some place.
@@ -100,6 +113,7 @@ impl Span {
             id,
             left_out: LeftOut::default(),
             known_from: first.sequence,
+            last: u64::MAX,
             source,
             first,
             start: Frame {

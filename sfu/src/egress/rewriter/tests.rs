@@ -134,8 +134,10 @@ fn a_frame_without_an_end_leaves_a_number_out() {
     rewriter.switch(next, source(1), frame(500, 0, 0, 0), None);
     let out = rewriter.rewrite(next, source(1), frame(500, 0, 0, 0));
     assert_eq!(out.unwrap().sequence as u16, 14);
-    let (span, sequence) = rewriter.locate(13).unwrap();
-    assert_eq!((span.source, sequence), (source(0), 103));
+    // One packet more might not be the end: what is missing stays missing.
+    assert!(rewriter.locate(13).is_none());
+    let (span, sequence) = rewriter.locate(12).unwrap();
+    assert_eq!((span.source, sequence), (source(0), 102));
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn a_lost_end_keeps_its_number() {
     assert!(!rewriter.begins_frame(frame(102, 0, 0, 0)));
     assert!(rewriter.begins_frame(frame(103, 3_000, 1, 1)));
     // 101 and 102 were lost on the way here, and may still be repaired.
-    rewriter.skip_to(frame(103, 3_000, 1, 1));
+    rewriter.skip_to(frame(103, 3_000, 1, 1), true);
     rewriter.switch(start, source(1), frame(500, 0, 0, 0), None);
     let out = rewriter.rewrite(start, source(1), frame(500, 0, 0, 0));
     assert_eq!(out.unwrap().sequence as u16, 13);
@@ -158,6 +160,71 @@ fn a_lost_end_keeps_its_number() {
         let (span, sequence) = rewriter.locate(number).unwrap();
         assert_eq!((span.source, sequence), (source(0), original));
     }
+}
+
+fn skip(rewriter: &mut Rewriter, sequence: u64, timestamp: u32) -> Option<u16> {
+    let frame = frame(sequence, timestamp, (timestamp / 3_000) as u16, 0);
+    let empty = rewriter.skip(source(0), frame, Some((timestamp, 0)), true);
+    empty.map(|empty| empty.sequence as u16)
+}
+
+fn send(rewriter: &mut Rewriter, sequence: u64, timestamp: u32) -> Option<(u16, u16)> {
+    let frame = frame(sequence, timestamp, (timestamp / 3_000) as u16, 0);
+    let out = rewriter.rewrite(Instant::now(), source(0), frame)?;
+    Some((out.sequence as u16, out.ids.picture_id.unwrap()))
+}
+
+/// Every second frame is left out; packets come late, of either kind.
+#[test]
+fn numbers_close_up_behind_what_is_left_out() {
+    let mut rewriter = Rewriter::new(90_000, 9, 0);
+    rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+    assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)));
+    assert_eq!(skip(&mut rewriter, 101, 3_000), None);
+    // 102 is between two packets of a frame that is left out: nothing is kept for it.
+    assert_eq!(skip(&mut rewriter, 103, 3_000), None);
+    assert_eq!(send(&mut rewriter, 104, 6_000), Some((11, 1)));
+    // 105 and 107 are missing, and may be anything.
+    assert_eq!(skip(&mut rewriter, 106, 9_000), None);
+    assert_eq!(send(&mut rewriter, 108, 12_000), Some((14, 2)));
+    assert_eq!(
+        skip(&mut rewriter, 102, 3_000),
+        None,
+        "left out like the rest"
+    );
+    assert_eq!(send(&mut rewriter, 105, 6_000), Some((12, 1)), "late");
+    assert_eq!(
+        skip(&mut rewriter, 107, 9_000),
+        Some(13),
+        "its number is not missed"
+    );
+    assert_eq!(send(&mut rewriter, 101, 3_000), None);
+    for (number, original) in [
+        (10, Some(100)),
+        (11, Some(104)),
+        (12, Some(105)),
+        (13, None),
+        (14, Some(108)),
+    ] {
+        let located = rewriter.locate(number).map(|(_, sequence)| sequence);
+        assert_eq!(located, original, "{number}");
+    }
+    // Forgotten runs take what is before them along.
+    for turn in 0..1_000u32 {
+        let (sequence, timestamp) = (109 + u64::from(turn) * 2, 15_000 + turn * 6_000);
+        assert_eq!(skip(&mut rewriter, sequence, timestamp), None);
+        let sent = send(&mut rewriter, sequence + 1, timestamp + 3_000);
+        assert_eq!(sent, Some((15 + turn as u16, 3 + turn as u16)));
+    }
+    assert!(rewriter.locate(10).is_none() && send(&mut rewriter, 104, 6_000).is_none());
+    assert_eq!(
+        rewriter.locate(1_014).map(|(_, sequence)| sequence),
+        Some(2_108)
+    );
+    assert_eq!(
+        rewriter.locate(1_000).map(|(_, sequence)| sequence),
+        Some(2_080)
+    );
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 //! time, without an encoder.
 
 mod encoder;
+mod layered;
 mod mark;
 mod vp8;
 
@@ -11,10 +12,12 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+pub use layered::Scalability;
 pub use mark::Mark;
 pub use vp8::{MAX_PAYLOAD, Vp8Layer, Vp8Packetizer};
 
 use self::encoder::Encoder;
+use self::layered::{Layered, Payload};
 use crate::rtp::extension::{AbsSendTime, AudioLevel, ExtensionKind, ExtensionMap, TransportCc};
 use crate::rtp::{HeaderWriter, OutHeader, RtpHeader, rtcp};
 
@@ -119,7 +122,29 @@ struct Stream {
     packets: u32,
     octets: u32,
     /// None for audio.
-    video: Option<(Encoder, Vp8Packetizer)>,
+    video: Option<Video>,
+}
+
+#[derive(Debug)]
+enum Video {
+    Vp8(Box<(Encoder, Vp8Packetizer)>),
+    Layered(Box<Layered>),
+}
+
+impl Video {
+    fn request_keyframe(&mut self) {
+        match self {
+            Self::Vp8(vp8) => vp8.0.request_keyframe(),
+            Self::Layered(layered) => layered.request_keyframe(),
+        }
+    }
+
+    fn set_bitrate(&mut self, bitrate: u64, frames_per_second: u32) {
+        match self {
+            Self::Vp8(vp8) => vp8.0.set_bitrate(bitrate, frames_per_second),
+            Self::Layered(layered) => layered.set_bitrate(bitrate, frames_per_second),
+        }
+    }
 }
 
 /// Between the packets of one frame, as a pacer would: 1,100 bytes at 44 Mbit/s.
@@ -141,7 +166,36 @@ impl MediaSource {
             let packetizer = Vp8Packetizer::new(rng.random(), rng.random());
             Stream {
                 rid: layer.rid,
-                video: Some((encoder, packetizer)),
+                video: Some(Video::Vp8(Box::new((encoder, packetizer)))),
+                ..Stream::new(layer.ssrc, &mut rng)
+            }
+        });
+        let streams = streams.collect();
+        Self {
+            frames_per_second,
+            clock_rate: 90_000,
+            streams,
+            ..Self::new(
+                start,
+                config.payload_type,
+                config.mid,
+                config.extensions,
+                rng,
+            )
+        }
+    }
+
+    /// A video track of another codec, or with picture sizes within a stream, that begins at `start`.
+    /// The temporal layers are `form`'s.
+    pub fn layered(start: Instant, config: VideoConfig, form: Scalability) -> Self {
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        let frames_per_second = config.frames_per_second.max(1);
+        let streams = config.layers.into_iter().map(|layer| {
+            let mut layered = Layered::new(form, (layer.width, layer.height), &mut rng);
+            layered.set_bitrate(layer.bitrate, frames_per_second);
+            Stream {
+                rid: layer.rid,
+                video: Some(Video::Layered(Box::new(layered))),
                 ..Stream::new(layer.ssrc, &mut rng)
             }
         });
@@ -191,8 +245,8 @@ impl MediaSource {
     /// Asks for a keyframe of one stream, as a PLI does: it is the next frame.
     pub fn request_keyframe(&mut self, ssrc: u32) {
         for stream in self.streams.iter_mut().filter(|stream| stream.ssrc == ssrc) {
-            if let Some((encoder, _)) = &mut stream.video {
-                encoder.request_keyframe();
+            if let Some(video) = &mut stream.video {
+                video.request_keyframe();
             }
         }
     }
@@ -211,8 +265,8 @@ impl MediaSource {
     /// Changes the bitrate of one stream, in bits a second.
     pub fn set_bitrate(&mut self, ssrc: u32, bitrate: u64) {
         for stream in self.streams.iter_mut().filter(|stream| stream.ssrc == ssrc) {
-            if let Some((encoder, _)) = &mut stream.video {
-                encoder.set_bitrate(bitrate, self.frames_per_second);
+            if let Some(video) = &mut stream.video {
+                video.set_bitrate(bitrate, self.frames_per_second);
             }
         }
     }
@@ -311,7 +365,13 @@ impl MediaSource {
         Duration::from_secs(seconds) + Duration::from_nanos(rest * 1_000_000_000 / rate)
     }
 
-    fn write(&mut self, index: usize, captured: Duration, last: bool, payload: &[u8]) -> Vec<u8> {
+    fn write(
+        &mut self,
+        index: usize,
+        captured: Duration,
+        last: bool,
+        payload: &Payload,
+    ) -> Vec<u8> {
         let stream = &mut self.streams[index];
         let video = stream.video.is_some();
         let header = OutHeader {
@@ -322,7 +382,7 @@ impl MediaSource {
             timestamp: stream.timestamp(captured, self.clock_rate),
             ssrc: stream.ssrc,
         };
-        let mut packet = vec![0; 100 + payload.len()];
+        let mut packet = vec![0; 300 + payload.bytes.len()];
         let mut writer = HeaderWriter::new(&mut packet, &header);
         let mut put = |kind, value: &[u8]| {
             if let Some(id) = self.extensions.id(kind) {
@@ -340,12 +400,15 @@ impl MediaSource {
         if !video {
             put(ExtensionKind::AudioLevel, &self.level.to_bytes());
         }
+        if let Some(dependencies) = &payload.dependencies {
+            put(ExtensionKind::DependencyDescriptor, dependencies);
+        }
         let len = writer.finish();
         packet.truncate(len);
-        packet.extend_from_slice(payload);
+        packet.extend_from_slice(&payload.bytes);
         stream.sequence = stream.sequence.wrapping_add(1);
         stream.packets += 1;
-        stream.octets = stream.octets.wrapping_add(payload.len() as u32);
+        stream.octets = stream.octets.wrapping_add(payload.bytes.len() as u32);
         packet
     }
 }
@@ -369,17 +432,28 @@ impl Stream {
         self.first_timestamp.wrapping_add(ticks as u32)
     }
 
-    fn encode(&mut self, rng: &mut StdRng) -> Vec<Vec<u8>> {
-        let Some((encoder, packetizer)) = &mut self.video else {
-            // A TOC byte of one 20 ms fullband frame (RFC 6716 section 3.1), and as many bytes as
-            // speech at 32 kbit/s has.
-            let mut payload = vec![0; rng.random_range(50..110)];
-            rng.fill(payload.as_mut_slice());
-            payload[0] = 0xfc;
-            return vec![payload];
+    fn encode(&mut self, rng: &mut StdRng) -> Vec<Payload> {
+        let payloads = match &mut self.video {
+            None => {
+                // A TOC byte of one 20 ms fullband frame (RFC 6716 section 3.1), and as many bytes as
+                // speech at 32 kbit/s has.
+                let mut payload = vec![0; rng.random_range(50..110)];
+                rng.fill(payload.as_mut_slice());
+                payload[0] = 0xfc;
+                vec![payload]
+            }
+            Some(Video::Vp8(vp8)) => {
+                let (encoder, packetizer) = &mut **vp8;
+                let encoded = encoder.encode(rng);
+                packetizer.packetize(&encoded.bytes, encoded.layer)
+            }
+            Some(Video::Layered(layered)) => return layered.encode(rng),
         };
-        let encoded = encoder.encode(rng);
-        packetizer.packetize(&encoded.bytes, encoded.layer)
+        let plain = payloads.into_iter().map(|bytes| Payload {
+            bytes,
+            dependencies: None,
+        });
+        plain.collect()
     }
 }
 

@@ -10,6 +10,7 @@
 //! exact and finds what descriptors do not tell: a layer switched without a keyframe, a missing
 //! reference, changed bytes. Real encoders' streams are held to their descriptors.
 
+mod layered;
 mod order;
 mod stream;
 mod violation;
@@ -23,6 +24,7 @@ use self::order::{Arrival, Order, Packet};
 use self::stream::Stream;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
+use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
 /// The verdict.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +83,8 @@ impl OracleReport {
 pub struct Oracle {
     report: OracleReport,
     identity: Option<(u32, u8)>,
+    /// The id of the dependency descriptor.
+    dependencies: Option<u8>,
     order: Order,
     stream: Stream,
 }
@@ -91,6 +95,7 @@ impl Oracle {
         Self {
             report: OracleReport::default(),
             identity: None,
+            dependencies: None,
             order: Order::default(),
             stream: Stream::new(codec),
         }
@@ -100,6 +105,12 @@ impl Oracle {
     /// is not held against the server, for nothing tells whether there was one.
     pub fn tolerate_lost_start(mut self) -> Self {
         self.stream.tolerate_lost_start();
+        self
+    }
+
+    /// With the viewer's header extensions: a dependency descriptor is judged as well.
+    pub fn with_extensions(mut self, extensions: &ExtensionMap) -> Self {
+        self.dependencies = extensions.id(ExtensionKind::DependencyDescriptor);
         self
     }
 
@@ -154,6 +165,10 @@ impl Oracle {
             marker: header.marker,
             timestamp: header.timestamp,
             payload: header.payload(packet).to_vec(),
+            dependencies: self
+                .dependencies
+                .and_then(|id| header.extension(packet, id))
+                .map(<[u8]>::to_vec),
             at,
         });
         self.drain(at, false);

@@ -11,6 +11,8 @@ pub(super) struct Packet {
     pub(super) marker: bool,
     pub(super) timestamp: u32,
     pub(super) payload: Vec<u8>,
+    /// The dependency descriptor.
+    pub(super) dependencies: Option<Vec<u8>>,
     pub(super) at: Instant,
 }
 

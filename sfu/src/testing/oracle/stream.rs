@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::layered::Layered;
 use super::order::Packet;
 use super::vp8::Vp8;
 use super::{OracleReport, Violation};
@@ -12,6 +13,7 @@ use crate::rtp::sequence::newer_timestamp;
 pub(super) struct Stream {
     codec: Codec,
     vp8: Vp8,
+    layered: Layered,
     last: Option<Last>,
     frame: Option<Frame>,
     /// Lost since the last packet with a payload: padding packets carry this on.
@@ -55,6 +57,7 @@ impl Stream {
         Self {
             codec,
             vp8: Vp8::default(),
+            layered: Layered::new(codec),
             last: None,
             frame: None,
             lost: 0,
@@ -80,6 +83,8 @@ impl Stream {
     pub(super) fn push(&mut self, packet: &Packet, lost: u64, report: &mut OracleReport) {
         self.lost += lost;
         if packet.payload.is_empty() {
+            // It stands for a packet of a frame that was left out when it came late.
+            self.lost += u64::from(!self.codec.is_audio());
             return;
         }
         let lost = std::mem::take(&mut self.lost);
@@ -181,6 +186,9 @@ impl Stream {
             let first = self.last.is_none_or(|last| last.timestamp != timestamp);
             let follows = self.vp8.packet(packet, first, lost, report);
             self.skipped &= !follows;
+        } else {
+            let first = self.last.is_none_or(|last| last.timestamp != timestamp);
+            self.layered.packet(packet, first, lost, report);
         }
         let Some(frame) = &mut self.frame else { return };
         frame.keyframe |= is_keyframe(self.codec, &packet.payload);
@@ -211,10 +219,12 @@ impl Stream {
                 .end_frame(sequence, complete, intact, frame.keyframe, report);
             by_mark.unwrap_or(by_descriptor)
         } else {
-            by_descriptor
+            let by_mark = self.layered.end_picture(sequence, complete, report);
+            by_mark.unwrap_or(by_descriptor)
         };
         if decodable {
             report.decodable(at);
+            report.dimensions = self.layered.dimensions().or(report.dimensions);
             if frame.keyframe {
                 report.keyframes += 1;
                 if self.codec == Codec::Vp8 {

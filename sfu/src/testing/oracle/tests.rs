@@ -312,7 +312,11 @@ fn other_codecs_start_at_a_keyframe_and_are_not_torn() {
                 let frame = index as u32 / 2;
                 let at = epoch() + Duration::from_millis(u64::from(frame) * 33);
                 let marker = index % 2 == 1;
-                let packet = rtp(SSRC, 96, index as u16, frame * 3_000, marker, payload);
+                let mut payload = payload.to_vec();
+                if codec == Codec::Vp9 {
+                    payload[1] = frame as u8 + 1;
+                }
+                let packet = rtp(SSRC, 96, index as u16, frame * 3_000, marker, &payload);
                 oracle.observe(&packet, at);
             }
             oracle.finish()

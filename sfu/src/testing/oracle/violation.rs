@@ -105,6 +105,17 @@ pub enum Violation {
         /// Packets lost in between.
         lost: u64,
     },
+    /// A dependency descriptor's frame number does not follow: more for each frame, the same within one.
+    FrameNumber {
+        /// The packet.
+        sequence: u16,
+        /// Before it.
+        from: Option<u16>,
+        /// Its own.
+        to: u16,
+        /// Packets lost in between.
+        lost: u64,
+    },
     /// A frame of an upper temporal layer that had not been sent for a while, and no sync frame: it
     /// refers to frames that were never shown.
     TemporalLayerWithoutSync {

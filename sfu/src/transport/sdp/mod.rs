@@ -25,6 +25,8 @@ mod session;
 mod tests;
 
 pub(crate) use codec::CodecParameters;
+#[cfg(test)]
+pub(crate) use codec::Feedback;
 pub use error::SdpError;
 pub(crate) use offer::{
     Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
