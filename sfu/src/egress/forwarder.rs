@@ -277,6 +277,7 @@ mod tests {
             publisher: PeerId::new(0, 2),
             place: Place::Relayed(0),
             fanout: 0,
+            simulcast: false,
             codecs: vec![codec(111, OPUS), codec(63, red(111))],
         };
         for (codecs, opus, redundant, unwraps) in [
