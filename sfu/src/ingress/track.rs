@@ -110,6 +110,7 @@ impl Track {
                 push_rungs(&mut ladder, layer, spatial, spatial, rates);
             }
             if !ladder.rungs().is_empty() {
+                self.demand.complete(&mut ladder, true);
                 return ladder;
             }
         }
