@@ -137,3 +137,14 @@ fn sound_fits_where_little_does() {
         "{figures:?}"
     );
 }
+
+#[test]
+fn the_reference_plays_the_same_scripts() {
+    let figures = case("steady").run(Sender::Reference, 1).expect("it runs");
+    assert_eq!(figures.violations, 0, "{figures:?}");
+    assert!(
+        figures.utilisation > 0.85 && figures.estimate_error.is_some(),
+        "{figures:?}"
+    );
+    assert!(case("uplink").run(Sender::Reference, 1).is_none());
+}
