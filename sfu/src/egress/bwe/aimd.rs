@@ -69,9 +69,9 @@ impl Aimd {
         self.cause = Some(cause);
     }
 
-    /// The link is full and this arrives.
-    pub(super) fn note_capacity(&mut self, rate: f64) {
-        self.capacity = Some(match self.capacity {
+    /// The link is full and this arrives; what arrives then, on average.
+    pub(super) fn note_capacity(&mut self, rate: f64) -> f64 {
+        let capacity = match self.capacity {
             Some((mean, deviation)) if (rate - mean).abs() < 3.0 * deviation + 0.2 * mean => {
                 let error = rate - mean;
                 (
@@ -80,7 +80,9 @@ impl Aimd {
                 )
             }
             _ => (rate, 0.05 * rate),
-        });
+        };
+        self.capacity = Some(capacity);
+        capacity.0
     }
 
     /// A rate that was seen to arrive.

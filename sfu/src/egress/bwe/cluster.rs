@@ -139,3 +139,64 @@ impl Cluster {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// A probe of 3 Mbit/s over a link, with jitter in milliseconds and losses.
+    fn measured(link: f64, jitter: f64, loss: f64, duration: f64, seed: u64) -> Measured {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let count = (3e6 * duration / 9_600.0) as u32;
+        let mut cluster = Cluster::new(1, 3e6, u64::from(count) * 1_200, count, 0);
+        let mut free = 0.0_f64;
+        for index in 0..count {
+            let at = f64::from(index) * 3.2e3;
+            cluster.sent(at as i64, 1_200);
+            if rng.random::<f64>() < loss {
+                cluster.missing();
+                continue;
+            }
+            free = free.max(at) + 9_600e6 / link;
+            let arrival = free + 40e3 + rng.random::<f64>() * jitter * 1e3;
+            cluster.arrived(at as i64, arrival as i64, 1_200, false);
+        }
+        cluster.measure(loss).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_link_is_found() {
+        for (link, jitter, loss, duration, saturated) in [
+            (1e9, 0.0, 0.0, 0.02, false),
+            (10e6, 2.0, 0.0, 0.03, false),
+            (1.5e6, 0.0, 0.0, 0.02, true),
+            (2e6, 0.0, 0.0, 0.02, true),
+            (1e6, 20.0, 0.0, 0.1, true),
+            (1e9, 0.0, 0.1, 0.05, false),
+        ] {
+            let mut right = 0;
+            for seed in 0..20 {
+                let measured = measured(link, jitter, loss, duration, seed);
+                let close = (measured.rate / link.min(3e6) - 1.0).abs() < 0.2;
+                right += u32::from(close && measured.saturated == saturated);
+            }
+            assert!(right >= 17, "{link} {jitter} {loss}: {right}");
+        }
+    }
+
+    #[test]
+    fn too_little_shows_nothing() {
+        let mut cluster = Cluster::new(1, 3e6, 7_200, 6, 0);
+        assert_eq!(cluster.measure(0.0), None);
+        for at in 0..6 {
+            cluster.sent(at * 3_200, 1_200);
+        }
+        assert_eq!(cluster.measure(0.0), None);
+        assert!(!cluster.is_over(100_000, None, 50_000));
+        assert!(cluster.is_over(100_000, Some(90_000), 50_000));
+        assert!(cluster.is_over(cluster.deadline(50_000), None, 50_000));
+    }
+}

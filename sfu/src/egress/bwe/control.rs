@@ -15,6 +15,12 @@ const EMPTY_US: f64 = 12_000.0;
 const BURST: f64 = 1.5;
 /// For so long after a cut no burst leaves: the queue must not come back.
 const NO_BURST_US: i64 = 2_000_000;
+/// A queue that grows by more, in seconds a second, while it should empty: the link became slower still.
+const OURS: f64 = 0.4;
+/// Of a probe's losses, what is no sign of a full link at most.
+const EXCUSED: f64 = 0.2;
+/// A probe makes a queue of less than this.
+const PROBED_US: i64 = 60_000;
 /// What a probe that filled the link measured is used to this share.
 const USED: f64 = 0.93;
 
@@ -25,6 +31,8 @@ pub(super) struct Drain {
     pub(super) until: i64,
     /// What stood there, in microseconds.
     peak: i64,
+    /// For how many cuts this is.
+    cuts: u32,
 }
 
 /// More is lost than the path is known to lose.
@@ -77,14 +85,28 @@ impl BandwidthEstimator {
     pub(super) fn control(&mut self, now: i64) {
         self.end_drain(now);
         self.finish_probe(now);
-        let usage = self.delay.usage();
-        match usage {
+        match self.usage() {
             Usage::Over => self.overused(now),
             Usage::Under => self.aimd.hold(now),
             Usage::Normal => self.calm(now),
         }
         self.weigh_losses(now);
         self.consider_probe(now);
+    }
+
+    /// What the path does, as far as it is not a probe's doing: that made a queue, which goes away.
+    fn usage(&self) -> Usage {
+        let usage = self.delay.usage();
+        let probed = self
+            .prober
+            .ended()
+            .is_some_and(|at| self.now - at < self.response());
+        let short = self.delay.is_contested() || self.delay.ours() < PROBED_US;
+        if usage == Usage::Over && short && (probed || self.prober.is_active()) {
+            Usage::Under
+        } else {
+            usage
+        }
     }
 
     fn overused(&mut self, now: i64) {
@@ -95,10 +117,15 @@ impl BandwidthEstimator {
             return;
         }
         if let Some(drain) = &mut self.drain {
-            if self.delay.standing() <= drain.peak {
+            if self.delay.standing() <= drain.peak + drain.peak / 8 {
                 return;
             }
-            drain.peak = self.delay.standing();
+            if drain.cuts >= 2 || self.delay.slope() < OURS {
+                // We send less than arrived, and still it grows: somebody else fills it.
+                self.delay.disown();
+                self.drain = None;
+                return;
+            }
         }
         let arriving = self
             .acknowledged
@@ -106,12 +133,18 @@ impl BandwidthEstimator {
             .filter(|(_, packets)| *packets >= 5)
             .or(self.acknowledged.rate(LONG_US))
             .map_or(self.aimd.target(), |(rate, _)| rate);
-        self.aimd.note_capacity(arriving);
-        self.cut(now, arriving * BETA, Cause::Delay);
-        if !self.delay.is_contested() {
+        if self.delay.is_contested() {
+            // What arrives says little of our share: it is what we sent.
+            let most = self.aimd.target().max(arriving);
+            self.cut(now, most * BETA, Cause::Delay);
+        } else {
+            let _ = self.aimd.note_capacity(arriving);
+            let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
+            self.cut(now, arriving * BETA, Cause::Delay);
             let peak = self.delay.standing();
             self.drain = Some(Drain {
                 since: now,
+                cuts,
                 until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
                 peak,
             });
@@ -134,7 +167,7 @@ impl BandwidthEstimator {
     fn cut(&mut self, now: i64, rate: f64, cause: Cause) {
         self.aimd.cut(now, rate, cause);
         self.confirmed.limit(self.aimd.target());
-        self.prober.cut(now);
+        self.prober.cut(now, self.delay.is_contested());
         self.suspicion = None;
         self.cut_at = Some(now);
     }
@@ -198,7 +231,7 @@ impl BandwidthEstimator {
             .rate(LONG_US)
             .map_or(before, |(rate, _)| rate);
         self.loss.note_cut(now, before);
-        self.aimd.note_capacity(arriving);
+        let _ = self.aimd.note_capacity(arriving);
         self.cut(now, 0.92 * arriving, Cause::Loss);
     }
 
@@ -216,10 +249,10 @@ impl BandwidthEstimator {
         let Some(cluster) = self.prober.take_over(now, newest, rtt) else {
             return;
         };
-        let measured = cluster.measure(self.loss.inherent().min(0.5));
+        let measured = cluster.measure(self.loss.inherent().min(EXCUSED));
         let Some(measured) = measured.filter(|_| self.drain.is_none() && self.outage.is_none())
         else {
-            return self.prober.failed(now);
+            return self.prober.failed(now, self.delay.is_contested());
         };
         self.confirmed.add(now, measured.rate);
         if let Some(suspicion) = self.suspicion
@@ -236,16 +269,19 @@ impl BandwidthEstimator {
             self.aimd.forget_cause();
             return self.prober.succeeded(now);
         }
-        let used = USED * measured.rate;
         let arriving = self.arriving();
-        self.aimd.note_capacity(measured.rate);
-        if used < 0.85 * self.aimd.target() && arriving < 0.85 * self.aimd.target() {
+        // One look at a link that varies does not make it faster.
+        let used = USED * self.aimd.note_capacity(measured.rate).min(measured.rate);
+        if !self.delay.is_contested()
+            && used < 0.85 * self.aimd.target()
+            && arriving < 0.85 * self.aimd.target()
+        {
             self.aimd.cut(now, used.max(arriving), Cause::Delay);
             self.confirmed.limit(self.aimd.target());
         } else {
             self.aimd.raise_to_end(now, used);
         }
-        self.prober.failed(now);
+        self.prober.failed(now, self.delay.is_contested());
     }
 
     pub(super) fn consider_probe(&mut self, now: i64) {
@@ -256,8 +292,9 @@ impl BandwidthEstimator {
         let fine = self.drain.is_none()
             && self.outage.is_none()
             && self.suspicion.is_none()
-            && self.delay.usage() == Usage::Normal
-            && (self.delay.ours() as f64) < 25_000.0 + self.delay.noise();
+            && self.usage() == Usage::Normal
+            && (self.delay.is_contested()
+                || (self.delay.ours() as f64) < 25_000.0 + self.delay.noise());
         if fine {
             self.probe(now, rate);
         } else {
@@ -305,7 +342,9 @@ impl BandwidthEstimator {
             cuts: 0,
             before: target,
         });
-        outage.cuts += 1;
+        // However late this is called.
+        let since = self.waiting_since.unwrap_or(now);
+        outage.cuts = (outage.cuts + 1).max((now - since) / SILENCE_US);
         self.drain = None;
         self.cut(now, 0.5 * target, Cause::Silence);
     }
@@ -358,7 +397,7 @@ impl BandwidthEstimator {
             || self
                 .cut_at
                 .is_some_and(|at| self.now < at + self.response())
-            || self.delay.usage() == Usage::Over
+            || self.usage() == Usage::Over
     }
 
     /// How long a cut takes to show.

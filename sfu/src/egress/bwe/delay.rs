@@ -174,6 +174,11 @@ impl Delay {
         self.trendline.restart();
     }
 
+    /// How fast the queue grows, in seconds a second.
+    pub(super) fn slope(&self) -> f64 {
+        self.trendline.slope()
+    }
+
     pub(super) fn usage(&self) -> Usage {
         let ours = self.ours() as f64;
         match self.trendline.trend() {
@@ -187,5 +192,58 @@ impl Delay {
             }
             _ => Usage::Normal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// Five seconds of packets every 5 ms with this jitter, then so much of a queue at once or growing, in
+    /// milliseconds; what is believed 400 ms later.
+    fn after(jitter: f64, step: f64, growth: f64) -> Delay {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut delay = Delay::default();
+        for at in (0..5_400_i64).step_by(5) {
+            let queue = if at < 5_000 {
+                0.0
+            } else {
+                step + (at - 5_000) as f64 * growth
+            };
+            let way = -3_000.0 + queue + rng.random::<f64>() * jitter;
+            delay.add(at * 1_000, at * 1_000 + (way * 1e3) as i64);
+            if at % 50 == 0 {
+                delay.update();
+            }
+        }
+        delay.update();
+        delay
+    }
+
+    #[test]
+    fn a_queue_is_told_from_noise() {
+        for (jitter, step, growth, usage, standing) in [
+            (0.0, 0.0, 0.0, Usage::Normal, 0..1),
+            (60.0, 0.0, 0.0, Usage::Normal, 0..12),
+            (0.0, 0.0, 0.2, Usage::Over, 50..80),
+            (20.0, 0.0, 0.5, Usage::Over, 140..200),
+            (0.0, 90.0, 0.0, Usage::Over, 89..91),
+        ] {
+            let delay = after(jitter, step, growth);
+            let ms = delay.standing() / 1_000;
+            assert!(standing.contains(&ms), "{jitter} {step} {growth}: {ms}");
+            assert_eq!(delay.usage(), usage, "{jitter} {step} {growth}");
+        }
+    }
+
+    #[test]
+    fn what_is_anothers_is_not_acted_upon() {
+        let mut delay = after(0.0, 90.0, 0.0);
+        delay.disown();
+        assert!(delay.is_contested());
+        assert_eq!((delay.ours(), delay.usage()), (0, Usage::Normal));
     }
 }

@@ -54,3 +54,29 @@ impl Fallback {
         Some((remb.min(allowed), allowed < 0.95 * remb))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_receiver_says_is_cut_by_what_it_loses() {
+        let mut fallback = Fallback::default();
+        fallback.report(0, 0.5);
+        assert_eq!(fallback.bitrate(), None);
+        fallback.remb(1e6);
+        assert_eq!(fallback.bitrate(), Some((1e6, false)));
+        for at in 1..5 {
+            fallback.report(at * 1_000_000, 0.2);
+        }
+        let (bitrate, lossy) = fallback.bitrate().unwrap();
+        assert!((0.6e6..0.7e6).contains(&bitrate) && lossy, "{bitrate}");
+        for at in 5..15 {
+            fallback.report(at * 1_000_000, 0.0);
+        }
+        assert_eq!(fallback.bitrate(), Some((1e6, false)));
+        assert!(Fallback::counts(0, None));
+        assert!(!Fallback::counts(1_000_000, Some(0)));
+        assert!(Fallback::counts(3_000_000, Some(0)));
+    }
+}

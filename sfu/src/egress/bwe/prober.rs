@@ -46,6 +46,7 @@ pub(super) struct Prober {
     active: Option<Cluster>,
     /// Of the pending one.
     rate: f64,
+    ended: Option<i64>,
     next_id: u8,
     count: u64,
 }
@@ -58,6 +59,7 @@ impl Prober {
             pending: None,
             active: None,
             rate: 0.0,
+            ended: None,
             next_id: 1,
             count: 0,
         }
@@ -125,24 +127,40 @@ impl Prober {
             .take_if(|cluster| cluster.is_over(now, newest, rtt))
     }
 
+    /// Whether one is being sent or answered for.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// When the last one was over.
+    pub(super) fn ended(&self) -> Option<i64> {
+        self.ended
+    }
+
     /// A probe brought what it asked for: the next may follow at once.
     pub(super) fn succeeded(&mut self, now: i64) {
         self.interval = INTERVAL_US;
         self.next_at = now;
     }
 
-    /// A probe found the link's end.
-    pub(super) fn failed(&mut self, now: i64) {
+    /// A probe found the link's end; `contested`: where another flow made it.
+    pub(super) fn failed(&mut self, now: i64, contested: bool) {
         self.next_at = now + self.interval;
-        self.interval = (self.interval * 2).min(INTERVAL_MAX_US);
+        self.interval = if contested {
+            INTERVAL_US
+        } else {
+            (self.interval * 2).min(INTERVAL_MAX_US)
+        };
     }
 
     /// The rate was cut: what is under way shows nothing.
-    pub(super) fn cut(&mut self, now: i64) {
+    pub(super) fn cut(&mut self, now: i64, contested: bool) {
         self.pending = None;
         self.active = None;
-        self.interval = self.interval.max(AFTER_CUT_US);
-        self.next_at = now + AFTER_CUT_US;
+        // Who shares a link with a greedy flow has to keep asking.
+        let pause = if contested { INTERVAL_US } else { AFTER_CUT_US };
+        self.interval = self.interval.max(pause);
+        self.next_at = now + pause;
     }
 
     /// No sooner than this.

@@ -90,6 +90,11 @@ impl Trendline {
         }
     }
 
+    /// Of the line.
+    pub(super) fn slope(&self) -> f64 {
+        self.value / (f64::from(self.count.clamp(1, MAX_COUNT)) * GAIN)
+    }
+
     pub(super) fn trend(&self) -> Trend {
         self.trend
     }

@@ -221,7 +221,7 @@ pub(super) fn run(script: &Script, seed: u64) -> Run {
             ));
             receiver.arrived(sequence, (next - start).as_micros() as i64);
         }
-        if tick % script.feedback.as_millis() as u64 == 0
+        if tick.is_multiple_of(script.feedback.as_millis() as u64)
             && let Some(report) = receiver.report()
         {
             back.send(
@@ -291,7 +291,7 @@ impl Sender {
             );
         }
         let estimate = self.bwe.estimate();
-        if tick % 200 == 0 || (estimate.congested && tick % 10 == 0) {
+        if tick.is_multiple_of(200) || (estimate.congested && tick.is_multiple_of(10)) {
             self.allocate(at, &estimate, switches);
             let desired = AUDIO + self.levels.len() as u64 * LAYERS[2];
             let allocated = self.allocated();
@@ -344,14 +344,14 @@ impl Sender {
     /// Frames of all tracks, 25 a second, of a size that varies.
     fn produce(&mut self, tick: u64) {
         for (track, level) in self.levels.iter().enumerate() {
-            if (tick + 13 * track as u64) % 40 != 0 {
+            if !(tick + 13 * track as u64).is_multiple_of(40) {
                 continue;
             }
             let Some(level) = level else { continue };
             let mean = LAYERS[*level] as f64 / 8.0 / 25.0;
             let mut frame = (mean * (0.7 + 0.6 * self.rng.random::<f64>())) as usize;
             while frame > 0 && self.queue.len() < 1_024 {
-                let bytes = frame.min(PACKET).max(60);
+                let bytes = frame.clamp(60, PACKET);
                 self.queue.push_back(bytes);
                 frame = frame.saturating_sub(bytes);
             }
