@@ -10,6 +10,7 @@ pub mod cli;
 #[cfg(test)]
 mod fake_server;
 pub mod generator;
+pub mod impair;
 pub mod measure;
 pub mod media;
 pub mod mesh;

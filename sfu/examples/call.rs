@@ -29,6 +29,7 @@ async fn main() -> Result<()> {
     let join = Join {
         offer: offer.to_sdp_string(),
         auto_subscribe: true,
+        announce: Vec::new(),
     };
     let (peer, answer) = sfu.join(room, join).await?;
     println!("{peer} publishes {:?}", answer.published);

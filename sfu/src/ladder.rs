@@ -49,9 +49,4 @@ impl Ladder {
     pub(crate) fn rungs(&self) -> &[Rung] {
         &self.rungs[..self.len]
     }
-
-    /// One step.
-    pub(crate) fn rung(&self, id: LayerId) -> Option<&Rung> {
-        self.rungs().iter().find(|rung| rung.id == id)
-    }
 }

@@ -5,7 +5,8 @@ use std::ops::Deref;
 use crate::clock::SenderClock;
 use crate::id::TrackId;
 use crate::rtp::RtpHeader;
-use crate::rtp::codec::{Codec, vp8};
+use crate::rtp::codec::dd::DependencyDescriptor;
+use crate::rtp::codec::{Codec, FrameInfo, is_keyframe, vp8, vp9};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
 /// A decrypted packet of a published track: its bytes and what is known of them.
@@ -48,8 +49,7 @@ pub(crate) struct Facts {
     pub(crate) cached: bool,
     /// The layer's clock, once the publisher has reported it.
     pub(crate) sender: Option<SenderClock>,
-    /// For VP8, unless it is malformed.
-    pub(crate) descriptor: Option<vp8::Descriptor>,
+    pub(crate) described: Described,
     /// The header extensions its viewers get.
     pub(crate) passed_on: PassedOn,
 }
@@ -93,6 +93,13 @@ impl PassedOn {
         passed
     }
 
+    /// The value of one kind.
+    pub(crate) fn value<'a>(&self, datagram: &'a [u8], kind: ExtensionKind) -> Option<&'a [u8]> {
+        let mut found = self.found.iter().map_while(|found| *found);
+        let (_, at, len) = found.find(|(other, ..)| *other == kind)?;
+        datagram.get(usize::from(at)..usize::from(at) + usize::from(len))
+    }
+
     /// Each kind with its value.
     pub(crate) fn values<'a>(
         &self,
@@ -106,16 +113,60 @@ impl PassedOn {
     }
 }
 
-/// The VP8 payload descriptor, where there is one.
-pub(crate) fn vp8_descriptor(
-    codec: Codec,
-    header: &RtpHeader,
-    datagram: &[u8],
-) -> Option<vp8::Descriptor> {
-    if codec != Codec::Vp8 {
-        return None;
+/// What a packet says of its frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Described {
+    pub(crate) frame: FrameInfo,
+    pub(crate) payload: PayloadDescriptor,
+    pub(crate) dependencies: Option<DependencyDescriptor>,
+}
+
+/// The descriptor at the front of a payload, where the codec has one and it is well-formed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PayloadDescriptor {
+    None,
+    Vp8(vp8::Descriptor),
+    Vp9(vp9::Descriptor),
+}
+
+impl PayloadDescriptor {
+    /// Of a payload.
+    pub(crate) fn parse(codec: Codec, payload: &[u8]) -> Self {
+        match codec {
+            Codec::Vp8 => vp8::Descriptor::parse(payload).map_or(Self::None, Self::Vp8),
+            Codec::Vp9 => vp9::Descriptor::parse(payload).map_or(Self::None, Self::Vp9),
+            _ => Self::None,
+        }
     }
-    vp8::Descriptor::parse(header.payload(datagram)).ok()
+
+    /// Picture id and TL0PICIDX.
+    pub(crate) fn numbers(&self) -> (Option<u16>, Option<u8>) {
+        match self {
+            Self::None => (None, None),
+            Self::Vp8(read) => (read.picture_id, read.tl0_pic_idx),
+            Self::Vp9(read) => (read.picture_id, read.tl0_pic_idx),
+        }
+    }
+
+    /// Puts other numbers into the payload it was parsed from.
+    pub(crate) fn rewrite(&self, payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
+        match self {
+            Self::None => {}
+            Self::Vp8(read) => vp8::rewrite(payload, read, picture_id, tl0_pic_idx),
+            Self::Vp9(read) => vp9::rewrite(payload, read, picture_id, tl0_pic_idx),
+        }
+    }
+}
+
+impl Described {
+    /// What is said of a packet whose stream tells nothing of layers.
+    pub(crate) fn plain(codec: Codec, payload: &[u8]) -> Self {
+        Self {
+            frame: FrameInfo::plain(is_keyframe(codec, payload)),
+            payload: PayloadDescriptor::None,
+            dependencies: None,
+        }
+    }
 }
 
 #[cfg(test)]

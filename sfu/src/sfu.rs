@@ -67,6 +67,9 @@ pub struct Join {
     /// Subscribe to every other peer's tracks in the room, present and future. Otherwise
     /// [`Sfu::subscribe`] is called for each.
     pub auto_subscribe: bool,
+    /// Addresses announced to this client instead of the workers' own, one for each worker: for a
+    /// proxy that is to stand before it alone. Empty: as configured.
+    pub announce: Vec<SocketAddr>,
 }
 
 impl Sfu {
@@ -160,7 +163,8 @@ impl Sfu {
 
     /// Creates a peer from a client's offer. A room that has outgrown the workers it is on
     /// ([`SfuConfig::room_peers_per_worker`]) grows to another first, if that is less loaded; the
-    /// peer stays where it was created.
+    /// peer stays where it was created. A worker for which [`Join::announce`] has no address
+    /// announces its own.
     ///
     /// # Errors
     ///
@@ -170,9 +174,11 @@ impl Sfu {
         let Join {
             offer,
             auto_subscribe,
+            announce,
         } = join;
         let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
-        self.join_placed(room, offer, auto_subscribe).await
+        self.join_placed(room, offer, auto_subscribe, &announce)
+            .await
     }
 
     /// Renegotiates. The client offers, the server answers; m-lines keep their places.

@@ -97,6 +97,8 @@ pub struct BandwidthStats {
     pub acknowledged: u64,
     /// Share of packets lost on the way to the viewer, lately (0 to 1).
     pub loss: f64,
+    /// How long packets are believed to wait in the link's queue, in milliseconds.
+    pub queue_delay_ms: f64,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
     /// For how long the first of these has waited, in milliseconds.

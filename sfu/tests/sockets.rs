@@ -46,6 +46,7 @@ impl Client {
         let join = Join {
             offer: offer.to_sdp_string(),
             auto_subscribe: true,
+            announce: Vec::new(),
         };
         let (peer, answer) = sfu.join(room, join).await?;
         assert_eq!((answer.published.len(), answer.slots.len()), (1, 1));
@@ -303,12 +304,46 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
             room,
             Join {
                 offer: String::new(),
-                auto_subscribe: true
+                auto_subscribe: true,
+                announce: Vec::new(),
             }
         )
         .await
         .is_err()
     );
+    sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_client_may_be_told_another_address_and_keeps_it() {
+    let (sfu, _events) = Sfu::start(SfuConfig::loopback()).unwrap();
+    let room = sfu.create_room().await.unwrap();
+    let mut rtc = Rtc::new(Instant::now());
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
+    let (offer, pending) = api.apply().unwrap();
+    let join = Join {
+        offer: offer.to_sdp_string(),
+        auto_subscribe: true,
+        announce: vec!["192.0.2.9:9999".parse().unwrap()],
+    };
+    let candidates = |sdp: &str| {
+        let lines = sdp.lines().filter(|line| line.starts_with("a=candidate"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (peer, answer) = sfu.join(room, join).await.unwrap();
+    let told = candidates(&answer.sdp);
+    assert!(
+        told.len() == 1 && told[0].contains(" 192.0.2.9 9999 "),
+        "{told:?}"
+    );
+    let answer = SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
+    rtc.sdp_api().accept_answer(pending, answer).unwrap();
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+    let (offer, _) = api.apply().unwrap();
+    let again = sfu.offer(peer, offer.to_sdp_string()).await.unwrap();
+    assert_eq!(candidates(&again.sdp), told);
     sfu.shutdown().await;
 }
 

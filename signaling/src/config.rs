@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -24,6 +25,9 @@ pub struct Config {
     pub media_port: u16,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
     pub media_announce: Vec<SocketAddr>,
+    /// Participants by their display name who are told other addresses, one for each worker: for an
+    /// impairment proxy before a few of them. Names are not proven, so this keeps nobody out.
+    pub announce_for: Vec<AnnounceFor>,
     /// Media threads; 0 means one for each core.
     pub workers: usize,
     /// Participants of one room on one media worker from which on it spreads to a further one.
@@ -89,6 +93,7 @@ impl Default for Config {
             media_ip: Vec::new(),
             media_port: 10_000,
             media_announce: Vec::new(),
+            announce_for: Vec::new(),
             workers: 0,
             room_peers_per_worker: 50,
             coalesce_us: 400,
@@ -104,6 +109,43 @@ impl Default for Config {
             ice_servers: Vec::new(),
             limits: Limits::default(),
         }
+    }
+}
+
+/// `NAME=ADDRESS:PORT[,ADDRESS:PORT...]`: what participants of a name are told the media workers'
+/// addresses are.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AnnounceFor {
+    pub name: String,
+    /// One for each worker.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl FromStr for AnnounceFor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not like NAME=192.0.2.1:9000");
+        // No address has such a sign, but a name may.
+        let (name, addresses) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let addresses = addresses.split(',').map(|addr| addr.trim().parse());
+        let addresses: Result<Vec<_>, _> = addresses.collect();
+        match (name.trim(), addresses) {
+            ("", _) | (_, Err(_)) => Err(wrong()),
+            (name, Ok(addresses)) => Ok(Self {
+                name: name.into(),
+                addresses,
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for AnnounceFor {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -236,6 +278,15 @@ pub struct Flags {
     /// UDP port of the first media worker [default: 10000]
     #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
     pub media_port: Option<u16>,
+    /// Media addresses, one for each media thread, told to participants of a display name instead of
+    /// the real ones (`NAME=ADDRESS:PORT[,...]`): for an impairment proxy; repeatable
+    #[arg(
+        long,
+        env = "TERTULIA_ANNOUNCE_FOR",
+        value_name = "NAME=ADDRESS:PORT",
+        value_delimiter = ';'
+    )]
+    pub announce_for: Vec<AnnounceFor>,
     /// Media threads, 0 for one for each core [default: 0]
     #[arg(long, env = "TERTULIA_WORKERS", value_name = "N")]
     pub workers: Option<usize>,
@@ -293,6 +344,9 @@ impl Config {
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;
         }
+        if !flags.announce_for.is_empty() {
+            config.announce_for = flags.announce_for;
+        }
         if flags.admin_listen.is_some() {
             config.admin_listen = flags.admin_listen;
         }
@@ -314,6 +368,18 @@ impl Config {
             path: path.into(),
             source,
         })
+    }
+
+    /// Each of `announce_for` has an address for each of so many workers.
+    pub(crate) fn check_announce_for(&self, workers: usize) -> Result<(), ConfigError> {
+        let mut all = self.announce_for.iter();
+        match all.find(|each| each.addresses.len() != workers) {
+            None => Ok(()),
+            Some(AnnounceFor { name, addresses }) => Err(ConfigError::Value(format!(
+                "announce_for: {name} has {} addresses for {workers} media threads",
+                addresses.len()
+            ))),
+        }
     }
 
     /// Refuses values with which no client could be served.
@@ -431,6 +497,40 @@ mod tests {
     fn media_ips_repeat() {
         let flags = flags(&["--media-ip", "192.0.2.1", "--media-ip", "2001:db8::1"]);
         assert_eq!(Config::load(flags).expect("config").media_ip.len(), 2);
+    }
+
+    #[test]
+    fn some_are_told_other_addresses() {
+        let given = flags(&[
+            "--announce-for",
+            "Ada L.=192.0.2.1:9000,[2001:db8::1]:9001",
+            "--announce-for",
+            "a=b=192.0.2.1:9002",
+        ]);
+        let config = Config::load(given).expect("config");
+        let names: Vec<_> = config
+            .announce_for
+            .iter()
+            .map(|a| a.name.as_str())
+            .collect();
+        assert_eq!(names, ["Ada L.", "a=b"]);
+        assert_eq!(config.announce_for[0].addresses.len(), 2);
+        assert!(config.check_announce_for(2).is_err(), "b has one address");
+        let text = "announce_for = [\"Ada=192.0.2.1:9000\"]";
+        let config: Config = toml::from_str(text).expect("parses");
+        assert_eq!(config.announce_for[0].name, "Ada");
+        assert!(config.check_announce_for(1).is_ok());
+        for wrong in [
+            "Ada",
+            "=192.0.2.1:1",
+            "Ada=",
+            "Ada=192.0.2.1",
+            "Ada=1.2.3.4:5,x",
+        ] {
+            assert!(wrong.parse::<AnnounceFor>().is_err(), "{wrong}");
+            let text = format!("announce_for = [\"{wrong}\"]");
+            assert!(toml::from_str::<Config>(&text).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The media plane as rooms see it: a trait over [`Sfu`], so that rooms and protocols are tested
 //! without sockets.
 
+use std::net::SocketAddr;
+
 use futures_util::future::BoxFuture;
 use tertulia_sfu::{Join, Sfu};
 
@@ -15,7 +17,13 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
 /// The commands of [`Sfu`], which has their contracts.
 pub trait Media: Send + Sync + 'static {
     fn create_room(&self) -> Reply<'_, RoomId>;
-    fn join(&self, room: RoomId, offer: String) -> Reply<'_, (PeerId, Answer)>;
+    /// `announce`: see [`Join::announce`].
+    fn join(
+        &self,
+        room: RoomId,
+        offer: String,
+        announce: Vec<SocketAddr>,
+    ) -> Reply<'_, (PeerId, Answer)>;
     fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer>;
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
@@ -37,10 +45,16 @@ impl Media for Sfu {
     }
 
     /// Rooms subscribe one by one: who wants what is theirs to decide.
-    fn join(&self, room: RoomId, offer: String) -> Reply<'_, (PeerId, Answer)> {
+    fn join(
+        &self,
+        room: RoomId,
+        offer: String,
+        announce: Vec<SocketAddr>,
+    ) -> Reply<'_, (PeerId, Answer)> {
         let join = Join {
             offer,
             auto_subscribe: false,
+            announce,
         };
         Box::pin(Sfu::join(self, room, join))
     }

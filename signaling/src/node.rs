@@ -15,7 +15,7 @@ use crate::config::{CipherSetting, Config, ConfigError};
 use crate::http::{self, Assets, Origins, Stats};
 use crate::media::{self, Media, StartError};
 use crate::protocol::native::Native;
-use crate::room::{Counts, Rooms};
+use crate::room::{Counts, RoomSettings, Rooms};
 
 /// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, NodeError> {
         config.check()?;
         let (sfu, events) = Sfu::start(sfu_config(&config))?;
+        config.check_announce_for(sfu.candidates().len())?;
         Self::with_media(config, Arc::new(sfu), events)
     }
 
@@ -65,8 +66,11 @@ impl Node {
         let rooms = Rooms::start(
             media.clone(),
             events,
-            config.limits.clone(),
-            config.room_caps.clone(),
+            RoomSettings {
+                limits: config.limits.clone(),
+                caps: config.room_caps.clone(),
+                announce_for: config.announce_for.clone(),
+            },
         );
         let native = Native::new(
             rooms.clone(),

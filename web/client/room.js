@@ -252,7 +252,8 @@ export class Room extends Events {
   /**
    * What the server decided about us lately and why, oldest first.
    *
-   * @returns {Promise<{ now_ms: number, decisions: Decision[] }>} `now_ms`: the time of the reply, as `at_ms` counts
+   * @returns {Promise<{ now_ms: number, decisions: Decision[] }>} `now_ms`: the server's
+   *   time, as `at_ms` is; Unix time in milliseconds
    */
   async timeline() {
     const { now_ms, decisions } = await this.#connected().signaling.request(say.timeline());

@@ -258,7 +258,9 @@ export class Transport extends Events {
   #growReceiving() {
     for (const kind of /** @type {MediaKind[]} */ (["audio", "video"])) {
       while (this.#receiving[kind].length < this.#wanted[kind]) {
-        this.#receiving[kind].push(this.#pc.addTransceiver(kind, { direction: "recvonly" }));
+        const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
+        if (kind === "video") describeDependencies(transceiver);
+        this.#receiving[kind].push(transceiver);
       }
     }
   }
@@ -320,6 +322,23 @@ export class Transport extends Events {
       this.#options.sendMute(publication.trackId, publication.muted).catch((error) => this.emit("error", error));
     }
   }
+}
+
+const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
+/**
+ * Browsers know the extension without which layers of AV1 cannot be told apart, yet offer it only for what
+ * they send.
+ *
+ * @param {RTCRtpTransceiver & { getHeaderExtensionsToNegotiate?: () => { uri: string, direction: string }[],
+ *   setHeaderExtensionsToNegotiate?: (extensions: { uri: string, direction: string }[]) => void }} transceiver
+ */
+function describeDependencies(transceiver) {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+  const known = extensions.find(({ uri }) => uri === DEPENDENCY_DESCRIPTOR);
+  if (!known || known.direction !== "stopped") return;
+  known.direction = "sendrecv";
+  transceiver.setHeaderExtensionsToNegotiate?.(extensions);
 }
 
 /**

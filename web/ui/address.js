@@ -9,19 +9,26 @@
  * @property {boolean} microphone false: join with it off
  * @property {boolean} camera
  * @property {number} height lines of video to capture
+ * @property {string} codec for the camera; empty for the client's own choice
+ * @property {string} scalabilityMode its layers within one stream; empty for simulcast
  */
 
 const HEIGHTS = [90, 180, 360, 540, 720, 1080];
+const CODECS = ["VP8", "H264", "VP9", "AV1"];
+/** As WebRTC-SVC names them. */
+const SCALABILITY_MODE = /^[LS][1-3]T[1-3](h|_KEY|_KEY_SHIFT|h_KEY)?$/;
 
 /**
  * Reads `/?room=standup`, `/#standup` and the options of tests and links:
- * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`.
+ * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`, `codec=VP9`, `svc=L3T3_KEY`.
  *
  * @param {URL} url
  * @returns {Address}
  */
 export function readAddress(url) {
   const query = url.searchParams;
+  const codec = (query.get("codec") ?? "").toUpperCase();
+  const scalabilityMode = query.get("svc") ?? "";
   const height = Number.parseInt(query.get("video") ?? "", 10);
   return {
     room: cleanRoom(query.get("room") ?? decode(url.hash.slice(1))),
@@ -31,6 +38,8 @@ export function readAddress(url) {
     microphone: query.get("mic") !== "0",
     camera: query.get("camera") !== "0",
     height: HEIGHTS.includes(height) ? height : 720,
+    codec: CODECS.includes(codec) ? codec : "",
+    scalabilityMode: SCALABILITY_MODE.test(scalabilityMode) ? scalabilityMode : "",
   };
 }
 

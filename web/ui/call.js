@@ -9,6 +9,7 @@ import { Meter } from "./meter.js";
 import { People } from "./people.js";
 import { savePreferences } from "./preferences.js";
 import { Settings } from "./settings.js";
+import { Shown } from "./shown.js";
 import { Sound } from "./sound.js";
 import { Toasts } from "./toasts.js";
 import { explainReconnecting, sentence } from "./words.js";
@@ -31,6 +32,7 @@ export class Call {
   #sound;
   #people;
   #figures;
+  #shown;
   #chat;
   #controls;
   #settings;
@@ -69,6 +71,7 @@ export class Call {
       onFigures: () => this.#toggleFigures(),
     });
     this.#figures = new Figures({ room, own, grid: this.#grid });
+    this.#shown = new Shown({ room, grid: this.#grid });
     this.element = this.#build();
     this.#people = new People({
       room,
@@ -85,6 +88,7 @@ export class Call {
   close() {
     for (const stop of this.#stops) stop();
     this.#figures.show(false);
+    this.#shown.close();
     this.#people.close();
     this.#settings.close();
     this.#sound.close();

@@ -1,9 +1,11 @@
 import { summarize } from "../client/stats.js";
 import { OWN_SCREEN, OWN_TILE } from "./people.js";
+import { timelineStrip } from "./timeline.js";
+import { reasonWords } from "./words.js";
 
 /**
  * @import { Room } from "../client/room.js"
- * @import { PeerStats, TrackInfo } from "../client/protocol.js"
+ * @import { Decision, PeerStats, SubscriptionStats, TrackInfo } from "../client/protocol.js"
  * @import { StreamStats } from "../client/stats.js"
  * @import { Grid } from "./grid.js"
  * @import { OwnMedia } from "./own.js"
@@ -43,18 +45,33 @@ export class Figures {
   async #refresh() {
     const report = await this.#room.getStats().catch(() => null);
     const server = await this.#room.serverStats().catch(() => null);
+    const decided = await this.#room.timeline().catch(() => null);
     if (!report || !this.isShown) return;
     this.#last = summarize(report, this.#last);
     const streams = [...this.#last.values()];
     for (const { id, tracks } of this.#room.participants.values()) {
       for (const track of tracks.values()) {
-        if (track.source === "screen") this.#grid.get(track.id)?.setFigures(this.#incoming([track], streams, server));
+        if (track.source === "screen") this.#show(track.id, [track], streams, server, decided);
       }
       const shownInTile = [...tracks.values()].filter(({ source }) => source !== "screen");
-      this.#grid.get(id)?.setFigures(this.#incoming(shownInTile, streams, server));
+      this.#show(id, shownInTile, streams, server, decided);
     }
     this.#grid.get(OWN_TILE)?.setFigures(this.#outgoing(["camera", "microphone"], streams));
     this.#grid.get(OWN_SCREEN)?.setFigures(this.#outgoing(["screen"], streams));
+  }
+
+  /**
+   * @param {string} tileId
+   * @param {TrackInfo[]} tracks
+   * @param {StreamStats[]} streams
+   * @param {PeerStats | null} server
+   * @param {{ now_ms: number, decisions: Decision[] } | null} decided
+   */
+  #show(tileId, tracks, streams, server, decided) {
+    const video = tracks.find(({ kind }) => kind === "video");
+    const about = decided?.decisions.filter(({ track }) => track !== null && track === video?.id) ?? [];
+    const timeline = decided && about.length > 0 ? timelineStrip(about, decided.now_ms) : null;
+    this.#grid.get(tileId)?.setFigures(this.#incoming(tracks, streams, server), timeline);
   }
 
   /**
@@ -68,8 +85,8 @@ export class Figures {
       const mid = this.#room.receivingMid(track.id);
       const decided = server?.subscriptions.find((subscription) => subscription.track === track.id);
       const stream = streams.find((each) => each.direction === "in" && each.mid === mid);
-      const why = decided ? `layer ${decided.layer ?? "–"} · ${decided.reason}` : "";
-      return [stream ? line(stream) : `${track.kind}: nothing yet`, track.kind === "video" && why ? why : ""];
+      const first = stream ? line(stream) : `${track.kind}: nothing yet`;
+      return track.kind === "video" && server && decided ? [first, ...choice(decided, stream, server)] : [first];
     });
     return lines.filter(Boolean).join("\n");
   }
@@ -101,4 +118,34 @@ function line(stream) {
     stream.limitedBy === "none" ? null : `limited by ${stream.limitedBy}`,
   ];
   return parts.filter(Boolean).join(" · ");
+}
+
+/**
+ * What the server decided about a picture, why, and what becomes of it on the way.
+ *
+ * @param {SubscriptionStats} decided
+ * @param {StreamStats | undefined} stream
+ * @param {PeerStats} server
+ */
+function choice(decided, stream, { bandwidth, rtt_ms: rtt }) {
+  const { layer, temporal, target, reason, allocated, nacks_received: nacks, retransmitted } = decided;
+  const size = stream && stream.height > 0 && layer !== null ? ` ${stream.height}p` : "";
+  const sent = `layer ${layer ?? "–"}${size}${temporal === null ? "" : ` T${temporal}`}`;
+  const limit = ["none", "unknown"].includes(bandwidth.limited_by) ? "" : ` (${bandwidth.limited_by})`;
+  const estimate = bandwidth.estimate === null ? "unknown" : `${kbits(bandwidth.estimate)}${limit}`;
+  const loss = Math.max(decided.fraction_lost, stream?.lossShare ?? 0);
+  const frozen = stream ? `freezes ${stream.freezes} (${stream.frozenSeconds.toFixed(1)} s)` : "";
+  return [
+    `${sent} · target ${target ?? "–"} · ${reasonWords(reason)} (${reason})`,
+    `estimate ${estimate} · allocated ${kbits(allocated)} of ${kbits(bandwidth.allocated)}`,
+    [`loss ${(loss * 100).toFixed(1)} %`, rtt === null ? "" : `RTT ${Math.round(rtt)} ms`, `NACK ${nacks}`, `RTX ${retransmitted}`]
+      .concat(`keyframes ${decided.keyframe_requests}`, frozen)
+      .filter(Boolean)
+      .join(" · "),
+  ];
+}
+
+/** @param {number} bits a second */
+function kbits(bits) {
+  return `${Math.round(bits / 1000)} kbit/s`;
 }

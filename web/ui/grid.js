@@ -1,11 +1,14 @@
 import { h } from "./dom.js";
 import { arrangeFeatured } from "./layout.js";
+import { promote } from "./order.js";
 
 /** @import { Tile } from "./tile.js" */
 
 const GAP = 10;
 const NARROW_GAP = 6;
 const NARROW = 640;
+/** Who speaks should be found among these, in reading order, however many there are. */
+const IN_FRONT = 6;
 
 /** The tiles of a call, placed again whenever their number or the space changes. */
 export class Grid {
@@ -14,6 +17,8 @@ export class Grid {
   #tiles = new Map();
   /** @type {string | null} the tile a person asked to see large */
   #enlarged = null;
+  /** Called whenever tiles were placed anew. */
+  onPlaced = () => {};
   #resized = new ResizeObserver(() => this.#place());
 
   constructor() {
@@ -52,6 +57,21 @@ export class Grid {
     this.#place();
   }
 
+  /**
+   * Keeps who spoke lately in front.
+   *
+   * @param {readonly string[]} recent ids of tiles, the latest first
+   */
+  bringForward(recent) {
+    const before = [...this.#tiles.keys()];
+    const order = promote(before, recent, IN_FRONT, (id) => this.#tiles.get(id)?.own === true);
+    if (order.every((id, index) => id === before[index])) return;
+    const tiles = new Map(this.#tiles);
+    this.#tiles.clear();
+    for (const id of order) this.#tiles.set(id, /** @type {Tile} */ (tiles.get(id)));
+    this.#place();
+  }
+
   close() {
     this.#resized.disconnect();
     for (const tile of this.#tiles.values()) tile.remove();
@@ -70,6 +90,7 @@ export class Grid {
       tile.setEnlarged(tile.id === this.#enlarged);
       tile.element.classList.toggle("featured", featured.includes(tile));
     }
+    this.onPlaced();
   }
 
   /** What a person enlarged, else every screen that somebody else shares, else our own. */

@@ -131,7 +131,8 @@ class App {
 
   #ownMedia() {
     const { microphone, camera } = this.#preferences;
-    return new OwnMedia({ chosen: { microphone, camera }, height: this.#address.height });
+    const { height, codec, scalabilityMode } = this.#address;
+    return new OwnMedia({ chosen: { microphone, camera }, height, codec, scalabilityMode });
   }
 
   /**

@@ -25,6 +25,8 @@ import { Events } from "../client/events.js";
 export class OwnMedia extends Events {
   #chosen;
   #height;
+  /** How the camera is sent. */
+  #coding;
   /** @type {Room | null} */
   #room = null;
   /** @type {Map<Source, Publication>} */
@@ -47,12 +49,14 @@ export class OwnMedia extends Events {
   cameraOn = false;
 
   /**
-   * @param {{ chosen: Chosen, height: number }} options
+   * @param {{ chosen: Chosen, height: number, codec?: string, scalabilityMode?: string }} options
+   *   `codec` and `scalabilityMode`: of the camera; empty for what the client does by itself
    */
-  constructor({ chosen, height }) {
+  constructor({ chosen, height, codec = "", scalabilityMode = "" }) {
     super();
     this.#chosen = { ...chosen };
     this.#height = height;
+    this.#coding = { ...(codec && { codec }), ...(scalabilityMode && { scalabilityMode }) };
   }
 
   get chosen() {
@@ -276,7 +280,7 @@ export class OwnMedia extends Events {
    */
   async #publish(source, media, muted) {
     if (!this.#room) return;
-    this.#publications.set(source, await this.#room.publish({ source, media, muted }));
+    this.#publications.set(source, await this.#room.publish({ source, media, muted, ...(source === "camera" && this.#coding) }));
   }
 
   /** @param {Source} source */

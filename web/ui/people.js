@@ -1,5 +1,6 @@
 import { AudioLevels } from "../client/levels.js";
 import { Tile } from "./tile.js";
+import { explainPause } from "./words.js";
 
 /**
  * @import { Room } from "../client/room.js"
@@ -12,6 +13,9 @@ import { Tile } from "./tile.js";
  */
 
 const SPEAKING_POLL_MS = 150;
+const STILL_POLL_MS = 1_000;
+/** A camera sends several pictures a second even in the dark. */
+const STILL_MS = 3_000;
 /** Of our own microphone, which no relay has measured. */
 const OWN_SPEECH_LEVEL = 0.015;
 /** The ids of our own tiles; the server's ids look different. */
@@ -27,6 +31,7 @@ export class People {
   #meter;
   #levels = new AudioLevels();
   #timer;
+  #stillTimer;
   /** @type {(() => void)[]} */
   #stops;
 
@@ -57,7 +62,10 @@ export class People {
       room.on("trackUpdated", ({ participant, track }) => this.#trackChanged(participant, track)),
       room.on("trackUnpublished", ({ participant, track }) => this.#trackEnded(participant, track)),
       room.on("trackMedia", ({ trackId }) => this.#mediaChanged(trackId)),
+      room.on("subscriptionChanged", ({ trackId }) => this.#mediaChanged(trackId)),
+      room.on("speakersChanged", () => this.#orderBySpeech()),
     ];
+    this.#stillTimer = setInterval(() => this.#explainStill(), STILL_POLL_MS);
     this.#timer = setInterval(() => this.#showSpeaking(), SPEAKING_POLL_MS);
     this.#showOwn();
     counted();
@@ -65,6 +73,7 @@ export class People {
 
   close() {
     clearInterval(this.#timer);
+    clearInterval(this.#stillTimer);
     for (const stop of this.#stops) stop();
   }
 
@@ -129,7 +138,7 @@ export class People {
     if (!participant || !track) return;
     const media = this.#room.receiverOf(trackId)?.track ?? null;
     if (track.kind === "audio") this.#sound.set(trackId, media);
-    else if (track.source === "screen") this.#grid.get(trackId)?.setPicture(media, true);
+    else if (track.source === "screen") this.#showVideo(this.#grid.get(trackId), track);
     this.#showPerson(participant);
   }
 
@@ -139,15 +148,59 @@ export class People {
     const tracks = [...participant.tracks.values()];
     const camera = tracks.find(({ kind, source }) => kind === "video" && source !== "screen");
     const microphone = tracks.find(({ kind, source }) => kind === "audio" && source !== "screen_audio");
-    const media = camera ? (this.#room.receiverOf(camera.id)?.track ?? null) : null;
-    tile?.setPicture(media, camera !== undefined && !camera.muted);
+    this.#showVideo(tile, camera);
     tile?.setMuted(!microphone || microphone.muted);
+  }
+
+  /**
+   * @param {Tile | undefined} tile
+   * @param {TrackInfo | undefined} track
+   */
+  #showVideo(tile, track) {
+    if (!tile) return;
+    if (tile.trackId !== (track?.id ?? null)) {
+      tile.trackId = track?.id ?? null;
+      this.#grid.onPlaced();
+    }
+    const shown = track !== undefined && !track.muted;
+    tile.setPicture(track ? (this.#room.receiverOf(track.id)?.track ?? null) : null, shown);
+    // Of a camera that is off, its face says enough.
+    const isFace = tile.kind === "person" && !shown;
+    tile.setPaused(track && !isFace ? explainPause(this.#room.subscriptions.get(track.id)) : null);
+  }
+
+  /** A picture that stands still although the server sends it is explained as well. */
+  #explainStill() {
+    if (document.hidden) return;
+    const now = performance.now();
+    for (const tile of this.#grid.tiles) {
+      const still = tile.stillFor(now);
+      const subscription = tile.trackId === null ? null : this.#room.subscriptions.get(tile.trackId);
+      if (tile.own || tile.kind !== "person" || tile.trackId === null || subscription?.paused) continue;
+      const shown = tile.element.classList.contains("has-picture");
+      tile.setPaused(shown && still > STILL_MS ? "no picture arrives at the moment" : null);
+    }
+  }
+
+  /** @param {string} id a participant's */
+  #tileOf(id) {
+    return id === this.#room.participantId ? OWN_TILE : id;
+  }
+
+  #orderBySpeech() {
+    const { recent, speaking } = this.#room.speakers;
+    const active = speaking > 0 ? this.#tileOf(recent[0]) : null;
+    for (const tile of this.#grid.tiles) tile.setActive(tile.id === active);
+    this.#grid.bringForward(recent.map((id) => this.#tileOf(id)));
   }
 
   #showSpeaking() {
     const speaking = this.#levels.poll(this.#microphones(), performance.now());
+    const { recent, speaking: count } = this.#room.speakers;
+    // The levels are ahead of the server, which hears those as well that we are not sent.
+    const heard = new Set(recent.slice(0, count));
     for (const { id, tracks } of this.#room.participants.values()) {
-      this.#grid.get(id)?.setSpeaking([...tracks.keys()].some((trackId) => speaking.has(trackId)));
+      this.#grid.get(id)?.setSpeaking(heard.has(id) || [...tracks.keys()].some((trackId) => speaking.has(trackId)));
     }
     this.#grid.get(OWN_TILE)?.setSpeaking(this.#own.microphoneOn && this.#meter.level() > OWN_SPEECH_LEVEL);
   }

@@ -17,10 +17,18 @@ export class Tile {
   #face = h("div", { class: "face", "aria-hidden": "true" });
   #plate = h("span", { class: "plate-name" });
   #silent = h("span", { class: "plate-icon", title: "Microphone off" }, icon("microphone-off"));
-  #figures = h("pre", { class: "figures", hidden: true, "aria-hidden": "true" });
+  #figureText = h("pre");
+  #figures = h("div", { class: "figures", hidden: true, "aria-hidden": "true" });
+  #note = h("p", { class: "note", hidden: true });
   #enlarge;
   #picture = false;
   #muted = false;
+  #enlarged = false;
+  /** Frames shown when last counted, and when that changed. */
+  #frames = { count: 0, at: 0 };
+
+  /** @type {string | null} the track whose picture it shows, or will */
+  trackId = null;
 
   /** @param {TileOptions} options */
   constructor({ id, name, kind, own = false, onEnlarge }) {
@@ -38,7 +46,7 @@ export class Tile {
     this.#silent.hidden = true;
     const plate = h("div", { class: "plate" }, this.#silent, kind === "screen" && icon("screen"), this.#plate);
     const classes = ["tile", kind, own && "own", own && kind === "person" && "mirrored"].filter(Boolean).join(" ");
-    this.element = h("li", { class: classes, "data-tile": id }, this.#face, this.#video, plate, this.#figures, this.#enlarge);
+    this.element = h("li", { class: classes, "data-tile": id }, this.#face, this.#video, this.#note, plate, this.#figures, this.#enlarge);
     this.#video.addEventListener("loadeddata", () => this.element.classList.add("moving"));
     this.#video.addEventListener("emptied", () => this.element.classList.remove("moving"));
     this.rename(name);
@@ -51,6 +59,18 @@ export class Tile {
 
   get name() {
     return this.#name;
+  }
+
+  get enlarged() {
+    return this.#enlarged;
+  }
+
+  /** The place of the picture, and the picture's shape; of a camera that has sent nothing yet, the usual one. */
+  get pictureBox() {
+    const { offsetWidth: width, offsetHeight: height, classList } = this.element;
+    const { videoWidth, videoHeight } = this.#video;
+    const whole = this.kind === "screen" || classList.contains("featured");
+    return { width, height, aspect: videoWidth > 0 && videoHeight > 0 ? videoWidth / videoHeight : 16 / 9, whole };
   }
 
   /** @param {string} name */
@@ -90,8 +110,37 @@ export class Tile {
     this.element.classList.toggle("speaking", speaking && !this.#muted);
   }
 
+  /** @param {boolean} active whether this is who speaks, of all who do */
+  setActive(active) {
+    this.element.classList.toggle("active", active);
+  }
+
+  /**
+   * Says in words why the picture stands still; the last one stays, dimmed.
+   *
+   * @param {string | null} why null while it moves
+   */
+  setPaused(why) {
+    if (this.#note.textContent === (why ?? "")) return;
+    this.element.classList.toggle("paused", why !== null);
+    this.#note.hidden = why === null;
+    this.#note.textContent = why ?? "";
+    this.#describe();
+  }
+
+  /**
+   * @param {number} now milliseconds
+   * @returns {number} for how long a picture that moved has stood still; 0 for one that never did
+   */
+  stillFor(now) {
+    const count = this.#video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
+    if (count !== this.#frames.count || !this.#picture) this.#frames = { count, at: now };
+    return count > 0 && this.element.classList.contains("moving") ? now - this.#frames.at : 0;
+  }
+
   /** @param {boolean} enlarged */
   setEnlarged(enlarged) {
+    this.#enlarged = enlarged;
     this.element.classList.toggle("enlarged", enlarged);
     this.#enlarge.setAttribute("aria-pressed", String(enlarged));
     const words = enlarged ? `Make ${this.#plate.textContent} small again` : `Enlarge ${this.#plate.textContent}`;
@@ -99,10 +148,14 @@ export class Tile {
     this.#enlarge.title = words;
   }
 
-  /** @param {string | null} figures */
-  setFigures(figures) {
+  /**
+   * @param {string | null} figures
+   * @param {Node | null} [more] under them
+   */
+  setFigures(figures, more = null) {
     this.#figures.hidden = figures === null;
-    this.#figures.textContent = figures ?? "";
+    this.#figureText.textContent = figures ?? "";
+    this.#figures.replaceChildren(this.#figureText, ...(more ? [more] : []));
   }
 
   /** @param {import("./layout.js").Rect} rect */
@@ -120,7 +173,7 @@ export class Tile {
   }
 
   #describe() {
-    const states = [this.#muted && "microphone off", this.kind === "person" && !this.#picture && "camera off"];
+    const states = [this.#muted && "microphone off", this.kind === "person" && !this.#picture && "camera off", this.#note.textContent];
     this.element.setAttribute("aria-label", [this.#plate.textContent, ...states.filter(Boolean)].join(", "));
   }
 }

@@ -61,6 +61,42 @@ export function explainReconnecting(reason) {
 }
 
 /**
+ * Why the server sends no more of a track, by its code.
+ *
+ * @type {Record<string, string>}
+ */
+const REASONS = {
+  best: "the best there is",
+  bandwidth: "your connection is too slow",
+  size_hint: "its place on the screen needs no more",
+  cap: "the server allows no more",
+  publisher: "its sender sends no more",
+  waiting_for_keyframe: "on its way",
+  hidden: "not on your screen",
+  muted: "muted",
+  last_n: "others spoke more recently",
+  quiet: "others are louder",
+  waiting_for_m_line: "waiting for a free line",
+  codec_not_negotiated: "this browser cannot play its format",
+};
+
+/**
+ * @param {string} code
+ * @returns {string} the code itself if it has no words yet
+ */
+export function reasonWords(code) {
+  return Object.hasOwn(REASONS, code) ? REASONS[code] : code.replaceAll("_", " ");
+}
+
+/**
+ * @param {{ paused: boolean, reason: string } | null | undefined} subscription
+ * @returns {string | null} for a tile whose picture stands still
+ */
+export function explainPause(subscription) {
+  return subscription?.paused ? `paused: ${reasonWords(subscription.reason)}` : null;
+}
+
+/**
  * @param {unknown} error
  * @returns {string} one sentence
  */

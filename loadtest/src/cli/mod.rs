@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 pub(crate) mod run;
 
 mod compare;
+mod impair;
 mod mesh;
 mod report;
 mod sweep;
@@ -46,6 +47,16 @@ enum Command {
     ///
     /// Exit status: 1 when it could not be built, or did not behave as the arithmetic says.
     Mesh(mesh::MeshArgs),
+    /// A UDP proxy that loses, delays and reorders, to stand between real clients and a server.
+    ///
+    /// Clients send to --listen; the server announces that address to them (`tertulia
+    /// --announce-for NAME=ADDRESS:PORT`, or --media-announce for all). Each client has a path of its
+    /// own in either direction. The standard input changes them while it runs, a line at a time:
+    /// `down rate=500k loss=5%`, `up delay=30ms`, `both jitter=10ms`, `clear` (no impairment),
+    /// `reset` (as the command line said), `start` (the script, again), `stats`. SIGINT and SIGTERM
+    /// end it with a summary. Exit status: 1 when the address cannot be bound; 2 when the command
+    /// line or the script is wrong.
+    Impair(Box<impair::ImpairArgs>),
 }
 
 impl Cli {
@@ -58,6 +69,7 @@ impl Cli {
             Command::Compare(compare) => compare.run(),
             Command::Sweep(sweep) => sweep.run().await,
             Command::Mesh(mesh) => mesh.run().await,
+            Command::Impair(impair) => impair.run().await,
         }
     }
 }
@@ -111,6 +123,10 @@ mod tests {
              --objective loss<0.1%,delay_p99<5ms --repeat 3 --json s.json --html s.html",
             "sweep --over rate=100..20000:8 --bot wire",
             "mesh --people 4 --video 720p --audio --duration 10s --json -",
+            "impair --listen 127.0.0.1:9000 --to 127.0.0.1:10000 --rate-down 500k --queue-down 200ms \
+             --loss-down 5% --delay-down 30ms --jitter-down 5ms --burst-up 5%/8 --reorder-up 2%/20ms \
+             --noise-up 20%/500ms --rival-down 60ms --overtake-up yes --queue-bytes-up 64000 --seed 7 \
+             --script s.toml --json-stats - --every 1s --clients 8 --idle 10s",
         ] {
             assert!(parse(arguments).is_ok(), "{arguments}");
         }
@@ -166,6 +182,10 @@ mod tests {
             "sweep --over rooms=1..4 --objective speed<1",
             "mesh --people 1",
             "mesh --video 720p-simulcast",
+            "impair --listen 127.0.0.1:9000",
+            "impair --listen 9000 --to 127.0.0.1:10000",
+            "impair --listen 127.0.0.1:9000 --to 127.0.0.1:10000 --rate-down fast",
+            "impair --listen 127.0.0.1:9000 --to 127.0.0.1:10000 --loss-up 200%",
         ] {
             let error = parse(arguments).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{arguments}: {error}");

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tertulia_sfu::rtp::codec::{Codec, av1, is_keyframe, vp8, vp9};
+use tertulia_sfu::rtp::codec::{Codec, dd, is_keyframe, vp8, vp9};
 use tertulia_sfu::rtp::extension::{AbsSendTime, AudioLevel, PlayoutDelay, TransportCc, sdes_text};
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader, RtpHeader};
 
@@ -33,7 +33,7 @@ fuzz_target!(|packet: &[u8]| {
         let _ = TransportCc::parse(value);
         let _ = PlayoutDelay::parse(value);
         let _ = sdes_text(value);
-        let _ = av1::DependencyDescriptor::parse(value);
+        descriptor(value);
     }
     let len = writer.finish();
     let reread = RtpHeader::parse(&rewritten[..len]).expect("what is written parses");
@@ -64,3 +64,21 @@ fuzz_target!(|packet: &[u8]| {
         );
     }
 });
+
+/// A dependency descriptor: read, restricted, and read again.
+fn descriptor(value: &[u8]) {
+    let _ = dd::DependencyDescriptor::parse(value);
+    let Ok(structure) = dd::Structure::parse(value) else {
+        return;
+    };
+    let frame = structure.frame(value);
+    if let Some((restricted, len)) = dd::restrict(value, 0, 1) {
+        let restricted = &restricted[..len];
+        let again = dd::Structure::parse(restricted).expect("what is written parses");
+        assert_eq!(again.resolutions, structure.resolutions);
+        if frame.is_ok() {
+            assert_eq!(again.frame(restricted), frame);
+        }
+        assert!(dd::restrict(restricted, 0, 1).is_none());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::selector::{Decision, LayerSelector};
+use super::selector::{Candidate, Decision, LayerSelector};
 use crate::clock::{SenderClock, ntp_to_ticks};
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
@@ -26,6 +26,8 @@ pub(crate) struct SourceTrack {
     pub(crate) place: Place,
     /// Its subscriptions' place in the router.
     pub(crate) fanout: usize,
+    /// Its spatial layers are streams of their own.
+    pub(crate) simulcast: bool,
     /// What its publisher may send.
     pub(crate) codecs: Vec<NegotiatedCodec>,
 }
@@ -79,8 +81,8 @@ impl Forwarder {
             }
         }
         any.then(|| Self {
+            selector: LayerSelector::new(source.simulcast),
             source,
-            selector: LayerSelector::default(),
             payload_types,
             last: None,
             held: None,
@@ -101,9 +103,12 @@ impl Forwarder {
 
     /// Decides on a packet. `torn`: the current layer is in the middle of a frame.
     pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, torn: bool) -> Decision {
-        let decision = self
-            .selector
-            .select(packet.layer, packet.switchable, torn && packet.cached);
+        let decision = match self.source.kind {
+            MediaKind::Audio => self.selector.select_sound(packet.layer),
+            MediaKind::Video => self
+                .selector
+                .select(candidate(packet), torn && packet.cached),
+        };
         if decision == Decision::Hold {
             self.held.get_or_insert(Held {
                 since: now,
@@ -162,27 +167,48 @@ impl Forwarder {
 
     /// Points at a layer, or at none, which stops at once.
     pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
-        let target = target.map(|layer| usize::from(layer.spatial));
-        if self.selector.target() != target {
-            self.selector.set_target(target);
+        let before = self.selector.target();
+        if before == target {
+            return;
+        }
+        self.selector.set_target(target);
+        let stream = |target: Option<LayerId>| target.map(|layer| layer.spatial);
+        if stream(before) != stream(target) {
             self.held = None;
         }
     }
 
+    /// Sends nothing more of the layer being sent: there is no time to wait for the next one.
+    pub(crate) fn stop(&mut self) {
+        let target = self.selector.target();
+        self.selector.set_target(None);
+        self.selector.set_target(target);
+        self.held = None;
+    }
+
+    /// Goes on with a packet of another stream of its publisher's on the same layer.
+    pub(crate) fn restart(&mut self, packet: &Packet<'_>) {
+        self.selector.restart(candidate(packet));
+    }
+
     /// The layer to be sent.
     pub(crate) fn target(&self) -> Option<LayerId> {
-        self.selector.target().map(layer_id)
+        self.selector.target()
     }
 
     /// The layer being sent.
     pub(crate) fn current(&self) -> Option<LayerId> {
-        self.selector.current().map(layer_id)
+        self.selector.current()
     }
 }
 
-fn layer_id(index: usize) -> LayerId {
-    LayerId {
-        spatial: index as u8,
-        temporal: 0,
+/// What the selector asks of a packet.
+pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
+    Candidate {
+        stream: packet.layer,
+        timestamp: packet.header.timestamp,
+        frame: &packet.facts.described.frame,
+        switchable: packet.switchable,
+        empty: packet.payload().is_empty(),
     }
 }

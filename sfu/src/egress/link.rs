@@ -133,14 +133,14 @@ impl Link {
         self.reports || self.remb
     }
 
+    /// Whether more is being sent than it carries.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.was_congested
+    }
+
     /// Whether it is time to decide.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.decide_at.is_some_and(|at| at <= now)
-    }
-
-    /// Asks for a decision soon: something changed that it depends on.
-    pub(crate) fn decide_soon(&mut self, now: Instant) {
-        self.decide_at = Some(now);
     }
 
     /// Decides what each subscription gets. `audio` is the rate of what is sent in any case.
@@ -202,6 +202,7 @@ impl Link {
             sent: self.rate.bitrate(now),
             acknowledged: estimate.acknowledged,
             loss: estimate.loss,
+            queue_delay_ms: estimate.queue_delay.as_secs_f64() * 1e3,
             queued_bytes: self.pacer.queued_bytes(),
             queued_ms: self.pacer.queued_since().map_or(0.0, |since| {
                 now.saturating_duration_since(since).as_secs_f64() * 1e3

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::link::Link;
-use super::rewriter::Vp8Ids;
+use super::rewriter::Ids;
+use crate::ladder::LayerId;
 use crate::packet::Packet;
-use crate::rtp::codec::vp8;
+use crate::rtp::codec::dd;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
@@ -38,7 +39,11 @@ pub(crate) struct Outlet<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing {
     pub(super) header: OutHeader,
-    pub(super) ids: Vp8Ids,
+    pub(super) ids: Ids,
+    /// Up to where the viewer is sent the stream's layers.
+    pub(super) up_to: LayerId,
+    /// Sent without its payload, for its number's sake.
+    pub(super) empty: bool,
     /// The MID is written until the viewer has shown that it knows the SSRC.
     pub(super) names_mid: bool,
     /// The original sequence number, for a retransmission.
@@ -61,12 +66,14 @@ impl Outgoing {
         line: Line<'_>,
         packet: &Packet<'_>,
         header: OutHeader,
-        ids: Vp8Ids,
+        ids: Ids,
+        up_to: LayerId,
         names_mid: bool,
         osn: Option<u16>,
     ) -> Option<Self> {
         let mut len = HeaderLen::default();
-        for_each_extension(line, packet, names_mid, [0; 3], 0, |id, value| {
+        let media = Some((packet, ids, up_to));
+        for_each_extension(line, media, names_mid, [0; 3], 0, |id, value| {
             len.extension(id, value.len());
         });
         let osn_len = if osn.is_some() { OSN } else { 0 };
@@ -74,10 +81,25 @@ impl Outgoing {
         (len <= MAX_PLAIN).then_some(Self {
             header,
             ids,
+            up_to,
+            empty: false,
             names_mid,
             osn,
             len: len as u16,
         })
+    }
+
+    /// A packet in place of one that is not sent, but whose number a viewer would miss.
+    pub(super) fn empty(line: Line<'_>, packet: &Packet<'_>, header: OutHeader) -> Option<Self> {
+        let (ids, up_to) = (Ids::default(), LayerId::default());
+        let mut empty = Self::new(line, packet, header, ids, up_to, false, None)?;
+        empty.empty = true;
+        let mut len = HeaderLen::default();
+        transport_extensions(line, false, [0; 3], 0, |id, value| {
+            len.extension(id, value.len());
+        });
+        empty.len = len.finish() as u16;
+        Some(empty)
     }
 }
 
@@ -87,7 +109,9 @@ impl Outgoing {
     pub(super) fn of_len(len: u16) -> Self {
         Self {
             header: OutHeader::default(),
-            ids: Vp8Ids::default(),
+            ids: Ids::default(),
+            up_to: LayerId::default(),
+            empty: false,
             names_mid: false,
             osn: None,
             len,
@@ -106,7 +130,7 @@ impl Outlet<'_> {
         padding: u8,
     ) -> bool {
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
-        let payload = packet.payload();
+        let payload = if out.empty { &[] } else { packet.payload() };
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
             let header_len = write_header(&mut buf[..MAX_PLAIN], line, out, packet, sequence, ntp);
@@ -120,10 +144,9 @@ impl Outlet<'_> {
             }
             let body = &mut buf[header_len + osn_len..len];
             body.copy_from_slice(payload);
-            if let Some(descriptor) = &packet.descriptor {
-                vp8::rewrite(
+            if !out.empty {
+                packet.described.payload.rewrite(
                     body,
-                    descriptor,
                     out.ids.picture_id.unwrap_or(0),
                     out.ids.tl0_pic_idx.unwrap_or(0),
                 );
@@ -189,7 +212,7 @@ fn write_header(
     };
     for_each_extension(
         line,
-        packet,
+        (!out.empty).then_some((packet, out.ids, out.up_to)),
         out.names_mid,
         send_time(ntp),
         sequence,
@@ -201,17 +224,55 @@ fn write_header(
 /// The one list of what goes into a header, for its length and for its bytes.
 fn for_each_extension(
     line: Line<'_>,
-    packet: &Packet<'_>,
+    media: Option<(&Packet<'_>, Ids, LayerId)>,
     names_mid: bool,
     send_time: [u8; 3],
     sequence: u16,
     mut element: impl FnMut(u8, &[u8]),
 ) {
     transport_extensions(line, names_mid, send_time, sequence, &mut element);
+    let Some((packet, ids, up_to)) = media else {
+        return;
+    };
     for (kind, value) in packet.passed_on.values(packet.datagram) {
-        if let Some(id) = line.ids.id(kind) {
-            element(id, value);
+        let Some(id) = line.ids.id(kind) else {
+            continue;
+        };
+        match (kind, ids.frame_number) {
+            (ExtensionKind::DependencyDescriptor, Some(number)) => {
+                let structured = packet.described.dependencies;
+                let structured = structured.is_some_and(|read| read.has_structure);
+                dependencies(value, number, structured.then_some(up_to), |value| {
+                    element(id, value);
+                });
+            }
+            _ => element(id, value),
         }
+    }
+}
+
+/// A dependency descriptor with a viewer's frame number. One with a structure tells which decode
+/// targets the viewer is sent.
+fn dependencies(value: &[u8], number: u16, up_to: Option<LayerId>, mut element: impl FnMut(&[u8])) {
+    let mut write = |value: &mut [u8]| {
+        dd::DependencyDescriptor::rewrite_frame_number(value, number);
+        element(value);
+    };
+    if let Some(up_to) = up_to
+        && let Some((mut value, len)) = dd::restrict(value, up_to.spatial, up_to.temporal)
+    {
+        return write(value.get_mut(..len).unwrap_or_default());
+    }
+    // Without a structure it has a few bytes.
+    let mut short = [0; 16];
+    if let Some(copy) = short.get_mut(..value.len()) {
+        copy.copy_from_slice(value);
+        return write(copy);
+    }
+    let mut long = [0; dd::MAX_VALUE];
+    if let Some(copy) = long.get_mut(..value.len()) {
+        copy.copy_from_slice(value);
+        write(copy);
     }
 }
 

@@ -28,6 +28,8 @@ const UNIT: i64 = 8 * 1_000_000;
 const QUEUE: usize = 1_024;
 /// Repairs that may wait; a viewer asks again.
 const REPAIRS: usize = 256;
+/// And after this, if a keyframe has come since.
+const SKIPPED: Duration = Duration::from_millis(100);
 /// What waited longer is not worth sending: its frame's time is over.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -221,6 +223,15 @@ impl Pacer {
             self.updated.map(|at| at + took)
         });
         probe.into_iter().chain(drained.flatten()).min()
+    }
+
+    /// Another layer begins on a slot with a keyframe: what has waited long of the one before is of no
+    /// use any more.
+    pub(crate) fn skip(&mut self, now: Instant, slot: usize) {
+        let long = |since: Instant| now.saturating_duration_since(since) > SKIPPED;
+        if self.queued_since().is_some_and(long) {
+            self.forget_slot(slot);
+        }
     }
 
     /// Forgets what waits on a slot: it carries something else now.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::allocator::Grant;
 use super::forwarder::{Forwarder, SourceTrack, Start};
 use super::outlet::{Line, Outgoing, Outlet};
-use super::rewriter::{Frame, Rewriter, Source, Vp8Ids};
+use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source};
 use super::rtx::RtxBudget;
 use super::selector::Decision;
 use super::sender::SenderState;
@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) reports_begin: bool,
     /// The layer a keyframe is needed of.
     pub(crate) keyframe_of: Option<usize>,
+    /// It is the first of another layer: what went before it on this slot is of no use any more.
+    pub(crate) switched: bool,
     /// Where another layer begins that waited for the end of a frame: its packets from there on are
     /// to be forwarded now.
     pub(crate) replay: Option<Start>,
@@ -181,37 +183,53 @@ impl Slot {
         };
         let source = source_of(packet);
         let frame = frame_of(packet);
+        let continues = self.rewriter.span().map(|span| span.source) == Some(source);
+        if forwarder.selector.stream() == Some(packet.layer) && !continues {
+            // The publisher began a new stream on the same layer: only a keyframe joins them.
+            if !packet.switchable {
+                plan.keyframe_of = Some(packet.layer);
+                return plan;
+            }
+            self.rewriter.switch(now, source, frame, None);
+            forwarder.restart(packet);
+        }
         let decision = forwarder.select(now, packet, self.rewriter.is_torn());
         plan.keyframe_of = forwarder.awaits_keyframe_of();
         match decision {
             // The end of the frame that a switch waits for does not come, or not in time.
-            Decision::Forward if forwarder.holds() && self.rewriter.begins_frame(frame) => {
+            Decision::Forward | Decision::Skip
+                if forwarder.holds() && self.rewriter.begins_frame(frame) =>
+            {
                 self.rewriter.skip_to(frame);
                 plan.replay = forwarder.release();
                 return plan;
             }
-            Decision::Drop | Decision::Hold if forwarder.held_too_long(now) => {
+            Decision::Drop | Decision::Hold | Decision::Skip if forwarder.held_too_long(now) => {
                 self.rewriter.give_up_frame();
                 plan.replay = forwarder.release();
                 return plan;
             }
             Decision::Drop | Decision::Hold => return plan,
+            Decision::Skip => {
+                let closes_up = packet.codec == Codec::Vp8;
+                let late = self
+                    .rewriter
+                    .skip(source, frame, frame_key(packet), closes_up);
+                let header = late.map(|late| OutHeader {
+                    marker: false,
+                    payload_type,
+                    sequence: late.sequence as u16,
+                    timestamp: late.timestamp,
+                    ssrc: self.ssrc,
+                });
+                let line = self.line();
+                plan.outgoing = header.and_then(|header| Outgoing::empty(line, packet, header));
+                return plan;
+            }
             Decision::Switch => {
+                plan.switched = true;
                 self.rewriter
                     .switch(now, source, frame, forwarder.advance(packet));
-            }
-            Decision::Forward
-                if self
-                    .rewriter
-                    .span()
-                    .is_none_or(|span| span.source != source) =>
-            {
-                // The publisher began a new stream on the same layer: only a keyframe joins them.
-                if !packet.switchable {
-                    plan.keyframe_of = Some(packet.layer);
-                    return plan;
-                }
-                self.rewriter.switch(now, source, frame, None);
             }
             Decision::Forward => {}
         }
@@ -219,23 +237,25 @@ impl Slot {
             return plan;
         };
         let payload_len = packet.payload().len();
-        // Padding between frames is of none.
-        if self.kind == MediaKind::Video && payload_len > 0 {
-            self.rewriter.note_end(out.sequence, packet.header.marker);
+        let marker = packet.header.marker || ends_picture(forwarder, packet);
+        if self.kind == MediaKind::Video {
+            self.rewriter.note_end(out.sequence, marker);
             if forwarder.holds() && !self.rewriter.is_torn() {
                 plan.replay = forwarder.release();
             }
         }
         forwarder.forwarded(packet);
         let header = OutHeader {
-            marker: packet.header.marker,
+            marker,
             payload_type,
             sequence: out.sequence as u16,
             timestamp: out.timestamp,
             ssrc: self.ssrc,
         };
         let names_mid = !self.confirmed;
-        plan.outgoing = Outgoing::new(self.line(), packet, header, out.ids, names_mid, None);
+        let up_to = forwarder.selector.picked();
+        let line = self.line();
+        plan.outgoing = Outgoing::new(line, packet, header, out.ids, up_to, names_mid, None);
         if plan.outgoing.is_some() {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
@@ -308,8 +328,12 @@ impl Slot {
             let Some((span, sequence)) = self.rewriter.locate(*lost) else {
                 continue;
             };
-            // What the slot carried before is not sent again: its viewer looks elsewhere by now.
-            if span.source.track != forwarder.source.id || !self.budget.take(now) {
+            // What the slot carried before is not sent again: its viewer looks elsewhere by now. Nor is a
+            // layer that was left for a smaller one: a keyframe has taken its frames' place.
+            let left = forwarder
+                .current()
+                .is_some_and(|current| usize::from(current.spatial) < span.source.layer);
+            if span.source.track != forwarder.source.id || left || !self.budget.take(now) {
                 continue;
             }
             repairs.push(Repair {
@@ -343,25 +367,38 @@ impl Slot {
         // Only as RTX: the same sequence number under the same SSRC with another header extension
         // would seal two different packets with one nonce, which gives the key away (RFC 7714
         // section 8.1).
-        let (Some(payload_type), Some(ssrc), Some(out)) =
-            (payload_type.rtx, self.rtx_ssrc, span.rewrite(frame))
-        else {
+        let (Some(payload_type), Some(ssrc), Some(out)) = (
+            payload_type.rtx,
+            self.rtx_ssrc,
+            self.rewriter.rewrite_again(&span, frame),
+        ) else {
             return false;
         };
+        // It came when it was too late to be decided on, or was never decided on: not all that has
+        // a number is for this viewer.
+        let selector = &forwarder.selector;
+        let frame = &packet.described.frame;
+        if self.kind == MediaKind::Video
+            && Some(&span.source) == self.rewriter.span().map(|span| &span.source)
+            && (packet.payload().is_empty()
+                || !selector
+                    .was_sent(packet.header.timestamp, frame)
+                    .unwrap_or_else(|| selector.needs(frame)))
+        {
+            return false;
+        }
         let header = OutHeader {
-            marker: packet.header.marker,
+            marker: packet.header.marker || ends_picture(forwarder, packet),
             payload_type,
             sequence: self.rtx_sequence,
             timestamp: out.timestamp,
             ssrc,
         };
         let (names_mid, osn) = (!self.confirmed, Some(repair.lost));
-        let sent = Outgoing::new(self.line(), packet, header, out.ids, names_mid, osn)
+        let up_to = selector.picked();
+        let sent = Outgoing::new(self.line(), packet, header, out.ids, up_to, names_mid, osn)
             .is_some_and(|out| outlet.send(self.line(), &out, packet, 0));
-        if sent {
-            self.counters.retransmitted += 1;
-            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-        }
+        self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
         sent
     }
 
@@ -418,14 +455,26 @@ fn source_of(packet: &Packet<'_>) -> Source {
 }
 
 fn frame_of(packet: &Packet<'_>) -> Frame {
+    let (picture_id, tl0_pic_idx) = packet.described.payload.numbers();
     Frame {
         sequence: packet.sequence,
         timestamp: packet.header.timestamp,
-        ids: packet
-            .descriptor
-            .map_or_else(Vp8Ids::default, |descriptor| Vp8Ids {
-                picture_id: descriptor.picture_id,
-                tl0_pic_idx: descriptor.tl0_pic_idx,
-            }),
+        ids: Ids {
+            picture_id,
+            tl0_pic_idx,
+            frame_number: packet.described.dependencies.map(|read| read.frame_number),
+        },
     }
+}
+
+/// The frame a packet is of, if any.
+fn frame_key(packet: &Packet<'_>) -> Option<FrameKey> {
+    let key = (packet.header.timestamp, packet.described.frame.spatial);
+    (!packet.payload().is_empty()).then_some(key)
+}
+
+/// Whether the marker belongs on a packet, though its publisher has sent more of the picture.
+fn ends_picture(forwarder: &Forwarder, packet: &Packet<'_>) -> bool {
+    let selector = &forwarder.selector;
+    selector.ends_picture(packet.header.timestamp, &packet.facts.described.frame)
 }

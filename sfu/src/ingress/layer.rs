@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::cache::PacketCache;
+use super::frames::{FrameReader, StreamPacket};
 use super::keyframe::KeyframeRequests;
 use super::nack::{Arrival, NackGenerator};
 use super::report::Reception;
 use crate::clock::SenderClock;
+use crate::packet::{Described, PassedOn};
 use crate::rate::RateMeter;
+use crate::rtp::codec::Codec;
 use crate::rtp::sequence::Extender;
 
 /// Silence after which a layer counts as switched off by its publisher. A camera in the dark still
@@ -34,7 +37,8 @@ pub(crate) struct Layer {
     last_packet: Option<Instant>,
     alive: bool,
     meter: RateMeter,
-    /// Of the picture, in pixels; 0 while unknown.
+    pub(crate) frames: FrameReader,
+    /// Of the largest picture, in pixels; 0 while unknown.
     pub(crate) height: u16,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -58,6 +62,7 @@ impl Layer {
             last_packet: None,
             alive: false,
             meter: RateMeter::default(),
+            frames: FrameReader::default(),
             height: 0,
             packets: 0,
             bytes: 0,
@@ -108,13 +113,29 @@ impl Layer {
         Some(sequence)
     }
 
+    /// What a packet that was just received says of its frame.
+    pub(crate) fn describe(&mut self, now: Instant, packet: StreamPacket<'_>) -> Described {
+        let described = self.frames.receive(now, packet);
+        self.height = self.frames.heights().into_iter().max().unwrap_or(0);
+        described
+    }
+
     /// Counts and keeps a packet that its publisher's worker relayed: it was judged there.
     pub(crate) fn receive_relayed(&mut self, now: Instant, packet: Relayed<'_>) {
         self.follow_stream(packet.ssrc);
+        let stream = StreamPacket {
+            codec: packet.codec,
+            sequence: packet.sequence,
+            datagram: packet.datagram,
+            payload: packet.payload,
+            passed_on: packet.passed_on,
+        };
+        self.frames.follow(now, stream, packet.described);
+        self.height = self.frames.heights().into_iter().max().unwrap_or(0);
         self.meter.add(now, packet.datagram.len());
         self.sender = packet.sender;
         self.packets += 1;
-        self.bytes += packet.payload_len as u64;
+        self.bytes += packet.payload.len() as u64;
         if packet.keep {
             self.cache
                 .get_or_insert_with(PacketCache::new)
@@ -126,6 +147,7 @@ impl Layer {
     pub(crate) fn follow_stream(&mut self, ssrc: u32) {
         if self.ssrc.replace(ssrc) != Some(ssrc) {
             self.cache = None;
+            self.frames = FrameReader::default();
         }
     }
 
@@ -158,7 +180,8 @@ impl Layer {
     /// Re-decides whether the layer is alive; true if that changed.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
         let alive = self.last_packet.is_some_and(|at| now < at + SILENCE);
-        self.set_alive(alive)
+        let within = self.frames.has_layers() && self.frames.update(now);
+        self.set_alive(alive) | within
     }
 
     /// When [`update`](Self::update) may find it dead.
@@ -166,6 +189,9 @@ impl Layer {
         self.last_packet
             .filter(|_| self.alive)
             .map(|at| at + SILENCE)
+            .into_iter()
+            .chain(self.frames.dies_at())
+            .min()
     }
 }
 
@@ -174,7 +200,10 @@ pub(crate) struct Relayed<'a> {
     pub(crate) ssrc: u32,
     /// Unwrapped there.
     pub(crate) sequence: u64,
-    pub(crate) payload_len: usize,
+    pub(crate) codec: Codec,
+    pub(crate) payload: &'a [u8],
+    pub(crate) passed_on: &'a PassedOn,
+    pub(crate) described: &'a Described,
     pub(crate) sender: Option<SenderClock>,
     /// For retransmission.
     pub(crate) keep: bool,

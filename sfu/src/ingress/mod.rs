@@ -6,6 +6,7 @@
 mod binding;
 mod cache;
 mod feedback;
+mod frames;
 mod keyframe;
 mod layer;
 mod nack;
@@ -14,6 +15,7 @@ mod relayed;
 mod report;
 mod track;
 
+pub(crate) use frames::StreamPacket;
 pub(crate) use layer::Relayed;
 pub(crate) use publisher::{Media, Publisher, Receipt};
 pub(crate) use relayed::{LayerState, TrackState};

@@ -6,11 +6,13 @@ use slab::Slab;
 
 use super::binding::{Binding, Bindings, identify};
 use super::feedback::{ArrivalLog, FeedbackReport};
+use super::frames::StreamPacket;
 use super::layer::Received;
 use super::track::Track;
 use crate::clock::{ClockOffset, SenderClock};
 use crate::event::MediaKind;
 use crate::id::TrackId;
+use crate::packet::{Described, PassedOn};
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::{Codec, is_keyframe};
 use crate::rtp::extension::{ExtensionKind, TransportCc};
@@ -47,6 +49,8 @@ pub(crate) struct Media {
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
     pub(crate) keyframe: bool,
+    pub(crate) described: Described,
+    pub(crate) passed_on: PassedOn,
     /// The track's first packet.
     pub(crate) first: bool,
     /// A layer came alive.
@@ -215,6 +219,21 @@ impl Publisher {
         let Some(sequence) = sequence else {
             return Receipt::Nothing;
         };
+        let passed_on = PassedOn::find(&header, packet, &track.extensions);
+        let described = if codec.is_audio() {
+            Described::plain(codec, payload)
+        } else {
+            layer.describe(
+                now,
+                StreamPacket {
+                    codec,
+                    sequence,
+                    datagram: packet,
+                    payload,
+                    passed_on: &passed_on,
+                },
+            )
+        };
         let keyframe = !codec.is_audio() && is_keyframe(codec, payload);
         if keyframe {
             layer.keyframes.received();
@@ -229,6 +248,8 @@ impl Publisher {
             header,
             codec,
             keyframe,
+            described,
+            passed_on,
             first,
             layers_changed,
         })

@@ -6,6 +6,7 @@ use super::track::Track;
 use crate::clock::SenderClock;
 use crate::event::MediaKind;
 use crate::id::TrackId;
+use crate::ladder::SPATIAL;
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::NegotiatedCodec;
 use crate::view::TrackSettings;
@@ -30,6 +31,10 @@ pub(crate) struct LayerState {
     /// Packets come on it.
     pub(crate) alive: bool,
     pub(crate) sender: Option<SenderClock>,
+    /// Layers within its stream that packets come on.
+    pub(crate) within: u16,
+    /// Picture heights by spatial layer, 0 where unknown.
+    pub(crate) heights: [u16; SPATIAL],
 }
 
 impl Track {
@@ -54,6 +59,8 @@ impl Track {
                 ssrc: layer.ssrc,
                 alive: layer.is_alive(),
                 sender: layer.sender,
+                within: layer.frames.alive(),
+                heights: layer.frames.heights(),
             })
             .collect()
     }
@@ -94,6 +101,8 @@ impl Track {
                 layer.follow_stream(ssrc);
             }
             layer.sender = state.sender;
+            layer.frames.set_heights(state.heights);
+            changed |= layer.frames.set_alive(state.within);
             changed |= layer.set_alive(state.alive);
         }
         changed
@@ -113,6 +122,8 @@ mod tests {
 
     use super::*;
     use crate::ingress::layer::Relayed;
+    use crate::packet::{Described, PassedOn};
+    use crate::rtp::codec::Codec;
 
     fn state(ssrc: u32, alive: bool) -> TrackState {
         TrackState {
@@ -125,6 +136,8 @@ mod tests {
                 ssrc: Some(ssrc),
                 alive,
                 sender: None,
+                within: 0,
+                heights: [0; SPATIAL],
             }],
             settings: TrackSettings::default(),
         }
@@ -136,16 +149,21 @@ mod tests {
         assert_eq!(track.state(), state(7, false));
         assert!(track.follow(state(7, true)));
         assert!(!track.follow(state(7, true)), "nothing new");
-        assert_eq!(track.highest_alive(), Some(0));
+        assert!(track.layers[0].is_alive());
     }
 
     #[test]
     fn a_new_stream_does_not_inherit_the_old_ones_packets() {
         let mut track = Track::relayed(state(7, true), 0);
+        let passed_on = PassedOn::default();
+        let described = Described::plain(Codec::Vp8, &[1]);
         let packet = |ssrc| Relayed {
             ssrc,
             sequence: 5,
-            payload_len: 1,
+            codec: Codec::Vp8,
+            payload: &[1],
+            passed_on: &passed_on,
+            described: &described,
             sender: None,
             keep: true,
             datagram: &[1],

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::layer::Layer;
 use crate::event::MediaKind;
 use crate::id::TrackId;
-use crate::ladder::{Ladder, LayerId, Rung};
+use crate::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia, OfferedSsrc};
@@ -96,25 +96,39 @@ impl Track {
             .position(|layer| layer.rid.as_deref() == Some(rid))
     }
 
-    /// The highest layer that packets come on.
-    pub(crate) fn highest_alive(&self) -> Option<usize> {
-        self.layers.iter().rposition(Layer::is_alive)
-    }
-
-    /// The layers to choose among, the smallest first.
+    /// The layers to choose among, the smallest first. Within a stream, one that never came is none.
     pub(crate) fn ladder(&self, now: Instant) -> Ladder {
         let mut ladder = Ladder::default();
+        if let [layer] = self.layers.as_slice() {
+            let spatial_layers = layer.frames.spatial_layers();
+            let rates = layer.frames.rates(now);
+            for (spatial, rates) in (0..spatial_layers).zip(rates) {
+                push_rungs(&mut ladder, layer, spatial, spatial, rates);
+            }
+            if !ladder.rungs().is_empty() {
+                return ladder;
+            }
+        }
         for (index, layer) in self.layers.iter().enumerate() {
-            ladder.push(Rung {
-                id: LayerId {
-                    spatial: index as u8,
-                    temporal: 0,
-                },
-                bitrate: layer.bitrate(now),
-                height: layer.height,
-                alive: layer.is_alive(),
-                available: layer.is_alive(),
-            });
+            let before = ladder.rungs().len();
+            if self.layers.len() > 1 && layer.frames.has_layers() {
+                // Of an encoding with several picture sizes, all are sent.
+                let top = layer.frames.spatial_layers().min(SPATIAL as u8) - 1;
+                let rates = layer.frames.rates(now)[usize::from(top)];
+                push_rungs(&mut ladder, layer, index as u8, top, rates);
+            }
+            if ladder.rungs().len() == before {
+                ladder.push(Rung {
+                    id: LayerId {
+                        spatial: index as u8,
+                        temporal: 0,
+                    },
+                    bitrate: layer.bitrate(now),
+                    height: layer.height,
+                    alive: layer.is_alive(),
+                    available: layer.is_alive(),
+                });
+            }
         }
         ladder
     }
@@ -124,6 +138,30 @@ impl Track {
         self.layers
             .iter_mut()
             .fold(false, |changed, layer| layer.update(now) | changed)
+    }
+}
+
+/// Adds the frame rates of a spatial layer within a stream, as the track's layer `id`.
+fn push_rungs(
+    ladder: &mut Ladder,
+    layer: &Layer,
+    id: u8,
+    spatial: u8,
+    rates: [Option<u64>; TEMPORAL],
+) {
+    for (temporal, rate) in (0..).zip(rates) {
+        let Some(bitrate) = rate else { continue };
+        let alive = layer.is_alive() && layer.frames.is_alive(spatial, temporal);
+        ladder.push(Rung {
+            id: LayerId {
+                spatial: id,
+                temporal,
+            },
+            bitrate,
+            height: layer.frames.height(spatial),
+            alive,
+            available: alive,
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::clock::SenderClock;
 use crate::id::TrackId;
+use crate::packet::Described;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
 
@@ -30,6 +31,7 @@ pub(crate) struct RelayedPacket {
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
     pub(crate) keyframe: bool,
+    pub(crate) described: Described,
     /// The layer's clock, once the publisher has reported it.
     pub(crate) sender: Option<SenderClock>,
 }
@@ -162,6 +164,7 @@ mod tests {
             header: RtpHeader::parse(&datagram).unwrap(),
             codec: Codec::Vp8,
             keyframe: false,
+            described: Described::plain(Codec::Vp8, &[]),
             sender: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The rooms with their parts: what a handle needs to find the worker for a peer. Asked at joins and
 //! closes, never for a packet.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -98,6 +99,7 @@ impl Sfu {
         room: RoomId,
         offer: Box<Offer>,
         auto_subscribe: bool,
+        announce: &[SocketAddr],
     ) -> Result<(PeerId, Answer), SfuError> {
         // A room grows by one worker at a time, and cannot grow more often than there are workers.
         for _ in 0..self.inner.workers.len() {
@@ -124,6 +126,7 @@ impl Sfu {
                 room,
                 offer,
                 auto_subscribe,
+                announce: announce.get(worker).copied(),
                 seat,
                 reply,
             })

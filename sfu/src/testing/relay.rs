@@ -199,7 +199,7 @@ impl SimRelay {
         let (_, seats) = seats.next().ok_or(SfuError::NoSuchRoom)?;
         let seat = Seat::take(seats);
         let joined = self.at(now, worker, |worker| {
-            worker.join(now, room, offer, auto_subscribe, seat)
+            worker.join(now, room, offer, auto_subscribe, None, seat)
         });
         self.exchange(now);
         joined
@@ -539,13 +539,18 @@ impl SimRelay {
         })
     }
 
-    /// As [`Sfu::timeline`](crate::Sfu::timeline), of the first worker.
+    /// As [`Sfu::timeline`](crate::Sfu::timeline).
     ///
     /// # Errors
     ///
     /// As there.
     pub fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
-        self.workers[0].worker.timeline(room)
+        let mut decisions = Vec::new();
+        for (worker, _) in self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)? {
+            decisions.extend(self.workers[*worker].worker.timeline(room)?);
+        }
+        decisions.sort_by_key(|decision| decision.at_ms);
+        Ok(decisions)
     }
 
     /// As [`Sfu::peer_stats`](crate::Sfu::peer_stats).

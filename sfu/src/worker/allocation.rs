@@ -155,6 +155,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
+        let congested = peer.subscriber.link().is_congested();
         let mut changes: Vec<Grant> = Vec::new();
         for grant in grants {
             let Some(slot) = peer.subscriber.slot_mut(grant.slot) else {
@@ -168,6 +169,10 @@ impl Worker {
             let told = before.map(|before| (before.layer, before.reason));
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
+            // What the link cannot carry would only wait, and everything behind it.
+            if congested && layer < forwarder.current() {
+                forwarder.stop();
+            }
             if !changes_target && told == Some((grant.layer, grant.reason)) {
                 continue;
             }

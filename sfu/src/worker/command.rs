@@ -1,5 +1,6 @@
 //! What the control plane may ask of a worker, as values for the queue between them.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
         room: RoomId,
         offer: Box<Offer>,
         auto_subscribe: bool,
+        announce: Option<SocketAddr>,
         seat: Seat,
         reply: Reply<(PeerId, Answer)>,
     },
@@ -126,10 +128,11 @@ impl Worker {
                 room,
                 offer,
                 auto_subscribe,
+                announce,
                 seat,
                 reply,
             } => {
-                let result = self.join(now, room, *offer, auto_subscribe, seat);
+                let result = self.join(now, room, *offer, auto_subscribe, announce, seat);
                 return Some(Held::Join(reply, result));
             }
             Command::Offer { peer, offer, reply } => {

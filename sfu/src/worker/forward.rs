@@ -7,8 +7,8 @@ use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
 use super::relay::track_and_viewer;
 use crate::egress::{Cached, Item, Next, Outgoing, Outlet, Paced, Packer, Plan, Slot, Start};
-use crate::ingress::Track;
-use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::ingress::{StreamPacket, Track};
+use crate::packet::{Facts, Packet, PassedOn};
 use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::is_keyframe;
@@ -88,6 +88,10 @@ impl Worker {
                 continue;
             };
             let plan = slot.plan(now, &packet);
+            if plan.switched {
+                let pacer = &mut peer.subscriber.link_mut().pacer;
+                pacer.skip(now, delivery.slot as usize);
+            }
             if plan.reports_begin {
                 self.schedule.touch(viewer);
             }
@@ -176,7 +180,7 @@ impl Worker {
             match peer.subscriber.link_mut().pacer.next(now) {
                 None => break,
                 Some(Next::Repair(slot, repair)) => {
-                    self.send_again(now, viewer, slot, &repair);
+                    self.send_repair(now, viewer, slot, &repair);
                 }
                 Some(Next::Media(paced)) => self.send_cached(now, viewer, &paced),
                 Some(Next::Padding(bytes)) => self.send_probe(now, viewer, bytes),
@@ -360,6 +364,14 @@ pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8],
 fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<Facts> {
     let header = RtpHeader::parse(datagram).ok()?;
     let codec = track.codec(header.payload_type)?;
+    let passed_on = PassedOn::find(&header, datagram, &track.extensions);
+    let described = track.layers.get(layer)?.frames.describe(StreamPacket {
+        codec,
+        sequence,
+        datagram,
+        payload: header.payload(datagram),
+        passed_on: &passed_on,
+    });
     Some(Facts {
         header,
         codec,
@@ -369,8 +381,8 @@ fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> 
         switchable: is_keyframe(codec, header.payload(datagram)),
         cached: true,
         sender: track.layers.get(layer)?.sender,
-        descriptor: vp8_descriptor(codec, &header, datagram),
-        passed_on: PassedOn::find(&header, datagram, &track.extensions),
+        described,
+        passed_on,
     })
 }
 

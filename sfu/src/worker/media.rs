@@ -9,7 +9,7 @@ use super::relay::{track_and_viewer, track_at};
 use crate::egress::{Cached, Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
-use crate::packet::{Facts, Packet, PassedOn, vp8_descriptor};
+use crate::packet::{Facts, Packet};
 use crate::place::Place;
 use crate::router::RelayedPacket;
 use crate::rtp::rtcp;
@@ -72,8 +72,8 @@ impl Worker {
             switchable: media.keyframe || media.codec.is_audio(),
             cached: layer.cache.is_some(),
             sender: layer.sender,
-            descriptor: vp8_descriptor(media.codec, &media.header, datagram),
-            passed_on: PassedOn::find(&media.header, datagram, &track.extensions),
+            described: media.described,
+            passed_on: media.passed_on,
         };
         let fanout = track.fanout;
         if !track.relayed_to.is_empty() {
@@ -84,6 +84,7 @@ impl Worker {
                 header: media.header,
                 codec: media.codec,
                 keyframe: media.keyframe,
+                described: media.described,
                 sender: layer.sender,
             };
             self.batches.push(&track.relayed_to, packet, datagram);
@@ -151,7 +152,23 @@ impl Worker {
         };
         let pacer = &mut peer.subscriber.link_mut().pacer;
         if pacer.admits_repair(now, slot, repair) {
-            self.send_again(now, viewer, slot, &repair);
+            self.send_repair(now, viewer, slot, &repair);
+        }
+    }
+
+    /// Sends a viewer what it lacks.
+    pub(super) fn send_repair(
+        &mut self,
+        now: Instant,
+        viewer: usize,
+        slot: usize,
+        repair: &Repair,
+    ) {
+        if self.send_again(now, viewer, slot, repair)
+            && let Some(peer) = self.peers.get_mut(viewer)
+            && let Some(slot) = peer.subscriber.slot_mut(slot)
+        {
+            slot.counters.retransmitted += 1;
         }
     }
 

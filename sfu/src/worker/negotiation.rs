@@ -1,5 +1,6 @@
 //! From an offer to an answer: a new peer, or a peer that sends and receives something else.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::Rng;
@@ -29,6 +30,7 @@ const MIN_SSRC: u32 = 0x1000;
 struct Ours<'a> {
     ice: &'a IceCredentials,
     cname: &'a str,
+    announce: Option<SocketAddr>,
 }
 
 /// Reads a client's offer. This is two thirds of what an offer costs, and needs nothing of the
@@ -56,6 +58,7 @@ impl Worker {
         room: RoomId,
         offer: Offer,
         auto_subscribe: bool,
+        announce: Option<SocketAddr>,
         seat: Seat,
     ) -> Result<(PeerId, Answer), SfuError> {
         let limit = self.config.limits.peers_per_room;
@@ -86,6 +89,7 @@ impl Worker {
         let ours = Ours {
             ice: &ice,
             cname: &cname,
+            announce,
         };
         let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
         let transport = Transport::new(
@@ -105,6 +109,7 @@ impl Worker {
             room,
             auto_subscribe,
             cname,
+            announce,
             ice,
             remote_ice: offer.ice,
             transport,
@@ -136,6 +141,7 @@ impl Worker {
         let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
         let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
         let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
+        let announce = peer.announce;
         // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): ours change too.
         let restart = peer.remote_ice != offer.ice;
         let before = peer.ice.clone();
@@ -148,6 +154,7 @@ impl Worker {
         let ours = Ours {
             ice: &ice,
             cname: &cname,
+            announce,
         };
         let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
@@ -181,7 +188,10 @@ impl Worker {
         let ours = LocalDescription {
             ice: ours.ice,
             fingerprint: self.config.certificate.fingerprint(),
-            candidates: &self.config.candidates,
+            candidates: match &ours.announce {
+                Some(addr) => std::slice::from_ref(addr),
+                None => &self.config.candidates,
+            },
             cname: ours.cname,
             max_message_size: self.config.limits.data_message_bytes,
         };

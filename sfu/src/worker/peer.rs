@@ -1,5 +1,6 @@
 //! A peer: one WebRTC transport with what it publishes and what it is sent.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::egress::Subscriber;
@@ -20,6 +21,8 @@ pub(super) struct Peer {
     /// The client's; others in a later offer restart ICE.
     pub(super) remote_ice: IceCredentials,
     pub(super) cname: String,
+    /// What it is told the worker's address is, if not the worker's own.
+    pub(super) announce: Option<SocketAddr>,
     pub(super) transport: Transport,
     pub(super) session: Session,
     pub(super) publisher: Publisher,

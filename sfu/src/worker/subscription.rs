@@ -116,6 +116,7 @@ impl Worker {
             publisher,
             place,
             fanout: track.fanout,
+            simulcast: track.layers.len() > 1,
             codecs: track.codecs.clone(),
         })
     }

@@ -112,9 +112,10 @@ fn a_layer_that_its_publisher_stops_is_replaced_and_comes_back() {
 }
 
 #[test]
-fn who_was_there_first_needs_no_keyframe_but_the_first() {
+fn who_was_there_first_begins_with_the_first_keyframe_of_the_lowest_layer() {
     // All layers begin with one, in an order that is up to the client: in some of these runs the
-    // upper layer's comes in the middle of a lower layer's.
+    // upper layer's comes in the middle of a lower layer's. Each step up takes another, once the link
+    // has shown that it carries it.
     for seed in 50..62 {
         let mut sim = Sim::new(seed);
         let viewer = sim.viewer();
@@ -125,11 +126,8 @@ fn who_was_there_first_needs_no_keyframe_but_the_first() {
         let stats = sim.relay.peer_stats(peer).unwrap();
         let layers: Vec<_> = stats.subscriptions.iter().map(|s| s.layer).collect();
         let requests = sim.clients[publisher].keyframe_requests;
-        assert_eq!(
-            (layers.iter().max(), requests),
-            (Some(&Some(2)), 0),
-            "seed {seed}"
-        );
+        assert_eq!(layers.iter().max(), Some(&Some(2)), "seed {seed}");
+        assert!(requests <= 2, "seed {seed}: {requests}");
         sim.assert_clean(viewer, 2);
     }
 }

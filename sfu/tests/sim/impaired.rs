@@ -86,6 +86,7 @@ fn loss_from_a_publisher_is_repaired() {
 fn reordering_is_not_loss() {
     let jittery = PathModel {
         jitter: Duration::from_millis(4),
+        overtake: true,
         delay: Duration::from_millis(20),
         ..PathModel::LAN
     };
@@ -101,6 +102,7 @@ fn a_run_repeats_with_its_seed() {
         let lossy = PathModel {
             loss: 0.02,
             jitter: Duration::from_millis(10),
+            overtake: true,
             ..PathModel::LAN
         };
         let (sim, viewer) = run_with(lossy, lossy, 400);
@@ -190,6 +192,7 @@ fn sound_and_picture_stay_in_sync() {
     // Reports of sound and picture are delayed differently; the publisher's clock is years ahead.
     let jittery = PathModel {
         jitter: Duration::from_millis(40),
+        overtake: true,
         ..PathModel::LAN
     };
     sim.clients[publisher].up.set_model(jittery);

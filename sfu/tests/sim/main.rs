@@ -8,13 +8,16 @@
     reason = "a run starts at some instant; virtual time goes on from there"
 )]
 
+mod adaptation;
 mod bad_input;
 mod calls;
 mod data;
 mod harness;
 mod impaired;
+mod links;
 mod mobility;
 mod parts;
 mod random;
 mod renegotiation;
+mod scoreboard;
 mod storms;

@@ -158,7 +158,7 @@ fn a_late_viewer_on_another_worker_sees_a_keyframe_within_a_second() {
                 .all(|(_, report)| report.decodable_frames > 0)
     });
     assert!(took.is_some_and(|took| took < SECOND), "{took:?}");
-    sim.run(SECOND);
+    sim.run(3 * SECOND);
     sim.assert_clean(viewer, 2);
     assert_eq!(layer(&sim, viewer), Some(2));
     close(sim);
@@ -241,6 +241,7 @@ fn sound_and_picture_stay_in_sync_across_workers() {
     let (mut sim, publisher, viewer) = apart(914, Video::Simulcast);
     let jittery = PathModel {
         jitter: Duration::from_millis(40),
+        overtake: true,
         ..PathModel::LAN
     };
     sim.clients[publisher].up.set_model(jittery);
@@ -274,7 +275,7 @@ fn a_publisher_stops_and_publishes_again() {
     let now = sim.now;
     sim.clients[publisher].republish(now);
     sim.join(publisher);
-    sim.run(3 * SECOND);
+    sim.run(6 * SECOND);
     assert_eq!(carried(&sim), 2);
     assert_eq!(layer(&sim, viewer), Some(2));
     sim.assert_clean(viewer, 2);
@@ -446,6 +447,7 @@ fn a_run_over_two_workers_repeats_with_its_seed() {
         let lossy = PathModel {
             loss: 0.02,
             jitter: Duration::from_millis(10),
+            overtake: true,
             ..PathModel::LAN
         };
         sim.set_path(publisher, lossy);

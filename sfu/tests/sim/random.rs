@@ -143,6 +143,7 @@ impl Run {
         let model = PathModel {
             delay: Duration::from_millis(self.rng.random_range(1..80)),
             jitter: Duration::from_millis(self.rng.random_range(0..30)),
+            overtake: true,
             loss: self.rng.random_range(0.0..0.2),
             rate: self.rng.random_bool(0.3).then_some(1_000_000),
             ..PathModel::LAN

@@ -41,7 +41,6 @@ pub(super) struct Room {
     pub(super) speakers: Speakers,
     /// Who is gone, for what was decided about them.
     pub(super) former: Former,
-    pub(super) opened: Instant,
     joined: u64,
     empty_since: Option<Instant>,
 }
@@ -59,7 +58,6 @@ pub(super) async fn run(
     mut stop: StopSignal,
 ) {
     let shared = listing.shared.clone();
-    let opened = Instant::now();
     let media_room = match within(shared.media.create_room()).await {
         Ok(room) => room,
         Err(error) => {
@@ -85,7 +83,6 @@ pub(super) async fn run(
         needy: HashSet::new(),
         speakers: Speakers::default(),
         former: Former::default(),
-        opened,
         joined: 0,
         empty_since: Some(Instant::now()),
     };

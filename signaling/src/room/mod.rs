@@ -25,7 +25,7 @@ pub use event::{
 };
 pub use id::{ParticipantId, TrackName};
 pub use refusal::Refusal;
-pub use registry::{Counts, Membership, Rooms, StopSignal};
+pub use registry::{Counts, Membership, RoomSettings, Rooms, StopSignal};
 pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
     SubscriptionStats,

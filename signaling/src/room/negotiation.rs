@@ -41,7 +41,10 @@ impl Room {
                 result => return result,
             }
         }
-        let (peer, answer) = within(self.shared.media.join(self.media_room, sdp)).await?;
+        let name = self.participants.get(id).map(|p| p.name.as_str());
+        let announce = self.shared.announced_to(name.unwrap_or_default());
+        let joined = self.shared.media.join(self.media_room, sdp, announce);
+        let (peer, answer) = within(joined).await?;
         if let Some(participant) = self.participants.get_mut(id) {
             participant.peer = Some(peer);
             self.peers.insert(peer, id.clone());

@@ -1,6 +1,7 @@
 //! The rooms of this server, by name. Made by the first who joins, gone some time after the last
 //! has left.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +13,7 @@ use tracing::warn;
 use super::actor;
 use super::command::{Command, Entrant, check_room_name};
 use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
-use crate::config::{Limits, RoomCaps};
+use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::media::{self, Media, SfuError};
 
 /// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
@@ -24,14 +25,33 @@ pub struct Rooms {
     shared: Arc<Shared>,
 }
 
+/// What of the server's settings concerns rooms.
+#[derive(Clone, Debug, Default)]
+pub struct RoomSettings {
+    pub limits: Limits,
+    pub caps: RoomCaps,
+    /// Media addresses that participants of some names are told instead of the server's.
+    pub announce_for: Vec<AnnounceFor>,
+}
+
 pub(super) struct Shared {
     pub(super) media: Arc<dyn Media>,
     pub(super) limits: Limits,
     pub(super) caps: RoomCaps,
+    announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
     by_media: DashMap<media::RoomId, mpsc::Sender<Message>>,
     stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// What a participant of this name is told the media workers' addresses are, if not their own.
+    pub(super) fn announced_to(&self, name: &str) -> Vec<SocketAddr> {
+        let mut named = self.announce_for.iter();
+        let found = named.find(|each| each.name == name);
+        found.map_or_else(Vec::new, |found| found.addresses.clone())
+    }
 }
 
 /// What reaches a room's actor.
@@ -105,13 +125,13 @@ impl Rooms {
     pub fn start(
         media: Arc<dyn Media>,
         events: mpsc::Receiver<media::Event>,
-        limits: Limits,
-        caps: RoomCaps,
+        settings: RoomSettings,
     ) -> Self {
         let shared = Arc::new(Shared {
             media,
-            limits,
-            caps,
+            limits: settings.limits,
+            caps: settings.caps,
+            announce_for: settings.announce_for,
             participants: Arc::default(),
             by_name: DashMap::new(),
             by_media: DashMap::new(),

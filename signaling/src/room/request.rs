@@ -1,11 +1,10 @@
 //! A participant's commands, all but offers.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::{Map, Value};
 use tracing::info;
 
 use super::actor::Room;
+use super::timeline::unix_ms;
 use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
 use crate::media::TrackId;
 
@@ -131,13 +130,12 @@ impl Room {
         let Some(participant) = self.participants.get(id) else {
             return;
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = ChatEntry {
             id: self.chat.next_id(),
             participant: id.clone(),
             name: participant.name.clone(),
             text: text.into(),
-            at_ms: now.map_or(0, |now| now.as_millis() as u64),
+            at_ms: unix_ms(),
         };
         self.chat.push(entry.clone());
         self.tell_all(Event::Chat(entry));

@@ -1,7 +1,7 @@
 //! What was decided in a room, its people and tracks called as clients know them.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -12,14 +12,14 @@ use crate::media::{PeerId, SfuError, TrackId};
 /// What was decided in a room lately, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Timeline {
-    /// When this was asked for, by the clock of [`NamedDecision::at_ms`].
+    /// When this was asked for: Unix time in milliseconds.
     pub now_ms: u64,
     pub decisions: Vec<NamedDecision>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct NamedDecision {
-    /// Since the room began.
+    /// Unix time in milliseconds, by the clock of this machine.
     pub at_ms: u64,
     /// The viewer; none if it left long ago.
     pub participant: Option<ParticipantId>,
@@ -83,7 +83,7 @@ impl Room {
             estimate: decision.estimate,
         });
         Ok(Timeline {
-            now_ms: millis(self.opened.elapsed()),
+            now_ms: unix_ms(),
             decisions: decisions.collect(),
         })
     }
@@ -94,8 +94,9 @@ impl Room {
     }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+pub(super) fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! for each m-line: `send MID KIND` or `recv MID KIND`; `simulcast` may follow.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct Peer {
     pub(crate) settings: BTreeMap<TrackId, TrackSettings>,
     pub(crate) cap: Option<Cap>,
     needs: Needs,
+    /// Addresses it is to be told instead of the workers' own.
+    pub(crate) announced: Vec<SocketAddr>,
 }
 
 impl FakeMedia {
@@ -264,7 +267,12 @@ impl Media for FakeMedia {
         })
     }
 
-    fn join(&self, room: RoomId, offer: String) -> Reply<'_, (PeerId, Answer)> {
+    fn join(
+        &self,
+        room: RoomId,
+        offer: String,
+        announce: Vec<SocketAddr>,
+    ) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(async move {
             if self.books().hang {
                 std::future::pending::<()>().await;
@@ -282,6 +290,7 @@ impl Media for FakeMedia {
                 settings: BTreeMap::new(),
                 cap: None,
                 needs: Needs::default(),
+                announced: announce,
             };
             books.peers.insert(number, peer);
             let answer = self.negotiate(books, number, &offer)?;

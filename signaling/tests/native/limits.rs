@@ -2,7 +2,7 @@
 
 use tertulia_signaling::config::Limits;
 use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
-use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, Rooms};
+use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, RoomSettings, Rooms};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -188,8 +188,10 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
     let rooms = Rooms::start(
         std::sync::Arc::new(media),
         events,
-        limits,
-        Default::default(),
+        RoomSettings {
+            limits,
+            ..Default::default()
+        },
     );
     let mut slow = rooms.join("room", entrant("Slow")).await.expect("joined");
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
@@ -218,12 +220,7 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
 async fn a_media_plane_that_hangs_is_not_waited_for() {
     let (media, events) = FakeMedia::new();
     media.books().hang = true;
-    let rooms = Rooms::start(
-        std::sync::Arc::new(media),
-        events,
-        Default::default(),
-        Default::default(),
-    );
+    let rooms = Rooms::start(std::sync::Arc::new(media), events, RoomSettings::default());
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let action = Action::Offer {
         sdp: "send 0 audio".into(),
@@ -244,12 +241,7 @@ async fn a_media_plane_that_hangs_is_not_waited_for() {
 async fn an_empty_room_lives_for_a_minute() {
     let (media, events) = FakeMedia::new();
     let media = std::sync::Arc::new(media);
-    let rooms = Rooms::start(
-        media.clone(),
-        events,
-        Default::default(),
-        Default::default(),
-    );
+    let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
     let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let left = Instant::now();
     ada.leave(tertulia_signaling::room::LeaveReason::Left).await;
@@ -260,4 +252,20 @@ async fn an_empty_room_lives_for_a_minute() {
         .join("room", entrant("Ada"))
         .await
         .expect("a new room");
+}
+
+#[tokio::test]
+async fn those_named_are_told_other_media_addresses() {
+    let server = Server::with(|config| {
+        config.announce_for = vec!["Ada=192.0.2.1:9000".parse().expect("a setting")];
+    })
+    .await;
+    let mut announced = Vec::new();
+    for name in ["Ada", "Bob"] {
+        server.join(name).await.offer("recv 0 audio").await;
+        let peer = server.last_peer();
+        announced.push(server.media.books().peers[&peer].announced.clone());
+    }
+    let proxy = std::net::SocketAddr::from(([192, 0, 2, 1], 9000));
+    assert_eq!(announced, [vec![proxy], vec![]]);
 }

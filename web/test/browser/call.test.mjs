@@ -166,7 +166,7 @@ test("a shared screen is shown large to everybody, and goes when it ends", async
 test("figures tell what arrives and what the server decided", async () => {
   await pages.Ana.keyboard.press("s");
   await pages.Ana.waitForFunction(
-    () => /\d+×\d+ · \d+ fps · [1-9]\d* kbit\/s[^\n]*VP8\nlayer \d · \w+/.test(document.querySelector(".tile:not(.own) .figures").textContent),
+    () => /\d+×\d+ · \d+ fps · [1-9]\d* kbit\/s[^\n]*VP8\nlayer \d [^\n]*target \d[^\n]*\(\w+\)\nestimate [^\n]* allocated [^\n]*\nloss [^\n]*NACK \d+ · RTX \d+ · keyframes \d+ · freezes \d+/.test(document.querySelector(".tile:not(.own) .figures").textContent),
     null,
     PATIENCE,
   );

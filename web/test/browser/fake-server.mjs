@@ -18,6 +18,9 @@ export class FakeServer {
   chat = [];
   /** Answers `join` with this error code instead. */
   refuse = null;
+  /** What `stats` and `timeline` answer. */
+  stats = null;
+  decisions = [];
   #lastId = 0;
 
   static async start(port = 0) {
@@ -60,6 +63,11 @@ export class FakeServer {
     return guest;
   }
 
+  /** To one page. */
+  tell(participant, message) {
+    say(participant.socket, message);
+  }
+
   setMuted(guest, source, muted) {
     const track = guest.tracks.find((each) => each.source === source);
     track.muted = muted;
@@ -82,7 +90,7 @@ export class FakeServer {
   }
 
   #accept(socket) {
-    const me = { id: `pa_page${(this.#lastId += 1)}`, name: "", tracks: [], socket };
+    const me = { id: `pa_page${(this.#lastId += 1)}`, name: "", tracks: [], views: new Map(), socket };
     socket.on("message", (frame) => this.#handle(me, JSON.parse(frame.toString())));
     socket.on("close", () => this.remove(me, "disconnected"));
   }
@@ -117,8 +125,13 @@ export class FakeServer {
       case "leave":
         this.remove(me);
         return this.bye(me, "left");
+      case "view":
+        for (const view of message.tracks) me.views.set(view.track, view);
+        return reply({ type: "ok" });
       case "stats":
-        return reply({ type: "stats", peer: null });
+        return reply({ type: "stats", peer: this.stats });
+      case "timeline":
+        return reply({ type: "timeline", now_ms: 60_000, decisions: this.decisions });
       case "ping":
         return reply({ type: "pong" });
       default:

@@ -13,14 +13,20 @@ export class Server {
   #arguments = [];
   log = "";
 
-  static async start() {
+  /**
+   * @param {{ arrange?: (mediaPort: number) => Promise<string[]> }} [options] `arrange`: what must be there before
+   *   the server; returns flags for it. Then it is always one of ours
+   */
+  static async start({ arrange } = {}) {
     const server = new Server();
-    server.url = process.env.TERTULIA_URL;
+    server.url = arrange ? undefined : process.env.TERTULIA_URL;
     if (server.url) return server;
     if (!process.env.TERTULIA_BIN) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
     const listen = `127.0.0.1:${await freeTcpPort()}`;
     server.url = `http://${listen}/`;
-    server.#arguments = ["--listen", listen, "--media-port", String(await freeUdpPort()), "--workers", "1"];
+    const mediaPort = await freeUdpPort();
+    server.#arguments = ["--listen", listen, "--media-port", String(mediaPort), "--workers", "1"];
+    server.#arguments.push(...((await arrange?.(mediaPort)) ?? []));
     server.#arguments.push("--web-dir", fileURLToPath(new URL("../..", import.meta.url)));
     await server.run();
     return server;

@@ -1,3 +1,6 @@
+const MID = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
 /**
  * A peer connection that keeps the rules of RFC 8829 our code depends on, and no media: m-lines get
  * their mid from `setLocalDescription`, an offer is legal only in `stable`, a rollback forgets the
@@ -40,6 +43,9 @@ export class FakePeerConnection extends EventTarget {
         setParameters: async ({ encodings }) => void (transceiver.encodings = encodings),
       },
       stop: () => void (transceiver.stopped = true),
+      extensions: [MID, DEPENDENCY_DESCRIPTOR].map((uri) => ({ uri, direction: uri === MID ? "sendrecv" : "stopped" })),
+      getHeaderExtensionsToNegotiate: () => structuredClone(transceiver.extensions),
+      setHeaderExtensionsToNegotiate: (extensions) => void (transceiver.extensions = extensions),
     };
     this.transceivers.push(transceiver);
     return transceiver;

@@ -132,7 +132,7 @@ test("a room is named by the query, else by the fragment, in letters the server 
 });
 
 test("the options of links are read and nothing else is taken for one", () => {
-  const address = readAddress(new URL("http://h/?room=r&name=%20Ana%20&autojoin=1&camera=0&video=180p&debug=1"));
+  const address = readAddress(new URL("http://h/?room=r&name=%20Ana%20&autojoin=1&camera=0&video=180p&debug=1&codec=vp9&svc=L3T3_KEY"));
   assert.deepEqual(address, {
     room: "r",
     name: "Ana",
@@ -141,7 +141,11 @@ test("the options of links are read and nothing else is taken for one", () => {
     microphone: true,
     camera: false,
     height: 180,
+    codec: "VP9",
+    scalabilityMode: "L3T3_KEY",
   });
+  const other = readAddress(new URL("http://h/?codec=Theora&svc=L9T9"));
+  assert.deepEqual([other.codec, other.scalabilityMode], ["", ""]);
   assert.equal(readAddress(new URL("http://h/?video=99999")).height, 720);
 });
 

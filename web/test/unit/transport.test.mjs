@@ -216,3 +216,13 @@ test("nothing is offered after close", async () => {
   assert.equal(pc.offers.length, 0);
   assert.equal(pc.closed, true);
 });
+
+test("layers can be told apart in what we receive, and the other extensions stay", async () => {
+  const { transport, pc, answer } = build({ receiving: { audio: 1, video: 1 } });
+  const done = transport.negotiate();
+  await settle();
+  await answer();
+  await done;
+  const offered = pc.transceivers.map(({ extensions }) => extensions.map(({ direction }) => direction).join());
+  assert.deepEqual(offered, ["sendrecv,stopped", "sendrecv,sendrecv"], "sound has no layers");
+});

@@ -42,6 +42,9 @@ const UPGRADE_SHARE: u64 = 92;
 /// Of the budget, what layers already sent may need while the link is calm, in percent.
 const KEEP_SHARE: u64 = 108;
 
+/// And of what is left, what a lowest layer already sent may need before it is paused, in percent.
+const LOWEST_SHARE: u64 = 130;
+
 /// Who comes first when there is not enough for all. Smaller comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Priority {
@@ -194,7 +197,11 @@ impl Allocator {
                 continue;
             }
             let cost = choice.options.bitrate(0);
-            let bound = if choice.before.is_some() || allowed.grows {
+            let bound = if choice.before.is_some() {
+                // A picture that goes away is worse than one that comes late for a moment; if it is
+                // really too much, the estimate falls further.
+                percent(*left, LOWEST_SHARE)
+            } else if allowed.grows {
                 *left
             } else {
                 // Paused for want of bandwidth, most likely: not before the calm is over, unless

@@ -28,6 +28,9 @@ const CONTESTED_US: i64 = 20_000;
 /// ...most of the time: otherwise that flow has gone.
 const CALM_US: i64 = 3_000_000;
 
+/// More is never usual.
+const USUAL_MAX_US: f64 = 40_000.0;
+
 /// What the path does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Usage {
@@ -52,6 +55,10 @@ pub(super) struct Delay {
     /// What stands in the queue.
     standing: i64,
     previous: i64,
+    /// What stands there as a rule, and how far it is off that, on average: where jitter holds up what
+    /// follows, or a radio link sends in turns, something stands there without any queue of ours.
+    usual: f64,
+    swing: f64,
     /// Of what stands, what did not go away when we sent less: somebody else's.
     foreign: i64,
     /// Another flow fills the queue, or did until then; since when it has been short.
@@ -70,6 +77,8 @@ impl Default for Delay {
             noise: 0.0,
             standing: 0,
             previous: 0,
+            usual: 0.0,
+            swing: 0.0,
             foreign: 0,
             contested: None,
         }
@@ -95,6 +104,7 @@ impl Delay {
                     period: sent,
                     newest: arrival,
                     noise: self.noise,
+                    swing: self.swing,
                     ..Self::default()
                 };
             }
@@ -134,6 +144,9 @@ impl Delay {
                 self.contested = None;
             }
         }
+        let off = self.standing as f64 - self.usual;
+        self.swing += 0.03 * (off.abs().min(USUAL_MAX_US) - self.swing);
+        self.usual = (self.usual + 0.01 * off).clamp(0.0, USUAL_MAX_US);
         let excess = sum as f64 / seen as f64 - self.standing as f64;
         // Quickly up, slowly down: too much caution costs less.
         let weight = if excess > self.noise { 0.1 } else { 0.03 };
@@ -145,9 +158,9 @@ impl Delay {
         self.standing
     }
 
-    /// The part of it that is ours.
+    /// The part of it that is ours: neither another's nor usual.
     pub(super) fn ours(&self) -> i64 {
-        (self.standing - self.foreign).max(0)
+        (self.standing - self.foreign.max(self.usual as i64)).max(0)
     }
 
     /// How far single packets are above what stands in the queue, in microseconds.
@@ -182,7 +195,7 @@ impl Delay {
     pub(super) fn usage(&self) -> Usage {
         let ours = self.ours() as f64;
         match self.trendline.trend() {
-            Trend::Growing if ours > STANDING_MIN_US + self.noise * 0.5 => Usage::Over,
+            Trend::Growing if ours > STANDING_MIN_US + self.noise * 0.5 + self.swing => Usage::Over,
             Trend::Shrinking => Usage::Under,
             _ if !self.is_contested()
                 && ours > STANDING_MAX_US + self.noise

@@ -1,15 +1,18 @@
 //! Makes the packets of changing sources look like one stream to a decoder.
 //!
 //! A viewer's slot has one SSRC for its life, while what it carries changes: layers of a track, then
-//! another track. Each uninterrupted stay on one source is a *span* with constant offsets, so a
-//! retransmission is rewritten from the publisher's cache by the same arithmetic as the first
-//! transmission, and nothing is kept per packet.
+//! another track. Each uninterrupted stay on one source is a *span* with constant offsets, but for the
+//! runs of packets that are left out of it, so a retransmission is rewritten from the publisher's cache
+//! by the same arithmetic as the first transmission, and nothing is kept per packet.
 
+mod cuts;
 mod span;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use span::{Frame, Source, Span, Vp8Ids};
+use cuts::Cuts;
+pub(crate) use cuts::FrameKey;
+pub(crate) use span::{Frame, Ids, Source, Span};
 
 /// Spans remembered for retransmissions. A viewer asks within seconds; a layer switch waits for a
 /// keyframe, at most three a second.
@@ -25,9 +28,14 @@ pub(crate) struct Rewriter {
     sequence: u64,
     timestamp: u32,
     sent_at: Option<Instant>,
-    ids: Vp8Ids,
+    ids: Ids,
     /// The last packet sent does not end its frame.
     torn: bool,
+    cuts: Cuts,
+    /// Highest of the current span's source that was sent or left out.
+    newest: Option<u64>,
+    /// Spans begun.
+    begun: u32,
 }
 
 /// A source packet's place in the outgoing stream.
@@ -35,8 +43,8 @@ pub(crate) struct Rewriter {
 pub(crate) struct Rewritten {
     pub(crate) sequence: u64,
     pub(crate) timestamp: u32,
-    /// For VP8 packets that carry them.
-    pub(crate) ids: Vp8Ids,
+    /// For packets that carry them.
+    pub(crate) ids: Ids,
 }
 
 impl Rewriter {
@@ -49,8 +57,11 @@ impl Rewriter {
             sequence: 0x1_0000 | u64::from(sequence),
             timestamp,
             sent_at: None,
-            ids: Vp8Ids::default(),
+            ids: Ids::default(),
             torn: false,
+            cuts: Cuts::default(),
+            newest: None,
+            begun: 0,
         }
     }
 
@@ -69,7 +80,10 @@ impl Rewriter {
         self.give_up_frame();
         let elapsed = self.sent_at.map(|at| now.saturating_duration_since(at));
         let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
+        self.begun += 1;
+        self.newest = None;
         let span = Span::new(
+            self.begun,
             source,
             first,
             self.sequence + 1,
@@ -96,8 +110,8 @@ impl Rewriter {
 
     /// Whether a packet of the current source is of a later frame than the last one sent.
     pub(crate) fn begins_frame(&self, frame: Frame) -> bool {
-        let last = self.spans.last().and_then(|span| span.rewrite(frame));
-        last.is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
+        self.place(frame)
+            .is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
     }
 
     /// Nothing more comes of the last frame sent: the next span leaves room for one packet, and may
@@ -109,7 +123,7 @@ impl Rewriter {
     /// Leaves room for what is missing before a packet that is not sent: it may still come, and is
     /// then sent again to those who ask.
     pub(crate) fn skip_to(&mut self, frame: Frame) {
-        if let Some(out) = self.spans.last().and_then(|span| span.rewrite(frame)) {
+        if let Some(out) = self.place(frame) {
             self.sequence = self.sequence.max(out.sequence - 1);
             self.torn = false;
         }
@@ -136,8 +150,9 @@ impl Rewriter {
         source: Source,
         frame: Frame,
     ) -> Option<Rewritten> {
-        let span = self.spans.last().filter(|span| span.source == source)?;
-        let rewritten = span.rewrite(frame)?;
+        self.spans.last().filter(|span| span.source == source)?;
+        let rewritten = self.place(frame)?;
+        self.newest = self.newest.max(Some(frame.sequence));
         if rewritten.sequence > self.sequence {
             self.sequence = rewritten.sequence;
             self.timestamp = rewritten.timestamp;
@@ -145,6 +160,40 @@ impl Rewriter {
             self.ids.advance(rewritten.ids);
         }
         Some(rewritten)
+    }
+
+    /// Leaves out a packet of the current source: what comes behind it closes up. `frame_key` is none
+    /// for a packet that is of no frame, `closes_up` is whether the codec's picture ids do.
+    ///
+    /// One that comes late has a number already, under which an empty packet is to be sent.
+    pub(crate) fn skip(
+        &mut self,
+        source: Source,
+        frame: Frame,
+        frame_key: Option<FrameKey>,
+        closes_up: bool,
+    ) -> Option<Rewritten> {
+        let span = self.spans.last_mut().filter(|span| span.source == source)?;
+        if frame.sequence < span.known_from {
+            return None;
+        }
+        if self.newest.is_none_or(|newest| frame.sequence > newest) {
+            self.cuts
+                .cut(span, self.newest, frame.sequence, frame_key, closes_up);
+            self.newest = Some(frame.sequence);
+            return None;
+        }
+        let empty = self.place(frame)?;
+        self.cuts.fill(empty.sequence);
+        self.sequence = self.sequence.max(empty.sequence);
+        Some(empty)
+    }
+
+    /// A packet of the current source in the viewer's numbers; none if it is left out or forgotten.
+    fn place(&self, frame: Frame) -> Option<Rewritten> {
+        let span = self.spans.last()?;
+        let left_out = self.cuts.before(span, frame.sequence)?;
+        Some(span.rewrite(frame, left_out))
     }
 
     /// The source packet that a viewer knows as `sequence`, for retransmission.
@@ -155,7 +204,18 @@ impl Rewriter {
         }
         let sequence = self.sequence.checked_sub(u64::from(back))?;
         let span = self.spans.iter().rev().find(|span| span.covers(sequence))?;
-        Some((*span, span.source_sequence(sequence)))
+        if self.cuts.is_filled(sequence) {
+            return None;
+        }
+        let left_out = self.cuts.before_number(span, sequence);
+        let source = span.source_sequence(sequence, left_out);
+        (source >= span.known_from).then_some((*span, source))
+    }
+
+    /// A packet that [`locate`](Self::locate) found, in the viewer's numbers.
+    pub(crate) fn rewrite_again(&self, span: &Span, frame: Frame) -> Option<Rewritten> {
+        let left_out = self.cuts.before(span, frame.sequence)?;
+        Some(span.rewrite(frame, left_out))
     }
 
     /// The highest sequence number sent.

@@ -15,9 +15,10 @@ fn frame(sequence: u64, timestamp: u32, picture_id: u16, tl0: u8) -> Frame {
     Frame {
         sequence,
         timestamp,
-        ids: Vp8Ids {
+        ids: Ids {
             picture_id: Some(picture_id),
             tl0_pic_idx: Some(tl0),
+            frame_number: None,
         },
     }
 }
@@ -36,9 +37,10 @@ fn a_switch_continues_every_number() {
     );
     assert_eq!(
         first.ids,
-        Vp8Ids {
+        Ids {
             picture_id: Some(0x7fff),
-            tl0_pic_idx: Some(255)
+            tl0_pic_idx: Some(255),
+            frame_number: None,
         }
     );
     let second = rewriter
@@ -50,9 +52,10 @@ fn a_switch_continues_every_number() {
     );
     assert_eq!(
         second.ids,
-        Vp8Ids {
+        Ids {
             picture_id: Some(0),
-            tl0_pic_idx: Some(0)
+            tl0_pic_idx: Some(0),
+            frame_number: None,
         }
     );
 
@@ -68,9 +71,10 @@ fn a_switch_continues_every_number() {
     );
     assert_eq!(
         third.ids,
-        Vp8Ids {
+        Ids {
             picture_id: Some(1),
-            tl0_pic_idx: Some(1)
+            tl0_pic_idx: Some(1),
+            frame_number: None,
         }
     );
 

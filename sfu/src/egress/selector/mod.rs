@@ -1,125 +1,330 @@
-//! Which layer a viewer is sent.
+//! Which packets of a track a viewer is sent.
 //!
-//! A selector is given a target and sees every packet of every layer; it switches at the target's
-//! next keyframe and keeps sending the old layer until then, so that no frame is ever torn.
+//! A selector is given a target and sees every packet of every stream of the track. Between streams
+//! (simulcast) it switches at the target's next keyframe and keeps sending the old one until then, so
+//! that no frame is ever torn. Within a stream it decides frame by frame: of the stream's decode
+//! targets ([`Targets`]) it knows which are *intact*, those that no frame was left out of since they
+//! could last be begun with; it picks the best intact one up to the target, at the beginning of a
+//! picture, and sends what that needs. So going down is immediate where lower layers were sent all
+//! along, and going up waits for a frame from which the upper layer decodes.
+//!
 //! Who sets the target, and why, is not its business.
+
+mod frames;
+
+use frames::{Frames, Verdict};
+
+use crate::ladder::{LayerId, SPATIAL, TEMPORAL};
+use crate::rtp::codec::{FrameInfo, Targets};
+use crate::rtp::sequence::newer_timestamp;
 
 /// What to do with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Decision {
     /// Send it.
     Forward,
-    /// Send it; it is the first of another layer.
+    /// Send it; it is the first of another stream.
     Switch,
-    /// Send it, but not yet: it is the first of another layer, whose frame would tear the one being
+    /// Send it, but not yet: it is the first of another stream, whose frame would tear the one being
     /// sent.
     Hold,
-    /// Do not.
+    /// Leave it out of the stream being sent: nobody is to miss it.
+    Skip,
+    /// It is of no stream being sent.
     Drop,
 }
 
+/// What a selector asks of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    /// Index of its stream.
+    pub(crate) stream: usize,
+    pub(crate) timestamp: u32,
+    pub(crate) frame: &'a FrameInfo,
+    /// A decoder can begin at it.
+    pub(crate) switchable: bool,
+    /// It has no payload.
+    pub(crate) empty: bool,
+}
+
 /// The selector of one video subscription, or of one audio subscription with its single layer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct LayerSelector {
-    target: Option<usize>,
-    current: Option<usize>,
+    /// The track's spatial layers are streams of their own.
+    simulcast: bool,
+    target: Option<LayerId>,
+    /// The stream being sent.
+    stream: Option<usize>,
+    /// What of it.
+    picked: LayerId,
+    /// What before, and until when.
+    before: Option<(LayerId, u32)>,
+    intact: Targets,
+    /// The timestamp of the newest picture.
+    newest: Option<u32>,
+    frames: Frames,
 }
 
 impl LayerSelector {
+    /// Of a track.
+    pub(crate) fn new(simulcast: bool) -> Self {
+        Self {
+            simulcast,
+            ..Self::default()
+        }
+    }
+
     /// The layer being sent.
-    pub(crate) fn current(&self) -> Option<usize> {
-        self.current
+    pub(crate) fn current(&self) -> Option<LayerId> {
+        let stream = self.stream.filter(|_| self.target.is_some())?;
+        let spatial = if self.simulcast {
+            stream as u8
+        } else {
+            self.picked.spatial
+        };
+        Some(LayerId {
+            spatial,
+            temporal: self.picked.temporal,
+        })
     }
 
     /// The layer to be sent.
-    pub(crate) fn target(&self) -> Option<usize> {
+    pub(crate) fn target(&self) -> Option<LayerId> {
         self.target
     }
 
-    /// Points at another layer, or at none, which stops at once.
-    pub(crate) fn set_target(&mut self, target: Option<usize>) {
+    /// Points at another layer, or at none: what is sent then ends with the frame in progress.
+    pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
         self.target = target;
-        if target.is_none() {
-            self.current = None;
-        }
     }
 
-    /// The layer a keyframe is needed of, if any.
+    /// The stream a keyframe is needed of, if any.
     pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
-        self.target.filter(|_| self.current != self.target)
+        let target = self.target?;
+        let wanted = self.stream_of(target);
+        if self.stream != Some(wanted) {
+            return Some(wanted);
+        }
+        let row = (0..=target.temporal).any(|t| self.intact.has(self.row_of(target), t));
+        (!row).then_some(wanted)
     }
 
-    /// Decides on a packet. `switchable`: a decoder can begin at it. `torn`: the current layer is
-    /// in the middle of a frame.
-    pub(crate) fn select(&mut self, layer: usize, switchable: bool, torn: bool) -> Decision {
-        if self.current == Some(layer) {
-            return Decision::Forward;
+    /// Decides on a packet. `torn`: the stream being sent is in the middle of a frame.
+    pub(crate) fn select(&mut self, packet: Candidate<'_>, torn: bool) -> Decision {
+        if self.stream == Some(packet.stream) {
+            return self.within(packet);
         }
-        if !self.is_target(layer) || !switchable {
+        let wanted = self.target.map(|target| self.stream_of(target));
+        if wanted != Some(packet.stream) || !packet.switchable || packet.empty {
             return Decision::Drop;
         }
-        if self.current.is_some() && torn {
+        if self.stream.is_some() && torn {
             return Decision::Hold;
         }
-        self.current = Some(layer);
+        self.stream = Some(packet.stream);
+        self.restart(packet);
         Decision::Switch
     }
 
-    fn is_target(&self, layer: usize) -> bool {
-        self.target == Some(layer)
+    /// Decides on a packet of sound, which all decode alone.
+    pub(crate) fn select_sound(&mut self, stream: usize) -> Decision {
+        let wanted = self.target.map(|target| self.stream_of(target));
+        if wanted != Some(stream) {
+            self.stream = None;
+            return Decision::Drop;
+        }
+        match self.stream.replace(stream) {
+            Some(before) if before == stream => Decision::Forward,
+            _ => Decision::Switch,
+        }
+    }
+
+    /// The stream being sent.
+    pub(crate) fn stream(&self) -> Option<usize> {
+        self.stream
+    }
+
+    /// Whether a packet that nothing was decided for would be sent now.
+    pub(crate) fn needs(&self, frame: &FrameInfo) -> bool {
+        frame.needed.has(self.picked.spatial, self.picked.temporal)
+    }
+
+    /// Up to where the stream is sent.
+    pub(crate) fn picked(&self) -> LayerId {
+        self.picked
+    }
+
+    /// Begins with a packet of the same stream again: its sender began another.
+    pub(crate) fn restart(&mut self, packet: Candidate<'_>) {
+        self.frames = Frames::default();
+        self.before = None;
+        self.newest = Some(packet.timestamp);
+        self.intact = packet.frame.switches;
+        if packet.frame.needed.is_empty() {
+            // A keyframe is for everybody, whatever it says.
+            self.intact = Targets::ALL;
+        }
+        self.picked = self.best();
+        self.frames.push(self.verdict(&packet, true));
+    }
+
+    /// Whether a packet of the stream being sent was for this viewer; none if that is forgotten, or
+    /// was never decided.
+    pub(crate) fn was_sent(&self, timestamp: u32, frame: &FrameInfo) -> Option<bool> {
+        let found = self.frames.find(timestamp, frame.spatial)?;
+        Some(found.sent)
+    }
+
+    /// Whether a packet is the last that is sent of its picture, though the publisher's goes on with
+    /// frames of upper layers.
+    pub(crate) fn ends_picture(&self, timestamp: u32, frame: &FrameInfo) -> bool {
+        if !frame.ends {
+            return false;
+        }
+        let top = match self.frames.find(timestamp, frame.spatial) {
+            Some(found) => found.top,
+            None => self.picked_at(timestamp).spatial,
+        };
+        frame.spatial == top
+    }
+
+    fn within(&mut self, packet: Candidate<'_>) -> Decision {
+        if packet.empty {
+            return Decision::Skip;
+        }
+        let newer = self
+            .newest
+            .is_none_or(|newest| newer_timestamp(packet.timestamp, newest));
+        if !newer && let Some(found) = self.frames.find(packet.timestamp, packet.frame.spatial) {
+            // Some codecs tell a keyframe by its first packet only, which may come late.
+            if found.sent && packet.frame.begins && packet.frame.key && self.frames.is_last(&found)
+            {
+                self.intact = self.intact.with(packet.frame.switches);
+            }
+            return if found.sent {
+                Decision::Forward
+            } else {
+                Decision::Skip
+            };
+        }
+        let late = !newer && self.newest != Some(packet.timestamp);
+        if newer {
+            if self.target.is_none() {
+                self.stream = None;
+                return Decision::Drop;
+            }
+            self.newest = Some(packet.timestamp);
+            self.turn(&packet);
+        }
+        let picked = self.picked_at(packet.timestamp);
+        let sent = packet.frame.needed.has(picked.spatial, picked.temporal);
+        if !late {
+            self.intact = if sent {
+                self.intact.with(packet.frame.switches)
+            } else {
+                self.intact.without(packet.frame.needed)
+            };
+        }
+        self.frames.push(self.verdict(&packet, sent));
+        if sent {
+            Decision::Forward
+        } else {
+            Decision::Skip
+        }
+    }
+
+    /// A picture begins: picks what is sent from here on.
+    fn turn(&mut self, packet: &Candidate<'_>) {
+        let frame = packet.frame;
+        if frame.key {
+            self.intact = frame.switches;
+        }
+        let wanted = self.wanted();
+        let next = LayerId {
+            temporal: self.picked.temporal + 1,
+            ..self.picked
+        };
+        if frame.joins && frame.temporal == next.temporal && wanted.temporal >= next.temporal {
+            self.intact = self.intact.with(frame.switches);
+        }
+        let best = self.best();
+        if best != self.picked {
+            self.before = Some((self.picked, packet.timestamp));
+            self.picked = best;
+        }
+    }
+
+    /// The best that is intact.
+    fn best(&self) -> LayerId {
+        let wanted = self.wanted();
+        let down = |spatial: u8, temporal: u8| {
+            let intact = |temporal: &u8| self.intact.has(spatial, *temporal);
+            let found = (0..=temporal).rev().find(intact);
+            found.map(|temporal| LayerId { spatial, temporal })
+        };
+        let lower = || {
+            (0..wanted.spatial)
+                .rev()
+                .find_map(|s| down(s, wanted.temporal))
+        };
+        down(wanted.spatial, wanted.temporal)
+            .or_else(|| down(self.picked.spatial, wanted.temporal))
+            .or_else(lower)
+            .unwrap_or(self.picked)
+    }
+
+    /// What is wanted of the stream being sent. On the way to a smaller one it is thinned out at once.
+    fn wanted(&self) -> LayerId {
+        let Some(target) = self.target else {
+            return self.picked;
+        };
+        let on_the_way_up = self
+            .stream
+            .is_some_and(|stream| stream < self.stream_of(target));
+        LayerId {
+            spatial: self.row_of(target),
+            temporal: if on_the_way_up {
+                self.picked.temporal.max(target.temporal)
+            } else {
+                target.temporal
+            }
+            .min(TEMPORAL as u8 - 1),
+        }
+    }
+
+    fn picked_at(&self, timestamp: u32) -> LayerId {
+        match self.before {
+            Some((before, until)) if newer_timestamp(until, timestamp) => before,
+            _ => self.picked,
+        }
+    }
+
+    fn verdict(&self, packet: &Candidate<'_>, sent: bool) -> Verdict {
+        Verdict {
+            timestamp: packet.timestamp,
+            spatial: packet.frame.spatial,
+            top: self.picked_at(packet.timestamp).spatial,
+            sent,
+        }
+    }
+
+    fn stream_of(&self, target: LayerId) -> usize {
+        if self.simulcast {
+            target.spatial.into()
+        } else {
+            0
+        }
+    }
+
+    /// The target's spatial layer within its stream. With simulcast, all that there are.
+    fn row_of(&self, target: LayerId) -> u8 {
+        if self.simulcast {
+            SPATIAL as u8 - 1
+        } else {
+            target.spatial.min(SPATIAL as u8 - 1)
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn switches_at_the_targets_keyframe_and_sends_the_old_layer_until_then() {
-        let mut selector = LayerSelector::default();
-        assert_eq!(selector.select(0, true, false), Decision::Drop);
-        selector.set_target(Some(0));
-        assert_eq!(selector.select(0, false, false), Decision::Drop);
-        assert_eq!(selector.awaits_keyframe_of(), Some(0));
-        assert_eq!(selector.select(0, true, false), Decision::Switch);
-        assert_eq!(selector.awaits_keyframe_of(), None);
-        selector.set_target(Some(2));
-        assert_eq!(selector.select(2, false, false), Decision::Drop);
-        assert_eq!(selector.select(0, false, false), Decision::Forward);
-        assert_eq!(selector.select(1, true, false), Decision::Drop);
-        assert_eq!(selector.select(2, true, true), Decision::Hold);
-        assert_eq!(selector.select(0, false, false), Decision::Forward);
-        assert_eq!(selector.select(2, true, false), Decision::Switch);
-        assert_eq!(selector.select(2, true, false), Decision::Forward);
-        assert_eq!(selector.select(0, true, false), Decision::Drop);
-        selector.set_target(None);
-        assert_eq!(selector.select(2, false, false), Decision::Drop);
-        assert_eq!(selector.current(), None);
-    }
-
-    proptest! {
-        #[test]
-        fn a_viewer_never_sees_a_layer_from_its_middle(
-            steps in prop::collection::vec((0usize..3, any::<bool>(), any::<bool>(), prop::option::of(0usize..3)), 1..200),
-        ) {
-            let mut selector = LayerSelector::default();
-            let mut shown = None;
-            for (layer, keyframe, torn, target) in steps {
-                if let Some(target) = target {
-                    selector.set_target(Some(target));
-                }
-                match selector.select(layer, keyframe, torn) {
-                    Decision::Switch => {
-                        prop_assert!(keyframe);
-                        prop_assert!(!torn || shown.is_none());
-                        shown = Some(layer);
-                    }
-                    Decision::Forward => prop_assert_eq!(shown, Some(layer)),
-                    Decision::Hold | Decision::Drop => {}
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,5 @@
-//! AV1 payloads (AOM's RTP payload specification, version 1.0.0): the aggregation header and the
-//! mandatory part of the dependency descriptor.
-
-use crate::rtp::RtpError;
+//! AV1 payloads (AOM's RTP payload specification, version 1.0.0): the aggregation header. Layers are
+//! told by the dependency descriptor alone.
 
 const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;
@@ -54,42 +52,6 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// The mandatory fields of the dependency descriptor extension (appendix A.8.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DependencyDescriptor {
-    /// The first packet of a frame.
-    pub start_of_frame: bool,
-    /// The last packet of a frame.
-    pub end_of_frame: bool,
-    /// Which template of the structure describes the frame, 0 to 63.
-    pub template_id: u8,
-    /// Counts frames over all layers, wrapping.
-    pub frame_number: u16,
-    /// A template dependency structure is attached: the frame begins a coded video sequence.
-    pub has_structure: bool,
-}
-
-impl DependencyDescriptor {
-    /// From an element's value.
-    pub fn parse(value: &[u8]) -> Result<Self, RtpError> {
-        let [first, high, low] = *value.first_chunk::<3>().ok_or(RtpError::Payload)?;
-        Ok(Self {
-            start_of_frame: first & 0x80 != 0,
-            end_of_frame: first & 0x40 != 0,
-            template_id: first & 0x3f,
-            frame_number: u16::from_be_bytes([high, low]),
-            has_structure: value.get(3).is_some_and(|extended| extended & 0x80 != 0),
-        })
-    }
-
-    /// Puts another frame number into an element's value, in place.
-    pub fn rewrite_frame_number(value: &mut [u8], frame_number: u16) {
-        if let Some(field) = value.get_mut(1..3) {
-            field.copy_from_slice(&frame_number.to_be_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,24 +87,5 @@ mod tests {
         for (what, payload, key) in cases {
             assert_eq!(is_keyframe(payload), key, "{what}");
         }
-    }
-
-    #[test]
-    fn dependency_descriptors_are_read_and_renumbered() {
-        let mut value = [0xc5, 0x12, 0x34, 0x80, 0x01];
-        let expected = DependencyDescriptor {
-            start_of_frame: true,
-            end_of_frame: true,
-            template_id: 5,
-            frame_number: 0x1234,
-            has_structure: true,
-        };
-        assert_eq!(DependencyDescriptor::parse(&value), Ok(expected));
-        DependencyDescriptor::rewrite_frame_number(&mut value, 0xffff);
-        assert_eq!(value, [0xc5, 0xff, 0xff, 0x80, 0x01]);
-        let short = DependencyDescriptor::parse(&value[..3]).unwrap();
-        assert!(!short.has_structure);
-        assert!(DependencyDescriptor::parse(&value[..2]).is_err());
-        DependencyDescriptor::rewrite_frame_number(&mut value[..2], 7);
     }
 }

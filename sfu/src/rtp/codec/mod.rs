@@ -1,9 +1,13 @@
 //! What the relay understands of each payload format.
 
 pub mod av1;
+pub mod dd;
+mod frame;
 pub mod h264;
 pub mod vp8;
 pub mod vp9;
+
+pub use frame::{FrameInfo, Targets};
 
 /// A codec the relay forwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -105,7 +109,11 @@ mod tests {
                 let keyframe = is_keyframe(codec, &payload);
                 prop_assert!(!(keyframe && codec.is_audio()));
             }
-            let _ = av1::DependencyDescriptor::parse(&payload);
+            let _ = dd::DependencyDescriptor::parse(&payload);
+            if let Ok(structure) = dd::Structure::parse(&payload) {
+                let _ = structure.frame(&payload);
+                let _ = dd::restrict(&payload, 0, 0);
+            }
         }
     }
 }

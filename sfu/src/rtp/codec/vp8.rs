@@ -1,6 +1,7 @@
 //! The VP8 payload descriptor (RFC 7741 section 4.2) and the part of the payload header that
 //! tells a keyframe (section 4.3).
 
+use super::frame::{FrameInfo, Targets};
 use crate::rtp::RtpError;
 
 /// A parsed payload descriptor.
@@ -86,6 +87,28 @@ impl Descriptor {
             descriptor.dimensions = dimensions(&payload[descriptor.descriptor_len..]);
         }
         Ok(descriptor)
+    }
+
+    /// For whom the frame is. That a frame of temporal layer 0 lets one switch up, only the next frame
+    /// of an upper layer tells (Y).
+    pub fn info(&self) -> FrameInfo {
+        let temporal = self.tid.unwrap_or(0);
+        let switches = match (self.keyframe, self.layer_sync && temporal > 0) {
+            (true, _) => Targets::ALL,
+            // What is still higher may refer to frames that were left out.
+            (_, true) => Targets::column(temporal),
+            _ => Targets::NONE,
+        };
+        FrameInfo {
+            spatial: 0,
+            temporal,
+            begins: self.start_of_frame,
+            ends: false,
+            key: self.keyframe,
+            joins: self.layer_sync && temporal > 0,
+            needed: Targets::from(0, temporal),
+            switches,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The VP9 payload descriptor (RFC 9628 section 4.2).
 
+use super::frame::{FrameInfo, Targets};
 use crate::rtp::RtpError;
 
 /// A parsed payload descriptor.
@@ -31,9 +32,8 @@ pub struct Descriptor {
     pub inter_layer: bool,
     /// Counts pictures of temporal layer 0.
     pub tl0_pic_idx: Option<u8>,
-    /// Width and height in pixels of the largest spatial layer, where a scalability structure
-    /// with sizes is carried.
-    pub dimensions: Option<(u16, u16)>,
+    /// The scalability structure, where one is carried.
+    pub structure: Option<Structure>,
     /// The first packet of a picture that needs no other: the lowest spatial layer of a keyframe.
     pub keyframe: bool,
 }
@@ -62,7 +62,7 @@ impl Descriptor {
             sid: None,
             inter_layer: false,
             tl0_pic_idx: None,
-            dimensions: None,
+            structure: None,
             keyframe: false,
         };
         let mut at = 1;
@@ -92,7 +92,8 @@ impl Descriptor {
             at = skip_references(payload, at)?;
         }
         if flag(0x02) {
-            (at, descriptor.dimensions) = structure(payload, at)?;
+            let (end, structure) = Structure::parse(payload, at)?;
+            (at, descriptor.structure) = (end, Some(structure));
         }
         byte(at)?;
         descriptor.descriptor_len = at;
@@ -102,6 +103,47 @@ impl Descriptor {
             && descriptor.sid.unwrap_or(0) == 0;
         Ok(descriptor)
     }
+
+    /// For whom the frame is, in a stream of so many spatial layers.
+    pub fn info(&self, spatial_layers: u8) -> FrameInfo {
+        let (spatial, temporal) = (self.sid.unwrap_or(0).min(3), self.tid.unwrap_or(0).min(3));
+        // Nobody is above the highest layer to refer to it or not.
+        let own = if spatial + 1 >= spatial_layers {
+            Targets::from(spatial, temporal)
+        } else {
+            Targets::row(spatial, temporal)
+        };
+        let needed = if self.not_upper_reference {
+            own
+        } else {
+            Targets::from(spatial, temporal)
+        };
+        let key = !self.inter_picture && !self.inter_layer && spatial == 0;
+        let switches = match (self.inter_picture, self.switching_up) {
+            (false, _) if spatial == 0 => needed,
+            (false, _) | (true, true) => own,
+            (true, false) => Targets::NONE,
+        };
+        FrameInfo {
+            spatial,
+            temporal,
+            begins: self.start_of_frame,
+            ends: self.end_of_frame,
+            key,
+            joins: false,
+            needed,
+            switches,
+        }
+    }
+}
+
+/// A scalability structure (RFC 9628 section 4.2.1), without its pictures' references.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Structure {
+    /// 1 to 8.
+    pub spatial_layers: u8,
+    /// Sizes of the lowest four, as width and height; zeros where they are not told.
+    pub resolutions: [(u16, u16); 4],
 }
 
 /// Whether a payload begins a keyframe: [`Descriptor::keyframe`], without the rest.
@@ -150,28 +192,35 @@ fn skip_references(payload: &[u8], mut at: usize) -> Result<usize, RtpError> {
     Err(RtpError::Payload)
 }
 
-/// The scalability structure (RFC 9628 section 4.2.1): where it ends, and its largest size.
-fn structure(payload: &[u8], mut at: usize) -> Result<(usize, Option<(u16, u16)>), RtpError> {
-    let byte = |at: usize| payload.get(at).copied().ok_or(RtpError::Payload);
-    let first = byte(at)?;
-    at += 1;
-    let mut dimensions = None;
-    if first & 0x10 != 0 {
-        for _ in 0..=first >> 5 {
-            let width = u16::from_be_bytes([byte(at)?, byte(at + 1)?]);
-            let height = u16::from_be_bytes([byte(at + 2)?, byte(at + 3)?]);
-            dimensions = dimensions.max(Some((width, height)));
-            at += 4;
-        }
-    }
-    if first & 0x08 != 0 {
-        let pictures = byte(at)?;
+impl Structure {
+    /// Parses the one at `at`; where it ends.
+    fn parse(payload: &[u8], mut at: usize) -> Result<(usize, Self), RtpError> {
+        let byte = |at: usize| payload.get(at).copied().ok_or(RtpError::Payload);
+        let first = byte(at)?;
         at += 1;
-        for _ in 0..pictures {
-            at += 1 + usize::from(byte(at)? >> 2 & 0x03);
+        let mut structure = Self {
+            spatial_layers: (first >> 5) + 1,
+            resolutions: [(0, 0); 4],
+        };
+        if first & 0x10 != 0 {
+            for layer in 0..=usize::from(first >> 5) {
+                let width = u16::from_be_bytes([byte(at)?, byte(at + 1)?]);
+                let height = u16::from_be_bytes([byte(at + 2)?, byte(at + 3)?]);
+                if let Some(resolution) = structure.resolutions.get_mut(layer) {
+                    *resolution = (width, height);
+                }
+                at += 4;
+            }
         }
+        if first & 0x08 != 0 {
+            let pictures = byte(at)?;
+            at += 1;
+            for _ in 0..pictures {
+                at += 1 + usize::from(byte(at)? >> 2 & 0x03);
+            }
+        }
+        Ok((at, structure))
     }
-    Ok((at, dimensions))
 }
 
 #[cfg(test)]
@@ -285,7 +334,9 @@ mod tests {
         .unwrap();
         assert!(read.start_of_frame && read.end_of_frame && read.not_upper_reference);
         assert!(read.switching_up && read.inter_layer && !read.flexible && !read.inter_picture);
-        assert_eq!(read.dimensions, Some((640, 360)));
+        let structure = read.structure.unwrap();
+        assert_eq!(structure.spatial_layers, 2);
+        assert_eq!(structure.resolutions[..2], [(320, 180), (640, 360)]);
     }
 
     proptest! {

@@ -44,6 +44,7 @@ use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
+use crate::packet::PassedOn;
 use crate::place::Place;
 use crate::router::{Batch, Room};
 use crate::transport::DataChannel;
@@ -205,6 +206,7 @@ impl Worker {
                 continue;
             };
             let keep = relayed.track.kind == MediaKind::Video;
+            let passed_on = PassedOn::find(&packet.header, datagram, &relayed.track.extensions);
             let Some(layer) = relayed.track.layers.get_mut(usize::from(packet.layer)) else {
                 continue;
             };
@@ -213,7 +215,10 @@ impl Worker {
                 Relayed {
                     ssrc: packet.header.ssrc,
                     sequence: packet.sequence,
-                    payload_len: packet.header.payload(datagram).len(),
+                    codec: packet.codec,
+                    payload: packet.header.payload(datagram),
+                    passed_on: &passed_on,
+                    described: &packet.described,
                     sender: packet.sender,
                     keep,
                     datagram,
@@ -231,6 +236,8 @@ impl Worker {
                 header: packet.header,
                 codec: packet.codec,
                 keyframe: packet.keyframe,
+                described: packet.described,
+                passed_on,
                 first: false,
                 layers_changed: false,
             };

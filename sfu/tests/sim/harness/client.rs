@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
-use str0m::media::{Direction, MediaKind, Mid, Rid, Simulcast, SimulcastLayer};
+use str0m::media::{
+    Direction, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer,
+};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
@@ -18,6 +21,8 @@ use tertulia_sfu::testing::{
     AudioConfig, LayerConfig, MediaSource, Oracle, OracleReport, VideoConfig,
 };
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
+
+use super::screen::Screen;
 
 /// What a client's camera sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) follows_needs: bool,
     /// What the relay last said is missing.
     pub(crate) needs: Needs,
+    /// Asks for a keyframe when no picture came for a while, as decoders do.
+    pub(crate) wants_pictures: bool,
     /// Is not astonished if the beginning of a stream is lost.
     pub(crate) tolerates_lost_start: bool,
     pub(crate) slots: Vec<Slot>,
@@ -67,12 +74,18 @@ pub(crate) struct Client {
     turned: Vec<(Mid, Direction)>,
     idle: Vec<Source>,
     first_sequence: u64,
+    /// By its own estimate.
+    layers_active: BTreeMap<&'static str, bool>,
     seed: u64,
 }
 
 /// What is received under one SSRC.
 pub(crate) struct Stream {
     oracle: Oracle,
+    /// Of video.
+    pub(crate) screen: Screen,
+    /// Of payload, repaired packets included.
+    pub(crate) bytes: u64,
     pub(crate) codec: Codec,
     pub(crate) packets: u64,
     pub(crate) last_at: Instant,
@@ -81,9 +94,22 @@ pub(crate) struct Stream {
     /// Of the last packets, when they were captured by the clock that sender reports tell, less when
     /// they came, in seconds.
     ahead: VecDeque<f64>,
+    asked_at: Option<Instant>,
 }
 
 impl Stream {
+    /// What a decoder would say so far.
+    pub(crate) fn report(&self) -> &OracleReport {
+        self.oracle.report()
+    }
+
+    /// Video comes and nothing of it can be shown, nor has it been said lately.
+    fn misses_pictures(&self, now: Instant) -> bool {
+        let shown = self.screen.last;
+        let recent = shown.max(self.asked_at);
+        self.codec == Codec::Vp8 && recent.is_some_and(|at| now >= at + PATIENCE)
+    }
+
     /// How far capture is ahead of arrival for the least delayed of the last packets: the same for
     /// all streams that a receiver plays in sync.
     pub(crate) fn ahead(&self) -> Option<f64> {
@@ -105,6 +131,14 @@ struct Layer {
     next_sequence: u64,
 }
 
+/// What layers take of an uplink, headers and a share of the sound included.
+const UPLINK_LAYERS: [(&str, u64); 3] = [("q", 220_000), ("h", 540_000), ("f", 1_800_000)];
+/// What browsers begin with.
+const UPLINK_START: Bitrate = Bitrate::kbps(300);
+
+/// libwebrtc's `kMaxWaitForKeyFrame` is 200 ms; a frame that is being repaired gets a little more.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// Payload types of sources are replaced by the negotiated ones; these only name the codec.
 const SOURCE_PAYLOAD_TYPE: u8 = 96;
 
@@ -124,6 +158,7 @@ impl Client {
             auto_subscribe: true,
             follows_needs: true,
             needs: Needs::default(),
+            wants_pictures: false,
             tolerates_lost_start: false,
             slots: Vec::new(),
             published: Vec::new(),
@@ -143,6 +178,7 @@ impl Client {
             turned: Vec::new(),
             idle: Vec::new(),
             first_sequence: 1,
+            layers_active: BTreeMap::new(),
             seed,
         }
     }
@@ -164,6 +200,31 @@ impl Client {
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
         self.rtc.add_local_candidate(candidate);
         (self.addr, self.mapped) = (addr, addr);
+    }
+
+    /// Before it joins: estimates its uplink by the relay's feedback, and sends the layers that fit
+    /// it, as browsers do.
+    pub(crate) fn follow_uplink(&mut self) {
+        let config = RtcConfig::new().set_rtp_mode(true);
+        self.rtc = config.enable_bwe(Some(UPLINK_START)).build(self.wake_at);
+        let candidate = Candidate::host(self.addr, "udp").expect("a valid candidate");
+        self.rtc.add_local_candidate(candidate);
+        let desired = UPLINK_LAYERS.iter().map(|(_, rate)| rate).sum::<u64>();
+        self.rtc
+            .bwe()
+            .set_bitrate(UPLINK_START, Bitrate::from(desired));
+    }
+
+    /// Switches off the layers above what the uplink carries.
+    fn fit_uplink(&mut self, estimate: u64) {
+        let mut sum = 0;
+        for (rid, rate) in UPLINK_LAYERS {
+            sum += rate;
+            let active = sum <= estimate || rid == "q";
+            if self.layers_active.insert(rid, active) != Some(active) {
+                self.set_layer_active(rid, active);
+            }
+        }
     }
 
     /// Prepares other ICE credentials for the next offer.
@@ -531,6 +592,9 @@ impl Client {
         match event {
             Event::Connected => self.connected_at = Some(now),
             Event::RtpPacket(packet) => self.packet(now, &packet),
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                self.fit_uplink(estimate.as_u64());
+            }
             Event::KeyframeRequest(request) => {
                 self.keyframe_requests += 1;
                 for source in self
@@ -594,15 +658,29 @@ impl Client {
                 false => Oracle::new(codec),
             },
             codec,
+            screen: Screen::default(),
+            bytes: 0,
             packets: 0,
             last_at: now,
             sequence: header.sequence_number,
             ahead: VecDeque::new(),
+            asked_at: None,
         });
         stream.oracle.observe(&bytes, now);
         stream.packets += 1;
+        stream.bytes += packet.payload.len() as u64;
         stream.last_at = now;
         stream.sequence = header.sequence_number;
+        if codec == Codec::Vp8 {
+            let (sequence, time) = (header.sequence_number, header.timestamp);
+            stream.screen.packet(now, sequence, time, &packet.payload);
+        }
+        if self.wants_pictures && stream.misses_pictures(now) {
+            stream.asked_at = Some(now);
+            if let Some(received) = self.rtc.direct_api().stream_rx(&header.ssrc) {
+                received.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
         if let Some(report) = &packet.last_sender_info {
             let rate = f64::from(packet.time.frequency().get());
             let ticks = header

@@ -1,6 +1,7 @@
 //! Drives a relay and its clients through virtual time.
 
 mod client;
+mod screen;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tertulia_sfu::testing::{SimRelay, SimSharing};
 use tertulia_sfu::{Event, Limits, Needs, RoomId};
 
 pub(crate) use client::{Client, Video};
+pub(crate) use screen::Screen;
 
 /// Steps without progress in time after which a run is stuck.
 const MAX_STEPS: usize = 5_000_000;

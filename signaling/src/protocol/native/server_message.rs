@@ -69,7 +69,7 @@ pub enum ServerMessage {
     Timeline {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
-        /// The time of this reply, by the clock of the decisions.
+        /// The time of this reply; Unix time in ms, as the decisions'.
         now_ms: u64,
         /// Oldest first.
         decisions: Vec<Decision>,
@@ -139,7 +139,7 @@ pub struct SubscriptionState {
     pub track: String,
     /// Counted from the lowest; null while it is paused.
     pub layer: Option<u8>,
-    /// How many of its temporal layers; null while it is paused.
+    /// The highest of its temporal layers, counted from the lowest; null while it is paused.
     pub temporal: Option<u8>,
     pub paused: bool,
     /// Why no more: a stable code.
@@ -156,7 +156,7 @@ pub struct LayerWanted {
 /// What was decided about this participant.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Decision {
-    /// Since the room began.
+    /// Unix time in ms, by the server's clock.
     pub at_ms: u64,
     /// Null if it is about the link.
     pub track: Option<String>,

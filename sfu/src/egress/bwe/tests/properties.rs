@@ -92,3 +92,28 @@ proptest! {
         }
     }
 }
+
+/// What the above found once.
+#[test]
+fn what_was_found_stays_away() {
+    let start = Instant::now();
+    let mut bwe = BandwidthEstimator::new(start, CONFIG);
+    // The growth of what is desired was computed with an overflow.
+    for desired in [u64::MAX, 0, u64::MAX] {
+        let allocated = 0;
+        bwe.set_demand(start, Demand { allocated, desired });
+    }
+    // Called long after several cuts for silence were due, it stayed due.
+    bwe.packet_sent(start, 1, 1_000, None);
+    bwe.feedback(
+        start,
+        &TransportFeedback {
+            statuses: vec![(1, Some(0))],
+            ..TransportFeedback::default()
+        },
+    );
+    bwe.packet_sent(start, 2, 1_000, None);
+    let now = start + Duration::from_secs(20);
+    bwe.handle_timeout(now);
+    assert!(bwe.poll_timeout().is_none_or(|due| due > now));
+}

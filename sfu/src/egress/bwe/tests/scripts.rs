@@ -155,14 +155,22 @@ fn figures(run: &Run) -> [f64; 5] {
 
 #[test]
 fn jitter_is_no_queue() {
-    for jitter in [10, 30, 60] {
+    for (jitter, overtake) in [
+        (10, true),
+        (30, true),
+        (60, true),
+        (10, false),
+        (30, false),
+        (60, false),
+    ] {
         let path = PathModel {
             jitter: Duration::from_millis(jitter),
+            overtake,
             ..link(3_000_000, 80, 300)
         };
         let script = Script::new(path, 3, 30);
         let [estimate, worst, _, _, switches] = medians(
-            &format!("jitter {jitter}"),
+            &format!("jitter {jitter} overtake {overtake}"),
             ["estimate", "worst", "arrived", "p95 ms", "switches"],
             &script,
             figures,

@@ -1,0 +1,258 @@
+//! An impairment proxy: UDP through the network model that the relay's simulations use, in real
+//! time.
+//!
+//! ```text
+//! client  ⇄  listen  [ up: loss, queue, delay → ]   its own socket  ⇄  server
+//!                    [ ← down                   ]
+//! ```
+//!
+//! Each client (a source address) has a socket towards the server and a path in either direction of
+//! its own: what one sends does not queue behind another. Threads block in the kernel for datagrams;
+//! one thread sleeps until the next is due, which is exact to about 0.1 ms.
+
+mod command;
+mod session;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use tertulia_sfu::testing::network::{Models, PathStats, Script};
+
+pub use command::{Command, CommandError};
+pub use session::{ClientStats, DirectionStats};
+
+use session::{State, Woken};
+
+/// What a proxy does.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients send to; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// The server.
+    pub to: SocketAddr,
+    /// How the paths are at first.
+    pub start: Models,
+    /// What changes, from the first datagram of a client on. Its start is not looked at.
+    pub script: Option<Script>,
+    /// Of all random numbers.
+    pub seed: u64,
+    /// Clients at a time; datagrams of more are dropped.
+    pub clients: usize,
+    /// A client from whom and to whom nothing went for this long is forgotten.
+    pub idle: Duration,
+}
+
+/// What happened, for whoever runs it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Notice {
+    /// Since the proxy began.
+    pub at: Duration,
+    /// What, such as `down rate=500k`.
+    pub text: String,
+}
+
+/// A running proxy. It ends when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    addr: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Shared {
+    front: UdpSocket,
+    state: Mutex<State>,
+    wake: Condvar,
+    stopping: AtomicBool,
+    began: Instant,
+    notices: Sender<Notice>,
+}
+
+/// How often threads that wait for datagrams look whether they are still wanted.
+const LOOK: Duration = Duration::from_millis(200);
+/// A second of 30 Mbit/s, so that only the model loses anything; the kernel gives what it allows.
+const BUFFER: usize = 4 * 1024 * 1024;
+/// The longest UDP payload.
+const MAX_DATAGRAM: usize = 65_535;
+
+impl Proxy {
+    /// Binds and begins. The receiver yields what happens.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound, or a thread not be started.
+    pub fn start(settings: Settings) -> io::Result<(Self, Receiver<Notice>)> {
+        let front = bind(settings.listen)?;
+        let addr = front.local_addr()?;
+        let (notices, receiver) = channel();
+        let shared = Arc::new(Shared {
+            front,
+            state: Mutex::new(State::new(settings)),
+            wake: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            began: now(),
+            notices,
+        });
+        let mut proxy = Self {
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+            addr,
+        };
+        let receives = Arc::clone(&shared);
+        proxy.spawn("impair-front", move || receive_from_clients(&receives))?;
+        proxy.spawn("impair-timer", move || sleep_and_send(&shared))?;
+        Ok((proxy, receiver))
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.into()).spawn(run)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Where clients send to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Since it began.
+    pub fn elapsed(&self) -> Duration {
+        now() - self.shared.began
+    }
+
+    /// Does what a command says, to every client there is and will be.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing has changed then.
+    pub fn command(&self, command: &Command) -> Result<(), CommandError> {
+        let mut state = self.shared.state();
+        let text = state.command(now(), command)?;
+        drop(state);
+        self.shared.notice(text);
+        // What waits is due at another time now.
+        self.shared.wake.notify_all();
+        Ok(())
+    }
+
+    /// What each client's paths did since this was last asked, and all in all.
+    pub fn stats(&self) -> Vec<ClientStats> {
+        self.shared.state().stats(now())
+    }
+
+    /// What all paths of all clients did, up and down, and how many clients there were.
+    pub fn totals(&self) -> (usize, PathStats, PathStats) {
+        self.shared.state().totals(now())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic there has been reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked has ended; what it left is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn notice(&self, text: String) {
+        let at = now() - self.began;
+        // Nobody may listen.
+        let _ = self.notices.send(Notice { at, text });
+    }
+}
+
+fn receive_from_clients(shared: &Arc<Shared>) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    while !shared.stopping() {
+        let Ok((len, from)) = shared.front.recv_from(&mut buffer) else {
+            continue;
+        };
+        let mut state = shared.state();
+        let woken = match state.sent_up(now(), &shared.front, from, &buffer[..len]) {
+            Ok(woken) => woken,
+            Err(error) => {
+                drop(state);
+                shared.notice(format!("{from} has no socket: {error}"));
+                continue;
+            }
+        };
+        drop(state);
+        if let Woken::Joined(socket) = &woken {
+            let (shared, socket) = (Arc::clone(shared), Arc::clone(socket));
+            shared.notice(format!("client {from}"));
+            thread::spawn(move || receive_from_server(&shared, &socket, from));
+        }
+        if !matches!(woken, Woken::No) {
+            shared.wake.notify_one();
+        }
+    }
+}
+
+fn receive_from_server(shared: &Shared, socket: &Arc<UdpSocket>, client: SocketAddr) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    while !shared.stopping() {
+        let received = socket.recv(&mut buffer);
+        let mut state = shared.state();
+        if !state.owns(client, socket) {
+            return;
+        }
+        let Ok(len) = received else { continue };
+        let woken = state.sent_down(now(), &shared.front, client, &buffer[..len]);
+        drop(state);
+        if !matches!(woken, Woken::No) {
+            shared.wake.notify_one();
+        }
+    }
+}
+
+fn sleep_and_send(shared: &Shared) {
+    let mut state = shared.state();
+    while !shared.stopping() {
+        let at = now();
+        let next = state.turn(at, &shared.front);
+        for text in state.happened.drain(..) {
+            let _ = shared.notices.send(Notice {
+                at: at - shared.began,
+                text,
+            });
+        }
+        let wait = next.map_or(LOOK, |next| next.saturating_duration_since(now()).min(LOOK));
+        state.sleeps_until = Some(now() + wait);
+        let waited = shared.wake.wait_timeout(state, wait);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.sleeps_until = None;
+    }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(addr)?;
+    socket.set_read_timeout(Some(LOOK))?;
+    // Less than asked for is given without an error.
+    set_socket_recv_buffer_size(&socket, BUFFER)?;
+    Ok(socket)
+}
+
+#[allow(clippy::disallowed_methods, reason = "real sockets, real time")]
+fn now() -> Instant {
+    Instant::now()
+}

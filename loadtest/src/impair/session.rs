@@ -1,0 +1,356 @@
+//! The clients of a proxy and their paths.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tertulia_sfu::testing::network::{Datagram, Models, Path, PathStats, Script};
+
+use super::{Command, CommandError, Settings, bind};
+
+/// Everything behind the lock.
+#[derive(Debug)]
+pub(super) struct State {
+    to: SocketAddr,
+    start: Models,
+    models: Models,
+    script: Option<Script>,
+    /// When it began, and the next of its changes.
+    playing: Option<(Instant, usize)>,
+    seed: u64,
+    max_clients: usize,
+    idle: Duration,
+    clients: HashMap<SocketAddr, Client>,
+    joined: u64,
+    /// Of clients forgotten.
+    gone: (PathStats, PathStats),
+    /// What is to be told.
+    pub(super) happened: Vec<String>,
+    /// Until when the timer sleeps, if it does.
+    pub(super) sleeps_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Client {
+    socket: Arc<UdpSocket>,
+    up: Direction,
+    down: Direction,
+    last: Instant,
+}
+
+#[derive(Debug)]
+struct Direction {
+    path: Path,
+    /// Up to when statistics were last taken.
+    total: PathStats,
+}
+
+/// What else is to be done.
+pub(super) enum Woken {
+    No,
+    /// Something is due before the timer wakes.
+    Earlier,
+    /// A client is new: its socket wants to be listened to.
+    Joined(Arc<UdpSocket>),
+}
+
+/// What a client's paths did.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ClientStats {
+    /// Its address.
+    pub client: SocketAddr,
+    /// From it.
+    pub up: DirectionStats,
+    /// Towards it.
+    pub down: DirectionStats,
+}
+
+/// What a path did since it was last asked, and all in all where it says so.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct DirectionStats {
+    /// Datagrams put on it.
+    pub sent: u64,
+    /// Lost at random or in bursts.
+    pub lost: u64,
+    /// Dropped by the full queue.
+    pub dropped: u64,
+    /// Arrived.
+    pub delivered: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
+    /// How long a datagram would wait for the rate now, in milliseconds.
+    pub queue_ms: f64,
+    /// How long 95% of them waited at most, in milliseconds.
+    pub queue_p95_ms: f64,
+    /// Datagrams put on it since the client came.
+    pub total_sent: u64,
+    /// Of these, lost or dropped.
+    pub total_lost: u64,
+    /// Bytes that arrived since.
+    pub total_bytes: u64,
+}
+
+impl State {
+    pub(super) fn new(settings: Settings) -> Self {
+        let Settings {
+            to,
+            start,
+            script,
+            seed,
+            clients,
+            idle,
+            ..
+        } = settings;
+        Self {
+            to,
+            start,
+            models: start,
+            script,
+            playing: None,
+            seed,
+            max_clients: clients,
+            idle,
+            clients: HashMap::new(),
+            joined: 0,
+            gone: Default::default(),
+            happened: Vec::new(),
+            sleeps_until: None,
+        }
+    }
+
+    /// Takes a client's datagram.
+    pub(super) fn sent_up(
+        &mut self,
+        now: Instant,
+        front: &UdpSocket,
+        from: SocketAddr,
+        payload: &[u8],
+    ) -> io::Result<Woken> {
+        let mut joined = None;
+        if !self.clients.contains_key(&from) {
+            if self.clients.len() >= self.max_clients {
+                return Ok(Woken::No);
+            }
+            joined = Some(self.join(now, from)?);
+        }
+        let to = self.to;
+        let Some(client) = self.clients.get_mut(&from) else {
+            return Ok(Woken::No);
+        };
+        let payload = payload.to_vec();
+        client.up.path.send(now, Datagram { from, to, payload });
+        client.last = now;
+        client.deliver(now, front, from);
+        let next = client.next_at();
+        Ok(match joined {
+            Some(socket) => Woken::Joined(socket),
+            None => self.woken(next),
+        })
+    }
+
+    /// Takes a datagram of the server's for a client.
+    pub(super) fn sent_down(
+        &mut self,
+        now: Instant,
+        front: &UdpSocket,
+        to: SocketAddr,
+        payload: &[u8],
+    ) -> Woken {
+        let from = self.to;
+        let Some(client) = self.clients.get_mut(&to) else {
+            return Woken::No;
+        };
+        let payload = payload.to_vec();
+        client.down.path.send(now, Datagram { from, to, payload });
+        client.last = now;
+        client.deliver(now, front, to);
+        let next = client.next_at();
+        self.woken(next)
+    }
+
+    /// Whether a client still has this socket.
+    pub(super) fn owns(&self, client: SocketAddr, socket: &Arc<UdpSocket>) -> bool {
+        let client = self.clients.get(&client);
+        client.is_some_and(|client| Arc::ptr_eq(&client.socket, socket))
+    }
+
+    /// Does what is due; when something is next.
+    pub(super) fn turn(&mut self, now: Instant, front: &UdpSocket) -> Option<Instant> {
+        self.play(now);
+        for (addr, client) in &mut self.clients {
+            client.deliver(now, front, *addr);
+        }
+        let (idle, gone, happened) = (self.idle, &mut self.gone, &mut self.happened);
+        self.clients.retain(|addr, client| {
+            let stays = now.saturating_duration_since(client.last) < idle;
+            if !stays {
+                gone.0.add(&client.up.finish());
+                gone.1.add(&client.down.finish());
+                happened.push(format!("client {addr} is idle and forgotten"));
+            }
+            stays
+        });
+        let clients = self.clients.values().filter_map(Client::next_at);
+        clients.chain(self.next_change_at()).min()
+    }
+
+    pub(super) fn command(
+        &mut self,
+        now: Instant,
+        command: &Command,
+    ) -> Result<String, CommandError> {
+        if *command == Command::Start {
+            if self.script.is_none() {
+                return Err(CommandError::NoScript);
+            }
+            self.set_models(now, self.start);
+            self.playing = Some((now, 0));
+            return Ok("the script starts".into());
+        }
+        let mut models = self.models;
+        let text = command.apply(&mut models, &self.start)?;
+        self.set_models(now, models);
+        Ok(text)
+    }
+
+    pub(super) fn stats(&mut self, now: Instant) -> Vec<ClientStats> {
+        let mut all: Vec<ClientStats> = self
+            .clients
+            .iter_mut()
+            .map(|(addr, client)| ClientStats {
+                client: *addr,
+                up: client.up.stats(now),
+                down: client.down.stats(now),
+            })
+            .collect();
+        all.sort_by_key(|stats| stats.client);
+        all
+    }
+
+    pub(super) fn totals(&mut self, now: Instant) -> (usize, PathStats, PathStats) {
+        let (mut up, mut down) = self.gone.clone();
+        for client in self.clients.values_mut() {
+            // Takes in what was not yet.
+            client.up.stats(now);
+            client.down.stats(now);
+            up.add(&client.up.total);
+            down.add(&client.down.total);
+        }
+        (self.joined as usize, up, down)
+    }
+
+    fn join(&mut self, now: Instant, from: SocketAddr) -> io::Result<Arc<UdpSocket>> {
+        let any: IpAddr = match self.to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = bind(SocketAddr::new(any, 0))?;
+        socket.connect(self.to)?;
+        let socket = Arc::new(socket);
+        if self.joined == 0 && self.script.is_some() {
+            self.playing = Some((now, 0));
+            self.happened.push("the script starts".into());
+            self.play(now);
+        }
+        // Each client's paths draw their own numbers, the same in each run in which clients come in
+        // the same order.
+        let seed = self.seed.wrapping_add(self.joined.wrapping_mul(2));
+        self.joined += 1;
+        let client = Client {
+            socket: Arc::clone(&socket),
+            up: Direction::new(Path::new(self.models.up, seed)),
+            down: Direction::new(Path::new(self.models.down, seed.wrapping_add(1))),
+            last: now,
+        };
+        self.clients.insert(from, client);
+        Ok(socket)
+    }
+
+    /// Makes the script's changes that are due.
+    fn play(&mut self, now: Instant) {
+        while self.next_change_at().is_some_and(|at| at <= now) {
+            let (Some((began, next)), Some(script)) = (self.playing, &self.script) else {
+                return;
+            };
+            let change = &script.changes[next];
+            let (models, text) = (change.models, format!("script: {}", change.text));
+            self.playing = Some((began, next + 1));
+            self.happened.push(text);
+            self.set_models(now, models);
+        }
+    }
+
+    fn next_change_at(&self) -> Option<Instant> {
+        let (began, next) = self.playing?;
+        let change = self.script.as_ref()?.changes.get(next)?;
+        Some(began + change.at)
+    }
+
+    fn set_models(&mut self, now: Instant, models: Models) {
+        self.models = models;
+        for client in self.clients.values_mut() {
+            client.up.path.set_model_at(now, models.up);
+            client.down.path.set_model_at(now, models.down);
+        }
+    }
+
+    fn woken(&self, next: Option<Instant>) -> Woken {
+        match (next, self.sleeps_until) {
+            (Some(next), Some(until)) if next < until => Woken::Earlier,
+            _ => Woken::No,
+        }
+    }
+}
+
+impl Client {
+    fn next_at(&self) -> Option<Instant> {
+        let paths = [self.up.path.next_arrival(), self.down.path.next_arrival()];
+        paths.into_iter().flatten().min()
+    }
+
+    /// Sends on what has arrived. What the kernel refuses is lost on the real network.
+    fn deliver(&mut self, now: Instant, front: &UdpSocket, addr: SocketAddr) {
+        while let Some(datagram) = self.up.path.receive(now) {
+            let _ = self.socket.send(&datagram.payload);
+        }
+        while let Some(datagram) = self.down.path.receive(now) {
+            let _ = front.send_to(&datagram.payload, addr);
+        }
+    }
+}
+
+impl Direction {
+    fn new(path: Path) -> Self {
+        Self {
+            path,
+            total: PathStats::default(),
+        }
+    }
+
+    fn finish(&mut self) -> PathStats {
+        self.total.add(&self.path.take_stats());
+        std::mem::take(&mut self.total)
+    }
+
+    fn stats(&mut self, now: Instant) -> DirectionStats {
+        let queue = self.path.queue_delay(now);
+        let lately = self.path.take_stats();
+        self.total.add(&lately);
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        DirectionStats {
+            sent: lately.sent,
+            lost: lately.lost,
+            dropped: lately.dropped,
+            delivered: lately.delivered,
+            delivered_bytes: lately.delivered_bytes,
+            queue_ms: ms(queue),
+            queue_p95_ms: ms(lately.queue_delay(0.95)),
+            total_sent: self.total.sent,
+            total_lost: self.total.lost + self.total.dropped,
+            total_bytes: self.total.delivered_bytes,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What viewers get when their links change.
+
+use std::time::Duration;
+
+use tertulia_sfu::stats::SubscriptionStats;
+use tertulia_sfu::testing::network::PathModel;
+use tertulia_sfu::{Cap, View};
+
+use crate::harness::{Sim, Video};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn link(kbit: u64) -> PathModel {
+    PathModel {
+        rate: Some(kbit * 1_000),
+        delay: 20 * MS,
+        queue: 300 * MS,
+        ..PathModel::LAN
+    }
+}
+
+/// The video that a client is sent.
+fn video(sim: &Sim, client: usize) -> SubscriptionStats {
+    let peer = sim.clients[client].peer.unwrap();
+    let stats = sim.relay.peer_stats(peer).unwrap();
+    let track = sim.clients[0].published[1];
+    let mut subscriptions = stats.subscriptions.into_iter();
+    subscriptions.find(|s| s.track == track).unwrap()
+}
+
+fn longest_freeze(sim: &Sim, client: usize) -> Duration {
+    let reports = sim.clients[client].reports().into_iter();
+    reports
+        .map(|(_, report)| report.longest_freeze)
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn a_link_that_narrows_is_sent_less_at_once_and_more_when_it_is_wide_again() {
+    for seed in 0..3 {
+        let mut sim = Sim::new(400 + seed);
+        let _publisher = sim.participant(Video::Simulcast);
+        let (viewer, other) = (sim.viewer(), sim.viewer());
+        sim.clients[viewer].down.set_model(link(3_000));
+        sim.run(15 * SECOND);
+        assert_eq!(video(&sim, viewer).layer, Some(2), "seed {seed}");
+        sim.clients[viewer].down.set_model(link(600));
+        sim.run(SECOND);
+        let narrow = video(&sim, viewer);
+        assert_eq!(
+            (narrow.layer, narrow.reason),
+            (Some(0), "bandwidth"),
+            "seed {seed}"
+        );
+        sim.run(20 * SECOND);
+        let peer = sim.clients[viewer].peer.unwrap();
+        let estimate = sim.relay.peer_stats(peer).unwrap().bandwidth.estimate;
+        assert!(
+            (400_000..750_000).contains(&estimate.unwrap()),
+            "seed {seed}: {estimate:?}"
+        );
+        sim.clients[viewer].down.set_model(link(3_000));
+        sim.run(8 * SECOND);
+        let wide = video(&sim, viewer);
+        assert_eq!((wide.layer, wide.reason), (Some(2), "best"), "seed {seed}");
+        assert!(
+            longest_freeze(&sim, viewer) < 700 * MS,
+            "seed {seed}: {:?}",
+            longest_freeze(&sim, viewer)
+        );
+        // Who has nothing to do with it notices nothing.
+        assert_eq!(video(&sim, other).layer, Some(2), "seed {seed}");
+        assert!(longest_freeze(&sim, other) < 200 * MS, "seed {seed}");
+        for (_, report) in sim.clients[viewer].reports() {
+            assert!(report.violations.is_empty(), "seed {seed}: {report:?}");
+        }
+        let room = sim.room;
+        let told = sim.relay.timeline(room).unwrap();
+        let told: Vec<_> = told
+            .iter()
+            .filter(|decision| decision.peer == peer)
+            .collect();
+        assert!(
+            told.iter()
+                .any(|decision| decision.reason == "bandwidth" && decision.layer == Some(0)),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_paused_and_resumes_by_itself_while_sound_goes_on() {
+    let mut sim = Sim::new(420);
+    let _publisher = sim.participant(Video::Simulcast);
+    let viewer = sim.viewer();
+    sim.run(5 * SECOND);
+    sim.clients[viewer].down.set_model(link(110));
+    sim.run(10 * SECOND);
+    let paused = video(&sim, viewer);
+    assert_eq!((paused.layer, paused.reason), (None, "bandwidth"));
+    let sound = |sim: &Sim| {
+        let reports = sim.clients[viewer].reports().into_iter();
+        reports
+            .map(|(_, report)| report.packets)
+            .collect::<Vec<_>>()
+    };
+    let before = sound(&sim);
+    sim.run(2 * SECOND);
+    let heard: u64 = sound(&sim)
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after - before)
+        .sum();
+    assert!(heard >= 90, "{heard} of 100 packets of sound");
+    sim.clients[viewer].down.set_model(link(5_000));
+    sim.run(12 * SECOND);
+    assert_eq!(video(&sim, viewer).layer, Some(2));
+}
+
+#[test]
+fn a_viewer_gets_what_its_screen_shows() {
+    let mut sim = Sim::new(430);
+    let _publisher = sim.participant(Video::Simulcast);
+    let viewer = sim.viewer();
+    sim.run(5 * SECOND);
+    let (track, peer) = (
+        sim.clients[0].published[1],
+        sim.clients[viewer].peer.unwrap(),
+    );
+    let small = View {
+        height: 180,
+        ..View::of(track)
+    };
+    for (view, layer, reason) in [
+        (small, Some(0), "size_hint"),
+        (
+            View {
+                visible: false,
+                ..small
+            },
+            None,
+            "hidden",
+        ),
+        (
+            View {
+                height: 400,
+                ..small
+            },
+            Some(1),
+            "size_hint",
+        ),
+        (View::of(track), Some(2), "best"),
+    ] {
+        let now = sim.now;
+        sim.relay.set_views(now, peer, &[view]).unwrap();
+        sim.run(2 * SECOND);
+        let got = video(&sim, viewer);
+        assert_eq!((got.layer, got.reason), (layer, reason), "{view:?}");
+    }
+    let cap = Cap {
+        bitrate: Some(700_000),
+        height: None,
+    };
+    let now = sim.now;
+    sim.relay.set_cap(now, peer, cap).unwrap();
+    sim.run(2 * SECOND);
+    assert_eq!(video(&sim, viewer).layer, Some(1));
+    for (_, report) in sim.clients[viewer].reports() {
+        assert!(report.violations.is_empty(), "{report:?}");
+    }
+}

@@ -1,0 +1,69 @@
+/** What tiles tell the server, and what they tell people. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { promote } from "../../ui/order.js";
+import { neededHeight } from "../../ui/shown.js";
+import { decisionWords, stretches } from "../../ui/timeline.js";
+import { explainPause, reasonWords } from "../../ui/words.js";
+
+test("a picture needs the lines of its place, more when it is cut off at the sides", () => {
+  const box = (width, height, whole = false, aspect = 16 / 9) => ({ width, height, aspect, whole });
+  assert.equal(neededHeight(box(320, 180), 1), 180);
+  assert.equal(neededHeight(box(320, 180), 1.5), 270);
+  assert.equal(neededHeight(box(200, 180), 1), 180, "filled and cut off at the sides");
+  assert.equal(neededHeight(box(640, 180), 1), 360, "filled and cut off above and below");
+  assert.equal(neededHeight(box(640, 180, true), 1), 180);
+  assert.equal(neededHeight(box(160, 180, true), 1), 90, "whole between bars");
+  assert.equal(neededHeight(box(90, 160, true, 9 / 16), 2), 320);
+});
+
+const people = ["own", "a", "b", "c", "d", "e"];
+const stays = (id) => id === "own";
+
+test("who speaks comes to the front in the place of who was silent longest", () => {
+  assert.deepEqual(promote(people, ["a", "b"], 3, stays), people, "nobody moves who is in front");
+  assert.deepEqual(promote(people, ["e"], 3, stays), ["own", "a", "e", "c", "d", "b"]);
+  assert.deepEqual(promote(people, ["e", "b", "a"], 3, stays), people.with(0, "own"), "all in front have spoken");
+  assert.deepEqual(promote(people, ["e", "b"], 3, stays), ["own", "e", "b", "c", "d", "a"]);
+  assert.deepEqual(promote(people, ["gone", "own"], 3, stays), people);
+  assert.deepEqual(promote(["own"], ["x"], 3, stays), ["own"]);
+});
+
+test("whoever speaks, in any order, is in front and nobody is lost", () => {
+  let order = people;
+  let recent = [];
+  for (let turn = 0; turn < 200; turn += 1) {
+    const speaker = people[1 + ((turn * 7 + ((turn * turn) % 5)) % 5)];
+    recent = [speaker, ...recent.filter((id) => id !== speaker)];
+    order = promote(order, recent, 4, stays);
+    assert.equal(order[0], "own");
+    assert.ok(order.indexOf(speaker) < 4, `${speaker} in ${order}`);
+    assert.deepEqual([...order].sort(), [...people].sort());
+  }
+});
+
+const decision = (at_ms, layer, reason = "best") => ({ at_ms, track: "t", layer, temporal: null, reason, estimate: null });
+
+test("a timeline is the stretches between decisions, within its window", () => {
+  const decided = [decision(1_000, 2), decision(50_000, null, "bandwidth"), decision(80_000, 0)];
+  const found = stretches(decided, 100_000, 100_000);
+  assert.deepEqual(found.map(({ from, to, layer }) => [from, to, layer]), [
+    [0.01, 0.5, 2],
+    [0.5, 0.8, null],
+    [0.8, 1, 0],
+  ]);
+  assert.deepEqual(stretches(decided, 100_000, 10_000).map(({ from, to }) => [from, to]), [[0, 1]]);
+  assert.deepEqual(stretches([], 5), []);
+});
+
+test("decisions and pauses are told in words", () => {
+  assert.equal(decisionWords({ ...decision(3_000, 1, "bandwidth"), temporal: 2, estimate: 480_400 }, 15_000),
+    "−12 s layer 1 T2: your connection is too slow at 480 kbit/s");
+  assert.equal(explainPause({ paused: true, reason: "bandwidth" }), "paused: your connection is too slow");
+  assert.equal(explainPause({ paused: true, reason: "muted" }), "paused: muted");
+  assert.equal(explainPause({ paused: false, reason: "bandwidth" }), null);
+  assert.equal(explainPause(undefined), null);
+  assert.equal(reasonWords("solar_flare"), "solar flare");
+  assert.equal(reasonWords("constructor"), "constructor");
+});
