@@ -1,49 +1,117 @@
-//! How much arrives (libwebrtc: `AcknowledgedBitrateEstimator`).
+//! How fast what was sent arrives (libwebrtc's `AcknowledgedBitrateEstimator`).
+//!
+//! libwebrtc smooths windows of 150 ms by how unlikely they are, which takes up to a second to follow a
+//! link that has become slower: plain windows are used instead, a short one for cuts (at which moment
+//! packets arrive back to back, so that there is little noise) and a long one for everything else.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+/// One bucket, in microseconds of the receiver's clock.
+const BUCKET_US: i64 = 25_000;
+const BUCKETS: usize = 32;
 
-use super::history::Arrived;
+/// For cuts.
+pub(super) const SHORT_US: i64 = 150_000;
+/// For everything else.
+pub(super) const LONG_US: i64 = 500_000;
 
-/// Arrivals remembered, in steps of a millisecond or more each.
-const ENTRIES: usize = 1_024;
-const LONGEST_US: i64 = 1_000_000;
-
-/// Bytes by when they arrived, on the viewer's clock.
+/// Bytes that arrived, by time of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
-    steps: VecDeque<(i64, u32)>,
-    newest_us: i64,
+    /// Bytes and packets.
+    buckets: [(u32, u16); BUCKETS],
+    /// The latest arrival.
+    newest: i64,
+    /// The first arrival since there were none for long.
+    since: Option<i64>,
 }
 
 impl Acknowledged {
-    /// Counts arrivals.
-    pub(super) fn update(&mut self, arrived: &[Arrived]) {
-        for packet in arrived {
-            let at = packet.arrived_us / 1_000 * 1_000;
-            self.newest_us = self.newest_us.max(at);
-            // Late ones count with the newest: by at most a reordering's time wrong.
-            match self.steps.back_mut() {
-                Some((last, bytes)) if *last >= at => *bytes = bytes.saturating_add(packet.bytes),
-                _ => self.steps.push_back((at, packet.bytes)),
-            }
+    pub(super) fn add(&mut self, arrival: i64, bytes: u64) {
+        let (bucket, newest) = (
+            arrival.div_euclid(BUCKET_US),
+            self.newest.div_euclid(BUCKET_US),
+        );
+        if self.since.is_none() || bucket - newest >= BUCKETS as i64 {
+            *self = Self {
+                newest: arrival,
+                since: Some(arrival),
+                ..Self::default()
+            };
+        } else if newest - bucket >= BUCKETS as i64 {
+            return;
         }
-        let too_old = |steps: &VecDeque<(i64, u32)>, newest: i64| {
-            steps
-                .front()
-                .is_some_and(|(at, _)| *at < newest - LONGEST_US)
-        };
-        while self.steps.len() > ENTRIES || too_old(&self.steps, self.newest_us) {
-            self.steps.pop_front();
+        for empty in newest + 1..=bucket.min(newest + BUCKETS as i64) {
+            self.buckets[slot(empty)] = (0, 0);
         }
+        self.newest = self.newest.max(arrival);
+        let (sum, packets) = &mut self.buckets[slot(bucket)];
+        *sum = sum.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        *packets = packets.saturating_add(1);
     }
 
-    /// Bits a second over the last `window` of what arrived, a second at most.
-    pub(super) fn bitrate(&self, window: Duration) -> u64 {
-        let window = (window.as_micros() as i64).clamp(1, LONGEST_US);
-        let since = self.newest_us - window;
-        let recent = self.steps.iter().rev().take_while(|(at, _)| *at > since);
-        let bytes: u64 = recent.map(|(_, bytes)| u64::from(*bytes)).sum();
-        bytes * 8 * 1_000_000 / window as u64
+    /// Bits a second over the last `window` microseconds, and of how many packets; none if less than
+    /// half of it was seen.
+    pub(super) fn rate(&self, window: i64) -> Option<(f64, u32)> {
+        let since = self.since?;
+        let last = self.newest.div_euclid(BUCKET_US);
+        let first = (self.newest - window).div_euclid(BUCKET_US) + 1;
+        let first = first.max(last - BUCKETS as i64 + 1);
+        let begin = (first * BUCKET_US).max(since);
+        let span = self.newest - begin;
+        if span < window / 2 {
+            return None;
+        }
+        let (mut bytes, mut packets) = (0_u64, 0);
+        for bucket in first..=last {
+            let (sum, count) = self.buckets[slot(bucket)];
+            bytes += u64::from(sum);
+            packets += u32::from(count);
+        }
+        // Of n packets n - 1 took the time between the first and the last, where the window begins
+        // with a packet.
+        let counted = bytes as f64
+            * if begin == since && packets > 1 {
+                f64::from(packets - 1) / f64::from(packets)
+            } else {
+                1.0
+            };
+        Some((counted * 8e6 / span as f64, packets))
+    }
+}
+
+fn slot(bucket: i64) -> usize {
+    bucket.rem_euclid(BUCKETS as i64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_follow_a_link_within_a_window() {
+        let mut acknowledged = Acknowledged::default();
+        let mut at = 1_000_000_000;
+        let mut run = |acknowledged: &mut Acknowledged, spacing: i64, count: u32| {
+            for _ in 0..count {
+                at += spacing;
+                acknowledged.add(at, 1_250);
+            }
+            [SHORT_US, LONG_US]
+                .map(|window| acknowledged.rate(window).map(|rate| rate.0.round() / 1e6))
+        };
+        assert_eq!(run(&mut acknowledged, 10_000, 2), [None, None]);
+        let close = |got: [Option<f64>; 2], expected: [f64; 2]| {
+            for (got, expected) in got.into_iter().zip(expected) {
+                let got = got.unwrap();
+                assert!((got / expected - 1.0).abs() < 0.12, "{got} {expected}");
+            }
+        };
+        close(run(&mut acknowledged, 10_000, 60), [1.0, 1.0]);
+        close(run(&mut acknowledged, 5_000, 120), [2.0, 2.0]);
+        close(run(&mut acknowledged, 20_000, 8), [0.5, 1.55]);
+        // After a silence it begins anew, whichever way the clock jumped.
+        assert_eq!(run(&mut acknowledged, 3_000_000, 1), [None, None]);
+        acknowledged.add(-5_000_000, 1_000);
+        acknowledged.add(i64::MAX / 2, 1_000);
+        assert_eq!(acknowledged.rate(LONG_US), None);
     }
 }

@@ -1,160 +1,249 @@
-//! What was sent, until the viewer has told what became of it.
+//! What was sent and not yet answered for, by transport-wide sequence number.
 
-use std::collections::VecDeque;
-use std::time::Instant;
-
-use crate::rtp::rtcp::TransportFeedback;
 use crate::rtp::sequence::Extender;
 
-/// Packets remembered at most: at 100 Mbit/s a second and a half. 24 bytes each: 400 KB for such a
-/// viewer, 2 KB for one who only listens. What is pushed out counts as neither arrived nor lost.
-const PACKETS: usize = 16_384;
+/// Packets remembered at first: enough for a viewer who only listens, in 1 KiB.
+const SMALLEST: usize = 64;
+/// Packets remembered at most, in 256 KiB: 1.2 s of 150 Mbit/s in packets of 1,200 bytes, and of a
+/// feedback that comes every 250 ms over a round trip of 300 ms twice as much.
+const LARGEST: usize = 16_384;
+/// A packet unanswered for longer makes room for others before the ring grows.
+const FORGET_US: i64 = 2_000_000;
+/// Packets may overtake each other by this: only then one reported missing counts as lost. Jitter of
+/// 30 ms either way makes for as much.
+const REORDER_US: i64 = 60_000;
 
-/// A packet sent.
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    at: Instant,
-    bytes: u16,
-    probe: u8,
-    fate: Fate,
-}
-
+/// What is known of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+pub(super) enum Status {
+    /// Nothing was reported, perhaps because the report was lost.
     Unknown,
-    Lost,
+    /// Reported as not received so far.
+    Missing,
     Arrived,
 }
 
-/// A packet of which feedback says for the first time that it arrived.
+/// A packet sent: 16 bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
-    pub(super) sent_at: Instant,
-    /// On the viewer's clock, in microseconds since an epoch of its own.
-    pub(super) arrived_us: i64,
-    pub(super) bytes: u32,
-    pub(super) probe: Option<u8>,
+pub(super) struct Sent {
+    /// In microseconds.
+    pub(super) at: i64,
+    /// The low bits of its number: what else hashes to its place is another.
+    number: u32,
+    /// With the overhead of IP and UDP.
+    pub(super) bytes: u16,
+    /// The probe it belongs to; 0 is none.
+    pub(super) probe: u8,
+    status: Status,
 }
 
-/// What one feedback packet tells.
-#[derive(Debug, Default)]
-pub(super) struct News {
-    /// In the order sent.
-    pub(super) arrived: Vec<Arrived>,
-    /// Packets that now count as lost, less those that did and arrived after all.
-    pub(super) lost: i64,
-    /// When the last packet was sent that the viewer knows of.
-    pub(super) newest_sent_at: Option<Instant>,
-}
+const NOTHING: Sent = Sent {
+    at: i64::MIN / 4,
+    number: 0,
+    bytes: 0,
+    probe: 0,
+    status: Status::Arrived,
+};
 
-/// What was sent.
+/// A ring over the unwrapped numbers, that grows.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    packets: VecDeque<Sent>,
-    /// The unwrapped number of the first.
-    first: u64,
+    ring: Vec<Sent>,
     numbers: Extender,
-    clock: ArrivalClock,
-    news: News,
+    /// The newest that arrived: its number and when it was sent.
+    newest: Option<(u64, i64)>,
+    /// Up to here losses were counted.
+    settled: u64,
 }
 
 impl History {
-    /// Notes a packet.
-    pub(super) fn sent(&mut self, now: Instant, number: u16, bytes: usize, probe: Option<u8>) {
-        let number = self.numbers.extend(number);
-        if self.packets.is_empty() {
-            self.first = number;
-        }
-        if number != self.first + self.packets.len() as u64 {
-            // Numbers are given one after another; if not, nothing before can be told apart.
-            self.packets.clear();
-            self.first = number;
-        }
-        if self.packets.len() == PACKETS {
-            self.packets.pop_front();
-            self.first += 1;
-        }
-        self.packets.push_back(Sent {
-            at: now,
-            bytes: bytes.min(usize::from(u16::MAX)) as u16,
-            probe: probe.map_or(0, |id| id.wrapping_add(1).max(1)),
-            fate: Fate::Unknown,
-        });
-    }
-
-    /// Whether anything is under way, and since when.
-    pub(super) fn oldest_unknown(&self) -> Option<Instant> {
-        let unknown = self.packets.iter().find(|sent| sent.fate == Fate::Unknown);
-        unknown.map(|sent| sent.at)
-    }
-
-    /// Takes feedback; what it tells that was not known.
-    pub(super) fn feedback(&mut self, feedback: &TransportFeedback) -> &News {
-        self.news.arrived.clear();
-        self.news.lost = 0;
-        self.news.newest_sent_at = None;
-        for (number, arrival) in &feedback.statuses {
-            let number = self.numbers.peek(*number);
-            let Some(index) = number.checked_sub(self.first) else {
-                continue;
-            };
-            let Some(sent) = self.packets.get_mut(index as usize) else {
-                continue;
-            };
-            self.news.newest_sent_at = self.news.newest_sent_at.max(Some(sent.at));
-            match (arrival, sent.fate) {
-                (None, Fate::Unknown) => {
-                    sent.fate = Fate::Lost;
-                    self.news.lost += 1;
-                }
-                (Some(ticks), Fate::Unknown | Fate::Lost) => {
-                    self.news.lost -= i64::from(sent.fate == Fate::Lost);
-                    sent.fate = Fate::Arrived;
-                    self.news.arrived.push(Arrived {
-                        sent_at: sent.at,
-                        arrived_us: self.clock.microseconds(*ticks),
-                        bytes: u32::from(sent.bytes),
-                        probe: (sent.probe > 0).then(|| sent.probe - 1),
-                    });
-                }
-                _ => {}
-            }
-        }
-        self.forget();
-        &self.news
-    }
-
-    /// What is known to have arrived is of no more use, nor what was lost long before.
-    fn forget(&mut self) {
-        let keep = self.packets.len().min(512);
-        while self.packets.len() > keep
-            && self
-                .packets
-                .front()
-                .is_some_and(|sent| sent.fate != Fate::Unknown)
+    pub(super) fn insert(&mut self, at: i64, sequence: u16, bytes: u16, probe: u8) {
+        let number = self.numbers.extend(sequence);
+        let mut slot = number as usize & self.ring.len().wrapping_sub(1);
+        while self.ring.get(slot).is_none_or(|old| {
+            old.status == Status::Unknown && at - old.at < FORGET_US && old.number != number as u32
+        }) && self.ring.len() < LARGEST
         {
-            self.packets.pop_front();
-            self.first += 1;
+            self.grow();
+            slot = number as usize & (self.ring.len() - 1);
         }
+        if let Some(slot) = self.ring.get_mut(slot) {
+            *slot = Sent {
+                at,
+                number: number as u32,
+                bytes,
+                probe,
+                status: Status::Unknown,
+            };
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let len = (self.ring.len() * 2).clamp(SMALLEST, LARGEST);
+        let old = std::mem::replace(&mut self.ring, vec![NOTHING; len]);
+        for sent in old {
+            self.ring[sent.number as usize & (len - 1)] = sent;
+        }
+    }
+
+    /// The number meant by one in a report.
+    pub(super) fn number(&self, sequence: u16) -> Option<u64> {
+        let highest = self.numbers.highest()?;
+        Some(self.numbers.peek(sequence)).filter(|number| *number <= highest)
+    }
+
+    fn get(&self, number: u64) -> Option<&Sent> {
+        let slot = number as usize & self.ring.len().wrapping_sub(1);
+        self.ring
+            .get(slot)
+            .filter(|sent| sent.number == number as u32 && sent.bytes > 0)
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Sent> {
+        let slot = number as usize & self.ring.len().wrapping_sub(1);
+        self.ring
+            .get_mut(slot)
+            .filter(|sent| sent.number == number as u32 && sent.bytes > 0)
+    }
+
+    /// Notes an arrival; none if nothing such was sent, or it is no news.
+    pub(super) fn arrived(&mut self, number: u64) -> Option<(Sent, Status)> {
+        let sent = self.get_mut(number)?;
+        let before = std::mem::replace(&mut sent.status, Status::Arrived);
+        let sent = *sent;
+        if before == Status::Arrived {
+            return None;
+        }
+        if self.newest.is_none_or(|(newest, _)| number > newest) {
+            self.newest = Some((number, sent.at));
+        }
+        Some((sent, before))
+    }
+
+    /// Notes that a packet has not arrived so far; none as above.
+    pub(super) fn missing(&mut self, number: u64) -> Option<Sent> {
+        let sent = self.get_mut(number)?;
+        let before = sent.status;
+        (before == Status::Unknown).then(|| {
+            sent.status = Status::Missing;
+            *sent
+        })
+    }
+
+    /// When the newest packet that arrived was sent, in microseconds.
+    pub(super) fn newest(&self) -> Option<i64> {
+        self.newest.map(|(_, at)| at)
+    }
+
+    /// Bytes of which nothing is known in a range: their report was lost.
+    pub(super) fn unknown_bytes(&self, from: u64, to: u64) -> u64 {
+        let from = from.max(to.saturating_sub(self.ring.len() as u64));
+        (from..to)
+            .filter_map(|number| self.get(number))
+            .filter(|sent| sent.status == Status::Unknown)
+            .map(|sent| u64::from(sent.bytes))
+            .sum()
+    }
+
+    /// Calls `each` with every packet whose fate is settled, once: when it was sent, its bytes,
+    /// whether it was lost.
+    pub(super) fn settle(&mut self, mut each: impl FnMut(i64, u16, bool)) {
+        let Some((newest, newest_at)) = self.newest else {
+            return;
+        };
+        let oldest = (newest + 1).saturating_sub(self.ring.len() as u64);
+        let mut settled = self.settled.max(oldest);
+        while settled <= newest {
+            let sent = self.get(settled).copied();
+            if let Some(sent) = sent {
+                if sent.at > newest_at - REORDER_US {
+                    break;
+                }
+                if sent.status != Status::Unknown {
+                    each(sent.at, sent.bytes, sent.status == Status::Missing);
+                }
+            }
+            settled += 1;
+        }
+        self.settled = settled;
+    }
+
+    /// Packets there is room for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.len()
     }
 }
 
-/// Ticks of three thousand years: sums and differences of such times fit.
-const FAR: i64 = 1 << 48;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Ticks of 250 us that wrap at 2^32, unwrapped.
-#[derive(Debug, Default)]
-struct ArrivalClock {
-    last: Option<i64>,
-}
+    #[test]
+    fn a_listener_needs_little_and_a_fast_link_is_bounded() {
+        for (what, spacing_us, answered_us, expected) in [
+            ("sound", 20_000, 300_000, 64),
+            ("2 Mbit/s", 5_000, 500_000, 128),
+            ("100 Mbit/s", 100, 500_000, 8_192),
+            ("no answers", 100, i64::MAX, LARGEST),
+        ] {
+            let mut history = History::default();
+            for index in 0..100_000_i64 {
+                history.insert(index * spacing_us, index as u16, 1_200, 0);
+                let answered = index.saturating_sub(answered_us / spacing_us);
+                if answered >= 0
+                    && let Some(number) = history.number(answered as u16)
+                {
+                    history.arrived(number);
+                }
+            }
+            assert_eq!(history.capacity(), expected, "{what}");
+        }
+    }
 
-impl ArrivalClock {
-    fn microseconds(&mut self, ticks: i64) -> i64 {
-        let last = *self.last.get_or_insert(i64::from(ticks as u32));
-        let difference = (ticks as i32).wrapping_sub(last as i32);
-        // A clock that runs away stops at the bound: it tells nothing then, but does no harm.
-        let unwrapped = (last + i64::from(difference)).clamp(-FAR, FAR);
-        self.last = Some(last.max(unwrapped));
-        unwrapped * 250
+    #[test]
+    fn a_packet_is_lost_only_when_it_can_no_longer_come() {
+        let mut history = History::default();
+        for index in 0..20_u16 {
+            history.insert(
+                i64::from(index) * 10_000,
+                65_530_u16.wrapping_add(index),
+                1_000,
+                0,
+            );
+        }
+        let at =
+            |history: &History, index: u16| history.number(65_530_u16.wrapping_add(index)).unwrap();
+        let mut lost = Vec::new();
+        for index in [0, 1, 3, 5] {
+            let number = at(&history, index);
+            assert!(history.arrived(number).is_some(), "{index}");
+            assert!(history.arrived(number).is_none(), "{index} twice");
+        }
+        for index in [2, 4] {
+            let number = at(&history, index);
+            assert!(history.missing(number).is_some(), "{index}");
+        }
+        history.settle(|at, _, missing| lost.push((at, missing)));
+        assert_eq!(lost, vec![]);
+        // The late one comes, and what follows shows that the other is gone. Of 6 to 9 nothing is said.
+        let late = at(&history, 4);
+        assert_eq!(history.arrived(late).unwrap().1, Status::Missing);
+        let newest = at(&history, 12);
+        history.arrived(newest);
+        history.settle(|at, _, missing| lost.push((at / 10_000, missing)));
+        let expected = [
+            (0, false),
+            (1, false),
+            (2, true),
+            (3, false),
+            (4, false),
+            (5, false),
+        ];
+        assert_eq!(lost, expected);
+        assert_eq!(history.unknown_bytes(at(&history, 6), newest), 6_000);
+        // What was never sent is nobody's.
+        assert_eq!(history.number(65_530_u16.wrapping_add(20)), None);
     }
 }

@@ -1,67 +1,224 @@
-//! How much is lost, and whether that tells anything.
+//! Losses: a property of the path, or the sign of a queue that is full.
 //!
-//! Loss alone does not: radio links lose some packets at any rate, and a viewer there wants the best
-//! picture that repair can keep whole. What tells is loss beyond what the link loses anyway (the
-//! inherent loss of libwebrtc's `LossBasedBweV2`): that of a time without any queue is remembered.
+//! libwebrtc's `LossBasedBweV2` fits an inherent loss and a bandwidth to observations of rate and loss.
+//! It caps the inherent loss at some percent, and so collapses on a path that loses 10 % whatever is
+//! sent; and where the rate does not vary its data cannot tell the two apart. Here the question is asked
+//! of the path itself: losses beyond what is believed inherent call for a probe at a higher rate. If more
+//! arrives of it than before, the link was not full, and the losses are inherent. If no more arrives, or
+//! no answer comes, the rate is cut to what arrives; and if the losses go on as before after that cut,
+//! they were inherent after all, and the cut is taken back. A probe lasts 20 ms, a cut is seen.
+//!
+//! What is counted is runs of losses where that is fewer: one burst on a radio link is one event.
 
-use std::time::{Duration, Instant};
+/// A window ends with this many packets...
+const PACKETS: u32 = 20;
+/// ...and after this time, in microseconds...
+const SPAN_US: i64 = 200_000;
+/// ...or after this one with a quarter of the packets.
+const SPAN_MAX_US: i64 = 1_000_000;
+/// Windows for weak evidence.
+const WINDOWS: usize = 5;
+/// Losses that nobody minds.
+const TOLERATED: f64 = 0.03;
+/// Beyond the inherent loss this is no longer asked about, but acted upon.
+const SEVERE: f64 = 0.25;
 
-/// Packets that a share is worth taking of.
-const PACKETS: u64 = 25;
-const INTERVAL: Duration = Duration::from_millis(400);
-/// Above what the link loses anyway, this much is a full queue or a policer.
-const BEYOND: f64 = 0.06;
-/// No link that anybody can talk over loses more by chance.
-const INHERENT_MAX: f64 = 0.20;
+/// What the losses say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Verdict {
+    Fine,
+    /// More is lost than the path is known to lose: worth a probe.
+    Suspicious,
+    /// Far more.
+    Severe,
+}
 
-/// The losses of a link.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Default, Debug)]
+struct Window {
+    since: Option<i64>,
+    until: i64,
+    packets: u32,
+    bytes: u64,
+    lost: u32,
+    runs: u32,
+}
+
+impl Window {
+    fn rate(&self) -> f64 {
+        let span = self.until - self.since.unwrap_or(self.until);
+        self.bytes as f64 * 8e6 / span.max(20_000) as f64
+    }
+
+    fn loss(&self) -> f64 {
+        f64::from(self.lost) / f64::from(self.packets.max(1))
+    }
+}
+
+/// A cut for losses, whose effect is awaited.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    at: i64,
+    rate: f64,
+    loss: f64,
+    /// The estimate before it.
+    before: f64,
+    windows: (u32, u32),
+}
+
+#[derive(Default, Debug)]
 pub(super) struct Loss {
-    since: Option<Instant>,
-    arrived: u64,
-    lost: i64,
-    /// Share in the last complete interval.
-    share: f64,
-    /// Share lost while there was no reason to.
+    window: Window,
+    last_lost: bool,
+    past: [Window; WINDOWS],
+    filled: usize,
+    average: Option<f64>,
     inherent: f64,
-    /// Complete intervals one after another with too much loss.
-    excessive: u32,
+    cut: Option<Cut>,
+    verdict: Option<Verdict>,
+    /// An estimate to go back to.
+    restore: Option<f64>,
 }
 
 impl Loss {
-    /// Counts. `idle`: nothing waits in the link's queue, and no more is sent than before. True at the
-    /// end of an interval.
-    pub(super) fn update(&mut self, now: Instant, arrived: usize, lost: i64, idle: bool) -> bool {
-        let since = *self.since.get_or_insert(now);
-        self.arrived += arrived as u64;
-        self.lost += lost;
-        let all = self.arrived + self.lost.max(0) as u64;
-        if now < since + INTERVAL || all < PACKETS {
-            return false;
+    /// A packet whose fate is settled.
+    pub(super) fn add(&mut self, at: i64, bytes: u16, lost: bool) {
+        let since = *self.window.since.get_or_insert(at);
+        self.window.until = self.window.until.max(at);
+        self.window.packets += 1;
+        self.window.bytes += u64::from(bytes);
+        if lost {
+            self.window.lost += 1;
+            self.window.runs += u32::from(!self.last_lost);
         }
-        self.share = self.lost.max(0) as f64 / all.max(1) as f64;
-        if idle {
-            let weight = if self.share < self.inherent { 0.3 } else { 0.1 };
-            self.inherent += (self.share.min(INHERENT_MAX) - self.inherent) * weight;
+        self.last_lost = lost;
+        let span = at - since;
+        if (self.window.packets >= PACKETS && span >= SPAN_US)
+            || (self.window.packets >= PACKETS / 4 && span >= SPAN_MAX_US)
+        {
+            self.close();
         }
-        let too_much = self.share > self.inherent + BEYOND;
-        self.excessive = if too_much { self.excessive + 1 } else { 0 };
-        (self.since, self.arrived, self.lost) = (Some(now), 0, 0);
-        true
     }
 
-    /// Share of packets lost lately (0 to 1).
-    pub(super) fn share(&self) -> f64 {
-        self.share
+    fn close(&mut self) {
+        let window = std::mem::take(&mut self.window);
+        self.past.rotate_right(1);
+        self.past[0] = window;
+        self.filled = (self.filled + 1).min(WINDOWS);
+        let loss = window.loss();
+        let average = self.average.unwrap_or(loss);
+        self.average = Some(average + 0.3 * (loss - average));
+        self.judge_cut(&window);
+        let verdict = self.judge();
+        if verdict == Verdict::Fine {
+            let weight = if loss < self.inherent { 0.05 } else { 0.02 };
+            self.inherent += weight * (loss - self.inherent);
+        }
+        self.verdict = Some(verdict);
     }
 
-    /// More is lost than the link loses anyway, for so many intervals.
-    pub(super) fn excessive(&self) -> u32 {
-        self.excessive
+    fn judge(&self) -> Verdict {
+        let expected = (self.inherent * 1.2 + TOLERATED).min(0.9);
+        let beyond = |windows: &[Window]| {
+            let (mut packets, mut lost, mut runs) = (0, 0, 0);
+            for window in windows {
+                packets += window.packets;
+                lost += window.lost;
+                runs += window.runs;
+            }
+            let (packets, lost) = (f64::from(packets), f64::from(lost));
+            // A burst is one event, but one of some weight.
+            let lost = lost.min(f64::from(runs) * 3.0);
+            let noise = 2.0 * (packets * expected * (1.0 - expected)).sqrt();
+            lost > packets * expected + noise + 1.0
+        };
+        let last = &self.past[0];
+        if !beyond(&self.past[..1]) && !beyond(&self.past[..self.filled]) {
+            Verdict::Fine
+        } else if last.loss() > self.inherent + SEVERE && last.runs >= 4 {
+            Verdict::Severe
+        } else {
+            Verdict::Suspicious
+        }
     }
 
-    /// What is sent has changed: what is lost now is no sign of the rate before.
-    pub(super) fn forget(&mut self) {
-        self.excessive = 0;
+    /// Whether a cut helped shows in the windows sent after it.
+    fn judge_cut(&mut self, window: &Window) {
+        let Some(cut) = &mut self.cut else { return };
+        if window.since.is_none_or(|since| since < cut.at) {
+            return;
+        }
+        if window.rate() > 0.92 * cut.rate {
+            // Not less is sent: the cut shows nothing.
+            if window.until - cut.at > 5_000_000 {
+                self.cut = None;
+            }
+            return;
+        }
+        cut.windows.0 += window.packets;
+        cut.windows.1 += window.lost;
+        let loss = f64::from(cut.windows.1) / f64::from(cut.windows.0);
+        if cut.windows.0 >= 2 * PACKETS {
+            if loss > 0.6 * cut.loss {
+                self.inherent = self.inherent.max(loss.min(0.5));
+                self.restore = Some(cut.before);
+            }
+            self.cut = None;
+        }
+    }
+
+    /// Forgets what was lost, but for what the path loses.
+    pub(super) fn restart(&mut self) {
+        *self = Self {
+            average: self.average,
+            inherent: self.inherent,
+            ..Self::default()
+        };
+    }
+
+    /// What the latest window says, once.
+    pub(super) fn poll(&mut self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
+    /// An estimate to go back to: the cut from it did not help.
+    pub(super) fn poll_restore(&mut self) -> Option<f64> {
+        self.restore.take()
+    }
+
+    /// A cut is made because of losses.
+    pub(super) fn note_cut(&mut self, at: i64, before: f64) {
+        let last = &self.past[0];
+        self.cut = Some(Cut {
+            at,
+            rate: last.rate(),
+            loss: self.average.unwrap_or(0.0).max(last.loss()).min(0.9),
+            before,
+            windows: (0, 0),
+        });
+    }
+
+    /// The link carried more than was sent when losses were seen: these are the path's.
+    pub(super) fn excuse(&mut self) {
+        let windows = &self.past[..self.filled];
+        let packets: u32 = windows.iter().map(|window| window.packets).sum();
+        let lost: u32 = windows.iter().map(|window| window.lost).sum();
+        let loss = f64::from(lost) / f64::from(packets.max(1));
+        self.inherent = self.inherent.max(loss.min(0.5));
+        self.cut = None;
+    }
+
+    /// Lately, 0 to 1.
+    pub(super) fn average(&self) -> f64 {
+        self.average.unwrap_or(0.0)
+    }
+
+    /// What the path is believed to lose whatever is sent, 0 to 1.
+    pub(super) fn inherent(&self) -> f64 {
+        self.inherent
+    }
+
+    /// What was sent during the last window, bits a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.past[0].rate()
     }
 }

@@ -1,105 +1,102 @@
-//! What a viewer's link carries, found out on the sending side from transport-wide feedback
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+//! What a viewer's link carries, estimated from transport-wide feedback
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). Sans I/O; rates at the interface are in bits a
+//! second of UDP payload, inside those of IP packets.
 //!
-//! The structure is that of libwebrtc's GoogCC (`modules/congestion_controller/goog_cc`, main branch of
-//! 2025): a delay signal and a loss signal bound a rate, acknowledged traffic and probes raise it. Its
-//! parts are our own, and other where a relay is: its traffic comes in steps of whole layers, so that
-//! most of the time less is sent than the link carries, and most of what is known comes from probes.
+//! It follows the design of libwebrtc's `GoogCcNetworkController` (`modules/congestion_controller/goog_cc`,
+//! main branch as of 2024-25), itself draft-ietf-rmcat-gcc-02 much extended, and departs from it where an
+//! SFU differs from an encoder: it sends what layers there are, so that it is nearly always limited by
+//! them, and it can stop sending a layer at once, but not make one smaller.
 //!
-//! - [`queue`]: how long packets wait, against the least delay of the last seconds; not a trend line.
-//! - [`acknowledged`]: what arrives.
-//! - [`loss`]: only beyond what the link loses anyway.
-//! - [`probe`]: whether there is more.
+//! | part | libwebrtc | what differs |
+//! |---|---|---|
+//! | `history` | `TransportFeedbackAdapter` | a ring; a loss counts once the packet can no longer come |
+//! | `trendline`, `delay` | `TrendlineEstimator`, `InterArrivalDelta` | least delays instead of last ones; overuse needs a queue that stands; a queue nobody else fills is drained |
+//! | `acknowledged` | `AcknowledgedBitrateEstimator` | plain windows, a short one for cuts |
+//! | `aimd` | `AimdRateControl`, `LinkCapacityEstimator` | no growth while application-limited: probes do that |
+//! | `loss` | `LossBasedBweV2` | asks by a probe whether losses depend on the rate |
+//! | `prober`, `cluster` | `ProbeController`, `ProbeBitrateEstimator` | keeps probing while more is desired; slope of delay instead of first and last packet |
+//! | `fallback` | `SendSideBandwidthEstimation` | only without transport-wide feedback |
 //!
-//! `rtc-interceptor`'s estimator was judged and not used: it has no probes, and a relay without probes
-//! never leaves a low layer. REMB (draft-alvestrand-rmcat-remb-03) counts where there is no such feedback.
+//! `rtc-interceptor` 0.21.1 has a Google congestion control too. It is not used: it probes nothing and
+//! never leaves a low rate while application-limited; cuts by losses above 10 % whatever their cause;
+//! filters delays with the Kalman filter of 2016; and takes an allocated list of reports.
+//!
+//! # Bounds
+//!
+//! About 1.5 KiB of state, and 16 bytes for each packet that may be unanswered: 1 KiB for a viewer who is
+//! sent sound, 256 KiB at most (`history`). Feedback is a stranger's: it can make the estimate wrong, for
+//! the stranger alone, but not leave its bounds.
 
 mod acknowledged;
+mod aimd;
+mod cluster;
+mod control;
+mod delay;
+mod fallback;
 mod history;
 mod loss;
-mod probe;
-mod queue;
+mod prober;
+#[cfg(test)]
+mod tests;
+mod trendline;
 
 use std::time::{Duration, Instant};
 
 use acknowledged::Acknowledged;
-use history::History;
+use aimd::Aimd;
+use control::{Confirmed, Drain, Outage, Suspicion};
+use delay::Delay;
+use fallback::Fallback;
+use history::{History, Status};
 use loss::Loss;
-use probe::{Found, Probes, percent};
-use queue::Queue;
+pub(crate) use prober::Probe;
+use prober::Prober;
 
 use crate::rtp::rtcp::TransportFeedback;
 
-/// IP and UDP headers, for the link carries them too.
+/// Of IP and UDP, in bytes a packet; IPv6 has 20 more, and nobody tells which it is behind a NAT64.
 const OVERHEAD: usize = 28;
-/// A queue that lasts is one beyond this; below, it may be a burst of ours on its way.
-const QUEUE_LONG: Duration = Duration::from_millis(60);
-/// And beyond this if it grows.
-const QUEUE_GROWING: Duration = Duration::from_millis(22);
-/// Drained, as far as one can tell.
-const QUEUE_SHORT: Duration = Duration::from_millis(12);
-/// Of what still arrives when the link is overused, in percent: what is left drains the queue.
-const BACKOFF: u64 = 85;
-/// While nothing that was tried did not fit, bursts leave at this rate at least: most links carry it, and a
-/// first keyframe should not wait for the others to be told apart.
-const UNTRIED: u64 = 12_000_000;
-/// A queue must become shorter within this, and three round trips, once it is sent less.
-const DRAIN: Duration = Duration::from_millis(500);
-/// Over this, what arrives at an overused link is what it carries.
-const RECENT: Duration = Duration::from_millis(250);
-const STEADY: Duration = Duration::from_millis(600);
-/// Without feedback for so long, while something is under way, the link is believed to carry less and
-/// less.
-const OUTAGE: Duration = Duration::from_millis(1_500);
-/// What was confirmed counts for so long.
-const CONFIRMED: Duration = Duration::from_secs(20);
+/// 250 us, in which arrivals are counted.
+const TICK_US: i64 = 250;
 
-#[cfg(test)]
-mod tests;
-
-/// What is known beforehand, in bits a second.
+/// Bounds of an estimate, in bits a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BweConfig {
+    /// Before anything is known.
     pub(crate) start: u64,
+    /// The estimate is never below; a link that carries less is an outage.
     pub(crate) min: u64,
+    /// Nor above.
     pub(crate) max: u64,
 }
 
-/// What is asked of the link, in bits a second.
+/// What is to be sent, in bits a second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Demand {
     /// What is meant to be sent now.
     pub(crate) allocated: u64,
-    /// What would be sent if the link carried it.
+    /// What would be sent if the link carried it. While it is more than `allocated`, probes find out
+    /// whether it does.
     pub(crate) desired: u64,
 }
 
-/// A burst to be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Probe {
-    pub(crate) cluster: u8,
-    /// Bits a second.
-    pub(crate) bitrate: u64,
-    /// At least.
-    pub(crate) bytes: usize,
-    /// At least.
-    pub(crate) packets: u32,
-}
-
-/// What the estimate is held down by.
+/// What limits an estimate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LimitedBy {
-    /// Nobody has said anything yet.
+    /// There was no feedback yet.
     Unknown,
-    /// Nothing: all that was tried fitted.
+    /// All that was tried fitted.
     None,
+    /// More made packets queue up.
     Delay,
+    /// More was lost, or nothing was heard.
     Loss,
+    /// The receiver said so.
     Remb,
 }
 
 impl LimitedBy {
-    /// A stable code.
+    /// As [`BandwidthStats`](crate::stats::BandwidthStats) names it.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -111,327 +108,354 @@ impl LimitedBy {
     }
 }
 
-/// What is known of a link. Rates are in bits a second.
-#[derive(Clone, Copy, Debug)]
+/// What is believed of a link.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Estimate {
+    /// It carries this, bits a second.
     pub(crate) bitrate: u64,
-    /// What may be sent at any moment.
+    /// Packets may leave at this rate: above the estimate, for frames come in bursts; below it while a
+    /// queue is to empty.
     pub(crate) pacing: u64,
+    /// What limits the estimate.
     pub(crate) limited_by: LimitedBy,
+    /// What arrived lately, bits a second.
     pub(crate) acknowledged: u64,
-    /// Share lost lately (0 to 1).
+    /// Share of packets lost lately (0 to 1).
     pub(crate) loss: f64,
-    /// Overused just now, or draining after it.
-    pub(crate) congested: bool,
-    /// The highest rate confirmed lately, by traffic or by a probe.
-    pub(crate) probed: u64,
-    /// How long packets wait in the link's queue.
+    /// Round trip, the time a report waits excluded as far as known.
+    pub(crate) rtt: Option<Duration>,
+    /// What packets are believed to wait in the link's queue.
     pub(crate) queue_delay: Duration,
-    /// Sent so far.
+    /// It is overused or was just cut: no moment for more.
+    pub(crate) congested: bool,
+    /// The highest rate that was seen to arrive within the last 5 to 10 s, as traffic or as a probe, if
+    /// the estimate was not cut below it since.
+    pub(crate) probed: u64,
+    /// Probes sent.
     pub(crate) probes: u64,
 }
 
-/// The estimator of one link.
+/// Estimates what one viewer's link carries.
 #[derive(Debug)]
 pub(crate) struct BandwidthEstimator {
-    config: BweConfig,
+    epoch: Instant,
+    /// The latest time seen. All times are in microseconds since the epoch.
+    now: i64,
+    max: f64,
     history: History,
-    queue: Queue,
     acknowledged: Acknowledged,
+    delay: Delay,
     loss: Loss,
-    probes: Probes,
+    aimd: Aimd,
+    prober: Prober,
+    fallback: Fallback,
     demand: Demand,
-    bitrate: u64,
-    limited_by: LimitedBy,
-    /// The queue is being drained.
-    drains: bool,
-    /// Since when it is watched how that goes, and how long it was then.
-    draining: Option<(Instant, Duration)>,
-    decreased_at: Option<Instant>,
-    increased_at: Option<Instant>,
-    /// The highest rates confirmed, of this span and the one before.
-    confirmed: [u64; 2],
-    confirmed_until: Option<Instant>,
-    rtt: Duration,
-    feedback_at: Option<Instant>,
-    outage_at: Option<Instant>,
-    remb: Option<u64>,
+    confirmed: Confirmed,
+    /// Bytes of payload and of all, lately.
+    payload: (u64, u64),
+    /// The latest arrival, in ticks of the receiver's clock, unwrapped.
+    arrival: Option<i64>,
+    /// The number behind the last one reported on.
+    reported: Option<u64>,
+    feedback_count: Option<u8>,
+    last_feedback: Option<i64>,
+    /// When the first packet after the last feedback was sent.
+    waiting_since: Option<i64>,
+    /// By receiver reports, and by feedback.
+    rtt: (Option<i64>, Option<i64>),
+    cut_at: Option<i64>,
+    drain: Option<Drain>,
+    suspicion: Option<Suspicion>,
+    outage: Option<Outage>,
+    /// Losses of what was sent before mean nothing.
+    losses_from: i64,
+    /// After an outage: a rate that the link carried before it.
+    recovered: f64,
 }
 
 impl BandwidthEstimator {
-    /// Of a link of which nothing is known.
-    pub(crate) fn new(_now: Instant, config: BweConfig) -> Self {
+    /// An estimator that knows nothing.
+    pub(crate) fn new(now: Instant, config: BweConfig) -> Self {
+        let (min, max) = (config.min as f64, config.max.max(config.min) as f64);
         Self {
-            config,
+            epoch: now,
+            now: 0,
+            max,
             history: History::default(),
-            queue: Queue::default(),
             acknowledged: Acknowledged::default(),
+            delay: Delay::default(),
             loss: Loss::default(),
-            probes: Probes::new(),
+            aimd: Aimd::new(0, config.start as f64, (min, max)),
+            prober: Prober::new(0),
+            fallback: Fallback::default(),
             demand: Demand::default(),
-            bitrate: config.start,
-            limited_by: LimitedBy::Unknown,
-            drains: false,
-            draining: None,
-            decreased_at: None,
-            increased_at: None,
-            confirmed: [0; 2],
-            confirmed_until: None,
-            rtt: Duration::from_millis(100),
-            feedback_at: None,
-            outage_at: None,
-            remb: None,
+            confirmed: Confirmed::default(),
+            payload: (0, 0),
+            arrival: None,
+            reported: None,
+            feedback_count: None,
+            last_feedback: None,
+            waiting_since: None,
+            rtt: (None, None),
+            cut_at: None,
+            drain: None,
+            suspicion: None,
+            outage: None,
+            losses_from: 0,
+            recovered: 0.0,
         }
     }
 
-    /// Notes a packet of so many bytes of UDP payload.
+    /// Notes a packet with its transport-wide number, `bytes` of UDP payload, and the cluster of the
+    /// probe it is sent for.
     pub(crate) fn packet_sent(
         &mut self,
         now: Instant,
-        number: u16,
+        sequence: u16,
         bytes: usize,
         probe: Option<u8>,
     ) {
-        self.history.sent(now, number, bytes + OVERHEAD, probe);
-        if self.feedback_at.is_some() {
-            self.outage_at.get_or_insert(now + OUTAGE);
+        let at = self.micros(now);
+        let all = bytes.min(usize::from(u16::MAX) - OVERHEAD) + OVERHEAD;
+        let probe = probe.unwrap_or(0);
+        self.history.insert(at, sequence, all as u16, probe);
+        self.waiting_since.get_or_insert(at);
+        self.payload.0 += (all - OVERHEAD) as u64;
+        self.payload.1 += all as u64;
+        if self.payload.1 > 1 << 18 {
+            self.payload = (self.payload.0 / 2, self.payload.1 / 2);
+        }
+        if probe != 0
+            && let Some(cluster) = self.prober.active(probe)
+        {
+            cluster.sent(at, all as u16);
         }
     }
 
     /// Takes transport-wide feedback.
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
-        let news = self.history.feedback(feedback);
-        if let Some(sent_at) = news.newest_sent_at {
-            let rtt = now.saturating_duration_since(sent_at);
-            self.rtt = (self.rtt * 7 + rtt) / 8;
+        let now = self.advance(now);
+        self.credit_lost_reports(feedback);
+        let mut newest_sent = None;
+        for (sequence, ticks) in &feedback.statuses {
+            let Some(number) = self.history.number(*sequence) else {
+                continue;
+            };
+            self.reported = Some(
+                self.reported
+                    .map_or(number + 1, |next| next.max(number + 1)),
+            );
+            let Some(ticks) = ticks else {
+                if let Some(sent) = self.history.missing(number)
+                    && let Some(cluster) = self.prober.active(sent.probe)
+                {
+                    cluster.missing();
+                }
+                continue;
+            };
+            let arrival = self.unwrap(*ticks);
+            let Some((sent, before)) = self.history.arrived(number) else {
+                continue;
+            };
+            newest_sent = newest_sent.max(Some(sent.at));
+            self.acknowledged.add(arrival, u64::from(sent.bytes));
+            self.delay.add(sent.at, arrival);
+            if let Some(cluster) = self.prober.active(sent.probe) {
+                cluster.arrived(sent.at, arrival, sent.bytes, before == Status::Missing);
+            }
         }
-        self.queue.update(now, &news.arrived);
-        self.acknowledged.update(&news.arrived);
-        let found = self.probes.update(now, &news.arrived);
-        let idle = self.queue.standing() < QUEUE_SHORT && !self.drains;
-        let judged = self.loss.update(now, news.arrived.len(), news.lost, idle);
-        let any = !news.arrived.is_empty();
-        if any {
-            self.feedback_at = Some(now);
-            self.outage_at = None;
-        }
-        if self.limited_by == LimitedBy::Unknown && any {
-            self.limited_by = LimitedBy::None;
-        }
-        self.judge(now, judged);
-        if let Some(found) = found.filter(|_| !self.is_overused()) {
-            self.take_found(now, found);
-        }
-        self.increase(now);
-        self.poll_probes(now);
-    }
-
-    /// Backs off if the link is overused.
-    fn judge(&mut self, now: Instant, loss_judged: bool) {
-        if self.drains {
-            self.drain(now);
-        }
-        // What a decrease has achieved is known a round trip later, at the earliest.
-        let pause = self.rtt.max(Duration::from_millis(50)) + Duration::from_millis(100);
-        if self.decreased_at.is_some_and(|at| now < at + pause) {
+        let Some(newest_sent) = newest_sent else {
+            // Of nothing we sent, or nothing new: it tells nothing of the link.
             return;
-        }
-        let filled = self.queue.standing() > QUEUE_SHORT || self.loss.excessive() > 2;
-        if self.is_overused() {
-            // A queue that shrinks is being drained already.
-            if !self.drains || self.queue.grows() || self.queue.standing() > 4 * QUEUE_LONG {
-                self.decrease(now, LimitedBy::Delay);
-            }
-        } else if loss_judged && self.loss.excessive() > 1 && filled {
-            self.decrease(now, LimitedBy::Loss);
-        }
-    }
-
-    /// A queue that is sent less than the link carries gets shorter. If it does not, it is not ours:
-    /// the route has become longer, or others keep the queue full. Then that is the delay there is.
-    fn drain(&mut self, now: Instant) {
-        let standing = self.queue.standing();
-        let (since, then) = *self.draining.get_or_insert((now, standing));
-        if standing < QUEUE_SHORT {
-            self.drains = false;
-        } else if now >= since + DRAIN.max(3 * self.rtt) {
-            if standing * 10 > then * 9 {
-                self.queue.rebase();
-                self.drains = false;
-            }
-            self.draining = Some((now, standing));
-        }
-        if !self.drains {
-            self.draining = None;
-        }
-    }
-
-    fn is_overused(&self) -> bool {
-        let standing = self.queue.standing();
-        let allowance = self.queue.jitter() / 2;
-        standing > QUEUE_LONG + allowance
-            || (standing > QUEUE_GROWING + allowance && self.queue.grows())
-    }
-
-    fn decrease(&mut self, now: Instant, by: LimitedBy) {
-        let arrives = self.acknowledged.bitrate(RECENT);
-        let to = percent(arrives, BACKOFF).clamp(self.config.min, self.config.max);
-        if to < self.bitrate {
-            self.bitrate = to;
-        }
-        self.limited_by = by;
-        self.drains = by == LimitedBy::Delay;
-        self.draining = None;
-        self.decreased_at = Some(now);
-        self.increased_at = Some(now);
-        self.confirmed = [0, self.bitrate];
-        self.loss.forget();
-        self.probes
-            .abort(now, Duration::from_millis(400).max(2 * self.rtt));
-    }
-
-    fn take_found(&mut self, now: Instant, found: Found) {
-        let carried = if found.whole {
-            found.bitrate
-        } else {
-            percent(found.bitrate, 95)
         };
-        if carried > self.bitrate {
-            self.bitrate = carried.min(self.config.max);
-            self.increased_at = Some(now);
-        }
-        self.confirm(now, carried.min(self.bitrate));
-        if found.whole && self.limited_by != LimitedBy::Remb && self.bitrate >= self.demand.desired
-        {
-            self.limited_by = LimitedBy::None;
-        }
+        let took = (now - newest_sent).clamp(0, 10_000_000);
+        let smoothed = self.rtt.1.map_or(took, |rtt| rtt + (took - rtt) / 8);
+        self.rtt.1 = Some(smoothed.min(took + 100_000));
+        self.delay.update();
+        let (loss, from) = (&mut self.loss, self.losses_from);
+        self.history.settle(|at, bytes, lost| {
+            if at >= from {
+                loss.add(at, bytes, lost);
+            }
+        });
+        self.heard(now);
+        self.control(now);
+        self.last_feedback = Some(now);
+        self.waiting_since = None;
     }
 
-    fn confirmed(&self) -> u64 {
-        self.confirmed[0].max(self.confirmed[1]).min(self.bitrate)
-    }
-
-    fn confirm(&mut self, now: Instant, bitrate: u64) {
-        if self.confirmed_until.is_none_or(|at| now >= at) {
-            self.confirmed = [self.confirmed[1], 0];
-            self.confirmed_until = Some(now + CONFIRMED);
-        }
-        self.confirmed[1] = self.confirmed[1].max(bitrate);
-    }
-
-    /// Follows what arrives: by 8 % a second, and never far from it (libwebrtc: `AimdRateControl`).
-    fn increase(&mut self, now: Instant) {
-        let arrives = self.acknowledged.bitrate(STEADY);
-        if self.is_overused() || self.drains {
-            return;
-        }
-        self.confirm(now, arrives);
-        let since = *self.increased_at.get_or_insert(now);
-        let elapsed = now
-            .saturating_duration_since(since)
-            .min(Duration::from_secs(1));
-        self.increased_at = Some(now);
-        let grown = self.bitrate as f64 * 1.08f64.powf(elapsed.as_secs_f64());
-        let most = percent(arrives, 150) + 10_000;
-        if self.bitrate < most {
-            self.bitrate = (grown as u64 + 1).min(most).min(self.config.max);
-        }
-        // What arrives without a queue is carried.
-        self.bitrate = self.bitrate.max(arrives.min(self.config.max));
-    }
-
-    /// Takes a receiver report: the round trip, and the loss where nothing better tells.
+    /// Takes a receiver report (RFC 3550 section 6.4.1): the share lost since the last (0 to 1), and the
+    /// round trip. The loss counts without transport-wide feedback only.
     pub(crate) fn report(&mut self, now: Instant, fraction_lost: f64, rtt: Duration) {
-        if self.feedback_at.is_some() {
-            return;
-        }
-        self.rtt = rtt;
-        // As libwebrtc's first loss controller does (draft-ietf-rmcat-gcc-02 section 6).
-        if fraction_lost > 0.1 && self.remb.is_some() {
-            let to = self.bitrate as f64 * (1.0 - 0.5 * fraction_lost);
-            self.bitrate = (to as u64).max(self.config.min);
-            self.decreased_at = Some(now);
+        let now = self.advance(now);
+        let rtt = (rtt.as_micros() as i64).clamp(0, 10_000_000);
+        self.rtt.0 = Some(self.rtt.0.map_or(rtt, |old| old + (rtt - old) / 4));
+        if Fallback::counts(now, self.last_feedback) {
+            let loss = if fraction_lost.is_finite() {
+                fraction_lost.clamp(0.0, 1.0)
+            } else {
+                0.0
+            };
+            self.fallback.report(now, loss);
         }
     }
 
-    /// Takes the receiver's own estimate; it counts while there is no transport-wide feedback.
+    /// Takes the receiver's own estimate (REMB), in bits a second. It counts without transport-wide
+    /// feedback only.
     pub(crate) fn remb(&mut self, now: Instant, bitrate: u64) {
-        let fresh = self.feedback_at.is_some_and(|at| now < at + 4 * OUTAGE);
-        if fresh {
-            return;
-        }
-        self.remb = Some(bitrate);
-        self.bitrate = bitrate.clamp(self.config.min, self.config.max);
-        self.limited_by = LimitedBy::Remb;
-        self.confirmed = [0, self.bitrate];
+        self.advance(now);
+        self.fallback.remb(bitrate as f64);
     }
 
-    /// Takes what is asked of the link.
+    /// Says what is to be sent, and what would be.
     pub(crate) fn set_demand(&mut self, now: Instant, demand: Demand) {
+        let now = self.advance(now);
+        if demand.desired / 9 > self.demand.desired / 8 {
+            self.prober
+                .hurry(now.max(self.cut_at.map_or(now, |at| at + 1_000_000)));
+        }
         self.demand = demand;
-        self.poll_probes(now);
+        self.consider_probe(now);
     }
 
-    fn poll_probes(&mut self, now: Instant) {
-        let calm = self.feedback_at.is_some()
-            && !self.drains
-            && self.queue.standing() < QUEUE_GROWING
-            && self.loss.excessive() == 0;
-        let jitter = self.queue.jitter();
-        self.probes
-            .poll(now, self.bitrate, self.confirmed(), self.demand, calm, jitter);
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do. Probes are decided on when
-    /// feedback comes.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.outage_at
+        let probe = self.prober.poll_timeout(
+            self.last_feedback.is_some() && self.wanted().is_some(),
+            self.rtt_us(),
+        );
+        let calm = self
+            .cut_at
+            .map(|at| at + self.response())
+            .filter(|at| *at > self.now);
+        [
+            probe,
+            calm,
+            self.silence_at(),
+            self.drain.map(|drain| drain.until),
+            self.suspicion.map(|suspicion| suspicion.until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| self.epoch + Duration::from_micros(at.max(0) as u64))
     }
 
-    /// Does what is due: without feedback the link is believed to carry less and less.
+    /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.outage_at.is_none_or(|at| now < at) {
+        let now = self.advance(now);
+        self.expect_feedback(now);
+        self.end_drain(now);
+        self.finish_probe(now);
+        self.end_suspicion(now);
+        self.consider_probe(now);
+    }
+
+    /// A probe to be sent, beginning now.
+    pub(crate) fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
+        let now = self.advance(now);
+        self.prober.poll(now)
+    }
+
+    /// What is believed now.
+    pub(crate) fn estimate(&self) -> Estimate {
+        let share = self.payload_share();
+        let bits = |rate: f64| (rate * share).max(0.0) as u64;
+        let rtt = self
+            .rtt
+            .0
+            .or(self.rtt.1)
+            .map(|us| Duration::from_micros(us.max(0) as u64));
+        let (min, max) = self.aimd.bounds();
+        let within = |bitrate: u64| bitrate.clamp(min as u64, max as u64);
+        if Fallback::counts(self.now, self.last_feedback)
+            && let Some((rate, lossy)) = self.fallback.bitrate()
+        {
+            let bitrate = within(rate as u64);
+            return Estimate {
+                bitrate,
+                pacing: bitrate.saturating_add(bitrate / 2),
+                limited_by: if lossy {
+                    LimitedBy::Loss
+                } else {
+                    LimitedBy::Remb
+                },
+                acknowledged: 0,
+                loss: self.fallback.loss(),
+                rtt,
+                queue_delay: Duration::ZERO,
+                congested: self.fallback.loss() > 0.1,
+                probed: bitrate,
+                probes: self.prober.count(),
+            };
+        }
+        let bitrate = within(bits(self.aimd.target()));
+        Estimate {
+            bitrate,
+            pacing: bits(self.pacing()),
+            limited_by: self.limited_by(),
+            acknowledged: if self.outage.is_some() {
+                0
+            } else {
+                bits(self.arriving())
+            },
+            loss: self.loss.average(),
+            rtt,
+            queue_delay: Duration::from_micros(self.delay.standing().max(0) as u64),
+            congested: self.is_congested(),
+            probed: bits(self.confirmed.highest()).min(bitrate),
+            probes: self.prober.count(),
+        }
+    }
+
+    fn micros(&self, now: Instant) -> i64 {
+        let since = now.saturating_duration_since(self.epoch);
+        since.as_secs() as i64 * 1_000_000 + i64::from(since.subsec_micros())
+    }
+
+    fn advance(&mut self, now: Instant) -> i64 {
+        self.now = self.now.max(self.micros(now));
+        self.now
+    }
+
+    /// Unwraps an arrival, into microseconds.
+    fn unwrap(&mut self, ticks: i64) -> i64 {
+        let arrival = self.arrival.map_or(ticks, |last| {
+            // The 24-bit reference time makes for 32 bits.
+            last.wrapping_add(i64::from((ticks.wrapping_sub(last)) as i32))
+        });
+        self.arrival = Some(arrival);
+        arrival.wrapping_mul(TICK_US)
+    }
+
+    /// What a lost report was about arrived most likely: without it the rate would seem to have dropped.
+    fn credit_lost_reports(&mut self, feedback: &TransportFeedback) {
+        let expected = self.feedback_count.map(|count| count.wrapping_add(1));
+        self.feedback_count = Some(feedback.feedback_count);
+        let Some((first, _)) = feedback.statuses.first() else {
+            return;
+        };
+        let (Some(from), Some(to)) = (self.reported, self.history.number(*first)) else {
+            return;
+        };
+        if expected.is_none_or(|expected| expected == feedback.feedback_count) || to <= from {
             return;
         }
-        self.outage_at = None;
-        if self
-            .history
-            .oldest_unknown()
-            .is_some_and(|at| now >= at + OUTAGE)
+        let bytes = self.history.unknown_bytes(from, to);
+        let arrival = feedback.statuses.iter().find_map(|(_, ticks)| *ticks);
+        if let Some(ticks) = arrival
+            && self.outage.is_none()
         {
-            self.bitrate = (self.bitrate / 2).max(self.config.min);
-            self.limited_by = LimitedBy::Delay;
-            self.decreased_at = Some(now);
-            self.confirmed = [0, self.bitrate];
-            self.probes.abort(now, OUTAGE);
+            let arrival = self.unwrap(ticks);
+            self.acknowledged.add(arrival, bytes);
         }
     }
 
-    /// The probe to send now.
-    pub(crate) fn poll_probe(&mut self, _now: Instant) -> Option<Probe> {
-        self.probes.take()
-    }
-
-    /// What is known now.
-    pub(crate) fn estimate(&self) -> Estimate {
-        let congested = self.drains || self.is_overused();
-        let pacing = if self.drains {
-            percent(self.bitrate, 95)
-        } else if matches!(self.limited_by, LimitedBy::None | LimitedBy::Unknown) {
-            percent(self.bitrate, 250).max(UNTRIED)
-        } else {
-            percent(self.bitrate, 150)
-        };
-        Estimate {
-            bitrate: self.bitrate,
-            pacing: pacing.max(self.config.min),
-            limited_by: self.limited_by,
-            acknowledged: self.acknowledged.bitrate(STEADY),
-            loss: self.loss.share(),
-            congested,
-            probed: self.confirmed(),
-            queue_delay: self.queue.standing(),
-            probes: self.probes.sent,
+    /// Payload of what is sent (0 to 1).
+    fn payload_share(&self) -> f64 {
+        match self.payload {
+            (_, 0) => 1.0,
+            (payload, all) => (payload as f64 / all as f64).max(0.1),
         }
     }
 }

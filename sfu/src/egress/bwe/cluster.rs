@@ -1,0 +1,202 @@
+//! What a probe shows (libwebrtc's `ProbeBitrateEstimator`).
+//!
+//! libwebrtc takes the lesser of the rates between the first and the last packet, at either end: jitter
+//! of 30 ms makes a 15 ms probe worthless. Here the rate of arrival is that of sending over one plus the
+//! growth of delay during the probe, by least squares over all of its packets, and probes last the longer
+//! the noisier the path is.
+
+/// What was measured.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Measured {
+    /// What the probe was meant to show, bits a second.
+    pub(super) goal: f64,
+    /// What arrived of it; what the link carries if it was full.
+    pub(super) rate: f64,
+    /// The link was full.
+    pub(super) saturated: bool,
+}
+
+/// A probe under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cluster {
+    pub(super) id: u8,
+    pub(super) rate: f64,
+    /// To be sent, at least.
+    bytes: u64,
+    packets: u32,
+    /// When it was asked for.
+    at: i64,
+    sent: u32,
+    sent_bytes: u64,
+    first: i64,
+    last: i64,
+    arrived: u32,
+    arrived_bytes: u64,
+    missing: u32,
+    arrivals: (i64, i64),
+    origin: (i64, i64),
+    /// Of time of sending and delay, in milliseconds: x, y, xx, xy.
+    sums: [f64; 4],
+}
+
+impl Cluster {
+    pub(super) fn new(id: u8, rate: f64, bytes: u64, packets: u32, at: i64) -> Self {
+        Self {
+            id,
+            rate,
+            bytes,
+            packets,
+            at,
+            sent: 0,
+            sent_bytes: 0,
+            first: at,
+            last: at,
+            arrived: 0,
+            arrived_bytes: 0,
+            missing: 0,
+            arrivals: (0, 0),
+            origin: (0, 0),
+            sums: [0.0; 4],
+        }
+    }
+
+    pub(super) fn sent(&mut self, at: i64, bytes: u16) {
+        if self.sent == 0 {
+            self.first = at;
+        }
+        self.last = at;
+        self.sent += 1;
+        self.sent_bytes += u64::from(bytes);
+    }
+
+    pub(super) fn arrived(&mut self, sent: i64, arrival: i64, bytes: u16, was_missing: bool) {
+        let delay = arrival.wrapping_sub(sent);
+        if self.arrived == 0 {
+            self.origin = (sent, delay);
+            self.arrivals = (arrival, arrival);
+        }
+        self.arrivals = (self.arrivals.0.min(arrival), self.arrivals.1.max(arrival));
+        let x = (sent - self.origin.0) as f64 / 1e3;
+        let y = delay.wrapping_sub(self.origin.1) as f64 / 1e3;
+        for (sum, value) in self.sums.iter_mut().zip([x, y, x * x, x * y]) {
+            *sum += value;
+        }
+        self.arrived += 1;
+        self.arrived_bytes += u64::from(bytes);
+        self.missing = self.missing.saturating_sub(u32::from(was_missing));
+    }
+
+    pub(super) fn missing(&mut self) {
+        self.missing += 1;
+    }
+
+    /// Whether nothing more is to be learned: all is answered for; or something sent `reorder` later has
+    /// arrived; or it takes too long. Times in microseconds.
+    pub(super) fn is_over(&self, now: i64, newest: Option<i64>, rtt: i64) -> bool {
+        let complete = self.sent >= self.packets && self.sent_bytes >= self.bytes;
+        (complete && self.arrived + self.missing >= self.sent && self.missing == 0)
+            || (complete && newest.is_some_and(|newest| newest > self.last + 60_000))
+            || now - self.at > self.duration() + 500_000 + rtt
+    }
+
+    /// Until when it is over at the latest.
+    pub(super) fn deadline(&self, rtt: i64) -> i64 {
+        self.at + self.duration() + 500_001 + rtt
+    }
+
+    fn duration(&self) -> i64 {
+        (self.bytes as f64 * 8e6 / self.rate.max(1.0)) as i64
+    }
+
+    /// None if too little of it was sent or arrived. `inherent` is the loss that means nothing.
+    pub(super) fn measure(&self, inherent: f64) -> Option<Measured> {
+        if self.sent < 4 || self.arrived < 3 || self.sent_bytes * 10 < self.bytes * 7 {
+            return None;
+        }
+        let mean = self.sent_bytes as f64 / f64::from(self.sent);
+        let span = (self.last - self.first) as f64 / 1e6;
+        let got = (self.arrived_bytes as f64 / (1.0 - inherent)).min(self.sent_bytes as f64);
+        let gaps = (got - mean).max(mean) * 8.0;
+        let arriving = (self.arrivals.1 - self.arrivals.0) as f64 / 1e6;
+        let received = gaps / arriving.max(1e-4);
+        let sending = (self.sent_bytes as f64 - mean) * 8.0 / span.max(1e-4);
+        let n = f64::from(self.arrived);
+        let [x, y, xx, xy] = self.sums;
+        let below = n * xx - x * x;
+        let rate = if span < 0.005 || below < 1.0 {
+            // Sent at once: only how it arrives tells anything, which may be as fast as it likes.
+            received.min(2.0 * self.rate)
+        } else {
+            let growth = ((n * xy - x * y) / below).max(0.0);
+            gaps / span / (1.0 + growth)
+        };
+        // What was not sent as fast as meant shows no more than that.
+        let tried = sending.min(self.rate * 1.1);
+        Some(Measured {
+            goal: self.rate,
+            rate: rate.min(self.rate * 1.1),
+            saturated: rate < 0.85 * tried,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// A probe of 3 Mbit/s over a link, with jitter in milliseconds and losses.
+    fn measured(link: f64, jitter: f64, loss: f64, duration: f64, seed: u64) -> Measured {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let count = (3e6 * duration / 9_600.0) as u32;
+        let mut cluster = Cluster::new(1, 3e6, u64::from(count) * 1_200, count, 0);
+        let mut free = 0.0_f64;
+        for index in 0..count {
+            let at = f64::from(index) * 3.2e3;
+            cluster.sent(at as i64, 1_200);
+            if rng.random::<f64>() < loss {
+                cluster.missing();
+                continue;
+            }
+            free = free.max(at) + 9_600e6 / link;
+            let arrival = free + 40e3 + rng.random::<f64>() * jitter * 1e3;
+            cluster.arrived(at as i64, arrival as i64, 1_200, false);
+        }
+        cluster.measure(loss).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_link_is_found() {
+        for (link, jitter, loss, duration, saturated) in [
+            (1e9, 0.0, 0.0, 0.02, false),
+            (10e6, 2.0, 0.0, 0.03, false),
+            (1.5e6, 0.0, 0.0, 0.02, true),
+            (2e6, 0.0, 0.0, 0.02, true),
+            (1e6, 20.0, 0.0, 0.1, true),
+            (1e9, 0.0, 0.1, 0.05, false),
+        ] {
+            let mut right = 0;
+            for seed in 0..20 {
+                let measured = measured(link, jitter, loss, duration, seed);
+                let close = (measured.rate / link.min(3e6) - 1.0).abs() < 0.2;
+                right += u32::from(close && measured.saturated == saturated);
+            }
+            assert!(right >= 17, "{link} {jitter} {loss}: {right}");
+        }
+    }
+
+    #[test]
+    fn too_little_shows_nothing() {
+        let mut cluster = Cluster::new(1, 3e6, 7_200, 6, 0);
+        assert_eq!(cluster.measure(0.0), None);
+        for at in 0..6 {
+            cluster.sent(at * 3_200, 1_200);
+        }
+        assert_eq!(cluster.measure(0.0), None);
+        assert!(!cluster.is_over(100_000, None, 50_000));
+        assert!(cluster.is_over(100_000, Some(90_000), 50_000));
+        assert!(cluster.is_over(cluster.deadline(50_000), None, 50_000));
+    }
+}

@@ -1,0 +1,419 @@
+//! What follows from the measurements.
+
+use super::acknowledged::{LONG_US, SHORT_US};
+use super::aimd::{BETA, Cause};
+use super::delay::Usage;
+use super::loss::Verdict;
+use super::prober::GOAL;
+use super::{BandwidthEstimator, LimitedBy};
+
+/// Without feedback for so long while sending, in microseconds, and some round trips: an outage.
+const SILENCE_US: i64 = 1_000_000;
+/// What stands in the queue is gone below this.
+const EMPTY_US: f64 = 12_000.0;
+/// Frames leave at up to this times the estimate.
+const BURST: f64 = 1.5;
+/// For so long after a cut no burst leaves: the queue must not come back.
+const NO_BURST_US: i64 = 2_000_000;
+/// A queue that grows by more, in seconds a second, while it should empty: the link became slower still.
+const OURS: f64 = 0.4;
+/// Of a probe's losses, what is no sign of a full link at most.
+const EXCUSED: f64 = 0.2;
+/// A probe makes a queue of less than this.
+const PROBED_US: i64 = 60_000;
+/// What a probe that filled the link measured is used to this share.
+const USED: f64 = 0.93;
+
+/// The queue is being emptied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    since: i64,
+    pub(super) until: i64,
+    /// What stood there, in microseconds.
+    peak: i64,
+    /// For how many cuts this is.
+    cuts: u32,
+}
+
+/// More is lost than the path is known to lose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suspicion {
+    /// Without an answer until then it is held true.
+    pub(super) until: i64,
+    /// What was sent.
+    rate: f64,
+}
+
+/// Nothing is heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outage {
+    since: i64,
+    cuts: i64,
+    /// The target before it.
+    before: f64,
+}
+
+/// The highest rate seen to arrive within the last one or two periods.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    rates: [f64; 2],
+    since: i64,
+}
+
+impl Confirmed {
+    const PERIOD_US: i64 = 5_000_000;
+
+    fn add(&mut self, now: i64, rate: f64) {
+        if now - self.since > Self::PERIOD_US {
+            self.since = now;
+            self.rates = [0.0, self.rates[0]];
+        }
+        self.rates[0] = self.rates[0].max(rate);
+    }
+
+    fn limit(&mut self, rate: f64) {
+        self.rates = self.rates.map(|old| old.min(rate));
+    }
+
+    pub(super) fn highest(&self) -> f64 {
+        self.rates[0].max(self.rates[1])
+    }
+}
+
+impl BandwidthEstimator {
+    /// After a feedback.
+    pub(super) fn control(&mut self, now: i64) {
+        self.end_drain(now);
+        self.finish_probe(now);
+        match self.usage() {
+            Usage::Over => self.overused(now),
+            Usage::Under => self.aimd.hold(now),
+            Usage::Normal => self.calm(now),
+        }
+        self.weigh_losses(now);
+        self.consider_probe(now);
+    }
+
+    /// What the path does, as far as it is not a probe's doing: that made a queue, which goes away.
+    fn usage(&self) -> Usage {
+        let usage = self.delay.usage();
+        let probed = self
+            .prober
+            .ended()
+            .is_some_and(|at| self.now - at < self.response());
+        let short = self.delay.is_contested() || self.delay.ours() < PROBED_US;
+        if usage == Usage::Over && short && (probed || self.prober.is_active()) {
+            Usage::Under
+        } else {
+            usage
+        }
+    }
+
+    fn overused(&mut self, now: i64) {
+        self.aimd.hold(now);
+        // A cut shows only in what was sent after it.
+        let newest = self.history.newest().unwrap_or(0);
+        if self.cut_at.is_some_and(|at| newest < at + 20_000) {
+            return;
+        }
+        if let Some(drain) = &mut self.drain {
+            if self.delay.standing() <= drain.peak + drain.peak / 8 {
+                return;
+            }
+            if drain.cuts >= 2 || self.delay.slope() < OURS {
+                // We send less than arrived, and still it grows: somebody else fills it.
+                self.delay.disown();
+                self.drain = None;
+                return;
+            }
+        }
+        let arriving = self
+            .acknowledged
+            .rate(SHORT_US)
+            .filter(|(_, packets)| *packets >= 5)
+            .or(self.acknowledged.rate(LONG_US))
+            .map_or(self.aimd.target(), |(rate, _)| rate);
+        if self.delay.is_contested() {
+            // What arrives says little of our share: it is what we sent.
+            let most = self.aimd.target().max(arriving);
+            self.cut(now, most * BETA, Cause::Delay);
+        } else {
+            let _ = self.aimd.note_capacity(arriving);
+            let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
+            self.cut(now, arriving * BETA, Cause::Delay);
+            let peak = self.delay.standing();
+            self.drain = Some(Drain {
+                since: now,
+                cuts,
+                until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
+                peak,
+            });
+        }
+    }
+
+    fn calm(&mut self, now: i64) {
+        let Some((rate, _)) = self.acknowledged.rate(LONG_US) else {
+            return self.aimd.hold(now);
+        };
+        self.confirmed.add(now, rate);
+        let newest = self.history.newest().unwrap_or(0);
+        let awaited = self.cut_at.is_some_and(|at| newest < at);
+        if awaited || self.drain.is_some() || self.suspicion.is_some() {
+            return self.aimd.hold(now);
+        }
+        self.aimd.grow(now, rate, self.rtt_us());
+    }
+
+    fn cut(&mut self, now: i64, rate: f64, cause: Cause) {
+        self.aimd.cut(now, rate, cause);
+        self.confirmed.limit(self.aimd.target());
+        self.prober.cut(now, self.delay.is_contested());
+        self.suspicion = None;
+        self.cut_at = Some(now);
+    }
+
+    /// The queue is empty, or it does not empty.
+    pub(super) fn end_drain(&mut self, now: i64) {
+        let Some(drain) = self.drain else { return };
+        let ours = self.delay.ours() as f64;
+        let seen = self
+            .history
+            .newest()
+            .is_some_and(|newest| newest > drain.since);
+        if seen && ours < EMPTY_US + 0.5 * self.delay.noise() {
+            self.drain = None;
+        } else if now >= drain.until {
+            self.drain = None;
+            if seen && ours > 0.5 * drain.peak as f64 {
+                self.delay.disown();
+            }
+        }
+    }
+
+    fn weigh_losses(&mut self, now: i64) {
+        if let Some(before) = self.loss.poll_restore() {
+            self.aimd.raise(now, before);
+            self.aimd.forget_cause();
+        }
+        let Some(verdict) = self.loss.poll() else {
+            return;
+        };
+        if self.drain.is_some() {
+            // The queue overflowed, which is known.
+            return;
+        }
+        match verdict {
+            Verdict::Fine => self.suspicion = None,
+            Verdict::Severe => self.cut_for_losses(now),
+            Verdict::Suspicious if self.suspicion.is_none() => {
+                let rate = self.loss.rate();
+                self.suspicion = Some(Suspicion {
+                    until: now + 700_000 + self.rtt_us(),
+                    rate,
+                });
+                if !self.prober.is_busy() {
+                    self.probe(now, 1.7 * rate.max(self.arriving()));
+                }
+            }
+            Verdict::Suspicious => {}
+        }
+    }
+
+    fn cut_for_losses(&mut self, now: i64) {
+        let newest = self.history.newest().unwrap_or(0);
+        self.suspicion = None;
+        if self.cut_at.is_some_and(|at| newest < at + 300_000) {
+            return;
+        }
+        let before = self.aimd.target();
+        let arriving = self
+            .acknowledged
+            .rate(LONG_US)
+            .map_or(before, |(rate, _)| rate);
+        self.loss.note_cut(now, before);
+        let _ = self.aimd.note_capacity(arriving);
+        self.cut(now, 0.92 * arriving, Cause::Loss);
+    }
+
+    pub(super) fn end_suspicion(&mut self, now: i64) {
+        if self
+            .suspicion
+            .is_some_and(|suspicion| suspicion.until <= now)
+        {
+            self.cut_for_losses(now);
+        }
+    }
+
+    pub(super) fn finish_probe(&mut self, now: i64) {
+        let (newest, rtt) = (self.history.newest(), self.rtt_us());
+        let Some(cluster) = self.prober.take_over(now, newest, rtt) else {
+            return;
+        };
+        let measured = cluster.measure(self.loss.inherent().min(EXCUSED));
+        let Some(measured) = measured.filter(|_| self.drain.is_none() && self.outage.is_none())
+        else {
+            return self.prober.failed(now, self.delay.is_contested());
+        };
+        self.confirmed.add(now, measured.rate);
+        if let Some(suspicion) = self.suspicion
+            && measured.goal > 1.5 * suspicion.rate
+        {
+            if measured.rate < 1.2 * suspicion.rate {
+                return self.cut_for_losses(now);
+            }
+            self.suspicion = None;
+            self.loss.excuse();
+        }
+        if !measured.saturated {
+            self.aimd.raise(now, measured.rate);
+            self.aimd.forget_cause();
+            return self.prober.succeeded(now);
+        }
+        let arriving = self.arriving();
+        // One look at a link that varies does not make it faster.
+        let used = USED * self.aimd.note_capacity(measured.rate).min(measured.rate);
+        if !self.delay.is_contested()
+            && used < 0.85 * self.aimd.target()
+            && arriving < 0.85 * self.aimd.target()
+        {
+            self.aimd.cut(now, used.max(arriving), Cause::Delay);
+            self.confirmed.limit(self.aimd.target());
+        } else {
+            self.aimd.raise_to_end(now, used);
+        }
+        self.prober.failed(now, self.delay.is_contested());
+    }
+
+    pub(super) fn consider_probe(&mut self, now: i64) {
+        if !self.prober.is_due(now) || self.last_feedback.is_none() {
+            return;
+        }
+        let Some(rate) = self.wanted() else { return };
+        let fine = self.drain.is_none()
+            && self.outage.is_none()
+            && self.suspicion.is_none()
+            && self.usage() == Usage::Normal
+            && (self.delay.is_contested()
+                || (self.delay.ours() as f64) < 25_000.0 + self.delay.noise());
+        if fine {
+            self.probe(now, rate);
+        } else {
+            self.prober.delay_until(now + 100_000);
+        }
+    }
+
+    fn probe(&mut self, now: i64, rate: f64) {
+        let share = self.payload_share();
+        let noise = self.delay.noise();
+        self.prober.begin(now, rate.min(self.max), share, noise);
+    }
+
+    /// The rate of the next probe, if one is of use.
+    pub(super) fn wanted(&self) -> Option<f64> {
+        let share = self.payload_share();
+        let desired = self.demand.desired as f64 / share;
+        let allocated = self.demand.allocated as f64 / share;
+        let target = self.aimd.target();
+        let goal = (GOAL * desired).min(self.max);
+        let known = self.confirmed.highest().min(target);
+        if (allocated >= 0.98 * desired && target >= desired) || known >= 0.9 * goal {
+            return None;
+        }
+        let base = target.max(self.arriving());
+        let step = if self.prober.count() == 0 { 3.0 } else { 2.0 };
+        Some(goal.min((step * base).max(self.recovered)))
+    }
+
+    /// When it is an outage that no feedback comes.
+    pub(super) fn silence_at(&self) -> Option<i64> {
+        let since = self.waiting_since?;
+        self.last_feedback?;
+        let cuts = self.outage.map_or(0, |outage| outage.cuts);
+        Some(since + SILENCE_US * (1 + cuts) + 3 * self.rtt_us())
+    }
+
+    pub(super) fn expect_feedback(&mut self, now: i64) {
+        if self.silence_at().is_none_or(|at| now < at) {
+            return;
+        }
+        let target = self.aimd.target();
+        let outage = self.outage.get_or_insert(Outage {
+            since: now,
+            cuts: 0,
+            before: target,
+        });
+        // However late this is called.
+        let since = self.waiting_since.unwrap_or(now);
+        outage.cuts = (outage.cuts + 1).max((now - since) / SILENCE_US);
+        self.drain = None;
+        self.cut(now, 0.5 * target, Cause::Silence);
+    }
+
+    /// Feedback came.
+    pub(super) fn heard(&mut self, now: i64) {
+        let Some(outage) = self.outage.take() else {
+            return;
+        };
+        self.losses_from = now;
+        self.loss.restart();
+        self.delay.restart();
+        self.cut_at = None;
+        // A short outage leaves a link as it was more often than not: a probe tells.
+        self.recovered = if now - outage.since < 10_000_000 {
+            BETA * outage.before
+        } else {
+            0.0
+        };
+        self.prober.hurry(now);
+        self.prober.delay_until(now + 200_000);
+    }
+
+    pub(super) fn pacing(&self) -> f64 {
+        let target = self.aimd.target();
+        if self.drain.is_some() {
+            // As fast as the queue is long: a short one needs no pause.
+            return target * (1.0 - self.delay.ours() as f64 / 300_000.0).clamp(0.2, 0.85);
+        }
+        if self.cut_at.is_some_and(|at| self.now - at < NO_BURST_US) {
+            return target;
+        }
+        BURST * target
+    }
+
+    pub(super) fn limited_by(&self) -> LimitedBy {
+        if self.last_feedback.is_none() {
+            return LimitedBy::Unknown;
+        }
+        match self.aimd.cause() {
+            Some(Cause::Delay) => LimitedBy::Delay,
+            Some(Cause::Loss | Cause::Silence) => LimitedBy::Loss,
+            None => LimitedBy::None,
+        }
+    }
+
+    pub(super) fn is_congested(&self) -> bool {
+        self.drain.is_some()
+            || self.outage.is_some()
+            || self
+                .cut_at
+                .is_some_and(|at| self.now < at + self.response())
+            || self.usage() == Usage::Over
+    }
+
+    /// How long a cut takes to show.
+    pub(super) fn response(&self) -> i64 {
+        300_000 + self.rtt_us()
+    }
+
+    /// What arrives, bits a second.
+    pub(super) fn arriving(&self) -> f64 {
+        self.acknowledged
+            .rate(LONG_US)
+            .map_or(0.0, |(rate, _)| rate)
+    }
+
+    /// Round trip, in microseconds.
+    pub(super) fn rtt_us(&self) -> i64 {
+        self.rtt.0.or(self.rtt.1).unwrap_or(100_000)
+    }
+}

@@ -1,0 +1,181 @@
+//! When to probe, and how high (libwebrtc's `ProbeController`).
+//!
+//! An SFU sends what layers there are, so it is nearly always limited by them and not by the link: how
+//! much more the link carries only probes tell. While more is desired than is known to be carried, the
+//! first probe asks for three times the estimate, each one that succeeds is followed at once by one for
+//! twice as much, up to a little above what is desired; one that fails by the next after a second, then
+//! two, then four. libwebrtc waits for five seconds between probes while application-limited, and stops
+//! once loss-limited. One probe is under way at a time, so that each shows the link and not the other.
+
+use super::cluster::Cluster;
+
+/// Time between probes while they bring nothing, in microseconds.
+const INTERVAL_US: i64 = 1_000_000;
+const INTERVAL_MAX_US: i64 = 4_000_000;
+/// After a cut: the queue must be empty, and the cut was made for a reason.
+const AFTER_CUT_US: i64 = 2_000_000;
+/// A probe lasts this long...
+const SHORTEST_US: f64 = 20_000.0;
+/// ...or as many times the path's noise...
+const NOISE: f64 = 4.0;
+/// ...but not longer than this.
+const LONGEST_US: f64 = 100_000.0;
+/// Fewer packets show nothing.
+const PACKETS: u32 = 6;
+/// Of what is desired: an upgrade needs some room.
+pub(super) const GOAL: f64 = 1.25;
+
+/// A probe to be sent: packets of any kind at this rate, until both amounts are reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Probe {
+    /// To be given back with each packet of it.
+    pub(crate) cluster: u8,
+    /// Bits a second.
+    pub(crate) bitrate: u64,
+    /// Of UDP payload, at least.
+    pub(crate) bytes: usize,
+    /// At least.
+    pub(crate) packets: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Prober {
+    next_at: i64,
+    interval: i64,
+    pending: Option<Probe>,
+    active: Option<Cluster>,
+    /// Of the pending one.
+    rate: f64,
+    ended: Option<i64>,
+    next_id: u8,
+    count: u64,
+}
+
+impl Prober {
+    pub(super) fn new(now: i64) -> Self {
+        Self {
+            next_at: now,
+            interval: INTERVAL_US,
+            pending: None,
+            active: None,
+            rate: 0.0,
+            ended: None,
+            next_id: 1,
+            count: 0,
+        }
+    }
+
+    /// Whether one is waiting to be sent or answered for.
+    pub(super) fn is_busy(&self) -> bool {
+        self.pending.is_some() || self.active.is_some()
+    }
+
+    pub(super) fn is_due(&self, now: i64) -> bool {
+        !self.is_busy() && now >= self.next_at
+    }
+
+    /// When something has to be done; `wanted`: a probe is, as soon as its time has come.
+    pub(super) fn poll_timeout(&self, wanted: bool, rtt: i64) -> Option<i64> {
+        match &self.active {
+            Some(cluster) => Some(cluster.deadline(rtt)),
+            None => (wanted && self.pending.is_none()).then_some(self.next_at),
+        }
+    }
+
+    /// Asks for a probe at `rate` bits a second, of which `share` is what the caller counts. `noise` of
+    /// the path in microseconds.
+    pub(super) fn begin(&mut self, now: i64, rate: f64, share: f64, noise: f64) {
+        let duration = (noise * NOISE).clamp(SHORTEST_US, LONGEST_US);
+        let bytes = (rate * share * duration / 8e6) as usize;
+        let packets = if noise > 5_000.0 {
+            2 * PACKETS
+        } else {
+            PACKETS
+        };
+        self.rate = rate;
+        self.pending = Some(Probe {
+            cluster: self.next_id,
+            bitrate: (rate * share) as u64,
+            bytes: bytes.max(1_200),
+            packets,
+        });
+        self.next_id = self.next_id.wrapping_add(1).max(1);
+        self.next_at = now + self.interval;
+    }
+
+    pub(super) fn poll(&mut self, now: i64) -> Option<Probe> {
+        let probe = self.pending.take()?;
+        self.count += 1;
+        self.active = Some(Cluster::new(
+            probe.cluster,
+            self.rate,
+            probe.bytes as u64,
+            probe.packets,
+            now,
+        ));
+        Some(probe)
+    }
+
+    /// The probe under way that a packet says it belongs to.
+    pub(super) fn active(&mut self, id: u8) -> Option<&mut Cluster> {
+        self.active.as_mut().filter(|cluster| cluster.id == id)
+    }
+
+    /// The probe that is over.
+    pub(super) fn take_over(&mut self, now: i64, newest: Option<i64>, rtt: i64) -> Option<Cluster> {
+        self.active
+            .take_if(|cluster| cluster.is_over(now, newest, rtt))
+    }
+
+    /// Whether one is being sent or answered for.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// When the last one was over.
+    pub(super) fn ended(&self) -> Option<i64> {
+        self.ended
+    }
+
+    /// A probe brought what it asked for: the next may follow at once.
+    pub(super) fn succeeded(&mut self, now: i64) {
+        self.interval = INTERVAL_US;
+        self.next_at = now;
+    }
+
+    /// A probe found the link's end; `contested`: where another flow made it.
+    pub(super) fn failed(&mut self, now: i64, contested: bool) {
+        self.next_at = now + self.interval;
+        self.interval = if contested {
+            INTERVAL_US
+        } else {
+            (self.interval * 2).min(INTERVAL_MAX_US)
+        };
+    }
+
+    /// The rate was cut: what is under way shows nothing.
+    pub(super) fn cut(&mut self, now: i64, contested: bool) {
+        self.pending = None;
+        self.active = None;
+        // Who shares a link with a greedy flow has to keep asking.
+        let pause = if contested { INTERVAL_US } else { AFTER_CUT_US };
+        self.interval = self.interval.max(pause);
+        self.next_at = now + pause;
+    }
+
+    /// No sooner than this.
+    pub(super) fn delay_until(&mut self, at: i64) {
+        self.next_at = self.next_at.max(at);
+    }
+
+    /// Next time at once: something has changed for the better, or an answer is wanted.
+    pub(super) fn hurry(&mut self, now: i64) {
+        self.interval = INTERVAL_US;
+        self.next_at = self.next_at.min(now);
+    }
+
+    /// Sent so far.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+}

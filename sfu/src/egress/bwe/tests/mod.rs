@@ -1,0 +1,6 @@
+//! The estimator in a closed loop, and under hostile feedback.
+
+mod flow;
+mod harness;
+mod properties;
+mod scripts;

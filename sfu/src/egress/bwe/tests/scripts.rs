@@ -1,0 +1,302 @@
+//! Scripts: what happens to a link, and what is to become of the estimate. Figures are medians over
+//! seeds, in virtual time; `--nocapture` prints them.
+
+use std::time::Duration;
+
+use super::harness::{Run, Script, link, run};
+use crate::testing::network::PathModel;
+
+const SEEDS: u64 = 20;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Runs a script with all seeds: the median of each figure.
+fn medians<const N: usize>(
+    name: &str,
+    names: [&str; N],
+    script: &Script,
+    figures: impl Fn(&Run) -> [f64; N],
+) -> [f64; N] {
+    let runs: Vec<[f64; N]> = (0..SEEDS).map(|seed| figures(&run(script, seed))).collect();
+    let medians = std::array::from_fn(|at| median(runs.iter().map(|run| run[at]).collect()));
+    print!("{name:32}");
+    for (name, value) in names.iter().zip(medians) {
+        print!(" {name} {value:.2}");
+    }
+    println!();
+    medians
+}
+
+const M: f64 = 1e6;
+
+#[test]
+fn steady_links_are_used() {
+    for (rate, rtt, tracks) in [
+        (3_000_000, 50, 3),
+        (3_000_000, 300, 3),
+        (1_000_000, 100, 3),
+        (10_000_000, 50, 8),
+        (600_000, 50, 2),
+    ] {
+        let script = Script::new(link(rate, rtt, 300), tracks, 30);
+        let capacity = rate as f64;
+        let [climb, estimate, used, p95, switches] = medians(
+            &format!("steady {rate} rtt {rtt}"),
+            ["climb s", "estimate", "used", "p95 ms", "switches"],
+            &script,
+            |run| {
+                [
+                    run.first(0.0, |p| p.estimate.bitrate as f64 > 0.85 * capacity),
+                    run.mean(10.0, 30.0, |p| p.estimate.bitrate as f64) / capacity,
+                    run.mean(10.0, 30.0, |p| p.arrived) / capacity,
+                    run.p95_wait(0.0, 30.0),
+                    run.switches(10.0, 30.0),
+                ]
+            },
+        );
+        assert!(climb <= 2.0, "{rate}: {climb}");
+        assert!((0.85..=1.05).contains(&estimate), "{rate}: {estimate}");
+        // Layers are discrete: of 3 Mbit/s three of them can use 1.54 or 2.74.
+        assert!(used > 0.45, "{rate}: {used}");
+        assert!(p95 < 80.0, "{rate}: {p95}");
+        assert!(switches <= 6.0, "{rate}: {switches}");
+    }
+}
+
+#[test]
+fn a_drop_is_followed_and_a_return_is_found() {
+    for (rtt, queue) in [(50, 300), (150, 300), (50, 1000), (50, 40)] {
+        let wide = link(3_000_000, rtt, queue);
+        let narrow = link(600_000, rtt, queue);
+        let mut script = Script::new(wide, 3, 60);
+        script.changes = vec![(15.0, narrow), (35.0, wide)];
+        let [under, p95, low, used, back, sent, switches] = medians(
+            &format!("drop and return rtt {rtt} queue {queue}"),
+            [
+                "under s",
+                "p95 ms",
+                "low est",
+                "low used",
+                "back s",
+                "back used s",
+                "switches low",
+            ],
+            &script,
+            |run| {
+                [
+                    run.first(15.0, |p| p.sent <= 0.6 * M),
+                    run.p95_wait(0.0, 60.0),
+                    run.mean(20.0, 35.0, |p| p.estimate.bitrate as f64) / 0.6 / M,
+                    run.mean(20.0, 35.0, |p| p.arrived) / 0.6 / M,
+                    run.first(35.0, |p| p.estimate.bitrate as f64 > 2.55 * M),
+                    run.first(35.0, |p| p.allocated as f64 > 1.4 * M),
+                    run.switches(18.0, 35.0),
+                ]
+            },
+        );
+        assert!(under <= 1.0, "{under}");
+        assert!(p95 < 150.0, "{p95}");
+        assert!((0.8..=1.02).contains(&low) && used > 0.7, "{low} {used}");
+        assert!(back < 6.0 && sent < 8.0, "{back} {sent}");
+        assert!(switches <= 2.0, "{switches}");
+    }
+}
+
+#[test]
+fn random_losses_do_not_matter() {
+    for loss in [0.02, 0.05, 0.1, 0.2] {
+        let mut script = Script::new(
+            PathModel {
+                loss,
+                ..link(3_000_000, 80, 300)
+            },
+            3,
+            30,
+        );
+        script.back.loss = loss / 2.0;
+        let [estimate, worst, _, p95, _] = medians(
+            &format!("loss {loss}"),
+            ["estimate", "worst", "arrived", "p95 ms", "switches"],
+            &script,
+            figures,
+        );
+        assert!(estimate > 0.85 && worst > 0.7, "{loss}: {estimate} {worst}");
+        assert!(p95 < 80.0, "{loss}: {p95}");
+    }
+    let mut script = Script::new(link(3_000_000, 80, 300), 3, 30);
+    script.bursts = Some((0.005, 0.1));
+    let [estimate, worst, ..] = medians(
+        "bursts",
+        ["estimate", "worst", "arrived", "p95 ms", "switches"],
+        &script,
+        figures,
+    );
+    assert!(estimate > 0.85 && worst > 0.7, "{estimate} {worst}");
+}
+
+fn figures(run: &Run) -> [f64; 5] {
+    [
+        run.mean(8.0, 30.0, |p| p.estimate.bitrate as f64) / 3.0 / M,
+        run.points
+            .iter()
+            .filter(|p| p.at > 8.0)
+            .map(|p| p.estimate.bitrate as f64)
+            .fold(1e12, f64::min)
+            / 3.0
+            / M,
+        run.mean(8.0, 30.0, |p| p.arrived) / 3.0 / M,
+        run.p95_wait(8.0, 30.0),
+        run.switches(8.0, 30.0),
+    ]
+}
+
+#[test]
+fn jitter_is_no_queue() {
+    for (jitter, overtake) in [
+        (10, true),
+        (30, true),
+        (60, true),
+        (10, false),
+        (30, false),
+        (60, false),
+    ] {
+        let path = PathModel {
+            jitter: Duration::from_millis(jitter),
+            overtake,
+            ..link(3_000_000, 80, 300)
+        };
+        let script = Script::new(path, 3, 30);
+        let [estimate, worst, _, _, switches] = medians(
+            &format!("jitter {jitter} overtake {overtake}"),
+            ["estimate", "worst", "arrived", "p95 ms", "switches"],
+            &script,
+            figures,
+        );
+        assert!(
+            estimate > 0.75 && worst > 0.6,
+            "{jitter}: {estimate} {worst}"
+        );
+        assert!(switches <= 4.0, "{jitter}: {switches}");
+    }
+}
+
+#[test]
+fn short_queues_are_respected() {
+    for queue in [10, 30] {
+        let script = Script::new(link(3_000_000, 50, queue), 3, 30);
+        let [estimate, _, _, loss, _] = medians(
+            &format!("queue {queue}"),
+            ["estimate", "worst", "arrived", "loss", "switches"],
+            &script,
+            |run| {
+                let mut figures = figures(run);
+                figures[3] = run.mean(8.0, 30.0, |p| p.estimate.loss);
+                figures
+            },
+        );
+        assert!(
+            (0.8..1.1).contains(&estimate) && loss < 0.05,
+            "{queue}: {estimate} {loss}"
+        );
+    }
+}
+
+#[test]
+fn a_greedy_rival_leaves_a_share() {
+    for queue in [100, 300] {
+        let mut script = Script::new(link(3_000_000, 50, queue), 3, 60);
+        script.rival = Some((15.0, 45.0));
+        let [share, rival, after, ..] = medians(
+            &format!("rival queue {queue}"),
+            ["share", "rival", "after est", "p95 ms", "switches"],
+            &script,
+            |run| {
+                [
+                    run.mean(20.0, 45.0, |p| p.arrived) / 3.0 / M,
+                    run.mean(20.0, 45.0, |p| p.rival) / 3.0 / M,
+                    run.mean(53.0, 60.0, |p| p.estimate.bitrate as f64) / 3.0 / M,
+                    run.p95_wait(20.0, 45.0),
+                    run.switches(20.0, 45.0),
+                ]
+            },
+        );
+        // Half would be fair. Who acts on delay gets less beside who fills the queue: enough for a picture.
+        assert!(share > 0.06 && rival > 0.4, "{queue}: {share} {rival}");
+        assert!(after > 0.85, "{queue}: {after}");
+    }
+}
+
+#[test]
+fn silence_is_survived() {
+    let mut script = Script::new(link(3_000_000, 50, 300), 3, 40);
+    script.silence = Some((15.0, 20.0));
+    let [during, back] = medians("silence", ["during", "back s"], &script, |run| {
+        [
+            run.mean(19.0, 20.0, |p| p.estimate.bitrate as f64) / M,
+            run.first(20.0, |p| p.estimate.bitrate as f64 > 2.5 * M),
+        ]
+    });
+    assert!(during < 0.5 && back < 5.0, "{during} {back}");
+}
+
+#[test]
+fn a_noisy_edge_is_no_reason_to_flap() {
+    let mut script = Script::new(link(1_700_000, 60, 200), 3, 60);
+    script.changes = (1..115)
+        .map(|half| {
+            let rate = if half % 2 == 0 { 1_950_000 } else { 1_450_000 };
+            (f64::from(half) / 2.0, link(rate, 60, 200))
+        })
+        .collect();
+    let [estimate, least, p95, _] = medians(
+        "noisy edge",
+        ["estimate", "least", "p95 ms", "switches"],
+        &script,
+        |run| {
+            [
+                run.mean(10.0, 57.0, |p| p.estimate.bitrate as f64) / 1.7 / M,
+                run.points
+                    .iter()
+                    .filter(|p| p.at > 10.0)
+                    .map(|p| p.estimate.bitrate as f64)
+                    .fold(1e12, f64::min)
+                    / 1.7
+                    / M,
+                run.p95_wait(10.0, 57.0),
+                run.switches(10.0, 57.0),
+            ]
+        },
+    );
+    assert!(estimate > 0.8 && least > 0.6, "{estimate} {least}");
+    assert!(p95 < 80.0, "{p95}");
+}
+
+#[test]
+fn a_longer_way_is_no_queue() {
+    let mut script = Script::new(link(3_000_000, 50, 300), 3, 40);
+    script.changes = vec![(15.0, link(3_000_000, 200, 300))];
+    let [_, back, estimate] = medians(
+        "longer way",
+        ["least", "back s", "estimate"],
+        &script,
+        |run| {
+            [
+                run.points
+                    .iter()
+                    .filter(|p| p.at > 15.0)
+                    .map(|p| p.estimate.bitrate as f64)
+                    .fold(1e12, f64::min)
+                    / 3.0
+                    / M,
+                run.first(16.0, |p| {
+                    p.estimate.bitrate as f64 > 2.55 * M && !p.estimate.congested
+                }) + 1.0,
+                run.mean(30.0, 40.0, |p| p.estimate.bitrate as f64) / 3.0 / M,
+            ]
+        },
+    );
+    assert!(back < 8.0 && estimate > 0.85, "{back} {estimate}");
+}
