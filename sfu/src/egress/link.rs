@@ -17,6 +17,9 @@ const START: u64 = 1_000_000;
 const MIN: u64 = 30_000;
 /// Ten gigabits: a bound for arithmetic, not for anybody's link.
 const MAX: u64 = 10_000_000_000;
+/// While nothing that was tried did not fit, bursts leave at this rate at least: most links carry it, and a
+/// first keyframe should not wait for others to be told apart.
+const UNTRIED: u64 = 12_000_000;
 /// Between decisions while nothing happens. Feedback comes every 50 to 100 ms; a switch takes a keyframe,
 /// which takes longer.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -122,7 +125,8 @@ impl Link {
     fn pacing(&self, estimate: &Estimate) -> u64 {
         let untried = matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None);
         if untried && !estimate.congested {
-            estimate.pacing.max(self.allocator.allocated * 3 / 2)
+            let shows = self.allocator.allocated.saturating_mul(3) / 2;
+            estimate.pacing.max(shows).max(UNTRIED)
         } else {
             estimate.pacing
         }

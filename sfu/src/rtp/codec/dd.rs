@@ -113,12 +113,12 @@ impl Structure {
         };
         structure.read_layers(&mut bits)?;
         let mut indications = [0; TEMPLATES];
-        for index in 0..structure.count {
-            indications[index] = structure.read_indications(&mut bits)?;
+        for indications in indications.iter_mut().take(structure.count) {
+            *indications = structure.read_indications(&mut bits)?;
         }
         structure.derive_layers(&indications);
-        for index in 0..structure.count {
-            let (needed, switches) = structure.targets(indications[index]);
+        for (index, indications) in indications.into_iter().enumerate().take(structure.count) {
+            let (needed, switches) = structure.targets(indications);
             let template = &mut structure.templates[index];
             (template.needed, template.switches) = (needed, switches);
         }
