@@ -41,7 +41,7 @@ const FORGIVE: Duration = Duration::from_secs(90);
 const UPGRADE_SHARE: u64 = 92;
 /// And before the calm after a cut is over: with so much room the link is another than the one that the
 /// cut was made for.
-const CHANGED_SHARE: u64 = 70;
+const CHANGED_SHARE: u64 = 75;
 /// Of the budget, what layers already sent may need while the link is calm, in percent.
 const KEEP_SHARE: u64 = 108;
 

@@ -40,7 +40,10 @@ impl Options {
                     .iter()
                     .filter(move |rung| rung.id.spatial == spatial)
             };
-            let usable = || rungs().filter(|rung| rung.available);
+            // Of a larger picture whose rate is not known yet nothing can be told.
+            let smallest = options.len == 0;
+            let usable =
+                || rungs().filter(move |rung| rung.available && (smallest || rung.bitrate > 0));
             let Some(whole) = usable().last() else {
                 options.incomplete |= rungs().count() > 0;
                 continue;
