@@ -6,7 +6,7 @@
     reason = "simulations need a beginning of time"
 )]
 
-#[allow(dead_code, reason = "shared with the simulations")]
+#[allow(dead_code, unused_imports, reason = "shared with the simulations")]
 #[path = "sim/harness/mod.rs"]
 mod harness;
 

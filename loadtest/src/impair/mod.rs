@@ -15,7 +15,7 @@ mod session;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -72,9 +72,11 @@ struct Shared {
     wake: Condvar,
     stopping: AtomicBool,
     began: Instant,
-    notices: Sender<Notice>,
+    notices: SyncSender<Notice>,
 }
 
+/// What happened and was not printed yet: changes are typed by people or come from a script.
+const NOTICES: usize = 1_024;
 /// How often threads that wait for datagrams look whether they are still wanted.
 const LOOK: Duration = Duration::from_millis(200);
 /// A second of 30 Mbit/s, so that only the model loses anything; the kernel gives what it allows.
@@ -91,7 +93,7 @@ impl Proxy {
     pub fn start(settings: Settings) -> io::Result<(Self, Receiver<Notice>)> {
         let front = bind(settings.listen)?;
         let addr = front.local_addr()?;
-        let (notices, receiver) = channel();
+        let (notices, receiver) = sync_channel(NOTICES);
         let shared = Arc::new(Shared {
             front,
             state: Mutex::new(State::new(settings)),
@@ -176,8 +178,8 @@ impl Shared {
 
     fn notice(&self, text: String) {
         let at = now() - self.began;
-        // Nobody may listen.
-        let _ = self.notices.send(Notice { at, text });
+        // Nobody may listen, or not fast enough: what happened is lost, the packets are not.
+        let _ = self.notices.try_send(Notice { at, text });
     }
 }
 
@@ -231,7 +233,7 @@ fn sleep_and_send(shared: &Shared) {
         let at = now();
         let next = state.turn(at, &shared.front);
         for text in state.happened.drain(..) {
-            let _ = shared.notices.send(Notice {
+            let _ = shared.notices.try_send(Notice {
                 at: at - shared.began,
                 text,
             });

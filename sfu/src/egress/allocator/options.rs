@@ -44,7 +44,7 @@ impl Options {
             let smallest = options.len == 0;
             let usable =
                 || rungs().filter(move |rung| rung.available && (smallest || rung.bitrate > 0));
-            let Some(whole) = usable().last() else {
+            let Some(whole) = usable().next_back() else {
                 options.incomplete |= rungs().count() > 0;
                 continue;
             };
