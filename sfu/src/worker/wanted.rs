@@ -133,6 +133,11 @@ impl Worker {
             }
             settled &= current.is_none() || current == target;
         }
+        // Whoever is sent a large picture may have to fall back to the smallest from one moment to the
+        // next: to wait until its encoder is on again would be a picture that stands still.
+        if !wanted.is_empty() && track.layers.len() > 1 {
+            wanted.insert(0);
+        }
         // Nothing to choose from yet: whatever comes is wanted.
         let mut layers = track.layers.iter().enumerate();
         if wanted.is_empty()

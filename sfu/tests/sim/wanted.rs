@@ -59,7 +59,7 @@ fn encodings_unseen_are_off_within_two_seconds_and_back_with_a_keyframe() {
         let viewer = sim.viewer();
         sim.run(3 * SECOND);
         assert_eq!(layer(&sim, viewer, track), Some(2));
-        assert_eq!(sim.clients[publisher].asked, [false, false, true]);
+        assert_eq!(sim.clients[publisher].asked, [true, false, true]);
 
         shows(&mut sim, viewer, track, 180);
         let took = until_asked(&mut sim, publisher, [true, false, false]);
@@ -75,7 +75,7 @@ fn encodings_unseen_are_off_within_two_seconds_and_back_with_a_keyframe() {
         shows(&mut sim, viewer, track, 720);
         let took = until_layer(&mut sim, viewer, track, 2);
         assert!(took < SECOND / 2, "{took:?}");
-        until_asked(&mut sim, publisher, [false, false, true]);
+        until_asked(&mut sim, publisher, [true, false, true]);
         sim.run(2 * SECOND);
         sim.assert_clean(viewer, 2);
         assert_eq!(sim.relay.audit(), Vec::<String>::new());

@@ -52,7 +52,8 @@ async function enlarge(page, name = "Ana") {
 const decodes = (page, height) => async () => {
   const video = await arriving(page);
   if (video?.height === height) return { ...video, wanted: height };
-  const server = await page.evaluate(() => window.tertulia.serverStats());
+  // Not there yet is nothing yet.
+  const server = await page.evaluate(() => window.tertulia.serverStats()).catch(() => undefined);
   const { estimate, limited_by, desired, acknowledged, probes } = server?.bandwidth ?? {};
   const chosen = server?.subscriptions.map(({ layer, target, reason, allocated, bitrate }) => ({ layer, target, reason, allocated, bitrate }));
   return { ...video, wanted: height, estimate, limited_by, desired, acknowledged, probes, chosen };
