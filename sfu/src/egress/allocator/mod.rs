@@ -30,7 +30,7 @@ use crate::view::{Cap, Reason};
 /// After a cut, before more is tried.
 const CALM: Duration = Duration::from_secs(1);
 /// After an upgrade that did not last; twice as long after each further one, up to the last.
-const CALM_AGAIN: Duration = Duration::from_secs(8);
+const CALM_AGAIN: Duration = Duration::from_secs(15);
 const CALM_MAX: Duration = Duration::from_secs(60);
 /// An upgrade that is cut within this did not last.
 const PROOF: Duration = Duration::from_secs(12);
@@ -38,10 +38,10 @@ const PROOF: Duration = Duration::from_secs(12);
 const FORGIVE: Duration = Duration::from_secs(90);
 /// Of the budget, what upgrades may use, in percent: rates of layers vary by this much from second to
 /// second, and an upgrade that fits only just does not last.
-const UPGRADE_SHARE: u64 = 92;
+const UPGRADE_SHARE: u64 = 88;
 /// And before the calm after a cut is over: with so much room the link is another than the one that the
 /// cut was made for.
-const CHANGED_SHARE: u64 = 75;
+const CHANGED_SHARE: u64 = 66;
 /// Of the budget, what layers already sent may need while the link is calm, in percent.
 const KEEP_SHARE: u64 = 108;
 

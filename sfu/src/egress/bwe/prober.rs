@@ -23,7 +23,7 @@ const LONGEST_US: f64 = 100_000.0;
 /// Fewer packets show nothing.
 const PACKETS: u32 = 6;
 /// Of what is desired: an upgrade needs some room.
-pub(super) const GOAL: f64 = 1.4;
+pub(super) const GOAL: f64 = 1.6;
 
 /// A probe to be sent: packets of any kind at this rate, until both amounts are reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
