@@ -1,5 +1,5 @@
 //! Memory comes back: what a worker holds after a thousand people came and went is what it held after
-//! a hundred. Counted by the allocator; resident memory is the load tester's to measure.
+//! the first few hundred. Counted by the allocator; resident memory is the load tester's to measure.
 
 #![expect(
     clippy::disallowed_methods,
@@ -60,19 +60,20 @@ fn round(sim: &mut Sim) {
 const PEER_BYTES: u64 = 100 << 10;
 
 #[test]
-fn a_thousand_joins_and_leaves_leave_what_a_hundred_leave() {
+fn a_thousand_joins_and_leaves_leave_what_the_first_few_hundred_leave() {
     let mut sim = Sim::new(900);
-    for _ in 0..100 / ROUND {
+    // Buffers that serve all peers grow to what the largest burst takes; probes make that a matter of chance.
+    for _ in 0..300 / ROUND {
         round(&mut sim);
     }
-    let hundred = CountingAllocator::held();
-    for _ in 100 / ROUND..1_000 / ROUND {
+    let hundreds = CountingAllocator::held();
+    for _ in 300 / ROUND..1_000 / ROUND {
         round(&mut sim);
     }
     let thousand = CountingAllocator::held();
-    println!("{hundred} bytes after 100, {thousand} after 1,000");
+    println!("{hundreds} bytes after 300, {thousand} after 1,000");
     assert!(
-        thousand <= hundred + hundred / 20,
-        "{hundred} bytes after 100, {thousand} after 1,000"
+        thousand <= hundreds + hundreds / 20,
+        "{hundreds} bytes after 300, {thousand} after 1,000"
     );
 }

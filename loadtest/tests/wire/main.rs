@@ -172,7 +172,9 @@ fn check_clean(seen: &Observed, streams: usize) {
         assert!(stream.mid.is_some(), "{stream:#?}");
         assert_eq!(stream.violation_count, 0, "{stream:#?}");
         assert!(stream.decodable_frames > 30, "{stream:#?}");
-        assert_eq!((stream.lost, stream.duplicates), (0, 0), "{stream:#?}");
+        assert_eq!(stream.lost, 0, "{stream:#?}");
+        // The relay finds out what the link carries by sending some packets again.
+        assert!(stream.duplicates < 100, "{stream:#?}");
     }
 }
 

@@ -70,8 +70,8 @@ fn everybody_gets_the_lowest_layer_before_anybody_gets_more() {
     let table: [(u64, &[Option<u8>]); 5] = [
         (100, &[None, None, None]),
         (400, &[Some(0), Some(0), None]),
-        (900, &[Some(1), Some(0), Some(0)]),
-        (1_700, &[Some(1), Some(1), Some(1)]),
+        (950, &[Some(1), Some(0), Some(0)]),
+        (1_750, &[Some(1), Some(1), Some(1)]),
         (6_000, &[Some(2), Some(2), Some(2)]),
     ];
     for (kbit, expected) in table {
@@ -237,7 +237,7 @@ fn a_new_speaker_takes_from_others_without_proof() {
     let mut wishes = [wish(0), wish(1)];
     wishes[0].priority = Priority::Speaking;
     assert_eq!(
-        decide(&mut allocator, start, budget(2_100), &mut wishes)
+        decide(&mut allocator, start, budget(2_180), &mut wishes)
             .iter()
             .map(|(layer, _)| *layer)
             .collect::<Vec<_>>(),
@@ -247,7 +247,7 @@ fn a_new_speaker_takes_from_others_without_proof() {
     wishes[1].priority = Priority::Speaking;
     let unproven = Budget {
         confirmed: 0,
-        ..budget(2_100)
+        ..budget(2_180)
     };
     let granted = decide(&mut allocator, start, unproven, &mut wishes);
     assert_eq!(
