@@ -205,7 +205,10 @@ impl Session {
             self.feedback_at = Some(now + FEEDBACK_INTERVAL);
         }
         if self.phases.first_packet.is_none() && self.receiver.totals.packets > 0 {
-            self.phases.first_packet = Some(at.saturating_duration_since(self.opened));
+            // It may have waited in the socket while the handshake's end was worked on; it could
+            // be read from then on.
+            let arrived = at.saturating_duration_since(self.opened);
+            self.phases.first_packet = self.phases.dtls.max(Some(arrived));
             self.tell_phases();
         }
     }
