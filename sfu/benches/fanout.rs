@@ -140,7 +140,7 @@ fn forward(call: &mut Call, row: &Row, packets: usize, floor_ns: f64) -> Round {
             .map(|_| call.frame(row.bytes, row.frame))
             .collect();
         let watch = Stopwatch::start();
-        let mut sent = 0;
+        let (mut sent, mut theirs) = (0, (Duration::ZERO, Duration::ZERO));
         for frame in &mut frames {
             let before = CountingAllocator::allocations();
             let turn = call.turn(frame);
@@ -148,12 +148,17 @@ fn forward(call: &mut Call, row: &Row, packets: usize, floor_ns: f64) -> Round {
             assert_eq!(turn.lost, 0, "the kernel takes everything");
             sent += turn.packets;
             messages += turn.messages;
-            // Not of packets but of time: what they allocate is not counted, what they take is.
+            // What viewers do is their own cost.
+            let viewers = Stopwatch::start();
             let feedback = call.feedback();
+            let (cpu, wall) = viewers.stop();
+            theirs = (theirs.0 + cpu, theirs.1 + wall);
+            // Not of packets but of time: what they allocate is not counted, what they take is.
             call.acknowledge(&feedback);
             call.timers();
         }
         let (cpu, wall) = watch.stop();
+        let (cpu, wall) = (cpu.saturating_sub(theirs.0), wall.saturating_sub(theirs.1));
         assert!(sent as usize >= turns * turn, "{sent} of {}", turns * turn);
         cost.add(Cost {
             packets: sent,
