@@ -16,6 +16,8 @@ pub(crate) struct RateMeter {
     current: usize,
     /// When the current bucket began.
     since: Option<Instant>,
+    /// When it ends.
+    until: Option<Instant>,
     /// Complete buckets since the first packet, or since the last silence; at most [`BUCKETS`].
     filled: usize,
     /// The rate before the silence.
@@ -25,17 +27,21 @@ pub(crate) struct RateMeter {
 impl RateMeter {
     /// Counts bytes.
     pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
-        self.turn(now);
+        if self.until.is_none_or(|until| now >= until) {
+            self.turn(now);
+            self.until = self.since.map(|since| since + BUCKET);
+        }
         let bucket = &mut self.buckets[self.current];
         *bucket = bucket.saturating_add(bytes as u32);
     }
 
     fn turn(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
-        let passed = (now.saturating_duration_since(since).as_nanos() / BUCKET.as_nanos()) as usize;
-        if passed == 0 {
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed < BUCKET {
             return;
         }
+        let passed = (elapsed.as_millis() / BUCKET.as_millis()) as usize;
         if passed > BUCKETS {
             let last = self.rate();
             *self = Self {

@@ -11,7 +11,7 @@ fuzz_target!(|datagram: &[u8]| {
         packets += 1;
         match packet {
             Ok(Rtcp::Nack { lost, .. }) => assert!(lost.len() <= MAX_LOST),
-            Ok(Rtcp::Twcc(feedback)) => assert!(feedback.statuses.len() <= MAX_STATUSES),
+            Ok(Rtcp::Twcc(feedback)) => assert!(feedback.arrivals.len() <= MAX_STATUSES),
             Ok(Rtcp::Sdes { cnames }) => assert!(cnames.len() <= 31),
             Ok(Rtcp::Remb { ssrcs, .. }) => assert!(ssrcs.len() <= 255),
             Ok(Rtcp::SenderReport { reports, .. } | Rtcp::ReceiverReport { reports, .. }) => {

@@ -12,8 +12,6 @@ use crate::place::Place;
 use crate::rtp::codec::{Codec, h264};
 use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
 
-/// Payload types are 7 bits.
-const PAYLOAD_TYPES: usize = 128;
 /// How long a switch waits for the end of the frame being sent. Publishers send the layers of a
 /// picture interleaved and within a frame's time; what takes longer has stopped in its middle.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -38,8 +36,10 @@ pub(crate) struct SourceTrack {
 pub(crate) struct Forwarder {
     pub(crate) source: SourceTrack,
     pub(crate) selector: LayerSelector,
-    /// From the publisher's payload types to the viewer's.
-    payload_types: Box<[PayloadType; PAYLOAD_TYPES]>,
+    /// The publisher's payload types that the viewer has some for. At most one of each negotiated codec.
+    payload_types: Vec<(u8, PayloadType)>,
+    /// The last of them that was asked for: packet after packet it is the same, and it is at hand.
+    latest: (u8, PayloadType),
     /// The clock of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
     held: Option<Held>,
@@ -72,25 +72,26 @@ pub(crate) struct PayloadType {
 impl Forwarder {
     /// Carries `source` on an m-line; none if they share no codec.
     pub(crate) fn new(source: SourceTrack, media: &NegotiatedMedia) -> Option<Self> {
-        let mut payload_types = Box::new([PayloadType::default(); PAYLOAD_TYPES]);
-        let mut any = false;
+        let mut payload_types = Vec::new();
         for codec in &source.codecs {
             let opus = source.codecs.iter().find(|opus| within(codec, opus));
             let unwraps = opus.is_some() && !takes_redundancy(media, codec);
             let carried = opus.filter(|_| unwraps).unwrap_or(codec);
             if let Some((media, rtx)) = media.payload_type_for(carried.codec, &carried.parameters) {
-                payload_types[usize::from(codec.payload_type) % PAYLOAD_TYPES] = PayloadType {
+                let carried = PayloadType {
                     media: Some(media),
                     rtx,
                     unwraps,
                 };
-                any = true;
+                payload_types.push((codec.payload_type, carried));
             }
         }
-        any.then(|| Self {
+        let latest = *payload_types.first()?;
+        Some(Self {
             selector: LayerSelector::new(source.simulcast),
             source,
             payload_types,
+            latest,
             last: None,
             held: None,
         })
@@ -100,12 +101,25 @@ impl Forwarder {
     pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) {
         if let Some(fresh) = Self::new(self.source.clone(), media) {
             self.payload_types = fresh.payload_types;
+            self.latest = fresh.latest;
         }
     }
 
-    /// The viewer's payload type for the publisher's.
+    /// The viewer's payload type for the publisher's; that of none has no `media`.
     pub(crate) fn payload_type(&self, publishers: u8) -> PayloadType {
-        self.payload_types[usize::from(publishers) % PAYLOAD_TYPES]
+        if self.latest.0 == publishers {
+            return self.latest.1;
+        }
+        // Of two the later, as in the session description.
+        let mut types = self.payload_types.iter().rev();
+        let found = types.find(|(theirs, _)| *theirs == publishers);
+        found.map_or_else(PayloadType::default, |(_, ours)| *ours)
+    }
+
+    /// The same for the next packets too.
+    pub(crate) fn next_payload_type(&mut self, publishers: u8) -> PayloadType {
+        self.latest = (publishers, self.payload_type(publishers));
+        self.latest.1
     }
 
     /// Decides on a packet. `torn`: the current layer is in the middle of a frame.

@@ -35,8 +35,9 @@ pub(crate) struct Link {
     /// The viewer said once what it can receive at most.
     remb: bool,
     decide_at: Option<Instant>,
-    /// What was sent.
+    /// What was sent, and what of it is not counted yet.
     rate: RateMeter,
+    uncounted: usize,
     was_congested: bool,
 }
 
@@ -56,6 +57,7 @@ impl Link {
             remb: false,
             decide_at: None,
             rate: RateMeter::default(),
+            uncounted: 0,
             was_congested: false,
         }
     }
@@ -67,7 +69,7 @@ impl Link {
 
     /// Notes a packet about to be sent with a transport-wide number.
     pub(crate) fn sent(&mut self, now: Instant, sequence: u16, bytes: usize) {
-        self.rate.add(now, bytes);
+        self.uncounted += bytes;
         let probe = self.pacer.note_probe(bytes);
         self.bwe.packet_sent(now, sequence, bytes, probe);
     }
@@ -109,6 +111,7 @@ impl Link {
 
     /// The pacer follows the estimate; congestion is reason to decide at once.
     fn follow(&mut self, now: Instant) {
+        self.rate.add(now, std::mem::take(&mut self.uncounted));
         let estimate = self.bwe.estimate();
         self.pacer
             .set_rate(now, self.is_known().then(|| self.pacing(&estimate)));

@@ -22,7 +22,7 @@ mod subscriber;
 pub(crate) use allocator::{Grant, Priority, Wish};
 pub(crate) use forwarder::{Forwarder, SourceTrack, Start};
 pub(crate) use outlet::{Outgoing, Outlet};
-pub(crate) use pacer::{Cached, Next, Paced};
+pub(crate) use pacer::{Cached, Next, Paced, Pacer};
 pub(crate) use pack::{Item, Packer};
 pub(crate) use slot::{Plan, Repair, Slot, SlotSeed};
 pub(crate) use subscriber::{Request, Subscriber};

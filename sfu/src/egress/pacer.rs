@@ -101,11 +101,6 @@ impl Pacer {
         self.rate = rate;
     }
 
-    /// Whether everything passes.
-    pub(crate) fn is_open(&self) -> bool {
-        self.rate.is_none()
-    }
-
     /// Whether a packet of `bytes` may leave now; then it is counted.
     pub(crate) fn admits(&mut self, now: Instant, bytes: usize) -> bool {
         if self.rate.is_none() {
@@ -262,14 +257,19 @@ impl Pacer {
     }
 
     fn settle(&mut self, now: Instant) {
+        // A turn's packets leave at one moment.
+        if self.updated == Some(now) {
+            return;
+        }
         let since = self.updated.replace(now).unwrap_or(now);
         let Some(rate) = self.rate else {
             self.debt = 0;
             return;
         };
-        let passed = now.saturating_duration_since(since).as_micros();
-        let carried = i64::try_from(u128::from(rate) * passed).unwrap_or(i64::MAX);
+        let passed = now.saturating_duration_since(since);
+        let carried = rate.saturating_mul(passed.as_micros() as u64);
         // A quiet time is not saved up.
+        let carried = i64::try_from(carried).unwrap_or(i64::MAX);
         self.debt = self.debt.saturating_sub(carried).max(0);
     }
 }

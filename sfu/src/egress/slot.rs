@@ -186,7 +186,7 @@ impl Slot {
         else {
             return plan;
         };
-        let payload_type = forwarder.payload_type(packet.header.payload_type);
+        let payload_type = forwarder.next_payload_type(packet.header.payload_type);
         // Of redundant audio that cannot be read there is nothing to send.
         let skip = match payload_type.unwraps {
             true => Primary::find(packet.payload()).map(|primary| primary.start),

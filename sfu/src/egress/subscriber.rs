@@ -33,7 +33,7 @@ pub(crate) struct Subscriber {
     /// How the viewer shows what it is subscribed to.
     views: HashMap<TrackId, View>,
     cap: Cap,
-    link: Box<Link>,
+    link: Link,
     /// How far back the packet was that served as the last probe.
     probed: u16,
 }
@@ -65,7 +65,7 @@ impl Subscriber {
             rtt: None,
             views: HashMap::new(),
             cap,
-            link: Box::new(Link::new(now)),
+            link: Link::new(now),
             probed: 0,
         }
     }

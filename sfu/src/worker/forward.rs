@@ -6,7 +6,9 @@ use super::Worker;
 use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
 use super::relay::track_and_viewer;
-use crate::egress::{Cached, Item, Next, Outgoing, Outlet, Paced, Packer, Plan, Slot, Start};
+use crate::egress::{
+    Cached, Item, Next, Outgoing, Outlet, Paced, Pacer, Packer, Plan, Slot, Start,
+};
 use crate::ingress::{StreamPacket, Track};
 use crate::packet::{Facts, Packet, PassedOn};
 use crate::place::Place;
@@ -95,7 +97,9 @@ impl Worker {
             if plan.reports_begin {
                 self.schedule.touch(viewer);
             }
-            self.desk.note(&delivery, origin, &packet, &plan);
+            let pacer = &mut peer.subscriber.link_mut().pacer;
+            self.desk
+                .note(now, &delivery, origin, &packet, &plan, pacer);
             if let Some(start) = plan.replay {
                 return Some(Replay {
                     at: delivery,
@@ -112,7 +116,6 @@ impl Worker {
             return;
         };
         let ntp = self.config.clock.ntp(now);
-        self.desk.pace(now, peer, &self.inbox);
         let sealed = self
             .desk
             .seal(now, peer, &self.inbox, ntp, &mut self.transmits);
@@ -256,44 +259,37 @@ struct Sealed {
 }
 
 impl Desk {
-    fn note(&mut self, delivery: &Delivery, origin: Place, packet: &Packet<'_>, plan: &Plan) {
+    /// Takes what was planned. What the viewer's link has no time for now waits; but sound never does, and
+    /// what is kept nowhere cannot.
+    fn note(
+        &mut self,
+        now: Instant,
+        delivery: &Delivery,
+        origin: Place,
+        packet: &Packet<'_>,
+        plan: &Plan,
+        pacer: &mut Pacer,
+    ) {
         if let Some(layer) = plan.keyframe_of
             && !packet.codec.is_audio()
             && !self.wanted.contains(&(origin, layer))
         {
             self.wanted.push((origin, layer));
         }
-        if let Some(outgoing) = plan.outgoing {
-            self.planned.push(Planned {
-                packet: delivery.packet,
-                slot: delivery.slot,
-                outgoing,
-            });
-        }
-    }
-
-    /// Lets wait what a viewer's link has no time for now. Sound never waits, and what is kept nowhere
-    /// cannot.
-    fn pace(&mut self, now: Instant, peer: &mut Peer, inbox: &Inbox) {
-        let link = peer.subscriber.link_mut();
-        if link.pacer.is_open() {
+        let Some(outgoing) = &plan.outgoing else {
+            return;
+        };
+        let bytes = usize::from(outgoing.len);
+        if packet.codec.is_audio() || !packet.cached {
+            pacer.passed(bytes);
+        } else if !pacer.admits(now, bytes) {
+            pacer.push(now, paced(delivery.slot, *outgoing, origin, packet));
             return;
         }
-        self.planned.retain(|planned| {
-            let Some((origin, packet)) = inbox.packet(planned.packet) else {
-                return false;
-            };
-            let bytes = usize::from(planned.outgoing.len);
-            if packet.codec.is_audio() || !packet.cached {
-                link.pacer.passed(bytes);
-                return true;
-            }
-            let admits = link.pacer.admits(now, bytes);
-            if !admits {
-                let paced = paced(planned.slot, planned.outgoing, origin, &packet);
-                link.pacer.push(now, paced);
-            }
-            admits
+        self.planned.push(Planned {
+            packet: delivery.packet,
+            slot: delivery.slot,
+            outgoing: *outgoing,
         });
     }
 

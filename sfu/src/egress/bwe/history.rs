@@ -2,9 +2,9 @@
 
 use crate::rtp::sequence::Extender;
 
-/// Packets remembered at first: enough for a viewer who only listens, in 1 KiB.
+/// Packets remembered at first: enough for a viewer who only listens, in half a KiB.
 const SMALLEST: usize = 64;
-/// Packets remembered at most, in 256 KiB: 1.2 s of 150 Mbit/s in packets of 1,200 bytes, and of a
+/// Packets remembered at most, in 128 KiB: 1.2 s of 150 Mbit/s in packets of 1,200 bytes, and of a
 /// feedback that comes every 250 ms over a round trip of 300 ms twice as much.
 const LARGEST: usize = 16_384;
 /// A packet unanswered for longer makes room for others before the ring grows.
@@ -23,13 +23,11 @@ pub(super) enum Status {
     Arrived,
 }
 
-/// A packet sent: 16 bytes.
+/// A packet sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     /// In microseconds.
     pub(super) at: i64,
-    /// The low bits of its number: what else hashes to its place is another.
-    number: u32,
     /// With the overhead of IP and UDP.
     pub(super) bytes: u16,
     /// The probe it belongs to; 0 is none.
@@ -37,19 +35,74 @@ pub(super) struct Sent {
     status: Status,
 }
 
-const NOTHING: Sent = Sent {
-    at: i64::MIN / 4,
+/// The same in 8 bytes: every packet to every viewer is noted, and they are read again when others have
+/// been through the cache.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// In microseconds, without what is above an hour.
+    at: u32,
+    /// The low bits of its number: what else hashes to its place is another.
+    number: u16,
+    /// Bytes, status and probe.
+    rest: u16,
+}
+
+const BYTES: u16 = (1 << 11) - 1;
+const STATUS: u16 = 11;
+const PROBE: u16 = 13;
+/// Ids of probes are at most this, and not 0.
+pub(super) const PROBE_IDS: u8 = 7;
+
+const NOTHING: Entry = Entry {
+    at: 0,
     number: 0,
-    bytes: 0,
-    probe: 0,
-    status: Status::Arrived,
+    rest: 0,
 };
+
+impl Entry {
+    fn new(at: i64, number: u64, bytes: u16, probe: u8) -> Self {
+        let probe = u16::from(probe.min(PROBE_IDS));
+        Self {
+            at: at as u32,
+            number: number as u16,
+            rest: bytes.min(BYTES) | (Status::Unknown as u16) << STATUS | probe << PROBE,
+        }
+    }
+
+    fn status(self) -> Status {
+        match self.rest >> STATUS & 3 {
+            0 => Status::Unknown,
+            1 => Status::Missing,
+            _ => Status::Arrived,
+        }
+    }
+
+    fn set_status(&mut self, status: Status) {
+        self.rest = self.rest & !(3 << STATUS) | (status as u16) << STATUS;
+    }
+
+    fn bytes(self) -> u16 {
+        self.rest & BYTES
+    }
+
+    /// `latest` is when the last packet was sent, less than an hour after this one.
+    fn read(self, latest: i64) -> Sent {
+        Sent {
+            at: latest - i64::from((latest as u32).wrapping_sub(self.at)),
+            bytes: self.bytes(),
+            probe: (self.rest >> PROBE) as u8,
+            status: self.status(),
+        }
+    }
+}
 
 /// A ring over the unwrapped numbers, that grows.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    ring: Vec<Sent>,
+    ring: Vec<Entry>,
     numbers: Extender,
+    /// When the last packet was sent.
+    latest: i64,
     /// The newest that arrived: its number and when it was sent.
     newest: Option<(u64, i64)>,
     /// Up to here losses were counted.
@@ -59,23 +112,22 @@ pub(super) struct History {
 impl History {
     pub(super) fn insert(&mut self, at: i64, sequence: u16, bytes: u16, probe: u8) {
         let number = self.numbers.extend(sequence);
+        self.latest = at;
         let mut slot = number as usize & self.ring.len().wrapping_sub(1);
-        while self.ring.get(slot).is_none_or(|old| {
-            old.status == Status::Unknown && at - old.at < FORGET_US && old.number != number as u32
-        }) && self.ring.len() < LARGEST
-        {
+        while self.ring.get(slot).is_none_or(|old| self.waits(*old)) && self.ring.len() < LARGEST {
             self.grow();
             slot = number as usize & (self.ring.len() - 1);
         }
         if let Some(slot) = self.ring.get_mut(slot) {
-            *slot = Sent {
-                at,
-                number: number as u32,
-                bytes,
-                probe,
-                status: Status::Unknown,
-            };
+            *slot = Entry::new(at, number, bytes, probe);
         }
+    }
+
+    /// Whether a packet's place is not to be taken: it may yet be answered for.
+    fn waits(&self, old: Entry) -> bool {
+        old.bytes() > 0
+            && old.status() == Status::Unknown
+            && i64::from((self.latest as u32).wrapping_sub(old.at)) < FORGET_US
     }
 
     #[cold]
@@ -83,7 +135,7 @@ impl History {
         let len = (self.ring.len() * 2).clamp(SMALLEST, LARGEST);
         let old = std::mem::replace(&mut self.ring, vec![NOTHING; len]);
         for sent in old {
-            self.ring[sent.number as usize & (len - 1)] = sent;
+            self.ring[usize::from(sent.number) & (len - 1)] = sent;
         }
     }
 
@@ -93,41 +145,42 @@ impl History {
         Some(self.numbers.peek(sequence)).filter(|number| *number <= highest)
     }
 
-    fn get(&self, number: u64) -> Option<&Sent> {
+    fn get(&self, number: u64) -> Option<Sent> {
         let slot = number as usize & self.ring.len().wrapping_sub(1);
-        self.ring
-            .get(slot)
-            .filter(|sent| sent.number == number as u32 && sent.bytes > 0)
+        let entry = self.ring.get(slot)?;
+        let found = entry.number == number as u16 && entry.bytes() > 0;
+        found.then(|| entry.read(self.latest))
     }
 
-    fn get_mut(&mut self, number: u64) -> Option<&mut Sent> {
+    fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
         let slot = number as usize & self.ring.len().wrapping_sub(1);
         self.ring
             .get_mut(slot)
-            .filter(|sent| sent.number == number as u32 && sent.bytes > 0)
+            .filter(|entry| entry.number == number as u16 && entry.bytes() > 0)
     }
 
     /// Notes an arrival; none if nothing such was sent, or it is no news.
     pub(super) fn arrived(&mut self, number: u64) -> Option<(Sent, Status)> {
-        let sent = self.get_mut(number)?;
-        let before = std::mem::replace(&mut sent.status, Status::Arrived);
-        let sent = *sent;
-        if before == Status::Arrived {
+        let latest = self.latest;
+        let entry = self.get_mut(number)?;
+        let sent = entry.read(latest);
+        if sent.status == Status::Arrived {
             return None;
         }
+        entry.set_status(Status::Arrived);
         if self.newest.is_none_or(|(newest, _)| number > newest) {
             self.newest = Some((number, sent.at));
         }
-        Some((sent, before))
+        Some((sent, sent.status))
     }
 
     /// Notes that a packet has not arrived so far; none as above.
     pub(super) fn missing(&mut self, number: u64) -> Option<Sent> {
-        let sent = self.get_mut(number)?;
-        let before = sent.status;
-        (before == Status::Unknown).then(|| {
-            sent.status = Status::Missing;
-            *sent
+        let latest = self.latest;
+        let entry = self.get_mut(number)?;
+        (entry.status() == Status::Unknown).then(|| {
+            entry.set_status(Status::Missing);
+            entry.read(latest)
         })
     }
 
@@ -155,8 +208,7 @@ impl History {
         let oldest = (newest + 1).saturating_sub(self.ring.len() as u64);
         let mut settled = self.settled.max(oldest);
         while settled <= newest {
-            let sent = self.get(settled).copied();
-            if let Some(sent) = sent {
+            if let Some(sent) = self.get(settled) {
                 if sent.at > newest_at - REORDER_US {
                     break;
                 }

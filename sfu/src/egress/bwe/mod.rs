@@ -23,8 +23,8 @@
 //!
 //! # Bounds
 //!
-//! About 1.5 KiB of state, and 16 bytes for each packet that may be unanswered: 1 KiB for a viewer who is
-//! sent sound, 256 KiB at most (`history`). Feedback is a stranger's: it can make the estimate wrong, for
+//! About 1.5 KiB of state, and 16 bytes for each packet that may be unanswered: half a KiB for a viewer who is
+//! sent sound, 128 KiB at most (`history`). Feedback is a stranger's: it can make the estimate wrong, for
 //! the stranger alone, but not leave its bounds.
 
 mod acknowledged;
@@ -141,6 +141,8 @@ pub(crate) struct BandwidthEstimator {
     epoch: Instant,
     /// The latest time seen. All times are in microseconds since the epoch.
     now: i64,
+    /// The last moment that was put into microseconds: a turn's packets are sent at one.
+    moment: (Instant, i64),
     max: f64,
     history: History,
     acknowledged: Acknowledged,
@@ -180,6 +182,7 @@ impl BandwidthEstimator {
         Self {
             epoch: now,
             now: 0,
+            moment: (now, 0),
             max,
             history: History::default(),
             acknowledged: Acknowledged::default(),
@@ -237,8 +240,8 @@ impl BandwidthEstimator {
         let now = self.advance(now);
         self.credit_lost_reports(feedback);
         let mut newest_sent = None;
-        for (sequence, ticks) in &feedback.statuses {
-            let Some(number) = self.history.number(*sequence) else {
+        for (sequence, ticks) in feedback.statuses() {
+            let Some(number) = self.history.number(sequence) else {
                 continue;
             };
             self.reported = Some(
@@ -253,7 +256,7 @@ impl BandwidthEstimator {
                 }
                 continue;
             };
-            let arrival = self.unwrap(*ticks);
+            let arrival = self.unwrap(ticks);
             let Some((sent, before)) = self.history.arrived(number) else {
                 continue;
             };
@@ -408,9 +411,13 @@ impl BandwidthEstimator {
         }
     }
 
-    fn micros(&self, now: Instant) -> i64 {
-        let since = now.saturating_duration_since(self.epoch);
-        since.as_secs() as i64 * 1_000_000 + i64::from(since.subsec_micros())
+    fn micros(&mut self, now: Instant) -> i64 {
+        if self.moment.0 != now {
+            let since = now.saturating_duration_since(self.epoch);
+            let us = since.as_secs() as i64 * 1_000_000 + i64::from(since.subsec_micros());
+            self.moment = (now, us);
+        }
+        self.moment.1
     }
 
     fn advance(&mut self, now: Instant) -> i64 {
@@ -432,17 +439,17 @@ impl BandwidthEstimator {
     fn credit_lost_reports(&mut self, feedback: &TransportFeedback) {
         let expected = self.feedback_count.map(|count| count.wrapping_add(1));
         self.feedback_count = Some(feedback.feedback_count);
-        let Some((first, _)) = feedback.statuses.first() else {
+        if feedback.arrivals.is_empty() {
             return;
-        };
-        let (Some(from), Some(to)) = (self.reported, self.history.number(*first)) else {
+        }
+        let (Some(from), Some(to)) = (self.reported, self.history.number(feedback.base)) else {
             return;
         };
         if expected.is_none_or(|expected| expected == feedback.feedback_count) || to <= from {
             return;
         }
         let bytes = self.history.unknown_bytes(from, to);
-        let arrival = feedback.statuses.iter().find_map(|(_, ticks)| *ticks);
+        let arrival = feedback.arrivals.iter().find_map(|ticks| *ticks);
         if let Some(ticks) = arrival
             && self.outage.is_none()
         {

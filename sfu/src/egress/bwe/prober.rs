@@ -8,6 +8,7 @@
 //! once loss-limited. One probe is under way at a time, so that each shows the link and not the other.
 
 use super::cluster::Cluster;
+use super::history::PROBE_IDS;
 
 /// Time between probes while they bring nothing, in microseconds.
 const INTERVAL_US: i64 = 1_000_000;
@@ -99,7 +100,7 @@ impl Prober {
             bytes: bytes.max(1_200),
             packets,
         });
-        self.next_id = self.next_id.wrapping_add(1).max(1);
+        self.next_id = self.next_id % PROBE_IDS + 1;
         self.next_at = now + self.interval;
     }
 

@@ -24,10 +24,12 @@ pub struct TransportFeedback {
     pub media: u32,
     /// Counts feedback packets, wrapping: a gap is feedback that was lost.
     pub feedback_count: u8,
-    /// By transport-wide sequence number, consecutive: when each arrived, in ticks of 250 us since
-    /// an epoch of the receiver's, or `None` if it did not. The epoch is that of a 24-bit counter
-    /// of 64 ms, so times wrap at 2^32 ticks, every 12 days.
-    pub statuses: Vec<(u16, Option<i64>)>,
+    /// The transport-wide sequence number of the first packet reported on.
+    pub base: u16,
+    /// Of that and the following ones: when each arrived, in ticks of 250 us since an epoch of the
+    /// receiver's, or `None` if it did not. The epoch is that of a 24-bit counter of 64 ms, so times
+    /// wrap at 2^32 ticks, every 12 days.
+    pub arrivals: Vec<Option<i64>>,
 }
 
 const NOT_RECEIVED: u8 = 0;
@@ -35,6 +37,12 @@ const SMALL_DELTA: u8 = 1;
 const LARGE_DELTA: u8 = 2;
 
 impl TransportFeedback {
+    /// The arrivals with their transport-wide sequence numbers.
+    pub fn statuses(&self) -> impl Iterator<Item = (u16, Option<i64>)> {
+        let arrivals = self.arrivals.iter().enumerate();
+        arrivals.map(|(at, arrival)| (self.base.wrapping_add(at as u16), *arrival))
+    }
+
     /// From the bytes behind the RTCP header. Costs no more than the larger of the bytes given
     /// and [`MAX_STATUSES`].
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
@@ -56,7 +64,7 @@ impl TransportFeedback {
         let mut deltas = chunks.bytes;
 
         let skipped = count.saturating_sub(MAX_STATUSES);
-        let mut statuses = Vec::with_capacity(count - skipped);
+        let mut arrivals = Vec::with_capacity(count - skipped);
         let mut arrival = i64::from(reference) * TICKS_PER_REFERENCE;
         let mut index = 0;
         for chunk in (Chunks {
@@ -89,7 +97,7 @@ impl TransportFeedback {
                     arrival
                 });
                 if index + at >= skipped {
-                    statuses.push((base.wrapping_add((index + at) as u16), received));
+                    arrivals.push(received);
                 }
             }
             index += chunk.len;
@@ -98,7 +106,8 @@ impl TransportFeedback {
             sender,
             media,
             feedback_count,
-            statuses,
+            base: base.wrapping_add(skipped as u16),
+            arrivals,
         })
     }
 }
@@ -331,10 +340,10 @@ mod tests {
             assert_eq!(read.is_some(), expected.is_some(), "{what}");
             let Some(read) = read else { continue };
             assert_eq!((read.sender, read.media, read.feedback_count), (1, 2, 9));
-            let arrivals = read.statuses.iter().map(|status| status.1);
+            let arrivals = read.arrivals.iter().copied();
             assert_eq!(Some(arrivals.collect()), expected, "{what}");
-            for (index, (sequence, _)) in read.statuses.iter().enumerate() {
-                assert_eq!(*sequence, 0xfffe_u16.wrapping_add(index as u16), "{what}");
+            for (index, (sequence, _)) in read.statuses().enumerate() {
+                assert_eq!(sequence, 0xfffe_u16.wrapping_add(index as u16), "{what}");
             }
         }
     }
@@ -345,14 +354,13 @@ mod tests {
         let chunks = [[0x1fff; 8].as_slice(), &[0x0002, 0x2005]].concat();
         let bytes = feedback(65_535, &chunks, &[1; 5]);
         let read = read(&bytes).unwrap();
-        assert_eq!(read.statuses.len(), MAX_STATUSES);
+        assert_eq!(read.arrivals.len(), MAX_STATUSES);
         let arrived: Vec<_> = read
-            .statuses
-            .iter()
+            .statuses()
             .filter(|status| status.1.is_some())
             .collect();
         assert_eq!(arrived.len(), 5);
-        assert_eq!(arrived[4], read.statuses.last().unwrap());
+        assert_eq!(arrived.last(), read.statuses().last().as_ref());
         assert_eq!(arrived[4].0, 0xfffe_u16.wrapping_add(65_534));
     }
 
@@ -393,7 +401,7 @@ mod tests {
                 let covered = write_feedback(&mut out, 1, 2, 3, from as u16, &arrivals[from..]);
                 assert!(covered > 0 && out.len() <= 1_100, "{what}: {}", out.len());
                 let read = read(&out).expect(what);
-                let found: Vec<_> = read.statuses.iter().map(|status| status.1).collect();
+                let found = read.arrivals;
                 assert_eq!(found, &arrivals[from..from + covered], "{what}");
                 from += covered;
                 packets += 1;
@@ -411,7 +419,7 @@ mod tests {
         #[test]
         fn random_feedback_never_panics(count: u16, body in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Some(read) = read(&feedback(count, &[], &body)) {
-                prop_assert_eq!(read.statuses.len(), MAX_STATUSES.min(count as usize));
+                prop_assert_eq!(read.arrivals.len(), MAX_STATUSES.min(count as usize));
             }
         }
     }

@@ -446,11 +446,10 @@ impl Receiver {
             _ => oldest,
         };
         let len = newest.wrapping_sub(base).min(4_095) + 1;
-        let mut statuses: Vec<(u16, Option<i64>)> =
-            (0..len).map(|at| (base.wrapping_add(at), None)).collect();
+        let mut arrivals = vec![None; usize::from(len)];
         for (sequence, at) in self.arrivals.drain(..) {
-            if let Some(status) = statuses.get_mut(usize::from(sequence.wrapping_sub(base))) {
-                status.1 = Some(at + (1 << 31));
+            if let Some(arrival) = arrivals.get_mut(usize::from(sequence.wrapping_sub(base))) {
+                *arrival = Some(at + (1 << 31));
             }
         }
         self.next = Some(newest.wrapping_add(1));
@@ -459,7 +458,8 @@ impl Receiver {
             sender: 1,
             media: 2,
             feedback_count: self.count,
-            statuses,
+            base,
+            arrivals,
         })
     }
 }

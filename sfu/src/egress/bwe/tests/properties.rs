@@ -68,9 +68,7 @@ proptest! {
                 },
                 Step::Feedback(feedback_count, back, arrivals) => {
                     let base = last.wrapping_sub(back);
-                    let statuses = arrivals.into_iter().enumerate();
-                    let statuses = statuses.map(|(at, ticks)| (base.wrapping_add(at as u16), ticks)).collect();
-                    bwe.feedback(now, &TransportFeedback { sender: 1, media: 2, feedback_count, statuses });
+                    bwe.feedback(now, &TransportFeedback { sender: 1, media: 2, feedback_count, base, arrivals });
                 }
                 Step::Report(loss, rtt) => bwe.report(now, loss, Duration::from_micros(rtt)),
                 Step::Remb(bitrate) => bwe.remb(now, bitrate),
@@ -108,7 +106,8 @@ fn what_was_found_stays_away() {
     bwe.feedback(
         start,
         &TransportFeedback {
-            statuses: vec![(1, Some(0))],
+            base: 1,
+            arrivals: vec![Some(0)],
             ..TransportFeedback::default()
         },
     );
