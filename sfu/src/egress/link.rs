@@ -23,6 +23,9 @@ const UNTRIED: u64 = 12_000_000;
 /// Between decisions while nothing happens. Feedback comes every 50 to 100 ms; a switch takes a keyframe,
 /// which takes longer.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// While everything wanted is sent and the link carries it. What changes that is told at once:
+/// congestion, another wish, a layer that comes or goes; layers that grow are seen in time.
+const CONTENT: Duration = Duration::from_secs(1);
 
 /// A viewer's link.
 #[derive(Debug)]
@@ -178,8 +181,12 @@ impl Link {
             bitrate: cap.bitrate.map(|most| most.saturating_sub(audio)),
             ..cap
         };
-        self.decide_at = (self.is_known() && !wishes.is_empty()).then_some(now + INTERVAL);
         self.allocator.allocate(now, budget, cap, wishes);
+        let allocated = self.allocator.allocated;
+        let content =
+            !budget.congested && (self.allocator.desired..=budget.bitrate).contains(&allocated);
+        let interval = if content { CONTENT } else { INTERVAL };
+        self.decide_at = (self.is_known() && !wishes.is_empty()).then_some(now + interval);
         let most = cap.bitrate.unwrap_or(u64::MAX);
         self.bwe.set_demand(
             now,
