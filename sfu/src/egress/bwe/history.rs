@@ -37,7 +37,7 @@ pub(super) struct Sent {
 
 /// The same in 8 bytes: every packet to every viewer is noted, and they are read again when others have
 /// been through the cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     /// In microseconds, without what is above an hour.
     at: u32,
@@ -52,12 +52,6 @@ const STATUS: u16 = 11;
 const PROBE: u16 = 13;
 /// Ids of probes are at most this, and not 0.
 pub(super) const PROBE_IDS: u8 = 7;
-
-const NOTHING: Entry = Entry {
-    at: 0,
-    number: 0,
-    rest: 0,
-};
 
 impl Entry {
     fn new(at: i64, number: u64, bytes: u16, probe: u8) -> Self {
@@ -96,9 +90,16 @@ impl Entry {
     }
 }
 
+/// Packets noted at hand before they go to the ring: a line of the cache. Where each of a thousand viewers
+/// is sent one packet, its place in the ring is far away.
+const FRESH: usize = 8;
+
 /// A ring over the unwrapped numbers, that grows.
 #[derive(Debug, Default)]
 pub(super) struct History {
+    /// The last packets sent, not in the ring yet, and how many.
+    fresh: [Entry; FRESH],
+    waiting: usize,
     ring: Vec<Entry>,
     numbers: Extender,
     /// When the last packet was sent.
@@ -110,17 +111,41 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Notes a packet sent; [`file`](Self::file) makes it known.
     pub(super) fn insert(&mut self, at: i64, sequence: u16, bytes: u16, probe: u8) {
         let number = self.numbers.extend(sequence);
         self.latest = at;
-        let mut slot = number as usize & self.ring.len().wrapping_sub(1);
-        while self.ring.get(slot).is_none_or(|old| self.waits(*old)) && self.ring.len() < LARGEST {
-            self.grow();
-            slot = number as usize & (self.ring.len() - 1);
+        if self.waiting == FRESH {
+            self.file();
         }
-        if let Some(slot) = self.ring.get_mut(slot) {
-            *slot = Entry::new(at, number, bytes, probe);
+        if let Some(fresh) = self.fresh.get_mut(self.waiting) {
+            *fresh = Entry::new(at, number, bytes, probe);
+            self.waiting += 1;
         }
+    }
+
+    /// Puts what was sent where it is found: to be called before anything is asked or told of it.
+    pub(super) fn file(&mut self) {
+        for at in 0..std::mem::take(&mut self.waiting) {
+            let Some(fresh) = self.fresh.get(at).copied() else {
+                return;
+            };
+            let mut slot = self.slot(fresh.number);
+            while self.ring.get(slot).is_none_or(|old| self.waits(*old))
+                && self.ring.len() < LARGEST
+            {
+                self.grow();
+                slot = self.slot(fresh.number);
+            }
+            if let Some(slot) = self.ring.get_mut(slot) {
+                *slot = fresh;
+            }
+        }
+    }
+
+    /// A ring's length divides the numbers' range.
+    fn slot(&self, number: u16) -> usize {
+        usize::from(number) & self.ring.len().wrapping_sub(1)
     }
 
     /// Whether a packet's place is not to be taken: it may yet be answered for.
@@ -133,7 +158,7 @@ impl History {
     #[cold]
     fn grow(&mut self) {
         let len = (self.ring.len() * 2).clamp(SMALLEST, LARGEST);
-        let old = std::mem::replace(&mut self.ring, vec![NOTHING; len]);
+        let old = std::mem::replace(&mut self.ring, vec![Entry::default(); len]);
         for sent in old {
             self.ring[usize::from(sent.number) & (len - 1)] = sent;
         }
@@ -146,14 +171,13 @@ impl History {
     }
 
     fn get(&self, number: u64) -> Option<Sent> {
-        let slot = number as usize & self.ring.len().wrapping_sub(1);
-        let entry = self.ring.get(slot)?;
+        let entry = self.ring.get(self.slot(number as u16))?;
         let found = entry.number == number as u16 && entry.bytes() > 0;
         found.then(|| entry.read(self.latest))
     }
 
     fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
-        let slot = number as usize & self.ring.len().wrapping_sub(1);
+        let slot = self.slot(number as u16);
         self.ring
             .get_mut(slot)
             .filter(|entry| entry.number == number as u16 && entry.bytes() > 0)
@@ -243,6 +267,7 @@ mod tests {
             let mut history = History::default();
             for index in 0..100_000_i64 {
                 history.insert(index * spacing_us, index as u16, 1_200, 0);
+                history.file();
                 let answered = index.saturating_sub(answered_us / spacing_us);
                 if answered >= 0
                     && let Some(number) = history.number(answered as u16)
@@ -265,6 +290,7 @@ mod tests {
                 0,
             );
         }
+        history.file();
         let at =
             |history: &History, index: u16| history.number(65_530_u16.wrapping_add(index)).unwrap();
         let mut lost = Vec::new();

@@ -238,6 +238,7 @@ impl BandwidthEstimator {
     /// Takes transport-wide feedback.
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let now = self.advance(now);
+        self.history.file();
         self.credit_lost_reports(feedback);
         let mut newest_sent = None;
         for (sequence, ticks) in feedback.statuses() {
