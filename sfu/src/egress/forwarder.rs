@@ -108,13 +108,24 @@ impl Forwarder {
         self.payload_types[usize::from(publishers) % PAYLOAD_TYPES]
     }
 
-    /// Decides on a packet. `torn`: the current layer is in the middle of a frame.
-    pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, torn: bool) -> Decision {
+    /// Decides on a packet. `torn`: the current layer is in the middle of a frame. `behind_gap`:
+    /// packets of it before this one have not come.
+    pub(crate) fn select(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        torn: bool,
+        behind_gap: bool,
+    ) -> Decision {
         let decision = match self.source.kind {
             MediaKind::Audio => self.selector.select_sound(packet.layer),
-            MediaKind::Video => self
-                .selector
-                .select(candidate(packet), torn && packet.cached),
+            MediaKind::Video => {
+                let candidate = Candidate {
+                    behind_gap,
+                    ..candidate(packet)
+                };
+                self.selector.select(candidate, torn && packet.cached)
+            }
         };
         if decision == Decision::Hold {
             self.held.get_or_insert(Held {
@@ -233,6 +244,7 @@ pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
         switchable: packet.switchable
             && (packet.codec != Codec::H264 || h264::has_parameter_sets(packet.payload())),
         empty: packet.payload().is_empty(),
+        behind_gap: false,
     }
 }
 

@@ -49,13 +49,14 @@ impl Ids {
         }
     }
 
-    /// What a picture before these ended with, at most.
-    pub(super) fn before(self) -> Self {
+    /// What a picture before these ended with, at most. `base`: these are of temporal layer 0, whose
+    /// pictures TL0PICIDX counts.
+    pub(super) fn before(self, base: bool) -> Self {
         Self {
             picture_id: self
                 .picture_id
                 .map(|id| id.wrapping_sub(1) & PICTURE_ID_MASK),
-            tl0_pic_idx: self.tl0_pic_idx,
+            tl0_pic_idx: self.tl0_pic_idx.map(|idx| idx.wrapping_sub(u8::from(base))),
             frame_number: self.frame_number.map(|number| number.wrapping_sub(1)),
         }
     }
