@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::allocator::Grant;
-use super::forwarder::{Forwarder, SourceTrack, Start};
+use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::outlet::{Line, Outgoing, Outlet};
 use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source};
 use super::rtx::RtxBudget;
@@ -208,9 +208,12 @@ impl Slot {
             self.rewriter.switch(now, source, frame, None);
             forwarder.restart(packet);
         }
-        let torn = self.rewriter.is_torn();
-        let behind_gap = continues && self.rewriter.is_behind_gap(frame);
-        let decision = forwarder.select(now, packet, torn, behind_gap);
+        let order = Order {
+            torn: self.rewriter.is_torn(),
+            behind_gap: continues && self.rewriter.is_behind_gap(frame),
+            past: packet.switchable && self.rewriter.is_past(source, frame),
+        };
+        let decision = forwarder.select(now, packet, order);
         plan.keyframe_of = forwarder.awaits_keyframe_of();
         match decision {
             // The end of the frame that a switch waits for does not come, or not in time.

@@ -18,6 +18,10 @@ pub(crate) use span::{Frame, Ids, Source, Span};
 /// keyframe, at most three a second.
 const SPANS: usize = 8;
 
+/// How far behind the newest a packet comes late: a publisher's cache holds no more, and repairs no
+/// more. What is further behind was numbered anew.
+const LATE: u64 = 512;
+
 /// The outgoing side of a slot.
 #[derive(Debug)]
 pub(crate) struct Rewriter {
@@ -84,9 +88,10 @@ impl Rewriter {
         let elapsed = self.sent_at.map(|at| now.saturating_duration_since(at));
         let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
         self.begun += 1;
-        self.newest = None;
+        let newest = self.newest.take();
         if let Some(before) = self.spans.last_mut() {
             before.last = self.latest;
+            before.newest = newest.unwrap_or(before.newest);
         }
         let span = Span::new(
             self.begun,
@@ -124,6 +129,15 @@ impl Rewriter {
     pub(crate) fn is_behind_gap(&self, frame: Frame) -> bool {
         self.newest
             .is_some_and(|newest| frame.sequence > newest + 1)
+    }
+
+    /// Whether a packet is from before others of its source that had their turn in an earlier span: what
+    /// it begins is over, and part of it may have been sent.
+    pub(crate) fn is_past(&self, source: Source, frame: Frame) -> bool {
+        let past = |newest: u64| (0..LATE).contains(&newest.wrapping_sub(frame.sequence));
+        let mut spans = self.spans.iter().filter(|span| span.source == source);
+        let current = self.span().is_some_and(|span| span.source == source);
+        current && self.newest.is_some_and(past) || spans.any(|span| past(span.newest))
     }
 
     /// Nothing more comes of the last frame sent: the next span leaves a number out, and may begin at

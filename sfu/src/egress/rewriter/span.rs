@@ -85,6 +85,8 @@ pub(crate) struct Span {
     pub(super) known_from: u64,
     /// The last of the viewer's numbers that a packet of it was sent under, once it is over.
     pub(super) last: u64,
+    /// The highest of the source's that was sent or left out, once it is over.
+    pub(super) newest: u64,
 }
 
 /// What was left out of a span up to some place.
@@ -115,6 +117,7 @@ impl Span {
             left_out: LeftOut::default(),
             known_from: first.sequence,
             last: u64::MAX,
+            newest: first.sequence,
             source,
             first,
             start: Frame {

@@ -282,6 +282,36 @@ fn what_is_left_out_late_but_before_anything_behind_it_leaves_no_gap() {
 }
 
 #[test]
+fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
+    let mut rewriter = Rewriter::new(90_000, 9, 0);
+    let now = Instant::now();
+    let at = |sequence| frame(sequence, 0, 0, 0);
+    rewriter.switch(now, source(0), at(1_100), None);
+    send(&mut rewriter, 1_100, 0);
+    send(&mut rewriter, 1_102, 0);
+    skip(&mut rewriter, 1_105, 3_000);
+    for _ in 0..2 {
+        // What is far behind was numbered anew.
+        for (sequence, past) in [
+            (100, false),
+            (1_099, true),
+            (1_103, true),
+            (1_105, true),
+            (1_106, false),
+        ] {
+            assert_eq!(
+                rewriter.is_past(source(0), at(sequence)),
+                past,
+                "{sequence}"
+            );
+            assert!(!rewriter.is_past(source(2), at(sequence)));
+        }
+        rewriter.switch(now, source(1), at(50), None);
+        rewriter.rewrite(now, source(1), at(50));
+    }
+}
+
+#[test]
 fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
     // Whether the next frame of the old layer, which is not sent, begins its picture; whether that is
     // of temporal layer 0; its TL0PICIDX, then that of the new layer's first.

@@ -56,14 +56,9 @@ pub(super) enum Wrong {
 }
 
 impl Truth {
-    /// A layer begins to be sent. If with a picture of which some was left out before, then anew.
+    /// A layer begins to be sent.
     pub(super) fn begin(&mut self, packet: &Packet<'_>) {
         self.span = Some((packet.layer, packet.sequence));
-        let began = packet.header.timestamp;
-        for ((layer, timestamp, _), frame) in &mut self.frames {
-            let before = *layer != packet.layer || newer_timestamp(began, *timestamp);
-            frame.left_out &= before;
-        }
     }
 
     /// Nothing is sent for a packet of the layer being sent.
