@@ -52,6 +52,17 @@ struct Held {
     start: Start,
 }
 
+/// How a packet stands to what was sent before it came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Order {
+    /// The current layer is in the middle of a frame.
+    pub(crate) torn: bool,
+    /// It is of the current layer, and packets before it have not come.
+    pub(crate) behind_gap: bool,
+    /// It comes late, from before what was sent of its layer: nothing begins with it.
+    pub(crate) past: bool,
+}
+
 /// Where another layer begins, in its publisher's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Start {
@@ -122,13 +133,16 @@ impl Forwarder {
         self.latest.1
     }
 
-    /// Decides on a packet. `torn`: the current layer is in the middle of a frame.
-    pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, torn: bool) -> Decision {
+    /// Decides on a packet.
+    pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, order: Order) -> Decision {
         let decision = match self.source.kind {
             MediaKind::Audio => self.selector.select_sound(packet.layer),
-            MediaKind::Video => self
-                .selector
-                .select(candidate(packet), torn && packet.cached),
+            MediaKind::Video => {
+                let mut candidate = candidate(packet);
+                candidate.behind_gap = order.behind_gap;
+                candidate.switchable &= !order.past;
+                self.selector.select(candidate, order.torn && packet.cached)
+            }
         };
         if decision == Decision::Hold {
             self.held.get_or_insert(Held {
@@ -247,6 +261,7 @@ pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
         switchable: packet.switchable
             && (packet.codec != Codec::H264 || h264::has_parameter_sets(packet.payload())),
         empty: packet.payload().is_empty(),
+        behind_gap: false,
     }
 }
 

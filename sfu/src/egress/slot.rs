@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::allocator::Grant;
-use super::forwarder::{Forwarder, SourceTrack, Start};
+use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::outlet::{Line, Outgoing, Outlet};
 use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source};
 use super::rtx::RtxBudget;
@@ -16,8 +16,8 @@ use crate::packet::Packet;
 use crate::place::Place;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
+use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::Primary;
-use crate::rtp::codec::{Codec, Targets};
 use crate::transport::sdp::NegotiatedMedia;
 use crate::view::Reason;
 
@@ -208,15 +208,21 @@ impl Slot {
             self.rewriter.switch(now, source, frame, None);
             forwarder.restart(packet);
         }
-        let decision = forwarder.select(now, packet, self.rewriter.is_torn());
+        let order = Order {
+            torn: self.rewriter.is_torn(),
+            behind_gap: continues && self.rewriter.is_behind_gap(frame),
+            past: packet.switchable && self.rewriter.is_past(source, frame),
+        };
+        let decision = forwarder.select(now, packet, order);
         plan.keyframe_of = forwarder.awaits_keyframe_of();
         match decision {
             // The end of the frame that a switch waits for does not come, or not in time.
             Decision::Forward | Decision::Skip
                 if forwarder.holds() && self.rewriter.begins_frame(frame) =>
             {
-                let begins = packet.described.frame.begins;
-                self.rewriter.skip_to(frame, begins);
+                let read = &packet.described.frame;
+                let begins = read.begins && read.spatial == 0;
+                self.rewriter.skip_to(frame, begins, read.temporal == 0);
                 plan.replay = forwarder.release();
                 return plan;
             }
@@ -396,18 +402,12 @@ impl Slot {
         // section 8.1).
         let (payload_type, ssrc) = (payload_type.rtx?, self.rtx_ssrc?);
         let out = self.rewriter.rewrite_again(&span, frame)?;
-        // It came when it was too late to be decided on, or was never decided on: not all that has
-        // a number is for this viewer.
+        // Not all that has a number is for this viewer: it may have come too late to be left out.
         let selector = &forwarder.selector;
-        let frame = &packet.described.frame;
-        let is_current = self.rewriter.span().map(|span| span.source) == Some(span.source);
-        let for_viewer = if is_current {
-            selector
-                .was_sent(packet.header.timestamp, frame)
-                .unwrap_or_else(|| selector.needs(frame))
-        } else {
-            frame.needed == Targets::ALL
-        };
+        let timestamp = packet.header.timestamp;
+        let for_viewer = selector
+            .sends(packet.layer, timestamp, &packet.described.frame)
+            .unwrap_or(false);
         if self.kind == MediaKind::Video && (packet.payload().is_empty() || !for_viewer) {
             return None;
         }
@@ -522,5 +522,6 @@ fn frame_key(packet: &Packet<'_>) -> Option<FrameKey> {
 /// Whether the marker belongs on a packet, though its publisher has sent more of the picture.
 fn ends_picture(forwarder: &Forwarder, packet: &Packet<'_>) -> bool {
     let selector = &forwarder.selector;
-    selector.ends_picture(packet.header.timestamp, &packet.facts.described.frame)
+    let timestamp = packet.header.timestamp;
+    selector.ends_picture(packet.layer, timestamp, &packet.facts.described.frame)
 }

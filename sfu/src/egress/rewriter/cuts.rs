@@ -5,9 +5,9 @@
 //! span's first packet less what was left out before it; the other way round the entries are searched.
 //!
 //! Numbers are given in the source's order, not in the order of arrival. What has not come when a later
-//! packet is sent or left out keeps a number of its own: it may be of a frame that is sent. If it turns
-//! out that it is not, an empty packet is sent under that number. Only between two packets of one frame
-//! that is left out nothing is kept.
+//! packet is sent keeps a number of its own: it may be of a frame that is sent. If it turns out that it
+//! is not, an empty packet is sent under that number, for a number that a viewer may have missed stands
+//! for one packet for ever. As long as nothing was sent behind it, it is left out like any other.
 
 use std::collections::VecDeque;
 
@@ -15,8 +15,6 @@ use super::span::{LeftOut, Span};
 
 /// Runs remembered: of a stream at 30 frames a second of which every second is left out, 17 s.
 const CUTS: usize = 256;
-/// Empty packets remembered: they are needed when frames that are left out come late, a few a minute.
-const FILLED: usize = 64;
 
 /// A frame of the source: its timestamp and spatial layer.
 pub(crate) type FrameKey = (u32, u8);
@@ -30,16 +28,21 @@ struct Cut {
     len: u64,
     /// Up to its end.
     total: LeftOut,
-    /// The frame of its last packet.
+    /// The frames of its first and its last packet.
+    first: Option<FrameKey>,
     frame: Option<FrameKey>,
+}
+
+impl Cut {
+    fn start(&self) -> u64 {
+        self.end - self.len
+    }
 }
 
 /// The latest runs, of any span.
 #[derive(Debug, Default)]
 pub(super) struct Cuts {
     cuts: VecDeque<Cut>,
-    /// Numbers of empty packets.
-    filled: VecDeque<u64>,
     /// The latest frame that was left out.
     last_frame: Option<FrameKey>,
 }
@@ -55,7 +58,7 @@ impl Cuts {
             if sequence >= cut.end {
                 return Some(cut.total);
             }
-            if sequence >= cut.end - cut.len {
+            if sequence >= cut.start() {
                 return None;
             }
         }
@@ -97,32 +100,78 @@ impl Cuts {
         }
         total.packets += 1;
         total.frames = total.frames.wrapping_add(frames);
+        self.make_room(span);
+        self.cuts.push_back(Cut {
+            span: span.id,
+            end: sequence + 1,
+            len: 1,
+            total,
+            first: frame,
+            frame,
+        });
+    }
+
+    /// Leaves out a packet that came late, but before anything behind it was sent. Between it and
+    /// another of its frame that is left out there are only packets of that frame.
+    pub(super) fn cut_late(
+        &mut self,
+        span: &mut Span,
+        sequence: u64,
+        frame: Option<FrameKey>,
+        closes_up: bool,
+    ) {
+        self.make_room(span);
+        if sequence < span.known_from {
+            return;
+        }
+        let behind = |cut: &&Cut| cut.span == span.id && cut.start() > sequence;
+        let at = self.cuts.len() - self.cuts.iter().rev().take_while(behind).count();
+        let before = at
+            .checked_sub(1)
+            .filter(|at| self.cuts[*at].span == span.id);
+        let same = |of: Option<FrameKey>| frame.is_some() && of == frame;
+        let mut frames = 0;
+        let (changed, packets) = if let Some(cut) = self.cuts.get_mut(at)
+            && same(cut.first)
+        {
+            let more = cut.start() - sequence;
+            cut.len += more;
+            (at, more)
+        } else if let Some(before) = before
+            && same(self.cuts[before].frame)
+        {
+            let cut = &mut self.cuts[before];
+            let more = sequence + 1 - cut.end;
+            cut.len += more;
+            cut.end += more;
+            (before, more)
+        } else {
+            frames = u16::from(frame.is_some() && closes_up);
+            let total = before.map_or(span.left_out, |before| self.cuts[before].total);
+            let cut = Cut {
+                span: span.id,
+                end: sequence + 1,
+                len: 1,
+                total,
+                first: frame,
+                frame,
+            };
+            self.cuts.insert(at, cut);
+            (at, 1)
+        };
+        for cut in self.cuts.range_mut(changed..) {
+            cut.total.packets += packets;
+            cut.total.frames = cut.total.frames.wrapping_add(frames);
+        }
+    }
+
+    fn make_room(&mut self, span: &mut Span) {
         if self.cuts.len() == CUTS
             && let Some(cut) = self.cuts.pop_front()
             && cut.span == span.id
         {
             (span.left_out, span.known_from) = (cut.total, cut.end);
         }
-        self.cuts.push_back(Cut {
-            span: span.id,
-            end: sequence + 1,
-            len: 1,
-            total,
-            frame,
-        });
-    }
-
-    /// Notes that an empty packet took a number.
-    pub(super) fn fill(&mut self, number: u64) {
-        if self.filled.len() == FILLED {
-            self.filled.pop_front();
-        }
-        self.filled.push_back(number);
-    }
-
-    /// Whether an empty packet took it.
-    pub(super) fn is_filled(&self, number: u64) -> bool {
-        self.filled.contains(&number)
     }
 
     /// A span's, the latest first.

@@ -18,6 +18,10 @@ pub(crate) use span::{Frame, Ids, Source, Span};
 /// keyframe, at most three a second.
 const SPANS: usize = 8;
 
+/// How far behind the newest a packet comes late: a publisher's cache holds no more, and repairs no
+/// more. What is further behind was numbered anew.
+const LATE: u64 = 512;
+
 /// The outgoing side of a slot.
 #[derive(Debug)]
 pub(crate) struct Rewriter {
@@ -84,9 +88,10 @@ impl Rewriter {
         let elapsed = self.sent_at.map(|at| now.saturating_duration_since(at));
         let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
         self.begun += 1;
-        self.newest = None;
+        let newest = self.newest.take();
         if let Some(before) = self.spans.last_mut() {
             before.last = self.latest;
+            before.newest = newest.unwrap_or(before.newest);
         }
         let span = Span::new(
             self.begun,
@@ -120,6 +125,21 @@ impl Rewriter {
             .is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
     }
 
+    /// Whether packets of the current source before this one have not come.
+    pub(crate) fn is_behind_gap(&self, frame: Frame) -> bool {
+        self.newest
+            .is_some_and(|newest| frame.sequence > newest + 1)
+    }
+
+    /// Whether a packet is from before others of its source that had their turn in an earlier span: what
+    /// it begins is over, and part of it may have been sent.
+    pub(crate) fn is_past(&self, source: Source, frame: Frame) -> bool {
+        let past = |newest: u64| (0..LATE).contains(&newest.wrapping_sub(frame.sequence));
+        let mut spans = self.spans.iter().filter(|span| span.source == source);
+        let current = self.span().is_some_and(|span| span.source == source);
+        current && self.newest.is_some_and(past) || spans.any(|span| past(span.newest))
+    }
+
     /// Nothing more comes of the last frame sent: the next span leaves a number out, and may begin at
     /// once.
     pub(crate) fn give_up_frame(&mut self) {
@@ -129,9 +149,10 @@ impl Rewriter {
     }
 
     /// Leaves room for what is missing before a packet that is not sent: it may still come, and is
-    /// then sent again to those who ask. If that `begins` its frame, what is missing is of frames
-    /// before; else it is of this one too, of which the rest will always be missing.
-    pub(crate) fn skip_to(&mut self, frame: Frame, begins: bool) {
+    /// then sent again to those who ask. If that `begins` its picture, one of temporal layer 0 if
+    /// `base`, what is missing is of pictures before; else it is of this one too, of which the rest
+    /// will always be missing.
+    pub(crate) fn skip_to(&mut self, frame: Frame, begins: bool, base: bool) {
         let Some(out) = self.place(frame) else {
             return;
         };
@@ -143,7 +164,7 @@ impl Rewriter {
         self.latest = self.sequence;
         if begins {
             self.timestamp = out.timestamp.wrapping_sub(1);
-            self.ids.advance(out.ids.before());
+            self.ids.advance(out.ids.before(base));
         } else {
             self.timestamp = out.timestamp;
             self.ids.advance(out.ids);
@@ -154,7 +175,6 @@ impl Rewriter {
     /// A number that no packet gets: whoever misses it knows that something is missing.
     fn leave_out_number(&mut self) {
         self.sequence += 1;
-        self.cuts.fill(self.sequence);
     }
 
     /// Ticks to move on at a switch: what the sources' clocks say if it is credible, else the time
@@ -194,7 +214,8 @@ impl Rewriter {
     /// Leaves out a packet of the current source: what comes behind it closes up. `frame_key` is none
     /// for a packet that is of no frame, `closes_up` is whether the codec's picture ids do.
     ///
-    /// One that comes late has a number already, under which an empty packet is to be sent.
+    /// One that comes late, when later ones were sent, has a number already, under which an empty packet
+    /// is to be sent.
     pub(crate) fn skip(
         &mut self,
         source: Source,
@@ -212,9 +233,12 @@ impl Rewriter {
             self.newest = Some(frame.sequence);
             return None;
         }
-        let empty = self.place(frame)?;
-        self.cuts.fill(empty.sequence);
-        self.sequence = self.sequence.max(empty.sequence);
+        let empty = span.rewrite(frame, self.cuts.before(span, frame.sequence)?);
+        if empty.sequence > self.sequence {
+            self.cuts
+                .cut_late(span, frame.sequence, frame_key, closes_up);
+            return None;
+        }
         Some(empty)
     }
 
@@ -233,8 +257,9 @@ impl Rewriter {
         }
         let sequence = self.sequence.checked_sub(u64::from(back))?;
         let span = self.spans.iter().rev().find(|span| span.covers(sequence))?;
-        // What had a number in an earlier span and never came, may be of a frame that was not sent.
-        if self.cuts.is_filled(sequence) || sequence > span.last {
+        // What had a number in an earlier span and never came, may be of a frame that was not sent. Nor
+        // is anything sent again under a number that was left out behind a frame without an end.
+        if sequence > span.last.min(self.latest) {
             return None;
         }
         let left_out = self.cuts.before_number(span, sequence);

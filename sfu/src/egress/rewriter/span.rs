@@ -49,13 +49,14 @@ impl Ids {
         }
     }
 
-    /// What a picture before these ended with, at most.
-    pub(super) fn before(self) -> Self {
+    /// What a picture before these ended with, at most. `base`: these are of temporal layer 0, whose
+    /// pictures TL0PICIDX counts.
+    pub(super) fn before(self, base: bool) -> Self {
         Self {
             picture_id: self
                 .picture_id
                 .map(|id| id.wrapping_sub(1) & PICTURE_ID_MASK),
-            tl0_pic_idx: self.tl0_pic_idx,
+            tl0_pic_idx: self.tl0_pic_idx.map(|idx| idx.wrapping_sub(u8::from(base))),
             frame_number: self.frame_number.map(|number| number.wrapping_sub(1)),
         }
     }
@@ -84,6 +85,8 @@ pub(crate) struct Span {
     pub(super) known_from: u64,
     /// The last of the viewer's numbers that a packet of it was sent under, once it is over.
     pub(super) last: u64,
+    /// The highest of the source's that was sent or left out, once it is over.
+    pub(super) newest: u64,
 }
 
 /// What was left out of a span up to some place.
@@ -114,6 +117,7 @@ impl Span {
             left_out: LeftOut::default(),
             known_from: first.sequence,
             last: u64::MAX,
+            newest: first.sequence,
             source,
             first,
             start: Frame {

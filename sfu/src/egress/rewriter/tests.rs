@@ -152,7 +152,7 @@ fn a_lost_end_keeps_its_number() {
     assert!(!rewriter.begins_frame(frame(102, 0, 0, 0)));
     assert!(rewriter.begins_frame(frame(103, 3_000, 1, 1)));
     // 101 and 102 were lost on the way here, and may still be repaired.
-    rewriter.skip_to(frame(103, 3_000, 1, 1), true);
+    rewriter.skip_to(frame(103, 3_000, 1, 1), true, true);
     rewriter.switch(start, source(1), frame(500, 0, 0, 0), None);
     let out = rewriter.rewrite(start, source(1), frame(500, 0, 0, 0));
     assert_eq!(out.unwrap().sequence as u16, 13);
@@ -203,7 +203,8 @@ fn numbers_close_up_behind_what_is_left_out() {
         (10, Some(100)),
         (11, Some(104)),
         (12, Some(105)),
-        (13, None),
+        // What an empty packet was sent for, is not sent again because of its frame.
+        (13, Some(107)),
         (14, Some(108)),
     ] {
         let located = rewriter.locate(number).map(|(_, sequence)| sequence);
@@ -227,7 +228,144 @@ fn numbers_close_up_behind_what_is_left_out() {
     );
 }
 
+#[test]
+fn what_is_left_out_late_but_before_anything_behind_it_leaves_no_gap() {
+    // Packets of frames that are left out, in the order they come, behind 100 which is sent. What is
+    // sent next, under which number and picture id.
+    type Case<'a> = (&'a str, &'a [(u64, u32)], u64, (u16, u16));
+    let cases: [Case; 7] = [
+        ("in order", &[(101, 1), (102, 1), (103, 2)], 104, (11, 1)),
+        (
+            "the first last",
+            &[(102, 1), (103, 1), (101, 1)],
+            104,
+            (11, 1),
+        ),
+        (
+            "the last frame first",
+            &[(103, 2), (101, 1), (102, 1)],
+            104,
+            (11, 1),
+        ),
+        ("backwards", &[(103, 2), (102, 1), (101, 1)], 104, (11, 1)),
+        (
+            "with one still missing",
+            &[(103, 2), (101, 1)],
+            104,
+            (12, 1),
+        ),
+        ("within a frame", &[(103, 1), (101, 1)], 104, (11, 1)),
+        (
+            "twice behind the other",
+            &[(104, 3), (102, 2), (101, 1), (103, 2)],
+            105,
+            (11, 1),
+        ),
+    ];
+    for (what, left_out, next, expected) in cases {
+        let mut rewriter = Rewriter::new(90_000, 9, 0);
+        rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+        assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)), "{what}");
+        let mut frames = 0;
+        for &(sequence, frame) in left_out {
+            frames = frames.max(frame);
+            assert_eq!(skip(&mut rewriter, sequence, frame * 3_000), None, "{what}");
+        }
+        let timestamp = (frames + 1) * 3_000;
+        assert_eq!(
+            send(&mut rewriter, next, timestamp),
+            Some(expected),
+            "{what}"
+        );
+        assert_eq!(send(&mut rewriter, 101, 3_000), None, "{what}");
+    }
+}
+
+#[test]
+fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
+    let mut rewriter = Rewriter::new(90_000, 9, 0);
+    let now = Instant::now();
+    let at = |sequence| frame(sequence, 0, 0, 0);
+    rewriter.switch(now, source(0), at(1_100), None);
+    send(&mut rewriter, 1_100, 0);
+    send(&mut rewriter, 1_102, 0);
+    skip(&mut rewriter, 1_105, 3_000);
+    for _ in 0..2 {
+        // What is far behind was numbered anew.
+        for (sequence, past) in [
+            (100, false),
+            (1_099, true),
+            (1_103, true),
+            (1_105, true),
+            (1_106, false),
+        ] {
+            assert_eq!(
+                rewriter.is_past(source(0), at(sequence)),
+                past,
+                "{sequence}"
+            );
+            assert!(!rewriter.is_past(source(2), at(sequence)));
+        }
+        rewriter.switch(now, source(1), at(50), None);
+        rewriter.rewrite(now, source(1), at(50));
+    }
+}
+
+#[test]
+fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
+    // Whether the next frame of the old layer, which is not sent, begins its picture; whether that is
+    // of temporal layer 0; its TL0PICIDX, then that of the new layer's first.
+    for (begins, base, before, after) in
+        [(true, true, 1, 1), (true, false, 0, 1), (false, true, 1, 2)]
+    {
+        let mut rewriter = Rewriter::new(90_000, 9, 0);
+        rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+        send(&mut rewriter, 100, 0);
+        rewriter.skip_to(frame(103, 3_000, 1, before), begins, base);
+        rewriter.switch(Instant::now(), source(1), frame(500, 0, 70, 7), None);
+        let out = rewriter.rewrite(Instant::now(), source(1), frame(500, 0, 70, 7));
+        let ids = out.unwrap().ids;
+        assert_eq!(ids.tl0_pic_idx, Some(after), "{begins} {base}");
+        assert_eq!(ids.picture_id, Some(if begins { 1 } else { 2 }));
+    }
+}
+
 proptest! {
+    /// Whatever order packets come in: no two of them get one number, numbers rise in the source's
+    /// order, and those that lead back lead back to their own.
+    #[test]
+    fn a_number_stands_for_one_packet(
+        left_out in prop::collection::vec(any::<bool>(), 60),
+        delays in prop::collection::vec(0u64..8, 180),
+    ) {
+        let mut rewriter = Rewriter::new(90_000, 9, 0);
+        rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+        prop_assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)));
+        let mut order: Vec<u64> = (0..180).collect();
+        order.sort_by_key(|at| at + delays[*at as usize]);
+        let mut numbers = std::collections::BTreeMap::from([(100, 10)]);
+        for at in order {
+            let (picture, sequence) = (at / 3, 101 + at);
+            let timestamp = (picture as u32 + 1) * 3_000;
+            let number = if left_out[picture as usize] {
+                skip(&mut rewriter, sequence, timestamp)
+            } else {
+                let sent = send(&mut rewriter, sequence, timestamp);
+                prop_assert!(sent.is_some());
+                sent.map(|(number, _)| number)
+            };
+            if let Some(number) = number {
+                numbers.insert(sequence, number);
+            }
+        }
+        let given: Vec<u16> = numbers.values().copied().collect();
+        prop_assert!(given.is_sorted_by(|before, behind| before < behind));
+        for (sequence, number) in numbers {
+            let located = rewriter.locate(number).map(|(_, located)| located);
+            prop_assert_eq!(located, Some(sequence));
+        }
+    }
+
     /// Through any switches, what a viewer sees counts up by one a packet, and each number leads
     /// back to the source packet it was made of.
     #[test]

@@ -10,9 +10,9 @@
 //!
 //! Who sets the target, and why, is not its business.
 
-mod frames;
+mod pictures;
 
-use frames::{Frames, Verdict};
+use pictures::{Picture, Pictures};
 
 use crate::ladder::{LayerId, SPATIAL, TEMPORAL};
 use crate::rtp::codec::{FrameInfo, Targets};
@@ -45,6 +45,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) switchable: bool,
     /// It has no payload.
     pub(crate) empty: bool,
+    /// Packets before it have not come.
+    pub(crate) behind_gap: bool,
 }
 
 /// The selector of one video subscription, or of one audio subscription with its single layer.
@@ -57,12 +59,14 @@ pub(crate) struct LayerSelector {
     stream: Option<usize>,
     /// What of it.
     picked: LayerId,
-    /// What before, and until when.
-    before: Option<(LayerId, u32)>,
     intact: Targets,
     /// The timestamp of the newest picture.
     newest: Option<u32>,
-    frames: Frames,
+    /// Not all packets have come since the last picture began.
+    gap: bool,
+    /// Spatial layers do not need those below in every picture.
+    apart: bool,
+    pictures: Pictures,
 }
 
 impl LayerSelector {
@@ -144,11 +148,6 @@ impl LayerSelector {
         self.stream
     }
 
-    /// Whether a packet that nothing was decided for would be sent now.
-    pub(crate) fn needs(&self, frame: &FrameInfo) -> bool {
-        frame.needed.has(self.picked.spatial, self.picked.temporal)
-    }
-
     /// Up to where the stream is sent.
     pub(crate) fn picked(&self) -> LayerId {
         self.picked
@@ -156,58 +155,44 @@ impl LayerSelector {
 
     /// Begins with a packet of the same stream again: its sender began another.
     pub(crate) fn restart(&mut self, packet: Candidate<'_>) {
-        self.frames = Frames::default();
-        self.before = None;
         self.newest = Some(packet.timestamp);
+        self.gap = false;
         self.intact = packet.frame.switches;
         if packet.frame.needed.is_empty() {
             // A keyframe is for everybody, whatever it says.
             self.intact = Targets::ALL;
         }
         self.picked = self.best();
-        self.frames.push(self.verdict(&packet, true));
+        let mut picture = Picture::new(packet.stream, packet.timestamp, self.picked, true);
+        picture.decide(packet.frame, true);
+        self.pictures.push(picture);
     }
 
-    /// Whether a packet of the stream being sent was for this viewer; none if that is forgotten, or
-    /// was never decided.
-    pub(crate) fn was_sent(&self, timestamp: u32, frame: &FrameInfo) -> Option<bool> {
-        let found = self.frames.find(timestamp, frame.spatial)?;
-        Some(found.sent)
+    /// Whether a frame of a stream is for this viewer, by what was sent of it then; none if that is
+    /// forgotten.
+    pub(crate) fn sends(&self, stream: usize, timestamp: u32, frame: &FrameInfo) -> Option<bool> {
+        self.pictures.sends(stream, timestamp, frame)
     }
 
     /// Whether a packet is the last that is sent of its picture, though the publisher's goes on with
     /// frames of upper layers.
-    pub(crate) fn ends_picture(&self, timestamp: u32, frame: &FrameInfo) -> bool {
-        if !frame.ends {
-            return false;
-        }
-        let top = match self.frames.find(timestamp, frame.spatial) {
-            Some(found) => found.top,
-            None => self.picked_at(timestamp).spatial,
-        };
-        frame.spatial == top
+    pub(crate) fn ends_picture(&self, stream: usize, timestamp: u32, frame: &FrameInfo) -> bool {
+        frame.ends
+            && self
+                .pictures
+                .picked(stream, timestamp)
+                .is_some_and(|picked| frame.spatial == picked.spatial)
     }
 
     fn within(&mut self, packet: Candidate<'_>) -> Decision {
+        self.gap |= packet.behind_gap;
         if packet.empty {
             return Decision::Skip;
         }
+        let frame = packet.frame;
         let newer = self
             .newest
             .is_none_or(|newest| newer_timestamp(packet.timestamp, newest));
-        if !newer && let Some(found) = self.frames.find(packet.timestamp, packet.frame.spatial) {
-            // Some codecs tell a keyframe by its first packet only, which may come late.
-            if found.sent && packet.frame.begins && packet.frame.key && self.frames.is_last(&found)
-            {
-                self.intact = self.intact.with(packet.frame.switches);
-            }
-            return if found.sent {
-                Decision::Forward
-            } else {
-                Decision::Skip
-            };
-        }
-        let late = !newer && self.newest != Some(packet.timestamp);
         if newer {
             if self.target.is_none() {
                 self.stream = None;
@@ -215,17 +200,37 @@ impl LayerSelector {
             }
             self.newest = Some(packet.timestamp);
             self.turn(&packet);
+            let picture = Picture::new(packet.stream, packet.timestamp, self.picked, false);
+            self.pictures.push(picture);
         }
-        let picked = self.picked_at(packet.timestamp);
-        let sent = packet.frame.needed.has(picked.spatial, picked.temporal);
-        if !late {
-            self.intact = if sent {
-                self.intact.with(packet.frame.switches)
-            } else {
-                self.intact.without(packet.frame.needed)
-            };
-        }
-        self.frames.push(self.verdict(&packet, sent));
+        let latest = self.newest == Some(packet.timestamp);
+        let Some(picture) = self.pictures.find_or_make(packet.stream, packet.timestamp) else {
+            return Decision::Skip;
+        };
+        let sent = match picture.decision(frame) {
+            Some(sent) => {
+                // Some codecs tell a keyframe by its first packet only, which may come late.
+                if latest && sent && frame.begins && frame.key {
+                    self.intact = self.intact.with(picture.switches(frame));
+                    self.gap &= !picture.is_alone(frame);
+                }
+                sent
+            }
+            None => {
+                let picked = picture.picked();
+                let sent = frame.needed.has(picked.spatial, picked.temporal);
+                picture.decide(frame, sent);
+                if latest && sent {
+                    self.intact = self.intact.with(picture.switches(frame));
+                } else if latest {
+                    self.intact = self.intact.without(frame.needed);
+                }
+                if frame.spatial == 0 && !frame.key {
+                    self.apart = !frame.needed.has(1, TEMPORAL as u8 - 1);
+                }
+                sent
+            }
+        };
         if sent {
             Decision::Forward
         } else {
@@ -236,6 +241,11 @@ impl LayerSelector {
     /// A picture begins: picks what is sent from here on.
     fn turn(&mut self, packet: &Candidate<'_>) {
         let frame = packet.frame;
+        if self.gap {
+            self.intact = self.intact.and(self.certain());
+        }
+        // What is missing may be of this picture too.
+        self.gap = packet.behind_gap && !(frame.begins && frame.spatial == 0);
         if frame.key {
             self.intact = frame.switches;
         }
@@ -247,11 +257,15 @@ impl LayerSelector {
         if frame.joins && frame.temporal == next.temporal && wanted.temporal >= next.temporal {
             self.intact = self.intact.with(frame.switches);
         }
-        let best = self.best();
-        if best != self.picked {
-            self.before = Some((self.picked, packet.timestamp));
-            self.picked = best;
-        }
+        self.picked = self.best();
+    }
+
+    /// Those that are sent all that they need, of what has not come as well: of that, what is picked
+    /// decides when it comes.
+    fn certain(&self) -> Targets {
+        let LayerId { spatial, temporal } = self.picked;
+        let lowest = if self.apart { spatial } else { 0 };
+        Targets::up_to(spatial, temporal).without(Targets::below(lowest))
     }
 
     /// The best that is intact.
@@ -289,22 +303,6 @@ impl LayerSelector {
                 target.temporal
             }
             .min(TEMPORAL as u8 - 1),
-        }
-    }
-
-    fn picked_at(&self, timestamp: u32) -> LayerId {
-        match self.before {
-            Some((before, until)) if newer_timestamp(until, timestamp) => before,
-            _ => self.picked,
-        }
-    }
-
-    fn verdict(&self, packet: &Candidate<'_>, sent: bool) -> Verdict {
-        Verdict {
-            timestamp: packet.timestamp,
-            spatial: packet.frame.spatial,
-            top: self.picked_at(packet.timestamp).spatial,
-            sent,
         }
     }
 

@@ -50,14 +50,32 @@ impl Stream {
     }
 
     fn at(&mut self, timestamp: u32, stream: usize, frame: &FrameInfo, torn: bool) -> Decision {
+        self.select(timestamp, stream, frame, torn, false)
+    }
+
+    fn select(
+        &mut self,
+        timestamp: u32,
+        stream: usize,
+        frame: &FrameInfo,
+        torn: bool,
+        behind_gap: bool,
+    ) -> Decision {
         let packet = Candidate {
             stream,
             timestamp,
             frame,
             switchable: frame.key && frame.spatial == 0,
             empty: false,
+            behind_gap,
         };
         self.selector.select(packet, torn)
+    }
+
+    /// A frame of the next picture, behind packets that have not come.
+    fn behind_gap(&mut self, frame: &FrameInfo) -> Decision {
+        self.time += 3_000;
+        self.select(self.time, 0, frame, false, true)
     }
 
     /// A frame of the next picture.
@@ -161,6 +179,7 @@ fn packets_are_decided_on_like_the_rest_of_their_frame() {
     assert_eq!(s.at(sent, 0, &upper(1, false), false), Forward);
     assert_eq!(s.at(skipped, 0, &upper(1, false), false), Skip);
     // Of a frame never seen, what was sent then counts.
+    assert_eq!(s.at(sent + 1, 0, &upper(1, false), false), Forward);
     assert_eq!(s.at(skipped + 1, 0, &upper(1, false), false), Skip);
     assert_eq!(s.at(s.time, 0, &VP8_BASE, false), Forward);
     assert_eq!(
@@ -218,8 +237,14 @@ fn picture_sizes_of_full_svc_fall_at_once_and_rise_at_a_keyframe() {
     assert_eq!(send(&mut s, picture(2, false, true)), [true; 3]);
     s.selector.set_target(Some(layer(1, 1)));
     assert_eq!(send(&mut s, picture(1, false, true)), [true, true, false]);
-    assert!(s.selector.ends_picture(s.time, &picture(1, false, true)[1]));
-    assert!(!s.selector.ends_picture(s.time, &picture(1, false, true)[0]));
+    assert!(
+        s.selector
+            .ends_picture(0, s.time, &picture(1, false, true)[1])
+    );
+    assert!(
+        !s.selector
+            .ends_picture(0, s.time, &picture(1, false, true)[0])
+    );
     assert_eq!(send(&mut s, picture(2, false, true)), [false; 3]);
     assert_eq!(send(&mut s, picture(0, false, true)), [true, true, false]);
     assert_eq!(s.selector.awaits_keyframe_of(), None);
@@ -247,6 +272,110 @@ fn picture_sizes_that_do_not_need_each_other_change_at_keyframes_only() {
     assert_eq!(send(&mut s, picture(0, true, false)), [true, false, false]);
     assert_eq!(send(&mut s, picture(0, false, false)), [true, false, false]);
     assert_eq!(s.selector.current(), Some(layer(0, 0)));
+}
+
+#[test]
+fn pictures_that_come_late_are_decided_by_what_was_sent_then() {
+    let mut s = Stream::new(false, layer(2, 2));
+    send(&mut s, picture(0, true, true));
+    let (mut known, mut missing) = (Vec::new(), Vec::new());
+    for target in [layer(2, 2), layer(0, 1), layer(1, 0), layer(0, 0)] {
+        s.selector.set_target(Some(target));
+        send(&mut s, picture(0, false, true));
+        let picked = s.selector.picked();
+        known.push((s.time, picked));
+        s.time += 3_000;
+        missing.push((s.time, picked));
+    }
+    for (time, picked) in missing.into_iter().chain(known) {
+        // The marker is where it was then, though the lowest frame comes last.
+        for frame in picture(0, false, true).into_iter().rev() {
+            let decision = s.at(time, 0, &frame, false);
+            let sent = frame.spatial <= picked.spatial;
+            assert_eq!(decision == Forward, sent, "{time} {frame:?}");
+            assert_eq!(s.selector.sends(0, time, &frame), Some(sent));
+            let ends = s.selector.ends_picture(0, time, &frame);
+            assert_eq!(ends, frame.spatial == picked.spatial, "{time} {frame:?}");
+        }
+    }
+    assert_eq!(
+        s.selector.current(),
+        Some(layer(0, 0)),
+        "late ones are no matter"
+    );
+}
+
+#[test]
+fn what_was_sent_of_a_stream_is_known_when_it_is_sent_again() {
+    let mut s = Stream::new(true, layer(1, 0));
+    s.next(1, &KEY);
+    s.next(1, &upper(1, false));
+    let (left_out, missing) = (s.time, s.time + 1_000);
+    s.next(1, &VP8_BASE);
+    s.selector.set_target(Some(layer(0, 2)));
+    assert_eq!(s.next(0, &KEY), Switch);
+    s.selector.set_target(Some(layer(1, 2)));
+    assert_eq!(s.next(1, &KEY), Switch);
+    assert_eq!(s.next(1, &upper(1, false)), Forward);
+    for (time, sent) in [(left_out, false), (missing, false), (s.time, true)] {
+        assert_eq!(s.selector.sends(1, time, &upper(1, false)), Some(sent));
+    }
+    assert_eq!(s.selector.sends(1, missing, &VP8_BASE), Some(true));
+    assert_eq!(
+        s.selector.sends(2, missing, &VP8_BASE),
+        None,
+        "never was sent"
+    );
+    for _ in 0..100 {
+        s.next(1, &VP8_BASE);
+    }
+    assert_eq!(s.selector.sends(1, missing, &VP8_BASE), None, "forgotten");
+}
+
+/// A layer that is not sent may have had frames that have not come: they are left out when they do, so
+/// those that refer to them cannot be sent.
+#[test]
+fn layers_do_not_rise_behind_a_gap() {
+    for (gap, decision) in [(false, Forward), (true, Skip)] {
+        let mut s = Stream::new(false, layer(0, 2));
+        s.next(0, &KEY);
+        s.selector.set_target(Some(layer(0, 0)));
+        s.next(0, &VP8_BASE);
+        // One of layer 1 is missing here, or there is none.
+        s.selector.set_target(Some(layer(0, 2)));
+        let upper = upper(2, false);
+        let found = if gap {
+            s.behind_gap(&upper)
+        } else {
+            s.next(0, &upper)
+        };
+        assert_eq!(found, decision);
+        assert_eq!(s.selector.awaits_keyframe_of(), None);
+    }
+    // Of spatial layers that need each other the lower ones are sent all along.
+    for (inter, current) in [(true, layer(0, 0)), (false, layer(1, 0))] {
+        let mut s = Stream::new(false, layer(1, 0));
+        let [lowest, ..] = picture(0, false, inter);
+        send(&mut s, picture(0, true, inter));
+        send(&mut s, picture(0, false, inter));
+        send(&mut s, picture(0, true, inter));
+        s.selector.set_target(Some(layer(0, 0)));
+        let decision = s.behind_gap(&lowest);
+        assert_eq!(decision == Forward, inter);
+        assert_eq!(s.selector.current(), Some(current));
+    }
+}
+
+#[test]
+fn the_lowest_frame_of_a_keyframe_brings_no_layer_that_was_left_out_before_it_came() {
+    let mut s = Stream::new(false, layer(0, 0));
+    send(&mut s, picture(0, true, true));
+    let [lowest, middle, _] = picture(0, true, true);
+    assert_eq!(s.next(0, &middle), Skip);
+    assert_eq!(s.same(&lowest), Forward);
+    s.selector.set_target(Some(layer(1, 0)));
+    assert_eq!(s.selector.awaits_keyframe_of(), Some(0));
+    assert_eq!(send(&mut s, picture(0, false, true)), [true, false, false]);
 }
 
 proptest! {

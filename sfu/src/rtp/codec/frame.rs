@@ -38,6 +38,18 @@ impl Targets {
         Self(rows * row)
     }
 
+    /// Those up to a spatial layer and a frame rate.
+    pub fn up_to(spatial: u8, temporal: u8) -> Self {
+        let row = 0x0f >> (SIDE - 1 - temporal.min(SIDE - 1));
+        Self((ROWS & Self::below(spatial.min(SIDE - 1) + 1).0) * row)
+    }
+
+    /// Those of the spatial layers below one.
+    pub fn below(spatial: u8) -> Self {
+        let all = u32::from(Self::ALL.0);
+        Self((all >> (SIDE * SIDE - spatial.min(SIDE) * SIDE)) as u16)
+    }
+
     /// Those of any spatial layer with a frame rate.
     pub fn column(temporal: u8) -> Self {
         Self(ROWS << temporal.min(SIDE - 1))
@@ -123,6 +135,9 @@ mod tests {
                 assert_eq!(row.has(s, t), s == spatial && t >= temporal, "{case}");
                 let from = Targets::from(spatial, temporal);
                 assert_eq!(from.has(s, t), s >= spatial && t >= temporal, "{case}");
+                let up_to = Targets::up_to(spatial, temporal);
+                assert_eq!(up_to.has(s, t), s <= spatial && t <= temporal, "{case}");
+                assert_eq!(Targets::below(spatial).has(s, t), s < spatial, "{case}");
                 assert_eq!(Targets::column(temporal).has(s, t), t == temporal, "{case}");
                 let without = Targets::ALL.without(from);
                 assert_eq!(without.has(s, t), !from.has(s, t), "{case}");
