@@ -17,7 +17,7 @@ use super::socket::wall_time;
 use super::srtp::Srtp;
 use crate::bot::codecs;
 use crate::bot::publish::Video;
-use crate::measure::{Second, Sent};
+use crate::measure::{EncodingSent, Second, Sent};
 
 /// Fixed header, and the extensions that every packet has: abs-send-time, transport-wide sequence
 /// number, abs-capture-time.
@@ -156,6 +156,10 @@ impl Publisher {
         for feed in &mut self.feeds {
             while feed.due() <= now {
                 if feed.queue.is_empty() {
+                    if !feed.is_active() {
+                        feed.skip_frame();
+                        continue;
+                    }
                     feed.next_frame(now);
                 }
                 let due = feed.burst_due;
@@ -181,8 +185,12 @@ impl Publisher {
                     feed.octets = feed.octets.wrapping_add(packet.payload.len() as u32);
                     self.sent.packets += 1;
                     self.sent.bytes += len as u64;
+                    feed.bytes += len as u64;
+                    feed.first.get_or_insert(now);
+                    feed.last = Some(now);
                     self.sent.late += u64::from(late);
                     second.sent += 1;
+                    second.sent_bytes += len as u64;
                     feed.keep(packet, captured);
                 }
             }
@@ -196,7 +204,8 @@ impl Publisher {
     fn report(&self, now: Instant, srtp: &mut Srtp, out: &mut Outbox) {
         out.push(|bytes| {
             let start = bytes.len();
-            for feed in &self.feeds {
+            // Of what is off nothing is reported, as of a stream that has ended.
+            for feed in self.feeds.iter().filter(|feed| feed.is_active()) {
                 let Some((timestamp, at)) = feed.clock else {
                     continue;
                 };
@@ -232,6 +241,34 @@ impl Publisher {
             feed.wanted = true;
             self.sent.keyframe_requests_received += 1;
         }
+    }
+
+    /// The server wants these encodings of an m-line, by RID, and no others.
+    pub(super) fn want_encodings(&mut self, mid: &str, wanted: &[(String, bool)]) {
+        for feed in self.feeds.iter_mut().filter(|feed| feed.mid == mid) {
+            let wanted = wanted.iter().find(|(rid, _)| rid == feed.rid);
+            if let Some((_, active)) = wanted {
+                feed.set_active(*active);
+            }
+        }
+    }
+
+    /// What was sent of each encoding.
+    pub(super) fn encodings(&self) -> Vec<EncodingSent> {
+        let feeds = self.feeds.iter();
+        feeds
+            .map(|feed| EncodingSent {
+                kind: match feed.media {
+                    Media::Audio(..) => MediaKind::Audio,
+                    _ => MediaKind::Video,
+                },
+                rid: feed.rid,
+                active: feed.is_active(),
+                bytes: feed.bytes,
+                first: feed.first,
+                last: feed.last,
+            })
+            .collect()
     }
 
     /// The server asks for packets again (RFC 4588).

@@ -1,6 +1,7 @@
 //! Wire bots in a call through the real server, in one process.
 
 mod proxy;
+mod tiles;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +69,7 @@ impl Hall {
             video,
             audio,
             talks: true,
+            tiles: None,
             join_timeout: PATIENCE,
             stagger: Duration::from_millis(7 * self.bots.len() as u64),
         }
@@ -84,8 +86,12 @@ impl Hall {
     }
 
     async fn admit_at(&mut self, url: &str, video: Video, audio: bool) -> Arc<BotState> {
-        let state = self.state(audio || video != Video::None);
         let config = self.config(url, video, audio);
+        self.admit_with(config).await
+    }
+
+    async fn admit_with(&mut self, config: BotConfig) -> Arc<BotState> {
+        let state = self.state(config.audio || config.video != Video::None);
         let (settled, joined) = settled();
         let phase = self.phase.subscribe();
         let bot = self.fleet.run(config, Arc::clone(&state), phase, settled);
