@@ -17,7 +17,7 @@ const LAYERS: [usize; 6] = [2, 0, 0, 0, 0, 0];
 /// Long enough that a frame more or less at either end is little of it.
 const WINDOW: Duration = Duration::from_secs(10);
 /// Bytes a packet may take beside its payload, everything that is no packet included: header,
-/// extensions and authentication tag are 48, the rest is reports, padding of runs, and probes.
+/// extensions and authentication tag are 48, the rest is reports and padding of runs.
 const OVERHEAD: u64 = 60;
 
 /// Publishers who look at nobody, and viewers; everyone hears everyone.
@@ -116,9 +116,13 @@ impl Call {
     /// A while in which nothing is told: the viewer gets this page's layers, and nothing that nobody
     /// gets is sent.
     fn assert_costs_only(&mut self, page: &[usize]) {
+        let probes = self.sim.relay.stats().probe_packets;
         let before = self.tally();
         self.sim.run(WINDOW);
         let after = self.tally();
+        // What the links carry has been found out, and more is not wanted.
+        assert_eq!(self.sim.relay.stats().probe_packets, probes);
+        assert!(probes > 0);
         for publisher in 0..PUBLISHERS {
             let place = page.iter().position(|shown| *shown == publisher);
             let what = format!("publisher {publisher} in {place:?}");
