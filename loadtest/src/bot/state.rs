@@ -68,6 +68,8 @@ pub struct Call {
     pub announced: HashMap<String, Announced>,
     /// Of these, the ones it does not show.
     pub hidden: BTreeSet<String>,
+    /// How many the server last said speak now; of wire bots.
+    pub speaking: usize,
     /// When it last told the server what it shows.
     pub viewed: Option<Instant>,
 }

@@ -10,7 +10,7 @@
 //!   `socket`.
 //! - `session` is one bot's media plane, without sockets and clocks: `sdp`, `ice`, `dtls`, `srtp`.
 //! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive;
-//!   `page` says which videos a bot shows.
+//!   `page` says which videos a bot shows, and `speech` how loud it is.
 //!
 //! # What is looked at
 //!
@@ -45,6 +45,7 @@ mod sdp;
 mod session;
 mod signaling;
 mod socket;
+mod speech;
 mod srtp;
 mod ssrc;
 mod stream;

@@ -14,6 +14,7 @@ use super::outbox::Outbox;
 use super::schedule::Schedule;
 use super::sdp::{Encoding, Line, Sending};
 use super::socket::wall_time;
+use super::speech::Speech;
 use super::srtp::Srtp;
 use crate::bot::codecs;
 use crate::bot::publish::Video;
@@ -75,6 +76,7 @@ pub(super) fn plan(video: Video, audio: bool) -> Vec<Plan> {
 /// Sends what was planned.
 pub(super) struct Publisher {
     feeds: Vec<Feed>,
+    speech: Speech,
     extensions: ExtensionMap,
     /// Of the next packet, whatever its stream.
     transport_sequence: u16,
@@ -90,7 +92,8 @@ struct Outgoing<'a> {
     header: OutHeader,
     mid: Option<&'a str>,
     rid: Option<(ExtensionKind, &'static str)>,
-    audio: bool,
+    /// Of sound.
+    level: Option<AudioLevel>,
     captured: u64,
     /// The original sequence number, of a retransmission.
     original: Option<u16>,
@@ -126,6 +129,7 @@ impl Publisher {
         }
         Self {
             feeds,
+            speech: Speech::of(cname),
             extensions: *extensions,
             transport_sequence: rand::random(),
             cname: cname.to_owned(),
@@ -168,13 +172,13 @@ impl Publisher {
                 let count = feed.schedule.burst().min(feed.queue.len());
                 for packet in feed.queue.drain(..count).collect::<Vec<_>>() {
                     let captured = ntp(wall_time());
-                    let audio = matches!(feed.media, Media::Audio(..));
+                    let sound = matches!(feed.media, Media::Audio(..));
                     let outgoing = Outgoing {
                         header: header(&packet, packet.header.sequence_number),
                         mid: (!feed.confirmed).then_some(&feed.mid),
                         rid: (!feed.confirmed && !feed.rid.is_empty())
                             .then_some((ExtensionKind::Rid, feed.rid)),
-                        audio,
+                        level: sound.then(|| self.speech.next()),
                         captured,
                         original: None,
                         payload: &packet.payload,
@@ -293,7 +297,7 @@ impl Publisher {
                 },
                 mid: Some(&feed.mid),
                 rid: (!feed.rid.is_empty()).then_some((ExtensionKind::RepairedRid, feed.rid)),
-                audio: false,
+                level: None,
                 captured: kept.captured,
                 original: Some(*sequence),
                 payload: &kept.payload,
@@ -362,12 +366,7 @@ fn send(
             ExtensionKind::AbsCaptureTime,
             &outgoing.captured.to_be_bytes(),
         );
-        if outgoing.audio {
-            // Speech at an ordinary level; the clip has syllables and no pauses.
-            let level = AudioLevel {
-                voice: true,
-                level: 30,
-            };
+        if let Some(level) = outgoing.level {
             add(ExtensionKind::AudioLevel, &level.to_bytes());
         }
         if let Some(mid) = outgoing.mid {

@@ -295,6 +295,7 @@ impl Bot<'_> {
                 self.hear_of(&participant.tracks).await?;
             }
             ServerMessage::TrackPublished { track, .. } => self.hear_of([&track]).await?,
+            ServerMessage::Speakers { speaking, .. } => self.state.call().speaking = speaking,
             ServerMessage::Layers { track, layers } => self.want_layers(&track, layers).await,
             ServerMessage::Media {
                 state: MediaState::Failed,

@@ -405,3 +405,24 @@ async fn h264_is_published_and_judged_too() {
     let stream = &seen.streams[0];
     assert_eq!((stream.codec, stream.residency[0].0), ("H264", 720));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_talks_is_taken_for_a_speaker_as_long_as_it_talks() {
+    let mut hall = Hall::open(0.0, 0.0).await;
+    hall.admit(Video::None, true).await;
+    let listener = hall.admit(Video::None, false).await;
+    // Long after a level that does not change has become the noise of its microphone.
+    hall.until(
+        "sound",
+        |seen| seen.packets > 50 * 6,
+        std::slice::from_ref(&listener),
+    )
+    .await;
+    let mut speaks = 0;
+    for _ in 0..40 {
+        speaks += listener.call().speaking;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(speaks >= 20, "for {speaks} of 40 looks");
+    hall.close().await;
+}
