@@ -88,3 +88,52 @@ impl Ladder {
         &self.rungs[..self.len]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_hold_what_a_track_can_have_and_nothing_beyond() {
+        let mut set = LayerSet::NONE;
+        assert!(set.is_empty() && (0..9).all(|layer| !set.contains(layer)));
+        for layer in [2, 0, 2, SPATIAL, 8, 64] {
+            set.insert(layer);
+        }
+        let held = |set: LayerSet| (0..100).filter(|at| set.contains(*at)).collect::<Vec<_>>();
+        assert_eq!(held(set), [0, 2]);
+        let mut other = LayerSet::NONE;
+        other.insert(3);
+        assert_eq!(held(set.union(other)), [0, 2, 3]);
+        assert_eq!(set.union(LayerSet::NONE), set);
+        assert_eq!(held(LayerSet::ALL), [0, 1, 2, 3]);
+        let mut beyond = LayerSet::NONE;
+        beyond.insert(SPATIAL);
+        assert!(
+            beyond.is_empty(),
+            "what cannot be asked for is not wanted either"
+        );
+    }
+
+    #[test]
+    fn a_ladder_keeps_its_lowest_steps_when_there_are_too_many() {
+        let mut ladder = Ladder::default();
+        assert_eq!(ladder.rungs(), []);
+        for spatial in 0..=SPATIAL as u8 {
+            for temporal in 0..TEMPORAL as u8 {
+                ladder.push(Rung {
+                    id: LayerId { spatial, temporal },
+                    ..Rung::default()
+                });
+            }
+        }
+        ladder.rungs_mut()[1].bitrate = 7;
+        let rungs = ladder.rungs();
+        assert_eq!((rungs.len(), rungs[1].bitrate), (SPATIAL * TEMPORAL, 7));
+        assert!(
+            rungs.is_sorted_by_key(|rung| rung.id),
+            "as a viewer climbs them"
+        );
+        assert_eq!(usize::from(rungs[rungs.len() - 1].id.spatial), SPATIAL - 1);
+    }
+}

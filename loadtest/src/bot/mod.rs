@@ -47,6 +47,8 @@ pub struct BotConfig {
     pub audio: bool,
     /// A publisher that does not has its tracks, and sends nothing on them, like one who is muted.
     pub talks: bool,
+    /// How many videos it shows, one large and the others small; none: all, at any size. Wire bots only.
+    pub tiles: Option<usize>,
     /// How long joining may take.
     pub join_timeout: Duration,
     /// Delay of its first frame, so that the bots of a scenario do not send at the same instants.

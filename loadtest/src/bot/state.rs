@@ -1,6 +1,6 @@
 //! What is known of a bot while it runs: written by the bot, read by progress and report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -66,6 +66,12 @@ pub struct Call {
     pub slots: BTreeMap<String, String>,
     /// Tracks of others, by id.
     pub announced: HashMap<String, Announced>,
+    /// Of these, the ones it does not show.
+    pub hidden: BTreeSet<String>,
+    /// How many the server last said speak now; of wire bots.
+    pub speaking: usize,
+    /// When it last told the server what it shows.
+    pub viewed: Option<Instant>,
 }
 
 /// A track of somebody else.

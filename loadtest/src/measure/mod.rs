@@ -22,5 +22,5 @@ mod timeline;
 
 pub use clock::{ntp, since_ntp};
 pub use histogram::Histogram;
-pub use observed::{Observed, Phases, Sent, StreamOutcome};
+pub use observed::{EncodingSent, Observed, Phases, Sent, StreamOutcome};
 pub use timeline::{Finished, Measure, Second, Span};

@@ -32,11 +32,30 @@ pub struct Sent {
     pub late: u64,
 }
 
+/// What a publisher sent of one encoding.
+#[derive(Clone, Debug)]
+pub struct EncodingSent {
+    pub kind: MediaKind,
+    /// Empty without simulcast.
+    pub rid: &'static str,
+    /// The server wants it.
+    pub active: bool,
+    /// RTP headers and payloads, without retransmissions.
+    pub bytes: u64,
+    /// When its first packet was sent, and its last.
+    pub first: Option<Instant>,
+    pub last: Option<Instant>,
+}
+
 /// What a bot saw, up to the last time it said so.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// When that was: the same for all bots of a thread.
+    pub at: Option<Instant>,
     pub phases: Phases,
     pub sent: Sent,
+    /// One for each encoding that it publishes, of a wire bot.
+    pub encodings: Vec<EncodingSent>,
     /// RTP packets with media, retransmitted ones included.
     pub packets: u64,
     /// Their RTP headers and payloads.
@@ -49,6 +68,8 @@ pub struct Observed {
     pub unknown: u64,
     /// Packets whose whole content was decrypted and checked, not only counted.
     pub decrypted: u64,
+    /// RTP headers and payloads that came so far under each SSRC, of a wire bot.
+    pub received: Vec<(u32, u64)>,
     /// One for each SSRC with media.
     pub streams: Vec<StreamOutcome>,
 }

@@ -19,6 +19,8 @@ const KEPT: usize = 5;
 pub struct Second {
     /// RTP packets sent by publishers, without retransmissions.
     pub sent: u64,
+    /// Their RTP headers and payloads.
+    pub sent_bytes: u64,
     /// RTP packets received.
     pub received: u64,
     /// Their RTP headers and payloads.
@@ -83,7 +85,8 @@ impl Second {
 
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
-        (self.sent, self.received, self.bytes) = (0, 0, 0);
+        (self.sent, self.sent_bytes) = (0, 0);
+        (self.received, self.bytes) = (0, 0);
         (self.lost, self.backwards) = (0, 0);
         self.delay.clear();
         self.jitter.clear();
@@ -91,6 +94,7 @@ impl Second {
 
     fn count(&mut self, other: &Self) {
         self.sent += other.sent;
+        self.sent_bytes += other.sent_bytes;
         self.received += other.received;
         self.bytes += other.bytes;
         self.lost += other.lost;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tertulia_signaling::protocol::native::MediaKind;
 use tokio::time::Instant;
 
-use super::{Failure, FirstFrame, JoinPhases, MissingTrack, Percentiles, Report, ViolationSample};
+use super::{
+    Encoding, Failure, FirstFrame, JoinPhases, MissingTrack, Percentiles, Report, ViolationSample,
+};
 use crate::bot::state::{BotState, Call, Part};
 use crate::bot::tap::lock;
-use crate::measure::{Observed, StreamOutcome};
+use crate::measure::{EncodingSent, Observed, StreamOutcome};
 
 /// Examples kept of each thing that can go wrong; the counts are complete.
 const SAMPLES: usize = 50;
@@ -56,7 +58,11 @@ impl Report {
                 .iter()
                 .flat_map(|(_, tracks)| tracks.iter().map(String::as_str))
                 .collect();
-            let expected = others.len() * tracks_per_publisher;
+            let hidden = bot.call().hidden.clone();
+            let hides = |track: &&str| hidden.contains(*track);
+            let expected =
+                others.len() * tracks_per_publisher - named.iter().filter(|t| hides(t)).count();
+            let named: Vec<&str> = named.into_iter().filter(|track| !hides(track)).collect();
             self.collect_tracks(bot, expected, &named, &mut gathered);
         }
         self.sum_up(gathered);
@@ -99,6 +105,13 @@ impl Report {
         self.packets_late += sent.late;
         self.retransmissions_sent += sent.retransmissions;
         self.keyframe_requests_received += sent.keyframe_requests_received;
+        for sent in observed
+            .encodings
+            .iter()
+            .filter(|sent| !sent.rid.is_empty())
+        {
+            self.collect_encoding(sent);
+        }
         self.packets_received += observed.packets;
         self.bytes_received += observed.bytes;
         self.retransmissions_received += observed.retransmitted;
@@ -116,6 +129,22 @@ impl Report {
             let track = stream.mid.as_ref().and_then(|mid| call.slots.get(mid));
             self.collect_stream(bot, stream, track, gathered);
         }
+    }
+
+    fn collect_encoding(&mut self, sent: &EncodingSent) {
+        let mut known = self.encodings.iter();
+        let index = known.position(|encoding| encoding.rid == sent.rid);
+        let index = index.unwrap_or_else(|| {
+            self.encodings.push(Encoding {
+                rid: sent.rid.to_owned(),
+                ..Encoding::default()
+            });
+            self.encodings.len() - 1
+        });
+        let encoding = &mut self.encodings[index];
+        encoding.publishers += 1;
+        encoding.wanted += usize::from(sent.active);
+        encoding.bytes += sent.bytes;
     }
 
     /// How long a bot was in the call, in seconds.
@@ -168,7 +197,9 @@ impl Report {
         let call = bot.call();
         let foreign = |stream: &&StreamOutcome| {
             let track = stream.mid.as_ref().and_then(|mid| call.slots.get(mid));
-            track.is_some_and(|track| !named.contains(&&**track)) && arrived(stream).is_ok()
+            // What came of a hidden track was under way before the server heard that it is.
+            let ours = |track: &String| named.contains(&&**track) || call.hidden.contains(track);
+            track.is_some_and(|track| !ours(track)) && arrived(stream).is_ok()
         };
         self.foreign_tracks_receiving += observed.streams.iter().filter(foreign).count();
         self.tracks_expected += expected;
@@ -294,166 +325,4 @@ fn first_frame(track: &str, call: &Call, stream: &StreamOutcome) -> Option<Durat
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bot;
-    use crate::bot::publish::Video;
-    use crate::bot::state::Announced;
-    use crate::bot::testing::hear_clip;
-
-    /// A publisher and a subscriber whose call went well.
-    fn call() -> [Arc<BotState>; 2] {
-        let publisher = BotState::new("p".into(), "hall".into(), true);
-        let subscriber = BotState::new("s".into(), "hall".into(), false);
-        let now = Instant::now();
-        for bot in [&publisher, &subscriber] {
-            bot.call().started = Some(now);
-            bot.call().joined = Some(Duration::from_millis(80));
-        }
-        let mut call = publisher.call();
-        call.published.insert("t1".into(), MediaKind::Video);
-        drop(call);
-        let mut call = subscriber.call();
-        let kind = MediaKind::Video;
-        call.announced
-            .insert("t1".into(), Announced { kind, at: now });
-        call.slots.insert("0".into(), "t1".into());
-        drop(call);
-        [Arc::new(publisher), Arc::new(subscriber)]
-    }
-
-    fn report(bots: &[Arc<BotState>]) -> Report {
-        let mut report = Report {
-            video: format!("{:?}", Video::P180),
-            duration_s: 2.0,
-            ..Default::default()
-        };
-        bots.iter().for_each(|bot| bot::settle(bot));
-        report.collect(bots, 1);
-        report
-    }
-
-    #[test]
-    fn a_good_call_passes() {
-        let bots = call();
-        hear_clip(&bots[1], "0", 0, 60);
-        let report = report(&bots);
-        assert!(report.passed, "{report:?}");
-        assert_eq!((report.tracks_expected, report.tracks_receiving), (1, 1));
-        assert_eq!((report.joined, report.join_failed), (2, 0));
-        assert_eq!(report.join_ms.p50, Some(80.0));
-        assert!(report.first_frame_ms.max.is_some());
-        assert!(report.bytes_received > 0 && report.packets_lost == 0);
-        assert_eq!((report.decrypted_share, report.freezes), (1.0, 0));
-        assert_eq!(report.layer_residency["180"], 1.0);
-        assert!(report.viewer_kbit_s.max > Some(1.0));
-        assert_eq!(report.exit_status(), 3, "nobody has judged it yet");
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        type Spoil = fn(&[Arc<BotState>; 2]);
-        let cases: [(&str, Spoil); 6] = [
-            ("the bot did not join", |bots| bots[1].call().joined = None),
-            ("the server never announced it", |bots| {
-                bots[1].call().announced.clear();
-            }),
-            ("no m-line was assigned to it", |bots| {
-                bots[1].call().slots.clear();
-            }),
-            ("no packet came on its m-line", |bots| {
-                lock(&bots[1].receiver).finish();
-            }),
-            ("packets came, but no frame that can be decoded", |bots| {
-                lock(&bots[1].receiver).finish();
-                hear_clip(&bots[1], "0", 5, 20);
-            }),
-            ("its publisher did not publish it", |bots| {
-                bots[0].call().published.clear();
-            }),
-        ];
-        for (reason, spoil) in cases {
-            let bots = call();
-            hear_clip(&bots[1], "0", 0, 60);
-            spoil(&bots);
-            let report = report(&bots);
-            assert!(!report.passed);
-            assert_eq!((report.tracks_expected, report.tracks_receiving), (1, 0));
-            assert_eq!(report.missing_tracks[0].reason, reason);
-            assert_eq!(report.exit_status(), 1);
-        }
-    }
-
-    #[test]
-    fn a_bot_that_drops_out_fails_the_run() {
-        let bots = call();
-        hear_clip(&bots[1], "0", 0, 60);
-        bots[0].call().failure = Some("gone".into());
-        let report = report(&bots);
-        assert_eq!(
-            (report.joined, report.dropped, report.passed),
-            (2, 1, false)
-        );
-        assert_eq!(report.failures[0].reason, "gone");
-    }
-
-    #[test]
-    fn of_the_muted_nothing_is_expected_and_of_those_who_pass_only_joining() {
-        let mut bots = call();
-        Arc::get_mut(&mut bots[0]).unwrap().talks = false;
-        let silent = report(&bots);
-        assert!(silent.passed, "{silent:?}");
-        assert_eq!((silent.tracks_expected, silent.joined), (0, 2));
-        let mut bots = call();
-        Arc::get_mut(&mut bots[1]).unwrap().part = Part::Passing;
-        let passing = report(&bots);
-        assert!(passing.passed, "{passing:?}");
-        assert_eq!((passing.tracks_expected, passing.joined), (0, 2));
-    }
-
-    #[test]
-    fn a_report_reads_back_and_an_older_one_too() {
-        let bots = call();
-        hear_clip(&bots[1], "0", 0, 60);
-        let report = report(&bots);
-        let json = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
-        let older = serde_json::from_str::<Report>(r#"{"joined":3,"unknown":1}"#).unwrap();
-        assert_eq!((older.joined, older.valid), (3, false));
-    }
-
-    #[test]
-    fn the_stable_keys_are_there() {
-        let json = serde_json::to_value(Report::default()).unwrap();
-        for key in [
-            "joined",
-            "join_failed",
-            "tracks_expected",
-            "tracks_receiving",
-            "packets_sent",
-            "packets_received",
-            "packets_lost",
-            "bytes_received",
-            "oracle_violations",
-        ] {
-            assert!(json[key].is_u64(), "{key}");
-        }
-        for (key, inner) in [
-            ("join_ms", &["p50", "p95", "p99", "max"][..]),
-            ("first_frame_ms", &["p50", "p95", "max"]),
-        ] {
-            for inner in inner {
-                assert!(
-                    json[key].as_object().unwrap().contains_key(*inner),
-                    "{key}.{inner}"
-                );
-            }
-        }
-        assert!(
-            json["generator"]
-                .as_object()
-                .unwrap()
-                .contains_key("socket_drops")
-        );
-    }
-}
+mod tests;

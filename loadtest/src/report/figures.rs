@@ -219,6 +219,10 @@ figures! {
         "RTP headers and payloads of these, without SRTP tag, UDP and IP.",
         |report| per_second(|report| report.window.bytes_received as f64 * 8e-6, report)
             .or((report.receive_mbit_s > 0.0).then_some(report.receive_mbit_s));
+    Delivery: "sent_mbit_s", "Media from publishers", MegabitsPerSecond, Neither,
+        "RTP headers and payloads that publishers sent, all their encodings together; of wire bots.",
+        |report| per_second(|report| report.window.bytes_sent as f64 * 8e-6, report)
+            .filter(|sent| *sent > 0.0);
     Delivery: "viewer_p50", "Media to one viewer (p50)", KilobitsPerSecond, Neither,
         "What the viewer in the middle received over its whole call.",
         |report| report.viewer_kbit_s.p50;

@@ -3,8 +3,8 @@
 pub use figures::Spread;
 pub use html::page;
 pub use model::{
-    ChurnOutcome, Event, Failure, Floor, Generator, JoinPhases, MissingTrack, Moment, Report,
-    Server, Stage, ViolationSample, Window,
+    ChurnOutcome, Encoding, Event, Failure, Floor, Generator, JoinPhases, MissingTrack, Moment,
+    Report, Server, Stage, ViolationSample, Window,
 };
 pub use percentiles::{FirstFrame, Percentiles};
 

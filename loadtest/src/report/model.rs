@@ -37,6 +37,8 @@ pub struct Report {
     pub subscribers: usize,
     /// Of the publishers in each room, those who send anything.
     pub talkers: usize,
+    /// Videos that each bot shows; None: all.
+    pub tiles: Option<usize>,
     /// As on the command line.
     pub video: String,
     pub audio: bool,
@@ -54,7 +56,7 @@ pub struct Report {
     pub phases: JoinPhases,
     /// Bots that joined and failed later.
     pub dropped: usize,
-    /// Each bot should receive every track of the other bots in its room.
+    /// Each bot should receive every track of the other bots in its room, but those it hides.
     pub tracks_expected: usize,
     /// Of these: audio with packets, video with decodable frames.
     pub tracks_receiving: usize,
@@ -62,6 +64,8 @@ pub struct Report {
     pub foreign_tracks_receiving: usize,
     /// RTP packets of all layers, without retransmissions.
     pub packets_sent: u64,
+    /// Of each simulcast encoding that wire bots publish, lowest first.
+    pub encodings: Vec<Encoding>,
     /// Packets sent later than they were due by more than a frame: the generator was too slow.
     pub packets_late: u64,
     /// RTP packets with media, retransmitted ones included.
@@ -193,6 +197,19 @@ pub struct Generator {
     pub cores: Vec<usize>,
 }
 
+/// One simulcast encoding of all publishers.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Encoding {
+    pub rid: String,
+    /// Publishers that have it.
+    pub publishers: usize,
+    /// Of these, those whom the server had told last that somebody is to be sent it.
+    pub wanted: usize,
+    /// RTP headers and payloads, without retransmissions, over the whole run.
+    pub bytes: u64,
+}
+
 /// The measured window.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -202,6 +219,8 @@ pub struct Window {
     pub seconds: f64,
     /// RTP packets of all layers, without retransmissions.
     pub packets_sent: u64,
+    /// RTP headers and payloads of these; of wire bots.
+    pub bytes_sent: u64,
     /// Retransmitted ones included.
     pub packets_received: u64,
     /// Gaps given up in the window.

@@ -91,6 +91,7 @@ pub(crate) fn report(seconds: usize) -> Report {
             from_s: 3.0,
             seconds: seconds as f64,
             packets_sent: 200 * seconds as u64,
+            bytes_sent: 220_000 * seconds as u64,
             packets_received: 20_000 * seconds as u64 - seconds as u64,
             packets_lost: seconds as u64,
             bytes_received: 22_000_000 * seconds as u64,

@@ -31,6 +31,10 @@ pub(crate) fn circumstances(report: &Report) -> String {
         talkers if talkers < report.publishers => format!(" ({talkers} of them sending)"),
         _ => String::new(),
     };
+    let tiles = match report.tiles {
+        Some(tiles) => format!(", {tiles} tiles each"),
+        None => String::new(),
+    };
     let media = match (report.video.as_str(), report.audio) {
         ("none" | "", true) => "audio".to_owned(),
         ("" | "none", false) => "no media".to_owned(),
@@ -42,7 +46,7 @@ pub(crate) fn circumstances(report: &Report) -> String {
         bot => format!(", {bot} bots"),
     };
     format!(
-        "{rooms} of {}{talkers} and {}, {media}, {:.0} s{bots}{}",
+        "{rooms} of {}{talkers} and {}, {media}{tiles}, {:.0} s{bots}{}",
         several(report.publishers, "publisher"),
         several(report.subscribers, "subscriber"),
         report.duration_s,
@@ -135,6 +139,7 @@ impl fmt::Display for Report {
             &[("delivered", ""), ("packets_s", ""), ("mbit_s", "")],
             self,
         )?;
+        lines.write("uplinks", &self.uplinks())?;
         if self.forward_delay_ms != Percentiles::default() {
             let jitter = format!(
                 "; jitter {} (p50), {} (p99)",
@@ -287,6 +292,20 @@ impl Report {
         }
     }
 
+    /// What publishers sent, and which of their encodings the server wanted.
+    fn uplinks(&self) -> String {
+        let sent = figures::figure("sent_mbit_s").and_then(|figure| (figure.value)(self));
+        let Some(sent) = sent.filter(|_| !self.encodings.is_empty()) else {
+            return String::new();
+        };
+        let wanted = self.encodings.iter();
+        let wanted: Vec<_> = wanted
+            .map(|of| format!("{} {} of {}", of.rid, of.wanted, of.publishers))
+            .collect();
+        let sent = Unit::MegabitsPerSecond.show(sent);
+        format!("{sent}; wanted at the end: {}", wanted.join(", "))
+    }
+
     fn layers(&self) -> String {
         let mut layers: Vec<_> = self.layer_residency.iter().collect();
         if layers.len() < 2 {
@@ -341,6 +360,27 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(text.ends_with("\npassed"), "{text}");
+    }
+
+    #[test]
+    fn what_publishers_sent_stands_beside_what_of_it_was_wanted() {
+        let mut report = sample::report(60);
+        let encoding = |rid: &str, wanted| crate::report::Encoding {
+            rid: rid.into(),
+            publishers: 20,
+            wanted,
+            bytes: 0,
+        };
+        report.encodings = vec![encoding("q", 7), encoding("h", 0)];
+        report.tiles = Some(6);
+        report.window.seconds = 60.0;
+        report.window.bytes_sent = 15_900_000;
+        let text = report.to_string();
+        let line = "  uplinks   2.12 Mbit/s; wanted at the end: q 7 of 20, h 0 of 20";
+        assert!(text.lines().any(|found| found == line), "{text}");
+        assert!(text.contains("audio, 6 tiles each, 60 s"), "{text}");
+        report.encodings.clear();
+        assert!(!report.to_string().contains("uplinks"), "no simulcast");
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl<'a> Admission<'a> {
             video: self.scenario.video,
             audio: self.scenario.audio,
             talks: bot.talks,
+            tiles: self.scenario.tiles,
             join_timeout: self.scenario.join_timeout,
             stagger,
         }

@@ -21,7 +21,8 @@ const BUILT_IN: &[(&str, &str)] = built_in!(
     "join-storm",
     "churn",
     "soak",
-    "speakers"
+    "speakers",
+    "tiles"
 );
 
 /// What `--scenario` names: one of ours, or a file. Its name comes along.

@@ -133,6 +133,7 @@ impl Scenario {
             publishers: self.publishers,
             subscribers: self.subscribers,
             talkers: self.talking(),
+            tiles: self.tiles,
             video: self.video.to_string(),
             audio: self.audio,
             oracle_share: match self.bot {

@@ -26,6 +26,8 @@ pub struct Scenario {
     pub subscribers: usize,
     /// Of the publishers in each room, how many send anything; None: all.
     pub talkers: Option<usize>,
+    /// Videos that each participant shows, one large and the others small; None: all, at any size.
+    pub tiles: Option<usize>,
     pub video: Video,
     pub audio: bool,
     /// How long the call lasts once everybody is in. A storm or a churn takes the time it takes.
@@ -122,6 +124,7 @@ impl Default for Scenario {
             publishers: 3,
             subscribers: 3,
             talkers: None,
+            tiles: None,
             video: Video::default(),
             audio: false,
             duration: Duration::from_secs(20),

@@ -32,6 +32,7 @@ pub(super) fn fill(
             from_s: since(span),
             seconds: span.seconds as f64,
             packets_sent: span.total.sent,
+            bytes_sent: span.total.sent_bytes,
             packets_received: span.total.received,
             packets_lost: span.total.lost,
             bytes_received: span.total.bytes,
@@ -62,7 +63,8 @@ pub(super) fn every_packet_is_for_everybody(report: &Report, scenario: &Scenario
     let strangers = report.foreign_tracks_receiving > 0;
     // What other servers do with a stream we cannot know: some encode it anew for each viewer.
     let ours = matches!(scenario.protocol, Protocol::Native);
-    still && ours && scenario.video.layers_count() <= 1 && !strangers && report.join_failed == 0
+    let all = scenario.tiles.is_none() && scenario.video.layers_count() <= 1;
+    still && ours && all && !strangers && report.join_failed == 0
 }
 
 fn expect(report: &mut Report, scenario: &Scenario) {

@@ -84,6 +84,10 @@ pub struct Settings {
     /// Of the publishers in each room, how many send anything; the others are muted [default: all]
     #[arg(long, help_heading = BOTS)]
     pub talkers: Option<u16>,
+    /// Videos that each bot shows, the first it hears of: one 720 pixels high, the others 180 [default:
+    /// all, at any size]
+    #[arg(long, help_heading = BOTS)]
+    pub tiles: Option<u16>,
     /// Video each publisher sends: none, 180p, 720p, 720p-simulcast, and for wire bots 720p-h264 or
     /// trace:10x100x1200 (packets a frame, frames a second, bytes a packet) [default: 720p]
     #[arg(long, value_name = "KIND", help_heading = BOTS)]
@@ -172,7 +176,7 @@ impl Settings {
     pub fn over(self, others: Self) -> Self {
         first_of!(self, others:
             about, url, protocol, whip_url, whep_url, token, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
-            admin_url, bot, rooms, publishers, subscribers, talkers, video, audio, room, bind,
+            admin_url, bot, rooms, publishers, subscribers, talkers, tiles, video, audio, room, bind,
             bot_cores, decrypt_share, oracle_share, duration, ramp, join_timeout, storm,
             storm_rate, storm_after, churn, churn_alive, churn_rate, churn_idle, floor)
     }
@@ -194,6 +198,7 @@ impl Settings {
             publishers: self.publishers.map_or(default.publishers, usize::from),
             subscribers: self.subscribers.map_or(default.subscribers, usize::from),
             talkers: self.talkers.map(usize::from),
+            tiles: self.tiles.map(usize::from),
             video: self.video.unwrap_or_default(),
             audio: self.audio.unwrap_or_default(),
             duration: self.duration.unwrap_or(default.duration),
@@ -318,6 +323,9 @@ impl Scenario {
         if self.video.wire_only() && self.bot != BotKind::Wire {
             return Err(format!("--video {} needs --bot wire", self.video));
         }
+        if self.tiles.is_some() && self.bot != BotKind::Wire {
+            return Err("--tiles needs --bot wire".into());
+        }
         let Protocol::Whip(whip) = &self.protocol else {
             return Ok(());
         };
@@ -373,143 +381,4 @@ fn duration_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Du
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_key_of_a_file_is_read() {
-        let settings = Settings::parse(
-            "about = 'x'\nspawn = true\nserver_binary = 't'\nserver_cores = '0,2'\n\
-             server_workers = 2\nserver_arg = ['--log', 'json']\nbot = 'wire'\nrooms = 2\n\
-             publishers = 4\nsubscribers = 5\ntalkers = 1\nvideo = 'trace:10x100x1200'\n\
-             audio = true\nroom = 'r'\nbind = '127.0.0.1'\nbot_cores = '1'\n\
-             decrypt_share = 0.5\noracle_share = 0.25\nduration = '2m'\nramp = 5.5\n\
-             join_timeout = '3s'\nstorm = 30\nstorm_rate = 100.0\nstorm_after = '4s'\n\
-             churn = 1000\nchurn_alive = 20\nchurn_rate = 30.0\nchurn_idle = '6s'\nfloor = true\n",
-        );
-        let scenario = settings.unwrap().scenario("name").unwrap();
-        let expected = Scenario {
-            name: "name".into(),
-            bot: BotKind::Wire,
-            url: ServerUrl::default(),
-            protocol: Protocol::Native,
-            rooms: 2,
-            publishers: 4,
-            subscribers: 5,
-            talkers: Some(1),
-            video: "trace:10x100x1200".parse().unwrap(),
-            audio: true,
-            duration: Duration::from_secs(120),
-            ramp: 5.5,
-            join_timeout: Duration::from_secs(3),
-            room: "r".into(),
-            address: Some("127.0.0.1".parse().unwrap()),
-            spawn: Some(Spawn {
-                binary: Some("t".into()),
-                cores: vec![0, 2],
-                workers: Some(2),
-                arguments: vec!["--log".into(), "json".into()],
-            }),
-            server_pid: None,
-            admin_url: None,
-            bot_cores: vec![1],
-            decrypt_share: 0.5,
-            oracle_share: 0.25,
-            phases: Phases {
-                storm: Some(Storm {
-                    participants: 30,
-                    rate: 100.0,
-                    after: Duration::from_secs(4),
-                }),
-                churn: Some(Churn {
-                    joins: 1_000,
-                    alive: 20,
-                    rate: 30.0,
-                    idle: Duration::from_secs(6),
-                }),
-            },
-            floor: true,
-        };
-        assert_eq!(format!("{scenario:?}"), format!("{expected:?}"));
-        let other = Settings::parse("server_pid = 7\nadmin_url = 'http://a:1'\nurl = 'http://b:2'");
-        let other = other.unwrap().scenario("").unwrap();
-        assert_eq!(other.server_pid, Some(7));
-        assert_eq!(other.admin_url.unwrap().to_string(), "http://a:1");
-    }
-
-    #[test]
-    fn a_file_that_is_wrong_is_told_where() {
-        for (text, complaint) in [
-            ("publisher = 3", "unknown field `publisher`"),
-            ("rooms = -1", "rooms"),
-            ("rooms = 'two'", "rooms"),
-            ("\nvideo = '4k'", "line 2"),
-            ("video = '4k'", "is none of none, 180p"),
-            ("duration = 'soon'", "is none of ms, s, m, h"),
-            ("duration = 20", "duration"),
-            ("bot = 'human'", "is none of webrtc, wire"),
-            ("server_cores = 'x'", "is no list of cores"),
-            ("[storm]", "storm"),
-            ("url", "line 1"),
-        ] {
-            let error = Settings::parse(text).unwrap_err();
-            assert!(error.contains(complaint), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        for (text, complaint) in [
-            ("rooms = 0", "--rooms"),
-            (
-                "publishers = 0\nsubscribers = 0",
-                "--publishers or --subscribers",
-            ),
-            ("video = 'none'", "--video or --audio"),
-            ("talkers = 4", "--talkers"),
-            ("video = '720p-h264'", "--bot wire"),
-            ("server_cores = '0'", "--spawn"),
-            ("spawn = true\nurl = 'http://a:1'", "--url"),
-            ("spawn = true\nserver_pid = 1", "--server-pid"),
-            ("ramp = 0.0", "rate"),
-            ("oracle_share = 1.5", "share"),
-        ] {
-            let error = Settings::parse(text).unwrap().scenario("").unwrap_err();
-            assert!(error.contains(complaint), "{text}: {error}");
-        }
-        for text in [
-            "publishers = 0\nvideo = 'none'",
-            "publishers = 0\nsubscribers = 0\nchurn = 10",
-            "publishers = 0\nsubscribers = 0\nstorm = 10",
-        ] {
-            Settings::parse(text).unwrap().scenario("").unwrap();
-        }
-    }
-
-    #[test]
-    fn the_first_wins_and_the_rest_stays() {
-        let file = Settings::parse("about = 'x'\nrooms = 2\naudio = true\nchurn = 5").unwrap();
-        let flags = Settings::parse("rooms = 3\naudio = false").unwrap();
-        let both = flags.over(file);
-        assert_eq!(
-            (both.rooms, both.audio, both.churn),
-            (Some(3), Some(false), Some(5))
-        );
-    }
-
-    #[test]
-    fn durations() {
-        for (text, millis) in [
-            ("500ms", 500),
-            ("20s", 20_000),
-            ("1.5m", 90_000),
-            ("1h", 3_600_000),
-            ("7", 7_000),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "1d", "1.2.3s", "-3s", "99999999999999999999h"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

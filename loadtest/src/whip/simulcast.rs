@@ -42,6 +42,7 @@ async fn streams(edit: fn(String) -> String, enough: u64) -> usize {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         video: Video::P720Simulcast,
         audio: false,
+        tiles: None,
         talks: true,
         join_timeout: Duration::from_secs(10),
         stagger: Duration::ZERO,

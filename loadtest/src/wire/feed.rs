@@ -41,6 +41,8 @@ pub(super) struct Feed {
     pub(super) queue: VecDeque<rtp::Packet>,
     pub(super) burst_due: Instant,
     pub(super) wanted: bool,
+    /// The server wants it.
+    active: bool,
     last_keyframe: Option<Instant>,
     /// By sequence number, modulo its length.
     history: Vec<Option<Kept>>,
@@ -48,6 +50,11 @@ pub(super) struct Feed {
     pub(super) clock: Option<(u32, Instant)>,
     pub(super) packets: u32,
     pub(super) octets: u32,
+    /// RTP headers and payloads.
+    pub(super) bytes: u64,
+    /// When the first packet was sent, and the last.
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
 }
 
 pub(super) enum Media {
@@ -55,6 +62,17 @@ pub(super) enum Media {
     Vp8(VideoLoop, Vp8Packetizer),
     H264(VideoLoop, H264Packetizer),
     Trace(TraceSource),
+}
+
+impl Media {
+    fn stream(&mut self) -> &mut Stream {
+        match self {
+            Self::Audio(packetizer, _) => &mut packetizer.stream,
+            Self::Vp8(_, packetizer) => &mut packetizer.stream,
+            Self::H264(_, packetizer) => &mut packetizer.stream,
+            Self::Trace(source) => &mut source.stream,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -136,6 +154,7 @@ impl Feed {
             queue: VecDeque::new(),
             burst_due: start,
             wanted: false,
+            active: true,
             last_keyframe: None,
             history: vec![
                 None;
@@ -148,12 +167,27 @@ impl Feed {
             clock: None,
             packets: 0,
             octets: 0,
+            bytes: 0,
+            first: None,
+            last: None,
         }
     }
 
     pub(super) fn start(&mut self, at: Instant) {
         self.schedule.begin(at);
         self.burst_due = at;
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Goes on, with a keyframe as encoders do that were off, or stops after the frame under way.
+    pub(super) fn set_active(&mut self, active: bool) {
+        if active && !self.active {
+            (self.wanted, self.last_keyframe) = (true, None);
+        }
+        self.active = active;
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -204,6 +238,13 @@ impl Feed {
         self.queue.extend(packets);
     }
 
+    /// Leaves a frame out: neither it nor its numbers are missed, and time goes on.
+    pub(super) fn skip_frame(&mut self) {
+        self.schedule.advance();
+        let stream = self.media.stream();
+        stream.timestamp = stream.timestamp.wrapping_add(self.schedule.ticks());
+    }
+
     pub(super) fn keep(&mut self, packet: rtp::Packet, captured: u64) {
         if self.history.is_empty() {
             return;
@@ -231,4 +272,51 @@ fn next_of(clip: &mut VideoLoop, jump: bool) -> Frame {
         clip.jump_to_keyframe();
     }
     clip.next_frame()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::publisher::plan;
+
+    #[test]
+    fn an_encoding_that_was_off_goes_on_in_time_and_with_a_keyframe() {
+        let start = Instant::now();
+        let plans = plan(Video::P720Simulcast, false);
+        let sending = plans[0].line.sending.as_ref().unwrap();
+        let encoding = &sending.encodings[0];
+        let mut feed = Feed::new(&plans[0], 0, sending.payload_type, encoding, start);
+        let mut packets = Vec::new();
+        for frame in 0..30 {
+            let due = start + Duration::from_nanos(u64::from(frame) * 1_000_000_000 / 30);
+            assert_eq!(feed.due(), due);
+            match frame {
+                10 => feed.set_active(false),
+                20 => feed.set_active(true),
+                _ => {}
+            }
+            if feed.is_active() {
+                feed.next_frame(feed.due());
+                packets.extend(feed.queue.drain(..).map(|packet| (frame, packet)));
+            } else {
+                feed.skip_frame();
+            }
+        }
+        let (_, first) = packets[0].clone();
+        for (index, (frame, packet)) in packets.iter().enumerate() {
+            let since = packet.header.timestamp.wrapping_sub(first.header.timestamp);
+            assert_eq!(since, frame * feed.schedule.ticks(), "frame {frame}");
+            let number = first.header.sequence_number.wrapping_add(index as u16);
+            assert_eq!(packet.header.sequence_number, number, "nothing is missing");
+        }
+        // The lowest bit of a VP8 frame's first byte is clear in a keyframe (RFC 6386 section 9.1).
+        let is_key =
+            |packet: &rtp::Packet| packet.payload[0] & 0x10 != 0 && packet.payload[6] & 1 == 0;
+        let keys: Vec<_> = packets
+            .iter()
+            .filter(|(_, packet)| is_key(packet))
+            .collect();
+        let keys: Vec<_> = keys.into_iter().map(|(frame, _)| *frame).collect();
+        assert_eq!(keys, [0, 20]);
+    }
 }

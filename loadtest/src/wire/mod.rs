@@ -9,7 +9,8 @@
 //! - `thread` is an I/O thread with its `socket`s and `timer`; the only file with system calls is
 //!   `socket`.
 //! - `session` is one bot's media plane, without sockets and clocks: `sdp`, `ice`, `dtls`, `srtp`.
-//! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive.
+//! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive;
+//!   `page` says which videos a bot shows, and `speech` how loud it is.
 //!
 //! # What is looked at
 //!
@@ -36,6 +37,7 @@ mod fleet;
 mod height;
 mod ice;
 mod outbox;
+mod page;
 mod publisher;
 mod receiver;
 mod schedule;
@@ -43,6 +45,7 @@ mod sdp;
 mod session;
 mod signaling;
 mod socket;
+mod speech;
 mod srtp;
 mod ssrc;
 mod stream;

@@ -14,10 +14,11 @@ use super::outbox::Outbox;
 use super::schedule::Schedule;
 use super::sdp::{Encoding, Line, Sending};
 use super::socket::wall_time;
+use super::speech::Speech;
 use super::srtp::Srtp;
 use crate::bot::codecs;
 use crate::bot::publish::Video;
-use crate::measure::{Second, Sent};
+use crate::measure::{EncodingSent, Second, Sent};
 
 /// Fixed header, and the extensions that every packet has: abs-send-time, transport-wide sequence
 /// number, abs-capture-time.
@@ -75,6 +76,7 @@ pub(super) fn plan(video: Video, audio: bool) -> Vec<Plan> {
 /// Sends what was planned.
 pub(super) struct Publisher {
     feeds: Vec<Feed>,
+    speech: Speech,
     extensions: ExtensionMap,
     /// Of the next packet, whatever its stream.
     transport_sequence: u16,
@@ -90,7 +92,8 @@ struct Outgoing<'a> {
     header: OutHeader,
     mid: Option<&'a str>,
     rid: Option<(ExtensionKind, &'static str)>,
-    audio: bool,
+    /// Of sound.
+    level: Option<AudioLevel>,
     captured: u64,
     /// The original sequence number, of a retransmission.
     original: Option<u16>,
@@ -126,6 +129,7 @@ impl Publisher {
         }
         Self {
             feeds,
+            speech: Speech::of(cname),
             extensions: *extensions,
             transport_sequence: rand::random(),
             cname: cname.to_owned(),
@@ -156,6 +160,10 @@ impl Publisher {
         for feed in &mut self.feeds {
             while feed.due() <= now {
                 if feed.queue.is_empty() {
+                    if !feed.is_active() {
+                        feed.skip_frame();
+                        continue;
+                    }
                     feed.next_frame(now);
                 }
                 let due = feed.burst_due;
@@ -164,13 +172,13 @@ impl Publisher {
                 let count = feed.schedule.burst().min(feed.queue.len());
                 for packet in feed.queue.drain(..count).collect::<Vec<_>>() {
                     let captured = ntp(wall_time());
-                    let audio = matches!(feed.media, Media::Audio(..));
+                    let sound = matches!(feed.media, Media::Audio(..));
                     let outgoing = Outgoing {
                         header: header(&packet, packet.header.sequence_number),
                         mid: (!feed.confirmed).then_some(&feed.mid),
                         rid: (!feed.confirmed && !feed.rid.is_empty())
                             .then_some((ExtensionKind::Rid, feed.rid)),
-                        audio,
+                        level: sound.then(|| self.speech.next()),
                         captured,
                         original: None,
                         payload: &packet.payload,
@@ -181,8 +189,12 @@ impl Publisher {
                     feed.octets = feed.octets.wrapping_add(packet.payload.len() as u32);
                     self.sent.packets += 1;
                     self.sent.bytes += len as u64;
+                    feed.bytes += len as u64;
+                    feed.first.get_or_insert(now);
+                    feed.last = Some(now);
                     self.sent.late += u64::from(late);
                     second.sent += 1;
+                    second.sent_bytes += len as u64;
                     feed.keep(packet, captured);
                 }
             }
@@ -196,7 +208,8 @@ impl Publisher {
     fn report(&self, now: Instant, srtp: &mut Srtp, out: &mut Outbox) {
         out.push(|bytes| {
             let start = bytes.len();
-            for feed in &self.feeds {
+            // Of what is off nothing is reported, as of a stream that has ended.
+            for feed in self.feeds.iter().filter(|feed| feed.is_active()) {
                 let Some((timestamp, at)) = feed.clock else {
                     continue;
                 };
@@ -234,6 +247,34 @@ impl Publisher {
         }
     }
 
+    /// The server wants these encodings of an m-line, by RID, and no others.
+    pub(super) fn want_encodings(&mut self, mid: &str, wanted: &[(String, bool)]) {
+        for feed in self.feeds.iter_mut().filter(|feed| feed.mid == mid) {
+            let wanted = wanted.iter().find(|(rid, _)| rid == feed.rid);
+            if let Some((_, active)) = wanted {
+                feed.set_active(*active);
+            }
+        }
+    }
+
+    /// What was sent of each encoding.
+    pub(super) fn encodings(&self) -> Vec<EncodingSent> {
+        let feeds = self.feeds.iter();
+        feeds
+            .map(|feed| EncodingSent {
+                kind: match feed.media {
+                    Media::Audio(..) => MediaKind::Audio,
+                    _ => MediaKind::Video,
+                },
+                rid: feed.rid,
+                active: feed.is_active(),
+                bytes: feed.bytes,
+                first: feed.first,
+                last: feed.last,
+            })
+            .collect()
+    }
+
     /// The server asks for packets again (RFC 4588).
     pub(super) fn repeat(&mut self, ssrc: u32, lost: &[u16], srtp: &mut Srtp, out: &mut Outbox) {
         let wall = wall_time();
@@ -256,7 +297,7 @@ impl Publisher {
                 },
                 mid: Some(&feed.mid),
                 rid: (!feed.rid.is_empty()).then_some((ExtensionKind::RepairedRid, feed.rid)),
-                audio: false,
+                level: None,
                 captured: kept.captured,
                 original: Some(*sequence),
                 payload: &kept.payload,
@@ -325,12 +366,7 @@ fn send(
             ExtensionKind::AbsCaptureTime,
             &outgoing.captured.to_be_bytes(),
         );
-        if outgoing.audio {
-            // Speech at an ordinary level; the clip has syllables and no pauses.
-            let level = AudioLevel {
-                voice: true,
-                level: 30,
-            };
+        if let Some(level) = outgoing.level {
             add(ExtensionKind::AudioLevel, &level.to_bytes());
         }
         if let Some(mid) = outgoing.mid {

@@ -320,6 +320,14 @@ impl Receiver {
         self.streams.first().map_or(0, |tracked| tracked.ssrc)
     }
 
+    /// RTP headers and payloads that came so far under each SSRC.
+    pub(super) fn received(&self) -> Vec<(u32, u64)> {
+        let streams = self.streams.iter();
+        streams
+            .map(|tracked| (tracked.ssrc, tracked.bytes))
+            .collect()
+    }
+
     /// Ends every stream and says how it fared, in order of SSRC.
     pub(super) fn outcomes(&mut self, now: Instant, second: &mut Second) -> Vec<StreamOutcome> {
         let mids = &self.mids;

@@ -113,6 +113,13 @@ impl Session {
         self.publisher = Some(publisher);
     }
 
+    /// The server wants these encodings of an m-line, by RID, and no others.
+    pub(super) fn want_encodings(&mut self, mid: &str, wanted: &[(String, bool)]) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.want_encodings(mid, wanted);
+        }
+    }
+
     /// Publishes no more.
     pub(super) fn stop(&mut self) {
         if let Some(publisher) = &mut self.publisher {
@@ -323,7 +330,10 @@ impl Session {
         let mut observed = lock(&self.state.observed);
         if let Some(publisher) = &self.publisher {
             observed.sent = publisher.sent;
+            observed.encodings = publisher.encodings();
         }
+        observed.at = Some(now);
+        observed.received = self.receiver.received();
         observed.packets = totals.packets;
         observed.bytes = totals.bytes;
         observed.retransmitted = totals.retransmitted;

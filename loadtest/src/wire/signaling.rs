@@ -1,19 +1,21 @@
 //! One wire bot's control plane: joins by the native protocol, offers and reads answers, and tells
 //! its I/O thread what to do with them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tertulia_signaling::protocol::native::{
-    CarriedTrack, ClientMessage, Join, MediaKind, MediaState, Needs, Offer, ServerMessage, Track,
-    VERSION,
+    CarriedTrack, ClientMessage, Join, LayerWanted, MediaKind, MediaState, Needs, Offer,
+    ServerMessage, Track, VERSION,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::dtls::Identity;
 use super::ice::Credentials;
+use super::page::Page;
 use super::publisher::{self, Plan};
 use super::receiver::Shares;
 use super::sdp::{Line, Offerer, read_answer, write_offer};
@@ -160,11 +162,13 @@ async fn open<'a>(
         plans,
         version: 0,
         offering: false,
+        mids: HashMap::new(),
+        page: config.tiles.map(Page::new),
         events: None,
     };
     let others = welcome.participants.iter().flat_map(|other| &other.tracks);
-    bot.offer(first_lines(others.clone())).await?;
-    others.for_each(|track| state.call().announce(track));
+    bot.hear_of(others.clone()).await?;
+    bot.offer(first_lines(others)).await?;
     Ok(bot)
 }
 
@@ -201,6 +205,9 @@ struct Bot<'a> {
     version: u64,
     /// An offer is under way; the next one waits for its answer.
     offering: bool,
+    /// The m-lines of its own tracks, by the server's names of these.
+    mids: HashMap<String, String>,
+    page: Option<Page>,
     /// Of the session, once there is one.
     events: Option<mpsc::Receiver<Event>>,
 }
@@ -269,6 +276,7 @@ impl Bot<'_> {
                             .and_then(|mid: usize| self.lines.get(mid));
                         if let Some(line) = line {
                             call.published.insert(track.track.clone(), line.kind);
+                            self.mids.insert(track.track.clone(), track.mid.clone());
                         }
                     }
                 }
@@ -284,11 +292,11 @@ impl Bot<'_> {
             ServerMessage::Needs(needs) if !self.offering => self.add_lines(needs).await?,
             ServerMessage::Slots { slots } => self.state.call().assign(&slots),
             ServerMessage::ParticipantJoined { participant } => {
-                let mut call = self.state.call();
-                let tracks = participant.tracks.iter();
-                tracks.for_each(|track| call.announce(track));
+                self.hear_of(&participant.tracks).await?;
             }
-            ServerMessage::TrackPublished { track, .. } => self.state.call().announce(&track),
+            ServerMessage::TrackPublished { track, .. } => self.hear_of([&track]).await?,
+            ServerMessage::Speakers { speaking, .. } => self.state.call().speaking = speaking,
+            ServerMessage::Layers { track, layers } => self.want_layers(&track, layers).await,
             ServerMessage::Media {
                 state: MediaState::Failed,
                 reason,
@@ -305,6 +313,36 @@ impl Bot<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes note of tracks of others, and tells the server which of them it shows.
+    async fn hear_of(&mut self, tracks: impl IntoIterator<Item = &Track>) -> Result<(), WireError> {
+        let told = {
+            let mut call = self.state.call();
+            let tracks = tracks.into_iter();
+            let new: Vec<&Track> = tracks
+                .filter(|track| !call.announced.contains_key(&track.id))
+                .collect();
+            new.iter().for_each(|track| call.announce(track));
+            let page = self.page.as_mut();
+            page.map_or_else(Vec::new, |page| page.place(new, &mut call.hidden))
+        };
+        for message in told {
+            self.signaling.send(message).await?;
+            self.state.call().viewed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Publishes the encodings that the server wants, and no others.
+    async fn want_layers(&mut self, track: &str, layers: Vec<LayerWanted>) {
+        let Some(mid) = self.mids.get(track).cloned() else {
+            return;
+        };
+        let layers = layers.into_iter();
+        let wanted = layers.map(|layer| (layer.rid.unwrap_or_default(), layer.active));
+        let command = Command::Encodings(self.seat.name, mid, wanted.collect());
+        self.tell(command).await;
     }
 
     async fn accept(&mut self, sdp: &str) -> Result<(), WireError> {

@@ -26,6 +26,8 @@ pub(super) enum Command {
     Connect(u64, Socket, Box<Start>),
     Learn(u64, Box<Answer>),
     Publish(u64, Instant),
+    /// The encodings of an m-line, by RID, and whether the server wants them.
+    Encodings(u64, String, Vec<(String, bool)>),
     Stop(u64),
     Leave(u64, Option<oneshot::Sender<()>>),
     Settle(oneshot::Sender<()>),
@@ -266,6 +268,9 @@ impl Thread {
                 }
                 Command::Learn(name, answer) => self.with(name, |session| session.learn(answer)),
                 Command::Publish(name, start) => self.with(name, |session| session.publish(start)),
+                Command::Encodings(name, mid, wanted) => {
+                    self.with(name, |session| session.want_encodings(&mid, &wanted));
+                }
                 Command::Stop(name) => self.with(name, Session::stop),
                 Command::Leave(name, done) => {
                     self.leave(name, now);

@@ -1,6 +1,7 @@
 //! Wire bots in a call through the real server, in one process.
 
 mod proxy;
+mod tiles;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +69,7 @@ impl Hall {
             video,
             audio,
             talks: true,
+            tiles: None,
             join_timeout: PATIENCE,
             stagger: Duration::from_millis(7 * self.bots.len() as u64),
         }
@@ -84,8 +86,12 @@ impl Hall {
     }
 
     async fn admit_at(&mut self, url: &str, video: Video, audio: bool) -> Arc<BotState> {
-        let state = self.state(audio || video != Video::None);
         let config = self.config(url, video, audio);
+        self.admit_with(config).await
+    }
+
+    async fn admit_with(&mut self, config: BotConfig) -> Arc<BotState> {
+        let state = self.state(config.audio || config.video != Video::None);
         let (settled, joined) = settled();
         let phase = self.phase.subscribe();
         let bot = self.fleet.run(config, Arc::clone(&state), phase, settled);
@@ -398,4 +404,25 @@ async fn h264_is_published_and_judged_too() {
     check_clean(seen, 1);
     let stream = &seen.streams[0];
     assert_eq!((stream.codec, stream.residency[0].0), ("H264", 720));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_talks_is_taken_for_a_speaker_as_long_as_it_talks() {
+    let mut hall = Hall::open(0.0, 0.0).await;
+    hall.admit(Video::None, true).await;
+    let listener = hall.admit(Video::None, false).await;
+    // Long after a level that does not change has become the noise of its microphone.
+    hall.until(
+        "sound",
+        |seen| seen.packets > 50 * 6,
+        std::slice::from_ref(&listener),
+    )
+    .await;
+    let mut speaks = 0;
+    for _ in 0..40 {
+        speaks += listener.call().speaking;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(speaks >= 20, "for {speaks} of 40 looks");
+    hall.close().await;
 }

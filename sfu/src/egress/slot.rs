@@ -480,7 +480,13 @@ impl Slot {
         let current = forwarder.current();
         let granted = self.grant.map(|grant| grant.reason);
         let reason = match forwarder.awaits_keyframe_of() {
-            Some(_) if current.is_none() || granted == Some(Reason::Best) => Reason::Keyframe,
+            // Sound has none.
+            Some(_)
+                if self.kind == MediaKind::Video
+                    && (current.is_none() || granted == Some(Reason::Best)) =>
+            {
+                Reason::Keyframe
+            }
             _ if self.counters.packets == 0 && self.counters.unmapped > 0 => Reason::Codec,
             _ => granted.unwrap_or(if current.is_some() {
                 Reason::Best

@@ -255,3 +255,6 @@ impl FrameReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

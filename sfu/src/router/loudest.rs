@@ -92,6 +92,15 @@ impl Loudest {
         }
     }
 
+    /// Whether a track is not forwarded because `most` others are louder. Here, or at the worker it comes
+    /// from, which then sends nothing of it.
+    pub(crate) fn silences(&self, now: Instant, most: usize, track: TrackId) -> bool {
+        let level = self.tracks.get(&track);
+        let others = self.tracks.len() - usize::from(level.is_some());
+        let absent = level.is_none_or(|level| now.saturating_duration_since(level.at) >= PAUSE);
+        level.is_some_and(|level| level.quiet) || absent && others >= most
+    }
+
     /// A track is gone.
     pub(crate) fn forget(&mut self, track: TrackId) {
         self.tracks.remove(&track);

@@ -6,7 +6,8 @@ use super::Worker;
 use super::peer::Peer;
 use crate::egress::{Forwarder, SourceTrack};
 use crate::error::SfuError;
-use crate::id::PeerId;
+use crate::event::MediaKind;
+use crate::id::{PeerId, TrackId};
 use crate::ingress::Track;
 use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
 use crate::view::Reason;
@@ -18,7 +19,7 @@ impl Worker {
             peers: self
                 .peers
                 .iter()
-                .map(|(_, peer)| peer_stats(now, peer))
+                .map(|(_, peer)| self.stats_of(now, peer))
                 .collect(),
             ..self.totals()
         }
@@ -38,6 +39,7 @@ impl Worker {
             relay_packets_out: self.batches.packets(),
             relay_packets_in: self.counters.relay_packets_in,
             padding_bytes: self.counters.padding_bytes,
+            probe_packets: self.counters.probe_packets,
             coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
             drops: self.counters.drops.clone(),
             peer_count: self.peers.len(),
@@ -55,14 +57,26 @@ impl Worker {
         let index = self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
         self.peers
             .get(*index)
-            .map(|peer| peer_stats(now, peer))
+            .map(|peer| self.stats_of(now, peer))
             .ok_or(SfuError::NoSuchPeer)
+    }
+
+    fn stats_of(&self, now: Instant, peer: &Peer) -> PeerStats {
+        let room = self.rooms.get(&peer.room);
+        let most = self.config.loudest_n;
+        let silenced = most.zip(room).map(|(most, room)| (most, &room.loudest));
+        peer_stats(now, peer, |track| {
+            silenced.is_some_and(|(most, loudest)| loudest.silences(now, most, track))
+        })
     }
 }
 
-fn peer_stats(now: Instant, peer: &Peer) -> PeerStats {
+fn peer_stats(now: Instant, peer: &Peer, silenced: impl Fn(TrackId) -> bool) -> PeerStats {
     let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
-        let (layer, reason) = slot.state();
+        let (layer, mut reason) = slot.state();
+        if slot.kind == MediaKind::Audio && slot.track().is_some_and(&silenced) {
+            reason = Reason::Quiet.code();
+        }
         let target = slot.forwarder.as_ref().and_then(Forwarder::target);
         Some(SubscriptionStats {
             track: slot.track()?,

@@ -70,6 +70,7 @@ fn a_link_that_narrows_is_sent_less_at_once_and_more_when_it_is_wide_again() {
             "seed {seed}: {:?}",
             longest_freeze(&sim, viewer)
         );
+        assert!(sim.relay.stats().probe_packets > 0, "how it was found out");
         // Who has nothing to do with it notices nothing.
         assert_eq!(video(&sim, other).layer, Some(2), "seed {seed}");
         assert!(longest_freeze(&sim, other) < 200 * MS, "seed {seed}");

@@ -22,4 +22,5 @@ mod renegotiation;
 mod scoreboard;
 mod speakers;
 mod storms;
+mod tiles;
 mod wanted;

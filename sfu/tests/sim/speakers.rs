@@ -97,6 +97,27 @@ fn a_cough_is_no_speech() {
 }
 
 #[test]
+fn sound_that_has_not_come_waits_for_its_publisher_and_not_for_a_keyframe() {
+    let mut sim = Sim::new(1_104);
+    let publisher = sim.participant(Video::Single);
+    let viewer = sim.viewer();
+    let reason = |sim: &Sim| {
+        let peer = sim.clients[viewer].peer.unwrap();
+        let sound = sim.clients[publisher].published[0];
+        let mut sent = sim
+            .relay
+            .peer_stats(peer)
+            .unwrap()
+            .subscriptions
+            .into_iter();
+        sent.find(|sent| sent.track == sound).unwrap().reason
+    };
+    assert_eq!(reason(&sim), "publisher");
+    sim.run(SECOND);
+    assert_eq!(reason(&sim), "best");
+}
+
+#[test]
 fn only_the_loudest_are_forwarded_and_who_begins_to_speak_is_heard_within_100_ms() {
     for workers in [1, 2] {
         let mut sim = Sim::sharing(1_102, workers, SimSharing::default());
@@ -122,11 +143,18 @@ fn only_the_loudest_are_forwarded_and_who_begins_to_speak_is_heard_within_100_ms
             let before = packets(&sim);
             sim.run(SECOND);
             assert_eq!(packets(&sim), before, "{speaker} is not sent");
+            let reason = |sim: &Sim| {
+                let stats = sim.relay.peer_stats(peer).unwrap();
+                let mut sent = stats.subscriptions.into_iter();
+                sent.find(|sent| sent.track == track).unwrap().reason
+            };
+            assert_eq!(reason(&sim), "quiet", "{speaker} on {workers} workers");
             let total = heard(&sim, viewer);
             set_level(&mut sim, speaker, 15);
             let limit = SECOND / 10;
             let took = sim.run_until(limit, |sim| packets(sim) > before);
             assert!(took.is_some(), "{speaker} on {workers} workers");
+            assert_ne!(reason(&sim), "quiet");
             // And it arrives: within the 20 ms of a LAN beside those of the others.
             sim.run(SECOND / 50);
             assert!(heard(&sim, viewer) > total);

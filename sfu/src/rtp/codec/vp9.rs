@@ -339,6 +339,87 @@ mod tests {
         assert_eq!(structure.resolutions[..2], [(320, 180), (640, 360)]);
     }
 
+    /// A descriptor of spatial and temporal layer, with the flags P, U, D and Z.
+    fn layer(spatial: u8, temporal: u8, flags: &str) -> FrameInfo {
+        let has = |flag| u8::from(flags.contains(flag));
+        let first = 0x2c | has('P') << 6 | has('Z');
+        let layers = temporal << 5 | has('U') << 4 | spatial << 1 | has('D');
+        let read = Descriptor::parse(&[first, layers, 0, 1]).unwrap();
+        assert!(read.start_of_frame && read.end_of_frame);
+        read.info(3)
+    }
+
+    #[test]
+    fn a_frame_is_for_those_who_build_on_it_and_those_begin_with_it_who_need_no_other() {
+        let (none, from, row) = (Targets::NONE, Targets::from, Targets::row);
+        for (what, (spatial, temporal, flags), needed, switches, key) in [
+            (
+                "the base of a keyframe",
+                (0, 0, ""),
+                from(0, 0),
+                from(0, 0),
+                true,
+            ),
+            ("its upper layer", (1, 0, "D"), from(1, 0), row(1, 0), false),
+            (
+                "an upper layer that needs none below",
+                (1, 0, ""),
+                from(1, 0),
+                row(1, 0),
+                false,
+            ),
+            ("a base picture", (0, 0, "P"), from(0, 0), none, false),
+            ("one of a higher rate", (0, 1, "P"), from(0, 1), none, false),
+            (
+                "where the rate can go up",
+                (0, 1, "PU"),
+                from(0, 1),
+                row(0, 1),
+                false,
+            ),
+            (
+                "one that upper layers pass over",
+                (0, 2, "PZ"),
+                row(0, 2),
+                none,
+                false,
+            ),
+            (
+                "where only its own layer goes up",
+                (1, 2, "PUZ"),
+                row(1, 2),
+                row(1, 2),
+                false,
+            ),
+            // Above the highest is nobody who could refer to it, whatever is said.
+            ("the highest", (2, 1, "PUZD"), from(2, 1), from(2, 1), false),
+            (
+                "beyond what is told apart",
+                (5, 6, "P"),
+                from(3, 3),
+                none,
+                false,
+            ),
+        ] {
+            let info = layer(spatial, temporal, flags);
+            assert_eq!(info.needed, needed, "{what}");
+            assert_eq!(info.switches, switches, "{what}");
+            assert_eq!(
+                (info.key, info.begins, info.ends),
+                (key, true, true),
+                "{what}"
+            );
+            assert_eq!(
+                (info.spatial, info.temporal),
+                (spatial.min(3), temporal.min(3))
+            );
+        }
+        let plain = Descriptor::parse(&[0x08, 1]).unwrap().info(1);
+        assert_eq!((plain.needed, plain.switches), (Targets::ALL, Targets::ALL));
+        let inter = Descriptor::parse(&[0x48, 1]).unwrap().info(1);
+        assert_eq!((inter.needed, inter.switches), (Targets::ALL, none));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 

@@ -56,6 +56,8 @@ pub(crate) struct Client {
     pub(crate) tolerates_lost_start: bool,
     pub(crate) slots: Vec<Slot>,
     pub(crate) published: Vec<TrackId>,
+    /// Bytes of every datagram that came.
+    pub(crate) datagram_bytes: u64,
     pub(crate) channels: BTreeMap<String, ChannelId>,
     pub(crate) messages: Vec<(String, Vec<u8>)>,
     pub(crate) streams: BTreeMap<u32, Stream>,
@@ -93,6 +95,8 @@ pub(crate) struct Stream {
     /// Of payload, repaired packets included.
     pub(crate) bytes: u64,
     pub(crate) codec: Codec,
+    /// The m-line it comes on, once a packet named it.
+    pub(crate) mid: Option<Mid>,
     pub(crate) packets: u64,
     pub(crate) last_at: Instant,
     /// The last sequence number.
@@ -135,6 +139,15 @@ struct Layer {
     ssrc: u32,
     rid: Option<Rid>,
     next_sequence: u64,
+    sent: Sent,
+}
+
+/// What a client has sent of a layer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    /// Of payload; nothing that was sent again.
+    pub(crate) bytes: u64,
+    pub(crate) last_at: Option<Instant>,
 }
 
 /// What layers take of an uplink, headers and a share of the sound included.
@@ -168,6 +181,7 @@ impl Client {
             tolerates_lost_start: false,
             slots: Vec::new(),
             published: Vec::new(),
+            datagram_bytes: 0,
             channels: BTreeMap::new(),
             messages: Vec::new(),
             streams: BTreeMap::new(),
@@ -296,6 +310,7 @@ impl Client {
             ssrc: 1,
             rid: None,
             next_sequence: self.first_sequence,
+            sent: Sent::default(),
         }];
         let media = MediaSource::opus(self.wake_at, config);
         self.sources.push(Source {
@@ -334,6 +349,7 @@ impl Client {
                 .filter(|_| video == Video::Simulcast)
                 .map(Rid::from),
             next_sequence: self.first_sequence,
+            sent: Sent::default(),
         };
         let source = Source {
             kind: MediaKind::Video,
@@ -517,6 +533,7 @@ impl Client {
         }
         self.drain(now);
         while let Some(datagram) = self.down.receive(now) {
+            self.datagram_bytes += datagram.payload.len() as u64;
             let Ok(contents) = datagram.payload.as_slice().try_into() else {
                 continue;
             };
@@ -598,6 +615,8 @@ impl Client {
         };
         stream.write_rtp(write);
         layer.next_sequence += 1;
+        layer.sent.bytes += header.payload(packet).len() as u64;
+        layer.sent.last_at = Some(now);
     }
 
     fn drain(&mut self, now: Instant) {
@@ -693,6 +712,7 @@ impl Client {
                 false => Oracle::new(codec),
             },
             codec,
+            mid: None,
             screen: Screen::default(),
             bytes: 0,
             packets: 0,
@@ -702,6 +722,7 @@ impl Client {
             asked_at: None,
         });
         stream.oracle.observe(&bytes, now);
+        stream.mid = stream.mid.or(header.ext_vals.mid);
         stream.packets += 1;
         stream.bytes += packet.payload.len() as u64;
         stream.last_at = now;
@@ -741,6 +762,21 @@ impl Client {
         video
             .max_by_key(|(_, stream)| stream.packets)
             .map(|(ssrc, stream)| (*ssrc, stream))
+    }
+
+    /// What is received of a track; none before its first packet.
+    pub(crate) fn stream_of(&self, track: TrackId) -> Option<&Stream> {
+        let slot = self.slots.iter().find(|slot| slot.track == Some(track))?;
+        let mid = Some(Mid::from(slot.mid.as_str()));
+        self.streams.values().find(|stream| stream.mid == mid)
+    }
+
+    /// What it has sent of each layer of its video, lowest first.
+    pub(crate) fn video_sent(&self) -> Vec<Sent> {
+        let video = self.sources.iter();
+        let video = video.filter(|source| source.kind == MediaKind::Video);
+        let layers = video.flat_map(|source| &source.layers);
+        layers.map(|layer| layer.sent).collect()
     }
 
     /// What a decoder of each received stream would say.
