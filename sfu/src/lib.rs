@@ -15,10 +15,16 @@
 //! 6. `ingress/` is the publisher's side: which layer, counted, cached, losses asked for again.
 //! 7. `router/` is the room: the bare list of the track's subscriptions. The packets of a turn wait
 //!    in the worker's inbox, and are then forwarded viewer by viewer.
-//! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers; for all packets at hand,
-//!    pack them into runs of equal length; seal.
+//! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers, hold back what the link has no
+//!    time for; for all packets at hand, pack them into runs of equal length; seal.
 //! 9. `transmit` groups what is to be sent into runs by destination; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
+//!
+//! Which layer a viewer is sent is decided beside the packet's path, five times a second at most: the
+//! viewer's feedback tells `egress/bwe` what the link carries, `worker/allocation` gathers what is wanted
+//! ([`View`], who speaks, [`Cap`]), `egress/allocator` distributes the one over the other, and `worker/wanted`
+//! tells publishers which encodings somebody is sent. Each decision has a [`Reason`], and a place in
+//! [`Sfu::timeline`].
 //!
 //! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once,
 //! into a batch that `sfu/` carries over a ring to the workers with viewers of the track; there it
