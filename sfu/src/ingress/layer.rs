@@ -16,6 +16,14 @@ use crate::rtp::sequence::Extender;
 /// Silence after which a layer counts as switched off by its publisher. A camera in the dark still
 /// sends five frames a second; browsers stop a layer for seconds at least.
 const SILENCE: Duration = Duration::from_millis(1_500);
+/// While another layer of the track goes on, silence is this many times the longest gap seen lately: all
+/// layers show the same camera, so that darkness and a lost network silence them together. Four, for a
+/// gap grows to two or three when packets are lost.
+const GAPS: u32 = 4;
+/// But not less: eight frames.
+const STALL: Duration = Duration::from_millis(250);
+/// Between two looks at whether the others go on.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// One layer.
 #[derive(Debug)]
@@ -35,6 +43,9 @@ pub(crate) struct Layer {
     pub(crate) cache: Option<PacketCache>,
     extender: Extender,
     last_packet: Option<Instant>,
+    /// The longest time between two packets, lately.
+    gap: Duration,
+    looked_at: Option<Instant>,
     alive: bool,
     meter: RateMeter,
     pub(crate) frames: FrameReader,
@@ -60,6 +71,8 @@ impl Layer {
             cache: None,
             extender: Extender::default(),
             last_packet: None,
+            gap: Duration::ZERO,
+            looked_at: None,
             alive: false,
             meter: RateMeter::default(),
             frames: FrameReader::default(),
@@ -104,7 +117,13 @@ impl Layer {
         self.packets += 1;
         self.bytes += packet.payload_len as u64;
         self.meter.add(now, packet.datagram.len());
-        self.last_packet = Some(now);
+        // Also if it was taken for dead in between: then it is a slow one.
+        if let Some(last) = self.last_packet.replace(now) {
+            let gap = now.saturating_duration_since(last);
+            if gap < SILENCE {
+                self.gap = gap.max(self.gap - self.gap / 64);
+            }
+        }
         if self.nack.is_some() {
             self.cache
                 .get_or_insert_with(PacketCache::new)
@@ -177,18 +196,36 @@ impl Layer {
         self.alive
     }
 
-    /// Re-decides whether the layer is alive; true if that changed.
-    pub(crate) fn update(&mut self, now: Instant) -> bool {
-        let alive = self.last_packet.is_some_and(|at| now < at + SILENCE);
+    /// When its last packet came.
+    pub(crate) fn last_packet(&self) -> Option<Instant> {
+        self.last_packet
+    }
+
+    /// Re-decides whether the layer is alive; true if that changed. `newest` is the last packet of any
+    /// layer of its track.
+    pub(crate) fn update(&mut self, now: Instant, newest: Option<Instant>) -> bool {
+        self.looked_at = Some(now);
+        let stall = self.stall();
+        let alive = self.last_packet.is_some_and(|at| {
+            now < at + SILENCE && newest.is_none_or(|newest| newest < at + stall)
+        });
         let within = self.frames.has_layers() && self.frames.update(now);
         self.set_alive(alive) | within
+    }
+
+    /// Silent for so long while others are not, it is dead.
+    fn stall(&self) -> Duration {
+        (self.gap * GAPS).clamp(STALL, SILENCE)
     }
 
     /// When [`update`](Self::update) may find it dead.
     pub(crate) fn dies_at(&self) -> Option<Instant> {
         self.last_packet
             .filter(|_| self.alive)
-            .map(|at| at + SILENCE)
+            .map(|at| {
+                let look = self.looked_at.map_or(at, |looked| looked + LOOK);
+                (at + self.stall()).max(look).min(at + SILENCE)
+            })
             .into_iter()
             .chain(self.frames.dies_at())
             .min()
@@ -222,4 +259,73 @@ pub(crate) struct Received<'a> {
     pub(crate) repaired: bool,
     /// Decrypted and unwrapped, for the cache.
     pub(crate) datagram: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets at these times in ms, while another layer of the track sends one every 33 ms for two
+    /// seconds more; when this one was found dead.
+    fn deaths(packets: &[u64], others: bool) -> Vec<u64> {
+        let start = Instant::now();
+        let mut layer = Layer::new(None, true);
+        let mut deaths = Vec::new();
+        let (mut next, mut newest) = (packets.iter().copied().peekable(), None);
+        for ms in 0..packets.last().unwrap_or(&0) + 2_000 {
+            let now = start + Duration::from_millis(ms);
+            if others && ms % 33 == 0 {
+                newest = Some(now);
+            }
+            if next.next_if_eq(&ms).is_some() {
+                let sequence = ms as u16;
+                layer.receive(
+                    now,
+                    Received {
+                        sequence,
+                        timestamp: ms as u32 * 90,
+                        clock_rate: 90_000,
+                        payload_len: 0,
+                        elapsed: now - start,
+                        repaired: false,
+                        datagram: &[0; 12],
+                    },
+                );
+                layer.update(now, None);
+            }
+            let newest = newest.max(layer.last_packet());
+            let due = layer.dies_at().is_some_and(|at| at <= now);
+            if due && layer.update(now, newest) {
+                deaths.push(ms);
+            }
+        }
+        deaths
+    }
+
+    #[test]
+    fn a_layer_that_stalls_while_others_go_on_dies_soon() {
+        let steady: Vec<u64> = (0..30).map(|frame| frame * 33).collect();
+        let last = steady[29];
+        // All silent together: a dark camera, a lost network.
+        assert_eq!(deaths(&steady, false), [last + 1_500]);
+        let alone = deaths(&steady, true);
+        assert!(
+            matches!(alone[..], [at] if (last + 250..last + 350).contains(&at)),
+            "{alone:?}"
+        );
+        // A slow layer is taken for dead once at most, and not as long as it is only slow.
+        let slow: Vec<u64> = (0..20).map(|frame| frame * 330).collect();
+        let found = deaths(&slow, true);
+        assert!(found.len() <= 2 && found.first() <= Some(&330), "{found:?}");
+        assert!(
+            found.last().is_some_and(|at| *at > slow[19] + 1_000),
+            "{found:?}"
+        );
+        // Nor after losses of a few frames.
+        let gaps: Vec<u64> = (0..60)
+            .filter(|frame| frame % 10 < 6)
+            .map(|frame| frame * 33)
+            .collect();
+        assert_eq!(deaths(&gaps, true).len(), 1);
+    }
 }

@@ -28,6 +28,23 @@ highest layer that fits its estimate, switched at keyframes. Medians over the se
 The first 8 s are not counted but for pauses, frames and violations.
 ";
 
+/// What stands below: why we use less than the reference in some scripts.
+const FOOT: &str = "
+## Where the reference uses more, and why
+
+- weak: of 600 kbit/s the middle layer needs 97% with sound and headers. The reference sends it, loses it and tries it
+  again: many switches, and more than a third of the frames never shown. We stay on the small layer, whole.
+- edge: the link swings by a fifth, every second, around what the top layer needs. The reference follows with a switch
+  every four seconds, and freezes; we take what lasts.
+- congested: a TCP-like flow keeps the queue full. Half of the link would be a fair share; we stay below the middle layer,
+  because what tells us more is free is a queue, which the flow fills. The reference holds that layer, with frames lost.
+  This is what is worst about ours.
+- staircase, drop: layers are taken when what they need has arrived once, as a probe, and a while after a cut; the reference
+  takes them at once and again after each cut, with freezes and six to fourteen times the queue.
+- uplink has no reference: the publisher's sender is `str0m` in any case. Its estimate swings there, layers stop and begin
+  again several times a minute, and each change that is not announced is a pause until it is noticed and a keyframe comes.
+";
+
 /// Cases with ours and the reference's medians.
 pub(crate) fn page(seeds: u64, rows: &[(&Case, Figures, Option<Figures>)]) -> String {
     let mut out = String::from(HEAD);
@@ -45,6 +62,7 @@ pub(crate) fn page(seeds: u64, rows: &[(&Case, Figures, Option<Figures>)]) -> St
             None => out.push_str("| | reference | - | - | - | - | - | - | - | - | - | - | - |\n"),
         }
     }
+    out.push_str(FOOT);
     out
 }
 
