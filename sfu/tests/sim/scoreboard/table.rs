@@ -38,7 +38,7 @@ const FOOT: &str = "
   every four seconds, and freezes; we take what lasts.
 - congested: a TCP-like flow keeps the queue full. Half of the link would be a fair share; we stay below the middle layer,
   because what tells us more is free is a queue, which the flow fills. The reference holds that layer, with frames lost.
-  This is what is worst about ours.
+  It is what ours does worst.
 - staircase, drop: layers are taken when what they need has arrived once, as a probe, and a while after a cut; the reference
   takes them at once and again after each cut, with freezes and six to fourteen times the queue.
 - uplink has no reference: the publisher's sender is `str0m` in any case. Its estimate swings there, layers stop and begin
