@@ -184,11 +184,21 @@ test("who speaks is marked and comes to the front", async () => {
   const zoe = await inCall();
   await tileOf(guests[8]).waitFor(PATIENCE);
   const place = async (guest) => (await tileOf(guest).boundingBox()).y;
-  const before = await place(guests[8]);
+  for (const guest of guests) await tileOf(guest).waitFor(PATIENCE);
+  // Where it stays once all tiles have found their places.
+  const settled = async (last) => {
+    await page.waitForTimeout(300);
+    const now = await place(guests[8]);
+    return now === last ? now : settled(now);
+  };
+  const before = await settled(await place(guests[8]));
   server.tell(zoe, { type: "speakers", recent: [guests[8].id, guests[0].id], speaking: 1 });
   await page.waitForSelector(`[data-tile="${guests[8].id}"].active.speaking`, PATIENCE);
-  await page.waitForTimeout(400);
-  assert.ok((await place(guests[8])) < before, "further up");
+  const until = Date.now() + PATIENCE.timeout;
+  while ((await place(guests[8])) >= before) {
+    assert.ok(Date.now() < until, "it does not come further up");
+    await page.waitForTimeout(50);
+  }
   server.tell(zoe, { type: "speakers", recent: [zoe.id, guests[8].id], speaking: 0 });
   await page.waitForSelector(`[data-tile="${guests[8].id}"]:not(.active)`, PATIENCE);
   server.tell(zoe, { type: "speakers", recent: [zoe.id], speaking: 1 });
