@@ -14,7 +14,8 @@
 //! Down at once, up with proof: what all layers need together may only grow to a rate that arrived
 //! already, as media or as a probe, with room to spare. After a cut it does not grow for a while, and
 //! for longer if the cut followed an upgrade closely: a link at the edge of a layer is tried more and
-//! more rarely instead of every few seconds. Shifting between subscriptions (another person speaks)
+//! more rarely instead of every few seconds, and taken only once it has fitted for seconds without a
+//! break: the momentary rate of a layer swings, and in a trough nearly all of them fit. Shifting between subscriptions (another person speaks)
 //! needs no proof: it makes nothing more.
 
 mod options;
@@ -42,6 +43,12 @@ const UPGRADE_SHARE: u64 = 88;
 /// And before the calm after a cut is over: with so much room the link is another than the one that the
 /// cut was made for.
 const CHANGED_SHARE: u64 = 66;
+/// The same for a while after a cut: rates of layers swing by a tenth within seconds, so that one that
+/// takes more than this may fit now and not in a moment.
+const AMPLE_SHARE: u64 = 80;
+/// What takes more has to fit for so long without a break, a few of those swings: what its layer needs at
+/// its highest shows in that time.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Of the budget, what layers already sent may need while the link is calm, in percent.
 const KEEP_SHARE: u64 = 108;
 
@@ -115,6 +122,8 @@ pub(crate) struct Grant {
 pub(crate) struct Allocator {
     grants: Vec<Grant>,
     choices: Vec<Choice>,
+    /// Upgrades that fit only just.
+    waiting: Vec<Waiting>,
     upgraded_at: Option<Instant>,
     cut_at: Option<Instant>,
     calm: Duration,
@@ -124,9 +133,21 @@ pub(crate) struct Allocator {
     pub(crate) desired: u64,
 }
 
+/// An upgrade that fits only just.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    slot: usize,
+    layer: LayerId,
+    /// It has fitted at every decision since.
+    since: Instant,
+    /// At the present one, too.
+    fits: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Choice {
     wish: usize,
+    slot: usize,
     priority: Priority,
     options: Options,
     /// Chosen among the options.
@@ -159,7 +180,7 @@ impl Allocator {
         let allowed = Allowed::new(self, now, budget, cap);
         let mut left = allowed.total;
         self.give_lowest(&allowed, &mut left);
-        self.upgrade(&allowed);
+        self.upgrade(now, &allowed);
         self.note(now, allowed.before);
         self.grant(wishes, cap);
         &self.grants
@@ -184,6 +205,7 @@ impl Allocator {
             let options = Options::of(&wish.ladder, tighter(wish.height, cap.height.unwrap_or(0)));
             self.choices.push(Choice {
                 wish: index,
+                slot: wish.slot,
                 priority: wish.priority,
                 before: wish.current.and_then(|layer| options.position(layer)),
                 options,
@@ -217,7 +239,7 @@ impl Allocator {
         }
     }
 
-    fn upgrade(&mut self, allowed: &Allowed) {
+    fn upgrade(&mut self, now: Instant, allowed: &Allowed) {
         let mut total: u64 = self.choices.iter().map(Choice::cost).sum();
         for whole in [true, false] {
             loop {
@@ -231,6 +253,12 @@ impl Allocator {
                         if after > allowed.bound() {
                             break;
                         }
+                        let layer = choice.options.id(next);
+                        if after > allowed.at_once()
+                            && !has_waited(&mut self.waiting, now, choice.slot, layer)
+                        {
+                            break;
+                        }
                         (choice.chosen, total, any) = (Some(next), after, true);
                         if !whole {
                             break;
@@ -242,6 +270,8 @@ impl Allocator {
                 }
             }
         }
+        self.waiting
+            .retain_mut(|waiting| std::mem::take(&mut waiting.fits));
     }
 
     /// Remembers upgrades and cuts.
@@ -317,6 +347,8 @@ struct Allowed {
     total: u64,
     /// For more than that.
     more: u64,
+    /// For more than that without waiting for proof.
+    ample: u64,
     /// What is granted now needs this much.
     before: u64,
     /// Lowest layers may be given to who had none.
@@ -342,9 +374,16 @@ impl Allowed {
         let keep = if budget.congested { 100 } else { KEEP_SHARE };
         let total = percent(budget.bitrate, keep).min(most);
         let more = percent(budget.bitrate.min(budget.confirmed), share).min(most);
+        let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
+        let ample = if recent {
+            share.min(AMPLE_SHARE)
+        } else {
+            share
+        };
         Self {
             total,
             more,
+            ample: percent(budget.bitrate.min(budget.confirmed), ample).min(most),
             before,
             settled,
             // A cap is a bound that needs no trying.
@@ -356,6 +395,29 @@ impl Allowed {
     fn bound(&self) -> u64 {
         self.more.max(self.before.min(self.total))
     }
+
+    /// The same, of what needs no waiting.
+    fn at_once(&self) -> u64 {
+        self.ample.max(self.before.min(self.total))
+    }
+}
+
+/// Whether an upgrade has fitted for long enough.
+fn has_waited(waiting: &mut Vec<Waiting>, now: Instant, slot: usize, layer: LayerId) -> bool {
+    let known = waiting
+        .iter_mut()
+        .find(|waiting| (waiting.slot, waiting.layer) == (slot, layer));
+    let Some(known) = known else {
+        waiting.push(Waiting {
+            slot,
+            layer,
+            since: now,
+            fits: true,
+        });
+        return false;
+    };
+    known.fits = true;
+    now >= known.since + PATIENCE
 }
 
 fn percent(of: u64, share: u64) -> u64 {

@@ -230,6 +230,65 @@ fn a_link_at_the_edge_is_tried_more_and_more_rarely() {
     assert!(switches <= 30, "{switches} switches in ten minutes");
 }
 
+/// After a cut at 0 s and the calm that follows, budgets in kbit/s with the middle layer's rate in kbit/s
+/// five times a second; when the layer is taken, in seconds.
+fn taken_at(rounds: impl Iterator<Item = (u64, u64)>) -> Option<f64> {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0)];
+    wishes[0].ladder = ladder(&[150, 500]);
+    decide(&mut allocator, start, budget(800), &mut wishes);
+    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
+    let cut = Duration::from_secs(30);
+    decide(&mut allocator, start + cut, budget(200), &mut wishes);
+    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(0));
+    let calm = cut + CALM;
+    for (round, (kbit, rate)) in (0u32..).zip(rounds) {
+        let after = Duration::from_millis(200) * round;
+        wishes[0].ladder = ladder(&[150, rate]);
+        decide(
+            &mut allocator,
+            start + calm + after,
+            budget(kbit),
+            &mut wishes,
+        );
+        if wishes[0].current.map(|layer| layer.spatial) == Some(1) {
+            return Some(after.as_secs_f64());
+        }
+    }
+    None
+}
+
+#[test]
+fn after_a_cut_what_fits_only_just_has_to_fit_for_a_while() {
+    let patience = PATIENCE.as_secs_f64();
+    // With room to spare it is taken at once, and with little room once it has fitted for long enough.
+    assert_eq!(taken_at((0..100).map(|_| (640, 500))), Some(0.0));
+    assert_eq!(taken_at((0..100).map(|_| (600, 500))), Some(patience));
+    // A layer that swings by a tenth every 3 s fits in each of its troughs, and is never taken.
+    let swings = (0..400).map(|round| (600, if round % 15 < 7 { 500 } else { 550 }));
+    assert_eq!(taken_at(swings), None);
+    // Nor is one that fits when the estimate peaks.
+    let peaks = (0..400).map(|round| (if round % 15 < 7 { 600 } else { 560 }, 500));
+    assert_eq!(taken_at(peaks), None);
+    // What interrupted it does not count any more.
+    let late = (0..100).map(|round| (600, if round < 10 { 550 } else { 500 }));
+    assert_eq!(taken_at(late), Some(2.0 + patience));
+}
+
+#[test]
+fn a_link_that_was_never_cut_needs_no_patience() {
+    let mut wishes = [wish(0)];
+    wishes[0].ladder = ladder(&[150, 500]);
+    decide(
+        &mut Allocator::default(),
+        Instant::now(),
+        budget(600),
+        &mut wishes,
+    );
+    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
+}
+
 #[test]
 fn a_new_speaker_takes_from_others_without_proof() {
     let start = Instant::now();
