@@ -16,6 +16,14 @@ use crate::rtp::sequence::Extender;
 /// Silence after which a layer counts as switched off by its publisher. A camera in the dark still
 /// sends five frames a second; browsers stop a layer for seconds at least.
 const SILENCE: Duration = Duration::from_millis(1_500);
+/// While another layer of the track goes on, silence is this many times the longest gap seen lately: all
+/// layers show the same camera, so that darkness and a lost network silence them together. Four, for a
+/// gap grows to two or three when packets are lost.
+const GAPS: u32 = 4;
+/// But not less: eight frames.
+const STALL: Duration = Duration::from_millis(250);
+/// Between two looks at whether the others go on.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// One layer.
 #[derive(Debug)]
@@ -35,6 +43,9 @@ pub(crate) struct Layer {
     pub(crate) cache: Option<PacketCache>,
     extender: Extender,
     last_packet: Option<Instant>,
+    /// The longest time between two packets, lately.
+    gap: Duration,
+    looked_at: Option<Instant>,
     alive: bool,
     meter: RateMeter,
     pub(crate) frames: FrameReader,
@@ -60,6 +71,8 @@ impl Layer {
             cache: None,
             extender: Extender::default(),
             last_packet: None,
+            gap: Duration::ZERO,
+            looked_at: None,
             alive: false,
             meter: RateMeter::default(),
             frames: FrameReader::default(),
@@ -104,7 +117,12 @@ impl Layer {
         self.packets += 1;
         self.bytes += packet.payload_len as u64;
         self.meter.add(now, packet.datagram.len());
-        self.last_packet = Some(now);
+        if let Some(last) = self.last_packet.replace(now)
+            && self.alive
+        {
+            let gap = now.saturating_duration_since(last);
+            self.gap = gap.max(self.gap - self.gap / 64);
+        }
         if self.nack.is_some() {
             self.cache
                 .get_or_insert_with(PacketCache::new)
@@ -177,18 +195,36 @@ impl Layer {
         self.alive
     }
 
-    /// Re-decides whether the layer is alive; true if that changed.
-    pub(crate) fn update(&mut self, now: Instant) -> bool {
-        let alive = self.last_packet.is_some_and(|at| now < at + SILENCE);
+    /// When its last packet came.
+    pub(crate) fn last_packet(&self) -> Option<Instant> {
+        self.last_packet
+    }
+
+    /// Re-decides whether the layer is alive; true if that changed. `newest` is the last packet of any
+    /// layer of its track.
+    pub(crate) fn update(&mut self, now: Instant, newest: Option<Instant>) -> bool {
+        self.looked_at = Some(now);
+        let stall = self.stall();
+        let alive = self.last_packet.is_some_and(|at| {
+            now < at + SILENCE && newest.is_none_or(|newest| newest < at + stall)
+        });
         let within = self.frames.has_layers() && self.frames.update(now);
         self.set_alive(alive) | within
+    }
+
+    /// Silent for so long while others are not, it is dead.
+    fn stall(&self) -> Duration {
+        (self.gap * GAPS).clamp(STALL, SILENCE)
     }
 
     /// When [`update`](Self::update) may find it dead.
     pub(crate) fn dies_at(&self) -> Option<Instant> {
         self.last_packet
             .filter(|_| self.alive)
-            .map(|at| at + SILENCE)
+            .map(|at| {
+                let look = self.looked_at.map_or(at, |looked| looked + LOOK);
+                (at + self.stall()).max(look).min(at + SILENCE)
+            })
             .into_iter()
             .chain(self.frames.dies_at())
             .min()
@@ -222,4 +258,70 @@ pub(crate) struct Received<'a> {
     pub(crate) repaired: bool,
     /// Decrypted and unwrapped, for the cache.
     pub(crate) datagram: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer with a packet every so many milliseconds for 3 s and then none, every one of them late by
+    /// up to `jitter`, while another layer of the track goes on for `others` milliseconds more; after
+    /// how many milliseconds it is dead.
+    fn dies_after(every: u64, jitter: u64, others: u64) -> u64 {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut layer = Layer::new(None, false);
+        let mut last = 0;
+        for (sequence, ms) in (0..3_000).step_by(every as usize).enumerate() {
+            last = ms + if sequence % 3 == 1 { jitter } else { 0 };
+            layer.receive(
+                at(last),
+                Received {
+                    sequence: sequence as u16,
+                    timestamp: 0,
+                    clock_rate: 90_000,
+                    payload_len: 1_000,
+                    elapsed: Duration::ZERO,
+                    repaired: false,
+                    datagram: &[0; 1_012],
+                },
+            );
+            layer.update(at(last), None);
+            assert!(layer.is_alive());
+        }
+        loop {
+            let now = layer.dies_at().expect("it may die");
+            layer.update(now, Some(now.min(at(last + others))));
+            assert!(
+                layer.dies_at().is_none_or(|at| at > now),
+                "it is looked at forever"
+            );
+            if !layer.is_alive() {
+                return (now - at(last)).as_millis() as u64;
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_that_stops_alone_is_dead_soon() {
+        for (every, jitter, others, expected) in [
+            // Eight frames of 30 a second.
+            (33, 0, 10_000, 250..=260),
+            // Where they come in bursts, four times the longest gap.
+            (33, 60, 10_000, 350..=400),
+            // Five frames a second: a shared screen's smallest layer, beside one of thirty.
+            (200, 0, 10_000, 800..=800),
+            (1_000, 0, 10_000, 1_500..=1_500),
+            // When all layers stop it is the network, or the camera.
+            (33, 0, 0, 1_500..=1_500),
+            (33, 0, 200, 1_500..=1_500),
+            (33, 0, 600, 250..=260),
+        ] {
+            let after = dies_after(every, jitter, others);
+            assert!(
+                expected.contains(&after),
+                "{every} {jitter} {others}: {after}"
+            );
+        }
+    }
 }

@@ -243,7 +243,7 @@ impl Publisher {
         if keyframe {
             layer.keyframes.received();
         }
-        let layers_changed = layer.update(now);
+        let layers_changed = layer.update(now, None);
         let first = !std::mem::replace(&mut track.live, true);
         Receipt::Media(Media {
             track: binding.track,

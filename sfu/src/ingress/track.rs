@@ -141,9 +141,10 @@ impl Track {
 
     /// Re-decides which layers are alive; true if that changed.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
+        let newest = self.layers.iter().filter_map(Layer::last_packet).max();
         self.layers
             .iter_mut()
-            .fold(false, |changed, layer| layer.update(now) | changed)
+            .fold(false, |changed, layer| layer.update(now, newest) | changed)
     }
 }
 
