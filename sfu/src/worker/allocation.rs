@@ -151,6 +151,7 @@ impl Worker {
                 height: view.height,
                 paused,
                 current: state.grant.and_then(|grant| grant.layer),
+                shown: state.forwarder.as_ref().and_then(Forwarder::current),
             });
         }
         audio

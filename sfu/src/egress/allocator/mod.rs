@@ -90,6 +90,21 @@ pub(crate) struct Wish {
     pub(crate) paused: Option<Reason>,
     /// What it was granted last.
     pub(crate) current: Option<LayerId>,
+    /// What is sent of it, until a keyframe of what was granted comes.
+    pub(crate) shown: Option<LayerId>,
+}
+
+impl Wish {
+    /// What is sent does not come any more, and something else does: the picture stands still. What
+    /// comes only once it is asked for would take longer.
+    fn is_stranded(&self) -> bool {
+        let alive = |spatial: Option<u8>| {
+            let mut rungs = self.ladder.rungs().iter();
+            rungs.any(|rung| rung.alive && spatial.is_none_or(|of| rung.id.spatial == of))
+        };
+        self.shown
+            .is_some_and(|shown| !alive(Some(shown.spatial)) && alive(None))
+    }
 }
 
 /// What there is to distribute.
@@ -202,7 +217,8 @@ impl Allocator {
             if wish.paused.is_some() {
                 continue;
             }
-            let options = Options::of(&wish.ladder, tighter(wish.height, cap.height.unwrap_or(0)));
+            let height = tighter(wish.height, cap.height.unwrap_or(0));
+            let options = Options::of(&wish.ladder, height, wish.is_stranded());
             self.choices.push(Choice {
                 wish: index,
                 slot: wish.slot,

@@ -20,8 +20,8 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Those of a ladder for a place `height` pixels high (0: any).
-    pub(super) fn of(ladder: &Ladder, height: u16) -> Self {
+    /// Those of a ladder for a place `height` pixels high (0: any); `alive`: of those that come now.
+    pub(super) fn of(ladder: &Ladder, height: u16, alive: bool) -> Self {
         let mut options = Self {
             steps: Default::default(),
             len: 0,
@@ -42,8 +42,9 @@ impl Options {
             };
             // Of a larger picture whose rate is not known yet nothing can be told.
             let smallest = options.len == 0;
+            let comes = move |rung: &Rung| if alive { rung.alive } else { rung.available };
             let usable =
-                || rungs().filter(move |rung| rung.available && (smallest || rung.bitrate > 0));
+                || rungs().filter(move |rung| comes(rung) && (smallest || rung.bitrate > 0));
             let Some(whole) = usable().next_back() else {
                 options.incomplete |= rungs().count() > 0;
                 continue;

@@ -33,6 +33,7 @@ fn wish(slot: usize) -> Wish {
         height: 0,
         paused: None,
         current: None,
+        shown: None,
     }
 }
 
@@ -290,6 +291,37 @@ fn a_link_that_was_never_cut_needs_no_patience() {
 }
 
 #[test]
+fn a_picture_that_stands_still_goes_on_with_what_comes() {
+    let now = Instant::now();
+    // What is shown, what comes of three layers and what would come if it were wanted; what is granted.
+    for (shown, alive, available, expected) in [
+        (Some(2), [true, false, true], [true, true, true], Some(2)),
+        (Some(2), [true, false, false], [true, true, false], Some(0)),
+        (Some(2), [true, true, false], [true, true, false], Some(1)),
+        (Some(0), [true, false, false], [true, true, false], Some(1)),
+        (None, [true, false, false], [true, true, false], Some(1)),
+        // Nothing comes: a publisher that paused all is asked for the best.
+        (Some(2), [false; 3], [true, true, true], Some(2)),
+    ] {
+        let mut wishes = [wish(0)];
+        wishes[0].shown = shown.map(|spatial| LayerId {
+            spatial,
+            temporal: 0,
+        });
+        for (rung, (alive, available)) in wishes[0]
+            .ladder
+            .rungs_mut()
+            .iter_mut()
+            .zip(alive.into_iter().zip(available))
+        {
+            (rung.alive, rung.available) = (alive, available);
+        }
+        let granted = decide(&mut Allocator::default(), now, budget(10_000), &mut wishes);
+        assert_eq!(granted[0].0, expected, "{shown:?} {alive:?} {available:?}");
+    }
+}
+
+#[test]
 fn a_new_speaker_takes_from_others_without_proof() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
@@ -331,6 +363,7 @@ proptest! {
             height: *height,
             paused: (*kind == 5).then_some(Reason::Hidden),
             current: current.map(|spatial| LayerId { spatial, temporal: 0 }),
+            shown: None,
         }).collect();
         let mut allocator = Allocator::default();
         let grants = allocator.allocate(now, Budget { congested, ..budget(kbit) }, Cap::default(), &wishes).to_vec();

@@ -83,6 +83,9 @@ impl Confirmed {
 impl BandwidthEstimator {
     /// After a feedback.
     pub(super) fn control(&mut self, now: i64) {
+        if !self.delay.is_contested() {
+            self.floor = 0.0;
+        }
         self.end_drain(now);
         self.finish_probe(now);
         match self.usage() {
@@ -134,9 +137,13 @@ impl BandwidthEstimator {
             .or(self.acknowledged.rate(LONG_US))
             .map_or(self.aimd.target(), |(rate, _)| rate);
         if self.delay.is_contested() {
-            // What arrives says little of our share: it is what we sent.
+            // What arrives says little of our share: it is what we sent. The last probe tells: of a
+            // full queue each gets what it puts in, and to send less than that leaves it as full.
             let most = self.aimd.target().max(arriving);
-            self.cut(now, most * BETA, Cause::Delay);
+            let rate = (most * BETA).max(self.floor);
+            if rate < self.aimd.target() {
+                self.cut(now, rate, Cause::Delay);
+            }
         } else {
             let _ = self.aimd.note_capacity(arriving);
             let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
@@ -233,6 +240,7 @@ impl BandwidthEstimator {
         self.loss.note_cut(now, before);
         let _ = self.aimd.note_capacity(arriving);
         self.cut(now, 0.92 * arriving, Cause::Loss);
+        self.floor = self.floor.min(self.aimd.target());
     }
 
     pub(super) fn end_suspicion(&mut self, now: i64) {
@@ -255,6 +263,9 @@ impl BandwidthEstimator {
             return self.prober.failed(now, self.delay.is_contested());
         };
         self.confirmed.add(now, measured.rate);
+        if self.delay.is_contested() {
+            self.floor = measured.rate;
+        }
         if let Some(suspicion) = self.suspicion
             && measured.goal > 1.5 * suspicion.rate
         {
@@ -346,6 +357,7 @@ impl BandwidthEstimator {
         let since = self.waiting_since.unwrap_or(now);
         outage.cuts = (outage.cuts + 1).max((now - since) / SILENCE_US);
         self.drain = None;
+        self.floor = 0.0;
         self.cut(now, 0.5 * target, Cause::Silence);
     }
 
@@ -391,13 +403,14 @@ impl BandwidthEstimator {
         }
     }
 
+    /// A queue that another flow fills is no congestion of ours, unless the rate was cut for it.
     pub(super) fn is_congested(&self) -> bool {
         self.drain.is_some()
             || self.outage.is_some()
             || self
                 .cut_at
                 .is_some_and(|at| self.now < at + self.response())
-            || self.usage() == Usage::Over
+            || (self.usage() == Usage::Over && !self.delay.is_contested())
     }
 
     /// How long a cut takes to show.

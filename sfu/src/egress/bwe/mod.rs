@@ -173,6 +173,9 @@ pub(crate) struct BandwidthEstimator {
     losses_from: i64,
     /// After an outage: a rate that the link carried before it.
     recovered: f64,
+    /// While another flow fills the queue: what the last probe got of it, bits a second. Delay is no
+    /// reason to send less.
+    floor: f64,
 }
 
 impl BandwidthEstimator {
@@ -206,6 +209,7 @@ impl BandwidthEstimator {
             outage: None,
             losses_from: 0,
             recovered: 0.0,
+            floor: 0.0,
         }
     }
 

@@ -4,15 +4,16 @@
 //! much more the link carries only probes tell. While more is desired than is known to be carried, the
 //! first probe asks for three times the estimate, each one that succeeds is followed at once by one for
 //! twice as much, up to a little above what is desired; one that fails by the next after a second, then
-//! two, then four. libwebrtc waits for five seconds between probes while application-limited, and stops
-//! once loss-limited. One probe is under way at a time, so that each shows the link and not the other.
+//! two, then three, so that a link that is wide again is seen after 1.5 s on average. libwebrtc waits
+//! for five seconds between probes while application-limited, and stops once loss-limited. One probe is
+//! under way at a time, so that each shows the link and not the other.
 
 use super::cluster::Cluster;
 use super::history::PROBE_IDS;
 
 /// Time between probes while they bring nothing, in microseconds.
 const INTERVAL_US: i64 = 1_000_000;
-const INTERVAL_MAX_US: i64 = 4_000_000;
+const INTERVAL_MAX_US: i64 = 3_000_000;
 /// After a cut: the queue must be empty, and the cut was made for a reason.
 const AFTER_CUT_US: i64 = 2_000_000;
 /// A probe lasts this long...

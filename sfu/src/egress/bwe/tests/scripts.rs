@@ -223,10 +223,36 @@ fn a_greedy_rival_leaves_a_share() {
                 ]
             },
         );
-        // Half would be fair. Who acts on delay gets less beside who fills the queue: enough for a picture.
-        assert!(share > 0.06 && rival > 0.4, "{queue}: {share} {rival}");
+        // Half is fair. Who acts on every delay gets next to nothing beside who fills the queue.
+        assert!(
+            (0.4..0.6).contains(&share) && rival > 0.4,
+            "{queue}: {share} {rival}"
+        );
         assert!(after > 0.85, "{queue}: {after}");
     }
+}
+
+#[test]
+fn a_drop_beside_a_rival_is_followed() {
+    let mut script = Script::new(link(3_000_000, 50, 200), 3, 45);
+    script.rival = Some((10.0, 45.0));
+    script.changes = vec![(25.0, link(800_000, 50, 200))];
+    let [before, estimate, allocated, loss] = medians(
+        "drop beside a rival",
+        ["before", "estimate", "allocated", "loss"],
+        &script,
+        |run| {
+            [
+                run.mean(20.0, 25.0, |p| p.estimate.bitrate as f64) / M,
+                run.mean(28.0, 45.0, |p| p.estimate.bitrate as f64) / M,
+                run.mean(28.0, 45.0, |p| p.allocated as f64) / M,
+                run.mean(28.0, 45.0, |p| p.estimate.loss),
+            ]
+        },
+    );
+    // What was the share of the wide link must not be held on to for its delay being another's.
+    assert!(before > 1.0 && estimate < 0.8, "{before} {estimate}");
+    assert!(allocated < 0.6 && loss < 0.1, "{allocated} {loss}");
 }
 
 #[test]
