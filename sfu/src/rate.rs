@@ -13,13 +13,11 @@ const BUCKET: Duration = Duration::from_millis(125);
 pub(crate) struct RateMeter {
     /// Bytes, the current bucket among them.
     buckets: [u32; BUCKETS + 1],
-    current: usize,
-    /// When the current bucket began.
-    since: Option<Instant>,
-    /// When it ends.
+    current: u8,
+    /// When the current bucket ends.
     until: Option<Instant>,
     /// Complete buckets since the first packet, or since the last silence; at most [`BUCKETS`].
-    filled: usize,
+    filled: u8,
     /// The rate before the silence.
     last: u64,
 }
@@ -29,34 +27,33 @@ impl RateMeter {
     pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
         if self.until.is_none_or(|until| now >= until) {
             self.turn(now);
-            self.until = self.since.map(|since| since + BUCKET);
         }
-        let bucket = &mut self.buckets[self.current];
+        let bucket = &mut self.buckets[usize::from(self.current)];
         *bucket = bucket.saturating_add(bytes as u32);
     }
 
     fn turn(&mut self, now: Instant) {
-        let since = *self.since.get_or_insert(now);
-        let elapsed = now.saturating_duration_since(since);
-        if elapsed < BUCKET {
+        let until = *self.until.get_or_insert(now + BUCKET);
+        if now < until {
             return;
         }
-        let passed = (elapsed.as_millis() / BUCKET.as_millis()) as usize;
+        let late = now.saturating_duration_since(until);
+        let passed = (late.as_millis() / BUCKET.as_millis()) as usize + 1;
         if passed > BUCKETS {
             let last = self.rate();
             *self = Self {
-                since: Some(now),
+                until: Some(now + BUCKET),
                 last: if last > 0 { last } else { self.last },
                 ..Self::default()
             };
             return;
         }
         for _ in 0..passed {
-            self.current = (self.current + 1) % self.buckets.len();
-            self.buckets[self.current] = 0;
+            self.current = (self.current + 1) % self.buckets.len() as u8;
+            self.buckets[usize::from(self.current)] = 0;
         }
-        self.filled = (self.filled + passed).min(BUCKETS);
-        self.since = Some(since + BUCKET * passed as u32);
+        self.filled = (usize::from(self.filled) + passed).min(BUCKETS) as u8;
+        self.until = Some(until + BUCKET * passed as u32);
     }
 
     /// Bits a second over the complete buckets.
@@ -65,16 +62,17 @@ impl RateMeter {
             return self.last;
         }
         let bytes = self.buckets.iter().map(|bytes| u64::from(*bytes));
-        let complete = bytes.sum::<u64>() - u64::from(self.buckets[self.current]);
-        complete * 8 * 1_000 / (self.filled as u64 * BUCKET.as_millis() as u64)
+        let complete = bytes.sum::<u64>() - u64::from(self.buckets[usize::from(self.current)]);
+        complete * 8 * 1_000 / (u64::from(self.filled) * BUCKET.as_millis() as u64)
     }
 
     /// Bits a second lately; after a silence what it was before.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
-        let mut turned = *self;
-        if turned.since.is_some() {
-            turned.turn(now);
+        if self.until.is_none_or(|until| now < until) {
+            return self.rate();
         }
+        let mut turned = *self;
+        turned.turn(now);
         turned.rate()
     }
 }

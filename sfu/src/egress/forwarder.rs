@@ -34,7 +34,11 @@ pub(crate) struct SourceTrack {
 /// A subscription that has a slot.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    pub(crate) source: SourceTrack,
+    /// The source's, at hand.
+    pub(crate) track: TrackId,
+    kind: MediaKind,
+    /// Set aside: it is of use when something changes, not packet by packet.
+    pub(crate) source: Box<SourceTrack>,
     pub(crate) selector: LayerSelector,
     /// The publisher's payload types that the viewer has some for. At most one of each negotiated codec.
     payload_types: Vec<(u8, PayloadType)>,
@@ -100,7 +104,9 @@ impl Forwarder {
         let latest = *payload_types.first()?;
         Some(Self {
             selector: LayerSelector::new(source.simulcast),
-            source,
+            track: source.id,
+            kind: source.kind,
+            source: Box::new(source),
             payload_types,
             latest,
             last: None,
@@ -110,7 +116,7 @@ impl Forwarder {
 
     /// Follows a renegotiation of the m-line or of the track.
     pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) {
-        if let Some(fresh) = Self::new(self.source.clone(), media) {
+        if let Some(fresh) = Self::new((*self.source).clone(), media) {
             self.payload_types = fresh.payload_types;
             self.latest = fresh.latest;
         }
@@ -135,7 +141,7 @@ impl Forwarder {
 
     /// Decides on a packet.
     pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, order: Order) -> Decision {
-        let decision = match self.source.kind {
+        let decision = match self.kind {
             MediaKind::Audio => self.selector.select_sound(packet.layer),
             MediaKind::Video => {
                 let mut candidate = candidate(packet);

@@ -12,6 +12,7 @@ use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
 use crate::transport::Transport;
+use crate::transport::sdp::NegotiatedMedia;
 
 /// The authentication tag of either profile fits (16 bytes for GCM, 10 for SHA1-80).
 const TAG_ROOM: usize = 16;
@@ -57,7 +58,8 @@ pub(crate) struct Outgoing {
 /// What all packets of an m-line share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    pub(super) mid: &'a str,
+    /// For its name, which is seldom written.
+    pub(super) media: &'a NegotiatedMedia,
     /// The viewer's ids.
     pub(super) ids: &'a ExtensionMap,
 }
@@ -320,7 +322,7 @@ fn transport_extensions(
     mut element: impl FnMut(u8, &[u8]),
 ) {
     if names_mid && let Some(id) = line.ids.id(ExtensionKind::Mid) {
-        element(id, line.mid.as_bytes());
+        element(id, line.media.mid.as_bytes());
     }
     if let Some(id) = line.ids.id(ExtensionKind::AbsSendTime) {
         element(id, &send_time);

@@ -8,6 +8,9 @@ use crate::rtp::rtcp;
 
 /// Between reports: as libwebrtc does for video; half of it is enough for audio but costs nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// What is due so soon goes along with what is due now: a viewer of fifty is sent three datagrams of
+/// reports a second, not fifty.
+const SOON: Duration = Duration::from_millis(500);
 
 /// What a slot has sent.
 #[derive(Debug)]
@@ -36,15 +39,22 @@ impl SenderState {
         self.clock_rate
     }
 
-    /// Counts a packet; true if reports begin with it. The wire's counters wrap (RFC 3550 section
-    /// 6.4.1).
-    pub(crate) fn sent(&mut self, now: Instant, timestamp: u32, payload_len: u64) -> bool {
+    /// Counts a packet; if reports begin with it, when the first is due. The wire's counters wrap
+    /// (RFC 3550 section 6.4.1).
+    pub(crate) fn sent(
+        &mut self,
+        now: Instant,
+        timestamp: u32,
+        payload_len: u64,
+    ) -> Option<Instant> {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload_len as u32);
         self.last = Some((now, timestamp));
-        let begins = self.report_at.is_none();
-        self.report_at.get_or_insert(now + INTERVAL / 4);
-        begins
+        if self.report_at.is_some() {
+            return None;
+        }
+        self.report_at = Some(now + INTERVAL / 4);
+        self.report_at
     }
 
     /// Whether anything was sent within `period`.
@@ -52,13 +62,8 @@ impl SenderState {
         self.last.is_some_and(|(at, _)| now < at + period)
     }
 
-    /// When a report is due.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.report_at
-    }
-
-    /// Appends the report due now. `timestamp` is that of `ntp` on the publisher's clock, as the
-    /// viewer sees it; unknown until the publisher reported.
+    /// Appends the report due now or soon; when the next is. `timestamp` is that of `ntp` on the
+    /// publisher's clock, as the viewer sees it; unknown until the publisher reported.
     pub(crate) fn poll_report(
         &mut self,
         now: Instant,
@@ -67,13 +72,13 @@ impl SenderState {
         ssrc: u32,
         cname: &str,
         rtcp: &mut Vec<u8>,
-    ) {
-        if self.report_at.is_none_or(|at| at > now) {
-            return;
+    ) -> Option<Instant> {
+        if self.report_at.is_none_or(|at| at > now + SOON) {
+            return self.report_at;
         }
         // A slot that stopped sending begins to report again with its next packet.
         self.report_at = self.sent_since(now, 5 * INTERVAL).then_some(now + INTERVAL);
-        let Some((at, last)) = self.last else { return };
+        let (at, last) = self.last?;
         let by_arrival = || {
             SenderClock { ntp: 0, rtp: last }.timestamp_at(
                 crate::clock::to_ntp(now.saturating_duration_since(at)),
@@ -83,5 +88,6 @@ impl SenderState {
         let timestamp = timestamp.unwrap_or_else(by_arrival);
         rtcp::sender_report(rtcp, ssrc, ntp, timestamp, self.packets, self.octets, &[]);
         rtcp::sdes_cname(rtcp, ssrc, cname);
+        self.report_at
     }
 }

@@ -18,6 +18,7 @@ use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::Primary;
+use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::NegotiatedMedia;
 use crate::view::Reason;
 
@@ -25,29 +26,34 @@ use crate::view::Reason;
 const RECENT: Duration = Duration::from_millis(500);
 
 /// A receiving m-line.
+///
+/// In a large call a worker's slots are more than its cache holds, and a packet is as dear as the lines of
+/// memory it touches: what every packet needs stands in one stretch, in this order, and the rest behind it.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Slot {
-    pub(crate) mid: String,
     pub(crate) kind: MediaKind,
-    pub(crate) ssrc: u32,
-    rtx_ssrc: Option<u32>,
-    pub(crate) media: NegotiatedMedia,
     /// The m-line receives: it may be `inactive` for a while.
     receiving: bool,
-    pub(crate) sender: SenderState,
-    pub(crate) forwarder: Option<Forwarder>,
-    rewriter: Rewriter,
-    rtx_sequence: u16,
-    budget: RtxBudget,
     /// The viewer reported on the SSRC: it needs no MID any more.
     pub(crate) confirmed: bool,
+    /// Packets of its track were left out on purpose: the next is the first of a new span.
+    resumes: bool,
+    pub(crate) ssrc: u32,
+    /// The m-line's, at hand.
+    ids: ExtensionMap,
+    pub(crate) forwarder: Option<Forwarder>,
+    rewriter: Rewriter,
+    pub(crate) sender: SenderState,
     pub(crate) counters: Counters,
     /// What it was sent lately.
     pub(crate) rate: RateMeter,
-    /// Packets of its track were left out on purpose: the next is the first of a new span.
-    resumes: bool,
     /// What was decided for its track.
     pub(crate) grant: Option<Grant>,
+    rtx_ssrc: Option<u32>,
+    rtx_sequence: u16,
+    budget: RtxBudget,
+    pub(crate) media: Box<NegotiatedMedia>,
 }
 
 /// What a slot's subscription did; begins anew with each track.
@@ -82,8 +88,8 @@ pub(crate) struct Repair {
 pub(crate) struct Plan {
     /// To be sent.
     pub(crate) outgoing: Option<Outgoing>,
-    /// The viewer is due a sender report sooner than it was.
-    pub(crate) reports_begin: bool,
+    /// Sender reports begin: when the first is due.
+    pub(crate) report_at: Option<Instant>,
     /// The layer a keyframe is needed of.
     pub(crate) keyframe_of: Option<usize>,
     /// It is the first of another layer: what went before it on this slot is of no use any more.
@@ -111,11 +117,11 @@ impl Slot {
             MediaKind::Video => Codec::Vp8.clock_rate(),
         };
         Self {
-            mid: media.mid.clone(),
             kind,
             ssrc: seed.ssrc,
             rtx_ssrc: seed.rtx_ssrc,
-            media,
+            ids: media.extensions,
+            media: Box::new(media),
             receiving: true,
             sender: SenderState::new(clock_rate),
             forwarder: None,
@@ -132,7 +138,7 @@ impl Slot {
 
     /// The track it carries.
     pub(crate) fn track(&self) -> Option<TrackId> {
-        self.forwarder.as_ref().map(|forwarder| forwarder.source.id)
+        self.forwarder.as_ref().map(|forwarder| forwarder.track)
     }
 
     /// Carries a track from now on; false if the m-line has no codec for it.
@@ -145,7 +151,7 @@ impl Slot {
 
     /// Carries nothing from now on; what it carried.
     pub(crate) fn free(&mut self) -> Option<SourceTrack> {
-        self.forwarder.take().map(|forwarder| forwarder.source)
+        self.forwarder.take().map(|forwarder| *forwarder.source)
     }
 
     /// Whether it can take a track.
@@ -167,10 +173,16 @@ impl Slot {
     /// Follows a later offer.
     pub(crate) fn renegotiate(&mut self, media: NegotiatedMedia) {
         self.receiving = true;
-        self.media = media;
+        self.ids = media.extensions;
+        *self.media = media;
         if let Some(forwarder) = &mut self.forwarder {
             forwarder.renegotiate(&self.media);
         }
+    }
+
+    /// The m-line's name.
+    pub(crate) fn mid(&self) -> &str {
+        &self.media.mid
     }
 
     /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and
@@ -182,7 +194,7 @@ impl Slot {
             .forwarder
             .as_mut()
             // Another since the packet came: its old track's packets are not the new one's.
-            .filter(|forwarder| forwarder.source.id == packet.track)
+            .filter(|forwarder| forwarder.track == packet.track)
         else {
             return plan;
         };
@@ -288,7 +300,7 @@ impl Slot {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
             self.rate.add(now, payload_len);
-            plan.reports_begin = self.sender.sent(now, out.timestamp, payload_len as u64);
+            plan.report_at = self.sender.sent(now, out.timestamp, payload_len as u64);
         }
         plan
     }
@@ -330,7 +342,7 @@ impl Slot {
         let forwarder = self.forwarder.as_ref()?;
         let lost = self.rewriter.highest().wrapping_sub(back);
         let (span, sequence) = self.rewriter.locate(lost)?;
-        (span.source.track == forwarder.source.id).then_some(Repair {
+        (span.source.track == forwarder.track).then_some(Repair {
             place: forwarder.source.place,
             layer: span.source.layer,
             ssrc: span.source.ssrc,
@@ -361,7 +373,7 @@ impl Slot {
             let left = forwarder
                 .current()
                 .is_some_and(|current| usize::from(current.spatial) < span.source.layer);
-            if span.source.track != forwarder.source.id || left || !self.budget.take(now) {
+            if span.source.track != forwarder.track || left || !self.budget.take(now) {
                 continue;
             }
             repairs.push(Repair {
@@ -450,20 +462,26 @@ impl Slot {
 
     fn line(&self) -> Line<'_> {
         Line {
-            mid: &self.mid,
-            ids: &self.media.extensions,
+            media: &self.media,
+            ids: &self.ids,
         }
     }
 
-    /// Appends a sender report and the source description if one is due.
-    pub(crate) fn poll_report(&mut self, now: Instant, ntp: u64, cname: &str, rtcp: &mut Vec<u8>) {
+    /// Appends a sender report and the source description if one is due; when the next is.
+    pub(crate) fn poll_report(
+        &mut self,
+        now: Instant,
+        ntp: u64,
+        cname: &str,
+        rtcp: &mut Vec<u8>,
+    ) -> Option<Instant> {
         let span = self.rewriter.span();
         let clock = self.forwarder.as_ref().and_then(Forwarder::clock);
         let timestamp = clock
             .zip(span)
             .map(|(clock, span)| span.timestamp(clock.timestamp_at(ntp, self.sender.clock_rate())));
         self.sender
-            .poll_report(now, ntp, timestamp, self.ssrc, cname, rtcp);
+            .poll_report(now, ntp, timestamp, self.ssrc, cname, rtcp)
     }
 
     /// Round trip as a report block tells it (RFC 3550 section 6.4.1).

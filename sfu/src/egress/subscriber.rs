@@ -7,9 +7,10 @@ use slab::Slab;
 
 use super::forwarder::SourceTrack;
 use super::link::Link;
-use super::slot::{Repair, Slot, SlotSeed};
+use super::slot::{Plan, Repair, Slot, SlotSeed};
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
+use crate::packet::Packet;
 use crate::place::Place;
 use crate::rtp::extension::ExtensionKind;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
@@ -26,6 +27,11 @@ const PROBE_PACKETS: u16 = 16;
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     slots: Slab<Slot>,
+    /// Slots by what they are sent under, in its order: reports name it, of every slot every second, and
+    /// the slots themselves are far apart in memory.
+    by_ssrc: Vec<(u32, usize)>,
+    /// No sender report is due before.
+    reports_at: Option<Instant>,
     /// Subscriptions without a slot, oldest first.
     waiting: Vec<SourceTrack>,
     transport_sequence: u16,
@@ -60,6 +66,8 @@ impl Subscriber {
     pub(crate) fn new(now: Instant, cap: Cap) -> Self {
         Self {
             slots: Slab::new(),
+            by_ssrc: Vec::new(),
+            reports_at: None,
             waiting: Vec::new(),
             transport_sequence: 0,
             rtt: None,
@@ -83,6 +91,15 @@ impl Subscriber {
     /// One slot, to change.
     pub(crate) fn slot_mut(&mut self, index: usize) -> Option<&mut Slot> {
         self.slots.get_mut(index)
+    }
+
+    /// Decides on a packet of the track that a slot carries; none if there is no such slot.
+    pub(crate) fn plan(&mut self, now: Instant, index: usize, packet: &Packet<'_>) -> Option<Plan> {
+        let plan = self.slots.get_mut(index)?.plan(now, packet);
+        if plan.report_at.is_some() {
+            self.reports_at = earliest([self.reports_at, plan.report_at]);
+        }
+        Some(plan)
     }
 
     /// One slot with what its packets share with the other slots': their numbering and the link.
@@ -141,7 +158,7 @@ impl Subscriber {
 
     /// The slot of an m-line.
     pub(crate) fn slot_by_mid(&self, mid: &str) -> Option<(usize, &Slot)> {
-        self.slots.iter().find(|(_, slot)| slot.mid == mid)
+        self.slots.iter().find(|(_, slot)| slot.mid() == mid)
     }
 
     /// Subscriptions that wait for a slot.
@@ -168,6 +185,8 @@ impl Subscriber {
         media: NegotiatedMedia,
     ) -> usize {
         let index = self.slots.insert(Slot::new(kind, seed, media));
+        let at = self.by_ssrc.partition_point(|(ssrc, _)| *ssrc < seed.ssrc);
+        self.by_ssrc.insert(at, (seed.ssrc, index));
         self.renegotiated();
         index
     }
@@ -187,6 +206,7 @@ impl Subscriber {
             slot.pause();
             slot.free()
         } else {
+            self.by_ssrc.retain(|(_, slot)| *slot != index);
             self.slots.try_remove(index)?.free()
         };
         self.waiting.splice(0..0, source.clone());
@@ -285,9 +305,7 @@ impl Subscriber {
                 }
             }
             Rtcp::Nack { media, lost, .. } => {
-                if let Some((index, slot)) =
-                    self.slots.iter_mut().find(|(_, slot)| slot.ssrc == *media)
-                {
+                if let Some((index, slot)) = self.sent_under(*media) {
                     let mut repairs = Vec::new();
                     slot.locate(now, lost, &mut repairs);
                     requests.extend(repairs.into_iter().map(|repair| Request::Repair {
@@ -309,11 +327,7 @@ impl Subscriber {
     }
 
     fn report_received(&mut self, now: Instant, ntp: u64, report: &ReportBlock) {
-        let Some((_, slot)) = self
-            .slots
-            .iter_mut()
-            .find(|(_, slot)| slot.ssrc == report.ssrc)
-        else {
+        let Some((_, slot)) = self.sent_under(report.ssrc) else {
             return;
         };
         slot.report_received(report.fraction_lost);
@@ -334,8 +348,7 @@ impl Subscriber {
     }
 
     fn keyframe_wanted(&mut self, ssrc: u32, requests: &mut Vec<Request>) {
-        let mut slots = self.slots.iter_mut().map(|(_, slot)| slot);
-        let Some(slot) = slots.find(|slot| slot.ssrc == ssrc) else {
+        let Some((_, slot)) = self.sent_under(ssrc) else {
             return;
         };
         slot.counters.keyframe_requests += 1;
@@ -350,19 +363,31 @@ impl Subscriber {
         }
     }
 
+    /// The slot with an SSRC.
+    fn sent_under(&mut self, ssrc: u32) -> Option<(usize, &mut Slot)> {
+        let found = self.by_ssrc.binary_search_by_key(&ssrc, |(ssrc, _)| *ssrc);
+        let (_, index) = *self.by_ssrc.get(found.ok()?)?;
+        Some((index, self.slots.get_mut(index)?))
+    }
+
     /// When [`poll_rtcp`](Self::poll_rtcp) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.slots
-            .iter()
-            .filter_map(|(_, slot)| slot.sender.poll_timeout())
-            .chain(self.link.poll_timeout())
-            .min()
+        earliest([self.reports_at, self.link.poll_timeout()])
     }
 
     /// Appends the reports due now.
     pub(crate) fn poll_rtcp(&mut self, now: Instant, ntp: u64, cname: &str, rtcp: &mut Vec<u8>) {
+        if self.reports_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.reports_at = None;
         for (_, slot) in &mut self.slots {
-            slot.poll_report(now, ntp, cname, rtcp);
+            let next = slot.poll_report(now, ntp, cname, rtcp);
+            self.reports_at = earliest([self.reports_at, next]);
         }
     }
+}
+
+fn earliest(times: [Option<Instant>; 2]) -> Option<Instant> {
+    times.into_iter().flatten().min()
 }

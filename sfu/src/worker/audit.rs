@@ -66,7 +66,7 @@ impl Worker {
             }
         }
         let carried = peer.subscriber.slots().filter_map(|(slot, state)| {
-            let source = &state.forwarder.as_ref()?.source;
+            let source = &*state.forwarder.as_ref()?.source;
             Some((Some(slot), source))
         });
         let waiting = peer

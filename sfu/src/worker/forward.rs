@@ -86,15 +86,15 @@ impl Worker {
             let Some((origin, packet)) = self.inbox.packet(delivery.packet) else {
                 continue;
             };
-            let Some(slot) = peer.subscriber.slot_mut(delivery.slot as usize) else {
+            let slot = delivery.slot as usize;
+            let Some(plan) = peer.subscriber.plan(now, slot, &packet) else {
                 continue;
             };
-            let plan = slot.plan(now, &packet);
             if plan.switched {
                 let pacer = &mut peer.subscriber.link_mut().pacer;
-                pacer.skip(now, delivery.slot as usize);
+                pacer.skip(now, slot);
             }
-            if plan.reports_begin {
+            if plan.report_at.is_some() {
                 self.schedule.touch(viewer);
             }
             let pacer = &mut peer.subscriber.link_mut().pacer;
@@ -154,10 +154,13 @@ impl Worker {
                 facts: &facts,
             };
             let slot = at.slot as usize;
-            let Some(state) = peer.subscriber.slot_mut(slot) else {
+            let Some(plan) = peer.subscriber.plan(now, slot, &packet) else {
                 return;
             };
-            let Some(outgoing) = state.plan(now, &packet).outgoing else {
+            if plan.report_at.is_some() {
+                self.schedule.touch(viewer);
+            }
+            let Some(outgoing) = plan.outgoing else {
                 continue;
             };
             let paced = paced(at.slot, outgoing, origin, &packet);

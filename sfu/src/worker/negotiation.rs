@@ -237,7 +237,7 @@ impl Worker {
             .subscriber
             .slots()
             .map(|(_, slot)| Slot {
-                mid: slot.mid.clone(),
+                mid: slot.mid().to_owned(),
                 kind: slot.kind,
                 track: slot.track(),
             })
@@ -296,8 +296,8 @@ impl Worker {
         let slots: Vec<(usize, bool)> = peer
             .subscriber
             .slots()
-            .filter(|(_, slot)| role(&slot.mid) != Some(MediaRole::Slot))
-            .map(|(at, slot)| (at, role(&slot.mid) == Some(MediaRole::Inactive)))
+            .filter(|(_, slot)| role(slot.mid()) != Some(MediaRole::Slot))
+            .map(|(at, slot)| (at, role(slot.mid()) == Some(MediaRole::Inactive)))
             .collect();
         for (slot, keep) in slots {
             let source = peer.subscriber.release_slot(slot, keep);

@@ -80,7 +80,7 @@ fn peer_stats(now: Instant, peer: &Peer, silenced: impl Fn(TrackId) -> bool) -> 
         let target = slot.forwarder.as_ref().and_then(Forwarder::target);
         Some(SubscriptionStats {
             track: slot.track()?,
-            mid: Some(slot.mid.clone()),
+            mid: Some(slot.mid().to_owned()),
             layer: layer.map(|layer| usize::from(layer.spatial)),
             temporal: layer.map(|layer| layer.temporal),
             target: target.map(|layer| usize::from(layer.spatial)),

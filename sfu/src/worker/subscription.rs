@@ -160,7 +160,7 @@ impl Worker {
         let mut assigned = Vec::new();
         peer.subscriber.fill(|slot, state| {
             if let Some(forwarder) = &state.forwarder {
-                assigned.push((slot, forwarder.source.clone()));
+                assigned.push((slot, (*forwarder.source).clone()));
             }
         });
         for (slot, source) in &assigned {
@@ -236,7 +236,7 @@ impl Worker {
             .slots()
             .filter(|(slot, _)| changed.contains(slot))
             .map(|(_, slot)| Slot {
-                mid: slot.mid.clone(),
+                mid: slot.mid().to_owned(),
                 kind: slot.kind,
                 track: slot.track(),
             })

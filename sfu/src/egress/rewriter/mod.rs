@@ -14,7 +14,7 @@ use cuts::Cuts;
 pub(crate) use cuts::FrameKey;
 pub(crate) use span::{Frame, Ids, Source, Span};
 
-/// Spans remembered for retransmissions. A viewer asks within seconds; a layer switch waits for a
+/// Spans remembered for retransmissions, with the current one. A viewer asks within seconds; a layer switch waits for a
 /// keyframe, at most three a second.
 const SPANS: usize = 8;
 
@@ -25,8 +25,10 @@ const LATE: u64 = 512;
 /// The outgoing side of a slot.
 #[derive(Debug)]
 pub(crate) struct Rewriter {
-    /// Oldest first; the last is the current one.
-    spans: Vec<Span>,
+    /// At hand: nearly every packet is of it.
+    span: Option<Span>,
+    /// Those before, oldest first.
+    past: Vec<Span>,
     clock_rate: u32,
     /// Highest taken.
     sequence: u64,
@@ -57,7 +59,8 @@ impl Rewriter {
     /// Starts at a random sequence number and timestamp (RFC 3550 section 5.1).
     pub(crate) fn new(clock_rate: u32, sequence: u16, timestamp: u32) -> Self {
         Self {
-            spans: Vec::with_capacity(SPANS + 1),
+            span: None,
+            past: Vec::new(),
             clock_rate,
             // A rollover count of one, so that packets from before the first can be told.
             sequence: 0x1_0000 | u64::from(sequence),
@@ -89,10 +92,6 @@ impl Rewriter {
         let advance = elapsed.map_or(0, |elapsed| self.plausible(advance, elapsed));
         self.begun += 1;
         let newest = self.newest.take();
-        if let Some(before) = self.spans.last_mut() {
-            before.last = self.latest;
-            before.newest = newest.unwrap_or(before.newest);
-        }
         let span = Span::new(
             self.begun,
             source,
@@ -101,10 +100,14 @@ impl Rewriter {
             self.timestamp.wrapping_add(advance),
             self.ids.next(),
         );
-        if self.spans.len() == SPANS {
-            self.spans.remove(0);
+        if let Some(mut before) = self.span.replace(span) {
+            before.last = self.latest;
+            before.newest = newest.unwrap_or(before.newest);
+            if self.past.len() == SPANS - 1 {
+                self.past.remove(0);
+            }
+            self.past.push(before);
         }
-        self.spans.push(span);
     }
 
     /// Whether the last packet sent is in the middle of a frame.
@@ -135,8 +138,8 @@ impl Rewriter {
     /// it begins is over, and part of it may have been sent.
     pub(crate) fn is_past(&self, source: Source, frame: Frame) -> bool {
         let past = |newest: u64| (0..LATE).contains(&newest.wrapping_sub(frame.sequence));
-        let mut spans = self.spans.iter().filter(|span| span.source == source);
         let current = self.span().is_some_and(|span| span.source == source);
+        let mut spans = self.spans().filter(|span| span.source == source);
         current && self.newest.is_some_and(past) || spans.any(|span| past(span.newest))
     }
 
@@ -198,7 +201,7 @@ impl Rewriter {
         source: Source,
         frame: Frame,
     ) -> Option<Rewritten> {
-        self.spans.last().filter(|span| span.source == source)?;
+        self.span.as_ref().filter(|span| span.source == source)?;
         let rewritten = self.place(frame)?;
         self.newest = self.newest.max(Some(frame.sequence));
         self.sequence = self.sequence.max(rewritten.sequence);
@@ -223,7 +226,7 @@ impl Rewriter {
         frame_key: Option<FrameKey>,
         closes_up: bool,
     ) -> Option<Rewritten> {
-        let span = self.spans.last_mut().filter(|span| span.source == source)?;
+        let span = self.span.as_mut().filter(|span| span.source == source)?;
         if frame.sequence < span.known_from {
             return None;
         }
@@ -244,7 +247,7 @@ impl Rewriter {
 
     /// A packet of the current source in the viewer's numbers; none if it is left out or forgotten.
     fn place(&self, frame: Frame) -> Option<Rewritten> {
-        let span = self.spans.last()?;
+        let span = self.span.as_ref()?;
         let left_out = self.cuts.before(span, frame.sequence)?;
         Some(span.rewrite(frame, left_out))
     }
@@ -256,7 +259,7 @@ impl Rewriter {
             return None;
         }
         let sequence = self.sequence.checked_sub(u64::from(back))?;
-        let span = self.spans.iter().rev().find(|span| span.covers(sequence))?;
+        let span = self.spans().find(|span| span.covers(sequence))?;
         // What had a number in an earlier span and never came, may be of a frame that was not sent. Nor
         // is anything sent again under a number that was left out behind a frame without an end.
         if sequence > span.last.min(self.latest) {
@@ -285,7 +288,12 @@ impl Rewriter {
 
     /// The current span.
     pub(crate) fn span(&self) -> Option<&Span> {
-        self.spans.last()
+        self.span.as_ref()
+    }
+
+    /// All that are remembered, the latest first.
+    fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.span.iter().chain(self.past.iter().rev())
     }
 }
 

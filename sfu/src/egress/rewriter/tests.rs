@@ -398,7 +398,7 @@ proptest! {
                 expected = expected.wrapping_add(1);
             }
         }
-        let spans = rewriter.spans.len();
+        let spans = rewriter.spans().count();
         prop_assert!(spans <= SPANS);
         for (number, layer, sequence) in sent {
             if let Some((span, located)) = rewriter.locate(number) {

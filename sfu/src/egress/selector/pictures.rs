@@ -70,27 +70,29 @@ impl Picture {
     }
 }
 
-/// A ring of them.
-#[derive(Debug)]
+/// The latest of them.
+#[derive(Debug, Default)]
 pub(super) struct Pictures {
-    ring: [Picture; PICTURES],
-    /// Made so far.
-    count: usize,
-}
-
-impl Default for Pictures {
-    fn default() -> Self {
-        Self {
-            ring: [Picture::default(); PICTURES],
-            count: 0,
-        }
-    }
+    /// The one made last, at hand: nearly every packet is of it.
+    newest: Option<Picture>,
+    /// A ring of those made before.
+    before: Vec<Picture>,
+    /// The place of the next in the ring.
+    next: usize,
 }
 
 impl Pictures {
     pub(super) fn push(&mut self, picture: Picture) {
-        self.ring[self.count % PICTURES] = picture;
-        self.count += 1;
+        let Some(before) = self.newest.replace(picture) else {
+            return;
+        };
+        if let Some(oldest) = self.before.get_mut(self.next) {
+            *oldest = before;
+        } else {
+            self.before.reserve_exact(PICTURES - self.before.len());
+            self.before.push(before);
+        }
+        self.next = (self.next + 1) % PICTURES;
     }
 
     /// The picture of a timestamp. If nothing of it came until now, what was sent then is picked; none
@@ -98,15 +100,14 @@ impl Pictures {
     pub(super) fn find_or_make(&mut self, stream: usize, timestamp: u32) -> Option<&mut Picture> {
         let is =
             |picture: &Picture| (picture.stream, picture.timestamp) == (stream as u8, timestamp);
-        let at = match self.latest().find(|at| is(&self.ring[*at])) {
-            Some(at) => at,
-            None => {
-                let picked = self.picked(stream, timestamp)?;
-                self.push(Picture::new(stream, timestamp, picked, false));
-                self.latest().next()?
+        if !self.newest.as_ref().is_some_and(is) {
+            if let Some(at) = self.ring().find(|at| is(&self.before[*at])) {
+                return self.before.get_mut(at);
             }
-        };
-        self.ring.get_mut(at)
+            let picked = self.picked(stream, timestamp)?;
+            self.push(Picture::new(stream, timestamp, picked, false));
+        }
+        self.newest.as_mut()
     }
 
     /// Whether a frame is for the viewer, though it may not have come until now; none if what was sent
@@ -129,7 +130,8 @@ impl Pictures {
     /// late has changed what is sent.
     fn at(&self, stream: usize, timestamp: u32) -> Option<&Picture> {
         let mut before: Option<&Picture> = None;
-        for picture in self.latest().map(|at| &self.ring[at]) {
+        let ring = self.ring().map(|at| &self.before[at]);
+        for picture in self.newest.iter().chain(ring) {
             if picture.stream != stream as u8 || newer_timestamp(picture.timestamp, timestamp) {
                 continue;
             }
@@ -145,9 +147,9 @@ impl Pictures {
     }
 
     /// Places in the ring, the latest first.
-    fn latest(&self) -> impl Iterator<Item = usize> + use<> {
-        let count = self.count;
-        (1..=count.min(PICTURES)).map(move |back| (count - back) % PICTURES)
+    fn ring(&self) -> impl Iterator<Item = usize> + use<> {
+        let (next, len) = (self.next, self.before.len());
+        (1..=len).map(move |back| (next + len - back) % len)
     }
 }
 
