@@ -32,6 +32,11 @@ impl RateMeter {
         *bucket = bucket.saturating_add(bytes as u32);
     }
 
+    /// A word of the memory that counting needs.
+    pub(crate) fn warm(&self) -> u64 {
+        self.current.into()
+    }
+
     fn turn(&mut self, now: Instant) {
         let until = *self.until.get_or_insert(now + BUCKET);
         if now < until {

@@ -46,6 +46,13 @@ pub(crate) struct RunKey {
     run: u32,
 }
 
+impl RunKey {
+    /// A word of its memory.
+    pub(crate) fn warm(&self) -> u64 {
+        self.batch
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Packet {
     offset: u32,

@@ -33,20 +33,21 @@ pub(crate) struct SourceTrack {
 
 /// A subscription that has a slot.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Forwarder {
     /// The source's, at hand.
     pub(crate) track: TrackId,
     kind: MediaKind,
-    /// Set aside: it is of use when something changes, not packet by packet.
-    pub(crate) source: Box<SourceTrack>,
-    pub(crate) selector: LayerSelector,
-    /// The publisher's payload types that the viewer has some for. At most one of each negotiated codec.
-    payload_types: Vec<(u8, PayloadType)>,
-    /// The last of them that was asked for: packet after packet it is the same, and it is at hand.
+    /// The last of the payload types that was asked for: packet after packet it is the same.
     latest: (u8, PayloadType),
     /// The clock of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
     held: Option<Held>,
+    /// The publisher's payload types that the viewer has some for. At most one of each negotiated codec.
+    payload_types: Vec<(u8, PayloadType)>,
+    /// Set aside: it is of use when something changes, not packet by packet.
+    pub(crate) source: Box<SourceTrack>,
+    pub(crate) selector: LayerSelector,
 }
 
 /// A switch that waits for the end of the frame being sent.
@@ -112,6 +113,14 @@ impl Forwarder {
             last: None,
             held: None,
         })
+    }
+
+    /// A word of each line of memory that a packet needs.
+    pub(super) fn warm(&self) -> u64 {
+        let clock = self.last.map_or(0, |(_, timestamp)| timestamp);
+        u64::from(self.latest.0)
+            .wrapping_add(clock.into())
+            .wrapping_add(self.selector.warm())
     }
 
     /// Follows a renegotiation of the m-line or of the track.

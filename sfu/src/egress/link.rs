@@ -27,20 +27,22 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// congestion, another wish, a layer that comes or goes; layers that grow are seen in time.
 const CONTENT: Duration = Duration::from_secs(1);
 
-/// A viewer's link.
+/// A viewer's link. What a packet needs stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Link {
-    bwe: BandwidthEstimator,
+    /// Bytes sent that are not in the rate yet.
+    uncounted: usize,
     pub(crate) pacer: Pacer,
+    bwe: BandwidthEstimator,
     allocator: Allocator,
     /// The viewer numbers what it receives and reports it: without that nothing is known of the link.
     reports: bool,
     /// The viewer said once what it can receive at most.
     remb: bool,
     decide_at: Option<Instant>,
-    /// What was sent, and what of it is not counted yet.
+    /// What was sent.
     rate: RateMeter,
-    uncounted: usize,
     was_congested: bool,
 }
 
@@ -63,6 +65,19 @@ impl Link {
             uncounted: 0,
             was_congested: false,
         }
+    }
+
+    /// A word of each line of memory that a packet needs.
+    pub(crate) fn warm(&self) -> u64 {
+        let pacer = self.pacer.overflowed;
+        pacer
+            .wrapping_add(self.bwe.warm())
+            .wrapping_add(self.uncounted as u64)
+    }
+
+    /// The same of what is behind a pointer.
+    pub(crate) fn warm_ring(&self) -> u64 {
+        self.bwe.warm_ring()
     }
 
     /// The viewer negotiated transport-wide feedback, or did not.

@@ -12,7 +12,6 @@ use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
 use crate::transport::Transport;
-use crate::transport::sdp::NegotiatedMedia;
 
 /// The authentication tag of either profile fits (16 bytes for GCM, 10 for SHA1-80).
 const TAG_ROOM: usize = 16;
@@ -58,8 +57,8 @@ pub(crate) struct Outgoing {
 /// What all packets of an m-line share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// For its name, which is seldom written.
-    pub(super) media: &'a NegotiatedMedia,
+    /// Its name, while it is to be written.
+    pub(super) mid: Option<&'a str>,
     /// The viewer's ids.
     pub(super) ids: &'a ExtensionMap,
 }
@@ -72,12 +71,11 @@ impl Outgoing {
         header: OutHeader,
         ids: Ids,
         up_to: LayerId,
-        names_mid: bool,
         osn: Option<u16>,
     ) -> Option<Self> {
         let mut len = HeaderLen::default();
         let media = Some((packet, ids, up_to));
-        for_each_extension(line, media, names_mid, [0; 3], 0, |id, value| {
+        for_each_extension(line, media, [0; 3], 0, |id, value| {
             len.extension(id, value.len());
         });
         let osn_len = if osn.is_some() { OSN } else { 0 };
@@ -87,11 +85,16 @@ impl Outgoing {
             ids,
             up_to,
             empty: false,
-            names_mid,
+            names_mid: line.mid.is_some(),
             osn,
             skip: 0,
             len: len as u16,
         })
+    }
+
+    /// The viewer's SSRC it is sent under.
+    pub(crate) fn ssrc(&self) -> u32 {
+        self.header.ssrc
     }
 
     /// The same without the beginning of its payload.
@@ -107,10 +110,10 @@ impl Outgoing {
     /// A packet in place of one that is not sent, but whose number a viewer would miss.
     pub(super) fn empty(line: Line<'_>, packet: &Packet<'_>, header: OutHeader) -> Option<Self> {
         let (ids, up_to) = (Ids::default(), LayerId::default());
-        let mut empty = Self::new(line, packet, header, ids, up_to, false, None)?;
+        let mut empty = Self::new(line, packet, header, ids, up_to, None)?;
         empty.empty = true;
         let mut len = HeaderLen::default();
-        transport_extensions(line, false, [0; 3], 0, |id, value| {
+        transport_extensions(line, [0; 3], 0, |id, value| {
             len.extension(id, value.len());
         });
         empty.len = len.finish() as u16;
@@ -165,7 +168,7 @@ impl Outlet<'_> {
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
             let mut writer = HeaderWriter::new(&mut buf[..MAX_PLAIN], &header);
-            transport_extensions(line, true, send_time(ntp), sequence, |id, value| {
+            transport_extensions(line, send_time(ntp), sequence, |id, value| {
                 writer.extension(id, value);
             });
             let header_len = writer.finish();
@@ -250,7 +253,6 @@ fn write_header(
     for_each_extension(
         line,
         (!out.empty).then_some((packet, out.ids, out.up_to)),
-        out.names_mid,
         send_time(ntp),
         sequence,
         element,
@@ -262,12 +264,11 @@ fn write_header(
 fn for_each_extension(
     line: Line<'_>,
     media: Option<(&Packet<'_>, Ids, LayerId)>,
-    names_mid: bool,
     send_time: [u8; 3],
     sequence: u16,
     mut element: impl FnMut(u8, &[u8]),
 ) {
-    transport_extensions(line, names_mid, send_time, sequence, &mut element);
+    transport_extensions(line, send_time, sequence, &mut element);
     let Some((packet, ids, up_to)) = media else {
         return;
     };
@@ -316,13 +317,14 @@ fn dependencies(value: &[u8], number: u16, up_to: Option<LayerId>, mut element: 
 /// What of it is about the transport, not the media.
 fn transport_extensions(
     line: Line<'_>,
-    names_mid: bool,
     send_time: [u8; 3],
     sequence: u16,
     mut element: impl FnMut(u8, &[u8]),
 ) {
-    if names_mid && let Some(id) = line.ids.id(ExtensionKind::Mid) {
-        element(id, line.media.mid.as_bytes());
+    if let Some(mid) = line.mid
+        && let Some(id) = line.ids.id(ExtensionKind::Mid)
+    {
+        element(id, mid.as_bytes());
     }
     if let Some(id) = line.ids.id(ExtensionKind::AbsSendTime) {
         element(id, &send_time);

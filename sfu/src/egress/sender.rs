@@ -34,6 +34,11 @@ impl SenderState {
         }
     }
 
+    /// A word of the memory that a packet needs.
+    pub(super) fn warm(&self) -> u64 {
+        self.octets.into()
+    }
+
     /// Ticks a second.
     pub(crate) fn clock_rate(&self) -> u32 {
         self.clock_rate

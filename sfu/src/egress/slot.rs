@@ -42,12 +42,12 @@ pub(crate) struct Slot {
     pub(crate) ssrc: u32,
     /// The m-line's, at hand.
     ids: ExtensionMap,
-    pub(crate) forwarder: Option<Forwarder>,
-    rewriter: Rewriter,
     pub(crate) sender: SenderState,
     pub(crate) counters: Counters,
     /// What it was sent lately.
     pub(crate) rate: RateMeter,
+    rewriter: Rewriter,
+    pub(crate) forwarder: Option<Forwarder>,
     /// What was decided for its track.
     pub(crate) grant: Option<Grant>,
     rtx_ssrc: Option<u32>,
@@ -185,6 +185,17 @@ impl Slot {
         &self.media.mid
     }
 
+    /// A word of each line of memory that a packet needs.
+    pub(crate) fn warm(&self) -> u64 {
+        let forwarder = self.forwarder.as_ref().map_or(0, Forwarder::warm);
+        let packets = self.counters.packets.wrapping_add(self.sender.warm());
+        u64::from(self.ssrc)
+            .wrapping_add(forwarder)
+            .wrapping_add(self.rewriter.warm())
+            .wrapping_add(packets)
+            .wrapping_add(self.rate.warm())
+    }
+
     /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and
     /// under which numbers. What is planned is to be sent ([`send`](Self::send)), in any order: the
     /// numbers are taken.
@@ -256,7 +267,7 @@ impl Slot {
                     timestamp: late.timestamp,
                     ssrc: self.ssrc,
                 });
-                let line = self.line();
+                let line = self.line(false);
                 plan.outgoing = header.and_then(|header| Outgoing::empty(line, packet, header));
                 return plan;
             }
@@ -291,10 +302,9 @@ impl Slot {
             timestamp: out.timestamp,
             ssrc: self.ssrc,
         };
-        let names_mid = !self.confirmed;
         let up_to = forwarder.selector.picked();
-        let line = self.line();
-        let outgoing = Outgoing::new(line, packet, header, out.ids, up_to, names_mid, None);
+        let line = self.line(!self.confirmed);
+        let outgoing = Outgoing::new(line, packet, header, out.ids, up_to, None);
         plan.outgoing = outgoing.map(|outgoing| outgoing.without(skip));
         if plan.outgoing.is_some() {
             self.counters.packets += 1;
@@ -314,7 +324,7 @@ impl Slot {
         padding: u8,
         outlet: &mut Outlet<'_>,
     ) -> bool {
-        outlet.send(self.line(), outgoing, packet, padding)
+        outlet.send(self.line(outgoing.names_mid), outgoing, packet, padding)
     }
 
     /// Sends so many bytes of padding at most on the repair stream (RFC 4588), which a receiver
@@ -331,7 +341,7 @@ impl Slot {
             timestamp: self.rewriter.timestamp(),
             ssrc,
         };
-        let sent = outlet.send_padding(self.line(), header, bytes);
+        let sent = outlet.send_padding(self.line(true), header, bytes);
         self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
         sent
     }
@@ -395,7 +405,7 @@ impl Slot {
     ) -> bool {
         let sent = self
             .plan_again(repair, packet)
-            .is_some_and(|out| outlet.send(self.line(), &out, packet, 0));
+            .is_some_and(|out| outlet.send(self.line(out.names_mid), &out, packet, 0));
         self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
         sent
     }
@@ -430,16 +440,15 @@ impl Slot {
             timestamp: out.timestamp,
             ssrc,
         };
-        let (names_mid, osn) = (!self.confirmed, Some(repair.lost));
-        let up_to = selector.picked();
-        Outgoing::new(self.line(), packet, header, out.ids, up_to, names_mid, osn)
+        let (line, osn) = (self.line(!self.confirmed), Some(repair.lost));
+        Outgoing::new(line, packet, header, out.ids, selector.picked(), osn)
     }
 
     /// What would be sent, plain, for tests of what is in it.
     #[cfg(test)]
     pub(crate) fn write(&self, out: &Outgoing, packet: &Packet<'_>) -> Vec<u8> {
         let mut buf = vec![0; crate::transmit::Transmits::MAX_DATAGRAM];
-        let written = super::outlet::write(&mut buf, self.line(), out, packet, 0, 0);
+        let written = super::outlet::write(&mut buf, self.line(out.names_mid), out, packet, 0, 0);
         let (_, len) = written.expect("it fits");
         buf.truncate(len);
         buf
@@ -460,9 +469,10 @@ impl Slot {
         Some(self.write(&out, packet))
     }
 
-    fn line(&self) -> Line<'_> {
+    /// With its name or without, which is far away.
+    fn line(&self, names_mid: bool) -> Line<'_> {
         Line {
-            media: &self.media,
+            mid: names_mid.then(|| self.mid()),
             ids: &self.ids,
         }
     }

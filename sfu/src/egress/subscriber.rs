@@ -23,10 +23,15 @@ const RTT_MAX: Duration = Duration::from_secs(10);
 /// Packets sent last that serve as probes in turn: of some frames, so that they are in the cache.
 const PROBE_PACKETS: u16 = 16;
 
-/// All that one peer is sent.
+/// All that one peer is sent. What a packet needs stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Subscriber {
     slots: Slab<Slot>,
+    transport_sequence: u16,
+    /// How far back the packet was that served as the last probe.
+    probed: u16,
+    link: Link,
     /// Slots by what they are sent under, in its order: reports name it, of every slot every second, and
     /// the slots themselves are far apart in memory.
     by_ssrc: Vec<(u32, usize)>,
@@ -34,14 +39,10 @@ pub(crate) struct Subscriber {
     reports_at: Option<Instant>,
     /// Subscriptions without a slot, oldest first.
     waiting: Vec<SourceTrack>,
-    transport_sequence: u16,
     rtt: Option<Duration>,
     /// How the viewer shows what it is subscribed to.
     views: HashMap<TrackId, View>,
     cap: Cap,
-    link: Link,
-    /// How far back the packet was that served as the last probe.
-    probed: u16,
 }
 
 /// What a viewer's feedback asks of others.
@@ -112,6 +113,13 @@ impl Subscriber {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn transport_sequence(&self) -> u16 {
         self.transport_sequence
+    }
+
+    /// A word of each line of memory that a packet needs.
+    pub(crate) fn warm(&self) -> u64 {
+        u64::from(self.transport_sequence)
+            .wrapping_add(self.slots.len() as u64)
+            .wrapping_add(self.link.warm())
     }
 
     /// What the viewer's link carries.

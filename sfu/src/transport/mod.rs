@@ -74,12 +74,13 @@ pub(crate) enum TransportEvent {
 }
 
 /// One peer's transport.
+#[repr(C)]
 pub(crate) struct Transport {
+    srtp: Option<Box<Srtp>>,
+    phase: Phase,
     ice: IceLite,
     dtls: Dtls,
     sctp: Sctp,
-    srtp: Option<Box<Srtp>>,
-    phase: Phase,
     /// When the transport must be up, or is given up.
     connect_by: Instant,
     /// The latest time heard of, for what is polled without one.
@@ -198,6 +199,23 @@ impl Transport {
     /// Where media goes. None until the client's first check.
     pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
         self.ice.selected()
+    }
+
+    /// A word of each line of memory that a packet needs.
+    pub(crate) fn warm(&self) -> u64 {
+        let port = self.ice.selected().map_or(0, |addr| addr.port());
+        u64::from(port).wrapping_add(u64::from(self.srtp.is_some()))
+    }
+
+    /// The same of what it is sealed with.
+    pub(crate) fn warm_keys(&self) -> u64 {
+        self.srtp.as_ref().map_or(0, |srtp| srtp.warm())
+    }
+
+    /// The same of what a packet of this SSRC is numbered with.
+    pub(crate) fn warm_rollover(&self, ssrc: u32) -> u64 {
+        let srtp = self.srtp.as_ref();
+        srtp.map_or(0, |srtp| srtp.warm_rollover(ssrc))
     }
 
     /// Whether DTLS is up.

@@ -62,6 +62,7 @@ impl Worker {
     }
 
     fn forward_to(&mut self, now: Instant, viewer: Viewer) {
+        self.warm_next();
         let mut next = self.inbox.first(&viewer);
         while let Some(delivery) = next {
             let replay = self.plan(now, viewer.peer, delivery);
@@ -83,6 +84,9 @@ impl Worker {
         let mut next = Some(from);
         while let Some(delivery) = next {
             next = self.inbox.after(&delivery);
+            if let Some(next) = &next {
+                peer.warm_slot(next.slot as usize);
+            }
             let Some((origin, packet)) = self.inbox.packet(delivery.packet) else {
                 continue;
             };
@@ -90,6 +94,9 @@ impl Worker {
             let Some(plan) = peer.subscriber.plan(now, slot, &packet) else {
                 continue;
             };
+            if let Some(outgoing) = &plan.outgoing {
+                peer.warm_number(outgoing.ssrc());
+            }
             if plan.switched {
                 let pacer = &mut peer.subscriber.link_mut().pacer;
                 pacer.skip(now, slot);

@@ -119,6 +119,11 @@ impl Inbox {
         viewer
     }
 
+    /// The viewer to come after so many others.
+    pub(super) fn ahead(&self, others: usize) -> Option<Viewer> {
+        self.viewers.get(self.done + others).copied()
+    }
+
     /// A viewer's first delivery.
     pub(super) fn first(&self, viewer: &Viewer) -> Option<Delivery> {
         self.deliveries.get(viewer.first as usize).copied()

@@ -9,6 +9,7 @@
 //! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
 //! be repeated exactly.
 
+mod ahead;
 mod allocation;
 #[cfg(any(test, feature = "testing"))]
 mod audit;

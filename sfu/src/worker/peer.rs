@@ -12,8 +12,12 @@ use crate::transmit::RunKey;
 use crate::transport::sdp::Session;
 use crate::transport::{IceCredentials, Transport};
 
-/// A peer.
+/// A peer. What a packet needs stands first.
+#[repr(C)]
 pub(super) struct Peer {
+    pub(super) run: RunKey,
+    pub(super) transport: Transport,
+    pub(super) subscriber: Subscriber,
     pub(super) id: PeerId,
     pub(super) room: RoomId,
     pub(super) auto_subscribe: bool,
@@ -23,11 +27,8 @@ pub(super) struct Peer {
     pub(super) cname: String,
     /// What it is told the worker's address is, if not the worker's own.
     pub(super) announce: Option<SocketAddr>,
-    pub(super) transport: Transport,
     pub(super) session: Session,
     pub(super) publisher: Publisher,
-    pub(super) subscriber: Subscriber,
-    pub(super) run: RunKey,
     /// What the client was last told it needs.
     pub(super) needs: Needs,
     pub(super) _seat: Seat,

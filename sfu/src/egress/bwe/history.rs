@@ -111,6 +111,19 @@ pub(super) struct History {
 }
 
 impl History {
+    /// A word of each line of memory that noting a packet needs.
+    pub(super) fn warm(&self) -> u64 {
+        let fresh = self.fresh.first().map_or(0, |entry| entry.at);
+        (self.latest as u64).wrapping_add(fresh.into())
+    }
+
+    /// A word of where the next packets go.
+    pub(super) fn warm_ring(&self) -> u64 {
+        let fresh = self.fresh.first().map_or(0, |entry| entry.number);
+        let entry = self.ring.get(self.slot(fresh.wrapping_add(FRESH as u16)));
+        entry.map_or(0, |entry| u64::from(entry.at))
+    }
+
     /// Notes a packet sent; [`file`](Self::file) makes it known.
     pub(super) fn insert(&mut self, at: i64, sequence: u16, bytes: u16, probe: u8) {
         let number = self.numbers.extend(sequence);

@@ -136,15 +136,23 @@ pub(crate) struct Estimate {
 }
 
 /// Estimates what one viewer's link carries.
+///
+/// What is noted of every packet sent stands in one stretch of memory: each line of it that a packet
+/// touches is a wait where viewers are many.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct BandwidthEstimator {
+    history: History,
+    /// When the first packet after the last feedback was sent.
+    waiting_since: Option<i64>,
+    /// Bytes of payload and of all, lately.
+    payload: (u64, u64),
+    /// The last moment that was put into microseconds: a turn's packets are sent at one.
+    moment: (Instant, i64),
     epoch: Instant,
     /// The latest time seen. All times are in microseconds since the epoch.
     now: i64,
-    /// The last moment that was put into microseconds: a turn's packets are sent at one.
-    moment: (Instant, i64),
     max: f64,
-    history: History,
     acknowledged: Acknowledged,
     delay: Delay,
     loss: Loss,
@@ -153,16 +161,12 @@ pub(crate) struct BandwidthEstimator {
     fallback: Fallback,
     demand: Demand,
     confirmed: Confirmed,
-    /// Bytes of payload and of all, lately.
-    payload: (u64, u64),
     /// The latest arrival, in ticks of the receiver's clock, unwrapped.
     arrival: Option<i64>,
     /// The number behind the last one reported on.
     reported: Option<u64>,
     feedback_count: Option<u8>,
     last_feedback: Option<i64>,
-    /// When the first packet after the last feedback was sent.
-    waiting_since: Option<i64>,
     /// By receiver reports, and by feedback.
     rtt: (Option<i64>, Option<i64>),
     cut_at: Option<i64>,
@@ -211,6 +215,16 @@ impl BandwidthEstimator {
             recovered: 0.0,
             floor: 0.0,
         }
+    }
+
+    /// A word of each line of memory that a packet needs.
+    pub(crate) fn warm(&self) -> u64 {
+        self.history.warm().wrapping_add(self.payload.1)
+    }
+
+    /// The same of what is behind a pointer.
+    pub(crate) fn warm_ring(&self) -> u64 {
+        self.history.warm_ring()
     }
 
     /// Notes a packet with its transport-wide number, `bytes` of UDP payload, and the cluster of the

@@ -83,7 +83,7 @@ impl Cuts {
         closes_up: bool,
     ) {
         let begins = frame.is_some() && std::mem::replace(&mut self.last_frame, frame) != frame;
-        let frames = u16::from(begins && closes_up);
+        let frames = u32::from(begins && closes_up);
         let last = self.cuts.back_mut().filter(|cut| cut.span == span.id);
         let mut total = last.as_ref().map_or(span.left_out, |cut| cut.total);
         if let Some(cut) = last
@@ -146,7 +146,7 @@ impl Cuts {
             cut.end += more;
             (before, more)
         } else {
-            frames = u16::from(frame.is_some() && closes_up);
+            frames = u32::from(frame.is_some() && closes_up);
             let total = before.map_or(span.left_out, |before| self.cuts[before].total);
             let cut = Cut {
                 span: span.id,

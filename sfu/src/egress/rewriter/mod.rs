@@ -110,6 +110,13 @@ impl Rewriter {
         }
     }
 
+    /// A word of each line of memory that a packet needs.
+    pub(super) fn warm(&self) -> u64 {
+        let span = self.span.as_ref().map_or(0, |span| span.known_from);
+        span.wrapping_add(self.sequence)
+            .wrapping_add(u64::from(self.timestamp))
+    }
+
     /// Whether the last packet sent is in the middle of a frame.
     pub(crate) fn is_torn(&self) -> bool {
         self.torn

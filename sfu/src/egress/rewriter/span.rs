@@ -94,7 +94,7 @@ pub(crate) struct Span {
 pub(crate) struct LeftOut {
     pub(crate) packets: u64,
     /// Of a codec whose picture ids close up.
-    pub(crate) frames: u16,
+    pub(crate) frames: u32,
 }
 
 impl Span {
@@ -149,12 +149,12 @@ impl Span {
             .wrapping_add(self.start.timestamp)
     }
 
-    fn ids(&self, ids: Ids, frames: u16) -> Ids {
+    fn ids(&self, ids: Ids, frames: u32) -> Ids {
         let picture_id = ids.picture_id.map(|id| {
             let (first, start) = (self.first.ids.picture_id, self.start.ids.picture_id);
             id.wrapping_sub(first.unwrap_or(0))
                 .wrapping_add(start.unwrap_or(0))
-                .wrapping_sub(frames)
+                .wrapping_sub(frames as u16)
                 & PICTURE_ID_MASK
         });
         let tl0_pic_idx = ids.tl0_pic_idx.map(|idx| {

@@ -51,21 +51,23 @@ pub(crate) struct Candidate<'a> {
 
 /// The selector of one video subscription, or of one audio subscription with its single layer.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct LayerSelector {
-    /// The track's spatial layers are streams of their own.
-    simulcast: bool,
-    target: Option<LayerId>,
     /// The stream being sent.
     stream: Option<usize>,
-    /// What of it.
-    picked: LayerId,
-    intact: Targets,
     /// The timestamp of the newest picture.
     newest: Option<u32>,
+    target: Option<LayerId>,
+    /// What of the stream is sent.
+    picked: LayerId,
+    intact: Targets,
+    /// The track's spatial layers are streams of their own.
+    simulcast: bool,
     /// Not all packets have come since the last picture began.
     gap: bool,
     /// Spatial layers do not need those below in every picture.
     apart: bool,
+    /// The largest part, last.
     pictures: Pictures,
 }
 
@@ -76,6 +78,11 @@ impl LayerSelector {
             simulcast,
             ..Self::default()
         }
+    }
+
+    /// A word of each line of memory that a packet needs.
+    pub(super) fn warm(&self) -> u64 {
+        self.newest.map_or(0, u64::from)
     }
 
     /// The layer being sent.

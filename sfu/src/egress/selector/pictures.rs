@@ -71,28 +71,34 @@ impl Picture {
 }
 
 /// The latest of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[repr(C)]
 pub(super) struct Pictures {
     /// The one made last, at hand: nearly every packet is of it.
-    newest: Option<Picture>,
-    /// A ring of those made before.
-    before: Vec<Picture>,
-    /// The place of the next in the ring.
-    next: usize,
+    newest: Picture,
+    /// Made so far.
+    count: usize,
+    /// A ring of those made before the newest.
+    ring: [Picture; PICTURES],
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Self {
+            newest: Picture::default(),
+            count: 0,
+            ring: [Picture::default(); PICTURES],
+        }
+    }
 }
 
 impl Pictures {
     pub(super) fn push(&mut self, picture: Picture) {
-        let Some(before) = self.newest.replace(picture) else {
-            return;
-        };
-        if let Some(oldest) = self.before.get_mut(self.next) {
-            *oldest = before;
-        } else {
-            self.before.reserve_exact(PICTURES - self.before.len());
-            self.before.push(before);
+        if let Some(before) = self.count.checked_sub(1) {
+            self.ring[before % PICTURES] = self.newest;
         }
-        self.next = (self.next + 1) % PICTURES;
+        self.newest = picture;
+        self.count += 1;
     }
 
     /// The picture of a timestamp. If nothing of it came until now, what was sent then is picked; none
@@ -100,14 +106,14 @@ impl Pictures {
     pub(super) fn find_or_make(&mut self, stream: usize, timestamp: u32) -> Option<&mut Picture> {
         let is =
             |picture: &Picture| (picture.stream, picture.timestamp) == (stream as u8, timestamp);
-        if !self.newest.as_ref().is_some_and(is) {
-            if let Some(at) = self.ring().find(|at| is(&self.before[*at])) {
-                return self.before.get_mut(at);
+        if self.count == 0 || !is(&self.newest) {
+            if let Some(at) = self.before().find(|at| is(&self.ring[*at])) {
+                return self.ring.get_mut(at);
             }
             let picked = self.picked(stream, timestamp)?;
             self.push(Picture::new(stream, timestamp, picked, false));
         }
-        self.newest.as_mut()
+        Some(&mut self.newest)
     }
 
     /// Whether a frame is for the viewer, though it may not have come until now; none if what was sent
@@ -130,8 +136,9 @@ impl Pictures {
     /// late has changed what is sent.
     fn at(&self, stream: usize, timestamp: u32) -> Option<&Picture> {
         let mut before: Option<&Picture> = None;
-        let ring = self.ring().map(|at| &self.before[at]);
-        for picture in self.newest.iter().chain(ring) {
+        let newest = (self.count > 0).then_some(&self.newest);
+        let ring = self.before().map(|at| &self.ring[at]);
+        for picture in newest.into_iter().chain(ring) {
             if picture.stream != stream as u8 || newer_timestamp(picture.timestamp, timestamp) {
                 continue;
             }
@@ -147,9 +154,9 @@ impl Pictures {
     }
 
     /// Places in the ring, the latest first.
-    fn ring(&self) -> impl Iterator<Item = usize> + use<> {
-        let (next, len) = (self.next, self.before.len());
-        (1..=len).map(move |back| (next + len - back) % len)
+    fn before(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.count.saturating_sub(1);
+        (1..=count.min(PICTURES)).map(move |back| (count - back) % PICTURES)
     }
 }
 

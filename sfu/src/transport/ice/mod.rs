@@ -27,12 +27,13 @@ pub(crate) enum StunOutcome {
 }
 
 /// The ICE-lite agent of one peer.
+#[repr(C)]
 pub(super) struct IceLite {
+    selected: Option<SocketAddr>,
+    paths: Vec<Path>,
     credentials: Credentials,
     /// Those before a restart, until the client has used the new ones (RFC 8445 section 9).
     previous: Option<Credentials>,
-    paths: Vec<Path>,
-    selected: Option<SocketAddr>,
     last_check: Option<Instant>,
 }
 

@@ -56,6 +56,14 @@ const RTCP_INDEX: usize = 4;
 const RTCP_ENCRYPTED: u32 = 1 << 31;
 
 impl Cipher {
+    /// A word of some of the memory that sealing needs.
+    pub(super) fn warm(&self) -> u64 {
+        match self {
+            Self::Gcm(gcm) => gcm.salt as u64,
+            Self::CmSha1(cm) => u64::from(cm.salt[0]),
+        }
+    }
+
     /// None only if the key is refused, which for 16 bytes it is not.
     pub(super) fn new(
         backend: Backend,

@@ -50,13 +50,15 @@ impl Profile {
 const KEY_LEN: usize = 16;
 
 /// SRTP of one peer, both directions.
+#[repr(C)]
 pub(crate) struct Srtp {
-    profile: Profile,
-    inbound: Direction,
+    /// What a packet sent needs, first.
+    rollovers: Rollovers,
     outbound: Direction,
+    inbound: Direction,
+    profile: Profile,
     rtp_sources: Sources<RTP_WINDOW>,
     rtcp_sources: Sources<RTCP_WINDOW>,
-    rollovers: Rollovers,
     rtcp_index: u32,
 }
 
@@ -187,6 +189,16 @@ impl Srtp {
             .rtp
             .seal_rtp(packet, header_len, ssrc, index)?;
         Some(sealed)
+    }
+
+    /// A word of some of the memory that sealing needs.
+    pub(crate) fn warm(&self) -> u64 {
+        self.outbound.rtp.warm()
+    }
+
+    /// A word of the memory that numbering a packet of this SSRC needs.
+    pub(crate) fn warm_rollover(&self, ssrc: u32) -> u64 {
+        self.rollovers.warm(ssrc)
     }
 
     /// Writes `packet` sealed into `out`; the sealed length, 0 if it cannot be sealed.

@@ -4,10 +4,25 @@ use super::index::{INDEX_END, guess};
 
 /// Newest index by SSRC, open addressing. Only our own SSRCs enter, and none ever leaves: sending an
 /// SSRC again from rollover zero would repeat nonces, which breaks AES-GCM.
-#[derive(Default)]
 pub(super) struct Rollovers {
+    /// Of the SSRC sent last, at hand: packets come in runs of one. Its place in the table is behind until
+    /// another comes.
+    latest: Slot,
     slots: Vec<Slot>,
     used: usize,
+}
+
+impl Default for Rollovers {
+    fn default() -> Self {
+        Self {
+            latest: Slot {
+                ssrc: 0,
+                newest: EMPTY,
+            },
+            slots: Vec::new(),
+            used: 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -24,30 +39,45 @@ const FIRST_SLOTS: usize = 16;
 const MAX_SSRCS: usize = 4_096;
 
 impl Rollovers {
+    /// A word of some of the memory that numbering needs.
+    pub(super) fn warm(&self, ssrc: u32) -> u64 {
+        let at = home(ssrc) & self.slots.len().wrapping_sub(1);
+        self.slots.get(at).map_or(0, |slot| slot.newest)
+    }
+
     /// The index `sequence` is sent under, remembered if it is the newest. An older one
     /// (a retransmission) gets the index it had. `None` when indices or the table are exhausted.
     pub(super) fn index(&mut self, ssrc: u32, sequence: u16) -> Option<u64> {
-        let at = match self.find(ssrc) {
-            Some(at) if self.slots.get(at)?.newest != EMPTY => at,
-            _ => return self.insert(ssrc, sequence),
-        };
-        let slot = self.slots.get_mut(at)?;
-        let index = guess(slot.newest, sequence)?;
-        slot.newest = slot.newest.max(index);
+        if self.latest.ssrc != ssrc || self.latest.newest == EMPTY {
+            self.put_back();
+            self.latest = match self.find(ssrc).and_then(|at| self.slots.get(at)) {
+                Some(slot) if slot.newest != EMPTY => *slot,
+                _ => self.insert(ssrc, sequence)?,
+            };
+        }
+        let index = guess(self.latest.newest, sequence)?;
+        self.latest.newest = self.latest.newest.max(index);
         Some(index)
+    }
+
+    fn put_back(&mut self) {
+        let latest = self.latest;
+        let at = self.find(latest.ssrc).filter(|_| latest.newest != EMPTY);
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
+            *slot = latest;
+        }
     }
 
     #[cfg(test)]
     pub(super) fn set_newest(&mut self, ssrc: u32, index: u64) {
         self.index(ssrc, 0);
-        let at = self.find(ssrc).unwrap();
-        self.slots[at].newest = index;
+        self.latest.newest = index;
     }
 
     /// Where `ssrc` is or belongs. Never more than half full, so there is always an end.
     fn find(&self, ssrc: u32) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
-        let mut at = ssrc.wrapping_mul(0x9e37_79b1) as usize & mask;
+        let mut at = home(ssrc) & mask;
         loop {
             let slot = self.slots.get(at)?;
             if slot.newest == EMPTY || slot.ssrc == ssrc {
@@ -57,22 +87,20 @@ impl Rollovers {
         }
     }
 
-    fn insert(&mut self, ssrc: u32, sequence: u16) -> Option<u64> {
+    fn insert(&mut self, ssrc: u32, sequence: u16) -> Option<Slot> {
         if self.used == MAX_SSRCS {
             return None;
         }
         if (self.used + 1) * 2 > self.slots.len() {
             self.grow();
         }
-        let index = u64::from(sequence);
-        debug_assert!(index < INDEX_END);
+        let newest = u64::from(sequence);
+        debug_assert!(newest < INDEX_END);
         let at = self.find(ssrc)?;
-        *self.slots.get_mut(at)? = Slot {
-            ssrc,
-            newest: index,
-        };
+        let slot = Slot { ssrc, newest };
+        *self.slots.get_mut(at)? = slot;
         self.used += 1;
-        Some(index)
+        Some(slot)
     }
 
     fn grow(&mut self) {
@@ -90,8 +118,14 @@ impl Rollovers {
     }
 }
 
+fn home(ssrc: u32) -> usize {
+    ssrc.wrapping_mul(0x9e37_79b1) as usize
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -123,5 +157,20 @@ mod tests {
         }
         assert_eq!(rollovers.index(1, 0), None);
         assert_eq!(rollovers.slots.len(), 2 * MAX_SSRCS);
+    }
+
+    proptest! {
+        /// Whichever SSRCs take turns, each goes on from its own newest: an index given twice to
+        /// different packets would give the key away.
+        #[test]
+        fn every_ssrc_goes_on_from_its_own(sent in proptest::collection::vec((0_u32..40, 0_u16..20_000), 1..400)) {
+            let mut rollovers = Rollovers::default();
+            let mut newest = std::collections::HashMap::<u32, u64>::new();
+            for (ssrc, step) in sent {
+                let index = newest.get(&ssrc).map_or(0, |newest| *newest) + u64::from(step);
+                prop_assert_eq!(rollovers.index(ssrc, index as u16), Some(index));
+                newest.insert(ssrc, index);
+            }
+        }
     }
 }
