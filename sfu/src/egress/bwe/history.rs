@@ -117,11 +117,20 @@ impl History {
         (self.latest as u64).wrapping_add(fresh.into())
     }
 
-    /// A word of where the next packets go.
+    /// A word of each line where the next packets go.
     pub(super) fn warm_ring(&self) -> u64 {
         let fresh = self.fresh.first().map_or(0, |entry| entry.number);
-        let entry = self.ring.get(self.slot(fresh.wrapping_add(FRESH as u16)));
-        entry.map_or(0, |entry| u64::from(entry.at))
+        self.warm_range(fresh, 2 * FRESH)
+    }
+
+    /// A word of each line where so many packets are, or go, from one on.
+    pub(super) fn warm_range(&self, first: u16, count: usize) -> u64 {
+        let lines = (0..count.min(u16::MAX.into())).step_by(FRESH);
+        let entries = lines.filter_map(|ahead| {
+            let slot = self.slot(first.wrapping_add(ahead as u16));
+            self.ring.get(slot)
+        });
+        entries.map(|entry| u64::from(entry.at)).sum()
     }
 
     /// Notes a packet sent; [`file`](Self::file) makes it known.

@@ -257,6 +257,11 @@ impl BandwidthEstimator {
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let now = self.advance(now);
         self.history.file();
+        // All at once, for the processor to wait for them together.
+        std::hint::black_box(
+            self.history
+                .warm_range(feedback.base, feedback.arrivals.len()),
+        );
         self.credit_lost_reports(feedback);
         let mut newest_sent = None;
         for (sequence, ticks) in feedback.statuses() {

@@ -41,6 +41,9 @@ const MAX_SSRCS: usize = 4_096;
 impl Rollovers {
     /// A word of some of the memory that numbering needs.
     pub(super) fn warm(&self, ssrc: u32) -> u64 {
+        if self.latest.ssrc == ssrc {
+            return 0;
+        }
         let at = home(ssrc) & self.slots.len().wrapping_sub(1);
         self.slots.get(at).map_or(0, |slot| slot.newest)
     }
