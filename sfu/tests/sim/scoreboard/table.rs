@@ -49,7 +49,8 @@ waits. *By force* is the relay told to send a layer whatever it estimates (10 se
   reference holds it for most of the time, at one freeze.
 - rival: we use more, at 5.1 switches a minute: four in 47 s, down by two steps when the download begins, and up again.
 - loss10: we stay on the top layer. The reference leaves it now and then (4 to 8 switches a minute) for frames of fewer
-  packets, of which one in ten is lost and one in a hundred is lost again; that is where its frames are more.
+  packets, of which one in ten is lost and one in a hundred is lost again; in some runs that makes
+  more of them complete.
 - uplink has no reference: the publisher's sender is `str0m` in any case. Its estimate swings there, layers stop and begin
   again several times a minute, and each change that is not announced is a pause until it is noticed and a keyframe comes.
 ";
