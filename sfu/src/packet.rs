@@ -102,11 +102,11 @@ impl PassedOn {
 
     /// Each kind with its value.
     pub(crate) fn values<'a>(
-        &self,
+        &'a self,
         datagram: &'a [u8],
     ) -> impl Iterator<Item = (ExtensionKind, &'a [u8])> + use<'a> {
-        self.found.into_iter().map_while(move |found| {
-            let (kind, at, len) = found?;
+        self.found.iter().map_while(move |found| {
+            let (kind, at, len) = (*found)?;
             let at = usize::from(at);
             Some((kind, datagram.get(at..at + usize::from(len))?))
         })

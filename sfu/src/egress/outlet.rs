@@ -64,7 +64,11 @@ pub(super) struct Line<'a> {
 }
 
 impl Outgoing {
-    /// None if the packet does not fit a datagram.
+    /// None if the packet does not fit a datagram. `skip` bytes at the beginning of its payload are left
+    /// out.
+    //
+    // Inlined, to be written where it is kept: see `Ids` for what copying it costs.
+    #[inline(always)]
     pub(super) fn new(
         line: Line<'_>,
         packet: &Packet<'_>,
@@ -72,14 +76,9 @@ impl Outgoing {
         ids: Ids,
         up_to: LayerId,
         osn: Option<u16>,
+        skip: usize,
     ) -> Option<Self> {
-        let mut len = HeaderLen::default();
-        let media = Some((packet, ids, up_to));
-        for_each_extension(line, media, [0; 3], 0, |id, value| {
-            len.extension(id, value.len());
-        });
-        let osn_len = if osn.is_some() { OSN } else { 0 };
-        let len = len.finish() + osn_len + packet.payload().len();
+        let len = plain_len(line, packet, ids, up_to) + if osn.is_some() { OSN } else { 0 };
         (len <= MAX_PLAIN).then_some(Self {
             header,
             ids,
@@ -87,8 +86,8 @@ impl Outgoing {
             empty: false,
             names_mid: line.mid.is_some(),
             osn,
-            skip: 0,
-            len: len as u16,
+            skip: skip as u16,
+            len: len.saturating_sub(skip) as u16,
         })
     }
 
@@ -97,20 +96,10 @@ impl Outgoing {
         self.header.ssrc
     }
 
-    /// The same without the beginning of its payload.
-    pub(super) fn without(self, skip: usize) -> Self {
-        let skip = skip as u16;
-        Self {
-            skip,
-            len: self.len.saturating_sub(skip),
-            ..self
-        }
-    }
-
     /// A packet in place of one that is not sent, but whose number a viewer would miss.
     pub(super) fn empty(line: Line<'_>, packet: &Packet<'_>, header: OutHeader) -> Option<Self> {
         let (ids, up_to) = (Ids::default(), LayerId::default());
-        let mut empty = Self::new(line, packet, header, ids, up_to, None)?;
+        let mut empty = Self::new(line, packet, header, ids, up_to, None, 0)?;
         empty.empty = true;
         let mut len = HeaderLen::default();
         transport_extensions(line, [0; 3], 0, |id, value| {
@@ -231,11 +220,21 @@ pub(super) fn write(
     if !out.empty {
         packet.described.payload.rewrite(
             body,
-            out.ids.picture_id.unwrap_or(0),
-            out.ids.tl0_pic_idx.unwrap_or(0),
+            out.ids.picture_id().unwrap_or(0),
+            out.ids.tl0_pic_idx().unwrap_or(0),
         );
     }
     Some((header_len, len))
+}
+
+/// The length of a packet with all of its payload.
+fn plain_len(line: Line<'_>, packet: &Packet<'_>, ids: Ids, up_to: LayerId) -> usize {
+    let mut len = HeaderLen::default();
+    let media = Some((packet, ids, up_to));
+    for_each_extension(line, media, [0; 3], 0, |id, value| {
+        len.extension(id, value.len());
+    });
+    len.finish() + packet.payload().len()
 }
 
 fn write_header(
@@ -276,7 +275,7 @@ fn for_each_extension(
         let Some(id) = line.ids.id(kind) else {
             continue;
         };
-        match (kind, ids.frame_number) {
+        match (kind, ids.frame_number()) {
             (ExtensionKind::DependencyDescriptor, Some(number)) => {
                 let structured = packet.described.dependencies;
                 let structured = structured.is_some_and(|read| read.has_structure);

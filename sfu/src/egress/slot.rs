@@ -198,16 +198,15 @@ impl Slot {
 
     /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and
     /// under which numbers. What is planned is to be sent ([`send`](Self::send)), in any order: the
-    /// numbers are taken.
-    pub(crate) fn plan(&mut self, now: Instant, packet: &Packet<'_>) -> Plan {
-        let mut plan = Plan::default();
+    /// numbers are taken. The plan is empty before: it is made where it is kept, for it is large.
+    pub(crate) fn plan(&mut self, now: Instant, packet: &Packet<'_>, plan: &mut Plan) {
         let Some(forwarder) = self
             .forwarder
             .as_mut()
             // Another since the packet came: its old track's packets are not the new one's.
             .filter(|forwarder| forwarder.track == packet.track)
         else {
-            return plan;
+            return;
         };
         let payload_type = forwarder.next_payload_type(packet.header.payload_type);
         // Of redundant audio that cannot be read there is nothing to send.
@@ -217,7 +216,7 @@ impl Slot {
         };
         let (Some(payload_type), Some(skip)) = (payload_type.media, skip) else {
             self.counters.unmapped += 1;
-            return plan;
+            return;
         };
         let source = source_of(packet);
         let frame = frame_of(packet);
@@ -226,40 +225,40 @@ impl Slot {
             // The publisher began a new stream on the same layer: only a keyframe joins them.
             if !packet.switchable {
                 plan.keyframe_of = Some(packet.layer);
-                return plan;
+                return;
             }
-            self.rewriter.switch(now, source, frame, None);
+            self.rewriter.switch(now, &source, &frame, None);
             forwarder.restart(packet);
         }
         let order = Order {
             torn: self.rewriter.is_torn(),
-            behind_gap: continues && self.rewriter.is_behind_gap(frame),
-            past: packet.switchable && self.rewriter.is_past(source, frame),
+            behind_gap: continues && self.rewriter.is_behind_gap(&frame),
+            past: packet.switchable && self.rewriter.is_past(&source, &frame),
         };
         let decision = forwarder.select(now, packet, order);
         plan.keyframe_of = forwarder.awaits_keyframe_of();
         match decision {
             // The end of the frame that a switch waits for does not come, or not in time.
             Decision::Forward | Decision::Skip
-                if forwarder.holds() && self.rewriter.begins_frame(frame) =>
+                if forwarder.holds() && self.rewriter.begins_frame(&frame) =>
             {
                 let read = &packet.described.frame;
                 let begins = read.begins && read.spatial == 0;
-                self.rewriter.skip_to(frame, begins, read.temporal == 0);
+                self.rewriter.skip_to(&frame, begins, read.temporal == 0);
                 plan.replay = forwarder.release();
-                return plan;
+                return;
             }
             Decision::Drop | Decision::Hold | Decision::Skip if forwarder.held_too_long(now) => {
                 self.rewriter.give_up_frame();
                 plan.replay = forwarder.release();
-                return plan;
+                return;
             }
-            Decision::Drop | Decision::Hold => return plan,
+            Decision::Drop | Decision::Hold => return,
             Decision::Skip => {
                 let closes_up = packet.codec == Codec::Vp8;
                 let late = self
                     .rewriter
-                    .skip(source, frame, frame_key(packet), closes_up);
+                    .skip(&source, &frame, frame_key(packet), closes_up);
                 let header = late.map(|late| OutHeader {
                     marker: false,
                     payload_type,
@@ -269,22 +268,22 @@ impl Slot {
                 });
                 let line = self.line(false);
                 plan.outgoing = header.and_then(|header| Outgoing::empty(line, packet, header));
-                return plan;
+                return;
             }
             Decision::Switch => {
                 plan.switched = true;
                 self.rewriter
-                    .switch(now, source, frame, forwarder.advance(packet));
+                    .switch(now, &source, &frame, forwarder.advance(packet));
             }
             Decision::Forward if self.resumes => {
                 self.rewriter
-                    .switch(now, source, frame, forwarder.advance(packet));
+                    .switch(now, &source, &frame, forwarder.advance(packet));
             }
             Decision::Forward => {}
         }
         self.resumes = false;
-        let Some(out) = self.rewriter.rewrite(now, source, frame) else {
-            return plan;
+        let Some(out) = self.rewriter.rewrite(now, &source, &frame) else {
+            return;
         };
         let payload_len = packet.payload().len() - skip;
         let marker = packet.header.marker || ends_picture(forwarder, packet);
@@ -304,15 +303,13 @@ impl Slot {
         };
         let up_to = forwarder.selector.picked();
         let line = self.line(!self.confirmed);
-        let outgoing = Outgoing::new(line, packet, header, out.ids, up_to, None);
-        plan.outgoing = outgoing.map(|outgoing| outgoing.without(skip));
+        plan.outgoing = Outgoing::new(line, packet, header, out.ids, up_to, None, skip);
         if plan.outgoing.is_some() {
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
             self.rate.add(now, payload_len);
             plan.report_at = self.sender.sent(now, out.timestamp, payload_len as u64);
         }
-        plan
     }
 
     /// Writes, seals and queues what was planned, as the viewer's next packet, with `padding` bytes
@@ -423,7 +420,7 @@ impl Slot {
         // would seal two different packets with one nonce, which gives the key away (RFC 7714
         // section 8.1).
         let (payload_type, ssrc) = (payload_type.rtx?, self.rtx_ssrc?);
-        let out = self.rewriter.rewrite_again(&span, frame)?;
+        let out = self.rewriter.rewrite_again(&span, &frame)?;
         // Not all that has a number is for this viewer: it may have come too late to be left out.
         let selector = &forwarder.selector;
         let timestamp = packet.header.timestamp;
@@ -441,7 +438,7 @@ impl Slot {
             ssrc,
         };
         let (line, osn) = (self.line(!self.confirmed), Some(repair.lost));
-        Outgoing::new(line, packet, header, out.ids, selector.picked(), osn)
+        Outgoing::new(line, packet, header, out.ids, selector.picked(), osn, 0)
     }
 
     /// What would be sent, plain, for tests of what is in it.
@@ -539,11 +536,11 @@ fn frame_of(packet: &Packet<'_>) -> Frame {
     Frame {
         sequence: packet.sequence,
         timestamp: packet.header.timestamp,
-        ids: Ids {
+        ids: Ids::new(
             picture_id,
             tl0_pic_idx,
-            frame_number: packet.described.dependencies.map(|read| read.frame_number),
-        },
+            packet.described.dependencies.map(|read| read.frame_number),
+        ),
     }
 }
 

@@ -94,19 +94,30 @@ impl Subscriber {
         self.slots.get_mut(index)
     }
 
-    /// Decides on a packet of the track that a slot carries; none if there is no such slot.
-    pub(crate) fn plan(&mut self, now: Instant, index: usize, packet: &Packet<'_>) -> Option<Plan> {
-        let plan = self.slots.get_mut(index)?.plan(now, packet);
+    /// Decides on a packet of the track that a slot carries, in an empty plan.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        index: usize,
+        packet: &Packet<'_>,
+        plan: &mut Plan,
+    ) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        slot.plan(now, packet, plan);
         if plan.report_at.is_some() {
             self.reports_at = earliest([self.reports_at, plan.report_at]);
         }
-        Some(plan)
     }
 
-    /// One slot with what its packets share with the other slots': their numbering and the link.
-    pub(crate) fn way_out(&mut self, index: usize) -> Option<(&mut Slot, &mut u16, &mut Link)> {
-        let slot = self.slots.get_mut(index)?;
-        Some((slot, &mut self.transport_sequence, &mut self.link))
+    /// The slots, and what their packets share: their numbering and the link.
+    pub(crate) fn way_out(&mut self) -> (&mut Slab<Slot>, &mut u16, &mut Link) {
+        (
+            &mut self.slots,
+            &mut self.transport_sequence,
+            &mut self.link,
+        )
     }
 
     /// The transport-wide number of the next packet.

@@ -89,6 +89,7 @@ impl<'a> HeaderWriter<'a> {
 
     /// Ends the header and returns its length: where the payload goes. 0 if the buffer was too
     /// short for a header at all.
+    #[inline]
     pub fn finish(self) -> usize {
         if self.elements == 0 {
             return self.len;

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use slab::Slab;
+
 use super::Worker;
 use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
@@ -36,7 +38,7 @@ pub(super) struct Desk {
 struct Planned {
     packet: u32,
     slot: u32,
-    outgoing: Outgoing,
+    plan: Plan,
 }
 
 /// A layer that a viewer is switched to, whose first packets are in its publisher's cache.
@@ -91,9 +93,8 @@ impl Worker {
                 continue;
             };
             let slot = delivery.slot as usize;
-            let Some(plan) = peer.subscriber.plan(now, slot, &packet) else {
-                continue;
-            };
+            let plan = self.desk.begin(&delivery);
+            peer.subscriber.plan(now, slot, &packet, plan);
             if let Some(outgoing) = &plan.outgoing {
                 peer.warm_number(outgoing.ssrc());
             }
@@ -104,10 +105,10 @@ impl Worker {
             if plan.report_at.is_some() {
                 self.schedule.touch(viewer);
             }
+            let replay = plan.replay;
             let pacer = &mut peer.subscriber.link_mut().pacer;
-            self.desk
-                .note(now, &delivery, origin, &packet, &plan, pacer);
-            if let Some(start) = plan.replay {
+            self.desk.settle(now, origin, &packet, pacer);
+            if let Some(start) = replay {
                 return Some(Replay {
                     at: delivery,
                     start,
@@ -161,9 +162,8 @@ impl Worker {
                 facts: &facts,
             };
             let slot = at.slot as usize;
-            let Some(plan) = peer.subscriber.plan(now, slot, &packet) else {
-                return;
-            };
+            let mut plan = Plan::default();
+            peer.subscriber.plan(now, slot, &packet, &mut plan);
             if plan.report_at.is_some() {
                 self.schedule.touch(viewer);
             }
@@ -269,38 +269,40 @@ struct Sealed {
 }
 
 impl Desk {
+    /// The plan for a delivery, to be made.
+    fn begin(&mut self, delivery: &Delivery) -> &mut Plan {
+        let at = self.planned.len();
+        self.planned.push(Planned {
+            packet: delivery.packet,
+            slot: delivery.slot,
+            plan: Plan::default(),
+        });
+        &mut self.planned[at].plan
+    }
+
     /// Takes what was planned. What the viewer's link has no time for now waits; but sound never does, and
     /// what is kept nowhere cannot.
-    fn note(
-        &mut self,
-        now: Instant,
-        delivery: &Delivery,
-        origin: Place,
-        packet: &Packet<'_>,
-        plan: &Plan,
-        pacer: &mut Pacer,
-    ) {
-        if let Some(layer) = plan.keyframe_of
+    fn settle(&mut self, now: Instant, origin: Place, packet: &Packet<'_>, pacer: &mut Pacer) {
+        let Some(planned) = self.planned.last() else {
+            return;
+        };
+        if let Some(layer) = planned.plan.keyframe_of
             && !packet.codec.is_audio()
             && !self.wanted.contains(&(origin, layer))
         {
             self.wanted.push((origin, layer));
         }
-        let Some(outgoing) = &plan.outgoing else {
-            return;
-        };
-        let bytes = usize::from(outgoing.len);
-        if packet.codec.is_audio() || !packet.cached {
-            pacer.passed(bytes);
-        } else if !pacer.admits(now, bytes) {
-            pacer.push(now, paced(delivery.slot, *outgoing, origin, packet));
-            return;
+        if let Some(outgoing) = &planned.plan.outgoing {
+            let bytes = usize::from(outgoing.len);
+            if packet.codec.is_audio() || !packet.cached {
+                return pacer.passed(bytes);
+            }
+            if pacer.admits(now, bytes) {
+                return;
+            }
+            pacer.push(now, paced(planned.slot, *outgoing, origin, packet));
         }
-        self.planned.push(Planned {
-            packet: delivery.packet,
-            slot: delivery.slot,
-            outgoing: *outgoing,
-        });
+        self.planned.pop();
     }
 
     fn seal(
@@ -314,22 +316,29 @@ impl Desk {
         self.items.clear();
         self.items.extend(self.planned.iter().map(|planned| Item {
             stream: planned.slot as usize,
-            len: planned.outgoing.len,
+            len: planned.plan.outgoing.map_or(0, |outgoing| outgoing.len),
         }));
         let mut sealed = Sealed::default();
+        let way_out = peer.way_out(now, ntp, transmits);
+        let Some((mut outlet, slots)) = way_out else {
+            self.planned.clear();
+            return sealed;
+        };
         for packed in self.packer.pack(&self.items) {
             let Some(planned) = self.planned.get(packed.item as usize) else {
+                continue;
+            };
+            let Some(outgoing) = &planned.plan.outgoing else {
                 continue;
             };
             let Some((_, packet)) = inbox.packet(planned.packet) else {
                 continue;
             };
-            let Some((mut outlet, slot)) = peer.outlet(now, planned.slot as usize, ntp, transmits)
-            else {
+            let Some(slot) = slots.get(planned.slot as usize) else {
                 continue;
             };
             let padding = packed.padding;
-            if slot.send(&planned.outgoing, &packet, padding, &mut outlet) {
+            if slot.send(outgoing, &packet, padding, &mut outlet) {
                 sealed.packets += 1;
                 sealed.padding += u64::from(padding);
             } else {
@@ -393,19 +402,18 @@ fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> 
 }
 
 impl Peer {
-    /// Its way out, with one of its slots; none while it cannot be reached.
-    pub(super) fn outlet<'a>(
+    /// Its way out, with its slots; none while it cannot be reached.
+    fn way_out<'a>(
         &'a mut self,
         now: Instant,
-        slot: usize,
         ntp: u64,
         transmits: &'a mut Transmits,
-    ) -> Option<(Outlet<'a>, &'a mut Slot)> {
+    ) -> Option<(Outlet<'a>, &'a mut Slab<Slot>)> {
         if !self.transport.is_connected() {
             return None;
         }
         let to = self.transport.remote_addr()?;
-        let (slot, transport_sequence, link) = self.subscriber.way_out(slot)?;
+        let (slots, transport_sequence, link) = self.subscriber.way_out();
         let outlet = Outlet {
             to,
             run: &mut self.run,
@@ -416,6 +424,18 @@ impl Peer {
             link,
             transport_sequence,
         };
-        Some((outlet, slot))
+        Some((outlet, slots))
+    }
+
+    /// The same with one of them.
+    pub(super) fn outlet<'a>(
+        &'a mut self,
+        now: Instant,
+        slot: usize,
+        ntp: u64,
+        transmits: &'a mut Transmits,
+    ) -> Option<(Outlet<'a>, &'a mut Slot)> {
+        let (outlet, slots) = self.way_out(now, ntp, transmits)?;
+        Some((outlet, slots.get_mut(slot)?))
     }
 }

@@ -302,7 +302,8 @@ impl Rig {
     }
 
     fn plan(&mut self, now: Instant, packet: &Packet<'_>) -> Plan {
-        let plan = self.slot.plan(now, packet);
+        let mut plan = Plan::default();
+        self.slot.plan(now, packet, &mut plan);
         self.asked.extend(plan.keyframe_of);
         if plan.switched {
             self.truth.begin(packet);

@@ -83,8 +83,8 @@ impl Rewriter {
     pub(crate) fn switch(
         &mut self,
         now: Instant,
-        source: Source,
-        first: Frame,
+        source: &Source,
+        first: &Frame,
         advance: Option<i64>,
     ) {
         self.give_up_frame();
@@ -94,8 +94,8 @@ impl Rewriter {
         let newest = self.newest.take();
         let span = Span::new(
             self.begun,
-            source,
-            first,
+            *source,
+            *first,
             self.sequence + 1,
             self.timestamp.wrapping_add(advance),
             self.ids.next(),
@@ -130,23 +130,23 @@ impl Rewriter {
     }
 
     /// Whether a packet of the current source is of a later frame than the last one sent.
-    pub(crate) fn begins_frame(&self, frame: Frame) -> bool {
+    pub(crate) fn begins_frame(&self, frame: &Frame) -> bool {
         self.place(frame)
             .is_some_and(|out| out.sequence > self.sequence && out.timestamp != self.timestamp)
     }
 
     /// Whether packets of the current source before this one have not come.
-    pub(crate) fn is_behind_gap(&self, frame: Frame) -> bool {
+    pub(crate) fn is_behind_gap(&self, frame: &Frame) -> bool {
         self.newest
             .is_some_and(|newest| frame.sequence > newest + 1)
     }
 
     /// Whether a packet is from before others of its source that had their turn in an earlier span: what
     /// it begins is over, and part of it may have been sent.
-    pub(crate) fn is_past(&self, source: Source, frame: Frame) -> bool {
+    pub(crate) fn is_past(&self, source: &Source, frame: &Frame) -> bool {
         let past = |newest: u64| (0..LATE).contains(&newest.wrapping_sub(frame.sequence));
-        let current = self.span().is_some_and(|span| span.source == source);
-        let mut spans = self.spans().filter(|span| span.source == source);
+        let current = self.span().is_some_and(|span| span.source == *source);
+        let mut spans = self.spans().filter(|span| span.source == *source);
         current && self.newest.is_some_and(past) || spans.any(|span| past(span.newest))
     }
 
@@ -162,7 +162,7 @@ impl Rewriter {
     /// then sent again to those who ask. If that `begins` its picture, one of temporal layer 0 if
     /// `base`, what is missing is of pictures before; else it is of this one too, of which the rest
     /// will always be missing.
-    pub(crate) fn skip_to(&mut self, frame: Frame, begins: bool, base: bool) {
+    pub(crate) fn skip_to(&mut self, frame: &Frame, begins: bool, base: bool) {
         let Some(out) = self.place(frame) else {
             return;
         };
@@ -205,10 +205,10 @@ impl Rewriter {
     pub(crate) fn rewrite(
         &mut self,
         now: Instant,
-        source: Source,
-        frame: Frame,
+        source: &Source,
+        frame: &Frame,
     ) -> Option<Rewritten> {
-        self.span.as_ref().filter(|span| span.source == source)?;
+        self.span.as_ref().filter(|span| span.source == *source)?;
         let rewritten = self.place(frame)?;
         self.newest = self.newest.max(Some(frame.sequence));
         self.sequence = self.sequence.max(rewritten.sequence);
@@ -228,12 +228,12 @@ impl Rewriter {
     /// is to be sent.
     pub(crate) fn skip(
         &mut self,
-        source: Source,
-        frame: Frame,
+        source: &Source,
+        frame: &Frame,
         frame_key: Option<FrameKey>,
         closes_up: bool,
     ) -> Option<Rewritten> {
-        let span = self.span.as_mut().filter(|span| span.source == source)?;
+        let span = self.span.as_mut().filter(|span| span.source == *source)?;
         if frame.sequence < span.known_from {
             return None;
         }
@@ -253,7 +253,7 @@ impl Rewriter {
     }
 
     /// A packet of the current source in the viewer's numbers; none if it is left out or forgotten.
-    fn place(&self, frame: Frame) -> Option<Rewritten> {
+    fn place(&self, frame: &Frame) -> Option<Rewritten> {
         let span = self.span.as_ref()?;
         let left_out = self.cuts.before(span, frame.sequence)?;
         Some(span.rewrite(frame, left_out))
@@ -278,7 +278,7 @@ impl Rewriter {
     }
 
     /// A packet that [`locate`](Self::locate) found, in the viewer's numbers.
-    pub(crate) fn rewrite_again(&self, span: &Span, frame: Frame) -> Option<Rewritten> {
+    pub(crate) fn rewrite_again(&self, span: &Span, frame: &Frame) -> Option<Rewritten> {
         let left_out = self.cuts.before(span, frame.sequence)?;
         Some(span.rewrite(frame, left_out))
     }

@@ -27,45 +27,96 @@ pub(crate) struct Frame {
 /// Of frames that are left out, only VP8's picture ids close up. VP9's picture ids and the frame numbers
 /// of a dependency descriptor are what references are told by, as differences: receivers know that some
 /// may be missing, and would look for the wrong frames otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Ids {
-    /// 15 bits.
-    pub(crate) picture_id: Option<u16>,
-    /// 8 bits.
-    pub(crate) tl0_pic_idx: Option<u8>,
-    /// 16 bits.
-    pub(crate) frame_number: Option<u16>,
-}
+///
+/// In one word: it is handed on from place to place for every packet, and a processor that reads at once
+/// what was written piece by piece waits until all of it has left for the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ids(u64);
+
+const PICTURE_ID: u32 = 0;
+const FRAME_NUMBER: u32 = 16;
+const TL0_PIC_IDX: u32 = 32;
+/// Which are present.
+const HAS_PICTURE_ID: u64 = 1 << 48;
+const HAS_FRAME_NUMBER: u64 = 1 << 49;
+const HAS_TL0_PIC_IDX: u64 = 1 << 50;
 
 const PICTURE_ID_MASK: u16 = 0x7fff;
 
 impl Ids {
+    pub(crate) fn new(
+        picture_id: Option<u16>,
+        tl0_pic_idx: Option<u8>,
+        frame_number: Option<u16>,
+    ) -> Self {
+        let word = |value: Option<u16>, at: u32, has: u64| {
+            value.map_or(0, |value| u64::from(value) << at | has)
+        };
+        Self(
+            word(picture_id, PICTURE_ID, HAS_PICTURE_ID)
+                | word(tl0_pic_idx.map(u16::from), TL0_PIC_IDX, HAS_TL0_PIC_IDX)
+                | word(frame_number, FRAME_NUMBER, HAS_FRAME_NUMBER),
+        )
+    }
+
+    /// 15 bits.
+    pub(crate) fn picture_id(self) -> Option<u16> {
+        (self.0 & HAS_PICTURE_ID != 0).then_some((self.0 >> PICTURE_ID) as u16)
+    }
+
+    /// 8 bits.
+    pub(crate) fn tl0_pic_idx(self) -> Option<u8> {
+        (self.0 & HAS_TL0_PIC_IDX != 0).then_some((self.0 >> TL0_PIC_IDX) as u8)
+    }
+
+    /// 16 bits.
+    pub(crate) fn frame_number(self) -> Option<u16> {
+        (self.0 & HAS_FRAME_NUMBER != 0).then_some((self.0 >> FRAME_NUMBER) as u16)
+    }
+
     /// What a picture after these begins with.
     pub(super) fn next(self) -> Self {
-        Self {
-            picture_id: self.picture_id.map(|id| (id + 1) & PICTURE_ID_MASK),
-            tl0_pic_idx: self.tl0_pic_idx.map(|idx| idx.wrapping_add(1)),
-            frame_number: self.frame_number.map(|number| number.wrapping_add(1)),
-        }
+        Self::new(
+            self.picture_id().map(|id| (id + 1) & PICTURE_ID_MASK),
+            self.tl0_pic_idx().map(|idx| idx.wrapping_add(1)),
+            self.frame_number().map(|number| number.wrapping_add(1)),
+        )
     }
 
     /// What a picture before these ended with, at most. `base`: these are of temporal layer 0, whose
     /// pictures TL0PICIDX counts.
     pub(super) fn before(self, base: bool) -> Self {
-        Self {
-            picture_id: self
-                .picture_id
+        Self::new(
+            self.picture_id()
                 .map(|id| id.wrapping_sub(1) & PICTURE_ID_MASK),
-            tl0_pic_idx: self.tl0_pic_idx.map(|idx| idx.wrapping_sub(u8::from(base))),
-            frame_number: self.frame_number.map(|number| number.wrapping_sub(1)),
-        }
+            self.tl0_pic_idx()
+                .map(|idx| idx.wrapping_sub(u8::from(base))),
+            self.frame_number().map(|number| number.wrapping_sub(1)),
+        )
     }
 
     /// Moves on to what was sent, keeping what it does not say.
     pub(super) fn advance(&mut self, sent: Self) {
-        self.picture_id = sent.picture_id.or(self.picture_id);
-        self.tl0_pic_idx = sent.tl0_pic_idx.or(self.tl0_pic_idx);
-        self.frame_number = sent.frame_number.or(self.frame_number);
+        *self = sent.or(*self);
+    }
+
+    /// The others where these do not say.
+    fn or(self, others: Self) -> Self {
+        Self::new(
+            self.picture_id().or(others.picture_id()),
+            self.tl0_pic_idx().or(others.tl0_pic_idx()),
+            self.frame_number().or(others.frame_number()),
+        )
+    }
+}
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ids")
+            .field("picture_id", &self.picture_id())
+            .field("tl0_pic_idx", &self.tl0_pic_idx())
+            .field("frame_number", &self.frame_number())
+            .finish()
     }
 }
 
@@ -107,11 +158,7 @@ impl Span {
         timestamp: u32,
         ids: Ids,
     ) -> Self {
-        let ids = Ids {
-            picture_id: ids.picture_id.or(first.ids.picture_id),
-            tl0_pic_idx: ids.tl0_pic_idx.or(first.ids.tl0_pic_idx),
-            frame_number: ids.frame_number.or(first.ids.frame_number),
-        };
+        let ids = ids.or(first.ids);
         Self {
             id,
             left_out: LeftOut::default(),
@@ -129,7 +176,7 @@ impl Span {
     }
 
     /// A source packet in the viewer's numbers, with so much left out before it.
-    pub(super) fn rewrite(&self, frame: Frame, left_out: LeftOut) -> Rewritten {
+    pub(super) fn rewrite(&self, frame: &Frame, left_out: LeftOut) -> Rewritten {
         Rewritten {
             sequence: self.sequence(frame.sequence, left_out),
             timestamp: self.timestamp(frame.timestamp),
@@ -150,29 +197,24 @@ impl Span {
     }
 
     fn ids(&self, ids: Ids, frames: u32) -> Ids {
-        let picture_id = ids.picture_id.map(|id| {
-            let (first, start) = (self.first.ids.picture_id, self.start.ids.picture_id);
-            id.wrapping_sub(first.unwrap_or(0))
-                .wrapping_add(start.unwrap_or(0))
-                .wrapping_sub(frames as u16)
-                & PICTURE_ID_MASK
-        });
-        let tl0_pic_idx = ids.tl0_pic_idx.map(|idx| {
-            let (first, start) = (self.first.ids.tl0_pic_idx, self.start.ids.tl0_pic_idx);
-            idx.wrapping_sub(first.unwrap_or(0))
-                .wrapping_add(start.unwrap_or(0))
-        });
-        let frame_number = ids.frame_number.map(|number| {
-            let (first, start) = (self.first.ids.frame_number, self.start.ids.frame_number);
-            number
-                .wrapping_sub(first.unwrap_or(0))
-                .wrapping_add(start.unwrap_or(0))
-        });
-        Ids {
-            picture_id,
-            tl0_pic_idx,
-            frame_number,
-        }
+        let (first, start) = (self.first.ids, self.start.ids);
+        Ids::new(
+            ids.picture_id().map(|id| {
+                id.wrapping_sub(first.picture_id().unwrap_or(0))
+                    .wrapping_add(start.picture_id().unwrap_or(0))
+                    .wrapping_sub(frames as u16)
+                    & PICTURE_ID_MASK
+            }),
+            ids.tl0_pic_idx().map(|idx| {
+                idx.wrapping_sub(first.tl0_pic_idx().unwrap_or(0))
+                    .wrapping_add(start.tl0_pic_idx().unwrap_or(0))
+            }),
+            ids.frame_number().map(|number| {
+                number
+                    .wrapping_sub(first.frame_number().unwrap_or(0))
+                    .wrapping_add(start.frame_number().unwrap_or(0))
+            }),
+        )
     }
 
     /// Whether a viewer's sequence number is of this span or later.

@@ -15,11 +15,7 @@ fn frame(sequence: u64, timestamp: u32, picture_id: u16, tl0: u8) -> Frame {
     Frame {
         sequence,
         timestamp,
-        ids: Ids {
-            picture_id: Some(picture_id),
-            tl0_pic_idx: Some(tl0),
-            frame_number: None,
-        },
+        ids: Ids::new(Some(picture_id), Some(tl0), None),
     }
 }
 
@@ -27,64 +23,48 @@ fn frame(sequence: u64, timestamp: u32, picture_id: u16, tl0: u8) -> Frame {
 fn a_switch_continues_every_number() {
     let start = Instant::now();
     let mut rewriter = Rewriter::new(90_000, 65_534, u32::MAX - 1_000);
-    rewriter.switch(start, source(0), frame(0x1_0100, 5_000, 0x7fff, 255), None);
+    rewriter.switch(
+        start,
+        &source(0),
+        &frame(0x1_0100, 5_000, 0x7fff, 255),
+        None,
+    );
     let first = rewriter
-        .rewrite(start, source(0), frame(0x1_0100, 5_000, 0x7fff, 255))
+        .rewrite(start, &source(0), &frame(0x1_0100, 5_000, 0x7fff, 255))
         .unwrap();
     assert_eq!(
         (first.sequence as u16, first.timestamp),
         (65_535, u32::MAX - 1_000)
     );
-    assert_eq!(
-        first.ids,
-        Ids {
-            picture_id: Some(0x7fff),
-            tl0_pic_idx: Some(255),
-            frame_number: None,
-        }
-    );
+    assert_eq!(first.ids, Ids::new(Some(0x7fff), Some(255), None));
     let second = rewriter
-        .rewrite(start, source(0), frame(0x1_0101, 8_000, 0, 0))
+        .rewrite(start, &source(0), &frame(0x1_0101, 8_000, 0, 0))
         .unwrap();
     assert_eq!(
         (second.sequence as u16, second.timestamp),
         (0, (u32::MAX - 1_000).wrapping_add(3_000))
     );
-    assert_eq!(
-        second.ids,
-        Ids {
-            picture_id: Some(0),
-            tl0_pic_idx: Some(0),
-            frame_number: None,
-        }
-    );
+    assert_eq!(second.ids, Ids::new(Some(0), Some(0), None));
 
     // Another layer's clock, 33 ms later; no sender reports yet.
     let later = start + Duration::from_micros(33_333);
-    rewriter.switch(later, source(1), frame(0x5_0000, 777, 9, 9), None);
+    rewriter.switch(later, &source(1), &frame(0x5_0000, 777, 9, 9), None);
     let third = rewriter
-        .rewrite(later, source(1), frame(0x5_0000, 777, 9, 9))
+        .rewrite(later, &source(1), &frame(0x5_0000, 777, 9, 9))
         .unwrap();
     assert_eq!(
         (third.sequence as u16, third.timestamp),
         (1, second.timestamp.wrapping_add(2_999))
     );
-    assert_eq!(
-        third.ids,
-        Ids {
-            picture_id: Some(1),
-            tl0_pic_idx: Some(1),
-            frame_number: None,
-        }
-    );
+    assert_eq!(third.ids, Ids::new(Some(1), Some(1), None));
 
     // Latecomers of the old layer are not of this stream any more.
     assert_eq!(
-        rewriter.rewrite(later, source(0), frame(0x1_0102, 8_000, 0, 0)),
+        rewriter.rewrite(later, &source(0), &frame(0x1_0102, 8_000, 0, 0)),
         None
     );
     assert_eq!(
-        rewriter.rewrite(later, source(1), frame(0x4_ffff, 777, 8, 8)),
+        rewriter.rewrite(later, &source(1), &frame(0x4_ffff, 777, 8, 8)),
         None
     );
 }
@@ -100,13 +80,13 @@ fn the_sources_clocks_decide_how_far_a_switch_advances_unless_absurd() {
         (None, 9_000),
     ] {
         let mut rewriter = Rewriter::new(90_000, 0, 0);
-        rewriter.switch(start, source(0), frame(10, 0, 0, 0), None);
+        rewriter.switch(start, &source(0), &frame(10, 0, 0, 0), None);
         rewriter
-            .rewrite(start, source(0), frame(10, 0, 0, 0))
+            .rewrite(start, &source(0), &frame(10, 0, 0, 0))
             .unwrap();
-        rewriter.switch(start + passed, source(1), frame(10, 0, 0, 0), advance);
+        rewriter.switch(start + passed, &source(1), &frame(10, 0, 0, 0), advance);
         let out = rewriter
-            .rewrite(start + passed, source(1), frame(10, 0, 0, 0))
+            .rewrite(start + passed, &source(1), &frame(10, 0, 0, 0))
             .unwrap();
         assert_eq!(out.timestamp, expected, "{advance:?}");
     }
@@ -116,11 +96,11 @@ fn the_sources_clocks_decide_how_far_a_switch_advances_unless_absurd() {
 fn a_frame_without_an_end_leaves_a_number_out() {
     let start = Instant::now();
     let mut rewriter = Rewriter::new(90_000, 9, 0);
-    rewriter.switch(start, source(0), frame(100, 0, 0, 0), None);
+    rewriter.switch(start, &source(0), &frame(100, 0, 0, 0), None);
     for (sequence, ends) in [(100, false), (101, true), (102, false)] {
         let timestamp = if sequence == 102 { 3_000 } else { 0 };
         let out = rewriter
-            .rewrite(start, source(0), frame(sequence, timestamp, 0, 0))
+            .rewrite(start, &source(0), &frame(sequence, timestamp, 0, 0))
             .unwrap();
         rewriter.note_end(out.sequence, ends);
         assert_eq!(rewriter.is_torn(), !ends);
@@ -131,8 +111,8 @@ fn a_frame_without_an_end_leaves_a_number_out() {
 
     // The last one sent was 12; what ends its frame would be 13.
     let next = start + Duration::from_millis(30);
-    rewriter.switch(next, source(1), frame(500, 0, 0, 0), None);
-    let out = rewriter.rewrite(next, source(1), frame(500, 0, 0, 0));
+    rewriter.switch(next, &source(1), &frame(500, 0, 0, 0), None);
+    let out = rewriter.rewrite(next, &source(1), &frame(500, 0, 0, 0));
     assert_eq!(out.unwrap().sequence as u16, 14);
     // One packet more might not be the end: what is missing stays missing.
     assert!(rewriter.locate(13).is_none());
@@ -144,17 +124,17 @@ fn a_frame_without_an_end_leaves_a_number_out() {
 fn a_lost_end_keeps_its_number() {
     let start = Instant::now();
     let mut rewriter = Rewriter::new(90_000, 9, 0);
-    rewriter.switch(start, source(0), frame(100, 0, 0, 0), None);
+    rewriter.switch(start, &source(0), &frame(100, 0, 0, 0), None);
     let out = rewriter
-        .rewrite(start, source(0), frame(100, 0, 0, 0))
+        .rewrite(start, &source(0), &frame(100, 0, 0, 0))
         .unwrap();
     rewriter.note_end(out.sequence, false);
-    assert!(!rewriter.begins_frame(frame(102, 0, 0, 0)));
-    assert!(rewriter.begins_frame(frame(103, 3_000, 1, 1)));
+    assert!(!rewriter.begins_frame(&frame(102, 0, 0, 0)));
+    assert!(rewriter.begins_frame(&frame(103, 3_000, 1, 1)));
     // 101 and 102 were lost on the way here, and may still be repaired.
-    rewriter.skip_to(frame(103, 3_000, 1, 1), true, true);
-    rewriter.switch(start, source(1), frame(500, 0, 0, 0), None);
-    let out = rewriter.rewrite(start, source(1), frame(500, 0, 0, 0));
+    rewriter.skip_to(&frame(103, 3_000, 1, 1), true, true);
+    rewriter.switch(start, &source(1), &frame(500, 0, 0, 0), None);
+    let out = rewriter.rewrite(start, &source(1), &frame(500, 0, 0, 0));
     assert_eq!(out.unwrap().sequence as u16, 13);
     for (number, original) in [(11, 101), (12, 102)] {
         let (span, sequence) = rewriter.locate(number).unwrap();
@@ -164,21 +144,21 @@ fn a_lost_end_keeps_its_number() {
 
 fn skip(rewriter: &mut Rewriter, sequence: u64, timestamp: u32) -> Option<u16> {
     let frame = frame(sequence, timestamp, (timestamp / 3_000) as u16, 0);
-    let empty = rewriter.skip(source(0), frame, Some((timestamp, 0)), true);
+    let empty = rewriter.skip(&source(0), &frame, Some((timestamp, 0)), true);
     empty.map(|empty| empty.sequence as u16)
 }
 
 fn send(rewriter: &mut Rewriter, sequence: u64, timestamp: u32) -> Option<(u16, u16)> {
     let frame = frame(sequence, timestamp, (timestamp / 3_000) as u16, 0);
-    let out = rewriter.rewrite(Instant::now(), source(0), frame)?;
-    Some((out.sequence as u16, out.ids.picture_id.unwrap()))
+    let out = rewriter.rewrite(Instant::now(), &source(0), &frame)?;
+    Some((out.sequence as u16, out.ids.picture_id().unwrap()))
 }
 
 /// Every second frame is left out; packets come late, of either kind.
 #[test]
 fn numbers_close_up_behind_what_is_left_out() {
     let mut rewriter = Rewriter::new(90_000, 9, 0);
-    rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+    rewriter.switch(Instant::now(), &source(0), &frame(100, 0, 0, 0), None);
     assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)));
     assert_eq!(skip(&mut rewriter, 101, 3_000), None);
     // 102 is between two packets of a frame that is left out: nothing is kept for it.
@@ -264,7 +244,7 @@ fn what_is_left_out_late_but_before_anything_behind_it_leaves_no_gap() {
     ];
     for (what, left_out, next, expected) in cases {
         let mut rewriter = Rewriter::new(90_000, 9, 0);
-        rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+        rewriter.switch(Instant::now(), &source(0), &frame(100, 0, 0, 0), None);
         assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)), "{what}");
         let mut frames = 0;
         for &(sequence, frame) in left_out {
@@ -286,7 +266,7 @@ fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
     let mut rewriter = Rewriter::new(90_000, 9, 0);
     let now = Instant::now();
     let at = |sequence| frame(sequence, 0, 0, 0);
-    rewriter.switch(now, source(0), at(1_100), None);
+    rewriter.switch(now, &source(0), &at(1_100), None);
     send(&mut rewriter, 1_100, 0);
     send(&mut rewriter, 1_102, 0);
     skip(&mut rewriter, 1_105, 3_000);
@@ -300,14 +280,14 @@ fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
             (1_106, false),
         ] {
             assert_eq!(
-                rewriter.is_past(source(0), at(sequence)),
+                rewriter.is_past(&source(0), &at(sequence)),
                 past,
                 "{sequence}"
             );
-            assert!(!rewriter.is_past(source(2), at(sequence)));
+            assert!(!rewriter.is_past(&source(2), &at(sequence)));
         }
-        rewriter.switch(now, source(1), at(50), None);
-        rewriter.rewrite(now, source(1), at(50));
+        rewriter.switch(now, &source(1), &at(50), None);
+        rewriter.rewrite(now, &source(1), &at(50));
     }
 }
 
@@ -319,14 +299,14 @@ fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
         [(true, true, 1, 1), (true, false, 0, 1), (false, true, 1, 2)]
     {
         let mut rewriter = Rewriter::new(90_000, 9, 0);
-        rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+        rewriter.switch(Instant::now(), &source(0), &frame(100, 0, 0, 0), None);
         send(&mut rewriter, 100, 0);
-        rewriter.skip_to(frame(103, 3_000, 1, before), begins, base);
-        rewriter.switch(Instant::now(), source(1), frame(500, 0, 70, 7), None);
-        let out = rewriter.rewrite(Instant::now(), source(1), frame(500, 0, 70, 7));
+        rewriter.skip_to(&frame(103, 3_000, 1, before), begins, base);
+        rewriter.switch(Instant::now(), &source(1), &frame(500, 0, 70, 7), None);
+        let out = rewriter.rewrite(Instant::now(), &source(1), &frame(500, 0, 70, 7));
         let ids = out.unwrap().ids;
-        assert_eq!(ids.tl0_pic_idx, Some(after), "{begins} {base}");
-        assert_eq!(ids.picture_id, Some(if begins { 1 } else { 2 }));
+        assert_eq!(ids.tl0_pic_idx(), Some(after), "{begins} {base}");
+        assert_eq!(ids.picture_id(), Some(if begins { 1 } else { 2 }));
     }
 }
 
@@ -339,7 +319,7 @@ proptest! {
         delays in prop::collection::vec(0u64..8, 180),
     ) {
         let mut rewriter = Rewriter::new(90_000, 9, 0);
-        rewriter.switch(Instant::now(), source(0), frame(100, 0, 0, 0), None);
+        rewriter.switch(Instant::now(), &source(0), &frame(100, 0, 0, 0), None);
         prop_assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)));
         let mut order: Vec<u64> = (0..180).collect();
         order.sort_by_key(|at| at + delays[*at as usize]);
@@ -387,11 +367,11 @@ proptest! {
                 let numbers = frame(sequence, (sequence * 3_000) as u32, (sequence & 0x7fff) as u16, sequence as u8);
                 if current != Some(layer) {
                     current = Some(layer);
-                    rewriter.switch(start, source(layer), numbers, None);
+                    rewriter.switch(start, &source(layer), &numbers, None);
                 }
-                let out = rewriter.rewrite(start, source(layer), numbers).unwrap();
+                let out = rewriter.rewrite(start, &source(layer), &numbers).unwrap();
                 prop_assert_eq!(out.sequence as u16, expected);
-                let picture = out.ids.picture_id.unwrap();
+                let picture = out.ids.picture_id().unwrap();
                 prop_assert!(expected_picture.is_none_or(|expected| expected == picture));
                 expected_picture = Some((picture + 1) & 0x7fff);
                 sent.push((expected, layer, sequence));

@@ -60,15 +60,56 @@ pub(crate) struct LayerSelector {
     target: Option<LayerId>,
     /// What of the stream is sent.
     picked: LayerId,
-    intact: Targets,
+    chain: Chain,
     /// The track's spatial layers are streams of their own.
     simulcast: bool,
+    /// The largest part, last.
+    pictures: Pictures,
+}
+
+/// What of the stream the viewer can decode, by what it was sent.
+#[derive(Debug, Default)]
+struct Chain {
+    intact: Targets,
     /// Not all packets have come since the last picture began.
     gap: bool,
     /// Spatial layers do not need those below in every picture.
     apart: bool,
-    /// The largest part, last.
-    pictures: Pictures,
+}
+
+impl Chain {
+    /// Decides on a packet of a frame of a picture, the `latest` or one before.
+    fn decide(&mut self, picture: &mut Picture, frame: &FrameInfo, latest: bool) -> Decision {
+        let sent = match picture.decision(frame) {
+            Some(sent) => {
+                // Some codecs tell a keyframe by its first packet only, which may come late.
+                if latest && sent && frame.begins && frame.key {
+                    self.intact = self.intact.with(picture.switches(frame));
+                    self.gap &= !picture.is_alone(frame);
+                }
+                sent
+            }
+            None => {
+                let picked = picture.picked();
+                let sent = frame.needed.has(picked.spatial, picked.temporal);
+                picture.decide(frame, sent);
+                if latest && sent {
+                    self.intact = self.intact.with(picture.switches(frame));
+                } else if latest {
+                    self.intact = self.intact.without(frame.needed);
+                }
+                if frame.spatial == 0 && !frame.key {
+                    self.apart = !frame.needed.has(1, TEMPORAL as u8 - 1);
+                }
+                sent
+            }
+        };
+        if sent {
+            Decision::Forward
+        } else {
+            Decision::Skip
+        }
+    }
 }
 
 impl LayerSelector {
@@ -116,7 +157,7 @@ impl LayerSelector {
         if self.stream != Some(wanted) {
             return Some(wanted);
         }
-        let row = (0..=target.temporal).any(|t| self.intact.has(self.row_of(target), t));
+        let row = (0..=target.temporal).any(|t| self.chain.intact.has(self.row_of(target), t));
         (!row).then_some(wanted)
     }
 
@@ -163,11 +204,11 @@ impl LayerSelector {
     /// Begins with a packet of the same stream again: its sender began another.
     pub(crate) fn restart(&mut self, packet: Candidate<'_>) {
         self.newest = Some(packet.timestamp);
-        self.gap = false;
-        self.intact = packet.frame.switches;
+        self.chain.gap = false;
+        self.chain.intact = packet.frame.switches;
         if packet.frame.needed.is_empty() {
             // A keyframe is for everybody, whatever it says.
-            self.intact = Targets::ALL;
+            self.chain.intact = Targets::ALL;
         }
         self.picked = self.best();
         let mut picture = Picture::new(packet.stream, packet.timestamp, self.picked, true);
@@ -192,7 +233,7 @@ impl LayerSelector {
     }
 
     fn within(&mut self, packet: Candidate<'_>) -> Decision {
-        self.gap |= packet.behind_gap;
+        self.chain.gap |= packet.behind_gap;
         if packet.empty {
             return Decision::Skip;
         }
@@ -207,54 +248,28 @@ impl LayerSelector {
             }
             self.newest = Some(packet.timestamp);
             self.turn(&packet);
-            let picture = Picture::new(packet.stream, packet.timestamp, self.picked, false);
+            let mut picture = Picture::new(packet.stream, packet.timestamp, self.picked, false);
+            let decision = self.chain.decide(&mut picture, frame, true);
             self.pictures.push(picture);
+            return decision;
         }
         let latest = self.newest == Some(packet.timestamp);
-        let Some(picture) = self.pictures.find_or_make(packet.stream, packet.timestamp) else {
-            return Decision::Skip;
-        };
-        let sent = match picture.decision(frame) {
-            Some(sent) => {
-                // Some codecs tell a keyframe by its first packet only, which may come late.
-                if latest && sent && frame.begins && frame.key {
-                    self.intact = self.intact.with(picture.switches(frame));
-                    self.gap &= !picture.is_alone(frame);
-                }
-                sent
-            }
-            None => {
-                let picked = picture.picked();
-                let sent = frame.needed.has(picked.spatial, picked.temporal);
-                picture.decide(frame, sent);
-                if latest && sent {
-                    self.intact = self.intact.with(picture.switches(frame));
-                } else if latest {
-                    self.intact = self.intact.without(frame.needed);
-                }
-                if frame.spatial == 0 && !frame.key {
-                    self.apart = !frame.needed.has(1, TEMPORAL as u8 - 1);
-                }
-                sent
-            }
-        };
-        if sent {
-            Decision::Forward
-        } else {
-            Decision::Skip
+        match self.pictures.find_or_make(packet.stream, packet.timestamp) {
+            Some(picture) => self.chain.decide(picture, frame, latest),
+            None => Decision::Skip,
         }
     }
 
     /// A picture begins: picks what is sent from here on.
     fn turn(&mut self, packet: &Candidate<'_>) {
         let frame = packet.frame;
-        if self.gap {
-            self.intact = self.intact.and(self.certain());
+        if self.chain.gap {
+            self.chain.intact = self.chain.intact.and(self.certain());
         }
         // What is missing may be of this picture too.
-        self.gap = packet.behind_gap && !(frame.begins && frame.spatial == 0);
+        self.chain.gap = packet.behind_gap && !(frame.begins && frame.spatial == 0);
         if frame.key {
-            self.intact = frame.switches;
+            self.chain.intact = frame.switches;
         }
         let wanted = self.wanted();
         let next = LayerId {
@@ -262,7 +277,7 @@ impl LayerSelector {
             ..self.picked
         };
         if frame.joins && frame.temporal == next.temporal && wanted.temporal >= next.temporal {
-            self.intact = self.intact.with(frame.switches);
+            self.chain.intact = self.chain.intact.with(frame.switches);
         }
         self.picked = self.best();
     }
@@ -271,7 +286,7 @@ impl LayerSelector {
     /// decides when it comes.
     fn certain(&self) -> Targets {
         let LayerId { spatial, temporal } = self.picked;
-        let lowest = if self.apart { spatial } else { 0 };
+        let lowest = if self.chain.apart { spatial } else { 0 };
         Targets::up_to(spatial, temporal).without(Targets::below(lowest))
     }
 
@@ -279,7 +294,7 @@ impl LayerSelector {
     fn best(&self) -> LayerId {
         let wanted = self.wanted();
         let down = |spatial: u8, temporal: u8| {
-            let intact = |temporal: &u8| self.intact.has(spatial, *temporal);
+            let intact = |temporal: &u8| self.chain.intact.has(spatial, *temporal);
             let found = (0..=temporal).rev().find(intact);
             found.map(|temporal| LayerId { spatial, temporal })
         };
