@@ -61,6 +61,7 @@ mod ingress;
 mod ladder;
 mod packet;
 mod place;
+mod prefetch;
 mod rate;
 mod router;
 mod runtime;

@@ -1,5 +1,6 @@
 //! How many bits a second come, over a sliding window.
 
+use crate::prefetch;
 use std::time::{Duration, Instant};
 
 /// Buckets of the window, the one being filled not counted.
@@ -32,9 +33,9 @@ impl RateMeter {
         *bucket = bucket.saturating_add(bytes as u32);
     }
 
-    /// A word of the memory that counting needs.
-    pub(crate) fn warm(&self) -> u64 {
-        self.current.into()
+    /// Asks for the memory that counting needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.current);
     }
 
     fn turn(&mut self, now: Instant) {

@@ -5,6 +5,7 @@
 //! destinations packet by packet, so a run's packets are not adjacent in memory; they are chained
 //! by index and gathered by iovec.
 
+use crate::prefetch;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -47,9 +48,9 @@ pub(crate) struct RunKey {
 }
 
 impl RunKey {
-    /// A word of its memory.
-    pub(crate) fn warm(&self) -> u64 {
-        self.batch
+    /// Asks for its memory.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.batch);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::id::{PeerId, TrackId};
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
+use crate::prefetch;
 use crate::rtp::codec::{Codec, h264};
 use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
 
@@ -115,12 +116,11 @@ impl Forwarder {
         })
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(super) fn warm(&self) -> u64 {
-        let clock = self.last.map_or(0, |(_, timestamp)| timestamp);
-        u64::from(self.latest.0)
-            .wrapping_add(clock.into())
-            .wrapping_add(self.selector.warm())
+    /// Asks for the memory that a packet needs.
+    pub(super) fn prefetch(&self) {
+        prefetch::line(&self.latest);
+        prefetch::line(&self.last);
+        self.selector.prefetch();
     }
 
     /// Follows a renegotiation of the m-line or of the track.

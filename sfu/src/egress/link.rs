@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::allocator::{Allocator, Budget, Grant, Wish};
 use super::bwe::{BandwidthEstimator, BweConfig, Demand, Estimate, LimitedBy};
 use super::pacer::Pacer;
+use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::rtcp::TransportFeedback;
 use crate::stats::BandwidthStats;
@@ -67,17 +68,16 @@ impl Link {
         }
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(crate) fn warm(&self) -> u64 {
-        let pacer = self.pacer.overflowed;
-        pacer
-            .wrapping_add(self.bwe.warm())
-            .wrapping_add(self.uncounted as u64)
+    /// Asks for the memory that a packet needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.uncounted);
+        prefetch::line(&self.pacer.overflowed);
+        self.bwe.prefetch();
     }
 
     /// The same of what is behind a pointer.
-    pub(crate) fn warm_ring(&self) -> u64 {
-        self.bwe.warm_ring()
+    pub(crate) fn prefetch_ring(&self) {
+        self.bwe.prefetch_ring();
     }
 
     /// The viewer negotiated transport-wide feedback, or did not.

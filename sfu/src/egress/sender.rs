@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::SenderClock;
+use crate::prefetch;
 use crate::rtp::rtcp;
 
 /// Between reports: as libwebrtc does for video; half of it is enough for audio but costs nothing.
@@ -34,9 +35,9 @@ impl SenderState {
         }
     }
 
-    /// A word of the memory that a packet needs.
-    pub(super) fn warm(&self) -> u64 {
-        self.octets.into()
+    /// Asks for the memory that a packet needs.
+    pub(super) fn prefetch(&self) {
+        prefetch::line(&self.octets);
     }
 
     /// Ticks a second.

@@ -14,6 +14,7 @@ use crate::id::TrackId;
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
+use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
@@ -185,15 +186,16 @@ impl Slot {
         &self.media.mid
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(crate) fn warm(&self) -> u64 {
-        let forwarder = self.forwarder.as_ref().map_or(0, Forwarder::warm);
-        let packets = self.counters.packets.wrapping_add(self.sender.warm());
-        u64::from(self.ssrc)
-            .wrapping_add(forwarder)
-            .wrapping_add(self.rewriter.warm())
-            .wrapping_add(packets)
-            .wrapping_add(self.rate.warm())
+    /// Asks for the memory that a packet needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.ssrc);
+        prefetch::line(&self.counters.packets);
+        self.sender.prefetch();
+        self.rate.prefetch();
+        self.rewriter.prefetch();
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.prefetch();
+        }
     }
 
     /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and

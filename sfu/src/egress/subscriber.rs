@@ -12,6 +12,7 @@ use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
 use crate::packet::Packet;
 use crate::place::Place;
+use crate::prefetch;
 use crate::rtp::extension::ExtensionKind;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
@@ -126,11 +127,11 @@ impl Subscriber {
         self.transport_sequence
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(crate) fn warm(&self) -> u64 {
-        u64::from(self.transport_sequence)
-            .wrapping_add(self.slots.len() as u64)
-            .wrapping_add(self.link.warm())
+    /// Asks for the memory that a packet needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.slots);
+        prefetch::line(&self.transport_sequence);
+        self.link.prefetch();
     }
 
     /// What the viewer's link carries.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::PeerFailure;
+use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
 pub(crate) use ice::{StunOutcome, stun_local_ufrag};
@@ -201,21 +202,24 @@ impl Transport {
         self.ice.selected()
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(crate) fn warm(&self) -> u64 {
-        let port = self.ice.selected().map_or(0, |addr| addr.port());
-        u64::from(port).wrapping_add(u64::from(self.srtp.is_some()))
+    /// Asks for the memory that a packet needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.srtp);
+        prefetch::line(&self.ice);
     }
 
     /// The same of what it is sealed with.
-    pub(crate) fn warm_keys(&self) -> u64 {
-        self.srtp.as_ref().map_or(0, |srtp| srtp.warm())
+    pub(crate) fn prefetch_keys(&self) {
+        if let Some(srtp) = &self.srtp {
+            srtp.prefetch();
+        }
     }
 
     /// The same of what a packet of this SSRC is numbered with.
-    pub(crate) fn warm_rollover(&self, ssrc: u32) -> u64 {
-        let srtp = self.srtp.as_ref();
-        srtp.map_or(0, |srtp| srtp.warm_rollover(ssrc))
+    pub(crate) fn prefetch_rollover(&self, ssrc: u32) {
+        if let Some(srtp) = &self.srtp {
+            srtp.prefetch_rollover(ssrc);
+        }
     }
 
     /// Whether DTLS is up.

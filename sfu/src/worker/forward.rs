@@ -64,7 +64,7 @@ impl Worker {
     }
 
     fn forward_to(&mut self, now: Instant, viewer: Viewer) {
-        self.warm_next();
+        self.prefetch_next();
         let mut next = self.inbox.first(&viewer);
         while let Some(delivery) = next {
             let replay = self.plan(now, viewer.peer, delivery);
@@ -87,7 +87,7 @@ impl Worker {
         while let Some(delivery) = next {
             next = self.inbox.after(&delivery);
             if let Some(next) = &next {
-                peer.warm_slot(next.slot as usize);
+                peer.prefetch_slot(next.slot as usize);
             }
             let Some((origin, packet)) = self.inbox.packet(delivery.packet) else {
                 continue;
@@ -96,7 +96,7 @@ impl Worker {
             let plan = self.desk.begin(&delivery);
             peer.subscriber.plan(now, slot, &packet, plan);
             if let Some(outgoing) = &plan.outgoing {
-                peer.warm_number(outgoing.ssrc());
+                peer.transport.prefetch_rollover(outgoing.ssrc());
             }
             if plan.switched {
                 let pacer = &mut peer.subscriber.link_mut().pacer;

@@ -1,5 +1,6 @@
 //! What was sent and not yet answered for, by transport-wide sequence number.
 
+use crate::prefetch;
 use crate::rtp::sequence::Extender;
 
 /// Packets remembered at first: enough for a viewer who only listens, in half a KiB.
@@ -12,6 +13,9 @@ const FORGET_US: i64 = 2_000_000;
 /// Packets may overtake each other by this: only then one reported missing counts as lost. Jitter of
 /// 30 ms either way makes for as much.
 const REORDER_US: i64 = 60_000;
+
+/// Unsettled packets worth asking for: what a feedback settles waits for [`REORDER_US`] at most.
+const UNSETTLED: usize = 256;
 
 /// What is known of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,26 +115,36 @@ pub(super) struct History {
 }
 
 impl History {
-    /// A word of each line of memory that noting a packet needs.
-    pub(super) fn warm(&self) -> u64 {
-        let fresh = self.fresh.first().map_or(0, |entry| entry.at);
-        (self.latest as u64).wrapping_add(fresh.into())
+    /// Asks for the memory that noting a packet needs.
+    pub(super) fn prefetch(&self) {
+        prefetch::line(&self.fresh);
+        prefetch::line(&self.latest);
     }
 
-    /// A word of each line where the next packets go.
-    pub(super) fn warm_ring(&self) -> u64 {
+    /// Asks for the memory where the next packets go.
+    pub(super) fn prefetch_ring(&self) {
         let fresh = self.fresh.first().map_or(0, |entry| entry.number);
-        self.warm_range(fresh, 2 * FRESH)
+        self.prefetch_range(fresh, 2 * FRESH);
     }
 
-    /// A word of each line where so many packets are, or go, from one on.
-    pub(super) fn warm_range(&self, first: u16, count: usize) -> u64 {
-        let lines = (0..count.min(u16::MAX.into())).step_by(FRESH);
-        let entries = lines.filter_map(|ahead| {
+    /// Asks for the memory of so many packets from one on, and of those before that are not settled.
+    pub(super) fn prefetch_report(&self, first: u16, count: usize) {
+        let unsettled = usize::from(first.wrapping_sub(self.settled as u16));
+        if unsettled < UNSETTLED {
+            self.prefetch_range(self.settled as u16, unsettled + count);
+        } else {
+            self.prefetch_range(first, count);
+        }
+    }
+
+    /// Asks for the memory where so many packets are, or go, from one on.
+    fn prefetch_range(&self, first: u16, count: usize) {
+        for ahead in (0..count.min(u16::MAX.into())).step_by(FRESH) {
             let slot = self.slot(first.wrapping_add(ahead as u16));
-            self.ring.get(slot)
-        });
-        entries.map(|entry| u64::from(entry.at)).sum()
+            if let Some(entry) = self.ring.get(slot) {
+                prefetch::line(entry);
+            }
+        }
     }
 
     /// Notes a packet sent; [`file`](Self::file) makes it known.

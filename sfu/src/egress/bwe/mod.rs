@@ -52,6 +52,7 @@ use loss::Loss;
 pub(crate) use prober::Probe;
 use prober::Prober;
 
+use crate::prefetch;
 use crate::rtp::rtcp::TransportFeedback;
 
 /// Of IP and UDP, in bytes a packet; IPv6 has 20 more, and nobody tells which it is behind a NAT64.
@@ -217,14 +218,15 @@ impl BandwidthEstimator {
         }
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(crate) fn warm(&self) -> u64 {
-        self.history.warm().wrapping_add(self.payload.1)
+    /// Asks for the memory that a packet needs.
+    pub(crate) fn prefetch(&self) {
+        self.history.prefetch();
+        prefetch::line(&self.payload);
     }
 
     /// The same of what is behind a pointer.
-    pub(crate) fn warm_ring(&self) -> u64 {
-        self.history.warm_ring()
+    pub(crate) fn prefetch_ring(&self) {
+        self.history.prefetch_ring();
     }
 
     /// Notes a packet with its transport-wide number, `bytes` of UDP payload, and the cluster of the
@@ -257,11 +259,8 @@ impl BandwidthEstimator {
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let now = self.advance(now);
         self.history.file();
-        // All at once, for the processor to wait for them together.
-        std::hint::black_box(
-            self.history
-                .warm_range(feedback.base, feedback.arrivals.len()),
-        );
+        self.history
+            .prefetch_report(feedback.base, feedback.arrivals.len());
         self.credit_lost_reports(feedback);
         let mut newest_sent = None;
         for (sequence, ticks) in feedback.statuses() {

@@ -8,6 +8,7 @@
 mod cuts;
 mod span;
 
+use crate::prefetch;
 use std::time::{Duration, Instant};
 
 use cuts::Cuts;
@@ -110,11 +111,13 @@ impl Rewriter {
         }
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(super) fn warm(&self) -> u64 {
-        let span = self.span.as_ref().map_or(0, |span| span.known_from);
-        span.wrapping_add(self.sequence)
-            .wrapping_add(u64::from(self.timestamp))
+    /// Asks for the memory that a packet needs.
+    pub(super) fn prefetch(&self) {
+        prefetch::line(&self.span);
+        prefetch::line(&self.past);
+        prefetch::line(&self.sequence);
+        prefetch::line(&self.timestamp);
+        prefetch::line(&self.cuts);
     }
 
     /// Whether the last packet sent is in the middle of a frame.

@@ -15,6 +15,7 @@ mod pictures;
 use pictures::{Picture, Pictures};
 
 use crate::ladder::{LayerId, SPATIAL, TEMPORAL};
+use crate::prefetch;
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
 
@@ -121,9 +122,10 @@ impl LayerSelector {
         }
     }
 
-    /// A word of each line of memory that a packet needs.
-    pub(super) fn warm(&self) -> u64 {
-        self.newest.map_or(0, u64::from)
+    /// Asks for the memory that a packet needs.
+    pub(super) fn prefetch(&self) {
+        prefetch::line(&self.newest);
+        self.pictures.prefetch();
     }
 
     /// The layer being sent.

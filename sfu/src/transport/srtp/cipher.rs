@@ -11,6 +11,7 @@ use sha1::Sha1;
 use super::Profile;
 use super::backend::{Backend, GCM_TAG, GcmKey};
 use super::kdf::{Label, Master};
+use crate::prefetch;
 
 /// Session keys of one direction and one protocol.
 #[expect(
@@ -56,11 +57,11 @@ const RTCP_INDEX: usize = 4;
 const RTCP_ENCRYPTED: u32 = 1 << 31;
 
 impl Cipher {
-    /// A word of some of the memory that sealing needs.
-    pub(super) fn warm(&self) -> u64 {
+    /// Asks for some of the memory that sealing needs.
+    pub(super) fn prefetch(&self) {
         match self {
-            Self::Gcm(gcm) => gcm.salt as u64,
-            Self::CmSha1(cm) => u64::from(cm.salt[0]),
+            Self::Gcm(gcm) => prefetch::line(&gcm.salt),
+            Self::CmSha1(cm) => prefetch::line(&cm.salt),
         }
     }
 

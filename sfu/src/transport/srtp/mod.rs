@@ -10,6 +10,7 @@ mod kdf;
 mod rollover;
 mod sources;
 
+use crate::prefetch;
 pub(crate) use backend::Backend;
 use cipher::{Cipher, Protocol};
 use kdf::Master;
@@ -191,14 +192,15 @@ impl Srtp {
         Some(sealed)
     }
 
-    /// A word of some of the memory that sealing needs.
-    pub(crate) fn warm(&self) -> u64 {
-        self.outbound.rtp.warm()
+    /// Asks for some of the memory that sealing needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch::line(&self.rollovers);
+        self.outbound.rtp.prefetch();
     }
 
-    /// A word of the memory that numbering a packet of this SSRC needs.
-    pub(crate) fn warm_rollover(&self, ssrc: u32) -> u64 {
-        self.rollovers.warm(ssrc)
+    /// Asks for the memory that numbering a packet of this SSRC needs.
+    pub(crate) fn prefetch_rollover(&self, ssrc: u32) {
+        self.rollovers.prefetch(ssrc);
     }
 
     /// Writes `packet` sealed into `out`; the sealed length, 0 if it cannot be sealed.

@@ -1,6 +1,7 @@
 //! The newest index of every SSRC we send.
 
 use super::index::{INDEX_END, guess};
+use crate::prefetch;
 
 /// Newest index by SSRC, open addressing. Only our own SSRCs enter, and none ever leaves: sending an
 /// SSRC again from rollover zero would repeat nonces, which breaks AES-GCM.
@@ -39,13 +40,15 @@ const FIRST_SLOTS: usize = 16;
 const MAX_SSRCS: usize = 4_096;
 
 impl Rollovers {
-    /// A word of some of the memory that numbering needs.
-    pub(super) fn warm(&self, ssrc: u32) -> u64 {
+    /// Asks for some of the memory that numbering needs.
+    pub(super) fn prefetch(&self, ssrc: u32) {
         if self.latest.ssrc == ssrc {
-            return 0;
+            return;
         }
         let at = home(ssrc) & self.slots.len().wrapping_sub(1);
-        self.slots.get(at).map_or(0, |slot| slot.newest)
+        if let Some(slot) = self.slots.get(at) {
+            prefetch::line(slot);
+        }
     }
 
     /// The index `sequence` is sent under, remembered if it is the newest. An older one
