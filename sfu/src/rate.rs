@@ -1,6 +1,5 @@
 //! How many bits a second come, over a sliding window.
 
-use crate::prefetch;
 use std::time::{Duration, Instant};
 
 /// Buckets of the window, the one being filled not counted.
@@ -31,11 +30,6 @@ impl RateMeter {
         }
         let bucket = &mut self.buckets[usize::from(self.current)];
         *bucket = bucket.saturating_add(bytes as u32);
-    }
-
-    /// Asks for the memory that counting needs.
-    pub(crate) fn prefetch(&self) {
-        prefetch::line(&self.current);
     }
 
     fn turn(&mut self, now: Instant) {

@@ -9,7 +9,6 @@ use crate::id::{PeerId, TrackId};
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::place::Place;
-use crate::prefetch;
 use crate::rtp::codec::{Codec, h264};
 use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
 
@@ -114,13 +113,6 @@ impl Forwarder {
             last: None,
             held: None,
         })
-    }
-
-    /// Asks for the memory that a packet needs.
-    pub(super) fn prefetch(&self) {
-        prefetch::line(&self.latest);
-        prefetch::line(&self.last);
-        self.selector.prefetch();
     }
 
     /// Follows a renegotiation of the m-line or of the track.

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use crate::clock::SenderClock;
-use crate::prefetch;
 use crate::rtp::rtcp;
 
 /// Between reports: as libwebrtc does for video; half of it is enough for audio but costs nothing.
@@ -33,11 +32,6 @@ impl SenderState {
             last: None,
             report_at: None,
         }
-    }
-
-    /// Asks for the memory that a packet needs.
-    pub(super) fn prefetch(&self) {
-        prefetch::line(&self.octets);
     }
 
     /// Ticks a second.

@@ -1,5 +1,6 @@
 //! A receiving m-line of a viewer. Its SSRC stays; what it carries changes.
 
+use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
 use super::allocator::Grant;
@@ -56,6 +57,9 @@ pub(crate) struct Slot {
     budget: RtxBudget,
     pub(crate) media: Box<NegotiatedMedia>,
 }
+
+/// So much of a slot every packet needs: all up to its selector's newest picture.
+const HOT: usize = offset_of!(Slot, forwarder) + offset_of!(Forwarder, selector) + 64;
 
 /// What a slot's subscription did; begins anew with each track.
 #[derive(Clone, Copy, Debug, Default)]
@@ -188,14 +192,7 @@ impl Slot {
 
     /// Asks for the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
-        prefetch::line(&self.ssrc);
-        prefetch::line(&self.counters.packets);
-        self.sender.prefetch();
-        self.rate.prefetch();
-        self.rewriter.prefetch();
-        if let Some(forwarder) = &self.forwarder {
-            forwarder.prefetch();
-        }
+        prefetch::stretch(&self.ssrc, HOT);
     }
 
     /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and

@@ -8,7 +8,6 @@
 mod cuts;
 mod span;
 
-use crate::prefetch;
 use std::time::{Duration, Instant};
 
 use cuts::Cuts;
@@ -109,15 +108,6 @@ impl Rewriter {
             }
             self.past.push(before);
         }
-    }
-
-    /// Asks for the memory that a packet needs.
-    pub(super) fn prefetch(&self) {
-        prefetch::line(&self.span);
-        prefetch::line(&self.past);
-        prefetch::line(&self.sequence);
-        prefetch::line(&self.timestamp);
-        prefetch::line(&self.cuts);
     }
 
     /// Whether the last packet sent is in the middle of a frame.

@@ -15,7 +15,6 @@ mod pictures;
 use pictures::{Picture, Pictures};
 
 use crate::ladder::{LayerId, SPATIAL, TEMPORAL};
-use crate::prefetch;
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
 
@@ -120,12 +119,6 @@ impl LayerSelector {
             simulcast,
             ..Self::default()
         }
-    }
-
-    /// Asks for the memory that a packet needs.
-    pub(super) fn prefetch(&self) {
-        prefetch::line(&self.newest);
-        self.pictures.prefetch();
     }
 
     /// The layer being sent.

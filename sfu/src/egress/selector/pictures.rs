@@ -2,7 +2,6 @@
 //! frames of a picture by the same pick, whenever they come and whatever is sent by then.
 
 use crate::ladder::LayerId;
-use crate::prefetch;
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
 
@@ -94,14 +93,6 @@ impl Default for Pictures {
 }
 
 impl Pictures {
-    /// Asks for the memory where the newest is, and where it goes when another comes.
-    pub(super) fn prefetch(&self) {
-        prefetch::line(&self.newest);
-        if let Some(before) = self.count.checked_sub(1) {
-            prefetch::line(&self.ring[before % PICTURES]);
-        }
-    }
-
     pub(super) fn push(&mut self, picture: Picture) {
         if let Some(before) = self.count.checked_sub(1) {
             self.ring[before % PICTURES] = self.newest;
