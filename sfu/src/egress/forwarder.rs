@@ -1,5 +1,6 @@
 //! One subscription at work: the track a slot carries, and which of its packets.
 
+use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
 use super::selector::{Candidate, Decision, LayerSelector};
@@ -86,6 +87,9 @@ pub(crate) struct PayloadType {
 }
 
 impl Forwarder {
+    /// So much of it every packet needs.
+    pub(super) const HOT: usize = offset_of!(Self, selector) + LayerSelector::HOT;
+
     /// Carries `source` on an m-line; none if they share no codec.
     pub(crate) fn new(source: SourceTrack, media: &NegotiatedMedia) -> Option<Self> {
         let mut payload_types = Vec::new();

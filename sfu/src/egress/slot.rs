@@ -58,8 +58,8 @@ pub(crate) struct Slot {
     pub(crate) media: Box<NegotiatedMedia>,
 }
 
-/// So much of a slot every packet needs: all up to its selector's newest picture.
-const HOT: usize = offset_of!(Slot, forwarder) + offset_of!(Forwarder, selector) + 64;
+/// So much of a slot every packet needs.
+const HOT: usize = offset_of!(Slot, forwarder) + Forwarder::HOT;
 
 /// What a slot's subscription did; begins anew with each track.
 #[derive(Clone, Copy, Debug, Default)]

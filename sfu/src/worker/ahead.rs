@@ -6,7 +6,7 @@
 //! before are worked on, and does not wait. What is behind a pointer is asked for a viewer later than
 //! the pointer.
 //!
-//! Each `prefetch` along the way names a word of each line of its own memory that a packet needs.
+//! Each `prefetch` along the way asks for what a packet needs of its own memory.
 
 use super::Worker;
 use super::peer::Peer;

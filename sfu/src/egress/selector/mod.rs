@@ -12,6 +12,8 @@
 
 mod pictures;
 
+use std::mem::offset_of;
+
 use pictures::{Picture, Pictures};
 
 use crate::ladder::{LayerId, SPATIAL, TEMPORAL};
@@ -60,7 +62,7 @@ pub(crate) struct LayerSelector {
     target: Option<LayerId>,
     /// What of the stream is sent.
     picked: LayerId,
-    chain: Chain,
+    decodable: Decodable,
     /// The track's spatial layers are streams of their own.
     simulcast: bool,
     /// The largest part, last.
@@ -69,7 +71,7 @@ pub(crate) struct LayerSelector {
 
 /// What of the stream the viewer can decode, by what it was sent.
 #[derive(Debug, Default)]
-struct Chain {
+struct Decodable {
     intact: Targets,
     /// Not all packets have come since the last picture began.
     gap: bool,
@@ -77,7 +79,7 @@ struct Chain {
     apart: bool,
 }
 
-impl Chain {
+impl Decodable {
     /// Decides on a packet of a frame of a picture, the `latest` or one before.
     fn decide(&mut self, picture: &mut Picture, frame: &FrameInfo, latest: bool) -> Decision {
         let sent = match picture.decision(frame) {
@@ -113,6 +115,9 @@ impl Chain {
 }
 
 impl LayerSelector {
+    /// So much of it every packet needs: up to the newest picture.
+    pub(super) const HOT: usize = offset_of!(Self, pictures) + size_of::<Picture>();
+
     /// Of a track.
     pub(crate) fn new(simulcast: bool) -> Self {
         Self {
@@ -152,7 +157,7 @@ impl LayerSelector {
         if self.stream != Some(wanted) {
             return Some(wanted);
         }
-        let row = (0..=target.temporal).any(|t| self.chain.intact.has(self.row_of(target), t));
+        let row = (0..=target.temporal).any(|t| self.decodable.intact.has(self.row_of(target), t));
         (!row).then_some(wanted)
     }
 
@@ -199,11 +204,11 @@ impl LayerSelector {
     /// Begins with a packet of the same stream again: its sender began another.
     pub(crate) fn restart(&mut self, packet: Candidate<'_>) {
         self.newest = Some(packet.timestamp);
-        self.chain.gap = false;
-        self.chain.intact = packet.frame.switches;
+        self.decodable.gap = false;
+        self.decodable.intact = packet.frame.switches;
         if packet.frame.needed.is_empty() {
             // A keyframe is for everybody, whatever it says.
-            self.chain.intact = Targets::ALL;
+            self.decodable.intact = Targets::ALL;
         }
         self.picked = self.best();
         let mut picture = Picture::new(packet.stream, packet.timestamp, self.picked, true);
@@ -228,7 +233,7 @@ impl LayerSelector {
     }
 
     fn within(&mut self, packet: Candidate<'_>) -> Decision {
-        self.chain.gap |= packet.behind_gap;
+        self.decodable.gap |= packet.behind_gap;
         if packet.empty {
             return Decision::Skip;
         }
@@ -244,13 +249,13 @@ impl LayerSelector {
             self.newest = Some(packet.timestamp);
             self.turn(&packet);
             let mut picture = Picture::new(packet.stream, packet.timestamp, self.picked, false);
-            let decision = self.chain.decide(&mut picture, frame, true);
+            let decision = self.decodable.decide(&mut picture, frame, true);
             self.pictures.push(picture);
             return decision;
         }
         let latest = self.newest == Some(packet.timestamp);
         match self.pictures.find_or_make(packet.stream, packet.timestamp) {
-            Some(picture) => self.chain.decide(picture, frame, latest),
+            Some(picture) => self.decodable.decide(picture, frame, latest),
             None => Decision::Skip,
         }
     }
@@ -258,13 +263,13 @@ impl LayerSelector {
     /// A picture begins: picks what is sent from here on.
     fn turn(&mut self, packet: &Candidate<'_>) {
         let frame = packet.frame;
-        if self.chain.gap {
-            self.chain.intact = self.chain.intact.and(self.certain());
+        if self.decodable.gap {
+            self.decodable.intact = self.decodable.intact.and(self.certain());
         }
         // What is missing may be of this picture too.
-        self.chain.gap = packet.behind_gap && !(frame.begins && frame.spatial == 0);
+        self.decodable.gap = packet.behind_gap && !(frame.begins && frame.spatial == 0);
         if frame.key {
-            self.chain.intact = frame.switches;
+            self.decodable.intact = frame.switches;
         }
         let wanted = self.wanted();
         let next = LayerId {
@@ -272,7 +277,7 @@ impl LayerSelector {
             ..self.picked
         };
         if frame.joins && frame.temporal == next.temporal && wanted.temporal >= next.temporal {
-            self.chain.intact = self.chain.intact.with(frame.switches);
+            self.decodable.intact = self.decodable.intact.with(frame.switches);
         }
         self.picked = self.best();
     }
@@ -281,7 +286,7 @@ impl LayerSelector {
     /// decides when it comes.
     fn certain(&self) -> Targets {
         let LayerId { spatial, temporal } = self.picked;
-        let lowest = if self.chain.apart { spatial } else { 0 };
+        let lowest = if self.decodable.apart { spatial } else { 0 };
         Targets::up_to(spatial, temporal).without(Targets::below(lowest))
     }
 
@@ -289,7 +294,7 @@ impl LayerSelector {
     fn best(&self) -> LayerId {
         let wanted = self.wanted();
         let down = |spatial: u8, temporal: u8| {
-            let intact = |temporal: &u8| self.chain.intact.has(spatial, *temporal);
+            let intact = |temporal: &u8| self.decodable.intact.has(spatial, *temporal);
             let found = (0..=temporal).rev().find(intact);
             found.map(|temporal| LayerId { spatial, temporal })
         };

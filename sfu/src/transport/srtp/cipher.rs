@@ -11,7 +11,6 @@ use sha1::Sha1;
 use super::Profile;
 use super::backend::{Backend, GCM_TAG, GcmKey};
 use super::kdf::{Label, Master};
-use crate::prefetch;
 
 /// Session keys of one direction and one protocol.
 #[expect(
@@ -57,11 +56,6 @@ const RTCP_INDEX: usize = 4;
 const RTCP_ENCRYPTED: u32 = 1 << 31;
 
 impl Cipher {
-    /// Asks for some of the memory that sealing needs.
-    pub(super) fn prefetch(&self) {
-        prefetch::line(self);
-    }
-
     /// None only if the key is refused, which for 16 bytes it is not.
     pub(super) fn new(
         backend: Backend,

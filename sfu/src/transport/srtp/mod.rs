@@ -195,7 +195,7 @@ impl Srtp {
     /// Asks for some of the memory that sealing needs.
     pub(crate) fn prefetch(&self) {
         prefetch::line(&self.rollovers);
-        self.outbound.rtp.prefetch();
+        prefetch::line(&self.outbound.rtp);
     }
 
     /// Asks for the memory that numbering a packet of this SSRC needs.
