@@ -122,6 +122,31 @@ impl Hall {
         }
     }
 
+    /// Waits until nothing came to any wire bot between two times that it took stock.
+    async fn quiet(&self) {
+        let look = || -> Vec<_> {
+            let seen = self.bots.iter().map(|(bot, _)| observed(bot));
+            let seen = seen.filter_map(|seen| Some((seen.at?, seen.packets)));
+            seen.collect()
+        };
+        let mut before = look();
+        eventually("packets come and come", || {
+            let now = look();
+            if now.len() != before.len() {
+                before = now;
+                return false;
+            }
+            let pairs = || before.iter().zip(&now);
+            if !pairs().all(|((then, _), (at, _))| at > then) {
+                return false;
+            }
+            let quiet = pairs().all(|((_, then), (_, packets))| packets == then);
+            before = now;
+            quiet
+        })
+        .await;
+    }
+
     /// Stops publishing, waits for what is under way, takes stock and closes.
     async fn close(self) -> Closed {
         let failures: Vec<_> = self
@@ -131,7 +156,7 @@ impl Hall {
             .collect();
         assert_eq!(failures, [""; 0]);
         self.phase.send_replace(Phase::Drain);
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        self.quiet().await;
         self.fleet.settle().await;
         let seen = self.bots.iter().map(|(bot, _)| observed(bot)).collect();
         self.phase.send_replace(Phase::Leave);
@@ -160,6 +185,16 @@ struct Closed {
 fn settled() -> (Settled, oneshot::Receiver<()>) {
     let (settled, joined) = oneshot::channel();
     (Box::new(move || _ = settled.send(())), joined)
+}
+
+/// Waits for something, or fails saying what is wrong.
+async fn eventually(wrong: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    while !is() {
+        looks.tick().await;
+        assert!(Instant::now() < deadline, "{wrong}");
+    }
 }
 
 fn observed(bot: &BotState) -> Observed {
@@ -325,11 +360,10 @@ async fn wire_bots_and_webrtc_bots_hear_each_other() {
     let wire = hall.admit(Video::P720, true).await;
     hall.until("media", |seen| seen.packets > 500, &[wire])
         .await;
-    let deadline = Instant::now() + PATIENCE;
-    while webrtc.receiver.lock().unwrap().totals().packets < 500 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(Instant::now() < deadline, "the webrtc bot hears nothing");
-    }
+    eventually("the webrtc bot hears nothing", || {
+        webrtc.receiver.lock().unwrap().totals().packets >= 500
+    })
+    .await;
     let heard = webrtc.receiver.lock().unwrap().finish();
     let codecs: Vec<_> = heard.iter().map(|stream| stream.codec).collect();
     assert!(
@@ -419,9 +453,10 @@ async fn who_talks_is_taken_for_a_speaker_as_long_as_it_talks() {
     )
     .await;
     let mut speaks = 0;
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
     for _ in 0..40 {
+        looks.tick().await;
         speaks += listener.call().speaking;
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(speaks >= 20, "for {speaks} of 40 looks");
     hall.close().await;

@@ -10,7 +10,7 @@ use tertulia_loadtest::bot::state::BotState;
 use tertulia_loadtest::measure::Observed;
 use tertulia_signaling::protocol::native::MediaKind;
 
-use crate::{Hall, PATIENCE, observed};
+use crate::{Hall, PATIENCE, eventually, observed};
 
 const PUBLISHERS: usize = 20;
 const TILES: usize = 6;
@@ -24,16 +24,14 @@ type Wanted = [bool; 3];
 
 /// What all bots saw at one moment.
 async fn snapshot(bots: &[Arc<BotState>]) -> Vec<Observed> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let seen: Vec<_> = bots.iter().map(|bot| observed(bot)).collect();
+    let mut seen = Vec::new();
+    eventually("the bots say nothing", || {
+        seen = bots.iter().map(|bot| observed(bot)).collect();
         // One thread writes for all of them, once a second.
-        if seen[0].at.is_some() && seen.iter().all(|one| one.at == seen[0].at) {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "the bots say nothing");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        seen[0].at.is_some() && seen.iter().all(|one| one.at == seen[0].at)
+    })
+    .await;
+    seen
 }
 
 fn video_of(publisher: &BotState) -> String {
@@ -76,11 +74,10 @@ async fn six_tiles_of_twenty_cost_six_and_the_others_are_off_within_two_seconds(
         let config = config(&hall, Video::P720Simulcast, true, 0);
         bots.push(hall.admit_with(config).await);
     }
-    let deadline = Instant::now() + PATIENCE;
-    while page(&viewer).len() + viewer.call().hidden.len() < PUBLISHERS {
-        assert!(Instant::now() < deadline, "the viewer hears of everybody");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the viewer does not hear of everybody", || {
+        page(&viewer).len() + viewer.call().hidden.len() >= PUBLISHERS
+    })
+    .await;
     let page = page(&viewer);
     assert_eq!(page.len(), TILES);
     let wanted: Vec<Wanted> = bots[1..]
@@ -94,6 +91,8 @@ async fn six_tiles_of_twenty_cost_six_and_the_others_are_off_within_two_seconds(
         )
         .collect();
 
+    let deadline = Instant::now() + PATIENCE;
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
     loop {
         let seen = snapshot(&bots[1..]).await;
         let active = |seen: &Observed| -> Vec<bool> {
@@ -112,7 +111,7 @@ async fn six_tiles_of_twenty_cost_six_and_the_others_are_off_within_two_seconds(
             break;
         }
         assert!(Instant::now() < deadline, "asked for {asked:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        looks.tick().await;
     }
     tokio::time::sleep(SETTLES).await;
     let before = snapshot(&bots).await;
