@@ -307,6 +307,7 @@ mod tests {
             extensions: ExtensionMap::default(),
             rids: Vec::new(),
             ssrcs: Vec::new(),
+            sim: Vec::new(),
             slot: None,
         }
     }

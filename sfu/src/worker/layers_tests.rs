@@ -104,6 +104,7 @@ fn media(form: Form, role: MediaRole, extensions: ExtensionMap) -> NegotiatedMed
             Vec::new()
         },
         ssrcs: Vec::new(),
+        sim: Vec::new(),
         slot: None,
     }
 }

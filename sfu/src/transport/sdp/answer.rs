@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::transport::{Fingerprint, HashAlgorithm};
 
 use super::codec::{CodecParameters, OfferedCodec};
-use super::offer::{Offer, OfferedKind, OfferedMedia};
+use super::offer::{Direction, Offer, OfferedExtension, OfferedKind, OfferedMedia};
 use super::session::{LocalDescription, MediaRole, NegotiatedMedia};
 
 /// Appends one line. Writing to a `String` cannot fail.
@@ -17,13 +17,14 @@ macro_rules! line {
     }};
 }
 
-/// Writes the answer to `offer`, whose m-lines became `media` one by one. `origin` is the session's
-/// id and the answer's version.
+/// Writes the answer to `offer`, whose m-lines became `media` one by one and keep these `extensions`.
+/// `origin` is the session's id and the answer's version.
 pub(super) fn write(
     origin: (u64, u64),
     offer: &Offer,
     ours: &LocalDescription<'_>,
     media: &[NegotiatedMedia],
+    extensions: &[Vec<OfferedExtension>],
 ) -> String {
     let mut out = String::with_capacity(512 + media.len() * 1024);
     line!(out, "v=0");
@@ -45,7 +46,7 @@ pub(super) fn write(
     line!(out, "a=msid-semantic: WMS *");
 
     let mut candidates = Some(ours.candidates);
-    for (offered, media) in offer.media.iter().zip(media) {
+    for ((offered, media), extensions) in offer.media.iter().zip(media).zip(extensions) {
         if media.role == MediaRole::Rejected {
             write_refusal(&mut out, offered);
             continue;
@@ -65,6 +66,7 @@ pub(super) fn write(
             line!(out, "a=sctp-port:5000");
             line!(out, "a=max-message-size:{}", ours.max_message_size);
         } else {
+            write_extensions(&mut out, offered, extensions);
             write_rtp(&mut out, offered, media, ours.cname);
         }
     }
@@ -130,10 +132,27 @@ fn write_fingerprint(out: &mut String, fingerprint: &Fingerprint) {
     out.push_str("\r\n");
 }
 
-fn write_rtp(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia, cname: &str) {
-    for (id, kind) in media.extensions.iter() {
-        line!(out, "a=extmap:{id} {}", kind.uri());
+/// RFC 8285 section 7: the offer's ids, each direction seen from here.
+fn write_extensions(out: &mut String, offered: &OfferedMedia, extensions: &[OfferedExtension]) {
+    if offered.extmap_allow_mixed {
+        line!(out, "a=extmap-allow-mixed");
     }
+    let mut by_id: Vec<&OfferedExtension> = extensions.iter().collect();
+    by_id.sort_by_key(|extension| extension.id);
+    for OfferedExtension {
+        id,
+        kind,
+        direction,
+    } in by_id
+    {
+        match direction.mirrored() {
+            Direction::SendRecv => line!(out, "a=extmap:{id} {}", kind.uri()),
+            limited => line!(out, "a=extmap:{id}/{} {}", limited.name(), kind.uri()),
+        }
+    }
+}
+
+fn write_rtp(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia, cname: &str) {
     out.push_str(match media.role {
         MediaRole::Publish => "a=recvonly\r\n",
         MediaRole::Slot => "a=sendonly\r\n",

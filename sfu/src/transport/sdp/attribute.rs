@@ -5,7 +5,7 @@ use rtc_sdp::MediaDescription;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
 
-use super::offer::OfferedSsrc;
+use super::offer::{Direction, OfferedExtension, OfferedSsrc};
 
 /// Longest `a=mid` and RID: what a one-byte RTP header extension carries (RFC 8285 section 4.2).
 pub(super) const MAX_TAG_BYTES: usize = 16;
@@ -73,21 +73,33 @@ pub(super) fn fingerprint(value: &str) -> Option<Fingerprint> {
     Some(Fingerprint { algorithm, bytes })
 }
 
-/// The extensions the relay knows (RFC 8285 section 5). One limited to a direction is left out:
-/// the relay answers extensions for both.
-pub(super) fn extensions(media: &MediaDescription) -> ExtensionMap {
-    let mut map = ExtensionMap::default();
+/// The extensions the relay knows, each id once (RFC 8285 section 7), so at most
+/// [`ExtensionMap::MAX_ID`]. Larger ids are for the answerer to choose from (4096 to 4351) or need the
+/// two-byte form; both are left out.
+pub(super) fn extensions(media: &MediaDescription) -> Vec<OfferedExtension> {
+    let mut extensions: Vec<OfferedExtension> = Vec::new();
     for value in values(media, "extmap") {
         let mut words = value.split_whitespace();
         let (Some(id), Some(uri)) = (words.next(), words.next()) else {
             continue;
         };
-        let id = id.strip_suffix("/sendrecv").unwrap_or(id);
-        if let (Ok(id), Some(kind)) = (id.parse(), ExtensionKind::from_uri(uri)) {
-            map.insert(id, kind);
+        let (id, direction) = match id.split_once('/') {
+            Some((id, direction)) => (id, Direction::from_name(direction)),
+            None => (id, Some(Direction::SendRecv)),
+        };
+        if let (Ok(id), Some(direction), Some(kind)) =
+            (id.parse(), direction, ExtensionKind::from_uri(uri))
+            && (1..=ExtensionMap::MAX_ID).contains(&id)
+            && !extensions.iter().any(|known| known.id == id)
+        {
+            extensions.push(OfferedExtension {
+                id,
+                kind,
+                direction,
+            });
         }
     }
-    map
+    extensions
 }
 
 /// The encodings of `a=simulcast:send` that an `a=rid` declares (RFC 8853 section 5.1). Of
@@ -129,43 +141,62 @@ fn is_rid(rid: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// The primary SSRCs with their retransmission SSRCs (RFC 5576 section 4). FEC streams are left out.
+/// The primary SSRCs with their retransmission SSRCs (RFC 5576 section 4), those of a simulcast first.
+/// FEC streams are left out.
 pub(super) fn ssrcs(media: &MediaDescription) -> Vec<OfferedSsrc> {
-    let mut primaries: Vec<OfferedSsrc> = Vec::new();
+    let mut pairs: Vec<(u32, u32)> = Vec::new();
     let mut secondaries: Vec<u32> = Vec::new();
-    for value in values(media, "ssrc-group") {
-        let mut words = value.split_whitespace();
-        let semantics = words.next();
-        let (Some(primary), Some(secondary)) =
-            (words.next().and_then(ssrc), words.next().and_then(ssrc))
-        else {
+    for (semantics, ssrcs) in ssrc_groups(media) {
+        let mut ssrcs = ssrcs.split_whitespace().map_while(ssrc);
+        let (Some(primary), Some(secondary)) = (ssrcs.next(), ssrcs.next()) else {
             continue;
         };
-        let rtx = match semantics {
-            Some("FID") => Some(secondary),
-            Some("FEC-FR" | "FEC") => None,
+        let retransmits = match semantics {
+            "FID" => true,
+            "FEC-FR" | "FEC" => false,
             _ => continue,
         };
         if secondaries.len() < MAX_SSRCS {
             secondaries.push(secondary);
         }
-        if rtx.is_some()
-            && primaries.len() < MAX_SSRCS
-            && !primaries.iter().any(|known| known.ssrc == primary)
-        {
-            primaries.push(OfferedSsrc { ssrc: primary, rtx });
+        if retransmits && pairs.len() < MAX_SSRCS {
+            pairs.push((primary, secondary));
         }
     }
-    for value in values(media, "ssrc") {
-        let Some(ssrc) = value.split_whitespace().next().and_then(ssrc) else {
-            continue;
-        };
+    let lines = values(media, "ssrc").filter_map(|value| value.split_whitespace().next());
+    let mut primaries: Vec<OfferedSsrc> = Vec::new();
+    for ssrc in simulcast_ssrcs(media)
+        .into_iter()
+        .chain(pairs.iter().map(|(primary, _)| *primary))
+        .chain(lines.filter_map(ssrc))
+    {
         let known = secondaries.contains(&ssrc) || primaries.iter().any(|p| p.ssrc == ssrc);
         if !known && primaries.len() < MAX_SSRCS {
-            primaries.push(OfferedSsrc { ssrc, rtx: None });
+            let mut rtx = pairs.iter().filter(|(primary, _)| *primary == ssrc);
+            let rtx = rtx.next().map(|(_, rtx)| *rtx);
+            primaries.push(OfferedSsrc { ssrc, rtx });
         }
     }
     primaries
+}
+
+/// The encodings of a client that tells them apart by SSRC, in its order, the lowest first
+/// (`a=ssrc-group:SIM`, older than RIDs and never an RFC).
+pub(super) fn simulcast_ssrcs(media: &MediaDescription) -> Vec<u32> {
+    let mut simulcast: Vec<u32> = Vec::new();
+    let group = ssrc_groups(media).find(|(semantics, _)| *semantics == "SIM");
+    let group = group.map_or("", |(_, ssrcs)| ssrcs);
+    for ssrc in group.split_whitespace().filter_map(ssrc) {
+        if simulcast.len() < MAX_RIDS && !simulcast.contains(&ssrc) {
+            simulcast.push(ssrc);
+        }
+    }
+    simulcast
+}
+
+/// Semantics and members of each `a=ssrc-group`.
+fn ssrc_groups(media: &MediaDescription) -> impl Iterator<Item = (&str, &str)> {
+    values(media, "ssrc-group").filter_map(|value| value.trim().split_once(' '))
 }
 
 /// 0 is what implementations use for "unknown".
@@ -258,7 +289,6 @@ mod tests {
         let media = media(&[
             ("ssrc-group", "FID 1 2"),
             ("ssrc-group", "FEC-FR 1 3"),
-            ("ssrc-group", "SIM 1 4"),
             ("ssrc", "1 cname:a"),
             ("ssrc", "1 msid:b c"),
             ("ssrc", "2 cname:a"),
@@ -272,18 +302,76 @@ mod tests {
     }
 
     #[test]
-    fn extensions_limited_to_a_direction_are_left_out() {
-        let mid = ExtensionKind::Mid;
-        let delay = ExtensionKind::PlayoutDelay;
-        let media = media(&[
-            ("extmap", &format!("3/sendrecv {}", mid.uri())),
-            ("extmap", &format!("6/recvonly {}", delay.uri())),
-            ("extmap", "7 urn:example:unknown"),
+    fn a_simulcast_of_ssrcs_is_ordered_and_paired() {
+        let pair = |ssrc, rtx| OfferedSsrc { ssrc, rtx };
+        for (groups, simulcast, expected) in [
             (
-                "extmap",
-                "300 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+                &["FID 3 13", "SIM 1 2 3", "FID 1 11", "FID 2 12"][..],
+                &[1, 2, 3][..],
+                &[pair(1, Some(11)), pair(2, Some(12)), pair(3, Some(13))][..],
             ),
+            (&["SIM 2 1"], &[2, 1], &[pair(2, None), pair(1, None)]),
+            // Another's repair stream is no encoding.
+            (&["FID 1 2", "SIM 1 2"], &[1, 2], &[pair(1, Some(2))]),
+            (
+                &["SIM 1 1 0 x 2", "SIM 3 4"],
+                &[1, 2],
+                &[pair(1, None), pair(2, None)],
+            ),
+            (
+                &["SIM 1 2 3 4 5"],
+                &[1, 2, 3, 4],
+                &[pair(1, None), pair(2, None), pair(3, None), pair(4, None)],
+            ),
+            (&["SIM"], &[], &[]),
+        ] {
+            let groups: Vec<_> = groups.iter().map(|group| ("ssrc-group", *group)).collect();
+            let media = media(&groups);
+            assert_eq!(simulcast_ssrcs(&media), simulcast, "{groups:?}");
+            assert_eq!(ssrcs(&media), expected, "{groups:?}");
+        }
+    }
+
+    #[test]
+    fn extensions_keep_their_direction() {
+        use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+        use ExtensionKind::{Mid, PlayoutDelay, RepairedRid, Rid};
+        for (value, expected) in [
+            (format!("3 {}", Mid.uri()), Some((3, Mid, SendRecv))),
+            (
+                format!("3/sendrecv {}", Mid.uri()),
+                Some((3, Mid, SendRecv)),
+            ),
+            (
+                format!("9/sendonly {} extra words", Rid.uri()),
+                Some((9, Rid, SendOnly)),
+            ),
+            (
+                format!("6/recvonly {}", PlayoutDelay.uri()),
+                Some((6, PlayoutDelay, RecvOnly)),
+            ),
+            (
+                format!("31/inactive {}", RepairedRid.uri()),
+                Some((31, RepairedRid, Inactive)),
+            ),
+            (format!("3/sideways {}", Mid.uri()), None),
+            (format!("3/ {}", Mid.uri()), None),
+            (format!("0 {}", Mid.uri()), None),
+            (format!("32 {}", Mid.uri()), None),
+            (format!("4096/sendonly {}", Mid.uri()), None),
+            (format!("-1 {}", Mid.uri()), None),
+            ("7 urn:example:unknown".into(), None),
+            ("7".into(), None),
+        ] {
+            let read = extensions(&media(&[("extmap", &value)]));
+            let read: Vec<_> = read.iter().map(|e| (e.id, e.kind, e.direction)).collect();
+            assert_eq!(read, Vec::from_iter(expected), "{value}");
+        }
+        // Of an id that stands twice, the first.
+        let twice = media(&[
+            ("extmap", &format!("3/sendonly {}", Mid.uri())),
+            ("extmap", &format!("3/recvonly {}", Rid.uri())),
         ]);
-        assert_eq!(extensions(&media).iter().collect::<Vec<_>>(), [(3, mid)]);
+        assert_eq!(extensions(&twice).len(), 1);
     }
 }

@@ -19,6 +19,7 @@ mod answer;
 mod attribute;
 mod codec;
 mod error;
+mod extmap;
 mod offer;
 mod session;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use rtc_sdp::{MediaDescription, SessionDescription};
 
-use crate::rtp::extension::ExtensionMap;
+use crate::rtp::extension::ExtensionKind;
 use crate::transport::{Fingerprint, IceCredentials};
 
 use super::attribute::{self, MAX_TAG_BYTES, is_token};
@@ -43,7 +43,7 @@ pub(crate) struct Offer {
     pub(crate) fingerprint: Fingerprint,
     /// All m-lines, in order, stopped ones too.
     pub(crate) media: Vec<OfferedMedia>,
-    /// One- and two-byte header extensions may be mixed (RFC 8285 section 6).
+    /// One- and two-byte header extensions may be mixed on each m-line (RFC 8285 section 6).
     pub(crate) extmap_allow_mixed: bool,
     /// There is a BUNDLE group: without one (a single m-line) the answer has none either.
     pub(crate) bundled: bool,
@@ -66,14 +66,18 @@ pub(crate) struct OfferedMedia {
     pub(crate) codecs: Vec<OfferedCodec>,
     /// Encoding names, for the error that says none is known.
     pub(super) encodings: String,
-    /// The known header extensions.
-    pub(crate) extensions: ExtensionMap,
+    /// The known header extensions, each id once.
+    pub(crate) extensions: Vec<OfferedExtension>,
     /// RIDs of the simulcast encodings the client sends, in its order. Empty: no simulcast.
     pub(crate) rids: Vec<String>,
     /// SSRCs the client announced; browsers announce none for simulcast.
     pub(crate) ssrcs: Vec<OfferedSsrc>,
+    /// SSRCs of the simulcast encodings of a client that has no RIDs, the lowest first, at most 4.
+    pub(crate) sim: Vec<u32>,
     /// Stream and track of `a=msid`.
     pub(crate) msid: Option<(String, String)>,
+    /// One- and two-byte header extensions may be mixed on this m-line (RFC 8285 section 6).
+    pub(super) extmap_allow_mixed: bool,
     /// Reduced-size RTCP (RFC 5506).
     pub(super) rtcp_rsize: bool,
     /// `a=sctp-port` of a data m-line.
@@ -106,6 +110,62 @@ pub(crate) enum Direction {
     RecvOnly,
     /// Neither.
     Inactive,
+}
+
+impl Direction {
+    const NAMES: [(&str, Self); 4] = [
+        ("sendrecv", Self::SendRecv),
+        ("sendonly", Self::SendOnly),
+        ("recvonly", Self::RecvOnly),
+        ("inactive", Self::Inactive),
+    ];
+
+    /// From the attribute's name.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        let mut names = Self::NAMES.into_iter();
+        names.find_map(|(known, direction)| (known == name).then_some(direction))
+    }
+
+    /// The attribute's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// The writer may send.
+    pub(super) fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// The writer may receive.
+    pub(super) fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    /// The other side's view of it (RFC 3264 section 6.1).
+    pub(super) fn mirrored(self) -> Self {
+        match self {
+            Self::SendOnly => Self::RecvOnly,
+            Self::RecvOnly => Self::SendOnly,
+            both_or_neither => both_or_neither,
+        }
+    }
+}
+
+/// A header extension of an m-line (RFC 8285 section 5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OfferedExtension {
+    /// 1 to [`MAX_ID`](crate::rtp::extension::ExtensionMap::MAX_ID).
+    pub(crate) id: u8,
+    /// What it means.
+    pub(crate) kind: ExtensionKind,
+    /// In which packets the client has it: `sendonly` in those it sends, `recvonly` in those it
+    /// receives.
+    pub(crate) direction: Direction,
 }
 
 /// An SSRC with that of its retransmissions.
@@ -228,10 +288,12 @@ fn read_media(
         stopped,
         codecs: Vec::new(),
         encodings: String::new(),
-        extensions: ExtensionMap::default(),
+        extensions: Vec::new(),
         rids: Vec::new(),
         ssrcs: Vec::new(),
+        sim: Vec::new(),
         msid: None,
+        extmap_allow_mixed: description.has_attribute("extmap-allow-mixed"),
         rtcp_rsize: description.has_attribute("rtcp-rsize"),
         sctp_port: 0,
         max_message_size: 0,
@@ -296,16 +358,13 @@ fn kind_of(line: &MediaLine) -> OfferedKind {
 
 /// RFC 8866 section 6.7: the m-line's, else the session's, else both ways.
 fn direction_of(description: &MediaDescription, session: &SessionDescription) -> Direction {
-    let named = [
-        ("sendrecv", Direction::SendRecv),
-        ("sendonly", Direction::SendOnly),
-        ("recvonly", Direction::RecvOnly),
-        ("inactive", Direction::Inactive),
-    ];
-    let find = |has: &dyn Fn(&str) -> bool| named.iter().find(|(name, _)| has(name)).copied();
+    let find = |has: &dyn Fn(&str) -> bool| {
+        let mut named = Direction::NAMES.into_iter();
+        named.find_map(|(name, direction)| has(name).then_some(direction))
+    };
     find(&|name| description.has_attribute(name))
         .or_else(|| find(&|name| session.has_attribute(name)))
-        .map_or(Direction::SendRecv, |(_, direction)| direction)
+        .unwrap_or(Direction::SendRecv)
 }
 
 fn read_rtp(description: &MediaDescription, media: &mut OfferedMedia) {
@@ -316,6 +375,7 @@ fn read_rtp(description: &MediaDescription, media: &mut OfferedMedia) {
     media.extensions = attribute::extensions(description);
     media.rids = attribute::simulcast_rids(description);
     media.ssrcs = attribute::ssrcs(description);
+    media.sim = attribute::simulcast_ssrcs(description);
     media.msid = attribute::msid(description);
 }
 

@@ -10,7 +10,8 @@ use crate::transport::{Fingerprint, IceCredentials};
 use super::answer;
 use super::codec::{CodecParameters, OfferedCodec};
 use super::error::SdpError;
-use super::offer::{Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc};
+use super::extmap::{self, Extmap};
+use super::offer::{Direction, Offer, OfferedExtension, OfferedKind, OfferedMedia, OfferedSsrc};
 
 /// A payload type both sides agreed on: the client's number, and of its parameters and feedback
 /// what the relay keeps.
@@ -77,9 +78,6 @@ pub(crate) struct Negotiated {
     pub(crate) sdp: String,
     /// One for each m-line of the offer, in its order.
     pub(crate) media: Vec<NegotiatedMedia>,
-    /// All m-lines' extensions: what a packet's ids mean before its m-line is known. An id or a kind
-    /// has one meaning in a BUNDLE group (RFC 9143 section 9.2).
-    pub(crate) extensions: ExtensionMap,
     /// The client's credentials are others than before: it restarts ICE (RFC 8445 section 9).
     pub(crate) ice_restarted: bool,
 }
@@ -95,12 +93,16 @@ pub(crate) struct NegotiatedMedia {
     pub(crate) role: MediaRole,
     /// In the client's order of preference; empty unless the m-line is RTP and not rejected.
     pub(crate) codecs: Vec<NegotiatedCodec>,
-    /// Extensions both sides use.
+    /// Extensions of the packets that flow: of a publisher's m-line those the client may send, of a
+    /// slot's those it may receive.
     pub(crate) extensions: ExtensionMap,
     /// A publisher's simulcast encodings, in its order, usually the lowest first.
     pub(crate) rids: Vec<String>,
     /// SSRCs a publisher announced.
     pub(crate) ssrcs: Vec<OfferedSsrc>,
+    /// A publisher's simulcast encodings where SSRCs tell them apart, not RIDs: the lowest first, 2 to
+    /// 4 of [`ssrcs`](Self::ssrcs). Empty: no such simulcast.
+    pub(crate) sim: Vec<u32>,
     /// A slot's names.
     pub(crate) slot: Option<SlotIdentity>,
 }
@@ -164,12 +166,13 @@ impl Session {
         self.check_order(offer)?;
         self.check_certificate(offer)?;
         let mut shared = Shared::default();
-        let mut media = offer
+        let agreed = offer
             .media
             .iter()
             .enumerate()
             .map(|(index, offered)| shared.negotiate(index, offered))
             .collect::<Result<Vec<_>, _>>()?;
+        let (mut media, extensions): (Vec<_>, Vec<_>) = agreed.into_iter().unzip();
 
         let ice_restarted = self
             .remote
@@ -179,9 +182,8 @@ impl Session {
         self.place(&mut media, slots);
         self.version += 1;
         Ok(Negotiated {
-            sdp: answer::write((self.id, self.version), offer, ours, &media),
+            sdp: answer::write((self.id, self.version), offer, ours, &media, &extensions),
             media,
-            extensions: shared.extensions,
             ice_restarted,
         })
     }
@@ -262,7 +264,7 @@ impl Session {
 /// What the m-lines of one offer share because they share a transport.
 #[derive(Default)]
 struct Shared {
-    extensions: ExtensionMap,
+    extmap: Extmap,
     ssrcs: Vec<u32>,
     has_data: bool,
 }
@@ -272,7 +274,7 @@ impl Shared {
         &mut self,
         index: usize,
         offered: &OfferedMedia,
-    ) -> Result<NegotiatedMedia, SdpError> {
+    ) -> Result<(NegotiatedMedia, Vec<OfferedExtension>), SdpError> {
         let mut media = NegotiatedMedia {
             mid: offered.mid.clone(),
             kind: offered.kind,
@@ -281,12 +283,14 @@ impl Shared {
             extensions: ExtensionMap::default(),
             rids: Vec::new(),
             ssrcs: Vec::new(),
+            sim: Vec::new(),
             slot: None,
         };
         if matches!(media.role, MediaRole::Data | MediaRole::Rejected) {
-            return Ok(media);
+            return Ok((media, Vec::new()));
         }
-        media.extensions = self.share_extensions(&offered.extensions);
+        let extensions = self.extmap.share(&offered.extensions);
+        media.extensions = extmap::in_use(&extensions, media.role);
         media.codecs.clone_from(&offered.codecs);
         let twcc = media.extensions.id(ExtensionKind::TransportCc).is_some();
         for codec in &mut media.codecs {
@@ -301,8 +305,11 @@ impl Shared {
             if media.extensions.id(ExtensionKind::Rid).is_some() {
                 media.rids.clone_from(&offered.rids);
             }
+            if media.rids.is_empty() {
+                media.sim = simulcast_of(&offered.sim, &media.ssrcs);
+            }
         }
-        Ok(media)
+        Ok((media, extensions))
     }
 
     fn role(&mut self, index: usize, offered: &OfferedMedia) -> Result<MediaRole, SdpError> {
@@ -330,18 +337,6 @@ impl Shared {
         }
     }
 
-    /// Keeps what agrees with the m-lines before. Answering without the rest is what a client that
-    /// numbers each m-line by itself can live with.
-    fn share_extensions(&mut self, offered: &ExtensionMap) -> ExtensionMap {
-        let mut kept = ExtensionMap::default();
-        for (id, kind) in offered.iter() {
-            if self.extensions.id(kind) == Some(id) || self.extensions.insert(id, kind) {
-                kept.insert(id, kind);
-            }
-        }
-        kept
-    }
-
     /// Keeps SSRCs that no m-line before has claimed.
     fn share_ssrcs(&mut self, offered: &[OfferedSsrc]) -> Vec<OfferedSsrc> {
         let mut claim = |ssrc: u32| {
@@ -358,4 +353,14 @@ impl Shared {
             })
             .collect()
     }
+}
+
+/// The encodings of an SSRC group that are still to be had; one alone is no simulcast.
+fn simulcast_of(group: &[u32], ssrcs: &[OfferedSsrc]) -> Vec<u32> {
+    let known = |ssrc: &u32| ssrcs.iter().any(|known| known.ssrc == *ssrc);
+    let mut simulcast: Vec<u32> = group.iter().copied().filter(known).collect();
+    if simulcast.len() < 2 {
+        simulcast.clear();
+    }
+    simulcast
 }

@@ -6,48 +6,16 @@ use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
 use crate::transport::sdp::codec::CodecParameters;
 
-macro_rules! fixture {
-    ($name:literal) => {
-        (
-            include_str!(concat!("../fixtures/chromium-", $name, ".sdp")),
-            include_str!(concat!("../fixtures/chromium-", $name, ".answer.sdp")),
-        )
-    };
-}
-
-pub(super) const PUBLISH: (&str, &str) = fixture!("publish");
-pub(super) const RECEIVE: (&str, &str) = fixture!("receive");
+pub(super) const PUBLISH: (&str, &str) = fixture!("chromium-publish");
+pub(super) const RECEIVE: (&str, &str) = fixture!("chromium-receive");
 /// A simulcast publisher that then adds two receiving m-lines and a data channel, stops its video
 /// and publishes it again in the vacant place.
 pub(super) const CALL: [(&str, &str); 4] = [
-    fixture!("call-1-simulcast"),
-    fixture!("call-2-slots"),
-    fixture!("call-3-stopped"),
-    fixture!("call-4-recycled"),
+    fixture!("chromium-call-1-simulcast"),
+    fixture!("chromium-call-2-slots"),
+    fixture!("chromium-call-3-stopped"),
+    fixture!("chromium-call-4-recycled"),
 ];
-
-fn assert_answers(offers: &[(&str, &str)]) -> Vec<Negotiated> {
-    let mut session = session();
-    let negotiate = |(offer, expected): &(&str, &str)| {
-        // Fixtures are stored with the line ends of the repository.
-        let negotiated = answer(&mut session, &offer.replace('\n', "\r\n")).expect("negotiates");
-        assert_eq!(negotiated.sdp.replace("\r\n", "\n"), *expected);
-        assert_eq!(
-            negotiated.sdp.matches('\n').count(),
-            expected.lines().count()
-        );
-        negotiated
-    };
-    offers.iter().map(negotiate).collect()
-}
-
-fn roles(negotiated: &Negotiated) -> Vec<(&str, MediaRole)> {
-    negotiated
-        .media
-        .iter()
-        .map(|media| (media.mid.as_str(), media.role))
-        .collect()
-}
 
 #[test]
 fn a_publisher_without_simulcast() {
@@ -162,7 +130,11 @@ fn a_call_over_four_offers() {
         ExtensionKind::AudioLevel,
         ExtensionKind::DependencyDescriptor,
     ] {
-        assert!(call[0].extensions.id(kind).is_some(), "{kind:?}");
+        let read = call[0]
+            .media
+            .iter()
+            .filter_map(|media| media.extensions.id(kind));
+        assert!(read.count() > 0, "{kind:?}");
     }
 }
 

@@ -1,7 +1,18 @@
-//! Whole offers: what Chromium 156 wrote (`fixtures/`, addresses of a test network) and what it
-//! accepted as answers, small written ones for each refusal, and random changes to both.
+//! Whole offers: what Chromium 156 and Firefox ESR 153 wrote (`fixtures/`, addresses of a test network)
+//! and what they accepted as answers, small written ones for each refusal, and random changes to both.
+
+/// An offer and the answer to it.
+macro_rules! fixture {
+    ($name:literal) => {
+        (
+            include_str!(concat!("../fixtures/", $name, ".sdp")),
+            include_str!(concat!("../fixtures/", $name, ".answer.sdp")),
+        )
+    };
+}
 
 mod chromium;
+mod firefox;
 mod properties;
 mod refusals;
 mod renegotiation;
@@ -52,6 +63,29 @@ fn name_slot(mid: &str, kind: MediaKind) -> SlotIdentity {
 
 fn session() -> Session {
     Session::new(77)
+}
+
+fn assert_answers(offers: &[(&str, &str)]) -> Vec<Negotiated> {
+    let mut session = session();
+    let negotiate = |(offer, expected): &(&str, &str)| {
+        // Fixtures are stored with the line ends of the repository.
+        let negotiated = answer(&mut session, &offer.replace('\n', "\r\n")).expect("negotiates");
+        assert_eq!(negotiated.sdp.replace("\r\n", "\n"), *expected);
+        assert_eq!(
+            negotiated.sdp.matches('\n').count(),
+            expected.lines().count()
+        );
+        negotiated
+    };
+    offers.iter().map(negotiate).collect()
+}
+
+fn roles(negotiated: &Negotiated) -> Vec<(&str, MediaRole)> {
+    negotiated
+        .media
+        .iter()
+        .map(|media| (media.mid.as_str(), media.role))
+        .collect()
 }
 
 fn answer_once(offer: &str) -> Result<Negotiated, SdpError> {

@@ -1,12 +1,16 @@
 //! Random changes to real offers, and random lives of a session.
 
+use std::collections::HashMap;
 use std::io::Cursor;
 
 use proptest::prelude::*;
-use rtc_sdp::SessionDescription;
+use rtc_sdp::{MediaDescription, SessionDescription};
 
 use super::chromium::{CALL, PUBLISH, RECEIVE};
+use super::firefox;
 use super::*;
+use crate::rtp::extension::ExtensionKind;
+use crate::transport::sdp::offer::OfferedExtension;
 
 /// A seed that finds a bug becomes a table test, not a file.
 fn config() -> ProptestConfig {
@@ -78,9 +82,29 @@ fn hostile_line() -> impl Strategy<Value = String> {
     prop_oneof![
         (name.clone(), number.clone(), ".{0,30}").prop_map(|(a, n, s)| format!("a={a}:{n} {s}")),
         (name, ".{0,30}").prop_map(|(a, s)| format!("a={a}:{s}")),
+        extmap(),
+        prop::collection::vec(0..6u32, 0..6).prop_map(|ssrcs| {
+            let ssrcs: Vec<String> = ssrcs.iter().map(u32::to_string).collect();
+            format!("a=ssrc-group:SIM {}", ssrcs.join(" "))
+        }),
         number.prop_map(|n| format!("m=video {n} UDP/TLS/RTP/SAVPF {n}")),
         ".{0,40}",
     ]
+}
+
+/// Known extensions under ids and in directions of chance.
+fn extmap() -> impl Strategy<Value = String> {
+    let directions = [
+        "",
+        "/sendrecv",
+        "/sendonly",
+        "/recvonly",
+        "/inactive",
+        "/up",
+    ];
+    let kinds = prop::sample::select(ExtensionKind::ALL.to_vec());
+    (1..16u8, prop::sample::select(directions.to_vec()), kinds)
+        .prop_map(|(id, direction, kind)| format!("a=extmap:{id}{direction} {}", kind.uri()))
 }
 
 fn mutate(text: &str, mutations: &[Mutation]) -> String {
@@ -126,6 +150,7 @@ fn assert_sound(text: &str, negotiated: &Negotiated) -> Result<(), TestCaseError
     prop_assert_eq!(negotiated.media.len(), offer.media.len());
     let group = answered.attribute("group").cloned().unwrap_or_default();
     let group: Vec<&str> = group.split(' ').skip(1).collect();
+    let mut meanings = HashMap::new();
     for (index, media) in negotiated.media.iter().enumerate() {
         let (line, ours) = (
             &offered.media_descriptions[index],
@@ -157,11 +182,36 @@ fn assert_sound(text: &str, negotiated: &Negotiated) -> Result<(), TestCaseError
         payload_types.dedup();
         prop_assert_eq!(payload_types.len(), count);
         prop_assert_eq!(media.slot.is_some(), media.role == MediaRole::Slot);
+        prop_assert!(media.sim.is_empty() || (2..=4).contains(&media.sim.len()));
+        prop_assert!(media.sim.is_empty() || media.rids.is_empty());
+        for (at, ssrc) in media.sim.iter().enumerate() {
+            prop_assert!(media.ssrcs.iter().any(|known| known.ssrc == *ssrc));
+            prop_assert!(!media.sim[..at].contains(ssrc));
+        }
+        for extension in &answered_extensions(ours) {
+            let offered = offer.media[index].extensions.iter();
+            let offered = offered.copied().find(|offered| offered.id == extension.id);
+            let expected = offered.map(|offered| (offered.kind, offered.direction.mirrored()));
+            prop_assert_eq!(expected, Some((extension.kind, extension.direction)));
+            let known = meanings.entry(extension.id).or_insert(extension.kind);
+            prop_assert_eq!(*known, extension.kind);
+        }
         for (id, kind) in media.extensions.iter() {
-            prop_assert_eq!(negotiated.extensions.id(kind), Some(id));
+            let offered = offer.media[index].extensions.iter();
+            let mut flowing = offered.filter(|offered| match media.role {
+                MediaRole::Publish => offered.direction.sends(),
+                MediaRole::Slot => offered.direction.receives(),
+                _ => true,
+            });
+            prop_assert!(flowing.any(|offered| (offered.id, offered.kind) == (id, kind)));
+            prop_assert_eq!(meanings.get(&id), Some(&kind));
         }
     }
     Ok(())
+}
+
+fn answered_extensions(media: &MediaDescription) -> Vec<OfferedExtension> {
+    super::super::attribute::extensions(media)
 }
 
 proptest! {
@@ -169,11 +219,21 @@ proptest! {
 
     #[test]
     fn changed_offers_are_answered_soundly_or_refused(
-        which in 0..6usize,
+        which in 0..9usize,
         mutations in prop::collection::vec(mutation(), 0..8),
         after_an_honest_offer in any::<bool>(),
     ) {
-        let (honest, _) = [PUBLISH, RECEIVE, CALL[0], CALL[1], CALL[2], CALL[3]][which];
+        let (honest, _) = [
+            PUBLISH,
+            RECEIVE,
+            CALL[0],
+            CALL[1],
+            CALL[2],
+            CALL[3],
+            firefox::PUBLISH,
+            firefox::SIMULCAST,
+            firefox::RECEIVE,
+        ][which];
         let mut session = session();
         if after_an_honest_offer {
             answer(&mut session, honest).expect("negotiates");

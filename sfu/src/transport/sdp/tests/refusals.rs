@@ -209,26 +209,49 @@ fn bundle_only_is_not_stopped() {
     assert!(negotiated.sdp.contains("m=video 9 "));
 }
 
-/// Firefox gives some extensions a direction; a client may number an m-line on its own.
+/// A client may number an m-line on its own, and limit an extension to a direction.
 #[test]
 fn extensions_mean_one_thing_in_the_whole_group() {
-    use crate::rtp::extension::ExtensionKind::{AudioLevel, Mid, PlayoutDelay, TransportCc};
+    use crate::rtp::extension::ExtensionKind::{AudioLevel, Mid, PlayoutDelay, Rid, TransportCc};
     let audio = format!(
-        "{AUDIO}a=extmap:1 {}\na=extmap:3 {}\n",
+        "{AUDIO}a=extmap:1 {}\na=extmap:3 {}\na=extmap:9/sendonly {}\n",
         AudioLevel.uri(),
-        Mid.uri()
+        Mid.uri(),
+        Rid.uri(),
     );
     let video = format!(
-        "{VIDEO}a=extmap:1 {}\na=extmap:3 {}\na=extmap:6/recvonly {}\n",
+        "{VIDEO}a=extmap:1 {}\na=extmap:3 {}\na=extmap:6/recvonly {}\na=extmap:9/sendonly {}\n",
         TransportCc.uri(),
         Mid.uri(),
         PlayoutDelay.uri(),
+        Rid.uri(),
     );
     let negotiated = answer_once(&offer(&[&audio, &video])).expect("negotiates");
-    let known: Vec<_> = negotiated.extensions.iter().collect();
-    assert_eq!(known, [(1, AudioLevel), (3, Mid)]);
-    let of_video: Vec<_> = negotiated.media[1].extensions.iter().collect();
-    assert_eq!(of_video, [(3, Mid)]);
+    let used = |index: usize| {
+        negotiated.media[index]
+            .extensions
+            .iter()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(used(0), [(1, AudioLevel), (3, Mid), (9, Rid)]);
+    assert_eq!(used(1), [(3, Mid), (6, PlayoutDelay)]);
+    let answered: Vec<&str> = negotiated
+        .sdp
+        .lines()
+        .filter(|l| l.contains("extmap:"))
+        .collect();
+    let [level, mid, delay, rid] = [AudioLevel, Mid, PlayoutDelay, Rid].map(|kind| kind.uri());
+    assert_eq!(
+        answered,
+        [
+            format!("a=extmap:1 {level}"),
+            format!("a=extmap:3 {mid}"),
+            format!("a=extmap:9/recvonly {rid}"),
+            format!("a=extmap:3 {mid}"),
+            format!("a=extmap:6/sendonly {delay}"),
+            format!("a=extmap:9/recvonly {rid}"),
+        ]
+    );
 }
 
 #[test]
@@ -258,13 +281,46 @@ fn simulcast_needs_the_rid_extension() {
         + "a=rid:l send\na=rid:h send\na=simulcast:send l;h\n";
     let without = answer_once(&offer(&[&publish])).expect("negotiates");
     assert!(without.media[0].rids.is_empty() && !without.sdp.contains("simulcast"));
-    let with = format!("{publish}a=extmap:10 {}\n", Rid.uri());
-    let with = answer_once(&offer(&[&with])).expect("negotiates");
-    assert_eq!(with.media[0].rids, ["l", "h"]);
-    assert!(
-        with.sdp
-            .contains("a=rid:l recv\r\na=rid:h recv\r\na=simulcast:recv l;h\r\n")
-    );
+    for (id, simulcast) in [
+        ("10", true),
+        ("10/sendrecv", true),
+        ("10/sendonly", true),
+        ("10/recvonly", false),
+        ("10/inactive", false),
+    ] {
+        let with = format!("{publish}a=extmap:{id} {}\n", Rid.uri());
+        let with = answer_once(&offer(&[&with])).expect("negotiates");
+        let rids: &[&str] = if simulcast { &["l", "h"] } else { &[] };
+        assert_eq!(with.media[0].rids, rids, "{id}");
+        let answered = "a=rid:l recv\r\na=rid:h recv\r\na=simulcast:recv l;h\r\n";
+        assert_eq!(with.sdp.contains(answered), simulcast, "{id}");
+    }
+}
+
+/// Where RIDs name the encodings, a group of SSRCs says nothing more. An SSRC belongs to the first m-line
+/// that names it.
+#[test]
+fn a_simulcast_of_ssrcs_is_for_clients_without_rids() {
+    use crate::rtp::extension::ExtensionKind::Rid;
+    let group = "a=ssrc-group:SIM 11 22 33\na=ssrc-group:FID 22 44\n";
+    let publish = VIDEO.replace("recvonly", "sendonly") + group;
+    let rids = "a=rid:l send\na=rid:h send\na=simulcast:send l;h\n";
+    let rid = format!("a=extmap:10 {}\n", Rid.uri());
+    for (parts, expected) in [
+        (vec![publish.clone()], &[11, 22, 33][..]),
+        (vec![AUDIO.into(), publish.clone()], &[22, 33]),
+        (vec![format!("{publish}{rids}")], &[11, 22, 33]),
+        (vec![format!("{publish}{rids}{rid}")], &[]),
+        (vec![publish.replace("11 22 33", "11")], &[]),
+        (vec![VIDEO.to_owned() + group], &[]),
+    ] {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let negotiated = answer_once(&offer(&parts)).expect("negotiates");
+        let video = negotiated.media.last().expect("an m-line");
+        assert_eq!(video.sim, expected, "{parts:?}");
+        let of_22 = video.ssrcs.iter().find(|offered| offered.ssrc == 22);
+        assert!(of_22.is_none_or(|offered| offered.rtx == Some(44)));
+    }
 }
 
 #[test]
