@@ -1,3 +1,4 @@
+import { CallError } from "./errors.js";
 import { Events } from "./events.js";
 import { say } from "./protocol.js";
 import { PathWatch } from "./reconnect.js";
@@ -27,6 +28,7 @@ import { Transport } from "./transport.js";
  * @property {Pointing[]} slots
  * @property {RTCPeerConnectionState} state
  * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
+ * @property {{ publication: Publication, error: unknown }} refused something published earlier is not carried any more
  * @property {void} restarted another transport takes the place of the one before; what was said of that is void
  * @property {unknown} error an offer that nobody waits for failed; the call goes on
  * @property {{ reason: string, message: string }} lost a new connection is needed
@@ -49,6 +51,8 @@ export class Connection extends Events {
   #watch = null;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
+  /** @type {Promise<void>} the latest */
+  #offering = Promise.resolve();
   #over = false;
 
   /**
@@ -69,6 +73,11 @@ export class Connection extends Events {
     return this.#signaling;
   }
 
+  /** Whether it is closed or lost. */
+  get isOver() {
+    return this.#over;
+  }
+
   get transport() {
     return this.#transport;
   }
@@ -86,8 +95,16 @@ export class Connection extends Events {
    * track that is in the room already, which spares a late joiner a second round trip.
    *
    * @param {Needs} receiving
+   * @returns {Promise<void>} once it, or the one that had to take its place meanwhile, is negotiated
    */
-  async offer(receiving) {
+  offer(receiving) {
+    this.#offering = this.#offer(receiving);
+    return this.#offering;
+  }
+
+  /** @param {Needs} receiving */
+  async #offer(receiving) {
+    if (this.#over) throw new CallError("connection_lost", "The connection was closed.");
     const transport = new Transport({
       iceServers: this.#iceServers,
       receiving,
@@ -99,10 +116,33 @@ export class Connection extends Events {
     transport.on("slots", (moved) => this.emit("slots", moved));
     transport.on("data", (data) => this.emit("data", data));
     transport.on("error", (error) => this.emit("error", error));
+    transport.on("broken", () => this.#loseMedia());
     transport.on("state", (state) => this.#stateChanged(transport, state));
-    const added = [...this.#publications].map((publication) => transport.add(publication));
-    await Promise.all([...added, transport.negotiate()]);
+    const added = [...this.#publications].map((publication) => this.#carry(transport, publication));
+    try {
+      await Promise.all([...added, transport.negotiate()]);
+    } catch (error) {
+      if (transport === this.#transport || this.#over) throw error;
+      return this.#offering;
+    }
     this.#watchPath(transport);
+  }
+
+  /**
+   * One publication that does not work any more does not end the call.
+   *
+   * @param {Transport} transport
+   * @param {Publication} publication
+   */
+  async #carry(transport, publication) {
+    const negotiated = transport.add(publication);
+    const offered = transport.negotiate();
+    try {
+      await negotiated;
+    } catch (error) {
+      await offered;
+      this.emit("refused", { publication, error });
+    }
   }
 
   /** Says goodbye, so that the others see us leave at once. */
@@ -170,7 +210,9 @@ export class Connection extends Events {
 
   /** The server has given up our transport; joining again is not needed, another transport is. */
   #replaceTransport() {
-    const receiving = this.#transport?.receivingCounts ?? { audio: 0, video: 0 };
+    // Of before the first offer.
+    if (!this.#transport) return;
+    const receiving = this.#transport.receivingCounts;
     this.#watch?.stop();
     this.#transport?.close();
     this.emit("restarted", undefined);

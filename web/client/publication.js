@@ -53,7 +53,7 @@ export class Publication {
   trackId = null;
   /** @type {MediaStreamTrack | null} null while the device is given back, as for a camera that is off */
   media;
-  /** @type {boolean} what we want; the transport tells the server */
+  /** @type {boolean} as it is wanted, whatever the server knows */
   muted;
 
   /** @type {MediaTrackSettings} what the first camera captured; a later one is scaled by the same factors */
@@ -75,6 +75,11 @@ export class Publication {
     this.media = media;
     this.muted = muted;
     this.#settings = media.getSettings();
+  }
+
+  /** Lets the media follow `muted`, at once. */
+  silence() {
+    if (this.media) this.media.enabled = !this.muted;
   }
 
   /** @returns {RTCRtpTransceiverInit} */

@@ -1,8 +1,10 @@
+import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
+import { Received } from "./received.js";
 import { Backoff, isPassing } from "./reconnect.js";
 import { Roster } from "./roster.js";
 import { Views } from "./views.js";
@@ -11,7 +13,7 @@ import { Views } from "./views.js";
  * @import { ConnectionOptions } from "./connection.js"
  * @import { ChatMessage, Decision, ParticipantInfo, PeerStats, ServerMessage, ServerMessages, SubscriptionState } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
- * @import { RosterEvents } from "./roster.js"
+ * @import { RoomEvents, RoomState, Speakers } from "./room-events.js"
  * @import { Shown } from "./views.js"
  */
 
@@ -21,38 +23,17 @@ const GIVE_UP_AFTER_MS = 180_000;
 const CHAT_KEPT = 500;
 
 /**
- * @typedef {"new" | "joining" | "connected" | "reconnecting" | "closed"} RoomState
- *
- * @typedef {{ state: RoomState, reason: string, message: string }} StateChange
- *   `reason`: empty, or why: the codes of `bye` and of errors in `signaling/PROTOCOL.md`, `left`,
- *   `connection_lost`, `media_failed`
- */
-
-/**
- * @typedef {object} OwnEvents
- * @property {StateChange} state
- * @property {RTCPeerConnectionState} mediaState
- * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMedia another receiver carries the
- *   track now, or none does
- * @property {{ trackId: string, subscription: SubscriptionState | null }} subscriptionChanged what we are sent of a
- *   track, and why no more; null when nothing is known any more
- * @property {Speakers} speakersChanged
- * @property {ChatMessage} chat
- * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
- * @property {unknown} error something failed that the call survives
- *
- * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and
- *   who spoke, the latest first; `speaking` of these, from the first on, speak now
- *
- * @typedef {RosterEvents & OwnEvents} RoomEvents
- */
-
-/**
  * A room as one participant sees it. Listen first, then `join()`: everything that is there already
  * is told by the same events as everything that comes later.
  *
  * It survives a lost connection: it joins again with a fresh transport, publishes what was published
  * and tells only what changed meanwhile. `closed` is final.
+ *
+ * What is wanted is kept whatever the connection does: publications, mutes, subscriptions, views, name and
+ * metadata. Their promises settle once the server knows, or without an error as soon as the connection is lost
+ * or not there yet: then the next one tells the server. They are rejected when the server refuses, when it does not
+ * answer in time (the wish holds nevertheless), or when the room is closed. Chat, data and the figures of the
+ * server are for now or not at all.
  *
  * @extends {Events<RoomEvents>}
  */
@@ -64,14 +45,20 @@ export class Room extends Events {
     this.emit(name, /** @type {any} */ (payload));
   });
   #views = new Views();
-  /** @type {Map<string, SubscriptionState>} */
-  #subscriptions = new Map();
+  #received = new Received((change) => this.emit("subscriptionChanged", change));
   /** @type {Set<Publication>} */
   #publications = new Set();
+  #choices;
   /** @type {Connection | null} */
   #connection = null;
+  /** @type {Connection | null} the same, once the server has let us in */
+  #joined = null;
+  /** @type {Set<string>} our ids of before; the server may take a while to see that they are gone */
+  #formerIds = new Set();
   /** @type {RoomState} */
   #state = "new";
+  /** Why it is closed. */
+  #ending = { reason: "", message: "" };
   #backoff = new Backoff();
   /** @type {() => void} */
   #wake = () => {};
@@ -89,6 +76,8 @@ export class Room extends Events {
   constructor(options) {
     super();
     this.#options = { ...options };
+    const isThere = (/** @type {string} */ trackId) => this.#roster.find(trackId) !== null;
+    this.#choices = new Choices(options.autoSubscribe ?? true, isThere);
   }
 
   get state() {
@@ -106,7 +95,7 @@ export class Room extends Events {
 
   /** @returns {ReadonlyMap<string, SubscriptionState>} what we are sent, by track id, as far as the server has said */
   get subscriptions() {
-    return this.#subscriptions;
+    return this.#received.states;
   }
 
   /** @returns {ReadonlySet<Publication>} */
@@ -125,6 +114,8 @@ export class Room extends Events {
     try {
       await this.#connect();
     } catch (error) {
+      // Left or thrown out meanwhile: that is why.
+      this.#refuseClosed();
       this.#close(/** @type {CallError} */ (error).code ?? "internal", /** @type {Error} */ (error).message);
       throw error;
     }
@@ -144,17 +135,17 @@ export class Room extends Events {
   /**
    * Publishes a track, at once or with the next connection. Who captured the track also stops it.
    *
-   * @param {PublishOptions} options
+   * @param {PublishOptions | Publication} wish
    */
-  async publish(options) {
-    const publication = new Publication(options);
+  async publish(wish) {
+    this.#refuseClosed();
+    const publication = wish instanceof Publication ? wish : new Publication(wish);
+    if (this.#publications.has(publication)) return publication;
+    if (publication.muted) publication.silence();
     this.#publications.add(publication);
-    const transport = this.#connection?.transport;
     try {
-      await transport?.add(publication);
+      await this.#keep(this.#connection?.transport?.add(publication));
     } catch (error) {
-      // Lost together with its connection, it goes out with the next one.
-      if (transport !== this.#connection?.transport) return publication;
       this.#publications.delete(publication);
       throw error;
     }
@@ -163,22 +154,22 @@ export class Room extends Events {
 
   /** @param {Publication} publication */
   async unpublish(publication) {
-    this.#publications.delete(publication);
+    if (!this.#publications.delete(publication)) return;
     publication.trackId = null;
-    await this.#connection?.transport?.remove(publication);
+    if (this.#state !== "closed") await this.#keep(this.#connection?.transport?.remove(publication));
   }
 
   /**
-   * Tells everybody; that nothing is sent meanwhile is up to `media.enabled` or `replaceMedia`.
+   * Mutes a publication, or the opposite: its media is silenced (`enabled`) before this returns, then everybody
+   * is told. Of several calls the last one counts, in whatever order the server answers.
    *
    * @param {Publication} publication
    * @param {boolean} muted
    */
   async setMuted(publication, muted) {
     publication.muted = muted;
-    if (publication.trackId && this.#state === "connected") {
-      await this.#connection?.signaling.request(say.mute(publication.trackId, muted));
-    }
+    publication.silence();
+    if (this.#publications.has(publication)) await this.#keep(this.#connection?.transport?.applyMute(publication));
   }
 
   /**
@@ -189,7 +180,8 @@ export class Room extends Events {
    */
   async replaceMedia(publication, media) {
     publication.media = media;
-    await this.#connection?.transport?.replaceMedia(publication);
+    if (publication.muted) publication.silence();
+    await this.#keep(this.#connection?.transport?.replaceMedia(publication));
   }
 
   /**
@@ -206,9 +198,28 @@ export class Room extends Events {
   }
 
   /** @param {string} name */
-  async rename(name) {
-    await this.#connected().signaling.request(say.update({ name }));
-    this.#options.name = name;
+  rename(name) {
+    return this.update({ name });
+  }
+
+  /**
+   * Changes what the others know of us.
+   *
+   * @param {{ name?: string, metadata?: Record<string, unknown> }} changes what is left out stays
+   */
+  async update(changes) {
+    this.#refuseClosed();
+    const { name, metadata } = this.#options;
+    Object.assign(this.#options, changes);
+    const wanted = { ...this.#options };
+    try {
+      await this.#keep(this.#joined?.signaling.request(say.update(changes)));
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      if (changes.name !== undefined && this.#options.name === wanted.name) this.#options.name = name;
+      if (changes.metadata !== undefined && this.#options.metadata === wanted.metadata) this.#options.metadata = metadata;
+      throw error;
+    }
   }
 
   /**
@@ -222,14 +233,23 @@ export class Room extends Events {
     this.#views.set(trackId, shown);
   }
 
-  /** @param {string[]} trackIds */
-  async subscribe(trackIds) {
-    await this.#connected().signaling.request(say.subscribe(trackIds));
+  /**
+   * Receives tracks, whatever `autoSubscribe` was. The choice holds for as long as the track is there.
+   *
+   * @param {string[]} trackIds
+   */
+  subscribe(trackIds) {
+    return this.#choose(trackIds, true);
   }
 
-  /** @param {string[]} trackIds */
-  async unsubscribe(trackIds) {
-    await this.#connected().signaling.request(say.unsubscribe(trackIds));
+  /**
+   * Does not receive tracks any more. The choice holds for as long as the track is there; somebody who joins anew
+   * has new tracks.
+   *
+   * @param {string[]} trackIds
+   */
+  unsubscribe(trackIds) {
+    return this.#choose(trackIds, false);
   }
 
   /**
@@ -262,7 +282,7 @@ export class Room extends Events {
 
   /** @returns {Promise<RTCStatsReport | null>} */
   async getStats() {
-    return (await this.#connection?.transport?.getStats()) ?? null;
+    return (await this.#keep(this.#connection?.transport?.getStats())) ?? null;
   }
 
   /**
@@ -282,24 +302,50 @@ export class Room extends Events {
   }
 
   async #connect() {
-    const connection = new Connection(this.#options, this.#publications);
+    // What changes before the server has let us in is told afterwards.
+    const joinedAs = { ...this.#options };
+    const connection = new Connection(joinedAs, this.#publications);
     this.#connection = connection;
     this.#follow(connection);
     const welcome = await connection.join();
+    this.#refuseLost(connection);
+    this.#joined = connection;
     this.participantId = welcome.participant;
     this.limits = welcome.limits;
     for (const message of welcome.chat) this.#addChat(message);
-    this.#roster.replace(welcome.participants);
-    // Before there is any media of them: nothing too large is sent in the meantime.
-    this.#views.begin((tracks) => connection.signaling.request(say.view(tracks)));
-    await connection.offer(countTracks(welcome.participants));
-    if (this.#connection !== connection) throw notConnected();
+    const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
+    this.#formerIds = new Set(present.map(({ id }) => id));
+    const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
+    this.#roster.replace(others);
+    this.#catchUp(joinedAs, connection);
+    await connection.offer(this.#choices.count(others));
+    this.#refuseLost(connection);
     this.#enter("connected");
+  }
+
+  /**
+   * Says what a new server cannot know, before there is any media: nothing unwanted and nothing too large is sent
+   * in the meantime.
+   *
+   * @param {ConnectionOptions} joinedAs
+   * @param {Connection} connection
+   */
+  #catchUp(joinedAs, { signaling }) {
+    const report = (/** @type {unknown} */ error) => !isLost(error) && this.emit("error", error);
+    this.#choices.begin(signaling).catch(report);
+    const { name, metadata } = this.#options;
+    const changes = { ...(name !== joinedAs.name && { name }), ...(metadata !== joinedAs.metadata && { metadata }) };
+    if (Object.keys(changes).length > 0) signaling.request(say.update(changes)).catch(report);
+    this.#views.begin((tracks) => signaling.request(say.view(tracks)));
   }
 
   /** @param {Connection} connection */
   #follow(connection) {
     connection.on("message", (message) => this.#receive(message));
+    connection.on("refused", ({ publication, error }) => {
+      this.#publications.delete(publication);
+      this.emit("error", error);
+    });
     connection.on("slots", (moved) => {
       for (const { track } of moved) {
         this.emit("trackMedia", { trackId: track, receiver: this.receiverOf(track) });
@@ -309,7 +355,7 @@ export class Room extends Events {
       if (state === "connected") this.#backoff.reset();
       this.emit("mediaState", state);
     });
-    connection.on("restarted", () => this.#forgetSubscriptions());
+    connection.on("restarted", () => this.#received.clear());
     connection.on("data", (data) => this.emit("data", data));
     connection.on("error", (error) => this.emit("error", error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
@@ -324,22 +370,18 @@ export class Room extends Events {
       case "chat":
         return this.#addChat(message.message);
       case "subscriptions":
-        return this.#applySubscriptions(message.subscriptions);
+        return this.#received.apply(message.subscriptions.filter(({ track }) => this.#roster.find(track)));
       case "speakers":
         return this.#setSpeakers({ recent: message.recent, speaking: message.speaking });
       default:
-        return this.#roster.apply(message);
+        return this.#isOfFormerSelf(message) ? undefined : this.#roster.apply(message);
     }
   }
 
-  /** @param {SubscriptionState[]} subscriptions those that changed */
-  #applySubscriptions(subscriptions) {
-    for (const subscription of subscriptions) {
-      const { track: trackId } = subscription;
-      if (!this.#roster.find(trackId)) continue;
-      this.#subscriptions.set(trackId, subscription);
-      this.emit("subscriptionChanged", { trackId, subscription });
-    }
+  /** @param {ServerMessage} message */
+  #isOfFormerSelf(message) {
+    const { participant } = /** @type {{ participant?: string | ParticipantInfo }} */ (message);
+    return participant !== undefined && this.#formerIds.has(typeof participant === "string" ? participant : participant.id);
   }
 
   /** @param {Speakers} speakers */
@@ -348,17 +390,11 @@ export class Room extends Events {
     this.emit("speakersChanged", speakers);
   }
 
-  /** What was decided for a transport that is gone. */
-  #forgetSubscriptions() {
-    const forgotten = [...this.#subscriptions.keys()];
-    this.#subscriptions.clear();
-    for (const trackId of forgotten) this.emit("subscriptionChanged", { trackId, subscription: null });
-  }
-
   /** @param {string} trackId */
   #forgetTrack(trackId) {
+    this.#choices.forget(trackId);
     this.#views.forget(trackId);
-    this.#subscriptions.delete(trackId);
+    this.#received.forget(trackId);
   }
 
   /** @param {ChatMessage} message */
@@ -375,18 +411,17 @@ export class Room extends Events {
    */
   async #reconnect(reason, message) {
     const deadline = Date.now() + GIVE_UP_AFTER_MS;
-    this.#views.end();
+    this.#disconnect();
     this.#enter("reconnecting", reason, message);
-    this.#forgetSubscriptions();
+    this.#received.clear();
     this.#setSpeakers({ recent: [], speaking: 0 });
-    for (const publication of this.#publications) publication.trackId = null;
     while (this.#state === "reconnecting") {
       await this.#pause(this.#backoff.next());
       if (this.#state !== "reconnecting") return;
       try {
         return await this.#connect();
       } catch (error) {
-        this.#connection?.close();
+        this.#disconnect();
         if (this.#state !== "reconnecting") return;
         if (isPassing(error) && Date.now() < deadline) continue;
         const { code = "connection_lost", message: why = message } = /** @type {CallError} */ (error);
@@ -412,11 +447,66 @@ export class Room extends Events {
    */
   #close(reason, message) {
     if (this.#state === "closed") return;
-    this.#views.end();
-    this.#connection?.close();
-    this.#connection = null;
+    this.#ending = { reason, message };
+    // Before anybody hears that what they wait for has failed.
+    this.#state = "closed";
+    this.#disconnect();
     this.#enter("closed", reason, message);
     this.#wake();
+  }
+
+  #disconnect() {
+    this.#views.end();
+    if (this.participantId) this.#formerIds.add(this.participantId);
+    const connection = this.#connection;
+    this.#connection = null;
+    this.#joined = null;
+    connection?.close();
+    this.emit("mediaState", this.mediaState);
+  }
+
+  /**
+   * @param {string[]} trackIds
+   * @param {boolean} wanted
+   */
+  async #choose(trackIds, wanted) {
+    this.#refuseClosed();
+    const takeBack = this.#choices.set(trackIds, wanted);
+    if (!this.#joined) return;
+    try {
+      await this.#keep(this.#choices.tell(this.#joined.signaling, trackIds, wanted));
+    } catch (error) {
+      if (isRefusal(error)) takeBack();
+      throw error;
+    }
+  }
+
+  /**
+   * What is lost with its connection is wanted nevertheless: the next one sees to it.
+   *
+   * @template T
+   * @param {Promise<T> | undefined} told
+   * @returns {Promise<T | undefined>} rejected when the server refused, or when no connection comes any more
+   */
+  async #keep(told) {
+    try {
+      return await told;
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      this.#refuseClosed();
+      return undefined;
+    }
+  }
+
+  #refuseClosed() {
+    if (this.#state !== "closed") return;
+    const { reason, message } = this.#ending;
+    throw new CallError(reason, message || "The call is over.");
+  }
+
+  /** @param {Connection} connection */
+  #refuseLost(connection) {
+    if (this.#connection !== connection || connection.isOver) throw new CallError("connection_lost", "The connection was lost.");
   }
 
   /**
@@ -439,11 +529,12 @@ function notConnected() {
   return new CallError("not_connected", "There is no connection to the room at the moment.");
 }
 
-/** @param {ParticipantInfo[]} participants */
-function countTracks(participants) {
-  const needs = { audio: 0, video: 0 };
-  for (const { tracks } of participants) {
-    for (const { kind } of tracks) needs[kind] += 1;
-  }
-  return needs;
+/** @param {unknown} error */
+function isLost(error) {
+  return /** @type {Partial<CallError>} */ (error)?.code === "connection_lost";
+}
+
+/** @param {unknown} error @returns {boolean} whether the server has said no; of what it never answered nobody knows */
+function isRefusal(error) {
+  return /** @type {Partial<CallError>} */ (error)?.code !== "timeout";
 }

@@ -6,8 +6,13 @@ import { parseServerMessage, replyTypes, say } from "./protocol.js";
 
 /** An offer waits for the relay to build a transport; a server slower than this is as good as gone. */
 const REPLY_TIMEOUT_MS = 15_000;
+/** Browsers try for minutes to reach a server that does not answer at all. */
+const OPEN_TIMEOUT_MS = 10_000;
 /** Half-open TCP connections are silent for minutes. A ping finds out within two of these. */
 const PING_INTERVAL_MS = 5_000;
+
+/** `readyState` of a WebSocket that takes messages; one that is closing drops them without a word. */
+const OPEN = 1;
 
 /**
  * @typedef {object} Pending
@@ -50,12 +55,20 @@ export class Signaling extends Events {
 
   /** @returns {Promise<void>} once messages can be sent */
   opened() {
-    if (this.#socket.readyState === 1) return Promise.resolve();
+    if (this.#socket.readyState === OPEN) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const unreachable = () => reject(new CallError("unreachable", "The server cannot be reached."));
       if (this.#closed) return unreachable();
-      this.#socket.addEventListener("open", () => resolve(), { once: true });
-      this.on("close", unreachable);
+      const timer = setTimeout(() => this.#abandon(), OPEN_TIMEOUT_MS);
+      const open = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#socket.addEventListener("open", open, { once: true });
+      this.on("close", () => {
+        clearTimeout(timer);
+        unreachable();
+      });
     });
   }
 
@@ -67,7 +80,7 @@ export class Signaling extends Events {
    * @returns {Promise<Replies[Type]>} rejected with a `CallError` when the server refuses or is gone
    */
   request(message) {
-    if (this.#closed) return Promise.reject(lost());
+    if (this.#closed || this.#socket.readyState !== OPEN) return Promise.reject(lost());
     const id = (this.#lastId = (this.#lastId + 1) % 2 ** 32);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -81,7 +94,7 @@ export class Signaling extends Events {
 
   /** @param {ClientMessage} message */
   send(message) {
-    if (!this.#closed) this.#socket.send(JSON.stringify(message));
+    if (!this.#closed && this.#socket.readyState === OPEN) this.#socket.send(JSON.stringify(message));
   }
 
   close() {
@@ -129,15 +142,16 @@ export class Signaling extends Events {
   }
 
   #ping() {
-    if (this.#socket.readyState !== 1) return;
-    if (!this.#heard) {
-      // The browser's own close handshake would wait for the dead peer: do not.
-      this.#socket.close();
-      this.#end(1006);
-      return;
-    }
+    if (this.#socket.readyState !== OPEN) return;
+    if (!this.#heard) return this.#abandon();
     this.#heard = false;
     this.request(say.ping()).catch(() => {});
+  }
+
+  /** The browser's own close handshake would wait for the dead peer: do not. */
+  #abandon() {
+    this.#socket.close();
+    this.#end(1006);
   }
 
   /** @param {number} code */

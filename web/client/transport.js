@@ -1,8 +1,11 @@
 import { Encodings } from "./encodings.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
+import { Lifetime } from "./lifetime.js";
+import { Mutes } from "./mutes.js";
 import { Negotiation } from "./negotiation.js";
 import { orderCodecs } from "./publication.js";
+import { isPassing } from "./reconnect.js";
 import { SlotTable } from "./slots.js";
 
 /**
@@ -13,23 +16,33 @@ import { SlotTable } from "./slots.js";
 
 /** More receiving m-lines than any page can show; SDP grows with each, so `needs` may not ask for more. */
 const MAX_RECEIVING = 200;
+/** After a refusal that may pass; twice as long after each further one, up to the last. */
+const RETRY_MS = 1_000;
+const RETRY_MAX_MS = 16_000;
 
 /**
  * @typedef {object} TransportOptions
  * @property {RTCIceServer[]} iceServers
  * @property {Needs} receiving the receiving m-lines of the first offer
  * @property {(sdp: string, tracks: CarriedTrack[]) => Promise<ServerMessages["answer"]>} sendOffer
- * @property {(trackId: string, muted: boolean) => Promise<unknown>} sendMute
+ * @property {(trackId: string, muted: boolean) => Promise<unknown>} sendMute rejected with a `CallError`
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect] for tests
  */
 
 /**
+ * @typedef {object} TransportEvents
+ * @property {Pointing[]} slots what moved between receiving m-lines
+ * @property {RTCPeerConnectionState} state follows the peer connection
+ * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data what others send
+ * @property {unknown} error an offer that failed and that nobody waits for
+ * @property {void} broken browser and server do not agree on what was negotiated any more
+ */
+
+/**
  * One peer connection to the relay: what we publish, the m-lines that receive, two data channels.
+ * Every promise it gives settles, at the latest when it is closed: with `connection_lost`.
  *
- * `slots` tells what moved between receiving m-lines; `state` follows the peer connection;
- * `data` carries what others send; `error` an offer that failed and that nobody waits for.
- *
- * @extends {Events<{ slots: Pointing[], state: RTCPeerConnectionState, data: { payload: string | ArrayBuffer, reliable: boolean }, error: unknown }>}
+ * @extends {Events<TransportEvents>}
  */
 export class Transport extends Events {
   #pc;
@@ -45,9 +58,15 @@ export class Transport extends Events {
   /** How many of each the server has answered: what its `needs` adds to. */
   #answered = { audio: 0, video: 0 };
   #wanted = { audio: 0, video: 0 };
-  #encodings = new Encodings((error) => !this.#closed && this.emit("error", error));
+  #encodings = new Encodings((error) => this.#report(error));
+  #mutes;
+  #lifetime = new Lifetime();
   #restartIce = false;
-  #closed = false;
+  /** Something beyond new publications is to be told by an offer. */
+  #unsaid = false;
+  #retryDelay = RETRY_MS;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
   #reliable;
   #unreliable;
 
@@ -56,6 +75,7 @@ export class Transport extends Events {
     super();
     this.#options = options;
     this.#want(options.receiving);
+    this.#mutes = new Mutes(options.sendMute, (error) => this.#report(error));
     const { iceServers, connect = (config) => new RTCPeerConnection(config) } = options;
     this.#pc = connect({ iceServers, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
     this.#pc.addEventListener("connectionstatechange", () => this.emit("state", this.#pc.connectionState));
@@ -95,7 +115,7 @@ export class Transport extends Events {
   }
 
   getStats() {
-    return this.#pc.getStats();
+    return this.#lifetime.within(this.#pc.getStats());
   }
 
   /** @param {Slot[]} slots from the server */
@@ -108,38 +128,54 @@ export class Transport extends Events {
    * Begins to carry a publication with the next offer.
    *
    * @param {Publication} publication
+   * @returns {Promise<void>} rejected when it is not carried, with why
    */
-  add(publication) {
+  async add(publication) {
+    if (this.#lifetime.isOver) throw lost();
     const reused = this.#reuse(publication);
     const transceiver =
       reused ?? this.#pc.addTransceiver(publication.media ?? publication.kind, publication.transceiverInit());
     if (publication.kind === "video") preferCodec(transceiver, publication.codec);
     this.#sending.set(publication, transceiver);
-    return this.negotiate();
+    await this.negotiate();
+    // Taken back meanwhile, it is nobody's fault.
+    if (publication.trackId !== null || this.#sending.get(publication) !== transceiver) return;
+    this.#release(publication);
+    throw new CallError("not_published", `The server takes none of the formats this browser has for a ${publication.source}.`);
   }
 
   /**
-   * Stops to carry a publication; the next offer says so.
+   * Stops to carry a publication at once; the next offer says so.
    *
    * @param {Publication} publication
    */
-  remove(publication) {
-    const transceiver = this.#sending.get(publication);
-    if (!transceiver || this.#closed) return Promise.resolve();
-    this.#sending.delete(publication);
-    transceiver.direction = "inactive";
-    void transceiver.sender.replaceTrack(null);
-    this.#idle.push(transceiver);
-    return this.negotiate();
+  async remove(publication) {
+    if (this.#lifetime.isOver || !this.#release(publication)) return;
+    this.#unsaid = true;
+    await this.negotiate();
   }
 
   /**
-   * Sends other media on the same m-line, or none; needs no offer.
+   * Sends other media on the same m-line, or none; needs no offer. Of several calls the last one counts.
    *
    * @param {Publication} publication
    */
   async replaceMedia(publication) {
-    await this.#sending.get(publication)?.sender.replaceTrack(publication.media);
+    const sender = this.#sending.get(publication)?.sender;
+    if (sender) await this.#lifetime.within(sender.replaceTrack(publication.media));
+  }
+
+  /**
+   * Silences what is on the way out, or lets it out again, at once; the server is told afterwards.
+   *
+   * @param {Publication} publication
+   * @returns {Promise<void>} once the server knows
+   */
+  async applyMute(publication) {
+    // What is being replaced is still sent.
+    const track = this.#sending.get(publication)?.sender.track;
+    if (track) track.enabled = !publication.muted;
+    await this.#lifetime.within(this.#mutes.tell(publication));
   }
 
   /**
@@ -156,7 +192,9 @@ export class Transport extends Events {
 
   /** @param {Needs} needs receiving m-lines to add to those the server has answered */
   need(needs) {
-    if (this.#want(needs)) this.#negotiateUnasked();
+    if (!this.#want(needs)) return;
+    this.#unsaid = true;
+    this.#negotiateUnasked();
   }
 
   /** Asks for a new path to the server, keeping everything that is negotiated. */
@@ -166,7 +204,7 @@ export class Transport extends Events {
   }
 
   negotiate() {
-    return this.#negotiation.request();
+    return this.#lifetime.within(this.#negotiation.request());
   }
 
   /**
@@ -181,8 +219,12 @@ export class Transport extends Events {
   }
 
   close() {
-    this.#closed = true;
+    if (this.#lifetime.isOver) return;
+    this.#lifetime.end(lost());
+    this.#mutes.close();
+    clearTimeout(this.#retry);
     this.#pc.close();
+    for (const publication of this.#sending.keys()) publication.trackId = null;
   }
 
   /**
@@ -205,17 +247,46 @@ export class Transport extends Events {
    * @param {Publication} publication
    */
   #reuse(publication) {
-    if (publication.simulcast) return undefined;
+    const init = publication.transceiverInit();
     const index = this.#idle.findIndex(
-      ({ sender, receiver }) => receiver.track.kind === publication.kind && sender.getParameters().encodings.length <= 1,
+      ({ sender, receiver }) =>
+        receiver.track.kind === publication.kind && ridsOf(sender.getParameters().encodings) === ridsOf(init.sendEncodings),
     );
     if (index < 0) return undefined;
     const [transceiver] = this.#idle.splice(index, 1);
     transceiver.direction = "sendonly";
-    void transceiver.sender.replaceTrack(publication.media);
+    this.#put(transceiver.sender, publication.media);
     // What nobody watched of the one before says nothing about this one.
     void this.#encodings.want(transceiver.sender, null);
     return transceiver;
+  }
+
+  /**
+   * Sends nothing more of a publication. The transceiver is kept for another: Chromium gives the m-line of one
+   * that is stopped before it was ever answered to the wrong transceiver.
+   *
+   * @param {Publication} publication
+   */
+  #release(publication) {
+    const transceiver = this.#sending.get(publication);
+    if (!transceiver) return false;
+    this.#sending.delete(publication);
+    this.#mutes.forget(publication);
+    publication.trackId = null;
+    // The server has refused its m-line, which ends it in the browser as well.
+    if (transceiver.direction === "stopped") return true;
+    transceiver.direction = "inactive";
+    this.#put(transceiver.sender, null);
+    this.#idle.push(transceiver);
+    return true;
+  }
+
+  /**
+   * @param {RTCRtpSender} sender
+   * @param {MediaStreamTrack | null} track
+   */
+  #put(sender, track) {
+    sender.replaceTrack(track).catch((error) => this.#report(error));
   }
 
   /** @param {Needs} needs */
@@ -231,28 +302,82 @@ export class Transport extends Events {
   }
 
   #negotiateUnasked() {
-    this.negotiate().catch((error) => {
-      if (!this.#closed) this.emit("error", error);
-    });
+    this.negotiate().catch((error) => this.#report(error));
+  }
+
+  /** @param {unknown} error that the call survives */
+  #report(error) {
+    if (!this.#lifetime.isOver) this.emit("error", error);
   }
 
   async #exchange() {
-    if (this.#closed) throw new CallError("connection_lost", "The connection was closed.");
+    if (this.#lifetime.isOver) throw lost();
     this.#growReceiving();
     const iceRestart = this.#restartIce;
     const offered = this.receivingCounts;
-    await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart }));
-    const { carried, publications } = this.#carried();
-    const answer = await this.#ask(carried);
+    const unsaid = this.#unsaid;
+    this.#unsaid = false;
+    const { carried, publications, answer } = await this.#ask(iceRestart, unsaid);
+    this.#retryDelay = RETRY_MS;
     this.#restartIce &&= !iceRestart;
     this.#answered = offered;
     // Before anything is awaited: a later `slots` message must not be undone by this older list.
     this.#name(answer.published, publications);
     this.applySlots(answer.slots);
-    await this.#pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-    this.#correctMutes(carried, publications);
+    await this.#accept(answer.sdp);
+    this.#mutes.offered(carried, publications);
     void this.#encodings.again();
     this.need(answer.needs);
+  }
+
+  /**
+   * An offer and the server's answer to it. One that fails is taken back.
+   *
+   * @param {boolean} iceRestart
+   * @param {boolean} unsaid
+   */
+  async #ask(iceRestart, unsaid) {
+    /** @type {Publication[]} */
+    let fresh = [...this.#sending.keys()].filter(({ trackId }) => trackId === null);
+    try {
+      await this.#lifetime.within(this.#pc.createOffer({ iceRestart }).then((offer) => this.#pc.setLocalDescription(offer)));
+      const { carried, publications } = this.#carried();
+      // Those added since the offer was made go out with the next one.
+      fresh = [...publications.values()].filter(({ trackId }) => trackId === null);
+      const sdp = this.#pc.localDescription?.sdp ?? "";
+      const answer = await this.#lifetime.within(this.#options.sendOffer(sdp, carried));
+      return { carried, publications, answer };
+    } catch (error) {
+      if (!this.#lifetime.isOver) await this.#withdraw(fresh);
+      this.#unsaid ||= unsaid;
+      this.#offerAgain(isPassing(error), fresh.length > 0);
+      throw error;
+    }
+  }
+
+  /** @param {string} sdp */
+  async #accept(sdp) {
+    try {
+      await this.#lifetime.within(this.#pc.setRemoteDescription({ type: "answer", sdp }));
+    } catch (cause) {
+      if (this.#lifetime.isOver) throw cause;
+      this.emit("broken", undefined);
+      throw new CallError("bad_answer", "The browser does not accept the server's answer.", { cause });
+    }
+  }
+
+  /**
+   * What else the refused offer was to tell is still to be told: later, if the refusal was not about the offer,
+   * or at once, without those publications that may have been the fault.
+   *
+   * @param {boolean} passing
+   * @param {boolean} withdrawn
+   */
+  #offerAgain(passing, withdrawn) {
+    if (this.#lifetime.isOver || !this.#unsaid || (!passing && !withdrawn)) return;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#negotiateUnasked(), passing ? this.#retryDelay : 0);
+    if (passing) this.#retryDelay = Math.min(this.#retryDelay * 2, RETRY_MAX_MS);
   }
 
   #growReceiving() {
@@ -278,24 +403,14 @@ export class Transport extends Events {
     return { carried, publications };
   }
 
-  /** @param {CarriedTrack[]} carried */
-  async #ask(carried) {
-    try {
-      return await this.#options.sendOffer(this.#pc.localDescription?.sdp ?? "", carried);
-    } catch (error) {
-      if (!this.#closed) await this.#withdraw();
-      throw error;
-    }
-  }
-
-  /** Takes back a refused offer, and with it the publications the server has never accepted. */
-  async #withdraw() {
-    await this.#pc.setLocalDescription({ type: "rollback" });
-    for (const [publication, transceiver] of this.#sending) {
-      if (transceiver.mid !== null) continue;
-      this.#sending.delete(publication);
-      transceiver.stop();
-    }
+  /**
+   * Takes back a refused offer, and with it the publications the server has never accepted.
+   *
+   * @param {Publication[]} fresh
+   */
+  async #withdraw(fresh) {
+    if (this.#pc.signalingState !== "stable") await this.#lifetime.within(this.#pc.setLocalDescription({ type: "rollback" }));
+    for (const publication of fresh) this.#release(publication);
   }
 
   /**
@@ -305,23 +420,18 @@ export class Transport extends Events {
   #name(published, publications) {
     for (const { mid, track } of published) {
       const publication = publications.get(mid);
-      if (publication) publication.trackId = track;
+      if (publication && this.#sending.has(publication)) publication.trackId = track;
     }
   }
+}
 
-  /**
-   * Somebody may have pressed mute while the offer was under way, when the track had no name yet.
-   *
-   * @param {CarriedTrack[]} carried
-   * @param {Map<string, Publication>} publications
-   */
-  #correctMutes(carried, publications) {
-    for (const { mid, muted } of carried) {
-      const publication = publications.get(mid);
-      if (!publication?.trackId || publication.muted === muted) continue;
-      this.#options.sendMute(publication.trackId, publication.muted).catch((error) => this.emit("error", error));
-    }
-  }
+function lost() {
+  return new CallError("connection_lost", "The connection was closed.");
+}
+
+/** @param {RTCRtpEncodingParameters[]} [encodings] */
+function ridsOf(encodings = []) {
+  return encodings.map(({ rid = "" }) => rid).join();
 }
 
 const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";

@@ -16,7 +16,8 @@ import { explainReconnecting, sentence } from "./words.js";
 
 /**
  * @import { Device } from "./devices.js"
- * @import { Room, StateChange } from "../client/room.js"
+ * @import { Room } from "../client/room.js"
+ * @import { StateChange } from "../client/room-events.js"
  * @import { OwnMedia } from "./own.js"
  */
 

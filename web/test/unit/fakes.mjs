@@ -4,7 +4,9 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
 /**
  * A peer connection that keeps the rules of RFC 8829 our code depends on, and no media: m-lines get
  * their mid from `setLocalDescription`, an offer is legal only in `stable`, a rollback forgets the
- * mids it gave. Its "SDP" is JSON.
+ * mids it gave. What a closed one was asked to do never settles. Its "SDP" is JSON.
+ *
+ * `held` names operations that do not settle until they are deleted from it and `release` is called.
  */
 export class FakePeerConnection extends EventTarget {
   signalingState = "stable";
@@ -14,10 +16,24 @@ export class FakePeerConnection extends EventTarget {
   offers = [];
   closed = false;
   #nextMid = 0;
+  /** @type {(() => void)[]} */
+  #waiting = [];
 
-  constructor(config) {
+  constructor(config, held = new Set()) {
     super();
     this.config = config;
+    this.held = held;
+  }
+
+  /** Settles when the operation may go on, never once the connection is closed. */
+  async #step(name) {
+    if (this.held.has(name)) await new Promise((resolve) => this.#waiting.push(resolve));
+    if (this.closed) await new Promise(() => {});
+  }
+
+  release(name) {
+    this.held.delete(name);
+    for (const resume of this.#waiting.splice(0)) resume();
   }
 
   createDataChannel(label, init) {
@@ -38,7 +54,10 @@ export class FakePeerConnection extends EventTarget {
       receiver: { track: { kind } },
       sender: {
         track: typeof trackOrKind === "string" ? null : trackOrKind,
-        replaceTrack: async (track) => void (transceiver.sender.track = track),
+        replaceTrack: async (track) => {
+          await this.#step("replaceTrack");
+          transceiver.sender.track = track;
+        },
         getParameters: () => ({ encodings: structuredClone(transceiver.encodings) }),
         setParameters: async ({ encodings }) => void (transceiver.encodings = encodings),
       },
@@ -56,11 +75,12 @@ export class FakePeerConnection extends EventTarget {
   }
 
   async createOffer({ iceRestart = false } = {}) {
-    if (this.closed) throw new Error("closed");
+    await this.#step("createOffer");
     return { type: "offer", iceRestart };
   }
 
   async setLocalDescription(description) {
+    await this.#step("setLocalDescription");
     if (description.type === "rollback") {
       this.signalingState = "stable";
       for (const transceiver of this.transceivers) if (!transceiver.answered) transceiver.mid = null;
@@ -80,9 +100,15 @@ export class FakePeerConnection extends EventTarget {
   }
 
   async setRemoteDescription() {
+    await this.#step("setRemoteDescription");
     if (this.signalingState !== "have-local-offer") throw new Error("no offer to answer");
     this.signalingState = "stable";
     for (const transceiver of this.getTransceivers()) transceiver.answered ||= transceiver.mid !== null;
+  }
+
+  async getStats() {
+    await this.#step("getStats");
+    return new Map();
   }
 
   close() {

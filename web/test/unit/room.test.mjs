@@ -1,94 +1,12 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { Room } from "../../client/room.js";
-import { answerTo, FakePeerConnection, FakeWebSocket, fakeTrack, settle } from "./fakes.mjs";
-
-/**
- * A server of one room, in the test's own process. Every socket is `sockets[n]`, in order.
- *
- * @param {{ others?: any[], refuse?: { code: string, fatal?: boolean } | null }} script
- */
-function serve(script = {}) {
-  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
-  const sockets = [];
-  const connections = [];
-  const events = [];
-  const server = { sockets, connections, events, script, reachable: true, chat: [] };
-
-  class Socket extends FakeWebSocket {
-    constructor(url) {
-      super(url);
-      sockets.push(this);
-      this.onsaid = reply;
-      queueMicrotask(() => (server.reachable ? this.open() : this.close()));
-    }
-  }
-
-  function reply(message, socket) {
-    const { id } = message;
-    const say = (answer) => queueMicrotask(() => socket.receive({ id, ...answer }));
-    if (message.type === "join" && script.refuse) {
-      say({ type: "error", message: "refused", fatal: false, ...script.refuse });
-    } else if (message.type === "join") {
-      say(welcome(message, sockets.length, script.others ?? [], server.chat));
-    } else if (message.type === "offer") {
-      say(answerTo(message.sdp, { tracks: message.tracks, point: script.point }));
-    } else if (message.type === "ping") {
-      if (!server.hung) say({ type: "pong" });
-    } else if (message.type === "leave") {
-      socket.receive({ type: "bye", reason: "left", message: "" });
-    } else {
-      say({ type: "ok" });
-    }
-  }
-
-  server.room = new Room({
-    url: "ws://server.invalid/v1/ws",
-    room: "standup",
-    name: "Ana",
-    WebSocket: Socket,
-    connect: (config) => {
-      const connection = new FakePeerConnection(config);
-      connections.push(connection);
-      return connection;
-    },
-  });
-  for (const name of ["participantJoined", "participantLeft", "trackPublished", "trackUnpublished"]) {
-    server.room.on(name, (payload) => events.push([name, (payload.track ?? payload.participant ?? payload).id]));
-  }
-  server.room.on("trackMedia", ({ trackId, receiver }) => events.push(["media", trackId, Boolean(receiver)]));
-  server.room.on("state", ({ state, reason }) => events.push(["state", state, reason]));
-  server.room.on("chat", ({ text }) => events.push(["chat", text]));
-  return server;
-}
-
-function welcome({ room }, count, participants, chat) {
-  return {
-    type: "welcome",
-    version: 1,
-    room,
-    participant: `me-${count}`,
-    participants,
-    chat,
-    ice_servers: [],
-    limits: { message_bytes: 65536, chat_chars: 2000 },
-    server: { name: "tertulia", version: "0" },
-  };
-}
+import { serve, until } from "./fake-room.mjs";
+import { fakeTrack, settle } from "./fakes.mjs";
 
 const camera = { id: "t1", kind: "video", source: "camera", muted: false, simulcast: true, codec: "VP8" };
 const ben = { id: "p1", name: "Ben", tracks: [camera] };
 const cleo = { id: "p2", name: "Cleo", tracks: [] };
-
-/** Runs the clock until `done`, as a server that comes back would let it. */
-async function until(done, step = 500, limit = 1000) {
-  for (let turn = 0; !done() && turn < limit; turn += 1) {
-    mock.timers.tick(step);
-    await settle();
-  }
-  assert.ok(done(), "not within the time");
-}
 
 test.afterEach(() => mock.timers.reset());
 
@@ -299,5 +217,118 @@ test("layers the relay does not want are switched off at the sender that carries
   await settle();
   const { encodings } = connections[0].transceivers[0];
   assert.deepEqual(encodings.map(({ rid, active }) => [rid, active ?? true].join()), ["q,true", "h,false", "f,false"]);
+  room.leave();
+});
+
+const types = ({ said }) => said.map(({ type }) => type);
+
+test("who was unsubscribed from stays so after a reconnect, before there is any media", async () => {
+  const sound = { id: "t0", kind: "audio", source: "microphone", muted: false, simulcast: false, codec: "opus" };
+  const server = serve({ others: [{ ...ben, tracks: [sound, camera] }] });
+  const { room, sockets, connections } = server;
+  await room.join();
+  await room.unsubscribe(["t0"]);
+  // Muted and unmuted by themselves they are no more wanted than before.
+  for (const muted of [true, false]) sockets[0].receive({ type: "track_updated", participant: "p1", track: { ...sound, muted } });
+  for (const round of [1, 2]) {
+    sockets.at(-1).close();
+    await until(() => room.state === "connected");
+    assert.deepEqual(types(sockets[round]).slice(0, 3), ["join", "unsubscribe", "offer"]);
+    assert.deepEqual(sockets[round].knows.chosen, { t0: false });
+    const kinds = connections[round].offers[0].lines.map(({ kind }) => kind);
+    assert.deepEqual(kinds, ["video"], "and no m-line is made for it");
+  }
+  await room.subscribe(["t0"]);
+  sockets.at(-1).close();
+  await until(() => room.state === "connected");
+  assert.ok(!types(sockets.at(-1)).includes("unsubscribe"));
+  // A track that has ended meanwhile needs no choice.
+  await room.unsubscribe(["t0"]);
+  server.script.others = [ben];
+  sockets.at(-1).close();
+  await until(() => room.state === "connected");
+  assert.ok(!types(sockets.at(-1)).includes("unsubscribe"));
+  room.leave();
+});
+
+test("who receives nothing by itself is given again what was chosen", async () => {
+  const server = serve({ others: [ben], autoSubscribe: false });
+  const { room, sockets, connections } = server;
+  await room.join();
+  assert.deepEqual(connections[0].offers[0].lines, [], "no m-lines for what is not received");
+  await room.subscribe(["t1"]);
+  sockets[0].close();
+  await until(() => room.state === "connected");
+  assert.deepEqual(types(sockets[1]).slice(0, 3), ["join", "subscribe", "offer"]);
+  assert.equal(connections[1].offers[0].lines.length, 1);
+  room.leave();
+});
+
+test("a choice the server refuses is none, and one ended track is not in the way of the others", async () => {
+  const server = serve({ others: [ben, { ...cleo, tracks: [{ ...camera, id: "t9" }] }] });
+  const { room, sockets, script } = server;
+  await room.join();
+  script.refusals = { unsubscribe: "rate_limited" };
+  await assert.rejects(room.unsubscribe(["t1"]), { code: "rate_limited" });
+  script.refusals = { unsubscribe: "no_such_track" };
+  await assert.rejects(room.unsubscribe(["t77"]), { code: "no_such_track" });
+  // Cleo leaves while the request is on its way: the server says so before it refuses.
+  const gone = room.unsubscribe(["t1", "t9"]);
+  sockets[0].receive({ type: "participant_left", participant: "p2", reason: "left" });
+  const refused = sockets[0].said.length;
+  await Promise.resolve();
+  script.refusals = {};
+  await gone;
+  assert.deepEqual(sockets[0].said.slice(refused).map(({ tracks }) => tracks), [["t1"]]);
+  room.leave();
+});
+
+test("we are not shown the one we were before, while the server still believes in us", async () => {
+  const server = serve({ others: [ben] });
+  const { room, events, sockets, script } = server;
+  await room.join();
+  events.length = 0;
+  script.others = [ben, { id: "me-1", name: "Ana", tracks: [] }];
+  sockets[0].close();
+  await until(() => room.state === "connected");
+  sockets[1].receive({ type: "track_published", participant: "me-1", track: { ...camera, id: "t8" } });
+  sockets[1].receive({ type: "participant_left", participant: "me-1", reason: "disconnected" });
+  assert.deepEqual(events.map(([name]) => name), ["state", "state"]);
+  assert.deepEqual([...room.participants.keys()], ["p1"]);
+  room.leave();
+});
+
+test("one publication that cannot be sent does not keep us out of the room", async () => {
+  const server = serve();
+  const { room, connections } = server;
+  const errors = [];
+  room.on("error", ({ message }) => errors.push(message));
+  const media = fakeTrack("video");
+  await room.publish({ source: "microphone", media: fakeTrack("audio") });
+  const camera = await room.publish({ source: "camera", media, scalabilityMode: "L9T9", codec: "VP9" });
+  camera.transceiverInit = () => {
+    throw new Error("no such mode");
+  };
+  await room.join();
+  assert.deepEqual(errors, ["no such mode"]);
+  assert.deepEqual([...room.publications].map(({ source }) => source), ["microphone"]);
+  assert.equal(connections[0].offers[0].lines.length, 1);
+  room.leave();
+});
+
+test("what is published or replaced while muted is silent, and nothing is let out but by unmuting", async () => {
+  const { room } = serve();
+  const first = fakeTrack("audio");
+  const second = fakeTrack("audio");
+  const microphone = await room.publish({ source: "microphone", media: first, muted: true });
+  await room.join();
+  assert.equal(first.enabled, false);
+  await room.replaceMedia(microphone, second);
+  assert.equal(second.enabled, false);
+  await room.setMuted(microphone, false);
+  assert.equal(second.enabled, true);
+  const third = { ...fakeTrack("audio"), enabled: false };
+  await room.replaceMedia(microphone, third);
+  assert.equal(third.enabled, false, "whoever silenced it has a reason");
   room.leave();
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { CallError } from "../../client/errors.js";
 import { Publication } from "../../client/publication.js";
 import { Transport } from "../../client/transport.js";
 import { answerTo, FakePeerConnection, fakeTrack, settle } from "./fakes.mjs";
@@ -8,7 +9,7 @@ import { answerTo, FakePeerConnection, fakeTrack, settle } from "./fakes.mjs";
 const NOTHING = { audio: 0, video: 0 };
 
 /** A transport whose offers wait until the test answers them. */
-function build({ receiving = NOTHING } = {}) {
+function build({ receiving = NOTHING, sendMute } = {}) {
   const waiting = [];
   const mutes = [];
   let pc;
@@ -16,7 +17,7 @@ function build({ receiving = NOTHING } = {}) {
     iceServers: [],
     receiving,
     sendOffer: (sdp, tracks) => new Promise((resolve, reject) => waiting.push({ sdp, tracks, resolve, reject })),
-    sendMute: async (track, muted) => void mutes.push([track, muted]),
+    sendMute: sendMute ?? (async (track, muted) => void mutes.push([track, muted])),
     connect: (config) => (pc = new FakePeerConnection(config)),
   });
   const answer = async (options) => {
@@ -167,6 +168,207 @@ test("a refused publication is withdrawn and the next offer goes through without
   assert.deepEqual(waiting[0].tracks, []);
   await answer();
   await next;
+});
+
+test("after a refusal of many, the next publication gets a line and a name", async () => {
+  const { transport, pc, waiting, answer } = build();
+  const first = transport.negotiate();
+  await settle();
+  await answer();
+  await first;
+  const many = Array.from({ length: 9 }, () => new Publication({ source: "other", media: fakeTrack("video") }));
+  const refused = many.map((publication) => assert.rejects(transport.add(publication), { code: "too_many_tracks" }));
+  await settle();
+  // Added while the others are under way: it is no part of what is refused.
+  const microphone = new Publication({ source: "microphone", media: fakeTrack("audio") });
+  const added = transport.add(microphone);
+  waiting.shift().reject(new CallError("too_many_tracks", "refused"));
+  await Promise.all(refused);
+  await settle();
+  assert.deepEqual(waiting[0].tracks.map(({ source }) => source), ["microphone"]);
+  await answer();
+  await added;
+  const screen = new Publication({ source: "screen", media: fakeTrack("video") });
+  const shared = transport.add(screen);
+  await settle();
+  await answer();
+  await shared;
+  assert.deepEqual([screen.trackId, microphone.trackId], ["own-screen", "own-microphone"]);
+  assert.equal(typeof transport.publishedMid(screen), "string");
+  // Chromium gives the line of a transceiver that was stopped before its answer to the wrong one.
+  assert.ok(pc.transceivers.every(({ stopped }) => !stopped));
+  assert.equal(pc.transceivers.filter(({ direction }) => direction === "sendonly").length, 2);
+  const lines = pc.transceivers.length;
+  for (const publication of many.slice(1, 4)) {
+    const again = transport.add(publication);
+    await settle();
+    await answer();
+    await again;
+  }
+  assert.equal(pc.transceivers.length, lines, "the lines of the refused are taken again");
+});
+
+test("a publication that is refused on a line used before leaves nothing behind", async () => {
+  const { transport, waiting, answer, pc } = build();
+  const share = () => new Publication({ source: "screen", media: fakeTrack("video") });
+  const one = share();
+  const added = transport.add(one);
+  await settle();
+  await answer();
+  await added;
+  const removed = transport.remove(one);
+  await settle();
+  await answer();
+  await removed;
+  const refused = assert.rejects(transport.add(share()), { code: "overloaded" });
+  await settle();
+  waiting.shift().reject(new CallError("overloaded", "refused"));
+  await refused;
+  const next = transport.negotiate();
+  await settle();
+  assert.deepEqual(waiting[0].tracks, []);
+  assert.equal(pc.offers.at(-1).lines[0].direction, "inactive");
+  assert.equal(pc.transceivers[0].sender.track, null);
+  await answer();
+  await next;
+});
+
+test("a line the server does not take is its publication's failure, not the others'", async () => {
+  const { transport, waiting } = build();
+  const camera = new Publication({ source: "camera", media: fakeTrack("video") });
+  const microphone = new Publication({ source: "microphone", media: fakeTrack("audio") });
+  const added = transport.add(microphone);
+  const refused = assert.rejects(transport.add(camera), { code: "not_published" });
+  await settle();
+  const { sdp, tracks, resolve } = waiting.shift();
+  resolve(answerTo(sdp, { tracks: tracks.filter(({ source }) => source !== "camera") }));
+  await Promise.all([added, refused]);
+  assert.equal(microphone.trackId, "own-microphone");
+  assert.equal(transport.publishedMid(camera), null);
+});
+
+test("what a refused offer was to tell beside publications is told later", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  for (const [code, delays] of [["rate_limited", [1_000, 2_000]], ["overloaded", [1_000, 2_000]]]) {
+    const { transport, pc, waiting, answer } = build();
+    const screen = new Publication({ source: "screen", media: fakeTrack("video") });
+    const added = transport.add(screen);
+    await settle();
+    await answer();
+    await added;
+    transport.on("error", () => {});
+    const removed = assert.rejects(transport.remove(screen), { code });
+    transport.need({ audio: 0, video: 1 });
+    for (const delay of delays) {
+      await settle();
+      waiting.shift().reject(new CallError(code, "refused"));
+      await settle();
+      t.mock.timers.tick(delay - 1);
+      await settle();
+      assert.equal(waiting.length, 0, "not sooner");
+      t.mock.timers.tick(1);
+    }
+    await removed;
+    await settle();
+    assert.deepEqual(pc.offers.at(-1).lines.map(({ direction }) => direction), ["inactive", "recvonly"]);
+    await answer();
+    t.mock.timers.tick(60_000);
+    await settle();
+    assert.equal(waiting.length, 0, "told once it is answered");
+    transport.close();
+  }
+});
+
+test("needs that came with a publication that is refused for good are told without it", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { transport, pc, waiting } = build();
+  const refused = assert.rejects(transport.add(new Publication({ source: "screen", media: fakeTrack("video") })), { code: "bad_sdp" });
+  transport.need({ audio: 1, video: 0 });
+  transport.on("error", () => {});
+  await settle();
+  waiting.shift().reject(new CallError("bad_sdp", "refused"));
+  await refused;
+  t.mock.timers.tick(0);
+  await settle();
+  assert.deepEqual(waiting[0].tracks, []);
+  assert.deepEqual(pc.offers.at(-1).lines.map(({ direction }) => direction), ["inactive", "recvonly"]);
+  // A refusal that has nothing to do with publications is not tried again and again.
+  waiting.shift().reject(new CallError("bad_sdp", "refused"));
+  await settle();
+  t.mock.timers.tick(60_000);
+  await settle();
+  assert.equal(waiting.length, 0);
+});
+
+test("an answer the browser does not take breaks the transport, and the wait for it ends", async () => {
+  const { transport, pc, answer } = build();
+  let broken = 0;
+  transport.on("broken", () => (broken += 1));
+  pc.setRemoteDescription = async () => {
+    throw new Error("no such codec");
+  };
+  const refused = assert.rejects(transport.negotiate(), { code: "bad_answer" });
+  await settle();
+  await answer();
+  await refused;
+  assert.equal(broken, 1);
+});
+
+test("the device follows each press at once; the server is told the last, however slowly it answers", async () => {
+  const told = [];
+  const { transport, answer } = build({ sendMute: (_, muted) => new Promise((resolve, reject) => told.push({ muted, resolve, reject })) });
+  const media = fakeTrack("audio");
+  const microphone = new Publication({ source: "microphone", media });
+  const added = transport.add(microphone);
+  await settle();
+  await answer();
+  await added;
+  const press = (muted) => {
+    microphone.muted = muted;
+    const done = transport.applyMute(microphone);
+    assert.equal(media.enabled, !muted, "before anything is awaited");
+    return done;
+  };
+  const presses = [press(true), press(false), press(true)];
+  await settle();
+  assert.deepEqual(told.map(({ muted }) => muted), [true], "one at a time");
+  presses.push(press(false));
+  await settle();
+  assert.equal(told.length, 1);
+  told[0].resolve();
+  await settle();
+  assert.deepEqual(told.map(({ muted }) => muted), [true, false]);
+  told[1].resolve();
+  await Promise.all(presses);
+  await press(false);
+  assert.equal(told.length, 2, "nothing new to tell");
+});
+
+test("a mute that the server had no time for is told again; one that it refuses is not", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const answers = ["rate_limited", "timeout", "no_such_track"];
+  let told = 0;
+  const { transport, answer } = build({
+    sendMute: async () => {
+      throw new CallError(answers[told++], "refused");
+    },
+  });
+  const microphone = new Publication({ source: "microphone", media: fakeTrack("audio") });
+  const added = transport.add(microphone);
+  await settle();
+  await answer();
+  await added;
+  const errors = [];
+  transport.on("error", ({ code }) => errors.push(code));
+  microphone.muted = true;
+  await assert.rejects(transport.applyMute(microphone), { code: "rate_limited" });
+  for (let second = 0; second < 9; second += 1) {
+    t.mock.timers.tick(1_000);
+    await settle();
+  }
+  assert.equal(told, 3);
+  assert.deepEqual(errors, ["no_such_track"]);
+  assert.equal(microphone.media.enabled, false, "whatever the server says");
 });
 
 test("an ended share goes inactive and the next one takes its m-line", async () => {

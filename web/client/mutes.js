@@ -1,0 +1,100 @@
+import { isPassing } from "./reconnect.js";
+
+/**
+ * @import { CarriedTrack } from "./protocol.js"
+ * @import { Publication } from "./publication.js"
+ */
+
+/** After a refusal, which is for saying too much, or for a server that is busy. */
+const RETRY_MS = 1_000;
+
+/**
+ * Keeps the server informed of what is muted: of each publication one request at a time, the last wish at the
+ * end, and again when a request may not have arrived. The device has followed the wish long before.
+ */
+export class Mutes {
+  /** @type {Map<Publication, boolean | null>} as the server knows them; null when that is uncertain */
+  #known = new Map();
+  /** @type {Map<Publication, Promise<void>>} being told */
+  #telling = new Map();
+  /** @type {Map<Publication, ReturnType<typeof setTimeout>>} */
+  #retries = new Map();
+  #send;
+  #onError;
+  #closed = false;
+
+  /**
+   * @param {(trackId: string, muted: boolean) => Promise<unknown>} send
+   * @param {(error: unknown) => void} onError of what nobody waits for
+   */
+  constructor(send, onError) {
+    this.#send = send;
+    this.#onError = onError;
+  }
+
+  /**
+   * An offer that was answered has told the server. Somebody may have pressed mute while it was under way.
+   *
+   * @param {CarriedTrack[]} carried
+   * @param {Map<string, Publication>} publications by mid
+   */
+  offered(carried, publications) {
+    for (const { mid, muted } of carried) {
+      const publication = publications.get(mid);
+      if (!publication?.trackId) continue;
+      // A request of later than the offer knows better.
+      if (!this.#telling.has(publication)) this.#known.set(publication, muted);
+      this.tell(publication).catch((error) => this.#onError(error));
+    }
+  }
+
+  /**
+   * @param {Publication} publication
+   * @returns {Promise<void>} once the server knows the last wish; rejected when it refused. One that was never
+   *   named by the server is told with its offer
+   */
+  tell(publication) {
+    const telling = this.#telling.get(publication) ?? this.#tell(publication);
+    this.#telling.set(publication, telling);
+    return telling;
+  }
+
+  /** @param {Publication} publication that ended */
+  forget(publication) {
+    clearTimeout(this.#retries.get(publication));
+    this.#retries.delete(publication);
+    this.#known.delete(publication);
+  }
+
+  close() {
+    this.#closed = true;
+    for (const timer of this.#retries.values()) clearTimeout(timer);
+  }
+
+  /** @param {Publication} publication */
+  async #tell(publication) {
+    try {
+      // In one turn with whoever asked for it, a second press has nothing to say.
+      await null;
+      while (!this.#closed && publication.trackId !== null && this.#known.get(publication) !== publication.muted) {
+        const { trackId, muted } = publication;
+        this.#known.set(publication, null);
+        await this.#send(trackId, muted);
+        this.#known.set(publication, muted);
+      }
+    } catch (error) {
+      if (isPassing(error)) this.#later(publication);
+      throw error;
+    } finally {
+      this.#telling.delete(publication);
+    }
+  }
+
+  /** @param {Publication} publication */
+  #later(publication) {
+    if (this.#closed) return;
+    clearTimeout(this.#retries.get(publication));
+    const again = () => this.tell(publication).catch((error) => !isPassing(error) && this.#onError(error));
+    this.#retries.set(publication, setTimeout(again, RETRY_MS));
+  }
+}

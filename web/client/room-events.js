@@ -1,0 +1,35 @@
+/**
+ * What a `Room` tells.
+ *
+ * @import { ChatMessage, SubscriptionState } from "./protocol.js"
+ * @import { RosterEvents } from "./roster.js"
+ */
+
+/**
+ * @typedef {"new" | "joining" | "connected" | "reconnecting" | "closed"} RoomState
+ *
+ * @typedef {{ state: RoomState, reason: string, message: string }} StateChange
+ *   `reason`: empty, or why: the codes of `bye` and of errors in `signaling/PROTOCOL.md`, `left`,
+ *   `connection_lost`, `media_failed`
+ */
+
+/**
+ * @typedef {object} OwnEvents
+ * @property {StateChange} state
+ * @property {RTCPeerConnectionState} mediaState
+ * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMedia another receiver carries the
+ *   track now, or none does
+ * @property {{ trackId: string, subscription: SubscriptionState | null }} subscriptionChanged what we are sent of a
+ *   track, and why no more; null when nothing is known any more
+ * @property {Speakers} speakersChanged
+ * @property {ChatMessage} chat
+ * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
+ * @property {unknown} error something failed that the call survives
+ *
+ * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and
+ *   who spoke, the latest first; `speaking` of these, from the first on, speak now
+ *
+ * @typedef {RosterEvents & OwnEvents} RoomEvents
+ */
+
+export {};
