@@ -58,9 +58,9 @@ export class Call {
       isOwn: (id) => id === room.participantId,
     });
     this.#controls = new Controls({
-      toggleMicrophone: () => void own.setMicrophone(!own.microphoneOn),
-      toggleCamera: () => void own.setCamera(!own.cameraOn),
-      toggleScreen: () => void (own.screen ? own.stopScreen() : own.shareScreen()),
+      toggleMicrophone: () => void own.toggleMicrophone(),
+      toggleCamera: () => void own.toggleCamera(),
+      toggleScreen: () => void own.toggleScreen(),
       toggleChat: () => this.#toggleChat(!this.#chat.isOpen),
       openSettings: () => this.#settings.open(room.name),
       leave: () => room.leave(),
@@ -256,8 +256,8 @@ export class Call {
     if (target instanceof HTMLElement && target.closest("input, textarea, select")) return;
     /** @type {Record<string, () => void>} */
     const shortcuts = {
-      m: () => void this.#own.setMicrophone(!this.#own.microphoneOn),
-      v: () => void this.#own.setCamera(!this.#own.cameraOn),
+      m: () => void this.#own.toggleMicrophone(),
+      v: () => void this.#own.toggleCamera(),
       c: () => this.#toggleChat(!this.#chat.isOpen),
       s: () => this.#toggleFigures(),
     };

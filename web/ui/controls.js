@@ -58,7 +58,7 @@ export class Controls {
     const sharing = own.screen !== null;
     this.#screen.replaceChildren(icon(sharing ? "screen-off" : "screen"));
     this.#screen.classList.toggle("active", sharing);
-    this.#screen.disabled = own.isBusy("screen");
+    this.#screen.setAttribute("aria-busy", String(own.isBusy("screen")));
     label(this.#screen, sharing ? "Stop sharing your screen" : "Share your screen");
   }
 

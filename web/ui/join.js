@@ -48,8 +48,8 @@ export class JoinPage {
     this.#devices = new DeviceLists({ choice, onChoose });
     this.#video.muted = true;
     this.#video.autoplay = true;
-    this.#microphone = h("button", { type: "button", class: "round", onclick: () => void own.setMicrophone(!own.microphoneOn) });
-    this.#camera = h("button", { type: "button", class: "round", onclick: () => void own.setCamera(!own.cameraOn) });
+    this.#microphone = h("button", { type: "button", class: "round", onclick: () => void own.toggleMicrophone() });
+    this.#camera = h("button", { type: "button", class: "round", onclick: () => void own.toggleCamera() });
     this.#name = h("input", { type: "text", name: "name", required: true, maxlength: "64", autocomplete: "nickname", value: name });
     this.#room = h("input", { type: "text", name: "room", required: true, maxlength: "64", autocomplete: "off", spellcheck: "false", value: room });
     this.element = this.#build();

@@ -91,7 +91,7 @@ class App {
       room.leave();
     };
     try {
-      await own.enter(room);
+      own.enter(room);
       await room.join();
     } catch (error) {
       call.close();

@@ -1,22 +1,22 @@
-import { captureDevices, captureScreen } from "../client/media.js";
 import { Events } from "../client/events.js";
+import { captureDevices, captureScreen, listDevices } from "../client/media.js";
+import { Device } from "./own-device.js";
+import { Sending } from "./sending.js";
 
 /**
  * @import { CallError } from "../client/errors.js"
- * @import { Publication } from "../client/publication.js"
  * @import { Room } from "../client/room.js"
  * @import { Source } from "../client/protocol.js"
+ * @import { OwnDevice } from "./own-device.js"
  */
 
 /**
- * @typedef {"microphone" | "camera"} OwnDevice
  * @typedef {{ microphone: string, camera: string }} Chosen device ids, empty for the browser's own choice
  */
 
 /**
- * What we show and say: microphone, camera and screen, before a call and in it. A microphone that is
- * off stays open, so that it is back at once; a camera that is off is given back, so that its light
- * goes out.
+ * What we show and say: microphone, camera and screen, before a call and in it. A press acts on the device at once,
+ * whatever the server or the connection does, and the last press wins; what is told of a device is what it does.
  *
  * `changed` comes after anything changed; `problem` when a device did not do what it was asked.
  *
@@ -27,26 +27,19 @@ export class OwnMedia extends Events {
   #height;
   /** How the camera is sent. */
   #coding;
-  /** @type {Room | null} */
-  #room = null;
-  /** @type {Map<Source, Publication>} */
-  #publications = new Map();
-  /** @type {Set<string>} what is being switched right now */
-  #busy = new Set();
+  #microphone;
+  #camera;
+  #sending;
+  /** The latest attempt to share a screen. */
+  #sharing = 0;
+  #isPicking = false;
   #released = false;
+  #devicesChanged = () => void this.#checkDevices();
 
-  /** @type {MediaStreamTrack | null} */
-  microphone = null;
-  /** @type {MediaStreamTrack | null} */
-  camera = null;
   /** @type {MediaStreamTrack | null} */
   screen = null;
   /** @type {MediaStreamTrack | null} */
   screenAudio = null;
-  /** Whether we are heard. */
-  microphoneOn = false;
-  /** Whether we are seen. */
-  cameraOn = false;
 
   /**
    * @param {{ chosen: Chosen, height: number, codec?: string, scalabilityMode?: string }} options
@@ -57,15 +50,42 @@ export class OwnMedia extends Events {
     this.#chosen = { ...chosen };
     this.#height = height;
     this.#coding = { ...(codec && { codec }), ...(scalabilityMode && { scalabilityMode }) };
+    this.#microphone = this.#device("microphone");
+    this.#camera = this.#device("camera");
+    const onProblem = (/** @type {CallError} */ error) => this.emit("problem", error);
+    this.#sending = new Sending({ onFailed: (source, error) => this.#failed(source, error), onProblem });
+    globalThis.navigator?.mediaDevices?.addEventListener?.("devicechange", this.#devicesChanged);
   }
 
   get chosen() {
     return this.#chosen;
   }
 
-  /** @param {string} what */
+  get microphone() {
+    return this.#microphone.track;
+  }
+
+  get camera() {
+    return this.#camera.track;
+  }
+
+  /** Whether we are heard. */
+  get microphoneOn() {
+    return this.#microphone.isOn;
+  }
+
+  /** Whether we are seen. */
+  get cameraOn() {
+    return this.#camera.isOn;
+  }
+
+  /**
+   * @param {OwnDevice | "screen"} what
+   * @returns {boolean} whether the browser is opening it
+   */
   isBusy(what) {
-    return this.#busy.has(what);
+    if (what === "screen") return this.#isPicking;
+    return this.#of(what).isOpening;
   }
 
   /**
@@ -75,20 +95,18 @@ export class OwnMedia extends Events {
    * @returns {Promise<CallError[]>} why something is missing
    */
   async open(wish) {
+    const begun = /** @type {OwnDevice[]} */ (["microphone", "camera"]).filter((kind) => wish[kind]).map((kind) => {
+      const device = this.#of(kind);
+      device.wanted = true;
+      return { kind, device, attempt: device.begin() };
+    });
     const captured = await this.#acquire(wish);
-    if (this.#released) {
-      captured.audio?.stop();
-      captured.video?.stop();
-      return [];
-    }
-    if (captured.audio) this.#hold("microphone", captured.audio);
-    if (captured.video) this.#hold("camera", captured.video);
-    this.microphoneOn = captured.audio !== null;
-    this.cameraOn = captured.video !== null;
-    this.emit("changed", undefined);
-    // Somebody may have joined without waiting for the devices.
-    if (this.#room) await this.#publishOpened();
-    return captured.problems.map(({ error }) => error);
+    // What was opened otherwise meanwhile has told of its own problems.
+    const waited = begun.filter(({ kind, device, attempt }) =>
+      device.finish(attempt, kind === "microphone" ? captured.audio : captured.video),
+    );
+    const kinds = waited.map(({ kind }) => (kind === "microphone" ? "audio" : "video"));
+    return captured.problems.filter(({ kind }) => kinds.includes(kind)).map(({ error }) => error);
   }
 
   /**
@@ -96,134 +114,142 @@ export class OwnMedia extends Events {
    *
    * @param {Room} room
    */
-  async enter(room) {
-    this.#room = room;
-    this.#publications.clear();
-    await this.#publishOpened();
+  enter(room) {
+    this.#sending.enter(room);
+    this.#show("microphone");
+    this.#show("camera");
   }
 
   /** @param {boolean} on */
   setMicrophone(on) {
-    return this.#switch("microphone", async () => {
-      if (on && !this.microphone) await this.#capture("microphone");
-      if (this.microphone) this.microphone.enabled = on;
-      this.microphoneOn = on && this.microphone !== null;
-      await this.#show("microphone", this.microphone, this.microphoneOn);
-    });
+    return this.#microphone.set(on);
   }
 
   /** @param {boolean} on */
   setCamera(on) {
-    return this.#switch("camera", async () => {
-      if (on) await this.#capture("camera");
-      else this.#giveBack("camera");
-      this.cameraOn = on && this.camera !== null;
-      await this.#show("camera", this.camera, this.cameraOn);
-    });
+    return this.#camera.set(on);
+  }
+
+  /** The opposite of what was pressed last. */
+  toggleMicrophone() {
+    return this.setMicrophone(!this.#microphone.wanted);
+  }
+
+  toggleCamera() {
+    return this.setCamera(!this.#camera.wanted);
+  }
+
+  toggleScreen() {
+    return this.screen || this.#isPicking ? this.stopScreen() : this.shareScreen();
   }
 
   /**
    * Changes to another device; what is off stays off and the choice is kept for later.
    *
-   * @param {OwnDevice} device
+   * @param {OwnDevice} kind
    * @param {string} id
    */
-  choose(device, id) {
-    this.#chosen[device] = id;
-    return this.#switch(device, async () => {
-      if (device === "camera" && !this.cameraOn) return;
-      if (device === "microphone" && !this.microphone) return;
-      await this.#capture(device);
-      if (device === "microphone" && this.microphone) this.microphone.enabled = this.microphoneOn;
-      await this.#show(device, this[device], device === "camera" ? this.cameraOn : this.microphoneOn);
-    });
+  choose(kind, id) {
+    this.#chosen[kind] = id;
+    return this.#of(kind).reopen();
   }
 
-  shareScreen() {
-    return this.#switch("screen", async () => {
-      if (this.screen) return;
+  async shareScreen() {
+    if (this.screen || this.#isPicking || this.#released) return;
+    const attempt = (this.#sharing += 1);
+    this.#picking(true);
+    try {
       const { video, audio } = await captureScreen();
-      if (!video) return;
+      if (attempt !== this.#sharing) {
+        video?.stop();
+        audio?.stop();
+        return;
+      }
       this.screen = video;
       this.screenAudio = audio;
       // The browser's own "stop sharing" ends the track without asking us.
-      video.addEventListener("ended", () => void this.stopScreen());
-      try {
-        await this.#publish("screen", video, false);
-        if (audio) await this.#publish("screen_audio", audio, false);
-      } catch (error) {
-        this.#endScreen();
-        throw error;
-      }
-    });
+      video?.addEventListener("ended", () => this.screen === video && this.stopScreen());
+      this.#sending.show("screen", video, true);
+      this.#sending.show("screen_audio", audio, true);
+    } catch (error) {
+      if (attempt === this.#sharing) this.emit("problem", /** @type {CallError} */ (error));
+    } finally {
+      if (attempt === this.#sharing) this.#picking(false);
+    }
   }
 
   stopScreen() {
-    return this.#switch("screen", async () => {
-      this.#endScreen();
-      await Promise.all([this.#unpublish("screen"), this.#unpublish("screen_audio")]);
-    });
+    this.#sharing += 1;
+    this.#endScreen();
+    this.#picking(false);
+    this.#sending.end("screen");
+    this.#sending.end("screen_audio");
   }
 
   /** Gives every device back; nothing can be opened afterwards. */
   release() {
     this.#released = true;
-    this.#room = null;
-    this.#giveBack("microphone");
-    this.#giveBack("camera");
+    this.#sharing += 1;
+    this.#sending.enter(null);
+    globalThis.navigator?.mediaDevices?.removeEventListener?.("devicechange", this.#devicesChanged);
+    this.#microphone.release();
+    this.#camera.release();
     this.#endScreen();
   }
 
-  /**
-   * One change of a device at a time; what fails is told and the rest of the call is not disturbed.
-   *
-   * @param {string} what
-   * @param {() => Promise<void>} change
-   */
-  async #switch(what, change) {
-    if (this.#busy.has(what) || this.#released) return;
-    this.#busy.add(what);
-    this.emit("changed", undefined);
-    try {
-      await change();
-    } catch (error) {
-      this.emit("problem", /** @type {CallError} */ (error));
-    } finally {
-      this.#busy.delete(what);
-      this.emit("changed", undefined);
-    }
+  /** @param {Source} source */
+  publication(source) {
+    return this.#sending.publication(source);
   }
 
-  /** @param {OwnDevice} device */
-  async #capture(device) {
-    const wish = { microphone: device === "microphone", camera: device === "camera" };
-    const { audio, video, problems } = await this.#acquire(wish);
-    const track = audio ?? video;
-    if (this.#released) track?.stop();
-    else if (track) this.#hold(device, track);
-    else for (const { error } of problems) this.emit("problem", error);
+  /** @param {OwnDevice} kind */
+  #of(kind) {
+    return kind === "microphone" ? this.#microphone : this.#camera;
   }
 
-  /**
-   * @param {OwnDevice} device
-   * @param {MediaStreamTrack} track
-   */
-  #hold(device, track) {
-    this[device]?.stop();
-    this[device] = track;
-    if (device === "camera") track.contentHint = "motion";
-    // Unplugged, or taken away by the system.
-    track.addEventListener("ended", () => {
-      if (this[device] !== track) return;
-      this.#giveBack(device);
-      void (device === "microphone" ? this.setMicrophone(false) : this.setCamera(false));
+  /** @param {OwnDevice} kind */
+  #device(kind) {
+    return new Device({
+      kind,
+      capture: async () => {
+        const { audio, video, problems } = await this.#acquire({ microphone: kind === "microphone", camera: kind === "camera" });
+        return { track: audio ?? video, error: problems[0]?.error ?? null };
+      },
+      onChanged: () => {
+        this.#show(kind);
+        this.emit("changed", undefined);
+      },
+      onProblem: (error) => this.emit("problem", error),
     });
   }
 
-  /** @param {OwnDevice} device */
-  #giveBack(device) {
-    this[device]?.stop();
-    this[device] = null;
+  /**
+   * Makes the room see a device as it is now.
+   *
+   * @param {OwnDevice} kind
+   */
+  #show(kind) {
+    const { track, isOn } = this.#of(kind);
+    this.#sending.show(kind, track, isOn, kind === "camera" ? this.#coding : {});
+  }
+
+  /**
+   * What the others do not get is not shown as if they did.
+   *
+   * @param {Source} source
+   * @param {CallError} error
+   */
+  #failed(source, error) {
+    if (source === "microphone" || source === "camera") void this.#of(source).set(false);
+    else if (source === "screen") this.stopScreen();
+    else this.screenAudio?.stop();
+    this.emit("problem", error);
+  }
+
+  async #checkDevices() {
+    const { microphones, cameras } = await listDevices().catch(() => ({ microphones: [], cameras: [] }));
+    this.#microphone.devicesChanged(microphones);
+    this.#camera.devicesChanged(cameras);
   }
 
   /**
@@ -249,45 +275,10 @@ export class OwnMedia extends Events {
     return captured;
   }
 
-  /**
-   * Makes the room see a device as it is now.
-   *
-   * @param {OwnDevice} device
-   * @param {MediaStreamTrack | null} track
-   * @param {boolean} on
-   */
-  async #show(device, track, on) {
-    const room = this.#room;
-    const publication = this.#publications.get(device);
-    if (!room) return;
-    if (!publication) {
-      if (track) await this.#publish(device, track, !on);
-      return;
-    }
-    if (publication.media !== track) await room.replaceMedia(publication, track);
-    if (publication.muted === on) await room.setMuted(publication, !on);
-  }
-
-  async #publishOpened() {
-    await this.#show("microphone", this.microphone, this.microphoneOn);
-    await this.#show("camera", this.camera, this.cameraOn);
-  }
-
-  /**
-   * @param {Source} source
-   * @param {MediaStreamTrack} media
-   * @param {boolean} muted
-   */
-  async #publish(source, media, muted) {
-    if (!this.#room) return;
-    this.#publications.set(source, await this.#room.publish({ source, media, muted, ...(source === "camera" && this.#coding) }));
-  }
-
-  /** @param {Source} source */
-  async #unpublish(source) {
-    const publication = this.#publications.get(source);
-    this.#publications.delete(source);
-    if (publication) await this.#room?.unpublish(publication);
+  /** @param {boolean} isPicking */
+  #picking(isPicking) {
+    this.#isPicking = isPicking;
+    this.emit("changed", undefined);
   }
 
   #endScreen() {
@@ -295,13 +286,5 @@ export class OwnMedia extends Events {
     this.screenAudio?.stop();
     this.screen = null;
     this.screenAudio = null;
-  }
-
-  /**
-   * @param {Source} source
-   * @returns {Publication | undefined}
-   */
-  publication(source) {
-    return this.#publications.get(source);
   }
 }
