@@ -18,7 +18,7 @@ const CONTENT_SECURITY: &str = "default-src 'self'; connect-src 'self'; img-src 
 /// What a call needs, for this page and no frame in it; nothing else.
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), \
      speaker-selection=(self), autoplay=(self), fullscreen=(self), picture-in-picture=(self), \
-     screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=(), bluetooth=()";
+     screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=()";
 
 pub(super) async fn secure(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
