@@ -87,6 +87,12 @@ impl Ladder {
     pub(crate) fn rungs(&self) -> &[Rung] {
         &self.rungs[..self.len]
     }
+
+    /// Nothing ever came on any of them.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let mut rungs = self.rungs().iter();
+        rungs.all(|rung| !rung.alive && rung.bitrate == 0 && rung.height == 0)
+    }
 }
 
 #[cfg(test)]

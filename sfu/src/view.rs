@@ -73,8 +73,10 @@ pub enum Reason {
     SizeHint,
     /// The server allows no more.
     Cap,
-    /// The publisher sends no more, or nothing.
+    /// The publisher sends no more, or nothing any more.
     Publisher,
+    /// The publisher has sent nothing yet.
+    NotStarted,
     /// More is on its way: a keyframe was asked for.
     Keyframe,
     /// The viewer's screen does not show it.
@@ -101,6 +103,7 @@ impl Reason {
             Self::SizeHint => "size_hint",
             Self::Cap => "cap",
             Self::Publisher => "publisher",
+            Self::NotStarted => "waiting_for_publisher",
             Self::Keyframe => "waiting_for_keyframe",
             Self::Hidden => "hidden",
             Self::Muted => "muted",

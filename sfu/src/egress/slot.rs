@@ -515,7 +515,7 @@ impl Slot {
             _ => granted.unwrap_or(if current.is_some() {
                 Reason::Best
             } else {
-                Reason::Publisher
+                Reason::NotStarted
             }),
         };
         (current, reason.code())

@@ -261,7 +261,7 @@ impl Worker {
 /// What a forwarder is pointed at for a grant. A stream that does not come may resume where it stopped.
 fn pointed_at(forwarder: &Forwarder, grant: &Grant) -> Option<LayerId> {
     match grant.reason {
-        Reason::Publisher => grant.layer.or(forwarder.target()),
+        Reason::Publisher | Reason::NotStarted => grant.layer.or(forwarder.target()),
         _ => grant.layer,
     }
 }

@@ -112,7 +112,7 @@ fn sound_that_has_not_come_waits_for_its_publisher_and_not_for_a_keyframe() {
             .into_iter();
         sent.find(|sent| sent.track == sound).unwrap().reason
     };
-    assert_eq!(reason(&sim), "publisher");
+    assert_eq!(reason(&sim), "waiting_for_publisher");
     sim.run(SECOND);
     assert_eq!(reason(&sim), "best");
 }

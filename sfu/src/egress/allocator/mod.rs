@@ -197,7 +197,7 @@ impl Allocator {
         self.give_lowest(&allowed, &mut left);
         self.upgrade(now, &allowed);
         self.note(now, allowed.before);
-        self.grant(wishes, cap);
+        self.grant(wishes, cap, &allowed);
         &self.grants
     }
 
@@ -324,14 +324,21 @@ impl Allocator {
             .sum();
     }
 
-    fn grant(&mut self, wishes: &[Wish], cap: Cap) {
+    fn grant(&mut self, wishes: &[Wish], cap: Cap, allowed: &Allowed) {
+        let total: u64 = self.choices.iter().map(Choice::cost).sum();
         self.grants.clear();
         self.grants.extend(wishes.iter().map(|wish| Grant {
             slot: wish.slot,
             track: wish.track,
             layer: None,
             bitrate: 0,
-            reason: wish.paused.unwrap_or(Reason::Publisher),
+            reason: wish.paused.unwrap_or_else(|| {
+                if wish.ladder.is_untouched() {
+                    Reason::NotStarted
+                } else {
+                    Reason::Publisher
+                }
+            }),
         }));
         for choice in &self.choices {
             let (wish, grant) = (&wishes[choice.wish], &mut self.grants[choice.wish]);
@@ -340,8 +347,13 @@ impl Allocator {
             }
             grant.layer = choice.chosen.map(|at| choice.options.id(at));
             grant.bitrate = choice.cost();
-            grant.reason = if choice.next().is_some() {
-                Reason::Bandwidth
+            grant.reason = if let Some(next) = choice.next() {
+                let with_next = total - choice.cost() + choice.options.bitrate(next);
+                if allowed.is_beyond_cap(with_next) {
+                    Reason::Cap
+                } else {
+                    Reason::Bandwidth
+                }
             } else if choice.options.is_bounded() {
                 match (wish.height, cap.height) {
                     (0, _) => Reason::Cap,
@@ -370,6 +382,8 @@ struct Allowed {
     /// Lowest layers may be given to who had none.
     settled: bool,
     untried: bool,
+    /// What the server allows, if the link alone would carry that much or may well do.
+    cap: Option<u64>,
 }
 
 impl Allowed {
@@ -388,7 +402,8 @@ impl Allowed {
             (false, _) => 0,
         };
         let keep = if budget.congested { 100 } else { KEEP_SHARE };
-        let total = percent(budget.bitrate, keep).min(most);
+        let carried = percent(budget.bitrate, keep);
+        let total = carried.min(most);
         let more = percent(budget.bitrate.min(budget.confirmed), share).min(most);
         let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
         let ample = if recent {
@@ -404,7 +419,15 @@ impl Allowed {
             settled,
             // A cap is a bound that needs no trying.
             untried: budget.untried && cap.bitrate.is_none(),
+            cap: cap
+                .bitrate
+                .filter(|most| budget.untried || *most <= carried),
         }
+    }
+
+    /// More than the server allows: a better link would change nothing.
+    fn is_beyond_cap(&self, bitrate: u64) -> bool {
+        self.cap.is_some_and(|most| bitrate > most)
     }
 
     /// What all may need together.

@@ -131,9 +131,40 @@ fn what_is_not_to_be_seen_costs_nothing_and_says_why() {
     let granted = decide(&mut allocator, now, budget(10_000), &mut wishes);
     assert_eq!(
         granted,
-        [(None, "hidden"), (Some(2), "best"), (None, "publisher")]
+        [
+            (None, "hidden"),
+            (Some(2), "best"),
+            (None, "waiting_for_publisher")
+        ]
     );
     assert_eq!(allocator.desired, 1_700_000);
+}
+
+#[test]
+fn a_publisher_that_has_sent_nothing_yet_is_waited_for_and_one_that_stopped_is_named() {
+    let now = Instant::now();
+    let silent = |bitrate, height| {
+        let mut ladder = ladder(&[150]);
+        ladder.rungs_mut()[0] = Rung {
+            bitrate,
+            height,
+            alive: false,
+            available: false,
+            ..ladder.rungs()[0]
+        };
+        ladder
+    };
+    for (ladder, expected) in [
+        (Ladder::default(), "waiting_for_publisher"),
+        (silent(0, 0), "waiting_for_publisher"),
+        (silent(150_000, 0), "publisher"),
+        (silent(0, 180), "publisher"),
+    ] {
+        let mut wishes = [wish(0)];
+        wishes[0].ladder = ladder;
+        let granted = decide(&mut Allocator::default(), now, budget(10_000), &mut wishes);
+        assert_eq!(granted, [(None, expected)], "{ladder:?}");
+    }
 }
 
 #[test]
@@ -168,6 +199,39 @@ fn a_cap_is_a_bound_whatever_the_link_carries() {
             .all(|grant| grant.layer.is_some_and(|layer| layer.spatial == 1)
                 && grant.reason == Reason::Cap)
     );
+}
+
+#[test]
+fn who_denies_more_is_told_the_server_or_the_link() {
+    let now = Instant::now();
+    // Link and cap in kbit/s, and whether nothing was tried yet that did not fit; the ladder is 150, 500, 1,700.
+    let table = [
+        (50_000, Some(600), false, (Some(1), "cap")),
+        (50_000, Some(100), false, (None, "cap")),
+        (50_000, Some(1_700), false, (Some(2), "best")),
+        (1_000, Some(600), false, (Some(1), "cap")),
+        (400, Some(600), false, (Some(0), "bandwidth")),
+        (100, Some(600), false, (None, "bandwidth")),
+        (100, Some(120), false, (None, "bandwidth")),
+        // The cap would allow the whole ladder: it is the link.
+        (600, Some(2_000), false, (Some(1), "bandwidth")),
+        (600, None, false, (Some(1), "bandwidth")),
+        // Nothing is known against the link yet.
+        (300, Some(400), true, (Some(0), "cap")),
+    ];
+    for (kbit, cap, untried, expected) in table {
+        let budget = Budget {
+            untried,
+            ..budget(kbit)
+        };
+        let cap = Cap {
+            bitrate: cap.map(|kbit: u64| kbit * 1_000),
+            height: None,
+        };
+        let grant = Allocator::default().allocate(now, budget, cap, &[wish(0)])[0];
+        let told = (grant.layer.map(|layer| layer.spatial), grant.reason.code());
+        assert_eq!(told, expected, "{kbit} kbit/s within {cap:?}");
+    }
 }
 
 #[test]
