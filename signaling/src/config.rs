@@ -187,7 +187,8 @@ pub struct Limits {
     /// How long a participant's media may take to connect once its offer is answered.
     pub connect_timeout_ms: u64,
     pub ping_interval_ms: u64,
-    /// A client from whom nothing came for this long is gone.
+    /// A client from whom nothing came for this long is gone. Our own client gives a silent server up
+    /// within 10 s and joins anew: until this has passed, the others see that person twice.
     pub silence_ms: u64,
     /// How long an empty room keeps its chat, so that a lone participant's reload finds it.
     pub empty_room_ms: u64,
@@ -208,8 +209,8 @@ impl Default for Limits {
             outgoing_queue: 2_048,
             join_timeout_ms: 10_000,
             connect_timeout_ms: 30_000,
-            ping_interval_ms: 10_000,
-            silence_ms: 30_000,
+            ping_interval_ms: 5_000,
+            silence_ms: 15_000,
             empty_room_ms: 60_000,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::{WebSocket, close_code};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tracing::{debug, info};
 
 use super::codec::{decode, refuse, request_id};
@@ -158,6 +158,7 @@ impl Session {
 
     async fn attend(&mut self, membership: &mut Membership) -> End {
         let every = self.native.limits.ping_interval();
+        let silence = self.native.limits.silence();
         let mut beat = interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::with_capacity(BATCH);
@@ -181,13 +182,11 @@ impl Session {
                     Ok(None) => Ok(()),
                     Err(end) => Err(end),
                 },
-                _ = beat.tick() => {
-                    if self.heard.elapsed() >= self.native.limits.silence() {
-                        debug!(participant = %membership.participant, "client is silent");
-                        return End::Gone;
-                    }
-                    self.wire.ping().await.map_err(End::from)
+                () = sleep_until(self.heard + silence) => {
+                    debug!(participant = %membership.participant, "client is silent");
+                    return End::Gone;
                 }
+                _ = beat.tick() => self.wire.ping().await.map_err(End::from),
             };
             if let Err(end) = result {
                 return end;
