@@ -135,8 +135,14 @@ export class Transport extends Events {
     const reused = this.#reuse(publication);
     const transceiver =
       reused ?? this.#pc.addTransceiver(publication.media ?? publication.kind, publication.transceiverInit());
-    if (publication.kind === "video") preferCodec(transceiver, publication.codec);
     this.#sending.set(publication, transceiver);
+    try {
+      if (publication.kind === "video") preferCodec(transceiver, publication.codec);
+    } catch (error) {
+      // It must not go out unnamed with the next offer.
+      this.#release(publication);
+      throw error;
+    }
     await this.negotiate();
     // Taken back meanwhile, it is nobody's fault.
     if (publication.trackId !== null || this.#sending.get(publication) !== transceiver) return;
@@ -249,8 +255,10 @@ export class Transport extends Events {
   #reuse(publication) {
     const init = publication.transceiverInit();
     const index = this.#idle.findIndex(
-      ({ sender, receiver }) =>
-        receiver.track.kind === publication.kind && ridsOf(sender.getParameters().encodings) === ridsOf(init.sendEncodings),
+      ({ direction, sender, receiver }) =>
+        direction !== "stopped" &&
+        receiver.track.kind === publication.kind &&
+        ridsOf(sender.getParameters().encodings) === ridsOf(init.sendEncodings),
     );
     if (index < 0) return undefined;
     const [transceiver] = this.#idle.splice(index, 1);

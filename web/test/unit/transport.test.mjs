@@ -233,6 +233,27 @@ test("a publication that is refused on a line used before leaves nothing behind"
   await next;
 });
 
+test("what cannot be published does not go out unnamed with the next offer", async () => {
+  const { transport, pc, waiting, answer } = build();
+  globalThis.RTCRtpSender = { getCapabilities: () => ({ codecs: [] }) };
+  const { addTransceiver } = pc;
+  pc.addTransceiver = (...options) =>
+    Object.assign(addTransceiver.apply(pc, options), {
+      setCodecPreferences() {
+        throw new Error("no such codec");
+      },
+    });
+  await assert.rejects(transport.add(new Publication({ source: "camera", media: fakeTrack("video") })), { message: "no such codec" });
+  delete globalThis.RTCRtpSender;
+  const next = transport.negotiate();
+  await settle();
+  assert.deepEqual(waiting[0].tracks, []);
+  assert.deepEqual(pc.offers[0].lines.map(({ direction }) => direction), ["inactive"]);
+  assert.equal(pc.transceivers[0].sender.track, null);
+  await answer();
+  await next;
+});
+
 test("a line the server does not take is its publication's failure, not the others'", async () => {
   const { transport, waiting } = build();
   const camera = new Publication({ source: "camera", media: fakeTrack("video") });
