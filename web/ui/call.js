@@ -1,3 +1,4 @@
+import { listDevices } from "../client/media.js";
 import { roomLink } from "./address.js";
 import { Banner } from "./banner.js";
 import { Chat } from "./chat.js";
@@ -5,6 +6,7 @@ import { Controls } from "./controls.js";
 import { h, icon } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Grid } from "./grid.js";
+import { Link } from "./link.js";
 import { Meter } from "./meter.js";
 import { People } from "./people.js";
 import { savePreferences } from "./preferences.js";
@@ -12,7 +14,7 @@ import { Settings } from "./settings.js";
 import { Shown } from "./shown.js";
 import { Sound } from "./sound.js";
 import { Toasts } from "./toasts.js";
-import { explainReconnecting, sentence } from "./words.js";
+import { explainReconnecting, LINK_WORDS, sentence } from "./words.js";
 
 /**
  * @import { Device } from "./devices.js"
@@ -27,7 +29,8 @@ export class Call {
   #own;
   #speaker;
   #roomName;
-  #toasts = new Toasts();
+  #title = h("h1", { tabindex: "-1" });
+  #toasts = new Toasts(() => this.focus());
   #meter = new Meter();
   #grid = new Grid();
   #sound;
@@ -37,8 +40,12 @@ export class Call {
   #chat;
   #controls;
   #settings;
-  #connectionBanner = new Banner("trouble");
-  #soundBanner = new Banner("hint");
+  #link;
+  #linkState = h("span", { class: "link-state", role: "status" });
+  #connectionBanner = new Banner("trouble", () => this.focus());
+  #soundBanner = new Banner("hint", () => this.focus());
+  /** Why the connection is being made again. */
+  #reason = "";
   #count = h("span", { class: "count" });
   #alone = this.#buildAlone();
   /** @type {(() => void)[]} */
@@ -50,6 +57,8 @@ export class Call {
     this.#own = own;
     this.#speaker = speaker;
     this.#roomName = roomName;
+    this.#link = new Link(room);
+    this.#grid.onFocusLost = () => this.focus();
     this.#sound = new Sound({ speaker, onBlocked: (blocked) => this.#showSoundBlocked(blocked) });
     this.#chat = new Chat({
       onSend: (text) => this.#send(text),
@@ -80,15 +89,23 @@ export class Call {
       grid: this.#grid,
       sound: this.#sound,
       meter: this.#meter,
+      link: this.#link,
       onCount: (count) => this.#showCount(count),
     });
     this.#follow();
     this.#controls.show(own);
+    this.#showLink();
+  }
+
+  /** Puts the focus where the call begins: its title is read out, and Tab goes on from there. */
+  focus() {
+    this.#title.focus();
   }
 
   close() {
     for (const stop of this.#stops) stop();
     this.#figures.show(false);
+    this.#link.close();
     this.#shown.close();
     this.#people.close();
     this.#settings.close();
@@ -104,17 +121,25 @@ export class Call {
   }
 
   #build() {
+    this.#title.textContent = this.#roomName;
     const copy = h("button", { type: "button", class: "plain-button copy", onclick: () => void this.#copyLink() }, icon("link"), h("span", { text: "Copy link" }));
     const figures = h("button", { type: "button", class: "quiet", title: "Figures (S)", "aria-label": "Show or hide figures (S)", onclick: () => this.#toggleFigures() }, icon("stats"));
     return h(
       "div",
       { class: "call" },
-      h("header", { class: "top" }, h("h1", { text: this.#roomName }), icon("people"), this.#count, h("span", { class: "space" }), figures, copy),
+      h(
+        "header",
+        { class: "top" },
+        h("div", { class: "room" }, this.#title, icon("people"), this.#count, this.#linkState, this.#toasts.notices),
+        figures,
+        copy,
+      ),
       this.#connectionBanner.element,
       this.#soundBanner.element,
-      h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element, this.#alone), this.#chat.element),
+      this.#toasts.problems,
+      this.#alone,
+      h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element), this.#chat.element),
       h("footer", { class: "bottom" }, this.#controls.element),
-      this.#toasts.element,
       this.#settings.element,
       this.#sound.element,
     );
@@ -138,6 +163,7 @@ export class Call {
       this.#own.on("changed", () => this.#controls.show(this.#own)),
       this.#own.on("problem", (error) => this.#toasts.problem(sentence(error))),
       room.on("state", (change) => this.#stateChanged(change)),
+      this.#link.on("changed", () => this.#showLink()),
       room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${name} joined`)),
       room.on("participantLeft", ({ participant, reason }) => this.#announceLeft(participant.name, reason)),
       room.on("trackPublished", ({ participant, track }) => {
@@ -154,17 +180,36 @@ export class Call {
     const keyed = (event) => this.#keyed(event);
     document.addEventListener("keydown", keyed);
     this.#stops.push(() => document.removeEventListener("keydown", keyed));
+    const devices = navigator.mediaDevices;
+    const changed = () => void this.#checkSpeaker();
+    devices?.addEventListener("devicechange", changed);
+    this.#stops.push(() => devices?.removeEventListener("devicechange", changed));
   }
 
   /** @param {StateChange} change */
   #stateChanged({ state, reason }) {
-    this.element.classList.toggle("reconnecting", state === "reconnecting");
-    if (state === "reconnecting") {
-      this.#connectionBanner.show(explainReconnecting(reason), "Try now", () => this.#room.retryNow());
-    } else if (state === "connected") {
-      this.#connectionBanner.hide();
+    this.#reason = reason;
+    if (state === "connected") {
       this.#chat.limit = this.#room.limits.chat_chars;
       this.#showCount(this.#room.participants.size + 1);
+    }
+    this.#showLink();
+  }
+
+  /** Our own link: always in a few words, and in a sentence while something is wrong with it. */
+  #showLink() {
+    const { state } = this.#link;
+    const isReconnecting = this.#room.state === "reconnecting";
+    const isBroken = isReconnecting || state === "interrupted" || state === "failed";
+    this.#linkState.dataset.state = state;
+    this.#linkState.textContent = LINK_WORDS[state];
+    this.element.classList.toggle("reconnecting", isBroken);
+    if (isReconnecting) {
+      this.#connectionBanner.show(explainReconnecting(this.#reason), { label: "Try now", onPress: () => this.#room.retryNow() });
+    } else if (isBroken) {
+      this.#connectionBanner.show("Your connection is interrupted: nothing arrives from the server. Restoring it…");
+    } else {
+      this.#connectionBanner.hide();
     }
   }
 
@@ -187,7 +232,8 @@ export class Call {
   /** @param {boolean} blocked */
   #showSoundBlocked(blocked) {
     if (blocked) {
-      this.#soundBanner.show("The browser holds the sound back until you click.", "Turn sound on", () => this.#sound.resume());
+      const action = { label: "Turn sound on", onPress: () => this.#sound.resume() };
+      this.#soundBanner.show("The browser holds the sound back until you click.", action);
     } else {
       this.#soundBanner.hide();
     }
@@ -237,6 +283,14 @@ export class Call {
     if (device !== "speaker") return void this.#own.choose(device, id);
     this.#speaker = id;
     this.#sound.choose(id);
+  }
+
+  async #checkSpeaker() {
+    const { speakers } = await listDevices().catch(() => ({ speakers: [] }));
+    if (!this.#speaker || speakers.length === 0 || speakers.some(({ deviceId }) => deviceId === this.#speaker)) return;
+    this.#speaker = "";
+    this.#sound.choose("");
+    this.#toasts.problem("The speaker is gone. The sound comes out where the system sends it.");
   }
 
   async #copyLink() {

@@ -8,7 +8,9 @@ const GROUP_MS = 120_000;
 
 /** The chat panel and its count of what was not read. */
 export class Chat {
-  #log = h("ol", { class: "chat-log", role: "log", "aria-label": "Messages", tabindex: "0" });
+  /** A list in a log: an element that is the one is not the other as well. */
+  #list = h("ol", { role: "list" });
+  #log = h("div", { class: "chat-log", role: "log", "aria-label": "Messages", tabindex: "0" }, this.#list);
   #empty = h("p", { class: "chat-empty", text: "Nothing written yet. Who joins later sees the last messages." });
   #input = h("textarea", {
     class: "chat-input",
@@ -80,7 +82,7 @@ export class Chat {
     const follows = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 60;
     const own = this.#isOwn(message.participant);
     this.#empty.hidden = true;
-    this.#log.append(this.#entry(message, own));
+    this.#list.append(this.#entry(message, own));
     this.#last = message;
     if (follows || own) this.#log.scrollTop = this.#log.scrollHeight;
     if (!this.isOpen && !own) this.#count(this.#unread + 1);

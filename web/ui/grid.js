@@ -12,13 +12,15 @@ const IN_FRONT = 6;
 
 /** The tiles of a call, placed again whenever their number or the space changes. */
 export class Grid {
-  element = h("ul", { class: "grid", "aria-label": "People in this call" });
+  element = h("ul", { class: "grid", role: "list", "aria-label": "People in this call" });
   /** @type {Map<string, Tile>} */
   #tiles = new Map();
   /** @type {string | null} the tile a person asked to see large */
   #enlarged = null;
   /** Called whenever tiles were placed anew. */
   onPlaced = () => {};
+  /** Called when a tile goes that had the focus. */
+  onFocusLost = () => {};
   #resized = new ResizeObserver(() => this.#place());
 
   constructor() {
@@ -45,10 +47,13 @@ export class Grid {
 
   /** @param {string} id */
   remove(id) {
-    this.#tiles.get(id)?.remove();
+    const tile = this.#tiles.get(id);
+    const hadFocus = tile?.element.contains(document.activeElement) ?? false;
+    tile?.remove();
     this.#tiles.delete(id);
     if (this.#enlarged === id) this.#enlarged = null;
     this.#place();
+    if (hadFocus) this.onFocusLost();
   }
 
   /** @param {string} id */

@@ -144,7 +144,9 @@ export class JoinPage {
     } catch (error) {
       this.#fail(explainRefusal(/** @type {CallError} */ (error)));
     } finally {
+      // A button that is disabled in the middle of a press loses the focus.
       this.#submit.disabled = false;
+      if (document.activeElement === document.body) this.#submit.focus();
       this.#submit.textContent = "Join the call";
     }
   }

@@ -108,6 +108,7 @@ class App {
     });
     forgetCall();
     this.#root.replaceChildren(call.element);
+    call.focus();
     this.#showAddress(roomName);
     return call;
   }

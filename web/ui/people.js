@@ -1,12 +1,13 @@
 import { AudioLevels } from "../client/levels.js";
 import { Tile } from "./tile.js";
-import { explainPause } from "./words.js";
+import { explainTile } from "./words.js";
 
 /**
  * @import { Room } from "../client/room.js"
  * @import { Participant } from "../client/roster.js"
  * @import { TrackInfo } from "../client/protocol.js"
  * @import { Grid } from "./grid.js"
+ * @import { Link } from "./link.js"
  * @import { Meter } from "./meter.js"
  * @import { OwnMedia } from "./own.js"
  * @import { Sound } from "./sound.js"
@@ -16,6 +17,8 @@ const SPEAKING_POLL_MS = 150;
 const STILL_POLL_MS = 1_000;
 /** A camera sends several pictures a second even in the dark. */
 const STILL_MS = 3_000;
+/** A first picture that comes within this needs no words. */
+const LATE_MS = 1_000;
 /** Of our own microphone, which no relay has measured. */
 const OWN_SPEECH_LEVEL = 0.015;
 /** The ids of our own tiles; the server's ids look different. */
@@ -29,21 +32,25 @@ export class People {
   #grid;
   #sound;
   #meter;
+  #link;
   #levels = new AudioLevels();
   #timer;
   #stillTimer;
+  /** @type {WeakMap<Tile, number>} since when each tile waits for its first picture */
+  #waiting = new WeakMap();
   /** @type {(() => void)[]} */
   #stops;
 
   /**
-   * @param {{ room: Room, own: OwnMedia, grid: Grid, sound: Sound, meter: Meter, onCount: (count: number) => void }} parts
+   * @param {{ room: Room, own: OwnMedia, grid: Grid, sound: Sound, meter: Meter, link: Link, onCount: (count: number) => void }} parts
    */
-  constructor({ room, own, grid, sound, meter, onCount }) {
+  constructor({ room, own, grid, sound, meter, link, onCount }) {
     this.#room = room;
     this.#own = own;
     this.#grid = grid;
     this.#sound = sound;
     this.#meter = meter;
+    this.#link = link;
     const counted = () => onCount(room.participants.size + 1);
     this.#addTile(OWN_TILE, room.name, "person", true);
     this.#stops = [
@@ -64,8 +71,9 @@ export class People {
       room.on("trackMedia", ({ trackId }) => this.#mediaChanged(trackId)),
       room.on("subscriptionChanged", ({ trackId }) => this.#mediaChanged(trackId)),
       room.on("speakersChanged", () => this.#orderBySpeech()),
+      link.on("changed", () => this.#explainAll()),
     ];
-    this.#stillTimer = setInterval(() => this.#explainStill(), STILL_POLL_MS);
+    this.#stillTimer = setInterval(() => this.#explainAll(), STILL_POLL_MS);
     this.#timer = setInterval(() => this.#showSpeaking(), SPEAKING_POLL_MS);
     this.#showOwn();
     counted();
@@ -164,22 +172,49 @@ export class People {
     }
     const shown = track !== undefined && !track.muted;
     tile.setPicture(track ? (this.#room.receiverOf(track.id)?.track ?? null) : null, shown);
-    // Of a camera that is off, its face says enough.
-    const isFace = tile.kind === "person" && !shown;
-    tile.setPaused(track && !isFace ? explainPause(this.#room.subscriptions.get(track.id)) : null);
+    this.#explain(tile, track, 0);
   }
 
   /** A picture that stands still although the server sends it is explained as well. */
-  #explainStill() {
+  #explainAll() {
     if (document.hidden) return;
     const now = performance.now();
     for (const tile of this.#grid.tiles) {
       const still = tile.stillFor(now);
-      const subscription = tile.trackId === null ? null : this.#room.subscriptions.get(tile.trackId);
-      if (tile.own || tile.kind !== "person" || tile.trackId === null || subscription?.paused) continue;
-      const shown = tile.element.classList.contains("has-picture");
-      tile.setPaused(shown && still > STILL_MS ? "no picture arrives at the moment" : null);
+      if (!tile.own) this.#explain(tile, this.#findTrack(tile.trackId), still);
     }
+  }
+
+  /**
+   * @param {Tile} tile
+   * @param {TrackInfo | undefined} track
+   * @param {number} stillMs for how long its picture has stood still
+   */
+  #explain(tile, track, stillMs) {
+    // Of a camera that is off, its face says enough.
+    if (!track || (tile.kind === "person" && track.muted)) {
+      this.#waiting.delete(tile);
+      return tile.setPaused(null);
+    }
+    const { hasMoved } = tile;
+    const now = performance.now();
+    if (hasMoved) this.#waiting.delete(tile);
+    else if (!this.#waiting.has(tile)) this.#waiting.set(tile, now);
+    const isLate = now - (this.#waiting.get(tile) ?? now) >= LATE_MS;
+    const subscription = this.#room.subscriptions.get(track.id);
+    // A screen may well stand still.
+    const isStill = tile.kind === "person" && stillMs > STILL_MS;
+    tile.setPaused(explainTile({ link: this.#link.state, subscription, hasMoved, isLate, isStill }));
+  }
+
+  /** @param {string | null} trackId */
+  #findTrack(trackId) {
+    if (trackId === null) return undefined;
+    for (const { tracks } of this.#room.participants.values()) {
+      const track = tracks.get(trackId);
+      if (track) return track;
+    }
+    return undefined;
   }
 
   /** @param {string} id a participant's */

@@ -22,6 +22,8 @@ export class Tile {
   #note = h("p", { class: "note", hidden: true });
   #enlarge;
   #picture = false;
+  /** Its owner shows it, whether or not it has come. */
+  #shown = false;
   #muted = false;
   #enlarged = false;
   /** Frames shown when last counted, and when that changed. */
@@ -61,6 +63,11 @@ export class Tile {
     return this.#name;
   }
 
+  /** Whether there was a picture. */
+  get hasMoved() {
+    return this.element.classList.contains("moving");
+  }
+
   get enlarged() {
     return this.#enlarged;
   }
@@ -87,6 +94,7 @@ export class Tile {
    * @param {boolean} shown false while its owner has the camera off
    */
   setPicture(track, shown) {
+    this.#shown = shown;
     this.#picture = track !== null && shown;
     this.element.classList.toggle("has-picture", this.#picture);
     const current = /** @type {MediaStream | null} */ (this.#video.srcObject)?.getVideoTracks()[0] ?? null;
@@ -173,7 +181,7 @@ export class Tile {
   }
 
   #describe() {
-    const states = [this.#muted && "microphone off", this.kind === "person" && !this.#picture && "camera off", this.#note.textContent];
+    const states = [this.#muted && "microphone off", this.kind === "person" && !this.#shown && "camera off", this.#note.textContent];
     this.element.setAttribute("aria-label", [this.#plate.textContent, ...states.filter(Boolean)].join(", "));
   }
 }

@@ -1,4 +1,7 @@
-/** @import { CallError } from "../client/errors.js" */
+/**
+ * @import { CallError } from "../client/errors.js"
+ * @import { LinkState } from "./link.js"
+ */
 
 /**
  * Why a call is over or did not begin, in words for people. Codes that are missing here keep the
@@ -69,8 +72,9 @@ const REASONS = {
   best: "the best there is",
   bandwidth: "your connection is too slow",
   size_hint: "its place on the screen needs no more",
-  cap: "the server allows no more",
+  cap: "the server’s limit is reached",
   publisher: "its sender sends no more",
+  waiting_for_publisher: "its sender has sent nothing yet",
   waiting_for_keyframe: "on its way",
   hidden: "not on your screen",
   muted: "muted",
@@ -90,10 +94,46 @@ export function reasonWords(code) {
 
 /**
  * @param {{ paused: boolean, reason: string } | null | undefined} subscription
- * @returns {string | null} for a tile whose picture stands still
+ * @returns {string | null} why the server sends nothing of a track
  */
 export function explainPause(subscription) {
-  return subscription?.paused ? `paused: ${reasonWords(subscription.reason)}` : null;
+  if (!subscription?.paused) return null;
+  const words = reasonWords(subscription.reason);
+  // What has not begun yet is not paused.
+  return subscription.reason.startsWith("waiting_") ? words : `paused: ${words}`;
+}
+
+/**
+ * Our own link, in a word.
+ *
+ * @type {Readonly<Record<LinkState, string>>}
+ */
+export const LINK_WORDS = Object.freeze({
+  connecting: "Connecting…",
+  connected: "Connected",
+  interrupted: "Interrupted",
+  failed: "Failed",
+});
+
+/**
+ * Why a tile shows no moving picture.
+ *
+ * @param {object} facts
+ * @param {LinkState} facts.link our own
+ * @param {{ paused: boolean, reason: string } | null | undefined} facts.subscription what the server says of the track
+ * @param {boolean} facts.hasMoved there was a picture before
+ * @param {boolean} facts.isLate it has had the time to come
+ * @param {boolean} facts.isStill a picture that should move does not
+ * @returns {string | null} null when all is well, or may still be
+ */
+export function explainTile({ link, subscription, hasMoved, isLate, isStill }) {
+  // Of others nothing is known while nothing arrives here.
+  if (link === "interrupted") return "your connection is interrupted";
+  if (link === "failed") return "your connection has failed";
+  const pause = explainPause(subscription);
+  if (pause) return pause;
+  if (!hasMoved && isLate) return link === "connecting" ? "connecting…" : "waiting for the picture";
+  return isStill ? "no picture arrives at the moment" : null;
 }
 
 /**

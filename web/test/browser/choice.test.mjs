@@ -167,7 +167,9 @@ test("a paused tile says why, in words", async () => {
   say(cameraOf(ben), "last_n");
   await note("others spoke more recently");
   say(cameraOf(ben), "bandwidth", false);
-  await tileOf(ben).locator(".note").waitFor({ state: "hidden", ...PATIENCE });
+  await note("connecting…");
+  say(cameraOf(ben), "cap");
+  await note("paused: the server’s limit is reached");
   // Of a camera that is off the face says enough.
   server.setMuted(ben, "camera", true);
   await page.locator('.tile[aria-label="Ben, camera off"]').waitFor(PATIENCE);

@@ -18,6 +18,8 @@ export class FakeServer {
   chat = [];
   /** Answers `join` with this error code instead. */
   refuse = null;
+  /** Hears everything and says nothing. */
+  deaf = false;
   /** What `stats` and `timeline` answer. */
   stats = null;
   decisions = [];
@@ -96,6 +98,7 @@ export class FakeServer {
   }
 
   #handle(me, message) {
+    if (this.deaf && message.type !== "ping") return;
     const { id, type } = message;
     const reply = (answer) => say(me.socket, { id, ...answer });
     switch (type) {

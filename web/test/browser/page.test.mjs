@@ -105,7 +105,7 @@ test("who comes, goes, mutes and shares is shown and announced", async () => {
   assert.equal(await page.locator(".alone").isVisible(), false);
   assert.equal(await page.locator(".count").textContent(), "2");
   server.setMuted(ben, "microphone", true);
-  await page.locator('.tile[aria-label="Ben, microphone off, camera off"]').waitFor(PATIENCE);
+  await page.locator('.tile[aria-label^="Ben, microphone off"]').waitFor(PATIENCE);
   const screen = { id: "tr_screen", kind: "video", source: "screen", muted: false, simulcast: false, codec: "VP8" };
   server.broadcast({ type: "track_published", participant: ben.id, track: screen });
   await page.locator('.tile.screen.featured[aria-label="Ben’s screen"]').waitFor(PATIENCE);
@@ -234,3 +234,100 @@ test("the camera is given back while it is off and opened again when it is on", 
   await page.click('[data-control="camera"]');
   await page.locator('.tile.own[aria-label="Zoe (you)"].moving').waitFor(PATIENCE);
 });
+
+test("a press counts at once and the last one wins, though the server says nothing", async () => {
+  const me = await inCall();
+  const track = await page.evaluateHandle(() => window.tertulia.publications.values().next().value.media);
+  assert.equal(await track.evaluate(({ kind }) => kind), "audio");
+  server.deaf = true;
+  const button = page.locator('[data-control="microphone"]');
+  for (const on of [false, true, false]) {
+    await button.click();
+    assert.equal(await track.evaluate(({ enabled }) => enabled), on);
+    assert.equal(await button.getAttribute("aria-pressed"), String(on));
+  }
+  await page.locator('.tile.own[aria-label="Zoe (you), microphone off"]').waitFor(PATIENCE);
+  // The server goes, and another one comes: it hears what is shown.
+  server.deaf = false;
+  me.socket.terminate();
+  const again = () => [...server.participants.values()].find(({ name, id }) => name === "Zoe" && id !== me.id);
+  await page.waitForFunction(() => window.tertulia.state === "connected" && window.tertulia.participantId, null, PATIENCE);
+  while (!again()?.tracks.length) await page.waitForTimeout(50);
+  assert.equal(again().tracks.find(({ source }) => source === "microphone").muted, true);
+});
+
+/** The browser takes a device away, as when it is unplugged. */
+async function unplug(kind) {
+  await page.evaluate((which) => {
+    const [publication] = [...window.tertulia.publications].filter(({ source }) => source === which);
+    publication.media.stop();
+    publication.media.dispatchEvent(new Event("ended"));
+  }, kind);
+}
+
+test("an unplugged microphone is told, another one takes its place, and the others hear of neither", async () => {
+  const me = await inCall();
+  const trackId = () => page.evaluate(() => [...window.tertulia.publications].find(({ source }) => source === "microphone").media?.id);
+  const before = await trackId();
+  await unplug("microphone");
+  await page.locator(".toast.problem", { hasText: /The microphone .* is gone\. Now in use: / }).waitFor(PATIENCE);
+  assert.notEqual(await trackId(), before);
+  assert.equal(await page.locator('[data-control="microphone"]').getAttribute("aria-pressed"), "true");
+  assert.equal(me.tracks.find(({ source }) => source === "microphone").muted, false);
+});
+
+test("the focus is where the call begins, and is never lost with what goes away", async () => {
+  await open(`${server.url}?room=standup&name=Zoe`);
+  await page.waitForSelector(".preview video:not([hidden])", PATIENCE);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".call .tile.own", PATIENCE);
+  const focused = () => page.evaluate(() => document.activeElement.textContent || document.activeElement.getAttribute("aria-label"));
+  assert.equal(await focused(), "standup");
+  const ben = server.addGuest("Ben");
+  await page.locator(`[data-tile="${ben.id}"] .enlarge`).focus();
+  server.remove(ben);
+  await page.locator(`[data-tile="${ben.id}"]`).waitFor({ state: "detached", ...PATIENCE });
+  assert.equal(await focused(), "standup");
+  await page.locator(".toast button").first().focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await focused(), "standup");
+  await page.locator(".leave").click();
+  assert.equal(await focused(), "You left the call");
+});
+
+test("the chat is a list within a log", async () => {
+  await inCall();
+  const ben = server.addGuest("Ben");
+  server.write(ben, "hello");
+  await page.keyboard.press("c");
+  const log = page.getByRole("log", { name: "Messages" });
+  assert.equal(await log.getByRole("list").getByRole("listitem").filter({ hasText: "hello" }).count(), 1);
+});
+
+for (const viewport of [{ width: 1280, height: 720 }, { width: 390, height: 780 }]) {
+  test(`what is said to people covers no face and no name on ${viewport.width} pixels`, async () => {
+    await open(autojoin(server.url, "Zoe"), { viewport });
+    await page.waitForSelector(".call .tile.own", PATIENCE);
+    const covered = () =>
+      page.evaluate(() => {
+        const box = (element) => element.getBoundingClientRect();
+        const faults = [];
+        for (const said of document.querySelectorAll(".toast, .banner:not([hidden]), .alone:not([hidden])")) {
+          const a = box(said);
+          for (const other of document.querySelectorAll(".tile, .controls button, .top > button")) {
+            const b = box(other);
+            if (a.right > b.left && b.right > a.left && a.bottom > b.top && b.bottom > a.top) faults.push(`${said.textContent} covers ${other.getAttribute("aria-label")}`);
+          }
+        }
+        return faults;
+      });
+    await page.locator(".alone", { hasText: "Nobody else" }).waitFor(PATIENCE);
+    assert.deepEqual(await covered(), []);
+    for (let number = 1; number <= 8; number += 1) server.addGuest(`Guest number ${number} with a rather long name`);
+    server.tell([...server.participants.values()][0], { type: "error", code: "too_slow", fatal: false, message: "A sentence that takes a while to say and more than one line on a phone, as many of them do." });
+    await page.locator(".toast.notice").waitFor(PATIENCE);
+    await page.locator(".toast.problem").waitFor(PATIENCE);
+    await page.waitForFunction(() => document.querySelectorAll(".tile").length === 9 && document.getAnimations().length === 0, null, PATIENCE);
+    assert.deepEqual(await covered(), []);
+  });
+}

@@ -5,7 +5,9 @@ import { test } from "node:test";
 import { promote } from "../../ui/order.js";
 import { neededHeight } from "../../ui/shown.js";
 import { decisionWords, stretches } from "../../ui/timeline.js";
-import { explainPause, reasonWords } from "../../ui/words.js";
+import { Arrivals } from "../../client/arrivals.js";
+import { linkState } from "../../ui/link.js";
+import { explainPause, explainTile, reasonWords } from "../../ui/words.js";
 
 test("a picture needs the lines of its place, more when it is cut off at the sides", () => {
   const box = (width, height, whole = false, aspect = 16 / 9) => ({ width, height, aspect, whole });
@@ -62,8 +64,71 @@ test("decisions and pauses are told in words", () => {
     "−12 s layer 1 T2: your connection is too slow at 480 kbit/s");
   assert.equal(explainPause({ paused: true, reason: "bandwidth" }), "paused: your connection is too slow");
   assert.equal(explainPause({ paused: true, reason: "muted" }), "paused: muted");
+  assert.equal(explainPause({ paused: true, reason: "cap" }), "paused: the server’s limit is reached");
+  for (const waiting of ["waiting_for_publisher", "waiting_for_keyframe", "waiting_for_m_line"]) {
+    assert.doesNotMatch(explainPause({ paused: true, reason: waiting }), /paused/, "it has not begun");
+  }
   assert.equal(explainPause({ paused: false, reason: "bandwidth" }), null);
   assert.equal(explainPause(undefined), null);
   assert.equal(reasonWords("solar_flare"), "solar flare");
   assert.equal(reasonWords("constructor"), "constructor");
+});
+
+test("our own link is told as our own, by what the browser says and by what arrives", () => {
+  const facts = { room: "connected", media: "connected", silentMs: 0, isIdle: false };
+  for (const [changes, expected] of [
+    [{}, "connected"],
+    [{ media: "new" }, "connecting"],
+    [{ media: "connecting", silentMs: 60_000 }, "connecting"],
+    [{ silentMs: 2_900 }, "connected"],
+    [{ silentMs: 3_000 }, "interrupted"],
+    [{ silentMs: 6_000, isIdle: true }, "connected"],
+    [{ silentMs: 9_000, isIdle: true }, "interrupted"],
+    [{ media: "disconnected" }, "interrupted"],
+    [{ media: "failed" }, "failed"],
+    [{ room: "reconnecting", media: "new" }, "interrupted"],
+    [{ room: "joining", media: "new" }, "connecting"],
+    [{ room: "closed" }, "failed"],
+  ]) {
+    assert.equal(linkState({ ...facts, ...changes }), expected, JSON.stringify(changes));
+  }
+});
+
+test("silence is counted from the last thing that arrived, of whatever kind", () => {
+  const report = (...entries) => new Map(entries.map((entry, index) => [String(index), entry]));
+  const rtp = (packetsReceived) => ({ type: "inbound-rtp", packetsReceived });
+  const pair = (bytesReceived, responsesReceived) => ({ type: "candidate-pair", bytesReceived, responsesReceived });
+  const arrivals = new Arrivals();
+  assert.equal(arrivals.poll(report(rtp(5), pair(9, 1)), 1_000), 0);
+  assert.equal(arrivals.poll(report(rtp(5), pair(9, 1)), 2_500), 1_500);
+  for (const entries of [[rtp(6), pair(9, 1)], [rtp(6), pair(10, 1)], [rtp(6), pair(10, 2)], [rtp(6), pair(10, 2), rtp(1)]]) {
+    assert.equal(arrivals.poll(report(...entries), 9_000), 0);
+  }
+  assert.equal(arrivals.poll(report(rtp(6), pair(10, 2), rtp(1)), 12_000), 3_000);
+  assert.equal(arrivals.poll(null, 13_000), 0, "without a transport there is nothing to wait for");
+  assert.equal(arrivals.poll(report(rtp(6), pair(10, 2), rtp(1)), 20_000), 0, "and another begins anew");
+});
+
+test("a tile says whose fault it is", () => {
+  const well = { link: "connected", subscription: { paused: false, reason: "best" }, hasMoved: true, isLate: false, isStill: false };
+  const paused = (reason) => ({ subscription: { paused: true, reason } });
+  for (const [changes, expected] of [
+    [{}, null],
+    [{ isStill: true }, "no picture arrives at the moment"],
+    [paused("publisher"), "paused: its sender sends no more"],
+    [paused("cap"), "paused: the server’s limit is reached"],
+    // Whatever the server said last: nothing arrives here.
+    [{ ...paused("publisher"), link: "interrupted" }, "your connection is interrupted"],
+    [{ ...paused("bandwidth"), link: "failed" }, "your connection has failed"],
+    [{ link: "interrupted" }, "your connection is interrupted"],
+    // Before the first picture.
+    [{ hasMoved: false }, null],
+    [{ hasMoved: false, isLate: true }, "waiting for the picture"],
+    [{ hasMoved: false, isLate: true, link: "connecting" }, "connecting…"],
+    [{ hasMoved: false, isLate: true, subscription: undefined, link: "connecting" }, "connecting…"],
+    [{ hasMoved: false, isLate: true, ...paused("waiting_for_publisher") }, "its sender has sent nothing yet"],
+    [{ hasMoved: false, isLate: true, ...paused("last_n"), link: "connecting" }, "paused: others spoke more recently"],
+  ]) {
+    assert.equal(explainTile({ ...well, ...changes }), expected, JSON.stringify(changes));
+  }
 });

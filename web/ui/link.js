@@ -1,0 +1,91 @@
+import { Arrivals } from "../client/arrivals.js";
+import { Events } from "../client/events.js";
+
+/**
+ * @import { Room } from "../client/room.js"
+ * @import { RoomState } from "../client/room-events.js"
+ */
+
+const POLL_MS = 1_000;
+/** While we send, the server reports on it several times a second. */
+const SILENT_MS = 3_000;
+/** Otherwise connectivity checks may be all there is (a screen stands still): every 2.5 s in Chromium, up to 6 s by RFC 7675. */
+const SILENT_IDLE_MS = 9_000;
+
+/** @typedef {"connecting" | "connected" | "interrupted" | "failed"} LinkState */
+
+/**
+ * Our own way to the server, as a person should hear of it.
+ *
+ * @param {object} facts
+ * @param {RoomState} facts.room
+ * @param {RTCPeerConnectionState} facts.media
+ * @param {number} facts.silentMs for how long nothing has arrived
+ * @param {boolean} facts.isIdle nothing but connectivity checks may be due
+ * @returns {LinkState}
+ */
+export function linkState({ room, media, silentMs, isIdle }) {
+  if (room === "closed") return "failed";
+  if (room === "reconnecting") return "interrupted";
+  switch (media) {
+    case "new":
+    case "connecting":
+      return "connecting";
+    case "connected":
+      return silentMs >= (isIdle ? SILENT_IDLE_MS : SILENT_MS) ? "interrupted" : "connected";
+    case "disconnected":
+      return "interrupted";
+    default:
+      return "failed";
+  }
+}
+
+/**
+ * Watches our own link, so that what is broken here is not said of somebody else.
+ *
+ * @extends {Events<{ changed: LinkState }>}
+ */
+export class Link extends Events {
+  #room;
+  #arrivals = new Arrivals();
+  #silentMs = 0;
+  #timer = setInterval(() => void this.#poll(), POLL_MS);
+  #stops;
+
+  /** @type {LinkState} */
+  state = "connecting";
+
+  /** @param {Room} room */
+  constructor(room) {
+    super();
+    this.#room = room;
+    this.#stops = [room.on("mediaState", () => this.#restart()), room.on("state", () => this.#update())];
+  }
+
+  close() {
+    clearInterval(this.#timer);
+    for (const stop of this.#stops) stop();
+  }
+
+  async #poll() {
+    const report = await this.#room.getStats().catch(() => null);
+    this.#silentMs = this.#arrivals.poll(report, performance.now());
+    this.#update();
+  }
+
+  /** What the browser has just found out needs no second opinion. */
+  #restart() {
+    this.#silentMs = this.#arrivals.poll(null, performance.now());
+    this.#update();
+  }
+
+  #update() {
+    const room = this.#room;
+    const isIdle = [...room.publications].every(({ media }) => media === null);
+    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle };
+    const state = linkState(facts);
+    if (state === this.state) return;
+    this.state = state;
+    this.emit("changed", state);
+  }
+}
