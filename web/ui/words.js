@@ -131,7 +131,8 @@ export function explainTile({ link, subscription, hasMoved, isLate, isStill }) {
   if (link === "interrupted") return "your connection is interrupted";
   if (link === "failed") return "your connection has failed";
   const pause = explainPause(subscription);
-  if (pause) return pause;
+  const isBeginning = !hasMoved && !isLate && subscription?.reason.startsWith("waiting_");
+  if (pause && !isBeginning) return pause;
   if (!hasMoved && isLate) return link === "connecting" ? "connecting…" : "waiting for the picture";
   return isStill ? "no picture arrives at the moment" : null;
 }

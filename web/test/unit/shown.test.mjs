@@ -126,6 +126,8 @@ test("a tile says whose fault it is", () => {
     [{ hasMoved: false, isLate: true }, "waiting for the picture"],
     [{ hasMoved: false, isLate: true, link: "connecting" }, "connecting…"],
     [{ hasMoved: false, isLate: true, subscription: undefined, link: "connecting" }, "connecting…"],
+    [{ hasMoved: false, ...paused("waiting_for_keyframe") }, null],
+    [{ hasMoved: false, ...paused("bandwidth") }, "paused: your connection is too slow"],
     [{ hasMoved: false, isLate: true, ...paused("waiting_for_publisher") }, "its sender has sent nothing yet"],
     [{ hasMoved: false, isLate: true, ...paused("last_n"), link: "connecting" }, "paused: others spoke more recently"],
   ]) {
