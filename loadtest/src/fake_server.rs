@@ -65,6 +65,7 @@ impl FakeServer {
                 }
                 ClientMessage::Leave => {
                     self.say(ServerMessage::Bye {
+                        id: None,
                         reason: "left".into(),
                         message: "See you.".into(),
                     })
@@ -89,6 +90,7 @@ impl FakeServer {
                 message_bytes: 65_536,
                 chat_chars: 1_000,
             },
+            data: None,
             server: ServerInfo {
                 name: "fake".into(),
                 version: "0".into(),

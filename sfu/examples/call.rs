@@ -30,6 +30,7 @@ async fn main() -> Result<()> {
         offer: offer.to_sdp_string(),
         auto_subscribe: true,
         announce: Vec::new(),
+        sender: String::new(),
     };
     let (peer, answer) = sfu.join(room, join).await?;
     println!("{peer} publishes {:?}", answer.published);

@@ -97,6 +97,9 @@ pub struct Limits {
     /// A data channel message, in bytes. 16 KiB is what every browser can send unfragmented
     /// (RFC 8831 section 6.6 recommends at most that without interleaving).
     pub data_message_bytes: usize,
+    /// Data channel messages a peer may have relayed a second, both channels together: pointers and
+    /// reactions at display rate. Each becomes one message for every other peer in the room.
+    pub data_messages_per_second: u32,
     /// How long a new peer may take until its transport is up.
     pub connect_timeout: Duration,
 }
@@ -109,6 +112,7 @@ impl Default for Limits {
             tracks_per_peer: 8,
             media_per_offer: 256,
             data_message_bytes: 16 * 1024,
+            data_messages_per_second: 100,
             connect_timeout: Duration::from_secs(30),
         }
     }

@@ -90,6 +90,16 @@ pub enum Event {
         /// Each of its layers, lowest first.
         layers: Vec<LayerWanted>,
     },
+    /// A data channel, or a message on one, was refused. Each reason is told once a second at most; every
+    /// refusal is counted among the worker's drops, by its code.
+    DataRefused {
+        /// Its room.
+        room: RoomId,
+        /// Who opened or sent it.
+        peer: PeerId,
+        /// Why.
+        reason: DataRefusal,
+    },
     /// Other people speak than before.
     SpeakersChanged {
         /// The room.
@@ -149,6 +159,43 @@ impl PeerFailure {
             Self::DtlsFailed => "dtls_failed",
             Self::FingerprintMismatch => "fingerprint_mismatch",
             Self::ClosedByClient => "closed_by_client",
+        }
+    }
+}
+
+/// Why a data channel or a message on one was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DataRefusal {
+    /// A channel's label is neither `reliable` nor `unreliable`. The channel was closed.
+    UnknownLabel,
+    /// A channel does not deliver as its label says: `reliable` is ordered and retransmitted without
+    /// bound, `unreliable` unordered and never retransmitted. The channel was closed.
+    WrongProperties,
+    /// The peer has a channel of this label. The second was closed.
+    AlreadyOpen,
+    /// The peer has opened 64 channels in its life. This one was left alone.
+    TooManyChannels,
+    /// A message had more than [`Limits::data_message_bytes`](crate::Limits::data_message_bytes).
+    TooLarge,
+    /// Messages came faster than
+    /// [`Limits::data_messages_per_second`](crate::Limits::data_messages_per_second).
+    TooFast,
+}
+
+impl DataRefusal {
+    /// Every one, in the order of declaration.
+    pub(crate) const COUNT: usize = Self::TooFast as usize + 1;
+
+    /// A stable code for wire formats and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::UnknownLabel => "data_unknown_label",
+            Self::WrongProperties => "data_wrong_properties",
+            Self::AlreadyOpen => "data_already_open",
+            Self::TooManyChannels => "data_too_many_channels",
+            Self::TooLarge => "data_too_large",
+            Self::TooFast => "data_rate_limited",
         }
     }
 }

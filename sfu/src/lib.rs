@@ -74,10 +74,11 @@ mod worker;
 pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
 pub use event::{
-    Answer, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack, Slot,
+    Answer, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack, Slot,
     SubscriptionState,
 };
 pub use id::{PeerId, RoomId, TrackId};
 pub use sfu::{Join, Sfu};
+pub use transport::SENDER_PROTOCOL;
 pub use transport::sdp::SdpError;
 pub use view::{Cap, Reason, TrackSettings, View};

@@ -19,7 +19,7 @@ use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
 use crate::stats::{SfuStats, WorkerStats};
-use crate::transport::{Backend, Certificate, Srtp};
+use crate::transport::{Backend, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load};
@@ -70,6 +70,9 @@ pub struct Join {
     /// Addresses announced to this client instead of the workers' own, one for each worker: for a
     /// proxy that is to stand before it alone. Empty: as configured.
     pub announce: Vec<SocketAddr>,
+    /// The name others are told as the sender of its data channel messages
+    /// ([`SENDER_PROTOCOL`](crate::SENDER_PROTOCOL)): at most 64 bytes, no line feed. Empty: its peer id.
+    pub sender: String,
 }
 
 impl Sfu {
@@ -177,9 +180,15 @@ impl Sfu {
             offer,
             auto_subscribe,
             announce,
+            sender,
         } = join;
+        let limit = SENDER_BYTES;
+        if sender.len() > limit || sender.contains('\n') {
+            let what = "bytes on one line of the sender's name";
+            return Err(SfuError::Limit { what, limit });
+        }
         let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
-        self.join_placed(room, offer, auto_subscribe, &announce)
+        self.join_placed(room, offer, auto_subscribe, &announce, sender)
             .await
     }
 

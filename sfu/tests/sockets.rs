@@ -47,6 +47,7 @@ impl Client {
             offer: offer.to_sdp_string(),
             auto_subscribe: true,
             announce: Vec::new(),
+            sender: String::new(),
         };
         let (peer, answer) = sfu.join(room, join).await?;
         assert_eq!((answer.published.len(), answer.slots.len()), (1, 1));
@@ -306,6 +307,7 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
                 offer: String::new(),
                 auto_subscribe: true,
                 announce: Vec::new(),
+                sender: String::new(),
             }
         )
         .await
@@ -326,6 +328,7 @@ async fn a_client_may_be_told_another_address_and_keeps_it() {
         offer: offer.to_sdp_string(),
         auto_subscribe: true,
         announce: vec!["192.0.2.9:9999".parse().unwrap()],
+        sender: String::new(),
     };
     let candidates = |sdp: &str| {
         let lines = sdp.lines().filter(|line| line.starts_with("a=candidate"));

@@ -8,21 +8,24 @@ use tertulia_sfu::{Join, Sfu};
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
-    Answer, Cap, Event, LayerWanted, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reason,
-    RoomId, SdpError, SfuError, Slot, StartError, SubscriptionState, TrackId, TrackSettings, View,
+    Answer, Cap, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PeerId,
+    PublishedTrack, Reason, RoomId, SdpError, SfuError, Slot, StartError, SubscriptionState,
+    TrackId, TrackSettings, View,
 };
+pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
 
 /// The commands of [`Sfu`], which has their contracts.
 pub trait Media: Send + Sync + 'static {
     fn create_room(&self) -> Reply<'_, RoomId>;
-    /// `announce`: see [`Join::announce`].
+    /// `announce` and `sender`: see [`Join`].
     fn join(
         &self,
         room: RoomId,
         offer: String,
         announce: Vec<SocketAddr>,
+        sender: String,
     ) -> Reply<'_, (PeerId, Answer)>;
     fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer>;
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
@@ -50,11 +53,13 @@ impl Media for Sfu {
         room: RoomId,
         offer: String,
         announce: Vec<SocketAddr>,
+        sender: String,
     ) -> Reply<'_, (PeerId, Answer)> {
         let join = Join {
             offer,
             auto_subscribe: false,
             announce,
+            sender,
         };
         Box::pin(Sfu::join(self, room, join))
     }
@@ -118,7 +123,8 @@ pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
         | Event::SlotsChanged { room, peer, .. }
         | Event::NeedsChanged { room, peer, .. }
         | Event::SubscriptionsChanged { room, peer, .. }
-        | Event::LayersWanted { room, peer, .. } => Some((*room, Some(*peer))),
+        | Event::LayersWanted { room, peer, .. }
+        | Event::DataRefused { room, peer, .. } => Some((*room, Some(*peer))),
         Event::SpeakersChanged { room, .. } => Some((*room, None)),
         // One the relay learned to tell and rooms have not learned to hear.
         _ => None,

@@ -6,6 +6,7 @@ import { Signaling } from "./signaling.js";
 import { Transport } from "./transport.js";
 
 /**
+ * @import { DataReceived } from "./data.js"
  * @import { Needs, ServerMessage, ServerMessages } from "./protocol.js"
  * @import { Publication } from "./publication.js"
  * @import { Pointing } from "./slots.js"
@@ -27,7 +28,7 @@ import { Transport } from "./transport.js";
  * @property {ServerMessage} message what the server says unasked, but for what concerns the transport
  * @property {Pointing[]} slots
  * @property {RTCPeerConnectionState} state
- * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
+ * @property {DataReceived} data
  * @property {{ publication: Publication, error: unknown }} refused something published earlier is not carried any more
  * @property {void} restarted another transport takes the place of the one before; what was said of that is void
  * @property {unknown} error an offer that nobody waits for failed; the call goes on
@@ -53,6 +54,8 @@ export class Connection extends Events {
   #iceServers = [];
   /** @type {Promise<void>} the latest */
   #offering = Promise.resolve();
+  /** @type {ServerMessages["welcome"]["data"]} */
+  #data;
   #over = false;
 
   /**
@@ -87,6 +90,7 @@ export class Connection extends Events {
     await this.#signaling.opened();
     const welcome = await this.#signaling.request(say.join(this.#options));
     this.#iceServers = welcome.ice_servers;
+    this.#data = welcome.data;
     return welcome;
   }
 
@@ -107,6 +111,7 @@ export class Connection extends Events {
     if (this.#over) throw new CallError("connection_lost", "The connection was closed.");
     const transport = new Transport({
       iceServers: this.#iceServers,
+      data: this.#data,
       receiving,
       sendOffer: (sdp, tracks) => this.#signaling.request(say.offer(sdp, tracks)),
       sendMute: (trackId, muted) => this.#signaling.request(say.mute(trackId, muted)),

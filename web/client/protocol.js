@@ -132,6 +132,7 @@ const serverShapes = {
     chat: list(chatMessage),
     ice_servers: list(iceServer),
     limits: record({ message_bytes: count, chat_chars: count }),
+    data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
     server: record({ name: text, version: text }),
   }),
   answer: record({
@@ -159,7 +160,7 @@ const serverShapes = {
   ok: record({ id: optional(count) }),
   pong: record({ id: optional(count) }),
   error: record({ id: optional(count), code: text, message: text, fatal: flag }),
-  bye: record({ reason: text, message: text }),
+  bye: record({ id: optional(count), reason: text, message: text }),
 };
 
 /**

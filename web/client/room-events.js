@@ -1,6 +1,7 @@
 /**
  * What a `Room` tells.
  *
+ * @import { DataReceived } from "./data.js"
  * @import { ChatMessage, SubscriptionState } from "./protocol.js"
  * @import { RosterEvents } from "./roster.js"
  */
@@ -23,7 +24,7 @@
  *   track, and why no more; null when nothing is known any more
  * @property {Speakers} speakersChanged
  * @property {ChatMessage} chat
- * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data
+ * @property {DataReceived} data
  * @property {unknown} error something failed that the call survives
  *
  * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and

@@ -253,7 +253,8 @@ export class Room extends Events {
   }
 
   /**
-   * Sends a message to everybody over a data channel.
+   * Sends a message to everybody over a data channel; they hear of it by their `data`. A longer one than the server
+   * takes (16 KiB) is refused by `data_too_large`; what is beyond its rate (100 a second) is lost, and an `error` says so.
    *
    * @param {string | ArrayBuffer | ArrayBufferView<ArrayBuffer>} payload
    * @param {{ reliable?: boolean }} [options]

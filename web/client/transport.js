@@ -1,3 +1,4 @@
+import { bytesOf, splitSender } from "./data.js";
 import { Encodings } from "./encodings.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
@@ -9,6 +10,7 @@ import { isPassing } from "./reconnect.js";
 import { SlotTable } from "./slots.js";
 
 /**
+ * @import { DataReceived } from "./data.js"
  * @import { CarriedTrack, LayerWanted, MediaKind, Needs, ServerMessages, Slot } from "./protocol.js"
  * @import { Publication } from "./publication.js"
  * @import { Pointing } from "./slots.js"
@@ -23,6 +25,7 @@ const RETRY_MAX_MS = 16_000;
 /**
  * @typedef {object} TransportOptions
  * @property {RTCIceServer[]} iceServers
+ * @property {ServerMessages["welcome"]["data"]} [data] what holds on data channels; an older server does not say
  * @property {Needs} receiving the receiving m-lines of the first offer
  * @property {(sdp: string, tracks: CarriedTrack[]) => Promise<ServerMessages["answer"]>} sendOffer
  * @property {(trackId: string, muted: boolean) => Promise<unknown>} sendMute rejected with a `CallError`
@@ -33,7 +36,7 @@ const RETRY_MAX_MS = 16_000;
  * @typedef {object} TransportEvents
  * @property {Pointing[]} slots what moved between receiving m-lines
  * @property {RTCPeerConnectionState} state follows the peer connection
- * @property {{ payload: string | ArrayBuffer, reliable: boolean }} data what others send
+ * @property {DataReceived} data what others send
  * @property {unknown} error an offer that failed and that nobody waits for
  * @property {void} broken browser and server do not agree on what was negotiated any more
  */
@@ -220,6 +223,9 @@ export class Transport extends Events {
   sendData(payload, { reliable = true } = {}) {
     const channel = reliable ? this.#reliable : this.#unreliable;
     if (channel.readyState !== "open") throw new CallError("not_connected", "The data channel is not open.");
+    // Some browsers close the channel over it.
+    const longest = this.#options.data?.message_bytes ?? Infinity;
+    if (bytesOf(payload) > longest) throw new CallError("data_too_large", `A data channel message has at most ${longest} bytes.`);
     // TypeScript lists an overload for each; they do the same.
     channel.send(/** @type {string} */ (payload));
   }
@@ -238,10 +244,12 @@ export class Transport extends Events {
    * @param {RTCDataChannelInit} init
    */
   #channel(label, init) {
-    const channel = this.#pc.createDataChannel(label, init);
+    const protocol = this.#options.data?.protocol ?? "";
+    const channel = this.#pc.createDataChannel(label, { ...init, protocol });
     channel.binaryType = "arraybuffer";
     channel.addEventListener("message", ({ data }) => {
-      this.emit("data", { payload: data, reliable: label === "reliable" });
+      const message = protocol ? splitSender(data) : { from: null, payload: data };
+      this.emit("data", { ...message, reliable: label === "reliable" });
     });
     return channel;
   }

@@ -355,7 +355,9 @@ impl Session<'_> {
                 )));
             }
             ServerMessage::Error(refusal) => return Err(refused(&refusal.code, &refusal.message)),
-            ServerMessage::Bye { reason, message } => {
+            ServerMessage::Bye {
+                reason, message, ..
+            } => {
                 return Err(BotError::Refused(format!(
                     "the server said bye: {reason}: {message}"
                 )));

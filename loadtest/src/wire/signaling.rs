@@ -305,7 +305,9 @@ impl Bot<'_> {
                 return Err(WireError::Transport(format!("{reason}, says the server")));
             }
             ServerMessage::Error(refusal) => return Err(refused(&refusal.code, &refusal.message)),
-            ServerMessage::Bye { reason, message } => {
+            ServerMessage::Bye {
+                reason, message, ..
+            } => {
                 return Err(WireError::Refused(format!(
                     "the server said bye: {reason}: {message}"
                 )));

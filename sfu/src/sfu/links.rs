@@ -217,7 +217,7 @@ impl Links {
 impl Outgoing {
     /// Takes a message for the ring; false if it is dropped.
     fn keep(&mut self, control: Control) -> bool {
-        if matches!(control, Control::Data { .. }) && self.backlog.len() >= BACKLOG {
+        if matches!(control, Control::Data(_)) && self.backlog.len() >= BACKLOG {
             return false;
         }
         self.backlog.push_back(control);
@@ -272,6 +272,7 @@ mod tests {
     use super::*;
     use crate::id::{RoomId, TrackId};
     use crate::transport::DataChannel;
+    use crate::worker::Data;
 
     fn ended(number: u64) -> Control {
         Control::Ended {
@@ -280,12 +281,13 @@ mod tests {
     }
 
     fn data() -> Control {
-        Control::Data {
+        Control::Data(Data {
             room: RoomId::new(0, 1),
             channel: DataChannel::Reliable,
             binary: true,
             payload: Arc::from(&b"x"[..]),
-        }
+            sender: "p1".into(),
+        })
     }
 
     fn number(control: &Control) -> u64 {

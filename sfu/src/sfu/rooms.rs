@@ -100,6 +100,7 @@ impl Sfu {
         offer: Box<Offer>,
         auto_subscribe: bool,
         announce: &[SocketAddr],
+        sender: String,
     ) -> Result<(PeerId, Answer), SfuError> {
         // A room grows by one worker at a time, and cannot grow more often than there are workers.
         for _ in 0..self.inner.workers.len() {
@@ -127,6 +128,7 @@ impl Sfu {
                 offer,
                 auto_subscribe,
                 announce: announce.get(worker).copied(),
+                sender,
                 seat,
                 reply,
             })

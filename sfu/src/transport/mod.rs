@@ -16,13 +16,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::event::PeerFailure;
+use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
 pub(crate) use ice::{StunOutcome, stun_local_ufrag};
 pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials};
-pub(crate) use sctp::{DataChannel, SendDataError};
+pub use sctp::SENDER_PROTOCOL;
+pub(crate) use sctp::{DataChannel, DataMessage, SENDER_BYTES, SendDataError};
 
 use dtls::{Dtls, DtlsEvent};
 use ice::IceLite;
@@ -72,6 +73,8 @@ pub(crate) enum TransportEvent {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// A data channel or a message was refused.
+    DataRefused(DataRefusal),
 }
 
 /// One peer's transport.
@@ -243,11 +246,10 @@ impl Transport {
         &mut self,
         now: Instant,
         channel: DataChannel,
-        payload: &[u8],
-        binary: bool,
+        message: DataMessage<'_>,
     ) -> Result<(), SendDataError> {
         self.advance(now);
-        self.sctp.send(now, channel, payload, binary)
+        self.sctp.send(now, channel, message)
     }
 
     /// Ends it: close_notify is left to send, no event follows.
@@ -319,17 +321,20 @@ impl Transport {
             return Some(event);
         }
         loop {
-            if let SctpEvent::Message {
-                channel,
-                binary,
-                payload,
-            } = self.sctp.poll_event()?
-            {
-                return Some(TransportEvent::Data {
+            match self.sctp.poll_event()? {
+                SctpEvent::Message {
                     channel,
                     binary,
                     payload,
-                });
+                } => {
+                    return Some(TransportEvent::Data {
+                        channel,
+                        binary,
+                        payload,
+                    });
+                }
+                SctpEvent::Refused(reason) => return Some(TransportEvent::DataRefused(reason)),
+                SctpEvent::Opened(_) | SctpEvent::Closed => {}
             }
         }
     }

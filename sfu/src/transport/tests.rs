@@ -373,8 +373,10 @@ fn answers_nobody_polls_do_not_pile_up() {
 #[test]
 fn data_waits_for_a_channel() {
     let mut world = World::connected();
-    let sent = world
-        .transport
-        .send_data(world.now, DataChannel::Reliable, b"hello", false);
+    let sent = world.transport.send_data(
+        world.now,
+        DataChannel::Reliable,
+        DataMessage::bare(b"hello", false),
+    );
     assert!(sent.is_err());
 }

@@ -40,6 +40,7 @@ pub(crate) enum Command {
         offer: Box<Offer>,
         auto_subscribe: bool,
         announce: Option<SocketAddr>,
+        sender: String,
         seat: Seat,
         reply: Reply<(PeerId, Answer)>,
     },
@@ -129,10 +130,16 @@ impl Worker {
                 offer,
                 auto_subscribe,
                 announce,
+                sender,
                 seat,
                 reply,
             } => {
                 let result = self.join(now, room, *offer, auto_subscribe, announce, seat);
+                if let Ok((peer, _)) = &result
+                    && !sender.is_empty()
+                {
+                    self.name_sender(*peer, &sender);
+                }
                 return Some(Held::Join(reply, result));
             }
             Command::Offer { peer, offer, reply } => {

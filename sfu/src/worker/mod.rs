@@ -16,6 +16,7 @@ mod audit;
 mod close;
 mod command;
 mod control;
+mod data;
 mod feedback;
 mod forward;
 mod handshake;
@@ -40,6 +41,8 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 pub(crate) use command::{Command, Held};
+#[cfg(test)]
+pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
 pub(crate) use relay::Control;
 

@@ -119,7 +119,8 @@ impl Worker {
             run: RunKey::default(),
             needs: Needs::default(),
             _seat: seat,
-            data_budget: super::control::DataBudget::default(),
+            sender: id.to_string().into(),
+            data_budget: super::data::DataBudget::default(),
         });
         self.by_id.insert(id, index);
         self.demux.insert_ufrag(ufrag, index);

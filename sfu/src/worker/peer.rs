@@ -1,6 +1,7 @@
 //! A peer: one WebRTC transport with what it publishes and what it is sent.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::egress::Subscriber;
@@ -32,7 +33,9 @@ pub(super) struct Peer {
     /// What the client was last told it needs.
     pub(super) needs: Needs,
     pub(super) _seat: Seat,
-    pub(super) data_budget: super::control::DataBudget,
+    /// The name others are told as the sender of its data channel messages.
+    pub(super) sender: Arc<str>,
+    pub(super) data_budget: super::data::DataBudget,
 }
 
 /// Only its names: the rest is keys and other peoples' addresses.

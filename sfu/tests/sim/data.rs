@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tertulia_sfu::testing::SimSharing;
+use tertulia_sfu::{DataRefusal, Event, Limits, SENDER_PROTOCOL};
+
 use crate::harness::{Sim, Video};
 
 #[test]
@@ -56,4 +59,85 @@ fn a_message_over_the_limit_is_dropped_and_the_channel_goes_on() {
         sim.clients[1].messages,
         vec![("reliable".to_owned(), b"after".to_vec())]
     );
+}
+
+/// The reasons told, and to which client.
+fn refusals(sim: &Sim) -> Vec<(usize, DataRefusal)> {
+    let refusals = sim.events.iter().filter_map(|event| match event {
+        Event::DataRefused { peer, reason, .. } => {
+            let mut clients = sim.clients.iter();
+            let client = clients.position(|client| client.peer == Some(*peer));
+            Some((client.expect("a client"), *reason))
+        }
+        _ => None,
+    });
+    refusals.collect()
+}
+
+#[test]
+fn who_asks_for_it_is_told_the_sender_of_each_message_on_every_worker() {
+    let mut sim = Sim::sharing(22, 2, SimSharing::default());
+    for protocol in ["", SENDER_PROTOCOL, SENDER_PROTOCOL, "somebody's own"] {
+        let index = sim.client();
+        sim.clients[index].receive(1, 0);
+        sim.clients[index].open_channel("reliable", protocol);
+        sim.join(index);
+    }
+    let workers = |sim: &Sim| {
+        let peers = sim.clients.iter().filter_map(|client| client.peer);
+        peers
+            .map(|peer| sim.relay.worker_of(peer))
+            .collect::<Vec<_>>()
+    };
+    let workers = workers(&sim);
+    assert_ne!(workers[1], workers[2], "the two who ask are apart");
+    sim.run_until(Duration::from_secs(5), |sim| {
+        sim.clients.iter().all(|client| !client.channels.is_empty())
+    })
+    .expect("the channels open");
+    assert!(sim.clients[0].send("reliable", b"hello"));
+    sim.run(Duration::from_secs(1));
+    let sender = sim.clients[0].peer.expect("a peer");
+    for (index, expected) in [
+        (1, format!("{sender}\nhello")),
+        (2, format!("{sender}\nhello")),
+        (3, "hello".to_owned()),
+    ] {
+        let expected = vec![("reliable".to_owned(), expected.into_bytes())];
+        assert_eq!(sim.clients[index].messages, expected, "client {index}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_told_to_its_sender_once_a_second() {
+    let mut sim = Sim::new(23);
+    for extra in [&["chat", "files"][..], &[]] {
+        let index = sim.client();
+        sim.clients[index].receive(1, 0);
+        sim.clients[index].open_channels();
+        for label in extra {
+            sim.clients[index].open_channel(label, "");
+        }
+        sim.join(index);
+    }
+    sim.run_until(Duration::from_secs(5), |sim| {
+        let open = |label| sim.clients.iter().all(|c| c.channels.contains_key(label));
+        open("reliable") && open("unreliable")
+    })
+    .expect("both channels open everywhere");
+    sim.run(Duration::from_secs(1));
+    assert_eq!(refusals(&sim), [(0, DataRefusal::UnknownLabel)]);
+
+    sim.events.clear();
+    let per_second = Limits::default().data_messages_per_second as usize;
+    let flood = per_second + 20;
+    for _ in 0..flood {
+        assert!(sim.clients[0].send("reliable", b"x"));
+    }
+    sim.run(Duration::from_millis(900));
+    assert_eq!(refusals(&sim), [(0, DataRefusal::TooFast)]);
+    assert_eq!(sim.clients[1].messages.len(), per_second);
+    let drops = sim.relay.stats().drops;
+    let counted = [drops["data_unknown_label"], drops["data_rate_limited"]];
+    assert_eq!(counted, [2, 20]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
-use crate::media::{LayerWanted, MediaKind, Needs, PeerFailure, Reason};
+use crate::media::{DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason};
 
 /// Told in this order: a participant and its tracks come before anything that refers to them.
 #[derive(Clone, Debug)]
@@ -69,6 +69,8 @@ pub enum Event {
         layers: Vec<LayerWanted>,
     },
     Speakers(Speakers),
+    /// A data channel that this participant opened, or a message it sent on one, was refused.
+    DataRefused(DataRefusal),
 }
 
 /// What a participant is sent of a track.

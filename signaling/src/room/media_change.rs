@@ -63,6 +63,7 @@ impl Room {
                     self.tell(&id, Event::Layers { track, layers });
                 }
             }
+            E::DataRefused { reason, .. } => self.tell(&id, Event::DataRefused(reason)),
             // The pump lets only these through.
             _ => {}
         }

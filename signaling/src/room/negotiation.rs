@@ -43,7 +43,8 @@ impl Room {
         }
         let name = self.participants.get(id).map(|p| p.name.as_str());
         let announce = self.shared.announced_to(name.unwrap_or_default());
-        let joined = self.shared.media.join(self.media_room, sdp, announce);
+        let (media, sender) = (&self.shared.media, id.as_str().to_owned());
+        let joined = media.join(self.media_room, sdp, announce, sender);
         let (peer, answer) = within(joined).await?;
         if let Some(participant) = self.participants.get_mut(id) {
             participant.peer = Some(peer);

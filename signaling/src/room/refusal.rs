@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::media::SfuError;
+use crate::media::{DataRefusal, Limits, SfuError};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -81,6 +81,37 @@ impl Refusal {
             error => Self::new("internal", sentence(error)),
         }
     }
+
+    /// The media plane refused a data channel, or a message on one.
+    pub(crate) fn of_data(reason: DataRefusal) -> Self {
+        let limits = Limits::default();
+        let message = match reason {
+            DataRefusal::UnknownLabel => {
+                "A data channel's label is `reliable` or `unreliable`; others are closed.".into()
+            }
+            DataRefusal::WrongProperties => {
+                "The data channel `reliable` is ordered and without bounds of retransmission, \
+                 `unreliable` unordered with `maxRetransmits` 0; others are closed."
+                    .into()
+            }
+            DataRefusal::AlreadyOpen => {
+                "A data channel of this label is open; the second was closed.".into()
+            }
+            DataRefusal::TooManyChannels => {
+                "This connection has opened too many data channels.".into()
+            }
+            DataRefusal::TooLarge => format!(
+                "A data channel message has at most {} bytes; a longer one was dropped.",
+                limits.data_message_bytes
+            ),
+            DataRefusal::TooFast => format!(
+                "At most {} data channel messages a second are passed on; more were dropped.",
+                limits.data_messages_per_second
+            ),
+            _ => "A data channel was refused.".into(),
+        };
+        Self::new(reason.code(), message)
+    }
 }
 
 /// A code that clients do not know would be of no use to them.
@@ -106,6 +137,36 @@ fn sentence(error: &impl fmt::Display) -> String {
 mod tests {
     use super::*;
     use crate::media::SdpError;
+
+    #[test]
+    fn a_refusal_of_data_says_what_would_be_right() {
+        for (reason, code, named) in [
+            (
+                DataRefusal::UnknownLabel,
+                "data_unknown_label",
+                "`reliable`",
+            ),
+            (DataRefusal::WrongProperties, "data_wrong_properties", "0"),
+            (DataRefusal::AlreadyOpen, "data_already_open", "open"),
+            (
+                DataRefusal::TooManyChannels,
+                "data_too_many_channels",
+                "too many",
+            ),
+            (DataRefusal::TooLarge, "data_too_large", "16384"),
+            (DataRefusal::TooFast, "data_rate_limited", "100"),
+        ] {
+            let Refusal {
+                code: told,
+                message,
+            } = Refusal::of_data(reason);
+            assert_eq!(told, code);
+            assert!(
+                message.contains(named) && message.ends_with('.'),
+                "{message}"
+            );
+        }
+    }
 
     #[test]
     fn media_errors_keep_or_get_a_code_of_the_protocol() {

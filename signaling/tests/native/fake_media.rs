@@ -68,6 +68,7 @@ pub(crate) struct Peer {
     needs: Needs,
     /// Addresses it is to be told instead of the workers' own.
     pub(crate) announced: Vec<SocketAddr>,
+    pub(crate) sender: String,
 }
 
 impl FakeMedia {
@@ -272,6 +273,7 @@ impl Media for FakeMedia {
         room: RoomId,
         offer: String,
         announce: Vec<SocketAddr>,
+        sender: String,
     ) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(async move {
             if self.books().hang {
@@ -291,6 +293,7 @@ impl Media for FakeMedia {
                 cap: None,
                 needs: Needs::default(),
                 announced: announce,
+                sender,
             };
             books.peers.insert(number, peer);
             let answer = self.negotiate(books, number, &offer)?;

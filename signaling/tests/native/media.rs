@@ -1,6 +1,6 @@
 //! Offers, tracks, subscriptions and what the media plane reports.
 
-use tertulia_signaling::media::PeerFailure;
+use tertulia_signaling::media::{DataRefusal, Event, PeerFailure, PeerId};
 use tertulia_signaling::protocol::native::{
     CarriedTrack, ClientMessage, Join, MediaKind, MediaState, Mute, Needs, Offer, ServerMessage,
     Slot, Source, Track, Tracks,
@@ -155,6 +155,35 @@ async fn an_overloaded_media_plane_is_asked_again() {
     let slots = slots(&mut viewer).await;
     assert_eq!(slots, [slot("0", MediaKind::Audio, Some(&tracks[0].track))]);
     assert_eq!(server.media.books().overloaded, 0);
+}
+
+#[tokio::test]
+async fn a_refusal_on_a_data_channel_is_told_to_whom_it_concerns() {
+    let server = Server::start().await;
+    let mut ada = server.connect().await;
+    let data = ada.join("room", "Ada").await.data.expect("data channels");
+    assert_eq!(
+        (
+            data.protocol.as_str(),
+            data.message_bytes,
+            data.messages_per_second
+        ),
+        ("tertulia.sender", 16 * 1024, 100)
+    );
+    ada.offer("send 0 audio").await;
+    let number = server.last_peer();
+    assert_eq!(server.media.books().peers[&number].sender, ada.id);
+    let (room, peer) = (
+        server.media.books().room_of(number),
+        PeerId::from_u64(number),
+    );
+    let reason = DataRefusal::UnknownLabel;
+    server.media.tell(Event::DataRefused { room, peer, reason });
+    let refusal = ada.next_refusal().await;
+    assert_eq!(
+        (refusal.id, refusal.code.as_str(), refusal.fatal),
+        (None, "data_unknown_label", false)
+    );
 }
 
 #[tokio::test]

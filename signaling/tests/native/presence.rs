@@ -64,11 +64,16 @@ async fn a_leaver_gets_bye_and_the_others_hear_of_it() {
     let mut ada = server.join("Ada").await;
     let mut grace = server.join("Grace").await;
     let id = grace.id.clone();
-    grace.send(ClientMessage::Leave).await;
-    let ServerMessage::Bye { reason, .. } = grace.next().await else {
+    let request = grace.send(ClientMessage::Leave).await;
+    let ServerMessage::Bye {
+        id: answers,
+        reason,
+        ..
+    } = grace.next().await
+    else {
         panic!("no bye");
     };
-    assert_eq!(reason, "left");
+    assert_eq!((answers, reason.as_str()), (Some(request), "left"));
     assert_eq!(grace.closed().await, Some(CloseCode::Normal));
     assert_eq!(left(&mut ada).await, (id, LeaveReason::Left));
 }

@@ -186,6 +186,24 @@ test("messages over both data channels reach the others", async () => {
   const all = await heard;
   assert.deepEqual(all.map(({ payload }) => payload), ["hi", "hi"]);
   assert.deepEqual(all.map(({ reliable }) => reliable).sort(), [false, true]);
+  const sender = await pages.Ana.evaluate(() => window.tertulia.participantId);
+  assert.deepEqual(all.map(({ from }) => from), [sender, sender]);
+});
+
+test("a flood of messages is told to whoever sends it, and one that is too long is not sent", async () => {
+  const told = await pages.Ana.evaluate(
+    () => new Promise((resolve) => {
+      let code = "";
+      try {
+        window.tertulia.sendData("x".repeat(16 * 1024 + 1));
+      } catch (error) {
+        code = error.code;
+      }
+      window.tertulia.on("error", (error) => resolve([code, error.code]));
+      for (let sent = 0; sent < 150; sent += 1) window.tertulia.sendData("x".repeat(100));
+    }),
+  );
+  assert.deepEqual(told, ["data_too_large", "data_rate_limited"]);
 });
 
 test("a late joiner sees everybody within two seconds, and what was written", async () => {

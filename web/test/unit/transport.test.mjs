@@ -9,13 +9,14 @@ import { answerTo, FakePeerConnection, fakeTrack, settle } from "./fakes.mjs";
 const NOTHING = { audio: 0, video: 0 };
 
 /** A transport whose offers wait until the test answers them. */
-function build({ receiving = NOTHING, sendMute } = {}) {
+function build({ receiving = NOTHING, sendMute, data = undefined } = {}) {
   const waiting = [];
   const mutes = [];
   let pc;
   const transport = new Transport({
     iceServers: [],
     receiving,
+    data,
     sendOffer: (sdp, tracks) => new Promise((resolve, reject) => waiting.push({ sdp, tracks, resolve, reject })),
     sendMute: sendMute ?? (async (track, muted) => void mutes.push([track, muted])),
     connect: (config) => (pc = new FakePeerConnection(config)),
@@ -28,6 +29,38 @@ function build({ receiving = NOTHING, sendMute } = {}) {
   return { transport, pc, waiting, mutes, answer };
 }
 
+test("a message tells its sender where the server names senders", () => {
+  const bytes = (text) => new TextEncoder().encode(text).buffer;
+  const text = (payload) => (typeof payload === "string" ? payload : new TextDecoder().decode(payload));
+  for (const [dataProtocol, data, from, payload] of [
+    ["", "pa_1\nhi", null, "pa_1\nhi"],
+    ["tertulia.sender", "pa_1\nhi\nthere", "pa_1", "hi\nthere"],
+    ["tertulia.sender", "pa_1\n", "pa_1", ""],
+    ["tertulia.sender", bytes("pa_1\nhi\nthere"), "pa_1", "hi\nthere"],
+    ["tertulia.sender", "no name", null, "no name"],
+  ]) {
+    const { transport, pc } = build({ data: dataProtocol ? { protocol: dataProtocol, message_bytes: 5, messages_per_second: 9 } : undefined });
+    const heard = [];
+    transport.on("data", (message) => heard.push(message));
+    for (const channel of pc.channels) {
+      assert.equal(channel.init.protocol, dataProtocol);
+      channel.dispatchEvent(Object.assign(new Event("message"), { data }));
+    }
+    assert.deepEqual(heard.map((message) => [message.from, text(message.payload), message.reliable]), [
+      [from, payload, true],
+      [from, payload, false],
+    ]);
+    assert.equal(typeof heard[0].payload, typeof data);
+    transport.sendData("12345");
+    const longer = ["123456", "ééé", bytes("123456"), new Uint8Array(6)];
+    for (const payload of longer) {
+      if (dataProtocol) assert.throws(() => transport.sendData(payload), { code: "data_too_large" });
+      else transport.sendData(payload);
+    }
+    assert.equal(pc.channels[0].sent.length, dataProtocol ? 1 : 5);
+  }
+});
+
 test("the first offer carries everything that was added before it, and both data channels", async () => {
   const { transport, pc, waiting, answer } = build({ receiving: { audio: 1, video: 2 } });
   const camera = new Publication({ source: "camera", media: fakeTrack("video") });
@@ -38,8 +71,8 @@ test("the first offer carries everything that was added before it, and both data
   assert.deepEqual(
     pc.channels.map(({ label, init }) => [label, init]),
     [
-      ["reliable", { ordered: true }],
-      ["unreliable", { ordered: false, maxRetransmits: 0 }],
+      ["reliable", { ordered: true, protocol: "" }],
+      ["unreliable", { ordered: false, maxRetransmits: 0, protocol: "" }],
     ],
   );
   assert.deepEqual(

@@ -2,7 +2,12 @@
 //!
 //! The client initiates the association and opens both channels in band; the server accepts exactly
 //! these two and resets any other. Whoever opens with the expected label but other properties is
-//! refused as well: messages would be lost, or late, where they must not be.
+//! refused as well: messages would be lost, or late, where they must not be. Each refusal is an event
+//! with its reason.
+//!
+//! A channel whose protocol field (RFC 8832 section 5.1) is [`SENDER_PROTOCOL`] carries messages to the
+//! client that begin with their sender's name and a line feed. Other channels carry the bare messages, as
+//! all did before there were names, so that who knows nothing of them sees no difference.
 //!
 //! A client that closes a channel may open it again. rtc-sctp sends the reset that answers the
 //! client's only once, so where that is lost the client's channel stays closing.
@@ -38,6 +43,8 @@ use packet::{Chunk, Packet, kind};
 use reassembly::{BUFFER_BYTES, Message, STREAMS};
 use screen::{Init, SINK, Screen, admit_init};
 
+use crate::event::DataRefusal;
+
 /// One of a participant's two channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum DataChannel {
@@ -45,6 +52,22 @@ pub(crate) enum DataChannel {
     Reliable,
     /// Unordered and never retransmitted: label `unreliable`.
     Unreliable,
+}
+
+/// Protocol of the channels on which messages to the client name their sender.
+pub const SENDER_PROTOCOL: &str = "tertulia.sender";
+/// Bytes that a sender's name may have: some twenty are usual, and each message carries them.
+pub(crate) const SENDER_BYTES: usize = 64;
+
+/// A message on its way to a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataMessage<'a> {
+    /// As it was sent.
+    pub(crate) payload: &'a [u8],
+    /// Behind its sender's name and a line feed.
+    pub(crate) named: &'a [u8],
+    /// Whether it was sent as bytes; otherwise it is UTF-8.
+    pub(crate) binary: bool,
 }
 
 /// Why a message was not taken for sending.
@@ -78,6 +101,8 @@ pub(crate) enum SctpEvent {
         /// Its bytes, possibly none.
         payload: Vec<u8>,
     },
+    /// A channel or a message was refused.
+    Refused(DataRefusal),
     /// The association ended; nothing comes any more.
     Closed,
 }
@@ -103,14 +128,21 @@ pub(crate) struct SctpDrops {
 pub(crate) struct Sctp {
     max_message: usize,
     state: State,
-    /// The streams of the channels, in the order of [`DataChannel`].
-    channels: [Option<u16>; 2],
+    /// In the order of [`DataChannel`].
+    channels: [Option<OpenChannel>; 2],
     opens: u32,
     outgoing: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
     drops: SctpDrops,
     #[cfg(test)]
     panicked: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenChannel {
+    stream: u16,
+    /// Messages to the client name their sender.
+    names_senders: bool,
 }
 
 enum State {
@@ -230,14 +262,19 @@ impl Sctp {
         &mut self,
         now: Instant,
         channel: DataChannel,
-        payload: &[u8],
-        binary: bool,
+        message: DataMessage<'_>,
     ) -> Result<(), SendDataError> {
-        let id = self.channels[channel as usize].ok_or(SendDataError::NotOpen)?;
-        if payload.len() > self.max_message {
+        let open = self.channels[channel as usize].ok_or(SendDataError::NotOpen)?;
+        if message.payload.len() > self.max_message {
             let limit = self.max_message;
             return Err(SendDataError::TooLarge { limit });
         }
+        let id = open.stream;
+        let binary = message.binary;
+        let payload = match open.names_senders {
+            true => message.named,
+            false => message.payload,
+        };
         // RFC 8831 section 6.6: SCTP carries no empty messages.
         let (payload, ppid) = match (payload.is_empty(), binary) {
             (false, false) => (payload, PayloadProtocolIdentifier::String),
@@ -321,11 +358,18 @@ impl Sctp {
         };
         let mut open = [0; 2];
         let mut count = 0;
-        for stream in self.channels.iter().flatten() {
-            open[count] = *stream;
+        for channel in self.channels.iter().flatten() {
+            open[count] = channel.stream;
             count += 1;
         }
-        let Some(admitted) = peering.screen.admit(packet, &open[..count]) else {
+        let oversized = peering.screen.oversized();
+        let admitted = peering.screen.admit(packet, &open[..count]);
+        // Several in one packet are told as one.
+        if peering.screen.oversized() > oversized {
+            self.events
+                .push_back(SctpEvent::Refused(DataRefusal::TooLarge));
+        }
+        let Some(admitted) = admitted else {
             return;
         };
         self.guarded(|peering| peering.handle(now, admitted));
@@ -344,8 +388,8 @@ impl Sctp {
             return;
         }
         let channel = match self.channels {
-            [Some(stream), _] if stream == message.stream => DataChannel::Reliable,
-            [_, Some(stream)] if stream == message.stream => DataChannel::Unreliable,
+            [Some(open), _] if open.stream == message.stream => DataChannel::Reliable,
+            [_, Some(open)] if open.stream == message.stream => DataChannel::Unreliable,
             _ => {
                 self.drops.unopened += 1;
                 return;
@@ -381,10 +425,13 @@ impl Sctp {
             }
         };
         self.opens += 1;
-        let channel = match_channel(&open).filter(|channel| {
-            self.channels[*channel as usize].is_none() && self.opens <= MAX_OPENS
-        });
         let reset = self.opens <= MAX_OPENS;
+        let matched = match_channel(&open).and_then(|channel| match self.channels {
+            _ if !reset => Err(DataRefusal::TooManyChannels),
+            channels if channels[channel as usize].is_some() => Err(DataRefusal::AlreadyOpen),
+            _ => Ok(channel),
+        });
+        let channel = matched.ok();
         let accepted = self.guarded(|peering| {
             let mut opened = peering
                 .association
@@ -412,10 +459,18 @@ impl Sctp {
         });
         match accepted.flatten() {
             Some(channel) => {
-                self.channels[channel as usize] = Some(stream);
+                self.channels[channel as usize] = Some(OpenChannel {
+                    stream,
+                    names_senders: open.protocol == SENDER_PROTOCOL.as_bytes(),
+                });
                 self.events.push_back(SctpEvent::Opened(channel));
             }
-            None => self.drops.refused += 1,
+            None => {
+                self.drops.refused += 1;
+                if let Err(refusal) = matched {
+                    self.events.push_back(SctpEvent::Refused(refusal));
+                }
+            }
         }
     }
 
@@ -428,7 +483,7 @@ impl Sctp {
             match event {
                 Event::AssociationLost { id, .. } => {
                     for channel in &mut self.channels {
-                        channel.take_if(|stream| *stream == id);
+                        channel.take_if(|open| open.stream == id);
                     }
                 }
                 Event::HandshakeFailed { .. } => closed = true,
@@ -499,9 +554,11 @@ impl Peering {
     fn accept(now: Instant, bytes: Bytes, init: Init, max_message: usize) -> Option<Self> {
         let mut config = EndpointConfig::new();
         config.max_payload_size(max_payload_size_for_mtu(MTU as u32));
+        // A sender's name and a line feed stand before it.
+        let longest = max_message.saturating_add(SENDER_BYTES + 1);
         let transport = TransportConfig::default()
             .with_max_receive_buffer_size(BUFFER_BYTES as u32)
-            .with_max_message_size(u32::try_from(max_message).unwrap_or(u32::MAX).max(1))
+            .with_max_message_size(u32::try_from(longest).unwrap_or(u32::MAX).max(1))
             .with_max_num_inbound_streams(STREAMS)
             .with_max_num_outbound_streams(STREAMS)
             .with_timer_config(TimerConfig {
@@ -554,16 +611,17 @@ impl Peering {
     }
 }
 
-fn match_channel(open: &DataChannelOpen) -> Option<DataChannel> {
+fn match_channel(open: &DataChannelOpen) -> Result<DataChannel, DataRefusal> {
     match (
         &open.label[..],
         open.channel_type,
         open.reliability_parameter,
     ) {
-        (b"reliable", ChannelType::Reliable, _) => Some(DataChannel::Reliable),
+        (b"reliable", ChannelType::Reliable, _) => Ok(DataChannel::Reliable),
         (b"unreliable", ChannelType::PartialReliableRexmitUnordered, 0) => {
-            Some(DataChannel::Unreliable)
+            Ok(DataChannel::Unreliable)
         }
-        _ => None,
+        (b"reliable" | b"unreliable", ..) => Err(DataRefusal::WrongProperties),
+        _ => Err(DataRefusal::UnknownLabel),
     }
 }

@@ -79,6 +79,17 @@ impl Client {
     }
 
     fn open(&mut self, now: Instant, id: u16, label: &str, channel_type: ChannelType) {
+        self.open_with(now, id, label, channel_type, "");
+    }
+
+    fn open_with(
+        &mut self,
+        now: Instant,
+        id: u16,
+        label: &str,
+        channel_type: ChannelType,
+        protocol: &str,
+    ) {
         let mut stream = self
             .association
             .open_stream(id, PayloadProtocolIdentifier::Binary)
@@ -93,7 +104,7 @@ impl Client {
             priority: 256,
             reliability_parameter: 0,
             label: label.as_bytes().to_vec(),
-            protocol: Vec::new(),
+            protocol: protocol.as_bytes().to_vec(),
         });
         let open = open.marshal().unwrap();
         self.write(now, id, &open, PayloadProtocolIdentifier::Dcep);
@@ -125,6 +136,17 @@ struct Pair {
 
 const RELIABLE: u16 = 0;
 const UNRELIABLE: u16 = 2;
+
+impl<'a> DataMessage<'a> {
+    /// A message without a name before it.
+    pub(in crate::transport) fn bare(payload: &'a [u8], binary: bool) -> Self {
+        Self {
+            payload,
+            named: payload,
+            binary,
+        }
+    }
+}
 
 impl Pair {
     fn new(seed: u64, loss: f64, delay: std::ops::Range<u64>) -> Self {
@@ -258,7 +280,7 @@ fn reliable_messages_arrive_whole_and_in_order_over_loss_and_reordering() {
                 let binary = PayloadProtocolIdentifier::Binary;
                 pair.client.write(now, RELIABLE, payload, binary);
                 pair.server
-                    .send(now, DataChannel::Reliable, payload, true)
+                    .send(now, DataChannel::Reliable, DataMessage::bare(payload, true))
                     .unwrap();
             }
             pair.run(30_000);
@@ -280,7 +302,11 @@ fn unreliable_messages_are_sent_once_and_never_hold_up_the_reliable_ones() {
         let binary = PayloadProtocolIdentifier::Binary;
         pair.client.write(now, UNRELIABLE, payload, binary);
         pair.server
-            .send(now, DataChannel::Unreliable, payload, true)
+            .send(
+                now,
+                DataChannel::Unreliable,
+                DataMessage::bare(payload, true),
+            )
             .unwrap();
         pair.run(20);
     }
@@ -314,6 +340,8 @@ fn a_message_over_the_limit_is_dropped_and_the_association_kept() {
         pair.client.write(now, RELIABLE, &vec![1; len], binary);
         pair.run(120_000);
     }
+    let told = |event: &&SctpEvent| **event == SctpEvent::Refused(DataRefusal::TooLarge);
+    assert_eq!(pair.events.iter().filter(told).count(), 2);
     let lengths: Vec<_> = pair
         .received(DataChannel::Reliable)
         .iter()
@@ -322,8 +350,11 @@ fn a_message_over_the_limit_is_dropped_and_the_association_kept() {
     assert_eq!(lengths, vec![MAX, 3]);
     assert_eq!(pair.server.drops().oversized, 2);
     assert_eq!(
-        pair.server
-            .send(pair.now, DataChannel::Reliable, &[0; MAX + 1], true),
+        pair.server.send(
+            pair.now,
+            DataChannel::Reliable,
+            DataMessage::bare(&[0; MAX + 1], true)
+        ),
         Err(SendDataError::TooLarge { limit: MAX })
     );
 }
@@ -334,7 +365,11 @@ fn empty_messages_and_both_kinds_are_kept_apart() {
     let now = pair.now;
     for (payload, binary) in [(&b"a"[..], false), (b"b", true), (b"", false), (b"", true)] {
         pair.server
-            .send(now, DataChannel::Reliable, payload, binary)
+            .send(
+                now,
+                DataChannel::Reliable,
+                DataMessage::bare(payload, binary),
+            )
             .unwrap();
     }
     use PayloadProtocolIdentifier as Ppi;
@@ -401,7 +436,16 @@ fn other_channels_are_reset_and_the_two_stay() {
     let mut reset = pair.client.reset.clone();
     reset.sort_unstable();
     assert_eq!(reset, vec![4, 6, 8, 10]);
-    assert_eq!(pair.events, vec![]);
+    let refused = [
+        DataRefusal::UnknownLabel,
+        DataRefusal::AlreadyOpen,
+        DataRefusal::WrongProperties,
+        DataRefusal::WrongProperties,
+    ];
+    assert_eq!(
+        std::mem::take(&mut pair.events),
+        refused.map(SctpEvent::Refused)
+    );
     assert_eq!(
         (pair.server.drops().refused, pair.server.drops().unopened),
         (4, 1)
@@ -410,7 +454,11 @@ fn other_channels_are_reset_and_the_two_stay() {
     let now = pair.now;
     pair.client.write(now, RELIABLE, b"still here", text);
     pair.server
-        .send(now, DataChannel::Unreliable, b"me too", false)
+        .send(
+            now,
+            DataChannel::Unreliable,
+            DataMessage::bare(b"me too", false),
+        )
         .unwrap();
     pair.run(5_000);
     assert_eq!(
@@ -418,6 +466,31 @@ fn other_channels_are_reset_and_the_two_stay() {
         vec![b"still here".to_vec()]
     );
     assert_eq!(pair.client.texts(UNRELIABLE), vec![b"me too".to_vec()]);
+}
+
+#[test]
+fn only_a_channel_that_asks_for_names_carries_them() {
+    let mut pair = Pair::new(7, 0.0, 5..20);
+    pair.run(60_000);
+    let now = pair.now;
+    let unordered = ChannelType::PartialReliableRexmitUnordered;
+    let client = &mut pair.client;
+    client.open_with(now, 0, "reliable", ChannelType::Reliable, SENDER_PROTOCOL);
+    client.open_with(now, 2, "unreliable", unordered, "somebody's own");
+    pair.run(60_000);
+    let longest = vec![b'x'; MAX];
+    let named = [&[b'n'; SENDER_BYTES][..], b"\n", &longest].concat();
+    let message = DataMessage {
+        payload: &longest,
+        named: &named,
+        binary: false,
+    };
+    for channel in [DataChannel::Reliable, DataChannel::Unreliable] {
+        pair.server.send(pair.now, channel, message).unwrap();
+    }
+    pair.run(60_000);
+    assert_eq!(pair.client.texts(0), vec![named]);
+    assert_eq!(pair.client.texts(2), vec![longest]);
 }
 
 #[test]
@@ -437,8 +510,11 @@ fn a_channel_the_client_closes_may_be_opened_again() {
             pair.run(120_000);
             assert_eq!(pair.received(DataChannel::Reliable).len(), 1);
             assert_eq!(
-                pair.server
-                    .send(pair.now, DataChannel::Reliable, b"x", false),
+                pair.server.send(
+                    pair.now,
+                    DataChannel::Reliable,
+                    DataMessage::bare(b"x", false)
+                ),
                 Err(SendDataError::NotOpen)
             );
             let now = pair.now;
@@ -459,7 +535,11 @@ fn the_send_buffer_is_bounded_and_each_channel_overflows_its_way() {
     let payload = [0; 1_024];
     let taken = (0..1_000)
         .take_while(|_| {
-            let sent = pair.server.send(now, DataChannel::Reliable, &payload, true);
+            let sent = pair.server.send(
+                now,
+                DataChannel::Reliable,
+                DataMessage::bare(&payload, true),
+            );
             assert!(matches!(sent, Ok(()) | Err(SendDataError::BufferFull)));
             sent.is_ok()
         })
@@ -467,7 +547,11 @@ fn the_send_buffer_is_bounded_and_each_channel_overflows_its_way() {
     assert_eq!(taken, RELIABLE_BUFFER / 1_024);
     for _ in 0..1_000 {
         pair.server
-            .send(now, DataChannel::Unreliable, &payload, true)
+            .send(
+                now,
+                DataChannel::Unreliable,
+                DataMessage::bare(&payload, true),
+            )
             .unwrap();
     }
     let kept = (UNRELIABLE_BUFFER / 1_024) as u64;
@@ -477,8 +561,11 @@ fn the_send_buffer_is_bounded_and_each_channel_overflows_its_way() {
     pair.run(120_000);
     assert_eq!(pair.client.texts(RELIABLE).len(), taken);
     assert_eq!(
-        pair.server
-            .send(pair.now, DataChannel::Reliable, &payload, true),
+        pair.server.send(
+            pair.now,
+            DataChannel::Reliable,
+            DataMessage::bare(&payload, true)
+        ),
         Ok(())
     );
 }
@@ -557,7 +644,8 @@ fn an_abort_closes_and_nothing_follows() {
     assert_eq!(pair.events, vec![SctpEvent::Closed]);
     let now = pair.now;
     assert_eq!(
-        pair.server.send(now, DataChannel::Reliable, b"x", true),
+        pair.server
+            .send(now, DataChannel::Reliable, DataMessage::bare(b"x", true)),
         Err(SendDataError::NotOpen)
     );
     assert_eq!(pair.server.poll_timeout(), None);
@@ -683,7 +771,7 @@ proptest! {
             let bytes = packet(ours.tag, &chunks);
             fresh.handle_packet(pair.now, &bytes);
             pair.server.handle_packet(pair.now, &bytes);
-            let _ = pair.server.send(pair.now, DataChannel::Unreliable, b"x", true);
+            let _ = pair.server.send(pair.now, DataChannel::Unreliable, DataMessage::bare(b"x", true));
             pair.now += Duration::from_millis(millis);
             pair.server.handle_timeout(pair.now);
             while let Some(bytes) = pair.server.poll_transmit(pair.now) {

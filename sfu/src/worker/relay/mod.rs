@@ -39,6 +39,7 @@ pub(super) use tracks::RelayedTracks;
 use slab::Slab;
 
 use super::Worker;
+use super::data::Data;
 use super::peer::Peer;
 use crate::error::SfuError;
 use crate::event::MediaKind;
@@ -48,7 +49,6 @@ use crate::ladder::LayerSet;
 use crate::packet::PassedOn;
 use crate::place::Place;
 use crate::router::{Batch, Digest, Room};
-use crate::transport::DataChannel;
 
 /// Packets to be sent after which no more of other workers' are taken in a turn: half of what a turn
 /// may make, so that neither they nor this worker's own peers wait for the other.
@@ -94,12 +94,7 @@ pub(crate) enum Control {
         speaking: usize,
     },
     /// A data channel message for everybody in the room.
-    Data {
-        room: RoomId,
-        channel: DataChannel,
-        binary: bool,
-        payload: Arc<[u8]>,
-    },
+    Data(Data),
 }
 
 impl Worker {
@@ -200,12 +195,7 @@ impl Worker {
                 recent,
                 speaking,
             } => self.take_speakers(now, room, recent, speaking),
-            Control::Data {
-                room,
-                channel,
-                binary,
-                payload,
-            } => self.deliver_data(now, room, None, channel, &payload, binary),
+            Control::Data(data) => self.deliver_data(now, None, &data),
         }
     }
 

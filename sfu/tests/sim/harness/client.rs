@@ -77,7 +77,8 @@ pub(crate) struct Client {
     epoch: Instant,
     sources: Vec<Source>,
     wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
-    wants_channels: bool,
+    /// Labels of the channels to open, and their protocol.
+    wants_channels: Vec<(&'static str, &'static str)>,
     restarts_ice: bool,
     turned: Vec<(Mid, Direction)>,
     idle: Vec<Source>,
@@ -199,7 +200,7 @@ impl Client {
             epoch,
             sources: Vec::new(),
             wanted: Vec::new(),
-            wants_channels: false,
+            wants_channels: Vec::new(),
             restarts_ice: false,
             turned: Vec::new(),
             idle: Vec::new(),
@@ -382,7 +383,13 @@ impl Client {
 
     /// Prepares the two data channels for the next offer.
     pub(crate) fn open_channels(&mut self) {
-        self.wants_channels = true;
+        self.open_channel("reliable", "");
+        self.open_channel("unreliable", "");
+    }
+
+    /// Prepares a data channel of a label and a protocol for the next offer.
+    pub(crate) fn open_channel(&mut self, label: &'static str, protocol: &'static str) {
+        self.wants_channels.push((label, protocol));
     }
 
     /// Stops or resumes the layer of a RID.
@@ -441,23 +448,19 @@ impl Client {
                 }
             }
         }
-        if std::mem::take(&mut self.wants_channels) {
-            for (label, ordered, reliability) in [
-                ("reliable", true, Reliability::Reliable),
-                (
-                    "unreliable",
-                    false,
-                    Reliability::MaxRetransmits { retransmits: 0 },
-                ),
-            ] {
-                let label = label.to_owned();
-                api.add_channel_with_config(ChannelConfig {
-                    label,
-                    ordered,
-                    reliability,
-                    ..Default::default()
-                });
-            }
+        for (label, protocol) in std::mem::take(&mut self.wants_channels) {
+            let ordered = label != "unreliable";
+            let reliability = match ordered {
+                true => Reliability::Reliable,
+                false => Reliability::MaxRetransmits { retransmits: 0 },
+            };
+            api.add_channel_with_config(ChannelConfig {
+                label: label.to_owned(),
+                ordered,
+                reliability,
+                protocol: protocol.to_owned(),
+                ..Default::default()
+            });
         }
         let (offer, pending) = api.apply().expect("something to offer");
         (offer.to_sdp_string(), pending)

@@ -10,6 +10,7 @@ use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
 pub(super) struct Greeting {
     pub(super) ice_servers: Vec<IceServer>,
     pub(super) limits: wire::MessageLimits,
+    pub(super) data: wire::DataChannels,
 }
 
 pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
@@ -100,6 +101,9 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
             recent: speakers.recent.iter().map(ToString::to_string).collect(),
             speaking: speakers.speaking,
         },
+        Event::DataRefused(reason) => {
+            ServerMessage::Error(refused(None, &room::Refusal::of_data(*reason)))
+        }
         Event::Timeline { request, timeline } => ServerMessage::Timeline {
             id: *request,
             now_ms: timeline.now_ms,
@@ -127,6 +131,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         chat: snapshot.chat.iter().map(chat).collect(),
         ice_servers: greeting.ice_servers.clone(),
         limits: greeting.limits,
+        data: Some(greeting.data.clone()),
         server: wire::ServerInfo {
             name: "tertulia".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

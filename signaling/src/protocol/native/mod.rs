@@ -17,8 +17,8 @@ pub use client_message::{
 };
 pub use codec::{decode, encode};
 pub use server_message::{
-    Answer, ChatMessage, Decision, LayerWanted, LeaveReason, MediaKind, MediaState, MessageLimits,
-    Needs, Participant, PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot,
+    Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind, MediaState,
+    MessageLimits, Needs, Participant, PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot,
     SubscriptionState, Track, Welcome,
 };
 pub(crate) use upgrade::{Native, upgrade};

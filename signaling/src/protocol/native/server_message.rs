@@ -84,6 +84,8 @@ pub enum ServerMessage {
     },
     Error(Refusal),
     Bye {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
         reason: String,
         message: String,
     },
@@ -106,7 +108,21 @@ pub struct Welcome {
     pub chat: Vec<ChatMessage>,
     pub ice_servers: Vec<IceServer>,
     pub limits: MessageLimits,
+    /// None: an older server, whose data channels name no senders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataChannels>,
     pub server: ServerInfo,
+}
+
+/// What holds on the data channels `reliable` and `unreliable`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DataChannels {
+    /// A channel opened with this protocol carries messages that begin with their sender's id.
+    pub protocol: String,
+    /// The longest message.
+    pub message_bytes: usize,
+    /// Of both channels together.
+    pub messages_per_second: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

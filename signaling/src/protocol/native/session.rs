@@ -17,7 +17,8 @@ use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, Sto
 enum End {
     /// The client closed it, or the network did.
     Gone,
-    Left,
+    /// By the request of this number.
+    Left(Option<u32>),
     ServerShutdown,
     /// Told by a fatal `error`.
     Fault {
@@ -75,7 +76,7 @@ pub(super) async fn run(socket: WebSocket, native: Arc<Native>, mut stop: StopSi
 
 fn leave_reason(end: &End) -> LeaveReason {
     match end {
-        End::Left => LeaveReason::Left,
+        End::Left(_) => LeaveReason::Left,
         End::ServerShutdown => LeaveReason::Server,
         End::Gone | End::Fault { .. } => LeaveReason::Disconnected,
     }
@@ -84,8 +85,9 @@ fn leave_reason(end: &End) -> LeaveReason {
 fn farewell(end: End) -> Option<Farewell> {
     match end {
         End::Gone => None,
-        End::Left => Some(Farewell::bye("left", "You left the room.")),
+        End::Left(id) => Some(Farewell::bye(id, "left", "You left the room.")),
         End::ServerShutdown => Some(Farewell::bye(
+            None,
             "server_shutdown",
             "The server is shutting down.",
         )),
@@ -132,7 +134,7 @@ impl Session {
                     Err(refusal) => self.refuse(refusal).await?,
                 },
                 ClientMessage::Ping => self.wire.send([ServerMessage::Pong { id }]).await?,
-                ClientMessage::Leave => return Err(End::Left),
+                ClientMessage::Leave => return Err(End::Left(id)),
                 _ => {
                     let refusal = refuse(id, "not_joined", "Send `join` first.");
                     self.refuse(refusal).await?;
@@ -205,7 +207,7 @@ impl Session {
                 let pong = self.wire.send([ServerMessage::Pong { id }]).await;
                 return pong.map_err(End::from);
             }
-            ClientMessage::Leave => return Err(End::Left),
+            ClientMessage::Leave => return Err(End::Left(id)),
             // An ICE-lite server learns the client's addresses from its checks.
             ClientMessage::Candidate(_) => return Ok(()),
             ClientMessage::Offer(offer) => Action::Offer {

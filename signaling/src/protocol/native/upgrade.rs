@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use super::convert::Greeting;
-use super::{IceServer, MessageLimits, session};
+use super::{DataChannels, IceServer, MessageLimits, session};
 use crate::config::Limits;
+use crate::media::{self, SENDER_PROTOCOL};
 use crate::room::Rooms;
 
 /// What every session of this protocol shares.
@@ -28,12 +29,18 @@ const READ_BUFFER: usize = 4 * 1024;
 
 impl Native {
     pub(crate) fn new(rooms: Rooms, limits: Limits, ice_servers: Vec<IceServer>) -> Self {
+        let media = media::Limits::default();
         Self {
             greeting: Greeting {
                 ice_servers,
                 limits: MessageLimits {
                     message_bytes: limits.message_bytes,
                     chat_chars: limits.chat_chars,
+                },
+                data: DataChannels {
+                    protocol: SENDER_PROTOCOL.to_owned(),
+                    message_bytes: media.data_message_bytes,
+                    messages_per_second: media.data_messages_per_second,
                 },
             },
             connections: Arc::new(Semaphore::new(limits.connections)),

@@ -114,9 +114,11 @@ impl Wire {
 }
 
 impl Farewell {
-    pub(super) fn bye(reason: &'static str, message: &str) -> Self {
+    /// `id`: of the request that this answers.
+    pub(super) fn bye(id: Option<u32>, reason: &'static str, message: &str) -> Self {
         Self {
             message: ServerMessage::Bye {
+                id,
                 reason: reason.to_owned(),
                 message: message.to_owned(),
             },
