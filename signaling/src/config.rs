@@ -8,7 +8,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+
+mod environment;
+mod ice_server;
+
+pub use environment::unknown_variables;
+pub use ice_server::IceServer;
 
 /// Everything that can be set. An unknown key in the file is an error.
 #[derive(Clone, Debug, Deserialize)]
@@ -147,17 +153,6 @@ impl TryFrom<String> for AnnounceFor {
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
     }
-}
-
-/// As in `RTCConfiguration.iceServers`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IceServer {
-    pub urls: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// Bounds of what clients may make the server hold or do.
@@ -320,6 +315,24 @@ pub struct Flags {
     pub log: Option<LogFormat>,
 }
 
+impl Flags {
+    /// The format of the log, as far as it can be known before the settings are read: errors in them are
+    /// told in it.
+    pub fn log_format(&self) -> LogFormat {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Log {
+            log: LogFormat,
+        }
+        let of_file = || {
+            let text = std::fs::read_to_string(self.config.as_ref()?).ok()?;
+            toml::from_str(&text).ok()
+        };
+        let Log { log } = of_file().unwrap_or_default();
+        self.log.unwrap_or(log)
+    }
+}
+
 impl Config {
     /// Reads the file that the flags name and lays the flags (and the environment, which clap has
     /// put into them) over it.
@@ -424,6 +437,10 @@ impl Config {
                         .into(),
                 ));
             }
+        }
+        for (index, server) in self.ice_servers.iter().enumerate() {
+            let wrong = |what| ConfigError::Value(format!("ice_servers[{index}]{what}"));
+            server.check().map_err(wrong)?;
         }
         for origin in &self.allowed_origins {
             let host = origin.split_once("://").map(|(_, host)| host);
@@ -546,6 +563,8 @@ mod tests {
             "allowed_origins = [\"example.org\"]",
             "max_viewer_bitrate = 0",
             "[room_caps.hall]\nmax_viewer_height = 0",
+            "[[ice_servers]]\nurls = [\"http://stun.example.org\"]",
+            "[[ice_servers]]\nurls = [\"turn:turn.example.org\"]",
         ] {
             let config: Config = toml::from_str(text).expect("parses");
             assert!(config.check().is_err(), "{text}");

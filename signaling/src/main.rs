@@ -1,50 +1,71 @@
 //! The `tertulia` server.
 
-use std::io::{self, IsTerminal};
+mod process;
+
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use tertulia_signaling::config::{Flags, LogFormat};
+use process::descriptors::{self, workers};
+use process::output;
+use process::signals::StopSignals;
+use serde_json::{Map, Value};
+use tertulia_signaling::config::{Flags, LogFormat, unknown_variables};
 use tertulia_signaling::{Config, Node};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tracing_subscriber::EnvFilter;
-
-/// Without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 that a browser's ClientHello has.
-const LOG_FILTER: &str = "info,rtc_dtls=error";
+use tracing::warn;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = match Config::load(Flags::parse()) {
-        Ok(config) => config,
-        Err(error) => return fail(&error),
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) if error.use_stderr() && asks_for_json() => {
+            output::failed(LogFormat::Json, error.to_string().trim_end());
+            return ExitCode::from(USAGE);
+        }
+        // Its help and its errors are for people.
+        Err(error) => error.exit(),
     };
-    log(config.log);
+    let format = flags.log_format();
+    let mut config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(error) => return fail(format, &error.to_string()),
+    };
+    let format = config.log;
+    output::log(format);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for unknown in unknown_variables(names) {
+        warn!("{unknown}");
+    }
+    if let Err(error) = descriptors::provide(&mut config) {
+        return fail(format, &error);
+    }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&*error),
+        Err(error) => fail(format, &error.to_string()),
     }
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("tertulia: {error}");
+/// As clap exits over a bad flag.
+const USAGE: u8 = 2;
+
+/// Flags that cannot be read say so in the form that they ask for.
+fn asks_for_json() -> bool {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let pairs = arguments.windows(2);
+    let by_flag = arguments.iter().any(|argument| argument == "--log=json")
+        || pairs
+            .into_iter()
+            .any(|pair| pair[0] == "--log" && pair[1] == "json");
+    by_flag || std::env::var_os("TERTULIA_LOG").is_some_and(|value| value == "json")
+}
+
+fn fail(format: LogFormat, sentence: &str) -> ExitCode {
+    output::failed(format, sentence);
     ExitCode::FAILURE
-}
-
-/// Logs go to stderr. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
@@ -54,16 +75,23 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         Some(address) => Some(bind(address, "--admin-listen").await?),
         None => None,
     };
+    let format = config.log;
     let url = format!("http://{}", listener.local_addr()?);
-    let mut places = format!("media on {}", media_line(&config));
+    let media = media_line(&config);
+    let mut places = format!("media on {media}");
+    let mut facts = Map::from_iter([
+        ("version".to_owned(), Value::from(VERSION)),
+        ("url".to_owned(), url.clone().into()),
+        ("media".to_owned(), media.into()),
+    ]);
     if let Some(admin) = &admin {
-        places += &format!(", counters on http://{}/stats", admin.local_addr()?);
+        let counters = format!("http://{}/stats", admin.local_addr()?);
+        places += &format!(", counters on {counters}");
+        facts.insert("counters".to_owned(), counters.into());
     }
     let node = Node::start(config)?;
-    println!(
-        "Tertulia {}: open {url} ({places})",
-        env!("CARGO_PKG_VERSION")
-    );
+    let sentence = format!("Tertulia {VERSION}: open {url} ({places})");
+    output::started(format, &sentence, facts);
     // Neither ends but by a panic.
     let mut servers = JoinSet::new();
     let server = node.clone();
@@ -78,11 +106,13 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     }
     tokio::select! {
         () = node.shutdown() => {}
-        () = tokio::time::sleep(HARD_STOP) => eprintln!("tertulia: stopped without finishing"),
-        () = stop.wait() => eprintln!("tertulia: stopped at once"),
+        () = tokio::time::sleep(HARD_STOP) => output::failed(format, "stopped without finishing"),
+        () = stop.wait() => output::failed(format, "stopped at once"),
     }
     Ok(())
 }
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(address).await;
@@ -97,10 +127,7 @@ fn media_line(config: &Config) -> String {
         let announced = config.media_announce.iter().map(ToString::to_string);
         return format!("UDP {}", announced.collect::<Vec<_>>().join(", "));
     }
-    let workers = match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-        workers => workers,
-    };
+    let workers = workers(config);
     let first = config.media_port;
     let last = usize::from(first) + workers - 1;
     let ports = match (first, workers) {
@@ -117,25 +144,4 @@ fn media_line(config: &Config) -> String {
             .join(", "),
     };
     format!("UDP {ports} of {addresses}")
-}
-
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

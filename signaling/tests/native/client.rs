@@ -10,9 +10,9 @@ use tertulia_signaling::protocol::native::{
 };
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 /// For a machine busy with other things; nothing waits this long when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -38,6 +38,17 @@ impl Client {
         let tcp = tcp.connect(addr.parse().expect("address")).await;
         let tcp = MaybeTlsStream::Plain(tcp.expect("connect"));
         let (socket, _) = client_async(url, tcp).await.expect("upgrade");
+        Self::new(socket)
+    }
+
+    /// Fails when the server refuses the upgrade.
+    pub(crate) async fn try_connect(url: &str) -> Result<Self, tungstenite::Error> {
+        let connected = timeout(DEADLINE, connect_async(url)).await;
+        let (socket, _) = connected.expect("an answer in time")?;
+        Ok(Self::new(socket))
+    }
+
+    fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         Self {
             socket,
             early: VecDeque::new(),

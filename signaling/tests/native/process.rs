@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tertulia_signaling::protocol::native::ServerMessage;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -34,16 +34,17 @@ impl Process {
 
     async fn start_with(arguments: &[&str]) -> Self {
         let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
-        let mut child = tertulia(&[&ports, arguments].concat())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("spawn");
+        Self::spawn(tertulia(&[&ports, arguments].concat())).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("spawn");
         let stdout = child.stdout.take().expect("stdout");
         let mut lines = BufReader::new(stdout).lines();
         let line = timeout(START_TIME, lines.next_line()).await;
         let line = line.expect("in time").expect("read").expect("a line");
         let (_, url) = line.split_once("http://").expect("an address");
-        let addr = url.split(' ').next().expect("an address");
+        let addr = url.split([' ', '"']).next().expect("an address");
         Self {
             child,
             addr: addr.parse().expect("an address"),
@@ -64,9 +65,16 @@ impl Process {
     }
 }
 
+/// Nothing is ignored in the process, though these tests may run under `nohup`.
+fn attentive(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", program]);
+    command
+}
+
 /// Settings come from these arguments alone.
 fn tertulia(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+    let mut command = attentive(env!("CARGO_BIN_EXE_tertulia"));
     for (name, _) in std::env::vars() {
         if name.starts_with("TERTULIA_") {
             command.env_remove(name);
@@ -97,7 +105,7 @@ async fn failure(arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn it_serves_the_page_and_calls_and_stops_when_told_to() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP", "-QUIT"] {
         let mut process = Process::start().await;
         let mut ada = process.join("Ada").await;
         let mut grace = process.join("Grace").await;
@@ -183,6 +191,10 @@ async fn a_bad_settings_file_is_named_with_what_is_wrong_in_it() {
         ("[limits]\nroms = 1", "`roms`"),
         ("listen = 8080", "listen"),
         ("[limits]\nrooms = 0", "limits.rooms"),
+        (
+            "[[ice_servers]]\nurls = [\"stun:a\"]\n[[ice_servers]]\nurls = [\"turn:b\"]",
+            "ice_servers[1].urls[0]: `turn:b` needs a `username`",
+        ),
     ] {
         std::fs::write(&file.0, text).expect("file");
         let said = failure(&["--config", path]).await;
@@ -191,4 +203,184 @@ async fn a_bad_settings_file_is_named_with_what_is_wrong_in_it() {
     std::fs::remove_file(&file.0).expect("remove");
     let said = failure(&["--config", path]).await;
     assert!(said.contains(path), "{said}");
+}
+
+/// The server, started by a shell that does `before` first, on ports the kernel chooses.
+fn from_shell(before: &str, arguments: &[&str]) -> Command {
+    let script = format!("{before}; exec \"$0\" \"$@\"");
+    let mut command = attentive("sh");
+    command
+        .args(["-c", &script, env!("CARGO_BIN_EXE_tertulia")])
+        .args(["--listen", "127.0.0.1:0", "--media-port", "0"])
+        .args(["--media-ip", "127.0.0.1", "--workers", "1"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+async fn stopped(process: &mut Process) -> Option<i32> {
+    process.signal("-TERM").await;
+    let status = timeout(STOP_TIME, process.child.wait()).await;
+    status.expect("in time").expect("wait").code()
+}
+
+#[tokio::test]
+async fn under_nohup_it_outlives_its_terminal() {
+    let mut process = Process::spawn(from_shell("trap '' HUP", &[])).await;
+    let mut ada = process.join("Ada").await;
+    process.signal("-HUP").await;
+    // A goodbye would come before anything that is asked for now.
+    assert!(ada.told().await.is_empty());
+    assert_eq!(stopped(&mut process).await, Some(0));
+}
+
+#[tokio::test]
+async fn it_says_goodbye_even_if_nobody_reads_what_it_logs() {
+    let mut command = from_shell(":", &[]);
+    command.stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    drop(process.child.stderr.take());
+    let mut ada = process.join("Ada").await;
+    process.signal("-HUP").await;
+    let reason = ada.find(|message| match message {
+        ServerMessage::Bye { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(reason.await, "server_shutdown");
+    let status = timeout(STOP_TIME, process.child.wait()).await;
+    assert_eq!(status.expect("in time").expect("wait").code(), Some(0));
+}
+
+/// Each line as JSON, with the message in it.
+fn messages(lines: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(lines).expect("text");
+    let message = |line: &str| {
+        let json: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(
+            json["timestamp"].is_string() && json["level"].is_string(),
+            "{line}"
+        );
+        json["fields"]["message"].as_str().expect(line).to_owned()
+    };
+    text.lines().map(message).collect()
+}
+
+#[tokio::test]
+async fn a_json_log_is_json_on_both_streams_from_the_first_line_to_the_last() {
+    let mut command = from_shell(":", &["--log", "json"]);
+    command.stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    let started = messages(process.line.as_bytes());
+    assert!(started[0].contains("open http://"), "{started:?}");
+    let facts: serde_json::Value = serde_json::from_str(&process.line).expect("JSON");
+    let url = format!("http://{}", process.addr);
+    assert_eq!(facts["fields"]["url"], url);
+    let mut stderr = process.child.stderr.take().expect("stderr");
+    let ada = process.join("Ada").await;
+    process.signal("-TERM").await;
+    // What follows an impatient second one.
+    process.signal("-TERM").await;
+    let mut logged = Vec::new();
+    let read = timeout(STOP_TIME, stderr.read_to_end(&mut logged)).await;
+    read.expect("in time").expect("read");
+    drop(ada);
+    let logged = messages(&logged);
+    assert!(
+        logged.iter().any(|line| line == "told to stop"),
+        "{logged:?}"
+    );
+
+    for (arguments, status, named) in [
+        (&["--log", "json", "--listen", "here"][..], 2, "here"),
+        (&["--log=json", "--workers", "9999"], 1, "workers"),
+        (&["--log", "json", "--config", "/none"], 1, "/none"),
+    ] {
+        let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
+        let ports = if named == "here" { &ports[2..] } else { &ports };
+        let given: Vec<&str> = arguments.iter().chain(ports).copied().collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+        let run = command.args(given).stdin(Stdio::null()).output();
+        let Output {
+            status: ended,
+            stderr,
+            stdout,
+        } = timeout(START_TIME, run)
+            .await
+            .expect("an end")
+            .expect("run");
+        let said = messages(&stderr);
+        assert!(
+            said.last().is_some_and(|line| line.contains(named)),
+            "{said:?}"
+        );
+        assert_eq!((ended.code(), messages(&stdout).len()), (Some(status), 0));
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_variable_is_named() {
+    let mut command = from_shell(
+        "export TERTULIA_LISTNE=0.0.0.0:1 TERTULIA_SERVICE_HOST=10.0.0.1",
+        &[],
+    );
+    command.stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    let mut stderr = process.child.stderr.take().expect("stderr");
+    assert_eq!(stopped(&mut process).await, Some(0));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).await.expect("text");
+    assert!(
+        said.contains("TERTULIA_LISTNE is no setting: TERTULIA_LISTEN"),
+        "{said}"
+    );
+    assert!(!said.contains("SERVICE_HOST"), "{said}");
+}
+
+#[tokio::test]
+async fn the_limit_of_open_files_is_raised_to_what_connections_need_or_they_are_fewer() {
+    let mut process = Process::spawn(from_shell("ulimit -Sn 64", &[])).await;
+    let pid = process.child.id().expect("it runs");
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+    let mut files = limits
+        .lines()
+        .filter(|line| line.starts_with("Max open files"));
+    let files: Vec<&str> = files.next().expect("files").split_whitespace().collect();
+    let (soft, hard): (u64, u64) = (
+        files[3].parse().expect("a number"),
+        files[4].parse().expect("a number"),
+    );
+    assert!(soft == hard || soft > 20_000, "{soft} of {hard}");
+    assert_eq!(stopped(&mut process).await, Some(0));
+
+    let mut command = from_shell("ulimit -Sn 64; ulimit -Hn 400", &[]);
+    command.stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    let mut stderr = process.child.stderr.take().expect("stderr");
+    let mut clients = Vec::new();
+    while let Ok(client) = Client::try_connect(&format!("ws://{}/v1/ws", process.addr)).await {
+        clients.push(client);
+    }
+    // As many as it said, and it goes on.
+    assert_eq!(get(process.addr, "/healthz").await.status, 200);
+    assert_eq!(stopped(&mut process).await, Some(0));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).await.expect("text");
+    let room = format!("leaves room for {}:", clients.len());
+    assert!(
+        said.contains("limits.connections is 20000") && said.contains(&room),
+        "{said}"
+    );
+
+    let mut command = from_shell("ulimit -n 30", &[]);
+    command.stderr(Stdio::piped());
+    let run = timeout(START_TIME, command.output()).await;
+    let Output { status, stderr, .. } = run.expect("an end").expect("run");
+    let said = String::from_utf8(stderr).expect("text");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("LimitNOFILE") && !said.contains("panicked"),
+        "{said}"
+    );
 }
