@@ -58,6 +58,9 @@ pub struct Config {
     /// Origins of other sites whose pages may open a WebSocket, e.g. `https://app.example.org`.
     /// The server's own origin always may.
     pub allowed_origins: Vec<String>,
+    /// Whether `X-Forwarded-Host` says what a page was asked for as, in the place of `Host`: for a proxy that
+    /// sets or removes it.
+    pub trust_forwarded_host: bool,
     /// Told to clients in `welcome`, for those behind firewalls that need TURN.
     pub ice_servers: Vec<IceServer>,
     pub limits: Limits,
@@ -112,6 +115,7 @@ impl Default for Config {
             web_dir: None,
             log: LogFormat::Text,
             allowed_origins: Vec::new(),
+            trust_forwarded_host: false,
             ice_servers: Vec::new(),
             limits: Limits::default(),
         }
@@ -310,6 +314,24 @@ pub struct Flags {
     /// Serve the page from this folder
     #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
+    /// Origin of another site whose pages may hold calls here, e.g. https://app.example.org; repeatable
+    #[arg(
+        long = "allowed-origin",
+        env = "TERTULIA_ALLOWED_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Vec<String>,
+    /// Take X-Forwarded-Host for Host: for a proxy that sets or removes it [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_TRUST_FORWARDED_HOST",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub trust_forwarded_host: Option<bool>,
     /// Log format [default: text]
     #[arg(long, env = "TERTULIA_LOG", value_enum)]
     pub log: Option<LogFormat>,
@@ -355,6 +377,10 @@ impl Config {
         set(&mut config.coalesce_us, flags.coalesce_us);
         set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);
+        set(&mut config.trust_forwarded_host, flags.trust_forwarded_host);
+        if !flags.allowed_origins.is_empty() {
+            config.allowed_origins = flags.allowed_origins;
+        }
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;
         }
@@ -509,6 +535,22 @@ mod tests {
         let config = Config::load(flags(&arguments.collect::<Vec<_>>())).expect("config");
         let caps = (config.max_viewer_bitrate, config.last_n, config.loudest_n);
         assert_eq!(caps, (Some(2_500_000), Some(0), Some(3)));
+    }
+
+    #[test]
+    fn origins_by_flag() {
+        let given = ["--allowed-origin", "https://a.example,https://b.example"];
+        let config = Config::load(flags(&given)).expect("config");
+        assert_eq!(config.allowed_origins.len(), 2);
+        assert!(!config.trust_forwarded_host);
+        for (flag, trusted) in [
+            ("--trust-forwarded-host", true),
+            ("--trust-forwarded-host=false", false),
+        ] {
+            let config = Config::load(flags(&[flag])).expect("config");
+            assert_eq!(config.trust_forwarded_host, trusted);
+        }
+        assert!(Config::load(flags(&["--allowed-origin", "a.example"])).is_err());
     }
 
     #[test]

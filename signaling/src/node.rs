@@ -86,12 +86,17 @@ impl Node {
         })
     }
 
-    /// `GET /` the page, `/v1/ws` the native protocol, `/healthz`.
+    /// `GET /` the page, `/v1/ws` the native protocol, `/healthz`. Every address in the page is relative, so
+    /// that the router works wherever it is nested: by `nest` the page is at the prefix, by `nest_service` also
+    /// at the prefix with a slash.
     pub fn router(&self) -> Router {
         http::router(
             self.native.clone(),
             self.rooms.clone(),
-            Origins::new(&self.config.allowed_origins),
+            Origins::new(
+                &self.config.allowed_origins,
+                self.config.trust_forwarded_host,
+            ),
             Assets::new(self.config.web_dir.clone()),
         )
     }

@@ -32,6 +32,7 @@ export class Backoff {
 /** Refusals that the same request may not meet again a little later. */
 const PASSING = new Set([
   "unreachable",
+  "websocket_blocked",
   "connection_lost",
   "timeout",
   "join_timeout",

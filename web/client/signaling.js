@@ -1,5 +1,6 @@
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
+import { unreachable, whyRefused } from "./probe.js";
 import { parseServerMessage, replyTypes, say } from "./protocol.js";
 
 /** @import { ClientMessage, Replies, RequestType, ServerMessage } from "./protocol.js" */
@@ -33,6 +34,8 @@ const OPEN = 1;
 export class Signaling extends Events {
   /** @type {WebSocket} */
   #socket;
+  /** @type {() => Promise<CallError>} */
+  #whyRefused;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
   #lastId = 0;
@@ -43,10 +46,12 @@ export class Signaling extends Events {
 
   /**
    * @param {string} url
-   * @param {{ WebSocket?: typeof WebSocket, pingInterval?: number }} [options]
+   * @param {{ WebSocket?: typeof WebSocket, pingInterval?: number, whyRefused?: (url: string) => Promise<CallError> }} [options]
    */
-  constructor(url, { WebSocket: Socket = WebSocket, pingInterval = PING_INTERVAL_MS } = {}) {
+  constructor(url, { WebSocket: Socket = WebSocket, pingInterval = PING_INTERVAL_MS, whyRefused: ask } = {}) {
     super();
+    // A fake socket has no server behind it to ask.
+    this.#whyRefused = async () => (ask ?? (Socket === globalThis.WebSocket ? whyRefused : unreachable))(url);
     this.#socket = new Socket(url);
     this.#socket.addEventListener("message", (event) => this.#receive(event.data));
     this.#socket.addEventListener("close", (event) => this.#end(event.code));
@@ -57,17 +62,19 @@ export class Signaling extends Events {
   opened() {
     if (this.#socket.readyState === OPEN) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const unreachable = () => reject(new CallError("unreachable", "The server cannot be reached."));
-      if (this.#closed) return unreachable();
+      let isOpen = false;
+      const refused = () => void (isOpen || this.#whyRefused().then(reject, reject));
+      if (this.#closed) return refused();
       const timer = setTimeout(() => this.#abandon(), OPEN_TIMEOUT_MS);
       const open = () => {
         clearTimeout(timer);
+        isOpen = true;
         resolve();
       };
       this.#socket.addEventListener("open", open, { once: true });
       this.on("close", () => {
         clearTimeout(timer);
-        unreachable();
+        refused();
       });
     });
   }

@@ -16,6 +16,11 @@ const ENDINGS = {
   room_closed: { title: "The room was closed", text: "The call is over for everybody." },
   server_shutdown: { title: "The server is shutting down", text: "It did not come back in time." },
   unreachable: { title: "The server cannot be reached", text: "Check your network, then try again." },
+  origin_refused: { title: "The server takes no calls from this page", text: "" },
+  websocket_blocked: {
+    title: "The connection is blocked on its way",
+    text: "The server answers, but something before it, a proxy perhaps, does not let WebSockets through.",
+  },
   connection_lost: { title: "The connection was lost", text: "Check your network, then try again." },
   media_failed: {
     title: "Audio and video do not get through",
@@ -45,7 +50,7 @@ export function explainEnding(code, message) {
  */
 export function explainRefusal({ code = "", message = "" }) {
   const known = ENDINGS[code];
-  return known ? [`${known.title}.`, known.text].filter(Boolean).join(" ") : sentence({ message });
+  return known ? [`${known.title}.`, known.text || message].filter(Boolean).join(" ") : sentence({ message });
 }
 
 /**

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
@@ -56,6 +56,7 @@ impl Assets {
 
 pub(super) async fn serve(
     State(assets): State<Arc<Assets>>,
+    OriginalUri(original): OriginalUri,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
@@ -67,9 +68,14 @@ pub(super) async fn serve(
         true => assets.get(path).await,
         false => None,
     };
-    let Some(Asset { content, tag }) = asset else {
+    let Some(Asset { mut content, tag }) = asset else {
         return (StatusCode::NOT_FOUND, "There is nothing here.\n").into_response();
     };
+    if path == "index.html"
+        && let Some(base) = base(&original)
+    {
+        content = with_base(&content, &base).into();
+    }
     let known = headers.get(header::IF_NONE_MATCH);
     let known = known.and_then(|known| known.to_str().ok());
     let fresh = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
@@ -83,6 +89,38 @@ pub(super) async fn serve(
     }
     let kind = [(header::CONTENT_TYPE, content_type(path))];
     (kind, caching, content).into_response()
+}
+
+/// What the addresses in the page are relative to, if it was asked for without a slash at its end, as at
+/// `/call` of a router nested there (axum's `nest` has nothing at `/call/`). It is relative as well, for
+/// proxies before this server may have taken a part of the path away.
+fn base(original: &Uri) -> Option<String> {
+    let (_, last) = original.path().rsplit_once('/')?;
+    if last.is_empty() || last == "index.html" {
+        return None;
+    }
+    let escape = |c: char| match c {
+        '&' => "&amp;".into(),
+        '"' => "&quot;".into(),
+        '<' => "&lt;".into(),
+        '>' => "&gt;".into(),
+        c => Cow::from(c.to_string()),
+    };
+    // Without the dot, a colon in the name would end a scheme.
+    Some(format!(
+        "./{}/",
+        last.chars().map(escape).collect::<String>()
+    ))
+}
+
+fn with_base(page: &[u8], base: &str) -> Vec<u8> {
+    let page = String::from_utf8_lossy(page);
+    page.replacen(
+        "<head>",
+        &format!("<head>\n    <base href=\"{base}\" />"),
+        1,
+    )
+    .into_bytes()
 }
 
 /// No way out of the folder, and no hidden files. Names of our files need no percent-encoding.
@@ -145,6 +183,28 @@ fn content_type(path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_without_a_slash_says_where_it_is() {
+        for (asked, expected) in [
+            ("/", None),
+            ("/index.html", None),
+            ("/call/", None),
+            ("/call/index.html", None),
+            ("/a/call/?room=x", None),
+            ("/call", Some("./call/")),
+            ("/a/call?room=x%20y", Some("./call/")),
+            ("/a:b", Some("./a:b/")),
+            ("/caf%C3%A9&x", Some("./caf%C3%A9&amp;x/")),
+            ("http://call.example.org/call", Some("./call/")),
+        ] {
+            let uri: Uri = asked.parse().expect("an address");
+            assert_eq!(base(&uri).as_deref(), expected, "{asked}");
+        }
+        let page = with_base(b"<html><head><title>", "./call/");
+        let page = String::from_utf8(page).expect("text");
+        assert_eq!(page, "<html><head>\n    <base href=\"./call/\" /><title>");
+    }
 
     #[test]
     fn only_plain_paths_are_looked_up() {

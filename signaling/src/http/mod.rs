@@ -29,7 +29,7 @@ pub(crate) fn router(
     assets: Assets,
 ) -> Router {
     let sockets = Router::new()
-        .route("/v1/ws", get(native::upgrade))
+        .route("/v1/ws", get(native::upgrade).post(native::ask))
         .with_state(native)
         .layer(from_fn_with_state(Arc::new(origins), origin::check));
     Router::new()

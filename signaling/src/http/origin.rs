@@ -1,54 +1,126 @@
 //! A browser lets any site open a WebSocket to any server, with the user's network and cookies. So
 //! the server looks where a page comes from.
+//!
+//! A proxy that asks under another `Host` makes the server's own page look like one of another site. The
+//! page cannot see why its WebSocket was refused; so the log says it, and whoever asks by POST.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::info;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::protocol::native::refused;
+
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// A page that is refused tries again and again, and there may be many.
+const LOGGED_EVERY: Duration = Duration::from_secs(10);
+/// A host name has at most 253 characters; strangers may send more.
+const SHOWN: usize = 300;
 
 pub(crate) struct Origins {
     /// Beside the server's own.
     allowed: Vec<String>,
+    /// Whether a proxy says by `X-Forwarded-Host` what the page was asked for as.
+    trust_forwarded_host: bool,
+    logged: Mutex<Logged>,
+}
+
+#[derive(Default)]
+struct Logged {
+    at: Option<Instant>,
+    /// Refusals since that are not in the log.
+    passed_over: u64,
+}
+
+/// The page's origin, and what the server was asked as.
+#[derive(Debug)]
+struct Stranger {
+    origin: String,
+    host: String,
 }
 
 impl Origins {
-    pub(crate) fn new(allowed: &[String]) -> Self {
+    pub(crate) fn new(allowed: &[String], trust_forwarded_host: bool) -> Self {
         Self {
             allowed: allowed.iter().map(|o| o.to_ascii_lowercase()).collect(),
+            trust_forwarded_host,
+            logged: Mutex::default(),
         }
     }
 
     /// No `Origin` means no browser, and no user to be tricked.
-    fn admit(&self, headers: &HeaderMap) -> bool {
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Stranger> {
         let Some(origin) = headers.get(header::ORIGIN) else {
-            return true;
+            return Ok(());
         };
-        let Ok(origin) = origin.to_str().map(str::to_ascii_lowercase) else {
-            return false;
-        };
-        if self.allowed.contains(&origin) {
-            return true;
+        let host = self.host(headers);
+        let origin = String::from_utf8_lossy(origin.as_bytes()).to_ascii_lowercase();
+        if self.allowed.contains(&origin) || is_own(&origin, &host) {
+            return Ok(());
         }
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let Some((scheme, authority)) = origin.split_once("://") else {
-            return false;
-        };
-        // The server may stand behind a proxy that ends TLS, so the scheme says nothing but which
-        // port a browser leaves out.
-        let port = match scheme {
-            "http" => ":80",
-            "https" => ":443",
-            _ => return false,
-        };
-        let without_port =
-            |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
-        host.is_some_and(|host| without_port(host) == without_port(authority))
+        Err(Stranger { origin, host })
     }
+
+    fn host(&self, headers: &HeaderMap) -> String {
+        let text = |name| {
+            let value = headers.get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        if self.trust_forwarded_host
+            && let Some(forwarded) = text(FORWARDED_HOST)
+        {
+            // Each proxy appends; the first was asked by the browser.
+            let first = forwarded.split(',').next().unwrap_or_default();
+            return first.trim().to_owned();
+        }
+        text(header::HOST).unwrap_or_default()
+    }
+
+    fn log(&self, Stranger { origin, host }: &Stranger) {
+        let now = Instant::now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let recently = |at: Instant| now < at + LOGGED_EVERY;
+        if logged.at.is_some_and(recently) {
+            logged.passed_over += 1;
+            return;
+        }
+        let passed_over = std::mem::take(&mut logged.passed_over);
+        logged.at = Some(now);
+        drop(logged);
+        let (origin, host) = (shown(origin), shown(host));
+        warn!(
+            ?origin,
+            ?host,
+            passed_over,
+            "a page was refused by its origin: if it is yours, let the proxy before this server pass the \
+             header Host on, or name the origin in allowed_origins"
+        );
+    }
+}
+
+fn is_own(origin: &str, host: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    // The server may stand behind a proxy that ends TLS, so the scheme says nothing but which
+    // port a browser leaves out.
+    let port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let without_port = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
+    !host.is_empty() && without_port(host) == without_port(authority)
+}
+
+/// What a stranger sent, short enough for a log.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
 }
 
 pub(super) async fn check(
@@ -56,43 +128,68 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    if origins.admit(request.headers()) {
-        return next.run(request).await;
-    }
-    info!(origin = ?request.headers().get(header::ORIGIN), "cross-site connection refused");
-    (StatusCode::FORBIDDEN, "This origin may not connect here.").into_response()
+    let mut response = match origins.admit(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(stranger) => {
+            // Who asks why was refused before.
+            if request.method() == Method::GET {
+                origins.log(&stranger);
+            }
+            let Stranger { origin, host } = &stranger;
+            let message = format!(
+                "This server takes no calls from pages of {}; it was asked as {}. If the server is yours: let \
+                 the proxy before it pass the header Host on, or name the page's origin in `allowed_origins`.",
+                shown(origin),
+                shown(host),
+            );
+            refused(StatusCode::FORBIDDEN, "origin_refused", message).into_response()
+        }
+    };
+    // A page of another site may read why it is refused; there is nothing else here to read.
+    let anybody = HeaderValue::from_static("*");
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anybody);
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn admitted(origin: Option<&str>, host: &str) -> bool {
-        let origins = Origins::new(&["https://App.example.org".to_owned()]);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, host.parse().expect("host"));
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, origin.parse().expect("origin"));
+    fn admitted(origins: &Origins, headers: &[(HeaderName, &str)]) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(name, value.parse().expect("a value"));
         }
-        origins.admit(&headers)
+        origins.admit(&map).is_ok()
+    }
+
+    fn allowing(trust_forwarded_host: bool) -> Origins {
+        Origins::new(
+            &["https://App.example.org".to_owned()],
+            trust_forwarded_host,
+        )
     }
 
     #[test]
     fn own_and_allowed_origins_may_connect() {
+        let origins = allowing(false);
+        assert!(admitted(&origins, &[(header::HOST, "call.example.org")]));
         for (origin, host) in [
-            (None, "call.example.org"),
-            (Some("https://call.example.org"), "call.example.org"),
-            (Some("https://CALL.example.org"), "call.example.org:443"),
-            (Some("http://localhost:8080"), "localhost:8080"),
-            (Some("http://[::1]:8080"), "[::1]:8080"),
-            (Some("https://app.example.org"), "call.example.org"),
+            ("https://call.example.org", "call.example.org"),
+            ("https://CALL.example.org", "call.example.org:443"),
+            ("http://localhost:8080", "localhost:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+            ("https://app.example.org", "call.example.org"),
         ] {
-            assert!(admitted(origin, host), "{origin:?} to {host}");
+            let headers = [(header::ORIGIN, origin), (header::HOST, host)];
+            assert!(admitted(&origins, &headers), "{origin:?} to {host}");
         }
     }
 
     #[test]
     fn other_origins_may_not() {
+        let origins = allowing(true);
         for origin in [
             "https://evil.example.org",
             "https://call.example.org.evil.example",
@@ -100,10 +197,58 @@ mod tests {
             "http://app.example.org",
             "null",
             "",
+            "https://",
             "file://",
             "chrome-extension://call.example.org",
         ] {
-            assert!(!admitted(Some(origin), "call.example.org"), "{origin}");
+            for host in ["call.example.org", ""] {
+                let headers = [(header::ORIGIN, origin), (header::HOST, host)];
+                assert!(!admitted(&origins, &headers), "{origin} to {host}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_forwarded_host_counts_only_where_the_settings_trust_it() {
+        for (trusted, forwarded, admits) in [
+            (false, "call.example.org", false),
+            (true, "call.example.org", true),
+            (true, "call.example.org:443, 10.0.0.1:8080", true),
+            (true, "10.0.0.1:8080, call.example.org", false),
+            (true, "", false),
+        ] {
+            let headers = [
+                (header::ORIGIN, "https://call.example.org"),
+                (header::HOST, "10.0.0.1:8080"),
+                (FORWARDED_HOST, forwarded),
+            ];
+            let origins = allowing(trusted);
+            assert_eq!(
+                admitted(&origins, &headers),
+                admits,
+                "{trusted} {forwarded}"
+            );
+        }
+        // Without the header, Host counts as ever.
+        let headers = [
+            (header::ORIGIN, "https://call.example.org"),
+            (header::HOST, "call.example.org"),
+        ];
+        assert!(admitted(&allowing(true), &headers));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_refusals_is_a_line_every_ten_seconds() {
+        let origins = allowing(false);
+        let stranger = Stranger {
+            origin: "https://evil.example.org".into(),
+            host: "call.example.org".into(),
+        };
+        let passed_over = || origins.logged.lock().expect("not poisoned").passed_over;
+        for (after_ms, expected) in [(0, 0), (1, 1), (5_000, 2), (4_998, 3), (1, 0), (1, 1)] {
+            tokio::time::advance(Duration::from_millis(after_ms)).await;
+            origins.log(&stranger);
+            assert_eq!(passed_over(), expected);
         }
     }
 }

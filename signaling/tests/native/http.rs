@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::client::Client;
 use crate::server::Server;
 
 pub(crate) struct Reply {
@@ -20,8 +21,12 @@ pub(crate) async fn get(addr: SocketAddr, path: &str) -> Reply {
 }
 
 async fn get_with(addr: SocketAddr, path: &str, headers: &str) -> Reply {
+    ask(addr, "GET", path, headers).await
+}
+
+async fn ask(addr: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
     let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\r\n");
+        format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\r\n");
     let mut stream = TcpStream::connect(addr).await.expect("connect");
     stream.write_all(request.as_bytes()).await.expect("request");
     let mut text = String::new();
@@ -245,4 +250,83 @@ async fn browsers_are_told_what_the_page_may_do() {
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert_eq!(headers["referrer-policy"], "no-referrer");
     }
+}
+
+#[tokio::test]
+async fn the_page_works_wherever_its_router_is_nested() {
+    let server = Server::start().await;
+    let outer = axum::Router::new()
+        .nest("/call", server.node.router())
+        .nest("/of/{team}/talk", server.node.router())
+        .nest_service("/served", server.node.router());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
+    let addr = listener.local_addr().expect("address");
+    tokio::spawn(async move { axum::serve(listener, outer).await });
+    for (place, base) in [
+        ("/call", Some("./call/")),
+        ("/of/red/talk", Some("./talk/")),
+        ("/served", Some("./served/")),
+        ("/served/", None),
+    ] {
+        let page = get(addr, &format!("{place}?room=standup")).await;
+        assert_eq!(page.status, 200, "{place}");
+        let (_, rest) = page.body.split_once("<base href=\"").unzip();
+        assert_eq!(rest.and_then(|rest| rest.split('"').next()), base);
+        let prefix = place.trim_end_matches('/');
+        let mut relative = 0;
+        for part in page.body.split([' ', '>']) {
+            let address = part.strip_prefix("src=").or(part.strip_prefix("href="));
+            let Some(address) = address.map(|address| address.trim_matches('"')) else {
+                continue;
+            };
+            if Some(address) != base {
+                relative += 1;
+                let asset = get(addr, &format!("{prefix}/{address}")).await;
+                assert_eq!(asset.status, 200, "{prefix}/{address}");
+            }
+        }
+        assert!(relative > 3, "{}", page.body);
+        assert_eq!(get(addr, &format!("{prefix}/healthz")).await.status, 200);
+        let mut client = Client::try_connect(&format!("ws://{addr}{prefix}/v1/ws"))
+            .await
+            .expect("upgrade");
+        client.join("room", "Ada").await;
+    }
+    assert!(!get(server.addr, "/").await.body.contains("<base"));
+}
+
+const FOREIGN: &str = "Origin: https://evil.example.org\r\nContent-Length: 0\r\n";
+
+#[tokio::test]
+async fn a_page_may_ask_why_its_websocket_is_refused() {
+    let server = Server::with(|config| {
+        config.limits.connections = 1;
+        config.allowed_origins = vec!["https://app.example.org".into()];
+    })
+    .await;
+    let answer = async |headers: &str| {
+        let reply = ask(server.addr, "POST", "/v1/ws", headers).await;
+        assert_eq!(reply.headers["access-control-allow-origin"], "*");
+        let body: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+        let text = |key: &str| body[key].as_str().expect(key).to_owned();
+        (reply.status, text("code"), text("message"))
+    };
+    let own = format!("Origin: http://{}\r\nContent-Length: 0\r\n", server.addr);
+    let allowed = "Origin: https://app.example.org\r\nContent-Length: 0\r\n";
+    for headers in [own.as_str(), allowed, "Content-Length: 0\r\n"] {
+        let (status, code, _) = answer(headers).await;
+        assert_eq!((status, code.as_str()), (200, "ok"), "{headers}");
+    }
+    let (status, code, message) = answer(FOREIGN).await;
+    assert_eq!((status, code.as_str()), (403, "origin_refused"));
+    let addr = server.addr.to_string();
+    for word in ["https://evil.example.org", &addr, "allowed_origins", "Host"] {
+        assert!(message.contains(word), "{message}");
+    }
+    let _ada = server.join("Ada").await;
+    let (status, code, _) = answer(&own).await;
+    assert_eq!((status, code.as_str()), (503, "server_full"));
+    server.node.shutdown().await;
+    let (status, code, _) = answer(&own).await;
+    assert_eq!((status, code.as_str()), (503, "shutting_down"));
 }

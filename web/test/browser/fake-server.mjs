@@ -209,7 +209,7 @@ async function serveFile(request, response) {
     const body = await readFile(new URL(`.${path}`, ROOT));
     response.writeHead(200, {
       "content-type": TYPES[extname(path)] ?? "application/octet-stream",
-      "content-security-policy": "default-src 'self'",
+      "content-security-policy": "default-src 'self'; script-src 'self' 'sha256-3oy/esrk5BlcntSsqCJtKyHGVLVXAzxbig1f0ALJ1/U='",
     });
     response.end(body);
   } catch {

@@ -21,7 +21,7 @@ pub use server_message::{
     MessageLimits, Needs, Participant, PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot,
     SubscriptionState, Track, Welcome,
 };
-pub(crate) use upgrade::{Native, upgrade};
+pub(crate) use upgrade::{Native, ask, refused, upgrade};
 
 /// The version a client names in `join` and the server in `welcome`.
 pub const VERSION: u32 = 1;

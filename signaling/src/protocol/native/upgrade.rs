@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::convert::Greeting;
@@ -56,10 +58,10 @@ pub(crate) async fn upgrade(
 ) -> Response {
     let stop = native.rooms.stop_signal();
     if stop.is_stopped() {
-        return refuse("The server is shutting down.");
+        return stopping();
     }
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
-        return refuse("The server has as many connections as it can take.");
+        return full();
     };
     upgrade
         .read_buffer_size(READ_BUFFER)
@@ -71,6 +73,41 @@ pub(crate) async fn upgrade(
         })
 }
 
-fn refuse(sentence: &'static str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, sentence).into_response()
+/// `POST /v1/ws`: what an upgrade would be answered. A browser keeps that from a page whose WebSocket
+/// was refused.
+pub(crate) async fn ask(State(native): State<Arc<Native>>) -> Response {
+    if native.rooms.is_stopping() {
+        stopping()
+    } else if native.connections.available_permits() == 0 {
+        full()
+    } else {
+        let message = "A WebSocket may be opened here.".to_owned();
+        refused(StatusCode::OK, "ok", message).into_response()
+    }
+}
+
+fn stopping() -> Response {
+    let message = "The server is shutting down.".to_owned();
+    refused(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).into_response()
+}
+
+fn full() -> Response {
+    let message = "The server has as many connections as it can take.".to_owned();
+    refused(StatusCode::SERVICE_UNAVAILABLE, "server_full", message).into_response()
+}
+
+/// A code as in [`Refusal`](super::Refusal), and a sentence.
+#[derive(Serialize)]
+pub(crate) struct Reason {
+    code: &'static str,
+    message: String,
+}
+
+pub(crate) fn refused(
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+) -> impl IntoResponse {
+    let uncached = [(header::CACHE_CONTROL, "no-store")];
+    (status, uncached, Json(Reason { code, message }))
 }

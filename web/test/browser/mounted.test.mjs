@@ -1,0 +1,115 @@
+/** The page where others put it: under a path, behind proxies. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import { connect } from "node:net";
+import { after, before, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+import { autojoin, launch, openPage } from "./chromium.mjs";
+import { Server } from "./server.mjs";
+
+const PATIENCE = { timeout: 20_000 };
+
+let server;
+let browser;
+
+before(async () => {
+  browser = await launch();
+  server = await Server.start();
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/**
+ * A proxy to the server that takes `/call` off every path.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {(headers: Record<string, string>) => void} change to the headers of each request
+ * @param {{ upgrades?: boolean }} [options] whether WebSockets get through
+ */
+async function proxy(t, change, { upgrades = true } = {}) {
+  const target = new URL(server.url);
+  const forward = (incoming) => {
+    const headers = { ...incoming.headers };
+    change(headers);
+    const path = incoming.url.replace(/^\/call/, "") || "/";
+    return { host: target.hostname, port: target.port, method: incoming.method, headers, path: path.startsWith("?") ? `/${path}` : path };
+  };
+  const http = createServer((incoming, reply) => {
+    if (!incoming.url.startsWith("/call")) return reply.writeHead(404).end();
+    const outgoing = request(forward(incoming), (answer) => {
+      reply.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(reply);
+    });
+    incoming.pipe(outgoing);
+  });
+  http.on("upgrade", (incoming, socket) => {
+    if (!upgrades) return socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    const { path, headers } = forward(incoming);
+    const to = connect(target.port, target.hostname, () => {
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+      to.write(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
+      to.pipe(socket).pipe(to);
+    });
+    for (const end of [to, socket]) end.on("error", () => socket.destroy(to.destroy()));
+  });
+  http.listen(0, "127.0.0.1");
+  await once(http, "listening");
+  t.after(() => http.close(http.closeAllConnections()));
+  return { url: `http://127.0.0.1:${http.address().port}/call` };
+}
+
+/** Joins twice, by the page's own link the second time. */
+async function callsUnder(url) {
+  const ana = await openPage(browser, autojoin(url, "Ana"));
+  await ana.waitForSelector(".call .tile.own", PATIENCE);
+  const link = new URL(ana.url());
+  const bo = await openPage(browser, `${link.origin}${link.pathname}?room=${link.searchParams.get("room")}`);
+  await bo.fill('input[name="name"]', "Bo");
+  await bo.keyboard.press("Enter");
+  await bo.locator(".plate-name", { hasText: "Ana" }).waitFor(PATIENCE);
+  await bo.waitForFunction(() => document.querySelector(".tile:not(.own) video").videoWidth > 0, null, PATIENCE);
+  assert.deepEqual(bo.complaints, []);
+  for (const page of [ana, bo]) await page.context().close();
+  return link.pathname;
+}
+
+test("calls nested in another axum router work", { skip: !process.env.TERTULIA_BIN }, async (t) => {
+  const binary = fileURLToPath(new URL("examples/nested", pathToFileURL(process.env.TERTULIA_BIN)));
+  const child = spawn(binary, { stdio: ["ignore", "pipe", "ignore"] });
+  t.after(() => child.kill());
+  const [line] = await once(child.stdout.setEncoding("utf8"), "data");
+  const { origin } = new URL(/http:\S+/.exec(line)[0]);
+  for (const place of ["/call", "/talk", "/talk/"]) assert.equal(await callsUnder(`${origin}${place}`), place);
+});
+
+test("calls behind a proxy that takes a path away work with and without the slash", async (t) => {
+  const front = await proxy(t, () => {});
+  assert.equal(await callsUnder(`${front.url}/`), "/call/");
+  assert.equal(await callsUnder(front.url), "/call/");
+});
+
+test("a proxy that asks under another host is told of in the page and in the log", async (t) => {
+  const front = await proxy(t, (headers) => (headers.host = "upstream.internal"));
+  const page = await openPage(browser, autojoin(`${front.url}/`, "Ana"));
+  const { origin } = new URL(front.url);
+  const text = page.locator(".ended", { hasText: "takes no calls from this page" });
+  await text.waitFor(PATIENCE);
+  const said = await text.textContent();
+  for (const word of [origin, "upstream.internal", "allowed_origins", "Host"]) assert.ok(said.includes(word), said);
+  await page.context().close();
+  if (!server.isOurs) return;
+  const line = server.log.split("\n").find((each) => each.includes("refused by its origin"));
+  for (const word of [origin, "upstream.internal", "allowed_origins"]) assert.ok(line.includes(word), line);
+});
+
+test("a proxy that lets no WebSockets through is told of as such", async (t) => {
+  const front = await proxy(t, () => {}, { upgrades: false });
+  const page = await openPage(browser, autojoin(`${front.url}/`, "Ana"));
+  await page.locator(".ended", { hasText: "does not let WebSockets through" }).waitFor(PATIENCE);
+  await page.context().close();
+});
