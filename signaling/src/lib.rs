@@ -21,6 +21,7 @@
 pub mod config;
 mod http;
 pub mod media;
+mod names;
 mod node;
 pub mod protocol;
 pub mod room;

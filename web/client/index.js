@@ -5,6 +5,7 @@
 export { CallError } from "./errors.js";
 export { captureDevices, captureScreen, explainCapture, listDevices } from "./media.js";
 export { AudioLevels } from "./levels.js";
+export { cleanName, readName, readRoom } from "./names.js";
 export { Publication } from "./publication.js";
 export { Room } from "./room.js";
 export { summarize } from "./stats.js";

@@ -1,8 +1,11 @@
+import { cleanName, readRoom } from "../client/names.js";
+
 /**
  * What the page's address asks for.
  *
  * @typedef {object} Address
  * @property {string} room empty when none is named
+ * @property {string} wrongRoom what is named as a room and cannot be one; empty otherwise
  * @property {string} name
  * @property {boolean} autojoin
  * @property {boolean} debug
@@ -27,12 +30,15 @@ const SCALABILITY_MODE = /^[LS][1-3]T[1-3](h|_KEY|_KEY_SHIFT|h_KEY)?$/;
  */
 export function readAddress(url) {
   const query = url.searchParams;
+  const given = query.get("room") ?? decode(url.hash.slice(1));
+  const room = readRoom(given);
   const codec = (query.get("codec") ?? "").toUpperCase();
   const scalabilityMode = query.get("svc") ?? "";
   const height = Number.parseInt(query.get("video") ?? "", 10);
   return {
-    room: cleanRoom(query.get("room") ?? decode(url.hash.slice(1))),
-    name: (query.get("name") ?? "").trim().slice(0, 64),
+    room: room.name ?? "",
+    wrongRoom: given && room.name === null ? given : "",
+    name: cleanName(query.get("name") ?? ""),
     autojoin: query.get("autojoin") === "1",
     debug: query.get("debug") === "1",
     microphone: query.get("mic") !== "0",
@@ -53,20 +59,6 @@ export function roomLink(url, room) {
   const link = new URL(url.pathname, url);
   link.searchParams.set("room", room);
   return link.href;
-}
-
-/**
- * Turns what a person typed into a room name the server takes: 1 to 64 of `A-Z a-z 0-9 . _ -`.
- *
- * @param {string} typed
- */
-export function cleanRoom(typed) {
-  return typed
-    .trim()
-    .normalize("NFD")
-    .replace(/\s+/g, "-")
-    .replace(/[^A-Za-z0-9._-]/g, "")
-    .slice(0, 64);
 }
 
 const MOODS = ["quiet", "bright", "amber", "brisk", "gentle", "lively", "mellow", "sunny", "early", "merry"];

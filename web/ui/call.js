@@ -1,4 +1,5 @@
 import { listDevices } from "../client/media.js";
+import { cut } from "../client/names.js";
 import { roomLink } from "./address.js";
 import { Banner } from "./banner.js";
 import { Chat } from "./chat.js";
@@ -14,7 +15,7 @@ import { Settings } from "./settings.js";
 import { Shown } from "./shown.js";
 import { Sound } from "./sound.js";
 import { Toasts } from "./toasts.js";
-import { explainReconnecting, LINK_WORDS, sentence } from "./words.js";
+import { explainReconnecting, isolated, LINK_WORDS, sentence } from "./words.js";
 
 /**
  * @import { Device } from "./devices.js"
@@ -164,15 +165,15 @@ export class Call {
       this.#own.on("problem", (error) => this.#toasts.problem(sentence(error))),
       room.on("state", (change) => this.#stateChanged(change)),
       this.#link.on("changed", () => this.#showLink()),
-      room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${name} joined`)),
+      room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${isolated(name)} joined`)),
       room.on("participantLeft", ({ participant, reason }) => this.#announceLeft(participant.name, reason)),
       room.on("trackPublished", ({ participant, track }) => {
-        if (settled() && track.source === "screen") this.#toasts.notice(`${participant.name} shares a screen`);
+        if (settled() && track.source === "screen") this.#toasts.notice(`${isolated(participant.name)} shares a screen`);
       }),
       room.on("chat", (message) => {
         this.#chat.add(message);
         const own = message.participant === room.participantId;
-        if (settled() && !own && !this.#chat.isOpen) this.#toasts.chat(`${message.name}: ${message.text.slice(0, 120)}`);
+        if (settled() && !own && !this.#chat.isOpen) this.#toasts.chat(`${isolated(message.name)}: ${cut(message.text, 120)}`);
       }),
       room.on("error", (error) => this.#toasts.problem(sentence(error))),
     ];
@@ -219,7 +220,7 @@ export class Call {
    */
   #announceLeft(name, reason) {
     if (this.#room.state !== "connected") return;
-    this.#toasts.notice(reason === "left" ? `${name} left` : `${name} lost the connection`);
+    this.#toasts.notice(reason === "left" ? `${isolated(name)} left` : `${isolated(name)} lost the connection`);
   }
 
   /** @param {number} count */

@@ -1,4 +1,5 @@
 import { h, icon } from "./dom.js";
+import { cut, lengthOf } from "../client/names.js";
 import { hueOf } from "./words.js";
 
 /** @import { ChatMessage } from "../client/protocol.js" */
@@ -17,12 +18,15 @@ export class Chat {
     rows: "1",
     placeholder: "Write to everyone",
     "aria-label": "Message",
+    dir: "auto",
     autocomplete: "off",
     enterkeyhint: "send",
   });
   #onUnread;
   #isOwn;
   #unread = 0;
+  /** Unicode code points of a message; 0: not known yet. */
+  #limit = 0;
   /** @type {ChatMessage | null} */
   #last = null;
 
@@ -40,6 +44,10 @@ export class Chat {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#send(onSend);
+    });
+    this.#input.addEventListener("input", () => {
+      const { value } = this.#input;
+      if (this.#limit > 0 && lengthOf(value) > this.#limit) this.#input.value = cut(value, this.#limit);
     });
     this.#input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -65,7 +73,7 @@ export class Chat {
 
   /** @param {number} characters */
   set limit(characters) {
-    if (characters > 0) this.#input.maxLength = characters;
+    this.#limit = characters;
   }
 
   /** @param {boolean} open */
@@ -99,12 +107,12 @@ export class Chat {
     const head = h(
       "p",
       { class: "chat-head" },
-      h("b", { text: own ? `${message.name} (you)` : message.name }),
+      h("b", {}, h("bdi", { text: message.name }), own && " (you)"),
       h("time", { datetime: time.toISOString(), text: time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) }),
     );
     head.style.setProperty("--hue", String(hueOf(message.name)));
     const entry = h("li", { class: own ? "chat-entry own" : "chat-entry" }, !grouped && head);
-    entry.append(h("p", { class: "chat-text" }, ...withLinks(message.text)));
+    entry.append(h("p", { class: "chat-text", dir: "auto" }, ...withLinks(message.text)));
     return entry;
   }
 
@@ -128,7 +136,7 @@ export class Chat {
  * @returns {(string | HTMLElement)[]} the text, its web addresses as links
  */
 function withLinks(text) {
-  return text.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]])/).map((part, index) => {
+  return text.split(/(https?:\/\/[^\s<>"\p{Cc}\p{Cf}]+[^\s<>".,;:!?)\]\p{Cc}\p{Cf}])/u).map((part, index) => {
     if (index % 2 === 0) return part;
     return h("a", { href: part, target: "_blank", rel: "noopener noreferrer", text: part });
   });

@@ -1,4 +1,4 @@
-import { cleanRoom } from "./address.js";
+import { cleanName, cut, explainFault, NAME_LENGTH, readRoom, typedRoom } from "../client/names.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 import { Meter } from "./meter.js";
@@ -17,6 +17,7 @@ const METER_GAIN = 4;
  * @typedef {object} JoinOptions
  * @property {string} name
  * @property {string} room
+ * @property {string} [problem] to begin with
  * @property {OwnMedia} own
  * @property {() => Choice} choice
  * @property {(device: Device, id: string) => void} onChoose
@@ -42,7 +43,7 @@ export class JoinPage {
   #stops;
 
   /** @param {JoinOptions} options */
-  constructor({ name, room, own, choice, onChoose, onJoin }) {
+  constructor({ name, room, problem = "", own, choice, onChoose, onJoin }) {
     this.#own = own;
     this.#onJoin = onJoin;
     this.#devices = new DeviceLists({ choice, onChoose });
@@ -50,13 +51,14 @@ export class JoinPage {
     this.#video.autoplay = true;
     this.#microphone = h("button", { type: "button", class: "round", onclick: () => void own.toggleMicrophone() });
     this.#camera = h("button", { type: "button", class: "round", onclick: () => void own.toggleCamera() });
-    this.#name = h("input", { type: "text", name: "name", required: true, maxlength: "64", autocomplete: "nickname", value: name });
-    this.#room = h("input", { type: "text", name: "room", required: true, maxlength: "64", autocomplete: "off", spellcheck: "false", value: room });
+    this.#name = h("input", { type: "text", name: "name", required: true, dir: "auto", autocomplete: "nickname", value: name });
+    this.#room = h("input", { type: "text", name: "room", required: true, dir: "auto", autocomplete: "off", spellcheck: "false", value: room });
     this.element = this.#build();
     this.#stops = [
       own.on("changed", () => this.#show()),
       own.on("problem", (error) => this.#explain([error])),
     ];
+    if (problem) this.#fail(problem);
     this.#show();
     this.#measure();
   }
@@ -97,7 +99,9 @@ export class JoinPage {
       event.preventDefault();
       void this.#join();
     });
-    this.#room.addEventListener("change", () => (this.#room.value = cleanRoom(this.#room.value)));
+    this.#name.addEventListener("change", () => (this.#name.value = cleanName(this.#name.value)));
+    this.#room.addEventListener("input", (event) => this.#showTyped(/** @type {InputEvent} */ (event)));
+    this.#room.addEventListener("compositionend", () => this.#showTyped());
     const preview = h(
       "section",
       { class: "preview", "aria-label": "Preview" },
@@ -133,9 +137,11 @@ export class JoinPage {
   }
 
   async #join() {
-    const name = this.#name.value.trim();
-    const room = cleanRoom(this.#room.value);
-    if (!name || !room) return this.#fail("A call needs your name and a room.");
+    const name = cleanName(this.#name.value);
+    if (!name || !this.#room.value) return this.#fail("A call needs your name and a room.");
+    const { name: room, fault } = readRoom(typedRoom(this.#room.value));
+    if (fault) return this.#fail(explainFault(fault, "A room’s name"));
+    this.#name.value = name;
     this.#problem.hidden = true;
     this.#submit.disabled = true;
     this.#submit.textContent = "Joining…";
@@ -149,6 +155,22 @@ export class JoinPage {
       if (document.activeElement === document.body) this.#submit.focus();
       this.#submit.textContent = "Join the call";
     }
+  }
+
+  /**
+   * The field shows the very name of the room: two that differ are two rooms.
+   *
+   * @param {InputEvent} [event]
+   */
+  #showTyped(event) {
+    // Letters that are being put together are not to be touched.
+    if (event?.isComposing) return;
+    const { value, selectionEnd } = this.#room;
+    const typed = cut(typedRoom(value), NAME_LENGTH);
+    if (typed === value) return;
+    const caret = typedRoom(value.slice(0, selectionEnd ?? value.length)).length;
+    this.#room.value = typed;
+    this.#room.setSelectionRange(caret, caret);
   }
 
   /** @param {string} text */

@@ -1,11 +1,12 @@
 import { Room } from "../client/room.js";
+import { explainFault, proposeRoom, readRoom } from "../client/names.js";
 import { inventRoom, readAddress, roomLink } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
 import { OwnMedia } from "./own.js";
 import { forgetCall, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
-import { sentence } from "./words.js";
+import { isolated, sentence } from "./words.js";
 
 /**
  * @import { CallError } from "../client/errors.js"
@@ -35,15 +36,22 @@ class App {
     if (reloaded) return void this.#joinAtOnce(reloaded);
     const { microphone, camera } = this.#address;
     if (autojoin && name && room) return void this.#joinAtOnce({ name, room, microphone, camera });
-    this.#showJoin(room || inventRoom(Math.random));
+    const { wrongRoom } = this.#address;
+    const { fault } = readRoom(wrongRoom);
+    const problem = wrongRoom && fault ? `The link names no room. ${explainFault(fault, "A room’s name")}` : "";
+    this.#showJoin(room || proposeRoom(wrongRoom) || inventRoom(Math.random), problem);
   }
 
-  /** @param {string} room */
-  #showJoin(room) {
+  /**
+   * @param {string} room
+   * @param {string} [problem]
+   */
+  #showJoin(room, problem) {
     const own = this.#ownMedia();
     const page = new JoinPage({
       name: this.#address.name || this.#preferences.name,
       room,
+      problem,
       own,
       choice: () => ({ ...this.#preferences, ...own.chosen }),
       onChoose: (device, id) => {
@@ -142,7 +150,7 @@ class App {
    * @param {string} room
    */
   #showAddress(room) {
-    document.title = `${room} · Tertulia`;
+    document.title = `${isolated(room)} · Tertulia`;
     const here = new URL(location.href);
     const link = new URL(roomLink(here, room));
     for (const [name, value] of here.searchParams) if (name !== "room") link.searchParams.set(name, value);

@@ -1,3 +1,4 @@
+import { cleanName } from "../client/names.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 
@@ -6,7 +7,7 @@ import { h, icon } from "./dom.js";
 /** Devices and name, during the call. */
 export class Settings {
   #devices;
-  #name = h("input", { type: "text", maxlength: "64", autocomplete: "nickname" });
+  #name = h("input", { type: "text", dir: "auto", autocomplete: "nickname" });
 
   /**
    * @param {object} options
@@ -19,7 +20,8 @@ export class Settings {
     this.#devices = new DeviceLists({ choice, onChoose });
     const close = h("button", { class: "quiet", value: "close", "aria-label": "Close settings" }, icon("close"));
     this.#name.addEventListener("change", () => {
-      if (this.#name.value.trim()) onRename(this.#name.value.trim());
+      this.#name.value = cleanName(this.#name.value);
+      if (this.#name.value) onRename(this.#name.value);
     });
     this.element = h(
       "dialog",

@@ -15,7 +15,7 @@ export class Tile {
   #name;
   #video = h("video", { playsinline: true, disablepictureinpicture: true });
   #face = h("div", { class: "face", "aria-hidden": "true" });
-  #plate = h("span", { class: "plate-name" });
+  #plate = h("span", { class: "plate-name", dir: "auto" });
   #silent = h("span", { class: "plate-icon", title: "Microphone off" }, icon("microphone-off"));
   #figureText = h("pre");
   #figures = h("div", { class: "figures", hidden: true, "aria-hidden": "true" });

@@ -1,3 +1,5 @@
+import { firstCharacter } from "../client/names.js";
+
 /**
  * @import { CallError } from "../client/errors.js"
  * @import { LinkState } from "./link.js"
@@ -158,7 +160,18 @@ export function sentence(error) {
 export function initials(name) {
   const words = name.trim().split(/\s+/).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words.slice(0, 1);
-  return letters.map((word) => [...word][0].toLocaleUpperCase()).join("") || "?";
+  return letters.map((word) => firstCharacter(word).toLocaleUpperCase()).join("") || "?";
+}
+
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/**
+ * A name for a sentence in which it must not turn the words around it.
+ *
+ * @param {string} name
+ */
+export function isolated(name) {
+  return RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name;
 }
 
 /**

@@ -19,9 +19,10 @@ use super::{
     Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
 };
 use crate::media::{PeerId, RoomId, SfuError, TrackId};
+use crate::names::RoomName;
 
 pub(super) struct Room {
-    pub(super) name: Arc<str>,
+    pub(super) name: RoomName,
     pub(super) media_room: RoomId,
     pub(super) shared: Arc<Shared>,
     pub(super) participants: HashMap<ParticipantId, Participant>,
@@ -58,6 +59,7 @@ pub(super) async fn run(
     mut stop: StopSignal,
 ) {
     let shared = listing.shared.clone();
+    let name = RoomName::from(name);
     let media_room = match within(shared.media.create_room()).await {
         Ok(room) => room,
         Err(error) => {
@@ -171,7 +173,7 @@ impl Room {
         others.sort_by_key(|participant| participant.order);
         let snapshot = Snapshot {
             request: entrant.request,
-            room: self.name.clone(),
+            room: self.name.shared(),
             participant: id.clone(),
             participants: others.into_iter().map(Participant::info).collect(),
             chat: self.chat.entries(),

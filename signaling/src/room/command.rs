@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Refusal;
+use crate::names;
 
 /// Someone who wants in.
 #[derive(Clone, Debug)]
@@ -71,10 +72,6 @@ pub enum Source {
     Other,
 }
 
-/// It is part of page addresses, file names of recordings and log lines.
-const ROOM_NAME_CHARS: usize = 64;
-/// Fits under a tile, with room for scripts that need several characters for one sign.
-const NAME_CHARS: usize = 64;
 /// Everyone in the room is sent it.
 const METADATA_BYTES: usize = 4 * 1024;
 /// m-lines of the largest offer the relay accepts.
@@ -84,26 +81,30 @@ const VIEWS: usize = 256;
 /// Every track of a full room would be 8000; a client names them in several requests.
 const NAMED_TRACKS: usize = 1024;
 
-pub(crate) fn check_room_name(room: &str) -> Result<(), Refusal> {
-    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-    if room.is_empty() || room.len() > ROOM_NAME_CHARS || !room.bytes().all(allowed) {
-        return Err(Refusal::bad_field(format!(
-            "`room` must have 1 to {ROOM_NAME_CHARS} characters of A-Z a-z 0-9 . _ -."
-        )));
-    }
-    Ok(())
+/// The one form of a room's name.
+pub(crate) fn room_name(room: &str) -> Result<String, Refusal> {
+    let named = names::room_name(room);
+    named.map_err(|error| Refusal::bad_field(format!("`room` {error}.")))
+}
+
+fn display_name(name: &str) -> Result<String, Refusal> {
+    let named = names::display_name(name);
+    named.map_err(|error| Refusal::bad_field(format!("`name` {error}.")))
 }
 
 impl Entrant {
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        check_name(&self.name)?;
-        check_metadata(&self.metadata)
+    /// Names itself in the one form of its name.
+    pub(crate) fn checked(self) -> Result<Self, Refusal> {
+        check_metadata(&self.metadata)?;
+        let name = display_name(&self.name)?;
+        Ok(Self { name, ..self })
     }
 }
 
 impl Action {
-    pub(crate) fn check(&self, chat_chars: usize) -> Result<(), Refusal> {
-        match self {
+    /// As it is to be done.
+    pub(crate) fn checked(self, chat_chars: usize) -> Result<Self, Refusal> {
+        match &self {
             Self::Offer { carries, .. } if carries.len() > CARRIED_TRACKS => {
                 Err(Refusal::bad_field(format!(
                     "`tracks` must have at most {CARRIED_TRACKS} entries."
@@ -118,25 +119,18 @@ impl Action {
                 "`tracks` must have at most {VIEWS} entries."
             ))),
             Self::Update { name, metadata } => {
-                name.as_deref().map_or(Ok(()), check_name)?;
-                metadata.as_ref().map_or(Ok(()), check_metadata)
+                metadata.as_ref().map_or(Ok(()), check_metadata)?;
+                let name = name.as_deref().map(display_name).transpose()?;
+                let metadata = metadata.clone();
+                Ok(Self::Update { name, metadata })
             }
-            Self::Chat(text) if text.is_empty() || text.chars().count() > chat_chars => Err(
-                Refusal::bad_field(format!("`text` must have 1 to {chat_chars} characters.")),
-            ),
-            _ => Ok(()),
+            Self::Chat(text) => match names::check_chat(text, chat_chars) {
+                Ok(()) => Ok(self),
+                Err(wrong) => Err(Refusal::bad_field(format!("`text` {wrong}."))),
+            },
+            _ => Ok(self),
         }
     }
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let length = name.chars().count();
-    if name.trim().is_empty() || length > NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(Refusal::bad_field(format!(
-            "`name` must have 1 to {NAME_CHARS} printable characters."
-        )));
-    }
-    Ok(())
 }
 
 fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Refusal> {
@@ -154,27 +148,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_names() {
-        for good in ["a", "daily-standup", "A.b_C-9", &"x".repeat(64)] {
-            assert_eq!(check_room_name(good), Ok(()), "{good}");
-        }
-        for bad in ["", "a b", "a/b", "\u{e9}t\u{e9}", "a\n", &"x".repeat(65)] {
-            assert!(check_room_name(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn names() {
-        for good in [
-            "Ada",
-            "\u{674e}\u{534e}",
-            "O'Neil \u{1f600}",
-            &"\u{e9}".repeat(64),
-        ] {
-            assert_eq!(check_name(good), Ok(()), "{good}");
-        }
-        for bad in ["", "  ", "a\tb", &"x".repeat(65)] {
-            assert!(check_name(bad).is_err(), "{bad}");
+    fn names_are_kept_in_their_one_form() {
+        assert_eq!(room_name("cafe\u{301}").as_deref(), Ok("caf\u{e9}"));
+        let refusal = room_name("a b").expect_err("a space");
+        assert!(
+            refusal
+                .message
+                .starts_with("`room` has the character U+0020")
+        );
+        let entrant = Entrant {
+            name: " Zoe\u{308} ".into(),
+            metadata: Map::new(),
+            auto_subscribe: true,
+            request: None,
+        };
+        assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
+        let update = Action::Update {
+            name: Some("Zoe\u{308}".into()),
+            metadata: None,
+        };
+        match update.checked(1) {
+            Ok(Action::Update { name, .. }) => assert_eq!(name.as_deref(), Some("Zo\u{eb}")),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -189,7 +184,7 @@ mod tests {
             height: 0,
             pinned: false,
         };
-        assert_eq!(Action::View(vec![view.clone(); VIEWS]).check(10), Ok(()));
+        assert!(Action::View(vec![view.clone(); VIEWS]).checked(10).is_ok());
         for bad in [
             Action::View(vec![view; VIEWS + 1]),
             Action::Subscribe(many.clone()),
@@ -201,8 +196,8 @@ mod tests {
                 metadata: Some(metadata),
             },
         ] {
-            assert!(bad.check(10).is_err());
+            assert!(bad.checked(10).is_err());
         }
-        assert_eq!(Action::Chat("\u{e9}".repeat(10)).check(10), Ok(()));
+        assert!(Action::Chat("\u{e9}".repeat(10)).checked(10).is_ok());
     }
 }

@@ -27,7 +27,7 @@ impl Room {
             });
         }
         Ok(RoomStats {
-            room: self.name.to_string(),
+            room: self.name.as_str().to_owned(),
             participants,
         })
     }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
 use super::actor;
-use super::command::{Command, Entrant, check_room_name};
+use super::command::{Command, Entrant, room_name};
 use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::media::{self, Media, SfuError};
@@ -145,8 +145,8 @@ impl Rooms {
     ///
     /// The [`Refusal`]: a bad name, a full room or server, or the media plane's.
     pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
-        check_room_name(room)?;
-        entrant.check()?;
+        let room = &*room_name(room)?;
+        let entrant = entrant.checked()?;
         loop {
             if self.is_stopping() {
                 return Err(Refusal::shutting_down());
@@ -201,8 +201,9 @@ impl Rooms {
         room: &str,
         question: impl FnOnce(oneshot::Sender<T>) -> Inspection,
     ) -> Option<T> {
+        let room = room_name(room).ok()?;
         // Cloned, so that no lock of the map is held while the mailbox is full.
-        let mailbox = self.shared.by_name.get(room).map(|entry| entry.clone())?;
+        let mailbox = self.shared.by_name.get(&*room).map(|entry| entry.clone())?;
         let (reply, answer) = oneshot::channel();
         // Both fail only when the room closed meanwhile.
         let message = Message::Inspect(question(reply));

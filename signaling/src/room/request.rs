@@ -15,9 +15,9 @@ impl Room {
             return;
         }
         let Command { request, action } = command;
-        let done = match action.check(self.shared.limits.chat_chars) {
+        let done = match action.checked(self.shared.limits.chat_chars) {
             Err(refusal) => Err(refusal),
-            Ok(()) => match action {
+            Ok(action) => match action {
                 Action::Offer { sdp, carries } => {
                     return self.offer(from, request, sdp, &carries).await;
                 }

@@ -113,7 +113,7 @@ impl Room {
 
     /// Bounds what a new peer is sent, in a room for which that is set.
     pub(super) async fn cap(&mut self, peer: PeerId) {
-        let Some(cap) = self.shared.caps.get(&*self.name) else {
+        let Some(cap) = self.shared.caps.get(self.name.as_str()) else {
             return;
         };
         let cap = Cap {

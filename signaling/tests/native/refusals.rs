@@ -71,6 +71,9 @@ async fn joins_that_cannot_be() {
         (join("room", ""), "name"),
         (join("room", &"n".repeat(65)), "name"),
         (join("room", "a\nb"), "name"),
+        (join("room", "\u{200b}\u{200b}"), "name"),
+        (join("room", "Eve \u{202e}gnp.exe"), "U+202E"),
+        (join("a\u{200b}b", "Ada"), "U+200B"),
         (
             Join {
                 metadata: Some(metadata),

@@ -7,8 +7,9 @@ import { explainCapture } from "../../client/media.js";
 import { orderCodecs, Publication } from "../../client/publication.js";
 import { Backoff, isPassing } from "../../client/reconnect.js";
 import { summarize } from "../../client/stats.js";
-import { cleanRoom, inventRoom, readAddress, roomLink } from "../../ui/address.js";
-import { hueOf, initials } from "../../ui/words.js";
+import { readRoom } from "../../client/names.js";
+import { inventRoom, readAddress, roomLink } from "../../ui/address.js";
+import { hueOf, initials, isolated } from "../../ui/words.js";
 import { fakeTrack } from "./fakes.mjs";
 
 test("the client half touches nothing of a page", () => {
@@ -119,22 +120,39 @@ for (const [name, code] of [
   });
 }
 
-test("a room is named by the query, else by the fragment, in letters the server takes", () => {
-  assert.equal(readAddress(new URL("http://h/?room=stand-up")).room, "stand-up");
-  assert.equal(readAddress(new URL("http://h/#caf%C3%A9%20uno")).room, "cafe-uno");
-  assert.equal(cleanRoom("  <b>&/\\ "), "b");
-  assert.equal(cleanRoom("x".repeat(99)).length, 64);
-  assert.equal(roomLink(new URL("http://h/call/?name=Ana&room=a#b"), "team 1"), "http://h/call/?room=team+1");
+test("a room is named by the query, else by the fragment; what names none is kept to be explained", () => {
+  for (const [address, room, wrongRoom] of [
+    ["http://h/?room=stand-up", "stand-up", ""],
+    ["http://h/?room=A.b_C-9", "A.b_C-9", ""],
+    ["http://h/#caf%C3%A9", "café", ""],
+    ["http://h/?room=cafe%CC%81", "café", ""],
+    ["http://h/?room=%D7%90%D7%91%D7%90", "אבא", ""],
+    ["http://h/?room=a%20b", "", "a b"],
+    ["http://h/#%", "", "%"],
+    ["http://h/", "", ""],
+  ]) {
+    const read = readAddress(new URL(address));
+    assert.deepEqual([read.room, read.wrongRoom], [room, wrongRoom], address);
+  }
+  const here = new URL("http://h/call/?name=Ana&room=a#b");
+  assert.equal(roomLink(here, "team-1"), "http://h/call/?room=team-1");
+  for (const room of ["café", "会議室", "A.b_C-9", "می‌خواهم"]) assert.equal(readAddress(new URL(roomLink(here, room))).room, room);
   for (let turn = 0; turn < 50; turn += 1) {
     const name = inventRoom(() => turn / 50);
-    assert.equal(cleanRoom(name), name);
+    assert.equal(readRoom(name).name, name);
   }
+});
+
+test("a name from right to left is kept from turning the sentence it stands in", () => {
+  assert.equal(isolated("Ana"), "Ana");
+  assert.equal(isolated("שרה"), "\u2068שרה\u2069");
 });
 
 test("the options of links are read and nothing else is taken for one", () => {
   const address = readAddress(new URL("http://h/?room=r&name=%20Ana%20&autojoin=1&camera=0&video=180p&debug=1&codec=vp9&svc=L3T3_KEY"));
   assert.deepEqual(address, {
     room: "r",
+    wrongRoom: "",
     name: "Ana",
     autojoin: true,
     debug: true,

@@ -1,0 +1,110 @@
+//! Settings on the command line and in the environment.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde::Deserialize;
+
+use super::{AnnounceFor, CipherSetting, LogFormat};
+
+/// A WebRTC relay for group calls: rooms, signaling and the page, in one process.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tertulia", version)]
+pub struct Flags {
+    /// Settings file (TOML)
+    #[arg(long, env = "TERTULIA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address for HTTP and WebSocket [default: 127.0.0.1:8080]
+    #[arg(long, env = "TERTULIA_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Address for counters, open to whoever reaches it: loopback or a private network [default: none]
+    #[arg(long, env = "TERTULIA_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Address announced for media; repeatable [default: every address of this machine]
+    #[arg(
+        long,
+        env = "TERTULIA_MEDIA_IP",
+        value_name = "IP",
+        value_delimiter = ','
+    )]
+    pub media_ip: Vec<IpAddr>,
+    /// UDP port of the first media worker [default: 10000]
+    #[arg(long, env = "TERTULIA_MEDIA_PORT", value_name = "PORT")]
+    pub media_port: Option<u16>,
+    /// Media addresses, one for each media thread, told to participants of a display name instead of
+    /// the real ones (`NAME=ADDRESS:PORT[,...]`): for an impairment proxy; repeatable
+    #[arg(
+        long,
+        env = "TERTULIA_ANNOUNCE_FOR",
+        value_name = "NAME=ADDRESS:PORT",
+        value_delimiter = ';'
+    )]
+    pub announce_for: Vec<AnnounceFor>,
+    /// Media threads, 0 for one for each core [default: 0]
+    #[arg(long, env = "TERTULIA_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Participants of a room from which on it spreads to a further media thread [default: 50]
+    #[arg(long, env = "TERTULIA_ROOM_PEERS_PER_WORKER", value_name = "N")]
+    pub room_peers_per_worker: Option<usize>,
+    /// Microseconds a busy media thread may hold packets back, 0 for never [default: 400]
+    #[arg(long, env = "TERTULIA_COALESCE_US", value_name = "N")]
+    pub coalesce_us: Option<u32>,
+    /// Library that seals media [default: auto, the faster one on this machine]
+    #[arg(long, env = "TERTULIA_CIPHER", value_enum)]
+    pub cipher: Option<CipherSetting>,
+    /// Bits a second that any viewer is sent at most [default: no bound]
+    #[arg(long, env = "TERTULIA_MAX_VIEWER_BITRATE", value_name = "BITS")]
+    pub max_viewer_bitrate: Option<u64>,
+    /// Lines of the largest picture that any viewer is sent [default: no bound]
+    #[arg(long, env = "TERTULIA_MAX_VIEWER_HEIGHT", value_name = "LINES")]
+    pub max_viewer_height: Option<u16>,
+    /// People whose cameras a viewer is sent at most, of those who spoke last [default: no bound]
+    #[arg(long, env = "TERTULIA_LAST_N", value_name = "N")]
+    pub last_n: Option<usize>,
+    /// Microphones of a room that are forwarded at most, the loudest [default: no bound]
+    #[arg(long, env = "TERTULIA_LOUDEST_N", value_name = "N")]
+    pub loudest_n: Option<usize>,
+    /// Serve the page from this folder
+    #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
+    pub web_dir: Option<PathBuf>,
+    /// Origin of another site whose pages may hold calls here, e.g. https://app.example.org; repeatable
+    #[arg(
+        long = "allowed-origin",
+        env = "TERTULIA_ALLOWED_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Vec<String>,
+    /// Take X-Forwarded-Host for Host: for a proxy that sets or removes it [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_TRUST_FORWARDED_HOST",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub trust_forwarded_host: Option<bool>,
+    /// Log format [default: text]
+    #[arg(long, env = "TERTULIA_LOG", value_enum)]
+    pub log: Option<LogFormat>,
+}
+
+impl Flags {
+    /// The format of the log, as far as it can be known before the settings are read: errors in them are
+    /// told in it.
+    pub fn log_format(&self) -> LogFormat {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Log {
+            log: LogFormat,
+        }
+        let of_file = || {
+            let text = std::fs::read_to_string(self.config.as_ref()?).ok()?;
+            toml::from_str(&text).ok()
+        };
+        let Log { log } = of_file().unwrap_or_default();
+        self.log.unwrap_or(log)
+    }
+}

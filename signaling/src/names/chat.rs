@@ -1,0 +1,41 @@
+//! What may be written to everybody.
+
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory as Gc;
+
+use super::characters::{is_ignorable, is_space};
+
+/// Refuses what shows nothing, what is longer than `chars` code points, and control characters but tabs and line
+/// ends. Characters that turn text around stay: they are part of some languages' texts, and a page keeps each
+/// message to itself.
+///
+/// # Errors
+///
+/// A clause whose subject is the text.
+pub(crate) fn check_chat(text: &str, chars: usize) -> Result<(), String> {
+    let of = CodePointMapData::<Gc>::new();
+    let control = text
+        .chars()
+        .find(|c| of.get(*c) == Gc::Control && !matches!(c, '\t' | '\n' | '\r'));
+    if let Some(c) = control {
+        return Err(format!("has the control character U+{:04X}", c as u32));
+    }
+    let nothing = |c: char| {
+        let of = of.get(c);
+        is_space(c)
+            || is_ignorable(c)
+            || matches!(
+                of,
+                Gc::Control | Gc::Format | Gc::LineSeparator | Gc::ParagraphSeparator
+            )
+    };
+    if text.chars().all(nothing) {
+        return Err("shows nothing".into());
+    }
+    if text.chars().count() > chars {
+        return Err(format!(
+            "has more than {chars} characters (Unicode code points)"
+        ));
+    }
+    Ok(())
+}
