@@ -136,6 +136,7 @@ impl FakeServer {
             id,
             sdp,
             published,
+            refused: Vec::new(),
             slots,
             needs: Needs { audio: 0, video },
         }))

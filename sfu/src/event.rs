@@ -1,6 +1,7 @@
 //! What the media plane tells the control plane, and the plain values both share.
 
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::transport::sdp::SdpError;
 use crate::view::Reason;
 
 /// Audio or video.
@@ -235,6 +236,15 @@ pub struct PublishedTrack {
     pub simulcast: bool,
 }
 
+/// An m-line that the relay cannot use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedMedia {
+    /// The m-line; one without `a=mid` is called by its place, from 0 on.
+    pub mid: String,
+    /// Why.
+    pub reason: SdpError,
+}
+
 /// The server's answer to an offer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
@@ -242,6 +252,8 @@ pub struct Answer {
     pub sdp: String,
     /// Every track the peer publishes now, earlier ones included.
     pub published: Vec<PublishedTrack>,
+    /// Every m-line that the client offered for use and the answer refuses with port 0.
+    pub refused: Vec<RefusedMedia>,
     /// Every receiving m-line the peer has now.
     pub slots: Vec<Slot>,
     /// What its subscriptions still lack.

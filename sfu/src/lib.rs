@@ -74,8 +74,8 @@ mod worker;
 pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
 pub use event::{
-    Answer, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack, Slot,
-    SubscriptionState,
+    Answer, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack,
+    RefusedMedia, Slot, SubscriptionState,
 };
 pub use id::{PeerId, RoomId, TrackId};
 pub use sfu::{Join, Sfu};

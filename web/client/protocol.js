@@ -139,6 +139,7 @@ const serverShapes = {
     id: optional(count),
     sdp: text,
     published: list(record({ mid: text, track: text })),
+    refused: optional(list(record({ mid: text, code: text, message: text }))),
     slots: list(slot),
     needs,
   }),

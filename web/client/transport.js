@@ -54,6 +54,8 @@ export class Transport extends Events {
   #slots = new SlotTable();
   /** @type {Map<Publication, RTCRtpTransceiver>} */
   #sending = new Map();
+  /** @type {WeakMap<Publication, CallError>} why the server took a publication's m-line for none it can use */
+  #refusals = new WeakMap();
   /** @type {RTCRtpTransceiver[]} transceivers of ended publications, to be sent on again */
   #idle = [];
   /** @type {{ audio: RTCRtpTransceiver[], video: RTCRtpTransceiver[] }} */
@@ -150,6 +152,8 @@ export class Transport extends Events {
     // Taken back meanwhile, it is nobody's fault.
     if (publication.trackId !== null || this.#sending.get(publication) !== transceiver) return;
     this.#release(publication);
+    const refusal = this.#refusals.get(publication);
+    if (refusal) throw refusal;
     throw new CallError("not_published", `The server takes none of the formats this browser has for a ${publication.source}.`);
   }
 
@@ -339,6 +343,10 @@ export class Transport extends Events {
     this.#answered = offered;
     // Before anything is awaited: a later `slots` message must not be undone by this older list.
     this.#name(answer.published, publications);
+    for (const { mid, code, message } of answer.refused ?? []) {
+      const publication = publications.get(mid);
+      if (publication) this.#refusals.set(publication, new CallError(code, message));
+    }
     this.applySlots(answer.slots);
     await this.#accept(answer.sdp);
     this.#mutes.offered(carried, publications);

@@ -97,6 +97,8 @@ pub(crate) struct Transport {
 enum Phase {
     Connecting,
     Connected,
+    /// No m-line uses it: nothing is waited for, sent or taken.
+    Resting,
     Ended,
 }
 
@@ -130,8 +132,10 @@ impl Transport {
         datagram: &[u8],
     ) -> StunOutcome {
         self.advance(now);
-        if self.phase == Phase::Ended {
-            return StunOutcome::Rejected("transport_ended");
+        match self.phase {
+            Phase::Ended => return StunOutcome::Rejected("transport_ended"),
+            Phase::Resting => return StunOutcome::Rejected("transport_resting"),
+            Phase::Connecting | Phase::Connected => {}
         }
         if self.answers.len() >= MAX_WAITING || self.events.len() >= MAX_WAITING {
             return StunOutcome::Rejected("stun_overload");
@@ -157,7 +161,7 @@ impl Transport {
     /// takes up to a millisecond of public-key work, which the worker budgets.
     pub(crate) fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.advance(now);
-        if self.phase == Phase::Ended || !self.ice.is_verified(from) {
+        if !self.is_in_use() || !self.ice.is_verified(from) {
             return;
         }
         self.drive_dtls(now, |dtls, event| dtls.handle(now, datagram, event));
@@ -241,6 +245,23 @@ impl Transport {
         self.ice.restart(&ours, &remote);
     }
 
+    /// No m-line uses it any more. The client may drop its end without a word being lost about it.
+    pub(crate) fn rest(&mut self) {
+        if self.is_in_use() {
+            self.phase = Phase::Resting;
+            self.srtp = None;
+        }
+    }
+
+    /// Whether it has to be made anew to be used.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.phase == Phase::Resting
+    }
+
+    fn is_in_use(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Connected)
+    }
+
     /// Sends a data channel message.
     pub(crate) fn send_data(
         &mut self,
@@ -262,7 +283,7 @@ impl Transport {
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        if self.phase == Phase::Ended {
+        if !self.is_in_use() {
             return;
         }
         self.drive_dtls(now, |dtls, event| dtls.handle_timeout(now, event));
@@ -282,7 +303,7 @@ impl Transport {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let (connect_by, sctp) = match self.phase {
-            Phase::Ended => return None,
+            Phase::Resting | Phase::Ended => return None,
             Phase::Connecting => (Some(self.connect_by), None),
             Phase::Connected => (None, self.sctp.poll_timeout()),
         };

@@ -10,20 +10,23 @@ use super::peer::Peer;
 use crate::config::Limits;
 use crate::egress::{SlotSeed, Subscriber};
 use crate::error::SfuError;
-use crate::event::{Answer, MediaKind, Needs, PublishedTrack, Slot};
+use crate::event::{Answer, MediaKind, Needs, PublishedTrack, RefusedMedia, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Publisher;
 use crate::place::Place;
 use crate::router::{Seat, Target};
 use crate::transmit::RunKey;
 use crate::transport::sdp::{
-    Direction, LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
-    OfferedMedia, SdpLimits, Session, SlotIdentity, parse_offer,
+    LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
+    RemoteDescription, SdpLimits, Session, SlotIdentity, parse_offer,
 };
-use crate::transport::{IceCredentials, Transport, TransportConfig};
+use crate::transport::{Fingerprint, IceCredentials, Transport, TransportConfig};
 
 /// SSRCs below this are left to what peers invent for themselves: libwebrtc reports as 1.
 const MIN_SSRC: u32 = 0x1000;
+
+/// Of the 64 characters that a half of `a=msid` may have (RFC 8830 section 2), `slot-` takes 5.
+const MAX_MID_IN_MSID: usize = 59;
 
 /// What is ours in a description and differs from peer to peer.
 #[derive(Clone, Copy)]
@@ -38,10 +41,8 @@ struct Ours<'a> {
 pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError> {
     let offer = parse_offer(text, &SdpLimits::new(limits.media_per_offer))?;
     let limit = limits.tracks_per_peer;
-    let sends = |media: &&OfferedMedia| {
-        !media.stopped && matches!(media.direction, Direction::SendOnly | Direction::SendRecv)
-    };
-    if offer.media.iter().filter(sends).count() > limit {
+    let tracks = offer.media.iter().filter(|media| media.publishes());
+    if tracks.count() > limit {
         return Err(SfuError::Limit {
             what: "tracks of the peer",
             limit,
@@ -92,17 +93,7 @@ impl Worker {
             announce,
         };
         let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
-        let transport = Transport::new(
-            now,
-            TransportConfig {
-                ice: ice.clone(),
-                remote_ice: offer.ice.clone(),
-                remote_fingerprint: offer.fingerprint.clone(),
-                certificate: self.config.certificate.clone(),
-                connect_timeout: self.config.limits.connect_timeout,
-                max_data_message: self.config.limits.data_message_bytes,
-            },
-        );
+        let transport = self.transport(now, ice.clone(), offer.remote.clone());
         let ufrag = ice.ufrag.clone();
         let index = self.peers.insert(Peer {
             id,
@@ -111,7 +102,7 @@ impl Worker {
             cname,
             announce,
             ice,
-            remote_ice: offer.ice,
+            remote_ice: offer.remote.map(|remote| remote.ice),
             transport,
             session,
             publisher: Publisher::new(now),
@@ -144,7 +135,8 @@ impl Worker {
         let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
         let announce = peer.announce;
         // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): ours change too.
-        let restart = peer.remote_ice != offer.ice;
+        let theirs = offer.remote.as_ref().map(|remote| &remote.ice);
+        let restart = theirs.is_some_and(|theirs| peer.remote_ice.as_ref() != Some(theirs));
         let before = peer.ice.clone();
         let streams = Self::streams(&peer.subscriber);
         let ice = if restart {
@@ -162,12 +154,69 @@ impl Worker {
         peer.session = session;
         if restart {
             peer.ice = ice.clone();
-            peer.remote_ice = offer.ice.clone();
             self.demux.remove_ufrag(&before.ufrag);
             self.demux.insert_ufrag(ice.ufrag.clone(), index);
-            peer.transport.restart_ice(ice, offer.ice);
         }
+        self.follow_transport(now, index, restart, offer.remote);
         self.apply(now, index, negotiated)
+    }
+
+    /// Follows what an offer says of the client's end of the transport.
+    fn follow_transport(
+        &mut self,
+        now: Instant,
+        index: usize,
+        restart: bool,
+        remote: Option<RemoteDescription>,
+    ) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let Some(remote) = remote else {
+            // A client ends the transport that no m-line uses. Whatever it offers next has a new one.
+            return peer.transport.rest();
+        };
+        let ice = peer.ice.clone();
+        peer.remote_ice = Some(remote.ice.clone());
+        if peer.transport.is_resting() {
+            let transport = self.transport(now, ice, Some(remote));
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.transport = transport;
+            }
+        } else if restart {
+            peer.transport.restart_ice(ice, remote.ice);
+        }
+    }
+
+    /// A transport that waits for the client, or, where an offer has nothing to use one for, for a later
+    /// offer.
+    fn transport(
+        &mut self,
+        now: Instant,
+        ice: IceCredentials,
+        remote: Option<RemoteDescription>,
+    ) -> Transport {
+        let resting = remote.is_none();
+        // Nobody has these: nobody connects.
+        let remote = remote.unwrap_or_else(|| RemoteDescription {
+            ice: IceCredentials::generate(&mut self.rng),
+            fingerprint: Fingerprint::sha256(&self.rng.random::<[u8; 32]>()),
+        });
+        let mut transport = Transport::new(
+            now,
+            TransportConfig {
+                ice,
+                remote_ice: remote.ice,
+                remote_fingerprint: remote.fingerprint,
+                certificate: self.config.certificate.clone(),
+                connect_timeout: self.config.limits.connect_timeout,
+                max_data_message: self.config.limits.data_message_bytes,
+            },
+        );
+        if resting {
+            transport.rest();
+        }
+        transport
     }
 
     /// The streams that new slots will carry, in the order in which slots are filled. A stream
@@ -199,11 +248,16 @@ impl Worker {
         let rng = &mut self.rng;
         let mut name = |mid: &str, kind: MediaKind| {
             let next = streams.iter().position(|(other, _)| *other == kind);
+            let ssrc = rng.random_range(MIN_SSRC..=u32::MAX);
+            let track_id = match mid.len() {
+                0..=MAX_MID_IN_MSID => format!("slot-{mid}"),
+                _ => format!("slot-{ssrc}"),
+            };
             SlotIdentity {
-                ssrc: rng.random_range(MIN_SSRC..=u32::MAX),
+                ssrc,
                 rtx_ssrc: Some(rng.random_range(MIN_SSRC..=u32::MAX)),
-                stream_id: next.map_or_else(|| format!("slot-{mid}"), |at| streams.remove(at).1),
-                track_id: format!("slot-{mid}"),
+                stream_id: next.map_or_else(|| track_id.clone(), |at| streams.remove(at).1),
+                track_id,
             }
         };
         Ok(session.negotiate(offer, &ours, &mut name)?)
@@ -216,7 +270,12 @@ impl Worker {
         index: usize,
         negotiated: Negotiated,
     ) -> Result<Answer, SfuError> {
-        let Negotiated { sdp, media, .. } = negotiated;
+        let Negotiated {
+            sdp,
+            media,
+            refused,
+            ..
+        } = negotiated;
         self.end_dropped(now, index, &media);
         let mut published = Vec::new();
         for media in media {
@@ -244,9 +303,12 @@ impl Worker {
             })
             .collect();
         self.schedule.touch(index);
+        let refused = refused.into_iter();
+        let refused = refused.map(|(mid, reason)| RefusedMedia { mid, reason });
         Ok(Answer {
             sdp,
             published,
+            refused: refused.collect(),
             slots,
             needs: peer.needs,
         })

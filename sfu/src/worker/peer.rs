@@ -23,8 +23,8 @@ pub(super) struct Peer {
     pub(super) room: RoomId,
     pub(super) auto_subscribe: bool,
     pub(super) ice: IceCredentials,
-    /// The client's; others in a later offer restart ICE.
-    pub(super) remote_ice: IceCredentials,
+    /// The client's; others in a later offer restart ICE. None before it has offered anything to use.
+    pub(super) remote_ice: Option<IceCredentials>,
     pub(super) cname: String,
     /// What it is told the worker's address is, if not the worker's own.
     pub(super) announce: Option<SocketAddr>,

@@ -110,6 +110,8 @@ pub struct Answered {
     pub sdp: String,
     /// m-line and track.
     pub published: Vec<(String, TrackName)>,
+    /// m-lines answered with port 0, each with the reason.
+    pub refused: Vec<(String, Refusal)>,
     pub slots: Vec<NamedSlot>,
     pub needs: Needs,
 }

@@ -95,9 +95,15 @@ impl Room {
             };
             published.push((track.mid, name));
         }
+        let refused = answer.refused.into_iter().map(|line| {
+            let reason = Refusal::of_sdp(&line.reason);
+            warn!(room = %self.name, participant = %id, mid = line.mid, code = reason.code, "m-line refused");
+            (line.mid, reason)
+        });
         let answer = Answered {
             sdp: answer.sdp,
             published,
+            refused: refused.collect(),
             slots: self.name_slots(answer.slots),
             needs: answer.needs,
         };

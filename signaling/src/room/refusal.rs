@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::media::{DataRefusal, Limits, SfuError};
+use crate::media::{DataRefusal, Limits, SdpError, SfuError};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -62,10 +62,15 @@ impl Refusal {
         }
     }
 
+    /// The media plane refused an offer, or an m-line of it.
+    pub(crate) fn of_sdp(error: &SdpError) -> Self {
+        Self::new(sdp_code(error.code()), sentence(error))
+    }
+
     /// The media plane refused an offer or a subscription.
     pub(crate) fn of_media(error: &SfuError) -> Self {
         match error {
-            SfuError::Sdp(error) => Self::new(sdp_code(error.code()), sentence(error)),
+            SfuError::Sdp(error) => Self::of_sdp(error),
             SfuError::Limit { what, limit } if what.contains("peers") => Self::new(
                 "room_full",
                 format!("The room has its {limit} {what} already."),
@@ -136,7 +141,6 @@ fn sentence(error: &impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::SdpError;
 
     #[test]
     fn a_refusal_of_data_says_what_would_be_right() {

@@ -187,6 +187,7 @@ impl FakeMedia {
         Ok(Answer {
             sdp: format!("answer to {sdp}"),
             published: peer.published.clone(),
+            refused: Vec::new(),
             slots: peer.slots.clone(),
             needs: peer.needs,
         })

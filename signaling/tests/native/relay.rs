@@ -126,11 +126,6 @@ async fn a_bad_offer_is_refused_by_its_code_and_the_session_goes_on() {
     let server = Server::with(|_| {}).await;
     let mut viewer = server.join("Viewer").await;
     let mut ada = server.join("Ada").await;
-    let mut foreign = Sdp::chromium();
-    foreign.media[0] = without(
-        &foreign.media[0].replace("SAVPF 111 63 9 0 8 13 110 126", "SAVPF 9 0 8 13"),
-        &["a=rtpmap:1", "a=rtpmap:63", "a=fmtp:", "a=rtcp-fb:"],
-    );
     let first_offers = [
         ("sdp_syntax", "hello".to_owned()),
         ("sdp_syntax", String::new()),
@@ -139,9 +134,6 @@ async fn a_bad_offer_is_refused_by_its_code_and_the_session_goes_on() {
             without(CHROMIUM, &["a=ice-ufrag:", "a=ice-pwd:"]),
         ),
         ("sdp_no_fingerprint", without(CHROMIUM, &["a=fingerprint:"])),
-        ("sdp_no_bundle", without(CHROMIUM, &["a=group:"])),
-        ("sdp_no_rtcp_mux", without(CHROMIUM, &["a=rtcp-mux"])),
-        ("sdp_no_common_codec", foreign.write()),
         ("sdp_too_many_media", Sdp::audio(257)),
         ("too_many_tracks", Sdp::audio(9)),
     ];
@@ -175,7 +167,6 @@ async fn a_bad_offer_is_refused_by_its_code_and_the_session_goes_on() {
         ("sdp_bad_order", reordered.write()),
         ("sdp_bad_order", shortened.write()),
         ("sdp_syntax", "hello".to_owned()),
-        ("sdp_no_common_codec", foreign.write()),
     ] {
         let refusal = ada.refusal(offer(sdp)).await;
         let got = (refusal.code.as_str(), refusal.fatal);
@@ -186,6 +177,50 @@ async fn a_bad_offer_is_refused_by_its_code_and_the_session_goes_on() {
     let told = viewer.told().await;
     let unpublished = |message: &_| matches!(message, ServerMessage::TrackUnpublished { .. });
     assert!(!told.iter().any(unpublished), "{told:?}");
+}
+
+/// RFC 8829 section 5.3.1: the rest of the offer is used.
+#[tokio::test]
+async fn an_m_line_that_cannot_be_used_is_refused_alone_with_the_reason() {
+    let server = Server::with(|_| {}).await;
+    let mut foreign = Sdp::chromium();
+    foreign.media[0] = without(
+        &foreign.media[0].replace("SAVPF 111 63 9 0 8 13 110 126", "SAVPF 9 0 8 13"),
+        &["a=rtpmap:1", "a=rtpmap:63", "a=fmtp:", "a=rtcp-fb:"],
+    );
+    let no_mux = [("0", "sdp_no_rtcp_mux"), ("1", "sdp_no_rtcp_mux")];
+    for (sdp, refused, published) in [
+        (
+            foreign.write(),
+            &[("0", "sdp_no_common_codec")][..],
+            &["1"][..],
+        ),
+        (
+            without(CHROMIUM, &["a=group:"]),
+            &[("1", "sdp_no_bundle")],
+            &["0"],
+        ),
+        (without(CHROMIUM, &["a=rtcp-mux"]), &no_mux, &[]),
+        (CHROMIUM.to_owned(), &[], &["0", "1"]),
+    ] {
+        let mut ada = server.join("Ada").await;
+        let answer = answer(&mut ada, &sdp).await;
+        let codes: Vec<_> = answer
+            .refused
+            .iter()
+            .map(|line| (line.mid.as_str(), line.code.as_str()))
+            .collect();
+        assert_eq!(codes, refused);
+        for line in &answer.refused {
+            assert!(line.message.ends_with('.'), "{}", line.message);
+        }
+        let mids: Vec<_> = answer
+            .published
+            .iter()
+            .map(|track| track.mid.as_str())
+            .collect();
+        assert_eq!(mids, published);
+    }
 }
 
 #[tokio::test]

@@ -301,6 +301,17 @@ test("a line the server does not take is its publication's failure, not the othe
   assert.equal(transport.publishedMid(camera), null);
 });
 
+test("the server's reason for not taking a line is its publication's", async () => {
+  const { transport, waiting } = build();
+  const camera = new Publication({ source: "camera", media: fakeTrack("video") });
+  const expected = { code: "sdp_no_common_codec", message: "M-line 1 (video, mid 0) offers only H265." };
+  const refused = assert.rejects(transport.add(camera), expected);
+  await settle();
+  const { sdp, tracks, resolve } = waiting.shift();
+  resolve({ ...answerTo(sdp, {}), refused: [{ mid: tracks[0].mid, ...expected }, { mid: "nobody's", ...expected }] });
+  await refused;
+});
+
 test("what a refused offer was to tell beside publications is told later", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   for (const [code, delays] of [["rate_limited", [1_000, 2_000]], ["overloaded", [1_000, 2_000]]]) {

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::transport::{Fingerprint, HashAlgorithm};
 
 use super::codec::{CodecParameters, OfferedCodec};
-use super::offer::{Direction, Offer, OfferedExtension, OfferedKind, OfferedMedia};
+use super::media::{Direction, OfferedExtension, OfferedKind, OfferedMedia};
+use super::offer::Offer;
 use super::session::{LocalDescription, MediaRole, NegotiatedMedia};
 
 /// Appends one line. Writing to a `String` cannot fail.
@@ -32,11 +33,16 @@ pub(super) fn write(
     line!(out, "s=-");
     line!(out, "t=0 0");
     line!(out, "a=ice-lite");
-    let accepted = || media.iter().filter(|m| m.role != MediaRole::Rejected);
-    if offer.bundled && accepted().next().is_some() {
+    let accepted = |mid: &&String| {
+        let mut media = media.iter().filter(|m| m.role != MediaRole::Rejected);
+        media.any(|media| media.mid == **mid)
+    };
+    // The first speaks for the group (RFC 9143 section 7.3.1).
+    let mut group = offer.bundle.iter().flatten().filter(accepted).peekable();
+    if group.peek().is_some() {
         out.push_str("a=group:BUNDLE");
-        for media in accepted() {
-            let _ = write!(out, " {}", media.mid);
+        for mid in group {
+            let _ = write!(out, " {mid}");
         }
         out.push_str("\r\n");
     }
@@ -45,7 +51,6 @@ pub(super) fn write(
     }
     line!(out, "a=msid-semantic: WMS *");
 
-    let mut candidates = Some(ours.candidates);
     for ((offered, media), extensions) in offer.media.iter().zip(media).zip(extensions) {
         if media.role == MediaRole::Rejected {
             write_refusal(&mut out, offered);
@@ -53,17 +58,23 @@ pub(super) fn write(
         }
         write_media_line(&mut out, offered, media);
         line!(out, "c=IN IP4 0.0.0.0");
-        // The first accepted m-line speaks for the group (RFC 9143 section 7.3.1).
-        if let Some(candidates) = candidates.take() {
-            write_candidates(&mut out, candidates);
-        }
+        // The first m-line of the group speaks for it, yet some clients keep the last one's.
+        write_candidates(&mut out, ours.candidates);
         line!(out, "a=ice-ufrag:{}", ours.ice.ufrag);
         line!(out, "a=ice-pwd:{}", ours.ice.pwd);
         write_fingerprint(&mut out, ours.fingerprint);
         line!(out, "a=setup:passive");
-        line!(out, "a=mid:{}", media.mid);
+        if offered.named {
+            line!(out, "a=mid:{}", media.mid);
+        }
         if media.role == MediaRole::Data {
-            line!(out, "a=sctp-port:5000");
+            if offered.has_sctpmap() {
+                // Draft versions of RFC 8841, section 5: port, protocol, number of streams.
+                let port = &offered.line.format;
+                line!(out, "a=sctpmap:{port} webrtc-datachannel 65535");
+            } else {
+                line!(out, "a=sctp-port:5000");
+            }
             line!(out, "a=max-message-size:{}", ours.max_message_size);
         } else {
             write_extensions(&mut out, offered, extensions);
@@ -78,7 +89,7 @@ fn write_refusal(out: &mut String, offered: &OfferedMedia) {
     let line = &offered.line;
     line!(out, "m={} 0 {} {}", line.media, line.protocol, line.format);
     line!(out, "c=IN IP4 0.0.0.0");
-    if !offered.mid.is_empty() {
+    if offered.named {
         line!(out, "a=mid:{}", offered.mid);
     }
     if offered.kind != OfferedKind::Data {

@@ -1,39 +1,21 @@
 //! Attribute values of an m-line that are more than a word.
 
-use rtc_sdp::MediaDescription;
-
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
 
-use super::offer::{Direction, OfferedExtension, OfferedSsrc};
+use super::media::{Direction, OfferedExtension, OfferedSsrc};
+use super::text::{Attributes, is_token};
 
-/// Longest `a=mid` and RID: what a one-byte RTP header extension carries (RFC 8285 section 4.2).
+/// Longest RID, and longest `a=mid` that is written into packets: what a one-byte RTP header extension
+/// carries (RFC 8285 section 4.2).
 pub(super) const MAX_TAG_BYTES: usize = 16;
+/// Longest `a=mid` taken: what a two-byte RTP header extension carries (RFC 8285 section 4.3).
+pub(super) const MAX_MID_BYTES: usize = 255;
 /// Simulcast encodings of one m-line. Browsers send up to three.
 const MAX_RIDS: usize = 4;
 /// SSRC pairs of one m-line: one for each encoding of the largest simulcast, twice over for a
 /// client that renumbers.
 const MAX_SSRCS: usize = 2 * MAX_RIDS;
-
-/// Values of every attribute with this name.
-pub(super) fn values<'a>(
-    media: &'a MediaDescription,
-    key: &'a str,
-) -> impl Iterator<Item = &'a str> {
-    media
-        .attributes
-        .iter()
-        .filter(move |attribute| attribute.key == key)
-        .filter_map(|attribute| attribute.value.as_deref())
-}
-
-/// Letters, digits and signs that no grammar of SDP gives a meaning (RFC 8866 section 9 `token`).
-pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&b))
-}
 
 /// Credentials within the lengths and the alphabet of RFC 8839 section 5.4.
 pub(super) fn ice_credentials(ufrag: &str, pwd: &str) -> Option<IceCredentials> {
@@ -76,9 +58,9 @@ pub(super) fn fingerprint(value: &str) -> Option<Fingerprint> {
 /// The extensions the relay knows, each id once (RFC 8285 section 7), so at most
 /// [`ExtensionMap::MAX_ID`]. Larger ids are for the answerer to choose from (4096 to 4351) or need the
 /// two-byte form; both are left out.
-pub(super) fn extensions(media: &MediaDescription) -> Vec<OfferedExtension> {
+pub(super) fn extensions(media: &Attributes<'_>) -> Vec<OfferedExtension> {
     let mut extensions: Vec<OfferedExtension> = Vec::new();
-    for value in values(media, "extmap") {
+    for value in media.values("extmap") {
         let mut words = value.split_whitespace();
         let (Some(id), Some(uri)) = (words.next(), words.next()) else {
             continue;
@@ -104,9 +86,9 @@ pub(super) fn extensions(media: &MediaDescription) -> Vec<OfferedExtension> {
 
 /// The encodings of `a=simulcast:send` that an `a=rid` declares (RFC 8853 section 5.1). Of
 /// alternatives the first counts; one that starts paused counts as well.
-pub(super) fn simulcast_rids(media: &MediaDescription) -> Vec<String> {
+pub(super) fn simulcast_rids(media: &Attributes<'_>) -> Vec<String> {
     let mut rids: Vec<String> = Vec::new();
-    let Some(value) = values(media, "simulcast").next() else {
+    let Some(value) = media.values("simulcast").next() else {
         return rids;
     };
     let mut words = value.split_whitespace();
@@ -117,7 +99,7 @@ pub(super) fn simulcast_rids(media: &MediaDescription) -> Vec<String> {
         for stream in list.split(';') {
             let rid = stream.split(',').next().unwrap_or(stream);
             let rid = rid.strip_prefix('~').unwrap_or(rid);
-            let declared = values(media, "rid").any(|value| {
+            let declared = media.values("rid").any(|value| {
                 let mut words = value.split_whitespace();
                 words.next() == Some(rid) && words.next() == Some("send")
             });
@@ -143,7 +125,7 @@ fn is_rid(rid: &str) -> bool {
 
 /// The primary SSRCs with their retransmission SSRCs (RFC 5576 section 4), those of a simulcast first.
 /// FEC streams are left out.
-pub(super) fn ssrcs(media: &MediaDescription) -> Vec<OfferedSsrc> {
+pub(super) fn ssrcs(media: &Attributes<'_>) -> Vec<OfferedSsrc> {
     let mut pairs: Vec<(u32, u32)> = Vec::new();
     let mut secondaries: Vec<u32> = Vec::new();
     for (semantics, ssrcs) in ssrc_groups(media) {
@@ -163,7 +145,9 @@ pub(super) fn ssrcs(media: &MediaDescription) -> Vec<OfferedSsrc> {
             pairs.push((primary, secondary));
         }
     }
-    let lines = values(media, "ssrc").filter_map(|value| value.split_whitespace().next());
+    let lines = media
+        .values("ssrc")
+        .filter_map(|value| value.split_whitespace().next());
     let mut primaries: Vec<OfferedSsrc> = Vec::new();
     for ssrc in simulcast_ssrcs(media)
         .into_iter()
@@ -182,7 +166,7 @@ pub(super) fn ssrcs(media: &MediaDescription) -> Vec<OfferedSsrc> {
 
 /// The encodings of a client that tells them apart by SSRC, in its order, the lowest first
 /// (`a=ssrc-group:SIM`, older than RIDs and never an RFC).
-pub(super) fn simulcast_ssrcs(media: &MediaDescription) -> Vec<u32> {
+pub(super) fn simulcast_ssrcs(media: &Attributes<'_>) -> Vec<u32> {
     let mut simulcast: Vec<u32> = Vec::new();
     let group = ssrc_groups(media).find(|(semantics, _)| *semantics == "SIM");
     let group = group.map_or("", |(_, ssrcs)| ssrcs);
@@ -195,8 +179,10 @@ pub(super) fn simulcast_ssrcs(media: &MediaDescription) -> Vec<u32> {
 }
 
 /// Semantics and members of each `a=ssrc-group`.
-fn ssrc_groups(media: &MediaDescription) -> impl Iterator<Item = (&str, &str)> {
-    values(media, "ssrc-group").filter_map(|value| value.trim().split_once(' '))
+fn ssrc_groups<'a>(media: &Attributes<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    media
+        .values("ssrc-group")
+        .filter_map(|value| value.trim().split_once(' '))
 }
 
 /// 0 is what implementations use for "unknown".
@@ -205,10 +191,10 @@ fn ssrc(text: &str) -> Option<u32> {
 }
 
 /// `a=msid:stream track` (RFC 8830 section 2); a track without a stream says `-`.
-pub(super) fn msid(media: &MediaDescription) -> Option<(String, String)> {
+pub(super) fn msid(media: &Attributes<'_>) -> Option<(String, String)> {
     /// RFC 8830 section 2.
     const MAX_CHARS: usize = 64;
-    let mut words = values(media, "msid").next()?.split_whitespace();
+    let mut words = media.values("msid").next()?.split_whitespace();
     let mut id = || {
         words
             .next()
@@ -221,12 +207,12 @@ pub(super) fn msid(media: &MediaDescription) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn media(attributes: &[(&str, &str)]) -> MediaDescription {
-        attributes
-            .iter()
-            .fold(MediaDescription::default(), |media, (key, value)| {
-                media.with_value_attribute((*key).into(), (*value).into())
-            })
+    fn media<'a>(attributes: &[(&'a str, &'a str)]) -> Attributes<'a> {
+        let mut media = Attributes::default();
+        for (name, value) in attributes {
+            media.push(name, Some(value));
+        }
+        media
     }
 
     #[test]
@@ -368,10 +354,9 @@ mod tests {
             assert_eq!(read, Vec::from_iter(expected), "{value}");
         }
         // Of an id that stands twice, the first.
-        let twice = media(&[
-            ("extmap", &format!("3/sendonly {}", Mid.uri())),
-            ("extmap", &format!("3/recvonly {}", Rid.uri())),
-        ]);
+        let mid = format!("3/sendonly {}", Mid.uri());
+        let rid = format!("3/recvonly {}", Rid.uri());
+        let twice = media(&[("extmap", &mid), ("extmap", &rid)]);
         assert_eq!(extensions(&twice).len(), 1);
     }
 }

@@ -1,8 +1,7 @@
 //! Codecs of an m-line: `a=rtpmap`, `a=fmtp` and `a=rtcp-fb` read together (RFC 8866 section 6.6
 //! and 6.15, RFC 4585 section 4.2), and which offered format can carry which published one.
 
-use rtc_sdp::MediaDescription;
-
+use super::text::MediaDescription;
 use crate::rtp::codec::Codec;
 
 /// One payload type of an m-line, with everything said about it.
@@ -151,7 +150,7 @@ impl CodecParameters {
 }
 
 /// The formats of an m-line that the relay forwards, in the client's order of preference.
-pub(super) fn parse_codecs(media: &MediaDescription, audio: bool) -> Vec<OfferedCodec> {
+pub(super) fn parse_codecs(media: &MediaDescription<'_>, audio: bool) -> Vec<OfferedCodec> {
     let (formats, for_all) = read_formats(media);
     let mut seen = [false; PAYLOAD_TYPES];
     let mut codecs: Vec<OfferedCodec> = Vec::new();
@@ -196,26 +195,30 @@ pub(super) fn parse_codecs(media: &MediaDescription, audio: bool) -> Vec<Offered
     codecs
 }
 
-/// The encoding names of an m-line, for the error that says none is known.
-pub(super) fn encoding_names(media: &MediaDescription) -> String {
+/// What an m-line offers of which nothing can be used, and what each lacks, for the error.
+pub(super) fn explain_formats(media: &MediaDescription<'_>, audio: bool) -> String {
     let (formats, _) = read_formats(media);
-    let mut names: Vec<&str> = Vec::new();
-    for payload_type in payload_types(media) {
-        let rtpmap = formats[usize::from(payload_type)].rtpmap;
-        let name = match (rtpmap.and_then(Encoding::parse), payload_type) {
-            (Some(encoding), _) => encoding.name,
-            (None, 0) => "PCMU",
-            (None, 8) => "PCMA",
-            (None, _) => continue,
+    let mut names: Vec<String> = Vec::new();
+    for format in &media.formats {
+        let payload_type = format.parse().ok();
+        let said = payload_type.and_then(|at: usize| Some((at, formats.get(at)?)));
+        let name = match said {
+            None => format!("{format}, which is no payload type"),
+            Some((64..=95, _)) => {
+                format!("{format}, a number that RTCP needs (RFC 5761 section 4)")
+            }
+            Some((at, said)) => match (said.rtpmap.and_then(Encoding::parse), at) {
+                (Some(encoding), _) => encoding.explain(said, audio),
+                (None, 0) => "PCMU".into(),
+                (None, 8) => "PCMA".into(),
+                (None, _) => format!("{format}, which has no a=rtpmap"),
+            },
         };
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    if names.is_empty() {
-        return "formats without a=rtpmap".into();
-    }
-    names.join(", ")
+    names.join("; ")
 }
 
 const PAYLOAD_TYPES: usize = 128;
@@ -228,15 +231,14 @@ struct Format<'a> {
 }
 
 /// What the attributes say about each payload type, and the feedback of `a=rtcp-fb:*`.
-fn read_formats(media: &MediaDescription) -> ([Format<'_>; PAYLOAD_TYPES], Feedback) {
+fn read_formats<'a>(media: &MediaDescription<'a>) -> ([Format<'a>; PAYLOAD_TYPES], Feedback) {
     let mut formats = [Format::default(); PAYLOAD_TYPES];
     let mut for_all = Feedback::default();
-    for attribute in &media.attributes {
-        let Some((format, rest)) = attribute.value.as_deref().and_then(|v| v.split_once(' '))
-        else {
+    for (name, value) in media.attributes.iter() {
+        let Some((format, rest)) = value.and_then(|value| value.split_once(' ')) else {
             continue;
         };
-        if attribute.key == "rtcp-fb" && format == "*" {
+        if name == "rtcp-fb" && format == "*" {
             for_all.add(rest);
             continue;
         }
@@ -247,7 +249,7 @@ fn read_formats(media: &MediaDescription) -> ([Format<'_>; PAYLOAD_TYPES], Feedb
         else {
             continue;
         };
-        match attribute.key.as_str() {
+        match name {
             "rtpmap" => format.rtpmap = format.rtpmap.or(Some(rest)),
             "fmtp" => format.fmtp = format.fmtp.or(Some(rest)),
             "rtcp-fb" => format.feedback.add(rest),
@@ -258,9 +260,8 @@ fn read_formats(media: &MediaDescription) -> ([Format<'_>; PAYLOAD_TYPES], Feedb
 }
 
 /// The m-line's payload types that may share a port with RTCP (RFC 5761 section 4).
-fn payload_types(media: &MediaDescription) -> impl Iterator<Item = u8> + '_ {
+fn payload_types(media: &MediaDescription<'_>) -> impl Iterator<Item = u8> {
     media
-        .media_name
         .formats
         .iter()
         .filter_map(|format| format.parse::<u8>().ok())
@@ -305,6 +306,29 @@ impl<'a> Encoding<'a> {
             clock_rate: parts.next()?.parse().ok()?,
             channels: parts.next(),
         })
+    }
+
+    /// The name, and what keeps it from being used if the relay knows the codec.
+    fn explain(&self, said: &Format<'_>, audio: bool) -> String {
+        let name = self.name;
+        let Some(known) = Codec::from_name(name).filter(|codec| codec.is_audio() == audio) else {
+            return name.into();
+        };
+        let written = self.channels.map_or_else(String::new, |n| format!("/{n}"));
+        let written = format!("{name}/{}{written}", self.clock_rate);
+        let channels = if known.is_audio() { "/2" } else { "" };
+        match self.codec() {
+            None => format!(
+                "{written}, which must be {}/{}{channels}",
+                known.name(),
+                known.clock_rate()
+            ),
+            Some(codec) if CodecParameters::parse(codec, said.fmtp).is_none() => {
+                format!("{written} with an a=fmtp that the relay cannot read")
+            }
+            Some(Codec::Red) => format!("{written} without the opus it repeats"),
+            Some(_) => written,
+        }
     }
 
     fn codec(&self) -> Option<Codec> {
@@ -438,6 +462,72 @@ mod tests {
                 expected,
                 "{codec:?} {fmtp:?}"
             );
+        }
+    }
+
+    #[test]
+    fn formats_that_cannot_be_used_are_explained() {
+        for (formats, attributes, audio, expected) in [
+            (
+                &["111"][..],
+                &[("rtpmap", "111 OPUS/48000")][..],
+                true,
+                "OPUS/48000, which must be opus/48000/2",
+            ),
+            (
+                &["111"],
+                &[("rtpmap", "111 opus/16000/2")],
+                true,
+                "opus/16000/2, which must be opus/48000/2",
+            ),
+            (
+                &["63"],
+                &[("rtpmap", "63 red/48000/2"), ("fmtp", "63 111/111")],
+                true,
+                "red/48000/2 without the opus it repeats",
+            ),
+            (
+                &["96"],
+                &[("rtpmap", "96 VP8/48000")],
+                false,
+                "VP8/48000, which must be VP8/90000",
+            ),
+            (
+                &["98"],
+                &[("rtpmap", "98 VP9/90000"), ("fmtp", "98 profile-id=9")],
+                false,
+                "VP9/90000 with an a=fmtp that the relay cannot read",
+            ),
+            (&["96"], &[("rtpmap", "96 H265/90000")], false, "H265"),
+            (&["96"], &[("rtpmap", "96 opus/48000/2")], false, "opus"),
+            (
+                &["72"],
+                &[("rtpmap", "72 opus/48000/2")],
+                true,
+                "72, a number that RTCP needs (RFC 5761 section 4)",
+            ),
+            (
+                &["0", "8", "0", "50"],
+                &[],
+                true,
+                "PCMU; PCMA; 50, which has no a=rtpmap",
+            ),
+            (
+                &["200", "x"],
+                &[],
+                true,
+                "200, which is no payload type; x, which is no payload type",
+            ),
+        ] {
+            let mut media = MediaDescription {
+                formats: formats.to_vec(),
+                ..MediaDescription::default()
+            };
+            for (name, value) in attributes {
+                media.attributes.push(name, Some(value));
+            }
+            assert!(parse_codecs(&media, audio).is_empty(), "{expected}");
+            assert_eq!(explain_formats(&media, audio), expected);
         }
     }
 

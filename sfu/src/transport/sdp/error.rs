@@ -1,6 +1,11 @@
-//! Why an offer was refused: always the client's to fix, always naming the m-line.
+//! Why an offer, or one m-line of it, was refused: always the client's to fix, always naming the m-line.
 
-/// Why an offer was refused. Nothing was negotiated and an earlier negotiation stands.
+/// Why an offer was refused, in which case nothing was negotiated and an earlier negotiation stands; or
+/// why one m-line was answered with port 0 while the others go on
+/// ([`Answer::refused`](crate::Answer::refused)).
+///
+/// One m-line: [`NoCommonCodec`](Self::NoCommonCodec), [`UnknownMedia`](Self::UnknownMedia),
+/// [`NoBundle`](Self::NoBundle), [`NoRtcpMux`](Self::NoRtcpMux). The whole offer: the others.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
@@ -21,19 +26,30 @@ pub enum SdpError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// An m-line that sends or receives offers no codec the relay forwards.
+    /// An m-line offers no codec the relay forwards.
     #[error("{media} offers no codec the relay forwards, only {offered}")]
     NoCommonCodec {
         /// The m-line, for people.
         media: String,
-        /// The encoding names it offers.
+        /// The encoding names it offers, and what those lack that the relay knows.
         offered: String,
+    },
+    /// A medium or a profile the relay does not carry (RFC 8829 section 5.1.2).
+    #[error("{media} is not carried: {reason}")]
+    UnknownMedia {
+        /// The m-line, for people.
+        media: String,
+        /// What the relay would take.
+        reason: String,
     },
     /// A later offer moved, changed or dropped an m-line (RFC 8829 section 5.2.2).
     #[error("m-lines keep their places over offers: {0}")]
     BadOrder(String),
-    /// Several m-lines that are not one BUNDLE group (RFC 9143); the relay has one transport a peer.
-    #[error("{media} is not in the offer's a=group:BUNDLE, and the relay has one transport a peer")]
+    /// An m-line outside the BUNDLE group of the first (RFC 9143); the relay has one transport a peer.
+    #[error(
+        "{media} is not in one a=group:BUNDLE with the first m-line in use, \
+         and the relay has one transport a peer"
+    )]
     NoBundle {
         /// The m-line, for people.
         media: String,
@@ -62,6 +78,7 @@ impl SdpError {
             Self::NoIce { .. } => "sdp_no_ice",
             Self::NoFingerprint { .. } => "sdp_no_fingerprint",
             Self::NoCommonCodec { .. } => "sdp_no_common_codec",
+            Self::UnknownMedia { .. } => "sdp_unknown_media",
             Self::BadOrder(_) => "sdp_bad_order",
             Self::NoBundle { .. } => "sdp_no_bundle",
             Self::NoRtcpMux { .. } => "sdp_no_rtcp_mux",
@@ -72,12 +89,21 @@ impl SdpError {
 
 /// Text of the client's that an error repeats, short and printable: errors go into logs and to people.
 pub(super) fn excerpt(text: &str) -> String {
+    printable(text, MAX_EXCERPT_CHARS)
+}
+
+/// The same of a list of formats with what each lacks.
+pub(super) fn long_excerpt(text: &str) -> String {
+    printable(text, MAX_LIST_CHARS)
+}
+
+fn printable(text: &str, max: usize) -> String {
     let mut shown: String = text
         .chars()
-        .take(MAX_EXCERPT_CHARS)
+        .take(max)
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
-    if text.chars().nth(MAX_EXCERPT_CHARS).is_some() {
+    if text.chars().nth(max).is_some() {
         shown.push('…');
     }
     shown
@@ -85,6 +111,8 @@ pub(super) fn excerpt(text: &str) -> String {
 
 /// Enough to recognise a line of SDP by.
 const MAX_EXCERPT_CHARS: usize = 80;
+/// Enough for what is wrong with three formats.
+const MAX_LIST_CHARS: usize = 200;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,8 @@
 
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
-use super::offer::{Direction, OfferedExtension};
+use super::attribute::MAX_TAG_BYTES;
+use super::media::{Direction, OfferedExtension, OfferedMedia};
 use super::session::MediaRole;
 
 /// The ids of one BUNDLE group.
@@ -56,6 +57,33 @@ impl Extmap {
         }
         keep
     }
+}
+
+/// The extensions of an m-line, where its name allows the one that carries it: without `a=mid` there is
+/// nothing to carry, and a long one needs the two-byte form, which a client may send but need not take
+/// (RFC 8285 section 4.1.2). Streams are then known by their SSRCs.
+pub(super) fn nameable(offered: &OfferedMedia) -> Vec<OfferedExtension> {
+    let nameable = |mut extension: OfferedExtension| {
+        if extension.kind != ExtensionKind::Mid {
+            return Some(extension);
+        }
+        if !offered.named {
+            return None;
+        }
+        if offered.mid.len() > MAX_TAG_BYTES {
+            if !extension.direction.sends() {
+                return None;
+            }
+            extension.direction = Direction::SendOnly;
+        }
+        Some(extension)
+    };
+    offered
+        .extensions
+        .iter()
+        .copied()
+        .filter_map(nameable)
+        .collect()
 }
 
 /// The extensions of the packets that flow on an m-line of this role.

@@ -13,25 +13,30 @@
 //! | `recvonly` | [`MediaRole::Slot`] | `sendonly` |
 //! | `inactive` | [`MediaRole::Inactive`] | `inactive` |
 //! | data channels | [`MediaRole::Data`] | |
-//! | port 0, or nothing the relay knows | [`MediaRole::Rejected`] | port 0 |
+//! | port 0, or nothing the relay can use | [`MediaRole::Rejected`] | port 0 |
+//!
+//! An m-line that cannot be used costs itself alone, and the client is told why. Only what concerns all of
+//! them refuses the offer: its syntax, its transport, its size, m-lines that moved.
 
 mod answer;
 mod attribute;
+mod bundle;
 mod codec;
 mod error;
 mod extmap;
+mod media;
 mod offer;
 mod session;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub(crate) use codec::CodecParameters;
 #[cfg(test)]
 pub(crate) use codec::Feedback;
 pub use error::SdpError;
-pub(crate) use offer::{
-    Direction, Offer, OfferedKind, OfferedMedia, OfferedSsrc, SdpLimits, parse_offer,
-};
+pub(crate) use media::{OfferedKind, OfferedSsrc};
+pub(crate) use offer::{Offer, RemoteDescription, SdpLimits, parse_offer};
 pub(crate) use session::{
     LocalDescription, MediaRole, Negotiated, NegotiatedCodec, NegotiatedMedia, Session,
     SlotIdentity,

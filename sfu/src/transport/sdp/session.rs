@@ -11,7 +11,8 @@ use super::answer;
 use super::codec::{CodecParameters, OfferedCodec};
 use super::error::SdpError;
 use super::extmap::{self, Extmap};
-use super::offer::{Direction, Offer, OfferedExtension, OfferedKind, OfferedMedia, OfferedSsrc};
+use super::media::{Direction, OfferedExtension, OfferedKind, OfferedMedia, OfferedSsrc};
+use super::offer::{Offer, RemoteDescription};
 
 /// A payload type both sides agreed on: the client's number, and of its parameters and feedback
 /// what the relay keeps.
@@ -26,8 +27,8 @@ pub(crate) struct Session {
     id: u64,
     /// Answers written.
     version: u64,
-    /// What the client's last offer said of its transport.
-    remote: Option<(IceCredentials, Fingerprint)>,
+    /// What the client last said of its transport.
+    remote: Option<RemoteDescription>,
     lines: Vec<Line>,
 }
 
@@ -78,6 +79,8 @@ pub(crate) struct Negotiated {
     pub(crate) sdp: String,
     /// One for each m-line of the offer, in its order.
     pub(crate) media: Vec<NegotiatedMedia>,
+    /// Mids of the m-lines that were offered for use and refused, and why.
+    pub(crate) refused: Vec<(String, SdpError)>,
     /// The client's credentials are others than before: it restarts ICE (RFC 8445 section 9).
     pub(crate) ice_restarted: bool,
 }
@@ -85,7 +88,7 @@ pub(crate) struct Negotiated {
 /// One m-line as both sides see it now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct NegotiatedMedia {
-    /// `a=mid`; empty only in a rejected m-line.
+    /// `a=mid`, or the name given to an m-line without; empty only in a stopped one.
     pub(crate) mid: String,
     /// What it carries.
     pub(crate) kind: OfferedKind,
@@ -155,8 +158,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SdpError::BadOrder`], [`SdpError::NoCommonCodec`], [`SdpError::NoFingerprint`] when the
-    /// certificate changed.
+    /// [`SdpError::BadOrder`], [`SdpError::NoFingerprint`] when the certificate changed.
     pub(crate) fn negotiate(
         &mut self,
         offer: &Offer,
@@ -166,24 +168,21 @@ impl Session {
         self.check_order(offer)?;
         self.check_certificate(offer)?;
         let mut shared = Shared::default();
-        let agreed = offer
-            .media
-            .iter()
-            .enumerate()
-            .map(|(index, offered)| shared.negotiate(index, offered))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (mut media, extensions): (Vec<_>, Vec<_>) = agreed.into_iter().unzip();
+        let agreed = offer.media.iter().map(|offered| shared.negotiate(offered));
+        let (mut media, extensions): (Vec<_>, Vec<_>) = agreed.unzip();
 
         let ice_restarted = self
             .remote
             .as_ref()
-            .is_some_and(|(ice, _)| *ice != offer.ice);
-        self.remote = Some((offer.ice.clone(), offer.fingerprint.clone()));
+            .zip(offer.remote.as_ref())
+            .is_some_and(|(before, now)| before.ice != now.ice);
+        self.remote = offer.remote.clone().or(self.remote.take());
         self.place(&mut media, slots);
         self.version += 1;
         Ok(Negotiated {
             sdp: answer::write((self.id, self.version), offer, ours, &media, &extensions),
             media,
+            refused: offer.refusals().collect(),
             ice_restarted,
         })
     }
@@ -213,8 +212,8 @@ impl Session {
 
     /// Another certificate is another DTLS association (RFC 8842 section 4), which one peer never has.
     fn check_certificate(&self, offer: &Offer) -> Result<(), SdpError> {
-        match &self.remote {
-            Some((_, fingerprint)) if *fingerprint != offer.fingerprint => {
+        match self.remote.as_ref().zip(offer.remote.as_ref()) {
+            Some((before, now)) if before.fingerprint != now.fingerprint => {
                 Err(SdpError::NoFingerprint {
                     media: "the offer".into(),
                     reason: "the certificate is another than in the first offer",
@@ -266,19 +265,14 @@ impl Session {
 struct Shared {
     extmap: Extmap,
     ssrcs: Vec<u32>,
-    has_data: bool,
 }
 
 impl Shared {
-    fn negotiate(
-        &mut self,
-        index: usize,
-        offered: &OfferedMedia,
-    ) -> Result<(NegotiatedMedia, Vec<OfferedExtension>), SdpError> {
+    fn negotiate(&mut self, offered: &OfferedMedia) -> (NegotiatedMedia, Vec<OfferedExtension>) {
         let mut media = NegotiatedMedia {
             mid: offered.mid.clone(),
             kind: offered.kind,
-            role: self.role(index, offered)?,
+            role: role(offered),
             codecs: Vec::new(),
             extensions: ExtensionMap::default(),
             rids: Vec::new(),
@@ -287,9 +281,9 @@ impl Shared {
             slot: None,
         };
         if matches!(media.role, MediaRole::Data | MediaRole::Rejected) {
-            return Ok((media, Vec::new()));
+            return (media, Vec::new());
         }
-        let extensions = self.extmap.share(&offered.extensions);
+        let extensions = self.extmap.share(&extmap::nameable(offered));
         media.extensions = extmap::in_use(&extensions, media.role);
         media.codecs.clone_from(&offered.codecs);
         let twcc = media.extensions.id(ExtensionKind::TransportCc).is_some();
@@ -309,32 +303,7 @@ impl Shared {
                 media.sim = simulcast_of(&offered.sim, &media.ssrcs);
             }
         }
-        Ok((media, extensions))
-    }
-
-    fn role(&mut self, index: usize, offered: &OfferedMedia) -> Result<MediaRole, SdpError> {
-        match offered.kind {
-            _ if offered.stopped => return Ok(MediaRole::Rejected),
-            OfferedKind::Other => return Ok(MediaRole::Rejected),
-            OfferedKind::Data if std::mem::replace(&mut self.has_data, true) => {
-                return Ok(MediaRole::Rejected);
-            }
-            OfferedKind::Data => return Ok(MediaRole::Data),
-            OfferedKind::Audio | OfferedKind::Video => {}
-        }
-        let role = match offered.direction {
-            Direction::SendOnly | Direction::SendRecv => MediaRole::Publish,
-            Direction::RecvOnly => MediaRole::Slot,
-            Direction::Inactive => MediaRole::Inactive,
-        };
-        match role {
-            _ if !offered.codecs.is_empty() => Ok(role),
-            MediaRole::Inactive => Ok(MediaRole::Rejected),
-            _ => Err(SdpError::NoCommonCodec {
-                media: offered.describe(index),
-                offered: offered.encodings.clone(),
-            }),
-        }
+        (media, extensions)
     }
 
     /// Keeps SSRCs that no m-line before has claimed.
@@ -352,6 +321,17 @@ impl Shared {
                 Some(OfferedSsrc { ssrc, rtx })
             })
             .collect()
+    }
+}
+
+fn role(offered: &OfferedMedia) -> MediaRole {
+    match (offered.kind, offered.direction) {
+        _ if !offered.is_usable() => MediaRole::Rejected,
+        (OfferedKind::Other, _) => MediaRole::Rejected,
+        (OfferedKind::Data, _) => MediaRole::Data,
+        (_, Direction::SendOnly | Direction::SendRecv) => MediaRole::Publish,
+        (_, Direction::RecvOnly) => MediaRole::Slot,
+        (_, Direction::Inactive) => MediaRole::Inactive,
     }
 }
 

@@ -154,6 +154,7 @@ impl Sender {
         self.want();
         Answer {
             sdp: answer.expect("str0m answers").to_sdp_string(),
+            refused: Vec::new(),
             published: Vec::new(),
             slots: Vec::new(),
             needs: Needs::default(),

@@ -27,6 +27,15 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
                     track: track.to_string(),
                 })
                 .collect(),
+            refused: answer
+                .refused
+                .iter()
+                .map(|(mid, reason)| wire::RefusedMedia {
+                    mid: mid.clone(),
+                    code: reason.code.to_owned(),
+                    message: reason.message.clone(),
+                })
+                .collect(),
             slots: answer.slots.iter().map(slot).collect(),
             needs: needs(answer.needs),
         }),

@@ -131,6 +131,9 @@ pub struct Answer {
     pub id: Option<u32>,
     pub sdp: String,
     pub published: Vec<PublishedTrack>,
+    /// Every m-line that was offered for use and answered with port 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedMedia>,
     /// Every receiving m-line.
     pub slots: Vec<Slot>,
     pub needs: Needs,
@@ -140,6 +143,15 @@ pub struct Answer {
 pub struct PublishedTrack {
     pub mid: String,
     pub track: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RefusedMedia {
+    pub mid: String,
+    /// Stable, as in an `error`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

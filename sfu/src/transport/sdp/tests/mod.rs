@@ -11,6 +11,7 @@ macro_rules! fixture {
     };
 }
 
+mod answerer;
 mod chromium;
 mod firefox;
 mod properties;
@@ -51,8 +52,8 @@ const LOOPBACK_6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 fn name_slot(mid: &str, kind: MediaKind) -> SlotIdentity {
     let ssrc = mid
         .bytes()
-        .fold(7, |hash, byte| hash * 31 + u32::from(byte))
-        * 2;
+        .fold(7, |hash: u32, byte| hash.wrapping_mul(31) + u32::from(byte))
+        .wrapping_mul(2);
     SlotIdentity {
         ssrc,
         rtx_ssrc: (kind == MediaKind::Video).then_some(ssrc + 1),

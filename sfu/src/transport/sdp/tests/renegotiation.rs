@@ -54,9 +54,10 @@ fn a_slot_is_named_once_and_for_the_life_of_its_m_line() {
     let mut named = 0;
     let mut negotiate = |parts: &[&str]| {
         let offer = parse_offer(&offer(parts), &LIMITS).expect("parses");
+        let remote = offer.remote.as_ref().expect("a transport");
         let ours = LocalDescription {
-            ice: &offer.ice,
-            fingerprint: &offer.fingerprint,
+            ice: &remote.ice,
+            fingerprint: &remote.fingerprint,
             candidates: &[],
             cname: "c",
             max_message_size: 1,
