@@ -121,6 +121,34 @@ fn what_does_not_fit_is_paused_and_resumes_by_itself_while_sound_goes_on() {
 }
 
 #[test]
+fn a_picture_without_sound_comes_back_after_an_outage() {
+    for (seed, seconds) in [(440, 12), (441, 25)] {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.client();
+        sim.clients[publisher].publish_video(Video::Simulcast);
+        sim.join(publisher);
+        let viewer = sim.viewer();
+        sim.run(5 * SECOND);
+        let layer = |sim: &Sim| {
+            let peer = sim.clients[viewer].peer.unwrap();
+            sim.relay.peer_stats(peer).unwrap().subscriptions[0].layer
+        };
+        assert_eq!(layer(&sim), Some(2), "seed {seed}");
+        let lost = PathModel {
+            loss: 1.0,
+            ..PathModel::LAN
+        };
+        sim.clients[viewer].down.set_model(lost);
+        sim.run(seconds * SECOND);
+        // Nothing is left to send, so nothing is left to be reported on.
+        assert_eq!(layer(&sim), None, "seed {seed}");
+        sim.clients[viewer].down.set_model(PathModel::LAN);
+        sim.run(8 * SECOND);
+        assert_eq!(layer(&sim), Some(2), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_viewer_gets_what_its_screen_shows() {
     let mut sim = Sim::new(430);
     let _publisher = sim.participant(Video::Simulcast);

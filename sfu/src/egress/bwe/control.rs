@@ -9,6 +9,8 @@ use super::{BandwidthEstimator, LimitedBy};
 
 /// Without feedback for so long while sending, in microseconds, and some round trips: an outage.
 const SILENCE_US: i64 = 1_000_000;
+/// While nothing is heard and nothing else is left to send: between two packets that ask, in microseconds.
+const KNOCK_US: i64 = 1_000_000;
 /// What stands in the queue is gone below this.
 const EMPTY_US: f64 = 12_000.0;
 /// Frames leave at up to this times the estimate.
@@ -51,6 +53,8 @@ pub(super) struct Outage {
     cuts: i64,
     /// The target before it.
     before: f64,
+    /// When to ask whether it is over.
+    knock_at: i64,
 }
 
 /// The highest rate seen to arrive within the last one or two periods.
@@ -352,6 +356,7 @@ impl BandwidthEstimator {
             since: now,
             cuts: 0,
             before: target,
+            knock_at: now + KNOCK_US,
         });
         // However late this is called.
         let since = self.waiting_since.unwrap_or(now);
@@ -359,6 +364,23 @@ impl BandwidthEstimator {
         self.drain = None;
         self.floor = 0.0;
         self.cut(now, 0.5 * target, Cause::Silence);
+    }
+
+    /// When a packet is due that asks whether an outage is over. Cuts may have left nothing to send, and without
+    /// a packet no feedback comes that could end it.
+    pub(super) fn knock_at(&self) -> Option<i64> {
+        let idle = self.demand.allocated == 0 && self.demand.desired > 0 && !self.prober.is_busy();
+        self.outage.filter(|_| idle).map(|outage| outage.knock_at)
+    }
+
+    pub(super) fn knock(&mut self, now: i64) {
+        if self.knock_at().is_none_or(|at| now < at) {
+            return;
+        }
+        if let Some(outage) = &mut self.outage {
+            outage.knock_at = now + KNOCK_US;
+        }
+        self.probe(now, self.aimd.target());
     }
 
     /// Feedback came.

@@ -358,6 +358,7 @@ impl BandwidthEstimator {
             probe,
             calm,
             self.silence_at(),
+            self.knock_at(),
             self.drain.map(|drain| drain.until),
             self.suspicion.map(|suspicion| suspicion.until),
         ]
@@ -375,6 +376,7 @@ impl BandwidthEstimator {
         self.finish_probe(now);
         self.end_suspicion(now);
         self.consider_probe(now);
+        self.knock(now);
     }
 
     /// A probe to be sent, beginning now.

@@ -27,6 +27,8 @@ pub(super) struct Script {
     pub(super) changes: Vec<(f64, PathModel)>,
     /// Tracks to be sent.
     pub(super) tracks: usize,
+    /// Bits a second of sound beside them.
+    pub(super) audio: u64,
     pub(super) seconds: u64,
     /// Loses all packets for a while: probabilities to begin and to end with each packet.
     pub(super) bursts: Option<(f64, f64)>,
@@ -59,6 +61,7 @@ impl Script {
             back,
             changes: Vec::new(),
             tracks,
+            audio: AUDIO,
             seconds,
             bursts: None,
             rival: None,
@@ -125,6 +128,7 @@ impl Run {
 
 struct Sender {
     bwe: BandwidthEstimator,
+    sound: u64,
     sequence: u16,
     levels: Vec<Option<usize>>,
     calm_until: f64,
@@ -149,6 +153,7 @@ pub(super) fn run(script: &Script, seed: u64) -> Run {
     };
     let mut sender = Sender {
         bwe: BandwidthEstimator::new(start, config),
+        sound: script.audio,
         sequence: 65_000,
         levels: vec![None; script.tracks],
         calm_until: 0.0,
@@ -266,7 +271,7 @@ impl Window {
 
 impl Sender {
     fn allocated(&self) -> u64 {
-        AUDIO
+        self.sound
             + self
                 .levels
                 .iter()
@@ -293,7 +298,7 @@ impl Sender {
         let estimate = self.bwe.estimate();
         if tick.is_multiple_of(200) || (estimate.congested && tick.is_multiple_of(10)) {
             self.allocate(at, &estimate, switches);
-            let desired = AUDIO + self.levels.len() as u64 * LAYERS[2];
+            let desired = self.sound + self.levels.len() as u64 * LAYERS[2];
             let allocated = self.allocated();
             self.bwe.set_demand(now, Demand { allocated, desired });
         }
@@ -302,7 +307,7 @@ impl Sender {
         }
         self.produce(tick);
         self.debt = (self.debt - estimate.pacing as f64 / 8e3).max(0.0);
-        self.audio += AUDIO as f64 / 8e3;
+        self.audio += self.sound as f64 / 8e3;
         if self.audio >= 100.0 {
             self.audio -= 100.0;
             self.send(now, 100, &mut send);

@@ -269,6 +269,26 @@ fn silence_is_survived() {
 }
 
 #[test]
+fn an_outage_that_left_nothing_to_send_is_survived() {
+    for until in [25.0, 40.0] {
+        let mut script = Script::new(link(3_000_000, 50, 300), 1, until as u64 + 15);
+        script.audio = 0;
+        script.silence = Some((15.0, until));
+        let columns = ["sent in the end", "back s", "top layer s"];
+        let [sent, back, top] = medians("outage without sound", columns, &script, |run| {
+            [
+                run.mean(until - 1.0, until, |p| p.sent) / M,
+                run.first(until, |p| p.allocated > 0),
+                run.first(until, |p| p.allocated > M as u64),
+            ]
+        });
+        // Something asks, and hardly anything.
+        assert!(sent > 0.0 && sent < 0.1, "{until}: {sent}");
+        assert!(back < 8.0 && top < 10.0, "{until}: {back} {top}");
+    }
+}
+
+#[test]
 fn a_noisy_edge_is_no_reason_to_flap() {
     let mut script = Script::new(link(1_700_000, 60, 200), 3, 60);
     script.changes = (1..115)
