@@ -56,23 +56,30 @@ impl RateMeter {
         self.until = Some(until + BUCKET * passed as u32);
     }
 
-    /// Bits a second over the complete buckets.
+    /// Bits a second over the complete buckets. Until there are as many as make the window, what was before a
+    /// silence counts if it was more: an encoder begins again with less than it comes to.
     fn rate(&self) -> u64 {
         if self.filled == 0 {
             return self.last;
         }
         let bytes = self.buckets.iter().map(|bytes| u64::from(*bytes));
         let complete = bytes.sum::<u64>() - u64::from(self.buckets[usize::from(self.current)]);
-        complete * 8 * 1_000 / (u64::from(self.filled) * BUCKET.as_millis() as u64)
+        let rate = complete * 8 * 1_000 / (u64::from(self.filled) * BUCKET.as_millis() as u64);
+        if usize::from(self.filled) < BUCKETS {
+            return rate.max(self.last);
+        }
+        rate
     }
 
-    /// Bits a second lately; after a silence what it was before.
+    /// Bits a second lately; in a silence, and for a second after it, no less than before it. If what was switched
+    /// off were seen to fall, it would be seen to fit where it does not.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
-        if self.until.is_none_or(|until| now < until) {
+        let Some(until) = self.until.filter(|until| now >= *until) else {
             return self.rate();
-        }
+        };
+        let full = usize::from(self.filled) == BUCKETS;
         let mut turned = *self;
-        turned.turn(now);
+        turned.turn(if full { until } else { now });
         turned.rate()
     }
 }
@@ -97,9 +104,43 @@ mod tests {
         }
         let rate = meter.bitrate(at(5_000));
         assert!((950_000..=1_050_000).contains(&rate), "{rate}");
+        for ms in 5_000..7_000 {
+            let silent = meter.bitrate(at(ms));
+            assert!((950_000..=1_050_000).contains(&silent), "{ms}: {silent}");
+        }
         let later = meter.bitrate(at(60_000));
         assert!((950_000..=1_050_000).contains(&later), "{later}");
-        meter.add(at(60_000), 125);
-        assert_eq!(meter.bitrate(at(60_010)), later, "too soon to tell");
+        for ms in (60_000..63_000).step_by(10) {
+            meter.add(at(ms), 125);
+            let rate = meter.bitrate(at(ms));
+            if ms < 61_000 {
+                assert_eq!(rate, later, "{ms}: too soon to tell");
+            } else if ms > 61_125 {
+                assert!((95_000..=105_000).contains(&rate), "{ms}: {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn slow_pictures_are_no_silence() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        for pause in [40, 100, 200, 500] {
+            let mut meter = RateMeter::default();
+            for ms in 0..10_000_u64 {
+                if ms % pause == 0 {
+                    meter.add(at(ms), pause as usize * 125);
+                }
+                // A window holds one picture more or less.
+                let rate = meter.bitrate(at(ms));
+                let right = (1_000 - pause) * 1_000..=(1_000 + pause) * 1_000;
+                let is_early = ms < 1_250;
+                assert!(is_early || right.contains(&rate), "{pause}, {ms}: {rate}");
+            }
+        }
+        // One picture and no more is little, however large it was.
+        let mut meter = RateMeter::default();
+        meter.add(at(0), 30_000);
+        assert!(meter.bitrate(at(1_100)) <= 240_000);
     }
 }
