@@ -177,11 +177,14 @@ export class People {
 
   /** A picture that stands still although the server sends it is explained as well. */
   #explainAll() {
-    if (document.hidden) return;
     const now = performance.now();
     for (const tile of this.#grid.tiles) {
-      const still = tile.stillFor(now);
-      if (!tile.own) this.#explain(tile, this.#findTrack(tile.trackId), still);
+      if (tile.own) continue;
+      const track = this.#findTrack(tile.trackId);
+      const isPaused = track !== undefined && this.#room.subscriptions.get(track.id)?.paused;
+      // A hidden page presents nothing, and of what is paused nothing is sent.
+      if (document.hidden || isPaused) tile.expectNoPicture();
+      if (!document.hidden) this.#explain(tile, track, tile.stillFor(now));
     }
   }
 

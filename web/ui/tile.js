@@ -1,4 +1,5 @@
 import { h, icon } from "./dom.js";
+import { Stillness } from "./stillness.js";
 import { hueOf, initials } from "./words.js";
 
 /**
@@ -26,8 +27,7 @@ export class Tile {
   #shown = false;
   #muted = false;
   #enlarged = false;
-  /** Frames shown when last counted, and when that changed. */
-  #frames = { count: 0, at: 0 };
+  #stillness = new Stillness(this.#video);
 
   /** @type {string | null} the track whose picture it shows, or will */
   trackId = null;
@@ -138,12 +138,16 @@ export class Tile {
 
   /**
    * @param {number} now milliseconds
-   * @returns {number} for how long a picture that moved has stood still; 0 for one that never did
+   * @returns {number} milliseconds for which a picture that moved has stood still; 0 for one that never did
    */
   stillFor(now) {
-    const count = this.#video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
-    if (count !== this.#frames.count || !this.#picture) this.#frames = { count, at: now };
-    return count > 0 && this.element.classList.contains("moving") ? now - this.#frames.at : 0;
+    if (!this.#picture || !this.element.classList.contains("moving")) this.expectNoPicture();
+    return this.#stillness.look(now);
+  }
+
+  /** For as long as nothing new is expected, standing still needs no explanation. */
+  expectNoPicture() {
+    this.#stillness.restart();
   }
 
   /** @param {boolean} enlarged */
