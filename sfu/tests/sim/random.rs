@@ -266,6 +266,7 @@ fn random_calls_over_short_rings_keep_the_relay_sound() {
         room_peers_per_worker: 2,
         batches: 1,
         control: 1,
+        ..SimSharing::default()
     };
     for seed in 830..832 {
         run(seed, 2, sharing);
