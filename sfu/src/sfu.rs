@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{SfuError, StartError};
@@ -22,8 +22,8 @@ use crate::stats::{SfuStats, WorkerStats};
 use crate::transport::{Backend, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, WorkerConfig, read_offer};
-use driver::{Driver, Load};
-use links::{Links, RingSizes};
+use driver::{Driver, Load, Request};
+use links::LinkTable;
 use rooms::Rooms;
 
 /// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
@@ -50,11 +50,13 @@ struct Inner {
     backend: Backend,
     room_peers_per_worker: usize,
     rooms: Rooms,
+    /// Held while two workers are being linked.
+    links: Mutex<LinkTable>,
 }
 
 #[derive(Debug)]
 struct WorkerHandle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Request>,
     waker: Waker,
     load: Arc<Load>,
 }
@@ -96,11 +98,8 @@ impl Sfu {
         let pollers = (0..count)
             .map(|_| Poller::new())
             .collect::<Result<Vec<_>, _>>()?;
-        let wakers: Vec<Waker> = pollers.iter().map(Poller::waker).collect();
-        let links = Links::between(count, RingSizes::default());
-        for (index, ((mut socket, poller), links)) in
-            sockets.into_iter().zip(pollers).zip(links).enumerate()
-        {
+        let wakers: Arc<[Waker]> = pollers.iter().map(Poller::waker).collect();
+        for (index, (mut socket, poller)) in sockets.into_iter().zip(pollers).enumerate() {
             let announced = announced(&config, index, socket.port());
             let ips: Vec<IpAddr> = announced.iter().map(SocketAddr::ip).collect();
             socket.answer_from(&ips);
@@ -117,14 +116,14 @@ impl Sfu {
             };
             tracing::info!(worker = index, candidates = ?announced, "media worker starts");
             let waker = poller.waker();
-            let wakers = wakers.clone();
+            let wakers = Arc::clone(&wakers);
             let load = Arc::new(Load::default());
             let (commands, queue) = mpsc::channel(COMMANDS);
             let (driver_load, driver_stopping, driver_events) =
                 (Arc::clone(&load), Arc::clone(&stopping), events.clone());
             let thread = spawn_worker(index, socket, poller, config.coalesce, move || {
                 let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
-                Driver::new(worker, queue, events, load, stopping, links, wakers)
+                Driver::new(worker, queue, events, load, stopping, wakers)
             })?;
             workers.push(WorkerHandle {
                 commands,
@@ -146,6 +145,7 @@ impl Sfu {
                     backend,
                     room_peers_per_worker: config.room_peers_per_worker,
                     rooms: Rooms::default(),
+                    links: Mutex::new(LinkTable::for_workers(count)),
                 }),
             },
             receiver,
@@ -367,8 +367,11 @@ impl Sfu {
         for worker in 0..self.inner.workers.len() {
             workers.push(self.ask(worker, command).await?);
         }
+        let links = self.inner.links.lock().await;
         Ok(SfuStats {
             cipher: self.inner.backend.name(),
+            linked_workers: links.pairs(),
+            links_refused: links.refused(),
             workers,
         })
     }
@@ -378,11 +381,20 @@ impl Sfu {
         worker: usize,
         command: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Command,
     ) -> Result<T, SfuError> {
+        self.request(worker, |reply| Request::Command(command(reply)))
+            .await
+    }
+
+    async fn request<T>(
+        &self,
+        worker: usize,
+        request: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Request,
+    ) -> Result<T, SfuError> {
         let worker = self.inner.workers.get(worker).ok_or(SfuError::Stopped)?;
         let (reply, answer) = oneshot::channel();
         worker
             .commands
-            .try_send(command(reply))
+            .try_send(request(reply))
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => SfuError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => SfuError::Stopped,

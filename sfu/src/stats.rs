@@ -11,6 +11,10 @@ use crate::id::{PeerId, RoomId, TrackId};
 pub struct SfuStats {
     /// What SRTP is sealed with: `ring` or `aws-lc-rs`.
     pub cipher: &'static str,
+    /// Pairs of workers that are linked by rings: some room has spanned both.
+    pub linked_workers: usize,
+    /// How often a room was to grow to a worker and did not, since all memory for rings was used up.
+    pub links_refused: u64,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
 }

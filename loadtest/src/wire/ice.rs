@@ -1,5 +1,5 @@
-//! ICE as the controlling agent towards a lite one (RFC 8445): one candidate pair, nominated with
-//! the first check, kept alive by consent checks (RFC 7675).
+//! ICE as the controlling agent towards a lite one (RFC 8445): a candidate pair, nominated with the
+//! first check, kept alive by consent checks (RFC 7675). Of several pairs `search` finds one.
 
 use std::time::{Duration, Instant};
 
@@ -222,22 +222,20 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    fn agent(now: Instant) -> Ice {
-        Ice::new(now, &Credentials::random(), &theirs())
-    }
-
-    fn theirs() -> Credentials {
-        Credentials {
+    /// Ours, and the server's.
+    pub(in super::super) fn credentials() -> [Credentials; 2] {
+        let theirs = Credentials {
             ufrag: "server".into(),
             pwd: "a password of the server".into(),
-        }
+        };
+        [Credentials::random(), theirs]
     }
 
     /// A success response as a lite agent writes it.
-    fn response(check: &[u8], password: &str) -> Vec<u8> {
+    pub(in super::super) fn response(check: &[u8], password: &str) -> Vec<u8> {
         let mut out = BINDING_SUCCESS.to_be_bytes().to_vec();
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&check[4..20]);
@@ -247,6 +245,20 @@ mod tests {
         let tag = hmac::sign(&key, &out);
         attribute(&mut out, MESSAGE_INTEGRITY, tag.as_ref());
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::response;
+    use super::*;
+
+    fn agent(now: Instant) -> Ice {
+        Ice::new(now, &Credentials::random(), &theirs())
+    }
+
+    fn theirs() -> Credentials {
+        testing::credentials()[1].clone()
     }
 
     #[test]

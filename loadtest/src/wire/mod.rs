@@ -8,7 +8,8 @@
 //! - `fleet` is the entry; `signaling` is one bot's control plane, on tokio.
 //! - `thread` is an I/O thread with its `socket`s and `timer`; the only file with system calls is
 //!   `socket`.
-//! - `session` is one bot's media plane, without sockets and clocks: `sdp`, `ice`, `dtls`, `srtp`.
+//! - `session` is one bot's media plane, without sockets and clocks: `sdp`, `candidates`, `search`, `ice`,
+//!   `dtls`, `srtp`.
 //! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive;
 //!   `page` says which videos a bot shows, and `speech` how loud it is.
 //!
@@ -30,6 +31,7 @@
 //! be that of the loss. Jitter is the difference of successive packets' delays in a stream, so that
 //! the publisher's own pacing does not count either.
 
+mod candidates;
 mod dtls;
 mod feed;
 mod feedback;
@@ -42,6 +44,7 @@ mod publisher;
 mod receiver;
 mod schedule;
 mod sdp;
+mod search;
 mod session;
 mod signaling;
 mod socket;

@@ -1,12 +1,13 @@
 //! Offers as a browser writes them (RFC 8829), and what a bot needs of the answers.
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tertulia_sfu::rtp::codec::Codec;
 use tertulia_sfu::rtp::extension::{ExtensionKind, ExtensionMap};
 use tertulia_signaling::protocol::native::MediaKind;
 
+use super::candidates::Candidate;
 use super::ice::Credentials;
 use crate::bot::codecs;
 use crate::bot::sdp::{Section, sections};
@@ -206,7 +207,8 @@ fn write_format(out: &mut String, format: u8) -> std::fmt::Result {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) ice: Credentials,
-    pub(super) candidate: SocketAddr,
+    /// Of all m-lines: in a bundle they are the same.
+    pub(super) candidates: Vec<Candidate>,
     /// SHA-256 of the server's certificate, as the answer writes it.
     pub(super) fingerprint: String,
     pub(super) extensions: ExtensionMap,
@@ -215,10 +217,11 @@ pub(super) struct Answer {
     pub(super) accepted: Vec<(String, Vec<u8>)>,
 }
 
-/// Reads an answer. Its first candidate over UDP of the family of `ours` is the server's.
-pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
+/// Reads an answer.
+pub(super) fn read_answer(sdp: &str) -> Result<Answer, String> {
     let sections = sections(sdp);
-    let (mut ufrag, mut pwd, mut fingerprint, mut candidate) = (None, None, None, None);
+    let (mut ufrag, mut pwd, mut fingerprint) = (None, None, None);
+    let mut candidates = Vec::new();
     let mut accepted: Vec<(String, Vec<u8>)> = Vec::new();
     for line in sdp.lines().map(str::trim_end) {
         if let Some(media) = line.strip_prefix("m=") {
@@ -245,7 +248,7 @@ pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
                     .filter(|(hash, _)| hash.eq_ignore_ascii_case("sha-256"));
                 fingerprint = fingerprint.or(hash.map(|(_, hash)| hash.trim()));
             }
-            "candidate" => candidate = candidate.or_else(|| read_candidate(value, ours)),
+            "candidate" => candidates.extend(Candidate::read(value)),
             "mid" => {
                 if let Some((mid, _)) = accepted.last_mut() {
                     *mid = value.to_owned();
@@ -261,7 +264,7 @@ pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
             ufrag: ufrag.ok_or_else(|| missing("ice-ufrag"))?.to_owned(),
             pwd: pwd.ok_or_else(|| missing("ice-pwd"))?.to_owned(),
         },
-        candidate: candidate.ok_or_else(|| missing("candidate over UDP of our address family"))?,
+        candidates,
         fingerprint: fingerprint
             .ok_or_else(|| missing("SHA-256 fingerprint"))?
             .to_owned(),
@@ -269,16 +272,6 @@ pub(super) fn read_answer(sdp: &str, ours: IpAddr) -> Result<Answer, String> {
         sections,
         accepted,
     })
-}
-
-/// RFC 8839 section 5.1: foundation, component, transport, priority, address, port.
-fn read_candidate(value: &str, ours: IpAddr) -> Option<SocketAddr> {
-    let mut words = value.split_ascii_whitespace().skip(2);
-    let transport = words.next()?;
-    let ip: IpAddr = words.nth(1)?.parse().ok()?;
-    let port = words.next()?.parse().ok()?;
-    let usable = transport.eq_ignore_ascii_case("udp") && ip.is_ipv4() == ours.is_ipv4();
-    usable.then_some(SocketAddr::new(ip, port))
 }
 
 fn extensions(sections: &[Section]) -> ExtensionMap {
@@ -297,7 +290,6 @@ mod tests {
 
     use super::*;
 
-    const OURS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const ANSWER: &str = "v=0\r\na=ice-lite\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\n\
         a=candidate:2 1 udp 2130706175 ::1 10000 typ host\r\n\
         a=candidate:1 1 udp 2130706431 127.0.0.1 10000 typ host\r\n\
@@ -307,8 +299,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let answer = read_answer(ANSWER, OURS).unwrap();
-        assert_eq!(answer.candidate, SocketAddr::from(([127, 0, 0, 1], 10_000)));
+        let answer = read_answer(ANSWER).unwrap();
+        let addresses = answer.candidates.iter().map(|known| known.address);
+        let addresses: Vec<String> = addresses.map(|known| known.to_string()).collect();
+        assert_eq!(addresses, ["[::1]:10000", "127.0.0.1:10000"]);
         assert_eq!(
             (&*answer.ice.ufrag, &*answer.ice.pwd),
             ("serverufrag", "serverpwd")
@@ -324,10 +318,9 @@ mod tests {
             ("a=ice-ufrag", "ice-ufrag"),
             ("a=ice-pwd", "ice-pwd"),
             ("a=fingerprint", "fingerprint"),
-            ("a=candidate:1", "candidate"),
         ] {
             let without: Vec<_> = ANSWER.lines().filter(|l| !l.starts_with(line)).collect();
-            let error = read_answer(&without.join("\r\n"), OURS).unwrap_err();
+            let error = read_answer(&without.join("\r\n")).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
     }
@@ -380,9 +373,9 @@ mod tests {
     proptest! {
         #[test]
         fn nonsense_is_refused_without_a_panic(text: String, cut in 0..ANSWER.len(), junk in "[a-z0-9 :=\r\n]{0,40}") {
-            let _ = read_answer(&text, OURS);
-            let _ = read_answer(&ANSWER[..cut], OURS);
-            let _ = read_answer(&format!("{}{junk}{}", &ANSWER[..cut], &ANSWER[cut..]), OURS);
+            let _ = read_answer(&text);
+            let _ = read_answer(&ANSWER[..cut]);
+            let _ = read_answer(&format!("{}{junk}{}", &ANSWER[..cut], &ANSWER[cut..]));
         }
     }
 }

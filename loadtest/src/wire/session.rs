@@ -1,6 +1,7 @@
 //! One bot's media: ICE, DTLS and SRTP towards the server, and what travels over them. Sans I/O:
 //! datagrams and times come in, datagrams go out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::outbox::Outbox;
 use super::publisher::{Plan, Publisher};
 use super::receiver::{Incoming, Receiver, Shares};
 use super::sdp::Answer;
+use super::search::{Found, Search};
 use super::srtp::Srtp;
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;
@@ -40,6 +42,8 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) answer: Box<Answer>,
+    /// Of the server: those to be tried, the likeliest first.
+    pub(super) candidates: Vec<SocketAddr>,
     pub(super) ours: Credentials,
     pub(super) identity: Arc<Identity>,
     pub(super) shares: Shares,
@@ -56,9 +60,15 @@ pub(super) struct Desk<'a> {
     pub(super) out: &'a mut Outbox,
 }
 
+/// To the server.
+enum Way {
+    Sought(Search),
+    Found(Box<Ice>),
+}
+
 /// One bot's media.
 pub(super) struct Session {
-    ice: Ice,
+    way: Way,
     identity: Arc<Identity>,
     fingerprint: String,
     dtls: Option<Dtls>,
@@ -81,7 +91,12 @@ impl Session {
         let mut receiver = Receiver::new(now, start.shares);
         receiver.learn(&start.answer.sections, &start.answer.extensions);
         Self {
-            ice: Ice::new(now, &start.ours, &start.answer.ice),
+            way: Way::Sought(Search::new(
+                now,
+                &start.ours,
+                &start.answer.ice,
+                &start.candidates,
+            )),
             identity: start.identity,
             fingerprint: start.answer.fingerprint.clone(),
             dtls: None,
@@ -127,6 +142,43 @@ impl Session {
         }
     }
 
+    /// Whether no candidate has answered yet. Until then [`search`](Self::search) takes what comes, and
+    /// [`poll_checks`](Self::poll_checks) has what is to be sent.
+    pub(super) fn is_searching(&self) -> bool {
+        matches!(self.way, Way::Sought(_))
+    }
+
+    /// Hands over the checks that are due, each with the candidate it goes to.
+    pub(super) fn poll_checks(&mut self, now: Instant, checks: &mut Vec<(SocketAddr, Vec<u8>)>) {
+        if let Way::Sought(search) = &mut self.way {
+            search.handle_timeout(now, checks);
+        }
+    }
+
+    /// Takes a datagram from a candidate; returns that candidate if it is the one to talk to.
+    pub(super) fn search(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut Outbox,
+    ) -> Option<SocketAddr> {
+        let Way::Sought(search) = &mut self.way else {
+            return None;
+        };
+        match search.handle(now, from, datagram)? {
+            Found::Way(to, ice) => {
+                self.way = Way::Found(ice);
+                self.ice_event(now, Some(IceEvent::Connected), out);
+                Some(to)
+            }
+            Found::Failed(why) => {
+                self.ice_event(now, Some(IceEvent::Failed(why)), out);
+                None
+            }
+        }
+    }
+
     /// Takes a datagram that came at `at`, which since the Unix epoch is `wall` (RFC 7983).
     pub(super) fn handle(
         &mut self,
@@ -138,8 +190,10 @@ impl Session {
     ) {
         match datagram.first() {
             Some(0..=3) => {
-                let event = self.ice.handle(now, datagram);
-                self.ice_event(now, event, desk.out);
+                if let Way::Found(ice) = &mut self.way {
+                    let event = ice.handle(now, datagram);
+                    self.ice_event(now, event, desk.out);
+                }
             }
             Some(20..=63) => {
                 let event = self
@@ -254,7 +308,10 @@ impl Session {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let publisher = self.publisher.as_ref().filter(|_| self.srtp.is_some());
         [
-            self.ice.poll_timeout(),
+            match &self.way {
+                Way::Sought(search) => search.poll_timeout(),
+                Way::Found(ice) => ice.poll_timeout(),
+            },
             self.dtls.as_ref().and_then(Dtls::poll_timeout),
             publisher.and_then(Publisher::poll_timeout),
             self.feedback_at,
@@ -267,13 +324,16 @@ impl Session {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, desk: &mut Desk<'_>) {
-        let mut failed = None;
-        desk.out
-            .push(|bytes| failed = self.ice.handle_timeout(now, bytes));
-        self.ice_event(now, failed, desk.out);
+        if let Way::Found(ice) = &mut self.way {
+            let mut failed = None;
+            desk.out
+                .push(|bytes| failed = ice.handle_timeout(now, bytes));
+            self.ice_event(now, failed, desk.out);
+        }
         let event = self.dtls.as_mut().and_then(|dtls| dtls.handle_timeout(now));
         self.dtls_event(now, event, desk.out);
         let Some(srtp) = &mut self.srtp else { return };
+        let Way::Found(ice) = &self.way else { return };
         if let Some(publisher) = &mut self.publisher {
             publisher.handle_timeout(now, srtp, desk.second, desk.out);
         }
@@ -293,7 +353,7 @@ impl Session {
                 receiver.arrivals.report(REPORTER_SSRC, media, bytes);
             }
             if due(self.ask_at) {
-                let round_trip = self.ice.round_trip();
+                let round_trip = ice.round_trip();
                 let again = receiver.ask(now, REPORTER_SSRC, round_trip, desk.second, bytes);
                 self.ask_at = again.then(|| now + ASK_INTERVAL);
             }
@@ -353,7 +413,8 @@ impl Session {
         };
     }
 
-    fn fail(&mut self, why: String) {
+    /// The session cannot go on.
+    pub(super) fn fail(&mut self, why: String) {
         self.tell(Event::Failed(why));
     }
 

@@ -13,6 +13,7 @@ use tertulia_signaling::protocol::native::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::candidates;
 use super::dtls::Identity;
 use super::ice::Credentials;
 use super::page::Page;
@@ -57,7 +58,7 @@ enum WireError {
     #[error("the run ended while it was joining")]
     Interrupted,
     #[error("not joined within {0:?}: {1}")]
-    TooSlow(Duration, &'static str),
+    TooSlow(Duration, String),
 }
 
 /// Runs a bot until `phase` says to leave.
@@ -92,7 +93,8 @@ async fn call(
         opened = opening => opened,
         _ = phase.wait_for(|phase| *phase > Phase::Call) => return Err(WireError::Interrupted),
     };
-    let mut bot = opened.map_err(|_| WireError::TooSlow(config.join_timeout, "no welcome"))??;
+    let mut bot =
+        opened.map_err(|_| WireError::TooSlow(config.join_timeout, "no welcome".into()))??;
     let joined = tokio::select! {
         joined = bot.until_connected(deadline) => joined,
         _ = phase.wait_for(|phase| *phase > Phase::Call) => Err(WireError::Interrupted),
@@ -157,6 +159,7 @@ async fn open<'a>(
         started,
         ice: Credentials::random(),
         address,
+        tried: Vec::new(),
         socket: Some(socket),
         lines: plans.iter().map(|plan| plan.line.clone()).collect(),
         plans,
@@ -197,6 +200,8 @@ struct Bot<'a> {
     started: Instant,
     ice: Credentials,
     address: SocketAddr,
+    /// The server's candidates that fit.
+    tried: Vec<SocketAddr>,
     /// Until the first answer, with which it goes to the I/O thread.
     socket: Option<Socket>,
     plans: Vec<Plan>,
@@ -223,8 +228,8 @@ impl Bot<'_> {
                 },
                 () = tokio::time::sleep_until(deadline) => {
                     let step = match self.state.call().answered {
-                        Some(_) => "no transport",
-                        None => "no answer",
+                        Some(_) => candidates::unanswered(&self.tried, self.address),
+                        None => "no answer".into(),
                     };
                     return Err(WireError::TooSlow(deadline - self.started, step));
                 }
@@ -348,7 +353,7 @@ impl Bot<'_> {
     }
 
     async fn accept(&mut self, sdp: &str) -> Result<(), WireError> {
-        let answer = read_answer(sdp, self.address.ip()).map_err(WireError::Refused)?;
+        let answer = read_answer(sdp).map_err(WireError::Refused)?;
         for (mid, plan) in self.plans.iter().enumerate() {
             let format = plan
                 .line
@@ -368,10 +373,13 @@ impl Bot<'_> {
             self.tell(Command::Learn(name, answer)).await;
             return Ok(());
         };
+        let fitting = candidates::fitting(&answer.candidates, self.address.ip());
+        self.tried = fitting.map_err(WireError::Refused)?;
         let (events, heard) = mpsc::channel(EVENTS);
         self.events = Some(heard);
         let start = Start {
             answer,
+            candidates: self.tried.clone(),
             ours: self.ice.clone(),
             identity: Arc::clone(&self.seat.identity),
             shares: self.seat.shares,

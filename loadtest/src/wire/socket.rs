@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::outbox::{Cursor, Outbox};
 
-/// A client's socket. It may not be connected before the server's candidate is known.
+/// A client's socket. It is connected when one of the server's candidates has answered.
 #[derive(Debug)]
 pub(super) struct Socket {
     udp: UdpSocket,
@@ -44,15 +44,26 @@ impl Socket {
         }
         set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-        // Both are absent from old kernels: slower there, and nothing else.
-        let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
+        // Absent from old kernels: slower there, and nothing else.
         let segments = set_option(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         Ok(Self { udp, segments })
     }
 
     /// Talks to nobody else from now on.
     pub(super) fn connect(&self, to: SocketAddr) -> io::Result<()> {
+        // Absent from old kernels, as segments are.
+        let _ = set_option(self.fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         self.udp.connect(to)
+    }
+
+    /// Sends a datagram, before it is connected.
+    pub(super) fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.udp.send_to(datagram, to).map(drop)
+    }
+
+    /// Receives a datagram and where it is from, before it is connected.
+    pub(super) fn receive_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.udp.recv_from(buffer)
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {

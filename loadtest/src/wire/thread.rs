@@ -18,6 +18,8 @@ use crate::measure::{Measure, Second};
 const COMMANDS: usize = 1_024;
 /// The name of the waker among the sockets.
 const WAKER: u64 = u64::MAX;
+/// A STUN response is far smaller.
+const CHECK_BYTES: usize = 1_500;
 /// Bots read before the timers are looked at: some hundred packets.
 const BOTS_BETWEEN_TIMERS: usize = 16;
 
@@ -159,6 +161,41 @@ struct Bot {
     dropped: u32,
 }
 
+impl Bot {
+    /// Sends the checks that are due, as long as it is not known which candidate answers.
+    fn check(&mut self, now: Instant, counters: &Counters) {
+        let mut checks = Vec::new();
+        self.session.poll_checks(now, &mut checks);
+        for (to, check) in checks {
+            if self.socket.send_to(&check, to).is_err() {
+                counters.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes what candidates answer, until one is found.
+    fn search(&mut self, out: &mut Outbox) {
+        let mut buffer = [0; CHECK_BYTES];
+        while self.session.is_searching() {
+            match self.socket.receive_from(&mut buffer) {
+                Ok((len, from)) => {
+                    let found = self
+                        .session
+                        .search(Instant::now(), from, &buffer[..len], out);
+                    if let Some(to) = found
+                        && let Err(error) = self.socket.connect(to)
+                    {
+                        self.session.fail(format!("socket: {error}"));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Another candidate may answer.
+                Err(error) => return tracing::debug!(%error, "receive"),
+            }
+        }
+    }
+}
+
 impl Thread {
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::new();
@@ -200,6 +237,10 @@ impl Thread {
         let Some(Some(bot)) = self.bots.get_mut(place) else {
             return;
         };
+        if bot.session.is_searching() {
+            bot.search(&mut self.out);
+            return self.attend(place);
+        }
         let (now, wall_now) = (Instant::now(), wall_time());
         let mut desk = Desk {
             second: &mut self.second,
@@ -245,6 +286,7 @@ impl Thread {
                 out: &mut self.out,
             };
             bot.session.handle_timeout(now, &mut desk);
+            bot.check(now, &self.counters);
         }
         flush(&bot.socket, &mut self.out, &self.counters);
         self.timers.set(place, bot.session.poll_timeout());
@@ -290,7 +332,6 @@ impl Thread {
     }
 
     fn connect(&mut self, name: u64, socket: Socket, start: Start) -> io::Result<()> {
-        socket.connect(start.answer.candidate)?;
         let free = self.bots.iter().position(Option::is_none);
         let place = free.unwrap_or(self.bots.len());
         self.poller.add(&socket, place as u64)?;

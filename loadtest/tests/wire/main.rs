@@ -1,5 +1,6 @@
 //! Wire bots in a call through the real server, in one process.
 
+mod candidates;
 mod proxy;
 mod tiles;
 
@@ -33,8 +34,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Hall {
     async fn open(decrypt_share: f64, oracle_share: f64) -> Self {
+        let loopback = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        Self::start(loopback, decrypt_share, oracle_share).await
+    }
+
+    /// One whose server announces these addresses.
+    async fn announcing(addresses: Vec<IpAddr>) -> Self {
+        Self::start(addresses, 1.0, 1.0).await
+    }
+
+    async fn start(media_ip: Vec<IpAddr>, decrypt_share: f64, oracle_share: f64) -> Self {
         let node = Node::start(Config {
-            media_ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            media_ip,
             media_port: 0,
             workers: 1,
             ..Config::default()

@@ -232,6 +232,12 @@ impl Forwarder {
         self.held = None;
     }
 
+    /// Sends nothing more, not even the rest of a frame, until a packet that a stream can begin with.
+    pub(crate) fn halt(&mut self) {
+        self.selector.halt();
+        self.held = None;
+    }
+
     /// Goes on with a packet of another stream of its publisher's on the same layer.
     pub(crate) fn restart(&mut self, packet: &Packet<'_>) {
         self.selector.restart(candidate(packet));

@@ -132,6 +132,14 @@ impl Layer {
         Some(sequence)
     }
 
+    /// Takes back what its publisher was to be asked for: packets that are missing, and a keyframe.
+    pub(crate) fn ask_for_nothing(&mut self) {
+        if let Some(nack) = &mut self.nack {
+            nack.give_up();
+        }
+        self.keyframes.received();
+    }
+
     /// What a packet that was just received says of its frame.
     pub(crate) fn describe(&mut self, now: Instant, packet: StreamPacket<'_>) -> Described {
         let described = self.frames.receive(now, packet);

@@ -64,8 +64,7 @@ impl NackGenerator {
         self.highest = Some(sequence);
         let gap = sequence - highest - 1;
         if gap > MISSING as u64 {
-            self.missing.clear();
-            self.next_at = None;
+            self.give_up();
             return Arrival::Jump;
         }
         if gap > 0 {
@@ -83,6 +82,12 @@ impl NackGenerator {
     /// When [`poll`](Self::poll) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.next_at
+    }
+
+    /// Nothing that is missing is asked for any more.
+    pub(crate) fn give_up(&mut self) {
+        self.missing.clear();
+        self.next_at = None;
     }
 
     /// A publisher that receives nothing has no sender reports of ours to answer, and so its round

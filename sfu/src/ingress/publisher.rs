@@ -370,6 +370,10 @@ impl Publisher {
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc else { continue };
                 self.media_ssrc = ssrc;
+                // Nobody is sent it, and nobody misses what is missing of it.
+                if track.settings.muted {
+                    layer.ask_for_nothing();
+                }
                 if let Some(nack) = &mut layer.nack {
                     nack.poll(now, rtt, &mut ask);
                     if !ask.is_empty() {

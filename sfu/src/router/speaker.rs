@@ -223,6 +223,15 @@ impl Speakers {
         known.is_some()
     }
 
+    /// A track was muted: what it said is over. True if it speaks, for all that was decided.
+    pub(crate) fn silence(&mut self, track: TrackId) -> bool {
+        if let Some(voice) = self.voices.get_mut(&track) {
+            voice.bins.fill(0);
+            voice.speaks = false;
+        }
+        self.speaks(track)
+    }
+
     fn voice(&mut self, now: Instant, track: TrackId, publisher: PeerId) -> &mut Voice {
         let voice = self.voices.entry(track);
         voice.or_insert_with(|| Voice::new(now, publisher))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::links::Links;
+use super::links::{LinkEnd, Links};
+use crate::error::SfuError;
 use crate::event::Event;
 use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
@@ -15,6 +16,15 @@ use crate::worker::{Command, Held, Worker, WorkerConfig};
 
 /// Between attempts to put control into a ring that was full. Its reader takes a turn in less.
 const RETRY: Duration = Duration::from_millis(1);
+
+/// What the control plane asks of a worker's thread.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Of the worker.
+    Command(Command),
+    /// To take its ends of the rings to and from another.
+    Link(Box<LinkEnd>, oneshot::Sender<Result<(), SfuError>>),
+}
 
 /// How much a worker has to do, as the control plane sees it.
 #[derive(Debug, Default)]
@@ -29,13 +39,13 @@ pub(super) struct Load {
 /// A worker with its queues.
 pub(super) struct Driver {
     worker: Worker,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Request>,
     events: mpsc::Sender<Event>,
     load: Arc<Load>,
     stopping: Arc<AtomicBool>,
     links: Links,
     /// Of every worker, in order.
-    wakers: Vec<Waker>,
+    wakers: Arc<[Waker]>,
     /// Waits for room in a ring for what it speaks of.
     answer: Option<Held>,
     /// The control plane's queue is full: its next commands wait until it takes events.
@@ -49,12 +59,11 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         config: WorkerConfig,
-        commands: mpsc::Receiver<Command>,
+        commands: mpsc::Receiver<Request>,
         events: mpsc::Sender<Event>,
         load: Arc<Load>,
         stopping: Arc<AtomicBool>,
-        links: Links,
-        wakers: Vec<Waker>,
+        wakers: Arc<[Waker]>,
     ) -> Self {
         let now = config.clock.epoch();
         let worker = Worker::new(config);
@@ -64,7 +73,7 @@ impl Driver {
             events,
             load,
             stopping,
-            links,
+            links: Links::default(),
             wakers,
             answer: None,
             held: None,
@@ -92,8 +101,16 @@ impl Driver {
         self.load.rooms.store(rooms, Ordering::Relaxed);
     }
 
-    /// Does one command; false if its answer has to wait.
-    fn command(&mut self, now: Instant, command: Command) -> bool {
+    /// Does what is asked; false if its answer has to wait.
+    fn request(&mut self, now: Instant, request: Request) -> bool {
+        let command = match request {
+            Request::Command(command) => command,
+            Request::Link(end, reply) => {
+                self.links.connect(*end);
+                let _ = reply.send(Ok(()));
+                return true;
+            }
+        };
         // Whoever asks may know of what other workers have posted by now.
         self.links.take_control(now, &mut self.worker);
         let held = self.worker.handle_command(now, command);
@@ -147,8 +164,8 @@ impl Driven for Driver {
             self.report_load();
             self.worker.answer(now, held);
         }
-        while let Ok(command) = self.commands.try_recv() {
-            if !self.command(now, command) {
+        while let Ok(request) = self.commands.try_recv() {
+            if !self.request(now, request) {
                 return;
             }
             if !time() {

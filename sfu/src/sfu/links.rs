@@ -1,8 +1,13 @@
 //! The rings between workers: how what one worker hands out gets to the others.
 //!
-//! For each ordered pair of workers two rings of bounded length, written by one thread and read by one
-//! (`rtrb`: wait-free and allocated once; tokio's bounded queue takes a lock for each value received):
-//! one for packets, one for [`Control`], so that a flood of packets holds no track's end up.
+//! Two workers are linked by two rings each way, of bounded length, written by one thread and read by
+//! one (`rtrb`: wait-free and allocated once; tokio's bounded queue takes a lock for each value
+//! received): one for packets, one for [`Control`], so that a flood of packets holds no track's end up.
+//!
+//! The control plane links two workers when a room first spans both, at a join, before the room's part
+//! is made: each gets its ends by its command queue ([`Links::connect`]), and no packet waits for it. What
+//! all rings may take, [`LinkTable`] bounds. When that is used up a room does not grow to a worker that
+//! would have to be linked: its next peers go where it is.
 //!
 //! # When a ring is full
 //!
@@ -11,20 +16,24 @@
 //!   which are what causes most of it. Data channel messages, which clients can cause at will, are
 //!   dropped beyond a bound (`relay_control_full`).
 
+mod table;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+
+pub(crate) use table::{LinkTable, TableFull};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::router::Batch;
 use crate::worker::{Control, Worker};
 
-/// Batches under way to one worker. One is up to 64 packets, and a worker makes one a turn: this is
-/// some tens of milliseconds of a busy worker. Media that waited longer is of no use, and a batch
-/// is up to 90 KB.
+/// Batches under way between two workers each way. One is up to 64 packets, and a worker makes one a
+/// turn: this is some tens of milliseconds of a busy worker. Media that waited longer is of no use, and a
+/// batch is up to 90 KB: a worker that stands still holds 6 MB of each other that sends to it.
 const BATCHES: usize = 64;
-/// Control messages under way to one worker. A hundred peers joining within one turn of the
+/// Control messages under way between two workers each way, at most. A hundred peers joining within one turn of the
 /// other worker, each with its tracks and the keyframe requests they cause, fit.
 const CONTROL: usize = 1_024;
 /// Messages kept when that is full, beyond which data channel messages are dropped. The rest needs no
@@ -52,13 +61,21 @@ impl Default for RingSizes {
     }
 }
 
-/// One worker's ends of the rings to and from each other worker.
-#[derive(Debug)]
+/// One worker's ends of the rings to and from each other worker that it is linked with.
+#[derive(Debug, Default)]
 pub(crate) struct Links {
-    out: Vec<Option<Outgoing>>,
-    incoming: Vec<Option<Incoming>>,
-    /// Where a full turn of packets ended: the next begins with the worker after.
+    /// By the other worker.
+    ends: Vec<LinkEnd>,
+    /// Where a full turn of packets ended: the next begins with the end after.
     turn: usize,
+}
+
+/// One worker's ends of the rings to and from another.
+#[derive(Debug)]
+pub(crate) struct LinkEnd {
+    other: u16,
+    out: Outgoing,
+    incoming: Incoming,
 }
 
 #[derive(Debug)]
@@ -80,36 +97,46 @@ struct Incoming {
     lost: bool,
 }
 
-impl Links {
-    /// The ends of each of `workers`, in order.
-    pub(crate) fn between(workers: usize, sizes: RingSizes) -> Vec<Self> {
-        let none = |_| -> Self {
-            Self {
-                out: (0..workers).map(|_| None).collect(),
-                incoming: (0..workers).map(|_| None).collect(),
-                turn: 0,
-            }
+impl LinkEnd {
+    /// The ends of two workers, in their order.
+    fn pair(one: u16, other: u16, sizes: RingSizes) -> (Self, Self) {
+        let (there, from_one) = ring(sizes);
+        let (back, from_other) = ring(sizes);
+        let end = |other, out, incoming| Self {
+            other,
+            out,
+            incoming,
         };
-        let mut links: Vec<Self> = (0..workers).map(none).collect();
-        for from in 0..workers {
-            for to in (0..workers).filter(|to| *to != from) {
-                let (control, control_end) = RingBuffer::new(sizes.control);
-                let (batches, batches_end) = RingBuffer::new(sizes.batches);
-                links[from].out[to] = Some(Outgoing {
-                    control,
-                    batches,
-                    backlog: VecDeque::new(),
-                    posted: false,
-                });
-                links[to].incoming[from] = Some(Incoming {
-                    control: control_end,
-                    batches: batches_end,
-                    current: None,
-                    lost: false,
-                });
-            }
+        (end(other, there, from_other), end(one, back, from_one))
+    }
+}
+
+/// One way, from one worker to another.
+fn ring(sizes: RingSizes) -> (Outgoing, Incoming) {
+    let (control, control_end) = RingBuffer::new(sizes.control);
+    let (batches, batches_end) = RingBuffer::new(sizes.batches);
+    let out = Outgoing {
+        control,
+        batches,
+        backlog: VecDeque::new(),
+        posted: false,
+    };
+    let incoming = Incoming {
+        control: control_end,
+        batches: batches_end,
+        current: None,
+        lost: false,
+    };
+    (out, incoming)
+}
+
+impl Links {
+    /// Takes the ends towards another worker, in place of any before.
+    pub(crate) fn connect(&mut self, end: LinkEnd) {
+        match self.find(end.other) {
+            Ok(at) => self.ends[at] = end,
+            Err(at) => self.ends.insert(at, end),
         }
-        links
     }
 
     /// Moves all that the worker has for others into the rings, and calls `wake` for each worker that
@@ -122,8 +149,8 @@ impl Links {
                 worker.control_dropped();
             }
         }
-        for out in self.out.iter_mut().flatten() {
-            out.push_control();
+        for end in &mut self.ends {
+            end.out.push_control();
         }
         while let Some((to, batch)) = worker.poll_batch() {
             if let Some(out) = self.to(to)
@@ -132,19 +159,17 @@ impl Links {
                 worker.batch_dropped(&batch);
             }
         }
-        for (to, out) in self.out.iter_mut().enumerate() {
-            if let Some(out) = out
-                && std::mem::take(&mut out.posted)
-            {
-                wake(to);
+        for end in &mut self.ends {
+            if std::mem::take(&mut end.out.posted) {
+                wake(usize::from(end.other));
             }
         }
     }
 
     /// Hands over all control messages that others posted before this call.
     pub(crate) fn take_control(&mut self, now: Instant, worker: &mut Worker) {
-        for from in 0..self.incoming.len() {
-            self.take_control_of(now, worker, from);
+        for end in &mut self.ends {
+            end.take_control(now, worker);
         }
     }
 
@@ -152,65 +177,67 @@ impl Links {
     pub(crate) fn take(&mut self, now: Instant, worker: &mut Worker) {
         self.take_control(now, worker);
         let mut packets = 0;
-        let workers = self.incoming.len();
-        let mut full = false;
-        for step in 0..workers {
-            let from = (self.turn + step) % workers;
-            while !full
-                && let Some(incoming) = &mut self.incoming[from]
-                && let Some((batch, at)) = incoming.next_batch()
-            {
-                // What the packets' tracks are was posted before them, but perhaps after the last look.
-                self.take_control_of(now, worker, from);
-                let taken = worker.handle_batch(now, &batch, at);
-                packets += taken;
-                full = packets >= PACKETS_PER_TURN || at + taken < batch.len();
-                if at + taken < batch.len()
-                    && let Some(incoming) = &mut self.incoming[from]
-                {
-                    incoming.current = Some((batch, at + taken));
-                }
-            }
-            if full {
-                self.turn = (from + 1) % workers;
+        let ends = self.ends.len();
+        for step in 0..ends {
+            let at = (self.turn + step) % ends;
+            if self.ends[at].take_batches(now, worker, &mut packets) {
+                self.turn = (at + 1) % ends;
                 break;
             }
         }
-        for from in 0..workers {
-            if let Some(incoming) = &mut self.incoming[from]
-                && incoming.is_lost()
-            {
-                worker.relay_lost(now, from as u16);
+        for end in &mut self.ends {
+            if end.incoming.is_lost() {
+                worker.relay_lost(now, end.other);
             }
         }
     }
 
     /// Whether others posted anything that was not taken yet.
     pub(crate) fn has_incoming(&self) -> bool {
-        let mut incoming = self.incoming.iter().flatten();
-        incoming.any(|incoming| !incoming.is_empty())
+        self.ends.iter().any(|end| !end.incoming.is_empty())
     }
 
     /// Whether control waits for room in a ring.
     pub(crate) fn is_held_up(&self) -> bool {
-        let mut out = self.out.iter().flatten();
-        out.any(|out| !out.backlog.is_empty())
+        self.ends.iter().any(|end| !end.out.backlog.is_empty())
     }
 
-    fn to(&mut self, worker: u16) -> Option<&mut Outgoing> {
-        self.out.get_mut(usize::from(worker))?.as_mut()
+    fn to(&mut self, other: u16) -> Option<&mut Outgoing> {
+        let at = self.find(other).ok()?;
+        Some(&mut self.ends[at].out)
     }
 
-    fn take_control_of(&mut self, now: Instant, worker: &mut Worker, from: usize) {
-        let Some(incoming) = &mut self.incoming[from] else {
-            return;
-        };
+    fn find(&self, other: u16) -> Result<usize, usize> {
+        self.ends.binary_search_by_key(&other, |end| end.other)
+    }
+}
+
+impl LinkEnd {
+    fn take_control(&mut self, now: Instant, worker: &mut Worker) {
         // What is posted meanwhile waits: its writer must not hold this turn up.
-        for _ in 0..incoming.control.slots() {
-            if let Ok(control) = incoming.control.pop() {
-                worker.handle_relay(now, from as u16, control);
+        for _ in 0..self.incoming.control.slots() {
+            if let Ok(control) = self.incoming.control.pop() {
+                worker.handle_relay(now, self.other, control);
             }
         }
+    }
+
+    /// Hands over packets, `packets` of this turn already; true when the worker takes no more.
+    fn take_batches(&mut self, now: Instant, worker: &mut Worker, packets: &mut usize) -> bool {
+        while let Some((batch, at)) = self.incoming.next_batch() {
+            // What the packets' tracks are was posted before them, but perhaps after the last look.
+            self.take_control(now, worker);
+            let taken = worker.handle_batch(now, &batch, at);
+            *packets += taken;
+            let left_over = at + taken < batch.len();
+            if left_over {
+                self.incoming.current = Some((batch, at + taken));
+            }
+            if *packets >= PACKETS_PER_TURN || left_over {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -297,26 +324,27 @@ mod tests {
         }
     }
 
-    /// Two workers' ends, of the first the one to the second, of the second the one from the first.
+    /// One way between two workers.
     fn pair(sizes: RingSizes) -> (Outgoing, Incoming) {
-        let mut links = Links::between(2, sizes);
-        let incoming = links[1].incoming[0].take();
-        let out = links[0].out[1].take();
-        (
-            out.expect("another worker"),
-            incoming.expect("another worker"),
-        )
+        ring(sizes)
     }
 
     #[test]
-    fn nobody_is_linked_with_itself() {
-        for (index, links) in Links::between(3, RingSizes::default()).iter().enumerate() {
-            let out: Vec<bool> = links.out.iter().map(Option::is_some).collect();
-            let incoming: Vec<bool> = links.incoming.iter().map(Option::is_some).collect();
-            let others: Vec<bool> = (0..3).map(|other| other != index).collect();
-            assert_eq!((&out, &incoming), (&others, &others));
+    fn a_worker_has_an_end_for_each_it_is_linked_with_and_the_last_one_counts() {
+        let sizes = RingSizes::default();
+        let mut links = Links::default();
+        for other in [5, 2, 9, 2] {
+            links.connect(LinkEnd::pair(7, other, sizes).0);
         }
-        assert!(Links::between(1, RingSizes::default())[0].out[0].is_none());
+        let others: Vec<u16> = links.ends.iter().map(|end| end.other).collect();
+        assert_eq!(others, [2, 5, 9]);
+        assert!(links.to(5).is_some() && links.to(7).is_none());
+        let (ours, mut theirs) = LinkEnd::pair(7, 5, sizes);
+        links.connect(ours);
+        let out = links.to(5).expect("an end");
+        assert!(out.keep(ended(1)));
+        out.push_control();
+        assert!(theirs.incoming.control.pop().is_ok(), "the new one");
     }
 
     #[test]

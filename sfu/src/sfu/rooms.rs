@@ -9,7 +9,8 @@ use dashmap::DashMap;
 use tokio::sync::Mutex;
 
 use super::Sfu;
-use super::driver::Load;
+use super::driver::{Load, Request};
+use super::links::TableFull;
 use super::placement::{Choice, PartLoad, choose};
 use crate::error::SfuError;
 use crate::event::Answer;
@@ -109,7 +110,8 @@ impl Sfu {
             };
             match self.grow(room, worker).await {
                 Ok(()) => {}
-                // Where it is, it can still take one more.
+                // Where it is, it can still take one more. So it is, too, if a worker of it and the other
+                // cannot be linked.
                 Err(SfuError::Overloaded) => break,
                 Err(error) => return Err(error),
             }
@@ -223,20 +225,24 @@ impl Sfu {
         let changing = changing.ok_or(SfuError::NoSuchRoom)?;
         let _changing = changing.lock().await;
         let parts = {
+            let entry = self.inner.rooms.rooms.get(&room);
+            let entry = entry.ok_or(SfuError::NoSuchRoom)?;
+            let open = entry.parts.iter().filter(|part| part.open);
+            open.map(|part| part.worker as u16).collect::<Vec<_>>()
+        };
+        if parts.contains(&(worker as u16)) {
+            return Ok(());
+        }
+        for other in &parts {
+            self.link(worker as u16, *other).await?;
+        }
+        {
             let entry = self.inner.rooms.rooms.get_mut(&room);
             let mut entry = entry.ok_or(SfuError::NoSuchRoom)?;
             if entry.parts.iter().all(|part| part.worker != worker) {
                 entry.parts.push(Part::new(worker, false));
             }
-            let entry = entry.downgrade();
-            let part = entry.parts.iter().find(|part| part.worker == worker);
-            let part = part.ok_or(SfuError::NoSuchRoom)?;
-            if part.open {
-                return Ok(());
-            }
-            let open = entry.parts.iter().filter(|part| part.open);
-            open.map(|part| part.worker as u16).collect::<Vec<_>>()
-        };
+        }
         let known = parts.clone();
         self.ask(worker, |reply| Command::OpenPart {
             room,
@@ -260,6 +266,40 @@ impl Sfu {
             }
         }
         tracing::info!(%room, worker, home = worker_of(room.as_u64()), "room grew");
+        Ok(())
+    }
+}
+
+impl Sfu {
+    /// Links two workers, unless they are linked. [`SfuError::Overloaded`] if all memory for rings is
+    /// used up.
+    async fn link(&self, one: u16, other: u16) -> Result<(), SfuError> {
+        let mut links = self.inner.links.lock().await;
+        let ends = match links.link(one, other) {
+            Ok(Some(ends)) => ends,
+            Ok(None) => return Ok(()),
+            Err(TableFull) => {
+                if links.refused().is_power_of_two() {
+                    tracing::warn!(
+                        one,
+                        other,
+                        linked = links.pairs(),
+                        refused = links.refused(),
+                        "all memory for rings between workers is used up: a room does not grow to a \
+                         further worker (fewer workers need fewer rings)"
+                    );
+                }
+                return Err(SfuError::Overloaded);
+            }
+        };
+        for (worker, end) in [(one, ends.0), (other, ends.1)] {
+            self.request(usize::from(worker), |reply| {
+                Request::Link(Box::new(end), reply)
+            })
+            .await?;
+        }
+        links.linked(one, other);
+        tracing::debug!(one, other, linked = links.pairs(), "workers linked");
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
 use crate::router::Seat;
-use crate::sfu::links::{Links, RingSizes};
+use crate::sfu::links::{LinkTable, Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
@@ -35,6 +35,8 @@ pub struct SimSharing {
     pub batches: usize,
     /// Control messages that fit between two workers.
     pub control: usize,
+    /// Pairs of workers that can be linked.
+    pub links: usize,
 }
 
 impl Default for SimSharing {
@@ -44,6 +46,7 @@ impl Default for SimSharing {
             room_peers_per_worker: 1,
             batches,
             control,
+            links: usize::MAX,
         }
     }
 }
@@ -57,6 +60,7 @@ pub struct SimRelay {
     transmits: Transmits,
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
     sharing: SimSharing,
+    linked: LinkTable,
     /// Of the last call.
     now: Instant,
 }
@@ -111,8 +115,7 @@ impl SimRelay {
             batches: sharing.batches,
             control: sharing.control,
         };
-        let links = Links::between(addrs.len(), sizes);
-        let worker = |((index, addr), links): ((usize, &SocketAddr), Links)| {
+        let worker = |(index, addr): (usize, &SocketAddr)| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&seed.to_be_bytes());
             bytes[8] = index as u8;
@@ -129,19 +132,25 @@ impl SimRelay {
             };
             SimWorker {
                 worker: Worker::new(config),
-                links,
+                links: Links::default(),
                 addr: *addr,
                 stalled: false,
             }
         };
         Self {
-            workers: addrs.iter().enumerate().zip(links).map(worker).collect(),
+            workers: addrs.iter().enumerate().map(worker).collect(),
             limits: limits.clone(),
             transmits: Transmits::new(),
             rooms: BTreeMap::new(),
             sharing,
+            linked: LinkTable::new(sizes, sharing.links),
             now,
         }
+    }
+
+    /// Pairs of workers that are linked, and how often two were to be and could not be.
+    pub fn links(&self) -> (usize, u64) {
+        (self.linked.pairs(), self.linked.refused())
     }
 
     /// Where datagrams to the first worker go.
@@ -231,8 +240,24 @@ impl SimRelay {
             None => Err(SfuError::NoSuchRoom),
             Some(Choice::Part(worker)) => Ok(worker),
             Some(Choice::Grow(worker)) => {
-                parts.push((worker, Arc::default()));
                 let others: Vec<u16> = loads.iter().map(|part| part.worker as u16).collect();
+                for other in &others {
+                    match self.linked.link(worker as u16, *other) {
+                        Ok(None) => {}
+                        Ok(Some((end, others))) => {
+                            self.workers[worker].links.connect(end);
+                            self.workers[usize::from(*other)].links.connect(others);
+                            self.linked.linked(worker as u16, *other);
+                        }
+                        Err(_) => {
+                            return match choose(&loads, &weights, usize::MAX) {
+                                Some(Choice::Part(worker)) => Ok(worker),
+                                _ => Err(SfuError::NoSuchRoom),
+                            };
+                        }
+                    }
+                }
+                parts.push((worker, Arc::default()));
                 self.at(now, worker, |worker| {
                     worker.open_part(room, &others);
                 });

@@ -14,9 +14,8 @@ use crate::error::SfuError;
 use crate::event::{Event, MediaKind, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ladder::LayerId;
-use crate::place::Place;
 use crate::stats::Decision;
-use crate::view::{Cap, Reason, TrackSettings, View};
+use crate::view::{Cap, Reason, View};
 
 impl Worker {
     /// Takes how a viewer shows tracks. What it is not subscribed to is passed over.
@@ -45,36 +44,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes what a published track is beside its packets.
-    pub(crate) fn set_track(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        track: TrackId,
-        settings: TrackSettings,
-    ) -> Result<(), SfuError> {
-        let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
-        let publisher = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
-        let room = publisher.room;
-        let place = self
-            .rooms
-            .get(&room)
-            .and_then(|room| room.tracks.get(&track))
-            .copied();
-        let Some(Place::Published { peer, track: at }) = place else {
-            return Err(SfuError::NoSuchTrack);
-        };
-        let published = self.peers.get_mut(peer).filter(|_| peer == index);
-        let published = published.and_then(|peer| peer.publisher.track_mut(at));
-        let published = published.ok_or(SfuError::NoSuchTrack)?;
-        if std::mem::replace(&mut published.settings, settings) != settings {
-            self.announce(room, track);
-            self.last_n_changed(now, room);
-            self.retarget(now, Place::Published { peer, track: at });
-        }
-        Ok(())
-    }
-
     /// What was decided in a room lately.
     pub(crate) fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
         let room = self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)?;
@@ -93,22 +62,29 @@ impl Worker {
     pub(super) fn decide(&mut self, now: Instant, index: usize) {
         let mut wishes = std::mem::take(&mut self.wishes);
         wishes.clear();
-        let audio = self.gather(now, index, &mut wishes);
+        let mut grants = std::mem::take(&mut self.grants);
+        grants.clear();
+        let audio = self.gather(now, index, &mut wishes, &mut grants);
         if let Some(peer) = self.peers.get_mut(index) {
             let cap = peer.subscriber.cap();
             let link = peer.subscriber.link_mut();
-            let mut grants = std::mem::take(&mut self.grants);
-            grants.clear();
             grants.extend_from_slice(link.allocate(now, cap, audio, &wishes));
             self.carry_out(now, index, &grants);
-            self.grants = grants;
             self.schedule.touch(index);
         }
+        self.grants = grants;
         self.wishes = wishes;
     }
 
-    /// What a viewer wants; returns bits a second of the sound it is sent.
-    fn gather(&self, now: Instant, index: usize, wishes: &mut Vec<Wish>) -> u64 {
+    /// What a viewer wants; returns bits a second of the sound it is sent. `sounds` gets the sound that
+    /// was muted, or is not muted any more: nothing else is ever decided about sound.
+    fn gather(
+        &self,
+        now: Instant,
+        index: usize,
+        wishes: &mut Vec<Wish>,
+        sounds: &mut Vec<Grant>,
+    ) -> u64 {
         let Some(peer) = self.peers.get(index) else {
             return 0;
         };
@@ -123,6 +99,10 @@ impl Worker {
             };
             if source.kind == MediaKind::Audio {
                 audio += state.rate.bitrate(now);
+                let paused = state.grant.is_some_and(|grant| grant.layer.is_none());
+                if paused != track.settings.muted {
+                    sounds.push(sound(slot, source.id, track.settings.muted));
+                }
                 continue;
             }
             let view = peer.subscriber.view(source.id);
@@ -182,6 +162,9 @@ impl Worker {
                 continue;
             };
             let before = slot.grant.replace(*grant);
+            if before.is_some_and(|before| before.reason == Reason::Muted) {
+                slot.resume();
+            }
             let Some(forwarder) = &mut slot.forwarder else {
                 continue;
             };
@@ -194,6 +177,9 @@ impl Worker {
             if stops {
                 forwarder.stop();
             }
+            if grant.reason == Reason::Muted {
+                forwarder.halt();
+            }
             if changes_target || stops {
                 wants.push(forwarder.source.place);
             }
@@ -201,6 +187,10 @@ impl Worker {
                 continue;
             }
             changes.push(*grant);
+        }
+        let muted = changes.iter().filter(|grant| grant.reason == Reason::Muted);
+        for grant in muted {
+            peer.subscriber.link_mut().pacer.forget_slot(grant.slot);
         }
         for place in wants {
             self.wants_changed(now, place);
@@ -255,6 +245,17 @@ impl Worker {
             peer: id,
             subscriptions: changes.iter().map(state).collect(),
         });
+    }
+}
+
+/// What is decided of sound.
+fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
+    Grant {
+        slot,
+        track,
+        layer: (!muted).then(LayerId::default),
+        bitrate: 0,
+        reason: if muted { Reason::Muted } else { Reason::Best },
     }
 }
 

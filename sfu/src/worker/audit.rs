@@ -128,6 +128,8 @@ impl Worker {
                 let mut state = track.state();
                 for layer in &mut state.layers {
                     (layer.ssrc, layer.sender, layer.measured) = (None, None, (0, 0));
+                    // A keyframe tells the height, which may have come before anybody wanted it here.
+                    layer.heights = Default::default();
                 }
                 state
             };

@@ -106,7 +106,7 @@ pub(crate) enum Held {
     Room(Reply<RoomId>, RoomId),
     Join(Reply<(PeerId, Answer)>, Result<(PeerId, Answer), SfuError>),
     Offer(Reply<Answer>, Result<Answer, SfuError>),
-    Part(Reply<()>, Result<(), SfuError>),
+    Done(Reply<()>, Result<(), SfuError>),
 }
 
 impl Worker {
@@ -120,10 +120,10 @@ impl Worker {
             }
             Command::OpenPart { room, parts, reply } => {
                 self.open_part(room, &parts);
-                return Some(Held::Part(reply, Ok(())));
+                return Some(Held::Done(reply, Ok(())));
             }
             Command::AddPart { room, part, reply } => {
-                return Some(Held::Part(reply, self.add_part(room, part)));
+                return Some(Held::Done(reply, self.add_part(room, part)));
             }
             Command::Join {
                 room,
@@ -159,7 +159,11 @@ impl Worker {
                 track,
                 settings,
                 reply,
-            } => answer(reply, self.set_track(now, peer, track, settings)),
+            } => {
+                // Other workers forward the track too: they are told before whoever asked.
+                let result = self.set_track(now, peer, track, settings);
+                return Some(Held::Done(reply, result));
+            }
             Command::SetCap { peer, cap, reply } => answer(reply, self.set_cap(now, peer, cap)),
             Command::Timeline { room, reply } => answer(reply, self.timeline(room)),
             Command::ClosePeer { peer, reply } => {
@@ -197,7 +201,7 @@ impl Worker {
                 }
             }
             Held::Offer(reply, result) => answer(reply, result),
-            Held::Part(reply, result) => answer(reply, result),
+            Held::Done(reply, result) => answer(reply, result),
         }
     }
 }

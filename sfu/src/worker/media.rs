@@ -52,6 +52,7 @@ impl Worker {
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
         };
+        let muted = track.settings.muted;
         if media.first
             && let Place::Published { peer, .. } = place
             && let Some(peer) = self.peers.get(peer)
@@ -60,6 +61,9 @@ impl Worker {
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
             self.marks.mark(place);
+        }
+        if muted {
+            return;
         }
         if media.codec.is_audio() && !self.hear(now, place, &media, datagram) {
             return;
@@ -188,6 +192,7 @@ impl Worker {
         repair: &Repair,
     ) -> bool {
         let found = track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer);
+        let found = found.filter(|(track, _)| !track.settings.muted);
         let Some((track, viewer)) = found else {
             return false;
         };
@@ -226,6 +231,10 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
+        let published = peer.publisher.track(track);
+        if published.is_some_and(|track| track.settings.muted) {
+            return;
+        }
         let mut rtcp = Vec::new();
         peer.publisher
             .request_keyframe(now, track, layer, &mut rtcp);

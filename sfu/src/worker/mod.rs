@@ -26,6 +26,7 @@ mod negotiation;
 mod peer;
 mod relay;
 mod schedule;
+mod settings;
 mod snapshot;
 mod speakers;
 mod subscription;

@@ -74,7 +74,10 @@ impl Worker {
 fn peer_stats(now: Instant, peer: &Peer, silenced: impl Fn(TrackId) -> bool) -> PeerStats {
     let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
         let (layer, mut reason) = slot.state();
-        if slot.kind == MediaKind::Audio && slot.track().is_some_and(&silenced) {
+        if slot.kind == MediaKind::Audio
+            && reason != Reason::Muted.code()
+            && slot.track().is_some_and(&silenced)
+        {
             reason = Reason::Quiet.code();
         }
         let target = slot.forwarder.as_ref().and_then(Forwarder::target);

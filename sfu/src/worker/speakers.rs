@@ -217,6 +217,19 @@ impl Worker {
         }
     }
 
+    /// A track was muted: whatever its publisher said, it is not heard any more.
+    pub(super) fn silence(&mut self, now: Instant, room: RoomId, track: TrackId) {
+        let here = self.config.index;
+        let Some(part) = self.rooms.get_mut(&room) else {
+            return;
+        };
+        part.loudest.forget(track);
+        let decides = !part.parts.iter().any(|other| *other < here);
+        if part.speakers.silence(track) && decides && part.speakers.decide(now) {
+            self.tell_speakers(now, room);
+        }
+    }
+
     fn speakers_changed(&mut self, now: Instant, room: RoomId) {
         self.choose_last_n(room);
         self.reallocate_room(now, room);
@@ -229,7 +242,7 @@ impl Worker {
         }
     }
 
-    /// Chooses whose videos are sent: of those who have a camera, the last speakers, then who was
+    /// Chooses whose videos are sent: of those who have a camera on, the last speakers, then who was
     /// chosen before, then who published first. True if that are others than before.
     fn choose_last_n(&mut self, room: RoomId) -> bool {
         let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
@@ -241,7 +254,8 @@ impl Worker {
                 Place::Published { peer, .. } => self.peers.get(peer)?.id,
                 Place::Relayed(index) => self.relayed.get(index)?.publisher,
             };
-            let camera = track.kind == MediaKind::Video && !track.settings.screen;
+            let settings = track.settings;
+            let camera = track.kind == MediaKind::Video && !settings.screen && !settings.muted;
             camera.then_some((*id, publisher))
         });
         let mut cameras: Vec<(TrackId, PeerId)> = tracks.collect();

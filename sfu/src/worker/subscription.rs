@@ -198,6 +198,7 @@ impl Worker {
         for slot in slots {
             if let Some(slot) = viewer.subscriber.slot_mut(*slot)
                 && slot.kind == MediaKind::Audio
+                && slot.grant.is_none_or(|grant| grant.layer.is_some())
                 && let Some(forwarder) = &mut slot.forwarder
             {
                 forwarder.set_target(Some(LayerId::default()));

@@ -16,6 +16,7 @@ mod harness;
 mod impaired;
 mod links;
 mod mobility;
+mod muted;
 mod parts;
 mod random;
 mod renegotiation;

@@ -131,6 +131,36 @@ fn a_running_call_grows_to_further_workers_unnoticed() {
 }
 
 #[test]
+fn workers_are_linked_when_a_room_spans_them_and_not_before() {
+    let sharing = SimSharing {
+        room_peers_per_worker: 1,
+        links: 1,
+        ..SimSharing::default()
+    };
+    let mut sim = Sim::sharing(920, 3, sharing);
+    sim.participant(Video::Single);
+    assert_eq!(sim.relay.links(), (0, 0));
+    sim.participant(Video::Single);
+    assert_eq!(sim.relay.links(), (1, 0));
+    // No memory for more rings: the room stays on the workers it has.
+    for _ in 0..4 {
+        sim.participant(Video::Single);
+    }
+    sim.run(3 * SECOND);
+    assert_eq!(sim.relay.links(), (1, 4));
+    for client in 0..6 {
+        assert_eq!(worker_of(&sim, client), client % 2);
+        sim.assert_clean(client, 10);
+    }
+    assert_sound(&sim);
+    let now = sim.now;
+    sim.relay.close_room(now, sim.room);
+    sim.run(SECOND / 10);
+    assert_eq!(sim.relay.holdings(), 0);
+    assert_eq!(sim.relay.links(), (1, 4), "and stay so");
+}
+
+#[test]
 fn layers_switch_across_workers() {
     let (mut sim, publisher, viewer) = apart(903, Video::Simulcast);
     assert_eq!(layer(&sim, viewer), Some(2));
@@ -385,6 +415,7 @@ fn full_rings_lose_media_and_no_control() {
         room_peers_per_worker: 1,
         batches: 4,
         control: 1,
+        ..SimSharing::default()
     };
     let mut sim = Sim::sharing(919, 2, sharing);
     let first = sim.participant(Video::Simulcast);

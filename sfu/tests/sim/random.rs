@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use str0m::media::MediaKind;
-use tertulia_sfu::TrackId;
 use tertulia_sfu::testing::SimSharing;
 use tertulia_sfu::testing::network::PathModel;
+use tertulia_sfu::{TrackId, TrackSettings};
 
 use crate::harness::{Sim, Video};
 
@@ -31,7 +31,7 @@ impl Run {
     }
 
     fn step(&mut self) {
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..13) {
             0..=2 => self.join(),
             3..=4 => self.subscribe(),
             5 => self.unsubscribe(),
@@ -40,6 +40,7 @@ impl Run {
             8 => self.leave(),
             9 => self.impair(),
             10 => self.roam(),
+            11 => self.mute(),
             _ => self.pause_layer(),
         }
         let millis = [0, 1, 20, 100, 700, 1_600][self.rng.random_range(0..6)];
@@ -179,6 +180,25 @@ impl Run {
         }
     }
 
+    fn mute(&mut self) {
+        if let Some(index) = self.anyone()
+            && let Some(track) = self.sim.clients[index]
+                .published
+                .choose(&mut self.rng)
+                .copied()
+        {
+            let peer = self.sim.clients[index].peer.expect("joined");
+            let settings = TrackSettings {
+                muted: self.rng.random_bool(0.6),
+                screen: self.rng.random_bool(0.3),
+            };
+            let _ = self
+                .sim
+                .relay
+                .set_track(self.sim.now, peer, track, settings);
+        }
+    }
+
     /// What the relay's parts, and its clients, say of each other.
     fn check(&self, what: &str) {
         assert_eq!(self.sim.relay.audit(), Vec::<String>::new(), "{what}");
@@ -246,6 +266,7 @@ fn random_calls_over_short_rings_keep_the_relay_sound() {
         room_peers_per_worker: 2,
         batches: 1,
         control: 1,
+        ..SimSharing::default()
     };
     for seed in 830..832 {
         run(seed, 2, sharing);

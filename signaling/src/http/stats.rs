@@ -27,6 +27,8 @@ struct NodeStats {
     rooms: usize,
     participants: usize,
     cipher: &'static str,
+    linked_workers: usize,
+    links_refused: u64,
     workers: Vec<Worker>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -98,6 +100,8 @@ impl Stats {
             rooms: counts.rooms,
             participants: counts.participants,
             cipher: totals.cipher,
+            linked_workers: totals.linked_workers,
+            links_refused: totals.links_refused,
             workers: workers
                 .map(|(index, worker)| Worker::new(index, worker))
                 .collect(),

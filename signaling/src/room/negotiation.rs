@@ -95,6 +95,11 @@ impl Room {
             };
             published.push((track.mid, name));
         }
+        // Before the answer, so that nothing of what it says is muted was ever forwarded.
+        self.tell_new_settings(&new).await;
+        for track in changed {
+            let _ = self.tell_settings(track).await;
+        }
         let refused = answer.refused.into_iter().map(|line| {
             let reason = Refusal::of_sdp(&line.reason);
             warn!(room = %self.name, participant = %id, mid = line.mid, code = reason.code, "m-line refused");
@@ -108,10 +113,6 @@ impl Room {
             needs: answer.needs,
         };
         self.tell(id, Event::Answered { request, answer });
-        self.tell_new_settings(&new).await;
-        for track in changed {
-            self.tell_settings(track).await;
-        }
         if new_peer {
             self.subscribe_to_wanted(id).await;
         }

@@ -5,8 +5,8 @@ use tracing::info;
 
 use super::actor::Room;
 use super::timeline::unix_ms;
-use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
-use crate::media::TrackId;
+use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal, TrackInfo};
+use crate::media::{SfuError, TrackId};
 
 impl Room {
     pub(super) async fn take(&mut self, from: &ParticipantId, command: Command) {
@@ -88,23 +88,36 @@ impl Room {
     async fn mute(&mut self, id: &ParticipantId, name: &str, muted: bool) -> Result<(), Refusal> {
         let track = self.track_ids.get(name).copied();
         let track = track.ok_or_else(|| Refusal::no_such_track(name))?;
-        let tracks = self.participants.get_mut(id).map(|p| &mut p.tracks);
-        let own = tracks.and_then(|tracks| tracks.iter_mut().find(|own| own.id == track));
+        let own = self.own_track(id, track);
         let own = own.ok_or_else(Refusal::not_your_track)?;
-        if own.info.muted != muted {
-            own.info.muted = muted;
-            let info = own.info.clone();
-            info!(room = %self.name, participant = %id, track = %info.name, muted, "track muted");
-            self.tell_others(
-                id,
-                Event::TrackUpdated {
-                    participant: id.clone(),
-                    track: info,
-                },
-            );
-            self.tell_settings(track).await;
+        if std::mem::replace(&mut own.muted, muted) == muted {
+            return Ok(());
         }
+        // Said to be muted is what is not forwarded any more: the media plane comes first.
+        let told = self.tell_settings(track).await;
+        let Some(own) = self.own_track(id, track) else {
+            return Ok(());
+        };
+        if let Err(error @ (SfuError::Overloaded | SfuError::Stopped)) = told {
+            own.muted = !muted;
+            return Err(Refusal::of_media(&error));
+        }
+        let info = own.clone();
+        info!(room = %self.name, participant = %id, track = %info.name, muted, "track muted");
+        self.tell_others(
+            id,
+            Event::TrackUpdated {
+                participant: id.clone(),
+                track: info,
+            },
+        );
         Ok(())
+    }
+
+    fn own_track(&mut self, id: &ParticipantId, track: TrackId) -> Option<&mut TrackInfo> {
+        let tracks = &mut self.participants.get_mut(id)?.tracks;
+        let own = tracks.iter_mut().find(|own| own.id == track)?;
+        Some(&mut own.info)
     }
 
     fn update(

@@ -120,7 +120,9 @@ impl Room {
                 }
                 Unfinished::ClosePeer(peer) => self.close_peer(peer).await,
                 Unfinished::View(id) => self.retry_views(&id).await,
-                Unfinished::Settings(track) => self.tell_settings(track).await,
+                Unfinished::Settings(track) => {
+                    let _ = self.tell_settings(track).await;
+                }
                 Unfinished::Cap(peer) => self.cap(peer).await,
             }
         }

@@ -81,22 +81,20 @@ impl Room {
         }
     }
 
-    /// Tells the media plane that a track is muted, or shows a screen.
-    pub(super) async fn tell_settings(&mut self, track: TrackId) {
-        let Some((id, _)) = self.tracks.get(&track) else {
-            return;
-        };
-        let Some(publisher) = self.participants.get(id) else {
-            return;
-        };
+    /// Tells the media plane that a track is muted, or shows a screen. One that is overloaded is told
+    /// later how it is then.
+    pub(super) async fn tell_settings(&mut self, track: TrackId) -> Result<(), SfuError> {
+        let publisher = self.tracks.get(&track).map(|(id, _)| id);
+        let publisher = publisher.and_then(|id| self.participants.get(id));
+        let publisher = publisher.ok_or(SfuError::NoSuchTrack)?;
         let own = publisher.tracks.iter().find(|own| own.id == track);
-        let (Some(peer), Some(own)) = (publisher.peer, own) else {
-            return;
-        };
+        let own = own.ok_or(SfuError::NoSuchTrack)?;
+        let peer = publisher.peer.ok_or(SfuError::NoSuchPeer)?;
         let told = within(self.shared.media.set_track(peer, track, own.settings())).await;
         if told == Err(SfuError::Overloaded) {
             self.unfinished.insert(Unfinished::Settings(track));
         }
+        told
     }
 
     /// As [`tell_settings`](Self::tell_settings), of tracks that are new: what is neither needs no word.
@@ -106,7 +104,7 @@ impl Room {
             let publisher = publisher.and_then(|id| self.participants.get(id));
             let own = publisher.and_then(|p| p.tracks.iter().find(|own| own.id == track));
             if own.is_some_and(|own| own.settings() != Default::default()) {
-                self.tell_settings(track).await;
+                let _ = self.tell_settings(track).await;
             }
         }
     }

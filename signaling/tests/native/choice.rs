@@ -116,25 +116,57 @@ async fn a_view_outlives_the_transport_and_waits_for_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overloaded_media_plane_hears_of_views_and_mutes_later() {
+async fn an_overloaded_media_plane_hears_of_views_later() {
     let server = Server::start().await;
-    let (mut ada, mut viewer, [microphone_name, camera_name]) = call(&server).await;
-    let (ada_peer, viewer_peer, microphone, camera) = numbers(&server);
-    server.media.books().overloaded_choices = 3;
+    let (_ada, mut viewer, [_, camera_name]) = call(&server).await;
+    let (_, viewer_peer, _, camera) = numbers(&server);
+    server.media.books().overloaded_choices = 2;
     viewer.expect_ok(views([view(&camera_name, 0)])).await;
-    ada.expect_ok(ClientMessage::Mute(Mute {
-        track: microphone_name,
-        muted: true,
-    }))
-    .await;
     server
         .media
         .until(|books| {
             let hidden = books.peers[&viewer_peer].views.get(&camera);
-            let settings = books.peers[&ada_peer].settings.get(&microphone);
-            hidden.is_some_and(|view| !view.visible) && settings.is_some_and(|s| s.muted)
+            hidden.is_some_and(|view| !view.visible)
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_mute_is_agreed_to_and_told_when_the_media_plane_has_it() {
+    let server = Server::start().await;
+    let (mut ada, mut viewer, [name, _]) = call(&server).await;
+    let (ada_peer, _, microphone, _) = numbers(&server);
+    let mute = |muted| {
+        ClientMessage::Mute(Mute {
+            track: name.clone(),
+            muted,
+        })
+    };
+    let has = || {
+        let settings = &server.media.books().peers[&ada_peer].settings;
+        settings.get(&microphone).is_some_and(|track| track.muted)
+    };
+    ada.expect_ok(mute(true)).await;
+    assert!(has());
+    assert_eq!(updates(&mut viewer).await, [true]);
+    // Refused, it is as it was, for the others and for the media plane.
+    server.media.books().overloaded_choices = 1;
+    assert_eq!(ada.refusal(mute(false)).await.code, "overloaded");
+    assert!(has());
+    assert_eq!(updates(&mut viewer).await, Vec::<bool>::new());
+    ada.expect_ok(mute(false)).await;
+    assert!(!has());
+    assert_eq!(updates(&mut viewer).await, [false]);
+}
+
+/// What a client has been told of tracks: whether they are muted.
+async fn updates(client: &mut Client) -> Vec<bool> {
+    let told = client.told().await.into_iter();
+    let updates = told.filter_map(|message| match message {
+        ServerMessage::TrackUpdated { track, .. } => Some(track.muted),
+        _ => None,
+    });
+    updates.collect()
 }
 
 #[tokio::test]
@@ -166,8 +198,7 @@ async fn the_media_plane_knows_what_is_muted_and_what_is_a_screen() {
     };
     // The order of the tracks; a camera that is on needs no word.
     let [muted, screen] = [settings(true, false), settings(false, true)];
-    ada.told().await;
-    assert_eq!(told(), [muted, screen]);
+    assert_eq!(told(), [muted, screen], "no later than the answer");
     // A later offer says otherwise.
     ada.request(offer(vec![
         carried("0", Source::Microphone, false),
@@ -175,7 +206,6 @@ async fn the_media_plane_knows_what_is_muted_and_what_is_a_screen() {
         carried("2", Source::Camera, true),
     ]))
     .await;
-    ada.told().await;
     assert_eq!(
         told(),
         [settings(false, false), settings(false, false), muted]

@@ -477,6 +477,8 @@ impl Media for FakeMedia {
             };
             Ok(SfuStats {
                 cipher: "ring",
+                linked_workers: 3,
+                links_refused: 2,
                 workers: vec![idle, busy],
             })
         })

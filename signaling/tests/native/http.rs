@@ -91,6 +91,7 @@ async fn counters_are_served_apart_from_the_page() {
     assert!(uptime.as_f64().is_some_and(|s| s >= 0.0), "{uptime}");
     let expected = serde_json::json!({
         "uptime_s": null, "rooms": 1, "participants": 2, "cipher": "ring",
+        "linked_workers": 3, "links_refused": 2,
         "workers": [
             {
                 "index": 0, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,

@@ -150,6 +150,11 @@ impl LayerSelector {
         self.target = target;
     }
 
+    /// What is sent ends here, wherever in a frame that is.
+    pub(crate) fn halt(&mut self) {
+        self.stream = None;
+    }
+
     /// The stream a keyframe is needed of, if any.
     pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
         let target = self.target?;

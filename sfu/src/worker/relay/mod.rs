@@ -433,8 +433,14 @@ impl Worker {
         };
         let id = state.id;
         if let Some(index) = self.relayed.index_of(id) {
-            let relayed = self.relayed.get_mut(index);
-            if relayed.is_some_and(|relayed| relayed.track.follow(state)) {
+            let Some(relayed) = self.relayed.get_mut(index) else {
+                return;
+            };
+            let before = relayed.track.settings;
+            let changed = relayed.track.follow(state);
+            if relayed.track.settings != before {
+                self.settings_changed(now, Place::Relayed(index));
+            } else if changed {
                 self.retarget(now, Place::Relayed(index));
             }
             return;
