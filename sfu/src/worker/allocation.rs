@@ -100,7 +100,7 @@ impl Worker {
             let mut grants = std::mem::take(&mut self.grants);
             grants.clear();
             grants.extend_from_slice(link.allocate(now, cap, audio, &wishes));
-            self.carry_out(now, index, &grants);
+            self.carry_out(now, index, &wishes, &grants);
             self.grants = grants;
             self.schedule.touch(index);
         }
@@ -143,15 +143,18 @@ impl Worker {
                 (_, true) => Priority::Pinned,
                 _ => self.speaking_priority(peer.room, source.publisher),
             };
+            let order = track.order();
+            let in_order = |layer: LayerId| forwarder.translate(layer, &order);
             wishes.push(Wish {
                 slot,
                 track: source.id,
                 ladder: track.ladder(now),
+                order,
                 priority,
                 height: view.height,
                 paused,
-                current: state.grant.and_then(|grant| grant.layer),
-                shown: state.forwarder.as_ref().and_then(Forwarder::current),
+                current: state.grant.and_then(|grant| grant.layer).map(in_order),
+                shown: forwarder.current().map(in_order),
             });
         }
         audio
@@ -170,23 +173,24 @@ impl Worker {
     }
 
     /// Does and tells what was decided.
-    fn carry_out(&mut self, now: Instant, index: usize, grants: &[Grant]) {
+    fn carry_out(&mut self, now: Instant, index: usize, wishes: &[Wish], grants: &[Grant]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         let congested = peer.subscriber.link().is_congested();
         let mut changes: Vec<Grant> = Vec::new();
         let mut wants = Vec::new();
-        for grant in grants {
+        for (wish, grant) in wishes.iter().zip(grants) {
             let Some(slot) = peer.subscriber.slot_mut(grant.slot) else {
                 continue;
             };
-            let before = slot.grant.replace(*grant);
+            slot.grant = Some(*grant);
+            let told = slot.told.replace((grant.layer, grant.reason));
             let Some(forwarder) = &mut slot.forwarder else {
                 continue;
             };
+            forwarder.set_order(wish.order);
             let layer = pointed_at(forwarder, grant);
-            let told = before.map(|before| (before.layer, before.reason));
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
             // What the link cannot carry would only wait, and everything behind it.

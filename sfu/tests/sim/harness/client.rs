@@ -1,5 +1,7 @@
 //! A `str0m` client: an implementation of WebRTC that shares no code with ours.
 
+mod hand;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ use tertulia_sfu::testing::{
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
 use super::screen::Screen;
+pub(crate) use hand::{Hand, named};
 
 /// What a client's camera sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +88,8 @@ pub(crate) struct Client {
     first_sequence: u64,
     /// By its own estimate.
     layers_active: BTreeMap<&'static str, bool>,
+    /// Of a client made by hand, SSRCs that keyframes are wanted of.
+    plis: Vec<u32>,
     seed: u64,
 }
 
@@ -206,6 +211,7 @@ impl Client {
             idle: Vec::new(),
             first_sequence: 1,
             layers_active: BTreeMap::new(),
+            plis: Vec::new(),
             seed,
         }
     }
@@ -649,6 +655,7 @@ impl Client {
         match event {
             Event::Connected => self.connected_at = Some(now),
             Event::RtpPacket(packet) => self.packet(now, &packet),
+            Event::RawPacket(packet) => self.plis.extend(hand::keyframe_wanted(&packet)),
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 self.fit_uplink(estimate.as_u64());
             }

@@ -10,7 +10,7 @@ use tertulia_sfu::testing::network::{Datagram, PathModel};
 use tertulia_sfu::testing::{SimRelay, SimSharing};
 use tertulia_sfu::{Event, Limits, Needs, RoomId};
 
-pub(crate) use client::{Client, Video};
+pub(crate) use client::{Client, Hand, Video, named};
 pub(crate) use screen::Screen;
 
 /// Steps without progress in time after which a run is stuck.
