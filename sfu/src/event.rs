@@ -117,7 +117,7 @@ pub enum Event {
 pub struct SubscriptionState {
     /// The track.
     pub track: TrackId,
-    /// The layer it is to be sent, counted from the lowest; none while it is paused.
+    /// The layer it is to be sent, counted from the smallest picture; none while it is paused.
     pub layer: Option<u8>,
     /// How many of its temporal layers, counted from the lowest; none while it is paused.
     pub temporal: Option<u8>,
@@ -128,7 +128,7 @@ pub struct SubscriptionState {
 /// Whether a layer is wanted of its publisher.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LayerWanted {
-    /// Its RID; none without simulcast.
+    /// Its RID; none without simulcast, and with simulcast by `a=ssrc-group:SIM`.
     pub rid: Option<String>,
     /// Whether anybody is sent it.
     pub active: bool,
@@ -232,7 +232,7 @@ pub struct PublishedTrack {
     pub kind: MediaKind,
     /// The negotiated codec the publisher prefers, e.g. `VP8`.
     pub codec: &'static str,
-    /// Whether it carries several layers by RID.
+    /// Whether it carries several encodings, by RID or by `a=ssrc-group:SIM`.
     pub simulcast: bool,
 }
 

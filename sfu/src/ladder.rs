@@ -1,4 +1,10 @@
 //! The layers of a track as a viewer may choose among them: what ingress measures and egress decides by.
+//!
+//! A simulcast encoding has two numbers. Its *index* is its place among its track's encodings as they were
+//! named, and stays for as long as it is published: packets, caches, keyframe requests, demand and what workers
+//! tell each other go by it. Its *rank* counts from the smallest picture on, and may change when the pictures
+//! do: what a viewer is granted, and what clients are told as `layer`, is a rank. [`Ranks`] is the one place
+//! where the two meet, so that an encoding which is sent goes on untouched when its rank becomes another.
 
 /// Spatial layers of a track at most: what browsers make (three), and one to spare.
 pub(crate) const SPATIAL: usize = 4;
@@ -8,13 +14,78 @@ pub(crate) const TEMPORAL: usize = 4;
 /// A layer: a simulcast encoding or an SVC step, and how much of its frame rate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct LayerId {
-    /// From the smallest picture on. With simulcast, the index of the encoding among its track's.
+    /// From the smallest picture on. With simulcast, the rank of the encoding among its track's.
     pub(crate) spatial: u8,
     /// From the lowest frame rate on: this and those below are sent.
     pub(crate) temporal: u8,
 }
 
-/// Some of a track's encodings: with simulcast any, without it all or none.
+/// The encodings that a track has now, the smallest picture first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ranks {
+    /// Indexes by rank.
+    encodings: [u8; SPATIAL],
+    len: u8,
+}
+
+impl Default for Ranks {
+    /// One encoding.
+    fn default() -> Self {
+        Self::of(&[0])
+    }
+}
+
+impl Ranks {
+    /// These encodings, the smallest first; what is beyond [`SPATIAL`] is left out.
+    pub(crate) fn of(encodings: &[usize]) -> Self {
+        let mut order = Self {
+            encodings: [0; SPATIAL],
+            len: encodings.len().min(SPATIAL) as u8,
+        };
+        for (place, encoding) in order.encodings.iter_mut().zip(encodings) {
+            *place = *encoding as u8;
+        }
+        order
+    }
+
+    /// There is one encoding: the spatial layers of its track, if any, are within one stream.
+    pub(crate) fn is_single(self) -> bool {
+        self.len <= 1
+    }
+
+    /// The indexes, that of the smallest picture first.
+    pub(crate) fn encodings(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        let Self { encodings, len } = *self;
+        (0..usize::from(len)).map(move |rank| usize::from(encodings[rank]))
+    }
+
+    /// The encoding that a layer is of. Without simulcast all layers are of the only one.
+    pub(crate) fn encoding_of(&self, layer: LayerId) -> Option<usize> {
+        let rank = if self.is_single() { 0 } else { layer.spatial };
+        let encodings = self.encodings.get(..self.len.into())?;
+        encodings
+            .get(usize::from(rank))
+            .map(|index| (*index).into())
+    }
+
+    /// The rank of an encoding; none if it is not published any more.
+    pub(crate) fn rank(&self, encoding: usize) -> Option<u8> {
+        let ranks = self.encodings().position(|index| index == encoding);
+        ranks.map(|rank| rank as u8)
+    }
+
+    /// A layer of this order as another order counts it; as it is where that has no such encoding.
+    pub(crate) fn translate(&self, layer: LayerId, to: &Self) -> LayerId {
+        let encoding = self.encoding_of(layer).filter(|_| !to.is_single());
+        let rank = encoding.and_then(|encoding| to.rank(encoding));
+        LayerId {
+            spatial: rank.unwrap_or(layer.spatial),
+            ..layer
+        }
+    }
+}
+
+/// Some of a track's encodings by their indexes: with simulcast any, without it all or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct LayerSet(u8);
 
@@ -39,6 +110,11 @@ impl LayerSet {
     /// Those of either.
     pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those of both.
+    pub(crate) fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether it is none.
@@ -112,6 +188,8 @@ mod tests {
         other.insert(3);
         assert_eq!(held(set.union(other)), [0, 2, 3]);
         assert_eq!(set.union(LayerSet::NONE), set);
+        assert_eq!(held(set.intersection(LayerSet::ALL)), [0, 2]);
+        assert_eq!(held(set.intersection(other)), []);
         assert_eq!(held(LayerSet::ALL), [0, 1, 2, 3]);
         let mut beyond = LayerSet::NONE;
         beyond.insert(SPATIAL);
@@ -119,6 +197,54 @@ mod tests {
             beyond.is_empty(),
             "what cannot be asked for is not wanted either"
         );
+    }
+
+    #[test]
+    fn an_order_counts_from_the_smallest_and_leaves_the_encodings_their_indexes() {
+        let layer = |spatial| LayerId {
+            spatial,
+            temporal: 1,
+        };
+        let order = Ranks::of(&[2, 0, 1]);
+        assert_eq!(order.encodings().collect::<Vec<_>>(), [2, 0, 1]);
+        for (rank, index) in [(0, Some(2)), (1, Some(0)), (2, Some(1)), (3, None)] {
+            assert_eq!(order.encoding_of(layer(rank)), index);
+            assert_eq!(
+                index.and_then(|index| order.rank(index)),
+                index.map(|_| rank)
+            );
+        }
+        assert_eq!((order.rank(3), order.is_single()), (None, false));
+        let single = Ranks::of(&[2]);
+        let all = (0..SPATIAL as u8).map(|svc| single.encoding_of(layer(svc)));
+        assert!(all.eq([Some(2); SPATIAL]), "steps within one stream");
+        assert_eq!(Ranks::of(&[]).encoding_of(layer(0)), None);
+        assert_eq!(Ranks::of(&[0, 1, 2, 3, 4]).encodings().count(), SPATIAL);
+    }
+
+    #[test]
+    fn a_layer_keeps_its_encoding_from_one_order_to_another() {
+        let order = |indexes: &[usize]| Ranks::of(indexes);
+        for (from, rank, to, expected) in [
+            (&[0, 1, 2][..], 2, &[2, 1, 0][..], 0),
+            (&[0, 1, 2], 1, &[2, 1, 0], 1),
+            (&[0, 1, 2], 2, &[0, 2], 1),
+            (&[0, 1, 2], 1, &[0, 2], 1), // Gone: whoever decides next sees what there is.
+            (&[1], 0, &[0, 1], 1),
+            (&[1], 2, &[0, 1], 1),
+            (&[0, 1], 1, &[1], 1),
+        ] {
+            let layer = LayerId {
+                spatial: rank,
+                temporal: 2,
+            };
+            let translated = order(from).translate(layer, &order(to));
+            assert_eq!(
+                (translated.spatial, translated.temporal),
+                (expected, 2),
+                "{from:?} {to:?}"
+            );
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub enum Reason {
     Publisher,
     /// The publisher has sent nothing yet.
     NotStarted,
-    /// More is on its way: a keyframe was asked for.
+    /// More is on its way: a keyframe was asked for, or a layer has just begun and its rate is being measured.
     Keyframe,
     /// The viewer's screen does not show it.
     Hidden,

@@ -7,7 +7,7 @@ use super::selector::{Candidate, Decision, LayerSelector};
 use crate::clock::{SenderClock, ntp_to_ticks};
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
-use crate::ladder::LayerId;
+use crate::ladder::{LayerId, Ranks};
 use crate::packet::Packet;
 use crate::place::Place;
 use crate::rtp::codec::{Codec, h264};
@@ -26,8 +26,6 @@ pub(crate) struct SourceTrack {
     pub(crate) place: Place,
     /// Its subscriptions' place in the router.
     pub(crate) fanout: usize,
-    /// Its spatial layers are streams of their own.
-    pub(crate) simulcast: bool,
     /// What its publisher may send.
     pub(crate) codecs: Vec<NegotiatedCodec>,
 }
@@ -108,7 +106,7 @@ impl Forwarder {
         }
         let latest = *payload_types.first()?;
         Some(Self {
-            selector: LayerSelector::new(source.simulcast),
+            selector: LayerSelector::default(),
             track: source.id,
             kind: source.kind,
             source: Box::new(source),
@@ -211,15 +209,42 @@ impl Forwarder {
             .map(|sender| (sender, packet.header.timestamp));
     }
 
+    /// Takes the order that the track's encodings have now; nothing of what is sent changes by that.
+    pub(crate) fn set_order(&mut self, order: Ranks) {
+        if *self.selector.order() != order {
+            self.selector.set_order(order);
+        }
+    }
+
+    /// A layer by the order that the track's encodings had when it was decided on, as `order` counts it.
+    pub(crate) fn translate(&self, layer: LayerId, order: &Ranks) -> LayerId {
+        self.selector.order().translate(layer, order)
+    }
+
+    /// The encodings that are sent and are to be sent, by their indexes.
+    pub(crate) fn streams(&self) -> (Option<usize>, Option<usize>) {
+        let sent = self.selector.stream();
+        let sends = self.selector.target().is_some();
+        (sent.filter(|_| sends), self.selector.wanted_stream())
+    }
+
+    /// Whether an encoding was left for one of a smaller picture, or is gone.
+    pub(crate) fn has_left(&self, encoding: usize) -> bool {
+        let order = self.selector.order();
+        let rank = order.rank(encoding);
+        self.current().is_some_and(|current| {
+            rank.is_none_or(|rank| !order.is_single() && current.spatial < rank)
+        })
+    }
+
     /// Points at a layer, or at none, which stops at once.
     pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
-        let before = self.selector.target();
-        if before == target {
+        if self.selector.target() == target {
             return;
         }
+        let before = self.selector.wanted_stream();
         self.selector.set_target(target);
-        let stream = |target: Option<LayerId>| target.map(|layer| layer.spatial);
-        if stream(before) != stream(target) {
+        if before != self.selector.wanted_stream() {
             self.held = None;
         }
     }
@@ -314,6 +339,7 @@ mod tests {
             rids: Vec::new(),
             ssrcs: Vec::new(),
             sim: Vec::new(),
+            rid_bounds: Vec::new(),
             slot: None,
         }
     }
@@ -327,7 +353,6 @@ mod tests {
             publisher: PeerId::new(0, 2),
             place: Place::Relayed(0),
             fanout: 0,
-            simulcast: false,
             codecs: vec![codec(111, OPUS), codec(63, red(111))],
         };
         for (codecs, opus, redundant, unwraps) in [

@@ -41,6 +41,8 @@ pub(crate) struct Slot {
     pub(crate) confirmed: bool,
     /// Packets of its track were left out on purpose: the next is the first of a new span.
     resumes: bool,
+    /// The stream being sent has begun anew: only a keyframe goes on from what was sent.
+    anew: bool,
     pub(crate) ssrc: u32,
     /// The m-line's, at hand.
     ids: ExtensionMap,
@@ -52,6 +54,8 @@ pub(crate) struct Slot {
     pub(crate) forwarder: Option<Forwarder>,
     /// What was decided for its track.
     pub(crate) grant: Option<Grant>,
+    /// Layer and reason that the viewer was told last.
+    pub(crate) told: Option<(Option<LayerId>, Reason)>,
     rtx_ssrc: Option<u32>,
     rtx_sequence: u16,
     budget: RtxBudget,
@@ -137,7 +141,9 @@ impl Slot {
             counters: Counters::default(),
             rate: RateMeter::default(),
             resumes: false,
+            anew: false,
             grant: None,
+            told: None,
         }
     }
 
@@ -150,7 +156,7 @@ impl Slot {
     pub(crate) fn assign(&mut self, source: SourceTrack) -> bool {
         self.forwarder = Forwarder::new(source, &self.media);
         self.counters = Counters::default();
-        self.grant = None;
+        (self.grant, self.told, self.anew) = (None, None, false);
         self.forwarder.is_some()
     }
 
@@ -168,6 +174,12 @@ impl Slot {
     /// not to look lost.
     pub(crate) fn resume(&mut self) {
         self.resumes = true;
+    }
+
+    /// The stream of a layer has begun anew, under another SSRC or under the one it had before.
+    pub(crate) fn begin_anew(&mut self, layer: usize) {
+        let forwarder = self.forwarder.as_ref();
+        self.anew |= forwarder.is_some_and(|forwarder| forwarder.selector.stream() == Some(layer));
     }
 
     /// The m-line receives nothing until a later offer.
@@ -219,7 +231,7 @@ impl Slot {
         };
         let source = source_of(packet);
         let frame = frame_of(packet);
-        let continues = self.rewriter.span().map(|span| span.source) == Some(source);
+        let continues = !self.anew && self.rewriter.span().map(|span| span.source) == Some(source);
         if forwarder.selector.stream() == Some(packet.layer) && !continues {
             // The publisher began a new stream on the same layer: only a keyframe joins them.
             if !packet.switchable {
@@ -228,6 +240,7 @@ impl Slot {
             }
             self.rewriter.switch(now, &source, &frame, None);
             forwarder.restart(packet);
+            self.anew = false;
         }
         let order = Order {
             torn: self.rewriter.is_torn(),
@@ -271,6 +284,7 @@ impl Slot {
             }
             Decision::Switch => {
                 plan.switched = true;
+                self.anew = false;
                 self.rewriter
                     .switch(now, &source, &frame, forwarder.advance(packet));
             }
@@ -376,9 +390,7 @@ impl Slot {
             };
             // What the slot carried before is not sent again: its viewer looks elsewhere by now. Nor is a
             // layer that was left for a smaller one: a keyframe has taken its frames' place.
-            let left = forwarder
-                .current()
-                .is_some_and(|current| usize::from(current.spatial) < span.source.layer);
+            let left = forwarder.has_left(span.source.layer);
             if span.source.track != forwarder.track || left || !self.budget.take(now) {
                 continue;
             }

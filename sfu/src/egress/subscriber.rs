@@ -376,7 +376,7 @@ impl Subscriber {
             && forwarder.source.kind == MediaKind::Video
             && let Some(layer) = forwarder
                 .awaits_keyframe_of()
-                .or_else(|| forwarder.current().map(|layer| usize::from(layer.spatial)))
+                .or_else(|| forwarder.streams().0)
         {
             let place = forwarder.source.place;
             requests.push(Request::Keyframe { place, layer });

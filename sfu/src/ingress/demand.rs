@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::layer::Layer;
-use crate::ladder::{Ladder, LayerSet, SPATIAL};
+use crate::ladder::{Ladder, LayerSet, Ranks, SPATIAL};
 
 /// A layer unwanted for this long is switched off. Less would take away what a viewer wants again a
 /// moment later; with the time for deciding and for telling the publisher, it is off within 2 s.
@@ -74,6 +74,7 @@ impl Demand {
         now: Instant,
         live: bool,
         here: LayerSet,
+        order: Ranks,
         layers: &[Layer],
     ) -> DemandChange {
         let mut change = DemandChange::default();
@@ -84,7 +85,11 @@ impl Demand {
         let wanted = elsewhere.fold(here, LayerSet::union);
         let began = *self.began.get_or_insert(now);
         let before = self.offered();
-        for (index, (demand, layer)) in self.layers.iter_mut().zip(layers).enumerate() {
+        for index in order.encodings() {
+            let (Some(demand), Some(layer)) = (self.layers.get_mut(index), layers.get(index))
+            else {
+                continue;
+            };
             demand.measure(now, layer);
             let seen = Seen {
                 packets: layer.packets,
@@ -102,6 +107,13 @@ impl Demand {
         change
     }
 
+    /// Takes what layers cost and show now.
+    pub(crate) fn measure(&mut self, now: Instant, layers: &[Layer]) {
+        for (demand, layer) in self.layers.iter_mut().zip(layers) {
+            demand.measure(now, layer);
+        }
+    }
+
     fn offered(&self) -> [bool; SPATIAL] {
         std::array::from_fn(|layer| self.may_come(layer))
     }
@@ -115,6 +127,13 @@ impl Demand {
             self.elsewhere.push((worker, wanted));
         }
         before != wanted
+    }
+
+    /// Another encoding takes the place of a layer.
+    pub(crate) fn forget(&mut self, layer: usize) {
+        if let Some(layer) = self.layers.get_mut(layer) {
+            *layer = LayerDemand::default();
+        }
     }
 
     /// Whether its publisher is asked for a layer.
@@ -137,7 +156,8 @@ impl Demand {
         layer.map_or((0, 0), |layer| (layer.bitrate, layer.height))
     }
 
-    /// Takes what the publisher's worker says of a layer; true if it can be chosen now, or not any more.
+    /// Takes what the publisher's worker says of a layer; true if it can be chosen now that could not, or not
+    /// any more.
     pub(crate) fn follow(
         &mut self,
         layer: usize,
@@ -147,18 +167,17 @@ impl Demand {
         let Some(layer) = self.layers.get_mut(layer) else {
             return false;
         };
+        let told = layer.bitrate == 0 && bitrate > 0;
         (layer.bitrate, layer.height) = (bitrate, height);
-        std::mem::replace(&mut layer.may_come, may_come) != may_come
+        (std::mem::replace(&mut layer.may_come, may_come) != may_come) | told
     }
 
-    /// Adds to a ladder what may come. `single`: all its steps are of one encoding.
-    pub(crate) fn complete(&self, ladder: &mut Ladder, single: bool) {
+    /// Adds to a ladder of encodings in this order what may come.
+    pub(crate) fn complete(&self, ladder: &mut Ladder, order: &Ranks) {
         let mut below = (0, 0);
         for rung in ladder.rungs_mut() {
-            let layer = if single {
-                0
-            } else {
-                usize::from(rung.id.spatial)
+            let Some(layer) = order.encoding_of(rung.id) else {
+                continue;
             };
             rung.available |= self.may_come(layer);
             let (bitrate, height) = self.measured(layer);
@@ -253,6 +272,7 @@ impl DemandChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingress::binding::EncodingName;
     use crate::ladder::{LayerId, Rung};
 
     struct Sim {
@@ -266,7 +286,9 @@ mod tests {
             Self {
                 start: Instant::now(),
                 demand: Demand::default(),
-                layers: (0..layers).map(|_| Layer::new(None, true)).collect(),
+                layers: (0..layers)
+                    .map(|_| Layer::new(EncodingName::default(), true))
+                    .collect(),
             }
         }
 
@@ -285,7 +307,13 @@ mod tests {
             for layer in wanted {
                 set.insert(*layer);
             }
-            self.demand.update(self.at(ms), true, set, &self.layers)
+            let order = self.order();
+            self.demand
+                .update(self.at(ms), true, set, order, &self.layers)
+        }
+
+        fn order(&self) -> Ranks {
+            Ranks::of(&(0..self.layers.len()).collect::<Vec<_>>())
         }
 
         fn asked(&self) -> Vec<bool> {
@@ -321,7 +349,13 @@ mod tests {
         assert!(change.asked && change.choice);
         assert!(sim.demand.may_come(1));
         let mut before = Demand::default();
-        let silent = before.update(sim.at(9_000), false, LayerSet::NONE, &sim.layers);
+        let silent = before.update(
+            sim.at(9_000),
+            false,
+            LayerSet::NONE,
+            sim.order(),
+            &sim.layers,
+        );
         assert_eq!(silent, DemandChange::default(), "not live yet");
     }
 
@@ -391,7 +425,7 @@ mod tests {
                 ..Rung::default()
             });
         }
-        demand.complete(&mut ladder, false);
+        demand.complete(&mut ladder, &Ranks::of(&[0, 1, 2]));
         let rungs = ladder.rungs().iter();
         let rungs: Vec<_> = rungs.map(|r| (r.bitrate, r.height, r.available)).collect();
         let expected = [

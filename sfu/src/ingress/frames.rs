@@ -26,6 +26,8 @@ pub(crate) struct FrameReader {
     layers: Option<Box<[[Lane; TEMPORAL]; SPATIAL]>>,
     /// Layers that packets came on lately: bit `spatial * TEMPORAL + temporal`.
     alive: u16,
+    /// Those whose rates have been known.
+    metered: u16,
 }
 
 /// One layer within the stream.
@@ -137,13 +139,28 @@ impl FrameReader {
         std::mem::replace(&mut self.alive, alive) != alive
     }
 
-    /// Re-decides which layers are alive; true if that changed.
+    /// Re-decides which layers are alive; true if that changed, or if the rate of one is known for the first
+    /// time: it can only be chosen then.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
         let alive = self.lanes().fold(0, |alive, (bit, lane)| {
             let lives = lane.last.is_some_and(|at| now < at + SILENCE);
             alive | u16::from(lives) << bit
         });
-        self.set_alive(alive)
+        self.set_alive(alive) | self.meters_tell(now)
+    }
+
+    fn meters_tell(&mut self, now: Instant) -> bool {
+        let unknown = self.alive & !self.metered;
+        if unknown == 0 {
+            return false;
+        }
+        let rate = |lane: &Lane| lane.own.bitrate(now) + lane.shared.bitrate(now);
+        let known = self
+            .lanes()
+            .filter(|(bit, lane)| unknown >> bit & 1 != 0 && rate(lane) > 0)
+            .fold(0, |known, (bit, _)| known | 1 << bit);
+        self.metered |= known;
+        known != 0
     }
 
     /// When [`update`](Self::update) may find one dead.

@@ -1,5 +1,9 @@
 //! Keyframe requests to a publisher: the wishes of many viewers become one PLI (RFC 4585 section
 //! 6.3.1), no more often than an encoder can follow.
+//!
+//! The relay keeps no picture that a late viewer could begin with. An encoder makes a keyframe of the next
+//! frame that it is given: a source that gives no more frames, like a canvas that is not painted again, cannot
+//! answer, and whoever comes late sees nothing of it until it does.
 
 use std::time::{Duration, Instant};
 

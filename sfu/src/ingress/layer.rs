@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::binding::{EncodingName, Hold};
 use super::cache::PacketCache;
 use super::frames::{FrameReader, StreamPacket};
 use super::keyframe::KeyframeRequests;
-use super::nack::{Arrival, NackGenerator};
+use super::nack::{Arrival, MISSING, NackGenerator};
+use super::ranking::Seen;
 use super::report::Reception;
 use crate::clock::SenderClock;
 use crate::packet::{Described, PassedOn};
@@ -28,12 +30,14 @@ const LOOK: Duration = Duration::from_millis(50);
 /// One layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    /// Its RID; none without simulcast.
-    pub(crate) rid: Option<String>,
+    pub(crate) name: EncodingName,
     /// Its stream, once bound.
     pub(crate) ssrc: Option<u32>,
     /// Its repair stream, once bound.
     pub(crate) rtx_ssrc: Option<u32>,
+    /// How firmly these are bound.
+    media_hold: Hold,
+    repair_hold: Hold,
     pub(crate) reception: Reception,
     /// Its media clock, once the publisher reported it.
     pub(crate) sender: Option<SenderClock>,
@@ -42,11 +46,18 @@ pub(crate) struct Layer {
     pub(crate) nack: Option<NackGenerator>,
     pub(crate) cache: Option<PacketCache>,
     extender: Extender,
+    /// Its stream is another than before, or the same again; none of it has come yet. Up to where the
+    /// numbers of the one before went.
+    anew: Option<u64>,
     last_packet: Option<Instant>,
     /// The longest time between two packets, lately.
     gap: Duration,
     looked_at: Option<Instant>,
     alive: bool,
+    /// A keyframe has come since it last began: its height is that of now.
+    sized: bool,
+    /// Its rate has been known.
+    metered: bool,
     meter: RateMeter,
     pub(crate) frames: FrameReader,
     /// Of the largest picture, in pixels; 0 while unknown.
@@ -59,21 +70,26 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// A layer no packet came on yet.
-    pub(crate) fn new(rid: Option<String>, repairable: bool) -> Self {
+    pub(crate) fn new(name: EncodingName, repairable: bool) -> Self {
         Self {
-            rid,
+            name,
             ssrc: None,
             rtx_ssrc: None,
+            media_hold: Hold::default(),
+            repair_hold: Hold::default(),
             reception: Reception::default(),
             sender: None,
             keyframes: KeyframeRequests::default(),
             nack: repairable.then(NackGenerator::default),
             cache: None,
             extender: Extender::default(),
+            anew: None,
             last_packet: None,
             gap: Duration::ZERO,
             looked_at: None,
             alive: false,
+            sized: false,
+            metered: false,
             meter: RateMeter::default(),
             frames: FrameReader::default(),
             height: 0,
@@ -84,20 +100,59 @@ impl Layer {
         }
     }
 
-    /// Forgets the stream bound to this layer: its sender began a new one.
+    /// Forgets the stream bound to this layer: its sender began a new one. What was counted stays, and
+    /// so does the time of the last keyframe request: streams that follow each other ask for no more than one.
     pub(crate) fn rebind(&mut self, ssrc: u32) {
-        let fresh = Self::new(self.rid.take(), self.nack.is_some());
-        let (packets, bytes) = (self.packets, self.bytes);
+        let fresh = Self::new(self.name.clone(), self.nack.is_some());
         *self = Self {
             ssrc: Some(ssrc),
-            packets,
-            bytes,
+            media_hold: self.media_hold,
+            anew: self.extender.highest().or(self.anew),
+            keyframes: std::mem::take(&mut self.keyframes),
+            packets: self.packets,
+            bytes: self.bytes,
+            nacks_sent: self.nacks_sent,
+            repaired: self.repaired,
             ..fresh
         };
     }
 
+    /// Whether the next packet is the first of a stream that took another's place.
+    pub(super) fn begins_anew(&self) -> bool {
+        self.anew.is_some()
+    }
+
+    /// How firmly its stream, or that of its repairs, is bound.
+    pub(super) fn hold_mut(&mut self, repair: bool) -> &mut Hold {
+        match repair {
+            true => &mut self.repair_hold,
+            false => &mut self.media_hold,
+        }
+    }
+
+    /// Becomes another encoding, of which nothing came yet.
+    pub(super) fn replace(&mut self, name: EncodingName) {
+        *self = Self {
+            keyframes: std::mem::take(&mut self.keyframes),
+            anew: self.extender.highest().or(self.anew),
+            ..Self::new(name, self.nack.is_some())
+        };
+    }
+
+    /// Whether a packet of its stream is from before the newest that came.
+    pub(crate) fn is_past(&self, sequence: u16) -> bool {
+        let highest = self.extender.highest();
+        highest.is_some_and(|highest| self.extender.peek(sequence) < highest)
+    }
+
     /// Counts a packet that authenticated. Its unwrapped sequence number, or none for a duplicate.
     pub(crate) fn receive(&mut self, now: Instant, packet: Received<'_>) -> Option<u64> {
+        if packet.repaired && self.repairs_another(packet.sequence) {
+            return None;
+        }
+        if let Some(before) = self.anew.take() {
+            self.extender = Extender::after(before, packet.sequence);
+        }
         let sequence = self.extender.extend(packet.sequence);
         let arrival = self.nack.as_mut().map(|nack| nack.receive(now, sequence));
         if arrival == Some(Arrival::Duplicate) {
@@ -138,6 +193,13 @@ impl Layer {
             nack.give_up();
         }
         self.keyframes.received();
+    }
+
+    /// A repaired packet may be ahead of all that came, but not by more than can be asked for again: where
+    /// nobody announced which stream a repair stream belongs to, it may be another's.
+    fn repairs_another(&self, sequence: u16) -> bool {
+        let highest = self.extender.highest();
+        highest.is_some_and(|highest| self.extender.peek(sequence) > highest + MISSING as u64)
     }
 
     /// What a packet that was just received says of its frame.
@@ -183,6 +245,7 @@ impl Layer {
         if !alive {
             // Long over: nobody asks for any of it again.
             self.cache = None;
+            self.sized = false;
         }
         std::mem::replace(&mut self.alive, alive) != alive
     }
@@ -199,6 +262,29 @@ impl Layer {
         self.meter.bitrate(now)
     }
 
+    /// A keyframe came, and with it the height.
+    pub(crate) fn keyframe_came(&mut self) {
+        self.keyframes.received();
+        self.sized = true;
+    }
+
+    /// The measures that its track's encodings are ordered by.
+    pub(super) fn seen(&self, now: Instant) -> Seen {
+        Seen {
+            alive: self.alive,
+            height: if self.sized { self.height } else { 0 },
+            bitrate: self.bitrate(now),
+        }
+    }
+
+    /// Whether its rate is known now and was not before: what is alive can only be chosen then.
+    fn meter_tells(&mut self, now: Instant) -> bool {
+        !self.metered && {
+            self.metered = self.alive && self.meter.bitrate(now) > 0;
+            self.metered
+        }
+    }
+
     /// Whether packets have come lately, as of the last [`update`](Self::update).
     pub(crate) fn is_alive(&self) -> bool {
         self.alive
@@ -209,8 +295,8 @@ impl Layer {
         self.last_packet
     }
 
-    /// Re-decides whether the layer is alive; true if that changed. `newest` is the last packet of any
-    /// layer of its track.
+    /// Re-decides whether the layer is alive; true if that changed, or if its rate is known for the first
+    /// time. `newest` is the last packet of any layer of its track.
     pub(crate) fn update(&mut self, now: Instant, newest: Option<Instant>) -> bool {
         self.looked_at = Some(now);
         let stall = self.stall();
@@ -218,7 +304,7 @@ impl Layer {
             now < at + SILENCE && newest.is_none_or(|newest| newest < at + stall)
         });
         let within = self.frames.has_layers() && self.frames.update(now);
-        self.set_alive(alive) | within
+        self.set_alive(alive) | within | self.meter_tells(now)
     }
 
     /// Silent for so long while others are not, it is dead.
@@ -277,7 +363,7 @@ mod tests {
     /// seconds more; when this one was found dead.
     fn deaths(packets: &[u64], others: bool) -> Vec<u64> {
         let start = Instant::now();
-        let mut layer = Layer::new(None, true);
+        let mut layer = Layer::new(EncodingName::default(), true);
         let mut deaths = Vec::new();
         let (mut next, mut newest) = (packets.iter().copied().peekable(), None);
         for ms in 0..packets.last().unwrap_or(&0) + 2_000 {
@@ -303,7 +389,7 @@ mod tests {
             }
             let newest = newest.max(layer.last_packet());
             let due = layer.dies_at().is_some_and(|at| at <= now);
-            if due && layer.update(now, newest) {
+            if due && layer.update(now, newest) && !layer.is_alive() {
                 deaths.push(ms);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Missing packets remembered. A gap beyond this is not loss but a new beginning: only a keyframe helps.
-const MISSING: usize = 256;
+pub(super) const MISSING: usize = 256;
 /// Requests for one packet. At 10 the frame is older than any receiver waits for.
 const TRIES: u8 = 10;
 /// How long a packet may be late before it is asked for: neighbours overtake each other by less.

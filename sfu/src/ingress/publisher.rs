@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::binding::{Binding, Bindings, identify};
+use super::binding::{Binding, Bindings, identify, names_another};
 use super::feedback::{ArrivalLog, FeedbackReport};
 use super::frames::StreamPacket;
-use super::layer::Received;
+use super::layer::{Layer, Received};
 use super::track::Track;
 use crate::clock::{ClockOffset, SenderClock};
 use crate::event::MediaKind;
@@ -53,7 +53,9 @@ pub(crate) struct Media {
     pub(crate) passed_on: PassedOn,
     /// The track's first packet.
     pub(crate) first: bool,
-    /// A layer came alive.
+    /// The first packet of a stream that took the place of another one on its layer.
+    pub(crate) anew: bool,
+    /// Layers can be chosen that could not, or stand in another order.
     pub(crate) layers_changed: bool,
 }
 
@@ -116,30 +118,9 @@ impl Publisher {
         media: &NegotiatedMedia,
         fanout: usize,
     ) -> usize {
-        let track = Track::new(id, kind, media, fanout);
-        let announced: Vec<_> = track
-            .layers
-            .iter()
-            .enumerate()
-            .flat_map(|(layer, l)| [(l.ssrc, layer, false), (l.rtx_ssrc, layer, true)])
-            .collect();
-        self.transport_cc = media
-            .extensions
-            .id(ExtensionKind::TransportCc)
-            .or(self.transport_cc);
-        let index = self.tracks.insert(track);
-        for (ssrc, layer, repair) in announced {
-            if let Some(ssrc) = ssrc {
-                self.bindings.insert(
-                    ssrc,
-                    Binding {
-                        track: index,
-                        layer,
-                        repair,
-                    },
-                );
-            }
-        }
+        let index = self.tracks.insert(Track::new(id, kind, media, fanout));
+        self.take_extensions(media);
+        self.bind_announced(index, media);
         index
     }
 
@@ -148,22 +129,35 @@ impl Publisher {
         let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
-        let announced = track.renegotiate(media);
+        for layer in track.renegotiate(media) {
+            self.bindings.remove_layer(index, layer);
+        }
+        self.take_extensions(media);
+        self.bind_announced(index, media);
+    }
+
+    fn take_extensions(&mut self, media: &NegotiatedMedia) {
         self.transport_cc = media
             .extensions
             .id(ExtensionKind::TransportCc)
             .or(self.transport_cc);
-        let Some(announced) = announced else { return };
-        for (ssrc, repair) in [(Some(announced.ssrc), false), (announced.rtx, true)] {
-            if let Some(ssrc) = ssrc {
-                self.bind_to(
-                    ssrc,
-                    Binding {
-                        track: index,
-                        layer: 0,
-                        repair,
-                    },
-                );
+    }
+
+    fn bind_announced(&mut self, index: usize, media: &NegotiatedMedia) {
+        let Some(track) = self.tracks.get(index) else {
+            return;
+        };
+        for (layer, announced) in track.announced(media) {
+            for (ssrc, repair) in [(Some(announced.ssrc), false), (announced.rtx, true)] {
+                let binding = Binding {
+                    track: index,
+                    layer,
+                    repair,
+                };
+                if let Some(ssrc) = ssrc.filter(|ssrc| self.bindings.get(*ssrc) != Some(binding)) {
+                    self.unbind(ssrc);
+                    self.bind_to(ssrc, binding);
+                }
             }
         }
     }
@@ -185,9 +179,13 @@ impl Publisher {
         {
             self.arrivals.receive(now, sequence.0);
         }
-        let Some(binding) = self.bind(&header, datagram) else {
-            return Receipt::Dropped("rtp_unknown_ssrc");
+        let binding = match self.bind(now, &header, datagram) {
+            Ok(binding) => binding,
+            Err(code) => return Receipt::Dropped(code),
         };
+        if let Some(layer) = self.layer_mut(binding) {
+            layer.hold_mut(binding.repair).hear(now);
+        }
         let Some(track) = self.tracks.get_mut(binding.track) else {
             return Receipt::Dropped("rtp_unknown_ssrc");
         };
@@ -208,7 +206,10 @@ impl Publisher {
             return Receipt::Dropped("rtp_unknown_payload_type");
         };
         let payload = header.payload(packet);
-        let layer = &mut track.layers[binding.layer];
+        let Some(layer) = track.layers.get_mut(binding.layer) else {
+            return Receipt::Dropped("rtp_unknown_ssrc");
+        };
+        let anew = layer.begins_anew();
         let sequence = layer.receive(
             now,
             Received {
@@ -241,9 +242,15 @@ impl Publisher {
         };
         let keyframe = !codec.is_audio() && is_keyframe(codec, payload);
         if keyframe {
-            layer.keyframes.received();
+            layer.keyframe_came();
         }
-        let layers_changed = layer.update(now, None);
+        let mut layers_changed = layer.update(now, None);
+        if keyframe || layers_changed {
+            layers_changed |= track.rank(now);
+        }
+        if layers_changed {
+            track.measure(now);
+        }
         let first = !std::mem::replace(&mut track.live, true);
         Receipt::Media(Media {
             track: binding.track,
@@ -256,16 +263,64 @@ impl Publisher {
             described,
             passed_on,
             first,
+            anew,
             layers_changed,
         })
     }
 
-    fn bind(&mut self, header: &RtpHeader, packet: &[u8]) -> Option<Binding> {
-        if let Some(binding) = self.bindings.get(header.ssrc) {
-            return Some(binding);
+    /// Where a packet's stream belongs: where it is, or where it says it moved, or where it says it begins.
+    fn bind(
+        &mut self,
+        now: Instant,
+        header: &RtpHeader,
+        packet: &[u8],
+    ) -> Result<Binding, &'static str> {
+        let Some(bound) = self.bindings.get(header.ssrc) else {
+            let place = identify(self.tracks.iter(), header, packet).ok_or("rtp_unknown_ssrc")?;
+            return self.claim(now, header.ssrc, place);
+        };
+        let track = self.tracks.get(bound.track).ok_or("rtp_unknown_ssrc")?;
+        if !names_another(track, header, packet) {
+            return Ok(bound);
         }
-        let binding = identify(self.tracks.iter(), header, packet)?;
-        self.bind_to(header.ssrc, binding)
+        let past = !bound.repair
+            && (track.layers.get(bound.layer)).is_some_and(|layer| layer.is_past(header.sequence));
+        match identify(self.tracks.iter(), header, packet) {
+            Some(place) if place.track != bound.track && !past => {
+                self.move_to(now, header.ssrc, place)
+            }
+            _ => Ok(bound),
+        }
+    }
+
+    /// A stream moves to another m-line, and its repair stream with it.
+    fn move_to(
+        &mut self,
+        now: Instant,
+        ssrc: u32,
+        place: Binding,
+    ) -> Result<Binding, &'static str> {
+        let repair = self.unbind(ssrc);
+        let place = self.claim(now, ssrc, place)?;
+        if let Some(repair) = repair.filter(|_| !place.repair) {
+            let place = Binding {
+                repair: true,
+                ..place
+            };
+            // Where another repair stream is heard, it has to say itself where it belongs.
+            let _ = self.claim(now, repair, place);
+        }
+        Ok(place)
+    }
+
+    /// Gives a stream that only names itself its place, if that is free.
+    fn claim(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, &'static str> {
+        let layer = self.layer_mut(place).ok_or("rtp_unknown_ssrc")?;
+        if !layer.hold_mut(place.repair).yields(now) {
+            return Err("rtp_second_stream");
+        }
+        layer.hold_mut(place.repair).take(now);
+        self.bind_to(ssrc, place).ok_or("rtp_unknown_ssrc")
     }
 
     /// Binds a stream to its layer, in place of the one bound there before.
@@ -273,38 +328,73 @@ impl Publisher {
         if !self.bindings.insert(ssrc, binding) {
             return None;
         }
-        self.bindings.displace(ssrc, binding);
-        let layer = self
-            .tracks
-            .get_mut(binding.track)?
-            .layers
-            .get_mut(binding.layer)?;
+        let layer = self.layer_mut(binding)?;
         if binding.repair {
             layer.rtx_ssrc = Some(ssrc);
-        } else if layer
-            .ssrc
-            .replace(ssrc)
-            .is_some_and(|before| before != ssrc)
-        {
-            layer.rebind(ssrc);
+            return Some(binding);
+        }
+        let before = layer.ssrc.replace(ssrc);
+        if before != Some(ssrc) {
+            // What repaired the one before does not repair this one.
+            let repair = before.and_then(|_| layer.rtx_ssrc.take());
+            if before.is_some() || layer.last_packet().is_some() {
+                layer.rebind(ssrc);
+            }
+            if let Some(repair) = repair {
+                self.bindings.remove(repair);
+            }
         }
         Some(binding)
     }
 
+    /// Takes a stream out of its place; its repair stream comes along, and is returned.
+    fn unbind(&mut self, ssrc: u32) -> Option<u32> {
+        let binding = self.bindings.get(ssrc)?;
+        self.bindings.remove(ssrc);
+        let layer = self.layer_mut(binding)?;
+        layer.hold_mut(binding.repair).leave();
+        if binding.repair {
+            layer.rtx_ssrc = None;
+            return None;
+        }
+        layer.ssrc = None;
+        let repair = layer.rtx_ssrc?;
+        self.unbind(repair);
+        Some(repair)
+    }
+
+    fn layer_mut(&mut self, binding: Binding) -> Option<&mut Layer> {
+        let track = self.tracks.get_mut(binding.track)?;
+        track.layers.get_mut(binding.layer)
+    }
+
     /// Takes one RTCP packet about what is published. `wall` is our own NTP time.
     pub(crate) fn receive_rtcp(&mut self, now: Instant, wall: u64, packet: &Rtcp) {
-        if let Rtcp::SenderReport { ssrc, ntp, rtp, .. } = packet
-            && let Some(binding) = self.bindings.get(*ssrc)
-            && !binding.repair
-            && let Some(track) = self.tracks.get_mut(binding.track)
-        {
-            let ours = self.clock_offset.translate(*ntp, wall);
-            let layer = &mut track.layers[binding.layer];
-            layer.reception.sender_report(now, *ntp);
-            layer.sender = Some(SenderClock {
-                ntp: ours,
-                rtp: *rtp,
-            });
+        match packet {
+            Rtcp::SenderReport { ssrc, ntp, rtp, .. } => {
+                let Some(bound) = self.bindings.get(*ssrc).filter(|bound| !bound.repair) else {
+                    return;
+                };
+                let ours = self.clock_offset.translate(*ntp, wall);
+                if let Some(layer) = self.layer_mut(bound) {
+                    layer.reception.sender_report(now, *ntp);
+                    layer.sender = Some(SenderClock {
+                        ntp: ours,
+                        rtp: *rtp,
+                    });
+                }
+            }
+            Rtcp::Bye { ssrcs } => {
+                for ssrc in ssrcs {
+                    let Some(bound) = self.bindings.get(*ssrc) else {
+                        continue;
+                    };
+                    if let Some(layer) = self.layer_mut(bound) {
+                        layer.hold_mut(bound.repair).leave();
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
@@ -332,12 +422,16 @@ impl Publisher {
 
     /// When [`poll_rtcp`](Self::poll_rtcp) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let ranks = self.tracks.iter().filter_map(|(_, track)| track.rank_due());
         let layers = self.tracks.iter().flat_map(|(_, track)| &track.layers);
         layers
             .flat_map(|layer| {
+                // Without a stream there is nobody to ask.
+                let nack = layer.nack.as_ref().filter(|_| layer.ssrc.is_some());
+                let keyframes = Some(&layer.keyframes).filter(|_| layer.ssrc.is_some());
                 [
-                    layer.nack.as_ref().and_then(|nack| nack.poll_timeout()),
-                    layer.keyframes.poll_timeout(),
+                    nack.and_then(|nack| nack.poll_timeout()),
+                    keyframes.and_then(|keyframes| keyframes.poll_timeout()),
                     layer.dies_at(),
                 ]
             })
@@ -346,11 +440,12 @@ impl Publisher {
                 (!self.tracks.is_empty()).then_some(self.report_at),
             ])
             .flatten()
+            .chain(ranks)
             .min()
     }
 
     /// Appends the RTCP due now, as one compound packet. Calls `layers_changed` with each track of
-    /// which a layer died.
+    /// which a layer died, or the layers stand in another order.
     pub(crate) fn poll_rtcp(
         &mut self,
         now: Instant,

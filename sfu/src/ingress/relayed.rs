@@ -1,13 +1,15 @@
 //! A published track as another worker's viewers need it: what is told of it once, and what it keeps
 //! there of the packets that are relayed.
 
+use super::binding::EncodingName;
 use super::demand::Demand;
 use super::layer::Layer;
+use super::ranking::Ranking;
 use super::track::Track;
 use crate::clock::SenderClock;
 use crate::event::MediaKind;
 use crate::id::TrackId;
-use crate::ladder::SPATIAL;
+use crate::ladder::{Ranks, SPATIAL};
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::NegotiatedCodec;
 use crate::view::TrackSettings;
@@ -19,15 +21,16 @@ pub(crate) struct TrackState {
     pub(crate) kind: MediaKind,
     pub(crate) codecs: Vec<NegotiatedCodec>,
     pub(crate) extensions: ExtensionMap,
-    /// Lowest first.
+    /// By index.
     pub(crate) layers: Vec<LayerState>,
+    pub(crate) order: Ranks,
     pub(crate) settings: TrackSettings,
 }
 
 /// One layer of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LayerState {
-    pub(crate) rid: Option<String>,
+    pub(crate) name: EncodingName,
     pub(crate) ssrc: Option<u32>,
     /// Packets come on it.
     pub(crate) alive: bool,
@@ -51,6 +54,7 @@ impl Track {
             codecs: self.codecs.clone(),
             extensions: self.extensions,
             layers: self.layer_states(),
+            order: self.order(),
             settings: self.settings,
         }
     }
@@ -60,7 +64,7 @@ impl Track {
         let layers = self.layers.iter().enumerate();
         layers
             .map(|(index, layer)| LayerState {
-                rid: layer.rid.clone(),
+                name: layer.name.clone(),
                 ssrc: layer.ssrc,
                 alive: layer.is_alive(),
                 may_come: self.demand.may_come(index),
@@ -74,12 +78,12 @@ impl Track {
 
     /// The track at another worker than its publisher's.
     pub(crate) fn relayed(state: TrackState, fanout: usize) -> Self {
-        let layer = |layer: &LayerState| Layer::new(layer.rid.clone(), false);
         let mut track = Self {
             id: state.id,
             mid: String::new(),
             kind: state.kind,
-            layers: state.layers.iter().map(layer).collect(),
+            layers: Vec::new(),
+            ranking: Ranking::new(state.order),
             codecs: state.codecs,
             extensions: state.extensions,
             live: true,
@@ -88,7 +92,7 @@ impl Track {
             settings: state.settings,
             demand: Demand::default(),
         };
-        track.follow_layers(&state.layers);
+        track.follow_layers(&state.layers, state.order);
         track
     }
 
@@ -97,14 +101,22 @@ impl Track {
         self.codecs = state.codecs;
         self.extensions = state.extensions;
         let settings = std::mem::replace(&mut self.settings, state.settings) != state.settings;
-        self.follow_layers(&state.layers) | settings
+        self.follow_layers(&state.layers, state.order) | settings
     }
 
-    /// Takes what its publisher's worker says of the layers; true if others are alive now, or come if they are wanted. Silence
-    /// is judged there alone: here packets may be missing for other reasons.
-    pub(crate) fn follow_layers(&mut self, states: &[LayerState]) -> bool {
-        let mut changed = false;
+    /// Takes what its publisher's worker says of the layers; true if others are alive now, or come if they are
+    /// wanted, or stand in another order. Silence and sizes are judged there alone: here packets may be missing
+    /// for other reasons.
+    pub(crate) fn follow_layers(&mut self, states: &[LayerState], order: Ranks) -> bool {
+        let mut changed = self.ranking.follow(order);
+        for state in states.get(self.layers.len()..).unwrap_or_default() {
+            self.layers.push(Layer::new(state.name.clone(), false));
+        }
         for (index, (layer, state)) in self.layers.iter_mut().zip(states).enumerate() {
+            if layer.name != state.name {
+                layer.replace(state.name.clone());
+                self.demand.forget(index);
+            }
             if let Some(ssrc) = state.ssrc {
                 layer.follow_stream(ssrc);
             }
@@ -141,7 +153,10 @@ mod tests {
             codecs: Vec::new(),
             extensions: ExtensionMap::default(),
             layers: vec![LayerState {
-                rid: Some("q".to_owned()),
+                name: EncodingName {
+                    rid: Some("q".to_owned()),
+                    ssrc: None,
+                },
                 ssrc: Some(ssrc),
                 alive,
                 may_come: false,
@@ -150,6 +165,7 @@ mod tests {
                 within: 0,
                 heights: [0; SPATIAL],
             }],
+            order: Ranks::default(),
             settings: TrackSettings::default(),
         }
     }
@@ -183,7 +199,7 @@ mod tests {
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
         track.layers[0].receive_relayed(Instant::now(), packet(8));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
-        track.follow_layers(&state(9, true).layers);
+        track.follow_layers(&state(9, true).layers, Ranks::default());
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
         track.layers[0].receive_relayed(Instant::now(), packet(9));
         track.forget_packets();

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use super::demand::Demand;
+use super::binding::EncodingName;
+use super::demand::{Demand, DemandChange};
+use super::hint::{self, Hint};
 use super::layer::Layer;
+use super::ranking::{Ranking, Seen};
 use crate::event::MediaKind;
 use crate::id::TrackId;
-use crate::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
+use crate::ladder::{Ladder, LayerId, LayerSet, Ranks, Rung, SPATIAL, TEMPORAL};
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia, OfferedSsrc};
@@ -20,8 +23,10 @@ pub(crate) struct Track {
     pub(crate) kind: MediaKind,
     pub(crate) codecs: Vec<NegotiatedCodec>,
     pub(crate) extensions: ExtensionMap,
-    /// Lowest first. One without simulcast.
+    /// By index; one without simulcast. Those that the description has no more stay, empty.
     pub(crate) layers: Vec<Layer>,
+    /// In which order they stand, and which are published.
+    pub(super) ranking: Ranking,
     /// The first packet was routed.
     pub(crate) live: bool,
     /// Where the router keeps its subscriptions.
@@ -42,19 +47,11 @@ impl Track {
         fanout: usize,
     ) -> Self {
         let repairable = kind == MediaKind::Video;
-        let mut layers: Vec<Layer> = if media.rids.is_empty() {
-            vec![Layer::new(None, repairable)]
-        } else {
-            media
-                .rids
-                .iter()
-                .map(|rid| Layer::new(Some(rid.clone()), repairable))
-                .collect()
-        };
-        if let ([layer], Some(offered)) = (layers.as_mut_slice(), announced(media)) {
-            layer.ssrc = Some(offered.ssrc);
-            layer.rtx_ssrc = offered.rtx;
-        }
+        let names = names(media);
+        let layers = names
+            .iter()
+            .map(|name| Layer::new(name.clone(), repairable))
+            .collect();
         Self {
             id,
             mid: media.mid.clone(),
@@ -62,6 +59,7 @@ impl Track {
             codecs: media.codecs.clone(),
             extensions: media.extensions,
             layers,
+            ranking: Ranking::new(hinted(media, &names)),
             live: false,
             fanout,
             relayed_to: Vec::new(),
@@ -70,11 +68,82 @@ impl Track {
         }
     }
 
-    /// Takes what a later offer changed; the stream it announces.
-    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Option<OfferedSsrc> {
+    /// Takes what a later offer changed; the indexes of the layers that are others now, or none.
+    ///
+    /// An encoding of the same name stays the encoding it was, whatever its place in the list. One with a new
+    /// name takes the index of one that is gone, or the next.
+    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Vec<usize> {
         self.codecs.clone_from(&media.codecs);
         self.extensions = media.extensions;
-        announced(media)
+        let names = names(media);
+        let mut kept = LayerSet::NONE;
+        let mut indexes: Vec<Option<usize>> = Vec::new();
+        for name in &names {
+            let known = self.encodings().find(|(_, layer)| layer.name == *name);
+            known.into_iter().for_each(|(index, _)| kept.insert(index));
+            indexes.push(known.map(|(index, _)| index));
+        }
+        let mut changed: Vec<usize> = (0..self.layers.len())
+            .filter(|index| !kept.contains(*index))
+            .collect();
+        for index in &changed {
+            self.layers[*index].replace(EncodingName::default());
+            self.demand.forget(*index);
+        }
+        let mut free = changed.clone().into_iter();
+        for (name, index) in names.iter().zip(&mut indexes) {
+            if index.is_some() {
+                continue;
+            }
+            *index = free.next().or_else(|| {
+                let repairable = self.kind == MediaKind::Video;
+                self.layers
+                    .push(Layer::new(EncodingName::default(), repairable));
+                changed.push(self.layers.len() - 1);
+                changed.last().copied()
+            });
+            if let Some(layer) = index.and_then(|index| self.layers.get_mut(index)) {
+                layer.name = name.clone();
+            }
+        }
+        let places = hinted(media, &names);
+        let hinted: Vec<usize> = places
+            .encodings()
+            .filter_map(|place| indexes[place])
+            .collect();
+        self.ranking.renegotiate(Ranks::of(&hinted), kept);
+        changed
+    }
+
+    /// The order of its encodings.
+    pub(crate) fn order(&self) -> Ranks {
+        self.ranking.order()
+    }
+
+    /// Its encodings with their indexes, that of the smallest picture first.
+    pub(crate) fn encodings(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer)> {
+        let indexes = self.order().encodings();
+        indexes.filter_map(|index| Some((index, self.layers.get(index)?)))
+    }
+
+    /// The streams that a description announces, with the layers they are of. Of several RIDs only packets
+    /// tell which stream is which: where a description lists their SSRCs as well, their order means nothing.
+    pub(crate) fn announced(&self, media: &NegotiatedMedia) -> Vec<(usize, OfferedSsrc)> {
+        let of = |(index, layer): (usize, &Layer)| {
+            let announced = match layer.name.ssrc {
+                Some(ssrc) => media.ssrcs.iter().find(|offered| offered.ssrc == ssrc),
+                None => media.ssrcs.first().filter(|_| media.rids.is_empty()),
+            };
+            announced.map(|announced| (index, *announced))
+        };
+        self.encodings().filter_map(of).collect()
+    }
+
+    /// Takes what viewers here want of its encodings.
+    pub(crate) fn update_demand(&mut self, now: Instant, wanted: LayerSet) -> DemandChange {
+        let order = self.order();
+        self.demand
+            .update(now, self.live, wanted, order, &self.layers)
     }
 
     /// The codec a publisher's payload type stands for.
@@ -95,37 +164,40 @@ impl Track {
 
     /// The layer of a RID.
     pub(crate) fn layer_of(&self, rid: &str) -> Option<usize> {
-        self.layers
-            .iter()
-            .position(|layer| layer.rid.as_deref() == Some(rid))
+        let mut encodings = self.encodings();
+        let found = encodings.find(|(_, layer)| layer.name.rid.as_deref() == Some(rid));
+        found.map(|(index, _)| index)
     }
 
     /// The layers to choose among, the smallest first. Within a stream, one that never came is none.
     pub(crate) fn ladder(&self, now: Instant) -> Ladder {
         let mut ladder = Ladder::default();
-        if let [layer] = self.layers.as_slice() {
+        let order = self.order();
+        if order.is_single()
+            && let Some((_, layer)) = self.encodings().next()
+        {
             let spatial_layers = layer.frames.spatial_layers();
             let rates = layer.frames.rates(now);
             for (spatial, rates) in (0..spatial_layers).zip(rates) {
                 push_rungs(&mut ladder, layer, spatial, spatial, rates);
             }
             if !ladder.rungs().is_empty() {
-                self.demand.complete(&mut ladder, true);
+                self.demand.complete(&mut ladder, &order);
                 return ladder;
             }
         }
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (rank, (_, layer)) in (0..).zip(self.encodings()) {
             let before = ladder.rungs().len();
-            if self.layers.len() > 1 && layer.frames.has_layers() {
+            if !order.is_single() && layer.frames.has_layers() {
                 // Of an encoding with several picture sizes, all are sent.
                 let top = layer.frames.spatial_layers().min(SPATIAL as u8) - 1;
                 let rates = layer.frames.rates(now)[usize::from(top)];
-                push_rungs(&mut ladder, layer, index as u8, top, rates);
+                push_rungs(&mut ladder, layer, rank, top, rates);
             }
             if ladder.rungs().len() == before {
                 ladder.push(Rung {
                     id: LayerId {
-                        spatial: index as u8,
+                        spatial: rank,
                         temporal: 0,
                     },
                     bitrate: layer.bitrate(now),
@@ -135,16 +207,44 @@ impl Track {
                 });
             }
         }
-        self.demand.complete(&mut ladder, self.layers.len() == 1);
+        self.demand.complete(&mut ladder, &order);
         ladder
     }
 
-    /// Re-decides which layers are alive; true if that changed.
+    /// Re-decides which layers are alive and in which order they stand; true if that changed.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
         let newest = self.layers.iter().filter_map(Layer::last_packet).max();
-        self.layers
+        let changed = self
+            .layers
             .iter_mut()
-            .fold(false, |changed, layer| layer.update(now, newest) | changed)
+            .fold(false, |changed, layer| layer.update(now, newest) | changed);
+        let changed = self.rank(now) | changed;
+        if changed {
+            self.measure(now);
+        }
+        changed
+    }
+
+    /// Notes what its encodings cost and show, for when they come no more and for other workers.
+    pub(crate) fn measure(&mut self, now: Instant) {
+        self.demand.measure(now, &self.layers);
+    }
+
+    /// Re-decides in which order the encodings stand; true if that changed.
+    pub(crate) fn rank(&mut self, now: Instant) -> bool {
+        if self.order().is_single() {
+            return false;
+        }
+        let mut seen = [Seen::default(); SPATIAL];
+        for (seen, layer) in seen.iter_mut().zip(&self.layers) {
+            *seen = layer.seen(now);
+        }
+        self.ranking.update(now, &seen)
+    }
+
+    /// When [`update`](Self::update) may find another order.
+    pub(crate) fn rank_due(&self) -> Option<Instant> {
+        self.ranking.due()
     }
 }
 
@@ -172,12 +272,34 @@ fn push_rungs(
     }
 }
 
-/// The stream that a description announces. Of several layers only RIDs tell which stream is which:
-/// where a description lists their SSRCs as well, their order means nothing.
-fn announced(media: &NegotiatedMedia) -> Option<OfferedSsrc> {
-    media
-        .ssrcs
-        .first()
-        .filter(|_| media.rids.is_empty())
-        .copied()
+/// The encodings of a description, in its order: by RID, else those of an `a=ssrc-group:SIM`, else one.
+fn names(media: &NegotiatedMedia) -> Vec<EncodingName> {
+    let by_rid = media.rids.iter().map(|rid| EncodingName {
+        rid: Some(rid.clone()),
+        ssrc: None,
+    });
+    let by_ssrc = media.sim.iter().map(|ssrc| EncodingName {
+        rid: None,
+        ssrc: Some(*ssrc),
+    });
+    let names: Vec<_> = match (media.rids.is_empty(), media.sim.len()) {
+        (false, _) => by_rid.take(SPATIAL).collect(),
+        (true, 2..) => by_ssrc.take(SPATIAL).collect(),
+        (true, _) => vec![EncodingName::default()],
+    };
+    names
+}
+
+/// The order of a description's encodings as it hints at it, by places in its list.
+fn hinted(media: &NegotiatedMedia, names: &[EncodingName]) -> Ranks {
+    let bounds = media.rid_bounds.iter().copied().chain(std::iter::repeat(0));
+    let hints: Vec<Hint<'_>> = names
+        .iter()
+        .zip(bounds)
+        .map(|(name, bound)| Hint {
+            name: name.rid.as_deref().unwrap_or_default(),
+            bound,
+        })
+        .collect();
+    hint::order(&hints)
 }

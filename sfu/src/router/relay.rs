@@ -31,6 +31,8 @@ pub(crate) struct RelayedPacket {
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
     pub(crate) keyframe: bool,
+    /// The first packet of a stream that took the place of another one on its layer.
+    pub(crate) anew: bool,
     pub(crate) described: Described,
     /// The layer's clock, once the publisher has reported it.
     pub(crate) sender: Option<SenderClock>,
@@ -164,6 +166,7 @@ mod tests {
             header: RtpHeader::parse(&datagram).unwrap(),
             codec: Codec::Vp8,
             keyframe: false,
+            anew: false,
             described: Described::plain(Codec::Vp8, &[]),
             sender: None,
         }

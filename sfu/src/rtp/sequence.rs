@@ -20,6 +20,16 @@ macro_rules! extender {
         }
 
         impl $name {
+            /// Of numbers that begin with this one, all of them above those of a sequence before, which
+            /// went up to `highest`.
+            pub fn after(highest: u64, number: $narrow) -> Self {
+                // Two cycles on: what is reordered before the first is above them too.
+                let cycle = (highest >> <$narrow>::BITS) + 2;
+                Self {
+                    highest: Some(cycle << <$narrow>::BITS | u64::from(number)),
+                }
+            }
+
             /// Extends a number, and remembers it if it is the highest yet.
             pub fn extend(&mut self, number: $narrow) -> u64 {
                 let extended = self.peek(number);
@@ -61,6 +71,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_sequence_after_another_is_above_it_from_its_first_number_on() {
+        for (highest, number, late) in [
+            (0x1_0000, 0, 0xffff),
+            (0x2_fffe, 5, 0x8006),
+            (0x2_ffff, 0xffff, 0xfffe),
+            (0x3_0000, 0x8000, 1),
+        ] {
+            let mut extender = Extender::after(highest, number);
+            assert!(extender.extend(number) > highest && extender.extend(late) > highest);
+            assert_eq!(extender.extend(number) as u16, number);
+        }
+    }
 
     #[test]
     fn newer_takes_the_shorter_way() {

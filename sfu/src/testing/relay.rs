@@ -433,6 +433,13 @@ impl SimRelay {
             .find_map(|worker| worker.worker.poll_event())
     }
 
+    /// Takes an RTP packet as if a peer had sent it, to send what a client's own library would not.
+    pub fn handle_rtp(&mut self, now: Instant, peer: PeerId, packet: &mut [u8]) {
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.handle_peers_rtp(now, peer, packet);
+        });
+    }
+
     /// Takes RTCP as if a peer had sent it, to say what a client's own library would not.
     pub fn handle_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
         self.at(now, worker_of(peer.as_u64()), |worker| {

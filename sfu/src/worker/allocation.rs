@@ -69,7 +69,7 @@ impl Worker {
             let cap = peer.subscriber.cap();
             let link = peer.subscriber.link_mut();
             grants.extend_from_slice(link.allocate(now, cap, audio, &wishes));
-            self.carry_out(now, index, &grants);
+            self.carry_out(now, index, &wishes, &grants);
             self.schedule.touch(index);
         }
         self.grants = grants;
@@ -123,15 +123,18 @@ impl Worker {
                 (_, true) => Priority::Pinned,
                 _ => self.speaking_priority(peer.room, source.publisher),
             };
+            let order = track.order();
+            let in_order = |layer: LayerId| forwarder.translate(layer, &order);
             wishes.push(Wish {
                 slot,
                 track: source.id,
                 ladder: track.ladder(now),
+                order,
                 priority,
                 height: view.height,
                 paused,
-                current: state.grant.and_then(|grant| grant.layer),
-                shown: state.forwarder.as_ref().and_then(Forwarder::current),
+                current: state.grant.and_then(|grant| grant.layer).map(in_order),
+                shown: forwarder.current().map(in_order),
             });
         }
         audio
@@ -150,14 +153,18 @@ impl Worker {
     }
 
     /// Does and tells what was decided.
-    fn carry_out(&mut self, now: Instant, index: usize, grants: &[Grant]) {
+    fn carry_out(&mut self, now: Instant, index: usize, wishes: &[Wish], grants: &[Grant]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         let congested = peer.subscriber.link().is_congested();
         let mut changes: Vec<Grant> = Vec::new();
         let mut wants = Vec::new();
-        for grant in grants {
+        // Grants of sound come first and have no wish: sound has one layer, and no order.
+        let sounds = grants.len().saturating_sub(wishes.len());
+        let orders = wishes.iter().map(|wish| Some(wish.order));
+        let orders = std::iter::repeat_n(None, sounds).chain(orders);
+        for (order, grant) in orders.zip(grants) {
             let Some(slot) = peer.subscriber.slot_mut(grant.slot) else {
                 continue;
             };
@@ -165,11 +172,14 @@ impl Worker {
             if before.is_some_and(|before| before.reason == Reason::Muted) {
                 slot.resume();
             }
+            let told = slot.told.replace((grant.layer, grant.reason));
             let Some(forwarder) = &mut slot.forwarder else {
                 continue;
             };
+            if let Some(order) = order {
+                forwarder.set_order(order);
+            }
             let layer = pointed_at(forwarder, grant);
-            let told = before.map(|before| (before.layer, before.reason));
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
             // What the link cannot carry would only wait, and everything behind it.

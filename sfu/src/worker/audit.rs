@@ -209,6 +209,13 @@ impl Worker {
         (self.config.last_n, self.config.loudest_n) = (last_n, loudest_n);
     }
 
+    /// Takes a plain RTP packet as if a peer had sent it.
+    pub(crate) fn handle_peers_rtp(&mut self, now: Instant, peer: PeerId, packet: &mut [u8]) {
+        if let Some(index) = self.by_id.get(&peer) {
+            self.take_rtp(now, *index, packet);
+        }
+    }
+
     /// Takes plain RTCP as if a peer had sent it.
     pub(crate) fn handle_peers_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
         if let Some(index) = self.by_id.get(&peer) {

@@ -105,6 +105,7 @@ fn media(form: Form, role: MediaRole, extensions: ExtensionMap) -> NegotiatedMed
         },
         ssrcs: Vec::new(),
         sim: Vec::new(),
+        rid_bounds: Vec::new(),
         slot: None,
     }
 }
@@ -164,9 +165,10 @@ impl Rig {
             publisher: PeerId::new(0, 1),
             place: Place::Published { peer: 0, track },
             fanout: 0,
-            simulcast: form.streams > 1,
             codecs: published.codecs,
         });
+        let order = publisher.track(track).unwrap().order();
+        slot.forwarder.as_mut().unwrap().set_order(order);
         Self {
             form,
             source,

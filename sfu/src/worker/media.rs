@@ -24,7 +24,14 @@ impl Worker {
             Ok(len) => len,
             Err(code) => return self.counters.drop(code),
         };
-        let Some(datagram) = datagram.get_mut(..len) else {
+        if let Some(datagram) = datagram.get_mut(..len) {
+            self.take_rtp(now, index, datagram);
+        }
+    }
+
+    /// Takes a decrypted packet.
+    pub(super) fn take_rtp(&mut self, now: Instant, index: usize, datagram: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         self.schedule.touch(index);
@@ -48,6 +55,9 @@ impl Worker {
             self.forward(now, usize::MAX);
             self.retarget(now, place);
             self.announce_layers(place);
+        }
+        if media.anew {
+            self.begin_anew(now, place, media.layer);
         }
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
@@ -95,12 +105,28 @@ impl Worker {
                 header: media.header,
                 codec: media.codec,
                 keyframe: media.keyframe,
+                anew: media.anew,
                 described: media.described,
                 sender: layer.sender,
             };
             self.batches.push(&track.relayed_to, packet, datagram);
         }
         self.distribute(place, fanout, facts, datagram);
+    }
+
+    /// Tells those who are sent a layer that its stream has begun anew.
+    fn begin_anew(&mut self, now: Instant, place: Place, layer: usize) {
+        // What came before is of the stream before.
+        self.forward(now, usize::MAX);
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+            return;
+        };
+        for target in self.router.targets(track.fanout) {
+            let peer = self.peers.get_mut(target.peer);
+            if let Some(slot) = peer.and_then(|peer| peer.subscriber.slot_mut(target.slot)) {
+                slot.begin_anew(layer);
+            }
+        }
     }
 
     /// Queues a packet of a track for everyone subscribed; [`forward`](Self::forward) sends it.

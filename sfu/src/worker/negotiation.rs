@@ -412,12 +412,15 @@ impl Worker {
                 id
             }
         };
+        let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
+        let mut tracks = peer.publisher.tracks();
+        let track = tracks.find(|(_, track)| track.id == id);
         Ok(PublishedTrack {
             mid: media.mid.clone(),
             track: id,
             kind,
             codec: media.codecs.first().map_or("", |codec| codec.codec.name()),
-            simulcast: media.rids.len() > 1,
+            simulcast: track.is_some_and(|(_, track)| !track.order().is_single()),
         })
     }
 }

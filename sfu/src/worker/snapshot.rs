@@ -123,11 +123,9 @@ fn published_stats(now: Instant, track: &Track) -> PublishedStats {
         kind: track.kind,
         codec: track.codecs.first().map_or("", |codec| codec.codec.name()),
         layers: track
-            .layers
-            .iter()
-            .enumerate()
+            .encodings()
             .map(|(index, layer)| LayerStats {
-                rid: layer.rid.clone(),
+                rid: layer.name.rid.clone(),
                 alive: layer.is_alive(),
                 wanted: track.demand.asks_for(index),
                 bitrate: layer.bitrate(now),

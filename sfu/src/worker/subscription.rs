@@ -116,7 +116,6 @@ impl Worker {
             publisher,
             place,
             fanout: track.fanout,
-            simulcast: track.layers.len() > 1,
             codecs: track.codecs.clone(),
         })
     }

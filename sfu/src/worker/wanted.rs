@@ -13,7 +13,7 @@ use super::Worker;
 use super::relay::track_at;
 use crate::event::{Event, LayerWanted, MediaKind};
 use crate::ingress::Track;
-use crate::ladder::{LayerId, LayerSet, SPATIAL};
+use crate::ladder::{LayerSet, SPATIAL};
 use crate::place::Place;
 
 /// How often a track is looked at while a viewer is sent one layer and waits for another: that the
@@ -120,14 +120,7 @@ impl Worker {
             let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_ref()) else {
                 continue;
             };
-            let encoding = |layer: LayerId| match track.layers.len() {
-                1 => 0,
-                _ => usize::from(layer.spatial),
-            };
-            let (current, target) = (
-                forwarder.current().map(encoding),
-                forwarder.target().map(encoding),
-            );
+            let (current, target) = forwarder.streams();
             for layer in [current, target].into_iter().flatten() {
                 wanted.insert(layer);
             }
@@ -135,11 +128,14 @@ impl Worker {
         }
         // Whoever is sent a large picture may have to fall back to the smallest from one moment to the
         // next: to wait until its encoder is on again would be a picture that stands still.
-        if !wanted.is_empty() && track.layers.len() > 1 {
-            wanted.insert(0);
+        let order = track.order();
+        if !wanted.is_empty()
+            && let (false, Some(smallest)) = (order.is_single(), order.encodings().next())
+        {
+            wanted.insert(smallest);
         }
         // Nothing to choose from yet: whatever comes is wanted.
-        let mut layers = track.layers.iter().enumerate();
+        let mut layers = track.encodings();
         if wanted.is_empty()
             && !layers.any(|(index, layer)| layer.is_alive() || track.demand.may_come(index))
         {
@@ -159,12 +155,12 @@ impl Worker {
         let peer = self.peers.get_mut(index)?;
         let (room, id) = (peer.room, peer.id);
         let track = peer.publisher.track_mut(at)?;
-        let change = track.demand.update(now, track.live, wanted, &track.layers);
+        let change = track.update_demand(now, wanted);
         if change.asked {
-            let layers = track.layers.iter().enumerate();
-            let layers: Vec<LayerWanted> = layers
+            let layers: Vec<LayerWanted> = track
+                .encodings()
                 .map(|(index, layer)| LayerWanted {
-                    rid: layer.rid.clone(),
+                    rid: layer.name.rid.clone(),
                     active: track.demand.asks_for(index),
                 })
                 .collect();

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use options::Options;
 
 use crate::id::TrackId;
-use crate::ladder::{Ladder, LayerId};
+use crate::ladder::{Ladder, LayerId, Ranks};
 use crate::view::{Cap, Reason};
 
 /// After a cut, before more is tried.
@@ -83,6 +83,8 @@ pub(crate) struct Wish {
     pub(crate) slot: usize,
     pub(crate) track: TrackId,
     pub(crate) ladder: Ladder,
+    /// The track's encodings as the ladder counts them.
+    pub(crate) order: Ranks,
     pub(crate) priority: Priority,
     /// Pixels its place on the screen is high; 0 is any.
     pub(crate) height: u16,
@@ -360,6 +362,8 @@ impl Allocator {
                     (height, Some(most)) if most < height => Reason::Cap,
                     _ => Reason::SizeHint,
                 }
+            } else if choice.options.is_unmeasured() {
+                Reason::Keyframe
             } else if choice.options.is_incomplete() {
                 Reason::Publisher
             } else {

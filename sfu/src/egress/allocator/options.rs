@@ -17,6 +17,8 @@ pub(super) struct Options {
     bounded: bool,
     /// A higher picture was there, and does not come now.
     incomplete: bool,
+    /// A higher picture comes, and what it costs is not known yet.
+    unmeasured: bool,
 }
 
 impl Options {
@@ -27,6 +29,7 @@ impl Options {
             len: 0,
             bounded: false,
             incomplete: false,
+            unmeasured: false,
         };
         let spatials = ladder.rungs().iter().map(|rung| rung.id.spatial).max();
         let Some(top) = spatials else {
@@ -46,10 +49,14 @@ impl Options {
             let usable =
                 || rungs().filter(move |rung| comes(rung) && (smallest || rung.bitrate > 0));
             let Some(whole) = usable().next_back() else {
-                options.incomplete |= rungs().count() > 0;
+                match (rungs().any(comes), enough) {
+                    (true, true) => options.bounded = true,
+                    (true, false) => options.unmeasured = true,
+                    (false, _) => options.incomplete |= rungs().count() > 0,
+                }
                 continue;
             };
-            options.incomplete = false;
+            (options.incomplete, options.unmeasured) = (false, false);
             if enough {
                 options.bounded = true;
                 continue;
@@ -104,5 +111,9 @@ impl Options {
 
     pub(super) fn is_incomplete(&self) -> bool {
         self.incomplete
+    }
+
+    pub(super) fn is_unmeasured(&self) -> bool {
+        self.unmeasured
     }
 }

@@ -16,7 +16,7 @@ use std::mem::offset_of;
 
 use pictures::{Picture, Pictures};
 
-use crate::ladder::{LayerId, SPATIAL, TEMPORAL};
+use crate::ladder::{LayerId, Ranks, SPATIAL, TEMPORAL};
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
 
@@ -63,8 +63,8 @@ pub(crate) struct LayerSelector {
     /// What of the stream is sent.
     picked: LayerId,
     decodable: Decodable,
-    /// The track's spatial layers are streams of their own.
-    simulcast: bool,
+    /// The track's encodings: with several, its spatial layers are streams of their own.
+    order: Ranks,
     /// The largest part, last.
     pictures: Pictures,
 }
@@ -118,21 +118,13 @@ impl LayerSelector {
     /// So much of it every packet needs: up to the newest picture.
     pub(super) const HOT: usize = offset_of!(Self, pictures) + size_of::<Picture>();
 
-    /// Of a track.
-    pub(crate) fn new(simulcast: bool) -> Self {
-        Self {
-            simulcast,
-            ..Self::default()
-        }
-    }
-
     /// The layer being sent.
     pub(crate) fn current(&self) -> Option<LayerId> {
         let stream = self.stream.filter(|_| self.target.is_some())?;
-        let spatial = if self.simulcast {
-            stream as u8
-        } else {
+        let spatial = if self.order.is_single() {
             self.picked.spatial
+        } else {
+            self.order.rank(stream)?
         };
         Some(LayerId {
             spatial,
@@ -155,10 +147,28 @@ impl LayerSelector {
         self.stream = None;
     }
 
+    /// Takes the order that the track's encodings have now. What is sent and what is to be sent stay the
+    /// streams they are.
+    pub(crate) fn set_order(&mut self, order: Ranks) {
+        let target = self.target;
+        self.target = target.map(|target| self.order.translate(target, &order));
+        self.order = order;
+    }
+
+    /// The order as last taken.
+    pub(crate) fn order(&self) -> &Ranks {
+        &self.order
+    }
+
+    /// The stream that is to be sent.
+    pub(crate) fn wanted_stream(&self) -> Option<usize> {
+        self.order.encoding_of(self.target?)
+    }
+
     /// The stream a keyframe is needed of, if any.
     pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
         let target = self.target?;
-        let wanted = self.stream_of(target);
+        let wanted = self.wanted_stream()?;
         if self.stream != Some(wanted) {
             return Some(wanted);
         }
@@ -171,8 +181,7 @@ impl LayerSelector {
         if self.stream == Some(packet.stream) {
             return self.within(packet);
         }
-        let wanted = self.target.map(|target| self.stream_of(target));
-        if wanted != Some(packet.stream) || !packet.switchable || packet.empty {
+        if self.wanted_stream() != Some(packet.stream) || !packet.switchable || packet.empty {
             return Decision::Drop;
         }
         if self.stream.is_some() && torn {
@@ -185,8 +194,7 @@ impl LayerSelector {
 
     /// Decides on a packet of sound, which all decode alone.
     pub(crate) fn select_sound(&mut self, stream: usize) -> Decision {
-        let wanted = self.target.map(|target| self.stream_of(target));
-        if wanted != Some(stream) {
+        if self.wanted_stream() != Some(stream) {
             self.stream = None;
             return Decision::Drop;
         }
@@ -319,9 +327,9 @@ impl LayerSelector {
         let Some(target) = self.target else {
             return self.picked;
         };
-        let on_the_way_up = self
-            .stream
-            .is_some_and(|stream| stream < self.stream_of(target));
+        let rank = self.stream.and_then(|stream| self.order.rank(stream));
+        let on_the_way_up =
+            !self.order.is_single() && rank.is_some_and(|rank| rank < target.spatial);
         LayerId {
             spatial: self.row_of(target),
             temporal: if on_the_way_up {
@@ -333,20 +341,12 @@ impl LayerSelector {
         }
     }
 
-    fn stream_of(&self, target: LayerId) -> usize {
-        if self.simulcast {
-            target.spatial.into()
-        } else {
-            0
-        }
-    }
-
     /// The target's spatial layer within its stream. With simulcast, all that there are.
     fn row_of(&self, target: LayerId) -> u8 {
-        if self.simulcast {
-            SPATIAL as u8 - 1
-        } else {
+        if self.order.is_single() {
             target.spatial.min(SPATIAL as u8 - 1)
+        } else {
+            SPATIAL as u8 - 1
         }
     }
 }

@@ -44,7 +44,10 @@ struct Stream {
 
 impl Stream {
     fn new(simulcast: bool, target: LayerId) -> Self {
-        let mut selector = LayerSelector::new(simulcast);
+        let mut selector = LayerSelector::default();
+        if simulcast {
+            selector.set_order(Ranks::of(&[0, 1, 2]));
+        }
         selector.set_target(Some(target));
         Self { selector, time: 0 }
     }

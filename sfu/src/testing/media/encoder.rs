@@ -57,6 +57,11 @@ impl Encoder {
         self.frame_bytes = bytes.min(1 << 20) as u32;
     }
 
+    pub(super) fn set_size(&mut self, (width, height): (u16, u16)) {
+        (self.width, self.height) = (width, height);
+        self.request_keyframe();
+    }
+
     pub(super) fn request_keyframe(&mut self) {
         self.keyframe_wanted = true;
     }

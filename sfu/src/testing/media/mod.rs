@@ -271,6 +271,15 @@ impl MediaSource {
         }
     }
 
+    /// Changes the picture of one VP8 stream, in pixels, as when a window is resized: from a keyframe on.
+    pub fn set_size(&mut self, ssrc: u32, size: (u16, u16)) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.ssrc == ssrc) {
+            if let Some(Video::Vp8(vp8)) = &mut stream.video {
+                vp8.0.set_size(size);
+            }
+        }
+    }
+
     /// What the audio level extension says from now on.
     pub fn set_level(&mut self, level: AudioLevel) {
         self.level = level;

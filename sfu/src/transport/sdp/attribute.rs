@@ -115,6 +115,29 @@ pub(super) fn simulcast_rids(media: &Attributes<'_>) -> Vec<String> {
     rids
 }
 
+/// How large the encodings are at most by their `a=rid` (RFC 8851 section 5): of each the same
+/// restriction, in its own unit, so that more is larger; none where no restriction is on all of them.
+pub(super) fn rid_bounds(media: &Attributes<'_>, rids: &[String]) -> Vec<u32> {
+    let bound = |rid: &String, key: &str| {
+        let mut declared = media.values("rid").filter_map(|value| {
+            let mut words = value.split_whitespace();
+            (words.next() == Some(rid) && words.next() == Some("send")).then(|| words.next())
+        });
+        let mut restrictions = declared.next()??.split(';');
+        restrictions.find_map(|each| {
+            each.split_once('=')
+                .filter(|(name, _)| *name == key)?
+                .1
+                .parse()
+                .ok()
+        })
+    };
+    ["max-height", "max-width", "max-fs", "max-br"]
+        .into_iter()
+        .find_map(|key| rids.iter().map(|rid| bound(rid, key)).collect())
+        .unwrap_or_default()
+}
+
 /// RFC 8851 section 10. RFC 8852 leaves `-` and `_` out, but not every client does.
 fn is_rid(rid: &str) -> bool {
     (1..=MAX_TAG_BYTES).contains(&rid.len())
@@ -267,6 +290,32 @@ mod tests {
                 ("simulcast", simulcast),
             ]);
             assert_eq!(simulcast_rids(&media), expected, "{simulcast}");
+        }
+    }
+
+    #[test]
+    fn restrictions_that_all_encodings_have_say_which_is_larger() {
+        for (rids, expected) in [
+            (
+                ["h send max-height=720", "l send max-height=180"],
+                &[720, 180][..],
+            ),
+            (
+                [
+                    "h send pt=96;max-width=1280;max-height=720",
+                    "l send max-width=320;max-br=9",
+                ],
+                &[1280, 320],
+            ),
+            (["h send max-br=900000", "l send max-br=1"], &[900_000, 1]),
+            (["h send max-height=720", "l send max-width=320"], &[]),
+            (["h send max-height=x", "l send max-height=180"], &[]),
+            (["h send", "l send pt=96"], &[]),
+            (["h recv max-height=720", "l send max-height=180"], &[]),
+        ] {
+            let media = media(&rids.map(|rid| ("rid", rid)));
+            let bounds = rid_bounds(&media, &["h".to_owned(), "l".to_owned()]);
+            assert_eq!(bounds, expected, "{rids:?}");
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct OfferedMedia {
     pub(crate) extensions: Vec<OfferedExtension>,
     /// RIDs of the simulcast encodings the client sends, in its order. Empty: no simulcast.
     pub(crate) rids: Vec<String>,
+    /// How large each of these is at most, more is larger; empty: not told of all.
+    pub(crate) rid_bounds: Vec<u32>,
     /// SSRCs the client announced; browsers announce none for simulcast.
     pub(crate) ssrcs: Vec<OfferedSsrc>,
     /// SSRCs of the simulcast encodings of a client that has no RIDs, the lowest first, at most 4.
@@ -224,6 +226,7 @@ pub(super) fn read_media(
         codecs: Vec::new(),
         extensions: Vec::new(),
         rids: Vec::new(),
+        rid_bounds: Vec::new(),
         ssrcs: Vec::new(),
         sim: Vec::new(),
         msid: None,
@@ -312,6 +315,7 @@ fn read_rtp(index: usize, description: &MediaDescription<'_>, media: &mut Offere
     }
     media.extensions = attribute::extensions(attributes);
     media.rids = attribute::simulcast_rids(attributes);
+    media.rid_bounds = attribute::rid_bounds(attributes, &media.rids);
     media.ssrcs = attribute::ssrcs(attributes);
     media.sim = attribute::simulcast_ssrcs(attributes);
     media.msid = attribute::msid(attributes);

@@ -99,8 +99,10 @@ pub(crate) struct NegotiatedMedia {
     /// Extensions of the packets that flow: of a publisher's m-line those the client may send, of a
     /// slot's those it may receive.
     pub(crate) extensions: ExtensionMap,
-    /// A publisher's simulcast encodings, in its order, usually the lowest first.
+    /// A publisher's simulcast encodings, in its order, which may be any.
     pub(crate) rids: Vec<String>,
+    /// How large each of these is said to be at most, more is larger; empty: not told of all.
+    pub(crate) rid_bounds: Vec<u32>,
     /// SSRCs a publisher announced.
     pub(crate) ssrcs: Vec<OfferedSsrc>,
     /// A publisher's simulcast encodings where SSRCs tell them apart, not RIDs: the lowest first, 2 to
@@ -276,6 +278,7 @@ impl Shared {
             codecs: Vec::new(),
             extensions: ExtensionMap::default(),
             rids: Vec::new(),
+            rid_bounds: Vec::new(),
             ssrcs: Vec::new(),
             sim: Vec::new(),
             slot: None,
@@ -298,6 +301,7 @@ impl Shared {
             // Without the extension nothing tells the encodings apart.
             if media.extensions.id(ExtensionKind::Rid).is_some() {
                 media.rids.clone_from(&offered.rids);
+                media.rid_bounds.clone_from(&offered.rid_bounds);
             }
             if media.rids.is_empty() {
                 media.sim = simulcast_of(&offered.sim, &media.ssrcs);

@@ -45,7 +45,7 @@ use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
-use crate::ladder::LayerSet;
+use crate::ladder::{LayerSet, Ranks};
 use crate::packet::PassedOn;
 use crate::place::Place;
 use crate::router::{Batch, Digest, Room};
@@ -62,10 +62,11 @@ pub(crate) enum Control {
         room: RoomId,
         tracks: Vec<(PeerId, TrackState)>,
     },
-    /// Layers of a track came alive or died.
+    /// Layers of a track came alive or died, or stand in another order.
     Layers {
         track: TrackId,
         layers: Vec<LayerState>,
+        order: Ranks,
     },
     /// A track is gone.
     Ended { track: TrackId },
@@ -164,12 +165,16 @@ impl Worker {
                     self.relayed_track(now, from, room, publisher, state);
                 }
             }
-            Control::Layers { track, layers } => {
+            Control::Layers {
+                track,
+                layers,
+                order,
+            } => {
                 // What came before was for the layers as they were.
                 self.forward(now, usize::MAX);
                 if let Some(index) = self.relayed.index_of(track)
                     && let Some(relayed) = self.relayed.get_mut(index)
-                    && relayed.track.follow_layers(&layers)
+                    && relayed.track.follow_layers(&layers, order)
                 {
                     self.retarget(now, Place::Relayed(index));
                 }
@@ -253,6 +258,7 @@ impl Worker {
                 described: packet.described,
                 passed_on,
                 first: false,
+                anew: packet.anew,
                 layers_changed: false,
             };
             self.route(now, Place::Relayed(index), media, datagram);
@@ -304,6 +310,7 @@ impl Worker {
             let control = Control::Layers {
                 track: track.id,
                 layers: track.layer_states(),
+                order: track.order(),
             };
             self.outbox.push_back((*other, control));
         }

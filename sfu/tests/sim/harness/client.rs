@@ -1,5 +1,7 @@
 //! A `str0m` client: an implementation of WebRTC that shares no code with ours.
 
+pub(crate) mod hand;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -85,6 +87,8 @@ pub(crate) struct Client {
     first_sequence: u64,
     /// By its own estimate.
     layers_active: BTreeMap<&'static str, bool>,
+    /// Of a client made by hand, SSRCs that keyframes are wanted of.
+    plis: Vec<u32>,
     seed: u64,
 }
 
@@ -206,6 +210,7 @@ impl Client {
             idle: Vec::new(),
             first_sequence: 1,
             layers_active: BTreeMap::new(),
+            plis: Vec::new(),
             seed,
         }
     }
@@ -649,6 +654,7 @@ impl Client {
         match event {
             Event::Connected => self.connected_at = Some(now),
             Event::RtpPacket(packet) => self.packet(now, &packet),
+            Event::RawPacket(packet) => self.plis.extend(hand::keyframe_wanted(&packet)),
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
                 self.fit_uplink(estimate.as_u64());
             }

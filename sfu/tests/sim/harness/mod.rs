@@ -1,6 +1,6 @@
 //! Drives a relay and its clients through virtual time.
 
-mod client;
+pub(crate) mod client;
 mod screen;
 
 use std::net::SocketAddr;
