@@ -47,20 +47,31 @@ async fn signaling(client: tokio::net::TcpStream, there: String, impairment: Imp
             message = server.next() => {
                 let Some(Ok(mut message)) = message else { return };
                 if let Message::Text(text) = &message
-                    && let Some((before, rest)) = text.split_once(" 127.0.0.1 ")
-                    && let Some((port, after)) = rest.split_once(" typ host")
+                    && let Some(port) = announced_port(text)
                 {
                     if media.is_none() {
                         let server: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
                         media = Some(relay(server, impairment).await);
                     }
-                    let port = media.unwrap_or_default();
-                    message = Message::text(format!("{before} 127.0.0.1 {port} typ host{after}"));
+                    let (theirs, ours) = (candidate(port), candidate(media.unwrap_or_default()));
+                    message = Message::text(text.replace(&theirs, &ours));
                 }
                 if client.send(message).await.is_err() { return }
             }
         }
     }
+}
+
+/// The port of an answer's loopback candidate, which each of its m-lines repeats.
+fn announced_port(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once(" 127.0.0.1 ")?;
+    let (port, _) = rest.split_once(" typ host")?;
+    port.parse().ok()
+}
+
+/// Address, port and type of a candidate.
+fn candidate(port: u16) -> String {
+    format!(" 127.0.0.1 {port} typ host")
 }
 
 /// Relays datagrams to `server` and back; the port to send to.
