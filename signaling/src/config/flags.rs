@@ -68,7 +68,7 @@ pub struct Flags {
     /// Serve the page from this folder
     #[arg(long, env = "TERTULIA_WEB_DIR", value_name = "DIR")]
     pub web_dir: Option<PathBuf>,
-    /// Origin of another site whose pages may hold calls here, e.g. https://app.example.org; repeatable
+    /// Origin of another site whose pages may hold calls here, e.g. `https://app.example.org`; repeatable
     #[arg(
         long = "allowed-origin",
         env = "TERTULIA_ALLOWED_ORIGINS",
