@@ -27,7 +27,7 @@ impl Candidate {
     }
 }
 
-/// Those that a bot bound to `ours` may reach, the likeliest first: of its own kind (loopback or not),
+/// Candidates that a bot bound to `ours` may reach, the likeliest first: of its own kind (loopback or not),
 /// then as the server prefers them.
 ///
 /// # Errors

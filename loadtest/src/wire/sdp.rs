@@ -207,7 +207,7 @@ fn write_format(out: &mut String, format: u8) -> std::fmt::Result {
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) ice: Credentials,
-    /// Of all m-lines: in a bundle they are the same.
+    /// The candidates of all m-lines, which are the same ones in a bundle.
     pub(super) candidates: Vec<Candidate>,
     /// SHA-256 of the server's certificate, as the answer writes it.
     pub(super) fingerprint: String,

@@ -16,7 +16,7 @@ pub(super) struct Search {
     pairs: Vec<(SocketAddr, Ice)>,
 }
 
-/// What an answer led to.
+/// The outcome of an answer.
 #[derive(Debug)]
 pub(super) enum Found {
     /// The candidate that answers, and the agent towards it from now on.

@@ -42,7 +42,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) answer: Box<Answer>,
-    /// Of the server: those to be tried, the likeliest first.
+    /// The server's candidates that are to be tried, the likeliest first.
     pub(super) candidates: Vec<SocketAddr>,
     pub(super) ours: Credentials,
     pub(super) identity: Arc<Identity>,

@@ -26,7 +26,7 @@ pub(crate) struct FrameReader {
     layers: Option<Box<[[Lane; TEMPORAL]; SPATIAL]>>,
     /// Layers that packets came on lately: bit `spatial * TEMPORAL + temporal`.
     alive: u16,
-    /// Those whose rates have been known.
+    /// Layers whose rates have been known, by the bits of `alive`.
     metered: u16,
 }
 

@@ -32,7 +32,7 @@ const CLEARLY_MORE: u64 = 125;
 pub(super) struct Seen {
     /// Packets come.
     pub(super) alive: bool,
-    /// Of its picture in pixels, as told since it last began; 0 while unknown.
+    /// Height of its picture in pixels, as told since it last began; 0 while unknown.
     pub(super) height: u16,
     /// Bits a second.
     pub(super) bitrate: u64,
@@ -42,7 +42,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     order: Ranks,
-    /// Those that a measured height has put in their place.
+    /// Encodings that a measured height has put in their place.
     placed: LayerSet,
     /// Another order, and since when it is measured.
     other: Option<(Ranks, Instant)>,
@@ -136,7 +136,7 @@ impl Ranking {
         }
     }
 
-    /// Those measured now that never were before.
+    /// Encodings measured now that never were before.
     fn first_measured(&self, sized: impl Fn(usize) -> bool) -> Option<LayerSet> {
         let mut first = LayerSet::NONE;
         let fresh = |index: &usize| sized(*index) && !self.placed.contains(*index);

@@ -17,7 +17,7 @@ use crate::worker::{Command, Held, Worker, WorkerConfig};
 /// Between attempts to put control into a ring that was full. Its reader takes a turn in less.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// What the control plane asks of a worker's thread.
+/// A request of the control plane to a worker's thread.
 #[derive(Debug)]
 pub(super) enum Request {
     /// Of the worker.

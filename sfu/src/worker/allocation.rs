@@ -258,7 +258,7 @@ impl Worker {
     }
 }
 
-/// What is decided of sound.
+/// The grant of a sound track, muted or not.
 fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
     Grant {
         slot,

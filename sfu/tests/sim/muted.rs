@@ -24,7 +24,7 @@ fn set_muted(sim: &mut Sim, publisher: usize, track: TrackId, muted: bool) {
     sim.relay.set_track(now, peer, track, settings).unwrap();
 }
 
-/// What is known of a viewer's subscription to a track.
+/// A viewer's subscription to a track, as far as it is known.
 fn sent(sim: &Sim, viewer: usize, track: TrackId) -> SubscriptionStats {
     let peer = sim.clients[viewer].peer.unwrap();
     let stats = sim.relay.peer_stats(peer).unwrap();

@@ -118,7 +118,7 @@ fn is_own(origin: &str, host: &str) -> bool {
     !host.is_empty() && without_port(host) == without_port(authority)
 }
 
-/// What a stranger sent, short enough for a log.
+/// A stranger's text, short enough for a log.
 fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }

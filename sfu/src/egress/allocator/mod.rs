@@ -386,7 +386,7 @@ struct Allowed {
     /// Lowest layers may be given to who had none.
     settled: bool,
     untried: bool,
-    /// What the server allows, if the link alone would carry that much or may well do.
+    /// The server's limit in bits a second, where the link alone would carry that much or may well do.
     cap: Option<u64>,
 }
 

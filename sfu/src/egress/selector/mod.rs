@@ -142,7 +142,7 @@ impl LayerSelector {
         self.target = target;
     }
 
-    /// What is sent ends here, wherever in a frame that is.
+    /// Ends the stream that is sent here, wherever in a frame that is.
     pub(crate) fn halt(&mut self) {
         self.stream = None;
     }
