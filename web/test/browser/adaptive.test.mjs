@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
 import { Server } from "./server.mjs";
-import { arriving, figuresOf, keepConnections, sending, until } from "./watching.mjs";
+import { arriving, decodes, enlarge, figuresOf, isAt, keepConnections, sending, until } from "./watching.mjs";
 
 /** Small enough to need but the lowest layer, and large enough for the highest. */
 const SMALL = { width: 400, height: 330 };
@@ -40,25 +40,6 @@ async function publishing(more = {}) {
     openPage(browser, autojoin(server.url, name, { room, camera: "0", mic: "0" }), { viewport });
   return { ana, watch };
 }
-
-/** As large as the window: nobody else's tile is beside it. */
-async function enlarge(page, name = "Ana") {
-  const tile = page.locator(`.tile.person[aria-label^="${name}"]`);
-  await tile.hover({ timeout: 20_000 });
-  await tile.locator(".enlarge").click();
-}
-
-/** What arrives; when it is not what is wanted, with what the server says about it. */
-const decodes = (page, height) => async () => {
-  const video = await arriving(page);
-  if (video?.height === height) return { ...video, wanted: height };
-  // Not there yet is nothing yet.
-  const server = await page.evaluate(() => window.tertulia.serverStats()).catch(() => undefined);
-  const { estimate, limited_by, desired, acknowledged, probes } = server?.bandwidth ?? {};
-  const chosen = server?.subscriptions.map(({ layer, target, reason, allocated, bitrate }) => ({ layer, target, reason, allocated, bitrate }));
-  return { ...video, wanted: height, estimate, limited_by, desired, acknowledged, probes, chosen };
-};
-const isAt = ({ height, wanted, decoded }) => height === wanted && decoded > 5;
 
 for (const { codec, svc } of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9", svc: "L3T3_KEY" }, { codec: "AV1", svc: "L3T3_KEY" }]) {
   test(`${codec} ${svc ?? "simulcast"}: a small tile gets the small layer, a large one the large`, { timeout: 120_000 }, async (t) => {

@@ -8,13 +8,16 @@ export class UdpCut {
   /** One towards the server for each address that clients send from. */
   #backs = new Map();
 
-  /** @param {number} mediaPort the server's, on loopback */
-  static async start(mediaPort) {
+  /**
+   * @param {number} mediaPort the server's
+   * @param {string} [ip] the server's, on which it listens as well
+   */
+  static async start(mediaPort, ip = "127.0.0.1") {
     const cut = new UdpCut();
-    cut.#front.on("message", (datagram, from) => !cut.isCut && cut.#towards(mediaPort, from).send(datagram, mediaPort, "127.0.0.1"));
-    cut.#front.bind(0, "127.0.0.1");
+    cut.#front.on("message", (datagram, from) => !cut.isCut && cut.#towards(mediaPort, from).send(datagram, mediaPort, ip));
+    cut.#front.bind(0, ip);
     await once(cut.#front, "listening");
-    cut.address = `127.0.0.1:${cut.#front.address().port}`;
+    cut.address = `${ip}:${cut.#front.address().port}`;
     return cut;
   }
 

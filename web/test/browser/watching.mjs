@@ -20,6 +20,7 @@ export function arriving(page) {
     const entry = entries.sort((a, b) => (b.framesDecoded ?? 0) - (a.framesDecoded ?? 0))[0];
     if (!entry) return null;
     return {
+      at: entry.timestamp,
       height: entry.frameHeight ?? 0,
       decoded: entry.framesDecoded ?? 0,
       freezes: entry.freezeCount ?? 0,
@@ -30,7 +31,7 @@ export function arriving(page) {
   });
 }
 
-/** @returns `{ rid, active, height, bytes, frames }` of everything the camera is encoded in, lowest first */
+/** @returns `{ rid, active, height, bytes, packets, frames }` of everything the camera is encoded in, lowest first */
 export function sending(page) {
   return page.evaluate(async () => {
     const pc = window.connections.at(-1);
@@ -38,8 +39,9 @@ export function sending(page) {
     const streams = [...(await sender.getStats()).values()].filter(({ type }) => type === "outbound-rtp");
     return sender.getParameters().encodings.map(({ rid, active, scalabilityMode }) => {
       const stream = streams.find((each) => (each.rid ?? null) === (rid ?? null)) ?? streams[0];
-      const { frameHeight: height = 0, bytesSent: bytes = 0, framesEncoded: frames = 0 } = stream ?? {};
-      return { rid: rid ?? null, active, scalabilityMode, height, bytes, frames, limitedBy: stream?.qualityLimitationReason };
+      const { frameHeight: height = 0, bytesSent: bytes = 0, packetsSent: packets = 0, framesEncoded: frames = 0 } = stream ?? {};
+      const limitedBy = stream?.qualityLimitationReason;
+      return { rid: rid ?? null, active, scalabilityMode, height, bytes, packets, frames, limitedBy };
     });
   });
 }
@@ -91,8 +93,33 @@ export function seen(page) {
 
 /** @returns {Promise<string>} the figures over somebody's tile */
 export function figuresOf(page, name) {
-  return page.locator(`.tile.person[aria-label^="${name}"] .figures`).innerText();
+  return page.evaluate((tile) => document.querySelector(`${tile} .figures`)?.innerText ?? "", tileOf(name));
 }
+
+/** The tile of another person, as anybody finds it: by what it is called. */
+export function tileOf(name) {
+  return `.tile.person[aria-label^="${name}"]`;
+}
+
+/** As large as the window: nobody else's tile is beside it. */
+export async function enlarge(page, name = "Ana") {
+  await page.waitForSelector(tileOf(name), { timeout: 20_000 });
+  await page.hover(tileOf(name));
+  await page.click(`${tileOf(name)} .enlarge`);
+}
+
+/** What arrives; when it is not what is wanted, with what the server says about it. */
+export const decodes = (page, height) => async () => {
+  const video = await arriving(page);
+  if (video?.height === height) return { ...video, wanted: height };
+  // Not there yet is nothing yet.
+  const server = await page.evaluate(() => window.tertulia.serverStats()).catch(() => undefined);
+  const { estimate, limited_by, desired, acknowledged, probes } = server?.bandwidth ?? {};
+  const chosen = server?.subscriptions.map(({ layer, target, reason, allocated, bitrate }) => ({ layer, target, reason, allocated, bitrate }));
+  return { ...video, wanted: height, estimate, limited_by, desired, acknowledged, probes, chosen };
+};
+
+export const isAt = ({ height, wanted, decoded }) => height === wanted && decoded > 5;
 
 /** Waits until `look` finds what it should, and says what it found last if it never does. */
 export async function until(what, look, is, { timeout = 30_000, every = 200 } = {}) {
