@@ -112,7 +112,7 @@ impl LayerSet {
         Self(self.0 | other.0)
     }
 
-    /// Those of both.
+    /// Layers that are in both sets.
     pub(crate) fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }

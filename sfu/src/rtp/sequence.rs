@@ -20,7 +20,7 @@ macro_rules! extender {
         }
 
         impl $name {
-            /// Of numbers that begin with this one, all of them above those of a sequence before, which
+            /// Begins a sequence with this number, all of it above the numbers of a sequence before, which
             /// went up to `highest`.
             pub fn after(highest: u64, number: $narrow) -> Self {
                 // Two cycles on: what is reordered before the first is above them too.

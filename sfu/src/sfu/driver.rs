@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_millis(1);
 /// A request of the control plane to a worker's thread.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Of the worker.
+    /// A command for the worker.
     Command(Command),
     /// To take its ends of the rings to and from another.
     Link(Box<LinkEnd>, oneshot::Sender<Result<(), SfuError>>),

@@ -76,7 +76,7 @@ impl Worker {
         self.wishes = wishes;
     }
 
-    /// What a viewer wants; returns bits a second of the sound it is sent. `sounds` gets the sound that
+    /// Gathers a viewer's wishes; returns bits a second of the sound it is sent. `sounds` gets the sound that
     /// was muted, or is not muted any more: nothing else is ever decided about sound.
     fn gather(
         &self,

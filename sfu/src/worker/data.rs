@@ -23,7 +23,7 @@ pub(crate) struct Data {
     pub(crate) sender: Arc<str>,
 }
 
-/// What a peer may still send, and what it was told of that.
+/// The messages that a peer may still send, and the refusals it was told.
 #[derive(Debug, Default)]
 pub(super) struct DataBudget {
     window: Option<Instant>,

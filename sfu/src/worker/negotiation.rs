@@ -25,7 +25,7 @@ use crate::transport::{Fingerprint, IceCredentials, Transport, TransportConfig};
 /// SSRCs below this are left to what peers invent for themselves: libwebrtc reports as 1.
 const MIN_SSRC: u32 = 0x1000;
 
-/// Of the 64 characters that a half of `a=msid` may have (RFC 8830 section 2), `slot-` takes 5.
+/// Characters left for a mid in `a=msid`: each half may have 64 (RFC 8830 section 2), `slot-` takes 5.
 const MAX_MID_IN_MSID: usize = 59;
 
 /// What is ours in a description and differs from peer to peer.

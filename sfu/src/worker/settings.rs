@@ -1,6 +1,6 @@
-//! What a published track is beside its packets, and what follows from it.
+//! Settings of a published track, and what follows from them.
 //!
-//! Of a muted track nothing is forwarded, whatever its publisher sends: not by this worker, not by
+//! A muted track is not forwarded, whatever its publisher sends: not by this worker, not by
 //! others, and not again to who asks for it. Towards its publisher all goes on as before: packets are
 //! counted, and reported on, so that its estimate of its own link stays what it was.
 

@@ -1,4 +1,4 @@
-//! Of a muted track nothing is forwarded, whatever its publisher sends; unmuted, it goes on at once.
+//! A muted track is not forwarded, whatever its publisher sends; unmuted, it goes on at once.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn sent(sim: &Sim, viewer: usize, track: TrackId) -> SubscriptionStats {
     sent.find(|sent| sent.track == track).unwrap()
 }
 
-/// What a viewer was told of a track: the layer, and why no more.
+/// The layers and reasons that a viewer was told of a track.
 fn told(sim: &Sim, viewer: usize, track: TrackId) -> Vec<(Option<u8>, Reason)> {
     let of = sim.clients[viewer].peer;
     let changes = sim.events.iter().filter_map(|event| match event {

@@ -91,7 +91,7 @@ pub(super) async fn serve(
     (kind, caching, content).into_response()
 }
 
-/// What the addresses in the page are relative to, if it was asked for without a slash at its end, as at
+/// The base of the page's addresses, if the page was asked for without a slash at its end, as at
 /// `/call` of a router nested there (axum's `nest` has nothing at `/call/`). It is relative as well, for
 /// proxies before this server may have taken a part of the path away.
 fn base(original: &Uri) -> Option<String> {

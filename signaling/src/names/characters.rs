@@ -19,7 +19,7 @@ pub(super) fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Of any width, U+2800 included, which is a cell of Braille without dots.
+/// Spaces of any width, U+2800 included, which is a cell of Braille without dots.
 pub(super) fn is_space(c: char) -> bool {
     c == '\u{2800}' || category(c) == Gc::SpaceSeparator
 }
@@ -32,7 +32,7 @@ pub(super) fn is_nonspacing(c: char) -> bool {
     matches!(category(c), Gc::NonspacingMark | Gc::EnclosingMark)
 }
 
-/// What a display name may have anywhere: letters, marks, numbers, punctuation and symbols that are seen.
+/// Characters that may stand anywhere in a display name: visible letters, marks, numbers, punctuation and symbols.
 pub(super) fn is_shown(c: char) -> bool {
     let seen = !matches!(
         category(c),

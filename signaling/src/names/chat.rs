@@ -1,4 +1,4 @@
-//! What may be written to everybody.
+//! Classes of characters that may be shown to other people.
 
 use icu_properties::CodePointMapData;
 use icu_properties::props::GeneralCategory as Gc;

@@ -58,7 +58,7 @@ pub(crate) fn workers(config: &Config) -> usize {
 #[derive(PartialEq, Eq, Debug)]
 struct Plan {
     needed: u64,
-    /// What to set the soft limit to; none: it is high enough.
+    /// The soft limit to set; none: it is high enough.
     raise_to: Option<u64>,
     /// As many as there is room for, of those wanted.
     connections: u64,

@@ -1,5 +1,4 @@
-//! What the binary arranges with the system it runs on: signals, descriptors, and lines to whoever
-//! started it.
+//! The binary's dealings with its system: signals, descriptors, and lines to whoever started it.
 
 pub(crate) mod descriptors;
 pub(crate) mod output;

@@ -159,7 +159,7 @@ async fn a_mute_is_agreed_to_and_told_when_the_media_plane_has_it() {
     assert_eq!(updates(&mut viewer).await, [false]);
 }
 
-/// What a client has been told of tracks: whether they are muted.
+/// The mute states that a client has been told of tracks.
 async fn updates(client: &mut Client) -> Vec<bool> {
     let told = client.told().await.into_iter();
     let updates = told.filter_map(|message| match message {

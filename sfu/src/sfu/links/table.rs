@@ -89,7 +89,7 @@ fn pair(one: u16, other: u16) -> (u16, u16) {
 }
 
 impl RingSizes {
-    /// Of the four rings of two workers.
+    /// Bytes that the four rings of two workers take.
     fn bytes_of_pair(self) -> usize {
         2 * (self.control * size_of::<Control>() + self.batches * size_of::<usize>())
     }

@@ -195,7 +195,7 @@ pub(super) fn parse_codecs(media: &MediaDescription<'_>, audio: bool) -> Vec<Off
     codecs
 }
 
-/// What an m-line offers of which nothing can be used, and what each lacks, for the error.
+/// The formats of an m-line that offers nothing usable, and what each lacks, for the error.
 pub(super) fn explain_formats(media: &MediaDescription<'_>, audio: bool) -> String {
     let (formats, _) = read_formats(media);
     let mut names: Vec<String> = Vec::new();

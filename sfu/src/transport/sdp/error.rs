@@ -39,7 +39,7 @@ pub enum SdpError {
     UnknownMedia {
         /// The m-line, for people.
         media: String,
-        /// What the relay would take.
+        /// The fault, or what the relay would take instead.
         reason: String,
     },
     /// A later offer moved, changed or dropped an m-line (RFC 8829 section 5.2.2).
@@ -92,7 +92,7 @@ pub(super) fn excerpt(text: &str) -> String {
     printable(text, MAX_EXCERPT_CHARS)
 }
 
-/// The same of a list of formats with what each lacks.
+/// Shortens a list of formats with what each lacks, and makes it printable.
 pub(super) fn long_excerpt(text: &str) -> String {
     printable(text, MAX_LIST_CHARS)
 }

@@ -15,7 +15,7 @@ pub(crate) struct OfferedMedia {
     pub(crate) mid: String,
     /// The offer has that `a=mid`.
     pub(super) named: bool,
-    /// What it carries.
+    /// Kind of media it carries.
     pub(crate) kind: OfferedKind,
     /// The first three fields of the m-line after `m=`, for a refusal to repeat.
     pub(super) line: MediaLine,
@@ -27,7 +27,7 @@ pub(crate) struct OfferedMedia {
     pub(crate) refusal: Option<SdpError>,
     /// RTP and RTCP on one port (RFC 5761, RFC 8858).
     pub(super) rtcp_mux: bool,
-    /// What the relay could forward of it, in the client's order of preference.
+    /// Codecs that the relay could forward, in the client's order of preference.
     pub(crate) codecs: Vec<OfferedCodec>,
     /// The known header extensions, each id once.
     pub(crate) extensions: Vec<OfferedExtension>,
@@ -51,7 +51,7 @@ pub(crate) struct OfferedMedia {
     pub(crate) max_message_size: u64,
 }
 
-/// What an m-line carries.
+/// Kind of media on an m-line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum OfferedKind {
     /// RTP over DTLS.
@@ -126,7 +126,7 @@ impl Direction {
 pub(crate) struct OfferedExtension {
     /// 1 to [`MAX_ID`](crate::rtp::extension::ExtensionMap::MAX_ID).
     pub(crate) id: u8,
-    /// What it means.
+    /// Meaning of the id.
     pub(crate) kind: ExtensionKind,
     /// In which packets the client has it: `sendonly` in those it sends, `recvonly` in those it
     /// receives.
@@ -142,7 +142,7 @@ pub(crate) struct OfferedSsrc {
     pub(crate) rtx: Option<u32>,
 }
 
-/// What a refused m-line repeats of the offer's (RFC 8829 section 5.3.1).
+/// The part of an m-line that a refusal repeats (RFC 8829 section 5.3.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct MediaLine {
     pub(super) media: String,
@@ -260,7 +260,7 @@ pub(super) fn read_media(
     Ok(media)
 }
 
-/// What an m-line carries, or why nothing the relay knows.
+/// The kind of media on an m-line, or the reason why the relay does not know it.
 fn kind_of(description: &MediaDescription<'_>) -> Result<OfferedKind, String> {
     let format = description.formats.first().copied().unwrap_or_default();
     let (kind, profiles) = match description.media {

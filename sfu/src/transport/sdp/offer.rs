@@ -57,7 +57,7 @@ impl Offer {
 pub(crate) struct RemoteDescription {
     /// Its credentials.
     pub(crate) ice: IceCredentials,
-    /// Of its certificate.
+    /// Fingerprint of its certificate.
     pub(crate) fingerprint: Fingerprint,
 }
 

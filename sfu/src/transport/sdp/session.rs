@@ -27,7 +27,7 @@ pub(crate) struct Session {
     id: u64,
     /// Answers written.
     version: u64,
-    /// What the client last said of its transport.
+    /// The client's end of the transport, as its last offer described it.
     remote: Option<RemoteDescription>,
     lines: Vec<Line>,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Negotiated {
 pub(crate) struct NegotiatedMedia {
     /// `a=mid`, or the name given to an m-line without; empty only in a stopped one.
     pub(crate) mid: String,
-    /// What it carries.
+    /// Kind of media it carries.
     pub(crate) kind: OfferedKind,
     /// What the relay does with it.
     pub(crate) role: MediaRole,

@@ -87,7 +87,7 @@ pub(crate) struct Client {
     first_sequence: u64,
     /// By its own estimate.
     layers_active: BTreeMap<&'static str, bool>,
-    /// Of a client made by hand, SSRCs that keyframes are wanted of.
+    /// SSRCs that keyframes are wanted of; used by clients made by hand.
     plis: Vec<u32>,
     seed: u64,
 }

@@ -114,14 +114,14 @@ pub struct Welcome {
     pub server: ServerInfo,
 }
 
-/// What holds on the data channels `reliable` and `unreliable`.
+/// Rules of the data channels `reliable` and `unreliable`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DataChannels {
     /// A channel opened with this protocol carries messages that begin with their sender's id.
     pub protocol: String,
     /// The longest message.
     pub message_bytes: usize,
-    /// Of both channels together.
+    /// Messages a second that a client may send on both channels together.
     pub messages_per_second: u32,
 }
 

@@ -1,5 +1,5 @@
-//! What RFC 8829 section 5.3.1 (JSEP), RFC 9143 (BUNDLE) and their kin ask of an answerer, as tables: what
-//! is offered, and what of it is used.
+//! Tables of an answerer's duties in RFC 8829 section 5.3.1 (JSEP), RFC 9143 (BUNDLE) and related RFCs: each
+//! row is an offer and the answer it must get.
 
 use super::*;
 use crate::rtp::extension::ExtensionKind::{Mid, Rid};
