@@ -371,16 +371,13 @@ impl Subscriber {
         let Some((_, slot)) = self.sent_under(ssrc) else {
             return;
         };
-        slot.counters.keyframe_requests += 1;
-        if let Some(forwarder) = &slot.forwarder
-            && forwarder.source.kind == MediaKind::Video
-            && let Some(layer) = forwarder
-                .awaits_keyframe_of()
-                .or_else(|| forwarder.streams().0)
-        {
-            let place = forwarder.source.place;
-            requests.push(Request::Keyframe { place, layer });
-        }
+        requests.extend(keyframe_of(slot));
+    }
+
+    /// Asks for a keyframe of all video that is sent: what was sent last is lost for good.
+    pub(crate) fn keyframes_wanted(&mut self) -> Vec<Request> {
+        let slots = self.slots.iter_mut();
+        slots.filter_map(|(_, slot)| keyframe_of(slot)).collect()
     }
 
     /// The slot with an SSRC.
@@ -406,6 +403,19 @@ impl Subscriber {
             self.reports_at = earliest([self.reports_at, next]);
         }
     }
+}
+
+/// The keyframe that a slot's pictures can begin anew with.
+fn keyframe_of(slot: &mut Slot) -> Option<Request> {
+    slot.counters.keyframe_requests += 1;
+    let forwarder = slot.forwarder.as_ref()?;
+    if forwarder.source.kind != MediaKind::Video {
+        return None;
+    }
+    let layer = forwarder.awaits_keyframe_of();
+    let layer = layer.or_else(|| forwarder.streams().0)?;
+    let place = forwarder.source.place;
+    Some(Request::Keyframe { place, layer })
 }
 
 fn earliest(times: [Option<Instant>; 2]) -> Option<Instant> {

@@ -25,7 +25,7 @@ pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials};
 pub use sctp::SENDER_PROTOCOL;
 pub(crate) use sctp::{DataChannel, DataMessage, SENDER_BYTES, SendDataError};
 
-use dtls::{Dtls, DtlsEvent};
+use dtls::{AssociationEvent, Associations};
 use ice::IceLite;
 use sctp::{Sctp, SctpEvent};
 #[cfg(any(test, feature = "testing"))]
@@ -53,6 +53,10 @@ pub(crate) struct TransportConfig {
 pub(crate) enum TransportEvent {
     /// Media and data may flow.
     Connected,
+    /// Media and data flow over another association of the client, with other keys.
+    Replaced,
+    /// Another association came to nothing: the one in use goes on. The code is for metrics.
+    NotReplaced(PeerFailure),
     /// It ended without being asked to; poll what is left to send and drop it.
     Failed(PeerFailure),
     /// The client is reached at another address from now on.
@@ -83,10 +87,15 @@ pub(crate) struct Transport {
     srtp: Option<Box<Srtp>>,
     phase: Phase,
     ice: IceLite,
-    dtls: Dtls,
+    dtls: Associations,
     sctp: Sctp,
     /// When the transport must be up, or is given up.
     connect_by: Instant,
+    connect_timeout: Duration,
+    /// It was up once.
+    was_connected: bool,
+    /// Since the client closed its association, something of another was seen.
+    is_awaited: bool,
     /// The latest time heard of, for what is polled without one.
     now: Instant,
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -97,6 +106,8 @@ pub(crate) struct Transport {
 enum Phase {
     Connecting,
     Connected,
+    /// The client closed its association. It may be gone, or about to begin another.
+    Closed,
     /// No m-line uses it: nothing is waited for, sent or taken.
     Resting,
     Ended,
@@ -104,6 +115,9 @@ enum Phase {
 
 /// RFC 7675 section 5.1.
 const CONSENT: Duration = Duration::from_secs(30);
+/// A client that replaces its transport closes the old association before its offer is on its way, which
+/// then comes over TCP. One that is gone is missed so much later.
+const REPLACEMENT: Duration = Duration::from_secs(3);
 /// STUN answers and events waiting to be polled. The worker polls after each batch of datagrams;
 /// checks beyond that many are dropped, and the client repeats them.
 const MAX_WAITING: usize = 64;
@@ -113,11 +127,14 @@ impl Transport {
     pub(crate) fn new(now: Instant, config: TransportConfig) -> Self {
         Self {
             ice: IceLite::new(&config.ice, &config.remote_ice),
-            dtls: Dtls::new(config.certificate, config.remote_fingerprint),
+            dtls: Associations::new(config.certificate, config.remote_fingerprint),
             sctp: Sctp::new(config.max_data_message),
             srtp: None,
             phase: Phase::Connecting,
             connect_by: now + config.connect_timeout,
+            connect_timeout: config.connect_timeout,
+            was_connected: false,
+            is_awaited: false,
             now,
             answers: VecDeque::new(),
             events: VecDeque::new(),
@@ -135,12 +152,15 @@ impl Transport {
         match self.phase {
             Phase::Ended => return StunOutcome::Rejected("transport_ended"),
             Phase::Resting => return StunOutcome::Rejected("transport_resting"),
-            Phase::Connecting | Phase::Connected => {}
+            Phase::Connecting | Phase::Connected | Phase::Closed => {}
         }
         if self.answers.len() >= MAX_WAITING || self.events.len() >= MAX_WAITING {
             return StunOutcome::Rejected("stun_overload");
         }
         let checked = self.ice.handle(now, from, datagram);
+        if checked.outcome == StunOutcome::Bound {
+            self.expect_replacement(now);
+        }
         if let Some(response) = checked.response {
             self.answers.push_back((from, response));
         }
@@ -164,12 +184,14 @@ impl Transport {
         if !self.is_in_use() || !self.ice.is_verified(from) {
             return;
         }
-        self.drive_dtls(now, |dtls, event| dtls.handle(now, datagram, event));
+        self.drive_dtls(now, |dtls, event| dtls.handle(now, from, datagram, event));
     }
 
-    /// Whether DTLS datagrams may still be costly.
-    pub(crate) fn is_handshaking(&self) -> bool {
-        self.phase == Phase::Connecting
+    /// Whether a DTLS datagram may be costly: one of a handshake.
+    pub(crate) fn is_handshake(&self, datagram: &[u8]) -> bool {
+        // RFC 5246 section 6.2.1: change_cipher_spec and handshake.
+        let of_handshake = matches!(datagram.first(), Some(20 | 22));
+        of_handshake || matches!(self.phase, Phase::Connecting | Phase::Closed)
     }
 
     /// Authenticates and decrypts an RTP packet in place; the plain packet's length, or a code for
@@ -245,6 +267,19 @@ impl Transport {
         self.ice.restart(&ours, &remote);
     }
 
+    /// A later offer was accepted. It may be of a client that replaces its transport, and may bring another
+    /// certificate.
+    pub(crate) fn reoffered(&mut self, now: Instant, remote_fingerprint: Fingerprint) {
+        self.dtls.expect(remote_fingerprint);
+        self.expect_replacement(now);
+    }
+
+    fn expect_replacement(&mut self, now: Instant) {
+        if self.phase == Phase::Closed && !std::mem::replace(&mut self.is_awaited, true) {
+            self.connect_by = now + self.connect_timeout;
+        }
+    }
+
     /// No m-line uses it any more. The client may drop its end without a word being lost about it.
     pub(crate) fn rest(&mut self) {
         if self.is_in_use() {
@@ -259,7 +294,10 @@ impl Transport {
     }
 
     fn is_in_use(&self) -> bool {
-        matches!(self.phase, Phase::Connecting | Phase::Connected)
+        matches!(
+            self.phase,
+            Phase::Connecting | Phase::Connected | Phase::Closed
+        )
     }
 
     /// Sends a data channel message.
@@ -290,10 +328,12 @@ impl Transport {
         if self.phase == Phase::Connected {
             self.sctp.handle_timeout(now);
         }
-        if self.phase == Phase::Connecting && now >= self.connect_by {
-            self.fail(match self.ice.last_check() {
-                Some(_) => PeerFailure::DtlsFailed,
-                None => PeerFailure::NeverConnected,
+        let waiting = matches!(self.phase, Phase::Connecting | Phase::Closed);
+        if waiting && now >= self.connect_by {
+            self.fail(match (self.phase, self.ice.last_check()) {
+                (Phase::Closed, _) if !self.dtls.has_next() => PeerFailure::ClosedByClient,
+                (_, Some(_)) => PeerFailure::DtlsFailed,
+                (_, None) => PeerFailure::NeverConnected,
             });
         } else if self.consent_until().is_some_and(|until| now >= until) {
             self.fail(PeerFailure::ConsentExpired);
@@ -304,7 +344,7 @@ impl Transport {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let (connect_by, sctp) = match self.phase {
             Phase::Resting | Phase::Ended => return None,
-            Phase::Connecting => (Some(self.connect_by), None),
+            Phase::Connecting | Phase::Closed => (Some(self.connect_by), None),
             Phase::Connected => (None, self.sctp.poll_timeout()),
         };
         [
@@ -363,18 +403,40 @@ impl Transport {
     fn drive_dtls(
         &mut self,
         now: Instant,
-        drive: impl FnOnce(&mut Dtls, &mut dyn FnMut(DtlsEvent)),
+        drive: impl FnOnce(&mut Associations, &mut dyn FnMut(AssociationEvent)),
     ) {
         let (sctp, srtp) = (&mut self.sctp, &mut self.srtp);
-        let (mut connected, mut failed) = (false, None);
+        let (mut connected, mut closed, mut failed) = (false, false, None);
+        let events = &mut self.events;
         drive(&mut self.dtls, &mut |event| match event {
-            DtlsEvent::Connected(keys) => (connected, *srtp) = (true, keys),
-            DtlsEvent::Data(packet) => sctp.handle_packet(now, &packet),
-            DtlsEvent::Failed(reason) => failed = Some(reason),
+            AssociationEvent::Connected(keys) => (connected, *srtp) = (true, keys),
+            AssociationEvent::Data(packet) => sctp.handle_packet(now, &packet),
+            AssociationEvent::Closed => closed = true,
+            AssociationEvent::NextFailed(reason) => {
+                if events.len() < MAX_WAITING {
+                    events.push_back(TransportEvent::NotReplaced(reason));
+                }
+            }
+            AssociationEvent::Failed(reason) => failed = Some(reason),
         });
+        if closed {
+            self.phase = Phase::Closed;
+            self.srtp = None;
+            self.connect_by = now + REPLACEMENT;
+            self.is_awaited = false;
+            // Nobody is there any more.
+            self.ice.deselect();
+        }
         if connected {
             self.phase = Phase::Connected;
-            self.events.push_back(TransportEvent::Connected);
+            let again = std::mem::replace(&mut self.was_connected, true);
+            self.events.push_back(match again {
+                false => TransportEvent::Connected,
+                true => TransportEvent::Replaced,
+            });
+        }
+        if self.dtls.has_next() {
+            self.expect_replacement(now);
         }
         if let Some(reason) = failed {
             self.fail(reason);

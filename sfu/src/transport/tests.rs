@@ -125,7 +125,7 @@ impl World {
 #[test]
 fn media_flows_both_ways_after_stun_and_dtls() {
     let mut world = World::connected();
-    assert!(!world.transport.is_handshaking());
+    assert!(!world.transport.is_handshake(&[23]));
     assert_eq!(world.transport.srtp_profile(), Some("AEAD_AES_128_GCM"));
     let mut srtp = world.client.srtp();
 
@@ -153,7 +153,7 @@ fn media_flows_both_ways_after_stun_and_dtls() {
 fn media_before_the_handshake_is_not_ready() {
     let mut world = World::new();
     world.check(HOME, true);
-    assert!(world.transport.is_handshaking());
+    assert!(world.transport.is_handshake(&[23]));
     let plain = rtp(1, 7, 900);
     assert_eq!(
         world.transport.open_rtp(&mut plain.clone()),
@@ -317,12 +317,17 @@ fn a_client_that_never_comes_or_never_finishes_times_out() {
 #[test]
 fn closing_goes_both_ways() {
     let mut world = World::connected();
+    let closed = world.start;
     world.client.close(world.now);
     world.exchange(HOME);
+    // It may be about to replace its transport.
+    assert!(world.events.is_empty() && !world.transport.is_connected());
+    let (when, event) = world.next_event();
     assert!(matches!(
-        world.events[..],
-        [TransportEvent::Failed(PeerFailure::ClosedByClient)]
+        event,
+        Some(TransportEvent::Failed(PeerFailure::ClosedByClient))
     ));
+    assert_eq!(closed + when, closed + Duration::from_secs(3));
 
     let mut world = World::connected();
     world.transport.close(world.now);
@@ -330,6 +335,122 @@ fn closing_goes_both_ways() {
     assert!(world.client.closed && world.events.is_empty());
     assert!(!world.transport.is_connected());
     assert_eq!(world.transport.poll_timeout(), None);
+}
+
+/// RFC 9143 section 7.5.3: both browsers do so when the m-line that names the BUNDLE group is stopped.
+#[test]
+fn a_client_replaces_its_transport() {
+    let mut world = World::connected();
+    let (old, fingerprint) = (world.client.srtp(), world.client.fingerprint());
+    let again = world.client.connect_again(world.now);
+    world.client.close(world.now);
+    world.exchange(HOME);
+    assert!(!world.transport.is_connected());
+    assert_eq!(world.transport.remote_addr(), None);
+    world.now += Duration::from_secs(2);
+    world.transport.reoffered(world.now, fingerprint);
+
+    world.now += Duration::from_secs(10);
+    assert_eq!(world.check(AWAY, false), StunOutcome::Bound);
+    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
+    world.client = again;
+    world.exchange(AWAY);
+    assert!(world.transport.is_connected() && world.client.connected);
+    assert!(matches!(world.events[..], [TransportEvent::Replaced]));
+
+    let mut srtp = world.client.srtp();
+    let plain = rtp(1, 7, 900);
+    let mut sealed = srtp.sending.encrypt_rtp(&plain).unwrap();
+    assert_eq!(world.transport.open_rtp(&mut sealed), Ok(plain.len()));
+    let mut buf = [plain.clone(), vec![0; 16]].concat();
+    let len = world.transport.seal_rtp(&mut buf, RTP_HEADER, plain.len());
+    assert_eq!(srtp.receiving.decrypt_rtp(&buf[..len]).unwrap(), plain);
+    let mut stale = old;
+    let mut sealed = stale.sending.encrypt_rtp(&rtp(2, 8, 90)).unwrap();
+    assert_eq!(
+        world.transport.open_rtp(&mut sealed),
+        Err("srtp_auth_failed")
+    );
+    // As if nothing had been: it ends when consent does.
+    world.events.clear();
+    world.now += Duration::from_secs(1);
+    world.check(AWAY, true);
+    let (_, event) = world.next_event();
+    assert!(matches!(
+        event,
+        Some(TransportEvent::Failed(PeerFailure::ConsentExpired))
+    ));
+}
+
+/// The close_notify of the old transport got lost: its keys serve until the new one has some.
+#[test]
+fn a_client_replaces_its_transport_without_a_word() {
+    let mut world = World::connected();
+    let mut old = world.client.srtp();
+    let again = world.client.connect_again(world.now);
+    world.check(AWAY, true);
+    let mut sealed = old.sending.encrypt_rtp(&rtp(1, 7, 90)).unwrap();
+    assert!(world.transport.open_rtp(&mut sealed).is_ok());
+    world.client = again;
+    world.exchange(AWAY);
+    let replaced = |event: &TransportEvent| matches!(event, TransportEvent::Replaced);
+    assert_eq!(
+        world.events.iter().filter(|event| replaced(event)).count(),
+        1
+    );
+}
+
+#[test]
+fn a_client_that_begins_again_and_does_not_finish_fails() {
+    let mut world = World::connected();
+    let mut again = world.client.connect_again(world.now);
+    world.client.close(world.now);
+    world.exchange(HOME);
+    world.now += Duration::from_secs(1);
+    world.check(AWAY, true);
+    let mut hello = again.poll_transmit().unwrap();
+    world
+        .transport
+        .handle_dtls(world.now, SocketAddr::from(AWAY), &mut hello);
+    let event = loop {
+        while world.transport.poll_transmit().is_some() {}
+        let due = world.transport.poll_timeout().unwrap();
+        world.now = due;
+        world.transport.handle_timeout(due);
+        if let Some(event) = world.transport.poll_event() {
+            break event;
+        }
+    };
+    assert!(matches!(
+        event,
+        TransportEvent::Failed(PeerFailure::DtlsFailed)
+    ));
+    assert!(world.now - world.start < Duration::from_secs(21));
+    assert_eq!(world.transport.poll_timeout(), None);
+}
+
+#[test]
+fn a_resting_transport_takes_and_sends_nothing() {
+    let mut world = World::connected();
+    world.transport.rest();
+    assert!(world.transport.is_resting() && !world.transport.is_connected());
+    assert_eq!(world.transport.poll_timeout(), None);
+    assert_eq!(
+        world.check(HOME, true),
+        StunOutcome::Rejected("transport_resting")
+    );
+    let mut sealed = world
+        .client
+        .srtp()
+        .sending
+        .encrypt_rtp(&rtp(1, 7, 90))
+        .unwrap();
+    assert_eq!(world.transport.open_rtp(&mut sealed), Err("srtp_not_ready"));
+    // The client drops its end: no event, no end.
+    world.client.close(world.now);
+    world.exchange(HOME);
+    assert!(world.events.is_empty());
+    assert!(world.transport.is_resting());
 }
 
 #[test]

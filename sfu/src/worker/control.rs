@@ -25,6 +25,14 @@ impl Worker {
                     self.events.push_back(Event::PeerConnected { room, peer });
                     self.begin(now, index);
                 }
+                Some(TransportEvent::Replaced) => {
+                    tracing::info!(room = %peer.room, peer = %peer.id, "peer replaced its transport");
+                    self.begin_again(now, index);
+                }
+                Some(TransportEvent::NotReplaced(reason)) => {
+                    tracing::info!(room = %peer.room, peer = %peer.id, reason = reason.code(), "peer did not replace its transport");
+                    self.counters.drop("dtls_not_replaced");
+                }
                 Some(TransportEvent::AddressChanged { from, to }) => {
                     tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its address");
                 }

@@ -51,7 +51,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        if peer.transport.is_handshaking() {
+        if peer.transport.is_handshake(datagram) {
             if datagram.len() > DATAGRAM {
                 return self.counters.drop("dtls_oversized");
             }

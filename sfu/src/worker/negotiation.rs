@@ -183,8 +183,11 @@ impl Worker {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport = transport;
             }
-        } else if restart {
-            peer.transport.restart_ice(ice, remote.ice);
+        } else {
+            if restart {
+                peer.transport.restart_ice(ice, remote.ice);
+            }
+            peer.transport.reoffered(now, remote.fingerprint);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Worker;
 use super::relay::track_at;
-use crate::egress::SourceTrack;
+use crate::egress::{Request, SourceTrack};
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
@@ -187,6 +187,20 @@ impl Worker {
         let carrying = peer.subscriber.slots();
         let slots: Vec<_> = carrying.map(|(slot, _)| slot).collect();
         self.start(now, index, &slots);
+    }
+
+    /// A viewer is connected again, with other keys. What was sent in between is lost, and may be more than
+    /// it can ask for one by one: its pictures begin anew.
+    pub(super) fn begin_again(&mut self, now: Instant, index: usize) {
+        self.begin(now, index);
+        let Some(viewer) = self.peers.get_mut(index) else {
+            return;
+        };
+        for request in viewer.subscriber.keyframes_wanted() {
+            if let Request::Keyframe { place, layer } = request {
+                self.request_keyframe(now, place, layer);
+            }
+        }
     }
 
     /// Points new subscriptions at their layers and asks for the keyframes they begin with.

@@ -13,4 +13,5 @@ if (address === null) {
   await import("./firefox/publishing.mjs");
   await import("./firefox/viewing.mjs");
   await import("./firefox/frozen.mjs");
+  await import("./firefox/first-m-line.mjs");
 }

@@ -47,6 +47,14 @@ impl HelloBuffer {
     }
 }
 
+/// The random number of the ClientHello that begins in a datagram (RFC 5246 section 7.4.1.2): it tells
+/// one association of a client from another. One that is sent again with a cookie keeps it.
+pub(super) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+    let first = pieces(datagram).find(|piece| piece.offset == 0)?;
+    // Version first.
+    first.body.get(2..)?.first_chunk().copied()
+}
+
 /// Fragments of a first ClientHello.
 fn pieces(datagram: &[u8]) -> impl Iterator<Item = Fragment<'_>> {
     records(datagram)
@@ -132,6 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn the_random_number_is_in_the_piece_that_comes_first() {
+        let hello = hello(&[1]);
+        let end = hello.len();
+        for (from, to, found) in [
+            (0, end, true),
+            (0, 34, true),
+            (0, 33, false),
+            (1, end, false),
+            (34, end, false),
+        ] {
+            let random = client_random(&datagram(&hello, from, to));
+            assert_eq!(random, found.then_some([7; 32]), "{from}..{to}");
+        }
+        let mut sealed = datagram(&hello, 0, end);
+        sealed[4] = 1;
+        assert_eq!(client_random(&sealed), None);
+    }
+
+    #[test]
     fn gcm_is_chosen_where_it_is_listed() {
         for (profiles, chosen) in [
             (&[1, 8, 7][..], Profile::AeadAes128Gcm),
@@ -185,6 +212,7 @@ mod tests {
             let mut buffer = HelloBuffer::default();
             let _ = buffer.push(&bytes);
             let _ = choose_profile(&bytes);
+            let _ = client_random(&bytes);
             let hello = hello(&[1, 7]);
             let mut datagram = datagram(&hello, 0, hello.len());
             let at = at % datagram.len();

@@ -1,5 +1,6 @@
 //! DTLS 1.2 as server, over whatever path ICE has selected.
 
+mod associations;
 mod certificate;
 mod guard;
 mod hello;
@@ -15,6 +16,7 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error;
 
+pub(super) use associations::{AssociationEvent, Associations};
 pub(crate) use certificate::Certificate;
 
 use super::Fingerprint;
@@ -23,8 +25,8 @@ use crate::event::PeerFailure;
 use guard::Guard;
 use hello::HelloBuffer;
 
-/// One peer's DTLS association.
-pub(super) struct Dtls {
+/// One DTLS association.
+struct Dtls {
     certificate: Arc<Certificate>,
     remote_fingerprint: Fingerprint,
     guard: Guard,
@@ -44,7 +46,7 @@ enum State {
 }
 
 /// What a datagram or a time-out led to.
-pub(super) enum DtlsEvent {
+enum DtlsEvent {
     /// The certificate is the announced one. Without SRTP, if the client did not offer it.
     Connected(Option<Box<Srtp>>),
     Data(BytesMut),
@@ -58,7 +60,7 @@ const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 const SRTP_EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 
 impl Dtls {
-    pub(super) fn new(certificate: Arc<Certificate>, remote_fingerprint: Fingerprint) -> Self {
+    fn new(certificate: Arc<Certificate>, remote_fingerprint: Fingerprint) -> Self {
         Self {
             certificate,
             remote_fingerprint,
@@ -69,12 +71,7 @@ impl Dtls {
     }
 
     /// Takes a datagram from a verified address.
-    pub(super) fn handle(
-        &mut self,
-        now: Instant,
-        datagram: &[u8],
-        event: &mut dyn FnMut(DtlsEvent),
-    ) {
+    fn handle(&mut self, now: Instant, datagram: &[u8], event: &mut dyn FnMut(DtlsEvent)) {
         let handshaking = !matches!(self.state, State::Connected(_));
         if !self.guard.admits(datagram, handshaking) {
             return;
@@ -145,7 +142,7 @@ impl Dtls {
     }
 
     /// Encrypts application data. Nothing before the handshake is complete.
-    pub(super) fn write(&mut self, now: Instant, data: &[u8]) {
+    fn write(&mut self, now: Instant, data: &[u8]) {
         if let State::Connected(endpoint) = &mut self.state {
             // It fails only for an association that is gone, whose event is on its way.
             let _ = endpoint.write(now, PEER, data);
@@ -153,7 +150,7 @@ impl Dtls {
     }
 
     /// Sends close_notify, if there is anyone to send it to.
-    pub(super) fn close(&mut self, now: Instant) {
+    fn close(&mut self, now: Instant) {
         match std::mem::replace(&mut self.state, State::Never) {
             State::Handshaking(mut endpoint) | State::Connected(mut endpoint) => {
                 let _ = endpoint.close(now);
@@ -164,11 +161,20 @@ impl Dtls {
         }
     }
 
-    pub(super) fn is_connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected(_))
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, event: &mut dyn FnMut(DtlsEvent)) {
+    /// Whether the first ClientHello is here and the handshake is not over.
+    fn is_handshaking(&self) -> bool {
+        matches!(self.state, State::Handshaking(_))
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended(_) | State::Never)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, event: &mut dyn FnMut(DtlsEvent)) {
         if let State::Handshaking(endpoint) = &mut self.state
             && endpoint.handle_timeout(PEER, now).is_err()
         {
@@ -176,14 +182,14 @@ impl Dtls {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Handshaking(endpoint) => endpoint.poll_timeout(&PEER),
             _ => None,
         }
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+    fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         match &mut self.state {
             State::Handshaking(endpoint) | State::Connected(endpoint) | State::Ended(endpoint) => {
                 endpoint.poll_transmit().map(|sent| sent.message.into())
@@ -214,6 +220,8 @@ fn export_srtp(endpoint: &Endpoint, backend: Backend) -> Option<Srtp> {
     Srtp::from_keying_material(backend, profile, material.as_ref())
 }
 
+#[cfg(test)]
+mod associations_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

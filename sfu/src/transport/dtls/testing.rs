@@ -44,6 +44,21 @@ impl Client {
         let provider = rtc_crypto::default_provider().unwrap();
         let certificate =
             Certificate::generate_self_signed(Vec::<String>::new(), provider.crypto()).unwrap();
+        Self::with(now, profiles, with_certificate, certificate)
+    }
+
+    /// Another association of the same client.
+    pub(crate) fn connect_again(&self, now: Instant) -> Self {
+        Self::with(now, &[SHA1, GCM], true, self.certificate.clone())
+    }
+
+    fn with(
+        now: Instant,
+        profiles: &[SrtpProtectionProfile],
+        with_certificate: bool,
+        certificate: Certificate,
+    ) -> Self {
+        let provider = rtc_crypto::default_provider().unwrap();
         let own = with_certificate.then(|| certificate.clone());
         let config = ConfigBuilder::default()
             .with_crypto_provider(provider)

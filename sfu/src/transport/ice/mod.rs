@@ -115,6 +115,11 @@ impl IceLite {
         self.previous = Some(std::mem::replace(&mut self.credentials, restarted));
     }
 
+    /// The client is not at the selected path any more: the next that it checks is selected.
+    pub(super) fn deselect(&mut self) {
+        self.selected = None;
+    }
+
     /// Where to send.
     pub(super) fn selected(&self) -> Option<SocketAddr> {
         self.selected

@@ -9,6 +9,10 @@
 //! client that begin with their sender's name and a line feed. Other channels carry the bare messages, as
 //! all did before there were names, so that who knows nothing of them sees no difference.
 //!
+//! A client that replaces its transport begins its association anew: Chromium aborts the old one first,
+//! others need not (RFC 9260 section 5.2.2). Its channels stay what they are to it, without a word; so they
+//! do here.
+//!
 //! A client that closes a channel may open it again. rtc-sctp sends the reset that answers the
 //! client's only once, so where that is lost the client's channel stays closing.
 //!
@@ -18,6 +22,7 @@
 
 mod packet;
 mod reassembly;
+mod restart;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -33,7 +38,7 @@ use rtc_datachannel::message::Message as Dcep;
 use rtc_datachannel::message::message_channel_open::{ChannelType, DataChannelOpen};
 use rtc_sctp::{
     Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
-    PayloadProtocolIdentifier, ReliabilityType, ServerConfig, TimerConfig, TransportConfig,
+    PayloadProtocolIdentifier, ReliabilityType, ServerConfig, Stream, TimerConfig, TransportConfig,
     max_payload_size_for_mtu,
 };
 use rtc_shared::TransportProtocol;
@@ -128,6 +133,9 @@ pub(crate) struct SctpDrops {
 pub(crate) struct Sctp {
     max_message: usize,
     state: State,
+    /// The association that begins in the place of the one that is up.
+    restart: Option<Box<Peering>>,
+    restarts: u32,
     /// In the order of [`DataChannel`].
     channels: [Option<OpenChannel>; 2],
     opens: u32,
@@ -143,6 +151,8 @@ struct OpenChannel {
     stream: u16,
     /// Messages to the client name their sender.
     names_senders: bool,
+    /// It was opened in an earlier association. The client may open it again or not.
+    is_inherited: bool,
 }
 
 enum State {
@@ -194,6 +204,8 @@ impl Sctp {
         Self {
             max_message,
             state: State::Waiting,
+            restart: None,
+            restarts: 0,
             channels: [None; 2],
             opens: 0,
             outgoing: VecDeque::new(),
@@ -330,29 +342,44 @@ impl Sctp {
                     self.queue(again);
                 }
             }
-            State::Up(peering) if !peering.association.is_handshaking() => {
-                self.drops.malformed += 1;
+            State::Up(peering) if peering.association.is_handshaking() => {
+                self.begin(now, admitted, init);
             }
-            State::Closed => {}
-            State::Waiting | State::Up(_) => {
-                let max_message = self.max_message;
-                let peering = catch_unwind(AssertUnwindSafe(|| {
-                    Peering::accept(now, admitted, init, max_message)
-                }));
-                match peering {
-                    Ok(Some(peering)) => {
-                        let init_ack = peering.init_ack.clone();
-                        self.state = State::Up(Box::new(peering));
-                        self.queue(init_ack);
-                    }
-                    Ok(None) => self.drops.malformed += 1,
-                    Err(_) => self.fail(),
-                }
+            State::Waiting => self.begin(now, admitted, init),
+            State::Up(_) | State::Closed => self.handle_restart(now, admitted, init),
+        }
+    }
+
+    fn begin(&mut self, now: Instant, admitted: Bytes, init: Init) {
+        if let Some(peering) = self.accept(now, admitted, init) {
+            self.state = State::Up(peering);
+        }
+    }
+
+    /// An association, whose answer is on its way.
+    fn accept(&mut self, now: Instant, admitted: Bytes, init: Init) -> Option<Box<Peering>> {
+        let max_message = self.max_message;
+        let peering = catch_unwind(AssertUnwindSafe(|| {
+            Peering::accept(now, admitted, init, max_message)
+        }));
+        match peering {
+            Ok(Some(peering)) => {
+                self.queue(peering.init_ack.clone());
+                Some(Box::new(peering))
+            }
+            Ok(None) => {
+                self.drops.malformed += 1;
+                None
+            }
+            Err(_) => {
+                self.fail();
+                None
             }
         }
     }
 
     fn handle_chunks(&mut self, now: Instant, packet: &Packet<'_>) {
+        let restarted = self.take_over(packet);
         let State::Up(peering) = &mut self.state else {
             return;
         };
@@ -373,6 +400,9 @@ impl Sctp {
             return;
         };
         self.guarded(|peering| peering.handle(now, admitted));
+        if restarted {
+            self.inherit_channels();
+        }
         self.collect_events();
         while let State::Up(peering) = &mut self.state {
             let Some(message) = peering.screen.poll() else {
@@ -428,40 +458,35 @@ impl Sctp {
         let reset = self.opens <= MAX_OPENS;
         let matched = match_channel(&open).and_then(|channel| match self.channels {
             _ if !reset => Err(DataRefusal::TooManyChannels),
-            channels if channels[channel as usize].is_some() => Err(DataRefusal::AlreadyOpen),
+            channels if channels[channel as usize].is_some_and(|open| !open.is_inherited) => {
+                Err(DataRefusal::AlreadyOpen)
+            }
             _ => Ok(channel),
         });
         let channel = matched.ok();
-        let accepted = self.guarded(|peering| {
-            let mut opened = peering
-                .association
-                .open_stream(stream, PayloadProtocolIdentifier::Binary)
-                .ok()
-                .filter(|_| reset)?;
-            match channel {
-                Some(channel) => {
-                    if channel == DataChannel::Unreliable {
-                        opened
-                            .set_reliability_params(true, ReliabilityType::Rexmit, 0)
-                            .ok()?;
-                    }
-                    opened
-                        .write_with_ppi(now, &DCEP_ACK, PayloadProtocolIdentifier::Dcep)
-                        .ok()?;
-                    Some(channel)
-                }
-                None => {
-                    // RFC 8831 section 6.7: closing is a reset of the outgoing stream.
-                    let _ = opened.close(now);
-                    None
-                }
+        let accepted = self.guarded(|peering| match channel {
+            Some(channel) => {
+                let mut opened = peering.open(stream, channel)?;
+                opened
+                    .write_with_ppi(now, &DCEP_ACK, PayloadProtocolIdentifier::Dcep)
+                    .ok()?;
+                Some(channel)
             }
+            None if reset => {
+                let binary = PayloadProtocolIdentifier::Binary;
+                let mut opened = peering.association.open_stream(stream, binary).ok()?;
+                // RFC 8831 section 6.7: closing is a reset of the outgoing stream.
+                let _ = opened.close(now);
+                None
+            }
+            None => None,
         });
         match accepted.flatten() {
             Some(channel) => {
                 self.channels[channel as usize] = Some(OpenChannel {
                     stream,
                     names_senders: open.protocol == SENDER_PROTOCOL.as_bytes(),
+                    is_inherited: false,
                 });
                 self.events.push_back(SctpEvent::Opened(channel));
             }
@@ -481,6 +506,8 @@ impl Sctp {
         let mut closed = peering.association.is_closed() && !peering.association.is_handshaking();
         while let Some(event) = peering.association.poll() {
             match event {
+                // All streams are lost with an association, but the next one's client counts on them.
+                Event::AssociationLost { .. } if closed => {}
                 Event::AssociationLost { id, .. } => {
                     for channel in &mut self.channels {
                         channel.take_if(|open| open.stream == id);
@@ -539,12 +566,13 @@ impl Sctp {
             self.panicked = true;
         }
         self.close();
+        self.no_restart();
     }
 
     fn close(&mut self) {
         self.drops = self.drops();
         self.state = State::Closed;
-        self.channels = [None; 2];
+        self.restart = None;
         self.events.push_back(SctpEvent::Closed);
     }
 }
@@ -596,6 +624,21 @@ impl Peering {
             init,
             init_ack,
         })
+    }
+
+    /// Opens a channel's stream, if it is not open already.
+    fn open(&mut self, stream: u16, channel: DataChannel) -> Option<Stream<'_>> {
+        let binary = PayloadProtocolIdentifier::Binary;
+        let mut opened = match self.association.stream(stream).is_ok() {
+            true => self.association.stream(stream).ok()?,
+            false => self.association.open_stream(stream, binary).ok()?,
+        };
+        if channel == DataChannel::Unreliable {
+            opened
+                .set_reliability_params(true, ReliabilityType::Rexmit, 0)
+                .ok()?;
+        }
+        Some(opened)
     }
 
     fn handle(&mut self, now: Instant, packet: Bytes) {

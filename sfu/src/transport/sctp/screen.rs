@@ -96,6 +96,11 @@ impl Screen {
         }
     }
 
+    /// Whether a packet is of this association.
+    pub(super) fn is_named_by(&self, packet: &Packet<'_>) -> bool {
+        packet.tag() == self.tag
+    }
+
     /// The packet to show rtc-sctp, if any. `open` are the streams in use.
     pub(super) fn admit(&mut self, packet: &Packet<'_>, open: &[u16]) -> Option<Bytes> {
         if packet.tag() != self.tag {

@@ -61,6 +61,12 @@ export async function join(kind, server, name, options, viewport = SMALL, before
   return page;
 }
 
+/** A page of the server's with nothing in it. */
+export function openBare(kind, server) {
+  const opening = kind === "Firefox" ? inFirefox : inChromium;
+  return opening(new URL("healthz", server.url).href, SMALL, []);
+}
+
 function inFirefox(url, viewport, before) {
   return openInFirefox(browsers.Firefox, url, { viewport, before });
 }
