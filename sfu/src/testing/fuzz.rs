@@ -8,7 +8,7 @@ use crate::config::Limits;
 use crate::event::MediaKind;
 use crate::testing::network::Datagram;
 use crate::transport::sdp::{LocalDescription, SdpLimits, Session, SlotIdentity, parse_offer};
-use crate::transport::{Fingerprint, IceCredentials};
+use crate::transport::{Fingerprint, IceCredentials, fuzz};
 
 /// An offer of a real browser: sound and simulcast video.
 const OFFER: &str = include_str!("../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
@@ -82,6 +82,18 @@ pub fn offer(text: &str) {
     }
 }
 
+/// DTLS datagrams: a run of steps, each a byte of flags (1: from the second address; 2 and 4: a pause before
+/// it), a length in two bytes, and the datagram.
+pub fn dtls(bytes: &[u8]) {
+    fuzz::dtls(bytes);
+}
+
+/// SCTP packets: a run of steps, each a byte of flags (1: under the association's tag; 2: the cookie instead;
+/// 4 and 8: a pause before it; 32: something is sent as well), a length in two bytes, and the chunks.
+pub fn sctp(bytes: &[u8]) {
+    fuzz::sctp(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -89,5 +101,7 @@ mod tests {
         super::datagram(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
         super::offer(super::OFFER);
         super::offer("v=0");
+        super::dtls(&[0, 0, 1, 22, 3, 0, 0]);
+        super::sctp(&[0, 0, 4, 1, 0, 0, 4, 2, 0, 0]);
     }
 }

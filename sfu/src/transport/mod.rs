@@ -5,6 +5,8 @@
 //! only datagrams from addresses bound to this peer, and STUN that names its user fragment.
 
 mod dtls;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fuzz;
 mod ice;
 mod identity;
 pub(crate) mod sctp;

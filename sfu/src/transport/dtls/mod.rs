@@ -16,7 +16,7 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error;
 
-pub(super) use associations::{AssociationEvent, Associations};
+pub(crate) use associations::{AssociationEvent, Associations};
 pub(crate) use certificate::Certificate;
 
 use super::Fingerprint;

@@ -34,7 +34,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use rtc_datachannel::message::Message as Dcep;
 use rtc_datachannel::message::message_channel_open::{ChannelType, DataChannelOpen};
 use rtc_sctp::{
     Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
@@ -43,6 +42,9 @@ use rtc_sctp::{
 };
 use rtc_shared::TransportProtocol;
 use rtc_shared::marshal::Unmarshal;
+
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use packet::{fuzz_answer, fuzz_cookie, fuzz_packet};
 
 use packet::{Chunk, Packet, kind};
 use reassembly::{BUFFER_BYTES, Message, STREAMS};
@@ -142,7 +144,7 @@ pub(crate) struct Sctp {
     outgoing: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
     drops: SctpDrops,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     panicked: bool,
 }
 
@@ -187,6 +189,8 @@ const MAX_OPENS: u32 = 64;
 const MAX_OUTGOING: usize = 512;
 /// Events waiting for [`Sctp::poll_event`]. Past it packets are dropped, and sent again by the peer.
 const MAX_EVENTS: usize = 1_024;
+/// DCEP's DATA_CHANNEL_OPEN (RFC 8832 section 5.1).
+const DCEP_OPEN: u8 = 3;
 /// DCEP's DATA_CHANNEL_ACK (RFC 8832 section 5.2).
 const DCEP_ACK: [u8; 1] = [2];
 /// Payload protocol identifiers (RFC 8831 section 8).
@@ -211,7 +215,7 @@ impl Sctp {
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
             drops: SctpDrops::default(),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "testing"))]
             panicked: false,
         }
     }
@@ -316,6 +320,12 @@ impl Sctp {
                 Ok(())
             }
         })
+    }
+
+    /// Whether rtc-sctp did.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked
     }
 
     /// What was dropped so far.
@@ -445,14 +455,16 @@ impl Sctp {
         });
     }
 
-    fn handle_dcep(&mut self, now: Instant, stream: u16, mut payload: &[u8]) {
-        let open = match Dcep::unmarshal(&mut payload) {
-            Ok(Dcep::DataChannelOpen(open)) => open,
-            // The server opens none, so there is nothing to acknowledge.
-            _ => {
-                self.drops.malformed += 1;
-                return;
-            }
+    fn handle_dcep(&mut self, now: Instant, stream: u16, payload: &[u8]) {
+        // The server opens none, so there is nothing to acknowledge. `rtc-datachannel` reads messages of its
+        // own under other types, and panics where they are cut short.
+        let open = match payload.split_first() {
+            Some((&DCEP_OPEN, mut open)) => DataChannelOpen::unmarshal(&mut open).ok(),
+            _ => None,
+        };
+        let Some(open) = open else {
+            self.drops.malformed += 1;
+            return;
         };
         self.opens += 1;
         let reset = self.opens <= MAX_OPENS;
@@ -561,7 +573,7 @@ impl Sctp {
 
     fn fail(&mut self) {
         tracing::error!("rtc-sctp panicked; this peer's data channels are closed");
-        #[cfg(test)]
+        #[cfg(any(test, feature = "testing"))]
         {
             self.panicked = true;
         }

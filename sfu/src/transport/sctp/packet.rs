@@ -146,6 +146,45 @@ const CRC32C: [u32; 256] = {
     table
 };
 
+/// A packet with these chunks, whatever they are.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn fuzz_packet(tag: u32, chunks: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x13, 0x88, 0x13, 0x88];
+    packet.extend(tag.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(chunks);
+    let checksum = crc32c(&packet).to_le_bytes();
+    packet[8..HEADER].copy_from_slice(&checksum);
+    packet
+}
+
+/// A packet that shows a cookie.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn fuzz_cookie(tag: u32, cookie: &[u8]) -> Vec<u8> {
+    let mut chunk = vec![kind::COOKIE_ECHO, 0];
+    chunk.extend(((CHUNK_HEADER + cookie.len()) as u16).to_be_bytes());
+    chunk.extend(cookie);
+    fuzz_packet(tag, &chunk)
+}
+
+/// The tag and the cookie that an INIT ACK gives.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn fuzz_answer(bytes: &[u8]) -> Option<(u32, Vec<u8>)> {
+    const STATE_COOKIE: u16 = 7;
+    let packet = Packet::parse(bytes)?;
+    let answer = packet.chunks().find(|chunk| chunk.kind == kind::INIT_ACK)?;
+    let mut rest = answer.value.get(16..)?;
+    loop {
+        let (name, len) = (array(rest, 0)?, array(rest, 2)?);
+        let len = usize::from(u16::from_be_bytes(len));
+        if u16::from_be_bytes(name) == STATE_COOKIE {
+            let cookie = rest.get(CHUNK_HEADER..len)?.to_vec();
+            return Some((u32::from_be_bytes(array(answer.value, 0)?), cookie));
+        }
+        rest = rest.get(len.max(CHUNK_HEADER).next_multiple_of(4)..)?;
+    }
+}
+
 /// A packet of these chunks, for tests.
 #[cfg(test)]
 pub(super) fn packet(tag: u32, chunks: &[(u8, u8, Vec<u8>)]) -> Vec<u8> {

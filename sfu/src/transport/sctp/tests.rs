@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rtc_datachannel::message::Message as Dcep;
 use rtc_sctp::{ClientConfig, StreamEvent};
 use rtc_shared::marshal::Marshal;
 
@@ -419,6 +420,26 @@ fn empty_messages_and_both_kinds_are_kept_apart() {
         ]
     );
     assert_eq!(pair.server.drops().malformed, 2);
+}
+
+/// `rtc-datachannel` panics over the first.
+#[test]
+fn control_messages_of_any_type_and_length_are_read_or_counted() {
+    let mut pair = Pair::open(1, 0.0, 5..6);
+    for kind in 0..=u8::MAX {
+        for length in 0..16 {
+            let mut message = vec![0xff; 1 + length];
+            message[0] = kind;
+            pair.server.handle_dcep(pair.now, RELIABLE, &message);
+        }
+    }
+    pair.server.handle_dcep(pair.now, RELIABLE, &[]);
+    let now = pair.now;
+    let text = PayloadProtocolIdentifier::String;
+    pair.client.write(now, RELIABLE, b"still here", text);
+    pair.run(1_000);
+    assert_eq!(pair.received(DataChannel::Reliable), [b"still here"]);
+    assert_eq!(pair.server.drops().malformed, 256 * 16 + 1);
 }
 
 #[test]
