@@ -101,6 +101,25 @@ pub enum Event {
         /// Why.
         reason: DataRefusal,
     },
+    /// Other viewers than before cannot watch a track. None any more takes an earlier event back.
+    UnwatchableChanged {
+        /// Its room.
+        room: RoomId,
+        /// The publisher.
+        peer: PeerId,
+        /// Which track, who and why.
+        unwatchable: Unwatchable,
+    },
+    /// A publisher should offer again: the answer to what it offers now would be another one.
+    /// Asked rarely, and more and more rarely if it is needed again and again.
+    RenegotiationWanted {
+        /// Its room.
+        room: RoomId,
+        /// The publisher.
+        peer: PeerId,
+        /// What would be answered otherwise.
+        reason: RenegotiationReason,
+    },
     /// Other people speak than before.
     SpeakersChanged {
         /// The room.
@@ -123,6 +142,39 @@ pub struct SubscriptionState {
     pub temporal: Option<u8>,
     /// Why no more.
     pub reason: Reason,
+}
+
+/// A track that some of its viewers cannot watch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unwatchable {
+    /// The track.
+    pub track: TrackId,
+    /// So many viewers cannot watch it.
+    pub count: usize,
+    /// The first 32 of them, and why.
+    pub viewers: Vec<(PeerId, Reason)>,
+}
+
+/// Why a client should offer again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum RenegotiationReason {
+    /// Viewers cannot decode the codec that it sends, and could decode another that it has offered. The
+    /// answer will list that one first.
+    Codec,
+    /// Other viewers than before can turn pictures by their orientation. The answer will agree on the extension
+    /// for it, or leave it out.
+    Extension,
+}
+
+impl RenegotiationReason {
+    /// A stable code for wire formats and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Codec => "codec",
+            Self::Extension => "extension",
+        }
+    }
 }
 
 /// Whether a layer is wanted of its publisher.

@@ -24,7 +24,8 @@
 //! viewer's feedback tells `egress/bwe` what the link carries, `worker/allocation` gathers what is wanted
 //! ([`View`], who speaks, [`Cap`]), `egress/allocator` distributes the one over the other, and `worker/wanted`
 //! tells publishers which encodings somebody is sent. Each decision has a [`Reason`], and a place in
-//! [`Sfu::timeline`].
+//! [`Sfu::timeline`]. In which codec a publisher is to send, and who turns its pictures, follows from who
+//! watches (`worker/codecs`, `worker/orientation`).
 //!
 //! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once,
 //! into a batch that `sfu/` carries over a ring to the workers with viewers of the track; there it
@@ -75,7 +76,7 @@ pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
 pub use event::{
     Answer, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack,
-    RefusedMedia, Slot, SubscriptionState,
+    RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,
 };
 pub use id::{PeerId, RoomId, TrackId};
 pub use sfu::{Join, Sfu};

@@ -100,6 +100,16 @@ impl PassedOn {
         datagram.get(usize::from(at)..usize::from(at) + usize::from(len))
     }
 
+    /// Whether the picture is to be turned by whoever shows it.
+    pub(crate) fn is_turned(&self, datagram: &[u8]) -> bool {
+        /// A quarter turn, half a turn or both; the rest tells which camera it was, and mirroring.
+        const TURN: u8 = 0b11;
+        let value = self.value(datagram, ExtensionKind::VideoOrientation);
+        value
+            .and_then(<[u8]>::first)
+            .is_some_and(|value| value & TURN != 0)
+    }
+
     /// Each kind with its value.
     pub(crate) fn values<'a>(
         &'a self,

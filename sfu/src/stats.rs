@@ -137,12 +137,14 @@ pub struct PublishedStats {
     pub track: TrackId,
     /// Audio or video.
     pub kind: MediaKind,
-    /// The codec, e.g. `VP8`.
+    /// The codec it comes in, e.g. `VP8`; before its first packet, the one that was asked for.
     pub codec: &'static str,
     /// One for each layer, lowest first.
     pub layers: Vec<LayerStats>,
     /// Keyframe requests sent to the publisher.
     pub keyframe_requests: u64,
+    /// Viewers that cannot watch it, the first 32 of them, and why (a [`Reason`](crate::Reason)'s code).
+    pub unwatchable: Vec<(PeerId, &'static str)>,
 }
 
 /// One layer of a published track.

@@ -9,8 +9,8 @@ use tertulia_sfu::{Join, Sfu};
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
     Answer, Cap, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PeerId,
-    PublishedTrack, Reason, RoomId, SdpError, SfuError, Slot, StartError, SubscriptionState,
-    TrackId, TrackSettings, View,
+    PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError, SfuError, Slot, StartError,
+    SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
 };
 pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 
@@ -123,6 +123,8 @@ pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
         | Event::SlotsChanged { room, peer, .. }
         | Event::NeedsChanged { room, peer, .. }
         | Event::SubscriptionsChanged { room, peer, .. }
+        | Event::UnwatchableChanged { room, peer, .. }
+        | Event::RenegotiationWanted { room, peer, .. }
         | Event::LayersWanted { room, peer, .. }
         | Event::DataRefused { room, peer, .. } => Some((*room, Some(*peer))),
         Event::SpeakersChanged { room, .. } => Some((*room, None)),

@@ -64,7 +64,7 @@ fn client_type(message: &ClientMessage) -> &'static str {
     }
 }
 
-const SERVER_TYPES: [&str; 21] = [
+const SERVER_TYPES: [&str; 23] = [
     "welcome",
     "answer",
     "needs",
@@ -86,6 +86,8 @@ const SERVER_TYPES: [&str; 21] = [
     "layers",
     "speakers",
     "timeline",
+    "unwatchable",
+    "renegotiate",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -111,6 +113,8 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Layers { .. } => SERVER_TYPES[18],
         ServerMessage::Speakers { .. } => SERVER_TYPES[19],
         ServerMessage::Timeline { .. } => SERVER_TYPES[20],
+        ServerMessage::Unwatchable { .. } => SERVER_TYPES[21],
+        ServerMessage::Renegotiate { .. } => SERVER_TYPES[22],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

@@ -172,6 +172,8 @@ export class Connection extends Events {
         return this.#transport?.applySlots(message.slots);
       case "layers":
         return void this.#transport?.setLayers(message.track, message.layers);
+      case "renegotiate":
+        return this.#transport?.renegotiate();
       case "media":
         return message.state === "failed" ? this.#replaceTransport() : undefined;
       case "bye":

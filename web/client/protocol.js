@@ -99,6 +99,9 @@ const subscriptionState = record({
 
 const layerWanted = record({ rid: nullable(text), active: flag });
 
+/** Who cannot watch a track of ours. */
+const unable = record({ participant: text, reason: text });
+
 /** What the relay decided about us; without a track about the link. */
 const decision = record({
   at_ms: count,
@@ -116,7 +119,14 @@ const peerStats = record({
   rtt_ms: nullable(number),
   bandwidth,
   published: list(
-    record({ track: text, kind: mediaKind, codec: text, layers: list(layer), keyframe_requests: count }),
+    record({
+      track: text,
+      kind: mediaKind,
+      codec: text,
+      layers: list(layer),
+      keyframe_requests: count,
+      unwatchable: optional(list(unable)),
+    }),
   ),
   subscriptions: list(subscription),
 });
@@ -155,6 +165,8 @@ const serverShapes = {
   media: record({ state: oneOf("connected", "failed"), reason: optional(text) }),
   subscriptions: record({ subscriptions: list(subscriptionState) }),
   layers: record({ track: text, layers: list(layerWanted) }),
+  unwatchable: record({ track: text, count, participants: list(unable) }),
+  renegotiate: record({ reason: text }),
   speakers: record({ recent: list(text), speaking: count }),
   timeline: record({ id: optional(count), now_ms: count, decisions: list(decision) }),
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
@@ -177,6 +189,8 @@ const serverShapes = {
  * @typedef {ReturnType<typeof subscriptionState>} SubscriptionState
  * @typedef {ReturnType<typeof layerWanted>} LayerWanted
  * @typedef {ReturnType<typeof decision>} Decision
+ * @typedef {{ count: number, participants: ReturnType<typeof unable>[] }} Unwatchable how many cannot watch a track,
+ *   and some of them
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
  *   shown; `height` in device pixels, 0 if unknown
  * @typedef {{ mid: string, source: Source, muted: boolean }} CarriedTrack what a sending m-line carries

@@ -2,7 +2,7 @@
  * What a `Room` tells.
  *
  * @import { DataReceived } from "./data.js"
- * @import { ChatMessage, SubscriptionState } from "./protocol.js"
+ * @import { ChatMessage, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { RosterEvents } from "./roster.js"
  */
 
@@ -22,6 +22,8 @@
  *   track now, or none does
  * @property {{ trackId: string, subscription: SubscriptionState | null }} subscriptionChanged what we are sent of a
  *   track, and why no more; null when nothing is known any more
+ * @property {{ trackId: string, unwatchable: Unwatchable | null }} unwatchableChanged who cannot watch a track of ours;
+ *   null when everybody can
  * @property {Speakers} speakersChanged
  * @property {ChatMessage} chat
  * @property {DataReceived} data

@@ -7,11 +7,12 @@ import { Publication } from "./publication.js";
 import { Received } from "./received.js";
 import { Backoff, isPassing } from "./reconnect.js";
 import { Roster } from "./roster.js";
+import { Unwatchables } from "./unwatchable.js";
 import { Views } from "./views.js";
 
 /**
  * @import { ConnectionOptions } from "./connection.js"
- * @import { ChatMessage, Decision, ParticipantInfo, PeerStats, ServerMessage, ServerMessages, SubscriptionState } from "./protocol.js"
+ * @import { ChatMessage, Decision, ParticipantInfo, PeerStats, ServerMessage, ServerMessages, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
  * @import { RoomEvents, RoomState, Speakers } from "./room-events.js"
  * @import { Shown } from "./views.js"
@@ -46,6 +47,7 @@ export class Room extends Events {
   });
   #views = new Views();
   #received = new Received((change) => this.emit("subscriptionChanged", change));
+  #unwatchable = new Unwatchables((change) => this.emit("unwatchableChanged", change));
   /** @type {Set<Publication>} */
   #publications = new Set();
   #choices;
@@ -96,6 +98,11 @@ export class Room extends Events {
   /** @returns {ReadonlyMap<string, SubscriptionState>} what we are sent, by track id, as far as the server has said */
   get subscriptions() {
     return this.#received.states;
+  }
+
+  /** @returns {ReadonlyMap<string, Unwatchable>} who cannot watch our tracks, by track id */
+  get unwatchable() {
+    return this.#unwatchable.states;
   }
 
   /** @returns {ReadonlySet<Publication>} */
@@ -356,7 +363,10 @@ export class Room extends Events {
       if (state === "connected") this.#backoff.reset();
       this.emit("mediaState", state);
     });
-    connection.on("restarted", () => this.#received.clear());
+    connection.on("restarted", () => {
+      this.#received.clear();
+      this.#unwatchable.clear();
+    });
     connection.on("data", (data) => this.emit("data", data));
     connection.on("error", (error) => this.emit("error", error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
@@ -372,6 +382,8 @@ export class Room extends Events {
         return this.#addChat(message.message);
       case "subscriptions":
         return this.#received.apply(message.subscriptions.filter(({ track }) => this.#roster.find(track)));
+      case "unwatchable":
+        return this.#unwatchable.apply(message);
       case "speakers":
         return this.#setSpeakers({ recent: message.recent, speaking: message.speaking });
       default:
@@ -415,6 +427,7 @@ export class Room extends Events {
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
     this.#received.clear();
+    this.#unwatchable.clear();
     this.#setSpeakers({ recent: [], speaking: 0 });
     while (this.#state === "reconnecting") {
       await this.#pause(this.#backoff.next());

@@ -21,6 +21,8 @@ const MAX_RECEIVING = 200;
 /** After a refusal that may pass; twice as long after each further one, up to the last. */
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 16_000;
+/** Between two offers that the server asks for: it asks rarely, and whatever it asks, we do not spin. */
+const RENEGOTIATE_EVERY_MS = 2_000;
 
 /**
  * @typedef {object} TransportOptions
@@ -72,6 +74,9 @@ export class Transport extends Events {
   #retryDelay = RETRY_MS;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retry;
+  /** @type {ReturnType<typeof setTimeout> | undefined} an offer the server has asked for, not made yet */
+  #asked;
+  #askedAt = Number.NEGATIVE_INFINITY;
   #reliable;
   #unreliable;
 
@@ -210,6 +215,19 @@ export class Transport extends Events {
     this.#negotiateUnasked();
   }
 
+  /** The server would answer what we offer in another way now. */
+  renegotiate() {
+    if (this.#asked !== undefined || this.#lifetime.isOver) return;
+    const wait = Math.max(0, this.#askedAt + RENEGOTIATE_EVERY_MS - performance.now());
+    this.#asked = setTimeout(() => {
+      this.#asked = undefined;
+      this.#askedAt = performance.now();
+      for (const [{ kind }, transceiver] of this.#sending) if (kind === "video") offerExtension(transceiver, ORIENTATION);
+      this.#unsaid = true;
+      this.#negotiateUnasked();
+    }, wait);
+  }
+
   /** Asks for a new path to the server, keeping everything that is negotiated. */
   restartIce() {
     this.#restartIce = true;
@@ -239,6 +257,7 @@ export class Transport extends Events {
     this.#lifetime.end(lost());
     this.#mutes.close();
     clearTimeout(this.#retry);
+    clearTimeout(this.#asked);
     this.#pc.close();
     for (const publication of this.#sending.keys()) publication.trackId = null;
   }
@@ -408,7 +427,7 @@ export class Transport extends Events {
     for (const kind of /** @type {MediaKind[]} */ (["audio", "video"])) {
       while (this.#receiving[kind].length < this.#wanted[kind]) {
         const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
-        if (kind === "video") describeDependencies(transceiver);
+        if (kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
         this.#receiving[kind].push(transceiver);
       }
     }
@@ -459,17 +478,19 @@ function ridsOf(encodings = []) {
 }
 
 const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+const ORIENTATION = "urn:3gpp:video-orientation";
 
 /**
- * Browsers know the extension without which layers of AV1 cannot be told apart, yet offer it only for what
- * they send.
+ * Offers an extension that the browser knows and would not offer by itself. It offers the one without which
+ * layers of AV1 cannot be told apart only for what it sends, and no more what an answer once left out.
  *
  * @param {RTCRtpTransceiver & { getHeaderExtensionsToNegotiate?: () => { uri: string, direction: string }[],
  *   setHeaderExtensionsToNegotiate?: (extensions: { uri: string, direction: string }[]) => void }} transceiver
+ * @param {string} uri
  */
-function describeDependencies(transceiver) {
+function offerExtension(transceiver, uri) {
   const extensions = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
-  const known = extensions.find(({ uri }) => uri === DEPENDENCY_DESCRIPTOR);
+  const known = extensions.find((extension) => extension.uri === uri);
   if (!known || known.direction !== "stopped") return;
   known.direction = "sendrecv";
   transceiver.setHeaderExtensionsToNegotiate?.(extensions);

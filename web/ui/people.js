@@ -1,6 +1,6 @@
 import { AudioLevels } from "../client/levels.js";
 import { Tile } from "./tile.js";
-import { explainTile } from "./words.js";
+import { explainTile, explainUnwatchable } from "./words.js";
 
 /**
  * @import { Room } from "../client/room.js"
@@ -70,6 +70,7 @@ export class People {
       room.on("trackUnpublished", ({ participant, track }) => this.#trackEnded(participant, track)),
       room.on("trackMedia", ({ trackId }) => this.#mediaChanged(trackId)),
       room.on("subscriptionChanged", ({ trackId }) => this.#mediaChanged(trackId)),
+      room.on("unwatchableChanged", () => this.#showUnwatchable()),
       room.on("speakersChanged", () => this.#orderBySpeech()),
       link.on("changed", () => this.#explainAll()),
     ];
@@ -175,6 +176,26 @@ export class People {
     this.#explain(tile, track, 0);
   }
 
+  /** Who cannot see or hear us, on our own tiles. */
+  #showUnwatchable() {
+    for (const [id, sources] of /** @type {const} */ ([
+      [OWN_TILE, ["camera", "microphone"]],
+      [OWN_SCREEN, ["screen"]],
+    ])) {
+      const said = sources.map((source) => this.#explainUnwatchable(source)).filter(Boolean);
+      this.#grid.get(id)?.setNotice(said.join(". ") || null);
+    }
+  }
+
+  /** @param {"camera" | "microphone" | "screen"} source */
+  #explainUnwatchable(source) {
+    const publication = this.#own.publication(source);
+    const unwatchable = publication?.trackId ? this.#room.unwatchable.get(publication.trackId) : undefined;
+    if (!publication || !unwatchable) return null;
+    const names = unwatchable.participants.map(({ participant }) => this.#room.participants.get(participant)?.name ?? "");
+    return explainUnwatchable(publication.kind, unwatchable.count, names.filter(Boolean));
+  }
+
   /** A picture that stands still although the server sends it is explained as well. */
   #explainAll() {
     const now = performance.now();
@@ -207,7 +228,7 @@ export class People {
     const subscription = this.#room.subscriptions.get(track.id);
     // A screen may well stand still.
     const isStill = tile.kind === "person" && stillMs > STILL_MS;
-    tile.setPaused(explainTile({ link: this.#link.state, subscription, hasMoved, isLate, isStill }));
+    tile.setPaused(explainTile({ link: this.#link.state, subscription, codec: track.codec, hasMoved, isLate, isStill }));
   }
 
   /** @param {string | null} trackId */

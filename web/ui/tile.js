@@ -129,10 +129,15 @@ export class Tile {
    * @param {string | null} why null while it moves
    */
   setPaused(why) {
-    if (this.#note.textContent === (why ?? "")) return;
     this.element.classList.toggle("paused", why !== null);
-    this.#note.hidden = why === null;
-    this.#note.textContent = why ?? "";
+    this.setNotice(why);
+  }
+
+  /** @param {string | null} words across the picture */
+  setNotice(words) {
+    if (this.#note.textContent === (words ?? "")) return;
+    this.#note.hidden = words === null;
+    this.#note.textContent = words ?? "";
     this.#describe();
   }
 

@@ -101,10 +101,14 @@ export function reasonWords(code) {
 
 /**
  * @param {{ paused: boolean, reason: string } | null | undefined} subscription
+ * @param {string | null} [codec] what the track comes in
  * @returns {string | null} why the server sends nothing of a track
  */
-export function explainPause(subscription) {
+export function explainPause(subscription, codec = null) {
   if (!subscription?.paused) return null;
+  if (subscription.reason === "codec_not_negotiated") {
+    return `This browser cannot play this video${codec ? `: its format is ${codec}` : ""}`;
+  }
   const words = reasonWords(subscription.reason);
   // What has not begun yet is not paused.
   return subscription.reason.startsWith("waiting_") ? words : `paused: ${words}`;
@@ -128,20 +132,38 @@ export const LINK_WORDS = Object.freeze({
  * @param {object} facts
  * @param {LinkState} facts.link our own
  * @param {{ paused: boolean, reason: string } | null | undefined} facts.subscription what the server says of the track
+ * @param {string | null} [facts.codec] what it comes in
  * @param {boolean} facts.hasMoved there was a picture before
  * @param {boolean} facts.isLate it has had the time to come
  * @param {boolean} facts.isStill a picture that should move does not
  * @returns {string | null} null when all is well, or may still be
  */
-export function explainTile({ link, subscription, hasMoved, isLate, isStill }) {
+export function explainTile({ link, subscription, codec, hasMoved, isLate, isStill }) {
   // Of others nothing is known while nothing arrives here.
   if (link === "interrupted") return "your connection is interrupted";
   if (link === "failed") return "your connection has failed";
-  const pause = explainPause(subscription);
+  const pause = explainPause(subscription, codec);
   const isBeginning = !hasMoved && !isLate && subscription?.reason.startsWith("waiting_");
   if (pause && !isBeginning) return pause;
   if (!hasMoved && isLate) return link === "connecting" ? "connecting…" : "waiting for the picture";
   return isStill ? "no picture arrives at the moment" : null;
+}
+
+/**
+ * @param {"video" | "audio"} kind of what we send
+ * @param {number} count how many cannot watch it
+ * @param {string[]} names of some of them
+ * @returns {string | null} for our own tile
+ */
+export function explainUnwatchable(kind, count, names) {
+  if (count === 0) return null;
+  const [first, second] = names;
+  const others = count === 2 ? (second ?? "one other") : `${count - 1} others`;
+  const nobody = count === 1 ? "One person" : `${count} people`;
+  const some = count === 1 ? first : `${first} and ${others}`;
+  const who = first ? some : nobody;
+  const what = kind === "video" ? "see your video" : "hear you";
+  return `${who} cannot ${what}: ${count === 1 ? "their browser does" : "their browsers do"} not play its format`;
 }
 
 /**

@@ -117,12 +117,25 @@ impl Forwarder {
         })
     }
 
-    /// Follows a renegotiation of the m-line or of the track.
-    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) {
-        if let Some(fresh) = Self::new((*self.source).clone(), media) {
-            self.payload_types = fresh.payload_types;
-            self.latest = fresh.latest;
-        }
+    /// Follows a renegotiation of the m-line; false if it has no codec for the track now.
+    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> bool {
+        self.follow((*self.source).clone(), media)
+    }
+
+    /// Follows a renegotiation of the track; false if the m-line has no codec for it now.
+    pub(crate) fn follow(&mut self, source: SourceTrack, media: &NegotiatedMedia) -> bool {
+        let Some(fresh) = Self::new(source, media) else {
+            return false;
+        };
+        self.payload_types = fresh.payload_types;
+        self.latest = fresh.latest;
+        self.source = fresh.source;
+        true
+    }
+
+    /// Whether the viewer can decode what comes under a payload type of the publisher's.
+    pub(crate) fn decodes(&self, publishers: u8) -> bool {
+        self.payload_type(publishers).media.is_some()
     }
 
     /// The viewer's payload type for the publisher's; that of none has no `media`.
@@ -261,6 +274,13 @@ impl Forwarder {
     pub(crate) fn halt(&mut self) {
         self.selector.halt();
         self.held = None;
+    }
+
+    /// A stream goes on with what the viewer cannot decode.
+    pub(crate) fn interrupt(&mut self, layer: usize) {
+        if self.selector.stream() == Some(layer) {
+            self.halt();
+        }
     }
 
     /// Goes on with a packet of another stream of its publisher's on the same layer.

@@ -18,6 +18,7 @@ mod selector;
 mod sender;
 mod slot;
 mod subscriber;
+mod waiting;
 
 pub(crate) use allocator::{Grant, Priority, Wish};
 pub(crate) use forwarder::{Forwarder, SourceTrack, Start};
@@ -26,3 +27,4 @@ pub(crate) use pacer::{Cached, Next, Paced, Pacer};
 pub(crate) use pack::{Item, Packer};
 pub(crate) use slot::{Plan, Repair, Slot, SlotSeed};
 pub(crate) use subscriber::{Request, Subscriber};
+pub(crate) use waiting::{Decoders, Waiting};

@@ -21,7 +21,7 @@ use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::Primary;
 use crate::rtp::extension::ExtensionMap;
-use crate::transport::sdp::NegotiatedMedia;
+use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
 use crate::view::Reason;
 
 /// Packets sent within this are in their publisher's cache, most likely.
@@ -73,7 +73,6 @@ pub(crate) struct Counters {
     pub(crate) nacks_received: u64,
     pub(crate) retransmitted: u64,
     pub(crate) fraction_lost: f64,
-    pub(crate) unmapped: u64,
     /// Of the viewer, and for it.
     pub(crate) keyframe_requests: u64,
 }
@@ -153,8 +152,16 @@ impl Slot {
     }
 
     /// Carries a track from now on; false if the m-line has no codec for it.
-    pub(crate) fn assign(&mut self, source: SourceTrack) -> bool {
-        self.forwarder = Forwarder::new(source, &self.media);
+    pub(crate) fn assign(&mut self, source: &SourceTrack) -> bool {
+        let carries = |codec: &NegotiatedCodec| {
+            let found = self.media.payload_type_for(codec.codec, &codec.parameters);
+            found.is_some()
+        };
+        // Looked at for each free slot; and a copy is made of what fits.
+        if !source.codecs.iter().any(carries) {
+            return false;
+        }
+        self.forwarder = Forwarder::new(source.clone(), &self.media);
         self.counters = Counters::default();
         (self.grant, self.told, self.anew) = (None, None, false);
         self.forwarder.is_some()
@@ -187,14 +194,19 @@ impl Slot {
         self.receiving = false;
     }
 
-    /// Follows a later offer.
-    pub(crate) fn renegotiate(&mut self, media: NegotiatedMedia) {
+    /// Follows a later offer of the viewer's; false if there is no codec for its track any more.
+    pub(crate) fn renegotiate(&mut self, media: NegotiatedMedia) -> bool {
         self.receiving = true;
         self.ids = media.extensions;
         *self.media = media;
-        if let Some(forwarder) = &mut self.forwarder {
-            forwarder.renegotiate(&self.media);
-        }
+        let forwarder = self.forwarder.as_mut();
+        forwarder.is_none_or(|forwarder| forwarder.renegotiate(&self.media))
+    }
+
+    /// Follows a later offer of its track's publisher; false if there is no codec for it any more.
+    pub(crate) fn follow(&mut self, source: &SourceTrack) -> bool {
+        let forwarder = self.forwarder.as_mut();
+        forwarder.is_none_or(|forwarder| forwarder.follow(source.clone(), &self.media))
     }
 
     /// The m-line's name.
@@ -225,12 +237,16 @@ impl Slot {
             true => Primary::find(packet.payload()).map(|primary| primary.start),
             false => Some(0),
         };
-        let (Some(payload_type), Some(skip)) = (payload_type.media, skip) else {
-            self.counters.unmapped += 1;
-            return;
-        };
         let source = source_of(packet);
         let frame = frame_of(packet);
+        let (Some(payload_type), Some(skip)) = (payload_type.media, skip) else {
+            // Its publisher went over to a codec that the viewer does not have: what it is sent next of the
+            // track begins with a keyframe, and what it was not sent is not to look lost.
+            if self.kind == MediaKind::Video && !self.rewriter.is_past(&source, &frame) {
+                forwarder.interrupt(packet.layer);
+            }
+            return;
+        };
         let continues = !self.anew && self.rewriter.span().map(|span| span.source) == Some(source);
         if forwarder.selector.stream() == Some(packet.layer) && !continues {
             // The publisher began a new stream on the same layer: only a keyframe joins them.
@@ -523,7 +539,6 @@ impl Slot {
             {
                 Reason::Keyframe
             }
-            _ if self.counters.packets == 0 && self.counters.unmapped > 0 => Reason::Codec,
             _ => granted.unwrap_or(if current.is_some() {
                 Reason::Best
             } else {

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::forwarder::SourceTrack;
 use super::link::Link;
 use super::slot::{Plan, Repair, Slot, SlotSeed};
+use super::waiting::{Decoders, Waiting};
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
 use crate::packet::Packet;
@@ -16,7 +17,7 @@ use crate::prefetch;
 use crate::rtp::extension::ExtensionKind;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
-use crate::view::{Cap, View};
+use crate::view::{Cap, Reason, View};
 
 /// A round trip beyond this is a report about something else.
 const RTT_MAX: Duration = Duration::from_secs(10);
@@ -39,7 +40,9 @@ pub(crate) struct Subscriber {
     /// No sender report is due before.
     reports_at: Option<Instant>,
     /// Subscriptions without a slot, oldest first.
-    waiting: Vec<SourceTrack>,
+    waiting: Vec<Waiting>,
+    /// What its m-lines take.
+    decoders: Decoders,
     rtt: Option<Duration>,
     /// How the viewer shows what it is subscribed to.
     views: HashMap<TrackId, View>,
@@ -71,6 +74,7 @@ impl Subscriber {
             by_ssrc: Vec::new(),
             reports_at: None,
             waiting: Vec::new(),
+            decoders: Decoders::default(),
             transport_sequence: 0,
             rtt: None,
             views: HashMap::new(),
@@ -182,8 +186,47 @@ impl Subscriber {
     }
 
     /// Subscriptions that wait for a slot.
-    pub(crate) fn waiting(&self) -> &[SourceTrack] {
+    pub(crate) fn waiting(&self) -> &[Waiting] {
         &self.waiting
+    }
+
+    /// What the viewer can decode, as far as its m-lines tell.
+    pub(crate) fn decoders(&self) -> &Decoders {
+        &self.decoders
+    }
+
+    /// An offer's m-lines are all in their places: what they take may be something else than before.
+    /// `refused`: kinds of those that have no codec.
+    pub(crate) fn learn_decoders(&mut self, refused: Vec<MediaKind>) {
+        let slots = self.slots.iter();
+        self.decoders = Decoders::of(slots.map(|(_, slot)| &*slot.media), refused);
+    }
+
+    /// Whether it turns the pictures it is sent as their orientation says, or receives none.
+    pub(crate) fn turns(&self) -> bool {
+        let mut video = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.kind == MediaKind::Video);
+        video.all(|(_, slot)| {
+            let ids = &slot.media.extensions;
+            ids.id(ExtensionKind::VideoOrientation).is_some()
+        })
+    }
+
+    /// Subscriptions that wait for another reason than the viewer knows of, which is then known.
+    pub(crate) fn news_of_waiting(&mut self) -> Vec<(SourceTrack, Reason)> {
+        let mut news = Vec::new();
+        for waiting in &mut self.waiting {
+            let reason = match self.decoders.refuse(&waiting.source) {
+                true => Reason::Codec,
+                false => Reason::NoSlot,
+            };
+            if std::mem::replace(&mut waiting.told, reason) != reason {
+                news.push((waiting.source.clone(), reason));
+            }
+        }
+        news
     }
 
     /// Tracks it is subscribed to, waiting ones included.
@@ -229,13 +272,34 @@ impl Subscriber {
             self.by_ssrc.retain(|(_, slot)| *slot != index);
             self.slots.try_remove(index)?.free()
         };
-        self.waiting.splice(0..0, source.clone());
+        let waiting = source.clone().map(Waiting::new);
+        self.waiting.splice(0..0, waiting);
         source
+    }
+
+    /// A slot has no codec for its track any more, which waits for another; what it is.
+    pub(crate) fn let_go(&mut self, index: usize) -> Option<SourceTrack> {
+        self.link.pacer.forget_slot(index);
+        let source = self.slots.get_mut(index)?.free()?;
+        self.waiting.insert(0, Waiting::new(source.clone()));
+        Some(source)
+    }
+
+    /// A track's publisher renegotiated; whether the viewer's subscription waits for it.
+    pub(crate) fn follow(&mut self, source: &SourceTrack) -> bool {
+        let mut waiting = self.waiting.iter_mut();
+        let found = waiting.find(|waiting| waiting.source.id == source.id);
+        if let Some(waiting) = found {
+            waiting.source = source.clone();
+            return true;
+        }
+        false
     }
 
     /// Whether a track is subscribed, with a slot or without.
     pub(crate) fn is_subscribed(&self, track: TrackId) -> bool {
-        self.waiting.iter().any(|source| source.id == track)
+        let mut waiting = self.waiting.iter();
+        waiting.any(|waiting| waiting.source.id == track)
             || self
                 .slots
                 .iter()
@@ -244,7 +308,7 @@ impl Subscriber {
 
     /// Adds a subscription; [`fill`](Self::fill) finds it a slot.
     pub(crate) fn subscribe(&mut self, source: SourceTrack) {
-        self.waiting.push(source);
+        self.waiting.push(Waiting::new(source));
     }
 
     /// Takes how a track is shown, if it is subscribed.
@@ -262,7 +326,7 @@ impl Subscriber {
     /// Removes a subscription; the slot it had and its source.
     pub(crate) fn unsubscribe(&mut self, track: TrackId) -> Option<(usize, SourceTrack)> {
         self.views.remove(&track);
-        self.waiting.retain(|source| source.id != track);
+        self.waiting.retain(|waiting| waiting.source.id != track);
         let (index, slot) = self
             .slots
             .iter_mut()
@@ -271,31 +335,34 @@ impl Subscriber {
         Some((index, slot.free()?))
     }
 
-    /// Gives free slots to waiting subscriptions, oldest first. Calls `assigned` with each.
-    pub(crate) fn fill(&mut self, mut assigned: impl FnMut(usize, &mut Slot)) {
+    /// Gives free slots to waiting subscriptions, oldest first. Calls `assigned` with each, and with the
+    /// reason for which the viewer knows it to have waited.
+    pub(crate) fn fill(&mut self, mut assigned: impl FnMut(usize, &mut Slot, Reason)) {
         for (index, slot) in &mut self.slots {
             if !slot.is_free() {
                 continue;
             }
+            let kind = slot.kind;
             let taken = self
                 .waiting
                 .iter()
-                .position(|source| source.kind == slot.kind && slot.assign(source.clone()));
+                .position(|waiting| waiting.source.kind == kind && slot.assign(&waiting.source));
             if let Some(taken) = taken {
-                self.waiting.remove(taken);
-                assigned(index, slot);
+                let waiting = self.waiting.remove(taken);
+                assigned(index, slot, waiting.told);
             }
         }
     }
 
-    /// m-lines that are missing. A free slot of the right kind that stayed free has no codec for
-    /// what waits, and another would not have one either.
+    /// m-lines that are missing. What the viewer has no codec for needs none; and a free slot of the right
+    /// kind that stayed free has no codec for what waits, and another would not have one either.
     pub(crate) fn needs(&self) -> Needs {
         let missing = |kind| {
             let waiting = self
                 .waiting
                 .iter()
-                .filter(|source| source.kind == kind)
+                .filter(|waiting| waiting.source.kind == kind)
+                .filter(|waiting| !self.decoders.refuse(&waiting.source))
                 .count();
             let free = self
                 .slots

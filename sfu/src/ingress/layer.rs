@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::binding::{EncodingName, Hold};
 use super::cache::PacketCache;
+use super::format::{Format, Observed};
 use super::frames::{FrameReader, StreamPacket};
 use super::keyframe::KeyframeRequests;
 use super::nack::{Arrival, MISSING, NackGenerator};
@@ -60,6 +61,8 @@ pub(crate) struct Layer {
     metered: bool,
     meter: RateMeter,
     pub(crate) frames: FrameReader,
+    /// Of video.
+    pub(crate) format: Format,
     /// Of the largest picture, in pixels; 0 while unknown.
     pub(crate) height: u16,
     pub(crate) packets: u64,
@@ -92,6 +95,7 @@ impl Layer {
             metered: false,
             meter: RateMeter::default(),
             frames: FrameReader::default(),
+            format: Format::default(),
             height: 0,
             packets: 0,
             bytes: 0,
@@ -200,6 +204,26 @@ impl Layer {
     fn repairs_another(&self, sequence: u16) -> bool {
         let highest = self.extender.highest();
         highest.is_some_and(|highest| self.extender.peek(sequence) > highest + MISSING as u64)
+    }
+
+    /// Takes the payload type of a packet of video that was just received; true if that is news.
+    pub(crate) fn comes_as(&mut self, now: Instant, sequence: u64, payload_type: u8) -> bool {
+        let observed = self.format.observe(now, sequence, payload_type);
+        self.reformat(observed)
+    }
+
+    /// Takes what the publisher's worker says of the payload type; true if that is news.
+    pub(crate) fn follow_format(&mut self, payload_type: Option<u8>) -> bool {
+        let observed = self.format.follow(payload_type);
+        self.reformat(observed)
+    }
+
+    /// Another codec has layers and numbers of its own.
+    fn reformat(&mut self, observed: Observed) -> bool {
+        if observed == Observed::Another {
+            self.frames = FrameReader::default();
+        }
+        observed != Observed::Same
     }
 
     /// What a packet that was just received says of its frame.

@@ -7,6 +7,7 @@ mod binding;
 mod cache;
 mod demand;
 mod feedback;
+mod format;
 mod frames;
 mod hint;
 mod keyframe;

@@ -55,7 +55,7 @@ pub(crate) struct Media {
     pub(crate) first: bool,
     /// The first packet of a stream that took the place of another one on its layer.
     pub(crate) anew: bool,
-    /// Layers can be chosen that could not, or stand in another order.
+    /// Layers can be chosen that could not, stand in another order, or come in another codec.
     pub(crate) layers_changed: bool,
 }
 
@@ -225,6 +225,9 @@ impl Publisher {
         let Some(sequence) = sequence else {
             return Receipt::Nothing;
         };
+        let other_codec = !codec.is_audio()
+            && !binding.repair
+            && layer.comes_as(now, sequence, header.payload_type);
         let passed_on = PassedOn::find(&header, packet, &track.extensions);
         let described = if codec.is_audio() {
             Described::plain(codec, payload)
@@ -244,7 +247,7 @@ impl Publisher {
         if keyframe {
             layer.keyframe_came();
         }
-        let mut layers_changed = layer.update(now, None);
+        let mut layers_changed = layer.update(now, None) | other_codec;
         if keyframe || layers_changed {
             layers_changed |= track.rank(now);
         }

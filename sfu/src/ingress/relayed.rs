@@ -32,6 +32,8 @@ pub(crate) struct TrackState {
 pub(crate) struct LayerState {
     pub(crate) name: EncodingName,
     pub(crate) ssrc: Option<u32>,
+    /// Under which its packets come.
+    pub(crate) payload_type: Option<u8>,
     /// Packets come on it.
     pub(crate) alive: bool,
     /// Packets come on it if it is wanted.
@@ -66,6 +68,7 @@ impl Track {
             .map(|(index, layer)| LayerState {
                 name: layer.name.clone(),
                 ssrc: layer.ssrc,
+                payload_type: layer.format.payload_type(),
                 alive: layer.is_alive(),
                 may_come: self.demand.may_come(index),
                 measured: self.demand.measured(index),
@@ -98,7 +101,7 @@ impl Track {
 
     /// Takes what its publisher's renegotiation changed; true if its viewers may get other layers now.
     pub(crate) fn follow(&mut self, state: TrackState) -> bool {
-        self.codecs = state.codecs;
+        self.set_codecs(&state.codecs);
         self.extensions = state.extensions;
         let settings = std::mem::replace(&mut self.settings, state.settings) != state.settings;
         self.follow_layers(&state.layers, state.order) | settings
@@ -120,6 +123,7 @@ impl Track {
             if let Some(ssrc) = state.ssrc {
                 layer.follow_stream(ssrc);
             }
+            changed |= layer.follow_format(state.payload_type);
             layer.sender = state.sender;
             layer.frames.set_heights(state.heights);
             changed |= layer.frames.set_alive(state.within);
@@ -158,6 +162,7 @@ mod tests {
                     ssrc: None,
                 },
                 ssrc: Some(ssrc),
+                payload_type: Some(96),
                 alive,
                 may_come: false,
                 measured: (0, 0),

@@ -73,7 +73,7 @@ impl Track {
     /// An encoding of the same name stays the encoding it was, whatever its place in the list. One with a new
     /// name takes the index of one that is gone, or the next.
     pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Vec<usize> {
-        self.codecs.clone_from(&media.codecs);
+        self.set_codecs(&media.codecs);
         self.extensions = media.extensions;
         let names = names(media);
         let mut kept = LayerSet::NONE;
@@ -144,6 +144,32 @@ impl Track {
         let order = self.order();
         self.demand
             .update(now, self.live, wanted, order, &self.layers)
+    }
+
+    /// Takes the codecs negotiated now, the one asked for first.
+    pub(super) fn set_codecs(&mut self, codecs: &[NegotiatedCodec]) {
+        if self.codecs != codecs {
+            self.codecs = codecs.to_vec();
+            for layer in &mut self.layers {
+                layer.format.outdate();
+            }
+        }
+    }
+
+    /// The payload type a layer comes under. Before its first packet, the one that its publisher was
+    /// asked for: browsers send what the answer lists first.
+    pub(crate) fn payload_type_of(&self, layer: usize) -> Option<u8> {
+        let seen = self.layers.get(layer)?.format.payload_type();
+        seen.or_else(|| Some(self.codecs.first()?.payload_type))
+    }
+
+    /// The codec it comes in, as far as is known.
+    pub(crate) fn codec_in_use(&self) -> Option<&NegotiatedCodec> {
+        let mut layers = self.encodings();
+        let seen = layers.find_map(|(_, layer)| layer.format.payload_type());
+        let mut codecs = self.codecs.iter();
+        let used = seen.and_then(|seen| codecs.find(|codec| codec.payload_type == seen));
+        used.or_else(|| self.codecs.first())
     }
 
     /// The codec a publisher's payload type stands for.

@@ -26,6 +26,10 @@ pub(crate) struct Room {
     pub(crate) loudest: Loudest,
     /// Whose videos are sent, if not all are.
     pub(crate) last_n: Vec<PeerId>,
+    /// Its viewers here that show pictures as they come, not as their orientation says.
+    pub(crate) unturning: usize,
+    /// The parts that have such viewers.
+    pub(crate) unturning_parts: Vec<u16>,
 }
 
 /// Decisions remembered of a room on one worker: at the four changes a minute that a viewer at a noisy
@@ -43,6 +47,8 @@ impl Room {
             speakers: Speakers::default(),
             loudest: Loudest::default(),
             last_n: Vec::new(),
+            unturning: 0,
+            unturning_parts: Vec::new(),
         }
     }
 

@@ -13,7 +13,8 @@ use crate::egress::{Forwarder, Grant, Priority, Wish};
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::ladder::LayerId;
+use crate::ingress::Track;
+use crate::ladder::{Ladder, LayerId};
 use crate::stats::Decision;
 use crate::view::{Cap, Reason, View};
 
@@ -106,8 +107,12 @@ impl Worker {
                 continue;
             }
             let view = peer.subscriber.view(source.id);
+            let mut ladder = track.ladder(now);
+            let lacks = leave_out_undecodable(&mut ladder, forwarder, track);
             let paused = if track.settings.muted {
                 Some(Reason::Muted)
+            } else if lacks == Lacks::All {
+                Some(Reason::Codec)
             } else if !view.visible {
                 Some(Reason::Hidden)
             } else if !track.settings.screen
@@ -128,11 +133,12 @@ impl Worker {
             wishes.push(Wish {
                 slot,
                 track: source.id,
-                ladder: track.ladder(now),
+                ladder,
                 order,
                 priority,
                 height: view.height,
                 paused,
+                lacks_codec: lacks == Lacks::Some,
                 current: state.grant.and_then(|grant| grant.layer).map(in_order),
                 shown: forwarder.current().map(in_order),
             });
@@ -158,8 +164,11 @@ impl Worker {
             return;
         };
         let congested = peer.subscriber.link().is_congested();
-        let mut changes: Vec<Grant> = Vec::new();
+        let room = peer.room;
+        let mut changes = Vec::new();
         let mut wants = Vec::new();
+        let mut muted = Vec::new();
+        let mut decodable = Vec::new();
         // Grants of sound come first and have no wish: sound has one layer, and no order.
         let sounds = grants.len().saturating_sub(wishes.len());
         let orders = wishes.iter().map(|wish| Some(wish.order));
@@ -196,41 +205,47 @@ impl Worker {
             if !changes_target && told == Some((grant.layer, grant.reason)) {
                 continue;
             }
-            changes.push(*grant);
+            if is_undecodable(before.as_ref()) != is_undecodable(Some(grant)) {
+                decodable.push(grant.track);
+            }
+            if grant.reason == Reason::Muted {
+                muted.push(grant.slot);
+            }
+            changes.push(SubscriptionState {
+                track: grant.track,
+                layer: grant.layer.map(|layer| layer.spatial),
+                temporal: grant.layer.map(|layer| layer.temporal),
+                reason: grant.reason,
+            });
         }
-        let muted = changes.iter().filter(|grant| grant.reason == Reason::Muted);
-        for grant in muted {
-            peer.subscriber.link_mut().pacer.forget_slot(grant.slot);
+        for slot in muted {
+            peer.subscriber.link_mut().pacer.forget_slot(slot);
         }
         for place in wants {
             self.wants_changed(now, place);
         }
+        for track in decodable {
+            self.decodable_changed(now, room, track);
+        }
         if !changes.is_empty() {
-            self.tell(now, index, &changes);
+            self.tell(now, index, changes);
         }
     }
 
     /// Tells of changes: the viewer, the timeline, the log. Who is to send a keyframe is asked when a
     /// packet shows that one is missing.
-    fn tell(&mut self, now: Instant, index: usize, changes: &[Grant]) {
+    pub(super) fn tell(&mut self, now: Instant, index: usize, states: Vec<SubscriptionState>) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
         let (room, id, estimate) = (peer.room, peer.id, peer.subscriber.link().estimate());
         let at_ms = self.config.clock.unix_ms(now);
-        let state = |grant: &Grant| SubscriptionState {
-            track: grant.track,
-            layer: grant.layer.map(|layer| layer.spatial),
-            temporal: grant.layer.map(|layer| layer.temporal),
-            reason: grant.reason,
-        };
         if let Some(room) = self.rooms.get_mut(&room) {
-            for grant in changes {
-                let state = state(grant);
+            for state in &states {
                 room.decided(Decision {
                     at_ms,
                     peer: id,
-                    track: Some(grant.track),
+                    track: Some(state.track),
                     layer: state.layer,
                     temporal: state.temporal,
                     reason: state.reason.code(),
@@ -238,14 +253,14 @@ impl Worker {
                 });
             }
         }
-        for grant in changes {
+        for state in &states {
             tracing::debug!(
                 %room,
                 peer = %id,
-                track = %grant.track,
-                layer = grant.layer.map(|layer| layer.spatial),
-                temporal = grant.layer.map(|layer| layer.temporal),
-                reason = grant.reason.code(),
+                track = %state.track,
+                layer = state.layer,
+                temporal = state.temporal,
+                reason = state.reason.code(),
                 estimate,
                 "layer decided"
             );
@@ -253,7 +268,7 @@ impl Worker {
         self.events.push_back(Event::SubscriptionsChanged {
             room,
             peer: id,
-            subscriptions: changes.iter().map(state).collect(),
+            subscriptions: states,
         });
     }
 }
@@ -266,6 +281,42 @@ fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
         layer: (!muted).then(LayerId::default),
         bitrate: 0,
         reason: if muted { Reason::Muted } else { Reason::Best },
+    }
+}
+
+/// Whether a viewer is sent nothing of a track because it cannot decode it.
+pub(super) fn is_undecodable(grant: Option<&Grant>) -> bool {
+    grant.is_some_and(|grant| grant.layer.is_none() && grant.reason == Reason::Codec)
+}
+
+/// Of which of a track's encodings a viewer lacks the codec.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lacks {
+    None,
+    Some,
+    All,
+}
+
+/// Takes from a ladder the steps of encodings that the viewer cannot decode.
+fn leave_out_undecodable(ladder: &mut Ladder, forwarder: &Forwarder, track: &Track) -> Lacks {
+    let decodes = |layer| {
+        let payload_type = track.payload_type_of(layer);
+        payload_type.is_some_and(|payload_type| forwarder.decodes(payload_type))
+    };
+    let order = track.order();
+    let encodings = order.encodings().count();
+    let decoded = order.encodings().filter(|layer| decodes(*layer)).count();
+    if decoded == encodings {
+        return Lacks::None;
+    }
+    for rung in ladder.rungs_mut() {
+        if !order.encoding_of(rung.id).is_some_and(decodes) {
+            (rung.alive, rung.available) = (false, false);
+        }
+    }
+    match decoded {
+        0 => Lacks::All,
+        _ => Lacks::Some,
     }
 }
 

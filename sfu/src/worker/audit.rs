@@ -73,7 +73,7 @@ impl Worker {
             .subscriber
             .waiting()
             .iter()
-            .map(|source| (None, source));
+            .map(|waiting| (None, &waiting.source));
         for (slot, source) in carried.chain(waiting) {
             if !room.tracks.contains_key(&source.id) {
                 faults.push(format!("{} is subscribed to a track that ended", peer.id));
@@ -197,6 +197,7 @@ impl Worker {
             + self.demux.len()
             + self.schedule.len()
             + self.handshakes.len()
+            + self.watches.len()
     }
 
     /// Handshake datagrams waiting.

@@ -74,8 +74,13 @@ impl Worker {
                 self.router
                     .unsubscribe(forwarder.source.fanout, Target { peer: index, slot });
                 self.wants_changed(now, forwarder.source.place);
+                self.viewers_changed(now, forwarder.source.id);
             }
         }
+        for waiting in peer.subscriber.waiting() {
+            self.viewers_changed(now, waiting.source.id);
+        }
+        self.turning_changed(peer.room, (!peer.subscriber.turns(), false));
         if let Some(room) = self.rooms.get_mut(&peer.room) {
             room.peers.remove(&index);
         }

@@ -159,7 +159,7 @@ impl Rig {
             },
             media(form, MediaRole::Slot, theirs),
         );
-        slot.assign(SourceTrack {
+        slot.assign(&SourceTrack {
             id,
             kind: MediaKind::Video,
             publisher: PeerId::new(0, 1),

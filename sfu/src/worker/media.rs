@@ -41,7 +41,11 @@ impl Worker {
                     peer: index,
                     track: media.track,
                 };
-                self.route(now, place, media, &datagram[media.start..]);
+                let packet = &datagram[media.start..];
+                if !media.codec.is_audio() {
+                    self.look_at_orientation(now, index, &media, packet);
+                }
+                self.route(now, place, media, packet);
             }
             Receipt::Nothing => {}
             Receipt::Dropped(code) => self.counters.drop(code),

@@ -14,6 +14,7 @@ mod allocation;
 #[cfg(any(test, feature = "testing"))]
 mod audit;
 mod close;
+mod codecs;
 mod command;
 mod control;
 mod data;
@@ -23,6 +24,7 @@ mod handshake;
 mod inbox;
 mod media;
 mod negotiation;
+mod orientation;
 mod peer;
 mod relay;
 mod schedule;
@@ -102,6 +104,8 @@ pub(crate) struct Worker {
     handshakes: Handshakes,
     events: VecDeque<Event>,
     marks: wanted::Marks,
+    watches: codecs::Watches,
+    awaited: orientation::Awaited,
     /// Rooms in which somebody is heard, by when to decide who speaks.
     speaking: BTreeSet<(Instant, RoomId)>,
     inbox: Inbox,
@@ -162,6 +166,8 @@ impl Worker {
             handshakes: Handshakes::default(),
             events: VecDeque::new(),
             marks: wanted::Marks::default(),
+            watches: codecs::Watches::default(),
+            awaited: orientation::Awaited::default(),
             speaking: BTreeSet::new(),
             inbox: Inbox::default(),
             desk: Desk::default(),
@@ -258,6 +264,8 @@ impl Worker {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.poll_relayed(now);
         self.poll_speakers(now);
+        self.poll_watches(now);
+        self.poll_awaited(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -274,6 +282,8 @@ impl Worker {
             let due = [
                 self.relayed.poll_timeout(),
                 self.marks.poll_timeout(),
+                self.watches.poll_timeout(),
+                self.awaited.poll_timeout(),
                 speaking,
             ];
             let due = due.into_iter().flatten();

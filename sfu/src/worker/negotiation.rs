@@ -51,13 +51,27 @@ pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError>
     Ok(offer)
 }
 
+/// Kinds of which the client would receive on some m-line if the relay knew a codec of it.
+fn undecodable(offer: &Offer) -> Vec<MediaKind> {
+    let is_refused = |kind: MediaKind| {
+        let offered = match kind {
+            MediaKind::Audio => OfferedKind::Audio,
+            MediaKind::Video => OfferedKind::Video,
+        };
+        let mut media = offer.media.iter().filter(|media| media.kind == offered);
+        media.any(|media| media.is_undecodable())
+    };
+    let kinds = [MediaKind::Audio, MediaKind::Video].into_iter();
+    kinds.filter(|kind| is_refused(*kind)).collect()
+}
+
 impl Worker {
     /// Creates a peer from its first offer. Nothing is kept if the offer is refused.
     pub(crate) fn join(
         &mut self,
         now: Instant,
         room: RoomId,
-        offer: Offer,
+        mut offer: Offer,
         auto_subscribe: bool,
         announce: Option<SocketAddr>,
         seat: Seat,
@@ -84,6 +98,9 @@ impl Worker {
                 subscriber.subscribe(source);
             }
         }
+        let undecodable = undecodable(&offer);
+        let offered = self.order_codecs(room, None, &mut offer);
+        self.agree_on_orientation(room, None, &mut offer);
         let cname = id.to_string();
         let mut session = Session::new(self.rng.random());
         let streams = Self::streams(&subscriber);
@@ -109,6 +126,9 @@ impl Worker {
             subscriber,
             run: RunKey::default(),
             needs: Needs::default(),
+            offered,
+            asks: Default::default(),
+            pictures: Default::default(),
             _seat: seat,
             sender: id.to_string().into(),
             data_budget: super::data::DataBudget::default(),
@@ -119,7 +139,7 @@ impl Worker {
             room.peers.insert(index);
         }
         tracing::info!(%room, peer = %id, "peer joined");
-        let answer = self.apply(now, index, negotiated)?;
+        let answer = self.apply(now, index, negotiated, undecodable)?;
         Ok((id, answer))
     }
 
@@ -128,9 +148,13 @@ impl Worker {
         &mut self,
         now: Instant,
         id: PeerId,
-        offer: Offer,
+        mut offer: Offer,
     ) -> Result<Answer, SfuError> {
         let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
+        let room = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?.room;
+        let undecodable = undecodable(&offer);
+        let offered = self.order_codecs(room, Some(index), &mut offer);
+        let left_out = self.agree_on_orientation(room, Some(index), &mut offer);
         let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
         let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
         let announce = peer.announce;
@@ -152,13 +176,15 @@ impl Worker {
         let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         peer.session = session;
+        peer.offered = offered;
         if restart {
             peer.ice = ice.clone();
             self.demux.remove_ufrag(&before.ufrag);
             self.demux.insert_ufrag(ice.ufrag.clone(), index);
         }
         self.follow_transport(now, index, restart, offer.remote);
-        self.apply(now, index, negotiated)
+        self.orientation_answered(now, index, left_out);
+        self.apply(now, index, negotiated, undecodable)
     }
 
     /// Follows what an offer says of the client's end of the transport.
@@ -227,6 +253,7 @@ impl Worker {
     fn streams(subscriber: &Subscriber) -> Vec<(MediaKind, String)> {
         let waiting = subscriber.waiting().iter();
         waiting
+            .map(|waiting| &waiting.source)
             .map(|source| (source.kind, source.publisher.to_string()))
             .collect()
     }
@@ -266,12 +293,14 @@ impl Worker {
         Ok(session.negotiate(offer, &ours, &mut name)?)
     }
 
-    /// Makes the peer what the answer says it is.
+    /// Makes the peer what the answer says it is. `undecodable`: kinds of which the client receives nothing
+    /// that the relay knows.
     fn apply(
         &mut self,
         now: Instant,
         index: usize,
         negotiated: Negotiated,
+        undecodable: Vec<MediaKind>,
     ) -> Result<Answer, SfuError> {
         let Negotiated {
             sdp,
@@ -279,8 +308,13 @@ impl Worker {
             refused,
             ..
         } = negotiated;
+        let turned = self
+            .peers
+            .get(index)
+            .is_none_or(|peer| peer.subscriber.turns());
         self.end_dropped(now, index, &media);
         let mut published = Vec::new();
+        let mut other_codecs = false;
         for media in media {
             let kind = match media.kind {
                 OfferedKind::Audio => MediaKind::Audio,
@@ -289,11 +323,19 @@ impl Worker {
             };
             match media.role {
                 MediaRole::Publish => published.push(self.publish(now, index, kind, &media)?),
-                MediaRole::Slot => self.place_slot(index, kind, media),
+                MediaRole::Slot => other_codecs |= self.place_slot(now, index, kind, media),
                 MediaRole::Data | MediaRole::Inactive | MediaRole::Rejected => {}
             }
         }
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.subscriber.learn_decoders(undecodable);
+            let (room, turns) = (peer.room, peer.subscriber.turns());
+            self.turning_changed(room, (!turned, !turns));
+        }
         self.fill_slots(now, index);
+        if other_codecs {
+            self.decide(now, index);
+        }
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         peer.needs = peer.subscriber.needs();
         let slots = peer
@@ -317,17 +359,33 @@ impl Worker {
         })
     }
 
-    fn place_slot(&mut self, index: usize, kind: MediaKind, media: NegotiatedMedia) {
+    /// Returns whether a slot takes other codecs than before.
+    fn place_slot(
+        &mut self,
+        now: Instant,
+        index: usize,
+        kind: MediaKind,
+        media: NegotiatedMedia,
+    ) -> bool {
         let Some(peer) = self.peers.get_mut(index) else {
-            return;
+            return false;
         };
-        let known = peer
-            .subscriber
-            .slot_by_mid(&media.mid)
-            .map(|(slot, _)| slot);
-        if let Some(slot) = known.and_then(|slot| peer.subscriber.slot_mut(slot)) {
-            slot.renegotiate(media);
+        let known = peer.subscriber.slot_by_mid(&media.mid);
+        let known = known.map(|(slot, _)| slot);
+        if let Some(at) = known
+            && let Some(slot) = peer.subscriber.slot_mut(at)
+        {
+            let other_codecs = slot.media.codecs != media.codecs;
+            let source = slot
+                .forwarder
+                .as_ref()
+                .map(|forwarder| forwarder.source.clone());
+            let carries = slot.renegotiate(media);
             peer.subscriber.renegotiated();
+            if let Some(source) = source.filter(|_| !carries) {
+                self.let_go(now, index, at, &source);
+            }
+            return other_codecs;
         } else if let Some(SlotIdentity { ssrc, rtx_ssrc, .. }) = media.slot {
             // RFC 3711 section 3.3.1 wants the first number below 2^15: a receiver that misses the
             // first packets must not guess the wrong rollover count.
@@ -340,6 +398,7 @@ impl Worker {
             };
             peer.subscriber.insert_slot(kind, seed, media);
         }
+        false
     }
 
     /// Ends the tracks whose m-lines stopped, and the slots; one that only pauses keeps its names.
@@ -393,8 +452,17 @@ impl Worker {
             .map(|(at, track)| (at, track.id));
         let id = match known {
             Some((at, id)) => {
+                let before = peer.publisher.track(at).map(|track| &track.codecs);
+                let other_codecs = before.is_some_and(|codecs| *codecs != media.codecs);
                 peer.publisher.renegotiate(at, media);
                 let room = peer.room;
+                if other_codecs {
+                    let place = Place::Published {
+                        peer: index,
+                        track: at,
+                    };
+                    self.follow_publisher(now, place);
+                }
                 self.announce(room, id);
                 id
             }

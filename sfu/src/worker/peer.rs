@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::codecs::{Asks, Offered};
+use super::orientation::Pictures;
 use crate::egress::Subscriber;
 use crate::event::Needs;
 use crate::id::{PeerId, RoomId};
@@ -32,6 +34,9 @@ pub(super) struct Peer {
     pub(super) publisher: Publisher,
     /// What the client was last told it needs.
     pub(super) needs: Needs,
+    pub(super) offered: Offered,
+    pub(super) asks: Asks,
+    pub(super) pictures: Pictures,
     pub(super) _seat: Seat,
     /// The name others are told as the sender of its data channel messages.
     pub(super) sender: Arc<str>,

@@ -87,7 +87,7 @@ impl Worker {
         }
     }
 
-    fn room_of(&self, place: Place) -> Option<RoomId> {
+    pub(super) fn room_of(&self, place: Place) -> Option<RoomId> {
         match place {
             Place::Published { peer, .. } => self.peers.get(peer).map(|peer| peer.room),
             Place::Relayed(index) => self.relayed.get(index).map(|track| track.room),

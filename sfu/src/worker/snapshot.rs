@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::Worker;
+use super::codecs::{Unable, Watches};
 use super::peer::Peer;
-use crate::egress::{Forwarder, SourceTrack};
+use crate::egress::{Forwarder, Waiting};
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
@@ -65,13 +66,18 @@ impl Worker {
         let room = self.rooms.get(&peer.room);
         let most = self.config.loudest_n;
         let silenced = most.zip(room).map(|(most, room)| (most, &room.loudest));
-        peer_stats(now, peer, |track| {
+        peer_stats(now, peer, &self.watches, |track| {
             silenced.is_some_and(|(most, loudest)| loudest.silences(now, most, track))
         })
     }
 }
 
-fn peer_stats(now: Instant, peer: &Peer, silenced: impl Fn(TrackId) -> bool) -> PeerStats {
+fn peer_stats(
+    now: Instant,
+    peer: &Peer,
+    watches: &Watches,
+    silenced: impl Fn(TrackId) -> bool,
+) -> PeerStats {
     let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
         let (layer, mut reason) = slot.state();
         if slot.kind == MediaKind::Audio
@@ -108,7 +114,7 @@ fn peer_stats(now: Instant, peer: &Peer, silenced: impl Fn(TrackId) -> bool) -> 
         published: peer
             .publisher
             .tracks()
-            .map(|(_, track)| published_stats(now, track))
+            .map(|(_, track)| published_stats(now, track, watches.unable(track.id)))
             .collect(),
         subscriptions: carried
             .chain(peer.subscriber.waiting().iter().map(waiting_stats))
@@ -117,11 +123,12 @@ fn peer_stats(now: Instant, peer: &Peer, silenced: impl Fn(TrackId) -> bool) -> 
     }
 }
 
-fn published_stats(now: Instant, track: &Track) -> PublishedStats {
+fn published_stats(now: Instant, track: &Track, unable: Option<&Unable>) -> PublishedStats {
+    let unable = unable.into_iter().flat_map(|unable| &unable.named);
     PublishedStats {
         track: track.id,
         kind: track.kind,
-        codec: track.codecs.first().map_or("", |codec| codec.codec.name()),
+        codec: track.codec_in_use().map_or("", |codec| codec.codec.name()),
         layers: track
             .encodings()
             .map(|(index, layer)| LayerStats {
@@ -142,17 +149,20 @@ fn published_stats(now: Instant, track: &Track) -> PublishedStats {
             .iter()
             .map(|layer| layer.keyframes.sent())
             .sum(),
+        unwatchable: unable
+            .map(|(viewer, reason)| (*viewer, reason.code()))
+            .collect(),
     }
 }
 
-fn waiting_stats(source: &SourceTrack) -> SubscriptionStats {
+fn waiting_stats(waiting: &Waiting) -> SubscriptionStats {
     SubscriptionStats {
-        track: source.id,
+        track: waiting.source.id,
         mid: None,
         layer: None,
         temporal: None,
         target: None,
-        reason: Reason::NoSlot.code(),
+        reason: waiting.told.code(),
         allocated: 0,
         bitrate: 0,
         keyframe_requests: 0,

@@ -6,11 +6,12 @@ use super::Worker;
 use super::relay::track_at;
 use crate::egress::{Request, SourceTrack};
 use crate::error::SfuError;
-use crate::event::{Event, MediaKind, Slot};
+use crate::event::{Event, MediaKind, Slot, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ladder::LayerId;
 use crate::place::Place;
 use crate::router::Target;
+use crate::view::Reason;
 
 impl Worker {
     /// Forwards a track to a peer.
@@ -143,10 +144,59 @@ impl Worker {
             self.wants_changed(now, source.place);
             changed.push(slot);
         }
+        self.viewers_changed(now, track);
         for slot in self.fill_slots(now, index) {
             if !changed.contains(&slot) {
                 changed.push(slot);
             }
+        }
+        self.tell_viewer(index, changed);
+    }
+
+    /// A track's publisher renegotiated, and it may come in other codecs than before.
+    pub(super) fn follow_publisher(&mut self, now: Instant, place: Place) {
+        let Some(source) = self.source(place) else {
+            return;
+        };
+        for target in self.router.targets(source.fanout).to_vec() {
+            let Some(peer) = self.peers.get_mut(target.peer) else {
+                continue;
+            };
+            let slot = peer.subscriber.slot_mut(target.slot);
+            if slot.is_some_and(|slot| !slot.follow(&source)) {
+                self.let_go(now, target.peer, target.slot, &source);
+            }
+        }
+        self.retarget(now, place);
+        self.viewers_changed(now, source.id);
+        let Some(room) = self.room_of(place) else {
+            return;
+        };
+        let viewers = self.rooms.get(&room).map(|room| room.peers.clone());
+        for viewer in viewers.unwrap_or_default() {
+            let Some(peer) = self.peers.get_mut(viewer) else {
+                continue;
+            };
+            if peer.subscriber.follow(&source) {
+                let changed = self.fill_slots(now, viewer);
+                self.tell_viewer(viewer, changed);
+            }
+        }
+    }
+
+    /// A slot has no codec for its track any more.
+    pub(super) fn let_go(&mut self, now: Instant, index: usize, slot: usize, source: &SourceTrack) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        peer.subscriber.let_go(slot);
+        peer.subscriber.follow(source);
+        self.router
+            .unsubscribe(source.fanout, Target { peer: index, slot });
+        self.wants_changed(now, source.place);
+        let mut changed = self.fill_slots(now, index);
+        if !changed.contains(&slot) {
+            changed.push(slot);
         }
         self.tell_viewer(index, changed);
     }
@@ -156,12 +206,19 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return Vec::new();
         };
+        let room = peer.room;
         let mut assigned = Vec::new();
-        peer.subscriber.fill(|slot, state| {
+        let mut told = Vec::new();
+        peer.subscriber.fill(|slot, state, waited_for| {
             if let Some(forwarder) = &state.forwarder {
                 assigned.push((slot, (*forwarder.source).clone()));
+                // Of video a decision tells.
+                if waited_for == Reason::Codec {
+                    told.push((*forwarder.source).clone());
+                }
             }
         });
+        let news = peer.subscriber.news_of_waiting();
         for (slot, source) in &assigned {
             self.router.subscribe(
                 source.fanout,
@@ -171,6 +228,27 @@ impl Worker {
                 },
             );
             self.wants_changed(now, source.place);
+            self.viewers_changed(now, source.id);
+        }
+        let heard = told.iter().filter(|source| source.kind == MediaKind::Audio);
+        let heard = heard.map(|source| SubscriptionState {
+            track: source.id,
+            layer: Some(0),
+            temporal: Some(0),
+            reason: Reason::Best,
+        });
+        let waits = news.iter().map(|(source, reason)| SubscriptionState {
+            track: source.id,
+            layer: None,
+            temporal: None,
+            reason: *reason,
+        });
+        let states: Vec<_> = heard.chain(waits).collect();
+        for source in told.iter().chain(news.iter().map(|(source, _)| source)) {
+            self.decodable_changed(now, room, source.id);
+        }
+        if !states.is_empty() {
+            self.tell(now, index, states);
         }
         let assigned: Vec<usize> = assigned.into_iter().map(|(slot, _)| slot).collect();
         if !assigned.is_empty() {
@@ -317,6 +395,7 @@ impl Worker {
                 self.remove_subscription(now, viewer, track);
             }
         }
+        self.watches.remove(track);
         self.forget_voice(now, room, track);
         self.last_n_changed(now, room);
     }

@@ -11,6 +11,7 @@
 mod adaptation;
 mod bad_input;
 mod calls;
+mod codecs;
 mod data;
 mod encodings;
 mod harness;
@@ -18,6 +19,7 @@ mod impaired;
 mod links;
 mod mobility;
 mod muted;
+mod orientation;
 mod parts;
 mod random;
 mod renegotiation;

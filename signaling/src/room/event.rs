@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
-use crate::media::{DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason};
+use crate::media::{
+    DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason, RenegotiationReason,
+};
 
 /// Told in this order: a participant and its tracks come before anything that refers to them.
 #[derive(Clone, Debug)]
@@ -68,9 +70,23 @@ pub enum Event {
         track: TrackName,
         layers: Vec<LayerWanted>,
     },
+    /// Who cannot watch a participant's own track.
+    Unwatchable(NamedUnwatchable),
+    /// A participant should offer again: the answer would be another one.
+    Renegotiate(RenegotiationReason),
     Speakers(Speakers),
     /// A data channel that this participant opened, or a message it sent on one, was refused.
     DataRefused(DataRefusal),
+}
+
+/// A track that some cannot watch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedUnwatchable {
+    pub track: TrackName,
+    /// All of them.
+    pub count: usize,
+    /// Some of them, and why.
+    pub participants: Vec<(ParticipantId, Reason)>,
 }
 
 /// What a participant is sent of a track.

@@ -41,7 +41,14 @@ impl Room {
             return Ok(None);
         };
         match within(self.shared.media.peer_stats(peer)).await {
-            Ok(stats) => Ok(Some(PeerStats::named(stats, |track| self.name_of(track)))),
+            Ok(stats) => {
+                let viewer = |peer| self.peers.get(&peer).cloned();
+                Ok(Some(PeerStats::named(
+                    stats,
+                    |track| self.name_of(track),
+                    viewer,
+                )))
+            }
             // It failed; its event is on the way.
             Err(SfuError::NoSuchPeer) => Ok(None),
             Err(error) => Err(error),

@@ -3,8 +3,8 @@
 use tracing::info;
 
 use super::actor::Room;
-use super::{Event, NamedSubscription, Speakers};
-use crate::media::{self, SubscriptionState, TrackId};
+use super::{Event, NamedSubscription, NamedUnwatchable, Speakers};
+use crate::media::{self, SubscriptionState, TrackId, Unwatchable};
 
 impl Room {
     pub(super) fn media_changed(&mut self, event: media::Event) {
@@ -64,6 +64,12 @@ impl Room {
                 }
             }
             E::DataRefused { reason, .. } => self.tell(&id, Event::DataRefused(reason)),
+            E::UnwatchableChanged { unwatchable, .. } => {
+                if let Some(named) = self.name_unwatchable(unwatchable) {
+                    self.tell(&id, Event::Unwatchable(named));
+                }
+            }
+            E::RenegotiationWanted { reason, .. } => self.tell(&id, Event::Renegotiate(reason)),
             // The pump lets only these through.
             _ => {}
         }
@@ -80,6 +86,20 @@ impl Room {
             })
         });
         named.collect()
+    }
+
+    /// A viewer who has just left is named no more, and counted until the next event.
+    fn name_unwatchable(&self, unwatchable: Unwatchable) -> Option<NamedUnwatchable> {
+        let viewers = unwatchable.viewers.into_iter();
+        let named = viewers.filter_map(|(viewer, reason)| {
+            let participant = self.peers.get(&viewer)?;
+            Some((participant.clone(), reason))
+        });
+        Some(NamedUnwatchable {
+            track: self.name_of(unwatchable.track)?,
+            count: unwatchable.count,
+            participants: named.collect(),
+        })
     }
 
     /// Tracks become people: one who speaks and shares sound is one.

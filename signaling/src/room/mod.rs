@@ -20,14 +20,14 @@ mod view;
 
 pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
-    Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription, ParticipantInfo,
-    Snapshot, Speakers, TrackInfo,
+    Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,
+    NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,
 };
 pub use id::{ParticipantId, TrackName};
 pub use refusal::Refusal;
 pub use registry::{Counts, Membership, RoomSettings, Rooms, StopSignal};
 pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
-    SubscriptionStats,
+    SubscriptionStats, UnwatchableStats,
 };
 pub use timeline::{NamedDecision, Timeline};

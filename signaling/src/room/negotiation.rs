@@ -83,7 +83,7 @@ impl Room {
             let name = match self.tracks.get(&key) {
                 Some((_, name)) => {
                     let name = name.clone();
-                    if self.carries(id, key, carried) {
+                    if self.carries(id, &track, carried) {
                         changed.push(key);
                     }
                     name
@@ -160,21 +160,32 @@ impl Room {
         name
     }
 
-    /// A later offer may say that a known track carries something else now. Returns whether it does.
-    fn carries(&mut self, id: &ParticipantId, track: TrackId, carried: Option<&Carried>) -> bool {
-        let (Some(carried), Some(participant)) = (carried, self.participants.get_mut(id)) else {
+    /// A later offer may say that a known track carries something else now, and be answered with another
+    /// codec. Returns whether it carries something else.
+    fn carries(
+        &mut self,
+        id: &ParticipantId,
+        track: &PublishedTrack,
+        carried: Option<&Carried>,
+    ) -> bool {
+        let Some(participant) = self.participants.get_mut(id) else {
             return false;
         };
-        let tracks = &mut participant.tracks;
-        let Some(track) = tracks.iter_mut().find(|known| known.id == track) else {
+        let mut tracks = participant.tracks.iter_mut();
+        let Some(known) = tracks.find(|known| known.id == track.track) else {
             return false;
         };
-        if (track.info.source, track.info.muted) == (carried.source, carried.muted) {
+        let before = known.info.clone();
+        known.info.codec = track.codec;
+        if let Some(carried) = carried {
+            known.info.source = carried.source;
+            known.info.muted = carried.muted;
+        }
+        let track = known.info.clone();
+        if track == before {
             return false;
         }
-        track.info.source = carried.source;
-        track.info.muted = carried.muted;
-        let track = track.info.clone();
+        let other = (track.source, track.muted) != (before.source, before.muted);
         self.tell_others(
             id,
             Event::TrackUpdated {
@@ -182,7 +193,7 @@ impl Room {
                 track,
             },
         );
-        true
+        other
     }
 
     /// A track that is gone already is ignored: an answer and an event may both say so.

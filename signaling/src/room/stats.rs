@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::{ParticipantId, TrackName};
-use crate::media::{MediaKind, TrackId, stats as media};
+use crate::media::{MediaKind, PeerId, TrackId, stats as media};
 
 /// Everyone in a room, in the order they joined.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -56,6 +56,14 @@ pub struct PublishedStats {
     pub keyframe_requests: u64,
     /// Lowest first.
     pub layers: Vec<LayerStats>,
+    pub unwatchable: Vec<UnwatchableStats>,
+}
+
+/// Who cannot watch a track, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct UnwatchableStats {
+    pub participant: ParticipantId,
+    pub reason: &'static str,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -91,10 +99,11 @@ pub struct SubscriptionStats {
 }
 
 impl PeerStats {
-    /// A track without a name has just ended and is left out.
+    /// A track without a name has just ended and is left out, and so is a viewer who has just left.
     pub(super) fn named(
         stats: media::PeerStats,
         name: impl Fn(TrackId) -> Option<TrackName>,
+        viewer: impl Fn(PeerId) -> Option<ParticipantId>,
     ) -> Self {
         let published = stats.published.into_iter();
         let subscriptions = stats.subscriptions.into_iter();
@@ -105,7 +114,7 @@ impl PeerStats {
             rtt_ms: stats.rtt_ms,
             bandwidth: stats.bandwidth.into(),
             published: published
-                .filter_map(|stats| Some(PublishedStats::named(name(stats.track)?, stats)))
+                .filter_map(|stats| Some(PublishedStats::named(name(stats.track)?, stats, &viewer)))
                 .collect(),
             subscriptions: subscriptions
                 .filter_map(|stats| Some(SubscriptionStats::named(name(stats.track)?, stats)))
@@ -115,7 +124,19 @@ impl PeerStats {
 }
 
 impl PublishedStats {
-    fn named(track: TrackName, stats: media::PublishedStats) -> Self {
+    fn named(
+        track: TrackName,
+        stats: media::PublishedStats,
+        viewer: impl Fn(PeerId) -> Option<ParticipantId>,
+    ) -> Self {
+        let unwatchable = stats.unwatchable.into_iter();
+        let unwatchable = unwatchable.filter_map(|(peer, reason)| {
+            let participant = viewer(peer)?;
+            Some(UnwatchableStats {
+                participant,
+                reason,
+            })
+        });
         Self {
             track,
             kind: match stats.kind {
@@ -125,6 +146,7 @@ impl PublishedStats {
             codec: stats.codec,
             keyframe_requests: stats.keyframe_requests,
             layers: stats.layers.into_iter().map(Into::into).collect(),
+            unwatchable: unwatchable.collect(),
         }
     }
 }

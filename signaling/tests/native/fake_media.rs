@@ -1,5 +1,5 @@
 //! A media plane that keeps the books of the real one and moves no packet. Its "SDP" has one line
-//! for each m-line: `send MID KIND` or `recv MID KIND`; `simulcast` may follow.
+//! for each m-line: `send MID KIND` or `recv MID KIND`; `simulcast` and `codec=H264` may follow.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -156,17 +156,17 @@ impl FakeMedia {
             .partition(|track| sends(&track.mid));
         peer.published = kept;
         for line in &lines {
-            let known = peer.published.iter().any(|track| track.mid == line.mid);
-            if line.sends && !known {
+            let mut published = peer.published.iter_mut();
+            let known = published.find(|track| track.mid == line.mid);
+            if let Some(known) = known {
+                known.codec = line.codec;
+            } else if line.sends {
                 *numbers += 1;
                 peer.published.push(PublishedTrack {
                     mid: line.mid.clone(),
                     track: TrackId::from_u64(*numbers),
                     kind: line.kind,
-                    codec: match line.kind {
-                        MediaKind::Audio => "opus",
-                        MediaKind::Video => "VP8",
-                    },
+                    codec: line.codec,
                     simulcast: line.simulcast,
                 });
             }
@@ -224,6 +224,7 @@ struct Line {
     mid: String,
     kind: MediaKind,
     simulcast: bool,
+    codec: &'static str,
 }
 
 fn parse(sdp: &str) -> Result<Vec<Line>, SfuError> {
@@ -247,6 +248,11 @@ fn parse(sdp: &str) -> Result<Vec<Line>, SfuError> {
                     _ => return Err(junk()),
                 },
                 simulcast: rest.contains(&"simulcast"),
+                codec: match *kind {
+                    "audio" => "opus",
+                    _ if rest.contains(&"codec=H264") => "H264",
+                    _ => "VP8",
+                },
             })
         })
         .collect()

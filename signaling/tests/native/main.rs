@@ -3,6 +3,7 @@
 
 mod choice;
 mod client;
+mod codecs;
 mod fake_media;
 mod http;
 mod limits;

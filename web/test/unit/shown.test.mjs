@@ -7,7 +7,7 @@ import { neededHeight } from "../../ui/shown.js";
 import { decisionWords, stretches } from "../../ui/timeline.js";
 import { Arrivals } from "../../client/arrivals.js";
 import { linkState } from "../../ui/link.js";
-import { explainPause, explainTile, reasonWords } from "../../ui/words.js";
+import { explainPause, explainTile, explainUnwatchable, reasonWords } from "../../ui/words.js";
 
 test("a picture needs the lines of its place, more when it is cut off at the sides", () => {
   const box = (width, height, whole = false, aspect = 16 / 9) => ({ width, height, aspect, whole });
@@ -133,4 +133,23 @@ test("a tile says whose fault it is", () => {
   ]) {
     assert.equal(explainTile({ ...well, ...changes }), expected, JSON.stringify(changes));
   }
+});
+
+test("what cannot be decoded is told in words, to those who cannot see and to who is not seen", () => {
+  const undecodable = { paused: true, reason: "codec_not_negotiated" };
+  assert.equal(explainPause(undecodable, "VP9"), "This browser cannot play this video: its format is VP9");
+  assert.equal(explainPause(undecodable), "This browser cannot play this video");
+  for (const [count, names, who] of [
+    [1, ["Ana"], "Ana"],
+    [1, [], "One person"],
+    [2, ["Ana", "Ben"], "Ana and Ben"],
+    [2, ["Ana"], "Ana and one other"],
+    [2, [], "2 people"],
+    [40, ["Ana", "Ben", "Cy"], "Ana and 39 others"],
+  ]) {
+    const words = explainUnwatchable("video", count, names);
+    assert.ok(words.startsWith(`${who} cannot see your video: `), words);
+  }
+  assert.match(explainUnwatchable("audio", 1, ["Ana"]), /^Ana cannot hear you: their browser does not play its format$/);
+  assert.equal(explainUnwatchable("video", 0, []), null);
 });

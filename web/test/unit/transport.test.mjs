@@ -95,6 +95,47 @@ test("the first offer carries everything that was added before it, and both data
   assert.equal(pc.offers.length, 1);
 });
 
+test("an offer that the server asks for shares the next one, and it cannot make us spin", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
+  const pass = async (ms) => {
+    now += ms;
+    t.mock.timers.tick(ms);
+    await settle();
+  };
+  const { transport, pc, waiting, answer } = build();
+  transport.renegotiate();
+  transport.renegotiate();
+  await pass(0);
+  assert.equal(pc.offers.length, 1, "at once");
+  await answer();
+  // Asked with every answer, we offer once in two seconds.
+  for (let round = 1; round <= 5; round += 1) {
+    for (let asked = 0; asked < 10; asked += 1) transport.renegotiate();
+    await pass(1_999);
+    assert.equal(pc.offers.length, round);
+    await pass(1);
+    assert.equal(pc.offers.length, round + 1);
+    await answer();
+  }
+  // While an offer is in flight there is one more, after it.
+  await pass(10_000);
+  const own = transport.negotiate();
+  await settle();
+  transport.renegotiate();
+  await pass(0);
+  assert.equal(waiting.length, 1);
+  await answer();
+  await own;
+  assert.equal(waiting.length, 1);
+  await answer();
+  transport.renegotiate();
+  transport.close();
+  await pass(10_000);
+  assert.equal(waiting.length, 0);
+});
+
 test("needs while an offer is in flight lead to one more offer, after the answer", async () => {
   const { transport, pc, waiting, answer } = build();
   const first = transport.negotiate();

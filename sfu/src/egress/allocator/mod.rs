@@ -90,6 +90,8 @@ pub(crate) struct Wish {
     pub(crate) height: u16,
     /// It is not to be sent, whatever the link carries.
     pub(crate) paused: Option<Reason>,
+    /// Steps are left out of the ladder: the viewer cannot decode them.
+    pub(crate) lacks_codec: bool,
     /// What it was granted last.
     pub(crate) current: Option<LayerId>,
     /// What is sent of it, until a keyframe of what was granted comes.
@@ -362,6 +364,8 @@ impl Allocator {
                     (height, Some(most)) if most < height => Reason::Cap,
                     _ => Reason::SizeHint,
                 }
+            } else if choice.options.is_incomplete() && wish.lacks_codec {
+                Reason::Codec
             } else if choice.options.is_unmeasured() {
                 Reason::Keyframe
             } else if choice.options.is_incomplete() {

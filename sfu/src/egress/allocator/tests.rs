@@ -33,6 +33,7 @@ fn wish(slot: usize) -> Wish {
         priority: Priority::Other,
         height: 0,
         paused: None,
+        lacks_codec: false,
         current: None,
         shown: None,
     }
@@ -428,6 +429,7 @@ proptest! {
             priority: match kind { 0 => Priority::Screen, 1 => Priority::Speaking, 2 => Priority::Spoke(3), _ => Priority::Other },
             height: *height,
             paused: (*kind == 5).then_some(Reason::Hidden),
+            lacks_codec: false,
             current: current.map(|spatial| LayerId { spatial, temporal: 0 }),
             shown: None,
         }).collect();

@@ -75,7 +75,7 @@ pub(crate) struct Feedback {
 impl CodecParameters {
     /// How well a format with these parameters carries a stream made for `published`, both of one
     /// codec: 0 is exactly, more is worse, `None` is not at all.
-    pub(super) fn carries(&self, published: &Self) -> Option<u8> {
+    pub(crate) fn carries(&self, published: &Self) -> Option<u8> {
         match (*self, *published) {
             (
                 Self::H264 {

@@ -189,6 +189,12 @@ impl OfferedMedia {
         rtp && self.is_usable() && self.direction.sends()
     }
 
+    /// Whether the client would receive on it if the relay knew a codec of it.
+    pub(crate) fn is_undecodable(&self) -> bool {
+        let has_none = matches!(self.refusal, Some(SdpError::NoCommonCodec { .. }));
+        has_none && self.direction.receives() && !self.direction.sends()
+    }
+
     /// Data channels as they were described before RFC 8841: by SCTP port, with an `a=sctpmap`.
     pub(super) fn has_sctpmap(&self) -> bool {
         self.kind == OfferedKind::Data && self.line.format != DATA_CHANNELS

@@ -35,7 +35,7 @@ pub(crate) use codec::CodecParameters;
 #[cfg(test)]
 pub(crate) use codec::Feedback;
 pub use error::SdpError;
-pub(crate) use media::{OfferedKind, OfferedSsrc};
+pub(crate) use media::{OfferedKind, OfferedMedia, OfferedSsrc};
 pub(crate) use offer::{Offer, RemoteDescription, SdpLimits, parse_offer};
 pub(crate) use session::{
     LocalDescription, MediaRole, Negotiated, NegotiatedCodec, NegotiatedMedia, Session,

@@ -39,6 +39,7 @@ pub(super) use tracks::RelayedTracks;
 use slab::Slab;
 
 use super::Worker;
+use super::codecs::Audience;
 use super::data::Data;
 use super::peer::Peer;
 use crate::error::SfuError;
@@ -83,6 +84,17 @@ pub(crate) enum Control {
         track: TrackId,
         layer: usize,
     },
+    /// From the publisher's worker: somebody cannot decode a track, and it wants to know who can.
+    Survey { room: RoomId, track: TrackId },
+    /// To the publisher's worker: who here can.
+    Audience {
+        room: RoomId,
+        track: TrackId,
+        /// Rare and large: rings have room for the largest message at each of their places.
+        audience: Box<Audience>,
+    },
+    /// To each other part: whether all viewers here turn pictures.
+    Turning { room: RoomId, all: bool },
     /// To the worker that decides who speaks: what was heard in the last interval.
     Levels {
         room: RoomId,
@@ -130,6 +142,7 @@ impl Worker {
                 .push_back((other, Control::Tracks { room, tracks }));
         }
         self.announce_speakers(room, other);
+        self.announce_turning(room, other);
         Ok(())
     }
 
@@ -194,6 +207,13 @@ impl Worker {
                     self.request_keyframe(now, place, layer);
                 }
             }
+            Control::Survey { room, track } => self.survey(now, room, track),
+            Control::Audience {
+                room,
+                track,
+                audience,
+            } => self.take_audience(now, from, (room, track), *audience),
+            Control::Turning { room, all } => self.take_turning(from, room, all),
             Control::Levels { room, levels } => self.take_levels(now, room, &levels),
             Control::Speakers {
                 room,
@@ -274,8 +294,10 @@ impl Worker {
         }
         for room in self.rooms.values_mut() {
             room.parts.retain(|part| *part != from);
+            room.unturning_parts.retain(|part| *part != from);
         }
         self.forget_wants(from);
+        self.forget_audience(now, from);
     }
 
     /// Tells the other parts of a track that began or changed.
@@ -443,12 +465,16 @@ impl Worker {
             let Some(relayed) = self.relayed.get_mut(index) else {
                 return;
             };
+            let other_codecs = relayed.track.codecs != state.codecs;
             let before = relayed.track.settings;
             let changed = relayed.track.follow(state);
             if relayed.track.settings != before {
                 self.settings_changed(now, Place::Relayed(index));
             } else if changed {
                 self.retarget(now, Place::Relayed(index));
+            }
+            if other_codecs {
+                self.follow_publisher(now, Place::Relayed(index));
             }
             return;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use str0m::bwe::{Bitrate, BweKind};
+use str0m::bwe::BweKind;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::media::{
@@ -24,6 +24,7 @@ use tertulia_sfu::testing::{
 };
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
+use super::coding::{Coding, Turning};
 use super::screen::Screen;
 
 /// What a client's camera sends.
@@ -56,6 +57,13 @@ pub(crate) struct Client {
     pub(crate) wants_pictures: bool,
     /// Is not astonished if the beginning of a stream is lost.
     pub(crate) tolerates_lost_start: bool,
+    /// Offers again when the relay asks for it.
+    pub(crate) follows_renegotiation: bool,
+    /// Times it was asked.
+    pub(crate) asked_to_offer: usize,
+    renegotiates: bool,
+    /// What it does about a camera on its side.
+    pub(crate) turning: Turning,
     pub(crate) slots: Vec<Slot>,
     pub(crate) published: Vec<TrackId>,
     /// Bytes of every datagram that came.
@@ -71,13 +79,13 @@ pub(crate) struct Client {
     /// How loud it is.
     pub(crate) level: AudioLevel,
     /// Its own; where it is seen from the relay may differ.
-    addr: SocketAddr,
+    pub(super) addr: SocketAddr,
     /// What the NAT before it makes of its address.
     mapped: SocketAddr,
-    rtc: Rtc,
-    wake_at: Instant,
+    pub(super) rtc: Rtc,
+    pub(super) wake_at: Instant,
     epoch: Instant,
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
     wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
     /// Labels of the channels to open, and their protocol.
     wants_channels: Vec<(&'static str, &'static str)>,
@@ -86,7 +94,7 @@ pub(crate) struct Client {
     idle: Vec<Source>,
     first_sequence: u64,
     /// By its own estimate.
-    layers_active: BTreeMap<&'static str, bool>,
+    pub(super) layers_active: BTreeMap<&'static str, bool>,
     /// SSRCs that keyframes are wanted of; used by clients made by hand.
     plis: Vec<u32>,
     seed: u64,
@@ -100,6 +108,8 @@ pub(crate) struct Stream {
     /// Of payload, repaired packets included.
     pub(crate) bytes: u64,
     pub(crate) codec: Codec,
+    /// What decoders of other codecs said before.
+    pub(crate) before: Vec<OracleReport>,
     /// The m-line it comes on, once a packet named it.
     pub(crate) mid: Option<Mid>,
     pub(crate) packets: u64,
@@ -132,17 +142,18 @@ impl Stream {
     }
 }
 
-struct Source {
-    kind: MediaKind,
-    mid: Option<Mid>,
-    media: MediaSource,
+pub(super) struct Source {
+    pub(super) kind: MediaKind,
+    pub(super) mid: Option<Mid>,
+    pub(super) media: MediaSource,
+    pub(super) coding: Coding,
     /// The source's SSRCs stand for RIDs here; on the wire `str0m` uses its own.
-    layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer>,
 }
 
-struct Layer {
-    ssrc: u32,
-    rid: Option<Rid>,
+pub(super) struct Layer {
+    pub(super) ssrc: u32,
+    pub(super) rid: Option<Rid>,
     next_sequence: u64,
     sent: Sent,
 }
@@ -154,11 +165,6 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
     pub(crate) last_at: Option<Instant>,
 }
-
-/// What layers take of an uplink, headers and a share of the sound included.
-const UPLINK_LAYERS: [(&str, u64); 3] = [("q", 220_000), ("h", 540_000), ("f", 1_800_000)];
-/// What browsers begin with.
-const UPLINK_START: Bitrate = Bitrate::kbps(300);
 
 /// libwebrtc's `kMaxWaitForKeyFrame` is 200 ms; a frame that is being repaired gets a little more.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -184,6 +190,10 @@ impl Client {
             needs: Needs::default(),
             wants_pictures: false,
             tolerates_lost_start: false,
+            follows_renegotiation: true,
+            asked_to_offer: 0,
+            renegotiates: false,
+            turning: Turning::default(),
             slots: Vec::new(),
             published: Vec::new(),
             datagram_bytes: 0,
@@ -232,31 +242,6 @@ impl Client {
         let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
         self.rtc.add_local_candidate(candidate);
         (self.addr, self.mapped) = (addr, addr);
-    }
-
-    /// Before it joins: estimates its uplink by the relay's feedback, and sends the layers that fit
-    /// it, as browsers do.
-    pub(crate) fn follow_uplink(&mut self) {
-        let config = RtcConfig::new().set_rtp_mode(true);
-        self.rtc = config.enable_bwe(Some(UPLINK_START)).build(self.wake_at);
-        let candidate = Candidate::host(self.addr, "udp").expect("a valid candidate");
-        self.rtc.add_local_candidate(candidate);
-        let desired = UPLINK_LAYERS.iter().map(|(_, rate)| rate).sum::<u64>();
-        self.rtc
-            .bwe()
-            .set_bitrate(UPLINK_START, Bitrate::from(desired));
-    }
-
-    /// Switches off the layers above what the uplink carries.
-    fn fit_uplink(&mut self, estimate: u64) {
-        let mut sum = 0;
-        for (rid, rate) in UPLINK_LAYERS {
-            sum += rate;
-            let active = sum <= estimate || rid == "q";
-            if self.layers_active.insert(rid, active) != Some(active) {
-                self.set_layer_active(rid, active);
-            }
-        }
     }
 
     /// Prepares other ICE credentials for the next offer.
@@ -321,6 +306,7 @@ impl Client {
         let media = MediaSource::opus(self.wake_at, config);
         self.sources.push(Source {
             kind: MediaKind::Audio,
+            coding: Coding::sound(),
             mid: None,
             media,
             layers,
@@ -357,24 +343,22 @@ impl Client {
             next_sequence: self.first_sequence,
             sent: Sent::default(),
         };
-        let source = Source {
+        let config = VideoConfig {
+            layers,
+            payload_type: SOURCE_PAYLOAD_TYPE,
+            mid: String::new(),
+            extensions: ExtensionMap::default(),
+            frames_per_second: 30,
+            temporal_layers: 1,
+            seed: self.seed,
+        };
+        self.sources.push(Source {
             kind: MediaKind::Video,
             mid: None,
-            layers: layers.iter().map(named).collect(),
-            media: MediaSource::vp8(
-                self.wake_at,
-                VideoConfig {
-                    layers,
-                    payload_type: SOURCE_PAYLOAD_TYPE,
-                    mid: String::new(),
-                    extensions: ExtensionMap::default(),
-                    frames_per_second: 30,
-                    temporal_layers: 1,
-                    seed: self.seed,
-                },
-            ),
-        };
-        self.sources.push(source);
+            layers: config.layers.iter().map(named).collect(),
+            media: MediaSource::vp8(self.wake_at, config.clone()),
+            coding: Coding::video(config),
+        });
     }
 
     /// Prepares receiving m-lines for the next offer.
@@ -395,28 +379,6 @@ impl Client {
     /// Prepares a data channel of a label and a protocol for the next offer.
     pub(crate) fn open_channel(&mut self, label: &'static str, protocol: &'static str) {
         self.wants_channels.push((label, protocol));
-    }
-
-    /// Stops or resumes the layer of a RID.
-    pub(crate) fn set_layer_active(&mut self, rid: &str, active: bool) {
-        for source in &mut self.sources {
-            for layer in source
-                .layers
-                .iter()
-                .filter(|layer| layer.rid == Some(Rid::from(rid)))
-            {
-                source.media.set_enabled(layer.ssrc, active);
-            }
-        }
-    }
-
-    fn send_layers(&mut self, layers: &[tertulia_sfu::LayerWanted]) {
-        let video = self.sources.iter_mut();
-        for source in video.filter(|source| source.kind == MediaKind::Video) {
-            for (layer, wanted) in source.layers.iter().zip(layers) {
-                source.media.set_enabled(layer.ssrc, wanted.active);
-            }
-        }
     }
 
     /// Offers what was prepared and takes the relay's answer.
@@ -467,8 +429,16 @@ impl Client {
                 ..Default::default()
             });
         }
-        let (offer, pending) = api.apply().expect("something to offer");
-        (offer.to_sdp_string(), pending)
+        let (offer, pending) = match api.apply() {
+            Some(offer) => offer,
+            None => self.offer_again(),
+        };
+        (self.turning.offer(offer.to_sdp_string()), pending)
+    }
+
+    /// Whether it is to offer again, said once.
+    pub(crate) fn takes_renegotiation(&mut self) -> bool {
+        std::mem::take(&mut self.renegotiates) && !self.frozen
     }
 
     /// Whether it is to offer more receiving m-lines.
@@ -485,6 +455,10 @@ impl Client {
                 if self.obeys {
                     self.send_layers(layers);
                 }
+            }
+            tertulia_sfu::Event::RenegotiationWanted { .. } => {
+                self.asked_to_offer += 1;
+                self.renegotiates = self.follows_renegotiation;
             }
             tertulia_sfu::Event::SlotsChanged { slots, .. } => {
                 for changed in slots {
@@ -511,6 +485,7 @@ impl Client {
             .iter()
             .map(|published| published.track)
             .collect();
+        self.follow_codecs(&answer.sdp);
     }
 
     /// Sends a data channel message.
@@ -584,10 +559,8 @@ impl Client {
         let (Some(mid), Some(layer)) = (source.mid, layer) else {
             return;
         };
-        let wanted = match source.kind {
-            MediaKind::Audio => str0m::format::Codec::Opus,
-            MediaKind::Video => str0m::format::Codec::Vp8,
-        };
+        let wanted = source.coding.codec;
+        let timestamp = source.coding.timestamp(now, header.timestamp);
         let Some(media) = self.rtc.media(mid) else {
             return;
         };
@@ -607,7 +580,7 @@ impl Client {
         let write = RtpWrite::new(
             pt,
             layer.next_sequence.into(),
-            header.timestamp,
+            timestamp,
             now,
             header.payload(packet),
         )
@@ -619,7 +592,7 @@ impl Client {
                 voice_activity: Some(self.level.voice),
                 ..ExtensionValues::default()
             }),
-            MediaKind::Video => write,
+            MediaKind::Video => write.ext_vals(self.turning.extension()),
         };
         stream.write_rtp(write);
         layer.next_sequence += 1;
@@ -699,11 +672,12 @@ impl Client {
             .map(|media| media.kind());
         let ssrc = *header.ssrc;
         // Without a MID the payload tells: opus is the only codec at 48 kHz.
-        let codec = match kind {
-            Some(MediaKind::Audio) => Codec::Opus,
-            Some(MediaKind::Video) => Codec::Vp8,
-            None if packet.time.frequency().get() == 48_000 => Codec::Opus,
-            None => Codec::Vp8,
+        let audio = kind.map_or(packet.time.frequency().get() == 48_000, |kind| {
+            kind.is_audio()
+        });
+        let codec = match self.codec_of(header.payload_type) {
+            _ if audio => Codec::Opus,
+            codec => codec,
         };
         let mut bytes = vec![0; 12];
         let out = OutHeader {
@@ -721,6 +695,7 @@ impl Client {
                 false => Oracle::new(codec),
             },
             codec,
+            before: Vec::new(),
             mid: None,
             screen: Screen::default(),
             bytes: 0,
@@ -730,8 +705,15 @@ impl Client {
             ahead: VecDeque::new(),
             asked_at: None,
         });
+        if stream.codec != codec {
+            // Decoders begin anew with another codec.
+            let oracle = std::mem::replace(&mut stream.oracle, Oracle::new(codec));
+            stream.before.push(oracle.report().clone());
+            stream.codec = codec;
+        }
         stream.oracle.observe(&bytes, now);
         stream.mid = stream.mid.or(header.ext_vals.mid);
+        self.turning.seen += u64::from(header.ext_vals.video_orientation.is_some());
         stream.packets += 1;
         stream.bytes += packet.payload.len() as u64;
         stream.last_at = now;
@@ -767,7 +749,7 @@ impl Client {
     /// The received video with the most packets.
     pub(crate) fn video(&self) -> Option<(u32, &Stream)> {
         let streams = self.streams.iter();
-        let video = streams.filter(|(_, stream)| stream.codec == Codec::Vp8);
+        let video = streams.filter(|(_, stream)| stream.codec != Codec::Opus);
         video
             .max_by_key(|(_, stream)| stream.packets)
             .map(|(ssrc, stream)| (*ssrc, stream))

@@ -1,7 +1,9 @@
 //! Drives a relay and its clients through virtual time.
 
 pub(crate) mod client;
+pub(crate) mod coding;
 mod screen;
+mod uplink;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -211,6 +213,11 @@ impl Sim {
                 self.join(index);
             }
         }
+        for index in 0..self.clients.len() {
+            if self.clients[index].takes_renegotiation() {
+                self.join(index);
+            }
+        }
         for client in &mut self.clients {
             client.settle(now);
         }
@@ -232,6 +239,7 @@ impl Sim {
             let of = match &event {
                 Event::NeedsChanged { peer, .. }
                 | Event::SlotsChanged { peer, .. }
+                | Event::RenegotiationWanted { peer, .. }
                 | Event::LayersWanted { peer, .. } => Some(*peer),
                 _ => None,
             };

@@ -106,6 +106,21 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
                 })
                 .collect(),
         },
+        Event::Unwatchable(unwatchable) => ServerMessage::Unwatchable {
+            track: unwatchable.track.to_string(),
+            count: unwatchable.count,
+            participants: unwatchable
+                .participants
+                .iter()
+                .map(|(participant, reason)| wire::Unable {
+                    participant: participant.to_string(),
+                    reason: reason.code().to_owned(),
+                })
+                .collect(),
+        },
+        Event::Renegotiate(reason) => ServerMessage::Renegotiate {
+            reason: reason.code().to_owned(),
+        },
         Event::Speakers(speakers) => ServerMessage::Speakers {
             recent: speakers.recent.iter().map(ToString::to_string).collect(),
             speaking: speakers.speaking,

@@ -19,7 +19,7 @@ pub use codec::{decode, encode};
 pub use server_message::{
     Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind, MediaState,
     MessageLimits, Needs, Participant, PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot,
-    SubscriptionState, Track, Welcome,
+    SubscriptionState, Track, Unable, Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 

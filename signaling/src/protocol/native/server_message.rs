@@ -60,6 +60,19 @@ pub enum ServerMessage {
         track: String,
         layers: Vec<LayerWanted>,
     },
+    /// Who cannot watch an own track; none takes an earlier message back.
+    Unwatchable {
+        track: String,
+        /// All of them.
+        count: usize,
+        /// Some of them.
+        participants: Vec<Unable>,
+    },
+    /// The answer to another offer would be a better one.
+    Renegotiate {
+        /// A stable code.
+        reason: String,
+    },
     Speakers {
         /// Participants who speak or spoke, the most recent first.
         recent: Vec<String>,
@@ -179,6 +192,14 @@ pub struct LayerWanted {
     /// Null without simulcast.
     pub rid: Option<String>,
     pub active: bool,
+}
+
+/// A participant who cannot watch a track.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Unable {
+    pub participant: String,
+    /// Why: a stable code.
+    pub reason: String,
 }
 
 /// What was decided about this participant.

@@ -1,0 +1,86 @@
+//! Who watches a track, and who of them cannot.
+
+use crate::id::PeerId;
+use crate::view::Reason;
+
+/// Who cannot watch is told by name up to here: more is a crowd, and a message to the publisher for each
+/// that comes or goes.
+const NAMED: usize = 32;
+
+/// Viewers that cannot watch a track.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(in crate::worker) struct Unable {
+    /// The first of them, and why.
+    pub(in crate::worker) named: Vec<(PeerId, Reason)>,
+    /// All of them.
+    pub(in crate::worker) count: usize,
+}
+
+impl Unable {
+    pub(super) fn add(&mut self, viewer: PeerId, reason: Reason) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push((viewer, reason));
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        let room = NAMED - self.named.len();
+        self.named.extend(other.named.iter().take(room));
+    }
+}
+
+/// The viewers of a track on one worker, or on all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Audience {
+    pub(super) viewers: u32,
+    /// How many of them can decode each of the publisher's payload types.
+    pub(super) able: Vec<(u8, u32)>,
+    pub(super) unable: Unable,
+}
+
+impl Audience {
+    /// Viewers that can decode a payload type.
+    pub(super) fn able(&self, payload_type: u8) -> u32 {
+        let mut able = self.able.iter();
+        let found = able.find(|(other, _)| *other == payload_type);
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    /// Adds those on another worker.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.viewers += other.viewers;
+        for (payload_type, count) in &mut self.able {
+            *count += other.able(*payload_type);
+        }
+        self.unable.merge(&other.unable);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audiences_add_up_and_names_are_bounded() {
+        let audience = |first: u64, unable: u64| {
+            let mut audience = Audience {
+                viewers: 50,
+                able: vec![(96, 50 - unable as u32), (98, 50)],
+                ..Audience::default()
+            };
+            for viewer in first..first + unable {
+                let viewer = PeerId::new(0, viewer);
+                audience.unable.add(viewer, Reason::Codec);
+            }
+            audience
+        };
+        let mut all = audience(0, 20);
+        all.merge(&audience(100, 30));
+        assert_eq!((all.viewers, all.able(96), all.able(98)), (100, 50, 100));
+        assert_eq!(all.able(100), 0);
+        assert_eq!((all.unable.count, all.unable.named.len()), (50, NAMED));
+        assert_eq!(all.unable.named[20].0, PeerId::new(0, 100));
+    }
+}

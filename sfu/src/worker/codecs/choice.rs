@@ -1,0 +1,101 @@
+//! Which codec a publisher is asked for.
+
+use crate::egress::Decoders;
+use crate::transport::sdp::NegotiatedCodec;
+
+/// Viewers that can decode each codec of a list.
+pub(super) fn count_able<'a>(
+    codecs: &[NegotiatedCodec],
+    viewers: impl Iterator<Item = &'a Decoders>,
+) -> (Vec<u32>, u32) {
+    // Most viewers are alike; each kind is asked once.
+    let mut kinds: Vec<(&Decoders, u32)> = Vec::new();
+    let mut count = 0;
+    for viewer in viewers {
+        count += 1;
+        match kinds.iter_mut().find(|(kind, _)| *kind == viewer) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((viewer, 1)),
+        }
+    }
+    let able = codecs.iter().map(|codec| {
+        let able = kinds.iter().filter(|(kind, _)| kind.decode(codec));
+        able.map(|(_, count)| count).sum()
+    });
+    (able.collect(), count)
+}
+
+/// The codec to ask for: of those that most viewers can decode the first in the publisher's order.
+/// `able`: how many can decode each, of so many `viewers`.
+///
+/// A codec that is in use (`current`) stays, also when others come and go, unless another can be decoded by
+/// everybody, or by a quarter more: a change costs everybody a keyframe, and the publisher an encoder's start.
+pub(super) fn choose(able: &[u32], viewers: u32, current: Option<usize>) -> usize {
+    let best = able.iter().copied().max().unwrap_or(0);
+    if let Some(current) = current {
+        let now = able.get(current).copied().unwrap_or(0);
+        let is_better = best > now && (best >= viewers || 4 * best >= 5 * now);
+        if !is_better {
+            return current;
+        }
+    }
+    able.iter().position(|able| *able == best).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_most_can_decode_is_asked_for_and_what_is_in_use_stays() {
+        for (able, viewers, current, expected) in [
+            // Nobody is there, or everybody can decode all: the publisher's order.
+            (&[0, 0][..], 0, None, 0),
+            (&[3, 3], 3, None, 0),
+            (&[], 3, None, 0),
+            // A codec that everybody has.
+            (&[2, 3], 3, None, 1),
+            (&[2, 3, 3], 3, None, 1),
+            (&[9, 10], 10, Some(0), 1),
+            // None that everybody has: what most have.
+            (&[1, 2, 0], 4, None, 1),
+            // Nobody can decode anything.
+            (&[0, 0], 4, None, 0),
+            (&[0, 0], 4, Some(1), 1),
+            // In use, and as good as any.
+            (&[3, 3], 3, Some(1), 1),
+            (&[0, 0], 0, Some(1), 1),
+            // A little better for some is worse for the rest.
+            (&[5, 6], 20, Some(0), 0),
+            (&[4, 5], 20, Some(0), 1),
+            (&[5, 4], 20, Some(1), 0),
+            (&[0, 1], 20, Some(0), 1),
+            // Not known any more.
+            (&[1, 0], 1, Some(7), 0),
+        ] {
+            let chosen = choose(able, viewers, current);
+            assert_eq!(chosen, expected, "{able:?} of {viewers}, {current:?}");
+        }
+    }
+
+    /// Viewers of two sorts come and go one by one, at random: whoever is fewer by far does not
+    /// decide, and a change is not taken back by the next who comes or goes.
+    #[test]
+    fn a_choice_does_not_flap() {
+        let mut current = 0;
+        let mut changes = 0;
+        // 10 viewers of each sort, one leaving and coming at a time.
+        for round in 0..1_000_u32 {
+            let able = match round % 4 {
+                0 => [10, 10],
+                1 => [9, 10],
+                2 => [10, 10],
+                _ => [10, 9],
+            };
+            let next = choose(&able, able.iter().sum(), Some(current));
+            changes += u32::from(next != current);
+            current = next;
+        }
+        assert_eq!(changes, 0);
+    }
+}

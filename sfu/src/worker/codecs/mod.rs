@@ -1,0 +1,439 @@
+//! What viewers cannot decode: who is told, and which codec a publisher is asked for.
+//!
+//! A viewer cannot watch a track if its receiving m-lines have none of the codecs it may come in, or not the one
+//! it comes in now. It is told at once ([`Reason::Codec`]), nothing is reserved for it on its link, and nothing
+//! asked of the publisher on its behalf. The publisher is told a moment later, of all of them together
+//! ([`Event::UnwatchableChanged`]).
+//!
+//! Publishers send the codec that the answer lists first. An offer that publishes is answered in an order that
+//! serves who is there ([`choice::choose`]); a publisher whose codec does not serve who comes later is asked to
+//! offer again ([`Event::RenegotiationWanted`]), if it has offered one that serves them better.
+//!
+//! Most calls have no such viewers, and this costs them nothing: a track is watched from the first viewer on
+//! that cannot decode it. The publisher's worker then asks the room's other parts for their viewers
+//! ([`Control::Survey`]), and they answer with each change ([`Control::Audience`]).
+
+mod asks;
+mod audience;
+mod choice;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+pub(super) use asks::Asks;
+pub(crate) use audience::Audience;
+pub(super) use audience::Unable;
+
+use super::allocation::is_undecodable;
+use super::relay::track_at;
+use super::{Control, Worker};
+use crate::egress::{Decoders, Subscriber};
+use crate::event::{Event, MediaKind, RenegotiationReason, Unwatchable};
+use crate::id::{RoomId, TrackId};
+use crate::place::Place;
+use crate::transport::sdp::{NegotiatedCodec, Offer, OfferedKind, OfferedMedia};
+use crate::view::Reason;
+
+/// From the first sign to a look: several who come together are one change, and the other workers have answered.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// The codecs of each publishing m-line in the order in which its client offered them.
+pub(super) type Offered = HashMap<String, Vec<NegotiatedCodec>>;
+
+/// The tracks that somebody could not decode.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    tracks: HashMap<TrackId, Watch>,
+    due: BTreeSet<(Instant, TrackId)>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    room: RoomId,
+    due: Option<Instant>,
+    /// What the publisher was last told, or the publisher's worker.
+    told: Audience,
+    /// At the publisher's worker: what others said, and which of them were asked.
+    elsewhere: Vec<(u16, Audience)>,
+    surveyed: Vec<u16>,
+}
+
+impl Watches {
+    /// Looks at a track soon, from now on also when its viewers change.
+    fn begin(&mut self, now: Instant, room: RoomId, track: TrackId) {
+        self.tracks.entry(track).or_insert_with(|| Watch {
+            room,
+            due: None,
+            told: Audience::default(),
+            elsewhere: Vec::new(),
+            surveyed: Vec::new(),
+        });
+        self.mark(now, track);
+    }
+
+    /// Looks at a track soon, if it is watched.
+    fn mark(&mut self, now: Instant, track: TrackId) {
+        self.look_at(now + SETTLE, track);
+    }
+
+    fn look_at(&mut self, at: Instant, track: TrackId) {
+        let Some(watch) = self.tracks.get_mut(&track) else {
+            return;
+        };
+        if watch.due.is_some_and(|due| due <= at) {
+            return;
+        }
+        if let Some(due) = watch.due.replace(at) {
+            self.due.remove(&(due, track));
+        }
+        self.due.insert((at, track));
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<TrackId> {
+        let (_, track) = *self.due.first().filter(|(due, _)| *due <= now)?;
+        self.due.pop_first();
+        if let Some(watch) = self.tracks.get_mut(&track) {
+            watch.due = None;
+        }
+        Some(track)
+    }
+
+    /// Forgets a track that ended.
+    pub(super) fn remove(&mut self, track: TrackId) {
+        if let Some(due) = self.tracks.remove(&track).and_then(|watch| watch.due) {
+            self.due.remove(&(due, track));
+        }
+    }
+
+    /// When there is something to look at.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Who cannot watch a track, as its publisher was told.
+    pub(super) fn unable(&self, track: TrackId) -> Option<&Unable> {
+        self.tracks.get(&track).map(|watch| &watch.told.unable)
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn len(&self) -> usize {
+        self.tracks.len() + self.due.len()
+    }
+}
+
+impl Worker {
+    /// A viewer cannot decode a track, or can again.
+    pub(super) fn decodable_changed(&mut self, now: Instant, room: RoomId, track: TrackId) {
+        self.watches.begin(now, room, track);
+        self.survey_others(room, track);
+    }
+
+    /// A track has other viewers than before.
+    pub(super) fn viewers_changed(&mut self, now: Instant, track: TrackId) {
+        self.watches.mark(now, track);
+    }
+
+    /// Another worker is gone, and with it its viewers.
+    pub(super) fn forget_audience(&mut self, now: Instant, from: u16) {
+        let mut changed = Vec::new();
+        for (track, watch) in &mut self.watches.tracks {
+            watch.surveyed.retain(|other| *other != from);
+            let before = watch.elsewhere.len();
+            watch.elsewhere.retain(|(other, _)| *other != from);
+            changed.extend((watch.elsewhere.len() < before).then_some(*track));
+        }
+        for track in changed {
+            self.watches.mark(now, track);
+        }
+    }
+
+    /// The publisher's worker asks for the viewers of a track here.
+    pub(super) fn survey(&mut self, now: Instant, room: RoomId, track: TrackId) {
+        self.watches.begin(now, room, track);
+        self.watch(now, track);
+    }
+
+    /// Another worker says who watches a track there.
+    pub(super) fn take_audience(
+        &mut self,
+        now: Instant,
+        from: u16,
+        (room, track): (RoomId, TrackId),
+        audience: Audience,
+    ) {
+        if self.place_of(room, track).is_none() {
+            return;
+        }
+        self.watches.begin(now, room, track);
+        if let Some(watch) = self.watches.tracks.get_mut(&track) {
+            watch.elsewhere.retain(|(other, _)| *other != from);
+            watch.elsewhere.push((from, audience));
+        }
+        self.survey_others(room, track);
+    }
+
+    /// Looks at the tracks whose time has come.
+    pub(super) fn poll_watches(&mut self, now: Instant) {
+        while let Some(track) = self.watches.take_due(now) {
+            self.watch(now, track);
+        }
+    }
+
+    fn place_of(&self, room: RoomId, track: TrackId) -> Option<Place> {
+        self.rooms.get(&room)?.tracks.get(&track).copied()
+    }
+
+    fn watch(&mut self, now: Instant, track: TrackId) {
+        let Some(room) = self.watches.tracks.get(&track).map(|watch| watch.room) else {
+            return;
+        };
+        let Some(place) = self.place_of(room, track) else {
+            return self.watches.remove(track);
+        };
+        let audience = self.audience(place, room);
+        match place {
+            Place::Relayed(index) => self.report_audience(index, room, track, audience),
+            Place::Published { peer, .. } => {
+                self.survey_others(room, track);
+                self.tell_publisher(now, peer, place, audience);
+            }
+        }
+    }
+
+    /// The viewers of a track on this worker.
+    fn audience(&self, place: Place, room: RoomId) -> Audience {
+        let mut audience = Audience::default();
+        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+            return audience;
+        };
+        let mut viewers: Vec<&Decoders> = Vec::new();
+        for target in self.router.targets(track.fanout) {
+            let Some(peer) = self.peers.get(target.peer) else {
+                continue;
+            };
+            viewers.push(peer.subscriber.decoders());
+            let grant = peer
+                .subscriber
+                .slot(target.slot)
+                .and_then(|slot| slot.grant);
+            if is_undecodable(grant.as_ref()) {
+                audience.unable.add(peer.id, Reason::Codec);
+            }
+        }
+        let peers = self.rooms.get(&room).map(|room| &room.peers);
+        for peer in peers.into_iter().flatten() {
+            let Some(peer) = self.peers.get(*peer) else {
+                continue;
+            };
+            let mut waiting = peer.subscriber.waiting().iter();
+            let waiting = waiting.find(|waiting| waiting.source.id == track.id);
+            if let Some(waiting) = waiting.filter(|_| knows(&peer.subscriber, track.kind)) {
+                viewers.push(peer.subscriber.decoders());
+                if waiting.told == Reason::Codec {
+                    audience.unable.add(peer.id, Reason::Codec);
+                }
+            }
+        }
+        let (able, count) = choice::count_able(&track.codecs, viewers.into_iter());
+        let payload_types = track.codecs.iter().map(|codec| codec.payload_type);
+        audience.able = payload_types.zip(able).collect();
+        audience.viewers = count;
+        audience
+    }
+
+    fn report_audience(&mut self, index: usize, room: RoomId, track: TrackId, audience: Audience) {
+        let Some(from) = self.relayed.get(index).map(|relayed| relayed.from) else {
+            return;
+        };
+        if let Some(watch) = self.watches.tracks.get_mut(&track)
+            && watch.told != audience
+        {
+            watch.told.clone_from(&audience);
+            let control = Control::Audience {
+                room,
+                track,
+                audience: Box::new(audience),
+            };
+            self.outbox.push_back((from, control));
+        }
+    }
+
+    /// Asks the other parts of the room for the viewers of a track that is published here.
+    fn survey_others(&mut self, room: RoomId, track: TrackId) {
+        if !matches!(self.place_of(room, track), Some(Place::Published { .. })) {
+            return;
+        }
+        let parts = self.rooms.get(&room).map(|room| &room.parts);
+        let Some(watch) = self.watches.tracks.get_mut(&track) else {
+            return;
+        };
+        for part in parts.into_iter().flatten() {
+            if !watch.surveyed.contains(part) {
+                watch.surveyed.push(*part);
+                self.outbox
+                    .push_back((*part, Control::Survey { room, track }));
+            }
+        }
+    }
+
+    /// Tells a publisher who cannot watch, and asks it for another codec if that helps.
+    fn tell_publisher(&mut self, now: Instant, peer: usize, place: Place, audience: Audience) {
+        let (Some(track), Some(publisher)) = (
+            track_at(&self.peers, &self.relayed, place),
+            self.peers.get(peer),
+        ) else {
+            return;
+        };
+        let (id, room, peer_id) = (track.id, publisher.room, publisher.id);
+        let Some(watch) = self.watches.tracks.get_mut(&id) else {
+            return;
+        };
+        let mut all = audience;
+        for (_, other) in &watch.elsewhere {
+            all.merge(other);
+        }
+        let order: Vec<u8> = track
+            .codecs
+            .iter()
+            .map(|codec| codec.payload_type)
+            .collect();
+        let used = track.codec_in_use().map(|codec| codec.payload_type);
+        let current = order.iter().position(|codec| Some(*codec) == used);
+        let able: Vec<u32> = order.iter().map(|codec| all.able(*codec)).collect();
+        let asks = all.unable.count > 0
+            && track.kind == MediaKind::Video
+            && Some(choice::choose(&able, all.viewers, current)) != current;
+        let unable = &all.unable;
+        if watch.told.unable != *unable {
+            tracing::debug!(%room, peer = %peer_id, track = %id, count = unable.count, "cannot be watched by");
+            self.events.push_back(Event::UnwatchableChanged {
+                room,
+                peer: peer_id,
+                unwatchable: Unwatchable {
+                    track: id,
+                    count: unable.count,
+                    viewers: unable.named.clone(),
+                },
+            });
+        }
+        watch.told = all;
+        if asks {
+            self.ask_to_offer(now, peer, id);
+        }
+    }
+
+    /// Asks a publisher to offer again, to be answered with another codec first.
+    fn ask_to_offer(&mut self, now: Instant, peer: usize, track: TrackId) {
+        let Some(peer) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let (may, next) = peer.asks.ask(now);
+        if may {
+            let (room, peer) = (peer.room, peer.id);
+            tracing::info!(%room, %peer, %track, "asked for another codec");
+            let reason = RenegotiationReason::Codec;
+            self.events
+                .push_back(Event::RenegotiationWanted { room, peer, reason });
+        }
+        // It may not follow.
+        self.watches.look_at(next, track);
+    }
+
+    /// Puts the codecs of what an offer publishes in the order of the answer: the one to be sent first.
+    /// `peer`: who offers, if it is known already. Returns them as they were.
+    pub(super) fn order_codecs(
+        &self,
+        room: RoomId,
+        peer: Option<usize>,
+        offer: &mut Offer,
+    ) -> Offered {
+        let mut offered = Offered::new();
+        for media in offer
+            .media
+            .iter_mut()
+            .filter(|media| publishes_video(media))
+        {
+            offered.insert(media.mid.clone(), media.codecs.clone());
+            let first = self.first_codec(room, peer, media);
+            if first < media.codecs.len() {
+                media.codecs[..=first].rotate_right(1);
+            }
+        }
+        offered
+    }
+
+    fn first_codec(&self, room: RoomId, peer: Option<usize>, media: &OfferedMedia) -> usize {
+        let publisher = peer.and_then(|peer| self.peers.get(peer));
+        let known = publisher.and_then(|publisher| {
+            let mut tracks = publisher.publisher.tracks();
+            let (_, track) = tracks.find(|(_, track)| track.mid == media.mid)?;
+            Some((track, publisher.offered.get(&media.mid)))
+        });
+        let Some((track, before)) = known else {
+            // Who will watch is not known, but who could.
+            let others = self
+                .rooms
+                .get(&room)
+                .into_iter()
+                .flat_map(|room| &room.peers);
+            let viewers = others
+                .filter(|other| Some(**other) != peer)
+                .filter_map(|other| Some(&self.peers.get(*other)?.subscriber))
+                .filter(|viewer| knows(viewer, MediaKind::Video));
+            let decoders = viewers.map(Subscriber::decoders);
+            let (able, viewers) = choice::count_able(&media.codecs, decoders);
+            return choice::choose(&able, viewers, None);
+        };
+        let is = |ours: &NegotiatedCodec, theirs: &NegotiatedCodec| {
+            (ours.codec, ours.parameters) == (theirs.codec, theirs.parameters)
+        };
+        // In another order than before: its client wants another one now.
+        let same = before.is_some_and(|before| *before == media.codecs);
+        let current = track.codec_in_use().filter(|_| same);
+        let current =
+            current.and_then(|current| media.codecs.iter().position(|codec| is(codec, current)));
+        let watch = self.watches.tracks.get(&track.id);
+        if let (Some(current), None) = (current, watch) {
+            return current;
+        }
+        let targets = self.router.targets(track.fanout).iter();
+        let viewers = targets.filter_map(|target| self.peers.get(target.peer));
+        let waiting = self
+            .rooms
+            .get(&room)
+            .into_iter()
+            .flat_map(|room| &room.peers);
+        let waiting = waiting
+            .filter_map(|peer| self.peers.get(*peer))
+            .filter(|peer| {
+                let mut waiting = peer.subscriber.waiting().iter();
+                waiting.any(|waiting| waiting.source.id == track.id)
+            });
+        let decoders = viewers
+            .chain(waiting)
+            .map(|peer| &peer.subscriber)
+            .filter(|viewer| knows(viewer, MediaKind::Video))
+            .map(Subscriber::decoders);
+        let (mut able, mut viewers) = choice::count_able(&media.codecs, decoders);
+        for (_, other) in watch.into_iter().flat_map(|watch| &watch.elsewhere) {
+            viewers += other.viewers;
+            for (able, codec) in able.iter_mut().zip(&media.codecs) {
+                *able += other.able(codec.payload_type);
+            }
+        }
+        choice::choose(&able, viewers, current)
+    }
+}
+
+/// Whether anything is known of what a viewer can decode.
+fn knows(viewer: &Subscriber, kind: MediaKind) -> bool {
+    viewer.decoders().has(kind)
+}
+
+/// Whether a client sends a video on an m-line.
+pub(super) fn publishes_video(media: &OfferedMedia) -> bool {
+    media.kind == OfferedKind::Video && media.publishes()
+}
+
+#[cfg(test)]
+mod tests;
