@@ -8,7 +8,7 @@ use slab::Slab;
 use super::forwarder::SourceTrack;
 use super::link::Link;
 use super::slot::{Plan, Repair, Slot, SlotSeed};
-use super::waiting::{Decoders, Waiting};
+use super::waiting::{Decoders, RefusedLines, Waiting};
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
 use crate::packet::Packet;
@@ -43,6 +43,7 @@ pub(crate) struct Subscriber {
     waiting: Vec<Waiting>,
     /// What its m-lines take.
     decoders: Decoders,
+    refused: RefusedLines,
     rtt: Option<Duration>,
     /// How the viewer shows what it is subscribed to.
     views: HashMap<TrackId, View>,
@@ -75,6 +76,7 @@ impl Subscriber {
             reports_at: None,
             waiting: Vec::new(),
             decoders: Decoders::default(),
+            refused: RefusedLines::default(),
             transport_sequence: 0,
             rtt: None,
             views: HashMap::new(),
@@ -196,10 +198,15 @@ impl Subscriber {
     }
 
     /// An offer's m-lines are all in their places: what they take may be something else than before.
-    /// `refused`: kinds of those that have no codec.
-    pub(crate) fn learn_decoders(&mut self, refused: Vec<MediaKind>) {
+    /// `refused`: kinds of those that were refused.
+    pub(crate) fn learn_decoders(&mut self, refused: Vec<(MediaKind, Reason)>) {
+        let taken = [MediaKind::Audio, MediaKind::Video].map(|kind| {
+            let slots = self.slots.iter();
+            slots.filter(|(_, slot)| slot.kind == kind).count()
+        });
+        self.refused.answered(refused, taken);
         let slots = self.slots.iter();
-        self.decoders = Decoders::of(slots.map(|(_, slot)| &*slot.media), refused);
+        self.decoders = Decoders::of(slots.map(|(_, slot)| &*slot.media), &self.refused);
     }
 
     /// Whether it turns the pictures it is sent as their orientation says, or receives none.
@@ -219,10 +226,13 @@ impl Subscriber {
         let mut news = Vec::new();
         for waiting in &mut self.waiting {
             let reason = match self.decoders.refuse(&waiting.source) {
-                true => Reason::Codec,
-                false => Reason::NoSlot,
+                true => Some(Reason::Codec),
+                false => self
+                    .refused
+                    .reason(waiting.source.kind)
+                    .map(|_| Reason::NoSlot),
             };
-            if std::mem::replace(&mut waiting.told, reason) != reason {
+            if let Some(reason) = waiting.explain(reason) {
                 news.push((waiting.source.clone(), reason));
             }
         }
@@ -336,8 +346,8 @@ impl Subscriber {
     }
 
     /// Gives free slots to waiting subscriptions, oldest first. Calls `assigned` with each, and with the
-    /// reason for which the viewer knows it to have waited.
-    pub(crate) fn fill(&mut self, mut assigned: impl FnMut(usize, &mut Slot, Reason)) {
+    /// reason for which it waited as far as the viewer was told.
+    pub(crate) fn fill(&mut self, mut assigned: impl FnMut(usize, &mut Slot, Option<Reason>)) {
         for (index, slot) in &mut self.slots {
             if !slot.is_free() {
                 continue;
@@ -355,9 +365,13 @@ impl Subscriber {
     }
 
     /// m-lines that are missing. What the viewer has no codec for needs none; and a free slot of the right
-    /// kind that stayed free has no codec for what waits, and another would not have one either.
+    /// kind that stayed free has no codec for what waits, and another would not have one either. Nor is one
+    /// asked for that would be refused.
     pub(crate) fn needs(&self) -> Needs {
         let missing = |kind| {
+            if self.refused.reason(kind).is_some() {
+                return 0;
+            }
             let waiting = self
                 .waiting
                 .iter()

@@ -10,17 +10,60 @@ use crate::view::Reason;
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     pub(crate) source: SourceTrack,
-    /// Why it waits, as the viewer knows: the first reason goes without saying.
-    pub(crate) told: Reason,
+    /// The reason why it waits, as the viewer was told; none where it is asked for an m-line.
+    pub(crate) told: Option<Reason>,
 }
 
 impl Waiting {
-    /// For an m-line.
+    /// Nothing has been said of it.
     pub(crate) fn new(source: SourceTrack) -> Self {
-        Self {
-            source,
-            told: Reason::NoSlot,
+        Self { source, told: None }
+    }
+
+    /// The reason why it waits.
+    pub(crate) fn reason(&self) -> Reason {
+        self.told.unwrap_or(Reason::NoSlot)
+    }
+
+    /// Takes the reason for which it waits now, none if the viewer is asked for an m-line; what is to be
+    /// told of that.
+    pub(crate) fn explain(&mut self, reason: Option<Reason>) -> Option<Reason> {
+        let before = std::mem::replace(&mut self.told, reason);
+        match reason {
+            // That it waits for the m-line which was asked for is news after anything else.
+            None => before
+                .filter(|before| *before != Reason::NoSlot)
+                .map(|_| Reason::NoSlot),
+            Some(_) => reason.filter(|_| before != reason),
         }
+    }
+}
+
+/// Receiving m-lines that the client offered and that were refused. It would offer another one like them if
+/// it were asked to: so none of their kind is asked for until it offers one that is taken.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefusedLines {
+    kinds: Vec<(MediaKind, Reason)>,
+    /// Receiving m-lines that there are, of sound and of video.
+    taken: [usize; 2],
+}
+
+impl RefusedLines {
+    /// An offer was answered: these kinds were refused, and so many m-lines are there now.
+    pub(crate) fn answered(&mut self, refused: Vec<(MediaKind, Reason)>, taken: [usize; 2]) {
+        let before = std::mem::replace(&mut self.taken, taken);
+        self.kinds.retain(|(kind, _)| {
+            let place = usize::from(*kind == MediaKind::Video);
+            taken[place] <= before[place] && !refused.iter().any(|(other, _)| other == kind)
+        });
+        self.kinds.extend(refused);
+    }
+
+    /// The reason for which m-lines of a kind were refused.
+    pub(crate) fn reason(&self, kind: MediaKind) -> Option<Reason> {
+        let mut kinds = self.kinds.iter();
+        let found = kinds.find(|(other, _)| *other == kind);
+        found.map(|(_, reason)| *reason)
     }
 }
 
@@ -29,14 +72,14 @@ impl Waiting {
 pub(crate) struct Decoders {
     formats: Vec<(Codec, CodecParameters)>,
     /// It offered m-lines of these kinds with nothing that the relay knows.
-    refused: Vec<MediaKind>,
+    without: Vec<MediaKind>,
 }
 
 impl Decoders {
-    /// Of receiving m-lines, and of the kinds of those that were refused for want of a codec.
+    /// Of receiving m-lines, and of those that were refused.
     pub(crate) fn of<'a>(
         media: impl Iterator<Item = &'a NegotiatedMedia>,
-        refused: Vec<MediaKind>,
+        refused: &RefusedLines,
     ) -> Self {
         let mut formats = Vec::new();
         let mut before: Option<&NegotiatedMedia> = None;
@@ -53,14 +96,19 @@ impl Decoders {
             }
             before = Some(media);
         }
-        Self { formats, refused }
+        let kinds = [MediaKind::Audio, MediaKind::Video].into_iter();
+        let without = kinds.filter(|kind| refused.reason(*kind) == Some(Reason::Codec));
+        Self {
+            formats,
+            without: without.collect(),
+        }
     }
 
     /// Whether there are any of a kind: without, nothing is known of what the viewer can decode.
     pub(crate) fn has(&self, kind: MediaKind) -> bool {
         let audio = kind == MediaKind::Audio;
         let mut formats = self.formats.iter();
-        formats.any(|(codec, _)| codec.is_audio() == audio) || self.refused.contains(&kind)
+        formats.any(|(codec, _)| codec.is_audio() == audio) || self.without.contains(&kind)
     }
 
     /// Whether one of them takes what comes in a codec.

@@ -21,6 +21,7 @@ use crate::transport::sdp::{
     RemoteDescription, SdpLimits, Session, SlotIdentity, parse_offer,
 };
 use crate::transport::{Fingerprint, IceCredentials, Transport, TransportConfig};
+use crate::view::Reason;
 
 /// SSRCs below this are left to what peers invent for themselves: libwebrtc reports as 1.
 const MIN_SSRC: u32 = 0x1000;
@@ -51,18 +52,23 @@ pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError>
     Ok(offer)
 }
 
-/// Kinds of which the client would receive on some m-line if the relay knew a codec of it.
-fn undecodable(offer: &Offer) -> Vec<MediaKind> {
-    let is_refused = |kind: MediaKind| {
-        let offered = match kind {
-            MediaKind::Audio => OfferedKind::Audio,
-            MediaKind::Video => OfferedKind::Video,
+/// The receiving m-lines that are refused: their kinds, each once, and the reason for which nothing can be
+/// sent on them.
+fn refused_lines(offer: &Offer) -> Vec<(MediaKind, Reason)> {
+    let mut refused: Vec<(MediaKind, Reason)> = Vec::new();
+    for media in &offer.media {
+        let Some(kind) = media.receives_in_vain() else {
+            continue;
         };
-        let mut media = offer.media.iter().filter(|media| media.kind == offered);
-        media.any(|media| media.is_undecodable())
-    };
-    let kinds = [MediaKind::Audio, MediaKind::Video].into_iter();
-    kinds.filter(|kind| is_refused(*kind)).collect()
+        let reason = match media.lacks_codec() {
+            true => Reason::Codec,
+            false => Reason::NoSlot,
+        };
+        if !refused.iter().any(|(other, _)| *other == kind) {
+            refused.push((kind, reason));
+        }
+    }
+    refused
 }
 
 impl Worker {
@@ -98,7 +104,7 @@ impl Worker {
                 subscriber.subscribe(source);
             }
         }
-        let undecodable = undecodable(&offer);
+        let refused_lines = refused_lines(&offer);
         let offered = self.order_codecs(room, None, &mut offer);
         self.agree_on_orientation(room, None, &mut offer);
         let cname = id.to_string();
@@ -139,7 +145,7 @@ impl Worker {
             room.peers.insert(index);
         }
         tracing::info!(%room, peer = %id, "peer joined");
-        let answer = self.apply(now, index, negotiated, undecodable)?;
+        let answer = self.apply(now, index, negotiated, refused_lines)?;
         Ok((id, answer))
     }
 
@@ -152,7 +158,7 @@ impl Worker {
     ) -> Result<Answer, SfuError> {
         let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
         let room = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?.room;
-        let undecodable = undecodable(&offer);
+        let refused_lines = refused_lines(&offer);
         let offered = self.order_codecs(room, Some(index), &mut offer);
         let left_out = self.agree_on_orientation(room, Some(index), &mut offer);
         let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
@@ -184,7 +190,7 @@ impl Worker {
         }
         self.follow_transport(now, index, restart, offer.remote);
         self.orientation_answered(now, index, left_out);
-        self.apply(now, index, negotiated, undecodable)
+        self.apply(now, index, negotiated, refused_lines)
     }
 
     /// Follows what an offer says of the client's end of the transport.
@@ -293,14 +299,13 @@ impl Worker {
         Ok(session.negotiate(offer, &ours, &mut name)?)
     }
 
-    /// Makes the peer what the answer says it is. `undecodable`: kinds of which the client receives nothing
-    /// that the relay knows.
+    /// Makes the peer what the answer says it is. `refused_lines`: the receiving m-lines that it refuses.
     fn apply(
         &mut self,
         now: Instant,
         index: usize,
         negotiated: Negotiated,
-        undecodable: Vec<MediaKind>,
+        refused_lines: Vec<(MediaKind, Reason)>,
     ) -> Result<Answer, SfuError> {
         let Negotiated {
             sdp,
@@ -328,7 +333,7 @@ impl Worker {
             }
         }
         if let Some(peer) = self.peers.get_mut(index) {
-            peer.subscriber.learn_decoders(undecodable);
+            peer.subscriber.learn_decoders(refused_lines);
             let (room, turns) = (peer.room, peer.subscriber.turns());
             self.turning_changed(room, (!turned, !turns));
         }

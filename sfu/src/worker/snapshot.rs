@@ -162,7 +162,7 @@ fn waiting_stats(waiting: &Waiting) -> SubscriptionStats {
         layer: None,
         temporal: None,
         target: None,
-        reason: waiting.told.code(),
+        reason: waiting.reason().code(),
         allocated: 0,
         bitrate: 0,
         keyframe_requests: 0,

@@ -213,7 +213,7 @@ impl Worker {
             if let Some(forwarder) = &state.forwarder {
                 assigned.push((slot, (*forwarder.source).clone()));
                 // Of video a decision tells.
-                if waited_for == Reason::Codec {
+                if waited_for.is_some() {
                     told.push((*forwarder.source).clone());
                 }
             }
@@ -244,8 +244,11 @@ impl Worker {
             reason: *reason,
         });
         let states: Vec<_> = heard.chain(waits).collect();
-        for source in told.iter().chain(news.iter().map(|(source, _)| source)) {
-            self.decodable_changed(now, room, source.id);
+        for (source, reason) in &news {
+            match reason {
+                Reason::Codec => self.decodable_changed(now, room, source.id),
+                _ => self.viewers_changed(now, source.id),
+            }
         }
         if !states.is_empty() {
             self.tell(now, index, states);

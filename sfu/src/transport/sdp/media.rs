@@ -1,5 +1,6 @@
 //! One m-line of an offer, read.
 
+use crate::event::MediaKind;
 use crate::rtp::extension::ExtensionKind;
 
 use super::attribute::{self, MAX_MID_BYTES};
@@ -189,10 +190,20 @@ impl OfferedMedia {
         rtp && self.is_usable() && self.direction.sends()
     }
 
-    /// Whether the client would receive on it if the relay knew a codec of it.
-    pub(crate) fn is_undecodable(&self) -> bool {
-        let has_none = matches!(self.refusal, Some(SdpError::NoCommonCodec { .. }));
-        has_none && self.direction.receives() && !self.direction.sends()
+    /// The kind of media that the client would receive on it, were it not refused.
+    pub(crate) fn receives_in_vain(&self) -> Option<MediaKind> {
+        let receives = self.direction.receives() && !self.direction.sends();
+        self.refusal.as_ref().filter(|_| receives)?;
+        match self.line.media.as_str() {
+            "audio" => Some(MediaKind::Audio),
+            "video" => Some(MediaKind::Video),
+            _ => None,
+        }
+    }
+
+    /// It was refused because the relay knows none of its codecs.
+    pub(crate) fn lacks_codec(&self) -> bool {
+        matches!(self.refusal, Some(SdpError::NoCommonCodec { .. }))
     }
 
     /// Data channels as they were described before RFC 8841: by SCTP port, with an `a=sctpmap`.

@@ -229,7 +229,7 @@ impl Worker {
             let waiting = waiting.find(|waiting| waiting.source.id == track.id);
             if let Some(waiting) = waiting.filter(|_| knows(&peer.subscriber, track.kind)) {
                 viewers.push(peer.subscriber.decoders());
-                if waiting.told == Reason::Codec {
+                if waiting.reason() == Reason::Codec {
                     audience.unable.add(peer.id, Reason::Codec);
                 }
             }

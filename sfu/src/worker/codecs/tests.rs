@@ -44,18 +44,27 @@ fn rtpmap(letter: char) -> (u8, &'static str) {
     }
 }
 
-/// An offer of video m-lines: a direction and codecs by letter for each, the preferred first.
+/// An offer of video m-lines: a direction and codecs by letter for each, the preferred first. An m-line may
+/// be `stopped` as well, or `apart` from the others' BUNDLE group, which the relay refuses.
 fn offer(lines: &[(&str, &str)]) -> String {
     let mut text =
         String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE");
-    for mid in 0..lines.len() {
-        text += &format!(" {mid}");
+    for (mid, (direction, _)) in lines.iter().enumerate() {
+        if *direction != "stopped" && !direction.ends_with("apart") {
+            text += &format!(" {mid}");
+        }
     }
     text += "\r\na=ice-ufrag:Wj1g\r\na=ice-pwd:YIeTuvxYyPudqoT4P6vMAjRk\r\na=setup:actpass\r\n\
              a=fingerprint:sha-256 05:5E:B5:FD:A2:A4:2F:6C:59:02:BE:36:5E:68:81:72:34:7F:E8:34:4F:15:3F:CC:90:C7:\
              BA:64:2B:46:D8:A9\r\n";
     for (mid, (direction, codecs)) in lines.iter().enumerate() {
-        text += "m=video 9 UDP/TLS/RTP/SAVPF";
+        let stopped = *direction == "stopped";
+        let direction = match *direction {
+            "stopped" => "inactive",
+            direction => direction.trim_end_matches(" apart"),
+        };
+        let port = if stopped { 0 } else { 9 };
+        text += &format!("m=video {port} UDP/TLS/RTP/SAVPF");
         for (payload_type, _) in codecs.chars().map(rtpmap) {
             text += &format!(" {payload_type}");
         }
@@ -127,6 +136,15 @@ impl Call {
             _ => None,
         });
         states.next().map(|state| state.reason)
+    }
+
+    fn needs(&self, viewer: PeerId) -> Needs {
+        let mut told = self.told.iter().rev();
+        let needs = told.find_map(|event| match event {
+            Event::NeedsChanged { peer, needs, .. } if *peer == viewer => Some(*needs),
+            _ => None,
+        });
+        needs.unwrap_or_default()
     }
 
     fn asked(&self) -> usize {
@@ -260,10 +278,59 @@ fn who_receives_nothing_that_is_known_is_told_too() {
     assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
     call.wait(SECOND);
     assert_eq!((call.unable(), call.asked()), (Some(1), 0));
+    // Nor later: the m-line is stopped by then, and another one would be refused as well.
+    let answer = call.again(viewer, &[("stopped", "x")]);
+    assert_eq!(answer.needs, Needs::default());
+    let answer = call.again(viewer, &[("stopped", "x"), ("sendonly", "8")]);
+    assert_eq!(answer.needs, Needs::default());
+    assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
+    // Until one is taken; then it is told of the next like anybody.
+    let lines = [("stopped", "x"), ("sendonly", "8"), ("recvonly", "8")];
+    let answer = call.again(viewer, &lines);
+    assert_eq!(answer.slots[0].track, Some(track));
+    assert_eq!(answer.needs, Needs::default());
+    assert_eq!(call.reason(viewer, track), Some(Reason::NotStarted));
+    call.wait(SECOND);
+    assert_eq!(call.unable(), Some(0));
+    call.join(&[("sendonly", "8")]);
+    assert_eq!(call.needs(viewer).video, 1);
     // Who has no m-line yet may well have the codec.
     let (other, answer) = call.join(&[("sendonly", "8")]);
-    assert_eq!((answer.needs.video, call.reason(other, track)), (1, None));
+    assert_eq!((answer.needs.video, call.reason(other, track)), (3, None));
     call.relay.close_peer(call.now, publisher);
+    assert_eq!(call.relay.audit(), Vec::<String>::new());
+}
+
+/// The relay has a codec for it, but cannot send on an m-line like this: it is explained by `refused`.
+#[test]
+fn an_m_line_that_is_refused_for_another_reason_is_not_asked_for_again() {
+    let mut call = Call::new();
+    let (_, answer) = call.join(&[("sendonly", "8")]);
+    let first = answer.published[0].track;
+    let (sends, receives) = (("sendonly", "8"), ("recvonly", "8"));
+    for (seen, known) in [(false, vec![sends]), (true, vec![sends, receives])] {
+        let lines = |more: &[(&'static str, &'static str)]| [&known[..], more].concat();
+        let (viewer, answer) = call.join(&lines(&[]));
+        assert_eq!(answer.needs.video, u16::from(!seen));
+        let (publisher, answer) = call.join(&[("sendonly", "8")]);
+        let second = answer.published[0].track;
+        let answer = call.again(viewer, &lines(&[("recvonly apart", "8")]));
+        assert_eq!((answer.refused.len(), answer.needs), (1, Needs::default()));
+        assert_eq!(call.reason(viewer, second), Some(Reason::NoSlot));
+        assert_eq!(call.reason(viewer, first) == Some(Reason::NoSlot), !seen);
+        let answer = call.again(viewer, &lines(&[("stopped", "8")]));
+        assert_eq!(answer.needs, Needs::default());
+        let answer = call.again(viewer, &lines(&[("stopped", "8"), receives]));
+        let asked = u16::from(!seen);
+        assert_eq!(
+            (answer.slots.len(), answer.needs.video),
+            (known.len(), asked)
+        );
+        call.relay.close_peer(call.now, publisher);
+        call.relay.close_peer(call.now, viewer);
+    }
+    call.wait(SECOND);
+    assert_eq!(call.unable(), None, "they are not told of");
     assert_eq!(call.relay.audit(), Vec::<String>::new());
 }
 
