@@ -162,8 +162,8 @@ pub enum RenegotiationReason {
     /// Viewers cannot decode the codec that it sends, and could decode another that it has offered. The
     /// answer will list that one first.
     Codec,
-    /// Other viewers than before can turn pictures by their orientation. The answer will agree on the extension
-    /// for it, or leave it out.
+    /// The answer will leave out the extension for the orientation of pictures, as viewers have come who cannot
+    /// turn them; or agree on it again, as no pictures came without it.
     Extension,
 }
 

@@ -198,6 +198,7 @@ impl Worker {
             + self.schedule.len()
             + self.handshakes.len()
             + self.watches.len()
+            + self.looks.len()
     }
 
     /// Handshake datagrams waiting.

@@ -80,7 +80,8 @@ impl Worker {
         for waiting in peer.subscriber.waiting() {
             self.viewers_changed(now, waiting.source.id);
         }
-        self.turning_changed(peer.room, (!peer.subscriber.turns(), false));
+        self.turning_changed(now, peer.room, (!peer.subscriber.turns(), false));
+        self.looks.remove(peer.id, &peer.pictures);
         if let Some(room) = self.rooms.get_mut(&peer.room) {
             room.peers.remove(&index);
         }

@@ -105,7 +105,7 @@ pub(crate) struct Worker {
     events: VecDeque<Event>,
     marks: wanted::Marks,
     watches: codecs::Watches,
-    awaited: orientation::Awaited,
+    looks: orientation::Looks,
     /// Rooms in which somebody is heard, by when to decide who speaks.
     speaking: BTreeSet<(Instant, RoomId)>,
     inbox: Inbox,
@@ -167,7 +167,7 @@ impl Worker {
             events: VecDeque::new(),
             marks: wanted::Marks::default(),
             watches: codecs::Watches::default(),
-            awaited: orientation::Awaited::default(),
+            looks: orientation::Looks::default(),
             speaking: BTreeSet::new(),
             inbox: Inbox::default(),
             desk: Desk::default(),
@@ -265,7 +265,7 @@ impl Worker {
         self.poll_relayed(now);
         self.poll_speakers(now);
         self.poll_watches(now);
-        self.poll_awaited(now);
+        self.poll_looks(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -283,7 +283,7 @@ impl Worker {
                 self.relayed.poll_timeout(),
                 self.marks.poll_timeout(),
                 self.watches.poll_timeout(),
-                self.awaited.poll_timeout(),
+                self.looks.poll_timeout(),
                 speaking,
             ];
             let due = due.into_iter().flatten();

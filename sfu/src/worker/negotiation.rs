@@ -106,7 +106,7 @@ impl Worker {
         }
         let refused_lines = refused_lines(&offer);
         let offered = self.order_codecs(room, None, &mut offer);
-        self.agree_on_orientation(room, None, &mut offer);
+        let orientation = self.agree_on_orientation(room, None, &mut offer);
         let cname = id.to_string();
         let mut session = Session::new(self.rng.random());
         let streams = Self::streams(&subscriber);
@@ -146,6 +146,7 @@ impl Worker {
         }
         tracing::info!(%room, peer = %id, "peer joined");
         let answer = self.apply(now, index, negotiated, refused_lines)?;
+        self.orientation_answered(now, index, orientation);
         Ok((id, answer))
     }
 
@@ -160,7 +161,7 @@ impl Worker {
         let room = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?.room;
         let refused_lines = refused_lines(&offer);
         let offered = self.order_codecs(room, Some(index), &mut offer);
-        let left_out = self.agree_on_orientation(room, Some(index), &mut offer);
+        let orientation = self.agree_on_orientation(room, Some(index), &mut offer);
         let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
         let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
         let announce = peer.announce;
@@ -189,8 +190,9 @@ impl Worker {
             self.demux.insert_ufrag(ice.ufrag.clone(), index);
         }
         self.follow_transport(now, index, restart, offer.remote);
-        self.orientation_answered(now, index, left_out);
-        self.apply(now, index, negotiated, refused_lines)
+        let answer = self.apply(now, index, negotiated, refused_lines)?;
+        self.orientation_answered(now, index, orientation);
+        Ok(answer)
     }
 
     /// Follows what an offer says of the client's end of the transport.
@@ -335,7 +337,7 @@ impl Worker {
         if let Some(peer) = self.peers.get_mut(index) {
             peer.subscriber.learn_decoders(refused_lines);
             let (room, turns) = (peer.room, peer.subscriber.turns());
-            self.turning_changed(room, (!turned, !turns));
+            self.turning_changed(now, room, (!turned, !turns));
         }
         self.fill_slots(now, index);
         if other_codecs {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tertulia_sfu::TrackSettings;
+
 use crate::harness::coding::Turning;
 use crate::harness::{Sim, Video};
 
@@ -103,4 +105,75 @@ fn a_publisher_that_cannot_turn_keeps_the_extension() {
     sim.run(20 * SECOND);
     assert_eq!(sim.clients[publisher].asked_to_offer, 2);
     assert!(packets(&sim, early) > before.0 + 200 && packets(&sim, late) > before.1 + 200);
+}
+
+/// It finds such a viewer, and nothing comes of it from the beginning.
+#[test]
+fn a_publisher_that_cannot_turn_and_comes_later_is_given_the_extension() {
+    let mut sim = Sim::new(1_103);
+    let early = viewer(&mut sim, true);
+    let unturning = viewer(&mut sim, false);
+    let turning = Turning {
+        drops: true,
+        ..TURNED
+    };
+    let publisher = publisher(&mut sim, turning);
+    sim.run(2 * SECOND);
+    assert_eq!(sim.clients[publisher].asked_to_offer, 0, "it may come yet");
+    sim.run(6 * SECOND);
+    assert_eq!(sim.clients[publisher].asked_to_offer, 1);
+    let before = (packets(&sim, early), packets(&sim, unturning));
+    assert!(before.0 > 0 && before.1 > 0);
+    sim.run(20 * SECOND);
+    assert_eq!(sim.clients[publisher].asked_to_offer, 1);
+    assert!(packets(&sim, early) > before.0 + 200 && packets(&sim, unturning) > before.1 + 200);
+}
+
+/// Nothing comes because it is muted; that says nothing of what it can turn.
+#[test]
+fn who_is_muted_is_waited_for() {
+    for drops in [false, true] {
+        let mut sim = Sim::new(1_104);
+        let unturning = viewer(&mut sim, false);
+        let publisher = publisher(&mut sim, Turning { drops, ..TURNED });
+        let track = sim.clients[publisher].published[0];
+        let peer = sim.clients[publisher].peer.unwrap();
+        let mute = |sim: &mut Sim, muted| {
+            let settings = TrackSettings {
+                muted,
+                screen: false,
+            };
+            let set = sim.relay.set_track(sim.now, peer, track, settings);
+            set.unwrap();
+        };
+        mute(&mut sim, true);
+        sim.run(20 * SECOND);
+        assert_eq!(sim.clients[publisher].asked_to_offer, 0);
+        mute(&mut sim, false);
+        sim.run(10 * SECOND);
+        assert_eq!(sim.clients[publisher].asked_to_offer, usize::from(drops));
+        assert!(packets(&sim, unturning) > 50);
+        let now = sim.now;
+        sim.relay.close_room(now, sim.room);
+        sim.run(SECOND);
+        assert_eq!(sim.relay.holdings(), 0);
+    }
+}
+
+#[test]
+fn a_publisher_that_does_not_follow_is_asked_rarely_whoever_comes_and_goes() {
+    let mut sim = Sim::new(1_105);
+    let publisher = publisher(&mut sim, TURNED);
+    sim.clients[publisher].follows_renegotiation = false;
+    viewer(&mut sim, true);
+    sim.run(3 * SECOND);
+    for _ in 0..30 {
+        let unturning = viewer(&mut sim, false);
+        sim.run(SECOND);
+        let (now, peer) = (sim.now, sim.clients[unturning].peer.unwrap());
+        sim.relay.close_peer(now, peer);
+        sim.run(SECOND);
+    }
+    let asked = sim.clients[publisher].asked_to_offer;
+    assert!((2..=3).contains(&asked), "{asked}");
 }

@@ -16,7 +16,7 @@ pub(in crate::worker) struct Asks {
 
 impl Asks {
     /// Whether it may be asked now, which then counts; and when it may the next time.
-    pub(super) fn ask(&mut self, now: Instant) -> (bool, Instant) {
+    pub(in crate::worker) fn ask(&mut self, now: Instant) -> (bool, Instant) {
         match self.next {
             Some(next) if now < next => return (false, next),
             Some(next) if now < next + MOST => self.wait = (self.wait * 2).min(MOST),

@@ -213,7 +213,7 @@ impl Worker {
                 track,
                 audience,
             } => self.take_audience(now, from, (room, track), *audience),
-            Control::Turning { room, all } => self.take_turning(from, room, all),
+            Control::Turning { room, all } => self.take_turning(now, from, room, all),
             Control::Levels { room, levels } => self.take_levels(now, room, &levels),
             Control::Speakers {
                 room,
