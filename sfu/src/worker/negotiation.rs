@@ -437,6 +437,7 @@ impl Worker {
                 self.router
                     .unsubscribe(source.fanout, Target { peer: index, slot });
                 self.marks.mark(source.place);
+                self.watches.mark(now, source.id);
             }
         }
         for track in gone {

@@ -72,7 +72,7 @@ impl Watches {
     }
 
     /// Looks at a track soon, if it is watched.
-    fn mark(&mut self, now: Instant, track: TrackId) {
+    pub(super) fn mark(&mut self, now: Instant, track: TrackId) {
         self.look_at(now + SETTLE, track);
     }
 

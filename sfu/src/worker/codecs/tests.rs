@@ -371,6 +371,24 @@ fn a_publisher_is_asked_for_what_late_viewers_decode() {
     assert_eq!((call.asked(), call.unable()), (1, Some(0)));
 }
 
+#[test]
+fn a_viewer_who_takes_its_m_line_away_counts_no_more() {
+    for direction in ["inactive", "stopped"] {
+        let mut call = Call::new();
+        let (_, answer) = call.join(&[("sendonly", "98")]);
+        let track = answer.published[0].track;
+        let (viewer, _) = call.join(&[("recvonly", "8")]);
+        call.wait(SECOND);
+        assert_eq!(
+            (call.reason(viewer, track), call.unable()),
+            (Some(Reason::Codec), Some(1))
+        );
+        call.again(viewer, &[(direction, "8")]);
+        call.wait(SECOND);
+        assert_eq!(call.unable(), Some(0), "{direction}");
+    }
+}
+
 /// Two publishing m-lines are one publisher, who is asked once.
 #[test]
 fn several_tracks_of_a_publisher_are_one_offer() {
