@@ -51,6 +51,7 @@ pub mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod cache;
 mod clock;
 mod config;
 mod demux;

@@ -86,10 +86,10 @@ pub struct PeerStats {
 /// What a viewer's link carries, and what is made of it. All rates are in bits a second of UDP payload.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct BandwidthStats {
-    /// What the link is believed to carry; none until the viewer gave feedback.
+    /// What the link is believed to carry; none until it is: by feedback, or by 3 s without.
     pub estimate: Option<u64>,
     /// What limits the estimate: `delay`, `loss`, `remb`, `none` (all that was tried fitted), or
-    /// `unknown` before any feedback.
+    /// `unknown` before any feedback. Silence counts as `loss`.
     pub limited_by: &'static str,
     /// What would be used if the link carried it.
     pub desired: u64,

@@ -80,6 +80,8 @@ pub(crate) struct Start {
 pub(crate) struct PayloadType {
     pub(crate) media: Option<u8>,
     pub(crate) rtx: Option<u8>,
+    /// The viewer asks for packets again and has no RTX for them: they are kept as they are sent.
+    pub(crate) kept: bool,
     /// The publisher sends redundant audio (RFC 2198), of which the viewer gets the newest frame.
     pub(crate) unwraps: bool,
 }
@@ -95,10 +97,12 @@ impl Forwarder {
             let opus = source.codecs.iter().find(|opus| within(codec, opus));
             let unwraps = opus.is_some() && !takes_redundancy(media, codec);
             let carried = opus.filter(|_| unwraps).unwrap_or(codec);
-            if let Some((media, rtx)) = media.payload_type_for(carried.codec, &carried.parameters) {
+            let found = media.payload_type_for(carried.codec, &carried.parameters);
+            if let Some((payload_type, rtx)) = found {
                 let carried = PayloadType {
-                    media: Some(media),
+                    media: Some(payload_type),
                     rtx,
+                    kept: rtx.is_none() && asks_again(media, payload_type),
                     unwraps,
                 };
                 payload_types.push((codec.payload_type, carried));
@@ -299,6 +303,12 @@ impl Forwarder {
     }
 }
 
+/// Whether a viewer may ask for packets of a payload type again (RFC 4585 section 4.2).
+fn asks_again(media: &NegotiatedMedia, payload_type: u8) -> bool {
+    let mut codecs = media.codecs.iter();
+    codecs.any(|codec| codec.payload_type == payload_type && codec.feedback.nack)
+}
+
 /// Whether a redundant format is around another one.
 fn within(red: &NegotiatedCodec, opus: &NegotiatedCodec) -> bool {
     matches!(red.parameters, CodecParameters::Red { primary } if primary == opus.payload_type)
@@ -386,6 +396,7 @@ mod tests {
             let expected = |media, unwraps| PayloadType {
                 media: Some(media),
                 rtx: None,
+                kept: false,
                 unwraps,
             };
             assert_eq!(forwarder.payload_type(111), expected(opus, false));

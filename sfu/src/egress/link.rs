@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::allocator::{Allocator, Budget, Grant, Wish};
-use super::bwe::{BandwidthEstimator, BweConfig, Demand, Estimate, LimitedBy};
+use super::bwe::{
+    BandwidthEstimator, Block, BweConfig, Demand, Estimate, LimitedBy, ReportedEstimator, RoundTrip,
+};
 use super::pacer::Pacer;
 use crate::prefetch;
 use crate::rate::RateMeter;
@@ -28,6 +30,31 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// congestion, another wish, a layer that comes or goes; layers that grow are seen in time.
 const CONTENT: Duration = Duration::from_secs(1);
 
+/// Before anything is known of a link.
+const CONFIG: BweConfig = BweConfig {
+    start: START,
+    min: MIN,
+    max: MAX,
+};
+/// Who negotiated transport-wide feedback and sends none for so long, but reports, is believed by reports.
+const UNHEARD: Duration = Duration::from_secs(2);
+/// How long video of who is believed by reports may wait here. What it is sent comes in steps, from layer to
+/// layer, and its estimate follows seconds later: a queue here would hide from the reports what is sent.
+const WAITS: Duration = Duration::from_millis(400);
+
+/// What a receiver's own estimate (REMB) is for.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Listed {
+    /// The slots it names; none: it is for all.
+    pub(crate) slots: Vec<usize>,
+    /// All video that is sent is among them: it is for their total.
+    pub(crate) whole: bool,
+    /// So is sound.
+    pub(crate) audio: bool,
+    /// Bits a second that they are sent.
+    pub(crate) rate: u64,
+}
+
 /// A viewer's link. What a packet needs stands first.
 #[derive(Debug)]
 #[repr(C)]
@@ -37,10 +64,17 @@ pub(crate) struct Link {
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
     allocator: Allocator,
-    /// The viewer numbers what it receives and reports it: without that nothing is known of the link.
-    reports: bool,
-    /// The viewer said once what it can receive at most.
-    remb: bool,
+    /// In place of the other, where there is no transport-wide feedback.
+    reported: Option<Box<ReportedEstimator>>,
+    listed: Listed,
+    /// What sound takes, as last decided.
+    audio: u64,
+    /// Transport-wide feedback was negotiated.
+    numbered: bool,
+    /// There was some.
+    answered: bool,
+    /// When it first reported without.
+    unanswered_since: Option<Instant>,
     decide_at: Option<Instant>,
     /// What was sent.
     rate: RateMeter,
@@ -50,17 +84,16 @@ pub(crate) struct Link {
 impl Link {
     /// A link of which nothing is known.
     pub(crate) fn new(now: Instant) -> Self {
-        let config = BweConfig {
-            start: START,
-            min: MIN,
-            max: MAX,
-        };
         Self {
-            bwe: BandwidthEstimator::new(now, config),
+            bwe: BandwidthEstimator::new(now, CONFIG),
             pacer: Pacer::default(),
             allocator: Allocator::default(),
-            reports: false,
-            remb: false,
+            reported: Some(Box::new(ReportedEstimator::new(now, CONFIG))),
+            listed: Listed::default(),
+            audio: 0,
+            numbered: false,
+            answered: false,
+            unanswered_since: None,
             decide_at: None,
             rate: RateMeter::default(),
             uncounted: 0,
@@ -80,39 +113,109 @@ impl Link {
         self.bwe.prefetch_ring();
     }
 
-    /// The viewer negotiated transport-wide feedback, or did not.
-    pub(crate) fn set_reports(&mut self, reports: bool) {
-        self.reports = reports;
+    /// The viewer negotiated transport-wide feedback and a stream to probe on, or did not.
+    pub(crate) fn set_numbered(&mut self, now: Instant, numbered: bool) {
+        if self.numbered != numbered {
+            self.unanswered_since = None;
+            self.reported = (!numbered).then(|| Box::new(ReportedEstimator::new(now, CONFIG)));
+        }
+        self.numbered = numbered;
     }
 
-    /// Notes a packet about to be sent with a transport-wide number.
-    pub(crate) fn sent(&mut self, now: Instant, sequence: u16, bytes: usize) {
+    /// Notes a packet about to be sent under a number of its stream's, and the transport-wide number that it
+    /// carries, if it carries one.
+    pub(crate) fn sent(
+        &mut self,
+        now: Instant,
+        (ssrc, sequence): (u32, u16),
+        transport_sequence: Option<u16>,
+        bytes: usize,
+    ) {
         self.uncounted += bytes;
         let probe = self.pacer.note_probe(bytes);
-        self.bwe.packet_sent(now, sequence, bytes, probe);
+        if self.numbered
+            && let Some(sequence) = transport_sequence
+        {
+            self.bwe.packet_sent(now, sequence, bytes, probe);
+        }
+        if let Some(reported) = &mut self.reported {
+            reported.sent(now, ssrc, sequence, bytes);
+            // Reports come once a second, and with them nothing else that asks for the rate.
+            self.count(now);
+        }
+    }
+
+    /// Whether its viewer is to be looked at again because packets wait. Transport-wide feedback does that
+    /// often enough by itself.
+    pub(crate) fn wakes(&self) -> bool {
+        self.reported.is_some() && self.pacer.queued_since().is_some()
+    }
+
+    /// Notes a packet that leaves once more, with the transport-wide number it had.
+    pub(crate) fn sent_again(&mut self, sequence: u16, bytes: usize) {
+        self.uncounted += bytes;
+        self.pacer.passed(bytes);
+        self.bwe.packet_sent_again(sequence);
     }
 
     /// Takes transport-wide feedback.
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
+        if !self.numbered {
+            return;
+        }
+        self.answered = true;
+        self.reported = None;
         self.bwe.feedback(now, feedback);
         self.follow(now);
     }
 
-    /// Takes what a receiver report says of a stream.
-    pub(crate) fn report(&mut self, now: Instant, fraction_lost: f64, rtt: Duration) {
-        self.bwe.report(now, fraction_lost, rtt);
+    /// Takes what a receiver report says of a stream, with the round trip since the last sender report, if it
+    /// tells one; `rtt` is the round trip lately.
+    pub(crate) fn report(
+        &mut self,
+        now: Instant,
+        block: &Block,
+        round_trip: Option<RoundTrip>,
+        rtt: Option<Duration>,
+    ) {
+        if let Some(rtt) = rtt {
+            self.bwe.report(now, rtt);
+        }
+        if self.numbered && !self.answered && self.reported.is_none() {
+            let since = *self.unanswered_since.get_or_insert(now);
+            if now >= since + UNHEARD {
+                self.reported = Some(Box::new(ReportedEstimator::new(now, CONFIG)));
+            }
+        }
+        if let Some(reported) = &mut self.reported {
+            let sending = self.rate.bitrate(now);
+            reported.report(now, block, round_trip, sending);
+            self.follow(now);
+        }
     }
 
-    /// Takes a receiver's own estimate.
-    pub(crate) fn remb(&mut self, now: Instant, bitrate: u64) {
-        self.remb = true;
-        self.bwe.remb(now, bitrate);
-        self.follow(now);
+    /// Takes a receiver's own estimate, which is no news of one that gives transport-wide feedback.
+    pub(crate) fn remb(&mut self, now: Instant, bitrate: u64, listed: Listed) {
+        if let Some(reported) = &mut self.reported {
+            let sending = self.rate.bitrate(now);
+            reported.remb(now, bitrate, (listed.whole, listed.rate), sending);
+            self.listed = listed;
+            self.follow(now);
+        }
+    }
+
+    /// Bits a second that the receiver allows one slot, if it named that one and not all.
+    pub(crate) fn most(&self, slot: usize) -> Option<u64> {
+        let apart = !self.listed.whole && self.listed.slots.contains(&slot);
+        self.estimate_now().said.filter(|_| apart)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let bwe = self.is_known().then(|| self.bwe.poll_timeout()).flatten();
+        let bwe = match &self.reported {
+            Some(reported) => reported.poll_timeout(),
+            None => self.bwe.poll_timeout(),
+        };
         [bwe, self.pacer.poll_timeout(), self.decide_at]
             .into_iter()
             .flatten()
@@ -121,24 +224,40 @@ impl Link {
 
     /// Does what is due, but for [deciding](Self::allocate) and [pacing](Pacer::next).
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.is_known() {
-            self.bwe.handle_timeout(now);
-            self.follow(now);
+        match &mut self.reported {
+            Some(reported) => reported.handle_timeout(now),
+            None => self.bwe.handle_timeout(now),
         }
+        self.follow(now);
+    }
+
+    /// What was sent since this was last asked is in the rate.
+    fn count(&mut self, now: Instant) {
+        self.rate.add(now, std::mem::take(&mut self.uncounted));
     }
 
     /// The pacer follows the estimate; congestion is reason to decide at once.
     fn follow(&mut self, now: Instant) {
-        self.rate.add(now, std::mem::take(&mut self.uncounted));
-        let estimate = self.bwe.estimate();
+        self.count(now);
+        let estimate = self.estimate_now();
+        self.pacer.set_rate(now, Some(self.pacing(&estimate)));
         self.pacer
-            .set_rate(now, self.is_known().then(|| self.pacing(&estimate)));
+            .set_wait(self.reported.is_some().then_some(WAITS));
         if estimate.congested && !self.was_congested && self.decide_at.is_some() {
             self.decide_at = Some(now);
         }
         self.was_congested = estimate.congested;
-        if let Some(probe) = self.bwe.poll_probe(now) {
+        if self.reported.is_none()
+            && let Some(probe) = self.bwe.poll_probe(now)
+        {
             self.pacer.begin_probe(now, probe);
+        }
+    }
+
+    fn estimate_now(&self) -> Estimate {
+        match &self.reported {
+            Some(reported) => reported.estimate(),
+            None => self.bwe.estimate(),
         }
     }
 
@@ -148,14 +267,13 @@ impl Link {
         if untried && !estimate.congested {
             let shows = self.allocator.allocated.saturating_mul(3) / 2;
             estimate.pacing.max(shows).max(UNTRIED)
+        } else if self.reported.is_some() {
+            // Sound leaves in any case, and must not be taken from what video needs.
+            let sent = self.allocator.allocated.saturating_add(self.audio);
+            estimate.pacing.max(sent.saturating_mul(11) / 10)
         } else {
             estimate.pacing
         }
-    }
-
-    /// Whether anything tells what the link carries.
-    fn is_known(&self) -> bool {
-        self.reports || self.remb
     }
 
     /// Whether more is being sent than it carries.
@@ -176,21 +294,17 @@ impl Link {
         audio: u64,
         wishes: &[Wish],
     ) -> &[Grant] {
-        let estimate = self.bwe.estimate();
-        let budget = if self.is_known() {
-            Budget {
-                bitrate: estimate.bitrate.saturating_sub(audio),
-                confirmed: estimate.probed.saturating_sub(audio),
-                untried: matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None),
-                congested: estimate.congested,
-            }
-        } else {
-            Budget {
-                bitrate: MAX,
-                confirmed: MAX,
-                untried: true,
-                congested: false,
-            }
+        self.audio = audio;
+        let estimate = self.estimate_now();
+        let said = estimate.said.filter(|_| self.listed.whole);
+        let said = said.map(|said| said.saturating_sub(if self.listed.audio { audio } else { 0 }));
+        let most = said.unwrap_or(u64::MAX);
+        let budget = Budget {
+            bitrate: estimate.bitrate.saturating_sub(audio).min(most),
+            confirmed: estimate.probed.saturating_sub(audio).min(most),
+            untried: matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None),
+            congested: estimate.congested,
+            waits: self.reported.is_some(),
         };
         let cap = Cap {
             bitrate: cap.bitrate.map(|most| most.saturating_sub(audio)),
@@ -201,30 +315,42 @@ impl Link {
         let content =
             !budget.congested && (self.allocator.desired..=budget.bitrate).contains(&allocated);
         let interval = if content { CONTENT } else { INTERVAL };
-        self.decide_at = (self.is_known() && !wishes.is_empty()).then_some(now + interval);
+        self.decide_at = (!wishes.is_empty()).then_some(now + interval);
         let most = cap.bitrate.unwrap_or(u64::MAX);
-        self.bwe.set_demand(
-            now,
-            Demand {
-                allocated: self.allocator.allocated + audio,
-                desired: self.allocator.desired.min(most) + audio,
-            },
-        );
+        let demand = Demand {
+            allocated: self.allocator.allocated + audio,
+            desired: self.allocator.desired.min(most) + audio,
+            step: self.allocator.step + audio,
+        };
+        match &mut self.reported {
+            Some(reported) => reported.set_demand(now, demand),
+            None => self.bwe.set_demand(now, demand),
+        }
         self.follow(now);
         self.allocator.grants()
     }
 
     /// What the link is believed to carry, for the timeline.
     pub(crate) fn estimate(&self) -> Option<u64> {
-        self.is_known().then(|| self.bwe.estimate().bitrate)
+        let estimate = self.estimate_now();
+        let known = self.reported.is_none() || estimate.limited_by != LimitedBy::Unknown;
+        known.then(|| self.total(&estimate))
+    }
+
+    /// Of all that is sent.
+    fn total(&self, estimate: &Estimate) -> u64 {
+        let said = estimate.said.filter(|_| self.listed.whole);
+        let beside = if self.listed.audio { 0 } else { self.audio };
+        said.map_or(u64::MAX, |said| said.saturating_add(beside))
+            .min(estimate.bitrate)
     }
 
     /// All there is to be seen of it.
     pub(crate) fn stats(&self, now: Instant) -> BandwidthStats {
-        let estimate = self.bwe.estimate();
-        let known = self.is_known() && estimate.limited_by != LimitedBy::Unknown;
+        let estimate = self.estimate_now();
+        let known = estimate.limited_by != LimitedBy::Unknown;
         BandwidthStats {
-            estimate: known.then_some(estimate.bitrate),
+            estimate: known.then(|| self.total(&estimate)),
             limited_by: estimate.limited_by.code(),
             desired: self.allocator.desired,
             allocated: self.allocator.allocated,

@@ -8,6 +8,7 @@
 mod allocator;
 mod bwe;
 mod forwarder;
+mod kept;
 mod link;
 mod outlet;
 mod pacer;

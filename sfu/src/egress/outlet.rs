@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::kept::{Again, Kept};
 use super::link::Link;
 use super::rewriter::Ids;
 use crate::ladder::LayerId;
@@ -48,6 +49,8 @@ pub(crate) struct Outgoing {
     pub(super) names_mid: bool,
     /// The original sequence number, for a retransmission.
     pub(super) osn: Option<u16>,
+    /// It may be asked for again, as it is sent.
+    pub(super) kept: bool,
     /// Bytes at the beginning of the payload that are left out.
     pub(super) skip: u16,
     /// Of the whole packet before it is sealed, without padding.
@@ -86,6 +89,7 @@ impl Outgoing {
             empty: false,
             names_mid: line.mid.is_some(),
             osn,
+            kept: false,
             skip: skip as u16,
             len: len.saturating_sub(skip) as u16,
         })
@@ -121,6 +125,7 @@ impl Outgoing {
             empty: false,
             names_mid: false,
             osn: None,
+            kept: false,
             skip: 0,
             len,
         }
@@ -128,15 +133,17 @@ impl Outgoing {
 }
 
 impl Outlet<'_> {
-    /// Writes, seals and queues a packet as the viewer's next, with `padding` bytes of RTP padding.
-    /// False if it cannot be sealed.
+    /// Writes, seals and queues a packet as the viewer's next, with `padding` bytes of RTP padding; `kept`
+    /// keeps it. False if it cannot be sealed.
     pub(super) fn send(
         &mut self,
         line: Line<'_>,
         out: &Outgoing,
         packet: &Packet<'_>,
         padding: u8,
+        kept: Option<&mut Kept>,
     ) -> bool {
+        let now = self.now;
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
@@ -145,9 +152,14 @@ impl Outlet<'_> {
             };
             let len = pad(&mut buf[..MAX_PLAIN], len, padding).unwrap_or(len);
             sealed = transport.seal_rtp(buf, header_len, len);
+            if let Some(kept) = kept
+                && let Some(sealed) = buf.get(..sealed)
+            {
+                kept.keep(now, sealed, out.header.sequence, sequence);
+            }
             sealed
         });
-        self.left(line, sealed)
+        self.left(line, (out.header.ssrc, out.header.sequence), sealed)
     }
 
     /// Seals and queues a packet of nothing but padding, of `bytes` at most; false if it cannot be.
@@ -167,19 +179,32 @@ impl Outlet<'_> {
             sealed = transport.seal_rtp(buf, header_len, len);
             sealed
         });
-        self.left(line, sealed)
+        self.left(line, (header.ssrc, header.sequence), sealed)
     }
 
-    /// Counts a packet of `sealed` bytes; false if it is none.
-    fn left(&mut self, line: Line<'_>, sealed: usize) -> bool {
+    /// Queues a packet once more, to the bit as it left before.
+    pub(super) fn send_again(&mut self, again: Again<'_>) {
+        let sealed = again.sealed;
+        self.transmits.push(self.to, self.run, |buf| {
+            let Some(room) = buf.get_mut(..sealed.len()) else {
+                return 0;
+            };
+            room.copy_from_slice(sealed);
+            sealed.len()
+        });
+        self.link.sent_again(again.transport_sequence, sealed.len());
+    }
+
+    /// Counts a packet of `sealed` bytes under a stream's number; false if it is none.
+    fn left(&mut self, line: Line<'_>, number: (u32, u16), sealed: usize) -> bool {
         if sealed == 0 {
             return false;
         }
         let sequence = *self.transport_sequence;
         *self.transport_sequence = sequence.wrapping_add(1);
-        if line.ids.id(ExtensionKind::TransportCc).is_some() {
-            self.link.sent(self.now, sequence, sealed);
-        }
+        let numbered = line.ids.id(ExtensionKind::TransportCc).is_some();
+        self.link
+            .sent(self.now, number, numbered.then_some(sequence), sealed);
         true
     }
 }

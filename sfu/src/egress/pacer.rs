@@ -30,6 +30,8 @@ const QUEUE: usize = 1_024;
 const REPAIRS: usize = 256;
 /// And after this, if a keyframe has come since.
 const SKIPPED: Duration = Duration::from_millis(100);
+/// Where a wait is bounded: the last of it, in which all that waits leaves.
+const LEAST_LEFT: Duration = Duration::from_millis(20);
 /// What waited longer is not worth sending: its frame's time is over.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,8 @@ pub(crate) enum Next {
 pub(crate) struct Pacer {
     /// Bits a second; none: nothing is known of the link, and nothing waits.
     rate: Option<u64>,
+    /// The longest that video waits, whatever the rate; none: as long as it takes.
+    wait: Option<Duration>,
     /// What was sent and the rate has not carried away yet, in [`UNIT`]s of a byte.
     debt: i64,
     updated: Option<Instant>,
@@ -99,6 +103,24 @@ impl Pacer {
     pub(crate) fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         self.settle(now);
         self.rate = rate;
+    }
+
+    /// Bounds how long video waits: what would wait longer leaves faster. None bounds it by the rate alone.
+    pub(crate) fn set_wait(&mut self, wait: Option<Duration>) {
+        self.wait = wait;
+    }
+
+    /// Bits a second at which what waits leaves now.
+    fn draining(&self, now: Instant) -> Option<u64> {
+        let rate = self.rate?;
+        let (Some(wait), Some(since)) = (self.wait, self.queued_since()) else {
+            return Some(rate);
+        };
+        let left = wait.saturating_sub(now.saturating_duration_since(since));
+        let left = left.max(LEAST_LEFT).as_micros() as u64;
+        // What was sent before it goes before it.
+        let debt = (self.debt - self.burst()).max(0) / UNIT;
+        Some(rate.max((self.queued_bytes as u64 + debt as u64) * 8_000_000 / left))
     }
 
     /// Whether a packet of `bytes` may leave now; then it is counted.
@@ -212,12 +234,15 @@ impl Pacer {
         let probe = self.probe.map(|probe| probe.next_at());
         let waits = !self.media.is_empty() || !self.repairs.is_empty();
         // Half a burst leaves at a time, so that what leaves together is worth sealing together.
-        let drained = waits.then(|| {
+        let drained = waits.then_some(()).and_then(|()| {
             let over = (self.debt - self.burst() / 2).max(0) as u64;
-            let took = Duration::from_micros(over / self.rate.unwrap_or(u64::MAX).max(1) + 1);
-            self.updated.map(|at| at + took)
+            let at = self.updated?;
+            let rate = self.draining(at).unwrap_or(u64::MAX).max(1);
+            let took = Duration::from_micros(over / rate + 1);
+            // It leaves the faster the longer it has waited.
+            Some(at + self.wait.map_or(took, |wait| took.min(wait / 8)))
         });
-        probe.into_iter().chain(drained.flatten()).min()
+        probe.into_iter().chain(drained).min()
     }
 
     /// Another layer begins on a slot with a keyframe: what has waited long of the one before is of no
@@ -262,7 +287,7 @@ impl Pacer {
             return;
         }
         let since = self.updated.replace(now).unwrap_or(now);
-        let Some(rate) = self.rate else {
+        let Some(rate) = self.draining(now) else {
             self.debt = 0;
             return;
         };
@@ -338,6 +363,34 @@ mod tests {
         // 46,000 bytes that were not within the burst, at 100 bytes a millisecond.
         let last = left.last().copied().unwrap_or_default();
         assert!((440..=470).contains(&last), "{last} {left:?}");
+    }
+
+    #[test]
+    fn a_wait_is_bounded_whatever_the_rate() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(50_000));
+        pacer.set_wait(Some(Duration::from_millis(400)));
+        let (mut now, mut sent, mut longest) = (start, 0, Duration::ZERO);
+        for step in 0..2_000_u64 {
+            now = start + Duration::from_millis(step);
+            // 2 Mbit/s for a second.
+            if step < 1_000 && step % 4 == 0 && !pacer.admits(now, 1_000) {
+                assert!(pacer.push(now, paced(step)));
+            }
+            if pacer.poll_timeout().is_some_and(|at| at <= now) {
+                while let Some(next) = pacer.next(now) {
+                    let Next::Media(paced) = next else { continue };
+                    let since = start + Duration::from_millis(paced.source.sequence);
+                    longest = longest.max(now - since);
+                    sent += 1;
+                }
+            }
+        }
+        assert!(sent > 240, "{sent}");
+        assert!(longest < Duration::from_millis(450), "{longest:?}");
+        assert!(pacer.queued_since().is_none() && pacer.overflowed == 0);
+        assert_eq!(pacer.poll_timeout(), None, "{now:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::allocator::Grant;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
+use super::kept::Kept;
 use super::outlet::{Line, Outgoing, Outlet};
 use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source};
 use super::rtx::RtxBudget;
@@ -59,6 +60,8 @@ pub(crate) struct Slot {
     rtx_ssrc: Option<u32>,
     rtx_sequence: u16,
     budget: RtxBudget,
+    /// Packets as they were sent, if its viewer asks for them again without RTX.
+    kept: Option<Box<Kept>>,
     pub(crate) media: Box<NegotiatedMedia>,
 }
 
@@ -136,6 +139,7 @@ impl Slot {
             rewriter: Rewriter::new(clock_rate, seed.sequence, seed.timestamp),
             rtx_sequence: seed.rtx_sequence,
             budget: RtxBudget::default(),
+            kept: None,
             confirmed: false,
             counters: Counters::default(),
             rate: RateMeter::default(),
@@ -169,6 +173,7 @@ impl Slot {
 
     /// Carries nothing from now on; what it carried.
     pub(crate) fn free(&mut self) -> Option<SourceTrack> {
+        self.kept = None;
         self.forwarder.take().map(|forwarder| *forwarder.source)
     }
 
@@ -232,6 +237,7 @@ impl Slot {
             return;
         };
         let payload_type = forwarder.next_payload_type(packet.header.payload_type);
+        let kept = payload_type.kept;
         // Of redundant audio that cannot be read there is nothing to send.
         let skip = match payload_type.unwraps {
             true => Primary::find(packet.payload()).map(|primary| primary.start),
@@ -296,6 +302,9 @@ impl Slot {
                 });
                 let line = self.line(false);
                 plan.outgoing = header.and_then(|header| Outgoing::empty(line, packet, header));
+                if let Some(outgoing) = &mut plan.outgoing {
+                    outgoing.kept = kept;
+                }
                 return;
             }
             Decision::Switch => {
@@ -333,7 +342,8 @@ impl Slot {
         let up_to = forwarder.selector.picked();
         let line = self.line(!self.confirmed);
         plan.outgoing = Outgoing::new(line, packet, header, out.ids, up_to, None, skip);
-        if plan.outgoing.is_some() {
+        if let Some(outgoing) = &mut plan.outgoing {
+            outgoing.kept = kept;
             self.counters.packets += 1;
             self.counters.bytes += payload_len as u64;
             self.rate.add(now, payload_len);
@@ -344,13 +354,21 @@ impl Slot {
     /// Writes, seals and queues what was planned, as the viewer's next packet, with `padding` bytes
     /// of RTP padding. False if it cannot be sealed.
     pub(crate) fn send(
-        &self,
+        &mut self,
         outgoing: &Outgoing,
         packet: &Packet<'_>,
         padding: u8,
         outlet: &mut Outlet<'_>,
     ) -> bool {
-        outlet.send(self.line(outgoing.names_mid), outgoing, packet, padding)
+        let line = Line {
+            mid: outgoing.names_mid.then_some(self.media.mid.as_str()),
+            ids: &self.ids,
+        };
+        let kept = match outgoing.kept {
+            true => Some(&mut **self.kept.get_or_insert_default()),
+            false => None,
+        };
+        outlet.send(line, outgoing, packet, padding, kept)
     }
 
     /// Sends so many bytes of padding at most on the repair stream (RFC 4588), which a receiver
@@ -387,11 +405,21 @@ impl Slot {
         })
     }
 
+    /// Whether a retransmission stream was negotiated (RFC 4588), which probes go by.
+    pub(crate) fn has_rtx(&self) -> bool {
+        self.media.codecs.iter().any(|codec| codec.rtx.is_some())
+    }
+
     /// Whether it can be probed on.
     pub(crate) fn carries_probes(&self, now: Instant) -> bool {
         self.rtx_ssrc.is_some()
             && self.kind == MediaKind::Video
             && self.sender.sent_since(now, RECENT)
+    }
+
+    /// Whether it is sent something just now.
+    pub(crate) fn is_sent(&self, now: Instant) -> bool {
+        self.sender.sent_since(now, RECENT)
     }
 
     /// Where the packets a viewer lacks are to be found.
@@ -420,6 +448,20 @@ impl Slot {
         }
     }
 
+    /// Sends a packet again as it was sent, if it is kept for that; whether it was. None if it is not of
+    /// those that are kept.
+    pub(crate) fn resend(
+        &mut self,
+        lost: u16,
+        rtt: Option<Duration>,
+        outlet: &mut Outlet<'_>,
+    ) -> Option<bool> {
+        let kept = self.kept.as_mut().filter(|kept| kept.knows(lost))?;
+        let again = kept.again(outlet.now, lost, rtt);
+        let sent = again.map(|again| outlet.send_again(again));
+        Some(sent.is_some())
+    }
+
     /// Sends a packet again from its publisher's cache, by RTX (RFC 4588); not at all without.
     pub(crate) fn retransmit(
         &mut self,
@@ -429,7 +471,7 @@ impl Slot {
     ) -> bool {
         let sent = self
             .plan_again(repair, packet)
-            .is_some_and(|out| outlet.send(self.line(out.names_mid), &out, packet, 0));
+            .is_some_and(|out| outlet.send(self.line(out.names_mid), &out, packet, 0, None));
         self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
         sent
     }
@@ -443,9 +485,8 @@ impl Slot {
             sequence,
             ..frame_of(packet)
         };
-        // Only as RTX: the same sequence number under the same SSRC with another header extension
-        // would seal two different packets with one nonce, which gives the key away (RFC 7714
-        // section 8.1).
+        // Only as RTX: written anew under its own SSRC and number it would be another text under one
+        // nonce. Who has no RTX is sent the very bytes (see `kept`).
         let (payload_type, ssrc) = (payload_type.rtx?, self.rtx_ssrc?);
         let out = self.rewriter.rewrite_again(&span, &frame)?;
         // Not all that has a number is for this viewer: it may have come too late to be left out.

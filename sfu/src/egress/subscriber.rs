@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::bwe::{Block, RoundTrip};
 use super::forwarder::SourceTrack;
-use super::link::Link;
+use super::link::{Link, Listed};
 use super::slot::{Plan, Repair, Slot, SlotSeed};
 use super::waiting::{Decoders, RefusedLines, Waiting};
 use crate::event::{MediaKind, Needs};
@@ -253,6 +254,7 @@ impl Subscriber {
     /// Adds a slot; its index.
     pub(crate) fn insert_slot(
         &mut self,
+        now: Instant,
         kind: MediaKind,
         seed: SlotSeed,
         media: NegotiatedMedia,
@@ -260,15 +262,28 @@ impl Subscriber {
         let index = self.slots.insert(Slot::new(kind, seed, media));
         let at = self.by_ssrc.partition_point(|(ssrc, _)| *ssrc < seed.ssrc);
         self.by_ssrc.insert(at, (seed.ssrc, index));
-        self.renegotiated();
+        self.renegotiated(now);
         index
     }
 
     /// m-lines changed: what is negotiated of the link may have.
-    pub(crate) fn renegotiated(&mut self) {
-        let mut slots = self.slots.iter().map(|(_, slot)| &slot.media.extensions);
-        let reports = slots.any(|ids| ids.id(ExtensionKind::TransportCc).is_some());
-        self.link.set_reports(reports);
+    pub(crate) fn renegotiated(&mut self, now: Instant) {
+        let mut slots = self.slots.iter().map(|(_, slot)| slot);
+        let numbers = |slot: &Slot| {
+            slot.media
+                .extensions
+                .id(ExtensionKind::TransportCc)
+                .is_some()
+        };
+        let video = self.slots.iter().map(|(_, slot)| slot);
+        let mut video = video
+            .filter(|slot| slot.kind == MediaKind::Video)
+            .peekable();
+        // Without RTX there is nothing to probe with, and who is never probed never shows what its link
+        // carries beyond what it is sent.
+        let probed = video.peek().is_none() || video.any(Slot::has_rtx);
+        let numbered = probed && slots.any(numbers);
+        self.link.set_numbered(now, numbered);
     }
 
     /// An m-line stopped, or only pauses (`keep`); what it carried waits for another.
@@ -422,7 +437,10 @@ impl Subscriber {
                 }
             }
             Rtcp::Twcc(feedback) => self.link.feedback(now, feedback),
-            Rtcp::Remb { bitrate, .. } => self.link.remb(now, *bitrate),
+            Rtcp::Remb { bitrate, ssrcs, .. } => {
+                let listed = self.listed(now, ssrcs);
+                self.link.remb(now, *bitrate, listed);
+            }
             _ => {}
         }
     }
@@ -432,20 +450,52 @@ impl Subscriber {
             return;
         };
         slot.report_received(report.fraction_lost);
+        let mut round_trip = None;
         if report.last_sender_report != 0 {
             let units = ((ntp >> 16) as u32)
                 .wrapping_sub(report.last_sender_report)
                 .wrapping_sub(report.delay);
-            let rtt = Duration::from_secs(1) * units / 65_536;
-            if rtt < RTT_MAX {
+            let took = Duration::from_secs(1) * units / 65_536;
+            if took < RTT_MAX {
                 // Smoothed as TCP does (RFC 6298): one late report moves it by an eighth.
-                self.rtt = Some(self.rtt.map_or(rtt, |before| (before * 7 + rtt) / 8));
+                self.rtt = Some(self.rtt.map_or(took, |before| (before * 7 + took) / 8));
+                let delay = Duration::from_secs(1) * report.delay / 65_536;
+                round_trip = Some(RoundTrip { took, delay });
             }
         }
-        if let Some(rtt) = self.rtt {
-            let lost = f64::from(report.fraction_lost) / 256.0;
-            self.link.report(now, lost, rtt);
+        let block = Block {
+            ssrc: report.ssrc,
+            highest: report.highest_sequence as u16,
+            lost: report.cumulative_lost,
+            fraction: f64::from(report.fraction_lost) / 256.0,
+        };
+        self.link.report(now, &block, round_trip, self.rtt);
+    }
+
+    /// What a receiver's own estimate is for: the streams it names. If none of them is sent, it is for all, as
+    /// the draft has it (draft-alvestrand-rmcat-remb-03 section 2.3).
+    fn listed(&mut self, now: Instant, ssrcs: &[u32]) -> Listed {
+        let slots = ssrcs
+            .iter()
+            .filter_map(|ssrc| Some(self.sent_under(*ssrc)?.0));
+        let slots: Vec<usize> = slots.collect();
+        let named = |slot: usize| slots.is_empty() || slots.contains(&slot);
+        let mut listed = Listed {
+            whole: true,
+            audio: slots.is_empty(),
+            ..Listed::default()
+        };
+        let sent = self.slots.iter().filter(|(_, slot)| slot.is_sent(now));
+        for (index, slot) in sent {
+            if named(index) {
+                listed.rate += slot.rate.bitrate(now);
+                listed.audio |= slot.kind == MediaKind::Audio;
+            } else if slot.kind == MediaKind::Video {
+                listed.whole = false;
+            }
         }
+        listed.slots = slots;
+        listed
     }
 
     fn keyframe_wanted(&mut self, ssrc: u32, requests: &mut Vec<Request>) {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::binding::{EncodingName, Hold};
-use super::cache::PacketCache;
 use super::format::{Format, Observed};
 use super::frames::{FrameReader, StreamPacket};
 use super::keyframe::KeyframeRequests;
 use super::nack::{Arrival, MISSING, NackGenerator};
 use super::ranking::Seen;
 use super::report::Reception;
+use crate::cache::PacketCache;
 use crate::clock::SenderClock;
 use crate::packet::{Described, PassedOn};
 use crate::rate::RateMeter;

@@ -4,7 +4,6 @@
 //! Losses become NACKs, wishes for keyframes become PLIs, arrivals become transport-wide feedback.
 
 mod binding;
-mod cache;
 mod demand;
 mod feedback;
 mod format;

@@ -139,6 +139,7 @@ impl Worker {
                 height: view.height,
                 paused,
                 lacks_codec: lacks == Lacks::Some,
+                most: peer.subscriber.link().most(slot),
                 current: state.grant.and_then(|grant| grant.layer).map(in_order),
                 shown: forwarder.current().map(in_order),
             });

@@ -108,6 +108,9 @@ impl Worker {
             let replay = plan.replay;
             let pacer = &mut peer.subscriber.link_mut().pacer;
             self.desk.settle(now, origin, &packet, pacer);
+            if peer.subscriber.link().wakes() {
+                self.schedule.touch(viewer);
+            }
             if let Some(start) = replay {
                 return Some(Replay {
                     at: delivery,
@@ -174,6 +177,9 @@ impl Worker {
             let link = peer.subscriber.link_mut();
             if !link.pacer.admits(now, usize::from(outgoing.len)) {
                 link.pacer.push(now, paced);
+                if link.wakes() {
+                    self.schedule.touch(viewer);
+                }
                 continue;
             }
             let Some((mut outlet, slot)) = peer.outlet(now, slot, ntp, &mut self.transmits) else {
@@ -334,7 +340,7 @@ impl Desk {
             let Some((_, packet)) = inbox.packet(planned.packet) else {
                 continue;
             };
-            let Some(slot) = slots.get(planned.slot as usize) else {
+            let Some(slot) = slots.get_mut(planned.slot as usize) else {
                 continue;
             };
             let padding = packed.padding;

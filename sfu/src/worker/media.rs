@@ -205,12 +205,25 @@ impl Worker {
         slot: usize,
         repair: &Repair,
     ) {
-        if self.send_again(now, viewer, slot, repair)
+        let sent = match self.resend(now, viewer, slot, repair.lost) {
+            Some(sent) => sent,
+            None => self.send_again(now, viewer, slot, repair),
+        };
+        if sent
             && let Some(peer) = self.peers.get_mut(viewer)
             && let Some(slot) = peer.subscriber.slot_mut(slot)
         {
             slot.counters.retransmitted += 1;
         }
+    }
+
+    /// Sends a viewer without RTX a packet again, as it was sent; none if that is not what it has.
+    fn resend(&mut self, now: Instant, viewer: usize, slot: usize, lost: u16) -> Option<bool> {
+        let peer = self.peers.get_mut(viewer)?;
+        let rtt = peer.subscriber.rtt();
+        let ntp = self.config.clock.ntp(now);
+        let (mut outlet, slot) = peer.outlet(now, slot, ntp, &mut self.transmits)?;
+        slot.resend(lost, rtt, &mut outlet)
     }
 
     /// Sends a viewer a packet again, from the publisher's cache.

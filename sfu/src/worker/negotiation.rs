@@ -388,7 +388,7 @@ impl Worker {
                 .as_ref()
                 .map(|forwarder| forwarder.source.clone());
             let carries = slot.renegotiate(media);
-            peer.subscriber.renegotiated();
+            peer.subscriber.renegotiated(now);
             if let Some(source) = source.filter(|_| !carries) {
                 self.let_go(now, index, at, &source);
             }
@@ -403,7 +403,7 @@ impl Worker {
                 rtx_sequence: self.rng.random_range(0..0x7fff),
                 timestamp: self.rng.random(),
             };
-            peer.subscriber.insert_slot(kind, seed, media);
+            peer.subscriber.insert_slot(now, kind, seed, media);
         }
         false
     }

@@ -1,7 +1,9 @@
 //! Calls on bad networks: repair, reordering, address changes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use tertulia_sfu::rtp::RtpHeader;
 use tertulia_sfu::testing::network::PathModel;
 
 use crate::harness::{Sim, Video};
@@ -47,6 +49,62 @@ fn loss_towards_a_viewer_is_repaired() {
             "seed {seed}: {:?}",
             report.violations
         );
+        let whole = report.decodable_frames as f64 / report.frames as f64;
+        assert!(whole > 0.99, "seed {seed}: {whole} {report:?}");
+    }
+}
+
+/// Without RTX the packet itself comes again (RFC 4585 section 6.2.1): to the bit, or AES-GCM has sealed
+/// two texts with one nonce.
+#[test]
+fn loss_towards_a_viewer_without_rtx_is_repaired_by_the_very_bytes() {
+    for seed in 0..5 {
+        let mut sim = Sim::new(120 + seed);
+        let _publisher = sim.participant(Video::Simulcast);
+        let viewer = sim.client();
+        sim.clients[viewer].without_rtx = true;
+        sim.clients[viewer].receive(1, 1);
+        sim.tap(viewer);
+        sim.join(viewer);
+        sim.run(4 * SECOND);
+        sim.clients[viewer].down.set_model(PathModel {
+            loss: 0.05,
+            jitter: Duration::from_millis(10),
+            overtake: true,
+            delay: Duration::from_millis(30),
+            ..PathModel::LAN
+        });
+        sim.run(15 * SECOND);
+        sim.clients[viewer].down.set_model(PathModel::LAN);
+        sim.run(2 * SECOND);
+
+        let mut texts: HashMap<(u32, u16), (Vec<u8>, u32)> = HashMap::new();
+        for sealed in &sim.tapped {
+            let rtp = sealed[0] >> 6 == 2 && !(192..224).contains(&sealed[1]);
+            let Some(header) = RtpHeader::parse_sealed(sealed).ok().filter(|_| rtp) else {
+                continue;
+            };
+            let sent = texts
+                .entry((header.ssrc, header.sequence))
+                .or_insert_with(|| (sealed.clone(), 0));
+            assert_eq!(&sent.0, sealed, "seed {seed}: two texts under one number");
+            sent.1 += 1;
+        }
+        let again = texts.values().filter(|(_, times)| *times > 1).count();
+        let most = texts.values().map(|(_, times)| *times).max();
+        assert!(
+            again > 50 && most <= Some(6),
+            "seed {seed}: {again} {most:?}"
+        );
+        let peer = sim.clients[viewer].peer.unwrap();
+        let stats = sim.relay.peer_stats(peer).unwrap();
+        let repaired: u64 = stats.subscriptions.iter().map(|s| s.retransmitted).sum();
+        assert!(
+            repaired >= again as u64,
+            "seed {seed}: {repaired} of {again}"
+        );
+        let report = video_report(&sim, viewer);
+        assert!(report.violations.is_empty(), "seed {seed}: {report:?}");
         let whole = report.decodable_frames as f64 / report.frames as f64;
         assert!(whole > 0.99, "seed {seed}: {whole} {report:?}");
     }

@@ -23,6 +23,7 @@ mod orientation;
 mod parts;
 mod random;
 mod renegotiation;
+mod reported;
 mod scoreboard;
 mod speakers;
 mod storms;

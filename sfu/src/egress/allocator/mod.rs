@@ -92,6 +92,8 @@ pub(crate) struct Wish {
     pub(crate) paused: Option<Reason>,
     /// Steps are left out of the ladder: the viewer cannot decode them.
     pub(crate) lacks_codec: bool,
+    /// Bits a second that it may take of what the link carries, if it has a bound of its own.
+    pub(crate) most: Option<u64>,
     /// What it was granted last.
     pub(crate) current: Option<LayerId>,
     /// What is sent of it, until a keyframe of what was granted comes.
@@ -122,6 +124,8 @@ pub(crate) struct Budget {
     pub(crate) untried: bool,
     /// The link is overused just now.
     pub(crate) congested: bool,
+    /// Whoever says what the link carries waits by itself after a cut that followed an upgrade.
+    pub(crate) waits: bool,
 }
 
 /// What a subscription gets.
@@ -150,6 +154,8 @@ pub(crate) struct Allocator {
     pub(crate) allocated: u64,
     /// What they would need without any bound by the link.
     pub(crate) desired: u64,
+    /// What the grants and the least that could be added to them need; the same as those, if nothing could.
+    pub(crate) step: u64,
 }
 
 /// An upgrade that fits only just.
@@ -169,6 +175,8 @@ struct Choice {
     slot: usize,
     priority: Priority,
     options: Options,
+    /// As [`Wish::most`].
+    most: u64,
     /// Chosen among the options.
     chosen: Option<usize>,
     /// As it was.
@@ -229,6 +237,7 @@ impl Allocator {
                 priority: wish.priority,
                 before: wish.current.and_then(|layer| options.position(layer)),
                 options,
+                most: wish.most.unwrap_or(u64::MAX),
                 chosen: None,
             });
         }
@@ -252,7 +261,7 @@ impl Allocator {
                 // Paused for want of bandwidth, most likely: not at once again, unless others left room.
                 (*left).min(allowed.before.saturating_sub(allowed.total - *left))
             };
-            if cost <= bound || allowed.untried {
+            if cost <= choice.most && (cost <= bound || allowed.untried) {
                 choice.chosen = Some(0);
                 *left = left.saturating_sub(cost);
             }
@@ -269,8 +278,9 @@ impl Allocator {
                         continue;
                     }
                     while let Some(next) = choice.next() {
-                        let after = total - choice.cost() + choice.options.bitrate(next);
-                        if after > allowed.bound() {
+                        let cost = choice.options.bitrate(next);
+                        let after = total - choice.cost() + cost;
+                        if after > allowed.bound() || cost > choice.most {
                             break;
                         }
                         let layer = choice.options.id(next);
@@ -318,6 +328,11 @@ impl Allocator {
             self.upgraded_at = Some(now);
         }
         self.allocated = after;
+        let steps = self.choices.iter().filter_map(|choice| {
+            let next = choice.options.bitrate(choice.next()?);
+            Some(after - choice.cost() + next)
+        });
+        self.step = steps.min().unwrap_or(after);
         self.desired = self
             .choices
             .iter()
@@ -402,7 +417,7 @@ impl Allowed {
             .iter()
             .filter_map(|choice| Some(choice.options.bitrate(choice.before?)))
             .sum();
-        let calm = allocator.calm_until().is_none_or(|until| now >= until);
+        let calm = budget.waits || allocator.calm_until().is_none_or(|until| now >= until);
         let settled = allocator.cut_at.is_none_or(|at| now >= at + CALM) && !budget.congested;
         let share = match (settled, calm) {
             (true, true) => UPGRADE_SHARE,

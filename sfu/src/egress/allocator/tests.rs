@@ -34,6 +34,7 @@ fn wish(slot: usize) -> Wish {
         height: 0,
         paused: None,
         lacks_codec: false,
+        most: None,
         current: None,
         shown: None,
     }
@@ -45,6 +46,7 @@ fn budget(kbit: u64) -> Budget {
         confirmed: kbit * 1_000,
         untried: false,
         congested: false,
+        waits: false,
     }
 }
 
@@ -430,6 +432,7 @@ proptest! {
             height: *height,
             paused: (*kind == 5).then_some(Reason::Hidden),
             lacks_codec: false,
+            most: None,
             current: current.map(|spatial| LayerId { spatial, temporal: 0 }),
             shown: None,
         }).collect();

@@ -25,10 +25,12 @@ pub(super) enum Status {
     /// Reported as not received so far.
     Missing,
     Arrived,
+    /// Lost, and sent again under its number.
+    Lost,
 }
 
 /// A packet sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sent {
     /// In microseconds.
     pub(super) at: i64,
@@ -71,7 +73,8 @@ impl Entry {
         match self.rest >> STATUS & 3 {
             0 => Status::Unknown,
             1 => Status::Missing,
-            _ => Status::Arrived,
+            2 => Status::Arrived,
+            _ => Status::Lost,
         }
     }
 
@@ -224,7 +227,7 @@ impl History {
         let latest = self.latest;
         let entry = self.get_mut(number)?;
         let sent = entry.read(latest);
-        if sent.status == Status::Arrived {
+        if matches!(sent.status, Status::Arrived | Status::Lost) {
             return None;
         }
         entry.set_status(Status::Arrived);
@@ -242,6 +245,15 @@ impl History {
             entry.set_status(Status::Missing);
             entry.read(latest)
         })
+    }
+
+    /// A packet that has not arrived so far counts as lost, whether it arrives or not.
+    pub(super) fn give_up(&mut self, number: u64) {
+        if let Some(entry) = self.get_mut(number)
+            && entry.status() != Status::Arrived
+        {
+            entry.set_status(Status::Lost);
+        }
     }
 
     /// When the newest packet that arrived was sent, in microseconds.
@@ -273,7 +285,7 @@ impl History {
                     break;
                 }
                 if sent.status != Status::Unknown {
-                    each(sent.at, sent.bytes, sent.status == Status::Missing);
+                    each(sent.at, sent.bytes, sent.status != Status::Arrived);
                 }
             }
             settled += 1;
@@ -344,6 +356,10 @@ mod tests {
         // The late one comes, and what follows shows that the other is gone. Of 6 to 9 nothing is said.
         let late = at(&history, 4);
         assert_eq!(history.arrived(late).unwrap().1, Status::Missing);
+        // One sent again under its number is lost, though it comes.
+        let again = at(&history, 6);
+        history.give_up(again);
+        assert_eq!(history.arrived(again), None);
         let newest = at(&history, 12);
         history.arrived(newest);
         history.settle(|at, _, missing| lost.push((at / 10_000, missing)));
@@ -354,9 +370,10 @@ mod tests {
             (3, false),
             (4, false),
             (5, false),
+            (6, true),
         ];
         assert_eq!(lost, expected);
-        assert_eq!(history.unknown_bytes(at(&history, 6), newest), 6_000);
+        assert_eq!(history.unknown_bytes(at(&history, 6), newest), 5_000);
         // What was never sent is nobody's.
         assert_eq!(history.number(65_530_u16.wrapping_add(20)), None);
     }

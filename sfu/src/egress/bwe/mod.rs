@@ -15,7 +15,8 @@
 //! | `aimd` | `AimdRateControl`, `LinkCapacityEstimator` | no growth while application-limited: probes do that |
 //! | `loss` | `LossBasedBweV2` | asks by a probe whether losses depend on the rate |
 //! | `prober`, `cluster` | `ProbeController`, `ProbeBitrateEstimator` | keeps probing while more is desired; slope of delay instead of first and last packet |
-//! | `fallback` | `SendSideBandwidthEstimation` | only without transport-wide feedback |
+//!
+//! Receivers without that feedback are another matter: see `reported`.
 //!
 //! `rtc-interceptor` 0.21.1 has a Google congestion control too. It is not used: it probes nothing and
 //! never leaves a low rate while application-limited; cuts by losses above 10 % whatever their cause;
@@ -32,10 +33,10 @@ mod aimd;
 mod cluster;
 mod control;
 mod delay;
-mod fallback;
 mod history;
 mod loss;
 mod prober;
+mod reported;
 #[cfg(test)]
 mod tests;
 mod trendline;
@@ -46,11 +47,11 @@ use acknowledged::Acknowledged;
 use aimd::Aimd;
 use control::{Confirmed, Drain, Outage, Suspicion};
 use delay::Delay;
-use fallback::Fallback;
 use history::{History, Status};
 use loss::Loss;
 pub(crate) use prober::Probe;
 use prober::Prober;
+pub(crate) use reported::{Block, ReportedEstimator, RoundTrip};
 
 use crate::prefetch;
 use crate::rtp::rtcp::TransportFeedback;
@@ -79,6 +80,8 @@ pub(crate) struct Demand {
     /// What would be sent if the link carried it. While it is more than `allocated`, probes find out
     /// whether it does.
     pub(crate) desired: u64,
+    /// What would be sent with the least that could be added.
+    pub(crate) step: u64,
 }
 
 /// What limits an estimate.
@@ -134,6 +137,8 @@ pub(crate) struct Estimate {
     pub(crate) probed: u64,
     /// Probes sent.
     pub(crate) probes: u64,
+    /// What the receiver allows of the streams it named (REMB), bits a second.
+    pub(crate) said: Option<u64>,
 }
 
 /// Estimates what one viewer's link carries.
@@ -159,7 +164,6 @@ pub(crate) struct BandwidthEstimator {
     loss: Loss,
     aimd: Aimd,
     prober: Prober,
-    fallback: Fallback,
     demand: Demand,
     confirmed: Confirmed,
     /// The latest arrival, in ticks of the receiver's clock, unwrapped.
@@ -198,7 +202,6 @@ impl BandwidthEstimator {
             loss: Loss::default(),
             aimd: Aimd::new(0, config.start as f64, (min, max)),
             prober: Prober::new(0),
-            fallback: Fallback::default(),
             demand: Demand::default(),
             confirmed: Confirmed::default(),
             payload: (0, 0),
@@ -252,6 +255,14 @@ impl BandwidthEstimator {
             && let Some(cluster) = self.prober.active(probe)
         {
             cluster.sent(at, all as u16);
+        }
+    }
+
+    /// A packet is sent once more under its number: when it arrives tells nothing of the link any more.
+    pub(crate) fn packet_sent_again(&mut self, sequence: u16) {
+        self.history.file();
+        if let Some(number) = self.history.number(sequence) {
+            self.history.give_up(number);
         }
     }
 
@@ -310,27 +321,11 @@ impl BandwidthEstimator {
         self.waiting_since = None;
     }
 
-    /// Takes a receiver report (RFC 3550 section 6.4.1): the share lost since the last (0 to 1), and the
-    /// round trip. The loss counts without transport-wide feedback only.
-    pub(crate) fn report(&mut self, now: Instant, fraction_lost: f64, rtt: Duration) {
-        let now = self.advance(now);
+    /// Takes the round trip of a receiver report (RFC 3550 section 6.4.1).
+    pub(crate) fn report(&mut self, now: Instant, rtt: Duration) {
+        self.advance(now);
         let rtt = (rtt.as_micros() as i64).clamp(0, 10_000_000);
         self.rtt.0 = Some(self.rtt.0.map_or(rtt, |old| old + (rtt - old) / 4));
-        if Fallback::counts(now, self.last_feedback) {
-            let loss = if fraction_lost.is_finite() {
-                fraction_lost.clamp(0.0, 1.0)
-            } else {
-                0.0
-            };
-            self.fallback.report(now, loss);
-        }
-    }
-
-    /// Takes the receiver's own estimate (REMB), in bits a second. It counts without transport-wide
-    /// feedback only.
-    pub(crate) fn remb(&mut self, now: Instant, bitrate: u64) {
-        self.advance(now);
-        self.fallback.remb(bitrate as f64);
     }
 
     /// Says what is to be sent, and what would be.
@@ -396,27 +391,6 @@ impl BandwidthEstimator {
             .map(|us| Duration::from_micros(us.max(0) as u64));
         let (min, max) = self.aimd.bounds();
         let within = |bitrate: u64| bitrate.clamp(min as u64, max as u64);
-        if Fallback::counts(self.now, self.last_feedback)
-            && let Some((rate, lossy)) = self.fallback.bitrate()
-        {
-            let bitrate = within(rate as u64);
-            return Estimate {
-                bitrate,
-                pacing: bitrate.saturating_add(bitrate / 2),
-                limited_by: if lossy {
-                    LimitedBy::Loss
-                } else {
-                    LimitedBy::Remb
-                },
-                acknowledged: 0,
-                loss: self.fallback.loss(),
-                rtt,
-                queue_delay: Duration::ZERO,
-                congested: self.fallback.loss() > 0.1,
-                probed: bitrate,
-                probes: self.prober.count(),
-            };
-        }
         let bitrate = within(bits(self.aimd.target()));
         Estimate {
             bitrate,
@@ -433,6 +407,7 @@ impl BandwidthEstimator {
             congested: self.is_congested(),
             probed: bits(self.confirmed.highest()).min(bitrate),
             probes: self.prober.count(),
+            said: None,
         }
     }
 

@@ -25,7 +25,9 @@ use tertulia_sfu::testing::{
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
 use super::coding::{Coding, Turning};
+use super::remb::Receiver;
 use super::screen::Screen;
+use super::stream::Stream;
 
 /// What a client's camera sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +78,12 @@ pub(crate) struct Client {
     pub(crate) obeys: bool,
     /// What the relay last wanted of its video, lowest first.
     pub(crate) asked: Vec<bool>,
+    /// Its offers name no retransmission format (RFC 4588).
+    pub(crate) without_rtx: bool,
+    /// In place of transport-wide feedback, which its offers do not name then.
+    pub(crate) receiver: Option<Receiver>,
+    /// The extension id of when a packet was sent.
+    send_time: u8,
     /// How loud it is.
     pub(crate) level: AudioLevel,
     /// Its own; where it is seen from the relay may differ.
@@ -98,48 +106,6 @@ pub(crate) struct Client {
     /// SSRCs that keyframes are wanted of; used by clients made by hand.
     plis: Vec<u32>,
     seed: u64,
-}
-
-/// What is received under one SSRC.
-pub(crate) struct Stream {
-    oracle: Oracle,
-    /// Of video.
-    pub(crate) screen: Screen,
-    /// Of payload, repaired packets included.
-    pub(crate) bytes: u64,
-    pub(crate) codec: Codec,
-    /// What decoders of other codecs said before.
-    pub(crate) before: Vec<OracleReport>,
-    /// The m-line it comes on, once a packet named it.
-    pub(crate) mid: Option<Mid>,
-    pub(crate) packets: u64,
-    pub(crate) last_at: Instant,
-    /// The last sequence number.
-    pub(crate) sequence: u16,
-    /// Of the last packets, when they were captured by the clock that sender reports tell, less when
-    /// they came, in seconds.
-    ahead: VecDeque<f64>,
-    asked_at: Option<Instant>,
-}
-
-impl Stream {
-    /// What a decoder would say so far.
-    pub(crate) fn report(&self) -> &OracleReport {
-        self.oracle.report()
-    }
-
-    /// Video comes and nothing of it can be shown, nor has it been said lately.
-    fn misses_pictures(&self, now: Instant) -> bool {
-        let shown = self.screen.last;
-        let recent = shown.max(self.asked_at);
-        self.codec == Codec::Vp8 && recent.is_some_and(|at| now >= at + PATIENCE)
-    }
-
-    /// How far capture is ahead of arrival for the least delayed of the last packets: the same for
-    /// all streams that a receiver plays in sync.
-    pub(crate) fn ahead(&self) -> Option<f64> {
-        self.ahead.iter().copied().reduce(f64::max)
-    }
 }
 
 pub(super) struct Source {
@@ -165,9 +131,6 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
     pub(crate) last_at: Option<Instant>,
 }
-
-/// libwebrtc's `kMaxWaitForKeyFrame` is 200 ms; a frame that is being repaired gets a little more.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Payload types of sources are replaced by the negotiated ones; these only name the codec.
 const SOURCE_PAYLOAD_TYPE: u8 = 96;
@@ -212,6 +175,9 @@ impl Client {
             rtc,
             wake_at: now,
             epoch,
+            without_rtx: false,
+            receiver: None,
+            send_time: 0,
             sources: Vec::new(),
             wanted: Vec::new(),
             wants_channels: Vec::new(),
@@ -433,7 +399,14 @@ impl Client {
             Some(offer) => offer,
             None => self.offer_again(),
         };
-        (self.turning.offer(offer.to_sdp_string()), pending)
+        let offer = self.turning.offer(offer.to_sdp_string());
+        let lines = offer.split_inclusive("\r\n");
+        let kept = lines.filter(|line| {
+            let rtx = line.contains(" rtx/90000") || line.contains(" apt=");
+            let numbers = line.contains("transport-cc") || line.contains("transport-wide-cc");
+            !(rtx && self.without_rtx || numbers && self.receiver.is_some())
+        });
+        (kept.collect(), pending)
     }
 
     /// Whether it is to offer again, said once.
@@ -478,6 +451,13 @@ impl Client {
             .sdp_api()
             .accept_answer(pending, sdp)
             .expect("str0m takes the answer");
+        let mut lines = answer
+            .sdp
+            .lines()
+            .map(|line| line.strip_prefix("a=extmap:"));
+        let send_time = lines.find_map(|line| line?.strip_suffix("/abs-send-time"));
+        let id = send_time.and_then(|line| line.split([' ', '/']).next()?.parse().ok());
+        self.send_time = id.unwrap_or(0);
         self.needs = answer.needs;
         self.slots.clone_from(&answer.slots);
         self.published = answer
@@ -517,6 +497,9 @@ impl Client {
         self.drain(now);
         while let Some(datagram) = self.down.receive(now) {
             self.datagram_bytes += datagram.payload.len() as u64;
+            if let Some(receiver) = &mut self.receiver {
+                receiver.packet(now, &datagram.payload, self.send_time);
+            }
             let Ok(contents) = datagram.payload.as_slice().try_into() else {
                 continue;
             };
@@ -609,6 +592,10 @@ impl Client {
                 }
                 Output::Transmit(transmit) => {
                     let payload = transmit.contents.to_vec();
+                    let rtcp = payload[0] >> 6 == 2 && (192..224).contains(&payload[1]);
+                    if rtcp && self.receiver.as_ref().is_some_and(|receiver| receiver.mute) {
+                        continue;
+                    }
                     self.up.send(
                         now,
                         Datagram {
@@ -679,6 +666,13 @@ impl Client {
             _ if audio => Codec::Opus,
             codec => codec,
         };
+        // `str0m` does not ask by itself where there is no RTX to answer by.
+        if self.without_rtx
+            && !self.streams.contains_key(&ssrc)
+            && let Some(received) = self.rtc.direct_api().stream_rx(&header.ssrc)
+        {
+            received.suppress_nack(false);
+        }
         let mut bytes = vec![0; 12];
         let out = OutHeader {
             marker: header.marker,

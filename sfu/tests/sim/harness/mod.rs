@@ -2,7 +2,9 @@
 
 pub(crate) mod client;
 pub(crate) mod coding;
+pub(crate) mod remb;
 mod screen;
+mod stream;
 mod uplink;
 
 use std::net::SocketAddr;
@@ -29,6 +31,9 @@ pub(crate) struct Sim {
     pub(crate) events: Vec<Event>,
     /// Turns of the relay in which handshakes went on.
     pub(crate) handshake_turns: usize,
+    /// Every datagram to the client that is [tapped](Self::tap), as the relay sends it.
+    pub(crate) tapped: Vec<Vec<u8>>,
+    tap: Option<usize>,
     seed: u64,
 }
 
@@ -63,6 +68,8 @@ impl Sim {
             clients: Vec::new(),
             events: Vec::new(),
             handshake_turns: 0,
+            tapped: Vec::new(),
+            tap: None,
             seed,
         }
     }
@@ -112,6 +119,11 @@ impl Sim {
         self.clients[index].receive(1, 1);
         self.join(index);
         index
+    }
+
+    /// Keeps every datagram to a client from now on.
+    pub(crate) fn tap(&mut self, index: usize) {
+        self.tap = Some(index);
     }
 
     /// Sets both directions of a client's path.
@@ -220,10 +232,20 @@ impl Sim {
         }
         for client in &mut self.clients {
             client.settle(now);
+            let receiver = client.receiver.as_mut();
+            if let Some(peer) = client.peer
+                && let Some(said) = receiver.and_then(|receiver| receiver.poll(now))
+            {
+                self.relay.handle_rtcp(now, peer, &said);
+            }
         }
     }
 
     fn deliver(&mut self, now: Instant, datagram: Datagram) {
+        let tap = self.tap.and_then(|tap| self.clients.get(tap));
+        if tap.is_some_and(|client| client.seen_at() == datagram.to) {
+            self.tapped.push(datagram.payload.clone());
+        }
         if let Some(client) = self
             .clients
             .iter_mut()

@@ -300,7 +300,13 @@ impl Sender {
             self.allocate(at, &estimate, switches);
             let desired = self.sound + self.levels.len() as u64 * LAYERS[2];
             let allocated = self.allocated();
-            self.bwe.set_demand(now, Demand { allocated, desired });
+            let step = desired;
+            let demand = Demand {
+                allocated,
+                desired,
+                step,
+            };
+            self.bwe.set_demand(now, demand);
         }
         if let Some(probe) = self.bwe.poll_probe(now) {
             self.probe = Some((probe, now, 0, 0));

@@ -17,8 +17,7 @@ enum Step {
     /// As the last one, so that runs come about.
     SendNext(u8),
     Feedback(u8, u16, Vec<Option<i64>>),
-    Report(f64, u64),
-    Remb(u64),
+    Report(u64),
     Demand(u64, u64),
     Timeout,
     Probe,
@@ -36,8 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (1..200_u8).prop_map(Step::SendNext),
         6 => (any::<u8>(), 0..2_000_u16, proptest::collection::vec(ticks.clone(), 0..60)).prop_map(|(a, b, c)| Step::Feedback(a, b, c)),
         1 => (any::<u8>(), any::<u16>(), proptest::collection::vec(ticks, 0..300)).prop_map(|(a, b, c)| Step::Feedback(a, b, c)),
-        1 => (any::<f64>(), any::<u64>()).prop_map(|(a, b)| Step::Report(a, b)),
-        1 => any::<u64>().prop_map(Step::Remb),
+        1 => any::<u64>().prop_map(Step::Report),
         2 => (any::<u64>(), any::<u64>()).prop_map(|(a, b)| Step::Demand(a, b)),
         2 => (0..5_000_000_u64, 0..50_000_000_u64).prop_map(|(a, b)| Step::Demand(a, b)),
         3 => Just(Step::Timeout),
@@ -70,9 +68,8 @@ proptest! {
                     let base = last.wrapping_sub(back);
                     bwe.feedback(now, &TransportFeedback { sender: 1, media: 2, feedback_count, base, arrivals });
                 }
-                Step::Report(loss, rtt) => bwe.report(now, loss, Duration::from_micros(rtt)),
-                Step::Remb(bitrate) => bwe.remb(now, bitrate),
-                Step::Demand(allocated, desired) => bwe.set_demand(now, Demand { allocated, desired }),
+                Step::Report(rtt) => bwe.report(now, Duration::from_micros(rtt)),
+                Step::Demand(allocated, desired) => bwe.set_demand(now, Demand { allocated, desired, step: 0 }),
                 Step::Timeout => {
                     bwe.handle_timeout(now);
                     prop_assert!(bwe.poll_timeout().is_none_or(|due| due > now), "a deadline that stays");
@@ -98,8 +95,12 @@ fn what_was_found_stays_away() {
     let mut bwe = BandwidthEstimator::new(start, CONFIG);
     // The growth of what is desired was computed with an overflow.
     for desired in [u64::MAX, 0, u64::MAX] {
-        let allocated = 0;
-        bwe.set_demand(start, Demand { allocated, desired });
+        let demand = Demand {
+            allocated: 0,
+            desired,
+            step: 0,
+        };
+        bwe.set_demand(start, demand);
     }
     // Called long after several cuts for silence were due, it stayed due.
     bwe.packet_sent(start, 1, 1_000, None);

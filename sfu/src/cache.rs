@@ -1,4 +1,5 @@
-//! The last packets of one layer, as they came decrypted, for retransmission to any viewer.
+//! The last packets of one stream, for retransmission: of a published layer as they came decrypted, for
+//! any viewer; of a viewer without RTX as they were sent.
 
 /// Packets kept at most. A 720p layer sends 150 to 250 packets a second and NACKs arrive within a few
 /// round trips: two seconds cover a viewer at 300 ms who asks three times. A power of two, so that

@@ -1,0 +1,195 @@
+//! The receiver's own estimate (REMB, draft-alvestrand-rmcat-remb-03), and when it is a limit.
+//!
+//! The draft makes it one always: the total of the listed streams is to be kept below. But a receiver knows
+//! of a link what comes over it. libwebrtc's estimate stays below one and a half times that and grows by
+//! 8 % a second, and so do those made after it: to who sends little it says little, and obeyed to the
+//! letter it would say so for ever. What it says is therefore held against what is sent:
+//!
+//! - **Below**, and lower than what it said before, or not growing: it is a limit, at once.
+//! - **Below**, after more was tried ([`GRACE_US`]) or while it grows: it follows, and is waited for. If it
+//!   does not move at all, it is no estimate but a wish, and is not tried again until it changes.
+//! - **Near**: it repeats what is sent and says nothing.
+//! - **Far above** all that it was sent lately: the receiver knows more than that. It is a limit for what is
+//!   tried.
+//! - **Next to nothing** ([`NOTHING`]): no video is wanted.
+//!
+//! Who has not repeated it for [`STALE_US`] has said nothing.
+
+/// libwebrtc repeats it every second, and lower values at once.
+const STALE_US: i64 = 5_000_000;
+/// Less than any video needs: a wish for none. libwebrtc never says less than 5 kbit/s.
+const NOTHING: f64 = 5_000.0;
+/// Measuring takes a second on either side, and headers count or do not.
+const NEAR: f64 = 1.15;
+/// A receiver that only repeats what comes says one and a half times as much at most.
+const FAR: f64 = 2.0;
+/// And some more, where little comes.
+const FAR_AT_LEAST: f64 = 50_000.0;
+/// What was sent lately: the most within one or two of these. An estimate may stay where a moment of more
+/// took it.
+const PEAK_US: i64 = 30_000_000;
+/// It is lower than before...
+const FALLS: f64 = 0.95;
+/// ...and than what is sent: after overuse libwebrtc says 85 % of what came.
+const FALLEN: f64 = 1.08;
+/// How long one that is exceeded may take until it grows: it is repeated every second.
+const GRACE_US: i64 = 2_500_000;
+/// How long it counts as growing since it last did.
+const GROWING_US: i64 = 1_500_000;
+/// By less it has not moved.
+const STANDS: f64 = 0.01;
+
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    last: Option<(f64, i64)>,
+    grew_at: Option<i64>,
+    limit: Option<f64>,
+    /// One that did not move when it was exceeded.
+    refused: Option<f64>,
+    /// The most that was sent, of all, in this period and the one before, and when this one began.
+    peaks: [f64; 2],
+    since: i64,
+}
+
+impl Said {
+    /// Takes it, in bits a second, while `sent` is sent of the streams it is for, and `all` together, and more
+    /// was last tried `tried` microseconds ago. True if less is to be sent.
+    pub(super) fn take(
+        &mut self,
+        now: i64,
+        rate: f64,
+        (sent, all): (f64, f64),
+        tried: Option<i64>,
+    ) -> bool {
+        if now - self.since > PEAK_US {
+            (self.since, self.peaks) = (now, [0.0, self.peaks[0]]);
+        }
+        self.peaks[0] = self.peaks[0].max(all).max(sent);
+        let peak = self.peaks[0].max(self.peaks[1]);
+        let before = self.last.filter(|(_, at)| now - at <= STALE_US);
+        let before = before.map(|(rate, _)| rate);
+        self.last = Some((rate, now));
+        if before.is_some_and(|before| rate > before + (0.002 * before).max(200.0)) {
+            self.grew_at = Some(now);
+        }
+        let falls = before.is_some_and(|before| rate < FALLS * before);
+        let grows = self.grew_at.is_some_and(|at| now - at <= GROWING_US);
+        let exceeded = sent > if falls { FALLEN } else { NEAR } * rate;
+        let refused = self
+            .refused
+            .is_some_and(|refused| (rate / refused - 1.0).abs() < STANDS);
+        if !refused {
+            self.refused = None;
+        }
+        let is_limit = if rate < NOTHING || refused {
+            true
+        } else if !exceeded {
+            rate > (FAR * peak).max(peak + FAR_AT_LEAST)
+        } else {
+            falls || (!grows && tried.is_none_or(|tried| tried > GRACE_US))
+        };
+        let moved = tried.is_some_and(|tried| self.grew_at.is_some_and(|at| now - at <= tried));
+        if is_limit && exceeded && !falls && !moved && tried.is_some() && before.is_some() {
+            self.refused = Some(rate.max(1.0));
+        }
+        self.limit = is_limit.then_some(rate);
+        is_limit && exceeded
+    }
+
+    /// The most that the streams it is for may be sent, bits a second, if anything was said lately.
+    pub(super) fn limit(&self, now: i64) -> Option<f64> {
+        let (_, at) = self.last?;
+        self.limit.filter(|_| now - at <= STALE_US)
+    }
+
+    /// When what was said is not true any more.
+    pub(super) fn until(&self) -> Option<i64> {
+        let (_, at) = self.last?;
+        self.limit.map(|_| at + STALE_US + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_held_against_what_is_sent() {
+        const S: i64 = 1_000_000;
+        // When, what is said, what is sent, when more was tried: less is to be sent, and the limit.
+        type Step = (i64, f64, f64, Option<i64>, bool, Option<f64>);
+        let cases: [(&str, &[Step]); 9] = [
+            (
+                "a limit that nobody reaches",
+                &[(0, 8e6, 1e6, None, false, Some(8e6))],
+            ),
+            (
+                "the first is far less than is sent",
+                &[(0, 5e5, 2e6, None, true, Some(5e5))],
+            ),
+            (
+                "it repeats what is sent",
+                &[
+                    (0, 2.3e5, 1.5e5, None, false, None),
+                    (S, 2.3e5, 1.6e5, None, false, None),
+                ],
+            ),
+            (
+                "and follows what is tried",
+                &[
+                    (0, 2.3e5, 1.5e5, None, false, None),
+                    (S, 2.35e5, 5e5, Some(S / 2), false, None),
+                    (2 * S, 2.5e5, 5e5, Some(3 * S / 2), false, None),
+                    (3 * S, 2.7e5, 5e5, Some(5 * S / 2), false, None),
+                    (4 * S, 2.9e5, 5e5, Some(7 * S / 2), false, None),
+                    (9 * S / 2, 4.5e5, 5e5, Some(4 * S), false, None),
+                ],
+            ),
+            (
+                "or does not",
+                &[
+                    (0, 2.3e5, 1.5e5, None, false, None),
+                    (S, 2.3e5, 5e5, Some(S / 2), false, None),
+                    (3 * S, 2.3e5, 5e5, Some(5 * S / 2 + 1), true, Some(2.3e5)),
+                    // It is a wish: known from now on.
+                    (9 * S / 2, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (6 * S, 4e5, 2.5e5, None, false, None),
+                ],
+            ),
+            (
+                "overuse",
+                &[
+                    (0, 2e6, 1.7e6, None, false, None),
+                    (S / 5, 8.5e5, 1.7e6, None, true, Some(8.5e5)),
+                    (S, 8.6e5, 5e5, None, false, None),
+                ],
+            ),
+            (
+                "no video is wanted",
+                &[
+                    (0, 0.0, 2e5, None, true, Some(0.0)),
+                    (S, 0.0, 0.0, None, false, Some(0.0)),
+                    (2 * S, 1.0, 0.0, None, false, Some(1.0)),
+                ],
+            ),
+            (
+                "no more than the largest number",
+                &[(0, u64::MAX as f64, 1e6, None, false, Some(u64::MAX as f64))],
+            ),
+            ("nothing is sent", &[(0, 3e4, 0.0, None, false, None)]),
+        ];
+        for (what, steps) in cases {
+            let mut said = Said::default();
+            for (at, rate, sent, tried, less, limit) in steps {
+                assert_eq!(
+                    said.take(*at, *rate, (*sent, *sent), *tried),
+                    *less,
+                    "{what} at {at}"
+                );
+                assert_eq!(said.limit(*at), *limit, "{what} at {at}");
+            }
+            let (last, ..) = steps[steps.len() - 1];
+            assert_eq!(said.limit(last + STALE_US + 1), None, "{what}: stale");
+        }
+    }
+}

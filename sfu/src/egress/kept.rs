@@ -1,0 +1,179 @@
+//! Packets as they were sent, for viewers who ask for them again (RFC 4585 section 6.2.1) and have no
+//! retransmission stream (RFC 4588) to get them by.
+//!
+//! The packet itself comes again, under the SSRC and the sequence number it had. That is a second text
+//! under one SRTP index unless every bit is the same, and AES-GCM gives its key away for two texts
+//! (RFC 7714 section 8.1): the send time, the transport-wide number, the MID, the padding of a run and the
+//! place in a picture would all be others if it was written anew. So the sealed bytes are kept, and sent
+//! once more as they are.
+//!
+//! # Bounds
+//!
+//! Nothing is kept for viewers with RTX. For the others a slot holds the last 512 packets or 1 MiB, whichever
+//! is less, and begins at 16 KiB ([`PacketCache`]). A packet is sent again for two seconds, [`TIMES`] times,
+//! and not within half a round trip of the last time.
+
+use std::time::{Duration, Instant};
+
+use crate::cache::PacketCache;
+use crate::rtp::sequence::Extender;
+
+/// Numbers remembered: as many as the cache holds.
+const NUMBERS: usize = 512;
+/// After this a picture has been given up: a viewer at 300 ms has asked three times.
+const WORTH: Duration = Duration::from_secs(2);
+/// Of a path that loses every fifth packet, all five are lost once in three thousand.
+const TIMES: u8 = 5;
+/// Between two of a packet, where no round trip is known.
+const APART: Duration = Duration::from_millis(20);
+
+/// One slot's.
+#[derive(Debug)]
+pub(super) struct Kept {
+    packets: PacketCache,
+    numbers: Extender,
+    sent: Box<[Option<Sent>; NUMBERS]>,
+}
+
+/// A packet, beside its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    sequence: u64,
+    transport_sequence: u16,
+    at: Instant,
+    /// How often it was sent again, and when last.
+    again: u8,
+    last: Option<Instant>,
+}
+
+/// A packet to be sent once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Again<'a> {
+    /// Sealed, as they left the first time.
+    pub(super) sealed: &'a [u8],
+    /// The transport-wide number in it.
+    pub(super) transport_sequence: u16,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            packets: PacketCache::new(),
+            numbers: Extender::default(),
+            sent: Box::new([None; NUMBERS]),
+        }
+    }
+}
+
+impl Kept {
+    /// Keeps a sealed packet.
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        sealed: &[u8],
+        sequence: u16,
+        transport_sequence: u16,
+    ) {
+        let sequence = self.numbers.extend(sequence);
+        self.packets.insert(sequence, sealed);
+        self.sent[sequence as usize % NUMBERS] = Some(Sent {
+            sequence,
+            transport_sequence,
+            at: now,
+            again: 0,
+            last: None,
+        });
+    }
+
+    /// Whether a packet of this number was kept; it need not be there any more.
+    pub(super) fn knows(&self, sequence: u16) -> bool {
+        let sequence = self.numbers.peek(sequence);
+        self.sent[sequence as usize % NUMBERS].is_some_and(|sent| sent.sequence == sequence)
+    }
+
+    /// A packet to be sent again now, and counted as that; none if it is gone, or was sent often, long ago or
+    /// just now. `rtt` is the round trip, where it is known.
+    pub(super) fn again(
+        &mut self,
+        now: Instant,
+        sequence: u16,
+        rtt: Option<Duration>,
+    ) -> Option<Again<'_>> {
+        let sequence = self.numbers.peek(sequence);
+        let sent = self.sent[sequence as usize % NUMBERS].as_mut()?;
+        let apart = rtt.map_or(APART, |rtt| rtt / 2);
+        let worth = sent.sequence == sequence
+            && sent.again < TIMES
+            && now <= sent.at + WORTH
+            && sent.last.is_none_or(|last| now >= last + apart);
+        let sealed = self.packets.get(sequence).filter(|_| worth)?;
+        sent.again += 1;
+        sent.last = Some(now);
+        Some(Again {
+            sealed,
+            transport_sequence: sent.transport_sequence,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(sequence: u16) -> Vec<u8> {
+        let mut packet = vec![sequence as u8; 1_200];
+        packet[4..8].copy_from_slice(&(u32::from(sequence) * 450).to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn the_same_bytes_come_again_within_bounds() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut kept = Kept::default();
+        for sequence in 65_500..=65_535 {
+            kept.keep(start, &packet(sequence), sequence, sequence ^ 1);
+        }
+        for sequence in 0..10 {
+            kept.keep(at(100), &packet(sequence), sequence, sequence ^ 1);
+        }
+        let rtt = Some(Duration::from_millis(60));
+        for (what, ms, sequence, comes) in [
+            ("never sent", 110, 10, false),
+            ("from before the first", 110, 65_499, false),
+            ("across the wrap", 110, 65_535, true),
+            ("another", 110, 3, true),
+            ("on its way", 130, 3, false),
+            ("lost once more", 140, 3, true),
+            ("three times", 180, 3, true),
+            ("four times", 220, 3, true),
+            ("five times", 260, 3, true),
+            ("six times", 300, 3, false),
+            ("two seconds after it was sent", 2_100, 4, true),
+            ("later", 2_101, 5, false),
+        ] {
+            let again = kept.again(at(ms), sequence, rtt);
+            let bytes = packet(sequence);
+            let expected = comes.then_some(Again {
+                sealed: &bytes,
+                transport_sequence: sequence ^ 1,
+            });
+            assert_eq!(again, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_others_took_the_place_of_is_gone() {
+        let now = Instant::now();
+        let mut kept = Kept::default();
+        for sequence in 0..2_000 {
+            kept.keep(now, &packet(sequence), sequence, 0);
+        }
+        assert!(kept.knows(1_999) && !kept.knows(1_999 - NUMBERS as u16));
+        assert_eq!(kept.again(now, 1_999 - NUMBERS as u16, None), None);
+        assert!(kept.again(now, 1_990, None).is_some());
+        // Without a round trip, not at once again.
+        assert_eq!(kept.again(now + APART / 2, 1_990, None), None);
+        assert!(kept.again(now + APART, 1_990, None).is_some());
+    }
+}

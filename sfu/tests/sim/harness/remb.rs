@@ -1,0 +1,158 @@
+//! A receiver without transport-wide feedback: libwebrtc's estimate at the receiver
+//! (`RemoteBitrateEstimatorAbsSendTime` with `AimdRateControl`), as far as a sender sees it.
+//!
+//! It begins with what came in the first five seconds, grows by 8 % a second and never beyond one and a half
+//! times what comes, and falls to 85 % of that when packets wait longer and longer. It is said once a
+//! second, and at once when it falls.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tertulia_sfu::rtp::RtpHeader;
+use tertulia_sfu::rtp::extension::AbsSendTime;
+use tertulia_sfu::rtp::rtcp;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Of an estimate after the first packet.
+const BEGINS: Duration = Duration::from_secs(5);
+/// A queue that is seen.
+const QUEUE_US: i64 = 30_000;
+
+/// What a receiver notes of the packets that come.
+#[derive(Default)]
+pub(crate) struct Receiver {
+    /// What it says, if it says anything.
+    pub(crate) says: Says,
+    /// Sends no RTCP of its own.
+    pub(crate) mute: bool,
+    /// When a packet came, its bytes, SSRC, and how long it was under way, in microseconds beyond the least.
+    arrivals: VecDeque<(Instant, usize, u32, i64)>,
+    first: Option<Instant>,
+    /// The latest, and when it was sent since the first, in microseconds.
+    sent: Option<(AbsSendTime, i64)>,
+    least: i64,
+    rate: Option<f64>,
+    updated: Option<Instant>,
+    said: Option<(Instant, f64)>,
+    /// The longest that a packet waited beside the least, since this was asked last.
+    longest: i64,
+}
+
+/// What it says in REMB.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) enum Says {
+    #[default]
+    Nothing,
+    /// What libwebrtc estimates.
+    Estimate,
+    /// Always the same, of the first so many streams.
+    Always(u64, usize),
+}
+
+impl Receiver {
+    /// One that says this.
+    pub(crate) fn saying(says: Says) -> Self {
+        Self {
+            says,
+            ..Self::default()
+        }
+    }
+
+    /// A datagram came whose send time is under an extension id.
+    pub(crate) fn packet(&mut self, now: Instant, datagram: &[u8], id: u8) {
+        let rtp = datagram.first().is_some_and(|first| first >> 6 == 2)
+            && !(192..224).contains(&datagram[1]);
+        let Some(header) = RtpHeader::parse_sealed(datagram).ok().filter(|_| rtp) else {
+            return;
+        };
+        let sent = header.extension(datagram, id).and_then(AbsSendTime::parse);
+        let Some(sent) = sent else { return };
+        let first = *self.first.get_or_insert(now);
+        let (last, at) = *self.sent.get_or_insert((sent, 0));
+        let at = at + sent.micros_since(last);
+        self.sent = Some((sent, at));
+        let under_way = (now - first).as_micros() as i64 - at;
+        self.least = self.least.min(under_way);
+        let waited = under_way - self.least;
+        self.longest = self.longest.max(waited);
+        self.arrivals
+            .push_back((now, datagram.len(), header.ssrc, waited));
+        while self
+            .arrivals
+            .front()
+            .is_some_and(|(at, ..)| *at + SECOND < now)
+        {
+            self.arrivals.pop_front();
+        }
+    }
+
+    /// The longest that a packet waited on its way since this was asked last.
+    pub(crate) fn take_longest(&mut self) -> Duration {
+        Duration::from_micros(std::mem::take(&mut self.longest) as u64)
+    }
+
+    /// What is to be said now.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let (rate, streams) = match self.says {
+            Says::Nothing => return None,
+            Says::Estimate => (self.estimate(now)?, usize::MAX),
+            Says::Always(rate, streams) => (rate as f64, streams),
+        };
+        let falls = self.said.is_some_and(|(_, said)| rate < 0.97 * said);
+        if self.said.is_some_and(|(at, _)| now < at + SECOND && !falls) {
+            return None;
+        }
+        let mut ssrcs: Vec<u32> = Vec::new();
+        for (_, bytes, ssrc, _) in &self.arrivals {
+            // Of video: sound is not that large.
+            if *bytes > 300 && !ssrcs.contains(ssrc) && ssrcs.len() < streams {
+                ssrcs.push(*ssrc);
+            }
+        }
+        if ssrcs.is_empty() && self.said.is_none() {
+            return None;
+        }
+        self.said = Some((now, rate));
+        let mut out = Vec::new();
+        rtcp::remb(&mut out, 1, rate as u64, &ssrcs);
+        Some(out)
+    }
+
+    fn estimate(&mut self, now: Instant) -> Option<f64> {
+        let first = self.first?;
+        let bytes: usize = self.arrivals.iter().map(|(_, bytes, ..)| bytes).sum();
+        let comes = bytes as f64 * 8.0;
+        let elapsed = now - *self.updated.get_or_insert(now);
+        if elapsed < Duration::from_millis(50) {
+            return self.rate;
+        }
+        self.updated = Some(now);
+        let waits = |from: u64, to: u64| {
+            let (from, to) = (Duration::from_millis(from), Duration::from_millis(to));
+            let recent = self.arrivals.iter().rev();
+            let recent = recent.skip_while(move |(at, ..)| *at + to > now);
+            recent
+                .take_while(move |(at, ..)| *at + from > now)
+                .map(|(.., waited)| *waited)
+                .min()
+        };
+        let (lately, before) = (waits(100, 0), waits(250, 100));
+        let overused = lately
+            .zip(before)
+            .is_some_and(|(lately, before)| lately > QUEUE_US && lately > before + 5_000);
+        if overused {
+            // Once for what it takes to show.
+            if self.rate.is_none_or(|rate| rate > 0.9 * comes) {
+                self.rate = Some(0.85 * comes);
+            }
+        } else if self.rate.is_none() {
+            self.rate = (now > first + BEGINS).then_some(comes);
+        } else if let Some(rate) = self.rate.as_mut()
+            && lately.is_some_and(|lately| lately < QUEUE_US)
+            && *rate < 1.5 * comes + 10_000.0
+        {
+            *rate = (*rate * 1.08_f64.powf(elapsed.as_secs_f64())).min(1.5 * comes + 10_000.0);
+        }
+        self.rate
+    }
+}
