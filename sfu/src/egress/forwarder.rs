@@ -245,13 +245,15 @@ impl Forwarder {
         (sent.filter(|_| sends), self.selector.wanted_stream())
     }
 
-    /// Whether an encoding was left for one of a smaller picture, or is gone.
+    /// Whether nothing of an encoding is of use any more: it was left for one of a smaller picture, is gone,
+    /// or nothing is to be sent.
     pub(crate) fn has_left(&self, encoding: usize) -> bool {
         let order = self.selector.order();
         let rank = order.rank(encoding);
-        self.current().is_some_and(|current| {
-            rank.is_none_or(|rank| !order.is_single() && current.spatial < rank)
-        })
+        let Some(goes_on) = self.current().or(self.target()) else {
+            return true;
+        };
+        rank.is_none_or(|rank| !order.is_single() && goes_on.spatial < rank)
     }
 
     /// Points at a layer, or at none, which stops at once.
@@ -268,10 +270,7 @@ impl Forwarder {
 
     /// Sends nothing more of the layer being sent: there is no time to wait for the next one.
     pub(crate) fn stop(&mut self) {
-        let target = self.selector.target();
-        self.selector.set_target(None);
-        self.selector.set_target(target);
-        self.held = None;
+        self.selector.leave();
     }
 
     /// Sends nothing more, not even the rest of a frame, until a packet that a stream can begin with.

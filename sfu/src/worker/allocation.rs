@@ -167,6 +167,7 @@ impl Worker {
         let congested = peer.subscriber.link().is_congested();
         let room = peer.room;
         let mut changes = Vec::new();
+        let mut stopped = Vec::new();
         let mut wants = Vec::new();
         let mut muted = Vec::new();
         let mut decodable = Vec::new();
@@ -196,6 +197,7 @@ impl Worker {
             let stops = congested && layer < forwarder.current();
             if stops {
                 forwarder.stop();
+                stopped.push(grant.slot);
             }
             if grant.reason == Reason::Muted {
                 forwarder.halt();
@@ -221,6 +223,9 @@ impl Worker {
         }
         for slot in muted {
             peer.subscriber.link_mut().pacer.forget_slot(slot);
+        }
+        for slot in stopped {
+            peer.subscriber.link_mut().pacer.skip(now, slot);
         }
         for place in wants {
             self.wants_changed(now, place);

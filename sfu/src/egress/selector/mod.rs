@@ -60,6 +60,8 @@ pub(crate) struct LayerSelector {
     /// The timestamp of the newest picture.
     newest: Option<u32>,
     target: Option<LayerId>,
+    /// The stream ends with the frame in progress, though another is to be sent.
+    leaves: bool,
     /// What of the stream is sent.
     picked: LayerId,
     decodable: Decodable,
@@ -140,6 +142,13 @@ impl LayerSelector {
     /// Points at another layer, or at none: what is sent then ends with the frame in progress.
     pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
         self.target = target;
+        self.leaves = false;
+    }
+
+    /// Ends the stream that is sent with the frame in progress, if another is to be sent: until a keyframe
+    /// of that, nothing is.
+    pub(crate) fn leave(&mut self) {
+        self.leaves = self.stream.is_some() && self.stream != self.wanted_stream();
     }
 
     /// Ends the stream that is sent here, wherever in a frame that is.
@@ -216,6 +225,7 @@ impl LayerSelector {
 
     /// Begins with a packet of the same stream again: its sender began another.
     pub(crate) fn restart(&mut self, packet: Candidate<'_>) {
+        self.leaves = false;
         self.newest = Some(packet.timestamp);
         self.decodable.gap = false;
         self.decodable.intact = packet.frame.switches;
@@ -255,7 +265,7 @@ impl LayerSelector {
             .newest
             .is_none_or(|newest| newer_timestamp(packet.timestamp, newest));
         if newer {
-            if self.target.is_none() {
+            if self.target.is_none() || self.leaves {
                 self.stream = None;
                 return Decision::Drop;
             }

@@ -116,6 +116,28 @@ fn switches_at_the_targets_keyframe_and_sends_the_old_stream_until_then() {
 }
 
 #[test]
+fn a_stream_that_is_left_ends_with_the_frame_in_progress() {
+    let mut s = Stream::new(true, layer(2, 0));
+    assert_eq!(s.next(2, &KEY), Switch);
+    // Nothing else is to be sent: there is nothing to be left for.
+    s.selector.leave();
+    assert_eq!(s.next(2, &VP8_BASE), Forward);
+    s.selector.set_target(Some(layer(0, 0)));
+    s.selector.leave();
+    assert_eq!(s.at(s.time, 2, &VP8_BASE, false), Forward);
+    assert_eq!(s.next(2, &VP8_BASE), Drop);
+    assert_eq!(s.selector.current(), None);
+    assert_eq!(s.selector.awaits_keyframe_of(), Some(0));
+    assert_eq!(s.next(0, &KEY), Switch);
+    assert_eq!(s.next(0, &VP8_BASE), Forward);
+    // Thought better of.
+    s.selector.set_target(Some(layer(1, 0)));
+    s.selector.leave();
+    s.selector.set_target(Some(layer(0, 0)));
+    assert_eq!(s.next(0, &VP8_BASE), Forward);
+}
+
+#[test]
 fn a_pause_ends_with_the_frame_in_progress() {
     let mut s = Stream::new(false, layer(0, 0));
     s.next(0, &KEY);
