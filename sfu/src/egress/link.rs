@@ -267,7 +267,7 @@ impl Link {
         if untried && !estimate.congested {
             let shows = self.allocator.allocated.saturating_mul(3) / 2;
             estimate.pacing.max(shows).max(UNTRIED)
-        } else if self.reported.is_some() {
+        } else if self.reported.is_some() && !estimate.congested {
             // Sound leaves in any case, and must not be taken from what video needs.
             let sent = self.allocator.allocated.saturating_add(self.audio);
             estimate.pacing.max(sent.saturating_mul(11) / 10)

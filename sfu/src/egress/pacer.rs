@@ -205,7 +205,15 @@ impl Pacer {
         if !due && self.rate.is_some() && self.debt > self.burst() {
             return None;
         }
-        if let Some((slot, repair)) = self.repairs.pop_front() {
+        // Repairs go first, but not for ever where a wait is bounded.
+        let waited = self
+            .queued_since()
+            .map(|since| now.saturating_duration_since(since));
+        let late = self
+            .wait
+            .zip(waited)
+            .is_some_and(|(wait, waited)| waited > wait / 2);
+        if !late && let Some((slot, repair)) = self.repairs.pop_front() {
             return Some(Next::Repair(slot, repair));
         }
         while let Some((since, paced)) = self.media.pop_front() {
@@ -415,6 +423,30 @@ mod tests {
         assert!(matches!(pacer.next(later), Some(Next::Repair(3, repair)) if repair.lost == 9));
         assert!(pacer.next(later).is_none());
         assert_eq!(pacer.overflowed, 1);
+    }
+
+    #[test]
+    fn repairs_do_not_hold_up_what_has_waited_for_half_of_a_bounded_wait() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(100_000));
+        pacer.set_wait(Some(Duration::from_millis(400)));
+        pacer.passed(5_000);
+        pacer.push(start, paced(1));
+        for lost in 0..200 {
+            assert!(!pacer.admits_repair(start, 0, repair(lost)));
+        }
+        let (mut now, mut left_at) = (start, None);
+        while left_at.is_none() {
+            now = pacer.poll_timeout().unwrap_or(now).max(now);
+            match pacer.next(now) {
+                Some(Next::Media(_)) => left_at = Some(now),
+                Some(_) => pacer.passed(1_000),
+                None => now += Duration::from_millis(1),
+            }
+        }
+        let waited = left_at.map(|at| at - start).unwrap_or_default();
+        assert!((200..450).contains(&waited.as_millis()), "{waited:?}");
     }
 
     #[test]

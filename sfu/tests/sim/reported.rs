@@ -36,6 +36,17 @@ struct Call {
 
 impl Call {
     fn new(seed: u64, publishers: usize, says: Says, model: PathModel) -> Self {
+        Self::with_sounds(seed, publishers, publishers as u16, says, model)
+    }
+
+    /// Of so many microphones, the viewer hears some.
+    fn with_sounds(
+        seed: u64,
+        publishers: usize,
+        sounds: u16,
+        says: Says,
+        model: PathModel,
+    ) -> Self {
         let what = format!(
             "seed {seed}, {publishers} publishers, {says:?}, {:?}",
             model.rate
@@ -54,8 +65,8 @@ impl Call {
         sim.clients[viewer].wants_pictures = true;
         sim.clients[viewer].tolerates_lost_start = true;
         sim.clients[viewer].down.set_model(model);
-        let lines = publishers as u16;
-        sim.clients[viewer].receive(lines, lines);
+        sim.clients[viewer].follows_needs = false;
+        sim.clients[viewer].receive(sounds, publishers as u16);
         sim.join(viewer);
         let videos = (0..publishers).map(|at| sim.clients[at].published[1]);
         Self {
@@ -209,6 +220,38 @@ fn a_link_that_narrows_is_sent_less_and_more_when_it_is_wide_again() {
             let took = call.until_top(30 * SECOND);
             assert!(took.is_some(), "{what}: {:?}", call.bandwidth());
             call.assert_bounded();
+        }
+    }
+}
+
+#[test]
+fn a_picture_without_sound_comes_back_when_the_link_does() {
+    let outage = PathModel {
+        loss: 1.0,
+        ..PathModel::LAN
+    };
+    for seed in 0..3 {
+        for says in [Says::Nothing, Says::Estimate] {
+            for broken in [outage, link(60)] {
+                for seconds in [12, 25] {
+                    let mut call = Call::with_sounds(1_380 + seed, 1, 0, says.clone(), link(4_000));
+                    call.run(10 * SECOND);
+                    let viewer = call.viewer;
+                    let what = format!("{}: {seconds} s of {:?}", call.what, broken.rate);
+                    call.sim.clients[viewer].down.set_model(broken);
+                    call.run(seconds * SECOND);
+                    assert!(
+                        call.layers() <= vec![Some(0)],
+                        "{what}: {:?}",
+                        call.layers()
+                    );
+                    call.sim.clients[viewer].down.set_model(link(4_000));
+                    // A failed try of a narrow link is not repeated for up to a minute.
+                    let limit = if broken.rate.is_none() { 15 } else { 75 };
+                    let took = call.until_top(limit * SECOND);
+                    assert!(took.is_some(), "{what}: {:?}", call.bandwidth());
+                }
+            }
         }
     }
 }

@@ -8,6 +8,9 @@
 //! - **Below**, and lower than what it said before, or not growing: it is a limit, at once.
 //! - **Below**, after more was tried ([`GRACE_US`]) or while it grows: it follows, and is waited for. If it
 //!   does not move at all, it is no estimate but a wish, and is not tried again until it changes.
+//! - **Below**, and the first that is heard: the one after it counts.
+//! - **Below**, just after a layer began ([`BURST_US`]): its keyframe waits for itself, and the estimate falls to
+//!   a share of what came before it. The one after it counts.
 //! - **Near**: it repeats what is sent and says nothing.
 //! - **Far above** all that it was sent lately: the receiver knows more than that. It is a limit for what is
 //!   tried.
@@ -34,6 +37,10 @@ const FALLS: f64 = 0.95;
 const FALLEN: f64 = 1.08;
 /// How long one that is exceeded may take until it grows: it is repeated every second.
 const GRACE_US: i64 = 2_500_000;
+/// After a layer began, one that falls is waited for: libwebrtc measures what comes over a second.
+const BURST_US: i64 = 1_200_000;
+/// It falls below what was sent before that, too: a share of that would be 85 %.
+const DEEP: f64 = 0.7;
 /// How long it counts as growing since it last did.
 const GROWING_US: i64 = 1_500_000;
 /// By less it has not moved.
@@ -43,12 +50,23 @@ const STANDS: f64 = 0.01;
 pub(super) struct Said {
     last: Option<(f64, i64)>,
     grew_at: Option<i64>,
+    /// It fell, and was waited for.
+    fell: bool,
     limit: Option<f64>,
     /// One that did not move when it was exceeded.
     refused: Option<f64>,
     /// The most that was sent, of all, in this period and the one before, and when this one began.
     peaks: [f64; 2],
     since: i64,
+}
+
+/// A layer began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Risen {
+    /// So many microseconds ago.
+    pub(super) since: i64,
+    /// Bits a second that were sent before, of the streams it is for.
+    pub(super) before: f64,
 }
 
 impl Said {
@@ -60,6 +78,7 @@ impl Said {
         rate: f64,
         (sent, all): (f64, f64),
         tried: Option<i64>,
+        risen: Option<Risen>,
     ) -> bool {
         if now - self.since > PEAK_US {
             (self.since, self.peaks) = (now, [0.0, self.peaks[0]]);
@@ -81,12 +100,20 @@ impl Said {
         if !refused {
             self.refused = None;
         }
+        let begins =
+            risen.is_some_and(|risen| risen.since <= BURST_US && rate > DEEP * risen.before);
+        self.fell &= risen.is_some_and(|risen| risen.since <= 2 * BURST_US) && !grows;
+        // The first may be of what came before the layer that is sent now.
+        let begins = begins || before.is_none();
         let is_limit = if rate < NOTHING || refused {
             true
         } else if !exceeded {
             rate > (FAR * peak).max(peak + FAR_AT_LEAST)
+        } else if begins {
+            self.fell |= falls;
+            false
         } else {
-            falls || (!grows && tried.is_none_or(|tried| tried > GRACE_US))
+            falls || self.fell || (!grows && tried.is_none_or(|tried| tried > GRACE_US))
         };
         let moved = tried.is_some_and(|tried| self.grew_at.is_some_and(|at| now - at <= tried));
         if is_limit && exceeded && !falls && !moved && tried.is_some() && before.is_some() {
@@ -118,14 +145,17 @@ mod tests {
         const S: i64 = 1_000_000;
         // When, what is said, what is sent, when more was tried: less is to be sent, and the limit.
         type Step = (i64, f64, f64, Option<i64>, bool, Option<f64>);
-        let cases: [(&str, &[Step]); 9] = [
+        let cases: [(&str, &[Step]); 11] = [
             (
                 "a limit that nobody reaches",
                 &[(0, 8e6, 1e6, None, false, Some(8e6))],
             ),
             (
                 "the first is far less than is sent",
-                &[(0, 5e5, 2e6, None, true, Some(5e5))],
+                &[
+                    (0, 5e5, 2e6, None, false, None),
+                    (S, 5e5, 2e6, None, true, Some(5e5)),
+                ],
             ),
             (
                 "it repeats what is sent",
@@ -165,6 +195,23 @@ mod tests {
                 ],
             ),
             (
+                "a keyframe waits for itself",
+                &[
+                    (0, 2.3e5, 1.5e5, None, false, None),
+                    (S / 2, 1.6e5, 4e5, Some(S / 4), false, None),
+                    (3 * S / 2, 1.7e5, 5e5, Some(5 * S / 4), false, None),
+                    (5 * S / 2, 1.9e5, 5e5, Some(9 * S / 4), false, None),
+                ],
+            ),
+            (
+                "it was no keyframe",
+                &[
+                    (0, 2.3e5, 1.5e5, None, false, None),
+                    (S / 2, 1.6e5, 4e5, Some(S / 4), false, None),
+                    (3 * S / 2, 1.6e5, 5e5, Some(5 * S / 4), true, Some(1.6e5)),
+                ],
+            ),
+            (
                 "no video is wanted",
                 &[
                     (0, 0.0, 2e5, None, true, Some(0.0)),
@@ -181,8 +228,12 @@ mod tests {
         for (what, steps) in cases {
             let mut said = Said::default();
             for (at, rate, sent, tried, less, limit) in steps {
+                let risen = tried.map(|since| Risen {
+                    since,
+                    before: 1.5e5,
+                });
                 assert_eq!(
-                    said.take(*at, *rate, (*sent, *sent), *tried),
+                    said.take(*at, *rate, (*sent, *sent), *tried, risen),
                     *less,
                     "{what} at {at}"
                 );

@@ -30,6 +30,13 @@ struct Sample {
     at: i64,
     sequence: u64,
     /// Sent of the stream before it.
+    before: Sent,
+}
+
+/// How much was sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    packets: u64,
     bytes: u64,
 }
 
@@ -38,7 +45,7 @@ struct Stream {
     ssrc: u32,
     numbers: Extender,
     samples: VecDeque<Sample>,
-    bytes: u64,
+    sent: Sent,
     /// The highest number sent, and when.
     newest: (u64, i64),
     /// The last report.
@@ -54,6 +61,8 @@ struct Reported {
     /// When that was sent.
     until: i64,
     lost: i32,
+    /// Packets and bytes up to there.
+    packets: f64,
     bytes: f64,
 }
 
@@ -117,7 +126,7 @@ impl Streams {
         self.streams.iter().position(|stream| stream.ssrc == ssrc)
     }
 
-    /// Takes a report; none of a stream that was not sent, or that says nothing new.
+    /// Takes a report; none of a stream that was not sent, or if nothing came of what was.
     pub(super) fn report(&mut self, now: i64, block: &Block) -> Option<Learned> {
         let at = self.find(block.ssrc)?;
         self.streams.get_mut(at)?.report(now, block)
@@ -139,7 +148,7 @@ impl Stream {
             ssrc,
             numbers: Extender::default(),
             samples: VecDeque::new(),
-            bytes: 0,
+            sent: Sent::default(),
             newest: (0, 0),
             reported: None,
             rate: None,
@@ -153,14 +162,15 @@ impl Stream {
             if self.samples.len() == SAMPLES {
                 self.samples.pop_front();
             }
-            let bytes = self.bytes;
+            let before = self.sent;
             self.samples.push_back(Sample {
                 at: now,
                 sequence,
-                bytes,
+                before,
             });
         }
-        self.bytes += bytes as u64;
+        self.sent.packets += 1;
+        self.sent.bytes += bytes as u64;
         if sequence >= self.newest.0 {
             self.newest = (sequence, now);
         }
@@ -175,25 +185,30 @@ impl Stream {
             highest: first.sequence - 1,
             until: first.at,
             lost: 0,
-            bytes: first.bytes as f64,
+            packets: first.before.packets as f64,
+            bytes: first.before.bytes as f64,
         });
         if highest > self.newest.0 || highest < before.highest {
             return None;
         }
-        let bytes = self.bytes_up_to(at, highest);
+        let (sent, bytes) = self.sent_up_to(at, highest);
         let packets = highest - before.highest;
+        // A number whose packet waited here and was given up looks lost.
+        let left_out = (packets as f64 - (sent - before.packets).max(0.0)).max(0.0) as u64;
         // The share is since the receiver's last report, of which some may not have come here; the count is
         // complete where it is kept, and begins with the stream.
         let counted = u64::try_from(block.lost.saturating_sub(before.lost)).unwrap_or(0);
         let shared = (block.fraction * packets as f64) as u64;
         let counts = self.reported.is_some() && (block.lost != 0 || before.lost != 0);
-        let lost = if counts { counted } else { shared }.min(packets);
+        let lost = if counts { counted } else { shared };
+        let lost = lost.saturating_sub(left_out).min(packets);
         let sent_at = self.samples.get(at)?.at;
         self.reported = Some(Reported {
             at: now,
             highest,
             until: sent_at,
             lost: block.lost,
+            packets: sent,
             bytes,
         });
         let elapsed = now - before.at;
@@ -202,7 +217,10 @@ impl Stream {
             let rate = (bytes - before.bytes).max(0.0) * came * 8e6 / elapsed as f64;
             self.rate = Some((rate, now + 2 * elapsed.min(10_000_000)));
         }
-        // Of a stream that stopped, or of which nothing comes, the next packet may be lost for ever.
+        if packets == 0 && highest < self.newest.0 {
+            return None;
+        }
+        // Of a stream that stopped the next packet may be lost for ever.
         let sends = packets > 0 && now - self.newest.1 < CURRENT_US;
         let behind = self.behind(highest).filter(|_| sends);
         Some(Learned {
@@ -223,17 +241,22 @@ impl Stream {
         behind.checked_sub(1)
     }
 
-    /// Bytes up to a number, which lies behind a sample and before the next.
-    fn bytes_up_to(&self, at: usize, sequence: u64) -> f64 {
+    /// Packets and bytes up to a number, which lies behind a sample and before the next.
+    fn sent_up_to(&self, at: usize, sequence: u64) -> (f64, f64) {
         let Some(from) = self.samples.get(at) else {
-            return 0.0;
+            return (0.0, 0.0);
         };
-        let (end, bytes) = match self.samples.get(at + 1) {
-            Some(next) => (next.sequence, next.bytes),
-            None => (self.newest.0 + 1, self.bytes),
+        let (end, sent) = match self.samples.get(at + 1) {
+            Some(next) => (next.sequence, next.before),
+            None => (self.newest.0 + 1, self.sent),
         };
         let share = (sequence + 1 - from.sequence) as f64 / (end - from.sequence).max(1) as f64;
-        from.bytes as f64 + share.min(1.0) * (bytes - from.bytes) as f64
+        let part =
+            |from: u64, to: u64| from as f64 + share.min(1.0) * to.saturating_sub(from) as f64;
+        (
+            part(from.before.packets, sent.packets),
+            part(from.before.bytes, sent.bytes),
+        )
     }
 
     /// When the packet behind a number had left at the latest.
@@ -300,11 +323,23 @@ mod tests {
         // Frame 37 is the last that came: what left 40 ms later waits for half a second.
         let waiting = streams.report(2_020_000, &block(at(37), 0)).unwrap();
         assert_eq!(waiting.at_least, Some((490_000, 1_530_000)));
-        // Nothing has come since, or nothing is sent any more: it may be lost.
-        let again = streams.report(2_120_000, &block(at(37), 0)).unwrap();
-        assert_eq!(again.at_least, None);
+        // Nothing has come since: that is no news of what was sent.
+        assert_eq!(streams.report(2_120_000, &block(at(37), 0)), None);
+        // Nothing is sent any more: it may be lost.
         let late = streams.report(2_620_000, &block(at(39), 0)).unwrap();
         assert_eq!(late.at_least, None);
+    }
+
+    #[test]
+    fn what_was_left_out_here_was_not_lost() {
+        let mut streams = Streams::default();
+        sent(&mut streams, 0..20);
+        let at = |frame: u16| 65_500_u16.wrapping_add(frame * 4 + 3);
+        streams.report(800_000, &block(at(19), 0)).unwrap();
+        // Ten frames were given up; of the forty packets after them four are lost.
+        sent(&mut streams, 30..40);
+        let learned = streams.report(1_600_000, &block(at(39), 44)).unwrap();
+        assert_eq!((learned.packets, learned.lost), (80, 4));
     }
 
     #[test]

@@ -68,6 +68,66 @@ fn who_never_reports_is_sent_little_and_who_does_soon_more() {
     }
 }
 
+#[test]
+fn who_is_sent_nothing_is_tried_with_the_least_now_and_then() {
+    // All that is sent is lost from the second second on, and again what is sent for three seconds at a time.
+    let start = Instant::now();
+    let mut estimator = ReportedEstimator::new(start, CONFIG);
+    let (mut sequence, mut came, mut tries) = (0_u16, 0_u16, Vec::new());
+    let mut sends = true;
+    let mut heard_again = None;
+    for step in 0..60 * 50 {
+        let now = start + Duration::from_millis(20 * step);
+        let seconds = step as f64 / 50.0;
+        let fits = estimator.estimate().bitrate >= DEMAND.step && !estimator.estimate().congested;
+        let holds = estimator.estimate().bitrate >= DEMAND.step / 2;
+        if !sends && fits {
+            tries.push(seconds);
+        }
+        sends = if sends { holds } else { fits };
+        let allocated = if sends { DEMAND.step } else { 0 };
+        estimator.set_demand(
+            now,
+            Demand {
+                allocated,
+                ..DEMAND
+            },
+        );
+        if sends {
+            sequence += 1;
+            estimator.sent(now, 7, sequence, 1_375);
+            if !(2.0..40.0).contains(&seconds) {
+                came = sequence;
+            }
+        }
+        if estimator.poll_timeout().is_some_and(|at| at <= now) {
+            estimator.handle_timeout(now);
+        }
+        if step % 50 == 49 && came > 0 {
+            let block = Block {
+                ssrc: 7,
+                highest: came,
+                lost: 0,
+                fraction: 0.0,
+            };
+            estimator.report(now, &block, None, allocated);
+        }
+        if seconds > 40.0 && came == sequence && heard_again.is_none() && sends {
+            heard_again = Some(seconds);
+        }
+    }
+    assert!((3..=5).contains(&tries.len()), "{tries:?}");
+    assert!(
+        tries.windows(2).all(|pair| pair[1] - pair[0] > 5.0),
+        "{tries:?}"
+    );
+    assert!(
+        heard_again.is_some_and(|at| at < 46.0),
+        "{heard_again:?}, {tries:?}"
+    );
+    assert!(estimator.estimate().bitrate >= DEMAND.step);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Send(u32, u16, usize),
