@@ -174,7 +174,7 @@ impl Demand {
 
     /// Adds to a ladder of encodings in this order what may come.
     pub(crate) fn complete(&self, ladder: &mut Ladder, order: &Ranks) {
-        let mut below = (0, 0);
+        let mut below = (0_u64, 0_u16);
         for rung in ladder.rungs_mut() {
             let Some(layer) = order.encoding_of(rung.id) else {
                 continue;
@@ -188,7 +188,8 @@ impl Demand {
                 rung.height = height;
             }
             if rung.available && !rung.alive && rung.bitrate == 0 {
-                (rung.bitrate, rung.height) = (below.0 * LARGER, below.1 * 2);
+                rung.bitrate = below.0.saturating_mul(LARGER);
+                rung.height = below.1.saturating_mul(2);
             }
             below = (rung.bitrate, rung.height);
         }
@@ -407,6 +408,29 @@ mod tests {
         assert!(sim.demand.set_elsewhere(1, LayerSet::NONE));
         sim.wants(5_000, &[]);
         assert!(sim.wants(5_500, &[]).asked);
+    }
+
+    /// A publisher says what it likes of its pictures.
+    #[test]
+    fn a_ladder_above_the_largest_picture_and_rate_has_bounds() {
+        let mut demand = Demand::default();
+        demand.follow(1, true, (0, 0));
+        let mut ladder = Ladder::default();
+        ladder.push(Rung {
+            bitrate: u64::MAX / 2,
+            height: u16::MAX - 1,
+            ..Rung::default()
+        });
+        ladder.push(Rung {
+            id: LayerId {
+                spatial: 1,
+                temporal: 0,
+            },
+            ..Rung::default()
+        });
+        demand.complete(&mut ladder, &Ranks::of(&[0, 1]));
+        let highest = ladder.rungs().last().map(|r| (r.bitrate, r.height));
+        assert_eq!(highest, Some((u64::MAX, u16::MAX)));
     }
 
     #[test]

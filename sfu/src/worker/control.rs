@@ -26,15 +26,21 @@ impl Worker {
                     self.begin(now, index);
                 }
                 Some(TransportEvent::Replaced) => {
-                    tracing::info!(room = %peer.room, peer = %peer.id, "peer replaced its transport");
+                    if peer.may_log(now) {
+                        tracing::info!(room = %peer.room, peer = %peer.id, "peer replaced its transport");
+                    }
                     self.begin_again(now, index);
                 }
                 Some(TransportEvent::NotReplaced(reason)) => {
-                    tracing::info!(room = %peer.room, peer = %peer.id, reason = reason.code(), "peer did not replace its transport");
+                    if peer.may_log(now) {
+                        tracing::info!(room = %peer.room, peer = %peer.id, reason = reason.code(), "peer did not replace its transport");
+                    }
                     self.counters.drop("dtls_not_replaced");
                 }
                 Some(TransportEvent::AddressChanged { from, to }) => {
-                    tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its address");
+                    if peer.may_log(now) {
+                        tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its address");
+                    }
                 }
                 Some(TransportEvent::AddressForgotten(addr)) => self.demux.unbind(addr, index),
                 Some(TransportEvent::Failed(reason)) => {

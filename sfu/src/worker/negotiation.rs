@@ -138,6 +138,7 @@ impl Worker {
             _seat: seat,
             sender: id.to_string().into(),
             data_budget: super::data::DataBudget::default(),
+            logged_at: None,
         });
         self.by_id.insert(id, index);
         self.demux.insert_ufrag(ufrag, index);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::codecs::{Asks, Offered};
 use super::orientation::Pictures;
@@ -41,6 +41,8 @@ pub(super) struct Peer {
     /// The name others are told as the sender of its data channel messages.
     pub(super) sender: Arc<str>,
     pub(super) data_budget: super::data::DataBudget,
+    /// When something was last logged about its transport.
+    pub(super) logged_at: Option<Instant>,
 }
 
 /// Only its names: the rest is keys and other peoples' addresses.
@@ -53,7 +55,19 @@ impl std::fmt::Debug for Peer {
     }
 }
 
+/// Between two lines in the log that a client can bring about by itself, as often as it likes.
+const LOGS: Duration = Duration::from_secs(1);
+
 impl Peer {
+    /// Whether it is time for another line in the log about its transport.
+    pub(super) fn may_log(&mut self, now: Instant) -> bool {
+        let may = self.logged_at.is_none_or(|at| now >= at + LOGS);
+        if may {
+            self.logged_at = Some(now);
+        }
+        may
+    }
+
     /// When anything of it is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let connected = self.transport.is_connected();

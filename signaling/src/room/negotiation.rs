@@ -100,9 +100,13 @@ impl Room {
         for track in changed {
             let _ = self.tell_settings(track).await;
         }
+        // One line for all of them: there may be as many as an offer has m-lines.
+        if let Some(first) = answer.refused.first() {
+            let (count, code) = (answer.refused.len(), Refusal::of_sdp(&first.reason).code);
+            warn!(room = %self.name, participant = %id, mid = first.mid, code, count, "m-lines refused");
+        }
         let refused = answer.refused.into_iter().map(|line| {
             let reason = Refusal::of_sdp(&line.reason);
-            warn!(room = %self.name, participant = %id, mid = line.mid, code = reason.code, "m-line refused");
             (line.mid, reason)
         });
         let answer = Answered {
@@ -177,6 +181,7 @@ impl Room {
         };
         let before = known.info.clone();
         known.info.codec = track.codec;
+        known.info.simulcast = track.simulcast;
         if let Some(carried) = carried {
             known.info.source = carried.source;
             known.info.muted = carried.muted;

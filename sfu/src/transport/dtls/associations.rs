@@ -22,6 +22,8 @@ pub(crate) struct Associations {
     remote_fingerprint: Fingerprint,
     current: Association,
     next: Option<Box<Next>>,
+    /// When one last took another's place.
+    replaced_at: Option<Instant>,
 }
 
 struct Association {
@@ -51,7 +53,8 @@ pub(crate) enum AssociationEvent {
 }
 
 /// A second ClientHello takes the place of one that has not led to anything for so long: DTLS clients send
-/// theirs again after a second at the latest, so one with a forged address keeps nobody out.
+/// theirs again after a second at the latest, so one with a forged address keeps nobody out. One that led to
+/// something stays for as long.
 const TAKEOVER: Duration = Duration::from_secs(1);
 /// The handshake gives up after eight flights, 8 s; half a ClientHello is kept no longer either.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,6 +67,7 @@ impl Associations {
             remote_fingerprint,
             current,
             next: None,
+            replaced_at: None,
         }
     }
 
@@ -87,7 +91,7 @@ impl Associations {
     ) {
         self.make_way(now, from, datagram);
         if self.is_for_next(from, datagram) {
-            self.drive_next(event, |dtls, event| dtls.handle(now, datagram, event));
+            self.drive_next(now, event, |dtls, event| dtls.handle(now, datagram, event));
         } else {
             self.current.note(from, datagram);
             self.drive_current(event, |dtls, event| dtls.handle(now, datagram, event));
@@ -96,7 +100,7 @@ impl Associations {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, event: &mut dyn FnMut(AssociationEvent)) {
         self.drive_current(event, |dtls, event| dtls.handle_timeout(now, event));
-        self.drive_next(event, |dtls, event| dtls.handle_timeout(now, event));
+        self.drive_next(now, event, |dtls, event| dtls.handle_timeout(now, event));
         let late = self.next.as_ref();
         if late.is_some_and(|next| now >= next.began + PATIENCE) {
             self.next_failed(PeerFailure::DtlsFailed, event);
@@ -143,6 +147,10 @@ impl Associations {
         }
         // A client has one address for one handshake; another would be its next transport's.
         if current.dtls.is_handshaking() && current.from == Some(from) {
+            return;
+        }
+        // Each costs public-key arithmetic.
+        if self.replaced_at.is_some_and(|at| now < at + TAKEOVER) {
             return;
         }
         if let Some(next) = &self.next {
@@ -194,6 +202,7 @@ impl Associations {
 
     fn drive_next(
         &mut self,
+        now: Instant,
         event: &mut dyn FnMut(AssociationEvent),
         drive: impl FnOnce(&mut Dtls, &mut dyn FnMut(DtlsEvent)),
     ) {
@@ -213,6 +222,7 @@ impl Associations {
             self.next_failed(reason, event);
         } else if connected && let Some(next) = self.next.take() {
             self.current = next.association;
+            self.replaced_at = Some(now);
         }
     }
 

@@ -116,7 +116,11 @@ fn a_client_replaces_its_association() {
         if !says {
             assert!(!server.hears(&mut client, HOME, "not any more"));
         }
-        // As often as it likes.
+        // As often as it likes, but not more than once a second.
+        let mut third = again.connect_again(server.now);
+        server.exchange(&mut third, HOME);
+        assert!(!third.connected && server.told().is_empty());
+        server.wait(Duration::from_secs(1));
         let mut third = again.connect_again(server.now);
         server.exchange(&mut third, HOME);
         assert_eq!(server.told(), ["connected"]);
