@@ -11,6 +11,7 @@
 mod adaptation;
 mod bad_input;
 mod calls;
+mod calls_on_narrow_links;
 mod codecs;
 mod data;
 mod encodings;
@@ -19,6 +20,7 @@ mod impaired;
 mod links;
 mod mobility;
 mod muted;
+mod narrow;
 mod orientation;
 mod parts;
 mod random;

@@ -21,6 +21,11 @@ pub(super) struct Encoder {
     /// Frames since the keyframe.
     since_keyframe: u32,
     keyframe_wanted: bool,
+    /// Frames that a keyframe is as large as; whether those after it make up for it.
+    keyframe_frames: u32,
+    makes_up: bool,
+    /// Bytes by which it has sent more than its rate.
+    ahead: u32,
     /// The latest frame of each temporal layer since the keyframe.
     latest: [Option<u32>; 3],
 }
@@ -35,7 +40,9 @@ pub(super) struct Encoded {
 const SYNC_PERIOD: u32 = 8;
 
 /// As libvpx for camera pictures, about.
-const KEYFRAME_SIZE_FACTOR: u32 = 5;
+const KEYFRAME_FRAMES: u32 = 5;
+/// Of a frame, what goes to making up for a keyframe: a rate is kept over a second or two.
+const MAKES_UP: u32 = 4;
 
 impl Encoder {
     pub(super) fn new(source: u32, (width, height): (u16, u16), temporal_layers: u8) -> Self {
@@ -48,6 +55,9 @@ impl Encoder {
             frame: 0,
             since_keyframe: 0,
             keyframe_wanted: true,
+            keyframe_frames: KEYFRAME_FRAMES,
+            makes_up: false,
+            ahead: 0,
             latest: [None; 3],
         }
     }
@@ -60,6 +70,11 @@ impl Encoder {
     pub(super) fn set_size(&mut self, (width, height): (u16, u16)) {
         (self.width, self.height) = (width, height);
         self.request_keyframe();
+    }
+
+    /// Keyframes are as large as so many frames, and the frames that follow make up for it.
+    pub(super) fn set_keyframe_frames(&mut self, frames: u32) {
+        (self.keyframe_frames, self.makes_up) = (frames, true);
     }
 
     pub(super) fn request_keyframe(&mut self) {
@@ -80,7 +95,7 @@ impl Encoder {
             &[0x31, 0, 0]
         };
 
-        let mean = self.frame_bytes * if keyframe { KEYFRAME_SIZE_FACTOR } else { 1 };
+        let mean = self.mean(keyframe);
         let len = (mean * rng.random_range(60..=140) / 100) as usize;
         let len = len.max(header.len() + Mark::LEN + 1);
         let mark = Mark {
@@ -102,6 +117,19 @@ impl Encoder {
             bytes,
             layer: (self.temporal_layers > 1).then_some(layer),
         }
+    }
+
+    /// Bytes of the next frame, on average.
+    fn mean(&mut self, keyframe: bool) -> u32 {
+        if keyframe {
+            if self.makes_up {
+                self.ahead += self.frame_bytes * (self.keyframe_frames - 1);
+            }
+            return self.frame_bytes * self.keyframe_frames;
+        }
+        let less = self.ahead.min(self.frame_bytes / MAKES_UP);
+        self.ahead -= less;
+        self.frame_bytes - less
     }
 
     /// The patterns of libwebrtc: 0, or 0 1, or 0 2 1 2.

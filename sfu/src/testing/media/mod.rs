@@ -271,6 +271,15 @@ impl MediaSource {
         }
     }
 
+    /// Lets VP8 keyframes be as large as so many other frames, which then make up for them.
+    pub fn set_keyframe_frames(&mut self, frames: u32) {
+        for stream in &mut self.streams {
+            if let Some(Video::Vp8(vp8)) = &mut stream.video {
+                vp8.0.set_keyframe_frames(frames);
+            }
+        }
+    }
+
     /// Changes the picture of one VP8 stream, in pixels, as when a window is resized: from a keyframe on.
     pub fn set_size(&mut self, ssrc: u32, size: (u16, u16)) {
         for stream in self.streams.iter_mut().filter(|stream| stream.ssrc == ssrc) {

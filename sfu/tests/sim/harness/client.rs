@@ -25,6 +25,8 @@ use tertulia_sfu::testing::{
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
 use super::coding::{Coding, Turning};
+use super::encoders::Encoders;
+use super::hearing::Hearing;
 use super::remb::Receiver;
 use super::screen::Screen;
 use super::stream::Stream;
@@ -92,6 +94,7 @@ pub(crate) struct Client {
     mapped: SocketAddr,
     pub(super) rtc: Rtc,
     pub(super) wake_at: Instant,
+    pub(super) now: Instant,
     epoch: Instant,
     pub(super) sources: Vec<Source>,
     wanted: Vec<(MediaKind, Direction, Option<Simulcast>)>,
@@ -113,6 +116,8 @@ pub(super) struct Source {
     pub(super) mid: Option<Mid>,
     pub(super) media: MediaSource,
     pub(super) coding: Coding,
+    /// Its encoders behave as a browser's.
+    pub(super) encoders: Option<Encoders>,
     /// The source's SSRCs stand for RIDs here; on the wire `str0m` uses its own.
     pub(super) layers: Vec<Layer>,
 }
@@ -174,6 +179,7 @@ impl Client {
             mapped: addr,
             rtc,
             wake_at: now,
+            now,
             epoch,
             without_rtx: false,
             receiver: None,
@@ -273,6 +279,7 @@ impl Client {
         self.sources.push(Source {
             kind: MediaKind::Audio,
             coding: Coding::sound(),
+            encoders: None,
             mid: None,
             media,
             layers,
@@ -324,6 +331,7 @@ impl Client {
             layers: config.layers.iter().map(named).collect(),
             media: MediaSource::vp8(self.wake_at, config.clone()),
             coding: Coding::video(config),
+            encoders: None,
         });
     }
 
@@ -490,6 +498,7 @@ impl Client {
 
     /// Does everything that is due now.
     pub(crate) fn settle(&mut self, now: Instant) {
+        self.now = now;
         if self.frozen {
             while self.down.receive(now).is_some() {}
             return;
@@ -525,6 +534,7 @@ impl Client {
 
     fn send_media(&mut self, now: Instant) {
         for at in 0..self.sources.len() {
+            self.sources[at].encode_as_browsers(now);
             while let Some(packet) = self.sources[at].media.poll_packet(now) {
                 self.write(now, at, &packet);
                 self.drain(now);
@@ -692,6 +702,7 @@ impl Client {
             before: Vec::new(),
             mid: None,
             screen: Screen::default(),
+            hearing: Hearing::default(),
             bytes: 0,
             packets: 0,
             last_at: now,
@@ -712,6 +723,9 @@ impl Client {
         stream.bytes += packet.payload.len() as u64;
         stream.last_at = now;
         stream.sequence = header.sequence_number;
+        if codec == Codec::Opus {
+            stream.hearing.packet(now, header.timestamp);
+        }
         if codec == Codec::Vp8 {
             let (sequence, time) = (header.sequence_number, header.timestamp);
             stream.screen.packet(now, sequence, time, &packet.payload);

@@ -2,6 +2,8 @@
 
 pub(crate) mod client;
 pub(crate) mod coding;
+mod encoders;
+mod hearing;
 pub(crate) mod remb;
 mod screen;
 mod stream;

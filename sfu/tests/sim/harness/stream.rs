@@ -7,6 +7,7 @@ use str0m::media::Mid;
 use tertulia_sfu::rtp::codec::Codec;
 use tertulia_sfu::testing::{Oracle, OracleReport};
 
+use super::hearing::Hearing;
 use super::screen::Screen;
 
 /// libwebrtc's `kMaxWaitForKeyFrame` is 200 ms; a frame that is being repaired gets a little more.
@@ -17,6 +18,8 @@ pub(crate) struct Stream {
     pub(super) oracle: Oracle,
     /// Of video.
     pub(crate) screen: Screen,
+    /// Of sound.
+    pub(crate) hearing: Hearing,
     /// Of payload, repaired packets included.
     pub(crate) bytes: u64,
     pub(crate) codec: Codec,

@@ -55,6 +55,9 @@ impl Client {
     pub(super) fn send_layers(&mut self, layers: &[LayerWanted]) {
         let video = self.sources.iter_mut();
         for source in video.filter(|source| source.kind == MediaKind::Video) {
+            if source.switch_as_browsers(self.now, layers) {
+                continue;
+            }
             for (layer, wanted) in source.layers.iter().zip(layers) {
                 source.media.set_enabled(layer.ssrc, wanted.active);
             }

@@ -1,0 +1,45 @@
+//! What is run.
+
+/// A call on a narrow link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Narrow {
+    pub(crate) name: &'static str,
+    /// People with a camera and a microphone.
+    pub(crate) publishers: u16,
+    /// What the link carries at first, bits a second; none: more than anybody needs.
+    pub(crate) first: Option<u64>,
+    /// And then.
+    pub(crate) rate: u64,
+    /// How long it runs with that.
+    pub(crate) seconds: u64,
+}
+
+const fn call(name: &'static str, publishers: u16, first: Option<u64>, rate: u64) -> Narrow {
+    Narrow {
+        name,
+        publishers,
+        first,
+        rate: rate * 1_000,
+        seconds: 30,
+    }
+}
+
+pub(crate) const CALLS: [Narrow; 17] = [
+    call("2 at 3M", 2, None, 3_000),
+    call("2 at 1M", 2, None, 1_000),
+    call("2 at 700k", 2, None, 700),
+    call("2 at 500k", 2, None, 500),
+    call("2 at 300k", 2, None, 300),
+    call("2 at 200k", 2, None, 200),
+    call("2 at 150k", 2, None, 150),
+    call("2 at 1.5M, then 400k", 2, Some(1_500_000), 400),
+    call("2 at 400k, then 3M", 2, Some(400_000), 3_000),
+    call("1 at 1M", 1, None, 1_000),
+    call("1 at 500k", 1, None, 500),
+    call("1 at 250k", 1, None, 250),
+    call("1 at 120k", 1, None, 120),
+    call("3 at 1M", 3, None, 1_000),
+    call("3 at 500k", 3, None, 500),
+    call("6 at 1.5M", 6, None, 1_500),
+    call("6 at 700k", 6, None, 700),
+];

@@ -1,0 +1,65 @@
+//! Several publishers and one viewer on a narrow link: what is heard and seen there.
+//!
+//! Publishers encode as browsers do, with sound beside each camera. What is counted begins 3 s after each
+//! change of the link.
+
+mod cases;
+mod figures;
+mod table;
+
+use std::time::Duration;
+
+use tertulia_sfu::testing::network::PathModel;
+
+use crate::harness::{Sim, Video};
+
+pub(crate) use cases::{CALLS, Narrow};
+pub(crate) use figures::{Calm, calm_median};
+pub(crate) use table::calm_page;
+
+use figures::Sampler;
+
+/// How often a run is looked at.
+const STEP: Duration = Duration::from_millis(20);
+/// Until publishers have begun, and until the viewer has found out what its link carries.
+const BEFORE: Duration = Duration::from_secs(4);
+const FINDS_OUT: Duration = Duration::from_secs(8);
+/// As of `quality.mjs`.
+const DELAY: Duration = Duration::from_millis(30);
+
+impl Narrow {
+    pub(crate) fn run(&self, seed: u64) -> Calm {
+        let mut sim = Sim::new(seed);
+        for _ in 0..self.publishers {
+            let publisher = sim.client();
+            sim.clients[publisher].publish_audio();
+            sim.clients[publisher].publish_video(Video::Simulcast);
+            sim.clients[publisher].encodes_as_browsers();
+            sim.join(publisher);
+        }
+        sim.run(BEFORE);
+        let viewer = sim.client();
+        sim.clients[viewer].tolerates_lost_start = true;
+        sim.clients[viewer].wants_pictures = true;
+        sim.clients[viewer].receive(self.publishers, self.publishers);
+        let model = |rate| PathModel {
+            delay: DELAY,
+            rate,
+            ..PathModel::CLEAR
+        };
+        sim.clients[viewer].up.set_model(model(None));
+        sim.clients[viewer].down.set_model(model(self.first));
+        sim.join(viewer);
+        sim.run(FINDS_OUT);
+        let now = sim.now;
+        sim.clients[viewer]
+            .down
+            .set_model_at(now, model(Some(self.rate)));
+        let mut sampler = Sampler::new(now);
+        while sim.now < now + Duration::from_secs(self.seconds) {
+            sim.run(STEP);
+            sampler.sample(&mut sim, viewer);
+        }
+        sampler.finish(&sim, viewer, self)
+    }
+}
