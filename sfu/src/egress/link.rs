@@ -38,6 +38,8 @@ const CONFIG: BweConfig = BweConfig {
 };
 /// Who negotiated transport-wide feedback and sends none for so long, but reports, is believed by reports.
 const UNHEARD: Duration = Duration::from_secs(2);
+/// How long what waits may leave faster than the estimate.
+const BURST: Duration = Duration::from_millis(80);
 /// How long video of who is believed by reports may wait here. What it is sent comes in steps, from layer to
 /// layer, and its estimate follows seconds later: a queue here would hide from the reports what is sent.
 const WAITS: Duration = Duration::from_millis(400);
@@ -240,7 +242,15 @@ impl Link {
     fn follow(&mut self, now: Instant) {
         self.count(now);
         let estimate = self.estimate_now();
-        self.pacer.set_rate(now, Some(self.pacing(&estimate)));
+        let untried = matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None);
+        let mut pacing = self.pacing(&estimate, untried);
+        // A burst is for a keyframe. What keeps coming faster than the link carries would fill the queue at the
+        // bottleneck instead of ours, and sound waits there too.
+        let waits = |since| now.saturating_duration_since(since) > BURST;
+        if !untried && self.pacer.queued_since().is_some_and(waits) {
+            pacing = pacing.min(estimate.bitrate);
+        }
+        self.pacer.set_rate(now, Some(pacing));
         self.pacer
             .set_wait(self.reported.is_some().then_some(WAITS));
         if estimate.congested && !self.was_congested && self.decide_at.is_some() {
@@ -262,8 +272,7 @@ impl Link {
     }
 
     /// What was allocated without proof must be able to show itself.
-    fn pacing(&self, estimate: &Estimate) -> u64 {
-        let untried = matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None);
+    fn pacing(&self, estimate: &Estimate, untried: bool) -> u64 {
         if untried && !estimate.congested {
             let shows = self.allocator.allocated.saturating_mul(3) / 2;
             estimate.pacing.max(shows).max(UNTRIED)

@@ -28,6 +28,8 @@ const UNIT: i64 = 8 * 1_000_000;
 const QUEUE: usize = 1_024;
 /// Repairs that may wait; a viewer asks again.
 const REPAIRS: usize = 256;
+/// How long what was sent may wait at a bottleneck: a router's queue is a fifth of a second or so.
+const QUEUED: Duration = Duration::from_millis(250);
 /// And after this, if a keyframe has come since.
 const SKIPPED: Duration = Duration::from_millis(100);
 /// Where a wait is bounded: the last of it, in which all that waits leaves.
@@ -103,6 +105,10 @@ impl Pacer {
     pub(crate) fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         self.settle(now);
         self.rate = rate;
+        // What was sent at a higher rate waits at the bottleneck for no longer than its queue holds.
+        let rate = i64::try_from(rate.unwrap_or(0)).unwrap_or(i64::MAX);
+        let most = rate.saturating_mul(QUEUED.as_micros() as i64);
+        self.debt = self.debt.min(most.max(self.burst()));
     }
 
     /// Bounds how long video waits: what would wait longer leaves faster. None bounds it by the rate alone.
