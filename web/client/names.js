@@ -110,12 +110,22 @@ export function cleanName(text) {
 
 /**
  * What a person types as a room, as the field shows it: compatible forms, such as wide letters, as what they stand
- * for, and hyphens for spaces. What else a room may not have stays, to be seen and explained.
+ * for, and hyphens for spaces. A space at the end stays until something follows: keyboards add one, and it means
+ * nothing. What else a room may not have stays, to be seen and explained.
  *
  * @param {string} text
  */
 export function typedRoom(text) {
-  return text.normalize("NFKC").replace(/^\s+/u, "").replace(/\s+/gu, "-");
+  return text.normalize("NFKC").replace(/^\s+/u, "").replace(/\s+(?=\S)/gu, "-").replace(/\s+$/u, " ");
+}
+
+/**
+ * The room that a person means by what the field shows.
+ *
+ * @param {string} text
+ */
+export function meantRoom(text) {
+  return readRoom(typedRoom(text).trimEnd());
 }
 
 /**

@@ -1,4 +1,4 @@
-import { cleanName, cut, explainFault, NAME_LENGTH, readRoom, typedRoom } from "../client/names.js";
+import { cleanName, cut, explainFault, meantRoom, NAME_LENGTH, typedRoom } from "../client/names.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 import { Meter } from "./meter.js";
@@ -139,7 +139,7 @@ export class JoinPage {
   async #join() {
     const name = cleanName(this.#name.value);
     if (!name || !this.#room.value) return this.#fail("A call needs your name and a room.");
-    const { name: room, fault } = readRoom(typedRoom(this.#room.value));
+    const { name: room, fault } = meantRoom(this.#room.value);
     if (fault) return this.#fail(explainFault(fault, "A room’s name"));
     this.#name.value = name;
     this.#problem.hidden = true;
@@ -166,7 +166,8 @@ export class JoinPage {
     // Letters that are being put together are not to be touched.
     if (event?.isComposing) return;
     const { value, selectionEnd } = this.#room;
-    const typed = cut(typedRoom(value), NAME_LENGTH);
+    // What is too long is refused in words: cut, two names would be one room.
+    const typed = cut(typedRoom(value), 2 * NAME_LENGTH);
     if (typed === value) return;
     const caret = typedRoom(value.slice(0, selectionEnd ?? value.length)).length;
     this.#room.value = typed;

@@ -33,6 +33,8 @@ pub(crate) struct Demand {
 struct LayerDemand {
     asked: Asked,
     unwanted_since: Option<Instant>,
+    /// It did not come when it was asked for.
+    unanswered: bool,
     /// As last measured, or as another worker said: bits a second, and pixels.
     bitrate: u64,
     height: u16,
@@ -233,7 +235,7 @@ impl LayerDemand {
         }
         // What its publisher itself does not send now is left to come back by itself: switched off, it
         // would look as if it came when wanted.
-        if !seen.alive && seen.packets > 0 && !whole {
+        if !seen.alive && (seen.packets > 0 || self.unanswered) && !whole {
             self.unwanted_since = None;
             return;
         }
@@ -254,9 +256,9 @@ impl LayerDemand {
             return;
         };
         if seen.packets > packets && seen.alive {
-            self.asked = Asked::On;
+            (self.asked, self.unanswered) = (Asked::On, false);
         } else if now >= until {
-            self.asked = Asked::On;
+            (self.asked, self.unanswered) = (Asked::On, true);
             change.choice = true;
         } else {
             change.wait_until(until);
@@ -377,6 +379,26 @@ mod tests {
         sim.alive(1, true);
         sim.wants(60_000, &[0]);
         assert!(sim.wants(60_500, &[0]).asked, "and then not wanted");
+    }
+
+    /// An encoding that was offered, and that its publisher never sends.
+    #[test]
+    fn a_layer_that_never_came_is_asked_for_once() {
+        let mut sim = Sim::new(2);
+        sim.alive(0, true);
+        sim.wants(0, &[0]);
+        assert!(sim.wants(3_000, &[0]).asked);
+        assert!(sim.wants(3_100, &[0, 1]).asked && sim.demand.may_come(1));
+        assert!(sim.wants(6_100, &[0, 1]).choice && !sim.demand.may_come(1));
+        for ms in (6_200..60_000).step_by(100) {
+            let change = sim.wants(ms, &[0]);
+            assert!(!change.asked && !change.choice, "{ms}");
+        }
+        // It may come by itself, and is then like any other.
+        sim.alive(1, true);
+        sim.wants(60_000, &[0, 1]);
+        sim.wants(60_100, &[0]);
+        assert!(sim.wants(60_700, &[0]).asked);
     }
 
     #[test]

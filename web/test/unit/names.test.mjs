@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { JOINS_NEXT, JOINS_PREVIOUS, VIRAMAS } from "../../client/joining.js";
-import { cleanName, cut, explainFault, firstCharacter, lengthOf, NAME_LENGTH, proposeRoom, readName, readRoom, typedRoom } from "../../client/names.js";
+import { cleanName, cut, explainFault, firstCharacter, lengthOf, meantRoom, NAME_LENGTH, proposeRoom, readName, readRoom, typedRoom } from "../../client/names.js";
 
 /** The table the server's own tests assert, so that the two cannot drift apart. */
 const golden = JSON.parse(readFileSync(new URL("../../../signaling/golden/names.json", import.meta.url), "utf8"));
@@ -45,7 +45,7 @@ test("two rooms that differ are never made one by their field", () => {
 
 for (const [typed, shown] of [
   ["weekly sync", "weekly-sync"],
-  ["  weekly   sync ", "weekly-sync-"],
+  ["  weekly   sync  ", "weekly-sync "],
   ["会議　１", "会議-1"],
   ["Ａ", "A"],
   ["a/b", "a/b"],
@@ -54,6 +54,13 @@ for (const [typed, shown] of [
 ]) {
   test(`the field shows ${JSON.stringify(typed)} as the room that it means`, () => assert.equal(typedRoom(typed), shown));
 }
+
+test("a space at the end of a room means nothing, and a longer name is not cut to another's", () => {
+  assert.equal(meantRoom(" standup ").name, "standup");
+  assert.equal(meantRoom("standup-").name, "standup-");
+  assert.equal(meantRoom(" ").fault?.code, "empty");
+  assert.equal(meantRoom(`${"x".repeat(64)}1`).fault?.code, "too_long");
+});
 
 for (const [given, proposed] of [
   ["a b", "a-b"],
