@@ -9,8 +9,6 @@ import { Events } from "../client/events.js";
 const POLL_MS = 1_000;
 /** While we send, the server reports on it several times a second. */
 const SILENT_MS = 3_000;
-/** So long without anything is no proof yet, but a server that finds our link too slow may have found it broken. */
-const QUIET_MS = 900;
 /** Otherwise connectivity checks may be all there is (a screen stands still): every 2.5 s in Chromium, up to 6 s by RFC 7675. */
 const SILENT_IDLE_MS = 9_000;
 
@@ -81,18 +79,10 @@ export class Link extends Events {
     this.#update();
   }
 
-  /** Nothing has arrived for a moment, though something should have. */
-  get isQuiet() {
-    return !this.#isIdle && this.#silentMs >= QUIET_MS;
-  }
-
-  get #isIdle() {
-    return [...this.#room.publications].every(({ media }) => media === null);
-  }
-
   #update() {
     const room = this.#room;
-    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle: this.#isIdle };
+    const isIdle = [...room.publications].every(({ media }) => media === null);
+    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle };
     const state = linkState(facts);
     if (state === this.state) return;
     this.state = state;

@@ -228,7 +228,7 @@ export class People {
     const subscription = this.#room.subscriptions.get(track.id);
     // A screen may well stand still.
     const isStill = tile.kind === "person" && stillMs > STILL_MS;
-    tile.setPaused(explainTile({ link: this.#link.state, isQuiet: this.#link.isQuiet, subscription, codec: track.codec, hasMoved, isLate, isStill }));
+    tile.setPaused(explainTile({ link: this.#link.state, subscription, codec: track.codec, hasMoved, isLate, isStill }));
   }
 
   /** @param {string | null} trackId */

@@ -131,7 +131,6 @@ export const LINK_WORDS = Object.freeze({
  *
  * @param {object} facts
  * @param {LinkState} facts.link our own
- * @param {boolean} [facts.isQuiet] nothing arrives there just now
  * @param {{ paused: boolean, reason: string } | null | undefined} facts.subscription what the server says of the track
  * @param {string | null} [facts.codec] what it comes in
  * @param {boolean} facts.hasMoved there was a picture before
@@ -139,15 +138,10 @@ export const LINK_WORDS = Object.freeze({
  * @param {boolean} facts.isStill a picture that should move does not
  * @returns {string | null} null when all is well, or may still be
  */
-export function explainTile({ link, isQuiet = false, subscription, codec, hasMoved, isLate, isStill }) {
+export function explainTile({ link, subscription, codec, hasMoved, isLate, isStill }) {
   // Of others nothing is known while nothing arrives here.
   if (link === "interrupted") return "your connection is interrupted";
   if (link === "failed") return "your connection has failed";
-  // The server takes a link for slow that may well be broken, or is being made anew.
-  if (subscription?.paused && subscription.reason === "bandwidth") {
-    if (link === "connecting") return "connecting…";
-    if (isQuiet) return "no picture arrives at the moment";
-  }
   const pause = explainPause(subscription, codec);
   const isBeginning = !hasMoved && !isLate && subscription?.reason.startsWith("waiting_");
   if (pause && !isBeginning) return pause;

@@ -121,11 +121,6 @@ test("a tile says whose fault it is", () => {
     [{ ...paused("publisher"), link: "interrupted" }, "your connection is interrupted"],
     [{ ...paused("bandwidth"), link: "failed" }, "your connection has failed"],
     [{ link: "interrupted" }, "your connection is interrupted"],
-    [paused("bandwidth"), "paused: your connection is too slow"],
-    // What the server takes for a slow link is a broken one as likely.
-    [{ ...paused("bandwidth"), isQuiet: true }, "no picture arrives at the moment"],
-    [{ ...paused("bandwidth"), link: "connecting" }, "connecting…"],
-    [{ ...paused("publisher"), isQuiet: true }, "paused: its sender sends no more"],
     // Before the first picture.
     [{ hasMoved: false }, null],
     [{ hasMoved: false, isLate: true }, "waiting for the picture"],
