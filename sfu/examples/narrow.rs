@@ -14,18 +14,19 @@ mod narrow;
 
 use narrow::{CALLS, Calm, calm_median, calm_page};
 
-fn main() {
+fn main() -> std::process::ExitCode {
     let (mut seeds, mut names) = (5, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--seeds" => {
-                seeds = arguments
-                    .next()
-                    .and_then(|number| number.parse().ok())
-                    .unwrap_or(seeds)
+            "--seeds" => match arguments.next().and_then(|number| number.parse().ok()) {
+                Some(number @ 1..) => seeds = number,
+                _ => return usage("--seeds wants a number"),
+            },
+            name if CALLS.iter().any(|call| call.name.contains(name)) => {
+                names.push(name.to_owned());
             }
-            name => names.push(name.to_owned()),
+            name => return usage(&format!("no call has {name} in its name")),
         }
     }
     let calls = CALLS.iter().filter(|call| {
@@ -38,4 +39,10 @@ fn main() {
         })
         .collect();
     print!("{}", calm_page(&rows));
+    std::process::ExitCode::SUCCESS
+}
+
+fn usage(what: &str) -> std::process::ExitCode {
+    eprintln!("error: {what}\nusage: narrow [--seeds N] [PART OF A CALL'S NAME…]");
+    std::process::ExitCode::from(2)
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tertulia_sfu::testing::{LayerConfig, SimSharing};
-use tertulia_sfu::{Event, Reason, TrackId, View};
+use tertulia_sfu::{Event, Reason};
 
 use crate::harness::Sim;
 use crate::harness::client::hand::Hand;
@@ -27,15 +27,6 @@ fn simulcast(rids: &[&str], order: &[&str]) -> Vec<String> {
     let rid = |rid: &&str| format!("a=rid:{rid} send");
     let list = format!("a=simulcast:send {}", order.join(";"));
     rids.iter().map(rid).chain([list]).collect()
-}
-
-fn shows(sim: &mut Sim, viewer: usize, track: TrackId, height: u16) {
-    let view = View {
-        height,
-        ..View::of(track)
-    };
-    let (now, peer) = (sim.now, sim.clients[viewer].peer.unwrap());
-    sim.relay.set_views(now, peer, &[view]).unwrap();
 }
 
 /// The layer of a viewer's only subscription, and the height of what it sees.
@@ -112,7 +103,7 @@ fn a_layer_is_counted_from_the_smallest_picture_whatever_the_names_and_their_ord
                 (360, (1, 360)),
                 (720, (2, 720)),
             ] {
-                shows(&mut sim, viewer, track, place);
+                sim.shows(viewer, track, place);
                 hand.run(&mut sim, 2 * SECOND);
                 let expected = (Some(expected.0), expected.1);
                 assert_eq!(
@@ -190,7 +181,7 @@ fn an_encoding_that_becomes_smaller_for_a_while_is_followed_only_when_it_stays_s
         let viewer = sim.viewer();
         let small = sim.viewer();
         let track = hand.track(0);
-        shows(&mut sim, small, track, 20);
+        sim.shows(small, track, 20);
         hand.run(&mut sim, 4 * SECOND);
         assert_eq!(seen(&sim, viewer), (Some(1), 360));
         assert_eq!(seen(&sim, small), (Some(0), 180));
@@ -295,7 +286,7 @@ fn a_later_offer_reorders_removes_and_adds_encodings_under_its_viewers() {
         );
         let (large, small) = (sim.viewer(), sim.viewer());
         let track = hand.track(0);
-        shows(&mut sim, small, track, 180);
+        sim.shows(small, track, 180);
         hand.run(&mut sim, 4 * SECOND);
 
         hand.offer_again(&mut sim, &[simulcast(&["f", "h", "q"], &["h", "f", "q"])]);
@@ -344,7 +335,7 @@ fn a_later_offer_reorders_removes_and_adds_encodings_under_its_viewers() {
             (seen(&sim, large), seen(&sim, small)),
             ((Some(2), 720), (Some(1), 360))
         );
-        shows(&mut sim, small, track, 90);
+        sim.shows(small, track, 90);
         hand.run(&mut sim, 2 * SECOND);
         assert_eq!(seen(&sim, small), (Some(0), 90));
         for viewer in [large, small] {
@@ -375,11 +366,11 @@ fn an_encoding_that_was_asked_off_and_still_comes_can_be_chosen() {
             assert_eq!(seen(&sim, viewer), (Some(1), 360));
             assert_eq!(told(&sim, viewer, 0).last(), Some(&(Some(1), Reason::Best)));
 
-            shows(&mut sim, viewer, track, 180);
+            sim.shows(viewer, track, 180);
             hand.run(&mut sim, 3 * SECOND);
             assert_eq!(hand.asked(&sim), [true, false]);
             let before = sim.events.len();
-            shows(&mut sim, viewer, track, 0);
+            sim.shows(viewer, track, 0);
             hand.run(&mut sim, SECOND / 2);
             assert_eq!(seen(&sim, viewer), (Some(1), 360), "at once");
             let told = told(&sim, viewer, before);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use tertulia_sfu::TrackId;
 use tertulia_sfu::rtp::rtcp;
 use tertulia_sfu::testing::{LayerConfig, SimSharing};
-use tertulia_sfu::{TrackId, View};
 
 use crate::harness::Sim;
 use crate::harness::client::hand::{Hand, named};
@@ -25,15 +25,6 @@ fn encoding(ssrc: u32, height: u16) -> LayerConfig {
 fn both(seed: u64, test: impl Fn(Sim)) {
     test(Sim::new(seed));
     test(Sim::sharing(seed, 2, SimSharing::default()));
-}
-
-fn shows(sim: &mut Sim, viewer: usize, track: TrackId, height: u16) {
-    let view = View {
-        height,
-        ..View::of(track)
-    };
-    let (now, peer) = (sim.now, sim.clients[viewer].peer.unwrap());
-    sim.relay.set_views(now, peer, &[view]).unwrap();
 }
 
 /// The height of what a viewer sees of a track now.
@@ -91,7 +82,7 @@ fn simulcast_by_ssrc_group_is_simulcast() {
         let track = hand.track(0);
         hand.run(&mut sim, 4 * SECOND);
         for (place, height, layer) in [(0, 720, 2), (180, 180, 0), (360, 360, 1), (720, 720, 2)] {
-            shows(&mut sim, viewer, track, place);
+            sim.shows(viewer, track, place);
             hand.run(&mut sim, 2 * SECOND);
             assert_eq!(sees(&sim, viewer, track), Some(height));
             let peer = sim.clients[viewer].peer.unwrap();

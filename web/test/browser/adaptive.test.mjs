@@ -2,18 +2,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { autojoin, launch, openPage } from "./chromium.mjs";
+import { SLOW_CAMERA, autojoin, launch, openPage } from "./chromium.mjs";
 import { Server } from "./server.mjs";
 import { arriving, decodes, enlarge, figuresOf, isAt, keepConnections, sending, until } from "./watching.mjs";
 
 /** Small enough to need but the lowest layer, and large enough for the highest. */
 const SMALL = { width: 400, height: 330 };
 const LARGE = { width: 1500, height: 1000 };
-/** Fewer pictures than a camera's 30: three encodings and as many decoders share the cores of one machine. */
-const SLOW_CAMERA = {
-  without: ["--use-fake-device-for-media-stream"],
-  also: ["--use-fake-device-for-media-stream=fps=10"],
-};
 
 let server;
 let browser;

@@ -14,6 +14,12 @@ const FLAGS = [
   "--no-first-run",
 ];
 
+/** Changes to the flags for fewer pictures than a camera's 30: encoders and decoders share the cores of one machine. */
+export const SLOW_CAMERA = {
+  without: ["--use-fake-device-for-media-stream"],
+  also: ["--use-fake-device-for-media-stream=fps=10"],
+};
+
 /** @param {{ without?: string[], also?: string[] }} [changes] to the flags */
 export function launch({ without = [], also = [] } = {}) {
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";

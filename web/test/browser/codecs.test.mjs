@@ -2,15 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { autojoin, launch, openPage } from "./chromium.mjs";
+import { SLOW_CAMERA, autojoin, launch, openPage } from "./chromium.mjs";
 import { Server } from "./server.mjs";
 import { arriving, keepConnections, sending, until } from "./watching.mjs";
-
-/** Fewer pictures than a camera's 30: encoders and decoders share the cores of one machine. */
-const SLOW_CAMERA = {
-  without: ["--use-fake-device-for-media-stream"],
-  also: ["--use-fake-device-for-media-stream=fps=10"],
-};
 
 let server;
 let browser;

@@ -154,7 +154,7 @@ pub(crate) struct Allocator {
     pub(crate) allocated: u64,
     /// What they would need without any bound by the link.
     pub(crate) desired: u64,
-    /// What the grants and the least that could be added to them need; the same as those, if nothing could.
+    /// Bits a second of the grants with the cheapest further layer; of the grants alone if there is none.
     pub(crate) step: u64,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Aimd {
     /// Bits a second.
     target: f64,
     bounds: (f64, f64),
-    /// What arrived when the link was full: mean and deviation.
+    /// Rate at which packets arrived when the link was full: mean and deviation.
     capacity: Option<(f64, f64)>,
     updated: i64,
     cause: Option<Cause>,

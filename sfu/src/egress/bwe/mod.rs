@@ -80,7 +80,7 @@ pub(crate) struct Demand {
     /// What would be sent if the link carried it. While it is more than `allocated`, probes find out
     /// whether it does.
     pub(crate) desired: u64,
-    /// What would be sent with the least that could be added.
+    /// Bits a second with the cheapest further layer added.
     pub(crate) step: u64,
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct Estimate {
     pub(crate) probed: u64,
     /// Probes sent.
     pub(crate) probes: u64,
-    /// What the receiver allows of the streams it named (REMB), bits a second.
+    /// REMB of the streams that the receiver named, bits a second.
     pub(crate) said: Option<u64>,
 }
 

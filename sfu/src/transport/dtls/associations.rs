@@ -39,7 +39,7 @@ struct Next {
     began: Instant,
 }
 
-/// What a datagram or a time-out led to.
+/// Result of a datagram or a time-out.
 pub(crate) enum AssociationEvent {
     /// An association serves from now on; see [`DtlsEvent::Connected`].
     Connected(Option<Box<super::Srtp>>),

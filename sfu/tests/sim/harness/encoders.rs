@@ -1,4 +1,4 @@
-//! How libwebrtc's encoders of one camera behave while its encodings are switched on and off.
+//! Encoders of one camera that behave as libwebrtc's do while encodings are switched on and off.
 //!
 //! Measured of Chromium 156 (720p, VP8, three encodings, 20 pictures a second): each switch begins all
 //! encoders of the camera anew, with keyframes. One that was off grows to its rate in 1.6 s. Those that stay
@@ -46,7 +46,7 @@ pub(super) struct Encoders {
 
 struct Encoding {
     ssrc: u32,
-    /// What it settles at, bits a second.
+    /// Rate that it settles at, bits a second.
     settled: u64,
     active: bool,
     course: Option<(Instant, Course)>,

@@ -1,4 +1,4 @@
-//! What a listener misses of a sound stream: what never came, and what came too late to be played.
+//! A listener of a sound stream, who misses packets that never come or come too late to be played.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ impl Hearing {
         }
     }
 
-    /// How much was missed of what was said from one time to another.
+    /// Time missed, and all time, of the sound between two times.
     pub(crate) fn missed(&self, from: Instant, until: Instant) -> (Duration, Duration) {
         let Some((_, start)) = self.first else {
             return (Duration::ZERO, Duration::ZERO);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tertulia_sfu::testing::network::{Datagram, PathModel};
 use tertulia_sfu::testing::{SimRelay, SimSharing};
-use tertulia_sfu::{Event, Limits, Needs, RoomId};
+use tertulia_sfu::{Event, Limits, Needs, RoomId, TrackId, View};
 
 pub(crate) use client::{Client, Video};
 pub(crate) use screen::Screen;
@@ -126,6 +126,17 @@ impl Sim {
     /// Keeps every datagram to a client from now on.
     pub(crate) fn tap(&mut self, index: usize) {
         self.tap = Some(index);
+    }
+
+    /// A viewer shows a track in a place of this height, in pixels.
+    pub(crate) fn shows(&mut self, viewer: usize, track: TrackId, height: u16) {
+        let view = View {
+            height,
+            ..View::of(track)
+        };
+        let peer = self.clients[viewer].peer.expect("it has joined");
+        let shown = self.relay.set_views(self.now, peer, &[view]);
+        shown.expect("the relay takes the view");
     }
 
     /// Sets both directions of a client's path.

@@ -1,4 +1,4 @@
-//! What is run.
+//! Calls to run.
 
 /// A call on a narrow link.
 #[derive(Clone, Copy, Debug)]
@@ -8,7 +8,7 @@ pub(crate) struct Narrow {
     pub(crate) publishers: u16,
     /// What the link carries at first, bits a second; none: more than anybody needs.
     pub(crate) first: Option<u64>,
-    /// And then.
+    /// Bits a second that the link carries after that.
     pub(crate) rate: u64,
     /// How long it runs with that.
     pub(crate) seconds: u64,

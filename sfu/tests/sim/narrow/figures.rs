@@ -1,4 +1,4 @@
-//! What is measured of a call.
+//! Figures of a call.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ const FREEZE: Duration = Duration::from_millis(250);
 /// Of one run, or medians.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calm {
-    /// What arrived, as a share of the link.
+    /// Bits that arrived, as a share of the link.
     pub(crate) received: f64,
     /// Sound that was missed, as a share of what was said; the worst of the streams.
     pub(crate) missed: f64,
-    /// And right after the change, in seconds.
+    /// Sound missed in the 3 s after the change, in seconds.
     pub(crate) missed_at_first: f64,
     /// Freezes of pictures told as sent, and how long all of them were, in seconds.
     pub(crate) freezes: f64,
@@ -30,13 +30,13 @@ pub(crate) struct Calm {
     pub(crate) changes: f64,
     /// Probes a minute.
     pub(crate) probes: f64,
-    /// Datagrams lost.
+    /// Share of datagrams dropped at the bottleneck.
     pub(crate) lost: f64,
     /// How long 95% of the datagrams waited at the bottleneck at most, in milliseconds.
     pub(crate) queue_ms: f64,
     /// Time in which streams of pictures were told as sent, as a share.
     pub(crate) shown: f64,
-    /// Bits a second of pictures granted, of the link.
+    /// Mean of the relay's estimate, as a share of the link.
     pub(crate) estimate: f64,
 }
 

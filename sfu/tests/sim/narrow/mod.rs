@@ -1,4 +1,4 @@
-//! Several publishers and one viewer on a narrow link: what is heard and seen there.
+//! Calls of several publishers and one viewer on a narrow link, with what the viewer hears and sees.
 //!
 //! Publishers encode as browsers do, with sound beside each camera. What is counted begins 3 s after each
 //! change of the link.

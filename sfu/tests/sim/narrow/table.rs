@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Calm, Narrow};
 
-/// What stands above the table.
+/// Text above the table.
 const HEAD: &str = "# Calls on narrow links
 
 Printed by `cargo run --release -p tertulia-sfu --example narrow`; `--seeds N`, and parts of names, make it quicker.

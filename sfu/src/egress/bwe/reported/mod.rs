@@ -1,4 +1,4 @@
-//! What a link carries, by what its receiver says without transport-wide feedback: receiver reports
+//! Estimator of a link whose receiver sends no transport-wide feedback: by receiver reports
 //! (RFC 3550 section 6.4.1) and its own estimate (REMB), if it makes one.
 //!
 //! Reports come once a second, some receivers' every five: far too rarely to see a probe of 20 ms. What a
@@ -57,7 +57,7 @@ pub(crate) struct ReportedEstimator {
     now: i64,
     streams: Streams,
     said: Said,
-    /// What was said is for all video.
+    /// REMB is for all video together.
     whole: bool,
     demand: Demand,
     target: f64,
@@ -79,7 +79,7 @@ pub(crate) struct ReportedEstimator {
     suspicious: Option<i64>,
     window: Window,
     loss: f64,
-    /// What the path loses whatever is sent.
+    /// Share of packets that the path loses at any rate.
     inherent: f64,
     trial: Option<Trial>,
     raised: Option<Raised>,
@@ -90,14 +90,14 @@ pub(crate) struct ReportedEstimator {
     cut_at: Option<i64>,
     /// The queue then, or when it was first seen afterwards.
     cut_for: Option<i64>,
-    /// What arrived when the link was full.
+    /// Rate at which packets arrived when the link was full.
     capacity: Option<f64>,
     /// More than that is tried then.
     hold_until: i64,
     pause: i64,
 }
 
-/// What a report says of a round trip: how long it was, and how old.
+/// A round trip as a report tells it: its length and its age.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoundTrip {
     /// Without the time the receiver took.
