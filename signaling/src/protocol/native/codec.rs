@@ -256,7 +256,8 @@ mod tests {
             Just(serde_json::Value::Null),
             any::<bool>().prop_map(Into::into),
             any::<i64>().prop_map(Into::into),
-            any::<f64>().prop_map(Into::into),
+            // Few enough digits that writing and reading gives the same number: serde_json rounds the last ones.
+            any::<i32>().prop_map(|number| (f64::from(number) / 8.0).into()),
             ".{0,20}".prop_map(Into::into),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {
