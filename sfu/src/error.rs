@@ -32,6 +32,11 @@ pub enum SfuError {
     /// The server is stopping.
     #[error("the media workers have stopped")]
     Stopped,
+    /// The media worker has failed, by a fault of the server, and its peers with it
+    /// ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Another [`join`](crate::Sfu::join) is placed
+    /// on a worker that is left; if that says so too, none is.
+    #[error("a media worker of the server has failed; join again to be placed on another one")]
+    WorkerFailed,
 }
 
 impl SfuError {
@@ -45,6 +50,7 @@ impl SfuError {
             Self::Limit { .. } => "limit_reached",
             Self::Overloaded => "overloaded",
             Self::Stopped => "stopped",
+            Self::WorkerFailed => "worker_failed",
         }
     }
 }

@@ -129,6 +129,13 @@ pub enum Event {
         /// How many of these, from the first on, speak now.
         speaking: usize,
     },
+    /// A media worker has failed: it panicked, or its socket broke. A [`PeerFailed`](Self::PeerFailed) for each
+    /// of its peers came before, and nothing of it comes after. Rooms stay; no peer or room is placed on
+    /// it any more. It is not started again: replace the process when that is convenient.
+    WorkerFailed {
+        /// Its place among the workers, from 0 on.
+        worker: usize,
+    },
 }
 
 /// What a viewer is sent of a track.
@@ -201,6 +208,9 @@ pub enum PeerFailure {
     FingerprintMismatch,
     /// The client closed its transport (DTLS close_notify).
     ClosedByClient,
+    /// The media worker that the peer was on has failed, by a fault of the server. A new
+    /// [`join`](crate::Sfu::join) is placed on another one.
+    WorkerFailed,
 }
 
 impl PeerFailure {
@@ -212,6 +222,7 @@ impl PeerFailure {
             Self::DtlsFailed => "dtls_failed",
             Self::FingerprintMismatch => "fingerprint_mismatch",
             Self::ClosedByClient => "closed_by_client",
+            Self::WorkerFailed => "worker_failed",
         }
     }
 }

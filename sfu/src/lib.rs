@@ -35,6 +35,7 @@
 //!
 //! - A peer belongs to one worker, a room has a part on each worker it has grown to. Between threads go
 //!   values, never locks; what a control plane was told of one worker, the others have heard of.
+//! - A worker that fails takes its own peers with it and nothing else ([`Event::WorkerFailed`]).
 //! - Time and random numbers are parameters everywhere but in `runtime/`: a run can be repeated.
 //! - Nothing a stranger sends allocates: state follows authentication, and everything has a bound.
 //! - Absent on purpose: `rtp/` knows none of the rest; `ingress/` and `egress/` do not know each

@@ -1,6 +1,7 @@
 //! The embedder's handle: start workers, make rooms, join peers, hear events.
 
 mod driver;
+mod failure;
 pub(crate) mod links;
 pub(crate) mod placement;
 mod rooms;
@@ -23,6 +24,7 @@ use crate::transport::{Backend, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load, Request};
+use failure::or_failed;
 use links::LinkTable;
 use rooms::Rooms;
 
@@ -157,11 +159,12 @@ impl Sfu {
         &self.inner.candidates
     }
 
-    /// Creates a room on the least loaded worker.
+    /// Creates a room on the least loaded worker of those that have not failed.
     ///
     /// # Errors
     ///
-    /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
+    /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`]; [`SfuError::WorkerFailed`]: no worker
+    /// is left.
     pub async fn create_room(&self) -> Result<RoomId, SfuError> {
         self.create_room_placed().await
     }
@@ -174,7 +177,7 @@ impl Sfu {
     /// # Errors
     ///
     /// [`SfuError::Sdp`], [`SfuError::NoSuchRoom`], [`SfuError::Limit`], [`SfuError::Overloaded`],
-    /// [`SfuError::Stopped`]. Nothing was created then.
+    /// [`SfuError::Stopped`], [`SfuError::WorkerFailed`]. Nothing was created then.
     pub async fn join(&self, room: RoomId, join: Join) -> Result<(PeerId, Answer), SfuError> {
         let Join {
             offer,
@@ -196,7 +199,8 @@ impl Sfu {
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join), and [`SfuError::NoSuchPeer`]. Nothing changed then.
+    /// As [`join`](Self::join), and [`SfuError::NoSuchPeer`]. Nothing changed then. After
+    /// [`SfuError::WorkerFailed`] the peer is gone; another [`join`](Self::join) replaces it.
     pub async fn offer(&self, peer: PeerId, offer: String) -> Result<Answer, SfuError> {
         let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
         self.ask(worker_of(peer.as_u64()), |reply| Command::Offer {
@@ -244,11 +248,11 @@ impl Sfu {
     ///
     /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn close_peer(&self, peer: PeerId) -> Result<(), SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::ClosePeer {
+        let closed = self.ask(worker_of(peer.as_u64()), |reply| Command::ClosePeer {
             peer,
             reply,
-        })
-        .await
+        });
+        or_failed(closed.await)
     }
 
     /// Ends a room and its peers. A room already gone is no error.
@@ -365,7 +369,13 @@ impl Sfu {
     ) -> Result<SfuStats, SfuError> {
         let mut workers = Vec::with_capacity(self.inner.workers.len());
         for worker in 0..self.inner.workers.len() {
-            workers.push(self.ask(worker, command).await?);
+            workers.push(match self.ask(worker, command).await {
+                Err(SfuError::WorkerFailed) => WorkerStats {
+                    failed: true,
+                    ..WorkerStats::default()
+                },
+                stats => stats?,
+            });
         }
         let links = self.inner.links.lock().await;
         Ok(SfuStats {
@@ -390,17 +400,19 @@ impl Sfu {
         worker: usize,
         request: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Request,
     ) -> Result<T, SfuError> {
-        let worker = self.inner.workers.get(worker).ok_or(SfuError::Stopped)?;
+        // Only the id of a peer that no worker made says another one.
+        let worker = self.inner.workers.get(worker);
+        let worker = worker.ok_or(SfuError::NoSuchPeer)?;
         let (reply, answer) = oneshot::channel();
         worker
             .commands
             .try_send(request(reply))
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => SfuError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => SfuError::Stopped,
+                mpsc::error::TrySendError::Closed(_) => self.ended(),
             })?;
         worker.waker.wake();
-        answer.await.map_err(|_| SfuError::Stopped)?
+        answer.await.map_err(|_| self.ended())?
     }
 }
 

@@ -22,6 +22,9 @@ pub struct SfuStats {
 /// One media thread.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStats {
+    /// Whether it has failed ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Its counters are gone with it: all
+    /// else is 0.
+    pub failed: bool,
     /// Datagrams received.
     pub datagrams_received: u64,
     /// Datagrams handed to the kernel.

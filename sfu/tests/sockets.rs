@@ -13,7 +13,7 @@ use str0m::media::{Direction, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tertulia_sfu::{
-    Cipher, Event as SfuEvent, Join, Limits, PeerId, RoomId, Sfu, SfuConfig, SfuError,
+    Cipher, Event as SfuEvent, Join, Limits, PeerFailure, PeerId, RoomId, Sfu, SfuConfig, SfuError,
 };
 
 /// Joining and a second of sound take two; a busy machine may take its time.
@@ -418,4 +418,135 @@ async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
         let error = sealed_with(Cipher::AwsLcRs).await.unwrap_err();
         assert!(error.to_string().contains("not built in"), "{error}");
     }
+}
+
+/// The first worker's client leaves the call with it; the second's stays, and so does the room.
+#[tokio::test]
+async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
+    let config = SfuConfig {
+        workers: 2,
+        room_peers_per_worker: 1,
+        ..SfuConfig::loopback()
+    };
+    let (sfu, mut events) = Sfu::start(config).unwrap();
+    let shared = sfu.create_room().await.unwrap();
+    let first = Client::join(&sfu, shared).await;
+    let second = Client::join(&sfu, shared).await;
+    let worker_of = |id: u64| id >> 48;
+    assert_eq!(
+        [&first, &second].map(|client| worker_of(client.peer.as_u64())),
+        [0, 1]
+    );
+    // The home of a room that is on no other worker.
+    let mut alone = sfu.create_room().await.unwrap();
+    while worker_of(alone.as_u64()) != 0 {
+        alone = sfu.create_room().await.unwrap();
+    }
+    let third = Client::join(&sfu, alone).await;
+    assert_eq!(worker_of(third.peer.as_u64()), 0);
+    let tracks = async |peer: PeerId| {
+        let stats = sfu.peer_stats(peer).await.unwrap();
+        stats.published[0].track
+    };
+    let lost = [
+        (shared, first.peer, tracks(first.peer).await),
+        (alone, third.peer, tracks(third.peer).await),
+    ];
+
+    sfu.fail_worker(0);
+    let mut told = Vec::new();
+    let until_failed = async {
+        while let Some(event) = events.recv().await {
+            let done = matches!(event, SfuEvent::WorkerFailed { .. });
+            told.push(event);
+            if done {
+                return;
+            }
+        }
+    };
+    let failed = tokio::time::timeout(PATIENCE, until_failed).await;
+    assert!(failed.is_ok(), "{told:?}");
+    for (room, peer, track) in lost {
+        let ended = SfuEvent::TrackEnded { room, peer, track };
+        let reason = PeerFailure::WorkerFailed;
+        let failed = SfuEvent::PeerFailed { room, peer, reason };
+        let at = |event| told.iter().position(|told| *told == event);
+        assert!(
+            at(ended.clone()) < at(failed) && at(ended).is_some(),
+            "{told:?}"
+        );
+    }
+    assert_eq!(told.last(), Some(&SfuEvent::WorkerFailed { worker: 0 }));
+    assert_eq!(sfu.failed_workers(), [0]);
+
+    // Those who ask for what was there are told why; what only ends has ended.
+    let asked = sfu.peer_stats(first.peer).await.unwrap_err();
+    assert_eq!(asked, SfuError::WorkerFailed);
+    let asked = sfu.offer(first.peer, offer()).await.unwrap_err();
+    assert_eq!(asked.code(), "worker_failed");
+    sfu.close_peer(first.peer).await.unwrap();
+    let stats = sfu.stats().await.unwrap();
+    let workers: Vec<_> = stats
+        .workers
+        .iter()
+        .map(|worker| (worker.failed, worker.peer_count))
+        .collect();
+    assert_eq!(workers, [(true, 0), (false, 1)]);
+
+    // What it relayed to the other ends there.
+    let ended = async {
+        while sfu.stats().await.unwrap().workers[1].relayed_tracks > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    // Both rooms go on at the worker that is left, and new ones begin there.
+    let mut again = Vec::new();
+    for room in [shared, alone, sfu.create_room().await.unwrap()] {
+        let client = Client::join(&sfu, room).await;
+        assert_eq!(worker_of(client.peer.as_u64()), 1);
+        sfu.timeline(room).await.unwrap();
+        again.push(client);
+    }
+    // Who stayed and who came back hear each other.
+    let mut clients = [second, again.swap_remove(0)];
+    let start = Instant::now();
+    let mut ticks = tokio::time::interval(FRAME);
+    while clients.iter().any(|client| client.heard.len() < 20) {
+        assert!(start.elapsed() < PATIENCE, "nobody is heard");
+        ticks.tick().await;
+        for (word, client) in (1..).zip(&mut clients) {
+            client.drive();
+            if client.rtc.is_connected() {
+                client.speak(word);
+                client.drive();
+            }
+        }
+    }
+    let peers = sfu.totals().await.unwrap().workers[1].peer_count;
+    assert_eq!(peers, 4);
+    sfu.close_room(shared).await.unwrap();
+    assert_eq!(sfu.totals().await.unwrap().workers[1].peer_count, 2);
+
+    // Without any worker everything is refused, and nothing waits.
+    sfu.fail_worker(1);
+    let over = async { while events.recv().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, over).await.unwrap();
+    assert_eq!(sfu.failed_workers(), [0, 1]);
+    assert_eq!(sfu.create_room().await, Err(SfuError::WorkerFailed));
+    let refused = Client::join_with(&sfu, alone).await.err();
+    assert_eq!(refused, Some(SfuError::WorkerFailed));
+    sfu.close_room(alone).await.unwrap();
+    sfu.shutdown().await;
+    assert_eq!(sfu.create_room().await, Err(SfuError::Stopped));
+    assert!(sfu.failed_workers().is_empty());
+}
+
+/// One that receives a sound.
+fn offer() -> String {
+    let mut rtc = Rtc::new(Instant::now());
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
+    let (offer, _) = api.apply().unwrap();
+    offer.to_sdp_string()
 }

@@ -100,8 +100,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         let server = node.clone();
         servers.spawn(async move { server.serve_admin(listener).await });
     }
+    let mut outcome = Ok(());
     tokio::select! {
         () = stop.wait() => {}
+        () = node.media_ended() => outcome = Err("every media worker has failed".into()),
         Some(ended) = servers.join_next() => match ended? {},
     }
     tokio::select! {
@@ -109,7 +111,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         () = tokio::time::sleep(HARD_STOP) => output::failed(format, "stopped without finishing"),
         () = stop.wait() => output::failed(format, "stopped at once"),
     }
-    Ok(())
+    outcome
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

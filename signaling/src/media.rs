@@ -39,7 +39,16 @@ pub trait Media: Send + Sync + 'static {
     fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>>;
     /// Without the lists of peers.
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
+    /// How many media workers there are, and which of them have failed.
+    fn workers(&self) -> Workers;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The media workers by their places, from 0 on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Workers {
+    pub count: usize,
+    pub failed: Vec<usize>,
 }
 
 impl Media for Sfu {
@@ -108,6 +117,13 @@ impl Media for Sfu {
         Box::pin(Sfu::totals(self))
     }
 
+    fn workers(&self) -> Workers {
+        Workers {
+            count: self.candidates().len(),
+            failed: self.failed_workers(),
+        }
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(Sfu::shutdown(self))
     }
@@ -128,7 +144,8 @@ pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
         | Event::LayersWanted { room, peer, .. }
         | Event::DataRefused { room, peer, .. } => Some((*room, Some(*peer))),
         Event::SpeakersChanged { room, .. } => Some((*room, None)),
-        // One the relay learned to tell and rooms have not learned to hear.
+        // `WorkerFailed`, of which the rooms hear peer by peer; and one that the relay learned to tell and rooms
+        // have not learned to hear.
         _ => None,
     }
 }

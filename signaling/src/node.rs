@@ -130,6 +130,12 @@ impl Node {
         self.rooms.counts()
     }
 
+    /// Returns when no media worker is left, though nobody stopped them: the node cannot carry calls any more,
+    /// and its process does best to end. While some are left calls go on there, and `/healthz` says 503.
+    pub async fn media_ended(&self) {
+        self.rooms.media_ended().await;
+    }
+
     /// Tells every client, closes the rooms, stops the media workers. Takes at most 3.5 s.
     pub async fn shutdown(&self) {
         let counts = self.rooms.counts();

@@ -223,10 +223,13 @@ export class Connection extends Events {
     this.#watch?.stop();
     this.#transport?.close();
     this.emit("restarted", undefined);
-    this.offer(receiving).catch(() => this.#loseMedia());
+    this.offer(receiving).catch((error) => this.#loseMedia(error));
   }
 
-  #loseMedia() {
+  /** @param {Partial<CallError>} [error] */
+  #loseMedia(error) {
+    // That is not the fault of a network.
+    if (error?.code === "worker_failed") return this.#lose(error.code, error.message ?? "");
     this.#lose("media_failed", "Audio and video do not get through to the server.");
   }
 

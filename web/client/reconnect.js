@@ -41,6 +41,7 @@ const PASSING = new Set([
   "server_full",
   "overloaded",
   "shutting_down",
+  "worker_failed",
   "internal",
 ]);
 

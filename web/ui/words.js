@@ -33,6 +33,7 @@ const ENDINGS = {
   server_full: { title: "The server is full", text: "Try again in a moment." },
   overloaded: { title: "The server is very busy", text: "Try again in a moment." },
   shutting_down: { title: "The server is shutting down", text: "Try again in a moment." },
+  worker_failed: { title: "A part of the server has failed", text: "Try again in a moment." },
   bad_version: { title: "This page is out of date", text: "Reload it to get the current one." },
   unsupported_browser: { title: "This browser cannot hold calls", text: "It has no WebRTC. A current one will do." },
 };
@@ -63,6 +64,8 @@ export function explainReconnecting(reason) {
   switch (reason) {
     case "server_shutdown":
       return "The server is shutting down. Waiting for it to come back…";
+    case "worker_failed":
+      return "A part of the server has failed. Reconnecting…";
     case "media_failed":
       return "Audio and video do not get through. Reconnecting…";
     default:

@@ -306,6 +306,18 @@ impl Driven for Echo {
     fn should_stop(&self) -> bool {
         self.stopping
     }
+
+    fn fail(&mut self) {
+        self.timeouts = 2;
+        panic!("its state is broken");
+    }
+
+    /// Two attempts, then all is told.
+    fn last_words(&mut self) -> bool {
+        self.timeouts = self.timeouts.saturating_sub(1);
+        self.answers.send("last words".to_owned()).unwrap();
+        self.timeouts > 0
+    }
 }
 
 struct Running {
@@ -410,5 +422,9 @@ fn a_panic_ends_the_thread_and_is_reported() {
         panic.downcast_ref::<String>().map(String::as_str),
         Some("unknown command no such thing")
     );
+    // Though the first step fails, too.
+    for _ in 0..2 {
+        assert_eq!(worker.answers.recv().unwrap(), "last words");
+    }
     assert!(worker.answers.recv().is_err(), "what it drove is gone too");
 }

@@ -38,6 +38,11 @@ pub(crate) trait Driven {
     fn sent(&mut self, report: &SendReport);
     /// Asked in every turn, after flushing: true ends the thread.
     fn should_stop(&self) -> bool;
+    /// The thread ends without having been asked to, perhaps in the middle of any other call: gives up all
+    /// that others wait for. Nothing but [`last_words`](Self::last_words) is called after it.
+    fn fail(&mut self);
+    /// Tells whom the failure concerns; true if more is to be told when they have listened.
+    fn last_words(&mut self) -> bool;
 }
 
 /// Datagrams taken at a time, before the work they make is looked at.
@@ -56,12 +61,15 @@ const COMMANDS: Duration = Duration::from_millis(1);
 const MIN_SLEEP: Duration = Duration::from_micros(50);
 /// Failed system calls in a row after which nothing better can be expected.
 const MAX_FAILURES: u32 = 100;
+/// Between attempts to tell of a failure to a control plane that has its hands full.
+const LAST_WORDS: Duration = Duration::from_millis(10);
 
 /// Runs what `build` makes on a thread named `tertulia-media-<index>` until it asks to stop.
 ///
 /// Datagrams are held back for `coalesce` at most, and only under load, so that runs grow.
 ///
-/// A panic is logged and then reported by the handle; a socket that fails for good is too.
+/// A panic, or a socket that fails for good, ends the thread: whom it concerns is told
+/// ([`Driven::fail`]), one line is logged, and the handle reports it.
 pub(crate) fn spawn_worker<D: Driven>(
     index: usize,
     socket: MediaSocket,
@@ -72,19 +80,37 @@ pub(crate) fn spawn_worker<D: Driven>(
     Builder::new()
         .name(format!("tertulia-media-{index}"))
         .spawn(move || {
-            let run = AssertUnwindSafe(|| drive(socket, &poller, coalesce, build()));
-            match catch_unwind(run) {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => {
-                    tracing::error!(worker = index, %error, "a media worker's socket failed, its peers are lost");
-                    Err(error)
+            let mut driven = None;
+            let run = catch_unwind(AssertUnwindSafe(|| {
+                drive(socket, &poller, coalesce, driven.insert(build()))
+            }));
+            let cause = match &run {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => format!("its socket failed: {error}"),
+                Err(panic) => format!("it panicked: {}", panic_message(&**panic)),
+            };
+            // Each step by itself: neither a broken state nor a log that fails keeps the next from being done.
+            let step = |step: &mut dyn FnMut()| drop(catch_unwind(AssertUnwindSafe(step)));
+            step(&mut || {
+                if let Some(driven) = &mut driven {
+                    driven.fail();
                 }
-                Err(panic) => {
-                    let message = panic_message(&*panic);
-                    tracing::error!(worker = index, message, "a media worker panicked, its peers are lost");
-                    resume_unwind(panic)
+            });
+            step(&mut || {
+                tracing::error!(
+                    worker = index,
+                    cause,
+                    "A MEDIA WORKER HAS FAILED: its clients are told to connect anew, to the workers that are left. \
+                     Restart this server to have it back"
+                );
+            });
+            step(&mut || {
+                while driven.as_mut().is_some_and(Driven::last_words) {
+                    let _ = poller.pause(LAST_WORDS);
                 }
-            }
+            });
+            step(&mut || driven = None);
+            run.unwrap_or_else(|panic| resume_unwind(panic))
         })
 }
 
@@ -92,7 +118,7 @@ fn drive(
     mut socket: MediaSocket,
     poller: &Poller,
     coalesce: Duration,
-    mut driven: impl Driven,
+    driven: &mut impl Driven,
 ) -> io::Result<()> {
     let mut transmits = Transmits::new();
     let mut pace = Pace::new(Instant::now(), coalesce);
@@ -120,7 +146,7 @@ fn drive(
         window = pace.window(now);
         let end = now + COMMANDS;
         driven.handle_commands(now, &mut || Instant::now() < end);
-        match receive(&mut driven, now, &mut socket) {
+        match receive(driven, now, &mut socket) {
             Ok(all) => {
                 drained = all;
                 failures = 0;
@@ -132,12 +158,12 @@ fn drive(
             }
             Err(error) => return Err(error),
         }
-        flush(&mut driven, now, window, &mut socket, &mut transmits);
+        flush(driven, now, window, &mut socket, &mut transmits);
 
         let now = Instant::now();
         if driven.poll_timeout().is_some_and(|at| at <= now) {
             driven.handle_timeout(now);
-            flush(&mut driven, now, window, &mut socket, &mut transmits);
+            flush(driven, now, window, &mut socket, &mut transmits);
         }
         if driven.should_stop() {
             return Ok(());

@@ -24,6 +24,9 @@ pub(super) enum Request {
     Command(Command),
     /// To take its ends of the rings to and from another.
     Link(Box<LinkEnd>, oneshot::Sender<Result<(), SfuError>>),
+    /// To panic.
+    #[cfg(any(test, feature = "testing"))]
+    Fail,
 }
 
 /// How much a worker has to do, as the control plane sees it.
@@ -53,6 +56,8 @@ pub(super) struct Driver {
     /// Commands were left over.
     more: bool,
     closed: bool,
+    /// The worker has failed; told last.
+    failed: Option<Event>,
     now: Instant,
 }
 
@@ -79,6 +84,7 @@ impl Driver {
             held: None,
             more: false,
             closed: false,
+            failed: None,
             now,
         }
     }
@@ -110,6 +116,8 @@ impl Driver {
                 let _ = reply.send(Ok(()));
                 return true;
             }
+            #[cfg(any(test, feature = "testing"))]
+            Request::Fail => panic!("a test makes this worker fail"),
         };
         // Whoever asks may know of what other workers have posted by now.
         self.links.take_control(now, &mut self.worker);
@@ -127,7 +135,11 @@ impl Driver {
     }
 
     fn deliver_events(&mut self) {
-        while let Some(event) = self.held.take().or_else(|| self.worker.poll_event()) {
+        let next = |driver: &mut Self| {
+            let event = driver.held.take().or_else(|| driver.worker.poll_event());
+            event.or_else(|| driver.failed.take())
+        };
+        while let Some(event) = next(self) {
             match self.events.try_send(event) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(event)) => {
@@ -213,5 +225,26 @@ impl Driven for Driver {
 
     fn should_stop(&self) -> bool {
         self.closed
+    }
+
+    fn fail(&mut self) {
+        // From here on the control plane knows. Whoever waits for an answer gets none, and knows too.
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+        self.answer = None;
+        self.failed = Some(Event::WorkerFailed {
+            worker: self.worker.index().into(),
+        });
+        // Nobody else will: what the others have of this worker's tracks ends when its rings do.
+        self.links = Links::default();
+        for waker in &*self.wakers {
+            waker.wake();
+        }
+        self.worker.abandon();
+    }
+
+    fn last_words(&mut self) -> bool {
+        self.deliver_events();
+        self.held.is_some() && !self.stopping.load(Ordering::Acquire)
     }
 }

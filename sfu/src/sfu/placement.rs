@@ -4,6 +4,8 @@
 //! and a second packet cache for each layer (0.75 MB of video), and wakes another thread. When its
 //! smallest part is as full as the bound and another worker is less loaded, it grows to that worker. A
 //! peer goes to the room's part on the least loaded worker, and never moves.
+//!
+//! A worker that has failed takes nobody. A room that had all its parts there begins anew at another.
 
 /// A room's part, as placement sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,22 +24,29 @@ pub(crate) enum Choice {
     Grow(usize),
 }
 
-/// Chooses for a new peer of a room. `weights` are the workers' loads, in order; `bound` is how many
-/// peers a part takes before the room grows, 0 counting as 1. None without any part.
-pub(crate) fn choose(parts: &[PartLoad], weights: &[usize], bound: usize) -> Option<Choice> {
-    let weight = |worker: usize| weights.get(worker).copied().unwrap_or(usize::MAX);
-    let least = parts
-        .iter()
-        .min_by_key(|part| (weight(part.worker), part.peers, part.worker))?;
-    if parts.iter().all(|part| part.peers >= bound.max(1)) {
-        let further = (0..weights.len())
-            .filter(|worker| parts.iter().all(|part| part.worker != *worker))
-            .min_by_key(|worker| (weight(*worker), *worker));
-        if let Some(worker) = further.filter(|worker| weight(*worker) < weight(least.worker)) {
-            return Some(Choice::Grow(worker));
-        }
+/// Chooses for a new peer of a room. `loads` are the workers', in order, none of one that has failed; `bound` is
+/// how many peers a part takes before the room grows, 0 counting as 1. None if every worker has failed.
+pub(crate) fn choose(parts: &[PartLoad], loads: &[Option<usize>], bound: usize) -> Option<Choice> {
+    let load = |worker: usize| loads.get(worker).copied().flatten();
+    let living = || {
+        parts
+            .iter()
+            .filter_map(|part| Some((load(part.worker)?, part)))
+    };
+    let further = (0..loads.len())
+        .filter(|worker| parts.iter().all(|part| part.worker != *worker))
+        .filter_map(|worker| Some((load(worker)?, worker)))
+        .min();
+    let Some((least, part)) = living().min_by_key(|(load, part)| (*load, part.peers, part.worker))
+    else {
+        return further.map(|(_, worker)| Choice::Grow(worker));
+    };
+    if living().all(|(_, part)| part.peers >= bound.max(1))
+        && let Some((_, worker)) = further.filter(|(load, _)| *load < least)
+    {
+        return Some(Choice::Grow(worker));
     }
-    Some(Choice::Part(least.worker))
+    Some(Choice::Part(part.worker))
 }
 
 #[cfg(test)]
@@ -46,6 +55,10 @@ mod tests {
 
     fn part(worker: usize, peers: usize) -> PartLoad {
         PartLoad { worker, peers }
+    }
+
+    fn all(loads: &[usize]) -> Vec<Option<usize>> {
+        loads.iter().copied().map(Some).collect()
     }
 
     #[test]
@@ -61,12 +74,49 @@ mod tests {
             (&[part(0, 70), part(1, 50)], &[71, 51], Choice::Part(1)),
         ] {
             assert_eq!(
-                choose(parts, weights, 50),
+                choose(parts, &all(weights), 50),
                 Some(expected),
                 "{parts:?} {weights:?}"
             );
         }
-        assert_eq!(choose(&[], &[0], 50), None);
+    }
+
+    #[test]
+    fn nobody_goes_to_a_worker_that_has_failed() {
+        for (parts, loads, expected) in [
+            // The least loaded there would be.
+            (
+                &[part(0, 50)][..],
+                &[Some(9), None][..],
+                Some(Choice::Part(0)),
+            ),
+            (
+                &[part(0, 50)],
+                &[Some(9), None, Some(8)],
+                Some(Choice::Grow(2)),
+            ),
+            (
+                &[part(0, 1), part(1, 9)],
+                &[None, Some(7)],
+                Some(Choice::Part(1)),
+            ),
+            // However few there are on it, they do not keep the room from growing.
+            (
+                &[part(0, 1), part(1, 50)],
+                &[None, Some(7), Some(0)],
+                Some(Choice::Grow(2)),
+            ),
+            // The room begins anew.
+            (
+                &[part(0, 1)],
+                &[None, Some(7), Some(6)],
+                Some(Choice::Grow(2)),
+            ),
+            (&[], &[None, Some(7)], Some(Choice::Grow(1))),
+            (&[part(0, 1)], &[None, None], None),
+        ] {
+            assert_eq!(choose(parts, loads, 50), expected, "{parts:?} {loads:?}");
+        }
     }
 
     #[test]
@@ -74,7 +124,7 @@ mod tests {
         let mut parts = vec![part(0, 0)];
         let mut weights = [1, 0, 0, 0];
         for _ in 0..1_000 {
-            let worker = match choose(&parts, &weights, 50).unwrap() {
+            let worker = match choose(&parts, &all(&weights), 50).unwrap() {
                 Choice::Part(worker) => worker,
                 Choice::Grow(worker) => {
                     parts.push(part(worker, 0));

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::Sfu;
 use super::driver::{Load, Request};
+use super::failure::or_failed;
 use super::links::TableFull;
 use super::placement::{Choice, PartLoad, choose};
 use crate::error::SfuError;
@@ -78,21 +79,31 @@ impl Sfu {
             what: "rooms",
             limit,
         })?;
-        let workers = &self.inner.workers;
-        let least = (0..workers.len()).min_by_key(|worker| workers[*worker].load.weight());
-        let least = least.ok_or(SfuError::Stopped)?;
-        // Counted at once, so that many rooms made at a time spread.
-        let _coming = Seat::take(&workers[least].load.coming);
-        let room = self
-            .ask(least, |reply| Command::CreateRoom { reply })
-            .await?;
+        let (worker, room) = self.create_room_somewhere().await?;
         let parts = Parts {
-            parts: vec![Part::new(least, true)],
+            parts: vec![Part::new(worker, true)],
             changing: Arc::default(),
             _seat: seat,
         };
         rooms.rooms.insert(room, parts);
         Ok(room)
+    }
+
+    /// On the least loaded worker. One that fails while it is asked is not asked again.
+    async fn create_room_somewhere(&self) -> Result<(usize, RoomId), SfuError> {
+        let mut failed = Vec::new();
+        loop {
+            let loads = self.loads().into_iter().enumerate();
+            let living = loads.filter_map(|(worker, load)| Some((load?, worker)));
+            let least = living.filter(|(_, worker)| !failed.contains(worker)).min();
+            let (_, least) = least.ok_or_else(|| self.ended())?;
+            // Counted at once, so that many rooms made at a time spread.
+            let _coming = Seat::take(&self.inner.workers[least].load.coming);
+            match self.ask(least, |reply| Command::CreateRoom { reply }).await {
+                Err(SfuError::WorkerFailed) => failed.push(least),
+                room => return Ok((least, room?)),
+            }
+        }
     }
 
     pub(super) async fn join_placed(
@@ -110,6 +121,8 @@ impl Sfu {
             };
             match self.grow(room, worker).await {
                 Ok(()) => {}
+                // The next is another one.
+                Err(SfuError::WorkerFailed) => {}
                 // Where it is, it can still take one more. So it is, too, if a worker of it and the other
                 // cannot be linked.
                 Err(SfuError::Overloaded) => break,
@@ -151,8 +164,8 @@ impl Sfu {
         };
         // Once all have closed; an error leaves the room listed, to be closed again.
         for worker in parts {
-            self.ask(worker, |reply| Command::CloseRoom { room, reply })
-                .await?;
+            let closed = self.ask(worker, |reply| Command::CloseRoom { room, reply });
+            or_failed(closed.await)?;
         }
         self.inner.rooms.rooms.remove(&room);
         Ok(())
@@ -170,7 +183,10 @@ impl Sfu {
         let mut decisions = Vec::new();
         for worker in parts {
             let decided = self.ask(worker, |reply| Command::Timeline { room, reply });
-            decisions.extend(decided.await?);
+            match decided.await {
+                Err(SfuError::WorkerFailed) => {}
+                decided => decisions.extend(decided?),
+            }
         }
         decisions.sort_by_key(|decision| decision.at_ms);
         Ok(decisions)
@@ -180,7 +196,8 @@ impl Sfu {
     fn plan(&self, room: RoomId, may_grow: bool) -> Result<Plan, SfuError> {
         // To write: of two who see one seat left, one takes it.
         let entry = self.inner.rooms.rooms.get_mut(&room);
-        let entry = entry.ok_or(SfuError::NoSuchRoom)?;
+        let mut entry = entry.ok_or(SfuError::NoSuchRoom)?;
+        entry.parts.retain(|part| !self.has_failed(part.worker));
         let limit = self.inner.limits.peers_per_room;
         if entry.parts.iter().map(Part::peers).sum::<usize>() >= limit {
             return Err(SfuError::Limit {
@@ -188,8 +205,6 @@ impl Sfu {
                 limit,
             });
         }
-        let loads = self.inner.workers.iter().map(|worker| worker.load.weight());
-        let weights: Vec<usize> = loads.collect();
         let open = entry.parts.iter().filter(|part| part.open);
         let parts: Vec<PartLoad> = open
             .map(|part| PartLoad {
@@ -202,10 +217,10 @@ impl Sfu {
         } else {
             usize::MAX
         };
-        let worker = match choose(&parts, &weights, bound) {
+        let worker = match choose(&parts, &self.loads(), bound) {
             Some(Choice::Grow(worker)) => return Ok(Plan::Grow(worker)),
             Some(Choice::Part(worker)) => worker,
-            None => return Err(SfuError::NoSuchRoom),
+            None => return Err(self.ended()),
         };
         let part = entry.parts.iter().find(|part| part.worker == worker);
         let part = part.ok_or(SfuError::NoSuchRoom)?;
@@ -252,12 +267,13 @@ impl Sfu {
         .await?;
         for other in parts {
             let part = worker as u16;
-            self.ask(usize::from(other), |reply| Command::AddPart {
+            let told = self.ask(usize::from(other), |reply| Command::AddPart {
                 room,
                 part,
                 reply,
-            })
-            .await?;
+            });
+            // A part that has failed meanwhile has nothing more to tell.
+            or_failed(told.await)?;
         }
         if let Some(mut entry) = self.inner.rooms.rooms.get_mut(&room) {
             let mut parts = entry.parts.iter_mut();

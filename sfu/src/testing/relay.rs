@@ -227,7 +227,11 @@ impl SimRelay {
     /// Finds the worker for a new peer; the room grows if it is to.
     fn place(&mut self, now: Instant, room: RoomId) -> Result<usize, SfuError> {
         let weight = |worker: &SimWorker| worker.worker.peers() + worker.worker.rooms();
-        let weights: Vec<usize> = self.workers.iter().map(weight).collect();
+        let weights: Vec<Option<usize>> = self
+            .workers
+            .iter()
+            .map(|worker| Some(weight(worker)))
+            .collect();
         let parts = self.rooms.get_mut(&room).ok_or(SfuError::NoSuchRoom)?;
         let loads: Vec<PartLoad> = parts
             .iter()
@@ -489,6 +493,7 @@ impl SimRelay {
         for worker in 0..self.workers.len() {
             // Every field by name: one that is new has to be added here too.
             let WorkerStats {
+                failed,
                 datagrams_received,
                 datagrams_sent,
                 bytes_received,
@@ -507,6 +512,7 @@ impl SimRelay {
                 subscriptions,
                 peers,
             } = self.worker_stats(worker);
+            total.failed |= failed;
             total.datagrams_received += datagrams_received;
             total.datagrams_sent += datagrams_sent;
             total.bytes_received += bytes_received;

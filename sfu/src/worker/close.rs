@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Worker;
 use crate::error::SfuError;
+use crate::event::{Event, PeerFailure};
 use crate::id::{PeerId, RoomId};
 use crate::router::{Room, Target};
 
@@ -42,6 +43,25 @@ impl Worker {
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
             self.close_room(now, room);
+        }
+    }
+
+    /// Says of each peer and track that it is gone with this worker, which has failed. It touches nothing
+    /// else: a panic may have left any of it half done.
+    pub(crate) fn abandon(&mut self) {
+        for (_, peer) in &self.peers {
+            let (room, id) = (peer.room, peer.id);
+            let tracks = peer.publisher.tracks().map(|(_, track)| track.id);
+            self.events.extend(tracks.map(|track| Event::TrackEnded {
+                room,
+                peer: id,
+                track,
+            }));
+            self.events.push_back(Event::PeerFailed {
+                room,
+                peer: id,
+                reason: PeerFailure::WorkerFailed,
+            });
         }
     }
 

@@ -298,6 +298,11 @@ impl Worker {
         self.events.pop_front()
     }
 
+    /// Its place among the workers.
+    pub(crate) fn index(&self) -> u16 {
+        self.config.index
+    }
+
     /// Peers on this worker, for placement.
     pub(crate) fn peers(&self) -> usize {
         self.peers.len()

@@ -29,6 +29,7 @@ struct NodeStats {
     cipher: &'static str,
     linked_workers: usize,
     links_refused: u64,
+    failed_workers: usize,
     workers: Vec<Worker>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -36,6 +37,7 @@ struct NodeStats {
 #[derive(Serialize)]
 struct Worker {
     index: usize,
+    failed: bool,
     datagrams_received: u64,
     datagrams_sent: u64,
     messages_sent: u64,
@@ -94,6 +96,7 @@ impl Stats {
                 *drops.entry(*code).or_default() += count;
             }
         }
+        let failed_workers = totals.workers.iter().filter(|w| w.failed).count();
         let workers = totals.workers.into_iter().enumerate();
         Ok(NodeStats {
             uptime_s: self.started.elapsed().as_secs_f64(),
@@ -102,6 +105,7 @@ impl Stats {
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
+            failed_workers,
             workers: workers
                 .map(|(index, worker)| Worker::new(index, worker))
                 .collect(),
@@ -115,6 +119,7 @@ impl Worker {
         let [one, two, four, eight, sixteen] = stats.run_lengths;
         Self {
             index,
+            failed: stats.failed,
             datagrams_received: stats.datagrams_received,
             datagrams_sent: stats.datagrams_sent,
             messages_sent: stats.messages_sent,

@@ -128,7 +128,10 @@ impl Room {
         loop {
             let deadline = self.empty_since.map(|since| since + grace);
             tokio::select! {
+                // Who comes in the last moment keeps the room open.
+                biased;
                 () = stop.stopped() => return "server_shutdown",
+                _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
                 Some(message) = messages.recv() => {
                     self.handle(message).await;
                     for _ in 1..BATCH {
@@ -136,7 +139,6 @@ impl Room {
                         self.handle(message).await;
                     }
                 }
-                _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return "empty";
                 }

@@ -50,7 +50,7 @@ impl Room {
                 )))
             }
             // It failed; its event is on the way.
-            Err(SfuError::NoSuchPeer) => Ok(None),
+            Err(SfuError::NoSuchPeer | SfuError::WorkerFailed) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     Answered, Carried, Event, LeaveReason, NamedSlot, ParticipantId, Refusal, Source, TrackInfo,
     TrackName,
 };
-use crate::media::{Answer, Needs, PublishedTrack, SfuError, Slot, TrackId};
+use crate::media::{Answer, Needs, PeerFailure, PublishedTrack, SfuError, Slot, TrackId};
 
 impl Room {
     pub(super) async fn offer(
@@ -38,6 +38,13 @@ impl Room {
             match within(self.shared.media.offer(peer, sdp.clone())).await {
                 // It failed and its event is still on the way. The client knows: it starts anew.
                 Err(SfuError::NoSuchPeer) => self.lose_peer(id),
+                // Said first, so that the client knows why its offer is refused, and makes a new transport: what
+                // this one has agreed on was lost.
+                Err(SfuError::WorkerFailed) => {
+                    self.lose_peer(id);
+                    self.tell(id, Event::MediaFailed(PeerFailure::WorkerFailed));
+                    return Err(SfuError::WorkerFailed);
+                }
                 result => return result,
             }
         }

@@ -83,6 +83,7 @@ impl Refusal {
             SfuError::NoSuchTrack => Self::new("no_such_track", sentence(error)),
             SfuError::Overloaded => Self::overloaded(),
             SfuError::Stopped => Self::shutting_down(),
+            SfuError::WorkerFailed => Self::new("worker_failed", sentence(error)),
             error => Self::new("internal", sentence(error)),
         }
     }
@@ -184,6 +185,7 @@ mod tests {
             (SfuError::NoSuchTrack, "no_such_track"),
             (SfuError::Overloaded, "overloaded"),
             (SfuError::Stopped, "shutting_down"),
+            (SfuError::WorkerFailed, "worker_failed"),
             (SfuError::NoSuchRoom, "internal"),
         ] {
             let refusal = Refusal::of_media(&error);

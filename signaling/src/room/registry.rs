@@ -8,17 +8,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::warn;
+use tracing::error;
 
 use super::actor;
 use super::command::{Command, Entrant, room_name};
 use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
-use crate::media::{self, Media, SfuError};
+use crate::media::{self, Media, SfuError, Workers};
+use crate::names::RoomName;
 
 /// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
 /// A room handles a message in microseconds unless it waits for the media plane.
 const MAILBOX: usize = 256;
+/// How often a join may find that the room it was put into has closed before anybody was let in. Rooms stay
+/// open for some time without anybody, so that even twice is rare.
+const ATTEMPTS: usize = 8;
 
 #[derive(Clone)]
 pub struct Rooms {
@@ -43,6 +47,8 @@ pub(super) struct Shared {
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
     by_media: DashMap<media::RoomId, mpsc::Sender<Message>>,
     stop: watch::Sender<bool>,
+    /// No event comes any more: no media worker is left.
+    media_ended: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -136,6 +142,7 @@ impl Rooms {
             by_name: DashMap::new(),
             by_media: DashMap::new(),
             stop: watch::Sender::new(false),
+            media_ended: watch::Sender::new(false),
         });
         tokio::spawn(pump(shared.clone(), events));
         Self { shared }
@@ -147,21 +154,19 @@ impl Rooms {
     pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
-        loop {
+        for _ in 0..ATTEMPTS {
             if self.is_stopping() {
                 return Err(Refusal::shutting_down());
             }
-            let mailbox = self.shared.mailbox(room)?;
             let (reply, admission) = oneshot::channel();
             let message = Message::Enter {
                 entrant: entrant.clone(),
                 reply,
             };
             // Both fail only when the room closed meanwhile: then there is a new one to make.
-            if mailbox.send(message).await.is_err() {
-                self.shared.forget(room, &mailbox);
+            let Some(mailbox) = self.shared.put(room, message).await? else {
                 continue;
-            }
+            };
             if let Ok(admission) = admission.await {
                 let Admission {
                     participant,
@@ -176,6 +181,11 @@ impl Rooms {
                 });
             }
         }
+        error!(room = %RoomName::from(Arc::<str>::from(room)), "room closes before anybody is let in");
+        Err(Refusal::new(
+            "internal",
+            "The room closes before anybody is let in.",
+        ))
     }
 
     /// What is counted and decided for everyone in a room; none if there is no such room.
@@ -222,6 +232,18 @@ impl Rooms {
         *self.shared.stop.borrow()
     }
 
+    /// The media workers, for health checks.
+    pub fn workers(&self) -> Workers {
+        self.shared.media.workers()
+    }
+
+    /// Returns when no media worker is left, though nobody stopped them. Cancel-safe.
+    pub async fn media_ended(&self) {
+        let mut ended = self.shared.media_ended.subscribe();
+        // `self` has the sender.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
     pub fn stop_signal(&self) -> StopSignal {
         StopSignal(self.shared.stop.subscribe())
     }
@@ -254,9 +276,31 @@ impl Membership {
 }
 
 impl Shared {
-    fn mailbox(self: &Arc<Self>, room: &str) -> Result<mpsc::Sender<Message>, Refusal> {
+    /// Puts a message into a room's mailbox, a new room's if there is none. None if the room closed meanwhile.
+    async fn put(
+        self: &Arc<Self>,
+        room: &str,
+        message: Message,
+    ) -> Result<Option<mpsc::Sender<Message>>, Refusal> {
+        let (mailbox, message) = self.mailbox(room, message)?;
+        if let Some(message) = message
+            && mailbox.send(message).await.is_err()
+        {
+            self.forget(room, &mailbox);
+            return Ok(None);
+        }
+        Ok(Some(mailbox))
+    }
+
+    /// A room's mailbox, with the message unless it is in there already: it is the first one of a room that it
+    /// makes, so that whoever makes a room hears from it, though it should close at once.
+    fn mailbox(
+        self: &Arc<Self>,
+        room: &str,
+        message: Message,
+    ) -> Result<(mpsc::Sender<Message>, Option<Message>), Refusal> {
         if let Some(mailbox) = self.by_name.get(room) {
-            return Ok(mailbox.clone());
+            return Ok((mailbox.clone(), Some(message)));
         }
         // Counted before the entry is locked: `len` would wait for the lock held here. A few rooms
         // made at the same moment may exceed the limit.
@@ -265,9 +309,10 @@ impl Shared {
         }
         let name: Arc<str> = room.into();
         match self.by_name.entry(name.clone()) {
-            Entry::Occupied(entry) => Ok(entry.get().clone()),
+            Entry::Occupied(entry) => Ok((entry.get().clone(), Some(message))),
             Entry::Vacant(entry) => {
                 let (mailbox, messages) = mpsc::channel(MAILBOX);
+                let _ = mailbox.try_send(message);
                 entry.insert(mailbox.clone());
                 let stop = StopSignal(self.stop.subscribe());
                 let listing = Listing {
@@ -277,7 +322,7 @@ impl Shared {
                     media_room: None,
                 };
                 tokio::spawn(actor::run(name, listing, messages, stop));
-                Ok(mailbox)
+                Ok((mailbox, None))
             }
         }
     }
@@ -326,6 +371,38 @@ async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
         }
     }
     if !*shared.stop.borrow() {
-        warn!("the media plane ended");
+        error!("no media worker is left, and calls are no longer possible: restart this server");
+        shared.media_ended.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tertulia_sfu::{Sfu, SfuConfig};
+
+    use super::*;
+
+    /// However soon its actor ends: the join that makes a room does not look for another one.
+    #[tokio::test]
+    async fn whoever_makes_a_room_that_cannot_be_hears_why() {
+        let (sfu, mut events) = Sfu::start(SfuConfig::loopback()).expect("relay");
+        sfu.fail_worker(0);
+        while events.recv().await.is_some() {}
+        let rooms = Rooms::start(Arc::new(sfu), events, RoomSettings::default());
+        rooms.media_ended().await;
+        let entrant = Entrant {
+            name: "Ada".into(),
+            metadata: Default::default(),
+            auto_subscribe: true,
+            request: None,
+        };
+        let (reply, admission) = oneshot::channel();
+        let message = Message::Enter { entrant, reply };
+        let (mailbox, left) = rooms.shared.mailbox("room", message).expect("a mailbox");
+        mailbox.closed().await;
+        assert!(left.is_none(), "it comes too late");
+        let refusal = admission.await.expect("an answer").err();
+        assert_eq!(refusal.map(|refusal| refusal.code), Some("worker_failed"));
+        assert_eq!(rooms.counts().rooms, 0);
     }
 }

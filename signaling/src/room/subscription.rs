@@ -66,7 +66,12 @@ impl Room {
                             .insert(Unfinished::Subscribe(id.clone(), track));
                     }
                     // Either has ended; its event is on the way.
-                    Err(SfuError::NoSuchPeer | SfuError::NoSuchTrack | SfuError::Stopped) => {}
+                    Err(
+                        SfuError::NoSuchPeer
+                        | SfuError::NoSuchTrack
+                        | SfuError::WorkerFailed
+                        | SfuError::Stopped,
+                    ) => {}
                     Err(error) => {
                         warn!(room = %self.name, participant = %id, %track, %error, "not subscribed");
                         // Not wanted any more, so that the client may ask again.

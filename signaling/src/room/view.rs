@@ -119,7 +119,7 @@ impl Room {
             height: cap.max_viewer_height,
         };
         match within(self.shared.media.set_cap(peer, cap)).await {
-            Ok(()) | Err(SfuError::NoSuchPeer | SfuError::Stopped) => {}
+            Ok(()) | Err(SfuError::NoSuchPeer | SfuError::WorkerFailed | SfuError::Stopped) => {}
             Err(SfuError::Overloaded) => {
                 self.unfinished.insert(Unfinished::Cap(peer));
             }

@@ -12,7 +12,7 @@ use tertulia_signaling::media::stats::{
 };
 use tertulia_signaling::media::{
     Answer, Cap, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply,
-    RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View,
+    RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View, Workers,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -463,6 +463,7 @@ impl Media for FakeMedia {
                 ..WorkerStats::default()
             };
             let busy = WorkerStats {
+                failed: false,
                 datagrams_received: 10,
                 datagrams_sent: 66,
                 messages_sent: 20,
@@ -488,6 +489,13 @@ impl Media for FakeMedia {
                 workers: vec![idle, busy],
             })
         })
+    }
+
+    fn workers(&self) -> Workers {
+        Workers {
+            count: 1,
+            failed: Vec::new(),
+        }
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

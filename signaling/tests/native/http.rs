@@ -91,10 +91,10 @@ async fn counters_are_served_apart_from_the_page() {
     assert!(uptime.as_f64().is_some_and(|s| s >= 0.0), "{uptime}");
     let expected = serde_json::json!({
         "uptime_s": null, "rooms": 1, "participants": 2, "cipher": "ring",
-        "linked_workers": 3, "links_refused": 2,
+        "linked_workers": 3, "links_refused": 2, "failed_workers": 0,
         "workers": [
             {
-                "index": 0, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,
+                "index": 0, "failed": false, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,
                 "bytes_received": 0, "bytes_sent": 0, "padding_bytes": 0, "packets_forwarded": 0,
                 "run_lengths": {"1": 0, "2-3": 0, "4-7": 0, "8-15": 0, "16+": 0},
                 "coalescing_us": 0.0, "peers": 0, "subscriptions": 0,
@@ -102,7 +102,7 @@ async fn counters_are_served_apart_from_the_page() {
                 "drops": {"unknown_address": 1},
             },
             {
-                "index": 1, "datagrams_received": 10, "datagrams_sent": 66, "messages_sent": 20,
+                "index": 1, "failed": false, "datagrams_received": 10, "datagrams_sent": 66, "messages_sent": 20,
                 "bytes_received": 12_000, "bytes_sent": 70_000, "padding_bytes": 7,
                 "packets_forwarded": 60,
                 "run_lengths": {"1": 5, "2-3": 4, "4-7": 3, "8-15": 2, "16+": 1},

@@ -1,5 +1,5 @@
 //! The native protocol against a real server on an ephemeral port. Its media plane only keeps
-//! books, but for `relay`, which has the real one, and `process`, which runs the binary.
+//! books, but for `relay` and `workers`, which have the real one, and `process`, which runs the binary.
 
 mod choice;
 mod client;
@@ -14,3 +14,4 @@ mod refusals;
 mod relay;
 mod server;
 mod shutdown;
+mod workers;

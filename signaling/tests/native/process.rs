@@ -253,6 +253,27 @@ async fn it_says_goodbye_even_if_nobody_reads_what_it_logs() {
     assert_eq!(status.expect("in time").expect("wait").code(), Some(0));
 }
 
+/// Whatever is logged fails to be written, in every thread.
+#[tokio::test]
+async fn a_full_log_disk_ends_nothing() {
+    const OFFER: &str =
+        include_str!("../../../sfu/src/transport/sdp/fixtures/chromium-publish.sdp");
+    for format in ["text", "json"] {
+        let before = "export RUST_LOG=debug";
+        let mut command = from_shell(before, &["--log", format]);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        command.stderr(full.expect("a device"));
+        let mut process = Process::spawn(command).await;
+        for name in ["Ada", "Grace", "Barbara"] {
+            let mut client = process.join(name).await;
+            assert_eq!(client.offer(OFFER).await.published.len(), 2);
+            client.expect_ok(crate::client::chat("hello")).await;
+        }
+        assert_eq!(get(process.addr, "/healthz").await.status, 200);
+        assert_eq!(stopped(&mut process).await, Some(0));
+    }
+}
+
 /// Each line as JSON, with the message in it.
 fn messages(lines: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(lines).expect("text");

@@ -35,6 +35,7 @@ test("waiting grows, by half at random, up to a bound", () => {
 
 test("only what may pass is tried again", () => {
   assert.ok(isPassing({ code: "room_full" }));
+  assert.ok(isPassing({ code: "worker_failed" }));
   assert.ok(!isPassing({ code: "bad_field" }));
   assert.ok(!isPassing(new TypeError("a fault of ours")));
 });

@@ -132,6 +132,18 @@ test("media the server gave up gets a new transport on the same socket", async (
   server.room.leave();
 });
 
+test("where the server has no worker left, the reason is its own and not the network's", async () => {
+  const server = serve();
+  await server.room.join();
+  server.script.refusals = { offer: "worker_failed" };
+  server.sockets[0].receive({ type: "media", state: "failed", reason: "worker_failed" });
+  await until(() => server.room.state === "reconnecting");
+  assert.deepEqual(server.events.at(-1), ["state", "reconnecting", "worker_failed"]);
+  server.script.refusals = {};
+  await until(() => server.room.state === "connected");
+  server.room.leave();
+});
+
 test("leaving while reconnecting ends the attempts", async () => {
   const server = serve();
   await server.room.join();

@@ -1,0 +1,71 @@
+//! Media workers that ended without having been asked to.
+//!
+//! A worker that panics, or whose socket fails for good, takes its state with it, and its thread is not
+//! started again: whatever broke it may have broken more. The others go on. Its peers fail with
+//! [`PeerFailure::WorkerFailed`](crate::PeerFailure::WorkerFailed), no room or peer is placed on it any
+//! more, and a room whose parts were all there goes on at another worker with its next peer.
+
+use std::sync::atomic::Ordering;
+
+use super::{Sfu, WorkerHandle};
+use crate::error::SfuError;
+
+impl Sfu {
+    /// The workers that have failed, in order: no room is placed on them any more. Empty once
+    /// [`shutdown`](Self::shutdown) was called.
+    pub fn failed_workers(&self) -> Vec<usize> {
+        let workers = 0..self.inner.workers.len();
+        workers.filter(|worker| self.has_failed(*worker)).collect()
+    }
+
+    /// Whether a worker has ended by a fault. Its thread closes its queue before it tells anybody.
+    pub(super) fn has_failed(&self, worker: usize) -> bool {
+        let queue = self.inner.workers.get(worker);
+        queue.is_some_and(WorkerHandle::has_ended) && !self.is_stopping()
+    }
+
+    /// The workers' loads, in order; none of one that has failed.
+    pub(super) fn loads(&self) -> Vec<Option<usize>> {
+        let workers = self.inner.workers.iter().enumerate();
+        let load = |(worker, handle): (usize, &WorkerHandle)| {
+            (!self.has_failed(worker)).then(|| handle.load.weight())
+        };
+        workers.map(load).collect()
+    }
+
+    /// The reason why a worker does not answer.
+    pub(super) fn ended(&self) -> SfuError {
+        if self.is_stopping() {
+            SfuError::Stopped
+        } else {
+            SfuError::WorkerFailed
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Acquire)
+    }
+
+    /// Makes a worker panic, for tests of what follows.
+    #[cfg(any(test, feature = "testing"))]
+    #[doc(hidden)]
+    pub fn fail_worker(&self, worker: usize) {
+        let handle = &self.inner.workers[worker];
+        let _ = handle.commands.try_send(super::driver::Request::Fail);
+        handle.waker.wake();
+    }
+}
+
+impl WorkerHandle {
+    fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+}
+
+/// `result`, or success where a failed worker has ended already what was to be ended.
+pub(super) fn or_failed(result: Result<(), SfuError>) -> Result<(), SfuError> {
+    match result {
+        Err(SfuError::WorkerFailed) => Ok(()),
+        result => result,
+    }
+}
