@@ -31,7 +31,7 @@ pub struct SfuConfig {
     pub coalesce: Duration,
     /// What any viewer may be sent at most.
     pub viewer_cap: Cap,
-    /// Videos of so many people at most are sent to a viewer, of those who spoke last; screens and
+    /// Videos of so many other people at most are sent to a viewer, of those who spoke last; screens and
     /// pinned ones beside these. None is no bound.
     pub last_n: Option<usize>,
     /// So many audio tracks at most are forwarded in a room, the loudest. None is no bound.

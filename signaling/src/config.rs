@@ -50,7 +50,7 @@ pub struct Config {
     pub max_viewer_bitrate: Option<u64>,
     /// The largest picture that any viewer is sent, in lines; the lowest layer is sent nevertheless.
     pub max_viewer_height: Option<u16>,
-    /// A viewer is sent the cameras of this many people at most, of those who spoke last.
+    /// A viewer is sent the cameras of this many others at most, of those who spoke last.
     pub last_n: Option<usize>,
     /// This many microphones of a room are forwarded at most, the loudest.
     pub loudest_n: Option<usize>,

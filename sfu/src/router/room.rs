@@ -24,7 +24,8 @@ pub(crate) struct Room {
     pub(crate) speakers: Speakers,
     /// Who is loud in it.
     pub(crate) loudest: Loudest,
-    /// Whose videos are sent, if not all are.
+    /// Whose videos are sent, if not all are: the last speaker first, and one more than a viewer is sent, for
+    /// viewers who are among them.
     pub(crate) last_n: Vec<PeerId>,
     /// Its viewers here that show pictures as they come, not as their orientation says.
     pub(crate) unturning: usize,

@@ -117,7 +117,7 @@ impl Worker {
                 Some(Reason::Hidden)
             } else if !track.settings.screen
                 && !view.pinned
-                && !self.in_last_n(peer.room, source.publisher)
+                && !self.in_last_n(peer.room, peer.id, source.publisher)
             {
                 Some(Reason::LastN)
             } else {

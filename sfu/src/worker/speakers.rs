@@ -243,7 +243,8 @@ impl Worker {
     }
 
     /// Chooses whose videos are sent: of those who have a camera on, the last speakers, then who was
-    /// chosen before, then who published first. True if that are others than before.
+    /// chosen before, then who published first. One more than the server is set to, in this order: nobody is
+    /// sent their own. True if it changed.
     fn choose_last_n(&mut self, room: RoomId) -> bool {
         let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
             return false;
@@ -266,27 +267,26 @@ impl Worker {
         let wanted = spoke.chain(before).filter(has_camera);
         let mut chosen: Vec<PeerId> = Vec::new();
         for peer in wanted.chain(cameras.iter().map(|(_, peer)| *peer)) {
-            if chosen.len() < most && !chosen.contains(&peer) {
+            if chosen.len() <= most && !chosen.contains(&peer) {
                 chosen.push(peer);
             }
         }
         let Some(part) = self.rooms.get_mut(&room) else {
             return false;
         };
-        let same = chosen.len() == part.last_n.len()
-            && chosen.iter().all(|peer| part.last_n.contains(peer));
+        let changed = part.last_n != chosen;
         part.last_n = chosen;
-        !same
+        changed
     }
 
-    /// Whether a publisher's camera is to be sent: it is one of the last speakers, as many as the
-    /// server is set to.
-    pub(super) fn in_last_n(&self, room: RoomId, publisher: PeerId) -> bool {
-        self.config.last_n.is_none()
-            || self
-                .rooms
-                .get(&room)
-                .is_none_or(|part| part.last_n.contains(&publisher))
+    /// Whether a viewer is to be sent a publisher's camera: it is one of the last speakers but the viewer, as
+    /// many as the server is set to.
+    pub(super) fn in_last_n(&self, room: RoomId, viewer: PeerId, publisher: PeerId) -> bool {
+        let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
+            return true;
+        };
+        let others = part.last_n.iter().filter(|peer| **peer != viewer);
+        others.take(most).any(|peer| *peer == publisher)
     }
 
     /// A publisher's place among the last speakers, the one who speaks first; none for who has not

@@ -179,16 +179,7 @@ fn only_the_last_speakers_pictures_are_sent() {
         meeting(&mut sim, 4);
         let viewer = sim.viewer();
         sim.run(2 * SECOND);
-        let seen = |sim: &Sim| {
-            let peer = sim.clients[viewer].peer.unwrap();
-            let stats = sim.relay.peer_stats(peer).unwrap();
-            let sent = |client: usize| {
-                let track = sim.clients[client].published[1];
-                let mut all = stats.subscriptions.iter();
-                all.any(|sent| sent.track == track && sent.layer.is_some())
-            };
-            (0..4).filter(|client| sent(*client)).collect::<Vec<_>>()
-        };
+        let seen = |sim: &Sim| seen(sim, viewer, 4);
         assert_eq!(seen(&sim), [0, 1], "who came first, before anybody speaks");
         speak(&mut sim, 3, 3 * SECOND);
         assert_eq!(seen(&sim), [0, 3]);
@@ -199,5 +190,63 @@ fn only_the_last_speakers_pictures_are_sent() {
         sim.relay.close_peer(now, peer);
         sim.run(SECOND);
         assert_eq!(seen(&sim), [0, 2], "a place that is free is taken");
+    }
+}
+
+/// Whose pictures a client is sent, of the first so many.
+fn seen(sim: &Sim, client: usize, people: usize) -> Vec<usize> {
+    let peer = sim.clients[client].peer.unwrap();
+    let stats = sim.relay.peer_stats(peer).unwrap();
+    let sent = |publisher: &usize| {
+        let track = sim.clients[*publisher].published[1];
+        let mut all = stats.subscriptions.iter();
+        all.any(|sent| sent.track == track && sent.layer.is_some())
+    };
+    (0..people).filter(sent).collect()
+}
+
+/// Who speaks sees who spoke before: their own camera, which they are not sent, takes no place.
+#[test]
+fn ones_own_picture_is_none_of_the_last_n() {
+    for workers in [1, 2] {
+        for (most, expected) in [
+            (0, [[&[][..], &[], &[], &[]]; 3]),
+            (
+                1,
+                [
+                    // Nobody has spoken: who came first, and who came next.
+                    [&[1], &[0], &[0], &[0]],
+                    [&[2], &[2], &[0], &[2]],
+                    [&[1], &[2], &[1], &[1]],
+                ],
+            ),
+            (
+                2,
+                [
+                    [&[1, 2], &[0, 2], &[0, 1], &[0, 1]],
+                    [&[1, 2], &[0, 2], &[0, 1], &[0, 2]],
+                    [&[1, 2], &[0, 2], &[0, 1], &[1, 2]],
+                ],
+            ),
+            // As many as there are, or more.
+            (3, [[&[1, 2], &[0, 2], &[0, 1], &[0, 1, 2]]; 3]),
+            (9, [[&[1, 2], &[0, 2], &[0, 1], &[0, 1, 2]]; 3]),
+        ] {
+            let mut sim = Sim::sharing(1_105, workers, SimSharing::default());
+            sim.relay.bound_speakers(Some(most), None);
+            meeting(&mut sim, 3);
+            let viewer = sim.viewer();
+            sim.run(2 * SECOND);
+            for (speaker, expected) in [None, Some(2), Some(1)].into_iter().zip(expected) {
+                if let Some(speaker) = speaker {
+                    speak(&mut sim, speaker, 3 * SECOND);
+                    sim.run(SECOND);
+                }
+                let got = [0, 1, 2, viewer].map(|client| seen(&sim, client, 3));
+                let what = format!("{most} of the last, after {speaker:?}, {workers} workers");
+                assert_eq!(got, expected.map(<[usize]>::to_vec), "{what}");
+            }
+            assert_eq!(sim.relay.audit(), Vec::<String>::new());
+        }
     }
 }

@@ -59,7 +59,7 @@ pub struct Flags {
     /// Lines of the largest picture that any viewer is sent [default: no bound]
     #[arg(long, env = "TERTULIA_MAX_VIEWER_HEIGHT", value_name = "LINES")]
     pub max_viewer_height: Option<u16>,
-    /// People whose cameras a viewer is sent at most, of those who spoke last [default: no bound]
+    /// Others whose cameras a viewer is sent at most, of those who spoke last [default: no bound]
     #[arg(long, env = "TERTULIA_LAST_N", value_name = "N")]
     pub last_n: Option<usize>,
     /// Microphones of a room that are forwarded at most, the loudest [default: no bound]
