@@ -9,14 +9,14 @@ import { JOINS_NEXT, JOINS_PREVIOUS, VIRAMAS } from "./joining.js";
 
 /** Unicode code points of a name, once it is composed (NFC). */
 export const NAME_LENGTH = 64;
-/** Marks one upon another: more would cover what stands around. */
+/** Marks on one letter, one upon another or beside it: more would cover what stands around. */
 const MARKS = 4;
 /** Code points of a pasted text that are looked at; a name has far fewer. */
 const LOOKED_AT = 512;
 
-/** One emoji, whatever it is made of (UTS 51). */
+/** One emoji, whatever it is made of (UTS 51). Of flags in tags there are those of England, Scotland and Wales. */
 const EMOJI =
-  /\u{1f3f4}[\u{e0030}-\u{e0039}\u{e0061}-\u{e007a}]{3,6}\u{e007f}|[0-9#*]\ufe0f?\u20e3|\p{Extended_Pictographic}(?:\ufe0f\u20e3|[\ufe0e\ufe0f]|\p{Emoji_Modifier})?(?:\u200d\p{Extended_Pictographic}(?:\ufe0f\u20e3|[\ufe0e\ufe0f]|\p{Emoji_Modifier})?)*/uy;
+  /\u{1f3f4}\u{e0067}\u{e0062}(?:\u{e0065}\u{e006e}\u{e0067}|\u{e0073}\u{e0063}\u{e0074}|\u{e0077}\u{e006c}\u{e0073})\u{e007f}|[0-9#*]\ufe0f?\u20e3|\p{Extended_Pictographic}(?:\ufe0f\u20e3|[\ufe0e\ufe0f]|\p{Emoji_Modifier})?(?:\u200d\p{Extended_Pictographic}(?:\ufe0f\u20e3|[\ufe0e\ufe0f]|\p{Emoji_Modifier})?)*/uy;
 
 const LINE_ENDS = /[\t-\r\u0085\u2028\u2029]/g;
 const TAG = /^[\u{e0020}-\u{e007f}]$/u;
@@ -178,7 +178,7 @@ export function explainFault({ code, char }, what) {
     case "too_long":
       return `${what} has at most ${NAME_LENGTH} characters.`;
     case "marks":
-      return `${what} has at most ${MARKS} marks on one letter.`;
+      return `${what} has at most ${MARKS} marks of a kind on one letter.`;
     case "direction":
       return `${what} that is written from right to left has no letters that run the other way, and ends as it begins.`;
     case "character":
@@ -238,18 +238,23 @@ function checkLength({ length }) {
 }
 
 function markCounter() {
-  let count = 0;
+  let stacked = 0;
+  let beside = 0;
+  const reset = () => void (stacked = beside = 0);
   return {
-    reset: () => void (count = 0),
+    reset,
     /** @param {string | undefined} before @param {string} char @returns {"mark" | "marks" | null} */
     take(before, char) {
+      // A joiner is seen in the letters around it alone.
+      if (char === "\u200c" || char === "\u200d") return null;
       if (!MARK.test(char)) {
-        count = 0;
+        reset();
         return null;
       }
       if (before === undefined || before === " ") return "mark";
-      if (NONSPACING.test(char)) count += 1;
-      return count > MARKS ? "marks" : null;
+      if (NONSPACING.test(char)) stacked += 1;
+      else beside += 1;
+      return Math.max(stacked, beside) > MARKS ? "marks" : null;
     },
   };
 }

@@ -21,14 +21,22 @@ pub(super) fn length(chars: &[char]) -> usize {
     }
 }
 
-/// The flag of a region, such as that of Wales: a black flag, the region in three to six tags, and their end. More
-/// tags, or tags after anything else, would be a text that nobody sees.
+/// The flags that are made of a black one and a region in tags: of England, Scotland and Wales, the only ones that
+/// Unicode recommends (RGI, UTS 51) and systems draw. Other tags would be a text that nobody sees.
+const REGIONS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
+
 fn flag(chars: &[char]) -> Option<usize> {
     let tags = chars.strip_prefix(&[BLACK_FLAG])?;
-    let is_tag = |c: &char| matches!(c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
-    let count = tags.iter().take_while(|c| is_tag(c)).count();
-    let ended = tags.get(count) == Some(&CANCEL_TAG);
-    (ended && (3..=6).contains(&count)).then_some(count + 2)
+    let region = REGIONS.iter().find(|region| {
+        let told = region.chars().map(tag).chain([CANCEL_TAG]);
+        told.eq(tags.iter().copied().take(region.len() + 1))
+    })?;
+    Some(region.len() + 2)
+}
+
+/// The tag that stands for an ASCII character.
+fn tag(c: char) -> char {
+    char::from_u32(0xe0000 + u32::from(c)).unwrap_or(c)
 }
 
 fn keycap(chars: &[char]) -> Option<usize> {

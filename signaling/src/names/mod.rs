@@ -30,7 +30,8 @@ pub(crate) use label::RoomName;
 /// Code points of a name: it fits under a tile, with room for scripts that need several for one sign, and makes an
 /// address of at most 600 characters.
 pub(crate) const CHARS: usize = 64;
-/// Marks one upon another. No language needs more (UTS 39 section 5.4), and they would cover what stands around.
+/// Marks on one letter: so many one upon another, which would cover what stands around, and as many that take a
+/// place beside it. No language needs more (UTS 39 section 5.4); Burmese has four beside and two upon one letter.
 const MARKS: usize = 4;
 
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
@@ -47,7 +48,7 @@ pub(crate) enum NameError {
     Character(char),
     #[error("has the mark U+{:04X} without a letter before it", *.0 as u32)]
     Mark(char),
-    #[error("has more than {MARKS} marks on one letter")]
+    #[error("has more than {MARKS} marks of a kind on one letter")]
     Marks,
     #[error(
         "mixes writing from right to left with letters or digits that run the other way, or does not begin and end \
@@ -130,19 +131,31 @@ fn check_length(name: &str) -> Result<(), NameError> {
 
 /// Counts marks that follow each other.
 #[derive(Default)]
-struct Marks(usize);
+struct Marks {
+    stacked: usize,
+    beside: usize,
+}
 
 impl Marks {
     fn take(&mut self, before: Option<&char>, c: char) -> Result<(), NameError> {
+        // A joiner is seen in the letters around it alone.
+        if matches!(c, ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER) {
+            return Ok(());
+        }
         if !is_mark(c) {
-            self.0 = 0;
+            *self = Self::default();
             return Ok(());
         }
         if before.is_none_or(|before| *before == ' ') {
             return Err(NameError::Mark(c));
         }
-        self.0 += usize::from(is_nonspacing(c));
-        if self.0 > MARKS {
+        let count = if is_nonspacing(c) {
+            &mut self.stacked
+        } else {
+            &mut self.beside
+        };
+        *count += 1;
+        if *count > MARKS {
             return Err(NameError::Marks);
         }
         Ok(())
