@@ -92,6 +92,11 @@ impl Subscriber {
         self.slots.iter()
     }
 
+    /// The slots with their indexes, to change.
+    pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = (usize, &mut Slot)> {
+        self.slots.iter_mut()
+    }
+
     /// One slot.
     pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {
         self.slots.get(index)

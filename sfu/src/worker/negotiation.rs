@@ -159,7 +159,9 @@ impl Worker {
         mut offer: Offer,
     ) -> Result<Answer, SfuError> {
         let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
-        let room = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?.room;
+        let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
+        let room = peer.room;
+        peer.rename_media(&offer)?;
         let refused_lines = refused_lines(&offer);
         let offered = self.order_codecs(room, Some(index), &mut offer);
         let orientation = self.agree_on_orientation(room, Some(index), &mut offer);
@@ -289,7 +291,7 @@ impl Worker {
             let next = streams.iter().position(|(other, _)| *other == kind);
             let ssrc = rng.random_range(MIN_SSRC..=u32::MAX);
             let track_id = match mid.len() {
-                0..=MAX_MID_IN_MSID => format!("slot-{mid}"),
+                1..=MAX_MID_IN_MSID => format!("slot-{mid}"),
                 _ => format!("slot-{ssrc}"),
             };
             SlotIdentity {

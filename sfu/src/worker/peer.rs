@@ -12,7 +12,7 @@ use crate::id::{PeerId, RoomId};
 use crate::ingress::Publisher;
 use crate::router::Seat;
 use crate::transmit::RunKey;
-use crate::transport::sdp::Session;
+use crate::transport::sdp::{Offer, SdpError, Session};
 use crate::transport::{IceCredentials, Transport};
 
 /// A peer. What a packet needs stands first.
@@ -66,6 +66,37 @@ impl Peer {
             self.logged_at = Some(now);
         }
         may
+    }
+
+    /// Follows an offer that calls m-lines otherwise, as those without `a=mid` may be called.
+    ///
+    /// # Errors
+    ///
+    /// [`SdpError::BadOrder`], the only reason why what was parsed cannot be negotiated: nothing has changed then.
+    pub(super) fn rename_media(&mut self, offer: &Offer) -> Result<(), SdpError> {
+        let renamed = self.session.renamed(offer)?;
+        if renamed.is_empty() {
+            return Ok(());
+        }
+        let new_name = |mid: &str| {
+            let mut renamed = renamed.iter();
+            let (_, new) = renamed.find(|(old, _)| *old == mid)?;
+            Some((*new).to_owned())
+        };
+        for (_, track) in self.publisher.tracks_mut() {
+            if let Some(mid) = new_name(&track.mid) {
+                track.mid = mid;
+            }
+        }
+        for (_, slot) in self.subscriber.slots_mut() {
+            if let Some(mid) = new_name(&slot.media.mid) {
+                slot.media.mid = mid;
+            }
+        }
+        let offered = std::mem::take(&mut self.offered).into_iter();
+        let offered = offered.map(|(mid, codecs)| (new_name(&mid).unwrap_or(mid), codecs));
+        self.offered = offered.collect();
+        Ok(())
     }
 
     /// When anything of it is due.

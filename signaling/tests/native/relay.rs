@@ -223,6 +223,48 @@ async fn an_m_line_that_cannot_be_used_is_refused_alone_with_the_reason() {
     }
 }
 
+/// A lone m-line without `a=mid` is called by its place, until another m-line has that for a name.
+#[tokio::test]
+async fn an_m_line_that_gets_a_name_later_keeps_its_track() {
+    let server = Server::with(|_| {}).await;
+    let mut viewer = server.join("Viewer").await;
+    let mut ada = server.join("Ada").await;
+    let mut sdp = Sdp::chromium();
+    let video = sdp.media.pop().expect("video");
+    let named = sdp.media[0].clone();
+    sdp.session = without(&sdp.session, &["a=group:"]);
+    sdp.media[0] = without(&named, &["a=mid:"]);
+    let mids = |answer: &Answer| {
+        let published = answer.published.iter();
+        let tracks = published.map(|track| (track.mid.clone(), track.track.clone()));
+        tracks.collect::<Vec<_>>()
+    };
+    let first = answer(&mut ada, &sdp.write()).await;
+    let [(mid, track)] = &mids(&first)[..] else {
+        panic!("{first:?}");
+    };
+    assert_eq!(mid, "0");
+
+    sdp.media.push(video.replace("a=mid:1", "a=mid:0"));
+    let second = answer(&mut ada, &sdp.write()).await;
+    assert_eq!(mids(&second), [("0_".to_owned(), track.clone())]);
+    let refused = second.refused.iter().map(|line| (&*line.mid, &*line.code));
+    assert_eq!(refused.collect::<Vec<_>>(), [("0", "sdp_no_bundle")]);
+
+    sdp.session += "\na=group:BUNDLE sound 0";
+    sdp.media[0] = named.replace("a=mid:0", "a=mid:sound");
+    let third = answer(&mut ada, &sdp.write()).await;
+    let [(sound, same), (other, camera)] = &mids(&third)[..] else {
+        panic!("{third:?}");
+    };
+    assert_eq!((&**sound, same, &**other), ("sound", track, "0"));
+    assert_ne!(camera, track);
+    assert!(third.refused.is_empty(), "{:?}", third.refused);
+    let told = viewer.told().await;
+    let unpublished = |message: &_| matches!(message, ServerMessage::TrackUnpublished { .. });
+    assert!(!told.iter().any(unpublished), "{told:?}");
+}
+
 #[tokio::test]
 async fn an_answer_says_where_the_relay_is_and_stats_what_it_does() {
     let server = Server::with(|_| {}).await;

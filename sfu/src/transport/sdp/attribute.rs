@@ -86,11 +86,17 @@ pub(super) fn extensions(media: &Attributes<'_>) -> Vec<OfferedExtension> {
 
 /// The encodings of `a=simulcast:send` that an `a=rid` declares (RFC 8853 section 5.1). Of
 /// alternatives the first counts; one that starts paused counts as well.
+///
+/// None of the form of early drafts (`send rid=a;b`, `send pt=96;97`): whoever writes it reads no other, so that an
+/// answer by the RFC, or by half of what it says, would be no agreement. Its m-line carries one encoding.
 pub(super) fn simulcast_rids(media: &Attributes<'_>) -> Vec<String> {
     let mut rids: Vec<String> = Vec::new();
     let Some(value) = media.values("simulcast").next() else {
         return rids;
     };
+    if value.contains('=') {
+        return rids;
+    }
     let mut words = value.split_whitespace();
     while let (Some(direction), Some(list)) = (words.next(), words.next()) {
         if direction != "send" {
@@ -281,6 +287,10 @@ mod tests {
             ("recv q;h;f", &[]),
             ("send", &[]),
             ("send q;;h;\u{e4}", &["q", "h"]),
+            (" send rid=q;h", &[]),
+            ("send rid=q;rid=h recv x", &[]),
+            ("recv rid=x send q;h", &[]),
+            ("send pt=96;97", &[]),
         ] {
             let media = media(&[
                 ("rid", "q send"),

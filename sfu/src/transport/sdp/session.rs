@@ -36,6 +36,8 @@ pub(crate) struct Session {
 #[derive(Clone, Debug)]
 struct Line {
     mid: String,
+    /// The mid is the client's, not one that this side made up.
+    named: bool,
     kind: OfferedKind,
     /// Answered with port 0: free for a new m-line (RFC 8829 section 5.2.2).
     vacant: bool,
@@ -156,7 +158,7 @@ impl Session {
     }
 
     /// Takes the peer's next offer and answers it. `slots` names a slot the first time its m-line is
-    /// one; it is not called for offers that are refused.
+    /// one, by its `a=mid`, empty without; it is not called for offers that are refused.
     ///
     /// # Errors
     ///
@@ -167,7 +169,7 @@ impl Session {
         ours: &LocalDescription<'_>,
         slots: &mut dyn FnMut(&str, MediaKind) -> SlotIdentity,
     ) -> Result<Negotiated, SdpError> {
-        self.check_order(offer)?;
+        self.renamed(offer)?;
         let mut shared = Shared::default();
         let agreed = offer.media.iter().map(|offered| shared.negotiate(offered));
         let (mut media, extensions): (Vec<_>, Vec<_>) = agreed.unzip();
@@ -178,7 +180,7 @@ impl Session {
             .zip(offer.remote.as_ref())
             .is_some_and(|(before, now)| before.ice != now.ice);
         self.remote = offer.remote.clone().or(self.remote.take());
-        self.place(&mut media, slots);
+        self.place(offer, &mut media, slots);
         self.version += 1;
         Ok(Negotiated {
             sdp: answer::write((self.id, self.version), offer, ours, &media, &extensions),
@@ -188,17 +190,28 @@ impl Session {
         })
     }
 
-    /// RFC 8829 section 5.2.2: m-lines are added at the end or in a vacant place, nothing else moves.
-    fn check_order(&self, offer: &Offer) -> Result<(), SdpError> {
+    /// The m-lines without `a=mid` that are called otherwise by this offer: old and new name of each. It gives one
+    /// an `a=mid`, or to another m-line the name that this side had made up.
+    ///
+    /// # Errors
+    ///
+    /// [`SdpError::BadOrder`]. RFC 8829 section 5.2.2: m-lines are added at the end or in a vacant place, nothing
+    /// else moves.
+    pub(crate) fn renamed<'a>(
+        &'a self,
+        offer: &'a Offer,
+    ) -> Result<Vec<(&'a str, &'a str)>, SdpError> {
         let (before, now) = (self.lines.len(), offer.media.len());
         if now < before {
             return Err(SdpError::BadOrder(format!(
                 "there were {before}, this offer has {now}; one no longer needed is stopped by port 0"
             )));
         }
+        let mut renamed = Vec::new();
         for (index, (line, offered)) in self.lines.iter().zip(&offer.media).enumerate() {
             let unnamed = offered.stopped && offered.mid.is_empty();
-            let same = offered.mid == line.mid && (offered.stopped || offered.kind == line.kind);
+            let same_name = offered.mid == line.mid || !line.named;
+            let same = same_name && (offered.stopped || offered.kind == line.kind);
             if !line.vacant && !unnamed && !same {
                 return Err(SdpError::BadOrder(format!(
                     "{} was {:?} with mid {} before",
@@ -207,19 +220,24 @@ impl Session {
                     line.mid,
                 )));
             }
+            if !line.vacant && !unnamed && offered.mid != line.mid {
+                renamed.push((line.mid.as_str(), offered.mid.as_str()));
+            }
         }
-        Ok(())
+        Ok(renamed)
     }
 
     /// Enters the m-lines into their places and names the slots.
     fn place(
         &mut self,
+        offer: &Offer,
         media: &mut [NegotiatedMedia],
         slots: &mut dyn FnMut(&str, MediaKind) -> SlotIdentity,
     ) {
-        for (index, media) in media.iter_mut().enumerate() {
+        for (index, (media, offered)) in media.iter_mut().zip(&offer.media).enumerate() {
             let line = Line {
                 mid: media.mid.clone(),
+                named: offered.named,
                 kind: media.kind,
                 vacant: media.role == MediaRole::Rejected,
                 slot: None,
@@ -232,6 +250,8 @@ impl Session {
                 Some(known) => {
                     if known.vacant || line.vacant {
                         *known = line;
+                    } else {
+                        (known.mid, known.named) = (line.mid, line.named);
                     }
                     // Whoever sends on it in between is answered without these SSRCs, and keeps nothing of them. They
                     // are not to be begun anew: under the keys of before their numbers would be used twice.
@@ -246,7 +266,9 @@ impl Session {
                     OfferedKind::Audio => MediaKind::Audio,
                     _ => MediaKind::Video,
                 };
-                let slot = line.slot.get_or_insert_with(|| slots(&media.mid, kind));
+                // A name that was made up may become another m-line's.
+                let mid = if line.named { &*media.mid } else { "" };
+                let slot = line.slot.get_or_insert_with(|| slots(mid, kind));
                 media.slot = Some(slot.clone());
             }
         }

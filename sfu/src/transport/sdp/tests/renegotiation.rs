@@ -33,6 +33,99 @@ fn m_lines_keep_their_places() {
     }
 }
 
+/// The name that this side made up gives way to the client's: nobody but this side knew it as an `a=mid`.
+#[test]
+fn an_m_line_without_a_mid_may_be_called_otherwise_later() {
+    let nameless = AUDIO.replace("a=mid:0\n", "");
+    let lone = offer(&[&nameless]).replace("a=group:BUNDLE \n", "");
+    let receiving = nameless.replace("sendonly", "recvonly");
+    let named = |part: &str, mid: &str| part.replace("mid:1", &format!("mid:{mid}"));
+    let audio = AUDIO.replace("mid:0", "mid:audio");
+    for (first, second, renamed, roles_now) in [
+        // Another has its name now, in a group of its own.
+        (
+            lone.clone(),
+            offer(&[&nameless, &named(VIDEO, "0")]),
+            &[("0", "0_")][..],
+            [("0_", MediaRole::Publish), ("0", MediaRole::Rejected)],
+        ),
+        // It is named, to be bundled.
+        (
+            lone.clone(),
+            offer(&[&audio, &named(VIDEO, "0")]),
+            &[("0", "audio")],
+            [("audio", MediaRole::Publish), ("0", MediaRole::Slot)],
+        ),
+        (
+            lone.clone(),
+            offer(&[AUDIO, VIDEO]),
+            &[],
+            [("0", MediaRole::Publish), ("1", MediaRole::Slot)],
+        ),
+        // The name of its place is free again.
+        (
+            offer(&[&nameless, &named(VIDEO, "0")]),
+            offer(&[&nameless, &named(VIDEO, "7")]),
+            &[("0_", "0")],
+            [("0", MediaRole::Publish), ("7", MediaRole::Rejected)],
+        ),
+        (
+            lone.replace("sendonly", "recvonly"),
+            offer(&[&receiving, &named(VIDEO, "0")]),
+            &[("0", "0_")],
+            [("0_", MediaRole::Slot), ("0", MediaRole::Rejected)],
+        ),
+    ] {
+        let mut session = session();
+        answer(&mut session, &first).expect("negotiates");
+        let parsed = parse_offer(&second, &LIMITS).expect("parses");
+        assert_eq!(session.renamed(&parsed).expect("in order"), renamed);
+        for _ in 0..2 {
+            let negotiated = answer(&mut session, &second).expect("negotiates");
+            assert_eq!(roles(&negotiated), roles_now);
+            // Known under that name from here on.
+            assert_eq!(session.renamed(&parsed).expect("in order"), []);
+        }
+    }
+    // Its kind stays, and a name that it was given is the client's.
+    let mut session = session();
+    answer(&mut session, &lone).expect("negotiates");
+    let video = offer(&[&named(VIDEO, "0")]);
+    let error = answer(&mut session, &video).expect_err("another kind");
+    assert_eq!(error.code(), "sdp_bad_order");
+    answer(&mut session, &offer(&[&audio])).expect("negotiates");
+    let error = answer(&mut session, &offer(&[AUDIO])).expect_err("another name");
+    assert_eq!(error.code(), "sdp_bad_order");
+}
+
+/// A track's half of `a=msid` is one slot's, whatever its m-line is called.
+#[test]
+fn a_slot_without_a_mid_is_not_named_by_its_place() {
+    let nameless = AUDIO
+        .replace("a=mid:0\n", "")
+        .replace("sendonly", "recvonly");
+    let lone = offer(&[&nameless]).replace("a=group:BUNDLE \n", "");
+    let parsed = parse_offer(&lone, &LIMITS).expect("parses");
+    let remote = parsed.remote.as_ref().expect("a transport");
+    let ours = LocalDescription {
+        ice: &remote.ice,
+        fingerprint: &remote.fingerprint,
+        candidates: &[],
+        cname: "c",
+        max_message_size: 1,
+    };
+    let mut names = Vec::new();
+    let negotiated = session().negotiate(&parsed, &ours, &mut |mid, kind| {
+        names.push(mid.to_owned());
+        name_slot(mid, kind)
+    });
+    assert_eq!(
+        negotiated.expect("negotiates").media[0].role,
+        MediaRole::Slot
+    );
+    assert_eq!(names, [""]);
+}
+
 #[test]
 fn a_stopped_m_line_makes_room_for_another() {
     let mut session = session();
