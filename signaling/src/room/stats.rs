@@ -205,3 +205,130 @@ impl SubscriptionStats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::media::RoomId;
+
+    /// Every field, and one element in each list.
+    fn full() -> PeerStats {
+        let track = TrackId::from_u64(1);
+        let layer = media::LayerStats {
+            rid: Some("q".into()),
+            alive: true,
+            wanted: true,
+            bitrate: 1,
+            height: Some(180),
+            packets: 1,
+            bytes: 1,
+            lost: 0,
+            nacks_sent: 0,
+            repaired: 0,
+        };
+        let published = media::PublishedStats {
+            track,
+            kind: MediaKind::Video,
+            codec: "VP8",
+            layers: vec![layer],
+            keyframe_requests: 1,
+            unwatchable: vec![(PeerId::from_u64(2), "codec_not_negotiated")],
+        };
+        let subscription = media::SubscriptionStats {
+            track,
+            mid: Some("1".into()),
+            layer: Some(0),
+            temporal: Some(0),
+            target: Some(0),
+            reason: "best",
+            allocated: 1,
+            bitrate: 1,
+            keyframe_requests: 1,
+            packets: 1,
+            bytes: 1,
+            nacks_received: 0,
+            retransmitted: 0,
+            fraction_lost: 0.0,
+        };
+        let peer = media::PeerStats {
+            peer: PeerId::from_u64(1),
+            room: RoomId::from_u64(1),
+            connected: true,
+            remote_addr: Some(([192, 0, 2, 7], 50_000).into()),
+            srtp_profile: Some("AEAD_AES_128_GCM"),
+            rtt_ms: Some(1.5),
+            published: vec![published],
+            subscriptions: vec![subscription],
+            bandwidth: media::BandwidthStats::default(),
+        };
+        let name = |_| Some(TrackName::random());
+        PeerStats::named(peer, name, |_| Some(ParticipantId::random()))
+    }
+
+    /// `bandwidth.loss`, `published[].layers[].rid`.
+    fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    let path = format!("{path}{dot}{name}");
+                    paths(value, &path, found);
+                    found.insert(path);
+                }
+            }
+            Value::Array(elements) => {
+                for element in elements {
+                    paths(element, &format!("{path}[]"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The rows of the table under `## Stats`: field, unit, range, meaning.
+    fn documented() -> Vec<[&'static str; 4]> {
+        let text = include_str!("../../PROTOCOL.md");
+        let (_, section) = text.split_once("\n## Stats\n").expect("a section");
+        let section = section.split("\n## ").next().expect("its end");
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.map(|row| {
+            let cells = row.trim_matches('|').split('|').map(str::trim);
+            let cells: Vec<&str> = cells.collect();
+            <[&str; 4]>::try_from(cells).expect(row)
+        });
+        cells.collect()
+    }
+
+    #[test]
+    fn each_field_is_in_the_golden_message_and_described_in_the_protocol() {
+        let mut fields = BTreeSet::new();
+        let told = serde_json::to_value(full()).expect("JSON");
+        paths(&told, "", &mut fields);
+
+        let golden = include_str!("../../golden/native/server/stats.json");
+        let golden: Value = serde_json::from_str(golden).expect("JSON");
+        let mut written = BTreeSet::new();
+        paths(&golden["peer"], "", &mut written);
+        assert_eq!(written, fields, "the golden message, and what is sent");
+
+        let rows = documented();
+        let described: BTreeSet<String> = rows
+            .iter()
+            .map(|[field, ..]| field.trim_matches('`').to_owned())
+            .collect();
+        assert_eq!(described, fields, "PROTOCOL.md, and what is sent");
+        assert_eq!(described.len(), rows.len(), "one row for each");
+        for [field, unit, range, meaning] in rows {
+            assert!(
+                !unit.is_empty() || !range.is_empty(),
+                "{field}: which values?"
+            );
+            let named = meaning.is_empty() && (!range.is_empty() || unit.ends_with(" id"));
+            assert!(named || meaning.len() > 5, "{field}: what is it?");
+        }
+    }
+}
