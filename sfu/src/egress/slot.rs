@@ -7,7 +7,7 @@ use super::allocator::Grant;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::kept::Kept;
 use super::outlet::{Line, Outgoing, Outlet};
-use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source};
+use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source, above};
 use super::rtx::RtxBudget;
 use super::selector::Decision;
 use super::sender::SenderState;
@@ -192,6 +192,14 @@ impl Slot {
     pub(crate) fn begin_anew(&mut self, layer: usize) {
         let forwarder = self.forwarder.as_ref();
         self.anew |= forwarder.is_some_and(|forwarder| forwarder.selector.stream() == Some(layer));
+    }
+
+    /// The viewer has other keys from now on: see [`Rewriter::begin_again`]. What was kept is sealed under those
+    /// before, which nobody can open any more.
+    pub(crate) fn begin_again(&mut self) {
+        self.rewriter.begin_again();
+        self.rtx_sequence = above(self.rtx_sequence.into()) as u16;
+        self.kept = None;
     }
 
     /// The m-line receives nothing until a later offer.

@@ -146,6 +146,14 @@ impl Subscriber {
         self.link.prefetch();
     }
 
+    /// The viewer has other keys from now on. What waits has a number from before.
+    pub(crate) fn begin_again(&mut self) {
+        for (index, slot) in &mut self.slots {
+            self.link.pacer.forget_slot(index);
+            slot.begin_again();
+        }
+    }
+
     /// What the viewer's link carries.
     pub(crate) fn link(&self) -> &Link {
         &self.link

@@ -273,6 +273,9 @@ impl Worker {
     /// A viewer is connected again, with other keys. What was sent in between is lost, and may be more than
     /// it can ask for one by one: its pictures begin anew.
     pub(super) fn begin_again(&mut self, now: Instant, index: usize) {
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.subscriber.begin_again();
+        }
         self.begin(now, index);
         let Some(viewer) = self.peers.get_mut(index) else {
             return;

@@ -175,6 +175,18 @@ impl Rewriter {
         }
     }
 
+    /// The receiver has other keys from now on and counts rollovers of the number from zero, wherever the first
+    /// packet that reaches it stands: numbers go on below 2^15 (RFC 3711 section 3.3.1). Nothing goes on under
+    /// an older number: what wanted one was lost with the keys before, and under the present ones it would be
+    /// taken for another rollover's. A number is left out, for nobody knows what was lost.
+    pub(crate) fn begin_again(&mut self) {
+        self.span = None;
+        self.past.clear();
+        (self.newest, self.torn) = (None, false);
+        self.leave_out_number();
+        self.sequence = above(self.sequence + 1) - 1;
+    }
+
     /// A number that no packet gets: whoever misses it knows that something is missing.
     fn leave_out_number(&mut self) {
         self.sequence += 1;
@@ -294,6 +306,14 @@ impl Rewriter {
     /// All that are remembered, the latest first.
     fn spans(&self) -> impl Iterator<Item = &Span> {
         self.span.iter().chain(self.past.iter().rev())
+    }
+}
+
+/// The first number from this one on that SRTP can begin with.
+pub(crate) fn above(sequence: u64) -> u64 {
+    match sequence & 0x8000 {
+        0 => sequence,
+        _ => (sequence | 0xffff) + 1,
     }
 }
 

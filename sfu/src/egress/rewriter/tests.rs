@@ -291,6 +291,49 @@ fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
     }
 }
 
+/// A receiver with new keys that misses the first packets takes the number it sees for one of rollover zero.
+#[test]
+fn under_other_keys_numbers_begin_below_half() {
+    let now = Instant::now();
+    for (sent, begins) in [
+        (0_u16, 2),
+        (0x7ffc, 0x7ffe),
+        (0x7ffd, 0x7fff),
+        (0x7ffe, 0),
+        (0x7fff, 0),
+        (0x8000, 0),
+        (65_533, 0),
+        (65_534, 0),
+        // A number is left out in any case.
+        (65_535, 1),
+    ] {
+        let mut rewriter = Rewriter::new(90_000, sent.wrapping_sub(1), 0);
+        rewriter.switch(now, &source(0), &frame(100, 0, 0, 0), None);
+        let before = rewriter.rewrite(now, &source(0), &frame(100, 0, 0, 0));
+        let before = before.unwrap().sequence;
+        assert_eq!(before as u16, sent);
+        rewriter.begin_again();
+        // Nothing of before is found or numbered any more.
+        assert_eq!(rewriter.locate(sent), None, "{sent}");
+        let late = frame(101, 0, 0, 0);
+        assert_eq!(rewriter.rewrite(now, &source(0), &late), None, "{sent}");
+        assert!(rewriter.span().is_none());
+
+        rewriter.switch(now, &source(0), &frame(102, 3_000, 1, 1), None);
+        let first = rewriter.rewrite(now, &source(0), &frame(102, 3_000, 1, 1));
+        let first = first.unwrap();
+        assert_eq!(
+            (first.sequence as u16, first.ids.picture_id()),
+            (begins, Some(1)),
+            "{sent}"
+        );
+        assert!(first.sequence > before + 1, "{sent}: a number is missing");
+        let (_, located) = rewriter.locate(begins).unwrap();
+        assert_eq!(located, 102);
+        assert_eq!(rewriter.rewrite(now, &source(0), &late), None, "{sent}");
+    }
+}
+
 #[test]
 fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
     // Whether the next frame of the old layer, which is not sent, begins its picture; whether that is
@@ -343,6 +386,33 @@ proptest! {
         for (sequence, number) in numbers {
             let located = rewriter.locate(number).map(|(_, located)| located);
             prop_assert_eq!(located, Some(sequence));
+        }
+    }
+
+    /// However much is sent under each of some keys: no number comes twice, those of each begin below 2^15, and
+    /// a receiver that misses up to 2^15 of the first knows the rollover of the next (RFC 3711 section 3.3.1).
+    #[test]
+    fn a_receiver_with_other_keys_knows_where_it_is(
+        first in any::<u16>(),
+        keys in prop::collection::vec((1u64..200_000, 0u64..0x8000), 1..8),
+    ) {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000, first, 0);
+        let (mut next, mut highest) = (0x1_0000u64, 0);
+        for (sent, missed) in keys {
+            rewriter.begin_again();
+            rewriter.switch(now, &source(0), &frame(next, 0, 0, 0), None);
+            let out = |rewriter: &mut Rewriter, at: u64| {
+                rewriter.rewrite(now, &source(0), &frame(next + at, 0, 0, 0)).unwrap().sequence
+            };
+            let base = out(&mut rewriter, 0);
+            prop_assert!(base > highest && base & 0xffff < 0x8000);
+            // SRTP's index as we count it, and as the receiver does.
+            let index = |sequence: u64| sequence - (base & !0xffff);
+            let reached = index(out(&mut rewriter, missed));
+            prop_assert_eq!(reached, u64::from(reached as u16));
+            highest = out(&mut rewriter, missed + sent);
+            next += missed + sent + 1;
         }
     }
 
