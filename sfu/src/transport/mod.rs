@@ -98,6 +98,9 @@ pub(crate) struct Transport {
     was_connected: bool,
     /// Since the client closed its association, something of another was seen.
     is_awaited: bool,
+    /// No m-line uses it: nothing is waited for, and only what keeps it up is sent and taken. The client may
+    /// keep its end or drop it.
+    is_resting: bool,
     /// The latest time heard of, for what is polled without one.
     now: Instant,
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -110,8 +113,6 @@ enum Phase {
     Connected,
     /// The client closed its association. It may be gone, or about to begin another.
     Closed,
-    /// No m-line uses it: nothing is waited for, sent or taken.
-    Resting,
     Ended,
 }
 
@@ -137,6 +138,7 @@ impl Transport {
             connect_timeout: config.connect_timeout,
             was_connected: false,
             is_awaited: false,
+            is_resting: false,
             now,
             answers: VecDeque::new(),
             events: VecDeque::new(),
@@ -151,10 +153,8 @@ impl Transport {
         datagram: &[u8],
     ) -> StunOutcome {
         self.advance(now);
-        match self.phase {
-            Phase::Ended => return StunOutcome::Rejected("transport_ended"),
-            Phase::Resting => return StunOutcome::Rejected("transport_resting"),
-            Phase::Connecting | Phase::Connected | Phase::Closed => {}
+        if self.phase == Phase::Ended {
+            return StunOutcome::Rejected("transport_ended");
         }
         if self.answers.len() >= MAX_WAITING || self.events.len() >= MAX_WAITING {
             return StunOutcome::Rejected("stun_overload");
@@ -183,7 +183,9 @@ impl Transport {
     /// takes up to a millisecond of public-key work, which the worker budgets.
     pub(crate) fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.advance(now);
-        if !self.is_in_use() || !self.ice.is_verified(from) {
+        // One that was never up is made anew to be used.
+        let is_over = self.is_resting && !self.was_connected || self.phase == Phase::Ended;
+        if is_over || !self.ice.is_verified(from) {
             return;
         }
         self.drive_dtls(now, |dtls, event| dtls.handle(now, from, datagram, event));
@@ -282,24 +284,35 @@ impl Transport {
         }
     }
 
-    /// No m-line uses it any more. The client may drop its end without a word being lost about it.
+    /// No m-line uses it any more. Browsers drop their end without a word being lost about it; other clients
+    /// keep it up and go on with it later.
     pub(crate) fn rest(&mut self) {
-        if self.is_in_use() {
-            self.phase = Phase::Resting;
-            self.srtp = None;
+        self.is_resting = true;
+    }
+
+    /// A later offer uses it again: what the client kept goes on at once. Whoever kept nothing begins another
+    /// association, or is missed.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        self.advance(now);
+        if !std::mem::take(&mut self.is_resting) {
+            return;
         }
+        if self.consent_until().is_some_and(|until| now >= until) {
+            // It may be anybody's address by now.
+            self.ice.deselect();
+        }
+        self.ice.renew_consent(now);
+        (self.connect_by, self.is_awaited) = (now + self.connect_timeout, true);
     }
 
-    /// Whether it has to be made anew to be used.
+    /// Whether no m-line uses it.
     pub(crate) fn is_resting(&self) -> bool {
-        self.phase == Phase::Resting
+        self.is_resting
     }
 
-    fn is_in_use(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Connecting | Phase::Connected | Phase::Closed
-        )
+    /// Whether it was up once.
+    pub(crate) fn was_connected(&self) -> bool {
+        self.was_connected
     }
 
     /// Sends a data channel message.
@@ -323,7 +336,7 @@ impl Transport {
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        if !self.is_in_use() {
+        if self.phase == Phase::Ended || self.is_resting {
             return;
         }
         self.drive_dtls(now, |dtls, event| dtls.handle_timeout(now, event));
@@ -344,8 +357,11 @@ impl Transport {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_resting {
+            return None;
+        }
         let (connect_by, sctp) = match self.phase {
-            Phase::Resting | Phase::Ended => return None,
+            Phase::Ended => return None,
             Phase::Connecting | Phase::Closed => (Some(self.connect_by), None),
             Phase::Connected => (None, self.sctp.poll_timeout()),
         };
@@ -370,7 +386,7 @@ impl Transport {
             return Some((to, datagram));
         }
         // One SCTP packet at a time, so that its congestion window is all that waits anywhere.
-        if self.phase != Phase::Connected {
+        if self.phase != Phase::Connected || self.is_resting {
             return None;
         }
         let packet = self.sctp.poll_transmit(self.now)?;
@@ -421,6 +437,10 @@ impl Transport {
             }
             AssociationEvent::Failed(reason) => failed = Some(reason),
         });
+        if self.is_resting {
+            // Nobody minds how it ended: whatever comes next is another association.
+            closed |= failed.take().is_some();
+        }
         if closed {
             self.phase = Phase::Closed;
             self.srtp = None;

@@ -429,28 +429,111 @@ fn a_client_that_begins_again_and_does_not_finish_fails() {
     assert_eq!(world.transport.poll_timeout(), None);
 }
 
+/// aiortc keeps its transport when all of its m-lines are stopped.
 #[test]
-fn a_resting_transport_takes_and_sends_nothing() {
+fn a_transport_that_rested_goes_on_where_the_client_kept_it() {
     let mut world = World::connected();
+    let mut srtp = world.client.srtp();
     world.transport.rest();
-    assert!(world.transport.is_resting() && !world.transport.is_connected());
-    assert_eq!(world.transport.poll_timeout(), None);
-    assert_eq!(
-        world.check(HOME, true),
-        StunOutcome::Rejected("transport_resting")
-    );
-    let mut sealed = world
-        .client
-        .srtp()
-        .sending
-        .encrypt_rtp(&rtp(1, 7, 90))
-        .unwrap();
-    assert_eq!(world.transport.open_rtp(&mut sealed), Err("srtp_not_ready"));
-    // The client drops its end: no event, no end.
-    world.client.close(world.now);
-    world.exchange(HOME);
-    assert!(world.events.is_empty());
     assert!(world.transport.is_resting());
+    for _ in 0..100 {
+        // Nothing is due, however long it takes; and checks are answered, or the client gives up.
+        assert_eq!(world.transport.poll_timeout(), None);
+        world.now += Duration::from_secs(5);
+        world.transport.handle_timeout(world.now);
+        assert_eq!(world.check(HOME, true), StunOutcome::Refreshed);
+        assert!(world.transport.poll_event().is_none());
+    }
+    let woken = world.now - world.start;
+    let fingerprint = world.client.fingerprint();
+    world.transport.wake(world.now);
+    world.transport.reoffered(world.now, fingerprint);
+    assert!(world.transport.is_connected() && !world.transport.is_resting());
+    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(HOME)));
+    let plain = rtp(1, 7, 900);
+    let mut sealed = srtp.sending.encrypt_rtp(&plain).unwrap();
+    assert_eq!(world.transport.open_rtp(&mut sealed), Ok(plain.len()));
+    let mut buf = [plain.clone(), vec![0; 16]].concat();
+    let len = world.transport.seal_rtp(&mut buf, RTP_HEADER, plain.len());
+    assert_eq!(srtp.receiving.decrypt_rtp(&buf[..len]).unwrap(), plain);
+    let (when, event) = world.next_event();
+    assert!(matches!(
+        event,
+        Some(TransportEvent::Failed(PeerFailure::ConsentExpired))
+    ));
+    assert_eq!(when, woken + CONSENT);
+}
+
+/// Browsers drop their end when all m-lines are stopped, with a word or without.
+#[test]
+fn a_transport_that_rested_makes_way_where_the_client_dropped_it() {
+    for (what, says) in [("a close_notify", true), ("no word", false)] {
+        let mut world = World::connected();
+        let again = world.client.connect_again(world.now);
+        world.transport.rest();
+        if says {
+            world.client.close(world.now);
+            world.exchange(HOME);
+        }
+        world.now += Duration::from_secs(600);
+        world.transport.handle_timeout(world.now);
+        assert!(
+            world.events.is_empty() && world.transport.is_resting(),
+            "{what}"
+        );
+        let fingerprint = world.client.fingerprint();
+        world.transport.wake(world.now);
+        world.transport.reoffered(world.now, fingerprint);
+        // Nobody is known to be where it was.
+        assert_eq!(world.transport.remote_addr(), None, "{what}");
+        world.now += Duration::from_secs(5);
+        world.transport.handle_timeout(world.now);
+        assert_eq!(world.check(AWAY, true), StunOutcome::Bound, "{what}");
+        world.client = again;
+        world.exchange(AWAY);
+        assert!(
+            world.transport.is_connected() && world.client.connected,
+            "{what}"
+        );
+        assert!(
+            matches!(world.events[..], [TransportEvent::Replaced]),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_transport_that_rested_and_is_not_used_again_fails() {
+    for (closes, seconds, expected) in [
+        (false, 600 + 30, PeerFailure::ConsentExpired),
+        (true, 600 + 20, PeerFailure::ClosedByClient),
+    ] {
+        let mut world = World::connected();
+        world.transport.rest();
+        if closes {
+            world.client.close(world.now);
+            world.exchange(HOME);
+        }
+        world.now += Duration::from_secs(600);
+        world.transport.wake(world.now);
+        let (when, event) = world.next_event();
+        let failed = matches!(event, Some(TransportEvent::Failed(reason)) if reason == expected);
+        assert!(failed, "{event:?}");
+        assert_eq!(when, Duration::from_secs(seconds));
+    }
+}
+
+#[test]
+fn a_transport_that_was_never_up_rests_whatever_comes() {
+    let mut world = World::new();
+    world.check(HOME, true);
+    world.transport.rest();
+    assert_eq!(world.transport.poll_timeout(), None);
+    let mut hello = world.client.poll_transmit().unwrap();
+    let home = SocketAddr::from(HOME);
+    world.transport.handle_dtls(world.now, home, &mut hello);
+    assert!(world.transport.poll_transmit().is_none());
+    assert!(!world.transport.is_connected() && !world.transport.was_connected());
 }
 
 #[test]

@@ -210,17 +210,18 @@ impl Worker {
             return;
         };
         let Some(remote) = remote else {
-            // A client ends the transport that no m-line uses. Whatever it offers next has a new one.
+            // A client may end the transport that no m-line uses, or keep it up for its next offer.
             return peer.transport.rest();
         };
         let ice = peer.ice.clone();
         peer.remote_ice = Some(remote.ice.clone());
-        if peer.transport.is_resting() {
+        if peer.transport.is_resting() && !peer.transport.was_connected() {
             let transport = self.transport(now, ice, Some(remote));
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport = transport;
             }
         } else {
+            peer.transport.wake(now);
             if restart {
                 peer.transport.restart_ice(ice, remote.ice);
             }

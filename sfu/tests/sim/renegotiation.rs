@@ -83,6 +83,41 @@ fn an_m_line_is_published_on_again() {
     }
 }
 
+/// aiortc keeps its transport, and is answered with the description of it that it knows.
+#[test]
+fn a_client_that_stops_every_m_line_goes_on_over_the_transport_it_kept() {
+    let mut sim = Sim::new(605);
+    sim.participant(Video::Single);
+    let viewer = sim.viewer();
+    sim.run(3 * SECOND);
+    let peer = sim.clients[viewer].peer.unwrap();
+    sim.clients[viewer].receive(1, 1);
+    let (offer, _) = sim.clients[viewer].offer();
+    let stopped = offer.replace("m=audio 9 ", "m=audio 0 ");
+    let stopped = stopped.replace("m=video 9 ", "m=video 0 ");
+    let received = |sim: &Sim| sim.clients[viewer].datagram_bytes;
+    for round in 0..2 {
+        let answer = sim.relay.offer(sim.now, peer, &stopped).unwrap();
+        assert!(answer.slots.is_empty());
+        sim.run(SECOND);
+        let before = received(&sim);
+        // For longer than consent lasts.
+        sim.run(40 * SECOND);
+        let checks = received(&sim) - before;
+        assert!((1..10_000).contains(&checks), "{checks} in round {round}");
+
+        let before = received(&sim);
+        let answer = sim.relay.offer(sim.now, peer, &offer).unwrap();
+        assert_eq!(answer.slots.len(), 4);
+        sim.run(SECOND);
+        let came = received(&sim) - before;
+        assert!(came > 30_000, "{came} in round {round}");
+        assert_sound(&sim);
+    }
+    let failed = |event: &&Event| matches!(event, Event::PeerFailed { .. });
+    assert_eq!(sim.events.iter().find(failed), None);
+}
+
 #[test]
 fn subscriptions_come_and_go_one_by_one() {
     let mut sim = Sim::new(601);

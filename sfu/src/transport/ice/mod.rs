@@ -120,6 +120,13 @@ impl IceLite {
         self.selected = None;
     }
 
+    /// Checks were not asked for lately: their lack counts from now on.
+    pub(super) fn renew_consent(&mut self, now: Instant) {
+        if let Some(last) = &mut self.last_check {
+            *last = now;
+        }
+    }
+
     /// Where to send.
     pub(super) fn selected(&self) -> Option<SocketAddr> {
         self.selected
