@@ -343,3 +343,42 @@ fn who_never_reports_is_sent_the_smallest_picture() {
     );
     call.assert_bounded();
 }
+
+/// What a receiver says and does not move is tried by one layer at a time, and more and more rarely.
+#[test]
+fn a_wish_is_exceeded_by_one_layer_now_and_then() {
+    for (says, fits, tried) in [
+        (Says::Always(60_000, usize::MAX), None, Some(0)),
+        (Says::About(60_000), None, Some(0)),
+        (Says::Always(120_000, usize::MAX), None, Some(0)),
+        (Says::About(300_000), Some(0), Some(1)),
+        (Says::Always(300_000, usize::MAX), Some(0), Some(1)),
+    ] {
+        let mut call = Call::new(1_400, 1, says, PathModel::LAN);
+        let what = call.what.clone();
+        let (mut tries, mut before) = (Vec::new(), None);
+        for second in 0..150 {
+            let heard = call.heard();
+            call.run(SECOND);
+            let video = &call.videos()[0];
+            assert!(video.layer <= tried, "{what}: {second} s, {video:?}");
+            assert_eq!(video.reason, "bandwidth", "{what}: {second} s");
+            if second > 2 {
+                let heard = call.heard() - heard;
+                assert!(heard >= 48, "{what}: {heard} packets of sound");
+            }
+            if video.layer > fits && before <= fits {
+                tries.push(second);
+            }
+            before = video.layer;
+        }
+        // Each takes three seconds. Twice what was sent lately is no estimate of it, and is not tried at all.
+        assert!((2..=4).contains(&tries.len()), "{what}: {tries:?}");
+        let apart: Vec<i32> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(apart.is_sorted() && apart[0] >= 15, "{what}: {tries:?}");
+        // It moves: what was tried in vain is forgotten.
+        call.says(Says::Always(8_000_000, usize::MAX));
+        let took = call.until_top(5 * SECOND);
+        assert!(took.is_some(), "{what}: {:?}", call.bandwidth());
+    }
+}

@@ -47,6 +47,8 @@ pub(crate) enum Says {
     Estimate,
     /// Always the same, of the first so many streams.
     Always(u64, usize),
+    /// This, and 3 % less, in turn, of all.
+    About(u64),
 }
 
 impl Receiver {
@@ -97,6 +99,10 @@ impl Receiver {
             Says::Nothing => return None,
             Says::Estimate => (self.estimate(now)?, usize::MAX),
             Says::Always(rate, streams) => (rate as f64, streams),
+            Says::About(rate) => {
+                let less = self.said.is_some_and(|(_, said)| said == rate as f64);
+                (rate as f64 * if less { 0.97 } else { 1.0 }, usize::MAX)
+            }
         };
         let falls = self.said.is_some_and(|(_, said)| rate < 0.97 * said);
         if self.said.is_some_and(|(at, _)| now < at + SECOND && !falls) {

@@ -59,6 +59,8 @@ pub(crate) struct ReportedEstimator {
     said: Said,
     /// REMB is for all video together.
     whole: bool,
+    /// Bits a second that were sent of what it is not for.
+    beside: f64,
     demand: Demand,
     target: f64,
     bounds: (f64, f64),
@@ -115,6 +117,7 @@ impl ReportedEstimator {
             streams: Streams::default(),
             said: Said::default(),
             whole: true,
+            beside: 0.0,
             demand: Demand::default(),
             target: config.start as f64,
             bounds: (config.min as f64, config.max.max(config.min) as f64),
@@ -189,7 +192,12 @@ impl ReportedEstimator {
         let now = self.advance(now);
         self.whole = whole;
         let (rate, listed, sending) = (bitrate as f64, listed as f64, sending as f64);
-        let tried = self.tried.map(|tried| now - tried.at);
+        // One layer is tried beyond it at a time; where it is of some video alone, that is not known.
+        let tried = match whole {
+            true => self.said.tried_at(),
+            false => self.tried.map(|tried| tried.at),
+        };
+        let tried = tried.map(|at| now - at);
         let tried = tried.filter(|since| *since < PROOF_US);
         let beside = (sending - listed).max(0.0);
         let risen = self.risen.map(|risen| Risen {
@@ -199,12 +207,24 @@ impl ReportedEstimator {
         let reports = self.heard_at.is_some_and(|at| now - at < 2 * RARE_US);
         if self.said.take(now, rate, (listed, sending), tried, risen) {
             // What it is not for goes on.
-            let most = rate + (sending - listed).max(0.0);
+            let most = rate + beside;
             if whole && self.target > 1.02 * most {
                 self.cut(now, most, LimitedBy::Remb);
             }
-        } else if !reports {
+            return;
+        }
+        self.beside = beside;
+        let moved = self.said.has_moved() && self.cause == Some(LimitedBy::Remb);
+        if moved {
+            (self.hold_until, self.pause) = (now, 0);
+        }
+        if whole {
+            self.bound(now, sending);
+        }
+        if !reports {
             self.hear(now);
+        }
+        if moved || !reports {
             self.good(now, now - 200_000, sending);
         }
     }

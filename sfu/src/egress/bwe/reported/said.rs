@@ -7,7 +7,8 @@
 //!
 //! - **Below**, and lower than what it said before, or not growing: it is a limit, at once.
 //! - **Below**, after more was tried ([`GRACE_US`]) or while it grows: it follows, and is waited for. If it
-//!   does not move at all, it is no estimate but a wish, and is not tried again until it changes.
+//!   does not, it is no estimate but a wish: it is tried again after [`PAUSE_US`], twice as late each time, up to
+//!   [`PAUSE_MAX_US`]. All of this is forgotten when it moves.
 //! - **Below**, and the first that is heard: the one after it counts.
 //! - **Below**, just after a layer began ([`BURST_US`]): its keyframe waits for itself, and the estimate falls to
 //!   a share of what came before it. The one after it counts.
@@ -15,6 +16,8 @@
 //! - **Far above** all that it was sent lately: the receiver knows more than that. It is a limit for what is
 //!   tried.
 //! - **Next to nothing** ([`NOTHING`]): no video is wanted.
+//!
+//! More than it is tried one layer at a time: the next not before it has grown since the last ([`Said::may_try`]).
 //!
 //! Who has not repeated it for [`STALE_US`] has said nothing.
 
@@ -43,21 +46,43 @@ const BURST_US: i64 = 1_200_000;
 const DEEP: f64 = 0.7;
 /// How long it counts as growing since it last did.
 const GROWING_US: i64 = 1_500_000;
-/// By less it has not moved.
-const STANDS: f64 = 0.01;
+/// It grows if it is so much more than the most since it last fell: one that only swings does not.
+const GROWS: f64 = 1.02;
+/// One that was not to be exceeded has moved if it leaves this: what swings by a tenth has not.
+const STANDS: std::ops::RangeInclusive<f64> = 0.75..=1.1;
+/// Until it is exceeded once more: that takes [`GRACE_US`], in which all else may be late.
+const PAUSE_US: i64 = 15_000_000;
+const PAUSE_MAX_US: i64 = 240_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Said {
     last: Option<(f64, i64)>,
     grew_at: Option<i64>,
+    /// The most since it last fell.
+    top: f64,
+    /// More was sent when it was last said.
+    is_exceeded: bool,
+    /// When more was last tried.
+    tried_at: Option<i64>,
     /// It fell, and was waited for.
     fell: bool,
     limit: Option<f64>,
-    /// One that did not move when it was exceeded.
-    refused: Option<f64>,
+    refused: Option<Refused>,
+    /// It is another now.
+    moved: bool,
     /// The most that was sent, of all, in this period and the one before, and when this one began.
     peaks: [f64; 2],
     since: i64,
+}
+
+/// An estimate that did not move when it was exceeded.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    /// The most that was said then.
+    rate: f64,
+    /// It is a limit until then.
+    until: i64,
+    pause: i64,
 }
 
 /// A layer began.
@@ -88,18 +113,20 @@ impl Said {
         let before = self.last.filter(|(_, at)| now - at <= STALE_US);
         let before = before.map(|(rate, _)| rate);
         self.last = Some((rate, now));
-        if before.is_some_and(|before| rate > before + (0.002 * before).max(200.0)) {
+        if before.is_some() && rate > GROWS * self.top + 200.0 {
             self.grew_at = Some(now);
+        }
+        if before.is_none() || !(FALLS * self.top..=GROWS * self.top + 200.0).contains(&rate) {
+            self.top = rate;
         }
         let falls = before.is_some_and(|before| rate < FALLS * before);
         let grows = self.grew_at.is_some_and(|at| now - at <= GROWING_US);
         let exceeded = sent > if falls { FALLEN } else { NEAR } * rate;
-        let refused = self
-            .refused
-            .is_some_and(|refused| (rate / refused - 1.0).abs() < STANDS);
-        if !refused {
-            self.refused = None;
-        }
+        let stands = |refused: &Refused| STANDS.contains(&(rate / refused.rate));
+        let before_moving = self.refused;
+        self.refused = self.refused.filter(stands);
+        self.moved = before_moving.is_some() && self.refused.is_none();
+        let refused = self.refused.is_some_and(|refused| now < refused.until);
         let begins =
             risen.is_some_and(|risen| risen.since <= BURST_US && rate > DEEP * risen.before);
         self.fell &= risen.is_some_and(|risen| risen.since <= 2 * BURST_US) && !grows;
@@ -116,9 +143,20 @@ impl Said {
             falls || self.fell || (!grows && tried.is_none_or(|tried| tried > GRACE_US))
         };
         let moved = tried.is_some_and(|tried| self.grew_at.is_some_and(|at| now - at <= tried));
-        if is_limit && exceeded && !falls && !moved && tried.is_some() && before.is_some() {
-            self.refused = Some(rate.max(1.0));
+        let fell = falls || self.fell;
+        if is_limit && exceeded && !fell && !moved && tried.is_some() && before.is_some() {
+            let pause = self.refused.map_or(PAUSE_US, |refused| 2 * refused.pause);
+            let pause = pause.min(PAUSE_MAX_US);
+            self.refused = Some(Refused {
+                rate: rate.max(self.top).max(1.0),
+                until: now + pause,
+                pause,
+            });
         }
+        if is_limit {
+            self.tried_at = None;
+        }
+        self.is_exceeded = exceeded;
         self.limit = is_limit.then_some(rate);
         is_limit && exceeded
     }
@@ -127,6 +165,38 @@ impl Said {
     pub(super) fn limit(&self, now: i64) -> Option<f64> {
         let (_, at) = self.last?;
         self.limit.filter(|_| now - at <= STALE_US)
+    }
+
+    /// What was said lately, a limit or not.
+    pub(super) fn stated(&self, now: i64) -> Option<f64> {
+        let (rate, at) = self.last?;
+        (now - at <= STALE_US).then_some(rate)
+    }
+
+    /// Whether it has just moved from where it was not to be exceeded.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Notes that more than was said is tried.
+    pub(super) fn try_more(&mut self, now: i64) {
+        self.tried_at = Some(now);
+    }
+
+    /// When more than was said was last tried, if that is not decided yet.
+    pub(super) fn tried_at(&self) -> Option<i64> {
+        self.tried_at
+    }
+
+    /// Whether more than was said may be tried: it has grown since that was last done, or is not less than what is
+    /// sent.
+    pub(super) fn may_try(&self, now: i64) -> bool {
+        let Some(at) = self.tried_at else {
+            return self.refused.is_none_or(|refused| now >= refused.until);
+        };
+        let grew = self.grew_at.is_some_and(|grew| grew > at);
+        let (_, said) = self.last.unwrap_or_default();
+        grew || (said > at + GRACE_US && !self.is_exceeded)
     }
 
     /// When what was said is not true any more.
@@ -145,7 +215,7 @@ mod tests {
         const S: i64 = 1_000_000;
         // When, what is said, what is sent, when more was tried: less is to be sent, and the limit.
         type Step = (i64, f64, f64, Option<i64>, bool, Option<f64>);
-        let cases: [(&str, &[Step]); 11] = [
+        let cases: [(&str, &[Step]); 12] = [
             (
                 "a limit that nobody reaches",
                 &[(0, 8e6, 1e6, None, false, Some(8e6))],
@@ -184,6 +254,27 @@ mod tests {
                     // It is a wish: known from now on.
                     (9 * S / 2, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
                     (6 * S, 4e5, 2.5e5, None, false, None),
+                ],
+            ),
+            (
+                "or only swings, and is tried again later, and then later still",
+                &[
+                    (0, 2.3e5, 1.5e5, None, false, None),
+                    (S, 2.2e5, 5e5, Some(S / 2), false, None),
+                    (2 * S, 2.3e5, 5e5, Some(3 * S / 2), false, None),
+                    (4 * S, 2.25e5, 5e5, Some(7 * S / 2), true, Some(2.25e5)),
+                    (8 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (13 * S, 2.2e5, 1.5e5, None, false, Some(2.2e5)),
+                    (18 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (19 * S, 2.2e5, 1.5e5, None, false, None),
+                    (20 * S, 2.3e5, 5e5, Some(S / 2), false, None),
+                    (22 * S, 2.3e5, 5e5, Some(5 * S / 2 + 1), true, Some(2.3e5)),
+                    (27 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (32 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (37 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (42 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (47 * S, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
+                    (52 * S, 2.3e5, 1.5e5, None, false, None),
                 ],
             ),
             (

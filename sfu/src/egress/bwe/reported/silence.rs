@@ -50,6 +50,7 @@ impl ReportedEstimator {
 
     /// Lets the least that could be sent be sent, and awaits a report of it.
     pub(super) fn resume(&mut self, now: i64) {
+        self.said.try_more(now);
         self.target = self.target.max(self.resumed_rate());
         self.silences = 0;
         self.resumed_at = Some(now);

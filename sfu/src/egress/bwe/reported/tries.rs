@@ -59,8 +59,11 @@ impl ReportedEstimator {
                 (self.capacity, self.cause, self.pause) = (None, None, 0);
             }
             Some(capacity) if USED * capacity > self.target => {
-                self.target = USED * capacity;
-                self.tried = Some(Raised { at: now, sending });
+                let rate = self.within_said(now, USED * capacity);
+                if rate > self.target {
+                    self.target = rate;
+                    self.tried = Some(Raised { at: now, sending });
+                }
             }
             _ => {}
         }
@@ -92,10 +95,45 @@ impl ReportedEstimator {
         let most = self.said.limit(now).filter(|_| self.whole);
         let most = most.unwrap_or(f64::INFINITY);
         let rate = rate.min(ROOM * desired).min(most).min(self.bounds.1);
+        if rate <= 1.02 * self.target {
+            return;
+        }
+        let rate = self.within_said(now, rate);
         if rate > 1.02 * self.target {
             self.target = rate;
             self.raised = Some(Raised { at: now, sending });
             self.tried = self.raised;
+        }
+    }
+
+    /// As much of a rate as may be tried beside what the receiver said: one layer beyond it, if any. What is
+    /// beyond it is tried then.
+    pub(super) fn within_said(&mut self, now: i64, rate: f64) -> f64 {
+        let stated = self.said.stated(now).filter(|_| self.whole);
+        let Some(stated) = stated.map(|stated| stated + self.beside) else {
+            return rate;
+        };
+        let layer = ROOM * self.demand.step as f64;
+        if rate <= stated || layer <= stated {
+            return rate.min(stated);
+        }
+        if !self.said.may_try(now) {
+            return stated;
+        }
+        self.said.try_more(now);
+        rate.min(layer)
+    }
+
+    /// Nothing more is believed than one layer beyond what the receiver said, and what is sent already: the
+    /// target may be of before it said anything.
+    pub(super) fn bound(&mut self, now: i64, sending: f64) {
+        let Some(stated) = self.said.stated(now).map(|stated| stated + self.beside) else {
+            return;
+        };
+        let most = (ROOM * self.demand.step as f64).max(ROOM * sending);
+        self.target = self.target.min(most.max(stated)).max(self.bounds.0);
+        if self.target > stated && self.said.tried_at().is_none() {
+            self.said.try_more(now);
         }
     }
 
