@@ -10,8 +10,8 @@
 //! # Bounds
 //!
 //! Nothing is kept for viewers with RTX. For the others a slot holds the last 512 packets or 1 MiB, whichever
-//! is less, and begins at 16 KiB ([`PacketCache`]). A packet is sent again for two seconds, [`TIMES`] times,
-//! and not within half a round trip of the last time.
+//! is less, and begins at 16 KiB ([`PacketCache`]). A packet is sent again for two seconds; how often is not decided
+//! here.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,6 @@ use crate::rtp::sequence::Extender;
 const NUMBERS: usize = 512;
 /// After this a picture has been given up: a viewer at 300 ms has asked three times.
 const WORTH: Duration = Duration::from_secs(2);
-/// Of a path that loses every fifth packet, all five are lost once in three thousand.
-const TIMES: u8 = 5;
-/// Between two of a packet, where no round trip is known.
-const APART: Duration = Duration::from_millis(20);
 
 /// One slot's.
 #[derive(Debug)]
@@ -41,9 +37,6 @@ struct Sent {
     sequence: u64,
     transport_sequence: u16,
     at: Instant,
-    /// How often it was sent again, and when last.
-    again: u8,
-    last: Option<Instant>,
 }
 
 /// A packet to be sent once more.
@@ -80,8 +73,6 @@ impl Kept {
             sequence,
             transport_sequence,
             at: now,
-            again: 0,
-            last: None,
         });
     }
 
@@ -91,24 +82,12 @@ impl Kept {
         self.sent[sequence as usize % NUMBERS].is_some_and(|sent| sent.sequence == sequence)
     }
 
-    /// A packet to be sent again now, and counted as that; none if it is gone, or was sent often, long ago or
-    /// just now. `rtt` is the round trip, where it is known.
-    pub(super) fn again(
-        &mut self,
-        now: Instant,
-        sequence: u16,
-        rtt: Option<Duration>,
-    ) -> Option<Again<'_>> {
+    /// A packet to be sent again; none if it is gone, or was sent long ago.
+    pub(super) fn again(&self, now: Instant, sequence: u16) -> Option<Again<'_>> {
         let sequence = self.numbers.peek(sequence);
-        let sent = self.sent[sequence as usize % NUMBERS].as_mut()?;
-        let apart = rtt.map_or(APART, |rtt| rtt / 2);
-        let worth = sent.sequence == sequence
-            && sent.again < TIMES
-            && now <= sent.at + WORTH
-            && sent.last.is_none_or(|last| now >= last + apart);
+        let sent = self.sent[sequence as usize % NUMBERS].as_ref()?;
+        let worth = sent.sequence == sequence && now <= sent.at + WORTH;
         let sealed = self.packets.get(sequence).filter(|_| worth)?;
-        sent.again += 1;
-        sent.last = Some(now);
         Some(Again {
             sealed,
             transport_sequence: sent.transport_sequence,
@@ -137,22 +116,16 @@ mod tests {
         for sequence in 0..10 {
             kept.keep(at(100), &packet(sequence), sequence, sequence ^ 1);
         }
-        let rtt = Some(Duration::from_millis(60));
         for (what, ms, sequence, comes) in [
             ("never sent", 110, 10, false),
             ("from before the first", 110, 65_499, false),
             ("across the wrap", 110, 65_535, true),
             ("another", 110, 3, true),
-            ("on its way", 130, 3, false),
             ("lost once more", 140, 3, true),
-            ("three times", 180, 3, true),
-            ("four times", 220, 3, true),
-            ("five times", 260, 3, true),
-            ("six times", 300, 3, false),
             ("two seconds after it was sent", 2_100, 4, true),
             ("later", 2_101, 5, false),
         ] {
-            let again = kept.again(at(ms), sequence, rtt);
+            let again = kept.again(at(ms), sequence);
             let bytes = packet(sequence);
             let expected = comes.then_some(Again {
                 sealed: &bytes,
@@ -170,10 +143,7 @@ mod tests {
             kept.keep(now, &packet(sequence), sequence, 0);
         }
         assert!(kept.knows(1_999) && !kept.knows(1_999 - NUMBERS as u16));
-        assert_eq!(kept.again(now, 1_999 - NUMBERS as u16, None), None);
-        assert!(kept.again(now, 1_990, None).is_some());
-        // Without a round trip, not at once again.
-        assert_eq!(kept.again(now + APART / 2, 1_990, None), None);
-        assert!(kept.again(now + APART, 1_990, None).is_some());
+        assert_eq!(kept.again(now, 1_999 - NUMBERS as u16), None);
+        assert!(kept.again(now, 1_990).is_some());
     }
 }

@@ -13,6 +13,7 @@ mod link;
 mod outlet;
 mod pacer;
 mod pack;
+mod repeats;
 mod rewriter;
 mod rtx;
 mod selector;

@@ -1,46 +1,40 @@
-//! How much a viewer may have sent again.
+//! How much a viewer may have sent again, with RTX or without.
 
-use std::time::{Duration, Instant};
-
-/// Packets a viewer may have sent again a second on one slot. Twice a 720p layer's rate: a viewer
-/// that asks for more is not repairing a stream but using us as an amplifier.
-const PER_SECOND: u32 = 500;
+/// Packets sent that earn one sent again: a viewer that asks for more loses so much that repairs are of no use, or
+/// uses us as an amplifier. Of a path that loses three packets in ten, lost repairs included, four in ten are
+/// asked for.
+const SENT: u64 = 2;
 /// Saved up at most: a burst lost whole.
-const BURST: u32 = 250;
+const BURST: u64 = 250;
+/// To begin with: a keyframe lost whole.
+const FIRST: u64 = 50;
 
-/// A token bucket.
+/// What is sent on a slot earns what may be sent again.
 #[derive(Debug)]
 pub(crate) struct RtxBudget {
-    tokens: u32,
-    filled_at: Option<Instant>,
+    /// In packets sent.
+    earned: u64,
+    /// Packets that were sent when this was asked last.
+    seen: u64,
 }
 
 impl Default for RtxBudget {
     fn default() -> Self {
         Self {
-            tokens: BURST,
-            filled_at: None,
+            earned: FIRST * SENT,
+            seen: 0,
         }
     }
 }
 
 impl RtxBudget {
-    /// One packet; false if there is none left.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let filled_at = *self.filled_at.get_or_insert(now);
-        let interval = Duration::from_secs(1) / PER_SECOND;
-        let earned = (now.saturating_duration_since(filled_at).as_nanos() / interval.as_nanos())
-            .min(u128::from(BURST)) as u32;
-        if earned > 0 {
-            self.tokens = (self.tokens + earned).min(BURST);
-            self.filled_at = Some(if earned == BURST {
-                now
-            } else {
-                filled_at + interval * earned
-            });
-        }
-        let allowed = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
+    /// One packet of the slot, which has sent so many, or begun to count anew; false if none is left.
+    pub(crate) fn take(&mut self, sent: u64) -> bool {
+        let since = sent.checked_sub(self.seen).unwrap_or(sent);
+        self.seen = sent;
+        self.earned = self.earned.saturating_add(since).min(BURST * SENT);
+        let allowed = self.earned >= SENT;
+        self.earned -= if allowed { SENT } else { 0 };
         allowed
     }
 }
@@ -50,15 +44,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_the_rate() {
-        let start = Instant::now();
+    fn a_burst_then_a_share() {
         let mut budget = RtxBudget::default();
-        let granted = |budget: &mut RtxBudget, now| (0..1_000).filter(|_| budget.take(now)).count();
-        assert_eq!(granted(&mut budget, start), BURST as usize);
-        assert_eq!(granted(&mut budget, start + Duration::from_millis(100)), 50);
-        assert_eq!(
-            granted(&mut budget, start + Duration::from_secs(60)),
-            BURST as usize
-        );
+        let granted =
+            |budget: &mut RtxBudget, sent| (0..10_000).filter(|_| budget.take(sent)).count() as u64;
+        assert_eq!(granted(&mut budget, 0), FIRST);
+        assert_eq!(granted(&mut budget, 101), 50);
+        assert_eq!(granted(&mut budget, 102), 1, "halves add up");
+        assert_eq!(granted(&mut budget, 1_000_000), BURST);
+        // Another track: counted from nothing.
+        assert_eq!(granted(&mut budget, 40), 20);
+        assert_eq!(granted(&mut budget, u64::MAX), BURST);
     }
 }

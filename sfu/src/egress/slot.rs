@@ -7,6 +7,7 @@ use super::allocator::Grant;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::kept::Kept;
 use super::outlet::{Line, Outgoing, Outlet};
+use super::repeats::Repeats;
 use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source, above};
 use super::rtx::RtxBudget;
 use super::selector::Decision;
@@ -60,6 +61,8 @@ pub(crate) struct Slot {
     rtx_ssrc: Option<u32>,
     rtx_sequence: u16,
     budget: RtxBudget,
+    /// How often packets were sent again; none before its viewer asks for any.
+    repeats: Option<Repeats>,
     /// Packets as they were sent, if its viewer asks for them again without RTX.
     kept: Option<Box<Kept>>,
     pub(crate) media: Box<NegotiatedMedia>,
@@ -139,6 +142,7 @@ impl Slot {
             rewriter: Rewriter::new(clock_rate, seed.sequence, seed.timestamp),
             rtx_sequence: seed.rtx_sequence,
             budget: RtxBudget::default(),
+            repeats: None,
             kept: None,
             confirmed: false,
             counters: Counters::default(),
@@ -199,7 +203,7 @@ impl Slot {
     pub(crate) fn begin_again(&mut self) {
         self.rewriter.begin_again();
         self.rtx_sequence = above(self.rtx_sequence.into()) as u16;
-        self.kept = None;
+        (self.kept, self.repeats) = (None, None);
     }
 
     /// The m-line receives nothing until a later offer.
@@ -430,12 +434,21 @@ impl Slot {
         self.sender.sent_since(now, RECENT)
     }
 
-    /// Where the packets a viewer lacks are to be found.
-    pub(crate) fn locate(&mut self, now: Instant, lost: &[u16], repairs: &mut Vec<Repair>) {
+    /// Where the packets a viewer lacks are to be found; how many are refused, since it has them on their way or
+    /// asks for more than its share.
+    pub(crate) fn locate(
+        &mut self,
+        now: Instant,
+        rtt: Option<Duration>,
+        lost: &[u16],
+        repairs: &mut Vec<Repair>,
+    ) -> u64 {
         self.counters.nacks_received += lost.len() as u64;
         let Some(forwarder) = &self.forwarder else {
-            return;
+            return 0;
         };
+        let repeats = self.repeats.get_or_insert_default();
+        let mut refused = 0;
         for lost in lost {
             let Some((span, sequence)) = self.rewriter.locate(*lost) else {
                 continue;
@@ -443,9 +456,14 @@ impl Slot {
             // What the slot carried before is not sent again: its viewer looks elsewhere by now. Nor is a
             // layer that was left for a smaller one: a keyframe has taken its frames' place.
             let left = forwarder.has_left(span.source.layer);
-            if span.source.track != forwarder.track || left || !self.budget.take(now) {
+            if span.source.track != forwarder.track || left {
                 continue;
             }
+            if !repeats.admits(now, *lost, rtt) || !self.budget.take(self.counters.packets) {
+                refused += 1;
+                continue;
+            }
+            repeats.note(now, *lost);
             repairs.push(Repair {
                 place: forwarder.source.place,
                 layer: span.source.layer,
@@ -454,18 +472,14 @@ impl Slot {
                 lost: *lost,
             });
         }
+        refused
     }
 
     /// Sends a packet again as it was sent, if it is kept for that; whether it was. None if it is not of
     /// those that are kept.
-    pub(crate) fn resend(
-        &mut self,
-        lost: u16,
-        rtt: Option<Duration>,
-        outlet: &mut Outlet<'_>,
-    ) -> Option<bool> {
-        let kept = self.kept.as_mut().filter(|kept| kept.knows(lost))?;
-        let again = kept.again(outlet.now, lost, rtt);
+    pub(crate) fn resend(&self, lost: u16, outlet: &mut Outlet<'_>) -> Option<bool> {
+        let kept = self.kept.as_ref().filter(|kept| kept.knows(lost))?;
+        let again = kept.again(outlet.now, lost);
         let sent = again.map(|again| outlet.send_again(again));
         Some(sent.is_some())
     }

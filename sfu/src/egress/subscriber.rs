@@ -66,6 +66,8 @@ pub(crate) enum Request {
         slot: usize,
         repair: Repair,
     },
+    /// Nothing: so many packets are not sent again, for they are on their way or too many.
+    Refused(u64),
 }
 
 impl Subscriber {
@@ -434,9 +436,13 @@ impl Subscriber {
                 }
             }
             Rtcp::Nack { media, lost, .. } => {
+                let rtt = self.rtt;
                 if let Some((index, slot)) = self.sent_under(*media) {
                     let mut repairs = Vec::new();
-                    slot.locate(now, lost, &mut repairs);
+                    let refused = slot.locate(now, rtt, lost, &mut repairs);
+                    if refused > 0 {
+                        requests.push(Request::Refused(refused));
+                    }
                     requests.extend(repairs.into_iter().map(|repair| Request::Repair {
                         slot: index,
                         repair,

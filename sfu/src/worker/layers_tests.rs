@@ -358,7 +358,7 @@ impl Rig {
             *times < 10
         });
         let mut repairs = Vec::new();
-        self.slot.locate(now, &ask, &mut repairs);
+        self.slot.locate(now, Some(FRAME), &ask, &mut repairs);
         for repair in repairs {
             self.with_cached(repair.layer, repair.sequence, |rig, packet| {
                 if let Some(bytes) = rig.slot.write_again(&repair, packet) {

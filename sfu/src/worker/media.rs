@@ -182,6 +182,7 @@ impl Worker {
             match request {
                 Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, repair),
+                Request::Refused(packets) => self.counters.drop_many("repair_refused", packets),
             }
         }
     }
@@ -220,10 +221,9 @@ impl Worker {
     /// Sends a viewer without RTX a packet again, as it was sent; none if that is not what it has.
     fn resend(&mut self, now: Instant, viewer: usize, slot: usize, lost: u16) -> Option<bool> {
         let peer = self.peers.get_mut(viewer)?;
-        let rtt = peer.subscriber.rtt();
         let ntp = self.config.clock.ntp(now);
         let (mut outlet, slot) = peer.outlet(now, slot, ntp, &mut self.transmits)?;
-        slot.resend(lost, rtt, &mut outlet)
+        slot.resend(lost, &mut outlet)
     }
 
     /// Sends a viewer a packet again, from the publisher's cache.
