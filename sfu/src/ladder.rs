@@ -136,6 +136,8 @@ pub(crate) struct Rung {
     pub(crate) alive: bool,
     /// Packets come, or would come if a viewer wanted them: its publisher was asked to pause it.
     pub(crate) available: bool,
+    /// It has come for less than the window in which rates are measured, and never before.
+    pub(crate) begins: bool,
 }
 
 /// The steps of a track, the smallest first: by spatial layer, then by temporal.

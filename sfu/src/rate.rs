@@ -71,6 +71,11 @@ impl RateMeter {
         rate
     }
 
+    /// Whether what it tells is of a whole window, or of before a silence.
+    pub(crate) fn is_known(&self) -> bool {
+        usize::from(self.filled) == BUCKETS || self.last > 0
+    }
+
     /// Bits a second lately; in a silence, and for a second after it, no less than before it. If what was switched
     /// off were seen to fall, it would be seen to fit where it does not.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {

@@ -286,6 +286,11 @@ impl Layer {
         self.meter.bitrate(now)
     }
 
+    /// It has come for too short to tell its rate.
+    pub(super) fn begins(&self) -> bool {
+        self.alive && !self.meter.is_known()
+    }
+
     /// A keyframe came, and with it the height.
     pub(crate) fn keyframe_came(&mut self) {
         self.keyframes.received();

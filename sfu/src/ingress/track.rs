@@ -230,6 +230,7 @@ impl Track {
                     height: layer.height,
                     alive: layer.is_alive(),
                     available: layer.is_alive(),
+                    begins: layer.begins(),
                 });
             }
         }
@@ -294,6 +295,7 @@ fn push_rungs(
             height: layer.frames.height(spatial),
             alive,
             available: alive,
+            begins: layer.begins(),
         });
     }
 }

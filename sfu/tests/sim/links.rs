@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tertulia_sfu::stats::SubscriptionStats;
 use tertulia_sfu::testing::network::PathModel;
-use tertulia_sfu::{Cap, View};
+use tertulia_sfu::{Cap, Event, Reason, View};
 
 use crate::harness::{Sim, Video};
 
@@ -198,5 +198,68 @@ fn a_viewer_gets_what_its_screen_shows() {
     assert_eq!(video(&sim, viewer).layer, Some(1));
     for (_, report) in sim.clients[viewer].reports() {
         assert!(report.violations.is_empty(), "{report:?}");
+    }
+}
+
+/// The server's limit holds from the first packet on, and is told as long as it is what denies more.
+#[test]
+fn a_cap_is_kept_before_rates_are_known() {
+    for (seed, camera, kbit, layer) in [
+        (440, Video::Single, 400, None),
+        (441, Video::Simulcast, 100, None),
+        (442, Video::Simulcast, 400, Some(0)),
+        (443, Video::Simulcast, 900, Some(1)),
+    ] {
+        let mut sim = Sim::new(seed);
+        let viewer = sim.client();
+        sim.clients[viewer].receive(1, 1);
+        sim.join(viewer);
+        let peer = sim.clients[viewer].peer.unwrap();
+        let cap = Cap {
+            bitrate: Some(kbit * 1_000),
+            height: None,
+        };
+        sim.relay.set_cap(sim.now, peer, cap).unwrap();
+        sim.run(SECOND);
+        let publisher = sim.participant(camera);
+        let mut flips = Vec::new();
+        for half in 0..40 {
+            let before = sim.clients[viewer].datagram_bytes;
+            sim.run(SECOND / 2);
+            let came = (sim.clients[viewer].datagram_bytes - before) * 16 / 1_000;
+            // A keyframe may come in a half second.
+            assert!(
+                came <= kbit * 3 / 2,
+                "{camera:?}, {kbit} kbit/s: {came} after {half} halves"
+            );
+            let told = sim.events.iter().rev().find_map(|event| match event {
+                Event::SubscriptionsChanged {
+                    peer: of,
+                    subscriptions,
+                    ..
+                } if *of == peer => subscriptions
+                    .iter()
+                    .find(|told| told.reason != Reason::Best)
+                    .cloned(),
+                _ => None,
+            });
+            if let Some(told) = told
+                && told.layer.is_none_or(|at| at < 2)
+            {
+                flips.push(told.reason.code());
+            }
+        }
+        let track = sim.clients[publisher].published[1];
+        let got = sim.relay.peer_stats(peer).unwrap().subscriptions;
+        let got = got.iter().find(|got| got.track == track).unwrap();
+        assert_eq!(
+            (got.layer, got.reason),
+            (layer, "cap"),
+            "{camera:?}, {kbit} kbit/s"
+        );
+        assert!(
+            !flips.contains(&"bandwidth"),
+            "{camera:?}, {kbit} kbit/s: {flips:?}"
+        );
     }
 }

@@ -18,10 +18,12 @@
 //! break: the momentary rate of a layer swings, and in a trough nearly all of them fit. Shifting between
 //! subscriptions (another person speaks) needs no proof: it makes nothing more.
 
+mod assumed;
 mod options;
 
 use std::time::{Duration, Instant};
 
+use assumed::assume;
 use options::Options;
 
 use crate::id::TrackId;
@@ -49,6 +51,8 @@ const AMPLE_SHARE: u64 = 80;
 /// What takes more has to fit for so long without a break, a few of those swings: what its layer needs at
 /// its highest shows in that time.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Of a cap, what the link must carry for the cap to stay the reason.
+const CAPPED_SHARE: u64 = 80;
 /// Of the budget, what layers already sent may need while the link is calm, in percent.
 const KEEP_SHARE: u64 = 108;
 
@@ -156,6 +160,8 @@ pub(crate) struct Allocator {
     pub(crate) desired: u64,
     /// Bits a second of the grants with the cheapest further layer; of the grants alone if there is none.
     pub(crate) step: u64,
+    /// It was the server's limit that counted, not the link.
+    is_capped: bool,
 }
 
 /// An upgrade that fits only just.
@@ -205,6 +211,7 @@ impl Allocator {
     ) -> &[Grant] {
         self.choose_among(wishes, cap);
         let allowed = Allowed::new(self, now, budget, cap);
+        self.is_capped = allowed.is_capped;
         let mut left = allowed.total;
         self.give_lowest(&allowed, &mut left);
         self.upgrade(now, &allowed);
@@ -230,7 +237,14 @@ impl Allocator {
                 continue;
             }
             let height = tighter(wish.height, cap.height.unwrap_or(0));
-            let options = Options::of(&wish.ladder, height, wish.is_stranded());
+            let options = match cap.bitrate {
+                None => Options::of(&wish.ladder, height, wish.is_stranded()),
+                Some(_) => {
+                    let mut ladder = wish.ladder;
+                    assume(&mut ladder);
+                    Options::of(&ladder, height, wish.is_stranded())
+                }
+            };
             self.choices.push(Choice {
                 wish: index,
                 slot: wish.slot,
@@ -246,6 +260,7 @@ impl Allocator {
     }
 
     fn give_lowest(&mut self, allowed: &Allowed, left: &mut u64) {
+        let mut given = 0_u64;
         for choice in &mut self.choices {
             if choice.options.len() == 0 {
                 continue;
@@ -261,9 +276,16 @@ impl Allocator {
                 // Paused for want of bandwidth, most likely: not at once again, unless others left room.
                 (*left).min(allowed.before.saturating_sub(allowed.total - *left))
             };
-            if cost <= choice.most && (cost <= bound || allowed.untried) {
+            // A cap is a bound that needs no trying, and that a swinging rate may touch.
+            let share = match choice.before {
+                Some(_) => KEEP_SHARE,
+                None => UPGRADE_SHARE,
+            };
+            let within_cap = cost <= percent(allowed.cap.saturating_sub(given), share);
+            if cost <= choice.most && within_cap && (cost <= bound || allowed.untried) {
                 choice.chosen = Some(0);
                 *left = left.saturating_sub(cost);
+                given += cost;
             }
         }
     }
@@ -368,7 +390,7 @@ impl Allocator {
             grant.bitrate = choice.cost();
             grant.reason = if let Some(next) = choice.next() {
                 let with_next = total - choice.cost() + choice.options.bitrate(next);
-                if allowed.is_beyond_cap(with_next) {
+                if allowed.is_beyond_cap(with_next, choice.chosen.is_none()) {
                     Reason::Cap
                 } else {
                     Reason::Bandwidth
@@ -405,8 +427,10 @@ struct Allowed {
     /// Lowest layers may be given to who had none.
     settled: bool,
     untried: bool,
-    /// The server's limit in bits a second, where the link alone would carry that much or may well do.
-    cap: Option<u64>,
+    /// The server's limit in bits a second.
+    cap: u64,
+    /// The link alone would carry that much, or may well do.
+    is_capped: bool,
 }
 
 impl Allowed {
@@ -440,17 +464,20 @@ impl Allowed {
             ample: percent(budget.bitrate.min(budget.confirmed), ample).min(most),
             before,
             settled,
-            // A cap is a bound that needs no trying.
-            untried: budget.untried && cap.bitrate.is_none(),
-            cap: cap
-                .bitrate
-                .filter(|most| budget.untried || *most <= carried),
+            untried: budget.untried,
+            cap: most,
+            // What the link carries beyond the cap is never found out: near it, what was told stays.
+            is_capped: cap.bitrate.is_some()
+                && (budget.untried
+                    || most <= carried
+                    || allocator.is_capped && percent(most, CAPPED_SHARE) <= carried),
         }
     }
 
     /// More than the server allows: a better link would change nothing.
-    fn is_beyond_cap(&self, bitrate: u64) -> bool {
-        self.cap.is_some_and(|most| bitrate > most)
+    fn is_beyond_cap(&self, bitrate: u64, is_lowest: bool) -> bool {
+        let share = if is_lowest { UPGRADE_SHARE } else { 100 };
+        self.is_capped && bitrate > percent(self.cap, share)
     }
 
     /// What all may need together.

@@ -6,7 +6,7 @@ use crate::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
 /// is worth its bits: scaling up by a seventh is not seen on moving pictures.
 const SCALES_UP: u32 = 115;
 /// Heights assumed of layers that have not told theirs: what browsers make of a 720p camera.
-const ASSUMED_TOP: u16 = 720;
+pub(super) const ASSUMED_TOP: u16 = 720;
 
 /// Steps in ascending order of what is seen, each costing more than those before.
 #[derive(Clone, Copy, Debug)]

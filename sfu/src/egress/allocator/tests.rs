@@ -19,6 +19,7 @@ fn ladder(rates: &[u64]) -> Ladder {
             height: 180 << index,
             alive: true,
             available: true,
+            begins: false,
         });
     }
     ladder
@@ -235,6 +236,83 @@ fn who_denies_more_is_told_the_server_or_the_link() {
         let grant = Allocator::default().allocate(now, budget, cap, &[wish(0)])[0];
         let told = (grant.layer.map(|layer| layer.spatial), grant.reason.code());
         assert_eq!(told, expected, "{kbit} kbit/s within {cap:?}");
+    }
+}
+
+#[test]
+fn what_the_server_denies_is_told_as_that_steadily() {
+    let start = Instant::now();
+    // Link in kbit/s and the lowest layer's rate, one decision after the other; the cap, and the reasons.
+    let table: [(u64, &[(u64, u64)], &[&str]); 5] = [
+        // The lowest layer swings around the cap.
+        (
+            120,
+            &[
+                (50_000, 150),
+                (50_000, 115),
+                (50_000, 100),
+                (50_000, 125),
+                (50_000, 140),
+            ],
+            &["cap"; 5],
+        ),
+        // The estimate does, of a link that is never sent more.
+        (
+            600,
+            &[(650, 150), (560, 150), (500, 150), (610, 150)],
+            &["cap"; 4],
+        ),
+        (
+            600,
+            &[(650, 150), (400, 150), (560, 150)],
+            &["cap", "bandwidth", "bandwidth"],
+        ),
+        (120, &[(100, 150), (110, 150)], &["bandwidth"; 2]),
+        (120, &[(150, 150), (100, 150)], &["cap"; 2]),
+    ];
+    for (cap, steps, expected) in table {
+        let cap = Cap {
+            bitrate: Some(cap * 1_000),
+            height: None,
+        };
+        let (mut allocator, mut wishes) = (Allocator::default(), [wish(0)]);
+        for (at, ((link, lowest), expected)) in (0..).zip(steps.iter().zip(expected)) {
+            wishes[0].ladder = ladder(&[*lowest, 500, 1_700]);
+            let now = start + Duration::from_secs(2 * at);
+            let grant = allocator.allocate(now, budget(*link), cap, &wishes)[0];
+            wishes[0].current = grant.layer;
+            assert_eq!(grant.reason.code(), *expected, "{cap:?}, decision {at}");
+            let kept = cap.bitrate.map(|most| percent(most, KEEP_SHARE));
+            assert!(Some(grant.bitrate) <= kept, "{cap:?}, decision {at}");
+        }
+    }
+}
+
+#[test]
+fn under_a_cap_nothing_begins_that_may_be_too_much() {
+    let now = Instant::now();
+    let untried = Budget {
+        untried: true,
+        ..budget(1_000)
+    };
+    for (cap, height, rate, expected) in [
+        (Some(400), 360, 0, (None, "cap")),
+        (Some(400), 360, 60, (None, "cap")),
+        (Some(500), 360, 0, (Some(0), "best")),
+        (Some(1_000), 0, 0, (None, "cap")),
+        (None, 360, 0, (Some(0), "best")),
+    ] {
+        let mut wishes = [wish(0)];
+        wishes[0].ladder = ladder(&[rate]);
+        let rung = &mut wishes[0].ladder.rungs_mut()[0];
+        (rung.height, rung.begins) = (height, true);
+        let cap = Cap {
+            bitrate: cap.map(|kbit: u64| kbit * 1_000),
+            height: None,
+        };
+        let grant = Allocator::default().allocate(now, untried, cap, &wishes)[0];
+        let told = (grant.layer.map(|layer| layer.spatial), grant.reason.code());
+        assert_eq!(told, expected, "{cap:?}, {height} lines, {rate} kbit/s");
     }
 }
 
