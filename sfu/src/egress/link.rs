@@ -38,6 +38,14 @@ const CONFIG: BweConfig = BweConfig {
 };
 /// Who negotiated transport-wide feedback and sends none for so long, but reports, is believed by reports.
 const UNHEARD: Duration = Duration::from_secs(2);
+/// A viewer of which nothing at all is heard for so long is cut off, if feedback is missed as well: it comes many
+/// times a second, and reports once.
+const UNHEARD_BY_FEEDBACK: Duration = Duration::from_secs(1);
+/// Where there is none, checks come every 2.5 s beside the reports.
+const UNHEARD_BY_REPORTS: Duration = Duration::from_millis(2_800);
+/// After so long what is sent to who is not heard is no more than a trickle (RFC 8083): nobody knows where it goes.
+const TRICKLES: Duration = Duration::from_secs(5);
+const TRICKLE: u64 = 8;
 /// How long what waits may leave faster than the estimate.
 const BURST: Duration = Duration::from_millis(80);
 /// How long video of who is believed by reports may wait here. What it is sent comes in steps, from layer to
@@ -81,6 +89,19 @@ pub(crate) struct Link {
     /// What was sent.
     rate: RateMeter,
     was_congested: bool,
+    /// When anything at all was last heard of the viewer: RTP, RTCP, STUN or DTLS.
+    heard_at: Instant,
+    hearing: Hearing,
+}
+
+/// Whether the viewer is heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hearing {
+    Heard,
+    /// Nothing at all for long enough for feedback to be missed: its network is cut, which is no slow link.
+    Unheard,
+    /// It was not, then something was that was no feedback. If none follows, it is the way to it that is cut.
+    Again,
 }
 
 impl Link {
@@ -100,6 +121,8 @@ impl Link {
             rate: RateMeter::default(),
             uncounted: 0,
             was_congested: false,
+            heard_at: now,
+            hearing: Hearing::Heard,
         }
     }
 
@@ -160,11 +183,40 @@ impl Link {
         self.bwe.packet_sent_again(sequence);
     }
 
+    /// Something authentic came from the viewer.
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.heard_at = self.heard_at.max(now);
+        if self.hearing == Hearing::Unheard {
+            self.hearing = Hearing::Again;
+            match &mut self.reported {
+                Some(reported) => reported.spare(now),
+                None => self.bwe.set_deaf(now, false),
+            }
+            self.follow(now);
+        }
+    }
+
+    /// Whether nothing is heard of the viewer, so that no feedback tells nothing.
+    fn is_unheard(&mut self, now: Instant) -> bool {
+        let (gap, misses) = match &self.reported {
+            Some(reported) => (UNHEARD_BY_REPORTS, reported.misses(now)),
+            None => (UNHEARD_BY_FEEDBACK, self.bwe.misses(now)),
+        };
+        if misses && self.hearing == Hearing::Heard && now >= self.heard_at + gap {
+            self.hearing = Hearing::Unheard;
+            if self.reported.is_none() {
+                self.bwe.set_deaf(now, true);
+            }
+        }
+        self.hearing == Hearing::Unheard
+    }
+
     /// Takes transport-wide feedback.
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         if !self.numbered {
             return;
         }
+        self.hearing = Hearing::Heard;
         self.answered = true;
         self.reported = None;
         self.bwe.feedback(now, feedback);
@@ -190,6 +242,7 @@ impl Link {
             }
         }
         if let Some(reported) = &mut self.reported {
+            self.hearing = Hearing::Heard;
             let sending = self.rate.bitrate(now);
             reported.report(now, block, round_trip, sending);
             self.follow(now);
@@ -215,6 +268,7 @@ impl Link {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let bwe = match &self.reported {
+            Some(_) if self.hearing == Hearing::Unheard => None,
             Some(reported) => reported.poll_timeout(),
             None => self.bwe.poll_timeout(),
         };
@@ -226,7 +280,9 @@ impl Link {
 
     /// Does what is due, but for [deciding](Self::allocate) and [pacing](Pacer::next).
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let is_unheard = self.is_unheard(now);
         match &mut self.reported {
+            Some(_) if is_unheard => {}
             Some(reported) => reported.handle_timeout(now),
             None => self.bwe.handle_timeout(now),
         }
@@ -249,6 +305,9 @@ impl Link {
         let waits = |since| now.saturating_duration_since(since) > BURST;
         if !untried && self.pacer.queued_since().is_some_and(waits) {
             pacing = pacing.min(estimate.bitrate);
+        }
+        if self.hearing == Hearing::Unheard && now >= self.heard_at + TRICKLES {
+            pacing /= TRICKLE;
         }
         self.pacer.set_rate(now, Some(pacing));
         self.pacer

@@ -35,6 +35,7 @@ impl Worker {
             return;
         };
         self.schedule.touch(index);
+        peer.subscriber.link_mut().hear(now);
         match peer.publisher.receive(now, datagram) {
             Receipt::Media(media) => {
                 let place = Place::Published {
@@ -166,6 +167,7 @@ impl Worker {
             return;
         };
         let wall = self.config.clock.ntp(now);
+        peer.subscriber.link_mut().hear(now);
         let mut requests = Vec::new();
         for packet in rtcp::parse_compound(datagram) {
             match packet {

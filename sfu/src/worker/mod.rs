@@ -208,7 +208,10 @@ impl Worker {
         };
         match peer.transport.handle_stun(now, from, datagram) {
             // Bound before, perhaps; but whoever took the address over since loses it again.
-            StunOutcome::Bound | StunOutcome::Refreshed => self.demux.bind(from, index),
+            StunOutcome::Bound | StunOutcome::Refreshed => {
+                self.demux.bind(from, index);
+                peer.subscriber.link_mut().hear(now);
+            }
             StunOutcome::Rejected(code) => return self.counters.drop(code),
         }
         self.service(now, index);

@@ -6,6 +6,7 @@ use tertulia_sfu::stats::SubscriptionStats;
 use tertulia_sfu::testing::network::PathModel;
 use tertulia_sfu::{Cap, Event, Reason, View};
 
+use crate::harness::remb::Receiver;
 use crate::harness::{Sim, Video};
 
 const MS: Duration = Duration::from_millis(1);
@@ -261,5 +262,56 @@ fn a_cap_is_kept_before_rates_are_known() {
             !flips.contains(&"bandwidth"),
             "{camera:?}, {kbit} kbit/s: {flips:?}"
         );
+    }
+}
+
+/// Whoever is not heard at all has no slow link.
+#[test]
+fn a_network_that_is_cut_is_not_called_slow() {
+    let cut = PathModel {
+        loss: 1.0,
+        ..PathModel::LAN
+    };
+    for (seed, by_reports, seconds) in [
+        (450, false, 3),
+        (451, false, 5),
+        (452, false, 12),
+        (453, true, 5),
+        (454, true, 12),
+    ] {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.participant(Video::Simulcast);
+        sim.clients[publisher].auto_subscribe = false;
+        let viewer = sim.client();
+        sim.clients[viewer].tolerates_lost_start = true;
+        if by_reports {
+            sim.clients[viewer].receiver = Some(Receiver::default());
+        }
+        sim.clients[viewer].receive(1, 1);
+        sim.join(viewer);
+        sim.set_path(viewer, link(4_000));
+        sim.run(12 * SECOND);
+        let what = format!("seed {seed}, {seconds} s");
+        assert_eq!(video(&sim, viewer).layer, Some(2), "{what}");
+        let before = sim.events.len();
+        sim.set_path(viewer, cut);
+        sim.run(seconds * SECOND);
+        sim.set_path(viewer, link(4_000));
+        let received = sim.clients[viewer].datagram_bytes;
+        let again = sim.run_until(10 * SECOND, |sim| {
+            sim.clients[viewer].datagram_bytes > received + 250_000
+        });
+        assert!(
+            again.is_some_and(|took| took < 4 * SECOND),
+            "{what}: {again:?}"
+        );
+        sim.run(5 * SECOND);
+        let peer = sim.clients[viewer].peer.unwrap();
+        let slow = sim.events[before..].iter().find(|event| {
+            matches!(event, Event::SubscriptionsChanged { peer: of, subscriptions, .. }
+                if *of == peer && subscriptions.iter().any(|told| told.reason == Reason::Bandwidth))
+        });
+        assert_eq!(slow, None, "{what}");
+        assert_eq!(video(&sim, viewer).layer, Some(2), "{what}");
     }
 }

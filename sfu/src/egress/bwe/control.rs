@@ -8,7 +8,7 @@ use super::prober::GOAL;
 use super::{BandwidthEstimator, LimitedBy};
 
 /// Without feedback for so long while sending, in microseconds, and some round trips: an outage.
-const SILENCE_US: i64 = 1_000_000;
+pub(super) const SILENCE_US: i64 = 1_000_000;
 /// While nothing is heard and nothing else is left to send: between two packets that ask, in microseconds.
 const KNOCK_US: i64 = 1_000_000;
 /// What stands in the queue is gone below this.
@@ -341,7 +341,7 @@ impl BandwidthEstimator {
 
     /// When it is an outage that no feedback comes.
     pub(super) fn silence_at(&self) -> Option<i64> {
-        let since = self.waiting_since?;
+        let since = self.waiting_since.filter(|_| !self.is_deaf)?;
         self.last_feedback?;
         let cuts = self.outage.map_or(0, |outage| outage.cuts);
         Some(since + SILENCE_US * (1 + cuts) + 3 * self.rtt_us())
@@ -388,10 +388,7 @@ impl BandwidthEstimator {
         let Some(outage) = self.outage.take() else {
             return;
         };
-        self.losses_from = now;
-        self.loss.restart();
-        self.delay.restart();
-        self.cut_at = None;
+        self.begin_anew(now);
         // A short outage leaves a link as it was more often than not: a probe tells.
         self.recovered = if now - outage.since < 10_000_000 {
             BETA * outage.before
@@ -400,6 +397,14 @@ impl BandwidthEstimator {
         };
         self.prober.hurry(now);
         self.prober.delay_until(now + 200_000);
+    }
+
+    /// What was sent before, and the queue it stood in, tell nothing any more.
+    pub(super) fn begin_anew(&mut self, now: i64) {
+        self.losses_from = now;
+        self.loss.restart();
+        self.delay.restart();
+        self.cut_at = None;
     }
 
     pub(super) fn pacing(&self) -> f64 {

@@ -61,6 +61,9 @@ const OVERHEAD: usize = 28;
 /// 250 us, in which arrivals are counted.
 const TICK_US: i64 = 250;
 
+/// Who is heard again has so long for feedback.
+const SPARED: Duration = Duration::from_millis(1_500);
+
 /// Bounds of an estimate, in bits a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BweConfig {
@@ -151,6 +154,8 @@ pub(crate) struct BandwidthEstimator {
     history: History,
     /// When the first packet after the last feedback was sent.
     waiting_since: Option<i64>,
+    /// Nothing at all is heard of the receiver: see [`BandwidthEstimator::set_deaf`].
+    is_deaf: bool,
     /// Bytes of payload and of all, lately.
     payload: (u64, u64),
     /// The last moment that was put into microseconds: a turn's packets are sent at one.
@@ -210,6 +215,7 @@ impl BandwidthEstimator {
             feedback_count: None,
             last_feedback: None,
             waiting_since: None,
+            is_deaf: false,
             rtt: (None, None),
             cut_at: None,
             drain: None,
@@ -319,6 +325,27 @@ impl BandwidthEstimator {
         self.control(now);
         self.last_feedback = Some(now);
         self.waiting_since = None;
+    }
+
+    /// Whether feedback should have come by now.
+    pub(crate) fn misses(&self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.epoch).as_micros() as i64;
+        self.silence_at().is_some_and(|at| since >= at)
+    }
+
+    /// Nothing at all is heard of the receiver, feedback or other, or something is again. Without a word no
+    /// feedback is no sign of a slow link: what is believed stays. What was sent meanwhile is lost and tells
+    /// nothing.
+    pub(crate) fn set_deaf(&mut self, now: Instant, is_deaf: bool) {
+        let now = self.advance(now);
+        self.is_deaf = is_deaf;
+        (self.drain, self.suspicion) = (None, None);
+        if !is_deaf {
+            // Feedback follows, or this link is one that carries nothing.
+            let since = now - control::SILENCE_US + SPARED.as_micros() as i64;
+            self.waiting_since = self.waiting_since.map(|at| at.max(since));
+            self.begin_anew(now);
+        }
     }
 
     /// Takes the round trip of a receiver report (RFC 3550 section 6.4.1).

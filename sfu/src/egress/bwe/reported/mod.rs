@@ -74,6 +74,8 @@ pub(crate) struct ReportedEstimator {
     silences: i64,
     /// When something was tried again after nothing was sent.
     resumed_at: Option<i64>,
+    /// The receiver was heard again after nothing at all was: when.
+    spared_at: Option<i64>,
     rtt: Option<i64>,
     base: Base,
     queue: i64,
@@ -127,6 +129,7 @@ impl ReportedEstimator {
             spacing: 1_000_000,
             silences: 0,
             resumed_at: None,
+            spared_at: None,
             rtt: None,
             base: Base::default(),
             queue: 0,
@@ -174,6 +177,9 @@ impl ReportedEstimator {
         if let Some((took, _)) = round_trip {
             self.rtt = Some(self.rtt.map_or(took, |rtt| rtt + (took - rtt) / 4));
             self.base.add(now, took);
+        }
+        if self.spared_at.is_some_and(|at| learned.since < at) {
+            return;
         }
         self.base.add(now, learned.at_most);
         self.weigh_delay(now, &learned, round_trip);
@@ -240,6 +246,20 @@ impl ReportedEstimator {
             });
         }
         self.demand = demand;
+    }
+
+    /// Whether reports should have come by now.
+    pub(crate) fn misses(&self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.epoch).as_micros() as i64;
+        self.silence_at().is_some_and(|at| since >= at)
+    }
+
+    /// Something is heard of the receiver after nothing at all was. Reports follow; what was sent meanwhile is
+    /// lost and tells nothing.
+    pub(crate) fn spare(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.spared_at = Some(now);
+        (self.window, self.suspicious, self.trial) = (Window::default(), None, None);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -316,7 +336,9 @@ impl ReportedEstimator {
         let first = self.sent_at.map_or(now, |(first, _)| first);
         // Of one round of reports on several streams.
         let apart = now - self.heard_at.unwrap_or(first);
-        let back = self.is_resumed() || std::mem::take(&mut self.silences) > 0;
+        let spared = self.spared_at > self.heard_at;
+        let back = spared || self.is_resumed() || self.silences > 0;
+        self.silences = 0;
         if self.heard_at.is_none() {
             // What was cut for silence was cut for no reason.
             self.cause = self.cause.filter(|cause| *cause != LimitedBy::Loss);

@@ -2,6 +2,7 @@
 
 use super::ReportedEstimator;
 use super::tries::{ROOM, Raised};
+use crate::egress::bwe::SPARED;
 
 /// Time without a report that is silence, and in reports missed.
 const SILENCE_US: i64 = 3_000_000;
@@ -33,6 +34,13 @@ impl ReportedEstimator {
         self.heard_at
             .unwrap_or(first)
             .max(self.resumed_at.unwrap_or(0))
+            .max(self.spared_until() - self.silence())
+    }
+
+    /// Until when who was heard again has time for a report.
+    fn spared_until(&self) -> i64 {
+        let spared = SPARED.as_micros() as i64;
+        self.spared_at.map_or(0, |at| at + spared)
     }
 
     /// When the least that could be sent is tried again, if nothing is sent though something is wanted.
