@@ -138,6 +138,8 @@ pub(crate) struct Rung {
     pub(crate) available: bool,
     /// It has come for less than the window in which rates are measured, and never before.
     pub(crate) begins: bool,
+    /// It was asked for, and has not come though it should have.
+    pub(crate) late: bool,
 }
 
 /// The steps of a track, the smallest first: by spatial layer, then by temporal.

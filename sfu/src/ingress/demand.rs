@@ -14,6 +14,9 @@ const HYSTERESIS: Duration = Duration::from_millis(500);
 /// How long a layer that is asked for again may take until it comes: a message to the publisher, and an
 /// encoder's start. What takes longer is a publisher whose own link is too narrow.
 const WAKE: Duration = Duration::from_secs(3);
+/// And how long until those who wait for it are told that it is the publisher who does not send it. Chromium's first
+/// keyframe comes within 300 ms.
+const LATE: Duration = Duration::from_secs(1);
 /// How long a track may take until a layer first comes: bandwidth estimation of browsers begins low.
 const FIRST: Duration = Duration::from_secs(3);
 /// What a browser's next larger picture costs, of one that nobody has seen yet: four times the pixels.
@@ -35,6 +38,8 @@ struct LayerDemand {
     unwanted_since: Option<Instant>,
     /// It did not come when it was asked for.
     unanswered: bool,
+    /// Nor has it for some time, but it may still.
+    late: bool,
     /// As last measured, or as another worker said: bits a second, and pixels.
     bitrate: u64,
     height: u16,
@@ -182,6 +187,7 @@ impl Demand {
                 continue;
             };
             rung.available |= self.may_come(layer);
+            rung.late = !rung.alive && self.layers.get(layer).is_some_and(|layer| layer.late);
             let (bitrate, height) = self.measured(layer);
             if rung.bitrate == 0 {
                 rung.bitrate = bitrate;
@@ -253,15 +259,21 @@ impl LayerDemand {
     /// Waits for what is asked for again.
     fn wait(&mut self, now: Instant, seen: &Seen, change: &mut DemandChange) {
         let Asked::Waking { until, packets } = self.asked else {
+            self.late = false;
             return;
         };
+        let late_at = until - (WAKE - LATE);
         if seen.packets > packets && seen.alive {
-            (self.asked, self.unanswered) = (Asked::On, false);
+            (self.asked, self.unanswered, self.late) = (Asked::On, false, false);
         } else if now >= until {
-            (self.asked, self.unanswered) = (Asked::On, true);
+            (self.asked, self.unanswered, self.late) = (Asked::On, true, false);
             change.choice = true;
-        } else {
+        } else if now >= late_at {
+            change.choice |= !std::mem::replace(&mut self.late, true);
             change.wait_until(until);
+        } else {
+            self.late = false;
+            change.wait_until(late_at);
         }
     }
 }
@@ -313,6 +325,23 @@ mod tests {
             let order = self.order();
             self.demand
                 .update(self.at(ms), true, set, order, &self.layers)
+        }
+
+        /// Whether a layer is called late to who chooses.
+        fn is_late(&self, layer: usize) -> bool {
+            let mut ladder = Ladder::default();
+            for spatial in 0..self.layers.len() as u8 {
+                let id = LayerId {
+                    spatial,
+                    temporal: 0,
+                };
+                ladder.push(Rung {
+                    id,
+                    ..Rung::default()
+                });
+            }
+            self.demand.complete(&mut ladder, &self.order());
+            ladder.rungs()[layer].late
         }
 
         fn order(&self) -> Ranks {
@@ -372,7 +401,12 @@ mod tests {
         assert_eq!(sim.wants(9_000, &[1]).due, Some(sim.at(9_500)));
         sim.wants(9_000, &[0, 1]);
         assert!(sim.demand.may_come(1));
+        assert!(!sim.is_late(1) && !sim.wants(9_999, &[0, 1]).choice);
+        // Who waits for it is told, once; it may still come.
+        assert!(sim.wants(10_000, &[0, 1]).choice && sim.is_late(1));
+        assert!(!sim.wants(10_100, &[0, 1]).choice && sim.is_late(1));
         let change = sim.wants(12_000, &[0, 1]);
+        assert!(!sim.is_late(1));
         assert!(change.choice && !change.asked);
         assert!(!sim.demand.may_come(1) && sim.demand.asks_for(1));
         assert!(!sim.wants(60_000, &[0]).asked, "left to come by itself");
@@ -410,7 +444,7 @@ mod tests {
         assert_eq!(sim.asked(), [false, false]);
         sim.wants(600, &[1]);
         // Not silent for long enough yet, and not come back either.
-        assert_eq!(sim.wants(700, &[1]).due, Some(sim.at(3_600)));
+        assert_eq!(sim.wants(700, &[1]).due, Some(sim.at(1_600)));
         sim.alive(1, true);
         sim.wants(800, &[1]);
         assert!(!sim.demand.may_come(1));

@@ -231,6 +231,7 @@ impl Track {
                     alive: layer.is_alive(),
                     available: layer.is_alive(),
                     begins: layer.begins(),
+                    late: false,
                 });
             }
         }
@@ -296,6 +297,7 @@ fn push_rungs(
             alive,
             available: alive,
             begins: layer.begins(),
+            late: false,
         });
     }
 }

@@ -183,13 +183,18 @@ impl Worker {
             if before.is_some_and(|before| before.reason == Reason::Muted) {
                 slot.resume();
             }
-            let told = slot.told.replace((grant.layer, grant.reason));
             let Some(forwarder) = &mut slot.forwarder else {
                 continue;
             };
             if let Some(order) = order {
                 forwarder.set_order(order);
             }
+            // What was asked for in vain is not what is sent.
+            let tells = match grant.is_late {
+                true => forwarder.current(),
+                false => grant.layer,
+            };
+            let told = slot.told.replace((tells, grant.reason));
             let layer = pointed_at(forwarder, grant);
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
@@ -205,7 +210,7 @@ impl Worker {
             if changes_target || stops {
                 wants.push(forwarder.source.place);
             }
-            if !changes_target && told == Some((grant.layer, grant.reason)) {
+            if !changes_target && told == Some((tells, grant.reason)) {
                 continue;
             }
             if is_undecodable(before.as_ref()) != is_undecodable(Some(grant)) {
@@ -216,8 +221,8 @@ impl Worker {
             }
             changes.push(SubscriptionState {
                 track: grant.track,
-                layer: grant.layer.map(|layer| layer.spatial),
-                temporal: grant.layer.map(|layer| layer.temporal),
+                layer: tells.map(|layer| layer.spatial),
+                temporal: tells.map(|layer| layer.temporal),
                 reason: grant.reason,
             });
         }
@@ -287,6 +292,7 @@ fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
         layer: (!muted).then(LayerId::default),
         bitrate: 0,
         reason: if muted { Reason::Muted } else { Reason::Best },
+        is_late: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tertulia_sfu::testing::SimSharing;
-use tertulia_sfu::{Event, TrackId, View};
+use tertulia_sfu::{Event, Reason, TrackId, View};
 
 use crate::harness::{Sim, Video};
 
@@ -154,4 +154,58 @@ fn a_layer_that_does_not_come_back_is_given_up_for_the_best_that_does() {
     // It carries more again.
     sim.clients[publisher].set_layer_active("f", true);
     until_layer(&mut sim, viewer, track, 2);
+}
+
+/// Its publisher's own estimate keeps an encoding off that was asked for.
+#[test]
+fn an_encoding_that_does_not_come_is_told_as_its_publishers_within_a_second() {
+    for comes_after in [None, Some(1_800), Some(300), Some(700)] {
+        let mut sim = Sim::new(1_010);
+        let (publisher, track) = publisher(&mut sim);
+        let viewer = sim.viewer();
+        sim.run(3 * SECOND);
+        shows(&mut sim, viewer, track, 180);
+        until_asked(&mut sim, publisher, [true, false, false]);
+        sim.run(2 * SECOND);
+        sim.clients[publisher].obeys = false;
+        let before = sim.events.len();
+        let peer = sim.clients[viewer].peer.unwrap();
+        let told = |sim: &Sim| -> Vec<(Option<u8>, Reason)> {
+            let events = sim.events[before..].iter();
+            let of_viewer = events.filter_map(|event| match event {
+                Event::SubscriptionsChanged {
+                    peer: of,
+                    subscriptions,
+                    ..
+                } if *of == peer => subscriptions.first(),
+                _ => None,
+            });
+            of_viewer.map(|told| (told.layer, told.reason)).collect()
+        };
+        shows(&mut sim, viewer, track, 720);
+        sim.run(Duration::from_millis(comes_after.unwrap_or(1_200)));
+        let (best, late) = ((Some(2), Reason::Best), (Some(0), Reason::Publisher));
+        if comes_after.is_none_or(|ms| ms > 1_000) {
+            assert_eq!(told(&sim), [best, late], "{comes_after:?}");
+        }
+        match comes_after {
+            Some(ms) => {
+                sim.clients[publisher].set_layer_active("f", true);
+                sim.run(2 * SECOND);
+                let expected = if ms < 1_000 {
+                    vec![best]
+                } else {
+                    vec![best, late, best]
+                };
+                assert_eq!(told(&sim), expected, "{ms}");
+                assert_eq!(layer(&sim, viewer, track), Some(2));
+            }
+            None => {
+                sim.run(5 * SECOND);
+                let told = told(&sim);
+                assert!(!told[2..].contains(&best), "{told:?}");
+                assert_eq!(told.last().map(|told| told.1), Some(Reason::Publisher));
+            }
+        }
+    }
 }

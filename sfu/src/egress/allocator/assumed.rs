@@ -52,6 +52,7 @@ mod tests {
             alive: true,
             available: true,
             begins,
+            late: false,
         };
         for (what, rungs, expected) in [
             ("nothing came", vec![rung(0, 0, 0, true)], vec![1_658_880]),

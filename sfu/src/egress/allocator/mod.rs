@@ -105,6 +105,12 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// Whether a layer was asked for and does not come.
+    fn waits_for(&self, layer: Option<LayerId>) -> bool {
+        let mut rungs = self.ladder.rungs().iter();
+        rungs.any(|rung| rung.late && Some(rung.id) == layer)
+    }
+
     /// What is sent does not come any more, and something else does: the picture stands still. What
     /// comes only once it is asked for would take longer.
     fn is_stranded(&self) -> bool {
@@ -142,6 +148,8 @@ pub(crate) struct Grant {
     pub(crate) bitrate: u64,
     /// Why no more.
     pub(crate) reason: Reason,
+    /// The publisher was asked for the layer and does not send it: what was sent before goes on.
+    pub(crate) is_late: bool,
 }
 
 /// The allocator of one viewer.
@@ -373,6 +381,7 @@ impl Allocator {
             track: wish.track,
             layer: None,
             bitrate: 0,
+            is_late: false,
             reason: wish.paused.unwrap_or_else(|| {
                 if wish.ladder.is_untouched() {
                     Reason::NotStarted
@@ -388,6 +397,7 @@ impl Allocator {
             }
             grant.layer = choice.chosen.map(|at| choice.options.id(at));
             grant.bitrate = choice.cost();
+            grant.is_late = wish.waits_for(grant.layer);
             grant.reason = if let Some(next) = choice.next() {
                 let with_next = total - choice.cost() + choice.options.bitrate(next);
                 if allowed.is_beyond_cap(with_next, choice.chosen.is_none()) {
@@ -395,6 +405,8 @@ impl Allocator {
                 } else {
                     Reason::Bandwidth
                 }
+            } else if grant.is_late {
+                Reason::Publisher
             } else if choice.options.is_bounded() {
                 match (wish.height, cap.height) {
                     (0, _) => Reason::Cap,

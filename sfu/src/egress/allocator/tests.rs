@@ -20,6 +20,7 @@ fn ladder(rates: &[u64]) -> Ladder {
             alive: true,
             available: true,
             begins: false,
+            late: false,
         });
     }
     ladder
