@@ -86,14 +86,19 @@ pub(crate) struct ClockOffset {
 
 impl ClockOffset {
     /// Moves a publisher's NTP time, just arrived, to our clock. The offset is the smallest seen:
-    /// that report waited least on its way.
-    pub(crate) fn translate(&mut self, theirs: u64, ours: u64) -> u64 {
+    /// that report waited least on its way. Also by how much the offset has shrunk by that: what was translated
+    /// before is so much too late.
+    pub(crate) fn translate(&mut self, theirs: u64, ours: u64) -> (u64, u64) {
         /// Beyond this the publisher's clock was set anew.
         const STEP: i64 = 1 << 32;
         let offset = ours.wrapping_sub(theirs);
+        let mut shrunk = 0;
         let kept = match self.ours_minus_theirs {
             Some(kept) => {
                 let later = offset.wrapping_sub(kept) as i64;
+                if (-STEP..0).contains(&later) {
+                    shrunk = later.unsigned_abs();
+                }
                 if !(0..=STEP).contains(&later) {
                     offset
                 } else {
@@ -103,7 +108,7 @@ impl ClockOffset {
             None => offset,
         };
         self.ours_minus_theirs = Some(kept);
-        theirs.wrapping_add(kept)
+        (theirs.wrapping_add(kept), shrunk)
     }
 }
 
@@ -132,12 +137,15 @@ mod tests {
     fn a_peers_clock_offset_is_its_least_delayed_report() {
         let ms = |ms: u64| to_ntp(Duration::from_millis(ms));
         let mut offset = ClockOffset::default();
-        assert_eq!(offset.translate(ms(1_000), ms(5_030)), ms(5_030));
+        assert_eq!(offset.translate(ms(1_000), ms(5_030)), (ms(5_030), 0));
         // This report came 20 ms faster: the offset shrinks, and later slow ones do not grow it.
-        assert_eq!(offset.translate(ms(2_000), ms(6_010)), ms(6_010));
-        let moved = offset.translate(ms(3_000), ms(7_200));
-        assert!(moved.abs_diff(ms(7_010)) < 100);
+        let (moved, shrunk) = offset.translate(ms(2_000), ms(6_010));
+        assert_eq!(moved, ms(6_010));
+        assert!(shrunk.abs_diff(ms(20)) < 100);
+        let (moved, shrunk) = offset.translate(ms(3_000), ms(7_200));
+        assert!(moved.abs_diff(ms(7_010)) < 100 && shrunk == 0);
         // A clock set back by an hour begins anew.
-        assert_eq!(offset.translate(ms(0), ms(8_000)), ms(8_000));
+        assert_eq!(offset.translate(ms(0), ms(8_000)), (ms(8_000), 0));
+        assert_eq!(offset.translate(ms(9_000), ms(9_000)), (ms(9_000), 0));
     }
 }

@@ -214,6 +214,13 @@ impl Forwarder {
         Some(ntp_to_ticks(now.wrapping_sub(before) as i64, rate))
     }
 
+    /// Takes what is known by now of the clock of what was forwarded last.
+    pub(crate) fn set_clock(&mut self, clock: SenderClock) {
+        if let Some((known, _)) = &mut self.last {
+            *known = clock;
+        }
+    }
+
     /// The clock of what is forwarded now.
     pub(crate) fn clock(&self) -> Option<SenderClock> {
         self.last.map(|(clock, _)| clock)

@@ -9,8 +9,9 @@ use crate::rtp::rtcp;
 /// Between reports: as libwebrtc does for video; half of it is enough for audio but costs nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// What is due so soon goes along with what is due now: a viewer of fifty is sent three datagrams of
-/// reports a second, not fifty.
-const SOON: Duration = Duration::from_millis(500);
+/// reports a second, not fifty. That is all but what has just gone: what is believed of a publisher's clock may
+/// change between two reports, and sound and picture would be so far apart until the next.
+const SOON: Duration = Duration::from_millis(900);
 
 /// What a slot has sent.
 #[derive(Debug)]

@@ -231,6 +231,14 @@ impl Slot {
         &self.media.mid
     }
 
+    /// What it was sent last: where its track is, the layer, and its publisher's stream.
+    pub(crate) fn sent_of(&self) -> Option<(Place, usize, u32)> {
+        let source = self.rewriter.span()?.source;
+        let forwarder = self.forwarder.as_ref()?;
+        let same = source.track == forwarder.track;
+        same.then_some((forwarder.source.place, source.layer, source.ssrc))
+    }
+
     /// Asks for the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
         prefetch::stretch(&self.ssrc, HOT);

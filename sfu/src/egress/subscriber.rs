@@ -542,9 +542,14 @@ impl Subscriber {
         earliest([self.reports_at, self.link.poll_timeout()])
     }
 
+    /// Whether reports are due.
+    pub(crate) fn reports_due(&self, now: Instant) -> bool {
+        self.reports_at.is_some_and(|at| at <= now)
+    }
+
     /// Appends the reports due now.
     pub(crate) fn poll_rtcp(&mut self, now: Instant, ntp: u64, cname: &str, rtcp: &mut Vec<u8>) {
-        if self.reports_at.is_none_or(|at| at > now) {
+        if !self.reports_due(now) {
             return;
         }
         self.reports_at = None;

@@ -378,7 +378,17 @@ impl Publisher {
                 let Some(bound) = self.bindings.get(*ssrc).filter(|bound| !bound.repair) else {
                     return;
                 };
-                let ours = self.clock_offset.translate(*ntp, wall);
+                let (ours, shrunk) = self.clock_offset.translate(*ntp, wall);
+                if shrunk > 0 {
+                    // All at once: until their next reports sound and picture would be so far apart.
+                    let layers = self
+                        .tracks
+                        .iter_mut()
+                        .flat_map(|(_, track)| &mut track.layers);
+                    for sender in layers.filter_map(|layer| layer.sender.as_mut()) {
+                        sender.ntp = sender.ntp.wrapping_sub(shrunk);
+                    }
+                }
                 if let Some(layer) = self.layer_mut(bound) {
                     layer.reception.sender_report(now, *ntp);
                     layer.sender = Some(SenderClock {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Worker;
+use super::relay::track_at;
 use crate::place::Place;
 
 /// Plain RTCP in one datagram: with the SRTCP trailer it stays under the packet bound.
@@ -10,6 +11,7 @@ const RTCP_BYTES: usize = 1_200;
 
 impl Worker {
     pub(super) fn poll_feedback(&mut self, now: Instant, index: usize) {
+        self.refresh_clocks(now, index);
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -34,6 +36,40 @@ impl Worker {
         }
         self.decide_if_due(now, index);
         self.send_paced(now, index);
+    }
+}
+
+impl Worker {
+    /// All that a viewer is about to be told of a publisher's clocks is of one moment: what is believed of them
+    /// may have changed since the last packet of one stream and before that of another.
+    fn refresh_clocks(&mut self, now: Instant, index: usize) {
+        let peer = self.peers.get(index);
+        let Some(peer) = peer.filter(|peer| peer.subscriber.reports_due(now)) else {
+            return;
+        };
+        let mut clocks = Vec::new();
+        for (at, slot) in peer.subscriber.slots() {
+            let Some((place, layer, ssrc)) = slot.sent_of() else {
+                continue;
+            };
+            let track = track_at(&self.peers, &self.relayed, place);
+            let layer = track.and_then(|track| track.layers.get(layer));
+            let layer = layer.filter(|layer| layer.ssrc == Some(ssrc));
+            clocks.extend(
+                layer
+                    .and_then(|layer| layer.sender)
+                    .map(|clock| (at, clock)),
+            );
+        }
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        for (at, clock) in clocks {
+            let slot = peer.subscriber.slot_mut(at);
+            if let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_mut()) {
+                forwarder.set_clock(clock);
+            }
+        }
     }
 }
 

@@ -244,33 +244,35 @@ fn sequence_numbers_roll_over_under_loss() {
 
 #[test]
 fn sound_and_picture_stay_in_sync() {
-    let mut sim = Sim::new(312);
-    let publisher = sim.participant(Video::Simulcast);
-    let viewer = sim.viewer();
     // Reports of sound and picture are delayed differently; the publisher's clock is years ahead.
     let jittery = PathModel {
         jitter: Duration::from_millis(40),
         overtake: true,
         ..PathModel::LAN
     };
-    sim.clients[publisher].up.set_model(jittery);
-    for layers in [[true, true], [true, false], [false, false], [true, true]] {
-        for (rid, active) in ["h", "f"].iter().zip(layers) {
-            sim.clients[publisher].set_layer_active(rid, active);
+    let mut beyond = Vec::new();
+    for seed in 312..352 {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.participant(Video::Simulcast);
+        let viewer = sim.viewer();
+        sim.clients[publisher].up.set_model(jittery);
+        for layers in [[true, true], [true, false], [false, false], [true, true]] {
+            for (rid, active) in ["h", "f"].iter().zip(layers) {
+                sim.clients[publisher].set_layer_active(rid, active);
+            }
+            sim.run(8 * SECOND);
+            let ahead: Vec<f64> = sim.clients[viewer]
+                .streams
+                .values()
+                .map(|stream| stream.ahead().expect("a sender report came"))
+                .collect();
+            assert_eq!(ahead.len(), 2);
+            let apart = (ahead[0] - ahead[1]).abs();
+            let what = format!("seed {seed}, {layers:?}: {apart} s apart");
+            assert!(apart < 0.02, "{what}");
+            beyond.extend((apart >= 0.012).then_some(what));
         }
-        sim.run(8 * SECOND);
-        let ahead: Vec<f64> = sim.clients[viewer]
-            .streams
-            .values()
-            .map(|stream| stream.ahead().expect("a sender report came"))
-            .collect();
-        assert_eq!(ahead.len(), 2);
-        // The two clocks were told at different times. Between them a report may have come that was delayed
-        // less than all before, by the jitter at most: until the next report they are so far apart.
-        let apart = (ahead[0] - ahead[1]).abs();
-        assert!(
-            apart < jittery.jitter.as_secs_f64(),
-            "{layers:?}: {apart} s apart"
-        );
     }
+    // What is compared is the least delayed of some packets on a way that delays each by up to 40 ms.
+    assert!(beyond.len() <= 3, "{beyond:?}");
 }

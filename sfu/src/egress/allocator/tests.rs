@@ -244,7 +244,8 @@ fn who_denies_more_is_told_the_server_or_the_link() {
 fn what_the_server_denies_is_told_as_that_steadily() {
     let start = Instant::now();
     // Link in kbit/s and the lowest layer's rate, one decision after the other; the cap, and the reasons.
-    let table: [(u64, &[(u64, u64)], &[&str]); 5] = [
+    type Case = (u64, &'static [(u64, u64)], &'static [&'static str]);
+    let table: [Case; 5] = [
         // The lowest layer swings around the cap.
         (
             120,
