@@ -1,4 +1,4 @@
-//! What the load generator itself lost, so that a report does not blame the server for it.
+//! The load generator's own losses, so that a report does not blame the server for them.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};

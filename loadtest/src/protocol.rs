@@ -1,4 +1,4 @@
-//! What bots speak: our own protocol, or WHIP and WHEP to drive any server that has them.
+//! The protocols of bots: our own, or WHIP and WHEP to drive any server that has them.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::bot::state::BotState;
 use crate::bot::{self, BotConfig, Phase, Settled};
 use crate::whip::Whip;
 
-/// How a scenario's bots speak to the server.
+/// The protocol of a scenario's bots.
 #[derive(Clone, Debug, Default)]
 pub enum Protocol {
     /// Tertulia's own: everybody in a room receives everybody else.
@@ -33,7 +33,7 @@ impl Protocol {
         }
     }
 
-    /// What the report calls the server.
+    /// The server's name in the report.
     pub(crate) fn target(&self, native: &ServerUrl) -> String {
         match self {
             Self::Native => native.to_string(),
@@ -64,7 +64,7 @@ impl Protocol {
     }
 }
 
-/// What a protocol is called.
+/// The name of a protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ProtocolName {
     /// Tertulia's own, over a WebSocket.

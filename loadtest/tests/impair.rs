@@ -43,7 +43,7 @@ struct Wire {
     proxy: Proxy,
     client: UdpSocket,
     server: UdpSocket,
-    /// What the server sees of the client.
+    /// The client's address as the server sees it.
     seen: SocketAddr,
 }
 

@@ -1,5 +1,5 @@
-//! What forwarding a packet costs: the real worker with keys of real DTLS handshakes, sending to
-//! real sockets, held against the floor of the same round.
+//! The cost of forwarding a packet: the real worker with keys of real DTLS handshakes, sending to real
+//! sockets, held against the floor of the same round.
 //!
 //! `cargo bench -p tertulia-sfu --bench fanout [-- ROW.. --quick]`, for example `-- 1x100`. With
 //! `--alone` the floor is hardly run: for profiles.
@@ -27,7 +27,7 @@ struct Row {
     bytes: usize,
     /// Packets that come at a time.
     frame: usize,
-    /// What it is held against.
+    /// The floor that it is held against.
     floor: Method,
 }
 
@@ -177,7 +177,7 @@ fn forward(call: &mut Call, row: &Row, packets: usize, floor_ns: f64) -> Round {
     }
 }
 
-/// How far virtual time moves with each turn: 1,000 packets a second at ten to a frame.
+/// Virtual time between two turns: 1,000 packets a second at ten to a frame.
 const TURN: Duration = Duration::from_millis(10);
 
 /// The moment virtual time begins.

@@ -1,4 +1,4 @@
-//! What sealing and sending a packet costs on this machine with nothing else around it.
+//! The cost of sealing and sending a packet on this machine with nothing else around it.
 //!
 //! `cargo bench -p tertulia-sfu --bench floor [-- --quick]`
 

@@ -1,4 +1,4 @@
-//! What a join costs the media thread, step by step: `cargo bench -p tertulia-sfu --bench handshake`.
+//! The cost of a join for the media thread, step by step: `cargo bench -p tertulia-sfu --bench handshake`.
 //!
 //! The real worker against `str0m` clients in virtual time; only calls of the worker are timed, so
 //! that what the clients compute does not count. Medians and the worst of each step, in

@@ -35,7 +35,7 @@ struct Slot {
     len: u16,
 }
 
-/// What came since the ring began anew, or was taken along into this one.
+/// The packets that came since the ring began anew, or were taken along into this one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lap {
     packets: usize,

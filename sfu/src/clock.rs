@@ -77,7 +77,7 @@ impl SenderClock {
     }
 }
 
-/// How far a publisher's wall clock is from ours. One for a peer, so that all its tracks move alike
+/// The distance of a publisher's wall clock from ours. One for a peer, so that all its tracks move alike
 /// and stay in sync with each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClockOffset {

@@ -23,13 +23,13 @@ pub struct SfuConfig {
     /// Addresses announced instead of the workers' own sockets, one for each worker: for a proxy
     /// in front of the media ports (an impairment proxy in tests). Empty: the sockets themselves.
     pub announce: Vec<SocketAddr>,
-    /// What SRTP is sealed with.
+    /// The cipher that seals SRTP.
     pub cipher: Cipher,
-    /// How long a worker under load may hold packets back so that more leave for each viewer at a
-    /// time, which is what makes a packet cheap: from zero, while it has time to spare, up to this.
-    /// Well under a millisecond: it adds to every packet's delay. Zero: never.
+    /// The time that a worker under load may hold packets back so that more leave for each viewer at a time,
+    /// which is what makes a packet cheap: from zero, while it has time to spare, up to this. Well under a
+    /// millisecond: it adds to every packet's delay. Zero: never.
     pub coalesce: Duration,
-    /// What any viewer may be sent at most.
+    /// The cap of any viewer.
     pub viewer_cap: Cap,
     /// Videos of so many other people at most are sent to a viewer, of those who spoke last; screens and
     /// pinned ones beside these. None is no bound.
@@ -100,7 +100,7 @@ pub struct Limits {
     /// Data channel messages a peer may have relayed a second, both channels together: pointers and
     /// reactions at display rate. Each becomes one message for every other peer in the room.
     pub data_messages_per_second: u32,
-    /// How long a new peer may take until its transport is up.
+    /// The time that a new peer may take until its transport is up.
     pub connect_timeout: Duration,
 }
 

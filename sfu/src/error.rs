@@ -21,7 +21,7 @@ pub enum SfuError {
     /// A configured limit was reached; nothing was created.
     #[error("the limit of {limit} {what} is reached")]
     Limit {
-        /// What is limited: `rooms`, `peers in the room`, `tracks of the peer`.
+        /// The things that are limited: `rooms`, `peers in the room`, `tracks of the peer`.
         what: &'static str,
         /// The configured bound.
         limit: usize,
@@ -66,7 +66,7 @@ pub enum StartError {
     Bind {
         /// The address.
         addr: std::net::SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         source: std::io::Error,
     },
     /// The DTLS certificate could not be made.

@@ -1,4 +1,4 @@
-//! What the media plane tells the control plane, and the plain values both share.
+//! Events that the media plane tells the control plane, and the plain values both share.
 
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::transport::sdp::SdpError;
@@ -68,7 +68,7 @@ pub enum Event {
         room: RoomId,
         /// The viewer.
         peer: PeerId,
-        /// How many m-lines are missing.
+        /// The number of m-lines that are missing.
         needs: Needs,
     },
     /// A viewer is sent other layers than before, or a track was paused or resumed for it.
@@ -117,7 +117,7 @@ pub enum Event {
         room: RoomId,
         /// The publisher.
         peer: PeerId,
-        /// What would be answered otherwise.
+        /// The part of the answer that would be another one.
         reason: RenegotiationReason,
     },
     /// Other people speak than before.
@@ -126,7 +126,7 @@ pub enum Event {
         room: RoomId,
         /// The audio tracks of who speaks now and who spoke last, the most recent first.
         recent: Vec<TrackId>,
-        /// How many of these, from the first on, speak now.
+        /// The number of these, from the first on, that speak now.
         speaking: usize,
     },
     /// A media worker has failed: it panicked, or its socket broke. A [`PeerFailed`](Self::PeerFailed) for each
@@ -138,14 +138,14 @@ pub enum Event {
     },
 }
 
-/// What a viewer is sent of a track.
+/// A viewer's subscription as it is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SubscriptionState {
     /// The track.
     pub track: TrackId,
     /// The layer it is to be sent, counted from the smallest picture; none while it is paused.
     pub layer: Option<u8>,
-    /// How many of its temporal layers, counted from the lowest; none while it is paused.
+    /// The number of its temporal layers, counted from the lowest; none while it is paused.
     pub temporal: Option<u8>,
     /// Why no more.
     pub reason: Reason,
@@ -319,6 +319,6 @@ pub struct Answer {
     pub refused: Vec<RefusedMedia>,
     /// Every receiving m-line the peer has now.
     pub slots: Vec<Slot>,
-    /// What its subscriptions still lack.
+    /// The m-lines that its subscriptions still lack.
     pub needs: Needs,
 }

@@ -32,7 +32,7 @@ impl Deref for Packet<'_> {
     }
 }
 
-/// What is the same of a packet for each of its viewers, found once. Holds no bytes, so that it can
+/// Facts of a packet that are the same for each of its viewers, found once. Holds no bytes, so that it can
 /// wait beside them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
@@ -54,7 +54,7 @@ pub(crate) struct Facts {
     pub(crate) passed_on: PassedOn,
 }
 
-/// What of a publisher's header extensions concerns its viewers: properties of the media. The rest
+/// The publisher's header extensions that concern its viewers: properties of the media. The rest
 /// concerns the publisher's own transport and ends here.
 const PASSED_ON: [ExtensionKind; 5] = [
     ExtensionKind::AudioLevel,
@@ -123,7 +123,7 @@ impl PassedOn {
     }
 }
 
-/// What a packet says of its frame.
+/// Facts of a packet's frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Described {
     pub(crate) frame: FrameInfo,
@@ -169,7 +169,7 @@ impl PayloadDescriptor {
 }
 
 impl Described {
-    /// What is said of a packet whose stream tells nothing of layers.
+    /// Facts of a packet whose stream tells nothing of layers.
     pub(crate) fn plain(codec: Codec, payload: &[u8]) -> Self {
         Self {
             frame: FrameInfo::plain(is_keyframe(codec, payload)),

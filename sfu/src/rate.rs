@@ -1,4 +1,4 @@
-//! How many bits a second come, over a sliding window.
+//! The rate of bits that come, over a sliding window.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ pub(crate) struct RateMeter {
     /// Bytes, the current bucket among them.
     buckets: [u32; BUCKETS + 1],
     current: u8,
-    /// When the current bucket ends.
+    /// The time at which the current bucket ends.
     until: Option<Instant>,
     /// Complete buckets since the first packet, or since the last silence; at most [`BUCKETS`].
     filled: u8,

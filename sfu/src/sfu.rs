@@ -154,7 +154,7 @@ impl Sfu {
         ))
     }
 
-    /// What each worker announces as its ICE candidates, for a start-up line or a health page.
+    /// The addresses that each worker announces as its ICE candidates, for a start-up line or a health page.
     pub fn candidates(&self) -> &[Vec<SocketAddr>] {
         &self.inner.candidates
     }
@@ -278,7 +278,7 @@ impl Sfu {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`stats`](Self::stats).
     pub async fn totals(&self) -> Result<SfuStats, SfuError> {
         self.collect(|reply| Command::Totals { reply }).await
     }
@@ -332,7 +332,7 @@ impl Sfu {
         .await
     }
 
-    /// What was decided in a room lately, and why; oldest first. Bounded: the oldest are forgotten.
+    /// The latest decisions in a room, with their reasons; oldest first. Bounded: the oldest are forgotten.
     ///
     /// # Errors
     ///
@@ -460,7 +460,7 @@ fn worker_count(config: &SfuConfig) -> Result<usize, StartError> {
     Ok(count)
 }
 
-/// What was asked for, or the fastest: which one that is differs by CPU.
+/// The cipher that was asked for, or the fastest: which one that is differs by CPU.
 fn choose_backend(cipher: Cipher) -> Result<Backend, StartError> {
     let named = |name| Backend::ALL.iter().find(|backend| backend.name() == name);
     let wanted = match cipher {

@@ -9,11 +9,11 @@ use crate::id::{PeerId, RoomId, TrackId};
 /// Everything, at one moment for each worker.
 #[derive(Clone, Debug, Default)]
 pub struct SfuStats {
-    /// What SRTP is sealed with: `ring` or `aws-lc-rs`.
+    /// The cipher that seals SRTP: `ring` or `aws-lc-rs`.
     pub cipher: &'static str,
     /// Pairs of workers that are linked by rings: some room has spanned both.
     pub linked_workers: usize,
-    /// How often a room was to grow to a worker and did not, since all memory for rings was used up.
+    /// Times that a room was to grow to a worker and did not, since all memory for rings was used up.
     pub links_refused: u64,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
@@ -44,7 +44,7 @@ pub struct WorkerStats {
     pub padding_bytes: u64,
     /// Packets sent for no other reason than to find out what links carry.
     pub probe_packets: u64,
-    /// How long datagrams are held back at present so that runs grow, in microseconds; 0 while the
+    /// The time that datagrams are held back at present so that runs grow, in microseconds; 0 while the
     /// worker has time to spare.
     pub coalescing_us: f64,
     /// Tracks whose publishers are other workers'.
@@ -78,33 +78,33 @@ pub struct PeerStats {
     pub srtp_profile: Option<&'static str>,
     /// Round trip in milliseconds, from RTCP.
     pub rtt_ms: Option<f64>,
-    /// What it publishes.
+    /// The tracks that it publishes.
     pub published: Vec<PublishedStats>,
-    /// What it is sent.
+    /// The tracks that it is subscribed to.
     pub subscriptions: Vec<SubscriptionStats>,
-    /// What its link carries.
+    /// Its link, from the relay to it.
     pub bandwidth: BandwidthStats,
 }
 
-/// What a viewer's link carries, and what is made of it. All rates are in bits a second of UDP payload.
+/// A viewer's link, and the use that is made of it. All rates are in bits a second of UDP payload.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct BandwidthStats {
-    /// What the link is believed to carry; none until it is: by feedback, or by 3 s without.
+    /// The rate that the link is believed to carry; none until it is known: by feedback, or by 3 s without.
     pub estimate: Option<u64>,
-    /// What limits the estimate: `delay`, `loss`, `remb`, `none` (all that was tried fitted), or
-    /// `unknown` before any feedback. Silence counts as `loss`.
+    /// The limit of the estimate: `delay`, `loss`, `remb`, `none` (all that was tried fitted), or `unknown`
+    /// before any feedback. Silence counts as `loss`.
     pub limited_by: &'static str,
-    /// What would be used if the link carried it.
+    /// The rate that would be used if the link carried it.
     pub desired: u64,
-    /// What the chosen layers need.
+    /// The rate that the chosen layers need.
     pub allocated: u64,
-    /// What was sent lately, retransmissions and probes included.
+    /// The rate that was sent lately, retransmissions and probes included.
     pub sent: u64,
-    /// What arrived lately, as the viewer acknowledged it.
+    /// The rate that arrived lately, as the viewer acknowledged it.
     pub acknowledged: u64,
     /// Share of packets lost on the way to the viewer, lately (0 to 1).
     pub loss: f64,
-    /// How long packets are believed to wait in the link's queue, in milliseconds.
+    /// The time that packets are believed to wait in the link's queue, in milliseconds.
     pub queue_delay_ms: f64,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
@@ -117,7 +117,7 @@ pub struct BandwidthStats {
 /// One decision of the server about a viewer, for its room's timeline.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Decision {
-    /// When: Unix time in milliseconds.
+    /// The time of the decision: Unix time in milliseconds.
     pub at_ms: u64,
     /// The viewer.
     pub peer: PeerId,
@@ -125,11 +125,11 @@ pub struct Decision {
     pub track: Option<TrackId>,
     /// The layer that is to be sent from then on; none is none.
     pub layer: Option<u8>,
-    /// How many of its temporal layers, from the lowest.
+    /// The number of its temporal layers, from the lowest.
     pub temporal: Option<u8>,
     /// Why no more (a [`Reason`](crate::Reason)'s code), or what happened to the link.
     pub reason: &'static str,
-    /// What the link was believed to carry then, bits a second.
+    /// The rate that the link was believed to carry then, bits a second.
     pub estimate: Option<u64>,
 }
 
@@ -184,15 +184,15 @@ pub struct SubscriptionStats {
     pub mid: Option<String>,
     /// The layer being sent, counted from the lowest; none while nothing is.
     pub layer: Option<usize>,
-    /// How many of its temporal layers are sent, counted from the lowest.
+    /// The number of its temporal layers that are sent, counted from the lowest.
     pub temporal: Option<u8>,
     /// The layer that is to be sent.
     pub target: Option<usize>,
     /// Why nothing, or not the best layer, is sent, e.g. `waiting_for_keyframe`.
     pub reason: &'static str,
-    /// What was allocated to it, bits a second.
+    /// The rate that was allocated to it, bits a second.
     pub allocated: u64,
-    /// What it was sent lately, bits a second.
+    /// The rate that it was sent lately, bits a second.
     pub bitrate: u64,
     /// Keyframes asked for, by the viewer or for it.
     pub keyframe_requests: u64,

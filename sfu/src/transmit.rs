@@ -1,4 +1,4 @@
-//! What a worker wants sent: packets in one slab, grouped into runs by destination.
+//! A worker's packets to be sent, in one slab, grouped into runs by destination.
 //!
 //! The kernel's UDP path dominates the cost of forwarding and GSO is what amortises it, so the
 //! unit handed to the runtime is the *run*: consecutive packets to one address. Fan-out visits
@@ -9,7 +9,7 @@ use crate::prefetch;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What became of a batch.
+/// The outcome of sending a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct SendReport {
     /// Datagrams the kernel took.
@@ -24,7 +24,7 @@ pub(crate) struct SendReport {
     pub(crate) dropped: u64,
     /// Datagrams the kernel refused: no route, or a firewall's rule.
     pub(crate) refused: u64,
-    /// How long the batch may have waited for more.
+    /// The time that the batch may have waited for more.
     pub(crate) window: Duration,
 }
 
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
         self.head.to
     }
 
-    /// How many.
+    /// The number of datagrams.
     pub(crate) fn count(&self) -> usize {
         self.head.count as usize
     }

@@ -1,8 +1,8 @@
-//! What a viewer's screen shows, what a server allows, and what is known of a track beside its packets.
+//! A viewer's screen, a server's caps, and the facts of a track that are not in its packets.
 
 use crate::id::TrackId;
 
-/// How a viewer shows a track. Without one a track counts as visible, at any size.
+/// A viewer's way to show a track. Without one a track counts as visible, at any size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct View {
     /// The track.
@@ -27,7 +27,7 @@ impl View {
     }
 }
 
-/// What is known of a published track beside its packets.
+/// Facts of a published track that are not in its packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TrackSettings {
     /// Its publisher muted it: nobody is sent it.
@@ -36,7 +36,7 @@ pub struct TrackSettings {
     pub screen: bool,
 }
 
-/// What a viewer may be sent at most, whatever their link carries.
+/// The most that a viewer may be sent, whatever their link carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cap {
     /// All media together, bits a second; none is no bound.

@@ -42,9 +42,10 @@ pub struct Config {
     pub workers: usize,
     /// Participants of one room on one media worker from which on it spreads to a further one.
     pub room_peers_per_worker: usize,
-    /// How long a busy media worker may hold packets back, in microseconds, so that more leave at a time.
+    /// The time that a busy media worker may hold packets back, in microseconds, so that more leave at a
+    /// time.
     pub coalesce_us: u32,
-    /// What SRTP is sealed with.
+    /// The cipher that seals SRTP.
     pub cipher: CipherSetting,
     /// Any viewer is sent this much at most, all media together, bits a second.
     pub max_viewer_bitrate: Option<u64>,
@@ -182,15 +183,15 @@ pub struct Limits {
     /// Messages waiting for one participant. One who falls further behind is disconnected. A full
     /// room of 1000 that joins at once makes about this many.
     pub outgoing_queue: usize,
-    /// How long a connection may take to send a request, and a WebSocket to join.
+    /// The time that a connection may take to send a request, and a WebSocket to join.
     pub join_timeout_ms: u64,
-    /// How long a participant's media may take to connect once its offer is answered.
+    /// The time that a participant's media may take to connect once its offer is answered.
     pub connect_timeout_ms: u64,
     pub ping_interval_ms: u64,
     /// A client from whom nothing came for this long is gone. Our own client gives a silent server up
     /// within 10 s and joins anew: until this has passed, the others see that person twice.
     pub silence_ms: u64,
-    /// How long an empty room keeps its chat, so that a lone participant's reload finds it.
+    /// The time that an empty room keeps its chat, so that a lone participant's reload finds it.
     pub empty_room_ms: u64,
 }
 

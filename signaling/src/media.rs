@@ -39,7 +39,7 @@ pub trait Media: Send + Sync + 'static {
     fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>>;
     /// Without the lists of peers.
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
-    /// How many media workers there are, and which of them have failed.
+    /// The number of media workers, and those of them that have failed.
     fn workers(&self) -> Workers;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }

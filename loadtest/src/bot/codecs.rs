@@ -1,4 +1,4 @@
-//! What a bot offers: payload types and header extensions, as Chromium numbers and spells them.
+//! A bot's offer: payload types and header extensions, as Chromium numbers and spells them.
 //!
 //! A bot publishes Opus and VP8 and receives whatever the relay passes through, so that it can
 //! share a room with browsers.
@@ -71,7 +71,7 @@ pub(crate) fn repair_of(payload_type: u8) -> u8 {
     payload_type.wrapping_add(1)
 }
 
-/// How the crate describes one of our codecs.
+/// The crate's description of one of our codecs.
 pub(crate) fn described(payload_type: u8) -> RTCRtpCodec {
     let (_, codec, parameters) = CODECS
         .iter()

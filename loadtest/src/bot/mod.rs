@@ -37,7 +37,7 @@ pub(crate) mod testing;
 mod video;
 mod viewing;
 
-/// What a bot is told.
+/// A bot's settings.
 #[derive(Clone, Debug)]
 pub struct BotConfig {
     pub url: ServerUrl,
@@ -47,9 +47,10 @@ pub struct BotConfig {
     pub audio: bool,
     /// A publisher that does not has its tracks, and sends nothing on them, like one who is muted.
     pub talks: bool,
-    /// How many videos it shows, one large and the others small; none: all, at any size. Wire bots only.
+    /// The number of videos that it shows, one large and the others small; none: all, at any size. Wire bots
+    /// only.
     pub tiles: Option<usize>,
-    /// How long joining may take.
+    /// The time that joining may take.
     pub join_timeout: Duration,
     /// Delay of its first frame, so that the bots of a scenario do not send at the same instants.
     pub stagger: Duration,

@@ -54,7 +54,7 @@ pub struct Offer {
 struct States {
     connection: watch::Sender<RTCPeerConnectionState>,
     gathering: watch::Sender<RTCIceGatheringState>,
-    /// When ICE found a way.
+    /// The time at which ICE found a way.
     ice: Arc<OnceLock<Instant>>,
 }
 
@@ -159,12 +159,12 @@ impl Peer {
         })
     }
 
-    /// How the connection stands, and every change.
+    /// The state of the connection, and every change.
     pub fn state(&self) -> watch::Receiver<RTCPeerConnectionState> {
         self.state.clone()
     }
 
-    /// When ICE found a way, if it has.
+    /// The time at which ICE found a way, if it has.
     pub fn ice(&self) -> Option<Instant> {
         self.ice.get().copied()
     }
@@ -174,17 +174,17 @@ impl Peer {
         &self.connection
     }
 
-    /// What is published.
+    /// The tracks that are published.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
         self.published.iter().map(|(source, _)| source)
     }
 
-    /// What is published, and by which transceiver. (The crate's own list has no order.)
+    /// The tracks that are published, and by which transceiver. (The crate's own list has no order.)
     pub(crate) fn published(&self) -> &[(Source, Arc<dyn RtpTransceiver>)] {
         &self.published
     }
 
-    /// What the sending m-lines of the last offer carry, by mid.
+    /// The tracks that the sending m-lines of the last offer carry, by mid.
     pub(crate) async fn kinds(&self) -> Result<HashMap<String, protocol::MediaKind>, Error> {
         let mut kinds = HashMap::new();
         for (source, transceiver) in &self.published {

@@ -1,4 +1,4 @@
-//! What a bot publishes, and sending it in time.
+//! The streams that a bot publishes, and sending them in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -231,7 +231,7 @@ impl Publisher {
 }
 
 impl Feed {
-    /// What `frames` frames last. Computed from the count, so that rounding does not add up and
+    /// The duration of `frames` frames. Computed from the count, so that rounding does not add up and
     /// the RTP clock stays with the wall clock.
     fn period(&self, frames: u32) -> Duration {
         match &self.media {

@@ -1,5 +1,5 @@
-//! What a bot does with the packets it gets: unwraps retransmissions, shows every packet to the
-//! oracle, and asks for a keyframe where a decoder would.
+//! The way of a packet that a bot gets: it unwraps retransmissions, shows every packet to the oracle, and
+//! asks for a keyframe where a decoder would.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::measure::{Measure, StreamOutcome, since_ntp};
 /// not to be stored.
 const MAX_STREAMS: usize = 4_096;
 
-/// How often a keyframe is asked for while none comes.
+/// The time between two requests for a keyframe while none comes.
 const KEYFRAME_RETRY: Duration = Duration::from_millis(500);
 
-/// How long retransmissions may take before a gap counts as a lost picture: several NACK rounds.
+/// The time that retransmissions may take before a gap counts as a lost picture: several NACK rounds.
 const GAP_PATIENCE: Duration = Duration::from_millis(400);
 
 /// Missing packets remembered for a stream; more missing at once is a lost picture anyway.
@@ -85,7 +85,7 @@ impl Receiver {
         self.totals
     }
 
-    /// When the first packet with media came.
+    /// The time of the first packet with media.
     pub(crate) fn first_packet(&self) -> Option<Instant> {
         self.first
     }

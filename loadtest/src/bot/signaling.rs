@@ -15,7 +15,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 pub struct ServerUrl {
     /// Host and port.
     authority: String,
-    /// What a reverse proxy serves it under; empty at the root.
+    /// The path under which a reverse proxy serves it; empty at the root.
     prefix: String,
 }
 
@@ -80,7 +80,7 @@ impl ServerUrl {
         &self.authority
     }
 
-    /// What it is served under; empty at the root.
+    /// The path under which it is served; empty at the root.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }

@@ -1,4 +1,4 @@
-//! What is known of a bot while it runs: written by the bot, read by progress and report.
+//! The state of a bot while it runs: written by the bot, read by progress and report.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,13 +27,13 @@ pub struct BotState {
     pub talks: bool,
     /// Which part of the scenario it belongs to.
     pub part: Part,
-    /// What it has received.
+    /// The streams that it has received.
     pub receiver: Arc<Mutex<Receiver>>,
-    /// What it has sent.
+    /// The streams that it has sent.
     pub outgoing: Arc<Outgoing>,
     /// UDP ports it has bound.
     pub ports: Arc<Mutex<Vec<u16>>>,
-    /// What it measured, up to the last time it said so.
+    /// Its measurements, up to the last time it told them.
     pub observed: Mutex<Observed>,
     call: Mutex<Call>,
 }
@@ -49,10 +49,10 @@ pub enum Part {
     Passing,
 }
 
-/// How a bot's call goes.
+/// The course of a bot's call.
 #[derive(Debug, Default)]
 pub struct Call {
-    /// When it began to join.
+    /// The time at which it began to join.
     pub started: Option<Instant>,
     /// From opening the WebSocket to the first answer.
     pub answered: Option<Duration>,
@@ -68,9 +68,9 @@ pub struct Call {
     pub announced: HashMap<String, Announced>,
     /// Of these, the ones it does not show.
     pub hidden: BTreeSet<String>,
-    /// How many the server last said speak now; of wire bots.
+    /// The number of people of whom the server last said that they speak; of wire bots.
     pub speaking: usize,
-    /// When it last told the server what it shows.
+    /// The time at which it last told the server what it shows.
     pub viewed: Option<Instant>,
 }
 
@@ -105,7 +105,7 @@ impl BotState {
         self.stream.is_none() || same_stream
     }
 
-    /// How its call goes.
+    /// The course of its call.
     pub fn call(&self) -> MutexGuard<'_, Call> {
         lock(&self.call)
     }

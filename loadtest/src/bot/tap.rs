@@ -40,7 +40,7 @@ const NAMED_PACKETS: u64 = 200;
 /// The fixed part: what bots count of a header, because the rest is not the publisher's.
 pub(crate) const RTP_HEADER: usize = 12;
 
-/// What is to be written into the packets of one SSRC.
+/// The extensions to be written into the packets of one SSRC.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extensions {
     /// Sent on the first packets only: (id, value).
@@ -51,7 +51,7 @@ pub(crate) struct Extensions {
     pub(crate) capture_time: Option<u8>,
 }
 
-/// What leaves: shared between the bot and `Stamp`.
+/// The packets that leave: shared between the bot and `Stamp`.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     extensions: Mutex<HashMap<u32, (Extensions, u64)>>,

@@ -45,7 +45,7 @@ impl Video {
     pub const NAMES: &str =
         "none, 180p, 720p, 720p-simulcast, 720p-h264, trace:PACKETSxFRAMESxBYTES";
 
-    /// How many encodings of one picture it is.
+    /// The number of encodings of one picture.
     pub fn layers_count(self) -> usize {
         match self {
             Self::None => 0,

@@ -1,4 +1,4 @@
-//! How long a picture moved, stood still, and at what size.
+//! The times that a picture moved and stood still, and its size.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use tertulia_sfu::testing::oracle::OracleReport;
 /// Six frames at 30 a second: what a viewer notices.
 const FREEZE: Duration = Duration::from_millis(200);
 
-/// What a viewer of one stream saw.
+/// The picture that a viewer of one stream saw.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Viewing {
     pub(crate) freezes: u64,

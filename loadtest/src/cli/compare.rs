@@ -8,7 +8,7 @@ use crate::report::compare::{self, Named};
 /// Its arguments.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct CompareArgs {
-    /// What `run --json` wrote; several runs of the same as FILE,FILE,FILE.
+    /// File that `run --json` wrote; several runs of the same as FILE,FILE,FILE.
     #[arg(required = true, value_name = "A", value_delimiter = ',', num_args = 1, action = clap::ArgAction::Set)]
     a: Vec<PathBuf>,
     /// The other side, likewise.

@@ -36,7 +36,7 @@ pub(super) struct ImpairArgs {
     /// A silent client is forgotten after this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     idle: Duration,
-    /// How often statistics are printed, 0 for only at the end
+    /// Time between statistics, 0 for only at the end
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     every: Duration,
     /// Where they go as JSON lines too; `-` is the standard output, and then nothing else is

@@ -11,16 +11,16 @@ use crate::scenario::settings::duration;
 /// Its arguments.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct MeshArgs {
-    /// How many people of the real mesh
+    /// Number of people of the real mesh
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=20))]
     people: u16,
-    /// What each sends: none, 180p or 720p (one encoding: nobody is there to choose among several)
+    /// Video of each: none, 180p or 720p (one encoding: nobody is there to choose among several)
     #[arg(long, default_value = "720p", value_parser = one_encoding)]
     video: Video,
     /// Everybody sends audio too
     #[arg(long)]
     audio: bool,
-    /// How long it is measured
+    /// Time that it is measured
     #[arg(long, default_value = "10s", value_parser = duration)]
     duration: Duration,
     /// Where the JSON report goes; `-` is the standard output

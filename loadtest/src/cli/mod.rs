@@ -43,7 +43,7 @@ enum Command {
     /// Each load is a run of its own, with a fresh server where `--spawn` is given. Exit status: 1
     /// when no load met the objective or a run could not begin; 2 when the command line is wrong.
     Sweep(Box<sweep::SweepArgs>),
-    /// The same people without a relay: what each would send and receive, checked by a small mesh.
+    /// Compute a call without a relay: what each would send and receive, checked by a small mesh.
     ///
     /// Exit status: 1 when it could not be built, or did not behave as the arithmetic says.
     Mesh(mesh::MeshArgs),

@@ -11,7 +11,7 @@ use crate::sweep::{self, SweepReport};
 /// Its arguments.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct ReportArgs {
-    /// What `run --json` or `sweep --json` wrote.
+    /// File that `run --json` or `sweep --json` wrote.
     #[arg(value_name = "FILE")]
     json: PathBuf,
     /// Write a page with charts.

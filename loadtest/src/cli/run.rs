@@ -41,7 +41,7 @@ impl ScenarioArgs {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file or the flags.
+    /// The fault of the file or the flags.
     pub(crate) fn scenario(&self) -> Result<Scenario, String> {
         let (name, file) = match &self.scenario {
             Some(scenario) => catalog::load(scenario)?,

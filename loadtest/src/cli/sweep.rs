@@ -14,11 +14,11 @@ use crate::sweep::{self, Objective, OverRange, Point, Sweep};
 pub(super) struct SweepArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
-    /// What grows: subscribers, publishers, rooms or rate (video packets a second from each
+    /// Parameter that grows: subscribers, publishers, rooms or rate (video packets a second from each
     /// publisher), as in subscribers=10..1000; doubled, or in STEPS steps with :STEPS after it
     #[arg(long, value_name = "WHAT=FROM..TO")]
     over: OverRange,
-    /// What a load must not spoil; figures are named as in reports' pages
+    /// Objective that a load must meet; figures are named as in reports' pages
     #[arg(long, default_value = "loss<0.1%,delay_p99<5ms")]
     objective: Objective,
     /// Runs of each load; their medians count
@@ -95,7 +95,7 @@ impl SweepArgs {
         status
     }
 
-    /// What grows, which must make sense at the lightest load.
+    /// The scenario whose load grows. It must make sense at the lightest load.
     fn scenario(&self, over: sweep::Over, from: u64) -> Result<Scenario, String> {
         let scenario = self.scenario.scenario()?;
         over.apply(&scenario, from).check()?;

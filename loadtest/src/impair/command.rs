@@ -1,4 +1,4 @@
-//! What a running proxy can be told: one line each.
+//! The commands of a running proxy: one line each.
 
 use std::str::FromStr;
 

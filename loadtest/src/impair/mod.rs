@@ -29,16 +29,16 @@ pub use session::{ClientStats, DirectionStats};
 
 use session::{State, Woken};
 
-/// What a proxy does.
+/// The settings of a proxy.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where clients send to; port 0 lets the kernel choose.
     pub listen: SocketAddr,
     /// The server.
     pub to: SocketAddr,
-    /// How the paths are at first.
+    /// The paths at first.
     pub start: Models,
-    /// What changes, from the first datagram of a client on. Its start is not looked at.
+    /// The changes, from the first datagram of a client on. Its start is not looked at.
     pub script: Option<Script>,
     /// Of all random numbers.
     pub seed: u64,
@@ -48,12 +48,12 @@ pub struct Settings {
     pub idle: Duration,
 }
 
-/// What happened, for whoever runs it.
+/// An event, for whoever runs it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Notice {
     /// Since the proxy began.
     pub at: Duration,
-    /// What, such as `down rate=500k`.
+    /// The change, such as `down rate=500k`.
     pub text: String,
 }
 
@@ -75,9 +75,9 @@ struct Shared {
     notices: SyncSender<Notice>,
 }
 
-/// What happened and was not printed yet: changes are typed by people or come from a script.
+/// Events that wait to be printed, at most: changes are typed by people or come from a script.
 const NOTICES: usize = 1_024;
-/// How often threads that wait for datagrams look whether they are still wanted.
+/// The time between two looks of threads that wait for datagrams whether they are still wanted.
 const LOOK: Duration = Duration::from_millis(200);
 /// A second of 30 Mbit/s, so that only the model loses anything; the kernel gives what it allows.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -144,12 +144,12 @@ impl Proxy {
         Ok(())
     }
 
-    /// What each client's paths did since this was last asked, and all in all.
+    /// The counts of each client's paths since this was last asked, and all in all.
     pub fn stats(&self) -> Vec<ClientStats> {
         self.shared.state().stats(now())
     }
 
-    /// What all paths of all clients did, up and down, and how many clients there were.
+    /// The counts of all paths of all clients, up and down, and the number of clients.
     pub fn totals(&self) -> (usize, PathStats, PathStats) {
         self.shared.state().totals(now())
     }

@@ -18,7 +18,7 @@ pub(super) struct State {
     start: Models,
     models: Models,
     script: Option<Script>,
-    /// When it began, and the next of its changes.
+    /// The time at which it began, and the next of its changes.
     playing: Option<(Instant, usize)>,
     seed: u64,
     max_clients: usize,
@@ -27,7 +27,7 @@ pub(super) struct State {
     joined: u64,
     /// Of clients forgotten.
     gone: (PathStats, PathStats),
-    /// What is to be told.
+    /// The events to be told.
     pub(super) happened: Vec<String>,
     /// Until when the timer sleeps, if it does.
     pub(super) sleeps_until: Option<Instant>,
@@ -48,7 +48,7 @@ struct Direction {
     total: PathStats,
 }
 
-/// What else is to be done.
+/// The other work to be done.
 pub(super) enum Woken {
     No,
     /// Something is due before the timer wakes.
@@ -57,7 +57,7 @@ pub(super) enum Woken {
     Joined(Arc<UdpSocket>),
 }
 
-/// What a client's paths did.
+/// The counts of a client's paths.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ClientStats {
     /// Its address.
@@ -68,7 +68,7 @@ pub struct ClientStats {
     pub down: DirectionStats,
 }
 
-/// What a path did since it was last asked, and all in all where it says so.
+/// The counts of a path since it was last asked, and all in all where it says so.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct DirectionStats {
     /// Datagrams put on it.
@@ -81,9 +81,9 @@ pub struct DirectionStats {
     pub delivered: u64,
     /// Their bytes.
     pub delivered_bytes: u64,
-    /// How long a datagram would wait for the rate now, in milliseconds.
+    /// The time that a datagram would wait for the rate now, in milliseconds.
     pub queue_ms: f64,
-    /// How long 95% of them waited at most, in milliseconds.
+    /// The time that 95% of them waited at most, in milliseconds.
     pub queue_p95_ms: f64,
     /// Datagrams put on it since the client came.
     pub total_sent: u64,

@@ -12,7 +12,7 @@ pub fn ntp(at: SystemTime) -> u64 {
     ((since.as_secs() + UNIX_IN_NTP) << 32) | fraction
 }
 
-/// How long ago the time in an abs-capture-time extension is: `Err` if it lies ahead of `now`. None
+/// The age of the time in an abs-capture-time extension: `Err` if it lies ahead of `now`. None
 /// if the extension holds no time.
 pub fn since_ntp(extension: &[u8], now: SystemTime) -> Option<Result<Duration, Duration>> {
     // Eight bytes, or sixteen with an estimate of the clocks' distance, which is zero here.

@@ -37,7 +37,7 @@ impl Histogram {
         let _ = self.micros.add(&other.micros);
     }
 
-    /// How many were counted.
+    /// The number of values counted.
     pub fn count(&self) -> u64 {
         self.micros.len()
     }

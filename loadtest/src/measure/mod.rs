@@ -1,4 +1,4 @@
-//! What bots of every kind measure, in one form.
+//! The measurements of bots of every kind, in one form.
 //!
 //! A [`bot`](crate::bot) and a wire bot see the same things; what they saw lands in
 //! [`Observed`], one for each bot, and in the run's [`Measure`], which cuts time into seconds.

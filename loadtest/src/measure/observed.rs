@@ -1,10 +1,10 @@
-//! What one bot saw.
+//! The observations of one bot.
 
 use std::time::{Duration, Instant};
 
 use tertulia_signaling::protocol::native::MediaKind;
 
-/// How a join went, each from opening the WebSocket on.
+/// The times of a join, each from opening the WebSocket on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Phases {
     /// To the first answer: the control plane's part.
@@ -17,7 +17,7 @@ pub struct Phases {
     pub first_packet: Option<Duration>,
 }
 
-/// What a publisher sent.
+/// The packets that a publisher sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sent {
     /// RTP packets of all layers, without retransmissions.
@@ -32,7 +32,7 @@ pub struct Sent {
     pub late: u64,
 }
 
-/// What a publisher sent of one encoding.
+/// The packets that a publisher sent of one encoding.
 #[derive(Clone, Debug)]
 pub struct EncodingSent {
     pub kind: MediaKind,
@@ -42,15 +42,15 @@ pub struct EncodingSent {
     pub active: bool,
     /// RTP headers and payloads, without retransmissions.
     pub bytes: u64,
-    /// When its first packet was sent, and its last.
+    /// The times of its first packet sent, and of its last.
     pub first: Option<Instant>,
     pub last: Option<Instant>,
 }
 
-/// What a bot saw, up to the last time it said so.
+/// The observations of a bot, up to the last time it told them.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// When that was: the same for all bots of a thread.
+    /// The time of that: the same for all bots of a thread.
     pub at: Option<Instant>,
     pub phases: Phases,
     pub sent: Sent,
@@ -74,7 +74,7 @@ pub struct Observed {
     pub streams: Vec<StreamOutcome>,
 }
 
-/// How one received stream fared.
+/// The fate of one received stream.
 #[derive(Clone, Debug)]
 pub struct StreamOutcome {
     /// The m-line it came on, if the server's answers named it.
@@ -101,7 +101,7 @@ pub struct StreamOutcome {
     pub frozen: Duration,
     /// Time at each picture height, in pixels, from the keyframes.
     pub residency: Vec<(u16, Duration)>,
-    /// What the oracle objected to; examples only.
+    /// The violations that the oracle found; examples only.
     pub violations: Vec<String>,
     pub violation_count: u64,
 }

@@ -1,4 +1,4 @@
-//! What a whole run measured, second by second.
+//! The measurements of a whole run, second by second.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ pub struct Span {
     pub from: Instant,
     /// None: to the end.
     pub to: Option<Instant>,
-    /// How many seconds.
+    /// The number of seconds.
     pub seconds: usize,
     pub total: Second,
 }
@@ -111,7 +111,7 @@ impl Measure {
         }
     }
 
-    /// When it began.
+    /// The time at which it began.
     pub fn started(&self) -> Instant {
         self.started
     }
@@ -142,7 +142,7 @@ impl Measure {
             .min(MAX_SECONDS - 1)
     }
 
-    /// When a second began.
+    /// The time at which a second began.
     pub fn instant_of(&self, second: usize) -> Instant {
         self.started + Duration::from_secs(second as u64)
     }

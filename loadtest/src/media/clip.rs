@@ -88,7 +88,7 @@ pub struct AudioClip {
 }
 
 impl AudioClip {
-    /// What one packet lasts.
+    /// The duration of one packet.
     pub const PACKET_DURATION: Duration = Duration::from_millis(20);
 
     /// Reads an Ogg file.

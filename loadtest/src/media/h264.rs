@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::media::clip::{VIDEO_720P_H264, VideoLoop};
 
-    /// What a receiver makes of the payloads of one frame.
+    /// The frame that a receiver makes of the payloads of one frame.
     fn assemble(packets: &[rtp::Packet]) -> Vec<Vec<u8>> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for packet in packets {

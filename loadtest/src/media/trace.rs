@@ -20,11 +20,11 @@ pub struct TraceSource {
     picture_id: u16,
     packets_per_frame: u16,
     payload_bytes: usize,
-    /// What stands behind the headers: not zeros, in case anything on the way would notice.
+    /// The bytes behind the headers: not zeros, in case anything on the way would notice.
     filler: Bytes,
 }
 
-/// What the keyframes say; the content is noise.
+/// The keyframes' headers; the content is noise.
 const WIDTH: u16 = 1280;
 const HEIGHT: u16 = 720;
 

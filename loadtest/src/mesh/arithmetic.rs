@@ -1,4 +1,4 @@
-//! What each person of a call sends and receives.
+//! The load of each person of a call, sent and received.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The same people without a relay: everyone sends to everyone.
+//! A call without a relay: everyone sends to everyone.
 //!
-//! What a mesh asks of each person is arithmetic; a small real one, of the webrtc bots' peer
-//! connections on loopback, shows that the arithmetic holds.
+//! The load of a mesh on each person is arithmetic; a small real one, of the webrtc bots' peer connections on
+//! loopback, shows that the arithmetic holds.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const TABLE: std::ops::RangeInclusive<usize> = 2..=20;
 /// may hold a keyframe more or less, which in ten seconds is some hundredths.
 const TOLERANCE: f64 = 0.1;
 
-/// What to run.
+/// The mesh to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Mesh {
     /// From 2 on.
@@ -42,7 +42,7 @@ pub struct Mesh {
     pub duration: Duration,
 }
 
-/// What a mesh showed. Field names are stable.
+/// The outcome of a mesh. Field names are stable.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MeshReport {
@@ -56,7 +56,7 @@ pub struct MeshReport {
     pub seconds: f64,
     /// Of one person's media, RTP headers and payloads, from the clips.
     pub bitrate_mbit_s: f64,
-    /// What the arithmetic says of this mesh.
+    /// The arithmetic of this mesh.
     pub predicted: Each,
     /// Each person's own count of what was sent and received.
     pub measured: Vec<Measured>,
@@ -65,7 +65,7 @@ pub struct MeshReport {
     pub oracle_violations: u64,
     /// Processor time for each person, in cores: packets, SRTP and sockets, without any codec.
     pub cpu_cores_per_person: Option<f64>,
-    /// What a person sends and receives, by how many there are.
+    /// The load of a person, sent and received, by how many there are.
     pub table: Vec<Row>,
 }
 

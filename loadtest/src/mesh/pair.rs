@@ -86,7 +86,7 @@ impl Pair {
         }
     }
 
-    /// What each has sent and received so far.
+    /// The bytes that each has sent and received so far.
     pub(super) fn traffic(&self) -> [(usize, Traffic); 2] {
         self.ends.each_ref().map(|(person, end)| {
             let traffic = Traffic {

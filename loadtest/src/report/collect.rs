@@ -17,7 +17,7 @@ use crate::measure::{EncodingSent, Observed, StreamOutcome};
 /// Examples kept of each thing that can go wrong; the counts are complete.
 const SAMPLES: usize = 50;
 
-/// What is gathered from all bots before it is summed up.
+/// The measurements of all bots before they are summed up.
 #[derive(Default)]
 struct Gathered {
     joins: Vec<Duration>,
@@ -147,7 +147,7 @@ impl Report {
         encoding.bytes += sent.bytes;
     }
 
-    /// How long a bot was in the call, in seconds.
+    /// The time that a bot was in the call, in seconds.
     fn viewed(&self, bot: &BotState) -> Option<f64> {
         let call = bot.call();
         let since = call.started?.elapsed().checked_sub(call.joined?)?;

@@ -15,13 +15,13 @@ pub(crate) struct Figure {
     pub(crate) unit: Unit,
     pub(crate) better: Better,
     pub(crate) group: Group,
-    /// What it is and how it was measured.
+    /// The thing measured, and how it was measured.
     pub(crate) about: &'static str,
     /// None if the run did not measure it.
     pub(crate) value: fn(&Report) -> Option<f64>,
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unit {
     Count,
@@ -135,7 +135,7 @@ impl Unit {
         }
     }
 
-    /// The same in two parts; the unit may be empty.
+    /// As that, in two parts; the unit may be empty.
     pub(crate) fn parts(self, value: f64) -> (String, &'static str) {
         const KIB: f64 = 1_024.0;
         let (value, unit) = match self {

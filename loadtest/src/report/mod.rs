@@ -1,4 +1,4 @@
-//! What a scenario showed: the JSON report, its summary for people, and the verdict.
+//! The outcome of a scenario: the JSON report, its summary for people, and the verdict.
 
 pub use figures::Spread;
 pub use html::page;

@@ -70,9 +70,9 @@ pub struct Report {
     pub packets_late: u64,
     /// RTP packets with media, retransmitted ones included.
     pub packets_received: u64,
-    /// What viewers should have received in the window: every packet sent there, once for each
-    /// other participant of its room. With several layers (or people coming and going) only the
-    /// server knows which packets are meant for whom; then it is what came and the gaps in it.
+    /// The packets that viewers should have received in the window: every packet sent there, once for each
+    /// other participant of its room. With several layers (or people coming and going) only the server knows
+    /// which packets are meant for whom; then it is what came and the gaps in it.
     pub packets_expected: u64,
     /// Of `packets_expected`, the share that came; None if nothing was to come.
     pub delivered_ratio: Option<f64>,
@@ -128,10 +128,10 @@ pub struct Report {
     pub window: Window,
     /// The window's parts, if it has several (before, during and after a join storm).
     pub stages: Vec<Stage>,
-    /// What coming and going left behind.
+    /// The remains of coming and going.
     pub churn: Option<ChurnOutcome>,
     pub server: Server,
-    /// What the machine's kernel and cipher cost by themselves (`--floor`).
+    /// The cost of the machine's kernel and cipher by themselves (`--floor`).
     pub floor: Option<Floor>,
     /// Second by second, the whole run.
     pub timeline: Vec<Moment>,
@@ -166,7 +166,7 @@ pub struct ViolationSample {
     pub violation: String,
 }
 
-/// How joins went, each step from opening the WebSocket on.
+/// The times of joins, each step from opening the WebSocket on.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JoinPhases {
@@ -180,14 +180,14 @@ pub struct JoinPhases {
     pub first_packet_ms: Percentiles,
 }
 
-/// How the load generator itself did.
+/// The load generator's own state.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generator {
     /// Datagrams the kernel dropped at the bots' sockets because the bots did not keep up. While
     /// this is not 0, losses may be the generator's own.
     pub socket_drops: Option<u64>,
-    /// The same for every UDP socket of the machine, a server on it included.
+    /// That of every UDP socket of the machine, a server on it included.
     pub machine_buffer_errors: Option<u64>,
     /// Processor time of the bots, in seconds, from the first join to the end.
     pub cpu_s: Option<f64>,
@@ -245,7 +245,7 @@ pub struct Stage {
     pub forward_delay_ms: Percentiles,
     /// Of the bots that began to join in it.
     pub join_ms: Percentiles,
-    /// How many of these joined.
+    /// The number of these that joined.
     pub joined: usize,
 }
 
@@ -297,9 +297,9 @@ pub struct Server {
     pub rss_bytes: Option<u64>,
     /// Before the first join.
     pub rss_idle_bytes: Option<u64>,
-    /// What came on top of idle, through the number of participants.
+    /// The memory on top of idle, divided by the number of participants.
     pub rss_bytes_per_participant: Option<f64>,
-    /// The same through the number of subscriptions.
+    /// That, divided by the number of subscriptions.
     pub rss_bytes_per_subscription: Option<f64>,
     /// Tracks sent to viewers.
     pub subscriptions: Option<u64>,
@@ -317,7 +317,7 @@ pub struct Server {
 pub struct Floor {
     /// Copy, rewrite, seal, and one `sendmmsg` of single packets.
     pub sendmmsg_ns: f64,
-    /// The same in GSO runs of 10.
+    /// That in GSO runs of 10.
     pub gso10_ns: f64,
     /// The server's `cpu_ns_per_packet` through `sendmmsg_ns`.
     pub ratio_sendmmsg: Option<f64>,

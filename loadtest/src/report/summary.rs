@@ -8,7 +8,7 @@ use super::{Percentiles, Report};
 /// Examples of each thing that went wrong.
 const EXAMPLES: usize = 5;
 
-/// What the run is called: its scenario, or what was made of flags.
+/// The name of the run: its scenario, or what was made of flags.
 pub(crate) fn name(report: &Report) -> String {
     match report.scenario.as_str() {
         "" => "a run of its own".into(),
@@ -62,7 +62,7 @@ fn several(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What went wrong with single bots and tracks, `most` of each kind.
+/// The faults of single bots and tracks, `most` of each kind.
 pub(crate) fn problems(report: &Report, most: usize) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     for failure in report.failures.iter().take(most) {
@@ -292,7 +292,7 @@ impl Report {
         }
     }
 
-    /// What publishers sent, and which of their encodings the server wanted.
+    /// The packets that publishers sent, and which of their encodings the server wanted.
     fn uplinks(&self) -> String {
         let sent = figures::figure("sent_mbit_s").and_then(|figure| (figure.value)(self));
         let Some(sent) = sent.filter(|_| !self.encodings.is_empty()) else {

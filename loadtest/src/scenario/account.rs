@@ -1,4 +1,4 @@
-//! What the run costs: the server's processor time and memory, our own, and the machine's.
+//! The cost of the run: the server's processor time and memory, our own, and the machine's.
 
 use std::io;
 use std::sync::Mutex;
@@ -110,7 +110,7 @@ impl Account {
             .is_some_and(|server| !lock(server).alive())
     }
 
-    /// When it has. Never, if the server is not known.
+    /// Returns when it has. Never, if the server is not known.
     pub(super) async fn server_ended(&self) {
         while !self.ended() {
             tokio::time::sleep(LOOK).await;

@@ -25,7 +25,7 @@ const BUILT_IN: &[(&str, &str)] = built_in!(
     "tiles"
 );
 
-/// What `--scenario` names: one of ours, or a file. Its name comes along.
+/// The scenario that `--scenario` names: one of ours, or a file. Its name comes along.
 ///
 /// # Errors
 ///

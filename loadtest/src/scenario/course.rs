@@ -16,7 +16,7 @@ use crate::report::{ChurnOutcome, Event};
 pub(super) const WINDOW: &str = "window";
 pub(super) const STAGES: [&str; 5] = ["before", "during", "after", "churn", "call"];
 
-/// How many come and go before memory is looked at for the first time: tables, caches and the
+/// The number of bots that come and go before memory is looked at for the first time: tables, caches and the
 /// allocator have then what they keep.
 const CHURN_WARM_UP: usize = 100;
 
@@ -29,10 +29,10 @@ pub(super) struct Course<'a> {
     done: Done,
 }
 
-/// What the course leaves behind.
+/// The remains of the course.
 #[derive(Default)]
 pub(super) struct Done {
-    /// When everybody was in.
+    /// The time at which everybody was in.
     pub(super) talking: Option<Instant>,
     /// At the beginning and the end of the window.
     pub(super) window: Option<(Reading, Reading)>,

@@ -1,4 +1,4 @@
-//! What the kernel and the cipher cost by themselves, on the server's core.
+//! The cost of the kernel and the cipher by themselves, on the server's core.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::server::process::Process;
 
 /// Viewers, as many as a call that is worth measuring has.
 const DESTINATIONS: usize = 100;
-/// What a full video packet is in UDP.
+/// The size of a full video packet in UDP.
 const PACKET_BYTES: usize = 1_200;
 /// Their median is taken, for a machine is never quite still.
 const ROUNDS: usize = 5;

@@ -12,7 +12,7 @@ use super::account::{Account, Reading};
 use crate::bot::state::BotState;
 use crate::measure::Measure;
 
-/// What can be watched while a scenario runs.
+/// The state of a scenario that can be watched while it runs.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// All there will be, in the order they join.
@@ -80,7 +80,7 @@ impl Watched {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many are in the call, and how many failed.
+    /// The number of bots in the call, and of those that failed.
     fn heads(&self) -> (usize, usize) {
         let (mut joined, mut failed) = (0, 0);
         for bot in &self.bots {

@@ -10,14 +10,14 @@ use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
 use crate::protocol::Protocol;
 
-/// What to run.
+/// The scenario to run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// For the report.
     pub name: String,
     pub bot: BotKind,
     pub url: ServerUrl,
-    /// How bots speak to the server. Without the native protocol, `url` is not used.
+    /// The bots' protocol. Without the native one, `url` is not used.
     pub protocol: Protocol,
     pub rooms: usize,
     /// In each room; they receive too.
@@ -30,11 +30,11 @@ pub struct Scenario {
     pub tiles: Option<usize>,
     pub video: Video,
     pub audio: bool,
-    /// How long the call lasts once everybody is in. A storm or a churn takes the time it takes.
+    /// The length of the call once everybody is in. A storm or a churn takes the time it takes.
     pub duration: Duration,
     /// Joins started a second.
     pub ramp: f64,
-    /// How long a join may take.
+    /// The time that a join may take.
     pub join_timeout: Duration,
     /// The room's name; with several rooms, `-1`, `-2`... is appended.
     pub room: String,
@@ -57,7 +57,7 @@ pub struct Scenario {
     pub floor: bool,
 }
 
-/// What joins the call.
+/// The kind of bot that joins the call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum BotKind {
     /// The `webrtc` crate: a stack independent of the relay's. Tens of bots.
@@ -80,7 +80,7 @@ pub struct Spawn {
     pub arguments: Vec<String>,
 }
 
-/// What happens once the call runs, in this order.
+/// The course of the call once it runs, in this order.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Phases {
     pub storm: Option<Storm>,
@@ -94,7 +94,7 @@ pub struct Storm {
     pub participants: usize,
     /// Joins started a second; infinite: all at once.
     pub rate: f64,
-    /// How long the call runs before it. Afterwards it runs for the scenario's duration.
+    /// The time that the call runs before it. Afterwards it runs for the scenario's duration.
     pub after: Duration,
 }
 
@@ -103,12 +103,12 @@ pub struct Storm {
 pub struct Churn {
     /// Joins altogether, spread over the rooms.
     pub joins: usize,
-    /// How many of them are in at a time.
+    /// The number of them that are in at a time.
     pub alive: usize,
     /// Joins started a second.
     pub rate: f64,
-    /// How long the server idles before its memory is looked at, once after the first 100 have come
-    /// and gone and once at the end.
+    /// The time that the server idles before its memory is looked at, once after the first 100 have come and
+    /// gone and once at the end.
     pub idle: Duration,
 }
 
@@ -150,7 +150,7 @@ impl Scenario {
         self.talkers.unwrap_or(self.publishers).min(self.publishers)
     }
 
-    /// How many tracks a publisher has.
+    /// The number of tracks of a publisher.
     pub fn tracks_per_publisher(&self) -> usize {
         usize::from(self.audio) + usize::from(self.video != Video::None)
     }

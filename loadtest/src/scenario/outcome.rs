@@ -149,7 +149,7 @@ fn server(
     server
 }
 
-/// What the server says of itself.
+/// Enters the server's own counters.
 fn count(server: &mut Server, before: &Stats, after: &Stats) {
     server.cipher.clone_from(&after.cipher);
     server.workers = server.workers.or(Some(after.workers.len()));
@@ -211,7 +211,7 @@ fn memory(
     }
 }
 
-/// What others did on the server's cores, as a share of them.
+/// The load of others on the server's cores, as a share of them.
 fn background(account: &Account, begin: &Reading, end: &Reading) -> Option<f64> {
     let cores = &account.server_cores;
     let busy = |reading: &Reading| Some(reading.busy.as_ref()?.of(cores));

@@ -15,7 +15,7 @@ use crate::protocol::{Protocol, ProtocolName};
 use crate::server::Cores;
 use crate::whip::{Template, Whip};
 
-/// What a scenario file or a command line says; None where it says nothing.
+/// The keys of a scenario file or a command line; None where it has none.
 #[derive(clap::Args, Deserialize, Clone, PartialEq, Debug, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -27,7 +27,7 @@ pub struct Settings {
     #[arg(long, help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub url: Option<ServerUrl>,
-    /// What bots speak: native, or whip to publish by WHIP and watch by WHEP on servers of any make
+    /// Protocol of the bots: native, or whip to publish by WHIP and watch by WHEP on servers of any make
     /// [default: native]
     #[arg(long, value_name = "NAME", help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
@@ -113,14 +113,14 @@ pub struct Settings {
     #[arg(long, value_name = "SHARE", help_heading = BOTS)]
     pub oracle_share: Option<f64>,
 
-    /// How long the call lasts once everybody is in, such as 20s or 5m [default: 20s]
+    /// Length of the call once everybody is in, such as 20s or 5m [default: 20s]
     #[arg(long, value_parser = duration, help_heading = TIME)]
     #[serde(deserialize_with = "duration_text")]
     pub duration: Option<Duration>,
     /// Joins started in a second [default: 50]
     #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
     pub ramp: Option<f64>,
-    /// How long one join may take [default: 15s]
+    /// Time that one join may take [default: 15s]
     #[arg(long, value_parser = duration, help_heading = TIME)]
     #[serde(deserialize_with = "duration_text")]
     pub join_timeout: Option<Duration>,
@@ -130,20 +130,20 @@ pub struct Settings {
     /// Joins of the storm started in a second [default: all at once]
     #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
     pub storm_rate: Option<f64>,
-    /// How long the call runs before the storm [default: 10s]
+    /// Time that the call runs before the storm [default: 10s]
     #[arg(long, value_parser = duration, value_name = "DURATION", help_heading = TIME)]
     #[serde(deserialize_with = "duration_text")]
     pub storm_after: Option<Duration>,
     /// That many subscribers come and go while the call runs
     #[arg(long, value_name = "JOINS", help_heading = TIME)]
     pub churn: Option<u32>,
-    /// How many of them are in at a time [default: 10]
+    /// Number of them that are in at a time [default: 10]
     #[arg(long, value_name = "SUBSCRIBERS", help_heading = TIME)]
     pub churn_alive: Option<u16>,
     /// Joins of the churn started in a second [default: 20]
     #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
     pub churn_rate: Option<f64>,
-    /// How long the server idles before its memory is compared [default: 5s]
+    /// Time that the server idles before its memory is compared [default: 5s]
     #[arg(long, value_parser = duration, value_name = "DURATION", help_heading = TIME)]
     #[serde(deserialize_with = "duration_text")]
     pub churn_idle: Option<Duration>,
@@ -167,7 +167,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// What is wrong, and on which line.
+    /// The fault, and its line.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }

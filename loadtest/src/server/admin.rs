@@ -1,4 +1,4 @@
-//! What a server says of itself: `GET /stats` of a Tertulia with `--admin-listen`. A server of
+//! A server's own counters: `GET /stats` of a Tertulia with `--admin-listen`. A server of
 //! another make says nothing, or something else; whatever is missing stays so.
 
 use std::collections::BTreeMap;

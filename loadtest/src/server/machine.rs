@@ -1,4 +1,4 @@
-//! What else the machine was doing.
+//! Other load of the machine.
 
 use std::collections::HashMap;
 

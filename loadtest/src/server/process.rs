@@ -1,4 +1,4 @@
-//! What the kernel says a process used.
+//! A process's use of the machine, as the kernel tells it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,7 @@ mod text;
 /// Where a server should be run for good: this share of what it just bears.
 const WORKING_SHARE: f64 = 0.7;
 
-/// What to look for.
+/// The search to run.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     pub over: Over,
@@ -34,7 +34,7 @@ pub struct Sweep {
     pub repeat: usize,
 }
 
-/// What grows.
+/// The parameter that grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
@@ -47,7 +47,7 @@ pub enum Over {
     Rate,
 }
 
-/// What a sweep showed. Field names are stable.
+/// The outcome of a sweep. Field names are stable.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SweepReport {
@@ -79,7 +79,7 @@ pub struct Point {
     pub unmet: Vec<String>,
     /// By the keys that objectives are written in.
     pub figures: BTreeMap<String, Spread>,
-    /// What made runs not valid, each once.
+    /// The reasons why runs were not valid, each once.
     pub invalid_reasons: Vec<String>,
 }
 

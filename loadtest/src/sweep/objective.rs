@@ -1,4 +1,4 @@
-//! What a load must not spoil: `loss<0.1%,delay_p99<5ms`.
+//! The objective that a load must meet: `loss<0.1%,delay_p99<5ms`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@ use crate::report::html::lines::{Axis, Lines, Mark, Series, Shape, legend_of_mar
 use crate::report::html::markup::Markup;
 use crate::report::number::readable;
 
-/// What is said of the working point.
+/// The sentence about the working point.
 const WORKING: [&str; 9] = [
     "loss",
     "delivered",

@@ -9,13 +9,13 @@ pub struct Range {
     pub from: u64,
     /// Never beyond it.
     pub to: u64,
-    /// How many points the growth from `from` to `to` takes. None: each is twice the one before.
+    /// The number of points that the growth from `from` to `to` takes. None: each is twice the one before.
     pub steps: Option<u32>,
     /// Bisection ends when the bounds are this close, as a share of the lower one.
     pub precision: f64,
 }
 
-/// What a load showed.
+/// The outcome of a load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -122,7 +122,7 @@ impl Search {
         self.meets
     }
 
-    /// How it ended, or would if it were ended now.
+    /// The end of the search, or the end that it would have now.
     pub fn ended(&self) -> Ended {
         if self.next().is_some() {
             return Ended::Interrupted;

@@ -22,7 +22,7 @@ use crate::bot::state::{Announced, BotState};
 use crate::bot::tap::lock;
 use crate::bot::{BotConfig, Phase, Settled, codecs};
 
-/// How long candidates may take before the offer goes without the rest of them. Host candidates,
+/// The time that candidates may take before the offer goes without the rest of them. Host candidates,
 /// all that bots have, take milliseconds.
 const GATHERING: Duration = Duration::from_secs(1);
 
@@ -130,7 +130,7 @@ struct Bot<'a> {
     endpoint: Endpoint,
     peer: Peer,
     session: Option<Session>,
-    /// What is sent, once an answer has said what may be.
+    /// The streams that are sent, once an answer has said what may be.
     sources: Vec<Source>,
     publishing: Option<JoinHandle<Result<(), webrtc::error::Error>>>,
 }
@@ -324,7 +324,7 @@ impl<'a> Bot<'a> {
         Ok(session.answer(&answer).await?)
     }
 
-    /// What a track is called in the report. The servers have no names for tracks.
+    /// The name of a track in the report. The servers have no names for tracks.
     fn track(&self, kind: MediaKind) -> String {
         let n = self.state.stream.unwrap_or(1);
         format!("{}/{n}/{}", self.state.room, name_of(kind))

@@ -20,7 +20,7 @@ pub struct Endpoint {
     pub token: Option<String>,
 }
 
-/// What an endpoint made of an offer.
+/// An endpoint's answer to an offer.
 #[derive(Clone, Debug)]
 pub struct Negotiation {
     pub session: Session,
@@ -37,7 +37,7 @@ pub struct Session {
     token: Option<String>,
     /// Names the ICE session. A server that takes no trickled candidates has none.
     entity_tag: Option<String>,
-    /// What the server recommends. Bots do not use them: they reach servers directly.
+    /// The ICE servers that the server recommends. Bots do not use them: they reach servers directly.
     pub ice_servers: Vec<IceServer>,
 }
 

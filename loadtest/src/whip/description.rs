@@ -1,4 +1,4 @@
-//! What a server's description says of each m-line, beyond what every bot reads of it.
+//! The facts of each m-line in a server's description, beyond what every bot reads of it.
 
 use std::collections::HashMap;
 

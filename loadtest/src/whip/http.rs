@@ -32,7 +32,7 @@ pub(crate) struct Call<'a> {
     pub(crate) content: Option<(&'static str, &'a str)>,
 }
 
-/// What came back.
+/// The response that came back.
 #[derive(Debug)]
 pub(crate) struct Reply {
     /// Where it came from, after redirects.

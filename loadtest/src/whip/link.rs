@@ -54,7 +54,7 @@ impl Link<'_> {
     }
 }
 
-/// What is left of a header.
+/// The rest of a header.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {

@@ -89,7 +89,7 @@ impl Whip {
         self.publish.is_none() && self.view.is_none() && self.token.is_none()
     }
 
-    /// What it lacks for so many publishers in a room, and for viewers if there are any.
+    /// Checks that there is an endpoint for publishers, if a room has any, and one for viewers likewise.
     pub(crate) fn check(&self, publishers: usize, viewers: bool) -> Result<(), String> {
         let sides = [
             ("publishers", "--whip-url", &self.publish, publishers > 0),

@@ -8,7 +8,7 @@ use crate::bot::peer::Lines;
 use crate::bot::publish::Video;
 use crate::bot::testing::side;
 
-/// What may happen to a description on its way.
+/// A change that may happen to a description on its way.
 #[derive(Clone, Debug)]
 enum Damage {
     Cut(usize),

@@ -1,4 +1,4 @@
-//! What a server says when it refuses: RFC 9457, or plain text.
+//! The reason of a server's refusal: RFC 9457, or plain text.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ struct Problem {
     detail: Option<String>,
 }
 
-/// What a refusal's body says, after `: `; empty if that is nothing.
+/// The reason in a refusal's body, after `: `; empty if that is nothing.
 pub(crate) fn detail(media_type: &str, body: &[u8]) -> String {
     let text = match media_type {
         // Not all servers use the name of the RFC; its form is common under the plain one.

@@ -31,7 +31,7 @@ async fn endpoint(server: Arc<Side>, edit: fn(String) -> String) -> String {
     url
 }
 
-/// How many streams of video arrive at an endpoint that answers so.
+/// The number of streams of video that arrive at an endpoint that answers so.
 async fn streams(edit: fn(String) -> String, enough: u64) -> usize {
     let server = Arc::new(side("server", Video::None, false).await);
     let url = endpoint(Arc::clone(&server), edit).await;

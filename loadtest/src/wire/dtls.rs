@@ -74,7 +74,7 @@ fn fingerprint(der: &[u8]) -> String {
     bytes.join(":")
 }
 
-/// What a datagram or the time led to.
+/// The outcome of a datagram or of the time.
 pub(super) enum DtlsEvent {
     /// The certificate is the announced one.
     Connected(Box<Srtp>),

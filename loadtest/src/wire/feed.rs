@@ -52,7 +52,7 @@ pub(super) struct Feed {
     pub(super) octets: u32,
     /// RTP headers and payloads.
     pub(super) bytes: u64,
-    /// When the first packet was sent, and the last.
+    /// The times of the first packet sent, and of the last.
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
 }

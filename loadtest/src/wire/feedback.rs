@@ -1,4 +1,4 @@
-//! What a receiver reports about the transport and about each stream.
+//! A receiver's reports about the transport and about each stream.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -139,7 +139,7 @@ pub(super) fn ntp(since_epoch: Duration) -> u64 {
     (since_epoch.as_secs().wrapping_add(NTP_EPOCH)) << 32 | fraction
 }
 
-/// How long after the 64-bit NTP time `earlier` the time `since_epoch` is; `None` if before.
+/// The time from the 64-bit NTP time `earlier` to `since_epoch`; `None` if before.
 pub(super) fn since_ntp(since_epoch: Duration, earlier: u64) -> Option<Duration> {
     let units = ntp(since_epoch).wrapping_sub(earlier) as i64;
     let units = u128::try_from(units).ok()?;

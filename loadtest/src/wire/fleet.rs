@@ -14,7 +14,7 @@ use crate::bot::state::BotState;
 use crate::bot::{BotConfig, Phase, Settled};
 use crate::measure::Measure;
 
-/// What a fleet is told.
+/// The settings of a fleet.
 #[derive(Clone, Debug)]
 pub struct WireConfig {
     /// Processors to pin I/O threads to, one each; empty: one thread, not pinned.

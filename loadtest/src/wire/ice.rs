@@ -54,7 +54,7 @@ impl Credentials {
     }
 }
 
-/// What a response or its absence led to.
+/// The outcome of a response or of its absence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum IceEvent {
     /// The first authenticated response.

@@ -12,7 +12,7 @@ pub(super) struct Outbox {
     ends: Vec<usize>,
 }
 
-/// How far the runs have been taken.
+/// The place up to which the runs have been taken.
 #[derive(Default)]
 pub(super) struct Cursor {
     next: usize,

@@ -1,4 +1,4 @@
-//! What a bot shows of a call: the first videos it hears of, one large and the others small. It tells
+//! A bot's screen: the first videos of a call that it hears of, one large and the others small. It tells
 //! the server, as a client does whose window has room for so many tiles.
 
 use std::collections::BTreeSet;

@@ -83,7 +83,7 @@ pub(super) struct Publisher {
     cname: String,
     pub(super) sent: Sent,
     stopped: bool,
-    /// When the next sender report is due.
+    /// The time at which the next sender report is due.
     report_at: Instant,
 }
 
@@ -257,7 +257,7 @@ impl Publisher {
         }
     }
 
-    /// What was sent of each encoding.
+    /// The packets that were sent of each encoding.
     pub(super) fn encodings(&self) -> Vec<EncodingSent> {
         let feeds = self.feeds.iter();
         feeds

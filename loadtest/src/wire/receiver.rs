@@ -22,7 +22,7 @@ use crate::measure::{Second, StreamOutcome};
 /// not to be stored.
 const MAX_STREAMS: usize = 4_096;
 
-/// What of the packets is looked at, as shares of the streams.
+/// The shares of the streams whose packets are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
     pub(super) decrypt: f64,
@@ -44,7 +44,7 @@ pub(super) struct Totals {
 pub(super) struct Incoming<'a> {
     pub(super) packet: &'a mut [u8],
     pub(super) at: Instant,
-    /// The same moment since the Unix epoch.
+    /// That moment since the Unix epoch.
     pub(super) wall: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! When packets are due: frames by the clock, a frame's packets in bursts.
+//! The times at which packets are due: frames by the clock, a frame's packets in bursts.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl Schedule {
         self.start = start;
     }
 
-    /// When the next frame is due. Computed from the count, so that rounding does not add up and
+    /// The time at which the next frame is due. Computed from the count, so that rounding does not add up and
     /// the RTP clock stays with the wall clock.
     pub(super) fn due(&self) -> Instant {
         self.start + self.after(self.frames)
@@ -48,7 +48,7 @@ impl Schedule {
         self.frames += 1;
     }
 
-    /// What one frame lasts.
+    /// The duration of one frame.
     pub(super) fn period(&self) -> Duration {
         self.after(1)
     }
@@ -66,7 +66,7 @@ impl Schedule {
         self.burst
     }
 
-    /// When the burst behind one that was due at `due` is due.
+    /// The time at which the burst behind one that was due at `due` is due.
     pub(super) fn next_burst(due: Instant) -> Instant {
         due + BURST_INTERVAL
     }

@@ -23,7 +23,7 @@ const EXTENSIONS: [(u8, ExtensionKind); 7] = [
     (11, ExtensionKind::RepairedRid),
 ];
 
-/// What a bot receives, most wanted first: with video, each with its repair stream.
+/// The codecs that a bot receives, most wanted first: with video, each with its repair stream.
 const RECEIVED: [u8; 5] = [
     codecs::OPUS,
     codecs::VP8,
@@ -36,11 +36,11 @@ const RECEIVED: [u8; 5] = [
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) kind: MediaKind,
-    /// What it sends; a line without receives.
+    /// The stream that it sends; a line without receives.
     pub(super) sending: Option<Sending>,
 }
 
-/// What a sending m-line carries.
+/// The source that a sending m-line carries.
 #[derive(Clone, Debug)]
 pub(super) struct Sending {
     pub(super) payload_type: u8,
@@ -203,7 +203,7 @@ fn write_format(out: &mut String, format: u8) -> std::fmt::Result {
     Ok(())
 }
 
-/// What a bot needs of an answer.
+/// The parts of an answer that a bot needs.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) ice: Credentials,

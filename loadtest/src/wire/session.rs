@@ -26,10 +26,10 @@ const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// Between receiver reports, times 0.5 to 1.5 (RFC 3550 section 6.3.1).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// What a receiver reports under that sends nothing; libwebrtc's choice.
+/// The SSRC under which a receiver reports that sends nothing; libwebrtc's choice.
 const REPORTER_SSRC: u32 = 1;
 
-/// What the control plane hears of a session. At most a few in its life.
+/// An event of a session for the control plane. At most a few in its life.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Event {
     /// Media may flow.
@@ -38,7 +38,7 @@ pub(super) enum Event {
     Failed(String),
 }
 
-/// What a session is begun with.
+/// The start values of a session.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) answer: Box<Answer>,
@@ -49,12 +49,12 @@ pub(super) struct Start {
     pub(super) shares: Shares,
     pub(super) plans: Vec<Plan>,
     pub(super) state: Arc<BotState>,
-    /// When the bot opened its WebSocket.
+    /// The time at which the bot opened its WebSocket.
     pub(super) opened: Instant,
     pub(super) events: mpsc::Sender<Event>,
 }
 
-/// What all sessions of a thread write to.
+/// The buffers that all sessions of a thread write to.
 pub(super) struct Desk<'a> {
     pub(super) second: &'a mut Second,
     pub(super) out: &'a mut Outbox,

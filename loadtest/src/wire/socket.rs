@@ -121,14 +121,14 @@ impl Socket {
     }
 }
 
-/// What came in one message.
+/// The datagrams of one message.
 #[derive(Debug)]
 pub(super) struct Arrived<'a> {
     /// One or more datagrams.
     pub(super) bytes: &'a mut [u8],
     /// The size of each, but perhaps the last.
     pub(super) segment: usize,
-    /// When it reached the socket, since the Unix epoch; zero if the kernel does not say.
+    /// The time at which it reached the socket, since the Unix epoch; zero if the kernel does not say.
     pub(super) at: Duration,
     /// Datagrams this socket has dropped so far for want of room, if the kernel says.
     pub(super) dropped: Option<u32>,
@@ -259,7 +259,7 @@ fn read_controls(header: &libc::msghdr, arrived: &mut Arrived<'_>) {
     }
 }
 
-/// What wakes a thread up: its sockets, and [`Waker`].
+/// The sources that wake a thread up: its sockets, and [`Waker`].
 #[derive(Debug)]
 pub(super) struct Poller {
     epoll: OwnedFd,

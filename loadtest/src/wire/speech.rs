@@ -1,6 +1,6 @@
-//! How loud a talker is, packet by packet, as the audio level extension tells it (RFC 6464): syllables
-//! in phrases, and pauses for breath. A level that never changes is what a fan makes, and servers that
-//! look for speech take it for that.
+//! The loudness of a talker, packet by packet, as the audio level extension tells it (RFC 6464): syllables in
+//! phrases, and pauses for breath. A level that never changes is what a fan makes, and servers that look for
+//! speech take it for that.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -35,7 +35,7 @@ pub(super) struct Speech {
 }
 
 impl Speech {
-    /// The same name talks the same way.
+    /// The talker of a name: a name always talks in its own way.
     pub(super) fn of(name: &str) -> Self {
         // FNV-1a, which is the same on every machine.
         let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {

@@ -12,7 +12,7 @@ use tertulia_sfu::rtp::sequence::Extender;
 
 use super::ssrc::SsrcMap;
 
-/// How packets are protected.
+/// The protection of packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Profile {
     Gcm,
@@ -35,7 +35,8 @@ impl Profile {
         }
     }
 
-    /// What DTLS exports: both sides' keys, then both sides' salts (RFC 5764 section 4.2).
+    /// The keying material that DTLS exports: both sides' keys, then both sides' salts (RFC 5764 section
+    /// 4.2).
     pub(super) fn material_len(self) -> usize {
         2 * (KEY + self.salt_len())
     }

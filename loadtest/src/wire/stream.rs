@@ -8,7 +8,7 @@ use tertulia_sfu::rtp::sequence::Extender;
 
 use super::height::sps_height;
 
-/// How long retransmissions may take before a gap counts as a lost picture: several NACK rounds.
+/// The time that retransmissions may take before a gap counts as a lost picture: several NACK rounds.
 const GAP_PATIENCE: Duration = Duration::from_millis(400);
 /// More missing at once is a lost picture anyway, and nothing to ask for.
 const MAX_GAP: u64 = 512;
@@ -18,12 +18,12 @@ const MAX_HELD: usize = 4_096;
 const MAX_GIVEN_UP: usize = 256;
 /// Times a packet is asked for; libwebrtc has ten.
 const MAX_TRIES: u8 = 10;
-/// How often a keyframe is asked for while none comes.
+/// The time between two requests for a keyframe while none comes.
 const KEYFRAME_RETRY: Duration = Duration::from_millis(500);
 /// A picture standing still for this long is a freeze.
 const FREEZE: Duration = Duration::from_millis(200);
 
-/// What is known of a packet.
+/// Facts of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     pub(super) at: Instant,
@@ -32,7 +32,7 @@ pub(super) struct Meta {
     pub(super) content: Content,
 }
 
-/// What a packet's payload tells, as far as it was looked at.
+/// The facts of a packet's payload, as far as it was looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Content {
     /// It was not decrypted.
@@ -128,7 +128,7 @@ struct Frame {
     at: Instant,
 }
 
-/// What was counted.
+/// The counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) lost: u64,

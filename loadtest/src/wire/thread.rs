@@ -23,7 +23,7 @@ const CHECK_BYTES: usize = 1_500;
 /// Bots read before the timers are looked at: some hundred packets.
 const BOTS_BETWEEN_TIMERS: usize = 16;
 
-/// What the control plane tells a thread. Bots are named by the fleet.
+/// A message of the control plane to a thread. Bots are named by the fleet.
 pub(super) enum Command {
     Connect(u64, Socket, Box<Start>),
     Learn(u64, Box<Answer>),
@@ -45,7 +45,7 @@ pub(super) struct Handle {
     counters: Arc<Counters>,
 }
 
-/// What is counted of a thread's sockets.
+/// The counters of a thread's sockets.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) dropped: AtomicU64,

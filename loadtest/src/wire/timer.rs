@@ -1,4 +1,4 @@
-//! When each bot of a thread wants to be called.
+//! The timers of a thread's bots.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

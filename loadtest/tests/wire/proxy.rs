@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-/// What happens to media on its way, both ways. The handshakes pass.
+/// The treatment of media on its way, both ways. The handshakes pass.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Impairment {
     /// Every so many packets; 0 is never.

@@ -22,7 +22,7 @@ const SETTLES: Duration = Duration::from_secs(3);
 /// Which encodings of a publisher somebody is sent or may fall back to, lowest first.
 type Wanted = [bool; 3];
 
-/// What all bots saw at one moment.
+/// The observations of all bots at one moment.
 async fn snapshot(bots: &[Arc<BotState>]) -> Vec<Observed> {
     let mut seen = Vec::new();
     eventually("the bots say nothing", || {

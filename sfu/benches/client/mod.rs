@@ -32,7 +32,7 @@ pub(crate) struct Call {
     viewers: usize,
     /// Who sent the last frame.
     speaker: usize,
-    /// When everybody was last let do what is due, in turns.
+    /// Turns since everybody was last let do what is due.
     settled: u32,
     /// Turns since viewers last told what arrived.
     unacknowledged: u32,
@@ -47,11 +47,11 @@ struct Client {
     /// The first number not told of yet.
     acknowledged: u16,
     feedbacks: u8,
-    /// When the first packet of media came: what `str0m` counts arrivals from, and the bench goes on with.
+    /// The time of the first packet of media: `str0m` counts arrivals from it, and the bench goes on with it.
     hears_since: Option<Instant>,
     rtc: Rtc,
     addr: SocketAddr,
-    /// What it publishes.
+    /// The stream that it publishes.
     audio: Option<Mid>,
     video: Option<Mid>,
     connected: bool,
@@ -250,9 +250,9 @@ impl Call {
         self.relay.turn(self.now, &mut self.socket, frame)
     }
 
-    /// What viewers say of the turns since they last did: everything arrived, a millisecond after it
-    /// was sent. They report as often as libwebrtc's do, so that reports take a twentieth of what they
-    /// report on, every 50 to 250 ms: of the packet sizes here, sound every 140 ms and pictures every 50.
+    /// Feedback of the viewers for the turns since their last: everything arrived, a millisecond after it was
+    /// sent. They report as often as libwebrtc's do, so that reports take a twentieth of what they report on,
+    /// every 50 to 250 ms: of the packet sizes here, sound every 140 ms and pictures every 50.
     pub(crate) fn feedback(&mut self) -> Vec<(PeerId, Vec<u8>)> {
         self.unacknowledged += 1;
         for client in &mut self.clients {
@@ -274,7 +274,7 @@ impl Call {
         }
     }
 
-    /// What is due after a turn: reports, decisions, probes.
+    /// Does what is due after a turn: reports, decisions, probes.
     pub(crate) fn timers(&mut self) -> Sent {
         self.relay.timers(self.now, &mut self.socket)
     }
@@ -292,7 +292,7 @@ impl Call {
 }
 
 impl Client {
-    /// What it received, as transport-wide feedback.
+    /// The packets that it received, as transport-wide feedback.
     fn feedback(&mut self) -> Option<(PeerId, Vec<u8>)> {
         let mut statuses = Vec::new();
         let base = self.acknowledged;
@@ -349,7 +349,7 @@ impl Client {
         stream.write_rtp(write.marker(marker));
     }
 
-    /// What it sends now.
+    /// The packets that it sends now.
     fn drive(&mut self, now: Instant) -> Vec<Datagram> {
         let _ = self.rtc.handle_input(Input::Timeout(now));
         self.collect();

@@ -1,4 +1,4 @@
-//! What both benches say of the machine, and take from the command line.
+//! Facts of the machine that both benches print, and their command line.
 
 use std::fs;
 

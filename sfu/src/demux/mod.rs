@@ -15,7 +15,7 @@ use hash::AddrHash;
 /// than these and tells which; this bound only makes sure.
 const ADDRESSES: usize = 16;
 
-/// What a datagram is, by its first byte (RFC 7983 section 7).
+/// The class of a datagram, by its first byte (RFC 7983 section 7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Class {
     Stun,

@@ -30,7 +30,7 @@ const BINDINGS: usize = 128;
 /// that begins anew shows nothing for this long.
 const SILENT: Duration = Duration::from_secs(1);
 
-/// How a publisher names an encoding.
+/// A publisher's name for an encoding.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct EncodingName {
     /// Its RID; none without simulcast by RID.
@@ -50,12 +50,12 @@ pub(crate) struct Binding {
     pub(crate) repair: bool,
 }
 
-/// How firmly a layer's place for a stream is taken.
+/// The firmness with which a stream has taken a layer's place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hold {
-    /// When a stream that only named itself took it last.
+    /// The time at which a stream that only named itself took it last.
     taken_at: Option<Instant>,
-    /// When the stream in it was last heard; none if it is gone.
+    /// The time at which the stream in it was last heard; none if it is gone.
     heard_at: Option<Instant>,
 }
 

@@ -11,7 +11,7 @@ use crate::ladder::{Ladder, LayerSet, Ranks, SPATIAL};
 /// A layer unwanted for this long is switched off. Less would take away what a viewer wants again a
 /// moment later; with the time for deciding and for telling the publisher, it is off within 2 s.
 const HYSTERESIS: Duration = Duration::from_millis(500);
-/// How long a layer that is asked for again may take until it comes: a message to the publisher, and an
+/// The time that a layer that is asked for again may take until it comes: a message to the publisher, and an
 /// encoder's start. What takes longer is a publisher whose own link is too narrow.
 const WAKE: Duration = Duration::from_secs(3);
 /// And how long until those who wait for it are told that it is the publisher who does not send it. Chromium's first
@@ -19,16 +19,16 @@ const WAKE: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_secs(1);
 /// How long a track may take until a layer first comes: bandwidth estimation of browsers begins low.
 const FIRST: Duration = Duration::from_secs(3);
-/// What a browser's next larger picture costs, of one that nobody has seen yet: four times the pixels.
+/// The cost of a browser's next larger picture that nobody has seen yet: four times the pixels.
 const LARGER: u64 = 3;
 
-/// What is wanted of a track.
+/// The layers of a track that are wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Demand {
     layers: [LayerDemand; SPATIAL],
-    /// When the track went live.
+    /// The time at which the track went live.
     began: Option<Instant>,
-    /// What other workers want.
+    /// The layers that other workers want.
     elsewhere: Vec<(u16, LayerSet)>,
 }
 
@@ -59,7 +59,7 @@ enum Asked {
     },
 }
 
-/// What an update came to.
+/// The outcome of an update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct DemandChange {
     /// The publisher is to be told.
@@ -70,7 +70,7 @@ pub(crate) struct DemandChange {
     pub(crate) choice: bool,
     /// Other workers are to be told what may come.
     pub(crate) offer: bool,
-    /// When to update again, if nothing happens before.
+    /// The time to update again, if nothing happens before.
     pub(crate) due: Option<Instant>,
 }
 
@@ -157,7 +157,7 @@ impl Demand {
             .is_some_and(|layer| layer.may_come || layer.asked != Asked::On)
     }
 
-    /// What a layer was, as last measured: bits a second and pixels.
+    /// A layer as last measured: bits a second and pixels.
     pub(crate) fn measured(&self, layer: usize) -> (u64, u16) {
         let layer = self.layers.get(layer);
         layer.map_or((0, 0), |layer| (layer.bitrate, layer.height))
@@ -204,11 +204,11 @@ impl Demand {
     }
 }
 
-/// What is seen of a layer.
+/// A layer's state, as far as it can be seen here.
 struct Seen {
     packets: u64,
     alive: bool,
-    /// When it should have come for the first time.
+    /// The time by which it should have come for the first time.
     first: Instant,
 }
 

@@ -42,7 +42,7 @@ impl ArrivalLog {
         self.due.get_or_insert(now + INTERVAL);
     }
 
-    /// When the next feedback packet is due.
+    /// The time at which the next feedback packet is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }

@@ -22,7 +22,7 @@ pub(crate) struct Format {
     paid_at: Option<Instant>,
 }
 
-/// What a packet says of the payload type.
+/// A packet's facts about the payload type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Observed {
     /// It is what it was.

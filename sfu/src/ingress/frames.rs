@@ -1,4 +1,4 @@
-//! What the packets of a stream say of frames and layers, and what came of each layer.
+//! Frames and layers of a stream as its packets tell them, and what came of each layer.
 
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,7 @@ impl FrameReader {
         self.count(now, &said.frame, &packet);
     }
 
-    /// What a packet says, of a time not long ago.
+    /// The facts of a packet of not long ago.
     pub(crate) fn describe(&self, packet: StreamPacket<'_>) -> Described {
         self.say(
             packet,
@@ -163,7 +163,7 @@ impl FrameReader {
         known != 0
     }
 
-    /// When [`update`](Self::update) may find one dead.
+    /// The time at which [`update`](Self::update) may find one dead.
     pub(crate) fn dies_at(&self) -> Option<Instant> {
         let alive = self
             .lanes()

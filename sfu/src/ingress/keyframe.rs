@@ -38,7 +38,7 @@ impl KeyframeRequests {
         self.deferred = false;
     }
 
-    /// When a deferred request is due.
+    /// The time at which a deferred request is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.asked_at
             .filter(|_| self.deferred)

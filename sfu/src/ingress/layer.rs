@@ -36,7 +36,7 @@ pub(crate) struct Layer {
     pub(crate) ssrc: Option<u32>,
     /// Its repair stream, once bound.
     pub(crate) rtx_ssrc: Option<u32>,
-    /// How firmly these are bound.
+    /// The firmness with which these are bound.
     media_hold: Hold,
     repair_hold: Hold,
     pub(crate) reception: Reception,
@@ -126,7 +126,7 @@ impl Layer {
         self.anew.is_some()
     }
 
-    /// How firmly its stream, or that of its repairs, is bound.
+    /// The firmness with which its stream, or that of its repairs, is bound.
     pub(super) fn hold_mut(&mut self, repair: bool) -> &mut Hold {
         match repair {
             true => &mut self.repair_hold,
@@ -226,7 +226,7 @@ impl Layer {
         observed != Observed::Same
     }
 
-    /// What a packet that was just received says of its frame.
+    /// The frame facts of a packet that was just received.
     pub(crate) fn describe(&mut self, now: Instant, packet: StreamPacket<'_>) -> Described {
         let described = self.frames.receive(now, packet);
         self.height = self.frames.heights().into_iter().max().unwrap_or(0);
@@ -319,7 +319,7 @@ impl Layer {
         self.alive
     }
 
-    /// When its last packet came.
+    /// The time of its last packet.
     pub(crate) fn last_packet(&self) -> Option<Instant> {
         self.last_packet
     }
@@ -341,7 +341,7 @@ impl Layer {
         (self.gap * GAPS).clamp(STALL, SILENCE)
     }
 
-    /// When [`update`](Self::update) may find it dead.
+    /// The time at which [`update`](Self::update) may find it dead.
     pub(crate) fn dies_at(&self) -> Option<Instant> {
         self.last_packet
             .filter(|_| self.alive)
@@ -355,7 +355,7 @@ impl Layer {
     }
 }
 
-/// What a layer needs to know of a packet that another worker received.
+/// The facts that a layer needs of a packet that another worker received.
 pub(crate) struct Relayed<'a> {
     pub(crate) ssrc: u32,
     /// Unwrapped there.
@@ -370,7 +370,7 @@ pub(crate) struct Relayed<'a> {
     pub(crate) datagram: &'a [u8],
 }
 
-/// What a layer needs to know of a packet.
+/// The facts that a layer needs of a packet.
 pub(crate) struct Received<'a> {
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,

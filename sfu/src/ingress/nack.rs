@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) const MISSING: usize = 256;
 /// Requests for one packet. At 10 the frame is older than any receiver waits for.
 const TRIES: u8 = 10;
-/// How long a packet may be late before it is asked for: neighbours overtake each other by less.
+/// The delay within which a packet is not asked for: neighbours overtake each other by less.
 const REORDER: Duration = Duration::from_millis(5);
 /// Between requests for the same packet, when the round trip is shorter or unknown.
 const RETRY: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ struct Missing {
     tries: u8,
 }
 
-/// What a packet turned out to be.
+/// A packet's place among those that came before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Arrival {
     /// Ahead of all before it.
@@ -79,7 +79,7 @@ impl NackGenerator {
         Arrival::New
     }
 
-    /// When [`poll`](Self::poll) has something to do.
+    /// The time at which [`poll`](Self::poll) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.next_at
     }

@@ -25,7 +25,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// own choice for receive-only senders.
 const REPORTER_SSRC: u32 = 1;
 
-/// What became of a datagram.
+/// The fate of a datagram.
 pub(crate) enum Receipt {
     /// To be routed.
     Media(Media),
@@ -95,7 +95,7 @@ impl Publisher {
         self.tracks.iter()
     }
 
-    /// The same, to change.
+    /// The tracks with their indexes, to change.
     pub(crate) fn tracks_mut(&mut self) -> impl Iterator<Item = (usize, &mut Track)> {
         self.tracks.iter_mut()
     }
@@ -433,7 +433,7 @@ impl Publisher {
         }
     }
 
-    /// When [`poll_rtcp`](Self::poll_rtcp) has something to do.
+    /// The time at which [`poll_rtcp`](Self::poll_rtcp) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let ranks = self.tracks.iter().filter_map(|(_, track)| track.rank_due());
         let layers = self.tracks.iter().flat_map(|(_, track)| &track.layers);

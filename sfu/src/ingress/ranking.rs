@@ -87,7 +87,7 @@ impl Ranking {
         self.other = None;
     }
 
-    /// When [`update`](Self::update) may change the order though nothing else does.
+    /// The time at which [`update`](Self::update) may change the order though nothing else does.
     pub(super) fn due(&self) -> Option<Instant> {
         self.other.map(|(_, since)| since + self.hold)
     }

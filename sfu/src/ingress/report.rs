@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 struct LastReport {
     /// The publisher's wall clock, NTP format.
     ntp: u64,
-    /// When it arrived.
+    /// The time at which it arrived.
     at: Instant,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Track {
     /// The further workers that its packets are relayed to: those with viewers who want it.
     pub(crate) relayed_to: Vec<u16>,
     pub(crate) settings: TrackSettings,
-    /// What is wanted of it.
+    /// The layers of it that are wanted.
     pub(crate) demand: Demand,
 }
 
@@ -270,7 +270,7 @@ impl Track {
         self.ranking.update(now, &seen)
     }
 
-    /// When [`update`](Self::update) may find another order.
+    /// The time at which [`update`](Self::update) may find another order.
     pub(crate) fn rank_due(&self) -> Option<Instant> {
         self.ranking.due()
     }

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use crate::id::TrackId;
 
-/// How fast loudness falls, in dB a second: a pause for breath does not take a speaker's place away.
+/// The speed at which loudness falls, in dB a second: a pause for breath does not take a speaker's place
+/// away.
 const FALL: u32 = 30;
-/// How much louder than the quietest sent another must be to take its place, in dB.
+/// The margin over the quietest that is sent by which another takes its place, in dB.
 const MARGIN: u32 = 3;
-/// What speaking counts in addition, in dB: steady noise does not displace a person.
+/// The bonus of speaking, in dB: steady noise does not displace a person.
 const SPEAKS: u32 = 15;
 /// A track of which nothing came for this long was not sent by its worker: what is missing was not lost.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What becomes of a packet.
+/// The fate of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hearing {
     /// It is forwarded.
@@ -136,7 +137,7 @@ impl Level {
         self.loudness.saturating_sub(fallen)
     }
 
-    /// What it counts against others.
+    /// Its weight against others.
     fn counts(&self, now: Instant) -> u32 {
         let faded = self.faded(now);
         if self.speaks && faded > 0 {

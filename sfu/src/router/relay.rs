@@ -21,7 +21,7 @@ const BATCH_PACKETS: usize = 64;
 /// more, and what is beyond these is freed after it.
 const POOL: usize = 64;
 
-/// What is to be known of a relayed packet.
+/// Facts of a relayed packet.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct RelayedPacket {
     pub(crate) track: TrackId,

@@ -18,7 +18,7 @@ pub(crate) struct Room {
     pub(crate) tracks: HashMap<TrackId, Place>,
     /// The other workers that have a part of it.
     pub(crate) parts: Vec<u16>,
-    /// What was decided for its viewers here, oldest first.
+    /// The decisions for its viewers here, oldest first.
     pub(crate) timeline: VecDeque<Decision>,
     /// Who speaks in it.
     pub(crate) speakers: Speakers,

@@ -28,12 +28,12 @@ const GROUP: usize = 5;
 const GROUPS: usize = BINS / GROUP;
 /// Samples of a group that make it an active one.
 const ACTIVE_BINS: u8 = 3;
-/// What another worker is told of a track at a time: the samples of an interval.
+/// The samples of a track that another worker is told of at a time: those of an interval.
 const DIGEST: usize = 15;
 
-/// How far above the noise speech begins, in dB (`N1` of the implementations).
+/// The distance above the noise at which speech begins, in dB (`N1` of the implementations).
 const ABOVE_NOISE: u8 = 13;
-/// What is no speech however quiet the microphone is: 65 dB under the loudest.
+/// The level that is no speech however quiet the microphone is: 65 dB under the loudest.
 const QUIET: u8 = 62;
 /// Steps of the shortest scale's measure, and how many dB each is.
 const STEPS: u8 = 9;
@@ -48,7 +48,7 @@ const NOISE_WINDOW: u32 = 375;
 const BEGINS: u8 = 5;
 const GOES_ON: u8 = 2;
 
-/// What a worker tells another of a track: when its samples end is when they come.
+/// The loudness of a track as a worker tells it to another: when its samples end is when they come.
 pub(crate) type Digest = [u8; DIGEST];
 
 /// The speakers of a room.
@@ -57,7 +57,7 @@ pub(crate) struct Speakers {
     voices: BTreeMap<TrackId, Voice>,
     recent: Vec<(TrackId, PeerId)>,
     speaking: usize,
-    /// When to decide again; none while nobody says anything.
+    /// The time to decide again; none while nobody says anything.
     due: Option<Instant>,
 }
 
@@ -129,7 +129,7 @@ impl Speakers {
         self.rearm(now)
     }
 
-    /// What is to be told to the worker that decides.
+    /// The samples for the worker that decides.
     pub(crate) fn digests(&mut self, now: Instant) -> Vec<(TrackId, PeerId, Digest)> {
         let heard = self.voices.iter_mut().filter_map(|(track, voice)| {
             voice.advance(now);
@@ -196,7 +196,7 @@ impl Speakers {
         &self.recent
     }
 
-    /// How many speak now.
+    /// The number of people who speak now.
     pub(crate) fn speaking(&self) -> usize {
         self.speaking
     }
@@ -207,7 +207,7 @@ impl Speakers {
         speaking.clone().any(|(other, _)| *other == track)
     }
 
-    /// When to decide again.
+    /// The time to decide again.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }

@@ -1,4 +1,4 @@
-//! How long a thread lets datagrams gather before it forwards them.
+//! The time that a thread lets datagrams gather before it forwards them.
 
 use std::time::{Duration, Instant};
 

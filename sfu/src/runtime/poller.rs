@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
-/// What a worker thread sleeps in. It waits for two descriptors, for which `ppoll` costs what
+/// The sleep of a worker thread. It waits for two descriptors, for which `ppoll` costs what
 /// `epoll` would and takes nanoseconds: a pacer rounded up to epoll's milliseconds would be late.
 #[derive(Debug)]
 pub(crate) struct Poller {

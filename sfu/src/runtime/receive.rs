@@ -21,7 +21,7 @@ const STRIDE: usize = MESSAGE_BYTES + 4_096 + 128;
 pub(super) struct Receiver {
     buffers: Box<[u8]>,
     arrived: [Arrived; MESSAGES],
-    /// How many of `arrived` the last system call filled, and the next to deliver.
+    /// The number of `arrived` that the last system call filled, and the next to deliver.
     filled: usize,
     next: usize,
     /// Bytes of `next` already delivered.

@@ -281,7 +281,7 @@ const MESSAGES: usize = 64;
 /// Datagrams of one system call.
 const IOVECS: usize = 256;
 
-/// What one `sendmmsg` is given. Lives on the stack: pointers never outlast the call that set them.
+/// The arguments of one `sendmmsg`. They live on the stack: pointers never outlast the call that set them.
 struct Batch<'a> {
     headers: [libc::mmsghdr; MESSAGES],
     shapes: [Shape; MESSAGES],
@@ -538,7 +538,7 @@ mod tests {
 
     use super::*;
 
-    /// How many datagrams of `lens` each message takes.
+    /// The number of datagrams of `lens` that each message takes.
     fn messages(lens: &[usize]) -> Vec<usize> {
         let mut messages = Vec::new();
         let mut segments = Segments::default();

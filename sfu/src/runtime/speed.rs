@@ -1,4 +1,4 @@
-//! How long things take on this machine.
+//! Measures how long things take on this machine.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What only the runtime may ask of the system: the wall clock, randomness, cores, threads.
+//! Services of the system that only the runtime may ask for: the wall clock, randomness, cores, threads.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +22,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What this thread has had of a CPU, in user space and in the kernel. What the kernel does for a
+/// CPU time of this thread, in user space and in the kernel. What the kernel does for a
 /// datagram sent over loopback, up to the receiver's queue, it does on the sender's account.
 pub(super) fn thread_cpu() -> Duration {
     let mut time = libc::timespec {

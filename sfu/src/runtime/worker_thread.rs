@@ -13,7 +13,7 @@ use super::poller::Poller;
 use super::socket::MediaSocket;
 use crate::transmit::{SendReport, Transmits};
 
-/// What a worker thread drives. It does no I/O and reads no clock.
+/// State that a worker thread drives. It does no I/O and reads no clock.
 pub(crate) trait Driven {
     /// A datagram came. `datagram` may be decrypted in place; it is gone afterwards.
     fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]);
@@ -22,7 +22,7 @@ pub(crate) trait Driven {
     fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool);
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Instant);
-    /// When to call [`handle_timeout`](Self::handle_timeout); in the past: as soon as may be.
+    /// The time at which to call [`handle_timeout`](Self::handle_timeout); in the past: as soon as may be.
     fn poll_timeout(&self) -> Option<Instant>;
     /// Something is left for the next turn, or came, that no waker was used for: do not sleep.
     fn is_pending(&self) -> bool {
@@ -34,7 +34,7 @@ pub(crate) trait Driven {
     /// swapped for that of a batch of one's own); true if there is more. Called at the end of a
     /// batch of datagrams, and after timeouts.
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool;
-    /// What became of the last flush.
+    /// Tells the outcome of the last flush.
     fn sent(&mut self, report: &SendReport);
     /// Asked in every turn, after flushing: true ends the thread.
     fn should_stop(&self) -> bool;
@@ -52,9 +52,9 @@ const MAX_TURN: usize = 256;
 /// Datagrams to send after which no more are received in this turn: 4 ms at 1 us each, so that the
 /// next timeout and the next keepalive are not late.
 const MAX_BACKLOG: usize = 4_096;
-/// What a turn spends on commands and handshakes while packets wait, and by how much one such step
-/// may exceed it is up to the step: a handshake's takes 0.1 to 0.3 ms, an offer 0.02 ms and 0.02 more
-/// for each m-line. A join storm so takes turns with media; when there is none, turns are all its own.
+/// The time of a turn for commands and handshakes while packets wait. By how much one such step may exceed it
+/// is up to the step: a handshake's takes 0.1 to 0.3 ms, an offer 0.02 ms and 0.02 more for each m-line. A
+/// join storm so takes turns with media; when there is none, turns are all its own.
 const COMMANDS: Duration = Duration::from_millis(1);
 /// The shortest sleep: a timeout that is always due makes 20,000 turns a second, not a busy loop.
 /// Datagrams and commands end a sleep early.

@@ -29,7 +29,7 @@ pub(super) enum Request {
     Fail,
 }
 
-/// How much a worker has to do, as the control plane sees it.
+/// A worker's load, as the control plane sees it.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     /// Rooms with a part there.

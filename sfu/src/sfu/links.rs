@@ -43,7 +43,7 @@ const BACKLOG: usize = 1_024;
 /// Packets taken from other workers in one turn: as many as are taken from the socket.
 const PACKETS_PER_TURN: usize = 64;
 
-/// How much fits between two workers.
+/// The lengths of the rings between two workers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RingSizes {
     /// Batches of packets.

@@ -60,7 +60,7 @@ impl Part {
     }
 }
 
-/// What a join comes to before a worker is asked.
+/// The place of a join, before a worker is asked.
 enum Plan {
     Go {
         worker: usize,
@@ -171,7 +171,7 @@ impl Sfu {
         Ok(())
     }
 
-    /// What the workers of a room decided, in order of time.
+    /// The decisions of a room's workers, in order of time.
     pub(super) async fn timeline_everywhere(
         &self,
         room: RoomId,

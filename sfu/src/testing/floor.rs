@@ -25,7 +25,7 @@ use crate::rtp::{HeaderWriter, OutHeader};
 use crate::runtime::measure::Direct;
 use crate::transport::{Backend, Srtp, SrtpProfile};
 
-/// How packets are handed to the kernel.
+/// The way to hand packets to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
     /// `sendto` for each.
@@ -66,10 +66,10 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// What packets cost.
+/// The cost of packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cost {
-    /// How many were sent.
+    /// The number of packets sent.
     pub packets: u64,
     /// CPU time of the sending thread.
     pub cpu: Duration,

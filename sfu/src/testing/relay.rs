@@ -26,7 +26,7 @@ use super::network::Datagram;
 /// virtual time does not pass while they are done.
 const HANDSHAKES_PER_TURN: usize = 3;
 
-/// How the workers of a [`SimRelay`] share a room.
+/// The sharing of a room among the workers of a [`SimRelay`].
 #[derive(Clone, Copy, Debug)]
 pub struct SimSharing {
     /// As [`SfuConfig::room_peers_per_worker`](crate::SfuConfig::room_peers_per_worker).
@@ -158,7 +158,7 @@ impl SimRelay {
         self.workers[0].addr
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
@@ -203,7 +203,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::join`](crate::Sfu::join).
     pub fn join(
         &mut self,
         now: Instant,
@@ -307,7 +307,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::offer`](crate::Sfu::offer).
     pub fn offer(&mut self, now: Instant, peer: PeerId, offer: &str) -> Result<Answer, SfuError> {
         let offer = read_offer(offer, &self.limits)?;
         self.at(now, worker_of(peer.as_u64()), |worker| {
@@ -319,7 +319,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::subscribe`](crate::Sfu::subscribe).
     pub fn subscribe(
         &mut self,
         now: Instant,
@@ -335,7 +335,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::unsubscribe`](crate::Sfu::unsubscribe).
     pub fn unsubscribe(
         &mut self,
         now: Instant,
@@ -382,7 +382,7 @@ impl SimRelay {
         }
     }
 
-    /// When something is due.
+    /// The time at which something is due.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let workers = self.workers.iter();
         workers
@@ -393,7 +393,7 @@ impl SimRelay {
             .min()
     }
 
-    /// What is to be sent.
+    /// The datagrams to be sent.
     pub fn flush(&mut self, now: Instant) -> Vec<Datagram> {
         self.now = now;
         self.exchange(now);
@@ -465,7 +465,7 @@ impl SimRelay {
             .sum()
     }
 
-    /// What a worker's parts say of each other and do not agree on; nothing, if all is well.
+    /// Statements of a worker's parts about each other on which they do not agree; nothing, if all is well.
     pub fn audit(&self) -> Vec<String> {
         let workers: Vec<&Worker> = self.workers.iter().map(|worker| &worker.worker).collect();
         let under_way =
@@ -547,7 +547,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::set_views`](crate::Sfu::set_views).
     pub fn set_views(
         &mut self,
         now: Instant,
@@ -563,7 +563,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::set_track`](crate::Sfu::set_track).
     pub fn set_track(
         &mut self,
         now: Instant,
@@ -580,7 +580,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::set_cap`](crate::Sfu::set_cap).
     pub fn set_cap(&mut self, now: Instant, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.set_cap(now, peer, cap)
@@ -591,7 +591,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::timeline`](crate::Sfu::timeline).
     pub fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
         let mut decisions = Vec::new();
         for (worker, _) in self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)? {
@@ -605,7 +605,7 @@ impl SimRelay {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Sfu::peer_stats`](crate::Sfu::peer_stats).
     pub fn peer_stats(&self, peer: PeerId) -> Result<PeerStats, SfuError> {
         let worker = self.workers.get(worker_of(peer.as_u64()));
         let worker = worker.ok_or(SfuError::NoSuchPeer)?;

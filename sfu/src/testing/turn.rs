@@ -14,7 +14,7 @@ use crate::transmit::SendReport;
 #[derive(Debug)]
 pub struct TurnSocket(MediaSocket);
 
-/// What a turn sent.
+/// The datagrams that a turn sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sent {
     /// Datagrams the kernel took.

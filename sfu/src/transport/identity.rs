@@ -1,4 +1,4 @@
-//! What the two ends of a transport know each other by: ICE credentials and certificate fingerprints.
+//! The identity of a transport's two ends: ICE credentials and certificate fingerprints.
 
 use rand::Rng;
 use ring::digest;
@@ -62,7 +62,7 @@ pub(crate) enum HashAlgorithm {
 }
 
 impl Fingerprint {
-    /// What we announce for our own certificate.
+    /// The fingerprint that we announce for our own certificate.
     pub(crate) fn sha256(der: &[u8]) -> Self {
         let algorithm = HashAlgorithm::Sha256;
         Self {

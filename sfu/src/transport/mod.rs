@@ -34,7 +34,7 @@ use sctp::{Sctp, SctpEvent};
 pub(crate) use srtp::Profile as SrtpProfile;
 pub(crate) use srtp::{Backend, Srtp};
 
-/// What a [`Transport`] is made from: both ends' halves of the session description.
+/// The parts of a [`Transport`]: both ends' halves of the session description.
 pub(crate) struct TransportConfig {
     /// Ours, as answered.
     pub(crate) ice: IceCredentials,
@@ -50,7 +50,7 @@ pub(crate) struct TransportConfig {
     pub(crate) max_data_message: usize,
 }
 
-/// What a transport tells its worker.
+/// An event that a transport tells its worker.
 #[derive(Debug)]
 pub(crate) enum TransportEvent {
     /// Media and data may flow.
@@ -91,7 +91,7 @@ pub(crate) struct Transport {
     ice: IceLite,
     dtls: Associations,
     sctp: Sctp,
-    /// When the transport must be up, or is given up.
+    /// The time by which the transport must be up, or is given up.
     connect_by: Instant,
     connect_timeout: Duration,
     /// It was up once.
@@ -241,14 +241,14 @@ impl Transport {
         prefetch::line(&self.ice);
     }
 
-    /// The same of what it is sealed with.
+    /// Asks for the memory of the keys that seal.
     pub(crate) fn prefetch_keys(&self) {
         if let Some(srtp) = &self.srtp {
             srtp.prefetch();
         }
     }
 
-    /// The same of what a packet of this SSRC is numbered with.
+    /// Asks for the memory of this SSRC's packet numbers.
     pub(crate) fn prefetch_rollover(&self, ssrc: u32) {
         if let Some(srtp) = &self.srtp {
             srtp.prefetch_rollover(ssrc);
@@ -355,7 +355,7 @@ impl Transport {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if self.is_resting {
             return None;

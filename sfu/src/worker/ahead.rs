@@ -1,10 +1,9 @@
 //! Asking for what the next packets need before their turn.
 //!
-//! What a worker knows of hundreds of viewers is more than its cache holds, and a viewer is sent a few
-//! packets at a time: nearly every line of memory that a packet needs is far away. Where the code comes
-//! by, it waits for them one after the other. Here the processor is asked for them while the packets
-//! before are worked on, and does not wait. What is behind a pointer is asked for a viewer later than
-//! the pointer.
+//! Hundreds of viewers are more than a worker's cache holds, and a viewer is sent a few packets at a time:
+//! nearly every line of memory that a packet needs is far away. Where the code comes by, it waits for them
+//! one after the other. Here the processor is asked for them while the packets before are worked on, and does
+//! not wait. What is behind a pointer is asked for a viewer later than the pointer.
 //!
 //! Each `prefetch` along the way asks for what a packet needs of its own memory.
 

@@ -1,4 +1,4 @@
-//! What viewers want, what they are allowed, and what was decided for them.
+//! Wishes of viewers, bounds on them, and the decisions for them.
 //!
 //! A decision is made for a viewer at a time: over all of its video subscriptions, from what their
 //! publishers send, what its screen shows, who speaks, and what its link carries
@@ -45,7 +45,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What was decided in a room lately.
+    /// The latest decisions in a room.
     pub(crate) fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
         let room = self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)?;
         Ok(room.timeline.iter().cloned().collect())
@@ -332,7 +332,8 @@ fn leave_out_undecodable(ladder: &mut Ladder, forwarder: &Forwarder, track: &Tra
     }
 }
 
-/// What a forwarder is pointed at for a grant. A stream that does not come may resume where it stopped.
+/// The layer that a forwarder is pointed at for a grant. A stream that does not come may resume where it
+/// stopped.
 fn pointed_at(forwarder: &Forwarder, grant: &Grant) -> Option<LayerId> {
     match grant.reason {
         Reason::Publisher | Reason::NotStarted => grant.layer.or(forwarder.target()),

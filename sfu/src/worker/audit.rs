@@ -17,7 +17,7 @@ impl Worker {
         Some(peer.subscriber.transport_sequence())
     }
 
-    /// What the parts say of each other and do not agree on.
+    /// Statements of the parts about each other on which they do not agree.
     pub(crate) fn audit(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (index, peer) in &self.peers {
@@ -109,8 +109,8 @@ impl Worker {
         }
     }
 
-    /// What this worker and the others say of each other and do not agree on, when nothing is under way
-    /// between them.
+    /// Statements of this worker and the others about each other on which they do not agree, when nothing is
+    /// under way between them.
     pub(crate) fn audit_relays(&self, workers: &[&Self]) -> Vec<String> {
         let mut faults = Vec::new();
         let here = self.config.index;

@@ -1,4 +1,4 @@
-//! What the control plane may ask of a worker, as values for the queue between them.
+//! The requests of the control plane to a worker, as values for the queue between them.
 
 use std::net::SocketAddr;
 use std::time::Instant;

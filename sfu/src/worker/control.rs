@@ -1,4 +1,4 @@
-//! What a peer's transport produced: control datagrams, transitions, data channel messages.
+//! Products of a peer's transport: control datagrams, transitions, data channel messages.
 
 use std::time::Instant;
 

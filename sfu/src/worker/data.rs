@@ -9,7 +9,8 @@ use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
 use crate::transport::{DataChannel, DataMessage};
 
-/// How often a peer is told of one reason. What it sends is bounded, but not what it may get wrong.
+/// The time between two tellings of one reason to a peer. What it sends is bounded, but not what it may get
+/// wrong.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// A message for everybody in a room but its sender.

@@ -23,7 +23,7 @@ use crate::transmit::Transmits;
 /// hundred packets to a system call.
 pub(super) const PART_BYTES: usize = 256 << 10;
 
-/// What forwarding works with from turn to turn, for the memory's sake.
+/// Buffers of forwarding that are kept from turn to turn, for the memory's sake.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     planned: Vec<Planned>,
@@ -266,7 +266,7 @@ impl Worker {
     }
 }
 
-/// What sealing came to.
+/// The outcome of sealing.
 #[derive(Default)]
 struct Sealed {
     packets: u64,
@@ -381,7 +381,7 @@ pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8],
     Some((datagram, facts))
 }
 
-/// What is known of a packet from a cache.
+/// Facts of a packet from a cache.
 fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<Facts> {
     let header = RtpHeader::parse(datagram).ok()?;
     let codec = track.codec(header.payload_type)?;
@@ -433,7 +433,7 @@ impl Peer {
         Some((outlet, slots))
     }
 
-    /// The same with one of them.
+    /// The outlet of one of its slots.
     pub(super) fn outlet<'a>(
         &'a mut self,
         now: Instant,

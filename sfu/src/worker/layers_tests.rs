@@ -60,7 +60,7 @@ struct Rig {
     slot: Slot,
     oracle: Oracle,
     truth: Truth,
-    /// What of the viewer's stream came, and what was asked for again, how often.
+    /// The packets of the viewer's stream that came, and those that were asked for again, how often.
     highest: Option<u16>,
     missing: BTreeMap<u16, (Instant, u32)>,
     /// Packets under way.

@@ -66,7 +66,7 @@ use peer::Peer;
 use relay::RelayedTracks;
 use schedule::Schedule;
 
-/// What a worker is started with.
+/// The start values of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerConfig {
     pub(crate) index: u16,
@@ -74,7 +74,7 @@ pub(crate) struct WorkerConfig {
     /// Announced as ICE candidates.
     pub(crate) candidates: Vec<SocketAddr>,
     pub(crate) limits: Limits,
-    /// What any viewer may be sent at most.
+    /// The cap of any viewer.
     pub(crate) viewer_cap: Cap,
     /// Videos of so many people at most are sent, of those who spoke last.
     pub(crate) last_n: Option<usize>,
@@ -117,7 +117,7 @@ pub(crate) struct Worker {
     counters: Counters,
 }
 
-/// What [`WorkerStats`](crate::stats::WorkerStats) counts.
+/// The counters behind [`WorkerStats`](crate::stats::WorkerStats).
 #[derive(Debug, Default)]
 struct Counters {
     datagrams_received: u64,
@@ -131,7 +131,7 @@ struct Counters {
     padding_bytes: u64,
     /// Sent to find out what links carry.
     probe_packets: u64,
-    /// How long the last batch may have been held back.
+    /// The time that the last batch may have been held back.
     coalescing: Duration,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -278,7 +278,8 @@ impl Worker {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) or [`flush`](Self::flush) has something to do.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) or [`flush`](Self::flush) has something to
+    /// do.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.handshakes.is_empty() {
             let speaking = self.speaking.first().map(|(due, _)| *due);

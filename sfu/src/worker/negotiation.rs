@@ -29,7 +29,7 @@ const MIN_SSRC: u32 = 0x1000;
 /// Characters left for a mid in `a=msid`: each half may have 64 (RFC 8830 section 2), `slot-` takes 5.
 const MAX_MID_IN_MSID: usize = 59;
 
-/// What is ours in a description and differs from peer to peer.
+/// The parts of our description that differ from peer to peer.
 #[derive(Clone, Copy)]
 struct Ours<'a> {
     ice: &'a IceCredentials,

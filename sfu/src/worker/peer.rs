@@ -28,11 +28,11 @@ pub(super) struct Peer {
     /// The client's; others in a later offer restart ICE. None before it has offered anything to use.
     pub(super) remote_ice: Option<IceCredentials>,
     pub(super) cname: String,
-    /// What it is told the worker's address is, if not the worker's own.
+    /// The worker's address as this client is told it, if not the worker's own.
     pub(super) announce: Option<SocketAddr>,
     pub(super) session: Session,
     pub(super) publisher: Publisher,
-    /// What the client was last told it needs.
+    /// The needs that the client was last told.
     pub(super) needs: Needs,
     pub(super) offered: Offered,
     pub(super) asks: Asks,
@@ -41,7 +41,7 @@ pub(super) struct Peer {
     /// The name others are told as the sender of its data channel messages.
     pub(super) sender: Arc<str>,
     pub(super) data_budget: super::data::DataBudget,
-    /// When something was last logged about its transport.
+    /// The time of the last log line about its transport.
     pub(super) logged_at: Option<Instant>,
 }
 
@@ -99,7 +99,7 @@ impl Peer {
         Ok(())
     }
 
-    /// When anything of it is due.
+    /// The time at which anything of it is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let connected = self.transport.is_connected();
         let reports = if connected {

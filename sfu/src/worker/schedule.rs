@@ -1,4 +1,4 @@
-//! When each peer is due. A peer has one deadline; it is looked at again only when touched.
+//! The schedule of peers. A peer has one deadline; it is looked at again only when touched.
 
 use std::time::Instant;
 

@@ -86,7 +86,7 @@ impl Worker {
         }
     }
 
-    /// What was not forwarded of a track is not to look lost.
+    /// Sees to it that packets of a track that were not forwarded do not look lost.
     fn resume(&mut self, fanout: usize) {
         for target in self.router.targets(fanout) {
             let peer = self.peers.get_mut(target.peer);
@@ -188,7 +188,7 @@ impl Worker {
         }
     }
 
-    /// What another part of a room is to know of its speakers when it is made.
+    /// Tells another part of a room of its speakers when that is made.
     pub(super) fn announce_speakers(&mut self, room: RoomId, other: u16) {
         let Some(part) = self.rooms.get(&room) else {
             return;

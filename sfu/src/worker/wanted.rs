@@ -1,5 +1,5 @@
-//! What nobody watches costs nothing: which layers of each track anybody is or is to be sent, what
-//! its publisher is asked to send, and what other workers relay.
+//! Layers of each track that anybody is or is to be sent: its publisher is asked for these, and other workers
+//! relay them. Layers that nobody watches cost nothing.
 //!
 //! Each worker knows what its own viewers want. For a track relayed to it, it tells the publisher's
 //! worker ([`Control::Wanted`](super::Control)), which adds it to what its own viewers want and asks
@@ -16,7 +16,7 @@ use crate::ingress::Track;
 use crate::ladder::{LayerSet, SPATIAL};
 use crate::place::Place;
 
-/// How often a track is looked at while a viewer is sent one layer and waits for another: that the
+/// The time between two looks at a track while a viewer is sent one layer and waits for another: that the
 /// wait is over is no event of its own.
 const SETTLES: Duration = Duration::from_millis(200);
 
@@ -48,7 +48,7 @@ impl Marks {
         }
     }
 
-    /// When a track is to be looked at though nothing marked it.
+    /// The time to look at a track though nothing marked it.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
@@ -69,7 +69,7 @@ impl Marks {
 }
 
 impl Worker {
-    /// What viewers here are sent of a track, or are to be, may have changed.
+    /// Marks a track of which viewers here may be sent something else from now on.
     pub(super) fn wants_changed(&mut self, _now: Instant, place: Place) {
         self.marks.mark(place);
     }

@@ -1,4 +1,4 @@
-//! What a browser is told it may do with the page.
+//! The rights of the page, as its headers tell a browser.
 
 use axum::extract::Request;
 use axum::http::HeaderName;
@@ -17,7 +17,7 @@ const CONTENT_SECURITY: &str = "default-src 'self'; \
      script-src 'self' 'sha256-3oy/esrk5BlcntSsqCJtKyHGVLVXAzxbig1f0ALJ1/U='; connect-src 'self'; img-src 'self' data: blob:; \
      media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
-/// What a call needs, for this page and no frame in it; nothing else.
+/// The rights that a call needs, for this page and no frame in it; nothing else.
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), \
      speaker-selection=(self), autoplay=(self), fullscreen=(self), picture-in-picture=(self), \
      screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=()";

@@ -40,7 +40,7 @@ pub(crate) fn router(
         .layer(from_fn(headers::secure))
 }
 
-/// What operators and their tools read. No part of [`router`]: it is not for the public.
+/// The pages that operators and their tools read. No part of [`router`]: it is not for the public.
 pub(crate) fn admin_router(rooms: Rooms, stats: Stats) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))

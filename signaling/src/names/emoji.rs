@@ -12,8 +12,8 @@ const KEYCAP: char = '\u{20e3}';
 const TEXT_STYLE: char = '\u{fe0e}';
 const EMOJI_STYLE: char = '\u{fe0f}';
 
-/// How many characters of a text's beginning are one emoji; 0: none. Pictographs that are not assigned yet count as
-/// well: phones are newer than servers.
+/// The number of characters of a text's beginning that are one emoji; 0: none. Pictographs that are not assigned
+/// yet count as well: phones are newer than servers.
 pub(super) fn length(chars: &[char]) -> usize {
     match flag(chars).or_else(|| keycap(chars)) {
         Some(length) => length,

@@ -1,4 +1,4 @@
-//! How many files, sockets among them, the process may have open. Each connection is one.
+//! The limit of files, sockets among them, that the process may have open. Each connection is one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tertulia_signaling::Config;

@@ -31,8 +31,8 @@ pub(super) struct Room {
     pub(super) tracks: HashMap<TrackId, (ParticipantId, TrackName)>,
     pub(super) track_ids: HashMap<TrackName, TrackId>,
     pub(super) chat: ChatHistory,
-    /// What the media plane was too busy for. Bounded by what there is to ask: a subscription for
-    /// each participant and track, an end and a cap for each peer, settings for each track.
+    /// The requests that the media plane was too busy for. Bounded by what there is to ask: a subscription
+    /// for each participant and track, an end and a cap for each peer, settings for each track.
     pub(super) unfinished: HashSet<Unfinished>,
     /// To be removed once the message at hand is done with.
     failing: Vec<(ParticipantId, Undelivered)>,

@@ -1,4 +1,4 @@
-//! What was said, for those who come later.
+//! The chat so far, for those who come later.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What a protocol asks of a room on behalf of a participant, checked before it is sent.
+//! A protocol's requests to a room on behalf of a participant, checked before they are sent.
 
 use serde_json::{Map, Value};
 
@@ -45,7 +45,7 @@ pub enum Action {
     Timeline,
 }
 
-/// How a participant shows a track.
+/// A participant's way to show a track.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedView {
     pub track: String,
@@ -55,7 +55,7 @@ pub struct NamedView {
     pub pinned: bool,
 }
 
-/// What a sending m-line carries.
+/// The source that a sending m-line carries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Carried {
     pub mid: String,

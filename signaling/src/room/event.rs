@@ -1,4 +1,4 @@
-//! What a room tells a participant's protocol.
+//! Events that a room tells a participant's protocol.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub enum Event {
     /// Slots that were pointed at other tracks.
     Slots(Vec<NamedSlot>),
     Needs(Needs),
-    /// What a participant is sent of tracks changed.
+    /// Subscriptions of a participant that are served otherwise than before.
     Subscriptions(Vec<NamedSubscription>),
     /// The layers of a participant's own track that anybody is sent.
     Layers {
@@ -89,7 +89,7 @@ pub struct NamedUnwatchable {
     pub participants: Vec<(ParticipantId, Reason)>,
 }
 
-/// What a participant is sent of a track.
+/// A participant's subscription as it is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedSubscription {
     pub track: TrackName,
@@ -104,7 +104,7 @@ pub struct NamedSubscription {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Speakers {
     pub recent: Vec<ParticipantId>,
-    /// How many of these, from the first on, speak now.
+    /// The number of these, from the first on, that speak now.
     pub speaking: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What operators ask of a room.
+//! Questions of operators about a room.
 
 use super::actor::{Room, within};
 use super::registry::Inspection;

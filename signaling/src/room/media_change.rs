@@ -1,4 +1,4 @@
-//! What the media plane reports of a room's peers.
+//! Reports of the media plane about a room's peers.
 
 use tracing::info;
 

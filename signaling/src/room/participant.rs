@@ -25,12 +25,12 @@ pub(super) struct Participant {
     /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
     /// tracks of the room.
     pub(super) wanted: HashSet<TrackId>,
-    /// How it shows tracks. Kept here, for a transport and a subscription may come later than what is
+    /// Its views of tracks. Kept here, for a transport and a subscription may come later than what is
     /// said of them. Bounded by the tracks of the room.
     pub(super) views: HashMap<TrackId, View>,
-    /// What it was last told; repeating it would make it add m-lines twice.
+    /// The needs that it was last told; repeating them would make it add m-lines twice.
     pub(super) told_needs: Needs,
-    /// What the media plane said since.
+    /// The needs that the media plane told since.
     pub(super) new_needs: Option<Needs>,
     pub(super) _counted: Counted,
 }

@@ -20,8 +20,8 @@ use crate::names::RoomName;
 /// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
 /// A room handles a message in microseconds unless it waits for the media plane.
 const MAILBOX: usize = 256;
-/// How often a join may find that the room it was put into has closed before anybody was let in. Rooms stay
-/// open for some time without anybody, so that even twice is rare.
+/// The number of times that a join may find that the room it was put into has closed before anybody was let
+/// in. Rooms stay open for some time without anybody, so that even twice is rare.
 const ATTEMPTS: usize = 8;
 
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct Rooms {
     shared: Arc<Shared>,
 }
 
-/// What of the server's settings concerns rooms.
+/// The server's settings that concern rooms.
 #[derive(Clone, Debug, Default)]
 pub struct RoomSettings {
     pub limits: Limits,
@@ -52,7 +52,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What a participant of this name is told the media workers' addresses are, if not their own.
+    /// The media workers' addresses as a participant of this name is told them, if not their own.
     pub(super) fn announced_to(&self, name: &str) -> Vec<SocketAddr> {
         let mut named = self.announce_for.iter();
         let found = named.find(|each| each.name == name);
@@ -60,7 +60,7 @@ impl Shared {
     }
 }
 
-/// What reaches a room's actor.
+/// A message to a room's actor.
 pub(super) enum Message {
     Enter {
         entrant: Entrant,
@@ -81,13 +81,13 @@ pub(super) enum Message {
     Inspect(Inspection),
 }
 
-/// What operators ask of a room.
+/// An operator's question about a room.
 pub(super) enum Inspection {
     Stats(oneshot::Sender<Result<RoomStats, SfuError>>),
     Timeline(oneshot::Sender<Result<Timeline, SfuError>>),
 }
 
-/// What an actor hands to who is let in.
+/// The place in a room of who is let in, as the actor hands it out.
 pub(super) struct Admission {
     pub(super) participant: ParticipantId,
     pub(super) events: mpsc::Receiver<Arc<Event>>,
@@ -188,7 +188,7 @@ impl Rooms {
         ))
     }
 
-    /// What is counted and decided for everyone in a room; none if there is no such room.
+    /// The counters and decisions of everyone in a room; none if there is no such room.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Rooms {
         self.inspect(room, Inspection::Stats).await
     }
 
-    /// What was decided in a room lately, and why; none if there is no such room.
+    /// The latest decisions in a room, with their reasons; none if there is no such room.
     ///
     /// # Errors
     ///

@@ -165,7 +165,7 @@ impl Room {
         self.tell(id, event);
     }
 
-    /// What was decided about this participant; the others are none of its business.
+    /// The decisions about this participant; the others are none of its business.
     async fn timeline(&mut self, id: &ParticipantId, request: Option<u32>) {
         let event = match self.decisions().await {
             Ok(mut timeline) => {

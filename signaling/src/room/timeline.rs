@@ -1,4 +1,4 @@
-//! What was decided in a room, its people and tracks called as clients know them.
+//! The decisions in a room, its people and tracks called as clients know them.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,10 +9,10 @@ use super::actor::{Room, within};
 use super::{ParticipantId, TrackName};
 use crate::media::{PeerId, SfuError, TrackId};
 
-/// What was decided in a room lately, oldest first.
+/// The latest decisions in a room, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Timeline {
-    /// When this was asked for: Unix time in milliseconds.
+    /// The time at which this was asked for: Unix time in milliseconds.
     pub now_ms: u64,
     pub decisions: Vec<NamedDecision>,
 }
@@ -30,7 +30,7 @@ pub struct NamedDecision {
     pub temporal: Option<u8>,
     /// Why no more, or what happened to the link.
     pub reason: &'static str,
-    /// What the link was believed to carry, bits a second.
+    /// The rate that the link was believed to carry, bits a second.
     pub estimate: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! How tracks are shown and what they are: what the media plane chooses layers by.
+//! The views and settings of tracks, by which the media plane chooses layers.
 
 use std::collections::HashMap;
 

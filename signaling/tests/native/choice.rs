@@ -1,4 +1,4 @@
-//! What viewers want, are told and are refused; who speaks; what was decided.
+//! Wishes of viewers, what they are told and refused, who speaks, and decisions.
 
 use tertulia_signaling::config::RoomCap;
 use tertulia_signaling::media::stats::Decision;

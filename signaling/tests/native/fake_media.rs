@@ -37,7 +37,7 @@ pub(crate) struct Books {
     pub(crate) overloaded: u32,
     /// Answer this many views, settings and caps with `Overloaded`.
     pub(crate) overloaded_choices: u32,
-    /// What is said to have been decided.
+    /// The decisions that are said to have been taken.
     pub(crate) decisions: Vec<Decision>,
     /// Never answer another offer.
     pub(crate) hang: bool,

@@ -1,4 +1,4 @@
-//! What the HTTP port serves beside the WebSocket.
+//! The pages of the HTTP port beside the WebSocket.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -16,14 +16,14 @@ use crate::http::get;
 
 /// For a machine busy with other things; a start takes some 50 ms when all is well.
 const START_TIME: Duration = Duration::from_secs(20);
-/// What a supervisor may count on.
+/// The time that a supervisor may count on.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// A running server on ports the kernel chose. Killed when dropped.
 struct Process {
     child: Child,
     addr: SocketAddr,
-    /// What it says when it has started.
+    /// Its line when it has started.
     line: String,
 }
 

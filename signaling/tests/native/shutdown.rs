@@ -1,4 +1,4 @@
-//! How a server ends.
+//! The end of a server.
 
 use tertulia_signaling::protocol::native::ServerMessage;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

@@ -57,7 +57,7 @@ impl Server {
         client
     }
 
-    /// How many peers each worker has.
+    /// The number of peers of each worker.
     async fn peers(&self) -> Vec<usize> {
         let totals = self.sfu.totals().await.expect("totals");
         totals.workers.iter().map(|w| w.peer_count).collect()

@@ -46,7 +46,7 @@ pub(crate) struct Row {
     pub(crate) change: Change,
 }
 
-/// What a figure did from the first side to the second.
+/// The change of a figure from the first side to the second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     Better,
@@ -120,7 +120,7 @@ fn reasons(report: &Report) -> String {
     }
 }
 
-/// What the runs should have in common and do not.
+/// The facts that the runs should have in common and do not.
 fn differences<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> Vec<String> {
     type Said = fn(&Report) -> String;
     const SAME: [(&str, Said); 9] = [

@@ -22,7 +22,7 @@ pub(crate) struct Bars<'a> {
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) parts: Vec<f64>,
-    /// What is written beside it.
+    /// The text beside it.
     pub(crate) texts: Vec<String>,
 }
 

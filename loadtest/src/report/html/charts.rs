@@ -8,7 +8,7 @@ use crate::report::figures::Unit;
 use crate::report::number::clock;
 use crate::report::{Moment, Report};
 
-/// What happened over time; nothing if nobody looked.
+/// The chart of events over time; nothing if nobody looked.
 pub(super) fn over_time(main: &mut Markup, report: &Report) {
     let thinned = thin(&report.timeline);
     if thinned.moments.is_empty() {
@@ -161,7 +161,7 @@ fn each_point(thinned: &Thinned) -> String {
     }
 }
 
-/// What the run came to, in bars.
+/// The outcome of the run, in bars.
 pub(super) fn distributions(page: &mut Markup, report: &Report) {
     phases(page, report);
     stages(page, report);

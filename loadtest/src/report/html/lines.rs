@@ -27,7 +27,7 @@ pub(crate) struct Lines<'a> {
     pub(crate) title: &'static str,
     /// Of the values, after the title.
     pub(crate) unit: &'static str,
-    /// What it shows and how that was measured.
+    /// The figures that it shows, and how they were measured.
     pub(crate) about: &'a str,
     pub(crate) x: Axis<'a>,
     /// Powers of ten instead of equal steps.
@@ -37,7 +37,7 @@ pub(crate) struct Lines<'a> {
     pub(crate) marks: Vec<Mark<'a>>,
 }
 
-/// What lies along the bottom.
+/// The values along the bottom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Axis<'a> {
     /// Seconds since the run began.
@@ -325,7 +325,7 @@ impl Lines<'_> {
     }
 }
 
-/// What the numbers in the charts of a section stand for; nothing without any.
+/// The legend of the charts of a section; nothing without any.
 pub(crate) fn legend_of_marks(
     section: &mut Markup,
     marks: &[Mark<'_>],

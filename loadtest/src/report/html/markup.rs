@@ -65,7 +65,7 @@ impl Markup {
         self.0.push_str(constant);
     }
 
-    /// What was written.
+    /// The markup that was written.
     pub(crate) fn finish(self) -> String {
         self.0
     }

@@ -8,7 +8,7 @@ const MAX_POINTS: usize = 240;
 /// Moments of equal length.
 #[derive(Clone, Debug)]
 pub(crate) struct Thinned {
-    /// How many seconds each stands for.
+    /// The number of seconds that each stands for.
     pub(crate) seconds: usize,
     pub(crate) moments: Vec<Moment>,
 }

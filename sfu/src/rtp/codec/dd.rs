@@ -55,7 +55,7 @@ impl DependencyDescriptor {
     }
 }
 
-/// What a frame of a template is.
+/// The facts of a frame that names this template.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Template {
     spatial: u8,

@@ -1,4 +1,4 @@
-//! What of a frame decides who is to be sent it, the same for every codec.
+//! The facts of a frame that decide who is to be sent it, the same for every codec.
 //!
 //! A stream is made for up to sixteen *decode targets*: four picture sizes (spatial layers), each at
 //! four frame rates (temporal layers). Every frame says which of them it is needed for, and for which
@@ -81,7 +81,7 @@ impl Targets {
     }
 }
 
-/// What a packet says of its frame. A frame is of one spatial layer: with several, a *picture* is the
+/// A packet's facts about its frame. A frame is of one spatial layer: with several, a *picture* is the
 /// frames of one timestamp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameInfo {

@@ -1,4 +1,4 @@
-//! What the relay understands of each payload format.
+//! The facts that the relay reads of each payload format.
 
 pub mod av1;
 pub mod dd;

@@ -1,4 +1,4 @@
-//! What the extensions carry.
+//! The values of the extensions.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl AbsSendTime {
         self.0
     }
 
-    /// How long after `earlier`, in microseconds; negative if before. Right while the two are less
+    /// The time since `earlier`, in microseconds; negative if before. Right while the two are less
     /// than 32 s apart.
     pub fn micros_since(self, earlier: Self) -> i64 {
         // Sign-extends the 24-bit difference.
@@ -82,7 +82,7 @@ impl TransportCc {
     }
 }
 
-/// How long a receiver should buffer, each in units of 10 ms, 0 to 4095.
+/// The bounds of a receiver's buffer, each in units of 10 ms, 0 to 4095.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlayoutDelay {
     /// At least.

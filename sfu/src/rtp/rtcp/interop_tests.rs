@@ -21,7 +21,7 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use super::tests::written;
 use super::*;
 
-/// What rtc-rtcp makes of a packet, in our terms.
+/// The reading of a packet by rtc-rtcp, in our terms.
 fn translate(packet: &dyn Packet) -> Rtcp {
     let any = packet.as_any();
     if let Some(sr) = any.downcast_ref::<SenderReport>() {

@@ -18,22 +18,22 @@ pub enum Rtcp {
     SenderReport {
         /// The sender.
         ssrc: u32,
-        /// When it was sent, as a 64-bit NTP timestamp (32.32 seconds).
+        /// The time at which it was sent, as a 64-bit NTP timestamp (32.32 seconds).
         ntp: u64,
-        /// The same moment on the RTP clock.
+        /// That moment on the RTP clock.
         rtp: u32,
         /// RTP packets sent so far, wrapping.
         packets: u32,
         /// Payload bytes sent so far, wrapping.
         octets: u32,
-        /// What it receives; at most 31.
+        /// Its reports on the streams that it receives; at most 31.
         reports: Vec<ReportBlock>,
     },
     /// RFC 3550 section 6.4.2.
     ReceiverReport {
         /// The reporter.
         ssrc: u32,
-        /// What it receives; at most 31.
+        /// Its reports on the streams that it receives; at most 31.
         reports: Vec<ReportBlock>,
     },
     /// The CNAME of each chunk (RFC 3550 section 6.5), `None` where a chunk has none or it is not
@@ -100,7 +100,7 @@ pub enum Rtcp {
     },
 }
 
-/// How a receiver sees one stream (RFC 3550 section 6.4.1).
+/// A receiver's report on one stream (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReportBlock {
     /// The stream.

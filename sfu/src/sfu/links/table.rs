@@ -78,7 +78,7 @@ impl LinkTable {
         self.linked.len()
     }
 
-    /// How often two workers were to be linked and could not be.
+    /// Times that two workers were to be linked and could not be.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
     }

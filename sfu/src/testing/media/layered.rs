@@ -8,7 +8,7 @@ use super::mark::Mark;
 use super::vp8::MAX_PAYLOAD;
 use crate::rtp::codec::Codec;
 
-/// How a stream is coded.
+/// The coding of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Scalability {
     /// VP9, AV1 or H.264.

@@ -1,5 +1,5 @@
-//! What a synthetic frame says of itself, for the oracle to check what a real decoder would only
-//! show as a broken picture.
+//! The marks in synthetic frames, for the oracle to check what a real decoder would only show as a broken
+//! picture.
 
 /// Stands at the front of a synthetic VP8 frame, behind the payload header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ impl Mark {
         bytes
     }
 
-    /// What the frame has at an offset behind the mark. A function of both, so that bytes that
+    /// The byte of the frame at an offset behind the mark. A function of both, so that bytes that
     /// were lost, moved or changed are noticed.
     pub fn filler(&self, offset: usize) -> u8 {
         (self.frame.wrapping_mul(167) as usize).wrapping_add(offset.wrapping_mul(31)) as u8

@@ -229,7 +229,7 @@ impl MediaSource {
         }
     }
 
-    /// When [`poll_packet`](Self::poll_packet) has something next.
+    /// The time at which [`poll_packet`](Self::poll_packet) has something next.
     pub fn next_at(&self) -> Instant {
         match self.pending.front() {
             Some((due, _)) => *due,
@@ -289,7 +289,7 @@ impl MediaSource {
         }
     }
 
-    /// What the audio level extension says from now on.
+    /// Sets the level that the audio level extension tells from now on.
     pub fn set_level(&mut self, level: AudioLevel) {
         self.level = level;
     }
@@ -376,7 +376,7 @@ impl MediaSource {
         self.frames += 1;
     }
 
-    /// When the next frame is captured, since the start; without the drift of adding up thirds.
+    /// The time of the next frame, since the start; without the drift of adding up thirds.
     fn captured(&self) -> Duration {
         let rate = u64::from(self.frames_per_second);
         let (seconds, rest) = (self.frames / rate, self.frames % rate);

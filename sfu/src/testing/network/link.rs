@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::path::Datagram;
 use super::rival::PACKET;
 
-/// What waits.
+/// A thing that waits.
 #[derive(Debug)]
 pub(super) enum Load {
     /// A datagram, with its draws of jitter and of extra delay.
@@ -29,7 +29,7 @@ impl Load {
     }
 }
 
-/// What has passed.
+/// A thing that has passed.
 #[derive(Debug)]
 pub(super) struct Passed {
     pub(super) at: Instant,
@@ -51,7 +51,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct Waiting {
     entered: Instant,
-    /// When its turn came.
+    /// The time at which its turn came.
     began: Option<Instant>,
     /// Bits still to be sent, in 1e-9: exact at any rate and time.
     left: u64,
@@ -67,7 +67,7 @@ impl Link {
         self.rate = rate.map(|rate| rate.max(1));
     }
 
-    /// How long something that came now would wait.
+    /// The time that something that came now would wait.
     pub(super) fn delay(&mut self, now: Instant) -> Duration {
         let Some(rate) = self.rate else {
             return Duration::ZERO;
@@ -102,7 +102,7 @@ impl Link {
         });
     }
 
-    /// When the first one will have passed, at this rate.
+    /// The time at which the first one will have passed, at this rate.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let first = self.waiting.front()?;
         let since = self.since.unwrap_or(first.entered);
@@ -112,7 +112,7 @@ impl Link {
         })
     }
 
-    /// When the first datagram will have passed, at this rate.
+    /// The time at which the first datagram will have passed, at this rate.
     pub(super) fn next_datagram_at(&self) -> Option<Instant> {
         let mut at = self.next_at()?;
         for (place, waiting) in self.waiting.iter().enumerate() {

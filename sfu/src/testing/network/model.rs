@@ -1,8 +1,8 @@
-//! How a path treats datagrams.
+//! The model of a path: its rate, delay, loss and order.
 
 use std::time::Duration;
 
-/// How a path treats datagrams. They are lost, then queue for the rate, then travel.
+/// A path's treatment of datagrams. They are lost, then queue for the rate, then travel.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct PathModel {
     /// Propagation, one way.
@@ -20,7 +20,7 @@ pub struct PathModel {
     pub reorder: Option<Reorder>,
     /// Bits a second of UDP payload; none is unlimited.
     pub rate: Option<u64>,
-    /// How the rate varies by itself.
+    /// The variation of the rate by itself.
     pub noise: Option<Noise>,
     /// Datagrams that would wait longer than this for the rate are dropped at its tail.
     pub queue: Duration,

@@ -34,7 +34,7 @@ pub struct Path {
     in_burst: bool,
     link: Link,
     rival: Option<RivalFlow>,
-    /// When what keeps the order arrived last: the next does not before.
+    /// The arrival of the last datagram that keeps the order: the next does not arrive before.
     floor: Option<Instant>,
     under_way: BinaryHeap<UnderWay>,
     numbered: u64,
@@ -83,7 +83,7 @@ impl Path {
         path
     }
 
-    /// How it treats datagrams at present.
+    /// Its treatment of datagrams at present.
     pub fn model(&self) -> &PathModel {
         &self.model
     }
@@ -155,7 +155,7 @@ impl Path {
         self.advance(now);
     }
 
-    /// When [`receive`](Self::receive) may have something next: not later than the next datagram
+    /// The time before which [`receive`](Self::receive) has nothing: not later than the next datagram
     /// arrives.
     pub fn next_arrival(&self) -> Option<Instant> {
         let arrives = self.under_way.peek().map(|first| first.arrives);
@@ -179,7 +179,7 @@ impl Path {
         Some(first.datagram)
     }
 
-    /// How long a datagram sent now would wait for the rate.
+    /// The time that a datagram sent now would wait for the rate.
     pub fn queue_delay(&mut self, now: Instant) -> Duration {
         let now = self.advance(now);
         self.link.delay(now)
@@ -196,7 +196,7 @@ impl Path {
         (self.stats.sent, self.stats.lost + self.stats.dropped)
     }
 
-    /// What it has done.
+    /// The counts of what it has done.
     pub fn stats(&self) -> &PathStats {
         &self.stats
     }

@@ -22,7 +22,7 @@ pub(super) struct RivalFlow {
     /// Slow start up to here (RFC 5681 section 3.1).
     threshold: f64,
     in_flight: usize,
-    /// When what it hears of its packets reaches it, in order.
+    /// The times at which it hears of its packets, in order.
     acknowledged: VecDeque<Instant>,
     lost: VecDeque<Instant>,
     /// Losses heard before this are of a window already halved.
@@ -42,7 +42,7 @@ impl RivalFlow {
         }
     }
 
-    /// When it hears something next.
+    /// The time at which it hears something next.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let heard = [self.acknowledged.front(), self.lost.front()];
         heard.into_iter().flatten().min().copied()

@@ -44,9 +44,9 @@ impl Models {
 pub struct Script {
     /// Of its random numbers, if the text says.
     pub seed: Option<u64>,
-    /// How it begins.
+    /// The path at the beginning.
     pub start: Models,
-    /// What changes, earliest first.
+    /// The changes, earliest first.
     pub changes: Vec<Change>,
 }
 
@@ -55,13 +55,13 @@ pub struct Script {
 pub struct Change {
     /// Since the beginning.
     pub at: Duration,
-    /// How it is from then on.
+    /// The path from then on.
     pub models: Models,
     /// As it was written, to be shown: `down rate=600k`.
     pub text: String,
 }
 
-/// What is wrong with a script, and where.
+/// The fault of a script, and its place.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum ScriptError {
     /// No TOML.
@@ -72,9 +72,9 @@ pub enum ScriptError {
     Unknown {
         /// Where.
         place: String,
-        /// What stands there.
+        /// The word that stands there.
         key: String,
-        /// What may.
+        /// The words that may.
         known: &'static str,
     },
     /// Not what it should be.
@@ -82,7 +82,7 @@ pub enum ScriptError {
     Wrong {
         /// Where.
         place: String,
-        /// What should be there.
+        /// The word that should be there.
         wanted: &'static str,
     },
     /// A change before the one above it.
@@ -96,7 +96,7 @@ pub enum ScriptError {
     Setting {
         /// Where.
         place: String,
-        /// What is wrong with it.
+        /// The fault of it.
         source: SettingError,
     },
 }
@@ -183,7 +183,7 @@ pub struct Playback<'a> {
 }
 
 impl<'a> Playback<'a> {
-    /// When the next change is due.
+    /// The time of the next change.
     pub fn next_at(&self) -> Option<Instant> {
         let change = self.script.changes.get(self.next)?;
         Some(self.began + change.at)
@@ -199,7 +199,7 @@ impl<'a> Playback<'a> {
     }
 }
 
-/// What a table says of the directions, and that in words.
+/// The directions that a table names, and that in words.
 fn directions(
     table: &Table,
     place: &str,

@@ -18,9 +18,9 @@ pub enum SettingError {
     Value {
         /// The setting.
         name: &'static str,
-        /// What was given.
+        /// The value that was given.
         value: String,
-        /// What it should look like.
+        /// The form that it should have.
         wanted: &'static str,
     },
 }

@@ -1,8 +1,8 @@
-//! What a path has done.
+//! Counts of a path.
 
 use std::time::Duration;
 
-/// What a path has done since it began, or since its statistics were reset.
+/// Counts of a path since it began, or since its statistics were reset.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PathStats {
     /// Datagrams put on it.
@@ -25,7 +25,7 @@ pub struct PathStats {
 }
 
 impl PathStats {
-    /// How finely waiting times are told apart.
+    /// The resolution of waiting times.
     pub const STEP: Duration = Duration::from_micros(500);
     /// Longer waits count as this many steps, 30 s.
     const MAX_STEPS: usize = 60_000;
@@ -58,8 +58,8 @@ impl PathStats {
         self.waited += 1;
     }
 
-    /// How long a datagram waited for the rate, its own time on it not counted; `share` of them
-    /// waited no longer (0.95 for the 95th percentile). Zero when none has.
+    /// The time that a datagram waited for the rate, its own time on it not counted; `share` of them waited
+    /// no longer (0.95 for the 95th percentile). Zero when none has.
     pub fn queue_delay(&self, share: f64) -> Duration {
         let wanted = (self.waited as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;

@@ -54,7 +54,7 @@ struct Shown {
     numbers: BTreeSet<u64>,
 }
 
-/// What a packet is of its frame.
+/// The place of a packet in its frame.
 struct Part<'a> {
     begins: bool,
     ends: bool,
@@ -387,7 +387,7 @@ impl Frame {
     }
 }
 
-/// What a payload has of a slice (RFC 6184 section 5), which is in a packet alone or in FU-As.
+/// The part of a slice in a payload (RFC 6184 section 5), which is in a packet alone or in FU-As.
 fn h264(payload: &[u8]) -> Option<&[u8]> {
     let (first, rest) = payload.split_first()?;
     match first & 0x1f {

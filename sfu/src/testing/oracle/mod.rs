@@ -1,4 +1,4 @@
-//! What a decoder may be shown: one checker of received RTP streams, for every tier of test.
+//! The oracle of what a decoder may be shown: one checker of received RTP streams, for every tier of test.
 //!
 //! The oracle is told every packet a viewer received of one SSRC. It puts them in order as a jitter
 //! buffer would and checks that what stands there could have come from one encoder, whatever the
@@ -43,9 +43,9 @@ pub struct OracleReport {
     pub decodable_frames: u64,
     /// Of these, keyframes.
     pub keyframes: u64,
-    /// When the first decodable frame was complete.
+    /// The time at which the first decodable frame was complete.
     pub first_decodable: Option<Instant>,
-    /// When the last was.
+    /// The time at which the last was.
     pub last_decodable: Option<Instant>,
     /// The longest time from one decodable frame to the next.
     pub longest_freeze: Duration,

@@ -50,14 +50,14 @@ pub(super) struct Order {
     extender: Extender,
     started: Option<Instant>,
     last_arrival: Option<Instant>,
-    /// What `pop` is to return.
+    /// The next packet that `pop` returns.
     next: Option<u64>,
     waiting: BTreeMap<u64, Packet>,
     missing: BTreeSet<u64>,
 }
 
 impl Order {
-    /// What a packet of this sequence number would be.
+    /// The place of a packet of this sequence number.
     pub(super) fn arrival(&mut self, sequence: u16) -> Arrival {
         let Some(highest) = self.extender.highest() else {
             return Arrival::Newest;

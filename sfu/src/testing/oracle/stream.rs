@@ -25,7 +25,7 @@ pub(super) struct Stream {
     skipped: bool,
 }
 
-/// How the stream began.
+/// The beginning of the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Start {
     /// It has not, or not yet with a whole frame; and nothing has been lost.

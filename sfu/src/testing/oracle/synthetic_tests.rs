@@ -1,4 +1,4 @@
-//! What only the marks of synthetic frames tell, and bad networks.
+//! Tests of violations that only the marks of synthetic frames tell, and of bad networks.
 
 use proptest::prelude::*;
 
@@ -37,8 +37,8 @@ fn simulcast(seed: u64, temporal_layers: u8) -> Vec<(Instant, Vec<u8>)> {
     packets
 }
 
-/// What a server that chooses by `choose` (frame index, SSRC, first byte of the descriptor and TID)
-/// would send: rewritten to one stream without a seam.
+/// The stream of a server that chooses by `choose` (frame index, SSRC, first byte of the descriptor and TID):
+/// rewritten to one stream without a seam.
 fn forward(
     packets: &[(Instant, Vec<u8>)],
     mut choose: impl FnMut(u32, u32, &vp8::Descriptor) -> bool,

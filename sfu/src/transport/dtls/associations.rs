@@ -22,7 +22,7 @@ pub(crate) struct Associations {
     remote_fingerprint: Fingerprint,
     current: Association,
     next: Option<Box<Next>>,
-    /// When one last took another's place.
+    /// The time at which one last took another's place.
     replaced_at: Option<Instant>,
 }
 

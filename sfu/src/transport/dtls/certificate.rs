@@ -26,7 +26,7 @@ const CIPHER_SUITES: [CipherSuiteId; 2] = [
     CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
     CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
 ];
-/// What fits every path, as for media.
+/// The size that fits every path, as for media.
 pub(super) const MTU: usize = 1_200;
 
 impl Certificate {

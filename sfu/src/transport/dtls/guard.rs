@@ -1,4 +1,4 @@
-//! What is let through to `rtc-dtls`.
+//! The guard of `rtc-dtls`: it decides which records are let through.
 //!
 //! Datagrams come from addresses that STUN verified, yet their senders can be forged and a client
 //! can be malicious. Against either, `rtc-dtls` 0.21 does not hold on its own. It reassembles
@@ -30,7 +30,7 @@ const HANDSHAKE_BYTES: usize = 128 * 1024;
 const SEALED_HANDSHAKES: u32 = 16;
 /// Finished is 12 + 12 bytes; nonce and tag at most 40.
 const MAX_SEALED_HANDSHAKE: usize = 256;
-/// What may overtake the handshake's end: Finished and the first SCTP packets.
+/// Datagrams that may overtake the handshake's end: Finished and the first SCTP packets.
 const EARLY: u32 = 64;
 const ALERT_WARNING: u8 = 1;
 

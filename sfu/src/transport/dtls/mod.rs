@@ -45,7 +45,7 @@ enum State {
     Never,
 }
 
-/// What a datagram or a time-out led to.
+/// The outcome of a datagram or a time-out.
 enum DtlsEvent {
     /// The certificate is the announced one. Without SRTP, if the client did not offer it.
     Connected(Option<Box<Srtp>>),

@@ -15,7 +15,7 @@ pub(crate) use stun::stun_local_ufrag;
 use super::IceCredentials;
 use stun::BindingRequest;
 
-/// What became of a STUN datagram.
+/// The fate of a STUN datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StunOutcome {
     /// The sender's address is this peer's from now on: the worker binds it for demultiplexing.
@@ -49,7 +49,7 @@ struct Path {
     last_check: Instant,
 }
 
-/// What a check led to.
+/// The outcome of a check.
 pub(super) struct Checked {
     pub(super) outcome: StunOutcome,
     /// To be sent back where the check came from.
@@ -132,7 +132,7 @@ impl IceLite {
         self.selected
     }
 
-    /// When any check last authenticated (RFC 7675).
+    /// The time of the last check that authenticated (RFC 7675).
     pub(super) fn last_check(&self) -> Option<Instant> {
         self.last_check
     }

@@ -94,7 +94,7 @@ pub(crate) enum SendDataError {
     BufferFull,
 }
 
-/// What happened.
+/// An event of the association.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum SctpEvent {
     /// The client opened a channel. It may do so again after closing it.
@@ -114,7 +114,7 @@ pub(crate) enum SctpEvent {
     Closed,
 }
 
-/// What was dropped, counted since the beginning.
+/// Counts of what was dropped since the beginning.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct SctpDrops {
     /// Messages larger than the limit.
@@ -169,7 +169,7 @@ struct Peering {
     handle: AssociationHandle,
     association: Association,
     screen: Screen,
-    /// What the client calls itself, and the answer to its INIT.
+    /// The client's tag, and the answer to its INIT.
     init: Init,
     init_ack: Bytes,
 }
@@ -248,7 +248,7 @@ impl Sctp {
         self.collect_events();
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// The time at which to call [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Up(peering) => peering.association.poll_timeout(),
@@ -328,7 +328,7 @@ impl Sctp {
         self.panicked
     }
 
-    /// What was dropped so far.
+    /// Counts of what was dropped so far.
     pub(crate) fn drops(&self) -> SctpDrops {
         let mut drops = self.drops;
         if let State::Up(peering) = &self.state {

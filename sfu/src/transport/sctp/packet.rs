@@ -33,7 +33,7 @@ pub(super) struct Packet<'a> {
 pub(super) struct Chunk<'a> {
     pub(super) kind: u8,
     pub(super) flags: u8,
-    /// What follows its header.
+    /// The bytes behind the chunk's header.
     pub(super) value: &'a [u8],
     /// All of it, without padding.
     pub(super) raw: &'a [u8],

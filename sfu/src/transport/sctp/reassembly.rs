@@ -73,7 +73,7 @@ struct Fragment {
     payload: Vec<u8>,
 }
 
-/// What the fragments of a message share.
+/// The fields that the fragments of a message share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Head {
     stream: u16,
@@ -315,7 +315,7 @@ impl Reassembly {
         }
     }
 
-    /// What came of the skipped messages is delivered, the rest no longer waited for.
+    /// Delivers the skipped messages that are complete, and waits for the rest no longer.
     fn skip(&mut self, stream: u16, to: u16) {
         let Some(&expected) = self.expected.get(usize::from(stream)) else {
             return;

@@ -1,4 +1,4 @@
-//! What of a peer's packets rtc-sctp gets to see.
+//! The packets of a peer that rtc-sctp gets to see.
 //!
 //! rtc-sctp is told which TSNs came, and does acknowledgement, retransmission and congestion control;
 //! payloads go to our own [`Reassembly`]. Chunks that would make it work or remember without bound,
@@ -38,7 +38,7 @@ const SUPPORTED_EXTENSIONS: u16 = 0x8008;
 /// The part of an INIT or INIT ACK that matters here (RFC 9260 section 3.3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Init {
-    /// What its sender calls the association.
+    /// The sender's verification tag of the association.
     pub(super) tag: u32,
     /// Its sender's first TSN.
     pub(super) tsn: u32,

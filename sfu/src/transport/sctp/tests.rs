@@ -23,7 +23,7 @@ struct Client {
     endpoint: Endpoint,
     association: Association,
     connected: bool,
-    /// What came, with the stream and whether it was text, bytes or DCEP.
+    /// Messages that came, with the stream and whether each was text, bytes or DCEP.
     got: Vec<(u16, PayloadProtocolIdentifier, Vec<u8>)>,
     reset: Vec<u16>,
 }

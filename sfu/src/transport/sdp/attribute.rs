@@ -121,8 +121,8 @@ pub(super) fn simulcast_rids(media: &Attributes<'_>) -> Vec<String> {
     rids
 }
 
-/// How large the encodings are at most by their `a=rid` (RFC 8851 section 5): of each the same
-/// restriction, in its own unit, so that more is larger; none where no restriction is on all of them.
+/// The largest sizes of the encodings by their `a=rid` (RFC 8851 section 5): of each the same restriction, in
+/// its own unit, so that more is larger; none where no restriction is on all of them.
 pub(super) fn rid_bounds(media: &Attributes<'_>, rids: &[String]) -> Vec<u32> {
     let bound = |rid: &String, key: &str| {
         let mut declared = media.values("rid").filter_map(|value| {

@@ -9,9 +9,9 @@ use crate::rtp::codec::Codec;
 pub(crate) struct OfferedCodec {
     /// 0 to 127, without the 64 to 95 that RTCP needs (RFC 5761 section 4).
     pub(crate) payload_type: u8,
-    /// What it carries.
+    /// The codec that it carries.
     pub(crate) codec: Codec,
-    /// What `a=fmtp` says about it.
+    /// Its parameters by `a=fmtp`.
     pub(crate) parameters: CodecParameters,
     /// The payload type of its retransmissions (RFC 4588).
     pub(crate) rtx: Option<u8>,
@@ -19,7 +19,7 @@ pub(crate) struct OfferedCodec {
     pub(crate) feedback: Feedback,
 }
 
-/// What `a=fmtp` says about a payload type, as far as it decides who can decode what.
+/// The parameters of a payload type by `a=fmtp`, as far as they decide who can decode what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CodecParameters {
     /// VP8 has none that matter.
@@ -73,8 +73,8 @@ pub(crate) struct Feedback {
 }
 
 impl CodecParameters {
-    /// How well a format with these parameters carries a stream made for `published`, both of one
-    /// codec: 0 is exactly, more is worse, `None` is not at all.
+    /// The rank of a format with these parameters for a stream made for `published`, both of one codec: 0 is
+    /// exactly, more is worse, `None` is not at all.
     pub(crate) fn carries(&self, published: &Self) -> Option<u8> {
         match (*self, *published) {
             (
@@ -230,7 +230,7 @@ struct Format<'a> {
     feedback: Feedback,
 }
 
-/// What the attributes say about each payload type, and the feedback of `a=rtcp-fb:*`.
+/// The attributes of each payload type, and the feedback of `a=rtcp-fb:*`.
 fn read_formats<'a>(media: &MediaDescription<'a>) -> ([Format<'a>; PAYLOAD_TYPES], Feedback) {
     let mut formats = [Format::default(); PAYLOAD_TYPES];
     let mut for_all = Feedback::default();
@@ -394,7 +394,7 @@ impl H264Profile {
         }
     }
 
-    /// How well a decoder of this profile takes a stream of `published`.
+    /// The rank of a decoder of this profile for a stream of `published`.
     fn carries(self, published: Self) -> Option<u8> {
         use H264Profile::*;
         match (self, published) {

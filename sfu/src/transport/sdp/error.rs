@@ -23,7 +23,7 @@ pub enum SdpError {
     NoFingerprint {
         /// The m-line, for people.
         media: String,
-        /// What is wrong with it.
+        /// The fault of it.
         reason: &'static str,
     },
     /// An m-line offers no codec the relay forwards.

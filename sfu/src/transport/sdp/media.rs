@@ -34,7 +34,7 @@ pub(crate) struct OfferedMedia {
     pub(crate) extensions: Vec<OfferedExtension>,
     /// RIDs of the simulcast encodings the client sends, in its order. Empty: no simulcast.
     pub(crate) rids: Vec<String>,
-    /// How large each of these is at most, more is larger; empty: not told of all.
+    /// The largest size of each of these, more is larger; empty: not told of all.
     pub(crate) rid_bounds: Vec<u32>,
     /// SSRCs the client announced; browsers announce none for simulcast.
     pub(crate) ssrcs: Vec<OfferedSsrc>,
@@ -169,7 +169,7 @@ const DATA_PROFILES: [&str; 3] = ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"]
 const DATA_CHANNELS: &str = "webrtc-datachannel";
 
 impl OfferedMedia {
-    /// How errors name it to people. The first m-line is 1.
+    /// Its name in errors, for people. The first m-line is 1.
     pub(super) fn describe(&self, index: usize) -> String {
         let (number, media) = (index + 1, &self.line.media);
         if self.named {

@@ -5,7 +5,7 @@
 //! answer. A [`Session`] outlives the offers: m-lines keep their places, and a receiving m-line
 //! keeps the SSRCs it was first given.
 //!
-//! What an m-line becomes follows from the client's direction alone:
+//! The role of an m-line follows from the client's direction alone:
 //!
 //! | client | role | answered |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! What each m-line became, over all offers of one peer.
+//! The state of each m-line, over all offers of one peer.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ struct Line {
     slot: Option<SlotIdentity>,
 }
 
-/// What the answer says of this side.
+/// This side's part of the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalDescription<'a> {
     /// Our credentials.
@@ -94,7 +94,7 @@ pub(crate) struct NegotiatedMedia {
     pub(crate) mid: String,
     /// Kind of media it carries.
     pub(crate) kind: OfferedKind,
-    /// What the relay does with it.
+    /// The relay's use of it.
     pub(crate) role: MediaRole,
     /// In the client's order of preference; empty unless the m-line is RTP and not rejected.
     pub(crate) codecs: Vec<NegotiatedCodec>,
@@ -103,7 +103,7 @@ pub(crate) struct NegotiatedMedia {
     pub(crate) extensions: ExtensionMap,
     /// A publisher's simulcast encodings, in its order, which may be any.
     pub(crate) rids: Vec<String>,
-    /// How large each of these is said to be at most, more is larger; empty: not told of all.
+    /// The largest size that each of these is said to have, more is larger; empty: not told of all.
     pub(crate) rid_bounds: Vec<u32>,
     /// SSRCs a publisher announced.
     pub(crate) ssrcs: Vec<OfferedSsrc>,
@@ -114,7 +114,7 @@ pub(crate) struct NegotiatedMedia {
     pub(crate) slot: Option<SlotIdentity>,
 }
 
-/// What the relay does with an m-line.
+/// The relay's use of an m-line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MediaRole {
     /// The client sends a track.
@@ -275,7 +275,7 @@ impl Session {
     }
 }
 
-/// What the m-lines of one offer share because they share a transport.
+/// Identifiers that the m-lines of one offer share because they share a transport.
 #[derive(Default)]
 struct Shared {
     extmap: Extmap,

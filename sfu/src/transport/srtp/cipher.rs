@@ -89,7 +89,7 @@ impl Cipher {
         })
     }
 
-    /// What an SRTP packet is longer than its RTP packet.
+    /// The bytes by which an SRTP packet is longer than its RTP packet.
     pub(super) fn rtp_overhead(&self) -> usize {
         match self {
             Self::Gcm(_) => GCM_TAG,
@@ -97,7 +97,7 @@ impl Cipher {
         }
     }
 
-    /// What an SRTCP packet is longer than its RTCP packet.
+    /// The bytes by which an SRTCP packet is longer than its RTCP packet.
     pub(super) fn rtcp_overhead(&self) -> usize {
         self.rtp_overhead() + RTCP_INDEX
     }

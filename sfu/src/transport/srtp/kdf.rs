@@ -4,7 +4,7 @@
 use aes::Aes128;
 use aes::cipher::{BlockEncrypt, KeyInit};
 
-/// What a session key is for (RFC 3711 section 4.3.2, table 1).
+/// The use of a session key (RFC 3711 section 4.3.2, table 1).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Label {
     /// SRTP encryption.

@@ -35,7 +35,7 @@ impl Profile {
         }
     }
 
-    /// What to export from DTLS: two keys and two salts (RFC 5764 section 4.2).
+    /// The length of the keying material to export from DTLS: two keys and two salts (RFC 5764 section 4.2).
     pub(crate) const fn keying_material_len(self) -> usize {
         2 * (KEY_LEN + self.salt_len())
     }
@@ -53,7 +53,7 @@ const KEY_LEN: usize = 16;
 /// SRTP of one peer, both directions.
 #[repr(C)]
 pub(crate) struct Srtp {
-    /// What a packet sent needs, first.
+    /// The fields that a packet sent needs, first.
     rollovers: Rollovers,
     outbound: Direction,
     inbound: Direction,
@@ -115,7 +115,7 @@ impl Srtp {
         })
     }
 
-    /// What was negotiated.
+    /// The profile that was negotiated.
     pub(crate) fn profile(&self) -> Profile {
         self.profile
     }
@@ -233,7 +233,7 @@ impl Direction {
     }
 }
 
-/// What SRTP needs of an RTP header (RFC 3550 section 5.1).
+/// The fields of an RTP header that SRTP needs (RFC 3550 section 5.1).
 struct FixedHeader {
     sequence: u16,
     ssrc: u32,

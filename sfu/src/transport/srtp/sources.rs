@@ -1,4 +1,4 @@
-//! What is remembered of each SSRC a peer sends, after its first authenticated packet.
+//! The memory of each SSRC that a peer sends, after its first authenticated packet.
 
 use super::index::ReplayWindow;
 
@@ -12,7 +12,7 @@ pub(super) struct Sources<const WORDS: usize> {
 
 struct Entry<const WORDS: usize> {
     window: ReplayWindow<WORDS>,
-    /// When a packet was last accepted, in packets accepted.
+    /// The time of the last accepted packet, in packets accepted.
     last: u64,
 }
 

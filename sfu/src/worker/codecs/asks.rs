@@ -1,4 +1,4 @@
-//! How often a publisher is asked to offer again.
+//! Bounds how often a publisher is asked to offer again.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ const FIRST: Duration = Duration::from_secs(10);
 /// Twice as long each time up to this: who does not follow will hardly follow later.
 const MOST: Duration = Duration::from_secs(160);
 
-/// What one publisher was asked for.
+/// The requests that one publisher was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::worker) struct Asks {
     next: Option<Instant>,

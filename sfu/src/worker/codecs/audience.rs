@@ -35,7 +35,7 @@ impl Unable {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Audience {
     pub(super) viewers: u32,
-    /// How many of them can decode each of the publisher's payload types.
+    /// The number of them that can decode each of the publisher's payload types.
     pub(super) able: Vec<(u8, u32)>,
     pub(super) unable: Unable,
 }

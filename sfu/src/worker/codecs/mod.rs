@@ -1,4 +1,4 @@
-//! What viewers cannot decode: who is told, and which codec a publisher is asked for.
+//! Codecs that viewers cannot decode: who is told, and which codec a publisher is asked for.
 //!
 //! A viewer cannot watch a track if its receiving m-lines have none of the codecs it may come in, or not the one
 //! it comes in now. It is told at once ([`Reason::Codec`]), nothing is reserved for it on its link, and nothing
@@ -51,7 +51,7 @@ pub(super) struct Watches {
 struct Watch {
     room: RoomId,
     due: Option<Instant>,
-    /// What the publisher was last told, or the publisher's worker.
+    /// The audience as the publisher, or the publisher's worker, was last told it.
     told: Audience,
     /// At the publisher's worker: what others said, and which of them were asked.
     elsewhere: Vec<(u16, Audience)>,
@@ -105,7 +105,7 @@ impl Watches {
         }
     }
 
-    /// When there is something to look at.
+    /// The time at which there is something to look at.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }

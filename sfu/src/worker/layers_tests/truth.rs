@@ -8,12 +8,12 @@ use crate::rtp::RtpHeader;
 use crate::rtp::sequence::{Extender, newer_timestamp};
 use crate::testing::media::Mark;
 
-/// How far behind the newest a number is still checked: less than half of all there are.
+/// The distance behind the newest within which a number is still checked: less than half of all there are.
 const NUMBERS: u64 = 20_000;
-/// How far into a payload a mark is looked for: behind any descriptor.
+/// The bytes of a payload within which a mark is looked for: behind any descriptor.
 const MARK_WITHIN: usize = 64;
 
-/// What was sent, and what of it was wrong.
+/// The packets that were sent, and what of them was wrong.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     extender: Extender,
@@ -25,7 +25,7 @@ pub(super) struct Truth {
     wrong: Vec<Wrong>,
 }
 
-/// What one of the viewer's numbers stands for.
+/// The packet that one of the viewer's numbers stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Sent {
     layer: usize,
@@ -34,7 +34,7 @@ struct Sent {
     empty: bool,
 }
 
-/// What became of a frame.
+/// The fate of a frame.
 #[derive(Clone, Copy, Debug, Default)]
 struct Frame {
     mark: Option<Mark>,
@@ -42,7 +42,7 @@ struct Frame {
     left_out: bool,
 }
 
-/// What no viewer may be sent.
+/// A packet that no viewer may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wrong {
     /// A number stands for two packets.

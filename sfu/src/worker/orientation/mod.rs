@@ -5,9 +5,9 @@
 //! their side. So an answer agrees on it only while every viewer in the room has it, on whatever worker; a
 //! room without viewers is no obstacle. Without it a publisher turns its pictures before it encodes them.
 //!
-//! When a viewer without it comes, a publisher that has sent turned pictures is asked to offer again, and ever
-//! more rarely if it does not; most send none, and are left in peace. When the last such viewer has gone, the next offer is answered with the extension
-//! again: pictures are right either way.
+//! A publisher that has sent turned pictures is asked to offer again when a viewer without it comes, and ever
+//! more rarely if it does not; most send none, and are left in peace. When the last such viewer has gone, the
+//! next offer is answered with the extension again: pictures are right either way.
 //!
 //! Chromium (156) does not turn frames that bring a rotation of their own, but drops them. A publisher of whom
 //! a track does not come once the extension was left out ([`pictures`]) is therefore asked to offer once more,
@@ -35,7 +35,7 @@ use crate::transport::sdp::Offer;
 pub(super) struct Looks(BTreeSet<(Instant, PeerId)>);
 
 impl Looks {
-    /// When there is one to look at.
+    /// The time at which there is one to look at.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.0.first().map(|(due, _)| *due)
     }
@@ -53,7 +53,7 @@ impl Looks {
     }
 }
 
-/// How an offer was answered for what it publishes.
+/// The answer to an offer, as far as its published pictures go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Orientation {
     /// With the extension.

@@ -9,12 +9,12 @@ use crate::id::TrackId;
 use crate::ingress::{Publisher, Track};
 use crate::worker::codecs::Asks;
 
-/// What comes within this of an answer was made before it.
+/// The time after an answer within which pictures come that were made before it.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 /// For an encoder that starts anew with pictures of another shape.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What is known of the pictures that a publisher sends.
+/// Facts of the pictures that a publisher sends.
 #[derive(Debug, Default)]
 pub(in crate::worker) struct Pictures {
     /// Tracks of which some are to be turned by the viewers.
@@ -29,7 +29,7 @@ pub(in crate::worker) struct Pictures {
     /// The extension stays: without it none came.
     pub(super) insists: bool,
     asks: Asks,
-    /// When they are looked at next.
+    /// The time of the next look at them.
     pub(super) due: Option<Instant>,
 }
 

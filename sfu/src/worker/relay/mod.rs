@@ -4,12 +4,12 @@
 //! it; to every other part they are *relayed tracks*: layers with packet caches of their own and a
 //! fan-out in that worker's router, on which slots, forwarders and rewriters work as on any.
 //!
-//! What a worker has for others, it hands out: [`poll_relay`](Worker::poll_relay) yields
-//! [`Control`] and [`poll_batch`](Worker::poll_batch) batches of packets; whoever drives the workers
-//! carries them to [`handle_relay`](Worker::handle_relay) and [`handle_batch`](Worker::handle_batch)
-//! of the other one. Control must arrive, in order, and before the batches that were handed out after
-//! it. A batch may be lost: that is loss like any on the way to a viewer, whose NACKs then go
-//! unanswered and who asks for a keyframe.
+//! A worker hands out what it has for others: [`poll_relay`](Worker::poll_relay) yields [`Control`] and
+//! [`poll_batch`](Worker::poll_batch) batches of packets; whoever drives the workers carries them to
+//! [`handle_relay`](Worker::handle_relay) and [`handle_batch`](Worker::handle_batch) of the other one.
+//! Control must arrive, in order, and before the batches that were handed out after it. it. A batch may be
+//! lost: that is loss like any on the way to a viewer, whose NACKs then go unanswered and who asks for a
+//! keyframe.
 //!
 //! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come
 //!   alive and die, and the packets, each with its layer's clock: repaired ones too, for what this
@@ -55,7 +55,7 @@ use crate::router::{Batch, Digest, Room};
 /// may make, so that neither they nor this worker's own peers wait for the other.
 const BACKLOG: usize = 2_048;
 
-/// What workers tell each other of a room they share.
+/// A message between workers about a room they share.
 #[derive(Clone, Debug)]
 pub(crate) enum Control {
     /// Tracks begin, or are renegotiated.
@@ -533,7 +533,7 @@ pub(super) fn track_and_viewer<'a>(
     }
 }
 
-/// What other parts are told of a track of this one.
+/// The state of a track of this part, as other parts are told.
 fn announced(peers: &Slab<Peer>, place: Place) -> Option<(PeerId, TrackState)> {
     let Place::Published { peer, track } = place else {
         return None;

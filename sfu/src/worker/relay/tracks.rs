@@ -107,7 +107,7 @@ impl RelayedTracks {
         ask
     }
 
-    /// When [`take_due`](Self::take_due) has something.
+    /// The time at which [`take_due`](Self::take_due) has something.
     pub(in crate::worker) fn poll_timeout(&self) -> Option<Instant> {
         self.deferred.first().map(|(due, ..)| *due)
     }

@@ -1,4 +1,4 @@
-//! What a client says. The server reads these through [`decode`](super::decode); bots write them.
+//! Messages of a client. The server reads these through [`decode`](super::decode); bots write them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -52,7 +52,7 @@ pub struct Offer {
     pub tracks: Vec<CarriedTrack>,
 }
 
-/// What a sending m-line carries.
+/// The source that a sending m-line carries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CarriedTrack {
     pub mid: String,
@@ -83,13 +83,13 @@ pub struct Tracks {
     pub tracks: Vec<String>,
 }
 
-/// How tracks of others are shown; those not named stay as they are.
+/// Views of others' tracks; those not named stay as they are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct View {
     pub tracks: Vec<TrackView>,
 }
 
-/// How a track is shown. One of which nothing is said counts as visible at any size.
+/// A view of a track. One of which nothing is said counts as visible at any size.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrackView {
     pub track: String,

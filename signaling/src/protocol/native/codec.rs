@@ -84,7 +84,7 @@ struct Envelope<'a> {
     id: Option<u32>,
 }
 
-/// What is wrong, and where.
+/// The fault, and its place.
 struct Fault {
     path: String,
     error: serde_json::Error,
@@ -121,7 +121,7 @@ fn refusal(id: Option<u32>, Fault { path, error }: Fault) -> Refusal {
     }
 }
 
-/// What bots and tests read with.
+/// The reader of bots and tests.
 impl ServerMessage {
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl ServerMessage {
     }
 }
 
-/// What bots and tests write with.
+/// The writer of bots and tests.
 impl ClientFrame {
     pub fn write(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

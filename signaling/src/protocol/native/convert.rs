@@ -6,7 +6,7 @@ use super::{IceServer, Refusal, ServerMessage};
 use crate::media;
 use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
 
-/// What only the welcome tells.
+/// The facts that only the welcome tells.
 pub(super) struct Greeting {
     pub(super) ice_servers: Vec<IceServer>,
     pub(super) limits: wire::MessageLimits,

@@ -1,4 +1,4 @@
-//! How often a client may speak.
+//! The bound on how often a client may speak.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the server says. Bots read these, so an unknown value of an open list is a plain string.
+//! Messages of the server. Bots read these, so an unknown value of an open list is a plain string.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -51,7 +51,7 @@ pub enum ServerMessage {
         /// The relay's counters of this participant's transport; null while it has none.
         peer: Option<Value>,
     },
-    /// What this participant is sent of tracks changed.
+    /// Subscriptions of this participant that are served otherwise than before.
     Subscriptions {
         subscriptions: Vec<SubscriptionState>,
     },
@@ -76,7 +76,7 @@ pub enum ServerMessage {
     Speakers {
         /// Participants who speak or spoke, the most recent first.
         recent: Vec<String>,
-        /// How many of these, from the first on, speak now.
+        /// The number of these, from the first on, that speak now.
         speaking: usize,
     },
     Timeline {
@@ -202,7 +202,7 @@ pub struct Unable {
     pub reason: String,
 }
 
-/// What was decided about this participant.
+/// A decision about this participant.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     /// Unix time in ms, by the server's clock.
@@ -213,7 +213,7 @@ pub struct Decision {
     pub temporal: Option<u8>,
     /// Why no more, or what happened to the link.
     pub reason: String,
-    /// What the link was believed to carry, bits a second.
+    /// The rate that the link was believed to carry, bits a second.
     pub estimate: Option<u64>,
 }
 

@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::media::{self, SENDER_PROTOCOL};
 use crate::room::Rooms;
 
-/// What every session of this protocol shares.
+/// The state that all sessions of this protocol share.
 pub(crate) struct Native {
     pub(super) rooms: Rooms,
     pub(super) limits: Limits,

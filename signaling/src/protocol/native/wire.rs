@@ -29,7 +29,7 @@ pub(super) enum Received {
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// How a socket is closed.
+/// The goodbye with which a socket is closed.
 pub(super) struct Farewell {
     pub(super) message: ServerMessage,
     pub(super) code: u16,

@@ -36,7 +36,7 @@ const L2T2: [Shape<'static>; 6] = [
 ];
 const SIZES: [(u32, u32); 2] = [(640, 360), (1_280, 720)];
 
-/// What an encoder would write. The default is nothing but the mandatory fields.
+/// The descriptor of an encoder. The default is nothing but the mandatory fields.
 #[derive(Clone, Copy, Default)]
 struct Written<'a> {
     template: u8,
@@ -162,7 +162,7 @@ const KEY: Written<'static> = Written {
     custom_chains: &[],
 };
 
-/// What the templates above mean.
+/// The meaning of the templates above.
 fn expected() -> [(Targets, Targets, u64, bool); 6] {
     let upper = Targets::from(1, 0);
     [

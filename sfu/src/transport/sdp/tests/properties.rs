@@ -152,7 +152,7 @@ fn mutate(text: &str, mutations: &[Mutation]) -> String {
     lines.join("\r\n")
 }
 
-/// What holds of every answer to every offer.
+/// Checks that hold of every answer to every offer.
 fn assert_sound(text: &str, negotiated: &Negotiated) -> Result<(), TestCaseError> {
     let offer = parse_offer(text, &LIMITS).expect("it was answered");
     let offered = text::read(text).expect("it was answered");
@@ -265,7 +265,7 @@ proptest! {
     }
 }
 
-/// What a client may do between two offers.
+/// A client's step between two offers.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Add(OfferedKind),
