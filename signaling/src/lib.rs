@@ -27,4 +27,4 @@ pub mod protocol;
 pub mod room;
 
 pub use config::Config;
-pub use node::{Node, NodeError};
+pub use node::{LogCounts, Node, NodeError};

@@ -5,48 +5,73 @@ mod process;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use process::descriptors::{self, workers};
+use process::log::Log;
 use process::output;
-use process::signals::StopSignals;
+use process::stop::{LAST_LINES, Stop};
 use serde_json::{Map, Value};
 use tertulia_signaling::config::{Flags, LogFormat, unknown_variables};
-use tertulia_signaling::{Config, Node};
+use tertulia_signaling::{Config, LogCounts, Node};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return fail(
+                LogFormat::Text,
+                &format!("no threads for the server: {error}"),
+            );
+        }
+    };
+    let status = runtime.block_on(start());
+    // Its threads may be at something that does not end, like a file of a folder that is gone.
+    runtime.shutdown_background();
+    status
+}
+
+async fn start() -> ExitCode {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) if error.use_stderr() && asks_for_json() => {
-            output::failed(LogFormat::Json, error.to_string().trim_end());
+            output::failed(LogFormat::Json, None, error.to_string().trim_end());
             return ExitCode::from(USAGE);
         }
         // Its help and its errors are for people.
         Err(error) => error.exit(),
     };
     let format = flags.log_format();
-    let mut config = match Config::load(flags) {
+    let config = match Config::load(flags) {
         Ok(config) => config,
         Err(error) => return fail(format, &error.to_string()),
     };
     let format = config.log;
-    output::log(format);
+    let log = match output::log(format) {
+        Ok(log) => log,
+        Err(error) => return fail(format, &format!("no thread for the log: {error}")),
+    };
+    let ended = run(config, &log).await;
+    if let Err(error) = &ended {
+        output::failed(format, Some(&log), &error.to_string());
+    }
+    log.flush(LAST_LINES);
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn run(mut config: Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for unknown in unknown_variables(names) {
         warn!("{unknown}");
     }
-    if let Err(error) = descriptors::provide(&mut config) {
-        return fail(format, &error);
-    }
-    match serve(config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(format, &error.to_string()),
-    }
+    descriptors::provide(&mut config)?;
+    serve(config, log).await
 }
 
 /// As clap exits over a bad flag.
@@ -64,12 +89,12 @@ fn asks_for_json() -> bool {
 }
 
 fn fail(format: LogFormat, sentence: &str) -> ExitCode {
-    output::failed(format, sentence);
+    output::failed(format, None, sentence);
     ExitCode::FAILURE
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    let mut stop = StopSignals::listen()?;
+async fn serve(config: Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+    let mut stop = Stop::listen(config.log, log.clone())?;
     let listener = bind(config.listen, "--listen").await?;
     let admin = match config.admin_listen {
         Some(address) => Some(bind(address, "--admin-listen").await?),
@@ -89,7 +114,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         places += &format!(", counters on {counters}");
         facts.insert("counters".to_owned(), counters.into());
     }
-    let node = Node::start(config)?;
+    let counts = log.clone();
+    let node = Node::start(config)?.with_log(move || LogCounts {
+        lost: counts.lost(),
+    });
     let sentence = format!("Tertulia {VERSION}: open {url} ({places})");
     output::started(format, &sentence, facts);
     // Neither ends but by a panic.
@@ -106,11 +134,8 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         () = node.media_ended() => outcome = Err("every media worker has failed".into()),
         Some(ended) = servers.join_next() => match ended? {},
     }
-    tokio::select! {
-        () = node.shutdown() => {}
-        () = tokio::time::sleep(HARD_STOP) => output::failed(format, "stopped without finishing"),
-        () = stop.wait() => output::failed(format, "stopped at once"),
-    }
+    stop.begin();
+    node.shutdown().await;
     outcome
 }
 
@@ -120,9 +145,6 @@ async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| format!("cannot listen on {address}: {error} (choose another {flag})"))
 }
-
-/// Beyond what [`Node::shutdown`] takes; a supervisor's patience is usually longer.
-const HARD_STOP: Duration = Duration::from_secs(4);
 
 fn media_line(config: &Config) -> String {
     if !config.media_announce.is_empty() {

@@ -25,6 +25,14 @@ pub struct Node {
     rooms: Rooms,
     native: Arc<Native>,
     started: Instant,
+    log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
+}
+
+/// Lines that the process's log is short of, for `/stats`. Whoever sets up the log counts; without a word all are 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogCounts {
+    /// Lines that nobody can read: they came faster than they were read, or could not be written.
+    pub lost: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +91,17 @@ impl Node {
             rooms,
             native: Arc::new(native),
             started: Instant::now(),
+            log: Arc::new(LogCounts::default),
         })
+    }
+
+    /// `counts` are told in `/stats`.
+    #[must_use]
+    pub fn with_log(self, counts: impl Fn() -> LogCounts + Send + Sync + 'static) -> Self {
+        Self {
+            log: Arc::new(counts),
+            ..self
+        }
     }
 
     /// `GET /` the page, `/v1/ws` the native protocol, `/healthz`. Every address in the page is relative, so
@@ -115,6 +133,7 @@ impl Node {
             started: self.started,
             rooms: self.rooms.clone(),
             media: self.media.clone(),
+            log: self.log.clone(),
         };
         http::admin_router(self.rooms.clone(), stats)
     }

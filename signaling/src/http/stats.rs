@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::room::reply;
 use crate::media::stats::WorkerStats;
 use crate::media::{Media, SfuError};
+use crate::node::LogCounts;
 use crate::room::Rooms;
 
 /// Where the counters come from.
@@ -19,6 +20,7 @@ pub(crate) struct Stats {
     pub(crate) started: Instant,
     pub(crate) rooms: Rooms,
     pub(crate) media: Arc<dyn Media>,
+    pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
 }
 
 #[derive(Serialize)]
@@ -30,6 +32,7 @@ struct NodeStats {
     linked_workers: usize,
     links_refused: u64,
     failed_workers: usize,
+    log_lines_lost: u64,
     workers: Vec<Worker>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -106,6 +109,7 @@ impl Stats {
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
             failed_workers,
+            log_lines_lost: (self.log)().lost,
             workers: workers
                 .map(|(index, worker)| Worker::new(index, worker))
                 .collect(),

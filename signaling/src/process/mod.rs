@@ -1,5 +1,7 @@
 //! The binary's dealings with its system: signals, descriptors, and lines to whoever started it.
 
 pub(crate) mod descriptors;
+pub(crate) mod log;
 pub(crate) mod output;
 pub(crate) mod signals;
+pub(crate) mod stop;

@@ -1,6 +1,7 @@
 //! Lines to whoever started the server. With `--log json` each line on either stream is JSON, in the
 //! form of the log. A stream that is closed takes nothing, and nothing ends over that.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Map, Value, json};
@@ -9,47 +10,78 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use super::log::Log;
+
 /// Without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 that a browser's ClientHello has.
 const LOG_FILTER: &str = "info,rtc_dtls=error";
 
-/// Logs go to stderr. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
-pub(crate) fn log(format: LogFormat) {
+/// Logs go to stderr, through a queue. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
+///
+/// # Errors
+///
+/// No thread could be started.
+pub(crate) fn log(format: LogFormat) -> io::Result<Log> {
+    let log = Log::to(io::stderr(), move |lost| missing(format, lost))?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
-        // A terminal that is gone would make this a panic.
+        // It would be told on stderr, which would make whoever logs wait.
         .log_internal_errors(false)
-        .with_writer(io::stderr);
+        .with_writer(log.clone());
     match format {
         LogFormat::Text => lines.init(),
-        LogFormat::Json => {
-            lines.json().init();
-            std::panic::set_hook(Box::new(|panic| {
-                let backtrace = std::backtrace::Backtrace::capture();
-                tracing::error!(%panic, %backtrace, "panicked");
-            }));
-        }
+        LogFormat::Json => lines.json().init(),
     }
+    // The hook that Rust brings writes to stderr itself.
+    let queue = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let backtrace = Backtrace::capture();
+        match format {
+            LogFormat::Json => tracing::error!(%panic, %backtrace, "panicked"),
+            LogFormat::Text if backtrace.status() == BacktraceStatus::Captured => {
+                queue.line(format!("{panic}\n{backtrace}\n").as_bytes());
+            }
+            LogFormat::Text => queue.line(format!("{panic}\n").as_bytes()),
+        }
+    }));
+    Ok(log)
+}
+
+fn missing(format: LogFormat, lost: u64) -> String {
+    let sentence =
+        "log lines are missing here: they came faster than they were read, or could not be written";
+    let facts = Map::from_iter([("lost".to_owned(), lost.into())]);
+    line(format, "WARN", &format!("{lost} {sentence}"), facts)
 }
 
 /// Says on stdout that the server runs. `facts` are those of the sentence, for machines.
 pub(crate) fn started(format: LogFormat, sentence: &str, facts: Map<String, Value>) {
     let line = match format {
-        LogFormat::Text => sentence.to_owned(),
+        LogFormat::Text => format!("{sentence}\n"),
         LogFormat::Json => json_line("INFO", sentence, facts),
     };
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let written = stdout.write_all(line.as_bytes());
+    let _ = written.and_then(|()| stdout.flush());
 }
 
-/// Says on stderr why the server does not run, or ended.
-pub(crate) fn failed(format: LogFormat, sentence: &str) {
-    let line = match format {
-        LogFormat::Text => format!("tertulia: {sentence}"),
-        LogFormat::Json => json_line("ERROR", sentence, Map::new()),
-    };
-    let _ = writeln!(io::stderr(), "{line}");
+/// Says on stderr why the server does not run, or ended: after what is in the log, if there is one yet.
+pub(crate) fn failed(format: LogFormat, log: Option<&Log>, sentence: &str) {
+    let line = line(format, "ERROR", sentence, Map::new());
+    match log {
+        Some(log) => log.line(line.as_bytes()),
+        None => {
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
+}
+
+fn line(format: LogFormat, level: &str, sentence: &str, facts: Map<String, Value>) -> String {
+    match format {
+        LogFormat::Text => format!("tertulia: {sentence}\n"),
+        LogFormat::Json => json_line(level, sentence, facts),
+    }
 }
 
 fn json_line(level: &str, sentence: &str, facts: Map<String, Value>) -> String {
@@ -57,11 +89,11 @@ fn json_line(level: &str, sentence: &str, facts: Map<String, Value>) -> String {
     let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
     let mut fields = Map::from_iter([("message".to_owned(), sentence.into())]);
     fields.extend(facts);
-    json!({
+    let line = json!({
         "timestamp": timestamp,
         "level": level,
         "fields": fields,
         "target": "tertulia",
-    })
-    .to_string()
+    });
+    format!("{line}\n")
 }

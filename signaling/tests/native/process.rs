@@ -16,6 +16,8 @@ use crate::http::get;
 
 /// For a machine busy with other things; a start takes some 50 ms when all is well.
 const START_TIME: Duration = Duration::from_secs(20);
+/// The time for as many joins as fill a queue.
+const FLOOD_TIME: Duration = Duration::from_secs(60);
 /// The time that a supervisor may count on.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
@@ -56,6 +58,13 @@ impl Process {
         let mut client = Client::connect(&format!("ws://{}/v1/ws", self.addr)).await;
         client.join("room", name).await;
         client
+    }
+
+    /// The address where counters are served.
+    fn admin(&self) -> SocketAddr {
+        let (_, admin) = self.line.rsplit_once("http://").expect("an address");
+        let admin = admin.split('/').next().expect("an address");
+        admin.parse().expect("an address")
     }
 
     async fn signal(&self, signal: &str) {
@@ -142,9 +151,7 @@ async fn it_serves_the_page_and_calls_and_stops_when_told_to() {
 #[tokio::test]
 async fn counters_are_served_where_it_is_told_to() {
     let process = Process::start_with(&["--admin-listen", "127.0.0.1:0"]).await;
-    let (_, admin) = process.line.rsplit_once("http://").expect("an address");
-    let admin = admin.split('/').next().expect("an address");
-    let reply = get(admin.parse().expect("an address"), "/stats").await;
+    let reply = get(process.admin(), "/stats").await;
     let stats: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
     assert_eq!(stats["workers"].as_array().map(Vec::len), Some(1));
     assert_eq!(stats["workers"][0]["peers"], 0);
@@ -272,6 +279,77 @@ async fn a_full_log_disk_ends_nothing() {
         assert_eq!(get(process.addr, "/healthz").await.status, 200);
         assert_eq!(stopped(&mut process).await, Some(0));
     }
+}
+
+/// A supervisor's pipe that nobody empties.
+#[tokio::test]
+async fn a_log_reader_that_stops_reading_holds_up_nothing() {
+    let mut command = from_shell(":", &["--admin-listen", "127.0.0.1:0"]);
+    command.stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    let stderr = process.child.stderr.take().expect("stderr");
+    let admin = process.admin();
+    // The pipe holds 64 KiB and the queue 1 MiB; a room made and left is some 700 bytes.
+    let lost = async {
+        loop {
+            let stats: serde_json::Value =
+                serde_json::from_str(&get(admin, "/stats").await.body).expect("JSON");
+            if stats["log_lines_lost"].as_u64().expect("a number") > 0 {
+                break;
+            }
+            for number in 0..100 {
+                let mut client = Client::connect(&format!("ws://{}/v1/ws", process.addr)).await;
+                client.join(&format!("room-{number}"), "Ada").await;
+            }
+        }
+    };
+    timeout(FLOOD_TIME, lost).await.expect("a full queue");
+    let mut ada = process.join("Ada").await;
+    ada.expect_ok(crate::client::chat("hello")).await;
+
+    let mut lines = BufReader::new(stderr).lines();
+    let told = async {
+        while let Some(line) = lines.next_line().await.expect("read") {
+            if line.contains("log lines are missing here") {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(timeout(START_TIME, told).await.expect("in time"));
+    // Nobody reads any more.
+    assert_eq!(stopped(&mut process).await, Some(0));
+}
+
+/// Here all threads of the runtime but one are fine, and that one is stuck for good in the line that says that
+/// the server has started.
+#[tokio::test]
+async fn the_hard_stop_comes_whatever_hangs() {
+    let (held, mut full) = std::io::pipe().expect("a pipe");
+    let stdout = full.try_clone().expect("a pipe");
+    // It ends when `held` is dropped.
+    std::thread::spawn(move || std::io::Write::write_all(&mut full, &[b' '; 4 << 20]));
+    let mut command = from_shell(":", &[]);
+    let mut child = command
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("spawn");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let first = timeout(START_TIME, lines.next_line()).await;
+    first.expect("in time").expect("read").expect("a line");
+    let pid = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
+    assert!(sent.expect("kill").success());
+    let status = timeout(STOP_TIME, child.wait()).await;
+    assert_eq!(status.expect("in time").expect("wait").code(), Some(1));
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await.expect("read") {
+        said.push(line);
+    }
+    let last = said.last().map(String::as_str);
+    assert_eq!(last, Some("tertulia: stopped without finishing"));
+    drop(held);
 }
 
 /// Each line as JSON, with the message in it.
