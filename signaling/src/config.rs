@@ -167,6 +167,8 @@ impl TryFrom<String> for AnnounceFor {
 pub struct Limits {
     /// WebSockets, joined or not.
     pub connections: usize,
+    /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the oldest is closed.
+    pub http_connections: usize,
     pub rooms: usize,
     pub participants_per_room: usize,
     pub tracks_per_participant: usize,
@@ -185,6 +187,8 @@ pub struct Limits {
     pub outgoing_queue: usize,
     /// The time that a connection may take to send a request, and a WebSocket to join.
     pub join_timeout_ms: u64,
+    /// The time for which a connection may take nothing of what it is sent.
+    pub write_timeout_ms: u64,
     /// The time that a participant's media may take to connect once its offer is answered.
     pub connect_timeout_ms: u64,
     pub ping_interval_ms: u64,
@@ -199,6 +203,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            http_connections: 256,
             rooms: 10_000,
             participants_per_room: 1_000,
             tracks_per_participant: 8,
@@ -209,6 +214,7 @@ impl Default for Limits {
             message_burst: 100,
             outgoing_queue: 2_048,
             join_timeout_ms: 10_000,
+            write_timeout_ms: 10_000,
             connect_timeout_ms: 30_000,
             ping_interval_ms: 5_000,
             silence_ms: 15_000,
@@ -220,6 +226,10 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn join_timeout(&self) -> Duration {
         Duration::from_millis(self.join_timeout_ms)
+    }
+
+    pub(crate) fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
@@ -328,6 +338,7 @@ impl Config {
         let limits = &self.limits;
         let positive = [
             ("connections", limits.connections),
+            ("http_connections", limits.http_connections),
             ("rooms", limits.rooms),
             ("participants_per_room", limits.participants_per_room),
             ("chat_chars", limits.chat_chars),
@@ -335,6 +346,7 @@ impl Config {
             ("message_burst", limits.message_burst as usize),
             ("outgoing_queue", limits.outgoing_queue),
             ("join_timeout_ms", limits.join_timeout_ms as usize),
+            ("write_timeout_ms", limits.write_timeout_ms as usize),
             ("connect_timeout_ms", limits.connect_timeout_ms as usize),
             ("ping_interval_ms", limits.ping_interval_ms as usize),
         ];

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::config::{CipherSetting, Config, ConfigError};
-use crate::http::{self, Assets, Origins, Stats};
+use crate::http::{self, Assets, Bounds, Origins, Stats};
 use crate::media::{self, Media, StartError};
 use crate::protocol::native::Native;
 use crate::room::{Counts, RoomSettings, Rooms};
@@ -43,6 +43,8 @@ pub enum NodeError {
     Media(#[from] StartError),
 }
 
+/// Connections to the admin listener: people, scrapers and health checks.
+const OPERATORS: usize = 32;
 /// For clients to be told and rooms to close; what hangs beyond it is abandoned.
 const ROOMS_TIME: Duration = Duration::from_millis(2_500);
 const MEDIA_TIME: Duration = Duration::from_millis(1_000);
@@ -120,10 +122,11 @@ impl Node {
     }
 
     /// Serves [`router`](Self::router) to whoever connects, until dropped. Who takes longer than
-    /// `limits.join_timeout_ms` over a request's head is disconnected, which `axum::serve` would
-    /// not do.
+    /// `limits.join_timeout_ms` over a request's head, or takes nothing of an answer for
+    /// `limits.write_timeout_ms`, is disconnected, which `axum::serve` would not do.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
-        http::serve(listener, self.router(), self.config.limits.join_timeout()).await
+        let most = self.config.limits.http_connections;
+        http::serve(listener, self.router(), self.bounds(most)).await
     }
 
     /// `GET /stats` the counters, `/stats?room=NAME` those of a room's participants, `/timeline?room=NAME`
@@ -140,8 +143,16 @@ impl Node {
 
     /// As [`serve`](Self::serve), the [`admin_router`](Self::admin_router).
     pub async fn serve_admin(&self, listener: TcpListener) -> Infallible {
-        let patience = self.config.limits.join_timeout();
-        http::serve(listener, self.admin_router(), patience).await
+        http::serve(listener, self.admin_router(), self.bounds(OPERATORS)).await
+    }
+
+    fn bounds(&self, open: usize) -> Bounds {
+        let limits = &self.config.limits;
+        Bounds {
+            ask: limits.join_timeout(),
+            take: limits.write_timeout(),
+            open,
+        }
     }
 
     /// Rooms and participants there are.

@@ -4,6 +4,7 @@ mod assets;
 mod headers;
 mod health;
 mod origin;
+mod patient;
 mod room;
 mod serve;
 mod stats;
@@ -16,7 +17,7 @@ use axum::routing::get;
 
 pub(crate) use assets::Assets;
 pub(crate) use origin::Origins;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;
 
 use crate::protocol::native::{self, Native};

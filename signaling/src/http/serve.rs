@@ -1,6 +1,9 @@
-//! The HTTP listener. As `axum::serve`, with a bound on connections that ask for nothing.
+//! The HTTP listener. As `axum::serve`, with bounds on connections that ask for nothing, that do not take what they
+//! asked for, and that are many.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,27 +12,119 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-/// A connection may take `patience` to send the head of its first request, and of each after it.
-pub(crate) async fn serve(
-    mut listener: TcpListener,
-    router: Router,
-    patience: Duration,
-) -> Infallible {
+use super::patient::Patient;
+
+/// Bounds of time and number for connections.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The time for the head of the first request, and of each after it.
+    pub(crate) ask: Duration,
+    /// The time until some of an answer is taken.
+    pub(crate) take: Duration,
+    /// Connections that are no WebSockets. Overflow: the oldest is closed.
+    pub(crate) open: usize,
+}
+
+/// A connection is at least this old before it gives way to another: most have had their answer by then. Until
+/// it is there may be more of them, which is what storms need.
+const LEAST_AGE: Duration = Duration::from_secs(2);
+/// The time between looks for old ones, while there are too many.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub(crate) async fn serve(mut listener: TcpListener, router: Router, bounds: Bounds) -> Infallible {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(bounds.ask);
+    let open = Open::default();
     loop {
-        // axum's: what cannot be accepted for want of descriptors is accepted later.
-        let (stream, _) = Listener::accept(&mut listener).await;
+        let crowded = open.close_old(bounds.open);
+        let stream = tokio::select! {
+            // axum's: what cannot be accepted for want of descriptors is accepted later.
+            (stream, _) = Listener::accept(&mut listener) => stream,
+            () = sleep(LOOK_EVERY), if crowded => continue,
+        };
         // Messages are small, and a person waits for each.
         let _ = stream.set_nodelay(true);
+        let stream = TokioIo::new(Patient::new(stream, bounds.take));
         let service = TowerToHyperService::new(router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
+        let connection = http.serve_connection(stream, service);
+        open.spawn(async move {
+            // It ends with an upgrade, too.
             if let Err(error) = connection.with_upgrades().await {
                 debug!(%error, "HTTP connection ended");
             }
         });
+    }
+}
+
+/// Connections that are served, those no longer that have become WebSockets.
+#[derive(Clone, Default)]
+struct Open {
+    by_age: Arc<Mutex<ByAge>>,
+}
+
+#[derive(Default)]
+struct ByAge {
+    made: u64,
+    tasks: BTreeMap<u64, (Instant, Option<AbortHandle>)>,
+}
+
+impl Open {
+    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let number = self.with(|open| {
+            open.made += 1;
+            open.tasks.insert(open.made, (Instant::now(), None));
+            open.made
+        });
+        let place = Place {
+            open: self.clone(),
+            number,
+        };
+        let task = tokio::spawn(async move {
+            connection.await;
+            drop(place);
+        });
+        self.with(|open| {
+            if let Some((_, handle)) = open.tasks.get_mut(&number) {
+                *handle = Some(task.abort_handle());
+            }
+        });
+    }
+
+    /// Returns whether there are too many still.
+    fn close_old(&self, most: usize) -> bool {
+        self.with(|open| {
+            while open.tasks.len() >= most.max(1) {
+                match open.tasks.first_key_value() {
+                    Some((number, (since, Some(task)))) if since.elapsed() >= LEAST_AGE => {
+                        let (number, task) = (*number, task.clone());
+                        open.tasks.remove(&number);
+                        task.abort();
+                    }
+                    _ => return true,
+                }
+            }
+            false
+        })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut ByAge) -> T) -> T {
+        change(&mut self.by_age.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Dropped, even when its task panics or is ended.
+struct Place {
+    open: Open,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.with(|open| open.tasks.remove(&self.number));
     }
 }

@@ -6,23 +6,24 @@ use tracing::{info, warn};
 
 /// A worker's socket, poller and wake-up; one to spare.
 const OF_WORKER: u64 = 4;
-/// Listeners, standard streams, the runtime's own.
-const FIXED: u64 = 32;
-/// Connections that load the page, and its files with `--web-dir`: they are not WebSockets.
-const PAGES: u64 = 256;
+/// Listeners, standard streams, the runtime's own, and connections of operators.
+const FIXED: u64 = 64;
 /// With fewer there is no call to speak of.
 const LEAST_CONNECTIONS: u64 = 2;
 
-/// Raises the soft limit to what the settings need, as far as the hard one allows. Where that is too
-/// low, `connections` is lowered to what there is room for, so that one too many is refused in words.
+/// Raises the soft limit to what the settings need, as far as the hard one allows. Where that is too low,
+/// `connections` and `http_connections` are lowered to what there is room for, so that one too many is refused in
+/// words.
 ///
 /// # Errors
 ///
 /// The hard limit leaves nothing for connections.
 pub(crate) fn provide(config: &mut Config) -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = config.limits.connections as u64;
-    let plan = plan(limit.current, limit.maximum, wanted, workers(config) as u64)?;
+    let workers = workers(config) as u64;
+    let limits = &mut config.limits;
+    let (wanted, pages) = (limits.connections as u64, limits.http_connections as u64);
+    let plan = plan(limit.current, limit.maximum, wanted, pages, workers)?;
     if let Some(soft) = plan.raise_to {
         let raised = Rlimit {
             current: Some(soft),
@@ -36,8 +37,9 @@ pub(crate) fn provide(config: &mut Config) -> Result<(), String> {
             "limit of open files raised"
         );
     }
+    limits.http_connections = plan.pages as usize;
     if plan.connections < wanted {
-        config.limits.connections = plan.connections as usize;
+        limits.connections = plan.connections as usize;
         warn!(
             "limits.connections is {wanted}, but the hard limit of open files leaves room for {}: \
              raise it to {} (LimitNOFILE= of a unit, --ulimit nofile= of a container, ulimit -Hn), or \
@@ -62,6 +64,7 @@ struct Plan {
     raise_to: Option<u64>,
     /// As many as there is room for, of those wanted.
     connections: u64,
+    pages: u64,
 }
 
 /// `soft` and `hard` without a value are no limit.
@@ -69,14 +72,16 @@ fn plan(
     soft: Option<u64>,
     hard: Option<u64>,
     connections: u64,
+    pages: u64,
     workers: u64,
 ) -> Result<Plan, String> {
     let own = FIXED + workers.saturating_mul(OF_WORKER);
-    let needed = own.saturating_add(PAGES).saturating_add(connections);
+    let needed = own.saturating_add(pages).saturating_add(connections);
     let allowed = hard.unwrap_or(u64::MAX).min(needed);
     let room = allowed.saturating_sub(own);
     // Where there is little, pages and calls share it.
-    let room = room.saturating_sub(PAGES.min(room / 2));
+    let pages = pages.min(room / 2);
+    let room = room.saturating_sub(pages);
     if room < LEAST_CONNECTIONS.min(connections) {
         return Err(format!(
             "the hard limit of open files is {allowed}, but {workers} media threads, pages and {connections} \
@@ -88,6 +93,7 @@ fn plan(
         needed,
         raise_to: soft.filter(|soft| *soft < allowed).map(|_| allowed),
         connections: connections.min(room),
+        pages,
     })
 }
 
@@ -95,11 +101,13 @@ fn plan(
 mod tests {
     use super::*;
 
+    const PAGES: u64 = 256;
+
     #[test]
     fn the_soft_limit_is_raised_as_far_as_it_helps_and_may_be() {
         let own = FIXED + 2 * OF_WORKER;
         let needed = own + PAGES + 20_000;
-        let plan = |soft, hard| plan(soft, hard, 20_000, 2);
+        let plan = |soft, hard| plan(soft, hard, 20_000, PAGES, 2);
         for (soft, hard, raise_to, connections) in [
             (Some(1_024), None, Some(needed), 20_000),
             (Some(1_024), Some(1_048_576), Some(needed), 20_000),
@@ -116,6 +124,7 @@ mod tests {
                 needed,
                 raise_to,
                 connections,
+                pages: PAGES.min(connections),
             };
             assert_eq!(plan(soft, hard), Ok(expected), "{soft:?} {hard:?}");
         }

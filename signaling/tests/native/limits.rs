@@ -4,7 +4,7 @@ use tertulia_signaling::config::Limits;
 use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
 use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, RoomSettings, Rooms};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -36,6 +36,39 @@ async fn who_asks_for_nothing_is_disconnected() {
         read.expect("closed in time").expect("read");
         assert_eq!(heard.matches("HTTP/1.1 200").count(), replies, "{heard}");
     }
+}
+
+/// Descriptors would be gone for good.
+#[tokio::test]
+async fn who_does_not_take_the_answers_is_disconnected() {
+    let server = Server::with(|config| config.limits.write_timeout_ms = 100).await;
+    let socket = TcpSocket::new_v4().expect("socket");
+    socket.set_recv_buffer_size(4_096).expect("buffer size");
+    let mut stream = socket.connect(server.addr).await.expect("connect");
+    let request = "GET /client/transport.js HTTP/1.1\r\nHost: here\r\n\r\n".repeat(1_000);
+    let asks = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    timeout(DEADLINE, asks).await.expect("an end");
+}
+
+#[tokio::test]
+async fn idle_connections_give_way_to_new_ones() {
+    let server = Server::with(|config| {
+        config.limits.http_connections = 4;
+        config.limits.connections = 4;
+        config.limits.join_timeout_ms = 600_000;
+    })
+    .await;
+    // WebSockets do not give way.
+    let mut ada = server.join("Ada").await;
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(TcpStream::connect(server.addr).await.expect("connect"));
+    }
+    assert_eq!(crate::http::get(server.addr, "/healthz").await.status, 200);
+    let mut byte = [0];
+    let closed = timeout(DEADLINE, idle[0].read(&mut byte)).await;
+    assert!(matches!(closed.expect("in time"), Ok(0) | Err(_)));
+    ada.expect_ok(chat("still here")).await;
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(super) async fn run(socket: WebSocket, native: Arc<Native>, mut stop: StopSi
     let limits = &native.limits;
     let now = Instant::now();
     let mut session = Session {
-        wire: Wire::new(socket, limits.silence()),
+        wire: Wire::new(socket, limits.write_timeout()),
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
         heard: now,
         native: native.clone(),
