@@ -5,11 +5,13 @@ mod process;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use process::descriptors::{self, workers};
 use process::log::Log;
 use process::output;
+use process::rates::Rates;
 use process::stop::{LAST_LINES, Stop};
 use serde_json::{Map, Value};
 use tertulia_signaling::config::{Flags, LogFormat, unknown_variables};
@@ -50,11 +52,11 @@ async fn start() -> ExitCode {
         Err(error) => return fail(format, &error.to_string()),
     };
     let format = config.log;
-    let log = match output::log(format) {
+    let (log, rates) = match output::log(format) {
         Ok(log) => log,
         Err(error) => return fail(format, &format!("no thread for the log: {error}")),
     };
-    let ended = run(config, &log).await;
+    let ended = run(config, &log, rates).await;
     if let Err(error) = &ended {
         output::failed(format, Some(&log), &error.to_string());
     }
@@ -65,13 +67,17 @@ async fn start() -> ExitCode {
     }
 }
 
-async fn run(mut config: Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(
+    mut config: Config,
+    log: &Log,
+    rates: Arc<Rates>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for unknown in unknown_variables(names) {
         warn!("{unknown}");
     }
     descriptors::provide(&mut config)?;
-    serve(config, log).await
+    serve(config, log, rates).await
 }
 
 /// As clap exits over a bad flag.
@@ -93,7 +99,11 @@ fn fail(format: LogFormat, sentence: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(config: Config, log: &Log) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(
+    config: Config,
+    log: &Log,
+    rates: Arc<Rates>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut stop = Stop::listen(config.log, log.clone())?;
     let listener = bind(config.listen, "--listen").await?;
     let admin = match config.admin_listen {
@@ -117,6 +127,7 @@ async fn serve(config: Config, log: &Log) -> Result<(), Box<dyn std::error::Erro
     let counts = log.clone();
     let node = Node::start(config)?.with_log(move || LogCounts {
         lost: counts.lost(),
+        left_out: rates.left_out(),
     });
     let sentence = format!("Tertulia {VERSION}: open {url} ({places})");
     output::started(format, &sentence, facts);

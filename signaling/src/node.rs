@@ -33,6 +33,8 @@ pub struct Node {
 pub struct LogCounts {
     /// Lines that nobody can read: they came faster than they were read, or could not be written.
     pub lost: u64,
+    /// Lines that were not made, since their cause, or one peer by it, had made many.
+    pub left_out: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

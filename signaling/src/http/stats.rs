@@ -33,6 +33,7 @@ struct NodeStats {
     links_refused: u64,
     failed_workers: usize,
     log_lines_lost: u64,
+    log_lines_left_out: u64,
     workers: Vec<Worker>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -100,6 +101,7 @@ impl Stats {
             }
         }
         let failed_workers = totals.workers.iter().filter(|w| w.failed).count();
+        let log = (self.log)();
         let workers = totals.workers.into_iter().enumerate();
         Ok(NodeStats {
             uptime_s: self.started.elapsed().as_secs_f64(),
@@ -109,7 +111,8 @@ impl Stats {
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
             failed_workers,
-            log_lines_lost: (self.log)().lost,
+            log_lines_lost: log.lost,
+            log_lines_left_out: log.left_out,
             workers: workers
                 .map(|(index, worker)| Worker::new(index, worker))
                 .collect(),

@@ -1,7 +1,9 @@
 //! The binary's dealings with its system: signals, descriptors, and lines to whoever started it.
 
 pub(crate) mod descriptors;
+mod line;
 pub(crate) mod log;
 pub(crate) mod output;
+pub(crate) mod rates;
 pub(crate) mod signals;
 pub(crate) mod stop;

@@ -3,14 +3,21 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tertulia_signaling::config::LogFormat;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
+use super::line::Lines;
 use super::log::Log;
+use super::rates::Rates;
 
 /// Without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 that a browser's ClientHello has.
 const LOG_FILTER: &str = "info,rtc_dtls=error";
@@ -20,18 +27,33 @@ const LOG_FILTER: &str = "info,rtc_dtls=error";
 /// # Errors
 ///
 /// No thread could be started.
-pub(crate) fn log(format: LogFormat) -> io::Result<Log> {
+pub(crate) fn log(format: LogFormat) -> io::Result<(Log, Arc<Rates>)> {
     let log = Log::to(io::stderr(), move |lost| missing(format, lost))?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        // It would be told on stderr, which would make whoever logs wait.
+    let rates = Arc::<Rates>::default();
+    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).filter(|value| !value.is_empty());
+    let (filter, refused) = match asked.as_ref().map(|_| EnvFilter::try_from_default_env()) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(LOG_FILTER), Some(error)),
+        None => (EnvFilter::new(LOG_FILTER), None),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines {
+            format,
+            ansi: io::stderr().is_terminal(),
+            rates: rates.clone(),
+        })
+        // They would be told on stderr, which would make whoever logs wait.
         .log_internal_errors(false)
         .with_writer(log.clone());
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(|event| {
+            may_be_told(event.target(), event.level())
+        }))
+        .with(lines)
+        .init();
+    if let Some(error) = refused {
+        tracing::warn!(%error, "RUST_LOG cannot be read, so the log is as without it");
     }
     // The hook that Rust brings writes to stderr itself.
     let queue = log.clone();
@@ -45,7 +67,12 @@ pub(crate) fn log(format: LogFormat) -> io::Result<Log> {
             LogFormat::Text => queue.line(format!("{panic}\n").as_bytes()),
         }
     }));
-    Ok(log)
+    Ok((log, rates))
+}
+
+/// Below `info`, the crates that carry our messages log what is in them: passwords of ICE and TURN, and chat.
+fn may_be_told(target: &str, level: &Level) -> bool {
+    *level <= Level::INFO || target.starts_with("tertulia")
 }
 
 fn missing(format: LogFormat, lost: u64) -> String {

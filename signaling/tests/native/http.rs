@@ -92,7 +92,7 @@ async fn counters_are_served_apart_from_the_page() {
     let expected = serde_json::json!({
         "uptime_s": null, "rooms": 1, "participants": 2, "cipher": "ring",
         "linked_workers": 3, "links_refused": 2, "failed_workers": 0,
-        "log_lines_lost": 0,
+        "log_lines_lost": 0, "log_lines_left_out": 0,
         "workers": [
             {
                 "index": 0, "failed": false, "datagrams_received": 0, "datagrams_sent": 0, "messages_sent": 0,

@@ -352,6 +352,42 @@ async fn the_hard_stop_comes_whatever_hangs() {
     drop(held);
 }
 
+#[tokio::test]
+async fn no_filter_tells_passwords_or_chat_and_a_bad_one_is_named() {
+    const OFFER: &str =
+        include_str!("../../../sfu/src/transport/sdp/fixtures/chromium-publish.sdp");
+    let line = OFFER.lines().find(|line| line.starts_with("a=ice-pwd:"));
+    let password = &line.expect("a password")[10..];
+    for (filter, bad) in [
+        ("trace", false),
+        (
+            "tungstenite=trace,tokio_tungstenite=trace,rtc_dtls=trace,axum=trace",
+            false,
+        ),
+        ("tertulia=loud", true),
+    ] {
+        let mut command = from_shell(&format!("export RUST_LOG={filter}"), &[]);
+        command.stderr(Stdio::piped());
+        let mut process = Process::spawn(command).await;
+        let mut stderr = process.child.stderr.take().expect("stderr");
+        let mut ada = process.join("Ada").await;
+        let answer = ada.offer(OFFER).await;
+        ada.expect_ok(crate::client::chat("our secret")).await;
+        assert_eq!(stopped(&mut process).await, Some(0));
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).await.expect("text");
+        let line = answer
+            .sdp
+            .lines()
+            .find(|line| line.starts_with("a=ice-pwd:"));
+        let ours = &line.expect("a password")[10..];
+        for secret in [password, ours, "our secret"] {
+            assert!(!said.contains(secret), "{filter}: {secret}");
+        }
+        assert_eq!(said.contains("RUST_LOG cannot be read"), bad, "{said}");
+    }
+}
+
 /// Each line as JSON, with the message in it.
 fn messages(lines: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(lines).expect("text");
