@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::clients::Network;
 use crate::names;
 
 mod environment;
@@ -66,6 +67,8 @@ pub struct Config {
     /// Whether `X-Forwarded-Host` says what a page was asked for as, in the place of `Host`: for a proxy that
     /// sets or removes it.
     pub trust_forwarded_host: bool,
+    /// Proxies whose `X-Forwarded-For` says where a client is, for the limits of each address.
+    pub trusted_proxies: Vec<Network>,
     /// Told to clients in `welcome`, for those behind firewalls that need TURN.
     pub ice_servers: Vec<IceServer>,
     pub limits: Limits,
@@ -121,6 +124,7 @@ impl Default for Config {
             log: LogFormat::Text,
             allowed_origins: Vec::new(),
             trust_forwarded_host: false,
+            trusted_proxies: Vec::new(),
             ice_servers: Vec::new(),
             limits: Limits::default(),
         }
@@ -170,6 +174,14 @@ pub struct Limits {
     /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the oldest is closed.
     pub http_connections: usize,
     pub rooms: usize,
+    /// Of these, rooms that nobody is in. Beyond it the one that has been empty for longest is closed.
+    pub empty_rooms: usize,
+    /// WebSockets from one client's address: an IPv4 address, or the /64 of an IPv6 address. 0: no limit.
+    pub connections_per_address: usize,
+    /// Rooms that one address has made; at its limit its own oldest empty one is closed first. 0: no limit.
+    pub rooms_per_address: usize,
+    /// Joins from one address, at once and each minute. 0: no limit.
+    pub joins_per_minute_per_address: usize,
     pub participants_per_room: usize,
     pub tracks_per_participant: usize,
     /// The longest frame a client may send. The longest legitimate one is an offer: 256 m-lines
@@ -205,6 +217,10 @@ impl Default for Limits {
             connections: 20_000,
             http_connections: 256,
             rooms: 10_000,
+            empty_rooms: 1_000,
+            connections_per_address: 2_000,
+            rooms_per_address: 1_000,
+            joins_per_minute_per_address: 6_000,
             participants_per_room: 1_000,
             tracks_per_participant: 8,
             message_bytes: 1024 * 1024,
@@ -292,6 +308,9 @@ impl Config {
         if !flags.allowed_origins.is_empty() {
             config.allowed_origins = flags.allowed_origins;
         }
+        if !flags.trusted_proxies.is_empty() {
+            config.trusted_proxies = flags.trusted_proxies;
+        }
         if !flags.media_ip.is_empty() {
             config.media_ip = flags.media_ip;
         }
@@ -340,6 +359,7 @@ impl Config {
             ("connections", limits.connections),
             ("http_connections", limits.http_connections),
             ("rooms", limits.rooms),
+            ("empty_rooms", limits.empty_rooms),
             ("participants_per_room", limits.participants_per_room),
             ("chat_chars", limits.chat_chars),
             ("messages_per_second", limits.messages_per_second as usize),
@@ -479,6 +499,17 @@ mod tests {
             assert_eq!(config.trust_forwarded_host, trusted);
         }
         assert!(Config::load(flags(&["--allowed-origin", "a.example"])).is_err());
+    }
+
+    #[test]
+    fn proxies_by_flag_and_by_file() {
+        let given = ["--trusted-proxy", "10.0.0.7,192.168.0.0/16"];
+        let config = Config::load(flags(&given)).expect("config");
+        assert_eq!(config.trusted_proxies.len(), 2);
+        let config: Config = toml::from_str("trusted_proxies = [\"::1\"]").expect("parses");
+        assert_eq!(config.trusted_proxies.len(), 1);
+        assert!(toml::from_str::<Config>("trusted_proxies = [\"proxy\"]").is_err());
+        assert!(Flags::try_parse_from(["tertulia", "--trusted-proxy", "10.0.0.0/40"]).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod clients;
 pub mod config;
 mod http;
 pub mod media;
@@ -26,5 +27,6 @@ mod node;
 pub mod protocol;
 pub mod room;
 
+pub use clients::{ClientAddress, Network};
 pub use config::Config;
 pub use node::{LogCounts, Node, NodeError};

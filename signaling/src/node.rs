@@ -88,6 +88,7 @@ impl Node {
             rooms.clone(),
             config.limits.clone(),
             config.ice_servers.clone(),
+            config.trusted_proxies.clone(),
         );
         Ok(Self {
             config: Arc::new(config),
@@ -110,7 +111,8 @@ impl Node {
 
     /// `GET /` the page, `/v1/ws` the native protocol, `/healthz`. Every address in the page is relative, so
     /// that the router works wherever it is nested: by `nest` the page is at the prefix, by `nest_service` also
-    /// at the prefix with a slash.
+    /// at the prefix with a slash. The limits of each client's address hold where the server tells that address:
+    /// [`serve`](Self::serve) does, `axum::serve` by `into_make_service_with_connect_info::<SocketAddr>()`.
     pub fn router(&self) -> Router {
         http::router(
             self.native.clone(),
@@ -206,7 +208,8 @@ fn sfu_config(config: &Config) -> SfuConfig {
         last_n: config.last_n,
         loudest_n: config.loudest_n,
         limits: tertulia_sfu::Limits {
-            rooms: limits.rooms,
+            // One that is closed for another goes on for a moment.
+            rooms: limits.rooms.saturating_add(limits.empty_rooms),
             peers_per_room: limits.participants_per_room,
             tracks_per_peer: limits.tracks_per_participant,
             connect_timeout: limits.connect_timeout(),

@@ -31,6 +31,12 @@ const ENDINGS = {
   timeout: { title: "The server did not answer", text: "It may be very busy. Try again in a moment." },
   room_full: { title: "The room is full", text: "Try again when somebody has left." },
   server_full: { title: "The server is full", text: "Try again in a moment." },
+  connections_per_address: {
+    title: "Too many calls from your network",
+    text: "Try again when others of your network have left.",
+  },
+  joins_per_address: { title: "Too many calls from your network", text: "Try again in a minute." },
+  rooms_per_address: { title: "Your network has opened too many rooms", text: "Try again when one of them is empty." },
   overloaded: { title: "The server is very busy", text: "Try again in a moment." },
   shutting_down: { title: "The server is shutting down", text: "Try again in a moment." },
   worker_failed: { title: "A part of the server has failed", text: "Try again in a moment." },

@@ -7,6 +7,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use super::{AnnounceFor, CipherSetting, LogFormat};
+use crate::clients::Network;
 
 /// A WebRTC relay for group calls: rooms, signaling and the page, in one process.
 #[derive(Clone, Debug, Parser)]
@@ -86,6 +87,14 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub trust_forwarded_host: Option<bool>,
+    /// Proxy, or network of proxies, whose X-Forwarded-For says where a client is; repeatable
+    #[arg(
+        long = "trusted-proxy",
+        env = "TERTULIA_TRUSTED_PROXIES",
+        value_name = "IP[/BITS]",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<Network>,
     /// Log format [default: text]
     #[arg(long, env = "TERTULIA_LOG", value_enum)]
     pub log: Option<LogFormat>,

@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -42,15 +46,19 @@ pub(crate) async fn serve(mut listener: TcpListener, router: Router, bounds: Bou
     let open = Open::default();
     loop {
         let crowded = open.close_old(bounds.open);
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             // axum's: what cannot be accepted for want of descriptors is accepted later.
-            (stream, _) = Listener::accept(&mut listener) => stream,
+            accepted = Listener::accept(&mut listener) => accepted,
             () = sleep(LOOK_EVERY), if crowded => continue,
         };
         // Messages are small, and a person waits for each.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Patient::new(stream, bounds.take));
-        let service = TowerToHyperService::new(router.clone());
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.call(request)
+        });
         let connection = http.serve_connection(stream, service);
         open.spawn(async move {
             // It ends with an upgrade, too.

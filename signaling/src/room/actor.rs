@@ -15,6 +15,7 @@ use super::participant::{Counted, Outbox, Participant, Undelivered};
 use super::registry::{Admission, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
 use super::timeline::Former;
+use super::vacancy::Vacancy;
 use super::{
     Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
 };
@@ -44,6 +45,9 @@ pub(super) struct Room {
     pub(super) former: Former,
     joined: u64,
     empty_since: Option<Instant>,
+    /// While empty: its place among the rooms that may be closed for others.
+    vacancy: Option<Vacancy>,
+    evicted: bool,
 }
 
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
@@ -87,8 +91,10 @@ pub(super) async fn run(
         former: Former::default(),
         joined: 0,
         empty_since: Some(Instant::now()),
+        vacancy: None,
+        evicted: false,
     };
-    let reason = room.live(&mut messages, &mut stop).await;
+    let reason = room.live(&listing, &mut messages, &mut stop).await;
     // First out of the registry, then out of reach: who comes in between makes a new room.
     drop(listing);
     drop(messages);
@@ -119,6 +125,7 @@ impl Room {
     /// Returns why it ends.
     async fn live(
         &mut self,
+        listing: &Listing,
         messages: &mut mpsc::Receiver<Message>,
         stop: &mut StopSignal,
     ) -> &'static str {
@@ -144,6 +151,14 @@ impl Room {
                 }
             }
             self.settle().await;
+            let is_empty = self.empty_since.is_some();
+            // Who came before this was read keeps the room open.
+            if std::mem::take(&mut self.evicted) && is_empty {
+                return "evicted";
+            }
+            if is_empty != self.vacancy.is_some() {
+                self.vacancy = is_empty.then(|| listing.vacate());
+            }
         }
     }
 
@@ -160,6 +175,10 @@ impl Room {
             } => self.remove(&participant, reason).await,
             Message::Media { event } => self.media_changed(event),
             Message::Inspect(question) => self.inspect(question).await,
+            Message::Evict => {
+                self.evicted = true;
+                self.vacancy = None;
+            }
         }
     }
 

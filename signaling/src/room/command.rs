@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Refusal;
+use crate::clients::ClientAddress;
 use crate::names;
 
 /// Someone who wants in.
@@ -14,6 +15,8 @@ pub struct Entrant {
     pub auto_subscribe: bool,
     /// The request that [`Event::Welcome`](super::Event::Welcome) answers.
     pub request: Option<u32>,
+    /// The address that it comes from, for the limits of each address. None: no limits.
+    pub client: Option<ClientAddress>,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +164,7 @@ mod tests {
             metadata: Map::new(),
             auto_subscribe: true,
             request: None,
+            client: None,
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
         let update = Action::Update {

@@ -16,6 +16,7 @@ mod request;
 mod stats;
 mod subscription;
 mod timeline;
+mod vacancy;
 mod view;
 
 pub use command::{Action, Carried, Command, Entrant, NamedView, Source};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clients::{Clients, Exceeded};
 use crate::media::{DataRefusal, Limits, SdpError, SfuError};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,10 @@ impl Refusal {
 
     pub(crate) fn server_full() -> Self {
         Self::new("server_full", "The server cannot take another room now.")
+    }
+
+    pub(crate) fn per_address(clients: &Clients, exceeded: Exceeded) -> Self {
+        Self::new(exceeded.code(), clients.sentence(exceeded))
     }
 
     pub(crate) fn shutting_down() -> Self {

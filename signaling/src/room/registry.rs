@@ -4,15 +4,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::error;
+use tokio::time::timeout;
+use tracing::{error, info};
 
 use super::actor;
 use super::command::{Command, Entrant, room_name};
+use super::vacancy::{Vacancies, Vacancy};
 use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
+use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::media::{self, Media, SfuError, Workers};
 use crate::names::RoomName;
@@ -20,6 +24,8 @@ use crate::names::RoomName;
 /// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
 /// A room handles a message in microseconds unless it waits for the media plane.
 const MAILBOX: usize = 256;
+/// The time for a room that nobody is in to be gone.
+const EVICTION_TIME: Duration = Duration::from_secs(1);
 /// The number of times that a join may find that the room it was put into has closed before anybody was let
 /// in. Rooms stay open for some time without anybody, so that even twice is rare.
 const ATTEMPTS: usize = 8;
@@ -44,6 +50,8 @@ pub(super) struct Shared {
     pub(super) caps: RoomCaps,
     announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
+    clients: Clients,
+    pub(super) vacancies: Vacancies,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
     by_media: DashMap<media::RoomId, mpsc::Sender<Message>>,
     stop: watch::Sender<bool>,
@@ -79,6 +87,8 @@ pub(super) enum Message {
     },
     /// An operator's question.
     Inspect(Inspection),
+    /// Another room needs the place of this one, if nobody is in it.
+    Evict,
 }
 
 /// An operator's question about a room.
@@ -135,6 +145,8 @@ impl Rooms {
     ) -> Self {
         let shared = Arc::new(Shared {
             media,
+            clients: Clients::new(&settings.limits),
+            vacancies: Vacancies::new(settings.limits.empty_rooms),
             limits: settings.limits,
             caps: settings.caps,
             announce_for: settings.announce_for,
@@ -154,6 +166,10 @@ impl Rooms {
     pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
+        let client = entrant.client;
+        if let Some(Err(exceeded)) = client.map(|address| self.shared.clients.join(address)) {
+            return Err(self.shared.refuse(client, exceeded));
+        }
         for _ in 0..ATTEMPTS {
             if self.is_stopping() {
                 return Err(Refusal::shutting_down());
@@ -164,7 +180,7 @@ impl Rooms {
                 reply,
             };
             // Both fail only when the room closed meanwhile: then there is a new one to make.
-            let Some(mailbox) = self.shared.put(room, message).await? else {
+            let Some(mailbox) = self.shared.put(room, client, message).await? else {
                 continue;
             };
             if let Ok(admission) = admission.await {
@@ -180,6 +196,9 @@ impl Rooms {
                     mailbox,
                 });
             }
+        }
+        if self.shared.by_name.len() >= self.shared.limits.rooms {
+            return Err(Refusal::server_full());
         }
         error!(room = %RoomName::from(Arc::<str>::from(room)), "room closes before anybody is let in");
         Err(Refusal::new(
@@ -232,6 +251,11 @@ impl Rooms {
         *self.shared.stop.borrow()
     }
 
+    /// The counts of each address, for protocols.
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.shared.clients
+    }
+
     /// The media workers, for health checks.
     pub fn workers(&self) -> Workers {
         self.shared.media.workers()
@@ -276,13 +300,30 @@ impl Membership {
 }
 
 impl Shared {
-    /// Puts a message into a room's mailbox, a new room's if there is none. None if the room closed meanwhile.
+    /// Puts a message into a room's mailbox, a new room's if there is none. None if the room closed meanwhile, or an
+    /// empty one was closed to make place.
     async fn put(
         self: &Arc<Self>,
         room: &str,
+        client: Option<ClientAddress>,
         message: Message,
     ) -> Result<Option<mpsc::Sender<Message>>, Refusal> {
-        let (mailbox, message) = self.mailbox(room, message)?;
+        let (mailbox, message) = match self.mailbox(room, client, message) {
+            Ok(found) => found,
+            Err(full) => {
+                let evicted = match full {
+                    Full::Server => self.vacancies.evict(|_| true),
+                    Full::Address(_) => self.vacancies.evict(|maker| maker == client),
+                };
+                let mailbox = evicted.ok_or_else(|| match full {
+                    Full::Server => Refusal::server_full(),
+                    Full::Address(exceeded) => self.refuse(client, exceeded),
+                })?;
+                // One that does not close in time is somebody's again.
+                let _ = timeout(EVICTION_TIME, mailbox.closed()).await;
+                return Ok(None);
+            }
+        };
         if let Some(message) = message
             && mailbox.send(message).await.is_err()
         {
@@ -297,16 +338,19 @@ impl Shared {
     fn mailbox(
         self: &Arc<Self>,
         room: &str,
+        client: Option<ClientAddress>,
         message: Message,
-    ) -> Result<(mpsc::Sender<Message>, Option<Message>), Refusal> {
+    ) -> Result<(mpsc::Sender<Message>, Option<Message>), Full> {
         if let Some(mailbox) = self.by_name.get(room) {
             return Ok((mailbox.clone(), Some(message)));
         }
         // Counted before the entry is locked: `len` would wait for the lock held here. A few rooms
         // made at the same moment may exceed the limit.
         if self.by_name.len() >= self.limits.rooms {
-            return Err(Refusal::server_full());
+            return Err(Full::Server);
         }
+        let held = client.map(|address| self.clients.room(address)).transpose();
+        let held = held.map_err(Full::Address)?;
         let name: Arc<str> = room.into();
         match self.by_name.entry(name.clone()) {
             Entry::Occupied(entry) => Ok((entry.get().clone(), Some(message))),
@@ -320,11 +364,20 @@ impl Shared {
                     name: name.clone(),
                     mailbox: mailbox.clone(),
                     media_room: None,
+                    client,
+                    _held: held,
                 };
                 tokio::spawn(actor::run(name, listing, messages, stop));
                 Ok((mailbox, None))
             }
         }
+    }
+
+    fn refuse(&self, client: Option<ClientAddress>, exceeded: Exceeded) -> Refusal {
+        let address = client.as_ref().map(tracing::field::display);
+        let code = exceeded.code();
+        info!(address, code, "refused: its address has too many");
+        Refusal::per_address(&self.clients, exceeded)
     }
 
     fn forget(&self, room: &str, mailbox: &mpsc::Sender<Message>) {
@@ -339,9 +392,23 @@ pub(super) struct Listing {
     name: Arc<str>,
     mailbox: mpsc::Sender<Message>,
     media_room: Option<media::RoomId>,
+    /// The maker of the room.
+    client: Option<ClientAddress>,
+    _held: Option<Held>,
+}
+
+/// The bound that leaves no place for another room.
+enum Full {
+    Server,
+    Address(Exceeded),
 }
 
 impl Listing {
+    /// Nobody is in the room until the result is dropped.
+    pub(super) fn vacate(&self) -> Vacancy {
+        self.shared.vacancies.add(self.client, &self.mailbox)
+    }
+
     /// From now on the media plane's events of `room` reach the actor.
     pub(super) fn connect(&mut self, room: media::RoomId) {
         self.shared.by_media.insert(room, self.mailbox.clone());
@@ -395,10 +462,15 @@ mod tests {
             metadata: Default::default(),
             auto_subscribe: true,
             request: None,
+            client: None,
         };
         let (reply, admission) = oneshot::channel();
         let message = Message::Enter { entrant, reply };
-        let (mailbox, left) = rooms.shared.mailbox("room", message).expect("a mailbox");
+        let (mailbox, left) = rooms
+            .shared
+            .mailbox("room", None, message)
+            .ok()
+            .expect("a mailbox");
         mailbox.closed().await;
         assert!(left.is_none(), "it comes too late");
         let refusal = admission.await.expect("an answer").err();

@@ -10,6 +10,7 @@ use tertulia_signaling::protocol::native::{
 };
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
@@ -39,6 +40,16 @@ impl Client {
         let tcp = MaybeTlsStream::Plain(tcp.expect("connect"));
         let (socket, _) = client_async(url, tcp).await.expect("upgrade");
         Self::new(socket)
+    }
+
+    /// Connects as one whom a proxy speaks for.
+    pub(crate) async fn connect_from(url: &str, address: &str) -> Result<Self, tungstenite::Error> {
+        let mut request = url.into_client_request()?;
+        let address = address.parse().expect("a header");
+        request.headers_mut().insert("x-forwarded-for", address);
+        let connected = timeout(DEADLINE, connect_async(request)).await;
+        let (socket, _) = connected.expect("in time")?;
+        Ok(Self::new(socket))
     }
 
     /// Fails when the server refuses the upgrade.

@@ -2,11 +2,12 @@
 
 use tertulia_signaling::config::Limits;
 use tertulia_signaling::protocol::native::{ClientMessage, LeaveReason, ServerMessage};
+use tertulia_signaling::room::LeaveReason as LeftBy;
 use tertulia_signaling::room::{Action, Command, Ending, Entrant, Event, RoomSettings, Rooms};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, protocol::frame::coding::CloseCode};
 
 use crate::client::{Client, DEADLINE, chat};
 use crate::fake_media::FakeMedia;
@@ -208,6 +209,7 @@ fn entrant(name: &str) -> Entrant {
         metadata: Default::default(),
         auto_subscribe: true,
         request: None,
+        client: None,
     }
 }
 
@@ -277,7 +279,7 @@ async fn an_empty_room_lives_for_a_minute() {
     let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
     let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let left = Instant::now();
-    ada.leave(tertulia_signaling::room::LeaveReason::Left).await;
+    ada.leave(LeftBy::Left).await;
     media.until(|books| books.rooms.is_empty()).await;
     assert_eq!(left.elapsed().as_secs(), 60);
     assert_eq!(rooms.counts().rooms, 0);
@@ -285,6 +287,153 @@ async fn an_empty_room_lives_for_a_minute() {
         .join("room", entrant("Ada"))
         .await
         .expect("a new room");
+}
+
+#[tokio::test]
+async fn rooms_that_are_left_at_once_lock_nobody_out() {
+    let (media, events) = FakeMedia::new();
+    let media = std::sync::Arc::new(media);
+    let limits = Limits {
+        rooms: 6,
+        empty_rooms: 4,
+        ..Limits::default()
+    };
+    let settings = RoomSettings {
+        limits,
+        ..Default::default()
+    };
+    let rooms = Rooms::start(media.clone(), events, settings);
+    let mut ada = rooms.join("used", entrant("Ada")).await.expect("joined");
+    let kept = rooms.join("kept", entrant("Grace")).await.expect("joined");
+    for number in 0..100 {
+        let name = format!("left-{number}");
+        let left = rooms.join(&name, entrant("Mallory")).await.expect("joined");
+        left.leave(LeftBy::Left).await;
+    }
+    assert!(rooms.counts().rooms <= 6, "{:?}", rooms.counts());
+    kept.leave(LeftBy::Left).await;
+    let mut held = Vec::new();
+    for number in 0..5 {
+        let name = format!("new-{number}");
+        held.push(rooms.join(&name, entrant("Bob")).await.expect("joined"));
+    }
+    let refusal = rooms.join("one too many", entrant("Bob")).await.err();
+    assert_eq!(refusal.map(|refusal| refusal.code), Some("bad_field"));
+    let refusal = rooms.join("one-too-many", entrant("Bob")).await.err();
+    assert_eq!(refusal.map(|refusal| refusal.code), Some("server_full"));
+    // The call in the used room has not noticed.
+    assert!(ada.ending.try_recv().is_err());
+    let again = rooms.join("used", entrant("Zoe")).await;
+    assert!(again.is_ok());
+    media.until(|books| books.rooms.len() == 6).await;
+}
+
+/// The oldest goes first.
+#[tokio::test]
+async fn what_was_left_last_is_kept_longest() {
+    let (media, events) = FakeMedia::new();
+    let media = std::sync::Arc::new(media);
+    let limits = Limits {
+        empty_rooms: 2,
+        ..Limits::default()
+    };
+    let settings = RoomSettings {
+        limits,
+        ..Default::default()
+    };
+    let rooms = Rooms::start(media.clone(), events, settings);
+    let chat = async |room: &str| {
+        let mut ada = rooms.join(room, entrant("Ada")).await.expect("joined");
+        let first = ada.events.recv().await.expect("a welcome");
+        let Event::Welcome(snapshot) = &*first else {
+            panic!("{first:?}");
+        };
+        let before = snapshot.chat.len();
+        let action = Action::Chat("hello".into());
+        let request = None;
+        assert!(ada.send(Command { request, action }).await);
+        loop {
+            let event = ada.events.recv().await.expect("an event");
+            if matches!(*event, Event::Done { .. }) {
+                break;
+            }
+        }
+        ada.leave(LeftBy::Left).await;
+        before
+    };
+    for room in ["first", "second", "third"] {
+        assert_eq!(chat(room).await, 0);
+    }
+    media.until(|books| books.rooms.len() == 2).await;
+    assert_eq!(chat("second").await, 1);
+    assert_eq!(chat("third").await, 1);
+    assert_eq!(chat("first").await, 0);
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_connections_joins_and_rooms() {
+    let server = Server::with(|config| {
+        config.limits.connections_per_address = 3;
+        config.limits.rooms_per_address = 2;
+        config.limits.joins_per_minute_per_address = 6;
+        config.trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
+    })
+    .await;
+    let from = async |address: &str| Client::connect_from(&server.url(), address).await;
+    let refused =
+        async |client: &mut Client, room: &str| match client.join_answer(room, "Ada").await {
+            ServerMessage::Error(refusal) => Some(refusal.code),
+            _ => None,
+        };
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(from("192.0.2.1").await.expect("upgrade"));
+    }
+    let Err(tungstenite::Error::Http(reply)) = from("192.0.2.1").await else {
+        panic!("one too many");
+    };
+    assert_eq!(reply.status(), 429);
+    let body = reply.into_body().expect("a body");
+    let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(body["code"], "connections_per_address");
+    let mut other = from("192.0.2.2").await.expect("upgrade");
+
+    assert_eq!(refused(&mut clients[0], "one").await, None);
+    assert_eq!(refused(&mut clients[1], "two").await, None);
+    let code = refused(&mut clients[2], "three").await;
+    assert_eq!(code.as_deref(), Some("rooms_per_address"));
+    assert_eq!(refused(&mut other, "three").await, None);
+    // Its own empty room gives way.
+    drop(clients.remove(0));
+    server.media.until(|books| books.peers.is_empty()).await;
+    let admitted = async {
+        // Until the room has noticed.
+        while server.node.counts().participants > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, admitted).await.expect("in time");
+    assert_eq!(refused(&mut clients[1], "four").await, None);
+
+    let mut late = from("192.0.2.1").await.expect("upgrade");
+    assert_eq!(refused(&mut late, "two").await, None);
+    drop(late);
+    let full = async {
+        loop {
+            if let Ok(mut client) = from("192.0.2.1").await {
+                match refused(&mut client, "two").await {
+                    Some(code) => break code,
+                    None => continue,
+                }
+            }
+        }
+    };
+    let code = timeout(DEADLINE, full).await.expect("in time");
+    assert_eq!(code, "joins_per_address");
+    assert_eq!(
+        refused(&mut from("2001:db8::1").await.expect("upgrade"), "two").await,
+        None
+    );
 }
 
 #[tokio::test]

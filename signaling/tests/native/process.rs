@@ -284,7 +284,12 @@ async fn a_full_log_disk_ends_nothing() {
 /// A supervisor's pipe that nobody empties.
 #[tokio::test]
 async fn a_log_reader_that_stops_reading_holds_up_nothing() {
-    let mut command = from_shell(":", &["--admin-listen", "127.0.0.1:0"]);
+    let name = format!("tertulia-log-{}.toml", std::process::id());
+    let file = File(std::env::temp_dir().join(name));
+    std::fs::write(&file.0, "[limits]\njoins_per_minute_per_address = 0").expect("file");
+    let path = file.0.to_str().expect("name");
+    let arguments = ["--admin-listen", "127.0.0.1:0", "--config", path];
+    let mut command = from_shell(":", &arguments);
     command.stderr(Stdio::piped());
     let mut process = Process::spawn(command).await;
     let stderr = process.child.stderr.take().expect("stderr");

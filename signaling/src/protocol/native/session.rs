@@ -11,6 +11,7 @@ use super::codec::{decode, refuse, request_id};
 use super::rate::{Allowance, RateLimit};
 use super::wire::{Farewell, Gone, Received, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
+use crate::clients::ClientAddress;
 use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
 
 /// Why a socket is done with.
@@ -39,12 +40,18 @@ struct Session {
     native: Arc<Native>,
     rate: RateLimit,
     heard: Instant,
+    client: Option<ClientAddress>,
 }
 
 /// Events written with one flush; the next batch waits for the socket.
 const BATCH: usize = 64;
 
-pub(super) async fn run(socket: WebSocket, native: Arc<Native>, mut stop: StopSignal) {
+pub(super) async fn run(
+    socket: WebSocket,
+    native: Arc<Native>,
+    client: Option<ClientAddress>,
+    mut stop: StopSignal,
+) {
     let limits = &native.limits;
     let now = Instant::now();
     let mut session = Session {
@@ -52,6 +59,7 @@ pub(super) async fn run(socket: WebSocket, native: Arc<Native>, mut stop: StopSi
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
         heard: now,
         native: native.clone(),
+        client,
     };
     let mut who = None;
     let end = match session.admit(&mut stop).await {
@@ -153,6 +161,7 @@ impl Session {
             metadata: join.metadata.unwrap_or_default(),
             auto_subscribe: join.auto_subscribe,
             request: id,
+            client: self.client,
         };
         let joined = self.native.rooms.join(&join.room, entrant).await;
         joined.map_err(|refusal| convert::refused(id, &refusal))

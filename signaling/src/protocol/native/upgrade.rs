@@ -5,13 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tracing::info;
 
 use super::convert::Greeting;
 use super::{DataChannels, IceServer, MessageLimits, session};
+use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
 use crate::media::{self, SENDER_PROTOCOL};
 use crate::room::Rooms;
@@ -21,6 +24,7 @@ pub(crate) struct Native {
     pub(super) rooms: Rooms,
     pub(super) limits: Limits,
     pub(super) greeting: Greeting,
+    trusted_proxies: Vec<Network>,
     /// One for each WebSocket there may be.
     connections: Arc<Semaphore>,
 }
@@ -30,7 +34,12 @@ pub(crate) struct Native {
 const READ_BUFFER: usize = 4 * 1024;
 
 impl Native {
-    pub(crate) fn new(rooms: Rooms, limits: Limits, ice_servers: Vec<IceServer>) -> Self {
+    pub(crate) fn new(
+        rooms: Rooms,
+        limits: Limits,
+        ice_servers: Vec<IceServer>,
+        trusted_proxies: Vec<Network>,
+    ) -> Self {
         let media = media::Limits::default();
         Self {
             greeting: Greeting {
@@ -45,6 +54,7 @@ impl Native {
                     messages_per_second: media.data_messages_per_second,
                 },
             },
+            trusted_proxies,
             connections: Arc::new(Semaphore::new(limits.connections)),
             rooms,
             limits,
@@ -54,6 +64,7 @@ impl Native {
 
 pub(crate) async fn upgrade(
     State(native): State<Arc<Native>>,
+    parts: Parts,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let stop = native.rooms.stop_signal();
@@ -63,23 +74,33 @@ pub(crate) async fn upgrade(
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
         return full();
     };
+    let client = client_of(&parts, &native.trusted_proxies);
+    let clients = native.rooms.clients();
+    let held = match client.map(|address| clients.connect(address)).transpose() {
+        Ok(held) => held,
+        Err(exceeded) => return too_many(&native, client, exceeded),
+    };
     upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(native.limits.message_bytes)
         .max_frame_size(native.limits.message_bytes)
         .on_upgrade(async move |socket| {
-            session::run(socket, native, stop).await;
-            drop(permit);
+            session::run(socket, native, client, stop).await;
+            drop((permit, held));
         })
 }
 
 /// `POST /v1/ws`: what an upgrade would be answered. A browser keeps that from a page whose WebSocket
 /// was refused.
-pub(crate) async fn ask(State(native): State<Arc<Native>>) -> Response {
+pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Response {
+    let client = client_of(&parts, &native.trusted_proxies);
+    let clients = native.rooms.clients();
     if native.rooms.is_stopping() {
         stopping()
     } else if native.connections.available_permits() == 0 {
         full()
+    } else if let Some(Err(exceeded)) = client.map(|address| clients.may_connect(address)) {
+        too_many(&native, client, exceeded)
     } else {
         let message = "A WebSocket may be opened here.".to_owned();
         refused(StatusCode::OK, "ok", message).into_response()
@@ -94,6 +115,15 @@ fn stopping() -> Response {
 fn full() -> Response {
     let message = "The server has as many connections as it can take.".to_owned();
     refused(StatusCode::SERVICE_UNAVAILABLE, "server_full", message).into_response()
+}
+
+fn too_many(native: &Native, client: Option<ClientAddress>, exceeded: Exceeded) -> Response {
+    let clients = native.rooms.clients();
+    let address = client.as_ref().map(tracing::field::display);
+    let code = exceeded.code();
+    info!(address, code, "refused: its address has too many");
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    refused(status, code, clients.sentence(exceeded)).into_response()
 }
 
 /// A code as in [`Refusal`](super::Refusal), and a sentence.
