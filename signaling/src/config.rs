@@ -64,6 +64,9 @@ pub struct Config {
     /// Origins of other sites whose pages may open a WebSocket, e.g. `https://app.example.org`.
     /// The server's own origin always may.
     pub allowed_origins: Vec<String>,
+    /// Names that the server may be asked by, beside addresses and names without a dot. The admin listener takes no
+    /// others; a WebSocket takes any while there are none here.
+    pub allowed_hosts: Vec<String>,
     /// Whether `X-Forwarded-Host` says what a page was asked for as, in the place of `Host`: for a proxy that
     /// sets or removes it.
     pub trust_forwarded_host: bool,
@@ -123,6 +126,7 @@ impl Default for Config {
             web_dir: None,
             log: LogFormat::Text,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             trust_forwarded_host: false,
             trusted_proxies: Vec::new(),
             ice_servers: Vec::new(),
@@ -308,6 +312,9 @@ impl Config {
         if !flags.allowed_origins.is_empty() {
             config.allowed_origins = flags.allowed_origins;
         }
+        if !flags.allowed_hosts.is_empty() {
+            config.allowed_hosts = flags.allowed_hosts;
+        }
         if !flags.trusted_proxies.is_empty() {
             config.trusted_proxies = flags.trusted_proxies;
         }
@@ -361,6 +368,7 @@ impl Config {
             ("rooms", limits.rooms),
             ("empty_rooms", limits.empty_rooms),
             ("participants_per_room", limits.participants_per_room),
+            ("tracks_per_participant", limits.tracks_per_participant),
             ("chat_chars", limits.chat_chars),
             ("messages_per_second", limits.messages_per_second as usize),
             ("message_burst", limits.message_burst as usize),
@@ -374,6 +382,42 @@ impl Config {
             if value == 0 {
                 return Err(ConfigError::Value(format!("limits.{key} must not be 0")));
             }
+        }
+        let bounded = [
+            ("coalesce_us", self.coalesce_us.into(), LONGEST_COALESCE_US),
+            ("limits.connections", limits.connections as u64, MOST),
+            ("limits.outgoing_queue", limits.outgoing_queue as u64, MOST),
+            ("limits.join_timeout_ms", limits.join_timeout_ms, LONGEST_MS),
+            (
+                "limits.write_timeout_ms",
+                limits.write_timeout_ms,
+                LONGEST_MS,
+            ),
+            (
+                "limits.connect_timeout_ms",
+                limits.connect_timeout_ms,
+                LONGEST_MS,
+            ),
+            (
+                "limits.ping_interval_ms",
+                limits.ping_interval_ms,
+                LONGEST_MS,
+            ),
+            ("limits.silence_ms", limits.silence_ms, LONGEST_MS),
+            ("limits.empty_room_ms", limits.empty_room_ms, LONGEST_MS),
+        ];
+        for (key, value, most) in bounded {
+            if value > most {
+                return Err(ConfigError::Value(format!("{key} must be at most {most}")));
+            }
+        }
+        if let Some(folder) = &self.web_dir
+            && !folder.join("index.html").is_file()
+        {
+            return Err(ConfigError::Value(format!(
+                "web_dir: {} has no index.html",
+                folder.display()
+            )));
         }
         if limits.message_bytes < SMALLEST_MESSAGE_BYTES {
             return Err(ConfigError::Value(format!(
@@ -414,6 +458,13 @@ impl Config {
             let wrong = |what| ConfigError::Value(format!("ice_servers[{index}]{what}"));
             server.check().map_err(wrong)?;
         }
+        for host in &self.allowed_hosts {
+            if host.is_empty() || host.contains(['/', ':', ' ']) {
+                return Err(ConfigError::Value(format!(
+                    "allowed_hosts: `{host}` is not like call.example.org"
+                )));
+            }
+        }
         for origin in &self.allowed_origins {
             let host = origin.split_once("://").map(|(_, host)| host);
             if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
@@ -426,6 +477,12 @@ impl Config {
     }
 }
 
+/// Ten milliseconds more in each packet's delay is heard.
+const LONGEST_COALESCE_US: u64 = 10_000;
+/// The runtime's counts take it, and no machine has room for more.
+const MOST: u64 = 10_000_000;
+/// A week. Times much longer cannot be added to others.
+const LONGEST_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// A `join` with the largest metadata must fit.
 const SMALLEST_MESSAGE_BYTES: usize = 8 * 1024;
 
@@ -561,6 +618,14 @@ mod tests {
             "[limits]\nrooms = 0",
             "[limits]\nmessage_bytes = 10",
             "[limits]\nsilence_ms = 5",
+            "[limits]\ntracks_per_participant = 0",
+            "[limits]\nconnections = 4611686018427387904",
+            "[limits]\noutgoing_queue = 4611686018427387904",
+            "[limits]\nempty_room_ms = 9223372036854775807",
+            "[limits]\njoin_timeout_ms = 9223372036854775807",
+            "coalesce_us = 4000000000",
+            "web_dir = \"/nowhere\"",
+            "allowed_hosts = [\"https://call.example.org\"]",
             "allowed_origins = [\"example.org\"]",
             "max_viewer_bitrate = 0",
             "[room_caps.hall]\nmax_viewer_height = 0",

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::config::{CipherSetting, Config, ConfigError};
-use crate::http::{self, Assets, Bounds, Origins, Stats};
+use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats};
 use crate::media::{self, Media, StartError};
 use crate::protocol::native::Native;
 use crate::room::{Counts, RoomSettings, Rooms};
@@ -121,6 +121,7 @@ impl Node {
                 &self.config.allowed_origins,
                 self.config.trust_forwarded_host,
             ),
+            (!self.config.allowed_hosts.is_empty()).then(|| Hosts::new(&self.config.allowed_hosts)),
             Assets::new(self.config.web_dir.clone()),
         )
     }
@@ -134,7 +135,8 @@ impl Node {
     }
 
     /// `GET /stats` the counters, `/stats?room=NAME` those of a room's participants, `/timeline?room=NAME`
-    /// what was decided for them, `/healthz`. Asks nobody who they are: not for the public.
+    /// what was decided for them, `/healthz`. Asks nobody who they are: not for the public. Pages that ask by the
+    /// name of a site, which is not in `allowed_hosts`, are refused.
     pub fn admin_router(&self) -> Router {
         let stats = Stats {
             started: self.started,
@@ -142,7 +144,8 @@ impl Node {
             media: self.media.clone(),
             log: self.log.clone(),
         };
-        http::admin_router(self.rooms.clone(), stats)
+        let hosts = Hosts::new(&self.config.allowed_hosts);
+        http::admin_router(self.rooms.clone(), stats, hosts)
     }
 
     /// As [`serve`](Self::serve), the [`admin_router`](Self::admin_router).

@@ -19,6 +19,7 @@ const ENDINGS = {
   server_shutdown: { title: "The server is shutting down", text: "It did not come back in time." },
   unreachable: { title: "The server cannot be reached", text: "Check your network, then try again." },
   origin_refused: { title: "The server takes no calls from this page", text: "" },
+  host_refused: { title: "The server takes no calls by this name", text: "" },
   websocket_blocked: {
     title: "The connection is blocked on its way",
     text: "The server answers, but something before it, a proxy perhaps, does not let WebSockets through.",

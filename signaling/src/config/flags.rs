@@ -77,6 +77,15 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub allowed_origins: Vec<String>,
+    /// Name that the server may be asked by, beside addresses and names without a dot; repeatable [default: for
+    /// WebSockets any, for counters none]
+    #[arg(
+        long = "allowed-host",
+        env = "TERTULIA_ALLOWED_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Vec<String>,
     /// Take X-Forwarded-Host for Host: for a proxy that sets or removes it [default: false]
     #[arg(
         long,

@@ -3,6 +3,7 @@
 mod assets;
 mod headers;
 mod health;
+mod host;
 mod origin;
 mod patient;
 mod room;
@@ -16,6 +17,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 
 pub(crate) use assets::Assets;
+pub(crate) use host::Hosts;
 pub(crate) use origin::Origins;
 pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;
@@ -27,12 +29,16 @@ pub(crate) fn router(
     native: Arc<Native>,
     rooms: Rooms,
     origins: Origins,
+    hosts: Option<Hosts>,
     assets: Assets,
 ) -> Router {
-    let sockets = Router::new()
+    let mut sockets = Router::new()
         .route("/v1/ws", get(native::upgrade).post(native::ask))
         .with_state(native)
         .layer(from_fn_with_state(Arc::new(origins), origin::check));
+    if let Some(hosts) = hosts {
+        sockets = sockets.layer(from_fn_with_state(Arc::new(hosts), host::check));
+    }
     Router::new()
         .route("/healthz", get(health::healthz))
         .with_state(rooms)
@@ -42,7 +48,7 @@ pub(crate) fn router(
 }
 
 /// The pages that operators and their tools read. No part of [`router`]: it is not for the public.
-pub(crate) fn admin_router(rooms: Rooms, stats: Stats) -> Router {
+pub(crate) fn admin_router(rooms: Rooms, stats: Stats, hosts: Hosts) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
         .with_state(rooms)
@@ -50,7 +56,8 @@ pub(crate) fn admin_router(rooms: Rooms, stats: Stats) -> Router {
             Router::new()
                 .route("/stats", get(stats::stats))
                 .route("/timeline", get(room::timeline))
-                .with_state(Arc::new(stats)),
+                .with_state(Arc::new(stats))
+                .layer(from_fn_with_state(Arc::new(hosts), host::check)),
         )
         .layer(from_fn(headers::secure))
 }

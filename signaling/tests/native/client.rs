@@ -8,6 +8,7 @@ use tertulia_signaling::protocol::native::{
     Answer, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Offer, Refusal, ServerMessage,
     Source, VERSION, Welcome,
 };
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -70,6 +71,12 @@ impl Client {
 
     pub(crate) async fn send_raw(&mut self, message: Message) {
         self.socket.send(message).await.expect("send");
+    }
+
+    /// Past the WebSocket.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        let written = self.socket.get_mut().write_all(bytes).await;
+        written.expect("write");
     }
 
     pub(crate) async fn send_text(&mut self, text: &str) {

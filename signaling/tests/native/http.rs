@@ -297,6 +297,44 @@ async fn the_page_works_wherever_its_router_is_nested() {
     assert!(!get(server.addr, "/").await.body.contains("<base"));
 }
 
+/// Its name leads here (DNS rebinding).
+#[tokio::test]
+async fn no_page_of_a_site_reads_counters_or_holds_calls_where_names_are_set() {
+    let ask_as = async |addr: SocketAddr, method: &str, path: &str, host: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(addr).await.expect("connect");
+        stream.write_all(request.as_bytes()).await.expect("request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("reply");
+        parse(&text).status
+    };
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let port = admin.port();
+    let evil = format!("evil.example.org:{port}");
+    for path in ["/stats", "/stats?room=room", "/timeline?room=room"] {
+        assert_eq!(ask_as(admin, "GET", path, &evil).await, 421, "{path}");
+    }
+    let here = format!("localhost:{port}");
+    assert_eq!(ask_as(admin, "GET", "/stats", &here).await, 200);
+    assert_eq!(ask_as(admin, "GET", "/healthz", &evil).await, 200);
+    assert_eq!(ask_as(server.addr, "POST", "/v1/ws", &evil).await, 200);
+    let named = Server::with(|config| config.allowed_hosts = vec!["call.example.org".into()]).await;
+    for (host, status) in [
+        (evil.as_str(), 421),
+        ("call.example.org", 200),
+        (&here, 200),
+    ] {
+        assert_eq!(
+            ask_as(named.addr, "POST", "/v1/ws", host).await,
+            status,
+            "{host}"
+        );
+    }
+}
+
 const FOREIGN: &str = "Origin: https://evil.example.org\r\nContent-Length: 0\r\n";
 
 #[tokio::test]

@@ -73,6 +73,25 @@ async fn idle_connections_give_way_to_new_ones() {
 }
 
 #[tokio::test]
+async fn what_is_no_websocket_is_closed_with_its_code() {
+    let server = Server::start().await;
+    for (frame, code, close) in [
+        // Not masked; reserved bits; no such opcode; not UTF-8.
+        (&b"\x81\x02{}"[..], "bad_websocket", CloseCode::Protocol),
+        (b"\xf1\x80\0\0\0\0", "bad_websocket", CloseCode::Protocol),
+        (b"\x83\x80\0\0\0\0", "bad_websocket", CloseCode::Protocol),
+        (b"\x80\x80\0\0\0\0", "bad_websocket", CloseCode::Protocol),
+        (b"\x81\x82\0\0\0\0\xff\xff", "not_utf8", CloseCode::Invalid),
+    ] {
+        let mut client = server.join("Ada").await;
+        client.send_bytes(frame).await;
+        let refusal = client.next_refusal().await;
+        assert_eq!((refusal.code.as_str(), refusal.fatal), (code, true));
+        assert_eq!(client.closed().await, Some(close), "{frame:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_oversized_message_closes_the_connection() {
     let server = Server::with(|config| config.limits.message_bytes = 10_000).await;
     for size in [10_001, 5_000_000] {

@@ -22,9 +22,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
     let id = envelope.id;
     let message = match &*envelope.kind {
         "join" | "update" if text.len() > METADATA_MESSAGE_BYTES => {
-            let message =
-                format!("`metadata`: the message exceeds {METADATA_MESSAGE_BYTES} bytes.");
-            return Err(refuse(id, "bad_field", message));
+            return Err(too_long(id, text));
         }
         "join" => read(text).map(ClientMessage::Join),
         "offer" => read(text).map(ClientMessage::Offer),
@@ -51,6 +49,28 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
     };
     let message = message.map_err(|error| refusal(id, error))?;
     Ok(ClientFrame { id, message })
+}
+
+fn too_long(id: Option<u32>, text: &str) -> Refusal {
+    #[derive(Deserialize)]
+    struct Texts<'a> {
+        #[serde(borrow, default)]
+        room: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        name: Option<Cow<'a, str>>,
+    }
+    let Texts { room, name } = match read(text) {
+        Ok(texts) => texts,
+        Err(error) => return refusal(id, error),
+    };
+    let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+    let named = [("room", length(&room)), ("name", length(&name))];
+    // What is left for metadata could be within its limit.
+    let others = METADATA_MESSAGE_BYTES / 4;
+    let field = named.into_iter().find(|(_, length)| *length > others);
+    let (field, _) = field.unwrap_or(("metadata", 0));
+    let message = format!("`{field}`: the message exceeds {METADATA_MESSAGE_BYTES} bytes.");
+    refuse(id, "bad_field", message)
 }
 
 /// Metadata is read into a tree that takes many times the memory of its text, so it is refused
@@ -212,6 +232,34 @@ mod tests {
             let (code, got_id, message) = code(text);
             assert_eq!((code.as_str(), got_id), ("bad_field", id), "{text}");
             assert!(message.contains(named), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_makes_a_message_too_long_is_named() {
+        let long = "x".repeat(1_000_000);
+        let escaped = "\\u0078".repeat(20_000);
+        for (fields, named) in [
+            (format!(r#""room":"a","name":"{long}""#), "`name`"),
+            (format!(r#""room":"a","name":"{escaped}""#), "`name`"),
+            (format!(r#""room":"{long}","name":"b""#), "`room`"),
+            (
+                format!(r#""room":"a","name":"b","metadata":{{"k":"{long}"}}"#),
+                "`metadata`",
+            ),
+            (
+                format!(r#""room":"a","name":"b","other":"{long}""#),
+                "`metadata`",
+            ),
+            (format!(r#""room":"a","name":5,"other":"{long}""#), "`name`"),
+        ] {
+            let text = format!(r#"{{"type":"join","id":7,"version":1,{fields}}}"#);
+            let (code, id, message) = code(&text);
+            assert_eq!((code.as_str(), id), ("bad_field", Some(7)));
+            assert!(
+                message.starts_with(named) && message.len() < 200,
+                "{message:.200}"
+            );
         }
     }
 

@@ -112,7 +112,10 @@ fn farewell(end: End) -> Option<Farewell> {
             }),
             code: close,
             reason: code,
-            readable: close != close_code::SIZE,
+            readable: !matches!(
+                close,
+                close_code::SIZE | close_code::PROTOCOL | close_code::INVALID
+            ),
         }),
     }
 }
@@ -261,6 +264,20 @@ impl Session {
                     code: "message_too_large",
                     message: format!("A message may have at most {limit} bytes."),
                     close: close_code::SIZE,
+                });
+            }
+            Received::Broken => {
+                return Err(End::Fault {
+                    code: "bad_websocket",
+                    message: "These are no frames of a WebSocket (RFC 6455).".to_owned(),
+                    close: close_code::PROTOCOL,
+                });
+            }
+            Received::NotUtf8 => {
+                return Err(End::Fault {
+                    code: "not_utf8",
+                    message: "A text frame is not UTF-8.".to_owned(),
+                    close: close_code::INVALID,
                 });
             }
             Received::Text(text) => Some(text),

@@ -6,6 +6,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures_util::SinkExt;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error as TungsteniteError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::{ServerMessage, encode};
 
@@ -22,6 +23,10 @@ pub(super) enum Received {
     Control,
     /// The socket cannot be read on.
     TooLarge,
+    /// Frames that are none by RFC 6455.
+    Broken,
+    /// A text frame that is not UTF-8.
+    NotUtf8,
     Gone,
 }
 
@@ -60,6 +65,13 @@ impl Wire {
                 let error = error.into_inner();
                 match error.downcast_ref::<TungsteniteError>() {
                     Some(TungsteniteError::Capacity(_)) => Received::TooLarge,
+                    Some(TungsteniteError::Utf8(_)) => Received::NotUtf8,
+                    Some(TungsteniteError::Protocol(
+                        ProtocolError::ResetWithoutClosingHandshake
+                        | ProtocolError::ReceivedAfterClosing
+                        | ProtocolError::SendAfterClosing,
+                    )) => Received::Gone,
+                    Some(TungsteniteError::Protocol(_)) => Received::Broken,
                     _ => Received::Gone,
                 }
             }
