@@ -40,10 +40,11 @@ impl RateMeter {
         let late = now.saturating_duration_since(until);
         let passed = (late.as_millis() / BUCKET.as_millis()) as usize + 1;
         if passed > BUCKETS {
-            let last = self.rate();
+            // Of less than a window nothing is known.
+            let full = usize::from(self.filled) == BUCKETS;
             *self = Self {
                 until: Some(now + BUCKET),
-                last: if last > 0 { last } else { self.last },
+                last: if full { self.rate() } else { self.last },
                 ..Self::default()
             };
             return;
@@ -57,7 +58,7 @@ impl RateMeter {
     }
 
     /// Bits a second over the complete buckets. Until there are as many as make the window, what was before a
-    /// silence counts if it was more: an encoder begins again with less than it comes to.
+    /// silence counts: an encoder begins again with a keyframe, and then with less than it comes to.
     fn rate(&self) -> u64 {
         if self.filled == 0 {
             return self.last;
@@ -65,8 +66,8 @@ impl RateMeter {
         let bytes = self.buckets.iter().map(|bytes| u64::from(*bytes));
         let complete = bytes.sum::<u64>() - u64::from(self.buckets[usize::from(self.current)]);
         let rate = complete * 8 * 1_000 / (u64::from(self.filled) * BUCKET.as_millis() as u64);
-        if usize::from(self.filled) < BUCKETS {
-            return rate.max(self.last);
+        if usize::from(self.filled) < BUCKETS && self.last > 0 {
+            return self.last;
         }
         rate
     }
@@ -74,6 +75,12 @@ impl RateMeter {
     /// Whether what it tells is of a whole window, or of before a silence.
     pub(crate) fn is_known(&self) -> bool {
         usize::from(self.filled) == BUCKETS || self.last > 0
+    }
+
+    /// Nothing came for a second.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        let window = BUCKET * BUCKETS as u32;
+        self.until.is_none_or(|until| now >= until + window)
     }
 
     /// Bits a second lately; in a silence, and for a second after it, no less than before it. If what was switched

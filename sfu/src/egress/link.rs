@@ -7,6 +7,7 @@ use super::bwe::{
     BandwidthEstimator, Block, BweConfig, Demand, Estimate, LimitedBy, ReportedEstimator, RoundTrip,
 };
 use super::pacer::Pacer;
+use super::sound::Sound;
 use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::rtcp::TransportFeedback;
@@ -46,8 +47,21 @@ const UNHEARD_BY_REPORTS: Duration = Duration::from_millis(2_800);
 /// After so long what is sent to who is not heard is no more than a trickle (RFC 8083): nobody knows where it goes.
 const TRICKLES: Duration = Duration::from_secs(5);
 const TRICKLE: u64 = 8;
+/// How long it is remembered that the link was the limit.
+const REMEMBERS: Duration = Duration::from_secs(60);
+/// A link known to carry no more is not sent padding that only makes packets cheaper to send: of sound that would be
+/// a fifth.
+const ROOMY: u64 = 3_000_000;
 /// How long what waits may leave faster than the estimate.
 const BURST: Duration = Duration::from_millis(80);
+/// Between two pictures given up because others wait behind them.
+const SHEDS: Duration = Duration::from_millis(200);
+/// What waited while a viewer was not heard may be given up for so long after, and tells nothing of its layer.
+const RETURNS: Duration = Duration::from_secs(2);
+/// A queue at the bottleneck that is never shorter for so long means that no more than what arrives fits. A keyframe
+/// makes a longer one that goes away.
+const STANDING: Duration = Duration::from_millis(40);
+const STANDS: Duration = Duration::from_millis(300);
 /// How long video of who is believed by reports may wait here. What it is sent comes in steps, from layer to
 /// layer, and its estimate follows seconds later: a queue here would hide from the reports what is sent.
 const WAITS: Duration = Duration::from_millis(400);
@@ -71,6 +85,8 @@ pub(crate) struct Listed {
 pub(crate) struct Link {
     /// Bytes sent that are not in the rate yet.
     uncounted: usize,
+    /// Of sound, that are not in what is reserved for it yet.
+    uncounted_sound: usize,
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
     allocator: Allocator,
@@ -79,6 +95,7 @@ pub(crate) struct Link {
     listed: Listed,
     /// What sound takes, as last decided.
     audio: u64,
+    sound: Sound,
     /// Transport-wide feedback was negotiated.
     numbered: bool,
     /// There was some.
@@ -86,12 +103,22 @@ pub(crate) struct Link {
     /// When it first reported without.
     unanswered_since: Option<Instant>,
     decide_at: Option<Instant>,
+    /// Since when there is always a queue at the bottleneck.
+    standing_since: Option<Instant>,
+    /// The viewer is heard again.
+    returned_at: Option<Instant>,
+    /// Video was given up.
+    shed_at: Option<Instant>,
+    /// It was the link that limited, then.
+    limited_at: Option<Instant>,
     /// What was sent.
     rate: RateMeter,
     was_congested: bool,
     /// When anything at all was last heard of the viewer: RTP, RTCP, STUN or DTLS.
     heard_at: Instant,
     hearing: Hearing,
+    /// Padding does not matter to it.
+    roomy: bool,
 }
 
 /// Whether the viewer is heard.
@@ -114,15 +141,22 @@ impl Link {
             reported: Some(Box::new(ReportedEstimator::new(now, CONFIG))),
             listed: Listed::default(),
             audio: 0,
+            sound: Sound::default(),
             numbered: false,
             answered: false,
             unanswered_since: None,
             decide_at: None,
+            standing_since: None,
+            returned_at: None,
+            shed_at: None,
+            limited_at: None,
             rate: RateMeter::default(),
             uncounted: 0,
+            uncounted_sound: 0,
             was_congested: false,
             heard_at: now,
             hearing: Hearing::Heard,
+            roomy: true,
         }
     }
 
@@ -170,6 +204,16 @@ impl Link {
         }
     }
 
+    /// Notes that bytes of what was sent were sound.
+    pub(crate) fn sound_sent(&mut self, bytes: usize) {
+        self.uncounted_sound += bytes;
+    }
+
+    /// Whether packets may be padded to lengths that are cheap to send.
+    pub(crate) fn has_room_for_padding(&self) -> bool {
+        self.roomy
+    }
+
     /// Whether its viewer is to be looked at again because packets wait. Transport-wide feedback does that
     /// often enough by itself.
     pub(crate) fn wakes(&self) -> bool {
@@ -215,6 +259,9 @@ impl Link {
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         if !self.numbered {
             return;
+        }
+        if self.hearing != Hearing::Heard {
+            self.returned_at = Some(now);
         }
         self.hearing = Hearing::Heard;
         self.answered = true;
@@ -292,16 +339,22 @@ impl Link {
     /// What was sent since this was last asked is in the rate.
     fn count(&mut self, now: Instant) {
         self.rate.add(now, std::mem::take(&mut self.uncounted));
+        let sound = std::mem::take(&mut self.uncounted_sound);
+        self.sound.count(now, sound);
     }
 
     /// The pacer follows the estimate; congestion is reason to decide at once.
     fn follow(&mut self, now: Instant) {
         self.count(now);
         let estimate = self.estimate_now();
-        let untried = matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None);
+        if !matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None) {
+            self.limited_at = Some(now);
+        }
+        self.note_queue(now, &estimate);
+        let untried = self.is_untried(now, &estimate);
+        self.roomy = untried || estimate.bitrate > ROOMY;
         let mut pacing = self.pacing(&estimate, untried);
-        // A burst is for a keyframe. What keeps coming faster than the link carries would fill the queue at the
-        // bottleneck instead of ours, and sound waits there too.
+        // A burst is for a keyframe. What keeps coming faster would fill the queue at the bottleneck instead.
         let waits = |since| now.saturating_duration_since(since) > BURST;
         if !untried && self.pacer.queued_since().is_some_and(waits) {
             pacing = pacing.min(estimate.bitrate);
@@ -344,9 +397,51 @@ impl Link {
         }
     }
 
+    /// Nothing that was tried did not fit, for a minute at least: one probe that fits says little of the rest.
+    fn is_untried(&self, now: Instant, estimate: &Estimate) -> bool {
+        matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None)
+            && self.limited_at.is_none_or(|at| now >= at + REMEMBERS)
+    }
+
+    /// Notes how long it takes through the bottleneck. Who is believed by reports tells later than that.
+    fn note_queue(&mut self, now: Instant, estimate: &Estimate) {
+        // As long as something is sent that shows it.
+        let shows = self.reported.is_none() && self.allocator.allocated > 0;
+        if !shows || estimate.own_delay < STANDING {
+            self.standing_since = None;
+        } else if self.standing_since.is_none() {
+            self.standing_since = Some(now);
+        }
+    }
+
+    fn stands(&self, now: Instant) -> bool {
+        self.standing_since
+            .is_some_and(|since| now >= since + STANDS)
+    }
+
     /// Whether more is being sent than it carries.
     pub(crate) fn is_congested(&self) -> bool {
         self.was_congested
+    }
+
+    /// The slot whose video makes way, if what waits has waited for too long: its layer is bounded for a while,
+    /// and what waits of it is forgotten, so that it begins with a keyframe.
+    pub(crate) fn shed(&mut self, now: Instant) -> Option<usize> {
+        // What is given up first may be enough. And who is not heard is sent a trickle, for no fault of a picture.
+        let recent = self.shed_at.is_some_and(|at| now < at + SHEDS);
+        if recent || self.hearing != Hearing::Heard || !self.pacer.is_late(now) {
+            return None;
+        }
+        self.shed_at = Some(now);
+        let pacer = &self.pacer;
+        let slot = self
+            .allocator
+            .last_in_line(|slot| pacer.is_filled_by(slot))?;
+        self.pacer.forget_slot(slot);
+        if self.returned_at.is_none_or(|at| now >= at + RETURNS) {
+            self.allocator.overran(now, slot);
+        }
+        Some(slot)
     }
 
     /// Whether it is time to decide.
@@ -354,24 +449,26 @@ impl Link {
         self.decide_at.is_some_and(|at| at <= now)
     }
 
-    /// Decides what each subscription gets. `audio` is the rate of what is sent in any case.
-    pub(crate) fn allocate(
-        &mut self,
-        now: Instant,
-        cap: Cap,
-        audio: u64,
-        wishes: &[Wish],
-    ) -> &[Grant] {
+    /// Decides what each subscription to video gets.
+    pub(crate) fn allocate(&mut self, now: Instant, cap: Cap, wishes: &[Wish]) -> &[Grant] {
+        self.count(now);
+        let audio = self.sound.reserved(now);
         self.audio = audio;
         let estimate = self.estimate_now();
         let said = estimate.said.filter(|_| self.listed.whole);
         let said = said.map(|said| said.saturating_sub(if self.listed.audio { audio } else { 0 }));
         let most = said.unwrap_or(u64::MAX);
+        let untried = self.is_untried(now, &estimate);
+        let stands = !untried && self.stands(now);
+        let bitrate = match stands {
+            true => estimate.bitrate.min(estimate.acknowledged),
+            false => estimate.bitrate,
+        };
         let budget = Budget {
-            bitrate: estimate.bitrate.saturating_sub(audio).min(most),
+            bitrate: bitrate.saturating_sub(audio).min(most),
             confirmed: estimate.probed.saturating_sub(audio).min(most),
-            untried: matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None),
-            congested: estimate.congested,
+            untried,
+            congested: estimate.congested || stands,
             waits: self.reported.is_some(),
         };
         let cap = Cap {

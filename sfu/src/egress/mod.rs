@@ -19,6 +19,7 @@ mod rtx;
 mod selector;
 mod sender;
 mod slot;
+mod sound;
 mod subscriber;
 mod waiting;
 

@@ -195,6 +195,12 @@ impl Outlet<'_> {
         self.link.sent_again(again.transport_sequence, sealed.len());
     }
 
+    /// Counts a packet about to leave as sound.
+    pub(super) fn sound(&mut self, out: &Outgoing, padding: u8) {
+        let bytes = usize::from(out.len) + usize::from(padding) + TAG_ROOM;
+        self.link.sound_sent(bytes);
+    }
+
     /// Counts a packet of `sealed` bytes under a stream's number; false if it is none.
     fn left(&mut self, line: Line<'_>, number: (u32, u16), sealed: usize) -> bool {
         if sealed == 0 {

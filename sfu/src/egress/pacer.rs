@@ -19,8 +19,8 @@ use crate::place::Place;
 /// What may leave at once: long enough that a timer of a few milliseconds keeps up and runs are
 /// worth sealing together, short enough for a link's queue.
 const BURST: Duration = Duration::from_millis(40);
-/// At any rate some packets leave together: at low rates a frame is hardly more.
-const BURST_BYTES: i64 = 3 * 1_200;
+/// At any rate a packet leaves: on a narrow link sound would wait behind more.
+const BURST_BYTES: i64 = 1_400;
 /// Debt is counted in millionths of a bit, so that a rate times microseconds is exact.
 const UNIT: i64 = 8 * 1_000_000;
 /// Packets that may wait: at 10 Mbit/s more than a second's worth. What comes then is lost, as on a
@@ -30,6 +30,8 @@ const QUEUE: usize = 1_024;
 const REPAIRS: usize = 256;
 /// How long what was sent may wait at a bottleneck: a router's queue is a fifth of a second or so.
 const QUEUED: Duration = Duration::from_millis(250);
+/// Pictures so late are of no use in a conversation: it is more than a keyframe takes that fits the link at all.
+const LATE: Duration = Duration::from_millis(500);
 /// And after this, if a keyframe has come since.
 const SKIPPED: Duration = Duration::from_millis(100);
 /// Where a wait is bounded: the last of it, in which all that waits leaves.
@@ -105,7 +107,7 @@ impl Pacer {
     pub(crate) fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         self.settle(now);
         self.rate = rate;
-        // What was sent at a higher rate waits at the bottleneck for no longer than its queue holds.
+        // What was sent at a higher rate waits at the bottleneck for no longer than that holds.
         let rate = i64::try_from(rate.unwrap_or(0)).unwrap_or(i64::MAX);
         let most = rate.saturating_mul(QUEUED.as_micros() as i64);
         self.debt = self.debt.min(most.max(self.burst()));
@@ -232,9 +234,11 @@ impl Pacer {
             self.debt = self.debt.saturating_add(bytes as i64 * UNIT);
             return Some(Next::Media(paced));
         }
-        let left = self
-            .probe
-            .map(|probe| probe.probe.bytes.saturating_sub(probe.bytes));
+        let left = self.probe.map(|probe| {
+            let left = probe.probe.bytes.saturating_sub(probe.bytes);
+            // In as many packets as it takes to tell something.
+            left.min(probe.probe.bytes / probe.probe.packets.max(1) as usize)
+        });
         due.then_some(Next::Padding(left?.max(1)))
     }
 
@@ -277,6 +281,24 @@ impl Pacer {
             .iter()
             .map(|(_, paced)| usize::from(paced.outgoing.len))
             .sum();
+    }
+
+    /// Video waits here for longer than pictures can be late.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        let waited = |since| now.saturating_duration_since(since) > LATE;
+        self.wait.is_none() && self.queued_since().is_some_and(waited)
+    }
+
+    /// Whether a quarter of what waits is a slot's.
+    pub(crate) fn is_filled_by(&self, slot: usize) -> bool {
+        let of_slot = self
+            .media
+            .iter()
+            .filter(|(_, paced)| paced.slot as usize == slot);
+        let bytes: usize = of_slot
+            .map(|(_, paced)| usize::from(paced.outgoing.len))
+            .sum();
+        bytes * 4 >= self.queued_bytes
     }
 
     /// Bytes that wait.
@@ -473,7 +495,9 @@ mod tests {
         while let Some(next_at) = pacer.poll_timeout() {
             at = at.max(next_at);
             while let Some(next) = pacer.next(at) {
-                assert!(matches!(next, Next::Padding(left) if left == 10_000 - 1_000 * sent.len()));
+                // In packets no larger than makes five of them.
+                let left = (10_000 - 1_000 * sent.len()).min(2_000);
+                assert!(matches!(next, Next::Padding(bytes) if bytes == left));
                 assert_eq!(pacer.note_probe(1_000), Some(7));
                 sent.push(at - start);
             }
@@ -499,6 +523,32 @@ mod tests {
         pacer.forget_slot(0);
         assert_eq!(pacer.queued_bytes(), 1_000);
         assert!(matches!(pacer.next(start), Some(Next::Media(paced)) if paced.slot == 4));
+    }
+
+    #[test]
+    fn pictures_that_wait_for_half_a_second_are_late_and_whose_they_are_is_known() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(100_000));
+        pacer.passed(50_000);
+        for number in 0..8 {
+            let slot = if number == 0 { 4 } else { 0 };
+            pacer.push(
+                start,
+                Paced {
+                    slot,
+                    ..paced(number)
+                },
+            );
+        }
+        let after = |ms| start + Duration::from_millis(ms);
+        assert!(!pacer.is_late(after(500)) && pacer.is_late(after(501)));
+        assert!(pacer.is_filled_by(0) && !pacer.is_filled_by(4) && !pacer.is_filled_by(9));
+        pacer.forget_slot(0);
+        assert!(pacer.is_late(after(501)) && pacer.is_filled_by(4));
+        // Where a wait is bounded all leaves in time.
+        pacer.set_wait(Some(Duration::from_millis(400)));
+        assert!(!pacer.is_late(after(501)));
     }
 
     proptest! {
@@ -531,7 +581,7 @@ mod tests {
                 pacer.overflowed = 0;
                 prop_assert!(sent + pacer.queued_bytes() as u64 + stale >= offered);
                 let elapsed = (now - start).as_micros() as u64;
-                let allowed = rate * elapsed / 8_000_000 + (rate * 40 / 8_000).max(3_600) + 1_400;
+                let allowed = rate * elapsed / 8_000_000 + (rate * 40 / 8_000).max(1_400) + 1_400;
                 prop_assert!(sent <= allowed, "{} > {}", sent, allowed);
             }
         }

@@ -47,6 +47,8 @@ pub(crate) struct Packer {
     streams: Vec<u32>,
     /// By stream: its index in `streams`, and its last item so far.
     places: Vec<(u32, u32)>,
+    /// Of one packet at most, in bytes.
+    padding: u16,
     /// By item: the next of its stream.
     next: Vec<u32>,
 }
@@ -54,6 +56,7 @@ pub(crate) struct Packer {
 /// A run in the making.
 struct Run {
     len: u16,
+    padding: u16,
     count: usize,
     bytes: usize,
 }
@@ -64,14 +67,15 @@ impl Run {
     }
 
     fn takes(&self, len: u16) -> bool {
-        len <= self.len && self.len - len <= MAX_PADDING && self.has_room(self.len)
+        len <= self.len && self.len - len <= self.padding && self.has_room(self.len)
     }
 }
 
 impl Packer {
-    /// Every item once, in the order to send them.
-    pub(crate) fn pack(&mut self, items: &[Item]) -> &[Packed] {
+    /// Every item once, in the order to send them; padded only if `pads`.
+    pub(crate) fn pack(&mut self, items: &[Item], pads: bool) -> &[Packed] {
         self.packed.clear();
+        self.padding = if pads { MAX_PADDING } else { 0 };
         if let [_] = items {
             self.packed.push(Packed {
                 item: 0,
@@ -126,6 +130,7 @@ impl Packer {
     fn run(&mut self, items: &[Item], longest: usize) {
         let mut run = Run {
             len: self.common_length(items, longest),
+            padding: self.padding,
             count: 0,
             bytes: 0,
         };
@@ -156,7 +161,7 @@ impl Packer {
             && count < MAX_RUN
         {
             let (low, high) = (shortest.min(item.len), longest.max(item.len));
-            if high - low > MAX_PADDING {
+            if high - low > self.padding {
                 break;
             }
             (shortest, longest) = (low, high);
@@ -260,7 +265,7 @@ mod tests {
         ] {
             let items = items(lens);
             let mut packer = Packer::default();
-            let packed = packer.pack(&items).to_vec();
+            let packed = packer.pack(&items, true).to_vec();
             assert_eq!(messages(&items, &packed), runs, "{what}: {packed:?}");
         }
     }
@@ -269,8 +274,23 @@ mod tests {
     fn what_ends_a_run_is_not_padded() {
         let items = items(&[(0, 1_100), (0, 1_090)]);
         let mut packer = Packer::default();
-        let paddings: Vec<_> = packer.pack(&items).iter().map(|p| p.padding).collect();
+        let paddings: Vec<_> = packer
+            .pack(&items, true)
+            .iter()
+            .map(|p| p.padding)
+            .collect();
         assert_eq!(paddings, [0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_padded_where_that_costs_too_much() {
+        let items = items(&[(0, 90), (1, 80), (2, 85), (0, 85), (1, 85)]);
+        let mut packer = Packer::default();
+        let padding =
+            |packed: &[Packed]| -> u32 { packed.iter().map(|p| u32::from(p.padding)).sum() };
+        assert!(padding(packer.pack(&items, true)) > 0);
+        assert_eq!(padding(packer.pack(&items, false)), 0);
+        assert_eq!(packer.pack(&items, false).len(), items.len());
     }
 
     proptest! {
@@ -287,7 +307,7 @@ mod tests {
             let mut packer = Packer::default();
             for lens in batches {
                 let items = items(&lens);
-                let packed = packer.pack(&items).to_vec();
+                let packed = packer.pack(&items, true).to_vec();
                 let mut seen: Vec<u32> = packed.iter().map(|packed| packed.item).collect();
                 for stream in 0..6 {
                     let own = |item: &u32| items[*item as usize].stream == stream;

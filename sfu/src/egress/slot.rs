@@ -388,6 +388,9 @@ impl Slot {
             true => Some(&mut **self.kept.get_or_insert_default()),
             false => None,
         };
+        if self.kind == MediaKind::Audio {
+            outlet.sound(outgoing, padding);
+        }
         outlet.send(line, outgoing, packet, padding, kept)
     }
 

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::layer::Layer;
+use super::settled::LARGER;
 use crate::ladder::{Ladder, LayerSet, Ranks, SPATIAL};
 
 /// A layer unwanted for this long is switched off. Less would take away what a viewer wants again a
@@ -17,10 +18,13 @@ const WAKE: Duration = Duration::from_secs(3);
 /// And how long until those who wait for it are told that it is the publisher who does not send it. Chromium's first
 /// keyframe comes within 300 ms.
 const LATE: Duration = Duration::from_secs(1);
+/// So long after a track began its layers are switched off though nobody knows what they cost. Before, they come
+/// until that is known: whoever chooses among them later would have to guess.
+const MEASURES: Duration = Duration::from_secs(5);
+/// Between two looks at whether it is known.
+const AGAIN: Duration = Duration::from_millis(200);
 /// How long a track may take until a layer first comes: bandwidth estimation of browsers begins low.
 const FIRST: Duration = Duration::from_secs(3);
-/// The cost of a browser's next larger picture that nobody has seen yet: four times the pixels.
-const LARGER: u64 = 3;
 
 /// The layers of a track that are wanted.
 #[derive(Debug, Default)]
@@ -102,6 +106,7 @@ impl Demand {
                 packets: layer.packets,
                 alive: layer.is_alive(),
                 first: began + FIRST,
+                measured: layer.known_bitrate(now).is_some() || now >= began + MEASURES,
             };
             if wanted.contains(index) {
                 demand.want(now, &seen, index, &mut change);
@@ -210,14 +215,15 @@ struct Seen {
     alive: bool,
     /// The time by which it should have come for the first time.
     first: Instant,
+    /// Its rate is known, or will not be.
+    measured: bool,
 }
 
 impl LayerDemand {
     fn measure(&mut self, now: Instant, layer: &Layer) {
-        let bitrate = layer.bitrate(now);
-        if bitrate > 0 {
-            self.bitrate = bitrate;
-        }
+        // Of less than a second nothing is known: a keyframe is most of it.
+        let known = layer.settled().or_else(|| layer.known_bitrate(now));
+        self.bitrate = known.unwrap_or(self.bitrate);
         if layer.height > 0 {
             self.height = layer.height;
         }
@@ -247,7 +253,10 @@ impl LayerDemand {
         }
         let since = *self.unwanted_since.get_or_insert(now);
         let first = (seen.packets == 0).then_some(seen.first);
-        let at = (since + HYSTERESIS).max(first.unwrap_or(since));
+        let mut at = (since + HYSTERESIS).max(first.unwrap_or(since));
+        if seen.alive && seen.packets > 0 && !seen.measured {
+            at = at.max(now + AGAIN);
+        }
         if now < at {
             return change.wait_until(at);
         }
@@ -313,6 +322,7 @@ mod tests {
 
         /// Packets of a layer come, or have ceased to.
         fn alive(&mut self, layer: usize, alive: bool) {
+            self.layers[layer].set_metered(self.start);
             self.layers[layer].set_alive(alive);
             self.layers[layer].packets += u64::from(alive);
         }

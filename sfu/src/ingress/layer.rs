@@ -9,6 +9,7 @@ use super::keyframe::KeyframeRequests;
 use super::nack::{Arrival, MISSING, NackGenerator};
 use super::ranking::Seen;
 use super::report::Reception;
+use super::settled::Settled;
 use crate::cache::PacketCache;
 use crate::clock::SenderClock;
 use crate::packet::{Described, PassedOn};
@@ -60,6 +61,7 @@ pub(crate) struct Layer {
     /// Its rate has been known.
     metered: bool,
     meter: RateMeter,
+    settled: Settled,
     pub(crate) frames: FrameReader,
     /// Of video.
     pub(crate) format: Format,
@@ -94,6 +96,7 @@ impl Layer {
             sized: false,
             metered: false,
             meter: RateMeter::default(),
+            settled: Settled::default(),
             frames: FrameReader::default(),
             format: Format::default(),
             height: 0,
@@ -176,6 +179,7 @@ impl Layer {
         self.packets += 1;
         self.bytes += packet.payload_len as u64;
         self.meter.add(now, packet.datagram.len());
+        self.settled.add(now, packet.datagram.len());
         // Also if it was taken for dead in between: then it is a slow one.
         if let Some(last) = self.last_packet.replace(now) {
             let gap = now.saturating_duration_since(last);
@@ -246,6 +250,7 @@ impl Layer {
         self.frames.follow(now, stream, packet.described);
         self.height = self.frames.heights().into_iter().max().unwrap_or(0);
         self.meter.add(now, packet.datagram.len());
+        self.settled.add(now, packet.datagram.len());
         self.sender = packet.sender;
         self.packets += 1;
         self.bytes += packet.payload.len() as u64;
@@ -261,6 +266,14 @@ impl Layer {
         if self.ssrc.replace(ssrc) != Some(ssrc) {
             self.cache = None;
             self.frames = FrameReader::default();
+        }
+    }
+
+    /// Makes its rate known, as of 1,000 bits a second.
+    #[cfg(test)]
+    pub(super) fn set_metered(&mut self, start: Instant) {
+        for ms in (0..1_200).step_by(100) {
+            self.meter.add(start + Duration::from_millis(ms), 13);
         }
     }
 
@@ -288,7 +301,17 @@ impl Layer {
 
     /// It has come for too short to tell its rate.
     pub(super) fn begins(&self) -> bool {
-        self.alive && !self.meter.is_known()
+        self.packets > 0 && !self.meter.is_known() && self.settled().is_none()
+    }
+
+    /// Bits a second of a whole window at least; none while less has come.
+    pub(super) fn known_bitrate(&self, now: Instant) -> Option<u64> {
+        self.meter.is_known().then(|| self.bitrate(now))
+    }
+
+    /// Bits a second that it settles at; none while too little of it has come.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        self.settled.bitrate()
     }
 
     /// A keyframe came, and with it the height.

@@ -16,6 +16,7 @@ mod publisher;
 mod ranking;
 mod relayed;
 mod report;
+mod settled;
 mod track;
 
 pub(crate) use frames::StreamPacket;

@@ -7,6 +7,7 @@ use super::demand::{Demand, DemandChange};
 use super::hint::{self, Hint};
 use super::layer::Layer;
 use super::ranking::{Ranking, Seen};
+use super::settled;
 use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::ladder::{Ladder, LayerId, LayerSet, Ranks, Rung, SPATIAL, TEMPORAL};
@@ -212,7 +213,12 @@ impl Track {
                 return ladder;
             }
         }
+        let (mut settled, mut begun) = ([None; SPATIAL], [false; SPATIAL]);
         for (rank, (_, layer)) in (0..).zip(self.encodings()) {
+            if usize::from(rank) < SPATIAL {
+                settled[usize::from(rank)] = layer.settled();
+                begun[usize::from(rank)] = layer.packets > 0;
+            }
             let before = ladder.rungs().len();
             if !order.is_single() && layer.frames.has_layers() {
                 // Of an encoding with several picture sizes, all are sent.
@@ -236,6 +242,9 @@ impl Track {
             }
         }
         self.demand.complete(&mut ladder, &order);
+        if !order.is_single() {
+            settled::apply(ladder.rungs_mut(), &settled, &begun);
+        }
         ladder
     }
 

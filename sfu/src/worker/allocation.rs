@@ -65,11 +65,11 @@ impl Worker {
         wishes.clear();
         let mut grants = std::mem::take(&mut self.grants);
         grants.clear();
-        let audio = self.gather(now, index, &mut wishes, &mut grants);
+        self.gather(now, index, &mut wishes, &mut grants);
         if let Some(peer) = self.peers.get_mut(index) {
             let cap = peer.subscriber.cap();
             let link = peer.subscriber.link_mut();
-            grants.extend_from_slice(link.allocate(now, cap, audio, &wishes));
+            grants.extend_from_slice(link.allocate(now, cap, &wishes));
             self.carry_out(now, index, &wishes, &grants);
             self.schedule.touch(index);
         }
@@ -77,19 +77,12 @@ impl Worker {
         self.wishes = wishes;
     }
 
-    /// Gathers a viewer's wishes; returns bits a second of the sound it is sent. `sounds` gets the sound that
-    /// was muted, or is not muted any more: nothing else is ever decided about sound.
-    fn gather(
-        &self,
-        now: Instant,
-        index: usize,
-        wishes: &mut Vec<Wish>,
-        sounds: &mut Vec<Grant>,
-    ) -> u64 {
+    /// Gathers a viewer's wishes. `sounds` gets the sound that was muted, or is not muted any more: nothing else is
+    /// ever decided about sound.
+    fn gather(&self, now: Instant, index: usize, wishes: &mut Vec<Wish>, sounds: &mut Vec<Grant>) {
         let Some(peer) = self.peers.get(index) else {
-            return 0;
+            return;
         };
-        let mut audio = 0;
         for (slot, state) in peer.subscriber.slots() {
             let Some(forwarder) = &state.forwarder else {
                 continue;
@@ -99,7 +92,6 @@ impl Worker {
                 continue;
             };
             if source.kind == MediaKind::Audio {
-                audio += state.rate.bitrate(now);
                 let paused = state.grant.is_some_and(|grant| grant.layer.is_none());
                 if paused != track.settings.muted {
                     sounds.push(sound(slot, source.id, track.settings.muted));
@@ -144,7 +136,6 @@ impl Worker {
                 shown: forwarder.current().map(in_order),
             });
         }
-        audio
     }
 
     fn speaking_priority(&self, room: RoomId, publisher: PeerId) -> Priority {

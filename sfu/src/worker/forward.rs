@@ -192,6 +192,7 @@ impl Worker {
 
     /// Sends a viewer what has waited long enough.
     pub(super) fn send_paced(&mut self, now: Instant, viewer: usize) {
+        self.shed(now, viewer);
         while let Some(peer) = self.peers.get_mut(viewer) {
             if !peer.transport.is_connected() {
                 return;
@@ -205,6 +206,22 @@ impl Worker {
                 Some(Next::Padding(bytes)) => self.send_probe(now, viewer, bytes),
             }
         }
+    }
+
+    /// Gives up video that waited for too long: sound and other pictures get through.
+    fn shed(&mut self, now: Instant, viewer: usize) {
+        let Some(peer) = self.peers.get_mut(viewer) else {
+            return;
+        };
+        let Some(slot) = peer.subscriber.link_mut().shed(now) else {
+            return;
+        };
+        if let Some(slot) = peer.subscriber.slot_mut(slot)
+            && let Some(forwarder) = &mut slot.forwarder
+        {
+            forwarder.stop();
+        }
+        self.decide(now, viewer);
     }
 
     /// Sends a packet that waited, from its publisher's cache.
@@ -239,7 +256,7 @@ impl Worker {
             return peer.subscriber.link_mut().pacer.give_up_probe();
         };
         let again = peer.subscriber.probe_packet(now, slot);
-        if let Some(repair) = again.filter(|_| bytes > usize::from(u8::MAX))
+        if let Some(repair) = again.filter(|_| bytes > 2 * usize::from(u8::MAX))
             && self.send_again(now, viewer, slot, &repair)
         {
             self.counters.probe_packets += 1;
@@ -330,7 +347,8 @@ impl Desk {
             self.planned.clear();
             return sealed;
         };
-        for packed in self.packer.pack(&self.items) {
+        let pads = outlet.link.has_room_for_padding();
+        for packed in self.packer.pack(&self.items, pads) {
             let Some(planned) = self.planned.get(packed.item as usize) else {
                 continue;
             };

@@ -17,14 +17,24 @@
 //! more rarely instead of every few seconds, and taken only once it has fitted for seconds without a
 //! break: the momentary rate of a layer swings, and in a trough nearly all of them fit. Shifting between
 //! subscriptions (another person speaks) needs no proof: it makes nothing more.
+//!
+//! Each change is a keyframe, and a browser begins all encodings of a camera anew with it. So after a cut one
+//! picture at a time gets more, a layer whose pictures waited too long is bounded for a while, and within a class
+//! who has a picture keeps it.
 
+mod allowed;
 mod assumed;
+mod ceilings;
 mod options;
+mod patience;
 
 use std::time::{Duration, Instant};
 
+use allowed::{Allowed, KEEP_SHARE, LOWEST_SHARE, Raises, UPGRADE_SHARE, percent};
 use assumed::assume;
+use ceilings::Ceilings;
 use options::Options;
+use patience::Patience;
 
 use crate::id::TrackId;
 use crate::ladder::{Ladder, LayerId, Ranks};
@@ -39,26 +49,8 @@ const CALM_MAX: Duration = Duration::from_secs(60);
 const PROOF: Duration = Duration::from_secs(12);
 /// Without a cut for so long, the past is forgotten.
 const FORGIVE: Duration = Duration::from_secs(90);
-/// Of the budget, what upgrades may use, in percent: rates of layers vary by this much from second to
-/// second, and an upgrade that fits only just does not last.
-const UPGRADE_SHARE: u64 = 88;
-/// And before the calm after a cut is over: with so much room the link is another than the one that the
-/// cut was made for.
-const CHANGED_SHARE: u64 = 66;
-/// For a while after a cut, what upgrades may use at once, in percent: rates of layers swing by a tenth
-/// within seconds, so that one that takes more may fit now and not in a moment.
-const AMPLE_SHARE: u64 = 80;
-/// What takes more has to fit for so long without a break, a few of those swings: what its layer needs at
-/// its highest shows in that time.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Of a cap, what the link must carry for the cap to stay the reason.
-const CAPPED_SHARE: u64 = 80;
-/// Of the budget, what layers already sent may need while the link is calm, in percent.
-const KEEP_SHARE: u64 = 108;
-
-/// And of what is left, what a lowest layer already sent may need before it is paused, in percent.
-const LOWEST_SHARE: u64 = 130;
-
+/// Between two upgrades, or resumptions: a keyframe has gone through, and feedback tells what it did.
+const ONE_AT_A_TIME: Duration = Duration::from_secs(1);
 /// Who comes first when there is not enough for all. Smaller comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Priority {
@@ -75,6 +67,16 @@ pub(crate) enum Priority {
 }
 
 impl Priority {
+    /// Within a class who has a picture keeps it, whoever spoke last: to change it costs two keyframes.
+    fn class(self) -> u8 {
+        match self {
+            Self::Screen => 0,
+            Self::Pinned => 1,
+            Self::Speaking => 2,
+            Self::Spoke(_) | Self::Other => 3,
+        }
+    }
+
     /// Upgraded as far as possible before others are at all.
     fn comes_whole(self) -> bool {
         self <= Self::Speaking
@@ -157,10 +159,13 @@ pub(crate) struct Grant {
 pub(crate) struct Allocator {
     grants: Vec<Grant>,
     choices: Vec<Choice>,
-    /// Upgrades that fit only just: at most each layer of each wish, and gone when they do not fit.
-    waiting: Vec<Waiting>,
+    patience: Patience,
+    ceilings: Ceilings,
     upgraded_at: Option<Instant>,
+    raised_at: Option<Instant>,
     cut_at: Option<Instant>,
+    /// Bits a second that did not fit then.
+    cut_from: u64,
     calm: Duration,
     /// What the grants need.
     pub(crate) allocated: u64,
@@ -170,17 +175,6 @@ pub(crate) struct Allocator {
     pub(crate) step: u64,
     /// It was the server's limit that counted, not the link.
     is_capped: bool,
-}
-
-/// An upgrade that fits only just.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    slot: usize,
-    layer: LayerId,
-    /// It has fitted at every decision since.
-    since: Instant,
-    /// At the present one, too.
-    fits: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +189,8 @@ struct Choice {
     chosen: Option<usize>,
     /// As it was.
     before: Option<usize>,
+    /// So many of the options may be chosen.
+    within: usize,
 }
 
 impl Choice {
@@ -205,6 +201,11 @@ impl Choice {
     fn next(&self) -> Option<usize> {
         let next = self.chosen.map_or(0, |at| at + 1);
         (next < self.options.len()).then_some(next)
+    }
+
+    /// More than was granted before.
+    fn is_raise(&self, to: usize) -> bool {
+        self.before.is_none_or(|before| to > before)
     }
 }
 
@@ -217,12 +218,19 @@ impl Allocator {
         cap: Cap,
         wishes: &[Wish],
     ) -> &[Grant] {
-        self.choose_among(wishes, cap);
+        self.choose_among(now, wishes, cap);
         let allowed = Allowed::new(self, now, budget, cap);
         self.is_capped = allowed.is_capped;
         let mut left = allowed.total;
-        self.give_lowest(&allowed, &mut left);
-        self.upgrade(now, &allowed);
+        // After a cut one at a time, so that each shows what it does before the next.
+        let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
+        let mut raises = Raises {
+            all: allowed.untried || !recent,
+            one: self.raised_at.is_none_or(|at| now >= at + ONE_AT_A_TIME),
+            wait: false,
+        };
+        self.give_lowest(now, &allowed, &mut left, &mut raises);
+        self.upgrade(now, &allowed, &mut raises);
         self.note(now, allowed.before);
         self.grant(wishes, cap, &allowed);
         &self.grants
@@ -238,7 +246,26 @@ impl Allocator {
         self.cut_at.map(|at| at + self.calm)
     }
 
-    fn choose_among(&mut self, wishes: &[Wish], cap: Cap) {
+    /// What was granted to a slot waited for too long to be sent: less of it for a while.
+    pub(crate) fn overran(&mut self, now: Instant, slot: usize) {
+        let choice = self.choices.iter().find(|choice| choice.slot == slot);
+        let Some(choice) = choice else { return };
+        let below = choice.chosen.and_then(|at| at.checked_sub(1));
+        let layer = below.map(|at| choice.options.id(at));
+        self.ceilings.lower(now, slot, layer);
+        self.cut_at = Some(now);
+        self.calm = self.calm.max(CALM);
+    }
+
+    /// The slot that makes way when not all gets through: of those that take much, the last in line.
+    pub(crate) fn last_in_line(&self, takes_much: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut choices = self.choices.iter().rev();
+        let found = choices.find(|choice| takes_much(choice.slot));
+        found.map(|choice| choice.slot)
+    }
+
+    fn choose_among(&mut self, now: Instant, wishes: &[Wish], cap: Cap) {
+        self.ceilings.forget(now);
         self.choices.clear();
         for (index, wish) in wishes.iter().enumerate() {
             if wish.paused.is_some() {
@@ -253,7 +280,13 @@ impl Allocator {
                     Options::of(&ladder, height, wish.is_stranded())
                 }
             };
+            let ceiling = self.ceilings.of(now, wish.slot);
+            let within = ceiling.map_or(options.len(), |layer| {
+                let highest = layer.and_then(|layer| options.position(layer));
+                highest.map_or(0, |at| at + 1)
+            });
             self.choices.push(Choice {
+                within,
                 wish: index,
                 slot: wish.slot,
                 priority: wish.priority,
@@ -263,42 +296,63 @@ impl Allocator {
                 chosen: None,
             });
         }
-        // Stable: among equals, who was first stays first.
-        self.choices.sort_by_key(|choice| choice.priority);
+        // Stable: among equals, who has more keeps it, and who was first stays first.
+        self.choices.sort_by_key(|choice| {
+            (
+                choice.priority.class(),
+                std::cmp::Reverse(choice.before),
+                choice.priority,
+            )
+        });
     }
 
-    fn give_lowest(&mut self, allowed: &Allowed, left: &mut u64) {
+    fn give_lowest(
+        &mut self,
+        now: Instant,
+        allowed: &Allowed,
+        left: &mut u64,
+        raises: &mut Raises,
+    ) {
         let mut given = 0_u64;
         for choice in &mut self.choices {
-            if choice.options.len() == 0 {
+            if choice.options.len() == 0 || choice.within == 0 {
                 continue;
             }
             let cost = choice.options.bitrate(0);
-            let bound = if choice.before.is_some() {
-                // A picture that goes away is worse than one that comes late for a moment; if it is
-                // really too much, the estimate falls further.
-                percent(*left, LOWEST_SHARE)
-            } else if allowed.settled {
-                percent(*left, UPGRADE_SHARE)
-            } else {
-                // Paused for want of bandwidth, most likely: not at once again, unless others left room.
-                (*left).min(allowed.before.saturating_sub(allowed.total - *left))
-            };
+            let after = allowed.total - *left + cost;
+            let fits = allowed.untried
+                || if choice.before.is_some() {
+                    // A picture that goes away is worse than one that comes late for a moment; if it is
+                    // really too much, the estimate falls further.
+                    cost <= percent(*left, LOWEST_SHARE)
+                } else {
+                    // Paused for want of bandwidth, most likely: it must fit for a while, unless others left
+                    // room for it.
+                    let lowest = choice.options.id(0);
+                    let fits = after <= allowed.lowest;
+                    let at_once = fits && after <= allowed.lowest_at_once;
+                    let fitted =
+                        at_once || fits && self.patience.has_fitted(now, choice.slot, lowest);
+                    // And nobody else gets more meanwhile.
+                    raises.wait |= fits && !(fitted && raises.may());
+                    fitted && raises.may()
+                };
             // A cap is a bound that needs no trying, and that a swinging rate may touch.
             let share = match choice.before {
                 Some(_) => KEEP_SHARE,
                 None => UPGRADE_SHARE,
             };
             let within_cap = cost <= percent(allowed.cap.saturating_sub(given), share);
-            if cost <= choice.most && within_cap && (cost <= bound || allowed.untried) {
+            if fits && within_cap && cost <= choice.most {
                 choice.chosen = Some(0);
+                raises.one &= !choice.is_raise(0);
                 *left = left.saturating_sub(cost);
                 given += cost;
             }
         }
     }
 
-    fn upgrade(&mut self, now: Instant, allowed: &Allowed) {
+    fn upgrade(&mut self, now: Instant, allowed: &Allowed, raises: &mut Raises) {
         let mut total: u64 = self.choices.iter().map(Choice::cost).sum();
         for whole in [true, false] {
             loop {
@@ -313,12 +367,16 @@ impl Allocator {
                         if after > allowed.bound() || cost > choice.most {
                             break;
                         }
+                        if next >= choice.within || (choice.is_raise(next) && !raises.may()) {
+                            break;
+                        }
                         let layer = choice.options.id(next);
                         if after > allowed.at_once()
-                            && !has_waited(&mut self.waiting, now, choice.slot, layer)
+                            && !self.patience.has_fitted(now, choice.slot, layer)
                         {
                             break;
                         }
+                        raises.one &= !choice.is_raise(next);
                         (choice.chosen, total, any) = (Some(next), after, true);
                         if !whole {
                             break;
@@ -330,8 +388,7 @@ impl Allocator {
                 }
             }
         }
-        self.waiting
-            .retain_mut(|waiting| std::mem::take(&mut waiting.fits));
+        self.patience.end_decision();
     }
 
     /// Remembers upgrades and cuts.
@@ -345,6 +402,13 @@ impl Allocator {
             .choices
             .iter()
             .any(|choice| choice.before.is_some() && choice.chosen > choice.before);
+        if self
+            .choices
+            .iter()
+            .any(|choice| choice.chosen > choice.before)
+        {
+            self.raised_at = Some(now);
+        }
         if cut && after < before {
             let lasted = self.upgraded_at.is_none_or(|at| now >= at + PROOF);
             let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
@@ -353,13 +417,16 @@ impl Allocator {
                 (true, true) => self.calm.max(CALM),
                 (true, false) => CALM,
             };
-            self.cut_at = Some(now);
+            (self.cut_at, self.cut_from) = (Some(now), before);
+            // An upgrade is to blame once.
+            self.upgraded_at = None;
         } else if raised && after > before {
             self.upgraded_at = Some(now);
         }
         self.allocated = after;
         let steps = self.choices.iter().filter_map(|choice| {
-            let next = choice.options.bitrate(choice.next()?);
+            let next = choice.next().filter(|next| *next < choice.within)?;
+            let next = choice.options.bitrate(next);
             Some(after - choice.cost() + next)
         });
         self.step = steps.min().unwrap_or(after);
@@ -400,7 +467,7 @@ impl Allocator {
             grant.is_late = wish.waits_for(grant.layer);
             grant.reason = if let Some(next) = choice.next() {
                 let with_next = total - choice.cost() + choice.options.bitrate(next);
-                if allowed.is_beyond_cap(with_next, choice.chosen.is_none()) {
+                if allowed.is_beyond_cap(with_next) {
                     Reason::Cap
                 } else {
                     Reason::Bandwidth
@@ -424,105 +491,6 @@ impl Allocator {
             };
         }
     }
-}
-
-/// How much may be given out.
-struct Allowed {
-    /// For what is sent already, and for lowest layers.
-    total: u64,
-    /// For more than that.
-    more: u64,
-    /// For more than that without waiting for proof.
-    ample: u64,
-    /// What is granted now needs this much.
-    before: u64,
-    /// Lowest layers may be given to who had none.
-    settled: bool,
-    untried: bool,
-    /// The server's limit in bits a second.
-    cap: u64,
-    /// The link alone would carry that much, or may well do.
-    is_capped: bool,
-}
-
-impl Allowed {
-    fn new(allocator: &Allocator, now: Instant, budget: Budget, cap: Cap) -> Self {
-        let most = cap.bitrate.unwrap_or(u64::MAX);
-        let before = allocator
-            .choices
-            .iter()
-            .filter_map(|choice| Some(choice.options.bitrate(choice.before?)))
-            .sum();
-        let calm = budget.waits || allocator.calm_until().is_none_or(|until| now >= until);
-        let settled = allocator.cut_at.is_none_or(|at| now >= at + CALM) && !budget.congested;
-        let share = match (settled, calm) {
-            (true, true) => UPGRADE_SHARE,
-            (true, false) => CHANGED_SHARE,
-            (false, _) => 0,
-        };
-        let keep = if budget.congested { 100 } else { KEEP_SHARE };
-        let carried = percent(budget.bitrate, keep);
-        let total = carried.min(most);
-        let more = percent(budget.bitrate.min(budget.confirmed), share).min(most);
-        let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
-        let ample = if recent {
-            share.min(AMPLE_SHARE)
-        } else {
-            share
-        };
-        Self {
-            total,
-            more,
-            ample: percent(budget.bitrate.min(budget.confirmed), ample).min(most),
-            before,
-            settled,
-            untried: budget.untried,
-            cap: most,
-            // What the link carries beyond the cap is never found out: near it, what was told stays.
-            is_capped: cap.bitrate.is_some()
-                && (budget.untried
-                    || most <= carried
-                    || allocator.is_capped && percent(most, CAPPED_SHARE) <= carried),
-        }
-    }
-
-    /// More than the server allows: a better link would change nothing.
-    fn is_beyond_cap(&self, bitrate: u64, is_lowest: bool) -> bool {
-        let share = if is_lowest { UPGRADE_SHARE } else { 100 };
-        self.is_capped && bitrate > percent(self.cap, share)
-    }
-
-    /// What all may need together.
-    fn bound(&self) -> u64 {
-        self.more.max(self.before.min(self.total))
-    }
-
-    /// The same, of what needs no waiting.
-    fn at_once(&self) -> u64 {
-        self.ample.max(self.before.min(self.total))
-    }
-}
-
-/// Whether an upgrade has fitted for long enough.
-fn has_waited(waiting: &mut Vec<Waiting>, now: Instant, slot: usize, layer: LayerId) -> bool {
-    let known = waiting
-        .iter_mut()
-        .find(|waiting| (waiting.slot, waiting.layer) == (slot, layer));
-    let Some(known) = known else {
-        waiting.push(Waiting {
-            slot,
-            layer,
-            since: now,
-            fits: true,
-        });
-        return false;
-    };
-    known.fits = true;
-    now >= known.since + PATIENCE
-}
-
-fn percent(of: u64, share: u64) -> u64 {
-    (u128::from(of) * u128::from(share) / 100).min(u128::from(u64::MAX)) as u64
 }
 
 /// The smaller of two heights of which 0 is none.

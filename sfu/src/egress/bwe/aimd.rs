@@ -7,6 +7,8 @@ pub(super) const BETA: f64 = 0.85;
 const GROWTH: f64 = 1.08;
 /// What arrives may be exceeded by this without proof.
 const HEADROOM: f64 = 1.5;
+/// And by this where the link was full before: what is beyond that, a probe tells.
+const HEADROOM_FULL: f64 = 1.2;
 /// Less of the target than this arriving: the application is the limit, and not the link.
 const APPLICATION: f64 = 0.75;
 /// Bits in a packet.
@@ -123,7 +125,11 @@ impl Aimd {
         } else {
             self.target * GROWTH.powf(elapsed)
         };
-        let most = (acknowledged * HEADROOM + 10_000.0).max(self.target);
+        let headroom = match self.cause {
+            Some(_) => HEADROOM_FULL,
+            None => HEADROOM,
+        };
+        let most = (acknowledged * headroom + 10_000.0).max(self.target);
         self.target = grown.min(most).clamp(self.bounds.0, self.bounds.1);
         if self
             .capacity

@@ -5,6 +5,9 @@
 //! growth of delay during the probe, by least squares over all of its packets, and probes last the longer
 //! the noisier the path is.
 
+/// A probe so many times longer than the path's noise is measured by its first and last arrival, too.
+const CLEAR: f64 = 15.0;
+
 /// What was measured.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Measured {
@@ -32,6 +35,8 @@ pub(super) struct Cluster {
     last: i64,
     arrived: u32,
     arrived_bytes: u64,
+    /// Of the first of them.
+    first_bytes: u64,
     missing: u32,
     arrivals: (i64, i64),
     origin: (i64, i64),
@@ -53,6 +58,7 @@ impl Cluster {
             last: at,
             arrived: 0,
             arrived_bytes: 0,
+            first_bytes: 0,
             missing: 0,
             arrivals: (0, 0),
             origin: (0, 0),
@@ -74,6 +80,7 @@ impl Cluster {
         if self.arrived == 0 {
             self.origin = (sent, delay);
             self.arrivals = (arrival, arrival);
+            self.first_bytes = u64::from(bytes);
         }
         self.arrivals = (self.arrivals.0.min(arrival), self.arrivals.1.max(arrival));
         let x = (sent - self.origin.0) as f64 / 1e3;
@@ -108,8 +115,9 @@ impl Cluster {
         (self.bytes as f64 * 8e6 / self.rate.max(1.0)) as i64
     }
 
-    /// None if too little of it was sent or arrived. `inherent` is the loss that means nothing.
-    pub(super) fn measure(&self, inherent: f64) -> Option<Measured> {
+    /// None if too little of it was sent or arrived. `inherent` is the loss that means nothing, `noise` that of the
+    /// path in microseconds.
+    pub(super) fn measure(&self, inherent: f64, noise: f64) -> Option<Measured> {
         if self.sent < 4 || self.arrived < 3 || self.sent_bytes * 10 < self.bytes * 7 {
             return None;
         }
@@ -128,7 +136,16 @@ impl Cluster {
             received.min(2.0 * self.rate)
         } else {
             let growth = ((n * xy - x * y) / below).max(0.0);
-            gaps / span / (1.0 + growth)
+            let rate = gaps / span / (1.0 + growth);
+            // A large packet takes longer through a narrow link than a small one before it, which looks as if a
+            // queue grew or shrank. From the first arrival to the last it makes no difference.
+            let through = (got - self.first_bytes as f64) * 8.0 / arriving.max(1e-4);
+            let clear = noise * CLEAR < (self.arrivals.1 - self.arrivals.0) as f64;
+            if clear && through > 0.0 {
+                rate.min(through)
+            } else {
+                rate
+            }
         };
         // What was not sent as fast as meant shows no more than that.
         let tried = sending.min(self.rate * 1.1);
@@ -164,7 +181,7 @@ mod tests {
             let arrival = free + 40e3 + rng.random::<f64>() * jitter * 1e3;
             cluster.arrived(at as i64, arrival as i64, 1_200, false);
         }
-        cluster.measure(loss).unwrap()
+        cluster.measure(loss, jitter * 500.0).unwrap()
     }
 
     #[test]
@@ -187,14 +204,38 @@ mod tests {
         }
     }
 
+    /// On a narrow link a large packet takes as long as a small probe.
+    #[test]
+    fn packets_of_different_sizes_do_not_make_a_narrow_link_wider() {
+        let link = 500e3;
+        for sizes in [
+            [90, 90, 1_200],
+            [1_200, 90, 90],
+            [90, 1_200, 90],
+            [300, 300, 300],
+        ] {
+            let mut cluster = Cluster::new(1, 1e6, 3_600, 10, 0);
+            let (mut at, mut free) = (0.0_f64, 0.0_f64);
+            for size in sizes.iter().cycle().take(12) {
+                cluster.sent(at as i64, *size);
+                free = free.max(at) + f64::from(*size) * 8e6 / link;
+                cluster.arrived(at as i64, (free + 30e3) as i64, *size, false);
+                at += f64::from(*size) * 8e6 / 1e6;
+            }
+            let measured = cluster.measure(0.0, 100.0).unwrap();
+            let of = measured.rate / link;
+            assert!((0.8..=1.03).contains(&of), "{sizes:?}: {of}");
+        }
+    }
+
     #[test]
     fn too_little_shows_nothing() {
         let mut cluster = Cluster::new(1, 3e6, 7_200, 6, 0);
-        assert_eq!(cluster.measure(0.0), None);
+        assert_eq!(cluster.measure(0.0, 0.0), None);
         for at in 0..6 {
             cluster.sent(at * 3_200, 1_200);
         }
-        assert_eq!(cluster.measure(0.0), None);
+        assert_eq!(cluster.measure(0.0, 0.0), None);
         assert!(!cluster.is_over(100_000, None, 50_000));
         assert!(cluster.is_over(100_000, Some(90_000), 50_000));
         assert!(cluster.is_over(cluster.deadline(50_000), None, 50_000));

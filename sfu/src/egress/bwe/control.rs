@@ -15,6 +15,12 @@ const KNOCK_US: i64 = 1_000_000;
 const EMPTY_US: f64 = 12_000.0;
 /// Frames leave at up to this times the estimate.
 const BURST: f64 = 1.5;
+/// Of what arrived before a cut, what must not be sent after it if the queue is to tell whose it is.
+const LESS: f64 = 0.92;
+/// Of what the next step needs, what a probe for it asks: an upgrade needs some room.
+const STEP_ROOM: f64 = 1.5;
+/// A queue is no reason to cut yet, but none to grow either.
+const STANDING_US: i64 = 40_000;
 /// For so long after a cut no burst leaves: the queue must not come back.
 const NO_BURST_US: i64 = 2_000_000;
 /// A queue that grows by more, in seconds a second, while it should empty: the link became slower still.
@@ -35,6 +41,19 @@ pub(super) struct Drain {
     peak: i64,
     /// For how many cuts this is.
     cuts: u32,
+    /// Bits a second that arrived before.
+    arrived: f64,
+    /// Bytes sent since.
+    pub(super) sent: u64,
+}
+
+impl Drain {
+    /// Whether what was sent since is really less than what arrived before: only then does a queue that stays say
+    /// that it is another's.
+    fn is_tried(&self, now: i64) -> bool {
+        let sent = self.sent as f64 * 8e6 / (now - self.since).max(1) as f64;
+        sent < LESS * self.arrived
+    }
 }
 
 /// More is lost than the path is known to lose.
@@ -127,7 +146,7 @@ impl BandwidthEstimator {
             if self.delay.standing() <= drain.peak + drain.peak / 8 {
                 return;
             }
-            if drain.cuts >= 2 || self.delay.slope() < OURS {
+            if drain.is_tried(now) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
                 // We send less than arrived, and still it grows: somebody else fills it.
                 self.delay.disown();
                 self.drain = None;
@@ -158,6 +177,8 @@ impl BandwidthEstimator {
                 cuts,
                 until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
                 peak,
+                arrived: arriving,
+                sent: 0,
             });
         }
     }
@@ -169,7 +190,9 @@ impl BandwidthEstimator {
         self.confirmed.add(now, rate);
         let newest = self.history.newest().unwrap_or(0);
         let awaited = self.cut_at.is_some_and(|at| newest < at);
-        if awaited || self.drain.is_some() || self.suspicion.is_some() {
+        // What arrives is what the link carries while a queue stands.
+        let full = !self.delay.is_contested() && self.delay.ours() > STANDING_US;
+        if awaited || full || self.drain.is_some() || self.suspicion.is_some() {
             return self.aimd.hold(now);
         }
         self.aimd.grow(now, rate, self.rtt_us());
@@ -195,7 +218,7 @@ impl BandwidthEstimator {
             self.drain = None;
         } else if now >= drain.until {
             self.drain = None;
-            if seen && ours > 0.5 * drain.peak as f64 {
+            if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now) {
                 self.delay.disown();
             }
         }
@@ -261,7 +284,7 @@ impl BandwidthEstimator {
         let Some(cluster) = self.prober.take_over(now, newest, rtt) else {
             return;
         };
-        let measured = cluster.measure(self.loss.inherent().min(EXCUSED));
+        let measured = cluster.measure(self.loss.inherent().min(EXCUSED), self.delay.noise());
         let Some(measured) = measured.filter(|_| self.drain.is_none() && self.outage.is_none())
         else {
             return self.prober.failed(now, self.delay.is_contested());
@@ -320,7 +343,9 @@ impl BandwidthEstimator {
     fn probe(&mut self, now: i64, rate: f64) {
         let share = self.payload_share();
         let noise = self.delay.noise();
-        self.prober.begin(now, rate.min(self.max), share, noise);
+        let target = self.aimd.target();
+        self.prober
+            .begin(now, (rate.min(self.max), target), share, noise);
     }
 
     /// The rate of the next probe, if one is of use.
@@ -336,7 +361,13 @@ impl BandwidthEstimator {
         }
         let base = target.max(self.arriving());
         let step = if self.prober.count() == 0 { 3.0 } else { 2.0 };
-        Some(goal.min((step * base).max(self.recovered)))
+        let goal = goal.min((step * base).max(self.recovered));
+        if self.aimd.cause().is_none() || self.delay.is_contested() {
+            return Some(goal);
+        }
+        // The link was full at less: no more is asked of it than the next step needs.
+        let next = STEP_ROOM * self.demand.step as f64 / share;
+        (next > known || goal < next).then_some(goal.min(next))
     }
 
     /// When it is an outage that no feedback comes.
@@ -413,7 +444,10 @@ impl BandwidthEstimator {
             // As fast as the queue is long: a short one needs no pause.
             return target * (1.0 - self.delay.ours() as f64 / 300_000.0).clamp(0.2, 0.85);
         }
-        if self.cut_at.is_some_and(|at| self.now - at < NO_BURST_US) {
+        // Where the link's end is known, a burst of a keyframe would fill its queue, and look like a link that
+        // became slower.
+        let cut = self.cut_at.is_some_and(|at| self.now - at < NO_BURST_US);
+        if cut || (self.aimd.cause().is_some() && !self.delay.is_contested()) {
             return target;
         }
         BURST * target

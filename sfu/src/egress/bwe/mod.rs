@@ -133,6 +133,8 @@ pub(crate) struct Estimate {
     pub(crate) rtt: Option<Duration>,
     /// What packets are believed to wait in the link's queue.
     pub(crate) queue_delay: Duration,
+    /// The part of it that is our own doing: not another flow's, nor usual on the path.
+    pub(crate) own_delay: Duration,
     /// It is overused or was just cut: no moment for more.
     pub(crate) congested: bool,
     /// The highest rate that was seen to arrive within the last 5 to 10 s, as traffic or as a probe, if
@@ -254,6 +256,9 @@ impl BandwidthEstimator {
         self.waiting_since.get_or_insert(at);
         self.payload.0 += (all - OVERHEAD) as u64;
         self.payload.1 += all as u64;
+        if let Some(drain) = &mut self.drain {
+            drain.sent += all as u64;
+        }
         if self.payload.1 > 1 << 18 {
             self.payload = (self.payload.0 / 2, self.payload.1 / 2);
         }
@@ -431,6 +436,10 @@ impl BandwidthEstimator {
             loss: self.loss.average(),
             rtt,
             queue_delay: Duration::from_micros(self.delay.standing().max(0) as u64),
+            own_delay: match self.delay.is_contested() {
+                true => Duration::ZERO,
+                false => Duration::from_micros(self.delay.ours().max(0) as u64),
+            },
             congested: self.is_congested(),
             probed: bits(self.confirmed.highest()).min(bitrate),
             probes: self.prober.count(),

@@ -13,7 +13,7 @@ use super::history::PROBE_IDS;
 
 /// Time between probes while they bring nothing, in microseconds.
 const INTERVAL_US: i64 = 1_000_000;
-const INTERVAL_MAX_US: i64 = 3_000_000;
+const INTERVAL_MAX_US: i64 = 4_000_000;
 /// After a cut: the queue must be empty, and the cut was made for a reason.
 const AFTER_CUT_US: i64 = 2_000_000;
 /// A probe lasts this long...
@@ -22,8 +22,12 @@ const SHORTEST_US: f64 = 20_000.0;
 const NOISE: f64 = 4.0;
 /// ...but not longer than this.
 const LONGEST_US: f64 = 100_000.0;
+/// What a probe may add to the queue of a link that carries no more than the estimate.
+const HARMLESS_US: f64 = 40_000.0;
+/// Fewer bytes are not told from one frame.
+const LEAST: usize = 900;
 /// Fewer packets show nothing.
-const PACKETS: u32 = 6;
+const PACKETS: u32 = 10;
 /// Of what is desired: an upgrade needs some room.
 pub(super) const GOAL: f64 = 1.6;
 
@@ -86,8 +90,11 @@ impl Prober {
 
     /// Asks for a probe at `rate` bits a second, of which `share` is what the caller counts. `noise` of
     /// the path in microseconds.
-    pub(super) fn begin(&mut self, now: i64, rate: f64, share: f64, noise: f64) {
+    pub(super) fn begin(&mut self, now: i64, (rate, target): (f64, f64), share: f64, noise: f64) {
         let duration = (noise * NOISE).clamp(SHORTEST_US, LONGEST_US);
+        // If the link carries no more than the estimate, the rest waits, and sound behind it.
+        let harmless = HARMLESS_US * target / (rate - target).max(1.0);
+        let duration = duration.min(harmless.max(HARMLESS_US / 4.0));
         let bytes = (rate * share * duration / 8e6) as usize;
         let packets = if noise > 5_000.0 {
             2 * PACKETS
@@ -98,7 +105,7 @@ impl Prober {
         self.pending = Some(Probe {
             cluster: self.next_id,
             bitrate: (rate * share) as u64,
-            bytes: bytes.max(1_200),
+            bytes: bytes.max(LEAST),
             packets,
         });
         self.next_id = self.next_id % PROBE_IDS + 1;
@@ -179,5 +186,34 @@ impl Prober {
     /// Sent so far.
     pub(super) fn count(&self) -> u64 {
         self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_makes_a_short_queue_on_a_link_that_carries_no_more_than_believed() {
+        for (rate, target) in [
+            (600e3, 300e3),
+            (3e6, 1e6),
+            (450e3, 400e3),
+            (6e6, 2e6),
+            (300e3, 900e3),
+        ] {
+            let mut prober = Prober::new(0);
+            prober.begin(0, (rate, target), 0.9, 500.0);
+            let probe = prober.poll(0).unwrap();
+            let lasts = probe.bytes as f64 * 8e6 / 0.9 / rate;
+            let queue = lasts * (rate - target).max(0.0) / target;
+            // Fewer bytes than some tell nothing.
+            let least = LEAST as f64 * 8e6 / 0.9 / target;
+            assert!(
+                queue <= (1.05 * HARMLESS_US).max(least),
+                "{rate} {target}: {queue}"
+            );
+            assert!(lasts <= LONGEST_US, "{rate} {target}: {lasts}");
+        }
     }
 }

@@ -315,6 +315,7 @@ impl ReportedEstimator {
             loss: self.loss,
             rtt: self.rtt.map(|rtt| Duration::from_micros(rtt.max(0) as u64)),
             queue_delay: Duration::from_micros(self.queue.max(0) as u64),
+            own_delay: Duration::ZERO,
             congested,
             probed: if self.heard_at.is_some() {
                 target as u64

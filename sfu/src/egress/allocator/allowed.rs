@@ -1,0 +1,127 @@
+//! How much of the budget may be given out, and to how many.
+
+use std::time::Instant;
+
+use super::{Allocator, Budget, CALM, FORGIVE};
+use crate::view::Cap;
+
+/// Of the budget, what upgrades may use, in percent: rates of layers vary by this much from second to
+/// second, and an upgrade that fits only just does not last.
+pub(super) const UPGRADE_SHARE: u64 = 88;
+/// And before the calm after a cut is over: with so much room the link is another than the one that the
+/// cut was made for.
+const CHANGED_SHARE: u64 = 66;
+/// So much of what did not fit then, in percent, is carried by another link.
+const CHANGED: u64 = 130;
+/// For a while after a cut, what upgrades may use at once, in percent: rates of layers swing by a tenth
+/// within seconds, so that one that takes more may fit now and not in a moment.
+const AMPLE_SHARE: u64 = 80;
+/// Of a cap, what the link must carry for the cap to stay the reason.
+const CAPPED_SHARE: u64 = 80;
+/// Of the budget, what layers already sent may need while the link is calm, in percent.
+pub(super) const KEEP_SHARE: u64 = 108;
+
+/// Of the budget, what a picture may use to come at all, in percent.
+const FIRST_SHARE: u64 = 98;
+/// And of what is left, what a lowest layer already sent may need before it is paused, in percent.
+pub(super) const LOWEST_SHARE: u64 = 115;
+
+/// How much may be given out.
+pub(super) struct Allowed {
+    /// For what is sent already, and for lowest layers.
+    pub(super) total: u64,
+    /// For more than that.
+    pub(super) more: u64,
+    /// For more than that without waiting for proof.
+    pub(super) ample: u64,
+    /// For lowest layers of who has none; and without waiting for proof.
+    pub(super) lowest: u64,
+    pub(super) lowest_at_once: u64,
+    /// What is granted now needs this much.
+    pub(super) before: u64,
+    pub(super) untried: bool,
+    /// The server's limit in bits a second.
+    pub(super) cap: u64,
+    /// The link alone would carry that much, or may well do.
+    pub(super) is_capped: bool,
+}
+
+impl Allowed {
+    pub(super) fn new(allocator: &Allocator, now: Instant, budget: Budget, cap: Cap) -> Self {
+        let most = cap.bitrate.unwrap_or(u64::MAX);
+        let before: u64 = allocator
+            .choices
+            .iter()
+            .filter_map(|choice| Some(choice.options.bitrate(choice.before?)))
+            .sum();
+        let known = budget.bitrate.min(budget.confirmed);
+        let changed = known > percent(allocator.cut_from, CHANGED);
+        let calm =
+            budget.waits || changed || allocator.calm_until().is_none_or(|until| now >= until);
+        let settled = allocator.cut_at.is_none_or(|at| now >= at + CALM) && !budget.congested;
+        let share = match (settled, calm) {
+            (true, true) => UPGRADE_SHARE,
+            (true, false) => CHANGED_SHARE,
+            (false, _) => 0,
+        };
+        // A server's limit is not exceeded by rates that swing.
+        let of_known = |share| percent(known, share).min(percent(most, UPGRADE_SHARE));
+        let keep = if budget.congested { 100 } else { KEEP_SHARE };
+        let carried = percent(budget.bitrate, keep);
+        let total = carried.min(percent(most, KEEP_SHARE));
+        let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
+        let at_once = if recent { AMPLE_SHARE } else { 100 };
+        let lowest = if share > 0 { FIRST_SHARE } else { 0 };
+        let kept = before.min(total);
+        Self {
+            total,
+            more: of_known(share),
+            ample: of_known(share.min(at_once)),
+            lowest: of_known(lowest).max(kept),
+            lowest_at_once: of_known(lowest.min(at_once)).max(kept),
+            before,
+            untried: budget.untried,
+            cap: most,
+            // What the link carries beyond the cap is never found out: near it, what was told stays.
+            is_capped: cap.bitrate.is_some()
+                && (budget.untried
+                    || most <= carried
+                    || allocator.is_capped && percent(most, CAPPED_SHARE) <= carried),
+        }
+    }
+
+    /// More than the server allows: a better link would change nothing.
+    pub(super) fn is_beyond_cap(&self, bitrate: u64) -> bool {
+        self.is_capped && bitrate > percent(self.cap, UPGRADE_SHARE)
+    }
+
+    /// What all may need together.
+    pub(super) fn bound(&self) -> u64 {
+        self.more.max(self.before.min(self.total))
+    }
+
+    /// The same, of what needs no waiting.
+    pub(super) fn at_once(&self) -> u64 {
+        self.ample.max(self.before.min(self.total))
+    }
+}
+
+/// How many may get more than they had.
+pub(super) struct Raises {
+    /// Any number.
+    pub(super) all: bool,
+    /// One of them.
+    pub(super) one: bool,
+    /// None before a picture that is about to come.
+    pub(super) wait: bool,
+}
+
+impl Raises {
+    pub(super) fn may(&self) -> bool {
+        (self.all || self.one) && !self.wait
+    }
+}
+
+pub(super) fn percent(of: u64, share: u64) -> u64 {
+    (u128::from(of) * u128::from(share) / 100).min(u128::from(u64::MAX)) as u64
+}

@@ -1,0 +1,88 @@
+//! Layers that did not get through in time, though they seemed to fit.
+//!
+//! What a layer costs is not known while it begins, and a keyframe costs more than any rate says. When pictures have
+//! waited for so long that they are of no use, the slot gets less for a while, and for longer each further time: what
+//! overran once is likely to do so again.
+
+use std::time::{Duration, Instant};
+
+use super::{CALM_MAX, FORGIVE};
+use crate::ladder::LayerId;
+
+/// For so long the first time. It is short: right after a link has become narrow keyframes wait that would fit at
+/// another time.
+const FIRST: Duration = Duration::from_secs(1);
+/// So many times longer each further time.
+const AGAIN: u32 = 4;
+
+/// Bounds of slots: at most one for each.
+#[derive(Debug, Default)]
+pub(super) struct Ceilings {
+    known: Vec<Ceiling>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ceiling {
+    slot: usize,
+    /// The highest that may be sent; none: nothing.
+    layer: Option<LayerId>,
+    since: Instant,
+    span: Duration,
+}
+
+impl Ceilings {
+    /// A slot is to be sent no more than `layer`, or nothing, for a while.
+    pub(super) fn lower(&mut self, now: Instant, slot: usize, layer: Option<LayerId>) {
+        self.forget(now);
+        let known = self.known.iter().position(|ceiling| ceiling.slot == slot);
+        let before = known.map(|at| self.known.swap_remove(at));
+        let span = before.map_or(FIRST, |before| (before.span * AGAIN).min(CALM_MAX));
+        self.known.push(Ceiling {
+            slot,
+            layer,
+            since: now,
+            span,
+        });
+    }
+
+    /// The bound of a slot, if it has one now.
+    pub(super) fn of(&self, now: Instant, slot: usize) -> Option<Option<LayerId>> {
+        let mut known = self.known.iter();
+        let ceiling = known.find(|ceiling| ceiling.slot == slot)?;
+        (now < ceiling.since + ceiling.span).then_some(ceiling.layer)
+    }
+
+    /// Forgets what was long ago.
+    pub(super) fn forget(&mut self, now: Instant) {
+        let is_recent = |ceiling: &Ceiling| now < ceiling.since + ceiling.span + FORGIVE;
+        self.known.retain(is_recent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_overruns_again_is_bounded_for_longer() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let low = Some(LayerId::default());
+        let mut ceilings = Ceilings::default();
+        assert_eq!(ceilings.of(start, 3), None);
+        let mut now = 0;
+        for span in [1, 4, 16, 60, 60] {
+            ceilings.lower(at(now), 3, low);
+            assert_eq!(ceilings.of(at(now + span - 1), 3), Some(low), "{span}");
+            assert_eq!(ceilings.of(at(now + span), 3), None, "{span}");
+            assert_eq!(ceilings.of(at(now), 4), None, "another slot");
+            now += span + 5;
+        }
+        // After a long time without it is the first time again.
+        now += 200;
+        ceilings.lower(at(now), 3, None);
+        assert_eq!(ceilings.of(at(now), 3), Some(None), "nothing at all");
+        assert_eq!(ceilings.of(at(now + 1), 3), None);
+        assert_eq!(ceilings.known.len(), 1);
+    }
+}

@@ -1,0 +1,79 @@
+//! What sound takes of a viewer's link.
+//!
+//! Sound is sent in any case, and first: what video may use is what sound leaves. It is counted as it leaves, with
+//! headers, extensions, seal and padding, which are more than half of an Opus packet of 40 to 80 bytes. And it is
+//! reserved for some seconds after it was needed: who pauses for breath (discontinuous transmission) speaks again.
+
+use std::time::{Duration, Instant};
+
+use crate::rate::RateMeter;
+
+/// The highest rate of the last one or two periods is reserved.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Sound sent to one viewer.
+#[derive(Debug, Default)]
+pub(super) struct Sound {
+    rate: RateMeter,
+    highest: [u64; 2],
+    since: Option<Instant>,
+}
+
+impl Sound {
+    /// Counts bytes that have left.
+    pub(super) fn count(&mut self, now: Instant, bytes: usize) {
+        if bytes > 0 {
+            self.rate.add(now, bytes);
+        }
+    }
+
+    /// Bits a second to be kept for it.
+    pub(super) fn reserved(&mut self, now: Instant) -> u64 {
+        let since = *self.since.get_or_insert(now);
+        if now >= since + PERIOD {
+            let older = if now < since + 2 * PERIOD {
+                self.highest[0]
+            } else {
+                0
+            };
+            (self.since, self.highest) = (Some(now), [0, older]);
+        }
+        // A meter says of a silence what was before it.
+        let silent = self.rate.is_silent(now);
+        let rate = if silent { 0 } else { self.rate.bitrate(now) };
+        self.highest[0] = self.highest[0].max(rate);
+        self.highest[0].max(self.highest[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_is_reserved_over_a_pause_and_not_for_ever() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut sound = Sound::default();
+        let mut reserved = Vec::new();
+        for ms in (0..40_000).step_by(20) {
+            // Two say something, then one does, then nobody.
+            let bytes = match ms {
+                0..10_000 => 260,
+                10_000..20_000 => 130,
+                _ => 0,
+            };
+            sound.count(at(ms), bytes);
+            reserved.push(sound.reserved(at(ms)) / 1_000);
+        }
+        let at = |second: usize| reserved[second * 50];
+        assert!(
+            (104..=120).contains(&at(5)) && (104..=120).contains(&at(14)),
+            "{} {}",
+            at(5),
+            at(14)
+        );
+        assert!((52..=60).contains(&at(22)), "{}", at(22));
+        assert_eq!(at(35), 0);
+    }
+}
