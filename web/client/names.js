@@ -271,7 +271,9 @@ function isShown(char) {
 function isVariant(before, char) {
   if (before === undefined) return false;
   if (/^[\ufe00-\ufe02\u{e0100}-\u{e01ef}]$/u.test(char)) return /^\p{Script=Han}$/u.test(before);
-  return /^[\u180b-\u180d\u180f]$/.test(char) && /^\p{Script=Mongolian}$/u.test(before);
+  // Selectors are of that script themselves, and one is enough.
+  const chooses = /^[\u180b-\u180d\u180f]$/;
+  return chooses.test(char) && /^\p{Script=Mongolian}$/u.test(before) && !/^[\u180b-\u180f]$/.test(before);
 }
 
 /**

@@ -456,12 +456,20 @@ impl Subscriber {
                 }
             }
             Rtcp::Twcc(feedback) => self.link.feedback(now, feedback),
-            Rtcp::Remb { bitrate, ssrcs, .. } => {
+            // Chromium sends some that nobody negotiated, and which follow nothing that is sent.
+            Rtcp::Remb { bitrate, ssrcs, .. } if self.has_remb() => {
                 let listed = self.listed(now, ssrcs);
                 self.link.remb(now, *bitrate, listed);
             }
             _ => {}
         }
+    }
+
+    /// Whether the receiver's own estimate was negotiated (`goog-remb`) for any of the streams.
+    fn has_remb(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|(_, slot)| slot.media.codecs.iter().any(|codec| codec.feedback.remb))
     }
 
     fn report_received(&mut self, now: Instant, ntp: u64, report: &ReportBlock) {

@@ -289,6 +289,29 @@ fn what_is_said_is_no_limit_for_what_is_shown_larger_later() {
     }
 }
 
+/// Chromium sends estimates that nobody negotiated, and that do not follow what it is sent.
+#[test]
+fn what_is_said_without_having_been_negotiated_is_no_limit() {
+    let mut sim = Sim::new(1_325);
+    let publisher = sim.participant(Video::Simulcast);
+    sim.run(3 * SECOND);
+    for without_remb in [false, true] {
+        let viewer = sim.client();
+        sim.clients[viewer].receiver = Some(Receiver::saying(Says::Always(20_000, usize::MAX)));
+        sim.clients[viewer].without_remb = without_remb;
+        sim.clients[viewer].follows_needs = false;
+        sim.clients[viewer].receive(1, 1);
+        sim.join(viewer);
+        sim.run(10 * SECOND);
+        let peer = sim.clients[viewer].peer.unwrap();
+        let told = sim.relay.peer_stats(peer).unwrap().subscriptions;
+        let track = sim.clients[publisher].published[1];
+        let told = told.iter().find(|told| told.track == track).unwrap();
+        let expected = if without_remb { "best" } else { "bandwidth" };
+        assert_eq!(told.reason, expected, "{without_remb}: {told:?}");
+    }
+}
+
 #[test]
 fn who_says_next_to_nothing_hears_and_does_not_see_until_it_is_stale() {
     for rate in [0, 1] {

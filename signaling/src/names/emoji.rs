@@ -79,7 +79,11 @@ pub(super) fn is_variant(before: Option<&char>, c: char) -> bool {
     let of = before.map(|before| script(*before));
     match c {
         '\u{fe00}'..='\u{fe02}' | '\u{e0100}'..='\u{e01ef}' => of == Some(Script::Han),
-        '\u{180b}'..='\u{180d}' | '\u{180f}' => of == Some(Script::Mongolian),
+        // Selectors are of that script themselves, and one is enough.
+        '\u{180b}'..='\u{180d}' | '\u{180f}' => {
+            let is_selector = |c: &char| matches!(c, '\u{180b}'..='\u{180f}');
+            of == Some(Script::Mongolian) && !before.is_some_and(is_selector)
+        }
         _ => false,
     }
 }

@@ -152,8 +152,8 @@ pub(super) struct MediaLine {
 }
 
 /// The profiles of RFC 8829 section 5.1.2, all of which mean DTLS-SRTP to an offerer with ICE and a
-/// certificate, and one that its drafts had.
-const RTP_PROFILES: [&str; 9] = [
+/// certificate, and two that its drafts had.
+const RTP_PROFILES: [&str; 10] = [
     "UDP/TLS/RTP/SAVPF",
     "UDP/TLS/RTP/SAVP",
     "TCP/DTLS/RTP/SAVPF",
@@ -163,6 +163,7 @@ const RTP_PROFILES: [&str; 9] = [
     "RTP/AVPF",
     "RTP/AVP",
     "TCP/TLS/RTP/SAVPF",
+    "TCP/TLS/RTP/SAVP",
 ];
 /// Likewise; the last is from before RFC 8841.
 const DATA_PROFILES: [&str; 3] = ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"];

@@ -82,6 +82,8 @@ pub(crate) struct Client {
     pub(crate) asked: Vec<bool>,
     /// Its offers name no retransmission format (RFC 4588).
     pub(crate) without_rtx: bool,
+    /// Its offers name no estimate of its own (`goog-remb`); it may send some.
+    pub(crate) without_remb: bool,
     /// In place of transport-wide feedback, which its offers do not name then.
     pub(crate) receiver: Option<Receiver>,
     /// The extension id of when a packet was sent.
@@ -182,6 +184,7 @@ impl Client {
             now,
             epoch,
             without_rtx: false,
+            without_remb: false,
             receiver: None,
             send_time: 0,
             sources: Vec::new(),
@@ -412,7 +415,8 @@ impl Client {
         let kept = lines.filter(|line| {
             let rtx = line.contains(" rtx/90000") || line.contains(" apt=");
             let numbers = line.contains("transport-cc") || line.contains("transport-wide-cc");
-            !(rtx && self.without_rtx || numbers && self.receiver.is_some())
+            let remb = line.contains("goog-remb") && self.without_remb;
+            !(remb || rtx && self.without_rtx || numbers && self.receiver.is_some())
         });
         (kept.collect(), pending)
     }

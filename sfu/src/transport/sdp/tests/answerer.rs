@@ -34,6 +34,7 @@ fn profiles_are_accepted_and_repeated() {
         "RTP/AVPF",
         "RTP/AVP",
         "TCP/TLS/RTP/SAVPF",
+        "TCP/TLS/RTP/SAVP",
     ] {
         let negotiated = answered(&[&AUDIO.replace("UDP/TLS/RTP/SAVPF", profile)]);
         assert_eq!(negotiated.media[0].role, MediaRole::Publish, "{profile}");
