@@ -77,7 +77,8 @@ pub enum Reason {
     Publisher,
     /// The publisher has sent nothing yet.
     NotStarted,
-    /// More is on its way: a keyframe was asked for, or a layer has just begun and its rate is being measured.
+    /// More is on its way: a keyframe was asked for, or the rate of a layer that has just begun is being measured, or
+    /// what the link carries is.
     Keyframe,
     /// The viewer's screen does not show it.
     Hidden,

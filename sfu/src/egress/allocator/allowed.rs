@@ -40,6 +40,8 @@ pub(super) struct Allowed {
     /// What is granted now needs this much.
     pub(super) before: u64,
     pub(super) untried: bool,
+    /// Nobody knows yet that the link carries no more.
+    pub(super) is_unknown: bool,
     /// The server's limit in bits a second.
     pub(super) cap: u64,
     /// The link alone would carry that much, or may well do.
@@ -81,6 +83,7 @@ impl Allowed {
             lowest_at_once: of_known(lowest.min(at_once)).max(kept),
             before,
             untried: budget.untried,
+            is_unknown: budget.untried && !budget.congested && !budget.waits,
             cap: most,
             // What the link carries beyond the cap is never found out: near it, what was told stays.
             is_capped: cap.bitrate.is_some()

@@ -469,6 +469,9 @@ impl Allocator {
                 let with_next = total - choice.cost() + choice.options.bitrate(next);
                 if allowed.is_beyond_cap(with_next) {
                     Reason::Cap
+                } else if allowed.is_unknown {
+                    // Probes are under way.
+                    Reason::Keyframe
                 } else {
                     Reason::Bandwidth
                 }
