@@ -23,6 +23,8 @@ pub(super) const KEEP_SHARE: u64 = 108;
 
 /// Of the budget, what a picture may use to come at all, in percent.
 const FIRST_SHARE: u64 = 98;
+/// Of the budget, what lowest layers may use all at once, in percent: their keyframes fit beside them.
+const ROOMY_SHARE: u64 = 50;
 /// And of what is left, what a lowest layer already sent may need before it is paused, in percent.
 pub(super) const LOWEST_SHARE: u64 = 115;
 
@@ -37,6 +39,8 @@ pub(super) struct Allowed {
     /// For lowest layers of who has none; and without waiting for proof.
     pub(super) lowest: u64,
     pub(super) lowest_at_once: u64,
+    /// For any number of lowest layers at a time: who joins is not to wait.
+    pub(super) roomy: u64,
     /// What is granted now needs this much.
     pub(super) before: u64,
     pub(super) untried: bool,
@@ -81,6 +85,7 @@ impl Allowed {
             ample: of_known(share.min(at_once)),
             lowest: of_known(lowest).max(kept),
             lowest_at_once: of_known(lowest.min(at_once)).max(kept),
+            roomy: of_known(lowest.min(ROOMY_SHARE)),
             before,
             untried: budget.untried,
             is_unknown: budget.untried && !budget.congested && !budget.waits,

@@ -334,8 +334,9 @@ impl Allocator {
                     let fitted =
                         at_once || fits && self.patience.has_fitted(now, choice.slot, lowest);
                     // And nobody else gets more meanwhile.
-                    raises.wait |= fits && !(fitted && raises.may());
-                    fitted && raises.may()
+                    let may = raises.may() || after <= allowed.roomy;
+                    raises.wait |= fits && !(fitted && may);
+                    fitted && may
                 };
             // A cap is a bound that needs no trying, and that a swinging rate may touch.
             let share = match choice.before {

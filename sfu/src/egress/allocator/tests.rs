@@ -372,27 +372,35 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
     assert_eq!(layers(&before), [Some(1); 3], "nothing was cut yet");
     let narrow = decide(&mut allocator, at(20_000), budget(170), &mut wishes);
     assert_eq!(layers(&narrow), [Some(0), None, None]);
-    let mut seen = vec![layers(&narrow)];
-    for step in 0..60 {
-        let now = at(37_000 + step * 100);
-        let granted = decide(&mut allocator, now, budget(4_000), &mut wishes);
-        if seen.last() != Some(&layers(&granted)) {
-            seen.push(layers(&granted));
+    // Little room: one after the other. Much: pictures for everybody at once, and then larger ones in turn.
+    for (kbit, after, expected) in [
+        (580, 37, [vec![Some(0), Some(0), None], vec![Some(0); 3]]),
+        (
+            4_000,
+            80,
+            [
+                vec![Some(1), Some(0), Some(0)],
+                vec![Some(1), Some(1), Some(0)],
+            ],
+        ),
+    ] {
+        let mut seen = Vec::new();
+        for step in 0..30 {
+            let now = at(after * 1_000 + step * 100);
+            let granted = layers(&decide(&mut allocator, now, budget(kbit), &mut wishes));
+            if seen.last() != Some(&granted) {
+                seen.push(granted);
+            }
         }
+        assert_eq!(seen[..2], expected, "{kbit}: {seen:?}");
     }
-    // A picture for everybody first.
-    assert_eq!(
-        seen[..3],
-        [
-            vec![Some(0), None, None],
-            vec![Some(0), Some(0), None],
-            vec![Some(0); 3]
-        ]
-    );
-    for pair in seen.windows(2) {
-        let changed = pair[0].iter().zip(&pair[1]).filter(|(a, b)| a != b);
-        assert_eq!(changed.count(), 1, "{pair:?}");
-    }
+    let mut allocator = Allocator {
+        cut_at: Some(at(0)),
+        ..Allocator::default()
+    };
+    let mut wishes = [wish(0), wish(1), wish(2)];
+    let granted = decide(&mut allocator, at(5_000), budget(1_000), &mut wishes);
+    assert_eq!(layers(&granted), [Some(0); 3], "who joins does not wait");
 }
 
 #[test]
