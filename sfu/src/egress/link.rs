@@ -47,7 +47,7 @@ const UNHEARD_BY_REPORTS: Duration = Duration::from_millis(2_800);
 /// After so long what is sent to who is not heard is no more than a trickle (RFC 8083): nobody knows where it goes.
 const TRICKLES: Duration = Duration::from_secs(5);
 const TRICKLE: u64 = 8;
-/// How long it is remembered that the link was the limit.
+/// The time for which it is remembered that the link was the limit.
 const REMEMBERS: Duration = Duration::from_secs(60);
 /// A link known to carry no more is not sent padding that only makes packets cheaper to send: of sound that would be
 /// a fifth.
@@ -85,7 +85,7 @@ pub(crate) struct Listed {
 pub(crate) struct Link {
     /// Bytes sent that are not in the rate yet.
     uncounted: usize,
-    /// Of sound, that are not in what is reserved for it yet.
+    /// Bytes of sound that are not in its reserved rate yet.
     uncounted_sound: usize,
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
@@ -103,13 +103,13 @@ pub(crate) struct Link {
     /// When it first reported without.
     unanswered_since: Option<Instant>,
     decide_at: Option<Instant>,
-    /// Since when there is always a queue at the bottleneck.
+    /// The time since which there is always a queue at the bottleneck.
     standing_since: Option<Instant>,
-    /// The viewer is heard again.
+    /// The time at which the viewer was heard again.
     returned_at: Option<Instant>,
-    /// Video was given up.
+    /// The time at which video was last given up.
     shed_at: Option<Instant>,
-    /// It was the link that limited, then.
+    /// The time at which the link was last the limit.
     limited_at: Option<Instant>,
     /// What was sent.
     rate: RateMeter,

@@ -1,18 +1,19 @@
-//! What a layer costs when nothing disturbs it.
+//! The settled rate of a layer: its cost when nothing disturbs it.
 //!
 //! An encoder that begins is below its rate for seconds, keyframes are above it, and encoders whose
 //! neighbour is switched take twice as much for a second. A choice made by the rate of the moment is undone
-//! a moment later. So the rate is taken of whole seconds, and the middle half of eight counts. What is known stays known while a layer is off.
+//! a moment later. So the rate is taken of whole seconds, and the middle half of eight counts. A settled rate stays
+//! known while its layer is off.
 
 use std::time::{Duration, Instant};
 
 use crate::ladder::{Rung, SPATIAL};
 
-/// What a browser's next larger picture costs: four times the pixels.
+/// A browser's next larger picture costs so many times the smaller: it has four times the pixels.
 pub(super) const LARGER: u64 = 3;
-/// Seconds that are remembered.
+/// Seconds that are remembered: an encoder is disturbed for up to five of them.
 const SECONDS: usize = 8;
-/// So many of them tell something.
+/// A rate is told from so many of them on: the middle half of fewer may be one odd second.
 const ENOUGH: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
 /// After a silence of so long, the second begins anew.
@@ -62,8 +63,8 @@ impl Settled {
     }
 }
 
-/// Lets the steps of simulcast encodings cost what they settle at, `settled` by rank. Of one that has `begun` lately that
-/// is not known: it is taken to cost what its neighbours make likely, or what it took if that is more.
+/// Puts the settled rates of simulcast encodings into their steps, `settled` by rank. One that has `begun` and is not
+/// settled yet is taken to cost as much as its neighbours make likely, or its present rate if that is more.
 pub(super) fn apply(rungs: &mut [Rung], settled: &[Option<u64>; SPATIAL], begun: &[bool; SPATIAL]) {
     // What each costs whole: of what does not come, as it was.
     let mut whole = [(0_u64, false); SPATIAL];

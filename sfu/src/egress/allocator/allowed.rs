@@ -5,44 +5,48 @@ use std::time::Instant;
 use super::{Allocator, Budget, CALM, FORGIVE};
 use crate::view::Cap;
 
-/// Of the budget, what upgrades may use, in percent: rates of layers vary by this much from second to
+/// Upgrades may use this share of the budget, in percent: rates of layers vary by the rest from second to
 /// second, and an upgrade that fits only just does not last.
 pub(super) const UPGRADE_SHARE: u64 = 88;
-/// And before the calm after a cut is over: with so much room the link is another than the one that the
-/// cut was made for.
+/// Upgrades may use this share before the calm after a cut is over: with so much room the link is another than the
+/// one that the cut was made for.
 const CHANGED_SHARE: u64 = 66;
-/// So much of what did not fit then, in percent, is carried by another link.
+/// A link that carries this share of what did not fit, in percent, is another link.
 const CHANGED: u64 = 130;
-/// For a while after a cut, what upgrades may use at once, in percent: rates of layers swing by a tenth
+/// Upgrades may use this share at once for a while after a cut, in percent: rates of layers swing by a tenth
 /// within seconds, so that one that takes more may fit now and not in a moment.
 const AMPLE_SHARE: u64 = 80;
-/// Of a cap, what the link must carry for the cap to stay the reason.
+/// A cap stays the reason while the link carries this share of it, in percent: estimates swing.
 const CAPPED_SHARE: u64 = 80;
-/// Of the budget, what layers already sent may need while the link is calm, in percent.
+/// Layers already sent may need this share of the budget while the link is calm, in percent: their rates swing.
 pub(super) const KEEP_SHARE: u64 = 108;
 
-/// Of the budget, what a picture may use to come at all, in percent.
+/// Lowest layers may use this share of the budget, in percent: no picture at all is worse than one that is late now
+/// and then.
 const FIRST_SHARE: u64 = 98;
-/// Of the budget, what lowest layers may use all at once, in percent: their keyframes fit beside them.
+/// Lowest layers may use this share of the budget all at once, in percent: their keyframes fit beside them.
 const ROOMY_SHARE: u64 = 50;
-/// And of what is left, what a lowest layer already sent may need before it is paused, in percent.
+/// A lowest layer already sent may need this share of what is left before it is paused, in percent: pausing and
+/// resuming it are two keyframes.
 pub(super) const LOWEST_SHARE: u64 = 115;
 
 /// How much may be given out.
 pub(super) struct Allowed {
-    /// For what is sent already, and for lowest layers.
+    /// Bits a second for what is sent already, and for lowest layers.
     pub(super) total: u64,
-    /// For more than that.
+    /// Bits a second for upgrades.
     pub(super) more: u64,
-    /// For more than that without waiting for proof.
+    /// Bits a second for upgrades that need not have fitted for a while.
     pub(super) ample: u64,
-    /// For lowest layers of who has none; and without waiting for proof.
+    /// Bits a second for lowest layers that are not sent now.
     pub(super) lowest: u64,
+    /// Bits a second for those of them that need not have fitted for a while.
     pub(super) lowest_at_once: u64,
-    /// For any number of lowest layers at a time: who joins is not to wait.
+    /// Bits a second for any number of lowest layers at a time: who joins is not to wait.
     pub(super) roomy: u64,
-    /// What is granted now needs this much.
+    /// Bits a second that the present grants need.
     pub(super) before: u64,
+    /// Nothing was tried that did not fit.
     pub(super) untried: bool,
     /// Nobody knows yet that the link carries no more.
     pub(super) is_unknown: bool,
@@ -103,12 +107,12 @@ impl Allowed {
         self.is_capped && bitrate > percent(self.cap, UPGRADE_SHARE)
     }
 
-    /// What all may need together.
+    /// Bits a second that all layers may need together.
     pub(super) fn bound(&self) -> u64 {
         self.more.max(self.before.min(self.total))
     }
 
-    /// The same, of what needs no waiting.
+    /// Bits a second that all layers may need together without having fitted for a while.
     pub(super) fn at_once(&self) -> u64 {
         self.ample.max(self.before.min(self.total))
     }

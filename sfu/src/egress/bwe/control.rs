@@ -15,9 +15,9 @@ const KNOCK_US: i64 = 1_000_000;
 const EMPTY_US: f64 = 12_000.0;
 /// Frames leave at up to this times the estimate.
 const BURST: f64 = 1.5;
-/// Of what arrived before a cut, what must not be sent after it if the queue is to tell whose it is.
+/// A queue tells whose it is only while less than this share of the arrivals before a cut is sent.
 const LESS: f64 = 0.92;
-/// Of what the next step needs, what a probe for it asks: an upgrade needs some room.
+/// A probe asks for so many times the rate of the next step: an upgrade needs some room.
 const STEP_ROOM: f64 = 1.5;
 /// A queue is no reason to cut yet, but none to grow either.
 const STANDING_US: i64 = 40_000;

@@ -3,8 +3,9 @@
 //! An SFU sends what layers there are, so it is nearly always limited by them and not by the link: how
 //! much more the link carries only probes tell. While more is desired than is known to be carried, the
 //! first probe asks for three times the estimate, each one that succeeds is followed at once by one for
-//! twice as much, up to a little above what is desired; one that fails by the next after a second, then
-//! two, then three, so that a link that is wide again is seen after 1.5 s on average. libwebrtc waits
+//! twice as much, up to a little above what is desired. Where the link was full before, a probe asks for no more
+//! than the next step needs, and makes a short queue at most. One that fails is followed by the next after a second,
+//! then two, then four. libwebrtc waits
 //! for five seconds between probes while application-limited, and stops once loss-limited. One probe is
 //! under way at a time, so that each shows the link and not the other.
 
