@@ -63,6 +63,9 @@ impl Settled {
     }
 }
 
+/// What was seen of a layer that did not settle counts within this part of what its neighbours make likely.
+const OFF: u64 = 3;
+
 /// Puts the settled rates of simulcast encodings into their steps, `settled` by rank. One that has `begun` and is not
 /// settled yet is taken to cost as much as its neighbours make likely, or its present rate if that is more.
 pub(super) fn apply(rungs: &mut [Rung], settled: &[Option<u64>; SPATIAL], begun: &[bool; SPATIAL]) {
@@ -91,7 +94,12 @@ pub(super) fn apply(rungs: &mut [Rung], settled: &[Option<u64>; SPATIAL], begun:
                 Some(above) if above > below => (below as f64 * above as f64).sqrt() as u64,
                 _ => below.saturating_mul(LARGER),
             };
-            bitrate.max(likely)
+            if comes || likely == 0 {
+                bitrate.max(likely)
+            } else {
+                // Off before it settled: what it had then was its neighbours' doing as much as its own.
+                bitrate.clamp(likely - likely / OFF, likely.saturating_add(likely / OFF))
+            }
         });
         below = cost;
         let rungs = rungs.iter_mut();
@@ -179,12 +187,19 @@ mod tests {
 
     /// Rates in kbit/s by rank: what comes now, what it settles at, whether it comes; and what it is taken to cost.
     fn costs(layers: &[(u64, Option<u64>, bool)]) -> Vec<u64> {
+        costs_of(layers, |_, comes| comes)
+    }
+
+    fn costs_of(
+        layers: &[(u64, Option<u64>, bool)],
+        has_begun: impl Fn(usize, bool) -> bool,
+    ) -> Vec<u64> {
         let mut settled = [None; SPATIAL];
         let mut begun = [false; SPATIAL];
         let mut rungs = Vec::new();
         for (rank, (bitrate, settles, comes)) in layers.iter().enumerate() {
             settled[rank] = settles.map(|rate| rate * 1_000);
-            begun[rank] = *comes;
+            begun[rank] = has_begun(rank, *comes);
             for temporal in 0..2 {
                 rungs.push(Rung {
                     id: LayerId {
@@ -245,6 +260,19 @@ mod tests {
             (1_690, Some(1_690), true),
         ]);
         assert_eq!(three, [80, 160, 260, 520, 845, 1_690]);
+    }
+
+    #[test]
+    fn what_was_switched_off_while_it_was_disturbed_is_taken_to_cost_what_is_likely() {
+        let costs = |bitrate| {
+            let layers = [
+                (160, Some(160), true),
+                (bitrate, None, false),
+                (1_690, Some(1_690), true),
+            ];
+            costs_of(&layers, |_, _| true)[3]
+        };
+        assert_eq!([1_200, 600, 500, 90].map(costs), [693, 600, 500, 346]);
     }
 
     proptest! {

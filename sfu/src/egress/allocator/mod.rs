@@ -226,6 +226,7 @@ impl Allocator {
         let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
         let mut raises = Raises {
             all: allowed.untried || !recent,
+            slot: None,
             one: self.raised_at.is_none_or(|at| now >= at + ONE_AT_A_TIME),
             wait: false,
         };
@@ -334,7 +335,7 @@ impl Allocator {
                     let fitted =
                         at_once || fits && self.patience.has_fitted(now, choice.slot, lowest);
                     // And nobody else gets more meanwhile.
-                    let may = raises.may() || after <= allowed.roomy;
+                    let may = raises.may(choice.slot) || after <= allowed.roomy;
                     raises.wait |= fits && !(fitted && may);
                     fitted && may
                 };
@@ -346,7 +347,9 @@ impl Allocator {
             let within_cap = cost <= percent(allowed.cap.saturating_sub(given), share);
             if fits && within_cap && cost <= choice.most {
                 choice.chosen = Some(0);
-                raises.one &= !choice.is_raise(0);
+                if choice.is_raise(0) {
+                    raises.raise(choice.slot);
+                }
                 *left = left.saturating_sub(cost);
                 given += cost;
             }
@@ -368,7 +371,9 @@ impl Allocator {
                         if after > allowed.bound() || cost > choice.most {
                             break;
                         }
-                        if next >= choice.within || (choice.is_raise(next) && !raises.may()) {
+                        if next >= choice.within
+                            || (choice.is_raise(next) && !raises.may(choice.slot))
+                        {
                             break;
                         }
                         let layer = choice.options.id(next);
@@ -377,7 +382,9 @@ impl Allocator {
                         {
                             break;
                         }
-                        raises.one &= !choice.is_raise(next);
+                        if choice.is_raise(next) {
+                            raises.raise(choice.slot);
+                        }
                         (choice.chosen, total, any) = (Some(next), after, true);
                         if !whole {
                             break;

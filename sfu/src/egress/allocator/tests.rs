@@ -372,15 +372,16 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
     assert_eq!(layers(&before), [Some(1); 3], "nothing was cut yet");
     let narrow = decide(&mut allocator, at(20_000), budget(170), &mut wishes);
     assert_eq!(layers(&narrow), [Some(0), None, None]);
-    // Little room: one after the other. Much: pictures for everybody at once, and then larger ones in turn.
+    // Little room: one after the other. Much: pictures for everybody at once, and then larger ones in turn, each as
+    // large as fits at once.
     for (kbit, after, expected) in [
         (580, 37, [vec![Some(0), Some(0), None], vec![Some(0); 3]]),
         (
             4_000,
             80,
             [
-                vec![Some(1), Some(0), Some(0)],
-                vec![Some(1), Some(1), Some(0)],
+                vec![Some(2), Some(0), Some(0)],
+                vec![Some(2), Some(1), Some(0)],
             ],
         ),
     ] {
@@ -400,7 +401,8 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
     };
     let mut wishes = [wish(0), wish(1), wish(2)];
     let granted = decide(&mut allocator, at(5_000), budget(1_000), &mut wishes);
-    assert_eq!(layers(&granted), [Some(0); 3], "who joins does not wait");
+    let expected = [Some(1), Some(0), Some(0)];
+    assert_eq!(layers(&granted), expected, "who joins does not wait");
 }
 
 #[test]

@@ -5,6 +5,17 @@
 //! growth of delay during the probe, by least squares over all of its packets, and probes last the longer
 //! the noisier the path is.
 
+/// Less of what was sent arriving: the link is full.
+pub(super) const FULL: f64 = 0.85;
+/// Packets that arrive so many times faster than sent were held and let go together: a queue lets them go at the link's
+/// rate.
+const TOGETHER: f64 = 2.5;
+/// Growth of delay that turns may hide, in times their share of the probe's time...
+const HIDES: f64 = 1.5;
+/// Noise hides as much as turns of so many times its length.
+const NOISE: f64 = 0.85;
+/// What leaves in less time, in microseconds, left at once.
+const AT_ONCE_US: f64 = 5_000.0;
 /// A probe so many times longer than the path's noise is measured by its first and last arrival, too.
 const CLEAR: f64 = 15.0;
 
@@ -15,6 +26,12 @@ pub(super) struct Measured {
     pub(super) goal: f64,
     /// What arrived of it; what the link carries if it was full.
     pub(super) rate: f64,
+    /// What of it is sure, however noise and turns fell in which the path delivers.
+    pub(super) least: f64,
+    /// What of it is sure of a link that was full, where noise hides no queue.
+    pub(super) end: f64,
+    /// How long those were, in microseconds.
+    pub(super) turns: f64,
     /// The link was full.
     pub(super) saturated: bool,
 }
@@ -40,6 +57,11 @@ pub(super) struct Cluster {
     missing: u32,
     arrivals: (i64, i64),
     origin: (i64, i64),
+    /// The last packet's times of sending and arrival, and whether it came together with the one before.
+    before: (i64, i64, bool),
+    /// How much earlier than sent packets followed others with which they came, in microseconds, and how often they
+    /// came so.
+    held: (i64, u32),
     /// Of time of sending and delay, in milliseconds: x, y, xx, xy.
     sums: [f64; 4],
 }
@@ -62,6 +84,8 @@ impl Cluster {
             missing: 0,
             arrivals: (0, 0),
             origin: (0, 0),
+            before: (0, 0, false),
+            held: (0, 0),
             sums: [0.0; 4],
         }
     }
@@ -81,7 +105,17 @@ impl Cluster {
             self.origin = (sent, delay);
             self.arrivals = (arrival, arrival);
             self.first_bytes = u64::from(bytes);
+        } else {
+            let (gap, later) = (sent - self.before.0, arrival - self.before.1);
+            let takes = f64::from(bytes) * 8e6 / self.rate.max(1.0);
+            let together = later >= 0 && TOGETHER * (later as f64) < takes;
+            if together {
+                self.held.0 += (gap - later).max(0);
+                self.held.1 += u32::from(!self.before.2);
+            }
+            self.before.2 = together;
         }
+        (self.before.0, self.before.1) = (sent, arrival);
         self.arrivals = (self.arrivals.0.min(arrival), self.arrivals.1.max(arrival));
         let x = (sent - self.origin.0) as f64 / 1e3;
         let y = delay.wrapping_sub(self.origin.1) as f64 / 1e3;
@@ -147,12 +181,23 @@ impl Cluster {
                 rate
             }
         };
+        let turns = match span * 1e6 < AT_ONCE_US {
+            true => AT_ONCE_US,
+            false => self.held.0 as f64 / f64::from(self.held.1.max(1)),
+        };
+        let hidden = |waits: f64| {
+            let share = (waits / (span * 1e6).max(AT_ONCE_US)).min(1.0);
+            HIDES * share * share.sqrt()
+        };
         // What was not sent as fast as meant shows no more than that.
         let tried = sending.min(self.rate * 1.1);
         Some(Measured {
             goal: self.rate,
             rate: rate.min(self.rate * 1.1),
-            saturated: rate < 0.85 * tried,
+            least: rate.min(self.rate * 1.1) / (1.0 + hidden(turns.max(NOISE * noise))),
+            end: rate.min(self.rate * 1.1) / (1.0 + hidden(turns)),
+            turns,
+            saturated: rate < FULL * tried,
         })
     }
 }

@@ -2,9 +2,10 @@
 
 use super::acknowledged::{LONG_US, SHORT_US};
 use super::aimd::{BETA, Cause};
+use super::cluster::FULL;
 use super::delay::Usage;
 use super::loss::Verdict;
-use super::prober::GOAL;
+use super::prober::{Ask, GOAL};
 use super::{BandwidthEstimator, LimitedBy};
 
 /// Without feedback for so long while sending, in microseconds, and some round trips: an outage.
@@ -17,8 +18,14 @@ const EMPTY_US: f64 = 12_000.0;
 const BURST: f64 = 1.5;
 /// A queue tells whose it is only while less than this share of the arrivals before a cut is sent.
 const LESS: f64 = 0.92;
+/// ...and while no more than this share of what arrives now is sent: otherwise it grows by that.
+const MORE: f64 = 1.05;
 /// A probe asks for so many times the rate of the next step: an upgrade needs some room.
 const STEP_ROOM: f64 = 1.5;
+/// What arrives is counted over a time longer by so many times the path's noise.
+const TURNS: f64 = 6.0;
+/// A short time may tell so many times the rate of a longer one: more is what comes after a halt.
+const EVEN: f64 = 1.15;
 /// A queue is no reason to cut yet, but none to grow either.
 const STANDING_US: i64 = 40_000;
 /// For so long after a cut no burst leaves: the queue must not come back.
@@ -41,8 +48,9 @@ pub(super) struct Drain {
     peak: i64,
     /// For how many cuts this is.
     cuts: u32,
-    /// Bits a second that arrived before.
+    /// Bits a second that arrived before, and whether that is sure.
     arrived: f64,
+    is_sure: bool,
     /// Bytes sent since.
     pub(super) sent: u64,
 }
@@ -50,9 +58,11 @@ pub(super) struct Drain {
 impl Drain {
     /// Whether what was sent since is really less than what arrived before: only then does a queue that stays say
     /// that it is another's.
-    fn is_tried(&self, now: i64) -> bool {
+    ///
+    /// `arriving`: bits a second lately. A queue grows by what is sent and does not arrive.
+    fn is_tried(&self, now: i64, arriving: f64) -> bool {
         let sent = self.sent as f64 * 8e6 / (now - self.since).max(1) as f64;
-        sent < LESS * self.arrived
+        self.is_sure && sent < LESS * self.arrived && sent < MORE * arriving
     }
 }
 
@@ -142,23 +152,19 @@ impl BandwidthEstimator {
         if self.cut_at.is_some_and(|at| newest < at + 20_000) {
             return;
         }
+        let arriving = self.arriving();
         if let Some(drain) = &mut self.drain {
             if self.delay.standing() <= drain.peak + drain.peak / 8 {
                 return;
             }
-            if drain.is_tried(now) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
+            if drain.is_tried(now, arriving) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
                 // We send less than arrived, and still it grows: somebody else fills it.
                 self.delay.disown();
                 self.drain = None;
                 return;
             }
         }
-        let arriving = self
-            .acknowledged
-            .rate(SHORT_US)
-            .filter(|(_, packets)| *packets >= 5)
-            .or(self.acknowledged.rate(LONG_US))
-            .map_or(self.aimd.target(), |(rate, _)| rate);
+        let (arriving, is_sure) = self.arriving_now();
         if self.delay.is_contested() {
             // What arrives says little of our share: it is what we sent. The last probe tells: of a
             // full queue each gets what it puts in, and to send less than that leaves it as full.
@@ -178,6 +184,7 @@ impl BandwidthEstimator {
                 until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
                 peak,
                 arrived: arriving,
+                is_sure,
                 sent: 0,
             });
         }
@@ -210,6 +217,7 @@ impl BandwidthEstimator {
     pub(super) fn end_drain(&mut self, now: i64) {
         let Some(drain) = self.drain else { return };
         let ours = self.delay.ours() as f64;
+        let arriving = self.arriving();
         let seen = self
             .history
             .newest()
@@ -218,7 +226,7 @@ impl BandwidthEstimator {
             self.drain = None;
         } else if now >= drain.until {
             self.drain = None;
-            if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now) {
+            if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now, arriving) {
                 self.delay.disown();
             }
         }
@@ -289,7 +297,13 @@ impl BandwidthEstimator {
         else {
             return self.prober.failed(now, self.delay.is_contested());
         };
-        self.confirmed.add(now, measured.rate);
+        self.prober.note_turns(measured.turns);
+        // Turns hide a queue. Where the link's end is known, only what is sure counts.
+        let sure = match self.aimd.cause() {
+            Some(_) if !self.delay.is_contested() => measured.least,
+            _ => measured.rate,
+        };
+        self.confirmed.add(now, sure);
         if self.delay.is_contested() {
             self.floor = measured.rate;
         }
@@ -303,13 +317,20 @@ impl BandwidthEstimator {
             self.loss.excuse();
         }
         if !measured.saturated {
-            self.aimd.raise(now, measured.rate);
-            self.aimd.forget_cause();
-            return self.prober.succeeded(now);
+            let before = self.aimd.target();
+            self.aimd.raise(now, sure);
+            if sure >= FULL * measured.rate {
+                self.aimd.forget_cause();
+                return self.prober.succeeded(now);
+            }
+            return match sure > 1.05 * before {
+                true => self.prober.succeeded(now),
+                false => self.prober.failed(now, self.delay.is_contested()),
+            };
         }
         let arriving = self.arriving();
         // One look at a link that varies does not make it faster.
-        let used = USED * self.aimd.note_capacity(measured.rate).min(measured.rate);
+        let used = USED * self.aimd.note_capacity(measured.rate).min(measured.end);
         if !self.delay.is_contested()
             && used < 0.85 * self.aimd.target()
             && arriving < 0.85 * self.aimd.target()
@@ -342,10 +363,17 @@ impl BandwidthEstimator {
 
     fn probe(&mut self, now: i64, rate: f64) {
         let share = self.payload_share();
-        let noise = self.delay.noise();
         let target = self.aimd.target();
-        self.prober
-            .begin(now, (rate.min(self.max), target), share, noise);
+        self.prober.begin(
+            now,
+            Ask {
+                rate: rate.min(self.max),
+                target,
+                share,
+                noise: self.delay.noise(),
+                contested: self.delay.is_contested(),
+            },
+        );
     }
 
     /// The rate of the next probe, if one is of use.
@@ -477,6 +505,21 @@ impl BandwidthEstimator {
     /// How long a cut takes to show.
     pub(super) fn response(&self) -> i64 {
         300_000 + self.rtt_us()
+    }
+
+    /// The rate at which packets arrive while the link is full, bits a second. They arrive back to back then, so that
+    /// a short time tells it, unless the path delivers in turns: one of those is no rate.
+    ///
+    /// And whether that is sure: what arrives after a halt is faster than the link for a moment.
+    fn arriving_now(&self) -> (f64, bool) {
+        let window = SHORT_US + (TURNS * self.delay.noise()) as i64;
+        let lately = self.acknowledged.rate(window.min(LONG_US));
+        let lately = lately.filter(|(_, packets)| *packets >= 5);
+        match (lately, self.acknowledged.rate(LONG_US)) {
+            (Some((rate, _)), Some((slow, _))) => (rate, rate <= EVEN * slow),
+            (Some((rate, _)), None) | (None, Some((rate, _))) => (rate, false),
+            (None, None) => (self.aimd.target(), false),
+        }
     }
 
     /// What arrives, bits a second.

@@ -16,6 +16,8 @@ const PACKETS: u32 = 20;
 const SPAN_US: i64 = 200_000;
 /// ...or after this one with a quarter of the packets.
 const SPAN_MAX_US: i64 = 1_000_000;
+/// What is sent so soon after a cut may still find a full queue, in microseconds.
+const DRAINS_US: i64 = 500_000;
 /// Windows for weak evidence.
 const WINDOWS: usize = 5;
 /// Losses that nobody minds.
@@ -144,7 +146,7 @@ impl Loss {
     /// Whether a cut helped shows in the windows sent after it.
     fn judge_cut(&mut self, window: &Window) {
         let Some(cut) = &mut self.cut else { return };
-        if window.since.is_none_or(|since| since < cut.at) {
+        if window.since.is_none_or(|since| since < cut.at + DRAINS_US) {
             return;
         }
         if window.rate() > 0.92 * cut.rate {

@@ -14,15 +14,21 @@ use super::history::PROBE_IDS;
 
 /// Time between probes while they bring nothing, in microseconds.
 const INTERVAL_US: i64 = 1_000_000;
-const INTERVAL_MAX_US: i64 = 4_000_000;
+const INTERVAL_MAX_US: i64 = 3_000_000;
 /// After a cut: the queue must be empty, and the cut was made for a reason.
 const AFTER_CUT_US: i64 = 2_000_000;
 /// A probe lasts this long...
 const SHORTEST_US: f64 = 20_000.0;
-/// ...or as many times the path's noise...
+/// ...or as many times the path's noise, but not longer than that...
 const NOISE: f64 = 4.0;
-/// ...but not longer than this.
-const LONGEST_US: f64 = 100_000.0;
+const LONGEST_NOISE_US: f64 = 100_000.0;
+/// ...or as many times the turns in which the path delivers, but not longer than that.
+const TURNS: f64 = 6.0;
+const LONGEST_US: f64 = 300_000.0;
+/// The share of shorter turns that counts: one probe may fall between two.
+const SHORTER: f64 = 0.3;
+/// A probe asks for so much more than the estimate at least.
+const LEAST_STEP: f64 = 1.2;
 /// What a probe may add to the queue of a link that carries no more than the estimate.
 const HARMLESS_US: f64 = 40_000.0;
 /// Fewer bytes are not told from one frame.
@@ -45,6 +51,21 @@ pub(crate) struct Probe {
     pub(crate) packets: u32,
 }
 
+/// A probe that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// Bits a second.
+    pub(super) rate: f64,
+    /// Bits a second that are believed to be carried.
+    pub(super) target: f64,
+    /// The part of both that the caller counts.
+    pub(super) share: f64,
+    /// Of the path, in microseconds.
+    pub(super) noise: f64,
+    /// Another flow fills the link.
+    pub(super) contested: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Prober {
     next_at: i64,
@@ -53,6 +74,8 @@ pub(super) struct Prober {
     active: Option<Cluster>,
     /// Of the pending one.
     rate: f64,
+    /// The turns in which the path delivers, in microseconds.
+    turns: f64,
     ended: Option<i64>,
     next_id: u8,
     count: u64,
@@ -66,6 +89,7 @@ impl Prober {
             pending: None,
             active: None,
             rate: 0.0,
+            turns: 0.0,
             ended: None,
             next_id: 1,
             count: 0,
@@ -89,15 +113,33 @@ impl Prober {
         }
     }
 
-    /// Asks for a probe at `rate` bits a second, of which `share` is what the caller counts. `noise` of
-    /// the path in microseconds.
-    pub(super) fn begin(&mut self, now: i64, (rate, target): (f64, f64), share: f64, noise: f64) {
-        let duration = (noise * NOISE).clamp(SHORTEST_US, LONGEST_US);
-        // If the link carries no more than the estimate, the rest waits, and sound behind it.
-        let harmless = HARMLESS_US * target / (rate - target).max(1.0);
-        let duration = duration.min(harmless.max(HARMLESS_US / 4.0));
+    /// Notes for how long packets of a probe were held and then let go together, in microseconds.
+    pub(super) fn note_turns(&mut self, turns: f64) {
+        self.turns = match turns > self.turns {
+            true => turns,
+            false => self.turns + SHORTER * (turns - self.turns),
+        };
+    }
+
+    /// Asks for a probe.
+    pub(super) fn begin(&mut self, now: i64, ask: Ask) {
+        let Ask { target, share, .. } = ask;
+        // If the link carries no more than the estimate, the rest waits, and sound behind it. Where packets are as late
+        // as that in any case it matters less.
+        let harmless = HARMLESS_US + self.turns.min(HARMLESS_US);
+        let noise = (ask.noise * NOISE).clamp(SHORTEST_US, LONGEST_NOISE_US);
+        let (wanted, rate) = if ask.contested {
+            (noise, ask.rate)
+        } else {
+            let wanted = noise.max(self.turns * TURNS).min(LONGEST_US);
+            // Such a path shows nothing in less time, so that less is asked of it.
+            let step = (1.0 + harmless / wanted).max(LEAST_STEP);
+            (wanted, ask.rate.min(target * step))
+        };
+        let most = harmless * target / (rate - target).max(1.0);
+        let duration = wanted.min(most.max(HARMLESS_US / 4.0));
         let bytes = (rate * share * duration / 8e6) as usize;
-        let packets = if noise > 5_000.0 {
+        let packets = if self.turns.max(ask.noise) > 5_000.0 {
             2 * PACKETS
         } else {
             PACKETS
@@ -204,7 +246,16 @@ mod tests {
             (300e3, 900e3),
         ] {
             let mut prober = Prober::new(0);
-            prober.begin(0, (rate, target), 0.9, 500.0);
+            prober.begin(
+                0,
+                Ask {
+                    rate,
+                    target,
+                    share: 0.9,
+                    noise: 500.0,
+                    contested: false,
+                },
+            );
             let probe = prober.poll(0).unwrap();
             let lasts = probe.bytes as f64 * 8e6 / 0.9 / rate;
             let queue = lasts * (rate - target).max(0.0) / target;

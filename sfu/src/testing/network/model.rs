@@ -12,6 +12,10 @@ pub struct PathModel {
     /// Whether datagrams may overtake each other by the jitter. On most links they may not: what is
     /// delayed holds up what follows.
     pub overtake: bool,
+    /// The longest pause between two turns in which the path delivers: what comes between them waits, and arrives
+    /// together. Pauses are random, evenly from zero up to this. Wi-Fi does so, which sends many frames at once, and
+    /// so does a receiver that is short of processor time.
+    pub turns: Duration,
     /// Share of datagrams lost at random, each for itself (0 to 1).
     pub loss: f64,
     /// Loss that comes in bursts, beside the above.
@@ -72,6 +76,7 @@ impl PathModel {
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
         overtake: false,
+        turns: Duration::ZERO,
         loss: 0.0,
         burst: None,
         reorder: None,

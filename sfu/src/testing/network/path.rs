@@ -36,6 +36,8 @@ pub struct Path {
     rival: Option<RivalFlow>,
     /// The arrival of the last datagram that keeps the order: the next does not arrive before.
     floor: Option<Instant>,
+    /// The latest turn in which it delivers.
+    turn: Option<Instant>,
     under_way: BinaryHeap<UnderWay>,
     numbered: u64,
     clock: Option<Instant>,
@@ -74,6 +76,7 @@ impl Path {
             link: Link::default(),
             rival: None,
             floor: None,
+            turn: None,
             under_way: BinaryHeap::new(),
             numbered: 0,
             clock: None,
@@ -261,6 +264,11 @@ impl Path {
         };
         self.stats.wait(waited);
         let mut arrives = at + self.model.delay + self.model.jitter.mul_f64(jitter);
+        if !self.model.turns.is_zero() {
+            let next = self.turn.filter(|turn| arrives <= *turn);
+            arrives = next.unwrap_or(arrives + self.model.turns.mul_f64(1.0 - jitter));
+            self.turn = Some(arrives);
+        }
         match self.model.reorder.filter(|_| late) {
             Some(reorder) => arrives += reorder.delay,
             None if self.model.overtake => {}

@@ -37,10 +37,11 @@ const FLAG: &str = "yes or no";
 
 impl PathModel {
     /// The names that [`set`](Self::set) knows.
-    pub const SETTINGS: [&str; 11] = [
+    pub const SETTINGS: [&str; 12] = [
         "delay",
         "jitter",
         "overtake",
+        "turns",
         "loss",
         "burst",
         "reorder",
@@ -51,7 +52,7 @@ impl PathModel {
         "rival",
     ];
 
-    /// Changes one setting: `delay`, `jitter`, `queue` are times (`30ms`, `1.5s`), `loss` a share
+    /// Changes one setting: `delay`, `jitter`, `turns`, `queue` are times (`30ms`, `1.5s`), `loss` a share
     /// (`5%`), `rate` bits a second (`500k`, `none`), `queue-bytes` a number or `none`, `overtake`
     /// `yes` or `no`; `burst` is share/mean length (`5%/8`), `reorder` share/time (`2%/20ms`),
     /// `noise` share/period (`20%/500ms`), `rival` its round trip (`60ms`), and these four `none`.
@@ -66,6 +67,7 @@ impl PathModel {
         let (wanted, done) = match name {
             "delay" => (TIME, put(&mut self.delay, duration(value))),
             "jitter" => (TIME, put(&mut self.jitter, duration(value))),
+            "turns" => (TIME, put(&mut self.turns, duration(value))),
             "queue" => (TIME, put(&mut self.queue, duration(value))),
             "overtake" => (FLAG, put(&mut self.overtake, flag(value))),
             "loss" => (SHARE, put(&mut self.loss, share(value))),

@@ -180,6 +180,22 @@ fn jitter_keeps_the_order_unless_it_may_not() {
 }
 
 #[test]
+fn what_comes_between_two_turns_arrives_together() {
+    let mut path = Path::new(model("delay=20ms turns=20ms"), 5);
+    let seen = stream(&mut path, Instant::now(), 2_000, MS);
+    let late = |(at, number): &(u128, u64)| *at - u128::from(*number) * 1_000;
+    let within = |each| (20_000..=40_000).contains(&late(each));
+    assert_eq!(
+        (seen.len(), seen.iter().filter(|each| within(each)).count()),
+        (2_000, 2_000)
+    );
+    assert!(seen.is_sorted_by_key(|(_, number)| *number));
+    // A turn each 10 ms on average.
+    let turns = seen.chunk_by(|a, b| a.0 == b.0).count();
+    assert!((150..=250).contains(&turns), "{turns}");
+}
+
+#[test]
 fn a_share_is_overtaken() {
     let start = Instant::now();
     let mut path = Path::new(model("delay=20ms reorder=10%/15ms"), 5);
@@ -348,6 +364,7 @@ fn any_model() -> impl Strategy<Value = PathModel> {
     (times, shares, options).prop_map(|(times, shares, (on, rate, length))| PathModel {
         delay: MS * times.0 as u32,
         jitter: MS * times.1 as u32,
+        turns: MS * (times.1 / 2) as u32,
         overtake: on[0],
         loss: shares.0,
         burst: on[1].then_some(Burst {

@@ -12,19 +12,34 @@ pub(crate) struct Narrow {
     pub(crate) rate: u64,
     /// How long it runs with that.
     pub(crate) seconds: u64,
+    /// What else the way to the viewer does, as [`PathModel::change`] takes it.
+    ///
+    /// [`PathModel::change`]: tertulia_sfu::testing::network::PathModel::change
+    pub(crate) path: &'static str,
 }
 
 const fn call(name: &'static str, publishers: u16, first: Option<u64>, rate: u64) -> Narrow {
+    on(name, publishers, first, rate, "")
+}
+
+const fn on(
+    name: &'static str,
+    publishers: u16,
+    first: Option<u64>,
+    rate: u64,
+    path: &'static str,
+) -> Narrow {
     Narrow {
         name,
         publishers,
         first,
         rate: rate * 1_000,
         seconds: 30,
+        path,
     }
 }
 
-pub(crate) const CALLS: [Narrow; 17] = [
+pub(crate) const CALLS: [Narrow; 25] = [
     call("2 at 3M", 2, None, 3_000),
     call("2 at 1M", 2, None, 1_000),
     call("2 at 700k", 2, None, 700),
@@ -42,4 +57,18 @@ pub(crate) const CALLS: [Narrow; 17] = [
     call("3 at 500k", 3, None, 500),
     call("6 at 1.5M", 6, None, 1_500),
     call("6 at 700k", 6, None, 700),
+    on("2 at 1M in turns", 2, None, 1_000, "turns=100ms"),
+    on("2 at 500k in turns", 2, None, 500, "turns=100ms"),
+    on(
+        "2 at 400k, then 3M in turns",
+        2,
+        Some(400_000),
+        3_000,
+        "turns=100ms",
+    ),
+    on("2 at 1M with jitter", 2, None, 1_000, "jitter=20ms"),
+    on("2 at 500k with jitter", 2, None, 500, "jitter=20ms"),
+    on("2 at 500k with loss", 2, None, 500, "loss=2%"),
+    on("2 at 1M far away", 2, None, 1_000, "delay=100ms"),
+    on("2 at 500k far away", 2, None, 500, "delay=100ms"),
 ];

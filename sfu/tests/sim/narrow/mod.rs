@@ -42,12 +42,22 @@ impl Narrow {
         sim.clients[viewer].tolerates_lost_start = true;
         sim.clients[viewer].wants_pictures = true;
         sim.clients[viewer].receive(self.publishers, self.publishers);
-        let model = |rate| PathModel {
-            delay: DELAY,
-            rate,
+        let model = |rate| {
+            let mut model = PathModel {
+                delay: DELAY,
+                rate,
+                ..PathModel::CLEAR
+            };
+            let start = model;
+            let words = model.change(self.path, &start);
+            words.expect("the words of a case are right");
+            model
+        };
+        let up = PathModel {
+            delay: model(None).delay,
             ..PathModel::CLEAR
         };
-        sim.clients[viewer].up.set_model(model(None));
+        sim.clients[viewer].up.set_model(up);
         sim.clients[viewer].down.set_model(model(self.first));
         sim.join(viewer);
         sim.run(FINDS_OUT);

@@ -13,6 +13,9 @@ One to six publishers as browsers are (three VP8 encodings that begin anew with 
 switched on or off, and sound), one viewer, 30 ms each way. The link is wide for 8 s, then as said; counted from 3 s after
 that for 27 s. Medians.
 
+The way to the viewer *in turns* delivers at random moments up to 100 ms apart, as a busy radio does, so that most sound is
+late whatever is done; *jitter* is of 20 ms, *loss* of 2%, and *far away* is 100 ms each way.
+
 - received: of the link, everything included; estimate: its mean, of the link; shown: time in which pictures were told as sent.
 - missed: sound that never came or came too late, of the worst stream, of what was said; at first: in the 3 s before, s.
 - freezes: pauses over 250 ms of pictures told as sent, of all streams; frozen: their sum, s.

