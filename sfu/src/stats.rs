@@ -53,6 +53,14 @@ pub struct WorkerStats {
     pub relay_packets_out: u64,
     /// Packets taken from other workers.
     pub relay_packets_in: u64,
+    /// Checks with the right password from an address where another peer has proved to be: the other one keeps it.
+    pub address_claims_refused: u64,
+    /// Proofs that a peer is at an address: answers to our checks, and DTLS handshakes.
+    pub addresses_proven: u64,
+    /// Times that an address a peer checked from answered none of our checks, four in 4 s. Nothing but these went there.
+    pub addresses_unproven: u64,
+    /// Times that media for a peer was held, by why ([`PeerStats::media_held`]).
+    pub media_held: BTreeMap<&'static str, u64>,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
     /// Its peers, counted.
@@ -72,8 +80,12 @@ pub struct PeerStats {
     pub room: RoomId,
     /// Whether media can flow.
     pub connected: bool,
-    /// Where it is, once known.
+    /// Where it says it is, once it has.
     pub remote_addr: Option<SocketAddr>,
+    /// Why it is sent no media although it is connected: `address_not_proven` (nobody at `remote_addr` has answered a
+    /// check of ours yet), `silent` (nothing came from it for 10 s but checks), or `consent_expired` (it answered none of
+    /// our checks for 30 s, RFC 7675 section 5.1). It goes on when the peer answers; after silence, with whatever it says.
+    pub media_held: Option<&'static str>,
     /// The SRTP profile, e.g. `AEAD_AES_128_GCM`.
     pub srtp_profile: Option<&'static str>,
     /// Round trip in milliseconds, from RTCP.

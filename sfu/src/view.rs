@@ -93,6 +93,8 @@ pub enum Reason {
     NoSlot,
     /// The viewer negotiated no codec it comes in.
     Codec,
+    /// The viewer says nothing any more, or has not proved to be where it says it is.
+    Unreachable,
 }
 
 impl Reason {
@@ -112,6 +114,7 @@ impl Reason {
             Self::Quiet => "quiet",
             Self::NoSlot => "waiting_for_m_line",
             Self::Codec => "codec_not_negotiated",
+            Self::Unreachable => "unreachable",
         }
     }
 }

@@ -27,6 +27,8 @@ struct Client {
     peer: PeerId,
     frames: u64,
     heard: Vec<Vec<u8>>,
+    /// Its last check that nominates: USE-CANDIDATE has no value (RFC 8445 section 16.1).
+    nomination: Vec<u8>,
 }
 
 impl Client {
@@ -61,6 +63,7 @@ impl Client {
             peer,
             frames: 0,
             heard: Vec::new(),
+            nomination: Vec::new(),
         })
     }
 
@@ -100,6 +103,11 @@ impl Client {
                     Err(_) => break,
                 },
                 Output::Transmit(transmit) => {
+                    let sent = &transmit.contents;
+                    if sent.starts_with(&[0, 1]) && sent.windows(4).any(|at| at == [0, 0x25, 0, 0])
+                    {
+                        self.nomination = sent.to_vec();
+                    }
                     self.socket
                         .send_to(&transmit.contents, transmit.destination)
                         .unwrap();
@@ -178,6 +186,81 @@ async fn two_participants_hear_each_other_over_real_sockets() {
     );
     sfu.shutdown().await;
     assert!(sfu.create_room().await.is_err(), "a stopped relay says so");
+}
+
+/// A participant of another room sends its own checks from an address of somebody else's, and from one where nobody
+/// is: neither is sent its media, and who is there hears every word.
+#[tokio::test]
+async fn forged_addresses_gain_nothing_over_real_sockets() {
+    let (sfu, _events) = Sfu::start(SfuConfig::loopback()).unwrap();
+    let (room, other) = (
+        sfu.create_room().await.unwrap(),
+        sfu.create_room().await.unwrap(),
+    );
+    let mut clients = [
+        Client::join(&sfu, room).await,
+        Client::join(&sfu, room).await,
+        Client::join(&sfu, other).await,
+        Client::join(&sfu, other).await,
+    ];
+    let media = sfu.candidates()[0][0];
+    let nobody = UdpSocket::bind("127.0.0.2:0").unwrap();
+    nobody.set_nonblocking(true).unwrap();
+    let (mut came, mut went, mut forged) = (0, 0, 0);
+    let start = Instant::now();
+    let mut ticks = tokio::time::interval(FRAME);
+    let mut spoken = 0_u8;
+    let mut attacks = false;
+    loop {
+        assert!(start.elapsed() < PATIENCE, "heard {:?}", clients[0].heard);
+        ticks.tick().await;
+        for client in &mut clients {
+            client.drive();
+        }
+        let connected = clients.iter().all(|client| client.rtc.is_connected());
+        if connected && spoken < 200 {
+            spoken += 1;
+            for client in &mut clients {
+                client.speak(spoken);
+                client.drive();
+            }
+            // Once all are heard.
+            attacks |= clients.iter().all(|client| !client.heard.is_empty());
+        }
+        let nomination = clients[2].nomination.clone();
+        if attacks && spoken < 200 && !nomination.is_empty() {
+            // From the very socket of the victim: what forging its address comes to.
+            clients[0].socket.send_to(&nomination, media).unwrap();
+            nobody.send_to(&nomination, media).unwrap();
+            (forged, came) = (forged + 1, came + nomination.len());
+        }
+        let mut buf = [0; 2_000];
+        while let Ok(len) = nobody.recv(&mut buf) {
+            went += len;
+        }
+        let all_said = clients
+            .iter()
+            .all(|client| client.heard.last().is_some_and(|word| word[1] == 200));
+        if all_said {
+            break;
+        }
+    }
+    assert!(forged > 50, "{forged} forged checks");
+    for client in &clients {
+        let words = client.heard.iter().map(|word| word[1]);
+        let first = client.heard[0][1];
+        assert!(words.eq(first..=200), "a word is missing");
+    }
+    assert!(went <= 3 * came, "{went} bytes for {came}");
+    let worker = &sfu.stats().await.unwrap().workers[0];
+    assert_eq!(worker.address_claims_refused, forged);
+    assert!(worker.addresses_proven >= 4);
+    let stats = sfu.peer_stats(clients[2].peer).await.unwrap();
+    assert_eq!(
+        stats.remote_addr,
+        Some(clients[2].socket.local_addr().unwrap())
+    );
+    sfu.shutdown().await;
 }
 
 #[tokio::test]

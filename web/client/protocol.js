@@ -115,6 +115,7 @@ const decision = record({
 const peerStats = record({
   connected: flag,
   remote_addr: nullable(text),
+  media_held: optional(text),
   srtp_profile: nullable(text),
   rtt_ms: nullable(number),
   bandwidth,

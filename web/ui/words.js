@@ -99,6 +99,7 @@ const REASONS = {
   quiet: "others are louder",
   waiting_for_m_line: "waiting for a free line",
   codec_not_negotiated: "this browser cannot play its format",
+  unreachable: "the server gets no answer from here",
 };
 
 /**

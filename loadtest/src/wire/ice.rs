@@ -1,6 +1,8 @@
 //! ICE as the controlling agent towards a lite one (RFC 8445): a candidate pair, nominated with the
-//! first check, kept alive by consent checks (RFC 7675). Of several pairs `search` finds one.
+//! first check, kept alive by consent checks (RFC 7675). Of several pairs `search` finds one. Checks of the
+//! server's are answered, as every agent answers them (RFC 8445 section 7.3).
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ring::hmac;
@@ -21,6 +23,7 @@ const BINDING_ERROR: u16 = 0x0111;
 const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
+const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
@@ -68,6 +71,10 @@ pub(super) enum IceEvent {
 pub(super) struct Ice {
     username: String,
     key: hmac::Key,
+    /// Ours, which the server's checks are signed with.
+    own_key: hmac::Key,
+    /// The server's end.
+    to: SocketAddr,
     tie_breaker: [u8; 8],
     transaction: [u8; 12],
     sent: Option<Instant>,
@@ -79,10 +86,17 @@ pub(super) struct Ice {
 
 impl Ice {
     /// The first check is due at once.
-    pub(super) fn new(now: Instant, ours: &Credentials, theirs: &Credentials) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        to: SocketAddr,
+        ours: &Credentials,
+        theirs: &Credentials,
+    ) -> Self {
         Self {
             username: format!("{}:{}", theirs.ufrag, ours.ufrag),
             key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, theirs.pwd.as_bytes()),
+            own_key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, ours.pwd.as_bytes()),
+            to,
             tie_breaker: rand::random(),
             transaction: rand::random(),
             sent: None,
@@ -136,13 +150,35 @@ impl Ice {
         attribute(out, PRIORITY, &0x6e7f_1eff_u32.to_be_bytes());
         attribute(out, ICE_CONTROLLING, &self.tie_breaker);
         attribute(out, USE_CANDIDATE, &[]);
-        // RFC 8489 section 14.5: the length counts the attribute that is being computed.
-        set_length(out, start, 24);
-        let tag = hmac::sign(&self.key, &out[start..]);
-        attribute(out, MESSAGE_INTEGRITY, tag.as_ref());
-        set_length(out, start, 8);
-        let crc = crc32(&out[start..]) ^ 0x5354_554e;
-        attribute(out, FINGERPRINT, &crc.to_be_bytes());
+        finish(out, start, &self.key);
+    }
+
+    /// Writes the answer to a check of the server's. What is none, or is not signed right, gets none.
+    pub(super) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) {
+        let is_check = datagram
+            .first_chunk::<HEADER>()
+            .is_some_and(|header| header[..2] == BINDING_REQUEST.to_be_bytes());
+        if !is_check || !is_signed(datagram, &self.own_key) {
+            return;
+        }
+        let start = out.len();
+        out.extend_from_slice(&BINDING_SUCCESS.to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&datagram[4..HEADER]);
+        let mut mapped = vec![0, 1];
+        mapped.extend_from_slice(&(self.to.port() ^ 0x2112).to_be_bytes());
+        match self.to.ip().to_canonical() {
+            IpAddr::V4(ip) => mapped.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => {
+                mapped[1] = 2;
+                mapped.extend_from_slice(&ip.octets());
+            }
+        }
+        for (byte, mask) in mapped[4..].iter_mut().zip(&datagram[4..HEADER]) {
+            *byte ^= mask;
+        }
+        attribute(out, XOR_MAPPED_ADDRESS, &mapped);
+        finish(out, start, &self.own_key);
     }
 
     /// Takes a STUN datagram. What is not an authentic answer to our check is nothing.
@@ -172,10 +208,9 @@ impl Ice {
             }
             _ => return None,
         }
-        let (offset, _, tag) = attributes(body).find(|(_, kind, _)| *kind == MESSAGE_INTEGRITY)?;
-        let mut signed = datagram.get(..HEADER + offset)?.to_vec();
-        set_length(&mut signed, 0, 24);
-        hmac::verify(&self.key, &signed, tag).ok()?;
+        if !is_signed(datagram, &self.key) {
+            return None;
+        }
 
         self.round_trip = now.saturating_duration_since(sent);
         let first = self.answered.replace(now).is_none();
@@ -184,6 +219,28 @@ impl Ice {
         self.next = Some(now + CONSENT_INTERVAL.mul_f64(rand::random_range(0.8..1.2)));
         first.then_some(IceEvent::Connected)
     }
+}
+
+/// Whether a message's MESSAGE-INTEGRITY is of a password (RFC 8489 section 14.5).
+fn is_signed(datagram: &[u8], key: &hmac::Key) -> bool {
+    let body = datagram.get(HEADER..).unwrap_or_default();
+    let mut found = attributes(body).filter(|(_, kind, _)| *kind == MESSAGE_INTEGRITY);
+    let signed = found.next().and_then(|(offset, _, tag)| {
+        let mut signed = datagram.get(..HEADER + offset)?.to_vec();
+        set_length(&mut signed, 0, 24);
+        hmac::verify(key, &signed, tag).ok()
+    });
+    signed.is_some()
+}
+
+/// Signs the message that begins at `start`. The length counts what is being computed (RFC 8489 section 14.5).
+fn finish(out: &mut Vec<u8>, start: usize, key: &hmac::Key) {
+    set_length(out, start, 24);
+    let tag = hmac::sign(key, &out[start..]);
+    attribute(out, MESSAGE_INTEGRITY, tag.as_ref());
+    set_length(out, start, 8);
+    let crc = crc32(&out[start..]) ^ 0x5354_554e;
+    attribute(out, FINGERPRINT, &crc.to_be_bytes());
 }
 
 fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
@@ -254,7 +311,8 @@ mod tests {
     use super::*;
 
     fn agent(now: Instant) -> Ice {
-        Ice::new(now, &Credentials::random(), &theirs())
+        let to = SocketAddr::from(([10, 0, 0, 1], 1));
+        Ice::new(now, to, &Credentials::random(), &theirs())
     }
 
     fn theirs() -> Credentials {
@@ -297,6 +355,31 @@ mod tests {
         let lost = ice.handle_timeout(much_later, &mut Vec::new());
         assert_eq!(lost, Some(IceEvent::Failed("lost consent")));
         assert_eq!(ice.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_check_of_the_servers_is_answered_if_it_is_signed_right() {
+        let now = Instant::now();
+        let [ours, theirs] = testing::credentials();
+        let to = SocketAddr::from(([10, 0, 0, 1], 1));
+        let ice = Ice::new(now, to, &ours, &theirs);
+        // The server's agent is ours with the ends exchanged.
+        let mut server = Ice::new(now, to, &theirs, &ours);
+        let (mut check, mut answer) = (Vec::new(), Vec::new());
+        server.handle_timeout(now, &mut check);
+        ice.answer(&check, &mut answer);
+        assert_eq!(server.handle(now, &answer), Some(IceEvent::Connected));
+        for at in (0..check.len() - 8).filter(|at| !(2..4).contains(at)) {
+            let (mut forged, mut answer) = (check.clone(), Vec::new());
+            forged[at] ^= 1;
+            ice.answer(&forged, &mut answer);
+            assert!(answer.is_empty(), "byte {at} is changed");
+        }
+        for len in 0..check.len() - 8 {
+            let mut answer = Vec::new();
+            ice.answer(&check[..len], &mut answer);
+            assert!(answer.is_empty(), "cut to {len}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Search {
         let pairs = candidates.iter().zip(starts);
         Self {
             pairs: pairs
-                .map(|(to, start)| (*to, Ice::new(start, ours, theirs)))
+                .map(|(to, start)| (*to, Ice::new(start, *to, ours, theirs)))
                 .collect(),
         }
     }

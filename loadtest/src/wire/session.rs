@@ -192,6 +192,7 @@ impl Session {
             Some(0..=3) => {
                 if let Way::Found(ice) = &mut self.way {
                     let event = ice.handle(now, datagram);
+                    desk.out.push(|bytes| ice.answer(datagram, bytes));
                     self.ice_event(now, event, desk.out);
                 }
             }

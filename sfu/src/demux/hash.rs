@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 ///
 /// The standard library's SipHash is made for tables that strangers fill, at 20 ns for an address.
 /// This table they do not: an address enters it after a STUN check from there has authenticated, and
-/// a peer has [few](super::ADDRESSES). A multiplication folded into itself, keyed so that nobody
+/// a peer has [few](super::addresses). A multiplication folded into itself, keyed so that nobody
 /// knows which ports collide, is enough, at 2 ns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AddrHash {

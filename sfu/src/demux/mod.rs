@@ -3,17 +3,18 @@
 //! By source address once a STUN check from there has authenticated; before that only by the user
 //! fragment of such a check (RFC 8445 section 7.3). Everything else from an unknown address is
 //! dropped without a trace but a counter.
+//!
+//! An address is [`claimed`](Demux::claim), with proof or without ([`addresses`]): nobody loses to a claim an
+//! address that they have proved to be at.
 
+mod addresses;
 mod hash;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
-use hash::AddrHash;
+pub(crate) use addresses::Claim;
 
-/// Addresses one peer may be bound to at a time. Its ICE agent forgets addresses before it has more
-/// than these and tells which; this bound only makes sure.
-const ADDRESSES: usize = 16;
+use addresses::Addresses;
 
 /// The class of a datagram, by its first byte (RFC 7983 section 7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,20 +41,21 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
 /// The known addresses and fragments of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
-    by_addr: HashMap<SocketAddr, usize, AddrHash>,
+    pub(crate) addresses: Addresses,
     by_ufrag: HashMap<Vec<u8>, usize>,
-    addrs: HashMap<usize, Vec<SocketAddr>>,
+    /// By the tag in answers to our checks.
+    by_tag: HashMap<u32, usize>,
 }
 
 impl Demux {
-    /// The peer bound to an address.
-    pub(crate) fn by_addr(&self, addr: SocketAddr) -> Option<usize> {
-        self.by_addr.get(&addr).copied()
-    }
-
     /// The peer with a user fragment.
     pub(crate) fn by_ufrag(&self, ufrag: &[u8]) -> Option<usize> {
         self.by_ufrag.get(ufrag).copied()
+    }
+
+    /// The peer whose check an answer is to.
+    pub(crate) fn by_tag(&self, tag: u32) -> Option<usize> {
+        self.by_tag.get(&tag).copied()
     }
 
     /// Adds a peer's fragment; an ICE restart adds another.
@@ -61,52 +63,27 @@ impl Demux {
         self.by_ufrag.insert(ufrag.into_bytes(), peer);
     }
 
+    /// Adds a peer's tag.
+    pub(crate) fn insert_tag(&mut self, tag: u32, peer: usize) {
+        self.by_tag.insert(tag, peer);
+    }
+
     /// Forgets a fragment.
     pub(crate) fn remove_ufrag(&mut self, ufrag: &str) {
         self.by_ufrag.remove(ufrag.as_bytes());
     }
 
-    /// Binds an address to a peer, from whichever peer it was bound to: ports are reused.
-    pub(crate) fn bind(&mut self, addr: SocketAddr, peer: usize) {
-        match self.by_addr.insert(addr, peer) {
-            Some(before) if before == peer => return,
-            Some(before) => {
-                if let Some(addrs) = self.addrs.get_mut(&before) {
-                    addrs.retain(|other| *other != addr);
-                }
-            }
-            None => {}
-        }
-        let addrs = self.addrs.entry(peer).or_default();
-        if addrs.len() == ADDRESSES {
-            let oldest = addrs.remove(0);
-            self.by_addr.remove(&oldest);
-        }
-        addrs.push(addr);
-    }
-
-    /// Forgets an address, if it is still that peer's.
-    pub(crate) fn unbind(&mut self, addr: SocketAddr, peer: usize) {
-        if self.by_addr(addr) == Some(peer) {
-            self.by_addr.remove(&addr);
-        }
-        if let Some(addrs) = self.addrs.get_mut(&peer) {
-            addrs.retain(|other| *other != addr);
-        }
-    }
-
     /// Entries in all tables.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
-        self.by_addr.len() + self.by_ufrag.len() + self.addrs.len()
+        self.addresses.len() + self.by_ufrag.len() + self.by_tag.len()
     }
 
     /// Forgets a peer.
     pub(crate) fn remove(&mut self, peer: usize) {
-        for addr in self.addrs.remove(&peer).unwrap_or_default() {
-            self.by_addr.remove(&addr);
-        }
+        self.addresses.remove(peer);
         self.by_ufrag.retain(|_, other| *other != peer);
+        self.by_tag.retain(|_, other| *other != peer);
     }
 }
 
@@ -134,22 +111,24 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_a_peer_are_bounded_and_go_with_it() {
+    fn a_peer_goes_with_its_names() {
         let mut demux = Demux::default();
-        let addr = |port| SocketAddr::from(([10, 0, 0, 1], port));
-        for port in 1..=20 {
-            demux.bind(addr(port), 7);
+        let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+        for peer in [7, 8] {
+            demux.insert_ufrag(format!("fragment{peer}"), peer);
+            demux.insert_tag(peer as u32, peer);
+            demux.addresses.claim(addr, peer, true);
         }
-        assert_eq!(demux.by_addr(addr(4)), None);
-        assert_eq!(demux.by_addr(addr(5)), Some(7));
-        assert_eq!(demux.by_addr.len(), ADDRESSES);
-        demux.bind(addr(20), 8);
-        demux.insert_ufrag("a".into(), 7);
         demux.remove(7);
         assert_eq!(
-            (demux.by_addr(addr(5)), demux.by_addr(addr(20))),
-            (None, Some(8))
+            (demux.by_ufrag(b"fragment7"), demux.by_tag(7)),
+            (None, None)
         );
-        assert_eq!(demux.by_ufrag(b"a"), None);
+        assert_eq!(
+            (demux.by_ufrag(b"fragment8"), demux.by_tag(8)),
+            (Some(8), Some(8))
+        );
+        let holder = demux.addresses.holder(addr).unwrap();
+        assert_eq!((holder.peer, holder.is_shared), (8, false));
     }
 }

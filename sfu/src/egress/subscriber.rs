@@ -156,6 +156,17 @@ impl Subscriber {
         }
     }
 
+    /// Nothing more leaves, not even the rest of a picture. What comes meanwhile is not to look lost.
+    pub(crate) fn break_off(&mut self) {
+        for (index, slot) in &mut self.slots {
+            self.link.pacer.forget_slot(index);
+            slot.resume();
+            if let Some(forwarder) = &mut slot.forwarder {
+                forwarder.halt();
+            }
+        }
+    }
+
     /// What the viewer's link carries.
     pub(crate) fn link(&self) -> &Link {
         &self.link

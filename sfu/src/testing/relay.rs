@@ -507,6 +507,10 @@ impl SimRelay {
                 relayed_tracks,
                 relay_packets_out,
                 relay_packets_in,
+                address_claims_refused,
+                addresses_proven,
+                addresses_unproven,
+                media_held,
                 drops,
                 peer_count,
                 subscriptions,
@@ -528,6 +532,12 @@ impl SimRelay {
             total.relayed_tracks += relayed_tracks;
             total.relay_packets_out += relay_packets_out;
             total.relay_packets_in += relay_packets_in;
+            total.address_claims_refused += address_claims_refused;
+            total.addresses_proven += addresses_proven;
+            total.addresses_unproven += addresses_unproven;
+            for (reason, count) in media_held {
+                *total.media_held.entry(reason).or_default() += count;
+            }
             for (cause, count) in drops {
                 *total.drops.entry(cause).or_default() += count;
             }

@@ -12,19 +12,23 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::srtp::testing::{RTP_HEADER, rtp};
 use super::{Backend, Certificate, Fingerprint, HashAlgorithm, IceCredentials};
-use super::{StunOutcome, Transport, TransportConfig, TransportEvent, stun_local_ufrag};
+use super::{StunOutcome, Transport, TransportConfig, TransportEvent};
+use super::{stun_answer_tag, stun_local_ufrag};
 
 struct Interop {
     now: Instant,
     rtc: Rtc,
     transport: Transport,
     connected: bool,
+    proofs: usize,
     /// Payloads str0m received.
     received: Vec<Vec<u8>>,
     /// Packets we received.
     opened: Vec<Vec<u8>>,
 }
 
+/// Of the server's checks.
+const TAG: u32 = 0xfeed_beef;
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 10_000);
 const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 2], 5_000);
 const UFRAG: &str = "serverfragment16";
@@ -76,12 +80,15 @@ impl Interop {
             certificate,
             connect_timeout: Duration::from_secs(10),
             max_data_message: 1_024,
+            stun_tag: TAG,
+            seed: [7; 32],
         };
         Self {
             now,
             rtc,
             transport: Transport::new(now, config),
             connected: false,
+            proofs: 0,
             received: Vec::new(),
             opened: Vec::new(),
         }
@@ -106,6 +113,10 @@ impl Interop {
         while let Some(event) = self.transport.poll_event() {
             match event {
                 TransportEvent::Connected => self.connected = true,
+                TransportEvent::AddressProven(at) => {
+                    assert_eq!(at, SocketAddr::from(CLIENT));
+                    self.proofs += 1;
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -125,7 +136,10 @@ impl Interop {
         let from = SocketAddr::from(CLIENT);
         match datagram[0] {
             0..=3 => {
-                assert_eq!(stun_local_ufrag(datagram), Some(UFRAG.as_bytes()));
+                match stun_answer_tag(datagram) {
+                    Some(tag) => assert_eq!(tag, TAG),
+                    None => assert_eq!(stun_local_ufrag(datagram), Some(UFRAG.as_bytes())),
+                }
                 let outcome = self.transport.handle_stun(self.now, from, datagram);
                 assert!(!matches!(outcome, StunOutcome::Rejected(_)), "{outcome:?}");
             }
@@ -178,5 +192,12 @@ fn str0m_connects_and_media_flows() {
         assert!(interop.opened.iter().all(|packet| packet.len() >= 112));
         assert_eq!(interop.received.len(), 50);
         assert_eq!(interop.received[49], rtp(0, 49, 80)[RTP_HEADER..]);
+        // It answers a lite agent's checks: the first one, and those that keep consent.
+        let proofs = interop.proofs;
+        for _ in 0..1_000 {
+            interop.step();
+        }
+        assert!(proofs >= 1 && interop.proofs >= proofs + 3);
+        assert_eq!(interop.transport.media_addr(), Some(CLIENT.into()));
     }
 }

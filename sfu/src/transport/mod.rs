@@ -22,13 +22,13 @@ use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
-pub(crate) use ice::{StunOutcome, stun_local_ufrag};
+pub(crate) use ice::{Hold, StunOutcome, stun_answer_tag, stun_local_ufrag};
 pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials};
 pub use sctp::SENDER_PROTOCOL;
 pub(crate) use sctp::{DataChannel, DataMessage, SENDER_BYTES, SendDataError};
 
 use dtls::{AssociationEvent, Associations};
-use ice::IceLite;
+use ice::{IceLite, Steps};
 use sctp::{Sctp, SctpEvent};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use srtp::Profile as SrtpProfile;
@@ -48,6 +48,10 @@ pub(crate) struct TransportConfig {
     pub(crate) connect_timeout: Duration,
     /// A data channel message, in bytes.
     pub(crate) max_data_message: usize,
+    /// What answers to our checks name: see [`stun_answer_tag`].
+    pub(crate) stun_tag: u32,
+    /// Where the numbers of our checks come from.
+    pub(crate) seed: [u8; 32],
 }
 
 /// An event that a transport tells its worker.
@@ -70,6 +74,12 @@ pub(crate) enum TransportEvent {
     },
     /// An address bound earlier is no longer this peer's: the worker unbinds it.
     AddressForgotten(SocketAddr),
+    /// The client has proved to be at an address: it is this peer's, whoever claims it without proof.
+    AddressProven(SocketAddr),
+    /// Addresses answered none of our checks.
+    AddressesUnproven(u64),
+    /// Media stops or goes on; its reason to stop.
+    MediaHeld(Option<Hold>),
     /// A data channel message.
     Data {
         /// Where it came.
@@ -89,7 +99,13 @@ pub(crate) struct Transport {
     srtp: Option<Box<Srtp>>,
     phase: Phase,
     ice: IceLite,
+    /// The hold that the worker was last told of.
+    told_hold: Option<Hold>,
     dtls: Associations,
+    /// Where the flights of the first handshake went.
+    flights: Flights,
+    /// A DTLS datagram that the address may not be sent yet.
+    stalled: Option<Vec<u8>>,
     sctp: Sctp,
     /// The time by which the transport must be up, or is given up.
     connect_by: Instant,
@@ -116,7 +132,27 @@ enum Phase {
     Ended,
 }
 
-/// RFC 7675 section 5.1.
+/// Where the flights of a handshake went: whoever finishes it has read them there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flights {
+    None,
+    To(SocketAddr),
+    /// To several addresses: it proves none.
+    Spread,
+}
+
+impl Flights {
+    fn went(&mut self, to: SocketAddr) {
+        *self = match *self {
+            Self::None => Self::To(to),
+            Self::To(before) if before == to => *self,
+            Self::To(_) | Self::Spread => Self::Spread,
+        };
+    }
+}
+
+/// Of the client's checks, that is: RFC 7675 section 5.1 asks for one every 6 s at the latest. Whether it
+/// answers ours is another matter: see [`Hold`].
 const CONSENT: Duration = Duration::from_secs(30);
 /// A client that replaces its transport closes the old association before its offer is on its way, which
 /// then comes over TCP. One that is gone is missed so much later.
@@ -129,7 +165,15 @@ impl Transport {
     /// Waits for the client.
     pub(crate) fn new(now: Instant, config: TransportConfig) -> Self {
         Self {
-            ice: IceLite::new(&config.ice, &config.remote_ice),
+            ice: IceLite::new(
+                &config.ice,
+                &config.remote_ice,
+                config.stun_tag,
+                config.seed,
+            ),
+            told_hold: None,
+            flights: Flights::None,
+            stalled: None,
             dtls: Associations::new(config.certificate, config.remote_fingerprint),
             sctp: Sctp::new(config.max_data_message),
             srtp: None,
@@ -159,24 +203,35 @@ impl Transport {
         if self.answers.len() >= MAX_WAITING || self.events.len() >= MAX_WAITING {
             return StunOutcome::Rejected("stun_overload");
         }
-        let checked = self.ice.handle(now, from, datagram);
-        if checked.outcome == StunOutcome::Bound {
+        let (outcome, steps) = self.ice.handle(now, from, datagram);
+        if outcome == StunOutcome::Bound {
             self.expect_replacement(now);
         }
-        if let Some(response) = checked.response {
-            self.answers.push_back((from, response));
+        self.follow(steps);
+        outcome
+    }
+
+    /// Sends and tells what the ICE agent has to.
+    fn follow(&mut self, steps: Steps) {
+        self.answers.extend(steps.send);
+        let forgotten = steps.forgotten.map(TransportEvent::AddressForgotten);
+        let proven = steps.proven.map(TransportEvent::AddressProven);
+        let moved = steps.moved;
+        let moved = moved.map(|(from, to)| TransportEvent::AddressChanged { from, to });
+        let unproven = (steps.unproven > 0).then_some(steps.unproven);
+        let unproven = unproven.map(TransportEvent::AddressesUnproven);
+        self.events
+            .extend([forgotten, proven, moved, unproven].into_iter().flatten());
+        self.tell_hold();
+    }
+
+    /// Tells of media that stops or goes on. Before it is connected, and while it rests, there is none.
+    fn tell_hold(&mut self) {
+        let hold = self.ice.hold();
+        if self.phase == Phase::Connected && !self.is_resting && hold != self.told_hold {
+            self.told_hold = hold;
+            self.events.push_back(TransportEvent::MediaHeld(hold));
         }
-        if let Some(address) = checked.forgotten {
-            self.events
-                .push_back(TransportEvent::AddressForgotten(address));
-        }
-        if let Some(before) = checked.moved_from {
-            self.events.push_back(TransportEvent::AddressChanged {
-                from: before,
-                to: from,
-            });
-        }
-        checked.outcome
     }
 
     /// Takes a DTLS datagram; ignored unless its address authenticated by STUN. A handshake's
@@ -185,10 +240,25 @@ impl Transport {
         self.advance(now);
         // One that was never up is made anew to be used.
         let is_over = self.is_resting && !self.was_connected || self.phase == Phase::Ended;
-        if is_over || !self.ice.is_verified(from) {
+        if is_over || !self.ice.is_known(from) {
             return;
         }
+        self.ice.received(now, from, datagram.len());
+        let was_connected = self.was_connected;
         self.drive_dtls(now, |dtls, event| dtls.handle(now, from, datagram, event));
+        if !was_connected && self.was_connected {
+            self.handshake_done(now, from);
+        }
+        self.tell_hold();
+    }
+
+    /// Whoever finishes a handshake has read what was sent in it.
+    fn handshake_done(&mut self, now: Instant, from: SocketAddr) {
+        self.ice.heard();
+        if self.flights == Flights::To(from) {
+            let steps = self.ice.handshake_done(now, from);
+            self.follow(steps);
+        }
     }
 
     /// Whether a DTLS datagram may be costly: one of a handshake.
@@ -201,13 +271,17 @@ impl Transport {
     /// Authenticates and decrypts an RTP packet in place; the plain packet's length, or a code for
     /// metrics.
     pub(crate) fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
-        self.srtp.as_mut().ok_or(NOT_READY)?.open_rtp(packet)
+        let len = self.srtp.as_mut().ok_or(NOT_READY)?.open_rtp(packet)?;
+        self.ice.heard();
+        Ok(len)
     }
 
     /// Authenticates and decrypts a compound RTCP packet in place; the plain packet's length, or a
     /// code for metrics.
     pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
-        self.srtp.as_mut().ok_or(NOT_READY)?.open_rtcp(packet)
+        let len = self.srtp.as_mut().ok_or(NOT_READY)?.open_rtcp(packet)?;
+        self.ice.heard();
+        Ok(len)
     }
 
     /// Seals the RTP packet `buf[..len]` in place, `buf` having 16 bytes more; the sealed length, or
@@ -230,9 +304,24 @@ impl Transport {
         }
     }
 
-    /// Where media goes. None until the client's first check.
+    /// Where the client says it is. None until its first check.
     pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
         self.ice.selected()
+    }
+
+    /// Where RTP and RTCP go. None while the client has not proved to be where it says, or is not heard.
+    pub(crate) fn media_addr(&self) -> Option<SocketAddr> {
+        self.ice.media()
+    }
+
+    /// Why RTP and RTCP go nowhere although DTLS is up.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        self.ice.hold().filter(|_| self.is_connected())
+    }
+
+    /// Whether the client has proved to be at an address.
+    pub(crate) fn is_proven(&self, now: Instant, address: SocketAddr) -> bool {
+        self.ice.is_proven(now, address)
     }
 
     /// Asks for the memory that a packet needs.
@@ -339,6 +428,8 @@ impl Transport {
         if self.phase == Phase::Ended || self.is_resting {
             return;
         }
+        let steps = self.ice.handle_timeout(now);
+        self.follow(steps);
         self.drive_dtls(now, |dtls, event| dtls.handle_timeout(now, event));
         if self.phase == Phase::Connected {
             self.sctp.handle_timeout(now);
@@ -369,6 +460,7 @@ impl Transport {
             connect_by,
             sctp,
             self.dtls.poll_timeout(),
+            self.ice.poll_timeout(self.now),
             self.consent_until(),
         ]
         .into_iter()
@@ -382,13 +474,22 @@ impl Transport {
             return Some(answer);
         }
         let to = self.ice.selected()?;
-        if let Some(datagram) = self.dtls.poll_transmit() {
+        let datagram = self.stalled.take().or_else(|| self.dtls.poll_transmit());
+        if let Some(datagram) = datagram {
+            if !self.ice.admits(self.now, to, datagram.len()) {
+                self.stalled = Some(datagram);
+                return None;
+            }
+            if !self.was_connected {
+                self.flights.went(to);
+            }
             return Some((to, datagram));
         }
         // One SCTP packet at a time, so that its congestion window is all that waits anywhere.
         if self.phase != Phase::Connected || self.is_resting {
             return None;
         }
+        let to = self.ice.media()?;
         let packet = self.sctp.poll_transmit(self.now)?;
         self.dtls.write(self.now, &packet);
         self.dtls.poll_transmit().map(|datagram| (to, datagram))
@@ -472,6 +573,7 @@ impl Transport {
     fn fail(&mut self, reason: PeerFailure) {
         if self.phase != Phase::Ended {
             self.end();
+            self.answers.clear();
             self.events.push_back(TransportEvent::Failed(reason));
         }
     }

@@ -1,7 +1,8 @@
 use super::dtls::testing::{Client, GCM, SHA1};
-use super::ice::testing::{Check, mapped_address, read_answer};
+use super::ice::testing::{Check, answer, mapped_address, read_answer};
 use super::srtp::testing::{RTP_HEADER, rtcp, rtp};
 use super::*;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// A browser and the server's transport for it, on a clock of their own.
@@ -13,6 +14,10 @@ struct World {
     server_ice: IceCredentials,
     transport: Transport,
     events: Vec<TransportEvent>,
+    /// It answers checks, as every ICE agent does.
+    answers: bool,
+    /// Bytes that it was sent, by address.
+    sent: BTreeMap<SocketAddr, usize>,
 }
 
 const HOME: ([u8; 4], u16) = ([198, 51, 100, 1], 1_000);
@@ -48,6 +53,8 @@ impl World {
             certificate: certificate(),
             connect_timeout: Duration::from_secs(20),
             max_data_message: 16 * 1024,
+            stun_tag: 7,
+            seed: [1; 32],
         };
         change(&mut config);
         Self {
@@ -58,6 +65,8 @@ impl World {
             server_ice,
             transport: Transport::new(now, config),
             events: Vec::new(),
+            answers: true,
+            sent: BTreeMap::new(),
         }
     }
 
@@ -67,6 +76,7 @@ impl World {
         world.exchange(HOME);
         assert!(world.transport.is_connected() && world.client.connected);
         assert!(matches!(world.events[..], [TransportEvent::Connected]));
+        assert_eq!(world.transport.media_addr(), Some(SocketAddr::from(HOME)));
         world.events.clear();
         world
     }
@@ -83,6 +93,7 @@ impl World {
                 mapped_address(&read_answer(&answer, &self.server_ice)),
                 from
             );
+            self.answer_checks();
         }
         outcome
     }
@@ -96,8 +107,7 @@ impl World {
                 quiet = false;
             }
             while let Some((to, datagram)) = self.transport.poll_transmit() {
-                assert_eq!(Some(to), self.transport.remote_addr());
-                self.client.handle(self.now, &datagram);
+                self.deliver(to, &datagram);
                 quiet = false;
             }
             if quiet {
@@ -105,21 +115,82 @@ impl World {
             }
         }
         self.events
-            .extend(std::iter::from_fn(|| self.transport.poll_event()));
+            .extend(std::iter::from_fn(|| next_told(&mut self.transport)));
+    }
+
+    /// A datagram arrives at an address of the client's, or of nobody's.
+    fn deliver(&mut self, to: SocketAddr, datagram: &[u8]) {
+        *self.sent.entry(to).or_default() += datagram.len();
+        if datagram[0] > 3 {
+            assert_eq!(Some(to), self.transport.remote_addr());
+            self.client.handle(self.now, datagram);
+        } else if self.answers {
+            let answer = answer(datagram, to, &self.client_ice);
+            self.transport.handle_stun(self.now, to, &answer);
+        }
+    }
+
+    /// The client answers what checks it was sent, wherever.
+    fn answer_checks(&mut self) {
+        while let Some((to, datagram)) = self.transport.poll_transmit() {
+            self.deliver(to, &datagram);
+        }
     }
 
     /// Does what is due until something happens; when, since the start.
     fn next_event(&mut self) -> (Duration, Option<TransportEvent>) {
+        // Time may have been skipped before.
+        self.transport.handle_timeout(self.now);
         while let Some(due) = self.transport.poll_timeout() {
             assert!(due > self.now);
             self.now = due;
             self.transport.handle_timeout(due);
-            if let Some(event) = self.transport.poll_event() {
+            if let Some(event) = next_told(&mut self.transport) {
                 return (self.now - self.start, Some(event));
             }
         }
         (self.now - self.start, None)
     }
+
+    /// Does what is due until it fails; when, since the start, and why.
+    fn failure(&mut self) -> (Duration, PeerFailure) {
+        loop {
+            match self.next_event() {
+                (when, Some(TransportEvent::Failed(reason))) => return (when, reason),
+                (_, Some(TransportEvent::MediaHeld(_))) => {}
+                (when, other) => panic!("after {when:?}: {other:?}"),
+            }
+        }
+    }
+
+    /// Does what is due for so long, checking as clients do, while it answers or does not.
+    fn run(&mut self, from: ([u8; 4], u16), seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        let mut check_at = self.now;
+        while self.now < end {
+            if self.now >= check_at {
+                self.check(from, true);
+                check_at = self.now + Duration::from_millis(2_500);
+            }
+            self.transport.handle_timeout(self.now);
+            self.answer_checks();
+            self.events
+                .extend(std::iter::from_fn(|| next_told(&mut self.transport)));
+            let due = self.transport.poll_timeout().unwrap_or(end);
+            self.now = due.clamp(self.now + Duration::from_millis(1), check_at.min(end));
+        }
+    }
+}
+
+/// The next event that is no news of addresses.
+fn next_told(transport: &mut Transport) -> Option<TransportEvent> {
+    let mut events = std::iter::from_fn(|| transport.poll_event());
+    events.find(|event| {
+        !matches!(
+            event,
+            TransportEvent::AddressProven(_) | TransportEvent::AddressesUnproven(_)
+        )
+    })
 }
 
 #[test]
@@ -243,7 +314,7 @@ fn a_client_that_moves_is_followed() {
     assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
     let (home, away) = (SocketAddr::from(HOME), SocketAddr::from(AWAY));
     assert!(matches!(
-        world.transport.poll_event(),
+        next_told(&mut world.transport),
         Some(TransportEvent::AddressChanged { from, to }) if from == home && to == away
     ));
     // The same DTLS session, at the new address.
@@ -265,12 +336,12 @@ fn an_address_that_makes_way_is_told() {
         world.now += Duration::from_millis(1);
         world.check(([10, 0, 0, last], 1), false);
     }
-    assert!(world.transport.poll_event().is_none());
+    assert!(next_told(&mut world.transport).is_none());
     world.now += Duration::from_millis(1);
     world.check(AWAY, false);
     let forgotten = SocketAddr::from(([10, 0, 0, 1], 1));
     assert!(matches!(
-        world.transport.poll_event(),
+        next_told(&mut world.transport),
         Some(TransportEvent::AddressForgotten(address)) if address == forgotten
     ));
 }
@@ -280,11 +351,8 @@ fn consent_ends_thirty_seconds_after_the_last_check() {
     let mut world = World::connected();
     world.now += Duration::from_secs(17);
     assert_eq!(world.check(HOME, true), StunOutcome::Refreshed);
-    let (when, event) = world.next_event();
-    assert!(matches!(
-        event,
-        Some(TransportEvent::Failed(PeerFailure::ConsentExpired))
-    ));
+    let (when, reason) = world.failure();
+    assert_eq!(reason, PeerFailure::ConsentExpired);
     assert_eq!(when, Duration::from_secs(47));
     assert_eq!(world.transport.poll_timeout(), None);
     // Without consent nothing is sent, close_notify included.
@@ -375,11 +443,8 @@ fn a_client_replaces_its_transport() {
     world.events.clear();
     world.now += Duration::from_secs(1);
     world.check(AWAY, true);
-    let (_, event) = world.next_event();
-    assert!(matches!(
-        event,
-        Some(TransportEvent::Failed(PeerFailure::ConsentExpired))
-    ));
+    let (_, reason) = world.failure();
+    assert_eq!(reason, PeerFailure::ConsentExpired);
 }
 
 /// The close_notify of the old transport got lost: its keys serve until the new one has some.
@@ -417,7 +482,7 @@ fn a_client_that_begins_again_and_does_not_finish_fails() {
         let due = world.transport.poll_timeout().unwrap();
         world.now = due;
         world.transport.handle_timeout(due);
-        if let Some(event) = world.transport.poll_event() {
+        if let Some(event) = next_told(&mut world.transport) {
             break event;
         }
     };
@@ -442,7 +507,7 @@ fn a_transport_that_rested_goes_on_where_the_client_kept_it() {
         world.now += Duration::from_secs(5);
         world.transport.handle_timeout(world.now);
         assert_eq!(world.check(HOME, true), StunOutcome::Refreshed);
-        assert!(world.transport.poll_event().is_none());
+        assert!(next_told(&mut world.transport).is_none());
     }
     let woken = world.now - world.start;
     let fingerprint = world.client.fingerprint();
@@ -456,11 +521,8 @@ fn a_transport_that_rested_goes_on_where_the_client_kept_it() {
     let mut buf = [plain.clone(), vec![0; 16]].concat();
     let len = world.transport.seal_rtp(&mut buf, RTP_HEADER, plain.len());
     assert_eq!(srtp.receiving.decrypt_rtp(&buf[..len]).unwrap(), plain);
-    let (when, event) = world.next_event();
-    assert!(matches!(
-        event,
-        Some(TransportEvent::Failed(PeerFailure::ConsentExpired))
-    ));
+    let (when, reason) = world.failure();
+    assert_eq!(reason, PeerFailure::ConsentExpired);
     assert_eq!(when, woken + CONSENT);
 }
 
@@ -495,6 +557,8 @@ fn a_transport_that_rested_makes_way_where_the_client_dropped_it() {
             world.transport.is_connected() && world.client.connected,
             "{what}"
         );
+        let held = |event: &TransportEvent| matches!(event, TransportEvent::MediaHeld(_));
+        world.events.retain(|event| !held(event));
         assert!(
             matches!(world.events[..], [TransportEvent::Replaced]),
             "{what}"
@@ -516,9 +580,8 @@ fn a_transport_that_rested_and_is_not_used_again_fails() {
         }
         world.now += Duration::from_secs(600);
         world.transport.wake(world.now);
-        let (when, event) = world.next_event();
-        let failed = matches!(event, Some(TransportEvent::Failed(reason)) if reason == expected);
-        assert!(failed, "{event:?}");
+        let (when, reason) = world.failure();
+        assert_eq!(reason, expected);
         assert_eq!(when, Duration::from_secs(seconds));
     }
 }
@@ -571,7 +634,8 @@ fn answers_nobody_polls_do_not_pile_up() {
         world.transport.handle_stun(world.now, from, &check);
     }
     let waiting = std::iter::from_fn(|| world.transport.poll_transmit()).count();
-    assert_eq!(waiting, MAX_WAITING);
+    // The last one may have come with a check of ours.
+    assert!((MAX_WAITING..=MAX_WAITING + 1).contains(&waiting));
 }
 
 #[test]
@@ -584,3 +648,5 @@ fn data_waits_for_a_channel() {
     );
     assert!(sent.is_err());
 }
+
+mod paths;

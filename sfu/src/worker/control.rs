@@ -42,7 +42,14 @@ impl Worker {
                         tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its address");
                     }
                 }
-                Some(TransportEvent::AddressForgotten(addr)) => self.demux.unbind(addr, index),
+                Some(TransportEvent::AddressForgotten(addr)) => {
+                    self.demux.addresses.unbind(addr, index);
+                }
+                Some(TransportEvent::AddressProven(addr)) => self.address_proven(now, index, addr),
+                Some(TransportEvent::AddressesUnproven(count)) => {
+                    self.counters.addresses.unproven += count;
+                }
+                Some(TransportEvent::MediaHeld(hold)) => self.hold_media(now, index, hold),
                 Some(TransportEvent::Failed(reason)) => {
                     let (room, peer) = (peer.room, peer.id);
                     tracing::info!(%room, %peer, reason = reason.code(), "peer failed");

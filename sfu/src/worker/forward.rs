@@ -80,7 +80,7 @@ impl Worker {
     /// Plans a viewer's packets from one on, up to where something of a cache comes first.
     fn plan(&mut self, now: Instant, viewer: usize, from: Delivery) -> Option<Replay> {
         let peer = self.peers.get_mut(viewer)?;
-        if !peer.transport.is_connected() || peer.transport.remote_addr().is_none() {
+        if !peer.transport.is_connected() || peer.transport.media_addr().is_none() {
             return None;
         }
         let mut next = Some(from);
@@ -436,7 +436,7 @@ impl Peer {
         if !self.transport.is_connected() {
             return None;
         }
-        let to = self.transport.remote_addr()?;
+        let to = self.transport.media_addr()?;
         let (slots, transport_sequence, link) = self.subscriber.way_out();
         let outlet = Outlet {
             to,

@@ -305,7 +305,7 @@ impl Peer {
         if rtcp.is_empty() {
             return;
         }
-        let Some(to) = self.transport.remote_addr() else {
+        let Some(to) = self.transport.media_addr() else {
             return;
         };
         let transport = &mut self.transport;

@@ -9,6 +9,7 @@
 //! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
 //! be repeated exactly.
 
+mod address;
 mod ahead;
 mod allocation;
 #[cfg(any(test, feature = "testing"))]
@@ -57,8 +58,9 @@ use crate::event::Event;
 use crate::id::{PeerId, RoomId};
 use crate::router::{Batches, Room, Router};
 use crate::transmit::{RunKey, SendReport, Transmits};
-use crate::transport::{Certificate, StunOutcome, stun_local_ufrag};
+use crate::transport::Certificate;
 use crate::view::Cap;
+use address::AddressCounters;
 use forward::{Desk, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
@@ -89,6 +91,8 @@ pub(crate) struct WorkerConfig {
 pub(crate) struct Worker {
     config: WorkerConfig,
     rng: StdRng,
+    /// For the numbers of our checks: apart, so that nobody learns of others from them.
+    check_rng: StdRng,
     next_id: u64,
     demux: Demux,
     rooms: HashMap<RoomId, Room>,
@@ -133,6 +137,9 @@ struct Counters {
     probe_packets: u64,
     /// The time that the last batch may have been held back.
     coalescing: Duration,
+    addresses: AddressCounters,
+    /// Times that media of a peer was held, by why.
+    media_held: BTreeMap<&'static str, u64>,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -153,6 +160,7 @@ impl Worker {
     pub(crate) fn new(config: WorkerConfig) -> Self {
         Self {
             rng: StdRng::from_seed(config.seed),
+            check_rng: StdRng::from_seed(config.seed.map(|byte| !byte)),
             next_id: 1,
             demux: Demux::default(),
             rooms: HashMap::new(),
@@ -187,34 +195,19 @@ impl Worker {
         if class == Class::Stun {
             return self.handle_stun(now, from, datagram);
         }
-        let Some(index) = self.demux.by_addr(from) else {
+        let Some(holder) = self.demux.addresses.holder(from) else {
             return self.counters.drop("unknown_address");
         };
+        if holder.is_shared || holder.is_contested && class == Class::Dtls {
+            return self.handle_shared(now, from, class, datagram);
+        }
+        let index = holder.peer;
         match class {
             Class::Rtp => self.handle_rtp(now, index, datagram),
             Class::Rtcp => self.handle_rtcp(now, index, datagram),
             Class::Dtls => self.handle_dtls(now, index, from, datagram),
             Class::Stun | Class::Unknown => self.counters.drop("unknown_protocol"),
         }
-    }
-
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        let by_ufrag = stun_local_ufrag(datagram).and_then(|ufrag| self.demux.by_ufrag(ufrag));
-        let Some(index) = by_ufrag else {
-            return self.counters.drop("stun_unknown_ufrag");
-        };
-        let Some(peer) = self.peers.get_mut(index) else {
-            return;
-        };
-        match peer.transport.handle_stun(now, from, datagram) {
-            // Bound before, perhaps; but whoever took the address over since loses it again.
-            StunOutcome::Bound | StunOutcome::Refreshed => {
-                self.demux.bind(from, index);
-                peer.subscriber.link_mut().hear(now);
-            }
-            StunOutcome::Rejected(code) => return self.counters.drop(code),
-        }
-        self.service(now, index);
     }
 
     /// Moves a part of what is to be sent to `out`, which is empty; true: send it and call again.

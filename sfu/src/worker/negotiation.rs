@@ -116,7 +116,8 @@ impl Worker {
             announce,
         };
         let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
-        let transport = self.transport(now, ice.clone(), offer.remote.clone());
+        let tag = self.stun_tag();
+        let transport = self.transport(now, ice.clone(), offer.remote.clone(), tag);
         let ufrag = ice.ufrag.clone();
         let index = self.peers.insert(Peer {
             id,
@@ -126,6 +127,7 @@ impl Worker {
             announce,
             ice,
             remote_ice: offer.remote.map(|remote| remote.ice),
+            stun_tag: tag,
             transport,
             session,
             publisher: Publisher::new(now),
@@ -142,6 +144,7 @@ impl Worker {
         });
         self.by_id.insert(id, index);
         self.demux.insert_ufrag(ufrag, index);
+        self.demux.insert_tag(tag, index);
         if let Some(room) = self.rooms.get_mut(&room) {
             room.peers.insert(index);
         }
@@ -216,7 +219,8 @@ impl Worker {
         let ice = peer.ice.clone();
         peer.remote_ice = Some(remote.ice.clone());
         if peer.transport.is_resting() && !peer.transport.was_connected() {
-            let transport = self.transport(now, ice, Some(remote));
+            let tag = peer.stun_tag;
+            let transport = self.transport(now, ice, Some(remote), tag);
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport = transport;
             }
@@ -236,6 +240,7 @@ impl Worker {
         now: Instant,
         ice: IceCredentials,
         remote: Option<RemoteDescription>,
+        stun_tag: u32,
     ) -> Transport {
         let resting = remote.is_none();
         // Nobody has these: nobody connects.
@@ -252,12 +257,24 @@ impl Worker {
                 certificate: self.config.certificate.clone(),
                 connect_timeout: self.config.limits.connect_timeout,
                 max_data_message: self.config.limits.data_message_bytes,
+                stun_tag,
+                seed: self.check_rng.random(),
             },
         );
         if resting {
             transport.rest();
         }
         transport
+    }
+
+    /// A tag that no other peer's checks carry.
+    fn stun_tag(&mut self) -> u32 {
+        loop {
+            let tag = self.check_rng.random();
+            if self.demux.by_tag(tag).is_none() {
+                return tag;
+            }
+        }
     }
 
     /// The streams that new slots will carry, in the order in which slots are filled. A stream

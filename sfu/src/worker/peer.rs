@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) ice: IceCredentials,
     /// The client's; others in a later offer restart ICE. None before it has offered anything to use.
     pub(super) remote_ice: Option<IceCredentials>,
+    /// Of our checks, for the answers to them.
+    pub(super) stun_tag: u32,
     pub(super) cname: String,
     /// The worker's address as this client is told it, if not the worker's own.
     pub(super) announce: Option<SocketAddr>,

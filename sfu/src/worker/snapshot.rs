@@ -11,6 +11,7 @@ use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
 use crate::ingress::Track;
 use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
+use crate::transport::Hold;
 use crate::view::Reason;
 
 impl Worker {
@@ -42,6 +43,10 @@ impl Worker {
             padding_bytes: self.counters.padding_bytes,
             probe_packets: self.counters.probe_packets,
             coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
+            address_claims_refused: self.counters.addresses.claims_refused,
+            addresses_proven: self.counters.addresses.proven,
+            addresses_unproven: self.counters.addresses.unproven,
+            media_held: self.counters.media_held.clone(),
             drops: self.counters.drops.clone(),
             peer_count: self.peers.len(),
             subscriptions: self
@@ -78,6 +83,7 @@ fn peer_stats(
     watches: &Watches,
     silenced: impl Fn(TrackId) -> bool,
 ) -> PeerStats {
+    let unreachable = peer.transport.hold().is_some();
     let carried = peer.subscriber.slots().filter_map(|(_, slot)| {
         let (layer, mut reason) = slot.state();
         if slot.kind == MediaKind::Audio
@@ -85,6 +91,9 @@ fn peer_stats(
             && slot.track().is_some_and(&silenced)
         {
             reason = Reason::Quiet.code();
+        }
+        if unreachable && layer.is_none() && reason != Reason::Muted.code() {
+            reason = Reason::Unreachable.code();
         }
         let target = slot.forwarder.as_ref().and_then(Forwarder::target);
         Some(SubscriptionStats {
@@ -109,6 +118,7 @@ fn peer_stats(
         room: peer.room,
         connected: peer.transport.is_connected(),
         remote_addr: peer.transport.remote_addr(),
+        media_held: peer.transport.hold().map(Hold::code),
         srtp_profile: peer.transport.srtp_profile(),
         rtt_ms: peer.subscriber.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
         published: peer

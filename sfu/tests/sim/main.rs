@@ -9,6 +9,7 @@
 )]
 
 mod adaptation;
+mod addresses;
 mod bad_input;
 mod calls;
 mod calls_on_narrow_links;

@@ -1,5 +1,6 @@
 //! `GET /stats`: the node's counters, for load tests and scripts; with `?room=NAME` those of everyone in
-//! a room.
+//! a room, their addresses among them: an operator needs these, and they are what an attacker of a participant would
+//! like to know. So they are on the admin listener alone; over the native protocol everybody sees their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +57,10 @@ struct Worker {
     relayed_tracks: usize,
     relay_packets_out: u64,
     relay_packets_in: u64,
+    address_claims_refused: u64,
+    addresses_proven: u64,
+    addresses_unproven: u64,
+    media_held: BTreeMap<&'static str, u64>,
     drops: BTreeMap<&'static str, u64>,
 }
 
@@ -147,6 +152,10 @@ impl Worker {
             relayed_tracks: stats.relayed_tracks,
             relay_packets_out: stats.relay_packets_out,
             relay_packets_in: stats.relay_packets_in,
+            address_claims_refused: stats.address_claims_refused,
+            addresses_proven: stats.addresses_proven,
+            addresses_unproven: stats.addresses_unproven,
+            media_held: stats.media_held,
             drops: stats.drops,
         }
     }

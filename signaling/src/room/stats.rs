@@ -27,6 +27,8 @@ pub struct ParticipantStats {
 pub struct PeerStats {
     pub connected: bool,
     pub remote_addr: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_held: Option<&'static str>,
     pub srtp_profile: Option<&'static str>,
     pub rtt_ms: Option<f64>,
     pub bandwidth: BandwidthStats,
@@ -110,6 +112,7 @@ impl PeerStats {
         Self {
             connected: stats.connected,
             remote_addr: stats.remote_addr,
+            media_held: stats.media_held,
             srtp_profile: stats.srtp_profile,
             rtt_ms: stats.rtt_ms,
             bandwidth: stats.bandwidth.into(),
@@ -259,6 +262,7 @@ mod tests {
             room: RoomId::from_u64(1),
             connected: true,
             remote_addr: Some(([192, 0, 2, 7], 50_000).into()),
+            media_held: Some("silent"),
             srtp_profile: Some("AEAD_AES_128_GCM"),
             rtt_ms: Some(1.5),
             published: vec![published],

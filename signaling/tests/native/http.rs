@@ -100,6 +100,7 @@ async fn counters_are_served_apart_from_the_page() {
                 "run_lengths": {"1": 0, "2-3": 0, "4-7": 0, "8-15": 0, "16+": 0},
                 "coalescing_us": 0.0, "peers": 0, "subscriptions": 0,
                 "relayed_tracks": 0, "relay_packets_out": 0, "relay_packets_in": 0,
+                "address_claims_refused": 0, "addresses_proven": 0, "addresses_unproven": 0, "media_held": {},
                 "drops": {"unknown_address": 1},
             },
             {
@@ -109,6 +110,7 @@ async fn counters_are_served_apart_from_the_page() {
                 "run_lengths": {"1": 5, "2-3": 4, "4-7": 3, "8-15": 2, "16+": 1},
                 "coalescing_us": 250.5, "peers": 1, "subscriptions": 0,
                 "relayed_tracks": 8, "relay_packets_out": 9, "relay_packets_in": 11,
+                "address_claims_refused": 12, "addresses_proven": 13, "addresses_unproven": 14, "media_held": {"silent": 15},
                 "drops": {"srtp_auth_failed": 3, "unknown_address": 2},
             },
         ],

@@ -1,27 +1,49 @@
-//! ICE-lite (RFC 8445 section 2.5): the client checks and nominates, we answer.
+//! ICE-lite (RFC 8445 section 2.5) with proof: the client checks and nominates, we answer; and we check
+//! that somebody answers where we are to send.
 //!
-//! Nothing changes before a request's MESSAGE-INTEGRITY is verified, and the role never changes:
+//! A lite agent makes no checks: RFC 8445 section 2.5 lets it off because it sits at a public address, and
+//! RFC 7675 section 3 has consent obtained by full agents alone. But its media goes wherever a client says
+//! with the right password, be that a stranger's address. So before media goes to an address, a check of ours
+//! has been answered from there, or a DTLS handshake has gone through there; and while it goes there, answers
+//! keep coming, as RFC 7675 section 5.1 asks of full agents. Nothing else of ICE is done: no candidate pairs, no
+//! nomination, no role. Every agent answers checks (RFC 8445 section 7.3): browsers, `str0m`, `webrtc-rs` and
+//! aiortc do so towards a lite agent too.
+//!
+//! Nothing changes before a message's MESSAGE-INTEGRITY is verified, and the role never changes:
 //! `rtc-ice` handles role conflicts first, where one forged packet flips it.
 
+mod check;
+mod consent;
+mod path;
 mod stun;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use ring::hmac;
 
+pub(crate) use check::stun_answer_tag;
+pub(crate) use consent::Hold;
 pub(crate) use stun::stun_local_ufrag;
 
 use super::IceCredentials;
+use check::Remote;
+use consent::Consent;
+use path::Path;
 use stun::BindingRequest;
 
 /// The fate of a STUN datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StunOutcome {
-    /// The sender's address is this peer's from now on: the worker binds it for demultiplexing.
+    /// The client checks from this address, which is new.
     Bound,
-    /// The sender's address was this peer's already.
+    /// The client checks from this address, as it has before.
     Refreshed,
+    /// A check of ours was answered: the client is at this address.
+    Proven,
     /// Not authenticated, or not acceptable. Nothing changed. The code is for metrics.
     Rejected(&'static str),
 }
@@ -29,35 +51,47 @@ pub(crate) enum StunOutcome {
 /// The ICE-lite agent of one peer.
 #[repr(C)]
 pub(super) struct IceLite {
+    /// Where media goes: the selected address, while it is proven and consent lasts.
+    media: Option<SocketAddr>,
+    /// Why it goes nowhere, if that is so.
+    hold: Option<Hold>,
+    consent: Consent,
     selected: Option<SocketAddr>,
+    /// To be selected as soon as it is proven.
+    nominee: Option<SocketAddr>,
     paths: Vec<Path>,
     credentials: Credentials,
     /// Those before a restart, until the client has used the new ones (RFC 8445 section 9).
     previous: Option<Credentials>,
     last_check: Option<Instant>,
+    /// When anything of ours is due.
+    due: Option<Instant>,
+    /// What our transactions begin with: see [`stun_answer_tag`].
+    tag: u32,
+    tie_breaker: u64,
+    rng: StdRng,
 }
 
 struct Credentials {
     /// `ours:theirs`
     username: Vec<u8>,
     key: hmac::Key,
+    remote: Arc<Remote>,
 }
 
-/// An address that authenticated.
-struct Path {
-    address: SocketAddr,
-    last_check: Instant,
-}
-
-/// The outcome of a check.
-pub(super) struct Checked {
-    pub(super) outcome: StunOutcome,
-    /// To be sent back where the check came from.
-    pub(super) response: Option<Vec<u8>>,
-    /// The selected address before, if it is another one now.
-    pub(super) moved_from: Option<SocketAddr>,
-    /// An address that made way for the new one.
+/// The outcome of a message or of a time-out.
+#[derive(Default)]
+pub(super) struct Steps {
+    /// Messages to be sent.
+    pub(super) send: Vec<(SocketAddr, Vec<u8>)>,
+    /// The selected address before and now, if it is another one.
+    pub(super) moved: Option<(SocketAddr, SocketAddr)>,
+    /// An address that made way for a new one.
     pub(super) forgotten: Option<SocketAddr>,
+    /// An address that was proven.
+    pub(super) proven: Option<SocketAddr>,
+    /// Addresses that answered none of our checks.
+    pub(super) unproven: u64,
 }
 
 /// A client pairs each of its host, reflexive and relayed addresses, over Wi-Fi, cellular and VPN,
@@ -68,45 +102,140 @@ const MAX_PATHS: usize = 16;
 const SILENCE: Duration = Duration::from_secs(7);
 
 impl IceLite {
-    pub(super) fn new(ours: &IceCredentials, remote: &IceCredentials) -> Self {
+    /// Waits for the client. Our checks carry `tag`, and the rest of their numbers follow from `seed`.
+    pub(super) fn new(
+        ours: &IceCredentials,
+        remote: &IceCredentials,
+        tag: u32,
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = StdRng::from_seed(seed);
         Self {
+            media: None,
+            hold: Some(Hold::Unproven),
+            consent: Consent::default(),
+            selected: None,
+            nominee: None,
+            paths: Vec::new(),
             credentials: Credentials::new(ours, remote),
             previous: None,
-            paths: Vec::new(),
-            selected: None,
             last_check: None,
+            due: None,
+            tag,
+            tie_breaker: rng.random(),
+            rng,
         }
     }
 
-    /// Answers a check.
-    pub(super) fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Checked {
-        let request = match BindingRequest::parse(datagram) {
-            Ok(request) => request,
-            Err(code) => return Checked::rejected(code, None),
+    /// Takes a STUN datagram: a check, or an answer to one of ours.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> (StunOutcome, Steps) {
+        let mut steps = Steps::default();
+        let handled = match stun_answer_tag(datagram) {
+            Some(_) => self.take_answer(now, from, datagram, &mut steps),
+            None => self.take_check(now, from, datagram, &mut steps),
         };
-        let Some(credentials) = self.credentials_of(&request) else {
-            return Checked::rejected("stun_bad_username", None);
-        };
+        let outcome = handled.unwrap_or_else(StunOutcome::Rejected);
+        self.refresh(now);
+        (outcome, steps)
+    }
+
+    fn take_check(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        steps: &mut Steps,
+    ) -> Result<StunOutcome, &'static str> {
+        let request = BindingRequest::parse(datagram)?;
+        let known = std::iter::once(&self.credentials).chain(&self.previous);
+        let mut known = known.filter(|known| known.username == request.username);
+        let credentials = known.next().ok_or("stun_bad_username")?;
         let key = &credentials.key;
         if !request.is_signed_by(key) {
-            return Checked::rejected("stun_bad_integrity", None);
+            return Err("stun_bad_integrity");
         }
         if request.controlled {
-            let response = request.role_conflict(key);
-            return Checked::rejected("stun_role_conflict", Some(response));
+            steps.send.push((from, request.role_conflict(key)));
+            return Err("stun_role_conflict");
         }
         if let Some(kind) = request.unknown {
             let response = request.unknown_attribute(kind, key);
-            return Checked::rejected("stun_unknown_attribute", Some(response));
+            steps.send.push((from, response));
+            return Err("stun_unknown_attribute");
         }
         let response = request.success(from, key);
+        let remote = Arc::clone(&credentials.remote);
         if request.username == self.credentials.username {
             self.previous = None;
         }
-        let mut checked = self.record(now, from);
-        checked.response = Some(response);
-        checked.moved_from = self.select(now, from, request.use_candidate);
-        checked
+        let outcome = self.record(now, from, remote, steps);
+        self.select(now, from, request.use_candidate, steps);
+        if let Some(path) = self.path_mut(from) {
+            path.received(now, datagram.len());
+            // Smaller than what it answers: it always fits.
+            path.admits(now, response.len());
+            if !path.is_proven(now) {
+                path.seek_proof(now);
+            }
+        }
+        steps.send.push((from, response));
+        self.seek_proof(now, steps);
+        Ok(outcome)
+    }
+
+    fn take_answer(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        steps: &mut Steps,
+    ) -> Result<StunOutcome, &'static str> {
+        let path = self.path_mut(from).ok_or("stun_unasked_answer")?;
+        path.is_answered(datagram)?;
+        self.consent.answered(now);
+        self.prove(now, from, steps);
+        Ok(StunOutcome::Proven)
+    }
+
+    /// A DTLS handshake went through an address. That proves it as well as an answer does, and is all there
+    /// is of a client that answers nothing.
+    pub(super) fn handshake_done(&mut self, now: Instant, at: SocketAddr) -> Steps {
+        let mut steps = Steps::default();
+        self.prove(now, at, &mut steps);
+        self.refresh(now);
+        steps
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Steps {
+        let mut steps = Steps::default();
+        let is_due = self.due.is_some_and(|due| due <= now) || self.is_spoken_to();
+        if self.consent.hear(now)
+            && let Some(selected) = self.selected
+            && let Some(path) = self.path_mut(selected)
+            && path.proven_at().is_some()
+        {
+            path.prove(now);
+        }
+        if is_due {
+            self.seek_proof(now, &mut steps);
+            self.check_consent(now, &mut steps);
+            self.refresh(now);
+        }
+        steps
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, `now` being the latest time heard of.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        match self.is_spoken_to() {
+            true => Some(now),
+            false => self.due,
+        }
     }
 
     /// New credentials. Paths and consent stay.
@@ -117,19 +246,59 @@ impl IceLite {
 
     /// The client is not at the selected path any more: the next that it checks is selected.
     pub(super) fn deselect(&mut self) {
-        self.selected = None;
+        (self.selected, self.nominee) = (None, None);
+        (self.media, self.hold) = (None, Some(Hold::Unproven));
     }
 
-    /// Checks were not asked for lately: their lack counts from now on.
+    /// Checks were not asked for lately, nor made: their lack counts from now on.
     pub(super) fn renew_consent(&mut self, now: Instant) {
         if let Some(last) = &mut self.last_check {
             *last = now;
         }
+        if let Some(selected) = self.selected {
+            let renewed = self.consent.renew(now);
+            if let Some(path) = self.path_mut(selected) {
+                match renewed {
+                    true if path.proven_at().is_some() => path.prove(now),
+                    _ if !path.is_proven(now) => path.seek_proof(now),
+                    _ => {}
+                }
+            }
+        }
+        self.refresh(now);
     }
 
-    /// Where to send.
+    /// Where to send what is no media.
     pub(super) fn selected(&self) -> Option<SocketAddr> {
         self.selected
+    }
+
+    /// Where to send media.
+    pub(super) fn media(&self) -> Option<SocketAddr> {
+        self.media
+    }
+
+    /// Why media goes nowhere; none if it goes.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.hold
+    }
+
+    /// Notes that something authentic came that is no STUN. It is looked at in time.
+    pub(super) fn heard(&mut self) {
+        self.consent.spoke = true;
+    }
+
+    /// Whether so many bytes that are no media may go to an address.
+    pub(super) fn admits(&mut self, now: Instant, to: SocketAddr, bytes: usize) -> bool {
+        let path = self.path_mut(to);
+        path.is_some_and(|path| path.admits(now, bytes))
+    }
+
+    /// Notes bytes of DTLS from an address.
+    pub(super) fn received(&mut self, now: Instant, from: SocketAddr, bytes: usize) {
+        if let Some(path) = self.path_mut(from) {
+            path.received(now, bytes);
+        }
     }
 
     /// The time of the last check that authenticated (RFC 7675).
@@ -138,56 +307,146 @@ impl IceLite {
     }
 
     /// Whether a check from this address authenticated.
-    pub(super) fn is_verified(&self, address: SocketAddr) -> bool {
-        self.paths.iter().any(|path| path.address == address)
+    pub(super) fn is_known(&self, address: SocketAddr) -> bool {
+        self.path(address).is_some()
     }
 
-    fn credentials_of(&self, request: &BindingRequest<'_>) -> Option<&Credentials> {
-        std::iter::once(&self.credentials)
-            .chain(&self.previous)
-            .find(|credentials| credentials.username == request.username)
+    /// Whether the client has proved to be at this address.
+    pub(super) fn is_proven(&self, now: Instant, address: SocketAddr) -> bool {
+        self.path(address).is_some_and(|path| path.is_proven(now))
     }
 
-    fn record(&mut self, now: Instant, from: SocketAddr) -> Checked {
+    fn record(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        remote: Arc<Remote>,
+        steps: &mut Steps,
+    ) -> StunOutcome {
         self.last_check = Some(now);
-        if let Some(path) = self.paths.iter_mut().find(|path| path.address == from) {
-            path.last_check = now;
-            return Checked::accepted(StunOutcome::Refreshed, None);
+        if let Some(path) = self.path_mut(from) {
+            (path.last_check, path.remote) = (now, remote);
+            return StunOutcome::Refreshed;
         }
-        let mut forgotten = None;
         if self.paths.len() == MAX_PATHS {
             let unused = self.paths.iter().enumerate();
             let unused = unused.filter(|(_, path)| Some(path.address) != self.selected);
             let oldest = unused.min_by_key(|(_, path)| path.last_check);
             if let Some(at) = oldest.map(|(at, _)| at) {
-                forgotten = Some(self.paths.swap_remove(at).address);
+                let forgotten = self.paths.swap_remove(at).address;
+                self.nominee = self.nominee.filter(|nominee| *nominee != forgotten);
+                steps.forgotten = Some(forgotten);
             }
         }
-        self.paths.push(Path {
-            address: from,
-            last_check: now,
-        });
-        Checked::accepted(StunOutcome::Bound, forgotten)
+        self.paths.push(Path::new(now, from, remote));
+        StunOutcome::Bound
     }
 
-    /// The first path is used until the client nominates; then nominations decide, or, when the
-    /// selected path has gone silent, whatever path is still checked.
-    fn select(&mut self, now: Instant, from: SocketAddr, nominated: bool) -> Option<SocketAddr> {
+    /// The first path is used until the client nominates; then nominations decide, or, when the selected path
+    /// has gone silent, whatever path is still checked. But where the client is proven to be, it stays until
+    /// it is proven to be elsewhere.
+    fn select(&mut self, now: Instant, from: SocketAddr, nominated: bool, steps: &mut Steps) {
         let Some(selected) = self.selected else {
             self.selected = Some(from);
-            return None;
+            return;
         };
-        let silent = self
-            .paths
-            .iter()
-            .find(|path| path.address == selected)
-            .is_none_or(|path| now.saturating_duration_since(path.last_check) > SILENCE);
-        if selected == from || !(nominated || silent) {
-            return None;
+        let path = self.path(selected);
+        let silent =
+            path.is_none_or(|path| now.saturating_duration_since(path.last_check) > SILENCE);
+        if selected == from {
+            if nominated {
+                self.nominee = None;
+            }
+        } else if nominated || silent {
+            if self.is_proven(now, from) || !self.is_proven(now, selected) {
+                self.move_to(now, from, steps);
+            } else {
+                self.nominee = Some(from);
+            }
         }
-        self.selected = Some(from);
-        Some(selected)
     }
+
+    fn prove(&mut self, now: Instant, at: SocketAddr, steps: &mut Steps) {
+        let selected = self.selected;
+        let lacks = selected.is_none_or(|selected| !self.is_proven(now, selected));
+        let Some(path) = self.path_mut(at) else {
+            return;
+        };
+        path.prove(now);
+        steps.proven = Some(at);
+        if selected != Some(at) && (lacks || self.nominee == Some(at)) {
+            self.move_to(now, at, steps);
+        } else if selected == Some(at) {
+            self.consent.keep(now, &mut self.rng);
+        }
+    }
+
+    fn move_to(&mut self, now: Instant, to: SocketAddr, steps: &mut Steps) {
+        let before = self.selected.replace(to);
+        self.nominee = None;
+        steps.moved = before.map(|before| (before, to));
+        self.consent.keep(now, &mut self.rng);
+    }
+
+    /// Sends the checks that are due of addresses without proof.
+    fn seek_proof(&mut self, now: Instant, steps: &mut Steps) {
+        for path in &mut self.paths {
+            match path.is_check_due(now) {
+                Some(false) => {}
+                Some(true) => {
+                    let transaction = transaction(self.tag, &mut self.rng);
+                    if let Some(check) = path.check(now, transaction, self.tie_breaker) {
+                        steps.send.push((path.address, check));
+                    }
+                }
+                None => steps.unproven += 1,
+            }
+        }
+    }
+
+    /// Sends the check that keeps consent, if it is due (RFC 7675 section 5.1).
+    fn check_consent(&mut self, now: Instant, steps: &mut Steps) {
+        let selected = self.selected;
+        if !self.consent.is_check_due(now, &mut self.rng) {
+            return;
+        }
+        let mut paths = self.paths.iter_mut();
+        if let Some(path) = paths.find(|path| Some(path.address) == selected) {
+            let transaction = transaction(self.tag, &mut self.rng);
+            if let Some(check) = path.check(now, transaction, self.tie_breaker) {
+                steps.send.push((path.address, check));
+            }
+        }
+    }
+
+    /// Follows what has changed.
+    fn refresh(&mut self, now: Instant) {
+        let path = self.selected.and_then(|selected| self.path(selected));
+        let proven = path.and_then(Path::proven_at);
+        self.hold = self.consent.hold(now, proven);
+        self.media = self.selected.filter(|_| self.hold.is_none());
+        let proofs = self.paths.iter().filter_map(Path::poll_timeout);
+        self.due = proofs.chain(self.consent.poll_timeout(now, proven)).min();
+    }
+
+    /// Whether media is held, and what the client has just said is reason to go on.
+    fn is_spoken_to(&self) -> bool {
+        self.selected.is_some() && self.hold.is_some_and(|hold| self.consent.ends(hold))
+    }
+
+    fn path(&self, address: SocketAddr) -> Option<&Path> {
+        self.paths.iter().find(|path| path.address == address)
+    }
+
+    fn path_mut(&mut self, address: SocketAddr) -> Option<&mut Path> {
+        self.paths.iter_mut().find(|path| path.address == address)
+    }
+}
+
+fn transaction(tag: u32, rng: &mut StdRng) -> check::Transaction {
+    let mut transaction: check::Transaction = rng.random();
+    transaction[..4].copy_from_slice(&tag.to_be_bytes());
+    transaction
 }
 
 impl Credentials {
@@ -195,26 +454,7 @@ impl Credentials {
         Self {
             username: format!("{}:{}", ours.ufrag, remote.ufrag).into_bytes(),
             key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, ours.pwd.as_bytes()),
-        }
-    }
-}
-
-impl Checked {
-    fn rejected(code: &'static str, response: Option<Vec<u8>>) -> Self {
-        Self {
-            outcome: StunOutcome::Rejected(code),
-            response,
-            moved_from: None,
-            forgotten: None,
-        }
-    }
-
-    fn accepted(outcome: StunOutcome, forgotten: Option<SocketAddr>) -> Self {
-        Self {
-            outcome,
-            response: None,
-            moved_from: None,
-            forgotten,
+            remote: Arc::new(Remote::new(ours, remote)),
         }
     }
 }

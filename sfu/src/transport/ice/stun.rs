@@ -11,7 +11,7 @@ use rtc_stun::fingerprint::fingerprint_value;
 /// Our user fragment in a binding request's USERNAME (RFC 8445 section 7.2.2): what the first
 /// datagram from an unknown address is demultiplexed by. Nothing is verified yet.
 pub(crate) fn stun_local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
-    let username = attributes(datagram)?
+    let username = attributes(datagram, BINDING_REQUEST)?
         .find(|(kind, ..)| *kind == USERNAME)?
         .1;
     let end = username.iter().position(|byte| *byte == b':')?;
@@ -33,22 +33,22 @@ pub(super) struct BindingRequest<'a> {
     pub(super) unknown: Option<u16>,
 }
 
-const HEADER: usize = 20;
+pub(super) const HEADER: usize = 20;
 const ATTRIBUTE_HEADER: usize = 4;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
-const BINDING_ERROR: u16 = 0x0111;
+pub(super) const BINDING_REQUEST: u16 = 0x0001;
+pub(super) const BINDING_SUCCESS: u16 = 0x0101;
+pub(super) const BINDING_ERROR: u16 = 0x0111;
 
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(super) const USERNAME: u16 = 0x0006;
+pub(super) const MESSAGE_INTEGRITY: u16 = 0x0008;
 const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const PRIORITY: u16 = 0x0024;
+pub(super) const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
-const ICE_CONTROLLED: u16 = 0x8029;
+pub(super) const ICE_CONTROLLED: u16 = 0x8029;
 
 /// HMAC-SHA1.
 const INTEGRITY_LEN: usize = 20;
@@ -64,7 +64,7 @@ impl<'a> BindingRequest<'a> {
         let mut fingerprint = None;
         let (mut use_candidate, mut controlled, mut unknown) = (false, false, None);
         let mut end = HEADER;
-        for (kind, value, at) in attributes(datagram).ok_or("stun_malformed")? {
+        for (kind, value, at) in attributes(datagram, BINDING_REQUEST).ok_or("stun_malformed")? {
             end = at + ATTRIBUTE_HEADER + value.len().next_multiple_of(4);
             match kind {
                 FINGERPRINT => fingerprint = Some((value, at)),
@@ -105,20 +105,7 @@ impl<'a> BindingRequest<'a> {
 
     /// MESSAGE-INTEGRITY by the short-term password in `key` (RFC 8489 section 14.5).
     pub(super) fn is_signed_by(&self, key: &hmac::Key) -> bool {
-        let Some((kind, rest)) = self
-            .datagram
-            .get(..self.integrity_at)
-            .and_then(|signed| signed.split_at_checked(2))
-        else {
-            return false;
-        };
-        // The length as it was when the message ended with this attribute.
-        let length = self.integrity_at + ATTRIBUTE_HEADER + INTEGRITY_LEN - HEADER;
-        let mut context = hmac::Context::with_key(key);
-        context.update(kind);
-        context.update(&(length as u16).to_be_bytes());
-        context.update(rest.get(2..).unwrap_or_default());
-        rtc_crypto::constant_time_eq(context.sign().as_ref(), self.integrity)
+        is_signed_by(self.datagram, self.integrity_at, self.integrity, key)
     }
 
     /// The success response, telling `from` its own address.
@@ -144,12 +131,31 @@ impl<'a> BindingRequest<'a> {
     }
 }
 
-/// Kind, value and offset of each attribute of a binding request; `None` if the header is of
+/// Whether the MESSAGE-INTEGRITY found at `at` in a message is of the password in `key`
+/// (RFC 8489 section 14.5).
+pub(super) fn is_signed_by(message: &[u8], at: usize, integrity: &[u8], key: &hmac::Key) -> bool {
+    let signed = message.get(..at);
+    let Some((kind, rest)) = signed.and_then(|signed| signed.split_at_checked(2)) else {
+        return false;
+    };
+    // The length as it was when the message ended with this attribute.
+    let length = at + ATTRIBUTE_HEADER + INTEGRITY_LEN - HEADER;
+    let mut context = hmac::Context::with_key(key);
+    context.update(kind);
+    context.update(&(length as u16).to_be_bytes());
+    context.update(rest.get(2..).unwrap_or_default());
+    rtc_crypto::constant_time_eq(context.sign().as_ref(), integrity)
+}
+
+/// Kind, value and offset of each attribute of a message of type `kind`; `None` if the header is of
 /// something else. Stops where the attributes stop being well-formed.
-fn attributes(datagram: &[u8]) -> Option<impl Iterator<Item = (u16, &[u8], usize)>> {
+pub(super) fn attributes(
+    datagram: &[u8],
+    kind: u16,
+) -> Option<impl Iterator<Item = (u16, &[u8], usize)>> {
     let header = datagram.first_chunk::<HEADER>()?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if u16::from_be_bytes([header[0], header[1]]) != BINDING_REQUEST
+    if u16::from_be_bytes([header[0], header[1]]) != kind
         || header[4..8] != MAGIC_COOKIE
         || HEADER + length != datagram.len()
     {
@@ -173,14 +179,15 @@ fn attributes(datagram: &[u8]) -> Option<impl Iterator<Item = (u16, &[u8], usize
     }))
 }
 
-struct Writer(Vec<u8>);
+/// Writes a message, attribute by attribute.
+pub(super) struct Writer(Vec<u8>);
 
-/// Room for the longest response: IPv6 address or error, integrity, fingerprint.
-const RESPONSE_CAPACITY: usize = 96;
+/// Room for a response with an IPv6 address or an error, and for a request with a username of 32 bytes.
+const CAPACITY: usize = 128;
 
 impl Writer {
-    fn new(kind: u16, transaction: &[u8]) -> Self {
-        let mut message = Vec::with_capacity(RESPONSE_CAPACITY);
+    pub(super) fn new(kind: u16, transaction: &[u8]) -> Self {
+        let mut message = Vec::with_capacity(CAPACITY);
         message.extend(kind.to_be_bytes());
         message.extend([0, 0]);
         message.extend(MAGIC_COOKIE);
@@ -188,7 +195,7 @@ impl Writer {
         Self(message)
     }
 
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
+    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.0.extend(kind.to_be_bytes());
         self.0.extend((value.len() as u16).to_be_bytes());
         self.0.extend(value);
@@ -220,7 +227,7 @@ impl Writer {
         self.attribute(XOR_MAPPED_ADDRESS, &value[..len]);
     }
 
-    fn finish(mut self, key: &hmac::Key) -> Vec<u8> {
+    pub(super) fn finish(mut self, key: &hmac::Key) -> Vec<u8> {
         self.set_length(ATTRIBUTE_HEADER + INTEGRITY_LEN);
         let integrity = hmac::sign(key, &self.0);
         self.attribute(MESSAGE_INTEGRITY, integrity.as_ref());

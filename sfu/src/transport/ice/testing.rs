@@ -7,7 +7,7 @@ use rtc_stun::attributes::{
 };
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_REQUEST, Getter, Message, Setter};
+use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, Setter};
 use rtc_stun::xoraddr::XorMappedAddress;
 
 use crate::transport::IceCredentials;
@@ -83,4 +83,31 @@ pub(crate) fn mapped_address(message: &Message) -> SocketAddr {
     let mut address = XorMappedAddress::default();
     address.get_from(message).unwrap();
     SocketAddr::new(address.ip, address.port)
+}
+
+/// A client's answer to a check of the server's that is well-formed and signed right, as it is seen from `at`;
+/// nothing to what is no check.
+pub(crate) fn answer(datagram: &[u8], at: SocketAddr, client: &IceCredentials) -> Vec<u8> {
+    let provider = rtc_crypto::default_provider().unwrap();
+    let mut check = Message::new();
+    check.unmarshal_binary(datagram).unwrap();
+    if check.typ != BINDING_REQUEST {
+        return Vec::new();
+    }
+    FINGERPRINT.check(&check).unwrap();
+    MessageIntegrity::check(&mut check, client.pwd.as_bytes(), provider.crypto()).unwrap();
+    assert!(check.contains(rtc_stun::attributes::ATTR_ICE_CONTROLLED));
+    let username = check.get(ATTR_USERNAME).unwrap();
+    assert!(username.starts_with(format!("{}:", client.ufrag).as_bytes()));
+    let mut answer = Message::new();
+    answer.set_type(BINDING_SUCCESS);
+    answer.transaction_id = check.transaction_id;
+    answer.write_header();
+    let (ip, port) = (at.ip(), at.port());
+    XorMappedAddress { ip, port }.add_to(&mut answer).unwrap();
+    MessageIntegrity::new_short_term_integrity_with_provider(client.pwd.clone(), provider.crypto())
+        .add_to(&mut answer)
+        .unwrap();
+    FINGERPRINT.add_to(&mut answer).unwrap();
+    answer.raw
 }

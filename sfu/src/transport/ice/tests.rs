@@ -1,4 +1,4 @@
-use super::testing::{Check, mapped_address, read_answer};
+use super::testing::{Check, answer, mapped_address, read_answer};
 use super::*;
 use proptest::prelude::*;
 use rtc_stun::error_code::ErrorCodeAttribute;
@@ -20,11 +20,56 @@ fn check() -> Check {
 }
 
 fn agent() -> IceLite {
-    IceLite::new(&server(), &credentials("clnt"))
+    IceLite::new(&server(), &credentials("clnt"), 7, [1; 32])
 }
 
 fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 5_000))
+}
+
+/// A check's outcome as far as most tests ask.
+struct Checked {
+    outcome: StunOutcome,
+    response: Option<Vec<u8>>,
+    moved_from: Option<SocketAddr>,
+    forgotten: Option<SocketAddr>,
+    /// Our own checks, to whom.
+    checks: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+impl IceLite {
+    fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Checked {
+        let (outcome, mut steps) = self.handle(now, from, datagram);
+        let response = (!steps.send.is_empty() && outcome != StunOutcome::Proven).then(|| {
+            let (to, response) = steps.send.remove(0);
+            assert_eq!(to, from);
+            response
+        });
+        Checked {
+            outcome,
+            response,
+            moved_from: steps.moved.map(|(before, _)| before),
+            forgotten: steps.forgotten,
+            checks: steps.send,
+        }
+    }
+
+    /// The client answers a check there.
+    fn take_answer_to(&mut self, now: Instant, check: &(SocketAddr, Vec<u8>)) -> Checked {
+        let answer = answer(&check.1, check.0, &credentials("clnt"));
+        self.take(now, check.0, &answer)
+    }
+
+    /// The client checks from an address, and answers what it is asked.
+    fn take_proven(&mut self, now: Instant, from: SocketAddr, check: &Check) -> Checked {
+        let mut checked = self.take(now, from, &check.bytes());
+        for check in std::mem::take(&mut checked.checks) {
+            let proven = self.take_answer_to(now, &check);
+            assert_eq!(proven.outcome, StunOutcome::Proven);
+            checked.moved_from = checked.moved_from.or(proven.moved_from);
+        }
+        checked
+    }
 }
 
 fn error_code(message: &Message) -> u16 {
@@ -42,13 +87,13 @@ fn a_check_is_answered_with_the_senders_address() {
     ] {
         let mut agent = agent();
         let from = from.parse().unwrap();
-        let checked = agent.handle(Instant::now(), from, &check().bytes());
+        let checked = agent.take(Instant::now(), from, &check().bytes());
         assert_eq!(checked.outcome, StunOutcome::Bound);
         let answer = read_answer(&checked.response.unwrap(), &server());
         assert_eq!(answer.typ, BINDING_SUCCESS);
         let seen: SocketAddr = seen.parse().unwrap();
         assert_eq!(mapped_address(&answer), seen);
-        let again = agent.handle(Instant::now(), from, &check().bytes());
+        let again = agent.take(Instant::now(), from, &check().bytes());
         assert_eq!(again.outcome, StunOutcome::Refreshed);
         assert_eq!(agent.selected(), Some(from));
     }
@@ -99,7 +144,7 @@ fn forged_checks_change_nothing() {
         (without_fingerprint, "stun_no_fingerprint"),
     ] {
         let mut agent = agent();
-        let checked = agent.handle(now, address(1), &forged);
+        let checked = agent.take(now, address(1), &forged);
         assert_eq!(checked.outcome, StunOutcome::Rejected(code));
         assert!(checked.response.is_none());
         assert!(agent.paths.is_empty());
@@ -108,7 +153,7 @@ fn forged_checks_change_nothing() {
     }
     for len in 0..good.bytes().len() {
         let mut agent = agent();
-        let checked = agent.handle(now, address(1), &good.bytes()[..len]);
+        let checked = agent.take(now, address(1), &good.bytes()[..len]);
         assert_eq!(checked.outcome, StunOutcome::Rejected("stun_malformed"));
         assert_eq!(agent.last_check(), None);
     }
@@ -129,7 +174,7 @@ fn refusals_to_an_authenticated_client_are_answered_and_change_nothing() {
         (unknown, "stun_unknown_attribute", 420),
     ] {
         let mut agent = agent();
-        let checked = agent.handle(Instant::now(), address(1), &refused.bytes());
+        let checked = agent.take(Instant::now(), address(1), &refused.bytes());
         assert_eq!(checked.outcome, StunOutcome::Rejected(reason));
         let answer = read_answer(&checked.response.unwrap(), &server());
         assert_eq!(error_code(&answer), code);
@@ -139,7 +184,7 @@ fn refusals_to_an_authenticated_client_are_answered_and_change_nothing() {
         extra: Some(0xc057),
         ..check()
     };
-    let checked = agent().handle(Instant::now(), address(1), &optional.bytes());
+    let checked = agent().take(Instant::now(), address(1), &optional.bytes());
     assert_eq!(checked.outcome, StunOutcome::Bound);
 }
 
@@ -149,20 +194,135 @@ fn nomination_moves_the_path_and_so_does_silence() {
     let plain = Check {
         nominate: false,
         ..check()
-    }
-    .bytes();
-    let nominating = check().bytes();
+    };
+    let nominating = check();
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(agent.handle(at(0), address(1), &plain).moved_from, None);
+    assert_eq!(
+        agent.take_proven(at(0), address(1), &plain).moved_from,
+        None
+    );
     assert_eq!(agent.selected(), Some(address(1)));
-    assert_eq!(agent.handle(at(1), address(2), &plain).moved_from, None);
+    assert_eq!(
+        agent.take_proven(at(1), address(2), &plain).moved_from,
+        None
+    );
     assert_eq!(agent.selected(), Some(address(1)));
-    let moved = agent.handle(at(2), address(2), &nominating).moved_from;
+    // Proven a second ago: it is followed at once.
+    let moved = agent
+        .take(at(2), address(2), &nominating.bytes())
+        .moved_from;
     assert_eq!(moved, Some(address(1)));
-    assert_eq!(agent.handle(at(9), address(3), &plain).moved_from, None);
-    let moved = agent.handle(at(10), address(3), &plain).moved_from;
+    assert_eq!(
+        agent.take_proven(at(9), address(3), &plain).moved_from,
+        None
+    );
+    let moved = agent.take(at(10), address(3), &plain.bytes()).moved_from;
     assert_eq!(moved, Some(address(2)));
     assert_eq!(agent.selected(), Some(address(3)));
+}
+
+#[test]
+fn media_waits_for_an_answer_from_where_it_is_to_go() {
+    let (mut agent, now) = (agent(), Instant::now());
+    let checked = agent.take(now, address(1), &check().bytes());
+    assert_eq!((agent.selected(), agent.media()), (Some(address(1)), None));
+    let [ours] = &checked.checks[..] else {
+        panic!("one check of ours: {:?}", checked.checks);
+    };
+    // From elsewhere, of another check, and cut: no proof.
+    let right = answer(&ours.1, address(1), &credentials("clnt"));
+    let mut other = right.clone();
+    other[15] ^= 1;
+    for (from, forged, code) in [
+        (address(2), right.clone(), "stun_unasked_answer"),
+        (address(1), other, "stun_bad_integrity"),
+        (
+            address(1),
+            right[..right.len() - 8].to_vec(),
+            "stun_malformed",
+        ),
+    ] {
+        let outcome = agent.take(now, from, &forged).outcome;
+        assert_eq!(outcome, StunOutcome::Rejected(code));
+        assert_eq!(agent.media(), None);
+    }
+    let proven = agent.take(now, address(1), &right);
+    assert_eq!(proven.outcome, StunOutcome::Proven);
+    assert_eq!(agent.media(), Some(address(1)));
+    // Once.
+    let again = agent.take(now, address(1), &right).outcome;
+    assert_eq!(again, StunOutcome::Rejected("stun_unasked_answer"));
+}
+
+#[test]
+fn a_nominated_address_without_proof_moves_nothing() {
+    let (mut agent, start) = (agent(), Instant::now());
+    agent.take_proven(start, address(1), &check());
+    let mut checks = Vec::new();
+    for ms in (0..4_000).step_by(20) {
+        let now = start + Duration::from_millis(ms);
+        let mut checked = agent.take(now, address(2), &check().bytes());
+        assert_eq!(checked.moved_from, None);
+        checks.append(&mut checked.checks);
+        assert_eq!(agent.media(), Some(address(1)));
+    }
+    // The last of them is answered: it moves in the round trip of the nomination.
+    let now = start + Duration::from_millis(4_000);
+    let moved = agent.take_answer_to(now, checks.last().unwrap());
+    assert_eq!(moved.moved_from, Some(address(1)));
+    assert_eq!(agent.media(), Some(address(2)));
+}
+
+/// RFC 7675 section 5.1: a proof is good for 30 s.
+#[test]
+fn an_old_proof_is_asked_for_again() {
+    let (mut agent, start) = (agent(), Instant::now());
+    let plain = Check {
+        nominate: false,
+        ..check()
+    };
+    agent.take_proven(start, address(2), &plain);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for seconds in (1..32).step_by(2) {
+        agent.take_proven(at(seconds), address(1), &check());
+        for (to, ours) in agent.handle_timeout(at(seconds)).send {
+            agent.take_answer_to(at(seconds), &(to, ours));
+        }
+    }
+    assert_eq!(agent.media(), Some(address(1)));
+    let checked = agent.take(at(32), address(2), &check().bytes());
+    assert_eq!(
+        (checked.moved_from, agent.media()),
+        (None, Some(address(1)))
+    );
+    let moved = agent.take_answer_to(at(32), &checked.checks[0]);
+    assert_eq!(moved.moved_from, Some(address(1)));
+}
+
+#[test]
+fn checks_without_answer_end_and_stay_within_what_came() {
+    let (mut agent, start) = (agent(), Instant::now());
+    let bytes = check().bytes();
+    let checked = agent.take(start, address(1), &bytes);
+    let sent = |checks: &[(SocketAddr, Vec<u8>)]| -> usize {
+        checks.iter().map(|(_, check)| check.len()).sum()
+    };
+    let mut total = checked.response.map_or(0, |response| response.len());
+    total += sent(&checked.checks);
+    let mut unproven = 0;
+    while let Some(due) = agent.poll_timeout(start) {
+        let steps = agent.handle_timeout(due);
+        total += sent(&steps.send);
+        unproven += steps.unproven;
+        assert!(due < start + Duration::from_secs(4));
+    }
+    assert_eq!(unproven, 1);
+    assert!(
+        total > 2 * bytes.len() && total <= 3 * bytes.len(),
+        "{total}"
+    );
+    assert!(!agent.admits(start, address(1), 1_200));
+    assert!(!agent.admits(start, address(9), 1));
 }
 
 #[test]
@@ -175,14 +335,14 @@ fn a_seventeenth_address_replaces_the_one_silent_longest() {
     .bytes();
     for last in 0..16 {
         let now = start + Duration::from_millis(last.into());
-        assert_eq!(agent.handle(now, address(last), &plain).forgotten, None);
+        assert_eq!(agent.take(now, address(last), &plain).forgotten, None);
     }
     let now = start + Duration::from_secs(1);
     // The first one is selected and stays.
-    let checked = agent.handle(now, address(16), &plain);
+    let checked = agent.take(now, address(16), &plain);
     assert_eq!(checked.forgotten, Some(address(1)));
-    assert!(agent.is_verified(address(0)));
-    assert!(!agent.is_verified(address(1)));
+    assert!(agent.is_known(address(0)));
+    assert!(!agent.is_known(address(1)));
     assert_eq!(agent.paths.len(), MAX_PATHS);
 }
 
@@ -190,24 +350,24 @@ fn a_seventeenth_address_replaces_the_one_silent_longest() {
 fn a_restart_takes_both_credentials_until_the_new_ones_are_used() {
     let (mut agent, now) = (agent(), Instant::now());
     let old = check().bytes();
-    agent.handle(now, address(1), &old);
+    agent.take(now, address(1), &old);
     let (ours, theirs) = (credentials("restartedserver1"), credentials("clnt2"));
     agent.restart(&ours, &theirs);
     let new = Check::new(&ours, &theirs).bytes();
     let mixed = Check::new(&ours, &credentials("clnt")).bytes();
     assert_eq!(
-        agent.handle(now, address(1), &old).outcome,
+        agent.take(now, address(1), &old).outcome,
         StunOutcome::Refreshed
     );
     assert_eq!(
-        agent.handle(now, address(1), &mixed).outcome,
+        agent.take(now, address(1), &mixed).outcome,
         StunOutcome::Rejected("stun_bad_username")
     );
-    let checked = agent.handle(now, address(2), &new);
+    let checked = agent.take(now, address(2), &new);
     assert_eq!(checked.outcome, StunOutcome::Bound);
     read_answer(&checked.response.unwrap(), &ours);
     assert_eq!(
-        agent.handle(now, address(1), &old).outcome,
+        agent.take(now, address(1), &old).outcome,
         StunOutcome::Rejected("stun_bad_username")
     );
 }
@@ -229,10 +389,67 @@ fn the_user_fragment_is_found_without_the_password() {
 }
 
 proptest! {
+    /// Whatever checks and answers come from where, and whatever is forged of them: media goes only to where an
+    /// answer came from in the last 30 s, and no address that proved nothing is sent more than three times what
+    /// came from it.
+    #[test]
+    fn media_goes_only_where_it_is_proved(
+        steps in proptest::collection::vec((0_u8..6, 0_u8..4, 0_u64..4_000), 1..120),
+    ) {
+        let (mut agent, start) = (agent(), Instant::now());
+        let mut now = start;
+        let mut asked: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
+        let mut proved: std::collections::BTreeMap<SocketAddr, Instant> = Default::default();
+        let mut came: std::collections::BTreeMap<SocketAddr, (usize, usize)> = Default::default();
+        for (step, last, ms) in steps {
+            now += Duration::from_millis(ms / 4);
+            let mut sent = match step {
+                0..=2 => {
+                    let nominate = step != 0;
+                    let bytes = Check { nominate, ..check() }.bytes();
+                    came.entry(address(last)).or_default().0 += bytes.len();
+                    agent.handle(now, address(last), &bytes).1.send
+                }
+                // One of the latest is answered, perhaps from elsewhere.
+                3 | 4 if !asked.is_empty() => {
+                    let (to, ours) = asked[asked.len() - 1 - usize::from(last) % asked.len()].clone();
+                    let from = if step == 3 { to } else { address(last) };
+                    let answer = answer(&ours, to, &credentials("clnt"));
+                    let (outcome, steps) = agent.handle(now, from, &answer);
+                    if outcome == StunOutcome::Proven {
+                        prop_assert_eq!(from, to);
+                        proved.insert(from, now);
+                    }
+                    steps.send
+                }
+                _ => Vec::new(),
+            };
+            sent.extend(agent.handle_timeout(now).send);
+            for (to, message) in sent {
+                if proved.get(&to).is_none_or(|at| now >= *at + Duration::from_secs(30)) {
+                    came.entry(to).or_default().1 += message.len();
+                }
+                if message[..2] == [0, 1] {
+                    asked.push((to, message));
+                }
+            }
+            if let Some(media) = agent.media() {
+                let at = proved.get(&media);
+                prop_assert!(at.is_some_and(|at| now < *at + Duration::from_secs(30)));
+            }
+            for (addr, (received, sent)) in &came {
+                if !proved.contains_key(addr) {
+                    prop_assert!(*sent <= 3 * received, "{addr}: {sent} of {received}");
+                }
+            }
+            prop_assert!(agent.poll_timeout(now).is_none_or(|due| due > now));
+        }
+    }
+
     #[test]
     fn anything_may_arrive(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut agent = agent();
-        let checked = agent.handle(Instant::now(), address(1), &bytes);
+        let checked = agent.take(Instant::now(), address(1), &bytes);
         prop_assert!(matches!(checked.outcome, StunOutcome::Rejected(_)));
         prop_assert_eq!(agent.last_check(), None);
         let _ = stun_local_ufrag(&bytes);
@@ -247,7 +464,7 @@ proptest! {
         bytes[at] ^= change;
         bytes.truncate(bytes.len() - cut.min(bytes.len()) * usize::from(change & 1));
         let mut agent = agent();
-        let outcome = agent.handle(Instant::now(), address(1), &bytes).outcome;
+        let outcome = agent.take(Instant::now(), address(1), &bytes).outcome;
         prop_assert!(matches!(outcome, StunOutcome::Rejected(_)));
         prop_assert_eq!(agent.last_check(), None);
         let _ = stun_local_ufrag(&bytes);

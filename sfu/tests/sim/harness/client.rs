@@ -1,6 +1,7 @@
 //! A `str0m` client: an implementation of WebRTC that shares no code with ours.
 
 pub(crate) mod hand;
+mod place;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -90,6 +91,8 @@ pub(crate) struct Client {
     send_time: u8,
     /// How loud it is.
     pub(crate) level: AudioLevel,
+    /// Its last check that nominates.
+    pub(crate) nomination: Vec<u8>,
     /// Its own; where it is seen from the relay may differ.
     pub(super) addr: SocketAddr,
     /// What the NAT before it makes of its address.
@@ -179,6 +182,7 @@ impl Client {
             },
             addr,
             mapped: addr,
+            nomination: Vec::new(),
             rtc,
             wake_at: now,
             now,
@@ -198,25 +202,6 @@ impl Client {
             plis: Vec::new(),
             seed,
         }
-    }
-
-    /// Where the relay sees it.
-    pub(crate) fn seen_at(&self) -> SocketAddr {
-        self.mapped
-    }
-
-    /// The NAT before it forgets its mapping and makes another.
-    pub(crate) fn rebind(&mut self, mapped: SocketAddr) {
-        self.mapped = mapped;
-    }
-
-    /// Leaves one network and enters another, as from Wi-Fi to mobile.
-    pub(crate) fn roam(&mut self, addr: SocketAddr) {
-        let before = Candidate::host(self.addr, "udp").expect("a valid candidate");
-        self.rtc.direct_api().invalidate_candidate(&before);
-        let candidate = Candidate::host(addr, "udp").expect("a valid candidate");
-        self.rtc.add_local_candidate(candidate);
-        (self.addr, self.mapped) = (addr, addr);
     }
 
     /// Prepares other ICE credentials for the next offer.
@@ -606,6 +591,9 @@ impl Client {
                 }
                 Output::Transmit(transmit) => {
                     let payload = transmit.contents.to_vec();
+                    if place::nominates(&payload) {
+                        self.nomination.clone_from(&payload);
+                    }
                     let rtcp = payload[0] >> 6 == 2 && (192..224).contains(&payload[1]);
                     if rtcp && self.receiver.as_ref().is_some_and(|receiver| receiver.mute) {
                         continue;

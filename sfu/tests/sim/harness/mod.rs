@@ -9,6 +9,7 @@ mod screen;
 mod stream;
 mod uplink;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub(crate) struct Sim {
     /// Every datagram to the client that is [tapped](Self::tap), as the relay sends it.
     pub(crate) tapped: Vec<Vec<u8>>,
     tap: Option<usize>,
+    /// Bytes that the relay sent to where no client is.
+    pub(crate) astray: BTreeMap<SocketAddr, usize>,
     seed: u64,
 }
 
@@ -72,6 +75,7 @@ impl Sim {
             handshake_turns: 0,
             tapped: Vec::new(),
             tap: None,
+            astray: BTreeMap::new(),
             seed,
         }
     }
@@ -259,13 +263,33 @@ impl Sim {
         if tap.is_some_and(|client| client.seen_at() == datagram.to) {
             self.tapped.push(datagram.payload.clone());
         }
-        if let Some(client) = self
-            .clients
-            .iter_mut()
-            .find(|client| client.seen_at() == datagram.to)
-        {
-            client.down.send(now, datagram);
+        let there = |client: &&mut Client| client.seen_at() == datagram.to;
+        match self.clients.iter_mut().filter(there).count() {
+            0 => *self.astray.entry(datagram.to).or_default() += datagram.payload.len(),
+            1 => {
+                for client in self.clients.iter_mut().filter(there) {
+                    client.down.send(now, datagram.clone());
+                }
+            }
+            _ => {
+                for client in self.clients.iter_mut().filter(there) {
+                    if client.shares(&datagram) {
+                        client.down.send(now, datagram.clone());
+                    }
+                }
+            }
         }
+    }
+
+    /// A client's last nomination once more, from an address that it forges; its bytes.
+    pub(crate) fn forge(&mut self, client: usize, from: SocketAddr) -> usize {
+        let payload = self.clients[client].nomination.clone();
+        assert!(!payload.is_empty(), "it has nominated");
+        let bytes = payload.len();
+        let to = self.relay.addr();
+        let mut datagram = Datagram { from, to, payload };
+        self.relay.handle_datagram(self.now, &mut datagram);
+        bytes
     }
 
     /// Hears what happened.

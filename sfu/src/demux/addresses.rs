@@ -1,0 +1,323 @@
+//! Source addresses, and the peers at them.
+//!
+//! A check only claims an address: who sends it may have forged where it comes from. Who answers a check of ours,
+//! or finishes a handshake there, has proved to be there. A claim without proof gets an address that nobody has
+//! proved to be at, from whoever claimed it last, and no other. Whoever proves to be at an address that is
+//! another's shares it: a NAT or a host has given the port to somebody new, or several peers use one socket.
+//! Then their keys tell whose a packet is, and the first one loses none. Only a handshake has no keys yet: it is for
+//! who waits for one, whether they are proved to be there or have just claimed it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::hash::AddrHash;
+
+/// Addresses one peer may be at. Its ICE agent forgets addresses before it has more than these and tells
+/// which; this bound only makes sure.
+const ADDRESSES: usize = 16;
+/// Peers at one address beside the first. Each is one more set of keys to try on each packet from there; a
+/// client that puts more on one socket is refused the rest.
+const GUESTS: usize = 7;
+
+/// Who is at an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Holder {
+    /// The one it is first thought to be.
+    pub(crate) peer: usize,
+    is_proven: bool,
+    /// Others have proved to be there too.
+    pub(crate) is_shared: bool,
+    /// Somebody else claims it without proof.
+    pub(crate) is_contested: bool,
+}
+
+/// The outcome of a claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// The address is the peer's, or one of its own.
+    Held,
+    /// Another has proved to be there, and the peer has not; or too many have.
+    Refused,
+}
+
+/// All addresses of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    holders: HashMap<SocketAddr, Holder, AddrHash>,
+    /// The others at shared addresses.
+    guests: HashMap<SocketAddr, Vec<usize>, AddrHash>,
+    /// By address where somebody is: who claimed it last, in vain.
+    claimants: HashMap<SocketAddr, usize, AddrHash>,
+    /// By peer: where it is, the longest known first.
+    of_peers: HashMap<usize, Vec<SocketAddr>>,
+}
+
+impl Addresses {
+    /// Who is at an address.
+    pub(crate) fn holder(&self, addr: SocketAddr) -> Option<Holder> {
+        self.holders.get(&addr).copied()
+    }
+
+    /// Those at a shared address, the first one first.
+    pub(crate) fn all_at(&self, addr: SocketAddr) -> impl Iterator<Item = usize> {
+        let first = self.holders.get(&addr).map(|holder| holder.peer);
+        let guests = self.guests.get(&addr).into_iter().flatten();
+        first.into_iter().chain(guests.copied())
+    }
+
+    /// Who claims an address where somebody else is.
+    pub(crate) fn claimant(&self, addr: SocketAddr) -> Option<usize> {
+        self.claimants.get(&addr).copied()
+    }
+
+    /// A peer claims an address, having proved to be there or not.
+    pub(crate) fn claim(&mut self, addr: SocketAddr, peer: usize, is_proven: bool) -> Claim {
+        let Some(holder) = self.holders.get_mut(&addr) else {
+            let holder = Holder {
+                peer,
+                is_proven,
+                is_shared: false,
+                is_contested: false,
+            };
+            self.holders.insert(addr, holder);
+            self.note(addr, peer);
+            return Claim::Held;
+        };
+        if holder.peer == peer {
+            holder.is_proven |= is_proven;
+            return Claim::Held;
+        }
+        if !holder.is_proven {
+            let before = std::mem::replace(&mut holder.peer, peer);
+            holder.is_proven = is_proven;
+            self.forget(addr, before);
+            self.note(addr, peer);
+            return Claim::Held;
+        }
+        let guests = self.guests.get_mut(&addr);
+        if guests.is_some_and(|guests| guests.contains(&peer)) {
+            return Claim::Held;
+        }
+        let guests = self.guests.get(&addr).map_or(0, Vec::len);
+        if !is_proven || guests == GUESTS {
+            holder.is_contested = true;
+            self.claimants.insert(addr, peer);
+            return Claim::Refused;
+        }
+        holder.is_shared = true;
+        self.drop_claim(addr, peer);
+        self.guests.entry(addr).or_default().push(peer);
+        self.note(addr, peer);
+        Claim::Held
+    }
+
+    /// A peer is not at an address any more. Others there stay.
+    pub(crate) fn unbind(&mut self, addr: SocketAddr, peer: usize) {
+        self.drop_claim(addr, peer);
+        self.leave(addr, peer);
+        self.forget(addr, peer);
+    }
+
+    /// Forgets a peer.
+    pub(crate) fn remove(&mut self, peer: usize) {
+        let claims = self.claimants.iter().filter(|(_, other)| **other == peer);
+        let claims: Vec<SocketAddr> = claims.map(|(addr, _)| *addr).collect();
+        for addr in claims {
+            self.drop_claim(addr, peer);
+        }
+        for addr in self.of_peers.remove(&peer).unwrap_or_default() {
+            self.leave(addr, peer);
+        }
+    }
+
+    /// Entries in all tables.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.holders.len() + self.guests.len() + self.claimants.len() + self.of_peers.len()
+    }
+
+    /// Takes a peer from an address; the next one there takes its place.
+    fn leave(&mut self, addr: SocketAddr, peer: usize) {
+        let mut guests = self.guests.remove(&addr).unwrap_or_default();
+        match self.holders.get_mut(&addr) {
+            Some(holder) if holder.peer == peer => {
+                if guests.is_empty() {
+                    self.holders.remove(&addr);
+                    if let Some(claimant) = self.claimants.remove(&addr) {
+                        self.claim(addr, claimant, false);
+                    }
+                    return;
+                }
+                // A guest has proved to be there.
+                (holder.peer, holder.is_proven) = (guests.remove(0), true);
+                holder.is_shared = !guests.is_empty();
+            }
+            Some(holder) => {
+                guests.retain(|guest| *guest != peer);
+                holder.is_shared = !guests.is_empty();
+            }
+            None => {}
+        }
+        if !guests.is_empty() {
+            self.guests.insert(addr, guests);
+        }
+    }
+
+    /// A peer does not claim an address any more.
+    fn drop_claim(&mut self, addr: SocketAddr, peer: usize) {
+        if self.claimants.get(&addr) == Some(&peer) {
+            self.claimants.remove(&addr);
+            if let Some(holder) = self.holders.get_mut(&addr) {
+                holder.is_contested = false;
+            }
+        }
+    }
+
+    /// Notes where a peer is.
+    fn note(&mut self, addr: SocketAddr, peer: usize) {
+        let addrs = self.of_peers.entry(peer).or_default();
+        addrs.push(addr);
+        if addrs.len() > ADDRESSES {
+            let oldest = addrs.remove(0);
+            self.leave(oldest, peer);
+        }
+    }
+
+    fn forget(&mut self, addr: SocketAddr, peer: usize) {
+        if let Some(addrs) = self.of_peers.get_mut(&peer) {
+            addrs.retain(|other| *other != addr);
+            if addrs.is_empty() {
+                self.of_peers.remove(&peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn at(addresses: &Addresses, port: u16) -> Vec<usize> {
+        addresses.all_at(addr(port)).collect()
+    }
+
+    #[test]
+    fn claims_are_decided_by_proof() {
+        // Claims of peers 1 and 2, with proof or without, and who is there then.
+        for (claims, there, last) in [
+            (&[(1, false)][..], &[1][..], Claim::Held),
+            (&[(1, false), (2, false)], &[2], Claim::Held),
+            (&[(1, false), (2, true)], &[2], Claim::Held),
+            (&[(1, true), (2, false)], &[1], Claim::Refused),
+            (&[(1, true), (2, true)], &[1, 2], Claim::Held),
+            (&[(1, true), (2, true), (2, false)], &[1, 2], Claim::Held),
+            (&[(1, true), (1, false), (2, false)], &[1], Claim::Refused),
+            (&[(1, false), (1, true), (2, false)], &[1], Claim::Refused),
+            (&[(1, false), (2, true), (1, false)], &[2], Claim::Refused),
+            (&[(1, false), (2, true), (1, true)], &[2, 1], Claim::Held),
+        ] {
+            let mut addresses = Addresses::default();
+            let outcomes = claims
+                .iter()
+                .map(|(peer, is_proven)| addresses.claim(addr(1), *peer, *is_proven));
+            assert_eq!(outcomes.last(), Some(last), "{claims:?}");
+            assert_eq!(at(&addresses, 1), there, "{claims:?}");
+            let holder = addresses.holder(addr(1)).unwrap();
+            assert_eq!(holder.is_shared, there.len() > 1, "{claims:?}");
+            let refused = last == Claim::Refused;
+            assert_eq!(holder.is_contested, refused, "{claims:?}");
+            let claimant = refused.then(|| claims.last().unwrap().0);
+            assert_eq!(addresses.claimant(addr(1)), claimant, "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn who_leaves_takes_nothing_from_others() {
+        let mut addresses = Addresses::default();
+        for peer in 1..=3 {
+            addresses.claim(addr(1), peer, true);
+        }
+        addresses.claim(addr(1), 4, false);
+        addresses.unbind(addr(1), 4);
+        addresses.unbind(addr(1), 2);
+        assert_eq!(at(&addresses, 1), [1, 3]);
+        addresses.remove(1);
+        assert_eq!(at(&addresses, 1), [3]);
+        assert_eq!(addresses.claim(addr(1), 4, false), Claim::Refused);
+        // Nobody else is there then.
+        addresses.remove(3);
+        assert_eq!(at(&addresses, 1), [4]);
+        addresses.remove(4);
+        assert_eq!(addresses.len(), 0);
+    }
+
+    #[test]
+    fn both_sides_are_bounded() {
+        let mut addresses = Addresses::default();
+        for port in 1..=20 {
+            addresses.claim(addr(port), 7, true);
+        }
+        assert_eq!((at(&addresses, 4), at(&addresses, 5)), (vec![], vec![7]));
+        assert_eq!(addresses.holders.len(), ADDRESSES);
+        let mut outcomes = (100..120).map(|peer| addresses.claim(addr(20), peer, true));
+        assert_eq!(
+            outcomes.position(|claim| claim == Claim::Refused),
+            Some(GUESTS)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_loses_an_address_that_is_proved(
+            steps in prop::collection::vec((0u8..8, 0usize..6, 0u16..12), 1..200),
+        ) {
+            let mut addresses = Addresses::default();
+            let mut proved: BTreeMap<u16, BTreeSet<usize>> = BTreeMap::new();
+            for (step, peer, port) in steps {
+                match step {
+                    0..=3 => {
+                        let claim = addresses.claim(addr(port), peer, false);
+                        let others = proved.get(&port).is_some_and(|proved| !proved.is_empty());
+                        let own = proved.get(&port).is_some_and(|proved| proved.contains(&peer));
+                        prop_assert_eq!(claim == Claim::Refused, others && !own);
+                    }
+                    4 | 5 => {
+                        prop_assert_eq!(addresses.claim(addr(port), peer, true), Claim::Held);
+                        proved.entry(port).or_default().insert(peer);
+                    }
+                    6 => {
+                        addresses.unbind(addr(port), peer);
+                        proved.entry(port).or_default().remove(&peer);
+                    }
+                    _ => {
+                        addresses.remove(peer);
+                        for proved in proved.values_mut() {
+                            proved.remove(&peer);
+                        }
+                    }
+                }
+                for (port, proved) in &proved {
+                    let there = at(&addresses, *port);
+                    prop_assert!(proved.iter().all(|peer| there.contains(peer)));
+                    prop_assert!(proved.is_empty() || there.len() == proved.len());
+                    let holder = addresses.holder(addr(*port));
+                    prop_assert_eq!(holder.is_some_and(|at| at.is_shared), there.len() > 1);
+                    let claimant = addresses.claimant(addr(*port));
+                    prop_assert_eq!(holder.is_some_and(|at| at.is_contested), claimant.is_some());
+                    prop_assert!(claimant.is_none_or(|peer| !there.contains(&peer)));
+                }
+                let listed: usize = addresses.of_peers.values().map(Vec::len).sum();
+                let guests: usize = addresses.guests.values().map(Vec::len).sum();
+                prop_assert_eq!(listed, addresses.holders.len() + guests);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Whether media may go on to an address that was proven: consent (RFC 7675), and whether the client says
+//! anything at all.
+
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::path::CONSENT;
+
+/// Why media for a client goes nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    /// Nobody has proved yet to be at the address that the client chose.
+    Unproven,
+    /// Nothing authentic has come for [`SILENCE`]: no answer to a check, no RTCP, no RTP.
+    Silent,
+    /// No check was answered for 30 s (RFC 7675 section 5.1), whatever else came.
+    NoConsent,
+}
+
+impl Hold {
+    /// A stable code for wire formats and metrics.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Unproven => "address_not_proven",
+            Self::Silent => "silent",
+            Self::NoConsent => "consent_expired",
+        }
+    }
+}
+
+/// Signs of life of a client, and our checks for them.
+#[derive(Default)]
+pub(super) struct Consent {
+    /// Something authentic came that is no STUN, since this was last asked.
+    pub(super) spoke: bool,
+    /// A check of ours was answered once. From then on only answers are consent; of a client that never
+    /// answered, whatever it says where its handshake went through.
+    answers: bool,
+    /// When something authentic last came. Checks of the client's do not count: they say that it wants, not
+    /// that it gets.
+    heard_at: Option<Instant>,
+    /// Our next check.
+    check_at: Option<Instant>,
+}
+
+/// Two checks of ours and two regular RTCP intervals (RFC 3550 section 6.2, 5 s), all in vain. A viewer that is
+/// muted and receives nothing still answers checks.
+const SILENCE: Duration = Duration::from_secs(10);
+/// RFC 7675 section 5.1, times 0.8 to 1.2 so that they do not come all at once.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+impl Consent {
+    /// A check was answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answers = true;
+        self.heard_at = Some(now);
+    }
+
+    /// Looks at whether the client spoke; true: that is consent, too.
+    pub(super) fn hear(&mut self, now: Instant) -> bool {
+        if !std::mem::take(&mut self.spoke) {
+            return false;
+        }
+        self.heard_at = Some(now);
+        !self.answers
+    }
+
+    /// Whether the client has said what ends a hold. Answers to checks do so by themselves.
+    pub(super) fn ends(&self, hold: Hold) -> bool {
+        self.spoke
+            && match hold {
+                Hold::Unproven => false,
+                Hold::Silent => true,
+                Hold::NoConsent => !self.answers,
+            }
+    }
+
+    /// Nothing was asked of the client lately: its silence counts from now on. True: so does its consent.
+    pub(super) fn renew(&mut self, now: Instant) -> bool {
+        self.heard_at = Some(now);
+        self.check_at = self.check_at.map(|_| now);
+        !self.answers
+    }
+
+    /// An address is in use: its consent is to be kept.
+    pub(super) fn keep(&mut self, now: Instant, rng: &mut StdRng) {
+        self.heard_at.get_or_insert(now);
+        self.check_at.get_or_insert_with(|| now + interval(rng));
+    }
+
+    /// Why media is not to go to an address that was last proven then.
+    pub(super) fn hold(&self, now: Instant, proven_at: Option<Instant>) -> Option<Hold> {
+        let Some(proven_at) = proven_at else {
+            return Some(Hold::Unproven);
+        };
+        let heard_at = self.heard_at.map_or(proven_at, |at| at.max(proven_at));
+        if now >= proven_at + CONSENT {
+            Some(Hold::NoConsent)
+        } else if now >= heard_at + SILENCE {
+            Some(Hold::Silent)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a check is to be sent now; the next one is planned.
+    pub(super) fn is_check_due(&mut self, now: Instant, rng: &mut StdRng) -> bool {
+        let is_due = self.check_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.check_at = Some(now + interval(rng));
+        }
+        is_due
+    }
+
+    /// When a check is due, or media is to be held.
+    pub(super) fn poll_timeout(&self, now: Instant, proven_at: Option<Instant>) -> Option<Instant> {
+        let held = self.hold(now, proven_at).is_some();
+        let ends = proven_at.filter(|_| !held).map(|proven_at| {
+            let heard_at = self.heard_at.map_or(proven_at, |at| at.max(proven_at));
+            (proven_at + CONSENT).min(heard_at + SILENCE)
+        });
+        ends.into_iter().chain(self.check_at).min()
+    }
+}
+
+fn interval(rng: &mut StdRng) -> Duration {
+    INTERVAL.mul_f64(rng.random_range(0.8..1.2))
+}

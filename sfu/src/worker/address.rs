@@ -1,0 +1,174 @@
+//! Addresses of peers: STUN, and datagrams from where several peers are.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Worker;
+use crate::demux::{Claim, Class};
+use crate::egress::Request;
+use crate::stats::Decision;
+use crate::transport::{Hold, StunOutcome, stun_answer_tag, stun_local_ufrag};
+
+/// The counters of addresses.
+#[derive(Debug, Default)]
+pub(super) struct AddressCounters {
+    pub(super) claims_refused: u64,
+    pub(super) proven: u64,
+    pub(super) unproven: u64,
+}
+
+impl Worker {
+    pub(super) fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let found = match stun_answer_tag(datagram) {
+            Some(tag) => self.demux.by_tag(tag).ok_or("stun_unasked_answer"),
+            None => stun_local_ufrag(datagram)
+                .and_then(|ufrag| self.demux.by_ufrag(ufrag))
+                .ok_or("stun_unknown_ufrag"),
+        };
+        let index = match found {
+            Ok(index) => index,
+            Err(code) => return self.counters.drop(code),
+        };
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        match peer.transport.handle_stun(now, from, datagram) {
+            StunOutcome::Bound | StunOutcome::Refreshed => {
+                peer.subscriber.link_mut().hear(now);
+                let is_proven = peer.transport.is_proven(now, from);
+                self.claim(now, index, from, is_proven);
+            }
+            StunOutcome::Proven => peer.subscriber.link_mut().hear(now),
+            StunOutcome::Rejected(code) => return self.counters.drop(code),
+        }
+        self.service(now, index);
+    }
+
+    /// A peer has proved to be at an address.
+    pub(super) fn address_proven(&mut self, now: Instant, index: usize, addr: SocketAddr) {
+        self.counters.addresses.proven += 1;
+        self.claim(now, index, addr, true);
+    }
+
+    fn claim(&mut self, now: Instant, index: usize, addr: SocketAddr, is_proven: bool) {
+        if self.demux.addresses.claim(addr, index, is_proven) == Claim::Held {
+            return;
+        }
+        self.counters.addresses.claims_refused += 1;
+        if let Some(peer) = self.peers.get_mut(index)
+            && peer.may_log(now)
+        {
+            tracing::info!(room = %peer.room, peer = %peer.id, %addr, "peer claims an address where another is");
+        }
+    }
+
+    /// Media of a peer stops, or goes on. What was decided for it stays: it says nothing of its link.
+    pub(super) fn hold_media(&mut self, now: Instant, index: usize, hold: Option<Hold>) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let reason = hold.map_or("goes_on", Hold::code);
+        if peer.may_log(now) {
+            tracing::info!(room = %peer.room, peer = %peer.id, reason, "media for a peer is held or goes on");
+        }
+        let decision = Decision {
+            at_ms: self.config.clock.unix_ms(now),
+            peer: peer.id,
+            track: None,
+            layer: None,
+            temporal: None,
+            reason,
+            estimate: peer.subscriber.link().estimate(),
+        };
+        let requests = match hold {
+            Some(_) => {
+                peer.subscriber.break_off();
+                Vec::new()
+            }
+            None => peer.subscriber.keyframes_wanted(),
+        };
+        if let Some(room) = self.rooms.get_mut(&peer.room) {
+            room.decided(decision);
+        }
+        if hold.is_some() {
+            *self.counters.media_held.entry(reason).or_default() += 1;
+        }
+        for request in requests {
+            if let Request::Keyframe { place, layer } = request {
+                self.request_keyframe(now, place, layer);
+            }
+        }
+    }
+
+    /// Takes a datagram from where several peers are. Whose keys open it, sent it.
+    pub(super) fn handle_shared(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        class: Class,
+        datagram: &mut [u8],
+    ) {
+        let peers: Vec<usize> = self.demux.addresses.all_at(from).collect();
+        match class {
+            Class::Rtp | Class::Rtcp => self.open_shared(now, &peers, class, datagram),
+            Class::Dtls => self.spread_dtls(now, &peers, from, datagram),
+            Class::Stun | Class::Unknown => self.counters.drop("unknown_protocol"),
+        }
+    }
+
+    fn open_shared(&mut self, now: Instant, peers: &[usize], class: Class, datagram: &[u8]) {
+        // What does not open it may spoil it.
+        let mut copy = Vec::with_capacity(datagram.len());
+        let mut refused = None;
+        for index in peers {
+            let Some(peer) = self.peers.get_mut(*index) else {
+                continue;
+            };
+            copy.clear();
+            copy.extend_from_slice(datagram);
+            let opened = match class {
+                Class::Rtcp => peer.transport.open_rtcp(&mut copy),
+                _ => peer.transport.open_rtp(&mut copy),
+            };
+            match opened {
+                Ok(len) => {
+                    copy.truncate(len);
+                    return match class {
+                        Class::Rtcp => self.take_rtcp(now, *index, &copy),
+                        _ => self.take_rtp(now, *index, &mut copy),
+                    };
+                }
+                Err(code) => refused = Some(code),
+            }
+        }
+        self.counters.drop(refused.unwrap_or("unknown_address"));
+    }
+
+    /// A handshake is for who waits for one. What is of an association is for all: it authenticates at one.
+    fn spread_dtls(
+        &mut self,
+        now: Instant,
+        peers: &[usize],
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) {
+        let connected = |index: &&usize| {
+            let peer = self.peers.get(**index);
+            peer.is_some_and(|peer| peer.transport.is_connected())
+        };
+        // RFC 5246 section 6.2.1: change_cipher_spec and handshake.
+        let of_handshake = matches!(datagram.first(), Some(20 | 22));
+        let for_these: Vec<usize> = match of_handshake {
+            true => {
+                let claimant = self.demux.addresses.claimant(from);
+                let mut waiting = peers.iter().chain(&claimant);
+                let waiting = waiting.find(|index| !connected(index));
+                waiting.or(peers.first()).into_iter().copied().collect()
+            }
+            false => peers.iter().filter(connected).copied().collect(),
+        };
+        for index in for_these {
+            self.handle_dtls(now, index, from, &mut datagram.to_vec());
+        }
+    }
+}
