@@ -124,6 +124,10 @@ pub struct BandwidthStats {
     pub queued_ms: f64,
     /// Probes sent, to find out whether the link carries more.
     pub probes: u64,
+    /// Whether sound is sent twice (RFC 2198), or why not: `sent`, `no_loss`, `retransmission` (what is
+    /// lost is asked for again, and comes in time), `bandwidth` (there is no room for it beside a picture), or
+    /// `not_negotiated`.
+    pub redundancy: &'static str,
 }
 
 /// One decision of the server about a viewer, for its room's timeline.
@@ -216,6 +220,8 @@ pub struct SubscriptionStats {
     pub nacks_received: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// Packets of sound sent with a copy of the packet before (RFC 2198).
+    pub redundant: u64,
     /// Share of packets lost on the way to the viewer, from its last report (0 to 1).
     pub fraction_lost: f64,
 }

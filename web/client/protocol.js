@@ -57,6 +57,7 @@ const subscription = record({
   bytes: count,
   nacks_received: count,
   retransmitted: count,
+  redundant: optional(count),
   fraction_lost: number,
 });
 
@@ -86,6 +87,7 @@ const bandwidth = record({
   queued_bytes: count,
   queued_ms: number,
   probes: count,
+  redundancy: optional(text),
 });
 
 /** What we are to be sent of a track from now on. */

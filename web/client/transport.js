@@ -7,6 +7,7 @@ import { Mutes } from "./mutes.js";
 import { Negotiation } from "./negotiation.js";
 import { orderCodecs } from "./publication.js";
 import { isPassing } from "./reconnect.js";
+import { offerRepair } from "./repair.js";
 import { SlotTable } from "./slots.js";
 
 /**
@@ -383,7 +384,7 @@ export class Transport extends Events {
     /** @type {Publication[]} */
     let fresh = [...this.#sending.keys()].filter(({ trackId }) => trackId === null);
     try {
-      await this.#lifetime.within(this.#pc.createOffer({ iceRestart }).then((offer) => this.#pc.setLocalDescription(offer)));
+      await this.#lifetime.within(this.#pc.createOffer({ iceRestart }).then((offer) => this.#setOffer(offer)));
       const { carried, publications } = this.#carried();
       // Those added since the offer was made go out with the next one.
       fresh = [...publications.values()].filter(({ trackId }) => trackId === null);
@@ -395,6 +396,18 @@ export class Transport extends Events {
       this.#unsaid ||= unsaid;
       this.#offerAgain(isPassing(error), fresh.length > 0);
       throw error;
+    }
+  }
+
+  /** @param {RTCSessionDescriptionInit} offer as the browser made it */
+  async #setOffer(offer) {
+    const ours = offerRepair(offer);
+    try {
+      await this.#pc.setLocalDescription(ours);
+    } catch (error) {
+      // A browser need not take an offer that it did not make.
+      if (ours === offer) throw error;
+      await this.#pc.setLocalDescription(offer);
     }
   }
 

@@ -137,13 +137,18 @@ function choice(decided, stream, { bandwidth, rtt_ms: rtt }) {
   const frozen = stream ? `freezes ${stream.freezes} (${stream.frozenSeconds.toFixed(1)} s)` : "";
   return [
     `${sent} · target ${target ?? "–"} · ${reasonWords(reason)} (${reason})`,
-    `estimate ${estimate} · allocated ${kbits(allocated)} of ${kbits(bandwidth.allocated)}`,
+    [`estimate ${estimate}`, `allocated ${kbits(allocated)} of ${kbits(bandwidth.allocated)}`, REDUNDANCY[bandwidth.redundancy ?? ""]]
+      .filter(Boolean)
+      .join(" · "),
     [`loss ${(loss * 100).toFixed(1)} %`, rtt === null ? "" : `RTT ${Math.round(rtt)} ms`, `NACK ${nacks}`, `RTX ${retransmitted}`]
       .concat(`keyframes ${decided.keyframe_requests}`, frozen)
       .filter(Boolean)
       .join(" · "),
   ];
 }
+
+/** What is done about losses of sound, where anything is to be said of it. @type {Record<string, string>} */
+const REDUNDANCY = { sent: "sound sent twice", bandwidth: "no room to send sound twice" };
 
 /** @param {number} bits a second */
 function kbits(bits) {

@@ -58,6 +58,16 @@ fuzz_target!(|packet: &[u8]| {
     let mut renumbered = payload.to_vec();
     if let Some(primary) = red::Primary::find(payload) {
         assert!(primary.start <= payload.len());
+        let copied: usize = red::Earlier::all(payload)
+            .map(|copy| copy.frame.len())
+            .sum();
+        assert!(copied < primary.start);
+        for copy in red::Earlier::all(payload).filter(red::Earlier::fits) {
+            let mut written = vec![0; red::Earlier::room(copy.frame.len())];
+            let len = red::write(&mut written, primary.payload_type, Some(copy));
+            assert_eq!(len, Some(written.len()));
+            assert!(red::Earlier::all(&written).eq([copy]));
+        }
     }
     if let Ok(read) = vp9::Descriptor::parse(payload) {
         vp9::rewrite(&mut renumbered, &read, 0x1234, 0x56);

@@ -84,6 +84,10 @@ pub(crate) struct PayloadType {
     pub(crate) kept: bool,
     /// The publisher sends redundant audio (RFC 2198), of which the viewer gets the newest frame.
     pub(crate) unwraps: bool,
+    /// Redundant audio around the media, where the publisher sends none and the viewer takes it.
+    pub(crate) red: Option<u8>,
+    /// The media inside, where the publisher sends redundant audio and the viewer takes it.
+    pub(crate) inside: Option<u8>,
 }
 
 impl Forwarder {
@@ -104,6 +108,11 @@ impl Forwarder {
                     rtx,
                     kept: rtx.is_none() && asks_again(media, payload_type),
                     unwraps,
+                    red: around(media, payload_type),
+                    inside: opus
+                        .filter(|_| !unwraps)
+                        .and_then(|opus| media.payload_type_for(opus.codec, &opus.parameters))
+                        .map(|(payload_type, _)| payload_type),
                 };
                 payload_types.push((codec.payload_type, carried));
             }
@@ -315,6 +324,16 @@ fn asks_again(media: &NegotiatedMedia, payload_type: u8) -> bool {
     codecs.any(|codec| codec.payload_type == payload_type && codec.feedback.nack)
 }
 
+/// A viewer's redundant format around one of its others.
+fn around(media: &NegotiatedMedia, payload_type: u8) -> Option<u8> {
+    let wanted = CodecParameters::Red {
+        primary: payload_type,
+    };
+    let mut codecs = media.codecs.iter();
+    let found = codecs.find(|codec| codec.parameters == wanted);
+    found.map(|codec| codec.payload_type)
+}
+
 /// Whether a redundant format is around another one.
 fn within(red: &NegotiatedCodec, opus: &NegotiatedCodec) -> bool {
     matches!(red.parameters, CodecParameters::Red { primary } if primary == opus.payload_type)
@@ -391,19 +410,32 @@ mod tests {
             fanout: 0,
             codecs: vec![codec(111, OPUS), codec(63, red(111))],
         };
-        for (codecs, opus, redundant, unwraps) in [
-            (vec![codec(111, OPUS), codec(64, red(111))], 111, 64, false),
-            (vec![codec(111, OPUS)], 111, 111, true),
-            (vec![codec(96, OPUS)], 96, 96, true),
+        for (codecs, opus, redundant, unwraps, around) in [
+            (
+                vec![codec(111, OPUS), codec(64, red(111))],
+                111,
+                64,
+                false,
+                Some(64),
+            ),
+            (vec![codec(111, OPUS)], 111, 111, true, None),
+            (vec![codec(96, OPUS)], 96, 96, true, None),
             // The blocks inside would name a payload type that is another one here.
-            (vec![codec(96, OPUS), codec(64, red(96))], 96, 96, true),
+            (
+                vec![codec(96, OPUS), codec(64, red(96))],
+                96,
+                96,
+                true,
+                Some(64),
+            ),
         ] {
             let forwarder = Forwarder::new(source.clone(), &viewer(codecs)).unwrap();
             let expected = |media, unwraps| PayloadType {
                 media: Some(media),
-                rtx: None,
-                kept: false,
                 unwraps,
+                red: around.filter(|around| *around != media),
+                inside: (redundant != opus && media == redundant).then_some(opus),
+                ..PayloadType::default()
             };
             assert_eq!(forwarder.payload_type(111), expected(opus, false));
             assert_eq!(forwarder.payload_type(63), expected(redundant, unwraps));

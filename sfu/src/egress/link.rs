@@ -7,6 +7,7 @@ use super::bwe::{
     BandwidthEstimator, Block, BweConfig, Demand, Estimate, LimitedBy, ReportedEstimator, RoundTrip,
 };
 use super::pacer::Pacer;
+use super::redundancy::{Decider, Redundancy, Seen};
 use super::sound::Sound;
 use crate::prefetch;
 use crate::rate::RateMeter;
@@ -87,6 +88,8 @@ pub(crate) struct Link {
     uncounted: usize,
     /// Bytes of sound that are not in its reserved rate yet.
     uncounted_sound: usize,
+    /// And those that copies of it would take.
+    uncounted_copies: usize,
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
     allocator: Allocator,
@@ -96,6 +99,14 @@ pub(crate) struct Link {
     /// What sound takes, as last decided.
     audio: u64,
     sound: Sound,
+    /// Whether sound is sent twice.
+    redundancy: Decider,
+    /// Lost sound is asked for again by the viewer.
+    repairs_sound: bool,
+    /// There and back, from its reports.
+    rtt: Option<Duration>,
+    /// Bits a second of the lowest picture that is wanted, as last decided.
+    lowest: u64,
     /// Transport-wide feedback was negotiated.
     numbered: bool,
     /// There was some.
@@ -142,6 +153,10 @@ impl Link {
             listed: Listed::default(),
             audio: 0,
             sound: Sound::default(),
+            redundancy: Decider::default(),
+            repairs_sound: false,
+            rtt: None,
+            lowest: 0,
             numbered: false,
             answered: false,
             unanswered_since: None,
@@ -153,6 +168,7 @@ impl Link {
             rate: RateMeter::default(),
             uncounted: 0,
             uncounted_sound: 0,
+            uncounted_copies: 0,
             was_congested: false,
             heard_at: now,
             hearing: Hearing::Heard,
@@ -204,9 +220,21 @@ impl Link {
         }
     }
 
-    /// Notes that bytes of what was sent were sound.
-    pub(crate) fn sound_sent(&mut self, bytes: usize) {
+    /// Notes that bytes of what was sent were sound, of which a copy takes so many more.
+    pub(crate) fn sound_sent(&mut self, bytes: usize, copy: usize) {
         self.uncounted_sound += bytes;
+        self.uncounted_copies += copy;
+    }
+
+    /// Whether sound is sent twice.
+    pub(crate) fn redundancy(&self) -> Redundancy {
+        self.redundancy.decided()
+    }
+
+    /// Whether the viewer offers redundant audio, and to ask for lost sound again.
+    pub(crate) fn set_sound(&mut self, takes_redundancy: bool, repairs: bool) {
+        self.redundancy.set_takes(takes_redundancy);
+        self.repairs_sound = repairs;
     }
 
     /// Whether packets may be padded to lengths that are cheap to send.
@@ -280,6 +308,7 @@ impl Link {
         rtt: Option<Duration>,
     ) {
         if let Some(rtt) = rtt {
+            self.rtt = Some(rtt);
             self.bwe.report(now, rtt);
         }
         if self.numbered && !self.answered && self.reported.is_none() {
@@ -340,7 +369,42 @@ impl Link {
     fn count(&mut self, now: Instant) {
         self.rate.add(now, std::mem::take(&mut self.uncounted));
         let sound = std::mem::take(&mut self.uncounted_sound);
-        self.sound.count(now, sound);
+        let copies = std::mem::take(&mut self.uncounted_copies);
+        self.sound.count(now, sound, copies);
+    }
+
+    /// What is to be kept for sound, copies included while they are sent.
+    fn reserve(&mut self, now: Instant) -> u64 {
+        let copies = self.sound.copies(now);
+        let sent = self.redundancy.decided() == Redundancy::Sent;
+        self.sound.reserved(now) + if sent { copies } else { 0 }
+    }
+
+    /// How long lost sound takes to come again. Until it is known it is believed to be soon, for that costs little;
+    /// and the queue at the bottleneck does not count, which copies would make longer.
+    fn repairs_in(&self, estimate: &Estimate) -> Option<Duration> {
+        let rtt = self.rtt.unwrap_or_default();
+        self.repairs_sound
+            .then(|| rtt.saturating_sub(estimate.queue_delay))
+    }
+
+    /// Decides whether sound is sent twice. Pictures are to make room for it at once.
+    fn look_at_losses(&mut self, now: Instant, estimate: &Estimate, untried: bool) {
+        // An estimate that was cut for losses is no sign of a full link, unless pictures are to fit into it.
+        let by_losses = estimate.limited_by == LimitedBy::Loss;
+        let unknown = untried || by_losses && self.lowest == 0;
+        let seen = Seen {
+            loss: estimate.loss,
+            repairs_in: self.repairs_in(estimate),
+            full: estimate.congested && !by_losses || self.stands(now),
+            carries: (!unknown).then_some(estimate.bitrate),
+            sound: self.sound.reserved(now),
+            copies: self.sound.copies(now),
+            picture: self.lowest,
+        };
+        if self.redundancy.look(now, &seen) && self.decide_at.is_some() {
+            self.decide_at = Some(now);
+        }
     }
 
     /// The pacer follows the estimate; congestion is reason to decide at once.
@@ -352,6 +416,7 @@ impl Link {
         }
         self.note_queue(now, &estimate);
         let untried = self.is_untried(now, &estimate);
+        self.look_at_losses(now, &estimate, untried);
         self.roomy = untried || estimate.bitrate > ROOMY;
         let mut pacing = self.pacing(&estimate, untried);
         // A burst is for a keyframe. What keeps coming faster would fill the queue at the bottleneck instead.
@@ -452,8 +517,9 @@ impl Link {
     /// Decides what each subscription to video gets.
     pub(crate) fn allocate(&mut self, now: Instant, cap: Cap, wishes: &[Wish]) -> &[Grant] {
         self.count(now);
-        let audio = self.sound.reserved(now);
+        let audio = self.reserve(now);
         self.audio = audio;
+        self.lowest = lowest_of(wishes);
         let estimate = self.estimate_now();
         let said = estimate.said.filter(|_| self.listed.whole);
         let said = said.map(|said| said.saturating_sub(if self.listed.audio { audio } else { 0 }));
@@ -528,6 +594,14 @@ impl Link {
                 now.saturating_duration_since(since).as_secs_f64() * 1e3
             }),
             probes: estimate.probes,
+            redundancy: self.redundancy.decided().code(),
         }
     }
+}
+
+/// Bits a second of the cheapest picture of those that are to be seen.
+fn lowest_of(wishes: &[Wish]) -> u64 {
+    let seen = wishes.iter().filter(|wish| wish.paused.is_none());
+    let rungs = seen.filter_map(|wish| wish.ladder.rungs().iter().find(|rung| rung.bitrate > 0));
+    rungs.map(|rung| rung.bitrate).min().unwrap_or(0)
 }

@@ -7,12 +7,14 @@
 
 mod allocator;
 mod bwe;
+mod earlier;
 mod forwarder;
 mod kept;
 mod link;
 mod outlet;
 mod pacer;
 mod pack;
+mod redundancy;
 mod repeats;
 mod rewriter;
 mod rtx;

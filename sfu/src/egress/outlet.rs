@@ -9,6 +9,7 @@ use super::rewriter::Ids;
 use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::rtp::codec::dd;
+use crate::rtp::codec::red::{self, Earlier};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
@@ -53,8 +54,19 @@ pub(crate) struct Outgoing {
     pub(super) kept: bool,
     /// Bytes at the beginning of the payload that are left out.
     pub(super) skip: u16,
+    /// It is wrapped into redundant audio.
+    pub(super) wrapped: Option<Wrapped>,
     /// Of the whole packet before it is sealed, without padding.
     pub(crate) len: u16,
+}
+
+/// How a packet of sound is wrapped into redundant audio (RFC 2198).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Wrapped {
+    /// The viewer's payload type of what is inside.
+    pub(super) inside: u8,
+    /// Bytes that it adds to the packet.
+    pub(super) room: u16,
 }
 
 /// What all packets of an m-line share.
@@ -91,8 +103,21 @@ impl Outgoing {
             osn,
             kept: false,
             skip: skip as u16,
+            wrapped: None,
             len: len.saturating_sub(skip) as u16,
         })
+    }
+
+    /// Wraps it into redundant audio of a payload type; false, and nothing done, if that does not fit a
+    /// datagram.
+    pub(super) fn wrap(&mut self, payload_type: u8, wrapped: Wrapped) -> bool {
+        let len = self.len + wrapped.room;
+        let fits = usize::from(len) <= MAX_PLAIN;
+        if fits {
+            self.header.payload_type = payload_type;
+            (self.wrapped, self.len) = (Some(wrapped), len);
+        }
+        fits
     }
 
     /// The viewer's SSRC it is sent under.
@@ -127,6 +152,7 @@ impl Outgoing {
             osn: None,
             kept: false,
             skip: 0,
+            wrapped: None,
             len,
         }
     }
@@ -134,20 +160,22 @@ impl Outgoing {
 
 impl Outlet<'_> {
     /// Writes, seals and queues a packet as the viewer's next, with `padding` bytes of RTP padding; `kept`
-    /// keeps it. False if it cannot be sealed.
+    /// keeps it, and `earlier` goes along if it is wrapped. False if it cannot be sealed.
     pub(super) fn send(
         &mut self,
         line: Line<'_>,
         out: &Outgoing,
         packet: &Packet<'_>,
         padding: u8,
+        earlier: Option<Earlier<'_>>,
         kept: Option<&mut Kept>,
     ) -> bool {
         let now = self.now;
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let mut sealed = 0;
         self.transmits.push(self.to, self.run, |buf| {
-            let Some((header_len, len)) = write(buf, line, out, packet, sequence, ntp) else {
+            let written = write(buf, line, out, packet, earlier, (sequence, ntp));
+            let Some((header_len, len)) = written else {
                 return 0;
             };
             let len = pad(&mut buf[..MAX_PLAIN], len, padding).unwrap_or(len);
@@ -195,10 +223,11 @@ impl Outlet<'_> {
         self.link.sent_again(again.transport_sequence, sealed.len());
     }
 
-    /// Counts a packet about to leave as sound.
-    pub(super) fn sound(&mut self, out: &Outgoing, padding: u8) {
-        let bytes = usize::from(out.len) + usize::from(padding) + TAG_ROOM;
-        self.link.sound_sent(bytes);
+    /// Counts a packet about to leave as sound; `repeat` bytes are what a copy of it takes in the next.
+    pub(super) fn sound(&mut self, out: &Outgoing, padding: u8, repeat: usize) {
+        let copy = out.wrapped.map_or(0, |wrapped| wrapped.room);
+        let bytes = usize::from(out.len - copy) + usize::from(padding) + TAG_ROOM;
+        self.link.sound_sent(bytes, repeat);
     }
 
     /// Counts a packet of `sealed` bytes under a stream's number; false if it is none.
@@ -227,8 +256,8 @@ pub(super) fn write(
     line: Line<'_>,
     out: &Outgoing,
     packet: &Packet<'_>,
-    sequence: u16,
-    ntp: u64,
+    earlier: Option<Earlier<'_>>,
+    (sequence, ntp): (u16, u64),
 ) -> Option<(usize, usize)> {
     let payload = match out.empty {
         true => &[],
@@ -239,14 +268,21 @@ pub(super) fn write(
     };
     let header_len = write_header(buf.get_mut(..MAX_PLAIN)?, line, out, packet, sequence, ntp);
     let osn_len = if out.osn.is_some() { OSN } else { 0 };
-    let len = header_len + osn_len + payload.len();
-    if header_len == 0 || len > MAX_PLAIN {
+    let mut body_at = header_len + osn_len;
+    if header_len == 0 || body_at + payload.len() > MAX_PLAIN {
         return None;
     }
     if let Some(osn) = out.osn {
         buf[header_len..header_len + OSN].copy_from_slice(&osn.to_be_bytes());
     }
-    let body = &mut buf[header_len + osn_len..len];
+    if let Some(wrapped) = out.wrapped {
+        body_at += red::write(buf.get_mut(body_at..MAX_PLAIN)?, wrapped.inside, earlier)?;
+    }
+    let len = body_at + payload.len();
+    let body = buf.get_mut(body_at..len.min(MAX_PLAIN))?;
+    if body.len() < payload.len() {
+        return None;
+    }
     body.copy_from_slice(payload);
     if !out.empty {
         packet.described.payload.rewrite(

@@ -58,6 +58,11 @@ impl SenderState {
         self.report_at
     }
 
+    /// Counts bytes of payload that go along with the packet counted last.
+    pub(crate) fn sent_beside(&mut self, bytes: u16) {
+        self.octets = self.octets.wrapping_add(u32::from(bytes));
+    }
+
     /// Whether anything was sent within `period`.
     pub(crate) fn sent_since(&self, now: Instant, period: Duration) -> bool {
         self.last.is_some_and(|(at, _)| now < at + period)

@@ -4,9 +4,11 @@ use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
 use super::allocator::Grant;
+use super::earlier::EarlierFrames;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::kept::Kept;
-use super::outlet::{Line, Outgoing, Outlet};
+use super::outlet::{Line, Outgoing, Outlet, Wrapped};
+use super::redundancy::Redundancy;
 use super::repeats::Repeats;
 use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source, above};
 use super::rtx::RtxBudget;
@@ -21,7 +23,7 @@ use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
-use crate::rtp::codec::red::Primary;
+use crate::rtp::codec::red::{Earlier, Primary};
 use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
 use crate::view::Reason;
@@ -65,6 +67,8 @@ pub(crate) struct Slot {
     repeats: Option<Repeats>,
     /// Packets as they were sent, if its viewer asks for them again without RTX.
     kept: Option<Box<Kept>>,
+    /// Frames of sound that were sent last, while its viewer is sent them twice.
+    earlier: Option<Box<EarlierFrames>>,
     pub(crate) media: Box<NegotiatedMedia>,
 }
 
@@ -78,6 +82,8 @@ pub(crate) struct Counters {
     pub(crate) bytes: u64,
     pub(crate) nacks_received: u64,
     pub(crate) retransmitted: u64,
+    /// Packets with a copy of the one before.
+    pub(crate) redundant: u64,
     pub(crate) fraction_lost: f64,
     /// Of the viewer, and for it.
     pub(crate) keyframe_requests: u64,
@@ -144,6 +150,7 @@ impl Slot {
             budget: RtxBudget::default(),
             repeats: None,
             kept: None,
+            earlier: None,
             confirmed: false,
             counters: Counters::default(),
             rate: RateMeter::default(),
@@ -177,7 +184,7 @@ impl Slot {
 
     /// Carries nothing from now on; what it carried.
     pub(crate) fn free(&mut self) -> Option<SourceTrack> {
-        self.kept = None;
+        (self.kept, self.earlier) = (None, None);
         self.forwarder.take().map(|forwarder| *forwarder.source)
     }
 
@@ -203,7 +210,7 @@ impl Slot {
     pub(crate) fn begin_again(&mut self) {
         self.rewriter.begin_again();
         self.rtx_sequence = above(self.rtx_sequence.into()) as u16;
-        (self.kept, self.repeats) = (None, None);
+        (self.kept, self.repeats, self.earlier) = (None, None, None);
     }
 
     /// The m-line receives nothing until a later offer.
@@ -257,7 +264,8 @@ impl Slot {
             return;
         };
         let payload_type = forwarder.next_payload_type(packet.header.payload_type);
-        let kept = payload_type.kept;
+        // Of sound from the first time that some was asked for: most viewers lose none.
+        let kept = payload_type.kept && (self.kind == MediaKind::Video || self.repeats.is_some());
         // Of redundant audio that cannot be read there is nothing to send.
         let skip = match payload_type.unwraps {
             true => Primary::find(packet.payload()).map(|primary| primary.start),
@@ -371,6 +379,51 @@ impl Slot {
         }
     }
 
+    /// Adds to a planned packet of sound a copy of the packet before, or takes away those that its publisher
+    /// added.
+    pub(crate) fn make_redundant(
+        &mut self,
+        now: Instant,
+        redundancy: Redundancy,
+        packet: &Packet<'_>,
+        plan: &mut Plan,
+    ) {
+        let Some((out, forwarder)) = plan.outgoing.as_mut().zip(self.forwarder.as_ref()) else {
+            return;
+        };
+        let payload_type = forwarder.payload_type(packet.header.payload_type);
+        if let (Some(inside), Redundancy::NoRoom) = (payload_type.inside, redundancy) {
+            if let Some(primary) = Primary::find(packet.payload()) {
+                out.header.payload_type = inside;
+                out.skip = primary.start as u16;
+                out.len = out.len.saturating_sub(out.skip);
+            }
+            return;
+        }
+        let wraps = payload_type
+            .red
+            .filter(|_| redundancy == Redundancy::Sent && !out.empty);
+        let Some((red, inside)) = wraps.zip(payload_type.media) else {
+            self.earlier = None;
+            return;
+        };
+        let earlier = self.earlier.get_or_insert_default();
+        let (sequence, timestamp) = (out.header.sequence, out.header.timestamp);
+        let frame = packet.payload().get(usize::from(out.skip)..);
+        earlier.keep(sequence, timestamp, frame.unwrap_or_default());
+        // Nothing to repeat: it is left as it is.
+        let Some(copy) = earlier.before(sequence, timestamp) else {
+            return;
+        };
+        let room = Earlier::room(copy.frame.len()) as u16;
+        if out.wrap(red, Wrapped { inside, room }) {
+            self.counters.redundant += 1;
+            self.counters.bytes += u64::from(room);
+            self.rate.add(now, usize::from(room));
+            self.sender.sent_beside(room);
+        }
+    }
+
     /// Writes, seals and queues what was planned, as the viewer's next packet, with `padding` bytes
     /// of RTP padding. False if it cannot be sealed.
     pub(crate) fn send(
@@ -388,10 +441,14 @@ impl Slot {
             true => Some(&mut **self.kept.get_or_insert_default()),
             false => None,
         };
+        let mut earlier = None;
         if self.kind == MediaKind::Audio {
-            outlet.sound(outgoing, padding);
+            outlet.sound(outgoing, padding, copy_of(outgoing, packet));
+            let frames = self.earlier.as_ref().filter(|_| outgoing.wrapped.is_some());
+            let header = &outgoing.header;
+            earlier = frames.and_then(|frames| frames.before(header.sequence, header.timestamp));
         }
-        outlet.send(line, outgoing, packet, padding, kept)
+        outlet.send(line, outgoing, packet, padding, earlier, kept)
     }
 
     /// Sends so many bytes of padding at most on the repair stream (RFC 4588), which a receiver
@@ -504,7 +561,7 @@ impl Slot {
     ) -> bool {
         let sent = self
             .plan_again(repair, packet)
-            .is_some_and(|out| outlet.send(self.line(out.names_mid), &out, packet, 0, None));
+            .is_some_and(|out| outlet.send(self.line(out.names_mid), &out, packet, 0, None, None));
         self.rtx_sequence = self.rtx_sequence.wrapping_add(u16::from(sent));
         sent
     }
@@ -546,7 +603,8 @@ impl Slot {
     #[cfg(test)]
     pub(crate) fn write(&self, out: &Outgoing, packet: &Packet<'_>) -> Vec<u8> {
         let mut buf = vec![0; crate::transmit::Transmits::MAX_DATAGRAM];
-        let written = super::outlet::write(&mut buf, self.line(out.names_mid), out, packet, 0, 0);
+        let line = self.line(out.names_mid);
+        let written = super::outlet::write(&mut buf, line, out, packet, None, (0, 0));
         let (_, len) = written.expect("it fits");
         buf.truncate(len);
         buf
@@ -620,6 +678,14 @@ impl Slot {
             }),
         };
         (current, reason.code())
+    }
+}
+
+/// Bytes that a copy of a packet of sound takes in the next; of redundant audio those of the copies left out.
+fn copy_of(out: &Outgoing, packet: &Packet<'_>) -> usize {
+    match packet.codec {
+        Codec::Red => usize::from(out.skip),
+        _ => Earlier::room(packet.payload().len()),
     }
 }
 

@@ -3,6 +3,9 @@
 //! Sound is sent in any case, and first: what video may use is what sound leaves. It is counted as it leaves, with
 //! headers, extensions, seal and padding, which are more than half of an Opus packet of 40 to 80 bytes. And it is
 //! reserved for some seconds after it was needed: who pauses for breath (discontinuous transmission) speaks again.
+//!
+//! The copies that make it redundant are counted apart, and whether they are sent or not: so it is known before
+//! whether there is room for them, and what was reserved for them is free at once when they stop.
 
 use std::time::{Duration, Instant};
 
@@ -14,21 +17,40 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Sound sent to one viewer.
 #[derive(Debug, Default)]
 pub(super) struct Sound {
+    once: Peak,
+    copies: Peak,
+}
+
+/// The highest rate of late.
+#[derive(Debug, Default)]
+struct Peak {
     rate: RateMeter,
     highest: [u64; 2],
     since: Option<Instant>,
 }
 
 impl Sound {
-    /// Counts bytes that have left.
-    pub(super) fn count(&mut self, now: Instant, bytes: usize) {
+    /// Counts bytes that have left, and those that copies of them take.
+    pub(super) fn count(&mut self, now: Instant, bytes: usize, copies: usize) {
         if bytes > 0 {
-            self.rate.add(now, bytes);
+            self.once.rate.add(now, bytes);
+            self.copies.rate.add(now, copies);
         }
     }
 
-    /// Bits a second to be kept for it.
+    /// Bits a second to be kept for it, without copies.
     pub(super) fn reserved(&mut self, now: Instant) -> u64 {
+        self.once.reserved(now)
+    }
+
+    /// Bits a second that copies need beside it.
+    pub(super) fn copies(&mut self, now: Instant) -> u64 {
+        self.copies.reserved(now)
+    }
+}
+
+impl Peak {
+    fn reserved(&mut self, now: Instant) -> u64 {
         let since = *self.since.get_or_insert(now);
         if now >= since + PERIOD {
             let older = if now < since + 2 * PERIOD {
@@ -55,7 +77,7 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut sound = Sound::default();
-        let mut reserved = Vec::new();
+        let (mut reserved, mut copies) = (Vec::new(), Vec::new());
         for ms in (0..40_000).step_by(20) {
             // Two say something, then one does, then nobody.
             let bytes = match ms {
@@ -63,8 +85,9 @@ mod tests {
                 10_000..20_000 => 130,
                 _ => 0,
             };
-            sound.count(at(ms), bytes);
+            sound.count(at(ms), bytes, bytes / 2);
             reserved.push(sound.reserved(at(ms)) / 1_000);
+            copies.push(sound.copies(at(ms)) / 1_000);
         }
         let at = |second: usize| reserved[second * 50];
         assert!(
@@ -75,5 +98,8 @@ mod tests {
         );
         assert!((52..=60).contains(&at(22)), "{}", at(22));
         assert_eq!(at(35), 0);
+        let copies = |second: usize| copies[second * 50];
+        assert!((52..=60).contains(&copies(5)), "{}", copies(5));
+        assert_eq!(copies(35), 0);
     }
 }

@@ -15,6 +15,7 @@ use crate::id::TrackId;
 use crate::packet::Packet;
 use crate::place::Place;
 use crate::prefetch;
+use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
@@ -121,6 +122,9 @@ impl Subscriber {
             return;
         };
         slot.plan(now, packet, plan);
+        if slot.kind == MediaKind::Audio {
+            slot.make_redundant(now, self.link.redundancy(), packet, plan);
+        }
         if plan.report_at.is_some() {
             self.reports_at = earliest([self.reports_at, plan.report_at]);
         }
@@ -310,6 +314,10 @@ impl Subscriber {
         let probed = video.peek().is_none() || video.any(Slot::has_rtx);
         let numbered = probed && slots.any(numbers);
         self.link.set_numbered(now, numbered);
+        let mut codecs = self.slots.iter().flat_map(|(_, slot)| &slot.media.codecs);
+        let takes = codecs.clone().any(|codec| codec.codec == Codec::Red);
+        let repairs = codecs.any(|codec| codec.codec == Codec::Opus && codec.feedback.nack);
+        self.link.set_sound(takes, repairs);
     }
 
     /// An m-line stopped, or only pauses (`keep`); what it carried waits for another.

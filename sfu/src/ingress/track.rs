@@ -47,7 +47,7 @@ impl Track {
         media: &NegotiatedMedia,
         fanout: usize,
     ) -> Self {
-        let repairable = kind == MediaKind::Video;
+        let repairable = is_repairable(kind, media);
         let names = names(media);
         let layers = names
             .iter()
@@ -97,7 +97,7 @@ impl Track {
                 continue;
             }
             *index = free.next().or_else(|| {
-                let repairable = self.kind == MediaKind::Video;
+                let repairable = is_repairable(self.kind, media);
                 self.layers
                     .push(Layer::new(EncodingName::default(), repairable));
                 changed.push(self.layers.len() - 1);
@@ -341,4 +341,11 @@ fn hinted(media: &NegotiatedMedia, names: &[EncodingName]) -> Ranks {
         })
         .collect();
     hint::order(&hints)
+}
+
+/// Whether packets of it that are lost are asked for again. Of sound only where that is offered: who does not
+/// offer it keeps none of what it sent.
+fn is_repairable(kind: MediaKind, media: &NegotiatedMedia) -> bool {
+    let mut codecs = media.codecs.iter();
+    kind == MediaKind::Video || codecs.any(|codec| codec.feedback.nack)
 }

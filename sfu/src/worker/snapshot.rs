@@ -110,6 +110,7 @@ fn peer_stats(
             bytes: slot.counters.bytes,
             nacks_received: slot.counters.nacks_received,
             retransmitted: slot.counters.retransmitted,
+            redundant: slot.counters.redundant,
             fraction_lost: slot.counters.fraction_lost,
         })
     });
@@ -180,6 +181,7 @@ fn waiting_stats(waiting: &Waiting) -> SubscriptionStats {
         bytes: 0,
         nacks_received: 0,
         retransmitted: 0,
+        redundant: 0,
         fraction_lost: 0.0,
     }
 }

@@ -28,6 +28,7 @@ mod random;
 mod renegotiation;
 mod reported;
 mod scoreboard;
+mod sound;
 mod speakers;
 mod storms;
 mod streams;

@@ -48,6 +48,7 @@ pub struct BandwidthStats {
     pub queued_bytes: usize,
     pub queued_ms: f64,
     pub probes: u64,
+    pub redundancy: &'static str,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -97,6 +98,7 @@ pub struct SubscriptionStats {
     pub bytes: u64,
     pub nacks_received: u64,
     pub retransmitted: u64,
+    pub redundant: u64,
     pub fraction_lost: f64,
 }
 
@@ -167,6 +169,7 @@ impl From<media::BandwidthStats> for BandwidthStats {
             queued_bytes: stats.queued_bytes,
             queued_ms: stats.queued_ms,
             probes: stats.probes,
+            redundancy: stats.redundancy,
         }
     }
 }
@@ -204,6 +207,7 @@ impl SubscriptionStats {
             bytes: stats.bytes,
             nacks_received: stats.nacks_received,
             retransmitted: stats.retransmitted,
+            redundant: stats.redundant,
             fraction_lost: stats.fraction_lost,
         }
     }
@@ -255,6 +259,7 @@ mod tests {
             bytes: 1,
             nacks_received: 0,
             retransmitted: 0,
+            redundant: 0,
             fraction_lost: 0.0,
         };
         let peer = media::PeerStats {

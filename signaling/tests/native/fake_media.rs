@@ -523,6 +523,7 @@ fn subscription(&track: &TrackId) -> SubscriptionStats {
         bytes: 0,
         nacks_received: 0,
         retransmitted: 0,
+        redundant: 0,
         fraction_lost: 0.0,
     }
 }

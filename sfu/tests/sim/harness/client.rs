@@ -25,21 +25,13 @@ use tertulia_sfu::testing::{
 };
 use tertulia_sfu::{Answer, Needs, PeerId, SfuError, Slot, TrackId};
 
-use super::coding::{Coding, Turning};
+use super::coding::{Coding, Turning, Video};
 use super::encoders::Encoders;
 use super::hearing::Hearing;
 use super::remb::Receiver;
 use super::screen::Screen;
+use super::sound::{self, Sound};
 use super::stream::Stream;
-
-/// What a client's camera sends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Video {
-    /// One stream.
-    Single,
-    /// Three layers by RID, lowest first.
-    Simulcast,
-}
 
 /// One client with its path to the relay.
 pub(crate) struct Client {
@@ -81,6 +73,8 @@ pub(crate) struct Client {
     pub(crate) obeys: bool,
     /// What the relay last wanted of its video, lowest first.
     pub(crate) asked: Vec<bool>,
+    /// Asks for lost sound again (RFC 4585), and keeps its own for who asks.
+    pub(crate) repairs_sound: bool,
     /// Its offers name no retransmission format (RFC 4588).
     pub(crate) without_rtx: bool,
     /// Its offers name no estimate of its own (`goog-remb`); it may send some.
@@ -187,6 +181,7 @@ impl Client {
             wake_at: now,
             now,
             epoch,
+            repairs_sound: false,
             without_rtx: false,
             without_remb: false,
             receiver: None,
@@ -395,7 +390,10 @@ impl Client {
             Some(offer) => offer,
             None => self.offer_again(),
         };
-        let offer = self.turning.offer(offer.to_sdp_string());
+        let mut offer = self.turning.offer(offer.to_sdp_string());
+        if self.repairs_sound {
+            offer = sound::offer_repair(&offer);
+        }
         let lines = offer.split_inclusive("\r\n");
         let kept = lines.filter(|line| {
             let rtx = line.contains(" rtx/90000") || line.contains(" apt=");
@@ -567,7 +565,7 @@ impl Client {
             header.payload(packet),
         )
         .marker(header.marker)
-        .nackable(source.kind == MediaKind::Video);
+        .nackable(source.kind == MediaKind::Video || self.repairs_sound);
         let write = match source.kind {
             MediaKind::Audio => write.ext_vals(ExtensionValues {
                 audio_level: Some(-(self.level.level as i8)),
@@ -669,22 +667,23 @@ impl Client {
             codec => codec,
         };
         // `str0m` does not ask by itself where there is no RTX to answer by.
-        if self.without_rtx
+        if (self.without_rtx || self.repairs_sound && audio)
             && !self.streams.contains_key(&ssrc)
             && let Some(received) = self.rtc.direct_api().stream_rx(&header.ssrc)
         {
             received.suppress_nack(false);
         }
+        let sound = Sound::of(header, &packet.payload);
         let mut bytes = vec![0; 12];
         let out = OutHeader {
             marker: header.marker,
-            payload_type: *header.payload_type,
+            payload_type: sound.payload_type,
             sequence: header.sequence_number,
             timestamp: header.timestamp,
             ssrc,
         };
         HeaderWriter::new(&mut bytes, &out).finish();
-        bytes.extend_from_slice(&packet.payload);
+        bytes.extend_from_slice(sound.payload);
         let stream = self.streams.entry(ssrc).or_insert_with(|| Stream {
             oracle: match self.tolerates_lost_start {
                 true => Oracle::new(codec).tolerate_lost_start(),
@@ -717,6 +716,9 @@ impl Client {
         stream.sequence = header.sequence_number;
         if codec == Codec::Opus {
             stream.hearing.packet(now, header.timestamp);
+            for timestamp in sound.earlier {
+                stream.hearing.packet(now, timestamp);
+            }
         }
         if codec == Codec::Vp8 {
             let (sequence, time) = (header.sequence_number, header.timestamp);

@@ -16,6 +16,15 @@ use super::Client;
 /// Ticks of a video clock in a millisecond.
 const TICKS_PER_MS: u32 = 90;
 
+/// What a client's camera sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Video {
+    /// One stream.
+    Single,
+    /// Three layers by RID, lowest first.
+    Simulcast,
+}
+
 /// How a source is encoded.
 pub(super) struct Coding {
     pub(super) codec: Format,
@@ -137,6 +146,14 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Before it joins: takes redundant audio (RFC 2198).
+    pub(crate) fn takes_redundancy(&mut self) {
+        let config = RtcConfig::new().set_rtp_mode(true);
+        self.rtc = config.enable_opus(true, true).build(self.wake_at);
+        let candidate = Candidate::host(self.addr, "udp").expect("a valid candidate");
+        self.rtc.add_local_candidate(candidate);
     }
 
     /// Before it joins: has these video codecs and no others, the preferred first.

@@ -6,6 +6,7 @@ mod encoders;
 mod hearing;
 pub(crate) mod remb;
 mod screen;
+mod sound;
 mod stream;
 mod uplink;
 
@@ -17,7 +18,8 @@ use tertulia_sfu::testing::network::{Datagram, PathModel};
 use tertulia_sfu::testing::{SimRelay, SimSharing};
 use tertulia_sfu::{Event, Limits, Needs, RoomId, TrackId, View};
 
-pub(crate) use client::{Client, Video};
+pub(crate) use client::Client;
+pub(crate) use coding::Video;
 pub(crate) use screen::Screen;
 
 /// Steps without progress in time after which a run is stuck.
