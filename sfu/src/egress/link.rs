@@ -383,7 +383,11 @@ impl Link {
     /// How long lost sound takes to come again. Until it is known it is believed to be soon, for that costs little;
     /// and the queue at the bottleneck does not count, which copies would make longer.
     fn repairs_in(&self, estimate: &Estimate) -> Option<Duration> {
-        let rtt = self.rtt.unwrap_or_default();
+        let rtt = match estimate.limited_by {
+            // A link that is full loses by that, and more with copies.
+            LimitedBy::Delay => Duration::ZERO,
+            _ => self.rtt.unwrap_or_default(),
+        };
         self.repairs_sound
             .then(|| rtt.saturating_sub(estimate.queue_delay))
     }
