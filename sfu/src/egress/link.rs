@@ -383,9 +383,10 @@ impl Link {
     /// How long lost sound takes to come again. Until it is known it is believed to be soon, for that costs little;
     /// and the queue at the bottleneck does not count, which copies would make longer.
     fn repairs_in(&self, estimate: &Estimate) -> Option<Duration> {
+        // A link too narrow for what is wanted loses by that, and more with copies.
+        let lacks = self.allocator.allocated < self.allocator.desired;
         let rtt = match estimate.limited_by {
-            // A link that is full loses by that, and more with copies.
-            LimitedBy::Delay => Duration::ZERO,
+            LimitedBy::Delay if lacks => Duration::ZERO,
             _ => self.rtt.unwrap_or_default(),
         };
         self.repairs_sound
