@@ -58,7 +58,7 @@ impl Addresses {
         self.holders.get(&addr).copied()
     }
 
-    /// Those at a shared address, the first one first.
+    /// Peers at a shared address, the first one first.
     pub(crate) fn all_at(&self, addr: SocketAddr) -> impl Iterator<Item = usize> {
         let first = self.holders.get(&addr).map(|holder| holder.peer);
         let guests = self.guests.get(&addr).into_iter().flatten();

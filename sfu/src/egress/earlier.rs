@@ -1,4 +1,4 @@
-//! What a slot was sent last, to be sent once more beside what follows (RFC 2198).
+//! The frames that a slot was sent last, to be sent once more beside the next ones (RFC 2198).
 //!
 //! Redundancy is made here, on the way to one viewer, of the frames that the publisher sent once: it costs nobody
 //! else anything, and nobody needs to decode. A frame is kept under the number and the time that its viewer knows it

@@ -88,7 +88,7 @@ pub(crate) struct Link {
     uncounted: usize,
     /// Bytes of sound that are not in its reserved rate yet.
     uncounted_sound: usize,
-    /// And those that copies of it would take.
+    /// Bytes that copies of that sound would take.
     uncounted_copies: usize,
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
@@ -373,7 +373,7 @@ impl Link {
         self.sound.count(now, sound, copies);
     }
 
-    /// What is to be kept for sound, copies included while they are sent.
+    /// The bits a second to be kept for sound, copies included while they are sent.
     fn reserve(&mut self, now: Instant) -> u64 {
         let copies = self.sound.copies(now);
         let sent = self.redundancy.decided() == Redundancy::Sent;

@@ -63,7 +63,7 @@ impl Settled {
     }
 }
 
-/// What was seen of a layer that did not settle counts within this part of what its neighbours make likely.
+/// The rate seen of a layer that did not settle counts within this part of the rate that its neighbours make likely.
 const OFF: u64 = 3;
 
 /// Puts the settled rates of simulcast encodings into their steps, `settled` by rank. One that has `begun` and is not

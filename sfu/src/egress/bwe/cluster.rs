@@ -5,7 +5,7 @@
 //! growth of delay during the probe, by least squares over all of its packets, and probes last the longer
 //! the noisier the path is.
 
-/// Less of what was sent arriving: the link is full.
+/// A link is full if it delivers less than this share of what was sent.
 pub(super) const FULL: f64 = 0.85;
 /// Packets that arrive so many times faster than sent were held and let go together: a queue lets them go at the link's
 /// rate.
@@ -14,7 +14,7 @@ const TOGETHER: f64 = 2.5;
 const HIDES: f64 = 1.5;
 /// Noise hides as much as turns of so many times its length.
 const NOISE: f64 = 0.85;
-/// What leaves in less time, in microseconds, left at once.
+/// Packets of a probe that leave within this time, in microseconds, left at once.
 const AT_ONCE_US: f64 = 5_000.0;
 /// A probe so many times longer than the path's noise is measured by its first and last arrival, too.
 const CLEAR: f64 = 15.0;
@@ -26,9 +26,9 @@ pub(super) struct Measured {
     pub(super) goal: f64,
     /// What arrived of it; what the link carries if it was full.
     pub(super) rate: f64,
-    /// What of it is sure, however noise and turns fell in which the path delivers.
+    /// The part of the rate that is sure, however noise and turns fell in which the path delivers.
     pub(super) least: f64,
-    /// What of it is sure of a link that was full, where noise hides no queue.
+    /// The part of the rate that is sure if the link was full, where noise hides no queue.
     pub(super) end: f64,
     /// How long those were, in microseconds.
     pub(super) turns: f64,

@@ -22,7 +22,7 @@ const LESS: f64 = 0.92;
 const MORE: f64 = 1.05;
 /// A probe asks for so many times the rate of the next step: an upgrade needs some room.
 const STEP_ROOM: f64 = 1.5;
-/// What arrives is counted over a time longer by so many times the path's noise.
+/// The window in which arrivals are counted is longer by so many times the path's noise.
 const TURNS: f64 = 6.0;
 /// A short time may tell so many times the rate of a longer one: more is what comes after a halt.
 const EVEN: f64 = 1.15;
@@ -510,7 +510,7 @@ impl BandwidthEstimator {
     /// The rate at which packets arrive while the link is full, bits a second. They arrive back to back then, so that
     /// a short time tells it, unless the path delivers in turns: one of those is no rate.
     ///
-    /// And whether that is sure: what arrives after a halt is faster than the link for a moment.
+    /// The second value tells whether that is sure: packets arrive faster than the link for a moment after a halt.
     fn arriving_now(&self) -> (f64, bool) {
         let window = SHORT_US + (TURNS * self.delay.noise()) as i64;
         let lately = self.acknowledged.rate(window.min(LONG_US));

@@ -16,7 +16,7 @@ const PACKETS: u32 = 20;
 const SPAN_US: i64 = 200_000;
 /// ...or after this one with a quarter of the packets.
 const SPAN_MAX_US: i64 = 1_000_000;
-/// What is sent so soon after a cut may still find a full queue, in microseconds.
+/// Packets sent so soon after a cut, in microseconds, may still find a full queue.
 const DRAINS_US: i64 = 500_000;
 /// Windows for weak evidence.
 const WINDOWS: usize = 5;

@@ -60,7 +60,7 @@ pub(super) struct Ask {
     pub(super) target: f64,
     /// The part of both that the caller counts.
     pub(super) share: f64,
-    /// Of the path, in microseconds.
+    /// The noise of the path, in microseconds.
     pub(super) noise: f64,
     /// Another flow fills the link.
     pub(super) contested: bool,
