@@ -118,6 +118,8 @@ pub struct BandwidthStats {
     pub loss: f64,
     /// The time that packets are believed to wait in the link's queue, in milliseconds.
     pub queue_delay_ms: f64,
+    /// Whether another flow is believed to fill that queue: delay is then no reason to send less.
+    pub contested: bool,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
     /// For how long the first of these has waited, in milliseconds.

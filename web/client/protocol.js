@@ -84,6 +84,8 @@ const bandwidth = record({
   sent: count,
   acknowledged: count,
   loss: number,
+  queue_delay_ms: optional(number),
+  contested: optional(flag),
   queued_bytes: count,
   queued_ms: number,
   probes: count,

@@ -137,7 +137,7 @@ function choice(decided, stream, { bandwidth, rtt_ms: rtt }) {
   const frozen = stream ? `freezes ${stream.freezes} (${stream.frozenSeconds.toFixed(1)} s)` : "";
   return [
     `${sent} · target ${target ?? "–"} · ${reasonWords(reason)} (${reason})`,
-    [`estimate ${estimate}`, `allocated ${kbits(allocated)} of ${kbits(bandwidth.allocated)}`, REDUNDANCY[bandwidth.redundancy ?? ""]]
+    [`estimate ${estimate}`, bandwidth.contested ? "beside another flow" : "", `allocated ${kbits(allocated)} of ${kbits(bandwidth.allocated)}`, REDUNDANCY[bandwidth.redundancy ?? ""]]
       .filter(Boolean)
       .join(" · "),
     [`loss ${(loss * 100).toFixed(1)} %`, rtt === null ? "" : `RTT ${Math.round(rtt)} ms`, `NACK ${nacks}`, `RTX ${retransmitted}`]

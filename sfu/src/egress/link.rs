@@ -594,6 +594,7 @@ impl Link {
             acknowledged: estimate.acknowledged,
             loss: estimate.loss,
             queue_delay_ms: estimate.queue_delay.as_secs_f64() * 1e3,
+            contested: estimate.contested,
             queued_bytes: self.pacer.queued_bytes(),
             queued_ms: self.pacer.queued_since().map_or(0.0, |since| {
                 now.saturating_duration_since(since).as_secs_f64() * 1e3

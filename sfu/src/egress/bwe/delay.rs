@@ -163,6 +163,11 @@ impl Delay {
         (self.standing - self.foreign.max(self.usual as i64)).max(0)
     }
 
+    /// What stands there beyond the least since it was found to be another's.
+    pub(super) fn above_least(&self) -> i64 {
+        self.standing - self.foreign
+    }
+
     /// How far single packets are above what stands in the queue, in microseconds.
     pub(super) fn noise(&self) -> f64 {
         self.noise
@@ -178,6 +183,13 @@ impl Delay {
     pub(super) fn disown(&mut self) {
         self.foreign = self.standing;
         self.contested = Some(self.newest);
+        self.trendline.restart();
+    }
+
+    /// What stood there has gone away as we sent less: it was ours, but for what is left.
+    pub(super) fn own(&mut self) {
+        self.foreign = self.foreign.min(self.standing);
+        self.contested = None;
         self.trendline.restart();
     }
 

@@ -33,25 +33,30 @@ mod aimd;
 mod cluster;
 mod control;
 mod delay;
+mod drain;
 mod history;
 mod loss;
 mod prober;
+mod probing;
 mod reported;
 #[cfg(test)]
 mod tests;
 mod trendline;
+mod trial;
 
 use std::time::{Duration, Instant};
 
 use acknowledged::Acknowledged;
 use aimd::Aimd;
-use control::{Confirmed, Drain, Outage, Suspicion};
+use control::{Confirmed, Outage, Suspicion};
 use delay::Delay;
+use drain::Drain;
 use history::{History, Status};
 use loss::Loss;
 pub(crate) use prober::Probe;
 use prober::Prober;
 pub(crate) use reported::{Block, ReportedEstimator, RoundTrip};
+use trial::Trial;
 
 use crate::prefetch;
 use crate::rtp::rtcp::TransportFeedback;
@@ -135,6 +140,8 @@ pub(crate) struct Estimate {
     pub(crate) queue_delay: Duration,
     /// The part of it that is our own doing: not another flow's, nor usual on the path.
     pub(crate) own_delay: Duration,
+    /// Another flow is believed to fill the link's queue.
+    pub(crate) contested: bool,
     /// It is overused or was just cut: no moment for more.
     pub(crate) congested: bool,
     /// The highest rate that was seen to arrive within the last 5 to 10 s, as traffic or as a probe, if
@@ -192,6 +199,9 @@ pub(crate) struct BandwidthEstimator {
     /// While another flow fills the queue: what the last probe got of it, bits a second. Delay is no
     /// reason to send less.
     floor: f64,
+    trial: Trial,
+    /// When a queue was last held to be none of the link's.
+    doubted_at: Option<i64>,
 }
 
 impl BandwidthEstimator {
@@ -226,6 +236,8 @@ impl BandwidthEstimator {
             losses_from: 0,
             recovered: 0.0,
             floor: 0.0,
+            trial: Trial::NONE,
+            doubted_at: None,
         }
     }
 
@@ -440,6 +452,7 @@ impl BandwidthEstimator {
                 true => Duration::ZERO,
                 false => Duration::from_micros(self.delay.ours().max(0) as u64),
             },
+            contested: self.delay.is_contested(),
             congested: self.is_congested(),
             probed: bits(self.confirmed.highest()).min(bitrate),
             probes: self.prober.count(),

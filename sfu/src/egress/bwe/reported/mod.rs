@@ -316,6 +316,7 @@ impl ReportedEstimator {
             rtt: self.rtt.map(|rtt| Duration::from_micros(rtt.max(0) as u64)),
             queue_delay: Duration::from_micros(self.queue.max(0) as u64),
             own_delay: Duration::ZERO,
+            contested: false,
             congested,
             probed: if self.heard_at.is_some() {
                 target as u64

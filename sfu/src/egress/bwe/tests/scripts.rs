@@ -346,3 +346,48 @@ fn a_longer_way_is_no_queue() {
     );
     assert!(back < 8.0 && estimate > 0.85, "{back} {estimate}");
 }
+
+#[test]
+fn a_longer_way_hides_no_slower_link() {
+    for (later, rate) in [(30, 1_000_000), (30, 500_000), (80, 500_000)] {
+        let mut script = Script::new(link(3_000_000, 60, 250), 3, 45);
+        let way = Duration::from_millis(30 + later);
+        let longer = PathModel {
+            delay: way,
+            ..link(3_000_000, 60, 250)
+        };
+        script.changes = vec![
+            (10.0, longer),
+            (
+                13.0,
+                PathModel {
+                    rate: Some(rate),
+                    ..longer
+                },
+            ),
+        ];
+        let narrow = rate as f64;
+        let [estimate, most, loss, p95, contested] = medians(
+            &format!("{later} ms longer, then {rate}"),
+            ["estimate", "most", "loss", "p95 ms", "contested"],
+            &script,
+            |run| {
+                let most = run.points.iter().filter(|p| p.at > 18.0);
+                [
+                    run.mean(16.0, 45.0, |p| p.estimate.bitrate as f64) / narrow,
+                    most.map(|p| p.estimate.bitrate as f64 / narrow)
+                        .fold(0.0, f64::max),
+                    run.mean(16.0, 45.0, |p| p.estimate.loss),
+                    run.p95_wait(16.0, 45.0),
+                    run.mean(16.0, 45.0, |p| f64::from(u8::from(p.estimate.contested))),
+                ]
+            },
+        );
+        assert!(contested < 0.1, "{contested}");
+        assert!(
+            (0.8..=1.04).contains(&estimate) && most < 1.15,
+            "{estimate} {most}"
+        );
+        assert!(loss < 0.01 && p95 < 100.0, "{loss} {p95}");
+    }
+}

@@ -1,0 +1,167 @@
+//! A queue of ours is emptied: the rate is cut, and less is sent until it is gone.
+
+use super::BandwidthEstimator;
+use super::acknowledged::{LONG_US, SHORT_US};
+use super::aimd::{BETA, Cause};
+use super::trial::FORGOTTEN_US;
+
+/// What stands in the queue is gone below this, in microseconds.
+const EMPTY_US: f64 = 12_000.0;
+/// A queue tells whose it is only while less than this share of the arrivals before a cut is sent.
+const LESS: f64 = 0.92;
+/// ...and while no more than this share of what arrives now is sent: otherwise it grows by that.
+const MORE: f64 = 1.05;
+/// The window in which arrivals are counted is longer by so many times the path's noise.
+const TURNS: f64 = 6.0;
+/// A short time may tell so many times the rate of a longer one: more is what comes after a halt.
+const EVEN: f64 = 1.15;
+/// A queue that grows by more, in seconds a second, while it should empty: the link became slower still.
+const OURS: f64 = 0.4;
+/// A queue may be none of the link's while it is shorter, in microseconds...
+const DOUBTED_US: i64 = 60_000;
+/// ...and so many times what arrives was carried just before...
+const SPARE: f64 = 1.08;
+/// ...of which this share is left, once...
+const DOUBTED: f64 = 0.92;
+/// ...in so long, in microseconds.
+const AGAIN_US: i64 = 3_000_000;
+
+/// The queue is being emptied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) since: i64,
+    pub(super) until: i64,
+    /// What stood there, in microseconds.
+    pub(super) peak: i64,
+    /// For how many cuts this is.
+    pub(super) cuts: u32,
+    /// Bits a second that arrived before, and whether that is sure.
+    pub(super) arrived: f64,
+    pub(super) is_sure: bool,
+    /// Bytes sent since.
+    pub(super) sent: u64,
+    /// It asks whether a queue held to be another's is ours after all.
+    pub(super) is_trial: bool,
+}
+
+impl Drain {
+    /// Whether what was sent since is really less than what arrived before: only then does a queue that stays say
+    /// that it is another's.
+    ///
+    /// `arriving`: bits a second lately. A queue grows by what is sent and does not arrive.
+    fn is_tried(&self, now: i64, arriving: f64) -> bool {
+        let sent = self.sent as f64 * 8e6 / (now - self.since).max(1) as f64;
+        self.is_sure && sent < LESS * self.arrived && sent < MORE * arriving
+    }
+}
+
+impl BandwidthEstimator {
+    /// Cuts for a queue, unless it is known to be another's.
+    pub(super) fn overused(&mut self, now: i64) {
+        self.aimd.hold(now);
+        // A cut shows only in what was sent after it.
+        let newest = self.history.newest().unwrap_or(0);
+        if self.cut_at.is_some_and(|at| newest < at + 20_000) {
+            return;
+        }
+        let arriving = self.arriving();
+        if let Some(drain) = self.drain.filter(|drain| !drain.is_trial) {
+            if self.delay.standing() <= drain.peak + drain.peak / 8 {
+                return;
+            }
+            if drain.is_tried(now, arriving) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
+                // We send less than arrived, and still it grows: somebody else fills it.
+                self.disown(now);
+                return;
+            }
+        }
+        let (arriving, is_sure) = self.arriving_now();
+        self.own_excess();
+        if self.delay.is_contested() {
+            // What arrives says little of our share: it is what we sent. The last probe tells: of a
+            // full queue each gets what it puts in, and to send less than that leaves it as full.
+            let most = self.aimd.target().max(arriving);
+            let rate = (most * BETA).max(self.floor);
+            if rate < self.aimd.target() {
+                self.cut(now, rate, Cause::Delay);
+            }
+        } else {
+            let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
+            let rate = match self.doubted(now, arriving) {
+                Some(rate) => rate,
+                None => {
+                    let _ = self.aimd.note_capacity(arriving);
+                    arriving * BETA
+                }
+            };
+            self.cut(now, rate, Cause::Delay);
+            let peak = self.delay.standing();
+            self.drain = Some(Drain {
+                since: now,
+                cuts,
+                until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
+                peak,
+                arrived: arriving,
+                is_sure,
+                sent: 0,
+                is_trial: false,
+            });
+        }
+    }
+
+    /// What a cut leaves where a queue is most likely none of the link's: it is short, and more than what arrives was
+    /// carried a moment ago. A receiver that is late for lack of processor time looks so, and a burst. If the queue
+    /// does not empty or comes again soon, it is cut for in earnest.
+    fn doubted(&mut self, now: i64, arriving: f64) -> Option<f64> {
+        let slow = self.acknowledged.rate(LONG_US)?.0.max(arriving);
+        let rival = now - self.trial.at < FORGOTTEN_US;
+        let again = self.doubted_at.is_some_and(|at| now - at < AGAIN_US);
+        let carried = self.confirmed.highest().min(self.aimd.target());
+        let doubted = self.drain.is_none()
+            && self.delay.ours() < DOUBTED_US
+            && !rival
+            && !again
+            && carried > SPARE * slow;
+        doubted.then(|| {
+            self.doubted_at = Some(now);
+            slow.max(DOUBTED * carried)
+        })
+    }
+
+    /// The queue is empty, or it does not empty.
+    pub(super) fn end_drain(&mut self, now: i64) {
+        let Some(drain) = self.drain else { return };
+        if drain.is_trial {
+            return self.end_trial(now, drain);
+        }
+        let ours = self.delay.ours() as f64;
+        let arriving = self.arriving();
+        let seen = self
+            .history
+            .newest()
+            .is_some_and(|newest| newest > drain.since);
+        if seen && ours < EMPTY_US + 0.5 * self.delay.noise() {
+            self.drain = None;
+        } else if now >= drain.until {
+            self.drain = None;
+            if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now, arriving) {
+                self.disown(now);
+            }
+        }
+    }
+
+    /// The rate at which packets arrive while the link is full, bits a second. They arrive back to back then, so that
+    /// a short time tells it, unless the path delivers in turns: one of those is no rate.
+    ///
+    /// The second value tells whether that is sure: packets arrive faster than the link for a moment after a halt.
+    pub(super) fn arriving_now(&self) -> (f64, bool) {
+        let window = SHORT_US + (TURNS * self.delay.noise()) as i64;
+        let lately = self.acknowledged.rate(window.min(LONG_US));
+        let lately = lately.filter(|(_, packets)| *packets >= 5);
+        match (lately, self.acknowledged.rate(LONG_US)) {
+            (Some((rate, _)), Some((slow, _))) => (rate, rate <= EVEN * slow),
+            (Some((rate, _)), None) | (None, Some((rate, _))) => (rate, false),
+            (None, None) => (self.aimd.target(), false),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What is asked of the link, and what follows from its answer.
+
+use super::BandwidthEstimator;
+use super::aimd::Cause;
+use super::cluster::FULL;
+use super::delay::Usage;
+use super::prober::{Ask, GOAL};
+
+/// A probe asks for so many times the rate of the next step: an upgrade needs some room.
+const STEP_ROOM: f64 = 1.5;
+/// Of a probe's losses, what is no sign of a full link at most.
+const EXCUSED: f64 = 0.2;
+/// What a probe that filled the link measured is used to this share.
+const USED: f64 = 0.93;
+
+impl BandwidthEstimator {
+    /// Acts upon a probe that is over.
+    pub(super) fn finish_probe(&mut self, now: i64) {
+        let (newest, rtt) = (self.history.newest(), self.rtt_us());
+        let Some(cluster) = self.prober.take_over(now, newest, rtt) else {
+            return;
+        };
+        let measured = cluster.measure(self.loss.inherent().min(EXCUSED), self.delay.noise());
+        let Some(measured) = measured.filter(|_| self.drain.is_none() && self.outage.is_none())
+        else {
+            return self.prober.failed(now, self.delay.is_contested());
+        };
+        self.prober.note_turns(measured.turns);
+        // Turns hide a queue. Where the link's end is known, only what is sure counts.
+        let sure = match self.aimd.cause() {
+            Some(_) if !self.delay.is_contested() => measured.least,
+            _ => measured.rate,
+        };
+        self.confirmed.add(now, sure);
+        if self.delay.is_contested() {
+            self.floor = measured.rate;
+        }
+        if let Some(suspicion) = self.suspicion
+            && measured.goal > 1.5 * suspicion.rate
+        {
+            if measured.rate < 1.2 * suspicion.rate {
+                return self.cut_for_losses(now);
+            }
+            self.suspicion = None;
+            self.loss.excuse();
+        }
+        if !measured.saturated {
+            let before = self.aimd.target();
+            self.aimd.raise(now, sure);
+            if sure >= FULL * measured.rate {
+                self.aimd.forget_cause();
+                return self.prober.succeeded(now);
+            }
+            return match sure > 1.05 * before {
+                true => self.prober.succeeded(now),
+                false => self.prober.failed(now, self.delay.is_contested()),
+            };
+        }
+        let arriving = self.arriving();
+        // One look at a link that varies does not make it faster.
+        let used = USED * self.aimd.note_capacity(measured.rate).min(measured.end);
+        if !self.delay.is_contested()
+            && used < 0.85 * self.aimd.target()
+            && arriving < 0.85 * self.aimd.target()
+        {
+            self.aimd.cut(now, used.max(arriving), Cause::Delay);
+            self.confirmed.limit(self.aimd.target());
+        } else {
+            self.aimd.raise_to_end(now, used);
+        }
+        self.prober.failed(now, self.delay.is_contested());
+    }
+
+    /// Begins a probe where one is due, is of use and harms nobody.
+    pub(super) fn consider_probe(&mut self, now: i64) {
+        if !self.prober.is_due(now) || self.last_feedback.is_none() {
+            return;
+        }
+        let Some(rate) = self.wanted() else { return };
+        let fine = self.drain.is_none()
+            && self.outage.is_none()
+            && self.suspicion.is_none()
+            && self.usage() == Usage::Normal
+            && (self.delay.is_contested()
+                || (self.delay.ours() as f64) < 25_000.0 + self.delay.noise());
+        if fine {
+            self.probe(now, rate);
+        } else {
+            self.prober.delay_until(now + 100_000);
+        }
+    }
+
+    pub(super) fn probe(&mut self, now: i64, rate: f64) {
+        let share = self.payload_share();
+        let target = self.aimd.target();
+        self.prober.begin(
+            now,
+            Ask {
+                rate: rate.min(self.max),
+                target,
+                share,
+                noise: self.delay.noise(),
+                contested: self.delay.is_contested(),
+            },
+        );
+    }
+
+    /// The rate of the next probe, if one is of use.
+    pub(super) fn wanted(&self) -> Option<f64> {
+        let share = self.payload_share();
+        let desired = self.demand.desired as f64 / share;
+        let allocated = self.demand.allocated as f64 / share;
+        let target = self.aimd.target();
+        let goal = (GOAL * desired).min(self.max);
+        let known = self.confirmed.highest().min(target);
+        if (allocated >= 0.98 * desired && target >= desired) || known >= 0.9 * goal {
+            return None;
+        }
+        let base = target.max(self.arriving());
+        let step = if self.prober.count() == 0 { 3.0 } else { 2.0 };
+        let goal = goal.min((step * base).max(self.recovered));
+        if self.aimd.cause().is_none() || self.delay.is_contested() {
+            return Some(goal);
+        }
+        // The link was full at less: no more is asked of it than the next step needs.
+        let next = STEP_ROOM * self.demand.step as f64 / share;
+        (next > known || goal < next).then_some(goal.min(next))
+    }
+}
