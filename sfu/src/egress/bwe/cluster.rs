@@ -14,6 +14,8 @@ const TOGETHER: f64 = 2.5;
 const HIDES: f64 = 1.5;
 /// Noise hides as much as turns of so many times its length.
 const NOISE: f64 = 0.85;
+/// A probe's packets from first to last arrive at up to so many times their rate.
+const THROUGH: f64 = 1.1;
 /// Packets of a probe that leave within this time, in microseconds, left at once.
 const AT_ONCE_US: f64 = 5_000.0;
 /// A probe so many times longer than the path's noise is measured by its first and last arrival, too.
@@ -161,6 +163,8 @@ impl Cluster {
         let gaps = (got - mean).max(mean) * 8.0;
         let arriving = (self.arrivals.1 - self.arrivals.0) as f64 / 1e6;
         let received = gaps / arriving.max(1e-4);
+        // What comes back to back through a queue comes at the link's rate, however long the queue was at first.
+        let through = (got - self.first_bytes as f64) * 8.0 / arriving.max(1e-4);
         let sending = (self.sent_bytes as f64 - mean) * 8.0 / span.max(1e-4);
         let n = f64::from(self.arrived);
         let [x, y, xx, xy] = self.sums;
@@ -173,7 +177,6 @@ impl Cluster {
             let rate = gaps / span / (1.0 + growth);
             // A large packet takes longer through a narrow link than a small one before it, which looks as if a
             // queue grew or shrank. From the first arrival to the last it makes no difference.
-            let through = (got - self.first_bytes as f64) * 8.0 / arriving.max(1e-4);
             let clear = noise * CLEAR < (self.arrivals.1 - self.arrivals.0) as f64;
             if clear && through > 0.0 {
                 rate.min(through)
@@ -191,10 +194,11 @@ impl Cluster {
         };
         // What was not sent as fast as meant shows no more than that.
         let tried = sending.min(self.rate * 1.1);
+        let least = rate.min(self.rate * 1.1) / (1.0 + hidden(turns.max(NOISE * noise)));
         Some(Measured {
             goal: self.rate,
             rate: rate.min(self.rate * 1.1),
-            least: rate.min(self.rate * 1.1) / (1.0 + hidden(turns.max(NOISE * noise))),
+            least: least.min(THROUGH * through.max(1.0)),
             end: rate.min(self.rate * 1.1) / (1.0 + hidden(turns)),
             turns,
             saturated: rate < FULL * tried,
@@ -271,6 +275,22 @@ mod tests {
             let of = measured.rate / link;
             assert!((0.8..=1.03).contains(&of), "{sizes:?}: {of}");
         }
+    }
+
+    /// A frame of ours stands in the queue as the probe begins, so that delay falls while it lasts.
+    #[test]
+    fn a_queue_that_shrinks_makes_the_link_no_faster() {
+        let link = 1e6;
+        let mut cluster = Cluster::new(1, 1.4e6, 9_600, 10, 0);
+        let mut free = 25e3_f64;
+        for index in 0..12 {
+            let at = f64::from(index) * 4_000.0 + if index > 3 { 9_000.0 } else { 0.0 };
+            cluster.sent(at as i64, 700);
+            free = free.max(at) + 5_600e6 / link;
+            cluster.arrived(at as i64, (free + 30e3) as i64, 700, false);
+        }
+        let measured = cluster.measure(0.0, 13_000.0).unwrap();
+        assert!(measured.least <= THROUGH * link, "{measured:?}");
     }
 
     #[test]

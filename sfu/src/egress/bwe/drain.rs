@@ -21,9 +21,7 @@ const OURS: f64 = 0.4;
 const DOUBTED_US: i64 = 60_000;
 /// ...and so many times what arrives was carried just before...
 const SPARE: f64 = 1.08;
-/// ...of which this share is left, once...
-const DOUBTED: f64 = 0.92;
-/// ...in so long, in microseconds.
+/// ...but only once in so long, in microseconds.
 const AGAIN_US: i64 = 3_000_000;
 
 /// The queue is being emptied.
@@ -110,8 +108,8 @@ impl BandwidthEstimator {
     }
 
     /// What a cut leaves where a queue is most likely none of the link's: it is short, and more than what arrives was
-    /// carried a moment ago. A receiver that is late for lack of processor time looks so, and a burst. If the queue
-    /// does not empty or comes again soon, it is cut for in earnest.
+    /// carried a moment ago. A receiver that is late for lack of processor time looks so, and a burst. Only the queue is
+    /// emptied then. If it does not empty or comes again soon, it is cut for in earnest.
     fn doubted(&mut self, now: i64, arriving: f64) -> Option<f64> {
         let slow = self.acknowledged.rate(LONG_US)?.0.max(arriving);
         let rival = now - self.trial.at < FORGOTTEN_US;
@@ -124,7 +122,7 @@ impl BandwidthEstimator {
             && carried > SPARE * slow;
         doubted.then(|| {
             self.doubted_at = Some(now);
-            slow.max(DOUBTED * carried)
+            carried
         })
     }
 
