@@ -25,8 +25,8 @@ const LASTS_US: i64 = 300_000;
 const LEFT: f64 = 0.35;
 /// ...so many times in turn: a flow that halves its rate just then looks so once.
 const PASSES: u32 = 3;
-/// Without a trial the queue is ours where so many times what was found to be another's stands there...
-const EXCESS: i64 = 2;
+/// Without a trial the queue is ours where so many halves of what was found to be another's stand there...
+const EXCESS_HALVES: i64 = 3;
 /// ...and so much more, in microseconds.
 const EXCESS_US: i64 = 20_000;
 /// Another flow that was there so long ago, in microseconds, is not expected any more.
@@ -116,7 +116,7 @@ impl BandwidthEstimator {
     /// Takes the queue for ours where far more stands there than what was found to be another's.
     pub(super) fn own_excess(&mut self) {
         if self.delay.is_contested()
-            && self.delay.standing() > EXCESS * self.trial.known + EXCESS_US
+            && self.delay.standing() > EXCESS_HALVES * self.trial.known / 2 + EXCESS_US
         {
             self.delay.own();
         }
