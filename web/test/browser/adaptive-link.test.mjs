@@ -6,9 +6,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
-import { Impairment } from "./impairment.mjs";
-import { Server } from "./server.mjs";
 import { arriving, figuresOf, keepConnections, seen, sending, until, watchPixels } from "./watching.mjs";
+import { startWithWeakLink } from "./weak-link.mjs";
 
 const ROOM = `link-${process.pid}`;
 const LARGE = { width: 1500, height: 1000 };
@@ -17,7 +16,6 @@ const STRONG = ["Ben", "Dai"];
 /** What the issue promises to the eye. */
 const FROZEN_MS = 1_000;
 
-let impairment;
 let server;
 let browser;
 let ana;
@@ -25,12 +23,7 @@ let ana;
 const viewers = {};
 
 before(async () => {
-  server = await Server.start({
-    arrange: async (mediaPort) => {
-      impairment = await Impairment.start(mediaPort);
-      return ["--announce-for", `${WEAK}=${impairment.address}`];
-    },
-  });
+  server = await startWithWeakLink(WEAK);
   // Fewer pictures than a camera's 30, for three encodings and three large decoders share one machine's cores;
   // enough that the top layer does not fit into the weak link.
   browser = await launch({
@@ -54,7 +47,6 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.stop();
-  await impairment?.stop();
 });
 
 const height = (name) => async () => (await arriving(viewers[name]))?.height ?? 0;
@@ -107,7 +99,7 @@ test("at first everybody is on the top layer", { timeout: 90_000 }, async (t) =>
 });
 
 test("a link of 500 kbit/s gets a lower layer, and the figures say why", { timeout: 90_000 }, async (t) => {
-  impairment.say("down rate=500k queue=300ms");
+  server.say("down rate=500k queue=300ms");
   const { ms } = await until("fewer lines", height(WEAK), (lines) => lines > 0 && lines < 720, { timeout: 15_000, every: 50 });
   t.diagnostic(`lower after ${Math.round(ms)} ms`);
   const words = await until("the reason", figures(WEAK), (text) => /your connection is too slow \(bandwidth\)/.test(text), { timeout: 10_000 });
@@ -120,7 +112,7 @@ test("a link of 500 kbit/s gets a lower layer, and the figures say why", { timeo
 });
 
 test("loss of 5 % freezes nothing", { timeout: 90_000 }, async (t) => {
-  impairment.say("down rate=none loss=5% delay=30ms");
+  server.say("down rate=none loss=5% delay=30ms");
   await ana.waitForTimeout(12_000);
   const words = await figures(WEAK)();
   assert.match(words, /\((best|bandwidth|size_hint|waiting_for_keyframe)\)/);
@@ -131,7 +123,7 @@ test("loss of 5 % freezes nothing", { timeout: 90_000 }, async (t) => {
 });
 
 test("a link that is good again carries the top layer again", { timeout: 90_000 }, async (t) => {
-  impairment.say("clear");
+  server.say("clear");
   const { ms } = await until("720 lines", height(WEAK), (lines) => lines === 720, { timeout: 45_000, every: 50 });
   t.diagnostic(`back after ${Math.round(ms)} ms`);
   await until("no reason left", figures(WEAK), (text) => /\((best|size_hint)\)/.test(text), { timeout: 10_000 });

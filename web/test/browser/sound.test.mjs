@@ -6,9 +6,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
-import { Impairment } from "./impairment.mjs";
-import { Server } from "./server.mjs";
 import { until } from "./watching.mjs";
+import { startWithWeakLink } from "./weak-link.mjs";
 
 const ROOM = `sound-${process.pid}`;
 const WEAK = "Cleo";
@@ -17,19 +16,13 @@ const LOST = 0.05;
 /** Of the sound. A packet, and what would mend that, are both lost once in 400 times; the rest is this machine's. */
 const CONCEALED = 0.025;
 
-let impairment;
 let server;
 let browser;
 /** @type {Record<string, import("playwright-core").Page>} */
 const pages = {};
 
 before(async () => {
-  server = await Server.start({
-    arrange: async (mediaPort) => {
-      impairment = await Impairment.start(mediaPort);
-      return ["--announce-for", `${WEAK}=${impairment.address}`];
-    },
-  });
+  server = await startWithWeakLink(WEAK);
   browser = await launch();
   pages.Ana = await openPage(browser, autojoin(server.url, "Ana", { room: ROOM, camera: "0" }));
   for (const name of [WEAK, STRONG]) pages[name] = await openPage(browser, autojoin(server.url, name, { room: ROOM, camera: "0", mic: "0" }));
@@ -38,7 +31,6 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.stop();
-  await impairment?.stop();
 });
 
 /** What arrives of Ana's sound, and what the server says about it. */
@@ -75,7 +67,7 @@ async function listen(t, began) {
 }
 
 test("who loses one packet in twenty and is near is sent it again", { timeout: 90_000 }, async (t) => {
-  impairment.say(`down loss=${LOST * 100}% delay=20ms`);
+  server.say(`down loss=${LOST * 100}% delay=20ms`);
   const began = await until("repairs", heard(WEAK), ({ redundancy }) => redundancy === "retransmission", { timeout: 40_000 });
   const { before, now } = await listen(t, began);
   assert.ok(now.retransmitted > before.retransmitted, "nothing was sent again");
@@ -83,7 +75,7 @@ test("who loses one packet in twenty and is near is sent it again", { timeout: 9
 });
 
 test("who loses as much and is far away is sent it twice", { timeout: 120_000 }, async (t) => {
-  impairment.say(`down loss=${LOST * 100}% delay=200ms`);
+  server.say(`down loss=${LOST * 100}% delay=200ms`);
   const began = await until("copies", heard(WEAK), ({ redundancy, redundant }) => redundancy === "sent" && redundant > 50, { timeout: 80_000 });
   const { before, now } = await listen(t, began);
   assert.ok(now.redundant > before.redundant, "no copies");
