@@ -31,8 +31,8 @@ use rooms::Rooms;
 /// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
 /// these waits for seconds; more is overload, and the caller is told so.
 const COMMANDS: usize = 4_096;
-/// Events waiting for the control plane. When they are not taken, workers hold their own back and
-/// take no more commands, which are what causes most events.
+/// Events waiting for the control plane. When they are not taken, each worker keeps its own, in which later
+/// states take the place of earlier ones.
 const EVENTS: usize = 16_384;
 
 /// A running media relay. Cheap to clone; the workers stop when [`shutdown`](Self::shutdown) is
@@ -80,7 +80,10 @@ pub struct Join {
 }
 
 impl Sfu {
-    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room.
+    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room; of states
+    /// that follow each other while it is not read, the last ([`EventBacklog`](crate::EventBacklog)). Commands are
+    /// answered whether it is read or not, so that one task may do both. Only where it is not read for long, and much
+    /// waits, are joins and offers refused as [`SfuError::Overloaded`].
     ///
     /// # Errors
     ///

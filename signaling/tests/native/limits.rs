@@ -222,7 +222,7 @@ async fn who_does_not_read_is_cut_off_and_the_others_go_on() {
     ada.expect_ok(chat("still here")).await;
 }
 
-fn entrant(name: &str) -> Entrant {
+pub(crate) fn entrant(name: &str) -> Entrant {
     Entrant {
         name: name.to_owned(),
         metadata: Default::default(),
