@@ -72,6 +72,12 @@ pub enum StartError {
     /// The DTLS certificate could not be made.
     #[error("cannot create the DTLS certificate: {0}")]
     Certificate(String),
+    /// No network interface is up with an address that clients could be told.
+    #[error(
+        "no network interface has an address, so no client could reach the media ports (bring one up, or name the \
+         addresses by --media-ip or --media-announce)"
+    )]
+    NoAddress,
     /// A value that cannot work.
     #[error("configuration: {0}")]
     Config(String),

@@ -52,6 +52,7 @@ pub mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod backlog;
 mod cache;
 mod clock;
 mod config;
@@ -74,6 +75,7 @@ mod transport;
 mod view;
 mod worker;
 
+pub use backlog::EventBacklog;
 pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
 pub use event::{

@@ -31,8 +31,8 @@ use rooms::Rooms;
 /// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
 /// these waits for seconds; more is overload, and the caller is told so.
 const COMMANDS: usize = 4_096;
-/// Events waiting for the control plane. When they are not taken, workers hold their own back and
-/// take no more commands, which are what causes most events.
+/// Events waiting for the control plane. When they are not taken, each worker keeps its own, in which later
+/// states take the place of earlier ones.
 const EVENTS: usize = 16_384;
 
 /// A running media relay. Cheap to clone; the workers stop when [`shutdown`](Self::shutdown) is
@@ -80,13 +80,17 @@ pub struct Join {
 }
 
 impl Sfu {
-    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room.
+    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room; of states
+    /// that follow each other while it is not read, the last ([`EventBacklog`](crate::EventBacklog)). Commands are
+    /// answered whether it is read or not, so that one task may do both. Only where it is not read for long, and much
+    /// waits, are joins and offers refused as [`SfuError::Overloaded`].
     ///
     /// # Errors
     ///
     /// [`StartError`]: a port in use, no certificate, a setting that cannot work.
     pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
         let count = worker_count(&config)?;
+        let own = own_addresses(&config, interface_addresses)?;
         let backend = choose_backend(config.cipher)?;
         let certificate = Certificate::generate(backend).map_err(StartError::Certificate)?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -102,7 +106,7 @@ impl Sfu {
             .collect::<Result<Vec<_>, _>>()?;
         let wakers: Arc<[Waker]> = pollers.iter().map(Poller::waker).collect();
         for (index, (mut socket, poller)) in sockets.into_iter().zip(pollers).enumerate() {
-            let announced = announced(&config, index, socket.port());
+            let announced = announced(&config, &own, index, socket.port());
             let ips: Vec<IpAddr> = announced.iter().map(SocketAddr::ip).collect();
             socket.answer_from(&ips);
             let worker = WorkerConfig {
@@ -509,16 +513,61 @@ fn bind_all(config: &SfuConfig, count: usize) -> Result<Vec<MediaSocket>, StartE
         .collect()
 }
 
-fn announced(config: &SfuConfig, index: usize, port: u16) -> Vec<SocketAddr> {
+/// The addresses of this machine that are announced where the settings name none for a worker.
+fn own_addresses(
+    config: &SfuConfig,
+    of_interfaces: impl FnOnce() -> Vec<IpAddr>,
+) -> Result<Vec<IpAddr>, StartError> {
+    if !config.media_ips.is_empty() || !config.announce.is_empty() {
+        return Ok(config.media_ips.clone());
+    }
+    let own = of_interfaces();
+    if own.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    if own.iter().all(IpAddr::is_loopback) {
+        tracing::warn!(
+            "no network interface but loopback has an address: only clients on this machine reach the media \
+             (bring an interface up and start again, or announce addresses)"
+        );
+    }
+    Ok(own)
+}
+
+fn announced(config: &SfuConfig, own: &[IpAddr], index: usize, port: u16) -> Vec<SocketAddr> {
     if let Some(addr) = config.announce.get(index) {
         return vec![*addr];
     }
-    let ips = if config.media_ips.is_empty() {
-        interface_addresses()
-    } else {
-        config.media_ips.clone()
-    };
-    ips.into_iter()
-        .map(|ip| SocketAddr::new(ip, port))
-        .collect()
+    own.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_address_to_announce_nothing_starts() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let named = SfuConfig {
+            media_ips: vec![ip],
+            ..SfuConfig::default()
+        };
+        let elsewhere = SfuConfig {
+            announce: vec![SocketAddr::new(ip, 1)],
+            ..SfuConfig::default()
+        };
+        for (config, of_interfaces, expected) in [
+            (SfuConfig::default(), vec![], None),
+            (SfuConfig::default(), vec![ip], Some(vec![ip])),
+            (named, vec![], Some(vec![ip])),
+            (elsewhere, vec![], Some(vec![])),
+        ] {
+            let own = own_addresses(&config, || of_interfaces);
+            match (own, expected) {
+                (Ok(own), Some(expected)) => assert_eq!(own, expected),
+                (Err(StartError::NoAddress), None) => {}
+                (own, expected) => panic!("{own:?}, not {expected:?}"),
+            }
+        }
+    }
 }

@@ -8,9 +8,9 @@ use tertulia_sfu::{Join, Sfu};
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
-    Answer, Cap, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PeerId,
-    PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError, SfuError, Slot, StartError,
-    SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
+    Answer, Cap, DataRefusal, Event, EventBacklog, LayerWanted, MediaKind, Needs, PeerFailure,
+    PeerId, PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError, SfuError, Slot,
+    StartError, SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
 };
 pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 

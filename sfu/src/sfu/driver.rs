@@ -8,14 +8,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::links::{LinkEnd, Links};
+use crate::backlog::EventBacklog;
 use crate::error::SfuError;
 use crate::event::Event;
 use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Held, Worker, WorkerConfig};
 
-/// Between attempts to put control into a ring that was full. Its reader takes a turn in less.
+/// Between attempts to put control into a ring that was full, whose reader takes a turn in less, or events into
+/// a queue that was.
 const RETRY: Duration = Duration::from_millis(1);
+/// The weight of events waiting for the control plane from which on no peer is created and no offer answered: all
+/// other events are about what there is, and take the place of earlier ones. Some 5 MB, ten seconds of a worker's
+/// joins; who takes no event for so long does not keep up.
+const EVENTS_WAITING: usize = 65_536;
 
 /// A request of the control plane to a worker's thread.
 #[derive(Debug)]
@@ -51,8 +57,9 @@ pub(super) struct Driver {
     wakers: Arc<[Waker]>,
     /// Waits for room in a ring for what it speaks of.
     answer: Option<Held>,
-    /// The control plane's queue is full: its next commands wait until it takes events.
-    held: Option<Event>,
+    /// Events for which there is no room yet in the control plane's queue. Commands are answered meanwhile:
+    /// whoever takes events may first wait for an answer.
+    backlog: EventBacklog,
     /// Commands were left over.
     more: bool,
     closed: bool,
@@ -81,7 +88,7 @@ impl Driver {
             links: Links::default(),
             wakers,
             answer: None,
-            held: None,
+            backlog: EventBacklog::default(),
             more: false,
             closed: false,
             failed: None,
@@ -119,6 +126,9 @@ impl Driver {
             #[cfg(any(test, feature = "testing"))]
             Request::Fail => panic!("a test makes this worker fail"),
         };
+        let Some(command) = self.unless_behind(command) else {
+            return true;
+        };
         // Whoever asks may know of what other workers have posted by now.
         self.links.take_control(now, &mut self.worker);
         let held = self.worker.handle_command(now, command);
@@ -134,20 +144,39 @@ impl Driver {
         true
     }
 
+    /// The command, unless it would add to what the control plane has not heard of, and that is too much.
+    fn unless_behind(&self, command: Command) -> Option<Command> {
+        if self.backlog.weight() < EVENTS_WAITING {
+            return Some(command);
+        }
+        match command {
+            Command::Join { reply, .. } => drop(reply.send(Err(SfuError::Overloaded))),
+            Command::Offer { reply, .. } => drop(reply.send(Err(SfuError::Overloaded))),
+            command => return Some(command),
+        }
+        None
+    }
+
     fn deliver_events(&mut self) {
         let next = |driver: &mut Self| {
-            let event = driver.held.take().or_else(|| driver.worker.poll_event());
+            let event = driver.worker.poll_event();
             event.or_else(|| driver.failed.take())
         };
         while let Some(event) = next(self) {
-            match self.events.try_send(event) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(event)) => {
-                    self.held = Some(event);
-                    return;
+            self.backlog.push(event);
+        }
+        while !self.backlog.is_empty() {
+            match self.events.try_reserve() {
+                Ok(room) => {
+                    if let Some(event) = self.backlog.pop() {
+                        room.send(event);
+                    }
                 }
+                Err(mpsc::error::TrySendError::Full(())) => return,
                 // Nobody listens: an embedder may do without events.
-                Err(mpsc::error::TrySendError::Closed(_)) => {}
+                Err(mpsc::error::TrySendError::Closed(())) => {
+                    self.backlog = EventBacklog::default()
+                }
             }
         }
     }
@@ -162,14 +191,14 @@ impl Driven for Driver {
         self.now = now;
         self.worker.run_handshakes(now, time);
         self.deliver_events();
-        self.more = self.held.is_some();
+        self.more = false;
         self.links.take(now, &mut self.worker);
         self.post();
         if self.stopping.load(Ordering::Acquire) && !self.closed {
             self.worker.close_all(now);
             self.closed = true;
         }
-        if self.held.is_some() || self.closed || self.links.is_held_up() {
+        if self.closed || self.links.is_held_up() {
             return;
         }
         if let Some(held) = self.answer.take() {
@@ -196,7 +225,8 @@ impl Driven for Driver {
         if self.more {
             return Some(self.now);
         }
-        let retry = self.links.is_held_up().then(|| self.now + RETRY);
+        let is_waiting = self.links.is_held_up() || !self.backlog.is_empty();
+        let retry = is_waiting.then(|| self.now + RETRY);
         let due = self.worker.poll_timeout(self.now);
         retry.into_iter().chain(due).min()
     }
@@ -245,6 +275,152 @@ impl Driven for Driver {
 
     fn last_words(&mut self) -> bool {
         self.deliver_events();
-        self.held.is_some() && !self.stopping.load(Ordering::Acquire)
+        !self.backlog.is_empty() && !self.stopping.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::clock::WallClock;
+    use crate::config::Limits;
+    use crate::id::{PeerId, RoomId};
+    use crate::router::Seat;
+    use crate::testing::epoch;
+    use crate::transport::{Backend, Certificate};
+    use crate::view::Cap;
+    use crate::worker::read_offer;
+
+    const OFFER: &str = include_str!("../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
+
+    /// A worker with its control plane: one task, which asks and takes events.
+    struct Call {
+        driver: Driver,
+        commands: mpsc::Sender<Request>,
+        events: mpsc::Receiver<Event>,
+        room: RoomId,
+    }
+
+    impl Call {
+        /// Room for one event between the two.
+        fn new() -> Self {
+            let certificate = Certificate::generate(Backend::default()).expect("a certificate");
+            let config = WorkerConfig {
+                index: 0,
+                certificate,
+                candidates: vec![SocketAddr::from(([192, 0, 2, 9], 9))],
+                limits: Limits::default(),
+                viewer_cap: Cap::default(),
+                last_n: None,
+                loudest_n: None,
+                clock: WallClock::new(epoch(), SystemTime::UNIX_EPOCH),
+                seed: [7; 32],
+            };
+            let (commands, queue) = mpsc::channel(8);
+            let (sender, events) = mpsc::channel(1);
+            let (load, stopping) = (Arc::default(), Arc::default());
+            let driver = Driver::new(config, queue, sender, load, stopping, Arc::new([]));
+            let room = RoomId::from_u64(0);
+            let mut call = Self {
+                driver,
+                commands,
+                events,
+                room,
+            };
+            call.room = call
+                .ask(|reply| Command::CreateRoom { reply })
+                .expect("a room");
+            call
+        }
+
+        /// One turn of the worker, in which an answer must come.
+        fn ask<T>(
+            &mut self,
+            command: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Command,
+        ) -> Result<T, SfuError> {
+            let (reply, mut answer) = oneshot::channel();
+            let sent = self.commands.try_send(Request::Command(command(reply)));
+            sent.expect("room for a command");
+            self.driver.handle_commands(epoch(), &mut || true);
+            self.driver.deliver_events();
+            answer.try_recv().expect("an answer, whatever else waits")
+        }
+
+        fn join(&mut self) -> Result<(PeerId, crate::event::Answer), SfuError> {
+            let offer = Box::new(read_offer(OFFER, &Limits::default()).expect("an offer"));
+            let room = self.room;
+            self.ask(|reply| Command::Join {
+                room,
+                offer,
+                auto_subscribe: false,
+                announce: None,
+                sender: String::new(),
+                seat: Seat::take(&Arc::default()),
+                reply,
+            })
+        }
+    }
+
+    #[test]
+    fn commands_are_answered_while_nobody_takes_events() {
+        let mut call = Call::new();
+        let (_, published) = call.join().expect("a publisher");
+        let (viewer, _) = call.join().expect("a viewer");
+        let tracks: Vec<_> = published
+            .published
+            .iter()
+            .map(|track| track.track)
+            .collect();
+        for _ in 0..100 {
+            for &track in &tracks {
+                let subscribed = call.ask(|reply| Command::Subscribe {
+                    peer: viewer,
+                    track,
+                    reply,
+                });
+                subscribed.expect("subscribed");
+            }
+            for &track in &tracks {
+                let unsubscribed = call.ask(|reply| Command::Unsubscribe {
+                    peer: viewer,
+                    track,
+                    reply,
+                });
+                unsubscribed.expect("unsubscribed");
+            }
+        }
+        let waiting = call.driver.backlog.weight();
+        assert!((1..20).contains(&waiting), "{waiting} of 400 changes");
+        // Looked for again soon, not all the time.
+        assert_eq!(call.driver.poll_timeout(), Some(epoch() + RETRY));
+    }
+
+    #[test]
+    fn whoever_hears_of_nothing_for_long_gets_no_more_peers() {
+        let mut call = Call::new();
+        let mut ended = 0;
+        let refused = loop {
+            match call.join() {
+                Ok((peer, answer)) => {
+                    ended += answer.published.len();
+                    call.ask(|reply| Command::ClosePeer { peer, reply })
+                        .expect("closed");
+                }
+                Err(error) => break error,
+            }
+            assert!(call.driver.backlog.weight() <= ended);
+        };
+        assert_eq!(refused, SfuError::Overloaded);
+        assert!(ended <= EVENTS_WAITING + 16, "{ended}");
+        // They are let in again when the events have been taken, and none of those was lost.
+        let mut heard = 0;
+        while let Ok(event) = call.events.try_recv() {
+            heard += usize::from(matches!(event, Event::TrackEnded { .. }));
+            call.driver.deliver_events();
+        }
+        assert_eq!(heard, ended);
+        call.join().expect("a peer");
     }
 }

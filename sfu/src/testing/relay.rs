@@ -16,7 +16,7 @@ use crate::sfu::links::{LinkTable, Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
-use crate::transport::{Backend, Certificate};
+use crate::transport::{Backend, Certificate, Srtp, SrtpProfile};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Worker, WorkerConfig, read_offer};
 
@@ -448,6 +448,22 @@ impl SimRelay {
     pub fn handle_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.handle_peers_rtcp(now, peer, rtcp);
+        });
+    }
+
+    /// Connects a peer by keys that are known, without a handshake.
+    pub(super) fn connect(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        from: SocketAddr,
+        material: &[u8],
+    ) {
+        let profile = SrtpProfile::AeadAes128Gcm;
+        let keys = Srtp::from_keying_material(Backend::default(), profile, material);
+        let keys = keys.expect("keys");
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.connect_peer(now, peer, from, keys);
         });
     }
 

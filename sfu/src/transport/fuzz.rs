@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::dtls::{AssociationEvent, Associations};
 use super::sctp::{DataChannel, DataMessage, Sctp};
-use super::{Backend, Certificate, Fingerprint};
+use super::{Backend, Certificate, Fingerprint, Srtp};
+use crate::demux::{Class, classify};
+use crate::rtp::RtpHeader;
 use crate::testing::epoch;
 
 const HOME: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
@@ -78,7 +80,8 @@ pub(crate) fn sctp(bytes: &[u8]) {
     }
 }
 
-fn steps(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+/// A run of steps, each a byte of flags, a length in two bytes, and as much.
+pub(crate) fn steps(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (&[flags, l0, l1], rest) = bytes.split_first_chunk()?;
         let len = usize::from(u16::from_be_bytes([l0, l1])).min(rest.len());
@@ -86,4 +89,69 @@ fn steps(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
         bytes = after;
         Some((flags, datagram))
     })
+}
+
+/// A STUN message of these attributes, signed under the password (RFC 8489 sections 14.5 and 14.7).
+pub(crate) fn signed(
+    kind: u16,
+    transaction: &[u8; 12],
+    username: Option<&str>,
+    attributes: &[u8],
+    password: &str,
+) -> Vec<u8> {
+    let mut message = kind.to_be_bytes().to_vec();
+    message.extend([0, 0, 0x21, 0x12, 0xa4, 0x42]);
+    message.extend(transaction);
+    if let Some(username) = username {
+        attribute(&mut message, 0x0006, username.as_bytes());
+    }
+    message.extend(attributes);
+    let key = ring::hmac::Key::new(
+        ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        password.as_bytes(),
+    );
+    counted(&mut message, 24);
+    let tag = ring::hmac::sign(&key, &message);
+    attribute(&mut message, 0x0008, tag.as_ref());
+    counted(&mut message, 8);
+    let value = rtc_stun::fingerprint::fingerprint_value(&message);
+    attribute(&mut message, 0x8028, &value.to_be_bytes());
+    message
+}
+
+fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    message.extend(kind.to_be_bytes());
+    message.extend((value.len() as u16).to_be_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+}
+
+/// Says a length that is `more` than there is so far.
+fn counted(message: &mut [u8], more: usize) {
+    let len = (message.len() - 20 + more) as u16;
+    message[2..4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// As a client seals it. None for what is neither RTP nor RTCP.
+pub(crate) fn sealed(srtp: &mut Srtp, packet: &[u8]) -> Option<Vec<u8>> {
+    let mut out = vec![0; packet.len() + 64];
+    let len = match classify(packet) {
+        Class::Rtp => {
+            let header = RtpHeader::parse(packet).ok()?;
+            out[..packet.len()].copy_from_slice(packet);
+            let head = packet.len() - header.payload(packet).len() - usize::from(padding(packet));
+            srtp.seal_rtp(&mut out, head, packet.len())
+        }
+        Class::Rtcp => srtp.seal_rtcp(packet, &mut out),
+        _ => return None,
+    };
+    out.truncate(len);
+    Some(out)
+}
+
+fn padding(packet: &[u8]) -> u8 {
+    match packet {
+        [first, .., last] if first & 0x20 != 0 => *last,
+        _ => 0,
+    }
 }

@@ -519,6 +519,18 @@ impl Transport {
         }
     }
 
+    /// Is connected by these keys, as if a handshake with this address had agreed on them.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn connect_by(&mut self, now: Instant, from: SocketAddr, keys: Srtp) {
+        self.srtp = Some(Box::new(keys));
+        self.phase = Phase::Connected;
+        self.was_connected = true;
+        self.events.push_back(TransportEvent::Connected);
+        self.flights = Flights::To(from);
+        self.handshake_done(now, from);
+        self.tell_hold();
+    }
+
     fn drive_dtls(
         &mut self,
         now: Instant,

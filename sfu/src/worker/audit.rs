@@ -1,5 +1,6 @@
 //! Whether a worker's parts agree with each other, for simulations.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Worker;
@@ -9,6 +10,7 @@ use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Track;
 use crate::place::Place;
 use crate::router::Target;
+use crate::transport::Srtp;
 
 impl Worker {
     /// The transport-wide number of a peer's next packet.
@@ -215,6 +217,22 @@ impl Worker {
     pub(crate) fn handle_peers_rtp(&mut self, now: Instant, peer: PeerId, packet: &mut [u8]) {
         if let Some(index) = self.by_id.get(&peer) {
             self.take_rtp(now, *index, packet);
+        }
+    }
+
+    /// Connects a peer by keys that are known, without a handshake.
+    pub(crate) fn connect_peer(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        from: SocketAddr,
+        keys: Srtp,
+    ) {
+        if let Some(index) = self.by_id.get(&peer).copied()
+            && let Some(peer) = self.peers.get_mut(index)
+        {
+            peer.transport.connect_by(now, from, keys);
+            self.service(now, index);
         }
     }
 

@@ -53,7 +53,8 @@ pub(super) struct Room {
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
-/// Messages taken before what they caused is settled: many changes of needs become one.
+/// Messages, and events of the media plane, taken before what they caused is settled: many changes of needs become
+/// one.
 const BATCH: usize = 64;
 
 pub(super) async fn run(
@@ -139,16 +140,23 @@ impl Room {
                 biased;
                 () = stop.stopped() => return "server_shutdown",
                 _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
-                Some(message) = messages.recv() => {
-                    self.handle(message).await;
-                    for _ in 1..BATCH {
-                        let Ok(message) = messages.try_recv() else { break };
-                        self.handle(message).await;
-                    }
-                }
+                Some(message) = messages.recv() => self.handle(message).await,
+                () = listing.reports.arrived() => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return "empty";
                 }
+            }
+            for _ in 0..BATCH {
+                let Some(event) = listing.reports.take() else {
+                    break;
+                };
+                self.media_changed(event);
+            }
+            for _ in 1..BATCH {
+                let Ok(message) = messages.try_recv() else {
+                    break;
+                };
+                self.handle(message).await;
             }
             self.settle().await;
             let is_empty = self.empty_since.is_some();
@@ -173,7 +181,6 @@ impl Room {
                 participant,
                 reason,
             } => self.remove(&participant, reason).await,
-            Message::Media { event } => self.media_changed(event),
             Message::Inspect(question) => self.inspect(question).await,
             Message::Evict => {
                 self.evicted = true;

@@ -12,6 +12,7 @@ mod negotiation;
 mod participant;
 mod refusal;
 mod registry;
+mod reports;
 mod request;
 mod stats;
 mod subscription;

@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use super::actor;
 use super::command::{Command, Entrant, room_name};
+use super::reports::Reports;
 use super::vacancy::{Vacancies, Vacancy};
 use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
@@ -21,7 +22,7 @@ use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::media::{self, Media, SfuError, Workers};
 use crate::names::RoomName;
 
-/// Overflow: backpressure, to the sockets of the room's clients and to the pump of media events.
+/// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds unless it waits for the media plane.
 const MAILBOX: usize = 256;
 /// The time for a room that nobody is in to be gone.
@@ -53,7 +54,7 @@ pub(super) struct Shared {
     clients: Clients,
     pub(super) vacancies: Vacancies,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
-    by_media: DashMap<media::RoomId, mpsc::Sender<Message>>,
+    by_media: DashMap<media::RoomId, Arc<Reports>>,
     stop: watch::Sender<bool>,
     /// No event comes any more: no media worker is left.
     media_ended: watch::Sender<bool>,
@@ -81,9 +82,6 @@ pub(super) enum Message {
     Leave {
         participant: ParticipantId,
         reason: LeaveReason,
-    },
-    Media {
-        event: media::Event,
     },
     /// An operator's question.
     Inspect(Inspection),
@@ -363,6 +361,7 @@ impl Shared {
                     shared: self.clone(),
                     name: name.clone(),
                     mailbox: mailbox.clone(),
+                    reports: Arc::default(),
                     media_room: None,
                     client,
                     _held: held,
@@ -391,6 +390,7 @@ pub(super) struct Listing {
     pub(super) shared: Arc<Shared>,
     name: Arc<str>,
     mailbox: mpsc::Sender<Message>,
+    pub(super) reports: Arc<Reports>,
     media_room: Option<media::RoomId>,
     /// The maker of the room.
     client: Option<ClientAddress>,
@@ -411,7 +411,7 @@ impl Listing {
 
     /// From now on the media plane's events of `room` reach the actor.
     pub(super) fn connect(&mut self, room: media::RoomId) {
-        self.shared.by_media.insert(room, self.mailbox.clone());
+        self.shared.by_media.insert(room, self.reports.clone());
         self.media_room = Some(room);
     }
 }
@@ -425,16 +425,15 @@ impl Drop for Listing {
     }
 }
 
+/// Waits for nobody but the media plane.
 async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
     while let Some(event) = events.recv().await {
         let Some((room, _)) = media::whose(&event) else {
             continue;
         };
-        // Cloned, so that no lock of the map is held while the mailbox is full.
-        let mailbox = shared.by_media.get(&room).map(|entry| entry.clone());
-        if let Some(mailbox) = mailbox {
-            // A room that is gone has closed its peers.
-            let _ = mailbox.send(Message::Media { event }).await;
+        // A room that is gone has closed its peers.
+        if let Some(reports) = shared.by_media.get(&room) {
+            reports.bring(event);
         }
     }
     if !*shared.stop.borrow() {

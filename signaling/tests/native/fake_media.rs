@@ -16,6 +16,8 @@ use tertulia_signaling::media::{
 };
 use tokio::sync::{Notify, mpsc};
 
+/// Events that wait to be taken.
+const EVENTS: usize = 4_096;
 /// Longer than any grace period, which passes in virtual time.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -41,6 +43,10 @@ pub(crate) struct Books {
     pub(crate) decisions: Vec<Decision>,
     /// Never answer another offer.
     pub(crate) hang: bool,
+    /// Answer for statistics once all events have been taken.
+    pub(crate) answer_when_heard: bool,
+    /// Questions for a peer's statistics so far.
+    pub(crate) asked: u32,
 }
 
 impl Books {
@@ -73,7 +79,7 @@ pub(crate) struct Peer {
 
 impl FakeMedia {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
-        let (events, receiver) = mpsc::channel(4096);
+        let (events, receiver) = mpsc::channel(EVENTS);
         let media = Self {
             books: Mutex::default(),
             events,
@@ -430,6 +436,12 @@ impl Media for FakeMedia {
 
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, PeerStats> {
         Box::pin(async move {
+            self.books().asked += 1;
+            self.changed.notify_waiters();
+            tokio::task::yield_now().await;
+            while self.books().answer_when_heard && self.events.capacity() < EVENTS {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             let books = self.books();
             let known = books.peers.get(&peer.as_u64());
             let known = known.ok_or(SfuError::NoSuchPeer)?;

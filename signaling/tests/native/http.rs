@@ -372,3 +372,21 @@ async fn a_page_may_ask_why_its_websocket_is_refused() {
     let (status, code, _) = answer(&own).await;
     assert_eq!((status, code.as_str()), (503, "shutting_down"));
 }
+
+#[tokio::test]
+async fn what_asks_for_no_websocket_is_told_what_it_lacks() {
+    let server = Server::start().await;
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let (upgrade, version) = ("Upgrade: websocket\r\n", "Sec-WebSocket-Version: 13\r\n");
+    let listed = "Connection: keep-alive, Upgrade\r\n";
+    for (headers, status) in [
+        (String::new(), 426),
+        (format!("{upgrade}{version}{key}"), 426),
+        (format!("{listed}{upgrade}{key}"), 426),
+        (format!("{listed}{upgrade}{version}"), 400),
+    ] {
+        let reply = get_with(server.addr, "/v1/ws", &headers).await;
+        assert_eq!(reply.status, status, "{headers}");
+        assert!(reply.body.contains("bad_upgrade"), "{}", reply.body);
+    }
+}

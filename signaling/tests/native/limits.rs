@@ -133,6 +133,47 @@ async fn who_talks_too_fast_is_told_and_then_cut_off() {
     assert_eq!(client.closed().await, Some(CloseCode::Policy));
 }
 
+/// As a client sends a frame of its own (RFC 6455 section 5.2), under a mask of zeroes.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u16).to_be_bytes();
+    [&[first, 0x80 | 126], &len[..], &[0; 4], payload].concat()
+}
+
+#[tokio::test]
+async fn a_message_may_come_in_pieces_but_not_without_end() {
+    let server = Server::with(|config| {
+        config.limits.messages_per_second = 1;
+        config.limits.message_burst = 5;
+    })
+    .await;
+    let mut client = server.join("Ada").await;
+    let ping = br#"{"type":"ping","id":7}"#;
+    let pieces = ping.iter().enumerate().map(|(at, byte)| {
+        let last = if at == ping.len() - 1 { 0x80 } else { 0 };
+        frame(last | u8::from(at == 0), &[*byte])
+    });
+    client
+        .send_bytes(&pieces.collect::<Vec<_>>().concat())
+        .await;
+    let pong = client.find(|message| match message {
+        ServerMessage::Pong { id } => Some(*id),
+        _ => None,
+    });
+    assert_eq!(pong.await, Some(7));
+
+    let mut flood = frame(1, b"");
+    for _ in 0..100 {
+        flood.extend(frame(0, b""));
+    }
+    client.send_bytes(&flood).await;
+    let refusal = client.next_refusal().await;
+    assert_eq!(
+        (refusal.code.as_str(), refusal.fatal),
+        ("rate_limited", true)
+    );
+    assert_eq!(client.closed().await, Some(CloseCode::Policy));
+}
+
 #[tokio::test]
 async fn a_full_room_takes_nobody_until_someone_leaves() {
     let server = Server::with(|config| config.limits.participants_per_room = 2).await;
@@ -222,7 +263,7 @@ async fn who_does_not_read_is_cut_off_and_the_others_go_on() {
     ada.expect_ok(chat("still here")).await;
 }
 
-fn entrant(name: &str) -> Entrant {
+pub(crate) fn entrant(name: &str) -> Entrant {
     Entrant {
         name: name.to_owned(),
         metadata: Default::default(),

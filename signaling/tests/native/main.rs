@@ -14,4 +14,5 @@ mod refusals;
 mod relay;
 mod server;
 mod shutdown;
+mod waiting;
 mod workers;

@@ -4,6 +4,8 @@
 mod client_message;
 mod codec;
 mod convert;
+mod fragments;
+mod handshake;
 mod rate;
 mod server_message;
 mod session;

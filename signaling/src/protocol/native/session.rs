@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{WebSocket, close_code};
+use hyper::upgrade::Upgraded;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, info};
 
 use super::codec::{decode, refuse, request_id};
@@ -25,7 +26,7 @@ enum End {
     Fault {
         code: &'static str,
         message: String,
-        close: u16,
+        close: CloseCode,
     },
 }
 
@@ -47,7 +48,7 @@ struct Session {
 const BATCH: usize = 64;
 
 pub(super) async fn run(
-    socket: WebSocket,
+    connection: Upgraded,
     native: Arc<Native>,
     client: Option<ClientAddress>,
     mut stop: StopSignal,
@@ -55,7 +56,7 @@ pub(super) async fn run(
     let limits = &native.limits;
     let now = Instant::now();
     let mut session = Session {
-        wire: Wire::new(socket, limits.write_timeout()),
+        wire: Wire::new(connection, limits).await,
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
         heard: now,
         native: native.clone(),
@@ -112,10 +113,12 @@ fn farewell(end: End) -> Option<Farewell> {
             }),
             code: close,
             reason: code,
-            readable: !matches!(
-                close,
-                close_code::SIZE | close_code::PROTOCOL | close_code::INVALID
-            ),
+            // What comes too fast is not read, to say so to somebody who may not listen.
+            readable: code != "rate_limited"
+                && !matches!(
+                    close,
+                    CloseCode::Size | CloseCode::Protocol | CloseCode::Invalid
+                ),
         }),
     }
 }
@@ -263,21 +266,28 @@ impl Session {
                 return Err(End::Fault {
                     code: "message_too_large",
                     message: format!("A message may have at most {limit} bytes."),
-                    close: close_code::SIZE,
+                    close: CloseCode::Size,
                 });
             }
             Received::Broken => {
                 return Err(End::Fault {
                     code: "bad_websocket",
                     message: "These are no frames of a WebSocket (RFC 6455).".to_owned(),
-                    close: close_code::PROTOCOL,
+                    close: CloseCode::Protocol,
                 });
             }
             Received::NotUtf8 => {
                 return Err(End::Fault {
                     code: "not_utf8",
                     message: "A text frame is not UTF-8.".to_owned(),
-                    close: close_code::INVALID,
+                    close: CloseCode::Invalid,
+                });
+            }
+            Received::TooFast => {
+                return Err(End::Fault {
+                    code: "rate_limited",
+                    message: "Messages come in too many frames.".to_owned(),
+                    close: CloseCode::Policy,
                 });
             }
             Received::Text(text) => Some(text),
@@ -330,7 +340,7 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
         Err(_) => End::Fault {
             code: "internal",
             message: "The room ended unexpectedly.".to_owned(),
-            close: close_code::ERROR,
+            close: CloseCode::Error,
         },
     }
 }
@@ -339,6 +349,6 @@ fn policy(code: &'static str, message: String) -> End {
     End::Fault {
         code,
         message,
-        close: close_code::POLICY,
+        close: CloseCode::Policy,
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 use tracing::info;
 
 use super::convert::Greeting;
+use super::handshake::Handshake;
 use super::{DataChannels, IceServer, MessageLimits, session};
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
@@ -28,10 +28,6 @@ pub(crate) struct Native {
     /// One for each WebSocket there may be.
     connections: Arc<Semaphore>,
 }
-
-/// Messages are short but for offers; what is needed beyond this is allocated as it comes.
-/// tungstenite's default of 128 KiB for each connection would be 2.5 GiB for a full server.
-const READ_BUFFER: usize = 4 * 1024;
 
 impl Native {
     pub(crate) fn new(
@@ -62,11 +58,11 @@ impl Native {
     }
 }
 
-pub(crate) async fn upgrade(
-    State(native): State<Arc<Native>>,
-    parts: Parts,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts) -> Response {
+    let handshake = match Handshake::of(&mut parts) {
+        Ok(handshake) => handshake,
+        Err(lack) => return lack.into_response(),
+    };
     let stop = native.rooms.stop_signal();
     if stop.is_stopped() {
         return stopping();
@@ -80,14 +76,15 @@ pub(crate) async fn upgrade(
         Ok(held) => held,
         Err(exceeded) => return too_many(&native, client, exceeded),
     };
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(native.limits.message_bytes)
-        .max_frame_size(native.limits.message_bytes)
-        .on_upgrade(async move |socket| {
-            session::run(socket, native, client, stop).await;
-            drop((permit, held));
-        })
+    let response = handshake.accepted();
+    tokio::spawn(async move {
+        // Who hangs up before is none of a session's.
+        if let Ok(connection) = handshake.connection.await {
+            session::run(connection, native, client, stop).await;
+        }
+        drop((permit, held));
+    });
+    response
 }
 
 /// `POST /v1/ws`: what an upgrade would be answered. A browser keeps that from a page whose WebSocket

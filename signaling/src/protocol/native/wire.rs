@@ -1,17 +1,24 @@
 //! One WebSocket, with a bound on how long anything on it may take.
 
+use std::io;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
-use futures_util::SinkExt;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Error as TungsteniteError;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::fragments::{Counted, TooManyFragments};
 use super::{ServerMessage, encode};
+use crate::config::Limits;
 
 pub(super) struct Wire {
-    socket: WebSocket,
+    socket: WebSocketStream<Counted<TokioIo<Upgraded>>>,
     /// A write that takes longer than this has nobody at its other end.
     patience: Duration,
 }
@@ -27,6 +34,8 @@ pub(super) enum Received {
     Broken,
     /// A text frame that is not UTF-8.
     NotUtf8,
+    /// A message in too many pieces.
+    TooFast,
     Gone,
 }
 
@@ -37,7 +46,7 @@ pub(super) struct Gone;
 /// The goodbye with which a socket is closed.
 pub(super) struct Farewell {
     pub(super) message: ServerMessage,
-    pub(super) code: u16,
+    pub(super) code: CloseCode,
     pub(super) reason: &'static str,
     /// Whether the rest of what the client sent can be read away.
     pub(super) readable: bool,
@@ -49,32 +58,45 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// the client has this long to read it.
 const UNREADABLE_TIME: Duration = Duration::from_millis(500);
 
+/// Messages are short but for offers; what is needed beyond this is allocated as it comes.
+/// tungstenite's default of 128 KiB for each connection would be 2.5 GiB for a full server.
+const READ_BUFFER: usize = 4 * 1024;
+
 impl Wire {
-    pub(super) fn new(socket: WebSocket, patience: Duration) -> Self {
-        Self { socket, patience }
+    pub(super) async fn new(connection: Upgraded, limits: &Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(limits.message_bytes))
+            .max_frame_size(Some(limits.message_bytes));
+        let (rate, burst) = (limits.messages_per_second, limits.message_burst);
+        let stream = Counted::new(TokioIo::new(connection), Instant::now(), rate, burst);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config));
+        Self {
+            socket: socket.await,
+            patience: limits.write_timeout(),
+        }
     }
 
     /// Cancel-safe.
     pub(super) async fn receive(&mut self) -> Received {
-        match self.socket.recv().await {
+        match self.socket.next().await {
             Some(Ok(Message::Text(text))) => Received::Text(text),
             Some(Ok(Message::Binary(_))) => Received::Binary,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Control,
-            Some(Ok(Message::Close(_))) | None => Received::Gone,
-            Some(Err(error)) => {
-                let error = error.into_inner();
-                match error.downcast_ref::<TungsteniteError>() {
-                    Some(TungsteniteError::Capacity(_)) => Received::TooLarge,
-                    Some(TungsteniteError::Utf8(_)) => Received::NotUtf8,
-                    Some(TungsteniteError::Protocol(
-                        ProtocolError::ResetWithoutClosingHandshake
-                        | ProtocolError::ReceivedAfterClosing
-                        | ProtocolError::SendAfterClosing,
-                    )) => Received::Gone,
-                    Some(TungsteniteError::Protocol(_)) => Received::Broken,
-                    _ => Received::Gone,
-                }
-            }
+            // Raw frames are none that are read.
+            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => Received::Gone,
+            Some(Err(error)) => match error {
+                Error::Capacity(_) => Received::TooLarge,
+                Error::Utf8(_) => Received::NotUtf8,
+                Error::Protocol(
+                    ProtocolError::ResetWithoutClosingHandshake
+                    | ProtocolError::ReceivedAfterClosing
+                    | ProtocolError::SendAfterClosing,
+                ) => Received::Gone,
+                Error::Protocol(_) => Received::Broken,
+                Error::Io(error) if is_too_fast(&error) => Received::TooFast,
+                _ => Received::Gone,
+            },
         }
     }
 
@@ -117,12 +139,18 @@ impl Wire {
                 tokio::time::sleep(UNREADABLE_TIME).await;
                 return Ok(());
             }
-            while let Some(Ok(_)) = self.socket.recv().await {}
+            while let Some(Ok(_)) = self.socket.next().await {}
             Ok::<_, Gone>(())
         };
         // One who does not take the news has had the time to.
         let _ = timeout(FAREWELL_TIME, goodbye).await;
     }
+}
+
+fn is_too_fast(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|error| error.is::<TooManyFragments>())
 }
 
 impl Farewell {
@@ -135,8 +163,8 @@ impl Farewell {
                 message: message.to_owned(),
             },
             code: match reason {
-                "left" => close_code::NORMAL,
-                _ => close_code::AWAY,
+                "left" => CloseCode::Normal,
+                _ => CloseCode::Away,
             },
             reason,
             readable: true,

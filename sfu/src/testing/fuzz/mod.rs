@@ -1,5 +1,8 @@
 //! Entry points for fuzzing what is private: bytes in, no panic.
 
+mod call;
+mod person;
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
@@ -7,11 +10,14 @@ use super::{SimRelay, epoch};
 use crate::config::Limits;
 use crate::event::MediaKind;
 use crate::testing::network::Datagram;
+use crate::transport::fuzz::{self, steps};
 use crate::transport::sdp::{LocalDescription, SdpLimits, Session, SlotIdentity, parse_offer};
-use crate::transport::{Fingerprint, IceCredentials, fuzz};
+use crate::transport::{Fingerprint, IceCredentials};
+
+pub use call::{Operation, call};
 
 /// An offer of a real browser: sound and simulcast video.
-const OFFER: &str = include_str!("../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
+const OFFER: &str = include_str!("../../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
 
 /// A datagram from a stranger, and the same from an address that will be known: demultiplexing,
 /// STUN, and everything that comes before authentication.

@@ -1,0 +1,262 @@
+//! Events that wait to be taken. Who tells them never waits for who takes them, so that the two may wait for each
+//! other's answers; and what waits is bounded by what there is, not by time: a state told again takes the place
+//! of the one before.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::event::{DataRefusal, Event, RenegotiationReason, Slot, SubscriptionState};
+use crate::id::{PeerId, RoomId, TrackId};
+
+/// [`Event`]s in the order in which they are to be told, at most one for each thing that events speak of. An
+/// event that comes later moves to the end, with what the one before said of other slots and subscriptions.
+#[derive(Debug, Default)]
+pub struct EventBacklog {
+    told: u64,
+    events: BTreeMap<u64, Event>,
+    places: HashMap<Subject, u64>,
+    weight: usize,
+}
+
+/// Places whose memory is kept once all events are taken: more were needed in a storm.
+const KEPT: usize = 1_024;
+
+/// The thing that an event speaks of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Subject {
+    Connected(PeerId),
+    Failed(PeerId),
+    Live(TrackId),
+    Ended(TrackId),
+    Slots(PeerId),
+    Needs(PeerId),
+    Subscriptions(PeerId),
+    Layers(TrackId),
+    Data(PeerId, DataRefusal),
+    Unwatchable(TrackId),
+    Renegotiation(PeerId, RenegotiationReason),
+    Speakers(RoomId),
+    Worker(usize),
+}
+
+impl EventBacklog {
+    /// Puts an event behind all others.
+    pub fn push(&mut self, mut event: Event) {
+        let subject = Subject::of(&event);
+        if let Some(earlier) = self
+            .places
+            .remove(&subject)
+            .and_then(|place| self.events.remove(&place))
+        {
+            self.weight -= weight(&earlier);
+            event = after(earlier, event);
+        }
+        self.told += 1;
+        self.weight += weight(&event);
+        self.places.insert(subject, self.told);
+        self.events.insert(self.told, event);
+    }
+
+    /// Takes the event that waits for longest.
+    pub fn pop(&mut self) -> Option<Event> {
+        let (_, event) = self.events.pop_first()?;
+        self.places.remove(&Subject::of(&event));
+        self.weight -= weight(&event);
+        if self.events.is_empty() && self.places.capacity() > KEPT {
+            self.places = HashMap::new();
+        }
+        Some(event)
+    }
+
+    /// Whether no event waits.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Events, and what is listed in them: a measure of the memory they take.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+impl Subject {
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::PeerConnected { peer, .. } => Self::Connected(*peer),
+            Event::PeerFailed { peer, .. } => Self::Failed(*peer),
+            Event::TrackLive { track, .. } => Self::Live(*track),
+            Event::TrackEnded { track, .. } => Self::Ended(*track),
+            Event::SlotsChanged { peer, .. } => Self::Slots(*peer),
+            Event::NeedsChanged { peer, .. } => Self::Needs(*peer),
+            Event::SubscriptionsChanged { peer, .. } => Self::Subscriptions(*peer),
+            Event::LayersWanted { track, .. } => Self::Layers(*track),
+            Event::DataRefused { peer, reason, .. } => Self::Data(*peer, *reason),
+            Event::UnwatchableChanged { unwatchable, .. } => Self::Unwatchable(unwatchable.track),
+            Event::RenegotiationWanted { peer, reason, .. } => Self::Renegotiation(*peer, *reason),
+            Event::SpeakersChanged { room, .. } => Self::Speakers(*room),
+            Event::WorkerFailed { worker } => Self::Worker(*worker),
+        }
+    }
+}
+
+/// `event` with what `earlier`, of the same subject, said beside it.
+fn after(earlier: Event, event: Event) -> Event {
+    match (earlier, event) {
+        (Event::SlotsChanged { slots: old, .. }, Event::SlotsChanged { room, peer, slots }) => {
+            Event::SlotsChanged {
+                room,
+                peer,
+                slots: merged(old, slots, |slot: &Slot, other| slot.mid == other.mid),
+            }
+        }
+        (
+            Event::SubscriptionsChanged {
+                subscriptions: old, ..
+            },
+            Event::SubscriptionsChanged {
+                room,
+                peer,
+                subscriptions,
+            },
+        ) => Event::SubscriptionsChanged {
+            room,
+            peer,
+            subscriptions: merged(old, subscriptions, |one: &SubscriptionState, other| {
+                one.track == other.track
+            }),
+        },
+        (_, event) => event,
+    }
+}
+
+/// `old` without what `new` says otherwise, and `new`.
+fn merged<T>(mut old: Vec<T>, new: Vec<T>, is_same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    old.retain(|old| !new.iter().any(|new| is_same(old, new)));
+    old.extend(new);
+    old
+}
+
+fn weight(event: &Event) -> usize {
+    let listed = match event {
+        Event::SlotsChanged { slots, .. } => slots.len(),
+        Event::SubscriptionsChanged { subscriptions, .. } => subscriptions.len(),
+        _ => 0,
+    };
+    1 + listed
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{MediaKind, Needs, PeerFailure};
+
+    const ROOM: RoomId = RoomId::from_u64(1);
+
+    fn peer(number: u64) -> PeerId {
+        PeerId::from_u64(number)
+    }
+
+    fn slot(mid: u8, track: Option<u64>) -> Slot {
+        Slot {
+            mid: mid.to_string(),
+            kind: MediaKind::Video,
+            track: track.map(TrackId::from_u64),
+        }
+    }
+
+    fn slots(viewer: u64, slots: &[Slot]) -> Event {
+        Event::SlotsChanged {
+            room: ROOM,
+            peer: peer(viewer),
+            slots: slots.to_vec(),
+        }
+    }
+
+    fn needs(viewer: u64, video: u16) -> Event {
+        Event::NeedsChanged {
+            room: ROOM,
+            peer: peer(viewer),
+            needs: Needs { audio: 0, video },
+        }
+    }
+
+    fn ended(track: u64) -> Event {
+        Event::TrackEnded {
+            room: ROOM,
+            peer: peer(1),
+            track: TrackId::from_u64(track),
+        }
+    }
+
+    fn all(events: impl IntoIterator<Item = Event>) -> Vec<Event> {
+        let mut backlog = EventBacklog::default();
+        for event in events {
+            backlog.push(event);
+        }
+        std::iter::from_fn(|| backlog.pop()).collect()
+    }
+
+    #[test]
+    fn a_state_told_again_takes_the_place_of_the_one_before() {
+        let failed = Event::PeerFailed {
+            room: ROOM,
+            peer: peer(1),
+            reason: PeerFailure::ClosedByClient,
+        };
+        for (told, left) in [
+            (
+                vec![needs(1, 1), needs(2, 1), needs(1, 2)],
+                vec![needs(2, 1), needs(1, 2)],
+            ),
+            (
+                vec![ended(1), ended(2), failed.clone()],
+                vec![ended(1), ended(2), failed],
+            ),
+            // A slot that was told of is not forgotten for another that changes.
+            (
+                vec![
+                    slots(1, &[slot(0, Some(7)), slot(1, Some(8))]),
+                    ended(7),
+                    slots(1, &[slot(0, None)]),
+                ],
+                vec![ended(7), slots(1, &[slot(1, Some(8)), slot(0, None)])],
+            ),
+        ] {
+            assert_eq!(all(told.clone()), left, "{told:?}");
+        }
+    }
+
+    proptest! {
+        /// Whoever takes events late knows in the end what one who took each of them knows, and there were never
+        /// more than things to speak of.
+        #[test]
+        fn late_is_as_good(
+            told in prop::collection::vec((0..3u64, 0..4u8, prop::option::of(0..5u64)), 0..60),
+            taken in prop::collection::vec(any::<bool>(), 60),
+        ) {
+            let mut known = BTreeMap::new();
+            let mut backlog = EventBacklog::default();
+            let mut heard = BTreeMap::new();
+            let mut hear = |event: Option<Event>| {
+                if let Some(Event::SlotsChanged { peer, slots, .. }) = event {
+                    heard.extend(slots.into_iter().map(|slot| ((peer, slot.mid), slot.track)));
+                }
+            };
+            for ((viewer, mid, track), taken) in told.into_iter().zip(taken) {
+                let slot = slot(mid, track);
+                known.insert((peer(viewer), slot.mid.clone()), slot.track);
+                backlog.push(slots(viewer, &[slot]));
+                prop_assert!(backlog.weight() <= 3 + 3 * 4);
+                if taken {
+                    hear(backlog.pop());
+                }
+            }
+            while !backlog.is_empty() {
+                hear(backlog.pop());
+            }
+            prop_assert_eq!(backlog.weight(), 0);
+            prop_assert_eq!(heard, known);
+        }
+    }
+}

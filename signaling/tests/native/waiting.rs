@@ -1,0 +1,72 @@
+//! Who waits for whom: rooms for the media plane, and it for whoever takes its events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tertulia_signaling::media::{self, PeerId};
+use tertulia_signaling::room::{Action, Command, Event, Membership, RoomSettings, Rooms};
+use tokio::time::Instant;
+
+use crate::fake_media::FakeMedia;
+use crate::limits::entrant;
+
+async fn ask(member: &Membership, action: Action) {
+    let request = Some(1);
+    assert!(member.send(Command { request, action }).await);
+}
+
+async fn hear(member: &mut Membership, is_it: impl Fn(&Event) -> bool) {
+    loop {
+        let event = member.events.recv().await.expect("an event");
+        assert!(!matches!(*event, Event::Refused { .. }), "{event:?}");
+        if is_it(&event) {
+            return;
+        }
+    }
+}
+
+/// In a room of its own, with a transport.
+async fn alone(rooms: &Rooms, name: &str) -> Membership {
+    let mut member = rooms.join(name, entrant(name)).await.expect("joined");
+    let action = Action::Offer {
+        sdp: "recv 0 audio".into(),
+        carries: Vec::new(),
+    };
+    ask(&member, action).await;
+    hear(&mut member, |event| matches!(event, Event::Answered { .. })).await;
+    member
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
+    let (media, events) = FakeMedia::new();
+    let media = Arc::new(media);
+    let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
+    let mut ada = alone(&rooms, "Ada").await;
+    let mut bob = alone(&rooms, "Bob").await;
+    let (of_ada, of_bob) = {
+        let books = media.books();
+        let peers: Vec<u64> = books.peers.keys().copied().collect();
+        (peers[0], peers[1])
+    };
+    let began = Instant::now();
+
+    // As a worker that holds its events, and its answers with them.
+    media.books().answer_when_heard = true;
+    ask(&ada, Action::Stats).await;
+    media.until(|books| books.asked == 1).await;
+    let room = media.books().room_of(of_ada);
+    for video in 1..=3_000 {
+        let needs = media::Needs { audio: 0, video };
+        let peer = PeerId::from_u64(of_ada);
+        media.tell(media::Event::NeedsChanged { room, peer, needs });
+    }
+    media.connect(of_bob);
+
+    hear(&mut bob, |event| matches!(event, Event::MediaConnected)).await;
+    hear(&mut ada, |event| matches!(event, Event::Stats { .. })).await;
+    let needs = |event: &Event| matches!(event, Event::Needs(needs) if needs.video == 3_000);
+    hear(&mut ada, needs).await;
+    // In virtual time: nobody was waited for in vain.
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
