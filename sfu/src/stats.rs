@@ -90,6 +90,8 @@ pub struct PeerStats {
     pub srtp_profile: Option<&'static str>,
     /// Round trip in milliseconds, from RTCP.
     pub rtt_ms: Option<f64>,
+    /// Packets that it sent beyond [`Limits::publisher_bitrate`](crate::Limits::publisher_bitrate), and that were dropped.
+    pub packets_over_rate: u64,
     /// The tracks that it publishes.
     pub published: Vec<PublishedStats>,
     /// The tracks that it is subscribed to.
@@ -164,6 +166,10 @@ pub struct PublishedStats {
     pub layers: Vec<LayerStats>,
     /// Keyframe requests sent to the publisher.
     pub keyframe_requests: u64,
+    /// Times that another stream (SSRC) took the place of one on a layer: once a second for each layer at most.
+    pub streams_begun_anew: u64,
+    /// Packets dropped because their stream would have begun anew sooner, or beside one that is heard.
+    pub packets_passed_over: u64,
     /// Viewers that cannot watch it, the first 32 of them, and why (a [`Reason`](crate::Reason)'s code).
     pub unwatchable: Vec<(PeerId, &'static str)>,
 }

@@ -188,6 +188,8 @@ pub struct Limits {
     pub joins_per_minute_per_address: usize,
     pub participants_per_room: usize,
     pub tracks_per_participant: usize,
+    /// Media that one participant may send, all tracks together, in bits a second; more is dropped. 0: no limit.
+    pub publisher_bitrate: u64,
     /// The longest frame a client may send. The longest legitimate one is an offer: 256 m-lines
     /// with every codec of a browser take about 4 KiB each.
     pub message_bytes: usize,
@@ -227,6 +229,7 @@ impl Default for Limits {
             joins_per_minute_per_address: 6_000,
             participants_per_room: 1_000,
             tracks_per_participant: 8,
+            publisher_bitrate: 40_000_000,
             message_bytes: 1024 * 1024,
             chat_chars: 2_000,
             chat_history: 200,

@@ -215,6 +215,7 @@ fn sfu_config(config: &Config) -> SfuConfig {
             rooms: limits.rooms.saturating_add(limits.empty_rooms),
             peers_per_room: limits.participants_per_room,
             tracks_per_peer: limits.tracks_per_participant,
+            publisher_bitrate: limits.publisher_bitrate,
             connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },

@@ -93,6 +93,8 @@ impl Track {
             fanout,
             relayed_to: Vec::new(),
             settings: state.settings,
+            streams_begun_anew: 0,
+            packets_passed_over: 0,
             demand: Demand::default(),
         };
         track.follow_layers(&state.layers, state.order);

@@ -142,7 +142,7 @@ impl Rig {
             };
             MediaSource::layered(epoch(), config, scalability)
         };
-        let mut publisher = Publisher::new(epoch());
+        let mut publisher = Publisher::new(epoch(), 0);
         let published = media(form, MediaRole::Publish, extensions);
         let id = TrackId::new(1, 1);
         let track = publisher.publish(id, MediaKind::Video, &published, 0);

@@ -130,7 +130,7 @@ impl Worker {
             stun_tag: tag,
             transport,
             session,
-            publisher: Publisher::new(now),
+            publisher: Publisher::new(now, self.config.limits.publisher_bitrate),
             subscriber,
             run: RunKey::default(),
             needs: Needs::default(),

@@ -441,6 +441,7 @@ impl Media for FakeMedia {
                 media_held: None,
                 srtp_profile: None,
                 rtt_ms: Some(1.5),
+                packets_over_rate: 0,
                 published: Vec::new(),
                 subscriptions: known.subscriptions.iter().map(subscription).collect(),
                 bandwidth: BandwidthStats {
