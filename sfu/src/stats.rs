@@ -15,6 +15,12 @@ pub struct SfuStats {
     pub linked_workers: usize,
     /// Times that a room was to grow to a worker and did not, since all memory for rings was used up.
     pub links_refused: u64,
+    /// Bytes that packets kept to be sent again hold.
+    pub cache_bytes: usize,
+    /// Bytes that they may ([`Limits::cache_bytes`](crate::Limits::cache_bytes)).
+    pub cache_bytes_most: usize,
+    /// Times that packets were not kept, or for a shorter time, since there was no memory for it.
+    pub caches_refused: u64,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
 }

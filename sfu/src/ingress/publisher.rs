@@ -10,6 +10,7 @@ use super::frames::StreamPacket;
 use super::layer::{Layer, Received};
 use super::throttle::Throttle;
 use super::track::Track;
+use crate::cache::CacheShare;
 use crate::clock::{ClockOffset, SenderClock};
 use crate::event::MediaKind;
 use crate::id::TrackId;
@@ -67,6 +68,8 @@ pub(crate) struct Publisher {
     tracks: Slab<Track>,
     bindings: Bindings,
     throttle: Throttle,
+    /// The memory for packets that are kept.
+    caches: CacheShare,
     arrivals: ArrivalLog,
     /// Any m-line's id of the transport-wide sequence number: the sequence is the transport's, and
     /// BUNDLE makes ids agree (RFC 8843 section 9.2).
@@ -79,12 +82,13 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// Nothing published yet; `bitrate` is the most that may come, in bits a second, and 0 is no bound.
-    pub(crate) fn new(now: Instant, bitrate: u64) -> Self {
+    pub(crate) fn new(now: Instant, bitrate: u64, caches: CacheShare) -> Self {
         Self {
             began: now,
             tracks: Slab::new(),
             bindings: Bindings::default(),
             throttle: Throttle::new(now, bitrate),
+            caches,
             arrivals: ArrivalLog::default(),
             transport_cc: None,
             report_at: now + REPORT_INTERVAL,
@@ -233,6 +237,7 @@ impl Publisher {
                 elapsed: now.saturating_duration_since(self.began),
                 repaired: binding.repair,
                 datagram: packet,
+                caches: &self.caches,
             },
         );
         let Some(sequence) = sequence else {

@@ -12,14 +12,24 @@ use crate::harness::{Sim, Video};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TRACKS: usize = 8;
-/// Bits a second of each person's link: what they say to each other takes a third.
-const LINK: u64 = 8_000_000;
 const RIDS: [&str; 3] = ["q", "h", "f"];
+
+/// Each person's: what they say to each other takes a third.
+fn link() -> PathModel {
+    PathModel {
+        delay: Duration::from_millis(20),
+        rate: Some(8_000_000),
+        queue: Duration::from_millis(300),
+        ..PathModel::LAN
+    }
+}
 
 /// What the people saw of each other during the attack.
 #[derive(Debug)]
 struct Seen {
     lost: u64,
+    /// Of these, of pictures: sound is not asked for again here.
+    pictures_lost: u64,
     violations: usize,
     /// The longest time for which a picture stood still.
     still: Duration,
@@ -27,12 +37,14 @@ struct Seen {
     missed: Duration,
     /// Packets of the attacker.
     dropped: u64,
+    /// Bytes that packets were kept in, at most, and times that there were to be more.
+    kept: (usize, u64),
 }
 
-/// Attacks with so many bits a second, under SSRCs of its choice, people on links of so many.
+/// Attacks with so many bits a second, under SSRCs of its choice, people on such paths.
 fn attacked(
     seed: u64,
-    (limits, link): (Limits, Option<u64>),
+    (limits, path): (Limits, PathModel),
     bitrate: u64,
     anew: impl Fn(u64, u32) -> u32,
 ) -> Seen {
@@ -43,15 +55,7 @@ fn attacked(
         sim.participant(Video::Single),
     ];
     for person in people {
-        sim.set_path(
-            person,
-            PathModel {
-                delay: Duration::from_millis(20),
-                rate: link,
-                queue: Duration::from_millis(300),
-                ..PathModel::LAN
-            },
-        );
+        sim.set_path(person, path);
     }
     sim.run(10 * SECOND);
     let mut line: Vec<String> = RIDS.map(|rid| format!("a=rid:{rid} send")).to_vec();
@@ -69,7 +73,7 @@ fn attacked(
     }
     let (ids, mids) = (hand.ids, hand.mids.clone());
     let mut sent = 0;
-    let mut still = Duration::ZERO;
+    let (mut still, mut kept) = (Duration::ZERO, 0);
     let from = sim.now;
     while sim.now < from + 10 * SECOND {
         hand.run_altered(&mut sim, SECOND / 50, |track, packet| {
@@ -81,6 +85,7 @@ fn attacked(
             become_keyframe(&mut packet);
             vec![packet]
         });
+        kept = kept.max(sim.relay.caches().0);
         for viewer in people {
             for of in people.into_iter().filter(|of| *of != viewer) {
                 let video = *sim.clients[of].published.last().expect("a camera");
@@ -92,10 +97,12 @@ fn attacked(
     }
     let mut seen = Seen {
         lost: 0,
+        pictures_lost: 0,
         violations: 0,
         still,
         missed: Duration::ZERO,
         dropped: sim.relay.stats().drops.values().sum(),
+        kept: (kept, sim.relay.caches().1),
     };
     for viewer in people {
         for of in people.into_iter().filter(|of| *of != viewer) {
@@ -103,7 +110,9 @@ fn attacked(
                 let stream = sim.clients[viewer].stream_of(track).expect("it is seen");
                 seen.lost += stream.report().lost;
                 seen.violations += stream.report().violations.len();
-                if stream.codec.is_audio() {
+                if !stream.codec.is_audio() {
+                    seen.pictures_lost += stream.report().lost;
+                } else {
                     seen.missed += stream.hearing.missed(from, sim.now).0;
                 }
             }
@@ -141,8 +150,9 @@ fn each(sent: u64, ssrc: u32) -> u32 {
 #[test]
 fn a_new_ssrc_for_each_packet_delays_nobody() {
     for (seed, bitrate) in [(2_200, 19_000_000), (2_201, 94_000_000)] {
-        let seen = attacked(seed, (Limits::default(), Some(LINK)), bitrate, each);
+        let seen = attacked(seed, (Limits::default(), link()), bitrate, each);
         assert_undisturbed(&seen);
+        assert!(seen.dropped > 10_000, "streams that begin too soon");
     }
 }
 
@@ -153,7 +163,27 @@ fn a_publisher_of_much_too_much_delays_nobody() {
         ..Limits::default()
     };
     for (seed, limits) in [(2_210, Limits::default()), (2_211, none)] {
-        let seen = attacked(seed, (limits, None), 94_000_000, |_, ssrc| ssrc);
+        let seen = attacked(seed, (limits, PathModel::LAN), 94_000_000, |_, ssrc| ssrc);
         assert_undisturbed(&seen);
     }
+}
+
+/// Twenty-four full caches would be 24 MB; who keeps little is repaired as ever.
+#[test]
+fn who_keeps_most_packets_gives_up_first() {
+    let lossy = PathModel {
+        loss: 0.02,
+        ..link()
+    };
+    let limits = Limits {
+        cache_bytes: 8 << 20,
+        publisher_bitrate: 0,
+        ..Limits::default()
+    };
+    let seen = attacked(2_220, (limits, lossy), 94_000_000, |_, ssrc| ssrc);
+    assert_eq!(seen.violations, 0, "{seen:?}");
+    let (kept, refused) = seen.kept;
+    assert!(kept <= 8 << 20 && refused > 0, "{seen:?}");
+    // Of some hundreds of losses: those of the last moments are not repaired yet, nor what the attacker sends.
+    assert!(seen.pictures_lost < 100, "{seen:?}");
 }

@@ -492,6 +492,9 @@ impl Media for FakeMedia {
                 cipher: "ring",
                 linked_workers: 3,
                 links_refused: 2,
+                cache_bytes: 16,
+                cache_bytes_most: 17,
+                caches_refused: 18,
                 workers: vec![idle, busy],
             })
         })
