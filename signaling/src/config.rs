@@ -43,6 +43,8 @@ pub struct Config {
     pub workers: usize,
     /// Participants of one room on one media worker from which on it spreads to a further one.
     pub room_peers_per_worker: usize,
+    /// The memory that the process may hold, in MB; 0 means three quarters of what the machine has for it.
+    pub memory_mb: u64,
     /// The time that a busy media worker may hold packets back, in microseconds, so that more leave at a
     /// time.
     pub coalesce_us: u32,
@@ -116,6 +118,7 @@ impl Default for Config {
             announce_for: Vec::new(),
             workers: 0,
             room_peers_per_worker: 50,
+            memory_mb: 0,
             coalesce_us: 400,
             cipher: CipherSetting::Auto,
             max_viewer_bitrate: None,
@@ -308,6 +311,7 @@ impl Config {
             &mut config.room_peers_per_worker,
             flags.room_peers_per_worker,
         );
+        set(&mut config.memory_mb, flags.memory_mb);
         set(&mut config.coalesce_us, flags.coalesce_us);
         set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);

@@ -78,7 +78,7 @@ pub(super) async fn run(
     let mut room = Room {
         name,
         media_room,
-        chat: ChatHistory::new(shared.limits.chat_history),
+        chat: ChatHistory::new(shared.limits.chat_history, listing.chat_account()),
         shared,
         participants: HashMap::new(),
         peers: HashMap::new(),
@@ -175,6 +175,7 @@ impl Room {
             } => self.remove(&participant, reason).await,
             Message::Media { event } => self.media_changed(event),
             Message::Inspect(question) => self.inspect(question).await,
+            Message::ForgetChat => self.chat.forget_half(),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;

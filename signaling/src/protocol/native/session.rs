@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::{WebSocket, close_code};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tracing::{debug, info};
 
@@ -12,6 +12,7 @@ use super::rate::{Allowance, RateLimit};
 use super::wire::{Farewell, Gone, Received, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
 use crate::clients::ClientAddress;
+use crate::memory::Unread;
 use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
 
 /// Why a socket is done with.
@@ -50,21 +51,37 @@ pub(super) async fn run(
     socket: WebSocket,
     native: Arc<Native>,
     client: Option<ClientAddress>,
+    unread: Unread,
     mut stop: StopSignal,
 ) {
     let limits = &native.limits;
     let now = Instant::now();
+    let evicted = Arc::new(Notify::new());
+    let let_go = evicted.clone();
+    let outbox = native
+        .rooms
+        .memory()
+        .outboxes
+        .open(move || let_go.notify_one());
+    unread.begin(&evicted);
     let mut session = Session {
-        wire: Wire::new(socket, limits.write_timeout()),
+        wire: Wire::new(socket, limits.write_timeout(), unread, outbox),
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
         heard: now,
         native: native.clone(),
         client,
     };
     let mut who = None;
-    let end = match session.admit(&mut stop).await {
+    let admitted = tokio::select! {
+        admitted = session.admit(&mut stop) => admitted,
+        () = evicted.notified() => Err(no_memory()),
+    };
+    let end = match admitted {
         Ok(mut membership) => {
-            let end = session.attend(&mut membership).await;
+            let end = tokio::select! {
+                end = session.attend(&mut membership) => end,
+                () = evicted.notified() => no_memory(),
+            };
             who = Some(membership.participant.clone());
             membership.leave(leave_reason(&end)).await;
             end
@@ -114,7 +131,7 @@ fn farewell(end: End) -> Option<Farewell> {
             reason: code,
             readable: !matches!(
                 close,
-                close_code::SIZE | close_code::PROTOCOL | close_code::INVALID
+                close_code::SIZE | close_code::PROTOCOL | close_code::INVALID | close_code::AGAIN
             ),
         }),
     }
@@ -332,6 +349,16 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
             message: "The room ended unexpectedly.".to_owned(),
             close: close_code::ERROR,
         },
+    }
+}
+
+/// Of all that the process has for connections this one took most.
+fn no_memory() -> End {
+    End::Fault {
+        code: "server_memory",
+        message: "The server has no memory for what this connection keeps unfinished or unread."
+            .to_owned(),
+        close: close_code::AGAIN,
     }
 }
 

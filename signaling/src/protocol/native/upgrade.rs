@@ -17,7 +17,8 @@ use super::{DataChannels, IceServer, MessageLimits, session};
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
 use crate::media::{self, SENDER_PROTOCOL};
-use crate::room::Rooms;
+use crate::memory::Unread;
+use crate::room::{self, Rooms};
 
 /// The state that all sessions of this protocol share.
 pub(crate) struct Native {
@@ -71,6 +72,9 @@ pub(crate) async fn upgrade(
     if stop.is_stopped() {
         return stopping();
     }
+    if native.rooms.memory().refuses() {
+        return short();
+    }
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
         return full();
     };
@@ -80,12 +84,17 @@ pub(crate) async fn upgrade(
         Ok(held) => held,
         Err(exceeded) => return too_many(&native, client, exceeded),
     };
+    let unread = parts
+        .extensions
+        .get::<Unread>()
+        .cloned()
+        .unwrap_or_default();
     upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(native.limits.message_bytes)
         .max_frame_size(native.limits.message_bytes)
         .on_upgrade(async move |socket| {
-            session::run(socket, native, client, stop).await;
+            session::run(socket, native, client, unread, stop).await;
             drop((permit, held));
         })
 }
@@ -97,6 +106,8 @@ pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Resp
     let clients = native.rooms.clients();
     if native.rooms.is_stopping() {
         stopping()
+    } else if native.rooms.memory().refuses() {
+        short()
     } else if native.connections.available_permits() == 0 {
         full()
     } else if let Some(Err(exceeded)) = client.map(|address| clients.may_connect(address)) {
@@ -110,6 +121,11 @@ pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Resp
 fn stopping() -> Response {
     let message = "The server is shutting down.".to_owned();
     refused(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).into_response()
+}
+
+fn short() -> Response {
+    let room::Refusal { code, message } = room::Refusal::server_memory();
+    refused(StatusCode::SERVICE_UNAVAILABLE, code, message).into_response()
 }
 
 fn full() -> Response {

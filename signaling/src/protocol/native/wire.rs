@@ -9,11 +9,16 @@ use tokio_tungstenite::tungstenite::Error as TungsteniteError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::{ServerMessage, encode};
+use crate::memory::{Account, UNCOUNTED, Unread};
 
 pub(super) struct Wire {
     socket: WebSocket,
     /// A write that takes longer than this has nobody at its other end.
     patience: Duration,
+    /// The bytes received that are no whole message yet.
+    unread: Unread,
+    /// The bytes on their way to the client.
+    outbox: Account,
 }
 
 pub(super) enum Received {
@@ -50,16 +55,35 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 const UNREADABLE_TIME: Duration = Duration::from_millis(500);
 
 impl Wire {
-    pub(super) fn new(socket: WebSocket, patience: Duration) -> Self {
-        Self { socket, patience }
+    pub(super) fn new(
+        socket: WebSocket,
+        patience: Duration,
+        unread: Unread,
+        outbox: Account,
+    ) -> Self {
+        Self {
+            socket,
+            patience,
+            unread,
+            outbox,
+        }
     }
 
     /// Cancel-safe.
     pub(super) async fn receive(&mut self) -> Received {
         match self.socket.recv().await {
-            Some(Ok(Message::Text(text))) => Received::Text(text),
-            Some(Ok(Message::Binary(_))) => Received::Binary,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Control,
+            Some(Ok(Message::Text(text))) => {
+                self.unread.message();
+                Received::Text(text)
+            }
+            Some(Ok(Message::Binary(_))) => {
+                self.unread.message();
+                Received::Binary
+            }
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                self.unread.control(payload.len());
+                Received::Control
+            }
             Some(Ok(Message::Close(_))) | None => Received::Gone,
             Some(Err(error)) => {
                 let error = error.into_inner();
@@ -83,17 +107,27 @@ impl Wire {
         &mut self,
         messages: impl IntoIterator<Item = ServerMessage>,
     ) -> Result<(), Gone> {
+        let (socket, outbox) = (&mut self.socket, &mut self.outbox);
         let write = async {
+            let mut bytes = 0;
             for message in messages {
-                let text = Message::Text(encode(&message).into());
-                self.socket.feed(text).await?;
+                let text = encode(&message);
+                bytes += text.len();
+                // Once as it is, once in frames.
+                if bytes > UNCOUNTED && !outbox.set(2 * bytes) {
+                    outbox.end();
+                    return Err(Gone);
+                }
+                socket
+                    .feed(Message::Text(text.into()))
+                    .await
+                    .map_err(|_| Gone)?;
             }
-            self.socket.flush().await
+            socket.flush().await.map_err(|_| Gone)
         };
-        match timeout(self.patience, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
-        }
+        let written = timeout(self.patience, write).await;
+        self.outbox.set(0);
+        written.unwrap_or(Err(Gone))
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Gone> {
