@@ -1,5 +1,12 @@
 //! The last packets of one stream, for retransmission: of a published layer as they came decrypted, for
-//! any viewer; of a viewer without RTX as they were sent.
+//! any viewer; of a viewer without RTX as they were sent. Bounded in bytes each, in age, and together ([`budget`]).
+
+mod budget;
+
+use std::time::{Duration, Instant};
+
+use budget::Held;
+pub(crate) use budget::{CacheBudget, CacheShare};
 
 /// Packets kept at most. A 720p layer sends 150 to 250 packets a second and NACKs arrive within a few
 /// round trips: two seconds cover a viewer at 300 ms who asks three times. A power of two, so that
@@ -14,6 +21,9 @@ const WORTH: u32 = 2 * 90_000;
 const MIN_BYTES: usize = 16 << 10;
 /// More than [`PACKETS`] of the longest.
 const MAX_BYTES: usize = 1 << 20;
+/// Between two looks whether it holds what nobody asks for any more: all that came since the last, twice, is enough.
+/// Media time says nothing of that, for it is the publisher's to make up.
+const AGE: Duration = Duration::from_secs(2);
 
 /// A ring of bytes, and by unwrapped sequence number where in it packets are.
 #[derive(Debug)]
@@ -25,6 +35,10 @@ pub(crate) struct PacketCache {
     head: u64,
     newest: u64,
     lap: Lap,
+    looked_at: Option<Instant>,
+    /// Bytes that came since.
+    lately: usize,
+    held: Held,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +49,9 @@ struct Slot {
     len: u16,
 }
 
+/// Of a cache beside its ring.
+const OWN_BYTES: usize = PACKETS * size_of::<Slot>();
+
 /// The packets that came since the ring began anew, or were taken along into this one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lap {
@@ -44,25 +61,30 @@ struct Lap {
 }
 
 impl PacketCache {
-    /// An empty cache.
-    pub(crate) fn new() -> Self {
-        Self {
+    /// An empty cache, if the memory of all allows one more.
+    pub(crate) fn new(share: &CacheShare) -> Option<Self> {
+        let held = share.take(OWN_BYTES + MIN_BYTES)?;
+        Some(Self {
             slots: Box::new([Slot::default(); PACKETS]),
-            bytes: Vec::new(),
+            bytes: vec![0; MIN_BYTES],
             head: 0,
             newest: 0,
             lap: Lap::default(),
-        }
+            looked_at: None,
+            lately: 0,
+            held,
+        })
     }
 
     /// Keeps a packet under its unwrapped sequence number, forgetting those it displaces.
-    pub(crate) fn insert(&mut self, sequence: u64, packet: &[u8]) {
+    pub(crate) fn insert(&mut self, now: Instant, sequence: u64, packet: &[u8]) {
         if packet.len() > PACKET_BYTES || packet.is_empty() {
             return;
         }
-        if self.bytes.is_empty() {
-            self.bytes = vec![0; MIN_BYTES];
+        if self.looked_at.is_none_or(|at| now >= at + AGE) {
+            self.look(now);
         }
+        self.lately += packet.len();
         let mut at = self.head as usize % self.bytes.len();
         if at + packet.len() > self.bytes.len() {
             self.end_lap(rtp_time(packet));
@@ -85,6 +107,23 @@ impl PacketCache {
         self.newest = self.newest.max(sequence);
     }
 
+    /// Gives back what holds packets that are too old, and a half where others have less.
+    fn look(&mut self, now: Instant) {
+        let lately = std::mem::take(&mut self.lately);
+        if self.looked_at.replace(now).is_none() {
+            return;
+        }
+        let enough = (2 * lately).next_power_of_two().clamp(MIN_BYTES, MAX_BYTES);
+        let half = match self.held.is_over() {
+            true => (self.bytes.len() / 2).max(MIN_BYTES),
+            false => MAX_BYTES,
+        };
+        let len = enough.min(half);
+        if len < self.bytes.len() {
+            self.resize(len);
+        }
+    }
+
     /// The next packet does not fit between here and the end: goes on at the beginning, or with
     /// another length if this one held too little or far too much.
     fn end_lap(&mut self, now: u32) {
@@ -103,8 +142,13 @@ impl PacketCache {
         }
     }
 
-    /// Moves the newest packets that fit into a ring of another length.
+    /// Moves the newest packets that fit into a ring of another length, if there is memory for that.
     fn resize(&mut self, len: usize) {
+        if !self.held.set(OWN_BYTES + len) {
+            self.head = self.head.next_multiple_of(self.bytes.len() as u64);
+            self.lap = Lap::default();
+            return;
+        }
         let mut kept: Vec<Slot> = self.slots.to_vec();
         kept.retain(|slot| slot.len > 0 && self.get(slot.sequence).is_some());
         // In the order they came; of more than fit with one to come, the last.
@@ -181,17 +225,19 @@ mod tests {
 
     /// Sends some seconds of so many packets each, and returns the cache and the next number.
     fn fill(cache: &mut PacketCache, first: u64, seconds: u64, rate: u64, len: usize) -> u64 {
+        let start = Instant::now();
         let end = first + seconds * rate;
         for sequence in first..end {
             let time = (sequence * 90_000 / rate) as u32;
-            cache.insert(sequence, &packet(sequence, time, len));
+            let now = start + Duration::from_millis((sequence - first) * 1_000 / rate);
+            cache.insert(now, sequence, &packet(sequence, time, len));
         }
         end
     }
 
     #[test]
     fn keeps_the_last_packets_and_no_more() {
-        let mut cache = PacketCache::new();
+        let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
         assert_eq!(cache.get(0), None);
         fill(&mut cache, 0, 10, 250, 1_200);
         assert_eq!(cache.get(2_499).unwrap()[8..16], 2_499u64.to_be_bytes());
@@ -211,7 +257,7 @@ mod tests {
             (250, 1_200, MAX_BYTES),
             (2_000, 1_200, MAX_BYTES),
         ] {
-            let mut cache = PacketCache::new();
+            let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
             let next = fill(&mut cache, 0, 60, rate, len);
             assert!(cache.bytes.len() <= most, "{rate}: {}", cache.bytes.len());
             let oldest = next - (2 * rate).min(400);
@@ -221,26 +267,83 @@ mod tests {
 
     #[test]
     fn memory_comes_back_when_a_layer_sends_less() {
-        let mut cache = PacketCache::new();
+        let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
         let next = fill(&mut cache, 0, 10, 250, 1_200);
         assert_eq!(cache.bytes.len(), MAX_BYTES);
         // As by the camera of a person who left the room.
         let mut time = (next * 90_000 / 250) as u32;
+        let mut now = Instant::now() + Duration::from_secs(10);
         for sequence in next..next + 8_000 {
             time = time.wrapping_add(18_000);
-            cache.insert(sequence, &packet(sequence, time, 300));
+            now += Duration::from_millis(200);
+            cache.insert(now, sequence, &packet(sequence, time, 300));
             assert!(cache.get(sequence).is_some());
         }
         assert_eq!(cache.bytes.len(), MIN_BYTES);
     }
 
+    /// A clock that a publisher lets stand still, and packets that would take a minute to go round.
+    #[test]
+    fn what_is_old_is_given_back_whatever_the_publishers_clock_says() {
+        let budget = CacheBudget::new(usize::MAX);
+        let mut cache = PacketCache::new(&budget.share()).expect("there is room");
+        let mut now = Instant::now();
+        for sequence in 0..2_000 {
+            now += Duration::from_millis(4);
+            cache.insert(now, sequence, &packet(sequence, 0, 1_200));
+        }
+        assert_eq!(budget.used(), OWN_BYTES + MAX_BYTES);
+        for sequence in 2_000..2_010 {
+            now += Duration::from_millis(500);
+            cache.insert(now, sequence, &packet(sequence, 0, 100));
+            assert!(cache.get(sequence).is_some());
+        }
+        assert_eq!(budget.used(), OWN_BYTES + MIN_BYTES);
+        drop(cache);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn caches_of_who_holds_most_shrink_for_the_others() {
+        let budget = CacheBudget::new(8 << 20);
+        let (many, few) = (budget.share(), budget.share());
+        let mut caches: Vec<_> = (0..32).filter_map(|_| PacketCache::new(&many)).collect();
+        let mut now = Instant::now();
+        let mut one = None;
+        for sequence in 0..3_000 {
+            now += Duration::from_millis(4);
+            for cache in &mut caches {
+                cache.insert(
+                    now,
+                    sequence,
+                    &packet(sequence, sequence as u32 * 360, 1_200),
+                );
+            }
+            if sequence == 1_000 {
+                one = PacketCache::new(&few);
+            }
+            if let Some(one) = &mut one {
+                one.insert(
+                    now,
+                    sequence,
+                    &packet(sequence, sequence as u32 * 360, 1_200),
+                );
+            }
+            assert!(budget.used() <= 8 << 20);
+        }
+        let one = one.expect("there is room for who comes later");
+        assert!((2_600..3_000).all(|sequence| one.get(sequence).is_some()));
+        assert!(budget.refused() > 0);
+    }
+
     #[test]
     fn refuses_what_no_frame_could_carry() {
-        let mut cache = PacketCache::new();
-        cache.insert(1, &[0; PACKET_BYTES + 1]);
+        let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
+        let now = Instant::now();
+        cache.insert(now, 1, &[0; PACKET_BYTES + 1]);
         assert_eq!(cache.get(1), None);
-        cache.insert(2, &[]);
-        assert_eq!((cache.get(2), cache.bytes.capacity()), (None, 0));
+        cache.insert(now, 2, &[]);
+        assert_eq!(cache.get(2), None);
     }
 
     proptest! {
@@ -248,15 +351,20 @@ mod tests {
         /// the last packet is.
         #[test]
         fn what_is_kept_is_what_came(
-            packets in proptest::collection::vec((0u64..3_000, any::<u16>(), 16usize..1_501), 1..3_000),
+            packets in proptest::collection::vec(
+                (0u64..3_000, any::<u16>(), 16usize..1_501, 0u64..400),
+                1..3_000,
+            ),
         ) {
-            let mut cache = PacketCache::new();
+            let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
             let mut time = 0_u32;
             let mut last = std::collections::HashMap::new();
-            for (sequence, step, len) in packets {
+            let mut now = Instant::now();
+            for (sequence, step, len, wait) in packets {
+                now += Duration::from_millis(wait);
                 time = time.wrapping_add(step.into());
                 let packet = packet(sequence, time, len);
-                cache.insert(sequence, &packet);
+                cache.insert(now, sequence, &packet);
                 prop_assert_eq!(cache.get(sequence), Some(&packet[..]));
                 last.insert(sequence, packet);
             }

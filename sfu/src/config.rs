@@ -94,6 +94,12 @@ pub struct Limits {
     pub tracks_per_peer: usize,
     /// m-lines of one offer. Sending and receiving together; stopped ones count until reused.
     pub media_per_offer: usize,
+    /// RTP that one peer may send, all its tracks together, in bits a second; more is lost, as on a narrow link. 0 is no
+    /// bound. Two cameras and a screen in simulcast are 10 Mbit/s, and one recorder's 4K stream 30.
+    pub publisher_bitrate: u64,
+    /// Bytes of packets that are kept to be sent again, of all peers together. Who keeps most gives up first; a packet that
+    /// is not kept cannot be sent again. A 720p camera in simulcast takes 1.5 MB for two seconds.
+    pub cache_bytes: usize,
     /// A data channel message, in bytes. 16 KiB is what every browser can send unfragmented
     /// (RFC 8831 section 6.6 recommends at most that without interleaving).
     pub data_message_bytes: usize,
@@ -111,6 +117,8 @@ impl Default for Limits {
             peers_per_room: 1_000,
             tracks_per_peer: 8,
             media_per_offer: 256,
+            publisher_bitrate: 40_000_000,
+            cache_bytes: 1 << 30,
             data_message_bytes: 16 * 1024,
             data_messages_per_second: 100,
             connect_timeout: Duration::from_secs(30),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::cache::CacheBudget;
 use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{SfuError, StartError};
 use crate::event::{Answer, Event};
@@ -48,6 +49,7 @@ struct Inner {
     candidates: Vec<Vec<SocketAddr>>,
     stopping: Arc<AtomicBool>,
     threads: Threads,
+    caches: Arc<CacheBudget>,
     limits: Limits,
     backend: Backend,
     room_peers_per_worker: usize,
@@ -104,6 +106,7 @@ impl Sfu {
         let pollers = (0..count)
             .map(|_| Poller::new())
             .collect::<Result<Vec<_>, _>>()?;
+        let caches = CacheBudget::new(config.limits.cache_bytes);
         let wakers: Arc<[Waker]> = pollers.iter().map(Poller::waker).collect();
         for (index, (mut socket, poller)) in sockets.into_iter().zip(pollers).enumerate() {
             let announced = announced(&config, &own, index, socket.port());
@@ -114,6 +117,7 @@ impl Sfu {
                 certificate: Arc::clone(&certificate),
                 candidates: announced.clone(),
                 limits: config.limits.clone(),
+                caches: Arc::clone(&caches),
                 viewer_cap: config.viewer_cap,
                 last_n: config.last_n,
                 loudest_n: config.loudest_n,
@@ -148,6 +152,7 @@ impl Sfu {
                     stopping,
                     threads,
                     limits: config.limits,
+                    caches,
                     backend,
                     room_peers_per_worker: config.room_peers_per_worker,
                     rooms: Rooms::default(),
@@ -386,6 +391,9 @@ impl Sfu {
             cipher: self.inner.backend.name(),
             linked_workers: links.pairs(),
             links_refused: links.refused(),
+            cache_bytes: self.inner.caches.used(),
+            cache_bytes_most: self.inner.caches.bytes(),
+            caches_refused: self.inner.caches.refused(),
             workers,
         })
     }

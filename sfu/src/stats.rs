@@ -15,6 +15,12 @@ pub struct SfuStats {
     pub linked_workers: usize,
     /// Times that a room was to grow to a worker and did not, since all memory for rings was used up.
     pub links_refused: u64,
+    /// Bytes that packets kept to be sent again hold.
+    pub cache_bytes: usize,
+    /// Bytes that they may ([`Limits::cache_bytes`](crate::Limits::cache_bytes)).
+    pub cache_bytes_most: usize,
+    /// Times that packets were not kept, or for a shorter time, since there was no memory for it.
+    pub caches_refused: u64,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
 }
@@ -90,6 +96,8 @@ pub struct PeerStats {
     pub srtp_profile: Option<&'static str>,
     /// Round trip in milliseconds, from RTCP.
     pub rtt_ms: Option<f64>,
+    /// Packets that it sent beyond [`Limits::publisher_bitrate`](crate::Limits::publisher_bitrate), and that were dropped.
+    pub packets_over_rate: u64,
     /// The tracks that it publishes.
     pub published: Vec<PublishedStats>,
     /// The tracks that it is subscribed to.
@@ -164,6 +172,10 @@ pub struct PublishedStats {
     pub layers: Vec<LayerStats>,
     /// Keyframe requests sent to the publisher.
     pub keyframe_requests: u64,
+    /// Times that another stream (SSRC) took the place of one on a layer: once a second for each layer at most.
+    pub streams_begun_anew: u64,
+    /// Packets dropped because their stream would have begun anew sooner, or beside one that is heard.
+    pub packets_passed_over: u64,
     /// Viewers that cannot watch it, the first 32 of them, and why (a [`Reason`](crate::Reason)'s code).
     pub unwatchable: Vec<(PeerId, &'static str)>,
 }

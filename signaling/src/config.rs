@@ -43,6 +43,8 @@ pub struct Config {
     pub workers: usize,
     /// Participants of one room on one media worker from which on it spreads to a further one.
     pub room_peers_per_worker: usize,
+    /// The memory that the process may hold, in MB; 0 means three quarters of what the machine has for it.
+    pub memory_mb: u64,
     /// The time that a busy media worker may hold packets back, in microseconds, so that more leave at a
     /// time.
     pub coalesce_us: u32,
@@ -116,6 +118,7 @@ impl Default for Config {
             announce_for: Vec::new(),
             workers: 0,
             room_peers_per_worker: 50,
+            memory_mb: 0,
             coalesce_us: 400,
             cipher: CipherSetting::Auto,
             max_viewer_bitrate: None,
@@ -188,6 +191,8 @@ pub struct Limits {
     pub joins_per_minute_per_address: usize,
     pub participants_per_room: usize,
     pub tracks_per_participant: usize,
+    /// Media that one participant may send, all tracks together, in bits a second; more is dropped. 0: no limit.
+    pub publisher_bitrate: u64,
     /// The longest frame a client may send. The longest legitimate one is an offer: 256 m-lines
     /// with every codec of a browser take about 4 KiB each.
     pub message_bytes: usize,
@@ -227,6 +232,7 @@ impl Default for Limits {
             joins_per_minute_per_address: 6_000,
             participants_per_room: 1_000,
             tracks_per_participant: 8,
+            publisher_bitrate: 40_000_000,
             message_bytes: 1024 * 1024,
             chat_chars: 2_000,
             chat_history: 200,
@@ -305,6 +311,7 @@ impl Config {
             &mut config.room_peers_per_worker,
             flags.room_peers_per_worker,
         );
+        set(&mut config.memory_mb, flags.memory_mb);
         set(&mut config.coalesce_us, flags.coalesce_us);
         set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);

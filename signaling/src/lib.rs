@@ -22,6 +22,7 @@ mod clients;
 pub mod config;
 mod http;
 pub mod media;
+mod memory;
 mod names;
 mod node;
 pub mod protocol;
@@ -29,4 +30,5 @@ pub mod room;
 
 pub use clients::{ClientAddress, Network};
 pub use config::Config;
+pub use memory::Memory;
 pub use node::{LogCounts, Node, NodeError};

@@ -2,6 +2,11 @@
 
 mod process;
 
+/// After a peak the system's keeps more, and it maps 64 MB for each thread, of which `ulimit -v` is soon used up.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;

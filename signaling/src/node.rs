@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::config::{CipherSetting, Config, ConfigError};
 use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats};
 use crate::media::{self, Media, StartError};
+use crate::memory::{Memory, Plan};
 use crate::protocol::native::Native;
 use crate::room::{Counts, RoomSettings, Rooms};
 
@@ -23,6 +24,7 @@ pub struct Node {
     config: Arc<Config>,
     media: Arc<dyn Media>,
     rooms: Rooms,
+    memory: Memory,
     native: Arc<Native>,
     started: Instant,
     log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
@@ -59,7 +61,8 @@ impl Node {
     /// [`NodeError`]: a setting or the machine forbids it.
     pub fn start(config: Config) -> Result<Self, NodeError> {
         config.check()?;
-        let (sfu, events) = Sfu::start(sfu_config(&config))?;
+        let plan = Plan::new(config.memory_mb)?;
+        let (sfu, events) = Sfu::start(sfu_config(&config, &plan))?;
         config.check_announce_for(sfu.candidates().len())?;
         Self::with_media(config, Arc::new(sfu), events)
     }
@@ -75,6 +78,8 @@ impl Node {
         events: mpsc::Receiver<media::Event>,
     ) -> Result<Self, NodeError> {
         config.check()?;
+        let memory = Memory::new(Plan::new(config.memory_mb)?);
+        memory.watch();
         let rooms = Rooms::start(
             media.clone(),
             events,
@@ -82,6 +87,7 @@ impl Node {
                 limits: config.limits.clone(),
                 caps: config.room_caps.clone(),
                 announce_for: config.announce_for.clone(),
+                memory: memory.clone(),
             },
         );
         let native = Native::new(
@@ -94,6 +100,7 @@ impl Node {
             config: Arc::new(config),
             media,
             rooms,
+            memory,
             native: Arc::new(native),
             started: Instant::now(),
             log: Arc::new(LogCounts::default),
@@ -131,7 +138,7 @@ impl Node {
     /// `limits.write_timeout_ms`, is disconnected, which `axum::serve` would not do.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
         let most = self.config.limits.http_connections;
-        http::serve(listener, self.router(), self.bounds(most)).await
+        http::serve(listener, self.router(), self.bounds(most), &self.memory).await
     }
 
     /// `GET /stats` the counters, `/stats?room=NAME` those of a room's participants, `/timeline?room=NAME`
@@ -143,6 +150,7 @@ impl Node {
             rooms: self.rooms.clone(),
             media: self.media.clone(),
             log: self.log.clone(),
+            memory: self.memory.clone(),
         };
         let hosts = Hosts::new(&self.config.allowed_hosts);
         http::admin_router(self.rooms.clone(), stats, hosts)
@@ -150,7 +158,13 @@ impl Node {
 
     /// As [`serve`](Self::serve), the [`admin_router`](Self::admin_router).
     pub async fn serve_admin(&self, listener: TcpListener) -> Infallible {
-        http::serve(listener, self.admin_router(), self.bounds(OPERATORS)).await
+        http::serve(
+            listener,
+            self.admin_router(),
+            self.bounds(OPERATORS),
+            &self.memory,
+        )
+        .await
     }
 
     fn bounds(&self, open: usize) -> Bounds {
@@ -190,7 +204,7 @@ impl Node {
     }
 }
 
-fn sfu_config(config: &Config) -> SfuConfig {
+fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
     let limits = &config.limits;
     SfuConfig {
         workers: config.workers,
@@ -215,6 +229,8 @@ fn sfu_config(config: &Config) -> SfuConfig {
             rooms: limits.rooms.saturating_add(limits.empty_rooms),
             peers_per_room: limits.participants_per_room,
             tracks_per_peer: limits.tracks_per_participant,
+            publisher_bitrate: limits.publisher_bitrate,
+            cache_bytes: plan.caches,
             connect_timeout: limits.connect_timeout(),
             ..Default::default()
         },

@@ -122,6 +122,7 @@ const peerStats = record({
   media_held: optional(text),
   srtp_profile: nullable(text),
   rtt_ms: nullable(number),
+  packets_over_rate: optional(count),
   bandwidth,
   published: list(
     record({
@@ -130,6 +131,8 @@ const peerStats = record({
       codec: text,
       layers: list(layer),
       keyframe_requests: count,
+      streams_begun_anew: optional(count),
+      packets_passed_over: optional(count),
       unwatchable: optional(list(unable)),
     }),
   ),

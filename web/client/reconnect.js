@@ -39,6 +39,7 @@ const PASSING = new Set([
   "rate_limited",
   "room_full",
   "server_full",
+  "server_memory",
   "connections_per_address",
   "joins_per_address",
   "rooms_per_address",

@@ -32,6 +32,7 @@ const ENDINGS = {
   timeout: { title: "The server did not answer", text: "It may be very busy. Try again in a moment." },
   room_full: { title: "The room is full", text: "Try again when somebody has left." },
   server_full: { title: "The server is full", text: "Try again in a moment." },
+  server_memory: { title: "The server is full", text: "Try again in a moment." },
   connections_per_address: {
     title: "Too many calls from your network",
     text: "Try again when others of your network have left.",

@@ -10,12 +10,12 @@
 //! # Bounds
 //!
 //! Nothing is kept for viewers with RTX. For the others a slot holds the last 512 packets or 1 MiB, whichever
-//! is less, and begins at 16 KiB ([`PacketCache`]). A packet is sent again for two seconds; how often is not decided
+//! is less, begins at 16 KiB ([`PacketCache`]), and takes its part of the memory of all caches. A packet is sent again for two seconds; how often is not decided
 //! here.
 
 use std::time::{Duration, Instant};
 
-use crate::cache::PacketCache;
+use crate::cache::{CacheShare, PacketCache};
 use crate::rtp::sequence::Extender;
 
 /// Numbers remembered: as many as the cache holds.
@@ -48,17 +48,16 @@ pub(super) struct Again<'a> {
     pub(super) transport_sequence: u16,
 }
 
-impl Default for Kept {
-    fn default() -> Self {
-        Self {
-            packets: PacketCache::new(),
+impl Kept {
+    /// Nothing kept yet; none if there is no memory for it.
+    pub(super) fn new(share: &CacheShare) -> Option<Self> {
+        Some(Self {
+            packets: PacketCache::new(share)?,
             numbers: Extender::default(),
             sent: Box::new([None; NUMBERS]),
-        }
+        })
     }
-}
 
-impl Kept {
     /// Keeps a sealed packet.
     pub(super) fn keep(
         &mut self,
@@ -68,7 +67,7 @@ impl Kept {
         transport_sequence: u16,
     ) {
         let sequence = self.numbers.extend(sequence);
-        self.packets.insert(sequence, sealed);
+        self.packets.insert(now, sequence, sealed);
         self.sent[sequence as usize % NUMBERS] = Some(Sent {
             sequence,
             transport_sequence,
@@ -109,7 +108,7 @@ mod tests {
     fn the_same_bytes_come_again_within_bounds() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(&CacheShare::default()).expect("there is room");
         for sequence in 65_500..=65_535 {
             kept.keep(start, &packet(sequence), sequence, sequence ^ 1);
         }
@@ -138,7 +137,7 @@ mod tests {
     #[test]
     fn what_others_took_the_place_of_is_gone() {
         let now = Instant::now();
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(&CacheShare::default()).expect("there is room");
         for sequence in 0..2_000 {
             kept.keep(now, &packet(sequence), sequence, 0);
         }

@@ -206,7 +206,8 @@ impl Pacer {
         Some(cluster)
     }
 
-    /// What is to be sent now.
+    /// The next that may be sent now. What is sent of it is to be [counted](Self::passed): what waited may be gone
+    /// from its publisher's cache, and then nobody pays for it.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Next> {
         self.settle(now);
         let due = self.probe.is_some_and(|probe| probe.next_at() <= now);
@@ -231,7 +232,6 @@ impl Pacer {
                 self.overflowed += 1;
                 continue;
             }
-            self.debt = self.debt.saturating_add(bytes as i64 * UNIT);
             return Some(Next::Media(paced));
         }
         let left = self.probe.map(|probe| {
@@ -274,8 +274,19 @@ impl Pacer {
 
     /// Forgets what waits on a slot: it carries something else now.
     pub(crate) fn forget_slot(&mut self, slot: usize) {
-        self.media.retain(|(_, paced)| paced.slot as usize != slot);
+        self.retain_media(|paced| paced.slot as usize != slot);
         self.repairs.retain(|(other, _)| *other != slot);
+    }
+
+    /// Forgets what waits of a layer: its publisher has begun another stream, and its cache another.
+    pub(crate) fn forget_layer(&mut self, place: Place, layer: usize) {
+        self.retain_media(|paced| (paced.source.place, paced.source.layer) != (place, layer));
+        self.repairs
+            .retain(|(_, repair)| (repair.place, repair.layer) != (place, layer));
+    }
+
+    fn retain_media(&mut self, stays: impl Fn(&Paced) -> bool) {
+        self.media.retain(|(_, paced)| stays(paced));
         self.queued_bytes = self
             .media
             .iter()
@@ -383,6 +394,7 @@ mod tests {
                 assert!(
                     matches!(next, Next::Media(paced) if paced.source.sequence == left.len() as u64)
                 );
+                pacer.passed(1_000);
                 left.push((at - start).as_millis());
             }
         }
@@ -417,6 +429,7 @@ mod tests {
             if pacer.poll_timeout().is_some_and(|at| at <= now) {
                 while let Some(next) = pacer.next(now) {
                     let Next::Media(paced) = next else { continue };
+                    pacer.passed(1_000);
                     let since = start + Duration::from_millis(paced.source.sequence);
                     longest = longest.max(now - since);
                     sent += 1;
@@ -508,6 +521,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gone_costs_the_others_no_time() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(1_000_000));
+        pacer.passed(10_000);
+        for sequence in 0..500 {
+            pacer.push(start, paced(sequence));
+        }
+        // They would take four seconds. None of them is sent.
+        let at = pacer.poll_timeout().unwrap();
+        let found = std::iter::from_fn(|| pacer.next(at)).count();
+        assert_eq!((found, pacer.queued_bytes()), (500, 0));
+        assert!(at - start < Duration::from_millis(80), "{:?}", at - start);
+        assert!(pacer.admits(at, 1_000), "who comes next");
+    }
+
+    #[test]
+    fn what_waited_of_a_layer_that_begins_anew_is_forgotten() {
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set_rate(start, Some(100_000));
+        pacer.passed(5_000);
+        let mut other = paced(2);
+        other.source.layer = 1;
+        pacer.push(start, paced(1));
+        pacer.push(start, other);
+        pacer.admits_repair(start, 0, repair(3));
+        pacer.forget_layer(Place::Relayed(0), 0);
+        assert_eq!(pacer.queued_bytes(), 1_000);
+        let later = start + Duration::from_millis(900);
+        let next = pacer.next(later);
+        assert!(matches!(next, Some(Next::Media(paced)) if paced.source.layer == 1));
+    }
+
+    #[test]
     fn what_waited_on_a_slot_that_carries_something_else_is_forgotten() {
         let start = Instant::now();
         let mut pacer = Pacer::default();
@@ -567,6 +615,7 @@ mod tests {
                 while let Some(next) = pacer.next(now) {
                     if let Next::Media(paced) = next {
                         sent += u64::from(paced.outgoing.len);
+                        pacer.passed(paced.outgoing.len.into());
                     }
                 }
                 offered += bytes as u64;

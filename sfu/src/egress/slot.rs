@@ -14,6 +14,7 @@ use super::rewriter::{Frame, FrameKey, Ids, Rewriter, Source, above};
 use super::rtx::RtxBudget;
 use super::selector::Decision;
 use super::sender::SenderState;
+use crate::cache::CacheShare;
 use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::ladder::LayerId;
@@ -67,6 +68,8 @@ pub(crate) struct Slot {
     repeats: Option<Repeats>,
     /// Packets as they were sent, if its viewer asks for them again without RTX.
     kept: Option<Box<Kept>>,
+    /// The memory for that.
+    caches: CacheShare,
     /// Frames of sound that were sent last, while its viewer is sent them twice.
     earlier: Option<Box<EarlierFrames>>,
     pub(crate) media: Box<NegotiatedMedia>,
@@ -131,7 +134,12 @@ pub(crate) struct SlotSeed {
 
 impl Slot {
     /// A free slot.
-    pub(crate) fn new(kind: MediaKind, seed: SlotSeed, media: NegotiatedMedia) -> Self {
+    pub(crate) fn new(
+        kind: MediaKind,
+        seed: SlotSeed,
+        media: NegotiatedMedia,
+        caches: CacheShare,
+    ) -> Self {
         let clock_rate = match kind {
             MediaKind::Audio => Codec::Opus.clock_rate(),
             MediaKind::Video => Codec::Vp8.clock_rate(),
@@ -150,6 +158,7 @@ impl Slot {
             budget: RtxBudget::default(),
             repeats: None,
             kept: None,
+            caches,
             earlier: None,
             confirmed: false,
             counters: Counters::default(),
@@ -438,7 +447,12 @@ impl Slot {
             ids: &self.ids,
         };
         let kept = match outgoing.kept {
-            true => Some(&mut **self.kept.get_or_insert_default()),
+            true => {
+                if self.kept.is_none() {
+                    self.kept = Kept::new(&self.caches).map(Box::new);
+                }
+                self.kept.as_deref_mut()
+            }
             false => None,
         };
         let mut earlier = None;

@@ -10,6 +10,7 @@ use super::forwarder::SourceTrack;
 use super::link::{Link, Listed};
 use super::slot::{Plan, Repair, Slot, SlotSeed};
 use super::waiting::{Decoders, RefusedLines, Waiting};
+use crate::cache::CacheShare;
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
 use crate::packet::Packet;
@@ -35,6 +36,8 @@ pub(crate) struct Subscriber {
     transport_sequence: u16,
     /// How far back the packet was that served as the last probe.
     probed: u16,
+    /// The memory for packets that are kept as they were sent.
+    caches: CacheShare,
     link: Link,
     /// Slots by what they are sent under, in its order: reports name it, of every slot every second, and
     /// the slots themselves are far apart in memory.
@@ -73,7 +76,7 @@ pub(crate) enum Request {
 
 impl Subscriber {
     /// Nothing is sent yet.
-    pub(crate) fn new(now: Instant, cap: Cap) -> Self {
+    pub(crate) fn new(now: Instant, cap: Cap, caches: CacheShare) -> Self {
         Self {
             slots: Slab::new(),
             by_ssrc: Vec::new(),
@@ -87,6 +90,7 @@ impl Subscriber {
             cap,
             link: Link::new(now),
             probed: 0,
+            caches,
         }
     }
 
@@ -289,7 +293,9 @@ impl Subscriber {
         seed: SlotSeed,
         media: NegotiatedMedia,
     ) -> usize {
-        let index = self.slots.insert(Slot::new(kind, seed, media));
+        let index = self
+            .slots
+            .insert(Slot::new(kind, seed, media, self.caches.clone()));
         let at = self.by_ssrc.partition_point(|(ssrc, _)| *ssrc < seed.ssrc);
         self.by_ssrc.insert(at, (seed.ssrc, index));
         self.renegotiated(now);

@@ -10,7 +10,7 @@ use super::nack::{Arrival, MISSING, NackGenerator};
 use super::ranking::Seen;
 use super::report::Reception;
 use super::settled::Settled;
-use crate::cache::PacketCache;
+use crate::cache::{CacheShare, PacketCache};
 use crate::clock::SenderClock;
 use crate::packet::{Described, PassedOn};
 use crate::rate::RateMeter;
@@ -188,9 +188,7 @@ impl Layer {
             }
         }
         if self.nack.is_some() {
-            self.cache
-                .get_or_insert_with(PacketCache::new)
-                .insert(sequence, packet.datagram);
+            self.keep(now, packet.caches, sequence, packet.datagram);
         }
         Some(sequence)
     }
@@ -255,9 +253,17 @@ impl Layer {
         self.packets += 1;
         self.bytes += packet.payload.len() as u64;
         if packet.keep {
-            self.cache
-                .get_or_insert_with(PacketCache::new)
-                .insert(packet.sequence, packet.datagram);
+            self.keep(now, packet.caches, packet.sequence, packet.datagram);
+        }
+    }
+
+    /// Keeps a packet, if there is memory.
+    fn keep(&mut self, now: Instant, caches: &CacheShare, sequence: u64, datagram: &[u8]) {
+        if self.cache.is_none() {
+            self.cache = PacketCache::new(caches);
+        }
+        if let Some(cache) = &mut self.cache {
+            cache.insert(now, sequence, datagram);
         }
     }
 
@@ -390,6 +396,8 @@ pub(crate) struct Relayed<'a> {
     pub(crate) sender: Option<SenderClock>,
     /// For retransmission.
     pub(crate) keep: bool,
+    /// The memory for that.
+    pub(crate) caches: &'a CacheShare,
     pub(crate) datagram: &'a [u8],
 }
 
@@ -405,6 +413,8 @@ pub(crate) struct Received<'a> {
     pub(crate) repaired: bool,
     /// Decrypted and unwrapped, for the cache.
     pub(crate) datagram: &'a [u8],
+    /// The memory for packets that are kept.
+    pub(super) caches: &'a CacheShare,
 }
 
 #[cfg(test)]
@@ -435,6 +445,7 @@ mod tests {
                         elapsed: now - start,
                         repaired: false,
                         datagram: &[0; 12],
+                        caches: &CacheShare::default(),
                     },
                 );
                 layer.update(now, None);

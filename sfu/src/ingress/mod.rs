@@ -17,6 +17,7 @@ mod ranking;
 mod relayed;
 mod report;
 mod settled;
+mod throttle;
 mod track;
 
 pub(crate) use frames::StreamPacket;

@@ -8,7 +8,9 @@ use super::binding::{Binding, Bindings, identify, names_another};
 use super::feedback::{ArrivalLog, FeedbackReport};
 use super::frames::StreamPacket;
 use super::layer::{Layer, Received};
+use super::throttle::Throttle;
 use super::track::Track;
+use crate::cache::CacheShare;
 use crate::clock::{ClockOffset, SenderClock};
 use crate::event::MediaKind;
 use crate::id::TrackId;
@@ -65,6 +67,9 @@ pub(crate) struct Publisher {
     began: Instant,
     tracks: Slab<Track>,
     bindings: Bindings,
+    throttle: Throttle,
+    /// The memory for packets that are kept.
+    caches: CacheShare,
     arrivals: ArrivalLog,
     /// Any m-line's id of the transport-wide sequence number: the sequence is the transport's, and
     /// BUNDLE makes ids agree (RFC 8843 section 9.2).
@@ -76,12 +81,14 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Nothing published yet.
-    pub(crate) fn new(now: Instant) -> Self {
+    /// Nothing published yet; `bitrate` is the most that may come, in bits a second, and 0 is no bound.
+    pub(crate) fn new(now: Instant, bitrate: u64, caches: CacheShare) -> Self {
         Self {
             began: now,
             tracks: Slab::new(),
             bindings: Bindings::default(),
+            throttle: Throttle::new(now, bitrate),
+            caches,
             arrivals: ArrivalLog::default(),
             transport_cc: None,
             report_at: now + REPORT_INTERVAL,
@@ -174,6 +181,16 @@ impl Publisher {
             Ok(header) => header,
             Err(error) => return Receipt::Dropped(error.code()),
         };
+        let (tracks, bindings) = (&self.tracks, &self.bindings);
+        let is_sound = || {
+            let track = bindings
+                .get(header.ssrc)
+                .and_then(|bound| tracks.get(bound.track));
+            track.is_some_and(|track| track.kind == MediaKind::Audio)
+        };
+        if !self.throttle.admits(now, datagram.len(), is_sound) {
+            return Receipt::Dropped("publisher_bitrate");
+        }
         if let Some(id) = self.transport_cc
             && let Some(sequence) = header.extension(datagram, id).and_then(TransportCc::parse)
         {
@@ -220,6 +237,7 @@ impl Publisher {
                 elapsed: now.saturating_duration_since(self.began),
                 repaired: binding.repair,
                 datagram: packet,
+                caches: &self.caches,
             },
         );
         let Some(sequence) = sequence else {
@@ -320,6 +338,9 @@ impl Publisher {
     fn claim(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, &'static str> {
         let layer = self.layer_mut(place).ok_or("rtp_unknown_ssrc")?;
         if !layer.hold_mut(place.repair).yields(now) {
+            if let Some(track) = self.tracks.get_mut(place.track) {
+                track.packets_passed_over += 1;
+            }
             return Err("rtp_second_stream");
         }
         layer.hold_mut(place.repair).take(now);
@@ -340,8 +361,12 @@ impl Publisher {
         if before != Some(ssrc) {
             // What repaired the one before does not repair this one.
             let repair = before.and_then(|_| layer.rtx_ssrc.take());
-            if before.is_some() || layer.last_packet().is_some() {
+            let began_anew = before.is_some() || layer.last_packet().is_some();
+            if began_anew {
                 layer.rebind(ssrc);
+            }
+            if let Some(track) = self.tracks.get_mut(binding.track) {
+                track.streams_begun_anew += u64::from(began_anew);
             }
             if let Some(repair) = repair {
                 self.bindings.remove(repair);
@@ -431,6 +456,11 @@ impl Publisher {
         {
             rtcp::pli(rtcp, REPORTER_SSRC, ssrc);
         }
+    }
+
+    /// Packets dropped since more came than may.
+    pub(crate) fn packets_over_rate(&self) -> u64 {
+        self.throttle.refused()
     }
 
     /// The time at which [`poll_rtcp`](Self::poll_rtcp) has something to do.

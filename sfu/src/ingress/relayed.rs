@@ -93,6 +93,8 @@ impl Track {
             fanout,
             relayed_to: Vec::new(),
             settings: state.settings,
+            streams_begun_anew: 0,
+            packets_passed_over: 0,
             demand: Demand::default(),
         };
         track.follow_layers(&state.layers, state.order);
@@ -146,6 +148,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::cache::CacheShare;
     use crate::ingress::layer::Relayed;
     use crate::packet::{Described, PassedOn};
     use crate::rtp::codec::Codec;
@@ -187,6 +190,7 @@ mod tests {
     #[test]
     fn a_new_stream_does_not_inherit_the_old_ones_packets() {
         let mut track = Track::relayed(state(7, true), 0);
+        let caches = CacheShare::default();
         let passed_on = PassedOn::default();
         let described = Described::plain(Codec::Vp8, &[1]);
         let packet = |ssrc| Relayed {
@@ -198,6 +202,7 @@ mod tests {
             described: &described,
             sender: None,
             keep: true,
+            caches: &caches,
             datagram: &[1],
         };
         track.layers[0].receive_relayed(Instant::now(), packet(7));

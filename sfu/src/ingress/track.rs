@@ -35,6 +35,10 @@ pub(crate) struct Track {
     /// The further workers that its packets are relayed to: those with viewers who want it.
     pub(crate) relayed_to: Vec<u16>,
     pub(crate) settings: TrackSettings,
+    /// Times that another stream took the place of one on a layer.
+    pub(crate) streams_begun_anew: u64,
+    /// Packets of streams that would have, too soon after the last or beside one that is heard.
+    pub(crate) packets_passed_over: u64,
     /// The layers of it that are wanted.
     pub(crate) demand: Demand,
 }
@@ -65,6 +69,8 @@ impl Track {
             fanout,
             relayed_to: Vec::new(),
             settings: TrackSettings::default(),
+            streams_begun_anew: 0,
+            packets_passed_over: 0,
             demand: Demand::default(),
         }
     }

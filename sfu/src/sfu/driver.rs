@@ -317,6 +317,7 @@ mod tests {
                 loudest_n: None,
                 clock: WallClock::new(epoch(), SystemTime::UNIX_EPOCH),
                 seed: [7; 32],
+                caches: crate::cache::CacheBudget::new(1 << 30),
             };
             let (commands, queue) = mpsc::channel(8);
             let (sender, events) = mpsc::channel(1);

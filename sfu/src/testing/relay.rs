@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::cache::CacheBudget;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::SfuError;
@@ -57,6 +58,7 @@ impl Default for SimSharing {
 pub struct SimRelay {
     workers: Vec<SimWorker>,
     limits: Limits,
+    caches: Arc<CacheBudget>,
     transmits: Transmits,
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
     sharing: SimSharing,
@@ -115,6 +117,7 @@ impl SimRelay {
             batches: sharing.batches,
             control: sharing.control,
         };
+        let caches = CacheBudget::new(limits.cache_bytes);
         let worker = |(index, addr): (usize, &SocketAddr)| {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&seed.to_be_bytes());
@@ -124,6 +127,7 @@ impl SimRelay {
                 certificate: Arc::clone(&certificate),
                 candidates: vec![*addr],
                 limits: limits.clone(),
+                caches: Arc::clone(&caches),
                 viewer_cap: Cap::default(),
                 last_n: None,
                 loudest_n: None,
@@ -138,6 +142,7 @@ impl SimRelay {
             }
         };
         Self {
+            caches: Arc::clone(&caches),
             workers: addrs.iter().enumerate().map(worker).collect(),
             limits: limits.clone(),
             transmits: Transmits::new(),
@@ -151,6 +156,11 @@ impl SimRelay {
     /// Pairs of workers that are linked, and how often two were to be and could not be.
     pub fn links(&self) -> (usize, u64) {
         (self.linked.pairs(), self.linked.refused())
+    }
+
+    /// Bytes that packet caches hold, and times that one was to grow and did not.
+    pub fn caches(&self) -> (usize, u64) {
+        (self.caches.used(), self.caches.refused())
     }
 
     /// Where datagrams to the first worker go.

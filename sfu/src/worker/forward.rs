@@ -240,9 +240,12 @@ impl Worker {
         };
         let ntp = self.config.clock.ntp(now);
         let outlet = viewer.outlet(now, paced.slot as usize, ntp, &mut self.transmits);
-        if let Some((mut outlet, slot)) = outlet {
-            let sent = slot.send(&paced.outgoing, &packet, 0, &mut outlet);
-            self.counters.packets_forwarded += u64::from(sent);
+        if let Some((mut outlet, slot)) = outlet
+            && slot.send(&paced.outgoing, &packet, 0, &mut outlet)
+        {
+            let bytes = usize::from(paced.outgoing.len);
+            outlet.link.pacer.passed(bytes);
+            self.counters.packets_forwarded += 1;
         }
     }
 

@@ -12,6 +12,7 @@ mod truth;
 use truth::{Truth, Wrong};
 
 use super::forward::cached;
+use crate::cache::CacheShare;
 use crate::egress::{Cached, Forwarder, Plan, Slot, SlotSeed, SourceTrack};
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
@@ -142,7 +143,7 @@ impl Rig {
             };
             MediaSource::layered(epoch(), config, scalability)
         };
-        let mut publisher = Publisher::new(epoch());
+        let mut publisher = Publisher::new(epoch(), 0, CacheShare::default());
         let published = media(form, MediaRole::Publish, extensions);
         let id = TrackId::new(1, 1);
         let track = publisher.publish(id, MediaKind::Video, &published, 0);
@@ -158,6 +159,7 @@ impl Rig {
                 timestamp: u32::MAX - 90_000,
             },
             media(form, MediaRole::Slot, theirs),
+            CacheShare::default(),
         );
         slot.assign(&SourceTrack {
             id,

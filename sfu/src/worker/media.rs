@@ -127,10 +127,13 @@ impl Worker {
             return;
         };
         for target in self.router.targets(track.fanout) {
-            let peer = self.peers.get_mut(target.peer);
-            if let Some(slot) = peer.and_then(|peer| peer.subscriber.slot_mut(target.slot)) {
+            let Some(peer) = self.peers.get_mut(target.peer) else {
+                continue;
+            };
+            if let Some(slot) = peer.subscriber.slot_mut(target.slot) {
                 slot.begin_anew(layer);
             }
+            peer.subscriber.link_mut().pacer.forget_layer(place, layer);
         }
     }
 

@@ -50,6 +50,7 @@ pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
 pub(crate) use relay::Control;
 
+use crate::cache::CacheBudget;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::demux::{Class, Demux, classify};
@@ -76,6 +77,8 @@ pub(crate) struct WorkerConfig {
     /// Announced as ICE candidates.
     pub(crate) candidates: Vec<SocketAddr>,
     pub(crate) limits: Limits,
+    /// The memory for packets that are kept, which all workers share.
+    pub(crate) caches: Arc<CacheBudget>,
     /// The cap of any viewer.
     pub(crate) viewer_cap: Cap,
     /// Videos of so many people at most are sent, of those who spoke last.

@@ -98,7 +98,8 @@ impl Worker {
         }
         let id = PeerId::new(self.config.index, self.next_id());
         let ice = IceCredentials::generate(&mut self.rng);
-        let mut subscriber = Subscriber::new(now, self.config.viewer_cap);
+        let caches = self.config.caches.share();
+        let mut subscriber = Subscriber::new(now, self.config.viewer_cap, caches.clone());
         if auto_subscribe {
             for source in self.sources(room, None) {
                 subscriber.subscribe(source);
@@ -130,7 +131,7 @@ impl Worker {
             stun_tag: tag,
             transport,
             session,
-            publisher: Publisher::new(now),
+            publisher: Publisher::new(now, self.config.limits.publisher_bitrate, caches),
             subscriber,
             run: RunKey::default(),
             needs: Needs::default(),

@@ -122,6 +122,7 @@ fn peer_stats(
         media_held: peer.transport.hold().map(Hold::code),
         srtp_profile: peer.transport.srtp_profile(),
         rtt_ms: peer.subscriber.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
+        packets_over_rate: peer.publisher.packets_over_rate(),
         published: peer
             .publisher
             .tracks()
@@ -160,6 +161,8 @@ fn published_stats(now: Instant, track: &Track, unable: Option<&Unable>) -> Publ
             .iter()
             .map(|layer| layer.keyframes.sent())
             .sum(),
+        streams_begun_anew: track.streams_begun_anew,
+        packets_passed_over: track.packets_passed_over,
         unwatchable: unable
             .map(|(viewer, reason)| (*viewer, reason.code()))
             .collect(),

@@ -16,6 +16,7 @@ mod calls_on_narrow_links;
 mod codecs;
 mod data;
 mod encodings;
+mod floods;
 mod harness;
 mod impaired;
 mod links;

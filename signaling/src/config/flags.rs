@@ -48,6 +48,9 @@ pub struct Flags {
     /// Participants of a room from which on it spreads to a further media thread [default: 50]
     #[arg(long, env = "TERTULIA_ROOM_PEERS_PER_WORKER", value_name = "N")]
     pub room_peers_per_worker: Option<usize>,
+    /// MB of memory that the server may hold, 0 for three quarters of what there is [default: 0]
+    #[arg(long, env = "TERTULIA_MEMORY_MB", value_name = "MB")]
+    pub memory_mb: Option<u64>,
     /// Microseconds a busy media thread may hold packets back, 0 for never [default: 400]
     #[arg(long, env = "TERTULIA_COALESCE_US", value_name = "N")]
     pub coalesce_us: Option<u32>,

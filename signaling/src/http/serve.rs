@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::patient::Patient;
+use crate::memory::{Memory, Unread};
 
 /// Bounds of time and number for connections.
 #[derive(Clone, Copy)]
@@ -39,7 +40,13 @@ const LEAST_AGE: Duration = Duration::from_secs(2);
 /// The time between looks for old ones, while there are too many.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-pub(crate) async fn serve(mut listener: TcpListener, router: Router, bounds: Bounds) -> Infallible {
+/// Each request tells by [`Unread`] what its connection has received.
+pub(crate) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    memory: &Memory,
+) -> Infallible {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(bounds.ask);
@@ -53,10 +60,12 @@ pub(crate) async fn serve(mut listener: TcpListener, router: Router, bounds: Bou
         };
         // Messages are small, and a person waits for each.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(Patient::new(stream, bounds.take));
+        let unread = Unread::new(&memory.messages);
+        let stream = TokioIo::new(Patient::new(stream, bounds.take, unread.clone()));
         let router = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(unread.clone());
             router.call(request)
         });
         let connection = http.serve_connection(stream, service);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::room::reply;
 use crate::media::stats::WorkerStats;
 use crate::media::{Media, SfuError};
+use crate::memory::{Memory, MemoryStats};
 use crate::node::LogCounts;
 use crate::room::Rooms;
 
@@ -22,6 +23,7 @@ pub(crate) struct Stats {
     pub(crate) rooms: Rooms,
     pub(crate) media: Arc<dyn Media>,
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
+    pub(crate) memory: Memory,
 }
 
 #[derive(Serialize)]
@@ -35,6 +37,10 @@ struct NodeStats {
     failed_workers: usize,
     log_lines_lost: u64,
     log_lines_left_out: u64,
+    memory: MemoryStats,
+    cache_bytes: usize,
+    cache_bytes_most: usize,
+    caches_refused: u64,
     workers: Vec<Worker>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -118,6 +124,10 @@ impl Stats {
             failed_workers,
             log_lines_lost: log.lost,
             log_lines_left_out: log.left_out,
+            memory: self.memory.stats(),
+            cache_bytes: totals.cache_bytes,
+            cache_bytes_most: totals.cache_bytes_most,
+            caches_refused: totals.caches_refused,
             workers: workers
                 .map(|(index, worker)| Worker::new(index, worker))
                 .collect(),

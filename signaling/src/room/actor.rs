@@ -79,7 +79,7 @@ pub(super) async fn run(
     let mut room = Room {
         name,
         media_room,
-        chat: ChatHistory::new(shared.limits.chat_history),
+        chat: ChatHistory::new(shared.limits.chat_history, listing.chat_account()),
         shared,
         participants: HashMap::new(),
         peers: HashMap::new(),
@@ -182,6 +182,7 @@ impl Room {
                 reason,
             } => self.remove(&participant, reason).await,
             Message::Inspect(question) => self.inspect(question).await,
+            Message::ForgetChat => self.chat.forget_half(),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;

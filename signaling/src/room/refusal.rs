@@ -30,6 +30,11 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn server_memory() -> Self {
+        let sentence = "The server has no memory for more now.";
+        Self::new("server_memory", sentence)
+    }
+
     pub(crate) fn server_full() -> Self {
         Self::new("server_full", "The server cannot take another room now.")
     }

@@ -20,6 +20,7 @@ use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timel
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::media::{self, Media, SfuError, Workers};
+use crate::memory::{Account, Memory};
 use crate::names::RoomName;
 
 /// Overflow: backpressure, to the sockets of the room's clients.
@@ -43,6 +44,8 @@ pub struct RoomSettings {
     pub caps: RoomCaps,
     /// Media addresses that participants of some names are told instead of the server's.
     pub announce_for: Vec<AnnounceFor>,
+    /// The process's.
+    pub memory: Memory,
 }
 
 pub(super) struct Shared {
@@ -52,6 +55,7 @@ pub(super) struct Shared {
     announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
     clients: Clients,
+    pub(super) memory: Memory,
     pub(super) vacancies: Vacancies,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
     by_media: DashMap<media::RoomId, Arc<Reports>>,
@@ -87,6 +91,8 @@ pub(super) enum Message {
     Inspect(Inspection),
     /// Another room needs the place of this one, if nobody is in it.
     Evict,
+    /// Others need the memory of its chat.
+    ForgetChat,
 }
 
 /// An operator's question about a room.
@@ -146,6 +152,7 @@ impl Rooms {
             clients: Clients::new(&settings.limits),
             vacancies: Vacancies::new(settings.limits.empty_rooms),
             limits: settings.limits,
+            memory: settings.memory,
             caps: settings.caps,
             announce_for: settings.announce_for,
             participants: Arc::default(),
@@ -167,6 +174,9 @@ impl Rooms {
         let client = entrant.client;
         if let Some(Err(exceeded)) = client.map(|address| self.shared.clients.join(address)) {
             return Err(self.shared.refuse(client, exceeded));
+        }
+        if self.shared.memory.refuses() {
+            return Err(Refusal::server_memory());
         }
         for _ in 0..ATTEMPTS {
             if self.is_stopping() {
@@ -247,6 +257,11 @@ impl Rooms {
 
     pub fn is_stopping(&self) -> bool {
         *self.shared.stop.borrow()
+    }
+
+    /// The process's memory, for protocols.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
     }
 
     /// The counts of each address, for protocols.
@@ -407,6 +422,16 @@ impl Listing {
     /// Nobody is in the room until the result is dropped.
     pub(super) fn vacate(&self) -> Vacancy {
         self.shared.vacancies.add(self.client, &self.mailbox)
+    }
+
+    /// The memory of the room's chat. A mailbox that is full is asked again when the chat next grows.
+    pub(super) fn chat_account(&self) -> Account {
+        let mailbox = self.mailbox.downgrade();
+        self.shared.memory.chat.open(move || {
+            if let Some(mailbox) = mailbox.upgrade() {
+                let _ = mailbox.try_send(Message::ForgetChat);
+            }
+        })
     }
 
     /// From now on the media plane's events of `room` reach the actor.

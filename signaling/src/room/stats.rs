@@ -31,6 +31,7 @@ pub struct PeerStats {
     pub media_held: Option<&'static str>,
     pub srtp_profile: Option<&'static str>,
     pub rtt_ms: Option<f64>,
+    pub packets_over_rate: u64,
     pub bandwidth: BandwidthStats,
     pub published: Vec<PublishedStats>,
     pub subscriptions: Vec<SubscriptionStats>,
@@ -59,6 +60,8 @@ pub struct PublishedStats {
     pub kind: &'static str,
     pub codec: &'static str,
     pub keyframe_requests: u64,
+    pub streams_begun_anew: u64,
+    pub packets_passed_over: u64,
     /// Lowest first.
     pub layers: Vec<LayerStats>,
     pub unwatchable: Vec<UnwatchableStats>,
@@ -119,6 +122,7 @@ impl PeerStats {
             media_held: stats.media_held,
             srtp_profile: stats.srtp_profile,
             rtt_ms: stats.rtt_ms,
+            packets_over_rate: stats.packets_over_rate,
             bandwidth: stats.bandwidth.into(),
             published: published
                 .filter_map(|stats| Some(PublishedStats::named(name(stats.track)?, stats, &viewer)))
@@ -152,6 +156,8 @@ impl PublishedStats {
             },
             codec: stats.codec,
             keyframe_requests: stats.keyframe_requests,
+            streams_begun_anew: stats.streams_begun_anew,
+            packets_passed_over: stats.packets_passed_over,
             layers: stats.layers.into_iter().map(Into::into).collect(),
             unwatchable: unwatchable.collect(),
         }
@@ -247,6 +253,8 @@ mod tests {
             codec: "VP8",
             layers: vec![layer],
             keyframe_requests: 1,
+            streams_begun_anew: 1,
+            packets_passed_over: 0,
             unwatchable: vec![(PeerId::from_u64(2), "codec_not_negotiated")],
         };
         let subscription = media::SubscriptionStats {
@@ -274,6 +282,7 @@ mod tests {
             media_held: Some("silent"),
             srtp_profile: Some("AEAD_AES_128_GCM"),
             rtt_ms: Some(1.5),
+            packets_over_rate: 0,
             published: vec![published],
             subscriptions: vec![subscription],
             bandwidth: media::BandwidthStats::default(),

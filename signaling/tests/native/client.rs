@@ -85,7 +85,11 @@ impl Client {
 
     /// The server may close the connection before it has taken all of it.
     pub(crate) async fn send_text_unless_closed(&mut self, text: &str) {
-        let _ = self.socket.send(Message::text(text)).await;
+        self.send_raw_unless_closed(Message::text(text)).await;
+    }
+
+    pub(crate) async fn send_raw_unless_closed(&mut self, message: Message) {
+        let _ = self.socket.send(message).await;
     }
 
     /// Returns the request number.
@@ -200,6 +204,26 @@ impl Client {
             }
             told.push(message);
         }
+    }
+
+    /// Whether it was refused with this code, and closed by that one. Asks something, so that one who was not is answered.
+    pub(crate) async fn is_refused(&mut self, code: &str, close: CloseCode) -> bool {
+        let _ = self.socket.send(Message::Ping(Default::default())).await;
+        let mut refused = false;
+        while let Some(message) = self.read().await {
+            match message {
+                Message::Text(text) => match ServerMessage::read(&text) {
+                    Ok(ServerMessage::Error(refusal)) => refused |= refusal.code == code,
+                    other => panic!("{other:?} instead of an error"),
+                },
+                Message::Close(frame) => {
+                    return refused && frame.is_some_and(|frame| frame.code == close);
+                }
+                Message::Pong(_) => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Reads to the end and returns the code of the close frame, if one came.

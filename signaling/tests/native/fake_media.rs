@@ -453,6 +453,7 @@ impl Media for FakeMedia {
                 media_held: None,
                 srtp_profile: None,
                 rtt_ms: Some(1.5),
+                packets_over_rate: 0,
                 published: Vec::new(),
                 subscriptions: known.subscriptions.iter().map(subscription).collect(),
                 bandwidth: BandwidthStats {
@@ -503,6 +504,9 @@ impl Media for FakeMedia {
                 cipher: "ring",
                 linked_workers: 3,
                 links_refused: 2,
+                cache_bytes: 16,
+                cache_bytes_most: 17,
+                caches_refused: 18,
                 workers: vec![idle, busy],
             })
         })

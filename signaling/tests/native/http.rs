@@ -89,8 +89,17 @@ async fn counters_are_served_apart_from_the_page() {
     let mut stats: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
     let uptime = stats["uptime_s"].take();
     assert!(uptime.as_f64().is_some_and(|s| s >= 0.0), "{uptime}");
+    let mut memory = stats["memory"].take();
+    for machines in ["bytes", "resident"] {
+        assert!(memory[machines].take().is_u64());
+    }
+    let nothing = serde_json::json!({
+        "bytes": null, "resident": null, "short": false, "refused": 0, "messages": 0, "outboxes": 0,
+        "chat": 0, "messages_ended": 0, "outboxes_ended": 0, "chats_shortened": 0,
+    });
+    assert_eq!(memory, nothing);
     let expected = serde_json::json!({
-        "uptime_s": null, "rooms": 1, "participants": 2, "cipher": "ring",
+        "uptime_s": null, "memory": null, "cache_bytes": 16, "cache_bytes_most": 17, "caches_refused": 18, "rooms": 1, "participants": 2, "cipher": "ring",
         "linked_workers": 3, "links_refused": 2, "failed_workers": 0,
         "log_lines_lost": 0, "log_lines_left_out": 0,
         "workers": [

@@ -8,6 +8,7 @@ mod fake_media;
 mod http;
 mod limits;
 mod media;
+mod memory;
 mod presence;
 mod process;
 mod refusals;

@@ -22,9 +22,9 @@ const FLOOD_TIME: Duration = Duration::from_secs(60);
 const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// A running server on ports the kernel chose. Killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     /// Its line when it has started.
     line: String,
 }
@@ -34,12 +34,12 @@ impl Process {
         Self::start_with(&[]).await
     }
 
-    async fn start_with(arguments: &[&str]) -> Self {
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let ports = ["--listen", "127.0.0.1:0", "--media-port", "0"];
         Self::spawn(tertulia(&[&ports, arguments].concat())).await
     }
 
-    async fn spawn(mut command: Command) -> Self {
+    pub(crate) async fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("spawn");
         let stdout = child.stdout.take().expect("stdout");
         let mut lines = BufReader::new(stdout).lines();
@@ -54,14 +54,18 @@ impl Process {
         }
     }
 
-    async fn join(&self, name: &str) -> Client {
-        let mut client = Client::connect(&format!("ws://{}/v1/ws", self.addr)).await;
+    pub(crate) async fn join(&self, name: &str) -> Client {
+        let mut client = Client::connect(&self.url()).await;
         client.join("room", name).await;
         client
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/v1/ws", self.addr)
+    }
+
     /// The address where counters are served.
-    fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin(&self) -> SocketAddr {
         let (_, admin) = self.line.rsplit_once("http://").expect("an address");
         let admin = admin.split('/').next().expect("an address");
         admin.parse().expect("an address")
@@ -82,7 +86,7 @@ fn attentive(program: &str) -> Command {
 }
 
 /// Settings come from these arguments alone.
-fn tertulia(arguments: &[&str]) -> Command {
+pub(crate) fn tertulia(arguments: &[&str]) -> Command {
     let mut command = attentive(env!("CARGO_BIN_EXE_tertulia"));
     for (name, _) in std::env::vars() {
         if name.starts_with("TERTULIA_") {

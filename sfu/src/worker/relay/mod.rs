@@ -260,6 +260,7 @@ impl Worker {
                     described: &packet.described,
                     sender: packet.sender,
                     keep,
+                    caches: &relayed.caches,
                     datagram,
                 },
             );
@@ -485,6 +486,7 @@ impl Worker {
             publisher,
             from,
             wanted: LayerSet::NONE,
+            caches: self.config.caches.share(),
         });
         part.tracks.insert(id, Place::Relayed(index));
         self.last_n_changed(now, room);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::cache::CacheShare;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Track;
 use crate::ladder::LayerSet;
@@ -19,6 +20,8 @@ pub(in crate::worker) struct RelayedTrack {
     pub(in crate::worker) from: u16,
     /// Which layers that worker was told are wanted here; its packets are relayed if any is.
     pub(in crate::worker) wanted: LayerSet,
+    /// The memory for its packets here.
+    pub(in crate::worker) caches: CacheShare,
 }
 
 /// All of them.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hyper::upgrade::Upgraded;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, info};
@@ -13,6 +13,7 @@ use super::rate::{Allowance, RateLimit};
 use super::wire::{Farewell, Gone, Received, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
 use crate::clients::ClientAddress;
+use crate::memory::Unread;
 use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
 
 /// Why a socket is done with.
@@ -51,21 +52,37 @@ pub(super) async fn run(
     connection: Upgraded,
     native: Arc<Native>,
     client: Option<ClientAddress>,
+    unread: Unread,
     mut stop: StopSignal,
 ) {
     let limits = &native.limits;
     let now = Instant::now();
+    let evicted = Arc::new(Notify::new());
+    let let_go = evicted.clone();
+    let outbox = native
+        .rooms
+        .memory()
+        .outboxes
+        .open(move || let_go.notify_one());
+    unread.begin(&evicted);
     let mut session = Session {
-        wire: Wire::new(connection, limits).await,
+        wire: Wire::new(connection, limits, unread, outbox).await,
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
         heard: now,
         native: native.clone(),
         client,
     };
     let mut who = None;
-    let end = match session.admit(&mut stop).await {
+    let admitted = tokio::select! {
+        admitted = session.admit(&mut stop) => admitted,
+        () = evicted.notified() => Err(no_memory()),
+    };
+    let end = match admitted {
         Ok(mut membership) => {
-            let end = session.attend(&mut membership).await;
+            let end = tokio::select! {
+                end = session.attend(&mut membership) => end,
+                () = evicted.notified() => no_memory(),
+            };
             who = Some(membership.participant.clone());
             membership.leave(leave_reason(&end)).await;
             end
@@ -117,7 +134,7 @@ fn farewell(end: End) -> Option<Farewell> {
             readable: code != "rate_limited"
                 && !matches!(
                     close,
-                    CloseCode::Size | CloseCode::Protocol | CloseCode::Invalid
+                    CloseCode::Size | CloseCode::Protocol | CloseCode::Invalid | CloseCode::Again
                 ),
         }),
     }
@@ -342,6 +359,16 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
             message: "The room ended unexpectedly.".to_owned(),
             close: CloseCode::Error,
         },
+    }
+}
+
+/// Of all that the process has for connections this one took most.
+fn no_memory() -> End {
+    End::Fault {
+        code: "server_memory",
+        message: "The server has no memory for what this connection keeps unfinished or unread."
+            .to_owned(),
+        close: CloseCode::Again,
     }
 }
 

@@ -17,7 +17,8 @@ use super::{DataChannels, IceServer, MessageLimits, session};
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
 use crate::media::{self, SENDER_PROTOCOL};
-use crate::room::Rooms;
+use crate::memory::Unread;
+use crate::room::{self, Rooms};
 
 /// The state that all sessions of this protocol share.
 pub(crate) struct Native {
@@ -67,6 +68,9 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
     if stop.is_stopped() {
         return stopping();
     }
+    if native.rooms.memory().refuses() {
+        return short();
+    }
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
         return full();
     };
@@ -77,10 +81,12 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
         Err(exceeded) => return too_many(&native, client, exceeded),
     };
     let response = handshake.accepted();
+    let unread = parts.extensions.get::<Unread>().cloned();
     tokio::spawn(async move {
         // Who hangs up before is none of a session's.
         if let Ok(connection) = handshake.connection.await {
-            session::run(connection, native, client, stop).await;
+            let unread = unread.unwrap_or_default();
+            session::run(connection, native, client, unread, stop).await;
         }
         drop((permit, held));
     });
@@ -94,6 +100,8 @@ pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Resp
     let clients = native.rooms.clients();
     if native.rooms.is_stopping() {
         stopping()
+    } else if native.rooms.memory().refuses() {
+        short()
     } else if native.connections.available_permits() == 0 {
         full()
     } else if let Some(Err(exceeded)) = client.map(|address| clients.may_connect(address)) {
@@ -107,6 +115,11 @@ pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Resp
 fn stopping() -> Response {
     let message = "The server is shutting down.".to_owned();
     refused(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).into_response()
+}
+
+fn short() -> Response {
+    let room::Refusal { code, message } = room::Refusal::server_memory();
+    refused(StatusCode::SERVICE_UNAVAILABLE, code, message).into_response()
 }
 
 fn full() -> Response {

@@ -16,11 +16,16 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::fragments::{Counted, TooManyFragments};
 use super::{ServerMessage, encode};
 use crate::config::Limits;
+use crate::memory::{Account, UNCOUNTED, Unread};
 
 pub(super) struct Wire {
     socket: WebSocketStream<Counted<TokioIo<Upgraded>>>,
     /// A write that takes longer than this has nobody at its other end.
     patience: Duration,
+    /// The bytes received that are no whole message yet.
+    unread: Unread,
+    /// The bytes on their way to the client.
+    outbox: Account,
 }
 
 pub(super) enum Received {
@@ -63,7 +68,12 @@ const UNREADABLE_TIME: Duration = Duration::from_millis(500);
 const READ_BUFFER: usize = 4 * 1024;
 
 impl Wire {
-    pub(super) async fn new(connection: Upgraded, limits: &Limits) -> Self {
+    pub(super) async fn new(
+        connection: Upgraded,
+        limits: &Limits,
+        unread: Unread,
+        outbox: Account,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(limits.message_bytes))
@@ -74,15 +84,26 @@ impl Wire {
         Self {
             socket: socket.await,
             patience: limits.write_timeout(),
+            unread,
+            outbox,
         }
     }
 
     /// Cancel-safe.
     pub(super) async fn receive(&mut self) -> Received {
         match self.socket.next().await {
-            Some(Ok(Message::Text(text))) => Received::Text(text),
-            Some(Ok(Message::Binary(_))) => Received::Binary,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Received::Control,
+            Some(Ok(Message::Text(text))) => {
+                self.unread.message();
+                Received::Text(text)
+            }
+            Some(Ok(Message::Binary(_))) => {
+                self.unread.message();
+                Received::Binary
+            }
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                self.unread.control(payload.len());
+                Received::Control
+            }
             // Raw frames are none that are read.
             Some(Ok(Message::Close(_) | Message::Frame(_))) | None => Received::Gone,
             Some(Err(error)) => match error {
@@ -105,17 +126,27 @@ impl Wire {
         &mut self,
         messages: impl IntoIterator<Item = ServerMessage>,
     ) -> Result<(), Gone> {
+        let (socket, outbox) = (&mut self.socket, &mut self.outbox);
         let write = async {
+            let mut bytes = 0;
             for message in messages {
-                let text = Message::Text(encode(&message).into());
-                self.socket.feed(text).await?;
+                let text = encode(&message);
+                bytes += text.len();
+                // Once as it is, once in frames.
+                if bytes > UNCOUNTED && !outbox.set(2 * bytes) {
+                    outbox.end();
+                    return Err(Gone);
+                }
+                socket
+                    .feed(Message::Text(text.into()))
+                    .await
+                    .map_err(|_| Gone)?;
             }
-            self.socket.flush().await
+            socket.flush().await.map_err(|_| Gone)
         };
-        match timeout(self.patience, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
-        }
+        let written = timeout(self.patience, write).await;
+        self.outbox.set(0);
+        written.unwrap_or(Err(Gone))
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Gone> {

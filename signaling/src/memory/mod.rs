@@ -1,0 +1,265 @@
+//! The process's memory: one setting, and the budgets that come of it.
+//!
+//! Each participant, room and connection is bounded by itself (`limits`), but their products are more than any machine
+//! has. So what can grow large is counted for the whole process as well, each kind against a budget of its own: when
+//! it is used up, who uses most of it pays first. What is not counted is watched: while the process holds as much as it
+//! may, it lets nobody in.
+
+mod budget;
+mod machine;
+mod unread;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+pub(crate) use budget::{Account, Budget};
+use machine::{Machine, Used};
+pub(crate) use unread::Unread;
+
+use crate::config::ConfigError;
+
+/// What each connection may hold without being counted: the usual messages.
+pub(crate) const UNCOUNTED: usize = 16 << 10;
+const MB: u64 = 1 << 20;
+/// With less there is no call to speak of.
+const LEAST: u64 = 64 * MB;
+/// Of four parts of what there is, those used without a setting: others need some, too.
+const OF_FOUR: u64 = 3;
+/// Between looks at what the process holds. At 1 Gbit/s 30 MB come in that time.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Of ten parts of the bound, those under which people are let in again.
+const CALM_OF_TEN: u64 = 9;
+
+/// The sharing of the process's memory, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    pub(crate) all: u64,
+    /// Packets kept to be sent again.
+    pub(crate) caches: usize,
+    /// Messages that clients have not finished.
+    messages: usize,
+    /// What clients have not read.
+    outboxes: usize,
+    /// What rooms keep of their chat.
+    chat: usize,
+}
+
+impl Plan {
+    /// Of so many MB; 0 takes three quarters of what the machine has for the process.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Value`]: it is more than that, or too little to serve anybody.
+    pub(crate) fn new(memory_mb: u64) -> Result<Self, ConfigError> {
+        Self::on(&Machine::read(), memory_mb)
+    }
+
+    fn on(machine: &Machine, memory_mb: u64) -> Result<Self, ConfigError> {
+        let there = machine.bytes();
+        let all = match memory_mb {
+            0 => there / 4 * OF_FOUR,
+            mb => mb.saturating_mul(MB),
+        };
+        let (has, why) = (there / MB, machine.why());
+        if all > there {
+            let sentence = format!("memory_mb is {memory_mb}, but there are {has} ({why})");
+            return Err(ConfigError::Value(sentence));
+        }
+        if all < LEAST {
+            let least = LEAST / MB;
+            let sentence = match memory_mb {
+                0 => format!(
+                    "there are {has} MB of memory ({why}), too few for a server: it takes {least} and a third"
+                ),
+                _ => format!("memory_mb must be at least {least}"),
+            };
+            return Err(ConfigError::Value(sentence));
+        }
+        let tenths = |tenths: u64| usize::try_from(all / 10 * tenths).unwrap_or(usize::MAX);
+        Ok(Self {
+            all,
+            caches: tenths(4),
+            messages: tenths(1),
+            outboxes: tenths(1),
+            chat: tenths(1),
+        })
+    }
+}
+
+/// The budgets of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Memory {
+    pub(crate) messages: Budget,
+    pub(crate) outboxes: Budget,
+    pub(crate) chat: Budget,
+    bytes: u64,
+    watch: Arc<Watch>,
+}
+
+#[derive(Default)]
+struct Watch {
+    is_short: AtomicBool,
+    refused: AtomicU64,
+    resident: AtomicU64,
+}
+
+/// For `/stats`, in bytes.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub(crate) struct MemoryStats {
+    bytes: u64,
+    resident: u64,
+    short: bool,
+    refused: u64,
+    messages: usize,
+    outboxes: usize,
+    chat: usize,
+    messages_ended: u64,
+    outboxes_ended: u64,
+    chats_shortened: u64,
+}
+
+impl Memory {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self {
+            messages: Budget::new(plan.messages),
+            outboxes: Budget::new(plan.outboxes),
+            chat: Budget::new(plan.chat),
+            bytes: plan.all,
+            watch: Arc::default(),
+        }
+    }
+
+    /// Watches the process from now on, for as long as anybody has its memory. Must run within a tokio runtime.
+    pub(crate) fn watch(&self) {
+        let (watched, bytes) = (Arc::downgrade(&self.watch), self.bytes);
+        tokio::spawn(async move {
+            let mut every = interval(LOOK_EVERY);
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                every.tick().await;
+                let Some(watch) = watched.upgrade() else {
+                    return;
+                };
+                watch.look(Used::read().resident, bytes);
+            }
+        });
+    }
+
+    /// Whether one more would be too many; then that is counted.
+    pub(crate) fn refuses(&self) -> bool {
+        // A newcomer would wait at once, and have its buffers meanwhile.
+        let short = self.watch.is_short.load(Ordering::Relaxed) || self.messages.is_exceeded();
+        if short {
+            self.watch.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        short
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        let watch = &self.watch;
+        MemoryStats {
+            bytes: self.bytes,
+            resident: watch.resident.load(Ordering::Relaxed),
+            short: watch.is_short.load(Ordering::Relaxed),
+            refused: watch.refused.load(Ordering::Relaxed),
+            messages: self.messages.used(),
+            outboxes: self.outboxes.used(),
+            chat: self.chat.used(),
+            messages_ended: self.messages.evicted(),
+            outboxes_ended: self.outboxes.evicted(),
+            chats_shortened: self.chat.evicted(),
+        }
+    }
+}
+
+/// Without a bound, and unwatched: for rooms without a node.
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(Plan {
+            all: u64::MAX,
+            caches: usize::MAX,
+            messages: usize::MAX,
+            outboxes: usize::MAX,
+            chat: usize::MAX,
+        })
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// What is mapped tells nothing: the allocator keeps addresses that it has given back the memory of.
+    fn look(&self, resident: u64, bytes: u64) {
+        self.resident.store(resident, Ordering::Relaxed);
+        let was = self.is_short.load(Ordering::Relaxed);
+        let bound = if was { bytes / 10 * CALM_OF_TEN } else { bytes };
+        let is_short = resident >= bound;
+        if was == is_short {
+            return;
+        }
+        self.is_short.store(is_short, Ordering::Relaxed);
+        let (resident_mb, memory_mb) = (resident / MB, bytes / MB);
+        match is_short {
+            true => warn!(resident_mb, memory_mb, "memory is short: nobody is let in"),
+            false => info!(resident_mb, memory_mb, "memory is no longer short"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_checked_against_the_machine() {
+        let machine = Machine {
+            memory: 8_000 * MB,
+            group: Some(2_000 * MB),
+            addresses: None,
+        };
+        for (mb, all) in [
+            (0, Some(1_500)),
+            (64, Some(64)),
+            (2_000, Some(2_000)),
+            (2_001, None),
+            (63, None),
+        ] {
+            let plan = Plan::on(&machine, mb);
+            assert_eq!(plan.as_ref().ok().map(|plan| plan.all / MB), all, "{mb}");
+            if let Err(error) = plan {
+                assert!(error.to_string().contains("memory_mb"), "{error}");
+            }
+        }
+        let plan = Plan::on(&machine, 1_000).expect("it fits");
+        let counted = plan.caches + plan.messages + plan.outboxes + plan.chat;
+        assert!(
+            (counted as u64) < plan.all * 8 / 10,
+            "the rest is for participants"
+        );
+    }
+
+    #[test]
+    fn it_is_short_at_the_bound_and_until_well_under_it() {
+        let watch = Watch::default();
+        for (resident, short) in [
+            (99, false),
+            (100, true),
+            (95, true),
+            (89, false),
+            (95, false),
+        ] {
+            watch.look(resident * MB, 100 * MB);
+            assert_eq!(watch.is_short.load(Ordering::Relaxed), short, "{resident}");
+        }
+    }
+}

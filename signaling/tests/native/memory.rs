@@ -1,0 +1,243 @@
+//! Clients that would have the server hold more than it has, beside people who talk on.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tertulia_signaling::protocol::native::{ClientMessage, ServerMessage};
+use tokio::net::TcpSocket;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::client::{Client, DEADLINE, chat, join};
+use crate::http::get;
+use crate::process::{Process, tertulia};
+
+/// Of a message of 1 MB at most, which the server puts together in twice that.
+pub(crate) const UNFINISHED: usize = 900 << 10;
+
+/// The beginning of a message, whose end never comes.
+pub(crate) fn beginning(bytes: usize) -> Message {
+    let header = FrameHeader {
+        is_final: false,
+        opcode: OpCode::Data(Data::Text),
+        ..FrameHeader::default()
+    };
+    Message::Frame(Frame::from_payload(header, vec![b' '; bytes].into()))
+}
+
+/// Ada says something, and Grace hears it.
+pub(crate) async fn talk(ada: &mut Client, grace: &mut Client, text: &str) {
+    ada.expect_ok(chat(text)).await;
+    let heard = grace.find(|message| match message {
+        ServerMessage::Chat { message } if message.text == text => Some(()),
+        _ => None,
+    });
+    heard.await;
+}
+
+/// One more who leaves a message unfinished; none if it was refused.
+async fn attack(url: &str) -> Option<Client> {
+    match Client::try_connect(url).await {
+        Ok(mut other) => {
+            other.send_raw_unless_closed(beginning(UNFINISHED)).await;
+            Some(other)
+        }
+        Err(Error::Http(response)) => {
+            assert_eq!(response.status(), 503);
+            let body = response.body().as_deref().unwrap_or_default();
+            assert!(String::from_utf8_lossy(body).contains("server_memory"));
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The binary, for it is its memory that counts.
+async fn start(settings: &str) -> Process {
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tertulia-memory-{}-{number}.toml", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, settings).expect("a file");
+    let path = file.to_str().expect("a path");
+    let process = Process::start_with(&["--config", path, "--admin-listen", "127.0.0.1:0"]).await;
+    std::fs::remove_file(&file).expect("it was there");
+    process
+}
+
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Of budgets of 20 MB each.
+const SMALL: &str = "memory_mb = 200
+[limits]
+messages_per_second = 1000000
+message_burst = 1000000
+chat_chars = 100000
+# Nobody is ended for reading nothing.
+write_timeout_ms = 3600000
+silence_ms = 7200000
+";
+
+async fn counts(admin: std::net::SocketAddr) -> serde_json::Value {
+    let stats = get(admin, "/stats").await.body;
+    let mut stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+    stats["memory"].take()
+}
+
+#[tokio::test]
+async fn who_leaves_most_unfinished_is_told_so_and_the_others_talk_on() {
+    // A tenth is for unfinished messages: of eleven such as these.
+    let server = start(SMALL).await;
+    let admin = server.admin();
+    let mut ada = server.join("Ada").await;
+    let mut grace = server.join("Grace").await;
+    let (mut others, mut refused) = (Vec::new(), 0);
+    for round in 0..25 {
+        match attack(&server.url()).await {
+            Some(other) => others.push(other),
+            None => refused += 1,
+        }
+        talk(&mut ada, &mut grace, &round.to_string()).await;
+    }
+    // All but eleven are told, some of them after they answered first.
+    let mut told = 0;
+    for _ in 0..20 {
+        let mut left = Vec::new();
+        for mut other in others {
+            match other.is_refused("server_memory", CloseCode::Again).await {
+                true => told += 1,
+                false => left.push(other),
+            }
+        }
+        others = left;
+        if told + refused >= 14 {
+            break;
+        }
+    }
+    let memory = counts(admin).await;
+    assert!(
+        told > 0 && told + refused >= 14,
+        "{told}, {refused}: {memory}"
+    );
+    assert!(memory["messages_ended"].as_u64() >= Some(told), "{memory}");
+    talk(&mut ada, &mut grace, "still here").await;
+}
+
+#[tokio::test]
+async fn who_leaves_most_unread_is_ended_and_the_others_talk_on() {
+    let server = start(SMALL).await;
+    let admin = server.admin();
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    for _ in 0..50 {
+        ada.expect_ok(chat(&text)).await;
+    }
+    let slow = |socket: &TcpSocket| {
+        socket.set_recv_buffer_size(4_096).expect("buffer size");
+    };
+    let mut others = Vec::new();
+    for _ in 0..6 {
+        let mut other = Client::connect_with(&server.url(), slow).await;
+        let welcomed = join("room", "Slow");
+        other.send(ClientMessage::Join(welcomed)).await;
+        others.push(other);
+    }
+    // A welcome of 5 MB takes 10, of 20.
+    for _ in 0..3 {
+        ada.find(|message| match message {
+            ServerMessage::ParticipantLeft { .. } => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+    let memory = counts(admin).await;
+    assert!(memory["outboxes_ended"].as_u64() >= Some(3), "{memory}");
+    assert!(memory["outboxes"].as_u64() <= Some(30 << 20), "{memory}");
+    ada.expect_ok(chat("still here")).await;
+}
+
+#[tokio::test]
+async fn the_room_with_most_chat_keeps_less_of_it() {
+    let server = start(SMALL).await;
+    let admin = server.admin();
+    let mut quiet = server.join("Quiet").await;
+    quiet.expect_ok(chat("a word")).await;
+    let mut rooms = Vec::new();
+    for room in ["one", "two", "three"] {
+        let mut loud = Client::connect(&server.url()).await;
+        loud.join(room, "Loud").await;
+        rooms.push(loud);
+    }
+    let text = "x".repeat(100_000);
+    for _ in 0..100 {
+        for loud in &mut rooms {
+            loud.expect_ok(chat(&text)).await;
+        }
+    }
+    let memory = counts(admin).await;
+    assert!(memory["chats_shortened"].as_u64() > Some(0), "{memory}");
+    assert!(memory["chat"].as_u64() <= Some(30 << 20), "{memory}");
+    let mut late = Client::connect(&server.url()).await;
+    assert_eq!(late.join("room", "Late").await.chat.len(), 1);
+}
+
+/// Attacks go on for ten times as long with `--extended` of the test command.
+fn times() -> usize {
+    match std::env::var_os("TERTULIA_LONG") {
+        Some(_) => 10,
+        None => 1,
+    }
+}
+
+/// Half of what the attack wants: 400 messages of 900 kB, put together in twice that.
+const ADDRESSES_MB: usize = 400 * 2 * UNFINISHED / (2 << 20);
+
+#[tokio::test]
+async fn with_half_of_the_memory_that_is_wanted_it_refuses_by_code_and_calls_go_on() {
+    let limited = format!("ulimit -v {} && exec \"$0\" \"$@\"", ADDRESSES_MB << 10);
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--media-port",
+        "0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let server = tertulia(&arguments);
+    let mut command = tokio::process::Command::new("bash");
+    command
+        .args(["-c", &limited])
+        .arg(server.as_std().get_program())
+        .args(server.as_std().get_args())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let server = Process::spawn(command).await;
+    let mut ada = server.join("Ada").await;
+    let mut grace = server.join("Grace").await;
+    let (mut others, mut refused) = (Vec::new(), 0);
+    for round in 0..400 * times() {
+        match attack(&server.url()).await {
+            Some(other) => others.push(other),
+            None => refused += 1,
+        }
+        // As much as they may say.
+        if round % 8 == 0 {
+            talk(&mut ada, &mut grace, &round.to_string()).await;
+        }
+    }
+    for other in &mut others {
+        refused += usize::from(other.is_refused("server_memory", CloseCode::Again).await);
+    }
+    let memory = counts(server.admin()).await;
+    println!("{refused} of {} refused: {memory}", 400 * times());
+    assert!(refused > 350 * times(), "{refused}: {memory}");
+    drop(others);
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while counts(server.admin()).await["messages"].as_u64() > Some(0) {
+        assert!(tokio::time::Instant::now() < deadline, "memory comes back");
+        tokio::task::yield_now().await;
+    }
+    let mut late = server.join("Late").await;
+    talk(&mut ada, &mut late, "still here").await;
+}
