@@ -3,6 +3,7 @@
 use super::acknowledged::LONG_US;
 use super::aimd::{BETA, Cause};
 use super::delay::Usage;
+use super::drain::Purpose;
 use super::loss::Verdict;
 use super::trial::TRIED;
 use super::{BandwidthEstimator, LimitedBy};
@@ -248,7 +249,7 @@ impl BandwidthEstimator {
 
     pub(super) fn pacing(&self) -> f64 {
         let target = self.aimd.target();
-        if let Some(trial) = self.drain.filter(|drain| drain.is_trial) {
+        if let Some(trial) = self.drain.filter(|drain| drain.purpose == Purpose::Trial) {
             return TRIED * target.min(trial.arrived);
         }
         if let Some(drain) = self.drain {

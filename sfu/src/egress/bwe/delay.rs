@@ -181,8 +181,13 @@ impl Delay {
     /// What stands there now has not gone away though we sent less: it is another flow's, or the path
     /// has become longer.
     pub(super) fn disown(&mut self) {
-        self.foreign = self.standing;
+        self.set_apart();
         self.contested = Some(self.newest);
+    }
+
+    /// What stands there now is none of ours, whoever made it.
+    pub(super) fn set_apart(&mut self) {
+        self.foreign = self.standing;
         self.trendline.restart();
     }
 

@@ -38,8 +38,18 @@ pub(super) struct Drain {
     pub(super) is_sure: bool,
     /// Bytes sent since.
     pub(super) sent: u64,
-    /// It asks whether a queue held to be another's is ours after all.
-    pub(super) is_trial: bool,
+    pub(super) purpose: Purpose,
+}
+
+/// What a queue is emptied for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The link carries less than was sent.
+    Cut,
+    /// Most likely the link did not make it.
+    Doubt,
+    /// To know whether one held to be another's is ours after all.
+    Trial,
 }
 
 impl Drain {
@@ -63,13 +73,13 @@ impl BandwidthEstimator {
             return;
         }
         let arriving = self.arriving();
-        if let Some(drain) = self.drain.filter(|drain| !drain.is_trial) {
+        if let Some(drain) = self.drain.filter(|drain| drain.purpose != Purpose::Trial) {
             if self.delay.standing() <= drain.peak + drain.peak / 8 {
                 return;
             }
             if drain.is_tried(now, arriving) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
                 // We send less than arrived, and still it grows: somebody else fills it.
-                self.disown(now);
+                self.find_foreign(now, drain.purpose);
                 return;
             }
         }
@@ -85,11 +95,11 @@ impl BandwidthEstimator {
             }
         } else {
             let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
-            let rate = match self.doubted(now, arriving) {
-                Some(rate) => rate,
+            let (purpose, rate) = match self.doubted(now, arriving) {
+                Some(rate) => (Purpose::Doubt, rate),
                 None => {
                     let _ = self.aimd.note_capacity(arriving);
-                    arriving * BETA
+                    (Purpose::Cut, arriving * BETA)
                 }
             };
             self.cut(now, rate, Cause::Delay);
@@ -102,7 +112,7 @@ impl BandwidthEstimator {
                 arrived: arriving,
                 is_sure,
                 sent: 0,
-                is_trial: false,
+                purpose,
             });
         }
     }
@@ -129,7 +139,7 @@ impl BandwidthEstimator {
     /// The queue is empty, or it does not empty.
     pub(super) fn end_drain(&mut self, now: i64) {
         let Some(drain) = self.drain else { return };
-        if drain.is_trial {
+        if drain.purpose == Purpose::Trial {
             return self.end_trial(now, drain);
         }
         let ours = self.delay.ours() as f64;
@@ -143,8 +153,19 @@ impl BandwidthEstimator {
         } else if now >= drain.until {
             self.drain = None;
             if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now, arriving) {
-                self.disown(now);
+                self.find_foreign(now, drain.purpose);
             }
+        }
+    }
+
+    /// A queue stays though less is sent. One that was doubted tells of a longer way only: if it is another flow's, it
+    /// grows on, and tells again.
+    fn find_foreign(&mut self, now: i64, purpose: Purpose) {
+        if purpose == Purpose::Doubt {
+            self.drain = None;
+            self.delay.set_apart();
+        } else {
+            self.disown(now);
         }
     }
 

@@ -9,7 +9,7 @@
 use super::BandwidthEstimator;
 use super::aimd::{BETA, Cause};
 use super::control::STANDING_US;
-use super::drain::Drain;
+use super::drain::{Drain, Purpose};
 
 /// A queue held to be another's is tried after so long, in microseconds...
 const TRIALS_US: i64 = 2_000_000;
@@ -80,7 +80,7 @@ impl BandwidthEstimator {
             arrived,
             is_sure,
             sent: 0,
-            is_trial: true,
+            purpose: Purpose::Trial,
         });
     }
 
