@@ -149,6 +149,9 @@ impl Media for Relay {
                 cipher: "ring",
                 linked_workers: 0,
                 links_refused: 0,
+                cache_bytes: 0,
+                cache_bytes_most: 0,
+                caches_refused: 0,
                 workers: vec![relay.stats()],
             })
         })
