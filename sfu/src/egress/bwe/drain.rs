@@ -79,7 +79,7 @@ impl BandwidthEstimator {
             }
             if drain.is_tried(now, arriving) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
                 // We send less than arrived, and still it grows: somebody else fills it.
-                self.find_foreign(now, drain.purpose);
+                self.disown(now);
                 return;
             }
         }
