@@ -23,7 +23,7 @@ pub(crate) struct CacheBudget {
     refused: AtomicU64,
 }
 
-/// What one peer's caches hold of it.
+/// The part of the budget that one peer's caches hold.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheShare(Arc<Share>);
 

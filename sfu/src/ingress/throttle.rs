@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What may come at once, of the rate: keyframes of several cameras are a few megabits, and those come after a pause.
+/// Burst that may come at once, of the rate: keyframes of several cameras are a few megabits, and those come after a pause.
 const BURST: Duration = Duration::from_millis(500);
 /// The last share of that, one in so many, is for sound alone.
 const SOUND: i64 = 8;

@@ -24,7 +24,7 @@ fn link() -> PathModel {
     }
 }
 
-/// What the people saw of each other during the attack.
+/// Pictures and sound that people got of each other during the attack.
 #[derive(Debug)]
 struct Seen {
     lost: u64,

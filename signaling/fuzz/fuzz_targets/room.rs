@@ -1,4 +1,4 @@
-//! What clients of one server say in rooms: from their WebSockets to the real worker.
+//! Messages of clients of one server in their rooms: from their WebSockets to the real worker.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

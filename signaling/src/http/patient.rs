@@ -25,7 +25,7 @@ pub(super) struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    /// What is read is counted as `unread`.
+    /// Bytes read are counted as `unread`.
     pub(super) fn new(stream: S, patience: Duration, unread: Unread) -> Self {
         Self {
             stream,

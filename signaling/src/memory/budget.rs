@@ -27,7 +27,7 @@ struct Held {
     evicted: u64,
 }
 
-/// What one of them holds; nothing once it is dropped.
+/// The bytes that one of them holds; none once it is dropped.
 pub(crate) struct Account {
     budget: Budget,
     number: u64,

@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 /// Taken for what cannot be read: a machine as small as they come.
 const UNKNOWN: u64 = 1 << 30;
 
-/// What bounds the process's memory, in bytes.
+/// Bounds of the process's memory, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine {
     pub(super) memory: u64,
@@ -19,7 +19,7 @@ pub(super) struct Machine {
     pub(super) addresses: Option<u64>,
 }
 
-/// What the process has, in bytes.
+/// Memory of the process, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) resident: u64,

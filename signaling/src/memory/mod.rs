@@ -22,7 +22,7 @@ pub(crate) use unread::Unread;
 
 use crate::config::ConfigError;
 
-/// What each connection may hold without being counted: the usual messages.
+/// Bytes that each connection may hold without being counted: the usual messages.
 pub(crate) const UNCOUNTED: usize = 16 << 10;
 const MB: u64 = 1 << 20;
 /// With less there is no call to speak of.
@@ -42,9 +42,9 @@ pub(crate) struct Plan {
     pub(crate) caches: usize,
     /// Messages that clients have not finished.
     messages: usize,
-    /// What clients have not read.
+    /// Messages that clients have not read.
     outboxes: usize,
-    /// What rooms keep of their chat.
+    /// Chat that rooms keep.
     chat: usize,
 }
 
@@ -198,7 +198,7 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Watch {
-    /// What is mapped tells nothing: the allocator keeps addresses that it has given back the memory of.
+    /// Looks at resident memory: mapped memory tells nothing, for the allocator keeps addresses whose memory it gave back.
     fn look(&self, resident: u64, bytes: u64) {
         self.resident.store(resident, Ordering::Relaxed);
         let was = self.is_short.load(Ordering::Relaxed);

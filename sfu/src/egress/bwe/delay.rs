@@ -163,7 +163,7 @@ impl Delay {
         (self.standing - self.foreign.max(self.usual as i64)).max(0)
     }
 
-    /// What stands there beyond the least since it was found to be another's.
+    /// Length of the queue beyond its least since it was found to be another's, in microseconds.
     pub(super) fn above_least(&self) -> i64 {
         self.standing - self.foreign
     }
@@ -185,13 +185,13 @@ impl Delay {
         self.contested = Some(self.newest);
     }
 
-    /// What stands there now is none of ours, whoever made it.
+    /// Takes the queue as it stands for none of ours, whoever made it.
     pub(super) fn set_apart(&mut self) {
         self.foreign = self.standing;
         self.trendline.restart();
     }
 
-    /// What stood there has gone away as we sent less: it was ours, but for what is left.
+    /// Takes the queue for ours, but for what is left of it: it has gone away as we sent less.
     pub(super) fn own(&mut self) {
         self.foreign = self.foreign.min(self.standing);
         self.contested = None;

@@ -5,7 +5,7 @@ use super::acknowledged::{LONG_US, SHORT_US};
 use super::aimd::{BETA, Cause};
 use super::trial::FORGOTTEN_US;
 
-/// What stands in the queue is gone below this, in microseconds.
+/// A queue shorter than this counts as empty, in microseconds.
 const EMPTY_US: f64 = 12_000.0;
 /// A queue tells whose it is only while less than this share of the arrivals before a cut is sent.
 const LESS: f64 = 0.92;
@@ -29,7 +29,7 @@ const AGAIN_US: i64 = 3_000_000;
 pub(super) struct Drain {
     pub(super) since: i64,
     pub(super) until: i64,
-    /// What stood there, in microseconds.
+    /// Length of the queue at the beginning, in microseconds.
     pub(super) peak: i64,
     /// For how many cuts this is.
     pub(super) cuts: u32,
@@ -41,7 +41,7 @@ pub(super) struct Drain {
     pub(super) purpose: Purpose,
 }
 
-/// What a queue is emptied for.
+/// The reason to empty a queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// The link carries less than was sent.
@@ -117,8 +117,8 @@ impl BandwidthEstimator {
         }
     }
 
-    /// What a cut leaves where a queue is most likely none of the link's: it is short, and more than what arrives was
-    /// carried a moment ago. A receiver that is late for lack of processor time looks so, and a burst. Only the queue is
+    /// The rate to keep where a queue is most likely none of the link's: the queue is short, and the link carried more
+    /// than arrives now a moment ago. A receiver that is late for lack of processor time looks so, and a burst. Only the queue is
     /// emptied then. If it does not empty or comes again soon, it is cut for in earnest.
     fn doubted(&mut self, now: i64, arriving: f64) -> Option<f64> {
         let slow = self.acknowledged.rate(LONG_US)?.0.max(arriving);

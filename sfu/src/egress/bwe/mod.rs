@@ -11,10 +11,11 @@
 //! |---|---|---|
 //! | `history` | `TransportFeedbackAdapter` | a ring; a loss counts once the packet can no longer come |
 //! | `trendline`, `delay` | `TrendlineEstimator`, `InterArrivalDelta` | least delays instead of last ones; overuse needs a queue that stands; a queue nobody else fills is drained |
+//! | `drain`, `trial` | none | a queue is emptied, and tells by that whose it is: ours, another flow's, or none of the link's |
 //! | `acknowledged` | `AcknowledgedBitrateEstimator` | plain windows, a short one for cuts |
 //! | `aimd` | `AimdRateControl`, `LinkCapacityEstimator` | no growth while application-limited: probes do that |
 //! | `loss` | `LossBasedBweV2` | asks by a probe whether losses depend on the rate |
-//! | `prober`, `cluster` | `ProbeController`, `ProbeBitrateEstimator` | keeps probing while more is desired; slope of delay instead of first and last packet |
+//! | `prober`, `probing`, `cluster` | `ProbeController`, `ProbeBitrateEstimator` | keeps probing while more is desired; slope of delay instead of first and last packet |
 //!
 //! Receivers without that feedback are another matter: see `reported`.
 //!

@@ -1,4 +1,4 @@
-//! What is asked of the link, and what follows from its answer.
+//! Probes: when the link is asked whether it carries more, and the estimate that follows from the answer.
 
 use super::BandwidthEstimator;
 use super::aimd::Cause;
@@ -10,7 +10,7 @@ use super::prober::{Ask, GOAL};
 const STEP_ROOM: f64 = 1.5;
 /// Of a probe's losses, what is no sign of a full link at most.
 const EXCUSED: f64 = 0.2;
-/// What a probe that filled the link measured is used to this share.
+/// Share of the rate that is used of what a probe measured that filled the link.
 const USED: f64 = 0.93;
 
 impl BandwidthEstimator {

@@ -36,7 +36,7 @@ pub(super) const FORGOTTEN_US: i64 = 10_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
     pub(super) at: i64,
-    /// What passes after a trial in which it stays, in microseconds.
+    /// Time after a trial in which it stays until the next, in microseconds.
     pause: i64,
     /// The longest queue, in microseconds, that was found to be another's.
     known: i64,

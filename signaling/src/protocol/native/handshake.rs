@@ -21,7 +21,7 @@ pub(super) struct Lack(StatusCode, &'static str);
 impl Handshake {
     /// # Errors
     ///
-    /// What the request lacks.
+    /// The request lacks something, which is named.
     pub(super) fn of(parts: &mut Parts) -> Result<Self, Lack> {
         let headers = &parts.headers;
         if !lists(headers, &header::CONNECTION, "upgrade")
