@@ -49,7 +49,7 @@ struct Slot {
     len: u16,
 }
 
-/// Of a cache beside its ring.
+/// Bytes that a cache takes beside its ring.
 const OWN_BYTES: usize = PACKETS * size_of::<Slot>();
 
 /// The packets that came since the ring began anew, or were taken along into this one.

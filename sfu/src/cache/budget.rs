@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Of four parts of the budget, those that anybody may use.
+/// Parts of the budget, of four, that anybody may use.
 const CALM: usize = 3;
 
 /// All caches' memory.

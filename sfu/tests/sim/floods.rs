@@ -28,7 +28,7 @@ fn link() -> PathModel {
 #[derive(Debug)]
 struct Seen {
     lost: u64,
-    /// Of these, of pictures: sound is not asked for again here.
+    /// Lost packets of pictures, among these: sound is not asked for again here.
     pictures_lost: u64,
     violations: usize,
     /// The longest time for which a picture stood still.

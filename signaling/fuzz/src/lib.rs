@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf, duplex, sp
 use tokio::runtime;
 use tokio::time::{sleep, timeout};
 
-/// Of real browsers, by their numbers in a message.
+/// Offers of real browsers, by their numbers in a message.
 const OFFERS: [&str; 4] = [
     include_str!("../../../sfu/src/transport/sdp/fixtures/chromium-call-1-simulcast.sdp"),
     include_str!("../../../sfu/src/transport/sdp/fixtures/chromium-call-2-slots.sdp"),

@@ -151,7 +151,7 @@ impl Memory {
 
     /// Whether one more would be too many; then that is counted.
     pub(crate) fn refuses(&self) -> bool {
-        // A newcomer would wait at once, and have its buffers meanwhile.
+        // A newcomer's buffers would come on top of messages that are beyond their part already.
         let short = self.watch.is_short.load(Ordering::Relaxed) || self.messages.is_exceeded();
         if short {
             self.watch.refused.fetch_add(1, Ordering::Relaxed);

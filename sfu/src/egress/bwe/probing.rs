@@ -8,7 +8,7 @@ use super::prober::{Ask, GOAL};
 
 /// A probe asks for so many times the rate of the next step: an upgrade needs some room.
 const STEP_ROOM: f64 = 1.5;
-/// Of a probe's losses, what is no sign of a full link at most.
+/// Share of a probe's packets that may be lost, at most, without being a sign of a full link.
 const EXCUSED: f64 = 0.2;
 /// Share of the rate that is used of what a probe measured that filled the link.
 const USED: f64 = 0.93;

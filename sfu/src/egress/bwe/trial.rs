@@ -17,7 +17,7 @@ const TRIALS_US: i64 = 2_000_000;
 const TRIALS_MAX_US: i64 = 16_000_000;
 /// A shorter queue tells nothing, in microseconds.
 const LEAST_US: i64 = 25_000;
-/// Of what arrives, so much is sent meanwhile...
+/// A trial sends this share of what arrives...
 pub(super) const TRIED: f64 = 0.6;
 /// ...for so long at most, in microseconds, and until that shows.
 const LASTS_US: i64 = 300_000;
@@ -35,6 +35,7 @@ pub(super) const FORGOTTEN_US: i64 = 10_000_000;
 /// When a queue held to be another's is tried next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
+    /// Time of the next trial, in microseconds.
     pub(super) at: i64,
     /// Time after a trial in which it stays until the next, in microseconds.
     pause: i64,

@@ -61,7 +61,7 @@ const ALL: [Operation; 11] = [
     O::Nack,
 ];
 
-/// Of real browsers. The first three are those with which people join.
+/// Offers of real browsers. The first three are those with which people join.
 const OFFERS: [&str; 9] = [
     include_str!("../../transport/sdp/fixtures/chromium-call-1-simulcast.sdp"),
     include_str!("../../transport/sdp/fixtures/chromium-call-2-slots.sdp"),
@@ -442,7 +442,7 @@ mod tests {
 
     use super::*;
 
-    /// Of each target: what its seeds have to reach, so that it looks where it is meant to.
+    /// Marks that each target's seeds have to reach, so that it looks where it is meant to.
     #[test]
     fn seeds_lead_where_their_targets_look() {
         for target in [
