@@ -63,7 +63,7 @@ impl Settled {
     }
 }
 
-/// The rate seen of a layer that did not settle counts within this part of the rate that its neighbours make likely.
+/// The rate seen of a layer that did not settle counts if it is more than its neighbours make likely, by up to this part.
 const OFF: u64 = 3;
 
 /// Puts the settled rates of simulcast encodings into their steps, `settled` by rank. One that has `begun` and is not
@@ -97,8 +97,9 @@ pub(super) fn apply(rungs: &mut [Rung], settled: &[Option<u64>; SPATIAL], begun:
             if comes || likely == 0 {
                 bitrate.max(likely)
             } else {
-                // Off before it settled: what it had then was its neighbours' doing as much as its own.
-                bitrate.clamp(likely - likely / OFF, likely.saturating_add(likely / OFF))
+                // Off before it settled: what it had then was its neighbours' doing as much as its own, and an encoder
+                // that begins is below its rate for seconds. A layer that only seemed cheap is begun in vain.
+                bitrate.clamp(likely, likely.saturating_add(likely / OFF))
             }
         });
         below = cost;
@@ -272,7 +273,7 @@ mod tests {
             ];
             costs_of(&layers, |_, _| true)[3]
         };
-        assert_eq!([1_200, 600, 500, 90].map(costs), [693, 600, 500, 346]);
+        assert_eq!([1_200, 600, 500, 90].map(costs), [693, 600, 520, 520]);
     }
 
     proptest! {

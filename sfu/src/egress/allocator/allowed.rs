@@ -18,7 +18,8 @@ const CHANGED: u64 = 130;
 const AMPLE_SHARE: u64 = 80;
 /// A cap stays the reason while the link carries this share of it, in percent: estimates swing.
 const CAPPED_SHARE: u64 = 80;
-/// Layers already sent may need this share of the budget while the link is calm, in percent: their rates swing.
+/// Layers already sent may need this share of the budget, in percent: their rates swing, and while a queue is emptied
+/// the budget is less than what the link carries by about as much.
 pub(super) const KEEP_SHARE: u64 = 108;
 
 /// Lowest layers may use this share of the budget, in percent: no picture at all is worse than one that is late now
@@ -76,8 +77,7 @@ impl Allowed {
         };
         // A server's limit is not exceeded by rates that swing.
         let of_known = |share| percent(known, share).min(percent(most, UPGRADE_SHARE));
-        let keep = if budget.congested { 100 } else { KEEP_SHARE };
-        let carried = percent(budget.bitrate, keep);
+        let carried = percent(budget.bitrate, KEEP_SHARE);
         let total = carried.min(percent(most, KEEP_SHARE));
         let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
         let at_once = if recent { AMPLE_SHARE } else { 100 };

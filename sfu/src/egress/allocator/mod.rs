@@ -47,6 +47,8 @@ const CALM_AGAIN: Duration = Duration::from_secs(15);
 const CALM_MAX: Duration = Duration::from_secs(60);
 /// An upgrade that is cut within this did not last.
 const PROOF: Duration = Duration::from_secs(12);
+/// A link that carries less than this share of what was sent, in percent, has changed: no upgrade is to blame for that.
+const NARROWED: u64 = 50;
 /// Without a cut for so long, the past is forgotten.
 const FORGIVE: Duration = Duration::from_secs(90);
 /// Between two upgrades, or resumptions: a keyframe has gone through, and feedback tells what it did.
@@ -232,7 +234,7 @@ impl Allocator {
         };
         self.give_lowest(now, &allowed, &mut left, &mut raises);
         self.upgrade(now, &allowed, &mut raises);
-        self.note(now, allowed.before);
+        self.note(now, &allowed);
         self.grant(wishes, cap, &allowed);
         &self.grants
     }
@@ -400,7 +402,8 @@ impl Allocator {
     }
 
     /// Remembers upgrades and cuts.
-    fn note(&mut self, now: Instant, before: u64) {
+    fn note(&mut self, now: Instant, allowed: &Allowed) {
+        let before = allowed.before;
         let after: u64 = self.choices.iter().map(Choice::cost).sum();
         let cut = self.choices.iter().any(|choice| {
             choice.before.is_some()
@@ -418,7 +421,8 @@ impl Allocator {
             self.raised_at = Some(now);
         }
         if cut && after < before {
-            let lasted = self.upgraded_at.is_none_or(|at| now >= at + PROOF);
+            let lasted = self.upgraded_at.is_none_or(|at| now >= at + PROOF)
+                || allowed.total < percent(before, NARROWED);
             let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
             self.calm = match (lasted, recent) {
                 (false, _) => (self.calm * 2).clamp(CALM_AGAIN, CALM_MAX),

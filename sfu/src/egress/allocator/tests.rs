@@ -458,10 +458,43 @@ fn a_link_that_carries_what_did_not_fit_is_another_link() {
         let mut wishes = [wish(0)];
         decide(&mut allocator, at(0), budget(2_500), &mut wishes);
         // It did not last: many seconds of calm.
-        decide(&mut allocator, at(5), budget(600), &mut wishes);
+        decide(&mut allocator, at(5), budget(1_000), &mut wishes);
         assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
         let granted = decide(&mut allocator, at(8), budget(kbit), &mut wishes);
         assert_eq!(granted[0].0 == Some(2), taken, "{kbit}");
+    }
+}
+
+#[test]
+fn no_upgrade_is_to_blame_for_a_link_that_became_much_narrower() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for (cut_to, blamed) in [(1_000, true), (600, false)] {
+        let mut allocator = Allocator::default();
+        let mut wishes = [wish(0), wish(1)];
+        wishes[1].height = 180;
+        decide(&mut allocator, at(0), budget(700), &mut wishes);
+        decide(&mut allocator, at(1), budget(2_500), &mut wishes);
+        decide(&mut allocator, at(5), budget(cut_to), &mut wishes);
+        let calm = allocator.calm_until().unwrap() - at(5);
+        assert_eq!(calm == CALM_AGAIN, blamed, "{cut_to}: {calm:?}");
+    }
+}
+
+#[test]
+fn a_queue_that_is_emptied_takes_no_layer_that_nearly_fits() {
+    let start = Instant::now();
+    for (kbit, kept) in [(480, true), (450, false)] {
+        let mut allocator = Allocator::default();
+        let mut wishes = [wish(0)];
+        decide(&mut allocator, start, budget(1_000), &mut wishes);
+        let congested = Budget {
+            congested: true,
+            ..budget(kbit)
+        };
+        let later = start + Duration::from_secs(30);
+        let granted = decide(&mut allocator, later, congested, &mut wishes);
+        assert_eq!(granted[0].0 == Some(1), kept, "{kbit}");
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
-    const PERIOD_US: i64 = 5_000_000;
+    /// Long enough that the few probes of a link that is known confirm it again in time; a cut limits it at once.
+    const PERIOD_US: i64 = 15_000_000;
 
     pub(super) fn add(&mut self, now: i64, rate: f64) {
         if now - self.since > Self::PERIOD_US {
