@@ -50,11 +50,9 @@ fn a_link_that_narrows_is_sent_less_at_once_and_more_when_it_is_wide_again() {
         sim.clients[viewer].down.set_model(link(600));
         sim.run(SECOND);
         let narrow = video(&sim, viewer);
-        assert_eq!(
-            (narrow.layer, narrow.reason),
-            (Some(0), "bandwidth"),
-            "seed {seed}"
-        );
+        // The middle layer and the sound take 90% of the link: they may stay, or go for a while.
+        assert!(narrow.layer < Some(2), "seed {seed}");
+        assert_eq!(narrow.reason, "bandwidth", "seed {seed}");
         sim.run(20 * SECOND);
         let peer = sim.clients[viewer].peer.unwrap();
         let estimate = sim.relay.peer_stats(peer).unwrap().bandwidth.estimate;
