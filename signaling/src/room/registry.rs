@@ -175,7 +175,7 @@ impl Rooms {
         if let Some(Err(exceeded)) = client.map(|address| self.shared.clients.join(address)) {
             return Err(self.shared.refuse(client, exceeded));
         }
-        if self.shared.memory.refuses() {
+        if self.shared.memory.refuses(client) {
             return Err(Refusal::server_memory());
         }
         for _ in 0..ATTEMPTS {
@@ -427,7 +427,7 @@ impl Listing {
     /// The memory of the room's chat. A mailbox that is full is asked again when the chat next grows.
     pub(super) fn chat_account(&self) -> Account {
         let mailbox = self.mailbox.downgrade();
-        self.shared.memory.chat.open(move || {
+        self.shared.memory.chat.open(self.client, move || {
             if let Some(mailbox) = mailbox.upgrade() {
                 let _ = mailbox.try_send(Message::ForgetChat);
             }

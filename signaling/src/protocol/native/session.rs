@@ -63,8 +63,8 @@ pub(super) async fn run(
         .rooms
         .memory()
         .outboxes
-        .open(move || let_go.notify_one());
-    unread.begin(&evicted);
+        .open(client, move || let_go.notify_one());
+    unread.begin(client, &evicted);
     let mut session = Session {
         wire: Wire::new(connection, limits, unread, outbox).await,
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),

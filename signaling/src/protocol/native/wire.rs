@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
@@ -149,6 +149,20 @@ impl Wire {
         written.unwrap_or(Err(Gone))
     }
 
+    /// Nothing more is read: what came of a message is given back before anybody is waited for.
+    async fn forget_received(self) -> Self {
+        let mut socket = self.socket;
+        // Half a frame that was not taken yet is to be finished.
+        if !matches!(socket.flush().now_or_never(), Some(Ok(()))) {
+            return Self { socket, ..self };
+        }
+        let stream = socket.into_inner();
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        self.unread.end();
+        Self { socket, ..self }
+    }
+
     pub(super) async fn ping(&mut self) -> Result<(), Gone> {
         let ping = self.socket.send(Message::Ping(Default::default()));
         match timeout(self.patience, ping).await {
@@ -159,6 +173,9 @@ impl Wire {
 
     /// Says why, closes, and waits for the client to close as well.
     pub(super) async fn finish(mut self, farewell: Farewell) {
+        if !farewell.readable {
+            self = self.forget_received().await;
+        }
         let close = Message::Close(Some(CloseFrame {
             code: farewell.code,
             reason: farewell.reason.into(),
