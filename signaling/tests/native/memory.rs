@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use tertulia_signaling::protocol::native::{ClientMessage, ServerMessage};
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -195,6 +196,56 @@ async fn who_leaves_most_unread_is_ended_and_the_others_talk_on() {
     let memory = counts(admin).await;
     assert!(memory["outboxes_ended"].as_u64() >= Some(3), "{memory}");
     assert!(memory["outboxes"].as_u64() <= Some(30 << 20), "{memory}");
+    ada.expect_ok(chat("still here")).await;
+}
+
+#[tokio::test]
+async fn who_finds_no_memory_for_a_welcome_is_welcomed_when_others_have_let_go() {
+    let server = start(SMALL).await;
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    for _ in 0..50 {
+        ada.expect_ok(chat(&text)).await;
+    }
+    let mut others = Vec::new();
+    // The third is too much, and all there may be until one of them has let go.
+    for _ in 0..3 {
+        let slow = |socket: &TcpSocket| {
+            socket.set_recv_buffer_size(4_096).expect("buffer size");
+        };
+        let mut other = Client::connect_with(&server.url(), slow).await;
+        other.send(ClientMessage::Join(join("room", "Slow"))).await;
+        others.push(other);
+    }
+    let told = async {
+        while counts(server.admin()).await["outboxes_ended"] == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, told).await.expect("one is told in time");
+    let mut grace = Client::connect_with(&server.url(), at(2)).await;
+    let welcome = grace.join("room", "Grace").await;
+    assert_eq!(welcome.chat.len(), 50);
+}
+
+#[tokio::test]
+async fn who_can_never_be_welcomed_is_told_why() {
+    let settings = "write_timeout_ms = 300\nchat_chars = 100000\nmessages_per_second = 1000000";
+    let server = start(&format!("memory_mb = 100\n[limits]\n{settings}")).await;
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    // Twice that is more than the tenth of the memory that is for welcomes, and half as much.
+    for _ in 0..80 {
+        ada.expect_ok(chat(&text)).await;
+    }
+    let mut late = Client::connect(&server.url()).await;
+    late.send(ClientMessage::Join(join("room", "Late"))).await;
+    assert!(late.is_refused("server_memory", CloseCode::Again).await);
+    let memory = counts(server.admin()).await;
+    assert_eq!(
+        (&memory["outboxes_ended"], &memory["outboxes"]),
+        (&1.into(), &0.into())
+    );
     ada.expect_ok(chat("still here")).await;
 }
 

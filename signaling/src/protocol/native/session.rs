@@ -10,7 +10,7 @@ use tracing::{debug, info};
 
 use super::codec::{decode, refuse, request_id};
 use super::rate::{Allowance, RateLimit};
-use super::wire::{Farewell, Gone, Received, Wire};
+use super::wire::{Farewell, Received, Unsent, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
 use crate::clients::ClientAddress;
 use crate::memory::Unread;
@@ -31,9 +31,12 @@ enum End {
     },
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
+impl From<Unsent> for End {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Gone => Self::Gone,
+            Unsent::NoMemory => no_memory(),
+        }
     }
 }
 
