@@ -134,6 +134,7 @@ impl Worker {
             publisher: Publisher::new(now, self.config.limits.publisher_bitrate, caches),
             subscriber,
             run: RunKey::default(),
+            offers: 0,
             needs: Needs::default(),
             offered,
             asks: Default::default(),
@@ -367,6 +368,7 @@ impl Worker {
         }
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         peer.needs = peer.subscriber.needs();
+        peer.offers += 1;
         let slots = peer
             .subscriber
             .slots()
@@ -385,6 +387,7 @@ impl Worker {
             refused: refused.collect(),
             slots,
             needs: peer.needs,
+            offers: peer.offers,
         })
     }
 

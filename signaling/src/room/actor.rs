@@ -219,6 +219,7 @@ impl Room {
                 ending: ending_sender,
             },
             peer: None,
+            offers: 0,
             tracks: Vec::new(),
             wanted: if entrant.auto_subscribe {
                 self.tracks.keys().copied().collect()
