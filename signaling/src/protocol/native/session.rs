@@ -75,7 +75,7 @@ pub(super) async fn run(
         native: native.clone(),
         client,
     };
-    let mut who = None;
+    let mut joined = None;
     let admitted = tokio::select! {
         admitted = session.admit(&mut stop) => admitted,
         () = evicted.notified() => Err(no_memory()),
@@ -86,19 +86,32 @@ pub(super) async fn run(
                 end = session.attend(&mut membership) => end,
                 () = evicted.notified() => no_memory(),
             };
-            who = Some(membership.participant.clone());
-            membership.leave(leave_reason(&end)).await;
+            joined = Some(membership);
             end
         }
         Err(end) => end,
     };
     if let End::Fault { code, .. } = end {
-        let participant = who.as_ref().map(tracing::field::display);
+        let participant = joined
+            .as_ref()
+            .map(|it| tracing::field::display(&it.participant));
         info!(participant, code, "connection ended by a fault");
     }
-    if let Some(farewell) = farewell(end) {
-        session.wire.finish(farewell).await;
-    }
+    let reason = leave_reason(&end);
+    let leave = async {
+        if let Some(membership) = joined {
+            membership.leave(reason).await;
+        }
+    };
+    let wire = session.wire;
+    let finish = async {
+        match farewell(end) {
+            Some(farewell) => wire.finish(farewell).await,
+            None => drop(wire),
+        }
+    };
+    // The room may be slow to take notice, and what the connection holds is others' to have.
+    tokio::join!(leave, finish);
     // Held until here: the server's shutdown waits for it.
     drop(stop);
 }
