@@ -44,6 +44,7 @@ impl Native {
                 limits: MessageLimits {
                     message_bytes: limits.message_bytes,
                     chat_chars: limits.chat_chars,
+                    publisher_bitrate: limits.publisher_bitrate,
                 },
                 data: DataChannels {
                     protocol: SENDER_PROTOCOL.to_owned(),
