@@ -155,12 +155,12 @@ impl Wire {
         let mut until = Instant::now() + patience;
         let mut bytes = 0;
         for message in messages {
-            let mut text = encode(&message);
+            let text = encode(&message);
+            drop(message);
             bytes += text.len();
             if bytes > UNCOUNTED && !self.outbox.set(PER_BYTE * bytes) {
-                // Others may wait for what this one holds: it holds nothing while it waits.
+                // Others may wait for what this one holds: it holds no more than the message while it waits.
                 bytes = text.len();
-                drop(text);
                 within(until, socket.flush()).await?;
                 self.outbox.set(0);
                 let room = room_for(&mut self.outbox, PER_BYTE * bytes);
@@ -168,7 +168,6 @@ impl Wire {
                     .await
                     .map_err(|_| Unsent::NoMemory)?;
                 until = Instant::now() + patience;
-                text = encode(&message);
             }
             within(until, socket.feed(Message::Text(text.into()))).await?;
         }
