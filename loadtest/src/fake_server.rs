@@ -89,6 +89,7 @@ impl FakeServer {
             limits: MessageLimits {
                 message_bytes: 65_536,
                 chat_chars: 1_000,
+                publisher_bitrate: 0,
             },
             data: None,
             server: ServerInfo {

@@ -101,13 +101,25 @@ impl Subject {
 /// `event` with what `earlier`, of the same subject, said beside it.
 fn after(earlier: Event, event: Event) -> Event {
     match (earlier, event) {
-        (Event::SlotsChanged { slots: old, .. }, Event::SlotsChanged { room, peer, slots }) => {
+        // What is older than an answer is not told behind it.
+        (
+            Event::SlotsChanged {
+                slots: old,
+                offers: before,
+                ..
+            },
             Event::SlotsChanged {
                 room,
                 peer,
-                slots: merged(old, slots, |slot: &Slot, other| slot.mid == other.mid),
-            }
-        }
+                slots,
+                offers,
+            },
+        ) if before == offers => Event::SlotsChanged {
+            room,
+            peer,
+            slots: merged(old, slots, |slot: &Slot, other| slot.mid == other.mid),
+            offers,
+        },
         (
             Event::SubscriptionsChanged {
                 subscriptions: old, ..
@@ -170,6 +182,7 @@ mod tests {
             room: ROOM,
             peer: peer(viewer),
             slots: slots.to_vec(),
+            offers: 1,
         }
     }
 
@@ -178,7 +191,16 @@ mod tests {
             room: ROOM,
             peer: peer(viewer),
             needs: Needs { audio: 0, video },
+            offers: 1,
         }
+    }
+
+    /// Told after one more answer.
+    fn answered(mut event: Event) -> Event {
+        if let Event::SlotsChanged { offers, .. } = &mut event {
+            *offers += 1;
+        }
+        event
     }
 
     fn ended(track: u64) -> Event {
@@ -221,6 +243,14 @@ mod tests {
                     slots(1, &[slot(0, None)]),
                 ],
                 vec![ended(7), slots(1, &[slot(1, Some(8)), slot(0, None)])],
+            ),
+            // But for an answer, which told of all slots.
+            (
+                vec![
+                    slots(1, &[slot(0, Some(7))]),
+                    answered(slots(1, &[slot(1, Some(8))])),
+                ],
+                vec![answered(slots(1, &[slot(1, Some(8))]))],
             ),
         ] {
             assert_eq!(all(told.clone()), left, "{told:?}");

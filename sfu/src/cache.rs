@@ -5,8 +5,7 @@ mod budget;
 
 use std::time::{Duration, Instant};
 
-use budget::Held;
-pub(crate) use budget::{CacheBudget, CacheShare};
+pub(crate) use budget::{CacheBudget, CacheShare, Held};
 
 /// Packets kept at most. A 720p layer sends 150 to 250 packets a second and NACKs arrive within a few
 /// round trips: two seconds cover a viewer at 300 ms who asks three times. A power of two, so that

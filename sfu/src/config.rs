@@ -97,7 +97,8 @@ pub struct Limits {
     /// RTP that one peer may send, all its tracks together, in bits a second; more is lost, as on a narrow link. 0 is no
     /// bound. Two cameras and a screen in simulcast are 10 Mbit/s, and one recorder's 4K stream 30.
     pub publisher_bitrate: u64,
-    /// Bytes of packets that are kept to be sent again, of all peers together. Who keeps most gives up first; a packet that
+    /// Bytes of packets that are kept to be sent again and of data channel messages on their way, of all peers together.
+    /// Who keeps most gives up first; a packet that
     /// is not kept cannot be sent again. A 720p camera in simulcast takes 1.5 MB for two seconds.
     pub cache_bytes: usize,
     /// A data channel message, in bytes. 16 KiB is what every browser can send unfragmented

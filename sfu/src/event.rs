@@ -60,6 +60,9 @@ pub enum Event {
         peer: PeerId,
         /// Every slot that changed, not every slot there is.
         slots: Vec<Slot>,
+        /// The viewer's offers that had been answered. An answer overtakes events: with fewer than its
+        /// [`offers`](Answer::offers) this is older, and the answer says what holds.
+        offers: u64,
     },
     /// A viewer has too few receiving m-lines for its subscriptions; it should add these many and
     /// offer again. Zero in both takes an earlier request back.
@@ -70,6 +73,8 @@ pub enum Event {
         peer: PeerId,
         /// The number of m-lines that are missing.
         needs: Needs,
+        /// As of [`SlotsChanged`](Self::SlotsChanged).
+        offers: u64,
     },
     /// A viewer is sent other layers than before, or a track was paused or resumed for it.
     SubscriptionsChanged {
@@ -119,6 +124,8 @@ pub enum Event {
         peer: PeerId,
         /// The part of the answer that would be another one.
         reason: RenegotiationReason,
+        /// As of [`SlotsChanged`](Self::SlotsChanged).
+        offers: u64,
     },
     /// Other people speak than before.
     SpeakersChanged {
@@ -321,4 +328,6 @@ pub struct Answer {
     pub slots: Vec<Slot>,
     /// The m-lines that its subscriptions still lack.
     pub needs: Needs,
+    /// The peer's offers that were answered, this one included.
+    pub offers: u64,
 }

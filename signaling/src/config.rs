@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::clients::Network;
 use crate::names;
 
+mod check;
 mod environment;
 mod flags;
 mod ice_server;
@@ -365,133 +366,7 @@ impl Config {
             ))),
         }
     }
-
-    /// Refuses values with which no client could be served.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let limits = &self.limits;
-        let positive = [
-            ("connections", limits.connections),
-            ("http_connections", limits.http_connections),
-            ("rooms", limits.rooms),
-            ("empty_rooms", limits.empty_rooms),
-            ("participants_per_room", limits.participants_per_room),
-            ("tracks_per_participant", limits.tracks_per_participant),
-            ("chat_chars", limits.chat_chars),
-            ("messages_per_second", limits.messages_per_second as usize),
-            ("message_burst", limits.message_burst as usize),
-            ("outgoing_queue", limits.outgoing_queue),
-            ("join_timeout_ms", limits.join_timeout_ms as usize),
-            ("write_timeout_ms", limits.write_timeout_ms as usize),
-            ("connect_timeout_ms", limits.connect_timeout_ms as usize),
-            ("ping_interval_ms", limits.ping_interval_ms as usize),
-        ];
-        for (key, value) in positive {
-            if value == 0 {
-                return Err(ConfigError::Value(format!("limits.{key} must not be 0")));
-            }
-        }
-        let bounded = [
-            ("coalesce_us", self.coalesce_us.into(), LONGEST_COALESCE_US),
-            ("limits.connections", limits.connections as u64, MOST),
-            ("limits.outgoing_queue", limits.outgoing_queue as u64, MOST),
-            ("limits.join_timeout_ms", limits.join_timeout_ms, LONGEST_MS),
-            (
-                "limits.write_timeout_ms",
-                limits.write_timeout_ms,
-                LONGEST_MS,
-            ),
-            (
-                "limits.connect_timeout_ms",
-                limits.connect_timeout_ms,
-                LONGEST_MS,
-            ),
-            (
-                "limits.ping_interval_ms",
-                limits.ping_interval_ms,
-                LONGEST_MS,
-            ),
-            ("limits.silence_ms", limits.silence_ms, LONGEST_MS),
-            ("limits.empty_room_ms", limits.empty_room_ms, LONGEST_MS),
-        ];
-        for (key, value, most) in bounded {
-            if value > most {
-                return Err(ConfigError::Value(format!("{key} must be at most {most}")));
-            }
-        }
-        if let Some(folder) = &self.web_dir
-            && !folder.join("index.html").is_file()
-        {
-            return Err(ConfigError::Value(format!(
-                "web_dir: {} has no index.html",
-                folder.display()
-            )));
-        }
-        if limits.message_bytes < SMALLEST_MESSAGE_BYTES {
-            return Err(ConfigError::Value(format!(
-                "limits.message_bytes must be at least {SMALLEST_MESSAGE_BYTES}"
-            )));
-        }
-        if limits.silence_ms <= limits.ping_interval_ms {
-            return Err(ConfigError::Value(
-                "limits.silence_ms must be longer than limits.ping_interval_ms".into(),
-            ));
-        }
-        let caps = self.room_caps.values().copied().chain([RoomCap {
-            max_viewer_bitrate: self.max_viewer_bitrate,
-            max_viewer_height: self.max_viewer_height,
-        }]);
-        for cap in caps {
-            if cap.max_viewer_bitrate == Some(0) || cap.max_viewer_height == Some(0) {
-                return Err(ConfigError::Value(
-                    "max_viewer_bitrate and max_viewer_height must not be 0: leave them out for no bound"
-                        .into(),
-                ));
-            }
-        }
-        for room in self.room_caps.keys() {
-            match names::room_name(room) {
-                Ok(name) if name == *room => {}
-                Ok(name) => {
-                    return Err(ConfigError::Value(format!(
-                        "room_caps: `{room}` is not composed (NFC): write `{name}`"
-                    )));
-                }
-                Err(error) => {
-                    return Err(ConfigError::Value(format!("room_caps: `{room}` {error}")));
-                }
-            }
-        }
-        for (index, server) in self.ice_servers.iter().enumerate() {
-            let wrong = |what| ConfigError::Value(format!("ice_servers[{index}]{what}"));
-            server.check().map_err(wrong)?;
-        }
-        for host in &self.allowed_hosts {
-            if host.is_empty() || host.contains(['/', ':', ' ']) {
-                return Err(ConfigError::Value(format!(
-                    "allowed_hosts: `{host}` is not like call.example.org"
-                )));
-            }
-        }
-        for origin in &self.allowed_origins {
-            let host = origin.split_once("://").map(|(_, host)| host);
-            if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
-                return Err(ConfigError::Value(format!(
-                    "allowed_origins: `{origin}` is not like https://app.example.org"
-                )));
-            }
-        }
-        Ok(())
-    }
 }
-
-/// Ten milliseconds more in each packet's delay is heard.
-const LONGEST_COALESCE_US: u64 = 10_000;
-/// The runtime's counts take it, and no machine has room for more.
-const MOST: u64 = 10_000_000;
-/// A week. Times much longer cannot be added to others.
-const LONGEST_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// A `join` with the largest metadata must fit.
-const SMALLEST_MESSAGE_BYTES: usize = 8 * 1024;
 
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {

@@ -149,7 +149,7 @@ const serverShapes = {
     participants: list(participant),
     chat: list(chatMessage),
     ice_servers: list(iceServer),
-    limits: record({ message_bytes: count, chat_chars: count }),
+    limits: record({ message_bytes: count, chat_chars: count, publisher_bitrate: optional(count) }),
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
     server: record({ name: text, version: text }),
   }),

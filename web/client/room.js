@@ -68,7 +68,7 @@ export class Room extends Events {
   /** @type {string | null} our own participant id, another one after a reconnect */
   participantId = null;
   /** @type {ServerMessages["welcome"]["limits"]} */
-  limits = { message_bytes: 0, chat_chars: 0 };
+  limits = { message_bytes: 0, chat_chars: 0, publisher_bitrate: 0 };
   /** @type {ChatMessage[]} oldest first */
   chat = [];
   /** @type {Speakers} */

@@ -1,7 +1,7 @@
 import { summarize } from "../client/stats.js";
 import { OWN_SCREEN, OWN_TILE } from "./people.js";
 import { timelineStrip } from "./timeline.js";
-import { reasonWords } from "./words.js";
+import { explainOverRate, reasonWords } from "./words.js";
 
 /**
  * @import { Room } from "../client/room.js"
@@ -22,6 +22,8 @@ export class Figures {
   #timer;
   /** @type {Map<string, StreamStats>} */
   #last = new Map();
+  /** Packets of ours that the server had dropped when it last said so. */
+  #overRate = 0;
 
   /** @param {{ room: Room, own: OwnMedia, grid: Grid }} parts */
   constructor({ room, own, grid }) {
@@ -56,7 +58,8 @@ export class Figures {
       const shownInTile = [...tracks.values()].filter(({ source }) => source !== "screen");
       this.#show(id, shownInTile, streams, server, decided);
     }
-    this.#grid.get(OWN_TILE)?.setFigures(this.#outgoing(["camera", "microphone"], streams));
+    const own = [this.#outgoing(["camera", "microphone"], streams), this.#dropped(server)];
+    this.#grid.get(OWN_TILE)?.setFigures(own.filter(Boolean).join("\n"));
     this.#grid.get(OWN_SCREEN)?.setFigures(this.#outgoing(["screen"], streams));
   }
 
@@ -89,6 +92,18 @@ export class Figures {
       return track.kind === "video" && server && decided ? [first, ...choice(decided, stream, server)] : [first];
     });
     return lines.filter(Boolean).join("\n");
+  }
+
+  /**
+   * The limit is for all that we send together.
+   *
+   * @param {PeerStats | null} server
+   */
+  #dropped(server) {
+    const packets = server?.packets_over_rate ?? 0;
+    const words = explainOverRate(packets, this.#overRate, this.#room.limits.publisher_bitrate ?? 0);
+    this.#overRate = packets;
+    return words;
   }
 
   /**

@@ -179,6 +179,21 @@ export function explainUnwatchable(kind, count, names) {
 }
 
 /**
+ * @param {number} packets of ours that the server has dropped, since we sent more than it takes
+ * @param {number} before as many at the last look
+ * @param {number} limit what it takes, in bits a second; 0 if it does not say
+ * @returns {string} for the figures of our own tile; empty if it has dropped none
+ */
+export function explainOverRate(packets, before, limit) {
+  if (packets === 0) return "";
+  const over = limit > 0 ? `its limit of ${(limit / 1e6).toLocaleString("en", { maximumFractionDigits: 2 })} Mbit/s` : "its limit";
+  const count = packets === 1 ? "1 packet" : `${packets.toLocaleString("en")} packets`;
+  return packets > before
+    ? `you send too much: the server drops what is above ${over} (${count} so far)`
+    : `you sent too much: the server dropped what was above ${over} (${count})`;
+}
+
+/**
  * @param {unknown} error
  * @returns {string} one sentence
  */

@@ -1,4 +1,5 @@
-//! The memory of all packet caches of the process, shared fairly among the peers they are kept for.
+//! The memory of all packet caches of the process, and of data channel messages on their way, shared fairly among the
+//! peers they are kept for.
 //!
 //! While less than [`CALM`] of it is used, a peer may hold what it likes. Beyond, only who holds less than its fair
 //! share may grow, a share being the budget divided by those who hold any and one more; whoever holds more gives back within two
@@ -35,7 +36,7 @@ struct Share {
 
 /// Bytes held, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     share: CacheShare,
     bytes: usize,
 }
@@ -84,12 +85,17 @@ impl CacheBudget {
 }
 
 impl CacheShare {
-    /// So many bytes, if there are.
-    pub(super) fn take(&self, bytes: usize) -> Option<Held> {
-        let mut held = Held {
+    /// Nothing yet.
+    pub(crate) fn nothing(&self) -> Held {
+        Held {
             share: self.clone(),
             bytes: 0,
-        };
+        }
+    }
+
+    /// So many bytes, if there are.
+    pub(super) fn take(&self, bytes: usize) -> Option<Held> {
+        let mut held = self.nothing();
         held.set(bytes).then_some(held)
     }
 
@@ -134,7 +140,7 @@ impl CacheShare {
 
 impl Held {
     /// Holds so many bytes from now on; false, and as many as before, if there are not as many.
-    pub(super) fn set(&mut self, bytes: usize) -> bool {
+    pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes && !self.share.grow(bytes - self.bytes) {
             return false;
         }
@@ -156,7 +162,7 @@ impl Drop for Held {
 }
 
 /// Without a bound.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Default for CacheShare {
     fn default() -> Self {
         CacheBudget::new(usize::MAX).share()

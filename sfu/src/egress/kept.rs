@@ -10,8 +10,8 @@
 //! # Bounds
 //!
 //! Nothing is kept for viewers with RTX. For the others a slot holds the last 512 packets or 1 MiB, whichever
-//! is less, begins at 16 KiB ([`PacketCache`]), and takes its part of the memory of all caches. A packet is sent again for two seconds; how often is not decided
-//! here.
+//! is less, begins at 16 KiB ([`PacketCache`]), and takes its part of the memory of all caches. A packet is sent again
+//! for two seconds; when nothing was sent for so long, all is given back. How often one is sent is not decided here.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::rtp::sequence::Extender;
 /// Numbers remembered: as many as the cache holds.
 const NUMBERS: usize = 512;
 /// After this a picture has been given up: a viewer at 300 ms has asked three times.
-const WORTH: Duration = Duration::from_secs(2);
+pub(super) const WORTH: Duration = Duration::from_secs(2);
 
 /// One slot's.
 #[derive(Debug)]

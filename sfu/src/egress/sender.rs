@@ -82,7 +82,8 @@ impl SenderState {
         if self.report_at.is_none_or(|at| at > now + SOON) {
             return self.report_at;
         }
-        // A slot that stopped sending begins to report again with its next packet.
+        // A slot that stopped sending begins to report again with its next packet. Long enough after the last for its
+        // slot to give back what it keeps of it.
         self.report_at = self.sent_since(now, 5 * INTERVAL).then_some(now + INTERVAL);
         let (at, last) = self.last?;
         let by_arrival = || {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::allocator::Grant;
 use super::earlier::EarlierFrames;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
-use super::kept::Kept;
+use super::kept::{self, Kept};
 use super::outlet::{Line, Outgoing, Outlet, Wrapped};
 use super::redundancy::Redundancy;
 use super::repeats::Repeats;
@@ -647,7 +647,8 @@ impl Slot {
         }
     }
 
-    /// Appends a sender report and the source description if one is due; when the next is.
+    /// Appends a sender report and the source description if one is due; when the next is. Gives back the memory of
+    /// packets that are all too old to be sent again, which no packet does any more once none comes.
     pub(crate) fn poll_report(
         &mut self,
         now: Instant,
@@ -655,6 +656,9 @@ impl Slot {
         cname: &str,
         rtcp: &mut Vec<u8>,
     ) -> Option<Instant> {
+        if !self.sender.sent_since(now, kept::WORTH) {
+            self.kept = None;
+        }
         let span = self.rewriter.span();
         let clock = self.forwarder.as_ref().and_then(Forwarder::clock);
         let timestamp = clock

@@ -94,6 +94,11 @@ impl Subscriber {
         }
     }
 
+    /// Its part of the memory of all caches.
+    pub(crate) fn caches(&self) -> &CacheShare {
+        &self.caches
+    }
+
     /// The slots with their indexes.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (usize, &Slot)> {
         self.slots.iter()

@@ -398,6 +398,40 @@ mod tests {
         assert_eq!(call.driver.poll_timeout(), Some(epoch() + RETRY));
     }
 
+    /// An answer comes while older events of its peer wait: these tell so by their number.
+    #[test]
+    fn an_answer_that_overtakes_events_is_known_to_be_newer() {
+        let mut call = Call::new();
+        let (_, published) = call.join().expect("a publisher");
+        let (viewer, joined) = call.join().expect("a viewer");
+        assert_eq!(joined.offers, 1);
+        for track in &published.published {
+            let track = track.track;
+            let subscribed = call.ask(|reply| Command::Subscribe {
+                peer: viewer,
+                track,
+                reply,
+            });
+            subscribed.expect("subscribed");
+        }
+        let offer = || Box::new(read_offer(OFFER, &Limits::default()).expect("an offer"));
+        let again = call.ask(|reply| Command::Offer {
+            peer: viewer,
+            offer: offer(),
+            reply,
+        });
+        let answer = again.expect("an answer");
+        assert_eq!(answer.offers, 2);
+        let mut older = 0;
+        while let Ok(event) = call.events.try_recv() {
+            call.driver.deliver_events();
+            if let Event::SlotsChanged { offers, .. } | Event::NeedsChanged { offers, .. } = event {
+                older += usize::from(offers < answer.offers);
+            }
+        }
+        assert!(older > 0, "events that the answer overtook");
+    }
+
     #[test]
     fn whoever_hears_of_nothing_for_long_gets_no_more_peers() {
         let mut call = Call::new();

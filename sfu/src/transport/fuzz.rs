@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::dtls::{AssociationEvent, Associations};
 use super::sctp::{DataChannel, DataMessage, Sctp};
 use super::{Backend, Certificate, Fingerprint, Srtp};
+use crate::cache::CacheShare;
 use crate::demux::{Class, classify};
 use crate::rtp::RtpHeader;
 use crate::testing::epoch;
@@ -48,7 +49,7 @@ pub(crate) fn dtls(bytes: &[u8]) {
 /// SCTP packets of a client: their chunks, in packets with the right checksum. Flags: 1 under the tag that we
 /// gave it last, 2 the cookie instead, 32 something is sent to it.
 pub(crate) fn sctp(bytes: &[u8]) {
-    let mut sctp = Sctp::new(16 * 1024);
+    let mut sctp = Sctp::new(16 * 1024, &CacheShare::default());
     let mut now = epoch();
     let (mut tag, mut cookie) = (0, Vec::new());
     for (flags, chunks) in steps(bytes) {

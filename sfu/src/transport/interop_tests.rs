@@ -14,6 +14,7 @@ use super::srtp::testing::{RTP_HEADER, rtp};
 use super::{Backend, Certificate, Fingerprint, HashAlgorithm, IceCredentials};
 use super::{StunOutcome, Transport, TransportConfig, TransportEvent};
 use super::{stun_answer_tag, stun_local_ufrag};
+use crate::cache::CacheShare;
 
 struct Interop {
     now: Instant,
@@ -80,6 +81,7 @@ impl Interop {
             certificate,
             connect_timeout: Duration::from_secs(10),
             max_data_message: 1_024,
+            caches: CacheShare::default(),
             stun_tag: TAG,
             seed: [7; 32],
         };

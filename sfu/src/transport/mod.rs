@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cache::CacheShare;
 use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
@@ -48,6 +49,8 @@ pub(crate) struct TransportConfig {
     pub(crate) connect_timeout: Duration,
     /// A data channel message, in bytes.
     pub(crate) max_data_message: usize,
+    /// The memory for what data channels hold.
+    pub(crate) caches: CacheShare,
     /// What answers to our checks name: see [`stun_answer_tag`].
     pub(crate) stun_tag: u32,
     /// Where the numbers of our checks come from.
@@ -175,7 +178,7 @@ impl Transport {
             flights: Flights::None,
             stalled: None,
             dtls: Associations::new(config.certificate, config.remote_fingerprint),
-            sctp: Sctp::new(config.max_data_message),
+            sctp: Sctp::new(config.max_data_message, &config.caches),
             srtp: None,
             phase: Phase::Connecting,
             connect_by: now + config.connect_timeout,

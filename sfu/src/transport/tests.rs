@@ -53,6 +53,7 @@ impl World {
             certificate: certificate(),
             connect_timeout: Duration::from_secs(20),
             max_data_message: 16 * 1024,
+            caches: CacheShare::default(),
             stun_tag: 7,
             seed: [1; 32],
         };

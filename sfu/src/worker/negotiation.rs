@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::Worker;
 use super::peer::Peer;
+use crate::cache::CacheShare;
 use crate::config::Limits;
 use crate::egress::{SlotSeed, Subscriber};
 use crate::error::SfuError;
@@ -118,7 +119,8 @@ impl Worker {
         };
         let negotiated = self.negotiate(&mut session, &offer, ours, streams)?;
         let tag = self.stun_tag();
-        let transport = self.transport(now, ice.clone(), offer.remote.clone(), tag);
+        let (remote, share) = (offer.remote.clone(), caches.clone());
+        let transport = self.transport(now, ice.clone(), remote, tag, share);
         let ufrag = ice.ufrag.clone();
         let index = self.peers.insert(Peer {
             id,
@@ -134,6 +136,7 @@ impl Worker {
             publisher: Publisher::new(now, self.config.limits.publisher_bitrate, caches),
             subscriber,
             run: RunKey::default(),
+            offers: 0,
             needs: Needs::default(),
             offered,
             asks: Default::default(),
@@ -221,7 +224,8 @@ impl Worker {
         peer.remote_ice = Some(remote.ice.clone());
         if peer.transport.is_resting() && !peer.transport.was_connected() {
             let tag = peer.stun_tag;
-            let transport = self.transport(now, ice, Some(remote), tag);
+            let caches = peer.subscriber.caches().clone();
+            let transport = self.transport(now, ice, Some(remote), tag, caches);
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport = transport;
             }
@@ -242,6 +246,7 @@ impl Worker {
         ice: IceCredentials,
         remote: Option<RemoteDescription>,
         stun_tag: u32,
+        caches: CacheShare,
     ) -> Transport {
         let resting = remote.is_none();
         // Nobody has these: nobody connects.
@@ -258,6 +263,7 @@ impl Worker {
                 certificate: self.config.certificate.clone(),
                 connect_timeout: self.config.limits.connect_timeout,
                 max_data_message: self.config.limits.data_message_bytes,
+                caches,
                 stun_tag,
                 seed: self.check_rng.random(),
             },
@@ -367,6 +373,7 @@ impl Worker {
         }
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         peer.needs = peer.subscriber.needs();
+        peer.offers += 1;
         let slots = peer
             .subscriber
             .slots()
@@ -385,6 +392,7 @@ impl Worker {
             refused: refused.collect(),
             slots,
             needs: peer.needs,
+            offers: peer.offers,
         })
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) announce: Option<SocketAddr>,
     pub(super) session: Session,
     pub(super) publisher: Publisher,
+    /// Its offers that were answered.
+    pub(super) offers: u64,
     /// The needs that the client was last told.
     pub(super) needs: Needs,
     pub(super) offered: Offered,

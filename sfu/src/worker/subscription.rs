@@ -328,7 +328,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        let (room, id) = (peer.room, peer.id);
+        let (room, id, offers) = (peer.room, peer.id, peer.offers);
         let slots: Vec<Slot> = peer
             .subscriber
             .slots()
@@ -346,6 +346,7 @@ impl Worker {
                 room,
                 peer: id,
                 slots,
+                offers,
             });
         }
         if needs_changed {
@@ -353,6 +354,7 @@ impl Worker {
                 room,
                 peer: id,
                 needs,
+                offers,
             });
         }
     }

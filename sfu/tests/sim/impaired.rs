@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tertulia_sfu::TrackSettings;
 use tertulia_sfu::rtp::RtpHeader;
 use tertulia_sfu::testing::network::PathModel;
 
@@ -107,6 +108,50 @@ fn loss_towards_a_viewer_without_rtx_is_repaired_by_the_very_bytes() {
         assert!(report.violations.is_empty(), "seed {seed}: {report:?}");
         let whole = report.decodable_frames as f64 / report.frames as f64;
         assert!(whole > 0.99, "seed {seed}: {whole} {report:?}");
+    }
+}
+
+/// Whether its publisher falls silent, or the server has nothing more to forward.
+#[test]
+fn what_is_kept_for_a_viewer_without_rtx_is_given_back_when_nothing_is_sent() {
+    for (seed, muted) in [(140, false), (141, true)] {
+        let mut sim = Sim::new(seed);
+        let publisher = sim.participant(Video::Simulcast);
+        let viewer = sim.client();
+        sim.clients[viewer].without_rtx = true;
+        sim.clients[viewer].receive(1, 1);
+        sim.join(viewer);
+        sim.run(4 * SECOND);
+        // Of three layers, and of the one that is forwarded.
+        let (published, track) = (sim.relay.caches().0, sim.clients[publisher].published[1]);
+        let settings = |muted| TrackSettings {
+            muted,
+            ..TrackSettings::default()
+        };
+        let (now, peer) = (sim.now, sim.clients[publisher].peer.unwrap());
+        if muted {
+            sim.relay
+                .set_track(now, peer, track, settings(true))
+                .unwrap();
+        } else {
+            sim.clients[publisher].up.set_model(PathModel {
+                loss: 1.0,
+                ..PathModel::LAN
+            });
+        }
+        sim.run(5 * SECOND);
+        let left = sim.relay.caches().0;
+        assert!(published > 500_000, "seed {seed}: {published}");
+        assert!(left < published - 50_000, "seed {seed}: {left}");
+        assert!(muted || left == 0, "seed {seed}: {left}");
+        sim.relay
+            .set_track(sim.now, peer, track, settings(false))
+            .unwrap();
+        sim.clients[publisher].up.set_model(PathModel::LAN);
+        sim.run(5 * SECOND);
+        let report = video_report(&sim, viewer);
+        assert!(report.violations.is_empty(), "seed {seed}: {report:?}");
+        assert!(sim.relay.caches().0 > left, "seed {seed}");
     }
 }
 

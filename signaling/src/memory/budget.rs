@@ -1,10 +1,19 @@
 //! A bound on what many hold together: when it is reached, who holds most is told to let go.
+//!
+//! What one client's address holds is added up, so that many small ones of one address do not make others pay: of the
+//! address with most, the largest is told. While an address holds more than half of all there is, it is not to have
+//! more connections; others are let in for as long as they could still hold something.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::UNCOUNTED;
+use crate::clients::ClientAddress;
+
 /// Held in half as much again while those told to let go have not yet: beyond that nobody gets more.
 const HARD: usize = 2;
+/// Of the budget, the part beyond which one address has no more newcomers: one of two.
+const OF_ONE_ADDRESS: usize = 2;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -21,15 +30,35 @@ struct Held {
     total: usize,
     /// Of those who were told to let go.
     leaving: usize,
-    /// All others that hold anything.
-    by_size: BTreeSet<(usize, u64)>,
+    payers: HashMap<Payer, Holdings>,
+    /// Payers by what they hold that nobody was told to let go of; those with nothing are not here.
+    by_size: BTreeSet<(usize, Payer)>,
     let_go: HashMap<u64, LetGo>,
     evicted: u64,
+}
+
+/// Whose accounts are added up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Payer {
+    Address(ClientAddress),
+    /// An account of nobody's address, by its number.
+    Account(u64),
+}
+
+/// A payer's accounts that hold anything. Gone with the last of them.
+#[derive(Default)]
+struct Holdings {
+    /// Those told to let go included.
+    total: usize,
+    /// The others.
+    staying: usize,
+    by_size: BTreeSet<(usize, u64)>,
 }
 
 /// The bytes that one of them holds; none once it is dropped.
 pub(crate) struct Account {
     budget: Budget,
+    payer: Payer,
     number: u64,
     bytes: usize,
     let_go: LetGo,
@@ -44,20 +73,31 @@ impl Budget {
     }
 
     /// `let_go` is called, from any thread, when its holder holds most. It must not change an account.
-    pub(crate) fn open(&self, let_go: impl Fn() + Send + Sync + 'static) -> Account {
+    pub(crate) fn open(
+        &self,
+        client: Option<ClientAddress>,
+        let_go: impl Fn() + Send + Sync + 'static,
+    ) -> Account {
         let mut held = self.lock();
         held.opened += 1;
+        let number = held.opened;
         Account {
             budget: self.clone(),
-            number: held.opened,
+            payer: client.map_or(Payer::Account(number), Payer::Address),
+            number,
             bytes: 0,
             let_go: Arc::new(let_go),
         }
     }
 
-    /// Whether somebody has to let go who has not yet.
-    pub(crate) fn is_exceeded(&self) -> bool {
-        self.lock().total > self.bytes
+    /// Whether a newcomer of this address is refused: its address holds more than its part, or so much is held that
+    /// the newcomer could hold nothing.
+    pub(crate) fn refuses(&self, client: Option<ClientAddress>) -> bool {
+        let held = self.lock();
+        let holdings = client.and_then(|address| held.payers.get(&Payer::Address(address)));
+        let of_address = holdings.map_or(0, |holdings| holdings.total);
+        of_address > self.bytes / OF_ONE_ADDRESS
+            || held.total.saturating_add(UNCOUNTED) > self.hard()
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -67,6 +107,10 @@ impl Budget {
     /// How often one was told to let go.
     pub(crate) fn evicted(&self) -> u64 {
         self.lock().evicted
+    }
+
+    fn hard(&self) -> usize {
+        self.bytes.saturating_add(self.bytes / HARD)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -87,19 +131,18 @@ impl Account {
         if bytes == self.bytes {
             return true;
         }
-        let limit = self.budget.bytes;
+        let hard = self.budget.hard();
         let mut held = self.budget.lock();
         let grown = bytes.saturating_sub(self.bytes);
-        if grown > 0 && held.total.saturating_add(grown) > limit.saturating_add(limit / HARD) {
+        if grown > 0 && held.total.saturating_add(grown) > hard {
             return false;
         }
-        held.remove(self.number, self.bytes);
+        held.remove(self.payer, self.number, self.bytes);
         if bytes > 0 {
-            held.total += bytes;
-            held.by_size.insert((bytes, self.number));
+            held.add(self.payer, self.number, bytes);
             held.let_go.insert(self.number, self.let_go.clone());
         }
-        let told = held.evict(limit);
+        let told = held.evict(self.budget.bytes);
         drop(held);
         self.bytes = bytes;
         told.into_iter().for_each(|let_go| let_go());
@@ -109,30 +152,62 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.budget.lock().remove(self.number, self.bytes);
+        let mut held = self.budget.lock();
+        held.remove(self.payer, self.number, self.bytes);
     }
 }
 
 impl Held {
-    fn remove(&mut self, number: u64, bytes: usize) {
-        if bytes == 0 {
+    fn add(&mut self, payer: Payer, number: u64, bytes: usize) {
+        self.total += bytes;
+        let holdings = self.payers.entry(payer).or_default();
+        holdings.total += bytes;
+        holdings.by_size.insert((bytes, number));
+        let before = holdings.staying;
+        holdings.staying += bytes;
+        let now = holdings.staying;
+        self.rank(payer, before, now);
+    }
+
+    fn remove(&mut self, payer: Payer, number: u64, bytes: usize) {
+        let Some(holdings) = self.payers.get_mut(&payer).filter(|_| bytes > 0) else {
             return;
-        }
+        };
         self.total -= bytes;
-        if !self.by_size.remove(&(bytes, number)) {
-            self.leaving -= bytes;
+        holdings.total -= bytes;
+        let before = holdings.staying;
+        match holdings.by_size.remove(&(bytes, number)) {
+            true => holdings.staying -= bytes,
+            false => self.leaving -= bytes,
         }
+        let now = holdings.staying;
+        if holdings.total == 0 {
+            self.payers.remove(&payer);
+        }
+        self.rank(payer, before, now);
         self.let_go.remove(&number);
     }
 
-    /// Those who hold most, until the rest is within the limit.
+    fn rank(&mut self, payer: Payer, before: usize, now: usize) {
+        self.by_size.remove(&(before, payer));
+        if now > 0 {
+            self.by_size.insert((now, payer));
+        }
+    }
+
+    /// Of those who hold most, the largest, until the rest is within the limit.
     fn evict(&mut self, limit: usize) -> Vec<LetGo> {
         let mut told = Vec::new();
         while self.total - self.leaving > limit
-            && let Some((bytes, number)) = self.by_size.pop_last()
+            && let Some(&(before, payer)) = self.by_size.last()
+            && let Some(holdings) = self.payers.get_mut(&payer)
+            && let Some((bytes, number)) = holdings.by_size.pop_last()
         {
+            holdings.staying -= bytes;
+            let now = holdings.staying;
             self.leaving += bytes;
             self.evicted += 1;
+            self.rank(payer, before, now);
             told.extend(self.let_go.get(&number).cloned());
         }
         told
@@ -147,20 +222,20 @@ mod tests {
 
     use super::*;
 
-    fn counted(budget: &Budget) -> (Account, Arc<AtomicU32>) {
+    fn counted(budget: &Budget, client: Option<ClientAddress>) -> (Account, Arc<AtomicU32>) {
         let count = Arc::new(AtomicU32::new(0));
         let told = count.clone();
         let let_go = move || {
             told.fetch_add(1, Ordering::Relaxed);
         };
-        (budget.open(let_go), count)
+        (budget.open(client, let_go), count)
     }
 
     #[test]
     fn who_holds_most_is_told_and_nobody_else() {
         let budget = Budget::new(100);
-        let (mut large, told_large) = counted(&budget);
-        let (mut small, told_small) = counted(&budget);
+        let (mut large, told_large) = counted(&budget, None);
+        let (mut small, told_small) = counted(&budget, None);
         assert!(large.set(60) && small.set(40));
         let told = || {
             (
@@ -185,13 +260,70 @@ mod tests {
         assert_eq!(budget.used(), 30);
     }
 
+    fn address(number: u32) -> ClientAddress {
+        std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(number)).into()
+    }
+
+    #[test]
+    fn the_largest_of_the_address_that_holds_most_is_told() {
+        let budget = Budget::new(100 << 20);
+        let (attacker, honest) = (Some(address(1)), Some(address(2)));
+        let (mut offer, told_offer) = counted(&budget, honest);
+        assert!(offer.set(9 << 20), "larger than any other");
+        let mut many: Vec<_> = (0..50).map(|_| counted(&budget, attacker)).collect();
+        for (place, (account, _)) in many.iter_mut().enumerate() {
+            assert!(account.set((2 << 20) + place));
+        }
+        let told: Vec<u32> = many
+            .iter()
+            .map(|(_, told)| told.load(Ordering::Relaxed))
+            .collect();
+        assert_eq!(told.iter().sum::<u32>(), 5, "{told:?}");
+        assert_eq!(told_offer.load(Ordering::Relaxed), 0);
+    }
+
+    /// An attack by one address, as large as can be, refuses that address alone, until nobody could hold anything.
+    #[test]
+    fn who_is_refused_at_the_door() {
+        const MB: usize = 1 << 20;
+        let budget = Budget::new(100 * MB);
+        let (attacker, honest) = (Some(address(1)), Some(address(2)));
+        let mut many: Vec<_> = (0..75).map(|_| budget.open(attacker, || {})).collect();
+        let refused =
+            |budget: &Budget| [attacker, honest, None].map(|client| budget.refuses(client));
+        let mut seen = Vec::new();
+        for account in &mut many {
+            assert!(account.set(2 * MB));
+            seen.push(refused(&budget));
+        }
+        assert_eq!(budget.used(), 150 * MB);
+        for (held, seen) in (2..).step_by(2).zip(seen) {
+            // More than half of it; and all of it and half as much.
+            assert_eq!(seen, [held > 50, held == 150, held == 150], "{held} MB");
+        }
+        many.truncate(74);
+        assert_eq!(refused(&budget), [true, false, false], "one has let go");
+        many.truncate(25);
+        assert_eq!(refused(&budget), [false; 3]);
+    }
+
+    #[test]
+    fn without_a_bound_nobody_is_refused() {
+        let budget = Budget::new(usize::MAX);
+        assert!(budget.open(None, || {}).set(usize::MAX / 2));
+        assert!(!budget.refuses(None) && !budget.refuses(Some(address(1))));
+    }
+
     proptest! {
         #[test]
         fn the_sum_is_right_and_bounded_whatever_comes(
             steps in prop::collection::vec((0usize..6, 0usize..200), 1..200),
         ) {
             let budget = Budget::new(300);
-            let mut accounts: Vec<Account> = (0..6).map(|_| budget.open(|| {})).collect();
+            // Two of one address, two of another, and two of none.
+            let clients = [Some(1), Some(1), Some(2), Some(2), None, None];
+            let open = |client: Option<u32>| budget.open(client.map(address), || {});
+            let mut accounts: Vec<Account> = clients.into_iter().map(open).collect();
             for (who, bytes) in steps {
                 accounts[who].set(bytes);
                 let sum: usize = accounts.iter().map(|account| account.bytes).sum();
@@ -199,10 +331,15 @@ mod tests {
                 prop_assert!(sum <= 450);
                 let held = budget.lock();
                 prop_assert!(held.total - held.leaving <= 300);
+                let staying: usize = held.by_size.iter().map(|(bytes, _)| bytes).sum();
+                prop_assert_eq!(held.total - held.leaving, staying);
+                let payers = held.payers.values().map(|holdings| holdings.total);
+                prop_assert_eq!(payers.sum::<usize>(), sum);
             }
             drop(accounts);
             let held = budget.lock();
             prop_assert_eq!((held.total, held.leaving, held.let_go.len()), (0, 0, 0));
+            prop_assert_eq!((held.payers.len(), held.by_size.len()), (0, 0));
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) use budget::{Account, Budget};
 use machine::{Machine, Used};
 pub(crate) use unread::Unread;
 
+use crate::clients::ClientAddress;
 use crate::config::ConfigError;
 
 /// Bytes that each connection may hold without being counted: the usual messages.
@@ -149,10 +150,10 @@ impl Memory {
         });
     }
 
-    /// Whether one more would be too many; then that is counted.
-    pub(crate) fn refuses(&self) -> bool {
-        // A newcomer's buffers would come on top of messages that are beyond their part already.
-        let short = self.watch.is_short.load(Ordering::Relaxed) || self.messages.is_exceeded();
+    /// Whether one more of this address would be too many; then that is counted.
+    pub(crate) fn refuses(&self, client: Option<ClientAddress>) -> bool {
+        // A newcomer's buffers would come on top of what its address holds, or of messages that leave room for none.
+        let short = self.watch.is_short.load(Ordering::Relaxed) || self.messages.refuses(client);
         if short {
             self.watch.refused.fetch_add(1, Ordering::Relaxed);
         }

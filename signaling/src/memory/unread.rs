@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::{Account, Budget, UNCOUNTED};
+use crate::clients::ClientAddress;
 
 /// Head and masking key of a client's control frame, which has no longer head (RFC 6455 section 5.2).
 const CONTROL_HEAD: usize = 6;
@@ -38,13 +39,21 @@ impl Unread {
         })))
     }
 
-    /// Messages are read from now on, until one who holds most is told so.
-    pub(crate) fn begin(&self, evicted: &Arc<Notify>) {
+    /// Messages of a client are read from now on, until it holds most and is told so.
+    pub(crate) fn begin(&self, client: Option<ClientAddress>, evicted: &Arc<Notify>) {
         if let Some(connection) = &self.0 {
             let evicted = evicted.clone();
-            let account = connection.budget.open(move || evicted.notify_one());
+            let let_go = move || evicted.notify_one();
+            let account = connection.budget.open(client, let_go);
             connection.bytes.store(0, Ordering::Relaxed);
             connection.with(|place| *place = Some(account));
+        }
+    }
+
+    /// Nothing more is read, and all that was is forgotten.
+    pub(crate) fn end(&self) {
+        if let Some(connection) = &self.0 {
+            connection.with(|place| *place = None);
         }
     }
 
@@ -122,8 +131,8 @@ mod tests {
         let (told_large, told_small) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         // A request's head is none.
         large.came(100_000);
-        large.begin(&told_large);
-        small.begin(&told_small);
+        large.begin(None, &told_large);
+        small.begin(None, &told_small);
         for _ in 0..100 {
             large.came(4_096);
             small.came(10);
@@ -148,7 +157,10 @@ mod tests {
         assert!(small.may_come());
         small.came(400_000);
         assert!(!small.may_come(), "the other has not let go yet");
-        drop(large);
+        large.end();
         assert!(small.may_come());
+        let left = budget.used();
+        large.came(100_000);
+        assert_eq!(budget.used(), left, "it is counted no more");
     }
 }

@@ -140,6 +140,7 @@ impl Room {
                 biased;
                 () = stop.stopped() => return "server_shutdown",
                 _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
+                () = listing.forget_chat.notified() => self.chat.forget_half(),
                 Some(message) = messages.recv() => self.handle(message).await,
                 () = listing.reports.arrived() => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -182,7 +183,6 @@ impl Room {
                 reason,
             } => self.remove(&participant, reason).await,
             Message::Inspect(question) => self.inspect(question).await,
-            Message::ForgetChat => self.chat.forget_half(),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;
@@ -219,6 +219,7 @@ impl Room {
                 ending: ending_sender,
             },
             peer: None,
+            offers: 0,
             tracks: Vec::new(),
             wanted: if entrant.auto_subscribe {
                 self.tracks.keys().copied().collect()

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn keeps_within_the_memory_of_all_and_gives_back_half() {
         let budget = Budget::new(100_000);
-        let mut history = ChatHistory::new(200, budget.open(|| {}));
+        let mut history = ChatHistory::new(200, budget.open(None, || {}));
         for _ in 0..300 {
             say(&mut history, &"x".repeat(1_000));
             assert!(budget.used() <= 150_000);
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn keeps_the_latest() {
         let budget = Budget::new(usize::MAX);
-        let mut history = ChatHistory::new(2, budget.open(|| {}));
+        let mut history = ChatHistory::new(2, budget.open(None, || {}));
         for text in ["one", "two", "three"] {
             say(&mut history, text);
         }

@@ -25,6 +25,17 @@ impl Room {
         let Some(id) = self.peers.get(&peer).cloned() else {
             return;
         };
+        // It was on the way when the answer overtook it.
+        if let E::SlotsChanged { offers, .. }
+        | E::NeedsChanged { offers, .. }
+        | E::RenegotiationWanted { offers, .. } = event
+            && self
+                .participants
+                .get(&id)
+                .is_some_and(|it| offers < it.offers)
+        {
+            return;
+        }
         match event {
             E::PeerConnected { .. } => {
                 info!(room = %self.name, participant = %id, %peer, "peer connected");

@@ -75,6 +75,7 @@ impl Room {
         };
         participant.told_needs = answer.needs;
         participant.new_needs = None;
+        participant.offers = answer.offers;
         let kept: Vec<TrackId> = answer.published.iter().map(|track| track.track).collect();
         let tracks = participant.tracks.iter().map(|track| track.id);
         let gone: Vec<TrackId> = tracks.filter(|track| !kept.contains(track)).collect();

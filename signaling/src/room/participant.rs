@@ -21,6 +21,8 @@ pub(super) struct Participant {
     pub(super) outbox: Outbox,
     /// Its transport, from its first offer until that fails.
     pub(super) peer: Option<PeerId>,
+    /// Its answered offers: what its transport's events say that are older was said anew by the answer.
+    pub(super) offers: u64,
     pub(super) tracks: Vec<Track>,
     /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
     /// tracks of the room.

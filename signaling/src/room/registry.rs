@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, info};
 
@@ -91,8 +91,6 @@ pub(super) enum Message {
     Inspect(Inspection),
     /// Another room needs the place of this one, if nobody is in it.
     Evict,
-    /// Others need the memory of its chat.
-    ForgetChat,
 }
 
 /// An operator's question about a room.
@@ -175,7 +173,7 @@ impl Rooms {
         if let Some(Err(exceeded)) = client.map(|address| self.shared.clients.join(address)) {
             return Err(self.shared.refuse(client, exceeded));
         }
-        if self.shared.memory.refuses() {
+        if self.shared.memory.refuses(client) {
             return Err(Refusal::server_memory());
         }
         for _ in 0..ATTEMPTS {
@@ -377,6 +375,7 @@ impl Shared {
                     name: name.clone(),
                     mailbox: mailbox.clone(),
                     reports: Arc::default(),
+                    forget_chat: Arc::default(),
                     media_room: None,
                     client,
                     _held: held,
@@ -406,6 +405,8 @@ pub(super) struct Listing {
     name: Arc<str>,
     mailbox: mpsc::Sender<Message>,
     pub(super) reports: Arc<Reports>,
+    /// Others need the memory of the room's chat. No message: it is never lost, however full the mailbox is.
+    pub(super) forget_chat: Arc<Notify>,
     media_room: Option<media::RoomId>,
     /// The maker of the room.
     client: Option<ClientAddress>,
@@ -424,14 +425,11 @@ impl Listing {
         self.shared.vacancies.add(self.client, &self.mailbox)
     }
 
-    /// The memory of the room's chat. A mailbox that is full is asked again when the chat next grows.
+    /// The memory of the room's chat.
     pub(super) fn chat_account(&self) -> Account {
-        let mailbox = self.mailbox.downgrade();
-        self.shared.memory.chat.open(move || {
-            if let Some(mailbox) = mailbox.upgrade() {
-                let _ = mailbox.try_send(Message::ForgetChat);
-            }
-        })
+        let forget = self.forget_chat.clone();
+        let chat = &self.shared.memory.chat;
+        chat.open(self.client, move || forget.notify_one())
     }
 
     /// From now on the media plane's events of `room` reach the actor.
@@ -468,37 +466,4 @@ async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use tertulia_sfu::{Sfu, SfuConfig};
-
-    use super::*;
-
-    /// However soon its actor ends: the join that makes a room does not look for another one.
-    #[tokio::test]
-    async fn whoever_makes_a_room_that_cannot_be_hears_why() {
-        let (sfu, mut events) = Sfu::start(SfuConfig::loopback()).expect("relay");
-        sfu.fail_worker(0);
-        while events.recv().await.is_some() {}
-        let rooms = Rooms::start(Arc::new(sfu), events, RoomSettings::default());
-        rooms.media_ended().await;
-        let entrant = Entrant {
-            name: "Ada".into(),
-            metadata: Default::default(),
-            auto_subscribe: true,
-            request: None,
-            client: None,
-        };
-        let (reply, admission) = oneshot::channel();
-        let message = Message::Enter { entrant, reply };
-        let (mailbox, left) = rooms
-            .shared
-            .mailbox("room", None, message)
-            .ok()
-            .expect("a mailbox");
-        mailbox.closed().await;
-        assert!(left.is_none(), "it comes too late");
-        let refusal = admission.await.expect("an answer").err();
-        assert_eq!(refusal.map(|refusal| refusal.code), Some("worker_failed"));
-        assert_eq!(rooms.counts().rooms, 0);
-    }
-}
+mod tests;

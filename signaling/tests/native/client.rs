@@ -34,13 +34,23 @@ impl Client {
     }
 
     pub(crate) async fn connect_with(url: &str, change: impl FnOnce(&TcpSocket)) -> Self {
+        let connected = Self::try_connect_with(url, change).await;
+        connected.expect("upgrade")
+    }
+
+    /// Fails when the server refuses the upgrade.
+    pub(crate) async fn try_connect_with(
+        url: &str,
+        change: impl FnOnce(&TcpSocket),
+    ) -> Result<Self, tungstenite::Error> {
         let addr = url.trim_start_matches("ws://").trim_end_matches("/v1/ws");
         let tcp = TcpSocket::new_v4().expect("socket");
         change(&tcp);
         let tcp = tcp.connect(addr.parse().expect("address")).await;
         let tcp = MaybeTlsStream::Plain(tcp.expect("connect"));
-        let (socket, _) = client_async(url, tcp).await.expect("upgrade");
-        Self::new(socket)
+        let connected = timeout(DEADLINE, client_async(url, tcp)).await;
+        let (socket, _) = connected.expect("an answer in time")?;
+        Ok(Self::new(socket))
     }
 
     /// Connects as one whom a proxy speaks for.

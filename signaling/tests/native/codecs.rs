@@ -72,6 +72,7 @@ async fn a_publisher_is_asked_to_offer_again_and_the_others_hear_of_the_codec() 
         room,
         peer: PeerId::from_u64(publisher),
         reason: RenegotiationReason::Codec,
+        offers: 1,
     });
     let reason = ada
         .find(|message| match message {

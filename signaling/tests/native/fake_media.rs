@@ -72,6 +72,7 @@ pub(crate) struct Peer {
     pub(crate) settings: BTreeMap<TrackId, TrackSettings>,
     pub(crate) cap: Option<Cap>,
     needs: Needs,
+    pub(crate) offers: u64,
     /// Addresses it is to be told instead of the workers' own.
     pub(crate) announced: Vec<SocketAddr>,
     pub(crate) sender: String,
@@ -127,9 +128,15 @@ impl FakeMedia {
         self.events.try_send(event).expect("room for events");
     }
 
-    fn tell_slots(&self, room: RoomId, peer: u64, slots: Vec<Slot>) {
+    fn tell_slots(&self, room: RoomId, viewer: (u64, u64), slots: Vec<Slot>) {
+        let (peer, offers) = viewer;
         let peer = PeerId::from_u64(peer);
-        self.tell(Event::SlotsChanged { room, peer, slots });
+        self.tell(Event::SlotsChanged {
+            room,
+            peer,
+            slots,
+            offers,
+        });
     }
 
     fn end_peer(&self, books: &mut Books, number: u64) {
@@ -147,7 +154,7 @@ impl FakeMedia {
             viewer.subscriptions.retain(|&wanted| wanted != track);
             for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
                 slot.track = None;
-                self.tell_slots(room, number, vec![slot.clone()]);
+                self.tell_slots(room, (number, viewer.offers), vec![slot.clone()]);
             }
         }
     }
@@ -189,13 +196,15 @@ impl FakeMedia {
             self.end_track(books, room, number, track.track);
         }
         place(books, number);
-        let peer = &books.peers[&number];
+        let peer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
+        peer.offers += 1;
         Ok(Answer {
             sdp: format!("answer to {sdp}"),
             published: peer.published.clone(),
             refused: Vec::new(),
             slots: peer.slots.clone(),
             needs: peer.needs,
+            offers: peer.offers,
         })
     }
 }
@@ -305,6 +314,7 @@ impl Media for FakeMedia {
                 settings: BTreeMap::new(),
                 cap: None,
                 needs: Needs::default(),
+                offers: 0,
                 announced: announce,
                 sender,
             };
@@ -335,14 +345,19 @@ impl Media for FakeMedia {
                 return Ok(());
             }
             viewer.subscriptions.push(track);
-            let (room, before) = (viewer.room, viewer.needs);
+            let (room, before, offers) = (viewer.room, viewer.needs, viewer.offers);
             let changed = place(books, number);
             if !changed.is_empty() {
-                self.tell_slots(room, number, changed);
+                self.tell_slots(room, (number, offers), changed);
             }
             let needs = books.peers[&number].needs;
             if needs != before {
-                self.tell(Event::NeedsChanged { room, peer, needs });
+                self.tell(Event::NeedsChanged {
+                    room,
+                    peer,
+                    needs,
+                    offers,
+                });
             }
             Ok(())
         })
@@ -357,7 +372,7 @@ impl Media for FakeMedia {
             viewer.views.remove(&track);
             for slot in viewer.slots.iter_mut().filter(|s| s.track == Some(track)) {
                 slot.track = None;
-                self.tell_slots(viewer.room, number, vec![slot.clone()]);
+                self.tell_slots(viewer.room, (number, viewer.offers), vec![slot.clone()]);
             }
             Ok(())
         })

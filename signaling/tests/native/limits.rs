@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{self, protocol::frame::coding::CloseCode};
 
-use crate::client::{Client, DEADLINE, chat};
+use crate::client::{Client, DEADLINE, chat, offer};
 use crate::fake_media::FakeMedia;
 use crate::server::Server;
 
@@ -510,4 +510,38 @@ async fn those_named_are_told_other_media_addresses() {
     }
     let proxy = std::net::SocketAddr::from(([192, 0, 2, 1], 9000));
     assert_eq!(announced, [vec![proxy], vec![]]);
+}
+
+/// A room waits for its media plane for up to 5 s, with a full mailbox.
+#[tokio::test]
+async fn who_is_ended_does_not_wait_for_its_room() {
+    let server = Server::with(|config| {
+        config.limits.messages_per_second = 1_000_000;
+        config.limits.message_burst = 1_000_000;
+    })
+    .await;
+    let mut ada = server.join("Ada").await;
+    let mut bob = server.join("Bob").await;
+    let mut grace = server.join("Grace").await;
+    server.media.books().hang = true;
+    ada.send(offer("recv 0 audio")).await;
+    // More than its mailbox takes.
+    for _ in 0..300 {
+        grace.send(ClientMessage::Stats).await;
+    }
+    // Time for the server to read them.
+    let mut eve = server.connect().await;
+    for _ in 0..300 {
+        eve.request(ClientMessage::Ping).await;
+    }
+    let asked = async {
+        bob.send_text_unless_closed(&"x".repeat(2 << 20)).await;
+        assert_eq!(bob.next_refusal().await.code, "message_too_large");
+        assert_eq!(bob.closed().await, Some(CloseCode::Size));
+    };
+    tokio::select! {
+        biased;
+        () = asked => {}
+        refusal = ada.next_refusal() => panic!("the room went on first: {refusal:?}"),
+    }
 }

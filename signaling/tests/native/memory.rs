@@ -1,10 +1,13 @@
 //! Clients that would have the server hold more than it has, beside people who talk on.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use tertulia_signaling::protocol::native::{ClientMessage, ServerMessage};
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -36,9 +39,17 @@ pub(crate) async fn talk(ada: &mut Client, grace: &mut Client, text: &str) {
     heard.await;
 }
 
+/// A socket of another address of this machine.
+fn at(last: usize) -> impl FnOnce(&TcpSocket) {
+    move |socket: &TcpSocket| {
+        let address = SocketAddr::from(([127, 0, 0, last as u8], 0));
+        socket.bind(address).expect("bind");
+    }
+}
+
 /// One more who leaves a message unfinished; none if it was refused.
-async fn attack(url: &str) -> Option<Client> {
-    match Client::try_connect(url).await {
+async fn attack(url: &str, last: usize) -> Option<Client> {
+    match Client::try_connect_with(url, at(last)).await {
         Ok(mut other) => {
             other.send_raw_unless_closed(beginning(UNFINISHED)).await;
             Some(other)
@@ -73,6 +84,7 @@ const SMALL: &str = "memory_mb = 200
 messages_per_second = 1000000
 message_burst = 1000000
 chat_chars = 100000
+join_timeout_ms = 3600000
 # Nobody is ended for reading nothing.
 write_timeout_ms = 3600000
 silence_ms = 7200000
@@ -91,12 +103,12 @@ async fn who_leaves_most_unfinished_is_told_so_and_the_others_talk_on() {
     let admin = server.admin();
     let mut ada = server.join("Ada").await;
     let mut grace = server.join("Grace").await;
-    let (mut others, mut refused) = (Vec::new(), 0);
-    for round in 0..25 {
-        match attack(&server.url()).await {
-            Some(other) => others.push(other),
-            None => refused += 1,
-        }
+    let mut others = Vec::new();
+    for _ in 0..25 {
+        others.push(Client::connect(&server.url()).await);
+    }
+    for (round, other) in others.iter_mut().enumerate() {
+        other.send_raw_unless_closed(beginning(UNFINISHED)).await;
         talk(&mut ada, &mut grace, &round.to_string()).await;
     }
     // All but eleven are told, some of them after they answered first.
@@ -110,17 +122,48 @@ async fn who_leaves_most_unfinished_is_told_so_and_the_others_talk_on() {
             }
         }
         others = left;
-        if told + refused >= 14 {
+        if told >= 14 {
             break;
         }
     }
     let memory = counts(admin).await;
-    assert!(
-        told > 0 && told + refused >= 14,
-        "{told}, {refused}: {memory}"
-    );
+    assert!(told >= 14, "{told}: {memory}");
+    // Whoever holds more than half of it has no more connections: nobody else is kept out.
+    assert!(attack(&server.url(), 1).await.is_none());
+    let mut late = Client::connect_with(&server.url(), at(2)).await;
+    late.join("room", "Late").await;
     assert!(memory["messages_ended"].as_u64() >= Some(told), "{memory}");
     talk(&mut ada, &mut grace, "still here").await;
+}
+
+#[tokio::test]
+async fn an_attack_from_one_address_that_goes_on_keeps_nobody_else_out() {
+    // More than all there is for unfinished messages, each time.
+    const AT_A_TIME: usize = 15;
+    let newcomers = 10 * times();
+    let server = start(SMALL).await;
+    let mut ada = server.join("Ada").await;
+    let mut attackers = Vec::new();
+    for _ in 0..AT_A_TIME * newcomers {
+        attackers.push(Client::connect(&server.url()).await);
+    }
+    for (round, attackers) in attackers.chunks_mut(AT_A_TIME).enumerate() {
+        let sent = attackers.iter_mut();
+        let sent = sent.map(|attacker| attacker.send_raw_unless_closed(beginning(UNFINISHED)));
+        join_all(sent).await;
+        // At once, while those who were told to let go are told why.
+        let mut grace = Client::connect_with(&server.url(), at(2)).await;
+        grace.join("room", "Grace").await;
+        talk(&mut ada, &mut grace, &round.to_string()).await;
+        assert!(attack(&server.url(), 1).await.is_none());
+    }
+    let memory = counts(server.admin()).await;
+    println!("beside newcomers: {memory}");
+    let ended = memory["messages_ended"].as_u64().expect("a number");
+    assert!(
+        ended as usize >= (AT_A_TIME - 1) * newcomers - 11,
+        "{memory}"
+    );
 }
 
 #[tokio::test]
@@ -153,6 +196,56 @@ async fn who_leaves_most_unread_is_ended_and_the_others_talk_on() {
     let memory = counts(admin).await;
     assert!(memory["outboxes_ended"].as_u64() >= Some(3), "{memory}");
     assert!(memory["outboxes"].as_u64() <= Some(30 << 20), "{memory}");
+    ada.expect_ok(chat("still here")).await;
+}
+
+#[tokio::test]
+async fn who_finds_no_memory_for_a_welcome_is_welcomed_when_others_have_let_go() {
+    let server = start(SMALL).await;
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    for _ in 0..50 {
+        ada.expect_ok(chat(&text)).await;
+    }
+    let mut others = Vec::new();
+    // The third is too much, and all there may be until one of them has let go.
+    for _ in 0..3 {
+        let slow = |socket: &TcpSocket| {
+            socket.set_recv_buffer_size(4_096).expect("buffer size");
+        };
+        let mut other = Client::connect_with(&server.url(), slow).await;
+        other.send(ClientMessage::Join(join("room", "Slow"))).await;
+        others.push(other);
+    }
+    let told = async {
+        while counts(server.admin()).await["outboxes_ended"] == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, told).await.expect("one is told in time");
+    let mut grace = Client::connect_with(&server.url(), at(2)).await;
+    let welcome = grace.join("room", "Grace").await;
+    assert_eq!(welcome.chat.len(), 50);
+}
+
+#[tokio::test]
+async fn who_can_never_be_welcomed_is_told_why() {
+    let settings = "write_timeout_ms = 300\nchat_chars = 100000\nmessages_per_second = 1000000";
+    let server = start(&format!("memory_mb = 100\n[limits]\n{settings}")).await;
+    let mut ada = server.join("Ada").await;
+    let text = "x".repeat(100_000);
+    // Twice that is more than the tenth of the memory that is for welcomes, and half as much.
+    for _ in 0..80 {
+        ada.expect_ok(chat(&text)).await;
+    }
+    let mut late = Client::connect(&server.url()).await;
+    late.send(ClientMessage::Join(join("room", "Late"))).await;
+    assert!(late.is_refused("server_memory", CloseCode::Again).await);
+    let memory = counts(server.admin()).await;
+    assert_eq!(
+        (&memory["outboxes_ended"], &memory["outboxes"]),
+        (&1.into(), &0.into())
+    );
     ada.expect_ok(chat("still here")).await;
 }
 
@@ -217,7 +310,8 @@ async fn with_half_of_the_memory_that_is_wanted_it_refuses_by_code_and_calls_go_
     let mut grace = server.join("Grace").await;
     let (mut others, mut refused) = (Vec::new(), 0);
     for round in 0..400 * times() {
-        match attack(&server.url()).await {
+        // From so many addresses that none is kept out for what it holds.
+        match attack(&server.url(), 2 + round % 200).await {
             Some(other) => others.push(other),
             None => refused += 1,
         }

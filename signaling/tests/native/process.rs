@@ -237,6 +237,32 @@ async fn stopped(process: &mut Process) -> Option<i32> {
     status.expect("in time").expect("wait").code()
 }
 
+/// As many media threads as it takes, some of them with peers.
+#[tokio::test]
+async fn a_thousand_media_threads_with_calls_stop_in_time() {
+    const OFFER: &str =
+        include_str!("../../../sfu/src/transport/sdp/fixtures/chromium-publish.sdp");
+    let mut command = attentive(env!("CARGO_BIN_EXE_tertulia"));
+    command
+        .args(["--listen", "127.0.0.1:0", "--media-port", "0"])
+        .args(["--media-ip", "127.0.0.1", "--workers", "1000"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let mut process = Process::spawn(command).await;
+    let mut clients = Vec::new();
+    for room in 0..20 {
+        let mut client = Client::connect(&process.url()).await;
+        client.join(&format!("room-{room}"), "Ada").await;
+        client.offer(OFFER).await;
+        clients.push(client);
+    }
+    assert_eq!(stopped(&mut process).await, Some(0));
+    for client in clients {
+        assert_eq!(client.closed().await, Some(CloseCode::Away));
+    }
+}
+
 #[tokio::test]
 async fn under_nohup_it_outlives_its_terminal() {
     let mut process = Process::spawn(from_shell("trap '' HUP", &[])).await;

@@ -15,7 +15,7 @@ async fn ask(member: &Membership, action: Action) {
     assert!(member.send(Command { request, action }).await);
 }
 
-async fn hear(member: &mut Membership, is_it: impl Fn(&Event) -> bool) {
+async fn hear(member: &mut Membership, mut is_it: impl FnMut(&Event) -> bool) {
     loop {
         let event = member.events.recv().await.expect("an event");
         assert!(!matches!(*event, Event::Refused { .. }), "{event:?}");
@@ -59,7 +59,12 @@ async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
     for video in 1..=3_000 {
         let needs = media::Needs { audio: 0, video };
         let peer = PeerId::from_u64(of_ada);
-        media.tell(media::Event::NeedsChanged { room, peer, needs });
+        media.tell(media::Event::NeedsChanged {
+            room,
+            peer,
+            needs,
+            offers: 1,
+        });
     }
     media.connect(of_bob);
 
@@ -69,4 +74,68 @@ async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
     hear(&mut ada, needs).await;
     // In virtual time: nobody was waited for in vain.
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_overtook_is_not_told_behind_it() {
+    let (media, events) = FakeMedia::new();
+    let media = Arc::new(media);
+    let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
+    let mut ada = alone(&rooms, "Ada").await;
+    let (number, room) = {
+        let books = media.books();
+        let number = *books.peers.keys().next().expect("a peer");
+        (number, books.room_of(number))
+    };
+    let peer = PeerId::from_u64(number);
+    let slots = |mid: &str| {
+        vec![media::Slot {
+            mid: mid.into(),
+            kind: media::MediaKind::Audio,
+            track: None,
+        }]
+    };
+    // Of before the answer that Ada has; and of after it.
+    for (offers, mid, audio) in [(0, "old", 7), (1, "new", 3)] {
+        media.tell(media::Event::SlotsChanged {
+            room,
+            peer,
+            slots: slots(mid),
+            offers,
+        });
+        let needs = media::Needs { audio, video: 0 };
+        media.tell(media::Event::NeedsChanged {
+            room,
+            peer,
+            needs,
+            offers,
+        });
+        media.tell(media::Event::RenegotiationWanted {
+            room,
+            peer,
+            reason: media::RenegotiationReason::Codec,
+            offers,
+        });
+        media.connect(number);
+        let mut told = Vec::new();
+        hear(&mut ada, |event| {
+            match event {
+                Event::Slots(slots) => told.extend(slots.iter().map(|slot| slot.mid.clone())),
+                Event::Needs(needs) => told.push(needs.audio.to_string()),
+                Event::Renegotiate(reason) => told.push(reason.code().to_owned()),
+                _ => {}
+            }
+            matches!(event, Event::MediaConnected)
+        })
+        .await;
+        match offers {
+            0 => assert_eq!(told, [""; 0]),
+            _ => assert!(
+                told.contains(&"new".to_owned()) && told.contains(&"codec".to_owned()),
+                "{told:?}"
+            ),
+        }
+    }
+    let needs = |event: &Event| matches!(event, Event::Needs(needs) if needs.audio == 3);
+    hear(&mut ada, needs).await;
 }

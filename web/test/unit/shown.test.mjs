@@ -7,7 +7,9 @@ import { neededHeight } from "../../ui/shown.js";
 import { decisionWords, stretches } from "../../ui/timeline.js";
 import { Arrivals } from "../../client/arrivals.js";
 import { linkState } from "../../ui/link.js";
-import { explainPause, explainTile, explainUnwatchable, reasonWords } from "../../ui/words.js";
+import { Figures } from "../../ui/figures.js";
+import { OWN_TILE } from "../../ui/people.js";
+import { explainOverRate, explainPause, explainTile, explainUnwatchable, reasonWords } from "../../ui/words.js";
 
 test("a picture needs the lines of its place, more when it is cut off at the sides", () => {
   const box = (width, height, whole = false, aspect = 16 / 9) => ({ width, height, aspect, whole });
@@ -152,4 +154,41 @@ test("what cannot be decoded is told in words, to those who cannot see and to wh
   }
   assert.match(explainUnwatchable("audio", 1, ["Ana"]), /^Ana cannot hear you: their browser does not play its format$/);
   assert.equal(explainUnwatchable("video", 0, []), null);
+});
+
+test("one who sends more than the server takes is told so, and how much that is", () => {
+  assert.equal(explainOverRate(0, 0, 40_000_000), "");
+  assert.equal(explainOverRate(1_234, 1_000, 40_000_000), "you send too much: the server drops what is above its limit of 40 Mbit/s (1,234 packets so far)");
+  assert.equal(explainOverRate(1, 0, 1_500_000), "you send too much: the server drops what is above its limit of 1.5 Mbit/s (1 packet so far)");
+  assert.equal(explainOverRate(7, 7, 40_000_000), "you sent too much: the server dropped what was above its limit of 40 Mbit/s (7 packets)");
+  // By a server that does not tell its limit.
+  assert.equal(explainOverRate(7, 3, 0), "you send too much: the server drops what is above its limit (7 packets so far)");
+});
+
+test("the figures of one's own tile tell what the server drops", async () => {
+  let dropped = 0;
+  /** @type {(figures: string) => void} */
+  let shown;
+  const room = {
+    participants: new Map(),
+    limits: { publisher_bitrate: 40_000_000 },
+    getStats: async () => new Map(),
+    serverStats: async () => ({ packets_over_rate: dropped, subscriptions: [] }),
+    timeline: async () => null,
+    publishedMid: () => null,
+  };
+  const tile = { setFigures: (figures) => figures !== null && shown(figures) };
+  const grid = { tiles: [], get: (id) => (id === OWN_TILE ? tile : null) };
+  const figures = new Figures({ room, own: { publication: () => null }, grid });
+  for (const [packets, expected] of [
+    [0, "nothing sent"],
+    [5, "nothing sent\nyou send too much: the server drops what is above its limit of 40 Mbit/s (5 packets so far)"],
+    [5, "nothing sent\nyou sent too much: the server dropped what was above its limit of 40 Mbit/s (5 packets)"],
+  ]) {
+    dropped = packets;
+    const told = new Promise((resolve) => (shown = resolve));
+    figures.show(true);
+    assert.equal(await told, expected);
+    figures.show(false);
+  }
 });

@@ -20,6 +20,7 @@
 //! cookie from the operating system's randomness: a simulation sees the same messages at the same
 //! times, under different numbers.
 
+mod memory;
 mod packet;
 mod reassembly;
 mod restart;
@@ -50,6 +51,7 @@ use packet::{Chunk, Packet, kind};
 use reassembly::{BUFFER_BYTES, Message, STREAMS};
 use screen::{Init, SINK, Screen, admit_init};
 
+use crate::cache::{CacheShare, Held};
 use crate::event::DataRefusal;
 
 /// One of a participant's two channels.
@@ -144,6 +146,9 @@ pub(crate) struct Sctp {
     outgoing: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
     drops: SctpDrops,
+    memory: Held,
+    /// Messages of which some may not have arrived, at most.
+    sent: usize,
     #[cfg(any(test, feature = "testing"))]
     panicked: bool,
 }
@@ -204,7 +209,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5
 
 impl Sctp {
     /// Waits for the client. Messages of more than `max_message` bytes are neither taken nor sent.
-    pub(crate) fn new(max_message: usize) -> Self {
+    pub(crate) fn new(max_message: usize, caches: &CacheShare) -> Self {
         Self {
             max_message,
             state: State::Waiting,
@@ -215,6 +220,8 @@ impl Sctp {
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
             drops: SctpDrops::default(),
+            memory: caches.nothing(),
+            sent: 0,
             #[cfg(any(test, feature = "testing"))]
             panicked: false,
         }
@@ -240,12 +247,14 @@ impl Sctp {
             }
             _ => self.handle_chunks(now, &packet),
         }
+        self.count();
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.guarded(|peering| peering.association.handle_timeout(now));
         self.collect_events();
+        self.count();
     }
 
     /// The time at which to call [`handle_timeout`](Self::handle_timeout).
@@ -302,9 +311,10 @@ impl Sctp {
             DataChannel::Reliable => RELIABLE_BUFFER,
             DataChannel::Unreliable => UNRELIABLE_BUFFER,
         };
+        let fits = self.has_room_for(payload.len());
         self.guarded(|peering| {
             let mut stream = peering.association.stream(id).ok()?;
-            if stream.buffered_amount().ok()? + payload.len() > room {
+            if !fits || stream.buffered_amount().ok()? + payload.len() > room {
                 return Some(false);
             }
             stream.write_with_ppi(now, payload, ppid).ok()?;

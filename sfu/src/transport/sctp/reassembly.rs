@@ -52,6 +52,8 @@ pub(super) struct Reassembly {
     /// Ordered messages that wait for an earlier one of their stream.
     held: BTreeMap<(u16, u16), Held>,
     held_bytes: usize,
+    /// No more is held than must be.
+    short: bool,
     /// Complete, in the order of delivery.
     messages: VecDeque<Message>,
     oversized: u64,
@@ -113,6 +115,7 @@ impl Reassembly {
             expected: vec![0; usize::from(STREAMS)].into_boxed_slice(),
             held: BTreeMap::new(),
             held_bytes: 0,
+            short: false,
             messages: VecDeque::new(),
             oversized: 0,
             malformed: 0,
@@ -134,7 +137,8 @@ impl Reassembly {
             return true;
         }
         // The first missing chunk is what frees the others, so it is always taken.
-        if at > 0 && self.held_bytes + data.payload.len() > BUFFER_BYTES {
+        let full = self.held_bytes + data.payload.len() > BUFFER_BYTES;
+        if at > 0 && (full || self.short) {
             return false;
         }
         while self.slots.len() <= at {
@@ -206,6 +210,21 @@ impl Reassembly {
     /// The next whole message.
     pub(super) fn poll(&mut self) -> Option<Message> {
         self.messages.pop_front()
+    }
+
+    /// Bytes held, and what holds them.
+    pub(super) fn bytes(&self) -> usize {
+        let partial = self.partial.as_ref();
+        let payload = partial.and_then(|partial| partial.payload.as_ref());
+        self.held_bytes
+            + payload.map_or(0, Vec::len)
+            + self.slots.len() * size_of::<Slot>()
+            + self.held.len() * size_of::<((u16, u16), Held)>()
+    }
+
+    /// From now on only what comes in order is taken, or all again.
+    pub(super) fn set_short(&mut self, short: bool) {
+        self.short = short;
     }
 
     /// Messages dropped because they were larger than the limit.

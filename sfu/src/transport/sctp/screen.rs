@@ -146,6 +146,16 @@ impl Screen {
         self.reassembly.poll()
     }
 
+    /// Bytes that messages hold which are not whole, or not due.
+    pub(super) fn bytes(&self) -> usize {
+        self.reassembly.bytes()
+    }
+
+    /// There is no memory for more, or there is again.
+    pub(super) fn set_short(&mut self, short: bool) {
+        self.reassembly.set_short(short);
+    }
+
     /// Messages dropped because they were larger than the limit.
     pub(super) fn oversized(&self) -> u64 {
         self.reassembly.oversized()

@@ -11,6 +11,8 @@ use rtc_datachannel::message::Message as Dcep;
 use rtc_sctp::{ClientConfig, StreamEvent};
 use rtc_shared::marshal::Marshal;
 
+mod memory;
+
 use super::packet::{array, packet};
 use super::*;
 
@@ -164,14 +166,18 @@ impl Pair {
             flying: BinaryHeap::new(),
             sent: 0,
             client: Client::new(now),
-            server: Sctp::new(MAX),
+            server: Sctp::new(MAX, &CacheShare::default()),
             events: Vec::new(),
         }
     }
 
     /// Connected, with both channels open.
     fn open(seed: u64, loss: f64, delay: std::ops::Range<u64>) -> Self {
-        let mut pair = Self::new(seed, loss, delay);
+        Self::new(seed, loss, delay).opened()
+    }
+
+    fn opened(self) -> Self {
+        let mut pair = self;
         pair.run(60_000);
         assert!(pair.client.connected);
         let now = pair.now;
@@ -641,7 +647,7 @@ fn an_init_as_chromium_sends_it_is_answered() {
     value.extend([0x80, 0x08, 0, 8, 130, 192, 64, 194]);
     value.extend([0x80, 0x01, 0, 8, 0, 0, 0, 1]);
     let now = Pair::new(0, 0.0, 1..2).now;
-    let mut server = Sctp::new(MAX);
+    let mut server = Sctp::new(MAX, &CacheShare::default());
     server.handle_packet(now, &packet(0, &[(kind::INIT, 0, value)]));
     let answer = server.poll_transmit(now).unwrap();
     let answer = Packet::parse(&answer).unwrap();
@@ -746,7 +752,7 @@ proptest! {
         packets in prop::collection::vec(
             (prop::collection::vec(any_chunk(), 1..4), 0u64..2_000), 1..30)
     ) {
-        let mut fresh = Sctp::new(MAX);
+        let mut fresh = Sctp::new(MAX, &CacheShare::default());
         let (_, flags, value) = init;
         let mut pair = Pair::open(0, 0.0, 1..2);
         fresh.handle_packet(pair.now, &packet(0, &[(kind::INIT, flags, value)]));

@@ -329,11 +329,15 @@ impl Worker {
         };
         let (may, next) = peer.asks.ask(now);
         if may {
-            let (room, peer) = (peer.room, peer.id);
+            let (room, peer, offers) = (peer.room, peer.id, peer.offers);
             tracing::info!(%room, %peer, %track, "asked for another codec");
             let reason = RenegotiationReason::Codec;
-            self.events
-                .push_back(Event::RenegotiationWanted { room, peer, reason });
+            self.events.push_back(Event::RenegotiationWanted {
+                room,
+                peer,
+                reason,
+                offers,
+            });
         }
         // It may not follow.
         self.watches.look_at(next, track);

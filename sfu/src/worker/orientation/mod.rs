@@ -206,11 +206,15 @@ impl Worker {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
-        let (room, peer) = (peer.room, peer.id);
+        let (room, peer, offers) = (peer.room, peer.id, peer.offers);
         tracing::info!(%room, %peer, "asked to offer again, for the orientation of its pictures");
         let reason = RenegotiationReason::Extension;
-        self.events
-            .push_back(Event::RenegotiationWanted { room, peer, reason });
+        self.events.push_back(Event::RenegotiationWanted {
+            room,
+            peer,
+            reason,
+            offers,
+        });
     }
 
     /// Looks at the publishers whose time has come.

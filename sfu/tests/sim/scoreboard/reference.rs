@@ -158,6 +158,7 @@ impl Sender {
             published: Vec::new(),
             slots: Vec::new(),
             needs: Needs::default(),
+            offers: 1,
         }
     }
 

@@ -282,6 +282,9 @@ pub enum MediaState {
 pub struct MessageLimits {
     pub message_bytes: usize,
     pub chat_chars: usize,
+    /// Bits a second of all media of a participant; 0: no limit. Servers of before did not say.
+    #[serde(default)]
+    pub publisher_bitrate: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use tracing::{debug, info};
 
 use super::codec::{decode, refuse, request_id};
 use super::rate::{Allowance, RateLimit};
-use super::wire::{Farewell, Gone, Received, Wire};
+use super::wire::{Farewell, Received, Unsent, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
 use crate::clients::ClientAddress;
 use crate::memory::Unread;
@@ -31,9 +31,12 @@ enum End {
     },
 }
 
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
+impl From<Unsent> for End {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Gone => Self::Gone,
+            Unsent::NoMemory => no_memory(),
+        }
     }
 }
 
@@ -63,8 +66,8 @@ pub(super) async fn run(
         .rooms
         .memory()
         .outboxes
-        .open(move || let_go.notify_one());
-    unread.begin(&evicted);
+        .open(client, move || let_go.notify_one());
+    unread.begin(client, &evicted);
     let mut session = Session {
         wire: Wire::new(connection, limits, unread, outbox).await,
         rate: RateLimit::new(now, limits.messages_per_second, limits.message_burst),
@@ -72,7 +75,7 @@ pub(super) async fn run(
         native: native.clone(),
         client,
     };
-    let mut who = None;
+    let mut joined = None;
     let admitted = tokio::select! {
         admitted = session.admit(&mut stop) => admitted,
         () = evicted.notified() => Err(no_memory()),
@@ -83,19 +86,32 @@ pub(super) async fn run(
                 end = session.attend(&mut membership) => end,
                 () = evicted.notified() => no_memory(),
             };
-            who = Some(membership.participant.clone());
-            membership.leave(leave_reason(&end)).await;
+            joined = Some(membership);
             end
         }
         Err(end) => end,
     };
     if let End::Fault { code, .. } = end {
-        let participant = who.as_ref().map(tracing::field::display);
+        let participant = joined
+            .as_ref()
+            .map(|it| tracing::field::display(&it.participant));
         info!(participant, code, "connection ended by a fault");
     }
-    if let Some(farewell) = farewell(end) {
-        session.wire.finish(farewell).await;
-    }
+    let reason = leave_reason(&end);
+    let leave = async {
+        if let Some(membership) = joined {
+            membership.leave(reason).await;
+        }
+    };
+    let wire = session.wire;
+    let finish = async {
+        match farewell(end) {
+            Some(farewell) => wire.finish(farewell).await,
+            None => drop(wire),
+        }
+    };
+    // The room may be slow to take notice, and what the connection holds is others' to have.
+    tokio::join!(leave, finish);
     // Held until here: the server's shutdown waits for it.
     drop(stop);
 }

@@ -44,6 +44,7 @@ impl Native {
                 limits: MessageLimits {
                     message_bytes: limits.message_bytes,
                     chat_chars: limits.chat_chars,
+                    publisher_bitrate: limits.publisher_bitrate,
                 },
                 data: DataChannels {
                     protocol: SENDER_PROTOCOL.to_owned(),
@@ -68,13 +69,13 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
     if stop.is_stopped() {
         return stopping();
     }
-    if native.rooms.memory().refuses() {
+    let client = client_of(&parts, &native.trusted_proxies);
+    if native.rooms.memory().refuses(client) {
         return short();
     }
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
         return full();
     };
-    let client = client_of(&parts, &native.trusted_proxies);
     let clients = native.rooms.clients();
     let held = match client.map(|address| clients.connect(address)).transpose() {
         Ok(held) => held,
@@ -100,7 +101,7 @@ pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Resp
     let clients = native.rooms.clients();
     if native.rooms.is_stopping() {
         stopping()
-    } else if native.rooms.memory().refuses() {
+    } else if native.rooms.memory().refuses(client) {
         short()
     } else if native.connections.available_permits() == 0 {
         full()

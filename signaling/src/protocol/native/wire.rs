@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -44,9 +44,14 @@ pub(super) enum Received {
     Gone,
 }
 
-/// The socket is closed or as good as.
-#[derive(Debug)]
-pub(super) struct Gone;
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unsent {
+    /// The socket is closed or as good as.
+    Gone,
+    /// All memory for messages on their way is held, and was for too long.
+    NoMemory,
+}
 
 /// The goodbye with which a socket is closed.
 pub(super) struct Farewell {
@@ -62,6 +67,11 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Unread bytes reset the connection when it is closed, and a reset may overtake the last message:
 /// the client has this long to read it.
 const UNREADABLE_TIME: Duration = Duration::from_millis(500);
+
+/// A message takes its length once as it is, and once in frames.
+const PER_BYTE: usize = 2;
+/// Between two looks whether there is memory for a message to be sent.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Messages are short but for offers; what is needed beyond this is allocated as it comes.
 /// tungstenite's default of 128 KiB for each connection would be 2.5 GiB for a full server.
@@ -121,60 +131,107 @@ impl Wire {
         }
     }
 
-    /// Writes several messages at once.
+    /// Writes several messages at once. While there is no memory for one, it waits for as long as for a client that
+    /// takes nothing.
     pub(super) async fn send(
         &mut self,
         messages: impl IntoIterator<Item = ServerMessage>,
-    ) -> Result<(), Gone> {
-        let (socket, outbox) = (&mut self.socket, &mut self.outbox);
-        let write = async {
-            let mut bytes = 0;
-            for message in messages {
-                let text = encode(&message);
-                bytes += text.len();
-                // Once as it is, once in frames.
-                if bytes > UNCOUNTED && !outbox.set(2 * bytes) {
-                    outbox.end();
-                    return Err(Gone);
-                }
-                socket
-                    .feed(Message::Text(text.into()))
-                    .await
-                    .map_err(|_| Gone)?;
+    ) -> Result<(), Unsent> {
+        let written = self.write(messages).await;
+        match written {
+            Err(Unsent::NoMemory) => self.outbox.end(),
+            Ok(()) | Err(Unsent::Gone) => {
+                self.outbox.set(0);
             }
-            socket.flush().await.map_err(|_| Gone)
-        };
-        let written = timeout(self.patience, write).await;
-        self.outbox.set(0);
-        written.unwrap_or(Err(Gone))
+        }
+        written
     }
 
-    pub(super) async fn ping(&mut self) -> Result<(), Gone> {
-        let ping = self.socket.send(Message::Ping(Default::default()));
-        match timeout(self.patience, ping).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Gone),
+    async fn write(
+        &mut self,
+        messages: impl IntoIterator<Item = ServerMessage>,
+    ) -> Result<(), Unsent> {
+        let (socket, patience) = (&mut self.socket, self.patience);
+        let mut until = Instant::now() + patience;
+        let mut bytes = 0;
+        for message in messages {
+            let text = encode(&message);
+            drop(message);
+            bytes += text.len();
+            if bytes > UNCOUNTED && !self.outbox.set(PER_BYTE * bytes) {
+                // Others may wait for what this one holds: it holds no more than the message while it waits.
+                bytes = text.len();
+                within(until, socket.flush()).await?;
+                self.outbox.set(0);
+                let room = room_for(&mut self.outbox, PER_BYTE * bytes);
+                timeout(patience, room)
+                    .await
+                    .map_err(|_| Unsent::NoMemory)?;
+                until = Instant::now() + patience;
+            }
+            within(until, socket.feed(Message::Text(text.into()))).await?;
         }
+        within(until, socket.flush()).await
+    }
+
+    /// Nothing more is read: what came of a message is given back before anybody is waited for.
+    async fn forget_received(self) -> Self {
+        let mut socket = self.socket;
+        // Half a frame that was not taken yet is to be finished.
+        if !matches!(socket.flush().now_or_never(), Some(Ok(()))) {
+            return Self { socket, ..self };
+        }
+        let stream = socket.into_inner();
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        self.unread.end();
+        Self { socket, ..self }
+    }
+
+    pub(super) async fn ping(&mut self) -> Result<(), Unsent> {
+        let until = Instant::now() + self.patience;
+        let ping = self.socket.send(Message::Ping(Default::default()));
+        within(until, ping).await
     }
 
     /// Says why, closes, and waits for the client to close as well.
     pub(super) async fn finish(mut self, farewell: Farewell) {
+        if !farewell.readable {
+            self = self.forget_received().await;
+        }
         let close = Message::Close(Some(CloseFrame {
             code: farewell.code,
             reason: farewell.reason.into(),
         }));
         let goodbye = async {
             self.send([farewell.message]).await?;
-            self.socket.send(close).await.map_err(|_| Gone)?;
+            self.socket.send(close).await.map_err(|_| Unsent::Gone)?;
             if !farewell.readable {
                 tokio::time::sleep(UNREADABLE_TIME).await;
                 return Ok(());
             }
             while let Some(Ok(_)) = self.socket.next().await {}
-            Ok::<_, Gone>(())
+            Ok::<_, Unsent>(())
         };
         // One who does not take the news has had the time to.
         let _ = timeout(FAREWELL_TIME, goodbye).await;
+    }
+}
+
+async fn within<T, E>(
+    until: Instant,
+    written: impl Future<Output = Result<T, E>>,
+) -> Result<T, Unsent> {
+    match timeout_at(until, written).await {
+        Ok(Ok(written)) => Ok(written),
+        Ok(Err(_)) | Err(_) => Err(Unsent::Gone),
+    }
+}
+
+/// Returns once the account holds so many bytes. Cancel-safe.
+async fn room_for(outbox: &mut Account, bytes: usize) {
+    while !outbox.set(bytes) {
+        sleep(PAUSE).await;
     }
 }
 

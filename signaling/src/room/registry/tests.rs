@@ -1,0 +1,69 @@
+use tertulia_sfu::{Sfu, SfuConfig};
+
+use super::*;
+use crate::memory::Budget;
+use crate::room::Action;
+
+fn entrant(name: &str) -> Entrant {
+    Entrant {
+        name: name.into(),
+        metadata: Default::default(),
+        auto_subscribe: true,
+        request: None,
+        client: None,
+    }
+}
+
+#[tokio::test]
+async fn a_room_with_a_full_mailbox_forgets_its_chat_all_the_same() {
+    let (sfu, events) = Sfu::start(SfuConfig::loopback()).expect("relay");
+    let mut settings = RoomSettings::default();
+    settings.memory.chat = Budget::new(10_000);
+    let rooms = Rooms::start(Arc::new(sfu), events, settings);
+    let joined = rooms.join("room", entrant("Ada")).await;
+    let mut ada = joined.expect("joined");
+    for _ in 0..6 {
+        let action = Action::Chat("x".repeat(1_000));
+        let request = None;
+        assert!(ada.send(Command { request, action }).await);
+    }
+    let mut heard = 0;
+    while heard < 6 {
+        let event = ada.events.recv().await.expect("an event");
+        heard += usize::from(matches!(*event, Event::Chat(_)));
+    }
+    // Nothing is taken from the mailbox before this test waits for anything.
+    while ada.mailbox.try_send(Message::Evict).is_ok() {}
+    let mut other = rooms.shared.memory.chat.open(None, || {});
+    assert!(other.set(5_000));
+    let joined = rooms.join("room", entrant("Grace")).await;
+    let mut grace = joined.expect("joined");
+    let welcome = grace.events.recv().await.expect("an event");
+    let Event::Welcome(snapshot) = &*welcome else {
+        panic!("{welcome:?}");
+    };
+    assert_eq!(snapshot.chat.len(), 3);
+}
+
+/// However soon its actor ends: the join that makes a room does not look for another one.
+#[tokio::test]
+async fn whoever_makes_a_room_that_cannot_be_hears_why() {
+    let (sfu, mut events) = Sfu::start(SfuConfig::loopback()).expect("relay");
+    sfu.fail_worker(0);
+    while events.recv().await.is_some() {}
+    let rooms = Rooms::start(Arc::new(sfu), events, RoomSettings::default());
+    rooms.media_ended().await;
+    let entrant = entrant("Ada");
+    let (reply, admission) = oneshot::channel();
+    let message = Message::Enter { entrant, reply };
+    let (mailbox, left) = rooms
+        .shared
+        .mailbox("room", None, message)
+        .ok()
+        .expect("a mailbox");
+    mailbox.closed().await;
+    assert!(left.is_none(), "it comes too late");
+    let refusal = admission.await.expect("an answer").err();
+    assert_eq!(refusal.map(|refusal| refusal.code), Some("worker_failed"));
+    assert_eq!(rooms.counts().rooms, 0);
+}
