@@ -255,6 +255,12 @@ impl Transport {
         self.tell_hold();
     }
 
+    /// DTLS datagrams that were dropped since this was last asked: they are malformed, beyond what a handshake takes, or not
+    /// authentic.
+    pub(crate) fn take_dtls_refused(&mut self) -> u64 {
+        self.dtls.take_refused()
+    }
+
     /// Whoever finishes a handshake has read what was sent in it.
     fn handshake_done(&mut self, now: Instant, from: SocketAddr) {
         self.ice.heard();

@@ -64,6 +64,13 @@ impl Worker {
             return;
         }
         peer.transport.handle_dtls(now, from, datagram);
+        self.after_dtls(now, index);
+    }
+
+    fn after_dtls(&mut self, now: Instant, index: usize) {
+        let peer = self.peers.get_mut(index);
+        let refused = peer.map_or(0, |peer| peer.transport.take_dtls_refused());
+        self.counters.drop_many("dtls_refused", refused);
         self.service(now, index);
     }
 
@@ -72,7 +79,7 @@ impl Worker {
         while let Some((index, from, mut datagram)) = self.handshakes.waiting.pop_front() {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_dtls(now, from, &mut datagram);
-                self.service(now, index);
+                self.after_dtls(now, index);
             }
             if !time() {
                 return;

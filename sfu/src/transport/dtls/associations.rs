@@ -119,6 +119,14 @@ impl Associations {
             .min()
     }
 
+    /// Datagrams that no association had a use for, since this was last asked.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        let next = self.next.as_mut().map(|next| &mut next.association);
+        let all = std::iter::once(&mut self.current).chain(next);
+        all.map(|association| std::mem::take(&mut association.dtls.refused))
+            .sum()
+    }
+
     /// Encrypts application data. Nothing before the handshake is complete.
     pub(crate) fn write(&mut self, now: Instant, data: &[u8]) {
         self.current.dtls.write(now, data);

@@ -32,6 +32,8 @@ struct Dtls {
     guard: Guard,
     hello: HelloBuffer,
     state: State,
+    /// Datagrams that the guard does not admit, or that do not authenticate.
+    refused: u64,
 }
 
 enum State {
@@ -67,6 +69,7 @@ impl Dtls {
             guard: Guard::new(),
             hello: HelloBuffer::default(),
             state: State::Waiting,
+            refused: 0,
         }
     }
 
@@ -74,6 +77,7 @@ impl Dtls {
     fn handle(&mut self, now: Instant, datagram: &[u8], event: &mut dyn FnMut(DtlsEvent)) {
         let handshaking = !matches!(self.state, State::Connected(_));
         if !self.guard.admits(datagram, handshaking) {
+            self.refused += 1;
             return;
         }
         match self.state {
@@ -106,7 +110,7 @@ impl Dtls {
             }
             // While connected, only an authenticated alert ends it.
             Err(Error::ErrAlertFatalOrClose) => self.fail(PeerFailure::DtlsFailed, event),
-            Err(_) if connected => {}
+            Err(_) if connected => self.refused += 1,
             Err(_) => self.fail(PeerFailure::DtlsFailed, event),
         }
     }
