@@ -89,7 +89,12 @@ pub(super) struct Dtls {
     expected: String,
     connected: bool,
     ended: bool,
+    /// Application data that came, for one who asks for it.
+    heard: Option<Vec<BytesMut>>,
 }
+
+/// Application data kept for one who asks for it, in datagrams; more is dropped.
+const HEARD: usize = 1_024;
 
 impl Dtls {
     /// Its ClientHello waits to be sent.
@@ -108,6 +113,7 @@ impl Dtls {
             expected: expected.to_ascii_uppercase(),
             connected: false,
             ended: false,
+            heard: None,
         })
     }
 
@@ -122,6 +128,11 @@ impl Dtls {
             Ok(events) => events.into_iter().find_map(|event| match event {
                 EndpointEvent::HandshakeComplete => Some(self.complete()),
                 EndpointEvent::PeerClosed => Some(self.fail("closed by the server")),
+                EndpointEvent::ApplicationData(data) => {
+                    let heard = self.heard.as_mut().filter(|heard| heard.len() < HEARD);
+                    heard?.push(data);
+                    None
+                }
                 _ => None,
             }),
             // While connected only an authenticated alert ends it.
@@ -178,6 +189,24 @@ impl Dtls {
         }
         let error = self.endpoint.handle_timeout(SERVER, now).err()?;
         Some(self.fail(&error.to_string()))
+    }
+
+    /// Keeps application data from now on, for [`take_data`](Self::take_data).
+    pub(super) fn keep_data(&mut self) {
+        self.heard.get_or_insert_default();
+    }
+
+    /// Hands over the application data that came.
+    pub(super) fn take_data(&mut self) -> Vec<BytesMut> {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Sends application data, if there is an association.
+    pub(super) fn write(&mut self, now: Instant, data: &[u8]) {
+        if self.connected && !self.ended {
+            // It fails where the association has ended, which the next datagram tells.
+            let _ = self.endpoint.write(now, SERVER, data);
+        }
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<BytesMut> {

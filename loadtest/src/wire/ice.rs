@@ -140,17 +140,13 @@ impl Ice {
     }
 
     fn write_check(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&BINDING_REQUEST.to_be_bytes());
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&self.transaction);
-        attribute(out, USERNAME, self.username.as_bytes());
-        // A peer-reflexive candidate of the first and only interface (RFC 8445 section 5.1.2).
-        attribute(out, PRIORITY, &0x6e7f_1eff_u32.to_be_bytes());
-        attribute(out, ICE_CONTROLLING, &self.tie_breaker);
-        attribute(out, USE_CANDIDATE, &[]);
-        finish(out, start, &self.key);
+        let check = Check {
+            username: &self.username,
+            transaction: self.transaction,
+            tie_breaker: self.tie_breaker,
+            nominates: true,
+        };
+        check.write(&self.key, out);
     }
 
     /// Writes the answer to a check of the server's. What is none, or is not signed right, gets none.
@@ -218,6 +214,34 @@ impl Ice {
         self.timeout = (self.round_trip * 2).clamp(FIRST_TIMEOUT, LONGEST_TIMEOUT);
         self.next = Some(now + CONSENT_INTERVAL.mul_f64(rand::random_range(0.8..1.2)));
         first.then_some(IceEvent::Connected)
+    }
+}
+
+/// A connectivity check (RFC 8445 section 7.1).
+pub(super) struct Check<'a> {
+    pub(super) username: &'a str,
+    pub(super) transaction: [u8; 12],
+    pub(super) tie_breaker: [u8; 8],
+    /// Whether it says USE-CANDIDATE.
+    pub(super) nominates: bool,
+}
+
+impl Check<'_> {
+    /// Writes it, signed.
+    pub(super) fn write(&self, key: &hmac::Key, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&BINDING_REQUEST.to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&self.transaction);
+        attribute(out, USERNAME, self.username.as_bytes());
+        // A peer-reflexive candidate of the first and only interface (RFC 8445 section 5.1.2).
+        attribute(out, PRIORITY, &0x6e7f_1eff_u32.to_be_bytes());
+        attribute(out, ICE_CONTROLLING, &self.tie_breaker);
+        if self.nominates {
+            attribute(out, USE_CANDIDATE, &[]);
+        }
+        finish(out, start, key);
     }
 }
 

@@ -12,6 +12,7 @@
 //!   `dtls`, `srtp`.
 //! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive;
 //!   `page` says which videos a bot shows, and `speech` how loud it is.
+//! - `hostile` is a peer with valid credentials that does whatever its owner says, for the tests that attack a server.
 //!
 //! # What is looked at
 //!
@@ -37,6 +38,7 @@ mod feed;
 mod feedback;
 mod fleet;
 mod height;
+mod hostile;
 mod ice;
 mod outbox;
 mod page;
@@ -56,3 +58,4 @@ mod thread;
 mod timer;
 
 pub use fleet::{WireConfig, WireFleet};
+pub use hostile::{Heard, Hostile, HostileConfig, Media, Outgoing, Published};
