@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     messages: usize,
     /// Messages that clients have not read.
     outboxes: usize,
+    /// Messages that wait for memory in which to be sent.
+    waiting: usize,
     /// Chat that rooms keep.
     chat: usize,
 }
@@ -86,6 +88,7 @@ impl Plan {
             caches: tenths(4),
             messages: tenths(1),
             outboxes: tenths(1),
+            waiting: tenths(1) / 4,
             chat: tenths(1),
         })
     }
@@ -96,6 +99,7 @@ impl Plan {
 pub struct Memory {
     pub(crate) messages: Budget,
     pub(crate) outboxes: Budget,
+    pub(crate) waiting: Budget,
     pub(crate) chat: Budget,
     bytes: u64,
     watch: Arc<Watch>,
@@ -128,6 +132,7 @@ impl Memory {
         Self {
             messages: Budget::new(plan.messages),
             outboxes: Budget::new(plan.outboxes),
+            waiting: Budget::new(plan.waiting),
             chat: Budget::new(plan.chat),
             bytes: plan.all,
             watch: Arc::default(),
@@ -185,6 +190,7 @@ impl Default for Memory {
             caches: usize::MAX,
             messages: usize::MAX,
             outboxes: usize::MAX,
+            waiting: usize::MAX,
             chat: usize::MAX,
         })
     }
@@ -242,7 +248,7 @@ mod tests {
             }
         }
         let plan = Plan::on(&machine, 1_000).expect("it fits");
-        let counted = plan.caches + plan.messages + plan.outboxes + plan.chat;
+        let counted = plan.caches + plan.messages + plan.outboxes + plan.waiting + plan.chat;
         assert!(
             (counted as u64) < plan.all * 8 / 10,
             "the rest is for participants"

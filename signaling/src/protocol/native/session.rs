@@ -10,10 +10,10 @@ use tracing::{debug, info};
 
 use super::codec::{decode, refuse, request_id};
 use super::rate::{Allowance, RateLimit};
-use super::wire::{Farewell, Received, Unsent, Wire};
+use super::wire::{Farewell, Outbox, Received, Unsent, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
 use crate::clients::ClientAddress;
-use crate::memory::Unread;
+use crate::memory::{Budget, Unread};
 use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
 
 /// Why a socket is done with.
@@ -61,12 +61,15 @@ pub(super) async fn run(
     let limits = &native.limits;
     let now = Instant::now();
     let evicted = Arc::new(Notify::new());
-    let let_go = evicted.clone();
-    let outbox = native
-        .rooms
-        .memory()
-        .outboxes
-        .open(client, move || let_go.notify_one());
+    let memory = native.rooms.memory();
+    let open = |budget: &Budget| {
+        let let_go = evicted.clone();
+        budget.open(client, move || let_go.notify_one())
+    };
+    let outbox = Outbox {
+        sent: open(&memory.outboxes),
+        waiting: open(&memory.waiting),
+    };
     unread.begin(client, &evicted);
     let mut session = Session {
         wire: Wire::new(connection, limits, unread, outbox).await,

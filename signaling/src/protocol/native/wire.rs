@@ -24,8 +24,16 @@ pub(super) struct Wire {
     patience: Duration,
     /// The bytes received that are no whole message yet.
     unread: Unread,
-    /// The bytes on their way to the client.
-    outbox: Account,
+    outbox: Outbox,
+}
+
+/// The bytes meant for the client.
+pub(super) struct Outbox {
+    /// Those on their way.
+    pub(super) sent: Account,
+    /// Those of a message that waits until there is memory for it to be sent. Many that wait are as much memory as many
+    /// that are sent.
+    pub(super) waiting: Account,
 }
 
 pub(super) enum Received {
@@ -82,7 +90,7 @@ impl Wire {
         connection: Upgraded,
         limits: &Limits,
         unread: Unread,
-        outbox: Account,
+        outbox: Outbox,
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -132,18 +140,19 @@ impl Wire {
     }
 
     /// Writes several messages at once. While there is no memory for one, it waits for as long as for a client that
-    /// takes nothing.
+    /// takes nothing; if too much waits already, it does not.
     pub(super) async fn send(
         &mut self,
         messages: impl IntoIterator<Item = ServerMessage>,
     ) -> Result<(), Unsent> {
         let written = self.write(messages).await;
         match written {
-            Err(Unsent::NoMemory) => self.outbox.end(),
+            Err(Unsent::NoMemory) => self.outbox.sent.end(),
             Ok(()) | Err(Unsent::Gone) => {
-                self.outbox.set(0);
+                self.outbox.sent.set(0);
             }
         }
+        self.outbox.waiting.set(0);
         written
     }
 
@@ -158,15 +167,19 @@ impl Wire {
             let text = encode(&message);
             drop(message);
             bytes += text.len();
-            if bytes > UNCOUNTED && !self.outbox.set(PER_BYTE * bytes) {
+            if bytes > UNCOUNTED && !self.outbox.sent.set(PER_BYTE * bytes) {
                 // Others may wait for what this one holds: it holds no more than the message while it waits.
                 bytes = text.len();
+                if !self.outbox.waiting.set(bytes) {
+                    return Err(Unsent::NoMemory);
+                }
                 within(until, socket.flush()).await?;
-                self.outbox.set(0);
-                let room = room_for(&mut self.outbox, PER_BYTE * bytes);
+                self.outbox.sent.set(0);
+                let room = room_for(&mut self.outbox.sent, PER_BYTE * bytes);
                 timeout(patience, room)
                     .await
                     .map_err(|_| Unsent::NoMemory)?;
+                self.outbox.waiting.set(0);
                 until = Instant::now() + patience;
             }
             within(until, socket.feed(Message::Text(text.into()))).await?;
