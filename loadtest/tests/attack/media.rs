@@ -72,7 +72,7 @@ async fn new_streams(arena: &Arena) -> Said {
     )
 }
 
-/// Of one track in the room of the call, more than `publisher_bitrate` allows.
+/// A publisher in the room of the call sends more of one track than `publisher_bitrate` allows.
 async fn too_much(arena: &Arena) -> Said {
     let mut peer = arena.hostile(ROOM, |config| config.videos = 1).await;
     let mut stream = Stream::of(&peer.media.published[0]);

@@ -51,7 +51,7 @@ pub(crate) const ATTACKS: [Attack; 4] = [
     .on(HALF),
 ];
 
-/// Of a message of 1 MB at most, which the server puts together in twice that.
+/// Bytes sent of a message that is never finished. The server takes 1 MB at most, and puts it together in twice that.
 const UNFINISHED: usize = 900 << 10;
 
 /// The beginning of a message, whose end never comes.

@@ -14,7 +14,7 @@ pub(crate) const ATTACKS: [Attack; 2] = [
     Attack::new("peers who come and go", |arena| Box::pin(churn(arena))),
 ];
 
-/// Of a server that keeps empty rooms long enough for them to be many.
+/// Attacks on a server that keeps empty rooms long enough for them to be many.
 pub(crate) const OF_EMPTY_ROOMS: [Attack; 1] =
     [
         Attack::new("rooms made and left by many", |arena| Box::pin(many(arena))).on(Start {

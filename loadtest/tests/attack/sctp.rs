@@ -11,7 +11,7 @@ const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
 const COOKIE_ECHO: u8 = 10;
 const COOKIE_ACK: u8 = 11;
-/// Of an INIT ACK (section 3.3.3).
+/// The parameter of an INIT ACK that comes back in the COOKIE ECHO (RFC 9260 section 3.3.3).
 const STATE_COOKIE: u16 = 7;
 /// Payload protocol of the messages that open channels (RFC 8832 section 8.1), and of text.
 const DCEP: u32 = 50;

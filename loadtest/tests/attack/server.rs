@@ -79,7 +79,7 @@ pub(crate) struct Server {
     pub(crate) process: process::Process,
     log: PathBuf,
     disk: Option<Disk>,
-    /// Of a log that nobody reads.
+    /// The log that nobody reads, kept open.
     _unread: Option<tokio::process::ChildStderr>,
 }
 
