@@ -52,6 +52,14 @@ pub(crate) struct Said {
     pub(crate) answered: String,
 }
 
+impl Said {
+    /// Fails unless the server's answer names a code.
+    pub(crate) fn naming(self, code: &str) -> Self {
+        assert!(self.answered.contains(code), "{}", self.answered);
+        self
+    }
+}
+
 pub(crate) fn said(sent: impl Into<String>, answered: impl Into<String>) -> Said {
     Said {
         sent: sent.into(),
@@ -85,6 +93,11 @@ impl Arena {
     /// How long an attack that could go on for ever does.
     pub(crate) fn during(&self) -> Duration {
         Duration::from_millis(if self.long { 10_000 } else { 500 })
+    }
+
+    /// How many of these there were a second, if they took as long as an attack lasts.
+    pub(crate) fn a_second(&self, count: u64) -> f64 {
+        count as f64 / self.during().as_secs_f64()
     }
 
     /// As many as an attack takes, or enough of them to see that it is met.

@@ -37,10 +37,7 @@ async fn inits(arena: &Arena) -> Said {
         })
         .await;
     said(
-        format!(
-            "{:.0} INITs a second",
-            sent as f64 / arena.during().as_secs_f64()
-        ),
+        format!("{:.0} INITs a second", arena.a_second(sent)),
         "no fault",
     )
 }
@@ -66,10 +63,7 @@ async fn opens(arena: &Arena) -> Said {
     assert!(codes.contains_key("data_too_many_channels"), "{codes:?}");
     let codes: Vec<_> = codes.keys().cloned().collect();
     said(
-        format!(
-            "{:.0} opens a second",
-            sent as f64 / arena.during().as_secs_f64()
-        ),
+        format!("{:.0} opens a second", arena.a_second(sent)),
         codes.join(", "),
     )
 }
@@ -122,7 +116,7 @@ async fn windows(arena: &Arena) -> Said {
     said(
         format!(
             "{:.0} messages of 16 kB a second to six",
-            sent as f64 / arena.during().as_secs_f64()
+            arena.a_second(sent)
         ),
         format!("{undelivered} data_undelivered; {}", codes.join(", ")),
     )

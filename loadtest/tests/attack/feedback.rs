@@ -139,7 +139,7 @@ async fn lies(arena: &Arena) -> Said {
     said(
         format!(
             "{:.0} a second: REMB, loss, transport-wide",
-            sent as f64 / arena.during().as_secs_f64()
+            arena.a_second(sent)
         ),
         "obeyed for the liar alone",
     )

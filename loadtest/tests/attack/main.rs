@@ -1,9 +1,8 @@
 //! Attacks on the real server, each beside a call of four that must not notice.
 //!
-//! Of each attack it is checked that the call loses nothing, that no picture freezes and
-//! nobody is disconnected, that the server lives, answers `/healthz` and has no fault in its log, that refusals have
-//! their codes and are counted, and that nothing stays: rooms, participants, transports, descriptors, memory. Delays are
-//! printed and never fail.
+//! The call must lose nothing: no picture freezes, and nobody is disconnected. The server must live, answer `/healthz` and
+//! have no fault in its log. Refusals must have their codes and be counted. Nothing may stay: rooms, participants,
+//! transports, descriptors, memory. Delays are printed and never fail.
 //!
 //! By default each lasts about a second; with `TERTULIA_LONG=1` it lasts ten, at higher rates, and the table is also
 //! written to `target/attacks.md`. `TERTULIA_BIN` names the server to attack. Words on the command line choose attacks

@@ -1,8 +1,11 @@
 //! As much of SCTP (RFC 9260) as it takes to misuse it.
 
-use std::time::Instant;
+use std::io;
 
 use tertulia_loadtest::wire::Media;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
 use crate::http::PATIENCE;
 
@@ -94,21 +97,28 @@ impl Association {
 
 /// The value of the first chunk of a kind that comes.
 async fn wait(media: &mut Media, kind: u8) -> Vec<u8> {
-    let began = Instant::now();
-    loop {
-        media.pump();
-        for packet in media.take_data() {
-            let chunk = packet
-                .get(12..)
-                .filter(|chunk| chunk.first() == Some(&kind));
-            if let Some(chunk) = chunk {
-                let len = usize::from(u16::from_be_bytes([chunk[2], chunk[3]]));
-                return chunk[4..len].to_vec();
-            }
-        }
-        assert!(began.elapsed() < PATIENCE, "no chunk of kind {kind}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    if let Some(value) = next(media, kind) {
+        return value;
     }
+    let socket = media.socket.try_clone().expect("a socket");
+    let socket = UdpSocket::from_std(socket).expect("within a runtime");
+    let looks = socket.async_io(Interest::READABLE, || {
+        next(media, kind).ok_or(io::ErrorKind::WouldBlock.into())
+    });
+    let value = timeout(PATIENCE, looks).await;
+    value
+        .unwrap_or_else(|_| panic!("no chunk of kind {kind}"))
+        .expect("a socket")
+}
+
+/// The value of the first chunk of a kind, of what has come.
+fn next(media: &mut Media, kind: u8) -> Option<Vec<u8>> {
+    media.pump();
+    media.take_data().into_iter().find_map(|packet| {
+        let chunk = packet.get(12..)?;
+        let len = usize::from(u16::from_be_bytes([*chunk.get(2)?, *chunk.get(3)?]));
+        (chunk[0] == kind).then(|| chunk[4..len].to_vec())
+    })
 }
 
 fn chunk(kind: u8, flags: u8, value: &[u8]) -> Vec<u8> {

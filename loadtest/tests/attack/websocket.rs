@@ -28,27 +28,42 @@ pub(crate) const ATTACKS: [Attack; 7] = [
 ];
 
 async fn continuations(arena: &Arena) -> Said {
-    let (start, from) = (Instant::now(), arena.address());
-    let (mut frames, mut ended) = (0_u64, 0);
     let many: Vec<u8> = (0..500).flat_map(|_| frame(0, b"")).collect();
+    let begin = async |visitor: &mut Visitor| {
+        visitor.bytes(&frame(1, b"")).await;
+    };
+    too_many(arena, "frames", (&many, 500), 8, begin).await
+}
+
+/// Sends so many at a time, up to so many times, until it is stopped; again and again from one address.
+async fn too_many(
+    arena: &Arena,
+    what: &str,
+    (bytes, count): (&[u8], u64),
+    times: usize,
+    begin: impl AsyncFn(&mut Visitor),
+) -> Said {
+    let (start, from) = (Instant::now(), arena.address());
+    let (mut sent, mut ended, mut told) = (0, 0, 0);
     while start.elapsed() < arena.during() {
         let mut visitor = Visitor::open(&arena.server, from).await.expect("let in");
-        visitor.bytes(&frame(1, b"")).await;
-        for _ in 0..8 {
-            frames += 500;
-            if !visitor.bytes(&many).await {
+        begin(&mut visitor).await;
+        for _ in 0..times {
+            sent += count;
+            if !visitor.bytes(bytes).await {
                 break;
             }
         }
         let (code, close) = visitor.end().await;
-        // What is still unread when the server closes resets the connection, and its last words with it.
+        // The last words are lost where bytes are still unread when the server closes: that resets the connection.
         assert!(["rate_limited", ""].contains(&&*code), "{code}, {close}");
         ended += 1;
+        told += usize::from(!code.is_empty());
     }
-    let rate = frames as f64 / start.elapsed().as_secs_f64();
+    let rate = sent as f64 / start.elapsed().as_secs_f64();
     said(
-        format!("{rate:.0} frames a second"),
-        format!("rate_limited, {ended} connections ended"),
+        format!("{rate:.0} {what} a second"),
+        format!("{ended} connections ended, {told} told rate_limited"),
     )
 }
 
@@ -164,29 +179,10 @@ async fn bombs(arena: &Arena) -> Said {
 }
 
 async fn messages(arena: &Arena) -> Said {
-    let (start, from) = (Instant::now(), arena.address());
-    let (mut sent, mut ended) = (0_u64, 0);
-    let many: Vec<u8> = (0..200)
-        .flat_map(|_| frame(0x81, br#"{"type":"chat","text":"hello"}"#))
-        .collect();
-    while start.elapsed() < arena.during() {
-        let mut visitor = Visitor::open(&arena.server, from).await.expect("let in");
-        visitor.join("elsewhere").await.expect("a join");
-        for _ in 0..4 {
-            sent += 200;
-            if !visitor.bytes(&many).await {
-                break;
-            }
-        }
-        let (code, _) = visitor.end().await;
-        assert!(["rate_limited", ""].contains(&&*code), "{code}");
-        ended += 1;
-    }
-    let rate = sent as f64 / start.elapsed().as_secs_f64();
-    said(
-        format!("{rate:.0} messages a second"),
-        format!("rate_limited, {ended} connections ended"),
-    )
+    let chat = br#"{"type":"chat","text":"hello"}"#;
+    let many: Vec<u8> = (0..200).flat_map(|_| frame(0x81, chat)).collect();
+    let begin = async |visitor: &mut Visitor| visitor.join("elsewhere").await.expect("a join");
+    too_many(arena, "messages", (&many, 200), 4, begin).await
 }
 
 /// As many as one address may have.

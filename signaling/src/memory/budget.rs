@@ -1,6 +1,6 @@
 //! A bound on what many hold together: when it is reached, who holds most is told to let go.
 //!
-//! What one client's address holds is added up, so that many small ones of one address do not make others pay: of the
+//! Accounts of one client's address are added up, so that many small ones of one address do not make others pay: of the
 //! address with most, the largest is told. While an address holds more than half of all there is, it is not to have
 //! more connections; others are let in for as long as they could still hold something.
 
@@ -12,7 +12,7 @@ use crate::clients::ClientAddress;
 
 /// Held in half as much again while those told to let go have not yet: beyond that nobody gets more.
 const HARD: usize = 2;
-/// Of the budget, the part beyond which one address has no more newcomers: one of two.
+/// Parts of the budget, of which one address may hold one before its newcomers are refused.
 const OF_ONE_ADDRESS: usize = 2;
 
 /// Cheap to clone.
@@ -48,9 +48,9 @@ enum Payer {
 /// A payer's accounts that hold anything. Gone with the last of them.
 #[derive(Default)]
 struct Holdings {
-    /// Those told to let go included.
+    /// Bytes of all, of those told to let go too.
     total: usize,
-    /// The others.
+    /// Bytes of those who were not told.
     staying: usize,
     by_size: BTreeSet<(usize, u64)>,
 }
@@ -195,7 +195,7 @@ impl Held {
         }
     }
 
-    /// Of those who hold most, the largest, until the rest is within the limit.
+    /// Takes the largest account of the payer that holds most, again and again, until the rest is within the limit.
     fn evict(&mut self, limit: usize) -> Vec<LetGo> {
         let mut told = Vec::new();
         while self.total - self.leaving > limit

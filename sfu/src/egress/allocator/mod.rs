@@ -53,6 +53,7 @@ const NARROWED: u64 = 50;
 const FORGIVE: Duration = Duration::from_secs(90);
 /// Between two upgrades, or resumptions: a keyframe has gone through, and feedback tells what it did.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(1);
+
 /// Who comes first when there is not enough for all. Smaller comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Priority {

@@ -6,9 +6,9 @@
 
 use super::{Peering, Sctp};
 
-/// Of a message on its way, beside its bytes: rtc-sctp keeps a chunk of each.
+/// Bytes that a message on its way takes beside its own: rtc-sctp keeps a chunk of each.
 const MESSAGE_BYTES: usize = 256;
-/// Between two looks at the memory of all.
+/// Bytes are counted in steps of this, so that few datagrams look at the memory of all.
 const STEP: usize = 4 << 10;
 
 /// Bytes of messages that have not arrived.

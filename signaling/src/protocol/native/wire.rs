@@ -29,9 +29,9 @@ pub(super) struct Wire {
 
 /// The bytes meant for the client.
 pub(super) struct Outbox {
-    /// Those on their way.
+    /// Bytes on their way.
     pub(super) sent: Account,
-    /// Those of a message that waits until there is memory for it to be sent. Many that wait are as much memory as many
+    /// Bytes of a message that waits until there is memory for it to be sent. Many that wait are as much memory as many
     /// that are sent.
     pub(super) waiting: Account,
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cache::CacheBudget;
 
-/// What one peer's messages may hold is what others leave; then one message goes at a time, and one comes.
+/// Messages of one peer hold what others leave. When nothing is left, one message goes at a time, and one comes.
 #[test]
 fn messages_take_their_part_of_the_memory_of_all() {
     const ALL: usize = 64 << 10;
