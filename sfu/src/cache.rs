@@ -13,16 +13,16 @@ pub(crate) use budget::{CacheBudget, CacheShare, Held};
 const PACKETS: usize = 512;
 /// A packet longer than fits an Ethernet frame cannot have been sent by WebRTC.
 const PACKET_BYTES: usize = 1_500;
-/// Two seconds of video's clock: what is worth keeping of a layer that sends few packets.
-const WORTH: u32 = 2 * 90_000;
+/// What is worth keeping of a layer that sends few packets. By our clock: RTP time is the publisher's to make up, and a
+/// clock too fast made rings grow by one rule and shrink by the other.
+const WORTH: Duration = Duration::from_secs(2);
 /// Room for packets: it begins small, and doubles when it went round in less than [`WORTH`] with
 /// fewer than [`PACKETS`], so that a thumbnail of 150 kbit/s holds 64 KiB.
 const MIN_BYTES: usize = 16 << 10;
 /// More than [`PACKETS`] of the longest.
 const MAX_BYTES: usize = 1 << 20;
 /// Between two looks whether it holds what nobody asks for any more: all that came since the last, twice, is enough.
-/// Media time says nothing of that, for it is the publisher's to make up.
-const AGE: Duration = Duration::from_secs(2);
+const AGE: Duration = WORTH;
 
 /// A ring of bytes, and by unwrapped sequence number where in it packets are.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ const OWN_BYTES: usize = PACKETS * size_of::<Slot>();
 #[derive(Clone, Copy, Debug, Default)]
 struct Lap {
     packets: usize,
-    /// RTP time of its first packet.
-    began: u32,
+    /// The time at which it began; none: no packet came yet.
+    began: Option<Instant>,
 }
 
 impl PacketCache {
@@ -86,12 +86,10 @@ impl PacketCache {
         self.lately += packet.len();
         let mut at = self.head as usize % self.bytes.len();
         if at + packet.len() > self.bytes.len() {
-            self.end_lap(rtp_time(packet));
+            self.end_lap(now);
             at = self.head as usize % self.bytes.len();
         }
-        if self.lap.packets == 0 {
-            self.lap.began = rtp_time(packet);
-        }
+        self.lap.began.get_or_insert(now);
         self.lap.packets += 1;
         let Some(room) = self.bytes.get_mut(at..at + packet.len()) else {
             return;
@@ -125,15 +123,14 @@ impl PacketCache {
 
     /// The next packet does not fit between here and the end: goes on at the beginning, or with
     /// another length if this one held too little or far too much.
-    fn end_lap(&mut self, now: u32) {
+    fn end_lap(&mut self, now: Instant) {
         let len = self.bytes.len();
         let lap = self.lap;
-        // A publisher's clock that runs backwards is one that says nothing.
-        let time = now.wrapping_sub(lap.began).min(i32::MAX as u32);
+        let time = now.saturating_duration_since(lap.began.unwrap_or(now));
         let held_all = lap.packets >= PACKETS;
         if len < MAX_BYTES && !held_all && time < WORTH {
             self.resize(len * 2);
-        } else if len > MIN_BYTES && (lap.packets >= 4 * PACKETS || time > 4 * WORTH) {
+        } else if len > MIN_BYTES && lap.packets >= 4 * PACKETS {
             self.resize(len / 2);
         } else {
             self.head = self.head.next_multiple_of(len as u64);
@@ -162,10 +159,7 @@ impl PacketCache {
         kept.truncate(count);
         self.lap = Lap {
             packets: count,
-            began: kept
-                .last()
-                .and_then(|slot| self.get(slot.sequence))
-                .map_or(0, rtp_time),
+            began: self.lap.began,
         };
         let mut bytes = Vec::with_capacity(len);
         let mut slots = Box::new([Slot::default(); PACKETS]);
@@ -203,21 +197,14 @@ impl PacketCache {
     }
 }
 
-/// RFC 3550 section 5.1. What is no RTP packet has no time, and is kept all the same.
-fn rtp_time(packet: &[u8]) -> u32 {
-    let time = packet.get(4..8).and_then(|time| time.try_into().ok());
-    time.map_or(0, u32::from_be_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A packet of the shape that matters here: RTP time at its place, its number as contents.
-    fn packet(sequence: u64, time: u32, len: usize) -> Vec<u8> {
+    /// A packet with its number as contents.
+    fn packet(sequence: u64, len: usize) -> Vec<u8> {
         let mut packet = vec![sequence as u8; len.max(16)];
-        packet[4..8].copy_from_slice(&time.to_be_bytes());
         packet[8..16].copy_from_slice(&sequence.to_be_bytes());
         packet
     }
@@ -227,9 +214,8 @@ mod tests {
         let start = Instant::now();
         let end = first + seconds * rate;
         for sequence in first..end {
-            let time = (sequence * 90_000 / rate) as u32;
             let now = start + Duration::from_millis((sequence - first) * 1_000 / rate);
-            cache.insert(now, sequence, &packet(sequence, time, len));
+            cache.insert(now, sequence, &packet(sequence, len));
         }
         end
     }
@@ -264,37 +250,53 @@ mod tests {
         }
     }
 
+    /// At any even pace the ring has one length after a while.
+    #[test]
+    fn a_ring_does_not_change_its_length_back_and_forth() {
+        for rate in [5, 10, 30, 53, 100, 180, 250, 600] {
+            let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
+            let start = Instant::now();
+            let mut lengths = std::collections::BTreeSet::new();
+            for sequence in 0..60 * rate {
+                let now = start + Duration::from_millis(sequence * 1_000 / rate);
+                cache.insert(now, sequence, &packet(sequence, 1_200));
+                if sequence > 20 * rate {
+                    lengths.insert(cache.bytes.len());
+                }
+            }
+            assert_eq!(lengths.len(), 1, "{rate}: {lengths:?}");
+        }
+    }
+
     #[test]
     fn memory_comes_back_when_a_layer_sends_less() {
         let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
         let next = fill(&mut cache, 0, 10, 250, 1_200);
         assert_eq!(cache.bytes.len(), MAX_BYTES);
         // As by the camera of a person who left the room.
-        let mut time = (next * 90_000 / 250) as u32;
         let mut now = Instant::now() + Duration::from_secs(10);
         for sequence in next..next + 8_000 {
-            time = time.wrapping_add(18_000);
             now += Duration::from_millis(200);
-            cache.insert(now, sequence, &packet(sequence, time, 300));
+            cache.insert(now, sequence, &packet(sequence, 300));
             assert!(cache.get(sequence).is_some());
         }
         assert_eq!(cache.bytes.len(), MIN_BYTES);
     }
 
-    /// A clock that a publisher lets stand still, and packets that would take a minute to go round.
+    /// Packets that would take a minute to go round.
     #[test]
-    fn what_is_old_is_given_back_whatever_the_publishers_clock_says() {
+    fn what_is_old_is_given_back() {
         let budget = CacheBudget::new(usize::MAX);
         let mut cache = PacketCache::new(&budget.share()).expect("there is room");
         let mut now = Instant::now();
         for sequence in 0..2_000 {
             now += Duration::from_millis(4);
-            cache.insert(now, sequence, &packet(sequence, 0, 1_200));
+            cache.insert(now, sequence, &packet(sequence, 1_200));
         }
         assert_eq!(budget.used(), OWN_BYTES + MAX_BYTES);
         for sequence in 2_000..2_010 {
             now += Duration::from_millis(500);
-            cache.insert(now, sequence, &packet(sequence, 0, 100));
+            cache.insert(now, sequence, &packet(sequence, 100));
             assert!(cache.get(sequence).is_some());
         }
         assert_eq!(budget.used(), OWN_BYTES + MIN_BYTES);
@@ -312,21 +314,13 @@ mod tests {
         for sequence in 0..3_000 {
             now += Duration::from_millis(4);
             for cache in &mut caches {
-                cache.insert(
-                    now,
-                    sequence,
-                    &packet(sequence, sequence as u32 * 360, 1_200),
-                );
+                cache.insert(now, sequence, &packet(sequence, 1_200));
             }
             if sequence == 1_000 {
                 one = PacketCache::new(&few);
             }
             if let Some(one) = &mut one {
-                one.insert(
-                    now,
-                    sequence,
-                    &packet(sequence, sequence as u32 * 360, 1_200),
-                );
+                one.insert(now, sequence, &packet(sequence, 1_200));
             }
             assert!(budget.used() <= 8 << 20);
         }
@@ -351,18 +345,16 @@ mod tests {
         #[test]
         fn what_is_kept_is_what_came(
             packets in proptest::collection::vec(
-                (0u64..3_000, any::<u16>(), 16usize..1_501, 0u64..400),
+                (0u64..3_000, 16usize..1_501, 0u64..400),
                 1..3_000,
             ),
         ) {
             let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
-            let mut time = 0_u32;
             let mut last = std::collections::HashMap::new();
             let mut now = Instant::now();
-            for (sequence, step, len, wait) in packets {
+            for (sequence, len, wait) in packets {
                 now += Duration::from_millis(wait);
-                time = time.wrapping_add(step.into());
-                let packet = packet(sequence, time, len);
+                let packet = packet(sequence, len);
                 cache.insert(now, sequence, &packet);
                 prop_assert_eq!(cache.get(sequence), Some(&packet[..]));
                 last.insert(sequence, packet);
