@@ -42,11 +42,11 @@ pub(crate) struct Forwarder {
     /// The clock of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
     held: Option<Held>,
+    pub(crate) selector: LayerSelector,
     /// The publisher's payload types that the viewer has some for. At most one of each negotiated codec.
     payload_types: Vec<(u8, PayloadType)>,
-    /// Set aside: it is of use when something changes, not packet by packet.
+    /// It is of use when something changes, not packet by packet.
     pub(crate) source: Box<SourceTrack>,
-    pub(crate) selector: LayerSelector,
 }
 
 /// A switch that waits for the end of the frame being sent.

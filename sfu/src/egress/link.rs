@@ -80,35 +80,37 @@ pub(crate) struct Listed {
     pub(crate) rate: u64,
 }
 
-/// A viewer's link. What a packet needs stands first.
+/// A viewer's link. What a packet needs stands in one stretch, which begins with the last field of `redundancy`.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
+    /// Whether sound is sent twice.
+    redundancy: Decider,
     /// Bytes sent that are not in the rate yet.
     uncounted: usize,
     /// Bytes of sound that are not in its reserved rate yet.
     uncounted_sound: usize,
     /// Bytes that copies of that sound would take.
     uncounted_copies: usize,
+    /// In place of the other, where there is no transport-wide feedback.
+    reported: Option<Box<ReportedEstimator>>,
+    /// Transport-wide feedback was negotiated.
+    numbered: bool,
+    /// Padding does not matter to it.
+    roomy: bool,
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
     allocator: Allocator,
-    /// In place of the other, where there is no transport-wide feedback.
-    reported: Option<Box<ReportedEstimator>>,
     listed: Listed,
     /// What sound takes, as last decided.
     audio: u64,
     sound: Sound,
-    /// Whether sound is sent twice.
-    redundancy: Decider,
     /// Lost sound is asked for again by the viewer.
     repairs_sound: bool,
     /// There and back, from its reports.
     rtt: Option<Duration>,
     /// Bits a second of the lowest picture that is wanted, as last decided.
     lowest: u64,
-    /// Transport-wide feedback was negotiated.
-    numbered: bool,
     /// There was some.
     answered: bool,
     /// When it first reported without.
@@ -128,8 +130,6 @@ pub(crate) struct Link {
     /// When anything at all was last heard of the viewer: RTP, RTCP, STUN or DTLS.
     heard_at: Instant,
     hearing: Hearing,
-    /// Padding does not matter to it.
-    roomy: bool,
 }
 
 /// Whether the viewer is heard.

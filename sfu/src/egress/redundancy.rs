@@ -106,8 +106,9 @@ impl Seen {
     }
 }
 
-/// Decides it for one viewer.
+/// Decides it for one viewer. Every packet of sound needs `decided`: it stands last, beside what else it needs.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Decider {
     takes: bool,
     loss: f64,

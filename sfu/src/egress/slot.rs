@@ -56,6 +56,8 @@ pub(crate) struct Slot {
     /// What it was sent lately.
     pub(crate) rate: RateMeter,
     rewriter: Rewriter,
+    /// Frames of sound that were sent last, while its viewer is sent them twice.
+    earlier: Option<Box<EarlierFrames>>,
     pub(crate) forwarder: Option<Forwarder>,
     /// What was decided for its track.
     pub(crate) grant: Option<Grant>,
@@ -70,8 +72,6 @@ pub(crate) struct Slot {
     kept: Option<Box<Kept>>,
     /// The memory for that.
     caches: CacheShare,
-    /// Frames of sound that were sent last, while its viewer is sent them twice.
-    earlier: Option<Box<EarlierFrames>>,
     pub(crate) media: Box<NegotiatedMedia>,
 }
 
