@@ -24,6 +24,9 @@ const SPARE: f64 = 1.08;
 /// ...but only once in so long, in microseconds.
 const AGAIN_US: i64 = 3_000_000;
 
+/// A queue that ends so many times as fast as the link was held to carry was no queue of that link's.
+const FASTER: f64 = 1.3;
+
 /// The queue is being emptied.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
@@ -36,7 +39,9 @@ pub(super) struct Drain {
     /// Bits a second that arrived before, and whether that is sure.
     pub(super) arrived: f64,
     pub(super) is_sure: bool,
-    /// Bytes sent since.
+    /// The rate aimed at before, bits a second.
+    pub(super) before: f64,
+    /// Bytes sent in all at the beginning.
     pub(super) sent: u64,
     pub(super) purpose: Purpose,
 }
@@ -56,9 +61,9 @@ impl Drain {
     /// Whether what was sent since is really less than what arrived before: only then does a queue that stays say
     /// that it is another's.
     ///
-    /// `arriving`: bits a second lately. A queue grows by what is sent and does not arrive.
-    fn is_tried(&self, now: i64, arriving: f64) -> bool {
-        let sent = self.sent as f64 * 8e6 / (now - self.since).max(1) as f64;
+    /// `sent`: bytes in all; `arriving`: bits a second lately. A queue grows by what is sent and does not arrive.
+    fn is_tried(&self, now: i64, sent: u64, arriving: f64) -> bool {
+        let sent = (sent - self.sent) as f64 * 8e6 / (now - self.since).max(1) as f64;
         self.is_sure && sent < LESS * self.arrived && sent < MORE * arriving
     }
 }
@@ -77,7 +82,9 @@ impl BandwidthEstimator {
             if self.delay.standing() <= drain.peak + drain.peak / 8 {
                 return;
             }
-            if drain.is_tried(now, arriving) && (drain.cuts >= 2 || self.delay.slope() < OURS) {
+            if drain.is_tried(now, self.sent, arriving)
+                && (drain.cuts >= 2 || self.delay.slope() < OURS)
+            {
                 // We send less than arrived, and still it grows: somebody else fills it.
                 self.disown(now);
                 return;
@@ -95,6 +102,7 @@ impl BandwidthEstimator {
             }
         } else {
             let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
+            let before = self.drain.map_or(self.aimd.target(), |drain| drain.before);
             let (purpose, rate) = match self.doubted(now, arriving) {
                 Some(rate) => (Purpose::Doubt, rate),
                 None => {
@@ -111,7 +119,8 @@ impl BandwidthEstimator {
                 peak,
                 arrived: arriving,
                 is_sure,
-                sent: 0,
+                before,
+                sent: self.sent,
                 purpose,
             });
         }
@@ -150,11 +159,21 @@ impl BandwidthEstimator {
             .is_some_and(|newest| newest > drain.since);
         if seen && ours < EMPTY_US + 0.5 * self.delay.noise() {
             self.drain = None;
+            self.take_back(now, drain);
         } else if now >= drain.until {
             self.drain = None;
-            if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now, arriving) {
+            if seen && ours > 0.5 * drain.peak as f64 && drain.is_tried(now, self.sent, arriving) {
                 self.find_foreign(now, drain.purpose);
             }
+        }
+    }
+
+    /// Takes a cut back where the queue ended in a burst: what stands at a slow link leaves no faster than that link
+    /// carries. A receiver that reads late, for lack of processor time, looks like a queue until it reads all at once.
+    fn take_back(&mut self, now: i64, drain: Drain) {
+        let (rate, _) = self.arriving_now();
+        if drain.purpose == Purpose::Cut && rate > FASTER * drain.arrived {
+            self.aimd.raise(now, drain.before);
         }
     }
 

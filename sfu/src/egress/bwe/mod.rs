@@ -168,6 +168,8 @@ pub(crate) struct BandwidthEstimator {
     is_deaf: bool,
     /// Bytes of payload and of all, lately.
     payload: (u64, u64),
+    /// Bytes sent in all.
+    sent: u64,
     /// The last moment that was put into microseconds: a turn's packets are sent at one.
     moment: (Instant, i64),
     epoch: Instant,
@@ -223,6 +225,7 @@ impl BandwidthEstimator {
             demand: Demand::default(),
             confirmed: Confirmed::default(),
             payload: (0, 0),
+            sent: 0,
             arrival: None,
             reported: None,
             feedback_count: None,
@@ -269,9 +272,7 @@ impl BandwidthEstimator {
         self.waiting_since.get_or_insert(at);
         self.payload.0 += (all - OVERHEAD) as u64;
         self.payload.1 += all as u64;
-        if let Some(drain) = &mut self.drain {
-            drain.sent += all as u64;
-        }
+        self.sent += all as u64;
         if self.payload.1 > 1 << 18 {
             self.payload = (self.payload.0 / 2, self.payload.1 / 2);
         }

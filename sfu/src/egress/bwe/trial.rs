@@ -80,7 +80,8 @@ impl BandwidthEstimator {
             cuts: 0,
             arrived,
             is_sure,
-            sent: 0,
+            before: self.aimd.target(),
+            sent: self.sent,
             purpose: Purpose::Trial,
         });
     }

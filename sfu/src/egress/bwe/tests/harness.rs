@@ -36,6 +36,8 @@ pub(super) struct Script {
     pub(super) rival: Option<(f64, f64)>,
     /// From when to when nothing comes back, in seconds.
     pub(super) silence: Option<(f64, f64)>,
+    /// When the receiver reads ever later, for how long, and by how much at most, in seconds; then all at once.
+    pub(super) late: Vec<(f64, f64, f64)>,
     /// Between two feedbacks.
     pub(super) feedback: Duration,
 }
@@ -66,6 +68,7 @@ impl Script {
             bursts: None,
             rival: None,
             silence: None,
+            late: Vec::new(),
             feedback: Duration::from_millis(50),
         }
     }
@@ -224,8 +227,13 @@ pub(super) fn run(script: &Script, seed: u64) -> Run {
                 sent_us as f64 / 1e6,
                 took / 1e3 - model.delay.as_secs_f64() * 1e3,
             ));
-            receiver.arrived(sequence, (next - start).as_micros() as i64);
+            let arrived = (next - start).as_micros() as f64 / 1e6;
+            let read = script.late.iter().find_map(|late| late_by(*late, arrived));
+            receiver
+                .waiting
+                .push_back((sequence, read.unwrap_or(arrived)));
         }
+        receiver.read(at);
         if tick.is_multiple_of(script.feedback.as_millis() as u64)
             && let Some(report) = receiver.report()
         {
@@ -247,6 +255,13 @@ pub(super) fn run(script: &Script, seed: u64) -> Run {
         }
     }
     run
+}
+
+/// When a packet is read that arrives while a receiver is late.
+fn late_by((from, lasts, most): (f64, f64, f64), arrived: f64) -> Option<f64> {
+    let passed = arrived - from;
+    let is_late = (0.0..lasts).contains(&passed);
+    is_late.then(|| (arrived + most * passed / lasts).min(from + lasts))
 }
 
 fn datagram(port: u16, payload: Vec<u8>) -> Datagram {
@@ -427,12 +442,22 @@ impl Sender {
 /// Reports as libwebrtc's receiver does.
 #[derive(Default)]
 struct Receiver {
+    /// Packets that arrived, and when each is read, in seconds.
+    waiting: VecDeque<(u16, f64)>,
     arrivals: Vec<(u16, i64)>,
     next: Option<u16>,
     count: u8,
 }
 
 impl Receiver {
+    fn read(&mut self, now: f64) {
+        while let Some((sequence, at)) = self.waiting.front().copied().filter(|next| next.1 <= now)
+        {
+            self.waiting.pop_front();
+            self.arrived(sequence, (at * 1e6) as i64);
+        }
+    }
+
     fn arrived(&mut self, sequence: u16, at_us: i64) {
         self.arrivals.push((sequence, at_us / 250));
     }

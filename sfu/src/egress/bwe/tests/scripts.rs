@@ -391,3 +391,39 @@ fn a_longer_way_hides_no_slower_link() {
         assert!(loss < 0.01 && p95 < 100.0, "{loss} {p95}");
     }
 }
+
+#[test]
+fn a_receiver_that_reads_late_is_no_slower_link() {
+    for (rate, lasts, most) in [
+        (3_000_000, 0.2, 0.1),
+        (3_000_000, 0.4, 0.25),
+        (3_000_000, 0.6, 0.5),
+        (1_000_000, 0.2, 0.1),
+        (1_000_000, 0.4, 0.25),
+        (1_000_000, 0.4, 0.35),
+        (1_000_000, 0.6, 0.5),
+    ] {
+        let mut script = Script::new(link(rate, 60, 250), 1, 40);
+        let starts = (0..6).map(|n| 10.0 + 5.0 * f64::from(n));
+        script.late = starts.map(|start| (start, lasts, most)).collect();
+        let [least, estimate, switches] = medians(
+            &format!("reads {most} s late at {rate}"),
+            ["least", "estimate", "switches"],
+            &script,
+            |run| {
+                let after = run.points.iter().filter(|p| p.at > 10.0);
+                let after = after.filter(|p| (p.at % 5.0) > 1.5);
+                [
+                    after
+                        .map(|p| p.estimate.bitrate as f64 / rate as f64)
+                        .fold(f64::MAX, f64::min),
+                    run.mean(10.0, 40.0, |p| p.estimate.bitrate as f64 / rate as f64),
+                    run.switches(10.0, 40.0),
+                ]
+            },
+        );
+        assert!(least > 0.6 && estimate > 0.8, "{least} {estimate}");
+        // Half a second late is too late for video, whoever made it so.
+        assert!(switches <= 2.0 || most >= 0.5, "{switches}");
+    }
+}
