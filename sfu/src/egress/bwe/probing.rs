@@ -10,6 +10,8 @@ use super::prober::{Ask, GOAL};
 const STEP_ROOM: f64 = 1.5;
 /// Share of a probe's packets that may be lost, at most, without being a sign of a full link.
 const EXCUSED: f64 = 0.2;
+/// Without packets and feedback for so long, in microseconds, a queue of before is gone: no router has a longer one.
+const IDLE_US: i64 = 1_000_000;
 /// Share of the rate that is used of what a probe measured that filled the link.
 const USED: f64 = 0.93;
 
@@ -77,17 +79,24 @@ impl BandwidthEstimator {
             return;
         }
         let Some(rate) = self.wanted() else { return };
-        let fine = self.drain.is_none()
-            && self.outage.is_none()
-            && self.suspicion.is_none()
-            && self.usage() == Usage::Normal
-            && (self.delay.is_contested()
-                || (self.delay.ours() as f64) < 25_000.0 + self.delay.noise());
-        if fine {
+        let busy = self.drain.is_some() || self.outage.is_some() || self.suspicion.is_some();
+        if !busy && (self.is_idle(now) || self.has_room()) {
             self.probe(now, rate);
         } else {
             self.prober.delay_until(now + 100_000);
         }
+    }
+
+    /// Nothing is sent: what was last seen of the queue says nothing, and only a probe brings other news.
+    fn is_idle(&self, now: i64) -> bool {
+        let heard = self.last_feedback.unwrap_or(now);
+        self.waiting_since.is_none() && now - heard > IDLE_US
+    }
+
+    /// The queue leaves room for a probe.
+    fn has_room(&self) -> bool {
+        let short = (self.delay.ours() as f64) < 25_000.0 + self.delay.noise();
+        self.usage() == Usage::Normal && (short || self.delay.is_contested())
     }
 
     pub(super) fn probe(&mut self, now: i64, rate: f64) {

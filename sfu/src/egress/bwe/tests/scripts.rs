@@ -427,3 +427,27 @@ fn a_receiver_that_reads_late_is_no_slower_link() {
         assert!(switches <= 2.0 || most >= 0.5, "{switches}");
     }
 }
+
+#[test]
+fn who_is_sent_nothing_is_asked_again() {
+    for (narrow, queue, rtt) in [
+        (100_000, 300, 60),
+        (100_000, 1_000, 60),
+        (60_000, 200, 200),
+        (120_000, 100, 20),
+    ] {
+        let mut script = Script::new(link(3_000_000, rtt, queue), 2, 60);
+        script.audio = 0;
+        script.changes = vec![
+            (10.0, link(narrow, rtt, queue)),
+            (30.0, link(3_000_000, rtt, queue)),
+        ];
+        let backs = (0..SEEDS).map(|seed| {
+            let run = run(&script, seed);
+            run.first(30.0, |p| p.estimate.bitrate > 2_000_000)
+        });
+        let longest = backs.fold(0.0, f64::max);
+        println!("sent nothing at {narrow}: back after {longest:.1} s at most");
+        assert!(longest < 20.0, "{narrow}: {longest}");
+    }
+}
