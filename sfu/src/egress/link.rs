@@ -541,6 +541,7 @@ impl Link {
             untried,
             congested: estimate.congested || stands,
             waits: self.reported.is_some(),
+            sound: audio,
         };
         let cap = Cap {
             bitrate: cap.bitrate.map(|most| most.saturating_sub(audio)),

@@ -47,6 +47,8 @@ pub(super) struct Allowed {
     pub(super) roomy: u64,
     /// Bits a second that the present grants need.
     pub(super) before: u64,
+    /// Bits a second kept for sound beside them.
+    pub(super) sound: u64,
     /// Nothing was tried that did not fit.
     pub(super) untried: bool,
     /// Nobody knows yet that the link carries no more.
@@ -66,7 +68,8 @@ impl Allowed {
             .filter_map(|choice| Some(choice.options.bitrate(choice.before?)))
             .sum();
         let known = budget.bitrate.min(budget.confirmed);
-        let changed = known > percent(allocator.cut_from, CHANGED);
+        let sound = budget.sound;
+        let changed = known.saturating_add(sound) > percent(allocator.cut_from, CHANGED);
         let calm =
             budget.waits || changed || allocator.calm_until().is_none_or(|until| now >= until);
         let settled = allocator.cut_at.is_none_or(|at| now >= at + CALM) && !budget.congested;
@@ -81,7 +84,11 @@ impl Allowed {
         let total = carried.min(percent(most, KEEP_SHARE));
         let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
         let at_once = if recent { AMPLE_SHARE } else { 100 };
-        let lowest = if share > 0 { FIRST_SHARE } else { 0 };
+        let lowest = match share {
+            0 => 0,
+            _ if allocator.lowest_waits && !calm => CHANGED_SHARE,
+            _ => FIRST_SHARE,
+        };
         let kept = before.min(total);
         Self {
             total,
@@ -91,6 +98,7 @@ impl Allowed {
             lowest_at_once: of_known(lowest.min(at_once)).max(kept),
             roomy: of_known(lowest.min(ROOMY_SHARE)),
             before,
+            sound,
             untried: budget.untried,
             is_unknown: budget.untried && !budget.congested && !budget.waits,
             cap: most,

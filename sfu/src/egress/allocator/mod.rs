@@ -141,6 +141,8 @@ pub(crate) struct Budget {
     pub(crate) congested: bool,
     /// Whoever says what the link carries waits by itself after a cut that followed an upgrade.
     pub(crate) waits: bool,
+    /// Bits a second kept for sound, which are none of the others.
+    pub(crate) sound: u64,
 }
 
 /// What a subscription gets.
@@ -165,9 +167,13 @@ pub(crate) struct Allocator {
     patience: Patience,
     ceilings: Ceilings,
     upgraded_at: Option<Instant>,
+    /// The time at which a picture last came back.
+    resumed_at: Option<Instant>,
+    /// The last cut paused a picture that had just come back: it waits as an upgrade does.
+    lowest_waits: bool,
     raised_at: Option<Instant>,
     cut_at: Option<Instant>,
-    /// Bits a second that did not fit then.
+    /// Bits a second that did not fit then, sound among them.
     cut_from: u64,
     calm: Duration,
     /// What the grants need.
@@ -421,18 +427,29 @@ impl Allocator {
         {
             self.raised_at = Some(now);
         }
+        let mut choices = self.choices.iter();
+        if self.cut_at.is_some()
+            && choices.any(|choice| choice.before.is_none() && choice.chosen.is_some())
+        {
+            self.resumed_at = Some(now);
+        }
         if cut && after < before {
-            let lasted = self.upgraded_at.is_none_or(|at| now >= at + PROOF)
-                || allowed.total < percent(before, NARROWED);
+            let sound = allowed.sound;
+            let narrowed = allowed.total + sound < percent(before + sound, NARROWED);
+            let lately = |at: Option<Instant>| at.is_some_and(|at| now < at + PROOF) && !narrowed;
+            let mut choices = self.choices.iter();
+            let pauses = choices.any(|choice| choice.before.is_some() && choice.chosen.is_none());
+            self.lowest_waits = pauses && lately(self.resumed_at);
+            let lasted = !lately(self.upgraded_at) && !self.lowest_waits;
             let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
             self.calm = match (lasted, recent) {
                 (false, _) => (self.calm * 2).clamp(CALM_AGAIN, CALM_MAX),
                 (true, true) => self.calm.max(CALM),
                 (true, false) => CALM,
             };
-            (self.cut_at, self.cut_from) = (Some(now), before);
+            (self.cut_at, self.cut_from) = (Some(now), before + sound);
             // An upgrade is to blame once.
-            self.upgraded_at = None;
+            (self.upgraded_at, self.resumed_at) = (None, None);
         } else if raised && after > before {
             self.upgraded_at = Some(now);
         }

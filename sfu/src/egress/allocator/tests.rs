@@ -49,6 +49,7 @@ fn budget(kbit: u64) -> Budget {
         untried: false,
         congested: false,
         waits: false,
+        sound: 0,
     }
 }
 
@@ -479,6 +480,35 @@ fn no_upgrade_is_to_blame_for_a_link_that_became_much_narrower() {
         let calm = allocator.calm_until().unwrap() - at(5);
         assert_eq!(calm == CALM_AGAIN, blamed, "{cut_to}: {calm:?}");
     }
+}
+
+/// Sound takes most of a narrow link, so that shares are of the whole.
+#[test]
+fn a_picture_that_does_not_last_beside_sound_waits_longer_and_longer() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0)];
+    let mut pauses = Vec::new();
+    // Too little for the lowest layer whenever that is sent for a second, enough otherwise.
+    let mut since = 0;
+    for step in 0..1_200u64 {
+        let now = start + Duration::from_millis(step * 100);
+        let fits = wishes[0].current.is_none() || step < since + 10;
+        let budget = Budget {
+            sound: 165_000,
+            ..budget(if fits { 165 } else { 72 })
+        };
+        let before = wishes[0].current;
+        decide(&mut allocator, now, budget, &mut wishes);
+        match (before, wishes[0].current) {
+            (None, Some(_)) => since = step,
+            (Some(_), None) => pauses.push(step / 10),
+            _ => {}
+        }
+    }
+    let waits: Vec<u64> = pauses.windows(2).map(|at| at[1] - at[0]).collect();
+    assert!(waits.len() <= 6, "{pauses:?}");
+    assert!(waits.iter().skip(1).all(|wait| *wait >= 15), "{pauses:?}");
 }
 
 #[test]
