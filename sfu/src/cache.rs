@@ -13,8 +13,7 @@ pub(crate) use budget::{CacheBudget, CacheShare, Held};
 const PACKETS: usize = 512;
 /// A packet longer than fits an Ethernet frame cannot have been sent by WebRTC.
 const PACKET_BYTES: usize = 1_500;
-/// What is worth keeping of a layer that sends few packets. By our clock: RTP time is the publisher's to make up, and a
-/// clock too fast made rings grow by one rule and shrink by the other.
+/// Packets of a layer that sends few are worth keeping for so long, by our clock: RTP time is the publisher's to make up.
 const WORTH: Duration = Duration::from_secs(2);
 /// Room for packets: it begins small, and doubles when it went round in less than [`WORTH`] with
 /// fewer than [`PACKETS`], so that a thumbnail of 150 kbit/s holds 64 KiB.
@@ -107,9 +106,9 @@ impl PacketCache {
     /// Gives back what holds packets that are too old, and a half where others have less.
     fn look(&mut self, now: Instant) {
         let lately = std::mem::take(&mut self.lately);
-        if self.looked_at.replace(now).is_none() {
+        let Some(before) = self.looked_at.replace(now) else {
             return;
-        }
+        };
         let enough = (2 * lately).next_power_of_two().clamp(MIN_BYTES, MAX_BYTES);
         let half = match self.held.is_over() {
             true => (self.bytes.len() / 2).max(MIN_BYTES),
@@ -117,6 +116,8 @@ impl PacketCache {
         };
         let len = enough.min(half);
         if len < self.bytes.len() {
+            // Some of the packets taken along came before this lap.
+            self.lap.began = self.lap.began.map(|began| began.min(before));
             self.resize(len);
         }
     }

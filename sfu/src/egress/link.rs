@@ -92,7 +92,7 @@ pub(crate) struct Link {
     uncounted_sound: usize,
     /// Bytes that copies of that sound would take.
     uncounted_copies: usize,
-    /// In place of the other, where there is no transport-wide feedback.
+    /// In place of `bwe`, where there is no transport-wide feedback.
     reported: Option<Box<ReportedEstimator>>,
     /// Transport-wide feedback was negotiated.
     numbered: bool,
@@ -111,9 +111,9 @@ pub(crate) struct Link {
     rtt: Option<Duration>,
     /// Bits a second of the lowest picture that is wanted, as last decided.
     lowest: u64,
-    /// There was some.
+    /// There was some transport-wide feedback.
     answered: bool,
-    /// When it first reported without.
+    /// The time at which the viewer first reported without that feedback.
     unanswered_since: Option<Instant>,
     decide_at: Option<Instant>,
     /// The time since which there is always a queue at the bottleneck.
@@ -542,6 +542,7 @@ impl Link {
             congested: estimate.congested || stands,
             waits: self.reported.is_some(),
             sound: audio,
+            whole: bitrate.min(most.saturating_add(audio)),
         };
         let cap = Cap {
             bitrate: cap.bitrate.map(|most| most.saturating_sub(audio)),

@@ -49,6 +49,10 @@ pub(super) struct Allowed {
     pub(super) before: u64,
     /// Bits a second kept for sound beside them.
     pub(super) sound: u64,
+    /// Bits a second that the link carries in all.
+    pub(super) whole: u64,
+    /// Bits a second for lowest layers that came back and did not last.
+    pub(super) come_back: u64,
     /// Nothing was tried that did not fit.
     pub(super) untried: bool,
     /// Nobody knows yet that the link carries no more.
@@ -69,7 +73,8 @@ impl Allowed {
             .sum();
         let known = budget.bitrate.min(budget.confirmed);
         let sound = budget.sound;
-        let changed = known.saturating_add(sound) > percent(allocator.cut_from, CHANGED);
+        let did_not_fit = allocator.cut_from.saturating_add(sound);
+        let changed = known.saturating_add(sound) > percent(did_not_fit, CHANGED);
         let calm =
             budget.waits || changed || allocator.calm_until().is_none_or(|until| now >= until);
         let settled = allocator.cut_at.is_none_or(|at| now >= at + CALM) && !budget.congested;
@@ -84,11 +89,7 @@ impl Allowed {
         let total = carried.min(percent(most, KEEP_SHARE));
         let recent = allocator.cut_at.is_some_and(|at| now < at + FORGIVE);
         let at_once = if recent { AMPLE_SHARE } else { 100 };
-        let lowest = match share {
-            0 => 0,
-            _ if allocator.lowest_waits && !calm => CHANGED_SHARE,
-            _ => FIRST_SHARE,
-        };
+        let lowest = if share > 0 { FIRST_SHARE } else { 0 };
         let kept = before.min(total);
         Self {
             total,
@@ -99,6 +100,8 @@ impl Allowed {
             roomy: of_known(lowest.min(ROOMY_SHARE)),
             before,
             sound,
+            whole: budget.whole,
+            come_back: of_known(share).max(kept),
             untried: budget.untried,
             is_unknown: budget.untried && !budget.congested && !budget.waits,
             cap: most,

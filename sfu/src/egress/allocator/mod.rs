@@ -25,6 +25,7 @@
 mod allowed;
 mod assumed;
 mod ceilings;
+mod comebacks;
 mod options;
 mod patience;
 
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use allowed::{Allowed, KEEP_SHARE, LOWEST_SHARE, Raises, UPGRADE_SHARE, percent};
 use assumed::assume;
 use ceilings::Ceilings;
+use comebacks::Comebacks;
 use options::Options;
 use patience::Patience;
 
@@ -141,8 +143,10 @@ pub(crate) struct Budget {
     pub(crate) congested: bool,
     /// Whoever says what the link carries waits by itself after a cut that followed an upgrade.
     pub(crate) waits: bool,
-    /// Bits a second kept for sound, which are none of the others.
+    /// Bits a second kept for sound, which are not part of `bitrate` and `confirmed`.
     pub(crate) sound: u64,
+    /// Bits a second that the link carries in all.
+    pub(crate) whole: u64,
 }
 
 /// What a subscription gets.
@@ -167,13 +171,10 @@ pub(crate) struct Allocator {
     patience: Patience,
     ceilings: Ceilings,
     upgraded_at: Option<Instant>,
-    /// The time at which a picture last came back.
-    resumed_at: Option<Instant>,
-    /// The last cut paused a picture that had just come back: it waits as an upgrade does.
-    lowest_waits: bool,
+    comebacks: Comebacks,
     raised_at: Option<Instant>,
     cut_at: Option<Instant>,
-    /// Bits a second that did not fit then, sound among them.
+    /// Bits a second that did not fit then.
     cut_from: u64,
     calm: Duration,
     /// What the grants need.
@@ -263,6 +264,10 @@ impl Allocator {
         let below = choice.chosen.and_then(|at| at.checked_sub(1));
         let layer = below.map(|at| choice.options.id(at));
         self.ceilings.lower(now, slot, layer);
+        self.comebacks.forgive();
+        if self.cut_at.is_none_or(|at| now >= at + FORGIVE) {
+            self.calm = CALM;
+        }
         self.cut_at = Some(now);
         self.calm = self.calm.max(CALM);
     }
@@ -339,7 +344,11 @@ impl Allocator {
                     // Paused for want of bandwidth, most likely: it must fit for a while, unless others left
                     // room for it.
                     let lowest = choice.options.id(0);
-                    let fits = after <= allowed.lowest;
+                    let most = match self.comebacks.waits(now, choice.slot) {
+                        true => allowed.lowest.min(allowed.come_back),
+                        false => allowed.lowest,
+                    };
+                    let fits = after <= most;
                     let at_once = fits && after <= allowed.lowest_at_once;
                     let fitted =
                         at_once || fits && self.patience.has_fitted(now, choice.slot, lowest);
@@ -427,31 +436,25 @@ impl Allocator {
         {
             self.raised_at = Some(now);
         }
-        let mut choices = self.choices.iter();
-        if self.cut_at.is_some()
-            && choices.any(|choice| choice.before.is_none() && choice.chosen.is_some())
-        {
-            self.resumed_at = Some(now);
-        }
         if cut && after < before {
-            let sound = allowed.sound;
-            let narrowed = allowed.total + sound < percent(before + sound, NARROWED);
-            let lately = |at: Option<Instant>| at.is_some_and(|at| now < at + PROOF) && !narrowed;
-            let mut choices = self.choices.iter();
-            let pauses = choices.any(|choice| choice.before.is_some() && choice.chosen.is_none());
-            self.lowest_waits = pauses && lately(self.resumed_at);
-            let lasted = !lately(self.upgraded_at) && !self.lowest_waits;
+            let narrowed = allowed.whole < percent(before + allowed.sound, NARROWED);
+            let went = self.comebacks.note_cut(now, &self.choices, narrowed);
+            let upgraded = self.upgraded_at.is_some_and(|at| now < at + PROOF);
+            let lasted = !went && (!upgraded || narrowed);
             let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
             self.calm = match (lasted, recent) {
                 (false, _) => (self.calm * 2).clamp(CALM_AGAIN, CALM_MAX),
                 (true, true) => self.calm.max(CALM),
                 (true, false) => CALM,
             };
-            (self.cut_at, self.cut_from) = (Some(now), before + sound);
+            (self.cut_at, self.cut_from) = (Some(now), before);
             // An upgrade is to blame once.
-            (self.upgraded_at, self.resumed_at) = (None, None);
-        } else if raised && after > before {
-            self.upgraded_at = Some(now);
+            self.upgraded_at = None;
+        } else {
+            self.comebacks.note(now, &self.choices);
+            if raised && after > before {
+                self.upgraded_at = Some(now);
+            }
         }
         self.allocated = after;
         let steps = self.choices.iter().filter_map(|choice| {

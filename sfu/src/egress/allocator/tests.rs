@@ -50,6 +50,7 @@ fn budget(kbit: u64) -> Budget {
         congested: false,
         waits: false,
         sound: 0,
+        whole: kbit * 1_000,
     }
 }
 
@@ -484,19 +485,22 @@ fn no_upgrade_is_to_blame_for_a_link_that_became_much_narrower() {
 
 /// Sound takes most of a narrow link, so that shares are of the whole.
 #[test]
-fn a_picture_that_does_not_last_beside_sound_waits_longer_and_longer() {
+fn a_picture_that_does_not_last_beside_sound_waits() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
     let mut wishes = [wish(0)];
     let mut pauses = Vec::new();
-    // Too little for the lowest layer whenever that is sent for a second, enough otherwise.
+    // Too little for the lowest layer whenever that is sent for a second, enough otherwise. Without sound in them
+    // these figures would be another link's.
     let mut since = 0;
     for step in 0..1_200u64 {
         let now = start + Duration::from_millis(step * 100);
         let fits = wishes[0].current.is_none() || step < since + 10;
+        let kbit = if fits { 215 } else { 60 };
         let budget = Budget {
             sound: 165_000,
-            ..budget(if fits { 165 } else { 72 })
+            whole: (kbit + 165) * 1_000,
+            ..budget(kbit)
         };
         let before = wishes[0].current;
         decide(&mut allocator, now, budget, &mut wishes);
@@ -507,8 +511,40 @@ fn a_picture_that_does_not_last_beside_sound_waits_longer_and_longer() {
         }
     }
     let waits: Vec<u64> = pauses.windows(2).map(|at| at[1] - at[0]).collect();
-    assert!(waits.len() <= 6, "{pauses:?}");
-    assert!(waits.iter().skip(1).all(|wait| *wait >= 15), "{pauses:?}");
+    assert!(waits.len() >= 3, "it is tried: {pauses:?}");
+    assert!(
+        waits[1..].iter().all(|wait| (15..=36).contains(wait)),
+        "{pauses:?}"
+    );
+}
+
+/// Whoever speaks is shown, however often that changes.
+#[test]
+fn a_picture_that_makes_way_for_another_has_not_failed() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0), wish(1)];
+    wishes[1].ladder = ladder(&[140, 500, 1_700]);
+    let now = |step: u64| start + Duration::from_secs(step);
+    decide(&mut allocator, now(0), budget(300), &mut wishes);
+    for step in 1..30 {
+        for wish in &mut wishes {
+            let speaks = (wish.slot as u64 + step / 3).is_multiple_of(2);
+            wish.priority = if speaks {
+                Priority::Speaking
+            } else {
+                Priority::Spoke(1)
+            };
+        }
+        decide(&mut allocator, now(step), budget(200), &mut wishes);
+        // A second after a change it is the speaker who is shown.
+        if step > 8 && step % 3 == 2 {
+            let speaker = wishes
+                .iter()
+                .find(|wish| wish.priority == Priority::Speaking);
+            assert!(speaker.unwrap().current.is_some(), "{step}");
+        }
+    }
 }
 
 #[test]

@@ -24,8 +24,15 @@ const SPARE: f64 = 1.08;
 /// ...but only once in so long, in microseconds.
 const AGAIN_US: i64 = 3_000_000;
 
-/// A queue that ends so many times as fast as the link was held to carry was no queue of that link's.
-const FASTER: f64 = 1.3;
+/// A queue that ends so many times as fast as the link was held to carry is no proof that it carries no more. The
+/// short window tells up to [`EVEN`] times too much, and is at least twice as long as such an excess lasts.
+const FASTER: f64 = EVEN * EVEN;
+/// Between two cuts taken back, in microseconds; twice as long each time that one was wrong...
+const TAKEN_US: i64 = 3_000_000;
+/// ...but no longer than this.
+const TAKEN_MAX_US: i64 = 60_000_000;
+/// It was wrong to take one back if the next comes within this, in microseconds.
+const WRONG_US: i64 = 2_000_000;
 
 /// The queue is being emptied.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +51,35 @@ pub(super) struct Drain {
     /// Bytes sent in all at the beginning.
     pub(super) sent: u64,
     pub(super) purpose: Purpose,
+}
+
+/// When a cut was last taken back, and for how long after that none is, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TakenBack {
+    at: i64,
+    pause: i64,
+}
+
+impl TakenBack {
+    /// None was.
+    pub(super) const NONE: Self = Self {
+        at: -TAKEN_MAX_US,
+        pause: TAKEN_US,
+    };
+
+    fn take(&mut self, now: i64) {
+        if now - self.at > 2 * self.pause {
+            self.pause = TAKEN_US;
+        }
+        self.at = now;
+    }
+
+    /// A queue is cut for.
+    fn cut(&mut self, now: i64) {
+        if now - self.at < WRONG_US {
+            self.pause = (2 * self.pause).min(TAKEN_MAX_US);
+        }
+    }
 }
 
 /// The reason to empty a queue.
@@ -102,10 +138,12 @@ impl BandwidthEstimator {
             }
         } else {
             let cuts = self.drain.map_or(1, |drain| drain.cuts + 1);
-            let before = self.drain.map_or(self.aimd.target(), |drain| drain.before);
+            let chain = self.drain.filter(|drain| drain.purpose != Purpose::Trial);
+            let before = chain.map_or(self.aimd.target(), |drain| drain.before);
             let (purpose, rate) = match self.doubted(now, arriving) {
                 Some(rate) => (Purpose::Doubt, rate),
                 None => {
+                    self.taken_back.cut(now);
                     let _ = self.aimd.note_capacity(arriving);
                     (Purpose::Cut, arriving * BETA)
                 }
@@ -170,11 +208,17 @@ impl BandwidthEstimator {
 
     /// Takes a cut back where the queue ended in a burst: what stands at a slow link leaves no faster than that link
     /// carries. A receiver that reads late, for lack of processor time, looks like a queue until it reads all at once.
+    ///
+    /// A path that delivers in turns may look so as well, and bytes credited for a lost report do. So it is done rarely.
     fn take_back(&mut self, now: i64, drain: Drain) {
         let (rate, _) = self.arriving_now();
-        if drain.purpose == Purpose::Cut && rate > FASTER * drain.arrived {
-            self.aimd.raise(now, drain.before);
+        let credited = self.credited_at.is_some_and(|at| now - at < LONG_US);
+        let burst = drain.purpose == Purpose::Cut && rate > FASTER * drain.arrived;
+        if !burst || credited || now - self.taken_back.at < self.taken_back.pause {
+            return;
         }
+        self.taken_back.take(now);
+        self.aimd.raise(now, drain.before);
     }
 
     /// A queue stays though less is sent. One that was doubted tells of a longer way only: if it is another flow's, it

@@ -51,7 +51,7 @@ use acknowledged::Acknowledged;
 use aimd::Aimd;
 use control::{Confirmed, Outage, Suspicion};
 use delay::Delay;
-use drain::Drain;
+use drain::{Drain, TakenBack};
 use history::{History, Status};
 use loss::Loss;
 pub(crate) use prober::Probe;
@@ -205,6 +205,9 @@ pub(crate) struct BandwidthEstimator {
     trial: Trial,
     /// When a queue was last held to be none of the link's.
     doubted_at: Option<i64>,
+    taken_back: TakenBack,
+    /// When bytes of a lost report were last counted as arrived, all at once.
+    credited_at: Option<i64>,
 }
 
 impl BandwidthEstimator {
@@ -242,6 +245,8 @@ impl BandwidthEstimator {
             floor: 0.0,
             trial: Trial::NONE,
             doubted_at: None,
+            taken_back: TakenBack::NONE,
+            credited_at: None,
         }
     }
 
@@ -506,6 +511,7 @@ impl BandwidthEstimator {
         {
             let arrival = self.unwrap(ticks);
             self.acknowledged.add(arrival, bytes);
+            self.credited_at = Some(self.now);
         }
     }
 

@@ -10,7 +10,8 @@ use super::prober::{Ask, GOAL};
 const STEP_ROOM: f64 = 1.5;
 /// Share of a probe's packets that may be lost, at most, without being a sign of a full link.
 const EXCUSED: f64 = 0.2;
-/// Without packets and feedback for so long, in microseconds, a queue of before is gone: no router has a longer one.
+/// Without packets and feedback for so long, in microseconds, a queue of before is gone: what stands in one brings feedback
+/// as it leaves.
 const IDLE_US: i64 = 1_000_000;
 /// Share of the rate that is used of what a probe measured that filled the link.
 const USED: f64 = 0.93;

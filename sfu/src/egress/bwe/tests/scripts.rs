@@ -422,9 +422,12 @@ fn a_receiver_that_reads_late_is_no_slower_link() {
                 ]
             },
         );
-        assert!(least > 0.6 && estimate > 0.8, "{least} {estimate}");
+        assert!(estimate > 0.8, "{estimate}");
         // Half a second late is too late for video, whoever made it so.
-        assert!(switches <= 2.0 || most >= 0.5, "{switches}");
+        assert!(
+            most >= 0.5 || least > 0.6 && switches <= 2.0,
+            "{least} {switches}"
+        );
     }
 }
 

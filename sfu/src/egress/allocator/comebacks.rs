@@ -1,0 +1,74 @@
+//! Pictures that come back after a pause, and do not last.
+//!
+//! The lowest layer needs no calm, for no picture is worse than one that is late now and then. But one that comes and
+//! goes every few seconds is worse than none: it waits as an upgrade does that did not last.
+
+use std::time::{Duration, Instant};
+
+use super::{Choice, PROOF};
+
+/// A picture that waits is tried as any other after this, however long the calm lasts.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Slots, at most each once in each list; those of gone pictures go at the next cut.
+#[derive(Debug, Default)]
+pub(super) struct Comebacks {
+    /// A cut paused them, and they have not come back.
+    paused: Vec<usize>,
+    /// They came back then.
+    back: Vec<(usize, Instant)>,
+    /// The time of the last cut that paused one soon after it came back.
+    failed_at: Option<Instant>,
+}
+
+impl Comebacks {
+    /// Notes a decision that is no cut.
+    pub(super) fn note(&mut self, now: Instant, choices: &[Choice]) {
+        let Self { paused, back, .. } = self;
+        paused.retain(|slot| {
+            let came = |choice: &Choice| choice.slot == *slot && choice.chosen.is_some();
+            let came = choices.iter().any(came);
+            if came {
+                back.push((*slot, now));
+            }
+            !came
+        });
+    }
+
+    /// Notes a cut; whether it pauses a picture that had just come back. `excused`: the link is another.
+    pub(super) fn note_cut(&mut self, now: Instant, choices: &[Choice], excused: bool) -> bool {
+        let known = |slot: usize| choices.iter().any(|choice| choice.slot == slot);
+        let mut failed = false;
+        self.back
+            .retain(|(slot, at)| known(*slot) && now < *at + PROOF);
+        self.paused.retain(|slot| known(*slot));
+        for choice in choices {
+            if choice.before.is_none() || choice.chosen.is_some() {
+                continue;
+            }
+            let came = self.back.iter().position(|(slot, _)| *slot == choice.slot);
+            if let Some(at) = came {
+                self.back.swap_remove(at);
+                failed |= !excused;
+            }
+            if !self.paused.contains(&choice.slot) {
+                self.paused.push(choice.slot);
+            }
+        }
+        if failed {
+            self.failed_at = Some(now);
+        }
+        failed
+    }
+
+    /// A cut that says nothing of pictures that came back.
+    pub(super) fn forgive(&mut self) {
+        self.failed_at = None;
+    }
+
+    /// Whether a slot's picture waits until the calm is over: one that was paused, while another or itself came back and
+    /// did not last. Pictures that are new do not wait.
+    pub(super) fn waits(&self, now: Instant, slot: usize) -> bool {
+        self.failed_at.is_some_and(|at| now < at + LONGEST) && self.paused.contains(&slot)
+    }
+}
