@@ -51,8 +51,6 @@ pub(super) struct Allowed {
     pub(super) sound: u64,
     /// Bits a second that the link carries in all.
     pub(super) whole: u64,
-    /// Bits a second for lowest layers that came back and did not last.
-    pub(super) come_back: u64,
     /// Nothing was tried that did not fit.
     pub(super) untried: bool,
     /// Nobody knows yet that the link carries no more.
@@ -101,7 +99,6 @@ impl Allowed {
             before,
             sound,
             whole: budget.whole,
-            come_back: of_known(share).max(kept),
             untried: budget.untried,
             is_unknown: budget.untried && !budget.congested && !budget.waits,
             cap: most,

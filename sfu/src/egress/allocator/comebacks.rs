@@ -10,12 +10,12 @@ use super::{Choice, PROOF};
 /// A picture that waits is tried as any other after this, however long the calm lasts.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Slots, at most each once in each list; those of gone pictures go at the next cut.
+/// Slots of pictures that were paused and came back: each at most once in a list, until a cut after its picture is gone.
 #[derive(Debug, Default)]
 pub(super) struct Comebacks {
-    /// A cut paused them, and they have not come back.
+    /// Slots that a cut paused, and whose picture has not come back.
     paused: Vec<usize>,
-    /// They came back then.
+    /// Slots whose picture came back, and when.
     back: Vec<(usize, Instant)>,
     /// The time of the last cut that paused one soon after it came back.
     failed_at: Option<Instant>,
@@ -61,7 +61,7 @@ impl Comebacks {
         failed
     }
 
-    /// A cut that says nothing of pictures that came back.
+    /// Forgets that a picture did not last.
     pub(super) fn forgive(&mut self) {
         self.failed_at = None;
     }

@@ -345,7 +345,7 @@ impl Allocator {
                     // room for it.
                     let lowest = choice.options.id(0);
                     let most = match self.comebacks.waits(now, choice.slot) {
-                        true => allowed.lowest.min(allowed.come_back),
+                        true => allowed.lowest.min(allowed.bound()),
                         false => allowed.lowest,
                     };
                     let fits = after <= most;

@@ -14,7 +14,7 @@ const MORE: f64 = 1.05;
 /// The window in which arrivals are counted is longer by so many times the path's noise.
 const TURNS: f64 = 6.0;
 /// A short time may tell so many times the rate of a longer one: more is what comes after a halt.
-const EVEN: f64 = 1.15;
+pub(super) const EVEN: f64 = 1.15;
 /// A queue that grows by more, in seconds a second, while it should empty: the link became slower still.
 const OURS: f64 = 0.4;
 /// A queue may be none of the link's while it is shorter, in microseconds...
@@ -23,16 +23,6 @@ const DOUBTED_US: i64 = 60_000;
 const SPARE: f64 = 1.08;
 /// ...but only once in so long, in microseconds.
 const AGAIN_US: i64 = 3_000_000;
-
-/// A queue that ends so many times as fast as the link was held to carry is no proof that it carries no more. The
-/// short window tells up to [`EVEN`] times too much, and is at least twice as long as such an excess lasts.
-const FASTER: f64 = EVEN * EVEN;
-/// Between two cuts taken back, in microseconds; twice as long each time that one was wrong...
-const TAKEN_US: i64 = 3_000_000;
-/// ...but no longer than this.
-const TAKEN_MAX_US: i64 = 60_000_000;
-/// It was wrong to take one back if the next comes within this, in microseconds.
-const WRONG_US: i64 = 2_000_000;
 
 /// The queue is being emptied.
 #[derive(Clone, Copy, Debug)]
@@ -51,35 +41,6 @@ pub(super) struct Drain {
     /// Bytes sent in all at the beginning.
     pub(super) sent: u64,
     pub(super) purpose: Purpose,
-}
-
-/// When a cut was last taken back, and for how long after that none is, in microseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TakenBack {
-    at: i64,
-    pause: i64,
-}
-
-impl TakenBack {
-    /// None was.
-    pub(super) const NONE: Self = Self {
-        at: -TAKEN_MAX_US,
-        pause: TAKEN_US,
-    };
-
-    fn take(&mut self, now: i64) {
-        if now - self.at > 2 * self.pause {
-            self.pause = TAKEN_US;
-        }
-        self.at = now;
-    }
-
-    /// A queue is cut for.
-    fn cut(&mut self, now: i64) {
-        if now - self.at < WRONG_US {
-            self.pause = (2 * self.pause).min(TAKEN_MAX_US);
-        }
-    }
 }
 
 /// The reason to empty a queue.
@@ -204,21 +165,6 @@ impl BandwidthEstimator {
                 self.find_foreign(now, drain.purpose);
             }
         }
-    }
-
-    /// Takes a cut back where the queue ended in a burst: what stands at a slow link leaves no faster than that link
-    /// carries. A receiver that reads late, for lack of processor time, looks like a queue until it reads all at once.
-    ///
-    /// A path that delivers in turns may look so as well, and bytes credited for a lost report do. So it is done rarely.
-    fn take_back(&mut self, now: i64, drain: Drain) {
-        let (rate, _) = self.arriving_now();
-        let credited = self.credited_at.is_some_and(|at| now - at < LONG_US);
-        let burst = drain.purpose == Purpose::Cut && rate > FASTER * drain.arrived;
-        if !burst || credited || now - self.taken_back.at < self.taken_back.pause {
-            return;
-        }
-        self.taken_back.take(now);
-        self.aimd.raise(now, drain.before);
     }
 
     /// A queue stays though less is sent. One that was doubted tells of a longer way only: if it is another flow's, it

@@ -40,6 +40,7 @@ mod loss;
 mod prober;
 mod probing;
 mod reported;
+mod taken_back;
 #[cfg(test)]
 mod tests;
 mod trendline;
@@ -51,12 +52,13 @@ use acknowledged::Acknowledged;
 use aimd::Aimd;
 use control::{Confirmed, Outage, Suspicion};
 use delay::Delay;
-use drain::{Drain, TakenBack};
+use drain::Drain;
 use history::{History, Status};
 use loss::Loss;
 pub(crate) use prober::Probe;
 use prober::Prober;
 pub(crate) use reported::{Block, ReportedEstimator, RoundTrip};
+use taken_back::TakenBack;
 use trial::Trial;
 
 use crate::prefetch;

@@ -1,0 +1,65 @@
+//! Cuts that are taken back, since the queue they were made for was none of the link's.
+//!
+//! A receiver that reads late, for lack of processor time, looks like a queue until it reads all at once. The queue of a
+//! slow link leaves no faster than that link carries, so that a burst at its end tells the two apart. A path that
+//! delivers in turns may look like such a receiver. So cuts are taken back rarely.
+
+use super::BandwidthEstimator;
+use super::acknowledged::LONG_US;
+use super::drain::{Drain, EVEN, Purpose};
+
+/// A queue that ends so many times as fast as the link was held to carry ends in a burst. The short window tells up to
+/// [`EVEN`] times too much of a steady link, before the cut as well as after it.
+const FASTER: f64 = EVEN * EVEN;
+/// Between two cuts taken back, in microseconds; twice as long each time that it was wrong...
+const PAUSE_US: i64 = 3_000_000;
+/// ...but no longer than this.
+const PAUSE_MAX_US: i64 = 60_000_000;
+/// It was wrong to take a cut back if another cut follows within this time, in microseconds.
+const WRONG_US: i64 = 2_000_000;
+
+/// When a cut was last taken back, and for how long after that none is, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TakenBack {
+    at: i64,
+    pause: i64,
+}
+
+impl TakenBack {
+    /// None was.
+    pub(super) const NONE: Self = Self {
+        at: -PAUSE_MAX_US,
+        pause: PAUSE_US,
+    };
+
+    /// Notes that a cut is taken back.
+    fn take(&mut self, now: i64) {
+        // Long after the pause the path may be another.
+        if now - self.at > 2 * self.pause {
+            self.pause = PAUSE_US;
+        }
+        self.at = now;
+    }
+
+    /// Notes a cut for a queue.
+    pub(super) fn cut(&mut self, now: i64) {
+        if now - self.at < WRONG_US {
+            self.pause = (2 * self.pause).min(PAUSE_MAX_US);
+        }
+    }
+}
+
+impl BandwidthEstimator {
+    /// Takes a cut back if its queue ended in a burst.
+    pub(super) fn take_back(&mut self, now: i64, drain: Drain) {
+        let (rate, _) = self.arriving_now();
+        // Bytes of a lost report are counted all at once, which is no burst.
+        let credited = self.credited_at.is_some_and(|at| now - at < LONG_US);
+        let burst = drain.purpose == Purpose::Cut && rate > FASTER * drain.arrived;
+        if !burst || credited || now - self.taken_back.at < self.taken_back.pause {
+            return;
+        }
+        self.taken_back.take(now);
+        self.aimd.raise(now, drain.before);
+    }
+}
