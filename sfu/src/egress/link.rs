@@ -540,6 +540,7 @@ impl Link {
             confirmed: estimate.probed.saturating_sub(audio).min(most),
             untried,
             congested: estimate.congested || stands,
+            doubtful: estimate.doubtful && !stands,
             waits: self.reported.is_some(),
             sound: audio,
             whole: bitrate.min(most.saturating_add(audio)),

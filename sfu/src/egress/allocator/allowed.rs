@@ -43,6 +43,8 @@ pub(super) struct Allowed {
     pub(super) lowest: u64,
     /// Bits a second for those of them that need not have fitted for a while.
     pub(super) lowest_at_once: u64,
+    /// Lowest layers that are sent now stay, whatever they need: the link may carry them after all.
+    pub(super) keeps_lowest: bool,
     /// Bits a second for any number of lowest layers at a time: who joins is not to wait.
     pub(super) roomy: u64,
     /// Bits a second that the present grants need.
@@ -95,6 +97,7 @@ impl Allowed {
             ample: of_known(share.min(at_once)),
             lowest: of_known(lowest).max(kept),
             lowest_at_once: of_known(lowest.min(at_once)).max(kept),
+            keeps_lowest: budget.doubtful,
             roomy: of_known(lowest.min(ROOMY_SHARE)),
             before,
             sound,

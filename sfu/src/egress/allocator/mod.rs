@@ -141,6 +141,8 @@ pub(crate) struct Budget {
     pub(crate) untried: bool,
     /// The link is overused just now.
     pub(crate) congested: bool,
+    /// The link may carry as much as before after all: it is known within a moment.
+    pub(crate) doubtful: bool,
     /// Whoever says what the link carries waits by itself after a cut that followed an upgrade.
     pub(crate) waits: bool,
     /// Bits a second kept for sound, which are not part of `bitrate` and `confirmed`.
@@ -338,8 +340,8 @@ impl Allocator {
             let fits = allowed.untried
                 || if choice.before.is_some() {
                     // A picture that goes away is worse than one that comes late for a moment; if it is
-                    // really too much, the estimate falls further.
-                    cost <= percent(*left, LOWEST_SHARE)
+                    // really too much, the estimate falls further. And it comes back seconds after it was paused.
+                    allowed.keeps_lowest || cost <= percent(*left, LOWEST_SHARE)
                 } else {
                     // Paused for want of bandwidth, most likely: it must fit for a while, unless others left
                     // room for it.

@@ -48,6 +48,7 @@ fn budget(kbit: u64) -> Budget {
         confirmed: kbit * 1_000,
         untried: false,
         congested: false,
+        doubtful: false,
         waits: false,
         sound: 0,
         whole: kbit * 1_000,
@@ -92,6 +93,28 @@ fn everybody_gets_the_lowest_layer_before_anybody_gets_more() {
             |(layer, reason): &(Option<u8>, &str)| (*layer == Some(2)) == (*reason == "best");
         assert!(granted.iter().all(best), "{granted:?}");
     }
+}
+
+#[test]
+fn no_picture_goes_while_a_cut_may_be_taken_back_but_upper_layers_do() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0), wish(1)];
+    decide(&mut allocator, start, budget(2_500), &mut wishes);
+    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(2));
+    let doubtful = Budget {
+        congested: true,
+        doubtful: true,
+        ..budget(100)
+    };
+    let granted = decide(&mut allocator, start, doubtful, &mut wishes);
+    assert_eq!(granted, [(Some(0), "bandwidth"), (Some(0), "bandwidth")]);
+    // None that is not sent is given meanwhile.
+    wishes[1].current = None;
+    let granted = decide(&mut allocator, start, doubtful, &mut wishes);
+    assert_eq!(granted, [(Some(0), "bandwidth"), (None, "bandwidth")]);
+    let granted = decide(&mut allocator, start, budget(100), &mut wishes);
+    assert_eq!(granted, [(None, "bandwidth"), (None, "bandwidth")]);
 }
 
 #[test]
@@ -333,6 +356,7 @@ fn down_at_once_and_up_when_calm_and_proven() {
     );
     let congested = Budget {
         congested: true,
+        doubtful: false,
         ..budget(600)
     };
     assert_eq!(
@@ -556,6 +580,7 @@ fn a_queue_that_is_emptied_takes_no_layer_that_nearly_fits() {
         decide(&mut allocator, start, budget(1_000), &mut wishes);
         let congested = Budget {
             congested: true,
+            doubtful: false,
             ..budget(kbit)
         };
         let later = start + Duration::from_secs(30);

@@ -28,6 +28,8 @@ const AGAIN_US: i64 = 3_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
     pub(super) since: i64,
+    /// When the first of its cuts was made.
+    pub(super) began: i64,
     pub(super) until: i64,
     /// Length of the queue at the beginning, in microseconds.
     pub(super) peak: i64,
@@ -113,6 +115,7 @@ impl BandwidthEstimator {
             let peak = self.delay.standing();
             self.drain = Some(Drain {
                 since: now,
+                began: chain.map_or(now, |drain| drain.began),
                 cuts,
                 until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
                 peak,

@@ -147,6 +147,8 @@ pub(crate) struct Estimate {
     pub(crate) contested: bool,
     /// It is overused or was just cut: no moment for more.
     pub(crate) congested: bool,
+    /// It was just cut deeply, which may be taken back yet.
+    pub(crate) doubtful: bool,
     /// The highest rate that was seen to arrive within the last 5 to 10 s, as traffic or as a probe, if
     /// the estimate was not cut below it since.
     pub(crate) probed: u64,
@@ -463,6 +465,7 @@ impl BandwidthEstimator {
             },
             contested: self.delay.is_contested(),
             congested: self.is_congested(),
+            doubtful: self.is_doubtful(),
             probed: bits(self.confirmed.highest()).min(bitrate),
             probes: self.prober.count(),
             said: None,

@@ -15,6 +15,11 @@ const FASTER: f64 = EVEN * EVEN;
 const PAUSE_US: i64 = 3_000_000;
 /// ...but no longer than this.
 const PAUSE_MAX_US: i64 = 60_000_000;
+/// A cut is not known to be right for so long, in microseconds: the queue of a receiver that reads late is gone then.
+const OPEN_US: i64 = 300_000;
+/// ...and is doubtful if it leaves less than this share of the rate: to empty the queue of a receiver that reads late
+/// seems to take nearly all.
+const DEEP: f64 = 0.6;
 /// It was wrong to take a cut back if another cut follows within this time, in microseconds.
 const WRONG_US: i64 = 2_000_000;
 
@@ -41,6 +46,11 @@ impl TakenBack {
         self.at = now;
     }
 
+    /// Whether a cut may be taken back at `now`.
+    fn may(&self, now: i64) -> bool {
+        now - self.at >= self.pause
+    }
+
     /// Notes a cut for a queue.
     pub(super) fn cut(&mut self, now: i64) {
         if now - self.at < WRONG_US {
@@ -50,13 +60,21 @@ impl TakenBack {
 }
 
 impl BandwidthEstimator {
+    /// Whether the rate was just cut deeply, which may be taken back yet.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let Some(drain) = self.drain else { return false };
+        let open = drain.purpose == Purpose::Cut && self.now < drain.began + OPEN_US;
+        let deep = self.aimd.target() < DEEP * drain.before;
+        open && deep && self.taken_back.may(self.now)
+    }
+
     /// Takes a cut back if its queue ended in a burst.
     pub(super) fn take_back(&mut self, now: i64, drain: Drain) {
         let (rate, _) = self.arriving_now();
         // Bytes of a lost report are counted all at once, which is no burst.
         let credited = self.credited_at.is_some_and(|at| now - at < LONG_US);
         let burst = drain.purpose == Purpose::Cut && rate > FASTER * drain.arrived;
-        if !burst || credited || now - self.taken_back.at < self.taken_back.pause {
+        if !burst || credited || !self.taken_back.may(now) {
             return;
         }
         self.taken_back.take(now);

@@ -75,6 +75,7 @@ impl BandwidthEstimator {
         let lasts = empties.min(LASTS_US) + self.rtt_us() + 150_000;
         self.drain = Some(Drain {
             since: now,
+            began: now,
             until: now + lasts,
             peak,
             cuts: 0,

@@ -318,6 +318,7 @@ impl ReportedEstimator {
             own_delay: Duration::ZERO,
             contested: false,
             congested,
+            doubtful: false,
             probed: if self.heard_at.is_some() {
                 target as u64
             } else {
