@@ -35,9 +35,12 @@ impl Comebacks {
         });
     }
 
-    /// Notes a cut; whether it pauses a picture that had just come back. `excused`: the link is another.
+    /// Notes a cut; whether it pauses a picture soon after one came back, be it that one or another in its place.
+    /// `excused`: the link is another.
     pub(super) fn note_cut(&mut self, now: Instant, choices: &[Choice], excused: bool) -> bool {
         let known = |slot: usize| choices.iter().any(|choice| choice.slot == slot);
+        // One that makes way for another, whose publisher speaks now, has not failed.
+        let makes_way = choices.iter().any(|choice| choice.chosen > choice.before);
         let mut failed = false;
         self.back
             .retain(|(slot, at)| known(*slot) && now < *at + PROOF);
@@ -46,16 +49,14 @@ impl Comebacks {
             if choice.before.is_none() || choice.chosen.is_some() {
                 continue;
             }
-            let came = self.back.iter().position(|(slot, _)| *slot == choice.slot);
-            if let Some(at) = came {
-                self.back.swap_remove(at);
-                failed |= !excused;
-            }
+            failed |= !excused && !makes_way && !self.back.is_empty();
+            self.back.retain(|(slot, _)| *slot != choice.slot);
             if !self.paused.contains(&choice.slot) {
                 self.paused.push(choice.slot);
             }
         }
         if failed {
+            self.back.clear();
             self.failed_at = Some(now);
         }
         failed

@@ -542,6 +542,41 @@ fn a_picture_that_does_not_last_beside_sound_waits() {
     );
 }
 
+/// Three pictures nearly fit. Another than the one that came back is paused, since who spoke last changes meanwhile.
+#[test]
+fn a_picture_that_takes_the_place_of_another_waits_as_well() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut wishes = [wish(0), wish(1), wish(2)];
+    let mut pauses = Vec::new();
+    let mut since = 0;
+    let count = |wishes: &[Wish]| wishes.iter().filter(|wish| wish.current.is_some()).count();
+    for step in 0..1_200u64 {
+        let now = start + Duration::from_millis(step * 100);
+        for wish in &mut wishes {
+            wish.priority = Priority::Spoke(((wish.slot as u64 + step / 20) % 3) as u16);
+        }
+        let before = count(&wishes);
+        let kbit = if before < 3 || step < since + 10 {
+            480
+        } else {
+            330
+        };
+        decide(&mut allocator, now, budget(kbit), &mut wishes);
+        match (before, count(&wishes)) {
+            (2, 3) => since = step,
+            (3, 2) => pauses.push(step / 10),
+            _ => {}
+        }
+    }
+    let waits: Vec<u64> = pauses.windows(2).map(|at| at[1] - at[0]).collect();
+    assert!(waits.len() >= 3, "it is tried: {pauses:?}");
+    assert!(
+        waits[1..].iter().all(|wait| (15..=36).contains(wait)),
+        "{pauses:?}"
+    );
+}
+
 /// Whoever speaks is shown, however often that changes.
 #[test]
 fn a_picture_that_makes_way_for_another_has_not_failed() {

@@ -86,6 +86,10 @@ impl BandwidthEstimator {
             {
                 // We send less than arrived, and still it grows: somebody else fills it.
                 self.disown(now);
+                if drain.purpose == Purpose::Doubt {
+                    // Or the link became slower: what arrived before says little then.
+                    self.trial.try_soon(now);
+                }
                 return;
             }
         }

@@ -62,7 +62,9 @@ impl TakenBack {
 impl BandwidthEstimator {
     /// Whether the rate was just cut deeply, which may be taken back yet.
     pub(super) fn is_doubtful(&self) -> bool {
-        let Some(drain) = self.drain else { return false };
+        let Some(drain) = self.drain else {
+            return false;
+        };
         let open = drain.purpose == Purpose::Cut && self.now < drain.began + OPEN_US;
         let deep = self.aimd.target() < DEEP * drain.before;
         open && deep && self.taken_back.may(self.now)

@@ -13,6 +13,8 @@ use super::drain::{Drain, Purpose};
 
 /// A queue held to be another's is tried after so long, in microseconds...
 const TRIALS_US: i64 = 2_000_000;
+/// ...where that is not sure, after so long...
+const SOON_US: i64 = 400_000;
 /// ...and twice as long after each time that it stays, but no longer than this.
 const TRIALS_MAX_US: i64 = 16_000_000;
 /// A shorter queue tells nothing, in microseconds.
@@ -23,6 +25,8 @@ pub(super) const TRIED: f64 = 0.6;
 const LASTS_US: i64 = 300_000;
 /// A queue of ours leaves less than this share of itself...
 const LEFT: f64 = 0.35;
+/// ...less than this where one trial decides...
+const LEFT_ALONE: f64 = 0.15;
 /// ...so many times in turn: a flow that halves its rate just then looks so once.
 const PASSES: u32 = 3;
 /// Without a trial the queue is ours where so many halves of what was found to be another's stand there...
@@ -43,6 +47,8 @@ pub(super) struct Trial {
     known: i64,
     /// How often in turn it went away.
     passed: u32,
+    /// The next one decides alone.
+    decides: bool,
 }
 
 impl Trial {
@@ -52,7 +58,14 @@ impl Trial {
         pause: 0,
         known: 0,
         passed: 0,
+        decides: false,
     };
+
+    /// A trial comes soon, and decides.
+    pub(super) fn try_soon(&mut self, now: i64) {
+        self.at = now + SOON_US;
+        self.decides = true;
+    }
 }
 
 impl BandwidthEstimator {
@@ -94,12 +107,16 @@ impl BandwidthEstimator {
             .history
             .newest()
             .is_some_and(|newest| newest > drain.since);
-        if seen && left < (LEFT * drain.peak as f64) as i64 {
+        let most = match self.trial.decides {
+            true => LEFT_ALONE,
+            false => LEFT,
+        };
+        if seen && left < (most * drain.peak as f64) as i64 {
             self.drain = None;
             let trial = &mut self.trial;
             trial.passed += 1;
             trial.at = now + TRIALS_US / 2;
-            if trial.passed >= PASSES {
+            if trial.passed >= PASSES || std::mem::take(&mut trial.decides) {
                 self.delay.own();
                 if drain.peak > STANDING_US {
                     // The queue was full, so that what arrived is what the link carries.
@@ -110,7 +127,7 @@ impl BandwidthEstimator {
         } else if now >= drain.until {
             self.drain = None;
             let trial = &mut self.trial;
-            trial.passed = 0;
+            (trial.passed, trial.decides) = (0, false);
             trial.at = now + trial.pause;
             trial.pause = (2 * trial.pause).min(TRIALS_MAX_US);
         }
@@ -136,6 +153,7 @@ impl BandwidthEstimator {
             pause: 2 * TRIALS_US,
             known: known.max(self.delay.standing()),
             passed: 0,
+            decides: false,
         };
         self.delay.disown();
         self.drain = None;
