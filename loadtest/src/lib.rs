@@ -22,3 +22,8 @@ pub mod server;
 pub mod sweep;
 pub mod whip;
 pub mod wire;
+
+/// The examples of the README, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

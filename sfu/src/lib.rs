@@ -87,3 +87,8 @@ pub use sfu::{Join, Sfu};
 pub use transport::SENDER_PROTOCOL;
 pub use transport::sdp::SdpError;
 pub use view::{Cap, Reason, TrackSettings, View};
+
+/// The examples of the README, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

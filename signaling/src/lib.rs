@@ -32,3 +32,8 @@ pub use clients::{ClientAddress, Network};
 pub use config::Config;
 pub use memory::Memory;
 pub use node::{LogCounts, Node, NodeError};
+
+/// The examples of the README, which must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

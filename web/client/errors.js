@@ -1,7 +1,7 @@
 /** Why something did not work, in a stable code for programs and a sentence for people. */
 export class CallError extends Error {
   /**
-   * @param {string} code stable; the server's own codes are listed in `signaling/PROTOCOL.md`
+   * @param {string} code stable; the server's own codes are listed in `signaling/docs/PROTOCOL.md`
    * @param {string} message
    * @param {{ fatal?: boolean, cause?: unknown }} [details] `fatal`: trying again as it is will not help
    */

@@ -1,5 +1,5 @@
 /**
- * The native signaling protocol, version 1 (`signaling/PROTOCOL.md`): what the server says, parsed,
+ * The native signaling protocol, version 1 (`signaling/docs/PROTOCOL.md`): what the server says, parsed,
  * and what a client says, built. Both are held to the golden files the server is held to.
  */
 import { count, flag, list, nullable, number, object, oneOf, optional, record, ShapeError, text } from "./shape.js";

@@ -10,7 +10,7 @@
  * @typedef {"new" | "joining" | "connected" | "reconnecting" | "closed"} RoomState
  *
  * @typedef {{ state: RoomState, reason: string, message: string }} StateChange
- *   `reason`: empty, or why: the codes of `bye` and of errors in `signaling/PROTOCOL.md`, `left`,
+ *   `reason`: empty, or why: the codes of `bye` and of errors in `signaling/docs/PROTOCOL.md`, `left`,
  *   `connection_lost`, `media_failed`
  */
 

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
-/// The files that the page loads, without its tests and tools. The folder may be missing when this crate is
+/// The files that the page loads, without its tests, tools and documents. The folder may be missing when this crate is
 /// built alone.
 #[derive(RustEmbed)]
 #[folder = "../web"]
@@ -20,6 +20,7 @@ use rust_embed::RustEmbed;
 #[include = "index.html"]
 #[include = "client/*"]
 #[include = "ui/*"]
+#[exclude = "*.md"]
 struct Embedded;
 
 pub(crate) enum Assets {

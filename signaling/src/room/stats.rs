@@ -313,7 +313,7 @@ mod tests {
 
     /// The rows of the table under `## Stats`: field, unit, range, meaning.
     fn documented() -> Vec<[&'static str; 4]> {
-        let text = include_str!("../../PROTOCOL.md");
+        let text = include_str!("../../docs/PROTOCOL.md");
         let (_, section) = text.split_once("\n## Stats\n").expect("a section");
         let section = section.split("\n## ").next().expect("its end");
         let rows = section.lines().filter(|line| line.starts_with("| `"));

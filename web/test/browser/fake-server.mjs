@@ -1,5 +1,5 @@
 /**
- * Signaling without media: rooms, chat and slots as `signaling/PROTOCOL.md` has them, and answers whose
+ * Signaling without media: rooms, chat and slots as `signaling/docs/PROTOCOL.md` has them, and answers whose
  * candidate leads nowhere. Enough to look at the page and to break its connection in every way.
  */
 import { createServer } from "node:http";

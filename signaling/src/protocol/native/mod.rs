@@ -1,5 +1,5 @@
 //! The native protocol, version 1: JSON text frames over one WebSocket for each participant.
-//! `signaling/PROTOCOL.md` is its description, `signaling/golden/native` its examples.
+//! `signaling/docs/PROTOCOL.md` is its description, `signaling/golden/native` its examples.
 
 mod client_message;
 mod codec;
