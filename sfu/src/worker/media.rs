@@ -223,8 +223,7 @@ impl Worker {
         }
     }
 
-    /// Sends a viewer without RTX a packet again, exactly as it was sent; none if the viewer has
-    /// RTX.
+    /// Sends a packet again exactly as it was sent; none if its slot kept no packet of that number.
     fn resend(&mut self, now: Instant, viewer: usize, slot: usize, lost: u16) -> Option<bool> {
         let peer = self.peers.get_mut(viewer)?;
         let ntp = self.config.clock.ntp(now);

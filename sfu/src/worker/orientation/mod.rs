@@ -137,8 +137,8 @@ impl Worker {
         }
     }
 
-    /// Updates the room after a viewer's m-lines changed, or after it left. `before` and now: whether it shows pictures
-    /// unturned.
+    /// Updates the room after a viewer's m-lines changed, or after it left. The flags tell whether it showed pictures
+    /// unturned before, and whether it does now.
     pub(super) fn turning_changed(
         &mut self,
         now: Instant,

@@ -55,7 +55,7 @@ impl Pictures {
         // These tracks came until now.
         self.expected = !self.turned.is_empty();
         self.awaited.append(&mut self.turned);
-        // A track that has never come may not come anyway: it is awaited, but not expected.
+        // Nothing is known of tracks that have never come: they are awaited too.
         let tracks = publisher.tracks().map(|(_, track)| track);
         let fresh = tracks.filter(|track| track.kind == MediaKind::Video && !track.live);
         self.awaited.extend(fresh.map(|track| track.id));
