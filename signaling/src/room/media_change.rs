@@ -25,7 +25,7 @@ impl Room {
         let Some(id) = self.peers.get(&peer).cloned() else {
             return;
         };
-        // It was on the way when the answer overtook it.
+        // The answer has overtaken this event.
         if let E::SlotsChanged { offers, .. }
         | E::NeedsChanged { offers, .. }
         | E::RenegotiationWanted { offers, .. } = event
@@ -86,7 +86,7 @@ impl Room {
         }
     }
 
-    /// One whose track has just ended is over for all the client can tell.
+    /// A subscription whose track has just ended is left out: the client knows that it is over.
     fn name_subscriptions(&self, states: Vec<SubscriptionState>) -> Vec<NamedSubscription> {
         let named = states.into_iter().filter_map(|state| {
             Some(NamedSubscription {
