@@ -45,7 +45,7 @@ pub struct BotConfig {
     pub address: IpAddr,
     pub video: Video,
     pub audio: bool,
-    /// A publisher that does not has its tracks, and sends nothing on them, like one who is muted.
+    /// A publisher that does not talk has its tracks, and sends nothing on them, like a muted one.
     pub talks: bool,
     /// The number of videos that it shows, one large and the others small; none: all, at any size. Wire bots
     /// only.
@@ -56,14 +56,14 @@ pub struct BotConfig {
     pub stagger: Duration,
 }
 
-/// Where the scenario stands; bots follow.
+/// The phase of the scenario; bots follow it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Phase {
     /// Publish and receive.
     Call,
-    /// Publish no more; what is under way may still arrive.
+    /// Publish no more; packets on their way may still arrive.
     Drain,
-    /// Say goodbye.
+    /// Leave.
     Leave,
 }
 
@@ -165,7 +165,7 @@ async fn call(
                 session.publish(Instant::now() + config.stagger);
             }
         }
-        // On record before the scenario counts heads.
+        // The failure is recorded before the scenario counts heads.
         Err(error) => state.call().failure = Some(error.to_string()),
     }
     if let Some(settled) = settled.take() {
@@ -335,7 +335,7 @@ impl Session<'_> {
                 self.offering = false;
                 self.add_lines(answer.needs).await?;
             }
-            // While an offer is under way its answer will say what is needed after it.
+            // While an offer is on its way, its answer will contain the needs after it.
             ServerMessage::Needs(needs) if !self.offering => self.add_lines(needs).await?,
             ServerMessage::Slots { slots } => self.state.call().assign(&slots),
             ServerMessage::ParticipantJoined { participant } => {
@@ -410,7 +410,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says goodbye, and does not insist on an answer.
+    /// Leaves, and does not insist on an answer.
     async fn leave(mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         self.stop_publishing();

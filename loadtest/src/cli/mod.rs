@@ -60,7 +60,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked. Returns the exit status.
+    /// Runs the command, and returns the exit status.
     pub async fn run(self) -> u8 {
         match self.command {
             Command::Run(run) => run.run().await,

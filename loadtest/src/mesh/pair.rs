@@ -16,18 +16,18 @@ use crate::bot::tap::{Outgoing, lock};
 /// Gathering loopback candidates and a DTLS handshake are milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Why a mesh did not come about.
+/// The reason that a mesh could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum MeshError {
     /// The crate refused something.
     #[error("peer connection: {0}")]
     Peer(#[from] webrtc::error::Error),
-    /// Nothing came of it in time.
+    /// The connection took too long.
     #[error("two people did not connect within {PATIENCE:?}")]
     TooSlow,
 }
 
-/// RTP headers and payloads, in bytes.
+/// Bytes of RTP headers and payloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Traffic {
     pub(super) sent: u64,

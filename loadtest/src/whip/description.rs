@@ -10,7 +10,7 @@ use crate::bot::codecs;
 /// One m-line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Line {
-    /// None: neither audio nor video.
+    /// The kind; None: neither audio nor video.
     pub(crate) kind: Option<MediaKind>,
     pub(crate) mid: String,
     /// Its port is not 0, or it is in a bundle only (RFC 8843 section 6).
@@ -25,7 +25,7 @@ pub(crate) struct Line {
     pub(crate) repairs: Vec<(u8, u8)>,
 }
 
-/// More m-lines than a server has any use for.
+/// Most m-lines read: more than a server has any use for.
 const MAX_LINES: usize = 256;
 
 /// The m-lines of a description. What does not parse is skipped: the peer connection is the judge
@@ -117,8 +117,8 @@ fn numbered(value: &str) -> Option<(u8, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
-/// Which of our payload types each of a server's own stands for. Only a server that makes the offer
-/// chooses them; its answer to ours has ours.
+/// The bot's payload type for each of a server's own. Only a server that makes the offer chooses them; its answer to
+/// the bot's offer uses the bot's.
 pub(crate) fn payload_types(lines: &[Line]) -> HashMap<u8, u8> {
     let mut known = HashMap::new();
     for line in lines {

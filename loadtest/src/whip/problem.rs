@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// Enough to see what is wrong.
+/// Longest text kept: enough to see the fault.
 const MAX_CHARS: usize = 300;
 
 /// The members of RFC 9457 section 3.1 that tell a person something.
