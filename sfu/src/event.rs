@@ -101,7 +101,7 @@ pub enum Event {
     DataRefused {
         /// Its room.
         room: RoomId,
-        /// Who opened or sent it.
+        /// The peer that opened or sent it.
         peer: PeerId,
         /// Why.
         reason: DataRefusal,

@@ -77,7 +77,7 @@ impl RateMeter {
         usize::from(self.filled) == BUCKETS || self.last > 0
     }
 
-    /// Nothing came for a second.
+    /// Whether no bytes came for a second.
     pub(crate) fn is_silent(&self, now: Instant) -> bool {
         let window = BUCKET * BUCKETS as u32;
         self.until.is_none_or(|until| now >= until + window)

@@ -52,7 +52,7 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Who is at an address.
+    /// The peer at an address.
     pub(crate) fn holder(&self, addr: SocketAddr) -> Option<Holder> {
         self.holders.get(&addr).copied()
     }

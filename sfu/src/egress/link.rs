@@ -43,7 +43,7 @@ const UNHEARD: Duration = Duration::from_secs(2);
 /// Silence after which a viewer is cut off, if feedback is overdue as well: feedback comes many times a second, and
 /// reports once.
 const UNHEARD_BY_FEEDBACK: Duration = Duration::from_secs(1);
-/// The same silence for viewers without feedback: STUN checks come every 2.5 s beside the reports.
+/// Silence after which a viewer without feedback is cut off: STUN checks come every 2.5 s beside the reports.
 const UNHEARD_BY_REPORTS: Duration = Duration::from_millis(2_800);
 /// Time after which an unheard viewer is sent only a trickle (RFC 8083): nobody knows where its packets go.
 const TRICKLES: Duration = Duration::from_secs(5);

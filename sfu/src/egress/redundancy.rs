@@ -313,7 +313,7 @@ mod tests {
         ];
         let decided = ["sent", "bandwidth", "bandwidth", "bandwidth", "sent"];
         assert_eq!(decisions(&steps), decided);
-        // The same decision holds without losses: a publisher's own redundancy would not fit.
+        // A publisher's own redundancy would not fit either, even without losses.
         assert_eq!(decisions(&[(3, lossy(0.0, Some(100_000)))]), ["bandwidth"]);
     }
 

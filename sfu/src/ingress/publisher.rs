@@ -31,7 +31,7 @@ const REPORTER_SSRC: u32 = 1;
 pub(crate) enum Receipt {
     /// A packet to be routed.
     Media(Media),
-    /// Nothing to forward: padding or a duplicate.
+    /// A packet with nothing to forward: padding or a duplicate.
     Nothing,
     /// Dropped, with the code of the cause.
     Dropped(&'static str),

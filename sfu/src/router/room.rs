@@ -20,9 +20,9 @@ pub(crate) struct Room {
     pub(crate) parts: Vec<u16>,
     /// The decisions for its viewers here, oldest first.
     pub(crate) timeline: VecDeque<Decision>,
-    /// Who speaks in it.
+    /// Its active speakers.
     pub(crate) speakers: Speakers,
-    /// Who is loud in it.
+    /// The loudness of its audio tracks.
     pub(crate) loudest: Loudest,
     /// The publishers whose videos are sent, if not all are: the last speaker first. It holds one more than a viewer is
     /// sent, for viewers who are in the list themselves.

@@ -174,7 +174,7 @@ impl Associations {
         }));
     }
 
-    /// Whom a datagram is for. Addresses do not tell: a client may change its own in a handshake.
+    /// The association that a datagram is for. Addresses do not tell: a client may change its own in a handshake.
     fn is_for_next(&self, from: SocketAddr, datagram: &[u8]) -> bool {
         let current = &self.current;
         self.next.is_some()
