@@ -95,7 +95,7 @@ impl Receiver {
         self.measure = Some(measure);
     }
 
-    /// Learns SSRCs from an answer. What earlier answers said stays true: an SSRC keeps its m-line.
+    /// Learns SSRCs from an answer. Earlier answers stay true: an SSRC keeps its m-line.
     pub(crate) fn learn(&mut self, sections: &[Section]) {
         for section in sections {
             // The id is the same on all m-lines of a connection (RFC 8843 section 9.2).

@@ -28,8 +28,8 @@ pub(crate) struct Line {
 /// Most m-lines read: more than a server has any use for.
 const MAX_LINES: usize = 256;
 
-/// The m-lines of a description. What does not parse is skipped: the peer connection is the judge
-/// of the description, this only reads along.
+/// The m-lines of a description. A line that does not parse is skipped: the peer connection judges the description,
+/// this function only reads along.
 pub(crate) fn lines(sdp: &str) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for text in sdp.lines().map(str::trim_end) {
@@ -96,7 +96,7 @@ impl Line {
     }
 }
 
-/// The layers after `recv`. Of alternatives the first counts; a `~` (paused) is no part of the name.
+/// The layers after `recv`. The first of alternatives counts; a `~` (paused) is no part of the name.
 fn received_layers(simulcast: &str) -> Vec<String> {
     let mut words = simulcast.split_ascii_whitespace();
     while let (Some(direction), Some(layers)) = (words.next(), words.next()) {

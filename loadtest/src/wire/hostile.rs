@@ -484,8 +484,8 @@ impl Media {
         }
     }
 
-    /// Sends a datagram to the server from its own socket; an empty one is none. What the kernel has no room for is lost,
-    /// as on a network.
+    /// Sends a datagram to the server from its own socket; an empty one is not sent. A datagram that the kernel has no
+    /// room for is lost, as on a network.
     pub fn send(&self, datagram: &[u8]) {
         if !datagram.is_empty() {
             let _ = self.socket.send_to(datagram, self.server);

@@ -91,8 +91,8 @@ impl Receiver {
         }
     }
 
-    /// Learns SSRCs and extensions from an answer. What earlier answers said stays true: an SSRC
-    /// keeps its m-line.
+    /// Learns SSRCs and extensions from an answer. Earlier answers stay true: an SSRC keeps its
+    /// m-line.
     pub(super) fn learn(&mut self, sections: &[Section], extensions: &ExtensionMap) {
         self.extensions = *extensions;
         for section in sections {

@@ -246,8 +246,8 @@ impl Room {
         })
     }
 
-    /// Ends a participant's stay. Who has left already is ignored: its socket and its queue may
-    /// both say so.
+    /// Ends a participant's stay. It is ignored for one who has left already: the socket and the queue may both report
+    /// that.
     async fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
         let Some(participant) = self.forget(id) else {
             return;

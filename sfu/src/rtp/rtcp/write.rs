@@ -1,5 +1,5 @@
-//! Appends packets to a compound. What exceeds a field's range is split over several packets or
-//! truncated as each function says; none can fail.
+//! Appends packets to a compound. Values beyond a field's range are split over several packets or
+//! truncated, as each function says; none can fail.
 
 use super::*;
 

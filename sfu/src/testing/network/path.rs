@@ -100,8 +100,8 @@ impl Path {
         }
     }
 
-    /// Changes how datagrams sent from now on are treated. Those that wait for the rate go on at the
-    /// new one; those that have passed it arrive as they would have.
+    /// Changes the treatment of datagrams sent from now on. Datagrams that wait for the rate go on at the new one;
+    /// those that have passed it arrive as before.
     pub fn set_model_at(&mut self, now: Instant, model: PathModel) {
         let now = self.advance(now);
         let before = std::mem::replace(&mut self.model, model);

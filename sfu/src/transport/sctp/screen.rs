@@ -221,7 +221,7 @@ impl Screen {
         None
     }
 
-    /// RFC 6525 section 5.2.2. What cannot be performed yet is as if lost: the peer asks again.
+    /// Handles a reset (RFC 6525 section 5.2.2). One that cannot be performed yet counts as lost: the peer asks again.
     fn outgoing_reset(&mut self, parameter: &[u8], open: &[u16]) -> Option<bool> {
         let number = u32::from_be_bytes(array(parameter, 4)?);
         let last_tsn = u32::from_be_bytes(array(parameter, 12)?);
