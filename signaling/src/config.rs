@@ -69,8 +69,8 @@ pub struct Config {
     /// Names that the server may be asked by, beside addresses and names without a dot. The admin listener takes no
     /// others; a WebSocket takes any while there are none here.
     pub allowed_hosts: Vec<String>,
-    /// Whether `X-Forwarded-Host` says what a page was asked for as, in the place of `Host`: for a proxy that
-    /// sets or removes it.
+    /// Whether `X-Forwarded-Host` replaces `Host` as the name that a page was asked for by: for a proxy that sets or
+    /// removes it.
     pub trust_forwarded_host: bool,
     /// Proxies whose `X-Forwarded-For` says where a client is, for the limits of each address.
     pub trusted_proxies: Vec<Network>,

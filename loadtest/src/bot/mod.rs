@@ -102,8 +102,7 @@ pub async fn run(
     }
 }
 
-/// Ends what the bot hears and leaves all of it in [`BotState::observed`]. Once, when nothing more
-/// is to come.
+/// Ends the bot's counts and leaves them in [`BotState::observed`]. Call it once, when no more packets are to come.
 pub fn settle(state: &BotState) {
     let (totals, first, streams) = {
         let mut receiver = tap::lock(&state.receiver);
@@ -130,7 +129,7 @@ pub fn settle(state: &BotState) {
     observed.retransmitted = totals.retransmitted;
     observed.keyframe_requests_sent = totals.keyframe_requests;
     observed.unknown = totals.unknown;
-    // The crate decrypts whatever it hands up.
+    // The crate decrypts every packet that it hands up.
     observed.decrypted = totals.packets;
     observed.streams = streams;
 }

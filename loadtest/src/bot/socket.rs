@@ -1,5 +1,5 @@
-//! The bots' runtime: tokio's, with UDP sockets whose buffers take a burst and whose ports are
-//! remembered, so that what the kernel drops on them is not blamed on the server.
+//! The bots' runtime: tokio's, with UDP sockets whose buffers hold a burst and whose ports are
+//! remembered, so that datagrams that the kernel drops on them are not blamed on the server.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};

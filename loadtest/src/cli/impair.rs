@@ -245,7 +245,7 @@ impl ImpairArgs {
 /// The interval if nothing is to be repeated.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// Carries what a blocking source yields to where one awaits. Its thread ends with the process.
+/// Carries the values of a blocking source to an async receiver. Its thread ends with the process.
 fn forward<T: Send + 'static>(
     mut next: impl FnMut() -> Option<T> + Send + 'static,
 ) -> mpsc::Receiver<T> {

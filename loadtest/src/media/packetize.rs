@@ -50,8 +50,8 @@ impl Stream {
     }
 }
 
-/// Packetizes one VP8 encoding. Picture ids and TL0PICIDX go up by one with every frame whatever
-/// the clip does, so a loop or a jump to a keyframe is invisible in the numbering.
+/// Packetizes one VP8 encoding. Picture ids and TL0PICIDX go up by one with every frame, even where
+/// the clip jumps, so that a loop or a jump to a keyframe is invisible in the numbers.
 #[derive(Clone, Debug)]
 pub struct Vp8Packetizer {
     pub stream: Stream,

@@ -97,8 +97,8 @@ impl Pair {
         })
     }
 
-    /// Ends it: streams that carried something to be shown or heard, packets lost, and what the
-    /// oracle objected to.
+    /// Ends it. Returns the streams that carried something to be shown or heard, packets lost, and
+    /// the oracle's violations.
     pub(super) async fn close(self) -> (usize, u64, u64) {
         let (mut streams, mut lost, mut violations) = (0, 0, 0);
         for (_, end) in &self.ends {

@@ -260,7 +260,7 @@ fn timeline(watched: &Watched, samples: &[Sample]) -> Vec<Moment> {
     moments
 }
 
-/// Puts the server's cost beside what the kernel and the cipher cost by themselves.
+/// Compares the server's cost with the cost of the kernel and the cipher by themselves.
 pub(super) fn hold_against(report: &mut Report, floor: Option<Floor>) {
     let cost = report.server.cpu_ns_per_packet;
     report.floor = floor.map(|floor| Floor {

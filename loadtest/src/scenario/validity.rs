@@ -1,4 +1,4 @@
-//! Whether the figures are the server's: what else could have made them.
+//! Judges whether a run is valid: something other than the server may explain its numbers.
 
 use super::Scenario;
 use super::account::Account;

@@ -1,5 +1,5 @@
-//! A server's own counters: `GET /stats` of a Tertulia with `--admin-listen`. A server of
-//! another make says nothing, or something else; whatever is missing stays so.
+//! A server's own counters: `GET /stats` of a Tertulia with `--admin-listen`. A server of another
+//! make answers nothing, or something else; missing values stay missing.
 
 use std::collections::BTreeMap;
 use std::io;

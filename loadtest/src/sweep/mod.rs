@@ -85,7 +85,7 @@ pub struct Point {
 
 impl Sweep {
     /// Measures loads until the largest is known, then 70% of it. `measure` runs one; `progress` is
-    /// told of each point. An interrupted run ends the sweep with what there is.
+    /// told of each point. An interrupted run ends the sweep with the points so far.
     pub async fn run(
         &self,
         mut measure: impl AsyncFnMut(u64) -> io::Result<Report>,

@@ -1,4 +1,4 @@
-//! Test: whatever stands in a server's description, a bot comes back with an error or without.
+//! A test with any contents of a server's description: a bot ends with an error or without one.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -214,7 +214,7 @@ impl Transport {
         outcome
     }
 
-    /// Sends and tells what the ICE agent has to.
+    /// Sends and reports the results of the ICE agent.
     fn follow(&mut self, steps: Steps) {
         self.answers.extend(steps.send);
         let forgotten = steps.forgotten.map(TransportEvent::AddressForgotten);
@@ -255,7 +255,7 @@ impl Transport {
         self.tell_hold();
     }
 
-    /// DTLS datagrams that were dropped since this was last asked: they are malformed, beyond what a handshake takes, or not
+    /// DTLS datagrams dropped since the last call: they are malformed, exceed the needs of a handshake, or are not
     /// authentic.
     pub(crate) fn take_dtls_refused(&mut self) -> u64 {
         self.dtls.take_refused()

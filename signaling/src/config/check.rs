@@ -111,8 +111,8 @@ impl Config {
         Ok(())
     }
 
-    /// Every number, by its key, and the largest that it may be: sums and products of these are taken, and clients are
-    /// told some, to whom numbers beyond 2^53 are not whole.
+    /// Every number by its key, with its upper bound. Sums and products of them are taken; and clients are told some,
+    /// for which numbers beyond 2^53 are not whole.
     fn bounded(&self) -> Vec<(&'static str, u64, u64)> {
         let limits = &self.limits;
         let rates = self.room_caps.values().map(|cap| cap.max_viewer_bitrate);

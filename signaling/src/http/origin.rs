@@ -25,7 +25,7 @@ const SHOWN: usize = 300;
 pub(crate) struct Origins {
     /// Beside the server's own.
     allowed: Vec<String>,
-    /// Whether a proxy says by `X-Forwarded-Host` what the page was asked for as.
+    /// Whether a proxy gives by `X-Forwarded-Host` the name that the page was asked for by.
     trust_forwarded_host: bool,
     logged: Mutex<Logged>,
 }
@@ -37,7 +37,7 @@ struct Logged {
     passed_over: u64,
 }
 
-/// The page's origin, and what the server was asked as.
+/// The page's origin, and the name that the server was asked by.
 #[derive(Debug)]
 struct Stranger {
     origin: String,

@@ -1,5 +1,4 @@
-//! The end of the process, on a thread of its own: whatever hangs, the runtime and the log among it, the process
-//! ends in time.
+//! The end of the process, on a thread of its own: the process ends in time even if the runtime or the log hangs.
 
 use std::future::pending;
 use std::io;

@@ -32,8 +32,8 @@ pub(super) struct Room {
     pub(super) tracks: HashMap<TrackId, (ParticipantId, TrackName)>,
     pub(super) track_ids: HashMap<TrackName, TrackId>,
     pub(super) chat: ChatHistory,
-    /// The requests that the media plane was too busy for. Bounded by what there is to ask: a subscription
-    /// for each participant and track, an end and a cap for each peer, settings for each track.
+    /// Requests that the media plane was too busy for. They are bounded by the possible requests: a subscription for
+    /// each participant and track, an end and a cap for each peer, settings for each track.
     pub(super) unfinished: HashSet<Unfinished>,
     /// Participants to be removed once the present message is handled.
     failing: Vec<(ParticipantId, Undelivered)>,
@@ -95,7 +95,7 @@ pub(super) async fn run(
         evicted: false,
     };
     let reason = room.live(&listing, &mut messages, &mut stop).await;
-    // First out of the registry, then out of reach: who comes in between makes a new room.
+    // It leaves the registry first, and then cannot be reached: a participant who comes in between makes a new room.
     drop(listing);
     drop(messages);
     room.close(reason).await;

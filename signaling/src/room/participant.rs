@@ -1,4 +1,4 @@
-//! A person in a room: what the others know of them, their transport, and their way out.
+//! A person in a room: name and metadata for the others, transport, and outgoing queue.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -68,7 +68,7 @@ impl Vacancies {
             let mut oldest = rooms.by_age.iter();
             let number = *oldest.find(|(_, (maker, _))| of(*maker))?.0;
             let (_, mailbox) = rooms.by_age.remove(&number)?;
-            // A full mailbox has somebody who comes in it.
+            // A full mailbox contains a join.
             if mailbox.try_send(Message::Evict).is_ok() {
                 return Some(mailbox);
             }

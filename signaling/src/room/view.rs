@@ -109,7 +109,7 @@ impl Room {
         }
     }
 
-    /// Bounds what a new peer is sent, in a room for which that is set.
+    /// Bounds the rate to a new peer, in a room with a cap.
     pub(super) async fn cap(&mut self, peer: PeerId) {
         let Some(cap) = self.shared.caps.get(self.name.as_str()) else {
             return;

@@ -1,5 +1,5 @@
-//! Line charts: inline SVG, a legend, and the data as a table underneath, which is also what the
-//! page's few lines of script read when a pointer moves over the chart.
+//! Line charts: inline SVG, a legend, and the data as a table underneath. The page's few lines of
+//! script also read that table when a pointer moves over the chart.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! The marks in synthetic frames, for the oracle to check what a real decoder would only show as a broken
+//! The marks in synthetic frames, with which the oracle finds faults that a real decoder would only show as a broken
 //! picture.
 
 /// Stands at the front of a synthetic VP8 frame, behind the payload header.

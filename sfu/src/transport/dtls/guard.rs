@@ -22,9 +22,10 @@ pub(super) const MAX_DATAGRAM: usize = 2_048;
 const MAX_MESSAGE: usize = 16 * 1024;
 /// ClientHello twice, Certificate, ClientKeyExchange, CertificateVerify, Finished: 0 to 5.
 const MAX_SEQUENCE: u16 = 7;
-/// Five messages of a few fragments, sent eight times over. Also how deep reassembly recurses.
+/// Handshake fragments: five messages of a few fragments, sent eight times over. It also bounds the depth of
+/// reassembly.
 const FRAGMENTS: u32 = 512;
-/// Eight times over what a handshake with the largest certificate sends.
+/// Handshake bytes: eight times those of a handshake with the largest certificate.
 const HANDSHAKE_BYTES: usize = 128 * 1024;
 /// Finished, once for each retransmission of ours.
 const SEALED_HANDSHAKES: u32 = 16;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// A handshake's two ends, and what the server told.
+/// A handshake's two ends, and the server's events.
 struct Pair {
     now: Instant,
     client: Client,

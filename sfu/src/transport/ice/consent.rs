@@ -35,8 +35,8 @@ impl Hold {
 pub(super) struct Consent {
     /// Something authentic came that is no STUN, since this was last asked.
     pub(super) spoke: bool,
-    /// A check of ours was answered once. From then on only answers are consent; of a client that never
-    /// answered, whatever it says where its handshake went through.
+    /// A check of the server was answered once. From then on only answers are consent. For a client that never
+    /// answered, anything it sends from the address of its handshake is.
     answers: bool,
     /// The time of the last authentic packet. The client's own checks do not count: they show that it wants media, not
     /// that it receives any.

@@ -428,7 +428,7 @@ impl IceLite {
         self.due = proofs.chain(self.consent.poll_timeout(now, proven)).min();
     }
 
-    /// Whether media is held, and what the client has just said is reason to go on.
+    /// Whether media is held, and the client's last packet is reason to go on.
     fn is_spoken_to(&self) -> bool {
         self.selected.is_some() && self.hold.is_some_and(|hold| self.consent.ends(hold))
     }

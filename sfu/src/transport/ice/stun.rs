@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use ring::hmac;
 use rtc_stun::fingerprint::fingerprint_value;
 
-/// Our user fragment in a binding request's USERNAME (RFC 8445 section 7.2.2): what the first
-/// datagram from an unknown address is demultiplexed by. Nothing is verified yet.
+/// The server's user fragment in a binding request's USERNAME (RFC 8445 section 7.2.2), by which the first datagram
+/// from an unknown address is demultiplexed. Nothing is verified yet.
 pub(crate) fn stun_local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
     let username = attributes(datagram, BINDING_REQUEST)?
         .find(|(kind, ..)| *kind == USERNAME)?

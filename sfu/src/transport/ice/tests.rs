@@ -33,7 +33,7 @@ struct Checked {
     response: Option<Vec<u8>>,
     moved_from: Option<SocketAddr>,
     forgotten: Option<SocketAddr>,
-    /// Our own checks, to whom.
+    /// The server's own checks, with their destinations.
     checks: Vec<(SocketAddr, Vec<u8>)>,
 }
 

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const STREAMS: u16 = 256;
 /// TSNs taken ahead of the first missing one, 20,000 messages a second at a round trip of 100 ms.
 pub(super) const WINDOW: u32 = 2_048;
-/// Payload bytes held because something before them is missing; also what the peer is told it may
-/// have in flight. 20 Mbit/s at a round trip of 100 ms.
+/// Payload bytes held because something before them is missing; also the bytes that the peer may have in flight. 20
+/// Mbit/s at a round trip of 100 ms.
 pub(super) const BUFFER_BYTES: usize = 256 * 1_024;
 
 /// A DATA chunk.

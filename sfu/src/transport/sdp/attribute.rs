@@ -6,10 +6,10 @@ use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
 use super::media::{Direction, OfferedExtension, OfferedSsrc};
 use super::text::{Attributes, is_token};
 
-/// Longest RID, and longest `a=mid` that is written into packets: what a one-byte RTP header extension
-/// carries (RFC 8285 section 4.2).
+/// Longest RID, and longest `a=mid` that is written into packets: a one-byte RTP header extension carries no more (RFC
+/// 8285 section 4.2).
 pub(super) const MAX_TAG_BYTES: usize = 16;
-/// Longest `a=mid` taken: what a two-byte RTP header extension carries (RFC 8285 section 4.3).
+/// Longest `a=mid` accepted: a two-byte RTP header extension carries no more (RFC 8285 section 4.3).
 pub(super) const MAX_MID_BYTES: usize = 255;
 /// Simulcast encodings of one m-line. Browsers send up to three.
 const MAX_RIDS: usize = 4;

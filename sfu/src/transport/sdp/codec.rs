@@ -343,8 +343,8 @@ impl<'a> Encoding<'a> {
     }
 }
 
-/// Redundancy is kept only around an Opus of the same m-line, and never ahead of it: browsers send
-/// what the answer lists first, and plain Opus is what every receiver understands.
+/// Keeps redundancy only around an Opus of the same m-line, and never ahead of it: browsers send the codec that the
+/// answer lists first, and every receiver understands plain Opus.
 fn keep_red_after_opus(codecs: &mut Vec<OfferedCodec>) {
     let opus: Vec<u8> = codecs
         .iter()

@@ -14,7 +14,7 @@ use super::session::MediaRole;
 /// The ids of one BUNDLE group.
 #[derive(Default)]
 pub(super) struct Extmap {
-    /// The meaning of each id, in whatever direction.
+    /// The meaning of each id, in either direction.
     meanings: [Option<ExtensionKind>; ExtensionMap::MAX_ID as usize + 1],
     /// Extensions in clients' packets. A kind may have another id in each direction.
     sent: ExtensionMap,
@@ -23,8 +23,8 @@ pub(super) struct Extmap {
 }
 
 impl Extmap {
-    /// Keeps of an m-line's extensions what agrees with the m-lines before. Answering without the rest
-    /// is what a client that numbers each m-line by itself can live with.
+    /// Keeps the extensions of an m-line that agree with earlier m-lines. A client that numbers each m-line by itself
+    /// can do without the others.
     pub(super) fn share(&mut self, offered: &[OfferedExtension]) -> Vec<OfferedExtension> {
         offered
             .iter()

@@ -14,8 +14,7 @@ use super::extmap::{self, Extmap};
 use super::media::{Direction, OfferedExtension, OfferedKind, OfferedMedia, OfferedSsrc};
 use super::offer::{Offer, RemoteDescription};
 
-/// A payload type both sides agreed on: the client's number, and of its parameters and feedback
-/// what the relay keeps.
+/// A payload type both sides agreed on: the client's number, with the parameters and feedback that the relay keeps.
 pub(crate) type NegotiatedCodec = OfferedCodec;
 
 /// The m-lines of one peer, from its first offer to its last.

@@ -68,8 +68,8 @@ struct Direction {
     rtcp: Cipher,
 }
 
-/// 31 x 64 packets: a second of a 20 Mbit/s stream, so that what a pacer's burst or a detour delays
-/// is not taken for a replay. 272 bytes per SSRC.
+/// Words of the replay window, 31 x 64 packets: a second of a 20 Mbit/s stream, so that packets delayed by a pacer's
+/// burst or a detour are not taken for a replay. 272 bytes per SSRC.
 const RTP_WINDOW: usize = 32;
 /// 3 x 64 reports: SRTCP is a hundred packets a second at most.
 const RTCP_WINDOW: usize = 4;

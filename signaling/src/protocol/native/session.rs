@@ -113,7 +113,8 @@ pub(super) async fn run(
             None => drop(wire),
         }
     };
-    // The room may be slow to take notice, and what the connection holds is others' to have.
+    // Both run at once: the room may be slow to react, and the connection's memory should be free
+    // for others soon.
     tokio::join!(leave, finish);
     // Held until here: the server's shutdown waits for it.
     drop(stop);
