@@ -1,5 +1,5 @@
-//! For tests: a server that is one participant and nothing else. It speaks the protocol to one bot
-//! and is the other end of its peer connection, with a camera and a microphone of its own.
+//! A server for tests: one participant and nothing else. It speaks the protocol to one bot and is
+//! the other end of its peer connection, with a camera and a microphone of its own.
 
 use futures_util::{SinkExt, StreamExt};
 use tertulia_signaling::protocol::native::{

@@ -54,7 +54,7 @@ fn used(stat: &str) -> Option<f64> {
     Some(ticks as f64 / 100.0)
 }
 
-/// This machine, in a line: processor and count, memory, kernel.
+/// This machine in a line: processor and count, memory, kernel.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -62,7 +62,7 @@ pub fn machine() -> String {
         Some(line.split_once(':')?.1.trim().to_owned())
     };
     let cpuinfo = read("/proc/cpuinfo");
-    // All of them, not those this process is pinned to.
+    // All cores count, not only those this process is pinned to.
     let cores = cpuinfo
         .lines()
         .filter(|line| line.starts_with("processor"))

@@ -1,9 +1,9 @@
 //! Headless bots that join a Tertulia server, publish real media and check what they receive.
 //!
-//! A [`scenario`] is rooms of [`bot`]s; each speaks the native protocol over a WebSocket, drives a
-//! peer connection of the `webrtc` crate (a stack independent of the relay's), publishes the clips
-//! in [`media`], and hands every packet it receives to the relay's own oracle of what a decoder
-//! may be shown. The outcome is a [`report`].
+//! A [`scenario`] is rooms of [`bot`]s. Each speaks the native protocol over a WebSocket and drives
+//! a peer connection of the `webrtc` crate, a stack independent of the relay's. It publishes the
+//! clips in [`media`], and gives every packet it receives to the relay's own oracle, which checks
+//! whether a decoder may be shown the stream. The outcome is a [`report`].
 
 pub mod bot;
 pub mod cli;

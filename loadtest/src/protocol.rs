@@ -24,7 +24,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Which stream the bot in a room's seat publishes or watches, from 1.
+    /// The stream that the bot in a room's seat publishes or watches, from 1.
     pub(crate) fn stream(&self, seat: usize, publishers: usize) -> Option<usize> {
         match self {
             Self::Native => None,

@@ -89,7 +89,7 @@ async fn a_storm_and_a_churn_are_told_apart_and_the_server_is_accounted_for() {
         video: Video::None,
         audio: true,
         duration: Duration::from_secs(2),
-        // This very process, of which the server is a part.
+        // The server is part of this very process.
         server_pid: Some(std::process::id()),
         phases: Phases {
             storm: Some(Storm {
@@ -107,7 +107,7 @@ async fn a_storm_and_a_churn_are_told_apart_and_the_server_is_accounted_for() {
         ..Scenario::default()
     })
     .await;
-    // One talks: the other publisher and the three of the storm hear it.
+    // One bot talks: the other publisher and the three of the storm hear it.
     check(&report, 2 + 3 + 5, 1 + 3);
     let stages: Vec<_> = report
         .stages

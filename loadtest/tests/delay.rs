@@ -14,10 +14,10 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Each way; a packet goes through the proxy twice, to the relay and on to the viewer.
+/// Delay of the proxy each way; a packet goes through it twice, to the relay and on to the viewer.
 const HELD: Duration = Duration::from_millis(10);
 
-/// Datagrams held at a time, of one bot one way: ten times what is under way in [`HELD`].
+/// Datagrams of one bot held at a time, each way: ten times the number on their way in [`HELD`].
 const QUEUE: usize = 1_024;
 
 async fn loopback() -> UdpSocket {
@@ -74,7 +74,7 @@ async fn proxy(front: UdpSocket, relay: SocketAddr, held: Duration) {
 /// The median delay of a call whose datagrams are held back, in milliseconds.
 async fn median(bot: BotKind, held: Duration) -> f64 {
     let front = loopback().await;
-    // Free a moment ago; nobody else in this test binds a port by number.
+    // The port was free a moment ago; no other test in this file binds a port by number.
     let relay = loopback().await.local_addr().unwrap();
     let node = Node::start(Config {
         media_ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],

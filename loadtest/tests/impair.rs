@@ -139,7 +139,7 @@ fn a_share_is_lost() {
 
 #[test]
 fn a_rate_spaces_and_a_delay_delays() {
-    // Twice as much as fits, for two seconds.
+    // The rate is twice what fits, for two seconds.
     let wire = Wire::new(models("", "rate=800k queue=100ms delay=50ms"));
     let came = wire.download(400, 1_000, 5 * MS);
     let (first, last) = (came[0].0, came[came.len() - 1].0);

@@ -1,4 +1,4 @@
-//! WHIP and WHEP bots against an implementation that shares nothing with ours: aiortc, behind a few
+//! WHIP and WHEP bots against an implementation that shares no code with them: aiortc, behind a few
 //! lines of HTTP in `whip_server.py`.
 //!
 //! Needs a Python with `requirements.txt`, named by `TERTULIA_AIORTC_PYTHON`; `.ci/test` makes one.
@@ -22,7 +22,7 @@ struct Server {
 }
 
 impl Server {
-    /// None, and a notice, where no Python is named.
+    /// Starts the server; without a named Python it prints a notice and returns none.
     fn start() -> Option<Self> {
         let Some(python) = std::env::var_os("TERTULIA_AIORTC_PYTHON") else {
             eprintln!("skipped: TERTULIA_AIORTC_PYTHON names no Python with aiortc");
@@ -79,7 +79,7 @@ impl Server {
         }
     }
 
-    /// Why the only bot failed.
+    /// The reason that the only bot failed.
     async fn failure(&self, publish: &str, view: &str) -> String {
         let scenario = Scenario {
             subscribers: usize::from(!view.is_empty()),
@@ -130,7 +130,7 @@ async fn what_a_publisher_sends_is_decoded() {
     let stats = server.stats();
     let seen = &stats["rooms"]["hall"];
     assert_eq!(seen["size"], serde_json::json!([1280, 720]), "{stats}");
-    // Of 120 and 200: decoding on a busy machine is late, and ends with the call.
+    // At most 120 and 200: decoding on a busy machine is late, and ends with the call.
     assert!(seen["video"].as_u64() > Some(40), "{stats}");
     assert!(seen["audio"].as_u64() > Some(100), "{stats}");
     assert_eq!(
@@ -354,11 +354,11 @@ async fn what_is_no_answer_is_said_to_be_none() {
         assert!(!failure.contains("panicked"), "{how}: {failure}");
         assert!(failure.contains(words), "{how}: {failure}");
     }
-    // Whatever had an address was deleted.
+    // Every session with an address was deleted.
     assert_eq!(server.stats()["deleted"], cases.len() as u64 - 3);
 }
 
-/// As a client that gathers late would send it; without candidates.
+/// An offer of a client that gathers late, without candidates.
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n\
     a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=setup:actpass\r\n\

@@ -1,5 +1,5 @@
-//! The cost of forwarding a packet: the real worker with keys of real DTLS handshakes, sending to real
-//! sockets, held against the floor of the same round.
+//! The cost of forwarding a packet: the real worker with keys of real DTLS handshakes, sending to real sockets,
+//! compared with the floor of the same round.
 //!
 //! `cargo bench -p tertulia-sfu --bench fanout [-- ROW.. --quick]`, for example `-- 1x100`. With
 //! `--alone` the floor is hardly run: for profiles.
@@ -148,12 +148,12 @@ fn forward(call: &mut Call, row: &Row, packets: usize, floor_ns: f64) -> Round {
             assert_eq!(turn.lost, 0, "the kernel takes everything");
             sent += turn.packets;
             messages += turn.messages;
-            // What viewers do is their own cost.
+            // The viewers' work is their own cost.
             let viewers = Stopwatch::start();
             let feedback = call.feedback();
             let (cpu, wall) = viewers.stop();
             theirs = (theirs.0 + cpu, theirs.1 + wall);
-            // Not of packets but of time: what they allocate is not counted, what they take is.
+            // This costs by time, not by packets: its allocations are not counted, its CPU time is.
             call.acknowledge(&feedback);
             call.timers();
         }

@@ -1,8 +1,8 @@
 //! The cost of a join for the media thread, step by step: `cargo bench -p tertulia-sfu --bench handshake`.
 //!
-//! The real worker against `str0m` clients in virtual time; only calls of the worker are timed, so
-//! that what the clients compute does not count. Medians and the worst of each step, in
-//! microseconds, for rooms of several sizes; everyone publishes sound and is subscribed to some.
+//! It runs the real worker against `str0m` clients in virtual time. Only calls of the worker are timed, so that the
+//! clients' work does not count. It prints the median and the worst of each step, in microseconds, for rooms of several
+//! sizes; all clients publish audio and are subscribed to some.
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
@@ -61,7 +61,7 @@ fn main() {
     }
 }
 
-/// Not the media thread's, though the calls that take an offer do it once more here.
+/// A step that is not the media thread's, though the calls with an offer do it once more here.
 const READ: &str = "an offer, only read";
 const OFFER: &str = "first offer and answer";
 
@@ -100,7 +100,7 @@ impl Storm {
         }
     }
 
-    /// All of it, as a page does: offer, connect, subscribe to what is there.
+    /// The whole join, as a page does it: offer, connect, subscribe to the present tracks.
     fn join(&mut self) {
         let number = self.clients.len() as u16;
         let [high, low] = number.to_be_bytes();

@@ -1,14 +1,14 @@
-//! Events that wait to be taken. Who tells them never waits for who takes them, so that the two may wait for each
-//! other's answers; and what waits is bounded by what there is, not by time: a state told again takes the place
-//! of the one before.
+//! Events that wait to be taken. The sender of an event never waits for its reader, so that each may wait for the
+//! other's answers. The number of waiting events is bounded by the number of subjects, not by time: a newer state of a
+//! subject replaces the older one.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{DataRefusal, Event, RenegotiationReason, Slot, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
 
-/// [`Event`]s in the order in which they are to be told, at most one for each thing that events speak of. An
-/// event that comes later moves to the end, with what the one before said of other slots and subscriptions.
+/// [`Event`]s in the order in which they are to be told, at most one for each subject. A newer event of a subject moves
+/// to the end; it takes along what the older one said of other slots and subscriptions.
 #[derive(Debug, Default)]
 pub struct EventBacklog {
     told: u64,
@@ -17,7 +17,7 @@ pub struct EventBacklog {
     weight: usize,
 }
 
-/// Places whose memory is kept once all events are taken: more were needed in a storm.
+/// Capacity kept once all events are taken; a larger one was needed for a storm only.
 const KEPT: usize = 1_024;
 
 /// The thing that an event speaks of.
@@ -56,7 +56,7 @@ impl EventBacklog {
         self.events.insert(self.told, event);
     }
 
-    /// Takes the event that waits for longest.
+    /// Takes the event that has waited longest.
     pub fn pop(&mut self) -> Option<Event> {
         let (_, event) = self.events.pop_first()?;
         self.places.remove(&Subject::of(&event));
@@ -72,7 +72,7 @@ impl EventBacklog {
         self.events.is_empty()
     }
 
-    /// Events, and what is listed in them: a measure of the memory they take.
+    /// Events and the entries of their lists: a measure of the memory they take.
     pub fn weight(&self) -> usize {
         self.weight
     }
@@ -101,7 +101,7 @@ impl Subject {
 /// `event` with what `earlier`, of the same subject, said beside it.
 fn after(earlier: Event, event: Event) -> Event {
     match (earlier, event) {
-        // What is older than an answer is not told behind it.
+        // An event older than an answer is not told after it.
         (
             Event::SlotsChanged {
                 slots: old,
@@ -140,7 +140,7 @@ fn after(earlier: Event, event: Event) -> Event {
     }
 }
 
-/// `old` without what `new` says otherwise, and `new`.
+/// The entries of `old` that `new` does not replace, then `new`.
 fn merged<T>(mut old: Vec<T>, new: Vec<T>, is_same: impl Fn(&T, &T) -> bool) -> Vec<T> {
     old.retain(|old| !new.iter().any(|new| is_same(old, new)));
     old.extend(new);
@@ -235,7 +235,7 @@ mod tests {
                 vec![ended(1), ended(2), failed.clone()],
                 vec![ended(1), ended(2), failed],
             ),
-            // A slot that was told of is not forgotten for another that changes.
+            // A slot told of earlier is kept when another slot changes.
             (
                 vec![
                     slots(1, &[slot(0, Some(7)), slot(1, Some(8))]),
@@ -244,7 +244,7 @@ mod tests {
                 ],
                 vec![ended(7), slots(1, &[slot(1, Some(8)), slot(0, None)])],
             ),
-            // But for an answer, which told of all slots.
+            // After an answer it is dropped: the answer told of all slots.
             (
                 vec![
                     slots(1, &[slot(0, Some(7))]),
@@ -258,8 +258,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever takes events late knows in the end what one who took each of them knows, and there were never
-        /// more than things to speak of.
+        /// A reader that takes events late knows in the end what a reader of every event knows, and never more events
+        /// wait than there are subjects.
         #[test]
         fn late_is_as_good(
             told in prop::collection::vec((0..3u64, 0..4u8, prop::option::of(0..5u64)), 0..60),

@@ -1,5 +1,6 @@
-//! The last packets of one stream, for retransmission: of a published layer as they came decrypted, for
-//! any viewer; of a viewer without RTX as they were sent. Bounded in bytes each, in age, and together ([`budget`]).
+//! The last packets of one stream, for retransmission. A published layer keeps its decrypted packets for all viewers; a
+//! viewer without RTX has a cache of the packets as they were sent to it. Each cache is bounded in bytes and in age,
+//! and all caches together in bytes ([`budget`]).
 
 mod budget;
 
@@ -11,30 +12,31 @@ pub(crate) use budget::{CacheBudget, CacheShare, Held};
 /// round trips: two seconds cover a viewer at 300 ms who asks three times. A power of two, so that
 /// the slot of a sequence number is a mask.
 const PACKETS: usize = 512;
-/// A packet longer than fits an Ethernet frame cannot have been sent by WebRTC.
+/// The longest packet kept: WebRTC sends none that exceeds an Ethernet frame.
 const PACKET_BYTES: usize = 1_500;
-/// Packets of a layer that sends few are worth keeping for so long, by our clock: RTP time is the publisher's to make up.
+/// The age up to which packets of a slow layer are worth keeping. Measured by the server's clock: the publisher is free
+/// to make up RTP time.
 const WORTH: Duration = Duration::from_secs(2);
-/// Room for packets: it begins small, and doubles when it went round in less than [`WORTH`] with
-/// fewer than [`PACKETS`], so that a thumbnail of 150 kbit/s holds 64 KiB.
+/// Initial ring size in bytes. A ring doubles when it filled in less than [`WORTH`] with fewer than [`PACKETS`]
+/// packets, so that a thumbnail of 150 kbit/s holds 64 KiB.
 const MIN_BYTES: usize = 16 << 10;
-/// More than [`PACKETS`] of the longest.
+/// Largest ring size in bytes: enough for [`PACKETS`] packets of the longest.
 const MAX_BYTES: usize = 1 << 20;
-/// Between two looks whether it holds what nobody asks for any more: all that came since the last, twice, is enough.
+/// Interval of the checks for packets too old to be asked for. A ring shrinks to twice the bytes received in it.
 const AGE: Duration = WORTH;
 
-/// A ring of bytes, and by unwrapped sequence number where in it packets are.
+/// A ring of packet bytes, with each packet's place by its unwrapped sequence number.
 #[derive(Debug)]
 pub(crate) struct PacketCache {
     slots: Box<[Slot; PACKETS]>,
     bytes: Vec<u8>,
-    /// Bytes written since the ring was made, those skipped at its end included: where the next
-    /// packet goes. A packet is there until this is a ring's length beyond its start.
+    /// Bytes written since the ring was made, those skipped at its end included: the place of the next packet. A packet
+    /// stays until this is a ring's length beyond its start.
     head: u64,
     newest: u64,
     lap: Lap,
     looked_at: Option<Instant>,
-    /// Bytes that came since.
+    /// Bytes received since the last check.
     lately: usize,
     held: Held,
 }
@@ -103,7 +105,8 @@ impl PacketCache {
         self.newest = self.newest.max(sequence);
     }
 
-    /// Gives back what holds packets that are too old, and a half where others have less.
+    /// Shrinks the ring to twice the bytes received since the last check, and to half its size if the peer is over its
+    /// share.
     fn look(&mut self, now: Instant) {
         let lately = std::mem::take(&mut self.lately);
         let Some(before) = self.looked_at.replace(now) else {
@@ -122,8 +125,8 @@ impl PacketCache {
         }
     }
 
-    /// The next packet does not fit between here and the end: goes on at the beginning, or with
-    /// another length if this one held too little or far too much.
+    /// Continues at the beginning when the next packet does not fit before the end. The ring takes another length if it
+    /// held too little or far too much.
     fn end_lap(&mut self, now: Instant) {
         let len = self.bytes.len();
         let lap = self.lap;
@@ -148,7 +151,7 @@ impl PacketCache {
         }
         let mut kept: Vec<Slot> = self.slots.to_vec();
         kept.retain(|slot| slot.len > 0 && self.get(slot.sequence).is_some());
-        // In the order they came; of more than fit with one to come, the last.
+        // Packets are taken in the order they came. If not all fit beside one more, the newest are kept.
         kept.sort_unstable_by_key(|slot| std::cmp::Reverse(slot.start));
         let mut left = len - PACKET_BYTES;
         let fitting = kept.iter().take_while(|slot| {
@@ -203,14 +206,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A packet with its number as contents.
+    /// A packet filled with its sequence number.
     fn packet(sequence: u64, len: usize) -> Vec<u8> {
         let mut packet = vec![sequence as u8; len.max(16)];
         packet[8..16].copy_from_slice(&sequence.to_be_bytes());
         packet
     }
 
-    /// Sends some seconds of so many packets each, and returns the cache and the next number.
+    /// Inserts `rate` packets a second for `seconds`, and returns the cache and the next sequence number.
     fn fill(cache: &mut PacketCache, first: u64, seconds: u64, rate: u64, len: usize) -> u64 {
         let start = Instant::now();
         let end = first + seconds * rate;
@@ -274,7 +277,7 @@ mod tests {
         let mut cache = PacketCache::new(&CacheShare::default()).expect("there is room");
         let next = fill(&mut cache, 0, 10, 250, 1_200);
         assert_eq!(cache.bytes.len(), MAX_BYTES);
-        // As by the camera of a person who left the room.
+        // This is the layer of a person who left the room.
         let mut now = Instant::now() + Duration::from_secs(10);
         for sequence in next..next + 8_000 {
             now += Duration::from_millis(200);
@@ -341,8 +344,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, in any order and at any pace: what is there is what was put there, and
-        /// the last packet is.
+        /// Packets come in any order and at any pace: each packet found is the one inserted, and the last one is always
+        /// found.
         #[test]
         fn what_is_kept_is_what_came(
             packets in proptest::collection::vec(

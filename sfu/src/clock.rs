@@ -13,7 +13,7 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    /// Where `epoch` on the monotonic clock is `time` on the wall.
+    /// A clock on which the monotonic `epoch` is `time` on the wall.
     pub(crate) fn new(epoch: Instant, time: SystemTime) -> Self {
         let unix = time
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -77,19 +77,19 @@ impl SenderClock {
     }
 }
 
-/// The distance of a publisher's wall clock from ours. One for a peer, so that all its tracks move alike
-/// and stay in sync with each other.
+/// The difference between a publisher's wall clock and the server's. There is one for each peer, so that all its tracks
+/// shift alike and stay in sync with each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClockOffset {
     ours_minus_theirs: Option<u64>,
 }
 
 impl ClockOffset {
-    /// Moves a publisher's NTP time, just arrived, to our clock. The offset is the smallest seen:
-    /// that report waited least on its way. Also by how much the offset has shrunk by that: what was translated
-    /// before is so much too late.
+    /// Translates the NTP time of a report that has just arrived to the server's clock. The offset is the smallest
+    /// seen: that report waited least on its way. Also returns by how much the offset has just shrunk: earlier
+    /// translations are late by that.
     pub(crate) fn translate(&mut self, theirs: u64, ours: u64) -> (u64, u64) {
-        /// Beyond this the publisher's clock was set anew.
+        /// A larger jump means that the publisher's clock was set anew.
         const STEP: i64 = 1 << 32;
         let offset = ours.wrapping_sub(theirs);
         let mut shrunk = 0;

@@ -12,10 +12,9 @@ pub struct SfuConfig {
     pub workers: usize,
     /// Worker `i` binds UDP port `media_port + i`; 0 lets the kernel choose each.
     pub media_port: u16,
-    /// Peers of one room on one worker from which on the room grows to a further, less loaded worker;
-    /// 0 counts as 1. Among 50 who all see each other, relaying a packet to a further worker costs one
-    /// copy where forwarding costs 49, so that growing is worth it long before a worker is busy; what
-    /// speaks against growing early is memory, 0.75 MB for each video layer on each further worker.
+    /// Peers of one room on one worker at which the room grows to a further, less loaded worker; 0 counts as 1. Among
+    /// 50 who all see each other, one copy to a further worker replaces 49 packets to forward, so that growing pays
+    /// long before a worker is busy. Growing costs memory: 0.75 MB for each video layer on each further worker.
     pub room_peers_per_worker: usize,
     /// Addresses announced as ICE candidates. Empty: loopback and every address of this machine's
     /// interfaces. Behind a 1:1 NAT, name the public address here; sockets bind the wildcard.
@@ -25,22 +24,22 @@ pub struct SfuConfig {
     pub announce: Vec<SocketAddr>,
     /// The cipher that seals SRTP.
     pub cipher: Cipher,
-    /// The time that a worker under load may hold packets back so that more leave for each viewer at a time,
-    /// which is what makes a packet cheap: from zero, while it has time to spare, up to this. Well under a
-    /// millisecond: it adds to every packet's delay. Zero: never.
+    /// The longest time that a worker under load may hold packets back to send several to a viewer in one system call,
+    /// which makes each packet cheaper. The worker raises it from zero only while it is busy. It adds to every packet's
+    /// delay, so keep it well under a millisecond. Zero: never.
     pub coalesce: Duration,
     /// The cap of any viewer.
     pub viewer_cap: Cap,
-    /// Videos of so many other people at most are sent to a viewer, of those who spoke last; screens and
-    /// pinned ones beside these. None is no bound.
+    /// Largest number of other people whose cameras are sent to a viewer: those who spoke last. Screens and pinned
+    /// videos come on top. None is no bound.
     pub last_n: Option<usize>,
-    /// So many audio tracks at most are forwarded in a room, the loudest. None is no bound.
+    /// Largest number of audio tracks forwarded in a room: the loudest. None is no bound.
     pub loudest_n: Option<usize>,
     /// Bounds.
     pub limits: Limits,
 }
 
-/// The library that AES-128-GCM, most of what forwarding costs beside the kernel, comes from.
+/// The library that computes AES-128-GCM, the largest cost of forwarding beside the kernel's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Cipher {
     /// Whichever seals packets faster on this CPU, measured at start-up for some milliseconds.
@@ -94,15 +93,16 @@ pub struct Limits {
     pub tracks_per_peer: usize,
     /// m-lines of one offer. Sending and receiving together; stopped ones count until reused.
     pub media_per_offer: usize,
-    /// RTP that one peer may send, all its tracks together, in bits a second; more is lost, as on a narrow link. 0 is no
-    /// bound. Two cameras and a screen in simulcast are 10 Mbit/s, and one recorder's 4K stream 30.
+    /// Bits a second of RTP that one peer may send, all its tracks together. Packets beyond it are dropped, as on a
+    /// narrow link. 0 is no bound. Two cameras and a screen in simulcast are 10 Mbit/s, and one recorder's 4K stream
+    /// 30.
     pub publisher_bitrate: u64,
-    /// Bytes of packets that are kept to be sent again and of data channel messages on their way, of all peers together.
-    /// Who keeps most gives up first; a packet that
-    /// is not kept cannot be sent again. A 720p camera in simulcast takes 1.5 MB for two seconds.
+    /// Bytes of packets kept for retransmission and of data channel messages on their way, of all peers together. When
+    /// it is used up, the peers that hold most lose theirs first; a packet that is not kept cannot be sent again. A
+    /// 720p camera in simulcast takes 1.5 MB for two seconds.
     pub cache_bytes: usize,
-    /// A data channel message, in bytes. 16 KiB is what every browser can send unfragmented
-    /// (RFC 8831 section 6.6 recommends at most that without interleaving).
+    /// Largest data channel message, in bytes. Every browser can send 16 KiB unfragmented (RFC 8831 section 6.6
+    /// recommends that as the most without interleaving).
     pub data_message_bytes: usize,
     /// Data channel messages a peer may have relayed a second, both channels together: pointers and
     /// reactions at display rate. Each becomes one message for every other peer in the room.

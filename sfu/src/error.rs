@@ -2,7 +2,7 @@
 
 use crate::transport::sdp::SdpError;
 
-/// Why a call on [`Sfu`](crate::Sfu) failed.
+/// The reason that a call on [`Sfu`](crate::Sfu) failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SfuError {
@@ -33,8 +33,8 @@ pub enum SfuError {
     #[error("the media workers have stopped")]
     Stopped,
     /// The media worker has failed, by a fault of the server, and its peers with it
-    /// ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Another [`join`](crate::Sfu::join) is placed
-    /// on a worker that is left; if that says so too, none is.
+    /// ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Another [`join`](crate::Sfu::join) is placed on a worker
+    /// that is left; if that fails in the same way, none is left.
     #[error("a media worker of the server has failed; join again to be placed on another one")]
     WorkerFailed,
 }
@@ -55,7 +55,7 @@ impl SfuError {
     }
 }
 
-/// Why an [`Sfu`](crate::Sfu) did not start: the operator's to fix.
+/// The reason that an [`Sfu`](crate::Sfu) did not start; the operator can fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

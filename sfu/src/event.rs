@@ -52,7 +52,7 @@ pub enum Event {
         /// The track.
         track: TrackId,
     },
-    /// Slots of a viewer were pointed at other tracks, without renegotiation.
+    /// A viewer's slots were pointed at other tracks, without renegotiation.
     SlotsChanged {
         /// Its room.
         room: RoomId,
@@ -60,8 +60,8 @@ pub enum Event {
         peer: PeerId,
         /// Every slot that changed, not every slot there is.
         slots: Vec<Slot>,
-        /// The viewer's offers that had been answered. An answer overtakes events: with fewer than its
-        /// [`offers`](Answer::offers) this is older, and the answer says what holds.
+        /// The number of the viewer's offers answered so far. An answer overtakes events: if this is below its
+        /// [`offers`](Answer::offers), the event is older and the answer holds.
         offers: u64,
     },
     /// A viewer has too few receiving m-lines for its subscriptions; it should add these many and
@@ -85,7 +85,7 @@ pub enum Event {
         /// Every subscription that changed, not every one there is.
         subscriptions: Vec<SubscriptionState>,
     },
-    /// A publisher should send these layers of a track and no others: nobody watches those.
+    /// A publisher should send the active layers of a track and pause the others: nobody watches them.
     LayersWanted {
         /// Its room.
         room: RoomId,
@@ -101,12 +101,12 @@ pub enum Event {
     DataRefused {
         /// Its room.
         room: RoomId,
-        /// Who opened or sent it.
+        /// The peer that opened or sent it.
         peer: PeerId,
         /// Why.
         reason: DataRefusal,
     },
-    /// Other viewers than before cannot watch a track. None any more takes an earlier event back.
+    /// The set of viewers that cannot watch a track has changed. An empty set takes an earlier event back.
     UnwatchableChanged {
         /// Its room.
         room: RoomId,
@@ -115,14 +115,14 @@ pub enum Event {
         /// Which track, who and why.
         unwatchable: Unwatchable,
     },
-    /// A publisher should offer again: the answer to what it offers now would be another one.
-    /// Asked rarely, and more and more rarely if it is needed again and again.
+    /// A publisher should offer again: the answer to its present offer would differ now. It is asked rarely, and each
+    /// further time more rarely.
     RenegotiationWanted {
         /// Its room.
         room: RoomId,
         /// The publisher.
         peer: PeerId,
-        /// The part of the answer that would be another one.
+        /// The part of the answer that would differ.
         reason: RenegotiationReason,
         /// As of [`SlotsChanged`](Self::SlotsChanged).
         offers: u64,
@@ -131,30 +131,30 @@ pub enum Event {
     SpeakersChanged {
         /// The room.
         room: RoomId,
-        /// The audio tracks of who speaks now and who spoke last, the most recent first.
+        /// Audio tracks of those who speak now and those who spoke last, the most recent first.
         recent: Vec<TrackId>,
-        /// The number of these, from the first on, that speak now.
+        /// The number of tracks in `recent`, from the first on, that speak now.
         speaking: usize,
     },
-    /// A media worker has failed: it panicked, or its socket broke. A [`PeerFailed`](Self::PeerFailed) for each
-    /// of its peers came before, and nothing of it comes after. Rooms stay; no peer or room is placed on
-    /// it any more. It is not started again: replace the process when that is convenient.
+    /// A media worker has failed: it panicked, or its socket broke. A [`PeerFailed`](Self::PeerFailed) for each of its
+    /// peers came before, and no event of the worker comes after. Rooms stay; no peer or room is placed on that worker
+    /// any more. It is not started again: replace the process when that is convenient.
     WorkerFailed {
-        /// Its place among the workers, from 0 on.
+        /// The worker's index, from 0 on.
         worker: usize,
     },
 }
 
-/// A viewer's subscription as it is served.
+/// The state of a viewer's subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SubscriptionState {
     /// The track.
     pub track: TrackId,
-    /// The layer it is to be sent, counted from the smallest picture; none while it is paused.
+    /// The layer to be sent, counted from the smallest picture; none while it is paused.
     pub layer: Option<u8>,
-    /// The number of its temporal layers, counted from the lowest; none while it is paused.
+    /// The number of temporal layers to be sent, counted from the lowest; none while it is paused.
     pub temporal: Option<u8>,
-    /// Why no more.
+    /// The reason that no higher layer is sent.
     pub reason: Reason,
 }
 
@@ -163,9 +163,9 @@ pub struct SubscriptionState {
 pub struct Unwatchable {
     /// The track.
     pub track: TrackId,
-    /// So many viewers cannot watch it.
+    /// The number of viewers that cannot watch it.
     pub count: usize,
-    /// The first 32 of them, and why.
+    /// The first 32 of these viewers, each with its reason.
     pub viewers: Vec<(PeerId, Reason)>,
 }
 
@@ -176,8 +176,8 @@ pub enum RenegotiationReason {
     /// Viewers cannot decode the codec that it sends, and could decode another that it has offered. The
     /// answer will list that one first.
     Codec,
-    /// The answer will leave out the extension for the orientation of pictures, as viewers have come who cannot
-    /// turn them; or agree on it again, as no pictures came without it.
+    /// The answer will leave out the extension for video orientation, as some viewers cannot turn pictures; or will
+    /// agree on it again, as the browser sent no pictures without it.
     Extension,
 }
 

@@ -10,8 +10,8 @@ macro_rules! id {
         pub struct $name(u64);
 
         impl $name {
-            /// Worker index in the top 16 bits, a counter below: whoever holds an id knows which
-            /// worker to ask without a lookup.
+            /// Worker index in the top 16 bits, a counter below: an id alone tells which worker to ask, without a
+            /// lookup.
             pub(crate) const fn new(worker: u16, counter: u64) -> Self {
                 Self(((worker as u64) << 48) | (counter & 0xffff_ffff_ffff))
             }
@@ -43,7 +43,7 @@ macro_rules! id {
     };
 }
 
-/// The worker that owns what an id names.
+/// The worker that owns the thing with this id.
 pub(crate) const fn worker_of(id: u64) -> usize {
     (id >> 48) as usize
 }

@@ -1,26 +1,26 @@
-//! The layers of a track as a viewer may choose among them: what ingress measures and egress decides by.
+//! The layers of a track that a viewer may be sent: ingress measures them, egress chooses among them.
 //!
-//! A simulcast encoding has two numbers. Its *index* is its place among its track's encodings as they were
-//! named, and stays for as long as it is published: packets, caches, keyframe requests, demand and what workers
-//! tell each other go by it. Its *rank* counts from the smallest picture on, and may change when the pictures
-//! do: what a viewer is granted, and what clients are told as `layer`, is a rank. [`Ranks`] is the one place
-//! where the two meet, so that an encoding which is sent goes on untouched when its rank becomes another.
+//! A simulcast encoding has two numbers. Its *index* is its place among the track's encodings in the order they were
+//! named; it stays for as long as the encoding is published. Packets, caches, keyframe requests, demand and messages
+//! between workers use the index. Its *rank* counts from the smallest picture on, and changes when the picture sizes
+//! do. Allocations, and the `layer` that clients are told, use the rank. [`Ranks`] alone translates between the two, so
+//! that an encoding being sent continues undisturbed when its rank changes.
 
-/// Spatial layers of a track at most: what browsers make (three), and one to spare.
+/// Most spatial layers of a track: browsers send three, and one is to spare.
 pub(crate) const SPATIAL: usize = 4;
-/// Temporal layers of each at most: three in every `scalabilityMode`, and one to spare.
+/// Most temporal layers of each: every `scalabilityMode` has at most three, and one is to spare.
 pub(crate) const TEMPORAL: usize = 4;
 
-/// A layer: a simulcast encoding or an SVC step, and how much of its frame rate.
+/// A layer: a simulcast encoding or an SVC step, at one of its frame rates.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(crate) struct LayerId {
-    /// From the smallest picture on. With simulcast, the rank of the encoding among its track's.
+    /// Counted from the smallest picture on. With simulcast, the encoding's rank.
     pub(crate) spatial: u8,
-    /// From the lowest frame rate on: this and those below are sent.
+    /// Counted from the lowest frame rate on: this and the lower ones are sent.
     pub(crate) temporal: u8,
 }
 
-/// The encodings that a track has now, the smallest picture first.
+/// The encodings of a track at present, ordered by rank: the smallest picture first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ranks {
     /// Indexes by rank.
@@ -36,7 +36,7 @@ impl Default for Ranks {
 }
 
 impl Ranks {
-    /// These encodings, the smallest first; what is beyond [`SPATIAL`] is left out.
+    /// The order of these indexes, the smallest picture first; those beyond [`SPATIAL`] are left out.
     pub(crate) fn of(encodings: &[usize]) -> Self {
         let mut order = Self {
             encodings: [0; SPATIAL],
@@ -48,7 +48,7 @@ impl Ranks {
         order
     }
 
-    /// There is one encoding: the spatial layers of its track, if any, are within one stream.
+    /// There is one encoding: the track's spatial layers, if any, are within one stream.
     pub(crate) fn is_single(self) -> bool {
         self.len <= 1
     }
@@ -59,7 +59,7 @@ impl Ranks {
         (0..usize::from(len)).map(move |rank| usize::from(encodings[rank]))
     }
 
-    /// The encoding that a layer is of. Without simulcast all layers are of the only one.
+    /// The encoding that carries a layer. Without simulcast the only one carries all layers.
     pub(crate) fn encoding_of(&self, layer: LayerId) -> Option<usize> {
         let rank = if self.is_single() { 0 } else { layer.spatial };
         let encodings = self.encodings.get(..self.len.into())?;
@@ -74,7 +74,7 @@ impl Ranks {
         ranks.map(|rank| rank as u8)
     }
 
-    /// A layer of this order as another order counts it; as it is where that has no such encoding.
+    /// The layer's number in the order `to`; unchanged if `to` lacks its encoding.
     pub(crate) fn translate(&self, layer: LayerId, to: &Self) -> LayerId {
         let encoding = self.encoding_of(layer).filter(|_| !to.is_single());
         let rank = encoding.and_then(|encoding| to.rank(encoding));
@@ -85,29 +85,29 @@ impl Ranks {
     }
 }
 
-/// Some of a track's encodings by their indexes: with simulcast any, without it all or none.
+/// A set of a track's encodings, by index. Without simulcast it holds all or none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct LayerSet(u8);
 
 impl LayerSet {
-    /// None of them.
+    /// The empty set.
     pub(crate) const NONE: Self = Self(0);
-    /// All of them.
+    /// The set of every encoding.
     pub(crate) const ALL: Self = Self(u8::MAX);
 
-    /// Adds one.
+    /// Adds an encoding.
     pub(crate) fn insert(&mut self, layer: usize) {
         if layer < SPATIAL {
             self.0 |= 1 << layer;
         }
     }
 
-    /// Whether one is among them.
+    /// Whether an encoding is in the set.
     pub(crate) fn contains(self, layer: usize) -> bool {
         layer < SPATIAL && self.0 & 1 << layer != 0
     }
 
-    /// Those of either.
+    /// Layers that are in either set.
     pub(crate) fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -117,28 +117,28 @@ impl LayerSet {
         Self(self.0 & other.0)
     }
 
-    /// Whether it is none.
+    /// Whether the set is empty.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-/// One step.
+/// One step of a ladder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Rung {
     pub(crate) id: LayerId,
-    /// Of all that is sent to show it, lower layers it needs included; bits a second of RTP with its
-    /// headers. While nothing comes, what it last was; 0 if nothing ever came.
+    /// Bits a second needed to show this layer: RTP with its headers, the lower layers it needs included. While nothing
+    /// comes, the last known rate; 0 if nothing ever came.
     pub(crate) bitrate: u64,
     /// Height in pixels; 0 while unknown.
     pub(crate) height: u16,
-    /// Packets come on it.
+    /// Packets arrive on it.
     pub(crate) alive: bool,
-    /// Packets come, or would come if a viewer wanted them: its publisher was asked to pause it.
+    /// Packets arrive, or would arrive if a viewer wanted them: its publisher was asked to pause it.
     pub(crate) available: bool,
-    /// It has come for less than the window in which rates are measured, and never before.
+    /// It has come for less than the window in which rates are measured, and never before that.
     pub(crate) begins: bool,
-    /// It was asked for, and has not come though it should have.
+    /// It was asked for, and is overdue.
     pub(crate) late: bool,
 }
 
@@ -150,7 +150,7 @@ pub(crate) struct Ladder {
 }
 
 impl Ladder {
-    /// Adds the next higher step; what does not fit is left out.
+    /// Adds the next higher step; one that does not fit is left out.
     pub(crate) fn push(&mut self, rung: Rung) {
         if let Some(place) = self.rungs.get_mut(self.len) {
             *place = rung;
@@ -158,7 +158,7 @@ impl Ladder {
         }
     }
 
-    /// The steps, to change.
+    /// The steps, mutable.
     pub(crate) fn rungs_mut(&mut self) -> &mut [Rung] {
         &mut self.rungs[..self.len]
     }
@@ -168,7 +168,7 @@ impl Ladder {
         &self.rungs[..self.len]
     }
 
-    /// Nothing ever came on any of them.
+    /// No packet ever came on any step.
     pub(crate) fn is_untouched(&self) -> bool {
         let mut rungs = self.rungs().iter();
         rungs.all(|rung| !rung.alive && rung.bitrate == 0 && rung.height == 0)

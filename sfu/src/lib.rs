@@ -1,9 +1,8 @@
 //! Tertulia's media relay: a selective forwarding unit as a library.
 //!
-//! A client uploads each of its tracks once; the relay sends every other client of the room the
-//! packets that are for it. [`Sfu`] is all an embedder needs: start it, create a room, hand it the
-//! clients' SDP offers and give them the answers, hear [`Event`]s. `examples/call.rs` is a whole
-//! call in under 80 lines.
+//! A client uploads each of its tracks once; the relay sends each packet to the other clients of the room that are to
+//! get it. [`Sfu`] is all that an embedder needs: start it, create a room, hand it the clients' SDP offers, give them
+//! the answers, and hear [`Event`]s. `examples/call.rs` is a whole call in under 80 lines.
 //!
 //! # The packet's journey is the folder list
 //!
@@ -12,36 +11,36 @@
 //! 3. `demux` finds the peer, by source address, else by the user fragment of a STUN check.
 //! 4. `transport/` makes it plain: ICE-lite, DTLS, SRTP decrypted once and in place, SCTP, SDP.
 //! 5. `rtp/` reads it: wire formats, pure functions on bytes.
-//! 6. `ingress/` is the publisher's side: which layer, counted, cached, losses asked for again.
+//! 6. `ingress/` is the publisher's side: find the layer, count, cache, ask for lost packets again.
 //! 7. `router/` is the room: the bare list of the track's subscriptions. The packets of a turn wait
 //!    in the worker's inbox, and are then forwarded viewer by viewer.
-//! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers, hold back what the link has no
-//!    time for; for all packets at hand, pack them into runs of equal length; seal.
-//! 9. `transmit` groups what is to be sent into runs by destination; `runtime/` hands the runs to
+//! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers, hold back packets that the link
+//!    has no time for; for all packets at hand, pack them into runs of equal length; seal.
+//! 9. `transmit` groups the packets to send into runs by destination; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
 //!
-//! Which layer a viewer is sent is decided beside the packet's path, five times a second at most: the
-//! viewer's feedback tells `egress/bwe` what the link carries, `worker/allocation` gathers what is wanted
-//! ([`View`], who speaks, [`Cap`]), `egress/allocator` distributes the one over the other, and `worker/wanted`
-//! tells publishers which encodings somebody is sent. Each decision has a [`Reason`], and a place in
-//! [`Sfu::timeline`]. In which codec a publisher is to send, and who turns its pictures, follows from who
-//! watches (`worker/codecs`, `worker/orientation`).
+//! A viewer's layers are decided beside the packet's path, five times a second at most. The viewer's feedback tells
+//! `egress/bwe` the bandwidth of the link. `worker/allocation` gathers the requests ([`View`], active speakers,
+//! [`Cap`]), `egress/allocator` distributes the bandwidth over them, and `worker/wanted` tells publishers which
+//! encodings have viewers. Each decision has a [`Reason`], and a place in [`Sfu::timeline`]. The viewers also decide
+//! which codec a publisher should send, and whether the publisher turns its pictures (`worker/codecs`,
+//! `worker/orientation`).
 //!
-//! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once,
-//! into a batch that `sfu/` carries over a ring to the workers with viewers of the track; there it
-//! goes on at 7 as if it had just been received (`worker/relay`).
+//! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once, into a batch
+//! that `sfu/` carries over a ring to the workers with viewers of the track. There it goes on at 7 as if it had just
+//! been received (`worker/relay`).
 //!
 //! # Invariants
 //!
-//! - A peer belongs to one worker, a room has a part on each worker it has grown to. Between threads go
-//!   values, never locks; what a control plane was told of one worker, the others have heard of.
+//! - A peer belongs to one worker; a room has a part on each worker it has grown to. Values pass between threads, never
+//!   locks. A reply to the control plane is sent only after the other workers have received the change.
 //! - A worker that fails takes its own peers with it and nothing else ([`Event::WorkerFailed`]).
 //! - Time and random numbers are parameters everywhere but in `runtime/`: a run can be repeated.
-//! - Nothing a stranger sends allocates: state follows authentication, and everything has a bound.
-//! - Absent on purpose: `rtp/` knows none of the rest; `ingress/` and `egress/` do not know each
-//!   other; the fan-out has no policy; no JSON, HTTP or async runtime on the packet path.
+//! - No datagram of a stranger allocates: state follows authentication, and everything has a bound.
+//! - Absent on purpose: `rtp/` knows none of the other modules; `ingress/` and `egress/` do not know each other; the
+//!   fan-out has no policy; the packet path has no JSON, HTTP or async runtime.
 //!
-//! `tests/tidy.rs` checks what of this can be checked.
+//! `tests/tidy.rs` checks these rules as far as a test can.
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, reason = "tests begin at some instant")

@@ -1,4 +1,4 @@
-//! A packet between its publisher and its viewers: what ingress hands to the router and egress rewrites.
+//! A packet between its publisher and its viewers: ingress hands it to the router, and egress rewrites it.
 
 use std::ops::Deref;
 
@@ -9,10 +9,10 @@ use crate::rtp::codec::dd::DependencyDescriptor;
 use crate::rtp::codec::{Codec, FrameInfo, is_keyframe, vp8, vp9};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
-/// A decrypted packet of a published track: its bytes and what is known of them.
+/// A decrypted packet of a published track: its bytes and the facts found about them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
-    /// All of it, as the publisher sent it; unwrapped if it came by retransmission.
+    /// The whole RTP packet as the publisher sent it; unwrapped from RTX if it was retransmitted.
     pub(crate) datagram: &'a [u8],
     pub(crate) facts: &'a Facts,
 }
@@ -32,8 +32,8 @@ impl Deref for Packet<'_> {
     }
 }
 
-/// Facts of a packet that are the same for each of its viewers, found once. Holds no bytes, so that it can
-/// wait beside them.
+/// Facts of a packet that are the same for each of its viewers, found once. They hold no bytes, so that they can be
+/// stored beside them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) header: RtpHeader,
@@ -41,11 +41,11 @@ pub(crate) struct Facts {
     pub(crate) track: TrackId,
     /// Index among the track's layers, lowest first.
     pub(crate) layer: usize,
-    /// Unwrapped within the layer's stream.
+    /// Sequence number, unwrapped within the layer's stream.
     pub(crate) sequence: u64,
     /// A decoder can begin here.
     pub(crate) switchable: bool,
-    /// It is in its layer's cache.
+    /// The packet is in its layer's cache.
     pub(crate) cached: bool,
     /// The layer's clock, once the publisher has reported it.
     pub(crate) sender: Option<SenderClock>,
@@ -72,7 +72,7 @@ pub(crate) struct PassedOn {
 }
 
 impl PassedOn {
-    /// Those of `datagram`, whose ids `ids` explains. Of a kind that stands twice, the first.
+    /// The extensions of `datagram` that are passed on, recognised by `ids`. If a kind stands twice, the first counts.
     pub(crate) fn find(header: &RtpHeader, datagram: &[u8], ids: &ExtensionMap) -> Self {
         let mut passed = Self::default();
         let mut free = passed.found.iter_mut();
@@ -93,16 +93,16 @@ impl PassedOn {
         passed
     }
 
-    /// The value of one kind.
+    /// The value of one kind of extension.
     pub(crate) fn value<'a>(&self, datagram: &'a [u8], kind: ExtensionKind) -> Option<&'a [u8]> {
         let mut found = self.found.iter().map_while(|found| *found);
         let (_, at, len) = found.find(|(other, ..)| *other == kind)?;
         datagram.get(usize::from(at)..usize::from(at) + usize::from(len))
     }
 
-    /// Whether the picture is to be turned by whoever shows it.
+    /// Whether the picture is to be turned when it is shown.
     pub(crate) fn is_turned(&self, datagram: &[u8]) -> bool {
-        /// A quarter turn, half a turn or both; the rest tells which camera it was, and mirroring.
+        /// Bits for a quarter turn and half a turn; the other bits tell which camera it was, and mirroring.
         const TURN: u8 = 0b11;
         let value = self.value(datagram, ExtensionKind::VideoOrientation);
         value
@@ -140,7 +140,7 @@ pub(crate) enum PayloadDescriptor {
 }
 
 impl PayloadDescriptor {
-    /// Of a payload.
+    /// Reads the descriptor of a payload.
     pub(crate) fn parse(codec: Codec, payload: &[u8]) -> Self {
         match codec {
             Codec::Vp8 => vp8::Descriptor::parse(payload).map_or(Self::None, Self::Vp8),
@@ -158,7 +158,7 @@ impl PayloadDescriptor {
         }
     }
 
-    /// Puts other numbers into the payload it was parsed from.
+    /// Writes other numbers into the payload it was parsed from.
     pub(crate) fn rewrite(&self, payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
         match self {
             Self::None => {}
@@ -169,7 +169,7 @@ impl PayloadDescriptor {
 }
 
 impl Described {
-    /// Facts of a packet whose stream tells nothing of layers.
+    /// Facts of a packet whose stream describes no layers.
     pub(crate) fn plain(codec: Codec, payload: &[u8]) -> Self {
         Self {
             frame: FrameInfo::plain(is_keyframe(codec, payload)),

@@ -1,5 +1,5 @@
-//! Where a worker keeps a track: with the peer that publishes it, or among those that other workers
-//! relay to it. What is downstream of a track works on either alike.
+//! Where a worker keeps a track: with the peer that publishes it, or among the tracks that other
+//! workers relay to it. Everything after that handles both alike.
 
 /// Where a worker keeps a track.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,6 +1,6 @@
-//! Asking the processor for memory before its turn.
+//! Prefetches memory before its turn.
 //!
-//! A prefetch is not waited for: it costs an instruction, and what is asked for may be anything.
+//! The code does not wait for a prefetch: it costs an instruction, and any address is allowed.
 
 use prefetch_index::prefetch_index;
 
@@ -17,7 +17,7 @@ pub(crate) fn stretch<T>(from: &T, bytes: usize) {
     const { assert!(LINE.is_multiple_of(size_of::<T>())) };
     let from = std::slice::from_ref(from);
     for index in (0..bytes.div_ceil(size_of::<T>())).step_by(LINE / size_of::<T>()) {
-        // Beyond the slice: only the address is meant.
+        // The address may lie beyond the slice: it is not read.
         prefetch_index(from, index);
     }
 }

@@ -1,11 +1,11 @@
-//! The rate of bits that come, over a sliding window.
+//! The rate of received bits, over a sliding window.
 
 use std::time::{Duration, Instant};
 
-/// Buckets of the window, the one being filled not counted.
+/// Complete buckets in the window; the one being filled is not counted.
 const BUCKETS: usize = 8;
-/// One bucket. Eight are a second: with a keyframe now and then a shorter window would tell a layer's
-/// rate as two different ones.
+/// Length of one bucket. Eight are a second: in a shorter window, one with a keyframe and one without would give the
+/// same layer two different rates.
 const BUCKET: Duration = Duration::from_millis(125);
 
 /// A rate over the last second.
@@ -40,7 +40,7 @@ impl RateMeter {
         let late = now.saturating_duration_since(until);
         let passed = (late.as_millis() / BUCKET.as_millis()) as usize + 1;
         if passed > BUCKETS {
-            // Of less than a window nothing is known.
+            // A rate measured over less than a window is not trusted.
             let full = usize::from(self.filled) == BUCKETS;
             *self = Self {
                 until: Some(now + BUCKET),
@@ -57,8 +57,8 @@ impl RateMeter {
         self.until = Some(until + BUCKET * passed as u32);
     }
 
-    /// Bits a second over the complete buckets. Until there are as many as make the window, what was before a
-    /// silence counts: an encoder begins again with a keyframe, and then with less than it comes to.
+    /// Bits a second over the complete buckets. While they are fewer than a window, the rate before the silence counts:
+    /// an encoder restarts with a keyframe, and then sends less than its usual rate for a while.
     fn rate(&self) -> u64 {
         if self.filled == 0 {
             return self.last;
@@ -72,19 +72,19 @@ impl RateMeter {
         rate
     }
 
-    /// Whether what it tells is of a whole window, or of before a silence.
+    /// Whether the rate is of a whole window, or of the time before a silence.
     pub(crate) fn is_known(&self) -> bool {
         usize::from(self.filled) == BUCKETS || self.last > 0
     }
 
-    /// Nothing came for a second.
+    /// Whether no bytes came for a second.
     pub(crate) fn is_silent(&self, now: Instant) -> bool {
         let window = BUCKET * BUCKETS as u32;
         self.until.is_none_or(|until| now >= until + window)
     }
 
-    /// Bits a second lately; in a silence, and for a second after it, no less than before it. If what was switched
-    /// off were seen to fall, it would be seen to fit where it does not.
+    /// Bits a second lately. During a silence, and for a second after it, at least the rate before it: a layer that was
+    /// switched off must not seem smaller than it is, or it would be granted to a link that cannot carry it.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
         let Some(until) = self.until.filter(|until| now >= *until) else {
             return self.rate();
@@ -143,14 +143,14 @@ mod tests {
                 if ms % pause == 0 {
                     meter.add(at(ms), pause as usize * 125);
                 }
-                // A window holds one picture more or less.
+                // A window may hold one picture more or less.
                 let rate = meter.bitrate(at(ms));
                 let right = (1_000 - pause) * 1_000..=(1_000 + pause) * 1_000;
                 let is_early = ms < 1_250;
                 assert!(is_early || right.contains(&rate), "{pause}, {ms}: {rate}");
             }
         }
-        // One picture and no more is little, however large it was.
+        // A single picture gives a low rate, however large it was.
         let mut meter = RateMeter::default();
         meter.add(at(0), 30_000);
         assert!(meter.bitrate(at(1_100)) <= 240_000);

@@ -29,11 +29,11 @@ use failure::or_failed;
 use links::LinkTable;
 use rooms::Rooms;
 
-/// Commands waiting for one worker. A command takes well under a millisecond, so that the last of
-/// these waits for seconds; more is overload, and the caller is told so.
+/// Commands that may wait for one worker. A command takes well under a millisecond, so that the last of these waits for
+/// seconds. More is overload, and the caller is told so.
 const COMMANDS: usize = 4_096;
-/// Events waiting for the control plane. When they are not taken, each worker keeps its own, in which later
-/// states take the place of earlier ones.
+/// Events that may wait for the control plane. Beyond that each worker keeps its own events, where a newer state
+/// replaces the older one.
 const EVENTS: usize = 16_384;
 
 /// A running media relay. Cheap to clone; the workers stop when [`shutdown`](Self::shutdown) is
@@ -70,22 +70,22 @@ struct WorkerHandle {
 pub struct Join {
     /// The client's SDP offer.
     pub offer: String,
-    /// Subscribe to every other peer's tracks in the room, present and future. Otherwise
-    /// [`Sfu::subscribe`] is called for each.
+    /// Subscribe to every other peer's tracks in the room, present and future. Without it, call [`Sfu::subscribe`] for
+    /// each.
     pub auto_subscribe: bool,
-    /// Addresses announced to this client instead of the workers' own, one for each worker: for a
-    /// proxy that is to stand before it alone. Empty: as configured.
+    /// Addresses announced to this client instead of the workers' own, one for each worker: for a proxy in front of
+    /// this client alone. Empty: as configured.
     pub announce: Vec<SocketAddr>,
-    /// The name others are told as the sender of its data channel messages
-    /// ([`SENDER_PROTOCOL`](crate::SENDER_PROTOCOL)): at most 64 bytes, no line feed. Empty: its peer id.
+    /// The name told to receivers of its data channel messages ([`SENDER_PROTOCOL`](crate::SENDER_PROTOCOL)): at most
+    /// 64 bytes, no line feed. Empty: its peer id.
     pub sender: String,
 }
 
 impl Sfu {
-    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room; of states
-    /// that follow each other while it is not read, the last ([`EventBacklog`](crate::EventBacklog)). Commands are
-    /// answered whether it is read or not, so that one task may do both. Only where it is not read for long, and much
-    /// waits, are joins and offers refused as [`SfuError::Overloaded`].
+    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room; while it is not
+    /// read, a newer state replaces the older one ([`EventBacklog`](crate::EventBacklog)). Commands are answered
+    /// whether it is read or not, so that one task may do both. If it is left unread for so long that too many events
+    /// wait, joins and offers are refused as [`SfuError::Overloaded`].
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Sfu {
         &self.inner.candidates
     }
 
-    /// Creates a room on the least loaded worker of those that have not failed.
+    /// Creates a room on the least loaded worker that has not failed.
     ///
     /// # Errors
     ///
@@ -178,10 +178,9 @@ impl Sfu {
         self.create_room_placed().await
     }
 
-    /// Creates a peer from a client's offer. A room that has outgrown the workers it is on
-    /// ([`SfuConfig::room_peers_per_worker`]) grows to another first, if that is less loaded; the
-    /// peer stays where it was created. A worker for which [`Join::announce`] has no address
-    /// announces its own.
+    /// Creates a peer from a client's offer. A room that has outgrown its workers
+    /// ([`SfuConfig::room_peers_per_worker`]) first grows to another one, if that is less loaded; the peer stays on the
+    /// worker where it was created. A worker for which [`Join::announce`] has no address announces its own.
     ///
     /// # Errors
     ///
@@ -282,8 +281,8 @@ impl Sfu {
         self.collect(|reply| Command::Stats { reply }).await
     }
 
-    /// As [`stats`](Self::stats), without the list of peers: cheap enough to ask every second of a
-    /// server that is full.
+    /// Counters and states as in [`stats`](Self::stats), without the list of peers: cheap enough to ask a full server
+    /// for every second.
     ///
     /// # Errors
     ///
@@ -292,8 +291,8 @@ impl Sfu {
         self.collect(|reply| Command::Totals { reply }).await
     }
 
-    /// Says how a viewer shows tracks; tracks not named stay as they are. One that it is not
-    /// subscribed to (any more) is passed over.
+    /// Sets how a viewer shows tracks; tracks that are not named keep their setting. A track that the viewer is not (or
+    /// no longer) subscribed to is skipped.
     ///
     /// # Errors
     ///
@@ -307,7 +306,7 @@ impl Sfu {
         .await
     }
 
-    /// Says what a published track is beside its packets. `peer` is its publisher.
+    /// Sets the facts of a published track that its packets do not tell. `peer` is its publisher.
     ///
     /// # Errors
     ///
@@ -327,7 +326,7 @@ impl Sfu {
         .await
     }
 
-    /// Bounds what a viewer is sent, within what [`SfuConfig::viewer_cap`] allows all.
+    /// Sets a viewer's cap, within [`SfuConfig::viewer_cap`], the cap for all.
     ///
     /// # Errors
     ///
@@ -341,7 +340,7 @@ impl Sfu {
         .await
     }
 
-    /// The latest decisions in a room, with their reasons; oldest first. Bounded: the oldest are forgotten.
+    /// The latest decisions in a room, with their reasons, oldest first. Bounded: the oldest are dropped.
     ///
     /// # Errors
     ///
@@ -367,8 +366,8 @@ impl Sfu {
     /// their threads.
     pub async fn shutdown(&self) {
         self.inner.stop();
-        // A worker stops within one turn, so that this waits for milliseconds; a failure of one was
-        // logged where it happened.
+        // A worker stops within one turn, so that this waits for milliseconds. A worker's failure was logged where it
+        // happened.
         self.inner.threads.join().await;
     }
 
@@ -412,7 +411,7 @@ impl Sfu {
         worker: usize,
         request: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Request,
     ) -> Result<T, SfuError> {
-        // Only the id of a peer that no worker made says another one.
+        // A worker index out of range comes from an id that no worker made.
         let worker = self.inner.workers.get(worker);
         let worker = worker.ok_or(SfuError::NoSuchPeer)?;
         let (reply, answer) = oneshot::channel();
@@ -472,7 +471,7 @@ fn worker_count(config: &SfuConfig) -> Result<usize, StartError> {
     Ok(count)
 }
 
-/// The cipher that was asked for, or the fastest: which one that is differs by CPU.
+/// The cipher of the settings; for [`Cipher::Auto`] the fastest, which differs by CPU.
 fn choose_backend(cipher: Cipher) -> Result<Backend, StartError> {
     let named = |name| Backend::ALL.iter().find(|backend| backend.name() == name);
     let wanted = match cipher {
@@ -521,7 +520,7 @@ fn bind_all(config: &SfuConfig, count: usize) -> Result<Vec<MediaSocket>, StartE
         .collect()
 }
 
-/// The addresses of this machine that are announced where the settings name none for a worker.
+/// The addresses of this machine's interfaces, announced where the settings name none for a worker.
 fn own_addresses(
     config: &SfuConfig,
     of_interfaces: impl FnOnce() -> Vec<IpAddr>,

@@ -6,20 +6,20 @@ use std::net::SocketAddr;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 
-/// Everything, at one moment for each worker.
+/// The state of all workers, each copied at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct SfuStats {
     /// The cipher that seals SRTP: `ring` or `aws-lc-rs`.
     pub cipher: &'static str,
     /// Pairs of workers that are linked by rings: some room has spanned both.
     pub linked_workers: usize,
-    /// Times that a room was to grow to a worker and did not, since all memory for rings was used up.
+    /// Times that a room should have grown to a worker and did not: all memory for rings was used up.
     pub links_refused: u64,
-    /// Bytes that packets kept to be sent again hold.
+    /// Bytes of packets kept for retransmission.
     pub cache_bytes: usize,
-    /// Bytes that they may ([`Limits::cache_bytes`](crate::Limits::cache_bytes)).
+    /// Largest allowed number of these bytes ([`Limits::cache_bytes`](crate::Limits::cache_bytes)).
     pub cache_bytes_most: usize,
-    /// Times that packets were not kept, or for a shorter time, since there was no memory for it.
+    /// Times that packets were not kept, or for a shorter time, for lack of memory.
     pub caches_refused: u64,
     /// One for each worker, in order.
     pub workers: Vec<WorkerStats>,
@@ -28,8 +28,8 @@ pub struct SfuStats {
 /// One media thread.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerStats {
-    /// Whether it has failed ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Its counters are gone with it: all
-    /// else is 0.
+    /// Whether it has failed ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Its counters are lost then: all
+    /// other fields are 0.
     pub failed: bool,
     /// Datagrams received.
     pub datagrams_received: u64,
@@ -39,8 +39,8 @@ pub struct WorkerStats {
     pub bytes_received: u64,
     /// Bytes handed to the kernel, UDP payload.
     pub bytes_sent: u64,
-    /// Messages handed to the kernel: a run of datagrams to one address, cut apart by the kernel
-    /// (`UDP_SEGMENT`), is one.
+    /// Messages handed to the kernel. A run of datagrams to one address, which the kernel cuts apart (`UDP_SEGMENT`),
+    /// is one message.
     pub messages_sent: u64,
     /// Messages of 1, 2 to 3, 4 to 7, 8 to 15, and 16 or more datagrams.
     pub run_lengths: [u64; 5],
@@ -48,30 +48,31 @@ pub struct WorkerStats {
     pub packets_forwarded: u64,
     /// Bytes of RTP padding (RFC 3550 section 5.1) added to make runs longer.
     pub padding_bytes: u64,
-    /// Packets sent for no other reason than to find out what links carry.
+    /// Packets sent only to measure the bandwidth of links.
     pub probe_packets: u64,
-    /// The time that datagrams are held back at present so that runs grow, in microseconds; 0 while the
-    /// worker has time to spare.
+    /// The time for which datagrams are held back at present so that runs grow, in microseconds; 0 while the worker has
+    /// time to spare.
     pub coalescing_us: f64,
-    /// Tracks whose publishers are other workers'.
+    /// Tracks whose publishers are on other workers.
     pub relayed_tracks: usize,
-    /// Packets handed to other workers; once each, however many those are.
+    /// Packets handed to other workers, each counted once for any number of receiving workers.
     pub relay_packets_out: u64,
     /// Packets taken from other workers.
     pub relay_packets_in: u64,
-    /// Checks with the right password from an address where another peer has proved to be: the other one keeps it.
+    /// STUN checks with the right password from an address that another peer has proved to be at: that peer keeps it.
     pub address_claims_refused: u64,
     /// Proofs that a peer is at an address: answers to our checks, and DTLS handshakes.
     pub addresses_proven: u64,
-    /// Times that an address a peer checked from answered none of our checks, four in 4 s. Nothing but these went there.
+    /// Times that an address a peer checked from answered none of the server's four checks in 4 s. Nothing else was
+    /// sent to it.
     pub addresses_unproven: u64,
-    /// Times that media for a peer was held, by why ([`PeerStats::media_held`]).
+    /// Times that media for a peer was held, by reason ([`PeerStats::media_held`]).
     pub media_held: BTreeMap<&'static str, u64>,
     /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
     pub drops: BTreeMap<&'static str, u64>,
-    /// Its peers, counted.
+    /// The number of its peers.
     pub peer_count: usize,
-    /// Tracks its peers are subscribed to, waiting ones included.
+    /// Subscriptions of its peers, those that wait for an m-line included.
     pub subscriptions: usize,
     /// Its peers; empty in totals.
     pub peers: Vec<PeerStats>,
@@ -86,35 +87,36 @@ pub struct PeerStats {
     pub room: RoomId,
     /// Whether media can flow.
     pub connected: bool,
-    /// Where it says it is, once it has.
+    /// The address that the peer uses, once known.
     pub remote_addr: Option<SocketAddr>,
-    /// Why it is sent no media although it is connected: `address_not_proven` (nobody at `remote_addr` has answered a
-    /// check of ours yet), `silent` (nothing came from it for 10 s but checks), or `consent_expired` (it answered none of
-    /// our checks for 30 s, RFC 7675 section 5.1). It goes on when the peer answers; after silence, with whatever it says.
+    /// The reason that it is sent no media although it is connected: `address_not_proven` (no check of the server has
+    /// been answered from `remote_addr` yet), `silent` (only STUN checks came from it for 10 s), or `consent_expired`
+    /// (it answered no check of the server for 30 s, RFC 7675 section 5.1). Media goes on when the peer answers; after
+    /// silence, with any packet from it.
     pub media_held: Option<&'static str>,
     /// The SRTP profile, e.g. `AEAD_AES_128_GCM`.
     pub srtp_profile: Option<&'static str>,
     /// Round trip in milliseconds, from RTCP.
     pub rtt_ms: Option<f64>,
-    /// Packets that it sent beyond [`Limits::publisher_bitrate`](crate::Limits::publisher_bitrate), and that were dropped.
+    /// Packets dropped because the peer sent more than [`Limits::publisher_bitrate`](crate::Limits::publisher_bitrate).
     pub packets_over_rate: u64,
     /// The tracks that it publishes.
     pub published: Vec<PublishedStats>,
     /// The tracks that it is subscribed to.
     pub subscriptions: Vec<SubscriptionStats>,
-    /// Its link, from the relay to it.
+    /// The link from the relay to it.
     pub bandwidth: BandwidthStats,
 }
 
-/// A viewer's link, and the use that is made of it. All rates are in bits a second of UDP payload.
+/// A viewer's link and its use. All rates are in bits a second of UDP payload.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct BandwidthStats {
-    /// The rate that the link is believed to carry; none until it is known: by feedback, or by 3 s without.
+    /// The estimated bandwidth of the link; none until it is known: by feedback, or after 3 s without any.
     pub estimate: Option<u64>,
     /// The limit of the estimate: `delay`, `loss`, `remb`, `none` (all that was tried fitted), or `unknown`
     /// before any feedback. Silence counts as `loss`.
     pub limited_by: &'static str,
-    /// The rate that would be used if the link carried it.
+    /// The rate that would be used if the link carried everything.
     pub desired: u64,
     /// The rate that the chosen layers need.
     pub allocated: u64,
@@ -124,19 +126,19 @@ pub struct BandwidthStats {
     pub acknowledged: u64,
     /// Share of packets lost on the way to the viewer, lately (0 to 1).
     pub loss: f64,
-    /// The time that packets are believed to wait in the link's queue, in milliseconds.
+    /// The estimated time that packets wait in the link's queue, in milliseconds.
     pub queue_delay_ms: f64,
-    /// Whether another flow is believed to fill that queue: delay is then no reason to send less.
+    /// Whether another flow is believed to fill that queue: its delay is then no reason to send less.
     pub contested: bool,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
-    /// For how long the first of these has waited, in milliseconds.
+    /// The time for which the first of these has waited, in milliseconds.
     pub queued_ms: f64,
     /// Probes sent, to find out whether the link carries more.
     pub probes: u64,
-    /// Whether sound is sent twice (RFC 2198), or why not: `sent`, `no_loss`, `retransmission` (what is
-    /// lost is asked for again, and comes in time), `bandwidth` (there is no room for it beside a picture), or
-    /// `not_negotiated`.
+    /// Whether audio packets are sent twice (RFC 2198), or why not: `sent`, `no_loss`, `retransmission` (the viewer
+    /// asks for lost packets again, and they come in time), `bandwidth` (there is no room for copies beside a picture),
+    /// or `not_negotiated`.
     pub redundancy: &'static str,
 }
 
@@ -147,15 +149,15 @@ pub struct Decision {
     pub at_ms: u64,
     /// The viewer.
     pub peer: PeerId,
-    /// The track it is about; none if it is about the link.
+    /// The track concerned; none if the decision is about the link.
     pub track: Option<TrackId>,
-    /// The layer that is to be sent from then on; none is none.
+    /// The layer to be sent from then on; none: nothing is sent.
     pub layer: Option<u8>,
     /// The number of its temporal layers, from the lowest.
     pub temporal: Option<u8>,
-    /// Why no more (a [`Reason`](crate::Reason)'s code), or what happened to the link.
+    /// The reason that no higher layer is sent (a [`Reason`](crate::Reason)'s code), or the event on the link.
     pub reason: &'static str,
-    /// The rate that the link was believed to carry then, bits a second.
+    /// The link's estimated bandwidth at that time, in bits a second.
     pub estimate: Option<u64>,
 }
 
@@ -172,11 +174,11 @@ pub struct PublishedStats {
     pub layers: Vec<LayerStats>,
     /// Keyframe requests sent to the publisher.
     pub keyframe_requests: u64,
-    /// Times that another stream (SSRC) took the place of one on a layer: once a second for each layer at most.
+    /// Times that a new stream (SSRC) replaced an old one on a layer: once a second for each layer at most.
     pub streams_begun_anew: u64,
-    /// Packets dropped because their stream would have begun anew sooner, or beside one that is heard.
+    /// Packets dropped because their SSRC would have replaced another too soon, or while the other one still sends.
     pub packets_passed_over: u64,
-    /// Viewers that cannot watch it, the first 32 of them, and why (a [`Reason`](crate::Reason)'s code).
+    /// The first 32 viewers that cannot watch it, each with its reason (a [`Reason`](crate::Reason)'s code).
     pub unwatchable: Vec<(PeerId, &'static str)>,
 }
 
@@ -187,7 +189,7 @@ pub struct LayerStats {
     pub rid: Option<String>,
     /// Whether packets have come lately.
     pub alive: bool,
-    /// Whether anybody wants it: if not, the publisher was asked to pause it.
+    /// Whether any viewer wants it: if not, the publisher was asked to pause it.
     pub wanted: bool,
     /// Bits a second that came lately.
     pub bitrate: u64,
@@ -212,17 +214,17 @@ pub struct SubscriptionStats {
     pub track: TrackId,
     /// The m-line it is sent on; none while it waits for one.
     pub mid: Option<String>,
-    /// The layer being sent, counted from the lowest; none while nothing is.
+    /// The layer being sent, counted from the lowest; none while nothing is sent.
     pub layer: Option<usize>,
     /// The number of its temporal layers that are sent, counted from the lowest.
     pub temporal: Option<u8>,
-    /// The layer that is to be sent.
+    /// The layer to be sent.
     pub target: Option<usize>,
-    /// Why nothing, or not the best layer, is sent, e.g. `waiting_for_keyframe`.
+    /// The reason that nothing, or not the best layer, is sent, e.g. `waiting_for_keyframe`.
     pub reason: &'static str,
-    /// The rate that was allocated to it, bits a second.
+    /// The rate allocated to it, in bits a second.
     pub allocated: u64,
-    /// The rate that it was sent lately, bits a second.
+    /// The rate sent lately, in bits a second.
     pub bitrate: u64,
     /// Keyframes asked for, by the viewer or for it.
     pub keyframe_requests: u64,
@@ -234,7 +236,7 @@ pub struct SubscriptionStats {
     pub nacks_received: u64,
     /// Packets sent again.
     pub retransmitted: u64,
-    /// Packets of sound sent with a copy of the packet before (RFC 2198).
+    /// Audio packets sent with a copy of the packet before (RFC 2198).
     pub redundant: u64,
     /// Share of packets lost on the way to the viewer, from its last report (0 to 1).
     pub fraction_lost: f64,

@@ -16,7 +16,7 @@ pub(crate) struct SendReport {
     pub(crate) packets: u64,
     /// Their bytes, UDP payload.
     pub(crate) bytes: u64,
-    /// In so many messages.
+    /// The number of messages that carried them.
     pub(crate) messages: u64,
     /// Messages of 1, 2 to 3, 4 to 7, 8 to 15, and 16 or more datagrams.
     pub(crate) run_lengths: [u64; 5],
@@ -24,7 +24,7 @@ pub(crate) struct SendReport {
     pub(crate) dropped: u64,
     /// Datagrams the kernel refused: no route, or a firewall's rule.
     pub(crate) refused: u64,
-    /// The time that the batch may have waited for more.
+    /// The time for which packets of the batch may have been held back.
     pub(crate) window: Duration,
 }
 
@@ -39,8 +39,8 @@ impl SendReport {
     }
 }
 
-/// Where a destination's run was last appended to; kept by the destination's owner.
-/// Stale after [`Transmits::clear`], which is recognised by the batch number.
+/// The run that a destination's last packet was appended to; the destination's owner keeps it. It
+/// is stale after [`Transmits::clear`], which the batch number shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunKey {
     batch: u64,
@@ -48,7 +48,7 @@ pub(crate) struct RunKey {
 }
 
 impl RunKey {
-    /// Asks for its memory.
+    /// Prefetches its memory.
     pub(crate) fn prefetch(&self) {
         prefetch::line(&self.batch);
     }
@@ -71,17 +71,17 @@ struct RunHead {
 
 const NONE: u32 = u32::MAX;
 
-/// One worker turn of 64 datagrams to 1,000 peers is 80 MB: more is a mistake, and past 4 GiB the
-/// offsets would wrap.
+/// Largest batch in bytes. One worker turn of 64 datagrams to 1,000 peers is 80 MB: more is a
+/// mistake, and past 4 GiB the offsets would wrap.
 const MAX_BYTES: usize = 256 << 20;
-/// Spares the first batches from growing step by step.
+/// Initial capacity in bytes, so that the first batches need not grow step by step.
 const MIN_BYTES: usize = 64 << 10;
 
 /// A batch of packets to send. Reused from batch to batch: no allocation in steady state.
 #[derive(Debug)]
 pub(crate) struct Transmits {
     batch: u64,
-    /// As long as it has ever been: only `used` bytes mean something, and none is zeroed twice.
+    /// Never shrinks: only the first `used` bytes hold data, and no byte is zeroed twice.
     slab: Vec<u8>,
     used: usize,
     overflowed: u64,
@@ -175,7 +175,7 @@ impl Transmits {
         self.used
     }
 
-    /// Packets not taken because the batch had grown to 256 MiB, since this was asked last.
+    /// Packets refused since the last call because the batch had grown to 256 MiB.
     pub(crate) fn take_overflowed(&mut self) -> u64 {
         std::mem::take(&mut self.overflowed)
     }

@@ -1,15 +1,15 @@
-//! A viewer's screen, a server's caps, and the facts of a track that are not in its packets.
+//! A viewer's screen, a server's caps, and facts of a track that are not in its packets.
 
 use crate::id::TrackId;
 
-/// A viewer's way to show a track. Without one a track counts as visible, at any size.
+/// How a viewer shows a track. A track without a view counts as visible, at any size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct View {
     /// The track.
     pub track: TrackId,
-    /// It is on the screen. What is not, is not sent.
+    /// The track is on the screen. A hidden track is not sent.
     pub visible: bool,
-    /// Height of its place on the screen in device pixels; 0 if unknown, which counts as any.
+    /// Height of its place on the screen in device pixels; 0 if unknown, which counts as any size.
     pub height: u16,
     /// Its viewer wants it before others.
     pub pinned: bool,
@@ -30,23 +30,23 @@ impl View {
 /// Facts of a published track that are not in its packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TrackSettings {
-    /// Its publisher muted it: nobody is sent it.
+    /// Its publisher muted it: no viewer is sent it.
     pub muted: bool,
     /// It shows a screen: viewers get it before cameras.
     pub screen: bool,
 }
 
-/// The most that a viewer may be sent, whatever their link carries.
+/// The most that a viewer may be sent, whatever its link carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cap {
     /// All media together, bits a second; none is no bound.
     pub bitrate: Option<u64>,
-    /// Of each video, height in pixels; none is no bound. The lowest layer is sent nevertheless.
+    /// Height of each video in pixels; none is no bound. The lowest layer is sent nevertheless.
     pub height: Option<u16>,
 }
 
 impl Cap {
-    /// Both together.
+    /// The tighter bound of both, field by field.
     pub(crate) fn within(self, other: Self) -> Self {
         fn tighter<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
             match (a, b) {
@@ -61,11 +61,11 @@ impl Cap {
     }
 }
 
-/// Why a viewer is sent a track as it is: a layer and not a higher one, or nothing.
+/// The reason that a viewer is sent this layer of a track and not a higher one, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Reason {
-    /// All there is.
+    /// The viewer is sent the best layer.
     Best,
     /// The viewer's link carries no more.
     Bandwidth,
@@ -73,27 +73,27 @@ pub enum Reason {
     SizeHint,
     /// The server allows no more.
     Cap,
-    /// The publisher sends no more, or nothing any more.
+    /// The publisher sends no higher layer, or has stopped.
     Publisher,
     /// The publisher has sent nothing yet.
     NotStarted,
-    /// More is on its way: a keyframe was asked for, or the rate of a layer that has just begun is being measured, or
-    /// what the link carries is.
+    /// A higher layer is coming: a keyframe was asked for, a layer that has just begun is being measured, or the link's
+    /// bandwidth is.
     Keyframe,
     /// The viewer's screen does not show it.
     Hidden,
     /// Its publisher muted it.
     Muted,
-    /// Others speak: only the last speakers' videos are sent.
+    /// Others spoke more recently: only the last speakers' videos are sent.
     LastN,
-    /// Others are louder: only the loudest are sent. In statistics alone: who is heard changes too often
-    /// for an event to every viewer each time.
+    /// Others are louder: only the loudest are sent. It stands in statistics only: the loudest change too often to send
+    /// an event to every viewer each time.
     Quiet,
-    /// It waits for a receiving m-line.
+    /// The subscription waits for a receiving m-line.
     NoSlot,
-    /// The viewer negotiated no codec it comes in.
+    /// The viewer negotiated no codec that the track comes in.
     Codec,
-    /// The viewer says nothing any more, or has not proved to be where it says it is.
+    /// The viewer is silent, or has not proved to be at its address.
     Unreachable,
 }
 

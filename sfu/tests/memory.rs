@@ -1,5 +1,5 @@
-//! Memory comes back: what a worker holds after a thousand people came and went is what it held after
-//! the first few hundred. Counted by the allocator; resident memory is the load tester's to measure.
+//! Memory comes back: after a thousand people came and went, a worker holds as much as after the first few hundred. The
+//! allocator counts it; the load tester measures resident memory.
 
 #![expect(
     clippy::disallowed_methods,
@@ -45,7 +45,7 @@ fn round(sim: &mut Sim) {
         let now = sim.now;
         sim.relay.close_peer(now, *peer);
     }
-    // Their clients are still there: what is gone was the relay's.
+    // Their clients are still there: the memory freed was the relay's.
     let each = before.saturating_sub(CountingAllocator::held()) / peers.len() as u64;
     println!("{each} bytes a peer");
     assert!(each < PEER_BYTES, "a peer held {each} bytes");
@@ -55,7 +55,7 @@ fn round(sim: &mut Sim) {
     assert_eq!(sim.relay.holdings(), 1, "the room alone");
 }
 
-/// On the average of a round, with slots, subscriptions and the packets kept of four layers: 50 KiB
+/// Bytes of one peer, averaged over a round, with slots, subscriptions and the cached packets of four layers: 50 KiB
 /// measured, twice that allowed.
 const PEER_BYTES: u64 = 100 << 10;
 

@@ -16,7 +16,7 @@ use tertulia_sfu::{
     Cipher, Event as SfuEvent, Join, Limits, PeerFailure, PeerId, RoomId, Sfu, SfuConfig, SfuError,
 };
 
-/// Joining and a second of sound take two; a busy machine may take its time.
+/// Deadline of a wait. Joining and a second of audio take two seconds; a busy machine may take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -67,7 +67,7 @@ impl Client {
         })
     }
 
-    /// Says something nobody else says.
+    /// Sends a word that nobody else sends.
     fn speak(&mut self, word: u8) {
         let Some(writer) = self.rtc.writer(self.microphone) else {
             return;
@@ -188,8 +188,8 @@ async fn two_participants_hear_each_other_over_real_sockets() {
     assert!(sfu.create_room().await.is_err(), "a stopped relay says so");
 }
 
-/// A participant of another room sends its own checks from an address of somebody else's, and from one where nobody
-/// is: neither is sent its media, and who is there hears every word.
+/// A participant of another room sends its own checks from another client's address, and from an unused one. Neither is
+/// sent its media, and the other client hears every word.
 #[tokio::test]
 async fn forged_addresses_gain_nothing_over_real_sockets() {
     let (sfu, _events) = Sfu::start(SfuConfig::loopback()).unwrap();
@@ -229,7 +229,7 @@ async fn forged_addresses_gain_nothing_over_real_sockets() {
         }
         let nomination = clients[2].nomination.clone();
         if attacks && spoken < 200 && !nomination.is_empty() {
-            // From the very socket of the victim: what forging its address comes to.
+            // The check comes from the very socket of the victim, which is the same as forging its address.
             clients[0].socket.send_to(&nomination, media).unwrap();
             nobody.send_to(&nomination, media).unwrap();
             (forged, came) = (forged + 1, came + nomination.len());
@@ -312,7 +312,7 @@ async fn two_workers_share_a_room_over_real_sockets() {
         assert!(worker.relay_packets_out >= 50 && worker.relay_packets_in >= 50);
         assert_eq!(worker.drops.get("relay_full"), None);
     }
-    // Either may be told to: the room is one.
+    // Either worker may be told: the room is one.
     let of_first = sfu.peer_stats(clients[0].peer).await.unwrap();
     let track = of_first.published[0].track;
     let second = clients[1].peer;
@@ -562,7 +562,7 @@ async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
     assert_eq!(told.last(), Some(&SfuEvent::WorkerFailed { worker: 0 }));
     assert_eq!(sfu.failed_workers(), [0]);
 
-    // Those who ask for what was there are told why; what only ends has ended.
+    // A request for something that was there returns the reason; a close succeeds, as it has ended already.
     let asked = sfu.peer_stats(first.peer).await.unwrap_err();
     assert_eq!(asked, SfuError::WorkerFailed);
     let asked = sfu.offer(first.peer, offer()).await.unwrap_err();
@@ -576,7 +576,7 @@ async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
         .collect();
     assert_eq!(workers, [(true, 0), (false, 1)]);
 
-    // What it relayed to the other ends there.
+    // Tracks that it relayed to the other end there.
     let ended = async {
         while sfu.stats().await.unwrap().workers[1].relayed_tracks > 0 {
             tokio::task::yield_now().await;
@@ -591,7 +591,7 @@ async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
         sfu.timeline(room).await.unwrap();
         again.push(client);
     }
-    // Who stayed and who came back hear each other.
+    // The peer that stayed and the one that came back hear each other.
     let mut clients = [second, again.swap_remove(0)];
     let start = Instant::now();
     let mut ticks = tokio::time::interval(FRAME);
@@ -611,7 +611,7 @@ async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
     sfu.close_room(shared).await.unwrap();
     assert_eq!(sfu.totals().await.unwrap().workers[1].peer_count, 2);
 
-    // Without any worker everything is refused, and nothing waits.
+    // Without any worker every request is refused, and none waits.
     sfu.fail_worker(1);
     let over = async { while events.recv().await.is_some() {} };
     tokio::time::timeout(PATIENCE, over).await.unwrap();
@@ -625,7 +625,7 @@ async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
     assert!(sfu.failed_workers().is_empty());
 }
 
-/// One that receives a sound.
+/// An offer that receives audio.
 fn offer() -> String {
     let mut rtc = Rtc::new(Instant::now());
     let mut api = rtc.sdp_api();

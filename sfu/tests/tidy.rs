@@ -1,5 +1,5 @@
-//! Style that can be checked is checked: who may import whom, how long a file may grow, what is not
-//! left lying about. The rules are the crate documentation's; a failure names file, line and rule.
+//! Checks of style: allowed imports, lengths of files, and leftovers. The rules are in the crate
+//! documentation; a failure names file, line and rule.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ fn crates_depend_one_way() {
         ("signaling", &["tertulia-loadtest"]),
     ] {
         let manifest = manifest(name);
-        // What tests use is no dependency of the product.
+        // Dependencies of tests are not dependencies of the product.
         let product = manifest.split("[dev-dependencies]").next().unwrap();
         for other in banned {
             assert!(
@@ -91,7 +91,7 @@ fn crates_depend_one_way() {
 
 #[test]
 fn signaling_imports_downwards() {
-    /// `protocol -> room -> media -> sfu`: a folder, and what it must not name.
+    /// Names that a folder must not use, by folder: `protocol -> room -> media -> sfu`.
     const RULES: &[(&str, &[&str])] = &[
         ("media", &["room", "protocol", "http", "node"]),
         ("room", &["protocol", "http", "node"]),
@@ -168,7 +168,7 @@ fn unsafe_code_says_why_and_stays_where_the_sockets_are() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Holds the folders below `source` to what they must not name.
+/// Checks that the folders below `source` do not use forbidden names.
 fn check_imports(source: &str, rules: &[(&str, &[&str])]) {
     let source = root().join(source);
     let mut found = Vec::new();

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/", get(front))
         .nest("/call", node.router())
-        // Also with a slash at its end.
+        // It also works with a slash at the end.
         .nest_service("/talk", node.router());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("open http://{}/call", listener.local_addr()?);

@@ -26,10 +26,9 @@ pub use ice_server::IceServer;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where HTTP and WebSocket are served.
+    /// Address for HTTP and WebSocket.
     pub listen: SocketAddr,
-    /// Where counters are served, to whoever asks: bind it to loopback or a private network.
-    /// Nowhere by default.
+    /// Address for counters. Unauthenticated: bind it to loopback or a private network. None by default.
     pub admin_listen: Option<SocketAddr>,
     /// Addresses announced to clients for media. Empty: every address of this machine.
     pub media_ip: Vec<IpAddr>,
@@ -37,14 +36,14 @@ pub struct Config {
     pub media_port: u16,
     /// Announced instead of the workers' own addresses, one for each worker: for a proxy in front.
     pub media_announce: Vec<SocketAddr>,
-    /// Participants by their display name who are told other addresses, one for each worker: for an
-    /// impairment proxy before a few of them. Names are not proven, so this keeps nobody out.
+    /// Participants, by display name, that are told other addresses, one for each worker: for an impairment proxy
+    /// before a few of them. Names are not proven, so that this keeps nobody out.
     pub announce_for: Vec<AnnounceFor>,
     /// Media threads; 0 means one for each core.
     pub workers: usize,
     /// Participants of one room on one media worker from which on it spreads to a further one.
     pub room_peers_per_worker: usize,
-    /// The memory that the process may hold, in MB; 0 means three quarters of what the machine has for it.
+    /// Memory that the process may hold, in MB; 0 means three quarters of the machine's memory for it.
     pub memory_mb: u64,
     /// The time that a busy media worker may hold packets back, in microseconds, so that more leave at a
     /// time.
@@ -55,9 +54,9 @@ pub struct Config {
     pub max_viewer_bitrate: Option<u64>,
     /// The largest picture that any viewer is sent, in lines; the lowest layer is sent nevertheless.
     pub max_viewer_height: Option<u16>,
-    /// A viewer is sent the cameras of this many others at most, of those who spoke last.
+    /// Largest number of others whose cameras are sent to a viewer: the last speakers.
     pub last_n: Option<usize>,
-    /// This many microphones of a room are forwarded at most, the loudest.
+    /// Largest number of microphones of a room that are forwarded: the loudest.
     pub loudest_n: Option<usize>,
     /// Tighter bounds for viewers in some rooms, by name.
     pub room_caps: RoomCaps,
@@ -70,8 +69,8 @@ pub struct Config {
     /// Names that the server may be asked by, beside addresses and names without a dot. The admin listener takes no
     /// others; a WebSocket takes any while there are none here.
     pub allowed_hosts: Vec<String>,
-    /// Whether `X-Forwarded-Host` says what a page was asked for as, in the place of `Host`: for a proxy that
-    /// sets or removes it.
+    /// Whether `X-Forwarded-Host` replaces `Host` as the name that a page was asked for by: for a proxy that sets or
+    /// removes it.
     pub trust_forwarded_host: bool,
     /// Proxies whose `X-Forwarded-For` says where a client is, for the limits of each address.
     pub trusted_proxies: Vec<Network>,
@@ -98,7 +97,7 @@ pub enum CipherSetting {
     AwsLcRs,
 }
 
-/// Bounds of what the viewers in a room are sent, within those that all are under.
+/// Bounds for the viewers in a room, within those for all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoomCap {
@@ -145,7 +144,7 @@ impl Default for Config {
 #[serde(try_from = "String")]
 pub struct AnnounceFor {
     pub name: String,
-    /// One for each worker.
+    /// Addresses, one for each worker.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -173,7 +172,7 @@ impl TryFrom<String> for AnnounceFor {
     }
 }
 
-/// Bounds of what clients may make the server hold or do.
+/// Bounds on the resources that clients may use.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -182,11 +181,11 @@ pub struct Limits {
     /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the oldest is closed.
     pub http_connections: usize,
     pub rooms: usize,
-    /// Of these, rooms that nobody is in. Beyond it the one that has been empty for longest is closed.
+    /// Empty rooms, among these. Beyond it the room that has been empty for longest is closed.
     pub empty_rooms: usize,
     /// WebSockets from one client's address: an IPv4 address, or the /64 of an IPv6 address. 0: no limit.
     pub connections_per_address: usize,
-    /// Rooms that one address has made; at its limit its own oldest empty one is closed first. 0: no limit.
+    /// Rooms that one address has made; at its limit its own oldest empty room is closed first. 0: no limit.
     pub rooms_per_address: usize,
     /// Joins from one address, at once and each minute. 0: no limit.
     pub joins_per_minute_per_address: usize,
@@ -209,7 +208,7 @@ pub struct Limits {
     pub outgoing_queue: usize,
     /// The time that a connection may take to send a request, and a WebSocket to join.
     pub join_timeout_ms: u64,
-    /// The time for which a connection may take nothing of what it is sent.
+    /// The longest time for which a connection may read nothing that is sent to it.
     pub write_timeout_ms: u64,
     /// The time that a participant's media may take to connect once its offer is answered.
     pub connect_timeout_ms: u64,
@@ -355,7 +354,7 @@ impl Config {
         })
     }
 
-    /// Each of `announce_for` has an address for each of so many workers.
+    /// Checks that each of `announce_for` has an address for each of so many workers.
     pub(crate) fn check_announce_for(&self, workers: usize) -> Result<(), ConfigError> {
         let mut all = self.announce_for.iter();
         match all.find(|each| each.addresses.len() != workers) {

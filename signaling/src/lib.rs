@@ -1,8 +1,8 @@
 //! The control plane of Tertulia: rooms, protocols and the HTTP server.
 //!
-//! A request's way through the modules: `http` takes the connection, `protocol` turns a wire
-//! format into commands, `room` decides and tells everyone in events, `media` asks the relay.
-//! Nothing points the other way.
+//! A request's way through the modules: `http` takes the connection, `protocol` turns a wire format
+//! into commands, `room` decides and tells all participants in events, `media` asks the relay. No
+//! module depends on an earlier one.
 //!
 //! An embedder mounts a node in its own server:
 //!

@@ -2,7 +2,7 @@
 
 mod process;
 
-/// After a peak the system's keeps more, and it maps 64 MB for each thread, of which `ulimit -v` is soon used up.
+/// The system's allocator keeps more after a peak, and maps 64 MB for each thread, which soon exhausts `ulimit -v`.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -85,7 +85,7 @@ async fn run(
     serve(config, log, rates).await
 }
 
-/// As clap exits over a bad flag.
+/// Exit code for bad usage, as of clap for a bad flag.
 const USAGE: u8 = 2;
 
 /// Flags that cannot be read say so in the form that they ask for.

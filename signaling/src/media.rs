@@ -37,7 +37,7 @@ pub trait Media: Send + Sync + 'static {
     fn close_room(&self, room: RoomId) -> Reply<'_, ()>;
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats>;
     fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>>;
-    /// Without the lists of peers.
+    /// Counters and states without the lists of peers.
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
     /// The number of media workers, and those of them that have failed.
     fn workers(&self) -> Workers;
@@ -56,7 +56,7 @@ impl Media for Sfu {
         Box::pin(Sfu::create_room(self))
     }
 
-    /// Rooms subscribe one by one: who wants what is theirs to decide.
+    /// Joins a peer without automatic subscriptions: the room decides about each.
     fn join(
         &self,
         room: RoomId,
@@ -129,7 +129,7 @@ impl Media for Sfu {
     }
 }
 
-/// Whose event it is: a room's, and within it a peer's unless it is about all of them.
+/// The room that an event belongs to, and the peer, unless the event is about the whole room.
 pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
     match event {
         Event::PeerConnected { room, peer }
@@ -144,8 +144,7 @@ pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
         | Event::LayersWanted { room, peer, .. }
         | Event::DataRefused { room, peer, .. } => Some((*room, Some(*peer))),
         Event::SpeakersChanged { room, .. } => Some((*room, None)),
-        // `WorkerFailed`, of which the rooms hear peer by peer; and one that the relay learned to tell and rooms
-        // have not learned to hear.
+        // Rooms hear of `WorkerFailed` peer by peer. A kind added to the relay later is ignored too.
         _ => None,
     }
 }

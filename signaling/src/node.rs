@@ -30,12 +30,12 @@ pub struct Node {
     log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
 }
 
-/// Lines that the process's log is short of, for `/stats`. Whoever sets up the log counts; without a word all are 0.
+/// Log lines that are missing, for `/stats`. The code that sets up the log counts them; otherwise all are 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LogCounts {
-    /// Lines that nobody can read: they came faster than they were read, or could not be written.
+    /// Lines lost: they came faster than they were read, or could not be written.
     pub lost: u64,
-    /// Lines that were not made, since their cause, or one peer by it, had made many.
+    /// Lines left out, since their cause, or one peer by it, had made too many.
     pub left_out: u64,
 }
 
@@ -49,7 +49,7 @@ pub enum NodeError {
 
 /// Connections to the admin listener: people, scrapers and health checks.
 const OPERATORS: usize = 32;
-/// For clients to be told and rooms to close; what hangs beyond it is abandoned.
+/// Time for clients to be told and rooms to close; those that do not are abandoned.
 const ROOMS_TIME: Duration = Duration::from_millis(2_500);
 const MEDIA_TIME: Duration = Duration::from_millis(1_000);
 
@@ -67,7 +67,7 @@ impl Node {
         Self::with_media(config, Arc::new(sfu), events)
     }
 
-    /// As [`start`](Self::start), on another media plane. `events` are those of `media`.
+    /// Starts like [`start`](Self::start), on another media plane. `events` are those of `media`.
     ///
     /// # Errors
     ///
@@ -116,9 +116,9 @@ impl Node {
         }
     }
 
-    /// `GET /` the page, `/v1/ws` the native protocol, `/healthz`. Every address in the page is relative, so
-    /// that the router works wherever it is nested: by `nest` the page is at the prefix, by `nest_service` also
-    /// at the prefix with a slash. The limits of each client's address hold where the server tells that address:
+    /// Serves `GET /` (the page), `/v1/ws` (the native protocol) and `/healthz`. Every address in the page is relative,
+    /// so that the router works wherever it is nested: by `nest` the page is at the prefix, by `nest_service` also at
+    /// the prefix with a slash. The limits for each client's address need the server to tell that address:
     /// [`serve`](Self::serve) does, `axum::serve` by `into_make_service_with_connect_info::<SocketAddr>()`.
     pub fn router(&self) -> Router {
         http::router(
@@ -133,17 +133,17 @@ impl Node {
         )
     }
 
-    /// Serves [`router`](Self::router) to whoever connects, until dropped. Who takes longer than
-    /// `limits.join_timeout_ms` over a request's head, or takes nothing of an answer for
-    /// `limits.write_timeout_ms`, is disconnected, which `axum::serve` would not do.
+    /// Serves [`router`](Self::router) to any client, until dropped. A client is disconnected if a request's head takes
+    /// longer than `limits.join_timeout_ms`, or if it reads nothing of an answer for `limits.write_timeout_ms`;
+    /// `axum::serve` would not do that.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
         let most = self.config.limits.http_connections;
         http::serve(listener, self.router(), self.bounds(most), &self.memory).await
     }
 
-    /// `GET /stats` the counters, `/stats?room=NAME` those of a room's participants, `/timeline?room=NAME`
-    /// what was decided for them, `/healthz`. Asks nobody who they are: not for the public. Pages that ask by the
-    /// name of a site, which is not in `allowed_hosts`, are refused.
+    /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),
+    /// `/timeline?room=NAME` (the decisions for them) and `/healthz`. Unauthenticated: not for the public. Pages that
+    /// ask by the name of a site, which is not in `allowed_hosts`, are refused.
     pub fn admin_router(&self) -> Router {
         let stats = Stats {
             started: self.started,
@@ -156,7 +156,7 @@ impl Node {
         http::admin_router(self.rooms.clone(), stats, hosts)
     }
 
-    /// As [`serve`](Self::serve), the [`admin_router`](Self::admin_router).
+    /// Serves the [`admin_router`](Self::admin_router) in the way of [`serve`](Self::serve).
     pub async fn serve_admin(&self, listener: TcpListener) -> Infallible {
         http::serve(
             listener,
@@ -181,8 +181,8 @@ impl Node {
         self.rooms.counts()
     }
 
-    /// Returns when no media worker is left, though nobody stopped them: the node cannot carry calls any more,
-    /// and its process does best to end. While some are left calls go on there, and `/healthz` says 503.
+    /// Returns when every media worker has failed. The node cannot carry calls any more, and its process should end.
+    /// While some are left calls go on there, and `/healthz` says 503.
     pub async fn media_ended(&self) {
         self.rooms.media_ended().await;
     }
@@ -225,7 +225,7 @@ fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
         last_n: config.last_n,
         loudest_n: config.loudest_n,
         limits: tertulia_sfu::Limits {
-            // One that is closed for another goes on for a moment.
+            // A room that is closed to make place for another exists a moment longer.
             rooms: limits.rooms.saturating_add(limits.empty_rooms),
             peers_per_room: limits.participants_per_room,
             tracks_per_peer: limits.tracks_per_participant,

@@ -1,5 +1,5 @@
 //! The golden files are the contract with every other implementation: each must parse into the
-//! message types and come out of them as it went in.
+//! message types and be written again unchanged.
 
 use std::collections::BTreeSet;
 use std::path::Path;

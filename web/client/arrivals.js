@@ -1,6 +1,6 @@
 /**
- * Whether anything at all still arrives on a transport: media, feedback, or answers to connectivity checks. When
- * nothing does, it is our own network that is broken and nobody else's camera.
+ * Measures whether anything still arrives on a transport: media, feedback, or answers to connectivity checks. If
+ * nothing does, our own network is broken and not somebody else's camera.
  */
 export class Arrivals {
   #sum = -1;

@@ -6,8 +6,8 @@ import { say } from "./protocol.js";
  */
 
 /**
- * Which tracks of others we chose to receive or not to receive, against what happens by itself. A choice holds
- * for as long as its track is there, whatever becomes of our connection meanwhile.
+ * The tracks of others that we chose to receive or not to receive, against the default. A choice holds for as long as
+ * its track is there, even if our connection is lost meanwhile.
  */
 export class Choices {
   /** @type {Map<string, boolean>} by track id */
@@ -16,7 +16,7 @@ export class Choices {
   #isThere;
 
   /**
-   * @param {boolean} byDefault what happens to a track about which nothing was said
+   * @param {boolean} byDefault whether a track without a choice is received
    * @param {(trackId: string) => boolean} isThere whether a track is known to be in the room
    */
   constructor(byDefault, isThere) {
@@ -26,7 +26,7 @@ export class Choices {
 
   /**
    * @param {ParticipantInfo[]} participants
-   * @returns how many m-lines it takes to receive what is wanted of theirs
+   * @returns the number of m-lines needed to receive their wanted tracks
    */
   count(participants) {
     const needs = { audio: 0, video: 0 };
@@ -59,19 +59,20 @@ export class Choices {
   }
 
   /**
-   * Tells a server that knows nothing of our choices yet.
+   * Tells our choices to a server that does not know them yet.
    *
    * @param {Signaling} signaling
    */
   async begin(signaling) {
     const against = [...this.#wanted].filter(([id, wanted]) => wanted !== this.#byDefault && this.#isThere(id));
-    // Of what is not there (any more) there is nothing left to choose.
+    // Tracks that are gone leave no choice.
     for (const id of this.#wanted.keys()) if (!this.#isThere(id)) this.#wanted.delete(id);
     if (against.length > 0) await this.tell(signaling, against.map(([id]) => id), !this.#byDefault);
   }
 
   /**
-   * The server takes all or nothing: what has ended meanwhile must not stand in the way of the others.
+   * Tells the server of a choice. The server takes all or nothing: tracks that have ended meanwhile must not block the
+   * others.
    *
    * @param {Signaling} signaling
    * @param {readonly string[]} trackIds

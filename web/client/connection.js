@@ -25,20 +25,20 @@ import { Transport } from "./transport.js";
 
 /**
  * @typedef {object} ConnectionEvents
- * @property {ServerMessage} message what the server says unasked, but for what concerns the transport
+ * @property {ServerMessage} message a message that is no reply and does not concern the transport
  * @property {Pointing[]} slots
  * @property {RTCPeerConnectionState} state
  * @property {DataReceived} data
- * @property {{ publication: Publication, error: unknown }} refused something published earlier is not carried any more
- * @property {void} restarted another transport takes the place of the one before; what was said of that is void
+ * @property {{ publication: Publication, error: unknown }} refused an earlier publication is not carried any more
+ * @property {void} restarted another transport replaces the one before; earlier events about that are void
  * @property {unknown} error an offer that nobody waits for failed; the call goes on
  * @property {{ reason: string, message: string }} lost a new connection is needed
  * @property {{ reason: string, message: string }} ended the server does not want us any more
  */
 
 /**
- * One stay in a room: a WebSocket that has joined, and the transport that goes with it. A `Room`
- * outlives it and makes another when this one is lost.
+ * One stay in a room: a WebSocket that has joined, and its transport. A `Room` outlives it and makes another when this
+ * one is lost.
  *
  * @extends {Events<ConnectionEvents>}
  */
@@ -95,8 +95,8 @@ export class Connection extends Events {
   }
 
   /**
-   * Builds the transport and offers everything in one go: what we publish, and an m-line for each
-   * track that is in the room already, which spares a late joiner a second round trip.
+   * Builds the transport and offers everything at once: our publications, and an m-line for each track that is in the
+   * room already, which spares a late joiner a second round trip.
    *
    * @param {Needs} receiving
    * @returns {Promise<void>} once it, or the one that had to take its place meanwhile, is negotiated
@@ -134,7 +134,7 @@ export class Connection extends Events {
   }
 
   /**
-   * One publication that does not work any more does not end the call.
+   * Adds a publication. One that does not work any more does not end the call.
    *
    * @param {Transport} transport
    * @param {Publication} publication
@@ -217,7 +217,7 @@ export class Connection extends Events {
 
   /** The server has given up our transport; joining again is not needed, another transport is. */
   #replaceTransport() {
-    // Of before the first offer.
+    // The event is from before the first offer.
     if (!this.#transport) return;
     const receiving = this.#transport.receivingCounts;
     this.#watch?.stop();
@@ -228,7 +228,7 @@ export class Connection extends Events {
 
   /** @param {Partial<CallError>} [error] */
   #loseMedia(error) {
-    // That is not the fault of a network.
+    // A failed worker is not the fault of a network.
     if (error?.code === "worker_failed") return this.#lose(error.code, error.message ?? "");
     this.#lose("media_failed", "Audio and video do not get through to the server.");
   }

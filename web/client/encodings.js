@@ -6,9 +6,8 @@ import { CallError } from "./errors.js";
 const ATTEMPTS = 3;
 
 /**
- * Switches the encodings of senders off and on as the relay wants them, leaving everything else of a
- * sender's parameters as it is. One change of a sender at a time; a wish that comes meanwhile is
- * followed afterwards.
+ * Switches the encodings of senders off and on as the relay wants, leaving everything else of a sender's parameters as
+ * it is. A sender has one change at a time; a wish that comes meanwhile is followed afterwards.
  */
 export class Encodings {
   /** @type {Map<RTCRtpSender, readonly LayerWanted[] | null>} null for all on */
@@ -69,10 +68,10 @@ export class Encodings {
 function change(encodings, layers) {
   let changed = false;
   for (const encoding of encodings) {
-    // One stream has one wish, whatever either side calls it.
+    // A single stream has a single wish, whatever either side calls it.
     const single = encodings.length === 1 && layers?.length === 1;
     const wish = single ? layers[0] : layers?.find(({ rid }) => rid === (encoding.rid ?? null));
-    // Of what the relay does not speak, it knows nothing: better sent than missing.
+    // An encoding that the relay does not mention is sent rather than missing.
     const active = wish?.active ?? true;
     if ((encoding.active ?? true) === active) continue;
     encoding.active = active;

@@ -1,4 +1,4 @@
-/** Why something did not work, in a stable code for programs and a sentence for people. */
+/** A failure: a stable code for programs and a sentence for people. */
 export class CallError extends Error {
   /**
    * @param {string} code stable; the server's own codes are listed in `signaling/docs/PROTOCOL.md`

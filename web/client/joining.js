@@ -1,6 +1,6 @@
 /**
- * Properties of characters that browsers do not tell (Unicode 17), as first and last code points. The server's tests hold
- * `signaling/golden/names.json` to Unicode's own tables, and ours these to that.
+ * Properties of characters that browsers do not tell (Unicode 17), as first and last code points. The server's tests
+ * check `signaling/golden/names.json` against Unicode's own tables, and the client's tests check these against that.
  */
 
 /** Joining_Type dual or left: letters that join with the next one. */

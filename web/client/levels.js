@@ -1,10 +1,10 @@
 /** RFC 6464 counts down from full scale; this is where ordinary speech begins to stand out of a room. */
 const SPEECH_LEVEL = 0.02;
-/** Between words people are still speaking. */
+/** Time after speech for which a track still counts as speaking: pauses between words are shorter. */
 const HOLD_MS = 700;
 
 /**
- * Who is speaking, from the levels that travel with the audio packets: no decoding, no analyser.
+ * Finds the tracks that carry speech, from the levels in the audio packets: no decoding, no analyser.
  */
 export class AudioLevels {
   /** @type {Map<string, number>} until when, by track id */

@@ -1,6 +1,6 @@
 /**
- * How long something may be waited for. What a closed peer connection was asked to do never settles (W3C
- * WebRTC, "abort these steps"), so whoever waits for it has to be told by us.
+ * A bound on waits. A request to a closed peer connection never settles (W3C WebRTC, "abort these steps"); this rejects
+ * the promise of the code that waits for it.
  */
 export class Lifetime {
   /** @type {Set<(error: unknown) => void>} */

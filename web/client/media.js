@@ -13,12 +13,12 @@ import { CallError } from "./errors.js";
  * @typedef {object} Captured
  * @property {MediaStreamTrack | null} audio
  * @property {MediaStreamTrack | null} video
- * @property {{ kind: DeviceKind, error: CallError }[]} problems why something wished for is missing
+ * @property {{ kind: DeviceKind, error: CallError }[]} problems reasons that something wished for is missing
  */
 
 /**
- * Opens microphone and camera. What cannot be opened is told in `problems`; the other one still
- * comes, and a call can begin with neither.
+ * Opens microphone and camera. A device that cannot be opened is told in `problems`; the other one still comes, and a
+ * call can begin with neither.
  *
  * @param {CaptureWish} wish
  * @returns {Promise<Captured>}
@@ -36,7 +36,7 @@ export async function captureDevices({ audio = false, video = false, height = 72
       // Together, so that the browser asks for permission once.
       return keep(captured, await open(constraints));
     } catch {
-      // One by one: which of the two it was, the error does not say.
+      // Each is tried alone: the error does not say which of the two failed.
     }
   }
   for (const kind of kinds) {

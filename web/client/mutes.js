@@ -5,12 +5,12 @@ import { isPassing } from "./reconnect.js";
  * @import { Publication } from "./publication.js"
  */
 
-/** After a refusal, which is for saying too much, or for a server that is busy. */
+/** Pause after a refusal: we have sent too many requests, or the server is busy. */
 const RETRY_MS = 1_000;
 
 /**
- * Keeps the server informed of what is muted: of each publication one request at a time, the last wish at the
- * end, and again when a request may not have arrived. The device has followed the wish long before.
+ * Keeps the server informed of mutes. Each publication has one request at a time, the last wish at the end, and another
+ * request if one may not have arrived. The device has followed the wish long before.
  */
 export class Mutes {
   /** @type {Map<Publication, boolean | null>} as the server knows them; null when that is uncertain */
@@ -33,7 +33,7 @@ export class Mutes {
   }
 
   /**
-   * An offer that was answered has told the server. Somebody may have pressed mute while it was under way.
+   * Records that an answered offer has told the server. The person may have pressed mute while it was on its way.
    *
    * @param {CarriedTrack[]} carried
    * @param {Map<string, Publication>} publications by mid
@@ -74,7 +74,7 @@ export class Mutes {
   /** @param {Publication} publication */
   async #tell(publication) {
     try {
-      // In one turn with whoever asked for it, a second press has nothing to say.
+      // Waits one turn: a second press in it has nothing new to say.
       await null;
       while (!this.#closed && publication.trackId !== null && this.#known.get(publication) !== publication.muted) {
         const { trackId, muted } = publication;

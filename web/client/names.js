@@ -1,6 +1,6 @@
 /**
- * Names of people and rooms, by the rules of the server (`signaling/src/names`): what is one, and when two are the
- * same. `signaling/golden/names.json` holds both sides to them.
+ * Names of people and rooms, by the rules of the server (`signaling/src/names`): checks, and the equality of two.
+ * `signaling/golden/names.json` tests both sides.
  *
  * A display name has letters, marks, numbers, punctuation and symbols of any script, emoji, and single spaces. A
  * room's name has `A-Z a-z 0-9 . _ -` and letters, marks and digits of any script; two that differ are two rooms.
@@ -14,7 +14,7 @@ const MARKS = 4;
 /** Code points of a pasted text that are looked at; a name has far fewer. */
 const LOOKED_AT = 512;
 
-/** One emoji, whatever it is made of (UTS 51). Of flags in tags there are those of England, Scotland and Wales. */
+/** One emoji, with all its parts (UTS 51). The only flags in tags are those of England, Scotland and Wales. */
 const EMOJI =
   /\u{1f3f4}\u{e0067}\u{e0062}(?:\u{e0065}\u{e006e}\u{e0067}|\u{e0073}\u{e0063}\u{e0074}|\u{e0077}\u{e006c}\u{e0073})\u{e007f}|[0-9#*]\ufe0f?\u20e3|\p{Extended_Pictographic}(?:\ufe0f\u20e3|[\ufe0e\ufe0f]|\p{Emoji_Modifier})?(?:\u200d\p{Extended_Pictographic}(?:\ufe0f\u20e3|[\ufe0e\ufe0f]|\p{Emoji_Modifier})?)*/uy;
 
@@ -40,12 +40,12 @@ const INVALID = /^[\u0640\u07fa\u302e\u302f\u3031-\u3035\u303b]$/;
 const RIGHT_TO_LEFT = /^[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]$/u;
 
 /**
- * Why a text is no name.
+ * The reason that a text is no name.
  *
  * @typedef {object} NameFault
  * @property {"empty" | "too_long" | "character" | "mark" | "marks" | "direction"} code
- * @property {string} char the character it is about; empty if it is about all
- * @property {number} at that character's place in the composed text, in code points; -1 if it is about all
+ * @property {string} char the character at fault; empty if it is the whole text
+ * @property {number} at that character's place in the composed text, in code points; -1 if it is the whole text
  */
 
 /**
@@ -99,7 +99,7 @@ export function readRoom(text) {
 }
 
 /**
- * Makes a name of what a person typed or pasted: what a name may not have is left out, what is too long is cut.
+ * Makes a name of a typed or pasted text: forbidden characters are left out, and a long text is cut.
  *
  * @param {string} text
  * @returns {string} empty when nothing is left
@@ -109,9 +109,9 @@ export function cleanName(text) {
 }
 
 /**
- * What a person types as a room, as the field shows it: compatible forms, such as wide letters, as what they stand
- * for, and hyphens for spaces. A space at the end stays until something follows: keyboards add one, and it means
- * nothing. What else a room may not have stays, to be seen and explained.
+ * The text typed as a room, as the field shows it. Compatible forms, such as wide letters, become the usual ones, and
+ * spaces become hyphens. A space at the end stays until something follows: keyboards add one without meaning. Other
+ * forbidden characters stay, to be seen and explained.
  *
  * @param {string} text
  */
@@ -120,7 +120,7 @@ export function typedRoom(text) {
 }
 
 /**
- * The room that a person means by what the field shows.
+ * The room named by the text that the field shows.
  *
  * @param {string} text
  */
@@ -129,7 +129,7 @@ export function meantRoom(text) {
 }
 
 /**
- * A room near to a text that is none, to propose.
+ * A room similar to a text that is none, to propose.
  *
  * @param {string} text
  * @returns {string} empty when nothing is left
@@ -139,7 +139,7 @@ export function proposeRoom(text) {
 }
 
 /**
- * Cuts a text between what a reader takes for characters, never inside an emoji or an accented letter.
+ * Cuts a text between characters as readers see them, never inside an emoji or an accented letter.
  *
  * @param {string} text
  * @param {number} length Unicode code points at most
@@ -216,7 +216,7 @@ function clean(text, read) {
 /** @param {string[]} chars @param {number} at */
 function without(chars, at) {
   let end = at + 1;
-  // Some of a text in tags would be the flag of somewhere.
+  // A part of a text in tags would be another region's flag.
   if (TAG.test(chars[at])) while (end < chars.length && TAG.test(chars[end])) end += 1;
   chars.splice(at, end - at);
   return chars.join("");
@@ -271,7 +271,7 @@ function isShown(char) {
 function isVariant(before, char) {
   if (before === undefined) return false;
   if (/^[\ufe00-\ufe02\u{e0100}-\u{e01ef}]$/u.test(char)) return /^\p{Script=Han}$/u.test(before);
-  // Selectors are of that script themselves, and one is enough.
+  // Selectors belong to that script themselves, and one is enough.
   const chooses = /^[\u180b-\u180d\u180f]$/;
   return chooses.test(char) && /^\p{Script=Mongolian}$/u.test(before) && !/^[\u180b-\u180f]$/.test(before);
 }

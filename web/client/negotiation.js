@@ -26,7 +26,7 @@ export class Negotiation {
   #begin() {
     this.#next = null;
     const run = this.#exchange();
-    // Whoever asked for it hears of its failure; the next one is not held up by it.
+    // The caller hears of the failure; the next exchange is not delayed by it.
     this.#running = run.catch(() => {});
     return run;
   }

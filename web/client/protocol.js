@@ -1,6 +1,6 @@
 /**
- * The native signaling protocol, version 1 (`signaling/docs/PROTOCOL.md`): what the server says, parsed,
- * and what a client says, built. Both are held to the golden files the server is held to.
+ * The native signaling protocol, version 1 (`signaling/docs/PROTOCOL.md`): parsers of the server's messages and builders of
+ * the client's. Both are tested with the golden files of the server.
  */
 import { count, flag, list, nullable, number, object, oneOf, optional, record, ShapeError, text } from "./shape.js";
 
@@ -42,7 +42,7 @@ const iceServer = record({
   credential: optional(text),
 });
 
-/** What the relay decides and counts for one track it sends us. */
+/** The relay's decisions and counters for one track it sends us. */
 const subscription = record({
   track: text,
   mid: nullable(text),
@@ -61,7 +61,7 @@ const subscription = record({
   fraction_lost: number,
 });
 
-/** What the relay receives of one layer we send. */
+/** The relay's counters for one layer we send. */
 const layer = record({
   rid: nullable(text),
   alive: flag,
@@ -75,7 +75,7 @@ const layer = record({
   repaired: count,
 });
 
-/** What the relay believes our link to carry, and what it makes of it; bits a second. */
+/** The relay's estimate of our link and the use it makes of it; bits a second. */
 const bandwidth = record({
   estimate: nullable(count),
   limited_by: text,
@@ -92,7 +92,7 @@ const bandwidth = record({
   redundancy: optional(text),
 });
 
-/** What we are to be sent of a track from now on. */
+/** The layer of a track that we are to be sent from now on. */
 const subscriptionState = record({
   track: text,
   layer: nullable(count),
@@ -103,10 +103,10 @@ const subscriptionState = record({
 
 const layerWanted = record({ rid: nullable(text), active: flag });
 
-/** Who cannot watch a track of ours. */
+/** A participant that cannot watch a track of ours. */
 const unable = record({ participant: text, reason: text });
 
-/** What the relay decided about us; without a track about the link. */
+/** One decision of the relay about us; without a track it is about the link. */
 const decision = record({
   at_ms: count,
   track: nullable(text),
@@ -230,7 +230,7 @@ export function parseServerMessage(frame) {
   return /** @type {any} */ ({ type, ...shape(json, "") });
 }
 
-/** Builders of everything a client says. `Signaling` adds the `id` of those that want a reply. */
+/** Builders of the client's messages. `Signaling` adds the `id` of those that want a reply. */
 export const say = {
   /**
    * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean }} wish

@@ -1,11 +1,11 @@
 /** @import { MediaKind, Source } from "./protocol.js" */
 
 /**
- * The sizes a camera is sent in, lowest first, of which the relay picks one for each viewer. Browsers
- * encode as many as the captured picture is large (libwebrtc's `kSimulcastFormats`) and drop the
- * *largest* of those asked for beyond that, so no more than that many are asked for.
+ * The sizes in which a camera is sent, lowest first; the relay picks one for each viewer. Browsers encode as many as
+ * the captured picture is large (libwebrtc's `kSimulcastFormats`), and drop the *largest* if more are asked for. So no
+ * more than that are asked for.
  *
- * The bit rates are what VP8 needs for a talking head of 180, 360 and 720 lines.
+ * The bit rates suit VP8 for a talking head of 180, 360 and 720 lines.
  *
  * @type {readonly { readonly lines: number, readonly layers: readonly Readonly<RTCRtpEncodingParameters>[] }[]}
  */
@@ -47,7 +47,7 @@ const SCREEN_MAX_BITRATE = 2_500_000;
  *   stream of these layers instead of as simulcast; VP8 and H264 have no spatial layers, only their `L1T2` or `L1T3`
  */
 
-/** Something we send. It outlives the transport: after a reconnect the next one carries it. */
+/** Something we send. It outlives the transport: after a reconnect the next transport carries it. */
 export class Publication {
   /** @type {string | null} the server's name for it, null while it is not published */
   trackId = null;
@@ -105,8 +105,8 @@ export class Publication {
 }
 
 /**
- * The codecs a sender is to offer: the preferred one first, and no redundancy coding for video,
- * which the relay's retransmissions make superfluous.
+ * The codecs that a sender offers: the preferred one first, and no redundancy coding for video, which the relay's
+ * retransmissions make superfluous.
  *
  * @template {{ mimeType: string }} Codec
  * @param {readonly Codec[]} codecs

@@ -1,6 +1,6 @@
 /** @import { SubscriptionState } from "./protocol.js" */
 
-/** What we are sent of the others' tracks, as far as the server has said. */
+/** The layers that we are sent of others' tracks, as far as the server has said. */
 export class Received {
   /** @type {Map<string, SubscriptionState>} by track id */
   states = new Map();
@@ -25,7 +25,7 @@ export class Received {
     this.states.delete(trackId);
   }
 
-  /** What was said of a transport that is gone. */
+  /** Forgets the subscriptions of a transport that is gone. */
   clear() {
     const forgotten = [...this.states.keys()];
     this.states.clear();

@@ -5,8 +5,8 @@ const FIRST_DELAY_MS = 400;
 const LONGEST_DELAY_MS = 8_000;
 
 /**
- * How long to wait before the next attempt: doubling, and half of it by chance, so that a room
- * which lost its server together does not come back in one instant.
+ * The wait before the next attempt. It doubles, and half of it is random, so that the participants of a room that lost
+ * its server do not come back all at once.
  */
 export class Backoff {
   #random;
@@ -56,7 +56,7 @@ export function isPassing(error) {
 
 /** A path that hiccups usually heals by itself within this. */
 const DISCONNECTED_PATIENCE_MS = 3_000;
-/** From an offer to connected media: ICE and DTLS, with a few lost packets. */
+/** Longest time from an offer to connected media: ICE and DTLS, with a few lost packets. */
 const CONNECT_PATIENCE_MS = 15_000;
 
 /**

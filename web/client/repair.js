@@ -3,9 +3,8 @@ const SOUND = /^a=rtpmap:(\d+) (?:opus|red)\/48000\/2\r?$/i;
 const RED = /^a=rtpmap:\d+ red\/48000\/2\r?$/im;
 
 /**
- * Offers that sound which is lost be asked for again (RFC 4585), in both directions. libwebrtc does it where it is
- * negotiated, and by itself offers it for pictures alone; what else there is of browsers does not know it, and is told
- * by not offering redundant audio.
+ * Offers NACKs for audio (RFC 4585), in both directions. libwebrtc supports them if negotiated, but offers them for
+ * video only. Other browsers do not support them; their offers lack redundant audio, by which they are recognised.
  *
  * @template {{ sdp?: string }} T
  * @param {T} offer as the browser made it

@@ -1,5 +1,5 @@
 /**
- * What a `Room` tells.
+ * The events of a `Room`.
  *
  * @import { DataReceived } from "./data.js"
  * @import { ChatMessage, SubscriptionState, Unwatchable } from "./protocol.js"

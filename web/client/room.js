@@ -18,29 +18,28 @@ import { Views } from "./views.js";
  * @import { Shown } from "./views.js"
  */
 
-/** People give up on a call that is silent for this long; so do we, and say so. */
+/** Time without a connection after which a room gives up: people do not wait longer either. */
 const GIVE_UP_AFTER_MS = 180_000;
-/** What a page can usefully scroll through; the server keeps fewer. */
+/** Chat messages kept: as many as a page can usefully scroll through; the server keeps fewer. */
 const CHAT_KEPT = 500;
 
 /**
- * A room as one participant sees it. Listen first, then `join()`: everything that is there already
- * is told by the same events as everything that comes later.
+ * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
+ * changes.
  *
- * It survives a lost connection: it joins again with a fresh transport, publishes what was published
- * and tells only what changed meanwhile. `closed` is final.
+ * It survives a lost connection: it joins again with a fresh transport, publishes its publications again and tells only
+ * the changes meanwhile. `closed` is final.
  *
- * What is wanted is kept whatever the connection does: publications, mutes, subscriptions, views, name and
- * metadata. Their promises settle once the server knows, or without an error as soon as the connection is lost
- * or not there yet: then the next one tells the server. They are rejected when the server refuses, when it does not
- * answer in time (the wish holds nevertheless), or when the room is closed. Chat, data and the figures of the
- * server are for now or not at all.
+ * Wishes survive the connection: publications, mutes, subscriptions, views, name and metadata. Their promises settle
+ * once the server knows, or without an error as soon as the connection is lost or not there yet: then the next one
+ * tells the server. They are rejected when the server refuses, when it does not answer in time (the wish holds
+ * nevertheless), or when the room is closed. Chat, data and the server's statistics need a connection at once.
  *
  * @extends {Events<RoomEvents>}
  */
 export class Room extends Events {
   #options;
-  // Every roster event is one of ours; the checker cannot follow that through the intersection.
+  // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
     if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
     this.emit(name, /** @type {any} */ (payload));
@@ -59,7 +58,7 @@ export class Room extends Events {
   #formerIds = new Set();
   /** @type {RoomState} */
   #state = "new";
-  /** Why it is closed. */
+  /** The reason that it is closed. */
   #ending = { reason: "", message: "" };
   #backoff = new Backoff();
   /** @type {() => void} */
@@ -140,7 +139,7 @@ export class Room extends Events {
   }
 
   /**
-   * Publishes a track, at once or with the next connection. Who captured the track also stops it.
+   * Publishes a track, at once or with the next connection. The code that captured the track also stops it.
    *
    * @param {PublishOptions | Publication} wish
    */
@@ -167,8 +166,8 @@ export class Room extends Events {
   }
 
   /**
-   * Mutes a publication, or the opposite: its media is silenced (`enabled`) before this returns, then everybody
-   * is told. Of several calls the last one counts, in whatever order the server answers.
+   * Mutes a publication, or unmutes it: its media is silenced (`enabled`) before this returns, then the others are
+   * told. The last of several calls counts, in whatever order the server answers.
    *
    * @param {Publication} publication
    * @param {boolean} muted
@@ -193,7 +192,7 @@ export class Room extends Events {
 
   /**
    * @param {string} trackId
-   * @returns {RTCRtpReceiver | null} what carries somebody's track now
+   * @returns {RTCRtpReceiver | null} the receiver that carries somebody's track now
    */
   receiverOf(trackId) {
     return this.#connection?.transport?.receiverOf(trackId) ?? null;
@@ -210,9 +209,9 @@ export class Room extends Events {
   }
 
   /**
-   * Changes what the others know of us.
+   * Changes our name and metadata for the others.
    *
-   * @param {{ name?: string, metadata?: Record<string, unknown> }} changes what is left out stays
+   * @param {{ name?: string, metadata?: Record<string, unknown> }} changes absent fields stay
    */
   async update(changes) {
     this.#refuseClosed();
@@ -230,8 +229,8 @@ export class Room extends Events {
   }
 
   /**
-   * Says how somebody's track is shown, for the server to send no more than that needs; at any time, as often as
-   * it changes. A track of which nothing was said is sent as large as it comes.
+   * Says how somebody's track is shown, so that the server sends no more than that needs; at any time, as often as it
+   * changes. A track without a view is sent as large as it comes.
    *
    * @param {string} trackId
    * @param {Shown} shown
@@ -241,7 +240,7 @@ export class Room extends Events {
   }
 
   /**
-   * Receives tracks, whatever `autoSubscribe` was. The choice holds for as long as the track is there.
+   * Receives tracks, whatever `autoSubscribe` is. The choice holds for as long as the track is there.
    *
    * @param {string[]} trackIds
    */
@@ -250,8 +249,8 @@ export class Room extends Events {
   }
 
   /**
-   * Does not receive tracks any more. The choice holds for as long as the track is there; somebody who joins anew
-   * has new tracks.
+   * Stops receiving tracks. The choice holds for as long as the track is there; somebody who joins again has new
+   * tracks.
    *
    * @param {string[]} trackIds
    */
@@ -260,8 +259,9 @@ export class Room extends Events {
   }
 
   /**
-   * Sends a message to everybody over a data channel; they hear of it by their `data`. A longer one than the server
-   * takes (16 KiB) is refused by `data_too_large`; what is beyond its rate (100 a second) is lost, and an `error` says so.
+   * Sends a message to all others over a data channel; they get it by their `data` event. A message longer than the
+   * server takes (16 KiB) is refused with `data_too_large`. Messages beyond its rate (100 a second) are lost, and an
+   * `error` says so.
    *
    * @param {string | ArrayBuffer | ArrayBufferView<ArrayBuffer>} payload
    * @param {{ reliable?: boolean }} [options]
@@ -278,7 +278,7 @@ export class Room extends Events {
   }
 
   /**
-   * What the server decided about us lately and why, oldest first.
+   * The server's latest decisions about us with their reasons, oldest first.
    *
    * @returns {Promise<{ now_ms: number, decisions: Decision[] }>} `now_ms`: the server's
    *   time, as `at_ms` is; Unix time in milliseconds
@@ -310,7 +310,7 @@ export class Room extends Events {
   }
 
   async #connect() {
-    // What changes before the server has let us in is told afterwards.
+    // Changes made before the server has let us in are told afterwards.
     const joinedAs = { ...this.#options };
     const connection = new Connection(joinedAs, this.#publications);
     this.#connection = connection;
@@ -332,8 +332,8 @@ export class Room extends Events {
   }
 
   /**
-   * Says what a new server cannot know, before there is any media: nothing unwanted and nothing too large is sent
-   * in the meantime.
+   * Tells a new server our choices and views before there is any media, so that nothing unwanted and nothing too large
+   * is sent meanwhile.
    *
    * @param {ConnectionOptions} joinedAs
    * @param {Connection} connection
@@ -462,7 +462,7 @@ export class Room extends Events {
   #close(reason, message) {
     if (this.#state === "closed") return;
     this.#ending = { reason, message };
-    // Before anybody hears that what they wait for has failed.
+    // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
     this.#disconnect();
     this.#enter("closed", reason, message);
@@ -496,7 +496,7 @@ export class Room extends Events {
   }
 
   /**
-   * What is lost with its connection is wanted nevertheless: the next one sees to it.
+   * Hides the loss of a connection from a wish: the next connection carries it out.
    *
    * @template T
    * @param {Promise<T> | undefined} told

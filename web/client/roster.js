@@ -21,8 +21,8 @@
  */
 
 /**
- * Who is here and what they publish. Everything that changes it is told to `emit` afterwards, the
- * tracks of somebody who joins or leaves one by one, so that a listener needs no special case.
+ * The participants and the tracks they publish. Every change is told to `emit` afterwards. The tracks of somebody who
+ * joins or leaves are told one by one, so that a listener needs no special case.
  */
 export class Roster {
   /** @type {Map<string, Participant>} */
@@ -49,8 +49,8 @@ export class Roster {
   }
 
   /**
-   * Takes over a whole room, as a `welcome` tells it. After a reconnect most of it is known already
-   * and nothing is told about that part.
+   * Takes over a whole room, as a `welcome` tells it. After a reconnect most of it is known already, and only changes
+   * are told.
    *
    * @param {ParticipantInfo[]} infos
    */

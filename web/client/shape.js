@@ -6,7 +6,7 @@
  * @typedef {(value: unknown, at: string) => T} Shape
  */
 
-/** A value that is not what the protocol says. */
+/** An error for a value that is not as the protocol says. */
 export class ShapeError extends Error {
   /**
    * @param {string} at where in the message, e.g. `participant.tracks[0].kind`

@@ -26,8 +26,8 @@ const OPEN = 1;
 /**
  * One WebSocket to the server: requests with their replies, and everything else as events.
  *
- * `message` carries what the server says unasked, `error` what breaks the protocol and is passed
- * over; `close` comes once, last.
+ * `message` carries messages that are no replies; `error` carries faults in the protocol, which are otherwise ignored;
+ * `close` comes once, last.
  *
  * @extends {Events<{ message: ServerMessage, error: CallError, close: { code: number } }>}
  */

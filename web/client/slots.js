@@ -4,7 +4,7 @@
  * @typedef {{ track: string, mid: string | null }} Pointing a track and the m-line that now carries it
  */
 
-/** Which published track each receiving m-line carries. The server points, we follow. */
+/** The published track that each receiving m-line carries. The server decides. */
 export class SlotTable {
   /** @type {Map<string, string>} */
   #trackByMid = new Map();

@@ -1,5 +1,5 @@
 /**
- * One RTP stream of ours at one moment. A simulcast camera has several with the same `mid`.
+ * One RTP stream sent or received, at one moment. A simulcast camera has several with the same `mid`.
  *
  * @typedef {object} StreamStats
  * @property {string} mid
@@ -16,10 +16,10 @@
  * @property {number} audioEnergy
  * @property {number} freezes pictures that stood still too long, so far
  * @property {number} frozenSeconds for how long, all together
- * @property {number} nacks packets asked for again, so far: by us of what comes, of us of what we send
+ * @property {number} nacks packets asked for again, so far: by us for received streams, of us for sent ones
  * @property {number} repaired packets that came or went again, so far
  * @property {number} keyframeRequests so far
- * @property {string} limitedBy what keeps a sender below its best: `cpu`, `bandwidth`, `none`
+ * @property {string} limitedBy the limit of a sender: `cpu`, `bandwidth`, `none`
  * @property {Totals} totals
  */
 
@@ -28,7 +28,7 @@
  */
 
 /**
- * Reads what a person wants to know out of a stats report.
+ * Reads the figures that a person wants to know out of a stats report.
  *
  * @param {RTCStatsReport} report
  * @param {Map<string, StreamStats>} [before] the last summary, which rates are counted from

@@ -17,18 +17,18 @@ import { SlotTable } from "./slots.js";
  * @import { Pointing } from "./slots.js"
  */
 
-/** More receiving m-lines than any page can show; SDP grows with each, so `needs` may not ask for more. */
+/** Most receiving m-lines: more than any page can show. SDP grows with each, so `needs` may not ask for more. */
 const MAX_RECEIVING = 200;
-/** After a refusal that may pass; twice as long after each further one, up to the last. */
+/** Pause after a refusal that may pass; it doubles with each further one, up to the last value. */
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 16_000;
-/** Between two offers that the server asks for: it asks rarely, and whatever it asks, we do not spin. */
+/** Least time between two offers that the server asks for: it asks rarely, and a fault there must not cause a loop. */
 const RENEGOTIATE_EVERY_MS = 2_000;
 
 /**
  * @typedef {object} TransportOptions
  * @property {RTCIceServer[]} iceServers
- * @property {ServerMessages["welcome"]["data"]} [data] what holds on data channels; an older server does not say
+ * @property {ServerMessages["welcome"]["data"]} [data] rules for data channels; an older server does not send them
  * @property {Needs} receiving the receiving m-lines of the first offer
  * @property {(sdp: string, tracks: CarriedTrack[]) => Promise<ServerMessages["answer"]>} sendOffer
  * @property {(trackId: string, muted: boolean) => Promise<unknown>} sendMute rejected with a `CallError`
@@ -37,16 +37,16 @@ const RENEGOTIATE_EVERY_MS = 2_000;
 
 /**
  * @typedef {object} TransportEvents
- * @property {Pointing[]} slots what moved between receiving m-lines
+ * @property {Pointing[]} slots tracks that moved between receiving m-lines
  * @property {RTCPeerConnectionState} state follows the peer connection
- * @property {DataReceived} data what others send
+ * @property {DataReceived} data a message of another participant
  * @property {unknown} error an offer that failed and that nobody waits for
- * @property {void} broken browser and server do not agree on what was negotiated any more
+ * @property {void} broken browser and server no longer agree on the negotiated state
  */
 
 /**
- * One peer connection to the relay: what we publish, the m-lines that receive, two data channels.
- * Every promise it gives settles, at the latest when it is closed: with `connection_lost`.
+ * One peer connection to the relay: the tracks we publish, the m-lines that receive, two data channels. Every promise
+ * it gives settles, at the latest when it is closed: with `connection_lost`.
  *
  * @extends {Events<TransportEvents>}
  */
@@ -63,7 +63,7 @@ export class Transport extends Events {
   #idle = [];
   /** @type {{ audio: RTCRtpTransceiver[], video: RTCRtpTransceiver[] }} */
   #receiving = { audio: [], video: [] };
-  /** How many of each the server has answered: what its `needs` adds to. */
+  /** Receiving m-lines of each kind that the server has answered: the base of its `needs`. */
   #answered = { audio: 0, video: 0 };
   #wanted = { audio: 0, video: 0 };
   #encodings = new Encodings((error) => this.#report(error));
@@ -99,14 +99,14 @@ export class Transport extends Events {
     return this.#pc.connectionState;
   }
 
-  /** How many m-lines receive, to begin the next transport with. */
+  /** The number of receiving m-lines of each kind, to begin the next transport with. */
   get receivingCounts() {
     return { audio: this.#receiving.audio.length, video: this.#receiving.video.length };
   }
 
   /**
    * @param {string} trackId
-   * @returns {RTCRtpReceiver | null} what carries the track now
+   * @returns {RTCRtpReceiver | null} the receiver that carries the track now
    */
   receiverOf(trackId) {
     const mid = this.#slots.midOf(trackId);
@@ -150,12 +150,12 @@ export class Transport extends Events {
     try {
       if (publication.kind === "video") preferCodec(transceiver, publication.codec);
     } catch (error) {
-      // It must not go out unnamed with the next offer.
+      // The next offer must not carry it without a name.
       this.#release(publication);
       throw error;
     }
     await this.negotiate();
-    // Taken back meanwhile, it is nobody's fault.
+    // A publication removed meanwhile is no fault.
     if (publication.trackId !== null || this.#sending.get(publication) !== transceiver) return;
     this.#release(publication);
     const refusal = this.#refusals.get(publication);
@@ -175,7 +175,7 @@ export class Transport extends Events {
   }
 
   /**
-   * Sends other media on the same m-line, or none; needs no offer. Of several calls the last one counts.
+   * Sends other media on the same m-line, or none, without an offer. The last of several calls counts.
    *
    * @param {Publication} publication
    */
@@ -185,20 +185,20 @@ export class Transport extends Events {
   }
 
   /**
-   * Silences what is on the way out, or lets it out again, at once; the server is told afterwards.
+   * Silences a publication, or ends that, at once; the server is told afterwards.
    *
    * @param {Publication} publication
    * @returns {Promise<void>} once the server knows
    */
   async applyMute(publication) {
-    // What is being replaced is still sent.
+    // The track being replaced is still sent.
     const track = this.#sending.get(publication)?.sender.track;
     if (track) track.enabled = !publication.muted;
     await this.#lifetime.within(this.#mutes.tell(publication));
   }
 
   /**
-   * Encodes what somebody is sent of a publication, and no more.
+   * Encodes the layers of a publication that somebody is sent, and no others.
    *
    * @param {string} trackId
    * @param {readonly LayerWanted[]} layers
@@ -246,7 +246,7 @@ export class Transport extends Events {
   sendData(payload, { reliable = true } = {}) {
     const channel = reliable ? this.#reliable : this.#unreliable;
     if (channel.readyState !== "open") throw new CallError("not_connected", "The data channel is not open.");
-    // Some browsers close the channel over it.
+    // Some browsers close the channel over a longer message.
     const longest = this.#options.data?.message_bytes ?? Infinity;
     if (bytesOf(payload) > longest) throw new CallError("data_too_large", `A data channel message has at most ${longest} bytes.`);
     // TypeScript lists an overload for each; they do the same.
@@ -296,14 +296,14 @@ export class Transport extends Events {
     const [transceiver] = this.#idle.splice(index, 1);
     transceiver.direction = "sendonly";
     this.#put(transceiver.sender, publication.media);
-    // What nobody watched of the one before says nothing about this one.
+    // The wanted layers of the publication before do not apply to this one.
     void this.#encodings.want(transceiver.sender, null);
     return transceiver;
   }
 
   /**
-   * Sends nothing more of a publication. The transceiver is kept for another: Chromium gives the m-line of one
-   * that is stopped before it was ever answered to the wrong transceiver.
+   * Stops sending a publication. The transceiver is kept for another: Chromium gives the m-line of one that is stopped
+   * before it was ever answered to the wrong transceiver.
    *
    * @param {Publication} publication
    */
@@ -361,7 +361,7 @@ export class Transport extends Events {
     this.#retryDelay = RETRY_MS;
     this.#restartIce &&= !iceRestart;
     this.#answered = offered;
-    // Before anything is awaited: a later `slots` message must not be undone by this older list.
+    // Done before anything is awaited: a later `slots` message must not be undone by this older list.
     this.#name(answer.published, publications);
     for (const { mid, code, message } of answer.refused ?? []) {
       const publication = publications.get(mid);
@@ -375,7 +375,7 @@ export class Transport extends Events {
   }
 
   /**
-   * An offer and the server's answer to it. One that fails is taken back.
+   * Makes an offer and waits for the server's answer. An offer that fails is withdrawn.
    *
    * @param {boolean} iceRestart
    * @param {boolean} unsaid
@@ -386,7 +386,7 @@ export class Transport extends Events {
     try {
       await this.#lifetime.within(this.#pc.createOffer({ iceRestart }).then((offer) => this.#setOffer(offer)));
       const { carried, publications } = this.#carried();
-      // Those added since the offer was made go out with the next one.
+      // Publications added since the offer was made go out with the next one.
       fresh = [...publications.values()].filter(({ trackId }) => trackId === null);
       const sdp = this.#pc.localDescription?.sdp ?? "";
       const answer = await this.#lifetime.within(this.#options.sendOffer(sdp, carried));
@@ -423,8 +423,8 @@ export class Transport extends Events {
   }
 
   /**
-   * What else the refused offer was to tell is still to be told: later, if the refusal was not about the offer,
-   * or at once, without those publications that may have been the fault.
+   * Schedules another offer for the other changes in a refused one. It comes later if the refusal was not about the
+   * offer, or at once, without the publications that may have caused it.
    *
    * @param {boolean} passing
    * @param {boolean} withdrawn
@@ -460,7 +460,7 @@ export class Transport extends Events {
   }
 
   /**
-   * Takes back a refused offer, and with it the publications the server has never accepted.
+   * Withdraws a refused offer, and with it the publications the server has never accepted.
    *
    * @param {Publication[]} fresh
    */
@@ -494,8 +494,8 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
 const ORIENTATION = "urn:3gpp:video-orientation";
 
 /**
- * Offers an extension that the browser knows and would not offer by itself. It offers the one without which
- * layers of AV1 cannot be told apart only for what it sends, and no more what an answer once left out.
+ * Offers an extension that the browser knows and does not offer by itself. The dependency descriptor, without which
+ * layers of AV1 cannot be told apart, is offered only for sent video, and not again once an answer left it out.
  *
  * @param {RTCRtpTransceiver & { getHeaderExtensionsToNegotiate?: () => { uri: string, direction: string }[],
  *   setHeaderExtensionsToNegotiate?: (extensions: { uri: string, direction: string }[]) => void }} transceiver

@@ -1,6 +1,6 @@
 /** @import { Unwatchable } from "./protocol.js" */
 
-/** Who cannot watch what we publish, as far as the server has said. */
+/** Participants that cannot watch our tracks, as far as the server has said. */
 export class Unwatchables {
   /** @type {Map<string, Unwatchable>} by track id, of tracks that somebody cannot watch */
   states = new Map();
@@ -19,7 +19,7 @@ export class Unwatchables {
     this.#changed({ trackId, unwatchable });
   }
 
-  /** The transport is gone, and what was said of its tracks is void. */
+  /** Forgets everything: the transport is gone, and with it its tracks. */
   clear() {
     const forgotten = [...this.states.keys()];
     this.states.clear();

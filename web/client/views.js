@@ -4,15 +4,15 @@
 const BATCH_MS = 100;
 /** After a refusal, which is for saying too much. */
 const RETRY_MS = 1_000;
-/** What one message may hold. */
+/** Views that one message may hold. */
 const MOST = 256;
-/** The wire's heights have 16 bits. */
+/** Largest height on the wire: it has 16 bits. */
 const HIGHEST = 65_535;
 
 /**
  * @typedef {object} Shown how a track is shown
- * @property {boolean} [visible] it is on the screen; true if left out. What is not is not sent
- * @property {number} [height] of its place on the screen in device pixels; 0, or left out, if unknown
+ * @property {boolean} [visible] it is on the screen; true if left out. A hidden track is not sent
+ * @property {number} [height] height of its place on the screen in device pixels; 0, or left out, if unknown
  * @property {boolean} [pinned] it matters more than others
  */
 
@@ -47,7 +47,7 @@ export class Views {
   }
 
   /**
-   * A server that knows nothing yet listens from now on.
+   * Starts telling a server, which knows no view yet.
    *
    * @param {(tracks: TrackView[]) => Promise<unknown>} send
    */
@@ -57,7 +57,7 @@ export class Views {
     this.#schedule(BATCH_MS);
   }
 
-  /** Nobody listens until the next `begin`. */
+  /** Stops telling until the next `begin`. */
   end() {
     this.#send = null;
     clearTimeout(this.#timer);

@@ -1,11 +1,11 @@
 import { cleanName, readRoom } from "../client/names.js";
 
 /**
- * What the page's address asks for.
+ * The options in the page's address.
  *
  * @typedef {object} Address
  * @property {string} room empty when none is named
- * @property {string} wrongRoom what is named as a room and cannot be one; empty otherwise
+ * @property {string} wrongRoom a text in the room's place that cannot be a room; empty otherwise
  * @property {string} name
  * @property {boolean} autojoin
  * @property {boolean} debug
@@ -18,7 +18,7 @@ import { cleanName, readRoom } from "../client/names.js";
 
 const HEIGHTS = [90, 180, 360, 540, 720, 1080];
 const CODECS = ["VP8", "H264", "VP9", "AV1"];
-/** As WebRTC-SVC names them. */
+/** Scalability modes as named by WebRTC-SVC. */
 const SCALABILITY_MODE = /^[LS][1-3]T[1-3](h|_KEY|_KEY_SHIFT|h_KEY)?$/;
 
 /**

@@ -10,7 +10,7 @@ export class Banner {
 
   /**
    * @param {string} kind for the style
-   * @param {() => void} onFocusLost it had the focus when it was hidden
+   * @param {() => void} onFocusLost called when it was hidden while it had the focus
    */
   constructor(kind, onFocusLost) {
     this.#onFocusLost = onFocusLost;

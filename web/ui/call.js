@@ -45,7 +45,7 @@ export class Call {
   #linkState = h("span", { class: "link-state", role: "status" });
   #connectionBanner = new Banner("trouble", () => this.focus());
   #soundBanner = new Banner("hint", () => this.focus());
-  /** Why the connection is being made again. */
+  /** The reason for the present reconnection. */
   #reason = "";
   #count = h("span", { class: "count" });
   #alone = this.#buildAlone();
@@ -158,7 +158,7 @@ export class Call {
 
   #follow() {
     const room = this.#room;
-    // Who is there already when we come needs no announcement, nor does what was written before.
+    // Participants and messages from before we join need no announcement.
     const settled = () => room.state === "connected";
     this.#stops = [
       this.#own.on("changed", () => this.#controls.show(this.#own)),

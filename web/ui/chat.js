@@ -7,9 +7,9 @@ import { hueOf } from "./words.js";
 /** Messages of one person this close together share one name and time. */
 const GROUP_MS = 120_000;
 
-/** The chat panel and its count of what was not read. */
+/** The chat panel and its count of unread messages. */
 export class Chat {
-  /** A list in a log: an element that is the one is not the other as well. */
+  /** The list stands inside a log: one element cannot have both roles. */
   #list = h("ol", { role: "list" });
   #log = h("div", { class: "chat-log", role: "log", "aria-label": "Messages", tabindex: "0" }, this.#list);
   #empty = h("p", { class: "chat-empty", text: "Nothing written yet. Who joins later sees the last messages." });

@@ -8,7 +8,10 @@ import { h } from "./dom.js";
 
 const LABELS = Object.freeze({ microphone: "Microphone", camera: "Camera", speaker: "Speaker" });
 
-/** Three lists of what is plugged in, kept up to date while they are shown. */
+/**
+ * Lists of the cameras, microphones and speakers that are plugged in, kept up to date while they
+ * are shown.
+ */
 export class DeviceLists {
   #choice;
   #selects;

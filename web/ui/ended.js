@@ -2,7 +2,7 @@ import { h } from "./dom.js";
 import { explainEnding } from "./words.js";
 
 /**
- * The page after the call: why it is over, and the way back.
+ * The page after the call: the reason for its end, and the way back.
  *
  * @param {{ reason: string, message: string, onRejoin: () => void, onHome: () => void }} options
  */

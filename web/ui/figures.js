@@ -95,7 +95,7 @@ export class Figures {
   }
 
   /**
-   * The limit is for all that we send together.
+   * Lines about packets dropped by the server: its limit is for all our media together.
    *
    * @param {PeerStats | null} server
    */
@@ -136,7 +136,7 @@ function line(stream) {
 }
 
 /**
- * What the server decided about a picture, why, and what becomes of it on the way.
+ * Lines about the server's decision on a picture, its reason, and losses on the way.
  *
  * @param {SubscriptionStats} decided
  * @param {StreamStats | undefined} stream
@@ -162,7 +162,7 @@ function choice(decided, stream, { bandwidth, rtt_ms: rtt }) {
   ];
 }
 
-/** What is done about losses of sound, where anything is to be said of it. @type {Record<string, string>} */
+/** Words for the handling of lost audio, where there is anything to say. @type {Record<string, string>} */
 const REDUNDANCY = { sent: "sound sent twice", bandwidth: "no room to send sound twice" };
 
 /** @param {number} bits a second */

@@ -7,7 +7,10 @@ import { promote } from "./order.js";
 const GAP = 10;
 const NARROW_GAP = 6;
 const NARROW = 640;
-/** Who speaks should be found among these, in reading order, however many there are. */
+/**
+ * Number of places, in reading order, where speakers should be found, however many people there
+ * are.
+ */
 const IN_FRONT = 6;
 
 /** The tiles of a call, placed again whenever their number or the space changes. */
@@ -63,7 +66,7 @@ export class Grid {
   }
 
   /**
-   * Keeps who spoke lately in front.
+   * Keeps recent speakers in front.
    *
    * @param {readonly string[]} recent ids of tiles, the latest first
    */
@@ -98,7 +101,10 @@ export class Grid {
     this.onPlaced();
   }
 
-  /** What a person enlarged, else every screen that somebody else shares, else our own. */
+  /**
+   * The tile that a person enlarged, else every screen that somebody else shares, else our own
+   * screen.
+   */
   #featured() {
     const tiles = [...this.#tiles.values()];
     const enlarged = this.#enlarged === null ? undefined : this.#tiles.get(this.#enlarged);

@@ -10,7 +10,7 @@ import { explainRefusal, sentence } from "./words.js";
  * @import { OwnMedia } from "./own.js"
  */
 
-/** Quiet speech should already move the bar. */
+/** Level from which the bar moves: quiet speech is enough. */
 const METER_GAIN = 4;
 
 /**
@@ -24,7 +24,7 @@ const METER_GAIN = 4;
  * @property {(wish: { name: string, room: string }) => Promise<void>} onJoin rejected when it did not work
  */
 
-/** The page before the call: who, where, and how we look and sound. */
+/** The page before the call: name, room, camera and microphone. */
 export class JoinPage {
   #own;
   #onJoin;
@@ -163,10 +163,10 @@ export class JoinPage {
    * @param {InputEvent} [event]
    */
   #showTyped(event) {
-    // Letters that are being put together are not to be touched.
+    // Letters still being composed must not be changed.
     if (event?.isComposing) return;
     const { value, selectionEnd } = this.#room;
-    // What is too long is refused in words: cut, two names would be one room.
+    // A name that is too long is refused with a message: cut, two names would be one room.
     const typed = cut(typedRoom(value), 2 * NAME_LENGTH);
     if (typed === value) return;
     const caret = typedRoom(value.slice(0, selectionEnd ?? value.length)).length;

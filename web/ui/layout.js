@@ -1,12 +1,12 @@
 /**
- * Where tiles go, as plain numbers.
+ * Places of tiles, as plain numbers.
  *
  * @typedef {{ x: number, y: number, width: number, height: number }} Rect
  */
 
 /**
- * A face fits anything between an upright portrait and a cinema frame. Cameras are wide, so upright
- * tiles, which cut off most of the picture, are only for windows that are upright themselves.
+ * Widest shape of a tile. A face fits anything between an upright portrait and a cinema frame. Cameras are wide, so
+ * upright tiles, which cut off most of the picture, are only for windows that are upright themselves.
  */
 const WIDEST = 16 / 9;
 const NARROWEST_IN_WIDE = 1;
@@ -75,7 +75,8 @@ function fit(columns, count, area, gap) {
 }
 
 /**
- * Size above all; of grids nearly as large, the one that looks calmer: no upright tiles, no short last row.
+ * The worth of a grid: its size above all; among grids nearly as large, a calm look without upright tiles or a short
+ * last row.
  *
  * @param {{ columns: number, rows: number, width: number, height: number }} grid
  * @param {number} count

@@ -15,7 +15,7 @@ const SILENT_IDLE_MS = 9_000;
 /** @typedef {"connecting" | "connected" | "interrupted" | "failed"} LinkState */
 
 /**
- * Our own way to the server, as a person should hear of it.
+ * The state of our own link to the server, for the person to read.
  *
  * @param {object} facts
  * @param {RoomState} facts.room
@@ -41,7 +41,7 @@ export function linkState({ room, media, silentMs, isIdle }) {
 }
 
 /**
- * Watches our own link, so that what is broken here is not said of somebody else.
+ * Watches our own link, so that a fault here is not blamed on others.
  *
  * @extends {Events<{ changed: LinkState }>}
  */
@@ -73,7 +73,7 @@ export class Link extends Events {
     this.#update();
   }
 
-  /** What the browser has just found out needs no second opinion. */
+  /** Restarts the silence after news from the browser, which needs no second check. */
   #restart() {
     this.#silentMs = this.#arrivals.poll(null, performance.now());
     this.#update();

@@ -145,7 +145,7 @@ class App {
   }
 
   /**
-   * The address bar holds what to send to others, and what a reload needs.
+   * The address bar holds the link to send to others, and the options that a reload needs.
    *
    * @param {string} room
    */

@@ -1,6 +1,6 @@
 /**
- * How loud a track is, for the bar beside the preview and for our own speaking ring. The page has one
- * audio context, made when the first track is watched.
+ * The loudness of a track, for the bar beside the preview and for our own speaking ring. The page has one audio
+ * context, made when the first track is watched.
  */
 export class Meter {
   /** @type {AudioContext | null} */

@@ -1,6 +1,6 @@
 /**
- * Brings those who spoke lately to the front, disturbing as little as possible: who is among the first
- * stays where they are, and who comes takes the place of whoever there has been silent the longest.
+ * Brings recent speakers to the front, with as few moves as possible. Tiles already in front keep their places; a new
+ * one takes the place of the front tile whose person has been silent the longest.
  *
  * @param {readonly string[]} ids in the order they are shown
  * @param {readonly string[]} recent who spoke, the latest first

@@ -11,13 +11,13 @@ import { CallError } from "../client/errors.js";
  * @property {(error: CallError) => void} onProblem
  */
 
-/** A device that goes away again and again is not opened by itself for ever; a press begins anew. */
+/** Times that a device that ends is opened again by itself; a press starts the count anew. */
 const REPLACEMENTS = 2;
 
 /**
- * A microphone or a camera: what is wanted of it, and what it does. Off is done before the press returns; on takes
- * as long as the browser takes to open the device, and what was pressed meanwhile counts. A microphone that is off
- * stays open, silenced, so that it is back at once; a camera that is off is given back, so that its light goes out.
+ * A microphone or a camera: its wanted state, and its real one. Off is done before the press returns. On takes as long
+ * as the browser takes to open the device, and a press meanwhile counts. A microphone that is off stays open, silenced,
+ * so that it is back at once; a camera that is off is closed, so that its light goes out.
  */
 export class Device {
   #kind;
@@ -32,7 +32,7 @@ export class Device {
 
   /** @type {MediaStreamTrack | null} */
   track = null;
-  /** What was pressed last. */
+  /** The state wanted by the last press. */
   wanted = false;
 
   /** @param {DeviceOptions} options */
@@ -64,14 +64,14 @@ export class Device {
     if (on && !this.track && !this.#opening) await this.#open();
   }
 
-  /** Opens the chosen device in the place of the one in use; what is off stays off. */
+  /** Opens the chosen device in place of the one in use; a device that is off stays off. */
   async reopen() {
     const isUsed = this.#kind === "camera" ? this.wanted : this.track !== null || this.#opening;
     if (isUsed && !this.#released) await this.#open();
   }
 
   /**
-   * Begins to open the device; what comes of it is told to `finish`.
+   * Begins to open the device; the caller gives the result to `finish`.
    *
    * @returns {number} the attempt
    */
@@ -100,14 +100,14 @@ export class Device {
   }
 
   /**
-   * Something was plugged in or out.
+   * Checks the device after something was plugged in or out.
    *
    * @param {readonly MediaDeviceInfo[]} present of this kind
    */
   devicesChanged(present) {
     const { track } = this;
     const id = track?.getSettings().deviceId;
-    // Not every browser ends the track of what was unplugged. Lists without ids tell nothing.
+    // Some browsers do not end the track of an unplugged device. Lists without ids tell nothing.
     if (track && id && present.some(({ deviceId }) => deviceId) && present.every(({ deviceId }) => deviceId !== id)) {
       track.stop();
       void this.#lost(track);
@@ -119,7 +119,7 @@ export class Device {
     this.#giveBack();
   }
 
-  /** Makes the device do what is wanted. */
+  /** Brings the device into the wanted state. */
   #follow() {
     if (!this.wanted && this.#kind === "camera") this.#giveBack();
     if (this.track) this.track.enabled = this.wanted;

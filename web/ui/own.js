@@ -15,17 +15,17 @@ import { Sending } from "./sending.js";
  */
 
 /**
- * What we show and say: microphone, camera and screen, before a call and in it. A press acts on the device at once,
- * whatever the server or the connection does, and the last press wins; what is told of a device is what it does.
+ * Our own media: microphone, camera and screen, before a call and in it. A press acts on the device at once, whatever
+ * the server or the connection does, and the last press wins. The state shown is the device's real one.
  *
- * `changed` comes after anything changed; `problem` when a device did not do what it was asked.
+ * `changed` comes after any change; `problem` when a device did not do what it was asked.
  *
  * @extends {Events<{ changed: void, problem: CallError }>}
  */
 export class OwnMedia extends Events {
   #chosen;
   #height;
-  /** How the camera is sent. */
+  /** The camera's publishing options. */
   #coding;
   #microphone;
   #camera;
@@ -43,7 +43,7 @@ export class OwnMedia extends Events {
 
   /**
    * @param {{ chosen: Chosen, height: number, codec?: string, scalabilityMode?: string }} options
-   *   `codec` and `scalabilityMode`: of the camera; empty for what the client does by itself
+   *   `codec` and `scalabilityMode`: of the camera; empty for the client's defaults
    */
   constructor({ chosen, height, codec = "", scalabilityMode = "" }) {
     super();
@@ -101,7 +101,7 @@ export class OwnMedia extends Events {
       return { kind, device, attempt: device.begin() };
     });
     const captured = await this.#acquire(wish);
-    // What was opened otherwise meanwhile has told of its own problems.
+    // A device that was opened otherwise meanwhile has told of its own problems.
     const waited = begun.filter(({ kind, device, attempt }) =>
       device.finish(attempt, kind === "microphone" ? captured.audio : captured.video),
     );
@@ -110,7 +110,7 @@ export class OwnMedia extends Events {
   }
 
   /**
-   * Publishes what is on with the room's first offer, and everything later in this room.
+   * Publishes everything that is on with the room's first offer, and everything later in this room.
    *
    * @param {Room} room
    */
@@ -130,7 +130,7 @@ export class OwnMedia extends Events {
     return this.#camera.set(on);
   }
 
-  /** The opposite of what was pressed last. */
+  /** Sets the opposite of the last press. */
   toggleMicrophone() {
     return this.setMicrophone(!this.#microphone.wanted);
   }
@@ -144,7 +144,7 @@ export class OwnMedia extends Events {
   }
 
   /**
-   * Changes to another device; what is off stays off and the choice is kept for later.
+   * Changes to another device. A device that is off stays off, and the choice is kept for later.
    *
    * @param {OwnDevice} kind
    * @param {string} id
@@ -224,7 +224,7 @@ export class OwnMedia extends Events {
   }
 
   /**
-   * Makes the room see a device as it is now.
+   * Sets the room's publication to the device's present state.
    *
    * @param {OwnDevice} kind
    */
@@ -234,7 +234,7 @@ export class OwnMedia extends Events {
   }
 
   /**
-   * What the others do not get is not shown as if they did.
+   * Switches off media that could not be sent, so that it is not shown as sent.
    *
    * @param {Source} source
    * @param {CallError} error

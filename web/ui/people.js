@@ -19,7 +19,7 @@ const STILL_POLL_MS = 1_000;
 const STILL_MS = 3_000;
 /** A first picture that comes within this needs no words. */
 const LATE_MS = 1_000;
-/** Of our own microphone, which no relay has measured. */
+/** Speech level of our own microphone, which no relay has measured. */
 const OWN_SPEECH_LEVEL = 0.015;
 /** The ids of our own tiles; the server's ids look different. */
 export const OWN_TILE = "own";
@@ -176,7 +176,7 @@ export class People {
     this.#explain(tile, track, 0);
   }
 
-  /** Who cannot see or hear us, on our own tiles. */
+  /** Shows on our own tiles which participants cannot see or hear us. */
   #showUnwatchable() {
     for (const [id, sources] of /** @type {const} */ ([
       [OWN_TILE, ["camera", "microphone"]],
@@ -203,7 +203,7 @@ export class People {
       if (tile.own) continue;
       const track = this.#findTrack(tile.trackId);
       const isPaused = track !== undefined && this.#room.subscriptions.get(track.id)?.paused;
-      // A hidden page presents nothing, and of what is paused nothing is sent.
+      // A hidden page presents nothing, and a paused track is not sent.
       if (document.hidden || isPaused) tile.expectNoPicture();
       if (!document.hidden) this.#explain(tile, track, tile.stillFor(now));
     }
@@ -215,7 +215,7 @@ export class People {
    * @param {number} stillMs for how long its picture has stood still
    */
   #explain(tile, track, stillMs) {
-    // Of a camera that is off, its face says enough.
+    // A camera that is off shows a face, which says enough.
     if (!track || (tile.kind === "person" && track.muted)) {
       this.#waiting.delete(tile);
       return tile.setPaused(null);

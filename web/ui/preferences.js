@@ -1,5 +1,6 @@
 /**
- * What this browser remembers between calls. A page that may not store anything still works.
+ * The choices that this browser remembers between calls. A page that may not store anything still
+ * works.
  *
  * @typedef {{ name: string, microphone: string, camera: string, speaker: string }} Preferences
  */
@@ -25,12 +26,12 @@ export function savePreferences(changes) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...loadPreferences(), ...changes }));
   } catch {
-    // Not remembered, then.
+    // The choices are then not remembered.
   }
 }
 
 /**
- * A call that a page was in when it went away.
+ * A call that was running when its page was closed or reloaded.
  *
  * @typedef {{ name: string, room: string, microphone: boolean, camera: boolean }} RunningCall
  */

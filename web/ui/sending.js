@@ -8,8 +8,8 @@ import { isPassing } from "../client/reconnect.js";
  */
 
 /**
- * Makes a room follow what devices do. Nothing waits for the server: the room takes each wish at once and tells the
- * server in its own time, the last wish at the end.
+ * Makes a room follow the devices. Nothing waits for the server: the room takes each wish at once and tells the server
+ * in its own time, the last wish at the end.
  */
 export class Sending {
   /** @type {Room | null} */

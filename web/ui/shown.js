@@ -4,16 +4,16 @@
  * @import { Tile } from "./tile.js"
  */
 
-/** Tiles glide to their places; what counts is where they end up. */
+/** Time for tiles to glide to their places; only the final places count. */
 const SETTLE_MS = 120;
 /** A glide that never ends must not keep us from looking. */
 const SETTLE_AT_MOST_MS = 600;
-/** What no observer tells of: a panel over the tiles, a window on another screen. */
+/** Interval of checks for changes that no observer reports: a panel over the tiles, a window on another screen. */
 const LOOK_AGAIN_MS = 1_000;
 
 /**
- * Watches what of the tiles is on the screen and how large, and tells the room, so that nothing is sent
- * that nobody can see. Our own tiles are none of the server's business.
+ * Watches which tiles are on the screen and how large, and tells the room, so that the server sends nothing that is not
+ * visible. Our own tiles are not reported.
  */
 export class Shown {
   #room;
@@ -53,7 +53,7 @@ export class Shown {
     if (this.#timer === undefined) this.#since = now;
     else if (now - this.#since > SETTLE_AT_MOST_MS) return;
     clearTimeout(this.#timer);
-    // Of a new tile the server believes that it is as large as can be: it is told at once.
+    // The server assumes the largest size for a new tile, so that it is told at once.
     const isNew = [...this.#grid.tiles].some((tile) => !tile.own && tile.trackId !== null && this.#told.get(tile) !== tile.trackId);
     this.#timer = setTimeout(this.#look, isNew ? 0 : SETTLE_MS);
   }
@@ -65,7 +65,7 @@ export class Shown {
     for (const tile of this.#grid.tiles) {
       if (tile.own) continue;
       this.#observe(tile);
-      // Before the page shows the call there is nothing to look at.
+      // Before the page shows the call no tile is placed.
       if (tile.trackId === null || !tile.element.isConnected) continue;
       const hasRoom = tile.element.offsetWidth > 0 && tile.element.offsetHeight > 0;
       if (!hasRoom && !isLate && !this.#told.has(tile)) continue;
@@ -85,7 +85,7 @@ export class Shown {
   }
 }
 
-/** Where something might lie over a tile, in shares of its width and height. */
+/** Points of a tile where something might lie over it, in shares of its width and height. */
 const PROBES = [[0.5, 0.5], [0.15, 0.15], [0.85, 0.15], [0.15, 0.85], [0.85, 0.85]];
 
 /**
@@ -102,8 +102,8 @@ function isOnScreen(element) {
 }
 
 /**
- * How many lines of a picture its place shows, in the screen's own pixels. A picture that fills its place
- * is cut off at the sides or needs more lines than the place has.
+ * The number of picture lines that a place shows, in the screen's own pixels. A picture that fills its place is cut off
+ * at the sides, or needs more lines than the place has.
  *
  * @param {{ width: number, height: number, aspect: number, whole: boolean }} box in CSS pixels; `aspect` of
  *   the picture, `whole` when it is shown uncut

@@ -1,7 +1,7 @@
 import { h } from "./dom.js";
 
 /**
- * Plays what the others say. Browsers may hold sound back until the person has clicked somewhere:
+ * Plays the others' audio. Browsers may hold audio back until the person has clicked somewhere:
  * `onBlocked` is told, and a click may call `resume`.
  */
 export class Sound {

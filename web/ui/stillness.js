@@ -1,7 +1,7 @@
 /** @typedef {Pick<HTMLVideoElement, "getVideoPlaybackQuality"> & Partial<Pick<HTMLVideoElement, "requestVideoFrameCallback">>} Player */
 
 /**
- * For how long a video has presented no new picture. It looks when it is asked: one callback for each look, not one
+ * Measures how long a video has presented no new picture. It checks when asked: one callback for each check, not one
  * for each picture.
  *
  * Firefox keeps `totalVideoFrames` at 0 for anything but files, so that pictures are counted only where
@@ -29,7 +29,7 @@ export class Stillness {
     return now - this.#since;
   }
 
-  /** Begins anew with the next look: until then no picture was expected. */
+  /** Starts anew with the next check: until then no picture was expected. */
   restart() {
     this.#since = null;
   }
@@ -50,7 +50,7 @@ export class Stillness {
 
   #countsMore() {
     const counted = this.#video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0;
-    // Who counts nothing cannot see whether anything stands still, and may not say so.
+    // A browser that counts no pictures cannot tell whether one stands still, and reports none.
     const isNew = counted !== this.#counted || counted === 0;
     this.#counted = counted;
     return isNew;

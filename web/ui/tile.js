@@ -7,7 +7,7 @@ import { hueOf, initials } from "./words.js";
  * @property {string} id unique in the page
  * @property {string} name
  * @property {"person" | "screen"} kind
- * @property {boolean} [own] ours: shown as in a mirror unless a screen
+ * @property {boolean} [own] our own: shown as in a mirror unless a screen
  * @property {(tile: Tile) => void} onEnlarge
  */
 
@@ -150,7 +150,7 @@ export class Tile {
     return this.#stillness.look(now);
   }
 
-  /** For as long as nothing new is expected, standing still needs no explanation. */
+  /** Restarts the count: while no new picture is expected, a still one needs no explanation. */
   expectNoPicture() {
     this.#stillness.restart();
   }

@@ -8,7 +8,7 @@ const WINDOW_MS = 60_000;
 const IN_WORDS = 3;
 
 /**
- * What was sent of a track over the last while, as stretches of one layer.
+ * The layers sent of a track over the last while, as stretches of one layer.
  *
  * @typedef {{ from: number, to: number, layer: number | null, temporal: number | null, reason: string }} Stretch
  *   `from` and `to`: shares of the window

@@ -3,7 +3,7 @@ import { h, icon } from "./dom.js";
 /** Long enough to read a sentence; a problem stays until there was time to look up from something else. */
 const NOTICE_MS = 4_000;
 const PROBLEM_MS = 12_000;
-/** More at once would leave the call no room. */
+/** Most messages at once: more would leave the call no room. */
 const MOST = 3;
 
 /**

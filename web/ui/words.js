@@ -6,8 +6,8 @@ import { firstCharacter } from "../client/names.js";
  */
 
 /**
- * Why a call is over or did not begin, in words for people. Codes that are missing here keep the
- * server's own sentence.
+ * Reasons that a call is over or did not begin, in words for people. A code that is missing here keeps the server's own
+ * sentence.
  *
  * @type {Record<string, { title: string, text: string }>}
  */
@@ -82,7 +82,7 @@ export function explainReconnecting(reason) {
 }
 
 /**
- * Why the server sends no more of a track, by its code.
+ * Reasons that the server sends no higher layer of a track, by code.
  *
  * @type {Record<string, string>}
  */
@@ -122,12 +122,12 @@ export function explainPause(subscription, codec = null) {
     return `This browser cannot play this video${codec ? `: its format is ${codec}` : ""}`;
   }
   const words = reasonWords(subscription.reason);
-  // What has not begun yet is not paused.
+  // A track that has not begun yet is not paused.
   return subscription.reason.startsWith("waiting_") ? words : `paused: ${words}`;
 }
 
 /**
- * Our own link, in a word.
+ * The state of our own link, in a word.
  *
  * @type {Readonly<Record<LinkState, string>>}
  */
@@ -139,7 +139,7 @@ export const LINK_WORDS = Object.freeze({
 });
 
 /**
- * Why a tile shows no moving picture.
+ * The reason that a tile shows no moving picture.
  *
  * @param {object} facts
  * @param {LinkState} facts.link our own
@@ -151,7 +151,7 @@ export const LINK_WORDS = Object.freeze({
  * @returns {string | null} null when all is well, or may still be
  */
 export function explainTile({ link, subscription, codec, hasMoved, isLate, isStill }) {
-  // Of others nothing is known while nothing arrives here.
+  // Nothing is known of others while nothing arrives here.
   if (link === "interrupted") return "your connection is interrupted";
   if (link === "failed") return "your connection has failed";
   const pause = explainPause(subscription, codec);

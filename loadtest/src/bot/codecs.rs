@@ -1,7 +1,7 @@
 //! A bot's offer: payload types and header extensions, as Chromium numbers and spells them.
 //!
-//! A bot publishes Opus and VP8 and receives whatever the relay passes through, so that it can
-//! share a room with browsers.
+//! A bot publishes Opus and VP8 and receives any codec that the relay passes through, so that it
+//! can share a room with browsers.
 
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::{
@@ -96,7 +96,7 @@ pub(crate) fn described(payload_type: u8) -> RTCRtpCodec {
     }
 }
 
-/// One of our codecs as the crate negotiates it, with its retransmissions if it is video.
+/// One of the bot's codecs as the crate negotiates it, with its retransmissions if it is video.
 pub(crate) fn parameters(payload_type: u8) -> Vec<RTCRtpCodecParameters> {
     let rtp_codec = described(payload_type);
     let rtx = rtp_codec.channels == 0;

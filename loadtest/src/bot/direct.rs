@@ -1,5 +1,5 @@
-//! Tests: one bot's connection against another's, without a server. What a publisher sends is what
-//! a receiver's oracle accepts, so a fault seen through the relay is the relay's.
+//! Tests of one bot's connection against another's, without a server. A receiver's oracle accepts
+//! the publisher's packets here, so that a fault found through the relay is the relay's.
 
 use tertulia_sfu::rtp::codec::Codec;
 

@@ -45,7 +45,7 @@ pub struct BotConfig {
     pub address: IpAddr,
     pub video: Video,
     pub audio: bool,
-    /// A publisher that does not has its tracks, and sends nothing on them, like one who is muted.
+    /// A publisher that does not talk has its tracks, and sends nothing on them, like a muted one.
     pub talks: bool,
     /// The number of videos that it shows, one large and the others small; none: all, at any size. Wire bots
     /// only.
@@ -56,14 +56,14 @@ pub struct BotConfig {
     pub stagger: Duration,
 }
 
-/// Where the scenario stands; bots follow.
+/// The phase of the scenario; bots follow it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Phase {
     /// Publish and receive.
     Call,
-    /// Publish no more; what is under way may still arrive.
+    /// Publish no more; packets on their way may still arrive.
     Drain,
-    /// Say goodbye.
+    /// Leave.
     Leave,
 }
 
@@ -102,8 +102,7 @@ pub async fn run(
     }
 }
 
-/// Ends what the bot hears and leaves all of it in [`BotState::observed`]. Once, when nothing more
-/// is to come.
+/// Ends the bot's counts and leaves them in [`BotState::observed`]. Call it once, when no more packets are to come.
 pub fn settle(state: &BotState) {
     let (totals, first, streams) = {
         let mut receiver = tap::lock(&state.receiver);
@@ -130,7 +129,7 @@ pub fn settle(state: &BotState) {
     observed.retransmitted = totals.retransmitted;
     observed.keyframe_requests_sent = totals.keyframe_requests;
     observed.unknown = totals.unknown;
-    // The crate decrypts whatever it hands up.
+    // The crate decrypts every packet that it hands up.
     observed.decrypted = totals.packets;
     observed.streams = streams;
 }
@@ -165,7 +164,7 @@ async fn call(
                 session.publish(Instant::now() + config.stagger);
             }
         }
-        // On record before the scenario counts heads.
+        // The failure is recorded before the scenario counts heads.
         Err(error) => state.call().failure = Some(error.to_string()),
     }
     if let Some(settled) = settled.take() {
@@ -335,7 +334,7 @@ impl Session<'_> {
                 self.offering = false;
                 self.add_lines(answer.needs).await?;
             }
-            // While an offer is under way its answer will say what is needed after it.
+            // While an offer is on its way, its answer will contain the needs after it.
             ServerMessage::Needs(needs) if !self.offering => self.add_lines(needs).await?,
             ServerMessage::Slots { slots } => self.state.call().assign(&slots),
             ServerMessage::ParticipantJoined { participant } => {
@@ -410,7 +409,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says goodbye, and does not insist on an answer.
+    /// Leaves, and does not insist on an answer.
     async fn leave(mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         self.stop_publishing();

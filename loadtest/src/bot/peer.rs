@@ -247,7 +247,7 @@ impl Peer {
         self.connection.set_local_description(answer).await
     }
 
-    /// Takes the server's answer: media may flow.
+    /// Applies the server's answer: media may flow.
     pub async fn accept(&mut self, answer: &str) -> Result<(), Error> {
         let sections = sdp::sections(answer);
         lock(&self.receiver).learn(&sections);

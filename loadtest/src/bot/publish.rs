@@ -37,7 +37,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Sound or picture.
+    /// Audio or video.
     pub(crate) fn kind(&self) -> MediaKind {
         match self.source {
             protocol::Source::Microphone => MediaKind::Audio,
@@ -139,7 +139,7 @@ pub(crate) struct Publisher {
     outgoing: Arc<Outgoing>,
 }
 
-/// A frame at 30 a second: what is sent later than that is the generator's own fault.
+/// Time of a frame at 30 a second: a packet later than that is the generator's own fault.
 const LATE: Duration = Duration::from_millis(33);
 
 struct Feed {
@@ -165,7 +165,7 @@ enum Media {
 }
 
 impl Publisher {
-    /// Takes the SSRCs of `sources`; keyframe requests come through `outgoing`.
+    /// Maps the SSRCs of `sources`; keyframe requests come through `outgoing`.
     pub(crate) fn new<'a>(
         sources: impl IntoIterator<Item = &'a Source>,
         outgoing: &Arc<Outgoing>,

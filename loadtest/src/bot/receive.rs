@@ -34,13 +34,13 @@ pub struct Receiver {
     streams: HashMap<u32, Stream>,
     mids: HashMap<u32, String>,
     repairs: HashMap<u32, u32>,
-    /// Of a server that chose its own: theirs, and ours of the same meaning.
+    /// The server's own payload types, with the bot's of the same meaning.
     payload_types: HashMap<u8, u8>,
-    /// For SSRCs that no description names: the m-line of audio, of video.
+    /// The m-lines of audio and of video for SSRCs that no description names.
     only_lines: [Option<String>; 2],
     totals: Totals,
     first: Option<Instant>,
-    /// The id under which packets tell when they were sent.
+    /// Id of the header extension with the packet's send time.
     capture_time: Option<u8>,
     measure: Option<Arc<Measure>>,
 }
@@ -52,9 +52,9 @@ pub struct Totals {
     pub packets: u64,
     /// Bytes of RTP: header and payload, without SRTP, UDP and IP.
     pub bytes: u64,
-    /// Of the packets, those that came by retransmission.
+    /// Packets, among these, that came by retransmission.
     pub retransmitted: u64,
-    /// Packets that could not be told to any stream or codec.
+    /// Packets of an unknown stream or codec.
     pub unknown: u64,
     /// Streams that have had a packet.
     pub streams: u64,
@@ -68,7 +68,7 @@ struct Stream {
     oracle: Oracle,
     viewing: Viewing,
     bytes: u64,
-    /// Behind the highest, retransmissions not counted.
+    /// Packets behind the highest, retransmissions not counted.
     reordered: u64,
     /// Forwarding delay of the packet before.
     delay: Option<Duration>,
@@ -90,15 +90,15 @@ impl Receiver {
         self.first
     }
 
-    /// Counts what is received in the run's seconds, too.
+    /// Makes it also count received packets in the run's seconds.
     pub(crate) fn report_to(&mut self, measure: Arc<Measure>) {
         self.measure = Some(measure);
     }
 
-    /// Learns SSRCs from an answer. What earlier answers said stays true: an SSRC keeps its m-line.
+    /// Learns SSRCs from an answer. Earlier answers stay true: an SSRC keeps its m-line.
     pub(crate) fn learn(&mut self, sections: &[Section]) {
         for section in sections {
-            // One id for all m-lines of a connection (RFC 8843 section 9.2).
+            // The id is the same on all m-lines of a connection (RFC 8843 section 9.2).
             let capture_time = section.extension(sdp::ABS_CAPTURE_TIME);
             self.capture_time = capture_time.or(self.capture_time);
             for ssrc in &section.ssrcs {
@@ -140,7 +140,7 @@ impl Receiver {
         }
     }
 
-    /// Takes a decrypted packet. Returns the SSRC to ask a keyframe of, if any.
+    /// Handles a decrypted packet. Returns the SSRC to ask for a keyframe, if any.
     pub(crate) fn observe(&mut self, packet: &rtp::Packet, at: Instant) -> Option<u32> {
         let header = &packet.header;
         let mut ssrc = header.ssrc;

@@ -5,7 +5,7 @@
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Section {
     pub(crate) mid: String,
-    /// Without repair streams.
+    /// SSRCs, without those of repair streams.
     pub(crate) ssrcs: Vec<u32>,
     /// (repaired, repairing), from `a=ssrc-group:FID` (RFC 5576 section 4.2).
     pub(crate) repairs: Vec<(u32, u32)>,

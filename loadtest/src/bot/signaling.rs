@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Where a server is: an `http://` URL.
+/// A server's address: an `http://` URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerUrl {
     /// Host and port.
@@ -20,7 +20,7 @@ pub struct ServerUrl {
 }
 
 impl Default for ServerUrl {
-    /// Where a server listens unless told otherwise.
+    /// The address where a server listens by default.
     fn default() -> Self {
         Self {
             authority: "127.0.0.1:8080".into(),
@@ -102,7 +102,7 @@ impl ServerUrl {
     }
 }
 
-/// Why the conversation ended.
+/// The reason that the conversation ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignalingError {
     #[error("WebSocket: {0}")]

@@ -1,5 +1,5 @@
-//! The bots' runtime: tokio's, with UDP sockets whose buffers take a burst and whose ports are
-//! remembered, so that what the kernel drops on them is not blamed on the server.
+//! The bots' runtime: tokio's, with UDP sockets whose buffers hold a burst and whose ports are
+//! remembered, so that datagrams that the kernel drops on them are not blamed on the server.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -43,10 +43,10 @@ impl BotRuntime {
 
 /// A socket that has nothing to read right after DTLS.
 ///
-/// The crate's driver reads up to 64 messages in a row and looks at what became of them afterwards,
-/// so the SRTP packets that follow the last DTLS flight in the same burst meet a connection whose
-/// keys are not installed yet, and are thrown away. A server that sends at once would be charged
-/// with losing the beginning of a stream. Ending the burst makes the driver install the keys first.
+/// The crate's driver reads up to 64 messages in a row and handles the results afterwards. SRTP
+/// packets that follow the last DTLS flight in the same burst meet a connection whose keys are not
+/// installed yet, and are dropped. A server that sends at once would be blamed for losing the
+/// beginning of a stream. Ending the burst makes the driver install the keys first.
 #[derive(Debug)]
 struct Unhurried {
     inner: Arc<dyn AsyncUdpSocket>,

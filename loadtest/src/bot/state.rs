@@ -11,7 +11,7 @@ use super::receive::Receiver;
 use super::tap::{Outgoing, lock};
 use crate::measure::Observed;
 
-/// One bot, as others see it.
+/// One bot, as other parts of the program see it.
 #[derive(Debug)]
 pub struct BotState {
     /// Its name in the room.
@@ -23,9 +23,9 @@ pub struct BotState {
     /// Over WHIP and WHEP, which publisher of its room it is, or watches. None: it receives
     /// everybody else in its room.
     pub stream: Option<usize>,
-    /// Of a publisher: whether it sends anything.
+    /// Whether a publisher sends anything.
     pub talks: bool,
-    /// Which part of the scenario it belongs to.
+    /// Its part in the scenario.
     pub part: Part,
     /// The streams that it has received.
     pub receiver: Arc<Mutex<Receiver>>,
@@ -38,10 +38,10 @@ pub struct BotState {
     call: Mutex<Call>,
 }
 
-/// Why a bot is there.
+/// A bot's part in the scenario.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// From the beginning to the end.
+    /// Stays from the beginning to the end.
     Resident,
     /// Joins a running call with many others, and stays.
     Storm,
@@ -54,27 +54,27 @@ pub enum Part {
 pub struct Call {
     /// The time at which it began to join.
     pub started: Option<Instant>,
-    /// From opening the WebSocket to the first answer.
+    /// Time from opening the WebSocket to the first answer.
     pub answered: Option<Duration>,
-    /// From opening the WebSocket to media connected.
+    /// Time from opening the WebSocket to media connected.
     pub joined: Option<Duration>,
-    /// Why it ended before its time, joined or not.
+    /// The reason that it ended before its time, joined or not.
     pub failure: Option<String>,
     /// Its tracks: id and kind.
     pub published: BTreeMap<String, MediaKind>,
-    /// Which track each receiving m-line carries, by mid.
+    /// The track of each receiving m-line, by mid.
     pub slots: BTreeMap<String, String>,
     /// Tracks of others, by id.
     pub announced: HashMap<String, Announced>,
-    /// Of these, the ones it does not show.
+    /// Tracks, among these, that it does not show.
     pub hidden: BTreeSet<String>,
-    /// The number of people of whom the server last said that they speak; of wire bots.
+    /// The number of people who speak, as the server last said; of wire bots.
     pub speaking: usize,
-    /// The time at which it last told the server what it shows.
+    /// The time at which it last told the server its views.
     pub viewed: Option<Instant>,
 }
 
-/// A track of somebody else.
+/// A track of another participant.
 #[derive(Clone, Copy, Debug)]
 pub struct Announced {
     pub kind: MediaKind,

@@ -1,11 +1,11 @@
 //! The bot's own interceptors inside the crate's chain.
 //!
-//! The crate hands media to the application through a queue of 256 packets for each track and
-//! drops what does not fit, which a burst on a busy machine overflows; and it keeps RTCP feedback
-//! to itself. An interceptor sees both where they are decrypted, without queue or task switch, so
-//! `Ears` sits at the application's end of the chain and swallows all media. `Stamp` sits just
-//! under the NACK responder and adds the header extensions that the crate leaves to the
-//! application, to retransmissions too (the responder sends those without any).
+//! The crate hands media to the application through a queue of 256 packets for each track and drops
+//! packets that do not fit. A burst on a busy machine overflows it. The crate also keeps RTCP
+//! feedback to itself. An interceptor sees both where they are decrypted, without queue or task
+//! switch. So `Ears` is nearest to the application in the chain and takes all media. `Stamp` is
+//! just under the NACK responder and adds the header extensions that the crate leaves to the
+//! application, also to retransmissions (the responder sends those without any).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
@@ -28,9 +28,10 @@ use rtc::shared::error::Error;
 use super::receive::Receiver;
 use crate::measure::{Measure, ntp};
 
-/// Where `Stamp` stands: wire-ward of the NACK responder, above the pacer and the TWCC sender.
+/// Place of `Stamp` in the chain: wire-ward of the NACK responder, above the pacer and the TWCC
+/// sender.
 const STAMP: Slot = Slot::Custom(3_500);
-/// Where `Ears` stand: nearest to the application.
+/// Place of `Ears` in the chain: nearest to the application.
 const EARS: Slot = Slot::Custom(20_000);
 
 /// Packets of a stream that name its m-line and layer. Browsers do so until the other side has
@@ -84,7 +85,7 @@ impl Outgoing {
         self.late.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// Counts what is sent in the run's seconds, too.
+    /// Makes it also count sent packets in the run's seconds.
     pub(crate) fn report_to(&self, measure: Arc<Measure>) {
         // Set once, before the bot starts.
         let _ = self.measure.set(measure);

@@ -1,4 +1,4 @@
-//! For tests of what is built on bots.
+//! Tools for tests of code that uses bots.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};

@@ -20,18 +20,18 @@ pub enum Video {
     P720Simulcast,
     /// One H.264 encoding, 1280x720. Wire bots only.
     P720H264,
-    /// Packets of one size that pass for VP8, for measuring. Wire bots only.
+    /// Packets of one size that look like VP8, for measuring. Wire bots only.
     Trace {
-        /// From 1 to 100.
+        /// Packets of a frame, 1 to 100.
         packets_per_frame: u16,
-        /// From 1 to 1000.
+        /// Frames a second, 1 to 1000.
         frames_per_second: u16,
-        /// The RTP packet, header included: from 64 to 1200.
+        /// Bytes of an RTP packet, header included, 64 to 1200.
         packet_bytes: u16,
     },
 }
 
-/// Those with a plain name.
+/// Videos with a plain name.
 const NAMED: [(&str, Video); 5] = [
     ("none", Video::None),
     ("180p", Video::P180),
@@ -41,7 +41,7 @@ const NAMED: [(&str, Video); 5] = [
 ];
 
 impl Video {
-    /// For one's own help texts.
+    /// The names, for help texts.
     pub const NAMES: &str =
         "none, 180p, 720p, 720p-simulcast, 720p-h264, trace:PACKETSxFRAMESxBYTES";
 

@@ -20,7 +20,7 @@ pub(crate) struct Viewing {
 }
 
 impl Viewing {
-    /// Looks at the oracle after a packet that came at `at`.
+    /// Reads the oracle after a packet that came at `at`.
     pub(crate) fn observe(&mut self, oracle: &OracleReport, at: Instant) {
         if oracle.decodable_frames == self.shown {
             return;

@@ -27,7 +27,7 @@ pub(super) struct ImpairArgs {
     /// Changes over time (TOML), from the first datagram of a client on
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Of all random numbers [default: the script's, else 1]
+    /// Seed of all random numbers [default: the script's, else 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Clients (source addresses) at a time; datagrams of more are dropped
@@ -52,7 +52,7 @@ struct PathFlags {
     start: Models,
 }
 
-/// Name, value, and what it is, once for each direction.
+/// Name, value and help of a flag, for each direction.
 macro_rules! path_flags {
     ($($name:literal $value:literal $help:literal;)*) => {
         [$(
@@ -242,10 +242,10 @@ impl ImpairArgs {
     }
 }
 
-/// Where nothing is to be repeated.
+/// The interval if nothing is to be repeated.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// Carries what a blocking source yields to where one awaits. Its thread ends with the process.
+/// Carries the values of a blocking source to an async receiver. Its thread ends with the process.
 fn forward<T: Send + 'static>(
     mut next: impl FnMut() -> Option<T> + Send + 'static,
 ) -> mpsc::Receiver<T> {

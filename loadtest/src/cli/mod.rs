@@ -22,10 +22,9 @@ pub struct Cli {
 enum Command {
     /// Fill rooms with bots for a while and report how it went.
     ///
-    /// Exit status: 0 when every bot joined, every track arrived and the oracle of what a decoder
-    /// may be shown had no objection; 1 when not; 2 when the command line is wrong; 3 when all that
-    /// is so, but the figures are not valid: something other than the server may have made them
-    /// (the report says what).
+    /// Exit status: 0 when every bot joined, every track arrived and the decoder check found no fault; 1 when not; 2
+    /// when the command line is wrong; 3 when all that is so, but the run is not valid: something other than the server
+    /// may explain its figures (the report says what).
     Run(Box<run::Run>),
     /// List the scenarios that come with the program.
     Scenarios,
@@ -60,7 +59,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked. Returns the exit status.
+    /// Runs the command, and returns the exit status.
     pub async fn run(self) -> u8 {
         match self.command {
             Command::Run(run) => run.run().await,

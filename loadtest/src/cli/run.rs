@@ -37,7 +37,7 @@ pub(crate) struct ScenarioArgs {
 }
 
 impl ScenarioArgs {
-    /// The scenario they describe.
+    /// The scenario that the file and the flags describe.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ async fn signal() {
             Ok(mut signals) => {
                 signals.recv().await;
             }
-            // Then it does what it always did.
+            // The signal then has its default effect.
             Err(_) => std::future::pending().await,
         }
     };

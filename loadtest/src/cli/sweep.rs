@@ -59,7 +59,7 @@ impl SweepArgs {
             if interrupted.await.is_ok() {
                 stop.send_replace(true);
             }
-            // Whoever waits for it waits until the end.
+            // A receiver of it waits until the end.
             stop.closed().await;
         });
         let measure = async |load| {

@@ -9,9 +9,9 @@ use tertulia_sfu::testing::network::{Models, PathModel, SettingError};
 pub enum Command {
     /// Settings of a direction or of both, such as `down rate=500k loss=5%`.
     Change {
-        /// From clients.
+        /// The direction from clients.
         up: bool,
-        /// Towards them.
+        /// The direction to clients.
         down: bool,
         /// Settings, `clear` or `reset`.
         words: String,
@@ -20,7 +20,7 @@ pub enum Command {
     Start,
 }
 
-/// It cannot be done.
+/// The reason that a command cannot be done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CommandError {
     /// No such command.
@@ -70,7 +70,7 @@ impl FromStr for Command {
 }
 
 impl Command {
-    /// Changes `models`; `start` is what `reset` goes back to. What it did, in words.
+    /// Changes `models`; `reset` goes back to `start`. Returns the change in words.
     pub(super) fn apply(
         &self,
         models: &mut Models,

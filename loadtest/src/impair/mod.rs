@@ -6,9 +6,9 @@
 //!                    [ ← down                   ]
 //! ```
 //!
-//! Each client (a source address) has a socket towards the server and a path in either direction of
-//! its own: what one sends does not queue behind another. Threads block in the kernel for datagrams;
-//! one thread sleeps until the next is due, which is exact to about 0.1 ms.
+//! Each client (a source address) has its own socket towards the server, and its own path in either direction: packets
+//! of one do not queue behind another's. Threads block in the kernel for datagrams. One thread sleeps until the next is
+//! due, which is exact to about 0.1 ms.
 
 mod command;
 mod session;
@@ -32,7 +32,7 @@ use session::{State, Woken};
 /// The settings of a proxy.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where clients send to; port 0 lets the kernel choose.
+    /// The address that clients send to; port 0 lets the kernel choose.
     pub listen: SocketAddr,
     /// The server.
     pub to: SocketAddr,
@@ -40,15 +40,15 @@ pub struct Settings {
     pub start: Models,
     /// The changes, from the first datagram of a client on. Its start is not looked at.
     pub script: Option<Script>,
-    /// Of all random numbers.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Clients at a time; datagrams of more are dropped.
     pub clients: usize,
-    /// A client from whom and to whom nothing went for this long is forgotten.
+    /// Time without datagrams from and to a client after which it is forgotten.
     pub idle: Duration,
 }
 
-/// An event, for whoever runs it.
+/// An event, for the code that runs the proxy.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Notice {
     /// Since the proxy began.
@@ -79,7 +79,8 @@ struct Shared {
 const NOTICES: usize = 1_024;
 /// The time between two looks of threads that wait for datagrams whether they are still wanted.
 const LOOK: Duration = Duration::from_millis(200);
-/// A second of 30 Mbit/s, so that only the model loses anything; the kernel gives what it allows.
+/// Socket buffer in bytes: a second of 30 Mbit/s, so that only the model loses packets; the kernel gives as much as it
+/// allows.
 const BUFFER: usize = 4 * 1024 * 1024;
 /// The longest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
@@ -119,7 +120,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Where clients send to.
+    /// The address that clients send to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -129,7 +130,7 @@ impl Proxy {
         now() - self.shared.began
     }
 
-    /// Does what a command says, to every client there is and will be.
+    /// Applies a command to every client, present and future.
     ///
     /// # Errors
     ///
@@ -139,12 +140,12 @@ impl Proxy {
         let text = state.command(now(), command)?;
         drop(state);
         self.shared.notice(text);
-        // What waits is due at another time now.
+        // Waiting datagrams are due at another time now.
         self.shared.wake.notify_all();
         Ok(())
     }
 
-    /// The counts of each client's paths since this was last asked, and all in all.
+    /// The counters of each client's paths since the last call, and all in all.
     pub fn stats(&self) -> Vec<ClientStats> {
         self.shared.state().stats(now())
     }
@@ -168,7 +169,7 @@ impl Drop for Proxy {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A thread that panicked has ended; what it left is whole.
+        // A thread that panicked has ended; it left the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -178,7 +179,7 @@ impl Shared {
 
     fn notice(&self, text: String) {
         let at = now() - self.began;
-        // Nobody may listen, or not fast enough: what happened is lost, the packets are not.
+        // The receiver may be gone, or too slow: then the notice is lost, but no packets.
         let _ = self.notices.try_send(Notice { at, text });
     }
 }

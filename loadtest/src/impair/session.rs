@@ -25,11 +25,11 @@ pub(super) struct State {
     idle: Duration,
     clients: HashMap<SocketAddr, Client>,
     joined: u64,
-    /// Of clients forgotten.
+    /// Counters of forgotten clients.
     gone: (PathStats, PathStats),
-    /// The events to be told.
+    /// Events to be told.
     pub(super) happened: Vec<String>,
-    /// Until when the timer sleeps, if it does.
+    /// The time until which the timer sleeps, if it does.
     pub(super) sleeps_until: Option<Instant>,
 }
 
@@ -44,7 +44,7 @@ struct Client {
 #[derive(Debug)]
 struct Direction {
     path: Path,
-    /// Up to when statistics were last taken.
+    /// The counters up to the last call for statistics.
     total: PathStats,
 }
 
@@ -62,9 +62,9 @@ pub(super) enum Woken {
 pub struct ClientStats {
     /// Its address.
     pub client: SocketAddr,
-    /// From it.
+    /// The direction from it.
     pub up: DirectionStats,
-    /// Towards it.
+    /// The direction to it.
     pub down: DirectionStats,
 }
 
@@ -87,7 +87,7 @@ pub struct DirectionStats {
     pub queue_p95_ms: f64,
     /// Datagrams put on it since the client came.
     pub total_sent: u64,
-    /// Of these, lost or dropped.
+    /// Datagrams, among these, that were lost or dropped.
     pub total_lost: u64,
     /// Bytes that arrived since.
     pub total_bytes: u64,
@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Takes a client's datagram.
+    /// Handles a client's datagram.
     pub(super) fn sent_up(
         &mut self,
         now: Instant,
@@ -151,7 +151,7 @@ impl State {
         })
     }
 
-    /// Takes a datagram of the server's for a client.
+    /// Handles a datagram of the server for a client.
     pub(super) fn sent_down(
         &mut self,
         now: Instant,
@@ -177,7 +177,7 @@ impl State {
         client.is_some_and(|client| Arc::ptr_eq(&client.socket, socket))
     }
 
-    /// Does what is due; when something is next.
+    /// Does everything due, and returns the time of the next work.
     pub(super) fn turn(&mut self, now: Instant, front: &UdpSocket) -> Option<Instant> {
         self.play(now);
         for (addr, client) in &mut self.clients {
@@ -233,7 +233,7 @@ impl State {
     pub(super) fn totals(&mut self, now: Instant) -> (usize, PathStats, PathStats) {
         let (mut up, mut down) = self.gone.clone();
         for client in self.clients.values_mut() {
-            // Takes in what was not yet.
+            // Adds the counts not yet taken.
             client.up.stats(now);
             client.down.stats(now);
             up.add(&client.up.total);
@@ -255,8 +255,8 @@ impl State {
             self.happened.push("the script starts".into());
             self.play(now);
         }
-        // Each client's paths draw their own numbers, the same in each run in which clients come in
-        // the same order.
+        // Each client's paths draw their own random numbers. They are the same in each run in which
+        // clients come in the same order.
         let seed = self.seed.wrapping_add(self.joined.wrapping_mul(2));
         self.joined += 1;
         let client = Client {
@@ -311,7 +311,8 @@ impl Client {
         paths.into_iter().flatten().min()
     }
 
-    /// Sends on what has arrived. What the kernel refuses is lost on the real network.
+    /// Sends on the datagrams that have arrived. Those that the kernel refuses are lost on the real
+    /// network.
     fn deliver(&mut self, now: Instant, front: &UdpSocket, addr: SocketAddr) {
         while let Some(datagram) = self.up.path.receive(now) {
             let _ = self.socket.send(&datagram.payload);

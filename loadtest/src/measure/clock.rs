@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// From 1900 to 1970, in seconds (RFC 5905 figure 4).
+/// Seconds from 1900 to 1970 (RFC 5905 figure 4).
 const UNIX_IN_NTP: u64 = 2_208_988_800;
 
 /// 64-bit NTP time: seconds since 1900, and as many fractions of 2^32.

@@ -47,7 +47,7 @@ impl Histogram {
         self.micros.reset();
     }
 
-    /// In milliseconds; nothing if nothing was counted.
+    /// Percentiles in milliseconds; none if nothing was counted.
     pub fn percentiles(&self) -> Percentiles {
         let at = |quantile: f64| {
             (!self.micros.is_empty()).then(|| self.micros.value_at_quantile(quantile) as f64 / 1e3)

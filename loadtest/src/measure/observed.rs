@@ -7,13 +7,13 @@ use tertulia_signaling::protocol::native::MediaKind;
 /// The times of a join, each from opening the WebSocket on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Phases {
-    /// To the first answer: the control plane's part.
+    /// Time to the first answer: the control plane's part.
     pub signaling: Option<Duration>,
-    /// To the first authenticated STUN response.
+    /// Time to the first authenticated STUN response.
     pub ice: Option<Duration>,
-    /// To the end of the DTLS handshake: media may flow.
+    /// Time to the end of the DTLS handshake: media may flow.
     pub dtls: Option<Duration>,
-    /// To the first authenticated media packet.
+    /// Time to the first authenticated media packet.
     pub first_packet: Option<Duration>,
 }
 
@@ -26,7 +26,7 @@ pub struct Sent {
     pub bytes: u64,
     /// Packets sent again because the server asked.
     pub retransmissions: u64,
-    /// By the server, of this bot.
+    /// Keyframe requests from the server to this bot.
     pub keyframe_requests_received: u64,
     /// Packets sent later than they were due by more than a frame: the generator was too slow.
     pub late: u64,
@@ -50,25 +50,25 @@ pub struct EncodingSent {
 /// The observations of a bot, up to the last time it told them.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// The time of that: the same for all bots of a thread.
+    /// The time of this observation: the same for all bots of a thread.
     pub at: Option<Instant>,
     pub phases: Phases,
     pub sent: Sent,
-    /// One for each encoding that it publishes, of a wire bot.
+    /// One for each encoding that a wire bot publishes.
     pub encodings: Vec<EncodingSent>,
     /// RTP packets with media, retransmitted ones included.
     pub packets: u64,
     /// Their RTP headers and payloads.
     pub bytes: u64,
-    /// Of the packets, those that came by retransmission.
+    /// Packets, among these, that came by retransmission.
     pub retransmitted: u64,
-    /// Keyframes asked of the server.
+    /// Keyframe requests to the server.
     pub keyframe_requests_sent: u64,
-    /// Packets that could not be told to any stream or codec, or did not authenticate.
+    /// Packets of an unknown stream or codec, and packets that did not authenticate.
     pub unknown: u64,
     /// Packets whose whole content was decrypted and checked, not only counted.
     pub decrypted: u64,
-    /// RTP headers and payloads that came so far under each SSRC, of a wire bot.
+    /// Bytes of RTP headers and payloads received so far under each SSRC, of a wire bot.
     pub received: Vec<(u32, u64)>,
     /// One for each SSRC with media.
     pub streams: Vec<StreamOutcome>,
@@ -81,7 +81,7 @@ pub struct StreamOutcome {
     pub mid: Option<String>,
     pub ssrc: u32,
     pub kind: MediaKind,
-    /// As in SDP, e.g. `VP8`.
+    /// The codec's name as in SDP, e.g. `VP8`.
     pub codec: &'static str,
     pub packets: u64,
     /// RTP headers and payloads.

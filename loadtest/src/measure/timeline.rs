@@ -10,8 +10,8 @@ use crate::report::Percentiles;
 /// A day: a longer soak keeps its last second growing.
 const MAX_SECONDS: usize = 86_400;
 
-/// Seconds kept whole. Threads add what they counted about once a second; whoever is later than
-/// this has its packets counted, and their delays left out of that second's percentiles.
+/// Seconds kept whole. Threads add their counts about once a second. Packets of a later thread are still counted, but
+/// their delays are missing from that second's percentiles.
 const KEPT: usize = 5;
 
 /// One second of all bots together.
@@ -51,17 +51,17 @@ pub struct Finished {
 pub struct Span {
     pub name: &'static str,
     pub from: Instant,
-    /// None: to the end.
+    /// The end; none: the end of the run.
     pub to: Option<Instant>,
     /// The number of seconds.
     pub seconds: usize,
     pub total: Second,
 }
 
-/// The run's seconds. Threads count for themselves and add what they have about once a second.
+/// The run's seconds. Threads count for themselves and add their counts about once a second.
 ///
-/// Only the latest seconds keep their histograms, which are large. Older ones are added to the
-/// spans they lie in and leave percentiles behind, so that a soak does not grow with its length.
+/// Only the latest seconds keep their histograms, which are large. Older ones are added to the spans they lie in and
+/// leave percentiles behind, so that a soak does not grow with its length.
 #[derive(Debug)]
 pub struct Measure {
     started: Instant,
@@ -103,7 +103,7 @@ impl Second {
 }
 
 impl Measure {
-    /// From now on.
+    /// Starts at `now`.
     pub fn start(now: Instant) -> Self {
         Self {
             started: now,
@@ -116,7 +116,7 @@ impl Measure {
         self.started
     }
 
-    /// Adds what was counted in the second that `at` lies in.
+    /// Adds counts of the second that `at` lies in.
     pub fn add(&self, at: Instant, part: &Second) {
         let second = self.second_of(at);
         let mut seconds = self.lock();
@@ -134,7 +134,7 @@ impl Measure {
         }
     }
 
-    /// Which second `at` lies in.
+    /// Index of the second that `at` lies in.
     pub fn second_of(&self, at: Instant) -> usize {
         let since = at.saturating_duration_since(self.started);
         usize::try_from(since.as_secs())
@@ -147,8 +147,7 @@ impl Measure {
         self.started + Duration::from_secs(second as u64)
     }
 
-    /// Begins to add up the seconds that begin at `from` or later, and ends every other span that is
-    /// named the same.
+    /// Begins to add up the seconds that begin at `from` or later, and ends every other span of that name.
     pub fn begin(&self, name: &'static str, from: Instant) {
         self.end(name, from);
         self.lock().spans.push(Span {
@@ -300,7 +299,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         for second in 0..100 {
             match second {
-                // From the second after 10.5 s on; the eleventh lies in it only in part.
+                // The span begins with the second after 10.5 s; the eleventh lies in it only in part.
                 10 => measure.begin("window", at(10_500)),
                 40 => measure.begin("storm", at(40_000)),
                 50 => measure.end("storm", at(50_000)),

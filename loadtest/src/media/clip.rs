@@ -53,7 +53,7 @@ impl VideoClip {
     ///
     /// # Errors
     ///
-    /// Not VP8 in IVF, or no keyframe at the start.
+    /// The file is not VP8 in IVF, or has no keyframe at the start.
     pub fn from_ivf(file: &[u8]) -> Result<Self, MediaError> {
         let ivf = ivf::parse(file)?;
         let (units, per) = ivf.rate;
@@ -95,7 +95,7 @@ impl AudioClip {
     ///
     /// # Errors
     ///
-    /// Not Opus in Ogg.
+    /// The file is not Opus in Ogg.
     pub fn from_ogg(file: &[u8]) -> Result<Self, MediaError> {
         let packets = ogg::parse(file)?.into_iter().map(Bytes::from).collect();
         Ok(Self { packets })
@@ -104,9 +104,9 @@ impl AudioClip {
 
 /// An endless walk over a [`VideoClip`].
 ///
-/// Restarting at the first frame needs no care: it is a keyframe, so nothing after it refers to
-/// what came before. A keyframe request is answered the same way, by jumping forward to the next
-/// keyframe of the clip (at the end: to the first). The picture jumps; decoders do not mind.
+/// The first frame is a keyframe, so that a restart needs no care: no later frame refers to an
+/// earlier one. A keyframe request is answered in the same way, by a jump forward to the clip's
+/// next keyframe (at the end: to the first). The picture jumps; decoders accept that.
 #[derive(Clone, Debug)]
 pub struct VideoLoop {
     clip: Arc<VideoClip>,

@@ -19,7 +19,7 @@ const FU_A: u8 = 28;
 ///
 /// # Errors
 ///
-/// No byte stream, or no keyframe at the start.
+/// The bytes are no byte stream, or have no keyframe at the start.
 pub fn parse(
     stream: &'static [u8],
     size: (u16, u16),
@@ -52,7 +52,7 @@ pub fn parse(
     })
 }
 
-/// Where each NAL unit begins and ends, without start codes and the zeros around them.
+/// The beginning and the end of each NAL unit, without start codes and the zeros around them.
 fn units(stream: &[u8]) -> impl Iterator<Item = (usize, usize)> {
     let next_code = |from: usize| {
         let found = stream.get(from..)?.windows(3).position(|w| w == [0, 0, 1]);
@@ -77,7 +77,7 @@ pub struct H264Packetizer {
 }
 
 impl H264Packetizer {
-    /// Nothing sent yet.
+    /// A packetizer that has sent nothing yet.
     pub fn new(stream: Stream) -> Self {
         Self { stream }
     }

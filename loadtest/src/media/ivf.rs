@@ -19,7 +19,7 @@ const FRAME_HEADER: usize = 12;
 ///
 /// # Errors
 ///
-/// Not IVF, cut off, or another codec.
+/// The file is not IVF, is cut off, or has another codec.
 pub fn parse(file: &[u8]) -> Result<Ivf<'_>, MediaError> {
     const CUT: MediaError = MediaError::Container("IVF");
     if !file.starts_with(b"DKIF") {

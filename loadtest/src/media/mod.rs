@@ -7,10 +7,10 @@ pub mod ogg;
 pub mod packetize;
 pub mod trace;
 
-/// Why a clip cannot be used.
+/// The reason that a clip cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MediaError {
-    /// Not the container it should be, or cut off.
+    /// The file has another container, or is cut off.
     #[error("not a {0} file, or cut off")]
     Container(&'static str),
     /// Another codec than the bots speak.

@@ -7,7 +7,7 @@ use super::MediaError;
 ///
 /// # Errors
 ///
-/// Not Ogg, cut off, or not Opus.
+/// The file is not Ogg, is cut off, or is not Opus.
 pub fn parse(file: &[u8]) -> Result<Vec<Vec<u8>>, MediaError> {
     const CUT: MediaError = MediaError::Container("Ogg");
     const PAGE_HEADER: usize = 27;

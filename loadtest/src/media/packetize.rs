@@ -11,7 +11,7 @@ pub(super) const MAX_PAYLOAD: usize = 1_140;
 /// a 15-bit picture id; TL0PICIDX; TID.
 const DESCRIPTOR: usize = 6;
 
-/// One outgoing RTP stream: who it is and where its numbering stands.
+/// One outgoing RTP stream: its SSRC and its present numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream {
     pub ssrc: u32,
@@ -50,8 +50,8 @@ impl Stream {
     }
 }
 
-/// Packetizes one VP8 encoding. Picture ids and TL0PICIDX go up by one with every frame whatever
-/// the clip does, so a loop or a jump to a keyframe is invisible in the numbering.
+/// Packetizes one VP8 encoding. Picture ids and TL0PICIDX go up by one with every frame, even where
+/// the clip jumps, so that a loop or a jump to a keyframe is invisible in the numbers.
 #[derive(Clone, Debug)]
 pub struct Vp8Packetizer {
     pub stream: Stream,
@@ -78,8 +78,8 @@ impl Vp8Packetizer {
 
     /// Appends the packets of one frame and moves the timestamp on by `duration` ticks.
     ///
-    /// The frame is split evenly, as libwebrtc does: equal packets are what a server's
-    /// segmentation offload wants.
+    /// The frame is split evenly, as in libwebrtc: a server's segmentation offload needs equal
+    /// packets.
     pub fn packetize(&mut self, frame: &[u8], duration: u32, packets: &mut Vec<rtp::Packet>) {
         let count = frame.len().div_ceil(MAX_PAYLOAD - DESCRIPTOR).max(1);
         let mut rest = frame;
@@ -113,7 +113,7 @@ impl OpusPacketizer {
     /// Ticks of the RTP clock in a packet: 20 ms at 48 kHz.
     pub const PACKET_TICKS: u32 = 960;
 
-    /// Nothing sent yet.
+    /// A packetizer that has sent nothing yet.
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,

@@ -1,5 +1,5 @@
-//! Video for measuring: frames of equal packets that pass for VP8. Every frame is as large as any
-//! other, a keyframe too, so that the load is what the trace says.
+//! Video for measuring: frames of equal packets that look like VP8. All frames are equally large,
+//! keyframes too, so that the load is exactly as specified.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::rtp;

@@ -21,7 +21,7 @@ pub struct Each {
 }
 
 impl Each {
-    /// Without a relay.
+    /// The load without a relay.
     pub(super) fn in_mesh(people: usize, bitrate: f64) -> Self {
         let others = people.saturating_sub(1);
         Self {
@@ -32,7 +32,7 @@ impl Each {
         }
     }
 
-    /// With a relay that forwards everything to everybody.
+    /// The load with a relay that forwards all media to everybody.
     pub(super) fn with_relay(people: usize, bitrate: f64) -> Self {
         Self {
             copies: 1,
@@ -43,7 +43,7 @@ impl Each {
     }
 }
 
-/// Of one person's media in Mbit/s: RTP headers and payloads of a whole turn of the clips.
+/// Rate of one person's media in Mbit/s: RTP headers and payloads of one pass through the clips.
 pub(super) fn bitrate(video: Video, audio: bool) -> f64 {
     let video = match video {
         Video::P180 => of_video(&VIDEO_180P),

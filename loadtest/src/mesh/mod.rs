@@ -1,6 +1,6 @@
-//! A call without a relay: everyone sends to everyone.
+//! A call without a relay: each person sends to all others.
 //!
-//! The load of a mesh on each person is arithmetic; a small real one, of the webrtc bots' peer connections on
+//! Arithmetic gives the load of a mesh on each person. A small real mesh, of the webrtc bots' peer connections on
 //! loopback, shows that the arithmetic holds.
 
 use std::fmt;
@@ -21,7 +21,7 @@ mod pair;
 pub use arithmetic::Each;
 pub use pair::MeshError;
 
-/// For jitter of joining, first keyframe requests and the like to be over.
+/// Time for the jitter of joining, first keyframe requests and the like to be over.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// The largest mesh of the table.
@@ -34,9 +34,9 @@ const TOLERANCE: f64 = 0.1;
 /// The mesh to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Mesh {
-    /// From 2 on.
+    /// The number of people, from 2 on.
     pub people: usize,
-    /// One encoding: without a relay there is nobody to choose among several.
+    /// Video of one encoding: without a relay nobody can choose among several.
     pub video: Video,
     pub audio: bool,
     pub duration: Duration,
@@ -54,7 +54,7 @@ pub struct MeshReport {
     pub video: String,
     pub audio: bool,
     pub seconds: f64,
-    /// Of one person's media, RTP headers and payloads, from the clips.
+    /// Rate of one person's media, RTP headers and payloads, from the clips.
     pub bitrate_mbit_s: f64,
     /// The arithmetic of this mesh.
     pub predicted: Each,
@@ -151,7 +151,7 @@ impl Mesh {
         usize::from(self.audio) + usize::from(self.video != Video::None)
     }
 
-    /// By person.
+    /// The traffic of each person.
     fn traffic(&self, pairs: &[Pair]) -> Vec<Traffic> {
         let mut people = vec![Traffic::default(); self.people];
         for pair in pairs {

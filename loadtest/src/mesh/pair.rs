@@ -16,18 +16,18 @@ use crate::bot::tap::{Outgoing, lock};
 /// Gathering loopback candidates and a DTLS handshake are milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Why a mesh did not come about.
+/// The reason that a mesh could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum MeshError {
     /// The crate refused something.
     #[error("peer connection: {0}")]
     Peer(#[from] webrtc::error::Error),
-    /// Nothing came of it in time.
+    /// The connection took too long.
     #[error("two people did not connect within {PATIENCE:?}")]
     TooSlow,
 }
 
-/// RTP headers and payloads, in bytes.
+/// Bytes of RTP headers and payloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Traffic {
     pub(super) sent: u64,
@@ -97,8 +97,8 @@ impl Pair {
         })
     }
 
-    /// Ends it: streams that carried something to be shown or heard, packets lost, and what the
-    /// oracle objected to.
+    /// Ends it. Returns the streams that carried something to be shown or heard, packets lost, and
+    /// the oracle's violations.
     pub(super) async fn close(self) -> (usize, u64, u64) {
         let (mut streams, mut lost, mut violations) = (0, 0, 0);
         for (_, end) in &self.ends {

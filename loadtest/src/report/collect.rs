@@ -1,4 +1,4 @@
-//! From what the bots saw to the report.
+//! Builds the report from the bots' observations.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,11 +30,11 @@ struct Gathered {
     decrypted: u64,
 }
 
-/// Of each room, its bots by their index, and the tracks each of them has.
+/// The bots of each room by their index, with the tracks of each.
 type Rooms<'a> = HashMap<&'a str, Vec<(usize, Vec<String>)>>;
 
 impl Report {
-    /// Takes stock of bots that have said what they observed.
+    /// Collects the observations of bots that have reported them.
     pub fn collect(&mut self, bots: &[Arc<BotState>], tracks_per_publisher: usize) {
         let mut gathered = Gathered::default();
         let mut rooms = Rooms::new();
@@ -197,7 +197,8 @@ impl Report {
         let call = bot.call();
         let foreign = |stream: &&StreamOutcome| {
             let track = stream.mid.as_ref().and_then(|mid| call.slots.get(mid));
-            // What came of a hidden track was under way before the server heard that it is.
+            // Packets of a hidden track may have been on their way before the server heard that it
+            // is hidden.
             let ours = |track: &String| named.contains(&&**track) || call.hidden.contains(track);
             track.is_some_and(|track| !ours(track)) && arrived(stream).is_ok()
         };

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::number::readable;
 use super::{Percentiles, Report};
 
-/// One number that every report has, or could have.
+/// One number that reports have, or could have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figure {
-    /// As in objectives; stable.
+    /// The name used in objectives; stable.
     pub(crate) key: &'static str,
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
@@ -17,7 +17,7 @@ pub(crate) struct Figure {
     pub(crate) group: Group,
     /// The thing measured, and how it was measured.
     pub(crate) about: &'static str,
-    /// None if the run did not measure it.
+    /// Reads the value; none if the run did not measure it.
     pub(crate) value: fn(&Report) -> Option<f64>,
 }
 
@@ -35,16 +35,16 @@ pub(crate) enum Unit {
     PerSecond,
     MegabitsPerSecond,
     KilobitsPerSecond,
-    /// Of something else.
+    /// A multiple of some other value.
     Times,
 }
 
-/// Which way a figure should go.
+/// The direction in which a figure should go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Better {
     Lower,
     Higher,
-    /// It describes the run.
+    /// The figure describes the run.
     Neither,
 }
 
@@ -59,7 +59,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of what runs measured; None if none did.
+    /// The spread of the values that runs measured; none if none did.
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
@@ -91,7 +91,7 @@ impl Spread {
     }
 }
 
-/// Where a figure is shown.
+/// The group in which a figure is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Group {
     Delivery,
@@ -135,7 +135,7 @@ impl Unit {
         }
     }
 
-    /// As that, in two parts; the unit may be empty.
+    /// The shown value in two parts; the unit may be empty.
     pub(crate) fn parts(self, value: f64) -> (String, &'static str) {
         const KIB: f64 = 1_024.0;
         let (value, unit) = match self {
@@ -168,12 +168,12 @@ pub(crate) fn figure(key: &str) -> Option<&'static Figure> {
     FIGURES.iter().find(|figure| figure.key == key)
 }
 
-/// Those of a group, in the order they are read.
+/// Figures of a group, in the order they are read.
 pub(crate) fn figures_of(group: Group) -> impl Iterator<Item = &'static Figure> {
     FIGURES.iter().filter(move |figure| figure.group == group)
 }
 
-/// Packets lost of those that should have come.
+/// Share of lost packets among those expected.
 pub(crate) fn loss(report: &Report) -> Option<f64> {
     let expected = match report.packets_expected {
         0 => report.window.packets_received + report.window.packets_lost,
@@ -192,7 +192,7 @@ fn measured(report: &Report) -> bool {
 
 macro_rules! figures {
     ($($group:ident: $key:literal, $name:literal, $unit:ident, $better:ident, $about:literal, $value:expr;)*) => {
-        /// All of them, in the order they are read.
+        /// Every figure, in the order they are read.
         pub(crate) static FIGURES: &[Figure] = &[$(Figure {
             key: $key,
             name: $name,

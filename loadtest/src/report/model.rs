@@ -8,21 +8,21 @@ use super::{FirstFrame, Percentiles};
 
 /// The report. Field names are stable; a field that an older report lacks reads as its default.
 ///
-/// Counts of packets are of the whole run unless they lie in [`Window`]; delay, jitter and what
-/// [`Server`] says are of the window: from the second after everybody is in to the last whole
-/// second before publishers stop.
+/// Packets are counted over the whole run unless they are in [`Window`]. Delay, jitter and the costs in [`Server`] are
+/// measured in the window: from the first full second after the last join to the last full second before publishers
+/// stop.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
-    /// Of `tertulia-loadtest`.
+    /// Version of `tertulia-loadtest`.
     pub version: String,
-    /// Whether everything was as it should be; the exit status says the same.
+    /// Whether everything was right; the exit status says the same.
     pub passed: bool,
-    /// Whether the figures are the server's. When not, no figure below is worth quoting.
+    /// Whether the figures are the server's. If not, no figure below is worth quoting.
     pub valid: bool,
-    /// Why they are not.
+    /// The reasons that the run is not valid.
     pub invalid_reasons: Vec<String>,
-    /// Ended before its time by a signal.
+    /// The run was ended early by a signal.
     pub interrupted: bool,
     /// The scenario's name; empty if flags alone made it.
     pub scenario: String,
@@ -31,61 +31,62 @@ pub struct Report {
     pub machine: String,
     pub url: String,
     pub rooms: usize,
-    /// In each room.
+    /// Publishers in each room.
     pub publishers: usize,
-    /// In each room.
+    /// Subscribers in each room.
     pub subscribers: usize,
-    /// Of the publishers in each room, those who send anything.
+    /// Publishers in each room that send anything.
     pub talkers: usize,
     /// Videos that each bot shows; None: all.
     pub tiles: Option<usize>,
-    /// As on the command line.
+    /// The video as on the command line.
     pub video: String,
     pub audio: bool,
-    /// With everybody in, in seconds.
+    /// Length of the call after the last join, in seconds.
     pub duration_s: f64,
 
     pub joined: usize,
     pub join_failed: usize,
-    /// From opening the WebSocket to media connected.
+    /// Time from opening the WebSocket to media connected.
     pub join_ms: Percentiles,
-    /// From opening the WebSocket to the first answer: the control plane's part of `join_ms`. What
-    /// comes after it is ICE and DTLS, of which the webrtc bots' ICE agent waits 200 ms by itself.
+    /// Time from opening the WebSocket to the first answer: the control plane's part of `join_ms`. ICE and DTLS follow;
+    /// the webrtc bots' ICE agent waits 200 ms by itself.
     pub answer_ms: Percentiles,
     /// The steps of joining.
     pub phases: JoinPhases,
     /// Bots that joined and failed later.
     pub dropped: usize,
-    /// Each bot should receive every track of the other bots in its room, but those it hides.
+    /// Tracks that should be received: each bot should receive every track of the other bots in its room, except hidden
+    /// ones.
     pub tracks_expected: usize,
-    /// Of these: audio with packets, video with decodable frames.
+    /// Tracks, among these, that arrived: audio with packets, video with decodable frames.
     pub tracks_receiving: usize,
     /// Tracks received from participants that are no bots of this run.
     pub foreign_tracks_receiving: usize,
     /// RTP packets of all layers, without retransmissions.
     pub packets_sent: u64,
-    /// Of each simulcast encoding that wire bots publish, lowest first.
+    /// One for each simulcast encoding that wire bots publish, lowest first.
     pub encodings: Vec<Encoding>,
     /// Packets sent later than they were due by more than a frame: the generator was too slow.
     pub packets_late: u64,
     /// RTP packets with media, retransmitted ones included.
     pub packets_received: u64,
-    /// The packets that viewers should have received in the window: every packet sent there, once for each
-    /// other participant of its room. With several layers (or people coming and going) only the server knows
-    /// which packets are meant for whom; then it is what came and the gaps in it.
+    /// Packets that viewers should have received in the window: every packet sent there, once for each other
+    /// participant of its room. With several layers (or people coming and going) only the server knows which viewers
+    /// get a packet; then this is the packets received plus the gaps between them.
     pub packets_expected: u64,
-    /// Of `packets_expected`, the share that came; None if nothing was to come.
+    /// Received share of `packets_expected`; none if no packet was expected.
     pub delivered_ratio: Option<f64>,
-    /// Gaps in sequence numbers that stayed. See `generator` for whose fault they may be.
+    /// Gaps in sequence numbers that stayed. `generator` shows whether the load generator may have caused them.
     pub packets_lost: u64,
     /// Packets that came after a later one, retransmissions not counted.
     pub reordered: u64,
     pub duplicates: u64,
-    /// RTP headers and payloads.
+    /// Bytes of RTP headers and payloads.
     pub bytes_received: u64,
     pub receive_mbit_s: f64,
-    /// From the publisher's handing a packet to the kernel to its arrival at the viewer's socket,
-    /// see [`crate::measure`].
+    /// Time from the publisher's handing a packet to the kernel to its arrival at the viewer's socket, see
+    /// [`crate::measure`].
     pub forward_delay_ms: Percentiles,
     /// Difference of successive packets' transit times.
     pub jitter_ms: Percentiles,
@@ -93,15 +94,15 @@ pub struct Report {
     pub viewer_kbit_s: Percentiles,
     /// Share of viewing time at each picture height in pixels.
     pub layer_residency: BTreeMap<String, f64>,
-    /// Of the packets received, the share whose content was decrypted. All were authenticated.
+    /// Share of the packets received whose content was decrypted. All were authenticated.
     pub decrypted_share: f64,
-    /// Of the streams received, the share shown to the oracle.
+    /// Share of the streams received that were shown to the oracle.
     pub oracle_share: f64,
     /// Video frames that a decoder could show.
     pub frames_decodable: u64,
-    /// From the later of join and announcement of the track to its first decodable frame.
+    /// Time from the later of join and announcement of the track to its first decodable frame.
     pub first_frame_ms: FirstFrame,
-    /// The longest any video stood still between two decodable frames.
+    /// The longest time that any video stood still between two decodable frames.
     pub longest_freeze_ms: f64,
     /// Times a picture stood still for more than 200 ms.
     pub freezes: u64,
@@ -111,16 +112,16 @@ pub struct Report {
 
     pub retransmissions_sent: u64,
     pub retransmissions_received: u64,
-    /// By bots, of the server.
+    /// Keyframe requests from bots to the server.
     pub keyframe_requests_sent: u64,
-    /// By the server, of bots.
+    /// Keyframe requests from the server to bots.
     pub keyframe_requests_received: u64,
-    /// Packets no bot could make sense of.
+    /// Packets that no bot could assign to a stream or codec.
     pub packets_unknown: u64,
 
-    /// Why bots failed.
+    /// The reasons that bots failed.
     pub failures: Vec<Failure>,
-    /// Which tracks did not arrive.
+    /// Tracks that did not arrive.
     pub missing_tracks: Vec<MissingTrack>,
     pub violation_samples: Vec<ViolationSample>,
     pub generator: Generator,
@@ -151,7 +152,7 @@ pub struct Failure {
 pub struct MissingTrack {
     pub bot: String,
     pub room: String,
-    /// None: a publisher's track that the server never named.
+    /// The track; none for a publisher's track that the server never named.
     pub track: Option<String>,
     pub reason: String,
 }
@@ -170,13 +171,13 @@ pub struct ViolationSample {
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JoinPhases {
-    /// To the first answer.
+    /// Time to the first answer.
     pub signaling_ms: Percentiles,
-    /// To the first STUN response.
+    /// Time to the first STUN response.
     pub ice_ms: Percentiles,
-    /// To the end of the DTLS handshake.
+    /// Time to the end of the DTLS handshake.
     pub dtls_ms: Percentiles,
-    /// To the first media packet.
+    /// Time to the first media packet.
     pub first_packet_ms: Percentiles,
 }
 
@@ -187,11 +188,11 @@ pub struct Generator {
     /// Datagrams the kernel dropped at the bots' sockets because the bots did not keep up. While
     /// this is not 0, losses may be the generator's own.
     pub socket_drops: Option<u64>,
-    /// That of every UDP socket of the machine, a server on it included.
+    /// Buffer errors of every UDP socket of the machine, a server on it included.
     pub machine_buffer_errors: Option<u64>,
     /// Processor time of the bots, in seconds, from the first join to the end.
     pub cpu_s: Option<f64>,
-    /// In the window: of all its cores together, 1.0 is all of them busy.
+    /// Processor time in the window, as a share: 1.0 is all of its cores busy.
     pub cpu_share: Option<f64>,
     /// The cores it may use.
     pub cores: Vec<usize>,
@@ -204,9 +205,9 @@ pub struct Encoding {
     pub rid: String,
     /// Publishers that have it.
     pub publishers: usize,
-    /// Of these, those whom the server had told last that somebody is to be sent it.
+    /// Publishers, among these, that the server had last told that a viewer is to be sent it.
     pub wanted: usize,
-    /// RTP headers and payloads, without retransmissions, over the whole run.
+    /// Bytes of RTP headers and payloads, without retransmissions, over the whole run.
     pub bytes: u64,
 }
 
@@ -243,7 +244,7 @@ pub struct Stage {
     pub packets_received: u64,
     pub packets_lost: u64,
     pub forward_delay_ms: Percentiles,
-    /// Of the bots that began to join in it.
+    /// Join times of the bots that began to join in it.
     pub join_ms: Percentiles,
     /// The number of these that joined.
     pub joined: usize,
@@ -277,37 +278,36 @@ pub struct Server {
     pub cipher: Option<String>,
     /// Processor time in the window, of all its threads.
     pub cpu_seconds: Option<f64>,
-    /// Of all its cores together; 1.0 is all of them busy.
+    /// Processor time as a share of all its cores together; 1.0 is all of them busy.
     pub cpu_share: Option<f64>,
-    /// Nanoseconds of processor time for each packet delivered: everything the server does,
-    /// divided by what it is there for.
+    /// Nanoseconds of processor time for each packet delivered: everything the server does, divided by its useful work.
     pub cpu_ns_per_packet: Option<f64>,
-    /// Delivered to viewers.
+    /// Packets delivered to viewers.
     pub packets_per_second: Option<f64>,
     /// `packets_per_second` divided by the cores' worth of processor time used: what one core
     /// would deliver if the cost stayed the same up to its limit.
     pub packets_per_core_second: Option<f64>,
-    /// By its own count.
+    /// Packets forwarded, by the server's own count.
     pub packets_forwarded: Option<u64>,
     /// Datagrams in one message to the kernel.
     pub packets_per_message: Option<f64>,
     /// Messages to the kernel by the number of datagrams in each.
     pub run_lengths: BTreeMap<String, u64>,
-    /// With everybody in: the highest in the window.
+    /// Resident memory after the last join: the highest in the window.
     pub rss_bytes: Option<u64>,
-    /// Before the first join.
+    /// Resident memory before the first join.
     pub rss_idle_bytes: Option<u64>,
     /// The memory on top of idle, divided by the number of participants.
     pub rss_bytes_per_participant: Option<f64>,
-    /// That, divided by the number of subscriptions.
+    /// The memory on top of idle, divided by the number of subscriptions.
     pub rss_bytes_per_subscription: Option<f64>,
     /// Tracks sent to viewers.
     pub subscriptions: Option<u64>,
-    /// Of its cores, what other programs used in the window, and the machine's owner (steal).
+    /// Share of its cores that other programs, and the machine's owner (steal), used in the window.
     pub background_share: Option<f64>,
     /// Datagrams dropped in the window, by cause.
     pub drops: BTreeMap<String, u64>,
-    /// The last lines of its log, when something went wrong.
+    /// The last lines of its log, if something went wrong.
     pub log: Vec<String>,
 }
 
@@ -317,7 +317,7 @@ pub struct Server {
 pub struct Floor {
     /// Copy, rewrite, seal, and one `sendmmsg` of single packets.
     pub sendmmsg_ns: f64,
-    /// That in GSO runs of 10.
+    /// Nanoseconds for each packet in GSO runs of 10.
     pub gso10_ns: f64,
     /// The server's `cpu_ns_per_packet` through `sendmmsg_ns`.
     pub ratio_sendmmsg: Option<f64>,
@@ -329,9 +329,9 @@ pub struct Floor {
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Moment {
-    /// Where the second begins, since the run began.
+    /// The second's beginning, since the run began.
     pub t_s: f64,
-    /// In the call at its end.
+    /// Participants in the call at its end.
     pub participants: usize,
     pub sent: u64,
     pub received: u64,

@@ -1,6 +1,7 @@
 //! Numbers as people read them.
 
-/// To three digits, thousands grouped: `0.0123`, `1.23`, `45.6`, `1,234`. Whole numbers stay whole.
+/// A value with three digits, thousands grouped: `0.0123`, `1.23`, `45.6`, `1,234`. Whole numbers
+/// stay whole.
 pub(crate) fn readable(value: f64) -> String {
     if !value.is_finite() {
         return "-".into();
@@ -40,7 +41,7 @@ fn group(digits: &str) -> String {
     grouped
 }
 
-/// For the marks of an axis: `250`, `1.5k`, `20M`.
+/// A value for the marks of an axis: `250`, `1.5k`, `20M`.
 pub(crate) fn compact(value: f64) -> String {
     let (scaled, suffix) = match value.abs() {
         size if size >= 1e9 => (value / 1e9, "G"),

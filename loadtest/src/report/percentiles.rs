@@ -24,7 +24,7 @@ pub struct FirstFrame {
 }
 
 impl Percentiles {
-    /// Of `durations`.
+    /// Percentiles of `durations`.
     pub fn of(durations: &mut [Duration]) -> Self {
         let mut values: Vec<f64> = durations
             .iter()
@@ -33,7 +33,7 @@ impl Percentiles {
         Self::of_values(&mut values)
     }
 
-    /// Of `values` of any unit, which are sorted on the way.
+    /// Percentiles of `values` of any unit, which this sorts.
     pub fn of_values(values: &mut [f64]) -> Self {
         values.sort_unstable_by(f64::total_cmp);
         let at = |percent| percentile(values, percent);
@@ -47,7 +47,7 @@ impl Percentiles {
 }
 
 impl FirstFrame {
-    /// Of `durations`.
+    /// Percentiles of `durations`.
     pub fn of(durations: &mut [Duration]) -> Self {
         let Percentiles { p50, p95, max, .. } = Percentiles::of(durations);
         Self { p50, p95, max }

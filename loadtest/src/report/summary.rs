@@ -8,7 +8,7 @@ use super::{Percentiles, Report};
 /// Examples of each thing that went wrong.
 const EXAMPLES: usize = 5;
 
-/// The name of the run: its scenario, or what was made of flags.
+/// The name of the run: its scenario, or a description of its flags.
 pub(crate) fn name(report: &Report) -> String {
     match report.scenario.as_str() {
         "" => "a run of its own".into(),
@@ -21,7 +21,7 @@ pub(crate) fn invalid(report: &Report) -> bool {
     !report.valid && !report.invalid_reasons.is_empty()
 }
 
-/// Who sent what to whom, in a line.
+/// The senders, receivers and media, in a line.
 pub(crate) fn circumstances(report: &Report) -> String {
     let rooms = match report.rooms {
         1 => "1 room".to_owned(),
@@ -254,7 +254,7 @@ impl Lines<'_, '_> {
         writeln!(self.f, "  {name:<9} {what}")
     }
 
-    /// Those that were measured, each followed by what it is.
+    /// The measured figures among these, each followed by its word.
     fn figures(&mut self, name: &str, keys: &[(&str, &str)], report: &Report) -> fmt::Result {
         let known: Vec<String> = keys
             .iter()

@@ -22,12 +22,12 @@ pub(super) struct Account {
     /// Cores of the server, if it is known.
     pub(super) server_cores: Vec<usize>,
     pub(super) generator_cores: Vec<usize>,
-    /// Of the server, before the first join.
+    /// Resident memory of the server before the first join.
     pub(super) rss_idle: Option<u64>,
     began: Mutex<Option<f64>>,
 }
 
-/// Everything at one moment.
+/// All measurements at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     pub(super) at: Instant,
@@ -74,7 +74,7 @@ impl Account {
         })
     }
 
-    /// Where bots go.
+    /// The server that bots join.
     pub(super) fn url(&self, scenario: &Scenario) -> ServerUrl {
         let child = self.child.as_ref().map(|child| child.url.clone());
         child.unwrap_or_else(|| scenario.url.clone())
@@ -92,7 +92,7 @@ impl Account {
         self.child.as_ref().map(Child::log).unwrap_or_default()
     }
 
-    /// From here on processor time of our own is the bots'.
+    /// From here on this program's processor time is the bots'.
     pub(super) fn begin(&self) {
         *lock(&self.began) = self.generator_cpu();
     }
@@ -122,7 +122,7 @@ impl Account {
         lock(self.server.as_ref()?).rss()
     }
 
-    /// Without the server's own counters, which it has to work for.
+    /// A reading without the server's own counters, which cost it work.
     pub(super) fn reading(&self) -> Reading {
         Reading {
             at: Instant::now(),
@@ -140,7 +140,8 @@ impl Account {
         }
     }
 
-    /// With them. They and the rest are of the same moment as nearly as can be.
+    /// A reading with the server's counters, which are taken as nearly at the same moment as
+    /// possible.
     pub(super) async fn full_reading(&self) -> Reading {
         let stats = match &self.admin {
             Some(admin) => Stats::fetch(admin).await.ok(),

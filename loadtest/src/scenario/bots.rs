@@ -1,4 +1,4 @@
-//! Who takes part, and letting them in.
+//! The bots of a scenario, and letting them in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -141,9 +141,9 @@ impl<'a> Admission<'a> {
     }
 
     fn config(&mut self, bot: &BotState) -> BotConfig {
-        /// Of the golden ratio: multiples of it spread evenly however many there are.
+        /// A fraction of the golden ratio: its multiples spread evenly, however many there are.
         const SPREAD: f64 = 0.618_033_988_75;
-        /// Two video frames.
+        /// Time of two video frames.
         const WINDOW: Duration = Duration::from_millis(67);
         let stagger = WINDOW.mul_f64((self.admitted as f64 * SPREAD).fract());
         self.admitted += 1;

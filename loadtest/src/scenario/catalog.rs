@@ -25,11 +25,11 @@ const BUILT_IN: &[(&str, &str)] = built_in!(
     "tiles"
 );
 
-/// The scenario that `--scenario` names: one of ours, or a file. Its name comes along.
+/// The scenario that `--scenario` names, built in or a file, with its name.
 ///
 /// # Errors
 ///
-/// There is no such, or what is wrong with the file.
+/// There is no such scenario, or the file has a fault, which the error tells.
 pub fn load(scenario: &str) -> Result<(String, Settings), String> {
     let known = BUILT_IN.iter().find(|(name, _)| *name == scenario);
     if let Some((name, text)) = known {

@@ -16,8 +16,8 @@ use crate::report::{ChurnOutcome, Event};
 pub(super) const WINDOW: &str = "window";
 pub(super) const STAGES: [&str; 5] = ["before", "during", "after", "churn", "call"];
 
-/// The number of bots that come and go before memory is looked at for the first time: tables, caches and the
-/// allocator have then what they keep.
+/// Bots that come and go before memory is measured for the first time: by then tables, caches and the allocator have
+/// their lasting size.
 const CHURN_WARM_UP: usize = 100;
 
 /// A run under way.
@@ -34,7 +34,7 @@ pub(super) struct Course<'a> {
 pub(super) struct Done {
     /// The time at which everybody was in.
     pub(super) talking: Option<Instant>,
-    /// At the beginning and the end of the window.
+    /// Readings at the beginning and the end of the window.
     pub(super) window: Option<(Reading, Reading)>,
     /// Seconds from `talking` to the end.
     pub(super) duration_s: f64,
@@ -59,7 +59,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Goes through all of it. May be dropped anywhere; [`end`](Self::end) puts it in order.
+    /// Goes through all phases. It may be dropped anywhere; [`end`](Self::end) puts it in order.
     pub(super) async fn go(&mut self, tasks: &mut JoinSet<()>) {
         self.event("bots begin to join");
         let residents = self.bots(Part::Resident);
@@ -73,7 +73,7 @@ impl<'a> Course<'a> {
             return;
         }
         self.next_second().await;
-        // Not from now: timers are late by a little, and the whole second would be lost.
+        // The boundary counts, not the present time: timers are a little late, and the whole second would be lost.
         let from = self.boundary().into_std();
         self.watched.measure.begin(WINDOW, from);
         self.done.begin = Some(self.account.full_reading().await);
@@ -84,7 +84,7 @@ impl<'a> Course<'a> {
             self.churn(churn).await;
             self.stage("call");
         }
-        // From the window's beginning on, whose reading took a moment.
+        // The time counts from the window's beginning, as its reading took a moment.
         let passed = Instant::now() - self.boundary();
         tokio::time::sleep(self.scenario.duration.saturating_sub(passed)).await;
     }
@@ -155,7 +155,7 @@ impl<'a> Course<'a> {
                 }
             }
             inside.push_back(self.admission.admit_guest(bot, &mut tasks));
-            // Those who have left.
+            // These have left.
             while tasks.try_join_next().is_some() {
                 self.watched.somebody_left();
             }
@@ -168,7 +168,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Begins a stage at the boundary of seconds that has just passed, and ends the one before.
+    /// Begins a stage at the boundary of seconds that has just passed, and ends the stage before.
     fn stage(&mut self, name: &'static str) {
         let boundary = self.boundary().into_std();
         for other in STAGES {

@@ -33,9 +33,9 @@ impl Fleet {
         })
     }
 
-    /// Joins under way at a time. More would make them compete for this machine's processors (a
-    /// DTLS handshake of the `webrtc` crate is milliseconds of them) and measure that instead of
-    /// the server. Lean bots may storm.
+    /// Joins on their way at a time. More would compete for this machine's processors (a DTLS
+    /// handshake of the `webrtc` crate takes milliseconds) and measure that instead of the server.
+    /// Lean bots may storm.
     pub(super) fn joins_at_a_time(&self) -> usize {
         match self {
             Self::Webrtc(..) => 32,

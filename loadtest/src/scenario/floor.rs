@@ -17,7 +17,8 @@ const PACKET_BYTES: usize = 1_200;
 const ROUNDS: usize = 5;
 const PACKETS: usize = 20_000;
 
-/// Takes a second or two. Before there is a server: it would have to share the core.
+/// Measures the floor, in a second or two. It must run before there is a server, which would have
+/// to share the core.
 pub(super) fn measure(scenario: &Scenario) -> io::Result<Floor> {
     let core = server_core(scenario)?;
     let measuring = std::thread::spawn(move || {

@@ -28,7 +28,7 @@ pub struct Live {
     /// Since the run began.
     pub elapsed: Duration,
     pub bots: usize,
-    /// Of these, in the call.
+    /// Bots, among these, in the call.
     pub inside: usize,
     pub failed: usize,
     pub sent: u64,
@@ -36,15 +36,15 @@ pub struct Live {
     pub mbit_s: f64,
     pub lost: u64,
     pub delay_p99_ms: Option<f64>,
-    /// Of all cores each may use.
+    /// Shares of all cores that each may use.
     pub server_cpu_share: Option<f64>,
     pub generator_cpu_share: Option<f64>,
 }
 
-/// Second by second.
+/// A sample of one second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
-    /// Which second it is the end of.
+    /// The second that it ends.
     pub(super) second: usize,
     pub(super) inside: usize,
     pub(super) server_cpu_share: Option<f64>,
@@ -75,7 +75,7 @@ impl Watched {
         self.live.subscribe()
     }
 
-    /// One who joined and is gone as agreed.
+    /// Counts a bot that joined and has left as planned.
     pub(super) fn somebody_left(&self) {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
@@ -98,7 +98,7 @@ impl Sampling {
         let (sender, samples) = watch::channel(Vec::new());
         let sampler = Sampler {
             before: account.reading(),
-            // Not all of `watched`: whoever waits for its next moment is to learn of the end.
+            // Without all of `watched`: a receiver of the next moment must learn of the end.
             watched: watched.clone(),
             account: Arc::clone(account),
             samples: sender,
@@ -152,7 +152,7 @@ impl Sampler {
             server_rss: now.server_rss,
         };
         self.samples.send_modify(|samples| samples.push(sample));
-        // Threads add what they counted about once a second.
+        // Threads add their counts about once a second.
         let second = measure
             .second(current.saturating_sub(2))
             .unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Rooms of bots: let them in, let them talk, take stock, let them out.
 //!
 //! [`run`] reads from top to bottom like a run: the server is started or found, bots are made, the
-//! `course` lets them in and goes through the scenario's phases, then everything that was
-//! measured becomes a [`Report`], and what might have spoilt it the reasons to call it invalid.
+//! `course` lets them in and goes through the scenario's phases. Then the measurements become a
+//! [`Report`], and anything that may have spoilt them a reason to call it invalid.
 
 use std::future::Future;
 use std::io;
@@ -39,14 +39,15 @@ mod outcome;
 mod tests;
 mod validity;
 
-/// For packets under way, and for two rounds of retransmission, after publishers have stopped.
+/// Time for packets on their way, and for two rounds of retransmission, after publishers have
+/// stopped.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Bots wait a second for the server's goodbye.
 const LEAVING: Duration = Duration::from_secs(5);
 
-/// Runs a scenario, ended early by `stop`. `watching` is handed what can be watched meanwhile,
-/// before anybody joins.
+/// Runs a scenario; `stop` ends it early. `watching` gets the values to watch meanwhile, before the
+/// first bot joins.
 ///
 /// # Errors
 ///
@@ -92,7 +93,7 @@ pub async fn run(
 
     phase.send_replace(Phase::Drain);
     tokio::time::sleep(DRAIN).await;
-    // Before the bots leave: closed sockets take their counts along.
+    // The drops are read before the bots leave: closed sockets lose their counts.
     let drops = generator::socket_drops(&ports(&watched.bots));
     let machine_errors =
         generator::machine_buffer_errors().map(|now| now - machine_errors.unwrap_or(now));
@@ -109,7 +110,7 @@ pub async fn run(
 
     phase.send_replace(Phase::Leave);
     let left = async { while tasks.join_next().await.is_some() {} };
-    // Whoever is not out by then is dropped with the set.
+    // Bots that are not out by then are dropped with the set.
     let _ = tokio::time::timeout(LEAVING, left).await;
     Ok(report)
 }

@@ -13,24 +13,24 @@ use crate::protocol::Protocol;
 /// The scenario to run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// For the report.
+    /// The name in the report.
     pub name: String,
     pub bot: BotKind,
     pub url: ServerUrl,
     /// The bots' protocol. Without the native one, `url` is not used.
     pub protocol: Protocol,
     pub rooms: usize,
-    /// In each room; they receive too.
+    /// Publishers in each room; they receive too.
     pub publishers: usize,
-    /// In each room.
+    /// Subscribers in each room.
     pub subscribers: usize,
-    /// Of the publishers in each room, how many send anything; None: all.
+    /// Publishers in each room that send anything; None: all.
     pub talkers: Option<usize>,
     /// Videos that each participant shows, one large and the others small; None: all, at any size.
     pub tiles: Option<usize>,
     pub video: Video,
     pub audio: bool,
-    /// The length of the call once everybody is in. A storm or a churn takes the time it takes.
+    /// Length of the call after the last join. A storm or a churn takes as long as it needs.
     pub duration: Duration,
     /// Joins started a second.
     pub ramp: f64,
@@ -38,22 +38,22 @@ pub struct Scenario {
     pub join_timeout: Duration,
     /// The room's name; with several rooms, `-1`, `-2`... is appended.
     pub room: String,
-    /// Where bots send from. None: the address of this machine that faces the server.
+    /// The address that bots send from. None: the address of this machine that faces the server.
     pub address: Option<IpAddr>,
-    /// Start a server of our own; `url` is then its address.
+    /// A server to start; `url` is then its address.
     pub spawn: Option<Spawn>,
     /// Read the kernel's accounting of this server.
     pub server_pid: Option<u32>,
-    /// Where `GET /stats` is answered.
+    /// The address where `GET /stats` is answered.
     pub admin_url: Option<ServerUrl>,
     /// Cores for this program's threads; empty: whichever the system gives.
     pub bot_cores: Vec<usize>,
-    /// Of the packets wire bots receive, the share whose content is decrypted.
+    /// Share of the packets that wire bots receive whose content is decrypted.
     pub decrypt_share: f64,
-    /// Of the streams wire bots receive, the share shown to the oracle.
+    /// Share of the streams that wire bots receive that are shown to the oracle.
     pub oracle_share: f64,
     pub phases: Phases,
-    /// Measure what the kernel and the cipher cost by themselves, before the run.
+    /// Measure the cost of the kernel and the cipher by themselves, before the run.
     pub floor: bool,
 }
 
@@ -70,7 +70,7 @@ pub enum BotKind {
 /// A server of our own.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Spawn {
-    /// None: `tertulia` beside this program.
+    /// The program; None: `tertulia` beside this program.
     pub binary: Option<PathBuf>,
     /// Cores it may use; empty: all.
     pub cores: Vec<usize>,
@@ -113,7 +113,7 @@ pub struct Churn {
 }
 
 impl Default for Scenario {
-    /// One room, three who publish and three who watch, for 20 seconds.
+    /// One room with three publishers and three viewers, for 20 seconds.
     fn default() -> Self {
         Self {
             name: String::new(),
@@ -145,7 +145,7 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// Of the publishers in each room, those who send anything.
+    /// The number of publishers in each room that send anything.
     pub fn talking(&self) -> usize {
         self.talkers.unwrap_or(self.publishers).min(self.publishers)
     }

@@ -1,4 +1,4 @@
-//! From what was measured to the report.
+//! Builds the report from the measurements.
 
 use std::collections::BTreeMap;
 
@@ -57,11 +57,11 @@ pub(super) fn fill(
     report.timeline = timeline(watched, samples);
 }
 
-/// Without relay selection, every packet sent is for everybody else in the room.
+/// Whether every packet sent is for all others in the room: the relay makes no selection.
 pub(super) fn every_packet_is_for_everybody(report: &Report, scenario: &Scenario) -> bool {
     let still = scenario.phases.storm.is_none() && scenario.phases.churn.is_none();
     let strangers = report.foreign_tracks_receiving > 0;
-    // What other servers do with a stream we cannot know: some encode it anew for each viewer.
+    // Other servers may treat a stream in unknown ways: some encode it anew for each viewer.
     let ours = matches!(scenario.protocol, Protocol::Native);
     let all = scenario.tiles.is_none() && scenario.video.layers_count() <= 1;
     still && ours && all && !strangers && report.join_failed == 0
@@ -196,7 +196,7 @@ fn memory(
     if let Some((rss, idle)) = rss.zip(server.rss_idle_bytes) {
         let grown = rss as f64 - idle as f64;
         let through = |count: usize| (count > 0).then(|| (grown / count as f64).round());
-        // Those who pass are not all there at once.
+        // Bots of a churn are not all there at once.
         let people = samples
             .iter()
             .filter(inside)
@@ -205,7 +205,7 @@ fn memory(
         server.rss_bytes_per_participant = through(people.unwrap_or(report.joined));
         let tracks = report.tracks_expected + report.foreign_tracks_receiving;
         let subscriptions = server.subscriptions.map_or(tracks, |count| count as usize);
-        // Of a churn only the last count is known, not the highest.
+        // For a churn only the last count is known, not the highest.
         let still = report.churn.is_none();
         server.rss_bytes_per_subscription = through(subscriptions).filter(|_| still);
     }
@@ -260,7 +260,7 @@ fn timeline(watched: &Watched, samples: &[Sample]) -> Vec<Moment> {
     moments
 }
 
-/// Puts the server's cost beside what the kernel and the cipher cost by themselves.
+/// Compares the server's cost with the cost of the kernel and the cipher by themselves.
 pub(super) fn hold_against(report: &mut Report, floor: Option<Floor>) {
     let cost = report.server.cpu_ns_per_packet;
     report.floor = floor.map(|floor| Floor {

@@ -81,7 +81,7 @@ pub struct Settings {
     /// Bots in each room that only receive [default: 3]
     #[arg(long, help_heading = BOTS)]
     pub subscribers: Option<u16>,
-    /// Of the publishers in each room, how many send anything; the others are muted [default: all]
+    /// Publishers in each room that send anything; the others are muted [default: all]
     #[arg(long, help_heading = BOTS)]
     pub talkers: Option<u16>,
     /// Videos that each bot shows, the first it hears of: one 720 pixels high, the others 180 [default:
@@ -167,12 +167,12 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The fault, and its line.
+    /// The fault, with its line.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// These settings, and where they say nothing, `others`.
+    /// These settings, completed by `others` where they are absent.
     pub fn over(self, others: Self) -> Self {
         first_of!(self, others:
             about, url, protocol, whip_url, whep_url, token, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,

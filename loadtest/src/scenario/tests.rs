@@ -1,4 +1,4 @@
-//! Whole runs against nobody, and against a server of one participant.
+//! Tests of whole runs without a server, and with a server of one participant.
 
 use super::*;
 use crate::bot::publish::Video;

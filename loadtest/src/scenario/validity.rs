@@ -1,4 +1,4 @@
-//! Whether the figures are the server's: what else could have made them.
+//! Judges whether a run is valid: something other than the server may explain its numbers.
 
 use super::Scenario;
 use super::account::Account;
@@ -8,22 +8,23 @@ use crate::report::Report;
 /// Shorter windows are ruled by how the call began.
 const SHORTEST_S: f64 = 5.0;
 
-/// Beyond it, bots wait for the processor, and their waiting is measured as the server's.
+/// Share of busy time beyond which bots wait for the processor, which would count as the server's
+/// delay.
 const BUSIEST_GENERATOR: f64 = 0.9;
 
-/// Of the packets sent, those that may be late.
+/// Share of the packets sent that may be late.
 const LATE: f64 = 0.01;
 
-/// Of the server's cores, what others may use.
+/// Share of the server's cores that other programs may use.
 const BACKGROUND: f64 = 0.1;
 
-/// Packets unaccounted for, as a share of those expected: the window's ends cut through packets
-/// under way.
+/// Unaccounted packets allowed, as a share of those expected: the window's ends cut through packets
+/// on their way.
 const UNACCOUNTED: f64 = 0.005;
-/// And the packets of that time besides, in seconds: a frame under way at each end.
+/// Unaccounted packets allowed besides, as seconds of packets: a frame on its way at each end.
 const UNDER_WAY_S: f64 = 0.02;
 
-/// Says whether the report is valid, and why not.
+/// Judges whether the report is valid, with the reasons if not.
 pub(super) fn judge(report: &mut Report, scenario: &Scenario, account: &Account) {
     let exact = every_packet_is_for_everybody(report, scenario);
     report.invalid_reasons = reasons(report, exact, account.ended());
@@ -33,7 +34,8 @@ pub(super) fn judge(report: &mut Report, scenario: &Scenario, account: &Account)
     }
 }
 
-/// `exact`: `packets_expected` is what was sent, not what came.
+/// Reasons that the run is not valid. `exact`: `packets_expected` comes from the packets sent, not
+/// from those received.
 fn reasons(report: &Report, exact: bool, ended: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     if ended {
@@ -203,9 +205,9 @@ mod tests {
         let cases: [Change; 5] = [
             // The server's own loss is a result.
             |r| (r.window.packets_received, r.window.packets_lost) = (60_000, 30_000),
-            // Nothing was lost for it.
+            // No packet was lost because of it.
             |r| (r.generator.socket_drops, r.packets_lost) = (Some(5), 0),
-            // Retransmissions come on top.
+            // Retransmissions are added.
             |r| (r.window.packets_received, r.retransmissions_received) = (91_000, 1_010),
             |r| r.server.background_share = None,
             |r| (r.generator.cpu_share, r.generator.socket_drops) = (None, None),

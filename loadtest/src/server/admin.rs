@@ -1,5 +1,5 @@
-//! A server's own counters: `GET /stats` of a Tertulia with `--admin-listen`. A server of
-//! another make says nothing, or something else; whatever is missing stays so.
+//! A server's own counters: `GET /stats` of a Tertulia with `--admin-listen`. A server of another
+//! make answers nothing, or something else; missing values stay missing.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +19,7 @@ pub struct Stats {
     pub cipher: Option<String>,
     pub participants: Option<u64>,
     pub workers: Vec<Worker>,
-    /// By cause; the workers' own included.
+    /// Drops by cause, those of the workers included.
     pub drops: BTreeMap<String, u64>,
 }
 
@@ -28,7 +28,7 @@ pub struct Stats {
 #[serde(default)]
 pub struct Worker {
     pub datagrams_sent: u64,
-    /// To the kernel; a GSO run is one.
+    /// Messages to the kernel; a GSO run is one.
     pub messages_sent: u64,
     pub packets_forwarded: u64,
     /// Messages by the number of datagrams in them.
@@ -41,7 +41,7 @@ const MAX_BYTES: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Stats {
-    /// Asks a server.
+    /// Asks a server for its counters.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Stats {
     }
 }
 
-/// The body of what a server answers to `GET path`.
+/// The body of a server's answer to `GET path`.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Which processors a process may use.
+//! The processors that a process may use.
 //!
 //! A thread inherits the affinity of the one that starts it, and so does a process. So a server is
-//! pinned by starting it from a thread that is pinned already: no instant passes unpinned, the
-//! server sees its true number of cores when it sizes itself, and no other program is needed.
+//! pinned by starting it from a pinned thread: it is pinned at all times, it sees its true number
+//! of cores when it sizes itself, and no other program is needed.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ pub struct Cores(pub Vec<usize>);
 impl FromStr for Cores {
     type Err = String;
 
-    /// As `taskset` has it: `0`, `0,2`, `1-3`.
+    /// Parses a list as `taskset` does: `0`, `0,2`, `1-3`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no list of cores: write 0 or 0,1 or 0-3");
         let mut cores = Vec::new();
@@ -44,7 +44,7 @@ impl fmt::Display for Cores {
     }
 }
 
-/// Those a process (0: the calling thread) may use now.
+/// Processors that a process (0: the calling thread) may use now.
 pub fn allowed(pid: u32) -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(i32::try_from(pid).ok().and_then(Pid::from_raw))?;
     Ok((0..CpuSet::MAX_CPU)
@@ -64,7 +64,7 @@ pub fn pin_process(cores: &[usize]) -> io::Result<()> {
         let id = id.to_str().and_then(|id| id.parse().ok());
         if let Some(id) = id.and_then(Pid::from_raw) {
             match pin(Some(id), cores) {
-                // It has ended meanwhile.
+                // The thread has ended meanwhile.
                 Err(error)
                     if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
                 pinned => pinned?,

@@ -9,12 +9,12 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// None where there is no `/proc`.
+    /// Reads the times; none where there is no `/proc`.
     pub fn now() -> Option<Self> {
         Some(Self::parse(&std::fs::read_to_string("/proc/stat").ok()?))
     }
 
-    /// On `cores`.
+    /// The time of `cores`.
     pub fn of(&self, cores: &[usize]) -> f64 {
         cores.iter().filter_map(|core| self.cores.get(core)).sum()
     }

@@ -1,5 +1,5 @@
-//! The server under test as a process: starting it, what the kernel says it used, and what it says
-//! of itself.
+//! The server under test as a process: starting it, its use of resources by the kernel's count, and
+//! its own counters.
 
 pub mod admin;
 pub mod cores;

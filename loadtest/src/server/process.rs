@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 pub struct Process {
     pub pid: u32,
     directory: PathBuf,
-    /// In clock ticks since boot: tells a process from a later one of the same number.
+    /// Start in clock ticks since boot: tells the process from a later one of the same number.
     started: u64,
-    /// Processor time of every thread ever seen, in nanoseconds: one that ends takes its own along.
+    /// Processor time of every thread ever seen, in nanoseconds: the time of a thread that ends would be lost.
     threads: HashMap<u32, u64>,
 }
 
 impl Process {
-    /// None: there is no such process, or no `/proc`.
+    /// Observes a process; none if there is no such process, or no `/proc`.
     pub fn observe(pid: u32) -> Option<Self> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
         let stat = std::fs::read_to_string(directory.join("stat")).ok()?;

@@ -18,20 +18,20 @@ use crate::scenario::Spawn;
 pub struct Child {
     process: std::process::Child,
     pub url: ServerUrl,
-    /// Where it answers `GET /stats`, if it can.
+    /// The address where it answers `GET /stats`, if it can.
     pub admin: Option<ServerUrl>,
     pub workers: usize,
     log: Log,
     configuration: PathBuf,
 }
 
-/// The last lines of what the server said.
+/// The last lines of the server's output.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<VecDeque<String>>>);
 
 const LOG_LINES: usize = 40;
 
-/// Until `/healthz` is answered. A start takes milliseconds; choosing a cipher by measuring, some more.
+/// Time until `/healthz` is answered. A start takes milliseconds; choosing a cipher by measuring, some more.
 const START: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -45,8 +45,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// There is no such program, the cores do not exist, or it does not come up; the error holds
-    /// the end of its log.
+    /// There is no such program, the cores do not exist, or it does not start; the error holds the end of its log.
     pub async fn start(spawn: &Spawn) -> io::Result<Self> {
         let binary = match &spawn.binary {
             Some(binary) => binary.clone(),
@@ -143,7 +142,7 @@ impl Child {
                 Some(status) => format!("the server ended at once ({status})"),
                 None => format!("the server does not answer within {START:?}"),
             };
-            // For what it said last to be read.
+            // Time to read its last lines.
             tokio::time::sleep(RETRY).await;
             return Err(io::Error::other(format!(
                 "{what}\n{}",
@@ -208,7 +207,7 @@ fn understands(binary: &Path, option: &str) -> bool {
     help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains(option))
 }
 
-/// Two that nobody has at this instant.
+/// Two ports that are free at this instant.
 fn free_ports() -> io::Result<[SocketAddr; 2]> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let (first, second) = (bind()?, bind()?);
@@ -262,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_child_is_gone() {
-        // It would run for an hour; a future dropped while waiting for it must end it.
+        // It would run for an hour; dropping the future that waits for it must end it.
         let file = std::env::temp_dir().join(format!("tertulia-pid-{}", std::process::id()));
         let text = format!("echo $$ > {}; exec sleep 3600", file.display());
         let binary = script(

@@ -21,7 +21,7 @@ mod page;
 mod search;
 mod text;
 
-/// Where a server should be run for good: this share of what it just bears.
+/// Share of the largest load at which a server should be run for good.
 const WORKING_SHARE: f64 = 0.7;
 
 /// The search to run.
@@ -38,9 +38,9 @@ pub struct Sweep {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
-    /// In each room.
+    /// Subscribers in each room.
     Subscribers,
-    /// In each room.
+    /// Publishers in each room.
     Publishers,
     Rooms,
     /// Video packets a second from each publisher.
@@ -54,7 +54,7 @@ pub struct SweepReport {
     pub version: String,
     pub machine: String,
     pub scenario: String,
-    /// Who sends what to whom at the lightest load.
+    /// The senders, receivers and media at the lightest load.
     pub circumstances: String,
     pub over: Option<Over>,
     pub objective: String,
@@ -64,20 +64,20 @@ pub struct SweepReport {
     pub largest: Option<u64>,
     /// The largest load up to which delay p99 stayed below twice that of the lightest load.
     pub knee: Option<u64>,
-    /// By load.
+    /// Points by load.
     pub points: Vec<Point>,
-    /// At 70% of `largest`.
+    /// The point at 70% of `largest`.
     pub at_70: Option<Point>,
 }
 
-/// One load.
+/// The runs at one load.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Point {
     pub load: u64,
     pub verdict: Verdict,
-    /// Which bounds of the objective were not kept, and what else was wrong.
+    /// Bounds of the objective that were not kept, and other faults.
     pub unmet: Vec<String>,
-    /// By the keys that objectives are written in.
+    /// Figures by the keys used in objectives.
     pub figures: BTreeMap<String, Spread>,
     /// The reasons why runs were not valid, each once.
     pub invalid_reasons: Vec<String>,
@@ -85,7 +85,7 @@ pub struct Point {
 
 impl Sweep {
     /// Measures loads until the largest is known, then 70% of it. `measure` runs one; `progress` is
-    /// told of each point. An interrupted run ends the sweep with what there is.
+    /// told of each point. An interrupted run ends the sweep with the points so far.
     pub async fn run(
         &self,
         mut measure: impl AsyncFnMut(u64) -> io::Result<Report>,
@@ -126,7 +126,7 @@ impl Sweep {
         Ok(sweep)
     }
 
-    /// None if it was interrupted.
+    /// Runs one load; none if it was interrupted.
     async fn point(
         &self,
         load: u64,

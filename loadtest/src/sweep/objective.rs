@@ -15,7 +15,7 @@ pub struct Objective(Vec<Bound>);
 struct Bound {
     figure: &'static Figure,
     side: Side,
-    /// In the figure's own unit.
+    /// The limit in the figure's own unit.
     limit: f64,
 }
 
@@ -36,7 +36,8 @@ const SIDES: [(&str, Side); 4] = [
 ];
 
 impl Objective {
-    /// The bounds that these figures do not keep, in words. What was not measured is not kept.
+    /// The bounds that these figures do not keep, in words. A figure that was not measured does not
+    /// keep its bound.
     pub fn unmet(&self, figures: &BTreeMap<String, Spread>) -> Vec<String> {
         let unmet = |bound: &Bound| match figures.get(bound.figure.key) {
             None => Some(format!("{} was not measured", bound.figure.key)),

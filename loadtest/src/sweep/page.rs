@@ -1,4 +1,4 @@
-//! A sweep as a page: the curves of what grows with load.
+//! A sweep as a page: curves of the figures that grow with load.
 
 use super::{Ended, Point, SweepReport, Verdict};
 use crate::report::figures::{Unit, figure};
@@ -20,7 +20,7 @@ const WORKING: [&str; 9] = [
     "generator_cpu",
 ];
 
-/// One file, like a report's page.
+/// The sweep as one file, like a report's page.
 pub fn page(sweep: &SweepReport) -> String {
     document(&format!("Load sweep: {}", sweep.scenario), |main| {
         header(main, sweep);
@@ -143,7 +143,7 @@ fn curves(grid: &mut Markup, sweep: &SweepReport, over: &str, marks: &[Mark<'sta
             _ => 1.0,
         };
         let value = |point: &&Point| {
-            // What a full generator measured is not the server's.
+            // A generator at its limit says nothing about the server.
             let known = point.verdict != Verdict::GeneratorLimited || key == "generator_cpu";
             let spread = point.figures.get(key).filter(|_| known)?;
             Some(spread.median * scale)

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which loads to try.
+/// The loads to try.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Range {
     pub from: u64,
@@ -21,13 +21,13 @@ pub struct Range {
 pub enum Verdict {
     /// The objective was met.
     Meets,
-    /// It was not, and that is the server's doing.
+    /// The objective was missed because of the server.
     Misses,
-    /// The load generator could not keep up, so nothing is known of the server.
+    /// The load generator could not keep up, so that the server's limit is unknown.
     GeneratorLimited,
 }
 
-/// Why a search ended.
+/// The reason that a search ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
@@ -100,7 +100,7 @@ impl Search {
         }
     }
 
-    /// Takes what a load showed. Only loads between the bounds so far teach anything.
+    /// Records the verdict on a load. Only loads between the bounds so far add knowledge.
     pub fn record(&mut self, load: u64, verdict: Verdict) {
         match verdict {
             Verdict::Meets => {

@@ -17,7 +17,7 @@ const COLUMNS: [(&str, &str); 7] = [
 ];
 
 impl Point {
-    /// One line.
+    /// The point in one line.
     pub fn line(&self) -> String {
         let mut line = format!("{:>7}", self.load);
         for (key, _) in COLUMNS {

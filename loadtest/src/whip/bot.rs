@@ -110,7 +110,7 @@ async fn call(
                 bot.publish(Instant::now() + config.stagger);
             }
         }
-        // On record before the scenario counts heads.
+        // The failure is recorded before the scenario counts heads.
         Err(error) => state.call().failure = Some(error.to_string()),
     }
     if let Some(settled) = settled.take() {
@@ -193,7 +193,7 @@ impl<'a> Bot<'a> {
                 }
             }
         };
-        // Before anything can fail: it has to be deleted.
+        // The session is stored before anything can fail: it has to be deleted.
         let session = self.session.insert(negotiation.session).clone();
         {
             let mut call = self.state.call();
@@ -205,7 +205,7 @@ impl<'a> Bot<'a> {
             return self.answer(&session, &negotiation.sdp).await;
         }
         self.accept(&negotiation.sdp).await?;
-        // What was gathered after the offer went out.
+        // These candidates were gathered after the offer was sent.
         if session.trickles()
             && !offer.contains("a=end-of-candidates")
             && let Some(fragment) = self.peer.gathered().await.as_deref().and_then(fragment)
@@ -256,7 +256,7 @@ impl<'a> Bot<'a> {
         Ok(self.peer.accept(answer).await?)
     }
 
-    /// Settles what is sent: of each track the layers the answer takes.
+    /// Settles the layers to send: those of each track that the answer accepts.
     async fn agree_to_send(&mut self, lines: &[Line]) -> Result<(), BotError> {
         let kinds = self.peer.kinds().await?;
         for source in self.peer.sources() {
@@ -293,7 +293,7 @@ impl<'a> Bot<'a> {
         Ok(())
     }
 
-    /// Notes which m-line carries what. All there is belongs to the one publisher that is watched.
+    /// Records the track of each m-line. All belong to the one publisher that is watched.
     fn expect(&self, lines: &[Line]) {
         let carries = |kind| {
             let mut lines = lines.iter();

@@ -12,7 +12,7 @@ const SDP: &str = "application/sdp";
 /// RFC 8840 section 9.2.
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
-/// Where sessions are made.
+/// An endpoint at which sessions are made.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub url: Url,
@@ -42,12 +42,12 @@ pub struct Session {
 }
 
 impl Endpoint {
-    /// Offers (RFC 9725 section 4.2). `counter_offers`: the endpoint is one of WHEP, which may
-    /// refuse the offer and make its own.
+    /// Offers (RFC 9725 section 4.2). `counter_offers`: the endpoint is one of WHEP, which may refuse the offer and
+    /// make its own.
     ///
     /// # Errors
     ///
-    /// There is no session: the server was not reached, refused, or answered what makes no sense.
+    /// There is no session: the server was not reached, refused, or gave an answer without meaning.
     pub async fn offer(&self, sdp: &str, counter_offers: bool) -> Result<Negotiation, HttpError> {
         let call = Call {
             method: Method::POST,
@@ -68,7 +68,7 @@ impl Endpoint {
         }
         let session = self.session(&reply)?;
         if reply.media_type() != SDP {
-            // It exists all the same, and would be left behind.
+            // The session exists all the same, and would be left behind.
             let _ = session.delete().await;
             let what = format!("its answer is `{}`, not {SDP}", reply.media_type());
             return Err(reply.unusable(what));
@@ -103,7 +103,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
 }
 
 impl Session {
-    /// Where it is.
+    /// Its URL.
     pub fn url(&self) -> &Url {
         &self.url
     }

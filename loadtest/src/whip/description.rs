@@ -10,7 +10,7 @@ use crate::bot::codecs;
 /// One m-line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Line {
-    /// None: neither audio nor video.
+    /// The kind; None: neither audio nor video.
     pub(crate) kind: Option<MediaKind>,
     pub(crate) mid: String,
     /// Its port is not 0, or it is in a bundle only (RFC 8843 section 6).
@@ -25,11 +25,11 @@ pub(crate) struct Line {
     pub(crate) repairs: Vec<(u8, u8)>,
 }
 
-/// More m-lines than a server has any use for.
+/// Most m-lines read: more than a server has any use for.
 const MAX_LINES: usize = 256;
 
-/// The m-lines of a description. What does not parse is skipped: the peer connection is the judge
-/// of the description, this only reads along.
+/// The m-lines of a description. A line that does not parse is skipped: the peer connection judges the description,
+/// this function only reads along.
 pub(crate) fn lines(sdp: &str) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for text in sdp.lines().map(str::trim_end) {
@@ -96,7 +96,7 @@ impl Line {
     }
 }
 
-/// The layers after `recv`. Of alternatives the first counts; a `~` (paused) is no part of the name.
+/// The layers after `recv`. The first of alternatives counts; a `~` (paused) is no part of the name.
 fn received_layers(simulcast: &str) -> Vec<String> {
     let mut words = simulcast.split_ascii_whitespace();
     while let (Some(direction), Some(layers)) = (words.next(), words.next()) {
@@ -117,8 +117,8 @@ fn numbered(value: &str) -> Option<(u8, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
-/// Which of our payload types each of a server's own stands for. Only a server that makes the offer
-/// chooses them; its answer to ours has ours.
+/// The bot's payload type for each of a server's own. Only a server that makes the offer chooses them; its answer to
+/// the bot's offer uses the bot's.
 pub(crate) fn payload_types(lines: &[Line]) -> HashMap<u8, u8> {
     let mut known = HashMap::new();
     for line in lines {

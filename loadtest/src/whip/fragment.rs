@@ -1,8 +1,8 @@
 //! SDP fragments with ICE candidates (RFC 8840 section 9).
 
-/// The candidates of a whole description, in the form in which they may follow it: credentials, then
-/// the first m-line's candidates under its mid (bundled, that m-line's transport is the only one).
-/// None: there is no m-line or no credentials.
+/// The candidates of a whole description, in the form of a later fragment: credentials, then the first m-line's
+/// candidates under its mid (bundled, that m-line's transport is the only one). None: there is no m-line or no
+/// credentials.
 pub(crate) fn fragment(sdp: &str) -> Option<String> {
     let mut credentials: [Option<&str>; 2] = [None, None];
     let mut media = None;

@@ -1,6 +1,6 @@
 //! One HTTP request at a time, over a connection of its own.
 //!
-//! A session is a POST now and a DELETE minutes later: there is nothing for a pool to keep. Plain
+//! A session is a POST now and a DELETE minutes later, so that a pool would keep nothing. Plain
 //! http only, like the rest of the load tester.
 
 use std::time::Duration;
@@ -35,14 +35,14 @@ pub(crate) struct Call<'a> {
 /// The response that came back.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// Where it came from, after redirects.
+    /// The URL that it came from, after redirects.
     pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// Why there is no session.
+/// The reason that there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("{0}")]
@@ -100,7 +100,7 @@ impl Reply {
         media_type.trim().to_ascii_lowercase()
     }
 
-    /// Its status is not what was hoped for.
+    /// The error for a status other than the expected one.
     pub(crate) fn refusal(&self, method: &Method) -> HttpError {
         let seconds = self.header(header::RETRY_AFTER);
         HttpError::Refused(Box::new(Refusal {
@@ -125,9 +125,9 @@ impl Reply {
 }
 
 impl Call<'_> {
-    /// Sends it, and again where a 307 or 308 says to (RFC 9725 section 4.5). The token goes along,
-    /// to another host too: section 4.7.1 wants it in every request to endpoint and session, and
-    /// balancing load between hosts is what redirects are for here.
+    /// Sends the request, and again where a 307 or 308 says so (RFC 9725 section 4.5). The token is
+    /// sent to another host too: section 4.7.1 wants it in every request to endpoint and session,
+    /// and redirects here balance load between hosts.
     pub(crate) async fn send(&self, url: &Url) -> Result<Reply, HttpError> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {

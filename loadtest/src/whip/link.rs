@@ -11,7 +11,7 @@ pub struct IceServer {
     pub credential: Option<String>,
 }
 
-/// More than any client would try.
+/// Most ICE servers read: more than any client would try.
 const MAX_SERVERS: usize = 32;
 
 /// The ICE servers among the links of all `Link` headers. Links that do not parse are skipped, with

@@ -1,7 +1,7 @@
 //! Bots that speak WHIP and WHEP, so that servers of any make can be measured.
 //!
-//! The media half of such a bot is that of a [native one](crate::bot): same clips, same peer
-//! connection, same oracle. What differs is how it comes to its session: one HTTP POST.
+//! The media half of such a bot is that of a [native one](crate::bot): same clips, same peer connection, same oracle.
+//! Only its way to a session differs: one HTTP POST.
 //!
 //! # What is implemented
 //!
@@ -123,9 +123,9 @@ impl Whip {
             .ok_or_else(|| std::io::Error::other("the name has no address"))
     }
 
-    /// Runs a bot until `phase` says to leave. Everything worth knowing lands in `state`.
+    /// Runs a bot until `phase` says to leave. Its observations go into `state`.
     ///
-    /// A publisher is known to those who watch it from the call on, not from the first poll.
+    /// Its viewers know a publisher from the call on, not from the first poll.
     pub(crate) fn run(
         self: &Arc<Self>,
         config: BotConfig,

@@ -1,4 +1,4 @@
-//! Test: whatever stands in a server's description, a bot comes back with an error or without.
+//! A test with any contents of a server's description: a bot ends with an error or without one.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -73,7 +73,7 @@ fn damaged_descriptions_are_no_more_than_an_error() {
         .enable_all()
         .build()
         .unwrap();
-    // One connection for each case, and the same one answers all of them first.
+    // There is one connection for each case, and the same one answers all of them first.
     let answer = runtime.block_on(async {
         let mut bot = side("bot", Video::P720Simulcast, true).await;
         let server = side("server", Video::None, false).await;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// Enough to see what is wrong.
+/// Longest text kept: enough to see the fault.
 const MAX_CHARS: usize = 300;
 
 /// The members of RFC 9457 section 3.1 that tell a person something.
@@ -20,7 +20,7 @@ pub(crate) fn detail(media_type: &str, body: &[u8]) -> String {
         _ => None,
     };
     let text = text.unwrap_or_else(|| match media_type {
-        // Pages say in many lines what the status says already.
+        // Pages repeat the status in many lines.
         "text/html" => String::new(),
         _ => String::from_utf8_lossy(&body[..body.len().min(4 * MAX_CHARS)]).into_owned(),
     });

@@ -14,7 +14,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// It is no URL when it is filled in: a place stands where the host's name does.
+    /// It is no URL when it is filled in: a placeholder stands in the host's name.
     pub fn url(&self, room: &str, n: usize) -> Result<Url, String> {
         let text = self
             .0

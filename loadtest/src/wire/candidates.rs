@@ -1,4 +1,4 @@
-//! Which of a server's candidates a bot can reach from where it is bound.
+//! Finds the candidates of a server that a bot can reach from its address.
 
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -27,12 +27,12 @@ impl Candidate {
     }
 }
 
-/// Candidates that a bot bound to `ours` may reach, the likeliest first: of its own kind (loopback or not),
-/// then as the server prefers them.
+/// Candidates that a bot bound to `ours` may reach, the likeliest first: those of its own kind (loopback or not), then
+/// by the server's priority.
 ///
 /// # Errors
 ///
-/// None is. The text names them all, with what speaks against each, and what to set.
+/// There is none. The text names all candidates with the reasons against each, and the setting to change.
 pub(super) fn fitting(candidates: &[Candidate], ours: IpAddr) -> Result<Vec<SocketAddr>, String> {
     choose(candidates, ours, |to| route(ours, to))
 }
@@ -80,7 +80,7 @@ fn choose(
     Ok(found)
 }
 
-/// None of those that fit has answered.
+/// The error if no fitting candidate has answered.
 pub(super) fn unanswered(candidates: &[SocketAddr], ours: SocketAddr) -> String {
     let tried: Vec<String> = candidates.iter().map(ToString::to_string).collect();
     format!(
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn those_of_its_own_kind_come_first_and_what_no_route_leads_to_is_left_out() {
-        // As the kernel's: from loopback to loopback, and to 10.0.0.0/8, where this machine is.
+        // Routes as in the kernel: from loopback to loopback, and to 10.0.0.0/8, where this machine is.
         let route = |ours: IpAddr| {
             move |to: SocketAddr| match (ours.is_loopback(), to.ip()) {
                 (true, to) if to.is_loopback() => Ok(()),
@@ -141,7 +141,7 @@ mod tests {
         let net = "10.0.0.5";
         for (candidates, ours, expected) in [
             (&["127.0.0.1"][..], lo, &["127.0.0.1"][..]),
-            // As a plain server announces them, loopback last.
+            // A plain server announces them so, loopback last.
             (
                 &["10.0.0.5 9", "127.0.0.1 8"],
                 lo,
@@ -149,7 +149,7 @@ mod tests {
             ),
             (&["10.0.0.5 9", "127.0.0.1 8"], net, &["10.0.0.5"]),
             (&["127.0.0.1 9", "10.0.0.5 8"], net, &["10.0.0.5"]),
-            // By priority, not by place.
+            // The priority counts, not the place.
             (
                 &["10.0.0.6 1", "10.0.0.7 2"],
                 net,
@@ -163,7 +163,7 @@ mod tests {
             (&["::1 9", "127.0.0.1 8"], lo, &["127.0.0.1"]),
             (&["::1 9", "127.0.0.1 8"], "::1", &["::1"]),
             (&["2001:db8::1 9", "::1 8"], "2001:db8::2", &["2001:db8::1"]),
-            // In each of a bundle's m-lines once more.
+            // Each of a bundle's m-lines repeats them.
             (&["127.0.0.1 8", "127.0.0.1 8"], lo, &["127.0.0.1"]),
         ] {
             let ours: IpAddr = ours.parse().unwrap();
@@ -205,7 +205,7 @@ mod tests {
     fn the_kernel_is_asked_for_a_route() {
         let ours: IpAddr = "127.0.0.1".parse().unwrap();
         assert_eq!(route(ours, "127.0.0.2:9".parse().unwrap()), Ok(()));
-        // From loopback nothing leaves the machine.
+        // Packets from loopback do not leave the machine.
         assert!(route(ours, "192.0.2.1:9".parse().unwrap()).is_err());
     }
 

@@ -51,7 +51,7 @@ impl Identity {
                 SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
                 SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
             ])
-            // Self-signed: the fingerprint in the answer is what it is held to, afterwards.
+            // Self-signed: the certificate is compared with the answer's fingerprint afterwards.
             .with_insecure_skip_verify(true)
             .build(true, Some(SERVER))
             .map_err(text)?;
@@ -78,18 +78,18 @@ fn fingerprint(der: &[u8]) -> String {
 pub(super) enum DtlsEvent {
     /// The certificate is the announced one.
     Connected(Box<Srtp>),
-    /// It ended, in words.
+    /// It ended, for a reason in words.
     Failed(String),
 }
 
 /// One bot's association.
 pub(super) struct Dtls {
     endpoint: Endpoint,
-    /// Of the server's certificate, as the answer has it.
+    /// Fingerprint of the server's certificate, from the answer.
     expected: String,
     connected: bool,
     ended: bool,
-    /// Application data that came, for one who asks for it.
+    /// Application data that came, if it is asked for.
     heard: Option<Vec<BytesMut>>,
 }
 
@@ -204,7 +204,7 @@ impl Dtls {
     /// Sends application data, if there is an association.
     pub(super) fn write(&mut self, now: Instant, data: &[u8]) {
         if self.connected && !self.ended {
-            // It fails where the association has ended, which the next datagram tells.
+            // The write fails if the association has ended, which the next datagram tells.
             let _ = self.endpoint.write(now, SERVER, data);
         }
     }

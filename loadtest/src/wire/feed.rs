@@ -1,4 +1,4 @@
-//! One RTP stream that a bot sends: its frames, when they are due, and what of them is kept.
+//! One RTP stream that a bot sends: its frames, their times, and the packets kept of them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,14 +37,14 @@ pub(super) struct Feed {
     pub(super) confirmed: bool,
     pub(super) media: Media,
     pub(super) schedule: Schedule,
-    /// Of a frame that is being sent.
+    /// Packets of the frame being sent.
     pub(super) queue: VecDeque<rtp::Packet>,
     pub(super) burst_due: Instant,
     pub(super) wanted: bool,
-    /// The server wants it.
+    /// The server wants the stream.
     active: bool,
     last_keyframe: Option<Instant>,
-    /// By sequence number, modulo its length.
+    /// Packets by sequence number, modulo its length.
     history: Vec<Option<Kept>>,
     /// RTP time and moment of the last frame.
     pub(super) clock: Option<(u32, Instant)>,
@@ -182,7 +182,7 @@ impl Feed {
         self.active
     }
 
-    /// Goes on, with a keyframe as encoders do that were off, or stops after the frame under way.
+    /// Resumes, with a keyframe like an encoder that was off, or stops after the present frame.
     pub(super) fn set_active(&mut self, active: bool) {
         if active && !self.active {
             (self.wanted, self.last_keyframe) = (true, None);

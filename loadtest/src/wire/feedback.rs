@@ -37,13 +37,13 @@ impl ArrivalLog {
         if first {
             self.base = number;
         }
-        // What was reported missing and came after all is not taken back: the sender has moved on.
+        // A packet reported missing that came after all is not taken back: the sender has moved on.
         let Some(index) = number.checked_sub(self.base) else {
             return;
         };
         let index = index as usize;
         if index >= MAX_ARRIVALS {
-            // An outage: what is behind it is told by the jump of the base.
+            // An outage: the jump of the base tells of earlier packets.
             self.arrivals.clear();
             self.base = number;
             return self.arrivals.push_back(Some(self.ticks(at)));

@@ -19,12 +19,12 @@ use crate::measure::Measure;
 pub struct WireConfig {
     /// Processors to pin I/O threads to, one each; empty: one thread, not pinned.
     pub cores: Vec<usize>,
-    /// Share of the streams to decrypt whole, 0 to 1; what is looked at of the others, the
-    /// module's documentation says.
+    /// Share of the streams to decrypt whole, 0 to 1; the module's documentation says how the
+    /// others are checked.
     pub decrypt_share: f64,
     /// Share of the streams to show to the oracle, 0 to 1.
     pub oracle_share: f64,
-    /// Where every second is added up.
+    /// The measure that adds up every second.
     pub measure: Arc<Measure>,
 }
 

@@ -3,7 +3,7 @@
 const SPS: u8 = 7;
 const STAP_A: u8 = 24;
 
-/// From an RTP payload with a sequence parameter set in it, whole (RFC 6184 section 5).
+/// The height in an RTP payload with a whole sequence parameter set in it (RFC 6184 section 5).
 pub(super) fn sps_height(payload: &[u8]) -> Option<u16> {
     let (first, mut rest) = payload.split_first()?;
     match first & 0x1f {
@@ -25,7 +25,7 @@ pub(super) fn sps_height(payload: &[u8]) -> Option<u16> {
 /// Profiles whose sets have chroma formats and scaling lists.
 const HIGH_PROFILES: [u32; 4] = [100, 110, 122, 244];
 
-/// From behind the NAL unit's header.
+/// The height in the bytes after the NAL unit's header.
 fn height(unit: &[u8]) -> Option<u16> {
     // Emulation prevention (section 7.4.1): 0, 0, 3 stands for 0, 0.
     let mut plain = Vec::with_capacity(unit.len());

@@ -1,9 +1,8 @@
-//! A peer with valid credentials and bad intentions: it joins as a wire bot does, and then sends whatever its
-//! owner says, under its own keys and from any socket. It never sends media by itself, and what it receives it
-//! counts.
+//! A peer with valid credentials and bad intentions. It joins as a wire bot does, and then sends anything its owner
+//! says, under its own keys and from any socket. It never sends media by itself, and counts the packets it receives.
 //!
-//! Nothing here runs by itself but the WebSocket: [`Media::pump`] takes what has come and answers the server's checks,
-//! without which the server sends no media.
+//! Only the WebSocket runs by itself: [`Media::pump`] reads datagrams and answers the server's checks, without which
+//! the server sends no media.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,7 +31,7 @@ use crate::bot::tap::lock;
 
 /// The time that a join may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Between looks at the socket while it joins.
+/// Interval of the checks of the socket while it joins.
 const LOOK: Duration = Duration::from_millis(2);
 /// Messages of the server kept, and messages to it that may wait.
 const MESSAGES: usize = 4_096;
@@ -60,7 +59,7 @@ pub struct HostileConfig {
 }
 
 impl HostileConfig {
-    /// One that publishes and receives nothing, from the loopback address.
+    /// A peer that publishes and receives nothing, from the loopback address.
     pub fn new(url: ServerUrl, room: &str, name: &str) -> Self {
         Self {
             url,
@@ -226,7 +225,7 @@ impl Hostile {
 
     /// Sends a request, if there is room.
     pub fn say(&self, message: ClientMessage) {
-        // A closed WebSocket is seen in what was heard.
+        // A closed WebSocket is noticed by its missing messages.
         let _ = self.said.try_send(message);
     }
 
@@ -334,7 +333,7 @@ fn offer(
     }))
 }
 
-/// The counts of what a peer received.
+/// Counters of the packets that a peer received.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     pub datagrams: u64,
@@ -399,9 +398,10 @@ impl Media {
         Ok(())
     }
 
-    /// Takes all that has come: checks are answered, media is counted, requests too. Does what is due.
+    /// Handles everything that has come: checks are answered, media and requests are counted. Does everything that is
+    /// due.
     pub fn pump(&mut self) {
-        // An end is seen in the counts that no longer grow.
+        // An end is noticed by counters that no longer grow.
         let _ = self.pump_at(Instant::now());
     }
 
@@ -484,8 +484,8 @@ impl Media {
         }
     }
 
-    /// Sends a datagram to the server from its own socket; an empty one is none. What the kernel has no room for is lost,
-    /// as on a network.
+    /// Sends a datagram to the server from its own socket; an empty one is not sent. A datagram that the kernel has no
+    /// room for is lost, as on a network.
     pub fn send(&self, datagram: &[u8]) {
         if !datagram.is_empty() {
             let _ = self.socket.send_to(datagram, self.server);
@@ -569,7 +569,7 @@ impl Media {
         dtls.map(Dtls::take_data).unwrap_or_default()
     }
 
-    /// Another socket on its address, for what is not to come from its own.
+    /// Another socket on its address, for packets that must not come from its own.
     ///
     /// # Errors
     ///

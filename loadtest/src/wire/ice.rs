@@ -1,14 +1,14 @@
-//! ICE as the controlling agent towards a lite one (RFC 8445): a candidate pair, nominated with the
-//! first check, kept alive by consent checks (RFC 7675). Of several pairs `search` finds one. Checks of the
-//! server's are answered, as every agent answers them (RFC 8445 section 7.3).
+//! ICE as the controlling agent towards a lite one (RFC 8445): a candidate pair, nominated with the first check, kept
+//! alive by consent checks (RFC 7675). `search` finds one of several pairs. The server's checks are answered, as every
+//! agent answers them (RFC 8445 section 7.3).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ring::hmac;
 
-/// The first retransmission, then doubled (RFC 8489 section 6.2.1 has 500 ms for unknown paths;
-/// RFC 8445 section 14.3 lets agents pace by what they know, and ours is a test network).
+/// Time to the first retransmission; it then doubles. RFC 8489 section 6.2.1 has 500 ms for unknown paths; RFC 8445
+/// section 14.3 lets agents pace by their knowledge of the network, here a test network.
 const FIRST_TIMEOUT: Duration = Duration::from_millis(50);
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(1_600);
 /// RFC 7675 section 5.1: every five seconds, times 0.8 to 1.2.
@@ -30,7 +30,7 @@ const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLING: u16 = 0x802a;
 const HEADER: usize = 20;
 
-/// One side's name and secret.
+/// The user fragment and the password of one side.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Credentials {
     pub(super) ufrag: String,
@@ -107,7 +107,7 @@ impl Ice {
         }
     }
 
-    /// Of the last check.
+    /// The round trip of the last check.
     pub(super) fn round_trip(&self) -> Duration {
         self.round_trip
     }
@@ -149,7 +149,7 @@ impl Ice {
         check.write(&self.key, out);
     }
 
-    /// Writes the answer to a check of the server's. What is none, or is not signed right, gets none.
+    /// Writes the answer to a check of the server. A datagram that is no check, or not rightly signed, gets none.
     pub(super) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) {
         let is_check = datagram
             .first_chunk::<HEADER>()
@@ -177,7 +177,7 @@ impl Ice {
         finish(out, start, &self.own_key);
     }
 
-    /// Takes a STUN datagram. What is not an authentic answer to our check is nothing.
+    /// Handles a STUN datagram. One that does not authentically answer a check of ours is ignored.
     pub(super) fn handle(&mut self, now: Instant, datagram: &[u8]) -> Option<IceEvent> {
         let header = datagram.first_chunk::<HEADER>()?;
         let sent = self.sent?;
@@ -257,7 +257,7 @@ fn is_signed(datagram: &[u8], key: &hmac::Key) -> bool {
     signed.is_some()
 }
 
-/// Signs the message that begins at `start`. The length counts what is being computed (RFC 8489 section 14.5).
+/// Signs the message that begins at `start`. The length includes the attribute being computed (RFC 8489 section 14.5).
 fn finish(out: &mut Vec<u8>, start: usize, key: &hmac::Key) {
     set_length(out, start, 24);
     let tag = hmac::sign(key, &out[start..]);
@@ -274,7 +274,7 @@ fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// Sets the length of the message that begins at `start` to what is there and `more`.
+/// Sets the length of the message that begins at `start` to the present one plus `more`.
 fn set_length(out: &mut [u8], start: usize, more: usize) {
     let length = (out.len() - start - HEADER + more) as u16;
     out[start + 2..start + 4].copy_from_slice(&length.to_be_bytes());

@@ -23,8 +23,8 @@ impl Page {
         Self { tiles, shown: 0 }
     }
 
-    /// Gives tracks that are new their tiles, while there are any; the others are hidden, and are
-    /// noted as such. What the server is to be told.
+    /// Gives new tracks their tiles, while there are any; the others are hidden, and recorded as such. Returns the
+    /// views to tell the server.
     pub(super) fn place<'a>(
         &mut self,
         tracks: impl IntoIterator<Item = &'a Track>,

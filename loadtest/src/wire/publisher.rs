@@ -23,7 +23,7 @@ use crate::measure::{EncodingSent, Second, Sent};
 /// Fixed header, and the extensions that every packet has: abs-send-time, transport-wide sequence
 /// number, abs-capture-time.
 pub(super) const HEADER: usize = 12 + 4 + 4 + 3 + 9;
-/// With the names of m-line and encoding, and the audio level.
+/// Longest header: with the names of m-line and encoding, and the audio level.
 const MAX_HEADER: usize = HEADER + 64;
 
 /// A track that a bot is to publish.
@@ -73,12 +73,12 @@ pub(super) fn plan(video: Video, audio: bool) -> Vec<Plan> {
     plans
 }
 
-/// Sends what was planned.
+/// Sends the planned tracks.
 pub(super) struct Publisher {
     feeds: Vec<Feed>,
     speech: Speech,
     extensions: ExtensionMap,
-    /// Of the next packet, whatever its stream.
+    /// Number of the next packet, of any stream.
     transport_sequence: u16,
     cname: String,
     pub(super) sent: Sent,
@@ -92,10 +92,10 @@ struct Outgoing<'a> {
     header: OutHeader,
     mid: Option<&'a str>,
     rid: Option<(ExtensionKind, &'static str)>,
-    /// Of sound.
+    /// Audio level.
     level: Option<AudioLevel>,
     captured: u64,
-    /// The original sequence number, of a retransmission.
+    /// The original sequence number of a retransmission.
     original: Option<u16>,
     payload: &'a [u8],
 }
@@ -208,7 +208,7 @@ impl Publisher {
     fn report(&self, now: Instant, srtp: &mut Srtp, out: &mut Outbox) {
         out.push(|bytes| {
             let start = bytes.len();
-            // Of what is off nothing is reported, as of a stream that has ended.
+            // Streams that are off get no reports, like ended ones.
             for feed in self.feeds.iter().filter(|feed| feed.is_active()) {
                 let Some((timestamp, at)) = feed.clock else {
                     continue;

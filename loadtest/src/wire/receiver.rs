@@ -1,5 +1,5 @@
-//! Everything one bot receives: which stream a packet is of, whether it is authentic, when it left
-//! its publisher; and what is to be asked of the server.
+//! The packets that one bot receives: finds their streams, checks that they are authentic, measures
+//! their delay, and decides on requests to the server.
 
 use std::time::{Duration, Instant};
 
@@ -40,11 +40,11 @@ pub(super) struct Totals {
     pub(super) decrypted: u64,
 }
 
-/// A datagram of RTP as it came.
+/// A datagram of RTP, as received.
 pub(super) struct Incoming<'a> {
     pub(super) packet: &'a mut [u8],
     pub(super) at: Instant,
-    /// That moment since the Unix epoch.
+    /// The arrival since the Unix epoch.
     pub(super) wall: Duration,
 }
 
@@ -91,8 +91,8 @@ impl Receiver {
         }
     }
 
-    /// Learns SSRCs and extensions from an answer. What earlier answers said stays true: an SSRC
-    /// keeps its m-line.
+    /// Learns SSRCs and extensions from an answer. Earlier answers stay true: an SSRC keeps its
+    /// m-line.
     pub(super) fn learn(&mut self, sections: &[Section], extensions: &ExtensionMap) {
         self.extensions = *extensions;
         for section in sections {
@@ -105,7 +105,7 @@ impl Receiver {
         }
     }
 
-    /// Takes a packet. Whether something is missing that should be asked for now.
+    /// Handles a packet. True if something is missing that should be asked for now.
     pub(super) fn receive(
         &mut self,
         incoming: Incoming<'_>,
@@ -140,7 +140,7 @@ impl Receiver {
             return false;
         };
         let packet = &packet[..len];
-        // Behind the encryption is the count of padding bytes.
+        // The count of padding bytes is encrypted.
         let header = match RtpHeader::parse(packet) {
             Ok(plain) if open => plain,
             _ => header,
@@ -281,7 +281,8 @@ impl Receiver {
         }
     }
 
-    /// Appends requests for what is missing and for keyframes. Whether to ask again soon.
+    /// Appends requests for missing packets and for keyframes. True if it should be called again
+    /// soon.
     pub(super) fn ask(
         &mut self,
         now: Instant,
@@ -315,7 +316,7 @@ impl Receiver {
         blocks.collect()
     }
 
-    /// One of the streams, for feedback about the transport.
+    /// SSRC of any stream, for feedback about the transport.
     pub(super) fn any_ssrc(&self) -> u32 {
         self.streams.first().map_or(0, |tracked| tracked.ssrc)
     }

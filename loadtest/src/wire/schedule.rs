@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Browsers send what has gathered every 5 ms, at up to 2.5 times the wanted rate.
+/// Browsers send their gathered packets every 5 ms, at up to 2.5 times the wanted rate.
 const BURST_INTERVAL: Duration = Duration::from_millis(5);
 const HEADROOM: f64 = 2.5;
 /// A few packets go together whatever the rate: a picture of 10 packets is no burst to smooth.
@@ -12,7 +12,7 @@ const MIN_BURST: usize = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     start: Instant,
-    /// Of the RTP clock, in a frame.
+    /// Ticks of the RTP clock in a frame.
     ticks: u32,
     clock_rate: u32,
     frames: u64,
@@ -20,7 +20,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Frames from `start` on, of `ticks` of the RTP clock and usually `packets` packets each.
+    /// A schedule of frames from `start` on, of `ticks` of the RTP clock and usually `packets` packets each.
     pub(super) fn new(start: Instant, ticks: u32, clock_rate: u32, packets: usize) -> Self {
         let frame = f64::from(ticks) / f64::from(clock_rate);
         let wanted = packets as f64 * HEADROOM * BURST_INTERVAL.as_secs_f64() / frame;

@@ -32,7 +32,7 @@ const RECEIVED: [u8; 5] = [
     codecs::AV1,
 ];
 
-/// One m-line of our offers.
+/// One m-line of the bot's offers.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) kind: MediaKind,
@@ -57,7 +57,7 @@ pub(super) struct Encoding {
     pub(super) repair: Option<u32>,
 }
 
-/// Who offers.
+/// The offering bot.
 #[derive(Clone, Debug)]
 pub(super) struct Offerer<'a> {
     pub(super) session: u64,

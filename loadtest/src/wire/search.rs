@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::ice::{Credentials, Ice, IceEvent};
 
-/// Between the first checks to two candidates. RFC 8445 section 14.2 has 50 ms, of which section 14.3
-/// lets agents depart that know their network: ours is a test's.
+/// Time between the first checks to two candidates. RFC 8445 section 14.2 has 50 ms; section 14.3 lets agents depart
+/// from it that know their network, as here.
 const PACE: Duration = Duration::from_millis(20);
 
 /// The candidates of one server.
@@ -51,7 +51,7 @@ impl Search {
     pub(super) fn handle_timeout(&mut self, now: Instant, checks: &mut Vec<(SocketAddr, Vec<u8>)>) {
         for (to, ice) in &mut self.pairs {
             let mut check = Vec::new();
-            // One that was never answered cannot lose consent.
+            // A pair that was never answered cannot lose consent.
             ice.handle_timeout(now, &mut check);
             if !check.is_empty() {
                 checks.push((*to, check));
@@ -59,8 +59,8 @@ impl Search {
         }
     }
 
-    /// Takes a STUN datagram. What comes from another address than was asked is no answer
-    /// (RFC 8445 section 7.2.5.2.1): media would come from there, too.
+    /// Handles a STUN datagram. One from another address than was asked is no answer (RFC 8445 section 7.2.5.2.1):
+    /// media would come from there, too.
     pub(super) fn handle(
         &mut self,
         now: Instant,
@@ -117,7 +117,7 @@ mod tests {
         let password = &credentials()[1].pwd;
         let answer = |at: usize| response(&sent[at].2, password);
         let now = start + Duration::from_millis(45);
-        // The second was asked, and the third says so: what it sends would come from there.
+        // The second candidate was asked, and the third answers: its media would come from there.
         assert!(search.handle(now, all[2], &answer(1)).is_none());
         assert!(
             search

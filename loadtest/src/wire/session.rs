@@ -1,5 +1,5 @@
-//! One bot's media: ICE, DTLS and SRTP towards the server, and what travels over them. Sans I/O:
-//! datagrams and times come in, datagrams go out.
+//! One bot's media: ICE, DTLS and SRTP towards the server, and the packets that use them. Sans I/O: datagrams and times
+//! come in, datagrams go out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::bot::state::BotState;
 use crate::bot::tap::lock;
 use crate::measure::{Phases, Second};
 
-/// Between transport-wide feedbacks; libwebrtc's are 50 to 250 ms apart.
+/// Interval of transport-wide feedback; libwebrtc's is 50 to 250 ms.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
-/// Between looks at what is missing; libwebrtc's.
+/// Interval of the checks for missing packets; libwebrtc's.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
-/// Between receiver reports, times 0.5 to 1.5 (RFC 3550 section 6.3.1).
+/// Interval of receiver reports, times 0.5 to 1.5 (RFC 3550 section 6.3.1).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The SSRC under which a receiver reports that sends nothing; libwebrtc's choice.
+/// The SSRC for reports of a receiver that sends nothing; libwebrtc's choice.
 const REPORTER_SSRC: u32 = 1;
 
 /// An event of a session for the control plane. At most a few in its life.
@@ -34,7 +34,7 @@ const REPORTER_SSRC: u32 = 1;
 pub(super) enum Event {
     /// Media may flow.
     Connected,
-    /// It does not any more, in words.
+    /// It ended, for a reason in words.
     Failed(String),
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Desk<'a> {
     pub(super) out: &'a mut Outbox,
 }
 
-/// To the server.
+/// The way to the server.
 enum Way {
     Sought(Search),
     Found(Box<Ice>),
@@ -115,13 +115,13 @@ impl Session {
         }
     }
 
-    /// Takes a later answer.
+    /// Applies a later answer.
     pub(super) fn learn(&mut self, answer: Box<Answer>) {
         self.receiver.learn(&answer.sections, &answer.extensions);
         self.answer = answer;
     }
 
-    /// Begins to publish, the first frames due at `start`.
+    /// Begins to publish; the first frames are due at `start`.
     pub(super) fn publish(&mut self, start: Instant) {
         let extensions = &self.answer.extensions;
         let publisher = Publisher::new(&self.plans, extensions, &self.state.name, start);
@@ -142,8 +142,8 @@ impl Session {
         }
     }
 
-    /// Whether no candidate has answered yet. Until then [`search`](Self::search) takes what comes, and
-    /// [`poll_checks`](Self::poll_checks) has what is to be sent.
+    /// Whether no candidate has answered yet. Until then [`search`](Self::search) handles datagrams, and
+    /// [`poll_checks`](Self::poll_checks) returns the checks to send.
     pub(super) fn is_searching(&self) -> bool {
         matches!(self.way, Way::Sought(_))
     }
@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    /// Takes a datagram from a candidate; returns that candidate if it is the one to talk to.
+    /// Handles a datagram from a candidate; returns that candidate if it is the one to use.
     pub(super) fn search(
         &mut self,
         now: Instant,
@@ -179,7 +179,7 @@ impl Session {
         }
     }
 
-    /// Takes a datagram that came at `at`, which since the Unix epoch is `wall` (RFC 7983).
+    /// Handles a datagram that came at `at`, which since the Unix epoch is `wall` (RFC 7983).
     pub(super) fn handle(
         &mut self,
         now: Instant,
@@ -256,7 +256,7 @@ impl Session {
         second: &mut Second,
     ) {
         let Some(srtp) = &mut self.srtp else {
-            // It overtook the end of the handshake; it will be asked for.
+            // The packet overtook the end of the handshake; it will be asked for.
             return;
         };
         let incoming = Incoming { packet, at, wall };
@@ -267,8 +267,7 @@ impl Session {
             self.feedback_at = Some(now + FEEDBACK_INTERVAL);
         }
         if self.phases.first_packet.is_none() && self.receiver.totals.packets > 0 {
-            // It may have waited in the socket while the handshake's end was worked on; it could
-            // be read from then on.
+            // The packet may have waited in the socket during the end of the handshake; it could be read from then on.
             let arrived = at.saturating_duration_since(self.opened);
             self.phases.first_packet = self.phases.dtls.max(Some(arrived));
             self.tell_phases();
@@ -364,7 +363,7 @@ impl Session {
         });
     }
 
-    /// Says goodbye.
+    /// Leaves.
     pub(super) fn leave(&mut self, now: Instant, out: &mut Outbox) {
         if let (Some(srtp), Some(publisher)) = (&mut self.srtp, &self.publisher) {
             out.push(|bytes| {
@@ -420,7 +419,7 @@ impl Session {
     }
 
     fn tell(&self, event: Event) {
-        // Who does not listen has left, or has been told already.
+        // The receiver has left, or has been told already.
         let _ = self.events.try_send(event);
     }
 }

@@ -1,5 +1,5 @@
-//! One wire bot's control plane: joins by the native protocol, offers and reads answers, and tells
-//! its I/O thread what to do with them.
+//! One wire bot's control plane: joins by the native protocol, makes offers and reads answers, and
+//! gives its I/O thread commands for them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -108,7 +108,7 @@ async fn call(
                     .await;
             }
         }
-        // On record before the scenario counts heads.
+        // The failure is recorded before the scenario counts heads.
         Err(error) => state.call().failure = Some(error.to_string()),
     }
     if let Some(settled) = settled.take() {
@@ -202,18 +202,18 @@ struct Bot<'a> {
     address: SocketAddr,
     /// The server's candidates that fit.
     tried: Vec<SocketAddr>,
-    /// Until the first answer, with which it goes to the I/O thread.
+    /// The socket until the first answer, with which it goes to the I/O thread.
     socket: Option<Socket>,
     plans: Vec<Plan>,
-    /// Of all offers so far: those of the plans, then receiving ones.
+    /// M-lines of all offers so far: those of the plans, then receiving ones.
     lines: Vec<Line>,
     version: u64,
     /// An offer is under way; the next one waits for its answer.
     offering: bool,
-    /// The m-lines of its own tracks, by the server's names of these.
+    /// The m-lines of its own tracks, by the server's names for these.
     mids: HashMap<String, String>,
     page: Option<Page>,
-    /// Of the session, once there is one.
+    /// Events of the session, once there is one.
     events: Option<mpsc::Receiver<Event>>,
 }
 
@@ -293,7 +293,7 @@ impl Bot<'_> {
                 self.offering = false;
                 self.add_lines(answer.needs).await?;
             }
-            // While an offer is under way its answer will say what is needed after it.
+            // While an offer is on its way, its answer will contain the needs after it.
             ServerMessage::Needs(needs) if !self.offering => self.add_lines(needs).await?,
             ServerMessage::Slots { slots } => self.state.call().assign(&slots),
             ServerMessage::ParticipantJoined { participant } => {
@@ -322,7 +322,7 @@ impl Bot<'_> {
         Ok(())
     }
 
-    /// Takes note of tracks of others, and tells the server which of them it shows.
+    /// Records tracks of others, and tells the server which of them it shows.
     async fn hear_of(&mut self, tracks: impl IntoIterator<Item = &Track>) -> Result<(), WireError> {
         let told = {
             let mut call = self.state.call();
@@ -441,14 +441,14 @@ impl Bot<'_> {
         self.seat.thread.tell(command).await;
     }
 
-    /// Says goodbye, and does not insist on an answer.
+    /// Leaves, and does not insist on an answer.
     async fn leave(mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         // First, so that the server hears why the media ends.
         let said = self.signaling.send(ClientMessage::Leave).await;
         let (done, gone) = oneshot::channel();
         self.tell(Command::Leave(self.seat.name, Some(done))).await;
-        // It fails if the thread is gone, and with it what would be waited for.
+        // It fails if the thread is gone, and then there is nothing to wait for.
         let _ = gone.await;
         if said.is_ok() {
             let bye = async { while self.signaling.next().await.is_ok() {} };

@@ -49,9 +49,9 @@ impl Socket {
         Ok(Self { udp, segments })
     }
 
-    /// Talks to nobody else from now on.
+    /// Restricts the socket to one address from now on.
     pub(super) fn connect(&self, to: SocketAddr) -> io::Result<()> {
-        // Absent from old kernels, as segments are.
+        // Old kernels lack it, as they lack segments.
         let _ = set_option(self.fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         self.udp.connect(to)
     }
@@ -70,8 +70,8 @@ impl Socket {
         self.udp.local_addr()
     }
 
-    /// Sends datagrams, runs of equal ones (the last may be shorter) as one message. Returns how
-    /// many messages the kernel did not take: what it has no room for now is lost, as on a network.
+    /// Sends datagrams, runs of equal ones (the last may be shorter) as one message. Returns the number of messages
+    /// that the kernel did not take: without room they are lost, as on a network.
     pub(super) fn send(&self, datagrams: &Outbox) -> u64 {
         let mut refused = 0;
         let mut at = Cursor::default();
@@ -126,7 +126,7 @@ impl Socket {
 pub(super) struct Arrived<'a> {
     /// One or more datagrams.
     pub(super) bytes: &'a mut [u8],
-    /// The size of each, but perhaps the last.
+    /// The size of each; the last may be shorter.
     pub(super) segment: usize,
     /// The time at which it reached the socket, since the Unix epoch; zero if the kernel does not say.
     pub(super) at: Duration,
@@ -147,7 +147,7 @@ impl Receiver {
         }
     }
 
-    /// One batch. Whether there may be more.
+    /// Receives one batch. True if there may be more.
     pub(super) fn receive(
         &mut self,
         socket: &Socket,
@@ -305,8 +305,8 @@ impl Poller {
         checked(result)
     }
 
-    /// Waits at most `timeout`, to the nanosecond: a pacer rounded up to milliseconds would be
-    /// late. The names of what is ready.
+    /// Waits at most `timeout`, to the nanosecond: with milliseconds a pacer would be late. Returns the names of the
+    /// ready sockets.
     pub(super) fn wait(&mut self, timeout: Duration) -> io::Result<impl Iterator<Item = u64>> {
         let timeout = libc::timespec {
             tv_sec: timeout.as_secs().min(3_600) as _,

@@ -1,6 +1,5 @@
-//! The loudness of a talker, packet by packet, as the audio level extension tells it (RFC 6464): syllables in
-//! phrases, and pauses for breath. A level that never changes is what a fan makes, and servers that look for
-//! speech take it for that.
+//! The loudness of a talker, packet by packet, for the audio level extension (RFC 6464): syllables in phrases, and
+//! pauses for breath. Servers that look for speech take a constant level for noise, such as a fan's.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -8,13 +7,13 @@ use tertulia_sfu::rtp::extension::AudioLevel;
 
 /// Packets of 20 ms in a syllable: some four a second, as people speak.
 const SYLLABLE: std::ops::Range<u32> = 10..16;
-/// Of these, the share that is loud; consonants are not.
+/// The loud share of a syllable: the vowel; consonants are softer.
 const VOWEL: f64 = 0.7;
 /// Syllables between two breaths.
 const PHRASE: std::ops::Range<u32> = 5..14;
 /// Packets of a breath: 0.3 to 0.8 s.
 const BREATH: std::ops::Range<u32> = 15..40;
-/// In -dBov: of vowels, of consonants, and of the room.
+/// Levels in -dBov: vowels, consonants, and the room.
 const LOUD: std::ops::Range<u8> = 18..30;
 const SOFT: std::ops::Range<u8> = 40..50;
 const ROOM: std::ops::Range<u8> = 68..72;
@@ -27,10 +26,10 @@ pub(super) struct Speech {
     syllables: u32,
     /// Packets left of the syllable or the breath.
     left: u32,
-    /// Of these, those after the vowel.
+    /// Packets, among these, after the vowel.
     consonant: u32,
     breath: bool,
-    /// The vowel's.
+    /// Level of the vowel.
     level: u8,
 }
 

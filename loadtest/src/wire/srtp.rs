@@ -65,7 +65,7 @@ struct Direction {
 }
 
 impl Srtp {
-    /// Of a DTLS client.
+    /// The keys of a DTLS client.
     pub(super) fn new(profile: Profile, material: &[u8]) -> Option<Self> {
         let salt = profile.salt_len();
         let (keys, salts) = material.split_at_checked(2 * KEY)?;
@@ -265,7 +265,7 @@ fn derive<const N: usize>(key: &[u8; KEY], salt: &[u8], label: u8) -> [u8; N] {
     out
 }
 
-/// From an extended number, whose first cycle is 1: what is before that has no index.
+/// The index of an extended number, whose first cycle is 1: an earlier number has none.
 fn index_of(extended: u64) -> Option<u64> {
     extended.checked_sub(1 << 16)
 }
@@ -308,7 +308,7 @@ fn sha1_tag(key: &hmac::Key, signed: &[u8], suffix: &[u8]) -> [u8; SHA1_TAG] {
 }
 
 fn same(ours: &[u8], theirs: &[u8]) -> Option<()> {
-    // Not in constant time: nobody attacks a bot.
+    // The comparison is not in constant time: nobody attacks a bot.
     (ours == theirs).then_some(())
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// SSRCs are random and nobody attacks a bot: one multiplication spreads them well enough.
+/// A map by SSRC. SSRCs are random and nobody attacks a bot: one multiplication spreads them well
+/// enough.
 pub(super) type SsrcMap<V> = HashMap<u32, V, BuildHasherDefault<SsrcHasher>>;
 
 #[derive(Clone, Copy, Default)]

@@ -1,4 +1,4 @@
-//! One received stream: what is missing, what is late, what a decoder could show.
+//! One received stream: its missing packets, its late ones, and the frames that a decoder could show.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::height::sps_height;
 
 /// The time that retransmissions may take before a gap counts as a lost picture: several NACK rounds.
 const GAP_PATIENCE: Duration = Duration::from_millis(400);
-/// More missing at once is a lost picture anyway, and nothing to ask for.
+/// Largest gap that is asked for: a larger one is a lost picture anyway.
 const MAX_GAP: u64 = 512;
 /// Packets held back behind a gap: 400 ms of 10,000 packets a second.
 const MAX_HELD: usize = 4_096;
@@ -32,24 +32,24 @@ pub(super) struct Meta {
     pub(super) content: Content,
 }
 
-/// The facts of a packet's payload, as far as it was looked at.
+/// Facts of a packet's payload, as far as it was decrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Content {
-    /// It was not decrypted.
+    /// The packet was not decrypted.
     Unread,
-    /// Nothing but padding.
+    /// The packet has padding only.
     Padding,
     Read {
         /// It may be the first of a frame.
         starts: bool,
         keyframe: bool,
-        /// Of a keyframe's picture, where the codec tells.
+        /// Height of a keyframe's picture, where the codec tells.
         height: Option<u16>,
     },
 }
 
 impl Content {
-    /// Of a plain payload.
+    /// Facts of a decrypted payload.
     pub(super) fn read(codec: Codec, payload: &[u8]) -> Self {
         if payload.is_empty() {
             return Self::Padding;
@@ -77,13 +77,13 @@ impl Content {
     }
 }
 
-/// Where a packet stands among the others.
+/// The place of a packet among the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
     Newest,
-    /// It fills a gap.
+    /// The packet fills a gap.
     Filling,
-    /// After its gap was given up.
+    /// The packet came after its gap was given up.
     Late,
     Duplicate,
 }
@@ -162,9 +162,9 @@ impl Stream {
         }
     }
 
-    /// Whether a packet's content decides anything: the first of a frame, where keyframes and the
-    /// codec's own numbering stand, and everything while the picture is not decodable or
-    /// incomplete. The rest is judged by header.
+    /// Whether a packet's content decides anything: that of a frame's first packet, with the keyframe mark and the
+    /// codec's own numbers, and everything while the picture is not decodable or incomplete. The rest is judged by
+    /// header.
     pub(super) fn wants_content(&self, timestamp: u32) -> bool {
         !self.codec.is_audio()
             && (!self.chain || self.missing > 0 || self.last_timestamp != Some(timestamp))
@@ -186,7 +186,7 @@ impl Stream {
         (self.extender.highest().unwrap_or_default() as u32).wrapping_sub(1 << 16)
     }
 
-    /// Takes a packet.
+    /// Handles a packet.
     pub(super) fn push(&mut self, sequence: u16, retransmitted: bool, meta: Meta) -> Place {
         let sequence = self.extender.extend(sequence);
         let next = *self.next.get_or_insert(sequence);
@@ -244,7 +244,7 @@ impl Stream {
         Place::Newest
     }
 
-    /// Gives up what has been missing for too long. How many packets.
+    /// Gives up packets that have been missing for too long, and returns their number.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let before = self.seen.lost;
         while let Some(Cell::Missing { since, .. }) = self.cells.front()

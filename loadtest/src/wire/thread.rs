@@ -149,7 +149,7 @@ struct Thread {
     timers: Timers,
     out: Outbox,
     second: Second,
-    /// Which of the measure's seconds that is.
+    /// Index of that second in the measure.
     current: usize,
     measure: Arc<Measure>,
 }
@@ -162,7 +162,7 @@ struct Bot {
 }
 
 impl Bot {
-    /// Sends the checks that are due, as long as it is not known which candidate answers.
+    /// Sends the checks that are due, until a candidate has answered.
     fn check(&mut self, now: Instant, counters: &Counters) {
         let mut checks = Vec::new();
         self.session.poll_checks(now, &mut checks);
@@ -173,7 +173,7 @@ impl Bot {
         }
     }
 
-    /// Takes what candidates answer, until one is found.
+    /// Handles candidates' answers until one is found.
     fn search(&mut self, out: &mut Outbox) {
         let mut buffer = [0; CHECK_BYTES];
         while self.session.is_searching() {
@@ -252,7 +252,7 @@ impl Thread {
                 Duration::ZERO => wall_now,
                 at => at,
             };
-            // What came after the clocks were read is a little ahead of them.
+            // Datagrams that came after the clocks were read are a little ahead of them.
             let at = match wall_now.checked_sub(wall) {
                 Some(age) => now.checked_sub(age).unwrap_or(now),
                 None => now + (wall - wall_now),
@@ -274,7 +274,7 @@ impl Thread {
         self.attend(place);
     }
 
-    /// Does what is due for a bot, sends what it has to say, and plans its next turn.
+    /// Does everything due for a bot, sends its datagrams, and plans its next turn.
     fn attend(&mut self, place: usize) {
         let Some(Some(bot)) = self.bots.get_mut(place) else {
             return;

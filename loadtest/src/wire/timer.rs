@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// One time for each bot, the earliest first. Changing a time leaves the old entry behind, to be
+/// One time for each bot, the earliest first. Changing a time leaves the old entry behind, which is
 /// skipped when it comes up.
 #[derive(Debug, Default)]
 pub(super) struct Timers {

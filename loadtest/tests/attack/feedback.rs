@@ -91,7 +91,7 @@ async fn keyframes(arena: &Arena, full: bool) -> Said {
         .await;
     let reached = arena.call.look().await.since(&before).keyframe_requests();
     let seconds = arena.during().as_secs_f64();
-    // Of four publishers, each is asked a few times a second.
+    // Each of four publishers is asked a few times a second.
     let most = (4.0 * 8.0 * (seconds + 1.0)) as u64;
     assert!(
         reached <= most,

@@ -138,7 +138,7 @@ impl Course {
             .map(|fault| format!("{}: {fault}", attack.name));
         self.faults
             .extend(named.inspect(|fault| println!("  {fault}")));
-        // What one attack has spoilt is no fault of the next.
+        // Damage by one attack is no fault of the next.
         if !faults.is_empty() {
             self.close().await;
         }

@@ -32,7 +32,7 @@ impl Spoofer {
         packet.extend(((UDP_HEADER + payload.len()) as u16).to_be_bytes());
         packet.extend([0, 0]);
         packet.extend(payload);
-        // What the kernel has no room for is lost.
+        // Datagrams that the kernel has no room for are lost.
         let _ = sendto(&self.0, &packet, SendFlags::DONTWAIT, &to);
     }
 }

@@ -1,4 +1,4 @@
-//! Attacks by what is around the server: its log, and people whose machines fail.
+//! Attacks by the server's surroundings: its log, and people whose machines fail.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub(crate) const ATTACKS: [Attack; 1] = [Attack::new("bots killed and stopped", 
     Box::pin(bots(arena))
 })];
 
-/// On servers of their own.
+/// Attacks that need servers of their own.
 pub(crate) const OF_LOGS: [Attack; 3] = [
     Attack::new("a log device without room", |arena| Box::pin(full(arena))).on(Start {
         log: Log::Full,
@@ -36,7 +36,7 @@ pub(crate) const OF_LOGS: [Attack; 3] = [
     }),
 ];
 
-/// Whatever is logged fails to be written, in every thread.
+/// Every log line fails to be written, in every thread.
 async fn full(arena: &Arena) -> Said {
     let joined = joins(arena).await;
     said(
@@ -93,7 +93,7 @@ async fn unread(arena: &Arena) -> Said {
     )
 }
 
-/// So many come and go.
+/// Bots that come and go, `count` in all.
 async fn visits(arena: &Arena, count: usize) -> usize {
     let mut from = arena.address();
     for number in 0..count {

@@ -1,4 +1,4 @@
-//! A server that announces several addresses, of which some are of no use to a bot.
+//! A server that announces several addresses, some of no use to a bot.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// To loopback no route leads from there, and nobody has it: documentation's (RFC 5737).
+/// An address for documentation (RFC 5737): no route from loopback leads there, and nobody has it.
 const NOWHERE: &str = "192.0.2.1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn a_bot_that_no_address_fits_says_so_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_that_nobody_answers_names_who_was_asked() {
-    // What is sent there is answered from 127.0.0.1, which is no answer.
+    // A check sent there is answered from 127.0.0.1, which is no answer.
     let mut hall = Hall::announcing(addresses(&["127.0.0.3"])).await;
     let mut config = hall.config(&hall.url, Video::None, false);
     config.join_timeout = Duration::from_millis(500);

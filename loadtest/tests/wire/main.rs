@@ -38,7 +38,7 @@ impl Hall {
         Self::start(loopback, decrypt_share, oracle_share).await
     }
 
-    /// One whose server announces these addresses.
+    /// A hall whose server announces these addresses.
     async fn announcing(addresses: Vec<IpAddr>) -> Self {
         Self::start(addresses, 1.0, 1.0).await
     }
@@ -122,7 +122,7 @@ impl Hall {
         state
     }
 
-    /// Waits until every bot has received what it is asked to.
+    /// Waits until every bot has received as much as `enough` asks for.
     async fn until(&self, what: &str, enough: impl Fn(&Observed) -> bool, bots: &[Arc<BotState>]) {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = tokio::time::interval(Duration::from_millis(20));
@@ -158,7 +158,7 @@ impl Hall {
         .await;
     }
 
-    /// Stops publishing, waits for what is under way, takes stock and closes.
+    /// Stops publishing, waits for packets on their way, takes stock and closes.
     async fn close(self) -> Closed {
         let failures: Vec<_> = self
             .bots
@@ -327,7 +327,7 @@ async fn lost_packets_are_asked_for_again() {
     for stream in &viewer.streams {
         assert_eq!(stream.violation_count, 0, "{stream:#?}");
         match stream.kind {
-            // Nobody repeats sound.
+            // Lost audio is not sent again.
             MediaKind::Audio => assert!(stream.lost > 0),
             MediaKind::Video => assert!(stream.lost * 100 < stream.packets, "{stream:#?}"),
         }
@@ -344,7 +344,7 @@ async fn median_delay(impairment: Option<Impairment>) -> f64 {
     let viewer = hall.admit_at(&url, Video::None, false).await;
     hall.until("media", |seen| seen.packets > 250, &[viewer])
         .await;
-    // The publisher receives nothing: what was measured is the viewer's.
+    // The publisher receives nothing: the measurement is the viewer's.
     hall.close().await.delay.percentiles().p50.unwrap()
 }
 

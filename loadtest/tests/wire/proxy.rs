@@ -17,11 +17,11 @@ use tokio_tungstenite::tungstenite::Message;
 pub(crate) struct Impairment {
     /// Every so many packets; 0 is never.
     pub(crate) lose_one_in: u64,
-    /// Of what the server sends.
+    /// Delay of the server's packets.
     pub(crate) delay: Duration,
 }
 
-/// Starts a proxy in front of the server at `url` and says where it is.
+/// Starts a proxy in front of the server at `url` and returns its address.
 pub(crate) async fn start(url: &str, impairment: Impairment) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let here = format!("http://{}", listener.local_addr().unwrap());

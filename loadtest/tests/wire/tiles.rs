@@ -1,4 +1,5 @@
-//! A viewer who shows six of twenty: what is sent, and what is not even encoded.
+//! A viewer that shows six of twenty: the layers that are sent, and those that are not even
+//! encoded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +17,10 @@ const PUBLISHERS: usize = 20;
 const TILES: usize = 6;
 /// A frame more or less at either end is little of it.
 const WINDOW: Duration = Duration::from_secs(8);
-/// For the keyframe of the last step up, and what a turn of the bots' counters takes.
+/// Time for the keyframe of the last step up, and for a turn of the bots' counters.
 const SETTLES: Duration = Duration::from_secs(3);
 
-/// Which encodings of a publisher somebody is sent or may fall back to, lowest first.
+/// The encodings of a publisher that some viewer is sent or may fall back to, lowest first.
 type Wanted = [bool; 3];
 
 /// The observations of all bots at one moment.
@@ -27,7 +28,7 @@ async fn snapshot(bots: &[Arc<BotState>]) -> Vec<Observed> {
     let mut seen = Vec::new();
     eventually("the bots say nothing", || {
         seen = bots.iter().map(|bot| observed(bot)).collect();
-        // One thread writes for all of them, once a second.
+        // One thread writes for all bots, once a second.
         seen[0].at.is_some() && seen.iter().all(|one| one.at == seen[0].at)
     })
     .await;

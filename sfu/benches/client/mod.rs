@@ -30,21 +30,21 @@ pub(crate) struct Call {
     socket: TurnSocket,
     publishers: usize,
     viewers: usize,
-    /// Who sent the last frame.
+    /// The client that sent the last frame.
     speaker: usize,
-    /// Turns since everybody was last let do what is due.
+    /// Turns since all clients last did their due work.
     settled: u32,
-    /// Turns since viewers last told what arrived.
+    /// Turns since viewers last sent feedback.
     unacknowledged: u32,
-    /// After so many they do.
+    /// Turns after which they send feedback.
     acknowledge_every: u32,
 }
 
 struct Client {
     peer: PeerId,
-    /// Of each turn since the last feedback: when it was, and up to which transport-wide number it sent.
+    /// The time of each turn since the last feedback, with the last transport-wide number sent in it.
     arrivals: Vec<(Instant, u16)>,
-    /// The first number not told of yet.
+    /// The first number without feedback so far.
     acknowledged: u16,
     feedbacks: u8,
     /// The time of the first packet of media: `str0m` counts arrivals from it, and the bench goes on with it.
@@ -57,14 +57,15 @@ struct Client {
     connected: bool,
     heard: u64,
     out: Vec<Datagram>,
-    /// Of sound and of the picture.
+    /// Sequence numbers of audio and of video.
     sequences: [u64; 2],
     picture: u16,
 }
 
-/// Everybody answers keepalives twice within the 30 s that consent lasts (RFC 7675): a turn is 10 ms.
+/// Turns between the clients' due work: all answer keepalives twice within the 30 s of consent (RFC 7675), and a turn
+/// is 10 ms.
 const SETTLE_EVERY: u32 = 400;
-/// RTP's fixed header, two extensions, and the tag of AES-128-GCM: what `str0m` adds to a payload.
+/// Bytes that `str0m` adds to a payload: RTP's fixed header, two extensions, and the tag of AES-128-GCM.
 const AROUND: usize = 12 + 4 + 8 + 16;
 
 impl Call {
@@ -161,8 +162,8 @@ impl Call {
         });
     }
 
-    /// Until every viewer hears every track, and for a while more: reports are sent every second,
-    /// after which streams need no names.
+    /// Runs until every viewer hears every track, and a while longer: reports are sent every second, after which
+    /// streams need no names.
     fn connect(&mut self) {
         let everybody = |call: &Self| call.clients.iter().all(|client| client.connected);
         while !everybody(self) {
@@ -184,13 +185,13 @@ impl Call {
         let heard = self.clients.iter().filter(|client| client.heard > 100);
         assert!(heard.count() >= self.viewers, "every viewer is sent media");
         while self.relay.poll_event().is_some() {}
-        // From here on the bench says for them what arrives.
+        // From here on the bench reports arrivals for them.
         for client in &mut self.clients {
             client.acknowledged = self.relay.transport_sequence(client.peer).unwrap_or(0);
         }
     }
 
-    /// Lets everybody do what is due, in memory.
+    /// Lets all clients do their due work, in memory.
     fn settle(&mut self) {
         for _ in 0..4 {
             for client in &mut self.clients {
@@ -233,7 +234,7 @@ impl Call {
             .drive(self.now)
             .into_iter()
             .partition(|datagram| matches!(datagram.payload.first(), Some(128..=191)));
-        // Keepalives are answered in memory: nobody reads what the relay's socket sends.
+        // Keepalives are answered in memory: the packets of the relay's socket are not read.
         if !control.is_empty() {
             for mut datagram in control {
                 self.relay.handle_datagram(self.now, &mut datagram);
@@ -250,9 +251,9 @@ impl Call {
         self.relay.turn(self.now, &mut self.socket, frame)
     }
 
-    /// Feedback of the viewers for the turns since their last: everything arrived, a millisecond after it was
-    /// sent. They report as often as libwebrtc's do, so that reports take a twentieth of what they report on,
-    /// every 50 to 250 ms: of the packet sizes here, sound every 140 ms and pictures every 50.
+    /// Feedback of the viewers for the turns since their last: everything arrived, a millisecond after it was sent. The
+    /// interval is libwebrtc's: reports take a twentieth of the rate they report on, every 50 to 250 ms. For the packet
+    /// sizes here that is 140 ms for audio and 50 ms for video.
     pub(crate) fn feedback(&mut self) -> Vec<(PeerId, Vec<u8>)> {
         self.unacknowledged += 1;
         for client in &mut self.clients {
@@ -274,7 +275,7 @@ impl Call {
         }
     }
 
-    /// Does what is due after a turn: reports, decisions, probes.
+    /// Does the due work after a turn: reports, decisions, probes.
     pub(crate) fn timers(&mut self) -> Sent {
         self.relay.timers(self.now, &mut self.socket)
     }

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-/// From the command line: `--quick`, `--alone`, `--rounds N`, `--packets N`, and words that a row must contain.
+/// Options of the command line: `--quick`, `--alone`, `--rounds N`, `--packets N`, and words that a row must contain.
 pub(crate) struct Options {
     pub(crate) rounds: usize,
-    /// Of each figure in each round.
+    /// Packets of each figure in each round.
     pub(crate) packets: usize,
-    /// Without the floor, as far as may be: for profiles.
+    /// Leave out the floor as far as possible: for profiles.
     pub(crate) alone: bool,
     words: Vec<String>,
 }

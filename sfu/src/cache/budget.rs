@@ -1,17 +1,18 @@
 //! The memory of all packet caches of the process, and of data channel messages on their way, shared fairly among the
 //! peers they are kept for.
 //!
-//! While less than [`CALM`] of it is used, a peer may hold what it likes. Beyond, only who holds less than its fair
-//! share may grow, a share being the budget divided by those who hold any and one more; whoever holds more gives back within two
-//! seconds. So the rest always has room for who holds little, and who uses most pays first. Nobody ever gets more than
-//! there is: a packet that is not kept cannot be sent again, and that is all.
+//! While less than [`CALM`] of it is used, a peer may hold any amount. Beyond, only a peer below its fair share may
+//! grow; the fair share is the budget divided by the number of peers that hold any, plus one. A peer above its share
+//! gives memory back within two seconds. So the last part always has room for peers that hold little, and the peers
+//! that hold most lose memory first. No peer ever gets more than there is: a packet that is not kept cannot be sent
+//! again, which is the only effect.
 //!
-//! Counted with atomics of all workers, touched when a cache grows or shrinks, not for each packet.
+//! Atomics shared by all workers count the bytes. They are touched when a cache grows or shrinks, not for each packet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Parts of the budget, of four, that anybody may use.
+/// The quarters of the budget that any peer may use freely.
 const CALM: usize = 3;
 
 /// All caches' memory.
@@ -65,12 +66,12 @@ impl CacheBudget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that they may.
+    /// Bytes that caches may hold.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Times that a cache was to grow and did not.
+    /// Times that a cache needed to grow and could not.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -85,7 +86,7 @@ impl CacheBudget {
 }
 
 impl CacheShare {
-    /// Nothing yet.
+    /// A holding of zero bytes.
     pub(crate) fn nothing(&self) -> Held {
         Held {
             share: self.clone(),
@@ -93,13 +94,13 @@ impl CacheShare {
         }
     }
 
-    /// So many bytes, if there are.
+    /// Takes so many bytes, if they are free.
     pub(super) fn take(&self, bytes: usize) -> Option<Held> {
         let mut held = self.nothing();
         held.set(bytes).then_some(held)
     }
 
-    /// Whether its caches are to shrink, so that others' may grow.
+    /// Whether the peer's caches should shrink, so that others' may grow.
     pub(super) fn is_over(&self) -> bool {
         let budget = &self.0.budget;
         !budget.is_calm(budget.used()) && self.0.used.load(Ordering::Relaxed) > budget.fair()
@@ -139,7 +140,7 @@ impl CacheShare {
 }
 
 impl Held {
-    /// Holds so many bytes from now on; false, and as many as before, if there are not as many.
+    /// Sets the number of bytes held. Returns false, and keeps the old number, if there is too little memory.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes && !self.share.grow(bytes - self.bytes) {
             return false;
@@ -149,7 +150,7 @@ impl Held {
         true
     }
 
-    /// Whether its peer's caches are to shrink.
+    /// Whether the peer's caches should shrink.
     pub(super) fn is_over(&self) -> bool {
         self.share.is_over()
     }
@@ -161,7 +162,7 @@ impl Drop for Held {
     }
 }
 
-/// Without a bound.
+/// A share of an unbounded budget.
 #[cfg(any(test, feature = "testing"))]
 impl Default for CacheShare {
     fn default() -> Self {

@@ -1,59 +1,58 @@
 //! Source addresses, and the peers at them.
 //!
-//! A check only claims an address: who sends it may have forged where it comes from. Who answers a check of ours,
-//! or finishes a handshake there, has proved to be there. A claim without proof gets an address that nobody has
-//! proved to be at, from whoever claimed it last, and no other. Whoever proves to be at an address that is
-//! another's shares it: a NAT or a host has given the port to somebody new, or several peers use one socket.
-//! Then their keys tell whose a packet is, and the first one loses none. Only a handshake has no keys yet: it is for
-//! who waits for one, whether they are proved to be there or have just claimed it.
+//! A check only claims an address: its sender may have forged the source. A peer proves to be there by answering a
+//! check of the server or by finishing a handshake. A claim without proof gets only an address that nobody has proved
+//! to be at; the latest claim holds. A peer that proves to be at another peer's address shares it: a NAT or a host has
+//! given the port to somebody new, or several peers use one socket. Their SRTP keys then tell the packets apart, and
+//! the first peer loses none. A handshake alone has no keys yet: it goes to the peer that waits for one, proved or not.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::hash::AddrHash;
 
-/// Addresses one peer may be at. Its ICE agent forgets addresses before it has more than these and tells
-/// which; this bound only makes sure.
+/// Addresses of one peer at most. Its ICE agent drops addresses before it has more than these, and says which; this
+/// bound is a safeguard.
 const ADDRESSES: usize = 16;
-/// Peers at one address beside the first. Each is one more set of keys to try on each packet from there; a
-/// client that puts more on one socket is refused the rest.
+/// Peers at one address beside the first, at most. Each adds a set of keys to try on every packet from there. Further
+/// peers on one socket are refused.
 const GUESTS: usize = 7;
 
-/// Who is at an address.
+/// The peer at an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Holder {
-    /// The one it is first thought to be.
+    /// The peer that a packet is first assumed to be from.
     pub(crate) peer: usize,
     is_proven: bool,
-    /// Others have proved to be there too.
+    /// Other peers have proved to be there too.
     pub(crate) is_shared: bool,
-    /// Somebody else claims it without proof.
+    /// Another peer claims it without proof.
     pub(crate) is_contested: bool,
 }
 
 /// The outcome of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claim {
-    /// The address is the peer's, or one of its own.
+    /// The peer has the address, alone or shared.
     Held,
-    /// Another has proved to be there, and the peer has not; or too many have.
+    /// Another peer has proved to be there and this one has not, or too many share it.
     Refused,
 }
 
-/// All addresses of a worker.
+/// All peers' addresses on a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
     holders: HashMap<SocketAddr, Holder, AddrHash>,
-    /// The others at shared addresses.
+    /// Further peers at shared addresses.
     guests: HashMap<SocketAddr, Vec<usize>, AddrHash>,
-    /// By address where somebody is: who claimed it last, in vain.
+    /// The peer that last claimed, in vain, an address that another holds.
     claimants: HashMap<SocketAddr, usize, AddrHash>,
-    /// By peer: where it is, the longest known first.
+    /// Addresses of each peer, the longest known first.
     of_peers: HashMap<usize, Vec<SocketAddr>>,
 }
 
 impl Addresses {
-    /// Who is at an address.
+    /// The peer at an address.
     pub(crate) fn holder(&self, addr: SocketAddr) -> Option<Holder> {
         self.holders.get(&addr).copied()
     }
@@ -65,12 +64,12 @@ impl Addresses {
         first.into_iter().chain(guests.copied())
     }
 
-    /// Who claims an address where somebody else is.
+    /// The peer that claims an address held by another.
     pub(crate) fn claimant(&self, addr: SocketAddr) -> Option<usize> {
         self.claimants.get(&addr).copied()
     }
 
-    /// A peer claims an address, having proved to be there or not.
+    /// Records that a peer claims an address, with proof or without.
     pub(crate) fn claim(&mut self, addr: SocketAddr, peer: usize, is_proven: bool) -> Claim {
         let Some(holder) = self.holders.get_mut(&addr) else {
             let holder = Holder {
@@ -111,7 +110,7 @@ impl Addresses {
         Claim::Held
     }
 
-    /// A peer is not at an address any more. Others there stay.
+    /// Takes an address from a peer. Other peers there stay.
     pub(crate) fn unbind(&mut self, addr: SocketAddr, peer: usize) {
         self.drop_claim(addr, peer);
         self.leave(addr, peer);
@@ -136,7 +135,7 @@ impl Addresses {
         self.holders.len() + self.guests.len() + self.claimants.len() + self.of_peers.len()
     }
 
-    /// Takes a peer from an address; the next one there takes its place.
+    /// Takes a peer from an address; the next peer there becomes its holder.
     fn leave(&mut self, addr: SocketAddr, peer: usize) {
         let mut guests = self.guests.remove(&addr).unwrap_or_default();
         match self.holders.get_mut(&addr) {
@@ -163,7 +162,7 @@ impl Addresses {
         }
     }
 
-    /// A peer does not claim an address any more.
+    /// Drops a peer's claim to an address.
     fn drop_claim(&mut self, addr: SocketAddr, peer: usize) {
         if self.claimants.get(&addr) == Some(&peer) {
             self.claimants.remove(&addr);
@@ -173,7 +172,7 @@ impl Addresses {
         }
     }
 
-    /// Notes where a peer is.
+    /// Records an address of a peer.
     fn note(&mut self, addr: SocketAddr, peer: usize) {
         let addrs = self.of_peers.entry(peer).or_default();
         addrs.push(addr);
@@ -211,7 +210,7 @@ mod tests {
 
     #[test]
     fn claims_are_decided_by_proof() {
-        // Claims of peers 1 and 2, with proof or without, and who is there then.
+        // Claims of peers 1 and 2, with or without proof; the peers there afterwards; the last outcome.
         for (claims, there, last) in [
             (&[(1, false)][..], &[1][..], Claim::Held),
             (&[(1, false), (2, false)], &[2], Claim::Held),

@@ -4,10 +4,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Builds [`AddrHasher`]s of one key.
 ///
-/// The standard library's SipHash is made for tables that strangers fill, at 20 ns for an address.
-/// This table they do not: an address enters it after a STUN check from there has authenticated, and
-/// a peer has [few](super::addresses). A multiplication folded into itself, keyed so that nobody
-/// knows which ports collide, is enough, at 2 ns.
+/// The standard library's SipHash is made for tables that strangers fill, at 20 ns for an address. Strangers do not
+/// fill this one: an address enters it after a STUN check from there has authenticated, and a peer has
+/// [few](super::addresses). A multiplication folded into itself takes 2 ns and is enough; its key hides which ports
+/// collide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AddrHash {
     key: u64,
@@ -89,7 +89,7 @@ mod tests {
             assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), addrs.len());
             for shift in [0, 48] {
                 let places: HashSet<u64> = hashes.iter().map(|h| (h >> shift) & 0xffff).collect();
-                // 20,000 thrown at random into 65,536 hit 17,200 places.
+                // 20,000 balls thrown at random into 65,536 bins hit 17,200.
                 assert!(places.len() > 16_500, "{} of bits {shift}", places.len());
             }
         }

@@ -1,11 +1,11 @@
-//! Which peer a datagram is for.
+//! Finds the peer that a datagram is for.
 //!
-//! By source address once a STUN check from there has authenticated; before that only by the user
-//! fragment of such a check (RFC 8445 section 7.3). Everything else from an unknown address is
-//! dropped without a trace but a counter.
+//! The source address tells, once a STUN check from there has authenticated; before that only the user fragment of such
+//! a check (RFC 8445 section 7.3). Any other datagram from an unknown address is dropped and counted, and leaves no
+//! other trace.
 //!
-//! An address is [`claimed`](Demux::claim), with proof or without ([`addresses`]): nobody loses to a claim an
-//! address that they have proved to be at.
+//! A peer [claims](Demux::claim) an address, with proof or without ([`addresses`]). No claim takes away an address that
+//! another peer has proved to be at.
 
 mod addresses;
 mod hash;
@@ -43,7 +43,7 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
 pub(crate) struct Demux {
     pub(crate) addresses: Addresses,
     by_ufrag: HashMap<Vec<u8>, usize>,
-    /// By the tag in answers to our checks.
+    /// Peers by the tag in answers to the server's checks.
     by_tag: HashMap<u32, usize>,
 }
 
@@ -53,7 +53,7 @@ impl Demux {
         self.by_ufrag.get(ufrag).copied()
     }
 
-    /// The peer whose check an answer is to.
+    /// The peer whose check this answers.
     pub(crate) fn by_tag(&self, tag: u32) -> Option<usize> {
         self.by_tag.get(&tag).copied()
     }

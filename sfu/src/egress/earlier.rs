@@ -1,26 +1,26 @@
-//! The frames that a slot was sent last, to be sent once more beside the next ones (RFC 2198).
+//! The last audio frames sent on a slot, to be sent once more beside the next ones (RFC 2198).
 //!
-//! Redundancy is made here, on the way to one viewer, of the frames that the publisher sent once: it costs nobody
-//! else anything, and nobody needs to decode. A frame is kept under the number and the time that its viewer knows it
-//! by, so that it is the packet before in the viewer's eyes, whatever the source was.
+//! Redundancy is made here, on the way to one viewer, from frames that the publisher sent once: it costs no other
+//! viewer anything, and nothing is decoded. A frame is kept under the sequence number and timestamp that its viewer
+//! knows. So it is the previous packet for the viewer, whatever its source was.
 
 use crate::rtp::codec::red::Earlier;
 
-/// Frames remembered: those of one turn are all decided on before the first is written. Of more than so many
-/// of one slot in one turn some leave without a copy.
+/// Frames remembered. All frames of one turn are planned before the first is written; if one slot has more than this in
+/// a turn, some leave without a copy.
 const FRAMES: usize = 8;
-/// The longest frame that is repeated, in bytes: 20 ms at 128 kbit/s. What is longer is music, and of a link that
-/// loses packets it takes enough as it is.
+/// Longest frame that is repeated, in bytes: 20 ms at 128 kbit/s. A longer one is music, which already takes much of a
+/// lossy link.
 const LONGEST: usize = 320;
 
-/// The frames that a slot was sent last. Of fixed size: about 2.7 kB for each slot of sound of a viewer whose link
-/// loses packets.
+/// The last frames sent on a slot. It has a fixed size, about 2.7 kB for each audio slot of a viewer whose link loses
+/// packets.
 #[derive(Debug)]
 pub(super) struct EarlierFrames([Kept; FRAMES]);
 
 #[derive(Clone, Copy, Debug)]
 struct Kept {
-    /// The viewer's number and time of it.
+    /// The viewer's sequence number and timestamp of it.
     sequence: u16,
     timestamp: u32,
     /// 0: nothing to repeat.
@@ -52,7 +52,7 @@ impl EarlierFrames {
         }
     }
 
-    /// The frame of the packet before one; none if it is not there, or from before a pause.
+    /// The frame of the packet before this one; none if it is not kept, or from before a pause.
     pub(super) fn before(&self, sequence: u16, timestamp: u32) -> Option<Earlier<'_>> {
         let before = sequence.wrapping_sub(1);
         let kept = &self.0[usize::from(before) % FRAMES];
@@ -108,7 +108,7 @@ mod tests {
     }
 
     proptest! {
-        /// In whatever order packets come: a copy is of the packet before.
+        /// With packets in any order, a copy is of the packet before.
         #[test]
         fn a_copy_is_the_frame_that_was_kept(
             packets in prop::collection::vec((any::<u8>(), 1usize..400), 1..200),

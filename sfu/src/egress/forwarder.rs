@@ -1,4 +1,4 @@
-//! One subscription at work: the track a slot carries, and which of its packets.
+//! One subscription at work: the track that a slot carries, and the selection of its packets.
 
 use std::mem::offset_of;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use crate::place::Place;
 use crate::rtp::codec::{Codec, h264};
 use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
 
-/// How long a switch waits for the end of the frame being sent. Publishers send the layers of a
-/// picture interleaved and within a frame's time; what takes longer has stopped in its middle.
+/// Longest wait of a switch for the end of the frame being sent. Publishers send the layers of a picture interleaved
+/// and within a frame's time; a frame that takes longer has stopped in its middle.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What a subscription needs to know of the track.
+/// Facts of the track that a subscription needs.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceTrack {
     pub(crate) id: TrackId,
     pub(crate) kind: MediaKind,
     pub(crate) publisher: PeerId,
     pub(crate) place: Place,
-    /// Its subscriptions' place in the router.
+    /// The index of its subscriptions in the router.
     pub(crate) fanout: usize,
-    /// What its publisher may send.
+    /// Codecs that its publisher may send.
     pub(crate) codecs: Vec<NegotiatedCodec>,
 }
 
@@ -34,18 +34,19 @@ pub(crate) struct SourceTrack {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Forwarder {
-    /// The source's, at hand.
+    /// The source's id, near at hand.
     pub(crate) track: TrackId,
     kind: MediaKind,
-    /// The last of the payload types that was asked for: packet after packet it is the same.
+    /// The payload type looked up last: packet after packet it is the same.
     latest: (u8, PayloadType),
-    /// The clock of the last packet forwarded, for aligning layers.
+    /// The clock and timestamp of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
     held: Option<Held>,
     pub(crate) selector: LayerSelector,
-    /// The publisher's payload types that the viewer has some for. At most one of each negotiated codec.
+    /// The publisher's payload types that the viewer can be sent, with the viewer's. At most one for each negotiated
+    /// codec.
     payload_types: Vec<(u8, PayloadType)>,
-    /// It is of use when something changes, not packet by packet.
+    /// The source, boxed: it is needed when something changes, not packet by packet.
     pub(crate) source: Box<SourceTrack>,
 }
 
@@ -56,45 +57,45 @@ struct Held {
     start: Start,
 }
 
-/// How a packet stands to what was sent before it came.
+/// A packet's relation to the packets sent before it came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Order {
     /// The current layer is in the middle of a frame.
     pub(crate) torn: bool,
-    /// It is of the current layer, and packets before it have not come.
+    /// The packet is of the current layer, and packets before it have not come.
     pub(crate) behind_gap: bool,
-    /// It comes late, from before what was sent of its layer: nothing begins with it.
+    /// The packet is older than packets of its layer already sent: nothing begins with it.
     pub(crate) past: bool,
 }
 
-/// Where another layer begins, in its publisher's cache.
+/// The packet at which another layer begins, in its publisher's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Start {
     pub(crate) layer: usize,
-    /// Unwrapped, of the keyframe's first packet.
+    /// Unwrapped sequence number of the keyframe's first packet.
     pub(crate) sequence: u64,
 }
 
-/// A viewer's payload type with the one its retransmissions go by.
+/// A viewer's payload type, with the one of its retransmissions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PayloadType {
     pub(crate) media: Option<u8>,
     pub(crate) rtx: Option<u8>,
-    /// The viewer asks for packets again and has no RTX for them: they are kept as they are sent.
+    /// The viewer sends NACKs and has no RTX for them: packets are kept as they are sent.
     pub(crate) kept: bool,
     /// The publisher sends redundant audio (RFC 2198), of which the viewer gets the newest frame.
     pub(crate) unwraps: bool,
-    /// Redundant audio around the media, where the publisher sends none and the viewer takes it.
+    /// Redundant audio around the media, if the publisher sends none and the viewer takes it.
     pub(crate) red: Option<u8>,
-    /// The media inside, where the publisher sends redundant audio and the viewer takes it.
+    /// The media inside, if the publisher sends redundant audio and the viewer takes it.
     pub(crate) inside: Option<u8>,
 }
 
 impl Forwarder {
-    /// So much of it every packet needs.
+    /// Bytes of it that every packet needs.
     pub(super) const HOT: usize = offset_of!(Self, selector) + LayerSelector::HOT;
 
-    /// Carries `source` on an m-line; none if they share no codec.
+    /// A forwarder of `source` on an m-line; none if they share no codec.
     pub(crate) fn new(source: SourceTrack, media: &NegotiatedMedia) -> Option<Self> {
         let mut payload_types = Vec::new();
         for codec in &source.codecs {
@@ -130,12 +131,12 @@ impl Forwarder {
         })
     }
 
-    /// Follows a renegotiation of the m-line; false if it has no codec for the track now.
+    /// Applies a renegotiation of the m-line; false if it has no codec for the track now.
     pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> bool {
         self.follow((*self.source).clone(), media)
     }
 
-    /// Follows a renegotiation of the track; false if the m-line has no codec for it now.
+    /// Applies a renegotiation of the track; false if the m-line has no codec for it now.
     pub(crate) fn follow(&mut self, source: SourceTrack, media: &NegotiatedMedia) -> bool {
         let Some(fresh) = Self::new(source, media) else {
             return false;
@@ -146,29 +147,29 @@ impl Forwarder {
         true
     }
 
-    /// Whether the viewer can decode what comes under a payload type of the publisher's.
+    /// Whether the viewer can decode a payload type of the publisher.
     pub(crate) fn decodes(&self, publishers: u8) -> bool {
         self.payload_type(publishers).media.is_some()
     }
 
-    /// The viewer's payload type for the publisher's; that of none has no `media`.
+    /// The viewer's payload type for the publisher's. An unknown one has no `media`.
     pub(crate) fn payload_type(&self, publishers: u8) -> PayloadType {
         if self.latest.0 == publishers {
             return self.latest.1;
         }
-        // Of two the later, as in the session description.
+        // The later of two counts, as in the session description.
         let mut types = self.payload_types.iter().rev();
         let found = types.find(|(theirs, _)| *theirs == publishers);
         found.map_or_else(PayloadType::default, |(_, ours)| *ours)
     }
 
-    /// The same for the next packets too.
+    /// The viewer's payload type for the publisher's, remembered for the next packets.
     pub(crate) fn next_payload_type(&mut self, publishers: u8) -> PayloadType {
         self.latest = (publishers, self.payload_type(publishers));
         self.latest.1
     }
 
-    /// Decides on a packet.
+    /// Decides whether to send a packet.
     pub(crate) fn select(&mut self, now: Instant, packet: &Packet<'_>, order: Order) -> Decision {
         let decision = match self.kind {
             MediaKind::Audio => self.selector.select_sound(packet.layer),
@@ -191,7 +192,7 @@ impl Forwarder {
         decision
     }
 
-    /// The layer a keyframe is needed of, if any.
+    /// The layer that needs a keyframe, if any.
     pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
         self.selector
             .awaits_keyframe_of()
@@ -213,8 +214,8 @@ impl Forwarder {
         self.held.take().map(|held| held.start)
     }
 
-    /// How far the picture moved on, by the publisher's own clock, from the last packet forwarded
-    /// to this one of another layer.
+    /// The time by which the picture moved on, by the publisher's own clock, from the last packet forwarded to this one
+    /// of another layer.
     pub(crate) fn advance(&self, packet: &Packet<'_>) -> Option<i64> {
         let rate = packet.codec.clock_rate();
         let (clock, timestamp) = self.last?;
@@ -223,14 +224,14 @@ impl Forwarder {
         Some(ntp_to_ticks(now.wrapping_sub(before) as i64, rate))
     }
 
-    /// Takes what is known by now of the clock of what was forwarded last.
+    /// Updates the clock of the packet forwarded last.
     pub(crate) fn set_clock(&mut self, clock: SenderClock) {
         if let Some((known, _)) = &mut self.last {
             *known = clock;
         }
     }
 
-    /// The clock of what is forwarded now.
+    /// The clock of the layer forwarded now.
     pub(crate) fn clock(&self) -> Option<SenderClock> {
         self.last.map(|(clock, _)| clock)
     }
@@ -242,27 +243,27 @@ impl Forwarder {
             .map(|sender| (sender, packet.header.timestamp));
     }
 
-    /// Takes the order that the track's encodings have now; nothing of what is sent changes by that.
+    /// Applies the present order of the track's encodings; the packets sent do not change.
     pub(crate) fn set_order(&mut self, order: Ranks) {
         if *self.selector.order() != order {
             self.selector.set_order(order);
         }
     }
 
-    /// A layer by the order that the track's encodings had when it was decided on, as `order` counts it.
+    /// A layer, numbered in the order it was decided in, as `order` numbers it.
     pub(crate) fn translate(&self, layer: LayerId, order: &Ranks) -> LayerId {
         self.selector.order().translate(layer, order)
     }
 
-    /// The encodings that are sent and are to be sent, by their indexes.
+    /// The index of the encoding being sent, and of the one to be sent.
     pub(crate) fn streams(&self) -> (Option<usize>, Option<usize>) {
         let sent = self.selector.stream();
         let sends = self.selector.target().is_some();
         (sent.filter(|_| sends), self.selector.wanted_stream())
     }
 
-    /// Whether nothing of an encoding is of use any more: it was left for one of a smaller picture, is gone,
-    /// or nothing is to be sent.
+    /// Whether packets of an encoding are of no more use: it was left for a smaller picture, is gone, or nothing is to
+    /// be sent.
     pub(crate) fn has_left(&self, encoding: usize) -> bool {
         let order = self.selector.order();
         let rank = order.rank(encoding);
@@ -272,7 +273,7 @@ impl Forwarder {
         rank.is_none_or(|rank| !order.is_single() && goes_on.spatial < rank)
     }
 
-    /// Points at a layer, or at none, which stops at once.
+    /// Sets the layer to send; none stops at once.
     pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
         if self.selector.target() == target {
             return;
@@ -284,25 +285,25 @@ impl Forwarder {
         }
     }
 
-    /// Sends nothing more of the layer being sent: there is no time to wait for the next one.
+    /// Stops the layer being sent at once: there is no time to wait for the next one.
     pub(crate) fn stop(&mut self) {
         self.selector.leave();
     }
 
-    /// Sends nothing more, not even the rest of a frame, until a packet that a stream can begin with.
+    /// Stops at once, even within a frame, until a packet that a stream can begin with.
     pub(crate) fn halt(&mut self) {
         self.selector.halt();
         self.held = None;
     }
 
-    /// A stream goes on with what the viewer cannot decode.
+    /// Records that a stream goes on in a codec that the viewer cannot decode.
     pub(crate) fn interrupt(&mut self, layer: usize) {
         if self.selector.stream() == Some(layer) {
             self.halt();
         }
     }
 
-    /// Goes on with a packet of another stream of its publisher's on the same layer.
+    /// Continues with a packet of the publisher's next stream on the same layer.
     pub(crate) fn restart(&mut self, packet: &Packet<'_>) {
         self.selector.restart(candidate(packet));
     }
@@ -318,13 +319,13 @@ impl Forwarder {
     }
 }
 
-/// Whether a viewer may ask for packets of a payload type again (RFC 4585 section 4.2).
+/// Whether a viewer sends NACKs for a payload type (RFC 4585 section 4.2).
 fn asks_again(media: &NegotiatedMedia, payload_type: u8) -> bool {
     let mut codecs = media.codecs.iter();
     codecs.any(|codec| codec.payload_type == payload_type && codec.feedback.nack)
 }
 
-/// A viewer's redundant format around one of its others.
+/// The viewer's payload type of redundant audio around another of its types.
 fn around(media: &NegotiatedMedia, payload_type: u8) -> Option<u8> {
     let wanted = CodecParameters::Red {
         primary: payload_type,
@@ -339,8 +340,8 @@ fn within(red: &NegotiatedCodec, opus: &NegotiatedCodec) -> bool {
     matches!(red.parameters, CodecParameters::Red { primary } if primary == opus.payload_type)
 }
 
-/// Whether a viewer can be passed a publisher's redundant audio as it is: the blocks inside name the
-/// payload type of what they hold, which must be the viewer's too.
+/// Whether a publisher's redundant audio can be passed on unchanged: the blocks inside name a payload type, which must
+/// be the viewer's too.
 fn takes_redundancy(media: &NegotiatedMedia, red: &NegotiatedCodec) -> bool {
     media
         .codecs
@@ -348,13 +349,13 @@ fn takes_redundancy(media: &NegotiatedMedia, red: &NegotiatedCodec) -> bool {
         .any(|ours| ours.parameters == red.parameters)
 }
 
-/// What the selector asks of a packet.
+/// The facts of a packet that the selector needs.
 pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
     Candidate {
         stream: packet.layer,
         timestamp: packet.header.timestamp,
         frame: &packet.facts.described.frame,
-        // Parameter sets of one stream are not those of another.
+        // Parameter sets of one stream do not serve another.
         switchable: packet.switchable
             && (packet.codec != Codec::H264 || h264::has_parameter_sets(packet.payload())),
         empty: packet.payload().is_empty(),
@@ -420,7 +421,7 @@ mod tests {
             ),
             (vec![codec(111, OPUS)], 111, 111, true, None),
             (vec![codec(96, OPUS)], 96, 96, true, None),
-            // The blocks inside would name a payload type that is another one here.
+            // The blocks inside name a payload type that means something else here.
             (
                 vec![codec(96, OPUS), codec(64, red(96))],
                 96,

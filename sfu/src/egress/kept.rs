@@ -1,17 +1,16 @@
-//! Packets as they were sent, for viewers who ask for them again (RFC 4585 section 6.2.1) and have no
-//! retransmission stream (RFC 4588) to get them by.
+//! Packets as they were sent, for viewers that send NACKs (RFC 4585 section 6.2.1) without having a retransmission
+//! stream (RFC 4588).
 //!
-//! The packet itself comes again, under the SSRC and the sequence number it had. That is a second text
-//! under one SRTP index unless every bit is the same, and AES-GCM gives its key away for two texts
-//! (RFC 7714 section 8.1): the send time, the transport-wide number, the MID, the padding of a run and the
-//! place in a picture would all be others if it was written anew. So the sealed bytes are kept, and sent
-//! once more as they are.
+//! Such a viewer gets the packet itself again, under the same SSRC and sequence number. Under one SRTP index every bit
+//! must be the same: AES-GCM gives its key away for two texts (RFC 7714 section 8.1). Written anew, the packet would
+//! differ in its send time, transport-wide number, MID, padding, and place in a picture. So the sealed bytes are kept,
+//! and sent once more as they are.
 //!
 //! # Bounds
 //!
-//! Nothing is kept for viewers with RTX. For the others a slot holds the last 512 packets or 1 MiB, whichever
-//! is less, begins at 16 KiB ([`PacketCache`]), and takes its part of the memory of all caches. A packet is sent again
-//! for two seconds; when nothing was sent for so long, all is given back. How often one is sent is not decided here.
+//! Nothing is kept for viewers with RTX. For the others a slot holds the last 512 packets or 1 MiB, whichever is less.
+//! It begins at 16 KiB ([`PacketCache`]), and takes its part of the memory of all caches. A packet is sent again for
+//! two seconds; when nothing was sent for that time, all memory is freed. Another module decides how often one is sent.
 
 use std::time::{Duration, Instant};
 
@@ -20,10 +19,10 @@ use crate::rtp::sequence::Extender;
 
 /// Numbers remembered: as many as the cache holds.
 const NUMBERS: usize = 512;
-/// After this a picture has been given up: a viewer at 300 ms has asked three times.
+/// Age after which a picture is given up: a viewer at 300 ms has asked three times by then.
 pub(super) const WORTH: Duration = Duration::from_secs(2);
 
-/// One slot's.
+/// The packets kept for one slot.
 #[derive(Debug)]
 pub(super) struct Kept {
     packets: PacketCache,
@@ -31,7 +30,7 @@ pub(super) struct Kept {
     sent: Box<[Option<Sent>; NUMBERS]>,
 }
 
-/// A packet, beside its bytes.
+/// Facts of a packet, beside its bytes.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     sequence: u64,
@@ -42,14 +41,14 @@ struct Sent {
 /// A packet to be sent once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Again<'a> {
-    /// Sealed, as they left the first time.
+    /// The sealed bytes, as they were sent the first time.
     pub(super) sealed: &'a [u8],
     /// The transport-wide number in it.
     pub(super) transport_sequence: u16,
 }
 
 impl Kept {
-    /// Nothing kept yet; none if there is no memory for it.
+    /// A store without packets; none if there is no memory for it.
     pub(super) fn new(share: &CacheShare) -> Option<Self> {
         Some(Self {
             packets: PacketCache::new(share)?,
@@ -75,13 +74,13 @@ impl Kept {
         });
     }
 
-    /// Whether a packet of this number was kept; it need not be there any more.
+    /// Whether a packet of this number was kept; it may be gone by now.
     pub(super) fn knows(&self, sequence: u16) -> bool {
         let sequence = self.numbers.peek(sequence);
         self.sent[sequence as usize % NUMBERS].is_some_and(|sent| sent.sequence == sequence)
     }
 
-    /// A packet to be sent again; none if it is gone, or was sent long ago.
+    /// A packet to send again; none if it is gone, or was sent long ago.
     pub(super) fn again(&self, now: Instant, sequence: u16) -> Option<Again<'_>> {
         let sequence = self.numbers.peek(sequence);
         let sent = self.sent[sequence as usize % NUMBERS].as_ref()?;

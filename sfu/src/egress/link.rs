@@ -1,4 +1,4 @@
-//! A viewer's link: what it carries is estimated, what it is sent is paced and allocated by that.
+//! A viewer's link: its bandwidth is estimated, and from that its packets are paced and its layers allocated.
 
 use std::time::{Duration, Instant};
 
@@ -15,135 +15,136 @@ use crate::rtp::rtcp::TransportFeedback;
 use crate::stats::BandwidthStats;
 use crate::view::Cap;
 
-/// What a new link is believed to carry. As libwebrtc starts; the first probes tell within two round
-/// trips whether it is more.
+/// Estimated bandwidth of a new link, as in libwebrtc. The first probes show within two round trips whether it is more.
 const START: u64 = 1_000_000;
-/// Sound alone and some feedback; what is less is an outage.
+/// Lowest estimate: audio alone and some feedback. Less is an outage.
 const MIN: u64 = 30_000;
-/// Ten gigabits: a bound for arithmetic, not for anybody's link.
+/// Highest estimate, ten gigabits: a bound for arithmetic, not for a real link.
 const MAX: u64 = 10_000_000_000;
-/// While nothing that was tried did not fit, bursts leave at this rate at least: most links carry it, and a
-/// first keyframe should not wait for others to be told apart.
+/// Lowest pacing rate for bursts while every rate tried has fitted. Most links carry it, and a first keyframe should
+/// not wait for a better estimate.
 const UNTRIED: u64 = 12_000_000;
-/// Between decisions while nothing happens. Feedback comes every 50 to 100 ms; a switch takes a keyframe,
-/// which takes longer.
+/// Interval of decisions while nothing happens. Feedback comes every 50 to 100 ms; a switch takes a keyframe, which
+/// takes longer.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// While everything wanted is sent and the link carries it. What changes that is told at once:
-/// congestion, another wish, a layer that comes or goes; layers that grow are seen in time.
+/// Interval while everything wanted is sent and the link carries it. Congestion, another view, and a layer that comes
+/// or goes cause a decision at once; layers that grow are seen in time.
 const CONTENT: Duration = Duration::from_secs(1);
 
-/// Before anything is known of a link.
+/// The estimator's start, before anything is known of a link.
 const CONFIG: BweConfig = BweConfig {
     start: START,
     min: MIN,
     max: MAX,
 };
-/// Who negotiated transport-wide feedback and sends none for so long, but reports, is believed by reports.
+/// Time without transport-wide feedback, though negotiated, after which a viewer that sends receiver reports is
+/// estimated by these.
 const UNHEARD: Duration = Duration::from_secs(2);
-/// A viewer of which nothing at all is heard for so long is cut off, if feedback is missed as well: it comes many
-/// times a second, and reports once.
+/// Silence after which a viewer is cut off, if feedback is overdue as well: feedback comes many times a second, and
+/// reports once.
 const UNHEARD_BY_FEEDBACK: Duration = Duration::from_secs(1);
-/// Where there is none, checks come every 2.5 s beside the reports.
+/// Silence after which a viewer without feedback is cut off: STUN checks come every 2.5 s beside the reports.
 const UNHEARD_BY_REPORTS: Duration = Duration::from_millis(2_800);
-/// After so long what is sent to who is not heard is no more than a trickle (RFC 8083): nobody knows where it goes.
+/// Time after which an unheard viewer is sent only a trickle (RFC 8083): nobody knows where its packets go.
 const TRICKLES: Duration = Duration::from_secs(5);
 const TRICKLE: u64 = 8;
-/// The time for which it is remembered that the link was the limit.
+/// Time for which the link stays known as the limit.
 const REMEMBERS: Duration = Duration::from_secs(60);
-/// A link known to carry no more is not sent padding that only makes packets cheaper to send: of sound that would be
-/// a fifth.
+/// Bandwidth from which on packets are padded to make sending cheaper. On a narrower link padding would be a fifth of
+/// the audio.
 const ROOMY: u64 = 3_000_000;
-/// How long what waits may leave faster than the estimate.
+/// Time for which waiting packets may leave faster than the estimate.
 const BURST: Duration = Duration::from_millis(80);
-/// Between two pictures given up because others wait behind them.
+/// Interval at which pictures are dropped because others wait behind them.
 const SHEDS: Duration = Duration::from_millis(200);
-/// What waited while a viewer was not heard may be given up for so long after, and tells nothing of its layer.
+/// Time after a viewer is heard again in which packets that waited meanwhile may be dropped without blaming their
+/// layer.
 const RETURNS: Duration = Duration::from_secs(2);
-/// A queue at the bottleneck that is never shorter for so long means that no more than what arrives fits. A keyframe
-/// makes a longer one that goes away.
+/// Delay at the bottleneck that, if it never falls lower for [`STANDS`], shows that the link is full. A keyframe makes
+/// a longer queue that goes away.
 const STANDING: Duration = Duration::from_millis(40);
 const STANDS: Duration = Duration::from_millis(300);
-/// How long video of who is believed by reports may wait here. What it is sent comes in steps, from layer to
-/// layer, and its estimate follows seconds later: a queue here would hide from the reports what is sent.
+/// Longest wait of video for a viewer estimated by receiver reports. Its rate rises in steps, from layer to layer, and
+/// the estimate follows seconds later: a queue here would hide the sent rate from the reports.
 const WAITS: Duration = Duration::from_millis(400);
 
-/// What a receiver's own estimate (REMB) is for.
+/// The streams that a receiver's own estimate (REMB) covers.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Listed {
-    /// The slots it names; none: it is for all.
+    /// The slots it names; empty: it covers all.
     pub(crate) slots: Vec<usize>,
-    /// All video that is sent is among them: it is for their total.
+    /// All video sent is among them: the estimate is for their total.
     pub(crate) whole: bool,
-    /// So is sound.
+    /// Audio is among them too.
     pub(crate) audio: bool,
-    /// Bits a second that they are sent.
+    /// Bits a second sent on these slots.
     pub(crate) rate: u64,
 }
 
-/// A viewer's link. What a packet needs stands in one stretch, which begins with the last field of `redundancy`.
+/// A viewer's link. The fields that a packet needs stand in one stretch, from the last field of `redundancy` on.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
-    /// Whether sound is sent twice.
+    /// Decides whether audio is sent twice.
     redundancy: Decider,
     /// Bytes sent that are not in the rate yet.
     uncounted: usize,
-    /// Bytes of sound that are not in its reserved rate yet.
+    /// Audio bytes that are not in the reserved rate yet.
     uncounted_sound: usize,
-    /// Bytes that copies of that sound would take.
+    /// Bytes that copies of that audio would take.
     uncounted_copies: usize,
-    /// In place of `bwe`, where there is no transport-wide feedback.
+    /// The estimator used instead of `bwe` without transport-wide feedback.
     reported: Option<Box<ReportedEstimator>>,
     /// Transport-wide feedback was negotiated.
     numbered: bool,
-    /// Padding does not matter to it.
+    /// The link is wide enough for padding.
     roomy: bool,
     pub(crate) pacer: Pacer,
     bwe: BandwidthEstimator,
     allocator: Allocator,
     listed: Listed,
-    /// What sound takes, as last decided.
+    /// The rate reserved for audio at the last decision.
     audio: u64,
     sound: Sound,
-    /// Lost sound is asked for again by the viewer.
+    /// The viewer asks for lost audio again.
     repairs_sound: bool,
-    /// There and back, from its reports.
+    /// The round trip, from its reports.
     rtt: Option<Duration>,
-    /// Bits a second of the lowest picture that is wanted, as last decided.
+    /// Bits a second of the lowest wanted picture, at the last decision.
     lowest: u64,
-    /// There was some transport-wide feedback.
+    /// Transport-wide feedback has come.
     answered: bool,
     /// The time at which the viewer first reported without that feedback.
     unanswered_since: Option<Instant>,
     decide_at: Option<Instant>,
-    /// The time since which there is always a queue at the bottleneck.
+    /// The time since which the bottleneck always has a queue.
     standing_since: Option<Instant>,
     /// The time at which the viewer was heard again.
     returned_at: Option<Instant>,
-    /// The time at which video was last given up.
+    /// The time at which video was last dropped.
     shed_at: Option<Instant>,
     /// The time at which the link was last the limit.
     limited_at: Option<Instant>,
-    /// What was sent.
+    /// The rate sent.
     rate: RateMeter,
     was_congested: bool,
-    /// When anything at all was last heard of the viewer: RTP, RTCP, STUN or DTLS.
+    /// The time of the last RTP, RTCP, STUN or DTLS from the viewer.
     heard_at: Instant,
     hearing: Hearing,
 }
 
-/// Whether the viewer is heard.
+/// Whether packets come from the viewer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Hearing {
     Heard,
-    /// Nothing at all for long enough for feedback to be missed: its network is cut, which is no slow link.
+    /// Nothing has come for so long that feedback is overdue: its network is cut, which is not a slow link.
     Unheard,
-    /// It was not, then something was that was no feedback. If none follows, it is the way to it that is cut.
+    /// After silence something came, but no feedback. If none follows, the way to the viewer is cut.
     Again,
 }
 
 impl Link {
-    /// A link of which nothing is known.
+    /// A new link, not measured yet.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             bwe: BandwidthEstimator::new(now, CONFIG),
@@ -176,19 +177,19 @@ impl Link {
         }
     }
 
-    /// Asks for the memory that a packet needs.
+    /// Prefetches the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
         prefetch::line(&self.uncounted);
         prefetch::line(&self.pacer.overflowed);
         self.bwe.prefetch();
     }
 
-    /// The same of what is behind a pointer.
+    /// Prefetches the memory behind a pointer.
     pub(crate) fn prefetch_ring(&self) {
         self.bwe.prefetch_ring();
     }
 
-    /// The viewer negotiated transport-wide feedback and a stream to probe on, or did not.
+    /// Sets whether the viewer negotiated transport-wide feedback and a stream to probe on.
     pub(crate) fn set_numbered(&mut self, now: Instant, numbered: bool) {
         if self.numbered != numbered {
             self.unanswered_since = None;
@@ -197,8 +198,8 @@ impl Link {
         self.numbered = numbered;
     }
 
-    /// Notes a packet about to be sent under a number of its stream's, and the transport-wide number that it
-    /// carries, if it carries one.
+    /// Counts a packet about to be sent, with its stream's sequence number and its transport-wide number, if it has
+    /// one.
     pub(crate) fn sent(
         &mut self,
         now: Instant,
@@ -215,23 +216,23 @@ impl Link {
         }
         if let Some(reported) = &mut self.reported {
             reported.sent(now, ssrc, sequence, bytes);
-            // Reports come once a second, and with them nothing else that asks for the rate.
+            // Reports come once a second, and nothing else asks for the rate.
             self.count(now);
         }
     }
 
-    /// Notes that bytes of what was sent were sound, of which a copy takes so many more.
+    /// Counts sent bytes as audio; `copy` is the number of bytes that a copy of it takes.
     pub(crate) fn sound_sent(&mut self, bytes: usize, copy: usize) {
         self.uncounted_sound += bytes;
         self.uncounted_copies += copy;
     }
 
-    /// Whether sound is sent twice.
+    /// Whether audio is sent twice.
     pub(crate) fn redundancy(&self) -> Redundancy {
         self.redundancy.decided()
     }
 
-    /// Whether the viewer offers redundant audio, and to ask for lost sound again.
+    /// Sets whether the viewer takes redundant audio, and whether it asks for lost audio again.
     pub(crate) fn set_sound(&mut self, takes_redundancy: bool, repairs: bool) {
         self.redundancy.set_takes(takes_redundancy);
         self.repairs_sound = repairs;
@@ -242,20 +243,20 @@ impl Link {
         self.roomy
     }
 
-    /// Whether its viewer is to be looked at again because packets wait. Transport-wide feedback does that
-    /// often enough by itself.
+    /// Whether the viewer must be scheduled again because packets wait. Transport-wide feedback schedules it often
+    /// enough by itself.
     pub(crate) fn wakes(&self) -> bool {
         self.reported.is_some() && self.pacer.queued_since().is_some()
     }
 
-    /// Notes a packet that leaves once more, with the transport-wide number it had.
+    /// Counts a packet that leaves once more, with its old transport-wide number.
     pub(crate) fn sent_again(&mut self, sequence: u16, bytes: usize) {
         self.uncounted += bytes;
         self.pacer.passed(bytes);
         self.bwe.packet_sent_again(sequence);
     }
 
-    /// Something authentic came from the viewer.
+    /// Records that something authentic came from the viewer.
     pub(crate) fn hear(&mut self, now: Instant) {
         self.heard_at = self.heard_at.max(now);
         if self.hearing == Hearing::Unheard {
@@ -268,7 +269,7 @@ impl Link {
         }
     }
 
-    /// Whether nothing is heard of the viewer, so that no feedback tells nothing.
+    /// Whether the viewer is unheard, so that missing feedback says nothing about the link.
     fn is_unheard(&mut self, now: Instant) -> bool {
         let (gap, misses) = match &self.reported {
             Some(reported) => (UNHEARD_BY_REPORTS, reported.misses(now)),
@@ -283,7 +284,7 @@ impl Link {
         self.hearing == Hearing::Unheard
     }
 
-    /// Takes transport-wide feedback.
+    /// Handles transport-wide feedback.
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         if !self.numbered {
             return;
@@ -298,8 +299,8 @@ impl Link {
         self.follow(now);
     }
 
-    /// Takes what a receiver report says of a stream, with the round trip since the last sender report, if it
-    /// tells one; `rtt` is the round trip lately.
+    /// Handles a report block of a stream, with the round trip since the last sender report, if it tells one; `rtt` is
+    /// the smoothed round trip.
     pub(crate) fn report(
         &mut self,
         now: Instant,
@@ -325,7 +326,7 @@ impl Link {
         }
     }
 
-    /// Takes a receiver's own estimate, which is no news of one that gives transport-wide feedback.
+    /// Handles a receiver's own estimate (REMB); ignored from a viewer that sends transport-wide feedback.
     pub(crate) fn remb(&mut self, now: Instant, bitrate: u64, listed: Listed) {
         if let Some(reported) = &mut self.reported {
             let sending = self.rate.bitrate(now);
@@ -335,7 +336,7 @@ impl Link {
         }
     }
 
-    /// Bits a second that the receiver allows one slot, if it named that one and not all.
+    /// Bits a second that the receiver allows one slot, if it named that slot and not all.
     pub(crate) fn most(&self, slot: usize) -> Option<u64> {
         let apart = !self.listed.whole && self.listed.slots.contains(&slot);
         self.estimate_now().said.filter(|_| apart)
@@ -354,7 +355,7 @@ impl Link {
             .min()
     }
 
-    /// Does what is due, but for [deciding](Self::allocate) and [pacing](Pacer::next).
+    /// Does everything due, except [deciding](Self::allocate) and [pacing](Pacer::next).
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let is_unheard = self.is_unheard(now);
         match &mut self.reported {
@@ -365,7 +366,7 @@ impl Link {
         self.follow(now);
     }
 
-    /// What was sent since this was last asked is in the rate.
+    /// Moves bytes sent since the last call into the rate.
     fn count(&mut self, now: Instant) {
         self.rate.add(now, std::mem::take(&mut self.uncounted));
         let sound = std::mem::take(&mut self.uncounted_sound);
@@ -373,17 +374,17 @@ impl Link {
         self.sound.count(now, sound, copies);
     }
 
-    /// The bits a second to be kept for sound, copies included while they are sent.
+    /// Bits a second reserved for audio, copies included while they are sent.
     fn reserve(&mut self, now: Instant) -> u64 {
         let copies = self.sound.copies(now);
         let sent = self.redundancy.decided() == Redundancy::Sent;
         self.sound.reserved(now) + if sent { copies } else { 0 }
     }
 
-    /// How long lost sound takes to come again. Until it is known it is believed to be soon, for that costs little;
-    /// and the queue at the bottleneck does not count, which copies would make longer.
+    /// Time until lost audio comes again. An unknown round trip counts as short, which costs little. The queue at the
+    /// bottleneck does not count: copies would make it longer.
     fn repairs_in(&self, estimate: &Estimate) -> Option<Duration> {
-        // A link too narrow for what is wanted loses by that, and more with copies.
+        // A link too narrow for the wanted layers loses packets by that, and would lose more with copies.
         let lacks = self.allocator.allocated < self.allocator.desired;
         let rtt = match estimate.limited_by {
             LimitedBy::Delay if lacks => Duration::ZERO,
@@ -393,9 +394,9 @@ impl Link {
             .then(|| rtt.saturating_sub(estimate.queue_delay))
     }
 
-    /// Decides whether sound is sent twice. Pictures are to make room for it at once.
+    /// Decides whether audio is sent twice. Pictures are to make room for the copies at once.
     fn look_at_losses(&mut self, now: Instant, estimate: &Estimate, untried: bool) {
-        // An estimate that was cut for losses is no sign of a full link, unless pictures are to fit into it.
+        // An estimate cut for losses does not mean a full link, unless pictures have to fit into it.
         let by_losses = estimate.limited_by == LimitedBy::Loss;
         let unknown = untried || by_losses && self.lowest == 0;
         let seen = Seen {
@@ -412,7 +413,7 @@ impl Link {
         }
     }
 
-    /// The pacer follows the estimate; congestion is reason to decide at once.
+    /// Sets the pacer by the estimate, and decides at once on congestion.
     fn follow(&mut self, now: Instant) {
         self.count(now);
         let estimate = self.estimate_now();
@@ -424,7 +425,7 @@ impl Link {
         self.look_at_losses(now, &estimate, untried);
         self.roomy = untried || estimate.bitrate > ROOMY;
         let mut pacing = self.pacing(&estimate, untried);
-        // A burst is for a keyframe. What keeps coming faster would fill the queue at the bottleneck instead.
+        // A burst is for a keyframe. Packets that keep coming faster would fill the queue at the bottleneck instead.
         let waits = |since| now.saturating_duration_since(since) > BURST;
         if !untried && self.pacer.queued_since().is_some_and(waits) {
             pacing = pacing.min(estimate.bitrate);
@@ -453,13 +454,13 @@ impl Link {
         }
     }
 
-    /// What was allocated without proof must be able to show itself.
+    /// The pacing rate. Layers allocated without proof that they fit must be able to leave, which is their proof.
     fn pacing(&self, estimate: &Estimate, untried: bool) -> u64 {
         if untried && !estimate.congested {
             let shows = self.allocator.allocated.saturating_mul(3) / 2;
             estimate.pacing.max(shows).max(UNTRIED)
         } else if self.reported.is_some() && !estimate.congested {
-            // Sound leaves in any case, and must not be taken from what video needs.
+            // Audio leaves in any case, and must not be taken from the rate that video needs.
             let sent = self.allocator.allocated.saturating_add(self.audio);
             estimate.pacing.max(sent.saturating_mul(11) / 10)
         } else {
@@ -467,15 +468,15 @@ impl Link {
         }
     }
 
-    /// Nothing that was tried did not fit, for a minute at least: one probe that fits says little of the rest.
+    /// Whether every rate tried has fitted for a minute at least: one probe that fits says little about the rest.
     fn is_untried(&self, now: Instant, estimate: &Estimate) -> bool {
         matches!(estimate.limited_by, LimitedBy::Unknown | LimitedBy::None)
             && self.limited_at.is_none_or(|at| now >= at + REMEMBERS)
     }
 
-    /// Notes how long it takes through the bottleneck. Who is believed by reports tells later than that.
+    /// Records the delay at the bottleneck. Reports show it too late to count.
     fn note_queue(&mut self, now: Instant, estimate: &Estimate) {
-        // As long as something is sent that shows it.
+        // The delay counts while packets are sent that show it.
         let shows = self.reported.is_none() && self.allocator.allocated > 0;
         if !shows || estimate.own_delay < STANDING {
             self.standing_since = None;
@@ -489,15 +490,15 @@ impl Link {
             .is_some_and(|since| now >= since + STANDS)
     }
 
-    /// Whether more is being sent than it carries.
+    /// Whether more is being sent than the link carries.
     pub(crate) fn is_congested(&self) -> bool {
         self.was_congested
     }
 
-    /// The slot whose video makes way, if what waits has waited for too long: its layer is bounded for a while,
-    /// and what waits of it is forgotten, so that it begins with a keyframe.
+    /// The slot whose video is dropped, if packets have waited for too long. Its layer is bounded for a while, and its
+    /// waiting packets are dropped, so that it continues with a keyframe.
     pub(crate) fn shed(&mut self, now: Instant) -> Option<usize> {
-        // What is given up first may be enough. And who is not heard is sent a trickle, for no fault of a picture.
+        // The last drop may be enough. An unheard viewer is sent a trickle, which is not the fault of a picture.
         let recent = self.shed_at.is_some_and(|at| now < at + SHEDS);
         if recent || self.hearing != Hearing::Heard || !self.pacer.is_late(now) {
             return None;
@@ -514,12 +515,12 @@ impl Link {
         Some(slot)
     }
 
-    /// Whether it is time to decide.
+    /// Whether a decision is due.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.decide_at.is_some_and(|at| at <= now)
     }
 
-    /// Decides what each subscription to video gets.
+    /// Decides the layer of each video subscription.
     pub(crate) fn allocate(&mut self, now: Instant, cap: Cap, wishes: &[Wish]) -> &[Grant] {
         self.count(now);
         let audio = self.reserve(now);
@@ -569,14 +570,14 @@ impl Link {
         self.allocator.grants()
     }
 
-    /// What the link is believed to carry, for the timeline.
+    /// The estimated bandwidth of the link, for the timeline.
     pub(crate) fn estimate(&self) -> Option<u64> {
         let estimate = self.estimate_now();
         let known = self.reported.is_none() || estimate.limited_by != LimitedBy::Unknown;
         known.then(|| self.total(&estimate))
     }
 
-    /// Of all that is sent.
+    /// The estimate for everything sent.
     fn total(&self, estimate: &Estimate) -> u64 {
         let said = estimate.said.filter(|_| self.listed.whole);
         let beside = if self.listed.audio { 0 } else { self.audio };
@@ -584,7 +585,7 @@ impl Link {
             .min(estimate.bitrate)
     }
 
-    /// All there is to be seen of it.
+    /// The link's statistics.
     pub(crate) fn stats(&self, now: Instant) -> BandwidthStats {
         let estimate = self.estimate_now();
         let known = estimate.limited_by != LimitedBy::Unknown;
@@ -608,7 +609,7 @@ impl Link {
     }
 }
 
-/// Bits a second of the cheapest picture of those that are to be seen.
+/// Bits a second of the cheapest picture among those to be shown.
 fn lowest_of(wishes: &[Wish]) -> u64 {
     let seen = wishes.iter().filter(|wish| wish.paused.is_none());
     let rungs = seen.filter_map(|wish| wish.ladder.rungs().iter().find(|rung| rung.bitrate > 0));

@@ -1,9 +1,9 @@
-//! The viewer's side of a peer: slots, what each carries, and how its packets are rewritten.
+//! The viewer's side of a peer: slots, the tracks they carry, and the rewriting of their packets.
 //!
-//! For each packet of a subscribed track: *select* (is this the layer the viewer gets?), *rewrite*
-//! (numbers continue, whatever the source). For all of a viewer's packets at hand: *pack* (their
-//! order and padding, so that the kernel takes them in few messages), write, seal, append to the
-//! viewer's run.
+//! For each packet of a subscribed track: *select* (is this the viewer's layer?), *rewrite*
+//! (numbers continue, whatever the source). For all of a viewer's packets at hand: *pack* (order
+//! and padding, so that the kernel takes them in few messages), write, seal, append to the viewer's
+//! run.
 
 mod allocator;
 mod bwe;

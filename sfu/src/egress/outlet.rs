@@ -1,4 +1,4 @@
-//! Where a viewer's packets leave: its address, its keys, its run in the batch.
+//! The exit of a viewer's packets: its address, its keys, its run in the batch.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,74 +15,74 @@ use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
 use crate::transport::Transport;
 
-/// The authentication tag of either profile fits (16 bytes for GCM, 10 for SHA1-80).
+/// Room for the authentication tag of either profile (16 bytes for GCM, 10 for SHA1-80).
 const TAG_ROOM: usize = 16;
 /// The longest packet before it is sealed.
 const MAX_PLAIN: usize = Transmits::MAX_DATAGRAM - TAG_ROOM;
-/// The original sequence number before the payload of a retransmission (RFC 4588 section 4).
+/// Bytes of the original sequence number before the payload of a retransmission (RFC 4588 section 4).
 const OSN: usize = 2;
 
-/// A viewer's way out, borrowed for its packets of a batch.
+/// A viewer's outlet, borrowed for its packets of a batch.
 pub(crate) struct Outlet<'a> {
     pub(crate) to: SocketAddr,
     pub(crate) run: &'a mut RunKey,
     pub(crate) transport: &'a mut Transport,
     pub(crate) transmits: &'a mut Transmits,
     pub(crate) now: Instant,
-    /// NTP time of now, for abs-send-time.
+    /// The present NTP time, for abs-send-time.
     pub(crate) ntp: u64,
     pub(crate) link: &'a mut Link,
-    /// The number of the viewer's next packet.
+    /// The transport-wide number of the viewer's next packet.
     pub(crate) transport_sequence: &'a mut u16,
 }
 
-/// A packet about to be written: decided on, its numbers known, but for those that depend on the
-/// order in which a viewer's packets leave.
+/// A packet about to be written. Its numbers are known, except those that depend on the order in which a viewer's
+/// packets leave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing {
     pub(super) header: OutHeader,
     pub(super) ids: Ids,
-    /// Up to where the viewer is sent the stream's layers.
+    /// The highest layer of the stream that the viewer is sent.
     pub(super) up_to: LayerId,
-    /// Sent without its payload, for its number's sake.
+    /// The packet is sent without its payload, so that its number is not missing.
     pub(super) empty: bool,
-    /// The MID is written until the viewer has shown that it knows the SSRC.
+    /// The packet carries the MID, until the viewer has shown that it knows the SSRC.
     pub(super) names_mid: bool,
     /// The original sequence number, for a retransmission.
     pub(super) osn: Option<u16>,
-    /// It may be asked for again, as it is sent.
+    /// The packet is kept as it is sent, for a NACK.
     pub(super) kept: bool,
-    /// Bytes at the beginning of the payload that are left out.
+    /// Bytes left out at the beginning of the payload.
     pub(super) skip: u16,
-    /// It is wrapped into redundant audio.
+    /// The packet is wrapped into redundant audio.
     pub(super) wrapped: Option<Wrapped>,
-    /// Of the whole packet before it is sealed, without padding.
+    /// Bytes of the whole packet before it is sealed, without padding.
     pub(crate) len: u16,
 }
 
-/// How a packet of sound is wrapped into redundant audio (RFC 2198).
+/// The wrapping of an audio packet into redundant audio (RFC 2198).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Wrapped {
-    /// The viewer's payload type of what is inside.
+    /// The viewer's payload type of the audio inside.
     pub(super) inside: u8,
     /// Bytes that it adds to the packet.
     pub(super) room: u16,
 }
 
-/// What all packets of an m-line share.
+/// Facts that all packets of an m-line share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// Its name, while it is to be written.
+    /// The MID, while it is to be written.
     pub(super) mid: Option<&'a str>,
-    /// The viewer's ids.
+    /// The viewer's extension ids.
     pub(super) ids: &'a ExtensionMap,
 }
 
 impl Outgoing {
-    /// None if the packet does not fit a datagram. `skip` bytes at the beginning of its payload are left
+    /// A packet to write; none if it does not fit a datagram. `skip` bytes at the beginning of its payload are left
     /// out.
     //
-    // Inlined, to be written where it is kept: see `Ids` for what copying it costs.
+    // Inlined, so that it is built in its final place: `Ids` explains the cost of a copy.
     #[inline(always)]
     pub(super) fn new(
         line: Line<'_>,
@@ -108,7 +108,7 @@ impl Outgoing {
         })
     }
 
-    /// Wraps it into redundant audio of a payload type; false, and nothing done, if that does not fit a
+    /// Wraps it into redundant audio of a payload type. Returns false, without any change, if that does not fit a
     /// datagram.
     pub(super) fn wrap(&mut self, payload_type: u8, wrapped: Wrapped) -> bool {
         let len = self.len + wrapped.room;
@@ -120,12 +120,12 @@ impl Outgoing {
         fits
     }
 
-    /// The viewer's SSRC it is sent under.
+    /// The viewer's SSRC that it is sent under.
     pub(crate) fn ssrc(&self) -> u32 {
         self.header.ssrc
     }
 
-    /// A packet in place of one that is not sent, but whose number a viewer would miss.
+    /// An empty packet under the number of one that is not sent, but which a viewer would miss.
     pub(super) fn empty(line: Line<'_>, packet: &Packet<'_>, header: OutHeader) -> Option<Self> {
         let (ids, up_to) = (Ids::default(), LayerId::default());
         let mut empty = Self::new(line, packet, header, ids, up_to, None, 0)?;
@@ -141,7 +141,7 @@ impl Outgoing {
 
 #[cfg(test)]
 impl Outgoing {
-    /// One of so many bytes, for tests of what only asks that.
+    /// A packet of so many bytes, for tests that need only its length.
     pub(super) fn of_len(len: u16) -> Self {
         Self {
             header: OutHeader::default(),
@@ -159,8 +159,8 @@ impl Outgoing {
 }
 
 impl Outlet<'_> {
-    /// Writes, seals and queues a packet as the viewer's next, with `padding` bytes of RTP padding; `kept`
-    /// keeps it, and `earlier` goes along if it is wrapped. False if it cannot be sealed.
+    /// Writes, seals and queues the viewer's next packet, with `padding` bytes of RTP padding. `kept` keeps a copy, and
+    /// `earlier` is added if the packet is wrapped. False if it cannot be sealed.
     pub(super) fn send(
         &mut self,
         line: Line<'_>,
@@ -190,7 +190,7 @@ impl Outlet<'_> {
         self.left(line, (out.header.ssrc, out.header.sequence), sealed)
     }
 
-    /// Seals and queues a packet of nothing but padding, of `bytes` at most; false if it cannot be.
+    /// Seals and queues a packet of padding only, of `bytes` at most; false on failure.
     pub(super) fn send_padding(&mut self, line: Line<'_>, header: OutHeader, bytes: usize) -> bool {
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let padding = bytes.clamp(1, usize::from(u8::MAX)) as u8;
@@ -210,7 +210,7 @@ impl Outlet<'_> {
         self.left(line, (header.ssrc, header.sequence), sealed)
     }
 
-    /// Queues a packet once more, to the bit as it left before.
+    /// Queues a packet once more, identical to the bit.
     pub(super) fn send_again(&mut self, again: Again<'_>) {
         let sealed = again.sealed;
         self.transmits.push(self.to, self.run, |buf| {
@@ -223,14 +223,14 @@ impl Outlet<'_> {
         self.link.sent_again(again.transport_sequence, sealed.len());
     }
 
-    /// Counts a packet about to leave as sound; `repeat` bytes are what a copy of it takes in the next.
+    /// Counts a packet about to leave as audio; `repeat` is the bytes that a copy of it takes in the next packet.
     pub(super) fn sound(&mut self, out: &Outgoing, padding: u8, repeat: usize) {
         let copy = out.wrapped.map_or(0, |wrapped| wrapped.room);
         let bytes = usize::from(out.len - copy) + usize::from(padding) + TAG_ROOM;
         self.link.sound_sent(bytes, repeat);
     }
 
-    /// Counts a packet of `sealed` bytes under a stream's number; false if it is none.
+    /// Counts a packet of `sealed` bytes under a stream's number; false if `sealed` is 0.
     fn left(&mut self, line: Line<'_>, number: (u32, u16), sealed: usize) -> bool {
         if sealed == 0 {
             return false;
@@ -244,13 +244,13 @@ impl Outlet<'_> {
     }
 }
 
-/// 6.18 fixed point seconds: the middle of the NTP time.
+/// Send time as 6.18 fixed point seconds: the middle bits of the NTP time.
 fn send_time(ntp: u64) -> [u8; 3] {
     let [_, a, b, c] = ((ntp >> 14) as u32).to_be_bytes();
     [a, b, c]
 }
 
-/// Writes a packet plain: the lengths of its header and of all; none if it does not fit.
+/// Writes a packet unsealed. Returns the lengths of its header and of the whole; none if it does not fit.
 pub(super) fn write(
     buf: &mut [u8],
     line: Line<'_>,
@@ -294,7 +294,7 @@ pub(super) fn write(
     Some((header_len, len))
 }
 
-/// The length of a packet with all of its payload.
+/// Bytes of a packet with its whole payload.
 fn plain_len(line: Line<'_>, packet: &Packet<'_>, ids: Ids, up_to: LayerId) -> usize {
     let mut len = HeaderLen::default();
     let media = Some((packet, ids, up_to));
@@ -326,7 +326,7 @@ fn write_header(
     writer.finish()
 }
 
-/// The one list of what goes into a header, for its length and for its bytes.
+/// Calls `element` for each header extension of a packet: one list for both its length and its bytes.
 fn for_each_extension(
     line: Line<'_>,
     media: Option<(&Packet<'_>, Ids, LayerId)>,
@@ -355,8 +355,8 @@ fn for_each_extension(
     }
 }
 
-/// A dependency descriptor with a viewer's frame number. One with a structure tells which decode
-/// targets the viewer is sent.
+/// Writes a dependency descriptor with a viewer's frame number. One with a structure also gets the decode targets that
+/// the viewer is sent.
 fn dependencies(value: &[u8], number: u16, up_to: Option<LayerId>, mut element: impl FnMut(&[u8])) {
     let mut write = |value: &mut [u8]| {
         dd::DependencyDescriptor::rewrite_frame_number(value, number);
@@ -367,7 +367,7 @@ fn dependencies(value: &[u8], number: u16, up_to: Option<LayerId>, mut element: 
     {
         return write(value.get_mut(..len).unwrap_or_default());
     }
-    // Without a structure it has a few bytes.
+    // A descriptor without a structure has a few bytes.
     let mut short = [0; 16];
     if let Some(copy) = short.get_mut(..value.len()) {
         copy.copy_from_slice(value);
@@ -380,7 +380,7 @@ fn dependencies(value: &[u8], number: u16, up_to: Option<LayerId>, mut element: 
     }
 }
 
-/// What of it is about the transport, not the media.
+/// Header extensions about the transport, not the media.
 fn transport_extensions(
     line: Line<'_>,
     send_time: [u8; 3],

@@ -1,11 +1,11 @@
-//! Spreads what a viewer is sent over time, so that its link's queue stays short.
+//! Spreads a viewer's packets over time, so that the queue of its link stays short.
 //!
-//! A leaky bucket of debt: what was sent, less what the rate has carried away since. While the debt
-//! is small, packets pass at once and in the batches in which they came; that is the case of every
-//! viewer whose link is fast. Beyond that video waits here, as a reference to its publisher's packet
-//! cache: nothing is stored per viewer but a packet's numbers. Sound never waits.
+//! It is a leaky bucket of debt: bytes sent, less the bytes that the rate has carried away since. While the debt is
+//! small, packets pass at once and in the batches in which they came, as for every viewer with a fast link. Beyond that
+//! video waits here, as a reference to its publisher's packet cache: a viewer's queue stores only a packet's numbers.
+//! Audio never waits.
 //!
-//! The bucket's depth is libwebrtc's burst interval; repairs go before new video, as there
+//! The bucket's depth is libwebrtc's burst interval. Repairs go before new video, as in libwebrtc
 //! (`modules/pacing/pacing_controller.cc`).
 
 use std::collections::VecDeque;
@@ -16,30 +16,30 @@ use super::outlet::Outgoing;
 use super::slot::Repair;
 use crate::place::Place;
 
-/// What may leave at once: long enough that a timer of a few milliseconds keeps up and runs are
-/// worth sealing together, short enough for a link's queue.
+/// The burst that may leave at once: long enough that a timer of a few milliseconds keeps up and runs are worth sealing
+/// together, short enough for a link's queue.
 const BURST: Duration = Duration::from_millis(40);
-/// At any rate a packet leaves: on a narrow link sound would wait behind more.
+/// Least burst in bytes, at any rate one packet: behind more, audio would wait on a narrow link.
 const BURST_BYTES: i64 = 1_400;
 /// Debt is counted in millionths of a bit, so that a rate times microseconds is exact.
 const UNIT: i64 = 8 * 1_000_000;
-/// Packets that may wait: at 10 Mbit/s more than a second's worth. What comes then is lost, as on a
-/// link whose queue is full, and the viewer asks for it again.
+/// Packets that may wait: at 10 Mbit/s more than a second's worth. Further packets are lost, as on a link whose queue
+/// is full, and the viewer asks for them again.
 const QUEUE: usize = 1_024;
-/// Repairs that may wait; a viewer asks again.
+/// Repairs that may wait; for others the viewer asks again.
 const REPAIRS: usize = 256;
-/// How long what was sent may wait at a bottleneck: a router's queue is a fifth of a second or so.
+/// Longest time that packets count as waiting at the bottleneck: a router's queue is about a fifth of a second.
 const QUEUED: Duration = Duration::from_millis(250);
-/// Pictures so late are of no use in a conversation: it is more than a keyframe takes that fits the link at all.
+/// Delay from which on pictures are of no use in a conversation: longer than any keyframe takes that fits the link.
 const LATE: Duration = Duration::from_millis(500);
-/// And after this, if a keyframe has come since.
+/// Delay from which on old pictures are dropped when a newer keyframe has come.
 const SKIPPED: Duration = Duration::from_millis(100);
-/// Where a wait is bounded: the last of it, in which all that waits leaves.
+/// If a wait is bounded: its last part, in which everything that waits leaves.
 const LEAST_LEFT: Duration = Duration::from_millis(20);
-/// What waited longer is not worth sending: its frame's time is over.
+/// Age from which on a packet is not worth sending: its frame's time is over.
 const STALE: Duration = Duration::from_secs(1);
 
-/// A packet that waits, in its publisher's cache.
+/// A packet that waits; its bytes are in its publisher's cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paced {
     pub(crate) slot: u32,
@@ -47,36 +47,36 @@ pub(crate) struct Paced {
     pub(crate) source: Cached,
 }
 
-/// Where a packet is kept.
+/// The place of a packet in a publisher's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cached {
-    /// Where its track is.
+    /// The place of its track.
     pub(crate) place: Place,
     pub(crate) layer: usize,
-    /// The publisher's stream: it must not have begun another.
+    /// The SSRC of the publisher's stream; the packet is lost once another stream has begun.
     pub(crate) ssrc: u32,
-    /// Unwrapped, the publisher's.
+    /// The publisher's sequence number, unwrapped.
     pub(crate) sequence: u64,
 }
 
-/// What is to be sent next.
+/// The next thing to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
     /// A packet again, on a slot.
     Repair(usize, Repair),
     Media(Paced),
-    /// So many bytes of anything.
+    /// So many bytes of anything, as a probe.
     Padding(usize),
 }
 
 /// The pacer of one viewer.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
-    /// Bits a second; none: nothing is known of the link, and nothing waits.
+    /// Bits a second; none while the link is unknown, and then nothing waits.
     rate: Option<u64>,
-    /// The longest that video waits, whatever the rate; none: as long as it takes.
+    /// The longest wait of video, whatever the rate; none: no bound.
     wait: Option<Duration>,
-    /// What was sent and the rate has not carried away yet, in [`UNIT`]s of a byte.
+    /// Bytes sent that the rate has not carried away yet, in [`UNIT`]s.
     debt: i64,
     updated: Option<Instant>,
     media: VecDeque<(Instant, Paced)>,
@@ -95,7 +95,7 @@ struct ActiveProbe {
 }
 
 impl ActiveProbe {
-    /// When the next packet is due.
+    /// The time at which the next packet is due.
     fn next_at(&self) -> Instant {
         let took = self.bytes as u64 * 8 * 1_000_000 / self.probe.bitrate.max(1);
         self.since + Duration::from_micros(took)
@@ -107,18 +107,18 @@ impl Pacer {
     pub(crate) fn set_rate(&mut self, now: Instant, rate: Option<u64>) {
         self.settle(now);
         self.rate = rate;
-        // What was sent at a higher rate waits at the bottleneck for no longer than that holds.
+        // Packets sent at a higher rate wait at the bottleneck for no longer than its queue holds.
         let rate = i64::try_from(rate.unwrap_or(0)).unwrap_or(i64::MAX);
         let most = rate.saturating_mul(QUEUED.as_micros() as i64);
         self.debt = self.debt.min(most.max(self.burst()));
     }
 
-    /// Bounds how long video waits: what would wait longer leaves faster. None bounds it by the rate alone.
+    /// Bounds the wait of video: packets that would wait longer leave faster. None: the rate alone counts.
     pub(crate) fn set_wait(&mut self, wait: Option<Duration>) {
         self.wait = wait;
     }
 
-    /// Bits a second at which what waits leaves now.
+    /// Bits a second at which waiting packets leave now.
     fn draining(&self, now: Instant) -> Option<u64> {
         let rate = self.rate?;
         let (Some(wait), Some(since)) = (self.wait, self.queued_since()) else {
@@ -126,7 +126,7 @@ impl Pacer {
         };
         let left = wait.saturating_sub(now.saturating_duration_since(since));
         let left = left.max(LEAST_LEFT).as_micros() as u64;
-        // What was sent before it goes before it.
+        // Bytes sent earlier go through the link first.
         let debt = (self.debt - self.burst()).max(0) / UNIT;
         Some(rate.max((self.queued_bytes as u64 + debt as u64) * 8_000_000 / left))
     }
@@ -147,7 +147,7 @@ impl Pacer {
         admits
     }
 
-    /// Counts a packet that leaves without asking.
+    /// Counts a packet that was sent without [`admits`](Self::admits).
     pub(crate) fn passed(&mut self, bytes: usize) {
         if self.rate.is_none() {
             return;
@@ -155,7 +155,7 @@ impl Pacer {
         self.debt = self.debt.saturating_add(bytes as i64 * UNIT);
     }
 
-    /// Lets a packet wait; false if too many do.
+    /// Queues a packet; false if too many wait.
     pub(crate) fn push(&mut self, now: Instant, paced: Paced) -> bool {
         if self.media.len() >= QUEUE {
             self.overflowed += 1;
@@ -166,8 +166,7 @@ impl Pacer {
         true
     }
 
-    /// Whether a repair may be sent now; if not, it waits. What is sent is to be
-    /// [counted](Self::passed).
+    /// Whether a repair may be sent now; otherwise it is queued. Count the packet sent with [`passed`](Self::passed).
     pub(crate) fn admits_repair(&mut self, now: Instant, slot: usize, repair: Repair) -> bool {
         if self.rate.is_none() {
             return true;
@@ -184,7 +183,7 @@ impl Pacer {
         false
     }
 
-    /// Begins a probe; one under way ends.
+    /// Begins a probe, in place of one under way.
     pub(crate) fn begin_probe(&mut self, now: Instant, probe: Probe) {
         self.probe = Some(ActiveProbe {
             probe,
@@ -194,7 +193,7 @@ impl Pacer {
         });
     }
 
-    /// The probe that a packet sent now belongs to; it is counted.
+    /// Counts a packet sent now towards the probe under way, and returns that probe's id.
     pub(crate) fn note_probe(&mut self, bytes: usize) -> Option<u8> {
         let active = self.probe.as_mut()?;
         active.bytes += bytes;
@@ -206,15 +205,15 @@ impl Pacer {
         Some(cluster)
     }
 
-    /// The next that may be sent now. What is sent of it is to be [counted](Self::passed): what waited may be gone
-    /// from its publisher's cache, and then nobody pays for it.
+    /// The next thing that may be sent now. Count the bytes sent with [`passed`](Self::passed): the packet may be gone
+    /// from its publisher's cache, and then nothing is sent.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Next> {
         self.settle(now);
         let due = self.probe.is_some_and(|probe| probe.next_at() <= now);
         if !due && self.rate.is_some() && self.debt > self.burst() {
             return None;
         }
-        // Repairs go first, but not for ever where a wait is bounded.
+        // Repairs go first, but not for ever if a wait is bounded.
         let waited = self
             .queued_since()
             .map(|since| now.saturating_duration_since(since));
@@ -236,13 +235,13 @@ impl Pacer {
         }
         let left = self.probe.map(|probe| {
             let left = probe.probe.bytes.saturating_sub(probe.bytes);
-            // In as many packets as it takes to tell something.
+            // The probe needs enough packets to measure anything.
             left.min(probe.probe.bytes / probe.probe.packets.max(1) as usize)
         });
         due.then_some(Next::Padding(left?.max(1)))
     }
 
-    /// A probe that nothing can be sent for is given up.
+    /// Ends a probe for which nothing can be sent.
     pub(crate) fn give_up_probe(&mut self) {
         self.probe = None;
     }
@@ -251,20 +250,19 @@ impl Pacer {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let probe = self.probe.map(|probe| probe.next_at());
         let waits = !self.media.is_empty() || !self.repairs.is_empty();
-        // Half a burst leaves at a time, so that what leaves together is worth sealing together.
+        // Half a burst leaves at a time, so that the packets are worth sealing together.
         let drained = waits.then_some(()).and_then(|()| {
             let over = (self.debt - self.burst() / 2).max(0) as u64;
             let at = self.updated?;
             let rate = self.draining(at).unwrap_or(u64::MAX).max(1);
             let took = Duration::from_micros(over / rate + 1);
-            // It leaves the faster the longer it has waited.
+            // Packets leave the faster the longer they have waited.
             Some(at + self.wait.map_or(took, |wait| took.min(wait / 8)))
         });
         probe.into_iter().chain(drained).min()
     }
 
-    /// Another layer begins on a slot with a keyframe: what has waited long of the one before is of no
-    /// use any more.
+    /// Drops the packets of a slot that have waited long: a keyframe of another layer makes them useless.
     pub(crate) fn skip(&mut self, now: Instant, slot: usize) {
         let long = |since: Instant| now.saturating_duration_since(since) > SKIPPED;
         if self.queued_since().is_some_and(long) {
@@ -272,13 +270,13 @@ impl Pacer {
         }
     }
 
-    /// Forgets what waits on a slot: it carries something else now.
+    /// Drops the waiting packets of a slot, which carries something else now.
     pub(crate) fn forget_slot(&mut self, slot: usize) {
         self.retain_media(|paced| paced.slot as usize != slot);
         self.repairs.retain(|(other, _)| *other != slot);
     }
 
-    /// Forgets what waits of a layer: its publisher has begun another stream, and its cache another.
+    /// Drops the waiting packets of a layer: its publisher has begun another stream, and another cache.
     pub(crate) fn forget_layer(&mut self, place: Place, layer: usize) {
         self.retain_media(|paced| (paced.source.place, paced.source.layer) != (place, layer));
         self.repairs
@@ -294,13 +292,13 @@ impl Pacer {
             .sum();
     }
 
-    /// Video waits here for longer than pictures can be late.
+    /// Whether video has waited here for longer than pictures may be late.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let waited = |since| now.saturating_duration_since(since) > LATE;
         self.wait.is_none() && self.queued_since().is_some_and(waited)
     }
 
-    /// Whether a quarter of what waits is a slot's.
+    /// Whether a quarter of the waiting bytes are a slot's.
     pub(crate) fn is_filled_by(&self, slot: usize) -> bool {
         let of_slot = self
             .media
@@ -317,7 +315,7 @@ impl Pacer {
         self.queued_bytes
     }
 
-    /// Since when the first that waits does.
+    /// The time since which the first waiting packet waits.
     pub(crate) fn queued_since(&self) -> Option<Instant> {
         self.media.front().map(|(since, _)| *since)
     }
@@ -329,7 +327,7 @@ impl Pacer {
     }
 
     fn settle(&mut self, now: Instant) {
-        // A turn's packets leave at one moment.
+        // All packets of a turn leave at one moment.
         if self.updated == Some(now) {
             return;
         }
@@ -340,7 +338,7 @@ impl Pacer {
         };
         let passed = now.saturating_duration_since(since);
         let carried = rate.saturating_mul(passed.as_micros() as u64);
-        // A quiet time is not saved up.
+        // Unused time is not saved up.
         let carried = i64::try_from(carried).unwrap_or(i64::MAX);
         self.debt = self.debt.saturating_sub(carried).max(0);
     }
@@ -375,7 +373,7 @@ mod tests {
         }
     }
 
-    /// Offers `count` packets at once, then lets time pass; when each of them left, in milliseconds.
+    /// Offers `count` packets at once, then lets time pass. Returns the times at which they left, in milliseconds.
     fn departures(rate: u64, count: u64) -> Vec<u128> {
         let start = Instant::now();
         let mut pacer = Pacer::default();
@@ -408,7 +406,7 @@ mod tests {
         assert_eq!(left.len(), 50);
         let at_once = left.iter().filter(|at| **at == 0).count();
         assert_eq!(at_once, 5, "40 ms are 4,000 bytes");
-        // 46,000 bytes that were not within the burst, at 100 bytes a millisecond.
+        // The burst aside, 46,000 bytes leave at 100 bytes a millisecond.
         let last = left.last().copied().unwrap_or_default();
         assert!((440..=470).contains(&last), "{last} {left:?}");
     }
@@ -422,7 +420,7 @@ mod tests {
         let (mut now, mut sent, mut longest) = (start, 0, Duration::ZERO);
         for step in 0..2_000_u64 {
             now = start + Duration::from_millis(step);
-            // 2 Mbit/s for a second.
+            // 2 Mbit/s arrive for a second.
             if step < 1_000 && step % 4 == 0 && !pacer.admits(now, 1_000) {
                 assert!(pacer.push(now, paced(step)));
             }
@@ -508,7 +506,7 @@ mod tests {
         while let Some(next_at) = pacer.poll_timeout() {
             at = at.max(next_at);
             while let Some(next) = pacer.next(at) {
-                // In packets no larger than makes five of them.
+                // The packets are small enough for five of them.
                 let left = (10_000 - 1_000 * sent.len()).min(2_000);
                 assert!(matches!(next, Next::Padding(bytes) if bytes == left));
                 assert_eq!(pacer.note_probe(1_000), Some(7));
@@ -529,7 +527,7 @@ mod tests {
         for sequence in 0..500 {
             pacer.push(start, paced(sequence));
         }
-        // They would take four seconds. None of them is sent.
+        // They would take four seconds, so that none is sent.
         let at = pacer.poll_timeout().unwrap();
         let found = std::iter::from_fn(|| pacer.next(at)).count();
         assert_eq!((found, pacer.queued_bytes()), (500, 0));
@@ -594,7 +592,7 @@ mod tests {
         assert!(pacer.is_filled_by(0) && !pacer.is_filled_by(4) && !pacer.is_filled_by(9));
         pacer.forget_slot(0);
         assert!(pacer.is_late(after(501)) && pacer.is_filled_by(4));
-        // Where a wait is bounded all leaves in time.
+        // With a bounded wait everything leaves in time.
         pacer.set_wait(Some(Duration::from_millis(400)));
         assert!(!pacer.is_late(after(501)));
     }

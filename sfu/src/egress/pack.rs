@@ -1,11 +1,11 @@
-//! In which order a viewer's packets leave, and how much each is padded.
+//! The order in which a viewer's packets leave, and the padding of each.
 //!
 //! The kernel takes a run of equal packets, of which the last may be shorter, as one message
 //! (`UDP_SEGMENT`), and a message costs nearly the same whatever it carries. So packets of nearly
-//! the same length are padded to one length (RFC 3550 section 5.1), and those of different streams
+//! equal length are padded to one length (RFC 3550 section 5.1), and packets of different streams
 //! trade places so that lengths break fewer runs. A stream keeps its own order.
 
-/// Padding of one packet at most, in bytes.
+/// Largest padding of one packet, in bytes.
 ///
 /// A message that a run is broken into costs 2.5 to 3.5 us more of CPU than its packets would cost
 /// within the run (`cargo bench -p tertulia-sfu --bench floor`: runs of 1 against runs of 10);
@@ -24,7 +24,7 @@ const NONE: u32 = u32::MAX;
 /// A packet to be packed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item {
-    /// Which of the viewer's streams; small numbers.
+    /// Number of the viewer's stream; small.
     pub(crate) stream: usize,
     /// Its length, in bytes.
     pub(crate) len: u16,
@@ -45,11 +45,11 @@ pub(crate) struct Packer {
     packed: Vec<Packed>,
     /// Each stream's next item.
     streams: Vec<u32>,
-    /// By stream: its index in `streams`, and its last item so far.
+    /// Index in `streams`, and last item so far, by stream.
     places: Vec<(u32, u32)>,
-    /// Of one packet at most, in bytes.
+    /// Largest padding of one packet, in bytes.
     padding: u16,
-    /// By item: the next of its stream.
+    /// The next item of the same stream, by item.
     next: Vec<u32>,
 }
 
@@ -72,7 +72,7 @@ impl Run {
 }
 
 impl Packer {
-    /// Every item once, in the order to send them; padded only if `pads`.
+    /// Each item once, in the order to send them; padded only if `pads`.
     pub(crate) fn pack(&mut self, items: &[Item], pads: bool) -> &[Packed] {
         self.packed.clear();
         self.padding = if pads { MAX_PADDING } else { 0 };
@@ -114,19 +114,19 @@ impl Packer {
         }
     }
 
-    /// The stream whose next item is the longest, of those no longer than `limit`.
+    /// The stream with the longest next item, among items no longer than `limit`.
     fn longest(&self, items: &[Item], limit: u16) -> Option<usize> {
         let heads = self.streams.iter().enumerate();
         heads
             .filter_map(|(stream, head)| Some((stream, items.get(*head as usize)?.len)))
             .filter(|(_, len)| *len <= limit)
-            // The first of equals: `max_by_key` takes the last.
+            // The first of equals is taken: `max_by_key` alone takes the last.
             .rev()
             .max_by_key(|(_, len)| *len)
             .map(|(stream, _)| stream)
     }
 
-    /// One run, which begins with the longest next item there is.
+    /// Packs one run, which begins with the longest next item.
     fn run(&mut self, items: &[Item], longest: usize) {
         let mut run = Run {
             len: self.common_length(items, longest),
@@ -138,7 +138,8 @@ impl Packer {
         for stream in 0..self.streams.len() {
             self.take_near_equal(items, stream, &mut run);
         }
-        // The last may be shorter: then it needs no padding, or there is room for a shorter one.
+        // The last packet may be shorter: then it needs no padding, or leaves room for a shorter
+        // one.
         if let Some(last) = self.packed.last_mut()
             && last.padding > 0
         {
@@ -208,7 +209,7 @@ mod tests {
             .collect()
     }
 
-    /// How many packets each message takes, as `runtime/send` groups them.
+    /// The number of packets in each message, as `runtime/send` groups them.
     fn messages(items: &[Item], packed: &[Packed]) -> Vec<usize> {
         let mut messages: Vec<usize> = Vec::new();
         let (mut first, mut last) = (0, 0);
@@ -314,7 +315,8 @@ mod tests {
                     prop_assert!(seen.iter().copied().filter(own).is_sorted());
                 }
                 prop_assert!(packed.iter().all(|packed| u16::from(packed.padding) <= MAX_PADDING));
-                // Never in more messages than in the order they came, unpadded.
+                // Packing never needs more messages than the packets in their first order,
+                // unpadded.
                 let plain: Vec<_> = (0..items.len() as u32)
                     .map(|item| Packed { item, padding: 0 })
                     .collect();

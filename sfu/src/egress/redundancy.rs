@@ -1,59 +1,59 @@
-//! Whether a viewer is sent sound twice (RFC 2198): each packet with a copy of the one before.
+//! Decides whether audio is sent twice to a viewer (RFC 2198): each packet with a copy of the one before.
 //!
-//! Measured with Chromium over a path that loses 2% and 5%: of sound sent once 2.2% and 4.8% is concealed, of sound
-//! that is asked for again 0.3% where the round trip is 60 ms but 1.5% and 3.7% where it is 200 ms, of sound sent
-//! twice 0.0% to 0.2% at either, and it waits for less. It costs a third to a half more of what sound takes; a path
-//! that loses nothing is not sent it.
+//! Measured with Chromium over a path that loses 2% and 5%. Audio sent once: 2.2% and 4.8% is concealed. Audio asked
+//! for again: 0.3% at a round trip of 60 ms, but 1.5% and 3.7% at 200 ms. Audio sent twice: 0.0% to 0.2% at either
+//! round trip, and the receiver waits for less. Copies cost a third to a half of the audio's rate; a path without
+//! losses gets none.
 //!
-//! - Who asks for lost sound again and is near is sent that, and it costs next to nothing: with pictures on links of 200 to
-//!   500 kbit/s that lose 2%, 60 ms there and back, 0.0% to 0.2% is concealed, and copies would take a picture away.
-//! - Losses count while the link is not full. A queue that overflows loses packets too, and more packets are no help.
-//! - It is sent only while sound, its copies and the lowest picture fit: sound comes before pictures, but a
-//!   call with sound that lacks a fiftieth is better than one without anybody to be seen.
-//! - Where there are no pictures a link is believed to carry not much more than the sound on it, for nothing else
-//!   was tried. There the copies are the trial: they are sent where a fifth more would fit, and stopped if that fills
-//!   the link.
-//! - It goes on for a while after the last loss, and is not begun again for a while after it did not fit: what it takes is
-//!   taken from pictures, and each change of those costs a keyframe.
+//! - A near viewer that asks for lost audio again is sent it again, which costs next to nothing. With pictures on links
+//!   of 200 to 500 kbit/s that lose 2%, at a round trip of 60 ms, 0.0% to 0.2% is concealed; copies would take a
+//!   picture away.
+//! - Losses count while the link is not full. A queue that overflows loses packets too, and more packets do not help.
+//! - Copies are sent only while audio, copies and the lowest picture fit. Audio comes before pictures, but a call that
+//!   lacks a fiftieth of its audio is better than one without any picture.
+//! - Without pictures the estimate is little more than the audio's rate, as nothing else was tried. There the copies
+//!   are the trial: they begin if a fifth more would fit, and stop if they fill the link.
+//! - Copies go on for a while after the last loss, and rest for a while after they did not fit: their rate is taken
+//!   from pictures, and each change of those costs a keyframe.
 
 use std::time::{Duration, Instant};
 
-/// Losses, smoothed, from which sound is sent twice, and below which it is not any more.
+/// Smoothed losses from which on audio is sent twice, and below which it is not any more.
 const LOSSY: f64 = 0.01;
 const CLEAN: f64 = 0.004;
-/// Losses are smoothed over so much time: of two streams of sound alone 300 packets.
+/// Time over which losses are smoothed: 300 packets of two audio streams.
 const SMOOTHED: Duration = Duration::from_secs(3);
-/// The time without losses after which it stops.
+/// Time without losses after which copies stop.
 const LASTS: Duration = Duration::from_secs(30);
-/// A link that was full for a moment goes on losing packets, as they are reported.
+/// Time after a full link in which losses do not count: they are reported late.
 const SETTLES: Duration = Duration::from_secs(1);
-/// The time for which it must not fit to be stopped, and fit to be begun.
+/// Time for which copies must not fit before they stop, and fit before they begin.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// After it did not fit it is not tried for so long; for twice as long after each further time, up to the last.
+/// Pause after copies did not fit. It doubles each further time, up to [`REST_MAX`].
 const REST: Duration = Duration::from_secs(20);
 const REST_MAX: Duration = Duration::from_secs(320);
-/// What fitted for so long is no trial any more.
+/// Time for which copies must have fitted to be proven.
 const PROVEN: Duration = Duration::from_secs(60);
-/// Lost sound that is asked for again comes in time below this round trip, and too late above that one.
+/// Round trip below which repairs of audio come in time, and above which they come too late.
 const NEAR: Duration = Duration::from_millis(120);
 const FAR: Duration = Duration::from_millis(160);
-/// Spare room for it to be begun, in percent of all that is needed beside pictures, and of sound alone.
+/// Spare room needed to begin, in percent of audio, copies and picture, and in percent of audio alone.
 const SPARE: u64 = 10;
 const SPARE_ALONE: u64 = 20;
 
-/// What is done about losses of sound.
+/// The way that losses of audio are handled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Redundancy {
     /// The viewer offers no redundant audio.
     #[default]
     NotNegotiated,
-    /// Too little is lost. What a publisher sends twice is passed on: it may mend losses of its own link.
+    /// Too little is lost. A publisher's own redundancy is passed on: it may repair losses of its uplink.
     NotNeeded,
-    /// What is lost is asked for again, and comes in time.
+    /// Lost packets are asked for again, and come in time.
     SentAgain,
-    /// There is no room for it; nor for what a publisher sends twice.
+    /// There is no room for copies, nor for a publisher's own redundancy.
     NoRoom,
-    /// Each packet with a copy of the one before.
+    /// Each packet carries a copy of the one before.
     Sent,
 }
 
@@ -70,18 +70,18 @@ impl Redundancy {
     }
 }
 
-/// What a link tells of itself.
+/// Measurements of a link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     /// Share of packets lost lately (0 to 1).
     pub(super) loss: f64,
-    /// There and back, where it is known and the viewer asks for lost sound again.
+    /// The round trip, if it is known and the viewer asks for lost audio again.
     pub(super) repairs_in: Option<Duration>,
-    /// More is being sent than it carries, or was just now.
+    /// More is being sent than the link carries, or was just now.
     pub(super) full: bool,
-    /// Bits a second that it carries; none: nothing was tried that did not fit.
+    /// Bits a second that the link carries; none if every rate tried has fitted.
     pub(super) carries: Option<u64>,
-    /// Bits a second that sound takes, its copies, and the lowest picture.
+    /// Bits a second of audio, of its copies, and of the lowest picture.
     pub(super) sound: u64,
     pub(super) copies: u64,
     pub(super) picture: u64,
@@ -92,21 +92,21 @@ impl Seen {
         self.carries.is_none_or(|carries| needed <= carries)
     }
 
-    /// There is room to begin; `full`: the link is, or was just now.
+    /// Whether there is room to begin; `full`: the link is full, or was just now.
     fn has_room(&self, full: bool) -> bool {
         let with = |needed: u64, spare: u64| self.carries(needed + needed * spare / 100);
         let trial = self.picture == 0 && !full && with(self.sound, SPARE_ALONE);
         trial || with(self.sound + self.copies + self.picture, SPARE)
     }
 
-    /// There is room to go on.
+    /// Whether there is room to go on.
     fn goes_on(&self, full: bool) -> bool {
         let trial = self.picture == 0 && !full;
         trial || self.carries(self.sound + self.copies + self.picture)
     }
 }
 
-/// Decides it for one viewer. Every packet of sound needs `decided`: it stands last, beside what else it needs.
+/// Decides for one viewer. Every audio packet needs `decided`, which stands last, beside other fields that it needs.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Decider {
@@ -114,22 +114,22 @@ pub(super) struct Decider {
     loss: f64,
     looked_at: Option<Instant>,
     full_at: Option<Instant>,
-    /// The time since which it is another than what is done whether it fits.
+    /// The time since which copies should change but wait for [`PATIENCE`].
     otherwise_since: Option<Instant>,
     /// Repairs come in time.
     near: bool,
     fits: bool,
     fits_since: Option<Instant>,
-    /// Not before.
+    /// Copies do not begin before.
     rests_until: Option<Instant>,
     rest: Duration,
-    /// The time of the last loss that called for it, while it is sent.
+    /// The time of the last loss that needed copies, while they are sent.
     needed_at: Option<Instant>,
     decided: Redundancy,
 }
 
 impl Decider {
-    /// The viewer offers redundant audio, or does not.
+    /// Sets whether the viewer takes redundant audio.
     pub(super) fn set_takes(&mut self, takes: bool) {
         if self.takes != takes {
             *self = Self {
@@ -143,12 +143,12 @@ impl Decider {
         }
     }
 
-    /// As last decided.
+    /// The last decision.
     pub(super) fn decided(&self) -> Redundancy {
         self.decided
     }
 
-    /// Looks at the link; true if it is decided otherwise now.
+    /// Decides by the link's measurements; true if the decision changed.
     pub(super) fn look(&mut self, now: Instant, seen: &Seen) -> bool {
         if !self.takes {
             return false;
@@ -165,7 +165,7 @@ impl Decider {
         self.decided = match (self.needed_at.is_some(), self.fits) {
             (true, _) if self.near => Redundancy::SentAgain,
             (true, true) => Redundancy::Sent,
-            // What a publisher sends twice has to fit as well.
+            // A publisher's own redundancy has to fit as well.
             (_, false) => Redundancy::NoRoom,
             (false, true) => Redundancy::NotNeeded,
         };
@@ -207,7 +207,7 @@ impl Decider {
                 self.fits_since = Some(now);
                 return;
             }
-            // Nothing of ours did not fit.
+            // The link was full without copies.
             if self.decided != Redundancy::Sent {
                 return;
             }
@@ -227,7 +227,7 @@ mod tests {
 
     const LOOK: Duration = Duration::from_millis(100);
 
-    /// Decisions over time: each step is so many seconds of a link, and what is decided at its end.
+    /// Decisions over time: each step is so many seconds of a link, with the decision at its end.
     fn decisions(steps: &[(u64, Seen)]) -> Vec<&'static str> {
         let mut now = Instant::now();
         let mut decider = Decider::default();
@@ -242,7 +242,7 @@ mod tests {
         steps.iter().map(decide).collect()
     }
 
-    /// Two who speak.
+    /// Two people speak.
     const CLEAR: Seen = Seen {
         loss: 0.0,
         repairs_in: None,
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn it_is_sent_where_a_picture_fits_beside_it() {
-        // 230 kbit/s are needed, and a tenth of it to begin with.
+        // 230 kbit/s are needed, and a tenth more to begin.
         for (carries, decided) in [(220_000, "bandwidth"), (240_000, "sent"), (260_000, "sent")] {
             let link = lossy(0.02, Some(carries));
             assert_eq!(decisions(&[(10, link)]), [decided], "{carries}");
@@ -306,14 +306,14 @@ mod tests {
         let steps = [
             (10, lossy(0.02, Some(300_000))),
             (5, lossy(0.02, Some(200_000))),
-            // It rests, and what is nearly enough begins nothing.
+            // It rests, and nearly enough room begins nothing.
             (10, lossy(0.02, Some(300_000))),
             (30, lossy(0.02, Some(240_000))),
             (2, lossy(0.02, Some(300_000))),
         ];
         let decided = ["sent", "bandwidth", "bandwidth", "bandwidth", "sent"];
         assert_eq!(decisions(&steps), decided);
-        // Also without losses: what a publisher sends twice would not fit.
+        // A publisher's own redundancy would not fit either, even without losses.
         assert_eq!(decisions(&[(3, lossy(0.0, Some(100_000)))]), ["bandwidth"]);
     }
 
@@ -347,7 +347,7 @@ mod tests {
             ]
         );
         assert_eq!(decisions(&[(5, alone(110_000, true))]), ["bandwidth"]);
-        // What did not fit before it was needed is no reason to wait.
+        // A full link before copies were needed causes no rest.
         let clean = |carries, full| Seen {
             loss: 0.0,
             ..alone(carries, full)

@@ -1,21 +1,22 @@
-//! How often each packet was sent again, with RTX or without.
+//! Counts how often each packet was sent again, with RTX or without.
 //!
-//! Who asks once more before what was sent again can have come is not repairing a stream, and what was lost that
-//! often has no way to get through.
+//! A viewer that asks again before a repair can have arrived is not repairing a stream. A packet lost that many times
+//! has no way to get through.
 
 use std::time::{Duration, Instant};
 
-/// Packets remembered, the latest of those whose numbers differ by a multiple of this: as many as a publisher's
-/// cache holds. 12 KiB for each slot whose viewer ever asked.
+/// Packets remembered: for each remainder modulo this the latest, as many as a publisher's cache holds. 12 KiB for each
+/// slot whose viewer ever sent a NACK.
 const NUMBERS: usize = 512;
-/// Of a path that loses every fifth packet, the first and all three of these are lost once in six hundred.
+/// Repairs of one packet at most. On a path that loses every fifth packet, the packet and all three repairs are lost
+/// once in six hundred times.
 const TIMES: u8 = 3;
-/// Between two, where no round trip is known.
+/// Least time between two repairs of a packet, if no round trip is known.
 const APART: Duration = Duration::from_millis(100);
-/// And where it is very short: receivers ask in rounds of this.
+/// Lower bound of that time for short round trips: receivers ask in rounds of this.
 const APART_LEAST: Duration = Duration::from_millis(10);
 
-/// One slot's.
+/// The repairs on one slot.
 #[derive(Debug)]
 pub(super) struct Repeats(Box<[Option<Repeated>; NUMBERS]>);
 
@@ -26,7 +27,7 @@ struct Repeated {
     last: Instant,
 }
 
-/// Old enough for its number to be another packet's: a thousand packets a second take a minute to wrap.
+/// Age after which a number may be another packet's: at a thousand packets a second numbers wrap after a minute.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
 impl Default for Repeats {
@@ -36,15 +37,15 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Whether a packet may be sent again now. `rtt` is the round trip, where it is known: it varies, so that
-    /// three quarters of it must have passed since the last time.
+    /// Whether a packet may be sent again now. `rtt` is the round trip, if known. It varies, so that three quarters of
+    /// it must have passed since the last time.
     pub(super) fn admits(&self, now: Instant, sequence: u16, rtt: Option<Duration>) -> bool {
         let apart = rtt.map_or(APART, |rtt| (rtt * 3 / 4).max(APART_LEAST));
         self.find(now, sequence)
             .is_none_or(|repeated| repeated.times < TIMES && now >= repeated.last + apart)
     }
 
-    /// Counts one that is sent again.
+    /// Counts a repair.
     pub(super) fn note(&mut self, now: Instant, sequence: u16) {
         let times = self.find(now, sequence).map_or(0, |known| known.times);
         self.0[usize::from(sequence) % NUMBERS] = Some(Repeated {
@@ -91,7 +92,7 @@ mod tests {
                 ],
             ),
             (Some(1), &[(0, true), (9, false), (10, true)]),
-            // Another packet by now.
+            // The number is another packet's by now.
             (
                 Some(80),
                 &[
@@ -111,7 +112,7 @@ mod tests {
                 if admits {
                     repeats.note(at(*ms), 65_535);
                 }
-                // Another takes no notice.
+                // Another packet is not affected.
                 assert!(repeats.admits(at(*ms), 0, rtt));
             }
         }

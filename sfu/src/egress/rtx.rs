@@ -1,20 +1,20 @@
-//! How much a viewer may have sent again, with RTX or without.
+//! Bounds the packets sent again to a viewer, with RTX or without.
 
-/// Packets sent that earn one sent again: a viewer that asks for more loses so much that repairs are of no use, or
-/// uses us as an amplifier. Of a path that loses three packets in ten, lost repairs included, four in ten are
-/// asked for.
+/// Packets sent that earn one repair. A viewer that asks for more loses so much that repairs are of no use, or misuses
+/// the server as an amplifier. On a path that loses three packets in ten, lost repairs included, four in ten are asked
+/// for.
 const SENT: u64 = 2;
-/// Saved up at most: a burst lost whole.
+/// Repairs saved up at most: for a burst lost completely.
 const BURST: u64 = 250;
-/// To begin with: a keyframe lost whole.
+/// Repairs to begin with: for a keyframe lost completely.
 const FIRST: u64 = 50;
 
-/// What is sent on a slot earns what may be sent again.
+/// The repairs of a slot, earned by the packets it sends.
 #[derive(Debug)]
 pub(crate) struct RtxBudget {
-    /// In packets sent.
+    /// Earned and unused, in packets sent.
     earned: u64,
-    /// Packets that were sent when this was asked last.
+    /// Packets that the slot had sent at the last call.
     seen: u64,
 }
 
@@ -28,7 +28,8 @@ impl Default for RtxBudget {
 }
 
 impl RtxBudget {
-    /// One packet of the slot, which has sent so many, or begun to count anew; false if none is left.
+    /// Takes one repair. `sent` is the number of packets that the slot has sent; a lower one than before begins anew.
+    /// False if no repair is left.
     pub(crate) fn take(&mut self, sent: u64) -> bool {
         let since = sent.checked_sub(self.seen).unwrap_or(sent);
         self.seen = sent;
@@ -52,7 +53,7 @@ mod tests {
         assert_eq!(granted(&mut budget, 101), 50);
         assert_eq!(granted(&mut budget, 102), 1, "halves add up");
         assert_eq!(granted(&mut budget, 1_000_000), BURST);
-        // Another track: counted from nothing.
+        // Another track's packets are counted from zero.
         assert_eq!(granted(&mut budget, 40), 20);
         assert_eq!(granted(&mut budget, u64::MAX), BURST);
     }

@@ -1,19 +1,19 @@
-//! Sender reports of one slot (RFC 3550 section 6.4.1): they let a viewer play sound and picture of
-//! one publisher in sync, and let us measure the round trip.
+//! Sender reports of one slot (RFC 3550 section 6.4.1). With them a viewer plays audio and video of one publisher in
+//! sync, and the server measures the round trip.
 
 use std::time::{Duration, Instant};
 
 use crate::clock::SenderClock;
 use crate::rtp::rtcp;
 
-/// Between reports: as libwebrtc does for video; half of it is enough for audio but costs nothing.
+/// Interval of reports: libwebrtc's for video; audio needs half as many, but they cost nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// What is due so soon goes along with what is due now: a viewer of fifty is sent three datagrams of
-/// reports a second, not fifty. That is all but what has just gone: what is believed of a publisher's clock may
-/// change between two reports, and sound and picture would be so far apart until the next.
+/// Time within which reports are sent together with those due now: a viewer of fifty is sent three datagrams of reports
+/// a second, not fifty. That includes all but the latest, for a reason: a publisher's clock offset may change between
+/// two reports, and audio and video would be apart by that until the next.
 const SOON: Duration = Duration::from_millis(900);
 
-/// What a slot has sent.
+/// Counters of a slot's packets, and the time of its next report.
 #[derive(Debug)]
 pub(crate) struct SenderState {
     clock_rate: u32,
@@ -24,7 +24,7 @@ pub(crate) struct SenderState {
 }
 
 impl SenderState {
-    /// Nothing yet.
+    /// Counters of a slot that has sent nothing.
     pub(crate) fn new(clock_rate: u32) -> Self {
         Self {
             clock_rate,
@@ -40,8 +40,8 @@ impl SenderState {
         self.clock_rate
     }
 
-    /// Counts a packet; if reports begin with it, when the first is due. The wire's counters wrap
-    /// (RFC 3550 section 6.4.1).
+    /// Counts a packet. If reports begin with it, returns the time of the first. The wire's counters wrap (RFC 3550
+    /// section 6.4.1).
     pub(crate) fn sent(
         &mut self,
         now: Instant,
@@ -58,7 +58,7 @@ impl SenderState {
         self.report_at
     }
 
-    /// Counts bytes of payload that go along with the packet counted last.
+    /// Counts payload bytes added to the packet counted last.
     pub(crate) fn sent_beside(&mut self, bytes: u16) {
         self.octets = self.octets.wrapping_add(u32::from(bytes));
     }
@@ -68,8 +68,8 @@ impl SenderState {
         self.last.is_some_and(|(at, _)| now < at + period)
     }
 
-    /// Appends the report due now or soon; when the next is. `timestamp` is that of `ntp` on the
-    /// publisher's clock, as the viewer sees it; unknown until the publisher reported.
+    /// Appends the report due now or soon, and returns the time of the next. `timestamp` is that of `ntp` on the
+    /// publisher's clock, as the viewer sees it; unknown until the publisher has reported.
     pub(crate) fn poll_report(
         &mut self,
         now: Instant,
@@ -82,8 +82,8 @@ impl SenderState {
         if self.report_at.is_none_or(|at| at > now + SOON) {
             return self.report_at;
         }
-        // A slot that stopped sending begins to report again with its next packet. Long enough after the last for its
-        // slot to give back what it keeps of it.
+        // A slot that stopped sending begins to report again with its next packet. The last report comes late enough
+        // for the slot to free the packets it keeps.
         self.report_at = self.sent_since(now, 5 * INTERVAL).then_some(now + INTERVAL);
         let (at, last) = self.last?;
         let by_arrival = || {

@@ -1,4 +1,4 @@
-//! A receiving m-line of a viewer. Its SSRC stays; what it carries changes.
+//! A receiving m-line of a viewer. Its SSRC stays; its track changes.
 
 use std::mem::offset_of;
 use std::time::{Duration, Instant};
@@ -29,95 +29,95 @@ use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
 use crate::view::Reason;
 
-/// Packets sent within this are in their publisher's cache, most likely.
+/// Age up to which a sent packet is most likely still in its publisher's cache.
 const RECENT: Duration = Duration::from_millis(500);
 
 /// A receiving m-line.
 ///
-/// In a large call a worker's slots are more than its cache holds, and a packet is as dear as the lines of
-/// memory it touches: what every packet needs stands in one stretch, in this order, and the rest behind it.
+/// In a large call the slots of a worker exceed its cache, and a packet costs as much as the cache lines it touches. So
+/// the fields that every packet needs stand in one stretch, in this order, and the others after it.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Slot {
     pub(crate) kind: MediaKind,
     /// The m-line receives: it may be `inactive` for a while.
     receiving: bool,
-    /// The viewer reported on the SSRC: it needs no MID any more.
+    /// The viewer reported on the SSRC, and needs no MID any more.
     pub(crate) confirmed: bool,
-    /// Packets of its track were left out on purpose: the next is the first of a new span.
+    /// Packets of its track were left out on purpose: the next one begins a new span.
     resumes: bool,
-    /// The stream being sent has begun anew: only a keyframe goes on from what was sent.
+    /// The stream being sent has begun anew: only a keyframe can continue.
     anew: bool,
     pub(crate) ssrc: u32,
-    /// The m-line's, at hand.
+    /// The m-line's extension ids, near at hand.
     ids: ExtensionMap,
     pub(crate) sender: SenderState,
     pub(crate) counters: Counters,
-    /// What it was sent lately.
+    /// The rate sent lately.
     pub(crate) rate: RateMeter,
     rewriter: Rewriter,
-    /// Frames of sound that were sent last, while its viewer is sent them twice.
+    /// The last audio frames sent, while they are sent twice.
     earlier: Option<Box<EarlierFrames>>,
     pub(crate) forwarder: Option<Forwarder>,
-    /// What was decided for its track.
+    /// The last decision for its track.
     pub(crate) grant: Option<Grant>,
-    /// Layer and reason that the viewer was told last.
+    /// The layer and reason that the viewer was told last.
     pub(crate) told: Option<(Option<LayerId>, Reason)>,
     rtx_ssrc: Option<u32>,
     rtx_sequence: u16,
     budget: RtxBudget,
-    /// How often packets were sent again; none before its viewer asks for any.
+    /// Counts of repairs; none before the viewer's first NACK.
     repeats: Option<Repeats>,
-    /// Packets as they were sent, if its viewer asks for them again without RTX.
+    /// Packets as they were sent, if the viewer sends NACKs without RTX.
     kept: Option<Box<Kept>>,
-    /// The memory for that.
+    /// The memory for those.
     caches: CacheShare,
     pub(crate) media: Box<NegotiatedMedia>,
 }
 
-/// So much of a slot every packet needs.
+/// Bytes of a slot that every packet needs.
 const HOT: usize = offset_of!(Slot, forwarder) + Forwarder::HOT;
 
-/// What a slot's subscription did; begins anew with each track.
+/// Counters of a slot's subscription; they begin anew with each track.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) nacks_received: u64,
     pub(crate) retransmitted: u64,
-    /// Packets with a copy of the one before.
+    /// Packets sent with a copy of the one before.
     pub(crate) redundant: u64,
     pub(crate) fraction_lost: f64,
-    /// Of the viewer, and for it.
+    /// Keyframes asked for, by the viewer or for it.
     pub(crate) keyframe_requests: u64,
 }
 
-/// A packet a viewer lacks, and where its publisher keeps it.
+/// A packet that a viewer lacks, with its place in a publisher's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Repair {
-    /// Where the track is.
+    /// The place of the track.
     pub(crate) place: Place,
     pub(crate) layer: usize,
-    /// The publisher's stream: it must not have begun another.
+    /// The SSRC of the publisher's stream; the packet is lost once another stream has begun.
     pub(crate) ssrc: u32,
-    /// Unwrapped, the publisher's.
+    /// The publisher's sequence number, unwrapped.
     pub(crate) sequence: u64,
-    /// The viewer's.
+    /// The viewer's sequence number.
     pub(crate) lost: u16,
 }
 
-/// What became of a packet.
+/// The outcome for a packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plan {
-    /// To be sent.
+    /// The packet to be sent.
     pub(crate) outgoing: Option<Outgoing>,
-    /// Sender reports begin: when the first is due.
+    /// The time of the first sender report, if reports begin.
     pub(crate) report_at: Option<Instant>,
-    /// The layer a keyframe is needed of.
+    /// The layer that needs a keyframe.
     pub(crate) keyframe_of: Option<usize>,
-    /// It is the first of another layer: what went before it on this slot is of no use any more.
+    /// The packet is the first of another layer: packets of the earlier one that wait are of no more use.
     pub(crate) switched: bool,
-    /// Where another layer begins that waited for the end of a frame: its packets from there on are
+    /// The packet at which another layer begins that waited for the end of a frame: the cached packets from it on are
     /// to be forwarded now.
     pub(crate) replay: Option<Start>,
 }
@@ -175,13 +175,13 @@ impl Slot {
         self.forwarder.as_ref().map(|forwarder| forwarder.track)
     }
 
-    /// Carries a track from now on; false if the m-line has no codec for it.
+    /// Sets the track it carries; false if the m-line has no codec for it.
     pub(crate) fn assign(&mut self, source: &SourceTrack) -> bool {
         let carries = |codec: &NegotiatedCodec| {
             let found = self.media.payload_type_for(codec.codec, &codec.parameters);
             found.is_some()
         };
-        // Looked at for each free slot; and a copy is made of what fits.
+        // Checked first, as it is done for each free slot, and a fitting source is copied.
         if !source.codecs.iter().any(carries) {
             return false;
         }
@@ -191,7 +191,7 @@ impl Slot {
         self.forwarder.is_some()
     }
 
-    /// Carries nothing from now on; what it carried.
+    /// Removes its track, and returns it.
     pub(crate) fn free(&mut self) -> Option<SourceTrack> {
         (self.kept, self.earlier) = (None, None);
         self.forwarder.take().map(|forwarder| *forwarder.source)
@@ -202,32 +202,31 @@ impl Slot {
         self.receiving && self.forwarder.is_none()
     }
 
-    /// What its track's publisher sent since the last packet forwarded was left out on purpose, and is
-    /// not to look lost.
+    /// Marks that packets since the last one forwarded were left out on purpose, so that they do not look lost.
     pub(crate) fn resume(&mut self) {
         self.resumes = true;
     }
 
-    /// The stream of a layer has begun anew, under another SSRC or under the one it had before.
+    /// Records that the stream of a layer has begun anew, under another SSRC or the same.
     pub(crate) fn begin_anew(&mut self, layer: usize) {
         let forwarder = self.forwarder.as_ref();
         self.anew |= forwarder.is_some_and(|forwarder| forwarder.selector.stream() == Some(layer));
     }
 
-    /// The viewer has other keys from now on: see [`Rewriter::begin_again`]. What was kept is sealed under those
-    /// before, which nobody can open any more.
+    /// Continues for a viewer with new keys: see [`Rewriter::begin_again`]. Kept packets are dropped, as they are
+    /// sealed under the old keys, which nobody can open any more.
     pub(crate) fn begin_again(&mut self) {
         self.rewriter.begin_again();
         self.rtx_sequence = above(self.rtx_sequence.into()) as u16;
         (self.kept, self.repeats, self.earlier) = (None, None, None);
     }
 
-    /// The m-line receives nothing until a later offer.
+    /// Stops the m-line from receiving, until a later offer.
     pub(crate) fn pause(&mut self) {
         self.receiving = false;
     }
 
-    /// Follows a later offer of the viewer's; false if there is no codec for its track any more.
+    /// Applies a later offer of the viewer; false if its track has no codec there any more.
     pub(crate) fn renegotiate(&mut self, media: NegotiatedMedia) -> bool {
         self.receiving = true;
         self.ids = media.extensions;
@@ -236,7 +235,7 @@ impl Slot {
         forwarder.is_none_or(|forwarder| forwarder.renegotiate(&self.media))
     }
 
-    /// Follows a later offer of its track's publisher; false if there is no codec for it any more.
+    /// Applies a later offer of its track's publisher; false if the viewer has no codec for it any more.
     pub(crate) fn follow(&mut self, source: &SourceTrack) -> bool {
         let forwarder = self.forwarder.as_mut();
         forwarder.is_none_or(|forwarder| forwarder.follow(source.clone(), &self.media))
@@ -247,7 +246,7 @@ impl Slot {
         &self.media.mid
     }
 
-    /// What it was sent last: where its track is, the layer, and its publisher's stream.
+    /// The source sent last: the track's place, the layer, and the publisher's SSRC.
     pub(crate) fn sent_of(&self) -> Option<(Place, usize, u32)> {
         let source = self.rewriter.span()?.source;
         let forwarder = self.forwarder.as_ref()?;
@@ -255,27 +254,27 @@ impl Slot {
         same.then_some((forwarder.source.place, source.layer, source.ssrc))
     }
 
-    /// Asks for the memory that a packet needs.
+    /// Prefetches the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
         prefetch::stretch(&self.ssrc, HOT);
     }
 
-    /// Decides on a packet of the track this slot carries: whether its layer is the one to send, and
-    /// under which numbers. What is planned is to be sent ([`send`](Self::send)), in any order: the
-    /// numbers are taken. The plan is empty before: it is made where it is kept, for it is large.
+    /// Decides whether to send a packet of this slot's track, and under which numbers. Planned packets must be sent
+    /// ([`send`](Self::send)), in any order: their numbers are taken. The plan comes in empty and is filled in place,
+    /// as it is large.
     pub(crate) fn plan(&mut self, now: Instant, packet: &Packet<'_>, plan: &mut Plan) {
         let Some(forwarder) = self
             .forwarder
             .as_mut()
-            // Another since the packet came: its old track's packets are not the new one's.
+            // The slot's track may have changed since the packet came.
             .filter(|forwarder| forwarder.track == packet.track)
         else {
             return;
         };
         let payload_type = forwarder.next_payload_type(packet.header.payload_type);
-        // Of sound from the first time that some was asked for: most viewers lose none.
+        // Audio is kept from the viewer's first NACK on: most viewers lose none.
         let kept = payload_type.kept && (self.kind == MediaKind::Video || self.repeats.is_some());
-        // Of redundant audio that cannot be read there is nothing to send.
+        // Redundant audio that cannot be parsed is not sent.
         let skip = match payload_type.unwraps {
             true => Primary::find(packet.payload()).map(|primary| primary.start),
             false => Some(0),
@@ -283,8 +282,8 @@ impl Slot {
         let source = source_of(packet);
         let frame = frame_of(packet);
         let (Some(payload_type), Some(skip)) = (payload_type.media, skip) else {
-            // Its publisher went over to a codec that the viewer does not have: what it is sent next of the
-            // track begins with a keyframe, and what it was not sent is not to look lost.
+            // The publisher changed to a codec that the viewer lacks. The track continues with a keyframe later, and
+            // the packets not sent must not look lost.
             if self.kind == MediaKind::Video && !self.rewriter.is_past(&source, &frame) {
                 forwarder.interrupt(packet.layer);
             }
@@ -292,7 +291,7 @@ impl Slot {
         };
         let continues = !self.anew && self.rewriter.span().map(|span| span.source) == Some(source);
         if forwarder.selector.stream() == Some(packet.layer) && !continues {
-            // The publisher began a new stream on the same layer: only a keyframe joins them.
+            // The publisher began a new stream on this layer: only a keyframe can continue.
             if !packet.switchable {
                 plan.keyframe_of = Some(packet.layer);
                 return;
@@ -388,8 +387,7 @@ impl Slot {
         }
     }
 
-    /// Adds to a planned packet of sound a copy of the packet before, or takes away those that its publisher
-    /// added.
+    /// Adds a copy of the packet before to a planned audio packet, or removes the copies that its publisher added.
     pub(crate) fn make_redundant(
         &mut self,
         now: Instant,
@@ -420,7 +418,7 @@ impl Slot {
         let (sequence, timestamp) = (out.header.sequence, out.header.timestamp);
         let frame = packet.payload().get(usize::from(out.skip)..);
         earlier.keep(sequence, timestamp, frame.unwrap_or_default());
-        // Nothing to repeat: it is left as it is.
+        // Without an earlier frame it stays as it is.
         let Some(copy) = earlier.before(sequence, timestamp) else {
             return;
         };
@@ -433,8 +431,8 @@ impl Slot {
         }
     }
 
-    /// Writes, seals and queues what was planned, as the viewer's next packet, with `padding` bytes
-    /// of RTP padding. False if it cannot be sealed.
+    /// Writes, seals and queues a planned packet as the viewer's next one, with `padding` bytes of RTP padding. False
+    /// if it cannot be sealed.
     pub(crate) fn send(
         &mut self,
         outgoing: &Outgoing,
@@ -465,8 +463,8 @@ impl Slot {
         outlet.send(line, outgoing, packet, padding, earlier, kept)
     }
 
-    /// Sends so many bytes of padding at most on the repair stream (RFC 4588), which a receiver
-    /// acknowledges and throws away. False if there is no such stream.
+    /// Sends at most so many bytes of padding on the repair stream (RFC 4588), which a receiver acknowledges and drops.
+    /// False if there is no such stream.
     pub(crate) fn send_padding(&mut self, bytes: usize, outlet: &mut Outlet<'_>) -> bool {
         let rtx = self.media.codecs.iter().find_map(|codec| codec.rtx);
         let (Some(payload_type), Some(ssrc)) = (rtx, self.rtx_ssrc) else {
@@ -484,8 +482,8 @@ impl Slot {
         sent
     }
 
-    /// The packet sent `back` packets before the last one, to be sent again as a probe: better than
-    /// padding, for it may be one that was lost.
+    /// The packet sent `back` packets before the last one, to be sent again as a probe. It is better than padding, as
+    /// it may be one that was lost.
     pub(crate) fn sent_before(&self, back: u16) -> Option<Repair> {
         let forwarder = self.forwarder.as_ref()?;
         let lost = self.rewriter.highest().wrapping_sub(back);
@@ -499,25 +497,25 @@ impl Slot {
         })
     }
 
-    /// Whether a retransmission stream was negotiated (RFC 4588), which probes go by.
+    /// Whether a retransmission stream was negotiated (RFC 4588), on which probes are sent.
     pub(crate) fn has_rtx(&self) -> bool {
         self.media.codecs.iter().any(|codec| codec.rtx.is_some())
     }
 
-    /// Whether it can be probed on.
+    /// Whether probes can be sent on it.
     pub(crate) fn carries_probes(&self, now: Instant) -> bool {
         self.rtx_ssrc.is_some()
             && self.kind == MediaKind::Video
             && self.sender.sent_since(now, RECENT)
     }
 
-    /// Whether it is sent something just now.
+    /// Whether it sends packets at present.
     pub(crate) fn is_sent(&self, now: Instant) -> bool {
         self.sender.sent_since(now, RECENT)
     }
 
-    /// Where the packets a viewer lacks are to be found; how many are refused, since it has them on their way or
-    /// asks for more than its share.
+    /// Finds the packets that a viewer lacks. Returns how many are refused, as they are on their way already or exceed
+    /// the viewer's share.
     pub(crate) fn locate(
         &mut self,
         now: Instant,
@@ -535,8 +533,8 @@ impl Slot {
             let Some((span, sequence)) = self.rewriter.locate(*lost) else {
                 continue;
             };
-            // What the slot carried before is not sent again: its viewer looks elsewhere by now. Nor is a
-            // layer that was left for a smaller one: a keyframe has taken its frames' place.
+            // Packets of an earlier track are not sent again: the viewer does not show it any more. Nor are those of a
+            // layer that was left for a smaller one: a keyframe has replaced its frames.
             let left = forwarder.has_left(span.source.layer);
             if span.source.track != forwarder.track || left {
                 continue;
@@ -557,8 +555,8 @@ impl Slot {
         refused
     }
 
-    /// Sends a packet again as it was sent, if it is kept for that; whether it was. None if it is not of
-    /// those that are kept.
+    /// Sends a packet again as it was sent, if it is still kept, and returns whether it was. None if no packet of this
+    /// number was kept.
     pub(crate) fn resend(&self, lost: u16, outlet: &mut Outlet<'_>) -> Option<bool> {
         let kept = self.kept.as_ref().filter(|kept| kept.knows(lost))?;
         let again = kept.again(outlet.now, lost);
@@ -566,7 +564,7 @@ impl Slot {
         Some(sent.is_some())
     }
 
-    /// Sends a packet again from its publisher's cache, by RTX (RFC 4588); not at all without.
+    /// Sends a packet again from its publisher's cache, by RTX (RFC 4588); without RTX nothing is sent.
     pub(crate) fn retransmit(
         &mut self,
         repair: &Repair,
@@ -589,11 +587,11 @@ impl Slot {
             sequence,
             ..frame_of(packet)
         };
-        // Only as RTX: written anew under its own SSRC and number it would be another text under one
-        // nonce. Who has no RTX is sent the very bytes (see `kept`).
+        // Repairs from the cache go by RTX only: written anew under its own SSRC and number, the packet would be
+        // another text under one nonce. A viewer without RTX is sent the very bytes (see `kept`).
         let (payload_type, ssrc) = (payload_type.rtx?, self.rtx_ssrc?);
         let out = self.rewriter.rewrite_again(&span, &frame)?;
-        // Not all that has a number is for this viewer: it may have come too late to be left out.
+        // A packet with a number may not be for this viewer: it may have come too late to be left out.
         let selector = &forwarder.selector;
         let timestamp = packet.header.timestamp;
         let for_viewer = selector
@@ -613,7 +611,7 @@ impl Slot {
         Outgoing::new(line, packet, header, out.ids, selector.picked(), osn, 0)
     }
 
-    /// What would be sent, plain, for tests of what is in it.
+    /// The packet unsealed, for tests of its contents.
     #[cfg(test)]
     pub(crate) fn write(&self, out: &Outgoing, packet: &Packet<'_>) -> Vec<u8> {
         let mut buf = vec![0; crate::transmit::Transmits::MAX_DATAGRAM];
@@ -624,7 +622,7 @@ impl Slot {
         buf
     }
 
-    /// What would be sent again, plain and without what makes it a retransmission.
+    /// A repair unsealed, without its RTX format.
     #[cfg(test)]
     pub(crate) fn write_again(&self, repair: &Repair, packet: &Packet<'_>) -> Option<Vec<u8>> {
         let mut out = self.plan_again(repair, packet)?;
@@ -639,7 +637,7 @@ impl Slot {
         Some(self.write(&out, packet))
     }
 
-    /// With its name or without, which is far away.
+    /// The m-line's facts; its MID only if needed, as that is far away in memory.
     fn line(&self, names_mid: bool) -> Line<'_> {
         Line {
             mid: names_mid.then(|| self.mid()),
@@ -647,8 +645,8 @@ impl Slot {
         }
     }
 
-    /// Appends a sender report and the source description if one is due; when the next is. Gives back the memory of
-    /// packets that are all too old to be sent again, which no packet does any more once none comes.
+    /// Appends a sender report and the source description if due, and returns the time of the next. Frees the kept
+    /// packets once all are too old to be sent again; without new packets nothing else would.
     pub(crate) fn poll_report(
         &mut self,
         now: Instant,
@@ -674,7 +672,7 @@ impl Slot {
         self.counters.fraction_lost = f64::from(fraction_lost) / 256.0;
     }
 
-    /// The layer sent, and why not another.
+    /// The layer sent, and the reason that it is no other.
     pub(crate) fn state(&self) -> (Option<LayerId>, &'static str) {
         let Some(forwarder) = &self.forwarder else {
             return (None, "free");
@@ -682,7 +680,7 @@ impl Slot {
         let current = forwarder.current();
         let granted = self.grant.map(|grant| grant.reason);
         let reason = match forwarder.awaits_keyframe_of() {
-            // Sound has none.
+            // Audio has no layers.
             Some(_)
                 if self.kind == MediaKind::Video
                     && (current.is_none() || granted == Some(Reason::Best)) =>
@@ -699,7 +697,7 @@ impl Slot {
     }
 }
 
-/// Bytes that a copy of a packet of sound takes in the next; of redundant audio those of the copies left out.
+/// Bytes that a copy of an audio packet takes in the next one; for redundant audio, without the copies left out.
 fn copy_of(out: &Outgoing, packet: &Packet<'_>) -> usize {
     match packet.codec {
         Codec::Red => usize::from(out.skip),
@@ -728,13 +726,13 @@ fn frame_of(packet: &Packet<'_>) -> Frame {
     }
 }
 
-/// The frame a packet is of, if any.
+/// The frame of a packet, if any.
 fn frame_key(packet: &Packet<'_>) -> Option<FrameKey> {
     let key = (packet.header.timestamp, packet.described.frame.spatial);
     (!packet.payload().is_empty()).then_some(key)
 }
 
-/// Whether the marker belongs on a packet, though its publisher has sent more of the picture.
+/// Whether a packet gets the marker, though its publisher has sent more of the picture.
 fn ends_picture(forwarder: &Forwarder, packet: &Packet<'_>) -> bool {
     let selector = &forwarder.selector;
     let timestamp = packet.header.timestamp;

@@ -1,27 +1,27 @@
-//! What sound takes of a viewer's link.
+//! The rate that audio takes of a viewer's link.
 //!
-//! Sound is sent in any case, and first: what video may use is what sound leaves. It is counted as it leaves, with
-//! headers, extensions, seal and padding, which are more than half of an Opus packet of 40 to 80 bytes. And it is
-//! reserved for some seconds after it was needed: who pauses for breath (discontinuous transmission) speaks again.
+//! Audio is always sent, and first: video may use the rest. Its bytes are counted as they leave, with headers,
+//! extensions, seal and padding, which are more than half of an Opus packet of 40 to 80 bytes. The rate stays reserved
+//! for some seconds: a person who pauses for breath (discontinuous transmission) speaks again.
 //!
-//! The copies that make it redundant are counted apart, and whether they are sent or not: so it is known before
-//! whether there is room for them, and what was reserved for them is free at once when they stop.
+//! The copies of redundant audio are counted apart, whether they are sent or not. So it is known in advance whether
+//! there is room for them, and their rate is free at once when they stop.
 
 use std::time::{Duration, Instant};
 
 use crate::rate::RateMeter;
 
-/// The highest rate of the last one or two periods is reserved.
+/// Length of a period. The highest rate of the last one or two is reserved.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Sound sent to one viewer.
+/// Audio sent to one viewer.
 #[derive(Debug, Default)]
 pub(super) struct Sound {
     once: Peak,
     copies: Peak,
 }
 
-/// The highest rate of late.
+/// The highest recent rate.
 #[derive(Debug, Default)]
 struct Peak {
     rate: RateMeter,
@@ -30,7 +30,7 @@ struct Peak {
 }
 
 impl Sound {
-    /// Counts bytes that have left, and those that copies of them take.
+    /// Counts bytes that have left, and the bytes that copies of them take.
     pub(super) fn count(&mut self, now: Instant, bytes: usize, copies: usize) {
         if bytes > 0 {
             self.once.rate.add(now, bytes);
@@ -38,12 +38,12 @@ impl Sound {
         }
     }
 
-    /// Bits a second to be kept for it, without copies.
+    /// Bits a second to reserve, without copies.
     pub(super) fn reserved(&mut self, now: Instant) -> u64 {
         self.once.reserved(now)
     }
 
-    /// Bits a second that copies need beside it.
+    /// Bits a second that copies need in addition.
     pub(super) fn copies(&mut self, now: Instant) -> u64 {
         self.copies.reserved(now)
     }
@@ -60,7 +60,7 @@ impl Peak {
             };
             (self.since, self.highest) = (Some(now), [0, older]);
         }
-        // A meter says of a silence what was before it.
+        // A meter returns the rate before a silence, which does not count here.
         let silent = self.rate.is_silent(now);
         let rate = if silent { 0 } else { self.rate.bitrate(now) };
         self.highest[0] = self.highest[0].max(rate);
@@ -79,7 +79,7 @@ mod tests {
         let mut sound = Sound::default();
         let (mut reserved, mut copies) = (Vec::new(), Vec::new());
         for ms in (0..40_000).step_by(20) {
-            // Two say something, then one does, then nobody.
+            // Two people speak, then one, then nobody.
             let bytes = match ms {
                 0..10_000 => 260,
                 10_000..20_000 => 130,

@@ -1,4 +1,4 @@
-//! All that one peer is sent.
+//! The tracks that one peer is sent.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,60 +22,60 @@ use crate::rtp::rtcp::{ReportBlock, Rtcp};
 use crate::transport::sdp::NegotiatedMedia;
 use crate::view::{Cap, Reason, View};
 
-/// A round trip beyond this is a report about something else.
+/// Longest credible round trip: a longer one answers some other report.
 const RTT_MAX: Duration = Duration::from_secs(10);
 
-/// Packets sent last that serve as probes in turn: of some frames, so that they are in the cache.
+/// The last packets sent that serve as probes in turn: of several frames, so that they are in the cache.
 const PROBE_PACKETS: u16 = 16;
 
-/// All that one peer is sent. What a packet needs stands first.
+/// The tracks that one peer is sent. The fields that a packet needs stand first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Subscriber {
     slots: Slab<Slot>,
     transport_sequence: u16,
-    /// How far back the packet was that served as the last probe.
+    /// Distance back to the packet that served as the last probe.
     probed: u16,
     /// The memory for packets that are kept as they were sent.
     caches: CacheShare,
     link: Link,
-    /// Slots by what they are sent under, in its order: reports name it, of every slot every second, and
-    /// the slots themselves are far apart in memory.
+    /// Slots by SSRC, sorted. Reports name the SSRC of every slot every second, and the slots themselves are far apart
+    /// in memory.
     by_ssrc: Vec<(u32, usize)>,
-    /// No sender report is due before.
+    /// The time before which no sender report is due.
     reports_at: Option<Instant>,
     /// Subscriptions without a slot, oldest first.
     waiting: Vec<Waiting>,
-    /// What its m-lines take.
+    /// Formats that its m-lines take.
     decoders: Decoders,
     refused: RefusedLines,
     rtt: Option<Duration>,
-    /// How the viewer shows what it is subscribed to.
+    /// The viewer's views of its tracks.
     views: HashMap<TrackId, View>,
     cap: Cap,
 }
 
-/// What a viewer's feedback asks of others.
+/// A request that a viewer's feedback makes to others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
-    /// A keyframe of what the slot is sent or waits for.
+    /// A keyframe of the layer that the slot is sent or waits for.
     Keyframe {
-        /// Where the track is.
+        /// The place of the track.
         place: Place,
         layer: usize,
     },
-    /// A packet again.
+    /// A packet to be sent again.
     Repair {
         /// The slot that lacks it.
         slot: usize,
         repair: Repair,
     },
-    /// Nothing: so many packets are not sent again, for they are on their way or too many.
+    /// No request: so many packets are not sent again, as they are on their way already or too many.
     Refused(u64),
 }
 
 impl Subscriber {
-    /// Nothing is sent yet.
+    /// A subscriber without slots.
     pub(crate) fn new(now: Instant, cap: Cap, caches: CacheShare) -> Self {
         Self {
             slots: Slab::new(),
@@ -104,7 +104,7 @@ impl Subscriber {
         self.slots.iter()
     }
 
-    /// The slots with their indexes, to change.
+    /// The slots with their indexes, mutable.
     pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = (usize, &mut Slot)> {
         self.slots.iter_mut()
     }
@@ -114,12 +114,12 @@ impl Subscriber {
         self.slots.get(index)
     }
 
-    /// One slot, to change.
+    /// One slot, mutable.
     pub(crate) fn slot_mut(&mut self, index: usize) -> Option<&mut Slot> {
         self.slots.get_mut(index)
     }
 
-    /// Decides on a packet of the track that a slot carries, in an empty plan.
+    /// Plans a packet of the track that a slot carries; the plan comes in empty.
     pub(crate) fn plan(
         &mut self,
         now: Instant,
@@ -139,7 +139,7 @@ impl Subscriber {
         }
     }
 
-    /// The slots, and what their packets share: their numbering and the link.
+    /// The slots, the transport-wide number and the link, which their packets share.
     pub(crate) fn way_out(&mut self) -> (&mut Slab<Slot>, &mut u16, &mut Link) {
         (
             &mut self.slots,
@@ -154,14 +154,14 @@ impl Subscriber {
         self.transport_sequence
     }
 
-    /// Asks for the memory that a packet needs.
+    /// Prefetches the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
         prefetch::line(&self.slots);
         prefetch::line(&self.transport_sequence);
         self.link.prefetch();
     }
 
-    /// The viewer has other keys from now on. What waits has a number from before.
+    /// Continues for a viewer with new keys. Waiting packets have numbers from before, and are dropped.
     pub(crate) fn begin_again(&mut self) {
         for (index, slot) in &mut self.slots {
             self.link.pacer.forget_slot(index);
@@ -169,7 +169,7 @@ impl Subscriber {
         }
     }
 
-    /// Nothing more leaves, not even the rest of a picture. What comes meanwhile is not to look lost.
+    /// Stops sending at once, even within a picture. Packets that come meanwhile do not look lost.
     pub(crate) fn break_off(&mut self) {
         for (index, slot) in &mut self.slots {
             self.link.pacer.forget_slot(index);
@@ -180,28 +180,28 @@ impl Subscriber {
         }
     }
 
-    /// What the viewer's link carries.
+    /// The viewer's link.
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }
 
-    /// The same, to change.
+    /// The viewer's link, mutable.
     pub(crate) fn link_mut(&mut self) -> &mut Link {
         &mut self.link
     }
 
-    /// How a track is shown.
+    /// The viewer's view of a track.
     pub(crate) fn view(&self, track: TrackId) -> View {
         let view = self.views.get(&track);
         view.copied().unwrap_or(View::of(track))
     }
 
-    /// What it may be sent at most.
+    /// The bound on everything it is sent.
     pub(crate) fn cap(&self) -> Cap {
         self.cap
     }
 
-    /// A packet of just now to send again as a probe: each a different one.
+    /// A recent packet to send again as a probe; each call returns another one.
     pub(crate) fn probe_packet(&mut self, now: Instant, slot: usize) -> Option<Repair> {
         let slot = self
             .slots
@@ -232,13 +232,12 @@ impl Subscriber {
         &self.waiting
     }
 
-    /// What the viewer can decode, as far as its m-lines tell.
+    /// Formats that the viewer can decode, as far as its m-lines tell.
     pub(crate) fn decoders(&self) -> &Decoders {
         &self.decoders
     }
 
-    /// An offer's m-lines are all in their places: what they take may be something else than before.
-    /// `refused`: kinds of those that were refused.
+    /// Updates the decoders after an offer whose m-lines are all in place. `refused` are the kinds of refused m-lines.
     pub(crate) fn learn_decoders(&mut self, refused: Vec<(MediaKind, Reason)>) {
         let taken = [MediaKind::Audio, MediaKind::Video].map(|kind| {
             let slots = self.slots.iter();
@@ -249,7 +248,7 @@ impl Subscriber {
         self.decoders = Decoders::of(slots.map(|(_, slot)| &*slot.media), &self.refused);
     }
 
-    /// Whether it turns the pictures it is sent as their orientation says, or receives none.
+    /// Whether it turns pictures by their orientation, or receives none.
     pub(crate) fn turns(&self) -> bool {
         let mut video = self
             .slots
@@ -261,7 +260,7 @@ impl Subscriber {
         })
     }
 
-    /// Subscriptions that wait for another reason than the viewer knows of, which is then known.
+    /// Waiting subscriptions whose reason differs from the one the viewer was told; they then count as told.
     pub(crate) fn news_of_waiting(&mut self) -> Vec<(SourceTrack, Reason)> {
         let mut news = Vec::new();
         for waiting in &mut self.waiting {
@@ -290,7 +289,7 @@ impl Subscriber {
         self.rtt
     }
 
-    /// Adds a slot; its index.
+    /// Adds a slot and returns its index.
     pub(crate) fn insert_slot(
         &mut self,
         now: Instant,
@@ -307,7 +306,7 @@ impl Subscriber {
         index
     }
 
-    /// m-lines changed: what is negotiated of the link may have.
+    /// Updates the link after m-lines changed, as other feedback may be negotiated.
     pub(crate) fn renegotiated(&mut self, now: Instant) {
         let mut slots = self.slots.iter().map(|(_, slot)| slot);
         let numbers = |slot: &Slot| {
@@ -320,8 +319,8 @@ impl Subscriber {
         let mut video = video
             .filter(|slot| slot.kind == MediaKind::Video)
             .peekable();
-        // Without RTX there is nothing to probe with, and who is never probed never shows what its link
-        // carries beyond what it is sent.
+        // Without RTX there is no stream for probes, and without probes a link never shows a higher bandwidth than the
+        // rate sent.
         let probed = video.peek().is_none() || video.any(Slot::has_rtx);
         let numbered = probed && slots.any(numbers);
         self.link.set_numbered(now, numbered);
@@ -331,7 +330,7 @@ impl Subscriber {
         self.link.set_sound(takes, repairs);
     }
 
-    /// An m-line stopped, or only pauses (`keep`); what it carried waits for another.
+    /// Removes the slot of an m-line that stopped, or pauses it (`keep`); its track waits for another.
     pub(crate) fn release_slot(&mut self, index: usize, keep: bool) -> Option<SourceTrack> {
         self.link.pacer.forget_slot(index);
         let source = if keep {
@@ -347,7 +346,7 @@ impl Subscriber {
         source
     }
 
-    /// A slot has no codec for its track any more, which waits for another; what it is.
+    /// Frees a slot that has no codec for its track any more. The track is returned, and waits for another slot.
     pub(crate) fn let_go(&mut self, index: usize) -> Option<SourceTrack> {
         self.link.pacer.forget_slot(index);
         let source = self.slots.get_mut(index)?.free()?;
@@ -355,7 +354,7 @@ impl Subscriber {
         Some(source)
     }
 
-    /// A track's publisher renegotiated; whether the viewer's subscription waits for it.
+    /// Applies a publisher's renegotiation to a waiting subscription; true if there is one.
     pub(crate) fn follow(&mut self, source: &SourceTrack) -> bool {
         let mut waiting = self.waiting.iter_mut();
         let found = waiting.find(|waiting| waiting.source.id == source.id);
@@ -381,19 +380,19 @@ impl Subscriber {
         self.waiting.push(Waiting::new(source));
     }
 
-    /// Takes how a track is shown, if it is subscribed.
+    /// Sets the view of a track, if it is subscribed.
     pub(crate) fn set_view(&mut self, view: View) {
         if self.is_subscribed(view.track) {
             self.views.insert(view.track, view);
         }
     }
 
-    /// Bounds all that is sent.
+    /// Bounds everything it is sent.
     pub(crate) fn set_cap(&mut self, cap: Cap) {
         self.cap = cap;
     }
 
-    /// Removes a subscription; the slot it had and its source.
+    /// Removes a subscription; returns its slot and its source.
     pub(crate) fn unsubscribe(&mut self, track: TrackId) -> Option<(usize, SourceTrack)> {
         self.views.remove(&track);
         self.waiting.retain(|waiting| waiting.source.id != track);
@@ -405,8 +404,8 @@ impl Subscriber {
         Some((index, slot.free()?))
     }
 
-    /// Gives free slots to waiting subscriptions, oldest first. Calls `assigned` with each, and with the
-    /// reason for which it waited as far as the viewer was told.
+    /// Gives free slots to waiting subscriptions, oldest first. Calls `assigned` with each, and with the reason for its
+    /// wait that the viewer was told.
     pub(crate) fn fill(&mut self, mut assigned: impl FnMut(usize, &mut Slot, Option<Reason>)) {
         for (index, slot) in &mut self.slots {
             if !slot.is_free() {
@@ -424,9 +423,9 @@ impl Subscriber {
         }
     }
 
-    /// m-lines that are missing. What the viewer has no codec for needs none; and a free slot of the right
-    /// kind that stayed free has no codec for what waits, and another would not have one either. Nor is one
-    /// asked for that would be refused.
+    /// The number of missing m-lines. A track without a codec needs none. A free slot of the right kind that stayed
+    /// free has no codec for the waiting tracks, and another slot would not have one either. No m-line is asked for
+    /// that would be refused.
     pub(crate) fn needs(&self) -> Needs {
         let missing = |kind| {
             if self.refused.reason(kind).is_some() {
@@ -451,7 +450,7 @@ impl Subscriber {
         }
     }
 
-    /// Takes one RTCP packet about what is sent. `ntp` is our wall clock now.
+    /// Handles one RTCP packet about a stream sent to it. `ntp` is the server's wall clock.
     pub(crate) fn receive_rtcp(
         &mut self,
         now: Instant,
@@ -486,7 +485,7 @@ impl Subscriber {
                 }
             }
             Rtcp::Twcc(feedback) => self.link.feedback(now, feedback),
-            // Chromium sends some that nobody negotiated, and which follow nothing that is sent.
+            // Chromium sends some REMB that nobody negotiated, unrelated to the rate sent.
             Rtcp::Remb { bitrate, ssrcs, .. } if self.has_remb() => {
                 let listed = self.listed(now, ssrcs);
                 self.link.remb(now, *bitrate, listed);
@@ -514,7 +513,7 @@ impl Subscriber {
                 .wrapping_sub(report.delay);
             let took = Duration::from_secs(1) * units / 65_536;
             if took < RTT_MAX {
-                // Smoothed as TCP does (RFC 6298): one late report moves it by an eighth.
+                // The round trip is smoothed as in TCP (RFC 6298): one late report moves it by an eighth.
                 self.rtt = Some(self.rtt.map_or(took, |before| (before * 7 + took) / 8));
                 let delay = Duration::from_secs(1) * report.delay / 65_536;
                 round_trip = Some(RoundTrip { took, delay });
@@ -529,8 +528,8 @@ impl Subscriber {
         self.link.report(now, &block, round_trip, self.rtt);
     }
 
-    /// What a receiver's own estimate is for: the streams it names. If none of them is sent, it is for all, as
-    /// the draft has it (draft-alvestrand-rmcat-remb-03 section 2.3).
+    /// The streams that a receiver's own estimate covers: those it names. If none of them is sent, it covers all, as
+    /// the draft says (draft-alvestrand-rmcat-remb-03 section 2.3).
     fn listed(&mut self, now: Instant, ssrcs: &[u32]) -> Listed {
         let slots = ssrcs
             .iter()
@@ -562,7 +561,7 @@ impl Subscriber {
         requests.extend(keyframe_of(slot));
     }
 
-    /// Asks for a keyframe of all video that is sent: what was sent last is lost for good.
+    /// Requests a keyframe for every video being sent: the packets sent last are lost for good.
     pub(crate) fn keyframes_wanted(&mut self) -> Vec<Request> {
         let slots = self.slots.iter_mut();
         slots.filter_map(|(_, slot)| keyframe_of(slot)).collect()
@@ -598,7 +597,7 @@ impl Subscriber {
     }
 }
 
-/// The keyframe that a slot's pictures can begin anew with.
+/// A request for the keyframe with which a slot's pictures can begin anew.
 fn keyframe_of(slot: &mut Slot) -> Option<Request> {
     slot.counters.keyframe_requests += 1;
     let forwarder = slot.forwarder.as_ref()?;

@@ -1,4 +1,4 @@
-//! Subscriptions without a receiving m-line, and what a viewer can decode.
+//! Subscriptions without a receiving m-line, and formats that a viewer can decode.
 
 use super::forwarder::SourceTrack;
 use crate::event::MediaKind;
@@ -10,27 +10,27 @@ use crate::view::Reason;
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     pub(crate) source: SourceTrack,
-    /// The reason why it waits, as the viewer was told; none where it is asked for an m-line.
+    /// The reason for the wait, as the viewer was told; none if it was asked for an m-line.
     pub(crate) told: Option<Reason>,
 }
 
 impl Waiting {
-    /// Nothing has been said of it.
+    /// A subscription of which the viewer was told nothing.
     pub(crate) fn new(source: SourceTrack) -> Self {
         Self { source, told: None }
     }
 
-    /// The reason why it waits.
+    /// The reason for the wait.
     pub(crate) fn reason(&self) -> Reason {
         self.told.unwrap_or(Reason::NoSlot)
     }
 
-    /// Takes the reason for which it waits now, none if the viewer is asked for an m-line; what is to be
-    /// told of that.
+    /// Sets the reason for the wait; none if the viewer is asked for an m-line. Returns the reason to tell, if it is
+    /// news.
     pub(crate) fn explain(&mut self, reason: Option<Reason>) -> Option<Reason> {
         let before = std::mem::replace(&mut self.told, reason);
         match reason {
-            // That it waits for the m-line which was asked for is news after anything else.
+            // A wait for the requested m-line is news after any other reason.
             None => before
                 .filter(|before| *before != Reason::NoSlot)
                 .map(|_| Reason::NoSlot),
@@ -39,17 +39,17 @@ impl Waiting {
     }
 }
 
-/// Receiving m-lines that the client offered and that were refused. It would offer another one like them if
-/// it were asked to: so none of their kind is asked for until it offers one that is taken.
+/// Receiving m-lines that the client offered and that were refused. A client asked for another would offer one like
+/// them. So none of their kind is asked for until it offers one that is accepted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RefusedLines {
     kinds: Vec<(MediaKind, Reason)>,
-    /// Receiving m-lines that there are, of sound and of video.
+    /// The number of accepted receiving m-lines, of audio and of video.
     taken: [usize; 2],
 }
 
 impl RefusedLines {
-    /// An offer was answered: these kinds were refused, and so many m-lines are there now.
+    /// Records an answered offer: the kinds refused, and the number of accepted m-lines.
     pub(crate) fn answered(&mut self, refused: Vec<(MediaKind, Reason)>, taken: [usize; 2]) {
         let before = std::mem::replace(&mut self.taken, taken);
         self.kinds.retain(|(kind, _)| {
@@ -59,7 +59,7 @@ impl RefusedLines {
         self.kinds.extend(refused);
     }
 
-    /// The reason for which m-lines of a kind were refused.
+    /// The reason that m-lines of a kind were refused.
     pub(crate) fn reason(&self, kind: MediaKind) -> Option<Reason> {
         let mut kinds = self.kinds.iter();
         let found = kinds.find(|(other, _)| *other == kind);
@@ -71,12 +71,12 @@ impl RefusedLines {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Decoders {
     formats: Vec<(Codec, CodecParameters)>,
-    /// It offered m-lines of these kinds with nothing that the relay knows.
+    /// Kinds of offered m-lines without any format that the relay knows.
     without: Vec<MediaKind>,
 }
 
 impl Decoders {
-    /// Of receiving m-lines, and of those that were refused.
+    /// The formats of receiving m-lines, accepted and refused.
     pub(crate) fn of<'a>(
         media: impl Iterator<Item = &'a NegotiatedMedia>,
         refused: &RefusedLines,
@@ -84,7 +84,7 @@ impl Decoders {
         let mut formats = Vec::new();
         let mut before: Option<&NegotiatedMedia> = None;
         for media in media {
-            // A client's m-lines mostly are all alike.
+            // A client's m-lines are mostly alike.
             if before.is_some_and(|before| before.codecs == media.codecs) {
                 continue;
             }
@@ -104,21 +104,21 @@ impl Decoders {
         }
     }
 
-    /// Whether there are any of a kind: without, nothing is known of what the viewer can decode.
+    /// Whether there are formats of a kind: otherwise it is unknown what the viewer can decode.
     pub(crate) fn has(&self, kind: MediaKind) -> bool {
         let audio = kind == MediaKind::Audio;
         let mut formats = self.formats.iter();
         formats.any(|(codec, _)| codec.is_audio() == audio) || self.without.contains(&kind)
     }
 
-    /// Whether one of them takes what comes in a codec.
+    /// Whether one of them takes a codec of a publisher.
     pub(crate) fn decode(&self, published: &NegotiatedCodec) -> bool {
         self.formats.iter().any(|(codec, parameters)| {
             *codec == published.codec && parameters.carries(&published.parameters).is_some()
         })
     }
 
-    /// Whether they are of a kind, and none takes any of these codecs.
+    /// Whether formats of the track's kind are known, and none takes any of its codecs.
     pub(crate) fn refuse(&self, source: &SourceTrack) -> bool {
         self.has(source.kind) && !source.codecs.iter().any(|codec| self.decode(codec))
     }

@@ -1,20 +1,20 @@
-//! Which layer an SSRC belongs to.
+//! Finds the layer that an SSRC belongs to.
 //!
 //! Streams announced in the description are known by SSRC. Other streams name themselves: their packets
 //! carry MID and RID, and those of their repair streams MID and repaired-RID (RFC 8852). Only authenticated
 //! packets get here, so a binding costs a forger nothing less than the peer's keys.
 //!
-//! Which stream a layer carries:
+//! Rules for the stream that a layer carries:
 //!
-//! - What a description announces, it carries at once.
-//! - Of streams that only name themselves the first stands, while it is heard. Another takes its place once
-//!   the first has been silent for [`SILENT`], has said goodbye (RFC 3550 section 6.6) or has moved to another
-//!   m-line; and not within [`SILENT`] of the last time. So a sender that begins anew under another SSRC is
-//!   heard a second later, and one that sends on two at once is heard on one. What is passed over is dropped
-//!   as `rtp_second_stream`.
-//! - A stream whose packet names another m-line than before has moved there, and its repair stream with it:
-//!   the latest MID counts (RFC 9143 section 9.2). There it is a stream like any, that waits where another
-//!   is heard. A packet from before the newest of its stream moves nothing; nor does the name of no m-line.
+//! - A stream announced in the description takes its layer at once.
+//! - Among streams that only name themselves, the first keeps the layer while packets of it arrive. Another replaces it
+//!   once the first has been silent for [`SILENT`], has sent a BYE (RFC 3550 section 6.6) or has moved to another
+//!   m-line, and at least [`SILENT`] after the last replacement. So a sender that restarts under another SSRC is heard
+//!   a second later, and a sender that uses two SSRCs at once is heard on one. Packets of the other one are dropped as
+//!   `rtp_second_stream`.
+//! - A stream whose packet names another m-line than before has moved there, and its repair stream with it: the latest
+//!   MID counts (RFC 9143 section 9.2). There it waits like any stream while another is heard. A packet older than the
+//!   newest of its stream moves nothing; nor does a MID that no m-line has.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -23,11 +23,11 @@ use super::track::Track;
 use crate::rtp::RtpHeader;
 use crate::rtp::extension::ExtensionKind;
 
-/// Bindings kept of one peer: 8 tracks of 3 layers with repair streams are 48; beyond this the
-/// oldest publisher behaviour is a client that changes SSRCs at will, and its new streams are dropped.
+/// Bindings of one peer at most. 8 tracks of 3 layers with repair streams are 48. Only a client that changes SSRCs at
+/// will needs more than this; its further streams are dropped.
 const BINDINGS: usize = 128;
-/// A stream unheard for so long gives way to another. Cameras in the dark send every 200 ms, and a sender
-/// that begins anew shows nothing for this long.
+/// Silence after which a stream gives way to another. Cameras in the dark send every 200 ms; a sender that restarts
+/// under a new SSRC shows nothing for this long.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// A publisher's name for an encoding.
@@ -39,7 +39,7 @@ pub(crate) struct EncodingName {
     pub(crate) ssrc: Option<u32>,
 }
 
-/// Where a stream's packets go.
+/// The place of a stream's packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Binding {
     /// Index into the publisher's tracks.
@@ -50,17 +50,17 @@ pub(crate) struct Binding {
     pub(crate) repair: bool,
 }
 
-/// The firmness with which a stream has taken a layer's place.
+/// How firmly a stream holds its layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hold {
-    /// The time at which a stream that only named itself took it last.
+    /// The time at which a stream that only named itself last took the layer.
     taken_at: Option<Instant>,
-    /// The time at which the stream in it was last heard; none if it is gone.
+    /// The time of the last packet of its stream; none if the stream is gone.
     heard_at: Option<Instant>,
 }
 
 impl Hold {
-    /// Whether a stream that only names itself may take it.
+    /// Whether a stream that only names itself may take the layer.
     pub(super) fn yields(&self, now: Instant) -> bool {
         let long_ago = |at: Option<Instant>| at.is_none_or(|at| now >= at + SILENT);
         long_ago(self.heard_at) && long_ago(self.taken_at)
@@ -74,7 +74,7 @@ impl Hold {
         self.heard_at = Some(now);
     }
 
-    /// The stream in it is gone.
+    /// Records that its stream is gone.
     pub(super) fn leave(&mut self) {
         self.heard_at = None;
     }
@@ -125,7 +125,7 @@ pub(crate) fn names_another(track: &Track, header: &RtpHeader, packet: &[u8]) ->
     text(track, header, packet, ExtensionKind::Mid).is_some_and(|mid| mid != track.mid.as_bytes())
 }
 
-/// Finds the place of a stream by what its packet says of itself.
+/// Finds the layer of a stream from the names in its packet.
 pub(crate) fn identify<'a>(
     tracks: impl Iterator<Item = (usize, &'a Track)> + Clone,
     header: &RtpHeader,
@@ -158,7 +158,7 @@ pub(crate) fn identify<'a>(
         Some(rid) if encodings.any(|(_, layer)| layer.name.rid.is_some()) => {
             track.layer_of(std::str::from_utf8(rid).ok()?)?
         }
-        // Of a single encoding there is nothing more to be told.
+        // A single encoding needs no name.
         _ if order.is_single() => order.encodings().next()?,
         _ => return None,
     };

@@ -1,7 +1,8 @@
-//! Which layers of a track anybody wants, and which of them its publisher is asked to send.
+//! The layers of a track that viewers want, and those that its publisher is asked to send.
 //!
-//! A layer is asked for as soon as it is wanted, and asked to stop when it was unwanted for a while.
-//! While it is stopped for that reason it can be chosen like one that comes: whoever chooses it gets it.
+//! A layer is asked for as soon as it is wanted. The publisher is asked to pause it once nobody has wanted it for a
+//! while. While paused for that reason a layer can be chosen like any other: its publisher sends it again when it is
+//! chosen.
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +10,24 @@ use super::layer::Layer;
 use super::settled::LARGER;
 use crate::ladder::{Ladder, LayerSet, Ranks, SPATIAL};
 
-/// A layer unwanted for this long is switched off. Less would take away what a viewer wants again a
-/// moment later; with the time for deciding and for telling the publisher, it is off within 2 s.
+/// Time without viewers after which a layer is switched off. A shorter one would switch off layers that a viewer wants
+/// again a moment later. With the time for deciding and for telling the publisher, a layer is off within 2 s.
 const HYSTERESIS: Duration = Duration::from_millis(500);
-/// The time that a layer that is asked for again may take until it comes: a message to the publisher, and an
-/// encoder's start. What takes longer is a publisher whose own link is too narrow.
+/// Longest time until a layer that is asked for again comes: a message to the publisher, and an encoder's start. If it
+/// takes longer, the publisher's own link is too narrow.
 const WAKE: Duration = Duration::from_secs(3);
-/// And how long until those who wait for it are told that it is the publisher who does not send it. Chromium's first
-/// keyframe comes within 300 ms.
+/// Time after which waiting viewers are told that the publisher does not send the layer. Chromium's first keyframe
+/// comes within 300 ms.
 const LATE: Duration = Duration::from_secs(1);
-/// So long after a track began its layers are switched off though nobody knows what they cost. Before, they come
-/// until that is known: whoever chooses among them later would have to guess.
+/// Time after a track's start from which layers are switched off even if their bitrates are unknown. Before that they
+/// stay on until measured: a later choice among them would be a guess.
 const MEASURES: Duration = Duration::from_secs(5);
-/// Between two looks at whether it is known.
+/// Interval of the checks whether a bitrate is known.
 const AGAIN: Duration = Duration::from_millis(200);
-/// How long a track may take until a layer first comes: bandwidth estimation of browsers begins low.
+/// Longest time until a layer first comes: browsers' bandwidth estimation begins low.
 const FIRST: Duration = Duration::from_secs(3);
 
-/// The layers of a track that are wanted.
+/// The viewers' demand for a track's layers.
 #[derive(Debug, Default)]
 pub(crate) struct Demand {
     layers: [LayerDemand; SPATIAL],
@@ -40,14 +41,14 @@ pub(crate) struct Demand {
 struct LayerDemand {
     asked: Asked,
     unwanted_since: Option<Instant>,
-    /// It did not come when it was asked for.
+    /// The publisher did not send it within [`WAKE`] when asked.
     unanswered: bool,
-    /// Nor has it for some time, but it may still.
+    /// It is overdue, but may still come.
     late: bool,
-    /// As last measured, or as another worker said: bits a second, and pixels.
+    /// As last measured, or as its publisher's worker reported: bits a second, and pixels.
     bitrate: u64,
     height: u16,
-    /// At another worker than the publisher's: it comes if it is wanted.
+    /// On another worker than the publisher's: the layer comes if it is wanted.
     may_come: bool,
 }
 
@@ -56,7 +57,7 @@ enum Asked {
     #[default]
     On,
     Off,
-    /// On again; none has come since it had so many packets.
+    /// On again; no packet has come since the layer's count was `packets`.
     Waking {
         until: Instant,
         packets: u64,
@@ -68,18 +69,18 @@ enum Asked {
 pub(crate) struct DemandChange {
     /// The publisher is to be told.
     pub(crate) asked: bool,
-    /// These are to begin with a keyframe.
+    /// Layers that are to begin with a keyframe.
     pub(crate) begin: LayerSet,
-    /// Layers can be chosen that could not, or the other way round.
+    /// The set of layers that can be chosen has changed.
     pub(crate) choice: bool,
-    /// Other workers are to be told what may come.
+    /// Other workers are to be told which layers may come.
     pub(crate) offer: bool,
-    /// The time to update again, if nothing happens before.
+    /// The time of the next update, if nothing happens before.
     pub(crate) due: Option<Instant>,
 }
 
 impl Demand {
-    /// Takes what viewers here want of the layers.
+    /// Updates from the layers that viewers on this worker want.
     pub(crate) fn update(
         &mut self,
         now: Instant,
@@ -119,7 +120,7 @@ impl Demand {
         change
     }
 
-    /// Takes what layers cost and show now.
+    /// Records the bitrates and heights of the layers.
     pub(crate) fn measure(&mut self, now: Instant, layers: &[Layer]) {
         for (demand, layer) in self.layers.iter_mut().zip(layers) {
             demand.measure(now, layer);
@@ -130,7 +131,7 @@ impl Demand {
         std::array::from_fn(|layer| self.may_come(layer))
     }
 
-    /// Takes what another worker wants; true if that is news.
+    /// Records the layers that another worker wants; true if they changed.
     pub(crate) fn set_elsewhere(&mut self, worker: u16, wanted: LayerSet) -> bool {
         let before = self.elsewhere.iter().find(|(other, _)| *other == worker);
         let before = before.map_or(LayerSet::NONE, |(_, before)| *before);
@@ -141,14 +142,14 @@ impl Demand {
         before != wanted
     }
 
-    /// Another encoding takes the place of a layer.
+    /// Forgets a layer whose place another encoding takes.
     pub(crate) fn forget(&mut self, layer: usize) {
         if let Some(layer) = self.layers.get_mut(layer) {
             *layer = LayerDemand::default();
         }
     }
 
-    /// Whether its publisher is asked for a layer.
+    /// Whether the publisher is asked to send a layer.
     pub(crate) fn asks_for(&self, layer: usize) -> bool {
         self.layers
             .get(layer)
@@ -162,14 +163,13 @@ impl Demand {
             .is_some_and(|layer| layer.may_come || layer.asked != Asked::On)
     }
 
-    /// A layer as last measured: bits a second and pixels.
+    /// The last measurement of a layer: bits a second and pixels.
     pub(crate) fn measured(&self, layer: usize) -> (u64, u16) {
         let layer = self.layers.get(layer);
         layer.map_or((0, 0), |layer| (layer.bitrate, layer.height))
     }
 
-    /// Takes what the publisher's worker says of a layer; true if it can be chosen now that could not, or not
-    /// any more.
+    /// Records what the publisher's worker reports about a layer; true if that changes whether the layer can be chosen.
     pub(crate) fn follow(
         &mut self,
         layer: usize,
@@ -184,7 +184,7 @@ impl Demand {
         (std::mem::replace(&mut layer.may_come, may_come) != may_come) | told
     }
 
-    /// Adds to a ladder of encodings in this order what may come.
+    /// Adds the layers that may come to a ladder of encodings in this order.
     pub(crate) fn complete(&self, ladder: &mut Ladder, order: &Ranks) {
         let mut below = (0_u64, 0_u16);
         for rung in ladder.rungs_mut() {
@@ -209,19 +209,19 @@ impl Demand {
     }
 }
 
-/// A layer's state, as far as it can be seen here.
+/// A layer's state as seen on this worker.
 struct Seen {
     packets: u64,
     alive: bool,
     /// The time by which it should have come for the first time.
     first: Instant,
-    /// Its rate is known, or will not be.
+    /// Its bitrate is known, or will not be.
     measured: bool,
 }
 
 impl LayerDemand {
     fn measure(&mut self, now: Instant, layer: &Layer) {
-        // Of less than a second nothing is known: a keyframe is most of it.
+        // A rate over less than a second is not known: a keyframe is most of it.
         let known = layer.settled().or_else(|| layer.known_bitrate(now));
         self.bitrate = known.unwrap_or(self.bitrate);
         if layer.height > 0 {
@@ -245,8 +245,8 @@ impl LayerDemand {
         if self.asked == Asked::Off {
             return;
         }
-        // What its publisher itself does not send now is left to come back by itself: switched off, it
-        // would look as if it came when wanted.
+        // A layer that the publisher itself has stopped is not switched off: it would then count as one that comes when
+        // wanted. It stays asked for, and may come back by itself.
         if !seen.alive && (seen.packets > 0 || self.unanswered) && !whole {
             self.unwanted_since = None;
             return;
@@ -265,7 +265,7 @@ impl LayerDemand {
         change.asked = true;
     }
 
-    /// Waits for what is asked for again.
+    /// Waits for a layer that was asked for again.
     fn wait(&mut self, now: Instant, seen: &Seen, change: &mut DemandChange) {
         let Asked::Waking { until, packets } = self.asked else {
             self.late = false;
@@ -320,7 +320,7 @@ mod tests {
             self.start + Duration::from_millis(ms)
         }
 
-        /// Packets of a layer come, or have ceased to.
+        /// Packets of a layer arrive, or have stopped.
         fn alive(&mut self, layer: usize, alive: bool) {
             self.layers[layer].set_metered(self.start);
             self.layers[layer].set_alive(alive);
@@ -337,7 +337,7 @@ mod tests {
                 .update(self.at(ms), true, set, order, &self.layers)
         }
 
-        /// Whether a layer is called late to who chooses.
+        /// Whether the ladder marks a layer as late.
         fn is_late(&self, layer: usize) -> bool {
             let mut ladder = Ladder::default();
             for spatial in 0..self.layers.len() as u8 {
@@ -412,7 +412,7 @@ mod tests {
         sim.wants(9_000, &[0, 1]);
         assert!(sim.demand.may_come(1));
         assert!(!sim.is_late(1) && !sim.wants(9_999, &[0, 1]).choice);
-        // Who waits for it is told, once; it may still come.
+        // Waiting viewers are told once; the layer may still come.
         assert!(sim.wants(10_000, &[0, 1]).choice && sim.is_late(1));
         assert!(!sim.wants(10_100, &[0, 1]).choice && sim.is_late(1));
         let change = sim.wants(12_000, &[0, 1]);
@@ -425,7 +425,7 @@ mod tests {
         assert!(sim.wants(60_500, &[0]).asked, "and then not wanted");
     }
 
-    /// An encoding that was offered, and that its publisher never sends.
+    /// The offer has an encoding that its publisher never sends.
     #[test]
     fn a_layer_that_never_came_is_asked_for_once() {
         let mut sim = Sim::new(2);
@@ -453,7 +453,7 @@ mod tests {
         assert!(sim.wants(500, &[]).asked, "nobody watches at all");
         assert_eq!(sim.asked(), [false, false]);
         sim.wants(600, &[1]);
-        // Not silent for long enough yet, and not come back either.
+        // The silence is too short to count, and the layer has not come back either.
         assert_eq!(sim.wants(700, &[1]).due, Some(sim.at(1_600)));
         sim.alive(1, true);
         sim.wants(800, &[1]);
@@ -476,7 +476,7 @@ mod tests {
         assert!(sim.wants(5_500, &[]).asked);
     }
 
-    /// A publisher says what it likes of its pictures.
+    /// A publisher may claim any picture size.
     #[test]
     fn a_ladder_above_the_largest_picture_and_rate_has_bounds() {
         let mut demand = Demand::default();

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::sequence::Extender;
 
-/// Between two feedback packets: libwebrtc's default, twice a typical round trip's worth of data.
+/// Interval of feedback packets: libwebrtc's default, twice a typical round trip's worth of data.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// Arrivals between two feedback packets. A 10 Mbit/s publisher sends 45 packets in 50 ms; what
-/// overflows is reported lost, which slows such a publisher down.
+/// Arrivals recorded between two feedback packets, at most. A 10 Mbit/s publisher sends 45 packets in 50 ms. Packets
+/// beyond this are reported lost, which slows their publisher down.
 const ARRIVALS: usize = 1_024;
 
 /// Collects arrivals of one peer.
@@ -26,7 +26,7 @@ pub(crate) struct ArrivalLog {
 /// The arrivals to report.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FeedbackReport {
-    /// Of the first status.
+    /// Sequence number of the first status.
     pub(crate) base_sequence: u16,
     /// From `base_sequence` on, each packet's arrival; none for a lost one.
     pub(crate) arrivals: Vec<Option<Instant>>,
@@ -54,7 +54,7 @@ impl ArrivalLog {
         self.arrivals
             .sort_unstable_by_key(|(sequence, _)| *sequence);
         let (first, last) = (self.arrivals.first()?.0, self.arrivals.last()?.0);
-        // Late packets from before the last report are reported again from there on, as libwebrtc
+        // Packets that came after the report of their time are reported again, from the oldest of them on, as libwebrtc
         // does; a jump beyond the log's bound starts afresh.
         let base = self.next.map_or(first, |next| next.min(first));
         let base = if last - base >= ARRIVALS as u64 {

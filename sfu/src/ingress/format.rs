@@ -1,35 +1,35 @@
-//! Under which payload type a layer's packets come: its publisher may go over to another of those that
-//! were negotiated at any time (RFC 3550 section 5.1).
+//! The payload type of a layer's packets. Its publisher may change to another negotiated one at any time (RFC 3550
+//! section 5.1).
 
 use std::time::{Duration, Instant};
 
-/// A change costs a decision for each viewer. Publishers change a few times in a call; what changes
-/// more often than this in the long run is followed late.
+/// Average interval of the changes that are followed at once. Each costs a decision for each viewer. Publishers change
+/// a few times in a call; more frequent changes are followed late.
 const SPACING: Duration = Duration::from_millis(500);
-/// So many changes in a row are followed at once.
+/// Changes in a row that are followed at once.
 const BURST: u32 = 4;
 
 /// The payload type of one layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Format {
-    /// Of the last packet.
+    /// Payload type of the last packet.
     payload_type: Option<u8>,
-    /// Others were negotiated since.
+    /// Other payload types were negotiated since.
     is_outdated: bool,
-    /// Unwrapped, of the newest packet: those before it may come late and say what was.
+    /// Unwrapped sequence number of the newest packet. Older packets that come late do not count.
     newest: u64,
-    /// The changes followed so far are paid for by then.
+    /// The time at which the changes so far no longer count against a further one.
     paid_at: Option<Instant>,
 }
 
-/// A packet's facts about the payload type.
+/// The change that a packet brings to the payload type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Observed {
-    /// It is what it was.
+    /// The payload type is the same.
     Same,
-    /// It was not known.
+    /// The payload type was not known before.
     Known,
-    /// It was another.
+    /// The payload type is another one.
     Another,
 }
 
@@ -67,7 +67,7 @@ impl Format {
         self.payload_type.filter(|_| !self.is_outdated)
     }
 
-    /// Takes what the publisher's worker says.
+    /// Records the payload type that the publisher's worker reports.
     pub(crate) fn follow(&mut self, payload_type: Option<u8>) -> Observed {
         match payload_type {
             Some(payload_type) => self.set(payload_type),
@@ -79,7 +79,7 @@ impl Format {
         }
     }
 
-    /// Other payload types were negotiated: the next packet tells which of them it is.
+    /// Records that other payload types were negotiated: the next packet tells which is used.
     pub(crate) fn outdate(&mut self) {
         self.is_outdated = true;
     }

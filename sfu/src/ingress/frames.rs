@@ -1,4 +1,4 @@
-//! Frames and layers of a stream as its packets tell them, and what came of each layer.
+//! Reads frames and layers of a stream from its packets, and measures the rate of each layer.
 
 use std::time::{Duration, Instant};
 
@@ -12,30 +12,30 @@ use crate::rtp::extension::ExtensionKind;
 /// Silence after which a layer within a stream counts as left out by its encoder.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
-/// Reads one stream. What later packets only refer to is kept.
+/// Reads one stream. Keeps structures that later packets refer to.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     structure: Option<Box<Structure>>,
-    /// Of the packet that the structure came with.
+    /// Sequence number of the packet that carried the structure.
     structure_sequence: u64,
-    /// As VP9's scalability structure says, or the highest that came.
+    /// Spatial layers according to VP9's scalability structure, or to the highest layer received.
     spatial_layers: u8,
     /// Picture heights by spatial layer, 0 where unknown.
     heights: [u16; SPATIAL],
-    /// Once the stream has shown that it has layers.
+    /// Rates by layer; none until the stream has shown that it has layers.
     layers: Option<Box<[[Lane; TEMPORAL]; SPATIAL]>>,
-    /// Layers that packets came on lately: bit `spatial * TEMPORAL + temporal`.
+    /// Layers that packets arrived on lately: bit `spatial * TEMPORAL + temporal`.
     alive: u16,
-    /// Layers whose rates have been known, by the bits of `alive`.
+    /// Layers whose rates have been known, by the same bits.
     metered: u16,
 }
 
 /// One layer within the stream.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lane {
-    /// Frames that those of the spatial layers above need.
+    /// Frames that the spatial layers above need.
     shared: RateMeter,
-    /// Frames that they do not need.
+    /// Frames that no other spatial layer needs.
     own: RateMeter,
     last: Option<Instant>,
 }
@@ -44,7 +44,7 @@ struct Lane {
 #[derive(Clone, Copy)]
 pub(crate) struct StreamPacket<'a> {
     pub(crate) codec: Codec,
-    /// Unwrapped.
+    /// Unwrapped sequence number.
     pub(crate) sequence: u64,
     pub(crate) datagram: &'a [u8],
     /// Without padding.
@@ -53,7 +53,7 @@ pub(crate) struct StreamPacket<'a> {
 }
 
 impl FrameReader {
-    /// Takes a packet that just came, and says what it says.
+    /// Reads a packet that has just arrived, and returns its facts.
     pub(crate) fn receive(&mut self, now: Instant, packet: StreamPacket<'_>) -> Described {
         let payload = PayloadDescriptor::parse(packet.codec, packet.payload);
         self.learn(&packet, &payload);
@@ -62,13 +62,13 @@ impl FrameReader {
         described
     }
 
-    /// Takes a packet that another worker has received and described.
+    /// Records a packet that another worker has received and described.
     pub(crate) fn follow(&mut self, now: Instant, packet: StreamPacket<'_>, said: &Described) {
         self.learn(&packet, &said.payload);
         self.count(now, &said.frame, &packet);
     }
 
-    /// The facts of a packet of not long ago.
+    /// Returns the facts of a packet received not long ago.
     pub(crate) fn describe(&self, packet: StreamPacket<'_>) -> Described {
         self.say(
             packet,
@@ -112,7 +112,7 @@ impl FrameReader {
         self.heights.get(usize::from(spatial)).map_or(0, |h| *h)
     }
 
-    /// Takes what another worker knows of the heights.
+    /// Records the heights that another worker reports.
     pub(crate) fn set_heights(&mut self, heights: [u16; SPATIAL]) {
         for (ours, theirs) in self.heights.iter_mut().zip(heights) {
             *ours = if theirs > 0 { theirs } else { *ours };
@@ -129,18 +129,18 @@ impl FrameReader {
         self.layers.is_some()
     }
 
-    /// Layers that packets come on, as of the last [`update`](Self::update).
+    /// Layers that packets arrive on, as of the last [`update`](Self::update).
     pub(crate) fn alive(&self) -> u16 {
         self.alive
     }
 
-    /// Takes the judgement of another worker; true if that is news.
+    /// Records the live layers that another worker reports; true if they changed.
     pub(crate) fn set_alive(&mut self, alive: u16) -> bool {
         std::mem::replace(&mut self.alive, alive) != alive
     }
 
-    /// Re-decides which layers are alive; true if that changed, or if the rate of one is known for the first
-    /// time: it can only be chosen then.
+    /// Checks again which layers are alive. True if that changed, or if a layer's rate is known for the first time:
+    /// only then can it be chosen.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
         let alive = self.lanes().fold(0, |alive, (bit, lane)| {
             let lives = lane.last.is_some_and(|at| now < at + SILENCE);
@@ -163,7 +163,7 @@ impl FrameReader {
         known != 0
     }
 
-    /// The time at which [`update`](Self::update) may find one dead.
+    /// The time at which [`update`](Self::update) may find a layer dead.
     pub(crate) fn dies_at(&self) -> Option<Instant> {
         let alive = self
             .lanes()
@@ -177,8 +177,7 @@ impl FrameReader {
         self.alive >> (usize::from(spatial) * TEMPORAL + usize::from(temporal)) & 1 != 0
     }
 
-    /// Bits a second of all that is needed for each layer, by spatial and temporal layer; none where
-    /// nothing ever came.
+    /// Bits a second needed to show each layer, by spatial and temporal layer; none where nothing ever came.
     pub(crate) fn rates(&self, now: Instant) -> [[Option<u64>; TEMPORAL]; SPATIAL] {
         let mut rates = [[None; TEMPORAL]; SPATIAL];
         let Some(layers) = &self.layers else {
@@ -228,7 +227,7 @@ impl FrameReader {
         let value = packet
             .passed_on
             .value(packet.datagram, ExtensionKind::DependencyDescriptor);
-        // One that comes late is not the newest.
+        // A structure that comes late is not the newest.
         if let Some(value) = value
             && value.get(3).is_some_and(|flags| flags & 0x80 != 0)
             && packet.sequence >= self.structure_sequence

@@ -1,12 +1,12 @@
-//! Hints of a description at the order of its encodings, before a packet has told.
+//! The order of encodings that a description suggests, used until packets tell the real one.
 //!
-//! `max-height` and its kin (RFC 8851 section 5) are bounds, and RIDs are names that mean nothing (RFC 8853
-//! section 5.2): a hint is right often enough to begin with, and forgotten with the first keyframes.
+//! `max-height` and similar restrictions (RFC 8851 section 5) are upper bounds, and RIDs are names without meaning (RFC
+//! 8853 section 5.2). A hint is right often enough to begin with, and is replaced after the first keyframes.
 
 use crate::ladder::{Ranks, SPATIAL};
 
-/// Names that clients give their encodings, the smallest first. Which of the lists is meant, all names
-/// together tell: `h` is the middle of `q`, `h`, `f` and the top of `l`, `m`, `h`.
+/// Names that clients give their encodings, the smallest first. All names together tell which list applies: `h` is the
+/// middle of `q`, `h`, `f` and the top of `l`, `m`, `h`.
 const NAMES: [[&[&str]; 3]; 4] = [
     [&["q", "quarter"], &["h", "half"], &["f", "full"]],
     [
@@ -18,16 +18,16 @@ const NAMES: [[&[&str]; 3]; 4] = [
     [&["ld"], &["sd"], &["hd"]],
 ];
 
-/// An encoding as a description has it.
+/// An encoding in a description.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hint<'a> {
-    /// Its RID; empty without.
+    /// Its RID; empty without one.
     pub(super) name: &'a str,
-    /// The largest picture it is said to have; 0 is unknown. Of two, more is larger.
+    /// The upper bound of its picture; 0 is unknown. A higher bound suggests a larger picture.
     pub(super) bound: u32,
 }
 
-/// The order hinted at, by places in the list; that of the list where nothing is.
+/// The order suggested, by places in the list; the list's own order without a hint.
 pub(super) fn order(hints: &[Hint<'_>]) -> Ranks {
     let mut places: Vec<usize> = (0..hints.len().min(SPATIAL)).collect();
     let bounds = || hints.iter().map(|hint| hint.bound);
@@ -42,7 +42,7 @@ pub(super) fn order(hints: &[Hint<'_>]) -> Ranks {
     Ranks::of(&places)
 }
 
-/// The rank of each in a list of names; none if it does not name all.
+/// Each encoding's rank in a list of names; none if the list does not have all of them.
 fn ranks(names: &[&[&str]], hints: &[Hint<'_>]) -> Option<Vec<usize>> {
     let named = |hint: &Hint<'_>| {
         let name = hint.name.to_ascii_lowercase();
@@ -51,7 +51,7 @@ fn ranks(names: &[&[&str]], hints: &[Hint<'_>]) -> Option<Vec<usize>> {
     hints.iter().map(named).collect()
 }
 
-/// Names that differ in a number only: `0`, `1`, `2`, or `r0`, `r1`, or `180p`, `360p`.
+/// Numbers of names that differ in nothing else: `0`, `1`, `2`, or `r0`, `r1`, or `180p`, `360p`.
 fn numbers(hints: &[Hint<'_>]) -> Option<Vec<u64>> {
     let mut form = None;
     let mut number = |hint: &Hint<'_>| {

@@ -1,27 +1,27 @@
 //! Keyframe requests to a publisher: the wishes of many viewers become one PLI (RFC 4585 section
 //! 6.3.1), no more often than an encoder can follow.
 //!
-//! The relay keeps no picture that a late viewer could begin with. An encoder makes a keyframe of the next
-//! frame that it is given: a source that gives no more frames, like a canvas that is not painted again, cannot
-//! answer, and whoever comes late sees nothing of it until it does.
+//! The relay keeps no picture that a late viewer could begin with. An encoder makes a keyframe only of the next frame
+//! that its source delivers. A source that delivers none, like a canvas that is not painted again, cannot answer, and a
+//! late viewer sees nothing until it does.
 
 use std::time::{Duration, Instant};
 
-/// Between two requests for one layer. A keyframe costs the publisher five to ten times a delta
-/// frame: three a second from a room full of joiners is what a 1 Mbit/s uplink still carries.
+/// Interval of requests for one layer. A keyframe costs the publisher five to ten times a delta frame; a 1 Mbit/s
+/// uplink still carries three a second when a room full of people joins.
 const INTERVAL: Duration = Duration::from_millis(300);
 
 /// The keyframe requests of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct KeyframeRequests {
     asked_at: Option<Instant>,
-    /// A wish that came too early for another request.
+    /// A request came too early after the last one and waits.
     deferred: bool,
     sent: u64,
 }
 
 impl KeyframeRequests {
-    /// A viewer needs a keyframe. True if it is to be asked for now.
+    /// Records that a viewer needs a keyframe. True if the publisher is to be asked now.
     pub(crate) fn request(&mut self, now: Instant) -> bool {
         if self.asked_at.is_some_and(|asked| now < asked + INTERVAL) {
             self.deferred = true;
@@ -33,7 +33,7 @@ impl KeyframeRequests {
         true
     }
 
-    /// A keyframe came: whoever waited for one has it.
+    /// Records that a keyframe came: nobody waits for one any more.
     pub(crate) fn received(&mut self) {
         self.deferred = false;
     }

@@ -17,16 +17,16 @@ use crate::rate::RateMeter;
 use crate::rtp::codec::Codec;
 use crate::rtp::sequence::Extender;
 
-/// Silence after which a layer counts as switched off by its publisher. A camera in the dark still
-/// sends five frames a second; browsers stop a layer for seconds at least.
+/// Silence after which a layer counts as switched off by its publisher. A camera in the dark still sends five frames a
+/// second; browsers stop a layer for seconds at least.
 const SILENCE: Duration = Duration::from_millis(1_500);
-/// While another layer of the track goes on, silence is this many times the longest gap seen lately: all
-/// layers show the same camera, so that darkness and a lost network silence them together. Four, for a
-/// gap grows to two or three when packets are lost.
+/// Silence after which a layer is dead while another layer of the track goes on, as a multiple of the longest recent
+/// gap. All layers show the same camera, so that darkness or a lost network silences them together. Four, because lost
+/// packets stretch a gap to two or three times its length.
 const GAPS: u32 = 4;
-/// But not less: eight frames.
+/// Lower bound of that time: eight frames.
 const STALL: Duration = Duration::from_millis(250);
-/// Between two looks at whether the others go on.
+/// Interval of the checks whether the other layers go on.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One layer.
@@ -37,35 +37,35 @@ pub(crate) struct Layer {
     pub(crate) ssrc: Option<u32>,
     /// Its repair stream, once bound.
     pub(crate) rtx_ssrc: Option<u32>,
-    /// The firmness with which these are bound.
+    /// How firmly each of these is bound.
     media_hold: Hold,
     repair_hold: Hold,
     pub(crate) reception: Reception,
     /// Its media clock, once the publisher reported it.
     pub(crate) sender: Option<SenderClock>,
     pub(crate) keyframes: KeyframeRequests,
-    /// Video only: nobody asks for lost sound again.
+    /// Video only: lost audio is not asked for again.
     pub(crate) nack: Option<NackGenerator>,
     pub(crate) cache: Option<PacketCache>,
     extender: Extender,
-    /// Its stream is another than before, or the same again; none of it has come yet. Up to where the
-    /// numbers of the one before went.
+    /// Set while no packet has come since a stream began on this layer, another one or the same again. The value is the
+    /// highest number of the stream before.
     anew: Option<u64>,
     last_packet: Option<Instant>,
     /// The longest time between two packets, lately.
     gap: Duration,
     looked_at: Option<Instant>,
     alive: bool,
-    /// A keyframe has come since it last began: its height is that of now.
+    /// A keyframe has come since the layer last began: its height is current.
     sized: bool,
     /// Its rate has been known.
     metered: bool,
     meter: RateMeter,
     settled: Settled,
     pub(crate) frames: FrameReader,
-    /// Of video.
+    /// Payload type; video only.
     pub(crate) format: Format,
-    /// Of the largest picture, in pixels; 0 while unknown.
+    /// Height of the largest picture, in pixels; 0 while unknown.
     pub(crate) height: u16,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// A layer no packet came on yet.
+    /// A layer without packets so far.
     pub(crate) fn new(name: EncodingName, repairable: bool) -> Self {
         Self {
             name,
@@ -107,8 +107,8 @@ impl Layer {
         }
     }
 
-    /// Forgets the stream bound to this layer: its sender began a new one. What was counted stays, and
-    /// so does the time of the last keyframe request: streams that follow each other ask for no more than one.
+    /// Forgets the stream bound to this layer: its sender began a new one. Counters stay, and so does the time of the
+    /// last keyframe request: streams that follow each other quickly cause no more than one.
     pub(crate) fn rebind(&mut self, ssrc: u32) {
         let fresh = Self::new(self.name.clone(), self.nack.is_some());
         *self = Self {
@@ -124,12 +124,12 @@ impl Layer {
         };
     }
 
-    /// Whether the next packet is the first of a stream that took another's place.
+    /// Whether the next packet is the first of a stream that replaced another.
     pub(super) fn begins_anew(&self) -> bool {
         self.anew.is_some()
     }
 
-    /// The firmness with which its stream, or that of its repairs, is bound.
+    /// How firmly its stream, or its repair stream, is bound.
     pub(super) fn hold_mut(&mut self, repair: bool) -> &mut Hold {
         match repair {
             true => &mut self.repair_hold,
@@ -137,7 +137,7 @@ impl Layer {
         }
     }
 
-    /// Becomes another encoding, of which nothing came yet.
+    /// Becomes another encoding, without packets so far.
     pub(super) fn replace(&mut self, name: EncodingName) {
         *self = Self {
             keyframes: std::mem::take(&mut self.keyframes),
@@ -146,13 +146,13 @@ impl Layer {
         };
     }
 
-    /// Whether a packet of its stream is from before the newest that came.
+    /// Whether a packet is older than the newest received of its stream.
     pub(crate) fn is_past(&self, sequence: u16) -> bool {
         let highest = self.extender.highest();
         highest.is_some_and(|highest| self.extender.peek(sequence) < highest)
     }
 
-    /// Counts a packet that authenticated. Its unwrapped sequence number, or none for a duplicate.
+    /// Counts a packet that authenticated. Returns its unwrapped sequence number; none for a duplicate.
     pub(crate) fn receive(&mut self, now: Instant, packet: Received<'_>) -> Option<u64> {
         if packet.repaired && self.repairs_another(packet.sequence) {
             return None;
@@ -180,7 +180,7 @@ impl Layer {
         self.bytes += packet.payload_len as u64;
         self.meter.add(now, packet.datagram.len());
         self.settled.add(now, packet.datagram.len());
-        // Also if it was taken for dead in between: then it is a slow one.
+        // The gap counts even if the layer was taken for dead meanwhile: it is a slow one.
         if let Some(last) = self.last_packet.replace(now) {
             let gap = now.saturating_duration_since(last);
             if gap < SILENCE {
@@ -193,7 +193,7 @@ impl Layer {
         Some(sequence)
     }
 
-    /// Takes back what its publisher was to be asked for: packets that are missing, and a keyframe.
+    /// Drops the pending requests to its publisher, for missing packets and for a keyframe.
     pub(crate) fn ask_for_nothing(&mut self) {
         if let Some(nack) = &mut self.nack {
             nack.give_up();
@@ -201,26 +201,27 @@ impl Layer {
         self.keyframes.received();
     }
 
-    /// A repaired packet may be ahead of all that came, but not by more than can be asked for again: where
-    /// nobody announced which stream a repair stream belongs to, it may be another's.
+    /// Whether a repaired packet belongs to another stream. It may be ahead of all packets received, but only by the
+    /// number that can be asked for again. Where the repair stream's layer was not announced, its packets may be of
+    /// another layer.
     fn repairs_another(&self, sequence: u16) -> bool {
         let highest = self.extender.highest();
         highest.is_some_and(|highest| self.extender.peek(sequence) > highest + MISSING as u64)
     }
 
-    /// Takes the payload type of a packet of video that was just received; true if that is news.
+    /// Records the payload type of a video packet that was just received; true if it changed.
     pub(crate) fn comes_as(&mut self, now: Instant, sequence: u64, payload_type: u8) -> bool {
         let observed = self.format.observe(now, sequence, payload_type);
         self.reformat(observed)
     }
 
-    /// Takes what the publisher's worker says of the payload type; true if that is news.
+    /// Records the payload type that the publisher's worker reports; true if it changed.
     pub(crate) fn follow_format(&mut self, payload_type: Option<u8>) -> bool {
         let observed = self.format.follow(payload_type);
         self.reformat(observed)
     }
 
-    /// Another codec has layers and numbers of its own.
+    /// Starts anew for another codec, which has its own layers and numbers.
     fn reformat(&mut self, observed: Observed) -> bool {
         if observed == Observed::Another {
             self.frames = FrameReader::default();
@@ -235,7 +236,7 @@ impl Layer {
         described
     }
 
-    /// Counts and keeps a packet that its publisher's worker relayed: it was judged there.
+    /// Counts and caches a packet that its publisher's worker relayed and has already checked.
     pub(crate) fn receive_relayed(&mut self, now: Instant, packet: Relayed<'_>) {
         self.follow_stream(packet.ssrc);
         let stream = StreamPacket {
@@ -257,7 +258,7 @@ impl Layer {
         }
     }
 
-    /// Keeps a packet, if there is memory.
+    /// Caches a packet, if there is memory.
     fn keep(&mut self, now: Instant, caches: &CacheShare, sequence: u64, datagram: &[u8]) {
         if self.cache.is_none() {
             self.cache = PacketCache::new(caches);
@@ -267,7 +268,7 @@ impl Layer {
         }
     }
 
-    /// Another stream's packets are numbered anew: those of the one before are of no use.
+    /// Drops the cached packets if the SSRC is another: its packets are numbered anew.
     pub(crate) fn follow_stream(&mut self, ssrc: u32) {
         if self.ssrc.replace(ssrc) != Some(ssrc) {
             self.cache = None;
@@ -275,7 +276,7 @@ impl Layer {
         }
     }
 
-    /// Makes its rate known, as of 1,000 bits a second.
+    /// Makes its rate known: 1,000 bits a second.
     #[cfg(test)]
     pub(super) fn set_metered(&mut self, start: Instant) {
         for ms in (0..1_200).step_by(100) {
@@ -283,34 +284,34 @@ impl Layer {
         }
     }
 
-    /// Takes the judgement of another worker; true if that is news.
+    /// Records whether another worker judges the layer alive; true if that changed.
     pub(crate) fn set_alive(&mut self, alive: bool) -> bool {
         if !alive {
-            // Long over: nobody asks for any of it again.
+            // The layer ended long ago: nobody asks for its packets again.
             self.cache = None;
             self.sized = false;
         }
         std::mem::replace(&mut self.alive, alive) != alive
     }
 
-    /// The packets kept from one on, with their unwrapped sequence numbers.
+    /// Cached packets from one on, with their unwrapped sequence numbers.
     pub(crate) fn cached_since(&self, sequence: u64) -> impl Iterator<Item = (u64, &[u8])> {
         self.cache
             .iter()
             .flat_map(move |cache| cache.since(sequence))
     }
 
-    /// Bits a second that came lately, or did when anything last came.
+    /// Bits a second that came lately, or when packets last came.
     pub(crate) fn bitrate(&self, now: Instant) -> u64 {
         self.meter.bitrate(now)
     }
 
-    /// It has come for too short to tell its rate.
+    /// Whether it has come for too short a time to tell its rate.
     pub(super) fn begins(&self) -> bool {
         self.packets > 0 && !self.meter.is_known() && self.settled().is_none()
     }
 
-    /// Bits a second of a whole window at least; none while less has come.
+    /// Bits a second over at least a whole window; none while less has come.
     pub(super) fn known_bitrate(&self, now: Instant) -> Option<u64> {
         self.meter.is_known().then(|| self.bitrate(now))
     }
@@ -320,13 +321,13 @@ impl Layer {
         self.settled.bitrate()
     }
 
-    /// A keyframe came, and with it the height.
+    /// Records that a keyframe came, and with it the current height.
     pub(crate) fn keyframe_came(&mut self) {
         self.keyframes.received();
         self.sized = true;
     }
 
-    /// The measures that its track's encodings are ordered by.
+    /// The measurements by which the track's encodings are ordered.
     pub(super) fn seen(&self, now: Instant) -> Seen {
         Seen {
             alive: self.alive,
@@ -335,7 +336,7 @@ impl Layer {
         }
     }
 
-    /// Whether its rate is known now and was not before: what is alive can only be chosen then.
+    /// Whether its rate has just become known: only then can a live layer be chosen.
     fn meter_tells(&mut self, now: Instant) -> bool {
         !self.metered && {
             self.metered = self.alive && self.meter.bitrate(now) > 0;
@@ -353,8 +354,8 @@ impl Layer {
         self.last_packet
     }
 
-    /// Re-decides whether the layer is alive; true if that changed, or if its rate is known for the first
-    /// time. `newest` is the last packet of any layer of its track.
+    /// Checks again whether the layer is alive. True if that changed, or if its rate is known for the first time.
+    /// `newest` is the time of the last packet of any layer of its track.
     pub(crate) fn update(&mut self, now: Instant, newest: Option<Instant>) -> bool {
         self.looked_at = Some(now);
         let stall = self.stall();
@@ -365,7 +366,7 @@ impl Layer {
         self.set_alive(alive) | within | self.meter_tells(now)
     }
 
-    /// Silent for so long while others are not, it is dead.
+    /// Silence after which it is dead while other layers go on.
     fn stall(&self) -> Duration {
         (self.gap * GAPS).clamp(STALL, SILENCE)
     }
@@ -384,36 +385,36 @@ impl Layer {
     }
 }
 
-/// The facts that a layer needs of a packet that another worker received.
+/// Facts that a layer needs about a packet that another worker received.
 pub(crate) struct Relayed<'a> {
     pub(crate) ssrc: u32,
-    /// Unwrapped there.
+    /// Unwrapped sequence number, from that worker.
     pub(crate) sequence: u64,
     pub(crate) codec: Codec,
     pub(crate) payload: &'a [u8],
     pub(crate) passed_on: &'a PassedOn,
     pub(crate) described: &'a Described,
     pub(crate) sender: Option<SenderClock>,
-    /// For retransmission.
+    /// The packet is cached for retransmission.
     pub(crate) keep: bool,
-    /// The memory for that.
+    /// The memory for the cache.
     pub(crate) caches: &'a CacheShare,
     pub(crate) datagram: &'a [u8],
 }
 
-/// The facts that a layer needs of a packet.
+/// Facts that a layer needs about a packet.
 pub(crate) struct Received<'a> {
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
     pub(crate) clock_rate: u32,
     pub(crate) payload_len: usize,
-    /// Since the peer began, for jitter.
+    /// Time since the peer began, for jitter.
     pub(crate) elapsed: Duration,
     /// It came on the repair stream.
     pub(crate) repaired: bool,
     /// Decrypted and unwrapped, for the cache.
     pub(crate) datagram: &'a [u8],
-    /// The memory for packets that are kept.
+    /// The memory for the cache.
     pub(super) caches: &'a CacheShare,
 }
 
@@ -421,8 +422,8 @@ pub(crate) struct Received<'a> {
 mod tests {
     use super::*;
 
-    /// Packets at these times in ms, while another layer of the track sends one every 33 ms for two
-    /// seconds more; when this one was found dead.
+    /// The times at which a layer is found dead. `packets` are its packets' times in ms; another layer of the track
+    /// sends one every 33 ms, and for two seconds more.
     fn deaths(packets: &[u64], others: bool) -> Vec<u64> {
         let start = Instant::now();
         let mut layer = Layer::new(EncodingName::default(), true);
@@ -463,14 +464,14 @@ mod tests {
     fn a_layer_that_stalls_while_others_go_on_dies_soon() {
         let steady: Vec<u64> = (0..30).map(|frame| frame * 33).collect();
         let last = steady[29];
-        // All silent together: a dark camera, a lost network.
+        // All layers are silent together: a dark camera, or a lost network.
         assert_eq!(deaths(&steady, false), [last + 1_500]);
         let alone = deaths(&steady, true);
         assert!(
             matches!(alone[..], [at] if (last + 250..last + 350).contains(&at)),
             "{alone:?}"
         );
-        // A slow layer is taken for dead once at most, and not as long as it is only slow.
+        // A slow layer is taken for dead at most once, and not while it is only slow.
         let slow: Vec<u64> = (0..20).map(|frame| frame * 330).collect();
         let found = deaths(&slow, true);
         assert!(found.len() <= 2 && found.first() <= Some(&330), "{found:?}");
@@ -478,7 +479,7 @@ mod tests {
             found.last().is_some_and(|at| *at > slow[19] + 1_000),
             "{found:?}"
         );
-        // Nor after losses of a few frames.
+        // Losses of a few frames do not make it dead either.
         let gaps: Vec<u64> = (0..60)
             .filter(|frame| frame % 10 < 6)
             .map(|frame| frame * 33)

@@ -1,7 +1,7 @@
-//! The publisher's side of a peer: its tracks, and what it is told of their reception.
+//! The publisher's side of a peer: its tracks, and the feedback it gets about their reception.
 //!
-//! A packet that authenticated is bound to a layer, counted, cached and handed to the router.
-//! Losses become NACKs, wishes for keyframes become PLIs, arrivals become transport-wide feedback.
+//! An authenticated packet is bound to a layer, counted, cached and handed to the router. Losses
+//! become NACKs, keyframes that viewers need become PLIs, arrivals become transport-wide feedback.
 
 mod binding;
 mod demand;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Missing packets remembered. A gap beyond this is not loss but a new beginning: only a keyframe helps.
+/// Missing packets remembered, at most. A gap beyond this is not loss but a new beginning: only a keyframe helps.
 pub(super) const MISSING: usize = 256;
 /// Requests for one packet. At 10 the frame is older than any receiver waits for.
 const TRIES: u8 = 10;
-/// The delay within which a packet is not asked for: neighbours overtake each other by less.
+/// Delay before a packet is asked for: neighbours overtake each other by less.
 const REORDER: Duration = Duration::from_millis(5);
-/// Between requests for the same packet, when the round trip is shorter or unknown.
+/// Interval of requests for the same packet, when the round trip is shorter or unknown.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// And when the round trip looks longer, which it does where requests are lost themselves.
+/// Upper bound of that interval. Where requests themselves are lost, the round trip looks longer than it is.
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// The missing packets of one layer, by unwrapped sequence number.
@@ -21,7 +21,7 @@ pub(crate) struct NackGenerator {
     highest: Option<u64>,
     missing: BTreeMap<u64, Missing>,
     next_at: Option<Instant>,
-    /// From a first request to its answer, smoothed.
+    /// Time from a first request to its answer, smoothed.
     rtt: Option<Duration>,
 }
 
@@ -32,12 +32,12 @@ struct Missing {
     tries: u8,
 }
 
-/// A packet's place among those that came before it.
+/// The place of a packet among earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Arrival {
-    /// Ahead of all before it.
+    /// Ahead of all earlier packets.
     New,
-    /// One that was missing.
+    /// A packet that was missing.
     Recovered,
     /// Seen before, or too old to tell.
     Duplicate,
@@ -84,14 +84,14 @@ impl NackGenerator {
         self.next_at
     }
 
-    /// Nothing that is missing is asked for any more.
+    /// Stops asking for any missing packet.
     pub(crate) fn give_up(&mut self) {
         self.missing.clear();
         self.next_at = None;
     }
 
-    /// A publisher that receives nothing has no sender reports of ours to answer, and so its round
-    /// trip is only known from this.
+    /// Measures the round trip. For a publisher that receives nothing this is the only way: it has no sender reports of
+    /// the server to answer.
     fn answered(&mut self, took: Duration) {
         self.rtt = Some(self.rtt.map_or(took, |before| (before * 7 + took) / 8));
     }

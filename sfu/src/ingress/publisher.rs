@@ -1,4 +1,4 @@
-//! All that one peer publishes.
+//! The tracks of one publishing peer.
 
 use std::time::{Duration, Instant};
 
@@ -21,17 +21,17 @@ use crate::rtp::extension::{ExtensionKind, TransportCc};
 use crate::rtp::rtcp::{self, ReportBlock, Rtcp, TICKS_PER_SECOND};
 use crate::transport::sdp::NegotiatedMedia;
 
-/// Between receiver reports. RFC 4585 lets video sessions report this often.
+/// Interval of receiver reports. RFC 4585 lets video sessions report this often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// The SSRC we report under: peers need one of ours, and we send no media on it. It is libwebrtc's
-/// own choice for receive-only senders.
+/// The SSRC of the server's reports. A report needs one, though the server sends no media on it. libwebrtc uses the
+/// same for receive-only senders.
 const REPORTER_SSRC: u32 = 1;
 
-/// The fate of a datagram.
+/// The outcome of a datagram.
 pub(crate) enum Receipt {
-    /// To be routed.
+    /// A packet to be routed.
     Media(Media),
-    /// Nothing to forward: padding or a duplicate.
+    /// A packet with nothing to forward: padding or a duplicate.
     Nothing,
     /// Dropped, with the code of the cause.
     Dropped(&'static str),
@@ -44,9 +44,9 @@ pub(crate) struct Media {
     pub(crate) track: usize,
     /// Index of the layer.
     pub(crate) layer: usize,
-    /// Unwrapped.
+    /// Unwrapped sequence number.
     pub(crate) sequence: u64,
-    /// Where in the datagram the packet begins.
+    /// The packet's first byte in the datagram.
     pub(crate) start: usize,
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
@@ -55,33 +55,33 @@ pub(crate) struct Media {
     pub(crate) passed_on: PassedOn,
     /// The track's first packet.
     pub(crate) first: bool,
-    /// The first packet of a stream that took the place of another one on its layer.
+    /// The first packet of a stream that replaced another on its layer.
     pub(crate) anew: bool,
-    /// Layers can be chosen that could not, stand in another order, or come in another codec.
+    /// The layers to choose among, their order or their codec have changed.
     pub(crate) layers_changed: bool,
 }
 
-/// All that one peer publishes.
+/// The tracks of one publishing peer.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     began: Instant,
     tracks: Slab<Track>,
     bindings: Bindings,
     throttle: Throttle,
-    /// The memory for packets that are kept.
+    /// The memory for cached packets.
     caches: CacheShare,
     arrivals: ArrivalLog,
-    /// Any m-line's id of the transport-wide sequence number: the sequence is the transport's, and
-    /// BUNDLE makes ids agree (RFC 8843 section 9.2).
+    /// The id of the transport-wide sequence number on any m-line: the sequence is the transport's, and BUNDLE makes
+    /// the ids agree (RFC 8843 section 9.2).
     transport_cc: Option<u8>,
     report_at: Instant,
-    /// Of the last packet: what feedback about the transport is said to be about.
+    /// SSRC of the last packet: transport-wide feedback has to name one.
     media_ssrc: u32,
     clock_offset: ClockOffset,
 }
 
 impl Publisher {
-    /// Nothing published yet; `bitrate` is the most that may come, in bits a second, and 0 is no bound.
+    /// A publisher without tracks. `bitrate` is the most it may send, in bits a second; 0 is no bound.
     pub(crate) fn new(now: Instant, bitrate: u64, caches: CacheShare) -> Self {
         Self {
             began: now,
@@ -102,7 +102,7 @@ impl Publisher {
         self.tracks.iter()
     }
 
-    /// The tracks with their indexes, to change.
+    /// The tracks with their indexes, mutable.
     pub(crate) fn tracks_mut(&mut self) -> impl Iterator<Item = (usize, &mut Track)> {
         self.tracks.iter_mut()
     }
@@ -112,12 +112,12 @@ impl Publisher {
         self.tracks.get(index)
     }
 
-    /// One track, to change.
+    /// One track, mutable.
     pub(crate) fn track_mut(&mut self, index: usize) -> Option<&mut Track> {
         self.tracks.get_mut(index)
     }
 
-    /// Adds a track; its index.
+    /// Adds a track and returns its index.
     pub(crate) fn publish(
         &mut self,
         id: TrackId,
@@ -131,7 +131,7 @@ impl Publisher {
         index
     }
 
-    /// Takes what a later offer changed of an m-line that goes on publishing.
+    /// Applies a later offer to an m-line that goes on publishing.
     pub(crate) fn renegotiate(&mut self, index: usize, media: &NegotiatedMedia) {
         let Some(track) = self.tracks.get_mut(index) else {
             return;
@@ -169,13 +169,13 @@ impl Publisher {
         }
     }
 
-    /// Takes a track away.
+    /// Removes a track.
     pub(crate) fn unpublish(&mut self, index: usize) -> Option<Track> {
         self.bindings.remove_track(index);
         self.tracks.try_remove(index)
     }
 
-    /// Takes a decrypted packet.
+    /// Receives a decrypted packet.
     pub(crate) fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Receipt {
         let mut header = match RtpHeader::parse(datagram) {
             Ok(header) => header,
@@ -289,7 +289,7 @@ impl Publisher {
         })
     }
 
-    /// Where a packet's stream belongs: where it is, or where it says it moved, or where it says it begins.
+    /// Finds the layer of a packet's stream: the bound one, the one it says it moved to, or the one a new stream names.
     fn bind(
         &mut self,
         now: Instant,
@@ -314,7 +314,7 @@ impl Publisher {
         }
     }
 
-    /// A stream moves to another m-line, and its repair stream with it.
+    /// Moves a stream to another m-line, and its repair stream with it.
     fn move_to(
         &mut self,
         now: Instant,
@@ -328,13 +328,13 @@ impl Publisher {
                 repair: true,
                 ..place
             };
-            // Where another repair stream is heard, it has to say itself where it belongs.
+            // If another repair stream is heard there, this one must name its place itself.
             let _ = self.claim(now, repair, place);
         }
         Ok(place)
     }
 
-    /// Gives a stream that only names itself its place, if that is free.
+    /// Binds a stream that only names itself, if its layer is free.
     fn claim(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, &'static str> {
         let layer = self.layer_mut(place).ok_or("rtp_unknown_ssrc")?;
         if !layer.hold_mut(place.repair).yields(now) {
@@ -359,7 +359,7 @@ impl Publisher {
         }
         let before = layer.ssrc.replace(ssrc);
         if before != Some(ssrc) {
-            // What repaired the one before does not repair this one.
+            // The old stream's repair stream does not repair the new one.
             let repair = before.and_then(|_| layer.rtx_ssrc.take());
             let began_anew = before.is_some() || layer.last_packet().is_some();
             if began_anew {
@@ -375,7 +375,7 @@ impl Publisher {
         Some(binding)
     }
 
-    /// Takes a stream out of its place; its repair stream comes along, and is returned.
+    /// Unbinds a stream; its repair stream is unbound too, and returned.
     fn unbind(&mut self, ssrc: u32) -> Option<u32> {
         let binding = self.bindings.get(ssrc)?;
         self.bindings.remove(ssrc);
@@ -396,7 +396,7 @@ impl Publisher {
         track.layers.get_mut(binding.layer)
     }
 
-    /// Takes one RTCP packet about what is published. `wall` is our own NTP time.
+    /// Handles one RTCP packet about published tracks. `wall` is the server's NTP time.
     pub(crate) fn receive_rtcp(&mut self, now: Instant, wall: u64, packet: &Rtcp) {
         match packet {
             Rtcp::SenderReport { ssrc, ntp, rtp, .. } => {
@@ -405,7 +405,8 @@ impl Publisher {
                 };
                 let (ours, shrunk) = self.clock_offset.translate(*ntp, wall);
                 if shrunk > 0 {
-                    // All at once: until their next reports sound and picture would be so far apart.
+                    // All clocks shift at once: otherwise audio and video would be apart by that much until their next
+                    // reports.
                     let layers = self
                         .tracks
                         .iter_mut()
@@ -458,7 +459,7 @@ impl Publisher {
         }
     }
 
-    /// Packets dropped since more came than may.
+    /// Packets dropped because the publisher sent more than allowed.
     pub(crate) fn packets_over_rate(&self) -> u64 {
         self.throttle.refused()
     }
@@ -469,7 +470,7 @@ impl Publisher {
         let layers = self.tracks.iter().flat_map(|(_, track)| &track.layers);
         layers
             .flat_map(|layer| {
-                // Without a stream there is nobody to ask.
+                // A layer without a stream has no sender to ask.
                 let nack = layer.nack.as_ref().filter(|_| layer.ssrc.is_some());
                 let keyframes = Some(&layer.keyframes).filter(|_| layer.ssrc.is_some());
                 [
@@ -487,8 +488,8 @@ impl Publisher {
             .min()
     }
 
-    /// Appends the RTCP due now, as one compound packet. Calls `layers_changed` with each track of
-    /// which a layer died, or the layers stand in another order.
+    /// Appends the RTCP due now, as one compound packet. Calls `layers_changed` with each track of which a layer died
+    /// or the order of layers changed.
     pub(crate) fn poll_rtcp(
         &mut self,
         now: Instant,
@@ -508,7 +509,7 @@ impl Publisher {
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc else { continue };
                 self.media_ssrc = ssrc;
-                // Nobody is sent it, and nobody misses what is missing of it.
+                // A muted track is sent to nobody, so that nobody misses its lost packets.
                 if track.settings.muted {
                     layer.ask_for_nothing();
                 }
@@ -530,7 +531,7 @@ impl Publisher {
         }
     }
 
-    /// One report is several packets where it does not fit the format of one.
+    /// Writes a report, as several packets if it exceeds the format of one.
     fn write_feedback(&mut self, report: &FeedbackReport, rtcp: &mut Vec<u8>) {
         let ticks = |at: Instant| {
             let since = at.saturating_duration_since(self.began);
@@ -575,8 +576,8 @@ impl Publisher {
     }
 }
 
-/// Restores the repaired packet in place (RFC 4588 section 4): where it begins in the datagram, or
-/// none if it carried only padding.
+/// Restores the repaired packet in place (RFC 4588 section 4). Returns its first byte in the datagram; none if it
+/// carried only padding.
 fn unwrap_rtx(
     track: &Track,
     layer: usize,

@@ -1,57 +1,57 @@
-//! In which order a track's encodings stand: by what is measured of them.
+//! The order of a track's encodings, from measurements.
 //!
-//! Browsers, and whoever writes for them, list encodings in either order, and neither `a=rid` nor
-//! `a=simulcast` says which is the largest. What decides, strongest first:
+//! Browsers and other clients list encodings in either order, and neither `a=rid` nor `a=simulcast` says which is the
+//! largest. The order follows, strongest first:
 //!
-//! 1. The height of the picture, as the last keyframe told it.
-//! 2. Of equal heights, or where the codec has told none: the bitrate, if one is clearly more.
-//! 3. Before the first keyframe: what the description [hints](super::hint) at.
+//! 1. The height of the picture, from the last keyframe.
+//! 2. For equal heights, or a codec that tells none: the bitrate, if one is clearly higher.
+//! 3. Before the first keyframe: the [hints](super::hint) in the description.
 //!
-//! Only encodings that come now are compared; one that is switched off keeps its rank, for what it was when
-//! it last came says nothing of what it would be. One that is measured for the first time takes its place at
-//! once. One that has a place changes it only after the pictures have been in the other order for a while:
-//! when a window is resized or an encoder is short of time, the encodings of a track change one after the
-//! other, and a rank that flaps would take viewers along each time.
+//! Only encodings that arrive now are compared. One that is switched off keeps its rank: its last measurements do not
+//! tell its present size. One that is measured for the first time takes its place at once. After that it changes its
+//! rank only when the pictures have been in the other order for a while. When a window is resized or an encoder is
+//! short of time, the encodings of a track change one after the other, and each change of rank would take viewers
+//! along.
 
 use std::time::{Duration, Instant};
 
 use crate::ladder::{LayerSet, Ranks, SPATIAL};
 
-/// Encodings that have their places change them after so long in another order. The encodings of a picture
-/// change their sizes within a keyframe's time.
+/// Time that another order must last before ranks change. The encodings of a picture change their sizes within a
+/// keyframe's time.
 const HOLD: Duration = Duration::from_secs(1);
-/// With each change soon after another it takes twice as long, up to this.
+/// Upper bound of that time; it doubles with each change soon after another.
 const HOLD_MAX: Duration = Duration::from_secs(16);
-/// Without a change for so long, the past is forgotten.
+/// Time without a change after which the doubling is taken back.
 const FORGIVE: Duration = Duration::from_secs(60);
-/// A bitrate is clearly more from here on, in percent of the other: those of equal encodings differ by less.
+/// Ratio from which on a bitrate is clearly higher, in percent: those of equal encodings differ by less.
 const CLEARLY_MORE: u64 = 125;
 
-/// An encoding as it is measured now.
+/// The present measurements of an encoding.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
-    /// Packets come.
+    /// Packets arrive.
     pub(super) alive: bool,
-    /// Height of its picture in pixels, as told since it last began; 0 while unknown.
+    /// Height of its picture in pixels, since it last began; 0 while unknown.
     pub(super) height: u16,
     /// Bits a second.
     pub(super) bitrate: u64,
 }
 
-/// The order of a track's encodings, and what would change it.
+/// The order of a track's encodings, and the measured order that may replace it.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     order: Ranks,
-    /// Encodings that a measured height has put in their place.
+    /// Encodings ranked by a measured height.
     placed: LayerSet,
-    /// Another order, and since when it is measured.
+    /// Another order, and the time since which it is measured.
     other: Option<(Ranks, Instant)>,
     hold: Duration,
     changed_at: Option<Instant>,
 }
 
 impl Ranking {
-    /// Begins with what a description hints at.
+    /// Begins with the order that a description hints at.
     pub(super) fn new(hinted: Ranks) -> Self {
         Self {
             order: hinted,
@@ -65,13 +65,13 @@ impl Ranking {
         self.order
     }
 
-    /// Takes the order that another worker has measured; true if that is news.
+    /// Records the order that another worker has measured; true if it changed.
     pub(super) fn follow(&mut self, order: Ranks) -> bool {
         std::mem::replace(&mut self.order, order) != order
     }
 
-    /// Takes the encodings of a later description, in the order it hints at. Those of `kept` are the
-    /// encodings they were, and stay in the order they were in.
+    /// Applies a later description's encodings, in the order it hints at. Those in `kept` are unchanged, and keep their
+    /// order.
     pub(super) fn renegotiate(&mut self, hinted: Ranks, kept: LayerSet) {
         let mut before = self.order.encodings().filter(|index| kept.contains(*index));
         let merged = hinted.encodings().map(|index| match kept.contains(index) {
@@ -87,12 +87,12 @@ impl Ranking {
         self.other = None;
     }
 
-    /// The time at which [`update`](Self::update) may change the order though nothing else does.
+    /// The time at which [`update`](Self::update) may change the order without new measurements.
     pub(super) fn due(&self) -> Option<Instant> {
         self.other.map(|(_, since)| since + self.hold)
     }
 
-    /// Takes what is measured, by index; true if the order is another now.
+    /// Records measurements by index; true if the order changed.
     pub(super) fn update(&mut self, now: Instant, seen: &[Seen; SPATIAL]) -> bool {
         if self.order.is_single() {
             return false;
@@ -136,7 +136,7 @@ impl Ranking {
         }
     }
 
-    /// Encodings measured now that never were before.
+    /// Encodings whose first measurement is in this update.
     fn first_measured(&self, sized: impl Fn(usize) -> bool) -> Option<LayerSet> {
         let mut first = LayerSet::NONE;
         let fresh = |index: &usize| sized(*index) && !self.placed.contains(*index);
@@ -147,7 +147,7 @@ impl Ranking {
         (!first.is_empty()).then_some(first)
     }
 
-    /// The order with those that are compared sorted among the ranks they have.
+    /// The order with the compared encodings sorted among the ranks they have.
     fn sorted(
         &self,
         compared: impl Fn(usize) -> bool,
@@ -161,7 +161,7 @@ impl Ranking {
                 (ranks[count], count) = (rank, count + 1);
             }
         }
-        // By neighbours, so that those that differ too little stay as they are.
+        // Only neighbours are swapped, so that encodings that differ too little keep their order.
         let ranks = &ranks[..count];
         for _ in 1..count {
             for pair in ranks.windows(2) {
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// Each encoding as it comes: height and kilobits a second; of a height below 0 nothing comes.
+    /// Each encoding's height and kilobits a second; a height below 0 means that nothing comes.
     fn seen(measured: &[(i32, u64)]) -> [Seen; SPATIAL] {
         let mut all = [Seen::default(); SPATIAL];
         for (seen, (height, kilobits)) in all.iter_mut().zip(measured) {
@@ -238,11 +238,11 @@ mod tests {
                 &[2, 0, 1],
             ),
             (&[2, 1, 0], &[(180, 0), (360, 0), (720, 0)], &[0, 1, 2]),
-            // The height, whatever it costs.
+            // The height decides, whatever the bitrate.
             (&[0, 1], &[(360, 100), (180, 900)], &[1, 0]),
-            // Equal ones stay as hinted until their rates are known for a while.
+            // Encodings of equal height keep the hinted order until their rates have been known for a while.
             (&[0, 1], &[(360, 900), (360, 100)], &[0, 1]),
-            // Those that do not come, or not tell, keep their ranks.
+            // Encodings that do not arrive, or tell no height, keep their ranks.
             (
                 &[0, 1, 2],
                 &[(720, 1_500), (OFF, 0), (180, 150)],
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(sim.see(12_000, &shrunk), [0, 1]);
         assert_eq!(sim.ranking.due(), Some(sim.start + Duration::from_secs(13)));
         assert_eq!(sim.see(13_000, &shrunk), [1, 0]);
-        // And back; then it takes longer and longer.
+        // Each change back takes longer.
         assert_eq!(sim.see(20_000, &usual), [1, 0]);
         assert_eq!(sim.see(21_000, &usual), [0, 1]);
         assert_eq!(sim.see(22_000, &shrunk), [0, 1]);
@@ -344,8 +344,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is measured, each encoding has one rank; and what is measured for long enough is
-        /// what the order is.
+        /// With any measurements each encoding has one rank, and an order measured for long enough becomes the order.
         #[test]
         fn the_order_is_that_of_the_heights_in_the_end(
             rows in proptest::collection::vec(

@@ -1,5 +1,5 @@
-//! A published track as another worker's viewers need it: what is told of it once, and what it keeps
-//! there of the packets that are relayed.
+//! A published track on another worker than its publisher's: the state reported to it, and the relayed packets it
+//! caches.
 
 use super::binding::EncodingName;
 use super::demand::Demand;
@@ -14,41 +14,41 @@ use crate::rtp::extension::ExtensionMap;
 use crate::transport::sdp::NegotiatedCodec;
 use crate::view::TrackSettings;
 
-/// All that a viewer's side asks of a track besides its packets.
+/// The state of a track that viewers need besides its packets.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct TrackState {
     pub(crate) id: TrackId,
     pub(crate) kind: MediaKind,
     pub(crate) codecs: Vec<NegotiatedCodec>,
     pub(crate) extensions: ExtensionMap,
-    /// By index.
+    /// Layers by index.
     pub(crate) layers: Vec<LayerState>,
     pub(crate) order: Ranks,
     pub(crate) settings: TrackSettings,
 }
 
-/// One layer of it.
+/// The state of one layer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LayerState {
     pub(crate) name: EncodingName,
     pub(crate) ssrc: Option<u32>,
-    /// Under which its packets come.
+    /// Payload type of its packets.
     pub(crate) payload_type: Option<u8>,
-    /// Packets come on it.
+    /// Packets arrive on it.
     pub(crate) alive: bool,
-    /// Packets come on it if it is wanted.
+    /// Packets arrive on it if it is wanted.
     pub(crate) may_come: bool,
     /// Bits a second, and height in pixels, as last measured; 0 while unknown.
     pub(crate) measured: (u64, u16),
     pub(crate) sender: Option<SenderClock>,
-    /// Layers within its stream that packets come on.
+    /// Layers within its stream that packets arrive on.
     pub(crate) within: u16,
     /// Picture heights by spatial layer, 0 where unknown.
     pub(crate) heights: [u16; SPATIAL],
 }
 
 impl Track {
-    /// The track for another worker.
+    /// The track's state, to report to another worker.
     pub(crate) fn state(&self) -> TrackState {
         TrackState {
             id: self.id,
@@ -61,7 +61,7 @@ impl Track {
         }
     }
 
-    /// Its layers for another worker.
+    /// The layers' states, to report to another worker.
     pub(crate) fn layer_states(&self) -> Vec<LayerState> {
         let layers = self.layers.iter().enumerate();
         layers
@@ -79,7 +79,7 @@ impl Track {
             .collect()
     }
 
-    /// The track at another worker than its publisher's.
+    /// A track on another worker than its publisher's.
     pub(crate) fn relayed(state: TrackState, fanout: usize) -> Self {
         let mut track = Self {
             id: state.id,
@@ -101,7 +101,7 @@ impl Track {
         track
     }
 
-    /// Takes what its publisher's renegotiation changed; true if its viewers may get other layers now.
+    /// Applies the publisher's renegotiation; true if the track's viewers may get other layers now.
     pub(crate) fn follow(&mut self, state: TrackState) -> bool {
         self.set_codecs(&state.codecs);
         self.extensions = state.extensions;
@@ -109,9 +109,9 @@ impl Track {
         self.follow_layers(&state.layers, state.order) | settings
     }
 
-    /// Takes what its publisher's worker says of the layers; true if others are alive now, or come if they are
-    /// wanted, or stand in another order. Silence and sizes are judged there alone: here packets may be missing
-    /// for other reasons.
+    /// Applies the layer states that the publisher's worker reports. True if the live layers, those that come if
+    /// wanted, or their order changed. Only that worker judges silence and sizes: here packets may be missing for other
+    /// reasons.
     pub(crate) fn follow_layers(&mut self, states: &[LayerState], order: Ranks) -> bool {
         let mut changed = self.ranking.follow(order);
         for state in states.get(self.layers.len()..).unwrap_or_default() {
@@ -135,7 +135,7 @@ impl Track {
         changed
     }
 
-    /// Frees the packets kept: nobody here is sent the track any more.
+    /// Frees the cached packets: no viewer here is sent the track any more.
     pub(crate) fn forget_packets(&mut self) {
         for layer in &mut self.layers {
             layer.cache = None;

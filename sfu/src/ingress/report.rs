@@ -1,4 +1,4 @@
-//! Reception of one layer as the publisher is told it (RFC 3550 section 6.4.1 and appendix A).
+//! Reception of one layer, for reports to its publisher (RFC 3550 section 6.4.1 and appendix A).
 
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,12 @@ pub(crate) struct Reception {
     sender: Option<LastReport>,
 }
 
-/// One report block to be.
+/// The contents of one report block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ReceptionReport {
-    /// Of the packets expected since the last report, in 1/256.
+    /// Lost share of the packets expected since the last report, in 1/256.
     pub(crate) fraction_lost: u8,
-    /// Since the beginning; a 24-bit signed number on the wire.
+    /// Packets lost since the beginning; a 24-bit signed number on the wire.
     pub(crate) total_lost: u32,
     /// Rollover count and sequence number.
     pub(crate) highest: u32,
@@ -37,12 +37,13 @@ pub(crate) struct ReceptionReport {
     pub(crate) jitter: u32,
     /// Middle bits of the last sender report's NTP time; 0 without one.
     pub(crate) last_sr: u32,
-    /// Since that arrived, in 1/65536 s.
+    /// Time since that report arrived, in 1/65536 s.
     pub(crate) delay: u32,
 }
 
 impl Reception {
-    /// Counts a packet that came by retransmission: when it came says nothing of the network.
+    /// Counts a packet that came by retransmission: its arrival time says nothing about the
+    /// network.
     pub(crate) fn repaired(&mut self, sequence: u64) {
         self.count(sequence);
     }
@@ -65,7 +66,7 @@ impl Reception {
     }
 
     fn count(&mut self, sequence: u64) {
-        // A packet from before the first, overtaken by it, makes the first one earlier.
+        // A late packet from before the first one becomes the first.
         self.first = Some(self.first.map_or(sequence, |first| first.min(sequence)));
         self.highest = self.highest.max(sequence);
         self.received += 1;

@@ -1,28 +1,28 @@
 //! The settled rate of a layer: its cost when nothing disturbs it.
 //!
-//! An encoder that begins is below its rate for seconds, keyframes are above it, and encoders whose
-//! neighbour is switched take twice as much for a second. A choice made by the rate of the moment is undone
-//! a moment later. So the rate is taken of whole seconds, and the middle half of eight counts. A settled rate stays
-//! known while its layer is off.
+//! An encoder that begins is below its rate for seconds, keyframes exceed it, and an encoder whose neighbour is
+//! switched takes twice as much for a second. A choice based on the present rate would be undone a moment later. So
+//! whole seconds are measured, and the middle half of the last eight counts. A settled rate stays known while its layer
+//! is off.
 
 use std::time::{Duration, Instant};
 
 use crate::ladder::{Rung, SPATIAL};
 
-/// A browser's next larger picture costs so many times the smaller: it has four times the pixels.
+/// The ratio of bitrates between a browser's encoding and the next smaller one: it has four times the pixels.
 pub(super) const LARGER: u64 = 3;
-/// Seconds that are remembered: an encoder is disturbed for up to five of them.
+/// Seconds remembered: an encoder is disturbed for up to five of them.
 const SECONDS: usize = 8;
-/// A rate is told from so many of them on: the middle half of fewer may be one odd second.
+/// Seconds needed to tell a rate: the middle half of fewer may be one odd second.
 const ENOUGH: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
-/// After a silence of so long, the second begins anew.
+/// Silence after which the current second starts anew.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// The settled rate of one layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settled {
-    /// Bytes of whole seconds, the oldest overwritten first.
+    /// Bytes of whole seconds; the oldest is overwritten first.
     seconds: [u32; SECONDS],
     count: usize,
     bytes: u32,
@@ -63,13 +63,14 @@ impl Settled {
     }
 }
 
-/// The rate seen of a layer that did not settle counts if it is more than its neighbours make likely, by up to this part.
+/// Tolerance for a layer that did not settle, as a fraction: its measured rate counts up to the likely rate and a
+/// third.
 const OFF: u64 = 3;
 
-/// Puts the settled rates of simulcast encodings into their steps, `settled` by rank. One that has `begun` and is not
-/// settled yet is taken to cost as much as its neighbours make likely, or its present rate if that is more.
+/// Puts the settled rates of simulcast encodings into their steps; `settled` is by rank. An encoding that has `begun`
+/// and is not settled yet is assumed to cost what its neighbours make likely, or its present rate if that is higher.
 pub(super) fn apply(rungs: &mut [Rung], settled: &[Option<u64>; SPATIAL], begun: &[bool; SPATIAL]) {
-    // What each costs whole: of what does not come, as it was.
+    // Cost of each whole encoding; the last known one if it does not arrive.
     let mut whole = [(0_u64, false); SPATIAL];
     for rung in rungs.iter() {
         if let Some((bitrate, comes)) = whole.get_mut(usize::from(rung.id.spatial)) {
@@ -97,8 +98,8 @@ pub(super) fn apply(rungs: &mut [Rung], settled: &[Option<u64>; SPATIAL], begun:
             if comes || likely == 0 {
                 bitrate.max(likely)
             } else {
-                // Off before it settled: what it had then was its neighbours' doing as much as its own, and an encoder
-                // that begins is below its rate for seconds. A layer that only seemed cheap is begun in vain.
+                // The layer was switched off before it settled. Its neighbours influenced its rate, and an encoder that
+                // begins is below its rate for seconds. A layer that only seemed cheap would be begun in vain.
                 bitrate.clamp(likely, likely.saturating_add(likely / OFF))
             }
         });
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
     use crate::ladder::LayerId;
 
-    /// Feeds seconds of so many kilobits each, a packet each 20 ms; what it is taken to cost after them, in kbit/s.
+    /// Feeds seconds of so many kilobits, a packet each 20 ms. Returns the assumed cost after them, in kbit/s.
     fn settled(start: Instant, seconds: &[u64]) -> Option<u64> {
         let mut settled = Settled::default();
         for (second, kilobits) in (0..).zip(seconds) {
@@ -182,11 +183,11 @@ mod tests {
             known.is_some_and(|rate| (155_000..165_000).contains(&rate)),
             "{known:?}"
         );
-        // Back after a minute, at a third of it for a second: no second but whole ones counts.
+        // The layer returns after a minute, at a third of its rate, for less than a second: only whole seconds count.
         assert_eq!(feed(60_000, 60_900, 130), known);
     }
 
-    /// Rates in kbit/s by rank: what comes now, what it settles at, whether it comes; and what it is taken to cost.
+    /// Assumed costs by rank, in kbit/s. Each layer has its present rate, its settled rate, and whether it arrives.
     fn costs(layers: &[(u64, Option<u64>, bool)]) -> Vec<u64> {
         costs_of(layers, |_, comes| comes)
     }
@@ -254,7 +255,7 @@ mod tests {
         ] {
             assert_eq!(costs(layers), expected, "{what}");
         }
-        // Between two that are known.
+        // The middle layer is between two known ones.
         let three = costs(&[
             (160, Some(160), true),
             (90, None, true),

@@ -1,19 +1,19 @@
-//! Bounds what one publisher sends, all its tracks together, as a narrow link would: what is too much is lost, and
-//! is told as lost (transport-wide feedback, receiver reports), so that an honest sender sends less.
+//! Bounds the rate of one publisher, all its tracks together, as a narrow link would. Packets beyond it are dropped and
+//! reported as lost (transport-wide feedback, receiver reports), so that an honest sender slows down.
 
 use std::time::{Duration, Instant};
 
-/// Burst that may come at once, of the rate: keyframes of several cameras are a few megabits, and those come after a pause.
+/// Burst allowed at once, as time at the full rate: keyframes of several cameras are a few megabits, after a pause.
 const BURST: Duration = Duration::from_millis(500);
-/// The last share of that, one in so many, is for sound alone.
+/// The share of the burst that only audio may use: the last eighth.
 const SOUND: i64 = 8;
 
-/// A bucket of what may still come.
+/// A bucket of the bits that may still come.
 #[derive(Debug)]
 pub(super) struct Throttle {
     /// Bits a second; 0: no bound.
     rate: u64,
-    /// In millionths of a bit, so that a rate times microseconds is exact.
+    /// Bits left, in millionths, so that a rate times microseconds is exact.
     left: i64,
     filled_at: Instant,
     refused: u64,
@@ -31,7 +31,7 @@ impl Throttle {
         throttle
     }
 
-    /// Whether so many bytes may pass, of sound or not.
+    /// Whether so many bytes may pass, audio or not.
     pub(super) fn admits(
         &mut self,
         now: Instant,
@@ -43,7 +43,7 @@ impl Throttle {
         }
         let passed = now.saturating_duration_since(self.filled_at);
         self.filled_at = self.filled_at.max(now);
-        // Beyond the burst's time nothing is added.
+        // The bucket holds no more than the burst.
         let passed = passed.min(BURST).as_micros() as i64;
         self.left = (self.left + self.rate as i64 * passed).min(self.most());
         let cost = bytes as i64 * 8 * 1_000_000;
@@ -57,7 +57,7 @@ impl Throttle {
         admits
     }
 
-    /// Packets that were too many.
+    /// Packets refused.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }
@@ -71,7 +71,7 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    /// Bits that pass of so many packets a millisecond, in ten seconds.
+    /// Bits that pass in ten seconds, of a packet of `bytes` each `each_ms` milliseconds.
     fn passed(rate: u64, each_ms: u64, bytes: usize, sound: bool) -> u64 {
         let start = Instant::now();
         let mut throttle = Throttle::new(start, rate);

@@ -24,27 +24,27 @@ pub(crate) struct Track {
     pub(crate) kind: MediaKind,
     pub(crate) codecs: Vec<NegotiatedCodec>,
     pub(crate) extensions: ExtensionMap,
-    /// By index; one without simulcast. Those that the description has no more stay, empty.
+    /// Layers by index; one without simulcast. A layer that the description no longer has stays, empty.
     pub(crate) layers: Vec<Layer>,
-    /// In which order they stand, and which are published.
+    /// The order of the layers, and which are published.
     pub(super) ranking: Ranking,
     /// The first packet was routed.
     pub(crate) live: bool,
-    /// Where the router keeps its subscriptions.
+    /// The index of its subscriptions in the router.
     pub(crate) fanout: usize,
     /// The further workers that its packets are relayed to: those with viewers who want it.
     pub(crate) relayed_to: Vec<u16>,
     pub(crate) settings: TrackSettings,
-    /// Times that another stream took the place of one on a layer.
+    /// Times that a new stream replaced another on a layer.
     pub(crate) streams_begun_anew: u64,
-    /// Packets of streams that would have, too soon after the last or beside one that is heard.
+    /// Packets of streams that would have replaced another too soon, or while it still sends.
     pub(crate) packets_passed_over: u64,
-    /// The layers of it that are wanted.
+    /// The viewers' demand for its layers.
     pub(crate) demand: Demand,
 }
 
 impl Track {
-    /// From a publishing m-line.
+    /// A track from a publishing m-line.
     pub(crate) fn new(
         id: TrackId,
         kind: MediaKind,
@@ -75,10 +75,10 @@ impl Track {
         }
     }
 
-    /// Takes what a later offer changed; the indexes of the layers that are others now, or none.
+    /// Applies a later offer. Returns the indexes of the layers that are now other encodings.
     ///
-    /// An encoding of the same name stays the encoding it was, whatever its place in the list. One with a new
-    /// name takes the index of one that is gone, or the next.
+    /// An encoding that keeps its name stays the same one, whatever its place in the list. One with a new name takes
+    /// the index of one that is gone, or the next free one.
     pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Vec<usize> {
         self.set_codecs(&media.codecs);
         self.extensions = media.extensions;
@@ -127,14 +127,14 @@ impl Track {
         self.ranking.order()
     }
 
-    /// Its encodings with their indexes, that of the smallest picture first.
+    /// Its encodings with their indexes, the smallest picture first.
     pub(crate) fn encodings(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer)> {
         let indexes = self.order().encodings();
         indexes.filter_map(|index| Some((index, self.layers.get(index)?)))
     }
 
-    /// The streams that a description announces, with the layers they are of. Of several RIDs only packets
-    /// tell which stream is which: where a description lists their SSRCs as well, their order means nothing.
+    /// The streams that a description announces, with their layers. With several RIDs only packets tell the streams
+    /// apart: where a description also lists SSRCs, their order means nothing.
     pub(crate) fn announced(&self, media: &NegotiatedMedia) -> Vec<(usize, OfferedSsrc)> {
         let of = |(index, layer): (usize, &Layer)| {
             let announced = match layer.name.ssrc {
@@ -146,14 +146,14 @@ impl Track {
         self.encodings().filter_map(of).collect()
     }
 
-    /// Takes what viewers here want of its encodings.
+    /// Updates the demand for its encodings from viewers on this worker.
     pub(crate) fn update_demand(&mut self, now: Instant, wanted: LayerSet) -> DemandChange {
         let order = self.order();
         self.demand
             .update(now, self.live, wanted, order, &self.layers)
     }
 
-    /// Takes the codecs negotiated now, the one asked for first.
+    /// Sets the negotiated codecs, the one asked for first.
     pub(super) fn set_codecs(&mut self, codecs: &[NegotiatedCodec]) {
         if self.codecs != codecs {
             self.codecs = codecs.to_vec();
@@ -163,14 +163,14 @@ impl Track {
         }
     }
 
-    /// The payload type a layer comes under. Before its first packet, the one that its publisher was
-    /// asked for: browsers send what the answer lists first.
+    /// The payload type of a layer's packets. Before the first packet, the one its publisher was asked for: browsers
+    /// send the codec that the answer lists first.
     pub(crate) fn payload_type_of(&self, layer: usize) -> Option<u8> {
         let seen = self.layers.get(layer)?.format.payload_type();
         seen.or_else(|| Some(self.codecs.first()?.payload_type))
     }
 
-    /// The codec it comes in, as far as is known.
+    /// The codec it comes in, as far as known.
     pub(crate) fn codec_in_use(&self) -> Option<&NegotiatedCodec> {
         let mut layers = self.encodings();
         let seen = layers.find_map(|(_, layer)| layer.format.payload_type());
@@ -202,7 +202,7 @@ impl Track {
         found.map(|(index, _)| index)
     }
 
-    /// The layers to choose among, the smallest first. Within a stream, one that never came is none.
+    /// The layers to choose among, the smallest first. A layer within a stream counts once packets of it came.
     pub(crate) fn ladder(&self, now: Instant) -> Ladder {
         let mut ladder = Ladder::default();
         let order = self.order();
@@ -227,7 +227,7 @@ impl Track {
             }
             let before = ladder.rungs().len();
             if !order.is_single() && layer.frames.has_layers() {
-                // Of an encoding with several picture sizes, all are sent.
+                // An encoding with several picture sizes is sent whole.
                 let top = layer.frames.spatial_layers().min(SPATIAL as u8) - 1;
                 let rates = layer.frames.rates(now)[usize::from(top)];
                 push_rungs(&mut ladder, layer, rank, top, rates);
@@ -254,7 +254,7 @@ impl Track {
         ladder
     }
 
-    /// Re-decides which layers are alive and in which order they stand; true if that changed.
+    /// Checks again which layers are alive, and their order; true if either changed.
     pub(crate) fn update(&mut self, now: Instant) -> bool {
         let newest = self.layers.iter().filter_map(Layer::last_packet).max();
         let changed = self
@@ -268,12 +268,12 @@ impl Track {
         changed
     }
 
-    /// Notes what its encodings cost and show, for when they come no more and for other workers.
+    /// Records the bitrates and heights of its encodings, for times when they are off and for other workers.
     pub(crate) fn measure(&mut self, now: Instant) {
         self.demand.measure(now, &self.layers);
     }
 
-    /// Re-decides in which order the encodings stand; true if that changed.
+    /// Checks the order of the encodings again; true if it changed.
     pub(crate) fn rank(&mut self, now: Instant) -> bool {
         if self.order().is_single() {
             return false;
@@ -335,7 +335,7 @@ fn names(media: &NegotiatedMedia) -> Vec<EncodingName> {
     names
 }
 
-/// The order of a description's encodings as it hints at it, by places in its list.
+/// The order of encodings that a description hints at, by places in its list.
 fn hinted(media: &NegotiatedMedia, names: &[EncodingName]) -> Ranks {
     let bounds = media.rid_bounds.iter().copied().chain(std::iter::repeat(0));
     let hints: Vec<Hint<'_>> = names
@@ -349,8 +349,8 @@ fn hinted(media: &NegotiatedMedia, names: &[EncodingName]) -> Ranks {
     hint::order(&hints)
 }
 
-/// Whether packets of it that are lost are asked for again. Of sound only where that is offered: who does not
-/// offer it keeps none of what it sent.
+/// Whether lost packets of it are asked for again. Audio is only where the client offers that: otherwise the client
+/// keeps no sent packets.
 fn is_repairable(kind: MediaKind, media: &NegotiatedMedia) -> bool {
     let mut codecs = media.codecs.iter();
     kind == MediaKind::Video || codecs.any(|codec| codec.feedback.nack)

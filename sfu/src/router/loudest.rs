@@ -1,32 +1,31 @@
-//! Which of a room's sounds are forwarded: the loudest few.
+//! Selects the loudest audio tracks of a room for forwarding.
 //!
-//! Decided on each packet as it comes, so that a person who begins to speak is heard at once, and who
-//! is quiet costs no fan-out. A track's loudness follows its level up at once and down slowly; who is
-//! sent keeps its place until another is louder by a margin.
+//! Each packet is judged as it comes, so that a person who begins to speak is heard at once and a quiet one costs no
+//! fan-out. A track's loudness follows its level up at once and down slowly. A forwarded track keeps its place until
+//! another is louder by a margin.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::id::TrackId;
 
-/// The speed at which loudness falls, in dB a second: a pause for breath does not take a speaker's place
-/// away.
+/// The speed at which loudness falls, in dB a second: a pause for breath does not cost a speaker the place.
 const FALL: u32 = 30;
-/// The margin over the quietest that is sent by which another takes its place, in dB.
+/// The margin by which a track must exceed the quietest forwarded one to replace it, in dB.
 const MARGIN: u32 = 3;
-/// The bonus of speaking, in dB: steady noise does not displace a person.
+/// The bonus of a current speaker, in dB: steady noise does not displace a person.
 const SPEAKS: u32 = 15;
-/// A track of which nothing came for this long was not sent by its worker: what is missing was not lost.
+/// Pause after which a gap in a track's packets is not loss: its worker did not send them.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The fate of a packet.
+/// The outcome for a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hearing {
     /// It is forwarded.
     Heard,
-    /// It is forwarded, the first after some that were not.
+    /// It is forwarded, as the first after some that were not.
     Resumed,
-    /// It is not.
+    /// It is not forwarded.
     Quiet,
 }
 
@@ -36,13 +35,13 @@ pub(crate) struct Sound {
     pub(crate) track: TrackId,
     /// 0 (silence) to 127, in dB.
     pub(crate) loudness: u8,
-    /// Unwrapped.
+    /// Unwrapped sequence number.
     pub(crate) sequence: u64,
     /// Its publisher is among the current speakers.
     pub(crate) speaks: bool,
 }
 
-/// The sounds of a room, and those that are forwarded.
+/// The audio tracks of a room, and those that are forwarded.
 #[derive(Debug, Default)]
 pub(crate) struct Loudest {
     tracks: HashMap<TrackId, Level>,
@@ -51,18 +50,18 @@ pub(crate) struct Loudest {
 
 #[derive(Clone, Copy, Debug)]
 struct Level {
-    /// At that time, in thousandths of a dB.
+    /// Loudness at the time `at`, in thousandths of a dB.
     loudness: u32,
     at: Instant,
     speaks: bool,
-    /// Of the last packet forwarded.
+    /// Sequence number of the last packet forwarded.
     forwarded: u64,
-    /// Some after it were not.
+    /// Packets after it were not forwarded.
     quiet: bool,
 }
 
 impl Loudest {
-    /// Takes a packet's loudness; of `most` tracks packets are forwarded.
+    /// Judges a packet by its loudness; packets of `most` tracks are forwarded.
     pub(crate) fn hear(&mut self, now: Instant, most: usize, sound: Sound) -> Hearing {
         let level = self.tracks.entry(sound.track).or_insert(Level {
             loudness: 0,
@@ -93,8 +92,8 @@ impl Loudest {
         }
     }
 
-    /// Whether a track is not forwarded because `most` others are louder. Here, or at the worker it comes
-    /// from, which then sends nothing of it.
+    /// Whether a track is not forwarded because `most` others are louder. That is judged here, or at the worker it
+    /// comes from, which then relays none of its packets.
     pub(crate) fn silences(&self, now: Instant, most: usize, track: TrackId) -> bool {
         let level = self.tracks.get(&track);
         let others = self.tracks.len() - usize::from(level.is_some());
@@ -102,13 +101,13 @@ impl Loudest {
         level.is_some_and(|level| level.quiet) || absent && others >= most
     }
 
-    /// A track is gone.
+    /// Forgets a track that is gone.
     pub(crate) fn forget(&mut self, track: TrackId) {
         self.tracks.remove(&track);
         self.heard.retain(|heard| *heard != track);
     }
 
-    /// Takes a track among those heard if there is room, or if it is loud enough to make some.
+    /// Adds a track to those heard if there is room, or if it is loud enough to displace one.
     fn admit(&mut self, now: Instant, most: usize, track: TrackId, counts: u32) -> bool {
         if self.heard.len() >= most {
             let loudness = |track: &TrackId| {
@@ -156,7 +155,7 @@ mod tests {
 
     const PACKET: u64 = 20;
 
-    /// Runs a room of steady levels for so long from a time on; how many packets of each were forwarded.
+    /// Runs a room of steady levels for `ms` from `from` on. Returns the number of packets forwarded of each.
     fn run(loudest: &mut Loudest, start: Instant, from: u64, levels: &[u8], ms: u64) -> Vec<usize> {
         let mut heard = vec![0; levels.len()];
         for packet in from / PACKET..(from + ms) / PACKET {
@@ -177,7 +176,7 @@ mod tests {
     #[test]
     fn the_loudest_are_forwarded_and_a_new_one_at_once() {
         let (mut loudest, start) = (Loudest::default(), Instant::now());
-        // Who comes first has the places, until others are louder.
+        // The first tracks keep the places until others are louder.
         let heard = run(&mut loudest, start, 0, &[40, 40, 40, 90, 95], 2_000);
         assert_eq!(heard, [1, 1, 0, 100, 100]);
         let heard = run(&mut loudest, start, 2_000, &[40, 100, 40, 90, 95], 100);
@@ -229,8 +228,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is said when: never more than so many within a packet's time, and of those who
-        /// were loudest by the margin for long none is missing.
+        /// With any levels at any time: never more than `most` tracks are heard within a packet's time, and a track
+        /// that was among the loudest by the margin for long is heard.
         #[test]
         fn no_more_than_so_many_are_heard(
             levels in prop::collection::vec(prop::collection::vec(0u8..128, 6), 1..100),

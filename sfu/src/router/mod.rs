@@ -1,7 +1,7 @@
-//! Who is sent what: rooms, and the fan-out of each published track.
+//! Rooms, and the fan-out of each published track to its subscriptions.
 //!
-//! Architecture invariant: no policy here. Which layer a viewer gets is the forwarder's to decide,
-//! on the viewer's side; the router only keeps the lists.
+//! Architecture invariant: no policy here. The forwarder, on the viewer's side, selects the layer;
+//! the router only keeps the lists.
 
 mod loudest;
 mod relay;
@@ -28,24 +28,24 @@ pub(crate) struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Router {
     fanouts: Slab<Fanout>,
-    /// Watched lists that began or ceased to be empty.
+    /// Watched lists that became empty, or stopped being so.
     changed: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Fanout {
     targets: Vec<Target>,
-    /// Somebody wants to know whether it is empty, and calls it this.
+    /// The name under which [`Router::take_changed`] reports the list; none if nobody watches it.
     watched: Option<usize>,
 }
 
 impl Router {
-    /// A list for a new track; its index goes with the track.
+    /// Adds a list for a new track, and returns its index, which the track keeps.
     pub(crate) fn insert(&mut self) -> usize {
         self.fanouts.insert(Fanout::default())
     }
 
-    /// A list that [`take_changed`](Self::take_changed) tells of, under a name.
+    /// Adds a list under a name, for [`take_changed`](Self::take_changed) to report.
     pub(crate) fn insert_watched(&mut self, name: usize) -> usize {
         self.fanouts.insert(Fanout {
             targets: Vec::new(),
@@ -53,12 +53,13 @@ impl Router {
         })
     }
 
-    /// A watched list that may have begun or ceased to be empty since it was last returned.
+    /// The name of a watched list that may have become empty, or stopped being so, since it was
+    /// last returned.
     pub(crate) fn take_changed(&mut self) -> Option<usize> {
         self.changed.pop()
     }
 
-    /// Ends a track; its subscriptions are returned for their owners to forget.
+    /// Removes a track's list; its subscriptions are returned for their owners to forget.
     pub(crate) fn remove(&mut self, fanout: usize) -> Vec<Target> {
         let fanout = self.fanouts.try_remove(fanout);
         fanout.unwrap_or_default().targets
@@ -71,14 +72,14 @@ impl Router {
             .map_or(&[], |fanout| &fanout.targets)
     }
 
-    /// Every subscription, with its track's list.
+    /// Every subscription, with the index of its track's list.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = (usize, Target)> {
         let lists = self.fanouts.iter();
         lists.flat_map(|(fanout, list)| list.targets.iter().map(move |target| (fanout, *target)))
     }
 
-    /// Tracks.
+    /// The number of lists.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
         self.fanouts.len()

@@ -1,9 +1,8 @@
 //! Packets on their way to other workers: decrypted, one copy for all of them, many at a time.
 //!
-//! A packet is copied once, out of the buffer it was received in, into the batch that is being
-//! filled. At the end of a turn the batch is shared with each worker that wants any packet of it;
-//! when the last of them is done with it, its memory serves again. Workers skip what they do not
-//! know: with more than two of them a batch may carry packets that are not for all.
+//! A packet is copied once, from the receive buffer into the open batch. At the end of a turn the batch is shared with
+//! each worker that wants any packet of it. When the last of them is done, its memory is used again. Workers skip
+//! packets of tracks they do not know: with more than two workers a batch may carry packets that are not for all.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,11 +13,11 @@ use crate::packet::Described;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
 
-/// Packets of one batch: what one turn receives. More would make the other worker's turn longer
-/// than its timers can wait.
+/// Packets of one batch, at most: as many as one turn receives. More would make the other worker's turn longer than its
+/// timers can wait.
 const BATCH_PACKETS: usize = 64;
-/// Batches kept for reuse. In steady state one or two are on their way to each worker; a burst needs
-/// more, and what is beyond these is freed after it.
+/// Batches kept for reuse. In steady state one or two are on their way to each worker. A burst needs more; those beyond
+/// this number are freed after it.
 const POOL: usize = 64;
 
 /// Facts of a relayed packet.
@@ -26,12 +25,12 @@ const POOL: usize = 64;
 pub(crate) struct RelayedPacket {
     pub(crate) track: TrackId,
     pub(crate) layer: u8,
-    /// Unwrapped within the layer's stream.
+    /// Sequence number, unwrapped within the layer's stream.
     pub(crate) sequence: u64,
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
     pub(crate) keyframe: bool,
-    /// The first packet of a stream that took the place of another one on its layer.
+    /// The first packet of a stream that replaced another on its layer.
     pub(crate) anew: bool,
     pub(crate) described: Described,
     /// The layer's clock, once the publisher has reported it.
@@ -41,7 +40,7 @@ pub(crate) struct RelayedPacket {
 /// Packets of any of a worker's tracks, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// Each with the end of its bytes.
+    /// Packets, each with the end of its bytes.
     packets: Vec<(RelayedPacket, usize)>,
     bytes: Vec<u8>,
 }
@@ -77,10 +76,10 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
     open: Batch,
-    /// Who is to get the open one.
+    /// The workers that get the open batch.
     to: Vec<u16>,
     ready: VecDeque<(u16, Arc<Batch>)>,
-    /// Lent ones too, oldest first: those come back in that order.
+    /// Batches for reuse, lent ones included, oldest first: they come back in that order.
     pool: VecDeque<Arc<Batch>>,
     packets: u64,
 }
@@ -100,7 +99,7 @@ impl Batches {
         }
     }
 
-    /// The next batch to be handed over, and to whom; closes the open one when it comes to it.
+    /// The next batch to hand over, with its worker; closes the open one if no other is left.
     pub(crate) fn poll(&mut self) -> Option<(u16, Arc<Batch>)> {
         if self.ready.is_empty() && self.open.len() > 0 {
             self.close();
@@ -108,7 +107,7 @@ impl Batches {
         self.ready.pop_front()
     }
 
-    /// Packets taken, each counted once.
+    /// Packets copied, each counted once.
     pub(crate) fn packets(&self) -> u64 {
         self.packets
     }
@@ -118,7 +117,7 @@ impl Batches {
         self.pool.len()
     }
 
-    /// Nothing is relayed any more: frees what was kept for reuse.
+    /// Frees the batches kept for reuse: nothing is relayed any more.
     pub(crate) fn release(&mut self) {
         self.pool = VecDeque::new();
         self.open = Batch::default();
@@ -126,7 +125,7 @@ impl Batches {
 
     fn close(&mut self) {
         let mut shared = self.unused();
-        // The full buffers leave, the unused one's take their place.
+        // The full buffers leave; those of the unused batch take their place.
         if let Some(unused) = Arc::get_mut(&mut shared) {
             unused.clear();
             std::mem::swap(unused, &mut self.open);
@@ -211,7 +210,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever holds batches for how long: every worker gets all that is for it, whole and in order.
+        /// Workers may hold batches for any time: each gets all packets for it, whole and in order.
         #[test]
         fn each_gets_its_packets_in_order(
             steps in prop::collection::vec((0u8..3, 0usize..1_500, any::<bool>(), 0usize..4), 1..400)
@@ -245,7 +244,7 @@ mod tests {
                 take(&mut got, *to, batch);
             }
             for (got, expected) in got.iter().zip(&expected) {
-                // A batch may bring what is for the other only: that is skipped by its track.
+                // A batch may bring packets for the other worker only; the receiver skips them by their track.
                 let got: Vec<_> = got.iter().filter(|packet| expected.contains(packet)).copied().collect();
                 prop_assert_eq!(&got, expected);
             }

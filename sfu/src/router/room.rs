@@ -20,21 +20,21 @@ pub(crate) struct Room {
     pub(crate) parts: Vec<u16>,
     /// The decisions for its viewers here, oldest first.
     pub(crate) timeline: VecDeque<Decision>,
-    /// Who speaks in it.
+    /// Its active speakers.
     pub(crate) speakers: Speakers,
-    /// Who is loud in it.
+    /// The loudness of its audio tracks.
     pub(crate) loudest: Loudest,
-    /// Whose videos are sent, if not all are: the last speaker first, and one more than a viewer is sent, for
-    /// viewers who are among them.
+    /// The publishers whose videos are sent, if not all are: the last speaker first. It holds one more than a viewer is
+    /// sent, for viewers who are in the list themselves.
     pub(crate) last_n: Vec<PeerId>,
-    /// Its viewers here that show pictures as they come, not as their orientation says.
+    /// The number of its viewers here that ignore the video orientation and show pictures as they come.
     pub(crate) unturning: usize,
-    /// The parts that have such viewers.
+    /// The other workers that have such viewers.
     pub(crate) unturning_parts: Vec<u16>,
 }
 
-/// Decisions remembered of a room on one worker: at the four changes a minute that a viewer at a noisy
-/// edge may see, half an hour of ten such viewers. 70 KB.
+/// Decisions of a room on one worker kept at most, 70 KB. A viewer with a noisy link causes up to four a minute: enough
+/// for half an hour of ten such viewers.
 const TIMELINE: usize = 1_024;
 
 impl Room {
@@ -53,7 +53,7 @@ impl Room {
         }
     }
 
-    /// Remembers a decision; forgets the oldest if there are too many.
+    /// Records a decision; drops the oldest if there are too many.
     pub(crate) fn decided(&mut self, decision: Decision) {
         if self.timeline.len() == TIMELINE {
             self.timeline.pop_front();
@@ -62,19 +62,19 @@ impl Room {
     }
 }
 
-/// A seat, of a peer in a part of a room or of a room on a server, counted from when it is asked for until who has it is gone,
-/// wherever in between that ends. Counting takes place at joins and leaves only.
+/// A seat: of a peer in a part of a room, or of a room on a server. It is counted from the request until its holder is
+/// gone, wherever in between that ends. Only joins and leaves change the count.
 #[derive(Debug)]
 pub(crate) struct Seat(Arc<AtomicUsize>);
 
 impl Seat {
-    /// Takes one of those that are counted here.
+    /// Takes a seat, without a limit.
     pub(crate) fn take(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(count))
     }
 
-    /// Takes one of `limit`, if any is left.
+    /// Takes one of `limit` seats, if any is left.
     pub(crate) fn take_of(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let one_more = |taken: usize| (taken < limit).then_some(taken + 1);
         count

@@ -1,22 +1,22 @@
-//! Who speaks, from the audio levels that clients tell (RFC 6464).
+//! Active speakers, from the audio levels in clients' packets (RFC 6464).
 //!
-//! After Volfin and Cohen, "Dominant speaker identification for multipoint videoconferencing"
-//! (Computer Speech & Language 27(4), 2013), with the constants that Jitsi and mediasoup use: speech
-//! activity is scored on three time scales (the last 100 ms, 200 ms, a second), each score the
-//! likelihood ratio of speech against none given how many of the scale's parts were active; another
-//! becomes dominant only when it beats the dominant speaker on all three, so that a cough, short,
-//! fails at the longest. In departure from the paper, activity is measured above the noise of the
-//! same microphone (levels are all there is, no spectrum), and who spoke for half of the last second
-//! counts as speaking beside the dominant one.
+//! The method is that of Volfin and Cohen, "Dominant speaker identification for multipoint videoconferencing" (Computer
+//! Speech & Language 27(4), 2013), with the constants of Jitsi and mediasoup. Speech activity is scored on three time
+//! scales: the last 100 ms, 200 ms, and second. A score is the likelihood ratio of speech against no speech, given how
+//! many parts of the scale were active. Another track becomes dominant only if it beats the dominant speaker on all
+//! three; a cough is short and fails on the longest.
+//!
+//! Two things differ from the paper. Activity is measured above the noise of the same microphone, as levels are known
+//! but no spectrum. A person who spoke for half of the last second counts as speaking beside the dominant one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::id::{PeerId, TrackId};
 
-/// Between decisions (300 ms in the paper's implementations).
+/// Interval of decisions (300 ms in the paper's implementations).
 const INTERVAL: Duration = Duration::from_millis(300);
-/// Speakers remembered. A client shows no more, and `last_n` beyond it fills up with others.
+/// Speakers remembered. A client shows no more, and a larger `last_n` is filled up with others.
 const RECENT: usize = 16;
 
 /// One sample: an Opus frame.
@@ -26,29 +26,29 @@ const BINS: usize = 50;
 /// Samples of the shortest scale; ten such make the longest.
 const GROUP: usize = 5;
 const GROUPS: usize = BINS / GROUP;
-/// Samples of a group that make it an active one.
+/// Active samples that make a group active.
 const ACTIVE_BINS: u8 = 3;
-/// The samples of a track that another worker is told of at a time: those of an interval.
+/// Samples of a track reported to another worker at a time: those of one interval.
 const DIGEST: usize = 15;
 
 /// The distance above the noise at which speech begins, in dB (`N1` of the implementations).
 const ABOVE_NOISE: u8 = 13;
-/// The level that is no speech however quiet the microphone is: 65 dB under the loudest.
+/// Loudness below which a sample is no speech however quiet the microphone is: 65 dB under the loudest.
 const QUIET: u8 = 62;
-/// Steps of the shortest scale's measure, and how many dB each is.
+/// Steps of the shortest scale's measure; [`STEP`] is the dB of each.
 const STEPS: u8 = 9;
 const STEP: u8 = 6;
-/// The noise is the lowest of at least this many samples: shorter may be all speech.
+/// The noise is the lowest of at least this many samples: a shorter time may be all speech.
 const NOISE_BINS: u32 = 100;
-/// And of at most twice this many, 15 s.
+/// The noise is the lowest of at most twice this many samples, 15 s.
 const NOISE_WINDOW: u32 = 375;
 
-/// Groups of the last second that must be active for speaking to begin, and for it to go on. A cough
-/// is over in 300 ms; speech pauses for less than the rest of a second.
+/// Active groups of the last second from which on speaking begins, and below which it ends. A cough is over in 300 ms;
+/// pauses in speech are shorter than the rest of the second.
 const BEGINS: u8 = 5;
 const GOES_ON: u8 = 2;
 
-/// The loudness of a track as a worker tells it to another: when its samples end is when they come.
+/// The loudness of a track as reported to another worker. Its samples count as ending when it arrives.
 pub(crate) type Digest = [u8; DIGEST];
 
 /// The speakers of a room.
@@ -57,7 +57,7 @@ pub(crate) struct Speakers {
     voices: BTreeMap<TrackId, Voice>,
     recent: Vec<(TrackId, PeerId)>,
     speaking: usize,
-    /// The time to decide again; none while nobody says anything.
+    /// The time of the next decision; none while nobody speaks.
     due: Option<Instant>,
 }
 
@@ -67,15 +67,15 @@ struct Voice {
     began: Instant,
     /// Loudness by time, 0 (silence) to 127.
     bins: [u8; BINS],
-    /// Of the newest sample, since the voice began.
+    /// Number of the newest sample, since the voice began.
     newest: u64,
     noise: Noise,
-    /// Its client marks voice at times: what it does not mark is none.
+    /// Its client marks voice at times: unmarked samples are not speech.
     marks_voice: bool,
     speaks: bool,
 }
 
-/// The quietest lately that is not silence.
+/// The lowest level lately that is not silence.
 #[derive(Clone, Copy, Debug)]
 struct Noise {
     before: u8,
@@ -93,7 +93,7 @@ struct Activity {
 }
 
 impl Speakers {
-    /// Takes the level of an audio packet. `loudness` is 0 (silence) to 127; true if nothing was due.
+    /// Records the level of an audio packet. `loudness` is 0 (silence) to 127; true if no decision was due before.
     pub(crate) fn hear(
         &mut self,
         now: Instant,
@@ -113,7 +113,7 @@ impl Speakers {
         self.rearm(now)
     }
 
-    /// Takes what another worker heard in the last interval; true if nothing was due.
+    /// Records the samples another worker heard in the last interval; true if no decision was due before.
     pub(crate) fn follow(
         &mut self,
         now: Instant,
@@ -129,7 +129,7 @@ impl Speakers {
         self.rearm(now)
     }
 
-    /// The samples for the worker that decides.
+    /// The samples of the last interval, for the worker that decides.
     pub(crate) fn digests(&mut self, now: Instant) -> Vec<(TrackId, PeerId, Digest)> {
         let heard = self.voices.iter_mut().filter_map(|(track, voice)| {
             voice.advance(now);
@@ -154,7 +154,7 @@ impl Speakers {
         }
         let busy = active.values().any(|activity| activity.long > 0);
         let speaks = |track: &TrackId| self.voices.get(track).is_some_and(|voice| voice.speaks);
-        // Who speaks first; within that, as it was before.
+        // Current speakers come first; within that, the old order stays.
         let known = self.recent.iter().copied();
         let (mut order, silent): (Vec<_>, Vec<_>) = known.partition(|(track, _)| speaks(track));
         let fresh = self.voices.iter().filter(|(track, voice)| {
@@ -185,7 +185,7 @@ impl Speakers {
         changed
     }
 
-    /// Takes what the worker that decides has decided.
+    /// Applies the decision of the worker that decides.
     pub(crate) fn set(&mut self, recent: Vec<(TrackId, PeerId)>, speaking: usize) {
         self.recent = recent;
         self.speaking = speaking;
@@ -212,7 +212,7 @@ impl Speakers {
         self.due
     }
 
-    /// A track is gone; true if it was among the speakers.
+    /// Forgets a track; true if it was among the speakers.
     pub(crate) fn forget(&mut self, track: TrackId) -> bool {
         self.voices.remove(&track);
         let known = self.recent.iter().position(|(other, _)| *other == track);
@@ -223,7 +223,7 @@ impl Speakers {
         known.is_some()
     }
 
-    /// A track was muted: what it said is over. True if it speaks, for all that was decided.
+    /// Drops the samples of a muted track. True if the last decision has it among those who speak.
     pub(crate) fn silence(&mut self, track: TrackId) -> bool {
         if let Some(voice) = self.voices.get_mut(&track) {
             voice.bins.fill(0);
@@ -248,7 +248,7 @@ impl Voice {
     fn new(now: Instant, publisher: PeerId) -> Self {
         Self {
             publisher,
-            // Samples may be said to have been before the first.
+            // Samples may be dated before the first packet.
             began: now.checked_sub(INTERVAL).unwrap_or(now),
             bins: [0; BINS],
             newest: 0,
@@ -265,7 +265,7 @@ impl Voice {
 
     fn note(&mut self, at: Instant, loudness: u8) {
         let bin = self.advance(at);
-        // Of two packets in a sample the louder; of one that came late, as if it were in time.
+        // The louder of two packets in one sample counts; a late packet counts in its own sample.
         if bin + BINS as u64 > self.newest {
             let place = &mut self.bins[bin as usize % BINS];
             *place = (*place).max(loudness);
@@ -273,7 +273,7 @@ impl Voice {
         self.noise.note(loudness);
     }
 
-    /// Moves on to a time; the number of its sample.
+    /// Advances to a time, and returns the number of its sample.
     fn advance(&mut self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.began);
         let bin = (since.as_micros() / BIN.as_micros()) as u64;
@@ -303,7 +303,7 @@ impl Voice {
         let least = self.noise.level().saturating_add(ABOVE_NOISE).max(QUIET);
         let mut groups = [0; GROUPS];
         let mut steps = 0;
-        // The newest sample is not whole yet: its packet may be under way.
+        // The newest sample is not complete yet: its packet may be under way.
         for (at, loudness) in self.samples().skip(1).chain([0]).enumerate() {
             if loudness < least {
                 continue;
@@ -348,7 +348,7 @@ impl Noise {
 }
 
 impl Activity {
-    /// By how much it beats the dominant speaker's, if it does on all scales.
+    /// The margin over the dominant speaker's activity; none unless it is higher on all scales.
     fn margin_over(&self, dominant: &Self) -> Option<f64> {
         /// The factors by which each scale's score must be higher, as logarithms (`C1` to `C3`).
         const IMMEDIATE: f64 = 3.0;
@@ -369,9 +369,8 @@ impl Activity {
     }
 }
 
-/// The log-likelihood ratio of speech (active parts distributed exponentially with `lambda`) against
-/// noise (binomially), for `active` of `parts`; never less than next to nothing, so that scores have
-/// ratios.
+/// The log-likelihood ratio of speech (active parts distributed exponentially with `lambda`) against noise
+/// (binomially), for `active` of `parts`. It has a tiny lower bound, so that scores can be divided.
 fn score(active: u8, parts: u8, lambda: f64) -> f64 {
     const LEAST: f64 = 1e-10;
     let (active, parts) = (active.min(parts), parts);
@@ -390,7 +389,7 @@ mod tests {
 
     use super::*;
 
-    /// A room whose microphones say what a script says.
+    /// A room whose microphones follow a script.
     struct Meeting {
         start: Instant,
         ms: u64,

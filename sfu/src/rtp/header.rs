@@ -2,7 +2,7 @@
 
 use super::Extensions;
 
-/// Why bytes are not an RTP packet.
+/// The reason that bytes are not an RTP packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RtpError {
     /// Fewer bytes than the fixed header and the CSRC list need.
@@ -48,7 +48,7 @@ pub struct RtpHeader {
     pub timestamp: u32,
     /// Synchronization source.
     pub ssrc: u32,
-    /// Where the payload begins, in bytes: the length of the whole header.
+    /// Offset of the payload in bytes: the length of the whole header.
     pub payload_offset: usize,
     /// Bytes of padding at the end, its count byte included; 0 is none.
     pub padding: u8,
@@ -119,7 +119,7 @@ impl RtpHeader {
         packet.get(self.payload_offset..end).unwrap_or_default()
     }
 
-    /// As [`payload`](Self::payload), to rewrite a payload descriptor in place.
+    /// The [`payload`](Self::payload), mutable, to rewrite a payload descriptor in place.
     pub fn payload_mut<'a>(&self, packet: &'a mut [u8]) -> &'a mut [u8] {
         let end = packet.len().saturating_sub(self.padding as usize);
         packet.get_mut(self.payload_offset..end).unwrap_or_default()
@@ -133,7 +133,7 @@ impl RtpHeader {
         )
     }
 
-    /// As [`extensions`](Self::extensions), with each value's place in the packet.
+    /// The [`extensions`](Self::extensions), with each value's place in the packet.
     pub fn extension_places<'a>(
         &self,
         packet: &'a [u8],
@@ -153,8 +153,8 @@ impl RtpHeader {
             .find_map(|(found, value)| (found == id).then_some(value))
     }
 
-    /// As [`extension`](Self::extension), to overwrite a value in place: what is only known when
-    /// the packet leaves, such as its send time.
+    /// The value of an [`extension`](Self::extension), mutable, to overwrite it in place: some
+    /// values are known only when the packet leaves, such as its send time.
     pub fn extension_mut<'a>(&self, packet: &'a mut [u8], id: u8) -> Option<&'a mut [u8]> {
         let range = self.extension_range();
         let mut elements = Extensions::new(self.profile, packet.get(range.clone())?);

@@ -1,7 +1,7 @@
 //! RTP and RTCP wire formats: bytes to values and back, without state, sockets or time.
 //!
-//! Everything here reads bytes of strangers: no function panics on any input, and none allocates
-//! more than its documented bound. The parsers of the packet path ([`RtpHeader`], [`Extensions`],
+//! All functions here read bytes of strangers: none panics on any input, and none allocates more
+//! than its documented bound. The parsers of the packet path ([`RtpHeader`], [`Extensions`],
 //! [`codec`]) do not allocate at all.
 
 pub mod codec;

@@ -6,7 +6,7 @@ pub fn newer(a: u16, b: u16) -> bool {
     (1..0x8000).contains(&a.wrapping_sub(b))
 }
 
-/// As [`newer`], for RTP timestamps.
+/// Compares RTP timestamps in the way of [`newer`].
 pub fn newer_timestamp(a: u32, b: u32) -> bool {
     (1..0x8000_0000).contains(&a.wrapping_sub(b))
 }
@@ -20,10 +20,10 @@ macro_rules! extender {
         }
 
         impl $name {
-            /// Begins a sequence with this number, all of it above the numbers of a sequence before, which
-            /// went up to `highest`.
+            /// Begins a sequence with this number. All of it is above the numbers of an earlier sequence, which went up
+            /// to `highest`.
             pub fn after(highest: u64, number: $narrow) -> Self {
-                // Two cycles on: what is reordered before the first is above them too.
+                // Two cycles are added: packets reordered before the first are then above them too.
                 let cycle = (highest >> <$narrow>::BITS) + 2;
                 Self {
                     highest: Some(cycle << <$narrow>::BITS | u64::from(number)),
@@ -39,8 +39,8 @@ macro_rules! extender {
 
             /// Extends a number without remembering it.
             pub fn peek(&self, number: $narrow) -> u64 {
-                // The first cycle is 1: what was reordered before the first number has cycle 0,
-                // and nothing can fall below that, for the highest never falls.
+                // The first cycle is 1. A packet reordered before the first number has cycle 0, and none can fall below
+                // that, for the highest never falls.
                 let high = self.highest.unwrap_or(1 << <$narrow>::BITS | u64::from(number));
                 let distance = number.wrapping_sub(high as $narrow) as $signed;
                 high.wrapping_add_signed(i64::from(distance))

@@ -29,7 +29,7 @@ pub struct HeaderWriter<'a> {
 }
 
 const FIXED: usize = 12;
-/// Where the elements begin, behind the profile and length words.
+/// Offset of the elements, after the profile and length words.
 const ELEMENTS: usize = FIXED + 4;
 
 impl<'a> HeaderWriter<'a> {
@@ -152,8 +152,8 @@ impl HeaderLen {
     }
 }
 
-/// Appends RTP padding (RFC 3550 section 5.1) behind `end`, the end of a packet at the front of
-/// `buf`, and sets its padding bit. Returns the new end; `None`, and nothing written, if `padding`
+/// Appends RTP padding (RFC 3550 section 5.1) after `end`, the end of a packet at the front of
+/// `buf`, and sets its padding bit. Returns the new end; `None`, with nothing written, if `padding`
 /// is 0 or does not fit.
 pub fn pad(buf: &mut [u8], end: usize, padding: u8) -> Option<usize> {
     let new_end = end.checked_add(padding as usize)?;
@@ -297,7 +297,7 @@ mod tests {
             let out = OutHeader { marker, payload_type, sequence, timestamp, ssrc };
             let mut packet = vec![0xaa; room];
             let mut writer = HeaderWriter::new(&mut packet, &out);
-            // In a short buffer some are refused, and the others must survive that.
+            // A short buffer refuses some elements; the others must survive that.
             let written: Vec<_> = elements
                 .iter()
                 .filter(|(id, value)| writer.extension(*id, value))

@@ -1,5 +1,4 @@
-//! For benches: sockets used as directly as the kernel allows, and what a thread and its allocations
-//! cost.
+//! For benches: sockets used as directly as the kernel allows, and the cost of a thread and of its allocations.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +21,7 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// From now on.
+    /// Starts now.
     pub fn start() -> Self {
         Self {
             wall: Instant::now(),
@@ -30,7 +29,7 @@ impl Stopwatch {
         }
     }
 
-    /// Since it started: of CPU, and on the wall.
+    /// Time since the start: CPU time, and wall-clock time.
     pub fn stop(self) -> (Duration, Duration) {
         let cpu = thread_cpu().saturating_sub(self.cpu);
         (cpu, self.wall.elapsed())
@@ -42,7 +41,7 @@ impl Stopwatch {
 pub struct CountingAllocator;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-/// Wraps below zero for a moment when one thread frees what another has yet to count.
+/// Bytes held. The value wraps below zero for a moment when one thread frees memory that another has yet to count.
 static HELD: AtomicU64 = AtomicU64::new(0);
 
 impl CountingAllocator {
@@ -88,11 +87,11 @@ pub struct Sink {
     addr: SocketAddr,
 }
 
-/// Asked for each receiver's queue: what waits in one between two drains is well under a megabyte.
+/// Receive buffer asked for each receiver: between two drains well under a megabyte waits in one.
 const SINK_BYTES: libc::c_int = 2 << 20;
 
 impl Sink {
-    /// On loopback.
+    /// Binds on loopback.
     ///
     /// # Errors
     ///
@@ -108,12 +107,12 @@ impl Sink {
         Ok(Self { socket, addr })
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Empties its queue; the bytes that were in it.
+    /// Empties its queue, and returns the number of bytes that were in it.
     pub fn drain(&self) -> u64 {
         let mut bytes = 0;
         loop {
@@ -134,7 +133,7 @@ impl Sink {
     }
 }
 
-/// Sends what is laid out in memory already, and does nothing besides.
+/// Sends data that is laid out in memory already, and does nothing else.
 #[derive(Debug)]
 pub(crate) struct Direct {
     socket: MediaSocket,
@@ -200,8 +199,8 @@ impl Direct {
         Ok(())
     }
 
-    /// Messages of `message_len` bytes that stand one behind the other in `messages`, one to each
-    /// of `to`, by one `sendmmsg`; cut into datagrams of `segment` bytes where that is shorter.
+    /// Sends one message of `message_len` bytes to each of `to`, by one `sendmmsg`. The messages stand one behind the
+    /// other in `messages`. The kernel cuts them into datagrams of `segment` bytes where that is shorter.
     pub(crate) fn send_all(
         &mut self,
         messages: &[u8],

@@ -1,19 +1,18 @@
 //! Sockets, threads and clocks: the only place of the crate that touches them.
 //!
-//! One [`MediaSocket`] and one thread for each worker. The thread ([`spawn_worker`]) drives a
-//! [`Driven`] value that knows neither: it is handed datagrams and the time, and fills a
-//! [`Transmits`](crate::transmit::Transmits).
+//! There is one [`MediaSocket`] and one thread for each worker. The thread ([`spawn_worker`]) drives a [`Driven`] value
+//! that knows neither: it is given datagrams and the time, and fills a [`Transmits`](crate::transmit::Transmits).
 //!
-//! Linux only. The cost of forwarding is the kernel's UDP path, and what amortises it, `UDP_SEGMENT`
-//! and `UDP_GRO` with `sendmmsg` and `recvmmsg`, exists nowhere else.
+//! Linux only. The kernel's UDP path is the main cost of forwarding. `UDP_SEGMENT` and `UDP_GRO` with `sendmmsg` and
+//! `recvmmsg` reduce it per packet, and exist nowhere else.
 //!
 //! # When packets leave
 //!
-//! A turn of the thread is: receive what has come (in bounded batches, `UDP_GRO`), let the worker
-//! forward it, send that in parts that the cache still holds. Nothing waits while the thread is
-//! busy for less than a third of the time. Above, the thread lets packets gather for up to
-//! [`coalesce`](crate::SfuConfig::coalesce) between waking and receiving (`pace`), asleep; at saturation
-//! it never sleeps, and what queues up in the socket meanwhile makes the runs long by itself.
+//! A turn of the thread: receive the datagrams that have come (in bounded batches, `UDP_GRO`), let the worker forward
+//! them, send the result in parts that still fit the cache. Nothing waits while the thread is busy for less than a
+//! third of the time. Above that, the thread sleeps for up to [`coalesce`](crate::SfuConfig::coalesce) between waking
+//! and receiving (`pace`), so that packets gather. At saturation it never sleeps; datagrams then queue in the socket
+//! and make the runs long by themselves.
 //!
 //! # Profiling
 //!
@@ -41,14 +40,13 @@
 //!
 //! # Which address answers leave from
 //!
-//! Sockets are bound to the wildcard, so the route decides the source address, while ICE discards
-//! an answer that comes from another address than was asked (RFC 8445 section 7.2.5.2.1). With every
-//! interface's address announced, the pair the route agrees with succeeds and nothing is needed. It
-//! fails where the announced address is not the one the route picks: a second or floating address
-//! of an interface. So [`MediaSocket::answer_from`] pins the source when exactly one of the machine's
-//! own addresses is announced for a family. Keeping the address each datagram came to would serve
-//! hosts that announce several such addresses too, at the price of state that a forged source
-//! address can change before anything is authenticated.
+//! Sockets are bound to the wildcard, so that the route decides the source address. ICE discards an answer from another
+//! address than the check was sent to (RFC 8445 section 7.2.5.2.1). With every interface's address announced, the
+//! candidate pair that agrees with the route succeeds. It fails where the route picks another address than the
+//! announced one: a second or floating address of an interface. So [`MediaSocket::answer_from`] pins the source when
+//! exactly one of the machine's own addresses is announced for a family. Remembering the destination address of each
+//! datagram would also serve hosts that announce several such addresses, but a forged source address could change that
+//! state before anything is authenticated.
 
 // The workspace bans clocks, threads and sockets everywhere else.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]

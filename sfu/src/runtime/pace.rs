@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use super::system::thread_cpu;
 
-/// Over how long the thread's load is measured.
+/// Period over which the thread's load is measured.
 const PERIOD: Duration = Duration::from_millis(50);
-/// Busy for less than this share of the time, a thread holds nothing back: every packet is forwarded
-/// when it comes, and what runs would save is not needed.
+/// Share of busy time below which a thread holds nothing back: every packet is forwarded when it comes, as longer runs
+/// would save nothing that is needed.
 const IDLE_SHARE: f64 = 0.35;
-/// Busy for this share, it holds back as long as it may.
+/// Share of busy time from which on it holds packets back for the longest time allowed.
 const FULL_SHARE: f64 = 0.7;
 
-/// The coalescing window. Zero at low load, growing with the share of a core the thread uses: then
-/// what is saved by longer runs is what keeps queues, and so delays, from growing.
+/// The coalescing window. It is zero at low load, and grows with the share of a core that the thread uses: then the
+/// time saved by longer runs keeps queues, and so delays, from growing.
 #[derive(Debug)]
 pub(super) struct Pace {
     max: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Holds back for `max` at most.
+    /// A window of `max` at most.
     pub(super) fn new(now: Instant, max: Duration) -> Self {
         Self {
             max,
@@ -33,7 +33,7 @@ impl Pace {
         }
     }
 
-    /// The window from now on. Called once in every turn.
+    /// Computes the next window. Called once in every turn.
     pub(super) fn window(&mut self, now: Instant) -> Duration {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= PERIOD {
@@ -51,7 +51,7 @@ impl Pace {
 fn next(last: Duration, max: Duration, busy: f64) -> Duration {
     let share = ((busy - IDLE_SHARE) / (FULL_SHARE - IDLE_SHARE)).clamp(0.0, 1.0);
     let next = (last + max.mul_f64(share)) / 2;
-    // Too short to gather anything, and to be slept.
+    // A window this short gathers nothing, and is too short to sleep.
     if next < max / 16 {
         Duration::ZERO
     } else {

@@ -1,4 +1,4 @@
-//! Waiting for datagrams, commands or time, whichever is first.
+//! Waits for datagrams, commands or a time, whichever comes first.
 
 #![allow(unsafe_code)]
 
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
-/// The sleep of a worker thread. It waits for two descriptors, for which `ppoll` costs what
-/// `epoll` would and takes nanoseconds: a pacer rounded up to epoll's milliseconds would be late.
+/// The sleep of a worker thread. It waits for two descriptors, for which `ppoll` costs as much as `epoll` and takes
+/// nanoseconds; with epoll's milliseconds a pacer would be late.
 #[derive(Debug)]
 pub(crate) struct Poller {
     wake: Arc<Wake>,
@@ -25,9 +25,9 @@ pub(crate) struct Waker {
 #[derive(Debug)]
 struct Wake {
     event: File,
-    /// Written and not yet seen: spares the system call when many commands come at once.
+    /// Written and not yet read: spares the system call when many commands come at once.
     pending: AtomicBool,
-    /// A wait may have begun, or is about to.
+    /// A wait has begun, or is about to.
     sleeping: AtomicBool,
 }
 
@@ -57,11 +57,11 @@ impl Poller {
         }
     }
 
-    /// Announces a wait. Whoever asks only for a sleeper to be woken is heard from here on; what they
-    /// left before is to be looked for after this, and before [`wait`](Self::wait).
+    /// Announces a wait. From here on [`wake_sleeper`](Waker::wake_sleeper) has an effect. Data handed over before must
+    /// be looked for after this call, and before [`wait`](Self::wait).
     pub(crate) fn prepare(&self) {
         self.wake.sleeping.store(true, Ordering::Relaxed);
-        // Against the one in `wake_sleeper`: either that sees the flag, or the caller what was left.
+        // Pairs with the fence in `wake_sleeper`: either that sees the flag, or the caller sees the data handed over.
         fence(Ordering::SeqCst);
     }
 
@@ -120,7 +120,7 @@ impl Poller {
         if fds[1].revents != 0 {
             let mut count = [0; 8];
             let _ = (&self.wake.event).read(&mut count);
-            // Before the caller looks at its queue: a command queued after that look writes again.
+            // Cleared before the caller looks at its queue: a command queued after that look writes again.
             self.wake.pending.swap(false, Ordering::AcqRel);
         }
         Ok(fds[0].revents != 0)
@@ -128,8 +128,8 @@ impl Poller {
 }
 
 impl Waker {
-    /// As [`wake`](Self::wake), but only if a wait was announced: for what the other side looks for in
-    /// every turn. While it is busy this costs no system call.
+    /// Wakes only if a wait was announced: for data that the other side looks for in every turn. While that is busy
+    /// this costs no system call.
     pub(crate) fn wake_sleeper(&self) {
         fence(Ordering::SeqCst);
         if self.wake.sleeping.load(Ordering::Relaxed) {
@@ -199,8 +199,8 @@ mod tests {
         assert!(!poller.wake.pending.load(Ordering::Relaxed));
     }
 
-    /// One hands numbers over and wakes only a sleeper, the other sleeps as soon as it has them all:
-    /// neither waits for the other for ever.
+    /// One thread hands numbers over and wakes only a sleeper, the other sleeps as soon as it has them all: neither
+    /// waits for ever.
     #[test]
     fn nothing_handed_over_is_slept_through() {
         const TURNS: u64 = 20_000;

@@ -12,11 +12,11 @@ use super::address::{self, RawAddr};
 const MESSAGES: usize = 32;
 /// A coalesced message is at most an IP packet.
 const MESSAGE_BYTES: usize = 65_536;
-/// Buffers are not a power of two apart, or the headers of all of them would compete for the same
-/// few cache lines.
+/// Distance of the buffers. It is no power of two, or the headers of all of them would compete for the same few cache
+/// lines.
 const STRIDE: usize = MESSAGE_BYTES + 4_096 + 128;
 
-/// Receives, and remembers what a call did not get to deliver.
+/// Receives datagrams, and keeps those that a call did not deliver.
 #[derive(Debug)]
 pub(super) struct Receiver {
     buffers: Box<[u8]>,

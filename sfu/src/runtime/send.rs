@@ -18,17 +18,18 @@ pub(super) struct Source {
     pub(super) v6: Option<Ipv6Addr>,
 }
 
-/// Sends, and remembers what the kernel can do.
+/// Sends batches, and remembers whether the kernel can segment.
 #[derive(Debug)]
 pub(super) struct Sender {
     family: Family,
     source: Source,
     gso: bool,
-    /// Messages in a row that went through only once taken apart.
+    /// Messages in a row that were sent only after being taken apart.
     gso_failures: u32,
 }
 
-/// A single refusal may be the path's, whose MTU is below the packet. As many in a row are the machine's.
+/// Failures in a row after which segmentation is switched off. A single refusal may come from a path whose MTU is below
+/// the packet; as many in a row come from the machine.
 const GSO_FAILURES: u32 = 16;
 /// Waits for a full socket buffer in one batch, of 1 ms each: a wire of 1 Gbit/s drains 125 kB in
 /// that time. Longer, and every other peer's media would be late.
@@ -131,7 +132,7 @@ impl Sender {
         batch.clear();
     }
 
-    /// Sends the datagrams of a message that was refused one by one, and learns from it.
+    /// Sends the datagrams of a refused message one by one, and switches segmentation off if that is the cause.
     fn transmit_apart(
         &mut self,
         attempt: &mut Attempt<'_>,
@@ -236,7 +237,7 @@ impl Refusal {
     }
 }
 
-/// Which datagrams may share a message: equal lengths, of which the last may be shorter.
+/// The datagrams that may share a message: equal lengths, of which the last may be shorter.
 #[derive(Clone, Copy, Default, Debug)]
 struct Segments {
     segment: usize,
@@ -296,7 +297,7 @@ struct Batch<'a> {
 struct Shape {
     to: RawAddr,
     to_len: libc::socklen_t,
-    /// Its bytes' place in `iovecs`.
+    /// Index of its first entry in `iovecs`.
     first: usize,
     count: usize,
     datagrams: usize,
@@ -379,8 +380,8 @@ impl<'a> Batch<'a> {
         self.len += 1;
     }
 
-    /// Adds a datagram to the last message. One that stands behind the last in memory, as those of
-    /// a viewer do, lengthens its iovec: the kernel then copies a whole run at a time.
+    /// Adds a datagram to the last message. If it directly follows the last one in memory, as those of a viewer do, its
+    /// iovec grows: the kernel then copies a whole run at a time.
     fn push(&mut self, datagram: &'a [u8]) {
         let shape = &mut self.shapes[self.len - 1];
         let last = self.iovecs[shape.first..shape.first + shape.count].last_mut();
@@ -403,7 +404,7 @@ impl<'a> Batch<'a> {
         shape.bytes += datagram.len();
     }
 
-    /// Points the headers at everything else.
+    /// Points the headers at addresses, iovecs and control messages.
     fn prepare(&mut self) {
         for ((message, shape), control) in self
             .headers

@@ -21,11 +21,11 @@ pub(crate) struct MediaSocket {
     sender: Sender,
 }
 
-/// Asked of the kernel for each direction, which grants at most `net.core.rmem_max` and `wmem_max`.
-/// A room of 50 publishers at 2.5 Mbit/s brings 12,500 packets a second, and a packet takes about
-/// 2 KiB of kernel memory: 4 MiB (which the kernel doubles) outlast a stall of 300 ms.
+/// Buffer asked of the kernel for each direction; it grants at most `net.core.rmem_max` and `wmem_max`. A room of 50
+/// publishers at 2.5 Mbit/s brings 12,500 packets a second, and a packet takes about 2 KiB of kernel memory: 4 MiB
+/// (which the kernel doubles) outlast a stall of 300 ms.
 const BUFFER_BYTES: libc::c_int = 4 << 20;
-/// Less than this loses packets in an ordinary burst, and the operator can help.
+/// Size below which the operator is warned: an ordinary burst loses packets.
 const SMALL_BUFFER_BYTES: libc::c_int = 1 << 20;
 
 impl MediaSocket {
@@ -49,8 +49,8 @@ impl MediaSocket {
         self.port
     }
 
-    /// Sends from the announced address where that is one of the machine's own and the only such of
-    /// its family; otherwise the route decides (why: the module's documentation).
+    /// Pins the source to the announced address if that is the machine's only own one of its family; otherwise the
+    /// route decides (the module's documentation says why).
     pub(crate) fn answer_from(&mut self, announced: &[IpAddr]) {
         self.sender
             .set_source(pinned(announced, &interface_addresses()));
@@ -66,8 +66,8 @@ impl MediaSocket {
         self.receiver.receive(self.fd.as_fd(), budget, deliver)
     }
 
-    /// Hands every packet to the kernel, runs of equal ones as one message. What the kernel does
-    /// not take within a millisecond or so is dropped and counted: late media is worth nothing.
+    /// Hands every packet to the kernel, runs of equal ones as one message. Packets that the kernel does not take
+    /// within a millisecond or so are dropped and counted: late media is worth nothing.
     pub(crate) fn send(&mut self, transmits: &Transmits) -> SendReport {
         self.sender.send(self.fd.as_fd(), transmits)
     }
@@ -115,7 +115,7 @@ impl MediaSocket {
                 );
             }
         }
-        // Both are absent from kernels before 4.18 and 5.0: slower there, and nothing else.
+        // Kernels before 4.18 and 5.0 lack these: it is slower there, and nothing else changes.
         let _ = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         let gso = set_option(fd.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
         Ok(Self {
@@ -126,14 +126,14 @@ impl MediaSocket {
         })
     }
 
-    /// As on a kernel that knows no `UDP_SEGMENT`.
+    /// A socket as on a kernel without `UDP_SEGMENT`.
     #[cfg(test)]
     pub(super) fn without_gso(mut self) -> Self {
         self.sender = Sender::new(Family::Dual, false);
         self
     }
 
-    /// As on a kernel without IPv6.
+    /// A socket as on a kernel without IPv6.
     #[cfg(test)]
     pub(super) fn bind_v4(port: u16) -> io::Result<Self> {
         Self::bind_family(Family::V4, port)

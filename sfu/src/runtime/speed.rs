@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-/// Rounds, each of which times everyone once. The median of an odd number is one of them.
+/// Rounds, each of which times every contestant once. The median of an odd number is one of them.
 const ROUNDS: usize = 11;
 /// Calls timed together: some 15 us for a packet's cipher, well above the clock's own cost and well
 /// below a time slice.
 const CALLS: u32 = 64;
 
-/// The median cost of a call of each, in nanoseconds. They take turns, so that whatever else the
-/// machine does meets all of them.
+/// The median cost of a call of each contestant, in nanoseconds. They take turns, so that other
+/// load on the machine hits all of them alike.
 pub(crate) fn nanoseconds_each(contestants: &mut [Box<dyn FnMut()>]) -> Vec<f64> {
     let mut costs = vec![Vec::with_capacity(ROUNDS + 1); contestants.len()];
     // The first round warms caches and the CPU up.

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::WallClock;
 
-/// The wall clock from now on. It does not follow later corrections of the system's clock: media
-/// timing must not jump.
+/// A wall clock that starts at the system's time and does not follow later corrections of it: media timing must not
+/// jump.
 pub(crate) fn wall_clock() -> WallClock {
     WallClock::new(Instant::now(), SystemTime::now())
 }
@@ -22,8 +22,8 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// CPU time of this thread, in user space and in the kernel. What the kernel does for a
-/// datagram sent over loopback, up to the receiver's queue, it does on the sender's account.
+/// CPU time of this thread, in user space and in the kernel. For a datagram sent over loopback that includes the
+/// kernel's work up to the receiver's queue.
 pub(super) fn thread_cpu() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -52,7 +52,7 @@ impl Seeds {
     }
 }
 
-/// The media threads, for whoever ends them.
+/// The media threads, kept by the value that stops them.
 #[derive(Debug)]
 pub(crate) struct Threads(
     #[expect(
@@ -73,7 +73,7 @@ impl Threads {
         let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let (done, joined) = oneshot::channel();
         let waiter = std::thread::Builder::new().name("tertulia-join".into());
-        // Without a thread to wait on, the caller waits for no one: the workers stop all the same.
+        // If no thread can be started to wait on, the call returns at once: the workers stop all the same.
         let _ = waiter.spawn(move || {
             for thread in threads {
                 let _ = thread.join();

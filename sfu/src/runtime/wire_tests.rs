@@ -1,5 +1,5 @@
-//! Sockets and threads over real loopback. Every wait ends with what is awaited; the limits only
-//! keep a failing test from hanging.
+//! Tests of sockets and threads over real loopback. Every wait ends with the awaited event; the
+//! limits only keep a failing test from hanging.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// A plain socket: the kernel cuts what it is sent.
+/// A plain socket, without GRO: it receives separate datagrams.
 fn plain() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
@@ -74,7 +74,7 @@ fn batch(packets: &[(SocketAddr, Vec<u8>)]) -> Transmits {
     transmits
 }
 
-/// Sends it, and every datagram is taken; in how many messages is the kernel's affair.
+/// Sends packets, all of which must be taken; the number of messages is the kernel's affair.
 fn send_all(socket: &mut MediaSocket, packets: &[(SocketAddr, Vec<u8>)]) {
     let report = socket.send(&batch(packets));
     let bytes: usize = packets.iter().map(|(_, packet)| packet.len()).sum();
@@ -86,7 +86,7 @@ fn send_all(socket: &mut MediaSocket, packets: &[(SocketAddr, Vec<u8>)]) {
     assert_eq!(report.run_lengths.iter().sum::<u64>(), report.messages);
 }
 
-/// Lengths with runs that GSO can take, cut short, and none at all.
+/// Lengths of all kinds: runs for GSO, a run cut short, and no run.
 const LENGTHS: [usize; 15] = [
     1_200, 1_200, 1_200, 700, 700, 90, 91, 92, 1_200, 1, 1, 1, 1_472, 1_472, 3,
 ];
@@ -240,7 +240,7 @@ struct Echo {
     turns: Arc<AtomicUsize>,
     timeouts: u32,
     next_timeout: Option<Instant>,
-    /// Commands without end.
+    /// Commands never end.
     busy: bool,
     stopping: bool,
 }
@@ -312,7 +312,7 @@ impl Driven for Echo {
         panic!("its state is broken");
     }
 
-    /// Two attempts, then all is told.
+    /// Two attempts are needed.
     fn last_words(&mut self) -> bool {
         self.timeouts = self.timeouts.saturating_sub(1);
         self.answers.send("last words".to_owned()).unwrap();
@@ -367,7 +367,7 @@ impl Running {
     }
 }
 
-/// A turn's commands end when their time is over, however many there are.
+/// The commands of a turn end when their time is over, however many there are.
 #[test]
 fn datagrams_are_answered_among_commands_without_end() {
     let running = Running::start();

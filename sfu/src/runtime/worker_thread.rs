@@ -17,59 +17,59 @@ use crate::transmit::{SendReport, Transmits};
 pub(crate) trait Driven {
     /// A datagram came. `datagram` may be decrypted in place; it is gone afterwards.
     fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]);
-    /// Once in every turn: do what may wait (commands, handshakes) while there is `time` for more of
-    /// it, which is asked between any two steps.
+    /// Called once in every turn: does work that may wait (commands, handshakes) while `time` returns true. Ask it
+    /// between any two steps.
     fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool);
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     fn handle_timeout(&mut self, now: Instant);
     /// The time at which to call [`handle_timeout`](Self::handle_timeout); in the past: as soon as may be.
     fn poll_timeout(&self) -> Option<Instant>;
-    /// Something is left for the next turn, or came, that no waker was used for: do not sleep.
+    /// Whether work is left for the next turn, or has come, for which no waker was used: then the thread does not
+    /// sleep.
     fn is_pending(&self) -> bool {
         false
     }
-    /// Datagrams that the next flush will make of what came, as far as it can tell.
+    /// The estimated number of datagrams that the next flush will make.
     fn backlog(&self) -> usize;
-    /// Moves what is to be sent, or a part of it, into `out`, which is empty (its memory may be
-    /// swapped for that of a batch of one's own); true if there is more. Called at the end of a
-    /// batch of datagrams, and after timeouts.
+    /// Moves datagrams to send, or a part of them, into `out`, which is empty (its memory may be swapped for that of
+    /// another batch). True if more are left. Called after a batch of datagrams, and after timeouts.
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool;
     /// Tells the outcome of the last flush.
     fn sent(&mut self, report: &SendReport);
     /// Asked in every turn, after flushing: true ends the thread.
     fn should_stop(&self) -> bool;
-    /// The thread ends without having been asked to, perhaps in the middle of any other call: gives up all
-    /// that others wait for. Nothing but [`last_words`](Self::last_words) is called after it.
+    /// Called when the thread ends without being asked to, perhaps in the middle of any other call: releases everything
+    /// that others wait for. Only [`last_words`](Self::last_words) is called after it.
     fn fail(&mut self);
-    /// Tells whom the failure concerns; true if more is to be told when they have listened.
+    /// Tells of the failure; true if it must be called again because the receivers had no room yet.
     fn last_words(&mut self) -> bool;
 }
 
-/// Datagrams taken at a time, before the work they make is looked at.
+/// Datagrams taken at a time, before the work they cause is measured.
 const BATCH: usize = 64;
 /// Datagrams of one turn at most: they share one reading of the clock.
 const MAX_TURN: usize = 256;
 /// Datagrams to send after which no more are received in this turn: 4 ms at 1 us each, so that the
 /// next timeout and the next keepalive are not late.
 const MAX_BACKLOG: usize = 4_096;
-/// The time of a turn for commands and handshakes while packets wait. By how much one such step may exceed it
-/// is up to the step: a handshake's takes 0.1 to 0.3 ms, an offer 0.02 ms and 0.02 more for each m-line. A
-/// join storm so takes turns with media; when there is none, turns are all its own.
+/// Time of a turn for commands and handshakes while packets wait. The last step may exceed it: a handshake's takes 0.1
+/// to 0.3 ms, an offer 0.02 ms and 0.02 more for each m-line. So a join storm and media take turns; without a storm the
+/// turn is all media's.
 const COMMANDS: Duration = Duration::from_millis(1);
 /// The shortest sleep: a timeout that is always due makes 20,000 turns a second, not a busy loop.
 /// Datagrams and commands end a sleep early.
 const MIN_SLEEP: Duration = Duration::from_micros(50);
-/// Failed system calls in a row after which nothing better can be expected.
+/// Failed system calls in a row after which the socket counts as broken.
 const MAX_FAILURES: u32 = 100;
-/// Between attempts to tell of a failure to a control plane that has its hands full.
+/// Interval of attempts to tell of a failure to a busy control plane.
 const LAST_WORDS: Duration = Duration::from_millis(10);
 
-/// Runs what `build` makes on a thread named `tertulia-media-<index>` until it asks to stop.
+/// Runs the value that `build` makes on a thread named `tertulia-media-<index>` until it asks to stop.
 ///
 /// Datagrams are held back for `coalesce` at most, and only under load, so that runs grow.
 ///
-/// A panic, or a socket that fails for good, ends the thread: whom it concerns is told
-/// ([`Driven::fail`]), one line is logged, and the handle reports it.
+/// A panic, or a socket that fails for good, ends the thread. The value tells of it ([`Driven::fail`]), one line is
+/// logged, and the handle reports it.
 pub(crate) fn spawn_worker<D: Driven>(
     index: usize,
     socket: MediaSocket,
@@ -89,7 +89,7 @@ pub(crate) fn spawn_worker<D: Driven>(
                 Ok(Err(error)) => format!("its socket failed: {error}"),
                 Err(panic) => format!("it panicked: {}", panic_message(&**panic)),
             };
-            // Each step by itself: neither a broken state nor a log that fails keeps the next from being done.
+            // Each step runs by itself: neither a broken state nor a failing log keeps the next from being done.
             let step = |step: &mut dyn FnMut()| drop(catch_unwind(AssertUnwindSafe(step)));
             step(&mut || {
                 if let Some(driven) = &mut driven {
@@ -136,7 +136,7 @@ fn drive(
                     .poll_timeout()
                     .map(|at| at.saturating_duration_since(Instant::now()).max(MIN_SLEEP));
                 let readable = poller.wait(socket.as_fd(), timeout)?;
-                // What came first waits for what comes with it. No timeout is later by more than that.
+                // The first datagrams wait for others to gather. A timeout is late by the window at most.
                 if readable && !window.is_zero() {
                     poller.pause(window)?;
                 }
@@ -171,7 +171,7 @@ fn drive(
     }
 }
 
-/// Receives a turn's datagrams; whether those were all.
+/// Receives a turn's datagrams; true if none is left.
 fn receive(driven: &mut impl Driven, now: Instant, socket: &mut MediaSocket) -> io::Result<bool> {
     let mut received = 0;
     while received < MAX_TURN && driven.backlog() < MAX_BACKLOG {

@@ -1,4 +1,4 @@
-//! A worker as the runtime drives it: its command queue, its rings, its events out, its load for placement.
+//! A worker as the runtime drives it: with its command queue, rings, event queue, and load for placement.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
 use crate::worker::{Command, Held, Worker, WorkerConfig};
 
-/// Between attempts to put control into a ring that was full, whose reader takes a turn in less, or events into
-/// a queue that was.
+/// Interval of attempts to put control into a full ring, whose reader takes it within a turn, or events into a full
+/// queue.
 const RETRY: Duration = Duration::from_millis(1);
-/// The weight of events waiting for the control plane from which on no peer is created and no offer answered: all
-/// other events are about what there is, and take the place of earlier ones. Some 5 MB, ten seconds of a worker's
-/// joins; who takes no event for so long does not keep up.
+/// Weight of waiting events from which on no peer is created and no offer answered. Only these make new subjects; a
+/// later event of a known subject replaces the earlier one. It is some 5 MB, ten seconds of a worker's joins. A control
+/// plane that takes no event for so long does not keep up.
 const EVENTS_WAITING: usize = 65_536;
 
 /// A request of the control plane to a worker's thread.
@@ -28,9 +28,9 @@ const EVENTS_WAITING: usize = 65_536;
 pub(super) enum Request {
     /// A command for the worker.
     Command(Command),
-    /// To take its ends of the rings to and from another.
+    /// Take the ends of the rings to and from another worker.
     Link(Box<LinkEnd>, oneshot::Sender<Result<(), SfuError>>),
-    /// To panic.
+    /// Panic.
     #[cfg(any(test, feature = "testing"))]
     Fail,
 }
@@ -41,7 +41,7 @@ pub(super) struct Load {
     /// Rooms with a part there.
     pub(super) rooms: AtomicUsize,
     pub(super) peers: AtomicUsize,
-    /// Rooms and peers asked for.
+    /// Rooms and peers asked for and not yet counted above.
     pub(super) coming: Arc<AtomicUsize>,
 }
 
@@ -53,17 +53,17 @@ pub(super) struct Driver {
     load: Arc<Load>,
     stopping: Arc<AtomicBool>,
     links: Links,
-    /// Of every worker, in order.
+    /// Wakers of all workers, in order.
     wakers: Arc<[Waker]>,
-    /// Waits for room in a ring for what it speaks of.
+    /// An answer held until the control messages it depends on are in their rings.
     answer: Option<Held>,
-    /// Events for which there is no room yet in the control plane's queue. Commands are answered meanwhile:
-    /// whoever takes events may first wait for an answer.
+    /// Events that find no room in the control plane's queue. Commands are answered meanwhile: the task that takes
+    /// events may first wait for an answer.
     backlog: EventBacklog,
-    /// Commands were left over.
+    /// Commands are left for the next turn.
     more: bool,
     closed: bool,
-    /// The worker has failed; told last.
+    /// The worker's failure, told after all other events.
     failed: Option<Event>,
     now: Instant,
 }
@@ -96,7 +96,7 @@ impl Driver {
         }
     }
 
-    /// Hands over what is for other workers.
+    /// Puts control and packets for other workers into the rings.
     fn post(&mut self) {
         let wakers = &self.wakers;
         self.links.post(&mut self.worker, |other| {
@@ -106,7 +106,7 @@ impl Driver {
         });
     }
 
-    /// Says how much there is to do, for placement.
+    /// Reports rooms and peers, for placement.
     fn report_load(&self) {
         let peers = self.worker.peers();
         self.load.peers.store(peers, Ordering::Relaxed);
@@ -114,7 +114,7 @@ impl Driver {
         self.load.rooms.store(rooms, Ordering::Relaxed);
     }
 
-    /// Does what is asked; false if its answer has to wait.
+    /// Handles a request; false if its answer has to wait.
     fn request(&mut self, now: Instant, request: Request) -> bool {
         let command = match request {
             Request::Command(command) => command,
@@ -129,7 +129,7 @@ impl Driver {
         let Some(command) = self.unless_behind(command) else {
             return true;
         };
-        // Whoever asks may know of what other workers have posted by now.
+        // The requester may know of changes that other workers have posted by now.
         self.links.take_control(now, &mut self.worker);
         let held = self.worker.handle_command(now, command);
         self.post();
@@ -144,7 +144,7 @@ impl Driver {
         true
     }
 
-    /// The command, unless it would add to what the control plane has not heard of, and that is too much.
+    /// The command, unless it would add events while too many wait for the control plane.
     fn unless_behind(&self, command: Command) -> Option<Command> {
         if self.backlog.weight() < EVENTS_WAITING {
             return Some(command);
@@ -173,7 +173,7 @@ impl Driver {
                     }
                 }
                 Err(mpsc::error::TrySendError::Full(())) => return,
-                // Nobody listens: an embedder may do without events.
+                // The receiver was dropped: an embedder may do without events.
                 Err(mpsc::error::TrySendError::Closed(())) => {
                     self.backlog = EventBacklog::default()
                 }
@@ -234,7 +234,7 @@ impl Driven for Driver {
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         self.now = now;
         let more = self.worker.flush(now, out);
-        // Before the caller sends: the others' share of the work goes on meanwhile.
+        // The rings are filled before the caller sends, so that other workers go on meanwhile.
         self.post();
         self.deliver_events();
         self.report_load();
@@ -258,14 +258,14 @@ impl Driven for Driver {
     }
 
     fn fail(&mut self) {
-        // From here on the control plane knows. Whoever waits for an answer gets none, and knows too.
+        // The control plane knows of the failure from here on. A waiting requester gets no answer, and so knows too.
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
         self.answer = None;
         self.failed = Some(Event::WorkerFailed {
             worker: self.worker.index().into(),
         });
-        // Nobody else will: what the others have of this worker's tracks ends when its rings do.
+        // Dropping the rings tells the other workers to end this worker's tracks: nobody else does.
         self.links = Links::default();
         for waker in &*self.wakers {
             waker.wake();
@@ -295,7 +295,7 @@ mod tests {
 
     const OFFER: &str = include_str!("../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
 
-    /// A worker with its control plane: one task, which asks and takes events.
+    /// A worker with its control plane: one task, which both asks and takes events.
     struct Call {
         driver: Driver,
         commands: mpsc::Sender<Request>,
@@ -304,7 +304,7 @@ mod tests {
     }
 
     impl Call {
-        /// Room for one event between the two.
+        /// The event queue has room for one event.
         fn new() -> Self {
             let certificate = Certificate::generate(Backend::default()).expect("a certificate");
             let config = WorkerConfig {
@@ -336,7 +336,7 @@ mod tests {
             call
         }
 
-        /// One turn of the worker, in which an answer must come.
+        /// Runs one turn of the worker, in which an answer must come.
         fn ask<T>(
             &mut self,
             command: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Command,
@@ -394,11 +394,11 @@ mod tests {
         }
         let waiting = call.driver.backlog.weight();
         assert!((1..20).contains(&waiting), "{waiting} of 400 changes");
-        // Looked for again soon, not all the time.
+        // The next attempt is soon, but not at once.
         assert_eq!(call.driver.poll_timeout(), Some(epoch() + RETRY));
     }
 
-    /// An answer comes while older events of its peer wait: these tell so by their number.
+    /// An answer overtakes older events of its peer, which their number shows.
     #[test]
     fn an_answer_that_overtakes_events_is_known_to_be_newer() {
         let mut call = Call::new();
@@ -449,7 +449,7 @@ mod tests {
         };
         assert_eq!(refused, SfuError::Overloaded);
         assert!(ended <= EVENTS_WAITING + 16, "{ended}");
-        // They are let in again when the events have been taken, and none of those was lost.
+        // Joins are accepted again once the events have been taken, and none of those was lost.
         let mut heard = 0;
         while let Ok(event) = call.events.try_recv() {
             heard += usize::from(matches!(event, Event::TrackEnded { .. }));

@@ -1,9 +1,9 @@
-//! Media workers that ended without having been asked to.
+//! Media workers that ended without being asked to.
 //!
-//! A worker that panics, or whose socket fails for good, takes its state with it, and its thread is not
-//! started again: whatever broke it may have broken more. The others go on. Its peers fail with
-//! [`PeerFailure::WorkerFailed`](crate::PeerFailure::WorkerFailed), no room or peer is placed on it any
-//! more, and a room whose parts were all there goes on at another worker with its next peer.
+//! A worker that panics, or whose socket fails for good, takes its state with it. Its thread is not started again: the
+//! cause may have broken more. The other workers go on. Its peers fail with
+//! [`PeerFailure::WorkerFailed`](crate::PeerFailure::WorkerFailed), and no room or peer is placed on it any more. A
+//! room that had all its parts there goes on at another worker with its next peer.
 
 use std::sync::atomic::Ordering;
 
@@ -24,7 +24,7 @@ impl Sfu {
         queue.is_some_and(WorkerHandle::has_ended) && !self.is_stopping()
     }
 
-    /// The workers' loads, in order; none of one that has failed.
+    /// The workers' loads, in order; none for one that has failed.
     pub(super) fn loads(&self) -> Vec<Option<usize>> {
         let workers = self.inner.workers.iter().enumerate();
         let load = |(worker, handle): (usize, &WorkerHandle)| {
@@ -33,7 +33,7 @@ impl Sfu {
         workers.map(load).collect()
     }
 
-    /// The reason why a worker does not answer.
+    /// The error that explains why a worker does not answer.
     pub(super) fn ended(&self) -> SfuError {
         if self.is_stopping() {
             SfuError::Stopped
@@ -46,7 +46,7 @@ impl Sfu {
         self.inner.stopping.load(Ordering::Acquire)
     }
 
-    /// Makes a worker panic, for tests of what follows.
+    /// Makes a worker panic, for tests of failures.
     #[cfg(any(test, feature = "testing"))]
     #[doc(hidden)]
     pub fn fail_worker(&self, worker: usize) {
@@ -62,7 +62,7 @@ impl WorkerHandle {
     }
 }
 
-/// `result`, or success where a failed worker has ended already what was to be ended.
+/// Turns the failure of a worker into success, where the failure has already ended the thing to be ended.
 pub(super) fn or_failed(result: Result<(), SfuError>) -> Result<(), SfuError> {
     match result {
         Err(SfuError::WorkerFailed) => Ok(()),

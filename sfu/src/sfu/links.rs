@@ -1,20 +1,19 @@
-//! The rings between workers: how what one worker hands out gets to the others.
+//! The rings between workers, which carry control and packets from one to another.
 //!
 //! Two workers are linked by two rings each way, of bounded length, written by one thread and read by
 //! one (`rtrb`: wait-free and allocated once; tokio's bounded queue takes a lock for each value
 //! received): one for packets, one for [`Control`], so that a flood of packets holds no track's end up.
 //!
-//! The control plane links two workers when a room first spans both, at a join, before the room's part
-//! is made: each gets its ends by its command queue ([`Links::connect`]), and no packet waits for it. What
-//! all rings may take, [`LinkTable`] bounds. When that is used up a room does not grow to a worker that
-//! would have to be linked: its next peers go where it is.
+//! The control plane links two workers when a room first spans both, at a join, before the room's part is made. Each
+//! gets its ends by its command queue ([`Links::connect`]), and no packet waits for it. [`LinkTable`] bounds the memory
+//! of all rings. When that is used up, a room does not grow to a worker that would have to be linked: its next peers go
+//! to the workers it is on.
 //!
 //! # When a ring is full
 //!
 //! - Packets: the batch is dropped for that worker and counted (`relay_full`). Its viewers see loss.
-//! - Control: kept here in order and tried again every turn; meanwhile this worker takes no commands,
-//!   which are what causes most of it. Data channel messages, which clients can cause at will, are
-//!   dropped beyond a bound (`relay_control_full`).
+//! - Control: kept here in order and tried again every turn. Meanwhile this worker takes no commands, which cause most
+//!   of it. Clients can cause data channel messages at will; beyond a bound these are dropped (`relay_control_full`).
 
 mod table;
 
@@ -29,16 +28,16 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use crate::router::Batch;
 use crate::worker::{Control, Worker};
 
-/// Batches under way between two workers each way. One is up to 64 packets, and a worker makes one a
-/// turn: this is some tens of milliseconds of a busy worker. Media that waited longer is of no use, and a
-/// batch is up to 90 KB: a worker that stands still holds 6 MB of each other that sends to it.
+/// Batches on their way between two workers, each way. A batch is up to 64 packets, and a worker makes one a turn: this
+/// is some tens of milliseconds of a busy worker. Media that waited longer is of no use. A batch is up to 90 KB, so
+/// that for a worker that stands still each other worker sending to it holds 6 MB.
 const BATCHES: usize = 64;
-/// Control messages under way between two workers each way, at most. A hundred peers joining within one turn of the
-/// other worker, each with its tracks and the keyframe requests they cause, fit.
+/// Most control messages on their way between two workers, each way. It fits a hundred peers that join within one turn
+/// of the other worker, with their tracks and the keyframe requests they cause.
 const CONTROL: usize = 1_024;
-/// Messages kept when that is full, beyond which data channel messages are dropped. The rest needs no
-/// bound of its own: tracks are bounded for each peer, layers' changes by their silence, requests by
-/// their interval, and commands are not taken meanwhile.
+/// Messages kept when that is full, beyond which data channel messages are dropped. The others need no bound of their
+/// own: tracks are bounded for each peer, layer changes by the silence before each, requests by their interval, and
+/// commands are not taken meanwhile.
 const BACKLOG: usize = 1_024;
 /// Packets taken from other workers in one turn: as many as are taken from the socket.
 const PACKETS_PER_TURN: usize = 64;
@@ -64,9 +63,9 @@ impl Default for RingSizes {
 /// One worker's ends of the rings to and from each other worker that it is linked with.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// By the other worker.
+    /// One for each other worker.
     ends: Vec<LinkEnd>,
-    /// Where a full turn of packets ended: the next begins with the end after.
+    /// Index of the end to begin with: the one after that where the last full turn ended.
     turn: usize,
 }
 
@@ -83,7 +82,7 @@ struct Outgoing {
     control: Producer<Control>,
     batches: Producer<Arc<Batch>>,
     backlog: VecDeque<Control>,
-    /// Something was put into a ring that its reader was not woken for.
+    /// A ring has a new entry that its reader was not woken for.
     posted: bool,
 }
 
@@ -91,7 +90,7 @@ struct Outgoing {
 struct Incoming {
     control: Consumer<Control>,
     batches: Consumer<Arc<Batch>>,
-    /// The batch being taken, and how many of its packets were.
+    /// The batch being taken, and the number of its packets taken so far.
     current: Option<(Arc<Batch>, usize)>,
     /// The writer is gone and its rings are empty.
     lost: bool,
@@ -131,7 +130,7 @@ fn ring(sizes: RingSizes) -> (Outgoing, Incoming) {
 }
 
 impl Links {
-    /// Takes the ends towards another worker, in place of any before.
+    /// Adds the ends towards another worker, in place of earlier ones.
     pub(crate) fn connect(&mut self, end: LinkEnd) {
         match self.find(end.other) {
             Ok(at) => self.ends[at] = end,
@@ -139,8 +138,7 @@ impl Links {
         }
     }
 
-    /// Moves all that the worker has for others into the rings, and calls `wake` for each worker that
-    /// got something.
+    /// Moves control and packets for other workers into the rings, and calls `wake` for each worker that got any.
     pub(crate) fn post(&mut self, worker: &mut Worker, mut wake: impl FnMut(usize)) {
         while let Some((to, control)) = worker.poll_relay() {
             if let Some(out) = self.to(to)
@@ -173,7 +171,7 @@ impl Links {
         }
     }
 
-    /// Hands over what others posted: control, and as many packets as the worker takes in a turn.
+    /// Hands over what others posted: all control, and as many packets as the worker takes in a turn.
     pub(crate) fn take(&mut self, now: Instant, worker: &mut Worker) {
         self.take_control(now, worker);
         let mut packets = 0;
@@ -192,7 +190,7 @@ impl Links {
         }
     }
 
-    /// Whether others posted anything that was not taken yet.
+    /// Whether the rings hold entries not taken yet.
     pub(crate) fn has_incoming(&self) -> bool {
         self.ends.iter().any(|end| !end.incoming.is_empty())
     }
@@ -214,7 +212,7 @@ impl Links {
 
 impl LinkEnd {
     fn take_control(&mut self, now: Instant, worker: &mut Worker) {
-        // What is posted meanwhile waits: its writer must not hold this turn up.
+        // Messages posted meanwhile wait: their writer must not prolong this turn.
         for _ in 0..self.incoming.control.slots() {
             if let Ok(control) = self.incoming.control.pop() {
                 worker.handle_relay(now, self.other, control);
@@ -222,10 +220,10 @@ impl LinkEnd {
         }
     }
 
-    /// Hands over packets, `packets` of this turn already; true when the worker takes no more.
+    /// Hands over packets, after `packets` earlier in this turn; true when the worker takes no more.
     fn take_batches(&mut self, now: Instant, worker: &mut Worker, packets: &mut usize) -> bool {
         while let Some((batch, at)) = self.incoming.next_batch() {
-            // What the packets' tracks are was posted before them, but perhaps after the last look.
+            // The control that describes the packets' tracks was posted before them, but perhaps after the last look.
             self.take_control(now, worker);
             let taken = worker.handle_batch(now, &batch, at);
             *packets += taken;
@@ -242,7 +240,7 @@ impl LinkEnd {
 }
 
 impl Outgoing {
-    /// Takes a message for the ring; false if it is dropped.
+    /// Keeps a message for the ring; false if it is dropped.
     fn keep(&mut self, control: Control) -> bool {
         if matches!(control, Control::Data(_)) && self.backlog.len() >= BACKLOG {
             return false;
@@ -264,7 +262,7 @@ impl Outgoing {
         }
     }
 
-    /// False if there is no room. Never ahead of control that waits.
+    /// Puts a batch into the ring; false if there is no room, or if control waits, which goes first.
     fn push_batch(&mut self, batch: &Arc<Batch>) -> bool {
         if !self.backlog.is_empty() || self.batches.push(Arc::clone(batch)).is_err() {
             return false;
@@ -284,7 +282,7 @@ impl Incoming {
         self.current.is_none() && self.control.is_empty() && self.batches.is_empty()
     }
 
-    /// True once, when nothing more can come.
+    /// Whether the writer is gone and all is taken; true once.
     fn is_lost(&mut self) -> bool {
         let lost = !self.lost && self.control.is_abandoned() && self.is_empty();
         self.lost |= lost;
@@ -376,8 +374,8 @@ mod tests {
     }
 
     proptest! {
-        /// However short the rings and whoever is faster: control arrives whole and in order, a batch
-        /// arrives or is said to be dropped, and none before the control posted ahead of it.
+        /// With any ring lengths and speeds, control arrives whole and in order. A batch arrives or is reported as
+        /// dropped, and never before control posted ahead of it.
         #[test]
         fn whatever_the_pace_control_is_whole_and_first(
             sizes in (1usize..4, 1usize..4),

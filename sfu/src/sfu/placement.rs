@@ -1,11 +1,11 @@
-//! On which worker a peer is placed.
+//! Chooses the worker for a new peer.
 //!
 //! A room starts on the least loaded worker and stays there while it is small: relaying costs a copy
 //! and a second packet cache for each layer (0.75 MB of video), and wakes another thread. When its
 //! smallest part is as full as the bound and another worker is less loaded, it grows to that worker. A
 //! peer goes to the room's part on the least loaded worker, and never moves.
 //!
-//! A worker that has failed takes nobody. A room that had all its parts there begins anew at another.
+//! A worker that has failed gets no peer. A room that had all its parts there begins anew at another.
 
 /// A room's part, as placement sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,17 +15,17 @@ pub(crate) struct PartLoad {
     pub(crate) peers: usize,
 }
 
-/// Where a peer goes.
+/// The place for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Choice {
-    /// To a part the room has.
+    /// A part of the room.
     Part(usize),
-    /// To a worker the room is to grow to.
+    /// A worker that the room is to grow to.
     Grow(usize),
 }
 
-/// Chooses for a new peer of a room. `loads` are the workers', in order, none of one that has failed; `bound` is
-/// how many peers a part takes before the room grows, 0 counting as 1. None if every worker has failed.
+/// Chooses the place for a new peer of a room. `loads` are the workers', in order; none for one that has failed.
+/// `bound` is the number of peers a part takes before the room grows; 0 counts as 1. None if every worker has failed.
 pub(crate) fn choose(parts: &[PartLoad], loads: &[Option<usize>], bound: usize) -> Option<Choice> {
     let load = |worker: usize| loads.get(worker).copied().flatten();
     let living = || {
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn nobody_goes_to_a_worker_that_has_failed() {
         for (parts, loads, expected) in [
-            // The least loaded there would be.
+            // The room grows to the least loaded worker.
             (
                 &[part(0, 50)][..],
                 &[Some(9), None][..],
@@ -100,7 +100,7 @@ mod tests {
                 &[None, Some(7)],
                 Some(Choice::Part(1)),
             ),
-            // However few there are on it, they do not keep the room from growing.
+            // A nearly empty part does not keep the room from growing.
             (
                 &[part(0, 1), part(1, 50)],
                 &[None, Some(7), Some(0)],

@@ -1,5 +1,5 @@
-//! The rooms with their parts: what a handle needs to find the worker for a peer. Asked at joins and
-//! closes, never for a packet.
+//! The rooms with their parts, from which a handle finds the worker for a peer. Used at joins and closes, never for a
+//! packet.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::stats::Decision;
 use crate::transport::sdp::Offer;
 use crate::worker::Command;
 
-/// Every room there is.
+/// All rooms.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     rooms: DashMap<RoomId, Parts>,
-    /// Rooms there are and rooms asked for.
+    /// Seats of rooms that exist or are asked for.
     seats: Arc<AtomicUsize>,
 }
 
@@ -40,9 +40,9 @@ struct Parts {
 #[derive(Debug)]
 struct Part {
     worker: usize,
-    /// Peers there and on their way.
+    /// Seats of peers there and on their way.
     seats: Arc<AtomicUsize>,
-    /// All other parts know of it. Until then no peer goes there.
+    /// All other parts know of this one. Until then no peer is placed there.
     open: bool,
 }
 
@@ -65,7 +65,7 @@ enum Plan {
     Go {
         worker: usize,
         seat: Seat,
-        /// Counts at the worker until that counts the peer itself.
+        /// Counts as load of the worker until that counts the peer itself.
         coming: Seat,
     },
     Grow(usize),
@@ -89,7 +89,7 @@ impl Sfu {
         Ok(room)
     }
 
-    /// On the least loaded worker. One that fails while it is asked is not asked again.
+    /// Creates a room on the least loaded worker. A worker that fails meanwhile is not asked again.
     async fn create_room_somewhere(&self) -> Result<(usize, RoomId), SfuError> {
         let mut failed = Vec::new();
         loop {
@@ -121,9 +121,9 @@ impl Sfu {
             };
             match self.grow(room, worker).await {
                 Ok(()) => {}
-                // The next is another one.
+                // Another worker is chosen next.
                 Err(SfuError::WorkerFailed) => {}
-                // Where it is, it can still take one more. So it is, too, if a worker of it and the other
+                // The room's own workers can still take the peer. That is so too if one of them and the new worker
                 // cannot be linked.
                 Err(SfuError::Overloaded) => break,
                 Err(error) => return Err(error),
@@ -162,7 +162,7 @@ impl Sfu {
             Some(entry) => entry.parts.iter().map(|part| part.worker).collect(),
             None => return Ok(()),
         };
-        // Once all have closed; an error leaves the room listed, to be closed again.
+        // The entry is removed once all parts have closed; after an error the room stays listed, to be closed again.
         for worker in parts {
             let closed = self.ask(worker, |reply| Command::CloseRoom { room, reply });
             or_failed(closed.await)?;
@@ -192,9 +192,9 @@ impl Sfu {
         Ok(decisions)
     }
 
-    /// Where the room's next peer goes; without `may_grow`, to a part there is.
+    /// The place for the room's next peer; without `may_grow` an existing part.
     fn plan(&self, room: RoomId, may_grow: bool) -> Result<Plan, SfuError> {
-        // To write: of two who see one seat left, one takes it.
+        // Locked for writing: if two joins see one seat left, one takes it.
         let entry = self.inner.rooms.rooms.get_mut(&room);
         let mut entry = entry.ok_or(SfuError::NoSuchRoom)?;
         entry.parts.retain(|part| !self.has_failed(part.worker));
@@ -231,9 +231,9 @@ impl Sfu {
         })
     }
 
-    /// Makes a part on `worker`. It is open when every other part knows of it and has told it of its
-    /// tracks, so that no peer there can ask for a track that is not known there. Given up in the
-    /// middle, it goes on where it stopped the next time; a part that was made is closed with the room.
+    /// Makes a part on `worker`. It opens when every other part knows of it and has told it of its tracks, so that no
+    /// peer there can ask for an unknown track. If the call is cancelled, the next one goes on where it stopped; a part
+    /// already made is closed with the room.
     async fn grow(&self, room: RoomId, worker: usize) -> Result<(), SfuError> {
         let entry = self.inner.rooms.rooms.get(&room);
         let changing = entry.map(|entry| Arc::clone(&entry.changing));
@@ -321,7 +321,7 @@ impl Sfu {
 }
 
 impl Load {
-    /// For comparing workers: peers cost, rooms will have some, and so will what is asked for.
+    /// A number for comparing workers: peers cost, rooms will have some, and so will those asked for.
     pub(super) fn weight(&self) -> usize {
         let [rooms, peers, coming] =
             [&self.rooms, &self.peers, &self.coming].map(|count| count.load(Ordering::Relaxed));

@@ -1,19 +1,17 @@
-//! The floor: what sealing and sending a packet costs with nothing else around it.
+//! The floor: the cost of sealing and sending a packet with nothing else around it.
 //!
-//! Copy, header rewrite, AES-128-GCM by the relay's own SRTP with a key for each destination, and
-//! the kernel: datagram by datagram (`sendto`), many in one system call (`sendmmsg`), and runs of
-//! equal datagrams as one message (`UDP_SEGMENT`). No relay on this machine can do better with
-//! this kernel and this cipher.
+//! It covers a copy, a header rewrite, AES-128-GCM by the relay's own SRTP with a key for each destination, and the
+//! kernel: datagram by datagram (`sendto`), many in one system call (`sendmmsg`), and runs of equal datagrams as one
+//! message (`UDP_SEGMENT`). No relay on this machine can do better with this kernel and this cipher.
 //!
-//! # Which receivers are honest
+//! # Honest receivers
 //!
-//! Over loopback the sender pays for delivery up to the receiver's queue, so receivers are part of
-//! the figure, and the same ones ([`Sink`]) must be used for the floor and for what is held against
-//! it. They are bound sockets with `UDP_GRO`, as a network card's transmit queue takes a run whole
-//! and does not cut it in software on the sender's account; their queues have room, because
-//! dropping is cheaper than queueing; and they are emptied by this very thread while no time is
-//! taken, because a reading thread would wake up on the other core at moments of its own and move
-//! cache lines about. What is left out is what a real reader's wake-up costs its sender.
+//! Over loopback the sender pays for delivery up to the receiver's queue. So receivers are part of the figure, and the
+//! floor and the figures compared with it must use the same ones ([`Sink`]). They are bound sockets with `UDP_GRO`: a
+//! network card's transmit queue also takes a run whole, and does not cut it in software at the sender's cost. Their
+//! queues have room, as dropping is cheaper than queueing. This thread empties them while no time is taken: a reading
+//! thread would wake up on the other core at random moments and move cache lines about. The figure leaves out what a
+//! real reader's wake-up costs its sender.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,14 +28,14 @@ use crate::transport::{Backend, Srtp, SrtpProfile};
 pub enum Method {
     /// `sendto` for each.
     SendTo,
-    /// One `sendmmsg` for many, a datagram each.
+    /// One `sendmmsg` for many messages of one datagram each.
     Sendmmsg,
     /// One `sendmmsg` for many runs of this many datagrams.
     Gso(u16),
 }
 
 impl Method {
-    /// Those that the figures of a relay are held against.
+    /// Methods whose figures a relay is compared with.
     pub const ALL: [Self; 6] = [
         Self::SendTo,
         Self::Sendmmsg,
@@ -163,8 +161,8 @@ pub fn bind_sinks(count: usize) -> io::Result<Vec<Sink>> {
     (0..count).map(|_| Sink::bind()).collect()
 }
 
-/// Packets between two drains of the receivers, so that no queue of theirs is full and reading the
-/// clocks is a thousandth of what they measure.
+/// Packets between two drains of the receivers: none of their queues fills up, and reading the clocks is a thousandth
+/// of the measured time.
 pub const DRAINED_EVERY: usize = 400;
 
 /// Sealed bytes of one `sendmmsg`: they stay in the second-level cache until the kernel copies them.
@@ -195,7 +193,7 @@ impl std::fmt::Debug for Floor<'_> {
 }
 
 impl<'a> Floor<'a> {
-    /// Packets of `packet_bytes` of UDP payload, 40 at least, to each of `sinks`.
+    /// Sends packets of `packet_bytes` of UDP payload, 40 at least, to each of `sinks`.
     ///
     /// # Errors
     ///

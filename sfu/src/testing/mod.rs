@@ -1,5 +1,5 @@
-//! For tests of this and dependent crates: a simulated network, a worker in virtual time, a media
-//! source, and the one oracle of what a decoder may be shown.
+//! Tools for tests of this and dependent crates: a simulated network, a worker in virtual time, a
+//! media source, and one oracle that checks whether a decoder may be shown a stream.
 
 pub mod floor;
 pub mod fuzz;
@@ -17,8 +17,8 @@ pub use oracle::{Oracle, OracleReport, Violation};
 pub use relay::{SimRelay, SimSharing};
 pub use turn::{Sent, TurnSocket};
 
-/// Where virtual time begins. The one moment the simulation takes from the system's clock, which
-/// is the only way to come by an [`Instant`]; what is done with it never depends on which.
+/// The origin of virtual time. It is the one moment the simulation takes from the system's clock,
+/// which is the only source of an [`Instant`]; no result depends on its value.
 #[allow(clippy::disallowed_methods, reason = "an origin for virtual time")]
 pub fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();

@@ -30,7 +30,7 @@ const HANDSHAKES_PER_TURN: usize = 3;
 /// The sharing of a room among the workers of a [`SimRelay`].
 #[derive(Clone, Copy, Debug)]
 pub struct SimSharing {
-    /// As [`SfuConfig::room_peers_per_worker`](crate::SfuConfig::room_peers_per_worker).
+    /// Set as [`SfuConfig::room_peers_per_worker`](crate::SfuConfig::room_peers_per_worker).
     pub room_peers_per_worker: usize,
     /// Batches of packets that fit between two workers.
     pub batches: usize,
@@ -63,7 +63,7 @@ pub struct SimRelay {
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
     sharing: SimSharing,
     linked: LinkTable,
-    /// Of the last call.
+    /// The time of the last call.
     now: Instant,
 }
 
@@ -72,7 +72,7 @@ struct SimWorker {
     worker: Worker,
     links: Links,
     addr: SocketAddr,
-    /// Takes nothing from the others.
+    /// The worker reads nothing from the others.
     stalled: bool,
 }
 
@@ -81,7 +81,7 @@ impl SimWorker {
         !self.stalled && self.links.has_incoming()
     }
 
-    /// It is to be flushed before it takes more.
+    /// Whether it must be flushed before it takes more.
     fn is_full(&self) -> bool {
         self.worker.backlog() >= 2_048
     }
@@ -163,7 +163,7 @@ impl SimRelay {
         (self.caches.used(), self.caches.refused())
     }
 
-    /// Where datagrams to the first worker go.
+    /// The first worker's address.
     pub fn addr(&self) -> SocketAddr {
         self.workers[0].addr
     }
@@ -173,15 +173,14 @@ impl SimRelay {
         self.workers.len()
     }
 
-    /// As [`SfuConfig::last_n`](crate::SfuConfig::last_n) and
-    /// [`SfuConfig::loudest_n`](crate::SfuConfig::loudest_n).
+    /// Sets [`SfuConfig::last_n`](crate::SfuConfig::last_n) and [`SfuConfig::loudest_n`](crate::SfuConfig::loudest_n).
     pub fn bound_speakers(&mut self, last_n: Option<usize>, loudest_n: Option<usize>) {
         for each in &mut self.workers {
             each.worker.bound_speakers(last_n, loudest_n);
         }
     }
 
-    /// The first worker, with what it wants sent.
+    /// The first worker, with its batch of packets to send.
     pub(super) fn first(&mut self) -> (&mut Worker, &mut Transmits) {
         (&mut self.workers[0].worker, &mut self.transmits)
     }
@@ -285,7 +284,7 @@ impl SimRelay {
         }
     }
 
-    /// A command: what others posted is taken before it, what it posts is posted before its answer.
+    /// Runs a command on a worker. Control that others posted is taken before it; its own is posted before its answer.
     fn at<T>(&mut self, now: Instant, worker: usize, command: impl FnOnce(&mut Worker) -> T) -> T {
         let SimWorker { worker, links, .. } = &mut self.workers[worker];
         links.take_control(now, worker);
@@ -359,7 +358,7 @@ impl SimRelay {
 
     /// As [`Sfu::close_peer`](crate::Sfu::close_peer).
     pub fn close_peer(&mut self, now: Instant, peer: PeerId) {
-        // Gone already is no error there either.
+        // A peer already gone is no error there either.
         let _ = self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.close_peer(now, peer)
         });
@@ -373,7 +372,7 @@ impl SimRelay {
         self.exchange(now);
     }
 
-    /// Takes a datagram.
+    /// Handles a datagram.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &mut Datagram) {
         let mut workers = self.workers.iter_mut();
         if let Some(found) = workers.find(|worker| worker.addr == datagram.to) {
@@ -383,7 +382,7 @@ impl SimRelay {
         }
     }
 
-    /// Does what is due; call when [`poll_timeout`](Self::poll_timeout) says so.
+    /// Does everything that is due; call it at the time [`poll_timeout`](Self::poll_timeout) returns.
     pub fn handle_timeout(&mut self, now: Instant) {
         for SimWorker { worker, .. } in &mut self.workers {
             if worker.poll_timeout(now).is_some_and(|at| at <= now) {
@@ -435,7 +434,7 @@ impl SimRelay {
             }
             worker.sent(&report);
         }
-        // What handshakes brought up.
+        // Handshakes may have caused control messages.
         self.exchange(now);
         all
     }
@@ -447,14 +446,14 @@ impl SimRelay {
             .find_map(|worker| worker.worker.poll_event())
     }
 
-    /// Takes an RTP packet as if a peer had sent it, to send what a client's own library would not.
+    /// Handles an RTP packet as if a peer had sent it: one that a client's own library would not send.
     pub fn handle_rtp(&mut self, now: Instant, peer: PeerId, packet: &mut [u8]) {
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.handle_peers_rtp(now, peer, packet);
         });
     }
 
-    /// Takes RTCP as if a peer had sent it, to say what a client's own library would not.
+    /// Handles RTCP as if a peer had sent it: one that a client's own library would not send.
     pub fn handle_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.handle_peers_rtcp(now, peer, rtcp);
@@ -574,7 +573,7 @@ impl SimRelay {
         total
     }
 
-    /// One worker's.
+    /// The statistics of one worker.
     pub fn worker_stats(&self, worker: usize) -> WorkerStats {
         self.workers[worker].worker.stats(self.now)
     }

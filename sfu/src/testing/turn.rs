@@ -19,14 +19,14 @@ pub struct TurnSocket(MediaSocket);
 pub struct Sent {
     /// Datagrams the kernel took.
     pub packets: u64,
-    /// In so many messages.
+    /// The number of messages that carried them.
     pub messages: u64,
-    /// Datagrams it did not take.
+    /// Datagrams that the kernel did not take.
     pub lost: u64,
 }
 
 impl TurnSocket {
-    /// On a port the kernel chooses.
+    /// Binds a port that the kernel chooses.
     ///
     /// # Errors
     ///
@@ -35,14 +35,14 @@ impl TurnSocket {
         MediaSocket::bind(0).map(Self)
     }
 
-    /// Where it receives, on loopback.
+    /// Its address, on loopback.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.0.port()))
     }
 }
 
 impl SimRelay {
-    /// One turn of a media thread: takes datagrams, and sends what follows from them through a real
+    /// Runs one turn of a media thread: handles datagrams, and sends the results through a real
     /// socket.
     pub fn turn(
         &mut self,
@@ -57,7 +57,7 @@ impl SimRelay {
         self.flush_to(now, socket)
     }
 
-    /// The other part of a turn: does what is due, and sends it.
+    /// Runs the other part of a turn: does everything due, and sends the results.
     pub fn timers(&mut self, now: Instant, socket: &mut TurnSocket) -> Sent {
         let (worker, _) = self.first();
         if worker.poll_timeout(now).is_none_or(|at| at > now) {

@@ -1,4 +1,4 @@
-//! Sequences of datagrams that a stranger, or a client who means ill, can send: bytes in, no panic.
+//! Fuzzing of datagrams from a stranger, or from a malicious client: bytes in, no panic.
 //!
 //! A sequence is a run of steps: a byte of flags, a length in two bytes, and the datagram.
 
@@ -24,7 +24,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(9),
 ];
 
-/// DTLS records from a verified address, or two, of a client whose certificate nobody has.
+/// DTLS records from one or two verified addresses, of a client whose certificate nobody has.
 pub(crate) fn dtls(bytes: &[u8]) {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
     let generate = || Certificate::generate(Backend::default()).expect("a certificate");
@@ -127,13 +127,13 @@ fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.resize(message.len().next_multiple_of(4), 0);
 }
 
-/// Says a length that is `more` than there is so far.
+/// Sets a length that exceeds the present one by `more`.
 fn counted(message: &mut [u8], more: usize) {
     let len = (message.len() - 20 + more) as u16;
     message[2..4].copy_from_slice(&len.to_be_bytes());
 }
 
-/// As a client seals it. None for what is neither RTP nor RTCP.
+/// Seals a packet as a client does. None if it is neither RTP nor RTCP.
 pub(crate) fn sealed(srtp: &mut Srtp, packet: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![0; packet.len() + 64];
     let len = match classify(packet) {

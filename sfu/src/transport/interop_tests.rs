@@ -28,7 +28,7 @@ struct Interop {
     opened: Vec<Vec<u8>>,
 }
 
-/// Of the server's checks.
+/// The tag of the server's checks.
 const TAG: u32 = 0xfeed_beef;
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 10_000);
 const CLIENT: ([u8; 4], u16) = ([192, 0, 2, 2], 5_000);
@@ -194,7 +194,8 @@ fn str0m_connects_and_media_flows() {
         assert!(interop.opened.iter().all(|packet| packet.len() >= 112));
         assert_eq!(interop.received.len(), 50);
         assert_eq!(interop.received[49], rtp(0, 49, 80)[RTP_HEADER..]);
-        // It answers a lite agent's checks: the first one, and those that keep consent.
+        // The other agent answers a lite agent's checks: the first one, and those that keep
+        // consent.
         let proofs = interop.proofs;
         for _ in 0..1_000 {
             interop.step();

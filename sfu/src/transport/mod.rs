@@ -1,8 +1,8 @@
 //! One peer's transport: datagrams on one side, plain RTP, RTCP and data on the other.
 //!
-//! Sans I/O: time and datagrams come in as arguments, and what is to be sent, told or waited for is
-//! polled. The worker has told STUN, DTLS and SRTP apart by their first byte (RFC 7983) and hands in
-//! only datagrams from addresses bound to this peer, and STUN that names its user fragment.
+//! It is sans I/O: time and datagrams come in as arguments; datagrams to send, events and the next time to wait for are
+//! polled. The worker has told STUN, DTLS and SRTP apart by their first byte (RFC 7983). It hands in only datagrams
+//! from addresses bound to this peer, and STUN that names its user fragment.
 
 mod dtls;
 #[cfg(any(test, feature = "testing"))]
@@ -45,15 +45,15 @@ pub(crate) struct TransportConfig {
     pub(crate) remote_fingerprint: Fingerprint,
     /// The process's.
     pub(crate) certificate: Arc<Certificate>,
-    /// From now until DTLS must be up.
+    /// Time within which DTLS must be up.
     pub(crate) connect_timeout: Duration,
-    /// A data channel message, in bytes.
+    /// Largest data channel message, in bytes.
     pub(crate) max_data_message: usize,
     /// The memory for what data channels hold.
     pub(crate) caches: CacheShare,
-    /// What answers to our checks name: see [`stun_answer_tag`].
+    /// The tag named in answers to the server's checks: see [`stun_answer_tag`].
     pub(crate) stun_tag: u32,
-    /// Where the numbers of our checks come from.
+    /// Seed for the numbers of the server's checks.
     pub(crate) seed: [u8; 32],
 }
 
@@ -66,28 +66,28 @@ pub(crate) enum TransportEvent {
     Replaced,
     /// Another association came to nothing: the one in use goes on. The code is for metrics.
     NotReplaced(PeerFailure),
-    /// It ended without being asked to; poll what is left to send and drop it.
+    /// It ended without being asked to; poll the datagrams left to send and drop it.
     Failed(PeerFailure),
     /// The client is reached at another address from now on.
     AddressChanged {
-        /// Until now.
+        /// The earlier address.
         from: SocketAddr,
-        /// From now on.
+        /// The new address.
         to: SocketAddr,
     },
     /// An address bound earlier is no longer this peer's: the worker unbinds it.
     AddressForgotten(SocketAddr),
-    /// The client has proved to be at an address: it is this peer's, whoever claims it without proof.
+    /// The client has proved to be at an address, which is this peer's, even if others claim it without proof.
     AddressProven(SocketAddr),
-    /// Addresses answered none of our checks.
+    /// Addresses answered none of the server's checks.
     AddressesUnproven(u64),
     /// Media stops or goes on; its reason to stop.
     MediaHeld(Option<Hold>),
     /// A data channel message.
     Data {
-        /// Where it came.
+        /// The channel it came on.
         channel: DataChannel,
-        /// Not text.
+        /// Whether it is binary rather than text.
         binary: bool,
         /// Its bytes.
         payload: Vec<u8>,
@@ -105,22 +105,22 @@ pub(crate) struct Transport {
     /// The hold that the worker was last told of.
     told_hold: Option<Hold>,
     dtls: Associations,
-    /// Where the flights of the first handshake went.
+    /// The addresses that the flights of the first handshake went to.
     flights: Flights,
-    /// A DTLS datagram that the address may not be sent yet.
+    /// A DTLS datagram that its address may not be sent yet.
     stalled: Option<Vec<u8>>,
     sctp: Sctp,
     /// The time by which the transport must be up, or is given up.
     connect_by: Instant,
     connect_timeout: Duration,
-    /// It was up once.
+    /// Whether it has ever been up.
     was_connected: bool,
-    /// Since the client closed its association, something of another was seen.
+    /// A packet of another association has come since the client closed its own.
     is_awaited: bool,
     /// No m-line uses it: nothing is waited for, and only what keeps it up is sent and taken. The client may
     /// keep its end or drop it.
     is_resting: bool,
-    /// The latest time heard of, for what is polled without one.
+    /// The latest time known, for polls without one.
     now: Instant,
     answers: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<TransportEvent>,
@@ -135,12 +135,12 @@ enum Phase {
     Ended,
 }
 
-/// Where the flights of a handshake went: whoever finishes it has read them there.
+/// The addresses that the flights of a handshake went to: a client that finishes it has read them there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flights {
     None,
     To(SocketAddr),
-    /// To several addresses: it proves none.
+    /// Several addresses, so that none is proved.
     Spread,
 }
 
@@ -154,14 +154,14 @@ impl Flights {
     }
 }
 
-/// Of the client's checks, that is: RFC 7675 section 5.1 asks for one every 6 s at the latest. Whether it
-/// answers ours is another matter: see [`Hold`].
+/// Time without checks of the client after which it is gone: RFC 7675 section 5.1 asks for one every 6 s at the latest.
+/// [`Hold`] covers its answers to the server's checks.
 const CONSENT: Duration = Duration::from_secs(30);
-/// A client that replaces its transport closes the old association before its offer is on its way, which
-/// then comes over TCP. One that is gone is missed so much later.
+/// Time for a client to replace its transport. It closes the old association before its offer is sent, which then comes
+/// over TCP. A client that is really gone is noticed that much later.
 const REPLACEMENT: Duration = Duration::from_secs(3);
-/// STUN answers and events waiting to be polled. The worker polls after each batch of datagrams;
-/// checks beyond that many are dropped, and the client repeats them.
+/// STUN answers and events that may wait to be polled. The worker polls after each batch of datagrams; further checks
+/// are dropped, and the client repeats them.
 const MAX_WAITING: usize = 64;
 
 impl Transport {
@@ -192,7 +192,7 @@ impl Transport {
         }
     }
 
-    /// Takes a STUN datagram from any address. Nothing changes unless it authenticates.
+    /// Handles a STUN datagram from any address. Nothing changes unless it authenticates.
     pub(crate) fn handle_stun(
         &mut self,
         now: Instant,
@@ -214,7 +214,7 @@ impl Transport {
         outcome
     }
 
-    /// Sends and tells what the ICE agent has to.
+    /// Sends and reports the results of the ICE agent.
     fn follow(&mut self, steps: Steps) {
         self.answers.extend(steps.send);
         let forgotten = steps.forgotten.map(TransportEvent::AddressForgotten);
@@ -237,11 +237,11 @@ impl Transport {
         }
     }
 
-    /// Takes a DTLS datagram; ignored unless its address authenticated by STUN. A handshake's
-    /// takes up to a millisecond of public-key work, which the worker budgets.
+    /// Handles a DTLS datagram; ignored unless its address authenticated by STUN. A handshake's takes up to a
+    /// millisecond of public-key work, which the worker budgets.
     pub(crate) fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.advance(now);
-        // One that was never up is made anew to be used.
+        // A transport that was never up is made anew to be used.
         let is_over = self.is_resting && !self.was_connected || self.phase == Phase::Ended;
         if is_over || !self.ice.is_known(from) {
             return;
@@ -255,13 +255,13 @@ impl Transport {
         self.tell_hold();
     }
 
-    /// DTLS datagrams that were dropped since this was last asked: they are malformed, beyond what a handshake takes, or not
+    /// DTLS datagrams dropped since the last call: they are malformed, exceed the needs of a handshake, or are not
     /// authentic.
     pub(crate) fn take_dtls_refused(&mut self) -> u64 {
         self.dtls.take_refused()
     }
 
-    /// Whoever finishes a handshake has read what was sent in it.
+    /// Records a finished handshake: its client has read the flights sent to it.
     fn handshake_done(&mut self, now: Instant, from: SocketAddr) {
         self.ice.heard();
         if self.flights == Flights::To(from) {
@@ -293,8 +293,8 @@ impl Transport {
         Ok(len)
     }
 
-    /// Seals the RTP packet `buf[..len]` in place, `buf` having 16 bytes more; the sealed length, or
-    /// 0 if nothing can be sent. Its SSRC must be ours alone.
+    /// Seals the RTP packet `buf[..len]` in place; `buf` has 16 bytes more. Returns the sealed length, or 0 if nothing
+    /// can be sent. Its SSRC must be the server's alone.
     ///
     /// Sending a sequence number again needs the very same bytes: see [`Srtp::seal_rtp`].
     pub(crate) fn seal_rtp(&mut self, buf: &mut [u8], header_len: usize, len: usize) -> usize {
@@ -313,17 +313,17 @@ impl Transport {
         }
     }
 
-    /// Where the client says it is. None until its first check.
+    /// The address that the client uses. None until its first check.
     pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
         self.ice.selected()
     }
 
-    /// Where RTP and RTCP go. None while the client has not proved to be where it says, or is not heard.
+    /// The address for RTP and RTCP. None while the client has not proved to be there, or is not heard.
     pub(crate) fn media_addr(&self) -> Option<SocketAddr> {
         self.ice.media()
     }
 
-    /// Why RTP and RTCP go nowhere although DTLS is up.
+    /// The reason that RTP and RTCP are held although DTLS is up.
     pub(crate) fn hold(&self) -> Option<Hold> {
         self.ice.hold().filter(|_| self.is_connected())
     }
@@ -363,8 +363,8 @@ impl Transport {
         self.srtp.as_ref().map(|srtp| srtp.profile().name())
     }
 
-    /// Takes the credentials of a later offer that restarts ICE (RFC 8839 section 4.4.1.1.1). DTLS,
-    /// SRTP and the address go on.
+    /// Applies the credentials of a later offer that restarts ICE (RFC 8839 section 4.4.1.1.1). DTLS, SRTP and the
+    /// address go on.
     pub(crate) fn restart_ice(&mut self, ours: IceCredentials, remote: IceCredentials) {
         self.ice.restart(&ours, &remote);
     }
@@ -388,15 +388,15 @@ impl Transport {
         self.is_resting = true;
     }
 
-    /// A later offer uses it again: what the client kept goes on at once. Whoever kept nothing begins another
-    /// association, or is missed.
+    /// Wakes for a later offer that uses it again: a client that kept its association goes on at once. One that did not
+    /// begins another association, or is missed.
     pub(crate) fn wake(&mut self, now: Instant) {
         self.advance(now);
         if !std::mem::take(&mut self.is_resting) {
             return;
         }
         if self.consent_until().is_some_and(|until| now >= until) {
-            // It may be anybody's address by now.
+            // The address may be anybody's by now.
             self.ice.deselect();
         }
         self.ice.renew_consent(now);
@@ -431,7 +431,7 @@ impl Transport {
         self.end();
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
         if self.phase == Phase::Ended || self.is_resting {
@@ -494,7 +494,7 @@ impl Transport {
             }
             return Some((to, datagram));
         }
-        // One SCTP packet at a time, so that its congestion window is all that waits anywhere.
+        // One SCTP packet is taken at a time, so that packets wait only in its congestion window.
         if self.phase != Phase::Connected || self.is_resting {
             return None;
         }
@@ -528,7 +528,7 @@ impl Transport {
         }
     }
 
-    /// Is connected by these keys, as if a handshake with this address had agreed on them.
+    /// Connects with these keys, as if a handshake with this address had agreed on them.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn connect_by(&mut self, now: Instant, from: SocketAddr, keys: Srtp) {
         self.srtp = Some(Box::new(keys));
@@ -560,7 +560,7 @@ impl Transport {
             AssociationEvent::Failed(reason) => failed = Some(reason),
         });
         if self.is_resting {
-            // Nobody minds how it ended: whatever comes next is another association.
+            // The way it ended does not matter: the next handshake is another association.
             closed |= failed.take().is_some();
         }
         if closed {
@@ -568,7 +568,7 @@ impl Transport {
             self.srtp = None;
             self.connect_by = now + REPLACEMENT;
             self.is_awaited = false;
-            // Nobody is there any more.
+            // The client is not there any more.
             self.ice.deselect();
         }
         if connected {
@@ -599,7 +599,7 @@ impl Transport {
         }
     }
 
-    /// Nothing is sent without keys, so nothing can be sent after the end but what waits already.
+    /// Ends. Without keys nothing more is sent, except datagrams that wait already.
     fn end(&mut self) {
         self.phase = Phase::Ended;
         self.srtp = None;

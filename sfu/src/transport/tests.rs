@@ -14,9 +14,9 @@ struct World {
     server_ice: IceCredentials,
     transport: Transport,
     events: Vec<TransportEvent>,
-    /// It answers checks, as every ICE agent does.
+    /// The client answers checks, as every ICE agent does.
     answers: bool,
-    /// Bytes that it was sent, by address.
+    /// Bytes sent to it, by address.
     sent: BTreeMap<SocketAddr, usize>,
 }
 
@@ -119,7 +119,7 @@ impl World {
             .extend(std::iter::from_fn(|| next_told(&mut self.transport)));
     }
 
-    /// A datagram arrives at an address of the client's, or of nobody's.
+    /// Delivers a datagram to an address of the client, or of nobody.
     fn deliver(&mut self, to: SocketAddr, datagram: &[u8]) {
         *self.sent.entry(to).or_default() += datagram.len();
         if datagram[0] > 3 {
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// Does what is due until something happens; when, since the start.
+    /// Runs due work until an event comes; returns the time since the start.
     fn next_event(&mut self) -> (Duration, Option<TransportEvent>) {
         // Time may have been skipped before.
         self.transport.handle_timeout(self.now);
@@ -153,7 +153,7 @@ impl World {
         (self.now - self.start, None)
     }
 
-    /// Does what is due until it fails; when, since the start, and why.
+    /// Runs due work until it fails; returns the time since the start, and the reason.
     fn failure(&mut self) -> (Duration, PeerFailure) {
         loop {
             match self.next_event() {
@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// Does what is due for so long, checking as clients do, while it answers or does not.
+    /// Runs due work for so long, while the client checks, and answers or not.
     fn run(&mut self, from: ([u8; 4], u16), seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         let mut check_at = self.now;
@@ -318,7 +318,7 @@ fn a_client_that_moves_is_followed() {
         next_told(&mut world.transport),
         Some(TransportEvent::AddressChanged { from, to }) if from == home && to == away
     ));
-    // The same DTLS session, at the new address.
+    // The DTLS session continues at the new address.
     let mut srtp = world.client.srtp();
     let plain = rtp(1, 7, 900);
     let mut sealed = srtp.sending.encrypt_rtp(&plain).unwrap();
@@ -389,7 +389,7 @@ fn closing_goes_both_ways() {
     let closed = world.start;
     world.client.close(world.now);
     world.exchange(HOME);
-    // It may be about to replace its transport.
+    // The client may be about to replace its transport.
     assert!(world.events.is_empty() && !world.transport.is_connected());
     let (when, event) = world.next_event();
     assert!(matches!(
@@ -440,7 +440,7 @@ fn a_client_replaces_its_transport() {
         world.transport.open_rtp(&mut sealed),
         Err("srtp_auth_failed")
     );
-    // As if nothing had been: it ends when consent does.
+    // The transport goes on unchanged: it ends when consent does.
     world.events.clear();
     world.now += Duration::from_secs(1);
     world.check(AWAY, true);
@@ -503,7 +503,7 @@ fn a_transport_that_rested_goes_on_where_the_client_kept_it() {
     world.transport.rest();
     assert!(world.transport.is_resting());
     for _ in 0..100 {
-        // Nothing is due, however long it takes; and checks are answered, or the client gives up.
+        // Nothing is due, however long that lasts. Checks are still answered, or the client would give up.
         assert_eq!(world.transport.poll_timeout(), None);
         world.now += Duration::from_secs(5);
         world.transport.handle_timeout(world.now);
@@ -547,7 +547,7 @@ fn a_transport_that_rested_makes_way_where_the_client_dropped_it() {
         let fingerprint = world.client.fingerprint();
         world.transport.wake(world.now);
         world.transport.reoffered(world.now, fingerprint);
-        // Nobody is known to be where it was.
+        // The client is not known to be at its old address any more.
         assert_eq!(world.transport.remote_addr(), None, "{what}");
         world.now += Duration::from_secs(5);
         world.transport.handle_timeout(world.now);

@@ -1,4 +1,4 @@
-//! Addresses of peers: STUN, and datagrams from where several peers are.
+//! Addresses of peers: STUN, and datagrams from addresses that several peers share.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -44,7 +44,7 @@ impl Worker {
         self.service(now, index);
     }
 
-    /// A peer has proved to be at an address.
+    /// Records that a peer has proved to be at an address.
     pub(super) fn address_proven(&mut self, now: Instant, index: usize, addr: SocketAddr) {
         self.counters.addresses.proven += 1;
         self.claim(now, index, addr, true);
@@ -62,7 +62,7 @@ impl Worker {
         }
     }
 
-    /// Media of a peer stops, or goes on. What was decided for it stays: it says nothing of its link.
+    /// Stops media to a peer, or resumes it. Its allocation stays: a hold says nothing about its link.
     pub(super) fn hold_media(&mut self, now: Instant, index: usize, hold: Option<Hold>) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -100,7 +100,7 @@ impl Worker {
         }
     }
 
-    /// Takes a datagram from where several peers are. Whose keys open it, sent it.
+    /// Handles a datagram from a shared address. The peer whose keys open it has sent it.
     pub(super) fn handle_shared(
         &mut self,
         now: Instant,
@@ -117,7 +117,7 @@ impl Worker {
     }
 
     fn open_shared(&mut self, now: Instant, peers: &[usize], class: Class, datagram: &[u8]) {
-        // What does not open it may spoil it.
+        // A peer whose keys do not open it may spoil the buffer.
         let mut copy = Vec::with_capacity(datagram.len());
         let mut refused = None;
         for index in peers {
@@ -144,7 +144,8 @@ impl Worker {
         self.counters.drop(refused.unwrap_or("unknown_address"));
     }
 
-    /// A handshake is for who waits for one. What is of an association is for all: it authenticates at one.
+    /// Gives a handshake record to the peer that waits for one, and a record of an association to all: it authenticates
+    /// at one.
     fn spread_dtls(
         &mut self,
         now: Instant,

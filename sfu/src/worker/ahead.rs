@@ -1,17 +1,17 @@
-//! Asking for what the next packets need before their turn.
+//! Prefetches the memory that the next packets need.
 //!
-//! Hundreds of viewers are more than a worker's cache holds, and a viewer is sent a few packets at a time:
-//! nearly every line of memory that a packet needs is far away. Where the code comes by, it waits for them
-//! one after the other. Here the processor is asked for them while the packets before are worked on, and does
-//! not wait. What is behind a pointer is asked for a viewer later than the pointer.
+//! The state of hundreds of viewers exceeds a worker's cache, and a viewer is sent a few packets at a time: nearly
+//! every cache line that a packet needs is far away. Without prefetching the code would wait for them one after the
+//! other. Here the processor loads them while earlier packets are worked on. Memory behind a pointer is prefetched one
+//! viewer later than the pointer.
 //!
-//! Each `prefetch` along the way asks for what a packet needs of its own memory.
+//! Each `prefetch` along the way loads what a packet needs of its own memory.
 
 use super::Worker;
 use super::peer::Peer;
 
 impl Worker {
-    /// For the two viewers after the one whose turn it is.
+    /// Prefetches for the two viewers after the present one.
     pub(super) fn prefetch_next(&self) {
         if let Some(next) = self.inbox.ahead(0)
             && let Some(first) = self.inbox.first(&next)
@@ -32,7 +32,7 @@ impl Worker {
 }
 
 impl Peer {
-    /// For the next packet of a slot.
+    /// Prefetches for the next packet of a slot.
     pub(super) fn prefetch_slot(&self, slot: usize) {
         if let Some(slot) = self.subscriber.slot(slot) {
             slot.prefetch();

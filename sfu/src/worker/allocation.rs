@@ -1,7 +1,7 @@
-//! Wishes of viewers, bounds on them, and the decisions for them.
+//! Requests of viewers, bounds on them, and the decisions for them.
 //!
-//! A decision is made for a viewer at a time: over all of its video subscriptions, from what their
-//! publishers send, what its screen shows, who speaks, and what its link carries
+//! A decision is made for one viewer at a time, over all of its video subscriptions. It depends on the layers that
+//! their publishers send, the viewer's screen, the speakers, and the bandwidth of its link
 //! ([`Link::allocate`](crate::egress::link::Link::allocate)). Every change is an event, an entry in the room's
 //! timeline, and a line in the log.
 
@@ -19,7 +19,7 @@ use crate::stats::Decision;
 use crate::view::{Cap, Reason, View};
 
 impl Worker {
-    /// Takes how a viewer shows tracks. What it is not subscribed to is passed over.
+    /// Sets how a viewer shows tracks. A track that it is not subscribed to is skipped.
     pub(crate) fn set_views(
         &mut self,
         now: Instant,
@@ -35,7 +35,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Bounds what a viewer is sent.
+    /// Sets a viewer's cap.
     pub(crate) fn set_cap(&mut self, now: Instant, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
         let all = self.config.viewer_cap;
         let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
@@ -51,7 +51,7 @@ impl Worker {
         Ok(room.timeline.iter().cloned().collect())
     }
 
-    /// Decides for a viewer if it is time to.
+    /// Decides for a viewer if a decision is due.
     pub(super) fn decide_if_due(&mut self, now: Instant, index: usize) {
         let peer = self.peers.get(index);
         if peer.is_some_and(|peer| peer.subscriber.link().is_due(now)) {
@@ -59,7 +59,7 @@ impl Worker {
         }
     }
 
-    /// Decides what a viewer is sent of each video it is subscribed to.
+    /// Decides the layer of each video a viewer is subscribed to.
     pub(super) fn decide(&mut self, now: Instant, index: usize) {
         let mut wishes = std::mem::take(&mut self.wishes);
         wishes.clear();
@@ -77,8 +77,8 @@ impl Worker {
         self.wishes = wishes;
     }
 
-    /// Gathers a viewer's wishes. `sounds` gets the sound that was muted, or is not muted any more: nothing else is
-    /// ever decided about sound.
+    /// Gathers a viewer's requests. `sounds` gets the audio tracks that were muted or unmuted: nothing else is ever
+    /// decided about audio.
     fn gather(&self, now: Instant, index: usize, wishes: &mut Vec<Wish>, sounds: &mut Vec<Grant>) {
         let Some(peer) = self.peers.get(index) else {
             return;
@@ -150,7 +150,7 @@ impl Worker {
         }
     }
 
-    /// Does and tells what was decided.
+    /// Applies a decision, and tells of it.
     fn carry_out(&mut self, now: Instant, index: usize, wishes: &[Wish], grants: &[Grant]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -162,7 +162,7 @@ impl Worker {
         let mut wants = Vec::new();
         let mut muted = Vec::new();
         let mut decodable = Vec::new();
-        // Grants of sound come first and have no wish: sound has one layer, and no order.
+        // Grants of audio come first and have no wish: audio has one layer, and no order.
         let sounds = grants.len().saturating_sub(wishes.len());
         let orders = wishes.iter().map(|wish| Some(wish.order));
         let orders = std::iter::repeat_n(None, sounds).chain(orders);
@@ -180,7 +180,7 @@ impl Worker {
             if let Some(order) = order {
                 forwarder.set_order(order);
             }
-            // What was asked for in vain is not what is sent.
+            // A layer that is overdue is not the one sent.
             let tells = match grant.is_late {
                 true => forwarder.current(),
                 false => grant.layer,
@@ -189,7 +189,7 @@ impl Worker {
             let layer = pointed_at(forwarder, grant);
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
-            // What the link cannot carry would only wait, and everything behind it.
+            // Packets that the link cannot carry would only wait, and everything behind them.
             let stops = congested && layer < forwarder.current();
             if stops {
                 forwarder.stop();
@@ -234,8 +234,8 @@ impl Worker {
         }
     }
 
-    /// Tells of changes: the viewer, the timeline, the log. Who is to send a keyframe is asked when a
-    /// packet shows that one is missing.
+    /// Tells of changes: the viewer, the timeline, the log. A keyframe is requested later, when a packet shows that one
+    /// is missing.
     pub(super) fn tell(&mut self, now: Instant, index: usize, states: Vec<SubscriptionState>) {
         let Some(peer) = self.peers.get(index) else {
             return;
@@ -275,7 +275,7 @@ impl Worker {
     }
 }
 
-/// The grant of a sound track, muted or not.
+/// The grant of an audio track, muted or not.
 fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
     Grant {
         slot,
@@ -292,7 +292,7 @@ pub(super) fn is_undecodable(grant: Option<&Grant>) -> bool {
     grant.is_some_and(|grant| grant.layer.is_none() && grant.reason == Reason::Codec)
 }
 
-/// Of which of a track's encodings a viewer lacks the codec.
+/// How many of a track's encodings come in a codec that the viewer lacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lacks {
     None,
@@ -300,7 +300,7 @@ enum Lacks {
     All,
 }
 
-/// Takes from a ladder the steps of encodings that the viewer cannot decode.
+/// Removes from a ladder the steps of encodings that the viewer cannot decode.
 fn leave_out_undecodable(ladder: &mut Ladder, forwarder: &Forwarder, track: &Track) -> Lacks {
     let decodes = |layer| {
         let payload_type = track.payload_type_of(layer);
@@ -323,8 +323,7 @@ fn leave_out_undecodable(ladder: &mut Ladder, forwarder: &Forwarder, track: &Tra
     }
 }
 
-/// The layer that a forwarder is pointed at for a grant. A stream that does not come may resume where it
-/// stopped.
+/// The layer that a forwarder aims at for a grant. A stream that has stopped may resume where it was.
 fn pointed_at(forwarder: &Forwarder, grant: &Grant) -> Option<LayerId> {
     match grant.reason {
         Reason::Publisher | Reason::NotStarted => grant.layer.or(forwarder.target()),

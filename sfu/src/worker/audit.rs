@@ -1,4 +1,4 @@
-//! Whether a worker's parts agree with each other, for simulations.
+//! Checks whether a worker's parts agree with each other, for simulations.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -19,7 +19,7 @@ impl Worker {
         Some(peer.subscriber.transport_sequence())
     }
 
-    /// Statements of the parts about each other on which they do not agree.
+    /// Disagreements between this worker's parts.
     pub(crate) fn audit(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (index, peer) in &self.peers {
@@ -111,8 +111,7 @@ impl Worker {
         }
     }
 
-    /// Statements of this worker and the others about each other on which they do not agree, when nothing is
-    /// under way between them.
+    /// Disagreements between this worker and the others, when nothing is on its way between them.
     pub(crate) fn audit_relays(&self, workers: &[&Self]) -> Vec<String> {
         let mut faults = Vec::new();
         let here = self.config.index;
@@ -125,12 +124,12 @@ impl Worker {
                 faults.push(format!("{id} is relayed to {here} and published by nobody"));
                 continue;
             };
-            // The rest comes with the packets.
+            // The rest is relayed with the packets.
             let state = |track: &Track| {
                 let mut state = track.state();
                 for layer in &mut state.layers {
                     (layer.ssrc, layer.sender, layer.measured) = (None, None, (0, 0));
-                    // A keyframe tells the height, which may have come before anybody wanted it here.
+                    // A keyframe tells the height; it may have come before anybody wanted the layer here.
                     layer.heights = Default::default();
                 }
                 state
@@ -203,12 +202,12 @@ impl Worker {
             + self.looks.len()
     }
 
-    /// Handshake datagrams waiting.
+    /// Handshake datagrams that wait.
     pub(crate) fn handshakes_waiting(&self) -> usize {
         self.handshakes.len()
     }
 
-    /// Takes other settings.
+    /// Changes the bounds on speakers.
     pub(crate) fn bound_speakers(&mut self, last_n: Option<usize>, loudest_n: Option<usize>) {
         (self.config.last_n, self.config.loudest_n) = (last_n, loudest_n);
     }

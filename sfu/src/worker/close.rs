@@ -1,5 +1,5 @@
-//! Teardown. A room ends its peers, a peer ends its tracks, a track ends its subscriptions; each
-//! says so once, the innermost first. Whoever asked for an end is not told of it, only of what ended with it.
+//! Teardown. A room ends its peers, a peer ends its tracks, a track ends its subscriptions; each is told once, the
+//! innermost first. The requester of an end is told only of the things that ended with it.
 
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends everything.
+    /// Closes all rooms.
     pub(crate) fn close_all(&mut self, now: Instant) {
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
@@ -46,8 +46,8 @@ impl Worker {
         }
     }
 
-    /// Says of each peer and track that it is gone with this worker, which has failed. It touches nothing
-    /// else: a panic may have left any of it half done.
+    /// Tells of each peer and track that it is gone with this failed worker. It touches no other state: a panic may
+    /// have left any of it half done.
     pub(crate) fn abandon(&mut self) {
         for (_, peer) in &self.peers {
             let (room, id) = (peer.room, peer.id);

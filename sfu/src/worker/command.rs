@@ -14,7 +14,7 @@ use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transport::sdp::Offer;
 use crate::view::{Cap, TrackSettings, View};
 
-/// The answer to a command. Whoever asked may have gone meanwhile.
+/// The answer to a command. Its receiver may be gone.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, SfuError>>;
 
 /// One call on a worker.
@@ -99,8 +99,7 @@ pub(crate) enum Command {
     },
 }
 
-/// An answer that others must not be behind: what it speaks of is to be handed to the other workers,
-/// and counted for placement, first.
+/// A reply held until the other workers have the change and placement counts it.
 #[derive(Debug)]
 pub(crate) enum Held {
     Room(Reply<RoomId>, RoomId),
@@ -110,8 +109,8 @@ pub(crate) enum Held {
 }
 
 impl Worker {
-    /// Does what a command says. An answer that is held is given by [`answer`](Self::answer), when
-    /// what [`poll_relay`](Self::poll_relay) yields has been carried away.
+    /// Carries out a command. A held answer is given by [`answer`](Self::answer), once everything that
+    /// [`poll_relay`](Self::poll_relay) yields has been handed over.
     pub(crate) fn handle_command(&mut self, now: Instant, command: Command) -> Option<Held> {
         match command {
             Command::CreateRoom { reply } => {
@@ -160,14 +159,14 @@ impl Worker {
                 settings,
                 reply,
             } => {
-                // Other workers forward the track too: they are told before whoever asked.
+                // Other workers forward the track too: they are told before the requester.
                 let result = self.set_track(now, peer, track, settings);
                 return Some(Held::Done(reply, result));
             }
             Command::SetCap { peer, cap, reply } => answer(reply, self.set_cap(now, peer, cap)),
             Command::Timeline { room, reply } => answer(reply, self.timeline(room)),
             Command::ClosePeer { peer, reply } => {
-                // Gone already is what was asked for.
+                // A peer already gone counts as closed.
                 let _ = self.close_peer(now, peer);
                 answer(reply, Ok(()));
             }
@@ -182,12 +181,12 @@ impl Worker {
         None
     }
 
-    /// Gives an answer that was held.
+    /// Gives a held answer.
     pub(crate) fn answer(&mut self, now: Instant, held: Held) {
         match held {
             Held::Join(reply, result) => {
                 let peer = result.as_ref().ok().map(|(peer, _)| *peer);
-                // Whoever asked is gone: so is the peer nobody knows of.
+                // The requester is gone, so nobody knows the new peer: it is closed.
                 if reply.send(result).is_err()
                     && let Some(peer) = peer
                 {
@@ -195,7 +194,7 @@ impl Worker {
                 }
             }
             Held::Room(reply, room) => {
-                // Whoever asked is gone: nobody else will close it.
+                // The requester is gone: nobody else will close the room.
                 if reply.send(Ok(room)).is_err() {
                     self.close_room(now, room);
                 }

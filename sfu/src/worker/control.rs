@@ -1,4 +1,4 @@
-//! Products of a peer's transport: control datagrams, transitions, data channel messages.
+//! The output of a peer's transport: control datagrams, transitions, data channel messages.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::transport::TransportEvent;
 
 impl Worker {
-    /// Takes out all that a peer's transport has produced.
+    /// Handles everything that a peer's transport has produced.
     pub(super) fn service(&mut self, now: Instant, index: usize) {
         self.schedule.touch(index);
         loop {

@@ -1,4 +1,4 @@
-//! Data channel messages: from one peer to everybody else in its room.
+//! Data channel messages: from one peer to all others in its room.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,27 +9,26 @@ use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
 use crate::transport::{DataChannel, DataMessage};
 
-/// The time between two tellings of one reason to a peer. What it sends is bounded, but not what it may get
-/// wrong.
+/// Interval at which one reason is told to a peer. The messages it sends are bounded, but not its mistakes.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
-/// A message for everybody in a room but its sender.
+/// A message for every peer in a room but its sender.
 #[derive(Clone, Debug)]
 pub(crate) struct Data {
     pub(crate) room: RoomId,
     pub(crate) channel: DataChannel,
     pub(crate) binary: bool,
     pub(crate) payload: Arc<[u8]>,
-    /// Its name.
+    /// The sender's name.
     pub(crate) sender: Arc<str>,
 }
 
-/// The messages that a peer may still send, and the refusals it was told.
+/// The messages that a peer may still send, and the times it was told of refusals.
 #[derive(Debug, Default)]
 pub(super) struct DataBudget {
     window: Option<Instant>,
     used: u32,
-    /// In the order of [`DataRefusal`].
+    /// Times by reason, in the order of [`DataRefusal`].
     told: [Option<Instant>; DataRefusal::COUNT],
 }
 
@@ -46,7 +45,7 @@ impl DataBudget {
         self.used <= per_second
     }
 
-    /// Whether the peer is to be told of a refusal, once in a while.
+    /// Whether the peer is to be told of a refusal now.
     fn tell(&mut self, now: Instant, reason: DataRefusal) -> bool {
         let told = &mut self.told[reason as usize];
         let due = told.is_none_or(|told| now >= told + TOLD_EVERY);
@@ -58,7 +57,7 @@ impl DataBudget {
 }
 
 impl Worker {
-    /// Gives a peer the name that receivers of its messages are told.
+    /// Sets the name that receivers of a peer's messages are told.
     pub(super) fn name_sender(&mut self, peer: PeerId, name: &str) {
         let index = self.by_id.get(&peer).copied();
         if let Some(peer) = index.and_then(|index| self.peers.get_mut(index)) {
@@ -66,7 +65,7 @@ impl Worker {
         }
     }
 
-    /// Takes a message that came from a peer.
+    /// Handles a message from a peer.
     pub(super) fn take_data(
         &mut self,
         now: Instant,
@@ -98,7 +97,7 @@ impl Worker {
         self.deliver_data(now, Some(from), &data);
     }
 
-    /// Counts a channel or a message that was refused, and tells whoever opened or sent it.
+    /// Counts a refused channel or message, and tells its peer.
     pub(super) fn refuse_data(&mut self, now: Instant, from: usize, reason: DataRefusal) {
         self.counters.drop(reason.code());
         if let Some(peer) = self.peers.get_mut(from)

@@ -40,8 +40,8 @@ impl Worker {
 }
 
 impl Worker {
-    /// All that a viewer is about to be told of a publisher's clocks is of one moment: what is believed of them
-    /// may have changed since the last packet of one stream and before that of another.
+    /// Updates the publishers' clocks for all of a viewer's streams at one moment. The offset of a publisher's clock
+    /// may have changed between the last packets of two streams.
     fn refresh_clocks(&mut self, now: Instant, index: usize) {
         let peer = self.peers.get(index);
         let Some(peer) = peer.filter(|peer| peer.subscriber.reports_due(now)) else {

@@ -18,22 +18,21 @@ use crate::rtp::RtpHeader;
 use crate::rtp::codec::is_keyframe;
 use crate::transmit::Transmits;
 
-/// Sealed bytes after which they are sent before more are made: half of a core's second-level
-/// cache, so that the kernel copies what is still there. Far more than one message, and some
-/// hundred packets to a system call.
+/// Sealed bytes after which they are sent before more are made: half of a core's second-level cache, so that the kernel
+/// copies them while they are still there. It is far more than one message, and some hundred packets to a system call.
 pub(super) const PART_BYTES: usize = 256 << 10;
 
-/// Buffers of forwarding that are kept from turn to turn, for the memory's sake.
+/// Buffers for forwarding, kept from turn to turn to save allocations.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     planned: Vec<Planned>,
     items: Vec<Item>,
     packer: Packer,
-    /// Layers a keyframe is needed of.
+    /// Layers that need a keyframe.
     wanted: Vec<(Place, usize)>,
 }
 
-/// A packet decided on.
+/// A packet to be sent, as planned.
 #[derive(Clone, Copy, Debug)]
 struct Planned {
     packet: u32,
@@ -41,16 +40,16 @@ struct Planned {
     plan: Plan,
 }
 
-/// A layer that a viewer is switched to, whose first packets are in its publisher's cache.
+/// A layer that a viewer is switched to; its first packets are in the publisher's cache.
 #[derive(Clone, Copy, Debug)]
 struct Replay {
-    /// The packet that made it possible, and the delivery of it.
+    /// The delivery of the packet that made the switch possible.
     at: Delivery,
     start: Start,
 }
 
 impl Worker {
-    /// Forwards what waits until so many bytes are to be sent; true if that was not all.
+    /// Forwards waiting packets until so many bytes are ready to send; true if some are left.
     pub(super) fn forward(&mut self, now: Instant, bytes: usize) -> bool {
         while self.transmits.bytes() < bytes {
             let Some(viewer) = self.inbox.next_viewer() else {
@@ -77,7 +76,7 @@ impl Worker {
         }
     }
 
-    /// Plans a viewer's packets from one on, up to where something of a cache comes first.
+    /// Plans a viewer's packets from one on, up to a point where cached packets come first.
     fn plan(&mut self, now: Instant, viewer: usize, from: Delivery) -> Option<Replay> {
         let peer = self.peers.get_mut(viewer)?;
         if !peer.transport.is_connected() || peer.transport.media_addr().is_none() {
@@ -121,7 +120,7 @@ impl Worker {
         None
     }
 
-    /// Sends a viewer what was planned.
+    /// Seals a viewer's planned packets.
     fn seal(&mut self, now: Instant, viewer: usize) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
@@ -135,8 +134,7 @@ impl Worker {
         self.counters.drop_many("seal_failed", sealed.failed);
     }
 
-    /// Forwards what is cached of a layer from where a viewer begins to be sent it, up to where
-    /// the packets that wait go on.
+    /// Forwards a layer's cached packets from the one where a viewer begins, up to the first that waits in the inbox.
     fn replay(&mut self, now: Instant, viewer: usize, replay: Replay) {
         let Some((origin, _)) = self.inbox.packet(replay.at.packet) else {
             return;
@@ -190,7 +188,7 @@ impl Worker {
         }
     }
 
-    /// Sends a viewer what has waited long enough.
+    /// Sends a viewer's paced packets that are due.
     pub(super) fn send_paced(&mut self, now: Instant, viewer: usize) {
         self.shed(now, viewer);
         while let Some(peer) = self.peers.get_mut(viewer) {
@@ -208,7 +206,7 @@ impl Worker {
         }
     }
 
-    /// Gives up video that waited for too long: sound and other pictures get through.
+    /// Drops video that waited for too long, so that audio and other pictures get through.
     fn shed(&mut self, now: Instant, viewer: usize) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
@@ -224,7 +222,7 @@ impl Worker {
         self.decide(now, viewer);
     }
 
-    /// Sends a packet that waited, from its publisher's cache.
+    /// Sends a paced packet from its publisher's cache.
     fn send_cached(&mut self, now: Instant, viewer: usize, paced: &Paced) {
         let source = paced.source;
         let found = track_and_viewer(&mut self.peers, &self.relayed, source.place, viewer);
@@ -249,8 +247,7 @@ impl Worker {
         }
     }
 
-    /// Sends something for no better reason than to see whether the link carries it: packets of just
-    /// now again, else padding.
+    /// Sends a probe, only to see whether the link carries it: a recent packet again, else padding.
     fn send_probe(&mut self, now: Instant, viewer: usize, bytes: usize) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
@@ -295,7 +292,7 @@ struct Sealed {
 }
 
 impl Desk {
-    /// The plan for a delivery, to be made.
+    /// Begins the plan for a delivery.
     fn begin(&mut self, delivery: &Delivery) -> &mut Plan {
         let at = self.planned.len();
         self.planned.push(Planned {
@@ -306,8 +303,8 @@ impl Desk {
         &mut self.planned[at].plan
     }
 
-    /// Takes what was planned. What the viewer's link has no time for now waits; but sound never does, and
-    /// what is kept nowhere cannot.
+    /// Keeps the plan, or queues the packet in the pacer if the viewer's link has no time for it now. Audio never
+    /// waits, nor does a packet that no cache has.
     fn settle(&mut self, now: Instant, origin: Place, packet: &Packet<'_>, pacer: &mut Pacer) {
         let Some(planned) = self.planned.last() else {
             return;
@@ -377,7 +374,7 @@ impl Desk {
     }
 }
 
-/// A packet as it waits.
+/// A packet for the pacer's queue.
 fn paced(slot: u32, outgoing: Outgoing, origin: Place, packet: &Packet<'_>) -> Paced {
     Paced {
         slot,
@@ -391,7 +388,7 @@ fn paced(slot: u32, outgoing: Outgoing, origin: Place, packet: &Packet<'_>) -> P
     }
 }
 
-/// A packet that its publisher's cache still has, with what is known of it.
+/// A packet that its publisher's cache still has, with its facts.
 pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8], Facts)> {
     let layer = track
         .layers
@@ -429,7 +426,7 @@ fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> 
 }
 
 impl Peer {
-    /// Its way out, with its slots; none while it cannot be reached.
+    /// Its outlet parts and its slots; none while it cannot be reached.
     fn way_out<'a>(
         &'a mut self,
         now: Instant,

@@ -1,9 +1,8 @@
 //! DTLS handshakes, a few a turn.
 //!
-//! A handshake step costs up to a quarter of a millisecond of public-key arithmetic, as much as
-//! forwarding hundreds of packets. A join storm must not make those wait, so its datagrams queue here
-//! and the runtime says how many a turn has time for. No step is so long that it would be worth a
-//! thread of its own (`benches/handshake.rs` measures them).
+//! A handshake step costs up to a quarter of a millisecond of public-key arithmetic, as much as forwarding hundreds of
+//! packets. These must not wait for a join storm. So handshake datagrams queue here, and the runtime says how many a
+//! turn has time for. No step is long enough to justify a thread of its own (`benches/handshake.rs` measures them).
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,13 +10,14 @@ use std::time::Instant;
 
 use super::Worker;
 
-/// Datagrams waiting. A client sends two flights of a few datagrams: this is a storm of 500 joins.
-/// Overflow drops the newest; DTLS retransmits after a second.
+/// Datagrams that may wait. A client sends two flights of a few datagrams: this fits a storm of 500 joins. Beyond it
+/// the newest are dropped; DTLS retransmits after a second.
 const WAITING: usize = 2_048;
-/// A ClientHello with every extension and a client's certificate flight stay under an MTU each.
+/// Largest datagram kept: a ClientHello with every extension, and a client's certificate flight, stay under an MTU
+/// each.
 const DATAGRAM: usize = 2_048;
 
-/// Handshake datagrams waiting.
+/// Handshake datagrams that wait.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     waiting: VecDeque<(usize, SocketAddr, Vec<u8>)>,
@@ -28,13 +28,13 @@ impl Handshakes {
         self.waiting.is_empty()
     }
 
-    /// Datagrams waiting.
+    /// The number of datagrams that wait.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// A peer is gone.
+    /// Forgets the datagrams of a peer.
     pub(super) fn remove(&mut self, peer: usize) {
         self.waiting.retain(|(other, ..)| *other != peer);
     }
@@ -74,7 +74,7 @@ impl Worker {
         self.service(now, index);
     }
 
-    /// Takes waiting datagrams while there is `time` for another; one at least, if there is one.
+    /// Handles waiting datagrams while there is `time` for another; at least one, if there is one.
     pub(crate) fn run_handshakes(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         while let Some((index, from, mut datagram)) = self.handshakes.waiting.pop_front() {
             if let Some(peer) = self.peers.get_mut(index) {

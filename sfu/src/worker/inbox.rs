@@ -1,29 +1,29 @@
 //! Packets of one turn between their publishers and their viewers.
 //!
-//! Fan-out goes viewer by viewer, not packet by packet: a viewer's keys, numbers and address are
-//! then touched once for all of its packets, which stand together and leave as one run.
+//! Fan-out goes viewer by viewer, not packet by packet. A viewer's keys, numbers and address are
+//! then touched once for all of its packets, which lie together in memory and leave as one run.
 
 use crate::packet::{Facts, Packet};
 use crate::place::Place;
 use crate::router::Target;
 
-/// Bytes waiting at most. The runtime hands over some hundred datagrams before it flushes; this is
-/// for whoever does not.
+/// Most bytes that wait. The runtime hands over some hundred datagrams before it flushes; the bound
+/// is for other callers.
 const MAX_BYTES: usize = 8 << 20;
 
 const NONE: u32 = u32::MAX;
 
-/// Packets waiting, and for each viewer which of them it is to be sent.
+/// Packets that wait, and for each viewer those that it is to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     packets: Vec<Waiting>,
     deliveries: Vec<Delivery>,
-    /// Viewers in the order their first packets came.
+    /// Viewers, in the order of their first packets.
     viewers: Vec<Viewer>,
-    /// By peer: its index among the viewers, good if that viewer is this peer.
+    /// Index among the viewers by peer; valid if that viewer is this peer.
     places: Vec<u32>,
-    /// Viewers done.
+    /// The number of viewers done.
     done: usize,
 }
 
@@ -45,17 +45,17 @@ pub(super) struct Delivery {
     next: u32,
 }
 
-/// A viewer with packets waiting.
+/// A viewer with waiting packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Viewer {
-    /// Among the worker's peers.
+    /// Index among the worker's peers.
     pub(super) peer: usize,
     first: u32,
     last: u32,
 }
 
 impl Inbox {
-    /// Takes a packet for each of `targets`; false if there is no room.
+    /// Adds a packet for each of `targets`; false if there is no room.
     pub(super) fn push(
         &mut self,
         origin: Place,
@@ -112,14 +112,14 @@ impl Inbox {
         }
     }
 
-    /// The next viewer, once.
+    /// The next viewer; each is returned once.
     pub(super) fn next_viewer(&mut self) -> Option<Viewer> {
         let viewer = self.viewers.get(self.done).copied();
         self.done += usize::from(viewer.is_some());
         viewer
     }
 
-    /// The viewer to come after so many others.
+    /// The viewer whose turn comes after so many others.
     pub(super) fn ahead(&self, others: usize) -> Option<Viewer> {
         self.viewers.get(self.done + others).copied()
     }
@@ -129,7 +129,7 @@ impl Inbox {
         self.deliveries.get(viewer.first as usize).copied()
     }
 
-    /// The one after.
+    /// The viewer's next delivery.
     pub(super) fn after(&self, delivery: &Delivery) -> Option<Delivery> {
         self.deliveries.get(delivery.next as usize).copied()
     }
@@ -144,7 +144,7 @@ impl Inbox {
         Some((waiting.origin, packet))
     }
 
-    /// Whether a packet of a layer came after another, and still waits.
+    /// Whether a packet of a layer waits that came after another.
     pub(super) fn comes_later(
         &self,
         after: u32,
@@ -158,7 +158,7 @@ impl Inbox {
             .any(|waiting| (waiting.facts.layer, waiting.facts.sequence) == (layer, sequence))
     }
 
-    /// Packets to be sent, as far as they are known.
+    /// Packets to be sent, as far as known.
     pub(super) fn backlog(&self) -> usize {
         self.deliveries.len()
     }

@@ -1,5 +1,5 @@
-//! Layers are switched at random while packets are lost, repeated and reordered: whatever a viewer is
-//! sent, a decoder may be shown. A publisher and a slot as they are, without a network between.
+//! Tests that switch layers at random while packets are lost, repeated and reordered: a decoder may be shown every
+//! stream that a viewer is sent. They use a real publisher and slot, without a network between.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ struct Form {
 #[derive(Clone, Copy, Debug, Default)]
 struct Network {
     loss: u32,
-    /// Of the lost ones, how many are repaired.
+    /// Chance that a lost packet is repaired.
     repaired: u32,
     duplicates: u32,
     late: u32,
@@ -61,10 +61,10 @@ struct Rig {
     slot: Slot,
     oracle: Oracle,
     truth: Truth,
-    /// The packets of the viewer's stream that came, and those that were asked for again, how often.
+    /// The newest packet of the viewer's stream, and the packets asked for again with the number of requests.
     highest: Option<u16>,
     missing: BTreeMap<u16, (Instant, u32)>,
-    /// Packets under way.
+    /// Packets on their way.
     coming: BTreeMap<(Instant, u64), Vec<u8>>,
     count: u64,
     asked: BTreeSet<usize>,
@@ -235,7 +235,7 @@ impl Rig {
             self.receive(now, &mut packet);
         }
         self.repair(now);
-        // A request takes its time.
+        // A request takes some time.
         for layer in std::mem::take(&mut self.asked) {
             self.source
                 .request_keyframe(SSRC + self.first_ssrc() + layer as u32);
@@ -349,7 +349,7 @@ impl Rig {
         self.oracle.observe(bytes, now);
     }
 
-    /// The viewer asks for what it lacks.
+    /// Asks for the packets that the viewer lacks.
     fn repair(&mut self, now: Instant) {
         let mut ask = Vec::new();
         self.missing.retain(|sequence, (since, times)| {
@@ -372,7 +372,7 @@ impl Rig {
     }
 }
 
-/// So many switches; what the oracle says, what else was wrong, and how many of them came to be.
+/// Runs so many switches. Returns the oracle's report, further faults, and the number of switches completed.
 fn run(
     form: Form,
     network: Network,
@@ -421,7 +421,7 @@ const FORMS: [(&str, Form); 11] = {
     ]
 };
 
-/// Nothing is lost: all that is sent is shown, nothing is missing, and switches come to be.
+/// Without loss everything sent is shown, nothing is missing, and switches complete.
 #[test]
 fn a_clean_network_shows_all() {
     for (name, form) in FORMS {
@@ -441,7 +441,7 @@ fn a_clean_network_shows_all() {
 const SWITCHES: usize = if cfg!(debug_assertions) { 100 } else { 1_000 };
 const ROUNDS: usize = 10;
 
-/// The networks of the rounds: their ways to be bad in all combinations.
+/// The network of a round; the rounds cover all combinations of faults.
 fn bad_network(round: usize) -> Network {
     Network {
         loss: [0, 5, 20, 50, 100][round % 5],

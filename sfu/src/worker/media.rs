@@ -29,7 +29,7 @@ impl Worker {
         }
     }
 
-    /// Takes a decrypted packet.
+    /// Handles a decrypted packet.
     pub(super) fn take_rtp(&mut self, now: Instant, index: usize, datagram: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -53,10 +53,10 @@ impl Worker {
         }
     }
 
-    /// Hands a packet to those who are to be sent it, on this worker and others.
+    /// Hands a packet to its viewers, on this worker and others.
     pub(super) fn route(&mut self, now: Instant, place: Place, media: Media, datagram: &[u8]) {
         if media.layers_changed {
-            // What came before was for the layers as they were.
+            // Waiting packets were meant for the old layers.
             self.forward(now, usize::MAX);
             self.retarget(now, place);
             self.announce_layers(place);
@@ -119,9 +119,9 @@ impl Worker {
         self.distribute(place, fanout, facts, datagram);
     }
 
-    /// Tells those who are sent a layer that its stream has begun anew.
+    /// Tells the viewers of a layer that its stream has begun anew.
     fn begin_anew(&mut self, now: Instant, place: Place, layer: usize) {
-        // What came before is of the stream before.
+        // Waiting packets belong to the old stream.
         self.forward(now, usize::MAX);
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;
@@ -164,7 +164,7 @@ impl Worker {
         }
     }
 
-    /// Takes decrypted RTCP.
+    /// Handles decrypted RTCP.
     pub(super) fn take_rtcp(&mut self, now: Instant, index: usize, datagram: &[u8]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -192,7 +192,7 @@ impl Worker {
         }
     }
 
-    /// Sends a viewer a packet again as soon as its link has time for it.
+    /// Sends a viewer a packet again, when its link has time for it.
     fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: Repair) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
@@ -203,7 +203,7 @@ impl Worker {
         }
     }
 
-    /// Sends a viewer what it lacks.
+    /// Sends a viewer a packet that it lacks.
     pub(super) fn send_repair(
         &mut self,
         now: Instant,
@@ -223,7 +223,7 @@ impl Worker {
         }
     }
 
-    /// Sends a viewer without RTX a packet again, as it was sent; none if that is not what it has.
+    /// Sends a packet again exactly as it was sent; none if its slot kept no packet of that number.
     fn resend(&mut self, now: Instant, viewer: usize, slot: usize, lost: u16) -> Option<bool> {
         let peer = self.peers.get_mut(viewer)?;
         let ntp = self.config.clock.ntp(now);
@@ -290,7 +290,7 @@ impl Worker {
         self.schedule.touch(index);
     }
 
-    /// A layer of a track came alive or died: its viewers choose again.
+    /// Has a track's viewers choose again, after a layer came alive or died.
     pub(super) fn retarget(&mut self, now: Instant, place: Place) {
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;

@@ -1,13 +1,11 @@
 //! One media thread's state, sans I/O.
 //!
-//! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command
-//! methods, call [`handle_timeout`](Worker::handle_timeout) when
-//! [`poll_timeout`](Worker::poll_timeout) says so, and after each of these [`flush`](Worker::flush)
-//! what is to be sent and drain [`poll_event`](Worker::poll_event). Where there are other workers, what
-//! [`poll_relay`](Worker::poll_relay) and [`poll_batch`](Worker::poll_batch) yield is carried to them
-//! ([`relay`] says how). The worker reads no clock, no
-//! socket and no randomness: time comes with each call and numbers from the seed, so that a run can
-//! be repeated exactly.
+//! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command methods, call
+//! [`handle_timeout`](Worker::handle_timeout) when [`poll_timeout`](Worker::poll_timeout) says so. After each of these
+//! [`flush`](Worker::flush) the packets to send and drain [`poll_event`](Worker::poll_event). With several workers,
+//! carry the output of [`poll_relay`](Worker::poll_relay) and [`poll_batch`](Worker::poll_batch) to the others
+//! ([`relay`] says how). The worker reads no clock, no socket and no randomness: time comes with each call and numbers
+//! from the seed, so that a run can be repeated exactly.
 
 mod address;
 mod ahead;
@@ -69,21 +67,21 @@ use peer::Peer;
 use relay::RelayedTracks;
 use schedule::Schedule;
 
-/// The start values of a worker.
+/// The initial values of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerConfig {
     pub(crate) index: u16,
     pub(crate) certificate: Arc<Certificate>,
-    /// Announced as ICE candidates.
+    /// Addresses announced as ICE candidates.
     pub(crate) candidates: Vec<SocketAddr>,
     pub(crate) limits: Limits,
-    /// The memory for packets that are kept, which all workers share.
+    /// The memory for cached packets, which all workers share.
     pub(crate) caches: Arc<CacheBudget>,
     /// The cap of any viewer.
     pub(crate) viewer_cap: Cap,
-    /// Videos of so many people at most are sent, of those who spoke last.
+    /// Most people whose videos are sent: the last speakers.
     pub(crate) last_n: Option<usize>,
-    /// So many sounds of a room at most are sent, the loudest.
+    /// Most audio tracks of a room that are sent: the loudest.
     pub(crate) loudest_n: Option<usize>,
     pub(crate) clock: WallClock,
     pub(crate) seed: [u8; 32],
@@ -94,7 +92,8 @@ pub(crate) struct WorkerConfig {
 pub(crate) struct Worker {
     config: WorkerConfig,
     rng: StdRng,
-    /// For the numbers of our checks: apart, so that nobody learns of others from them.
+    /// Makes the numbers of the server's STUN checks. It is separate, so that they reveal nothing of other random
+    /// numbers.
     check_rng: StdRng,
     next_id: u64,
     demux: Demux,
@@ -104,7 +103,7 @@ pub(crate) struct Worker {
     router: Router,
     /// Tracks of publishers on other workers.
     relayed: RelayedTracks,
-    /// For other workers, each with its index.
+    /// Control for other workers, each with the worker's index.
     outbox: VecDeque<(u16, Control)>,
     batches: Batches,
     schedule: Schedule,
@@ -113,11 +112,11 @@ pub(crate) struct Worker {
     marks: wanted::Marks,
     watches: codecs::Watches,
     looks: orientation::Looks,
-    /// Rooms in which somebody is heard, by when to decide who speaks.
+    /// Rooms in which somebody is heard, by the time of the next decision about speakers.
     speaking: BTreeSet<(Instant, RoomId)>,
     inbox: Inbox,
     desk: Desk,
-    /// Of the viewer being decided for; kept for the memory's sake.
+    /// Buffers for one viewer's decision, kept to save allocations.
     wishes: Vec<Wish>,
     grants: Vec<Grant>,
     transmits: Transmits,
@@ -136,12 +135,12 @@ struct Counters {
     packets_forwarded: u64,
     relay_packets_in: u64,
     padding_bytes: u64,
-    /// Sent to find out what links carry.
+    /// Packets sent only to measure the bandwidth of links.
     probe_packets: u64,
     /// The time that the last batch may have been held back.
     coalescing: Duration,
     addresses: AddressCounters,
-    /// Times that media of a peer was held, by why.
+    /// Times that a peer's media was held, by reason.
     media_held: BTreeMap<&'static str, u64>,
     drops: BTreeMap<&'static str, u64>,
 }
@@ -190,7 +189,7 @@ impl Worker {
         }
     }
 
-    /// Takes a datagram, changing it in place.
+    /// Handles a datagram, changing it in place.
     pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
@@ -213,7 +212,7 @@ impl Worker {
         }
     }
 
-    /// Moves a part of what is to be sent to `out`, which is empty; true: send it and call again.
+    /// Moves a part of the packets to send into `out`, which is empty. True: send it and call again.
     ///
     /// Parts are small enough to be in the cache still when they are sent.
     pub(crate) fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
@@ -240,12 +239,12 @@ impl Worker {
         self.schedule.give_back(touched);
     }
 
-    /// Packets to be forwarded by the next flush: how much of a turn is full.
+    /// Packets that the next flush will forward: how full the turn is.
     pub(crate) fn backlog(&self) -> usize {
         self.inbox.backlog()
     }
 
-    /// Notes what the runtime made of a flush.
+    /// Records the outcome of a flush.
     pub(crate) fn sent(&mut self, report: &SendReport) {
         let counters = &mut self.counters;
         counters.datagrams_sent += report.packets;
@@ -259,7 +258,7 @@ impl Worker {
         counters.drop_many("send_refused", report.refused);
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.poll_relayed(now);
         self.poll_speakers(now);
@@ -298,7 +297,7 @@ impl Worker {
         self.events.pop_front()
     }
 
-    /// Its place among the workers.
+    /// Its index among the workers.
     pub(crate) fn index(&self) -> u16 {
         self.config.index
     }

@@ -1,4 +1,4 @@
-//! From an offer to an answer: a new peer, or a peer that sends and receives something else.
+//! Answers offers: of a new peer, or of a peer that changes its tracks.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -24,13 +24,13 @@ use crate::transport::sdp::{
 use crate::transport::{Fingerprint, IceCredentials, Transport, TransportConfig};
 use crate::view::Reason;
 
-/// SSRCs below this are left to what peers invent for themselves: libwebrtc reports as 1.
+/// SSRCs below this are left to clients, which invent their own: libwebrtc reports as 1.
 const MIN_SSRC: u32 = 0x1000;
 
-/// Characters left for a mid in `a=msid`: each half may have 64 (RFC 8830 section 2), `slot-` takes 5.
+/// Characters left for a mid in `a=msid`: each half may have 64 (RFC 8830 section 2), and `slot-` takes 5.
 const MAX_MID_IN_MSID: usize = 59;
 
-/// The parts of our description that differ from peer to peer.
+/// The parts of the server's description that differ from peer to peer.
 #[derive(Clone, Copy)]
 struct Ours<'a> {
     ice: &'a IceCredentials,
@@ -38,8 +38,8 @@ struct Ours<'a> {
     announce: Option<SocketAddr>,
 }
 
-/// Reads a client's offer. This is two thirds of what an offer costs, and needs nothing of the
-/// worker's: whoever asks does it, and no packet waits.
+/// Reads a client's offer. That is two thirds of the cost of an offer and needs no state of the worker, so that the
+/// caller's thread does it and no packet waits.
 pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError> {
     let offer = parse_offer(text, &SdpLimits::new(limits.media_per_offer))?;
     let limit = limits.tracks_per_peer;
@@ -53,8 +53,7 @@ pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError>
     Ok(offer)
 }
 
-/// The receiving m-lines that are refused: their kinds, each once, and the reason for which nothing can be
-/// sent on them.
+/// The kinds of receiving m-lines that are refused, each once, with the reason that nothing can be sent on them.
 fn refused_lines(offer: &Offer) -> Vec<(MediaKind, Reason)> {
     let mut refused: Vec<(MediaKind, Reason)> = Vec::new();
     for media in &offer.media {
@@ -73,7 +72,7 @@ fn refused_lines(offer: &Offer) -> Vec<(MediaKind, Reason)> {
 }
 
 impl Worker {
-    /// Creates a peer from its first offer. Nothing is kept if the offer is refused.
+    /// Creates a peer from its first offer. A refused offer leaves nothing behind.
     pub(crate) fn join(
         &mut self,
         now: Instant,
@@ -158,7 +157,7 @@ impl Worker {
         Ok((id, answer))
     }
 
-    /// Renegotiates with a peer. Nothing changes if the offer is refused.
+    /// Renegotiates with a peer. A refused offer changes nothing.
     pub(crate) fn offer(
         &mut self,
         now: Instant,
@@ -175,7 +174,7 @@ impl Worker {
         let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
         let (mut session, cname) = (peer.session.clone(), peer.cname.clone());
         let announce = peer.announce;
-        // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): ours change too.
+        // An offer with other credentials restarts ICE (RFC 8839 section 4.4.1.1): the server's change too.
         let theirs = offer.remote.as_ref().map(|remote| &remote.ice);
         let restart = theirs.is_some_and(|theirs| peer.remote_ice.as_ref() != Some(theirs));
         let before = peer.ice.clone();
@@ -205,7 +204,7 @@ impl Worker {
         Ok(answer)
     }
 
-    /// Follows what an offer says of the client's end of the transport.
+    /// Applies the transport parameters of an offer.
     fn follow_transport(
         &mut self,
         now: Instant,
@@ -238,8 +237,7 @@ impl Worker {
         }
     }
 
-    /// A transport that waits for the client, or, where an offer has nothing to use one for, for a later
-    /// offer.
+    /// A transport that waits for the client. If the offer has no m-line to use one for, it waits for a later offer.
     fn transport(
         &mut self,
         now: Instant,
@@ -249,7 +247,7 @@ impl Worker {
         caches: CacheShare,
     ) -> Transport {
         let resting = remote.is_none();
-        // Nobody has these: nobody connects.
+        // Nobody has these credentials, so that nobody can connect.
         let remote = remote.unwrap_or_else(|| RemoteDescription {
             ice: IceCredentials::generate(&mut self.rng),
             fingerprint: Fingerprint::sha256(&self.rng.random::<[u8; 32]>()),
@@ -284,8 +282,8 @@ impl Worker {
         }
     }
 
-    /// The streams that new slots will carry, in the order in which slots are filled. A stream
-    /// groups sound and picture of one publisher, so that browsers keep them in sync.
+    /// The streams that new slots will carry, in the order in which slots are filled. A stream groups audio and video
+    /// of one publisher, so that browsers keep them in sync.
     fn streams(subscriber: &Subscriber) -> Vec<(MediaKind, String)> {
         let waiting = subscriber.waiting().iter();
         waiting
@@ -329,7 +327,7 @@ impl Worker {
         Ok(session.negotiate(offer, &ours, &mut name)?)
     }
 
-    /// Makes the peer what the answer says it is. `refused_lines`: the receiving m-lines that it refuses.
+    /// Changes the peer as the answer says. `refused_lines` are the receiving m-lines that it refuses.
     fn apply(
         &mut self,
         now: Instant,
@@ -424,8 +422,8 @@ impl Worker {
             }
             return other_codecs;
         } else if let Some(SlotIdentity { ssrc, rtx_ssrc, .. }) = media.slot {
-            // RFC 3711 section 3.3.1 wants the first number below 2^15: a receiver that misses the
-            // first packets must not guess the wrong rollover count.
+            // RFC 3711 section 3.3.1 wants the first number below 2^15: a receiver that misses the first packets must
+            // not guess the wrong rollover count.
             let seed = SlotSeed {
                 ssrc,
                 rtx_ssrc,
@@ -438,7 +436,7 @@ impl Worker {
         false
     }
 
-    /// Ends the tracks whose m-lines stopped, and the slots; one that only pauses keeps its names.
+    /// Ends tracks and slots whose m-lines stopped; one that only pauses keeps its names.
     fn end_dropped(&mut self, now: Instant, index: usize, media: &[NegotiatedMedia]) {
         let role = |mid: &str| {
             media

@@ -1,4 +1,4 @@
-//! A peer: one WebRTC transport with what it publishes and what it is sent.
+//! A peer: one WebRTC transport with the tracks it publishes and the tracks it is sent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::transmit::RunKey;
 use crate::transport::sdp::{Offer, SdpError, Session};
 use crate::transport::{IceCredentials, Transport};
 
-/// A peer. What a packet needs stands first.
+/// A peer. The fields that a packet needs stand first.
 #[repr(C)]
 pub(super) struct Peer {
     pub(super) run: RunKey,
@@ -25,16 +25,16 @@ pub(super) struct Peer {
     pub(super) room: RoomId,
     pub(super) auto_subscribe: bool,
     pub(super) ice: IceCredentials,
-    /// The client's; others in a later offer restart ICE. None before it has offered anything to use.
+    /// The client's credentials; others in a later offer restart ICE. None before it has offered an m-line to use.
     pub(super) remote_ice: Option<IceCredentials>,
-    /// Of our checks, for the answers to them.
+    /// The tag in the server's checks, by which answers are found.
     pub(super) stun_tag: u32,
     pub(super) cname: String,
-    /// The worker's address as this client is told it, if not the worker's own.
+    /// The address announced to this client, if not the worker's own.
     pub(super) announce: Option<SocketAddr>,
     pub(super) session: Session,
     pub(super) publisher: Publisher,
-    /// Its offers that were answered.
+    /// The number of its offers that were answered.
     pub(super) offers: u64,
     /// The needs that the client was last told.
     pub(super) needs: Needs,
@@ -42,14 +42,14 @@ pub(super) struct Peer {
     pub(super) asks: Asks,
     pub(super) pictures: Pictures,
     pub(super) _seat: Seat,
-    /// The name others are told as the sender of its data channel messages.
+    /// The name told to receivers of its data channel messages.
     pub(super) sender: Arc<str>,
     pub(super) data_budget: super::data::DataBudget,
     /// The time of the last log line about its transport.
     pub(super) logged_at: Option<Instant>,
 }
 
-/// Only its names: the rest is keys and other peoples' addresses.
+/// Prints only its names: the rest is keys and other people's addresses.
 impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Peer")
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Peer {
     }
 }
 
-/// Between two lines in the log that a client can bring about by itself, as often as it likes.
+/// Interval of log lines that a client can cause at will.
 const LOGS: Duration = Duration::from_secs(1);
 
 impl Peer {
@@ -72,11 +72,11 @@ impl Peer {
         may
     }
 
-    /// Follows an offer that calls m-lines otherwise, as those without `a=mid` may be called.
+    /// Follows an offer that renames m-lines, as m-lines without `a=mid` may be renamed.
     ///
     /// # Errors
     ///
-    /// [`SdpError::BadOrder`], the only reason why what was parsed cannot be negotiated: nothing has changed then.
+    /// [`SdpError::BadOrder`], the only reason why a parsed offer cannot be negotiated: nothing has changed then.
     pub(super) fn rename_media(&mut self, offer: &Offer) -> Result<(), SdpError> {
         let renamed = self.session.renamed(offer)?;
         if renamed.is_empty() {
@@ -103,7 +103,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The time at which anything of it is due.
+    /// The time at which any of its work is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let connected = self.transport.is_connected();
         let reports = if connected {

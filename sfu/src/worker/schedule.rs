@@ -1,11 +1,11 @@
-//! The schedule of peers. A peer has one deadline; it is looked at again only when touched.
+//! The schedule of peers. A peer has one deadline, which is updated only after the peer was touched.
 
 use std::time::Instant;
 
 const NONE: usize = usize::MAX;
 
-/// The deadlines of all peers: a binary heap that knows where each peer stands, so that a deadline is
-/// moved in place. Nothing is allocated once it has held as many peers.
+/// The deadlines of all peers: a binary heap that knows each peer's place, so that a deadline is moved in place. It
+/// allocates only when it holds more peers than ever before.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// The earliest first; ties by peer, so that a run can be repeated.
@@ -16,14 +16,14 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Something happened to a peer: its deadline is to be asked for again.
+    /// Records that a peer's state changed: its deadline is to be asked for again.
     pub(super) fn touch(&mut self, peer: usize) {
         if self.touched.last() != Some(&peer) {
             self.touched.push(peer);
         }
     }
 
-    /// The peers touched since the last call, each once. Give the list back when done: it is reused.
+    /// The peers touched since the last call, each once. Give the list back when done, so that it is reused.
     pub(super) fn take_touched(&mut self) -> Vec<usize> {
         self.touched.sort_unstable();
         self.touched.dedup();
@@ -66,7 +66,7 @@ impl Schedule {
         }
     }
 
-    /// Moves an entry to where it belongs.
+    /// Moves an entry to its place.
     fn settle(&mut self, mut at: usize) {
         while at > 0 && self.heap[at] < self.heap[(at - 1) / 2] {
             self.exchange(at, (at - 1) / 2);
@@ -86,13 +86,13 @@ impl Schedule {
         self.places[self.heap[at].1] = at;
     }
 
-    /// Swaps two entries; the first's new place is noted by whoever goes on with it.
+    /// Swaps two entries; the caller notes the first one's new place.
     fn exchange(&mut self, moving: usize, with: usize) {
         self.heap.swap(moving, with);
         self.places[self.heap[moving].1] = moving;
     }
 
-    /// A peer that is due; it is touched by that.
+    /// A peer that is due; this touches it.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<usize> {
         let (at, peer) = *self.heap.first()?;
         if at > now {

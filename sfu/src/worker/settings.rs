@@ -1,8 +1,8 @@
-//! Settings of a published track, and what follows from them.
+//! Settings of a published track, and their effects.
 //!
-//! A muted track is not forwarded, whatever its publisher sends: not by this worker, not by
-//! others, and not again to who asks for it. Towards its publisher all goes on as before: packets are
-//! counted, and reported on, so that its estimate of its own link stays what it was.
+//! A muted track is not forwarded, whatever its publisher sends: this worker does not forward it, nor do others, and no
+//! viewer gets lost packets of it again. Towards its publisher nothing changes: packets are counted and reported, so
+//! that its estimate of its own link stays.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::place::Place;
 use crate::view::TrackSettings;
 
 impl Worker {
-    /// Takes what a published track is beside its packets.
+    /// Sets the facts of a published track that its packets do not tell.
     pub(crate) fn set_track(
         &mut self,
         now: Instant,
@@ -45,9 +45,9 @@ impl Worker {
         Ok(())
     }
 
-    /// A track is muted, or shows a screen, or does so no more; here, or at its publisher's worker.
+    /// Applies a changed mute or screen setting, on the publisher's worker and on others.
     pub(super) fn settings_changed(&mut self, now: Instant, place: Place) {
-        // What waits came before.
+        // Waiting packets came before the change.
         self.forward(now, usize::MAX);
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return;

@@ -15,7 +15,7 @@ use crate::transport::Hold;
 use crate::view::Reason;
 
 impl Worker {
-    /// Everything, now.
+    /// Counters and states of the worker and its peers.
     pub(crate) fn stats(&self, now: Instant) -> WorkerStats {
         WorkerStats {
             peers: self
@@ -27,7 +27,7 @@ impl Worker {
         }
     }
 
-    /// Counters alone: a copy of every peer's state would hold up packets each time someone looks.
+    /// Counters alone: a copy of every peer's state would delay packets at each call.
     pub(crate) fn totals(&self) -> WorkerStats {
         WorkerStats {
             datagrams_received: self.counters.datagrams_received,
@@ -58,7 +58,7 @@ impl Worker {
         }
     }
 
-    /// One peer, now.
+    /// Counters and states of one peer.
     pub(crate) fn peer_stats(&self, now: Instant, peer: PeerId) -> Result<PeerStats, SfuError> {
         let index = self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
         self.peers

@@ -1,14 +1,13 @@
-//! Who speaks in each room, whose sound and picture is sent for it, and telling of it.
+//! Active speakers of each room: the audio and video forwarded because of them, and the events about them.
 //!
-//! A worker hears the levels of its own publishers. The lowest-numbered worker with a part of a room
-//! decides for all of it: the others tell it every 300 ms, while anything is heard, what they heard
-//! ([`Control::Levels`]), and it tells them, and the control plane, of changes ([`Control::Speakers`],
-//! [`Event::SpeakersChanged`]). When another worker becomes the lowest it goes on from what it was told
-//! last.
+//! A worker hears the levels of its own publishers. The lowest-numbered worker with a part of a room decides for all of
+//! it. The others report to it every 300 ms, while anybody is heard, the levels they heard ([`Control::Levels`]). It
+//! tells them, and the control plane, of changes ([`Control::Speakers`], [`Event::SpeakersChanged`]). When another
+//! worker becomes the lowest, it goes on from the last report.
 //!
-//! Which sounds are forwarded each worker decides for itself, of those it receives: the loudest of the
-//! room are among the loudest of each of its parts, so that none of them is missing anywhere, and what
-//! is quiet is not even relayed.
+//! Each worker selects the audio tracks to forward by itself, among those it receives. The loudest of the room are
+//! among the loudest of each of its parts, so that none of them is missing anywhere, and quiet tracks are not even
+//! relayed.
 
 use std::time::Instant;
 
@@ -25,7 +24,7 @@ use crate::rtp::extension::{AudioLevel, ExtensionKind};
 const SILENCE: u8 = 127;
 
 impl Worker {
-    /// Hears an audio packet; false if it is too quiet to be forwarded.
+    /// Judges an audio packet; false if it is too quiet to be forwarded.
     pub(super) fn hear(
         &mut self,
         now: Instant,
@@ -36,7 +35,7 @@ impl Worker {
         let Some(track) = track_at(&self.peers, &self.relayed, place) else {
             return true;
         };
-        // Who tells no levels never speaks, and is always heard.
+        // A track without levels never speaks, and is always forwarded.
         let id = track.extensions.id(ExtensionKind::AudioLevel);
         let level = id.and_then(|id| media.header.extension(datagram, id));
         let Some(level) = level.and_then(AudioLevel::parse) else {
@@ -78,7 +77,7 @@ impl Worker {
             Hearing::Heard => true,
             Hearing::Quiet => false,
             Hearing::Resumed => {
-                // What waits came before the pause.
+                // Waiting packets came before the pause.
                 self.forward(now, usize::MAX);
                 self.resume(fanout);
                 true
@@ -86,7 +85,7 @@ impl Worker {
         }
     }
 
-    /// Sees to it that packets of a track that were not forwarded do not look lost.
+    /// Tells the slots that unforwarded packets of a track are not lost.
     fn resume(&mut self, fanout: usize) {
         for target in self.router.targets(fanout) {
             let peer = self.peers.get_mut(target.peer);
@@ -96,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// Decides who speaks in rooms where it is due, or tells who decides.
+    /// Decides who speaks in the rooms that are due, or reports to the worker that decides.
     pub(super) fn poll_speakers(&mut self, now: Instant) {
         while let Some((due, room)) = self.speaking.first().copied()
             && due <= now
@@ -130,7 +129,7 @@ impl Worker {
         self.speaking.extend(due.map(|due| (due, room)));
     }
 
-    /// Tells everybody who speaks now.
+    /// Tells the other parts, or the control plane, who speaks now.
     fn tell_speakers(&mut self, now: Instant, room: RoomId) {
         let Some(part) = self.rooms.get(&room) else {
             return;
@@ -153,7 +152,7 @@ impl Worker {
         self.speakers_changed(now, room);
     }
 
-    /// Takes what another worker heard.
+    /// Records the levels that another worker heard.
     pub(super) fn take_levels(
         &mut self,
         now: Instant,
@@ -164,7 +163,7 @@ impl Worker {
             return;
         };
         for (track, publisher, digest) in levels {
-            // What ended meanwhile says nothing any more.
+            // A track that ended meanwhile does not count any more.
             if part.tracks.contains_key(track)
                 && part.speakers.follow(now, *track, *publisher, digest)
                 && let Some(due) = part.speakers.due()
@@ -174,7 +173,7 @@ impl Worker {
         }
     }
 
-    /// Takes who speaks from the worker that decides.
+    /// Records the speakers that the deciding worker tells.
     pub(super) fn take_speakers(
         &mut self,
         now: Instant,
@@ -188,7 +187,7 @@ impl Worker {
         }
     }
 
-    /// Tells another part of a room of its speakers when that is made.
+    /// Tells a new part of a room who speaks.
     pub(super) fn announce_speakers(&mut self, room: RoomId, other: u16) {
         let Some(part) = self.rooms.get(&room) else {
             return;
@@ -205,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// A track of a room ended.
+    /// Forgets a track of a room that ended.
     pub(super) fn forget_voice(&mut self, now: Instant, room: RoomId, track: TrackId) {
         let here = self.config.index;
         let Some(part) = self.rooms.get_mut(&room) else {
@@ -217,7 +216,7 @@ impl Worker {
         }
     }
 
-    /// A track was muted: whatever its publisher said, it is not heard any more.
+    /// Silences a muted track: its publisher's earlier speech does not count any more.
     pub(super) fn silence(&mut self, now: Instant, room: RoomId, track: TrackId) {
         let here = self.config.index;
         let Some(part) = self.rooms.get_mut(&room) else {
@@ -235,16 +234,16 @@ impl Worker {
         self.reallocate_room(now, room);
     }
 
-    /// Tracks of a room began or ended: others may be among the last speakers' now.
+    /// Chooses the last speakers again after tracks of a room began or ended.
     pub(super) fn last_n_changed(&mut self, now: Instant, room: RoomId) {
         if self.config.last_n.is_some() && self.choose_last_n(room) {
             self.reallocate_room(now, room);
         }
     }
 
-    /// Chooses whose videos are sent: of those who have a camera on, the last speakers, then who was
-    /// chosen before, then who published first. One more than the server is set to, in this order: nobody is
-    /// sent their own. True if it changed.
+    /// Chooses the publishers whose videos are sent. Among those with a camera on: first the last speakers, then those
+    /// chosen before, then those who published first. It takes one more than the server is set to, as nobody is sent
+    /// their own. True if the choice changed.
     fn choose_last_n(&mut self, room: RoomId) -> bool {
         let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
             return false;
@@ -279,7 +278,7 @@ impl Worker {
         changed
     }
 
-    /// Whether a viewer is to be sent a publisher's camera: it is one of the last speakers but the viewer, as
+    /// Whether a viewer is to be sent a publisher's camera: it is among the last speakers other than the viewer, as
     /// many as the server is set to.
     pub(super) fn in_last_n(&self, room: RoomId, viewer: PeerId, publisher: PeerId) -> bool {
         let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
@@ -289,8 +288,8 @@ impl Worker {
         others.take(most).any(|peer| *peer == publisher)
     }
 
-    /// A publisher's place among the last speakers, the one who speaks first; none for who has not
-    /// spoken lately.
+    /// A publisher's place among the last speakers; the first is the one who speaks now. None if it has not spoken
+    /// lately.
     pub(super) fn speaking_rank(&self, room: RoomId, publisher: PeerId) -> Option<usize> {
         let recent = self.rooms.get(&room)?.speakers.recent();
         recent.iter().position(|(_, peer)| *peer == publisher)

@@ -1,4 +1,4 @@
-//! Who gets what: subscriptions, their slots, and telling the viewer.
+//! Subscriptions, their slots, and messages to the viewer about them.
 
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ impl Worker {
             .copied();
         let place = place.ok_or(SfuError::NoSuchTrack)?;
         let source = self.source(place).ok_or(SfuError::NoSuchTrack)?;
-        // Nobody hears themselves.
+        // A publisher does not get its own tracks.
         if matches!(place, Place::Published { peer, .. } if peer == index) {
             return Err(SfuError::NoSuchTrack);
         }
@@ -50,7 +50,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Subscribes those of a room who want everything to a new track.
+    /// Subscribes the peers of a room that want every track to a new one.
     pub(super) fn auto_subscribe(
         &mut self,
         now: Instant,
@@ -85,7 +85,7 @@ impl Worker {
         }
     }
 
-    /// Every track of a room but those of one peer.
+    /// The tracks of a room without those of one peer.
     pub(super) fn sources(&self, room: RoomId, except: Option<usize>) -> Vec<SourceTrack> {
         let Some(room) = self.rooms.get(&room) else {
             return Vec::new();
@@ -97,7 +97,7 @@ impl Worker {
                 !matches!(place, Place::Published { peer, .. } if Some(*peer) == except)
             })
             .collect();
-        // Published first, shown first; and a run must not depend on a map's order.
+        // Tracks in the order they were published, so that a run does not depend on a map's order.
         places.sort_unstable_by_key(|(id, _)| **id);
         places
             .into_iter()
@@ -153,7 +153,7 @@ impl Worker {
         self.tell_viewer(index, changed);
     }
 
-    /// A track's publisher renegotiated, and it may come in other codecs than before.
+    /// Applies a publisher's renegotiation, after which its track may come in other codecs.
     pub(super) fn follow_publisher(&mut self, now: Instant, place: Place) {
         let Some(source) = self.source(place) else {
             return;
@@ -184,7 +184,7 @@ impl Worker {
         }
     }
 
-    /// A slot has no codec for its track any more.
+    /// Frees a slot that has no codec for its track any more.
     pub(super) fn let_go(&mut self, now: Instant, index: usize, slot: usize, source: &SourceTrack) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -201,7 +201,7 @@ impl Worker {
         self.tell_viewer(index, changed);
     }
 
-    /// Gives free slots to waiting subscriptions; the slots that got one.
+    /// Gives free slots to waiting subscriptions; returns those slots.
     pub(super) fn fill_slots(&mut self, now: Instant, index: usize) -> Vec<usize> {
         let Some(peer) = self.peers.get_mut(index) else {
             return Vec::new();
@@ -212,7 +212,7 @@ impl Worker {
         peer.subscriber.fill(|slot, state, waited_for| {
             if let Some(forwarder) = &state.forwarder {
                 assigned.push((slot, (*forwarder.source).clone()));
-                // Of video a decision tells.
+                // Decisions tell of video.
                 if waited_for.is_some() {
                     told.push((*forwarder.source).clone());
                 }
@@ -260,7 +260,7 @@ impl Worker {
         assigned
     }
 
-    /// A viewer is connected: all it is subscribed to begins now.
+    /// Starts all subscriptions of a viewer that has connected.
     pub(super) fn begin(&mut self, now: Instant, index: usize) {
         let Some(peer) = self.peers.get(index) else {
             return;
@@ -270,8 +270,8 @@ impl Worker {
         self.start(now, index, &slots);
     }
 
-    /// A viewer is connected again, with other keys. What was sent in between is lost, and may be more than
-    /// it can ask for one by one: its pictures begin anew.
+    /// Restarts the subscriptions of a viewer that has connected again, with other keys. Packets sent in between are
+    /// lost, perhaps too many to ask for one by one, so that its pictures begin anew.
     pub(super) fn begin_again(&mut self, now: Instant, index: usize) {
         if let Some(peer) = self.peers.get_mut(index) {
             peer.subscriber.begin_again();
@@ -302,7 +302,7 @@ impl Worker {
             }
         }
         self.decide(now, index);
-        // Before the viewer is connected a keyframe would be lost on it.
+        // A keyframe sent before the viewer is connected would be lost.
         let viewer = self.peers.get_mut(index);
         let Some(viewer) = viewer.filter(|viewer| viewer.transport.is_connected()) else {
             return;
@@ -323,7 +323,7 @@ impl Worker {
         }
     }
 
-    /// Tells a viewer of changed slots and of what it lacks now.
+    /// Tells a viewer of changed slots and of missing m-lines.
     pub(super) fn tell_viewer(&mut self, index: usize, changed: Vec<usize>) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -359,7 +359,7 @@ impl Worker {
         }
     }
 
-    /// Ends a track: its viewers' slots are free for what waits.
+    /// Ends a track: its viewers' slots become free for waiting subscriptions.
     pub(super) fn unpublish(&mut self, now: Instant, index: usize, track: usize) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -380,7 +380,7 @@ impl Worker {
         self.forget_track(now, room, track.id, Some(index));
     }
 
-    /// Takes a track that is gone away from its room and its viewers.
+    /// Removes a track that is gone from its room and its viewers.
     pub(super) fn forget_track(
         &mut self,
         now: Instant,

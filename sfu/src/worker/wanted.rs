@@ -1,10 +1,10 @@
-//! Layers of each track that anybody is or is to be sent: its publisher is asked for these, and other workers
-//! relay them. Layers that nobody watches cost nothing.
+//! Finds which layers of each track have viewers, asks its publisher for these and other workers to relay them. Layers
+//! without viewers are paused and cost nothing.
 //!
-//! Each worker knows what its own viewers want. For a track relayed to it, it tells the publisher's
-//! worker ([`Control::Wanted`](super::Control)), which adds it to what its own viewers want and asks
-//! the publisher ([`Event::LayersWanted`]); when for what, [`Demand`](crate::ingress) decides. Whatever
-//! may have changed it marks a track; marked tracks are looked at once, at the end of a turn.
+//! Each worker knows the layers that its own viewers want. For a track relayed to it, it tells the publisher's worker
+//! ([`Control::Wanted`](super::Control)). That worker adds the demand of its own viewers and asks the publisher
+//! ([`Event::LayersWanted`]); [`Demand`](crate::ingress) decides when to ask for which layer. A change that may matter
+//! marks a track. Marked tracks are updated once, at the end of a turn.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -16,11 +16,10 @@ use crate::ingress::Track;
 use crate::ladder::{LayerSet, SPATIAL};
 use crate::place::Place;
 
-/// The time between two looks at a track while a viewer is sent one layer and waits for another: that the
-/// wait is over is no event of its own.
+/// Interval of updates while a viewer is sent one layer and waits for another: no event tells when the wait is over.
 const SETTLES: Duration = Duration::from_millis(200);
 
-/// The tracks to be looked at.
+/// The tracks to be updated.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     marked: Vec<Place>,
@@ -48,12 +47,12 @@ impl Marks {
         }
     }
 
-    /// The time to look at a track though nothing marked it.
+    /// The time to update a track that nothing marked.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Those marked or due, each once.
+    /// The tracks that are marked or due, each once.
     fn take(&mut self, now: Instant) -> Vec<Place> {
         while let Some((due, place)) = self.due.first().copied()
             && due <= now
@@ -69,12 +68,12 @@ impl Marks {
 }
 
 impl Worker {
-    /// Marks a track of which viewers here may be sent something else from now on.
+    /// Marks a track whose viewers here may be sent other layers from now on.
     pub(super) fn wants_changed(&mut self, _now: Instant, place: Place) {
         self.marks.mark(place);
     }
 
-    /// Looks at the tracks that were marked.
+    /// Updates the marked tracks.
     pub(super) fn poll_wants(&mut self, now: Instant) {
         if self.marks.marked.is_empty() && self.marks.poll_timeout().is_none_or(|at| at > now) {
             return;
@@ -83,7 +82,7 @@ impl Worker {
             let Some(track) = track_at(&self.peers, &self.relayed, place) else {
                 continue;
             };
-            // Sound goes on: it costs little, and tells who speaks.
+            // Audio is never paused: it costs little, and tells who speaks.
             if track.kind == MediaKind::Audio && matches!(place, Place::Published { .. }) {
                 continue;
             }
@@ -101,7 +100,7 @@ impl Worker {
         }
     }
 
-    /// Which layers of a track its viewers here are sent or are to be, and whether these are the same.
+    /// The layers of a track that its viewers here are sent or are to be sent, and whether both are the same.
     pub(super) fn wanted_of(&self, track: &Track) -> (LayerSet, bool) {
         let targets = self.router.targets(track.fanout);
         if targets.is_empty() {
@@ -126,15 +125,15 @@ impl Worker {
             }
             settled &= current.is_none() || current == target;
         }
-        // Whoever is sent a large picture may have to fall back to the smallest from one moment to the
-        // next: to wait until its encoder is on again would be a picture that stands still.
+        // The smallest layer is always wanted: a viewer of a large picture may have to fall back to it from one moment
+        // to the next. Waiting until its encoder is on again would freeze the picture.
         let order = track.order();
         if !wanted.is_empty()
             && let (false, Some(smallest)) = (order.is_single(), order.encodings().next())
         {
             wanted.insert(smallest);
         }
-        // Nothing to choose from yet: whatever comes is wanted.
+        // Nothing can be chosen yet: any layer that comes is wanted.
         let mut layers = track.encodings();
         if wanted.is_empty()
             && !layers.any(|(index, layer)| layer.is_alive() || track.demand.may_come(index))
@@ -144,7 +143,7 @@ impl Worker {
         (wanted, settled)
     }
 
-    /// Asks a publisher for what is wanted; when to look again.
+    /// Asks a publisher for the wanted layers; returns the time of the next update.
     fn ask_for(
         &mut self,
         now: Instant,

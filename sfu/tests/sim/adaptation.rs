@@ -1,5 +1,5 @@
-//! Viewers on scripted networks get what they can: the bounds that hold in every run. The figures are
-//! the scoreboard's.
+//! Viewers on scripted networks get the layers that fit: bounds that hold in every run. The figures are on the
+//! scoreboard.
 
 use crate::scoreboard::{CASES, Case, Figures, Sender, median, page};
 
@@ -57,7 +57,7 @@ fn medians_and_the_page_hold_every_script() {
     let of = median(&runs).expect("runs");
     assert_eq!((of.utilisation, of.back, of.under), (0.5, Some(2.0), None));
     assert!(median(&[]).is_none());
-    // What is committed is of these scripts, with this explanation.
+    // The committed page has these scripts and this explanation.
     let committed = include_str!("scoreboard.md");
     let explained = page(20, &[]);
     let explained = explained.split("\n20 seeds").next().expect("a head");

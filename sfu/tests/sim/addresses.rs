@@ -1,4 +1,4 @@
-//! Who is where: forged addresses, addresses that several clients share, and clients that fall silent.
+//! Addresses of clients: forged ones, shared ones, and clients that fall silent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -62,12 +62,12 @@ fn media_does_not_follow_a_nomination_to_a_strangers_address() {
     }
     let went = sim.astray[&stranger(9)];
     assert!(went <= 3 * came, "{went} bytes for {came}");
-    // What it is to be sent still goes to where it is.
+    // Its media still goes to its own address.
     sim.assert_clean(hostile, 2);
 }
 
-/// It cannot answer at the stranger's address, and says nothing at its own: 4 Mbit/s would go on for as long as it
-/// forges a check now and then.
+/// It cannot answer at the stranger's address, and is silent at its own. Without proof 4 Mbit/s would go on for as long
+/// as it forges a check now and then.
 #[test]
 fn media_stops_for_who_says_nothing_but_checks() {
     let (mut sim, _, viewer, hostile) = call(602);
@@ -98,7 +98,7 @@ fn media_stops_for_who_says_nothing_but_checks() {
     assert_eq!(sim.relay.stats().media_held.get("silent"), Some(&1));
     sim.assert_clean(viewer, 2);
 
-    // And goes on when it answers again.
+    // Media goes on when it answers again.
     sim.clients[hostile].frozen = false;
     let before = sim.clients[hostile].video().map(|(_, video)| video.packets);
     let back = sim.run_until(8 * SECOND, |sim| {
@@ -187,10 +187,10 @@ fn two_clients_at_one_address_are_both_served() {
         let sent = stats.published.iter().flat_map(|track| &track.layers);
         assert!(sent.map(|layer| layer.lost).sum::<u64>() == 0);
     }
-    // What each of them says is heard.
+    // Packets of each of them are accepted.
     let heard = sim.clients[publisher].reports().len();
     assert_eq!(heard, 3, "two microphones and a camera");
-    // Who leaves takes nothing with it.
+    // A client that leaves takes no other's address with it.
     let peer = sim.clients[first].peer.unwrap();
     sim.relay.close_peer(sim.now, peer);
     let before = sim.clients[second]

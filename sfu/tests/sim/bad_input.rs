@@ -1,4 +1,4 @@
-//! What strangers send: it is counted, costs nothing lasting and disturbs no one.
+//! Datagrams from strangers: they are counted, leave nothing behind and disturb no one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn random_and_truncated_datagrams_disturb_no_one() {
     sim.run(2 * SECOND);
     let mut rng = StdRng::seed_from_u64(40);
     let known = sim.clients[publisher].seen_at();
-    // Some of what looks like DTLS from a peer's address waits for its turn.
+    // Some datagrams that look like DTLS from a peer's address wait for their turn.
     let mut dtls = 0;
     for round in 0..20_000 {
         let len = rng.random_range(0..200);

@@ -113,9 +113,8 @@ fn a_layer_that_its_publisher_stops_is_replaced_and_comes_back() {
 
 #[test]
 fn who_was_there_first_begins_with_the_first_keyframe_of_the_lowest_layer() {
-    // All layers begin with one, in an order that is up to the client: in some of these runs the
-    // upper layer's comes in the middle of a lower layer's. Each step up takes another, once the link
-    // has shown that it carries it.
+    // All layers begin with one, in an order that the client chooses: in some of these runs the upper layer's comes in
+    // the middle of a lower layer's. Each step up takes another, once the link has shown that it carries it.
     for seed in 50..62 {
         let mut sim = Sim::new(seed);
         let viewer = sim.viewer();

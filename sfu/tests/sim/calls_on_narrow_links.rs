@@ -33,7 +33,7 @@ fn two_people_are_heard_and_seen_on_half_a_megabit() {
 
 #[test]
 fn sound_is_whole_where_there_are_more_pictures_than_room() {
-    // It was 25%, 16% and 23% of what was said.
+    // The shares before were 25%, 16% and 23% of the audio.
     for name in ["3 at 500k", "6 at 700k", "2 at 1.5M, then 400k"] {
         let calm = medians(name);
         let what = format!("{name}: {calm:?}");

@@ -1,4 +1,4 @@
-//! Viewers that cannot decode what is published.
+//! Viewers that cannot decode a published codec.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn peer(sim: &Sim, client: usize) -> PeerId {
     sim.clients[client].peer.unwrap()
 }
 
-/// What a viewer was last told of a track.
+/// The state of a track that a viewer was last told.
 fn told(sim: &Sim, viewer: usize, of: TrackId) -> Option<SubscriptionState> {
     let viewer = peer(sim, viewer);
     let mut events = sim.events.iter().rev();
@@ -66,7 +66,7 @@ fn is_told_codec(sim: &Sim, viewer: usize, of: TrackId) -> bool {
     told(sim, viewer, of).is_some_and(|state| (state.layer, state.reason) == (None, Reason::Codec))
 }
 
-/// What a publisher was told, in order.
+/// The events that a publisher was told, in order.
 fn unwatchable(sim: &Sim, publisher: usize) -> Vec<Unwatchable> {
     let publisher = peer(sim, publisher);
     let events = sim.events.iter();
@@ -101,7 +101,7 @@ fn packets(sim: &Sim, viewer: usize) -> u64 {
     video.map_or(0, |(_, stream)| stream.packets)
 }
 
-/// Whatever was decoded before and after a change of codec was whole.
+/// Every frame decoded before and after a change of codec was whole.
 fn assert_clean(sim: &Sim, viewer: usize) {
     for stream in sim.clients[viewer].streams.values() {
         for report in stream.before.iter().chain([stream.report()]) {
@@ -132,7 +132,7 @@ fn who_has_none_of_the_codecs_is_told_and_costs_nothing() {
         sim.clients[publisher].asked_to_offer, 0,
         "nothing would help"
     );
-    // Nothing is asked of the publisher, and no second m-line of the viewer.
+    // The publisher is asked for nothing, and the viewer for no second m-line.
     assert_eq!(sim.clients[publisher].asked, [false]);
     assert_eq!(sim.clients[publisher].keyframe_requests, 0);
     assert_eq!(sim.clients[viewer].slots.len(), 2);
@@ -223,7 +223,7 @@ fn a_publisher_changes_to_a_codec_that_a_late_viewer_has_and_stays_with_it() {
         }
         assert_sound(&sim);
 
-        // Who comes and goes now changes nothing.
+        // Viewers that come and go now change nothing.
         let before = sim.clients[publisher].asked_to_offer;
         let now = sim.now;
         sim.relay.close_peer(now, peer(&sim, late));
@@ -259,7 +259,7 @@ fn a_change_in_the_middle_pauses_and_a_change_back_resumes() {
         let mut sim = Sim::new(seed);
         let publisher = publisher(&mut sim, &[Codec::Vp8, Codec::Vp9], video);
         sim.clients[publisher].follows_renegotiation = false;
-        // As most clients but browsers.
+        // It acts like most clients other than browsers.
         sim.clients[publisher].obeys = false;
         let viewer = viewer(&mut sim, &[Codec::Vp8]);
         sim.run(4 * SECOND);
@@ -292,7 +292,7 @@ fn a_change_in_the_middle_pauses_and_a_change_back_resumes() {
     }
 }
 
-/// What nobody can decode takes nothing from what can be.
+/// A track that nobody can decode takes nothing from the others.
 #[test]
 fn a_narrow_link_is_left_to_what_can_be_decoded() {
     let picture = |with: bool| {
@@ -351,7 +351,8 @@ fn workers_tell_each_other_who_can_decode() {
     assert_eq!(sim.relay.holdings(), 0);
 }
 
-/// On the other workers most can decode what is sent: the one here that cannot does not decide.
+/// On the other workers most viewers can decode the track: the one here that cannot does not
+/// decide.
 #[test]
 fn viewers_on_other_workers_count() {
     let sharing = SimSharing {

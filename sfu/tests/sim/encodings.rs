@@ -1,5 +1,4 @@
-//! Which encoding is the lowest: whatever they are called and in whichever order they are listed, and while
-//! their sizes change.
+//! The order of encodings, whatever their names and their order in the list, and while their sizes change.
 
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ fn simulcast(rids: &[&str], order: &[&str]) -> Vec<String> {
     rids.iter().map(rid).chain([list]).collect()
 }
 
-/// The layer of a viewer's only subscription, and the height of what it sees.
+/// The layer of a viewer's only subscription, and the height of the picture it shows.
 fn seen(sim: &Sim, viewer: usize) -> (Option<usize>, u16) {
     let peer = sim.clients[viewer].peer.unwrap();
     let stats = sim.relay.peer_stats(peer).unwrap();
@@ -60,7 +59,7 @@ fn told(sim: &Sim, viewer: usize, since: usize) -> Vec<(Option<u8>, Reason)> {
     told
 }
 
-/// On one worker, or the viewer on another than the publisher.
+/// Runs a test on one worker, and with viewer and publisher on different ones.
 fn both(seed: u64, test: impl Fn(Sim)) {
     test(Sim::new(seed));
     test(Sim::sharing(seed, 2, SimSharing::default()));
@@ -312,7 +311,7 @@ fn a_later_offer_reorders_removes_and_adds_encodings_under_its_viewers() {
             ((Some(0), 360), (Some(0), 360))
         );
 
-        // And come again, with another between them.
+        // The encodings come again, with another between them.
         hand.offer_again(&mut sim, &[simulcast(&["f", "x", "h"], &["f", "x", "h"])]);
         let again = [("f", 720), ("x", 90)].map(|(rid, height)| LayerConfig {
             ssrc: 5_000 + u32::from(height),

@@ -1,4 +1,4 @@
-//! One publisher who sends what no browser does, beside people who talk: they lose nothing, and wait for nothing.
+//! One publisher that sends too much, beside people who talk: they lose nothing, and wait for nothing.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const TRACKS: usize = 8;
 const RIDS: [&str; 3] = ["q", "h", "f"];
 
-/// Each person's: what they say to each other takes a third.
+/// Each person's link: their own media takes a third of it.
 fn link() -> PathModel {
     PathModel {
         delay: Duration::from_millis(20),
@@ -33,9 +33,9 @@ struct Seen {
     violations: usize,
     /// The longest time for which a picture stood still.
     still: Duration,
-    /// Sound that came too late to be heard, or not at all.
+    /// Audio that came too late to be heard, or not at all.
     missed: Duration,
-    /// Packets of the attacker.
+    /// Packets from the attacker.
     dropped: u64,
     /// Bytes that packets were kept in, at most, and times that there were to be more.
     kept: (usize, u64),
@@ -142,7 +142,7 @@ fn become_keyframe(packet: &mut [u8]) {
     }
 }
 
-/// Where an SSRC's layer is told by the last digits.
+/// An SSRC whose last digits tell its layer.
 fn each(sent: u64, ssrc: u32) -> u32 {
     ssrc.wrapping_add((sent as u32).wrapping_mul(100_000))
 }
@@ -184,6 +184,7 @@ fn who_keeps_most_packets_gives_up_first() {
     assert_eq!(seen.violations, 0, "{seen:?}");
     let (kept, refused) = seen.kept;
     assert!(kept <= 8 << 20 && refused > 0, "{seen:?}");
-    // Of some hundreds of losses: those of the last moments are not repaired yet, nor what the attacker sends.
+    // There are some hundreds of losses: those of the last moments are not repaired yet, nor are the attacker's
+    // packets.
     assert!(seen.pictures_lost < 100, "{seen:?}");
 }

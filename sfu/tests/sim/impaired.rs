@@ -25,7 +25,7 @@ fn run_with(up: PathModel, down: PathModel, seed: u64) -> (Sim, usize) {
     (sim, viewer)
 }
 
-/// Of the video, how many packets came in the end, and what the decoder says.
+/// The oracle's report on the video, with the number of packets that came in the end.
 fn video_report(sim: &Sim, viewer: usize) -> tertulia_sfu::testing::OracleReport {
     let reports = sim.clients[viewer].reports();
     reports
@@ -55,8 +55,8 @@ fn loss_towards_a_viewer_is_repaired() {
     }
 }
 
-/// Without RTX the packet itself comes again (RFC 4585 section 6.2.1): to the bit, or AES-GCM has sealed
-/// two texts with one nonce.
+/// Without RTX the packet itself comes again (RFC 4585 section 6.2.1): identical to the bit, or AES-GCM would have
+/// sealed two texts with one nonce.
 #[test]
 fn loss_towards_a_viewer_without_rtx_is_repaired_by_the_very_bytes() {
     for seed in 0..5 {
@@ -122,7 +122,7 @@ fn what_is_kept_for_a_viewer_without_rtx_is_given_back_when_nothing_is_sent() {
         sim.clients[viewer].receive(1, 1);
         sim.join(viewer);
         sim.run(4 * SECOND);
-        // Of three layers, and of the one that is forwarded.
+        // Three layers are published, and one is forwarded.
         let (published, track) = (sim.relay.caches().0, sim.clients[publisher].published[1]);
         let settings = |muted| TrackSettings {
             muted,
@@ -289,7 +289,7 @@ fn sequence_numbers_roll_over_under_loss() {
 
 #[test]
 fn sound_and_picture_stay_in_sync() {
-    // Reports of sound and picture are delayed differently; the publisher's clock is years ahead.
+    // Reports of audio and video are delayed differently; the publisher's clock is years ahead.
     let jittery = PathModel {
         jitter: Duration::from_millis(40),
         overtake: true,
@@ -318,6 +318,6 @@ fn sound_and_picture_stay_in_sync() {
             beyond.extend((apart >= 0.012).then_some(what));
         }
     }
-    // What is compared is the least delayed of some packets on a way that delays each by up to 40 ms.
+    // The comparison uses the least delayed of some packets on a path that delays each by up to 40 ms.
     assert!(beyond.len() <= 3, "{beyond:?}");
 }

@@ -1,4 +1,4 @@
-//! What viewers get when their links change.
+//! The layers that viewers get when their links change.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn a_link_that_narrows_is_sent_less_at_once_and_more_when_it_is_wide_again() {
             longest_freeze(&sim, viewer)
         );
         assert!(sim.relay.stats().probe_packets > 0, "how it was found out");
-        // Who has nothing to do with it notices nothing.
+        // A viewer on another link notices nothing.
         assert_eq!(video(&sim, other).layer, Some(2), "seed {seed}");
         assert!(longest_freeze(&sim, other) < 200 * MS, "seed {seed}");
         for (_, report) in sim.clients[viewer].reports() {
@@ -139,7 +139,7 @@ fn a_picture_without_sound_comes_back_after_an_outage() {
         };
         sim.clients[viewer].down.set_model(lost);
         sim.run(seconds * SECOND);
-        // Nothing is left to send, so nothing is left to be reported on.
+        // Nothing is left to send, and so no feedback comes.
         assert_eq!(layer(&sim), None, "seed {seed}");
         sim.clients[viewer].down.set_model(PathModel::LAN);
         sim.run(8 * SECOND);
@@ -200,7 +200,7 @@ fn a_viewer_gets_what_its_screen_shows() {
     }
 }
 
-/// The server's limit holds from the first packet on, and is told as long as it is what denies more.
+/// The server's limit holds from the first packet on, and is told for as long as it is the reason for no higher layer.
 #[test]
 fn a_cap_is_kept_before_rates_are_known() {
     for (seed, camera, kbit, layer) in [
@@ -263,7 +263,7 @@ fn a_cap_is_kept_before_rates_are_known() {
     }
 }
 
-/// Whoever is not heard at all has no slow link.
+/// A viewer that is not heard at all does not have a slow link.
 #[test]
 fn a_network_that_is_cut_is_not_called_slow() {
     let cut = PathModel {

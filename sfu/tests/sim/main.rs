@@ -1,8 +1,8 @@
 //! Calls on a simulated network: the real worker, `str0m` clients, virtual time, seeds.
 //!
-//! The relay, the network and the media follow from the seed. `str0m` draws its keys, SSRCs and the
-//! order in which it visits its streams from the system, so that a run of clients with several video
-//! streams repeats only nearly: a test of what depends on that order runs several seeds.
+//! The relay, the network and the media follow from the seed. `str0m` takes its keys, SSRCs and the order of its
+//! streams from the system, so that a run of clients with several video streams repeats only nearly. A test that
+//! depends on that order runs several seeds.
 #![allow(
     clippy::disallowed_methods,
     reason = "a run starts at some instant; virtual time goes on from there"

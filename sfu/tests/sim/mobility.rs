@@ -21,7 +21,7 @@ fn call(seed: u64) -> (Sim, usize, usize) {
     (sim, publisher, viewer)
 }
 
-/// Both streams flow, nobody failed, and the picture stood still for `freeze` at most.
+/// Both streams flow, no client failed, and the picture stood still for `freeze` at most.
 fn assert_going_on(sim: &Sim, viewer: usize, freeze: Duration) {
     for (ssrc, stream) in &sim.clients[viewer].streams {
         let silent = sim.now - stream.last_at;

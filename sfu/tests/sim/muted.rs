@@ -73,7 +73,7 @@ fn speak(sim: &mut Sim, client: usize, duration: Duration) {
     }
 }
 
-/// On one worker, or each participant on its own.
+/// Runs a test on one worker, and with each participant on its own.
 fn both(seed: u64, test: impl Fn(Sim)) {
     test(Sim::new(seed));
     test(Sim::sharing(seed, 2, SimSharing::default()));
@@ -217,7 +217,7 @@ fn a_muted_camera_goes_off_at_its_publisher_and_comes_back_with_a_keyframe() {
         }
         for (ssrc, report) in sim.clients[viewer].reports() {
             assert!(report.violations.is_empty(), "{ssrc:#x}: {report:?}");
-            // Where a mute cut a frame in two, a number stands for its other half.
+            // If a mute cut a frame in two, a number stands for its other half.
             assert!(report.lost <= 3, "{ssrc:#x}: {report:?}");
         }
         assert_eq!(sim.relay.audit(), Vec::<String>::new());
@@ -240,7 +240,7 @@ fn a_camera_that_goes_on_is_not_sent_repaired_or_asked_for_keyframes() {
         sim.clients[viewer].down.set_model(lossy);
         sim.run(2 * SECOND);
         set_muted(&mut sim, publisher, track, true);
-        // What its viewer still lacks it asks for in vain.
+        // The viewer's requests for lost packets are in vain.
         let counts = |sim: &Sim| {
             let sent = sent(sim, viewer, track);
             let peer = sim.clients[publisher].peer.unwrap();
@@ -274,7 +274,7 @@ fn the_muted_take_nobodys_place() {
         sim.relay.bound_speakers(Some(2), Some(2));
         for _ in 0..4 {
             let client = sim.participant(Video::Single);
-            // None of it is speech.
+            // None of these levels is speech.
             let level = 66 + 4 * client as u8;
             sim.clients[client].level = AudioLevel { voice: true, level };
         }

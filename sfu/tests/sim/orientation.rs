@@ -1,4 +1,4 @@
-//! Cameras on their side, and viewers that do not turn what they are sent.
+//! Cameras on their side, and viewers that do not turn pictures.
 
 use std::time::Duration;
 
@@ -70,14 +70,14 @@ fn who_has_turned_nothing_is_not_asked() {
     sim.run(3 * SECOND);
     assert_eq!(sim.clients[publisher].asked_to_offer, 0);
     assert!(packets(&sim, viewer) > 50);
-    // It begins to: then it is.
+    // Once it sends turned pictures, it is.
     sim.clients[publisher].turning = TURNED;
     sim.run(3 * SECOND);
     assert_eq!(sim.clients[publisher].asked_to_offer, 1);
     assert_eq!(sim.clients[viewer].turning.seen, 0);
 }
 
-/// As Chromium with frames that bring a rotation of their own.
+/// It acts like Chromium with frames that have a rotation of their own.
 #[test]
 fn a_publisher_that_cannot_turn_keeps_the_extension() {
     let mut sim = Sim::new(1_102);
@@ -100,14 +100,14 @@ fn a_publisher_that_cannot_turn_keeps_the_extension() {
     assert_eq!(sim.clients[publisher].asked_to_offer, 2);
     let before = (packets(&sim, early), packets(&sim, late));
     assert!(before.0 > silent, "it comes again");
-    // And it stays so, whoever comes.
+    // That stays so, whichever viewers come.
     viewer(&mut sim, false);
     sim.run(20 * SECOND);
     assert_eq!(sim.clients[publisher].asked_to_offer, 2);
     assert!(packets(&sim, early) > before.0 + 200 && packets(&sim, late) > before.1 + 200);
 }
 
-/// It finds such a viewer, and nothing comes of it from the beginning.
+/// It meets such a viewer, and sends nothing from the beginning.
 #[test]
 fn a_publisher_that_cannot_turn_and_comes_later_is_given_the_extension() {
     let mut sim = Sim::new(1_103);
@@ -129,7 +129,7 @@ fn a_publisher_that_cannot_turn_and_comes_later_is_given_the_extension() {
     assert!(packets(&sim, early) > before.0 + 200 && packets(&sim, unturning) > before.1 + 200);
 }
 
-/// Nothing comes because it is muted; that says nothing of what it can turn.
+/// Nothing comes because it is muted; that does not show whether it can turn.
 #[test]
 fn who_is_muted_is_waited_for() {
     for drops in [false, true] {

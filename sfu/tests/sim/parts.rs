@@ -211,7 +211,7 @@ fn keyframe_requests_of_all_workers_are_merged() {
         }
         sim.run(SECOND / 100);
     }
-    // One each 300 ms for three seconds, however many ask where.
+    // There is one each 300 ms for three seconds, however many ask on any worker.
     let requests = sim.clients[publisher].keyframe_requests - before;
     assert!((8..=11).contains(&requests), "{requests}");
     for viewer in viewers {
@@ -320,7 +320,7 @@ fn tracks_end_everywhere_with_their_publisher_and_others_go_on() {
     let viewers = [sim.viewer(), sim.viewer()];
     sim.run(3 * SECOND);
     assert_eq!(viewers.map(|viewer| worker_of(&sim, viewer)), [0, 1]);
-    // One without a word, one by close_notify would be told apart by nobody here.
+    // One leaves without a word; a close_notify would have the same effects here.
     sim.clients[gone].frozen = true;
     sim.run(40 * SECOND);
     let tracks = sim.clients[stays].published.clone();
@@ -355,7 +355,7 @@ fn packets_go_only_to_workers_with_viewers_of_the_track() {
     let before = out(&sim);
     sim.run(2 * SECOND);
     assert_eq!(out(&sim), before);
-    // While nobody watched, layers came and went.
+    // Layers came and went while nobody watched.
     sim.clients[publisher].set_layer_active("f", false);
     sim.run(3 * SECOND);
     for track in sim.clients[publisher].published.clone() {
@@ -492,7 +492,7 @@ fn a_run_over_two_workers_repeats_with_its_seed() {
             [stats.packets_forwarded, stats.relay_packets_out],
         )
     };
-    // Since the relay checks addresses, a packet or two of sound more or less arrive: `str0m` draws numbers of its own
+    // Since the relay checks addresses, a packet or two of audio more or less arrive: `str0m` draws numbers of its own
     // when it answers, and the next draw of loss may fall on another datagram.
     let ((pictures, sent), (again, sent_again)) = (run(), run());
     assert_eq!(pictures, again);

@@ -47,7 +47,7 @@ impl Run {
         self.sim.run(Duration::from_millis(millis));
     }
 
-    /// A client that is in the call, as far as it knows.
+    /// A client that believes itself in the call.
     fn anyone(&mut self) -> Option<usize> {
         let there: Vec<usize> = (0..self.sim.clients.len())
             .filter(|index| !self.sim.clients[*index].frozen)
@@ -199,7 +199,7 @@ impl Run {
         }
     }
 
-    /// What the relay's parts, and its clients, say of each other.
+    /// Checks that the relay's parts, and its clients, agree.
     fn check(&self, what: &str) {
         assert_eq!(self.sim.relay.audit(), Vec::<String>::new(), "{what}");
         for client in self.sim.clients.iter().filter(|client| !client.frozen) {
@@ -236,7 +236,7 @@ fn run(seed: u64, workers: u16, sharing: SimSharing) {
         run.step();
         run.check(&format!("seed {seed}, step {step}"));
     }
-    // Those who left without a word are given up, and the rest go on.
+    // Clients that left without a word are given up, and the others go on.
     run.sim.run(Duration::from_secs(32));
     run.check(&format!("seed {seed}, in the end"));
     let now = run.sim.now;

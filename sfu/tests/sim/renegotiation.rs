@@ -9,7 +9,7 @@ use crate::harness::{Sim, Video};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The tracks that a client's slots carry, as it was told.
+/// The tracks in a client's slots, as the client was told.
 fn carried(sim: &Sim, client: usize) -> Vec<TrackId> {
     let slots = sim.clients[client].slots.iter();
     slots.filter_map(|slot| slot.track).collect()
@@ -44,7 +44,8 @@ fn a_camera_is_unpublished_and_published_again() {
     sim.join(publisher);
     sim.run(3 * SECOND);
     assert_sound(&sim);
-    // On another m-line of the publisher, and so another track; in the same slot of the viewer.
+    // It is on another m-line of the publisher, and so another track; in the viewer it is in the
+    // same slot.
     let second = sim.clients[publisher].published.clone();
     assert_eq!(second.len(), 2);
     assert_ne!(second[1], first[1]);
@@ -101,7 +102,7 @@ fn a_client_that_stops_every_m_line_goes_on_over_the_transport_it_kept() {
         assert!(answer.slots.is_empty());
         sim.run(SECOND);
         let before = received(&sim);
-        // For longer than consent lasts.
+        // This is longer than consent lasts.
         sim.run(40 * SECOND);
         let checks = received(&sim) - before;
         assert!((1..10_000).contains(&checks), "{checks} in round {round}");
@@ -165,7 +166,7 @@ fn subscriptions_come_and_go_one_by_one() {
     let silent = silent.filter(|stream| sim.now - stream.last_at > SECOND);
     assert_eq!(silent.count(), 1);
 
-    // And back, into the slot that was freed.
+    // It returns into the slot that was freed.
     let now = sim.now;
     sim.relay.subscribe(now, peer, tracks[1]).unwrap();
     sim.run(2 * SECOND);

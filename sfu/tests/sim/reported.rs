@@ -39,7 +39,7 @@ impl Call {
         Self::with_sounds(seed, publishers, publishers as u16, says, model)
     }
 
-    /// Of so many microphones, the viewer hears some.
+    /// A call in which the viewer hears some of the microphones.
     fn with_sounds(
         seed: u64,
         publishers: usize,
@@ -105,7 +105,7 @@ impl Call {
         }
     }
 
-    /// How long it takes until all video is sent in the largest size.
+    /// The time until all video is sent in the largest size.
     fn until_top(&mut self, limit: Duration) -> Option<Duration> {
         let start = self.sim.now;
         while self.sim.now < start + limit {
@@ -125,7 +125,7 @@ impl Call {
         self.sim.clients[self.viewer].receiver.as_mut().unwrap()
     }
 
-    /// Packets of sound that came.
+    /// Audio packets received.
     fn heard(&self) -> u64 {
         let streams = self.sim.clients[self.viewer].streams.values();
         let sound = streams.filter(|stream| stream.codec.is_audio());
@@ -289,7 +289,7 @@ fn what_is_said_is_no_limit_for_what_is_shown_larger_later() {
     }
 }
 
-/// Chromium sends estimates that nobody negotiated, and that do not follow what it is sent.
+/// Chromium sends some estimates that nobody negotiated, unrelated to the rate sent.
 #[test]
 fn what_is_said_without_having_been_negotiated_is_no_limit() {
     let mut sim = Sim::new(1_325);
@@ -357,7 +357,7 @@ fn who_never_reports_is_sent_the_smallest_picture() {
     let videos = call.videos();
     assert_eq!((videos[0].layer, videos[0].reason), (Some(0), "bandwidth"));
     assert!(call.heard() - heard >= 990);
-    // And more as soon as it does.
+    // More is sent as soon as it does.
     call.receiver().mute = false;
     assert!(
         call.until_top(6 * SECOND).is_some(),
@@ -367,7 +367,7 @@ fn who_never_reports_is_sent_the_smallest_picture() {
     call.assert_bounded();
 }
 
-/// What a receiver says and does not move is tried by one layer at a time, and more and more rarely.
+/// An estimate that does not change is exceeded by one layer at a time, and more and more rarely.
 #[test]
 fn a_wish_is_exceeded_by_one_layer_now_and_then() {
     for (says, fits, tried) in [
@@ -395,11 +395,12 @@ fn a_wish_is_exceeded_by_one_layer_now_and_then() {
             }
             before = video.layer;
         }
-        // Each takes three seconds. Twice what was sent lately is no estimate of it, and is not tried at all.
+        // Each trial takes three seconds. Twice the rate sent lately is no estimate of the link, and is not tried at
+        // all.
         assert!((2..=4).contains(&tries.len()), "{what}: {tries:?}");
         let apart: Vec<i32> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(apart.is_sorted() && apart[0] >= 15, "{what}: {tries:?}");
-        // It moves: what was tried in vain is forgotten.
+        // The estimate changes: trials that failed are forgotten.
         call.says(Says::Always(8_000_000, usize::MAX));
         let took = call.until_top(5 * SECOND);
         assert!(took.is_some(), "{what}: {:?}", call.bandwidth());

@@ -1,4 +1,4 @@
-//! Sound on paths that lose packets: it is sent twice to who loses some and takes it so, and to nobody else.
+//! Audio on paths that lose packets: it is sent twice to viewers that lose some and take it so, and to no others.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Call {
         stats.subscriptions.iter().map(|told| told.redundant).sum()
     }
 
-    /// The share of sound that is missed within a time from now on.
+    /// The share of audio missed within a time from now on.
     fn missed(&mut self, time: Duration) -> f64 {
         let from = self.sim.now;
         self.sim.run(time);
@@ -167,7 +167,7 @@ fn sound_is_sent_again_to_who_asks_for_it_and_is_near() {
         .iter()
         .map(|told| told.retransmitted)
         .sum();
-    // It comes in time where the round trip is shorter than what a player waits.
+    // It comes in time if the round trip is shorter than a player's wait.
     assert!(missed < 0.025, "{missed}, {again} again");
     assert!(again > 50, "{again}");
 }

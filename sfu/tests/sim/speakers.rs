@@ -1,4 +1,4 @@
-//! Who speaks, who is heard, and whose picture is sent for it.
+//! Active speakers, and the audio and video forwarded because of them.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn speak(sim: &mut Sim, client: usize, duration: Duration) {
     }
 }
 
-/// So many participants who say nothing.
+/// Joins so many silent participants, and returns their audio tracks.
 fn meeting(sim: &mut Sim, people: usize) -> Vec<TrackId> {
     let join = |sim: &mut Sim| {
         let client = sim.participant(Video::Single);
@@ -49,7 +49,7 @@ fn changes(sim: &Sim) -> Vec<(Vec<TrackId>, usize)> {
     changes.collect()
 }
 
-/// Of a client's streams of sound, the packets of each.
+/// Audio packets that a client received.
 fn heard(sim: &Sim, client: usize) -> u64 {
     let streams = sim.clients[client].streams.values();
     let sound = streams.filter(|stream| stream.codec == Codec::Opus);
@@ -72,7 +72,7 @@ fn each_change_of_speakers_is_told_once_wherever_they_live() {
             expected.push((recent.clone(), 0));
         }
         assert_eq!(changes(&sim), expected, "{workers} workers");
-        // Who leaves is no speaker any more.
+        // A participant who leaves is no speaker any more.
         let (now, peer) = (sim.now, sim.clients[1].peer.unwrap());
         sim.relay.close_peer(now, peer);
         sim.run(SECOND / 10);
@@ -155,14 +155,14 @@ fn only_the_loudest_are_forwarded_and_who_begins_to_speak_is_heard_within_100_ms
             let took = sim.run_until(limit, |sim| packets(sim) > before);
             assert!(took.is_some(), "{speaker} on {workers} workers");
             assert_ne!(reason(&sim), "quiet");
-            // And it arrives: within the 20 ms of a LAN beside those of the others.
+            // The audio arrives within the 20 ms of a LAN beside that of the others.
             sim.run(SECOND / 50);
             assert!(heard(&sim, viewer) > total);
             sim.run(SECOND);
             set_level(&mut sim, speaker, 80);
             sim.run(3 * SECOND);
         }
-        // Whatever was left out, nothing looks lost.
+        // Packets were left out, but nothing looks lost.
         for (ssrc, report) in sim.clients[viewer].reports() {
             let what = format!("{ssrc:#x} on {workers} workers: {report:?}");
             assert!(report.violations.is_empty() && report.lost == 0, "{what}");
@@ -193,7 +193,7 @@ fn only_the_last_speakers_pictures_are_sent() {
     }
 }
 
-/// Whose pictures a client is sent, of the first so many.
+/// The first so many people whose pictures a client is sent.
 fn seen(sim: &Sim, client: usize, people: usize) -> Vec<usize> {
     let peer = sim.clients[client].peer.unwrap();
     let stats = sim.relay.peer_stats(peer).unwrap();
@@ -205,7 +205,8 @@ fn seen(sim: &Sim, client: usize, people: usize) -> Vec<usize> {
     (0..people).filter(sent).collect()
 }
 
-/// Who speaks sees who spoke before: their own camera, which they are not sent, takes no place.
+/// The speaker is sent those who spoke before: their own camera, which they are not sent, takes no
+/// place.
 #[test]
 fn ones_own_picture_is_none_of_the_last_n() {
     for workers in [1, 2] {
@@ -214,7 +215,7 @@ fn ones_own_picture_is_none_of_the_last_n() {
             (
                 1,
                 [
-                    // Nobody has spoken: who came first, and who came next.
+                    // Nobody has spoken: the first to come counts, then the next.
                     [&[1], &[0], &[0], &[0]],
                     [&[2], &[2], &[0], &[2]],
                     [&[1], &[2], &[1], &[1]],
@@ -228,7 +229,7 @@ fn ones_own_picture_is_none_of_the_last_n() {
                     [&[1, 2], &[0, 2], &[0, 1], &[1, 2]],
                 ],
             ),
-            // As many as there are, or more.
+            // The bound is as many as there are, or more.
             (3, [[&[1, 2], &[0, 2], &[0, 1], &[0, 1, 2]]; 3]),
             (9, [[&[1, 2], &[0, 2], &[0, 1], &[0, 1, 2]]; 3]),
         ] {

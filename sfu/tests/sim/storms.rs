@@ -95,7 +95,8 @@ fn asks_for_everything(without_rtx: bool) {
         sim.run(Duration::from_millis(10));
     }
     let (sent, again) = packets(&sim);
-    // Half of what is sent, and what was saved up: not the 125,000 asked for.
+    // Repairs are bounded by half of the packets sent, and those saved up: not the 125,000 asked
+    // for.
     let share = (sent - before) / 2 + 250;
     assert!((100..=share).contains(&again), "{again} of {share}");
     let refused = sim.relay.stats().drops.get("repair_refused").copied();

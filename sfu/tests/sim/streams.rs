@@ -1,5 +1,4 @@
-//! SSRCs as publishers do with them what they like: several on one m-line, new ones, and from one m-line
-//! to another.
+//! Unusual SSRCs of publishers: several on one m-line, new ones, and moves from one m-line to another.
 
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ fn both(seed: u64, test: impl Fn(Sim)) {
     test(Sim::sharing(seed, 2, SimSharing::default()));
 }
 
-/// The height of what a viewer sees of a track now.
+/// The height of the picture that a viewer now shows of a track.
 fn sees(sim: &Sim, viewer: usize, track: TrackId) -> Option<u16> {
     let stream = sim.clients[viewer].stream_of(track)?;
     let now = stream
@@ -55,7 +54,7 @@ fn assert_sound(sim: &Sim, viewer: usize, streams: usize) {
     assert_eq!(sim.relay.audit(), Vec::<String>::new());
 }
 
-/// As Chromium did before it had RIDs, and as Plan-B clients do.
+/// Chromium did so before it had RIDs, and Plan-B clients do.
 #[test]
 fn simulcast_by_ssrc_group_is_simulcast() {
     both(2_100, |mut sim| {
@@ -151,7 +150,7 @@ fn a_sender_that_begins_anew_is_seen_again() {
     }
 }
 
-/// Whatever SSRCs are made up, encoders are not asked for more than they can make.
+/// With any made-up SSRCs, encoders are not asked for more than they can make.
 #[test]
 fn a_new_ssrc_for_each_packet_asks_for_few_keyframes_and_leaves_nothing() {
     let mut sim = Sim::new(2_130);

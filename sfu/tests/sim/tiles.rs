@@ -1,4 +1,4 @@
-//! A large call of which a viewer sees a page: it costs that page, at the server and at its publishers.
+//! A large call in which a viewer shows one page: the server and the publishers spend only on that page.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::harness::{Sim, Video};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PUBLISHERS: usize = 20;
-/// Of the places of a page: one large, and a row of small ones.
+/// Heights of the places of a page: one large, and a row of small ones.
 const HEIGHTS: [u16; 6] = [720, 180, 180, 180, 180, 180];
-/// The layer that fits each.
+/// The layer that fits each place.
 const LAYERS: [usize; 6] = [2, 0, 0, 0, 0, 0];
-/// Long enough that a frame more or less at either end is little of it.
+/// Length of a measurement: a frame more or less at either end hardly matters.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Bytes a packet may take beside its payload, everything that is no packet included: header,
-/// extensions and authentication tag are 48, the rest is reports and padding of runs.
+/// Bytes allowed for a packet beside its payload, a share of other datagrams included. Header, extensions and
+/// authentication tag are 48; the rest is reports and padding of runs.
 const OVERHEAD: u64 = 60;
 
-/// Publishers who look at nobody, and viewers; everyone hears everyone.
+/// Publishers that watch nobody, and viewers; all hear each other.
 struct Call {
     sim: Sim,
     viewer: usize,
@@ -73,13 +73,13 @@ impl Call {
             .unwrap();
     }
 
-    /// What a publisher should be asked for while it is shown in a place.
+    /// The layers that a publisher should be asked for while it is shown in a place.
     fn wanted(place: Option<usize>) -> [bool; 3] {
-        // Whoever is sent a large picture may fall back to the smallest at any moment: it is on as well.
+        // A viewer of a large picture may fall back to the smallest at any moment, so that that is on as well.
         place.map_or([false; 3], |place| [true, false, LAYERS[place] == 2])
     }
 
-    /// When the last packet of a layer that this page has no use for was sent, after `since`.
+    /// The time after `since` at which the last packet was sent of a layer that this page does not need.
     fn until_off(&self, page: &[usize], since: Instant) -> Duration {
         let mut last = since;
         for publisher in 0..PUBLISHERS {
@@ -95,7 +95,7 @@ impl Call {
         last - since
     }
 
-    /// How long it takes until each place of a page shows its publisher's picture in the right size.
+    /// The time until each place of a page shows its publisher's picture in the right size.
     fn until_shown(&mut self, page: &[usize]) -> Duration {
         let since = self.sim.now;
         let tracks: Vec<TrackId> = page.iter().map(|shown| self.track(*shown)).collect();
@@ -113,14 +113,13 @@ impl Call {
         took.expect("every place shows a picture")
     }
 
-    /// A while in which nothing is told: the viewer gets this page's layers, and nothing that nobody
-    /// gets is sent.
+    /// Runs for a while without events: the viewer gets this page's layers, and no layer is sent without a viewer.
     fn assert_costs_only(&mut self, page: &[usize]) {
         let probes = self.sim.relay.stats().probe_packets;
         let before = self.tally();
         self.sim.run(WINDOW);
         let after = self.tally();
-        // What the links carry has been found out, and more is not wanted.
+        // The links' bandwidth is known, and no more is wanted.
         assert_eq!(self.sim.relay.stats().probe_packets, probes);
         assert!(probes > 0);
         for publisher in 0..PUBLISHERS {
@@ -189,14 +188,14 @@ impl Call {
     }
 }
 
-/// What was sent and received so far, as the clients count it.
+/// Bytes and packets sent and received so far, as the clients count them.
 struct Tally {
-    /// Bytes of payload that the viewer has of each publisher's video.
+    /// Payload bytes that the viewer received of each publisher's video.
     video: Vec<u64>,
-    /// Bytes of payload that each publisher has sent of each layer.
+    /// Payload bytes that each publisher sent of each layer.
     sent: Vec<Vec<u64>>,
     keyframe_requests: usize,
-    /// Of the viewer, and of the listener.
+    /// Counts of the viewer, and of the listener.
     viewers: [Received; 2],
 }
 
@@ -211,7 +210,7 @@ struct Received {
     datagrams: u64,
 }
 
-/// On one worker, or on two that relay to each other.
+/// Runs a test on one worker, and on two that relay to each other.
 fn both(seed: u64, test: impl Fn(Call)) {
     test(Call::new(Sim::new(seed)));
     test(Call::new(Sim::sharing(seed, 2, SimSharing::default())));

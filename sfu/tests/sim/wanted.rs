@@ -1,4 +1,4 @@
-//! What nobody watches costs nothing: encodings are off at their publishers while nobody is sent them.
+//! Encodings without viewers cost nothing: they are off at their publishers.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn until_layer(sim: &mut Sim, viewer: usize, track: TrackId, wanted: usize) -> D
     took.unwrap_or_else(|| panic!("still sent {:?}", layer(sim, viewer, track)))
 }
 
-/// On one worker, or each on its own.
+/// Runs a test on one worker, and with each peer on its own.
 fn both(seed: u64, test: impl Fn(Sim)) {
     test(Sim::new(seed));
     test(Sim::sharing(seed, 2, SimSharing::default()));
@@ -151,7 +151,7 @@ fn a_layer_that_does_not_come_back_is_given_up_for_the_best_that_does() {
     assert!(sim.now - stream.last_at < SECOND / 10, "goes on as it was");
     let asked: Vec<_> = sim.events.iter().skip(before).filter_map(asked).collect();
     assert!(asked.len() <= 4, "nobody is asked for ever: {asked:?}");
-    // It carries more again.
+    // The link carries more again.
     sim.clients[publisher].set_layer_active("f", true);
     until_layer(&mut sim, viewer, track, 2);
 }

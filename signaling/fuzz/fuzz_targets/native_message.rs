@@ -1,5 +1,5 @@
-//! Every byte string is a message or refused, and what is a message survives being written and read.
-//! The golden files make a good corpus: `cargo fuzz run native_message ../golden/native/client`.
+//! Each byte string is a message or refused, and a message survives being written and read. The golden files make a
+//! good corpus: `cargo fuzz run native_message ../golden/native/client`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

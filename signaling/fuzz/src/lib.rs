@@ -26,11 +26,11 @@ const HANDSHAKE: &[u8] =
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 /// Longer than anything waits for, in virtual time.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
-/// Of a client, or the server, on the way.
+/// Bytes on their way from a client or the server, at most.
 const BUFFER: usize = 1 << 20;
 const STEPS: usize = 64;
 
-/// Bytes on one connection, whatever they are.
+/// Handles any bytes on one connection.
 ///
 /// # Panics
 ///
@@ -44,13 +44,13 @@ pub fn connection(bytes: &[u8]) {
     });
 }
 
-/// What up to three clients say to each other's room. Each step is a byte (who, by its lower two bits; time that
-/// passes before, by the next two; 16: the connection ends instead), a length in two bytes, and a message. In it `tr_0`
-/// to `tr_9` are the tracks that were heard of, and `sdp_0` to `sdp_3` offers of browsers.
+/// Handles messages of up to three clients in one room. Each step is a byte (the client by its lower two bits; time
+/// that passes before by the next two; 16: the connection ends instead), a length in two bytes, and a message. In it
+/// `tr_0` to `tr_9` are the tracks heard of, and `sdp_0` to `sdp_3` offers of browsers.
 ///
 /// # Panics
 ///
-/// As [`connection`].
+/// If one of the conditions of [`connection`] holds.
 pub fn room(bytes: &[u8]) {
     run(async |server| {
         let mut clients: [Option<Client>; 3] = Default::default();
@@ -149,7 +149,7 @@ impl Server {
 }
 
 impl Client {
-    /// Until the server does not take it.
+    /// Writes bytes until the server does not take them.
     async fn write(&mut self, bytes: &[u8]) {
         let _ = timeout(PATIENCE, self.writes.write_all(bytes)).await;
     }

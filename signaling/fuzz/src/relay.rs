@@ -19,7 +19,7 @@ pub struct Relay {
     began: tokio::time::Instant,
 }
 
-/// More than a run of few steps makes.
+/// Events that fit the queue: more than a run of few steps makes.
 const EVENTS: usize = 65_536;
 
 impl Relay {
@@ -40,7 +40,7 @@ impl Relay {
         self.lock().holdings()
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub fn pass(&self) {
         self.run(|relay, now| {
             for _ in 0..1_000 {
@@ -59,7 +59,7 @@ impl Relay {
         let result = call(&mut relay, now);
         relay.flush(now);
         while let Some(event) = relay.poll_event() {
-            // Nobody listens once the server has stopped.
+            // The receiver is gone once the server has stopped.
             let _ = self.events.try_send(event);
         }
         let faults = relay.audit();

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv4 address, or the /64 of an IPv6 address: whoever is given any of those may use all of it.
+/// A client's address: an IPv4 address, or the /64 of an IPv6 address, as the client may use all of
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClientAddress(IpAddr);
 

@@ -1,4 +1,4 @@
-//! Clients as a server knows them that asks nobody who they are: by their addresses.
+//! Clients, told apart by their addresses only: the server authenticates nobody.
 
 mod address;
 mod proxies;

@@ -71,7 +71,7 @@ impl TryFrom<String> for Network {
 /// last that it names in `X-Forwarded-For`. None: the server that the router is mounted in does not tell.
 pub(crate) fn client_of(parts: &Parts, trusted: &[Network]) -> Option<ClientAddress> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    // Each proxy appends whom it was asked by. What stands before the first that is no proxy may be made up.
+    // Each proxy appends the address that asked it. Entries before the first non-proxy may be made up.
     let named = parts.headers.get_all(FORWARDED_FOR).iter();
     let named: Vec<&str> = named.filter_map(|value| value.to_str().ok()).collect();
     let mut named = named.iter().flat_map(|value| value.split(',')).rev();

@@ -13,8 +13,8 @@ use crate::config::Limits;
 const SWEEP_AT: usize = 1_024;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// One count for all protocols. Cheap to clone. Holds no more addresses than have connections, rooms, or joins within
-/// the last minute.
+/// One count for all protocols. Cheap to clone. It holds only addresses with connections, rooms, or joins within the
+/// last minute.
 #[derive(Clone)]
 pub(crate) struct Clients {
     limits: [usize; 3],
@@ -88,11 +88,11 @@ impl Clients {
         }
     }
 
-    /// Asks for another connection without taking it.
+    /// Checks whether another connection is allowed, without taking it.
     ///
     /// # Errors
     ///
-    /// The address has all the connections it may.
+    /// The address has its largest number of connections.
     pub(crate) fn may_connect(&self, address: ClientAddress) -> Result<(), Exceeded> {
         self.with(address, |clients, usage| {
             clients.check(Exceeded::Connections, usage.connections)
@@ -101,7 +101,7 @@ impl Clients {
 
     /// # Errors
     ///
-    /// The address has all the connections it may.
+    /// The address has its largest number of connections.
     pub(crate) fn connect(&self, address: ClientAddress) -> Result<Held, Exceeded> {
         self.with(address, |clients, usage| {
             clients.check(Exceeded::Connections, usage.connections)?;
@@ -112,7 +112,7 @@ impl Clients {
 
     /// # Errors
     ///
-    /// The address has made all the rooms it may.
+    /// The address has made its largest number of rooms.
     pub(crate) fn room(&self, address: ClientAddress) -> Result<Held, Exceeded> {
         self.with(address, |clients, usage| {
             clients.check(Exceeded::Rooms, usage.rooms)?;
@@ -123,7 +123,7 @@ impl Clients {
 
     /// # Errors
     ///
-    /// The address has joined as often as it may for now.
+    /// The address has joined too often lately.
     pub(crate) fn join(&self, address: ClientAddress) -> Result<(), Exceeded> {
         self.with(address, |clients, usage| {
             if clients.limit(Exceeded::Joins) == 0 {

@@ -13,7 +13,7 @@ const LONGEST_MS: u64 = 7 * 24 * 3_600 * 1_000;
 const SMALLEST_MESSAGE_BYTES: usize = 8 * 1024;
 /// A Tbit/s, more than any machine sends. Rates are multiplied by times.
 const HIGHEST_BITRATE: u64 = 1_000_000_000_000;
-/// As long as a string of JSON gets in a browser, and longer than any message should be.
+/// Longest message setting: as long as a string of JSON gets in a browser, and longer than any useful message.
 const LONGEST_MESSAGE_BYTES: u64 = 256 << 20;
 
 impl Config {
@@ -111,8 +111,8 @@ impl Config {
         Ok(())
     }
 
-    /// Every number, by its key, and the largest that it may be: sums and products of these are taken, and clients are
-    /// told some, to whom numbers beyond 2^53 are not whole.
+    /// Every number by its key, with its upper bound. Sums and products of them are taken; and clients are told some,
+    /// for which numbers beyond 2^53 are not whole.
     fn bounded(&self) -> Vec<(&'static str, u64, u64)> {
         let limits = &self.limits;
         let rates = self.room_caps.values().map(|cap| cap.max_viewer_bitrate);
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Each number of the documented file, which holds every key, as large as numbers get, and negative.
+    /// Each number of the documented file, which holds every key, is made very large, and negative.
     #[test]
     fn no_number_is_taken_that_cannot_be_counted_with() {
         let text = include_str!("../../tertulia.toml");

@@ -113,8 +113,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The format of the log, as far as it can be known before the settings are read: errors in them are
-    /// told in it.
+    /// The format of the log, as far as it is known before the settings are read, whose errors are logged in it.
     pub fn log_format(&self) -> LogFormat {
         #[derive(Default, Deserialize)]
         #[serde(default)]

@@ -92,9 +92,9 @@ pub(super) async fn serve(
     (kind, caching, content).into_response()
 }
 
-/// The base of the page's addresses, if the page was asked for without a slash at its end, as at
-/// `/call` of a router nested there (axum's `nest` has nothing at `/call/`). It is relative as well, for
-/// proxies before this server may have taken a part of the path away.
+/// The base of the page's addresses, if the page was asked for without a slash at its end, as at `/call` of a router
+/// nested there (axum's `nest` has nothing at `/call/`). It is relative too, as proxies before this server may have
+/// removed a part of the path.
 fn base(original: &Uri) -> Option<String> {
     let (_, last) = original.path().rsplit_once('/')?;
     if last.is_empty() || last == "index.html" {

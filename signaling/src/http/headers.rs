@@ -10,9 +10,9 @@ use axum::response::Response;
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
-/// Everything from this server and nowhere else. `connect-src 'self'` covers the WebSocket of the
-/// same host (CSP level 3); blobs are pictures and sounds that the page makes itself. The hash is that of
-/// the script in `web/index.html`; browsers name the right one where it is wrong.
+/// Content comes from this server and nowhere else. `connect-src 'self'` covers the WebSocket of the same host (CSP
+/// level 3); blobs are pictures and sounds that the page makes itself. The hash is that of the script in
+/// `web/index.html`; if it is wrong, browsers report the right one.
 const CONTENT_SECURITY: &str = "default-src 'self'; \
      script-src 'self' 'sha256-3oy/esrk5BlcntSsqCJtKyHGVLVXAzxbig1f0ALJ1/U='; connect-src 'self'; img-src 'self' data: blob:; \
      media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
@@ -29,7 +29,7 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY),
         (PERMISSIONS_POLICY, PERMISSIONS),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // Addresses name rooms, which are nobody else's business.
+        // Addresses contain room names, which other sites should not see.
         (header::REFERRER_POLICY, "no-referrer"),
         (OPENER_POLICY, "same-origin"),
     ] {

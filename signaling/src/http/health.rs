@@ -12,7 +12,7 @@ use crate::room::Rooms;
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
-    /// Why it is not `ok`, and what is to be done.
+    /// The reason that it is not `ok`, and the remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     rooms: usize,
@@ -20,8 +20,8 @@ struct Health {
     version: &'static str,
 }
 
-/// 503 while shutting down, so that nothing new is sent here, and from the failure of a media worker on, so
-/// that whoever supervises the process replaces it.
+/// Answers 503 while shutting down, so that no new calls are sent here, and from the failure of a media worker on, so
+/// that a supervisor replaces the process.
 pub(super) async fn healthz(State(rooms): State<Rooms>) -> impl IntoResponse {
     let counts = rooms.counts();
     let (code, status, reason) = if rooms.is_stopping() {

@@ -1,5 +1,6 @@
-//! A site may let its own name lead to any server (DNS rebinding): then its pages are of that server, by all that a
-//! browser and [`origin`](super::origin) can tell. But they ask for it by the site's name.
+//! Checks of the `Host` header. A site may point its own name at any server (DNS rebinding): a browser, and
+//! [`origin`](super::origin), then take its pages for that server's. But the pages ask for the server by the site's
+//! name.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ impl Hosts {
         Self(names.iter().map(|name| name.to_ascii_lowercase()).collect())
     }
 
-    /// Without the header it is no browser that asks.
+    /// A request without the header does not come from a browser.
     fn admit(&self, headers: &HeaderMap) -> bool {
         let Some(host) = headers.get(header::HOST) else {
             return true;

@@ -1,8 +1,8 @@
-//! A browser lets any site open a WebSocket to any server, with the user's network and cookies. So
-//! the server looks where a page comes from.
+//! Checks of the `Origin` header. A browser lets any site open a WebSocket to any server, with the user's network and
+//! cookies. So the server checks the origin of the page.
 //!
-//! A proxy that asks under another `Host` makes the server's own page look like one of another site. The
-//! page cannot see why its WebSocket was refused; so the log says it, and whoever asks by POST.
+//! Behind a proxy that asks under another `Host`, the server's own page looks like one of another site. The page cannot
+//! see why its WebSocket was refused. So the log says it, and so does the answer to a POST.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,7 @@ const SHOWN: usize = 300;
 pub(crate) struct Origins {
     /// Beside the server's own.
     allowed: Vec<String>,
-    /// Whether a proxy says by `X-Forwarded-Host` what the page was asked for as.
+    /// Whether a proxy gives by `X-Forwarded-Host` the name that the page was asked for by.
     trust_forwarded_host: bool,
     logged: Mutex<Logged>,
 }
@@ -37,7 +37,7 @@ struct Logged {
     passed_over: u64,
 }
 
-/// The page's origin, and what the server was asked as.
+/// The page's origin, and the name that the server was asked by.
 #[derive(Debug)]
 struct Stranger {
     origin: String,
@@ -74,7 +74,7 @@ impl Origins {
         if self.trust_forwarded_host
             && let Some(forwarded) = text(FORWARDED_HOST)
         {
-            // Each proxy appends; the first was asked by the browser.
+            // Each proxy appends; the browser asked the first.
             let first = forwarded.split(',').next().unwrap_or_default();
             return first.trim().to_owned();
         }
@@ -131,7 +131,7 @@ pub(super) async fn check(
     let mut response = match origins.admit(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(stranger) => {
-            // Who asks why was refused before.
+            // A client that asks for the reason was refused before.
             if request.method() == Method::GET {
                 origins.log(&stranger);
             }
@@ -229,7 +229,7 @@ mod tests {
                 "{trusted} {forwarded}"
             );
         }
-        // Without the header, Host counts as ever.
+        // Without the header, Host counts as usual.
         let headers = [
             (header::ORIGIN, "https://call.example.org"),
             (header::HOST, "call.example.org"),

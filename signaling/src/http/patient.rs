@@ -1,4 +1,4 @@
-//! A connection whose other end has to take what it asked for.
+//! A connection whose other end has to read what it asked for.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::memory::Unread;
 
-/// Between two looks whether there is memory for more of a message.
+/// Interval of the checks whether there is memory for more of a message.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Its writes fail once nothing was taken for `patience`: neither hyper nor a WebSocket would give up.

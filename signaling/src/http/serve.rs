@@ -1,5 +1,5 @@
-//! The HTTP listener. As `axum::serve`, with bounds on connections that ask for nothing, that do not take what they
-//! asked for, and that are many.
+//! The HTTP listener: `axum::serve` with bounds on connections that ask for nothing, on those that do not read what
+//! they asked for, and on their number.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -40,7 +40,7 @@ const LEAST_AGE: Duration = Duration::from_secs(2);
 /// The time between looks for old ones, while there are too many.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Each request tells by [`Unread`] what its connection has received.
+/// Serves connections. [`Unread`] gives each request the bytes that its connection has received.
 pub(crate) async fn serve(
     mut listener: TcpListener,
     router: Router,
@@ -70,7 +70,7 @@ pub(crate) async fn serve(
         });
         let connection = http.serve_connection(stream, service);
         open.spawn(async move {
-            // It ends with an upgrade, too.
+            // The future ends with an upgrade, too.
             if let Err(error) = connection.with_upgrades().await {
                 debug!(%error, "HTTP connection ended");
             }

@@ -1,6 +1,6 @@
-//! `GET /stats`: the node's counters, for load tests and scripts; with `?room=NAME` those of everyone in
-//! a room, their addresses among them: an operator needs these, and they are what an attacker of a participant would
-//! like to know. So they are on the admin listener alone; over the native protocol everybody sees their own.
+//! `GET /stats`: the node's counters, for load tests and scripts; with `?room=NAME` the counters of all participants in
+//! a room. Those contain addresses, which an operator needs and an attacker would like to know. So they are on the
+//! admin listener alone; over the native protocol participants see only their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::memory::{Memory, MemoryStats};
 use crate::node::LogCounts;
 use crate::room::Rooms;
 
-/// Where the counters come from.
+/// The sources of the counters.
 pub(crate) struct Stats {
     pub(crate) started: Instant,
     pub(crate) rooms: Rooms,

@@ -1,8 +1,8 @@
-//! A bound on what many hold together: when it is reached, who holds most is told to let go.
+//! A bound on the memory of many holders together: when it is reached, those that hold most are told to let go.
 //!
-//! Accounts of one client's address are added up, so that many small ones of one address do not make others pay: of the
-//! address with most, the largest is told. While an address holds more than half of all there is, it is not to have
-//! more connections; others are let in for as long as they could still hold something.
+//! Accounts of one client's address are added up, so that many small ones of one address do not harm others. Of the
+//! address with most, the largest account is told. An address that holds more than half of all memory gets no further
+//! connections; others are let in for as long as they could still hold something.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::UNCOUNTED;
 use crate::clients::ClientAddress;
 
-/// Held in half as much again while those told to let go have not yet: beyond that nobody gets more.
+/// Factor of the hard limit: half as much again may be held while evicted accounts have not let go yet; nobody gets
+/// more.
 const HARD: usize = 2;
-/// Parts of the budget, of which one address may hold one before its newcomers are refused.
+/// Share of the budget that one address may hold before its further connections are refused, as a divisor.
 const OF_ONE_ADDRESS: usize = 2;
 
 /// Cheap to clone.
@@ -28,29 +29,29 @@ type LetGo = Arc<dyn Fn() + Send + Sync>;
 struct Held {
     opened: u64,
     total: usize,
-    /// Of those who were told to let go.
+    /// Bytes of accounts that were told to let go.
     leaving: usize,
     payers: HashMap<Payer, Holdings>,
-    /// Payers by what they hold that nobody was told to let go of; those with nothing are not here.
+    /// Payers by the bytes of their accounts that were not told to let go; payers without such bytes are not listed.
     by_size: BTreeSet<(usize, Payer)>,
     let_go: HashMap<u64, LetGo>,
     evicted: u64,
 }
 
-/// Whose accounts are added up.
+/// The holder whose accounts are added up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 enum Payer {
     Address(ClientAddress),
-    /// An account of nobody's address, by its number.
+    /// An account without an address, by its number.
     Account(u64),
 }
 
-/// A payer's accounts that hold anything. Gone with the last of them.
+/// The accounts of a payer that hold anything. Removed with the last of them.
 #[derive(Default)]
 struct Holdings {
-    /// Bytes of all, of those told to let go too.
+    /// Bytes of all accounts, those told to let go included.
     total: usize,
-    /// Bytes of those who were not told.
+    /// Bytes of accounts that were not told to let go.
     staying: usize,
     by_size: BTreeSet<(usize, u64)>,
 }
@@ -104,7 +105,7 @@ impl Budget {
         self.lock().total
     }
 
-    /// How often one was told to let go.
+    /// Times that an account was told to let go.
     pub(crate) fn evicted(&self) -> u64 {
         self.lock().evicted
     }
@@ -119,14 +120,14 @@ impl Budget {
 }
 
 impl Account {
-    /// It is ended, as one who was told to let go.
+    /// Ends the account, which counts as told to let go.
     pub(crate) fn end(&mut self) {
         self.budget.lock().evicted += 1;
         self.set(0);
     }
 
-    /// Holds so many bytes from now on. False: so much is held by those told to let go that there is nothing left, and
-    /// it must do with what it had.
+    /// Sets the number of bytes held. False, and unchanged, if accounts told to let go still hold so much that nothing
+    /// is left.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes == self.bytes {
             return true;
@@ -195,7 +196,7 @@ impl Held {
         }
     }
 
-    /// Takes the largest account of the payer that holds most, again and again, until the rest is within the limit.
+    /// Evicts the largest account of the payer that holds most, again and again, until the rest is within the limit.
     fn evict(&mut self, limit: usize) -> Vec<LetGo> {
         let mut told = Vec::new();
         while self.total - self.leaving > limit
@@ -282,7 +283,7 @@ mod tests {
         assert_eq!(told_offer.load(Ordering::Relaxed), 0);
     }
 
-    /// An attack by one address, as large as can be, refuses that address alone, until nobody could hold anything.
+    /// An attack by one address, however large, refuses that address alone, until there is no memory for anybody.
     #[test]
     fn who_is_refused_at_the_door() {
         const MB: usize = 1 << 20;
@@ -298,7 +299,7 @@ mod tests {
         }
         assert_eq!(budget.used(), 150 * MB);
         for (held, seen) in (2..).step_by(2).zip(seen) {
-            // More than half of it; and all of it and half as much.
+            // The shares tried: more than half of it, all of it, and half as much again.
             assert_eq!(seen, [held > 50, held == 150, held == 150], "{held} MB");
         }
         many.truncate(74);

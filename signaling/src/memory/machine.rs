@@ -1,4 +1,4 @@
-//! The memory that there is for the process, and what it has of it.
+//! The memory that the machine has for the process, and the memory that the process uses.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +13,9 @@ const UNKNOWN: u64 = 1 << 30;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine {
     pub(super) memory: u64,
-    /// Of its control group (a container, a unit).
+    /// Limit of its control group (a container, a unit).
     pub(super) group: Option<u64>,
-    /// Of its address space (`ulimit -v`), less what is mapped and not used.
+    /// Limit of its address space (`ulimit -v`), less the memory mapped and not used.
     pub(super) addresses: Option<u64>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Machine {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) resident: u64,
-    /// Mapped, used or not.
+    /// Bytes mapped, used or not.
     pub(super) addresses: u64,
 }
 
@@ -44,7 +44,7 @@ impl Machine {
         bounds.into_iter().flatten().min().unwrap_or(self.memory)
     }
 
-    /// Which of them it is.
+    /// The name of the lowest of these limits.
     pub(super) fn why(&self) -> &'static str {
         match Some(self.bytes()) {
             least if least == self.addresses => "ulimit -v, less what is mapped",

@@ -1,9 +1,9 @@
-//! The process's memory: one setting, and the budgets that come of it.
+//! The process's memory: one setting, and the budgets derived from it.
 //!
-//! Each participant, room and connection is bounded by itself (`limits`), but their products are more than any machine
-//! has. So what can grow large is counted for the whole process as well, each kind against a budget of its own: when
-//! it is used up, who uses most of it pays first. What is not counted is watched: while the process holds as much as it
-//! may, it lets nobody in.
+//! Each participant, room and connection has its own bounds (`limits`), but their sum over all of them exceeds any
+//! machine's memory. So everything that can grow large also counts for the whole process, each kind against its own
+//! budget: when it is used up, the largest users lose memory first. The rest is watched: while the process holds as
+//! much as allowed, it lets nobody in.
 
 mod budget;
 mod machine;
@@ -26,20 +26,20 @@ use crate::config::ConfigError;
 /// Bytes that each connection may hold without being counted: the usual messages.
 pub(crate) const UNCOUNTED: usize = 16 << 10;
 const MB: u64 = 1 << 20;
-/// With less there is no call to speak of.
+/// Least memory: with less no call is possible.
 const LEAST: u64 = 64 * MB;
-/// Of four parts of what there is, those used without a setting: others need some, too.
+/// Quarters of the machine's memory used without a setting: other processes need some, too.
 const OF_FOUR: u64 = 3;
-/// Between looks at what the process holds. At 1 Gbit/s 30 MB come in that time.
+/// Interval of the checks of the process's memory. At 1 Gbit/s 30 MB come in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Of ten parts of the bound, those under which people are let in again.
+/// Tenths of the bound below which people are let in again.
 const CALM_OF_TEN: u64 = 9;
 
 /// The sharing of the process's memory, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Plan {
     pub(crate) all: u64,
-    /// Packets kept to be sent again.
+    /// Packets kept for retransmission.
     pub(crate) caches: usize,
     /// Messages that clients have not finished.
     messages: usize,
@@ -52,11 +52,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Of so many MB; 0 takes three quarters of what the machine has for the process.
+    /// A plan for so many MB; 0 takes three quarters of the machine's memory for the process.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Value`]: it is more than that, or too little to serve anybody.
+    /// [`ConfigError::Value`]: it is more than the machine has, or too little to serve anybody.
     pub(crate) fn new(memory_mb: u64) -> Result<Self, ConfigError> {
         Self::on(&Machine::read(), memory_mb)
     }
@@ -112,7 +112,7 @@ struct Watch {
     resident: AtomicU64,
 }
 
-/// For `/stats`, in bytes.
+/// The memory figures of `/stats`, in bytes.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub(crate) struct MemoryStats {
     bytes: u64,
@@ -157,7 +157,7 @@ impl Memory {
 
     /// Whether one more of this address would be too many; then that is counted.
     pub(crate) fn refuses(&self, client: Option<ClientAddress>) -> bool {
-        // A newcomer's buffers would come on top of what its address holds, or of messages that leave room for none.
+        // A newcomer's buffers would be added to those that its address holds, or messages leave no room for them.
         let short = self.watch.is_short.load(Ordering::Relaxed) || self.messages.refuses(client);
         if short {
             self.watch.refused.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl Memory {
     }
 }
 
-/// Without a bound, and unwatched: for rooms without a node.
+/// Memory without a bound, and unwatched: for rooms without a node.
 impl Default for Memory {
     fn default() -> Self {
         Self::new(Plan {
@@ -205,7 +205,7 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Watch {
-    /// Looks at resident memory: mapped memory tells nothing, for the allocator keeps addresses whose memory it gave back.
+    /// Checks resident memory. Mapped memory does not count: the allocator keeps addresses whose memory it gave back.
     fn look(&self, resident: u64, bytes: u64) {
         self.resident.store(resident, Ordering::Relaxed);
         let was = self.is_short.load(Ordering::Relaxed);

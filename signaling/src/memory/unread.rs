@@ -1,5 +1,5 @@
-//! The bytes that a connection has received and that are no whole message yet: nobody else sees them while a message
-//! in fragments (RFC 6455 section 5.4) grows.
+//! Bytes that a connection has received and that are no whole message yet. Without this count, a message that grows in
+//! fragments (RFC 6455 section 5.4) would be invisible.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,21 +11,21 @@ use crate::clients::ClientAddress;
 
 /// Head and masking key of a client's control frame, which has no longer head (RFC 6455 section 5.2).
 const CONTROL_HEAD: usize = 6;
-/// A message is put together in a buffer that doubles as it grows.
+/// Bytes held for each byte received: a message is put together in a buffer that doubles as it grows.
 const PER_BYTE: usize = 2;
-/// Between two looks at the budget, while it grows.
+/// Bytes between two checks of the budget while a message grows.
 const STEP: usize = 16 << 10;
 
-/// One connection's. Cheap to clone; without a budget it counts nothing.
+/// The unread bytes of one connection. Cheap to clone; without a budget it counts nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Unread(Option<Arc<Connection>>);
 
 struct Connection {
     budget: Budget,
     bytes: AtomicUsize,
-    /// There was no memory for the last of them.
+    /// There was no memory for the last bytes.
     waits: AtomicBool,
-    /// Since messages are read from it.
+    /// Set once messages are read from it.
     account: Mutex<Option<Account>>,
 }
 
@@ -50,14 +50,14 @@ impl Unread {
         }
     }
 
-    /// Nothing more is read, and all that was is forgotten.
+    /// Forgets everything received; nothing more is read.
     pub(crate) fn end(&self) {
         if let Some(connection) = &self.0 {
             connection.with(|place| *place = None);
         }
     }
 
-    /// Whether more may be received: not while those who were told to let go of much have not yet.
+    /// Whether more may be received: not while accounts told to let go still hold too much.
     pub(crate) fn may_come(&self) -> bool {
         let Some(connection) = &self.0 else {
             return true;
@@ -78,7 +78,7 @@ impl Unread {
         }
     }
 
-    /// A whole message was taken. What is there of the next is no more than a read, and not counted.
+    /// Records that a whole message was taken. Bytes of the next one are at most one read, and do not count.
     pub(crate) fn message(&self) {
         self.release(usize::MAX);
     }

@@ -1,4 +1,4 @@
-//! Which characters stand for themselves.
+//! The character classes that names are checked by.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory as Gc, Script};
@@ -14,12 +14,12 @@ pub(super) fn script(c: char) -> Script {
     CodePointMapData::<Script>::new().get(c)
 }
 
-/// Nothing is seen of it, or only of what it does to others.
+/// Whether a character is invisible, or visible only by its effect on others.
 pub(super) fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Spaces of any width, U+2800 included, which is a cell of Braille without dots.
+/// Whether a character is a space of any width, U+2800 included, which is a cell of Braille without dots.
 pub(super) fn is_space(c: char) -> bool {
     c == '\u{2800}' || category(c) == Gc::SpaceSeparator
 }
@@ -105,7 +105,7 @@ fn is_letter(c: char) -> bool {
     )
 }
 
-/// Another character is as good as it (RFC 8264 section 9.17), so that two names would look like one.
+/// Whether another character is equivalent (RFC 8264 section 9.17), so that two names would look alike.
 fn has_compatible(c: char) -> bool {
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     !nfkc.is_normalized(c.encode_utf8(&mut [0; 4]))

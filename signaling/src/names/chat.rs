@@ -5,9 +5,8 @@ use icu_properties::props::GeneralCategory as Gc;
 
 use super::characters::{is_ignorable, is_space};
 
-/// Refuses what shows nothing, what is longer than `chars` code points, and control characters but tabs and line
-/// ends. Characters that turn text around stay: they are part of some languages' texts, and a page keeps each
-/// message to itself.
+/// Refuses a text that shows nothing, one longer than `chars` code points, and control characters but tabs and line
+/// ends. Characters that change the text direction stay: some languages need them, and a page isolates each message.
 ///
 /// # Errors
 ///

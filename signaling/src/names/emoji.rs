@@ -21,8 +21,8 @@ pub(super) fn length(chars: &[char]) -> usize {
     }
 }
 
-/// The flags that are made of a black one and a region in tags: of England, Scotland and Wales, the only ones that
-/// Unicode recommends (RGI, UTS 51) and systems draw. Other tags would be a text that nobody sees.
+/// Flags made of a black one and a region in tags: England, Scotland and Wales, the only ones that Unicode recommends
+/// (RGI, UTS 51) and systems draw. Other tags would be invisible text.
 const REGIONS: [&str; 3] = ["gbeng", "gbsct", "gbwls"];
 
 fn flag(chars: &[char]) -> Option<usize> {
@@ -59,7 +59,7 @@ fn joined(chars: &[char]) -> usize {
     length
 }
 
-/// One pictograph with the colour of its skin, or its style.
+/// The length of one pictograph with its skin colour or its style.
 fn pictograph(chars: &[char]) -> usize {
     let is_pictograph = CodePointSetData::new::<ExtendedPictographic>();
     let is_modifier = CodePointSetData::new::<EmojiModifier>();
@@ -79,7 +79,7 @@ pub(super) fn is_variant(before: Option<&char>, c: char) -> bool {
     let of = before.map(|before| script(*before));
     match c {
         '\u{fe00}'..='\u{fe02}' | '\u{e0100}'..='\u{e01ef}' => of == Some(Script::Han),
-        // Selectors are of that script themselves, and one is enough.
+        // Selectors belong to that script themselves, and one is enough.
         '\u{180b}'..='\u{180d}' | '\u{180f}' => {
             let is_selector = |c: &char| matches!(c, '\u{180b}'..='\u{180f}');
             of == Some(Script::Mongolian) && !before.is_some_and(is_selector)

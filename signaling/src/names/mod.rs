@@ -1,18 +1,18 @@
-//! Names of people and rooms: what is one, and when two are the same. `web/client/names.js` has the same rules,
-//! and `signaling/golden/names.json` holds both to them.
+//! Names of people and rooms: the rules they follow, and the equality of two. `web/client/names.js` has the same rules,
+//! and `signaling/golden/names.json` tests both.
 //!
-//! - A **display name** follows the Nickname profile of PRECIS (RFC 8266): any letters, marks, numbers, punctuation
-//!   and symbols, spaces of every kind made one. It shows something, and nothing in it is invisible or turns the
-//!   text around it. Where it differs from the profile: it is composed (NFC) and keeps its compatibility forms, for it
-//!   is shown and never compared; invisible characters stand where writing needs them, in emoji (UTS 51), in
-//!   variants of Han and Mongolian letters, and as joiners by RFC 5892 appendix A.
-//! - A **room name** is one of `A-Z a-z 0-9 . _ -`, as ever, and beyond ASCII the letters, marks and digits of
-//!   UsernameCasePreserved (RFC 8265 section 3.4): composed (NFC), in the case it was written in, with the contextual
-//!   rules of RFC 5892 appendix A and the direction rule of RFC 5893, here by ranges instead of Bidi_Class, which
-//!   browsers do not tell. Names that are not the same after NFC are two rooms.
+//! - A **display name** follows the Nickname profile of PRECIS (RFC 8266): any letters, marks, numbers, punctuation and
+//!   symbols, with spaces of every kind made one. It shows something, and nothing in it is invisible or changes the
+//!   direction of the text around it. It differs from the profile in two points. It is composed (NFC) and keeps its
+//!   compatibility forms, as it is shown and never compared. Invisible characters stand where writing needs them: in
+//!   emoji (UTS 51), in variants of Han and Mongolian letters, and as joiners by RFC 5892 appendix A.
+//! - A **room name** consists of `A-Z a-z 0-9 . _ -` and, beyond ASCII, of the letters, marks and digits of
+//!   UsernameCasePreserved (RFC 8265 section 3.4). It is composed (NFC), in the case it was written in, with the
+//!   contextual rules of RFC 5892 appendix A and the direction rule of RFC 5893, by ranges instead of Bidi_Class, which
+//!   browsers do not tell. Names that differ after NFC are two rooms.
 //!
-//! Lengths are in code points of the composed text. What is cut is cut between grapheme clusters (UAX 29), by who
-//! shows it; the server refuses.
+//! Lengths are in code points of the composed text. A page that shortens a name cuts between grapheme clusters (UAX
+//! 29); the server refuses long names.
 
 mod characters;
 mod chat;
@@ -37,7 +37,7 @@ const MARKS: usize = 4;
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// Why a text is no name: a clause whose subject is the text.
+/// The reason that a text is no name: a clause whose subject is the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum NameError {
     #[error("shows nothing")]
@@ -57,7 +57,7 @@ pub(crate) enum NameError {
     Direction,
 }
 
-/// Some may stand elsewhere.
+/// The end of the sentence: " there" for a character that may stand elsewhere.
 fn place(c: char) -> &'static str {
     match c {
         ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER | '\u{fe0e}' | '\u{fe0f}' => " there",
@@ -65,11 +65,11 @@ fn place(c: char) -> &'static str {
     }
 }
 
-/// A person's name as it is shown.
+/// A person's name in the form shown.
 ///
 /// # Errors
 ///
-/// Why it is none.
+/// The reason that it is no name.
 pub(crate) fn display_name(text: &str) -> Result<String, NameError> {
     let composed = ComposingNormalizerBorrowed::new_nfc().normalize(text);
     let words = composed.split(is_space).filter(|word| !word.is_empty());
@@ -99,11 +99,11 @@ pub(crate) fn display_name(text: &str) -> Result<String, NameError> {
     Ok(name)
 }
 
-/// A room's name in the one form that it has.
+/// A room's name in its one form.
 ///
 /// # Errors
 ///
-/// Why it is none.
+/// The reason that it is no name.
 pub(crate) fn room_name(text: &str) -> Result<String, NameError> {
     let name = ComposingNormalizerBorrowed::new_nfc().normalize(text);
     check_length(&name)?;

@@ -8,12 +8,11 @@ use tracing::{info, warn};
 const OF_WORKER: u64 = 4;
 /// Listeners, standard streams, the runtime's own, and connections of operators.
 const FIXED: u64 = 64;
-/// With fewer there is no call to speak of.
+/// Least number of connections: with fewer no call is possible.
 const LEAST_CONNECTIONS: u64 = 2;
 
-/// Raises the soft limit to what the settings need, as far as the hard one allows. Where that is too low,
-/// `connections` and `http_connections` are lowered to what there is room for, so that one too many is refused in
-/// words.
+/// Raises the soft limit to the number that the settings need, as far as the hard limit allows. If that is too low,
+/// `connections` and `http_connections` are lowered to fit, so that one too many is refused with a message.
 ///
 /// # Errors
 ///
@@ -62,7 +61,7 @@ struct Plan {
     needed: u64,
     /// The soft limit to set; none: it is high enough.
     raise_to: Option<u64>,
-    /// As many as there is room for, of those wanted.
+    /// Connections that there is room for, of those wanted.
     connections: u64,
     pages: u64,
 }
@@ -79,7 +78,7 @@ fn plan(
     let needed = own.saturating_add(pages).saturating_add(connections);
     let allowed = hard.unwrap_or(u64::MAX).min(needed);
     let room = allowed.saturating_sub(own);
-    // Where there is little, pages and calls share it.
+    // If there is little room, pages and calls share it.
     let pages = pages.min(room / 2);
     let room = room.saturating_sub(pages);
     if room < LEAST_CONNECTIONS.min(connections) {
@@ -117,7 +116,7 @@ mod tests {
             (Some(4_096), Some(4_096), None, 4_096 - own - PAGES),
             (Some(1_048_576), Some(1_048_576), None, 20_000),
             (None, None, None, 20_000),
-            // Half of what little there is.
+            // Half of the little there is.
             (Some(own), Some(own + 100), Some(own + 100), 50),
         ] {
             let expected = Plan {

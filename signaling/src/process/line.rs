@@ -1,5 +1,5 @@
-//! Events as lines. Much of what is logged was said by strangers: no field is longer than people read, no
-//! character moves the cursor or begins a line of its own, and who makes many lines is left out.
+//! Events as log lines. Strangers supply much of their contents. So fields are cut to a readable length, no character
+//! moves the cursor or begins a line, and sources of too many lines are left out.
 
 use std::fmt::{self, Debug, Write};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -47,7 +47,7 @@ where
         // Events of the crate `log` have one call site, and name their origin in a field.
         let target = said.target.take();
         let target = target.as_deref().unwrap_or(event.metadata().target());
-        // Who asks for more than this by RUST_LOG wants all of it.
+        // A filter in RUST_LOG for more than this means all of it.
         if level <= Level::INFO {
             let mut cause = DefaultHasher::new();
             (event.metadata().callsite(), target).hash(&mut cause);
@@ -129,7 +129,7 @@ impl Said {
             text.hash(&mut self.peer);
         }
         match (self.format, name) {
-            // For the source's file and line.
+            // These hold the source's file and line.
             (_, name) if name.starts_with("log.") => {}
             (LogFormat::Json, name) => {
                 self.fields.insert(name.to_owned(), value);
@@ -217,7 +217,7 @@ impl fmt::Write for Shown {
     }
 }
 
-/// True of a character that ends a line, or changes the direction of what follows.
+/// Whether a character ends a line, or changes the direction of the following text.
 fn turns(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

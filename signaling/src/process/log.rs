@@ -1,9 +1,9 @@
-//! The queue between whoever logs and stderr. A reader that stops reading, or a terminal that is held, makes a
-//! write wait for as long as it likes; so one thread writes, and nobody else waits for it.
+//! The queue between logging threads and stderr. A reader that stops reading, or a terminal that is held, makes a write
+//! wait for any time; so one thread writes, and no other waits for it.
 //!
-//! `tracing-appender` has such a queue. Its bound is a number of lines of any length, it does not say in the log
-//! that lines are missing, and at the end it prints on stdout when the queue is full, which `--log json` promises
-//! not to do and which panics where stdout is closed.
+//! `tracing-appender` has such a queue. Its bound is a number of lines of any length, it does not say in the log that
+//! lines are missing, and at the end it prints on stdout when the queue is full, which `--log json` promises not to do
+//! and which panics where stdout is closed.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Some 7,000 lines: a join storm, while a log collector looks elsewhere. As much again may be in the hands of
-/// the thread that writes. Overflow: the line is dropped and counted.
+/// Bytes that may wait, some 7,000 lines: a join storm while a log collector is busy. The writing thread may hold as
+/// much again. A line beyond this is dropped and counted.
 const BYTES: usize = 1024 * 1024;
-/// The pause where a descriptor that others made non-blocking takes nothing now.
+/// Pause before another write to a descriptor that others made non-blocking.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// Cheap to clone. Takes whole lines.
@@ -68,7 +68,7 @@ impl Log {
         self.shared.filled.notify_one();
     }
 
-    /// Lines that nobody can read: the queue was full, or they could not be written.
+    /// Lines lost: the queue was full, or they could not be written.
     pub(crate) fn lost(&self) -> u64 {
         self.shared.lock().lost
     }
@@ -134,14 +134,14 @@ fn write(shared: &Shared, mut writer: impl Write, notice: impl Fn(u64) -> String
             shared.lock().lost += unwritten;
             continue;
         }
-        // Those were dropped while the queue was full of what has just been written.
+        // These lines were dropped while the queue was full of the lines just written.
         if lost > told && put(&mut writer, notice(lost - told).as_bytes()) == 0 {
             told = lost;
         }
     }
 }
 
-/// Returns how many lines could not be written.
+/// Writes lines, and returns the number that could not be written.
 fn put(writer: &mut impl Write, mut lines: &[u8]) -> u64 {
     while !lines.is_empty() {
         match writer.write(lines) {
@@ -171,7 +171,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// Takes what it is told to take: so many bytes, or an error.
+    /// A writer that accepts as many bytes as it is told to, or fails.
     struct Reader {
         takes: mpsc::Receiver<io::Result<usize>>,
         taken: mpsc::SyncSender<String>,
@@ -210,7 +210,7 @@ mod tests {
         let (log, allow, taken) = log();
         let long = format!("{}\n", "x".repeat(BYTES - 1));
         log.line(b"first\n");
-        // Then the thread is in its write, which nobody takes.
+        // The thread is then in its write, which is not accepted.
         allow.send(Ok(2)).expect("listens");
         assert_eq!(taken.recv_timeout(DEADLINE).as_deref(), Ok("fi"));
         log.line(long.as_bytes());

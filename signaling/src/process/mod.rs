@@ -1,4 +1,4 @@
-//! The binary's dealings with its system: signals, descriptors, and lines to whoever started it.
+//! The binary's dealings with its system: signals, descriptors, and lines for the operator.
 
 pub(crate) mod descriptors;
 mod line;

@@ -1,5 +1,5 @@
-//! Lines to whoever started the server. With `--log json` each line on either stream is JSON, in the
-//! form of the log. A stream that is closed takes nothing, and nothing ends over that.
+//! Lines for the operator. With `--log json` each line on either stream is JSON, in the form of the log. A closed
+//! stream takes no lines, and nothing ends because of that.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
@@ -19,7 +19,7 @@ use super::line::Lines;
 use super::log::Log;
 use super::rates::Rates;
 
-/// Without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 that a browser's ClientHello has.
+/// The filter without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 in a browser's ClientHello.
 const LOG_FILTER: &str = "info,rtc_dtls=error";
 
 /// Logs go to stderr, through a queue. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
@@ -42,7 +42,7 @@ pub(crate) fn log(format: LogFormat) -> io::Result<(Log, Arc<Rates>)> {
             ansi: io::stderr().is_terminal(),
             rates: rates.clone(),
         })
-        // They would be told on stderr, which would make whoever logs wait.
+        // Internal errors would go to stderr directly, where the logging thread would wait.
         .log_internal_errors(false)
         .with_writer(log.clone());
     tracing_subscriber::registry()
@@ -70,7 +70,8 @@ pub(crate) fn log(format: LogFormat) -> io::Result<(Log, Arc<Rates>)> {
     Ok((log, rates))
 }
 
-/// Below `info`, the crates that carry our messages log what is in them: passwords of ICE and TURN, and chat.
+/// Whether an event may be logged. Below `info`, the crates that carry the server's messages log their contents:
+/// passwords of ICE and TURN, and chat.
 fn may_be_told(target: &str, level: &Level) -> bool {
     *level <= Level::INFO || target.starts_with("tertulia")
 }
@@ -82,7 +83,7 @@ fn missing(format: LogFormat, lost: u64) -> String {
     line(format, "WARN", &format!("{lost} {sentence}"), facts)
 }
 
-/// Says on stdout that the server runs. `facts` are those of the sentence, for machines.
+/// Says on stdout that the server runs. `facts` are the contents of the sentence, for machines.
 pub(crate) fn started(format: LogFormat, sentence: &str, facts: Map<String, Value>) {
     let line = match format {
         LogFormat::Text => format!("{sentence}\n"),
@@ -93,7 +94,7 @@ pub(crate) fn started(format: LogFormat, sentence: &str, facts: Map<String, Valu
     let _ = written.and_then(|()| stdout.flush());
 }
 
-/// Says on stderr why the server does not run, or ended: after what is in the log, if there is one yet.
+/// Says on stderr why the server does not run, or ended: after the lines in the log, if there is one yet.
 pub(crate) fn failed(format: LogFormat, log: Option<&Log>, sentence: &str) {
     let line = line(format, "ERROR", sentence, Map::new());
     match log {

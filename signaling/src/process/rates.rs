@@ -1,5 +1,5 @@
-//! The number of lines that one cause may make, and one peer of one cause. What is left out is counted, and the next line of
-//! the same cause says how many that were.
+//! Bounds the lines of one cause, and those of one peer by one cause. Lines left out are counted, and the next line of
+//! that cause says how many they were.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +16,10 @@ const CAUSE: Rate = Rate {
     burst: 2_000.0,
     per_second: 100.0,
 };
-/// Peers remembered. Overflow: those that have said nothing for a while are forgotten, and when there are none all
-/// are; what they say then is held by the rate of its cause.
+/// Peers remembered. Beyond it those that were quiet for a while are forgotten, or all if there are none. The rate of
+/// the cause then bounds their further lines.
 const PEERS: usize = 10_000;
-/// A peer's bucket is full again after this.
+/// Time after which a peer's bucket is full again.
 const REFILL: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    /// Lines per peer, and the sum of what they say was left out.
+    /// The number of lines, and the sum of the left-out counts in them.
     fn lines(rates: &Rates, events: impl Iterator<Item = (Instant, u64, u64)>) -> (usize, u64) {
         let admitted: Vec<u64> = events
             .filter_map(|(now, cause, peer)| rates.admit_at(now, cause, peer))

@@ -10,7 +10,7 @@ pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    /// None where `nohup` or a supervisor has it ignored, and wants the server to outlive its terminal.
+    /// SIGHUP; none if `nohup` or a supervisor has it ignored, so that the server outlives its terminal.
     hangup: Option<Signal>,
 }
 

@@ -1,5 +1,4 @@
-//! The end of the process, on a thread of its own: whatever hangs, the runtime and the log among it, the process
-//! ends in time.
+//! The end of the process, on a thread of its own: the process ends in time even if the runtime or the log hangs.
 
 use std::future::pending;
 use std::io;
@@ -16,10 +15,10 @@ use super::log::Log;
 use super::output;
 use super::signals::StopSignals;
 
-/// Beyond what [`Node::shutdown`](tertulia_signaling::Node::shutdown) takes; a supervisor's patience is usually
-/// longer.
+/// Time after which the process ends in any case: more than [`Node::shutdown`](tertulia_signaling::Node::shutdown)
+/// takes, and usually less than a supervisor's patience.
 const HARD_STOP: Duration = Duration::from_secs(4);
-/// The time for what waits in the log, at the end. With all of the shutdown's time it is within the hard stop.
+/// Time for lines that wait in the log, at the end. With all of the shutdown's time it is within the hard stop.
 pub(crate) const LAST_LINES: Duration = Duration::from_millis(400);
 /// The status of any other failure.
 const UNFINISHED: i32 = 1;

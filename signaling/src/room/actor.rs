@@ -32,20 +32,20 @@ pub(super) struct Room {
     pub(super) tracks: HashMap<TrackId, (ParticipantId, TrackName)>,
     pub(super) track_ids: HashMap<TrackName, TrackId>,
     pub(super) chat: ChatHistory,
-    /// The requests that the media plane was too busy for. Bounded by what there is to ask: a subscription
-    /// for each participant and track, an end and a cap for each peer, settings for each track.
+    /// Requests that the media plane was too busy for. They are bounded by the possible requests: a subscription for
+    /// each participant and track, an end and a cap for each peer, settings for each track.
     pub(super) unfinished: HashSet<Unfinished>,
-    /// To be removed once the message at hand is done with.
+    /// Participants to be removed once the present message is handled.
     failing: Vec<(ParticipantId, Undelivered)>,
-    /// Those with [`Participant::new_needs`].
+    /// Participants with [`Participant::new_needs`].
     pub(super) needy: HashSet<ParticipantId>,
-    /// As last told.
+    /// The speakers, as last told.
     pub(super) speakers: Speakers,
-    /// Who is gone, for what was decided about them.
+    /// Names of participants and tracks that are gone, for the timeline.
     pub(super) former: Former,
     joined: u64,
     empty_since: Option<Instant>,
-    /// While empty: its place among the rooms that may be closed for others.
+    /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
     evicted: bool,
 }
@@ -53,8 +53,7 @@ pub(super) struct Room {
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
-/// Messages, and events of the media plane, taken before what they caused is settled: many changes of needs become
-/// one.
+/// Messages, and events of the media plane, handled before their effects are settled: many changes of needs become one.
 const BATCH: usize = 64;
 
 pub(super) async fn run(
@@ -96,7 +95,7 @@ pub(super) async fn run(
         evicted: false,
     };
     let reason = room.live(&listing, &mut messages, &mut stop).await;
-    // First out of the registry, then out of reach: who comes in between makes a new room.
+    // It leaves the registry first, and then cannot be reached: a participant who comes in between makes a new room.
     drop(listing);
     drop(messages);
     room.close(reason).await;
@@ -136,7 +135,7 @@ impl Room {
         loop {
             let deadline = self.empty_since.map(|since| since + grace);
             tokio::select! {
-                // Who comes in the last moment keeps the room open.
+                // A participant who comes in the last moment keeps the room open.
                 biased;
                 () = stop.stopped() => return "server_shutdown",
                 _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
@@ -161,7 +160,7 @@ impl Room {
             }
             self.settle().await;
             let is_empty = self.empty_since.is_some();
-            // Who came before this was read keeps the room open.
+            // A participant who came before this was read keeps the room open.
             if std::mem::take(&mut self.evicted) && is_empty {
                 return "evicted";
             }
@@ -247,8 +246,8 @@ impl Room {
         })
     }
 
-    /// Ends a participant's stay. Who has left already is ignored: its socket and its queue may
-    /// both say so.
+    /// Ends a participant's stay. It is ignored for one who has left already: the socket and the queue may both report
+    /// that.
     async fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
         let Some(participant) = self.forget(id) else {
             return;
@@ -332,7 +331,7 @@ impl Room {
     /// Removes who cannot be told anything any more, and tells the changed needs.
     async fn settle(&mut self) {
         self.tell_needs();
-        // Each removal is told to the others, which may find more of them.
+        // The other participants are told of each removal, which may find more that are too slow.
         while let Some((id, undelivered)) = self.failing.pop() {
             if undelivered == Undelivered::Closed {
                 self.remove(&id, LeaveReason::Disconnected).await;

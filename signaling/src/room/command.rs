@@ -53,7 +53,7 @@ pub enum Action {
 pub struct NamedView {
     pub track: String,
     pub visible: bool,
-    /// In device pixels; 0 if unknown.
+    /// Height in device pixels; 0 if unknown.
     pub height: u16,
     pub pinned: bool,
 }
@@ -79,9 +79,9 @@ pub enum Source {
 const METADATA_BYTES: usize = 4 * 1024;
 /// m-lines of the largest offer the relay accepts.
 const CARRIED_TRACKS: usize = 256;
-/// More tiles than a page shows; a client with more tracks than that tells them in several requests.
+/// Views in one request: more tiles than a page shows; a client with more tracks sends several requests.
 const VIEWS: usize = 256;
-/// Every track of a full room would be 8000; a client names them in several requests.
+/// Tracks in one request. Every track of a full room would be 8000; a client names them in several requests.
 const NAMED_TRACKS: usize = 1024;
 
 /// The one form of a room's name.
@@ -105,7 +105,7 @@ impl Entrant {
 }
 
 impl Action {
-    /// As it is to be done.
+    /// The request in checked form.
     pub(crate) fn checked(self, chat_chars: usize) -> Result<Self, Refusal> {
         match &self {
             Self::Offer { carries, .. } if carries.len() > CARRIED_TRACKS => {

@@ -70,9 +70,9 @@ pub enum Event {
         track: TrackName,
         layers: Vec<LayerWanted>,
     },
-    /// Who cannot watch a participant's own track.
+    /// Viewers that cannot watch a participant's own track.
     Unwatchable(NamedUnwatchable),
-    /// A participant should offer again: the answer would be another one.
+    /// A participant should offer again: the answer would differ now.
     Renegotiate(RenegotiationReason),
     Speakers(Speakers),
     /// A data channel that this participant opened, or a message it sent on one, was refused.
@@ -83,24 +83,24 @@ pub enum Event {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedUnwatchable {
     pub track: TrackName,
-    /// All of them.
+    /// The number of all of them.
     pub count: usize,
-    /// Some of them, and why.
+    /// Some of them, each with the reason.
     pub participants: Vec<(ParticipantId, Reason)>,
 }
 
-/// A participant's subscription as it is served.
+/// The state of a participant's subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedSubscription {
     pub track: TrackName,
     /// Counted from the lowest; none while it is paused.
     pub layer: Option<u8>,
     pub temporal: Option<u8>,
-    /// Why no more.
+    /// The reason that no higher layer is sent.
     pub reason: Reason,
 }
 
-/// Who speaks and who spoke last, the most recent first.
+/// Participants who speak now and who spoke last, the most recent first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Speakers {
     pub recent: Vec<ParticipantId>,
@@ -108,7 +108,7 @@ pub struct Speakers {
     pub speaking: usize,
 }
 
-/// The room as an entrant finds it.
+/// The room at the time that an entrant joins.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub request: Option<u32>,
@@ -137,7 +137,7 @@ pub struct Answered {
 pub struct NamedSlot {
     pub mid: String,
     pub kind: MediaKind,
-    /// None when free.
+    /// The track; none when free.
     pub track: Option<TrackName>,
 }
 
@@ -189,7 +189,7 @@ impl LeaveReason {
     }
 }
 
-/// Why a room ended a membership.
+/// The reason that a room ended a membership.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
     /// The participant's event queue was full: it reads more slowly than the room speaks.

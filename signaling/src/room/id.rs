@@ -23,7 +23,7 @@ macro_rules! name {
             }
         }
 
-        /// So that maps are searched by what a client wrote.
+        /// Allows maps to be searched by a client's string.
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0

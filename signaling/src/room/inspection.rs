@@ -7,14 +7,14 @@ use crate::media::SfuError;
 
 impl Room {
     pub(super) async fn inspect(&mut self, question: Inspection) {
-        // Whoever asked may have gone meanwhile.
+        // The requester may be gone.
         match question {
             Inspection::Stats(reply) => drop(reply.send(self.room_stats().await)),
             Inspection::Timeline(reply) => drop(reply.send(self.decisions().await)),
         }
     }
 
-    /// One after the other: a full room would fill the workers' queues with as many questions.
+    /// Asks for one peer after the other: otherwise a full room would fill the workers' queues.
     async fn room_stats(&self) -> Result<RoomStats, SfuError> {
         let mut people: Vec<_> = self.participants.values().collect();
         people.sort_by_key(|participant| participant.order);
@@ -32,7 +32,7 @@ impl Room {
         })
     }
 
-    /// None without a transport.
+    /// The counters of a peer; none without a transport.
     pub(super) async fn peer_stats(
         &self,
         id: &ParticipantId,
@@ -49,7 +49,7 @@ impl Room {
                     viewer,
                 )))
             }
-            // It failed; its event is on the way.
+            // The peer failed; its event is on the way.
             Err(SfuError::NoSuchPeer | SfuError::WorkerFailed) => Ok(None),
             Err(error) => Err(error),
         }

@@ -25,7 +25,7 @@ impl Room {
         let Some(id) = self.peers.get(&peer).cloned() else {
             return;
         };
-        // It was on the way when the answer overtook it.
+        // The answer has overtaken this event.
         if let E::SlotsChanged { offers, .. }
         | E::NeedsChanged { offers, .. }
         | E::RenegotiationWanted { offers, .. } = event
@@ -86,7 +86,7 @@ impl Room {
         }
     }
 
-    /// One whose track has just ended is over for all the client can tell.
+    /// A subscription whose track has just ended is left out: the client knows that it is over.
     fn name_subscriptions(&self, states: Vec<SubscriptionState>) -> Vec<NamedSubscription> {
         let named = states.into_iter().filter_map(|state| {
             Some(NamedSubscription {
@@ -99,7 +99,8 @@ impl Room {
         named.collect()
     }
 
-    /// A viewer who has just left is named no more, and counted until the next event.
+    /// Names the viewers. One that has just left has no name any more, and is counted until the
+    /// next event.
     fn name_unwatchable(&self, unwatchable: Unwatchable) -> Option<NamedUnwatchable> {
         let viewers = unwatchable.viewers.into_iter();
         let named = viewers.filter_map(|(viewer, reason)| {
@@ -113,7 +114,7 @@ impl Room {
         })
     }
 
-    /// Tracks become people: one who speaks and shares sound is one.
+    /// Turns tracks into people: a person who speaks and shares audio counts once.
     fn speakers_changed(&mut self, tracks: &[TrackId], speaking: usize) {
         let mut speakers = Speakers::default();
         for (index, track) in tracks.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Offers and what they publish.
+//! Offers, and the tracks that they publish.
 
 use tracing::{info, warn};
 
@@ -36,7 +36,7 @@ impl Room {
     async fn negotiate(&mut self, id: &ParticipantId, sdp: String) -> Result<Answer, SfuError> {
         if let Some(peer) = self.participants.get(id).and_then(|p| p.peer) {
             match within(self.shared.media.offer(peer, sdp.clone())).await {
-                // It failed and its event is still on the way. The client knows: it starts anew.
+                // The peer failed and its event is still on the way. The client knows: it starts anew.
                 Err(SfuError::NoSuchPeer) => self.lose_peer(id),
                 // Said first, so that the client knows why its offer is refused, and makes a new transport: what
                 // this one has agreed on was lost.
@@ -103,12 +103,12 @@ impl Room {
             };
             published.push((track.mid, name));
         }
-        // Before the answer, so that nothing of what it says is muted was ever forwarded.
+        // The media plane is told before the answer, so that no packet of a track announced as muted is ever forwarded.
         self.tell_new_settings(&new).await;
         for track in changed {
             let _ = self.tell_settings(track).await;
         }
-        // One line for all of them: there may be as many as an offer has m-lines.
+        // One line tells of all: an offer may have many m-lines.
         if let Some(first) = answer.refused.first() {
             let (count, code) = (answer.refused.len(), Refusal::of_sdp(&first.reason).code);
             warn!(room = %self.name, participant = %id, mid = first.mid, code, count, "m-lines refused");

@@ -1,4 +1,4 @@
-//! A person in a room: what the others know of them, their transport, and their way out.
+//! A person in a room: name and metadata for the others, transport, and outgoing queue.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(super) struct Participant {
     /// The tracks it wants, whether or not a transport can receive them now. Bounded by the
     /// tracks of the room.
     pub(super) wanted: HashSet<TrackId>,
-    /// Its views of tracks. Kept here, for a transport and a subscription may come later than what is
-    /// said of them. Bounded by the tracks of the room.
+    /// Its views of tracks. They are kept here, as a transport and a subscription may come later than a view. Bounded
+    /// by the tracks of the room.
     pub(super) views: HashMap<TrackId, View>,
     /// The needs that it was last told; repeating them would make it add m-lines twice.
     pub(super) told_needs: Needs,
@@ -43,7 +43,7 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// As the media plane is to treat it.
+    /// The settings for the media plane.
     pub(super) fn settings(&self) -> TrackSettings {
         TrackSettings {
             muted: self.info.muted,
@@ -86,7 +86,7 @@ impl Outbox {
     }
 }
 
-/// One participant, in the server's count of them, for as long as this lives.
+/// Counts one participant of the server for as long as this lives.
 pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {

@@ -1,4 +1,4 @@
-//! Why a request was refused: a stable code and a sentence for people.
+//! Refusals of requests: a stable code and a sentence for people.
 
 use std::fmt;
 

@@ -26,7 +26,7 @@ use crate::names::RoomName;
 /// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds unless it waits for the media plane.
 const MAILBOX: usize = 256;
-/// The time for a room that nobody is in to be gone.
+/// Time for an empty room to close.
 const EVICTION_TIME: Duration = Duration::from_secs(1);
 /// The number of times that a join may find that the room it was put into has closed before anybody was let
 /// in. Rooms stay open for some time without anybody, so that even twice is rare.
@@ -99,7 +99,7 @@ pub(super) enum Inspection {
     Timeline(oneshot::Sender<Result<Timeline, SfuError>>),
 }
 
-/// The place in a room of who is let in, as the actor hands it out.
+/// The place in a room of an accepted participant, as the actor hands it out.
 pub(super) struct Admission {
     pub(super) participant: ParticipantId,
     pub(super) events: mpsc::Receiver<Arc<Event>>,
@@ -213,7 +213,7 @@ impl Rooms {
         ))
     }
 
-    /// The counters and decisions of everyone in a room; none if there is no such room.
+    /// The counters of, and decisions for, everyone in a room; none if there is no such room.
     ///
     /// # Errors
     ///
@@ -272,7 +272,7 @@ impl Rooms {
         self.shared.media.workers()
     }
 
-    /// Returns when no media worker is left, though nobody stopped them. Cancel-safe.
+    /// Returns when every media worker has failed. Cancel-safe.
     pub async fn media_ended(&self) {
         let mut ended = self.shared.media_ended.subscribe();
         // `self` has the sender.
@@ -330,7 +330,7 @@ impl Shared {
                     Full::Server => Refusal::server_full(),
                     Full::Address(exceeded) => self.refuse(client, exceeded),
                 })?;
-                // One that does not close in time is somebody's again.
+                // A room that does not close in time has a participant again.
                 let _ = timeout(EVICTION_TIME, mailbox.closed()).await;
                 return Ok(None);
             }
@@ -344,8 +344,8 @@ impl Shared {
         Ok(Some(mailbox))
     }
 
-    /// A room's mailbox, with the message unless it is in there already: it is the first one of a room that it
-    /// makes, so that whoever makes a room hears from it, though it should close at once.
+    /// A room's mailbox. The message is in it, unless it was there already. It is the first message of a new room, so
+    /// that the participant who makes a room hears from it even if it closes at once.
     fn mailbox(
         self: &Arc<Self>,
         room: &str,
@@ -420,7 +420,7 @@ enum Full {
 }
 
 impl Listing {
-    /// Nobody is in the room until the result is dropped.
+    /// Marks the room as empty until the result is dropped.
     pub(super) fn vacate(&self) -> Vacancy {
         self.shared.vacancies.add(self.client, &self.mailbox)
     }
@@ -432,7 +432,7 @@ impl Listing {
         chat.open(self.client, move || forget.notify_one())
     }
 
-    /// From now on the media plane's events of `room` reach the actor.
+    /// Passes the media plane's events of `room` to the actor from now on.
     pub(super) fn connect(&mut self, room: media::RoomId) {
         self.shared.by_media.insert(room, self.reports.clone());
         self.media_room = Some(room);
@@ -448,7 +448,7 @@ impl Drop for Listing {
     }
 }
 
-/// Waits for nobody but the media plane.
+/// Distributes events; it waits only for the media plane.
 async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
     while let Some(event) = events.recv().await {
         let Some((room, _)) = media::whose(&event) else {

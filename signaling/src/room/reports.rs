@@ -6,9 +6,9 @@ use tokio::sync::Notify;
 
 use crate::media::{Event, EventBacklog};
 
-/// One room's events. Whoever brings them never waits for the room, which may wait for an answer of the media plane
-/// that comes after them: so no room holds up another's, or its own answers. Needs no bound but
-/// [`EventBacklog`]'s: peers and tracks come by the room's own doing, and it takes these before it does more.
+/// The events of one room. Their sender never waits for the room, which may wait for a later answer of the media plane:
+/// so no room delays another's events, or its own answers. They need no bound but [`EventBacklog`]'s: only the room's
+/// own commands add peers and tracks, and it reads these events before it gives more commands.
 #[derive(Default)]
 pub(super) struct Reports {
     backlog: Mutex<EventBacklog>,
@@ -28,12 +28,12 @@ impl Reports {
     /// Returns when there is something to take. For one task at a time; cancel-safe.
     pub(super) async fn arrived(&self) {
         while self.lock().is_empty() {
-            // What comes in between is noted.
+            // An event that comes meanwhile is noted.
             self.arrived.notified().await;
         }
     }
 
-    /// Nothing panics while it is locked.
+    /// Locks the backlog; no code panics while it is locked.
     fn lock(&self) -> MutexGuard<'_, EventBacklog> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }

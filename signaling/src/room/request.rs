@@ -10,7 +10,7 @@ use crate::media::{SfuError, TrackId};
 
 impl Room {
     pub(super) async fn take(&mut self, from: &ParticipantId, command: Command) {
-        // One just removed as too slow may have sent more.
+        // A participant just removed as too slow may have sent more.
         if !self.participants.contains_key(from) {
             return;
         }
@@ -50,7 +50,7 @@ impl Room {
     async fn want(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
         let mut tracks = self.find_tracks(id, names)?;
         if let Some(participant) = self.participants.get_mut(id) {
-            // What is wanted already is received, or will be.
+            // Tracks wanted already are received, or will be.
             tracks.retain(|&track| participant.wanted.insert(track));
         }
         let pairs = tracks.into_iter().map(|track| (id.clone(), track));
@@ -70,7 +70,7 @@ impl Room {
         Ok(())
     }
 
-    /// All of them, or a refusal and nothing has happened.
+    /// Finds all the tracks, or refuses before anything has happened.
     fn find_tracks(&self, id: &ParticipantId, names: &[String]) -> Result<Vec<TrackId>, Refusal> {
         let find = |name: &String| {
             let track = self.track_ids.get(name.as_str());
@@ -93,7 +93,8 @@ impl Room {
         if std::mem::replace(&mut own.muted, muted) == muted {
             return Ok(());
         }
-        // Said to be muted is what is not forwarded any more: the media plane comes first.
+        // A track is announced as muted once it is no longer forwarded: so the media plane comes
+        // first.
         let told = self.tell_settings(track).await;
         let Some(own) = self.own_track(id, track) else {
             return Ok(());

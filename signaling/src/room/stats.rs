@@ -19,7 +19,7 @@ pub struct RoomStats {
 pub struct ParticipantStats {
     pub participant: ParticipantId,
     pub name: String,
-    /// None while it has no transport.
+    /// The transport's counters; none while there is no transport.
     pub peer: Option<PeerStats>,
 }
 
@@ -67,7 +67,7 @@ pub struct PublishedStats {
     pub unwatchable: Vec<UnwatchableStats>,
 }
 
-/// Who cannot watch a track, and why.
+/// A viewer that cannot watch a track, with the reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct UnwatchableStats {
     pub participant: ParticipantId,

@@ -1,5 +1,5 @@
-//! Who receives what. `Participant::wanted` says how it should be; the media plane is asked until
-//! it is so.
+//! Subscriptions of participants to tracks. `Participant::wanted` is the goal; the media plane is
+//! asked until it is reached.
 
 use futures_util::future::join_all;
 use tracing::{debug, warn};
@@ -46,7 +46,8 @@ impl Room {
         self.subscribe(pairs.collect()).await;
     }
 
-    /// Those without a transport are subscribed when they have one.
+    /// Subscribes participants to tracks. Those without a transport are subscribed when they have
+    /// one.
     pub(super) async fn subscribe(&mut self, pairs: Vec<(ParticipantId, TrackId)>) {
         for pairs in pairs.chunks(AT_A_TIME) {
             let requests = pairs.iter().filter_map(|(id, track)| {
@@ -65,7 +66,7 @@ impl Room {
                         self.unfinished
                             .insert(Unfinished::Subscribe(id.clone(), track));
                     }
-                    // Either has ended; its event is on the way.
+                    // The peer or the track has ended; its event is on the way.
                     Err(
                         SfuError::NoSuchPeer
                         | SfuError::NoSuchTrack
@@ -74,7 +75,7 @@ impl Room {
                     ) => {}
                     Err(error) => {
                         warn!(room = %self.name, participant = %id, %track, %error, "not subscribed");
-                        // Not wanted any more, so that the client may ask again.
+                        // It is not wanted any more, so that the client may ask again.
                         if let Some(viewer) = self.participants.get_mut(id) {
                             viewer.wanted.remove(&track);
                         }

@@ -23,26 +23,26 @@ pub struct NamedDecision {
     pub at_ms: u64,
     /// The viewer; none if it left long ago.
     pub participant: Option<ParticipantId>,
-    /// None if it is about the link, or about a track that ended long ago.
+    /// The track; none if the entry is about the link, or about a track that ended long ago.
     pub track: Option<TrackName>,
-    /// The layer that is to be sent from then on, counted from the lowest; none is none.
+    /// The layer to be sent from then on, counted from the lowest; none: nothing is sent.
     pub layer: Option<u8>,
     pub temporal: Option<u8>,
-    /// Why no more, or what happened to the link.
+    /// The reason that no higher layer is sent, or the event on the link.
     pub reason: &'static str,
-    /// The rate that the link was believed to carry, bits a second.
+    /// The link's estimated bandwidth at that time, in bits a second.
     pub estimate: Option<u64>,
 }
 
-/// The names of who and what is gone: a timeline reaches further back than the room's lists do.
-/// Overflow: the oldest is forgotten.
+/// The names of participants and tracks that are gone: a timeline reaches further back than the
+/// room's lists do. Beyond the bound the oldest is forgotten.
 #[derive(Default)]
 pub(super) struct Former {
     peers: VecDeque<(PeerId, ParticipantId)>,
     tracks: VecDeque<(TrackId, TrackName)>,
 }
 
-/// More than a timeline speaks of: it is bounded as well.
+/// Names remembered: more than a timeline mentions, as that is bounded as well.
 const REMEMBERED: usize = 1024;
 
 impl Former {

@@ -1,5 +1,5 @@
-//! Rooms that nobody is in. They keep their chat for a while, for a lone participant who comes back; when there are too
-//! many, or others need the place, those that have been empty for longest are closed.
+//! Empty rooms. They keep their chat for a while, for a lone participant who comes back. When there are too many, or
+//! others need the place, those that have been empty for longest are closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ impl Vacancies {
         }
     }
 
-    /// `maker` is whoever made the room. Evicts the oldest if this is one too many.
+    /// Adds an empty room; `maker` made it. Evicts the oldest if this is one too many.
     pub(super) fn add(
         &self,
         maker: Option<ClientAddress>,
@@ -57,8 +57,8 @@ impl Vacancies {
         }
     }
 
-    /// Tells the room that has been empty for longest, of those that `of` chooses by their maker, to close. Its
-    /// mailbox closes when it has; if somebody comes before, it does not.
+    /// Tells the room that has been empty for longest, among those that `of` selects by their maker, to close. Its
+    /// mailbox closes when it has; if a participant comes before, it does not.
     pub(super) fn evict(
         &self,
         of: impl Fn(Option<ClientAddress>) -> bool,
@@ -68,7 +68,7 @@ impl Vacancies {
             let mut oldest = rooms.by_age.iter();
             let number = *oldest.find(|(_, (maker, _))| of(*maker))?.0;
             let (_, mailbox) = rooms.by_age.remove(&number)?;
-            // A full mailbox has somebody who comes in it.
+            // A full mailbox contains a join.
             if mailbox.try_send(Message::Evict).is_ok() {
                 return Some(mailbox);
             }

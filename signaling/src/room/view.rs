@@ -10,8 +10,8 @@ use super::{NamedView, ParticipantId};
 use crate::media::{Cap, PeerId, SfuError, TrackId, View};
 
 impl Room {
-    /// Takes how a participant shows tracks. One that has just ended is passed over, and so is the
-    /// participant's own: neither is sent to it.
+    /// Sets how a participant shows tracks. A track that has just ended is skipped, and so is the participant's own:
+    /// neither is sent to it.
     pub(super) async fn view(&mut self, id: &ParticipantId, views: &[NamedView]) {
         let mut known = HashMap::new();
         for view in views {
@@ -46,8 +46,8 @@ impl Room {
         self.tell_views(id, known.into_values().collect()).await;
     }
 
-    /// Repeats what was said of tracks to which a participant has just been subscribed: the media
-    /// plane keeps views of subscriptions only.
+    /// Repeats the views of tracks to which a participant has just been subscribed: the media plane keeps views of
+    /// subscriptions only.
     pub(super) async fn tell_views_of(&mut self, subscribed: &[(ParticipantId, TrackId)]) {
         let mut by_viewer: HashMap<&ParticipantId, Vec<View>> = HashMap::new();
         for (id, track) in subscribed {
@@ -61,7 +61,7 @@ impl Room {
         }
     }
 
-    /// Without a transport nothing is sent, and later subscriptions repeat it.
+    /// Tells the media plane of views. Without a transport nothing is told, and later subscriptions repeat it.
     async fn tell_views(&mut self, id: &ParticipantId, views: Vec<View>) {
         let Some(peer) = self.participants.get(id).and_then(|viewer| viewer.peer) else {
             return;
@@ -97,7 +97,7 @@ impl Room {
         told
     }
 
-    /// As [`tell_settings`](Self::tell_settings), of tracks that are new: what is neither needs no word.
+    /// Tells the settings of new tracks, as [`tell_settings`](Self::tell_settings) does; default settings are not told.
     pub(super) async fn tell_new_settings(&mut self, tracks: &[TrackId]) {
         for &track in tracks {
             let publisher = self.tracks.get(&track).map(|(id, _)| id);
@@ -109,7 +109,7 @@ impl Room {
         }
     }
 
-    /// Bounds what a new peer is sent, in a room for which that is set.
+    /// Bounds the rate to a new peer, in a room with a cap.
     pub(super) async fn cap(&mut self, peer: PeerId) {
         let Some(cap) = self.shared.caps.get(self.name.as_str()) else {
             return;

@@ -1,4 +1,4 @@
-//! Wishes of viewers, what they are told and refused, who speaks, and decisions.
+//! Viewers' requests, the events and refusals they get, speakers, and decisions.
 
 use tertulia_signaling::config::RoomCap;
 use tertulia_signaling::media::stats::Decision;
@@ -149,7 +149,7 @@ async fn a_mute_is_agreed_to_and_told_when_the_media_plane_has_it() {
     ada.expect_ok(mute(true)).await;
     assert!(has());
     assert_eq!(updates(&mut viewer).await, [true]);
-    // Refused, it is as it was, for the others and for the media plane.
+    // A refused request changes nothing, for the others and for the media plane.
     server.media.books().overloaded_choices = 1;
     assert_eq!(ada.refusal(mute(false)).await.code, "overloaded");
     assert!(has());
@@ -312,7 +312,7 @@ async fn speakers_are_people_and_late_joiners_hear_of_them() {
     );
     server.media.tell(event(0));
     assert_eq!(speakers(&mut late).await, (vec![ada.id.clone()], 0));
-    // Who has left speaks no more.
+    // A participant who has left does not speak any more.
     ada.send(ClientMessage::Leave).await;
     late.find(|m| matches!(m, ServerMessage::ParticipantLeft { .. }).then_some(()))
         .await;
@@ -364,7 +364,7 @@ async fn each_is_told_what_was_decided_about_them_and_operators_everything() {
         ("bandwidth", Some(90_000))
     );
 
-    // It reaches back to who is gone.
+    // The timeline reaches back to participants who are gone.
     let (ada_id, viewer_id) = (ada.id.clone(), viewer.id.clone());
     drop(ada);
     viewer

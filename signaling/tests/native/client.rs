@@ -1,4 +1,4 @@
-//! A client that says what it is told and waits, with a deadline, for what it expects.
+//! A client that sends the given messages and waits, with a deadline, for the expected ones.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
-/// For a machine busy with other things; nothing waits this long when all is well.
+/// Deadline on a machine busy with other things; a healthy test does not wait this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Client {
@@ -24,7 +24,7 @@ pub(crate) struct Client {
     /// Read while looking for something else.
     early: VecDeque<ServerMessage>,
     requests: u32,
-    /// From the welcome.
+    /// Its id, from the welcome.
     pub(crate) id: String,
 }
 

@@ -1,4 +1,4 @@
-//! Who cannot decode what, as participants hear of it.
+//! Events about viewers that cannot decode a track.
 
 use tertulia_signaling::media::{self, Event, PeerId, Reason, RenegotiationReason, TrackId};
 use tertulia_signaling::protocol::native::{ServerMessage, Unable};
@@ -50,7 +50,7 @@ async fn a_publisher_hears_who_cannot_watch_its_track() {
             },
         });
     };
-    // One who has just left is counted, and has no name.
+    // A participant who has just left is counted, and has no name.
     tell(&[gone, viewer], 2);
     let (track, count, participants) = unwatchable(&mut ada).await;
     assert!(track.starts_with("tr_"));
@@ -89,7 +89,7 @@ async fn a_publisher_is_asked_to_offer_again_and_the_others_hear_of_the_codec() 
         })
         .await;
     assert_eq!(codec, "H264");
-    // What is as it was is not told again.
+    // An unchanged codec is not told again.
     ada.offer("send 0 video codec=H264").await;
     ada.offer("send 0 video").await;
     let codec = ben

@@ -378,7 +378,7 @@ impl Media for FakeMedia {
         })
     }
 
-    /// As the real one: what is not subscribed to is passed over.
+    /// Sets views as the real relay does: a track that is not subscribed to is skipped.
     fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()> {
         Box::pin(async move {
             let books = &mut *self.books();

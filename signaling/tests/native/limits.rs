@@ -133,7 +133,7 @@ async fn who_talks_too_fast_is_told_and_then_cut_off() {
     assert_eq!(client.closed().await, Some(CloseCode::Policy));
 }
 
-/// As a client sends a frame of its own (RFC 6455 section 5.2), under a mask of zeroes.
+/// A frame as a client sends it (RFC 6455 section 5.2), under a mask of zeroes.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let len = (payload.len() as u16).to_be_bytes();
     [&[first, 0x80 | 126], &len[..], &[0; 4], payload].concat()
@@ -467,7 +467,7 @@ async fn an_address_has_its_share_of_connections_joins_and_rooms() {
     drop(clients.remove(0));
     server.media.until(|books| books.peers.is_empty()).await;
     let admitted = async {
-        // Until the room has noticed.
+        // Waits until the room has noticed.
         while server.node.counts().participants > 2 {
             tokio::task::yield_now().await;
         }
@@ -525,7 +525,7 @@ async fn who_is_ended_does_not_wait_for_its_room() {
     let mut grace = server.join("Grace").await;
     server.media.books().hang = true;
     ada.send(offer("recv 0 audio")).await;
-    // More than its mailbox takes.
+    // The client sends more than its mailbox takes.
     for _ in 0..300 {
         grace.send(ClientMessage::Stats).await;
     }

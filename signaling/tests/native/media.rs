@@ -122,7 +122,7 @@ async fn subscriptions_may_be_chosen() {
         ..join("room", "Viewer")
     };
     viewer.request(ClientMessage::Join(join)).await;
-    // Before there is a transport.
+    // A subscription before there is a transport.
     let audio = Tracks {
         tracks: vec![tracks[0].track.clone()],
     };
@@ -132,7 +132,7 @@ async fn subscriptions_may_be_chosen() {
     viewer.offer("recv 0 audio\nrecv 1 video").await;
     let slots = slots(&mut viewer).await;
     assert_eq!(slots, [slot("0", MediaKind::Audio, Some(&tracks[0].track))]);
-    // And with one.
+    // A subscription with a transport.
     let video = Tracks {
         tracks: vec![tracks[1].track.clone()],
     };
@@ -230,7 +230,7 @@ async fn a_later_offer_changes_and_ends_tracks() {
     });
     ada.request(offer).await;
     assert_eq!(updated(&mut viewer).await.source, Source::Screen);
-    // And ends.
+    // A track ends.
     let second = ada.offer("send 0 audio").await.published;
     assert_eq!(second, first[..1]);
     let gone = viewer.find(|message| match message {

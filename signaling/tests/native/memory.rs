@@ -16,10 +16,11 @@ use crate::client::{Client, DEADLINE, chat, join};
 use crate::http::get;
 use crate::process::{Process, tertulia};
 
-/// Of a message of 1 MB at most, which the server puts together in twice that.
+/// Bytes of an unfinished message. A message may have 1 MB, and the server puts it together in
+/// twice that.
 pub(crate) const UNFINISHED: usize = 900 << 10;
 
-/// The beginning of a message, whose end never comes.
+/// The beginning of a message that never ends.
 pub(crate) fn beginning(bytes: usize) -> Message {
     let header = FrameHeader {
         is_final: false,
@@ -47,7 +48,7 @@ fn at(last: usize) -> impl FnOnce(&TcpSocket) {
     }
 }
 
-/// One more who leaves a message unfinished; none if it was refused.
+/// Another client that leaves a message unfinished; none if it was refused.
 async fn attack(url: &str, last: usize) -> Option<Client> {
     match Client::try_connect_with(url, at(last)).await {
         Ok(mut other) => {
@@ -78,7 +79,7 @@ async fn start(settings: &str) -> Process {
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-/// Of budgets of 20 MB each.
+/// Settings with budgets of 20 MB each.
 const SMALL: &str = "memory_mb = 200
 [limits]
 messages_per_second = 1000000
@@ -128,7 +129,7 @@ async fn who_leaves_most_unfinished_is_told_so_and_the_others_talk_on() {
     }
     let memory = counts(admin).await;
     assert!(told >= 14, "{told}: {memory}");
-    // Whoever holds more than half of it has no more connections: nobody else is kept out.
+    // An address that holds more than half of it gets no more connections; others are not kept out.
     assert!(attack(&server.url(), 1).await.is_none());
     let mut late = Client::connect_with(&server.url(), at(2)).await;
     late.join("room", "Late").await;
@@ -138,7 +139,7 @@ async fn who_leaves_most_unfinished_is_told_so_and_the_others_talk_on() {
 
 #[tokio::test]
 async fn an_attack_from_one_address_that_goes_on_keeps_nobody_else_out() {
-    // More than all there is for unfinished messages, each time.
+    // The unfinished messages exceed the budget each time.
     const AT_A_TIME: usize = 15;
     let newcomers = 10 * times();
     let server = start(SMALL).await;
@@ -151,7 +152,7 @@ async fn an_attack_from_one_address_that_goes_on_keeps_nobody_else_out() {
         let sent = attackers.iter_mut();
         let sent = sent.map(|attacker| attacker.send_raw_unless_closed(beginning(UNFINISHED)));
         join_all(sent).await;
-        // At once, while those who were told to let go are told why.
+        // She is served at once, while evicted clients are told why.
         let mut grace = Client::connect_with(&server.url(), at(2)).await;
         grace.join("room", "Grace").await;
         talk(&mut ada, &mut grace, &round.to_string()).await;
@@ -234,7 +235,7 @@ async fn who_can_never_be_welcomed_is_told_why() {
     let server = start(&format!("memory_mb = 100\n[limits]\n{settings}")).await;
     let mut ada = server.join("Ada").await;
     let text = "x".repeat(100_000);
-    // Twice that is more than the tenth of the memory that is for welcomes, and half as much.
+    // Twice that exceeds the tenth of the memory for welcomes by half.
     for _ in 0..80 {
         ada.expect_ok(chat(&text)).await;
     }
@@ -282,7 +283,7 @@ fn times() -> usize {
     }
 }
 
-/// Half of what the attack wants: 400 messages of 900 kB, put together in twice that.
+/// Half of what the attack needs: 400 messages of 900 kB, put together in twice that.
 const ADDRESSES_MB: usize = 400 * 2 * UNFINISHED / (2 << 20);
 
 #[tokio::test]
@@ -310,12 +311,12 @@ async fn with_half_of_the_memory_that_is_wanted_it_refuses_by_code_and_calls_go_
     let mut grace = server.join("Grace").await;
     let (mut others, mut refused) = (Vec::new(), 0);
     for round in 0..400 * times() {
-        // From so many addresses that none is kept out for what it holds.
+        // The attack uses so many addresses that none is refused for the memory it holds.
         match attack(&server.url(), 2 + round % 200).await {
             Some(other) => others.push(other),
             None => refused += 1,
         }
-        // As much as they may say.
+        // They send as much as they may.
         if round % 8 == 0 {
             talk(&mut ada, &mut grace, &round.to_string()).await;
         }

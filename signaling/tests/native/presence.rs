@@ -1,4 +1,4 @@
-//! Who is in the room and what they say.
+//! Participants in a room, and their messages.
 
 use serde_json::{Map, json};
 use tertulia_signaling::protocol::native::{

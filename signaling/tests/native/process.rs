@@ -1,4 +1,4 @@
-//! The binary itself: how it starts, stops and says what is wrong.
+//! Tests of the binary itself: its start, its end, and its error messages.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::client::Client;
 use crate::http::get;
 
-/// For a machine busy with other things; a start takes some 50 ms when all is well.
+/// Deadline for a start, on a machine busy with other things; a start takes some 50 ms when all is well.
 const START_TIME: Duration = Duration::from_secs(20);
 /// The time for as many joins as fill a queue.
 const FLOOD_TIME: Duration = Duration::from_secs(60);
@@ -78,14 +78,14 @@ impl Process {
     }
 }
 
-/// Nothing is ignored in the process, though these tests may run under `nohup`.
+/// A command whose signals are not ignored, though these tests may run under `nohup`.
 fn attentive(program: &str) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=HUP", program]);
     command
 }
 
-/// Settings come from these arguments alone.
+/// A server whose settings come from these arguments alone.
 pub(crate) fn tertulia(arguments: &[&str]) -> Command {
     let mut command = attentive(env!("CARGO_BIN_EXE_tertulia"));
     for (name, _) in std::env::vars() {
@@ -103,7 +103,7 @@ pub(crate) fn tertulia(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to its end, which must be a failure, and returns what it says of it.
+/// Runs a process to its end, which must be a failure, and returns its error message.
 async fn failure(arguments: &[&str]) -> String {
     let run = tertulia(arguments).stderr(Stdio::piped()).output();
     let Output { status, stderr, .. } = timeout(START_TIME, run)
@@ -237,7 +237,7 @@ async fn stopped(process: &mut Process) -> Option<i32> {
     status.expect("in time").expect("wait").code()
 }
 
-/// As many media threads as it takes, some of them with peers.
+/// The most media threads possible, some of them with peers.
 #[tokio::test]
 async fn a_thousand_media_threads_with_calls_stop_in_time() {
     const OFFER: &str =
@@ -290,7 +290,7 @@ async fn it_says_goodbye_even_if_nobody_reads_what_it_logs() {
     assert_eq!(status.expect("in time").expect("wait").code(), Some(0));
 }
 
-/// Whatever is logged fails to be written, in every thread.
+/// Every log line fails to be written, in every thread.
 #[tokio::test]
 async fn a_full_log_disk_ends_nothing() {
     const OFFER: &str =
@@ -311,7 +311,7 @@ async fn a_full_log_disk_ends_nothing() {
     }
 }
 
-/// A supervisor's pipe that nobody empties.
+/// A supervisor's pipe is never emptied.
 #[tokio::test]
 async fn a_log_reader_that_stops_reading_holds_up_nothing() {
     let name = format!("tertulia-log-{}.toml", std::process::id());
@@ -352,7 +352,7 @@ async fn a_log_reader_that_stops_reading_holds_up_nothing() {
         false
     };
     assert!(timeout(START_TIME, told).await.expect("in time"));
-    // Nobody reads any more.
+    // The pipe is not read any more.
     assert_eq!(stopped(&mut process).await, Some(0));
 }
 
@@ -362,7 +362,7 @@ async fn a_log_reader_that_stops_reading_holds_up_nothing() {
 async fn the_hard_stop_comes_whatever_hangs() {
     let (held, mut full) = std::io::pipe().expect("a pipe");
     let stdout = full.try_clone().expect("a pipe");
-    // It ends when `held` is dropped.
+    // The thread ends when `held` is dropped.
     std::thread::spawn(move || std::io::Write::write_all(&mut full, &[b' '; 4 << 20]));
     let mut command = from_shell(":", &[]);
     let mut child = command
@@ -423,7 +423,7 @@ async fn no_filter_tells_passwords_or_chat_and_a_bad_one_is_named() {
     }
 }
 
-/// Each line as JSON, with the message in it.
+/// The message of each line, which is JSON.
 fn messages(lines: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(lines).expect("text");
     let message = |line: &str| {
@@ -450,7 +450,7 @@ async fn a_json_log_is_json_on_both_streams_from_the_first_line_to_the_last() {
     let mut stderr = process.child.stderr.take().expect("stderr");
     let ada = process.join("Ada").await;
     process.signal("-TERM").await;
-    // What follows an impatient second one.
+    // The lines after an impatient second signal.
     process.signal("-TERM").await;
     let mut logged = Vec::new();
     let read = timeout(STOP_TIME, stderr.read_to_end(&mut logged)).await;
@@ -532,7 +532,7 @@ async fn the_limit_of_open_files_is_raised_to_what_connections_need_or_they_are_
     while let Ok(client) = Client::try_connect(&format!("ws://{}/v1/ws", process.addr)).await {
         clients.push(client);
     }
-    // As many as it said, and it goes on.
+    // It has as many connections as it said, and goes on.
     assert_eq!(get(process.addr, "/healthz").await.status, 200);
     assert_eq!(stopped(&mut process).await, Some(0));
     let mut said = String::new();

@@ -86,7 +86,7 @@ async fn joins_that_cannot_be() {
         assert_eq!(refusal.code, "bad_field");
         assert!(refusal.message.contains(field), "{}", refusal.message);
     }
-    // The same connection may still join.
+    // The connection may still join.
     client.join("room", "Ada").await;
     assert_eq!(server.node.counts().rooms, 1);
 }

@@ -72,7 +72,7 @@ impl Sdp {
         text
     }
 
-    /// With this many sending audio m-lines instead.
+    /// The offer with this many sending audio m-lines instead.
     fn audio(count: usize) -> String {
         let mut sdp = Self::chromium();
         let mids: Vec<String> = (0..count).map(|mid| mid.to_string()).collect();
@@ -179,7 +179,7 @@ async fn a_bad_offer_is_refused_by_its_code_and_the_session_goes_on() {
     assert!(!told.iter().any(unpublished), "{told:?}");
 }
 
-/// RFC 8829 section 5.3.1: the rest of the offer is used.
+/// The rest of the offer is used (RFC 8829 section 5.3.1).
 #[tokio::test]
 async fn an_m_line_that_cannot_be_used_is_refused_alone_with_the_reason() {
     let server = Server::with(|_| {}).await;

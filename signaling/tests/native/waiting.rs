@@ -1,4 +1,4 @@
-//! Who waits for whom: rooms for the media plane, and it for whoever takes its events.
+//! Waits between rooms, the media plane, and the task that takes its events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn hear(member: &mut Membership, mut is_it: impl FnMut(&Event) -> bool) {
     }
 }
 
-/// In a room of its own, with a transport.
+/// A member in a room of its own, with a transport.
 async fn alone(rooms: &Rooms, name: &str) -> Membership {
     let mut member = rooms.join(name, entrant(name)).await.expect("joined");
     let action = Action::Offer {
@@ -51,7 +51,7 @@ async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
     };
     let began = Instant::now();
 
-    // As a worker that holds its events, and its answers with them.
+    // The media plane acts like a worker that holds its events, and its answers with them.
     media.books().answer_when_heard = true;
     ask(&ada, Action::Stats).await;
     media.until(|books| books.asked == 1).await;
@@ -72,7 +72,7 @@ async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
     hear(&mut ada, |event| matches!(event, Event::Stats { .. })).await;
     let needs = |event: &Event| matches!(event, Event::Needs(needs) if needs.video == 3_000);
     hear(&mut ada, needs).await;
-    // In virtual time: nobody was waited for in vain.
+    // In virtual time no wait ran into a time-out.
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
@@ -95,7 +95,7 @@ async fn what_an_answer_overtook_is_not_told_behind_it() {
             track: None,
         }]
     };
-    // Of before the answer that Ada has; and of after it.
+    // The events are from before the answer that Ada has, and from after it.
     for (offers, mid, audio) in [(0, "old", 7), (1, "new", 3)] {
         media.tell(media::Event::SlotsChanged {
             room,

@@ -90,7 +90,7 @@ async fn who_was_on_a_failed_worker_is_told_and_goes_on_at_another() {
     grace.offer(CHROMIUM).await;
     let home = server.peers().await.iter().position(|peers| *peers > 0);
     let (home, other) = home.map(|home| (home, 1 - home)).expect("a worker");
-    // On the other worker, which has less to do.
+    // He is on the other worker, which has less to do.
     let mut edsger = server.join("safe", "Edsger").await;
     edsger.offer(CHROMIUM).await;
     assert_eq!(server.peers().await[other], 1);
@@ -104,7 +104,7 @@ async fn who_was_on_a_failed_worker_is_told_and_goes_on_at_another() {
             "{stats:?}"
         );
     }
-    // They have seen each other's tracks end, and say so as ever.
+    // They have seen each other's tracks end, and offer again.
     for client in [&mut ada, &mut grace] {
         let answer = client.offer(CHROMIUM).await;
         assert_eq!(answer.published.len(), 2);
@@ -163,7 +163,7 @@ async fn an_offer_to_a_failed_worker_is_refused_by_its_code() {
         _ => None,
     });
     let reply = reply.await;
-    // It may have been told already, and then the offer is a first one.
+    // The event may have come already, and then the offer is a first one.
     assert!(
         matches!(reply.as_deref(), None | Some("worker_failed")),
         "{reply:?}"
@@ -172,7 +172,7 @@ async fn an_offer_to_a_failed_worker_is_refused_by_its_code() {
     server.node.shutdown().await;
 }
 
-/// On several threads, as the server runs: a room may have closed before the join is in its mailbox.
+/// The test runs on several threads, like the server: a room may have closed before the join is in its mailbox.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_any_worker_joins_are_refused_at_once_and_the_node_says_that_it_is_over() {
     let server = Server::with_workers(2).await;
@@ -184,7 +184,7 @@ async fn without_any_worker_joins_are_refused_at_once_and_the_node_says_that_it_
     assert!(ended.is_ok(), "nobody is told");
     assert_eq!(failed(&mut ada).await.as_deref(), Some("worker_failed"));
     assert_eq!(ada.refusal(offer(CHROMIUM)).await.code, "worker_failed");
-    // One after the other and many at once, of one room and of several.
+    // Joins come one after the other and many at once, to one room and to several.
     let joins = (0..60).map(|i| {
         let room = format!("room-{}", i % 4);
         let client = server.connect();

@@ -13,7 +13,7 @@ const ROOM = `link-${process.pid}`;
 const LARGE = { width: 1500, height: 1000 };
 const WEAK = "Cleo";
 const STRONG = ["Ben", "Dai"];
-/** What the issue promises to the eye. */
+/** The longest freeze that the issue allows. */
 const FROZEN_MS = 1_000;
 
 let server;
@@ -52,7 +52,7 @@ after(async () => {
 const height = (name) => async () => (await arriving(viewers[name]))?.height ?? 0;
 const figures = (name) => () => figuresOf(viewers[name], "Ana");
 
-/** What the server decided for the weak one in the last while. */
+/** The server's recent decisions for the weak viewer. */
 function decisions() {
   return viewers[WEAK].evaluate(async () => {
     const { now_ms, decisions: all } = await window.tertulia.timeline();
@@ -61,7 +61,7 @@ function decisions() {
   });
 }
 
-/** What happened to everybody's pictures since the last time. */
+/** Freezes of all viewers' pictures since the last call. */
 async function account(t, step) {
   const found = {};
   for (const name of [WEAK, ...STRONG]) {

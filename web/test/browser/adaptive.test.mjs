@@ -53,7 +53,7 @@ for (const { codec, svc } of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9
     await small.keyboard.press("s");
     const words = await until("the figures", () => figuresOf(small, "Ana"), (text) => /layer 0 180p/.test(text));
     assert.match(words.found, /its place on the screen needs no more \(size_hint\)/);
-    // And up again when there is room.
+    // It goes up again when there is room.
     await small.setViewportSize(LARGE);
     await enlarge(small);
     const up = await until(`${codec}: 720 lines in an enlarged tile`, decodes(small, 720), isAt, { timeout: 40_000 });

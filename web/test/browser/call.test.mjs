@@ -10,8 +10,7 @@ const NAMES = ["Ana", "Ben", "Cleo", "Dai"];
 /** Software encoding of several cameras on a busy machine takes its time; nothing here is a benchmark. */
 const PATIENCE = { timeout: 30_000 };
 /**
- * What the page promises to people. A shared machine may be slower than any promise, so CI measures and
- * prints but waits.
+ * The page's promise to people. A shared machine may be slower than any promise, so CI measures and prints but waits.
  */
 const SOON = process.env.CI ? PATIENCE : { timeout: 2_000 };
 
@@ -47,7 +46,7 @@ function counting(page, selector, count, patience = PATIENCE) {
   return page.waitForFunction(enough, [selector, count], patience);
 }
 
-/** What has been received so far, by stream. */
+/** Bytes and packets received so far, by stream. */
 function received(page) {
   return page.evaluate(async () => {
     const streams = {};
@@ -235,8 +234,8 @@ async function joinLate() {
 }
 
 /**
- * What a browser does to a page nobody has clicked in yet. Chromium's own policy cannot be relied on here:
- * every look a test takes into a page counts as a gesture of its user.
+ * Simulates a browser's treatment of a page that nobody has clicked in yet. Chromium's own policy cannot be relied on
+ * here: every access of a test to a page counts as a gesture of its user.
  */
 function holdSoundBack() {
   let clicked = false;

@@ -1,4 +1,4 @@
-/** What a page tells of its tiles and makes of what the server decides, against a server without media. */
+/** Views that a page reports, and its display of the server's decisions, against a server without media. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
@@ -170,7 +170,7 @@ test("a paused tile says why, in words", async () => {
   await note("connecting…");
   say(cameraOf(ben), "cap");
   await note("paused: the server’s limit is reached");
-  // Of a camera that is off the face says enough.
+  // The face of a camera that is off says enough.
   server.setMuted(ben, "camera", true);
   await page.locator('.tile[aria-label="Ben, camera off"]').waitFor(PATIENCE);
   say(cameraOf(ben), "muted");

@@ -94,7 +94,7 @@ for (const coding of [{ codec: "VP9" }, { codec: "VP9", svc: "L3T3_KEY" }, { cod
     await ana.waitForTimeout(3_000);
     assert.equal(await offers(ana), last);
     assert.ok((await encodes(ana)()).every((codec) => codec === "video/VP8"));
-    // Who comes now with a camera of their own is answered with VP8 at once.
+    // A newcomer with a camera is answered with VP8 at once.
     const dan = await enter("Dan", { ...onlyVp8, camera: undefined, codec: "VP9", video: "180p" });
     await until("Ben sees Dan", () => arriving(ben), isSeen("video/VP8"));
     for (const page of [ana, ben, dan]) {

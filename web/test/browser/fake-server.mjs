@@ -20,7 +20,7 @@ export class FakeServer {
   refuse = null;
   /** Hears everything and says nothing. */
   deaf = false;
-  /** What `stats` and `timeline` answer. */
+  /** The answers to `stats` and `timeline`. */
   stats = null;
   decisions = [];
   #lastId = 0;

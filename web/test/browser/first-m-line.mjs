@@ -46,7 +46,7 @@ export async function stopTheFirstMLine(t, { stops, watches }, call) {
     const after = await stops.evaluate(async (index) => {
       window.sent[index].stop();
       if (index === 0) return window.bare.negotiate();
-      // Nothing is sent any more but by one that comes anew.
+      // Only a track added anew is sent any more.
       window.sent.push(window.bare.pc.addTransceiver(window.bare.moving(), { direction: "sendonly" }));
       return window.bare.negotiate();
     }, round - 1);
@@ -69,7 +69,7 @@ export async function stopTheFirstMLine(t, { stops, watches }, call) {
   }
 }
 
-/** What one says on the data channel, the other hears. */
+/** A word that one says on the data channel is heard by the other. */
 async function says(one, other, word) {
   await until("the channel is open", () => one.evaluate(() => window.channel.readyState), (state) => state === "open", PATIENCE);
   await one.evaluate((text) => window.channel.send(text), word);

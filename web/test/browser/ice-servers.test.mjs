@@ -1,4 +1,4 @@
-/** What the server takes for an ICE server, no browser throws at. */
+/** No browser throws at an ICE server that the server accepts. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";

@@ -12,10 +12,13 @@ import { startWithWeakLink } from "./weak-link.mjs";
 const ROOM = `narrow-${process.pid}`;
 const WEAK = "Cleo";
 const PUBLISHERS = ["Ana", "Ben"];
-/** What the viewer sees and hears is looked at for so long, from so long after each change of the link. */
+/** The viewer is observed for so long, from so long after each change of the link. */
 const SETTLES_MS = 4_000;
 const LOOKS_MS = 12_000;
-/** Of the sound. Whole is 0.5 % at most; the rest is for a machine that runs three browsers at once. */
+/**
+ * Largest concealed share of the audio. It is 0.5 % at most; the rest is for a machine that runs three browsers at
+ * once.
+ */
 const CONCEALED = 0.025;
 /** Layers change at most so often meanwhile. The relay aims at once in 15 s. */
 const CHANGES = 4;
@@ -41,7 +44,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** What arrives, and what the server says of it. */
+/** The streams received, and the server's view of them. */
 const received = () =>
   viewer.evaluate(async () => {
     const report = await window.tertulia.getStats();

@@ -7,7 +7,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** Of TEST-NET-1 (RFC 5737), which is nobody's. */
+/** An address of TEST-NET-1 (RFC 5737), which nobody has. */
 const ADDRESS = "192.0.2.1";
 /** Says to the process inside that it is inside. */
 const INSIDE = "TERTULIA_TEST_NETWORK";

@@ -13,7 +13,10 @@ const ROOM = `sound-${process.pid}`;
 const WEAK = "Cleo";
 const STRONG = "Ben";
 const LOST = 0.05;
-/** Of the sound. A packet, and what would mend that, are both lost once in 400 times; the rest is this machine's. */
+/**
+ * Largest concealed share of the audio. A packet and its repair are both lost once in 400 times; the rest is this
+ * machine's.
+ */
 const CONCEALED = 0.025;
 
 let server;
@@ -33,7 +36,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** What arrives of Ana's sound, and what the server says about it. */
+/** The audio received of Ana, and the server's view of it. */
 const heard = (name) => () =>
   pages[name].evaluate(async () => {
     const report = await window.tertulia.getStats();

@@ -1,4 +1,4 @@
-/** What a viewer's browser really shows: sizes and freezes from its stats, stillness from its pixels. */
+/** The pictures that a viewer's browser really shows: sizes and freezes from its stats, stillness from its pixels. */
 
 /** Keeps every peer connection, so that a test can look into its senders. For `addInitScript`. */
 export function keepConnections() {
@@ -82,7 +82,7 @@ export function watchPixels(page, name) {
   }, name);
 }
 
-/** What was seen since the last time this was asked. */
+/** Observations since the last call. */
 export function seen(page) {
   return page.evaluate(() => {
     const { longestStill, longestGap, stills } = window.watch;
@@ -108,7 +108,7 @@ export async function enlarge(page, name = "Ana") {
   await page.click(`${tileOf(name)} .enlarge`);
 }
 
-/** What arrives; when it is not what is wanted, with what the server says about it. */
+/** The video received; if it is not the wanted one, with the server's view of it. */
 export const decodes = (page, height) => async () => {
   const video = await arriving(page);
   if (video?.height === height) return { ...video, wanted: height };

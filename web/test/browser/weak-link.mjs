@@ -14,7 +14,7 @@ export async function startWithWeakLink(name) {
   });
   return {
     url: server.url,
-    /** What the link does from now on: see `tertulia-loadtest impair --help`. */
+    /** Sets the link's impairment from now on: see `tertulia-loadtest impair --help`. */
     say: (words) => impairment.say(words),
     stop: async () => {
       await server.stop();

@@ -1,4 +1,4 @@
-/** What is told of our screen, and what is made of what the relay wants of us. */
+/** The views of our screen that are told, and the handling of the relay's wishes. */
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 

@@ -86,7 +86,7 @@ function welcome({ room }, count, participants, chat) {
   };
 }
 
-/** What a server knows of a participant after a message. */
+/** Updates a server's knowledge of a participant by a message. */
 function learn(knows, message) {
   switch (message.type) {
     case "join":

@@ -1,4 +1,4 @@
-/** What our own devices do, with devices and a room that answer when the test lets them. */
+/** Our own devices, with devices and a room that answer when the test lets them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -93,7 +93,7 @@ function people(options = {}) {
   return { own, problems };
 }
 
-/** What others could get of us right now: every track that is live and let out. */
+/** The devices whose media others could get now: every track that is live and enabled. */
 const live = ({ opened }) => opened.filter(({ readyState, enabled }) => readyState === "live" && enabled).map(({ deviceId }) => deviceId);
 
 test("off is off before the press returns, whatever the server does", async () => {
@@ -177,7 +177,7 @@ test("another device while off stays off, and while on takes over", async () => 
   assert.deepEqual(live(devices), []);
   while (devices.waiting.length > 0) await devices.answer();
   assert.deepEqual(live(devices), []);
-  // Of several choices the last one counts, in whatever order they come.
+  // The last of several choices counts, in whatever order they come.
   void own.toggleMicrophone();
   void own.choose("microphone", "usb");
   void own.choose("microphone", "built-in");

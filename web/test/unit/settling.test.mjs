@@ -1,6 +1,5 @@
 /**
- * Whatever is asked for and wherever the connection ends meanwhile: the promise settles, and what was wanted is
- * what the next server knows.
+ * Wishes of any kind, with a connection that ends at any time: the promise settles, and the next server knows the wish.
  */
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
@@ -182,7 +181,7 @@ for (const [name, { moments, act, wish }] of Object.entries(ACTIONS)) {
           await settle();
         }
         assert.notEqual(outcome.state, "pending");
-        // What is kept for the next connection is no failure.
+        // A wish kept for the next connection is no failure.
         const expected = isUnanswered(outcome, moment, how) ? { state: "rejected", code: "timeout" } : { state: "resolved", code: undefined };
         if (wish.length > 0) assert.deepEqual(outcome, expected);
         heal(call);

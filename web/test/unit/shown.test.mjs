@@ -1,4 +1,4 @@
-/** What tiles tell the server, and what they tell people. */
+/** The views that tiles tell the server, and the words they show to people. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -119,7 +119,7 @@ test("a tile says whose fault it is", () => {
     [{ isStill: true }, "no picture arrives at the moment"],
     [paused("publisher"), "paused: its sender sends no more"],
     [paused("cap"), "paused: the server’s limit is reached"],
-    // Whatever the server said last: nothing arrives here.
+    // The server's last message does not count: nothing arrives here.
     [{ ...paused("publisher"), link: "interrupted" }, "your connection is interrupted"],
     [{ ...paused("bandwidth"), link: "failed" }, "your connection has failed"],
     [{ link: "interrupted" }, "your connection is interrupted"],

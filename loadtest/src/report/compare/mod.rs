@@ -14,8 +14,8 @@ pub use page::page;
 /// machines, where the same build differs from itself by some 10% from run to run.
 const NOISE_OF_ONE: f64 = 0.10;
 
-/// Of several runs the ranges must not overlap; even then a difference below this is not worth
-/// anybody's time.
+/// Smallest difference that counts between several runs on each side. Their ranges must not overlap
+/// either.
 const NOISE_OF_SEVERAL: f64 = 0.03;
 
 /// A report and where it came from.
@@ -30,7 +30,7 @@ pub struct Named {
 pub struct Comparison {
     pub a: Vec<String>,
     pub b: Vec<String>,
-    /// Why not to take it at its word.
+    /// Reasons not to trust it.
     pub warnings: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
@@ -51,15 +51,15 @@ pub(crate) struct Row {
 pub(crate) enum Change {
     Better,
     Worse,
-    /// It differs, and neither is better.
+    /// The sides differ, and neither is better.
     Different,
-    /// Within the noise.
+    /// The sides differ by less than the noise.
     Same,
     /// One side did not measure it.
     Unknown,
 }
 
-/// Why two sides were not compared.
+/// The reason that two sides were not compared.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// These runs are not valid.

@@ -6,7 +6,7 @@ use crate::report::figures::Group;
 use crate::report::html::document;
 use crate::report::html::markup::Markup;
 
-/// One file, like a report's page.
+/// The comparison as one file, like a report's page.
 pub fn page(comparison: &Comparison) -> String {
     document("Load test: comparison", |main| {
         main.element("header", &[], |header| {

@@ -1,4 +1,4 @@
-//! Which charts a report has.
+//! The charts of a report.
 
 use super::bars::{Bars, Row};
 use super::lines::{Axis, Lines, Mark, Series, Shape, legend_of_marks};
@@ -8,7 +8,7 @@ use crate::report::figures::Unit;
 use crate::report::number::clock;
 use crate::report::{Moment, Report};
 
-/// The chart of events over time; nothing if nobody looked.
+/// The chart of events over time; none without samples.
 pub(super) fn over_time(main: &mut Markup, report: &Report) {
     let thinned = thin(&report.timeline);
     if thinned.moments.is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn over_time(main: &mut Markup, report: &Report) {
                     values: thinned.moments.iter().map(value).collect(),
                     shape: *shape,
                 });
-                // What the run did not measure has no line and no name.
+                // A series without measurements has no line and no name.
                 let known = |series: &Series<'_>| series.values.iter().any(Option::is_some);
                 let lines = Lines {
                     id: chart.id,

@@ -1,5 +1,5 @@
-//! Line charts: inline SVG, a legend, and the data as a table underneath, which is also what the
-//! page's few lines of script read when a pointer moves over the chart.
+//! Line charts: inline SVG, a legend, and the data as a table underneath. The page's few lines of
+//! script also read that table when a pointer moves over the chart.
 
 use std::fmt::Write;
 
@@ -25,12 +25,12 @@ pub(crate) struct Lines<'a> {
     /// Unique in the page.
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// Of the values, after the title.
+    /// The unit of the values, shown after the title.
     pub(crate) unit: &'static str,
-    /// The figures that it shows, and how they were measured.
+    /// The figures that it shows, and their measurement.
     pub(crate) about: &'a str,
     pub(crate) x: Axis<'a>,
-    /// Powers of ten instead of equal steps.
+    /// Marks at powers of ten instead of equal steps.
     pub(crate) log: bool,
     pub(crate) xs: &'a [f64],
     pub(crate) series: Vec<Series<'a>>,
@@ -50,7 +50,7 @@ pub(crate) enum Axis<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
-    /// One for each x; None leaves a gap.
+    /// One value for each x; None leaves a gap.
     pub(crate) values: Vec<Option<f64>>,
     pub(crate) shape: Shape,
 }
@@ -113,7 +113,7 @@ impl Lines<'_> {
     }
 
     fn legend(&self, caption: &mut Markup) {
-        // One curve is what the title says.
+        // A single curve is named by the title.
         if self.series.len() < 2 {
             return;
         }
@@ -262,7 +262,7 @@ impl Lines<'_> {
         }
     }
 
-    /// For whom the picture says nothing.
+    /// The picture in words, for readers who cannot see it.
     fn in_words(&self) -> String {
         let mut words = format!("{}, {}.", self.title, self.unit);
         for series in &self.series {

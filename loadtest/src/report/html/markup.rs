@@ -1,5 +1,5 @@
-//! HTML and SVG that cannot be injected into: text and attribute values are escaped on the way in,
-//! and what is written as it stands must be a constant of this program.
+//! HTML and SVG that are safe against injection: text and attribute values are escaped, and markup
+//! written unescaped must be a constant of this program.
 
 /// A document under construction.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl Markup {
                 '>' => self.0.push_str("&gt;"),
                 '"' => self.0.push_str("&quot;"),
                 '\'' => self.0.push_str("&#39;"),
-                // Not allowed in HTML, by any escape.
+                // HTML does not allow these characters, not even escaped.
                 '\0'..='\x08' | '\x0b'..='\x1f' | '\x7f' => self.0.push('\u{fffd}'),
                 other => self.0.push(other),
             }

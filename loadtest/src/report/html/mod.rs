@@ -77,7 +77,7 @@ fn section(main: &mut Markup, id: &'static str, title: &str, content: impl FnOnc
     });
 }
 
-/// The figures at the top, and what is said small beside each.
+/// The figures at the top, each with the smaller ones beside it.
 const TILES: [(&str, &[&str]); 14] = [
     ("delivered", &["loss"]),
     ("packets_s", &["mbit_s"]),

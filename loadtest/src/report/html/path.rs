@@ -29,7 +29,7 @@ pub(super) fn path(points: &[Option<(f64, f64)>], stepped: bool) -> String {
     path
 }
 
-/// As that, with everything under it filled, down to `bottom`.
+/// The line's path, with the area under it filled, down to `bottom`.
 pub(super) fn area(points: &[Option<(f64, f64)>], bottom: f64, stepped: bool) -> String {
     let mut path = String::new();
     for run in runs(points) {

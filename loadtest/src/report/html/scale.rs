@@ -1,4 +1,4 @@
-//! From values to places on an axis, and where its marks go.
+//! Maps values to places on an axis, and places its marks.
 
 /// Marks an axis has at least room for; there may be up to twice as many.
 const MARKS: f64 = 5.0;
@@ -24,7 +24,7 @@ enum Kind {
 }
 
 impl Scale {
-    /// From 0, or from below it where there are negative values, to the next mark over all values.
+    /// A scale from 0, or from below it for negative values, to the next mark above all values.
     pub(crate) fn linear(values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = extent(values.chain([0.0])).unwrap_or((0.0, 1.0));
         let high = if high > low { high } else { low + 1.0 };
@@ -39,7 +39,7 @@ impl Scale {
     /// Powers of ten around all values above 0; the others cannot be shown.
     pub(crate) fn log(values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = extent(values.filter(|value| *value > 0.0)).unwrap_or((0.1, 1.0));
-        // Beyond these nothing is a measurement.
+        // No measurement lies beyond these.
         let (low, high) = (low.clamp(1e-12, 1e15), high.clamp(1e-12, 1e15));
         let below = 10_f64.powf(low.log10().floor());
         let mut above = 10_f64.powf(high.log10().ceil());
@@ -68,8 +68,8 @@ impl Scale {
         }
     }
 
-    /// Where a value lies, 0 at the low end and 1 at the high one; beyond them, at them. None if it
-    /// has no place.
+    /// The place of a value, 0 at the low end and 1 at the high one; values beyond them lie at
+    /// them. None if it has no place.
     pub(crate) fn place(&self, value: f64) -> Option<f64> {
         let share = match self.kind {
             Kind::Linear { .. } => (value - self.low) / (self.high - self.low),

@@ -13,9 +13,9 @@ pub(crate) struct Thinned {
     pub(crate) moments: Vec<Moment>,
 }
 
-/// Puts neighbours together. Rates and shares become means, losses a mean too (so that the total
+/// Joins neighbouring seconds. Rates and shares become means, losses a mean too (so that the total
 /// stays), `delay_p50_ms` the median and `delay_p99_ms` the worst of the seconds, memory and
-/// participants the highest: what went wrong stays visible.
+/// participants the highest: faults stay visible.
 pub(crate) fn thin(moments: &[Moment]) -> Thinned {
     let seconds = moments.len().div_ceil(MAX_POINTS).max(1);
     Thinned {

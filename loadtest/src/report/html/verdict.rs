@@ -1,4 +1,4 @@
-//! The top of the page: whether to believe it, and what was run where.
+//! The top of the page: the verdict on the run, and its circumstances.
 
 use super::markup::Markup;
 use crate::report::{Report, summary};

@@ -70,7 +70,7 @@ fn what_comes_late_is_told_from_what_is_lost_and_what_comes_twice() {
     let seen = &stream.seen;
     assert_eq!((seen.lost, seen.duplicates, seen.reordered), (1, 2, 3));
     assert_eq!(seen.decodable_frames, 2);
-    // Nothing until the next keyframe, and that ends a freeze.
+    // No frame is shown until the next keyframe, and that ends a freeze.
     for number in 9..40 {
         push(&mut stream, start, number);
     }

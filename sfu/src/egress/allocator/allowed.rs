@@ -1,65 +1,64 @@
-//! How much of the budget may be given out, and to how many.
+//! The shares of the budget that may be given out, and the number of subscriptions that may get more.
 
 use std::time::Instant;
 
 use super::{Allocator, Budget, CALM, FORGIVE};
 use crate::view::Cap;
 
-/// Upgrades may use this share of the budget, in percent: rates of layers vary by the rest from second to
-/// second, and an upgrade that fits only just does not last.
+/// Share of the budget for upgrades, in percent. Rates of layers vary by the rest from second to second, and an upgrade
+/// that fits only just does not last.
 pub(super) const UPGRADE_SHARE: u64 = 88;
-/// Upgrades may use this share before the calm after a cut is over: with so much room the link is another than the
-/// one that the cut was made for.
+/// Share of the budget for upgrades before the calm after a cut is over. A link with so much room is another link than
+/// the one that the cut was made for.
 const CHANGED_SHARE: u64 = 66;
-/// A link that carries this share of what did not fit, in percent, is another link.
+/// Ratio to the rate that did not fit, in percent, from which on it is another link.
 const CHANGED: u64 = 130;
-/// Upgrades may use this share at once for a while after a cut, in percent: rates of layers swing by a tenth
-/// within seconds, so that one that takes more may fit now and not in a moment.
+/// Share of the budget for upgrades at once, for a while after a cut, in percent. Rates of layers swing by a tenth
+/// within seconds, so that one that needs more may fit now and not in a moment.
 const AMPLE_SHARE: u64 = 80;
-/// A cap stays the reason while the link carries this share of it, in percent: estimates swing.
+/// Share of the cap, in percent, that the link must carry for the cap to stay the reason: estimates swing.
 const CAPPED_SHARE: u64 = 80;
-/// Layers already sent may need this share of the budget, in percent: their rates swing, and while a queue is emptied
-/// the budget is less than what the link carries by about as much.
+/// Share of the budget that layers already sent may need, in percent. Their rates swing, and while a queue is emptied
+/// the budget is below the link's rate by about as much.
 pub(super) const KEEP_SHARE: u64 = 108;
 
-/// Lowest layers may use this share of the budget, in percent: no picture at all is worse than one that is late now
-/// and then.
+/// Share of the budget for lowest layers, in percent: no picture at all is worse than one that is late now and then.
 const FIRST_SHARE: u64 = 98;
-/// Lowest layers may use this share of the budget all at once, in percent: their keyframes fit beside them.
+/// Share of the budget for any number of lowest layers at once, in percent: their keyframes fit beside them.
 const ROOMY_SHARE: u64 = 50;
-/// A lowest layer already sent may need this share of what is left before it is paused, in percent: pausing and
+/// Share of the remaining budget that a lowest layer already sent may need before it is paused, in percent: pausing and
 /// resuming it are two keyframes.
 pub(super) const LOWEST_SHARE: u64 = 115;
 
-/// How much may be given out.
+/// The rates that may be given out.
 pub(super) struct Allowed {
-    /// Bits a second for what is sent already, and for lowest layers.
+    /// Bits a second for layers sent already, and for lowest layers.
     pub(super) total: u64,
     /// Bits a second for upgrades.
     pub(super) more: u64,
-    /// Bits a second for upgrades that need not have fitted for a while.
+    /// Bits a second for upgrades that take effect at once, without having fitted for a while.
     pub(super) ample: u64,
     /// Bits a second for lowest layers that are not sent now.
     pub(super) lowest: u64,
-    /// Bits a second for those of them that need not have fitted for a while.
+    /// Bits a second for those that resume at once, without having fitted for a while.
     pub(super) lowest_at_once: u64,
-    /// Lowest layers that are sent now stay, whatever they need: the link may carry them after all.
+    /// Lowest layers that are sent now stay, whatever their rates: the link may carry them after all.
     pub(super) keeps_lowest: bool,
-    /// Bits a second for any number of lowest layers at a time: who joins is not to wait.
+    /// Bits a second for any number of lowest layers at a time: a new participant should not wait.
     pub(super) roomy: u64,
     /// Bits a second that the present grants need.
     pub(super) before: u64,
-    /// Bits a second kept for sound beside them.
+    /// Bits a second kept for audio beside them.
     pub(super) sound: u64,
     /// Bits a second that the link carries in all.
     pub(super) whole: u64,
-    /// Nothing was tried that did not fit.
+    /// Every rate tried so far has fitted.
     pub(super) untried: bool,
-    /// Nobody knows yet that the link carries no more.
+    /// Nothing shows yet that the link carries no more.
     pub(super) is_unknown: bool,
     /// The server's limit in bits a second.
     pub(super) cap: u64,
-    /// The link alone would carry that much, or may well do.
+    /// The link alone would carry the cap, or may well do.
     pub(super) is_capped: bool,
 }
 
@@ -83,7 +82,7 @@ impl Allowed {
             (true, false) => CHANGED_SHARE,
             (false, _) => 0,
         };
-        // A server's limit is not exceeded by rates that swing.
+        // Rates that swing must not exceed a server's limit.
         let of_known = |share| percent(known, share).min(percent(most, UPGRADE_SHARE));
         let carried = percent(budget.bitrate, KEEP_SHARE);
         let total = carried.min(percent(most, KEEP_SHARE));
@@ -105,7 +104,7 @@ impl Allowed {
             untried: budget.untried,
             is_unknown: budget.untried && !budget.congested && !budget.waits,
             cap: most,
-            // What the link carries beyond the cap is never found out: near it, what was told stays.
+            // The link's rate beyond the cap is never found out: near the cap, the reason told before stays.
             is_capped: cap.bitrate.is_some()
                 && (budget.untried
                     || most <= carried
@@ -113,7 +112,7 @@ impl Allowed {
         }
     }
 
-    /// More than the server allows: a better link would change nothing.
+    /// Whether a rate exceeds the cap, so that a better link would change nothing.
     pub(super) fn is_beyond_cap(&self, bitrate: u64) -> bool {
         self.is_capped && bitrate > percent(self.cap, UPGRADE_SHARE)
     }
@@ -123,21 +122,21 @@ impl Allowed {
         self.more.max(self.before.min(self.total))
     }
 
-    /// Bits a second that all layers may need together without having fitted for a while.
+    /// Bits a second that all layers may need together at once, without having fitted for a while.
     pub(super) fn at_once(&self) -> u64 {
         self.ample.max(self.before.min(self.total))
     }
 }
 
-/// How many may get more than they had.
+/// The subscriptions that may get more than before.
 pub(super) struct Raises {
-    /// Any number.
+    /// Any number may.
     pub(super) all: bool,
-    /// One of them.
+    /// One may.
     pub(super) one: bool,
-    /// The one that gets more: it may get as much as fits, which takes one keyframe too.
+    /// The slot that gets more: it may get as much as fits, which also takes one keyframe.
     pub(super) slot: Option<usize>,
-    /// None before a picture that is about to come.
+    /// No slot gets more before a picture that is about to come.
     pub(super) wait: bool,
 }
 
@@ -146,7 +145,7 @@ impl Raises {
         (self.all || self.one || self.slot == Some(slot)) && !self.wait
     }
 
-    /// Notes that a slot gets more.
+    /// Records that a slot gets more.
     pub(super) fn raise(&mut self, slot: usize) {
         if self.one {
             (self.one, self.slot) = (false, Some(slot));

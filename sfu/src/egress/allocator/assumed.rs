@@ -1,15 +1,15 @@
-//! Rates assumed of layers that have just begun, where a server's limit must hold from the first packet on.
+//! Assumed rates of layers that have just begun, where a server's limit must hold from the first packet on.
 
 use super::options::ASSUMED_TOP;
 use crate::ladder::Ladder;
 
-/// Bits a second for each square of a picture's height: 100 kbit/s at 180 lines, 1.7 Mbit/s at 720, 3.7 Mbit/s at
-/// 1080, about what browsers come to at 16:9 and 30 frames a second.
+/// Bits a second for each square of a picture's height: 100 kbit/s at 180 lines, 1.7 Mbit/s at 720, 3.7 Mbit/s at 1080,
+/// about the rates of browsers at 16:9 and 30 frames a second.
 const PER_SQUARE: u64 = 16;
 const OF: u64 = 5;
 
-/// Puts what is assumed in place of rates that are not known yet, where it is more. A larger picture of which
-/// nothing at all came is left alone: it is not chosen.
+/// Replaces unknown rates by assumed ones, where those are higher. A larger picture without any packets is left alone:
+/// it is not chosen.
 pub(super) fn assume(ladder: &mut Ladder) {
     let available = |rung: &&mut crate::ladder::Rung| rung.available;
     let rungs = ladder.rungs().iter();

@@ -1,7 +1,7 @@
-//! Layers that did not get through in time, though they seemed to fit.
+//! Bounds on slots whose layers did not get through in time, though they seemed to fit.
 //!
-//! What a layer costs is not known while it begins, and a keyframe costs more than any rate says. When pictures have
-//! waited for so long that they are of no use, the slot gets less for a while, and for longer each further time: what
+//! The cost of a layer is not known while it begins, and a keyframe costs more than any rate says. When pictures have
+//! waited until they are of no use, the slot gets less for a while, and for longer each further time: a layer that
 //! overran once is likely to do so again.
 
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::{CALM_MAX, FORGIVE};
 use crate::ladder::LayerId;
 
-/// For so long the first time. It is short: right after a link has become narrow keyframes wait that would fit at
-/// another time.
+/// Time of the first bound. It is short: right after a link has become narrow, keyframes wait that would fit at another
+/// time.
 const FIRST: Duration = Duration::from_secs(1);
-/// So many times longer each further time.
+/// Factor by which the time grows with each further bound.
 const AGAIN: u32 = 4;
 
 /// Bounds of slots: at most one for each.
@@ -24,14 +24,14 @@ pub(super) struct Ceilings {
 #[derive(Clone, Copy, Debug)]
 struct Ceiling {
     slot: usize,
-    /// The highest that may be sent; none: nothing.
+    /// The highest layer that may be sent; none: nothing.
     layer: Option<LayerId>,
     since: Instant,
     span: Duration,
 }
 
 impl Ceilings {
-    /// A slot is to be sent no more than `layer`, or nothing, for a while.
+    /// Bounds a slot to `layer`, or to nothing, for a while.
     pub(super) fn lower(&mut self, now: Instant, slot: usize, layer: Option<LayerId>) {
         self.forget(now);
         let known = self.known.iter().position(|ceiling| ceiling.slot == slot);
@@ -52,7 +52,7 @@ impl Ceilings {
         (now < ceiling.since + ceiling.span).then_some(ceiling.layer)
     }
 
-    /// Forgets what was long ago.
+    /// Forgets bounds of long ago.
     pub(super) fn forget(&mut self, now: Instant) {
         let is_recent = |ceiling: &Ceiling| now < ceiling.since + ceiling.span + FORGIVE;
         self.known.retain(is_recent);
@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(ceilings.of(at(now), 4), None, "another slot");
             now += span + 5;
         }
-        // After a long time without it is the first time again.
+        // After a long time without a bound the first time applies again.
         now += 200;
         ceilings.lower(at(now), 3, None);
         assert_eq!(ceilings.of(at(now), 3), Some(None), "nothing at all");

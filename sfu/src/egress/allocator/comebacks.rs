@@ -1,28 +1,29 @@
 //! Pictures that come back after a pause, and do not last.
 //!
-//! The lowest layer needs no calm, for no picture is worse than one that is late now and then. But one that comes and
-//! goes every few seconds is worse than none: it waits as an upgrade does that did not last.
+//! A lowest layer needs no calm, as no picture is worse than one that is late now and then. But a picture that comes
+//! and goes every few seconds is worse than none: it waits like an upgrade that did not last.
 
 use std::time::{Duration, Instant};
 
 use super::{Choice, PROOF};
 
-/// A picture that waits is tried as any other after this, however long the calm lasts.
+/// Time after which a waiting picture is tried like any other, even if the calm lasts longer.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Slots of pictures that were paused and came back: each at most once in a list, until a cut after its picture is gone.
+/// Slots of pictures that were paused or came back, each at most once in a list, until the first cut after its picture
+/// is gone.
 #[derive(Debug, Default)]
 pub(super) struct Comebacks {
     /// Slots that a cut paused, and whose picture has not come back.
     paused: Vec<usize>,
-    /// Slots whose picture came back, and when.
+    /// Slots whose picture came back, with the time.
     back: Vec<(usize, Instant)>,
-    /// The time of the last cut that paused one soon after it came back.
+    /// The time of the last cut that paused a picture soon after it came back.
     failed_at: Option<Instant>,
 }
 
 impl Comebacks {
-    /// Notes a decision that is no cut.
+    /// Records a decision that is no cut.
     pub(super) fn note(&mut self, now: Instant, choices: &[Choice]) {
         let Self { paused, back, .. } = self;
         paused.retain(|slot| {
@@ -35,7 +36,7 @@ impl Comebacks {
         });
     }
 
-    /// Notes a cut; whether it pauses a picture soon after one came back, be it that one or another in its place.
+    /// Records a cut; true if it pauses a picture soon after one came back, be it that picture or another in its place.
     /// `excused`: the link is another.
     pub(super) fn note_cut(&mut self, now: Instant, choices: &[Choice], excused: bool) -> bool {
         let known = |slot: usize| choices.iter().any(|choice| choice.slot == slot);
@@ -67,8 +68,8 @@ impl Comebacks {
         self.failed_at = None;
     }
 
-    /// Whether a slot's picture waits until the calm is over: one that was paused, while another or itself came back and
-    /// did not last. Pictures that are new do not wait.
+    /// Whether a slot's picture waits until the calm is over. It was paused, and it or another one came back and did
+    /// not last. New pictures do not wait.
     pub(super) fn waits(&self, now: Instant, slot: usize) -> bool {
         self.failed_at.is_some_and(|at| now < at + LONGEST) && self.paused.contains(&slot)
     }

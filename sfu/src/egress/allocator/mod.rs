@@ -1,26 +1,26 @@
-//! Distributes what a viewer's link carries over its video subscriptions.
+//! Distributes the estimated bandwidth of a viewer's link over its video subscriptions.
 //!
-//! Pure: wishes and a budget in, grants out. Sound is not its business: it is always sent, and the
-//! budget is what is left beside it.
+//! It is pure: wishes and a budget in, grants out. Audio is not part of it: audio is always sent, and the budget is the
+//! rest.
 //!
-//! 1. What is not to be seen, or not allowed, is paused.
-//! 2. In order of priority everybody gets their lowest layer, for as long as the budget lasts. What
-//!    does not fit is paused; something smaller behind it may still fit.
-//! 3. What is left goes to upgrades: screens, pinned ones and the speaker first and whole, the others
-//!    in rounds of one step each.
+//! 1. Hidden and forbidden tracks are paused.
+//! 2. In order of priority each subscription gets its lowest layer, for as long as the budget lasts. One that does not
+//!    fit is paused; a smaller one after it may still fit.
+//! 3. The rest goes to upgrades: screens, pinned tracks and the speaker first and as far as possible, the others in
+//!    rounds of one step each.
 //!
 //! # Hysteresis
 //!
-//! Down at once, up with proof: what all layers need together may only grow to a rate that arrived
-//! already, as media or as a probe, with room to spare. After a cut it does not grow for a while, and
-//! for longer if the cut followed an upgrade closely: a link at the edge of a layer is tried more and
-//! more rarely instead of every few seconds, and taken only once it has fitted for seconds without a
-//! break: the momentary rate of a layer swings, and in a trough nearly all of them fit. Shifting between
-//! subscriptions (another person speaks) needs no proof: it makes nothing more.
+//! Cuts happen at once, upgrades need proof. The sum of all layers may only grow to a rate that has arrived already, as
+//! media or as a probe, with room to spare. After a cut it does not grow for a while, and for longer if the cut
+//! followed an upgrade closely. So on a link at the edge of a layer that layer is tried more and more rarely instead of
+//! every few seconds. It is also sent only once it has fitted for seconds without a break: the momentary rate of a
+//! layer swings, and in a trough nearly all of them fit. A shift between subscriptions (another person speaks) needs no
+//! proof, as the sum does not grow.
 //!
-//! Each change is a keyframe, and a browser begins all encodings of a camera anew with it. So after a cut one
-//! picture at a time gets more, a layer whose pictures waited too long is bounded for a while, and within a class
-//! who has a picture keeps it.
+//! Each change is a keyframe, and a browser then restarts all encodings of a camera. So after a cut one picture at a
+//! time gets more, a layer whose pictures waited too long is bounded for a while, and within a class the present
+//! pictures stay.
 
 mod allowed;
 mod assumed;
@@ -42,37 +42,37 @@ use crate::id::TrackId;
 use crate::ladder::{Ladder, LayerId, Ranks};
 use crate::view::{Cap, Reason};
 
-/// After a cut, before more is tried.
+/// Time after a cut before more is tried.
 const CALM: Duration = Duration::from_secs(1);
-/// After an upgrade that did not last; twice as long after each further one, up to the last.
+/// Time after a cut that followed an upgrade closely; it doubles after each further one, up to [`CALM_MAX`].
 const CALM_AGAIN: Duration = Duration::from_secs(15);
 const CALM_MAX: Duration = Duration::from_secs(60);
-/// An upgrade that is cut within this did not last.
+/// Time within which a cut shows that an upgrade did not last.
 const PROOF: Duration = Duration::from_secs(12);
-/// A link that carries less than this share of what was sent, in percent, has changed: no upgrade is to blame for that.
+/// Share of the rate sent, in percent, below which a link has changed: no upgrade is to blame for that.
 const NARROWED: u64 = 50;
-/// Without a cut for so long, the past is forgotten.
+/// Time without a cut after which earlier cuts are forgotten.
 const FORGIVE: Duration = Duration::from_secs(90);
-/// Between two upgrades, or resumptions: a keyframe has gone through, and feedback tells what it did.
+/// Time between two upgrades, or resumptions: the keyframe has gone through, and feedback tells its effect.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(1);
 
-/// Who comes first when there is not enough for all. Smaller comes first.
+/// The order of subscriptions when there is not enough for all. Smaller comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Priority {
-    /// Shows a screen: what everybody talks about, and unreadable when small.
+    /// The track shows a screen: everybody talks about it, and it is unreadable when small.
     Screen,
-    /// The viewer wants it before others.
+    /// The viewer pinned the track.
     Pinned,
-    /// Speaks now.
+    /// The publisher speaks now.
     Speaking,
-    /// Spoke: how many have since.
+    /// The publisher spoke; the number of people who have spoken since.
     Spoke(u16),
-    /// The rest.
+    /// Any other track.
     Other,
 }
 
 impl Priority {
-    /// Within a class who has a picture keeps it, whoever spoke last: to change it costs two keyframes.
+    /// The class. Within a class the present pictures stay, whoever spoke last: a change costs two keyframes.
     fn class(self) -> u8 {
         match self {
             Self::Screen => 0,
@@ -82,7 +82,7 @@ impl Priority {
         }
     }
 
-    /// Upgraded as far as possible before others are at all.
+    /// Whether it is upgraded as far as possible before others are upgraded at all.
     fn comes_whole(self) -> bool {
         self <= Self::Speaking
     }
@@ -94,32 +94,32 @@ pub(crate) struct Wish {
     pub(crate) slot: usize,
     pub(crate) track: TrackId,
     pub(crate) ladder: Ladder,
-    /// The track's encodings as the ladder counts them.
+    /// The order of the track's encodings that the ladder uses.
     pub(crate) order: Ranks,
     pub(crate) priority: Priority,
-    /// Pixels its place on the screen is high; 0 is any.
+    /// Height of its place on the screen in pixels; 0 is any.
     pub(crate) height: u16,
-    /// It is not to be sent, whatever the link carries.
+    /// The reason that it must not be sent, whatever the link carries.
     pub(crate) paused: Option<Reason>,
-    /// Steps are left out of the ladder: the viewer cannot decode them.
+    /// The ladder lacks steps that the viewer cannot decode.
     pub(crate) lacks_codec: bool,
-    /// Bits a second that it may take of what the link carries, if it has a bound of its own.
+    /// Largest part of the link's rate that it may take, in bits a second, if it has a bound of its own.
     pub(crate) most: Option<u64>,
-    /// What it was granted last.
+    /// The last grant.
     pub(crate) current: Option<LayerId>,
-    /// What is sent of it, until a keyframe of what was granted comes.
+    /// The layer being sent, until a keyframe of the granted one comes.
     pub(crate) shown: Option<LayerId>,
 }
 
 impl Wish {
-    /// Whether a layer was asked for and does not come.
+    /// Whether a layer was asked for and is overdue.
     fn waits_for(&self, layer: Option<LayerId>) -> bool {
         let mut rungs = self.ladder.rungs().iter();
         rungs.any(|rung| rung.late && Some(rung.id) == layer)
     }
 
-    /// What is sent does not come any more, and something else does: the picture stands still. What
-    /// comes only once it is asked for would take longer.
+    /// Whether the picture stands still: the layer being sent has stopped, and another one arrives. A layer that comes
+    /// only on request would take longer.
     fn is_stranded(&self) -> bool {
         let alive = |spatial: Option<u8>| {
             let mut rungs = self.ladder.rungs().iter();
@@ -130,38 +130,38 @@ impl Wish {
     }
 }
 
-/// What there is to distribute.
+/// The rates to distribute.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     /// Bits a second for video.
     pub(crate) bitrate: u64,
     /// Bits a second for video that arrived lately, as media or as a probe.
     pub(crate) confirmed: u64,
-    /// Nothing was tried that did not fit: lowest layers are tried without proof.
+    /// Every rate tried so far has fitted: lowest layers are tried without proof.
     pub(crate) untried: bool,
-    /// The link is overused just now.
+    /// The link is overused at present.
     pub(crate) congested: bool,
-    /// The link may carry as much as before after all: it is known within a moment.
+    /// The link may carry the earlier rate after all, which is known within a moment.
     pub(crate) doubtful: bool,
-    /// Whoever says what the link carries waits by itself after a cut that followed an upgrade.
+    /// The estimator itself waits after a cut that followed an upgrade.
     pub(crate) waits: bool,
-    /// Bits a second kept for sound, which are not part of `bitrate` and `confirmed`.
+    /// Bits a second kept for audio, which are not part of `bitrate` and `confirmed`.
     pub(crate) sound: u64,
     /// Bits a second that the link carries in all.
     pub(crate) whole: u64,
 }
 
-/// What a subscription gets.
+/// The decision for a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Grant {
     pub(crate) slot: usize,
     pub(crate) track: TrackId,
-    /// None: paused, or nothing comes.
+    /// The layer; none: paused, or nothing comes.
     pub(crate) layer: Option<LayerId>,
     pub(crate) bitrate: u64,
-    /// Why no more.
+    /// The reason that no higher layer is granted.
     pub(crate) reason: Reason,
-    /// The publisher was asked for the layer and does not send it: what was sent before goes on.
+    /// The publisher was asked for the layer and does not send it: the earlier layer goes on.
     pub(crate) is_late: bool,
 }
 
@@ -176,16 +176,16 @@ pub(crate) struct Allocator {
     comebacks: Comebacks,
     raised_at: Option<Instant>,
     cut_at: Option<Instant>,
-    /// Bits a second that did not fit then.
+    /// Bits a second that did not fit at the last cut.
     cut_from: u64,
     calm: Duration,
-    /// What the grants need.
+    /// Bits a second that the grants need.
     pub(crate) allocated: u64,
-    /// What they would need without any bound by the link.
+    /// Bits a second that they would need on an unlimited link.
     pub(crate) desired: u64,
     /// Bits a second of the grants with the cheapest further layer; of the grants alone if there is none.
     pub(crate) step: u64,
-    /// It was the server's limit that counted, not the link.
+    /// The server's limit was the bound, not the link.
     is_capped: bool,
 }
 
@@ -195,13 +195,13 @@ struct Choice {
     slot: usize,
     priority: Priority,
     options: Options,
-    /// As [`Wish::most`].
+    /// The bound of [`Wish::most`].
     most: u64,
-    /// Chosen among the options.
+    /// The chosen option.
     chosen: Option<usize>,
-    /// As it was.
+    /// The option before.
     before: Option<usize>,
-    /// So many of the options may be chosen.
+    /// The number of options that may be chosen.
     within: usize,
 }
 
@@ -215,7 +215,7 @@ impl Choice {
         (next < self.options.len()).then_some(next)
     }
 
-    /// More than was granted before.
+    /// Whether an option exceeds the last grant.
     fn is_raise(&self, to: usize) -> bool {
         self.before.is_none_or(|before| to > before)
     }
@@ -234,7 +234,7 @@ impl Allocator {
         let allowed = Allowed::new(self, now, budget, cap);
         self.is_capped = allowed.is_capped;
         let mut left = allowed.total;
-        // After a cut one at a time, so that each shows what it does before the next.
+        // After a cut one slot at a time gets more, so that each shows its effect before the next.
         let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
         let mut raises = Raises {
             all: allowed.untried || !recent,
@@ -249,17 +249,17 @@ impl Allocator {
         &self.grants
     }
 
-    /// As last decided.
+    /// The last decision.
     pub(crate) fn grants(&self) -> &[Grant] {
         &self.grants
     }
 
-    /// When it may decide otherwise though nothing else has changed.
+    /// The time at which the decision may change though nothing else has.
     pub(crate) fn calm_until(&self) -> Option<Instant> {
         self.cut_at.map(|at| at + self.calm)
     }
 
-    /// What was granted to a slot waited for too long to be sent: less of it for a while.
+    /// Bounds a slot for a while, as its packets waited too long to be sent.
     pub(crate) fn overran(&mut self, now: Instant, slot: usize) {
         let choice = self.choices.iter().find(|choice| choice.slot == slot);
         let Some(choice) = choice else { return };
@@ -274,7 +274,7 @@ impl Allocator {
         self.calm = self.calm.max(CALM);
     }
 
-    /// The slot that makes way when not all gets through: of those that take much, the last in line.
+    /// The slot that makes way when not everything gets through: the last in line among those that need much.
     pub(crate) fn last_in_line(&self, takes_much: impl Fn(usize) -> bool) -> Option<usize> {
         let mut choices = self.choices.iter().rev();
         let found = choices.find(|choice| takes_much(choice.slot));
@@ -313,7 +313,7 @@ impl Allocator {
                 chosen: None,
             });
         }
-        // Stable: among equals, who has more keeps it, and who was first stays first.
+        // The sort is stable: among equals, a slot with more keeps it, and the first stays first.
         self.choices.sort_by_key(|choice| {
             (
                 choice.priority.class(),
@@ -339,11 +339,11 @@ impl Allocator {
             let after = allowed.total - *left + cost;
             let fits = allowed.untried
                 || if choice.before.is_some() {
-                    // A picture that goes away is worse than one that comes late for a moment; if it is
-                    // really too much, the estimate falls further. And it comes back seconds after it was paused.
+                    // A picture that goes away is worse than one that is late for a moment, and it would come back only
+                    // seconds later. If it is really too much, the estimate falls further.
                     allowed.keeps_lowest || cost <= percent(*left, LOWEST_SHARE)
                 } else {
-                    // Paused for want of bandwidth, most likely: it must fit for a while, unless others left
+                    // Most likely it was paused for lack of bandwidth: it must fit for a while, unless other slots left
                     // room for it.
                     let lowest = choice.options.id(0);
                     let most = match self.comebacks.waits(now, choice.slot) {
@@ -354,12 +354,12 @@ impl Allocator {
                     let at_once = fits && after <= allowed.lowest_at_once;
                     let fitted =
                         at_once || fits && self.patience.has_fitted(now, choice.slot, lowest);
-                    // And nobody else gets more meanwhile.
+                    // Meanwhile no other slot gets more.
                     let may = raises.may(choice.slot) || after <= allowed.roomy;
                     raises.wait |= fits && !(fitted && may);
                     fitted && may
                 };
-            // A cap is a bound that needs no trying, and that a swinging rate may touch.
+            // A cap needs no trying, and a swinging rate may touch it.
             let share = match choice.before {
                 Some(_) => KEEP_SHARE,
                 None => UPGRADE_SHARE,
@@ -419,7 +419,7 @@ impl Allocator {
         self.patience.end_decision();
     }
 
-    /// Remembers upgrades and cuts.
+    /// Records upgrades and cuts.
     fn note(&mut self, now: Instant, allowed: &Allowed) {
         let before = allowed.before;
         let after: u64 = self.choices.iter().map(Choice::cost).sum();
@@ -450,7 +450,7 @@ impl Allocator {
                 (true, false) => CALM,
             };
             (self.cut_at, self.cut_from) = (Some(now), before);
-            // An upgrade is to blame once.
+            // An upgrade is blamed for one cut only.
             self.upgraded_at = None;
         } else {
             self.comebacks.note(now, &self.choices);
@@ -505,7 +505,7 @@ impl Allocator {
                 if allowed.is_beyond_cap(with_next) {
                     Reason::Cap
                 } else if allowed.is_unknown {
-                    // Probes are under way.
+                    // Probes are on their way.
                     Reason::Keyframe
                 } else {
                     Reason::Bandwidth
@@ -531,7 +531,7 @@ impl Allocator {
     }
 }
 
-/// The smaller of two heights of which 0 is none.
+/// The smaller of two heights, where 0 is none.
 fn tighter(a: u16, b: u16) -> u16 {
     match (a, b) {
         (0, other) | (other, 0) => other,

@@ -1,28 +1,28 @@
-//! Which steps of a ladder are worth choosing for a place on a screen.
+//! The steps of a ladder that are worth choosing for a place on a screen.
 
 use crate::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
 
-/// A picture may be so much smaller than its place, in percent of its own height, before a larger one
-/// is worth its bits: scaling up by a seventh is not seen on moving pictures.
+/// Height of a place, in percent of a picture's own, up to which a larger picture is not worth its bits: scaling up by
+/// a seventh is not noticed on moving pictures.
 const SCALES_UP: u32 = 115;
-/// Heights assumed of layers that have not told theirs: what browsers make of a 720p camera.
+/// Heights assumed of layers that have not told theirs: those of browsers for a 720p camera.
 pub(super) const ASSUMED_TOP: u16 = 720;
 
-/// Steps in ascending order of what is seen, each costing more than those before.
+/// Steps by ascending size of the picture, each costing more than those before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     steps: [(LayerId, u64); SPATIAL * TEMPORAL],
     len: usize,
-    /// A higher picture is there, and too high.
+    /// A higher picture exists, but is too high.
     bounded: bool,
-    /// A higher picture was there, and does not come now.
+    /// A higher picture existed, but does not come now.
     incomplete: bool,
-    /// A higher picture comes, and what it costs is not known yet.
+    /// A higher picture comes, but its cost is not known yet.
     unmeasured: bool,
 }
 
 impl Options {
-    /// Those of a ladder for a place `height` pixels high (0: any); `alive`: of those that come now.
+    /// The options of a ladder for a place `height` pixels high (0: any); `alive`: only layers that arrive now.
     pub(super) fn of(ladder: &Ladder, height: u16, alive: bool) -> Self {
         let mut options = Self {
             steps: Default::default(),
@@ -43,7 +43,7 @@ impl Options {
                     .iter()
                     .filter(move |rung| rung.id.spatial == spatial)
             };
-            // Of a larger picture whose rate is not known yet nothing can be told.
+            // Skip larger layers whose bitrate is unknown.
             let smallest = options.len == 0;
             let comes = move |rung: &Rung| if alive { rung.alive } else { rung.available };
             let usable =
@@ -61,8 +61,7 @@ impl Options {
                 options.bounded = true;
                 continue;
             }
-            // Above the smallest picture, half the frame rate is the least that is better than the
-            // whole of a smaller picture's.
+            // Above the smallest picture, the least step worth choosing is half the frame rate.
             let first = options.len == 0;
             for rung in usable().filter(|rung| first || rung.id.temporal + 1 >= whole.id.temporal) {
                 options.push(rung);
@@ -78,7 +77,7 @@ impl Options {
     }
 
     fn push(&mut self, rung: &Rung) {
-        // What costs no more than a smaller step makes that one pointless.
+        // A step that costs no more than a smaller one makes that one pointless.
         while self.len > 1 && self.steps[self.len - 1].1 >= rung.bitrate && rung.bitrate > 0 {
             self.len -= 1;
         }

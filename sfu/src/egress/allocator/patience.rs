@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use crate::ladder::LayerId;
 
-/// What takes more has to fit for so long without a break, a few of those swings: what its layer needs at
-/// its highest shows in that time.
+/// Time for which such an upgrade must fit without a break, a few swings of a layer's rate: the highest rate that it
+/// needs shows in that time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What fits only just has to fit at each decision for a while.
+/// Upgrades that must fit at each decision for a while.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
-    /// At most each layer of each wish, and gone when they do not fit.
+    /// At most each layer of each wish; removed when it does not fit.
     waiting: Vec<Waiting>,
 }
 
@@ -19,14 +19,14 @@ pub(super) struct Patience {
 struct Waiting {
     slot: usize,
     layer: LayerId,
-    /// It has fitted at every decision since.
+    /// The time since which it has fitted at every decision.
     since: Instant,
-    /// At the present one, too.
+    /// It fits at the present decision, too.
     fits: bool,
 }
 
 impl Patience {
-    /// Notes that a layer of a slot fits now; whether it has for long enough.
+    /// Records that a layer of a slot fits now; true if it has for long enough.
     pub(super) fn has_fitted(&mut self, now: Instant, slot: usize, layer: LayerId) -> bool {
         let mut waiting = self.waiting.iter_mut();
         let known = waiting.find(|waiting| (waiting.slot, waiting.layer) == (slot, layer));
@@ -43,7 +43,7 @@ impl Patience {
         now >= known.since + PATIENCE
     }
 
-    /// Forgets what did not fit at this decision.
+    /// Forgets the layers that did not fit at this decision.
     pub(super) fn end_decision(&mut self) {
         self.waiting
             .retain_mut(|waiting| std::mem::take(&mut waiting.fits));

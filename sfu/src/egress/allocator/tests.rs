@@ -55,7 +55,7 @@ fn budget(kbit: u64) -> Budget {
     }
 }
 
-/// Spatial layers and reasons.
+/// Runs a decision, and returns spatial layers and reasons.
 fn decide(
     allocator: &mut Allocator,
     now: Instant,
@@ -109,7 +109,7 @@ fn no_picture_goes_while_a_cut_may_be_taken_back_but_upper_layers_do() {
     };
     let granted = decide(&mut allocator, start, doubtful, &mut wishes);
     assert_eq!(granted, [(Some(0), "bandwidth"), (Some(0), "bandwidth")]);
-    // None that is not sent is given meanwhile.
+    // Layers that are not sent now are not granted meanwhile.
     wishes[1].current = None;
     let granted = decide(&mut allocator, start, doubtful, &mut wishes);
     assert_eq!(granted, [(Some(0), "bandwidth"), (None, "bandwidth")]);
@@ -235,7 +235,7 @@ fn a_cap_is_a_bound_whatever_the_link_carries() {
 #[test]
 fn who_denies_more_is_told_the_server_or_the_link() {
     let now = Instant::now();
-    // Link and cap in kbit/s, and whether nothing was tried yet that did not fit; the ladder is 150, 500, 1,700.
+    // Link and cap in kbit/s, and whether every rate tried has fitted; the ladder is 150, 500, 1,700.
     let table = [
         (50_000, Some(600), false, (Some(1), "cap")),
         (50_000, Some(100), false, (None, "cap")),
@@ -245,10 +245,10 @@ fn who_denies_more_is_told_the_server_or_the_link() {
         (400, Some(600), false, (Some(0), "bandwidth")),
         (100, Some(600), false, (None, "bandwidth")),
         (100, Some(120), false, (None, "bandwidth")),
-        // The cap would allow the whole ladder: it is the link.
+        // The cap would allow the whole ladder, so that the link is the reason.
         (600, Some(2_000), false, (Some(1), "bandwidth")),
         (600, None, false, (Some(1), "bandwidth")),
-        // Nothing is known against the link yet.
+        // The link has shown no limit yet.
         (300, Some(400), true, (Some(0), "cap")),
     ];
     for (kbit, cap, untried, expected) in table {
@@ -272,7 +272,7 @@ fn what_the_server_denies_is_told_as_that_steadily() {
     // Link in kbit/s and the lowest layer's rate, one decision after the other; the cap, and the reasons.
     type Case = (u64, &'static [(u64, u64)], &'static [&'static str]);
     let table: [Case; 5] = [
-        // The lowest layer swings around the cap.
+        // The lowest layer's rate swings around the cap.
         (
             120,
             &[
@@ -284,7 +284,7 @@ fn what_the_server_denies_is_told_as_that_steadily() {
             ],
             &["cap"; 5],
         ),
-        // The estimate does, of a link that is never sent more.
+        // The estimate swings around the cap, on a link that is never sent more.
         (
             600,
             &[(650, 150), (560, 150), (500, 150), (610, 150)],
@@ -383,7 +383,7 @@ fn down_at_once_and_up_when_calm_and_proven() {
     );
 }
 
-/// Spatial layers alone.
+/// The spatial layers alone.
 fn layers(granted: &[(Option<u8>, &'static str)]) -> Vec<Option<u8>> {
     granted.iter().map(|(layer, _)| *layer).collect()
 }
@@ -398,7 +398,7 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
     assert_eq!(layers(&before), [Some(1); 3], "nothing was cut yet");
     let narrow = decide(&mut allocator, at(20_000), budget(170), &mut wishes);
     assert_eq!(layers(&narrow), [Some(0), None, None]);
-    // Little room: one after the other. Much: pictures for everybody at once, and then larger ones in turn, each as
+    // With little room, one after the other. With much, all pictures at once, and then larger ones in turn, each as
     // large as fits at once.
     for (kbit, after, expected) in [
         (580, 37, [vec![Some(0), Some(0), None], vec![Some(0); 3]]),
@@ -443,7 +443,7 @@ fn who_has_a_picture_keeps_it_whoever_spoke_last() {
     (wishes[0].priority, wishes[1].priority) = (Priority::Spoke(1), Priority::Spoke(0));
     let second = decide(&mut allocator, later, budget(200), &mut wishes);
     assert_eq!(layers(&second), [Some(0), None]);
-    // Whoever speaks now comes first.
+    // The present speaker comes first.
     wishes[1].priority = Priority::Speaking;
     let third = decide(&mut allocator, later, budget(200), &mut wishes);
     assert_eq!(layers(&third), [None, Some(0)]);
@@ -457,7 +457,7 @@ fn what_waited_for_too_long_is_less_for_a_while() {
     let mut wishes = [wish(0), wish(1)];
     let granted = decide(&mut allocator, at(0), budget(1_200), &mut wishes);
     assert_eq!(layers(&granted), [Some(1), Some(1)]);
-    // The last in line of those that take much makes way.
+    // The last in line of the slots that need much makes way.
     assert_eq!(allocator.last_in_line(|_| true), Some(1));
     assert_eq!(allocator.last_in_line(|slot| slot == 0), Some(0));
     assert_eq!(allocator.last_in_line(|_| false), None);
@@ -466,7 +466,7 @@ fn what_waited_for_too_long_is_less_for_a_while() {
     assert_eq!(granted, [(Some(1), "bandwidth"), (Some(0), "bandwidth")]);
     let granted = decide(&mut allocator, at(40), budget(1_300), &mut wishes);
     assert_eq!(layers(&granted), [Some(1), Some(1)]);
-    // The lowest is not sent at all, and the time is longer.
+    // The lowest layer is not sent at all, and the time is longer.
     allocator.overran(at(40), 1);
     decide(&mut allocator, at(40), budget(1_300), &mut wishes);
     allocator.overran(at(41), 1);
@@ -483,7 +483,7 @@ fn a_link_that_carries_what_did_not_fit_is_another_link() {
         let mut allocator = Allocator::default();
         let mut wishes = [wish(0)];
         decide(&mut allocator, at(0), budget(2_500), &mut wishes);
-        // It did not last: many seconds of calm.
+        // The upgrade did not last: many seconds of calm follow.
         decide(&mut allocator, at(5), budget(1_000), &mut wishes);
         assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
         let granted = decide(&mut allocator, at(8), budget(kbit), &mut wishes);
@@ -507,15 +507,15 @@ fn no_upgrade_is_to_blame_for_a_link_that_became_much_narrower() {
     }
 }
 
-/// Sound takes most of a narrow link, so that shares are of the whole.
+/// Audio takes most of a narrow link, so that shares are of the whole.
 #[test]
 fn a_picture_that_does_not_last_beside_sound_waits() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
     let mut wishes = [wish(0)];
     let mut pauses = Vec::new();
-    // Too little for the lowest layer whenever that is sent for a second, enough otherwise. Without sound in them
-    // these figures would be another link's.
+    // The link is too narrow for the lowest layer after that was sent for a second, and wide enough otherwise. Without
+    // audio in them these rates would look like another link's.
     let mut since = 0;
     for step in 0..1_200u64 {
         let now = start + Duration::from_millis(step * 100);
@@ -542,7 +542,7 @@ fn a_picture_that_does_not_last_beside_sound_waits() {
     );
 }
 
-/// Three pictures nearly fit. Another than the one that came back is paused, since who spoke last changes meanwhile.
+/// Three pictures nearly fit. The cut pauses another one than the one that came back, for the order of speakers changes.
 #[test]
 fn a_picture_that_takes_the_place_of_another_waits_as_well() {
     let start = Instant::now();
@@ -577,7 +577,7 @@ fn a_picture_that_takes_the_place_of_another_waits_as_well() {
     );
 }
 
-/// Whoever speaks is shown, however often that changes.
+/// The speaker is shown, however often that changes.
 #[test]
 fn a_picture_that_makes_way_for_another_has_not_failed() {
     let start = Instant::now();
@@ -596,7 +596,7 @@ fn a_picture_that_makes_way_for_another_has_not_failed() {
             };
         }
         decide(&mut allocator, now(step), budget(200), &mut wishes);
-        // A second after a change it is the speaker who is shown.
+        // A second after a change the speaker is shown.
         if step > 8 && step % 3 == 2 {
             let speaker = wishes
                 .iter()
@@ -631,7 +631,7 @@ fn a_link_at_the_edge_is_tried_more_and_more_rarely() {
     let mut wishes = [wish(0)];
     let mut switches = 0;
     let mut before = None;
-    // Too little for the top layer whenever that is sent, enough otherwise.
+    // The link is too narrow for the top layer while that is sent, and wide enough otherwise.
     for step in 0..6_000u64 {
         let now = start + Duration::from_millis(step * 100);
         let sent = wishes[0].current.map(|layer| layer.spatial);
@@ -647,8 +647,8 @@ fn a_link_at_the_edge_is_tried_more_and_more_rarely() {
     assert!(switches <= 30, "{switches} switches in ten minutes");
 }
 
-/// After a cut at 0 s and the calm that follows, budgets in kbit/s with the middle layer's rate in kbit/s
-/// five times a second; when the layer is taken, in seconds.
+/// After a cut at 0 s and the calm that follows, feeds budgets and the middle layer's rates, both in kbit/s, five times
+/// a second. Returns the time at which the layer is granted, in seconds.
 fn taken_at(rounds: impl Iterator<Item = (u64, u64)>) -> Option<f64> {
     let start = Instant::now();
     let mut allocator = Allocator::default();
@@ -679,16 +679,16 @@ fn taken_at(rounds: impl Iterator<Item = (u64, u64)>) -> Option<f64> {
 #[test]
 fn after_a_cut_what_fits_only_just_has_to_fit_for_a_while() {
     let patience = patience::PATIENCE.as_secs_f64();
-    // With room to spare it is taken at once, and with little room once it has fitted for long enough.
+    // With room to spare it is granted at once, and with little room once it has fitted for long enough.
     assert_eq!(taken_at((0..100).map(|_| (640, 500))), Some(0.0));
     assert_eq!(taken_at((0..100).map(|_| (600, 500))), Some(patience));
-    // A layer that swings by a tenth every 3 s fits in each of its troughs, and is never taken.
+    // A layer that swings by a tenth every 3 s fits in each of its troughs, and is never granted.
     let swings = (0..400).map(|round| (600, if round % 15 < 7 { 500 } else { 550 }));
     assert_eq!(taken_at(swings), None);
-    // Nor is one that fits when the estimate peaks.
+    // A layer that fits when the estimate peaks is not granted either.
     let peaks = (0..400).map(|round| (if round % 15 < 7 { 600 } else { 560 }, 500));
     assert_eq!(taken_at(peaks), None);
-    // What interrupted it does not count any more.
+    // An earlier interruption does not count any more.
     let late = (0..100).map(|round| (600, if round < 10 { 550 } else { 500 }));
     assert_eq!(taken_at(late), Some(2.0 + patience));
 }
@@ -709,14 +709,14 @@ fn a_link_that_was_never_cut_needs_no_patience() {
 #[test]
 fn a_picture_that_stands_still_goes_on_with_what_comes() {
     let now = Instant::now();
-    // What is shown, what comes of three layers and what would come if it were wanted; what is granted.
+    // The layer shown, the layers of three that arrive, and those that would if wanted; the layer granted.
     for (shown, alive, available, expected) in [
         (Some(2), [true, false, true], [true, true, true], Some(2)),
         (Some(2), [true, false, false], [true, true, false], Some(0)),
         (Some(2), [true, true, false], [true, true, false], Some(1)),
         (Some(0), [true, false, false], [true, true, false], Some(1)),
         (None, [true, false, false], [true, true, false], Some(1)),
-        // Nothing comes: a publisher that paused all is asked for the best.
+        // Nothing arrives: a publisher that paused all layers is asked for the best.
         (Some(2), [false; 3], [true, true, true], Some(2)),
     ] {
         let mut wishes = [wish(0)];

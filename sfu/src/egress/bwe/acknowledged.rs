@@ -1,26 +1,26 @@
-//! How fast what was sent arrives (libwebrtc's `AcknowledgedBitrateEstimator`).
+//! The rate at which sent packets arrive (libwebrtc's `AcknowledgedBitrateEstimator`).
 //!
-//! libwebrtc smooths windows of 150 ms by how unlikely they are, which takes up to a second to follow a
-//! link that has become slower: plain windows are used instead, a short one for cuts (at which moment
-//! packets arrive back to back, so that there is little noise) and a long one for everything else.
+//! libwebrtc smooths windows of 150 ms by how unlikely they are, which takes up to a second to follow a link that has
+//! become slower. Plain windows are used instead: a short one for cuts (packets arrive back to back then, with little
+//! noise), and a long one for everything else.
 
-/// One bucket, in microseconds of the receiver's clock.
+/// Length of a bucket, in microseconds of the receiver's clock.
 const BUCKET_US: i64 = 25_000;
 const BUCKETS: usize = 32;
 
-/// For cuts.
+/// Window for cuts.
 pub(super) const SHORT_US: i64 = 150_000;
-/// For everything else.
+/// Window for everything else.
 pub(super) const LONG_US: i64 = 500_000;
 
 /// Bytes that arrived, by time of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
-    /// Bytes and packets.
+    /// Bytes and packets of each bucket.
     buckets: [(u32, u16); BUCKETS],
     /// The latest arrival.
     newest: i64,
-    /// The first arrival since there were none for long.
+    /// The first arrival after a long time without any.
     since: Option<i64>,
 }
 
@@ -48,8 +48,8 @@ impl Acknowledged {
         *packets = packets.saturating_add(1);
     }
 
-    /// Bits a second over the last `window` microseconds, and of how many packets; none if less than
-    /// half of it was seen.
+    /// Bits a second over the last `window` microseconds, with the number of packets; none if less than half of the
+    /// window was measured.
     pub(super) fn rate(&self, window: i64) -> Option<(f64, u32)> {
         let since = self.since?;
         let last = self.newest.div_euclid(BUCKET_US);
@@ -66,8 +66,7 @@ impl Acknowledged {
             bytes += u64::from(sum);
             packets += u32::from(count);
         }
-        // Of n packets n - 1 took the time between the first and the last, where the window begins
-        // with a packet.
+        // If the window begins with a packet, the time between the first and the last of n packets is that of n - 1.
         let counted = bytes as f64
             * if begin == since && packets > 1 {
                 f64::from(packets - 1) / f64::from(packets)
@@ -108,7 +107,7 @@ mod tests {
         close(run(&mut acknowledged, 10_000, 60), [1.0, 1.0]);
         close(run(&mut acknowledged, 5_000, 120), [2.0, 2.0]);
         close(run(&mut acknowledged, 20_000, 8), [0.5, 1.55]);
-        // After a silence it begins anew, whichever way the clock jumped.
+        // It begins anew after a silence, whichever way the clock jumped.
         assert_eq!(run(&mut acknowledged, 3_000_000, 1), [None, None]);
         acknowledged.add(-5_000_000, 1_000);
         acknowledged.add(i64::MAX / 2, 1_000);

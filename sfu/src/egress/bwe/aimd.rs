@@ -1,20 +1,20 @@
-//! The rate aimed at: up carefully, down at once (libwebrtc's `AimdRateControl` and
+//! The target rate: up carefully, down at once (libwebrtc's `AimdRateControl` and
 //! `LinkCapacityEstimator`).
 
-/// Of what arrives, after a cut.
+/// Share of the arriving rate that is used after a cut.
 pub(super) const BETA: f64 = 0.85;
 /// Growth a second while the link's end is unknown.
 const GROWTH: f64 = 1.08;
-/// What arrives may be exceeded by this without proof.
+/// Factor by which the target may exceed the arriving rate without proof.
 const HEADROOM: f64 = 1.5;
-/// And by this where the link was full before: what is beyond that, a probe tells.
+/// Factor for a link that was full before; a probe tells about rates beyond that.
 const HEADROOM_FULL: f64 = 1.2;
-/// Less of the target than this arriving: the application is the limit, and not the link.
+/// Arriving share of the target below which the application is the limit, and not the link.
 const APPLICATION: f64 = 0.75;
 /// Bits in a packet.
 const PACKET: f64 = 9_600.0;
 
-/// What the rate was last cut for.
+/// The cause of the last cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Cause {
     Delay,
@@ -28,7 +28,7 @@ pub(super) struct Aimd {
     /// Bits a second.
     target: f64,
     bounds: (f64, f64),
-    /// Rate at which packets arrived when the link was full: mean and deviation.
+    /// Arriving rate when the link was full: mean and deviation.
     capacity: Option<(f64, f64)>,
     updated: i64,
     cause: Option<Cause>,
@@ -49,17 +49,17 @@ impl Aimd {
         self.target
     }
 
-    /// The least and the most.
+    /// The lowest and the highest target.
     pub(super) fn bounds(&self) -> (f64, f64) {
         self.bounds
     }
 
-    /// What the last cut was for, as long as nothing showed that it is over.
+    /// The cause of the last cut, until something shows that it is over.
     pub(super) fn cause(&self) -> Option<Cause> {
         self.cause
     }
 
-    /// What was the limit is not any more.
+    /// Forgets the cause, as it is over.
     pub(super) fn forget_cause(&mut self) {
         self.cause = None;
     }
@@ -71,7 +71,7 @@ impl Aimd {
         self.cause = Some(cause);
     }
 
-    /// The link is full and this arrives; what arrives then, on average.
+    /// Records the arriving rate of a full link, and returns its average.
     pub(super) fn note_capacity(&mut self, rate: f64) -> f64 {
         let capacity = match self.capacity {
             Some((mean, deviation)) if (rate - mean).abs() < 3.0 * deviation + 0.2 * mean => {
@@ -87,7 +87,7 @@ impl Aimd {
         capacity.0
     }
 
-    /// A rate that was seen to arrive.
+    /// Raises the target to a rate that was seen to arrive.
     pub(super) fn raise(&mut self, now: i64, rate: f64) {
         self.updated = now;
         self.target = self.target.max(rate).clamp(self.bounds.0, self.bounds.1);
@@ -95,12 +95,12 @@ impl Aimd {
             .capacity
             .is_some_and(|(mean, deviation)| self.target > mean + 3.0 * deviation)
         {
-            // The link has become faster: its old end means nothing.
+            // The link has become faster: its old capacity is void.
             self.capacity = None;
         }
     }
 
-    /// As [`raise`](Self::raise), and no more: the link was full.
+    /// Raises the target as [`raise`](Self::raise) does, but keeps the capacity: the link was full.
     pub(super) fn raise_to_end(&mut self, now: i64, rate: f64) {
         if rate > self.target {
             self.raise(now, rate);
@@ -108,8 +108,8 @@ impl Aimd {
         self.cause = Some(Cause::Delay);
     }
 
-    /// Lets time pass in which the path was fine, `acknowledged` arrived and the response takes
-    /// `response` microseconds.
+    /// Lets the target grow for a time in which the path was fine; `acknowledged` arrived, and the
+    /// response takes `response` microseconds.
     pub(super) fn grow(&mut self, now: i64, acknowledged: f64, response: i64) {
         let elapsed = (now - self.updated).clamp(0, 1_000_000) as f64 / 1e6;
         self.updated = now;
@@ -139,7 +139,7 @@ impl Aimd {
         }
     }
 
-    /// Nothing happened, or nothing that allows growth.
+    /// Lets time pass without growth.
     pub(super) fn hold(&mut self, now: i64) {
         self.updated = now;
     }

@@ -1,38 +1,37 @@
-//! What a probe shows (libwebrtc's `ProbeBitrateEstimator`).
+//! The result of a probe (libwebrtc's `ProbeBitrateEstimator`).
 //!
-//! libwebrtc takes the lesser of the rates between the first and the last packet, at either end: jitter
-//! of 30 ms makes a 15 ms probe worthless. Here the rate of arrival is that of sending over one plus the
-//! growth of delay during the probe, by least squares over all of its packets, and probes last the longer
-//! the noisier the path is.
+//! libwebrtc takes the lesser of the rates between the first and the last packet, at either end: jitter of 30 ms makes
+//! a 15 ms probe worthless. Here the arriving rate is the sending rate divided by one plus the growth of delay during
+//! the probe, by least squares over all of its packets. Probes last the longer the noisier the path is.
 
-/// A link is full if it delivers less than this share of what was sent.
+/// Delivered share of a probe below which the link is full.
 pub(super) const FULL: f64 = 0.85;
-/// Packets that arrive so many times faster than sent were held and let go together: a queue lets them go at the link's
-/// rate.
+/// Ratio of arriving to sending rate from which on packets were held and let go together. A queue lets them go at the
+/// link's rate.
 const TOGETHER: f64 = 2.5;
-/// Growth of delay that turns may hide, in times their share of the probe's time...
+/// Growth of delay that turns may hide, as a multiple of their share of the probe's time.
 const HIDES: f64 = 1.5;
-/// Noise hides as much as turns of so many times its length.
+/// Length of turns that hide as much as noise does, as a multiple of the noise.
 const NOISE: f64 = 0.85;
-/// A probe's packets from first to last arrive at up to so many times their rate.
+/// Bound of the rate of a probe's packets, as a multiple of their rate of arrival from first to last.
 const THROUGH: f64 = 1.1;
-/// Packets of a probe that leave within this time, in microseconds, left at once.
+/// Time within which the packets of a probe left at once, in microseconds.
 const AT_ONCE_US: f64 = 5_000.0;
-/// A probe so many times longer than the path's noise is measured by its first and last arrival, too.
+/// Length of a probe, as a multiple of the path's noise, from which on its first and last arrival count, too.
 const CLEAR: f64 = 15.0;
 
-/// What was measured.
+/// The measurements of a probe.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Measured {
-    /// What the probe was meant to show, bits a second.
+    /// The rate that the probe was meant to show, bits a second.
     pub(super) goal: f64,
-    /// What arrived of it; what the link carries if it was full.
+    /// The rate that arrived; the link's rate if it was full.
     pub(super) rate: f64,
-    /// The part of the rate that is sure, however noise and turns fell in which the path delivers.
+    /// The part of the rate that is sure, however noise and the path's turns fell.
     pub(super) least: f64,
     /// The part of the rate that is sure if the link was full, where noise hides no queue.
     pub(super) end: f64,
-    /// How long those were, in microseconds.
+    /// Length of the path's turns, in microseconds.
     pub(super) turns: f64,
     /// The link was full.
     pub(super) saturated: bool,
@@ -43,10 +42,10 @@ pub(super) struct Measured {
 pub(super) struct Cluster {
     pub(super) id: u8,
     pub(super) rate: f64,
-    /// To be sent, at least.
+    /// Bytes to send, at least.
     bytes: u64,
     packets: u32,
-    /// When it was asked for.
+    /// The time at which it was asked for.
     at: i64,
     sent: u32,
     sent_bytes: u64,
@@ -54,17 +53,17 @@ pub(super) struct Cluster {
     last: i64,
     arrived: u32,
     arrived_bytes: u64,
-    /// Of the first of them.
+    /// Bytes of the first packet that arrived.
     first_bytes: u64,
     missing: u32,
     arrivals: (i64, i64),
     origin: (i64, i64),
     /// The last packet's times of sending and arrival, and whether it came together with the one before.
     before: (i64, i64, bool),
-    /// How much earlier than sent packets followed others with which they came, in microseconds, and how often they
-    /// came so.
+    /// The time by which packets followed others more closely on arrival than when sent, in microseconds, and the
+    /// number of such groups.
     held: (i64, u32),
-    /// Of time of sending and delay, in milliseconds: x, y, xx, xy.
+    /// Sums over time of sending and delay, in milliseconds: x, y, xx, xy.
     sums: [f64; 4],
 }
 
@@ -133,8 +132,8 @@ impl Cluster {
         self.missing += 1;
     }
 
-    /// Whether nothing more is to be learned: all is answered for; or something sent `reorder` later has
-    /// arrived; or it takes too long. Times in microseconds.
+    /// Whether no more is to be learned: all packets are answered for; or one sent `reorder` later has arrived; or it
+    /// takes too long. Times in microseconds.
     pub(super) fn is_over(&self, now: i64, newest: Option<i64>, rtt: i64) -> bool {
         let complete = self.sent >= self.packets && self.sent_bytes >= self.bytes;
         (complete && self.arrived + self.missing >= self.sent && self.missing == 0)
@@ -142,7 +141,7 @@ impl Cluster {
             || now - self.at > self.duration() + 500_000 + rtt
     }
 
-    /// Until when it is over at the latest.
+    /// The latest time at which it is over.
     pub(super) fn deadline(&self, rtt: i64) -> i64 {
         self.at + self.duration() + 500_001 + rtt
     }
@@ -151,8 +150,8 @@ impl Cluster {
         (self.bytes as f64 * 8e6 / self.rate.max(1.0)) as i64
     }
 
-    /// None if too little of it was sent or arrived. `inherent` is the loss that means nothing, `noise` that of the
-    /// path in microseconds.
+    /// The result; none if too little of the probe was sent or arrived. `inherent` is the loss without meaning, `noise`
+    /// that of the path in microseconds.
     pub(super) fn measure(&self, inherent: f64, noise: f64) -> Option<Measured> {
         if self.sent < 4 || self.arrived < 3 || self.sent_bytes * 10 < self.bytes * 7 {
             return None;
@@ -163,20 +162,20 @@ impl Cluster {
         let gaps = (got - mean).max(mean) * 8.0;
         let arriving = (self.arrivals.1 - self.arrivals.0) as f64 / 1e6;
         let received = gaps / arriving.max(1e-4);
-        // What comes back to back through a queue comes at the link's rate, however long the queue was at first.
+        // Packets that come back to back through a queue come at the link's rate, however long the queue was at first.
         let through = (got - self.first_bytes as f64) * 8.0 / arriving.max(1e-4);
         let sending = (self.sent_bytes as f64 - mean) * 8.0 / span.max(1e-4);
         let n = f64::from(self.arrived);
         let [x, y, xx, xy] = self.sums;
         let below = n * xx - x * x;
         let rate = if span < 0.005 || below < 1.0 {
-            // Sent at once: only how it arrives tells anything, which may be as fast as it likes.
+            // For packets sent at once only the arrival tells anything, which has no upper bound.
             received.min(2.0 * self.rate)
         } else {
             let growth = ((n * xy - x * y) / below).max(0.0);
             let rate = gaps / span / (1.0 + growth);
-            // A large packet takes longer through a narrow link than a small one before it, which looks as if a
-            // queue grew or shrank. From the first arrival to the last it makes no difference.
+            // A large packet takes longer through a narrow link than a small one before it, which looks like a change
+            // of the queue. From the first arrival to the last it makes no difference.
             let clear = noise * CLEAR < (self.arrivals.1 - self.arrivals.0) as f64;
             if clear && through > 0.0 {
                 rate.min(through)
@@ -192,7 +191,7 @@ impl Cluster {
             let share = (waits / (span * 1e6).max(AT_ONCE_US)).min(1.0);
             HIDES * share * share.sqrt()
         };
-        // What was not sent as fast as meant shows no more than that.
+        // A probe sent more slowly than meant shows only its sending rate.
         let tried = sending.min(self.rate * 1.1);
         let least = rate.min(self.rate * 1.1) / (1.0 + hidden(turns.max(NOISE * noise)));
         Some(Measured {

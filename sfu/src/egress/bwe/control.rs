@@ -1,4 +1,4 @@
-//! What follows from the measurements.
+//! The decisions that follow from the measurements.
 
 use super::acknowledged::LONG_US;
 use super::aimd::{BETA, Cause};
@@ -8,36 +8,36 @@ use super::loss::Verdict;
 use super::trial::TRIED;
 use super::{BandwidthEstimator, LimitedBy};
 
-/// Without feedback for so long while sending, in microseconds, and some round trips: an outage.
+/// Time without feedback while sending, in microseconds, after which, with some round trips added, it is an outage.
 pub(super) const SILENCE_US: i64 = 1_000_000;
-/// While nothing is heard and nothing else is left to send: between two packets that ask, in microseconds.
+/// Interval of packets that ask whether an outage is over if nothing else is sent, in microseconds.
 const KNOCK_US: i64 = 1_000_000;
-/// Frames leave at up to this times the estimate.
+/// Ratio to the estimate at which frames may leave.
 const BURST: f64 = 1.5;
-/// A queue is no reason to cut yet, but none to grow either.
+/// Length of a queue, in microseconds, that allows no growth but needs no cut yet.
 pub(super) const STANDING_US: i64 = 40_000;
-/// For so long after a cut no burst leaves: the queue must not come back.
+/// Time after a cut without bursts, in microseconds: the queue must not come back.
 const NO_BURST_US: i64 = 2_000_000;
-/// A probe makes a queue of less than this.
+/// Length below which a queue may be a probe's doing, in microseconds.
 const PROBED_US: i64 = 60_000;
 
-/// More is lost than the path is known to lose.
+/// A suspicion: more packets are lost than the path is known to lose.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspicion {
-    /// Without an answer until then it is held true.
+    /// The time at which the suspicion counts as true without an answer.
     pub(super) until: i64,
-    /// What was sent.
+    /// The rate sent.
     pub(super) rate: f64,
 }
 
-/// Nothing is heard.
+/// An outage: nothing is heard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outage {
     since: i64,
     cuts: i64,
     /// The target before it.
     before: f64,
-    /// When to ask whether it is over.
+    /// The time of the next packet that asks whether it is over.
     knock_at: i64,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
-    /// Long enough that the few probes of a link that is known confirm it again in time; a cut limits it at once.
+    /// Length of a period: the few probes of a known link confirm it again in time; a cut limits it at once.
     const PERIOD_US: i64 = 15_000_000;
 
     pub(super) fn add(&mut self, now: i64, rate: f64) {
@@ -70,7 +70,7 @@ impl Confirmed {
 }
 
 impl BandwidthEstimator {
-    /// After a feedback.
+    /// Updates the rate after a feedback.
     pub(super) fn control(&mut self, now: i64) {
         if !self.delay.is_contested() {
             self.floor = 0.0;
@@ -87,7 +87,7 @@ impl BandwidthEstimator {
         self.consider_probe(now);
     }
 
-    /// What the path does, as far as it is not a probe's doing: that made a queue, which goes away.
+    /// The state of the path, without a probe's own queue, which goes away.
     pub(super) fn usage(&self) -> Usage {
         let usage = self.delay.usage();
         let probed = self
@@ -109,7 +109,7 @@ impl BandwidthEstimator {
         self.confirmed.add(now, rate);
         let newest = self.history.newest().unwrap_or(0);
         let awaited = self.cut_at.is_some_and(|at| newest < at);
-        // What arrives is what the link carries while a queue stands.
+        // While a queue stands, the arriving rate is the link's.
         let full = !self.delay.is_contested() && self.delay.ours() > STANDING_US;
         if awaited || full || self.drain.is_some() || self.suspicion.is_some() {
             return self.aimd.hold(now);
@@ -134,7 +134,7 @@ impl BandwidthEstimator {
             return;
         };
         if self.drain.is_some() {
-            // The queue overflowed, which is known.
+            // The queue overflowed, which explains the loss.
             return;
         }
         match verdict {
@@ -180,7 +180,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// When it is an outage that no feedback comes.
+    /// The time from which on missing feedback is an outage.
     pub(super) fn silence_at(&self) -> Option<i64> {
         let since = self.waiting_since.filter(|_| !self.is_deaf)?;
         self.last_feedback?;
@@ -199,7 +199,7 @@ impl BandwidthEstimator {
             before: target,
             knock_at: now + KNOCK_US,
         });
-        // However late this is called.
+        // The count does not depend on how late this is called.
         let since = self.waiting_since.unwrap_or(now);
         outage.cuts = (outage.cuts + 1).max((now - since) / SILENCE_US);
         self.drain = None;
@@ -207,8 +207,8 @@ impl BandwidthEstimator {
         self.cut(now, 0.5 * target, Cause::Silence);
     }
 
-    /// When a packet is due that asks whether an outage is over. Cuts may have left nothing to send, and without
-    /// a packet no feedback comes that could end it.
+    /// The time of a packet that asks whether an outage is over. Cuts may have left nothing to send, and without
+    /// packets no feedback comes that could end it.
     pub(super) fn knock_at(&self) -> Option<i64> {
         let idle = self.demand.allocated == 0 && self.demand.desired > 0 && !self.prober.is_busy();
         self.outage.filter(|_| idle).map(|outage| outage.knock_at)
@@ -224,13 +224,13 @@ impl BandwidthEstimator {
         self.probe(now, self.aimd.target());
     }
 
-    /// Feedback came.
+    /// Records that feedback came.
     pub(super) fn heard(&mut self, now: i64) {
         let Some(outage) = self.outage.take() else {
             return;
         };
         self.begin_anew(now);
-        // A short outage leaves a link as it was more often than not: a probe tells.
+        // A short outage leaves most links as they were: a probe tells.
         self.recovered = if now - outage.since < 10_000_000 {
             BETA * outage.before
         } else {
@@ -240,7 +240,7 @@ impl BandwidthEstimator {
         self.prober.delay_until(now + 200_000);
     }
 
-    /// What was sent before, and the queue it stood in, tell nothing any more.
+    /// Forgets losses and the queue of packets sent earlier, which tell nothing any more.
     pub(super) fn begin_anew(&mut self, now: i64) {
         self.losses_from = now;
         self.loss.restart();
@@ -254,11 +254,11 @@ impl BandwidthEstimator {
             return TRIED * target.min(trial.arrived);
         }
         if let Some(drain) = self.drain {
-            // As fast as the queue is long: a short one needs no pause.
+            // The pacing follows the queue's length: a short one needs no pause.
             return target.min(drain.arrived)
                 * (1.0 - self.delay.ours() as f64 / 300_000.0).clamp(0.2, 0.85);
         }
-        // Where the link's end is known, a burst of a keyframe would fill its queue, and look like a link that
+        // If the link's capacity is known, the burst of a keyframe would fill its queue, and look like a link that
         // became slower.
         let cut = self.cut_at.is_some_and(|at| self.now - at < NO_BURST_US);
         if cut || (self.aimd.cause().is_some() && !self.delay.is_contested()) {
@@ -278,7 +278,8 @@ impl BandwidthEstimator {
         }
     }
 
-    /// A queue that another flow fills is no congestion of ours, unless the rate was cut for it.
+    /// Whether the sender congests the link. A queue that another flow fills does not count, unless the rate was cut
+    /// for it.
     pub(super) fn is_congested(&self) -> bool {
         self.drain.is_some()
             || self.outage.is_some()
@@ -288,12 +289,12 @@ impl BandwidthEstimator {
             || (self.usage() == Usage::Over && !self.delay.is_contested())
     }
 
-    /// How long a cut takes to show.
+    /// The time until a cut shows its effect.
     pub(super) fn response(&self) -> i64 {
         300_000 + self.rtt_us()
     }
 
-    /// What arrives, bits a second.
+    /// The arriving rate, bits a second.
     pub(super) fn arriving(&self) -> f64 {
         self.acknowledged
             .rate(LONG_US)

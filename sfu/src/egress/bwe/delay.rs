@@ -1,37 +1,36 @@
-//! Queueing delay, and whether it is ours to act on.
+//! Queueing delay, and the part of it that the sender must act on.
 //!
-//! The clocks of both ends differ by an unknown constant and drift by little, so a packet's delay means
-//! something only against the least delay seen lately. What stands in the queue is the least delay of
-//! the last few packets over that: a minimum does not see jitter, the trend of single packets does.
-//! Overuse is both together: delay grows, and something stands there. libwebrtc acts on the trend
-//! alone, which is its weak spot on a jittery path.
+//! The clocks of both ends differ by an unknown constant and drift by little, so that a packet's delay means something
+//! only relative to the least delay seen lately. The *standing* queue is the least delay of the last few packets above
+//! that: a minimum is not affected by jitter, but the trend of single packets is. Overuse is both together: delay
+//! grows, and a queue stands. libwebrtc acts on the trend alone, which is its weak point on a jittery path.
 
 use super::trendline::{Trend, Trendline};
 
-/// For how long a least delay holds at least, in microseconds; at most twice as long.
+/// Least time for which a least delay holds, in microseconds; at most twice as long.
 const BASE_US: i64 = 10_000_000;
 const SAMPLES: usize = 32;
-/// The last packets: at least this many...
+/// Fewest packets that count as the last ones.
 const FEWEST: usize = 10;
-/// ...or those of this time...
+/// Time whose packets count as the last ones, if they are more.
 const RECENT_US: i64 = 100_000;
-/// ...but nothing older than this.
+/// Age from which on packets never count, in microseconds.
 const OLDEST_US: i64 = 400_000;
-/// What stands there without any trend is too much beyond this (and noise).
+/// Standing queue that is too long even without a trend, in microseconds, the noise added.
 const STANDING_MAX_US: f64 = 50_000.0;
-/// What stands there with a trend is noise below this.
+/// Standing queue below which a trend is noise, in microseconds.
 const STANDING_MIN_US: f64 = 8_000.0;
 
-/// A queue that another flow fills is longer than this...
-/// (a flow that fills it to its end drops to half of it at worst)
+/// Length above which a queue may be filled by another flow, in microseconds. A flow that fills it to its end drops to
+/// half of it at worst.
 const CONTESTED_US: i64 = 20_000;
-/// ...most of the time: otherwise that flow has gone.
+/// Time of shorter queues after which that flow has gone, in microseconds.
 const CALM_US: i64 = 3_000_000;
 
-/// More is never usual.
+/// Upper bound of the usual queue, in microseconds.
 const USUAL_MAX_US: f64 = 40_000.0;
 
-/// What the path does.
+/// The state of the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Usage {
     Normal,
@@ -50,18 +49,18 @@ pub(super) struct Delay {
     count: u64,
     newest: i64,
     trendline: Trendline,
-    /// How far single packets are above what stands, on average.
+    /// The mean distance of single packets above the standing queue.
     noise: f64,
-    /// What stands in the queue.
+    /// The standing queue.
     standing: i64,
     previous: i64,
-    /// What stands there as a rule, and how far it is off that, on average: where jitter holds up what
-    /// follows, or a radio link sends in turns, something stands there without any queue of ours.
+    /// The usual standing queue, and the mean deviation from it. If jitter holds up later packets, or a radio link
+    /// sends in turns, a queue stands without any of the sender's doing.
     usual: f64,
     swing: f64,
-    /// Of what stands, what did not go away when we sent less: somebody else's.
+    /// The part of the standing queue that did not go away when less was sent: another flow's.
     foreign: i64,
-    /// Another flow fills the queue, or did until then; since when it has been short.
+    /// Another flow fills the queue, or did until then; the time since which the queue has been short.
     contested: Option<i64>,
 }
 
@@ -86,11 +85,11 @@ impl Default for Delay {
 }
 
 impl Delay {
-    /// A packet that arrived: times in microseconds, of different clocks.
+    /// Adds a packet that arrived: times in microseconds, of different clocks.
     pub(super) fn add(&mut self, sent: i64, arrival: i64) {
         let delay = arrival.wrapping_sub(sent);
         match &mut self.base {
-            // A clock that jumped by minutes is another clock.
+            // A clock that jumped by minutes counts as another clock.
             Some(base) if (delay - base[0].min(base[1])).abs() < 30_000_000 => {
                 base[0] = base[0].min(delay);
                 if sent - self.period > BASE_US {
@@ -115,7 +114,7 @@ impl Delay {
         self.trendline.add(sent, delay);
     }
 
-    /// After the packets of a feedback were added.
+    /// Updates the state after the packets of a feedback were added.
     pub(super) fn update(&mut self) {
         let Some(base) = self.base else { return };
         let base = base[0].min(base[1]);
@@ -148,63 +147,62 @@ impl Delay {
         self.swing += 0.03 * (off.abs().min(USUAL_MAX_US) - self.swing);
         self.usual = (self.usual + 0.01 * off).clamp(0.0, USUAL_MAX_US);
         let excess = sum as f64 / seen as f64 - self.standing as f64;
-        // Quickly up, slowly down: too much caution costs less.
+        // The noise rises quickly and falls slowly: too much caution costs less.
         let weight = if excess > self.noise { 0.1 } else { 0.03 };
         self.noise += weight * (excess.min(60_000.0) - self.noise);
     }
 
-    /// What stands in the queue, in microseconds.
+    /// The standing queue, in microseconds.
     pub(super) fn standing(&self) -> i64 {
         self.standing
     }
 
-    /// The part of it that is ours: neither another's nor usual.
+    /// The sender's part of it: neither another flow's nor usual.
     pub(super) fn ours(&self) -> i64 {
         (self.standing - self.foreign.max(self.usual as i64)).max(0)
     }
 
-    /// Length of the queue beyond its least since it was found to be another's, in microseconds.
+    /// Length of the queue above its least since it was attributed to another flow, in microseconds.
     pub(super) fn above_least(&self) -> i64 {
         self.standing - self.foreign
     }
 
-    /// How far single packets are above what stands in the queue, in microseconds.
+    /// The mean distance of single packets above the standing queue, in microseconds.
     pub(super) fn noise(&self) -> f64 {
         self.noise
     }
 
-    /// Whether another flow fills the queue: to drain it would be to leave the link to that.
+    /// Whether another flow fills the queue: draining it would leave the link to that flow.
     pub(super) fn is_contested(&self) -> bool {
         self.contested.is_some()
     }
 
-    /// What stands there now has not gone away though we sent less: it is another flow's, or the path
-    /// has become longer.
+    /// Attributes the standing queue to another flow, or to a longer path: it has not gone away though less was sent.
     pub(super) fn disown(&mut self) {
         self.set_apart();
         self.contested = Some(self.newest);
     }
 
-    /// Takes the queue as it stands for none of ours, whoever made it.
+    /// Excludes the standing queue from the sender's part, whatever made it.
     pub(super) fn set_apart(&mut self) {
         self.foreign = self.standing;
         self.trendline.restart();
     }
 
-    /// Takes the queue for ours, but for what is left of it: it has gone away as we sent less.
+    /// Attributes the queue to the sender, except what is left of it: it has gone away as less was sent.
     pub(super) fn own(&mut self) {
         self.foreign = self.foreign.min(self.standing);
         self.contested = None;
         self.trendline.restart();
     }
 
-    /// Begins to measure anew, after a time without measurements.
+    /// Starts the measurement anew, after a time without packets.
     pub(super) fn restart(&mut self) {
         self.count = 0;
         self.trendline.restart();
     }
 
-    /// How fast the queue grows, in seconds a second.
+    /// The growth of the queue, in seconds a second.
     pub(super) fn slope(&self) -> f64 {
         self.trendline.slope()
     }
@@ -232,8 +230,8 @@ mod tests {
 
     use super::*;
 
-    /// Five seconds of packets every 5 ms with this jitter, then so much of a queue at once or growing, in
-    /// milliseconds; what is believed 400 ms later.
+    /// Feeds five seconds of packets every 5 ms with this jitter, then a queue that stands at once or grows, in
+    /// milliseconds. Returns the state 400 ms later.
     fn after(jitter: f64, step: f64, growth: f64) -> Delay {
         let mut rng = StdRng::seed_from_u64(7);
         let mut delay = Delay::default();

@@ -1,4 +1,4 @@
-//! A queue of ours is emptied: the rate is cut, and less is sent until it is gone.
+//! Empties a queue of the sender's own: the rate is cut, and less is sent until the queue is gone.
 
 use super::BandwidthEstimator;
 use super::acknowledged::{LONG_US, SHORT_US};
@@ -7,40 +7,40 @@ use super::trial::FORGOTTEN_US;
 
 /// A queue shorter than this counts as empty, in microseconds.
 const EMPTY_US: f64 = 12_000.0;
-/// A queue tells whose it is only while less than this share of the arrivals before a cut is sent.
+/// Share of the arrivals before a cut below which the rate sent must be for a queue to tell whose it is.
 const LESS: f64 = 0.92;
-/// ...and while no more than this share of what arrives now is sent: otherwise it grows by that.
+/// Share of the present arrivals that the rate sent must not exceed for that: otherwise the queue grows by it.
 const MORE: f64 = 1.05;
-/// The window in which arrivals are counted is longer by so many times the path's noise.
+/// Extension of the window in which arrivals are counted, as a multiple of the path's noise.
 const TURNS: f64 = 6.0;
-/// A short time may tell so many times the rate of a longer one: more is what comes after a halt.
+/// Ratio of the rate of a short time to that of a longer one above which it follows a halt.
 pub(super) const EVEN: f64 = 1.15;
-/// A queue that grows by more, in seconds a second, while it should empty: the link became slower still.
+/// Growth of a queue that should empty, in seconds a second, above which the link became slower still.
 const OURS: f64 = 0.4;
-/// A queue may be none of the link's while it is shorter, in microseconds...
+/// Length below which a queue may be none of the link's, in microseconds.
 const DOUBTED_US: i64 = 60_000;
-/// ...and so many times what arrives was carried just before...
+/// Ratio of the rate carried just before to the arriving one that such a doubt needs.
 const SPARE: f64 = 1.08;
-/// ...but only once in so long, in microseconds.
+/// Least time between two such doubts, in microseconds.
 const AGAIN_US: i64 = 3_000_000;
 
 /// The queue is being emptied.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
     pub(super) since: i64,
-    /// When the first of its cuts was made.
+    /// The time of the first cut for it.
     pub(super) began: i64,
     pub(super) until: i64,
     /// Length of the queue at the beginning, in microseconds.
     pub(super) peak: i64,
-    /// For how many cuts this is.
+    /// The number of cuts made for it.
     pub(super) cuts: u32,
     /// Bits a second that arrived before, and whether that is sure.
     pub(super) arrived: f64,
     pub(super) is_sure: bool,
-    /// The rate aimed at before, bits a second.
+    /// The target before, bits a second.
     pub(super) before: f64,
-    /// Bytes sent in all at the beginning.
+    /// All bytes sent until the beginning.
     pub(super) sent: u64,
     pub(super) purpose: Purpose,
 }
@@ -52,15 +52,16 @@ pub(super) enum Purpose {
     Cut,
     /// Most likely the link did not make it.
     Doubt,
-    /// To know whether one held to be another's is ours after all.
+    /// A test whether a queue attributed to another flow is the sender's after all.
     Trial,
 }
 
 impl Drain {
-    /// Whether what was sent since is really less than what arrived before: only then does a queue that stays say
-    /// that it is another's.
+    /// Whether the rate sent since is really below the rate that arrived before: only then does a queue that stays
+    /// belong to another flow.
     ///
-    /// `sent`: bytes in all; `arriving`: bits a second lately. A queue grows by what is sent and does not arrive.
+    /// `sent`: bytes in all; `arriving`: bits a second lately. A queue grows by the bytes that are sent and do not
+    /// arrive.
     fn is_tried(&self, now: i64, sent: u64, arriving: f64) -> bool {
         let sent = (sent - self.sent) as f64 * 8e6 / (now - self.since).max(1) as f64;
         self.is_sure && sent < LESS * self.arrived && sent < MORE * arriving
@@ -68,10 +69,10 @@ impl Drain {
 }
 
 impl BandwidthEstimator {
-    /// Cuts for a queue, unless it is known to be another's.
+    /// Cuts for a queue, unless it is known to be another flow's.
     pub(super) fn overused(&mut self, now: i64) {
         self.aimd.hold(now);
-        // A cut shows only in what was sent after it.
+        // A cut shows only in packets sent after it.
         let newest = self.history.newest().unwrap_or(0);
         if self.cut_at.is_some_and(|at| newest < at + 20_000) {
             return;
@@ -84,7 +85,7 @@ impl BandwidthEstimator {
             if drain.is_tried(now, self.sent, arriving)
                 && (drain.cuts >= 2 || self.delay.slope() < OURS)
             {
-                // We send less than arrived, and still it grows: somebody else fills it.
+                // Less is sent than arrived, and the queue still grows: another flow fills it.
                 self.disown(now);
                 if drain.purpose == Purpose::Doubt {
                     // Or the link became slower: what arrived before says little then.
@@ -96,8 +97,8 @@ impl BandwidthEstimator {
         let (arriving, is_sure) = self.arriving_now();
         self.own_excess();
         if self.delay.is_contested() {
-            // What arrives says little of our share: it is what we sent. The last probe tells: of a
-            // full queue each gets what it puts in, and to send less than that leaves it as full.
+            // The arriving rate says little about the sender's share: it is the rate sent. The last probe tells: in a
+            // full queue each flow gets the share that it puts in, and sending less than that leaves the queue as full.
             let most = self.aimd.target().max(arriving);
             let rate = (most * BETA).max(self.floor);
             if rate < self.aimd.target() {
@@ -132,9 +133,9 @@ impl BandwidthEstimator {
         }
     }
 
-    /// The rate to keep where a queue is most likely none of the link's: the queue is short, and the link carried more
-    /// than arrives now a moment ago. A receiver that is late for lack of processor time looks so, and a burst. Only the queue is
-    /// emptied then. If it does not empty or comes again soon, it is cut for in earnest.
+    /// The rate to keep if a queue is most likely none of the link's: it is short, and the link carried more a moment
+    /// ago than arrives now. A receiver that is late for lack of processor time looks so, and so does a burst. Only the
+    /// queue is emptied then. If it does not empty or comes again soon, the rate is cut in earnest.
     fn doubted(&mut self, now: i64, arriving: f64) -> Option<f64> {
         let slow = self.acknowledged.rate(LONG_US)?.0.max(arriving);
         let rival = now - self.trial.at < FORGOTTEN_US;
@@ -151,7 +152,7 @@ impl BandwidthEstimator {
         })
     }
 
-    /// The queue is empty, or it does not empty.
+    /// Ends the drain if the queue is empty, or does not empty in time.
     pub(super) fn end_drain(&mut self, now: i64) {
         let Some(drain) = self.drain else { return };
         if drain.purpose == Purpose::Trial {
@@ -174,8 +175,8 @@ impl BandwidthEstimator {
         }
     }
 
-    /// A queue stays though less is sent. One that was doubted tells of a longer way only: if it is another flow's, it
-    /// grows on, and tells again.
+    /// Attributes a queue that stays though less is sent. After a doubt it only counts as a longer path: if it is
+    /// another flow's, it grows further, and shows that again.
     fn find_foreign(&mut self, now: i64, purpose: Purpose) {
         if purpose == Purpose::Doubt {
             self.drain = None;
@@ -185,10 +186,10 @@ impl BandwidthEstimator {
         }
     }
 
-    /// The rate at which packets arrive while the link is full, bits a second. They arrive back to back then, so that
-    /// a short time tells it, unless the path delivers in turns: one of those is no rate.
+    /// The rate at which packets arrive while the link is full, bits a second. They arrive back to back then, so that a
+    /// short time tells it, unless the path delivers in turns: a single turn has no rate.
     ///
-    /// The second value tells whether that is sure: packets arrive faster than the link for a moment after a halt.
+    /// The second value tells whether the rate is sure: after a halt packets arrive faster than the link for a moment.
     pub(super) fn arriving_now(&self) -> (f64, bool) {
         let window = SHORT_US + (TURNS * self.delay.noise()) as i64;
         let lately = self.acknowledged.rate(window.min(LONG_US));

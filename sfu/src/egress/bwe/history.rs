@@ -1,26 +1,26 @@
-//! What was sent and not yet answered for, by transport-wide sequence number.
+//! Packets sent and not yet answered for, by transport-wide sequence number.
 
 use crate::prefetch;
 use crate::rtp::sequence::Extender;
 
-/// Packets remembered at first: enough for a viewer who only listens, in half a KiB.
+/// Packets remembered at first: enough for a viewer that only listens, in half a KiB.
 const SMALLEST: usize = 64;
-/// Packets remembered at most, in 128 KiB: 1.2 s of 150 Mbit/s in packets of 1,200 bytes, and of a
-/// feedback that comes every 250 ms over a round trip of 300 ms twice as much.
+/// Packets remembered at most, in 128 KiB: 1.2 s of 150 Mbit/s in packets of 1,200 bytes. Feedback every 250 ms over a
+/// round trip of 300 ms needs half of it.
 const LARGEST: usize = 16_384;
-/// A packet unanswered for longer makes room for others before the ring grows.
+/// Age from which on an unanswered packet makes room for others before the ring grows.
 const FORGET_US: i64 = 2_000_000;
-/// Packets may overtake each other by this: only then one reported missing counts as lost. Jitter of
-/// 30 ms either way makes for as much.
+/// Time by which packets may overtake each other: one reported missing counts as lost only after that. Jitter of 30 ms
+/// either way causes as much.
 const REORDER_US: i64 = 60_000;
-/// Unsettled packets asked for ahead of a report: more than 60 ms of 40 Mbit/s, behind which packets are
-/// waiting for a lost report, and not for this one.
+/// Unsettled packets prefetched ahead of a report: more than 60 ms of 40 Mbit/s. Older ones wait for a lost report, and
+/// not for this one.
 const UNSETTLED: usize = 256;
 
-/// What is known of a packet.
+/// The state of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Status {
-    /// Nothing was reported, perhaps because the report was lost.
+    /// No report came, perhaps because it was lost.
     Unknown,
     /// Reported as not received so far.
     Missing,
@@ -32,22 +32,22 @@ pub(super) enum Status {
 /// A packet sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sent {
-    /// In microseconds.
+    /// The time of sending, in microseconds.
     pub(super) at: i64,
-    /// With the overhead of IP and UDP.
+    /// Bytes with the overhead of IP and UDP.
     pub(super) bytes: u16,
     /// The probe it belongs to; 0 is none.
     pub(super) probe: u8,
     status: Status,
 }
 
-/// The same in 8 bytes: every packet to every viewer is noted, and they are read again when others have
-/// been through the cache.
+/// A packet sent, in 8 bytes: every packet to every viewer is recorded, and they are read again when others have been
+/// through the cache.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    /// In microseconds, without what is above an hour.
+    /// The time of sending in microseconds, modulo about an hour.
     at: u32,
-    /// The low bits of its number: what else hashes to its place is another.
+    /// The low bits of its number: another packet at its place has others.
     number: u16,
     /// Bytes, status and probe.
     rest: u16,
@@ -86,7 +86,7 @@ impl Entry {
         self.rest & BYTES
     }
 
-    /// `latest` is when the last packet was sent, less than an hour after this one.
+    /// Unpacks the entry. `latest` is the time of the last packet, less than an hour after this one.
     fn read(self, latest: i64) -> Sent {
         Sent {
             at: latest - i64::from((latest as u32).wrapping_sub(self.at)),
@@ -97,40 +97,40 @@ impl Entry {
     }
 }
 
-/// Packets noted at hand before they go to the ring: a line of the cache. Where each of a thousand viewers
-/// is sent one packet, its place in the ring is far away.
+/// Packets recorded near at hand before they go to the ring: a line of the cache. If each of a thousand viewers is sent
+/// one packet, its place in the ring is far away.
 const FRESH: usize = 8;
 
-/// A ring over the unwrapped numbers, that grows.
+/// A ring over the unwrapped numbers, which grows.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The last packets sent, not in the ring yet, and how many.
+    /// The last packets sent, not in the ring yet, and their number.
     fresh: [Entry; FRESH],
     waiting: usize,
     ring: Vec<Entry>,
     numbers: Extender,
-    /// When the last packet was sent.
+    /// The time of the last packet.
     latest: i64,
-    /// The newest that arrived: its number and when it was sent.
+    /// The newest packet that arrived: its number and its time of sending.
     newest: Option<(u64, i64)>,
-    /// Up to here losses were counted.
+    /// The number up to which losses were counted.
     settled: u64,
 }
 
 impl History {
-    /// Asks for the memory that noting a packet needs.
+    /// Prefetches the memory that recording a packet needs.
     pub(super) fn prefetch(&self) {
         prefetch::line(&self.fresh);
         prefetch::line(&self.latest);
     }
 
-    /// Asks for the memory where the next packets go.
+    /// Prefetches the places of the next packets.
     pub(super) fn prefetch_ring(&self) {
         let fresh = self.fresh.first().map_or(0, |entry| entry.number);
         self.prefetch_range(fresh, 2 * FRESH);
     }
 
-    /// Asks for the memory of so many packets from one on, and of those before that are not settled.
+    /// Prefetches so many packets from one on, and the earlier ones that are not settled.
     pub(super) fn prefetch_report(&self, first: u16, count: usize) {
         let unsettled = usize::from(first.wrapping_sub(self.settled as u16));
         if unsettled < UNSETTLED {
@@ -140,7 +140,7 @@ impl History {
         }
     }
 
-    /// Asks for the memory where so many packets are, or go, from one on.
+    /// Prefetches the places of so many packets from one on.
     fn prefetch_range(&self, first: u16, count: usize) {
         for ahead in (0..count.min(u16::MAX.into())).step_by(FRESH) {
             let slot = self.slot(first.wrapping_add(ahead as u16));
@@ -150,7 +150,7 @@ impl History {
         }
     }
 
-    /// Notes a packet sent; [`file`](Self::file) makes it known.
+    /// Records a packet sent; [`file`](Self::file) makes it known.
     pub(super) fn insert(&mut self, at: i64, sequence: u16, bytes: u16, probe: u8) {
         let number = self.numbers.extend(sequence);
         self.latest = at;
@@ -163,7 +163,7 @@ impl History {
         }
     }
 
-    /// Puts what was sent where it is found: to be called before anything is asked or told of it.
+    /// Moves recorded packets into the ring: to be called before any query or report.
     pub(super) fn file(&mut self) {
         for at in 0..std::mem::take(&mut self.waiting) {
             let Some(fresh) = self.fresh.get(at).copied() else {
@@ -182,12 +182,12 @@ impl History {
         }
     }
 
-    /// A ring's length divides the numbers' range.
+    /// The place of a number. A ring's length divides the range of numbers.
     fn slot(&self, number: u16) -> usize {
         usize::from(number) & self.ring.len().wrapping_sub(1)
     }
 
-    /// Whether a packet's place is not to be taken: it may yet be answered for.
+    /// Whether a packet must keep its place, as it may yet be answered for.
     fn waits(&self, old: Entry) -> bool {
         old.bytes() > 0
             && old.status() == Status::Unknown
@@ -203,7 +203,7 @@ impl History {
         }
     }
 
-    /// The number meant by one in a report.
+    /// The unwrapped number meant by one in a report.
     pub(super) fn number(&self, sequence: u16) -> Option<u64> {
         let highest = self.numbers.highest()?;
         Some(self.numbers.peek(sequence)).filter(|number| *number <= highest)
@@ -222,7 +222,7 @@ impl History {
             .filter(|entry| entry.number == number as u16 && entry.bytes() > 0)
     }
 
-    /// Notes an arrival; none if nothing such was sent, or it is no news.
+    /// Records an arrival; none if no such packet was sent, or it is no news.
     pub(super) fn arrived(&mut self, number: u64) -> Option<(Sent, Status)> {
         let latest = self.latest;
         let entry = self.get_mut(number)?;
@@ -237,7 +237,7 @@ impl History {
         Some((sent, sent.status))
     }
 
-    /// Notes that a packet has not arrived so far; none as above.
+    /// Records that a packet has not arrived so far; none as for [`arrived`](Self::arrived).
     pub(super) fn missing(&mut self, number: u64) -> Option<Sent> {
         let latest = self.latest;
         let entry = self.get_mut(number)?;
@@ -247,7 +247,7 @@ impl History {
         })
     }
 
-    /// A packet that has not arrived so far counts as lost, whether it arrives or not.
+    /// Makes a packet that has not arrived so far count as lost, even if it arrives later.
     pub(super) fn give_up(&mut self, number: u64) {
         if let Some(entry) = self.get_mut(number)
             && entry.status() != Status::Arrived
@@ -256,12 +256,12 @@ impl History {
         }
     }
 
-    /// When the newest packet that arrived was sent, in microseconds.
+    /// The time of sending of the newest packet that arrived, in microseconds.
     pub(super) fn newest(&self) -> Option<i64> {
         self.newest.map(|(_, at)| at)
     }
 
-    /// Bytes of which nothing is known in a range: their report was lost.
+    /// Bytes of packets in a range without any report: the report was lost.
     pub(super) fn unknown_bytes(&self, from: u64, to: u64) -> u64 {
         let from = from.max(to.saturating_sub(self.ring.len() as u64));
         (from..to)
@@ -271,8 +271,7 @@ impl History {
             .sum()
     }
 
-    /// Calls `each` with every packet whose fate is settled, once: when it was sent, its bytes,
-    /// whether it was lost.
+    /// Calls `each` once for every settled packet: its time of sending, its bytes, and whether it was lost.
     pub(super) fn settle(&mut self, mut each: impl FnMut(i64, u16, bool)) {
         let Some((newest, newest_at)) = self.newest else {
             return;
@@ -353,10 +352,10 @@ mod tests {
         }
         history.settle(|at, _, missing| lost.push((at, missing)));
         assert_eq!(lost, vec![]);
-        // The late one comes, and what follows shows that the other is gone. Of 6 to 9 nothing is said.
+        // The late one comes, and later packets show that the other is gone. No report covers 6 to 9.
         let late = at(&history, 4);
         assert_eq!(history.arrived(late).unwrap().1, Status::Missing);
-        // One sent again under its number is lost, though it comes.
+        // A packet sent again under its number is lost, though it comes.
         let again = at(&history, 6);
         history.give_up(again);
         assert_eq!(history.arrived(again), None);
@@ -374,7 +373,7 @@ mod tests {
         ];
         assert_eq!(lost, expected);
         assert_eq!(history.unknown_bytes(at(&history, 6), newest), 5_000);
-        // What was never sent is nobody's.
+        // A number never sent is unknown.
         assert_eq!(history.number(65_530_u16.wrapping_add(20)), None);
     }
 }

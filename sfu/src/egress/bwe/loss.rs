@@ -1,37 +1,36 @@
 //! Losses: a property of the path, or the sign of a queue that is full.
 //!
-//! libwebrtc's `LossBasedBweV2` fits an inherent loss and a bandwidth to observations of rate and loss.
-//! It caps the inherent loss at some percent, and so collapses on a path that loses 10 % whatever is
-//! sent; and where the rate does not vary its data cannot tell the two apart. Here the question is asked
-//! of the path itself: losses beyond what is believed inherent call for a probe at a higher rate. If more
-//! arrives of it than before, the link was not full, and the losses are inherent. If no more arrives, or
-//! no answer comes, the rate is cut to what arrives; and if the losses go on as before after that cut,
-//! they were inherent after all, and the cut is taken back. A probe lasts 20 ms, a cut is seen.
+//! libwebrtc's `LossBasedBweV2` fits an inherent loss and a bandwidth to observations of rate and loss. It caps the
+//! inherent loss at some percent, and so collapses on a path that loses 10 % at any rate; and where the rate does not
+//! vary its data cannot tell the two apart. Here the path itself is tested: losses beyond the inherent share call for a
+//! probe at a higher rate. If more of it arrives than before, the link was not full, and the losses are inherent. If no
+//! more arrives, or no answer comes, the rate is cut to the arriving one. If the losses go on as before after that cut,
+//! they were inherent after all, and the cut is taken back. A probe lasts 20 ms and is not noticed; a cut is.
 //!
-//! What is counted is runs of losses where that is fewer: one burst on a radio link is one event.
+//! Runs of losses are counted where that gives fewer: one burst on a radio link is one event.
 
-/// A window ends with this many packets...
+/// Packets at which a window ends.
 const PACKETS: u32 = 20;
-/// ...and after this time, in microseconds...
+/// Least length of a window, in microseconds.
 const SPAN_US: i64 = 200_000;
-/// ...or after this one with a quarter of the packets.
+/// Length of a window, in microseconds, at which a quarter of the packets is enough.
 const SPAN_MAX_US: i64 = 1_000_000;
-/// Packets sent so soon after a cut, in microseconds, may still find a full queue.
+/// Time after a cut, in microseconds, in which packets may still find a full queue.
 const DRAINS_US: i64 = 500_000;
-/// Windows for weak evidence.
+/// Windows that are needed if evidence is weak.
 const WINDOWS: usize = 5;
-/// Losses that nobody minds.
+/// Tolerated losses.
 const TOLERATED: f64 = 0.03;
-/// Beyond the inherent loss this is no longer asked about, but acted upon.
+/// Losses beyond the inherent ones from which on the rate is cut without a probe.
 const SEVERE: f64 = 0.25;
 
-/// What the losses say.
+/// The verdict on the losses.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Verdict {
     Fine,
-    /// More is lost than the path is known to lose: worth a probe.
+    /// More packets are lost than the path is known to lose: worth a probe.
     Suspicious,
-    /// Far more.
+    /// Far more packets are lost.
     Severe,
 }
 
@@ -56,7 +55,7 @@ impl Window {
     }
 }
 
-/// A cut for losses, whose effect is awaited.
+/// A cut for losses whose effect is awaited.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     at: i64,
@@ -77,12 +76,12 @@ pub(super) struct Loss {
     inherent: f64,
     cut: Option<Cut>,
     verdict: Option<Verdict>,
-    /// An estimate to go back to.
+    /// An estimate to restore.
     restore: Option<f64>,
 }
 
 impl Loss {
-    /// A packet whose fate is settled.
+    /// Adds a packet whose fate is settled.
     pub(super) fn add(&mut self, at: i64, bytes: u16, lost: bool) {
         let since = *self.window.since.get_or_insert(at);
         self.window.until = self.window.until.max(at);
@@ -143,14 +142,14 @@ impl Loss {
         }
     }
 
-    /// Whether a cut helped shows in the windows sent after it.
+    /// Judges a cut by the windows sent after it.
     fn judge_cut(&mut self, window: &Window) {
         let Some(cut) = &mut self.cut else { return };
         if window.since.is_none_or(|since| since < cut.at + DRAINS_US) {
             return;
         }
         if window.rate() > 0.92 * cut.rate {
-            // Not less is sent: the cut shows nothing.
+            // If no less is sent, the cut shows nothing.
             if window.until - cut.at > 5_000_000 {
                 self.cut = None;
             }
@@ -168,7 +167,7 @@ impl Loss {
         }
     }
 
-    /// Forgets what was lost, but for what the path loses.
+    /// Forgets losses, but not the path's inherent share.
     pub(super) fn restart(&mut self) {
         *self = Self {
             average: self.average,
@@ -177,17 +176,17 @@ impl Loss {
         };
     }
 
-    /// What the latest window says, once.
+    /// The verdict on the latest window, once.
     pub(super) fn poll(&mut self) -> Option<Verdict> {
         self.verdict.take()
     }
 
-    /// An estimate to go back to: the cut from it did not help.
+    /// An estimate to restore, as the cut from it did not help.
     pub(super) fn poll_restore(&mut self) -> Option<f64> {
         self.restore.take()
     }
 
-    /// A cut is made because of losses.
+    /// Records a cut because of losses.
     pub(super) fn note_cut(&mut self, at: i64, before: f64) {
         let last = &self.past[0];
         self.cut = Some(Cut {
@@ -199,7 +198,7 @@ impl Loss {
         });
     }
 
-    /// The link carried more than was sent when losses were seen: these are the path's.
+    /// Attributes losses to the path: the link carried more than was sent when they occurred.
     pub(super) fn excuse(&mut self) {
         let windows = &self.past[..self.filled];
         let packets: u32 = windows.iter().map(|window| window.packets).sum();
@@ -209,17 +208,17 @@ impl Loss {
         self.cut = None;
     }
 
-    /// Lately, 0 to 1.
+    /// The recent share of losses, 0 to 1.
     pub(super) fn average(&self) -> f64 {
         self.average.unwrap_or(0.0)
     }
 
-    /// What the path is believed to lose whatever is sent, 0 to 1.
+    /// The estimated inherent share that the path loses at any rate, 0 to 1.
     pub(super) fn inherent(&self) -> f64 {
         self.inherent
     }
 
-    /// What was sent during the last window, bits a second.
+    /// The rate sent during the last window, bits a second.
     pub(super) fn rate(&self) -> f64 {
         self.past[0].rate()
     }

@@ -1,33 +1,33 @@
-//! What a viewer's link carries, estimated from transport-wide feedback
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). Sans I/O; rates at the interface are in bits a
-//! second of UDP payload, inside those of IP packets.
+//! Estimates the bandwidth of a viewer's link from transport-wide feedback
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). It is sans I/O. Rates at the interface are in bits a second of
+//! UDP payload; those within are of IP packets.
 //!
-//! It follows the design of libwebrtc's `GoogCcNetworkController` (`modules/congestion_controller/goog_cc`,
-//! main branch as of 2024-25), itself draft-ietf-rmcat-gcc-02 much extended, and departs from it where an
-//! SFU differs from an encoder: it sends what layers there are, so that it is nearly always limited by
-//! them, and it can stop sending a layer at once, but not make one smaller.
+//! It follows the design of libwebrtc's `GoogCcNetworkController` (`modules/congestion_controller/goog_cc`, main branch
+//! as of 2024-25), itself draft-ietf-rmcat-gcc-02 much extended. It departs from it where an SFU differs from an
+//! encoder. An SFU sends the layers that exist, so that these nearly always limit its rate; and it can stop sending a
+//! layer at once, but not make one smaller.
 //!
 //! | part | libwebrtc | what differs |
 //! |---|---|---|
 //! | `history` | `TransportFeedbackAdapter` | a ring; a loss counts once the packet can no longer come |
-//! | `trendline`, `delay` | `TrendlineEstimator`, `InterArrivalDelta` | least delays instead of last ones; overuse needs a queue that stands; a queue nobody else fills is drained |
-//! | `drain`, `trial` | none | a queue is emptied, and tells by that whose it is: ours, another flow's, or none of the link's |
+//! | `trendline`, `delay` | `TrendlineEstimator`, `InterArrivalDelta` | least delays instead of last ones; overuse needs a standing queue; a queue that no other flow fills is drained |
+//! | `drain`, `trial` | none | a queue is emptied, which tells whose it is: the sender's, another flow's, or none of the link's |
 //! | `acknowledged` | `AcknowledgedBitrateEstimator` | plain windows, a short one for cuts |
 //! | `aimd` | `AimdRateControl`, `LinkCapacityEstimator` | no growth while application-limited: probes do that |
 //! | `loss` | `LossBasedBweV2` | asks by a probe whether losses depend on the rate |
 //! | `prober`, `probing`, `cluster` | `ProbeController`, `ProbeBitrateEstimator` | keeps probing while more is desired; slope of delay instead of first and last packet |
 //!
-//! Receivers without that feedback are another matter: see `reported`.
+//! `reported` is the estimator for receivers without that feedback.
 //!
-//! `rtc-interceptor` 0.21.1 has a Google congestion control too. It is not used: it probes nothing and
-//! never leaves a low rate while application-limited; cuts by losses above 10 % whatever their cause;
-//! filters delays with the Kalman filter of 2016; and takes an allocated list of reports.
+//! `rtc-interceptor` 0.21.1 has a Google congestion control too. It is not used for these reasons: it never probes and
+//! stays at a low rate while application-limited; it cuts by losses above 10 % whatever their cause; it filters delays
+//! with the Kalman filter of 2016; and it takes an allocated list of reports.
 //!
 //! # Bounds
 //!
-//! About 1.5 KiB of state, and 16 bytes for each packet that may be unanswered: half a KiB for a viewer who is
-//! sent sound, 128 KiB at most (`history`). Feedback is a stranger's: it can make the estimate wrong, for
-//! the stranger alone, but not leave its bounds.
+//! The state is about 1.5 KiB, and 16 bytes for each packet that may be unanswered: half a KiB for a viewer that is
+//! sent audio, 128 KiB at most (`history`). A stranger writes the feedback: it can make that stranger's own estimate
+//! wrong, but not move it out of its bounds.
 
 mod acknowledged;
 mod aimd;
@@ -64,54 +64,54 @@ use trial::Trial;
 use crate::prefetch;
 use crate::rtp::rtcp::TransportFeedback;
 
-/// Of IP and UDP, in bytes a packet; IPv6 has 20 more, and nobody tells which it is behind a NAT64.
+/// Bytes of IP and UDP headers in a packet. IPv6 has 20 more, and behind a NAT64 the version is not known.
 const OVERHEAD: usize = 28;
-/// 250 us, in which arrivals are counted.
+/// The unit in which arrivals are counted: 250 us.
 const TICK_US: i64 = 250;
 
-/// Who is heard again has so long for feedback.
+/// Time that a receiver heard again has until its feedback must come.
 const SPARED: Duration = Duration::from_millis(1_500);
 
 /// Bounds of an estimate, in bits a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BweConfig {
-    /// Before anything is known.
+    /// The estimate before any feedback.
     pub(crate) start: u64,
-    /// The estimate is never below; a link that carries less is an outage.
+    /// The lowest estimate; a link that carries less is an outage.
     pub(crate) min: u64,
-    /// Nor above.
+    /// The highest estimate.
     pub(crate) max: u64,
 }
 
-/// What is to be sent, in bits a second.
+/// Rates to be sent, in bits a second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Demand {
-    /// What is meant to be sent now.
+    /// The rate meant to be sent now.
     pub(crate) allocated: u64,
-    /// What would be sent if the link carried it. While it is more than `allocated`, probes find out
-    /// whether it does.
+    /// The rate that would be sent if the link carried it. While it exceeds `allocated`, probes find out whether the
+    /// link does.
     pub(crate) desired: u64,
     /// Bits a second with the cheapest further layer added.
     pub(crate) step: u64,
 }
 
-/// What limits an estimate.
+/// The limit of an estimate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LimitedBy {
     /// There was no feedback yet.
     Unknown,
-    /// All that was tried fitted.
+    /// Every rate tried has fitted.
     None,
-    /// More made packets queue up.
+    /// At a higher rate packets queued up.
     Delay,
-    /// More was lost, or nothing was heard.
+    /// At a higher rate packets were lost, or nothing was heard.
     Loss,
     /// The receiver said so.
     Remb,
 }
 
 impl LimitedBy {
-    /// As [`BandwidthStats`](crate::stats::BandwidthStats) names it.
+    /// The code that [`BandwidthStats`](crate::stats::BandwidthStats) uses.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -123,34 +123,33 @@ impl LimitedBy {
     }
 }
 
-/// What is believed of a link.
+/// The estimated state of a link.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Estimate {
-    /// It carries this, bits a second.
+    /// The estimated bandwidth, bits a second.
     pub(crate) bitrate: u64,
-    /// Packets may leave at this rate: above the estimate, for frames come in bursts; below it while a
-    /// queue is to empty.
+    /// The pacing rate: above the estimate, as frames come in bursts; below it while a queue is to empty.
     pub(crate) pacing: u64,
-    /// What limits the estimate.
+    /// The limit of the estimate.
     pub(crate) limited_by: LimitedBy,
-    /// What arrived lately, bits a second.
+    /// The rate that arrived lately, bits a second.
     pub(crate) acknowledged: u64,
     /// Share of packets lost lately (0 to 1).
     pub(crate) loss: f64,
     /// Round trip, the time a report waits excluded as far as known.
     pub(crate) rtt: Option<Duration>,
-    /// What packets are believed to wait in the link's queue.
+    /// The estimated time that packets wait in the link's queue.
     pub(crate) queue_delay: Duration,
-    /// The part of it that is our own doing: not another flow's, nor usual on the path.
+    /// The sender's own part of it: not another flow's, nor usual on the path.
     pub(crate) own_delay: Duration,
     /// Another flow is believed to fill the link's queue.
     pub(crate) contested: bool,
-    /// It is overused or was just cut: no moment for more.
+    /// The link is overused or the rate was just cut: no time for more.
     pub(crate) congested: bool,
-    /// It was just cut deeply, which may be taken back yet.
+    /// The rate was just cut deeply, which may yet be taken back.
     pub(crate) doubtful: bool,
-    /// The highest rate that was seen to arrive within the last 5 to 10 s, as traffic or as a probe, if
-    /// the estimate was not cut below it since.
+    /// The highest rate seen to arrive within the last 5 to 10 s, as traffic or as a probe, unless the estimate was cut
+    /// below it since.
     pub(crate) probed: u64,
     /// Probes sent.
     pub(crate) probes: u64,
@@ -158,23 +157,23 @@ pub(crate) struct Estimate {
     pub(crate) said: Option<u64>,
 }
 
-/// Estimates what one viewer's link carries.
+/// Estimates the bandwidth of one viewer's link.
 ///
-/// What is noted of every packet sent stands in one stretch of memory: each line of it that a packet
-/// touches is a wait where viewers are many.
+/// The fields that every packet sent needs stand in one stretch of memory: each cache line that a packet touches is a
+/// wait where viewers are many.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct BandwidthEstimator {
     history: History,
-    /// When the first packet after the last feedback was sent.
+    /// The time of the first packet after the last feedback.
     waiting_since: Option<i64>,
-    /// Nothing at all is heard of the receiver: see [`BandwidthEstimator::set_deaf`].
+    /// Nothing at all comes from the receiver: see [`BandwidthEstimator::set_deaf`].
     is_deaf: bool,
-    /// Bytes of payload and of all, lately.
+    /// Recent bytes of payload, and of whole packets.
     payload: (u64, u64),
-    /// Bytes sent in all.
+    /// All bytes sent.
     sent: u64,
-    /// The last moment that was put into microseconds: a turn's packets are sent at one.
+    /// The last moment converted into microseconds: all packets of a turn are sent at one moment.
     moment: (Instant, i64),
     epoch: Instant,
     /// The latest time seen. All times are in microseconds since the epoch.
@@ -189,33 +188,33 @@ pub(crate) struct BandwidthEstimator {
     confirmed: Confirmed,
     /// The latest arrival, in ticks of the receiver's clock, unwrapped.
     arrival: Option<i64>,
-    /// The number behind the last one reported on.
+    /// The number after the last one reported on.
     reported: Option<u64>,
     feedback_count: Option<u8>,
     last_feedback: Option<i64>,
-    /// By receiver reports, and by feedback.
+    /// Round trips: by receiver reports, and by feedback.
     rtt: (Option<i64>, Option<i64>),
     cut_at: Option<i64>,
     drain: Option<Drain>,
     suspicion: Option<Suspicion>,
     outage: Option<Outage>,
-    /// Losses of what was sent before mean nothing.
+    /// The time before which losses do not count.
     losses_from: i64,
-    /// After an outage: a rate that the link carried before it.
+    /// A rate that the link carried before an outage.
     recovered: f64,
-    /// While another flow fills the queue: what the last probe got of it, bits a second. Delay is no
-    /// reason to send less.
+    /// The rate of the last probe while another flow fills the queue, bits a second. Delay is then no reason to send
+    /// less.
     floor: f64,
     trial: Trial,
-    /// When a queue was last held to be none of the link's.
+    /// The time at which a queue was last held to be none of the link's.
     doubted_at: Option<i64>,
     taken_back: TakenBack,
-    /// When bytes of a lost report were last counted as arrived, all at once.
+    /// The time at which bytes of a lost report were last counted as arrived, all at once.
     credited_at: Option<i64>,
 }
 
 impl BandwidthEstimator {
-    /// An estimator that knows nothing.
+    /// A new estimator, without measurements.
     pub(crate) fn new(now: Instant, config: BweConfig) -> Self {
         let (min, max) = (config.min as f64, config.max.max(config.min) as f64);
         Self {
@@ -254,19 +253,18 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Asks for the memory that a packet needs.
+    /// Prefetches the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
         self.history.prefetch();
         prefetch::line(&self.payload);
     }
 
-    /// The same of what is behind a pointer.
+    /// Prefetches the memory behind a pointer.
     pub(crate) fn prefetch_ring(&self) {
         self.history.prefetch_ring();
     }
 
-    /// Notes a packet with its transport-wide number, `bytes` of UDP payload, and the cluster of the
-    /// probe it is sent for.
+    /// Records a packet with its transport-wide number, `bytes` of UDP payload, and the cluster of its probe.
     pub(crate) fn packet_sent(
         &mut self,
         now: Instant,
@@ -292,7 +290,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// A packet is sent once more under its number: when it arrives tells nothing of the link any more.
+    /// Records that a packet is sent again under its number: its arrival time says nothing about the link any more.
     pub(crate) fn packet_sent_again(&mut self, sequence: u16) {
         self.history.file();
         if let Some(number) = self.history.number(sequence) {
@@ -300,7 +298,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Takes transport-wide feedback.
+    /// Handles transport-wide feedback.
     pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
         let now = self.advance(now);
         self.history.file();
@@ -336,7 +334,7 @@ impl BandwidthEstimator {
             }
         }
         let Some(newest_sent) = newest_sent else {
-            // Of nothing we sent, or nothing new: it tells nothing of the link.
+            // The feedback covers no packet that was sent, or nothing new: it says nothing about the link.
             return;
         };
         let took = (now - newest_sent).clamp(0, 10_000_000);
@@ -361,29 +359,28 @@ impl BandwidthEstimator {
         self.silence_at().is_some_and(|at| since >= at)
     }
 
-    /// Nothing at all is heard of the receiver, feedback or other, or something is again. Without a word no
-    /// feedback is no sign of a slow link: what is believed stays. What was sent meanwhile is lost and tells
-    /// nothing.
+    /// Records whether nothing at all comes from the receiver, feedback or other. Then missing feedback is no sign of a
+    /// slow link, and the estimate stays. Packets sent meanwhile are lost, which says nothing.
     pub(crate) fn set_deaf(&mut self, now: Instant, is_deaf: bool) {
         let now = self.advance(now);
         self.is_deaf = is_deaf;
         (self.drain, self.suspicion) = (None, None);
         if !is_deaf {
-            // Feedback follows, or this link is one that carries nothing.
+            // Either feedback follows, or this link carries nothing.
             let since = now - control::SILENCE_US + SPARED.as_micros() as i64;
             self.waiting_since = self.waiting_since.map(|at| at.max(since));
             self.begin_anew(now);
         }
     }
 
-    /// Takes the round trip of a receiver report (RFC 3550 section 6.4.1).
+    /// Records the round trip of a receiver report (RFC 3550 section 6.4.1).
     pub(crate) fn report(&mut self, now: Instant, rtt: Duration) {
         self.advance(now);
         let rtt = (rtt.as_micros() as i64).clamp(0, 10_000_000);
         self.rtt.0 = Some(self.rtt.0.map_or(rtt, |old| old + (rtt - old) / 4));
     }
 
-    /// Says what is to be sent, and what would be.
+    /// Sets the rates to be sent.
     pub(crate) fn set_demand(&mut self, now: Instant, demand: Demand) {
         let now = self.advance(now);
         if demand.desired / 9 > self.demand.desired / 8 {
@@ -394,7 +391,7 @@ impl BandwidthEstimator {
         self.consider_probe(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) has work.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let probe = self.prober.poll_timeout(
             self.last_feedback.is_some() && self.wanted().is_some(),
@@ -418,7 +415,7 @@ impl BandwidthEstimator {
         .map(|at| self.epoch + Duration::from_micros(at.max(0) as u64))
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let now = self.advance(now);
         self.expect_feedback(now);
@@ -435,7 +432,7 @@ impl BandwidthEstimator {
         self.prober.poll(now)
     }
 
-    /// What is believed now.
+    /// The present estimate.
     pub(crate) fn estimate(&self) -> Estimate {
         let share = self.payload_share();
         let bits = |rate: f64| (rate * share).max(0.0) as u64;
@@ -486,7 +483,7 @@ impl BandwidthEstimator {
         self.now
     }
 
-    /// Unwraps an arrival, into microseconds.
+    /// Unwraps an arrival, and converts it into microseconds.
     fn unwrap(&mut self, ticks: i64) -> i64 {
         let arrival = self.arrival.map_or(ticks, |last| {
             // The 24-bit reference time makes for 32 bits.
@@ -496,7 +493,7 @@ impl BandwidthEstimator {
         arrival.wrapping_mul(TICK_US)
     }
 
-    /// What a lost report was about arrived most likely: without it the rate would seem to have dropped.
+    /// Counts the bytes of a lost report as arrived, which most likely they did: otherwise the rate would seem to drop.
     fn credit_lost_reports(&mut self, feedback: &TransportFeedback) {
         let expected = self.feedback_count.map(|count| count.wrapping_add(1));
         self.feedback_count = Some(feedback.feedback_count);
@@ -520,7 +517,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Payload of what is sent (0 to 1).
+    /// The payload's share of the bytes sent (0 to 1).
     fn payload_share(&self) -> f64 {
         match self.payload {
             (_, 0) => 1.0,

@@ -1,64 +1,63 @@
-//! When to probe, and how high (libwebrtc's `ProbeController`).
+//! The times and the rates of probes (libwebrtc's `ProbeController`).
 //!
-//! An SFU sends what layers there are, so it is nearly always limited by them and not by the link: how
-//! much more the link carries only probes tell. While more is desired than is known to be carried, the
-//! first probe asks for three times the estimate, each one that succeeds is followed at once by one for
-//! twice as much, up to a little above what is desired. Where the link was full before, a probe asks for no more
-//! than the next step needs, and makes a short queue at most. One that fails is followed by the next after a second,
-//! then two, then four. libwebrtc waits
-//! for five seconds between probes while application-limited, and stops once loss-limited. One probe is
-//! under way at a time, so that each shows the link and not the other.
+//! An SFU sends the layers that exist, so that these nearly always limit its rate, and not the link: only probes tell
+//! how much more the link carries. While more is desired than is known to be carried, the first probe asks for three
+//! times the estimate. Each one that succeeds is followed at once by one for twice as much, up to a little above the
+//! desired rate. If the link was full before, a probe asks for no more than the next step needs, and makes a short
+//! queue at most. After a failure the next probe follows after a second, then two, then four. libwebrtc waits for five
+//! seconds between probes while application-limited, and stops once loss-limited. One probe is on its way at a time, so
+//! that each shows the link and not the other.
 
 use super::cluster::Cluster;
 use super::history::PROBE_IDS;
 
-/// Time between probes while they bring nothing, in microseconds.
+/// Time between probes that find no more, in microseconds.
 const INTERVAL_US: i64 = 1_000_000;
 const INTERVAL_MAX_US: i64 = 3_000_000;
-/// After a cut: the queue must be empty, and the cut was made for a reason.
+/// Time after a cut: the queue must be empty, and the cut was made for a reason.
 const AFTER_CUT_US: i64 = 2_000_000;
-/// A probe lasts this long...
+/// Shortest length of a probe.
 const SHORTEST_US: f64 = 20_000.0;
-/// ...or as many times the path's noise, but not longer than that...
+/// Length of a probe as a multiple of the path's noise, up to [`LONGEST_NOISE_US`].
 const NOISE: f64 = 4.0;
 const LONGEST_NOISE_US: f64 = 100_000.0;
-/// ...or as many times the turns in which the path delivers, but not longer than that.
+/// Length of a probe as a multiple of the turns in which the path delivers, up to [`LONGEST_US`].
 const TURNS: f64 = 6.0;
 const LONGEST_US: f64 = 300_000.0;
-/// The share of shorter turns that counts: one probe may fall between two.
+/// Weight of a shorter turn: one probe may fall between two.
 const SHORTER: f64 = 0.3;
-/// A probe asks for so much more than the estimate at least.
+/// Least ratio of a probe's rate to the estimate.
 const LEAST_STEP: f64 = 1.2;
-/// What a probe may add to the queue of a link that carries no more than the estimate.
+/// Time that a probe may add to the queue of a link that carries no more than the estimate.
 const HARMLESS_US: f64 = 40_000.0;
-/// Fewer bytes are not told from one frame.
+/// Fewest bytes of a probe: fewer look like one frame.
 const LEAST: usize = 900;
-/// Fewer packets show nothing.
+/// Fewest packets of a probe: fewer show nothing.
 const PACKETS: u32 = 10;
-/// Of what is desired: an upgrade needs some room.
+/// Ratio of a probe's rate to the desired one, at most: an upgrade needs some room.
 pub(super) const GOAL: f64 = 1.6;
 
 /// A probe to be sent: packets of any kind at this rate, until both amounts are reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Probe {
-    /// To be given back with each packet of it.
+    /// The id to return with each packet of it.
     pub(crate) cluster: u8,
     /// Bits a second.
     pub(crate) bitrate: u64,
-    /// Of UDP payload, at least.
+    /// Bytes of UDP payload, at least.
     pub(crate) bytes: usize,
-    /// At least.
+    /// Packets, at least.
     pub(crate) packets: u32,
 }
 
-/// A probe that is wanted.
+/// A wanted probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
     /// Bits a second.
     pub(super) rate: f64,
-    /// Bits a second that are believed to be carried.
+    /// The estimated bandwidth, bits a second.
     pub(super) target: f64,
-    /// The part of both that the caller counts.
+    /// The share of both that the caller counts.
     pub(super) share: f64,
     /// The noise of the path, in microseconds.
     pub(super) noise: f64,
@@ -72,7 +71,7 @@ pub(super) struct Prober {
     interval: i64,
     pending: Option<Probe>,
     active: Option<Cluster>,
-    /// Of the pending one.
+    /// The rate of the pending probe.
     rate: f64,
     /// The turns in which the path delivers, in microseconds.
     turns: f64,
@@ -96,7 +95,7 @@ impl Prober {
         }
     }
 
-    /// Whether one is waiting to be sent or answered for.
+    /// Whether a probe waits to be sent or answered for.
     pub(super) fn is_busy(&self) -> bool {
         self.pending.is_some() || self.active.is_some()
     }
@@ -105,7 +104,7 @@ impl Prober {
         !self.is_busy() && now >= self.next_at
     }
 
-    /// When something has to be done; `wanted`: a probe is, as soon as its time has come.
+    /// The time of the next work; `wanted`: a probe is wanted as soon as its time has come.
     pub(super) fn poll_timeout(&self, wanted: bool, rtt: i64) -> Option<i64> {
         match &self.active {
             Some(cluster) => Some(cluster.deadline(rtt)),
@@ -113,7 +112,7 @@ impl Prober {
         }
     }
 
-    /// Notes for how long packets of a probe were held and then let go together, in microseconds.
+    /// Records for how long packets of a probe were held and then let go together, in microseconds.
     pub(super) fn note_turns(&mut self, turns: f64) {
         self.turns = match turns > self.turns {
             true => turns,
@@ -121,18 +120,18 @@ impl Prober {
         };
     }
 
-    /// Asks for a probe.
+    /// Prepares a probe.
     pub(super) fn begin(&mut self, now: i64, ask: Ask) {
         let Ask { target, share, .. } = ask;
-        // If the link carries no more than the estimate, the rest waits, and sound behind it. Where packets are as late
-        // as that in any case it matters less.
+        // If the link carries no more than the estimate, the excess waits, and audio behind it. On a path where packets
+        // are that late in any case, it matters less.
         let harmless = HARMLESS_US + self.turns.min(HARMLESS_US);
         let noise = (ask.noise * NOISE).clamp(SHORTEST_US, LONGEST_NOISE_US);
         let (wanted, rate) = if ask.contested {
             (noise, ask.rate)
         } else {
             let wanted = noise.max(self.turns * TURNS).min(LONGEST_US);
-            // Such a path shows nothing in less time, so that less is asked of it.
+            // Such a path shows nothing in a shorter time, so that a lower rate is asked of it.
             let step = (1.0 + harmless / wanted).max(LEAST_STEP);
             (wanted, ask.rate.min(target * step))
         };
@@ -168,34 +167,34 @@ impl Prober {
         Some(probe)
     }
 
-    /// The probe under way that a packet says it belongs to.
+    /// The present probe, if a packet belongs to it.
     pub(super) fn active(&mut self, id: u8) -> Option<&mut Cluster> {
         self.active.as_mut().filter(|cluster| cluster.id == id)
     }
 
-    /// The probe that is over.
+    /// Takes the probe that is over.
     pub(super) fn take_over(&mut self, now: i64, newest: Option<i64>, rtt: i64) -> Option<Cluster> {
         self.active
             .take_if(|cluster| cluster.is_over(now, newest, rtt))
     }
 
-    /// Whether one is being sent or answered for.
+    /// Whether a probe is being sent or answered for.
     pub(super) fn is_active(&self) -> bool {
         self.active.is_some()
     }
 
-    /// When the last one was over.
+    /// The time at which the last probe was over.
     pub(super) fn ended(&self) -> Option<i64> {
         self.ended
     }
 
-    /// A probe brought what it asked for: the next may follow at once.
+    /// Records that a probe reached its rate: the next may follow at once.
     pub(super) fn succeeded(&mut self, now: i64) {
         self.interval = INTERVAL_US;
         self.next_at = now;
     }
 
-    /// A probe found the link's end; `contested`: where another flow made it.
+    /// Records that a probe found the link's capacity; `contested`: another flow limited it.
     pub(super) fn failed(&mut self, now: i64, contested: bool) {
         self.next_at = now + self.interval;
         self.interval = if contested {
@@ -205,28 +204,28 @@ impl Prober {
         };
     }
 
-    /// The rate was cut: what is under way shows nothing.
+    /// Records a cut: the present probe shows nothing.
     pub(super) fn cut(&mut self, now: i64, contested: bool) {
         self.pending = None;
         self.active = None;
-        // Who shares a link with a greedy flow has to keep asking.
+        // A sender that shares a link with a greedy flow has to keep asking.
         let pause = if contested { INTERVAL_US } else { AFTER_CUT_US };
         self.interval = self.interval.max(pause);
         self.next_at = now + pause;
     }
 
-    /// No sooner than this.
+    /// Delays the next probe until this time at least.
     pub(super) fn delay_until(&mut self, at: i64) {
         self.next_at = self.next_at.max(at);
     }
 
-    /// Next time at once: something has changed for the better, or an answer is wanted.
+    /// Allows the next probe at once: the link has improved, or an answer is needed.
     pub(super) fn hurry(&mut self, now: i64) {
         self.interval = INTERVAL_US;
         self.next_at = self.next_at.min(now);
     }
 
-    /// Sent so far.
+    /// The number of probes sent.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -259,7 +258,7 @@ mod tests {
             let probe = prober.poll(0).unwrap();
             let lasts = probe.bytes as f64 * 8e6 / 0.9 / rate;
             let queue = lasts * (rate - target).max(0.0) / target;
-            // Fewer bytes than some tell nothing.
+            // Fewer bytes than this tell nothing.
             let least = LEAST as f64 * 8e6 / 0.9 / target;
             assert!(
                 queue <= (1.05 * HARMLESS_US).max(least),

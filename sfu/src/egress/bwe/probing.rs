@@ -1,4 +1,4 @@
-//! Probes: when the link is asked whether it carries more, and the estimate that follows from the answer.
+//! Probes: the conditions for one, and the estimate that follows from its result.
 
 use super::BandwidthEstimator;
 use super::aimd::Cause;
@@ -6,18 +6,18 @@ use super::cluster::FULL;
 use super::delay::Usage;
 use super::prober::{Ask, GOAL};
 
-/// A probe asks for so many times the rate of the next step: an upgrade needs some room.
+/// Ratio of a probe's rate to that of the next step: an upgrade needs some room.
 const STEP_ROOM: f64 = 1.5;
-/// Share of a probe's packets that may be lost, at most, without being a sign of a full link.
+/// Largest share of a probe's packets that may be lost without being a sign of a full link.
 const EXCUSED: f64 = 0.2;
-/// Without packets and feedback for so long, in microseconds, a queue of before is gone: what stands in one brings feedback
-/// as it leaves.
+/// Time without packets and feedback, in microseconds, after which an earlier queue is gone: packets in a queue bring
+/// feedback as they leave.
 const IDLE_US: i64 = 1_000_000;
-/// Share of the rate that is used of what a probe measured that filled the link.
+/// Share used of the rate measured by a probe that filled the link.
 const USED: f64 = 0.93;
 
 impl BandwidthEstimator {
-    /// Acts upon a probe that is over.
+    /// Applies the result of a probe that is over.
     pub(super) fn finish_probe(&mut self, now: i64) {
         let (newest, rtt) = (self.history.newest(), self.rtt_us());
         let Some(cluster) = self.prober.take_over(now, newest, rtt) else {
@@ -29,7 +29,7 @@ impl BandwidthEstimator {
             return self.prober.failed(now, self.delay.is_contested());
         };
         self.prober.note_turns(measured.turns);
-        // Turns hide a queue. Where the link's end is known, only what is sure counts.
+        // Turns hide a queue. If the link's capacity is known, only the sure part counts.
         let sure = match self.aimd.cause() {
             Some(_) if !self.delay.is_contested() => measured.least,
             _ => measured.rate,
@@ -60,7 +60,7 @@ impl BandwidthEstimator {
             };
         }
         let arriving = self.arriving();
-        // One look at a link that varies does not make it faster.
+        // One measurement of a varying link does not make it faster.
         let used = USED * self.aimd.note_capacity(measured.rate).min(measured.end);
         if !self.delay.is_contested()
             && used < 0.85 * self.aimd.target()
@@ -74,7 +74,7 @@ impl BandwidthEstimator {
         self.prober.failed(now, self.delay.is_contested());
     }
 
-    /// Begins a probe where one is due, is of use and harms nobody.
+    /// Begins a probe if one is due, useful and harmless.
     pub(super) fn consider_probe(&mut self, now: i64) {
         if !self.prober.is_due(now) || self.last_feedback.is_none() {
             return;
@@ -88,13 +88,13 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Nothing is sent: what was last seen of the queue says nothing, and only a probe brings other news.
+    /// Whether nothing is sent: the last measurement of the queue says nothing then, and only a probe brings news.
     fn is_idle(&self, now: i64) -> bool {
         let heard = self.last_feedback.unwrap_or(now);
         self.waiting_since.is_none() && now - heard > IDLE_US
     }
 
-    /// The queue leaves room for a probe.
+    /// Whether the queue leaves room for a probe.
     fn has_room(&self) -> bool {
         let short = (self.delay.ours() as f64) < 25_000.0 + self.delay.noise();
         self.usage() == Usage::Normal && (short || self.delay.is_contested())
@@ -115,7 +115,7 @@ impl BandwidthEstimator {
         );
     }
 
-    /// The rate of the next probe, if one is of use.
+    /// The rate of the next probe, if one is useful.
     pub(super) fn wanted(&self) -> Option<f64> {
         let share = self.payload_share();
         let desired = self.demand.desired as f64 / share;
@@ -132,7 +132,7 @@ impl BandwidthEstimator {
         if self.aimd.cause().is_none() || self.delay.is_contested() {
             return Some(goal);
         }
-        // The link was full at less: no more is asked of it than the next step needs.
+        // The link was full at a lower rate: a probe asks for no more than the next step needs.
         let next = STEP_ROOM * self.demand.step as f64 / share;
         (next > known || goal < next).then_some(goal.min(next))
     }

@@ -1,29 +1,29 @@
 //! Cuts that are taken back, since the queue they were made for was none of the link's.
 //!
-//! A receiver that reads late, for lack of processor time, looks like a queue until it reads all at once. The queue of a
-//! slow link leaves no faster than that link carries, so that a burst at its end tells the two apart. A path that
-//! delivers in turns may look like such a receiver. So cuts are taken back rarely.
+//! A receiver that reads late, for lack of processor time, looks like a queue until it reads everything at once. The
+//! queue of a slow link empties no faster than that link carries, so that a burst at its end tells the two apart. A
+//! path that delivers in turns may look like such a receiver. So cuts are taken back rarely.
 
 use super::BandwidthEstimator;
 use super::acknowledged::LONG_US;
 use super::drain::{Drain, EVEN, Purpose};
 
-/// A queue that ends so many times as fast as the link was held to carry ends in a burst. The short window tells up to
-/// [`EVEN`] times too much of a steady link, before the cut as well as after it.
+/// Ratio of the rate at which a queue ends to the link's presumed rate, above which it ends in a burst. The short
+/// window may exceed a steady link's rate by [`EVEN`], before the cut as well as after it.
 const FASTER: f64 = EVEN * EVEN;
-/// Between two cuts taken back, in microseconds; twice as long each time that it was wrong...
+/// Pause between two cuts taken back, in microseconds; it doubles each time that this was wrong.
 const PAUSE_US: i64 = 3_000_000;
-/// ...but no longer than this.
+/// Longest pause.
 const PAUSE_MAX_US: i64 = 60_000_000;
-/// A cut is not known to be right for so long, in microseconds: the queue of a receiver that reads late is gone then.
+/// Time after a cut in which it may be wrong, in microseconds: later the queue of a receiver that reads late is gone.
 const OPEN_US: i64 = 300_000;
-/// ...and is doubtful if it leaves less than this share of the rate: to empty the queue of a receiver that reads late
-/// seems to take nearly all.
+/// Share of the rate left by a cut below which it is doubtful: emptying the queue of a receiver that reads late seems
+/// to need nearly all of it.
 const DEEP: f64 = 0.6;
-/// It was wrong to take a cut back if another cut follows within this time, in microseconds.
+/// Time in which another cut shows that taking back the last one was wrong, in microseconds.
 const WRONG_US: i64 = 2_000_000;
 
-/// When a cut was last taken back, and for how long after that none is, in microseconds.
+/// The time at which a cut was last taken back, and the pause after it, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TakenBack {
     at: i64,
@@ -31,15 +31,15 @@ pub(super) struct TakenBack {
 }
 
 impl TakenBack {
-    /// None was.
+    /// No cut was taken back.
     pub(super) const NONE: Self = Self {
         at: -PAUSE_MAX_US,
         pause: PAUSE_US,
     };
 
-    /// Notes that a cut is taken back.
+    /// Records that a cut is taken back.
     fn take(&mut self, now: i64) {
-        // Long after the pause the path may be another.
+        // Long after the pause the path may have changed.
         if now - self.at > 2 * self.pause {
             self.pause = PAUSE_US;
         }
@@ -51,7 +51,7 @@ impl TakenBack {
         now - self.at >= self.pause
     }
 
-    /// Notes a cut for a queue.
+    /// Records a cut for a queue.
     pub(super) fn cut(&mut self, now: i64) {
         if now - self.at < WRONG_US {
             self.pause = (2 * self.pause).min(PAUSE_MAX_US);
@@ -60,7 +60,7 @@ impl TakenBack {
 }
 
 impl BandwidthEstimator {
-    /// Whether the rate was just cut deeply, which may be taken back yet.
+    /// Whether the rate was just cut deeply, which may yet be taken back.
     pub(super) fn is_doubtful(&self) -> bool {
         let Some(drain) = self.drain else {
             return false;

@@ -1,23 +1,23 @@
-//! Whether delay grows (libwebrtc's `TrendlineEstimator`, draft-ietf-rmcat-gcc-02 section 5).
+//! The trend of delay (libwebrtc's `TrendlineEstimator`, draft-ietf-rmcat-gcc-02 section 5).
 //!
-//! As there, a line is fitted through the last groups' delays and compared to a threshold that adapts,
-//! so that a flow that fills the queue does not starve this one. Other than there a group is what was
-//! sent within 20 ms and its delay that of the packet delayed least, not of the last: neither jitter nor
-//! the length of a burst of ours looks like a queue then.
+//! A line is fitted through the last groups' delays and compared to an adaptive threshold, so that a flow that fills
+//! the queue does not starve this one. It differs from libwebrtc in the groups: a group is the packets sent within 20
+//! ms, and its delay is that of the packet delayed least, not of the last. So neither jitter nor the length of a burst
+//! looks like a queue.
 
 /// Groups the line is fitted through.
 const WINDOW: usize = 20;
-/// What is sent within this is one group, in microseconds.
+/// Time within which packets sent are one group, in microseconds.
 const GROUP_US: i64 = 20_000;
 const GAIN: f64 = 4.0;
-/// libwebrtc's: the gain grows with the number of groups up to this.
+/// Number of groups up to which the gain grows, as in libwebrtc.
 const MAX_COUNT: u32 = 60;
 const UP: f64 = 0.0087;
 const DOWN: f64 = 0.039;
-/// What is further beyond the threshold does not move it.
+/// Distance from the threshold beyond which a value does not move it.
 const SPIKE: f64 = 15.0;
 
-/// What the delay does.
+/// The trend of delay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Trend {
     #[default]
@@ -30,7 +30,7 @@ pub(super) enum Trend {
 #[derive(Clone, Copy, Debug)]
 struct Group {
     first: i64,
-    /// When the packet delayed least was sent, and its delay, in microseconds.
+    /// The packet delayed least: its time of sending and its delay, in microseconds.
     at: i64,
     delay: i64,
 }
@@ -38,7 +38,7 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Trendline {
     group: Option<Group>,
-    /// When sent and how delayed, in milliseconds since the first.
+    /// Times of sending and delays, in milliseconds since the first.
     points: [(f64, f64); WINDOW],
     count: u32,
     origin: (i64, i64),
@@ -46,7 +46,7 @@ pub(super) struct Trendline {
     updated: f64,
     /// The line's slope, scaled.
     value: f64,
-    /// For how many groups, and since when, it has been above the threshold.
+    /// The number of groups above the threshold, and the time since the first of them.
     above: (u32, f64),
     trend: Trend,
 }
@@ -68,7 +68,7 @@ impl Default for Trendline {
 }
 
 impl Trendline {
-    /// A packet's time of sending and its delay, in microseconds of any epoch.
+    /// Adds a packet's time of sending and its delay, in microseconds of any epoch.
     pub(super) fn add(&mut self, at: i64, delay: i64) {
         match &mut self.group {
             Some(group) if at < group.first => {}
@@ -90,7 +90,7 @@ impl Trendline {
         }
     }
 
-    /// Of the line.
+    /// The line's slope.
     pub(super) fn slope(&self) -> f64 {
         self.value / (f64::from(self.count.clamp(1, MAX_COUNT)) * GAIN)
     }
@@ -99,7 +99,7 @@ impl Trendline {
         self.trend
     }
 
-    /// Forgets the past, but for the threshold: what is known of the noise.
+    /// Forgets everything but the threshold, which is the knowledge of the noise.
     pub(super) fn restart(&mut self) {
         *self = Self {
             threshold: self.threshold,
@@ -114,8 +114,8 @@ impl Trendline {
         let x = (at - self.origin.0) as f64 / 1e3;
         let y = (delay - self.origin.1) as f64 / 1e3;
         self.points[self.count as usize % WINDOW] = (x, y);
-        // Counts on beyond the window only as far as the gain grows; the slot stays right, for that is
-        // a multiple of the window.
+        // The count exceeds the window only as far as the gain grows; the slot stays right, as that is a multiple of
+        // the window.
         self.count += 1;
         if self.count >= MAX_COUNT + WINDOW as u32 {
             self.count = MAX_COUNT;
@@ -161,7 +161,7 @@ impl Trendline {
     }
 }
 
-/// Of the least squares line; 0 where there is none.
+/// The slope of the least squares line; 0 where there is none.
 fn slope(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
     let (sum_x, sum_y) = points
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    /// After how many milliseconds growth is seen, on a queue that grows by `growth` a second with
-    /// `jitter` milliseconds of noise.
+    /// The milliseconds until growth is detected, on a queue that grows by `growth` a second with `jitter` milliseconds
+    /// of noise.
     fn seen_after(growth: f64, jitter: f64, seed: u64) -> Option<i64> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut trendline = Trendline::default();

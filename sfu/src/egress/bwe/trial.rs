@@ -1,9 +1,10 @@
-//! Whose a queue is: ours, or another flow's.
+//! Tests whose a queue is: the sender's, or another flow's.
 //!
-//! A queue that stays though less is sent is another's, or the way has become longer. That may be a mistake: a
-//! receiver that is late for lack of processor time looks so, too. And it may be over. While such a queue is believed
-//! in, delay is no reason to send less and probes make queues of their own, so that the mistake would keep itself
-//! alive. So it is tried from time to time: for a moment less is sent, without any change of the estimate. Ours is a
+//! A queue that stays though less is sent belongs to another flow, or the path has become longer. That may be a
+//! mistake, as a receiver that is late for lack of processor time looks the same. And it may be over. While such a
+//! queue is assumed, delay is no reason to send less and probes make queues of their own, so that the mistake would
+//! keep itself alive. So it is tested from time to time: less is sent for a moment, without any change of the estimate.
+//! The sender's own queue empties then; another flow's stays.
 //! queue that empties then; another's stays.
 
 use super::BandwidthEstimator;
@@ -11,48 +12,48 @@ use super::aimd::{BETA, Cause};
 use super::control::STANDING_US;
 use super::drain::{Drain, Purpose};
 
-/// A queue held to be another's is tried after so long, in microseconds...
+/// Time after which a queue attributed to another flow is tested, in microseconds.
 const TRIALS_US: i64 = 2_000_000;
-/// ...where that is not sure, after so long...
+/// Time after which it is tested if the attribution is doubtful, in microseconds.
 const SOON_US: i64 = 400_000;
-/// ...and twice as long after each time that it stays, but no longer than this.
+/// Longest such time; it doubles after each test in which the queue stays.
 const TRIALS_MAX_US: i64 = 16_000_000;
-/// A shorter queue tells nothing, in microseconds.
+/// Length below which a queue tells nothing, in microseconds.
 const LEAST_US: i64 = 25_000;
-/// A trial sends this share of what arrives...
+/// Share of the arriving rate that a test sends.
 pub(super) const TRIED: f64 = 0.6;
-/// ...for so long at most, in microseconds, and until that shows.
+/// Longest duration of a test, in microseconds, and until its effect shows.
 const LASTS_US: i64 = 300_000;
-/// A queue of ours leaves less than this share of itself...
+/// Share of itself below which a queue of the sender's own falls.
 const LEFT: f64 = 0.35;
-/// ...less than this where one trial decides...
+/// Share of itself below which it falls where one test decides.
 const LEFT_ALONE: f64 = 0.15;
-/// ...so many times in turn: a flow that halves its rate just then looks so once.
+/// Tests in a row that must show that: a flow that halves its rate just then looks so once.
 const PASSES: u32 = 3;
-/// Without a trial the queue is ours where so many halves of what was found to be another's stand there...
+/// Ratio to the longest queue of another flow, in halves, above which the queue is the sender's without a test.
 const EXCESS_HALVES: i64 = 3;
-/// ...and so much more, in microseconds.
+/// Least distance for that, in microseconds.
 const EXCESS_US: i64 = 20_000;
-/// Another flow that was there so long ago, in microseconds, is not expected any more.
+/// Age from which on another flow is not expected any more, in microseconds.
 pub(super) const FORGOTTEN_US: i64 = 10_000_000;
 
-/// When a queue held to be another's is tried next.
+/// The next test of a queue attributed to another flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
-    /// Time of the next trial, in microseconds.
+    /// The time of the next test, in microseconds.
     pub(super) at: i64,
-    /// Time after a trial in which it stays until the next, in microseconds.
+    /// The pause after a test in which the queue stays, in microseconds.
     pause: i64,
-    /// The longest queue, in microseconds, that was found to be another's.
+    /// The longest queue, in microseconds, that was attributed to another flow.
     known: i64,
-    /// How often in turn it went away.
+    /// The number of tests in a row after which it went away.
     passed: u32,
-    /// The next one decides alone.
+    /// The next test decides alone.
     decides: bool,
 }
 
 impl Trial {
-    /// There was none.
+    /// No test was made.
     pub(super) const NONE: Self = Self {
         at: -FORGOTTEN_US,
         pause: 0,
@@ -61,7 +62,7 @@ impl Trial {
         decides: false,
     };
 
-    /// A trial comes soon, and decides.
+    /// Plans a test soon that decides alone.
     pub(super) fn try_soon(&mut self, now: i64) {
         self.at = now + SOON_US;
         self.decides = true;
@@ -69,7 +70,7 @@ impl Trial {
 }
 
 impl BandwidthEstimator {
-    /// Begins a trial that is due.
+    /// Begins a test that is due.
     pub(super) fn consider_trial(&mut self, now: i64) {
         let due = self.delay.is_contested()
             && now >= self.trial.at
@@ -79,7 +80,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Sends less for a moment: a queue that empties then was ours.
+    /// Sends less for a moment: a queue that empties then is the sender's.
     fn begin_trial(&mut self, now: i64) {
         let (arrived, is_sure) = self.arriving_now();
         let peak = self.delay.above_least();
@@ -100,7 +101,7 @@ impl BandwidthEstimator {
         });
     }
 
-    /// The queue has gone away, or it stays.
+    /// Ends the test if the queue has gone away, or stays.
     pub(super) fn end_trial(&mut self, now: i64, drain: Drain) {
         let left = self.delay.above_least();
         let seen = self
@@ -119,7 +120,7 @@ impl BandwidthEstimator {
             if trial.passed >= PASSES || std::mem::take(&mut trial.decides) {
                 self.delay.own();
                 if drain.peak > STANDING_US {
-                    // The queue was full, so that what arrived is what the link carries.
+                    // The queue was full, so that the arriving rate was the link's.
                     let _ = self.aimd.note_capacity(drain.arrived);
                     self.cut(now, drain.arrived * BETA, Cause::Delay);
                 }
@@ -133,7 +134,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Takes the queue for ours where far more stands there than what was found to be another's.
+    /// Attributes the queue to the sender if it far exceeds the longest one attributed to another flow.
     pub(super) fn own_excess(&mut self) {
         if self.delay.is_contested()
             && self.delay.standing() > EXCESS_HALVES * self.trial.known / 2 + EXCESS_US
@@ -142,7 +143,7 @@ impl BandwidthEstimator {
         }
     }
 
-    /// Takes the queue for another's.
+    /// Attributes the queue to another flow.
     pub(super) fn disown(&mut self, now: i64) {
         let known = match now - self.trial.at < FORGOTTEN_US {
             true => self.trial.known,

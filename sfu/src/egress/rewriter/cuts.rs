@@ -1,19 +1,19 @@
-//! What was left out of a stream, so that the numbers behind it close up.
+//! Packets left out of a stream, so that the numbers after them close up.
 //!
-//! Packets are left out in runs, mostly whole frames: one entry for each says where the run ends in
-//! the source's numbers and what was left out up to there. A packet's number is its distance from the
-//! span's first packet less what was left out before it; the other way round the entries are searched.
+//! Packets are left out in runs, mostly whole frames. One entry for each run says where it ends in the source's
+//! numbers, and how much was left out up to there. A packet's number is its distance from the span's first packet, less
+//! the packets left out before it; the other way round the entries are searched.
 //!
-//! Numbers are given in the source's order, not in the order of arrival. What has not come when a later
-//! packet is sent keeps a number of its own: it may be of a frame that is sent. If it turns out that it
-//! is not, an empty packet is sent under that number, for a number that a viewer may have missed stands
-//! for one packet for ever. As long as nothing was sent behind it, it is left out like any other.
+//! Numbers follow the source's order, not the order of arrival. A packet that has not come when a later one is sent
+//! keeps a number of its own: it may belong to a frame that is sent. If it turns out not to, an empty packet is sent
+//! under that number, for a number that a viewer may have missed stands for one packet for ever. As long as nothing was
+//! sent after it, it is left out like any other.
 
 use std::collections::VecDeque;
 
 use super::span::{LeftOut, Span};
 
-/// Runs remembered: of a stream at 30 frames a second of which every second is left out, 17 s.
+/// Runs remembered: 17 s of a stream at 30 frames a second of which every second one is left out.
 const CUTS: usize = 256;
 
 /// A frame of the source: its timestamp and spatial layer.
@@ -21,12 +21,12 @@ pub(crate) type FrameKey = (u32, u8);
 
 #[derive(Clone, Copy, Debug)]
 struct Cut {
-    /// Its span.
+    /// The span that it belongs to.
     span: u32,
-    /// Behind its last packet, in the source's numbers.
+    /// The source's number after its last packet.
     end: u64,
     len: u64,
-    /// Up to its end.
+    /// Everything left out up to its end.
     total: LeftOut,
     /// The frames of its first and its last packet.
     first: Option<FrameKey>,
@@ -48,8 +48,8 @@ pub(super) struct Cuts {
 }
 
 impl Cuts {
-    /// What was left out before a source packet of a span; none if it is left out itself, or that is
-    /// not known any more.
+    /// Packets left out before a source packet of a span; none if that packet is left out itself, or is no longer
+    /// known.
     pub(super) fn before(&self, span: &Span, sequence: u64) -> Option<LeftOut> {
         if sequence < span.known_from {
             return None;
@@ -65,15 +65,15 @@ impl Cuts {
         Some(span.left_out)
     }
 
-    /// What was left out before the packet that a viewer knows by a number.
+    /// Packets left out before the packet that a viewer knows by a number.
     pub(super) fn before_number(&self, span: &Span, number: u64) -> LeftOut {
         self.of(span)
             .find(|cut| number >= span.sequence(cut.end, cut.total))
             .map_or(span.left_out, |cut| cut.total)
     }
 
-    /// Leaves out the newest packet of a span, `newest` being the one before. `frame` is none for a
-    /// packet that is of none; `closes_up` if picture ids do.
+    /// Leaves out the newest packet of a span; `newest` is the one before. `frame` is none for a packet without a
+    /// frame; `closes_up` says whether picture ids close up.
     pub(super) fn cut(
         &mut self,
         span: &mut Span,
@@ -111,8 +111,8 @@ impl Cuts {
         });
     }
 
-    /// Leaves out a packet that came late, but before anything behind it was sent. Between it and
-    /// another of its frame that is left out there are only packets of that frame.
+    /// Leaves out a packet that came late, before anything after it was sent. Between it and another left-out packet of
+    /// its frame there are only packets of that frame.
     pub(super) fn cut_late(
         &mut self,
         span: &mut Span,
@@ -174,7 +174,7 @@ impl Cuts {
         }
     }
 
-    /// A span's, the latest first.
+    /// Runs of a span, the latest first.
     fn of(&self, span: &Span) -> impl Iterator<Item = &Cut> {
         let id = span.id;
         let behind = self.cuts.iter().rev().skip_while(move |cut| cut.span > id);

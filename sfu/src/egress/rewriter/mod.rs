@@ -1,9 +1,9 @@
 //! Makes the packets of changing sources look like one stream to a decoder.
 //!
-//! A viewer's slot has one SSRC for its life, while what it carries changes: layers of a track, then
-//! another track. Each uninterrupted stay on one source is a *span* with constant offsets, but for the
-//! runs of packets that are left out of it, so a retransmission is rewritten from the publisher's cache
-//! by the same arithmetic as the first transmission, and nothing is kept per packet.
+//! A viewer's slot has one SSRC for its life, while its source changes: layers of a track, then another track. Each
+//! uninterrupted stay on one source is a *span*. Its offsets are constant, except for the runs of packets left out of
+//! it. So a retransmission is rewritten from the publisher's cache by the same arithmetic as the first transmission,
+//! and nothing is kept per packet.
 
 mod cuts;
 mod span;
@@ -14,25 +14,25 @@ use cuts::Cuts;
 pub(crate) use cuts::FrameKey;
 pub(crate) use span::{Frame, Ids, Source, Span};
 
-/// Spans remembered for retransmissions, with the current one. A viewer asks within seconds; a layer switch waits for a
-/// keyframe, at most three a second.
+/// Spans remembered for retransmissions, the current one included. A viewer asks within seconds; a layer switch waits
+/// for a keyframe, of which there are at most three a second.
 const SPANS: usize = 8;
 
-/// How far behind the newest a packet comes late: a publisher's cache holds no more, and repairs no
-/// more. What is further behind was numbered anew.
+/// Distance behind the newest within which a packet counts as late: a publisher's cache holds and repairs no more. A
+/// packet further behind was numbered anew.
 const LATE: u64 = 512;
 
 /// The outgoing side of a slot.
 #[derive(Debug)]
 pub(crate) struct Rewriter {
-    /// At hand: nearly every packet is of it.
+    /// The current span; nearly every packet is of it.
     span: Option<Span>,
-    /// Those before, oldest first.
+    /// Earlier spans, oldest first.
     past: Vec<Span>,
     clock_rate: u32,
-    /// Highest taken.
+    /// The highest number taken.
     sequence: u64,
-    /// Highest of a packet that was sent with its payload.
+    /// The highest number of a packet sent with its payload.
     latest: u64,
     timestamp: u32,
     sent_at: Option<Instant>,
@@ -40,9 +40,9 @@ pub(crate) struct Rewriter {
     /// The last packet sent does not end its frame.
     torn: bool,
     cuts: Cuts,
-    /// Highest of the current span's source that was sent or left out.
+    /// The highest number of the current span's source that was sent or left out.
     newest: Option<u64>,
-    /// Spans begun.
+    /// The number of spans begun.
     begun: u32,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Rewriter {
 pub(crate) struct Rewritten {
     pub(crate) sequence: u64,
     pub(crate) timestamp: u32,
-    /// For packets that carry them.
+    /// Frame counters, for packets that carry them.
     pub(crate) ids: Ids,
 }
 
@@ -62,7 +62,7 @@ impl Rewriter {
             span: None,
             past: Vec::new(),
             clock_rate,
-            // A rollover count of one, so that packets from before the first can be told.
+            // Starts with a rollover count of one, so that packets from before the first are recognised.
             sequence: 0x1_0000 | u64::from(sequence),
             latest: 0,
             timestamp,
@@ -75,11 +75,11 @@ impl Rewriter {
         }
     }
 
-    /// Begins a span at the first packet of another source. `advance` is how far the source's own
-    /// clock says the picture moved on since the last packet sent, where it can tell.
+    /// Begins a span at the first packet of another source. `advance` is the time by which the picture moved on since
+    /// the last packet sent, by the source's own clock, if known.
     ///
-    /// If the last frame has no end and gets none, a number is left out: a receiver must see that
-    /// something is missing there, or it decodes half a frame.
+    /// If the last frame has no end and gets none, a number is left out: a receiver must see that packets are missing
+    /// there, or it decodes half a frame.
     pub(crate) fn switch(
         &mut self,
         now: Instant,
@@ -115,7 +115,7 @@ impl Rewriter {
         self.torn
     }
 
-    /// Notes whether a packet just rewritten ends its frame.
+    /// Records whether a packet just rewritten ends its frame.
     pub(crate) fn note_end(&mut self, sequence: u64, ends: bool) {
         if sequence == self.latest {
             self.torn = !ends;
@@ -134,8 +134,8 @@ impl Rewriter {
             .is_some_and(|newest| frame.sequence > newest + 1)
     }
 
-    /// Whether a packet is from before others of its source that had their turn in an earlier span: what
-    /// it begins is over, and part of it may have been sent.
+    /// Whether a packet is older than others of its source that were handled in an earlier span: the frame it begins is
+    /// over, and part of it may have been sent.
     pub(crate) fn is_past(&self, source: &Source, frame: &Frame) -> bool {
         let past = |newest: u64| (0..LATE).contains(&newest.wrapping_sub(frame.sequence));
         let current = self.span().is_some_and(|span| span.source == *source);
@@ -143,7 +143,7 @@ impl Rewriter {
         current && self.newest.is_some_and(past) || spans.any(|span| past(span.newest))
     }
 
-    /// Nothing more comes of the last frame sent: the next span leaves a number out, and may begin at
+    /// Ends the last frame sent, of which no more packets come: the next span leaves a number out, and may begin at
     /// once.
     pub(crate) fn give_up_frame(&mut self) {
         if std::mem::take(&mut self.torn) {
@@ -151,10 +151,9 @@ impl Rewriter {
         }
     }
 
-    /// Leaves room for what is missing before a packet that is not sent: it may still come, and is
-    /// then sent again to those who ask. If that `begins` its picture, one of temporal layer 0 if
-    /// `base`, what is missing is of pictures before; else it is of this one too, of which the rest
-    /// will always be missing.
+    /// Leaves room for packets missing before a packet that is not sent: they may still come, and are then sent again
+    /// on request. If that packet `begins` its picture (of temporal layer 0 if `base`), the missing packets are of
+    /// earlier pictures; otherwise some are of this picture, and the rest of it will always be missing.
     pub(crate) fn skip_to(&mut self, frame: &Frame, begins: bool, base: bool) {
         let Some(out) = self.place(frame) else {
             return;
@@ -175,10 +174,10 @@ impl Rewriter {
         }
     }
 
-    /// The receiver has other keys from now on and counts rollovers of the number from zero, wherever the first
-    /// packet that reaches it stands: numbers go on below 2^15 (RFC 3711 section 3.3.1). Nothing goes on under
-    /// an older number: what wanted one was lost with the keys before, and under the present ones it would be
-    /// taken for another rollover's. A number is left out, for nobody knows what was lost.
+    /// Continues below number 2^15 for a receiver with new keys. It counts rollovers of the number from zero, whichever
+    /// packet reaches it first (RFC 3711 section 3.3.1). No older number is used again: the packet asked for under it
+    /// was lost with the old keys, and under the new ones its number would count for another rollover. One number is
+    /// left out, as nobody knows which packets were lost.
     pub(crate) fn begin_again(&mut self) {
         self.span = None;
         self.past.clear();
@@ -187,15 +186,15 @@ impl Rewriter {
         self.sequence = above(self.sequence + 1) - 1;
     }
 
-    /// A number that no packet gets: whoever misses it knows that something is missing.
+    /// Skips a number: a receiver that misses it knows that a packet is missing.
     fn leave_out_number(&mut self) {
         self.sequence += 1;
     }
 
-    /// Ticks to move on at a switch: what the sources' clocks say if it is credible, else the time
-    /// that passed. Never zero: a decoder takes equal timestamps for one frame.
+    /// Ticks to advance at a switch: by the sources' clocks if that is credible, otherwise by the time that passed.
+    /// Never zero: a decoder takes equal timestamps for one frame.
     fn plausible(&self, advance: Option<i64>, elapsed: Duration) -> u32 {
-        /// Sender reports and arrival times may disagree by a jitter buffer's worth.
+        /// Seconds by which sender reports and arrival times may disagree: a jitter buffer's worth.
         const DISAGREEMENT: i64 = 1;
         let passed =
             (elapsed.as_micros() as i64).saturating_mul(i64::from(self.clock_rate)) / 1_000_000;
@@ -205,8 +204,8 @@ impl Rewriter {
         ticks.clamp(1, i64::from(i32::MAX)) as u32
     }
 
-    /// Rewrites a packet of the current source; none before the first switch, or for a packet from
-    /// before the current span.
+    /// Rewrites a packet of the current source; none before the first switch, or for a packet older than the current
+    /// span.
     pub(crate) fn rewrite(
         &mut self,
         now: Instant,
@@ -226,11 +225,10 @@ impl Rewriter {
         Some(rewritten)
     }
 
-    /// Leaves out a packet of the current source: what comes behind it closes up. `frame_key` is none
-    /// for a packet that is of no frame, `closes_up` is whether the codec's picture ids do.
+    /// Leaves out a packet of the current source: the numbers after it close up. `frame_key` is none for a packet
+    /// without a frame; `closes_up` says whether the codec's picture ids close up.
     ///
-    /// One that comes late, when later ones were sent, has a number already, under which an empty packet
-    /// is to be sent.
+    /// A packet that comes after later ones were sent has a number already: the caller sends an empty packet under it.
     pub(crate) fn skip(
         &mut self,
         source: &Source,
@@ -272,8 +270,8 @@ impl Rewriter {
         }
         let sequence = self.sequence.checked_sub(u64::from(back))?;
         let span = self.spans().find(|span| span.covers(sequence))?;
-        // What had a number in an earlier span and never came, may be of a frame that was not sent. Nor
-        // is anything sent again under a number that was left out behind a frame without an end.
+        // A number of an earlier span whose packet never came may belong to a frame that was not sent. Nor is anything
+        // sent again under a number left out after a frame without an end.
         if sequence > span.last.min(self.latest) {
             return None;
         }
@@ -303,7 +301,7 @@ impl Rewriter {
         self.span.as_ref()
     }
 
-    /// All that are remembered, the latest first.
+    /// All remembered spans, the latest first.
     fn spans(&self) -> impl Iterator<Item = &Span> {
         self.span.iter().chain(self.past.iter().rev())
     }

@@ -1,4 +1,4 @@
-//! One uninterrupted stay on one source: constant offsets from its numbers to the viewer's.
+//! One uninterrupted stay on one source, with constant offsets from its numbers to the viewer's.
 
 use super::Rewritten;
 use crate::id::TrackId;
@@ -8,35 +8,35 @@ use crate::id::TrackId;
 pub(crate) struct Source {
     pub(crate) track: TrackId,
     pub(crate) layer: usize,
-    /// The layer's stream: a publisher may begin a new one on the same layer.
+    /// SSRC of the layer's stream: a publisher may begin a new one on the same layer.
     pub(crate) ssrc: u32,
 }
 
 /// The numbers of a source packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Frame {
-    /// Unwrapped.
+    /// Unwrapped sequence number.
     pub(crate) sequence: u64,
     pub(crate) timestamp: u32,
     pub(crate) ids: Ids,
 }
 
-/// The counters of frames, where present: in a VP8 or VP9 payload descriptor (RFC 7741 and RFC 9628,
-/// section 4.2 of each) and in a dependency descriptor.
+/// The counters of frames, where present: in a VP8 or VP9 payload descriptor (RFC 7741 and RFC 9628, section 4.2 of
+/// each) and in a dependency descriptor.
 ///
-/// Of frames that are left out, only VP8's picture ids close up. VP9's picture ids and the frame numbers
-/// of a dependency descriptor are what references are told by, as differences: receivers know that some
-/// may be missing, and would look for the wrong frames otherwise.
+/// When frames are left out, only VP8's picture ids close up. References between frames use VP9's picture ids, or the
+/// frame numbers of a dependency descriptor, as differences. Receivers know that some may be missing, and would look
+/// for the wrong frames if those closed up.
 ///
-/// In one word: it is handed on from place to place for every packet, and a processor that reads at once
-/// what was written piece by piece waits until all of it has left for the cache.
+/// They are packed into one word, as they are passed on for every packet: a processor that reads at once several fields
+/// just written piece by piece waits until all of them have reached the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ids(u64);
 
 const PICTURE_ID: u32 = 0;
 const FRAME_NUMBER: u32 = 16;
 const TL0_PIC_IDX: u32 = 32;
-/// Which are present.
+/// Bits that tell which are present.
 const HAS_PICTURE_ID: u64 = 1 << 48;
 const HAS_FRAME_NUMBER: u64 = 1 << 49;
 const HAS_TL0_PIC_IDX: u64 = 1 << 50;
@@ -74,7 +74,7 @@ impl Ids {
         (self.0 & HAS_FRAME_NUMBER != 0).then_some((self.0 >> FRAME_NUMBER) as u16)
     }
 
-    /// What a picture after these begins with.
+    /// The counters that the next picture begins with.
     pub(super) fn next(self) -> Self {
         Self::new(
             self.picture_id().map(|id| (id + 1) & PICTURE_ID_MASK),
@@ -83,7 +83,7 @@ impl Ids {
         )
     }
 
-    /// What a picture before these ended with, at most. `base`: these are of temporal layer 0, whose
+    /// The counters that the picture before ended with, at most. `base`: this picture is of temporal layer 0, whose
     /// pictures TL0PICIDX counts.
     pub(super) fn before(self, base: bool) -> Self {
         Self::new(
@@ -95,12 +95,12 @@ impl Ids {
         )
     }
 
-    /// Moves on to what was sent, keeping what it does not say.
+    /// Advances to the counters sent; those that are absent keep their values.
     pub(super) fn advance(&mut self, sent: Self) {
         *self = sent.or(*self);
     }
 
-    /// The others where these do not say.
+    /// These counters, with absent ones taken from the others.
     fn or(self, others: Self) -> Self {
         Self::new(
             self.picture_id().or(others.picture_id()),
@@ -126,30 +126,30 @@ pub(crate) struct Span {
     pub(crate) source: Source,
     /// Its first packet, in the source's numbers.
     first: Frame,
-    /// The same packet, in the viewer's.
+    /// Its first packet, in the viewer's numbers.
     start: Frame,
-    /// Which of the rewriter's spans it is.
+    /// Its number among the rewriter's spans.
     pub(super) id: u32,
-    /// What was left out of it before [`known_from`](Self::known_from).
+    /// Packets left out of it before [`known_from`](Self::known_from).
     pub(super) left_out: LeftOut,
-    /// The source's sequence number from which on it is known what was left out.
+    /// The source's sequence number from which on the left-out packets are known.
     pub(super) known_from: u64,
-    /// The last of the viewer's numbers that a packet of it was sent under, once it is over.
+    /// The last of the viewer's numbers used by its packets, once it is over.
     pub(super) last: u64,
-    /// The highest of the source's that was sent or left out, once it is over.
+    /// The highest of the source's numbers sent or left out, once it is over.
     pub(super) newest: u64,
 }
 
-/// What was left out of a span up to some place.
+/// Packets and frames left out of a span up to some place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct LeftOut {
     pub(crate) packets: u64,
-    /// Of a codec whose picture ids close up.
+    /// Frames left out, counted for a codec whose picture ids close up.
     pub(crate) frames: u32,
 }
 
 impl Span {
-    /// From its first packet. `ids` are what the viewer must see there, where it saw any before.
+    /// A span from its first packet. `ids` are the counters that the viewer must see there, if it saw any before.
     pub(super) fn new(
         id: u32,
         source: Source,

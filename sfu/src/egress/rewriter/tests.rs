@@ -58,7 +58,7 @@ fn a_switch_continues_every_number() {
     );
     assert_eq!(third.ids, Ids::new(Some(1), Some(1), None));
 
-    // Latecomers of the old layer are not of this stream any more.
+    // Late packets of the old layer are not part of this stream any more.
     assert_eq!(
         rewriter.rewrite(later, &source(0), &frame(0x1_0102, 8_000, 0, 0)),
         None
@@ -109,12 +109,12 @@ fn a_frame_without_an_end_leaves_a_number_out() {
     rewriter.note_end(0x1_0000 + 11, true);
     assert!(rewriter.is_torn());
 
-    // The last one sent was 12; what ends its frame would be 13.
+    // The last one sent was 12; the end of its frame would be 13.
     let next = start + Duration::from_millis(30);
     rewriter.switch(next, &source(1), &frame(500, 0, 0, 0), None);
     let out = rewriter.rewrite(next, &source(1), &frame(500, 0, 0, 0));
     assert_eq!(out.unwrap().sequence as u16, 14);
-    // One packet more might not be the end: what is missing stays missing.
+    // One packet more might not be the end, so that the frame stays incomplete.
     assert!(rewriter.locate(13).is_none());
     let (span, sequence) = rewriter.locate(12).unwrap();
     assert_eq!((span.source, sequence), (source(0), 102));
@@ -154,14 +154,14 @@ fn send(rewriter: &mut Rewriter, sequence: u64, timestamp: u32) -> Option<(u16, 
     Some((out.sequence as u16, out.ids.picture_id().unwrap()))
 }
 
-/// Every second frame is left out; packets come late, of either kind.
+/// Every second frame is left out; packets of both kinds come late.
 #[test]
 fn numbers_close_up_behind_what_is_left_out() {
     let mut rewriter = Rewriter::new(90_000, 9, 0);
     rewriter.switch(Instant::now(), &source(0), &frame(100, 0, 0, 0), None);
     assert_eq!(send(&mut rewriter, 100, 0), Some((10, 0)));
     assert_eq!(skip(&mut rewriter, 101, 3_000), None);
-    // 102 is between two packets of a frame that is left out: nothing is kept for it.
+    // 102 is between two packets of a left-out frame, so that no number is kept for it.
     assert_eq!(skip(&mut rewriter, 103, 3_000), None);
     assert_eq!(send(&mut rewriter, 104, 6_000), Some((11, 1)));
     // 105 and 107 are missing, and may be anything.
@@ -183,14 +183,14 @@ fn numbers_close_up_behind_what_is_left_out() {
         (10, Some(100)),
         (11, Some(104)),
         (12, Some(105)),
-        // What an empty packet was sent for, is not sent again because of its frame.
+        // A number used for an empty packet is not sent again because of its frame.
         (13, Some(107)),
         (14, Some(108)),
     ] {
         let located = rewriter.locate(number).map(|(_, sequence)| sequence);
         assert_eq!(located, original, "{number}");
     }
-    // Forgotten runs take what is before them along.
+    // Forgotten runs make everything before them unknown too.
     for turn in 0..1_000u32 {
         let (sequence, timestamp) = (109 + u64::from(turn) * 2, 15_000 + turn * 6_000);
         assert_eq!(skip(&mut rewriter, sequence, timestamp), None);
@@ -210,8 +210,8 @@ fn numbers_close_up_behind_what_is_left_out() {
 
 #[test]
 fn what_is_left_out_late_but_before_anything_behind_it_leaves_no_gap() {
-    // Packets of frames that are left out, in the order they come, behind 100 which is sent. What is
-    // sent next, under which number and picture id.
+    // Packets of left-out frames in the order they come, after 100, which is sent. Then the next packet sent, with its
+    // number and picture id.
     type Case<'a> = (&'a str, &'a [(u64, u32)], u64, (u16, u16));
     let cases: [Case; 7] = [
         ("in order", &[(101, 1), (102, 1), (103, 2)], 104, (11, 1)),
@@ -271,7 +271,7 @@ fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
     send(&mut rewriter, 1_102, 0);
     skip(&mut rewriter, 1_105, 3_000);
     for _ in 0..2 {
-        // What is far behind was numbered anew.
+        // A packet far behind was numbered anew.
         for (sequence, past) in [
             (100, false),
             (1_099, true),
@@ -291,7 +291,7 @@ fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
     }
 }
 
-/// A receiver with new keys that misses the first packets takes the number it sees for one of rollover zero.
+/// A receiver with new keys that misses the first packets assumes rollover zero for the number it sees.
 #[test]
 fn under_other_keys_numbers_begin_below_half() {
     let now = Instant::now();
@@ -304,7 +304,7 @@ fn under_other_keys_numbers_begin_below_half() {
         (0x8000, 0),
         (65_533, 0),
         (65_534, 0),
-        // A number is left out in any case.
+        // One number is always left out.
         (65_535, 1),
     ] {
         let mut rewriter = Rewriter::new(90_000, sent.wrapping_sub(1), 0);
@@ -313,7 +313,7 @@ fn under_other_keys_numbers_begin_below_half() {
         let before = before.unwrap().sequence;
         assert_eq!(before as u16, sent);
         rewriter.begin_again();
-        // Nothing of before is found or numbered any more.
+        // No earlier packet is found or numbered any more.
         assert_eq!(rewriter.locate(sent), None, "{sent}");
         let late = frame(101, 0, 0, 0);
         assert_eq!(rewriter.rewrite(now, &source(0), &late), None, "{sent}");
@@ -336,8 +336,8 @@ fn under_other_keys_numbers_begin_below_half() {
 
 #[test]
 fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
-    // Whether the next frame of the old layer, which is not sent, begins its picture; whether that is
-    // of temporal layer 0; its TL0PICIDX, then that of the new layer's first.
+    // Whether the next frame of the old layer, which is not sent, begins its picture; whether that is of temporal layer
+    // 0; its TL0PICIDX; the TL0PICIDX of the new layer's first picture.
     for (begins, base, before, after) in
         [(true, true, 1, 1), (true, false, 0, 1), (false, true, 1, 2)]
     {
@@ -354,8 +354,8 @@ fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
 }
 
 proptest! {
-    /// Whatever order packets come in: no two of them get one number, numbers rise in the source's
-    /// order, and those that lead back lead back to their own.
+    /// With packets in any order: no two get one number, numbers rise in the source's order, and a number that leads
+    /// back leads to its own packet.
     #[test]
     fn a_number_stands_for_one_packet(
         left_out in prop::collection::vec(any::<bool>(), 60),
@@ -389,8 +389,8 @@ proptest! {
         }
     }
 
-    /// However much is sent under each of some keys: no number comes twice, those of each begin below 2^15, and
-    /// a receiver that misses up to 2^15 of the first knows the rollover of the next (RFC 3711 section 3.3.1).
+    /// With any number of packets under each of some keys: no number comes twice, those of each key begin below 2^15,
+    /// and a receiver that misses up to 2^15 of the first knows the rollover of the next (RFC 3711 section 3.3.1).
     #[test]
     fn a_receiver_with_other_keys_knows_where_it_is(
         first in any::<u16>(),
@@ -407,7 +407,7 @@ proptest! {
             };
             let base = out(&mut rewriter, 0);
             prop_assert!(base > highest && base & 0xffff < 0x8000);
-            // SRTP's index as we count it, and as the receiver does.
+            // SRTP's index as the sender counts it, and as the receiver does.
             let index = |sequence: u64| sequence - (base & !0xffff);
             let reached = index(out(&mut rewriter, missed));
             prop_assert_eq!(reached, u64::from(reached as u16));
@@ -416,8 +416,8 @@ proptest! {
         }
     }
 
-    /// Through any switches, what a viewer sees counts up by one a packet, and each number leads
-    /// back to the source packet it was made of.
+    /// Through any switches, the viewer's numbers rise by one a packet, and each number leads back to its source
+    /// packet.
     #[test]
     fn numbers_are_continuous_and_lead_back(
         first in any::<u16>(),

@@ -1,14 +1,13 @@
-//! Which packets of a track a viewer is sent.
+//! Selects the packets of a track that a viewer is sent.
 //!
-//! A selector is given a target and sees every packet of every stream of the track. Between streams
-//! (simulcast) it switches at the target's next keyframe and keeps sending the old one until then, so
-//! that no frame is ever torn. Within a stream it decides frame by frame: of the stream's decode
-//! targets ([`Targets`]) it knows which are *intact*, those that no frame was left out of since they
-//! could last be begun with; it picks the best intact one up to the target, at the beginning of a
-//! picture, and sends what that needs. So going down is immediate where lower layers were sent all
-//! along, and going up waits for a frame from which the upper layer decodes.
+//! A selector has a target and sees every packet of every stream of the track. Between streams (simulcast) it switches
+//! at the target's next keyframe and sends the old stream until then, so that no frame is ever torn. Within a stream it
+//! decides frame by frame. It knows which of the stream's decode targets ([`Targets`]) are *intact*: no frame of them
+//! was left out since the last frame at which they can begin. At the beginning of a picture it picks the best intact
+//! one up to the target, and sends the frames that this needs. So a switch down is immediate where lower layers were
+//! sent all along, and a switch up waits for a frame from which the upper layer decodes.
 //!
-//! Who sets the target, and why, is not its business.
+//! Another module sets the target.
 
 mod pictures;
 
@@ -20,23 +19,22 @@ use crate::ladder::{LayerId, Ranks, SPATIAL, TEMPORAL};
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
 
-/// What to do with a packet.
+/// The decision on a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Decision {
     /// Send it.
     Forward,
     /// Send it; it is the first of another stream.
     Switch,
-    /// Send it, but not yet: it is the first of another stream, whose frame would tear the one being
-    /// sent.
+    /// Send it, but not yet: it is the first of another stream, and would tear the frame being sent.
     Hold,
-    /// Leave it out of the stream being sent: nobody is to miss it.
+    /// Leave it out of the stream being sent, without a gap.
     Skip,
-    /// It is of no stream being sent.
+    /// It belongs to no stream being sent.
     Drop,
 }
 
-/// What a selector asks of a packet.
+/// Facts of a packet that a selector needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     /// Index of its stream.
@@ -62,31 +60,31 @@ pub(crate) struct LayerSelector {
     target: Option<LayerId>,
     /// The stream ends with the frame in progress, though another is to be sent.
     leaves: bool,
-    /// What of the stream is sent.
+    /// The highest layer of the stream that is sent.
     picked: LayerId,
     decodable: Decodable,
-    /// The track's encodings: with several, its spatial layers are streams of their own.
+    /// The track's encodings; with several, each spatial layer is a stream.
     order: Ranks,
-    /// The largest part, last.
+    /// Last, as the largest field.
     pictures: Pictures,
 }
 
-/// What of the stream the viewer can decode, by what it was sent.
+/// Decode targets of the stream that the viewer can decode, from the frames it was sent.
 #[derive(Debug, Default)]
 struct Decodable {
     intact: Targets,
-    /// Not all packets have come since the last picture began.
+    /// Packets are missing since the last picture began.
     gap: bool,
-    /// Spatial layers do not need those below in every picture.
+    /// Upper spatial layers do not need the lower ones in every picture.
     apart: bool,
 }
 
 impl Decodable {
-    /// Decides on a packet of a frame of a picture, the `latest` or one before.
+    /// Decides on a packet of a frame. Its picture is the `latest`, or an earlier one.
     fn decide(&mut self, picture: &mut Picture, frame: &FrameInfo, latest: bool) -> Decision {
         let sent = match picture.decision(frame) {
             Some(sent) => {
-                // Some codecs tell a keyframe by its first packet only, which may come late.
+                // Some codecs mark a keyframe in its first packet only, which may come late.
                 if latest && sent && frame.begins && frame.key {
                     self.intact = self.intact.with(picture.switches(frame));
                     self.gap &= !picture.is_alone(frame);
@@ -117,7 +115,7 @@ impl Decodable {
 }
 
 impl LayerSelector {
-    /// So much of it every packet needs: up to the newest picture.
+    /// Bytes of it that every packet needs: up to the newest picture.
     pub(super) const HOT: usize = offset_of!(Self, pictures) + size_of::<Picture>();
 
     /// The layer being sent.
@@ -139,25 +137,23 @@ impl LayerSelector {
         self.target
     }
 
-    /// Points at another layer, or at none: what is sent then ends with the frame in progress.
+    /// Sets the layer to send, or none: the stream then ends with the frame in progress.
     pub(crate) fn set_target(&mut self, target: Option<LayerId>) {
         self.target = target;
         self.leaves = false;
     }
 
-    /// Ends the stream that is sent with the frame in progress, if another is to be sent: until a keyframe
-    /// of that, nothing is.
+    /// Ends the stream with the frame in progress, if another is to be sent. Nothing is sent until that one's keyframe.
     pub(crate) fn leave(&mut self) {
         self.leaves = self.stream.is_some() && self.stream != self.wanted_stream();
     }
 
-    /// Ends the stream that is sent here, wherever in a frame that is.
+    /// Ends the stream at once, even within a frame.
     pub(crate) fn halt(&mut self) {
         self.stream = None;
     }
 
-    /// Takes the order that the track's encodings have now. What is sent and what is to be sent stay the
-    /// streams they are.
+    /// Applies the present order of the track's encodings. The stream being sent and the one to be sent stay.
     pub(crate) fn set_order(&mut self, order: Ranks) {
         let target = self.target;
         self.target = target.map(|target| self.order.translate(target, &order));
@@ -174,7 +170,7 @@ impl LayerSelector {
         self.order.encoding_of(self.target?)
     }
 
-    /// The stream a keyframe is needed of, if any.
+    /// The stream that needs a keyframe, if any.
     pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
         let target = self.target?;
         let wanted = self.wanted_stream()?;
@@ -201,7 +197,7 @@ impl LayerSelector {
         Decision::Switch
     }
 
-    /// Decides on a packet of sound, which all decode alone.
+    /// Decides on an audio packet; each decodes alone.
     pub(crate) fn select_sound(&mut self, stream: usize) -> Decision {
         if self.wanted_stream() != Some(stream) {
             self.stream = None;
@@ -218,19 +214,19 @@ impl LayerSelector {
         self.stream
     }
 
-    /// Up to where the stream is sent.
+    /// The highest layer of the stream that is sent.
     pub(crate) fn picked(&self) -> LayerId {
         self.picked
     }
 
-    /// Begins with a packet of the same stream again: its sender began another.
+    /// Begins again with a packet of the same stream, as its sender restarted.
     pub(crate) fn restart(&mut self, packet: Candidate<'_>) {
         self.leaves = false;
         self.newest = Some(packet.timestamp);
         self.decodable.gap = false;
         self.decodable.intact = packet.frame.switches;
         if packet.frame.needed.is_empty() {
-            // A keyframe is for everybody, whatever it says.
+            // A keyframe makes every target decodable, whatever it says.
             self.decodable.intact = Targets::ALL;
         }
         self.picked = self.best();
@@ -239,14 +235,13 @@ impl LayerSelector {
         self.pictures.push(picture);
     }
 
-    /// Whether a frame of a stream is for this viewer, by what was sent of it then; none if that is
-    /// forgotten.
+    /// Whether a frame of a stream is for this viewer, by the layers sent at its time; none if that is forgotten.
     pub(crate) fn sends(&self, stream: usize, timestamp: u32, frame: &FrameInfo) -> Option<bool> {
         self.pictures.sends(stream, timestamp, frame)
     }
 
-    /// Whether a packet is the last that is sent of its picture, though the publisher's goes on with
-    /// frames of upper layers.
+    /// Whether a packet is the last of its picture that is sent, though the publisher's picture goes on with upper
+    /// layers.
     pub(crate) fn ends_picture(&self, stream: usize, timestamp: u32, frame: &FrameInfo) -> bool {
         frame.ends
             && self
@@ -283,13 +278,13 @@ impl LayerSelector {
         }
     }
 
-    /// A picture begins: picks what is sent from here on.
+    /// Picks the layer to send from a new picture on.
     fn turn(&mut self, packet: &Candidate<'_>) {
         let frame = packet.frame;
         if self.decodable.gap {
             self.decodable.intact = self.decodable.intact.and(self.certain());
         }
-        // What is missing may be of this picture too.
+        // The missing packets may be of this picture too.
         self.decodable.gap = packet.behind_gap && !(frame.begins && frame.spatial == 0);
         if frame.key {
             self.decodable.intact = frame.switches;
@@ -305,15 +300,14 @@ impl LayerSelector {
         self.picked = self.best();
     }
 
-    /// Those that are sent all that they need, of what has not come as well: of that, what is picked
-    /// decides when it comes.
+    /// Decode targets that survive a gap: missing packets of these are forwarded if they still arrive.
     fn certain(&self) -> Targets {
         let LayerId { spatial, temporal } = self.picked;
         let lowest = if self.decodable.apart { spatial } else { 0 };
         Targets::up_to(spatial, temporal).without(Targets::below(lowest))
     }
 
-    /// The best that is intact.
+    /// The best intact layer.
     fn best(&self) -> LayerId {
         let wanted = self.wanted();
         let down = |spatial: u8, temporal: u8| {
@@ -332,7 +326,7 @@ impl LayerSelector {
             .unwrap_or(self.picked)
     }
 
-    /// What is wanted of the stream being sent. On the way to a smaller one it is thinned out at once.
+    /// The layer wanted of the stream being sent. On the way to a smaller stream it is thinned out at once.
     fn wanted(&self) -> LayerId {
         let Some(target) = self.target else {
             return self.picked;
@@ -351,7 +345,7 @@ impl LayerSelector {
         }
     }
 
-    /// The target's spatial layer within its stream. With simulcast, all that there are.
+    /// The target's spatial layer within its stream; with simulcast the stream's highest.
     fn row_of(&self, target: LayerId) -> u8 {
         if self.order.is_single() {
             target.spatial.min(SPATIAL as u8 - 1)

@@ -1,12 +1,11 @@
-//! What was decided for the latest pictures: all packets of a frame are decided on alike, and all
-//! frames of a picture by the same pick, whenever they come and whatever is sent by then.
+//! Decisions on the latest pictures. All packets of a frame are decided alike, and all frames of a picture by one pick,
+//! even if they come when another layer is sent.
 
 use crate::ladder::LayerId;
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
 
-/// Pictures remembered: two seconds at 30 frames a second, as long as a publisher's cache reaches back
-/// for who asks for a packet again.
+/// Pictures remembered: two seconds at 30 frames a second, as far as a publisher's cache reaches back for NACKs.
 const PICTURES: usize = 64;
 
 /// The frames of one timestamp.
@@ -14,19 +13,19 @@ const PICTURES: usize = 64;
 pub(super) struct Picture {
     stream: u8,
     timestamp: u32,
-    /// What of the stream was sent then.
+    /// The highest layer of the stream that was sent then.
     picked: LayerId,
-    /// The stream began to be sent with it.
+    /// The stream began to be sent with this picture.
     first: bool,
-    /// Spatial layers whose frames were decided on, and those of them that are sent: a bit for each.
+    /// Spatial layers whose frames were decided on, and those of them that are sent: one bit each.
     decided: u8,
     sent: u8,
-    /// Those that miss a frame of it.
+    /// Decode targets that miss a frame of it.
     left_out: Targets,
 }
 
 impl Picture {
-    /// One of which nothing is decided yet.
+    /// A picture without decisions so far.
     pub(super) fn new(stream: usize, timestamp: u32, picked: LayerId, first: bool) -> Self {
         Self {
             stream: stream as u8,
@@ -37,12 +36,12 @@ impl Picture {
         }
     }
 
-    /// What of the stream was sent then.
+    /// The highest layer of the stream that was sent then.
     pub(super) fn picked(&self) -> LayerId {
         self.picked
     }
 
-    /// What was decided for a frame, if anything was.
+    /// The decision on a frame, if there is one.
     pub(super) fn decision(&self, frame: &FrameInfo) -> Option<bool> {
         let bit = bit(frame);
         (self.decided & bit != 0).then_some(self.sent & bit != 0)
@@ -58,27 +57,27 @@ impl Picture {
         }
     }
 
-    /// Those that decode from a frame of it on, which is sent: not those that miss another frame of it,
-    /// which came before though it stands behind.
+    /// Decode targets that decode from a frame of it on, which is sent. A target that misses another frame of the
+    /// picture is excluded, even if that frame came earlier though it stands later.
     pub(super) fn switches(&self, frame: &FrameInfo) -> Targets {
         frame.switches.without(self.left_out)
     }
 
-    /// No frame was decided on but this one.
+    /// Whether this is the only frame decided on.
     pub(super) fn is_alone(&self, frame: &FrameInfo) -> bool {
         self.decided == bit(frame)
     }
 }
 
-/// The latest of them.
+/// The latest pictures.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Pictures {
-    /// The one made last, at hand: nearly every packet is of it.
+    /// The newest picture, near at hand: nearly every packet is of it.
     newest: Picture,
-    /// Made so far.
+    /// The number of pictures so far.
     count: usize,
-    /// A ring of those made before the newest.
+    /// A ring of the pictures before the newest.
     ring: [Picture; PICTURES],
 }
 
@@ -101,8 +100,8 @@ impl Pictures {
         self.count += 1;
     }
 
-    /// The picture of a timestamp. If nothing of it came until now, what was sent then is picked; none
-    /// if that is forgotten.
+    /// The picture of a timestamp. If none of its packets has come yet, it uses the layer picked at its time; none if
+    /// that is forgotten.
     pub(super) fn find_or_make(&mut self, stream: usize, timestamp: u32) -> Option<&mut Picture> {
         let is =
             |picture: &Picture| (picture.stream, picture.timestamp) == (stream as u8, timestamp);
@@ -116,8 +115,8 @@ impl Pictures {
         Some(&mut self.newest)
     }
 
-    /// Whether a frame is for the viewer, though it may not have come until now; none if what was sent
-    /// then is forgotten.
+    /// Whether a frame is for the viewer, even if none of its packets has come yet; none if the pick at its time is
+    /// forgotten.
     pub(super) fn sends(&self, stream: usize, timestamp: u32, frame: &FrameInfo) -> Option<bool> {
         let picture = self.at(stream, timestamp)?;
         let decided = picture
@@ -127,13 +126,12 @@ impl Pictures {
         Some(decided.unwrap_or_else(|| frame.needed.has(picked.spatial, picked.temporal)))
     }
 
-    /// What of a stream was sent at some time.
+    /// The highest layer of a stream that was sent at some time.
     pub(super) fn picked(&self, stream: usize, timestamp: u32) -> Option<LayerId> {
         self.at(stream, timestamp).map(|picture| picture.picked)
     }
 
-    /// The picture of a timestamp or, if nothing of that came, the one before: no picture that comes
-    /// late has changed what is sent.
+    /// The picture of a timestamp, or the one before it: a picture that comes late does not change the pick.
     fn at(&self, stream: usize, timestamp: u32) -> Option<&Picture> {
         let mut before: Option<&Picture> = None;
         let newest = (self.count > 0).then_some(&self.newest);
@@ -145,7 +143,7 @@ impl Pictures {
             if before.is_none_or(|before| newer_timestamp(picture.timestamp, before.timestamp)) {
                 before = Some(picture);
             }
-            // What the stream was before that is another time's.
+            // An earlier stay on the stream does not count.
             if picture.timestamp == timestamp || picture.first {
                 break;
             }

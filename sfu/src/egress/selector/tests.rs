@@ -18,7 +18,7 @@ const KEY: FrameInfo = FrameInfo {
     ..VP8_BASE
 };
 
-/// A frame of an upper temporal layer as VP8 tells it; `sync` refers to layer 0 only.
+/// A frame of an upper temporal layer as VP8 describes it; `sync` means that it refers to layer 0 only.
 fn upper(temporal: u8, sync: bool) -> FrameInfo {
     FrameInfo {
         temporal,
@@ -75,19 +75,19 @@ impl Stream {
         self.selector.select(packet, torn)
     }
 
-    /// A frame of the next picture, behind packets that have not come.
+    /// Sends a frame of the next picture, with packets before it missing.
     fn behind_gap(&mut self, frame: &FrameInfo) -> Decision {
         self.time += 3_000;
         self.select(self.time, 0, frame, false, true)
     }
 
-    /// A frame of the next picture.
+    /// Sends a frame of the next picture.
     fn next(&mut self, stream: usize, frame: &FrameInfo) -> Decision {
         self.time += 3_000;
         self.at(self.time, stream, frame, false)
     }
 
-    /// Another frame of the same picture.
+    /// Sends another frame of the same picture.
     fn same(&mut self, frame: &FrameInfo) -> Decision {
         self.at(self.time, 0, frame, false)
     }
@@ -119,7 +119,7 @@ fn switches_at_the_targets_keyframe_and_sends_the_old_stream_until_then() {
 fn a_stream_that_is_left_ends_with_the_frame_in_progress() {
     let mut s = Stream::new(true, layer(2, 0));
     assert_eq!(s.next(2, &KEY), Switch);
-    // Nothing else is to be sent: there is nothing to be left for.
+    // No other stream is to be sent, so that there is none to leave for.
     s.selector.leave();
     assert_eq!(s.next(2, &VP8_BASE), Forward);
     s.selector.set_target(Some(layer(0, 0)));
@@ -130,7 +130,7 @@ fn a_stream_that_is_left_ends_with_the_frame_in_progress() {
     assert_eq!(s.selector.awaits_keyframe_of(), Some(0));
     assert_eq!(s.next(0, &KEY), Switch);
     assert_eq!(s.next(0, &VP8_BASE), Forward);
-    // Thought better of.
+    // The change is taken back.
     s.selector.set_target(Some(layer(1, 0)));
     s.selector.leave();
     s.selector.set_target(Some(layer(0, 0)));
@@ -203,7 +203,7 @@ fn packets_are_decided_on_like_the_rest_of_their_frame() {
     s.next(0, &upper(1, true));
     assert_eq!(s.at(sent, 0, &upper(1, false), false), Forward);
     assert_eq!(s.at(skipped, 0, &upper(1, false), false), Skip);
-    // Of a frame never seen, what was sent then counts.
+    // For a frame never seen, the layer sent at its time counts.
     assert_eq!(s.at(sent + 1, 0, &upper(1, false), false), Forward);
     assert_eq!(s.at(skipped + 1, 0, &upper(1, false), false), Skip);
     assert_eq!(s.at(s.time, 0, &VP8_BASE, false), Forward);
@@ -290,7 +290,7 @@ fn picture_sizes_that_do_not_need_each_other_change_at_keyframes_only() {
     assert_eq!(send(&mut s, picture(2, false, false)), [false, true, false]);
     assert_eq!(send(&mut s, picture(0, false, false)), [false, true, false]);
     s.selector.set_target(Some(layer(0, 0)));
-    // Thinned out meanwhile.
+    // The old stream is thinned out meanwhile.
     assert_eq!(send(&mut s, picture(1, false, false)), [false; 3]);
     assert_eq!(s.selector.awaits_keyframe_of(), Some(0));
     assert_eq!(send(&mut s, picture(0, false, false)), [false, true, false]);
@@ -357,8 +357,8 @@ fn what_was_sent_of_a_stream_is_known_when_it_is_sent_again() {
     assert_eq!(s.selector.sends(1, missing, &VP8_BASE), None, "forgotten");
 }
 
-/// A layer that is not sent may have had frames that have not come: they are left out when they do, so
-/// those that refer to them cannot be sent.
+/// A layer that is not sent may have frames that have not come. They are left out when they do, so that frames
+/// referring to them cannot be sent.
 #[test]
 fn layers_do_not_rise_behind_a_gap() {
     for (gap, decision) in [(false, Forward), (true, Skip)] {
@@ -366,7 +366,7 @@ fn layers_do_not_rise_behind_a_gap() {
         s.next(0, &KEY);
         s.selector.set_target(Some(layer(0, 0)));
         s.next(0, &VP8_BASE);
-        // One of layer 1 is missing here, or there is none.
+        // A frame of layer 1 is missing here, or there is none.
         s.selector.set_target(Some(layer(0, 2)));
         let upper = upper(2, false);
         let found = if gap {
@@ -377,7 +377,7 @@ fn layers_do_not_rise_behind_a_gap() {
         assert_eq!(found, decision);
         assert_eq!(s.selector.awaits_keyframe_of(), None);
     }
-    // Of spatial layers that need each other the lower ones are sent all along.
+    // If spatial layers need each other, the lower ones are sent all along.
     for (inter, current) in [(true, layer(0, 0)), (false, layer(1, 0))] {
         let mut s = Stream::new(false, layer(1, 0));
         let [lowest, ..] = picture(0, false, inter);

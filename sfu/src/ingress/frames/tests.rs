@@ -62,7 +62,7 @@ impl Stream {
         self.reader.receive(now, packet)
     }
 
-    /// Of three seconds' packets, at ten pictures a second.
+    /// Sends three seconds of pictures, ten a second.
     fn send(&mut self, pictures: impl Fn(u64) -> Vec<Vec<u8>>) {
         for picture in 0..30 {
             for payload in pictures(picture) {
@@ -71,7 +71,7 @@ impl Stream {
         }
     }
 
-    /// Rates in kbit/s, roughly: to the next hundred.
+    /// Rates rounded to the next hundred kbit/s.
     fn rates(&self) -> [[Option<u64>; TEMPORAL]; SPATIAL] {
         let rates = self.reader.rates(self.at(3_000));
         rates.map(|row| row.map(|rate| rate.map(|rate| (rate + 50_000) / 100_000 * 100)))
@@ -146,7 +146,7 @@ fn a_picture_size_costs_what_of_the_lower_ones_it_builds_on() {
     stream.send(|_| {
         vec![
             vp9(P, 0, 0, 2_500),
-            // What upper layers pass over, they are not sent.
+            // Upper layers do not get the frames they do not need.
             vp9(P | Z, 0, 1, 5_000),
             vp9(P, 1, 0, 10_000),
         ]
@@ -173,7 +173,7 @@ fn a_layer_that_ceases_is_dead_after_a_while_and_alive_with_its_next_packet() {
     assert!(stream.reader.update(stream.at(2_000)));
     let alive = |stream: &Stream| [0, 1, 2].map(|temporal| stream.reader.is_alive(0, temporal));
     assert_eq!(alive(&stream), [true, true, false]);
-    // Its last was at 900 ms.
+    // Its last packet was at 900 ms.
     let dies = stream.reader.dies_at().unwrap();
     assert_eq!(dies, stream.at(900) + SILENCE);
     assert!(!stream.reader.update(dies - Duration::from_millis(1)));
@@ -205,13 +205,13 @@ fn packets_are_read_by_the_newest_structure_and_it_may_be_another() {
     stream.packet(30, &[1], Some(&structure(20, 720)));
     assert_eq!(stream.reader.height(0), 720);
     assert_eq!(stream.packet(40, &[1], Some(&names(21))).frame.temporal, 1);
-    // One of before that comes late does not bring the old names back.
+    // An old structure that comes late does not bring the old names back.
     stream.packet_numbered(late, 50, &[1], Some(&structure(5, 360)));
     assert_eq!(stream.packet(60, &[1], Some(&names(21))).frame.temporal, 1);
     assert_eq!(stream.reader.height(0), 720);
     let unknown = stream.packet(70, &[1], Some(&names(6))).frame;
     assert_eq!(unknown, FrameInfo::plain(false));
-    // Nor does one that is cut short.
+    // A structure that is cut short does not count either.
     let cut = &structure(30, 180)[..9];
     stream.packet(80, &[1], Some(cut));
     assert_eq!(stream.packet(90, &[1], Some(&names(20))).frame.temporal, 0);
@@ -231,7 +231,7 @@ fn heights_of_vp9_are_its_own_and_a_descriptor_beside_it_changes_nothing() {
     stream.packet(0, &key, Some(&structure(0, 720)));
     assert_eq!(stream.reader.heights(), [180, 360, 0, 0]);
     assert_eq!(stream.reader.spatial_layers(), 2);
-    // One without sizes does not unlearn them.
+    // A structure without sizes keeps the known ones.
     stream.packet(10, &[0x2e, 0, 0, 0x20, 1], None);
     assert_eq!(stream.reader.heights(), [180, 360, 0, 0]);
     stream.reader.set_heights([0, 0, 720, 0]);

@@ -1,8 +1,8 @@
-//! The dependency descriptor, a header extension (appendix A of AOM's RTP payload specification for
-//! AV1, version 1.0.0; any codec may carry it): which frames a frame refers to, and for whom it is.
+//! The dependency descriptor, a header extension that tells which frames a frame refers to, and which decode targets
+//! need it (appendix A of AOM's RTP payload specification for AV1, version 1.0.0; any codec may carry it).
 //!
-//! Most packets only name a template of the [`Structure`] that came with the last keyframe, so that
-//! has to be kept for each stream.
+//! Most packets only name a template of the [`Structure`] that came with the last keyframe, so that it has to be kept
+//! for each stream.
 
 use super::frame::{FrameInfo, Targets};
 use crate::rtp::RtpError;
@@ -14,7 +14,7 @@ pub struct DependencyDescriptor {
     pub start_of_frame: bool,
     /// The last packet of a frame.
     pub end_of_frame: bool,
-    /// Which template of the structure describes the frame, 0 to 63.
+    /// The structure's template that describes the frame, 0 to 63.
     pub template_id: u8,
     /// Counts frames over all layers, wrapping. References are differences of frame numbers, so these
     /// may be shifted, but not closed up where frames were left out.
@@ -35,7 +35,7 @@ const DECODE_TARGETS: usize = 32;
 const SIDE: u8 = 4;
 
 impl DependencyDescriptor {
-    /// From an element's value.
+    /// Parses an element's value.
     pub fn parse(value: &[u8]) -> Result<Self, RtpError> {
         let [first, high, low] = *value.first_chunk::<3>().ok_or(RtpError::Payload)?;
         Ok(Self {
@@ -79,18 +79,18 @@ pub struct Structure {
     pub resolutions: [(u16, u16); SIDE as usize],
     /// Spatial layers, 1 to 4.
     pub spatial_layers: u8,
-    /// Where it ends in the value it was read from, in bits.
+    /// The end of the structure in the value it was read from, in bits.
     end: usize,
 }
 
 /// A frame as its descriptor tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// For whom it is.
+    /// The decode targets that need the frame.
     pub info: FrameInfo,
-    /// Frames it refers to: bit i stands for the one i + 1 frames before.
+    /// Frames that it refers to: bit i stands for the frame i + 1 before.
     pub references: u64,
-    /// It refers to one further back than that.
+    /// The frame refers to one further back than that.
     pub refers_far_back: bool,
 }
 
@@ -181,7 +181,7 @@ impl Structure {
         }
     }
 
-    /// The decode target of a place among the layers: of those not above it, the highest.
+    /// The decode target of a place among the layers: the highest that is not above it.
     fn target_at(&self, spatial: u8, temporal: u8) -> Option<usize> {
         (0..self.decode_targets)
             .filter(|target| {
@@ -191,7 +191,7 @@ impl Structure {
             .max_by_key(|target| self.layers[*target])
     }
 
-    /// Those that need a frame, and those that decode from it on.
+    /// The decode targets that need a frame, and those that decode from it on.
     fn targets(&self, indications: u64) -> (Targets, Targets) {
         let (mut needed, mut switches) = (Targets::NONE, Targets::NONE);
         for spatial in 0..SIDE {
@@ -211,7 +211,7 @@ impl Structure {
         (needed, switches)
     }
 
-    /// Chains tell a receiver what it lost; who forwards does not need them.
+    /// Skips the chains, which tell a receiver what it lost: a forwarder does not need them.
     fn skip_chains(&self, bits: &mut Bits<'_>) -> Result<(), RtpError> {
         let chains = bits.read_non_symmetric(self.decode_targets as u32 + 1)?;
         if chains == 0 {
@@ -288,9 +288,9 @@ impl Structure {
 /// The longest value of an element.
 pub const MAX_VALUE: usize = 255;
 
-/// Rewrites a descriptor with a structure so that it says which decode targets go on: those up to a
-/// spatial and a temporal layer (`active_decode_targets_bitmask`). The new value and its length; none
-/// if there is no structure, nothing to say, or no room.
+/// Rewrites a descriptor with a structure so that it lists the decode targets that go on: those up to a spatial and a
+/// temporal layer (`active_decode_targets_bitmask`). Returns the new value and its length; none if there is no
+/// structure, no change, or no room.
 pub fn restrict(value: &[u8], spatial: u8, temporal: u8) -> Option<([u8; MAX_VALUE], usize)> {
     let structure = Structure::parse(value).ok()?;
     let count = structure.decode_targets;
@@ -326,7 +326,7 @@ pub fn restrict(value: &[u8], spatial: u8, temporal: u8) -> Option<([u8; MAX_VAL
     }
     write(active, count)?;
     while let Ok(bit) = bits.read(1) {
-        // What does not fit any more can only be padding if it is zero.
+        // A zero bit that does not fit any more can only be padding.
         if write(bit, 1).is_none() && bit != 0 {
             return None;
         }
@@ -345,7 +345,7 @@ impl<'a> Bits<'a> {
         Self { bytes, at }
     }
 
-    /// Up to 32.
+    /// Reads up to 32 bits.
     fn read(&mut self, count: usize) -> Result<u32, RtpError> {
         let mut value = 0;
         for at in self.at..self.at + count {

@@ -1,9 +1,9 @@
-//! The facts of a frame that decide who is to be sent it, the same for every codec.
+//! The facts of a frame that decide which viewers are sent it, the same for every codec.
 //!
-//! A stream is made for up to sixteen *decode targets*: four picture sizes (spatial layers), each at
-//! four frame rates (temporal layers). Every frame says which of them it is needed for, and for which
-//! of them a decoder may begin with it. The dependency descriptor of AV1 (appendix A of its RTP payload
-//! specification) tells just that; the descriptors of VP8 and VP9 are translated.
+//! A stream is made for up to sixteen *decode targets*: four picture sizes (spatial layers), each at four frame rates
+//! (temporal layers). Every frame says which targets need it, and at which targets a decoder may begin with it. The
+//! dependency descriptor of AV1 (appendix A of its RTP payload specification) says just that; the descriptors of VP8
+//! and VP9 are translated.
 
 /// A set of decode targets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,65 +17,65 @@ const ROWS: u16 = 0x1111;
 impl Targets {
     /// Every one.
     pub const ALL: Self = Self(u16::MAX);
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// One; layers beyond the highest are the highest.
+    /// A set of one target; layers beyond the highest are the highest.
     pub fn one(spatial: u8, temporal: u8) -> Self {
         Self(1 << (spatial.min(SIDE - 1) * SIDE + temporal.min(SIDE - 1)))
     }
 
-    /// Those of a spatial layer from a frame rate on.
+    /// Targets of a spatial layer from a frame rate on.
     pub fn row(spatial: u8, temporal: u8) -> Self {
         let row = 0x0f << temporal.min(SIDE - 1) & 0x0f;
         Self(row << (spatial.min(SIDE - 1) * SIDE))
     }
 
-    /// Those from a spatial layer and a frame rate on.
+    /// Targets from a spatial layer and a frame rate on.
     pub fn from(spatial: u8, temporal: u8) -> Self {
         let row = 0x0f << temporal.min(SIDE - 1) & 0x0f;
         let rows = ROWS << (spatial.min(SIDE - 1) * SIDE);
         Self(rows * row)
     }
 
-    /// Those up to a spatial layer and a frame rate.
+    /// Targets up to a spatial layer and a frame rate.
     pub fn up_to(spatial: u8, temporal: u8) -> Self {
         let row = 0x0f >> (SIDE - 1 - temporal.min(SIDE - 1));
         Self((ROWS & Self::below(spatial.min(SIDE - 1) + 1).0) * row)
     }
 
-    /// Those of the spatial layers below one.
+    /// Targets of the spatial layers below one.
     pub fn below(spatial: u8) -> Self {
         let all = u32::from(Self::ALL.0);
         Self((all >> (SIDE * SIDE - spatial.min(SIDE) * SIDE)) as u16)
     }
 
-    /// Those of any spatial layer with a frame rate.
+    /// Targets of any spatial layer with a frame rate.
     pub fn column(temporal: u8) -> Self {
         Self(ROWS << temporal.min(SIDE - 1))
     }
 
-    /// Whether one is among them.
+    /// Whether a target is in the set.
     pub fn has(self, spatial: u8, temporal: u8) -> bool {
         self.0 & Self::one(spatial, temporal).0 != 0
     }
 
-    /// These and others.
+    /// Targets in either set.
     pub fn with(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// These but for others.
+    /// Targets of this set that are not in the other.
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    /// Those of these that are among others.
+    /// Targets in both sets.
     pub fn and(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -97,10 +97,10 @@ pub struct FrameInfo {
     pub key: bool,
     /// The frame needs none but of temporal layer 0.
     pub joins: bool,
-    /// Those it is needed for.
+    /// Targets that need the frame.
     pub needed: Targets,
-    /// Those that decode from it on, if it does: later frames of theirs need none before it that it
-    /// does not need itself.
+    /// Targets that decode from the frame on: later frames of theirs need no earlier frame that this one does not need
+    /// itself.
     pub switches: Targets,
 }
 

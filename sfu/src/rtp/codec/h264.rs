@@ -17,8 +17,8 @@ pub fn has_parameter_sets(payload: &[u8]) -> bool {
     nal_types(payload).any(|nal| matches!(nal, SPS | PPS))
 }
 
-/// The types (1 to 23) of the NAL units that begin in a payload: one for a single NAL unit packet
-/// and the first fragment of an FU-A, none for a later fragment, each of a STAP-A. Packets of the
+/// Types (1 to 23) of the NAL units that begin in a payload. A single NAL unit packet and the first
+/// fragment of an FU-A have one, a later fragment none, a STAP-A several. Packets of the
 /// interleaved mode have none: WebRTC does not use it (RFC 7742 section 6.2).
 pub fn nal_types(payload: &[u8]) -> NalTypes<'_> {
     let state = match payload.split_first() {
@@ -46,7 +46,7 @@ pub struct NalTypes<'a> {
 enum State<'a> {
     Done,
     Single(u8),
-    /// Each unit behind two bytes of its length.
+    /// Units, each after two bytes of its length.
     Aggregate(&'a [u8]),
 }
 

@@ -40,7 +40,7 @@ impl Codec {
         }
     }
 
-    /// From an encoding name, case-insensitively (RFC 4855 section 3).
+    /// The codec of an encoding name, case-insensitively (RFC 4855 section 3).
     pub fn from_name(name: &str) -> Option<Self> {
         [
             Self::Opus,
@@ -66,7 +66,7 @@ impl Codec {
 }
 
 /// Whether a packet's payload begins a frame that decodes without any other. Always false for
-/// audio, where every packet does and nobody asks.
+/// audio, where every packet does and the answer is not needed.
 pub fn is_keyframe(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Opus | Codec::Red => false,

@@ -8,9 +8,9 @@ const FOLLOWS: u8 = 0x80;
 /// The newest frame of a payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Primary {
-    /// The payload type of what is inside (7 bits).
+    /// The payload type of the frame inside (7 bits).
     pub payload_type: u8,
-    /// Where in the payload it begins; it goes to the end.
+    /// The frame's first byte in the payload; it goes to the end.
     pub start: usize,
 }
 
@@ -49,9 +49,9 @@ impl<'a> Earlier<'a> {
     /// The greatest distance that can be told, in ticks: a field of 14 bits, at 48 kHz 341 ms.
     pub const MAX_DISTANCE: u32 = (1 << 14) - 1;
 
-    /// The copies in a payload, in its order; none if it is no redundant audio.
+    /// The copies in a payload, in its order; none if it is not redundant audio.
     ///
-    /// A copy of a distance of 0, which says nothing, is among them.
+    /// Copies with a distance of 0, which say nothing, are included.
     pub fn all(payload: &'a [u8]) -> impl Iterator<Item = Self> {
         let whole = Primary::find(payload).is_some();
         let headers = payload.chunks(EARLIER).filter(move |_| whole);
@@ -82,9 +82,9 @@ impl<'a> Earlier<'a> {
     }
 }
 
-/// Writes what stands before the newest frame of a payload to the front of `buf`: the headers, and a copy of an
-/// earlier frame if there is one that [fits](Earlier::fits). Both frames are of `payload_type`. Returns the length;
-/// `None`, and nothing written, if `buf` is too short.
+/// Writes everything before the newest frame of a payload to the front of `buf`: the headers, and a copy of an earlier
+/// frame if there is one that [fits](Earlier::fits). Both frames are of `payload_type`. Returns the length; `None`,
+/// with nothing written, if `buf` is too short.
 pub fn write(buf: &mut [u8], payload_type: u8, earlier: Option<Earlier<'_>>) -> Option<usize> {
     let payload_type = payload_type & !FOLLOWS;
     let Some(earlier) = earlier.filter(Earlier::fits) else {
@@ -126,7 +126,7 @@ mod tests {
     fn the_newest_frame_is_the_last() {
         for (bytes, found) in [
             (vec![111, 1, 2, 3], Some((111, 1))),
-            // As Chromium sends it: one earlier frame, 960 ticks before.
+            // Chromium sends it so: one earlier frame, 960 ticks before.
             (payload(&[(960, vec![9; 3])], &[7, 7]), Some((111, 8))),
             (vec![111], Some((111, 1))),
             (vec![], None),

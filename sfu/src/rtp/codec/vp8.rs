@@ -31,12 +31,12 @@ pub struct Descriptor {
     pub dimensions: Option<(u16, u16)>,
 }
 
-/// Where the picture id stands if there is one: behind the two bytes that announce it.
+/// Offset of the picture id, if there is one: after the two bytes that announce it.
 const PICTURE_ID: usize = 2;
 
 impl Descriptor {
-    /// Parses the descriptor at the front of a payload. A payload that ends with its descriptor is
-    /// refused: no frame is made of that.
+    /// Parses the descriptor at the front of a payload. A payload without bytes after its descriptor is refused: it
+    /// carries no part of a frame.
     pub fn parse(payload: &[u8]) -> Result<Self, RtpError> {
         let byte = |at: usize| payload.get(at).copied().ok_or(RtpError::Payload);
         let first = byte(0)?;
@@ -89,13 +89,13 @@ impl Descriptor {
         Ok(descriptor)
     }
 
-    /// For whom the frame is. That a frame of temporal layer 0 lets one switch up, only the next frame
-    /// of an upper layer tells (Y).
+    /// The decode targets of the frame. A frame of temporal layer 0 allows a switch up too, but only the next frame of
+    /// an upper layer tells that (Y).
     pub fn info(&self) -> FrameInfo {
         let temporal = self.tid.unwrap_or(0);
         let switches = match (self.keyframe, self.layer_sync && temporal > 0) {
             (true, _) => Targets::ALL,
-            // What is still higher may refer to frames that were left out.
+            // Still higher layers may refer to frames that were left out.
             (_, true) => Targets::column(temporal),
             _ => Targets::NONE,
         };
@@ -319,7 +319,7 @@ mod tests {
             );
             let len = before.descriptor_len;
             prop_assert_eq!(&rewritten[len..], &payload[len..]);
-            // And back: no bit but those of the two fields was touched.
+            // The way back restores the payload: only bits of the two fields were changed.
             rewrite(
                 &mut rewritten,
                 &after,

@@ -16,9 +16,9 @@ pub struct Descriptor {
     pub inter_picture: bool,
     /// Flexible mode (F): references are listed, and there is no TL0PICIDX.
     pub flexible: bool,
-    /// Not a reference for upper spatial layers (Z).
+    /// The frame is not a reference for upper spatial layers (Z).
     pub not_upper_reference: bool,
-    /// 7 or 15 bits.
+    /// The picture id, 7 or 15 bits.
     pub picture_id: Option<u16>,
     /// Whether the picture id has 15 bits (M).
     pub long_picture_id: bool,
@@ -38,12 +38,12 @@ pub struct Descriptor {
     pub keyframe: bool,
 }
 
-/// Where the picture id stands if there is one.
+/// Offset of the picture id, if there is one.
 const PICTURE_ID: usize = 1;
 
 impl Descriptor {
-    /// Parses the descriptor at the front of a payload. A payload that ends with its descriptor is
-    /// refused: no frame is made of that.
+    /// Parses the descriptor at the front of a payload. A payload without bytes after its
+    /// descriptor is refused: it carries no part of a frame.
     pub fn parse(payload: &[u8]) -> Result<Self, RtpError> {
         let byte = |at: usize| payload.get(at).copied().ok_or(RtpError::Payload);
         let first = byte(0)?;
@@ -104,10 +104,10 @@ impl Descriptor {
         Ok(descriptor)
     }
 
-    /// For whom the frame is, in a stream of so many spatial layers.
+    /// The decode targets of the frame, in a stream of so many spatial layers.
     pub fn info(&self, spatial_layers: u8) -> FrameInfo {
         let (spatial, temporal) = (self.sid.unwrap_or(0).min(3), self.tid.unwrap_or(0).min(3));
-        // Nobody is above the highest layer to refer to it or not.
+        // The highest layer has none above it that could refer to it.
         let own = if spatial + 1 >= spatial_layers {
             Targets::from(spatial, temporal)
         } else {
@@ -171,7 +171,7 @@ pub fn rewrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0
             at += 1;
         }
     }
-    // Behind the layer indices, which it never comes without.
+    // TL0PICIDX stands after the layer indices, and never comes without them.
     if descriptor.tl0_pic_idx.is_some()
         && let Some(field) = payload.get_mut(at + 1)
     {
@@ -179,7 +179,7 @@ pub fn rewrite(payload: &mut [u8], descriptor: &Descriptor, picture_id: u16, tl0
     }
 }
 
-/// Up to three P_DIFF, each with a bit telling that another follows.
+/// Skips up to three P_DIFF, each with a bit telling that another follows.
 fn skip_references(payload: &[u8], mut at: usize) -> Result<usize, RtpError> {
     for _ in 0..3 {
         let reference = *payload.get(at).ok_or(RtpError::Payload)?;
@@ -391,7 +391,7 @@ mod tests {
                 row(1, 2),
                 false,
             ),
-            // Above the highest is nobody who could refer to it, whatever is said.
+            // No layer above the highest could refer to it, whatever the flag says.
             ("the highest", (2, 1, "PUZD"), from(2, 1), from(2, 1), false),
             (
                 "beyond what is told apart",

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 /// "Defined by profile" of the one-byte form.
 pub(crate) const ONE_BYTE: u16 = 0xbede;
-/// And of the two-byte form; its low four bits are the application's.
+/// Profile of the two-byte form; its low four bits are the application's.
 pub(crate) const TWO_BYTE: u16 = 0x1000;
 
-/// Iterates over `(id, value)`. Stops silently where the elements stop making sense, as RFC 8285
-/// asks; an extension of another profile has none.
+/// Iterates over `(id, value)`. It stops silently at malformed elements, as RFC 8285 asks; an
+/// extension of another profile has no elements.
 #[derive(Clone, Debug)]
 pub struct Extensions<'a> {
     bytes: &'a [u8],
@@ -32,7 +32,7 @@ impl<'a> Extensions<'a> {
         }
     }
 
-    /// Where the value last returned stands in the extension.
+    /// The place in the extension of the value last returned.
     pub(crate) fn last_value(&self) -> Range<usize> {
         self.last.0..self.last.1
     }

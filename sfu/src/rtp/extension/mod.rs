@@ -35,7 +35,7 @@ pub enum ExtensionKind {
 }
 
 impl ExtensionKind {
-    /// All of them.
+    /// Every kind.
     pub const ALL: [Self; 10] = [
         Self::Mid,
         Self::Rid,
@@ -69,7 +69,7 @@ impl ExtensionKind {
         }
     }
 
-    /// From a URI.
+    /// The kind with a URI.
     pub fn from_uri(uri: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.uri() == uri)
     }

@@ -12,7 +12,7 @@ pub struct AudioLevel {
 }
 
 impl AudioLevel {
-    /// From an element's value.
+    /// Parses an element's value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let byte = *value.first()?;
         Some(Self {
@@ -21,7 +21,7 @@ impl AudioLevel {
         })
     }
 
-    /// To an element's value; a level above 127 is written as 127.
+    /// Writes an element's value; a level above 127 is written as 127.
     pub fn to_bytes(self) -> [u8; 1] {
         [(self.voice as u8) << 7 | self.level.min(127)]
     }
@@ -32,7 +32,7 @@ impl AudioLevel {
 pub struct AbsSendTime(u32);
 
 impl AbsSendTime {
-    /// From a time since any fixed epoch.
+    /// The send time for a duration since any fixed epoch.
     pub fn from_duration(since_epoch: Duration) -> Self {
         let seconds = (since_epoch.as_secs() & 0x3f) as u32;
         // (2^18 * nanos) / 10^9 fits: nanos is under 2^30.
@@ -40,13 +40,13 @@ impl AbsSendTime {
         Self(seconds << 18 | fraction)
     }
 
-    /// From an element's value.
+    /// Parses an element's value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let [a, b, c] = *value.first_chunk::<3>()?;
         Some(Self(u32::from_be_bytes([0, a, b, c])))
     }
 
-    /// To an element's value.
+    /// Writes an element's value.
     pub fn to_bytes(self) -> [u8; 3] {
         let [_, a, b, c] = self.0.to_be_bytes();
         [a, b, c]
@@ -71,12 +71,12 @@ impl AbsSendTime {
 pub struct TransportCc(pub u16);
 
 impl TransportCc {
-    /// From an element's value.
+    /// Parses an element's value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         Some(Self(u16::from_be_bytes(*value.first_chunk::<2>()?)))
     }
 
-    /// To an element's value.
+    /// Writes an element's value.
     pub fn to_bytes(self) -> [u8; 2] {
         self.0.to_be_bytes()
     }
@@ -85,14 +85,14 @@ impl TransportCc {
 /// The bounds of a receiver's buffer, each in units of 10 ms, 0 to 4095.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PlayoutDelay {
-    /// At least.
+    /// Lower bound.
     pub min: u16,
-    /// At most.
+    /// Upper bound.
     pub max: u16,
 }
 
 impl PlayoutDelay {
-    /// From an element's value.
+    /// Parses an element's value.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let [a, b, c] = *value.first_chunk::<3>()?;
         Some(Self {
@@ -101,7 +101,7 @@ impl PlayoutDelay {
         })
     }
 
-    /// To an element's value; values above 4095 are written as 4095.
+    /// Writes an element's value; values above 4095 are written as 4095.
     pub fn to_bytes(self) -> [u8; 3] {
         let (min, max) = (self.min.min(0xfff), self.max.min(0xfff));
         [

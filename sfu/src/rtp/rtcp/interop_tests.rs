@@ -111,7 +111,7 @@ fn translate_block(block: &ReceptionReport) -> ReportBlock {
     ReportBlock {
         ssrc: block.ssrc,
         fraction_lost: block.fraction_lost,
-        // It reads the 24 bits as a number without sign.
+        // The other library reads the 24 bits as a number without sign.
         cumulative_lost: (block.total_lost << 8) as i32 >> 8,
         highest_sequence: block.last_sequence_number,
         jitter: block.jitter,
@@ -211,7 +211,7 @@ fn why_not_rtc_rtcp() {
     };
     assert_eq!(lost, [7, 0, 3]);
 
-    // One malformed packet costs the whole compound.
+    // In the other library one malformed packet costs the whole compound.
     let mut compound = Vec::new();
     pli(&mut compound, 1, 2);
     compound.extend_from_slice(&[0x81, 201, 0, 1, 0, 0, 0, 1]);

@@ -20,7 +20,7 @@ pub enum Rtcp {
         ssrc: u32,
         /// The time at which it was sent, as a 64-bit NTP timestamp (32.32 seconds).
         ntp: u64,
-        /// That moment on the RTP clock.
+        /// The RTP timestamp of that moment.
         rtp: u32,
         /// RTP packets sent so far, wrapping.
         packets: u32,
@@ -44,40 +44,40 @@ pub enum Rtcp {
     },
     /// RFC 3550 section 6.6.
     Bye {
-        /// Who leaves; at most 31.
+        /// Sources that leave; at most 31.
         ssrcs: Vec<u32>,
     },
     /// Generic NACK (RFC 4585 section 6.2.1).
     Nack {
-        /// Who asks.
+        /// The requester.
         sender: u32,
-        /// Whose packets are missing.
+        /// The stream with missing packets.
         media: u32,
         /// Their sequence numbers, as listed; at most [`MAX_LOST`].
         lost: Vec<u16>,
     },
     /// Picture loss indication (RFC 4585 section 6.3.1).
     Pli {
-        /// Who asks.
+        /// The requester.
         sender: u32,
-        /// For a keyframe of which stream.
+        /// The stream that needs a keyframe.
         media: u32,
     },
     /// Full intra request (RFC 5104 section 4.3.1).
     Fir {
-        /// Who asks.
+        /// The requester.
         sender: u32,
-        /// For a keyframe of which streams, each with the request's sequence number: a repeated
-        /// number is the same request.
+        /// The streams that need a keyframe, each with the request's sequence number. The same
+        /// number again is the same request.
         entries: Vec<(u32, u8)>,
     },
     /// Receiver estimated maximum bitrate (draft-alvestrand-rmcat-remb-03).
     Remb {
-        /// Who estimates.
+        /// The estimating receiver.
         sender: u32,
         /// Bits a second, saturating.
         bitrate: u64,
-        /// Of the sum of which streams.
+        /// The streams whose sum is estimated.
         ssrcs: Vec<u32>,
     },
     /// Arrivals by transport-wide sequence number.
@@ -122,15 +122,15 @@ pub struct ReportBlock {
 /// An answer to a receiver reference time (RFC 3611 section 4.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DelayBlock {
-    /// Whose reference time.
+    /// The source of the reference time.
     pub ssrc: u32,
-    /// The middle 32 bits of it; 0 is none.
+    /// The middle 32 bits of the reference time; 0 is none.
     pub last_reference: u32,
-    /// Since that arrived, in 1/65536 s.
+    /// Time since that arrived, in 1/65536 s.
     pub delay: u32,
 }
 
-/// Why bytes are not RTCP.
+/// The reason that bytes are not RTCP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RtcpError {
     /// A header's version, length or padding does not fit the datagram; nothing behind it is read.
@@ -139,7 +139,7 @@ pub enum RtcpError {
     /// A packet's content does not fit its own length; the next one is read.
     #[error("malformed RTCP packet")]
     Content,
-    /// More than [`MAX_PACKETS`] packets.
+    /// The datagram has more than [`MAX_PACKETS`] packets.
     #[error("too many RTCP packets in one datagram")]
     TooMany,
 }

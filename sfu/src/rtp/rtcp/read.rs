@@ -6,14 +6,14 @@ use super::*;
 /// 12 bytes or more; 32 is twice what fits between a report of 31 blocks and the MTU.
 pub const MAX_PACKETS: usize = 32;
 
-/// Sequence numbers read of one NACK packet. libwebrtc's receiver keeps at most 1,000 missing
-/// packets and asks for a keyframe beyond; what is asked for beyond that is not kept.
+/// Sequence numbers read of one NACK packet, at most. libwebrtc's receiver keeps at most 1,000
+/// missing packets and asks for a keyframe beyond; further numbers are ignored.
 pub const MAX_LOST: usize = 1_024;
 
 /// Iterates over the packets of a compound, reduced-size ones (RFC 5506) included.
 ///
 /// A packet whose content is malformed is an error between its neighbours; malformed framing is an
-/// error at the end, for nothing behind it can be told apart.
+/// error at the end, for the packets after it cannot be told apart.
 pub fn parse_compound(datagram: &[u8]) -> Packets<'_> {
     Packets {
         rest: datagram,
@@ -48,7 +48,7 @@ impl Iterator for Packets<'_> {
     }
 }
 
-/// One packet behind its header, without padding.
+/// The body of one packet, without padding.
 struct Frame<'a> {
     packet_type: u8,
     /// The count or format field.
@@ -217,7 +217,8 @@ impl<'a> Reader<'a> {
         lost
     }
 
-    /// Behind the name: a count of SSRCs, 6 bits of exponent and 18 of mantissa, the SSRCs.
+    /// Reads the fields after the name: a count of SSRCs, 6 bits of exponent and 18 of mantissa,
+    /// the SSRCs.
     fn remb(&mut self, sender: u32) -> Option<Rtcp> {
         let word = self.u32()?;
         let (exponent, mantissa) = (word >> 18 & 0x3f, u64::from(word & 0x3_ffff));

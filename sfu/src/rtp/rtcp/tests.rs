@@ -149,7 +149,7 @@ fn descriptions_without_a_usable_cname() {
         ),
     ] {
         let body = [[0, 0, 0, 9].as_slice(), &items].concat();
-        // The first two end at the first word; what is behind is not the chunk's.
+        // The first two end at the first word; the bytes after are not the chunk's.
         let expected = Rtcp::Sdes {
             cnames: vec![(9, cname.map(str::to_owned))],
         };
@@ -243,7 +243,7 @@ pub(super) fn report_block() -> impl Strategy<Value = ReportBlock> {
     )
 }
 
-/// Any packet a writer can make, with what it makes of it.
+/// Any packet that a writer can make, with its bytes.
 pub(super) fn written() -> impl Strategy<Value = (Rtcp, Vec<u8>)> {
     let reports = || proptest::collection::vec(report_block(), 0..32);
     let words = |max| proptest::collection::vec(any::<u32>(), 0..max);
@@ -387,7 +387,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(mut datagram in proptest::collection::vec(any::<u8>(), 0..120), packet_type in 198u8..210) {
         read(&datagram);
-        // And with a plausible header, so that the bodies are reached.
+        // A plausible header is tried too, so that the bodies are reached.
         let words = (datagram.len() / 4).saturating_sub(1) as u8;
         if let Some(header) = datagram.first_chunk_mut::<4>() {
             *header = [0x80 | header[0] & 0x3f, packet_type, 0, words];

@@ -7,9 +7,9 @@ use super::{TRANSPORT_CC, TRANSPORT_FEEDBACK};
 /// Arrival times are counted in ticks of 250 us.
 pub const TICKS_PER_SECOND: i64 = 4_000;
 
-/// Statuses kept of one feedback packet. Browsers report at least every 250 ms, and 100 Mbit/s of
-/// 1,200-byte packets are 2,604 in that time. A viewer back from an outage may report more, as one
-/// long run of losses ahead of what arrived: the newest are kept.
+/// Statuses kept of one feedback packet, at most. Browsers report at least every 250 ms, and 100 Mbit/s of 1,200-byte
+/// packets are 2,604 in that time. A viewer back from an outage may report more, as one long run of losses before the
+/// packets that arrived: the newest are kept.
 pub const MAX_STATUSES: usize = 4_096;
 
 /// The reference time counts 64 ms.
@@ -18,17 +18,16 @@ const TICKS_PER_REFERENCE: i64 = 256;
 /// A feedback packet: which packets of a run arrived, and when.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TransportFeedback {
-    /// Who reports.
+    /// The reporting receiver.
     pub sender: u32,
     /// One of the streams reported on.
     pub media: u32,
-    /// Counts feedback packets, wrapping: a gap is feedback that was lost.
+    /// Counts feedback packets, wrapping: a gap means that feedback was lost.
     pub feedback_count: u8,
     /// The transport-wide sequence number of the first packet reported on.
     pub base: u16,
-    /// Of that and the following ones: when each arrived, in ticks of 250 us since an epoch of the
-    /// receiver's, or `None` if it did not. The epoch is that of a 24-bit counter of 64 ms, so times
-    /// wrap at 2^32 ticks, every 12 days.
+    /// Arrival of that packet and of each following one, in ticks of 250 us since an epoch of the receiver's; `None` if
+    /// it did not arrive. The epoch is that of a 24-bit counter of 64 ms, so times wrap at 2^32 ticks, every 12 days.
     pub arrivals: Vec<Option<i64>>,
 }
 
@@ -43,8 +42,8 @@ impl TransportFeedback {
         arrivals.map(|(at, arrival)| (self.base.wrapping_add(at as u16), *arrival))
     }
 
-    /// From the bytes behind the RTCP header. Costs no more than the larger of the bytes given
-    /// and [`MAX_STATUSES`].
+    /// Parses the bytes after the RTCP header. The cost is bounded by the larger of the given bytes and
+    /// [`MAX_STATUSES`].
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         let (head, rest) = body.split_first_chunk::<16>()?;
         let word =
@@ -166,13 +165,12 @@ const MAX_RUN: usize = 0x1fff;
 /// A feedback packet is closed at this size, so that a compound with it fits a datagram.
 const MAX_BYTES: usize = 1_000;
 
-/// Appends a feedback packet and returns how many of `arrivals` it covers. They belong to
-/// consecutive packets from `base` on, in ticks since an epoch of the caller's, not negative.
+/// Appends a feedback packet and returns how many of `arrivals` it covers. These belong to consecutive packets from
+/// `base` on, in ticks since an epoch of the caller's, not negative.
 ///
-/// It ends early, for the caller to write another from there on, where two arrivals are more than
-/// 8 s apart or it has grown to about 1,000 bytes. Losses ahead of the first arrival are covered;
-/// without any arrival nothing is written and 0 returned: the draft has no way to say that, for the
-/// reference time is that of a packet.
+/// The packet ends early where two arrivals are more than 8 s apart, or at about 1,000 bytes; the caller then writes
+/// another from there on. Losses before the first arrival are covered. Without any arrival nothing is written and 0
+/// returned: the draft cannot express that, as the reference time is that of a packet.
 pub fn write_feedback(
     out: &mut Vec<u8>,
     sender: u32,

@@ -1,5 +1,5 @@
-//! Appends packets to a compound. What exceeds a field's range is split over several packets or
-//! truncated as each function says; none can fail.
+//! Appends packets to a compound. Values beyond a field's range are split over several packets or
+//! truncated, as each function says; none can fail.
 
 use super::*;
 
@@ -57,7 +57,7 @@ pub fn sdes_cname(out: &mut Vec<u8>, ssrc: u32, cname: &str) {
         put(out, ssrc);
         out.extend_from_slice(&[CNAME, cname.len() as u8]);
         out.extend_from_slice(cname.as_bytes());
-        // At least one zero ends the items.
+        // A zero, at least one, ends the items.
         out.push(0);
     });
 }

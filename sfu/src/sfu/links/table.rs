@@ -1,34 +1,33 @@
-//! Which workers are linked, and how much memory their rings may take.
+//! The pairs of linked workers, and the memory of their rings.
 
 use std::collections::BTreeSet;
 
 use super::{BATCHES, CONTROL, LinkEnd, RingSizes};
 use crate::worker::Control;
 
-/// All rings of a server together, in bytes, whatever the number of its workers. Of pairs of workers
-/// there are as many as the square of these: with full rings for each, 34 workers come to it.
+/// Bytes of all rings of a server together, for any number of workers. The number of pairs grows as its square: 34
+/// workers reach this with full rings for each pair.
 const RING_BYTES: usize = 64 << 20;
-/// Control messages that fit between two workers at least. Where more pairs would not fit with this,
-/// not all of them can be linked.
+/// Fewest control messages that a ring holds. Where the memory does not suffice for all pairs even so, not all can be
+/// linked.
 const CONTROL_AT_LEAST: usize = 64;
 
-/// The pairs of workers that are linked. They stay so: a room that spanned two workers shows that
-/// others will.
+/// The pairs of workers that are linked. They stay linked: another room will likely span them too.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
     linked: BTreeSet<(u16, u16)>,
     sizes: RingSizes,
-    /// So many pairs at most.
+    /// Most pairs.
     most: usize,
     refused: u64,
 }
 
-/// Two workers are not linked, and cannot be: all memory for rings is used up.
+/// Two workers cannot be linked: all memory for rings is used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TableFull;
 
 impl LinkTable {
-    /// For so many workers. Rings are as long as all pairs together have room for.
+    /// A table for so many workers. Rings are as long as the memory allows for all pairs.
     pub(crate) fn for_workers(workers: usize) -> Self {
         let pairs = workers * workers.saturating_sub(1) / 2;
         let batches = BATCHES;
@@ -40,7 +39,7 @@ impl LinkTable {
         Self::new(sizes, RING_BYTES / sizes.bytes_of_pair())
     }
 
-    /// With rings of these lengths, between so many pairs at most.
+    /// A table for rings of these lengths, between so many pairs at most.
     pub(crate) fn new(sizes: RingSizes, most: usize) -> Self {
         Self {
             linked: BTreeSet::new(),
@@ -50,9 +49,8 @@ impl LinkTable {
         }
     }
 
-    /// The ends of two workers, in their order; none if they are linked already. To be
-    /// [noted](Self::linked) when both have theirs: until then another two ends can be had, which take
-    /// the place of the ones before.
+    /// The ends of two workers, in their order; none if they are linked already. Call [`linked`](Self::linked) when
+    /// both workers have theirs. Until then another call makes two new ends, which replace the earlier ones.
     pub(crate) fn link(
         &mut self,
         one: u16,
@@ -68,7 +66,7 @@ impl LinkTable {
         Ok(Some(LinkEnd::pair(one, other, self.sizes)))
     }
 
-    /// Two workers have their ends.
+    /// Records that two workers have their ends.
     pub(crate) fn linked(&mut self, one: u16, other: u16) {
         self.linked.insert(pair(one, other));
     }
@@ -78,7 +76,7 @@ impl LinkTable {
         self.linked.len()
     }
 
-    /// Times that two workers were to be linked and could not be.
+    /// Times that two workers could not be linked.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
     }
@@ -95,7 +93,7 @@ impl RingSizes {
     }
 }
 
-/// Control messages each way for which the rings of a pair take so many bytes.
+/// Control messages each way if the rings of a pair take so many bytes.
 fn control_between(bytes: usize, batches: usize) -> usize {
     (bytes / 2).saturating_sub(batches * size_of::<usize>()) / size_of::<Control>()
 }
@@ -131,7 +129,7 @@ mod tests {
         let mut table = LinkTable::new(sizes, 2);
         let (one, other) = table.link(3, 1).unwrap().expect("not linked");
         assert_eq!((one.other, other.other), (1, 3), "each towards the other");
-        // One of them never got it: there is another.
+        // One of them never got its end: another pair of ends is made.
         assert!(table.link(1, 3).unwrap().is_some());
         table.linked(3, 1);
         assert!(table.link(1, 3).unwrap().is_none());

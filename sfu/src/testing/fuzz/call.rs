@@ -27,9 +27,9 @@ pub enum Operation {
     Burst,
     /// RTCP, once decrypted.
     Rtcp,
-    /// Which of the latest packets came, and how late: a byte for each, 255 for one that did not.
+    /// Feedback on the latest packets: a byte for each tells how late it came, 255 that it did not.
     Feedback,
-    /// Which of the latest packets are asked for again: a byte for each, so many came after it.
+    /// NACKs for some of the latest packets: a byte for each counts the packets after it.
     Nack,
     /// Some time passes.
     Time,
@@ -41,7 +41,7 @@ pub enum Operation {
     Answers,
     /// A datagram as it is.
     Datagram,
-    /// A byte to change and by what, and an RTP or RTCP packet that is sealed before.
+    /// A byte to change, the change, and an RTP or RTCP packet that is sealed before.
     Sealed,
 }
 
@@ -79,13 +79,13 @@ const TIMES: [u64; 8] = [1, 5, 20, 100, 500, 2_000, 9_000, 40_000];
 /// Steps of a run: more find nothing that these do not, more slowly.
 const STEPS: usize = 200;
 
-/// Steps of these operations. Each is a byte (the operation in its lower half, who in the next two bits), a length in
-/// two bytes, and as much.
+/// Runs steps of these operations. Each is a byte (the operation in its lower half, the person in the next two bits), a
+/// length in two bytes, and as many bytes.
 ///
 /// # Panics
 ///
-/// If the worker's parts do not agree with each other, if it sends two packets under one number, or what cannot be
-/// read, or keeps something when all have left.
+/// If the worker's parts do not agree with each other; if it sends two packets under one number, or one that cannot be
+/// parsed; or if it keeps anything after all have left.
 pub fn call(bytes: &[u8], operations: &[Operation]) {
     let mut call = Call::new();
     for (flags, data) in steps(bytes).take(STEPS) {
@@ -232,7 +232,7 @@ impl Call {
 
     fn pass(&mut self, milliseconds: u64) {
         let until = self.now + Duration::from_millis(milliseconds);
-        // What is due at once may make something due at once: in a run that does not end, time does.
+        // Work that is due at once may make more work due at once: if that never ends, the time is up.
         for _ in 0..2_000 {
             let due = self
                 .relay
@@ -259,7 +259,7 @@ impl Call {
         let tracks = self.tracks.len().max(1);
         let track = self.tracks.get(usize::from(which) % tracks).copied();
         let track = track.unwrap_or(TrackId::from_u64(u64::from(which)));
-        // What is refused says so, and the audit whether anything was kept of it.
+        // A refused command returns an error, and the audit finds anything left of it.
         match kind % 8 {
             0 => {
                 if let Ok(answer) = self.relay.offer(now, peer, offer) {
@@ -328,7 +328,7 @@ impl Call {
         }
     }
 
-    /// Reads what is sent, as clients would.
+    /// Reads the datagrams sent, as clients would.
     fn flush(&mut self) {
         loop {
             let sent = self.relay.flush(self.now);

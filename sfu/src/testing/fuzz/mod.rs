@@ -1,4 +1,4 @@
-//! Entry points for fuzzing what is private: bytes in, no panic.
+//! Entry points for fuzzing private code: bytes in, no panic.
 
 mod call;
 mod person;
@@ -19,8 +19,8 @@ pub use call::{Operation, call};
 /// An offer of a real browser: sound and simulcast video.
 const OFFER: &str = include_str!("../../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
 
-/// A datagram from a stranger, and the same from an address that will be known: demultiplexing,
-/// STUN, and everything that comes before authentication.
+/// Handles a datagram from a stranger, and again from an address that will be known: demultiplexing, STUN, and
+/// everything before authentication.
 ///
 /// # Panics
 ///

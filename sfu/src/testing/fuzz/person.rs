@@ -85,7 +85,7 @@ impl Person {
             return None;
         }
         let transaction = datagram.get(8..20)?.first_chunk()?;
-        // XOR-MAPPED-ADDRESS, of which a server that knows its addresses reads nothing.
+        // XOR-MAPPED-ADDRESS is ignored by a server that knows its addresses.
         let mapped = [0, 0x20, 0, 8, 0, 1, 0, 0, 0, 0, 0, 0];
         Some(fuzz::signed(
             0x0101,
@@ -96,7 +96,7 @@ impl Person {
         ))
     }
 
-    /// As the client seals it, with a byte changed by what the second says. None for what is neither RTP nor RTCP.
+    /// Seals a packet as the client does, and changes the byte at `at` by `change`. None if it is neither RTP nor RTCP.
     pub(super) fn sealed(&mut self, &[at, change]: &[u8; 2], packet: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = fuzz::sealed(&mut self.sealing, packet)?;
         let len = sealed.len();

@@ -1,5 +1,5 @@
-//! A VP8 encoder's output without the encoder: frames of plausible sizes that tell what they refer
-//! to.
+//! A VP8 encoder's output without the encoder: frames of plausible sizes that tell which frames
+//! they refer to.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -16,12 +16,12 @@ pub(super) struct Encoder {
     temporal_layers: u8,
     /// Mean bytes of a frame.
     frame_bytes: u32,
-    /// Of the next frame.
+    /// Number of the next frame.
     frame: u32,
     /// Frames since the keyframe.
     since_keyframe: u32,
     keyframe_wanted: bool,
-    /// Frames that a keyframe is as large as; whether those after it make up for it.
+    /// Size of a keyframe in frames, and whether the frames after it make up for it.
     keyframe_frames: u32,
     makes_up: bool,
     /// Bytes by which it has sent more than its rate.
@@ -39,9 +39,10 @@ pub(super) struct Encoded {
 /// be switched up to it.
 const SYNC_PERIOD: u32 = 8;
 
-/// As libvpx for camera pictures, about.
+/// Size of a keyframe in frames, about that of libvpx for camera pictures.
 const KEYFRAME_FRAMES: u32 = 5;
-/// Of a frame, what goes to making up for a keyframe: a rate is kept over a second or two.
+/// Share of a frame saved to make up for a keyframe, as a divisor: the rate is kept over a second
+/// or two.
 const MAKES_UP: u32 = 4;
 
 impl Encoder {

@@ -1,5 +1,6 @@
-//! Streams with layers inside, as encoders for VP9 (RFC 9628), AV1 (with the dependency descriptor)
-//! and H.264 (RFC 6184) make them, without the encoder: frames that tell what they refer to.
+//! Streams with layers inside, without the encoder, as encoders for VP9 (RFC 9628), AV1 (with the
+//! dependency descriptor) and H.264 (RFC 6184) make them: frames that tell which frames they refer
+//! to.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -33,7 +34,7 @@ pub(super) struct Payload {
 pub(super) struct Layered {
     form: Scalability,
     source: u32,
-    /// Of the largest picture.
+    /// Size of the largest picture.
     size: (u16, u16),
     frame_bytes: u32,
     keyframe_wanted: bool,
@@ -52,14 +53,14 @@ pub(super) struct Layered {
 struct Frame<'a> {
     spatial: u8,
     temporal: u8,
-    /// Of a key picture.
+    /// The frame belongs to a key picture.
     key: bool,
-    /// Refers to the spatial layer below.
+    /// The frame refers to the spatial layer below.
     inter_layer: bool,
     bytes: &'a [u8],
 }
 
-/// Constrained Baseline at 640x360: what the set says matters less than that there is one.
+/// Constrained Baseline at 640x360; only the presence of the set matters.
 const SPS: [u8; 15] = [
     0x67, 0x42, 0xe0, 0x1f, 0x8c, 0x8d, 0x40, 0x50, 0x17, 0xfc, 0xb0, 0x0f, 0x08, 0x84, 0x6a,
 ];
@@ -255,7 +256,7 @@ impl Layered {
         bytes
     }
 
-    /// For VP9 receivers rely on the payload descriptor.
+    /// The dependency descriptor; none for VP9, where receivers rely on the payload descriptor.
     fn dependencies(&self, frame: &Frame<'_>, first: bool, last: bool) -> Option<Vec<u8>> {
         if self.form.codec == Codec::Vp9 {
             return None;

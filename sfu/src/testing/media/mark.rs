@@ -1,4 +1,4 @@
-//! The marks in synthetic frames, for the oracle to check what a real decoder would only show as a broken
+//! The marks in synthetic frames, with which the oracle finds faults that a real decoder would only show as a broken
 //! picture.
 
 /// Stands at the front of a synthetic VP8 frame, behind the payload header.
@@ -25,7 +25,7 @@ impl Mark {
     /// Bytes of a mark.
     pub const LEN: usize = 28;
 
-    /// From the bytes behind the payload header; `None` if it is no synthetic frame.
+    /// Parses the bytes after the payload header; `None` if it is no synthetic frame.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<{ Self::LEN }>()?;
         let word = |at: usize| {
@@ -44,7 +44,7 @@ impl Mark {
         })
     }
 
-    /// To bytes.
+    /// Writes the bytes.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let size = u32::from(self.width) << 16 | u32::from(self.height);
         let [first, second] = self.references;

@@ -1,5 +1,4 @@
-//! Where a simulated publisher's packets come from: RTP of plausible timing and size, in virtual
-//! time, without an encoder.
+//! A simulated publisher's packets: RTP of plausible timing and size, in virtual time, without an encoder.
 
 mod encoder;
 mod layered;
@@ -32,18 +31,18 @@ pub struct VideoConfig {
     pub mid: String,
     /// Negotiated header extensions.
     pub extensions: ExtensionMap,
-    /// Of all layers.
+    /// Frames a second of all layers.
     pub frames_per_second: u32,
     /// 1 to 3; with 1 the descriptor has picture ids only.
     pub temporal_layers: u8,
-    /// Of everything random: sizes, first sequence numbers, timestamps and picture ids.
+    /// Seed of everything random: sizes, first sequence numbers, timestamps and picture ids.
     pub seed: u64,
 }
 
 /// One simulcast layer.
 #[derive(Clone, Debug)]
 pub struct LayerConfig {
-    /// Its stream.
+    /// SSRC of its stream.
     pub ssrc: u32,
     /// The RID to name, if negotiated.
     pub rid: Option<String>,
@@ -88,7 +87,7 @@ pub struct AudioConfig {
     pub mid: String,
     /// Negotiated header extensions.
     pub extensions: ExtensionMap,
-    /// Of everything random.
+    /// Seed of everything random.
     pub seed: u64,
 }
 
@@ -121,7 +120,7 @@ struct Stream {
     first_timestamp: u32,
     packets: u32,
     octets: u32,
-    /// None for audio.
+    /// Encoders of video; none for audio.
     video: Option<Video>,
 }
 
@@ -147,7 +146,7 @@ impl Video {
     }
 }
 
-/// Between the packets of one frame, as a pacer would: 1,100 bytes at 44 Mbit/s.
+/// Time between the packets of one frame, as with a pacer: 1,100 bytes at 44 Mbit/s.
 const PACKET_SPACING: Duration = Duration::from_micros(200);
 
 /// MID and RID are named in the first packets of a stream and then no more, as browsers do once
@@ -393,7 +392,7 @@ impl MediaSource {
         let stream = &mut self.streams[index];
         let video = stream.video.is_some();
         let header = OutHeader {
-            // Of audio, the first packet of a talk spurt.
+            // The marker of audio is on the first packet of a talk spurt.
             marker: if video { last } else { stream.packets == 0 },
             payload_type: self.payload_type,
             sequence: stream.sequence,

@@ -44,7 +44,7 @@ pub(super) struct Link {
     rate: Option<u64>,
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    /// Up to when the first one's `left` is right.
+    /// The time up to which the first one's `left` is right.
     since: Option<Instant>,
 }
 
@@ -146,7 +146,7 @@ impl Link {
         })
     }
 
-    /// Sends of the first one what was sent by `now`, which is not all of it.
+    /// Reduces `left` of the first one by the bits sent until `now`, which are not all of it.
     fn serve(&mut self, now: Instant) {
         let since = self.since.replace(now).unwrap_or(now);
         if let (Some(rate), Some(first)) = (self.rate, self.waiting.front_mut()) {

@@ -1,9 +1,8 @@
 //! One direction of a network path: loss, delay, jitter, reordering, and a rate with a bounded queue
 //! that others may share.
 //!
-//! Deterministic: the same seed, the same datagrams and the same changes give the same arrivals. It
-//! knows no clock but the moments it is told, so that it serves simulations in virtual time and
-//! `tertulia-loadtest impair` in real time.
+//! It is deterministic: equal seeds, datagrams and changes give equal arrivals. It reads no clock and is given each
+//! moment, so that it serves simulations in virtual time and `tertulia-loadtest impair` in real time.
 
 mod link;
 mod model;

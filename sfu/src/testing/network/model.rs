@@ -9,12 +9,12 @@ pub struct PathModel {
     pub delay: Duration,
     /// Added to it at random, evenly from zero up to this.
     pub jitter: Duration,
-    /// Whether datagrams may overtake each other by the jitter. On most links they may not: what is
-    /// delayed holds up what follows.
+    /// Whether datagrams may overtake each other by the jitter. On most links they may not: a delayed one holds up
+    /// those that follow.
     pub overtake: bool,
-    /// The longest pause between two turns in which the path delivers: what comes between them waits, and arrives
-    /// together. Pauses are random, evenly from zero up to this. Wi-Fi does so, which sends many frames at once, and
-    /// so does a receiver that is short of processor time.
+    /// The longest pause between two turns in which the path delivers: datagrams that come between them wait, and
+    /// arrive together. Pauses are random, evenly from zero up to this. Wi-Fi pauses so, as it sends many frames at
+    /// once, and so does a receiver that is short of processor time.
     pub turns: Duration,
     /// Share of datagrams lost at random, each for itself (0 to 1).
     pub loss: f64,
@@ -28,9 +28,9 @@ pub struct PathModel {
     pub noise: Option<Noise>,
     /// Datagrams that would wait longer than this for the rate are dropped at its tail.
     pub queue: Duration,
-    /// So are those that would wait behind more bytes than this; none is no bound by bytes.
+    /// Most bytes that wait; further datagrams are lost too. None is no bound by bytes.
     pub queue_bytes: Option<usize>,
-    /// Somebody else's download through the same queue. It needs a rate to compete for.
+    /// Another person's download through the same queue. It needs a rate to compete for.
     pub rival: Option<Rival>,
 }
 
@@ -49,7 +49,7 @@ pub struct Burst {
 pub struct Reorder {
     /// Share of datagrams (0 to 1).
     pub share: f64,
-    /// By how much longer they travel.
+    /// The extra time that they travel.
     pub delay: Duration,
 }
 
@@ -58,7 +58,7 @@ pub struct Reorder {
 pub struct Noise {
     /// The rate is off by up to this share of it, either way, evenly (0 to below 1).
     pub share: f64,
-    /// It is drawn anew this often.
+    /// The time after which the factor is drawn anew.
     pub period: Duration,
 }
 
@@ -71,7 +71,7 @@ pub struct Rival {
 }
 
 impl PathModel {
-    /// Nothing happens to datagrams, not even delay.
+    /// A path without any impairment, not even delay.
     pub const CLEAR: Self = Self {
         delay: Duration::ZERO,
         jitter: Duration::ZERO,

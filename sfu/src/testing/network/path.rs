@@ -15,9 +15,9 @@ use super::statistics::PathStats;
 /// A datagram under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Where it came from.
+    /// Its source address.
     pub from: SocketAddr,
-    /// Where it goes.
+    /// Its destination address.
     pub to: SocketAddr,
     /// Its bytes.
     pub payload: Vec<u8>,
@@ -91,17 +91,17 @@ impl Path {
         &self.model
     }
 
-    /// As [`set_model_at`](Self::set_model_at), as of when the path was last used.
+    /// Sets the model as [`set_model_at`](Self::set_model_at) does, from the time the path was last used.
     pub fn set_model(&mut self, model: PathModel) {
         match self.clock {
             Some(now) => self.set_model_at(now, model),
-            // It begins with the first datagram.
+            // The path begins with the first datagram.
             None => self.model = model,
         }
     }
 
-    /// Changes how datagrams sent from now on are treated. Those that wait for the rate go on at the
-    /// new one; those that have passed it arrive as they would have.
+    /// Changes the treatment of datagrams sent from now on. Datagrams that wait for the rate go on at the new one;
+    /// those that have passed it arrive as before.
     pub fn set_model_at(&mut self, now: Instant, model: PathModel) {
         let now = self.advance(now);
         let before = std::mem::replace(&mut self.model, model);
@@ -124,7 +124,7 @@ impl Path {
             self.rival = rival.map(RivalFlow::new);
         }
         self.rival_sends(now);
-        // At no rate at all, nothing is left waiting.
+        // On an unlimited path nothing is left waiting.
         self.advance(now);
     }
 
@@ -154,7 +154,7 @@ impl Path {
             late: self.model.reorder.is_some_and(|r| late < r.share),
         };
         self.link.push(now, load);
-        // At no rate at all it is under way at once.
+        // On an unlimited path it leaves at once.
         self.advance(now);
     }
 
@@ -163,7 +163,7 @@ impl Path {
     pub fn next_arrival(&self) -> Option<Instant> {
         let arrives = self.under_way.peek().map(|first| first.arrives);
         let passes = self.link.next_datagram_at().map(|passes| {
-            // Until then the rate may change, and with it what is said here.
+            // The rate may change then, and with it this estimate.
             let passes = self.noise_at.map_or(passes, |noise| passes.min(noise));
             passes + self.model.delay
         });
@@ -199,12 +199,12 @@ impl Path {
         (self.stats.sent, self.stats.lost + self.stats.dropped)
     }
 
-    /// The counts of what it has done.
+    /// Counters of the path.
     pub fn stats(&self) -> &PathStats {
         &self.stats
     }
 
-    /// Counts from zero again; what it has done so far.
+    /// Returns the counters, and starts them again at zero.
     pub fn take_stats(&mut self) -> PathStats {
         std::mem::take(&mut self.stats)
     }

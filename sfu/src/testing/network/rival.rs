@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::model::Rival;
 
-/// Of its packets, as UDP payload would be counted.
+/// Size of its packets, counted as UDP payload.
 pub(super) const PACKET: usize = 1_200;
-/// A round trip of nothing would be an endless loop.
+/// Shortest round trip: with zero the loop would not end.
 const MIN_RTT: Duration = Duration::from_millis(1);
-/// RFC 5681 section 3.1: the threshold below which a window does not fall, in packets.
+/// Lowest threshold of a window, in packets (RFC 5681 section 3.1).
 const MIN_WINDOW: f64 = 2.0;
-/// 1.2 MB, of a receiver that does not scale its window without end.
+/// Largest window: 1.2 MB, as of a receiver with bounded window scaling.
 const MAX_WINDOW: f64 = 1_000.0;
 
 /// Its sender.
@@ -52,7 +52,7 @@ impl RivalFlow {
     pub(super) fn hear(&mut self, now: Instant) {
         while self.acknowledged.front().is_some_and(|at| *at <= now) {
             self.acknowledged.pop_front();
-            // Those of a rival before this one are acknowledged too.
+            // Packets of an earlier rival are acknowledged too.
             self.in_flight = self.in_flight.saturating_sub(1);
             self.window += match self.window < self.threshold {
                 true => 1.0,
@@ -76,12 +76,12 @@ impl RivalFlow {
         self.in_flight < self.window as usize
     }
 
-    /// It has sent a packet that the queue took.
+    /// Counts a sent packet that the queue accepted.
     pub(super) fn sent(&mut self) {
         self.in_flight += 1;
     }
 
-    /// It has sent a packet that the queue dropped: those behind it tell, a round trip and the
+    /// Counts a sent packet that the queue dropped. Later packets reveal that, a round trip and the
     /// queue's delay later.
     pub(super) fn dropped(&mut self, now: Instant, queue: Duration) {
         self.in_flight += 1;

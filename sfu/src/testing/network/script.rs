@@ -10,14 +10,14 @@ use super::setting::{SettingError, duration};
 /// Both directions of a client's path.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Models {
-    /// From the client.
+    /// The path from the client.
     pub up: PathModel,
-    /// Towards it.
+    /// The path to the client.
     pub down: PathModel,
 }
 
 impl Models {
-    /// Nothing happens either way.
+    /// No impairment either way.
     pub const CLEAR: Self = Self {
         up: PathModel::CLEAR,
         down: PathModel::CLEAR,
@@ -42,7 +42,7 @@ impl Models {
 /// The words are those of [`PathModel::set`]; a direction may be a table of them instead.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Script {
-    /// Of its random numbers, if the text says.
+    /// Seed of its random numbers, if the text has one.
     pub seed: Option<u64>,
     /// The path at the beginning.
     pub start: Models,
@@ -50,14 +50,14 @@ pub struct Script {
     pub changes: Vec<Change>,
 }
 
-/// One of its steps.
+/// One timed change of a script.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Change {
     /// Since the beginning.
     pub at: Duration,
     /// The path from then on.
     pub models: Models,
-    /// As it was written, to be shown: `down rate=600k`.
+    /// The change as written, to be shown: `down rate=600k`.
     pub text: String,
 }
 
@@ -70,33 +70,33 @@ pub enum ScriptError {
     /// Something that no script has.
     #[error("{place}: there is no `{key}` here; there is {known}")]
     Unknown {
-        /// Where.
+        /// The place in the text.
         place: String,
-        /// The word that stands there.
+        /// The word found there.
         key: String,
         /// The words that may.
         known: &'static str,
     },
-    /// Not what it should be.
+    /// A value is not of the expected kind.
     #[error("{place}: {wanted}")]
     Wrong {
-        /// Where.
+        /// The place in the text.
         place: String,
-        /// The word that should be there.
+        /// The expected kind of value.
         wanted: &'static str,
     },
     /// A change before the one above it.
     #[error("{place}: it is before the change above it")]
     Order {
-        /// Where.
+        /// The place in the text.
         place: String,
     },
     /// A setting.
     #[error("{place}: {source}")]
     Setting {
-        /// Where.
+        /// The place in the text.
         place: String,
-        /// The fault of it.
+        /// The fault there.
         source: SettingError,
     },
 }
@@ -106,7 +106,7 @@ pub enum ScriptError {
 const MAX_CHANGES: usize = 10_000;
 
 impl Script {
-    /// Reads a script for a path that is as `start` says where the text does not.
+    /// Reads a script; `start` gives the path where the text does not.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Script {
         Ok(script)
     }
 
-    /// Begins at `now`.
+    /// Starts a playback at `now`.
     pub fn play(&self, now: Instant) -> Playback<'_> {
         Playback {
             script: self,

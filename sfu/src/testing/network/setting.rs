@@ -10,10 +10,10 @@ pub enum SettingError {
     /// No such setting.
     #[error("there is no setting `{0}`; there are {names}", names = PathModel::SETTINGS.join(", "))]
     Unknown(String),
-    /// Not of the form `NAME=VALUE`.
+    /// The word is not of the form `NAME=VALUE`.
     #[error("`{0}` is not like rate=500k, `clear` or `reset`")]
     Form(String),
-    /// Not a value of that setting.
+    /// The value does not suit the setting.
     #[error("{name}: `{value}` is not {wanted}")]
     Value {
         /// The setting.
@@ -96,8 +96,7 @@ impl PathModel {
         })
     }
 
-    /// Changes what some words say, such as `rate=500k loss=5%`. `clear` undoes all impairment,
-    /// `reset` goes back to `start`.
+    /// Applies some words, such as `rate=500k loss=5%`. `clear` removes all impairment, `reset` goes back to `start`.
     ///
     /// # Errors
     ///

@@ -85,7 +85,7 @@ fn a_queue_is_bounded_by_bytes_too() {
         path.send(start, datagram(number, 1_250));
     }
     assert_eq!(arrivals(&mut path, start).len(), 2);
-    // What is longer than the queue passes while nothing waits.
+    // A datagram longer than the queue passes while nothing waits.
     let later = start + Duration::from_secs(1);
     path.send(later, datagram(10, 5_000));
     path.send(later, datagram(11, 100));
@@ -107,7 +107,7 @@ fn what_waits_goes_on_at_a_new_rate() {
         .map(|(at, _)| *at)
         .collect();
     assert_eq!(arrived, vec![10_000, 65_000, 165_000]);
-    // Without any, all are under way at once.
+    // On an unlimited path all leave at once.
     let later = start + Duration::from_secs(1);
     for number in 0..3 {
         path.send(later, datagram(number, 1_250));
@@ -213,7 +213,7 @@ fn a_share_is_overtaken() {
 fn noise_varies_the_rate_about_itself() {
     let start = Instant::now();
     let mut path = Path::new(model("rate=1M queue=10s noise=30%/100ms"), 5);
-    // Twice what it carries, of which it delivers what it can.
+    // The stream has twice the rate that the path carries, which delivers as much as it can.
     let seen = stream(&mut path, start, 2_000, 4 * MS);
     let per_second = |second: u128| {
         let within = |at: u128| at / 1_000_000 == second;
@@ -387,8 +387,8 @@ fn any_model() -> impl Strategy<Value = PathModel> {
 }
 
 proptest! {
-    /// Whatever it is and becomes: nothing is made up or arrives twice, all is accounted for, none
-    /// is earlier than it could be, and a run repeats.
+    /// With any model and any changes: no datagram is made up or arrives twice, all are accounted for, none arrives
+    /// earlier than possible, and a run repeats.
     #[test]
     fn every_datagram_is_accounted_for(
         models in proptest::collection::vec((any_model(), 0u64..400), 1..4),

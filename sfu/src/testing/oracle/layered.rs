@@ -24,11 +24,11 @@ pub(super) struct Layered {
     /// Frames of the picture in progress that were shown, and that were not.
     picture: (u32, u32),
     shown: Option<Shown>,
-    /// Nothing was lost since the last complete keyframe.
+    /// No packet was lost since the last complete keyframe.
     intact: bool,
     structure: Option<Box<Structure>>,
     frame_numbers: Extender,
-    /// Of VP9's last picture.
+    /// Descriptor of VP9's last picture.
     last: Option<vp9::Descriptor>,
     tl0_pic_idx: Option<u8>,
     dimensions: Option<(u16, u16)>,
@@ -78,12 +78,12 @@ impl Layered {
         }
     }
 
-    /// Of the last keyframe shown.
+    /// Width and height of the last keyframe shown.
     pub(super) fn dimensions(&self) -> Option<(u16, u16)> {
         self.dimensions
     }
 
-    /// A packet, of the picture in progress or the `first` seen of a new one, behind `lost` others.
+    /// Handles a packet of the picture in progress, or the `first` received of a new one, after `lost` others.
     pub(super) fn packet(
         &mut self,
         packet: &Packet,
@@ -210,7 +210,7 @@ impl Layered {
         let mut references = mark.references.into_iter();
         let mut missing = references.find(|frame| !shown.frames.contains(frame));
         if let Some((number, references)) = frame.number {
-            // What a receiver goes by must be what is true.
+            // The references that a receiver relies on must be the real ones.
             let told = (1..=64).filter(|back| references >> (back - 1) & 1 != 0);
             let mut told = told.map(|back| number.wrapping_sub(back));
             let unknown = told.find(|number| !shown.numbers.contains(number));
@@ -259,7 +259,7 @@ impl Layered {
                 .as_ref()
                 .and_then(|structure| structure.frame(value).ok()),
         ) else {
-            // Without the structure, nothing is known of it.
+            // Without the structure the frame cannot be judged.
             if self.intact {
                 report.violate(Violation::Descriptor { sequence });
             }

@@ -1,14 +1,13 @@
-//! The oracle of what a decoder may be shown: one checker of received RTP streams, for every tier of test.
+//! The oracle of received RTP streams: it checks, for every tier of test, whether a decoder may be shown them.
 //!
-//! The oracle is told every packet a viewer received of one SSRC. It puts them in order as a jitter
-//! buffer would and checks that what stands there could have come from one encoder, whatever the
-//! server did in between: forwarded, switched layers, pointed the slot at another track. Packets
-//! the network lost are counted and never held against the server; everything else that would stop,
-//! corrupt or reset a decoder is a [`Violation`].
+//! The oracle is given every packet that a viewer received of one SSRC. It puts them in order as a jitter buffer would.
+//! Then it checks whether the stream could have come from one encoder, whatever the server did: forward, switch layers,
+//! point the slot at another track. Packets lost by the network are counted and never held against the server. Anything
+//! else that would stop, corrupt or reset a decoder is a [`Violation`].
 //!
-//! Frames of [`MediaSource`](super::MediaSource) say what they refer to, which makes "decodable"
-//! exact and finds what descriptors do not tell: a layer switched without a keyframe, a missing
-//! reference, changed bytes. Real encoders' streams are held to their descriptors.
+//! Frames of [`MediaSource`](super::MediaSource) say which frames they refer to. That makes "decodable" exact, and
+//! finds faults that descriptors do not show: a layer switched without a keyframe, a missing reference, changed bytes.
+//! Streams of real encoders are checked by their descriptors.
 
 mod layered;
 mod order;
@@ -37,15 +36,15 @@ pub struct OracleReport {
     pub duplicates: u64,
     /// Packets received behind one of a higher sequence number; retransmissions are.
     pub reordered: u64,
-    /// Video frames, or audio packets, of which anything was received.
+    /// Video frames, or audio packets, with at least one packet received.
     pub frames: u64,
-    /// Of these, the complete ones whose references were decodable as well.
+    /// Complete frames whose references were decodable as well.
     pub decodable_frames: u64,
-    /// Of these, keyframes.
+    /// Decodable keyframes.
     pub keyframes: u64,
     /// The time at which the first decodable frame was complete.
     pub first_decodable: Option<Instant>,
-    /// The time at which the last was.
+    /// The time at which the last decodable frame was complete.
     pub last_decodable: Option<Instant>,
     /// The longest time from one decodable frame to the next.
     pub longest_freeze: Duration,
@@ -53,7 +52,7 @@ pub struct OracleReport {
     pub dimensions: Option<(u16, u16)>,
     /// The first violations, at most [`OracleReport::MAX_VIOLATIONS`].
     pub violations: Vec<Violation>,
-    /// All of them.
+    /// The number of all violations.
     pub violation_count: u64,
 }
 
@@ -90,7 +89,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// For a stream of this codec.
+    /// An oracle for a stream of this codec.
     pub fn new(codec: Codec) -> Self {
         Self {
             report: OracleReport::default(),
@@ -101,14 +100,14 @@ impl Oracle {
         }
     }
 
-    /// For a network that may lose the very first packets: a stream that begins without a keyframe
-    /// is not held against the server, for nothing tells whether there was one.
+    /// Accepts a stream that begins without a keyframe: the network may have lost the very first packets, and nothing
+    /// shows whether a keyframe was among them.
     pub fn tolerate_lost_start(mut self) -> Self {
         self.stream.tolerate_lost_start();
         self
     }
 
-    /// With the viewer's header extensions: a dependency descriptor is judged as well.
+    /// Adds the viewer's header extensions, so that dependency descriptors are judged too.
     pub fn with_extensions(mut self, extensions: &ExtensionMap) -> Self {
         self.dependencies = extensions.id(ExtensionKind::DependencyDescriptor);
         self

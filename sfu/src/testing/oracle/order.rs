@@ -19,10 +19,10 @@ pub(super) struct Packet {
 pub(super) enum Arrival {
     Newest,
     Reordered,
-    /// Of a packet given up before.
+    /// A packet given up before.
     Late,
     Duplicate,
-    /// Too far from the highest to belong to the same run.
+    /// Too far from the highest number to belong to the same run.
     Jump {
         from: u16,
     },
@@ -35,14 +35,14 @@ const MAX_JUMP: u64 = 3_000;
 /// 300 ms, their NACK timers, and as much again.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// And no longer than for this many packets: half a second of a 24 Mbit/s stream.
+/// Packets that may wait for an earlier one, at most: half a second of a 24 Mbit/s stream.
 const MAX_WAITING: usize = 1_024;
 
-/// The first packet received need not be the first sent: that much time for an earlier one.
+/// Time to wait for a packet earlier than the first received, which need not be the first sent.
 const START_WAIT: Duration = Duration::from_millis(100);
 
-/// Packets given up on, remembered to tell a late one from a duplicate. Beyond [`MAX_JUMP`] a
-/// packet is no longer late.
+/// Lost packets remembered, to tell a late one from a duplicate. Beyond [`MAX_JUMP`] a packet is no
+/// longer late.
 const MAX_MISSING: usize = MAX_JUMP as usize;
 
 #[derive(Debug, Default)]

@@ -28,9 +28,9 @@ pub(super) struct Stream {
 /// The beginning of the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Start {
-    /// It has not, or not yet with a whole frame; and nothing has been lost.
+    /// No whole frame has come yet, and nothing has been lost.
     Unknown,
-    /// Right, or what was wrong has been told, or may be the network's fault.
+    /// The start was right, its fault was reported, or it may be the network's fault.
     Judged,
 }
 
@@ -71,7 +71,7 @@ impl Stream {
         self.start = Start::Judged;
     }
 
-    /// After a jump: whatever comes next is not compared with what was.
+    /// Starts anew after a jump: later packets are not compared with earlier ones.
     pub(super) fn restart(&mut self, report: &mut OracleReport) {
         self.finish(report);
         *self = Self {
@@ -83,7 +83,7 @@ impl Stream {
     pub(super) fn push(&mut self, packet: &Packet, lost: u64, report: &mut OracleReport) {
         self.lost += lost;
         if packet.payload.is_empty() {
-            // It stands for a packet of a frame that was left out when it came late.
+            // The packet replaces one of a left-out frame that came late.
             self.lost += u64::from(!self.codec.is_audio());
             return;
         }

@@ -57,7 +57,7 @@ fn forward(
         if frame.replace((header.ssrc, header.timestamp)) != Some((header.ssrc, header.timestamp)) {
             picture_id = (picture_id + 1) & 0x7fff;
             tl0_pic_idx = tl0_pic_idx.wrapping_add((read.tid.unwrap_or(0) == 0) as u8);
-            // Of two layers' frames captured at once, the second is a frame of its own.
+            // If two layers' frames were captured at once, the second becomes a frame of its own.
             timestamp = (index * 3_000).max(timestamp + 1);
         }
         vp8::rewrite(&mut payload, &read, picture_id, tl0_pic_idx);
@@ -106,7 +106,7 @@ fn a_layer_switch_is_seamless_at_a_keyframe_only() {
             "{:?}",
             report.violations[0]
         );
-        // None between the switch and the keyframe at two seconds.
+        // No frame decodes between the switch and the keyframe at two seconds.
         assert_eq!(report.decodable_frames, 50 + 150 - 61);
     }
 }
@@ -183,7 +183,7 @@ proptest! {
         let mut duplicates = 0;
         for (index, (at, packet)) in sent.iter().enumerate() {
             let (fate, delay) = fates[index % fates.len()];
-            // The first packets come, in order: what is lost there cannot be known.
+            // The first packets come, in order: a loss there could not be noticed.
             let early = *at < epoch() + Duration::from_millis(200);
             if !early && fate < loss {
                 continue;

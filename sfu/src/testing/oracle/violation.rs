@@ -3,29 +3,29 @@ use crate::rtp::RtpError;
 /// Something no decoder may be shown. Sequence numbers are those of the packet at fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// Not RTP.
+    /// The packet is not RTP.
     Malformed {
-        /// Why.
+        /// The fault.
         error: RtpError,
     },
     /// A packet of another stream: a viewer's SSRC is its slot's for good.
     SsrcChange {
-        /// Until now.
+        /// The SSRC until now.
         from: u32,
-        /// In this packet, which is not looked at further.
+        /// The SSRC of this packet, which is not examined further.
         to: u32,
     },
     /// Another payload type in the same stream.
     PayloadTypeChange {
         /// The first packet that has it.
         sequence: u16,
-        /// Until now.
+        /// The payload type until now.
         from: u8,
-        /// From here on.
+        /// The payload type from here on.
         to: u8,
     },
-    /// More than 3,000 away from the highest: no loss explains it, and receivers restart
-    /// (RFC 3550 appendix A.1).
+    /// A sequence number is more than 3,000 away from the highest: no loss explains it, and receivers restart (RFC 3550
+    /// appendix A.1).
     SequenceJump {
         /// The highest so far.
         from: u16,
@@ -87,7 +87,7 @@ pub enum Violation {
     PictureId {
         /// The packet.
         sequence: u16,
-        /// Before it.
+        /// The one before.
         from: Option<u16>,
         /// Its own.
         to: Option<u16>,
@@ -98,7 +98,7 @@ pub enum Violation {
     Tl0PicIdx {
         /// The packet.
         sequence: u16,
-        /// Before it.
+        /// The one before.
         from: Option<u8>,
         /// Its own.
         to: Option<u8>,
@@ -109,7 +109,7 @@ pub enum Violation {
     FrameNumber {
         /// The packet.
         sequence: u16,
-        /// Before it.
+        /// The one before.
         from: Option<u16>,
         /// Its own.
         to: u16,
@@ -128,12 +128,12 @@ pub enum Violation {
     ChangeWithoutKeyframe {
         /// Its last packet.
         sequence: u16,
-        /// Of the keyframe.
+        /// The size in the keyframe.
         from: (u16, u16),
-        /// Of this frame.
+        /// The size in this frame.
         to: (u16, u16),
     },
-    /// Nothing was lost since the keyframe, and a frame refers to one that was not shown.
+    /// A frame refers to one that was not shown, though no packet was lost since the keyframe.
     MissingReference {
         /// Its last packet.
         sequence: u16,

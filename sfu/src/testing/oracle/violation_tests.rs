@@ -1,4 +1,4 @@
-//! Each violation, by one change to a stream that is clean.
+//! Tests of each violation, by one change to a clean stream.
 
 use super::tests::{SSRC, Step, clean, renumber};
 use super::*;

@@ -17,7 +17,7 @@ pub(super) struct Vp8 {
     base_frames_since: [u32; 3],
     /// The frame in progress, if it is synthetic and complete so far.
     synthetic: Option<Synthetic>,
-    /// Nothing was lost since the last complete keyframe.
+    /// No packet was lost since the last complete keyframe.
     intact: bool,
     shown: Option<Shown>,
     dimensions: Option<(u16, u16)>,
@@ -116,7 +116,7 @@ impl Vp8 {
         Some(self.show(mark, sequence, keyframe, report))
     }
 
-    /// Of the last complete keyframe.
+    /// Width and height of the last complete keyframe.
     pub(super) fn dimensions(&self) -> Option<(u16, u16)> {
         self.dimensions
     }
@@ -140,7 +140,7 @@ impl Vp8 {
             }
             _ => 0,
         };
-        // Each frame that is missing had at least one packet.
+        // Each missing frame had at least one packet.
         if !(1..=lost + 1).contains(&step) {
             report.violate(Violation::PictureId {
                 sequence,

@@ -1,10 +1,9 @@
-//! The DTLS association in use, and the one that is to take its place.
+//! The DTLS association in use, and the next one that may replace it.
 //!
-//! A client gives up its transport and makes another without a word in its offer when the m-line that
-//! named its BUNDLE group is stopped (RFC 9143 section 7.5.3). Its user fragment, password and certificate
-//! stay; its address and its association are new. So a ClientHello of another association begins one
-//! beside the first, which serves until the second has shown the client's certificate: nobody who can only
-//! forge an address ends a call.
+//! When the m-line that named its BUNDLE group is stopped, a client replaces its transport without telling so in the
+//! offer (RFC 9143 section 7.5.3). Its user fragment, password and certificate stay; its address and its association
+//! are new. So a ClientHello of another association begins one beside the first. The first serves until the second has
+//! shown the client's certificate: a stranger who can only forge an address cannot end a call.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,9 +27,9 @@ pub(crate) struct Associations {
 
 struct Association {
     dtls: Dtls,
-    /// Of its ClientHello: each association has its own (RFC 5246 section 7.4.1.2).
+    /// The random value of its ClientHello: each association has its own (RFC 5246 section 7.4.1.2).
     random: Option<[u8; 32]>,
-    /// Where its ClientHello came from.
+    /// The source of its ClientHello.
     from: Option<SocketAddr>,
 }
 
@@ -48,13 +47,13 @@ pub(crate) enum AssociationEvent {
     Closed,
     /// Another association came to nothing; the one in use goes on.
     NextFailed(PeerFailure),
-    /// None is left.
+    /// No association is left.
     Failed(PeerFailure),
 }
 
-/// A second ClientHello takes the place of one that has not led to anything for so long: DTLS clients send
-/// theirs again after a second at the latest, so one with a forged address keeps nobody out. One that led to
-/// something stays for as long.
+/// Time after which a second ClientHello may replace one without progress. DTLS clients repeat theirs after a second at
+/// the latest, so that a ClientHello from a forged address keeps nobody out. One with progress also stays for this
+/// long.
 const TAKEOVER: Duration = Duration::from_secs(1);
 /// The handshake gives up after eight flights, 8 s; half a ClientHello is kept no longer either.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,7 +80,7 @@ impl Associations {
         self.next.is_some()
     }
 
-    /// Takes a datagram from a verified address.
+    /// Handles a datagram from a verified address.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
@@ -143,21 +142,21 @@ impl Associations {
         current.or_else(|| self.next.as_mut()?.association.dtls.poll_transmit())
     }
 
-    /// Begins another association if that is what the datagram asks for.
+    /// Begins another association if the datagram asks for one.
     fn make_way(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Some(random) = client_random(datagram) else {
             return;
         };
         let current = &self.current;
-        // What came late, or twice, of the handshake in use.
+        // A late or repeated datagram belongs to the handshake in use.
         if current.random.is_none() || current.random == Some(random) {
             return;
         }
-        // A client has one address for one handshake; another would be its next transport's.
+        // A client uses one address for one handshake; a second handshake from there is not that of a next transport.
         if current.dtls.is_handshaking() && current.from == Some(from) {
             return;
         }
-        // Each costs public-key arithmetic.
+        // Each association costs public-key arithmetic.
         if self.replaced_at.is_some_and(|at| now < at + TAKEOVER) {
             return;
         }
@@ -175,7 +174,7 @@ impl Associations {
         }));
     }
 
-    /// Whom a datagram is for. Addresses do not tell: a client may change its own in a handshake.
+    /// The association that a datagram is for. Addresses do not tell: a client may change its own in a handshake.
     fn is_for_next(&self, from: SocketAddr, datagram: &[u8]) -> bool {
         let current = &self.current;
         self.next.is_some()

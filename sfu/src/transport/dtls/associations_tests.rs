@@ -3,7 +3,7 @@ use super::*;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The server's end, and what it told.
+/// The server's end, and its events.
 struct Server {
     now: Instant,
     associations: Associations,
@@ -45,7 +45,7 @@ impl Server {
             .handle(self.now, from, datagram, &mut record);
     }
 
-    /// Until neither has anything to send. All that is sent goes to this client.
+    /// Exchanges datagrams until neither has any to send. All of the server's go to this client.
     fn exchange(&mut self, client: &mut Client, from: SocketAddr) {
         loop {
             let mut quiet = true;
@@ -94,7 +94,7 @@ impl Server {
 
 #[test]
 fn a_client_replaces_its_association() {
-    // It says so or not, and its address changes in the middle of the handshake or not.
+    // The client says so or not, and its address changes in the middle of the handshake or not.
     for (says, moves) in [(true, false), (false, false), (true, true), (false, true)] {
         let (mut server, mut client) = Server::connected();
         let mut again = client.connect_again(server.now);
@@ -116,7 +116,7 @@ fn a_client_replaces_its_association() {
         if !says {
             assert!(!server.hears(&mut client, HOME, "not any more"));
         }
-        // As often as it likes, but not more than once a second.
+        // The client may do so any number of times, but not more than once a second.
         let mut third = again.connect_again(server.now);
         server.exchange(&mut third, HOME);
         assert!(!third.connected && server.told().is_empty());

@@ -11,8 +11,9 @@ use crate::transport::srtp::{Backend, Profile};
 
 /// A self-signed ECDSA P-256 certificate (RFC 8827 section 6.5), one for the process.
 ///
-/// Everything a handshake needs is built once, here: a join storm builds nothing but connections.
-/// The client's certificate is therefore compared after the handshake, before anything is used.
+/// Everything that a handshake needs is built here once, so that a join storm builds only
+/// connections. Therefore the client's certificate is compared after the handshake, before any of
+/// its keys is used.
 pub(crate) struct Certificate {
     fingerprint: Fingerprint,
     gcm: Arc<HandshakeConfig>,
@@ -64,12 +65,12 @@ impl Certificate {
         }))
     }
 
-    /// For the SDP answer: SHA-256.
+    /// The SHA-256 fingerprint for the SDP answer.
     pub(crate) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Where the SRTP of connections made with it comes from.
+    /// The library that seals the SRTP of its connections.
     pub(super) fn backend(&self) -> Backend {
         self.backend
     }

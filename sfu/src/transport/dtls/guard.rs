@@ -1,14 +1,14 @@
 //! The guard of `rtc-dtls`: it decides which records are let through.
 //!
-//! Datagrams come from addresses that STUN verified, yet their senders can be forged and a client
-//! can be malicious. Against either, `rtc-dtls` 0.21 does not hold on its own. It reassembles
-//! handshake fragments by recursion, and 30,000 of one byte overflow the stack, which ends the
-//! process. It counts only what is in fragments, so empty ones pile up, as do records of the next
-//! epoch. And a plain ChangeCipherSpec in a later epoch makes it discard all that follows.
+//! Datagrams come from addresses that STUN verified, yet their senders can be forged and a client can be malicious.
+//! `rtc-dtls` 0.21 withstands neither on its own. It reassembles handshake fragments by recursion, and 30,000 fragments
+//! of one byte overflow the stack, which ends the process. It counts only the bytes in fragments, so that empty ones
+//! pile up, as do records of the next epoch. A plain ChangeCipherSpec in a later epoch makes it discard everything that
+//! follows.
 
 use super::record::{Content, fragments, records};
 
-/// Budgets of one association. They bound what it can make `rtc-dtls` hold, for its whole life.
+/// Budgets of one association. They bound what `rtc-dtls` holds for it, over its whole life.
 pub(super) struct Guard {
     fragments: u32,
     handshake_bytes: usize,
@@ -16,15 +16,16 @@ pub(super) struct Guard {
     early: u32,
 }
 
-/// No path carries more in one datagram than a jumbo-free Ethernet; what is longer was made locally.
+/// Longest datagram. No path carries more than a jumbo-free Ethernet; a longer one was made locally.
 pub(super) const MAX_DATAGRAM: usize = 2_048;
 /// A client certificate chain has at most a few KiB; ours and browsers' have half a one.
 const MAX_MESSAGE: usize = 16 * 1024;
 /// ClientHello twice, Certificate, ClientKeyExchange, CertificateVerify, Finished: 0 to 5.
 const MAX_SEQUENCE: u16 = 7;
-/// Five messages of a few fragments, sent eight times over. Also how deep reassembly recurses.
+/// Handshake fragments: five messages of a few fragments, sent eight times over. It also bounds the depth of
+/// reassembly.
 const FRAGMENTS: u32 = 512;
-/// Eight times over what a handshake with the largest certificate sends.
+/// Handshake bytes: eight times those of a handshake with the largest certificate.
 const HANDSHAKE_BYTES: usize = 128 * 1024;
 /// Finished, once for each retransmission of ours.
 const SEALED_HANDSHAKES: u32 = 16;
@@ -58,7 +59,7 @@ impl Guard {
                 }
                 // Ends the plain epoch; there is no renegotiation to end another.
                 (Content::ChangeCipherSpec, epoch) => epoch == 0,
-                // Nobody sends data before keys exist, nor says goodbye: a forger ends a handshake so.
+                // No client sends data or a goodbye before keys exist: a forger would end a handshake with that.
                 (Content::ApplicationData, 0) => false,
                 (Content::Alert, 0) => record.body.first() != Some(&ALERT_WARNING),
                 (Content::ApplicationData | Content::Alert, _) => {

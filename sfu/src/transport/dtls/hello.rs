@@ -97,7 +97,7 @@ fn use_srtp(hello: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A TLS vector with a length of `N` bytes, and what follows it.
+/// A TLS vector with a length of `N` bytes, and the bytes after it.
 fn split_vector<const N: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<N>()?;
     let length = length

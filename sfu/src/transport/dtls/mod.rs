@@ -41,7 +41,7 @@ enum State {
     Waiting,
     Handshaking(Box<Endpoint>),
     Connected(Box<Endpoint>),
-    /// Ended; what is left to send is still here.
+    /// Ended; the datagrams left to send are still here.
     Ended(Box<Endpoint>),
     /// Ended before it began.
     Never,
@@ -73,7 +73,7 @@ impl Dtls {
         }
     }
 
-    /// Takes a datagram from a verified address.
+    /// Handles a datagram from a verified address.
     fn handle(&mut self, now: Instant, datagram: &[u8], event: &mut dyn FnMut(DtlsEvent)) {
         let handshaking = !matches!(self.state, State::Connected(_));
         if !self.guard.admits(datagram, handshaking) {
@@ -148,7 +148,7 @@ impl Dtls {
     /// Encrypts application data. Nothing before the handshake is complete.
     fn write(&mut self, now: Instant, data: &[u8]) {
         if let State::Connected(endpoint) = &mut self.state {
-            // It fails only for an association that is gone, whose event is on its way.
+            // The write fails only for an association that is gone, whose event is on its way.
             let _ = endpoint.write(now, PEER, data);
         }
     }

@@ -64,7 +64,7 @@ fn split_record(datagram: &[u8]) -> Option<(Record<'_>, &[u8])> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Fragment<'a> {
     pub(super) message_type: u8,
-    /// Of the whole message.
+    /// Length of the whole message.
     pub(super) length: usize,
     pub(super) sequence: u16,
     pub(super) offset: usize,

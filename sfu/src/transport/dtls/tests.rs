@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// A handshake's two ends, and what the server told.
+/// A handshake's two ends, and the server's events.
 struct Pair {
     now: Instant,
     client: Client,
@@ -53,7 +53,7 @@ impl Pair {
         self.server.handle(self.now, datagram, &mut record);
     }
 
-    /// Until neither has anything to send.
+    /// Exchanges datagrams until neither has any to send.
     fn exchange(&mut self) {
         loop {
             let mut quiet = true;
@@ -162,8 +162,8 @@ fn longer_fingerprints_are_verified_too() {
 
 #[test]
 fn lost_flights_are_sent_again() {
-    // Which of the server's datagrams is lost: HelloVerifyRequest, then each of the certificate
-    // flight, then Finished.
+    // The lost datagram of the server: HelloVerifyRequest, each one of the certificate flight, or
+    // Finished.
     for lost in 0..4 {
         let mut pair = Pair::new(|now| Client::connect(now, &[SHA1, GCM]));
         let mut sent = 0;
@@ -237,8 +237,8 @@ fn record(content: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Each is one plain packet. `rtc-dtls` answers the first by moving to a further epoch, after which
-/// it discards all that the client says.
+/// Each forgery is one plain packet. `rtc-dtls` answers the first by moving to a further epoch,
+/// after which it discards everything from the client.
 #[test]
 fn forged_records_do_not_end_a_session() {
     let mut pair = Pair::connected();
@@ -283,7 +283,7 @@ fn forged_records_do_not_end_a_handshake() {
     assert!(pair.server.is_connected());
 }
 
-/// In `rtc-dtls` alone, this overflows the stack.
+/// With `rtc-dtls` alone, this overflows the stack.
 #[test]
 fn a_message_in_very_many_fragments_is_not_put_together() {
     let mut pair = Pair::new(|now| Client::connect(now, &[GCM]));

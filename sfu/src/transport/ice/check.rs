@@ -1,8 +1,8 @@
-//! Our checks of a client's address, and the answers to them.
+//! The server's checks of a client's address, and the answers to them.
 //!
-//! An answer carries no USERNAME (RFC 8445 section 7.3), so the transaction id says whose it is: its first
-//! bytes are a peer's tag, which is random and stays; the others are new in each check, and nobody
-//! guesses them who does not receive what is sent to the address.
+//! An answer carries no USERNAME (RFC 8445 section 7.3), so that the transaction id tells whose it is. Its first bytes
+//! are a peer's tag, which is random and stays. The others are new in each check: only a receiver of the check knows
+//! them.
 
 use ring::hmac;
 

@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 
 use super::path::CONSENT;
 
-/// Why media for a client goes nowhere.
+/// The reason that no media is sent to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hold {
-    /// Nobody has proved yet to be at the address that the client chose.
+    /// The client has not proved yet to be at the address it chose.
     Unproven,
     /// Nothing authentic has come for [`SILENCE`]: no answer to a check, no RTCP, no RTP.
     Silent,
@@ -35,13 +35,13 @@ impl Hold {
 pub(super) struct Consent {
     /// Something authentic came that is no STUN, since this was last asked.
     pub(super) spoke: bool,
-    /// A check of ours was answered once. From then on only answers are consent; of a client that never
-    /// answered, whatever it says where its handshake went through.
+    /// A check of the server was answered once. From then on only answers are consent. For a client that never
+    /// answered, anything it sends from the address of its handshake is.
     answers: bool,
-    /// When something authentic last came. Checks of the client's do not count: they say that it wants, not
-    /// that it gets.
+    /// The time of the last authentic packet. The client's own checks do not count: they show that it wants media, not
+    /// that it receives any.
     heard_at: Option<Instant>,
-    /// Our next check.
+    /// The time of the server's next check.
     check_at: Option<Instant>,
 }
 
@@ -58,7 +58,7 @@ impl Consent {
         self.heard_at = Some(now);
     }
 
-    /// Looks at whether the client spoke; true: that is consent, too.
+    /// Records whether the client spoke; true if that counts as consent, too.
     pub(super) fn hear(&mut self, now: Instant) -> bool {
         if !std::mem::take(&mut self.spoke) {
             return false;
@@ -77,20 +77,21 @@ impl Consent {
             }
     }
 
-    /// Nothing was asked of the client lately: its silence counts from now on. True: so does its consent.
+    /// Starts anew: nothing was asked of the client lately, so that its silence counts from now on. True if its consent
+    /// does too.
     pub(super) fn renew(&mut self, now: Instant) -> bool {
         self.heard_at = Some(now);
         self.check_at = self.check_at.map(|_| now);
         !self.answers
     }
 
-    /// An address is in use: its consent is to be kept.
+    /// Schedules checks that keep consent, as an address is in use.
     pub(super) fn keep(&mut self, now: Instant, rng: &mut StdRng) {
         self.heard_at.get_or_insert(now);
         self.check_at.get_or_insert_with(|| now + interval(rng));
     }
 
-    /// Why media is not to go to an address that was last proven then.
+    /// The reason to hold media for an address that was last proven at `proven_at`.
     pub(super) fn hold(&self, now: Instant, proven_at: Option<Instant>) -> Option<Hold> {
         let Some(proven_at) = proven_at else {
             return Some(Hold::Unproven);
@@ -114,7 +115,7 @@ impl Consent {
         is_due
     }
 
-    /// When a check is due, or media is to be held.
+    /// The time at which a check is due, or media is to be held.
     pub(super) fn poll_timeout(&self, now: Instant, proven_at: Option<Instant>) -> Option<Instant> {
         let held = self.hold(now, proven_at).is_some();
         let ends = proven_at.filter(|_| !held).map(|proven_at| {

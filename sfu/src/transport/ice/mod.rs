@@ -1,16 +1,16 @@
-//! ICE-lite (RFC 8445 section 2.5) with proof: the client checks and nominates, we answer; and we check
-//! that somebody answers where we are to send.
+//! ICE-lite (RFC 8445 section 2.5) with proof: the client checks and nominates, and the server answers. The server also
+//! checks that the client receives packets at the address it sends to.
 //!
-//! A lite agent makes no checks: RFC 8445 section 2.5 lets it off because it sits at a public address, and
-//! RFC 7675 section 3 has consent obtained by full agents alone. But its media goes wherever a client says
-//! with the right password, be that a stranger's address. So before media goes to an address, a check of ours
-//! has been answered from there, or a DTLS handshake has gone through there; and while it goes there, answers
-//! keep coming, as RFC 7675 section 5.1 asks of full agents. Nothing else of ICE is done: no candidate pairs, no
-//! nomination, no role. Every agent answers checks (RFC 8445 section 7.3): browsers, `str0m`, `webrtc-rs` and
-//! aiortc do so towards a lite agent too.
+//! A lite agent makes no checks: RFC 8445 section 2.5 does not ask for them, as it sits at a public address, and RFC
+//! 7675 section 3 has only full agents obtain consent. But its media goes to any address from which a client checks
+//! with the right password, even a stranger's. So before media goes to an address, a check of the server has been
+//! answered from there, or a DTLS handshake was completed there. While media goes there, answers keep coming, as RFC
+//! 7675 section 5.1 asks of full agents. Nothing else of ICE is done: no candidate pairs, no nomination, no role. Every
+//! agent answers checks (RFC 8445 section 7.3): browsers, `str0m`, `webrtc-rs` and aiortc also answer those of a lite
+//! agent.
 //!
-//! Nothing changes before a message's MESSAGE-INTEGRITY is verified, and the role never changes:
-//! `rtc-ice` handles role conflicts first, where one forged packet flips it.
+//! Nothing changes before a message's MESSAGE-INTEGRITY is verified, and the role never changes: `rtc-ice` handles role
+//! conflicts first, where one forged packet flips it.
 
 mod check;
 mod consent;
@@ -40,33 +40,33 @@ use stun::BindingRequest;
 pub(crate) enum StunOutcome {
     /// The client checks from this address, which is new.
     Bound,
-    /// The client checks from this address, as it has before.
+    /// The client checks from this address again.
     Refreshed,
-    /// A check of ours was answered: the client is at this address.
+    /// A check of the server was answered: the client is at this address.
     Proven,
-    /// Not authenticated, or not acceptable. Nothing changed. The code is for metrics.
+    /// The message is not authenticated, or not acceptable. Nothing changed. The code is for metrics.
     Rejected(&'static str),
 }
 
 /// The ICE-lite agent of one peer.
 #[repr(C)]
 pub(super) struct IceLite {
-    /// Where media goes: the selected address, while it is proven and consent lasts.
+    /// The address for media: the selected one, while it is proven and consent lasts.
     media: Option<SocketAddr>,
-    /// Why it goes nowhere, if that is so.
+    /// The reason that media is held, if it is.
     hold: Option<Hold>,
     consent: Consent,
     selected: Option<SocketAddr>,
-    /// To be selected as soon as it is proven.
+    /// The address to select as soon as it is proven.
     nominee: Option<SocketAddr>,
     paths: Vec<Path>,
     credentials: Credentials,
-    /// Those before a restart, until the client has used the new ones (RFC 8445 section 9).
+    /// The credentials before a restart, until the client has used the new ones (RFC 8445 section 9).
     previous: Option<Credentials>,
     last_check: Option<Instant>,
-    /// When anything of ours is due.
+    /// The time at which any work is due.
     due: Option<Instant>,
-    /// What our transactions begin with: see [`stun_answer_tag`].
+    /// First bytes of the server's transaction ids: see [`stun_answer_tag`].
     tag: u32,
     tie_breaker: u64,
     rng: StdRng,
@@ -127,7 +127,7 @@ impl IceLite {
         }
     }
 
-    /// Takes a STUN datagram: a check, or an answer to one of ours.
+    /// Handles a STUN datagram: a check, or an answer to one of the server's.
     pub(super) fn handle(
         &mut self,
         now: Instant,
@@ -177,7 +177,7 @@ impl IceLite {
         self.select(now, from, request.use_candidate, steps);
         if let Some(path) = self.path_mut(from) {
             path.received(now, datagram.len());
-            // Smaller than what it answers: it always fits.
+            // The response is smaller than the request: it always fits.
             path.admits(now, response.len());
             if !path.is_proven(now) {
                 path.seek_proof(now);
@@ -211,7 +211,7 @@ impl IceLite {
         steps
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Steps {
         let mut steps = Steps::default();
         let is_due = self.due.is_some_and(|due| due <= now) || self.is_spoken_to();
@@ -230,7 +230,7 @@ impl IceLite {
         steps
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do, `now` being the latest time heard of.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) has work; `now` is the latest time known.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         match self.is_spoken_to() {
             true => Some(now),
@@ -268,22 +268,22 @@ impl IceLite {
         self.refresh(now);
     }
 
-    /// Where to send what is no media.
+    /// The address for everything but media.
     pub(super) fn selected(&self) -> Option<SocketAddr> {
         self.selected
     }
 
-    /// Where to send media.
+    /// The address for media.
     pub(super) fn media(&self) -> Option<SocketAddr> {
         self.media
     }
 
-    /// Why media goes nowhere; none if it goes.
+    /// The reason that media is held; none if it is sent.
     pub(super) fn hold(&self) -> Option<Hold> {
         self.hold
     }
 
-    /// Notes that something authentic came that is no STUN. It is looked at in time.
+    /// Records that something authentic came other than STUN. The next timeout looks at it.
     pub(super) fn heard(&mut self) {
         self.consent.spoke = true;
     }
@@ -294,7 +294,7 @@ impl IceLite {
         path.is_some_and(|path| path.admits(now, bytes))
     }
 
-    /// Notes bytes of DTLS from an address.
+    /// Counts bytes of DTLS from an address.
     pub(super) fn received(&mut self, now: Instant, from: SocketAddr, bytes: usize) {
         if let Some(path) = self.path_mut(from) {
             path.received(now, bytes);
@@ -342,9 +342,8 @@ impl IceLite {
         StunOutcome::Bound
     }
 
-    /// The first path is used until the client nominates; then nominations decide, or, when the selected path
-    /// has gone silent, whatever path is still checked. But where the client is proven to be, it stays until
-    /// it is proven to be elsewhere.
+    /// The first path is used until the client nominates one. Then nominations decide or, when the selected path is
+    /// silent, any path that is still checked. But a proven address stays selected until another is proven.
     fn select(&mut self, now: Instant, from: SocketAddr, nominated: bool, steps: &mut Steps) {
         let Some(selected) = self.selected else {
             self.selected = Some(from);
@@ -419,7 +418,7 @@ impl IceLite {
         }
     }
 
-    /// Follows what has changed.
+    /// Updates the media address and the hold.
     fn refresh(&mut self, now: Instant) {
         let path = self.selected.and_then(|selected| self.path(selected));
         let proven = path.and_then(Path::proven_at);
@@ -429,7 +428,7 @@ impl IceLite {
         self.due = proofs.chain(self.consent.poll_timeout(now, proven)).min();
     }
 
-    /// Whether media is held, and what the client has just said is reason to go on.
+    /// Whether media is held, and the client's last packet is reason to go on.
     fn is_spoken_to(&self) -> bool {
         self.selected.is_some() && self.hold.is_some_and(|hold| self.consent.ends(hold))
     }

@@ -1,8 +1,8 @@
-//! One address that a client's checks came from, and what proves that somebody there wants media.
+//! One address that a client's checks came from, and the proof that the client is there and wants media.
 //!
-//! A check can be sent from an address that is another's: it proves who wrote it, and not where they are.
-//! An answer to a check of ours proves the address (RFC 8445 section 7.2.5.2), for as long as consent lasts
-//! (RFC 7675 section 5.1). Until then no more than [three times](AMPLIFICATION) what came from there goes back.
+//! A check can be sent from another's address: it proves its author, not the place. An answer to a check of the server
+//! proves the address (RFC 8445 section 7.2.5.2), for as long as consent lasts (RFC 7675 section 5.1). Until then no
+//! more than [three times](AMPLIFICATION) the bytes received from there are sent back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub(super) struct Path {
     outstanding: [Option<Transaction>; OUTSTANDING],
     /// Our checks so far.
     checks: usize,
-    /// When the last one was sent.
+    /// The time of the last check.
     checked_at: Option<Instant>,
-    /// Our next check, and how long to wait for its answer.
+    /// The time of the server's next check, and the wait for its answer.
     retry: Option<(Instant, Duration)>,
     /// Bytes that came from here and went here while it was not proven.
     received: usize,
@@ -33,17 +33,18 @@ pub(super) struct Path {
 
 /// RFC 7675 section 5.1: consent expires 30 s after the last answer.
 pub(super) const CONSENT: Duration = Duration::from_secs(30);
-/// As RFC 9000 section 8.1 has it for QUIC: whoever forges an address gains nothing worth the trouble.
+/// Ratio of bytes sent to bytes received before proof, as for QUIC (RFC 9000 section 8.1): forging an address is not
+/// worth the trouble.
 pub(super) const AMPLIFICATION: usize = 3;
 /// Answers to earlier checks count too (RFC 7675 section 5.1): those of a round trip of 1 s while an address
 /// is being proven, and of 15 s and more afterwards.
 const OUTSTANDING: usize = 4;
-/// Before the first check is repeated; then twice as long each time. RFC 8445 section 14.3 has 500 ms, where
-/// many pairs share a pace; here is one, and media waits for it.
+/// Wait before the first check is repeated; it doubles each time. RFC 8445 section 14.3 has 500 ms, where many pairs
+/// share a pace; here is one pair, and media waits for it.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The last wait: 3.75 s in all. A later check of the client's begins again.
+/// The last wait: 3.75 s in all. A later check of the client begins again.
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// Between two checks, however often the client asks for one (RFC 8445 section 14.2).
+/// Least time between two checks, however often the client asks for one (RFC 8445 section 14.2).
 const PACE: Duration = Duration::from_millis(50);
 
 impl Path {
@@ -62,7 +63,7 @@ impl Path {
         }
     }
 
-    /// When somebody last proved to be here.
+    /// The time of the last proof.
     pub(super) fn proven_at(&self) -> Option<Instant> {
         self.proven_at
     }
@@ -72,13 +73,13 @@ impl Path {
         self.proven_at.is_some_and(|at| now < at + CONSENT)
     }
 
-    /// Notes a proof.
+    /// Records a proof.
     pub(super) fn prove(&mut self, now: Instant) {
         self.proven_at = Some(now);
         self.retry = None;
     }
 
-    /// Notes bytes that came from here.
+    /// Counts bytes received from this address.
     pub(super) fn received(&mut self, now: Instant, bytes: usize) {
         if !self.is_proven(now) {
             self.received = self.received.saturating_add(bytes);
@@ -105,13 +106,13 @@ impl Path {
         self.retry = Some((due, FIRST_WAIT));
     }
 
-    /// When [`is_check_due`](Self::is_check_due) has something to say.
+    /// The time at which [`is_check_due`](Self::is_check_due) returns one.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.retry.map(|(due, _)| due)
     }
 
-    /// Whether a check that seeks proof is to be sent now; the next one is planned. None: it was the last,
-    /// and nobody answered.
+    /// Whether a check for proof is to be sent now; that schedules the next. None: it was the last, and none was
+    /// answered.
     pub(super) fn is_check_due(&mut self, now: Instant) -> Option<bool> {
         let Some((_, wait)) = self.retry.filter(|(due, _)| *due <= now) else {
             return Some(false);

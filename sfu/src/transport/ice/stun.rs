@@ -1,15 +1,14 @@
 //! STUN binding messages (RFC 8489), as much as an ICE-lite agent needs.
 //!
-//! A reader of our own: it borrows, cannot panic, and leaves every decision until the integrity of
-//! the whole message is known.
+//! This reader borrows, cannot panic, and leaves every decision until the integrity of the whole message is known.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ring::hmac;
 use rtc_stun::fingerprint::fingerprint_value;
 
-/// Our user fragment in a binding request's USERNAME (RFC 8445 section 7.2.2): what the first
-/// datagram from an unknown address is demultiplexed by. Nothing is verified yet.
+/// The server's user fragment in a binding request's USERNAME (RFC 8445 section 7.2.2), by which the first datagram
+/// from an unknown address is demultiplexed. Nothing is verified yet.
 pub(crate) fn stun_local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
     let username = attributes(datagram, BINDING_REQUEST)?
         .find(|(kind, ..)| *kind == USERNAME)?
@@ -68,7 +67,7 @@ impl<'a> BindingRequest<'a> {
             end = at + ATTRIBUTE_HEADER + value.len().next_multiple_of(4);
             match kind {
                 FINGERPRINT => fingerprint = Some((value, at)),
-                // What follows MESSAGE-INTEGRITY is not signed (RFC 8489 section 14.5).
+                // Attributes after MESSAGE-INTEGRITY are not signed (RFC 8489 section 14.5).
                 _ if integrity.is_some() => {}
                 MESSAGE_INTEGRITY => integrity = Some((value, at)),
                 USERNAME => username = Some(value),
@@ -83,7 +82,7 @@ impl<'a> BindingRequest<'a> {
             return Err("stun_malformed");
         }
         let (fingerprint, at) = fingerprint.ok_or("stun_no_fingerprint")?;
-        // It is the last one (RFC 8489 section 14.7).
+        // FINGERPRINT must be the last attribute (RFC 8489 section 14.7).
         let covered = datagram.get(..at).ok_or("stun_malformed")?;
         if at + ATTRIBUTE_HEADER + FINGERPRINT_LEN != end
             || fingerprint != fingerprint_value(covered).to_be_bytes()
@@ -138,7 +137,7 @@ pub(super) fn is_signed_by(message: &[u8], at: usize, integrity: &[u8], key: &hm
     let Some((kind, rest)) = signed.and_then(|signed| signed.split_at_checked(2)) else {
         return false;
     };
-    // The length as it was when the message ended with this attribute.
+    // The length counts as if the message ended with this attribute.
     let length = at + ATTRIBUTE_HEADER + INTEGRITY_LEN - HEADER;
     let mut context = hmac::Context::with_key(key);
     context.update(kind);

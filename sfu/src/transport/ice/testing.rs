@@ -85,8 +85,8 @@ pub(crate) fn mapped_address(message: &Message) -> SocketAddr {
     SocketAddr::new(address.ip, address.port)
 }
 
-/// A client's answer to a check of the server's that is well-formed and signed right, as it is seen from `at`;
-/// nothing to what is no check.
+/// A client's answer to a check of the server, well-formed and rightly signed, as seen from `at`; empty if the datagram
+/// is no check.
 pub(crate) fn answer(datagram: &[u8], at: SocketAddr, client: &IceCredentials) -> Vec<u8> {
     let provider = rtc_crypto::default_provider().unwrap();
     let mut check = Message::new();

@@ -33,7 +33,7 @@ struct Checked {
     response: Option<Vec<u8>>,
     moved_from: Option<SocketAddr>,
     forgotten: Option<SocketAddr>,
-    /// Our own checks, to whom.
+    /// The server's own checks, with their destinations.
     checks: Vec<(SocketAddr, Vec<u8>)>,
 }
 
@@ -60,7 +60,7 @@ impl IceLite {
         self.take(now, check.0, &answer)
     }
 
-    /// The client checks from an address, and answers what it is asked.
+    /// The client checks from an address, and answers the server's check.
     fn take_proven(&mut self, now: Instant, from: SocketAddr, check: &Check) -> Checked {
         let mut checked = self.take(now, from, &check.bytes());
         for check in std::mem::take(&mut checked.checks) {
@@ -99,7 +99,7 @@ fn a_check_is_answered_with_the_senders_address() {
     }
 }
 
-/// Each is one packet anyone can send. `rtc-ice` flips its role for the second one.
+/// Each forgery is one packet that anyone can send. `rtc-ice` flips its role for the second one.
 #[test]
 fn forged_checks_change_nothing() {
     let (good, now) = (check(), Instant::now());
@@ -229,7 +229,7 @@ fn media_waits_for_an_answer_from_where_it_is_to_go() {
     let [ours] = &checked.checks[..] else {
         panic!("one check of ours: {:?}", checked.checks);
     };
-    // From elsewhere, of another check, and cut: no proof.
+    // An answer from elsewhere, to another check, or cut short is no proof.
     let right = answer(&ours.1, address(1), &credentials("clnt"));
     let mut other = right.clone();
     other[15] ^= 1;
@@ -389,9 +389,8 @@ fn the_user_fragment_is_found_without_the_password() {
 }
 
 proptest! {
-    /// Whatever checks and answers come from where, and whatever is forged of them: media goes only to where an
-    /// answer came from in the last 30 s, and no address that proved nothing is sent more than three times what
-    /// came from it.
+    /// With any checks and answers from any address, forged or not: media goes only to addresses that answered in the
+    /// last 30 s, and an unproven address is sent at most three times the bytes that came from it.
     #[test]
     fn media_goes_only_where_it_is_proved(
         steps in proptest::collection::vec((0_u8..6, 0_u8..4, 0_u64..4_000), 1..120),
@@ -410,7 +409,7 @@ proptest! {
                     came.entry(address(last)).or_default().0 += bytes.len();
                     agent.handle(now, address(last), &bytes).1.send
                 }
-                // One of the latest is answered, perhaps from elsewhere.
+                // One of the latest checks is answered, perhaps from elsewhere.
                 3 | 4 if !asked.is_empty() => {
                     let (to, ours) = asked[asked.len() - 1 - usize::from(last) % asked.len()].clone();
                     let from = if step == 3 { to } else { address(last) };

@@ -1,8 +1,8 @@
 //! The memory that a peer's data channels hold, counted with its packet caches against the memory of all.
 //!
-//! One association is bounded by its buffers, but their product with all peers is not. When there is no memory for more,
-//! a client's chunks are taken only in their order, and it sends others again; and a message to it is taken once those
-//! before have arrived. So each may always hold one message in each direction, and goes on.
+//! Buffers bound one association, but not the sum over all peers. When there is no memory for more, a client's chunks
+//! are accepted only in order, and it sends the others again; and a message to it is accepted once the earlier ones
+//! have arrived. So each peer can always hold one message in each direction, and goes on.
 
 use super::{Peering, Sctp};
 
@@ -21,7 +21,7 @@ fn on_the_way(peering: &mut Peering, streams: [Option<u16>; 2]) -> usize {
 }
 
 impl Sctp {
-    /// Counts what is held. Beyond the memory of all by a packet at most: from then on no more is taken.
+    /// Counts the memory held. It exceeds the memory of all by a packet at most: from then on no more is accepted.
     pub(super) fn count(&mut self) {
         let streams = self.streams();
         let buffered = self.guarded(|peering| on_the_way(peering, streams));

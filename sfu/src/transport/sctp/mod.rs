@@ -1,24 +1,21 @@
 //! Data channels: SCTP over DTLS (RFC 8261) and the protocol that opens channels (RFC 8832).
 //!
-//! The client initiates the association and opens both channels in band; the server accepts exactly
-//! these two and resets any other. Whoever opens with the expected label but other properties is
-//! refused as well: messages would be lost, or late, where they must not be. Each refusal is an event
-//! with its reason.
+//! The client initiates the association and opens both channels in band; the server accepts exactly these two and
+//! resets any other. A channel with the expected label but other properties is refused as well: messages would be lost,
+//! or late, where they must not be. Each refusal is an event with its reason.
 //!
-//! A channel whose protocol field (RFC 8832 section 5.1) is [`SENDER_PROTOCOL`] carries messages to the
-//! client that begin with their sender's name and a line feed. Other channels carry the bare messages, as
-//! all did before there were names, so that who knows nothing of them sees no difference.
+//! A channel whose protocol field (RFC 8832 section 5.1) is [`SENDER_PROTOCOL`] carries messages to the client that
+//! begin with their sender's name and a line feed. Other channels carry the bare messages, as in the first version, so
+//! that a client that does not know the field sees no difference.
 //!
-//! A client that replaces its transport begins its association anew: Chromium aborts the old one first,
-//! others need not (RFC 9260 section 5.2.2). Its channels stay what they are to it, without a word; so they
-//! do here.
+//! A client that replaces its transport begins its association anew. Chromium aborts the old one first; others need not
+//! (RFC 9260 section 5.2.2). The client keeps its channels without saying so, and so does the server.
 //!
-//! A client that closes a channel may open it again. rtc-sctp sends the reset that answers the
-//! client's only once, so where that is lost the client's channel stays closing.
+//! A client that closes a channel may open it again. rtc-sctp sends the reset that answers the client's only once: if
+//! it is lost, the client's channel stays closing.
 //!
-//! rtc-sctp does the association. It reads no clock, but draws its verification tag, first TSN and
-//! cookie from the operating system's randomness: a simulation sees the same messages at the same
-//! times, under different numbers.
+//! rtc-sctp does the association. It reads no clock, but draws its verification tag, first TSN and cookie from the
+//! operating system's randomness: a simulation sees the same messages at the same times, under different numbers.
 
 mod memory;
 mod packet;
@@ -71,15 +68,15 @@ pub(crate) const SENDER_BYTES: usize = 64;
 /// A message on its way to a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataMessage<'a> {
-    /// As it was sent.
+    /// The message as it was sent.
     pub(crate) payload: &'a [u8],
-    /// Behind its sender's name and a line feed.
+    /// The message after its sender's name and a line feed.
     pub(crate) named: &'a [u8],
     /// Whether it was sent as bytes; otherwise it is UTF-8.
     pub(crate) binary: bool,
 }
 
-/// Why a message was not taken for sending.
+/// The reason that a message was not accepted for sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum SendDataError {
     /// The client has not opened the channel, or has closed it.
@@ -103,7 +100,7 @@ pub(crate) enum SctpEvent {
     Opened(DataChannel),
     /// A message came.
     Message {
-        /// On which channel.
+        /// The channel it came on.
         channel: DataChannel,
         /// Whether it was sent as bytes; otherwise the payload is UTF-8.
         binary: bool,
@@ -116,7 +113,7 @@ pub(crate) enum SctpEvent {
     Closed,
 }
 
-/// Counts of what was dropped since the beginning.
+/// Counters of drops since the beginning.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct SctpDrops {
     /// Messages larger than the limit.
@@ -140,14 +137,14 @@ pub(crate) struct Sctp {
     /// The association that begins in the place of the one that is up.
     restart: Option<Box<Peering>>,
     restarts: u32,
-    /// In the order of [`DataChannel`].
+    /// Channels in the order of [`DataChannel`].
     channels: [Option<OpenChannel>; 2],
     opens: u32,
     outgoing: VecDeque<Bytes>,
     events: VecDeque<SctpEvent>,
     drops: SctpDrops,
     memory: Held,
-    /// Messages of which some may not have arrived, at most.
+    /// Upper bound of the messages that may not have arrived.
     sent: usize,
     #[cfg(any(test, feature = "testing"))]
     panicked: bool,
@@ -158,12 +155,12 @@ struct OpenChannel {
     stream: u16,
     /// Messages to the client name their sender.
     names_senders: bool,
-    /// It was opened in an earlier association. The client may open it again or not.
+    /// The channel was opened in an earlier association. The client may open it again.
     is_inherited: bool,
 }
 
 enum State {
-    /// For the client's INIT.
+    /// Waits for the client's INIT.
     Waiting,
     Up(Box<Peering>),
     Closed,
@@ -338,7 +335,7 @@ impl Sctp {
         self.panicked
     }
 
-    /// Counts of what was dropped so far.
+    /// Counters of drops so far.
     pub(crate) fn drops(&self) -> SctpDrops {
         let mut drops = self.drops;
         if let State::Up(peering) = &self.state {

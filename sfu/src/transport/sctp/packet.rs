@@ -35,7 +35,7 @@ pub(super) struct Chunk<'a> {
     pub(super) flags: u8,
     /// The bytes behind the chunk's header.
     pub(super) value: &'a [u8],
-    /// All of it, without padding.
+    /// The whole chunk, without padding.
     pub(super) raw: &'a [u8],
 }
 
@@ -252,7 +252,7 @@ mod tests {
             let mut rebuilt = Rebuilt::like(&Packet { bytes: &header });
             rebuilt.push(&chunk);
             let bytes = rebuilt.finish().unwrap();
-            // With length 4 the remaining zeroes would be a chunk of length 0.
+            // With length 4 the remaining zeroes would form a chunk of length 0.
             assert_eq!(
                 Packet::parse(&bytes).is_some(),
                 expected && len != 4,

@@ -1,11 +1,10 @@
-//! A peer's DATA chunks to messages (RFC 9260 section 6.5 to 6.9), within bounds.
+//! Reassembles a peer's DATA chunks into messages (RFC 9260 section 6.5 to 6.9), within bounds.
 //!
-//! rtc-sctp reassembles too, but lets a peer fill memory: it keeps what can never be completed, takes
-//! chunks without payload and streams of any number for free, and continues an endless message past
-//! its own window. So it is shown only which TSNs came (see [`super::screen`]), and this is what
-//! holds the payloads. The bound follows from one observation: a sender assigns TSNs in order, so
-//! once every TSN up to some point has come, nothing before it may wait for anything but the rest of
-//! the one message that was cut there.
+//! rtc-sctp reassembles too, but lets a peer fill memory: it keeps incomplete messages for ever, accepts any number of
+//! empty chunks and streams, and continues an endless message past its own window. So rtc-sctp is told only which TSNs
+//! came (see [`super::screen`]), and this module holds the payloads. The bound follows from one observation: a sender
+//! assigns TSNs in order. Once every TSN up to some point has come, everything before it is complete, except for the
+//! one message that was cut there.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const STREAMS: u16 = 256;
 /// TSNs taken ahead of the first missing one, 20,000 messages a second at a round trip of 100 ms.
 pub(super) const WINDOW: u32 = 2_048;
-/// Payload bytes held because something before them is missing; also what the peer is told it may
-/// have in flight. 20 Mbit/s at a round trip of 100 ms.
+/// Payload bytes held because something before them is missing; also the bytes that the peer may have in flight. 20
+/// Mbit/s at a round trip of 100 ms.
 pub(super) const BUFFER_BYTES: usize = 256 * 1_024;
 
 /// A DATA chunk.
@@ -87,7 +86,7 @@ struct Head {
 #[derive(Debug)]
 struct Partial {
     head: Head,
-    /// None once it has grown too large.
+    /// The payload; none once it has grown too large.
     payload: Option<Vec<u8>>,
 }
 
@@ -95,7 +94,7 @@ struct Partial {
 struct Held {
     tsn: u32,
     ppid: u32,
-    /// None if it was too large: its number is used up all the same.
+    /// The payload; none if it was too large, in which case its number still counts as used.
     payload: Option<Vec<u8>>,
 }
 
@@ -122,8 +121,7 @@ impl Reassembly {
         }
     }
 
-    /// Takes a chunk, or recognises one that came before. False: there is no room, and the peer must
-    /// send it again.
+    /// Accepts a chunk, or recognises a repeated one. False if there is no room, and the peer must send it again.
     pub(super) fn data(&mut self, data: &Data<'_>) -> bool {
         let ahead = data.tsn.wrapping_sub(self.next);
         if is_behind(ahead) {
@@ -222,7 +220,7 @@ impl Reassembly {
             + self.held.len() * size_of::<((u16, u16), Held)>()
     }
 
-    /// From now on only what comes in order is taken, or all again.
+    /// Sets whether memory is short: then only chunks in order are accepted.
     pub(super) fn set_short(&mut self, short: bool) {
         self.short = short;
     }
@@ -252,7 +250,7 @@ impl Reassembly {
         self.malformed += (before - self.held.len()) as u64;
     }
 
-    /// Takes the fragment at `next`, which was the first missing one.
+    /// Adds the fragment at `next`, which was the first missing one.
     fn append(&mut self, fragment: Fragment) {
         if fragment.begin {
             self.malformed += u64::from(self.partial.is_some());
@@ -481,7 +479,7 @@ mod tests {
             assert!(it.held.is_empty() && it.slots.is_empty() && it.held_bytes == 0);
         }
         assert!(take(&mut it).is_empty());
-        // Of three chunks, the first and what the other two do to each other.
+        // Chunks come in threes: the first counts, and so do the effects of the other two on each other.
         assert!(it.malformed >= 6_000);
     }
 

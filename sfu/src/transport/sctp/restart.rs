@@ -12,7 +12,7 @@ use super::{DataChannel, OpenChannel, Sctp, State};
 const MAX_RESTARTS: u32 = 64;
 
 impl Sctp {
-    /// Begins another association. One that is up goes on until the client has shown the cookie of the other.
+    /// Begins another association. One that is up goes on until the client has shown the other's cookie.
     pub(super) fn handle_restart(&mut self, now: Instant, admitted: Bytes, init: Init) {
         if let Some(known) = self.restart.as_ref().filter(|known| known.init == init) {
             let again = known.init_ack.clone();
@@ -26,7 +26,7 @@ impl Sctp {
         self.restart = self.accept(now, admitted, init);
     }
 
-    /// Takes no other association.
+    /// Refuses further associations.
     pub(super) fn no_restart(&mut self) {
         self.restarts = MAX_RESTARTS;
     }
@@ -40,7 +40,7 @@ impl Sctp {
         // Its screen's counts are lost with it otherwise.
         self.drops = self.drops();
         self.state = State::Up(restart);
-        // These were for the other.
+        // The waiting messages were for the old association.
         self.outgoing.clear();
         true
     }

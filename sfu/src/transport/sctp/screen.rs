@@ -1,8 +1,8 @@
 //! The packets of a peer that rtc-sctp gets to see.
 //!
-//! rtc-sctp is told which TSNs came, and does acknowledgement, retransmission and congestion control;
-//! payloads go to our own [`Reassembly`]. Chunks that would make it work or remember without bound,
-//! or give up over something harmless, do not reach it:
+//! rtc-sctp is told which TSNs came, and does acknowledgement, retransmission and congestion control; payloads go to
+//! [`Reassembly`]. Some chunks would make it work or remember without bound, or give up over something harmless. These
+//! are changed or withheld:
 //!
 //! - DATA becomes a chunk of one byte on one stream, which is whole and read at once;
 //! - a FORWARD TSN far ahead, over which it would loop up to 2^31 times;
@@ -10,8 +10,8 @@
 //! - resets it could not perform yet, which it would keep and answer for every TSN that follows;
 //! - ERROR and chunks it does not know, over which it would close the association or drop the packet.
 //!
-//! It also panics over an ABORT whose causes are cut short, and finds chunks in what follows the part
-//! of a chunk that it understands. So what it is shown is written anew, with nothing left over.
+//! It also panics over an ABORT whose causes are cut short, and finds further chunks in the rest of a chunk that it
+//! understands only in part. So its packets are written anew, with nothing left over.
 //!
 //! A packet that comes again is always shown again, so that it is acknowledged again.
 
@@ -20,11 +20,10 @@ use bytes::Bytes;
 use super::packet::{Chunk, Packet, Rebuilt, array, kind};
 use super::reassembly::{Data, Message, Reassembly, STREAMS};
 
-/// Where rtc-sctp sees every DATA chunk: no stream a peer may use.
+/// The stream of every DATA chunk shown to rtc-sctp: no peer may use it.
 pub(super) const SINK: u16 = u16::MAX;
 
-/// Streams one FORWARD TSN may name. Only ordered ones are named (RFC 3758 section 3.2), of which a
-/// peer has one.
+/// Streams that one FORWARD TSN may name. Only ordered ones are named (RFC 3758 section 3.2), and a peer has one.
 const MAX_SKIPPED: usize = 64;
 
 /// Parameters: RFC 9260 section 3.3.5, RFC 6525 section 4.1 and 4.4, RFC 3758 section 3.1, RFC 5061
@@ -45,7 +44,7 @@ pub(super) struct Init {
 }
 
 impl Init {
-    /// Of an INIT or an INIT ACK.
+    /// Reads an INIT or an INIT ACK.
     pub(super) fn parse(chunk: &Chunk<'_>) -> Option<Self> {
         Some(Self {
             tag: array(chunk.value, 0).map(u32::from_be_bytes)?,
@@ -75,7 +74,7 @@ pub(super) fn admit_init(packet: &Packet<'_>, chunk: &Chunk<'_>) -> Option<Bytes
     admitted.finish()
 }
 
-/// One association's.
+/// The screen of one association.
 #[derive(Debug)]
 pub(super) struct Screen {
     /// Names the association in packets to us.
@@ -118,7 +117,7 @@ impl Screen {
                     continue;
                 }
                 kind::SACK => is_orderly_sack(chunk.value),
-                // Each is answered with a packet.
+                // Each heartbeat is answered with a packet, so that only one is passed on.
                 kind::HEARTBEAT => {
                     is_heartbeat(chunk.value) && !std::mem::replace(&mut heartbeat, true)
                 }
@@ -151,7 +150,7 @@ impl Screen {
         self.reassembly.bytes()
     }
 
-    /// There is no memory for more, or there is again.
+    /// Sets whether memory is short.
     pub(super) fn set_short(&mut self, short: bool) {
         self.reassembly.set_short(short);
     }
@@ -210,7 +209,7 @@ impl Screen {
                         return Some(false);
                     }
                 }
-                // Without the fields that only answer what we never ask.
+                // Fields that only answer requests the server never makes are left out.
                 RESET_RESPONSE if parameter.len() == 12 => {}
                 _ => return None,
             }
@@ -222,7 +221,7 @@ impl Screen {
         None
     }
 
-    /// RFC 6525 section 5.2.2. What cannot be performed yet is as if lost: the peer asks again.
+    /// Handles a reset (RFC 6525 section 5.2.2). One that cannot be performed yet counts as lost: the peer asks again.
     fn outgoing_reset(&mut self, parameter: &[u8], open: &[u16]) -> Option<bool> {
         let number = u32::from_be_bytes(array(parameter, 4)?);
         let last_tsn = u32::from_be_bytes(array(parameter, 12)?);
@@ -480,7 +479,7 @@ mod tests {
                 .unwrap();
             assert_eq!(bytes.len(), 16);
         }
-        // An INIT is reduced to what is understood, whatever else it offers.
+        // An INIT is reduced to the parameters that are understood.
         let fixed = words(&[7, 1 << 16, 0xffff_ffff, 9]);
         for (parameters, forward_tsn) in [
             (vec![], false),

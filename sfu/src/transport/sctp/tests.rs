@@ -384,7 +384,7 @@ fn empty_messages_and_both_kinds_are_kept_apart() {
     use PayloadProtocolIdentifier as Ppi;
     let sent = [
         (&b"\xc3\xa9"[..], Ppi::String),
-        // Not UTF-8: dropped.
+        // Not UTF-8, so that it is dropped.
         (b"\xc3", Ppi::String),
         (b"\xc3", Ppi::Binary),
         (b"\0", Ppi::StringEmpty),
@@ -456,7 +456,7 @@ fn other_channels_are_reset_and_the_two_stay() {
     let unordered = ChannelType::PartialReliableRexmitUnordered;
     pair.client.open(now, 4, "chat", ChannelType::Reliable);
     pair.client.write(now, 4, b"to no one", text);
-    // There is one already, and these would not be what their names say.
+    // There is one already, and the properties of these differ from those their labels require.
     pair.client.open(now, 6, "reliable", ChannelType::Reliable);
     pair.client.open(now, 8, "reliable", unordered);
     pair.client
@@ -585,7 +585,7 @@ fn the_send_buffer_is_bounded_and_each_channel_overflows_its_way() {
     }
     let kept = (UNRELIABLE_BUFFER / 1_024) as u64;
     assert_eq!(pair.server.drops().unsent, 1_000 - kept);
-    // What was taken arrives when the network does.
+    // Accepted messages arrive when the network recovers.
     pair.loss = 0.0;
     pair.run(120_000);
     assert_eq!(pair.client.texts(RELIABLE).len(), taken);
@@ -745,7 +745,7 @@ proptest! {
         prop_assert!(pair.server.poll_transmit(pair.now).is_none());
     }
 
-    /// Before an association, as its INIT, and within it.
+    /// Chunks come before an association, as its INIT, and within it.
     #[test]
     fn chunks_of_any_content_never_panic_and_buffers_stay_bounded(
         init in any_chunk(),

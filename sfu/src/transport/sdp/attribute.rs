@@ -6,10 +6,10 @@ use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
 use super::media::{Direction, OfferedExtension, OfferedSsrc};
 use super::text::{Attributes, is_token};
 
-/// Longest RID, and longest `a=mid` that is written into packets: what a one-byte RTP header extension
-/// carries (RFC 8285 section 4.2).
+/// Longest RID, and longest `a=mid` that is written into packets: a one-byte RTP header extension carries no more (RFC
+/// 8285 section 4.2).
 pub(super) const MAX_TAG_BYTES: usize = 16;
-/// Longest `a=mid` taken: what a two-byte RTP header extension carries (RFC 8285 section 4.3).
+/// Longest `a=mid` accepted: a two-byte RTP header extension carries no more (RFC 8285 section 4.3).
 pub(super) const MAX_MID_BYTES: usize = 255;
 /// Simulcast encodings of one m-line. Browsers send up to three.
 const MAX_RIDS: usize = 4;
@@ -55,9 +55,8 @@ pub(super) fn fingerprint(value: &str) -> Option<Fingerprint> {
     Some(Fingerprint { algorithm, bytes })
 }
 
-/// The extensions the relay knows, each id once (RFC 8285 section 7), so at most
-/// [`ExtensionMap::MAX_ID`]. Larger ids are for the answerer to choose from (4096 to 4351) or need the
-/// two-byte form; both are left out.
+/// The extensions the relay knows, each id once (RFC 8285 section 7), so at most [`ExtensionMap::MAX_ID`]. Larger ids
+/// are for the answerer to choose from (4096 to 4351) or need the two-byte form; both are left out.
 pub(super) fn extensions(media: &Attributes<'_>) -> Vec<OfferedExtension> {
     let mut extensions: Vec<OfferedExtension> = Vec::new();
     for value in media.values("extmap") {
@@ -84,11 +83,11 @@ pub(super) fn extensions(media: &Attributes<'_>) -> Vec<OfferedExtension> {
     extensions
 }
 
-/// The encodings of `a=simulcast:send` that an `a=rid` declares (RFC 8853 section 5.1). Of
-/// alternatives the first counts; one that starts paused counts as well.
+/// The encodings of `a=simulcast:send` that an `a=rid` declares (RFC 8853 section 5.1). The first of alternatives
+/// counts; one that starts paused counts as well.
 ///
-/// None of the form of early drafts (`send rid=a;b`, `send pt=96;97`): whoever writes it reads no other, so that an
-/// answer by the RFC, or by half of what it says, would be no agreement. Its m-line carries one encoding.
+/// The form of early drafts (`send rid=a;b`, `send pt=96;97`) gives none. A client that writes it reads no other, so
+/// that an answer by the RFC would be no agreement. Its m-line carries one encoding.
 pub(super) fn simulcast_rids(media: &Attributes<'_>) -> Vec<String> {
     let mut rids: Vec<String> = Vec::new();
     let Some(value) = media.values("simulcast").next() else {
@@ -412,7 +411,7 @@ mod tests {
             let read: Vec<_> = read.iter().map(|e| (e.id, e.kind, e.direction)).collect();
             assert_eq!(read, Vec::from_iter(expected), "{value}");
         }
-        // Of an id that stands twice, the first.
+        // The first of two extensions with one id counts.
         let mid = format!("3/sendonly {}", Mid.uri());
         let rid = format!("3/recvonly {}", Rid.uri());
         let twice = media(&[("extmap", &mid), ("extmap", &rid)]);

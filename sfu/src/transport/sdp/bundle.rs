@@ -1,4 +1,4 @@
-//! Which m-lines share the transport (RFC 9143), and where the offer describes it.
+//! The m-lines that share the transport (RFC 9143), and the section of the offer that describes it.
 
 use crate::transport::{Fingerprint, IceCredentials};
 
@@ -8,18 +8,18 @@ use super::media::{OfferedKind, OfferedMedia};
 use super::offer::RemoteDescription;
 use super::text::{Attributes, Description};
 
-/// Decides which m-lines are on the peer's one transport, and refuses the others: what is outside the group
-/// of the first m-line in use (RFC 8829 section 5.3.1, policy `max-bundle`) or has a port of its own for
-/// RTCP. The mids of the group, that of the m-line first which describes the transport; none for a lone
-/// m-line outside any.
+/// Selects the m-lines on the peer's one transport, and refuses the others: m-lines outside the group of the first
+/// m-line in use (RFC 8829 section 5.3.1, policy `max-bundle`), and those with a port of their own for RTCP. Returns
+/// the mids of the group, first that of the m-line that describes the transport; none for a lone m-line outside any
+/// group.
 pub(super) fn share_transport<'a>(
     description: &Description<'a>,
     media: &mut [OfferedMedia],
 ) -> Option<Vec<&'a str>> {
     let first = media.iter().position(OfferedMedia::is_usable)?;
     let group = group_of(description, &media[first]);
-    // What is the same for the whole group may stand in one of its m-lines alone (RFC 9143 section 7.1.3,
-    // RFC 8859 section 4.2).
+    // Attributes common to the whole group may stand in one of its m-lines alone (RFC 9143 section 7.1.3, RFC 8859
+    // section 4.2).
     let muxed = media
         .iter()
         .any(|m| m.rtcp_mux && !m.stopped && is_in(m, group.as_deref()));
@@ -87,9 +87,8 @@ fn is_in(media: &OfferedMedia, group: Option<&[&str]>) -> bool {
     media.named && group.is_some_and(|group| group.contains(&media.mid.as_str()))
 }
 
-/// The m-line whose transport is used (RFC 9143 section 7.3.1): the first of the group's list that is
-/// accepted and has a port. Where only bundle-only ones are left, the first of them, for whom another speaks
-/// though it is refused.
+/// The m-line whose transport is used (RFC 9143 section 7.3.1): the first of the group's list that is accepted and has
+/// a port. If only bundle-only ones are left, the first of them, described by another m-line even if that is refused.
 fn chosen(
     description: &Description<'_>,
     media: &[OfferedMedia],
@@ -108,7 +107,7 @@ fn chosen(
         .or_else(|| media.iter().position(OfferedMedia::is_usable))
 }
 
-/// Where the offer describes its transport: what the first section lacks, the next may say.
+/// The sections of an offer that describe its transport: the next one supplies what the first lacks.
 struct Source<'a> {
     sections: [Option<&'a Attributes<'a>>; 3],
     name: String,

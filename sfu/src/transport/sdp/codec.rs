@@ -4,7 +4,7 @@
 use super::text::MediaDescription;
 use crate::rtp::codec::Codec;
 
-/// One payload type of an m-line, with everything said about it.
+/// One payload type of an m-line, with all of its attributes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OfferedCodec {
     /// 0 to 127, without the 64 to 95 that RTCP needs (RFC 5761 section 4).
@@ -95,7 +95,7 @@ impl CodecParameters {
             (Self::Vp9 { profile: ours }, Self::Vp9 { profile: theirs }) => {
                 (ours == theirs).then_some(0)
             }
-            // Each AV1 profile decodes those below (AV1 specification, annex A.2).
+            // Each AV1 profile decodes the lower ones (AV1 specification, annex A.2).
             (
                 Self::Av1 { profile: ours, .. },
                 Self::Av1 {
@@ -343,8 +343,8 @@ impl<'a> Encoding<'a> {
     }
 }
 
-/// Redundancy is kept only around an Opus of the same m-line, and never ahead of it: browsers send
-/// what the answer lists first, and plain Opus is what every receiver understands.
+/// Keeps redundancy only around an Opus of the same m-line, and never ahead of it: browsers send the codec that the
+/// answer lists first, and every receiver understands plain Opus.
 fn keep_red_after_opus(codecs: &mut Vec<OfferedCodec>) {
     let opus: Vec<u8> = codecs
         .iter()

@@ -1,15 +1,14 @@
-//! Why an offer, or one m-line of it, was refused: always the client's to fix, always naming the m-line.
+//! Refusals of an offer, or of one m-line of it: the client can always fix them, and they always name the m-line.
 
-/// Why an offer was refused, in which case nothing was negotiated and an earlier negotiation stands; or
-/// why one m-line was answered with port 0 while the others go on
-/// ([`Answer::refused`](crate::Answer::refused)).
+/// The reason that an offer was refused: nothing was negotiated then, and an earlier negotiation stands. Or the reason
+/// that one m-line was answered with port 0 while the others go on ([`Answer::refused`](crate::Answer::refused)).
 ///
 /// One m-line: [`NoCommonCodec`](Self::NoCommonCodec), [`UnknownMedia`](Self::UnknownMedia),
 /// [`NoBundle`](Self::NoBundle), [`NoRtcpMux`](Self::NoRtcpMux). The whole offer: the others.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
-    /// Not a session description, or one whose parts contradict each other.
+    /// The text is not a session description, or its parts contradict each other.
     #[error("not a usable session description: {0}")]
     Syntax(String),
     /// No ICE user fragment and password, or malformed ones (RFC 8839 section 5.4).
@@ -60,7 +59,7 @@ pub enum SdpError {
         /// The m-line, for people.
         media: String,
     },
-    /// More m-lines than the server's limit.
+    /// The offer has more m-lines than the server's limit.
     #[error("the offer has {offered} m-lines, the server takes {limit}")]
     TooManyMedia {
         /// m-lines offered.
@@ -111,7 +110,7 @@ fn printable(text: &str, max: usize) -> String {
 
 /// Enough to recognise a line of SDP by.
 const MAX_EXCERPT_CHARS: usize = 80;
-/// Enough for what is wrong with three formats.
+/// Longest list in an error: enough to explain three formats.
 const MAX_LIST_CHARS: usize = 200;
 
 #[cfg(test)]

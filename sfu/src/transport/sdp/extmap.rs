@@ -1,9 +1,9 @@
 //! Header extensions of the m-lines that share a transport (RFC 8285, RFC 9143 section 9.2).
 //!
-//! An id has one meaning in the whole BUNDLE group. A client may limit an extension to a direction of
-//! an m-line: Firefox sends RIDs but never takes them, and takes playout delays but never sends them.
-//! The answer mirrors the direction, and the relay reads an extension only where the client may send
-//! it and writes it only where the client may receive it.
+//! An id has one meaning in the whole BUNDLE group. A client may limit an extension to a direction of an m-line:
+//! Firefox sends RIDs but never takes them, and takes playout delays but never sends them. The answer mirrors the
+//! direction. The relay reads an extension only where the client may send it, and writes it only where the client may
+//! receive it.
 
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
@@ -14,17 +14,17 @@ use super::session::MediaRole;
 /// The ids of one BUNDLE group.
 #[derive(Default)]
 pub(super) struct Extmap {
-    /// The meaning of each id, in whatever direction.
+    /// The meaning of each id, in either direction.
     meanings: [Option<ExtensionKind>; ExtensionMap::MAX_ID as usize + 1],
-    /// In what clients send. A kind may have another id in each direction.
+    /// Extensions in clients' packets. A kind may have another id in each direction.
     sent: ExtensionMap,
-    /// In what clients receive.
+    /// Extensions in packets to clients.
     received: ExtensionMap,
 }
 
 impl Extmap {
-    /// Keeps of an m-line's extensions what agrees with the m-lines before. Answering without the rest
-    /// is what a client that numbers each m-line by itself can live with.
+    /// Keeps the extensions of an m-line that agree with earlier m-lines. A client that numbers each m-line by itself
+    /// can do without the others.
     pub(super) fn share(&mut self, offered: &[OfferedExtension]) -> Vec<OfferedExtension> {
         offered
             .iter()
@@ -59,9 +59,9 @@ impl Extmap {
     }
 }
 
-/// The extensions of an m-line, where its name allows the one that carries it: without `a=mid` there is
-/// nothing to carry, and a long one needs the two-byte form, which a client may send but need not take
-/// (RFC 8285 section 4.1.2). Streams are then known by their SSRCs.
+/// The extensions of an m-line. The one that carries its name is left out if the m-line has no `a=mid`, or a long one:
+/// that needs the two-byte form, which a client may send but need not take (RFC 8285 section 4.1.2). Streams are then
+/// known by their SSRCs.
 pub(super) fn nameable(offered: &OfferedMedia) -> Vec<OfferedExtension> {
     let nameable = |mut extension: OfferedExtension| {
         if extension.kind != ExtensionKind::Mid {
@@ -91,7 +91,7 @@ pub(super) fn in_use(extensions: &[OfferedExtension], role: MediaRole) -> Extens
     let flows = |direction: Direction| match role {
         MediaRole::Publish => direction.sends(),
         MediaRole::Slot => direction.receives(),
-        // Nothing flows for now: what either direction has.
+        // No packets flow for now: extensions of either direction are kept.
         MediaRole::Inactive => direction.sends() || direction.receives(),
         MediaRole::Data | MediaRole::Rejected => false,
     };

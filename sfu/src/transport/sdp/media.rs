@@ -20,11 +20,11 @@ pub(crate) struct OfferedMedia {
     pub(crate) kind: OfferedKind,
     /// The first three fields of the m-line after `m=`, for a refusal to repeat.
     pub(super) line: MediaLine,
-    /// As the client sees it.
+    /// The direction as the client sees it.
     pub(crate) direction: Direction,
     /// Port 0 and not bundle-only: the client has stopped it.
     pub(crate) stopped: bool,
-    /// Why it is answered with port 0 though the client has not stopped it.
+    /// The reason that it is answered with port 0 though the client has not stopped it.
     pub(crate) refusal: Option<SdpError>,
     /// RTP and RTCP on one port (RFC 5761, RFC 8858).
     pub(super) rtcp_mux: bool,
@@ -86,7 +86,7 @@ impl Direction {
         ("inactive", Self::Inactive),
     ];
 
-    /// From the attribute's name.
+    /// The direction with an attribute's name.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         let mut names = Self::NAMES.into_iter();
         names.find_map(|(known, direction)| (known == name).then_some(direction))
@@ -129,8 +129,7 @@ pub(crate) struct OfferedExtension {
     pub(crate) id: u8,
     /// Meaning of the id.
     pub(crate) kind: ExtensionKind,
-    /// In which packets the client has it: `sendonly` in those it sends, `recvonly` in those it
-    /// receives.
+    /// The client's packets that have it: `sendonly` those it sends, `recvonly` those it receives.
     pub(crate) direction: Direction,
 }
 
@@ -151,8 +150,8 @@ pub(super) struct MediaLine {
     pub(super) format: String,
 }
 
-/// The profiles of RFC 8829 section 5.1.2, all of which mean DTLS-SRTP to an offerer with ICE and a
-/// certificate, and two that its drafts had.
+/// The profiles of RFC 8829 section 5.1.2, all of which mean DTLS-SRTP to an offerer with ICE and a certificate, and
+/// two of its drafts.
 const RTP_PROFILES: [&str; 10] = [
     "UDP/TLS/RTP/SAVPF",
     "UDP/TLS/RTP/SAVP",
@@ -185,7 +184,7 @@ impl OfferedMedia {
         !self.stopped && self.refusal.is_none()
     }
 
-    /// It is RTP that the client sends: a track.
+    /// Whether the client sends RTP on it: a track.
     pub(crate) fn publishes(&self) -> bool {
         let rtp = matches!(self.kind, OfferedKind::Audio | OfferedKind::Video);
         rtp && self.is_usable() && self.direction.sends()
@@ -202,7 +201,7 @@ impl OfferedMedia {
         }
     }
 
-    /// It was refused because the relay knows none of its codecs.
+    /// Whether it was refused because the relay knows none of its codecs.
     pub(crate) fn lacks_codec(&self) -> bool {
         matches!(self.refusal, Some(SdpError::NoCommonCodec { .. }))
     }
@@ -213,11 +212,11 @@ impl OfferedMedia {
     }
 }
 
-/// Reads an m-line, as far as it stands for itself.
+/// Reads an m-line, as far as that needs no other m-line.
 ///
 /// # Errors
 ///
-/// Its `a=mid` is no name. Anything else that is wrong with it is its [`refusal`](OfferedMedia::refusal).
+/// Its `a=mid` is no name. Any other fault becomes its [`refusal`](OfferedMedia::refusal).
 pub(super) fn read_media(
     index: usize,
     description: &MediaDescription<'_>,

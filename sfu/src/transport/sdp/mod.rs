@@ -1,9 +1,8 @@
 //! Session descriptions (RFC 8866, RFC 8829): the client's offer in, the server's answer out.
 //!
-//! The client always offers. [`parse_offer`] reads a text into an [`Offer`] that means something
-//! or says what is wrong with it; [`Session::negotiate`] decides what each m-line is and writes the
-//! answer. A [`Session`] outlives the offers: m-lines keep their places, and a receiving m-line
-//! keeps the SSRCs it was first given.
+//! The client always offers. [`parse_offer`] reads a text into an [`Offer`], or says what is wrong with it.
+//! [`Session::negotiate`] decides the role of each m-line and writes the answer. A [`Session`] outlives the offers:
+//! m-lines keep their places, and a receiving m-line keeps the SSRCs it was first given.
 //!
 //! The role of an m-line follows from the client's direction alone:
 //!
@@ -15,8 +14,8 @@
 //! | data channels | [`MediaRole::Data`] | |
 //! | port 0, or nothing the relay can use | [`MediaRole::Rejected`] | port 0 |
 //!
-//! An m-line that cannot be used costs itself alone, and the client is told why. Only what concerns all of
-//! them refuses the offer: its syntax, its transport, its size, m-lines that moved.
+//! An unusable m-line is refused alone, and the client is told why. Only faults that concern all m-lines refuse the
+//! offer: its syntax, its transport, its size, m-lines that moved.
 
 mod answer;
 mod attribute;

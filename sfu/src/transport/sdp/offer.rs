@@ -19,8 +19,8 @@ pub(crate) struct SdpLimits {
 }
 
 impl SdpLimits {
-    /// With this many m-lines and room for what browsers write in them: a receiving video m-line of
-    /// Chromium is 6 KiB and 190 lines, so these bounds hold 160 of them with as many of audio.
+    /// Bounds for this many m-lines with room for what browsers write in them. A receiving video m-line of Chromium is
+    /// 6 KiB and 190 lines, so these bounds hold 160 of them with as many of audio.
     pub(crate) const fn new(media: usize) -> Self {
         Self {
             bytes: 1024 * 1024,

@@ -14,8 +14,7 @@ use super::extmap::{self, Extmap};
 use super::media::{Direction, OfferedExtension, OfferedKind, OfferedMedia, OfferedSsrc};
 use super::offer::{Offer, RemoteDescription};
 
-/// A payload type both sides agreed on: the client's number, and of its parameters and feedback
-/// what the relay keeps.
+/// A payload type both sides agreed on: the client's number, with the parameters and feedback that the relay keeps.
 pub(crate) type NegotiatedCodec = OfferedCodec;
 
 /// The m-lines of one peer, from its first offer to its last.
@@ -45,28 +44,28 @@ struct Line {
     slot: Option<SlotIdentity>,
 }
 
-/// This side's part of the answer.
+/// The server's part of the answer.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalDescription<'a> {
     /// Our credentials.
     pub(crate) ice: &'a IceCredentials,
-    /// Of our certificate.
+    /// The fingerprint of the server's certificate.
     pub(crate) fingerprint: &'a Fingerprint,
-    /// Where the worker receives, the preferred first.
+    /// The worker's addresses, the preferred first.
     pub(crate) candidates: &'a [SocketAddr],
-    /// The canonical name of our RTP streams (RFC 3550 section 6.5.1), the same for all of a peer:
-    /// browsers synchronise only what shares one.
+    /// The canonical name of the server's RTP streams (RFC 3550 section 6.5.1), the same for all of a peer: browsers
+    /// synchronise only streams that share one.
     pub(crate) cname: &'a str,
-    /// The largest data channel message we take, in bytes.
+    /// The largest data channel message that the server accepts, in bytes.
     pub(crate) max_message_size: usize,
 }
 
 /// The names under which the relay sends in a slot, whatever track it points at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SlotIdentity {
-    /// Of the media.
+    /// The SSRC of the media.
     pub(crate) ssrc: u32,
-    /// Of retransmissions; unused where the client offers none.
+    /// The SSRC of retransmissions; unused where the client offers none.
     pub(crate) rtx_ssrc: Option<u32>,
     /// `MediaStream.id` in the browser: a token of at most 64 characters (RFC 8830 section 2).
     pub(crate) stream_id: String,
@@ -81,7 +80,7 @@ pub(crate) struct Negotiated {
     pub(crate) sdp: String,
     /// One for each m-line of the offer, in its order.
     pub(crate) media: Vec<NegotiatedMedia>,
-    /// Mids of the m-lines that were offered for use and refused, and why.
+    /// Mids of the m-lines that were offered for use and refused, with the reasons.
     pub(crate) refused: Vec<(String, SdpError)>,
     /// The client's credentials are others than before: it restarts ICE (RFC 8445 section 9).
     pub(crate) ice_restarted: bool,
@@ -123,15 +122,15 @@ pub(crate) enum MediaRole {
     Slot,
     /// Data channels.
     Data,
-    /// Nothing for now.
+    /// No media for now.
     Inactive,
-    /// Nothing; its place may be taken by a new m-line.
+    /// No media; a new m-line may take its place.
     Rejected,
 }
 
 impl NegotiatedMedia {
-    /// The payload type, and that of its retransmissions, under which this m-line carries a stream of
-    /// `codec` made with `parameters`. `None` if the client cannot decode it.
+    /// The payload type, and that of its retransmissions, under which this m-line carries a stream of `codec` made with
+    /// `parameters`. `None` if the client cannot decode it.
     pub(crate) fn payload_type_for(
         &self,
         codec: Codec,
@@ -157,8 +156,8 @@ impl Session {
         }
     }
 
-    /// Takes the peer's next offer and answers it. `slots` names a slot the first time its m-line is
-    /// one, by its `a=mid`, empty without; it is not called for offers that are refused.
+    /// Answers the peer's next offer. `slots` names a slot the first time its m-line is one, by its `a=mid`, empty
+    /// without; it is not called for offers that are refused.
     ///
     /// # Errors
     ///
@@ -190,13 +189,13 @@ impl Session {
         })
     }
 
-    /// The m-lines without `a=mid` that are called otherwise by this offer: old and new name of each. It gives one
-    /// an `a=mid`, or to another m-line the name that this side had made up.
+    /// The m-lines without `a=mid` that this offer renames: old and new name of each. The offer gives the m-line an
+    /// `a=mid`, or gives the name that the server had made up to another m-line.
     ///
     /// # Errors
     ///
-    /// [`SdpError::BadOrder`]. RFC 8829 section 5.2.2: m-lines are added at the end or in a vacant place, nothing
-    /// else moves.
+    /// [`SdpError::BadOrder`]. RFC 8829 section 5.2.2: m-lines are added at the end or in a vacant place, nothing else
+    /// moves.
     pub(crate) fn renamed<'a>(
         &'a self,
         offer: &'a Offer,
@@ -253,8 +252,8 @@ impl Session {
                     } else {
                         (known.mid, known.named) = (line.mid, line.named);
                     }
-                    // Whoever sends on it in between is answered without these SSRCs, and keeps nothing of them. They
-                    // are not to be begun anew: under the keys of before their numbers would be used twice.
+                    // A client that sends on it meanwhile is answered without these SSRCs, and forgets them. They must
+                    // not be used again: under the old keys their numbers would be used twice.
                     if media.role == MediaRole::Publish {
                         known.slot = None;
                     }
@@ -306,12 +305,12 @@ impl Shared {
         for codec in &mut media.codecs {
             let feedback = &mut codec.feedback;
             feedback.twcc &= twcc;
-            // One estimator is enough, and transport-wide feedback is the better informed one.
+            // One estimator is enough, and transport-wide feedback knows more.
             feedback.remb &= !feedback.twcc;
         }
         if media.role == MediaRole::Publish {
             media.ssrcs = self.share_ssrcs(&offered.ssrcs);
-            // Without the extension nothing tells the encodings apart.
+            // Without the extension the encodings cannot be told apart.
             if media.extensions.id(ExtensionKind::Rid).is_some() {
                 media.rids.clone_from(&offered.rids);
                 media.rid_bounds.clone_from(&offered.rid_bounds);

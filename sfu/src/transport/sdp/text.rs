@@ -1,8 +1,8 @@
 //! The lines of a session description (RFC 8866 section 5): numbered, told apart, and grouped by m-line.
 //!
-//! Ours rather than a library's for its errors: who wrote a bad line is told which one, and why. And a
-//! medium nobody knows costs its m-line here, not the offer. Of what no m-line is decided by (`b=`, `c=`,
-//! `i=` and their kin) only the letter is read.
+//! It is no library's parser because of its errors: the author of a bad line is told which one it is, and why. An
+//! unknown medium refuses its m-line here, not the offer. Lines that decide nothing about an m-line (`b=`, `c=`, `i=`
+//! and similar ones) are read only by their letter.
 
 use std::str::FromStr;
 
@@ -24,7 +24,7 @@ pub(super) struct MediaDescription<'a> {
     pub(super) port: u16,
     /// The profile.
     pub(super) protocol: &'a str,
-    /// At least one.
+    /// Formats, at least one.
     pub(super) formats: Vec<&'a str>,
     pub(super) attributes: Attributes<'a>,
 }
@@ -60,7 +60,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Reads a description. Line ends may be CRLF or LF; empty lines count but say nothing.
+/// Reads a description. Line ends may be CRLF or LF; empty lines are counted and ignored.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ pub(super) fn read(text: &str) -> Result<Description<'_>, SdpError> {
     }
 }
 
-/// Which of the lines that must be there were.
+/// Required lines that were found.
 #[derive(Default)]
 struct Seen {
     version: bool,
@@ -158,12 +158,12 @@ fn read_media(value: &str) -> Result<MediaDescription<'_>, &'static str> {
     if formats.is_empty() {
         return Err(SHORT);
     }
-    // They are repeated in answers and errors.
+    // The protocol and formats are repeated in answers and errors.
     let repeated = protocol.split('/').chain([media]);
     if !repeated.chain(formats.iter().copied()).all(is_token) {
         return Err("medium, profile and formats must be of token characters");
     }
-    // A number of ports may follow, which nobody uses with ICE.
+    // A number of ports may follow; with ICE it has no use.
     let port = port.split('/').next().map(u16::from_str);
     let Some(Ok(port)) = port else {
         return Err("the port must be a number from 0 to 65535");

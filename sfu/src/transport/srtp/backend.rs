@@ -11,7 +11,7 @@ pub(crate) enum Backend {
     /// Always there.
     #[default]
     Ring,
-    /// With the feature of its name.
+    /// `aws-lc-rs`, with the feature of its name.
     #[cfg(feature = "aws-lc-rs")]
     AwsLcRs,
 }
@@ -34,14 +34,14 @@ pub(super) enum GcmKey {
 pub(super) const GCM_TAG: usize = 16;
 
 impl Backend {
-    /// Those built in, the one without conditions first.
+    /// Backends built in; the unconditional one is first.
     pub(crate) const ALL: &[Self] = &[
         Self::Ring,
         #[cfg(feature = "aws-lc-rs")]
         Self::AwsLcRs,
     ];
 
-    /// For settings, logs and stats.
+    /// The name for settings, logs and stats.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
@@ -52,7 +52,7 @@ impl Backend {
 }
 
 impl GcmKey {
-    /// None only if the key is refused, which for 16 bytes it is not.
+    /// None only if the key is refused, which never happens for 16 bytes.
     pub(super) fn new(backend: Backend, key: &[u8; 16]) -> Option<Self> {
         Some(match backend {
             Backend::Ring => {
@@ -85,8 +85,8 @@ impl GcmKey {
                 *tag = made.as_ref().try_into().ok()?;
                 Some(())
             }
-            // Made for a text in two places, of which the second is empty here: it writes the tag
-            // where it belongs, which the simpler call does not.
+            // This call is made for a text in two places; here the second is empty. It writes the
+            // tag to its final place, which the simpler call does not.
             #[cfg(feature = "aws-lc-rs")]
             Self::AwsLcRs(key) => {
                 let nonce = aws_lc::Nonce::assume_unique_for_key(nonce);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever seals, all say the same, and all open it.
+        /// All backends seal alike, and all open each other's packets.
         #[test]
         fn all_are_one_cipher(
             key: [u8; 16],

@@ -23,7 +23,7 @@ pub(super) fn guess(newest: u64, sequence: u16) -> Option<u64> {
     (index < INDEX_END).then_some(index)
 }
 
-/// Which of the newest indices were seen (RFC 3711 section 3.3.2), as a ring of words (RFC 6479):
+/// The newest indices that were received (RFC 3711 section 3.3.2), as a ring of words (RFC 6479):
 /// moving forward clears words instead of shifting all of them.
 pub(super) struct ReplayWindow<const WORDS: usize> {
     newest: u64,
@@ -31,7 +31,8 @@ pub(super) struct ReplayWindow<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> ReplayWindow<WORDS> {
-    /// One word less than there are: the newest one is only partly behind `newest`.
+    /// Indices covered: one word less than there are, as the newest one lies only partly behind
+    /// `newest`.
     pub(super) const SIZE: u64 = (WORDS as u64 - 1) * 64;
 
     /// A window whose first packet is `index`.

@@ -1,7 +1,7 @@
 //! SRTP and SRTCP of one peer, in place and without allocation per packet.
 //!
-//! Written here rather than taken from a crate because a packet must authenticate before anything is
-//! remembered about its SSRC, and because sealing is what the server spends its time on.
+//! It is written here rather than taken from a crate for two reasons: a packet must authenticate before any state of
+//! its SSRC is kept, and sealing is the server's largest cost.
 
 mod backend;
 mod cipher;
@@ -27,7 +27,7 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    /// For stats.
+    /// The name for stats.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
@@ -68,8 +68,8 @@ struct Direction {
     rtcp: Cipher,
 }
 
-/// 31 x 64 packets: a second of a 20 Mbit/s stream, so that what a pacer's burst or a detour delays
-/// is not taken for a replay. 272 bytes per SSRC.
+/// Words of the replay window, 31 x 64 packets: a second of a 20 Mbit/s stream, so that packets delayed by a pacer's
+/// burst or a detour are not taken for a replay. 272 bytes per SSRC.
 const RTP_WINDOW: usize = 32;
 /// 3 x 64 reports: SRTCP is a hundred packets a second at most.
 const RTCP_WINDOW: usize = 4;
@@ -168,10 +168,10 @@ impl Srtp {
         Ok(len)
     }
 
-    /// Encrypts and signs `buf[..len]` in place; the sealed length, 0 if it cannot be sealed.
+    /// Encrypts and signs `buf[..len]` in place. Returns the sealed length, 0 if it cannot be sealed.
     ///
-    /// A packet sent again must be the same to the bit, header extensions included: another text
-    /// under an index already used gives AES-GCM's key away (RFC 7714 section 8.4). Use RTX.
+    /// A packet sent again must be the same to the bit, header extensions included: another text under an index already
+    /// used gives AES-GCM's key away (RFC 7714 section 8.4). Use RTX.
     pub(crate) fn seal_rtp(&mut self, buf: &mut [u8], header_len: usize, len: usize) -> usize {
         self.try_seal_rtp(buf, header_len, len).unwrap_or(0)
     }
@@ -208,8 +208,8 @@ impl Srtp {
         self.try_seal_rtcp(packet, out).unwrap_or(0)
     }
 
-    /// One index serves all our SSRCs: nonces hold the SSRC besides, and a receiver asks only that
-    /// an SSRC's index grows.
+    /// One index serves all of the server's SSRCs: nonces also contain the SSRC, and a receiver only needs each SSRC's
+    /// index to grow.
     fn try_seal_rtcp(&mut self, packet: &[u8], out: &mut [u8]) -> Option<usize> {
         let ssrc = rtcp_ssrc(packet)?;
         let sealed = packet.len() + self.outbound.rtcp.rtcp_overhead();
@@ -237,7 +237,7 @@ impl Direction {
 struct FixedHeader {
     sequence: u16,
     ssrc: u32,
-    /// With CSRCs and extension: what is authenticated but not encrypted.
+    /// Length of the header with CSRCs and extension: authenticated but not encrypted.
     len: usize,
 }
 

@@ -6,8 +6,8 @@ use crate::prefetch;
 /// Newest index by SSRC, open addressing. Only our own SSRCs enter, and none ever leaves: sending an
 /// SSRC again from rollover zero would repeat nonces, which breaks AES-GCM.
 pub(super) struct Rollovers {
-    /// Of the SSRC sent last, at hand: packets come in runs of one. Its place in the table is behind until
-    /// another comes.
+    /// The slot of the SSRC sent last, near at hand: packets come in runs of one SSRC. Its entry in the table is
+    /// updated when another SSRC comes.
     latest: Slot,
     slots: Vec<Slot>,
     used: usize,
@@ -80,7 +80,7 @@ impl Rollovers {
         self.latest.newest = index;
     }
 
-    /// Where `ssrc` is or belongs. Never more than half full, so there is always an end.
+    /// The place where `ssrc` is or belongs. The table is never more than half full, so that the search ends.
     fn find(&self, ssrc: u32) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = home(ssrc) & mask;

@@ -16,8 +16,9 @@ struct Entry<const WORDS: usize> {
     last: u64,
 }
 
-/// 8 tracks of 3 layers, each with RTX, are 48 SSRCs at a time. Those a client stops using make way
-/// for new ones, least recently used first; sixteen spare ones keep that away from live streams.
+/// SSRCs remembered. 8 tracks of 3 layers, each with RTX, are 48 at a time. An SSRC no longer in
+/// use makes way for new ones, least recently used first; sixteen spare ones keep live streams from
+/// that.
 pub(super) const MAX_SOURCES: usize = 64;
 
 impl<const WORDS: usize> Default for Sources<WORDS> {

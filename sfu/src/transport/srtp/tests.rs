@@ -146,7 +146,7 @@ fn forged_packets_leave_no_state() {
         assert_eq!(srtp.rtp_sources.capacity(), 0);
         assert_eq!(srtp.rtcp_sources.capacity(), 0);
 
-        // Nor do they move the window of a live one.
+        // Forged packets do not move the window of a live stream either.
         let real = client.sending.encrypt_rtp(&rtp(9, 5, 40)).unwrap();
         assert!(open(&mut srtp, &real).is_ok());
         for sequence in [6, 2_000, 30_000] {

@@ -1,4 +1,4 @@
-//! Where media may go: addresses that are proved, and clients that are heard.
+//! Tests of the addresses that media may go to: proved ones, of clients that are heard.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn a_client_that_answers_no_checks_connects_and_stays() {
         world.transport.open_rtcp(&mut sealed).unwrap();
         assert_eq!(world.transport.media_addr(), Some(home));
     }
-    // It cannot be followed: nobody knows that it is there.
+    // The client cannot be followed: it is not known to be there.
     world.run(AWAY, 8);
     assert_ne!(world.transport.media_addr(), Some(SocketAddr::from(AWAY)));
 }
@@ -37,7 +37,7 @@ fn a_handshake_that_moves_proves_no_address() {
         .transport
         .handle_dtls(world.now, home, &mut hello.clone());
     world.answer_checks();
-    // So often that a whole flight may follow.
+    // The client checks so often that a whole flight may follow.
     for _ in 0..4 {
         world.check(AWAY, true);
     }
@@ -74,7 +74,7 @@ fn nominations_of_a_strangers_address_send_it_little() {
     }
     let sent = world.sent[&away];
     assert!(sent <= 3 * came, "{sent} bytes for {came}");
-    // Nothing but checks was heard of it for 10 s.
+    // Only checks came from it for 10 s.
     assert_eq!(world.transport.hold(), Some(Hold::Silent));
 }
 
@@ -84,7 +84,7 @@ fn a_flight_to_an_address_without_proof_waits_for_it() {
     world.answers = false;
     world.check(HOME, true);
     let home = SocketAddr::from(HOME);
-    // More than a hello allows to be sent back.
+    // The hello allows fewer bytes to be sent back.
     while world.transport.ice.admits(world.now, home, 40) {}
     let mut hello = world.client.poll_transmit().unwrap();
     world.transport.handle_dtls(world.now, home, &mut hello);
@@ -113,13 +113,13 @@ fn who_falls_silent_is_sent_nothing_until_it_speaks() {
     world.run(HOME, 17);
     assert_eq!(world.transport.hold(), Some(Hold::Silent));
     assert_eq!(world.transport.media_addr(), None);
-    // Its own checks say nothing of what it gets; RTCP does.
+    // Its own checks do not show that it receives; RTCP does.
     let mut srtp = world.client.srtp();
     let mut sealed = srtp.sending.encrypt_rtcp(&rtcp(1)).unwrap();
     world.transport.open_rtcp(&mut sealed).unwrap();
     world.run(HOME, 1);
     assert_eq!(world.transport.media_addr(), Some(home));
-    // But who has answered once is to go on answering.
+    // A client that has answered once must go on answering.
     for sequence in 0..20 {
         let mut sealed = srtp.sending.encrypt_rtp(&rtp(1, sequence, 9)).unwrap();
         world.transport.open_rtp(&mut sealed).unwrap();

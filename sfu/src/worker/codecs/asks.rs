@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// After the first time. A publisher follows within a second, and what it sends then is another codec.
+/// Pause after the first request. A publisher follows within a second, and then sends another codec.
 const FIRST: Duration = Duration::from_secs(10);
-/// Twice as long each time up to this: who does not follow will hardly follow later.
+/// Upper bound of the pause, which doubles each time: a publisher that does not follow will hardly follow later.
 const MOST: Duration = Duration::from_secs(160);
 
-/// The requests that one publisher was sent.
+/// Spacing of the requests to one publisher.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::worker) struct Asks {
     next: Option<Instant>,
@@ -15,7 +15,7 @@ pub(in crate::worker) struct Asks {
 }
 
 impl Asks {
-    /// Whether it may be asked now, which then counts; and when it may the next time.
+    /// Whether the publisher may be asked now, which then counts as done; and the time of the next request.
     pub(in crate::worker) fn ask(&mut self, now: Instant) -> (bool, Instant) {
         match self.next {
             Some(next) if now < next => return (false, next),

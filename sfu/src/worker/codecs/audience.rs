@@ -1,18 +1,18 @@
-//! Who watches a track, and who of them cannot.
+//! The viewers of a track, and those of them that cannot watch it.
 
 use crate::id::PeerId;
 use crate::view::Reason;
 
-/// Who cannot watch is told by name up to here: more is a crowd, and a message to the publisher for each
-/// that comes or goes.
+/// Viewers that are named when they cannot watch, at most. A crowd would cause a message to the publisher for each
+/// viewer that comes or goes.
 const NAMED: usize = 32;
 
 /// Viewers that cannot watch a track.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::worker) struct Unable {
-    /// The first of them, and why.
+    /// The first of them, each with its reason.
     pub(in crate::worker) named: Vec<(PeerId, Reason)>,
-    /// All of them.
+    /// The number of all of them.
     pub(in crate::worker) count: usize,
 }
 
@@ -48,7 +48,7 @@ impl Audience {
         found.map_or(0, |(_, count)| *count)
     }
 
-    /// Adds those on another worker.
+    /// Adds the viewers on another worker.
     pub(super) fn merge(&mut self, other: &Self) {
         self.viewers += other.viewers;
         for (payload_type, count) in &mut self.able {

@@ -1,14 +1,14 @@
-//! Which codec a publisher is asked for.
+//! Chooses the codec to ask a publisher for.
 
 use crate::egress::Decoders;
 use crate::transport::sdp::NegotiatedCodec;
 
-/// Viewers that can decode each codec of a list.
+/// The number of viewers that can decode each codec of a list.
 pub(super) fn count_able<'a>(
     codecs: &[NegotiatedCodec],
     viewers: impl Iterator<Item = &'a Decoders>,
 ) -> (Vec<u32>, u32) {
-    // Most viewers are alike; each kind is asked once.
+    // Most viewers are alike; each kind is looked at once.
     let mut kinds: Vec<(&Decoders, u32)> = Vec::new();
     let mut count = 0;
     for viewer in viewers {
@@ -25,11 +25,11 @@ pub(super) fn count_able<'a>(
     (able.collect(), count)
 }
 
-/// The codec to ask for: of those that most viewers can decode the first in the publisher's order.
-/// `able`: how many can decode each, of so many `viewers`.
+/// The codec to ask for: among those that most viewers can decode, the first in the publisher's order. `able` is the
+/// number of viewers that can decode each; `viewers` is the number of all.
 ///
-/// A codec that is in use (`current`) stays, also when others come and go, unless another can be decoded by
-/// everybody, or by a quarter more: a change costs everybody a keyframe, and the publisher an encoder's start.
+/// A codec in use (`current`) stays when viewers come and go, unless another can be decoded by all, or by a quarter
+/// more: a change costs every viewer a keyframe, and the publisher an encoder's start.
 pub(super) fn choose(able: &[u32], viewers: u32, current: Option<usize>) -> usize {
     let best = able.iter().copied().max().unwrap_or(0);
     if let Some(current) = current {
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn what_most_can_decode_is_asked_for_and_what_is_in_use_stays() {
         for (able, viewers, current, expected) in [
-            // Nobody is there, or everybody can decode all: the publisher's order.
+            // Without viewers, or if all can decode every codec: the publisher's order.
             (&[0, 0][..], 0, None, 0),
             (&[3, 3], 3, None, 0),
             (&[], 3, None, 0),
@@ -57,12 +57,12 @@ mod tests {
             (&[2, 3], 3, None, 1),
             (&[2, 3, 3], 3, None, 1),
             (&[9, 10], 10, Some(0), 1),
-            // None that everybody has: what most have.
+            // No codec that everybody has: the one that most have.
             (&[1, 2, 0], 4, None, 1),
             // Nobody can decode anything.
             (&[0, 0], 4, None, 0),
             (&[0, 0], 4, Some(1), 1),
-            // In use, and as good as any.
+            // The codec in use is as good as any.
             (&[3, 3], 3, Some(1), 1),
             (&[0, 0], 0, Some(1), 1),
             // A little better for some is worse for the rest.
@@ -70,7 +70,7 @@ mod tests {
             (&[4, 5], 20, Some(0), 1),
             (&[5, 4], 20, Some(1), 0),
             (&[0, 1], 20, Some(0), 1),
-            // Not known any more.
+            // The codec in use is no longer known.
             (&[1, 0], 1, Some(7), 0),
         ] {
             let chosen = choose(able, viewers, current);
@@ -78,8 +78,8 @@ mod tests {
         }
     }
 
-    /// Viewers of two sorts come and go one by one, at random: whoever is fewer by far does not
-    /// decide, and a change is not taken back by the next who comes or goes.
+    /// Viewers of two sorts come and go one by one, at random. A small minority does not decide, and the next viewer
+    /// that comes or goes does not take a change back.
     #[test]
     fn a_choice_does_not_flap() {
         let mut current = 0;

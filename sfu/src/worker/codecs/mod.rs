@@ -1,17 +1,16 @@
 //! Codecs that viewers cannot decode: who is told, and which codec a publisher is asked for.
 //!
-//! A viewer cannot watch a track if its receiving m-lines have none of the codecs it may come in, or not the one
-//! it comes in now. It is told at once ([`Reason::Codec`]), nothing is reserved for it on its link, and nothing
-//! asked of the publisher on its behalf. The publisher is told a moment later, of all of them together
-//! ([`Event::UnwatchableChanged`]).
+//! A viewer cannot watch a track if its receiving m-lines have none of the track's codecs, or lack the one in use. It
+//! is told at once ([`Reason::Codec`]), nothing is reserved for it on its link, and nothing is asked of the publisher
+//! on its behalf. The publisher is told a moment later, of all such viewers together ([`Event::UnwatchableChanged`]).
 //!
-//! Publishers send the codec that the answer lists first. An offer that publishes is answered in an order that
-//! serves who is there ([`choice::choose`]); a publisher whose codec does not serve who comes later is asked to
-//! offer again ([`Event::RenegotiationWanted`]), if it has offered one that serves them better.
+//! Publishers send the codec that the answer lists first. The answer to an offer lists first the codec that serves the
+//! present viewers ([`choice::choose`]). If that does not serve viewers who come later, and the publisher has offered
+//! one that does, it is asked to offer again ([`Event::RenegotiationWanted`]).
 //!
-//! Most calls have no such viewers, and this costs them nothing: a track is watched from the first viewer on
-//! that cannot decode it. The publisher's worker then asks the room's other parts for their viewers
-//! ([`Control::Survey`]), and they answer with each change ([`Control::Audience`]).
+//! Most calls have no such viewers, and this costs them nothing: a track is watched from the first viewer on that
+//! cannot decode it. The publisher's worker then asks the room's other parts for their viewers ([`Control::Survey`]),
+//! and they answer with each change ([`Control::Audience`]).
 
 mod asks;
 mod audience;
@@ -34,13 +33,14 @@ use crate::place::Place;
 use crate::transport::sdp::{NegotiatedCodec, Offer, OfferedKind, OfferedMedia};
 use crate::view::Reason;
 
-/// From the first sign to a look: several who come together are one change, and the other workers have answered.
+/// Delay from the first sign to the check: several viewers who come together are one change, and the other workers have
+/// answered by then.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// The codecs of each publishing m-line in the order in which its client offered them.
 pub(super) type Offered = HashMap<String, Vec<NegotiatedCodec>>;
 
-/// The tracks that somebody could not decode.
+/// Tracks that some viewer could not decode.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     tracks: HashMap<TrackId, Watch>,
@@ -51,15 +51,15 @@ pub(super) struct Watches {
 struct Watch {
     room: RoomId,
     due: Option<Instant>,
-    /// The audience as the publisher, or the publisher's worker, was last told it.
+    /// The audience that the publisher, or the publisher's worker, was last told.
     told: Audience,
-    /// At the publisher's worker: what others said, and which of them were asked.
+    /// On the publisher's worker: the audiences that others reported, and the workers that were asked.
     elsewhere: Vec<(u16, Audience)>,
     surveyed: Vec<u16>,
 }
 
 impl Watches {
-    /// Looks at a track soon, from now on also when its viewers change.
+    /// Schedules a check of a track, and from now on also when its viewers change.
     fn begin(&mut self, now: Instant, room: RoomId, track: TrackId) {
         self.tracks.entry(track).or_insert_with(|| Watch {
             room,
@@ -71,7 +71,7 @@ impl Watches {
         self.mark(now, track);
     }
 
-    /// Looks at a track soon, if it is watched.
+    /// Schedules a check of a track, if it is watched.
     pub(super) fn mark(&mut self, now: Instant, track: TrackId) {
         self.look_at(now + SETTLE, track);
     }
@@ -105,12 +105,12 @@ impl Watches {
         }
     }
 
-    /// The time at which there is something to look at.
+    /// The time of the next check.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Who cannot watch a track, as its publisher was told.
+    /// The viewers that cannot watch a track, as its publisher was told.
     pub(super) fn unable(&self, track: TrackId) -> Option<&Unable> {
         self.tracks.get(&track).map(|watch| &watch.told.unable)
     }
@@ -122,18 +122,18 @@ impl Watches {
 }
 
 impl Worker {
-    /// A viewer cannot decode a track, or can again.
+    /// Records that a viewer cannot decode a track, or can again.
     pub(super) fn decodable_changed(&mut self, now: Instant, room: RoomId, track: TrackId) {
         self.watches.begin(now, room, track);
         self.survey_others(room, track);
     }
 
-    /// A track has other viewers than before.
+    /// Records that a track's viewers have changed.
     pub(super) fn viewers_changed(&mut self, now: Instant, track: TrackId) {
         self.watches.mark(now, track);
     }
 
-    /// Another worker is gone, and with it its viewers.
+    /// Forgets the viewers on another worker, which is gone.
     pub(super) fn forget_audience(&mut self, now: Instant, from: u16) {
         let mut changed = Vec::new();
         for (track, watch) in &mut self.watches.tracks {
@@ -147,13 +147,13 @@ impl Worker {
         }
     }
 
-    /// The publisher's worker asks for the viewers of a track here.
+    /// Answers the publisher's worker, which asks for the viewers of a track here.
     pub(super) fn survey(&mut self, now: Instant, room: RoomId, track: TrackId) {
         self.watches.begin(now, room, track);
         self.watch(now, track);
     }
 
-    /// Another worker says who watches a track there.
+    /// Records the viewers of a track that another worker reports.
     pub(super) fn take_audience(
         &mut self,
         now: Instant,
@@ -172,7 +172,7 @@ impl Worker {
         self.survey_others(room, track);
     }
 
-    /// Looks at the tracks whose time has come.
+    /// Checks the tracks that are due.
     pub(super) fn poll_watches(&mut self, now: Instant) {
         while let Some(track) = self.watches.take_due(now) {
             self.watch(now, track);
@@ -276,7 +276,7 @@ impl Worker {
         }
     }
 
-    /// Tells a publisher who cannot watch, and asks it for another codec if that helps.
+    /// Tells a publisher which viewers cannot watch, and asks it for another codec if that helps.
     fn tell_publisher(&mut self, now: Instant, peer: usize, place: Place, audience: Audience) {
         let (Some(track), Some(publisher)) = (
             track_at(&self.peers, &self.relayed, place),
@@ -322,7 +322,7 @@ impl Worker {
         }
     }
 
-    /// Asks a publisher to offer again, to be answered with another codec first.
+    /// Asks a publisher to offer again: the answer will list another codec first.
     fn ask_to_offer(&mut self, now: Instant, peer: usize, track: TrackId) {
         let Some(peer) = self.peers.get_mut(peer) else {
             return;
@@ -343,8 +343,8 @@ impl Worker {
         self.watches.look_at(next, track);
     }
 
-    /// Puts the codecs of what an offer publishes in the order of the answer: the one to be sent first.
-    /// `peer`: who offers, if it is known already. Returns them as they were.
+    /// Puts the codecs that an offer publishes in the order of the answer: the one to be sent first. `peer` is the
+    /// offering peer, if it exists already. Returns the offered order.
     pub(super) fn order_codecs(
         &self,
         room: RoomId,
@@ -374,7 +374,7 @@ impl Worker {
             Some((track, publisher.offered.get(&media.mid)))
         });
         let Some((track, before)) = known else {
-            // Who will watch is not known, but who could.
+            // The viewers are not known yet, but the possible ones are.
             let others = self
                 .rooms
                 .get(&room)
@@ -391,7 +391,7 @@ impl Worker {
         let is = |ours: &NegotiatedCodec, theirs: &NegotiatedCodec| {
             (ours.codec, ours.parameters) == (theirs.codec, theirs.parameters)
         };
-        // In another order than before: its client wants another one now.
+        // The order differs from before: its client wants another codec now.
         let same = before.is_some_and(|before| *before == media.codecs);
         let current = track.codec_in_use().filter(|_| same);
         let current =
@@ -429,7 +429,7 @@ impl Worker {
     }
 }
 
-/// Whether anything is known of what a viewer can decode.
+/// Whether it is known which codecs a viewer can decode.
 fn knows(viewer: &Subscriber, kind: MediaKind) -> bool {
     viewer.decoders().has(kind)
 }

@@ -1,4 +1,4 @@
-//! Offers and answers alone: what is told and asked before a packet flows.
+//! Tests of offers and answers alone: events and requests before a packet flows.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ fn rtpmap(letter: char) -> (u8, &'static str) {
             "H264/90000\r\na=fmtp:106 packetization-mode=1;profile-level-id=64001f",
         ),
         'a' => (108, "AV1/90000"),
-        // Nothing that the relay knows.
+        // A codec that the relay does not know.
         'x' => (112, "H265/90000"),
         _ => (110, "AV1/90000\r\na=fmtp:110 profile=1"),
     }
@@ -179,7 +179,7 @@ fn an_answer_lists_first_what_most_viewers_decode() {
         (&["t"], "t9", 100),
         (&["a"], "Aa", 108),
         (&["A"], "Aa", 110),
-        // The most, where nobody serves all.
+        // If no codec serves all, the one that serves most.
         (&["8", "9", "9"], "89", 98),
         (&["8", "9"], "89", 96),
     ] {
@@ -216,17 +216,17 @@ fn an_order_lasts_until_its_client_changes_it() {
     let (viewer, _) = call.join(&[("recvonly", "8")]);
     let (publisher, answer) = call.join(&[("sendonly", "98")]);
     assert_eq!(first(&answer, 0), 96);
-    // The viewer goes: the same offer is answered as before.
+    // The viewer leaves: the same offer is answered as at first.
     call.relay.close_peer(call.now, viewer);
     assert_eq!(first(&call.again(publisher, &[("sendonly", "98")]), 0), 96);
     let more = [("sendonly", "98"), ("recvonly", "98")];
     assert_eq!(first(&call.again(publisher, &more), 0), 96);
-    // Other codecs are another wish.
+    // An offer with other codecs is another wish.
     let more = [("sendonly", "98b"), ("recvonly", "98")];
     assert_eq!(first(&call.again(publisher, &more), 0), 98);
     let more = [("sendonly", "8b9"), ("recvonly", "98")];
     assert_eq!(first(&call.again(publisher, &more), 0), 96);
-    // And is granted as far as viewers can decode it.
+    // The wish is granted as far as viewers can decode it.
     call.join(&[("recvonly", "8")]);
     let more = [("sendonly", "98"), ("recvonly", "98")];
     assert_eq!(first(&call.again(publisher, &more), 0), 96);
@@ -245,7 +245,7 @@ fn who_has_no_codec_is_told_and_needs_no_m_line() {
         (None, Needs::default())
     );
     assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
-    // Two more of the same do not ask for m-lines either; one of another sort takes its place.
+    // Two more of the same sort ask for no m-lines either; one of another sort takes the slot.
     call.join(&[("sendonly", "9"), ("sendonly", "9")]);
     let (_, answer) = call.join(&[("sendonly", "8")]);
     let seen = answer.published[0].track;
@@ -256,7 +256,7 @@ fn who_has_no_codec_is_told_and_needs_no_m_line() {
     call.wait(SECOND);
     assert_eq!((call.unable(), call.asked()), (Some(1), 0));
 
-    // Its publisher offers another codec: now there is no m-line left.
+    // Its publisher offers another codec: now an m-line is missing.
     call.again(publisher, &[("sendonly", "98")]);
     assert_eq!(call.reason(viewer, track), Some(Reason::NoSlot));
     let answer = call.again(viewer, &[("recvonly", "8"), ("recvonly", "8")]);
@@ -267,7 +267,7 @@ fn who_has_no_codec_is_told_and_needs_no_m_line() {
     assert_eq!(call.relay.audit(), Vec::<String>::new());
 }
 
-/// Its m-line is refused; to ask for another would be to ask for the same again and again.
+/// Its m-line is refused. A request for another would be repeated for ever.
 #[test]
 fn who_receives_nothing_that_is_known_is_told_too() {
     let mut call = Call::new();
@@ -278,13 +278,13 @@ fn who_receives_nothing_that_is_known_is_told_too() {
     assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
     call.wait(SECOND);
     assert_eq!((call.unable(), call.asked()), (Some(1), 0));
-    // Nor later: the m-line is stopped by then, and another one would be refused as well.
+    // None is asked for later either: the m-line is stopped by then, and another one would be refused as well.
     let answer = call.again(viewer, &[("stopped", "x")]);
     assert_eq!(answer.needs, Needs::default());
     let answer = call.again(viewer, &[("stopped", "x"), ("sendonly", "8")]);
     assert_eq!(answer.needs, Needs::default());
     assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
-    // Until one is taken; then it is told of the next like anybody.
+    // Once an m-line is accepted, it is told of the next like any viewer.
     let lines = [("stopped", "x"), ("sendonly", "8"), ("recvonly", "8")];
     let answer = call.again(viewer, &lines);
     assert_eq!(answer.slots[0].track, Some(track));
@@ -294,14 +294,14 @@ fn who_receives_nothing_that_is_known_is_told_too() {
     assert_eq!(call.unable(), Some(0));
     call.join(&[("sendonly", "8")]);
     assert_eq!(call.needs(viewer).video, 1);
-    // Who has no m-line yet may well have the codec.
+    // A viewer without m-lines may well have the codec.
     let (other, answer) = call.join(&[("sendonly", "8")]);
     assert_eq!((answer.needs.video, call.reason(other, track)), (3, None));
     call.relay.close_peer(call.now, publisher);
     assert_eq!(call.relay.audit(), Vec::<String>::new());
 }
 
-/// The relay has a codec for it, but cannot send on an m-line like this: it is explained by `refused`.
+/// The relay has a codec for it, but cannot send on such an m-line: `refused` explains that.
 #[test]
 fn an_m_line_that_is_refused_for_another_reason_is_not_asked_for_again() {
     let mut call = Call::new();
@@ -344,7 +344,7 @@ fn a_viewer_who_offers_the_codec_is_shown_the_track() {
     let answer = call.again(viewer, &[("recvonly", "89")]);
     assert_eq!(answer.slots[0].track, Some(track));
     assert_eq!(call.reason(viewer, track), Some(Reason::NotStarted));
-    // And takes it back.
+    // The viewer takes it back.
     let answer = call.again(viewer, &[("recvonly", "8")]);
     assert_eq!(answer.slots[0].track, None);
     assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
@@ -359,7 +359,7 @@ fn a_publisher_is_asked_for_what_late_viewers_decode() {
     let (publisher, answer) = call.join(&[("sendonly", "98")]);
     let track = answer.published[0].track;
     let (viewer, _) = call.join(&[("recvonly", "8")]);
-    // It has an m-line for it, and is told what is expected.
+    // The viewer has an m-line for it, and is told of the expected codec.
     assert_eq!(call.reason(viewer, track), Some(Reason::Codec));
     assert_eq!(call.asked(), 0, "others may come at once");
     call.wait(SECOND);
@@ -389,7 +389,7 @@ fn a_viewer_who_takes_its_m_line_away_counts_no_more() {
     }
 }
 
-/// Two publishing m-lines are one publisher, who is asked once.
+/// Two publishing m-lines belong to one publisher, which is asked once.
 #[test]
 fn several_tracks_of_a_publisher_are_one_offer() {
     let mut call = Call::new();

@@ -1,5 +1,5 @@
-//! All that a viewer is sent, with the packets it is made of: what the oracle, to whom a number that
-//! never comes is a loss, cannot tell from one that was left out.
+//! Every packet sent to a viewer, with the publisher's packet it comes from. It finds faults that the oracle cannot:
+//! for the oracle a number that never comes is a loss, not a packet left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +8,19 @@ use crate::rtp::RtpHeader;
 use crate::rtp::sequence::{Extender, newer_timestamp};
 use crate::testing::media::Mark;
 
-/// The distance behind the newest within which a number is still checked: less than half of all there are.
+/// Distance behind the newest number within which numbers are checked: less than half of all 16-bit numbers.
 const NUMBERS: u64 = 20_000;
-/// The bytes of a payload within which a mark is looked for: behind any descriptor.
+/// Bytes of a payload within which a mark is looked for: it stands behind any descriptor.
 const MARK_WITHIN: usize = 64;
 
-/// The packets that were sent, and what of them was wrong.
+/// The packets sent, and the faults found in them.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     extender: Extender,
     numbers: BTreeMap<u64, Sent>,
-    /// By layer, timestamp and spatial layer.
+    /// Frames by layer, timestamp and spatial layer.
     frames: BTreeMap<(usize, u32, u8), Frame>,
-    /// The layer being sent, and where that began.
+    /// The layer being sent, and the packet it began with.
     span: Option<(usize, u64)>,
     wrong: Vec<Wrong>,
 }
@@ -45,32 +45,32 @@ struct Frame {
 /// A packet that no viewer may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wrong {
-    /// A number stands for two packets.
+    /// One number stands for two packets.
     Reused(u64),
-    /// A timestamp falls in the order of the numbers.
+    /// A timestamp falls while the numbers rise.
     Backwards(u64),
-    /// Of a frame some packets were sent, and others left out.
+    /// Some packets of a frame were sent, and others left out.
     Halved(usize, u32, u8),
     /// A frame was sent that refers to one that was left out.
     Dangling(usize, u32, u8),
 }
 
 impl Truth {
-    /// A layer begins to be sent.
+    /// Records that a layer begins to be sent.
     pub(super) fn begin(&mut self, packet: &Packet<'_>) {
         self.span = Some((packet.layer, packet.sequence));
     }
 
-    /// Nothing is sent for a packet of the layer being sent.
+    /// Records that no packet is sent for a packet of the layer being sent.
     pub(super) fn left_out(&mut self, packet: &Packet<'_>) {
         let (layer, first) = self.span.unwrap_or_default();
-        // Nothing refers to what was before the keyframe that the layer began with.
+        // No frame refers to those before the keyframe that the layer began with.
         if layer == packet.layer && packet.sequence >= first && !packet.payload().is_empty() {
             self.frame(packet).left_out = true;
         }
     }
 
-    /// A packet is sent, or sent again, as `bytes`.
+    /// Records that a packet is sent, or sent again, as `bytes`.
     pub(super) fn sent(&mut self, packet: &Packet<'_>, bytes: &[u8]) {
         let header = RtpHeader::parse(bytes).unwrap();
         let number = self.extender.extend(header.sequence);
@@ -107,7 +107,7 @@ impl Truth {
         }
     }
 
-    /// All that was wrong.
+    /// All faults found.
     pub(super) fn finish(mut self) -> Vec<Wrong> {
         let id = |frame: &Frame| frame.mark.map(|mark| (mark.source, mark.frame));
         let left_out: BTreeSet<_> = (self.frames.values())

@@ -1,17 +1,17 @@
-//! Who turns a picture that was taken with the camera on its side: its publisher or its viewers.
+//! Decides whether the publisher or its viewers turn a picture that was taken with the camera on its side.
 //!
-//! A publisher that agrees on the orientation extension (3GPP TS 26.114 section 7.4.5) sends pictures as they
-//! were taken and says how they are to be turned. A viewer that has not negotiated it shows them lying on
-//! their side. So an answer agrees on it only while every viewer in the room has it, on whatever worker; a
-//! room without viewers is no obstacle. Without it a publisher turns its pictures before it encodes them.
+//! A publisher that agrees on the orientation extension (3GPP TS 26.114 section 7.4.5) sends pictures as they were
+//! taken, with the angle to turn them by. A viewer that has not negotiated the extension shows them on their side. So
+//! an answer agrees on it only while every viewer in the room, on any worker, has it; a room without viewers agrees.
+//! Without it a publisher turns its pictures before it encodes them.
 //!
-//! A publisher that has sent turned pictures is asked to offer again when a viewer without it comes, and ever
-//! more rarely if it does not; most send none, and are left in peace. When the last such viewer has gone, the
-//! next offer is answered with the extension again: pictures are right either way.
+//! When a viewer without the extension comes, a publisher that has sent turned pictures is asked to offer again; if it
+//! does not, it is asked more and more rarely. Most publishers send no such pictures, and are not asked. When the last
+//! such viewer has gone, the next offer is answered with the extension again: pictures are right either way.
 //!
-//! Chromium (156) does not turn frames that bring a rotation of their own, but drops them. A publisher of whom
-//! a track does not come once the extension was left out ([`pictures`]) is therefore asked to offer once more,
-//! and keeps it: a picture on its side is better than none.
+//! Chromium (156) does not turn frames from a source that marks a rotation itself, but drops them. If a track of a
+//! publisher stops once the extension was left out ([`pictures`]), the publisher is therefore asked to offer once more,
+//! and keeps the extension: a picture on its side is better than none.
 
 mod pictures;
 #[cfg(test)]
@@ -30,12 +30,12 @@ use crate::ingress::Media;
 use crate::rtp::extension::ExtensionKind;
 use crate::transport::sdp::Offer;
 
-/// Publishers whose pictures are to be looked at, by when.
+/// Publishers whose pictures are to be checked, by the time of the check.
 #[derive(Debug, Default)]
 pub(super) struct Looks(BTreeSet<(Instant, PeerId)>);
 
 impl Looks {
-    /// The time at which there is one to look at.
+    /// The time of the next check.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.0.first().map(|(due, _)| *due)
     }
@@ -53,25 +53,25 @@ impl Looks {
     }
 }
 
-/// The answer to an offer, as far as its published pictures go.
+/// The outcome of an offer for the orientation extension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Orientation {
-    /// With the extension.
+    /// The answer agrees on it.
     Agreed,
-    /// Without it, though it was offered.
+    /// The answer leaves it out, though it was offered.
     LeftOut,
     /// It was not offered.
     NotOffered,
 }
 
 impl Worker {
-    /// Whether a room has a viewer that shows pictures as they come.
+    /// Whether a room has a viewer that shows pictures without turning them.
     fn has_viewers_that_do_not_turn(&self, room: RoomId) -> bool {
         let room = self.rooms.get(&room);
         room.is_some_and(|room| room.unturning > 0 || !room.unturning_parts.is_empty())
     }
 
-    /// Takes the extension from what an offer publishes if not all viewers have it.
+    /// Removes the extension from an offer's published m-lines unless all viewers have it.
     pub(super) fn agree_on_orientation(
         &self,
         room: RoomId,
@@ -80,7 +80,7 @@ impl Worker {
     ) -> Orientation {
         let peer = peer.and_then(|peer| self.peers.get(peer));
         let insists = peer.is_some_and(|peer| peer.pictures.insists);
-        // Whoever offers does not watch itself.
+        // The offering peer does not watch itself.
         let own = peer.is_some_and(|peer| !peer.subscriber.turns());
         let lacking = self.rooms.get(&room).is_some_and(|room| {
             room.unturning > usize::from(own) || !room.unturning_parts.is_empty()
@@ -106,7 +106,7 @@ impl Worker {
         orientation
     }
 
-    /// A publisher was answered.
+    /// Records the answer to a publisher's offer.
     pub(super) fn orientation_answered(&mut self, now: Instant, index: usize, how: Orientation) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -115,7 +115,7 @@ impl Worker {
         self.look_later(index, due);
     }
 
-    /// Looks at a packet of a publisher's.
+    /// Checks a publisher's packet for a turned picture.
     pub(super) fn look_at_orientation(
         &mut self,
         now: Instant,
@@ -137,7 +137,8 @@ impl Worker {
         }
     }
 
-    /// A viewer's m-lines changed, or it is gone: it showed pictures as they come before, and does now.
+    /// Updates the room after a viewer's m-lines changed, or after it left. The flags tell whether it showed pictures
+    /// unturned before, and whether it does now.
     pub(super) fn turning_changed(
         &mut self,
         now: Instant,
@@ -162,7 +163,7 @@ impl Worker {
         }
     }
 
-    /// Another part says whether all of its viewers turn pictures.
+    /// Records whether all viewers of another part turn pictures.
     pub(super) fn take_turning(&mut self, now: Instant, from: u16, room: RoomId, all: bool) {
         let Some(part) = self.rooms.get_mut(&room) else {
             return;
@@ -174,7 +175,7 @@ impl Worker {
         }
     }
 
-    /// Tells a new part of the room.
+    /// Tells a new part of the room whether viewers here turn pictures.
     pub(super) fn announce_turning(&mut self, room: RoomId, other: u16) {
         if self.rooms.get(&room).is_some_and(|room| room.unturning > 0) {
             let control = Control::Turning { room, all: false };
@@ -189,7 +190,7 @@ impl Worker {
         }
     }
 
-    /// Asks a publisher to turn its pictures, if there is something to turn.
+    /// Asks a publisher to turn its pictures, if any needs turning.
     fn ask_to_turn(&mut self, now: Instant, index: usize) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -198,7 +199,7 @@ impl Worker {
         if asks {
             self.ask_for_orientation(index);
         }
-        // It may not follow.
+        // The publisher may not follow, so that it is checked again.
         self.look_later(index, due);
     }
 
@@ -217,7 +218,7 @@ impl Worker {
         });
     }
 
-    /// Looks at the publishers whose time has come.
+    /// Checks the publishers that are due.
     pub(super) fn poll_looks(&mut self, now: Instant) {
         while let Some((_, id)) = self.looks.0.first().copied().filter(|(at, _)| *at <= now) {
             self.looks.0.pop_first();

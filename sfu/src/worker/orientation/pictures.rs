@@ -1,5 +1,5 @@
-//! The pictures of one publisher: of which tracks some are to be turned, and whether they come still once it
-//! was left to the publisher to turn them.
+//! The pictures of one publisher: the tracks with pictures to turn, and whether tracks still come after the publisher
+//! was left to turn them.
 
 use std::time::{Duration, Instant};
 
@@ -9,32 +9,32 @@ use crate::id::TrackId;
 use crate::ingress::{Publisher, Track};
 use crate::worker::codecs::Asks;
 
-/// The time after an answer within which pictures come that were made before it.
+/// Time after an answer in which pictures made before it still arrive.
 const UNDER_WAY: Duration = Duration::from_secs(1);
-/// For an encoder that starts anew with pictures of another shape.
+/// Time allowed for an encoder to start anew with pictures of another shape.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Facts of the pictures that a publisher sends.
 #[derive(Debug, Default)]
 pub(in crate::worker) struct Pictures {
-    /// Tracks of which some are to be turned by the viewers.
+    /// Tracks with pictures that viewers are to turn.
     turned: Vec<TrackId>,
-    /// Tracks of which none came since the extension was left out.
+    /// Tracks without packets since the extension was left out.
     awaited: Vec<TrackId>,
     left_out: Option<Instant>,
-    /// Pictures of an awaited track were wanted, and could have come, when they were last looked at.
+    /// At the last check, pictures of an awaited track were wanted and could have come.
     expected: bool,
-    /// None came though they were expected, and nobody has asked for the extension yet.
+    /// No pictures came though they were expected, and the extension was not asked for yet.
     silent: bool,
-    /// The extension stays: without it none came.
+    /// The extension stays: without it no pictures came.
     pub(super) insists: bool,
     asks: Asks,
-    /// The time of the next look at them.
+    /// The time of the next check.
     pub(super) due: Option<Instant>,
 }
 
 impl Pictures {
-    /// Its publisher's offer was answered; when to look.
+    /// Records the answer to the publisher's offer; returns the time of the next check.
     pub(super) fn answered(
         &mut self,
         now: Instant,
@@ -52,10 +52,10 @@ impl Pictures {
             }
             Orientation::LeftOut => {}
         }
-        // They came until now.
+        // These tracks came until now.
         self.expected = !self.turned.is_empty();
         self.awaited.append(&mut self.turned);
-        // Of what has never come nothing is known.
+        // Nothing is known of tracks that have never come: they are awaited too.
         let tracks = publisher.tracks().map(|(_, track)| track);
         let fresh = tracks.filter(|track| track.kind == MediaKind::Video && !track.live);
         self.awaited.extend(fresh.map(|track| track.id));
@@ -65,7 +65,7 @@ impl Pictures {
         (!self.awaited.is_empty()).then_some(now + PATIENCE)
     }
 
-    /// A picture of a track is to be turned; true if that is the first.
+    /// Records that a picture of a track needs turning; true for the first.
     pub(super) fn turned(&mut self, track: usize, publisher: &Publisher) -> bool {
         let Some(track) = publisher.track(track).map(|track| track.id) else {
             return false;
@@ -78,7 +78,8 @@ impl Pictures {
         true
     }
 
-    /// Whether its publisher is to be asked to turn them now, which then counts; and when to look again.
+    /// Whether its publisher is to be asked to turn them now, which then counts as done; and the time of the next
+    /// check.
     pub(super) fn ask(&mut self, now: Instant) -> (bool, Option<Instant>) {
         if self.turned.is_empty() || self.insists {
             return (false, None);
@@ -87,7 +88,7 @@ impl Pictures {
         (may, Some(next))
     }
 
-    /// Looks whether what is awaited has come; when to look again.
+    /// Checks whether the awaited tracks have come; returns the time of the next check.
     pub(super) fn look(
         &mut self,
         now: Instant,
@@ -109,7 +110,7 @@ impl Pictures {
         Some(now + PATIENCE)
     }
 
-    /// Whether none came, if nobody has been asked for that yet.
+    /// Whether pictures failed to come; true once.
     pub(super) fn take_silence(&mut self) -> bool {
         std::mem::take(&mut self.silent)
     }
@@ -126,7 +127,7 @@ fn has_come(track: &Track, since: Instant) -> bool {
     layers.any(|layer| layer.last_packet().is_some_and(|at| at > since))
 }
 
-/// Whether its publisher is to send it.
+/// Whether its publisher is asked to send it.
 fn is_wanted(track: &Track) -> bool {
     let mut encodings = track.order().encodings();
     !track.settings.muted && encodings.any(|encoding| track.demand.asks_for(encoding))

@@ -1,4 +1,4 @@
-//! Offers and answers alone.
+//! Tests of offers and answers alone.
 
 use crate::config::Limits;
 use crate::event::Answer;

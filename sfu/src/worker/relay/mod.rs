@@ -1,32 +1,30 @@
 //! A room on several workers.
 //!
-//! A room has a *part* on each worker it has grown to. A peer lives on one worker, and its tracks with
-//! it; to every other part they are *relayed tracks*: layers with packet caches of their own and a
-//! fan-out in that worker's router, on which slots, forwarders and rewriters work as on any.
+//! A room has a *part* on each worker it has grown to. A peer lives on one worker, and its tracks with it. To every
+//! other part they are *relayed tracks*: layers with packet caches of their own and a fan-out in that worker's router.
+//! Slots, forwarders and rewriters work on these as on any track.
 //!
-//! A worker hands out what it has for others: [`poll_relay`](Worker::poll_relay) yields [`Control`] and
-//! [`poll_batch`](Worker::poll_batch) batches of packets; whoever drives the workers carries them to
-//! [`handle_relay`](Worker::handle_relay) and [`handle_batch`](Worker::handle_batch) of the other one.
-//! Control must arrive, in order, and before the batches that were handed out after it. it. A batch may be
-//! lost: that is loss like any on the way to a viewer, whose NACKs then go unanswered and who asks for a
-//! keyframe.
+//! [`poll_relay`](Worker::poll_relay) yields a worker's [`Control`] for others, and [`poll_batch`](Worker::poll_batch)
+//! batches of packets. The driver of the workers carries them to [`handle_relay`](Worker::handle_relay) and
+//! [`handle_batch`](Worker::handle_batch) of the other one. Control must arrive, in order, and before the batches that
+//! were handed out after it. A batch may be lost, like packets on the way to a viewer: the viewer's NACKs then go
+//! unanswered, and it asks for a keyframe.
 //!
-//! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come
-//!   alive and die, and the packets, each with its layer's clock: repaired ones too, for what this
-//!   worker's cache holds is all that viewers elsewhere can be sent again.
-//! - *Up* go keyframe requests, merged here and again there, and whether anybody here wants a track:
-//!   packets are relayed only to parts that have viewers of their track. A part that nobody is left
-//!   in costs the others nothing but this list.
+//! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come alive and die,
+//!   and the packets, each with its layer's clock. Repaired packets go too: viewers elsewhere can only be sent again
+//!   packets in the cache of their own worker.
+//! - *Up* go keyframe requests, merged here and again there, and the layers that viewers here want: packets are relayed
+//!   only to parts with viewers of their track. A part that everybody has left costs the others only an entry in their
+//!   list.
 //! - Data channel messages go to every part, each of which delivers them to its own peers.
 //!
 //! # Who closes whom
 //!
-//! A peer that ends, ends its tracks; its worker tells the other parts ([`Control::Ended`]), each of
-//! which frees its viewers' slots. The event is the publisher's worker's alone. A room is closed part
-//! by part, by whoever placed them; a part that is told of tracks of a room it does not have (any
-//! more) ignores that. A part's own tracks end at the other parts when it closes, relayed ones end
-//! with the part. A worker that stopped ends what it relayed
-//! ([`relay_lost`](Worker::relay_lost)).
+//! A peer that ends, ends its tracks; its worker tells the other parts ([`Control::Ended`]), and each frees its
+//! viewers' slots. Only the publisher's worker emits the event. The control plane, which placed the parts, closes a
+//! room part by part; a part that is told of tracks of a room it does not (or no longer) have ignores that. When a part
+//! closes, its own tracks end at the other parts, and relayed ones end with it. When a worker stops, the others end the
+//! tracks it relayed ([`relay_lost`](Worker::relay_lost)).
 
 mod tracks;
 
@@ -51,8 +49,8 @@ use crate::packet::PassedOn;
 use crate::place::Place;
 use crate::router::{Batch, Digest, Room};
 
-/// Packets to be sent after which no more of other workers' are taken in a turn: half of what a turn
-/// may make, so that neither they nor this worker's own peers wait for the other.
+/// Packets to be sent after which no more packets of other workers are taken in a turn. It is half of a turn, so that
+/// neither these nor this worker's own peers wait for the other.
 const BACKLOG: usize = 2_048;
 
 /// A message between workers about a room they share.
@@ -63,7 +61,7 @@ pub(crate) enum Control {
         room: RoomId,
         tracks: Vec<(PeerId, TrackState)>,
     },
-    /// Layers of a track came alive or died, or stand in another order.
+    /// Layers of a track came alive or died, or their order changed.
     Layers {
         track: TrackId,
         layers: Vec<LayerState>,
@@ -71,8 +69,7 @@ pub(crate) enum Control {
     },
     /// A track is gone.
     Ended { track: TrackId },
-    /// To the publisher's worker: which layers viewers here want. The track's packets are relayed if
-    /// any is.
+    /// To the publisher's worker: the layers that viewers here want. The track's packets are relayed if there is any.
     Wanted {
         room: RoomId,
         track: TrackId,
@@ -84,34 +81,34 @@ pub(crate) enum Control {
         track: TrackId,
         layer: usize,
     },
-    /// From the publisher's worker: somebody cannot decode a track, and it wants to know who can.
+    /// From the publisher's worker: a viewer somewhere cannot decode a track; report which viewers can.
     Survey { room: RoomId, track: TrackId },
-    /// To the publisher's worker: who here can.
+    /// To the publisher's worker: the viewers here, and those that cannot decode the track.
     Audience {
         room: RoomId,
         track: TrackId,
-        /// Rare and large: rings have room for the largest message at each of their places.
+        /// Boxed, as it is rare and large: each place in a ring has room for the largest message.
         audience: Box<Audience>,
     },
     /// To each other part: whether all viewers here turn pictures.
     Turning { room: RoomId, all: bool },
-    /// To the worker that decides who speaks: what was heard in the last interval.
+    /// To the worker that decides about speakers: the levels heard in the last interval.
     Levels {
         room: RoomId,
         levels: Vec<(TrackId, PeerId, Digest)>,
     },
-    /// From the worker that decides who speaks.
+    /// From the worker that decides about speakers.
     Speakers {
         room: RoomId,
         recent: Vec<(TrackId, PeerId)>,
         speaking: usize,
     },
-    /// A data channel message for everybody in the room.
+    /// A data channel message for all peers in the room.
     Data(Data),
 }
 
 impl Worker {
-    /// Makes a part of a room that has `parts` already. Done before, it is no error.
+    /// Makes a part of a room that has `parts` already. Repeating it is no error.
     pub(crate) fn open_part(&mut self, room: RoomId, parts: &[u16]) {
         let part = self.rooms.entry(room).or_insert_with(|| {
             tracing::info!(%room, "room grows to this worker");
@@ -124,7 +121,7 @@ impl Worker {
         }
     }
 
-    /// A part of a room was made on another worker: it is told of this one's tracks.
+    /// Tells a part made on another worker of this part's tracks.
     pub(crate) fn add_part(&mut self, room: RoomId, other: u16) -> Result<(), SfuError> {
         let part = self.rooms.get_mut(&room).ok_or(SfuError::NoSuchRoom)?;
         if part.parts.contains(&other) {
@@ -146,7 +143,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The next that is to go to another worker, and to which.
+    /// The next control message for another worker, with that worker's index.
     pub(crate) fn poll_relay(&mut self) -> Option<(u16, Control)> {
         while let Some(index) = self.router.take_changed() {
             self.tell_wanted(index);
@@ -154,23 +151,23 @@ impl Worker {
         self.outbox.pop_front()
     }
 
-    /// The next packets that are to go to another worker, and to which; after
-    /// [`poll_relay`](Self::poll_relay) has no more.
+    /// The next batch for another worker, with that worker's index. Call it when [`poll_relay`](Self::poll_relay) has
+    /// no more.
     pub(crate) fn poll_batch(&mut self) -> Option<(u16, Arc<Batch>)> {
         self.batches.poll()
     }
 
-    /// A batch found no room on its way.
+    /// Counts a batch that found no room in its ring.
     pub(crate) fn batch_dropped(&mut self, batch: &Batch) {
         self.counters.drop_many("relay_full", batch.len() as u64);
     }
 
-    /// A data channel message found no room on its way.
+    /// Counts a data channel message that found no room in its ring.
     pub(crate) fn control_dropped(&mut self) {
         self.counters.drop("relay_control_full");
     }
 
-    /// Takes what another worker says.
+    /// Handles a control message of another worker.
     pub(crate) fn handle_relay(&mut self, now: Instant, from: u16, control: Control) {
         match control {
             Control::Tracks { room, tracks } => {
@@ -183,7 +180,7 @@ impl Worker {
                 layers,
                 order,
             } => {
-                // What came before was for the layers as they were.
+                // Waiting packets were meant for the old layers.
                 self.forward(now, usize::MAX);
                 if let Some(index) = self.relayed.index_of(track)
                     && let Some(relayed) = self.relayed.get_mut(index)
@@ -224,8 +221,8 @@ impl Worker {
         }
     }
 
-    /// Takes packets that another worker received, from one of a batch on, until a turn is half full:
-    /// the other half is the socket's. How many it took.
+    /// Takes packets that another worker received, from index `from` of a batch on, until a turn is half full: the
+    /// other half is the socket's. Returns the number taken.
     pub(crate) fn handle_batch(&mut self, now: Instant, batch: &Batch, from: usize) -> usize {
         let mut taken = 0;
         for (packet, datagram) in batch.packets().skip(from) {
@@ -233,7 +230,7 @@ impl Worker {
                 break;
             }
             taken += 1;
-            // Of a track that ended while the packet was under way, or for others than this worker.
+            // The track ended while the packet was on its way, or the packet is for other workers.
             let Some(index) = self.relayed.index_of_next(packet.track) else {
                 continue;
             };
@@ -287,7 +284,7 @@ impl Worker {
         taken
     }
 
-    /// Another worker is gone, with the publishers of what it relayed.
+    /// Ends the tracks that another worker relayed, as that worker is gone.
     pub(crate) fn relay_lost(&mut self, now: Instant, from: u16) {
         let lost = self.relayed.iter().filter(|(_, track)| track.from == from);
         for index in lost.map(|(index, _)| index).collect::<Vec<_>>() {
@@ -346,14 +343,14 @@ impl Worker {
         }
     }
 
-    /// Asks the publisher's worker for a keyframe, merged with what others here ask.
+    /// Asks the publisher's worker for a keyframe, merged with other requests here.
     pub(super) fn request_relayed_keyframe(&mut self, now: Instant, index: usize, layer: usize) {
         if self.relayed.request_keyframe(now, index, layer) {
             self.ask_keyframe(index, layer);
         }
     }
 
-    /// Does what is due for relayed tracks.
+    /// Sends the keyframe requests that are due for relayed tracks.
     pub(super) fn poll_relayed(&mut self, now: Instant) {
         while let Some((index, layer)) = self.relayed.take_due(now) {
             self.ask_keyframe(index, layer);
@@ -369,7 +366,7 @@ impl Worker {
     }
 
     fn ask_keyframe(&mut self, index: usize, layer: usize) {
-        // Whoever asks is to be sent the answer; who asked before may have left.
+        // The new worker needs an answer even if the old one had one: the one that asked before may have left.
         self.tell_wanted(index);
         let relayed = self.relayed.get(index);
         if let Some(relayed) = relayed.filter(|track| !track.wanted.is_empty()) {
@@ -379,7 +376,7 @@ impl Worker {
         }
     }
 
-    /// Tells the publisher's worker what viewers here want of a track, if that is news.
+    /// Tells the publisher's worker which layers viewers here want of a track, if that has changed.
     pub(super) fn tell_wanted(&mut self, index: usize) {
         let Some(relayed) = self.relayed.get(index) else {
             return;
@@ -402,7 +399,7 @@ impl Worker {
         self.outbox.push_back((relayed.from, control));
     }
 
-    /// Another worker is gone: it wants nothing any more.
+    /// Forgets the layers that another worker wanted, as that worker is gone.
     fn forget_wants(&mut self, from: u16) {
         for (peer, publisher) in &mut self.peers {
             for (track, published) in publisher.publisher.tracks_mut() {
@@ -435,7 +432,7 @@ impl Worker {
         self.release_batches();
     }
 
-    /// Frees the memory for batches when no track is relayed any more.
+    /// Frees the memory for batches once no track is relayed.
     pub(super) fn release_batches(&mut self) {
         if self.batches.pooled() == 0 {
             return;
@@ -457,7 +454,7 @@ impl Worker {
         publisher: PeerId,
         state: TrackState,
     ) {
-        // Closed meanwhile, and the other worker will know soon.
+        // The room was closed meanwhile; the other worker will soon know.
         let Some(part) = self.rooms.get_mut(&room) else {
             return;
         };
@@ -507,7 +504,7 @@ impl Worker {
     }
 }
 
-/// A track wherever it is.
+/// A track, published here or relayed.
 pub(super) fn track_at<'a>(
     peers: &'a Slab<Peer>,
     relayed: &'a RelayedTracks,
@@ -519,7 +516,7 @@ pub(super) fn track_at<'a>(
     }
 }
 
-/// A track wherever it is, and one of its viewers.
+/// A track, published here or relayed, and one of its viewers.
 pub(super) fn track_and_viewer<'a>(
     peers: &'a mut Slab<Peer>,
     relayed: &'a RelayedTracks,
@@ -535,7 +532,7 @@ pub(super) fn track_and_viewer<'a>(
     }
 }
 
-/// The state of a track of this part, as other parts are told.
+/// The state of a track of this part, to announce to other parts.
 fn announced(peers: &Slab<Peer>, place: Place) -> Option<(PeerId, TrackState)> {
     let Place::Published { peer, track } = place else {
         return None;

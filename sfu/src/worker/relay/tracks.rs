@@ -10,7 +10,7 @@ use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Track;
 use crate::ladder::LayerSet;
 
-/// A track whose publisher is another worker's.
+/// A track whose publisher is on another worker.
 #[derive(Debug)]
 pub(in crate::worker) struct RelayedTrack {
     pub(in crate::worker) track: Track,
@@ -18,20 +18,22 @@ pub(in crate::worker) struct RelayedTrack {
     pub(in crate::worker) publisher: PeerId,
     /// The publisher's worker.
     pub(in crate::worker) from: u16,
-    /// Which layers that worker was told are wanted here; its packets are relayed if any is.
+    /// The layers wanted here, as last told to that worker; its packets are relayed if there is
+    /// any.
     pub(in crate::worker) wanted: LayerSet,
     /// The memory for its packets here.
     pub(in crate::worker) caches: CacheShare,
 }
 
-/// All of them.
+/// All tracks relayed to this worker.
 #[derive(Debug, Default)]
 pub(in crate::worker) struct RelayedTracks {
     tracks: Slab<RelayedTrack>,
     by_id: HashMap<TrackId, usize>,
-    /// The track of the last packet: the packets of a frame follow each other.
+    /// The track of the last packet: packets of one frame follow each other.
     last: Option<(TrackId, usize)>,
-    /// Keyframe requests that came too soon after another: when they are due, of which layer.
+    /// Keyframe requests that came too soon after another: the time they are due, the track and the
+    /// layer.
     deferred: BTreeSet<(Instant, usize, usize)>,
 }
 
@@ -68,7 +70,8 @@ impl RelayedTracks {
         self.by_id.get(&id).copied()
     }
 
-    /// As [`index_of`](Self::index_of), for a packet.
+    /// The index of a packet's track, looked up as in [`index_of`](Self::index_of) but faster for
+    /// runs of one track.
     pub(in crate::worker) fn index_of_next(&mut self, id: TrackId) -> Option<usize> {
         match self.last {
             Some((last, index)) if last == id => Some(index),
@@ -88,8 +91,8 @@ impl RelayedTracks {
         self.tracks.len()
     }
 
-    /// A viewer needs a keyframe: true if its publisher's worker is to be asked now. Asked too soon
-    /// after another, it is due later.
+    /// Records that a viewer needs a keyframe. True if the publisher's worker is to be asked now;
+    /// too soon after another request it is deferred.
     pub(in crate::worker) fn request_keyframe(
         &mut self,
         now: Instant,
@@ -115,7 +118,8 @@ impl RelayedTracks {
         self.deferred.first().map(|(due, ..)| *due)
     }
 
-    /// A layer whose deferred request is due now; a keyframe that came meanwhile has answered it.
+    /// The track and layer of a deferred request that is due. A keyframe that came meanwhile has
+    /// answered it.
     pub(in crate::worker) fn take_due(&mut self, now: Instant) -> Option<(usize, usize)> {
         loop {
             let (due, index, layer) = *self.deferred.first()?;

@@ -38,32 +38,32 @@ pub(crate) struct Client {
     pub(crate) peer: Option<PeerId>,
     /// Towards the relay.
     pub(crate) up: Path,
-    /// From the relay.
+    /// The path from the relay.
     pub(crate) down: Path,
     pub(crate) connected_at: Option<Instant>,
     pub(crate) failed: bool,
     /// Does nothing any more, like a machine that lost power.
     pub(crate) frozen: bool,
-    /// Is subscribed to everything.
+    /// It is subscribed to everything.
     pub(crate) auto_subscribe: bool,
     /// Adds receiving m-lines when the relay asks for them.
     pub(crate) follows_needs: bool,
-    /// What the relay last said is missing.
+    /// The missing m-lines, as the relay last said.
     pub(crate) needs: Needs,
-    /// Asks for a keyframe when no picture came for a while, as decoders do.
+    /// It asks for a keyframe when no picture came for a while, as decoders do.
     pub(crate) wants_pictures: bool,
-    /// Is not astonished if the beginning of a stream is lost.
+    /// It accepts that the beginning of a stream is lost.
     pub(crate) tolerates_lost_start: bool,
-    /// Offers again when the relay asks for it.
+    /// It offers again when the relay asks for that.
     pub(crate) follows_renegotiation: bool,
-    /// Times it was asked.
+    /// Times that it was asked.
     pub(crate) asked_to_offer: usize,
     renegotiates: bool,
-    /// What it does about a camera on its side.
+    /// Its handling of a camera on its side.
     pub(crate) turning: Turning,
     pub(crate) slots: Vec<Slot>,
     pub(crate) published: Vec<TrackId>,
-    /// Bytes of every datagram that came.
+    /// Bytes of all datagrams received.
     pub(crate) datagram_bytes: u64,
     pub(crate) channels: BTreeMap<String, ChannelId>,
     pub(crate) messages: Vec<(String, Vec<u8>)>,
@@ -71,25 +71,25 @@ pub(crate) struct Client {
     pub(crate) keyframe_requests: usize,
     /// Sends the layers that the relay wants, and no others.
     pub(crate) obeys: bool,
-    /// What the relay last wanted of its video, lowest first.
+    /// The layers of its video that the relay last wanted, lowest first.
     pub(crate) asked: Vec<bool>,
-    /// Asks for lost sound again (RFC 4585), and keeps its own for who asks.
+    /// It sends NACKs for audio (RFC 4585), and answers those of others.
     pub(crate) repairs_sound: bool,
     /// Its offers name no retransmission format (RFC 4588).
     pub(crate) without_rtx: bool,
     /// Its offers name no estimate of its own (`goog-remb`); it may send some.
     pub(crate) without_remb: bool,
-    /// In place of transport-wide feedback, which its offers do not name then.
+    /// Replaces transport-wide feedback, which its offers then do not name.
     pub(crate) receiver: Option<Receiver>,
     /// The extension id of when a packet was sent.
     send_time: u8,
-    /// How loud it is.
+    /// The level of its audio.
     pub(crate) level: AudioLevel,
     /// Its last check that nominates.
     pub(crate) nomination: Vec<u8>,
     /// Its own; where it is seen from the relay may differ.
     pub(super) addr: SocketAddr,
-    /// What the NAT before it makes of its address.
+    /// The address that the NAT before it gives it.
     mapped: SocketAddr,
     pub(super) rtc: Rtc,
     pub(super) wake_at: Instant,
@@ -103,9 +103,9 @@ pub(crate) struct Client {
     turned: Vec<(Mid, Direction)>,
     idle: Vec<Source>,
     first_sequence: u64,
-    /// By its own estimate.
+    /// Layers that it sends by its own estimate.
     pub(super) layers_active: BTreeMap<&'static str, bool>,
-    /// SSRCs that keyframes are wanted of; used by clients made by hand.
+    /// SSRCs that need a keyframe; used by clients made by hand.
     plis: Vec<u32>,
     seed: u64,
 }
@@ -128,10 +128,10 @@ pub(super) struct Layer {
     sent: Sent,
 }
 
-/// What a client has sent of a layer.
+/// A client's counters for a layer it sends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
-    /// Of payload; nothing that was sent again.
+    /// Bytes of payload, without retransmissions.
     pub(crate) bytes: u64,
     pub(crate) last_at: Option<Instant>,
 }
@@ -209,7 +209,7 @@ impl Client {
         self.sources.iter().any(|source| source.kind == kind)
     }
 
-    /// Prepares the end of what it publishes of a kind for the next offer.
+    /// Prepares the end of the tracks of a kind for the next offer.
     pub(crate) fn unpublish(&mut self, kind: MediaKind) {
         let sources = std::mem::take(&mut self.sources).into_iter();
         let (gone, kept): (Vec<_>, _) = sources.partition(|source| source.kind == kind);
@@ -220,10 +220,10 @@ impl Client {
         self.idle.extend(gone);
     }
 
-    /// Prepares to publish again, on the same m-lines, what it has unpublished.
+    /// Prepares to publish the unpublished tracks again, on the same m-lines.
     pub(crate) fn republish(&mut self, now: Instant) {
         for mut source in self.idle.drain(..) {
-            // What would have been sent in the meantime.
+            // Packets of the time in between are dropped.
             while source.media.poll_packet(now).is_some() {}
             for layer in &source.layers {
                 source.media.request_keyframe(layer.ssrc);
@@ -338,7 +338,7 @@ impl Client {
         self.wants_channels.push((label, protocol));
     }
 
-    /// Offers what was prepared and takes the relay's answer.
+    /// Offers the prepared changes and applies the relay's answer.
     pub(crate) fn negotiate(
         &mut self,
         now: Instant,
@@ -351,7 +351,7 @@ impl Client {
         self.settle(now);
     }
 
-    /// The offer for what was prepared.
+    /// The offer for the prepared changes.
     pub(crate) fn offer(&mut self) -> (String, SdpPendingOffer) {
         let mut api = self.rtc.sdp_api();
         if std::mem::take(&mut self.restarts_ice) {
@@ -414,7 +414,7 @@ impl Client {
         self.follows_needs && !self.frozen && self.needs != Needs::default()
     }
 
-    /// What signaling tells it.
+    /// Handles an event from signaling.
     pub(crate) fn tell(&mut self, event: &tertulia_sfu::Event) {
         match event {
             tertulia_sfu::Event::NeedsChanged { needs, .. } => self.needs = *needs,
@@ -439,7 +439,7 @@ impl Client {
         }
     }
 
-    /// Takes the relay's answer.
+    /// Applies the relay's answer.
     pub(crate) fn accept(&mut self, pending: SdpPendingOffer, answer: &Answer) {
         let sdp = SdpAnswer::from_sdp_string(&answer.sdp).expect("str0m reads the answer");
         self.rtc
@@ -474,7 +474,7 @@ impl Client {
         channel.write(true, message).is_ok_and(|written| written)
     }
 
-    /// When it has something to do.
+    /// The times at which it has something to do.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Option<Instant>> + '_ {
         let sources = self.sources.iter().filter(|source| source.mid.is_some());
         let sources = sources
@@ -658,7 +658,7 @@ impl Client {
             .and_then(|mid| self.rtc.media(mid))
             .map(|media| media.kind());
         let ssrc = *header.ssrc;
-        // Without a MID the payload tells: opus is the only codec at 48 kHz.
+        // Without a MID the clock rate tells: opus is the only codec at 48 kHz.
         let audio = kind.map_or(packet.time.frequency().get() == 48_000, |kind| {
             kind.is_audio()
         });
@@ -757,14 +757,14 @@ impl Client {
             .map(|(ssrc, stream)| (*ssrc, stream))
     }
 
-    /// What is received of a track; none before its first packet.
+    /// The received stream of a track; none before its first packet.
     pub(crate) fn stream_of(&self, track: TrackId) -> Option<&Stream> {
         let slot = self.slots.iter().find(|slot| slot.track == Some(track))?;
         let mid = Some(Mid::from(slot.mid.as_str()));
         self.streams.values().find(|stream| stream.mid == mid)
     }
 
-    /// What it has sent of each layer of its video, lowest first.
+    /// Counters for each layer of its video that it sends, lowest first.
     pub(crate) fn video_sent(&self) -> Vec<Sent> {
         let video = self.sources.iter();
         let video = video.filter(|source| source.kind == MediaKind::Video);
@@ -772,7 +772,7 @@ impl Client {
         layers.map(|layer| layer.sent).collect()
     }
 
-    /// What a decoder of each received stream would say.
+    /// The oracle's report on each received stream.
     pub(crate) fn reports(&self) -> Vec<(u32, OracleReport)> {
         self.streams
             .iter()

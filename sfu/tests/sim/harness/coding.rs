@@ -16,7 +16,7 @@ use super::Client;
 /// Ticks of a video clock in a millisecond.
 const TICKS_PER_MS: u32 = 90;
 
-/// What a client's camera sends.
+/// The video that a client's camera sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Video {
     /// One stream.
@@ -25,13 +25,13 @@ pub(crate) enum Video {
     Simulcast,
 }
 
-/// How a source is encoded.
+/// The coding of a source.
 pub(super) struct Coding {
     pub(super) codec: Format,
     config: Option<VideoConfig>,
     /// The last timestamp sent, and when.
     last: Option<(u32, Instant)>,
-    /// What is added to the source's timestamps; none until its first packet tells.
+    /// Ticks added to the source's timestamps; none until its first packet tells.
     shift: Option<u32>,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Turning {
     pub(crate) seen: u64,
 }
 
-/// As str0m writes it.
+/// The extension as str0m writes it.
 const ORIENTATION: &str = "a=extmap:13 urn:3gpp:video-orientation\r\n";
 
 impl Turning {
@@ -117,7 +117,7 @@ impl Turning {
 }
 
 impl Client {
-    /// Before it joins: does not turn pictures.
+    /// Stops it from turning pictures. Call it before it joins.
     pub(crate) fn shows_as_they_come(&mut self) {
         let config = RtcConfig::new().set_rtp_mode(true).clear_extension_map();
         let known = [
@@ -148,7 +148,7 @@ impl Client {
         }
     }
 
-    /// Before it joins: takes redundant audio (RFC 2198).
+    /// Makes it take redundant audio (RFC 2198). Call it before it joins.
     pub(crate) fn takes_redundancy(&mut self) {
         let config = RtcConfig::new().set_rtp_mode(true);
         self.rtc = config.enable_opus(true, true).build(self.wake_at);
@@ -156,7 +156,7 @@ impl Client {
         self.rtc.add_local_candidate(candidate);
     }
 
-    /// Before it joins: has these video codecs and no others, the preferred first.
+    /// Gives it these video codecs and no others, the preferred first. Call it before it joins.
     pub(crate) fn has_codecs(&mut self, codecs: &[Format]) {
         let mut config = RtcConfig::new().set_rtp_mode(true).clear_codecs();
         config = config.enable_opus(true, false);
@@ -208,11 +208,11 @@ impl Client {
         }
     }
 
-    /// An offer of what was offered before.
+    /// An offer of the same m-lines.
     pub(super) fn offer_again(&mut self) -> (SdpOffer, SdpPendingOffer) {
         let source = self.sources.iter().find_map(|source| source.mid);
         let mut api = self.rtc.sdp_api();
-        // str0m offers only what has changed, and this counts.
+        // str0m offers only changes, and this counts as one.
         if let Some(mid) = source {
             api.set_direction(mid, Direction::Inactive);
             api.set_direction(mid, Direction::SendOnly);

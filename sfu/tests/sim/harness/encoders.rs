@@ -1,9 +1,8 @@
-//! Encoders of one camera that behave as libwebrtc's do while encodings are switched on and off.
+//! Encoders of one camera that behave like libwebrtc's while encodings are switched on and off.
 //!
-//! Measured of Chromium 156 (720p, VP8, three encodings, 20 pictures a second): each switch begins all
-//! encoders of the camera anew, with keyframes. One that was off grows to its rate in 1.6 s. Those that stay
-//! take two to two and a half times their rate for 1.2 s when one more comes; when one goes, they begin at
-//! 40% and are back after 5 s.
+//! Measured with Chromium 156 (720p, VP8, three encodings, 20 pictures a second): each switch restarts all encoders of
+//! the camera, with keyframes. An encoder that was off grows to its rate in 1.6 s. When one more comes, the others take
+//! two to two and a half times their rate for 1.2 s; when one goes, they begin at 40% and are back after 5 s.
 
 use std::time::{Duration, Instant};
 
@@ -33,9 +32,9 @@ const STAYS_WITH_MORE: Course = &[
     (4_000, 100),
 ];
 const STAYS_WITH_FEWER: Course = &[(0, 40), (1_200, 50), (2_000, 72), (2_800, 83), (5_000, 100)];
-/// How often rates are set.
+/// Interval at which rates are set.
 const STEP: Duration = Duration::from_millis(100);
-/// Of the frames between, on average: libvpx at 180, 360 and 720 lines, 9.0 to 9.6.
+/// Size of a keyframe in frames, on average: libvpx at 180, 360 and 720 lines, 9.0 to 9.6.
 const KEYFRAME_FRAMES: u32 = 9;
 
 /// The encoders of one camera.
@@ -53,7 +52,7 @@ struct Encoding {
 }
 
 impl Encoders {
-    /// All of `layers` are on, as after an answer; with the rates that they settle at.
+    /// Encoders with all of `layers` on, as after an answer, with the rates that they settle at.
     pub(super) fn new(now: Instant, media: &mut MediaSource, layers: &[(u32, u64)]) -> Self {
         media.set_keyframe_frames(KEYFRAME_FRAMES);
         let encoding = |(ssrc, settled): &(u32, u64)| Encoding {
@@ -146,7 +145,7 @@ impl Source {
     }
 }
 
-/// Of the settled rate, in percent.
+/// Share of the settled rate, in percent.
 fn share(course: Course, time: Duration) -> u64 {
     let time = time.as_millis() as u64;
     let next = course.iter().position(|(at, _)| *at > time);

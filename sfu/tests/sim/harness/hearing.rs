@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A packet of sound.
+/// Length of an audio packet.
 const FRAME: Duration = Duration::from_millis(20);
 /// Ticks of its clock in a packet.
 const TICKS: u32 = 960;
@@ -11,14 +11,14 @@ const TICKS: u32 = 960;
 /// up at once, down slowly.
 const DELAY: Duration = Duration::from_millis(60);
 const DELAY_MAX: Duration = Duration::from_millis(500);
-/// What a delay falls by with each packet, in percent.
+/// Decrease of a delay with each packet, in percent.
 const FALLS: u32 = 1;
 
 /// The packets of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Hearing {
     first: Option<(u32, Instant)>,
-    /// When each came first, by its number.
+    /// Arrival of each packet's first copy, by its number.
     came: BTreeMap<u32, Instant>,
 }
 
@@ -26,13 +26,13 @@ impl Hearing {
     pub(crate) fn packet(&mut self, now: Instant, timestamp: u32) {
         let (first, _) = *self.first.get_or_insert((timestamp, now));
         let number = timestamp.wrapping_sub(first) / TICKS;
-        // What was sent before the first is not missed.
+        // Audio sent before the first packet is not missed.
         if number < u32::MAX / TICKS / 2 {
             self.came.entry(number).or_insert(now);
         }
     }
 
-    /// Time missed, and all time, of the sound between two times.
+    /// Audio missed, and all audio, between two times.
     pub(crate) fn missed(&self, from: Instant, until: Instant) -> (Duration, Duration) {
         let Some((_, start)) = self.first else {
             return (Duration::ZERO, Duration::ZERO);
@@ -42,7 +42,7 @@ impl Hearing {
             .came
             .iter()
             .map(|(number, at)| *at - start + FRAME * (self.last() - number));
-        // By the least delayed of all.
+        // The least delayed packet is the reference.
         let least = base.min().unwrap_or_default();
         let late = |number: u32, at: Instant| {
             (at - start + FRAME * (self.last() - number)).saturating_sub(least)

@@ -91,8 +91,8 @@ impl Sim {
         index
     }
 
-    /// Joins a client with what it has prepared to send, or renegotiates; receiving m-lines follow
-    /// as the relay asks.
+    /// Joins a client with its prepared tracks, or renegotiates; receiving m-lines follow as the
+    /// relay asks.
     pub(crate) fn join(&mut self, index: usize) {
         self.take_events();
         loop {
@@ -102,7 +102,7 @@ impl Sim {
                 None => relay.join(now, room, offer, auto_subscribe),
                 Some(peer) => relay.offer(now, peer, offer).map(|answer| (peer, answer)),
             });
-            // What the answer says of needs is newer than any event before it.
+            // The needs in the answer are newer than any event before it.
             self.take_events();
             if !self.clients[index].wants_lines() {
                 return;

@@ -1,8 +1,8 @@
 //! A receiver without transport-wide feedback: libwebrtc's estimate at the receiver
 //! (`RemoteBitrateEstimatorAbsSendTime` with `AimdRateControl`), as far as a sender sees it.
 //!
-//! It begins with what came in the first five seconds, grows by 8 % a second and never beyond one and a half
-//! times what comes, and falls to 85 % of that when packets wait longer and longer. It is said once a
+//! The estimate begins with the rate received in the first five seconds. It grows by 8 % a second, never beyond one and
+//! a half times the received rate, and falls to 85 % of that when packets wait longer and longer. It is sent once a
 //! second, and at once when it falls.
 
 use std::collections::VecDeque;
@@ -13,22 +13,22 @@ use tertulia_sfu::rtp::extension::AbsSendTime;
 use tertulia_sfu::rtp::rtcp;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Of an estimate after the first packet.
+/// Time from the first packet to the first estimate.
 const BEGINS: Duration = Duration::from_secs(5);
-/// A queue that is seen.
+/// Delay from which a queue is noticed.
 const QUEUE_US: i64 = 30_000;
 
-/// What a receiver notes of the packets that come.
+/// A receiver's record of the packets that come.
 #[derive(Default)]
 pub(crate) struct Receiver {
-    /// What it says, if it says anything.
+    /// The estimates that it sends.
     pub(crate) says: Says,
-    /// Sends no RTCP of its own.
+    /// It sends no RTCP of its own.
     pub(crate) mute: bool,
-    /// When a packet came, its bytes, SSRC, and how long it was under way, in microseconds beyond the least.
+    /// Arrival, bytes, SSRC and delay of each packet, in microseconds beyond the least delay.
     arrivals: VecDeque<(Instant, usize, u32, i64)>,
     first: Option<Instant>,
-    /// The latest, and when it was sent since the first, in microseconds.
+    /// Send time of the latest packet, and the same since the first, in microseconds.
     sent: Option<(AbsSendTime, i64)>,
     least: i64,
     rate: Option<f64>,
@@ -38,21 +38,21 @@ pub(crate) struct Receiver {
     longest: i64,
 }
 
-/// What it says in REMB.
+/// The estimates sent as REMB.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) enum Says {
     #[default]
     Nothing,
-    /// What libwebrtc estimates.
+    /// The estimate that libwebrtc computes.
     Estimate,
-    /// Always the same, of the first so many streams.
+    /// A constant, for the first so many streams.
     Always(u64, usize),
-    /// This, and 3 % less, in turn, of all.
+    /// This, and 3 % less, in turn, for all streams.
     About(u64),
 }
 
 impl Receiver {
-    /// One that says this.
+    /// A receiver that sends these estimates.
     pub(crate) fn saying(says: Says) -> Self {
         Self {
             says,
@@ -93,7 +93,7 @@ impl Receiver {
         Duration::from_micros(std::mem::take(&mut self.longest) as u64)
     }
 
-    /// What is to be said now.
+    /// The REMB packet due now.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Vec<u8>> {
         let (rate, streams) = match self.says {
             Says::Nothing => return None,
@@ -110,7 +110,7 @@ impl Receiver {
         }
         let mut ssrcs: Vec<u32> = Vec::new();
         for (_, bytes, ssrc, _) in &self.arrivals {
-            // Of video: sound is not that large.
+            // Only video counts: audio packets are smaller.
             if *bytes > 300 && !ssrcs.contains(ssrc) && ssrcs.len() < streams {
                 ssrcs.push(*ssrc);
             }
@@ -147,7 +147,7 @@ impl Receiver {
             .zip(before)
             .is_some_and(|(lately, before)| lately > QUEUE_US && lately > before + 5_000);
         if overused {
-            // Once for what it takes to show.
+            // It falls once for the time a change takes to show.
             if self.rate.is_none_or(|rate| rate > 0.9 * comes) {
                 self.rate = Some(0.85 * comes);
             }

@@ -1,5 +1,5 @@
-//! What a viewer sees of synthetic VP8, and when: unlike the oracle, which waits for what may still
-//! come before it judges, a screen shows a keyframe as soon as it is whole.
+//! A screen that shows synthetic VP8 to a viewer. The oracle waits for packets that may still come
+//! before it judges; a screen shows a keyframe as soon as it is whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -7,22 +7,22 @@ use std::time::Instant;
 use tertulia_sfu::rtp::codec::vp8::Descriptor;
 use tertulia_sfu::testing::media::Mark;
 
-/// A decoder that shows each frame once it is whole and what it refers to was shown.
+/// A decoder that shows each frame once it is whole and the frames it refers to were shown.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
-    /// When the last frame was shown.
+    /// The time at which the last frame was shown.
     pub(crate) last: Option<Instant>,
-    /// How large it was.
+    /// Width and height of the last frame.
     pub(crate) dimensions: Option<(u16, u16)>,
-    /// Frames shown, and frames of which anything came.
+    /// Frames shown, and frames with at least one packet received.
     pub(crate) shown: u64,
     pub(crate) begun: u64,
     /// The media time of the last frame shown.
     up_to: Option<u32>,
-    /// By how far ahead of the first frame they are in media time.
+    /// Frames that wait, by their distance from the first frame in media time.
     waiting: BTreeMap<u32, Frame>,
     first: Option<u32>,
-    /// Of the encoder whose frames are shown.
+    /// The encoder whose frames are shown.
     source: u32,
     decoded: BTreeSet<u32>,
 }
@@ -46,7 +46,7 @@ impl Frame {
 const KEPT: usize = 300;
 
 impl Screen {
-    /// Takes the payload of a packet.
+    /// Handles the payload of a packet.
     pub(crate) fn packet(&mut self, now: Instant, sequence: u16, timestamp: u32, payload: &[u8]) {
         let Ok(read) = Descriptor::parse(payload) else {
             return;
@@ -84,7 +84,7 @@ impl Screen {
             });
             let Some((time, _)) = ready else { return };
             let time = *time;
-            // What is older is not shown any more.
+            // Older frames are not shown any more.
             let later = self.waiting.split_off(&(time + 1));
             let frame = self
                 .waiting

@@ -8,7 +8,7 @@ const RED: u8 = 63;
 /// Opus, likewise.
 const OPUS_FEEDBACK: &str = "a=rtcp-fb:111 transport-cc\r\n";
 
-/// What is in a packet, whatever it is wrapped into.
+/// The audio in a packet, unwrapped.
 pub(super) struct Sound<'a> {
     pub(super) payload_type: u8,
     pub(super) payload: &'a [u8],

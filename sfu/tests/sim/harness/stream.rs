@@ -1,4 +1,4 @@
-//! What a client receives under one SSRC.
+//! The packets that a client receives under one SSRC.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,17 +13,17 @@ use super::screen::Screen;
 /// libwebrtc's `kMaxWaitForKeyFrame` is 200 ms; a frame that is being repaired gets a little more.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// What is received under one SSRC.
+/// The packets received under one SSRC.
 pub(crate) struct Stream {
     pub(super) oracle: Oracle,
-    /// Of video.
+    /// Used for video.
     pub(crate) screen: Screen,
-    /// Of sound.
+    /// Used for audio.
     pub(crate) hearing: Hearing,
-    /// Of payload, repaired packets included.
+    /// Bytes of payload, repaired packets included.
     pub(crate) bytes: u64,
     pub(crate) codec: Codec,
-    /// What decoders of other codecs said before.
+    /// Reports on earlier codecs of the stream.
     pub(crate) before: Vec<OracleReport>,
     /// The m-line it comes on, once a packet named it.
     pub(crate) mid: Option<Mid>,
@@ -31,27 +31,26 @@ pub(crate) struct Stream {
     pub(crate) last_at: Instant,
     /// The last sequence number.
     pub(crate) sequence: u16,
-    /// Of the last packets, when they were captured by the clock that sender reports tell, less when
-    /// they came, in seconds.
+    /// For the last packets: the time of capture by the sender reports' clock, less the time of arrival, in seconds.
     pub(super) ahead: VecDeque<f64>,
     pub(super) asked_at: Option<Instant>,
 }
 
 impl Stream {
-    /// What a decoder would say so far.
+    /// The oracle's report so far.
     pub(crate) fn report(&self) -> &OracleReport {
         self.oracle.report()
     }
 
-    /// Video comes and nothing of it can be shown, nor has it been said lately.
+    /// Whether video comes that cannot be shown, which was not reported lately.
     pub(super) fn misses_pictures(&self, now: Instant) -> bool {
         let shown = self.screen.last;
         let recent = shown.max(self.asked_at);
         self.codec == Codec::Vp8 && recent.is_some_and(|at| now >= at + PATIENCE)
     }
 
-    /// How far capture is ahead of arrival for the least delayed of the last packets: the same for
-    /// all streams that a receiver plays in sync.
+    /// The time by which capture is ahead of arrival for the least delayed of the last packets. It is the same for all
+    /// streams that a receiver plays in sync.
     pub(crate) fn ahead(&self) -> Option<f64> {
         self.ahead.iter().copied().reduce(f64::max)
     }

@@ -7,14 +7,14 @@ use tertulia_sfu::LayerWanted;
 
 use super::Client;
 
-/// What layers take of an uplink, headers and a share of the sound included.
+/// Rates of layers on an uplink, headers and a share of the audio included.
 const UPLINK_LAYERS: [(&str, u64); 3] = [("q", 220_000), ("h", 540_000), ("f", 1_800_000)];
-/// What browsers begin with.
+/// The estimate that browsers begin with.
 const UPLINK_START: Bitrate = Bitrate::kbps(300);
 
 impl Client {
-    /// Before it joins: estimates its uplink by the relay's feedback, and sends the layers that fit
-    /// it, as browsers do.
+    /// Estimates its uplink by the relay's feedback, and sends the layers that fit it, as browsers
+    /// do. Call it before it joins.
     pub(crate) fn follow_uplink(&mut self) {
         let config = RtcConfig::new().set_rtp_mode(true);
         self.rtc = config.enable_bwe(Some(UPLINK_START)).build(self.wake_at);

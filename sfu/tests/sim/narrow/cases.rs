@@ -6,13 +6,13 @@ pub(crate) struct Narrow {
     pub(crate) name: &'static str,
     /// People with a camera and a microphone.
     pub(crate) publishers: u16,
-    /// What the link carries at first, bits a second; none: more than anybody needs.
+    /// Bits a second that the link carries at first; none: more than needed.
     pub(crate) first: Option<u64>,
     /// Bits a second that the link carries after that.
     pub(crate) rate: u64,
-    /// How long it runs with that.
+    /// Seconds for which it runs at that rate.
     pub(crate) seconds: u64,
-    /// What else the way to the viewer does, as [`PathModel::change`] takes it.
+    /// Other impairments of the path to the viewer, in words for [`PathModel::change`].
     ///
     /// [`PathModel::change`]: tertulia_sfu::testing::network::PathModel::change
     pub(crate) path: &'static str,

@@ -14,16 +14,16 @@ const SETTLES: Duration = Duration::from_secs(3);
 /// A pause between pictures of a stream that is told as sent is a freeze from here on.
 const FREEZE: Duration = Duration::from_millis(250);
 
-/// Of one run, or medians.
+/// Figures of one run, or medians.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calm {
     /// Bits that arrived, as a share of the link.
     pub(crate) received: f64,
-    /// Sound that was missed, as a share of what was said; the worst of the streams.
+    /// Audio missed, as a share of all; the worst of the streams.
     pub(crate) missed: f64,
-    /// Sound missed in the 3 s after the change, in seconds.
+    /// Audio missed in the 3 s after the change, in seconds.
     pub(crate) missed_at_first: f64,
-    /// Freezes of pictures told as sent, and how long all of them were, in seconds.
+    /// Freezes of pictures reported as sent, and the length of all of them, in seconds.
     pub(crate) freezes: f64,
     pub(crate) frozen: f64,
     /// Layer changes, pauses among them, a minute.
@@ -32,9 +32,9 @@ pub(crate) struct Calm {
     pub(crate) probes: f64,
     /// Share of datagrams dropped at the bottleneck.
     pub(crate) lost: f64,
-    /// How long 95% of the datagrams waited at the bottleneck at most, in milliseconds.
+    /// The 95th percentile of the wait at the bottleneck, in milliseconds.
     pub(crate) queue_ms: f64,
-    /// Time in which streams of pictures were told as sent, as a share.
+    /// Time in which video streams were reported as sent, as a share.
     pub(crate) shown: f64,
     /// Mean of the relay's estimate, as a share of the link.
     pub(crate) estimate: f64,
@@ -174,7 +174,7 @@ impl Sampler {
     }
 }
 
-/// Of each figure.
+/// The median of each figure.
 pub(crate) fn calm_median(runs: &[Calm]) -> Calm {
     let of = |figure: &dyn Fn(&Calm) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(figure).collect();

@@ -1,7 +1,7 @@
-//! Calls of several publishers and one viewer on a narrow link, with what the viewer hears and sees.
+//! Calls of several publishers and one viewer on a narrow link, with the audio and video that the viewer gets.
 //!
-//! Publishers encode as browsers do, with sound beside each camera. What is counted begins 3 s after each
-//! change of the link.
+//! Publishers encode as browsers do, with audio beside each camera. Figures count from 3 s after each change of the
+//! link.
 
 mod cases;
 mod figures;
@@ -19,12 +19,12 @@ pub(crate) use table::calm_page;
 
 use figures::Sampler;
 
-/// How often a run is looked at.
+/// Interval of samples.
 const STEP: Duration = Duration::from_millis(20);
-/// Until publishers have begun, and until the viewer has found out what its link carries.
+/// Time until publishers have begun, and time for the viewer's link to be estimated.
 const BEFORE: Duration = Duration::from_secs(4);
 const FINDS_OUT: Duration = Duration::from_secs(8);
-/// As of `quality.mjs`.
+/// Delay of each path, as in `quality.mjs`.
 const DELAY: Duration = Duration::from_millis(30);
 
 impl Narrow {

@@ -1,17 +1,17 @@
-//! What is run.
+//! The scripts that are run.
 
-/// One script and what to look at in it.
+/// One script, and its events to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// The script, in TOML.
     pub(crate) text: &'static str,
     pub(crate) kind: Kind,
-    /// How long it runs from the viewer's joining, in seconds.
+    /// Length of the run from the viewer's joining, in seconds.
     pub(crate) seconds: u64,
-    /// When the link narrows at a stroke.
+    /// Time at which the link narrows at a stroke.
     pub(crate) drop: Option<u64>,
-    /// When it is wide again.
+    /// Time at which it is wide again.
     pub(crate) back: Option<u64>,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Case {
 pub(crate) enum Kind {
     /// One publisher, one viewer behind the script.
     Viewer,
-    /// The same, without video.
+    /// One publisher and one viewer behind the script, without video.
     Sound,
     /// Twenty viewers; the first is behind the script, the others on a LAN.
     OneOfTwenty,

@@ -1,4 +1,4 @@
-//! What is measured of a run.
+//! The figures of a run.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,52 +8,52 @@ use tertulia_sfu::testing::network::PathModel;
 use super::{Case, Kind};
 use crate::harness::{Client, Screen};
 
-/// How often a run is looked at.
+/// Interval of samples.
 pub(crate) const STEP: Duration = Duration::from_millis(20);
-/// The start is not counted: both begin low and find out.
+/// Time at the start that is not counted: both senders begin with a low estimate.
 const WARM_UP: Duration = Duration::from_secs(8);
 /// A pause between pictures from here on is a freeze.
 const FREEZE: Duration = Duration::from_millis(500);
 /// Over which the sent rate is taken.
 const RATE_WINDOW: Duration = Duration::from_millis(250);
-/// What the publisher offers, payload bits a second: its layers, and its sound.
+/// Payload bits a second that the publisher offers: its layers, and its audio.
 pub(crate) const LAYERS: [u64; 3] = [150_000, 500_000, 1_700_000];
 const SOUND: u64 = 32_000;
 const TOP: (u16, u16) = (1_280, 720);
 
-/// What a layer, with the sound, takes of a link: RTP headers and SRTP tags come to it.
+/// The rate that a layer, with the audio, takes of a link: RTP headers and SRTP tags are added.
 pub(crate) fn needs(layer: Option<usize>) -> u64 {
     let video = layer.map_or(0, |layer| LAYERS[layer]);
     video * 105 / 100 + SOUND + 25_000
 }
 
-/// Of one run, or medians.
+/// Figures of one run, or medians.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Figures {
-    /// Mean of how far the estimate was off what the link carried, as a share of that; both bounded
-    /// by what the sender could use.
+    /// Mean error of the estimate, as a share of the link's rate; both are bounded by the rate that
+    /// the sender could use.
     pub(crate) estimate_error: Option<f64>,
-    /// Media that arrived, as a share of what the layers offered could make of the link.
+    /// Media that arrived, as a share of the most that the offered layers could use of the link.
     pub(crate) utilisation: f64,
-    /// How long 95% of the datagrams waited at the bottleneck at most, in milliseconds.
+    /// The 95th percentile of the wait at the bottleneck, in milliseconds.
     pub(crate) queue_p95_ms: f64,
-    /// From the drop until what is sent is under the link, in seconds.
+    /// Time from the drop until the rate sent is under the link's, in seconds.
     pub(crate) under: Option<f64>,
-    /// From the return until the top layer is seen again, in seconds.
+    /// Time from the return until the top layer is shown again, in seconds.
     pub(crate) back: Option<f64>,
     pub(crate) switches_per_minute: f64,
     /// Pauses of the picture over half a second, and the longest pause in milliseconds.
     pub(crate) freezes: f64,
     pub(crate) longest_ms: f64,
-    /// Frames that could be shown, as a share of those of which anything came.
+    /// Frames that could be shown, as a share of those with any packet received.
     pub(crate) complete: f64,
-    /// What the oracle objects to.
+    /// Violations that the oracle found.
     pub(crate) violations: u64,
-    /// From the viewer's joining to the first picture, in seconds.
+    /// Time from the viewer's joining to the first picture, in seconds.
     pub(crate) first: Option<f64>,
 }
 
-/// Looks at a run.
+/// Takes samples of a run.
 pub(crate) struct Sampler {
     case: Case,
     start: Instant,
@@ -97,7 +97,7 @@ impl Sampler {
         }
     }
 
-    /// Looks at the viewer; `link` is the path that the script is about.
+    /// Takes a sample of the viewer; `link` is the path of the script.
     pub(crate) fn sample(
         &mut self,
         now: Instant,
@@ -145,7 +145,7 @@ impl Sampler {
         let Some(top) = self.top() else {
             return SOUND.min(rate) as f64;
         };
-        // Behind a narrow uplink the publisher cannot send all layers at once.
+        // Over a narrow uplink the publisher cannot send all layers at once.
         let fits = |layer: &usize| match self.case.kind {
             Kind::PublisherUplink => {
                 (0..=*layer).map(|each| needs(Some(each))).sum::<u64>() <= rate
@@ -228,7 +228,7 @@ impl Sampler {
             estimate_error: (self.errors > 0).then(|| self.error / self.errors as f64),
             utilisation: self.delivered as f64 / self.carried.max(1.0),
             queue_p95_ms: client.down.stats().queue_delay(0.95).as_secs_f64() * 1e3,
-            // Not at all counts as all the time there was.
+            // A time never reached counts as all the time there was.
             under: self.under.or(never(self.case.drop)),
             back: self.back.or(never(self.case.back)),
             switches_per_minute: self.switches as f64 * 60.0 / counted,
@@ -243,7 +243,7 @@ impl Sampler {
     }
 }
 
-/// Of each figure.
+/// The median of each figure.
 pub(crate) fn median(runs: &[Figures]) -> Option<Figures> {
     let of = |figure: &dyn Fn(&Figures) -> Option<f64>| -> Option<f64> {
         let mut values: Vec<f64> = runs.iter().filter_map(figure).collect();
@@ -261,7 +261,7 @@ pub(crate) fn median(runs: &[Figures]) -> Option<Figures> {
         freezes: of(&|run| Some(run.freezes))?,
         longest_ms: of(&|run| Some(run.longest_ms))?,
         complete: of(&|run| Some(run.complete))?,
-        // One in any of them is one too many.
+        // Violations are added up: one in any run is one too many.
         violations: runs.iter().map(|run| run.violations).sum(),
         first: of(&|run| run.first),
     })

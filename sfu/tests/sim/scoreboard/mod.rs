@@ -1,4 +1,5 @@
-//! What viewers get on scripted networks: the relay, and `str0m`'s own estimator for comparison.
+//! Figures of viewers on scripted networks: for the relay, and for `str0m`'s own estimator as the
+//! reference.
 
 mod cases;
 mod figures;
@@ -12,7 +13,7 @@ pub(crate) use cases::{CASES, Case, Kind};
 pub(crate) use figures::{Figures, median};
 pub(crate) use table::page;
 
-/// Who sends.
+/// The sender.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Sender {
     Ours,

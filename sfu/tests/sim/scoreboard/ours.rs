@@ -6,7 +6,7 @@ use super::figures::{Figures, STEP, Sampler};
 use super::{Case, Kind};
 use crate::harness::{Sim, Video};
 
-/// What joins the scripted one in [`Kind::OneOfTwenty`].
+/// Viewers that join the scripted one in [`Kind::OneOfTwenty`].
 const OTHERS: usize = 19;
 
 pub(super) fn run(case: &Case, seed: u64) -> Figures {
@@ -63,7 +63,7 @@ pub(super) fn run(case: &Case, seed: u64) -> Figures {
         sim.run(STEP);
         let peer = sim.clients[viewer].peer.expect("it has joined");
         let stats = sim.relay.peer_stats(peer).ok();
-        // What is estimated is the viewer's link, not the publisher's.
+        // The estimate is of the viewer's link, not the publisher's.
         let estimate = stats
             .filter(|_| !uplink)
             .and_then(|stats| stats.bandwidth.estimate);

@@ -21,7 +21,7 @@ use super::figures::{Figures, LAYERS, STEP, Sampler, needs};
 use super::{Case, Kind};
 use crate::harness::Client;
 
-/// What str0m's documentation begins with in its examples.
+/// Initial estimate in the examples of str0m's documentation.
 const INITIAL: Bitrate = Bitrate::kbps(300);
 
 pub(super) fn run(case: &Case, seed: u64) -> Figures {
@@ -77,12 +77,12 @@ struct Sender {
     estimate: Option<u64>,
     audio: MediaSource,
     video: Option<MediaSource>,
-    /// Of the source, lowest first; and each layer's first timestamp and picture id.
+    /// The source's layers, lowest first, with the first timestamp and picture id of each.
     layers: [Layer; 3],
     current: Option<usize>,
     wanted: usize,
-    /// Packets of the current layer's frame while it is not known whether the wanted one begins
-    /// with the same; and the frame with which it does not.
+    /// Packets of the current layer's frame while it is not known whether the wanted layer begins with the same one;
+    /// `passed` is the frame with which it does not.
     held: Vec<Frame>,
     passed: Option<u32>,
     audio_sequence: u64,
@@ -185,7 +185,7 @@ impl Sender {
         self.drain(now);
     }
 
-    /// Does what is due; what is to be sent.
+    /// Does everything due, and returns the datagrams to send.
     fn settle(&mut self, now: Instant) -> Vec<Datagram> {
         let input = Input::Timeout(now);
         self.rtc.handle_input(input).expect("str0m takes the time");
@@ -216,8 +216,8 @@ impl Sender {
         }
     }
 
-    /// Sends what is of the current layer; switches at a keyframe of the wanted one. All layers show
-    /// the same frames, so that numbers continue by what each began with.
+    /// Sends packets of the current layer, and switches at a keyframe of the wanted one. All layers show the same
+    /// frames, so that numbers continue from the first of each.
     fn write_video(&mut self, now: Instant, packet: &[u8]) {
         let header = RtpHeader::parse(packet).expect("sources write RTP");
         let mut payload = header.payload(packet).to_vec();
@@ -248,7 +248,7 @@ impl Sender {
         if self.current == Some(self.wanted) {
             self.send_held(now);
         } else if index == self.wanted && descriptor.start_of_frame {
-            // Of this frame, either the old layer's packets go or the new one's.
+            // Either the old layer's packets of this frame are sent, or the new one's.
             if descriptor.keyframe && self.passed == Some(frame.time) {
                 self.ask(index);
             } else if descriptor.keyframe {
@@ -358,8 +358,8 @@ impl Sender {
         }
     }
 
-    /// The highest layer that fits the estimate, else the base; and what is to be probed for, as
-    /// `set_bitrate` advises a relay.
+    /// Wants the highest layer that fits the estimate, else the lowest, and probes for the next, as `set_bitrate`
+    /// advises a relay.
     fn want(&mut self) {
         let estimate = self.estimate.unwrap_or(INITIAL.as_u64());
         let top = LAYERS.len() - 1;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Case, Figures};
 
-/// What stands above the tables.
+/// The text above the tables.
 const HEAD: &str = "# Scoreboard: viewers on scripted networks
 
 Regenerate with `cargo run --release -p tertulia-sfu --example scoreboard -- --write` (20 seeds, a few minutes);
@@ -28,7 +28,7 @@ highest layer that fits its estimate, switched at keyframes. Medians over the se
 The first 8 s are not counted but for pauses, frames and violations.
 ";
 
-/// What stands below them.
+/// The text below the tables.
 const TAIL: &str = "
 ## Where the reference uses more, and why
 

@@ -89,13 +89,13 @@ pub struct View {
     pub tracks: Vec<TrackView>,
 }
 
-/// A view of a track. One of which nothing is said counts as visible at any size.
+/// A view of a track. A track without a view counts as visible at any size.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrackView {
     pub track: String,
     #[serde(default = "yes")]
     pub visible: bool,
-    /// Of its place on the screen, in device pixels; 0 if unknown.
+    /// Height of its place on the screen, in device pixels; 0 if unknown.
     #[serde(default)]
     pub height: u16,
     #[serde(default)]

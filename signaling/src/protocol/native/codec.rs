@@ -65,7 +65,7 @@ fn too_long(id: Option<u32>, text: &str) -> Refusal {
     };
     let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
     let named = [("room", length(&room)), ("name", length(&name))];
-    // What is left for metadata could be within its limit.
+    // The rest of the message leaves metadata room within its limit.
     let others = METADATA_MESSAGE_BYTES / 4;
     let field = named.into_iter().find(|(_, length)| *length > others);
     let (field, _) = field.unwrap_or(("metadata", 0));
@@ -370,7 +370,7 @@ mod tests {
             let _ = decode(&text);
         }
 
-        /// Whatever is accepted survives being written and read again.
+        /// Every accepted message survives being written and read again.
         #[test]
         fn any_object_is_read_or_refused(
             kind in kind(),

@@ -76,14 +76,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 /// Finds frames in the bytes of a connection (RFC 6455 section 5.2). Whether they are right is others' to say.
 #[derive(Default)]
 struct Frames {
-    /// Of the frame that begins.
+    /// The head of the frame that begins.
     head: Vec<u8>,
-    /// Of the frame at hand, what is not read yet.
+    /// Payload bytes of the present frame that are not read yet.
     payload: u64,
 }
 
 impl Frames {
-    /// Returns how many continuation frames begin in `bytes`.
+    /// Reads bytes, and returns the number of continuation frames that begin in them.
     fn read(&mut self, mut bytes: &[u8]) -> usize {
         let mut continued = 0;
         loop {

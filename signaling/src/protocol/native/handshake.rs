@@ -21,7 +21,7 @@ pub(super) struct Lack(StatusCode, &'static str);
 impl Handshake {
     /// # Errors
     ///
-    /// The request lacks something, which is named.
+    /// The request lacks something; the error names it.
     pub(super) fn of(parts: &mut Parts) -> Result<Self, Lack> {
         let headers = &parts.headers;
         if !lists(headers, &header::CONNECTION, "upgrade")

@@ -43,7 +43,8 @@ impl RateLimit {
         self.tokens = refilled.min(self.burst);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
-            // At the long-run rate a flood still gets some granted: those must not reset it.
+            // At the long-run rate a flood still gets some requests granted: those must not reset
+            // the count.
             if self.tokens >= 1.0 {
                 self.refused = 0;
             }

@@ -60,10 +60,10 @@ pub enum ServerMessage {
         track: String,
         layers: Vec<LayerWanted>,
     },
-    /// Who cannot watch an own track; none takes an earlier message back.
+    /// Viewers that cannot watch an own track; none takes an earlier message back.
     Unwatchable {
         track: String,
-        /// All of them.
+        /// The number of all of them.
         count: usize,
         /// Some of them.
         participants: Vec<Unable>,
@@ -102,7 +102,7 @@ pub enum ServerMessage {
         reason: String,
         message: String,
     },
-    /// One that a later server says: to be passed over. Never said.
+    /// A message of a later server, to be ignored. Never sent.
     #[serde(other)]
     Unknown,
 }
@@ -121,7 +121,7 @@ pub struct Welcome {
     pub chat: Vec<ChatMessage>,
     pub ice_servers: Vec<IceServer>,
     pub limits: MessageLimits,
-    /// None: an older server, whose data channels name no senders.
+    /// Data channels; none from an older server, whose data channels name no senders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataChannels>,
     pub server: ServerInfo,
@@ -183,7 +183,7 @@ pub struct SubscriptionState {
     /// The highest of its temporal layers, counted from the lowest; null while it is paused.
     pub temporal: Option<u8>,
     pub paused: bool,
-    /// Why no more: a stable code.
+    /// The reason that no higher layer is sent: a stable code.
     pub reason: String,
 }
 
@@ -198,7 +198,7 @@ pub struct LayerWanted {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Unable {
     pub participant: String,
-    /// Why: a stable code.
+    /// The reason: a stable code.
     pub reason: String,
 }
 
@@ -211,9 +211,9 @@ pub struct Decision {
     pub track: Option<String>,
     pub layer: Option<u8>,
     pub temporal: Option<u8>,
-    /// Why no more, or what happened to the link.
+    /// The reason that no higher layer is sent, or the event on the link.
     pub reason: String,
-    /// The rate that the link was believed to carry, bits a second.
+    /// The link's estimated bandwidth at that time, in bits a second.
     pub estimate: Option<u64>,
 }
 

@@ -16,11 +16,11 @@ use crate::clients::ClientAddress;
 use crate::memory::{Budget, Unread};
 use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
 
-/// Why a socket is done with.
+/// The reason that a socket's session ends.
 enum End {
     /// The client closed it, or the network did.
     Gone,
-    /// By the request of this number.
+    /// The client left by the request of this number.
     Left(Option<u32>),
     ServerShutdown,
     /// Told by a fatal `error`.
@@ -113,7 +113,8 @@ pub(super) async fn run(
             None => drop(wire),
         }
     };
-    // The room may be slow to take notice, and what the connection holds is others' to have.
+    // Both run at once: the room may be slow to react, and the connection's memory should be free
+    // for others soon.
     tokio::join!(leave, finish);
     // Held until here: the server's shutdown waits for it.
     drop(stop);
@@ -149,7 +150,7 @@ fn farewell(end: End) -> Option<Farewell> {
             }),
             code: close,
             reason: code,
-            // What comes too fast is not read, to say so to somebody who may not listen.
+            // Messages that come too fast are not read: their sender may not listen to an answer.
             readable: code != "rate_limited"
                 && !matches!(
                     close,
@@ -160,7 +161,7 @@ fn farewell(end: End) -> Option<Farewell> {
 }
 
 impl Session {
-    /// Until a `join` is accepted.
+    /// Waits until a `join` is accepted.
     async fn admit(&mut self, stop: &mut StopSignal) -> Result<Membership, End> {
         let patience = self.native.limits.join_timeout();
         let timeout = sleep(patience);
@@ -381,7 +382,7 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
     }
 }
 
-/// Of all that the process has for connections this one took most.
+/// The end of a connection that holds most of the process's memory for connections.
 fn no_memory() -> End {
     End::Fault {
         code: "server_memory",

@@ -26,7 +26,7 @@ pub(crate) struct Native {
     pub(super) limits: Limits,
     pub(super) greeting: Greeting,
     trusted_proxies: Vec<Network>,
-    /// One for each WebSocket there may be.
+    /// A permit for each WebSocket allowed.
     connections: Arc<Semaphore>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
     let response = handshake.accepted();
     let unread = parts.extensions.get::<Unread>().cloned();
     tokio::spawn(async move {
-        // Who hangs up before is none of a session's.
+        // A client that hangs up before has no session.
         if let Ok(connection) = handshake.connection.await {
             let unread = unread.unwrap_or_default();
             session::run(connection, native, client, unread, stop).await;

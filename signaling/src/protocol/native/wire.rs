@@ -1,4 +1,4 @@
-//! One WebSocket, with a bound on how long anything on it may take.
+//! One WebSocket, with a bound on the time that anything on it may take.
 
 use std::io;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use crate::memory::{Account, UNCOUNTED, Unread};
 
 pub(super) struct Wire {
     socket: WebSocketStream<Counted<TokioIo<Upgraded>>>,
-    /// A write that takes longer than this has nobody at its other end.
+    /// Longest time of a write: beyond it the other end does not read.
     patience: Duration,
-    /// The bytes received that are no whole message yet.
+    /// Received bytes that are no whole message yet.
     unread: Unread,
     outbox: Outbox,
 }
@@ -52,7 +52,7 @@ pub(super) enum Received {
     Gone,
 }
 
-/// Why a message was not sent.
+/// The reason that a message was not sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unsent {
     /// The socket is closed or as good as.
@@ -66,23 +66,23 @@ pub(super) struct Farewell {
     pub(super) message: ServerMessage,
     pub(super) code: CloseCode,
     pub(super) reason: &'static str,
-    /// Whether the rest of what the client sent can be read away.
+    /// Whether the rest of the client's bytes can be read away.
     pub(super) readable: bool,
 }
 
-/// For the last message to leave, and for the client to answer the close.
+/// Time for the last message to leave, and for the client to answer the close.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Unread bytes reset the connection when it is closed, and a reset may overtake the last message:
 /// the client has this long to read it.
 const UNREADABLE_TIME: Duration = Duration::from_millis(500);
 
-/// A message takes its length once as it is, and once in frames.
+/// Bytes held for each byte of a message: once as it is, and once in frames.
 const PER_BYTE: usize = 2;
-/// Between two looks whether there is memory for a message to be sent.
+/// Interval of the checks whether there is memory for a message to be sent.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Messages are short but for offers; what is needed beyond this is allocated as it comes.
-/// tungstenite's default of 128 KiB for each connection would be 2.5 GiB for a full server.
+/// Messages are short except for offers; more memory is allocated as needed. tungstenite's default of 128 KiB for each
+/// connection would be 2.5 GiB for a full server.
 const READ_BUFFER: usize = 4 * 1024;
 
 impl Wire {
@@ -187,10 +187,10 @@ impl Wire {
         within(until, socket.flush()).await
     }
 
-    /// Nothing more is read: what came of a message is given back before anybody is waited for.
+    /// Stops reading, and gives back the bytes of an unfinished message before waiting for the client.
     async fn forget_received(self) -> Self {
         let mut socket = self.socket;
-        // Half a frame that was not taken yet is to be finished.
+        // Half a frame not yet accepted must be finished.
         if !matches!(socket.flush().now_or_never(), Some(Ok(()))) {
             return Self { socket, ..self };
         }
@@ -207,7 +207,7 @@ impl Wire {
         within(until, ping).await
     }
 
-    /// Says why, closes, and waits for the client to close as well.
+    /// Says why the session ends, closes, and waits for the client to close as well.
     pub(super) async fn finish(mut self, farewell: Farewell) {
         if !farewell.readable {
             self = self.forget_received().await;
@@ -226,7 +226,7 @@ impl Wire {
             while let Some(Ok(_)) = self.socket.next().await {}
             Ok::<_, Unsent>(())
         };
-        // One who does not take the news has had the time to.
+        // A client that does not read this has had the time to.
         let _ = timeout(FAREWELL_TIME, goodbye).await;
     }
 }

@@ -32,7 +32,7 @@ async fn a_room_with_a_full_mailbox_forgets_its_chat_all_the_same() {
         let event = ada.events.recv().await.expect("an event");
         heard += usize::from(matches!(*event, Event::Chat(_)));
     }
-    // Nothing is taken from the mailbox before this test waits for anything.
+    // The mailbox is not read before this test waits for anything.
     while ada.mailbox.try_send(Message::Evict).is_ok() {}
     let mut other = rooms.shared.memory.chat.open(None, || {});
     assert!(other.set(5_000));

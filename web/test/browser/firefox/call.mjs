@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { figuresOf, tileOf, until } from "../watching.mjs";
 import { LARGE, PATIENCE, join, leaveAll, newRoom, startServer } from "./browsers.mjs";
 
-/** Who is in the call, and with whom they speak. */
+/** The people in the call, each with their partner. */
 const PEOPLE = [["Fia", "Cem"], ["Cem", "Fia"]];
 
 /** Waits until a page has, or has no more, what a selector finds. */

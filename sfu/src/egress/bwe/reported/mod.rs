@@ -1,29 +1,28 @@
-//! Estimator of a link whose receiver sends no transport-wide feedback: by receiver reports
-//! (RFC 3550 section 6.4.1) and its own estimate (REMB), if it makes one.
+//! Estimates a link whose receiver sends no transport-wide feedback: by receiver reports (RFC 3550 section 6.4.1) and
+//! by the receiver's own estimate (REMB), if it sends one.
 //!
-//! Reports come once a second, some receivers' every five: far too rarely to see a probe of 20 ms. What a
-//! link carries is therefore found out by sending it (`tries`). While more is wanted, the target is raised to
-//! what the next layer takes; the layer is sent, and the reports of it are awaited. As long as nothing failed,
-//! each good report raises the target by several times: the largest layer of one camera after two or three of
-//! them. What arrived when something failed is remembered as what the link carries. Up to there the target
-//! comes back at once; beyond it one layer is tried at a time, some seconds later, and three times as late after
-//! each further one that failed, up to a minute: each makes sound late for a second or two.
+//! Reports come once a second, from some receivers every five: far too rarely to show a probe of 20 ms. So the link's
+//! bandwidth is found by sending more (`tries`). While more is wanted, the target is raised to the rate that the next
+//! layer needs; the layer is sent, and its reports are awaited. As long as nothing failed, each good report raises the
+//! target by several times: the largest layer of one camera is reached after two or three reports. The rate that
+//! arrived at a failure is remembered as the link's capacity. The target returns up to there at once. Beyond it one
+//! layer is tried at a time, some seconds later, and three times as late after each further failure, up to a minute:
+//! each failure makes audio late for a second or two.
 //!
-//! Signs of too much, each of which cuts the target to what arrived:
+//! Signs of too high a rate, each of which cuts the target to the arriving rate:
 //!
 //! | sign | from | why |
 //! |---|---|---|
-//! | delay | reports | what had not come when the report was written waits in a queue (`signs`, `streams`); where nothing was on its way, the round trip of the last sender report |
-//! | loss | reports | more than a tenth beyond what the path loses whatever is sent |
+//! | delay | reports | packets that had not come when the report was written wait in a queue (`signs`, `streams`); if none was on its way, the round trip of the last sender report |
+//! | loss | reports | more than a tenth beyond the share that the path loses at any rate |
 //! | a lower estimate | REMB | `said` |
-//! | silence | | three reports that do not come |
+//! | silence | | three reports are missing |
 //!
-//! Who is sent nothing at all, since not even a lowest layer was carried, has nothing to report on: the least
-//! that could be sent is tried again, five seconds after silence (`silence`) and by the pauses above after anything
-//! else.
+//! A receiver that is sent nothing, since not even a lowest layer was carried, has nothing to report on. The least
+//! layer is then tried again: five seconds after silence (`silence`), and by the pauses above after any other sign.
 //!
-//! A receiver that never reports may be one that cannot, and what is sent into silence must be harmless
-//! (RFC 8083): it is sent sound, and lowest layers as far as [`MUTE`] bits a second.
+//! A receiver that never reports may be unable to, and packets sent into silence must be harmless (RFC 8083): it is
+//! sent audio, and lowest layers up to [`MUTE`] bits a second.
 
 mod said;
 mod signs;
@@ -43,43 +42,45 @@ use tries::{BETA, PAUSE_US, PROOF_US, RARE_US, RISES, Raised};
 
 use super::{BweConfig, Demand, Estimate, LimitedBy};
 
-/// To who never reported, bits a second.
+/// Highest rate to a receiver that never reported, bits a second.
 const MUTE: f64 = 500_000.0;
-/// Frames leave at up to this times the target.
+/// Ratio to the target at which frames may leave.
 const BURST: f64 = 1.5;
-/// And at this while a queue is to empty: sound overtakes what waits here, and not what waits on the link.
+/// Ratio to the target while a queue is to empty: audio overtakes packets that wait here, but not those that wait on
+/// the
+/// link.
 const DRAINS: f64 = 0.6;
 
-/// The estimator. Rates are of UDP payload, all that is sent, in bits a second.
+/// The estimator. Rates are in bits a second of UDP payload, of everything sent.
 #[derive(Debug)]
 pub(crate) struct ReportedEstimator {
     epoch: Instant,
     now: i64,
     streams: Streams,
     said: Said,
-    /// REMB is for all video together.
+    /// The REMB covers all video together.
     whole: bool,
-    /// Bits a second that were sent of what it is not for.
+    /// Bits a second sent on streams that it does not cover.
     beside: f64,
     demand: Demand,
     target: f64,
     bounds: (f64, f64),
-    /// Why the target is not higher; none while nothing failed.
+    /// The reason that the target is not higher; none while nothing failed.
     cause: Option<LimitedBy>,
-    /// When the first packet left, and the last.
+    /// The times of the first packet and of the last.
     sent_at: Option<(i64, i64)>,
     heard_at: Option<i64>,
-    /// Between reports.
+    /// The interval of reports.
     spacing: i64,
     silences: i64,
-    /// When something was tried again after nothing was sent.
+    /// The time at which sending was tried again after nothing was sent.
     resumed_at: Option<i64>,
-    /// The receiver was heard again after nothing at all was: when.
+    /// The time at which the receiver was heard again after complete silence.
     spared_at: Option<i64>,
     rtt: Option<i64>,
     base: Base,
     queue: i64,
-    /// A queue was seen once, then.
+    /// The time at which a queue was seen once.
     suspicious: Option<i64>,
     window: Window,
     loss: f64,
@@ -87,31 +88,31 @@ pub(crate) struct ReportedEstimator {
     inherent: f64,
     trial: Option<Trial>,
     raised: Option<Raised>,
-    /// The last try, whatever came of it, until something is cut.
+    /// The last try, whatever its result, until the next cut.
     tried: Option<Raised>,
-    /// When a layer last began, for which this is enough more than before.
+    /// The last time that a layer began which raised the rate by [`RISES`].
     risen: Option<Raised>,
     cut_at: Option<i64>,
-    /// The queue then, or when it was first seen afterwards.
+    /// The queue at the last cut, or when it was first seen afterwards.
     cut_for: Option<i64>,
-    /// Rate at which packets arrived when the link was full.
+    /// The arriving rate when the link was full.
     capacity: Option<f64>,
-    /// More than that is tried then.
+    /// The time from which on a higher rate is tried.
     hold_until: i64,
     pause: i64,
 }
 
-/// A round trip as a report tells it: its length and its age.
+/// A round trip from a report: its length and its age.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RoundTrip {
-    /// Without the time the receiver took.
+    /// The round trip without the receiver's own time.
     pub(crate) took: Duration,
-    /// What it took: the sender report went out so much longer ago.
+    /// The receiver's own time: the sender report was sent so much earlier.
     pub(crate) delay: Duration,
 }
 
 impl ReportedEstimator {
-    /// An estimator that knows nothing.
+    /// A new estimator, without measurements.
     pub(crate) fn new(now: Instant, config: BweConfig) -> Self {
         Self {
             epoch: now,
@@ -149,7 +150,7 @@ impl ReportedEstimator {
         }
     }
 
-    /// Notes a packet of `bytes`.
+    /// Records a packet of `bytes`.
     pub(crate) fn sent(&mut self, now: Instant, ssrc: u32, sequence: u16, bytes: usize) {
         let now = self.advance(now);
         let first = self.sent_at.map_or(now, |(first, _)| first);
@@ -157,7 +158,7 @@ impl ReportedEstimator {
         self.streams.sent(now, ssrc, sequence, bytes);
     }
 
-    /// Takes a block of a receiver report, while so many bits a second are sent.
+    /// Handles a block of a receiver report, while so many bits a second are sent.
     pub(crate) fn report(
         &mut self,
         now: Instant,
@@ -186,8 +187,8 @@ impl ReportedEstimator {
         self.weigh_losses(now, &learned, sending as f64);
     }
 
-    /// Takes the receiver's own estimate, in bits a second, which is for all video or not. Of what it is for,
-    /// `listed` is sent now, and `sending` of all.
+    /// Handles the receiver's own estimate, in bits a second, which covers all video or not. `listed` is sent now of
+    /// the streams it covers, and `sending` of all.
     pub(crate) fn remb(
         &mut self,
         now: Instant,
@@ -198,7 +199,7 @@ impl ReportedEstimator {
         let now = self.advance(now);
         self.whole = whole;
         let (rate, listed, sending) = (bitrate as f64, listed as f64, sending as f64);
-        // One layer is tried beyond it at a time; where it is of some video alone, that is not known.
+        // One layer is tried beyond it at a time; if it covers only some video, that is not known.
         let tried = match whole {
             true => self.said.tried_at(),
             false => self.tried.map(|tried| tried.at),
@@ -212,7 +213,7 @@ impl ReportedEstimator {
         });
         let reports = self.heard_at.is_some_and(|at| now - at < 2 * RARE_US);
         if self.said.take(now, rate, (listed, sending), tried, risen) {
-            // What it is not for goes on.
+            // Streams that it does not cover go on.
             let most = rate + beside;
             if whole && self.target > 1.02 * most {
                 self.cut(now, most, LimitedBy::Remb);
@@ -235,7 +236,7 @@ impl ReportedEstimator {
         }
     }
 
-    /// Says what is to be sent, and what would be.
+    /// Sets the rates to be sent.
     pub(crate) fn set_demand(&mut self, now: Instant, demand: Demand) {
         let now = self.advance(now);
         let before = self.demand.allocated as f64;
@@ -254,15 +255,15 @@ impl ReportedEstimator {
         self.silence_at().is_some_and(|at| since >= at)
     }
 
-    /// Something is heard of the receiver after nothing at all was. Reports follow; what was sent meanwhile is
-    /// lost and tells nothing.
+    /// Records that the receiver is heard after complete silence. Reports follow; packets sent meanwhile are lost,
+    /// which says nothing.
     pub(crate) fn spare(&mut self, now: Instant) {
         let now = self.advance(now);
         self.spared_at = Some(now);
         (self.window, self.suspicious, self.trial) = (Window::default(), None, None);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) has work.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let calm = self.cut_at.map(|at| at + self.response());
         let calm = calm.filter(|at| *at > self.now);
@@ -272,7 +273,7 @@ impl ReportedEstimator {
         Some(self.epoch + Duration::from_micros(at.max(0) as u64))
     }
 
-    /// Does what is due.
+    /// Does everything that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let now = self.advance(now);
         if self.resumes_at().is_some_and(|at| at <= now) {
@@ -281,7 +282,7 @@ impl ReportedEstimator {
         if self.silence_at().is_none_or(|at| now < at) {
             return;
         }
-        // However late this is called.
+        // The count does not depend on how late this is called.
         self.silences = (now - self.quiet_since()) / self.silence();
         match self.heard_at {
             Some(_) if self.is_resumed() => self.cut(now, 0.0, LimitedBy::Loss),
@@ -290,7 +291,7 @@ impl ReportedEstimator {
         }
     }
 
-    /// What is believed now.
+    /// The present estimate.
     pub(crate) fn estimate(&self) -> Estimate {
         let limit = self.said.limit(self.now);
         let (least, most) = self.bounds;
@@ -337,13 +338,13 @@ impl ReportedEstimator {
 
     fn hear(&mut self, now: i64) {
         let first = self.sent_at.map_or(now, |(first, _)| first);
-        // Of one round of reports on several streams.
+        // Reports on several streams may come in one round.
         let apart = now - self.heard_at.unwrap_or(first);
         let spared = self.spared_at > self.heard_at;
         let back = spared || self.is_resumed() || self.silences > 0;
         self.silences = 0;
         if self.heard_at.is_none() {
-            // What was cut for silence was cut for no reason.
+            // The cut for silence had no reason.
             self.cause = self.cause.filter(|cause| *cause != LimitedBy::Loss);
             (self.cut_at, self.capacity, self.hold_until) = (None, None, 0);
             self.spacing = apart.max(500_000);
@@ -364,7 +365,7 @@ impl ReportedEstimator {
                 .is_some_and(|at| self.now < at + self.response())
     }
 
-    /// How long a cut takes to show.
+    /// The time until a cut shows its effect.
     fn response(&self) -> i64 {
         300_000 + self.rtt.unwrap_or(100_000) + self.queue
     }

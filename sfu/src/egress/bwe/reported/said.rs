@@ -1,56 +1,59 @@
-//! The receiver's own estimate (REMB, draft-alvestrand-rmcat-remb-03), and when it is a limit.
+//! The receiver's own estimate (REMB, draft-alvestrand-rmcat-remb-03), and the conditions under which it is a limit.
 //!
-//! The draft makes it one always: the total of the listed streams is to be kept below. But a receiver knows
-//! of a link what comes over it. libwebrtc's estimate stays below one and a half times that and grows by
-//! 8 % a second, and so do those made after it: to who sends little it says little, and obeyed to the
-//! letter it would say so for ever. What it says is therefore held against what is sent:
+//! The draft makes it a limit always: the total of the listed streams is to be kept below it. But a receiver measures
+//! only the packets that come. libwebrtc's estimate stays below one and a half times their rate and grows by 8 % a
+//! second, and so do similar ones: a receiver that is sent little states little, and a sender that obeyed to the letter
+//! would stay there for ever. So the estimate is compared with the rate sent:
 //!
-//! - **Below**, and lower than what it said before, or not growing: it is a limit, at once.
-//! - **Below**, after more was tried ([`GRACE_US`]) or while it grows: it follows, and is waited for. If it
-//!   does not, it is no estimate but a wish: it is tried again after [`PAUSE_US`], twice as late each time, up to
+//! - **Below it**, and lower than the estimate before, or not growing: it is a limit, at once.
+//! - **Below it**, after more was tried ([`GRACE_US`]) or while it grows: it follows, and is waited for. If it does not
+//!   move, it is no estimate but a wish: more is tried again after [`PAUSE_US`], twice as late each time, up to
 //!   [`PAUSE_MAX_US`]. All of this is forgotten when it moves.
-//! - **Below**, and the first that is heard: the one after it counts.
-//! - **Below**, just after a layer began ([`BURST_US`]): its keyframe waits for itself, and the estimate falls to
-//!   a share of what came before it. The one after it counts.
-//! - **Near**: it repeats what is sent and says nothing.
-//! - **Far above** all that it was sent lately: the receiver knows more than that. It is a limit for what is
-//!   tried.
+//! - **Below it**, and the first one received: the next one counts.
+//! - **Below it**, just after a layer began ([`BURST_US`]): the layer's keyframe waits behind itself, and the estimate
+//!   falls to a share of the rate that came before. The next one counts.
+//! - **Near it**: it repeats the rate sent and says nothing.
+//! - **Far above** all rates sent lately: the receiver knows more than that. It is a limit for the rates to try.
 //! - **Next to nothing** ([`NOTHING`]): no video is wanted.
 //!
-//! More than it is tried one layer at a time: the next not before it has grown since the last ([`Said::may_try`]).
+//! More than the estimate is tried one layer at a time: the next not before the estimate has grown since the last
+//! ([`Said::may_try`]).
 //!
-//! Who has not repeated it for [`STALE_US`] has said nothing.
+//! An estimate that is not repeated within [`STALE_US`] does not count any more.
 
-/// libwebrtc repeats it every second, and lower values at once.
+/// Age from which on an estimate does not count: libwebrtc repeats it every second, and lower values at once.
 const STALE_US: i64 = 5_000_000;
-/// Less than any video needs: a wish for none. libwebrtc never says less than 5 kbit/s.
+/// Rate below which no video is wanted: no video needs so little. libwebrtc never states less than 5 kbit/s.
 const NOTHING: f64 = 5_000.0;
-/// Measuring takes a second on either side, and headers count or do not.
+/// Ratio of the rate sent to the estimate up to which it is near: either side measures over a second, and headers may
+/// count.
 const NEAR: f64 = 1.15;
-/// A receiver that only repeats what comes says one and a half times as much at most.
+/// Ratio of the estimate to the rate sent above which it is far: a receiver that only repeats its rate states one and a
+/// half times as much at most.
 const FAR: f64 = 2.0;
-/// And some more, where little comes.
+/// Least distance for that, in bits a second, where little comes.
 const FAR_AT_LEAST: f64 = 50_000.0;
-/// What was sent lately: the most within one or two of these. An estimate may stay where a moment of more
+/// Period of the highest rate sent, of which one or two count. An estimate may stay where a moment of a higher rate
 /// took it.
 const PEAK_US: i64 = 30_000_000;
-/// It is lower than before...
+/// Ratio to the estimate before below which it falls.
 const FALLS: f64 = 0.95;
-/// ...and than what is sent: after overuse libwebrtc says 85 % of what came.
+/// Ratio of the rate sent to a falling estimate above which it is below: after overuse libwebrtc states 85 % of the
+/// rate.
 const FALLEN: f64 = 1.08;
-/// How long one that is exceeded may take until it grows: it is repeated every second.
+/// Time that an exceeded estimate may take until it grows: it is repeated every second.
 const GRACE_US: i64 = 2_500_000;
-/// After a layer began, one that falls is waited for: libwebrtc measures what comes over a second.
+/// Time after a layer began in which a falling estimate is waited for: libwebrtc measures the rate over a second.
 const BURST_US: i64 = 1_200_000;
-/// It falls below what was sent before that, too: a share of that would be 85 %.
+/// Share of the rate sent before that below which it is not waited for: a usual fall is to 85 %.
 const DEEP: f64 = 0.7;
-/// How long it counts as growing since it last did.
+/// Time for which it counts as growing since it last did.
 const GROWING_US: i64 = 1_500_000;
-/// It grows if it is so much more than the most since it last fell: one that only swings does not.
+/// Ratio to the highest value since it last fell above which it grows: swings do not count.
 const GROWS: f64 = 1.02;
-/// One that was not to be exceeded has moved if it leaves this: what swings by a tenth has not.
+/// Range within which an estimate that must not be exceeded has not moved: it swings by a tenth.
 const STANDS: std::ops::RangeInclusive<f64> = 0.75..=1.1;
-/// Until it is exceeded once more: that takes [`GRACE_US`], in which all else may be late.
+/// Time until it is exceeded once more: a try takes [`GRACE_US`], in which everything else may be late.
 const PAUSE_US: i64 = 15_000_000;
 const PAUSE_MAX_US: i64 = 240_000_000;
 
@@ -58,19 +61,19 @@ const PAUSE_MAX_US: i64 = 240_000_000;
 pub(super) struct Said {
     last: Option<(f64, i64)>,
     grew_at: Option<i64>,
-    /// The most since it last fell.
+    /// The highest value since it last fell.
     top: f64,
-    /// More was sent when it was last said.
+    /// More was sent when it was last received.
     is_exceeded: bool,
-    /// When more was last tried.
+    /// The time at which more was last tried.
     tried_at: Option<i64>,
     /// It fell, and was waited for.
     fell: bool,
     limit: Option<f64>,
     refused: Option<Refused>,
-    /// It is another now.
+    /// It has moved.
     moved: bool,
-    /// The most that was sent, of all, in this period and the one before, and when this one began.
+    /// The highest rate sent, of all streams, in this period and the one before. `since` is the beginning of this one.
     peaks: [f64; 2],
     since: i64,
 }
@@ -78,25 +81,25 @@ pub(super) struct Said {
 /// An estimate that did not move when it was exceeded.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
-    /// The most that was said then.
+    /// The highest value received then.
     rate: f64,
-    /// It is a limit until then.
+    /// The time until which it is a limit.
     until: i64,
     pause: i64,
 }
 
-/// A layer began.
+/// The beginning of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Risen {
-    /// So many microseconds ago.
+    /// Microseconds since it began.
     pub(super) since: i64,
-    /// Bits a second that were sent before, of the streams it is for.
+    /// Bits a second sent before, of the streams that the estimate covers.
     pub(super) before: f64,
 }
 
 impl Said {
-    /// Takes it, in bits a second, while `sent` is sent of the streams it is for, and `all` together, and more
-    /// was last tried `tried` microseconds ago. True if less is to be sent.
+    /// Handles an estimate, in bits a second. `sent` is sent of the streams it covers, and `all` together; more was
+    /// last tried `tried` microseconds ago. True if less is to be sent.
     pub(super) fn take(
         &mut self,
         now: i64,
@@ -130,7 +133,7 @@ impl Said {
         let begins =
             risen.is_some_and(|risen| risen.since <= BURST_US && rate > DEEP * risen.before);
         self.fell &= risen.is_some_and(|risen| risen.since <= 2 * BURST_US) && !grows;
-        // The first may be of what came before the layer that is sent now.
+        // The first may be from before the present layer.
         let begins = begins || before.is_none();
         let is_limit = if rate < NOTHING || refused {
             true
@@ -161,35 +164,35 @@ impl Said {
         is_limit && exceeded
     }
 
-    /// The most that the streams it is for may be sent, bits a second, if anything was said lately.
+    /// The limit for the streams it covers, bits a second, if an estimate came lately.
     pub(super) fn limit(&self, now: i64) -> Option<f64> {
         let (_, at) = self.last?;
         self.limit.filter(|_| now - at <= STALE_US)
     }
 
-    /// What was said lately, a limit or not.
+    /// The last estimate if it is recent, limit or not.
     pub(super) fn stated(&self, now: i64) -> Option<f64> {
         let (rate, at) = self.last?;
         (now - at <= STALE_US).then_some(rate)
     }
 
-    /// Whether it has just moved from where it was not to be exceeded.
+    /// Whether it has just moved from a value that must not be exceeded.
     pub(super) fn has_moved(&self) -> bool {
         self.moved
     }
 
-    /// Notes that more than was said is tried.
+    /// Records that a rate above the estimate is tried.
     pub(super) fn try_more(&mut self, now: i64) {
         self.tried_at = Some(now);
     }
 
-    /// When more than was said was last tried, if that is not decided yet.
+    /// The time of the last try above the estimate, if its result is not known yet.
     pub(super) fn tried_at(&self) -> Option<i64> {
         self.tried_at
     }
 
-    /// Whether more than was said may be tried: it has grown since that was last done, or is not less than what is
-    /// sent.
+    /// Whether a rate above the estimate may be tried: the estimate has grown since the last try, or is not below the
+    /// rate sent.
     pub(super) fn may_try(&self, now: i64) -> bool {
         let Some(at) = self.tried_at else {
             return self.refused.is_none_or(|refused| now >= refused.until);
@@ -199,7 +202,7 @@ impl Said {
         grew || (said > at + GRACE_US && !self.is_exceeded)
     }
 
-    /// When what was said is not true any more.
+    /// The time at which the estimate stops counting.
     pub(super) fn until(&self) -> Option<i64> {
         let (_, at) = self.last?;
         self.limit.map(|_| at + STALE_US + 1)
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_said_is_held_against_what_is_sent() {
         const S: i64 = 1_000_000;
-        // When, what is said, what is sent, when more was tried: less is to be sent, and the limit.
+        // Time, estimate, rate sent, time of the last try; whether less is to be sent, and the limit.
         type Step = (i64, f64, f64, Option<i64>, bool, Option<f64>);
         let cases: [(&str, &[Step]); 12] = [
             (
@@ -251,7 +254,7 @@ mod tests {
                     (0, 2.3e5, 1.5e5, None, false, None),
                     (S, 2.3e5, 5e5, Some(S / 2), false, None),
                     (3 * S, 2.3e5, 5e5, Some(5 * S / 2 + 1), true, Some(2.3e5)),
-                    // It is a wish: known from now on.
+                    // It is a wish, and known as one from now on.
                     (9 * S / 2, 2.3e5, 1.5e5, None, false, Some(2.3e5)),
                     (6 * S, 4e5, 2.5e5, None, false, None),
                 ],

@@ -1,24 +1,24 @@
-//! Signs of too much in receiver reports: delay and loss.
+//! Signs in receiver reports of too high a rate: delay and loss.
 
 use super::streams::Learned;
 use super::tries::DRAIN_US;
 use super::{LimitedBy, ReportedEstimator};
 
-/// A queue beyond this is one that stands, if it is seen twice...
+/// Length above which a queue stands, if it is seen twice.
 const QUEUE_US: i64 = 100_000;
-/// ...or beyond this once.
+/// Length above which a queue seen once is enough.
 const QUEUE_SEVERE_US: i64 = 300_000;
 /// Packets of a window, and its least and greatest length.
 const PACKETS: u64 = 20;
 const SPAN_US: i64 = 400_000;
 const SPAN_MAX_US: i64 = 1_000_000;
-/// Losses that nobody minds, and those that are acted upon.
+/// Tolerated losses, and those that cause a cut.
 const TOLERATED: f64 = 0.02;
 const LOSS: f64 = 0.1;
-/// The least round trip is looked for within one or two of these.
+/// Period of the least round trip, of which one or two count.
 const BASE_US: i64 = 30_000_000;
 
-/// A cut for losses, whose effect is awaited.
+/// A cut for losses whose effect is awaited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
     pub(super) before: f64,
@@ -26,13 +26,13 @@ pub(super) struct Trial {
     pub(super) windows: u32,
 }
 
-/// What was reported lately, of all streams.
+/// Recent reports on all streams.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Window {
     pub(super) since: Option<i64>,
     pub(super) packets: u64,
     pub(super) lost: u64,
-    /// When the last packet of it was sent.
+    /// The time of its last packet.
     pub(super) until: i64,
 }
 
@@ -71,12 +71,12 @@ impl ReportedEstimator {
             (None, Some(round_trip)) => round_trip,
             (None, None) => (base, now),
         };
-        // What was sent before a cut tells nothing of what came of it.
+        // Packets sent before a cut do not show its effect.
         if self.cut_at.is_some_and(|at| about < at) {
             return;
         }
         self.queue = (took - base).max(0);
-        // A queue takes its time to empty.
+        // A queue takes some time to empty.
         if self.cut_at.is_some_and(|at| now < at + DRAIN_US) {
             let cut_for = *self.cut_for.get_or_insert(self.queue);
             if self.queue < cut_for + QUEUE_US {
@@ -98,8 +98,7 @@ impl ReportedEstimator {
     }
 
     pub(super) fn weigh_losses(&mut self, now: i64, learned: &Learned, sending: f64) {
-        // What was sent before a cut was lost for what it was cut for, and what was sent just after it stood
-        // behind that.
+        // Packets sent before a cut were lost for its cause, and those sent just after it stood behind them.
         if self
             .cut_at
             .is_some_and(|at| learned.since < at + self.response())
@@ -147,7 +146,7 @@ impl ReportedEstimator {
         }
     }
 
-    /// Losses that go on as before though less is sent are the path's, and the cut is taken back.
+    /// Takes a cut back if losses go on as before though less is sent: they are the path's.
     pub(super) fn judge_trial(&mut self, loss: f64) {
         let Some(trial) = &mut self.trial else { return };
         trial.windows += 1;

@@ -1,21 +1,21 @@
-//! Silence: reports that do not come though something is sent, and nothing sent that could be reported on.
+//! Silence: reports that do not come though packets are sent, and receivers that are sent nothing to report on.
 
 use super::ReportedEstimator;
 use super::tries::{ROOM, Raised};
 use crate::egress::bwe::SPARED;
 
-/// Time without a report that is silence, and in reports missed.
+/// Time without a report that counts as silence; and the number of reports missed.
 const SILENCE_US: i64 = 3_000_000;
 const MISSED: i64 = 3;
-/// Without a packet for so long, nothing is sent.
+/// Time without a packet after which nothing counts as sent.
 const QUIET_US: i64 = 1_000_000;
-/// From the last packet into silence until the next try: a lowest layer for three of eight seconds, into what
-/// may be an outage.
+/// Time from the last packet into silence until the next try: a lowest layer is sent for three of eight seconds, into a
+/// possible outage.
 const RETRY_US: i64 = 5_000_000;
 
 impl ReportedEstimator {
-    /// When it is silence that nothing is heard, or when it has lasted once more; to who never reported one
-    /// cut is enough. Something must be sent all the while: the last packet of all may be lost.
+    /// The time at which missing reports are silence, or at which silence has lasted once more. One cut is enough for a
+    /// receiver that never reported. Packets must be sent all the while: the very last one may be lost.
     pub(super) fn silence_at(&self) -> Option<i64> {
         let (_, last) = self.sent_at?;
         let (since, silence) = (self.quiet_since(), self.silence());
@@ -23,12 +23,12 @@ impl ReportedEstimator {
         (last >= since + silence / 2 && !never).then_some(since + (self.silences + 1) * silence)
     }
 
-    /// How long nothing must be heard.
+    /// The time without a report that counts as silence.
     pub(super) fn silence(&self) -> i64 {
         SILENCE_US.max(MISSED * self.spacing)
     }
 
-    /// When something was heard last, or could have been for the first time.
+    /// The time of the last report, or the first at which one could have come.
     pub(super) fn quiet_since(&self) -> i64 {
         let first = self.sent_at.map_or(0, |(first, _)| first);
         self.heard_at
@@ -37,13 +37,13 @@ impl ReportedEstimator {
             .max(self.spared_until() - self.silence())
     }
 
-    /// Until when who was heard again has time for a report.
+    /// The time until which a receiver heard again need not have reported.
     fn spared_until(&self) -> i64 {
         let spared = SPARED.as_micros() as i64;
         self.spared_at.map_or(0, |at| at + spared)
     }
 
-    /// When the least that could be sent is tried again, if nothing is sent though something is wanted.
+    /// The time of the next try of the least layer, if nothing is sent though something is wanted.
     pub(super) fn resumes_at(&self) -> Option<i64> {
         let (_, last) = self.sent_at?;
         let since = last.max(self.resumed_at.unwrap_or(last));
@@ -56,25 +56,25 @@ impl ReportedEstimator {
         (wanted && (silent || !fits)).then_some(at)
     }
 
-    /// Lets the least that could be sent be sent, and awaits a report of it.
+    /// Allows the least layer to be sent, and awaits a report on it.
     pub(super) fn resume(&mut self, now: i64) {
         self.said.try_more(now);
         self.target = self.target.max(self.resumed_rate());
         self.silences = 0;
         self.resumed_at = Some(now);
-        // If it fails, nothing at all is left to go back to.
+        // If it fails, there is no rate to go back to.
         self.tried = Some(Raised {
             at: now,
             sending: 0.0,
         });
     }
 
-    /// Whether nothing was heard since the last [`resume`](Self::resume).
+    /// Whether no report came since the last [`resume`](Self::resume).
     pub(super) fn is_resumed(&self) -> bool {
         self.heard_at < self.resumed_at
     }
 
-    /// What the least takes, and room for it.
+    /// The rate of the least layer, with room for it.
     fn resumed_rate(&self) -> f64 {
         (ROOM * self.demand.step as f64).min(self.bounds.1)
     }

@@ -1,27 +1,27 @@
-//! When which packet of a stream was sent: with that a receiver report (RFC 3550 section 6.4.1) tells more
-//! than it says. It names the highest number that came, so that what was sent up to there arrived or is
-//! lost, and the packet behind it had not come when the report was written: it was on its way since it
-//! was sent, and that is a bound of the queue from below, whatever clocks and pauses say.
+//! The times at which packets of streams were sent, which make a receiver report (RFC 3550 section 6.4.1) tell more.
+//! The report names the highest number that came: packets up to that arrived or are lost. The next packet had not come
+//! when the report was written: it was on its way since it was sent, which bounds the queue from below, whatever clocks
+//! and pauses say.
 
 use std::collections::VecDeque;
 
 use crate::rtp::sequence::Extender;
 
-/// Between two samples, in microseconds: a frame's packets leave together.
+/// Least time between two samples, in microseconds: a frame's packets leave together.
 const SPACING_US: i64 = 10_000;
-/// Samples of a stream: five seconds, in 12 KiB. Who reports more rarely is heard all the same, but for
+/// Samples of a stream: five seconds, in 12 KiB. A receiver that reports more rarely counts all the same, but not for
 /// delay.
 const SAMPLES: usize = 512;
-/// A stream that sent nothing for so long has stopped.
+/// Time without packets after which a stream has stopped.
 const CURRENT_US: i64 = 500_000;
-/// Streams: an m-line has one, and an offer has 256 m-lines. The one silent longest makes room.
+/// Streams at most: an m-line has one, and an offer has 256 m-lines. The one silent longest makes room.
 const STREAMS: usize = 256;
 
-/// Of all that one viewer is sent, by SSRC.
+/// The streams of one viewer, by SSRC.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
-    /// The one sent last: packets come in runs of one.
+    /// Index of the stream sent last: packets come in runs of one stream.
     latest: usize,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct Streams {
 struct Sample {
     at: i64,
     sequence: u64,
-    /// Sent of the stream before it.
+    /// Counts of the stream before this packet.
     before: Sent,
 }
 
-/// How much was sent.
+/// Packets and bytes sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     packets: u64,
@@ -46,11 +46,11 @@ struct Stream {
     numbers: Extender,
     samples: VecDeque<Sample>,
     sent: Sent,
-    /// The highest number sent, and when.
+    /// The highest number sent, and its time.
     newest: (u64, i64),
     /// The last report.
     reported: Option<Reported>,
-    /// Bits a second that arrived, and how long the report of it is good for.
+    /// Bits a second that arrived, and the time until which that holds.
     rate: Option<(f64, i64)>,
 }
 
@@ -58,7 +58,7 @@ struct Stream {
 struct Reported {
     at: i64,
     highest: u64,
-    /// When that was sent.
+    /// The time at which that was sent.
     until: i64,
     lost: i32,
     /// Packets and bytes up to there.
@@ -66,36 +66,36 @@ struct Reported {
     bytes: f64,
 }
 
-/// What a report says of a stream.
+/// The contents of a report block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     /// The stream.
     pub(crate) ssrc: u32,
-    /// The highest number received; cycles are not looked at.
+    /// The highest number received; its cycles are ignored.
     pub(crate) highest: u16,
-    /// Lost since the beginning, as the receiver counts.
+    /// Packets lost since the beginning, as the receiver counts.
     pub(crate) lost: i32,
-    /// Lost since the last report (0 to 1).
+    /// Share of packets lost since the last report (0 to 1).
     pub(crate) fraction: f64,
 }
 
-/// What was learned of it. Times in microseconds.
+/// The knowledge gained from a report. Times in microseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Learned {
-    /// Packets since the last report, and how many of them were lost.
+    /// Packets since the last report, and the number of them lost.
     pub(super) packets: u64,
     pub(super) lost: u64,
-    /// When the first and the last of them were sent.
+    /// The times of sending of the first and the last of them.
     pub(super) since: i64,
     pub(super) until: i64,
-    /// Out and back took this at most, for the last that came.
+    /// Upper bound of the time out and back, from the last packet that came.
     pub(super) at_most: i64,
-    /// And this at least, for the first that had not come; and when that was sent.
+    /// Lower bound of that time, from the first packet that had not come, with that packet's time of sending.
     pub(super) at_least: Option<(i64, i64)>,
 }
 
 impl Streams {
-    /// Notes a packet of `bytes`.
+    /// Records a packet of `bytes`.
     pub(super) fn sent(&mut self, now: i64, ssrc: u32, sequence: u16, bytes: usize) {
         let at = match self.streams.get(self.latest) {
             Some(stream) if stream.ssrc == ssrc => self.latest,
@@ -126,13 +126,13 @@ impl Streams {
         self.streams.iter().position(|stream| stream.ssrc == ssrc)
     }
 
-    /// Takes a report; none of a stream that was not sent, or if nothing came of what was.
+    /// Handles a report; none for a stream that was not sent, or if none of its packets came.
     pub(super) fn report(&mut self, now: i64, block: &Block) -> Option<Learned> {
         let at = self.find(block.ssrc)?;
         self.streams.get_mut(at)?.report(now, block)
     }
 
-    /// What arrives, bits a second; none before two reports of a stream.
+    /// The arriving rate, bits a second; none before two reports of a stream.
     pub(super) fn arriving(&self, now: i64) -> Option<f64> {
         let rates = self.streams.iter().filter_map(|stream| stream.rate);
         let current = rates.filter(|(_, until)| now <= *until);
@@ -193,10 +193,10 @@ impl Stream {
         }
         let (sent, bytes) = self.sent_up_to(at, highest);
         let packets = highest - before.highest;
-        // A number whose packet waited here and was given up looks lost.
+        // The number of a packet that waited here and was dropped looks lost.
         let left_out = (packets as f64 - (sent - before.packets).max(0.0)).max(0.0) as u64;
-        // The share is since the receiver's last report, of which some may not have come here; the count is
-        // complete where it is kept, and begins with the stream.
+        // The share is since the receiver's last report, and some reports may not have come here. The count is complete
+        // where it is kept, and begins with the stream.
         let counted = u64::try_from(block.lost.saturating_sub(before.lost)).unwrap_or(0);
         let shared = (block.fraction * packets as f64) as u64;
         let counts = self.reported.is_some() && (block.lost != 0 || before.lost != 0);
@@ -220,7 +220,7 @@ impl Stream {
         if packets == 0 && highest < self.newest.0 {
             return None;
         }
-        // Of a stream that stopped the next packet may be lost for ever.
+        // If the stream stopped, the next packet may be lost for ever.
         let sends = packets > 0 && now - self.newest.1 < CURRENT_US;
         let behind = self.behind(highest).filter(|_| sends);
         Some(Learned {
@@ -233,7 +233,7 @@ impl Stream {
         })
     }
 
-    /// The last sample that is not behind a number.
+    /// The last sample that is not after a number.
     fn sample(&self, sequence: u64) -> Option<usize> {
         let behind = self
             .samples
@@ -241,7 +241,7 @@ impl Stream {
         behind.checked_sub(1)
     }
 
-    /// Packets and bytes up to a number, which lies behind a sample and before the next.
+    /// Packets and bytes up to a number, which lies after a sample and before the next.
     fn sent_up_to(&self, at: usize, sequence: u64) -> (f64, f64) {
         let Some(from) = self.samples.get(at) else {
             return (0.0, 0.0);
@@ -259,7 +259,7 @@ impl Stream {
         )
     }
 
-    /// When the packet behind a number had left at the latest.
+    /// The latest time at which the packet after a number was sent.
     fn behind(&self, sequence: u64) -> Option<i64> {
         if sequence >= self.newest.0 {
             return None;
@@ -310,7 +310,7 @@ mod tests {
         let arriving = streams.arriving(3_020_000).unwrap();
         assert!((arriving / 720_000.0 - 1.0).abs() < 0.01, "{arriving}");
         assert_eq!(streams.arriving(60_000_000), None, "long ago");
-        // Nothing more is on its way: there is no bound from below.
+        // No packet is on its way: there is no bound from below.
         let all = streams.report(3_100_000, &block(at(75), 20)).unwrap();
         assert_eq!((all.packets, all.at_least), (4, None));
     }
@@ -320,12 +320,12 @@ mod tests {
         let mut streams = Streams::default();
         sent(&mut streams, 0..51);
         let at = |frame: u16| 65_500_u16.wrapping_add(frame * 4 + 3);
-        // Frame 37 is the last that came: what left 40 ms later waits for half a second.
+        // Frame 37 is the last that came: the packets sent 40 ms later wait for half a second.
         let waiting = streams.report(2_020_000, &block(at(37), 0)).unwrap();
         assert_eq!(waiting.at_least, Some((490_000, 1_530_000)));
-        // Nothing has come since: that is no news of what was sent.
+        // Nothing has come since, so that there is no news.
         assert_eq!(streams.report(2_120_000, &block(at(37), 0)), None);
-        // Nothing is sent any more: it may be lost.
+        // Nothing is sent any more: the packet may be lost.
         let late = streams.report(2_620_000, &block(at(39), 0)).unwrap();
         assert_eq!(late.at_least, None);
     }
@@ -336,7 +336,7 @@ mod tests {
         sent(&mut streams, 0..20);
         let at = |frame: u16| 65_500_u16.wrapping_add(frame * 4 + 3);
         streams.report(800_000, &block(at(19), 0)).unwrap();
-        // Ten frames were given up; of the forty packets after them four are lost.
+        // Ten frames were dropped; of the forty packets after them four are lost.
         sent(&mut streams, 30..40);
         let learned = streams.report(1_600_000, &block(at(39), 44)).unwrap();
         assert_eq!((learned.packets, learned.lost), (80, 4));

@@ -1,4 +1,4 @@
-//! What hostile reports and none do to the estimate. What reports of a link do is the simulation's.
+//! The effects of hostile or missing reports on the estimate. The simulation tests reports of a real link.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,8 @@ const DEMAND: Demand = Demand {
     step: 550_000,
 };
 
-/// Sends 200 kbit/s to who reports every so many milliseconds, if at all; the estimate after some seconds.
+/// Sends 200 kbit/s to a receiver that reports every so many milliseconds, if at all; returns the estimate after some
+/// seconds.
 fn after(seconds: u64, reports_ms: Option<u64>) -> Estimate {
     let start = Instant::now();
     let mut estimator = ReportedEstimator::new(start, CONFIG);
@@ -70,7 +71,7 @@ fn who_never_reports_is_sent_little_and_who_does_soon_more() {
 
 #[test]
 fn who_is_sent_nothing_is_tried_with_the_least_now_and_then() {
-    // All that is sent is lost from the second second on, and again what is sent for three seconds at a time.
+    // All packets are lost from the second second on, and again three seconds' packets at a time.
     let start = Instant::now();
     let mut estimator = ReportedEstimator::new(start, CONFIG);
     let (mut sequence, mut came, mut tries) = (0_u16, 0_u16, Vec::new());

@@ -1,52 +1,52 @@
-//! When more is sent to see whether it arrives, and when less.
+//! The times at which a higher rate is tried, and cuts.
 
 use super::signs::Window;
 use super::{LimitedBy, ReportedEstimator};
 
-/// What is tried is this much more than needed: decisions ask for room to spare, and rates of layers swing.
+/// Ratio of a tried rate to the needed one: decisions ask for room to spare, and rates of layers swing.
 pub(super) const ROOM: f64 = 1.6;
-/// By how much a good report raises what is tried, as long as nothing failed: from layer to layer it is three
-/// to four times.
+/// Factor by which a good report raises the tried rate, as long as nothing failed: from layer to layer it is three to
+/// four times.
 const FREE: f64 = 3.5;
-/// And where reports are rare ([`RARE_US`]): waiting for three of them takes too long.
+/// Factor where reports are rare ([`RARE_US`]): waiting for three of them takes too long.
 const FREE_RARE: f64 = 12.0;
 pub(super) const RARE_US: i64 = 2_000_000;
-/// After a cut, before more is tried than arrived then...
+/// Pause after a cut before a higher rate is tried than arrived then.
 pub(super) const PAUSE_US: i64 = 3_000_000;
-/// ...and after one that followed a try by less than this, three times as long each time...
+/// Time after a try within which a cut makes the pause three times as long.
 pub(super) const PROOF_US: i64 = 8_000_000;
 const PAUSE_AGAIN_US: i64 = 8_000_000;
-/// ...up to this.
+/// Longest pause.
 const PAUSE_MAX_US: i64 = 60_000_000;
-/// After a cut, before what arrived then is sent again: the queue must be empty.
+/// Time after a cut before the rate that arrived then is sent again: the queue must be empty.
 pub(super) const DRAIN_US: i64 = 1_500_000;
-/// What is decided upon fits with so much room at least.
+/// Least room with which a decided layer fits.
 const FITS: f64 = 1.3;
-/// What was sent before a try was carried, and somewhat more.
+/// Ratio to the rate sent before a try that was certainly carried.
 const CARRIED: f64 = 1.1;
-/// What arrived while the link was full is used to this share, and exceeded by so much it was not the end.
+/// Share of the arriving rate of a full link that is used; and the ratio above which that was not its capacity.
 const USED: f64 = 0.95;
 const EXCEEDED: f64 = 1.15;
-/// Of what is meant to be sent: a layer begins, with a keyframe.
+/// Ratio of the rates meant to be sent at which a layer begins, with a keyframe.
 pub(super) const RISES: f64 = 1.3;
-/// How much of what was tried must have been sent when its report was written: a layer begins with a keyframe,
-/// and a queue takes some time to fill.
+/// Time for which a tried rate must have been sent when its report was written: a layer begins with a keyframe, and a
+/// queue takes some time to fill.
 const TRIED_US: i64 = 600_000;
-/// A try of which nothing came in so long, since its layer did not, was none.
+/// Time without packets of the tried layer after which the try does not count.
 const IDLE_US: i64 = 3_000_000;
-/// Of what arrived, after a cut.
+/// Share of the arriving rate that is used after a cut.
 pub(super) const BETA: f64 = 0.85;
 
-/// More is tried.
+/// A higher rate is tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raised {
     pub(super) at: i64,
-    /// What was sent then.
+    /// The rate sent then.
     pub(super) sending: f64,
 }
 
 impl ReportedEstimator {
-    /// All is well of what was sent up to `until`.
+    /// Records that packets sent up to `until` got through well.
     pub(super) fn good(&mut self, now: i64, until: i64, sending: f64) {
         let arriving = self.streams.arriving(now).unwrap_or(sending);
         let sent = arriving.min(sending);
@@ -77,7 +77,7 @@ impl ReportedEstimator {
         self.consider(now, arriving, sending);
     }
 
-    /// Tries more, if more is wanted and it is time to.
+    /// Tries a higher rate, if more is wanted and it is time.
     pub(super) fn consider(&mut self, now: i64, arriving: f64, sending: f64) {
         let (allocated, desired) = (self.demand.allocated as f64, self.demand.desired as f64);
         if desired <= 1.02 * allocated || sending < 0.7 * allocated {
@@ -85,7 +85,7 @@ impl ReportedEstimator {
         }
         let step = self.demand.step as f64;
         let rate = match self.capacity {
-            // It fits into what the target is already.
+            // The layer already fits into the target.
             Some(capacity) if FITS * step < USED * capacity => return,
             Some(_) if now < self.hold_until => return,
             Some(_) => ROOM * step,
@@ -106,8 +106,8 @@ impl ReportedEstimator {
         }
     }
 
-    /// As much of a rate as may be tried beside what the receiver said: one layer beyond it, if any. What is
-    /// beyond it is tried then.
+    /// The part of a rate that may be tried beside the receiver's estimate: one layer beyond it, if any. A rate beyond
+    /// it counts as a try.
     pub(super) fn within_said(&mut self, now: i64, rate: f64) -> f64 {
         let stated = self.said.stated(now).filter(|_| self.whole);
         let Some(stated) = stated.map(|stated| stated + self.beside) else {
@@ -124,8 +124,8 @@ impl ReportedEstimator {
         rate.min(layer)
     }
 
-    /// Nothing more is believed than one layer beyond what the receiver said, and what is sent already: the
-    /// target may be of before it said anything.
+    /// Bounds the target to one layer beyond the receiver's estimate, or to the rate sent already: the target may be
+    /// from before the first estimate.
     pub(super) fn bound(&mut self, now: i64, sending: f64) {
         let Some(stated) = self.said.stated(now).map(|stated| stated + self.beside) else {
             return;
@@ -137,10 +137,10 @@ impl ReportedEstimator {
         }
     }
 
-    /// Sends less, for of what was sent `arriving` came at best.
+    /// Cuts the target: `arriving` came at best of the rate sent.
     pub(super) fn cut(&mut self, now: i64, arriving: f64, cause: LimitedBy) {
         let tried = self.tried.filter(|tried| now - tried.at < PROOF_US);
-        // What arrives of a try is measured over the time before it, too.
+        // The arriving rate of a try is also measured over the time before it.
         let before = tried.map_or(0.0, |tried| CARRIED * tried.sending);
         let rate = match cause {
             LimitedBy::Remb => arriving,
@@ -153,8 +153,8 @@ impl ReportedEstimator {
             None => self.pause.max(PAUSE_US),
         };
         self.hold_until = now + self.pause;
-        // The receiver knows of the link what came over it: its own estimate may be far below what was seen
-        // to arrive when it was full.
+        // The receiver knows only the packets that came: its own estimate may be far below the rate that arrived when
+        // the link was full.
         let measured = matches!(self.cause, Some(LimitedBy::Delay | LimitedBy::Loss));
         let known = self
             .capacity

@@ -1,4 +1,4 @@
-//! A greedy flow that knows nothing but losses, as TCP Reno does.
+//! A greedy flow that reacts to losses only, like TCP Reno.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ pub(super) struct Flow {
     threshold: f64,
     next: u32,
     acknowledged: u32,
-    /// When an acknowledgement comes, of which packet.
+    /// The times of acknowledgements, with their packets.
     acks: VecDeque<(f64, u32)>,
     in_flight: i64,
     recover: u32,

@@ -1,4 +1,4 @@
-//! A sender as an SFU is one, a link, a receiver that reports: a closed loop in virtual time.
+//! A sender like an SFU, a link, and a receiver that reports: a closed loop in virtual time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,27 +18,28 @@ const AUDIO: u64 = 40_000;
 const PACKET: usize = 1_200;
 const TICK: Duration = Duration::from_millis(1);
 
-/// What a run is made of.
+/// The parameters of a run.
 #[derive(Clone)]
 pub(super) struct Script {
     pub(super) forth: PathModel,
     pub(super) back: PathModel,
-    /// When the forward path becomes another, in seconds.
+    /// Changes of the forward path, with their times in seconds.
     pub(super) changes: Vec<(f64, PathModel)>,
     /// Tracks to be sent.
     pub(super) tracks: usize,
-    /// Bits a second of sound beside them.
+    /// Bits a second of audio beside them.
     pub(super) audio: u64,
     pub(super) seconds: u64,
-    /// Loses all packets for a while: probabilities to begin and to end with each packet.
+    /// Bursts in which all packets are lost: the probabilities to begin and to end with each packet.
     pub(super) bursts: Option<(f64, f64)>,
-    /// From when to when a greedy flow shares the link, in seconds.
+    /// The time in which a greedy flow shares the link, in seconds.
     pub(super) rival: Option<(f64, f64)>,
-    /// From when to when nothing comes back, in seconds.
+    /// The time in which nothing comes back, in seconds.
     pub(super) silence: Option<(f64, f64)>,
-    /// When the receiver reads ever later, for how long, and by how much at most, in seconds; then all at once.
+    /// Times at which the receiver reads ever later, their lengths, and the largest delay, in seconds; then it reads
+    /// all at once.
     pub(super) late: Vec<(f64, f64, f64)>,
-    /// Between two feedbacks.
+    /// The interval of feedback.
     pub(super) feedback: Duration,
 }
 
@@ -74,7 +75,7 @@ impl Script {
     }
 }
 
-/// The loop at the end of a tenth of a second; rates in bits a second.
+/// The state of the loop at the end of a tenth of a second; rates in bits a second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub(super) at: f64,
@@ -85,10 +86,10 @@ pub(super) struct Point {
     pub(super) allocated: u64,
 }
 
-/// What came of a run.
+/// The results of a run.
 pub(super) struct Run {
     pub(super) points: Vec<Point>,
-    /// Of each packet that arrived: when sent, and how long it took beyond propagation, in milliseconds.
+    /// Time of sending of each packet that arrived, and its delay beyond propagation, in milliseconds.
     pub(super) waits: Vec<(f64, f64)>,
     pub(super) switches: Vec<f64>,
 }
@@ -104,7 +105,7 @@ impl Run {
         points.iter().sum::<f64>() / points.len().max(1) as f64
     }
 
-    /// How long after `from` a point is first like this.
+    /// The time after `from` at which a point is first like this.
     pub(super) fn first(&self, from: f64, like: impl Fn(&Point) -> bool) -> f64 {
         let found = self.points.iter().find(|p| p.at > from && like(p));
         found.map_or(999.0, |p| p.at - from)
@@ -257,7 +258,7 @@ pub(super) fn run(script: &Script, seed: u64) -> Run {
     run
 }
 
-/// When a packet is read that arrives while a receiver is late.
+/// The time at which a packet is read that arrives while a receiver is late.
 fn late_by((from, lasts, most): (f64, f64, f64), arrived: f64) -> Option<f64> {
     let passed = arrived - from;
     let is_late = (0.0..lasts).contains(&passed);
@@ -367,7 +368,7 @@ impl Sender {
         self.sequence = self.sequence.wrapping_add(1);
     }
 
-    /// Frames of all tracks, 25 a second, of a size that varies.
+    /// Produces frames of all tracks, 25 a second, of varying size.
     fn produce(&mut self, tick: u64) {
         for (track, level) in self.levels.iter().enumerate() {
             if !(tick + 13 * track as u64).is_multiple_of(40) {
@@ -382,14 +383,14 @@ impl Sender {
                 frame = frame.saturating_sub(bytes);
             }
         }
-        // Older than a second: worthless.
+        // Packets older than a second are worthless.
         let stale = self.allocated() as usize / 8;
         while self.queue.iter().sum::<usize>() > stale.max(20_000) {
             self.queue.pop_front();
         }
     }
 
-    /// The allocator, in short: down at once, up with proof, step by step.
+    /// A simple allocator: down at once, up with proof, step by step.
     fn allocate(&mut self, at: f64, estimate: &Estimate, switches: &mut Vec<f64>) {
         let before = self.levels.clone();
         if estimate.congested {
@@ -439,10 +440,10 @@ impl Sender {
     }
 }
 
-/// Reports as libwebrtc's receiver does.
+/// Reports like libwebrtc's receiver.
 #[derive(Default)]
 struct Receiver {
-    /// Packets that arrived, and when each is read, in seconds.
+    /// Packets that arrived, with the time at which each is read, in seconds.
     waiting: VecDeque<(u16, f64)>,
     arrivals: Vec<(u16, i64)>,
     next: Option<u16>,

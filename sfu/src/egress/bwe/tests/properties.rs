@@ -14,7 +14,7 @@ const CONFIG: BweConfig = BweConfig {
 #[derive(Clone, Debug)]
 enum Step {
     Send(u16, usize, Option<u8>),
-    /// As the last one, so that runs come about.
+    /// A packet with the next number, so that runs come about.
     SendNext(u8),
     Feedback(u8, u16, Vec<Option<i64>>),
     Report(u64),
@@ -88,12 +88,12 @@ proptest! {
     }
 }
 
-/// What the above found once.
+/// Faults that the test above once found.
 #[test]
 fn what_was_found_stays_away() {
     let start = Instant::now();
     let mut bwe = BandwidthEstimator::new(start, CONFIG);
-    // The growth of what is desired was computed with an overflow.
+    // The growth of the desired rate once overflowed.
     for desired in [u64::MAX, 0, u64::MAX] {
         let demand = Demand {
             allocated: 0,

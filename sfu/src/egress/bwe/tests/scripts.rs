@@ -1,5 +1,5 @@
-//! Scripts: what happens to a link, and what is to become of the estimate. Figures are medians over
-//! seeds, in virtual time; `--nocapture` prints them.
+//! Scripts: events on a link, and the expected estimate. Figures are medians over seeds, in virtual
+//! time; `--nocapture` prints them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs a script with all seeds: the median of each figure.
+/// Runs a script with all seeds, and returns the median of each figure.
 fn medians<const N: usize>(
     name: &str,
     names: [&str; N],
@@ -59,7 +59,7 @@ fn steady_links_are_used() {
         );
         assert!(climb <= 2.0, "{rate}: {climb}");
         assert!((0.85..=1.05).contains(&estimate), "{rate}: {estimate}");
-        // Layers are discrete: of 3 Mbit/s three of them can use 1.54 or 2.74.
+        // Layers are discrete: three of them can use 1.54 or 2.74 of 3 Mbit/s.
         assert!(used > 0.45, "{rate}: {used}");
         assert!(p95 < 80.0, "{rate}: {p95}");
         assert!(switches <= 6.0, "{rate}: {switches}");
@@ -223,7 +223,8 @@ fn a_greedy_rival_leaves_a_share() {
                 ]
             },
         );
-        // Half is fair. Who acts on every delay gets next to nothing beside who fills the queue.
+        // Half is fair. A flow that reacts to every delay gets next to nothing beside one that
+        // fills the queue.
         assert!(
             (0.4..0.6).contains(&share) && rival > 0.4,
             "{queue}: {share} {rival}"
@@ -250,7 +251,7 @@ fn a_drop_beside_a_rival_is_followed() {
             ]
         },
     );
-    // What was the share of the wide link must not be held on to for its delay being another's.
+    // The sender's share of the wide link must not be kept because its delay is another flow's.
     assert!(before > 1.0 && estimate < 0.8, "{before} {estimate}");
     assert!(allocated < 0.6 && loss < 0.1, "{allocated} {loss}");
 }
@@ -282,7 +283,7 @@ fn an_outage_that_left_nothing_to_send_is_survived() {
                 run.first(until, |p| p.allocated > M as u64),
             ]
         });
-        // Something asks, and hardly anything.
+        // A few packets ask, and hardly anything else is sent.
         assert!(sent > 0.0 && sent < 0.1, "{until}: {sent}");
         assert!(back < 8.0 && top < 10.0, "{until}: {back} {top}");
     }
@@ -423,7 +424,7 @@ fn a_receiver_that_reads_late_is_no_slower_link() {
             },
         );
         assert!(estimate > 0.8, "{estimate}");
-        // Half a second late is too late for video, whoever made it so.
+        // Half a second is too late for video, whatever the cause.
         assert!(
             most >= 0.5 || least > 0.6 && switches <= 2.0,
             "{least} {switches}"

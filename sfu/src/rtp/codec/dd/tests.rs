@@ -45,7 +45,7 @@ struct Written<'a> {
     sizes: &'a [(u32, u32)],
     active: Option<u32>,
     indications: Option<&'a str>,
-    /// Each with its number of nibbles.
+    /// References, each with its number of nibbles.
     references: Option<&'a [(usize, u32)]>,
     custom_chains: &'a [u32],
 }
@@ -184,7 +184,7 @@ fn said(structure: &Structure, value: &[u8]) -> (Targets, Targets, u64, bool) {
 
 #[test]
 fn templates_say_for_whom_a_frame_is() {
-    // From the lowest decode target to the highest, and the other way round.
+    // Targets stand from the lowest to the highest, and the other way round.
     let backwards: Vec<(u8, u8, String, &[u32])> = L2T2
         .iter()
         .map(|shape| (shape.0, shape.1, shape.2.chars().rev().collect(), shape.3))
@@ -321,7 +321,7 @@ fn what_a_frame_says_of_itself_goes_before_its_template() {
     ];
     for (what, written, expected) in cases {
         assert_eq!(said(&structure, &written.value()), expected, "{what}");
-        // The same behind a structure.
+        // The descriptor stands after a structure.
         let with_structure = Written {
             structure: KEY.structure,
             chains: KEY.chains,
@@ -424,7 +424,7 @@ fn what_is_cut_short_or_too_much_is_refused() {
     };
     assert_eq!(of(&crowd[1..]), Ok(TEMPLATES));
     assert!(of(&crowd).is_err());
-    // More layers than are told apart count as the highest.
+    // Layers beyond the number told apart count as the highest.
     let tower: Vec<Shape<'_>> = (0..6)
         .map(|spatial| (spatial, 0, "SSSSSS", &[1][..]))
         .collect();
@@ -462,7 +462,7 @@ proptest! {
             prop_assert!(!frame.info.key || frame.references == 0);
         }
         if let Some((out, len)) = restrict(&value, spatial, temporal) {
-            // Whatever it is for remains so, and it is said once.
+            // The frame's targets stay, and the bitmask stands there once.
             let after = Structure::parse(&out[..len]).unwrap();
             if let Ok(frame) = structure.frame(&value) {
                 prop_assert_eq!(after.frame(&out[..len]), Ok(frame));

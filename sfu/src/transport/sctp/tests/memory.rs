@@ -31,7 +31,7 @@ fn messages_take_their_part_of_the_memory_of_all() {
         let expected = if others == 0 { 20..50 } else { 1..2 };
         assert!(expected.contains(&sent), "{sent} beside {others} bytes");
         assert!(budget.used() <= ALL, "{}", budget.used());
-        // Of some, the first fragments are lost.
+        // The first fragments of some messages are lost.
         pair.loss = 0.2;
         for _ in 0..20 {
             let binary = PayloadProtocolIdentifier::Binary;

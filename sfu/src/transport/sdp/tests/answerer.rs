@@ -46,7 +46,7 @@ fn profiles_are_accepted_and_repeated() {
         assert_eq!(m_lines(&negotiated), [line]);
         assert!(negotiated.sdp.contains("a=sctp-port:5000\r\n"));
     }
-    // As before RFC 8841.
+    // The syntax before RFC 8841.
     let sctpmap =
         "m=application 9 DTLS/SCTP 5000\na=mid:2\na=sctpmap:5000 webrtc-datachannel 1024\n";
     let negotiated = answered(&[sctpmap]);
@@ -149,7 +149,7 @@ fn an_m_line_that_cannot_be_used_is_refused_alone() {
             assert!(negotiated.sdp.contains("a=group:BUNDLE 0\r\n"), "{part}");
         }
     }
-    // In a group, RTCP is multiplexed by whoever speaks for it; see below.
+    // In a group, the m-line that describes the transport multiplexes RTCP for all; see below.
     let lone = answer_once(&offer(&[&split])).expect("negotiates");
     assert_eq!(refused(&lone), [("1", "sdp_no_rtcp_mux")]);
     let second = DATA.replace("mid:2", "mid:3");

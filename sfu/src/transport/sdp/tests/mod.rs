@@ -1,5 +1,5 @@
-//! Whole offers: what Chromium 156 and Firefox ESR 153 wrote (`fixtures/`, addresses of a test network)
-//! and what they accepted as answers, small written ones for each refusal, and random changes to both.
+//! Tests of whole offers: those that Chromium 156 and Firefox ESR 153 wrote (`fixtures/`, addresses of a test network),
+//! with the answers they accepted; small ones written for each refusal; and random changes to both.
 
 /// An offer and the answer to it.
 macro_rules! fixture {

@@ -1,4 +1,4 @@
-//! One offer for each way to be refused, and the answers to what is merely not carried.
+//! One offer for each kind of refusal, and the answers to features that are not carried.
 
 use super::*;
 
@@ -101,7 +101,7 @@ fn refusals_have_a_code_and_name_the_m_line() {
     }
 }
 
-/// Without a=ice-ufrag nothing connects, but where nothing is used nothing has to.
+/// Without a=ice-ufrag nothing can connect, but an offer that uses no m-line needs no connection.
 #[test]
 fn an_offer_of_nothing_usable_needs_no_transport() {
     let stopped = AUDIO.replace(" 9 ", " 0 ");
@@ -194,7 +194,7 @@ fn feedback_is_what_both_have() {
     }
 }
 
-/// Without the RID extension nothing tells simulcast encodings apart.
+/// Without the RID extension simulcast encodings cannot be told apart.
 #[test]
 fn simulcast_needs_the_rid_extension() {
     use crate::rtp::extension::ExtensionKind::Rid;
@@ -218,8 +218,7 @@ fn simulcast_needs_the_rid_extension() {
     }
 }
 
-/// Where RIDs name the encodings, a group of SSRCs says nothing more. An SSRC belongs to the first m-line
-/// that names it.
+/// If RIDs name the encodings, a group of SSRCs adds nothing. An SSRC belongs to the first m-line that names it.
 #[test]
 fn a_simulcast_of_ssrcs_is_for_clients_without_rids() {
     use crate::rtp::extension::ExtensionKind::Rid;

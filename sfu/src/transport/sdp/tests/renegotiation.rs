@@ -33,7 +33,7 @@ fn m_lines_keep_their_places() {
     }
 }
 
-/// The name that this side made up gives way to the client's: nobody but this side knew it as an `a=mid`.
+/// The client's name replaces the one that the server made up, which only the server knew as an `a=mid`.
 #[test]
 fn an_m_line_without_a_mid_may_be_called_otherwise_later() {
     let nameless = AUDIO.replace("a=mid:0\n", "");
@@ -49,7 +49,7 @@ fn an_m_line_without_a_mid_may_be_called_otherwise_later() {
             &[("0", "0_")][..],
             [("0_", MediaRole::Publish), ("0", MediaRole::Rejected)],
         ),
-        // It is named, to be bundled.
+        // The m-line is named, to be bundled.
         (
             lone.clone(),
             offer(&[&audio, &named(VIDEO, "0")]),

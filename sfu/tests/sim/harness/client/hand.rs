@@ -1,5 +1,5 @@
-//! A publisher made by hand: what it describes and what it sends is the test's; the transport alone is
-//! `str0m`'s. Its packets are handed to the relay as if it had just decrypted them.
+//! A publisher made by hand: the test supplies its descriptions and packets; only the transport is `str0m`'s. Its
+//! packets are given to the relay as if it had just decrypted them.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use tertulia_sfu::{PeerId, PublishedTrack, TrackId};
 
 use crate::harness::{Client, Sim};
 
-/// Between looks at what is to be sent.
+/// Interval of the checks for packets to be sent.
 const STEP: Duration = Duration::from_millis(2);
-/// For ICE and DTLS on a local network.
+/// Time for ICE and DTLS on a local network.
 const CONNECTS: Duration = Duration::from_secs(2);
 
 /// A publisher of video, made by hand.
@@ -52,7 +52,7 @@ impl Hand {
             .relay
             .join(now, sim.room, &text, false)
             .expect("an answer");
-        // `str0m` did not offer what was written into its offer.
+        // `str0m` did not offer the lines written into its offer.
         let ours = |line: &&str| !line.starts_with("a=rid:") && !line.starts_with("a=simulcast:");
         answer.sdp = answer.sdp.split_inclusive('\n').filter(ours).collect();
         let client = &mut sim.clients[index];
@@ -116,7 +116,7 @@ impl Hand {
         self.run_altered(sim, duration, |_, packet| vec![packet]);
     }
 
-    /// Lets time pass; `alter` makes of each packet of a camera what is sent.
+    /// Lets time pass; `alter` changes each packet of a camera before it is sent.
     pub(crate) fn run_altered(
         &mut self,
         sim: &mut Sim,
@@ -146,8 +146,8 @@ impl Hand {
 }
 
 impl Client {
-    /// Before it joins: it tells what RTCP it gets, and has m-lines for so many cameras that it does not
-    /// send for itself.
+    /// Makes it record the RTCP it gets, and gives it m-lines for so many cameras that it does not send by itself. Call
+    /// it before it joins.
     fn make_by_hand(&mut self, now: Instant, lines: usize) {
         let config = RtcConfig::new().set_rtp_mode(true);
         self.rtc = config.enable_raw_packets(true).build(now);

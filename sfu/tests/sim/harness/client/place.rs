@@ -1,4 +1,4 @@
-//! Where a client is, and what is for it there.
+//! The address of a client, and the datagrams for it there.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tertulia_sfu::testing::network::Datagram;
 use super::Client;
 
 impl Client {
-    /// Where the relay sees it.
+    /// The address that the relay sees.
     pub(crate) fn seen_at(&self) -> SocketAddr {
         self.mapped
     }
