@@ -10,7 +10,7 @@
 //! 2. `worker/` is one thread's state, sans I/O; it passes the packet from stop to stop.
 //! 3. `demux` finds the peer, by source address, else by the user fragment of a STUN check.
 //! 4. `transport/` makes it plain: ICE-lite, DTLS, SRTP decrypted once and in place, SCTP, SDP.
-//! 5. `rtp/` reads it: wire formats, pure functions on bytes.
+//! 5. `rtp/` reads it: wire formats, pure functions on bytes, and the parameters that both sides agreed on.
 //! 6. `ingress/` is the publisher's side: find the layer, count, cache, ask for lost packets again.
 //! 7. `router/` is the room: the bare list of the track's subscriptions. The packets of a turn wait
 //!    in the worker's inbox, and are then forwarded viewer by viewer.
@@ -18,6 +18,8 @@
 //!    has no time for; for all packets at hand, pack them into runs of equal length; seal.
 //! 9. `transmit` groups the packets to send into runs by destination; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
+//!
+//! Audio levels go another way beside the packet's: `audio/` decides who speaks, and whose sound is forwarded.
 //!
 //! A viewer's layers are decided beside the packet's path, five times a second at most. The viewer's feedback tells
 //! `egress/bwe` the bandwidth of the link. `worker/allocation` gathers the requests ([`View`], active speakers,
@@ -51,6 +53,7 @@ pub mod stats;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod audio;
 mod backlog;
 mod cache;
 mod clock;

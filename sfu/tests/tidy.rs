@@ -39,8 +39,30 @@ fn the_packets_folders_import_only_what_is_below_them() {
                 "egress", "ingress", "router", "worker", "sfu", "runtime", "packet",
             ],
         ),
-        ("ingress", &["egress", "router", "worker", "sfu", "runtime"]),
+        (
+            "ingress",
+            &[
+                "egress",
+                "router",
+                "transport::sdp",
+                "worker",
+                "sfu",
+                "runtime",
+            ],
+        ),
         ("egress", &["ingress", "router", "worker", "sfu", "runtime"]),
+        (
+            "audio",
+            &[
+                "egress",
+                "ingress",
+                "router",
+                "runtime",
+                "sfu",
+                "transport",
+                "worker",
+            ],
+        ),
         (
             "router",
             &["ingress", "egress", "transport", "worker", "sfu", "runtime"],

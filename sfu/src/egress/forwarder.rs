@@ -11,7 +11,7 @@ use crate::ladder::{LayerId, Ranks};
 use crate::packet::Packet;
 use crate::place::Place;
 use crate::rtp::codec::{Codec, h264};
-use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
+use crate::rtp::parameters::{CodecFormat, CodecParameters, SectionParameters};
 
 /// Longest wait of a switch for the end of the frame being sent. Publishers send the layers of a picture interleaved
 /// and within a frame's time; a frame that takes longer has stopped in its middle.
@@ -27,7 +27,7 @@ pub(crate) struct SourceTrack {
     /// The index of its subscriptions in the router.
     pub(crate) fanout: usize,
     /// Codecs that its publisher may send.
-    pub(crate) codecs: Vec<NegotiatedCodec>,
+    pub(crate) codecs: Vec<CodecFormat>,
 }
 
 /// A subscription that has a slot.
@@ -96,7 +96,7 @@ impl Forwarder {
     pub(super) const HOT: usize = offset_of!(Self, selector) + LayerSelector::HOT;
 
     /// A forwarder of `source` on an m-line; none if they share no codec.
-    pub(crate) fn new(source: SourceTrack, media: &NegotiatedMedia) -> Option<Self> {
+    pub(crate) fn new(source: SourceTrack, media: &SectionParameters) -> Option<Self> {
         let mut payload_types = Vec::new();
         for codec in &source.codecs {
             let opus = source.codecs.iter().find(|opus| within(codec, opus));
@@ -132,12 +132,12 @@ impl Forwarder {
     }
 
     /// Applies a renegotiation of the m-line; false if it has no codec for the track now.
-    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> bool {
+    pub(crate) fn renegotiate(&mut self, media: &SectionParameters) -> bool {
         self.follow((*self.source).clone(), media)
     }
 
     /// Applies a renegotiation of the track; false if the m-line has no codec for it now.
-    pub(crate) fn follow(&mut self, source: SourceTrack, media: &NegotiatedMedia) -> bool {
+    pub(crate) fn follow(&mut self, source: SourceTrack, media: &SectionParameters) -> bool {
         let Some(fresh) = Self::new(source, media) else {
             return false;
         };
@@ -320,13 +320,13 @@ impl Forwarder {
 }
 
 /// Whether a viewer sends NACKs for a payload type (RFC 4585 section 4.2).
-fn asks_again(media: &NegotiatedMedia, payload_type: u8) -> bool {
+fn asks_again(media: &SectionParameters, payload_type: u8) -> bool {
     let mut codecs = media.codecs.iter();
     codecs.any(|codec| codec.payload_type == payload_type && codec.feedback.nack)
 }
 
 /// The viewer's payload type of redundant audio around another of its types.
-fn around(media: &NegotiatedMedia, payload_type: u8) -> Option<u8> {
+fn around(media: &SectionParameters, payload_type: u8) -> Option<u8> {
     let wanted = CodecParameters::Red {
         primary: payload_type,
     };
@@ -336,13 +336,13 @@ fn around(media: &NegotiatedMedia, payload_type: u8) -> Option<u8> {
 }
 
 /// Whether a redundant format is around another one.
-fn within(red: &NegotiatedCodec, opus: &NegotiatedCodec) -> bool {
+fn within(red: &CodecFormat, opus: &CodecFormat) -> bool {
     matches!(red.parameters, CodecParameters::Red { primary } if primary == opus.payload_type)
 }
 
 /// Whether a publisher's redundant audio can be passed on unchanged: the blocks inside name a payload type, which must
 /// be the viewer's too.
-fn takes_redundancy(media: &NegotiatedMedia, red: &NegotiatedCodec) -> bool {
+fn takes_redundancy(media: &SectionParameters, red: &CodecFormat) -> bool {
     media
         .codecs
         .iter()
@@ -368,12 +368,12 @@ mod tests {
     use super::*;
     use crate::rtp::codec::Codec;
     use crate::rtp::extension::ExtensionMap;
-    use crate::transport::sdp::{MediaRole, OfferedKind};
+    use crate::rtp::parameters::{MediaRole, SectionKind};
 
     const OPUS: CodecParameters = CodecParameters::Opus { stereo: false };
 
-    fn codec(payload_type: u8, parameters: CodecParameters) -> NegotiatedCodec {
-        NegotiatedCodec {
+    fn codec(payload_type: u8, parameters: CodecParameters) -> CodecFormat {
+        CodecFormat {
             payload_type,
             codec: match parameters {
                 CodecParameters::Red { .. } => Codec::Red,
@@ -385,10 +385,10 @@ mod tests {
         }
     }
 
-    fn viewer(codecs: Vec<NegotiatedCodec>) -> NegotiatedMedia {
-        NegotiatedMedia {
+    fn viewer(codecs: Vec<CodecFormat>) -> SectionParameters {
+        SectionParameters {
             mid: "0".to_owned(),
-            kind: OfferedKind::Audio,
+            kind: SectionKind::Audio,
             role: MediaRole::Slot,
             codecs,
             extensions: ExtensionMap::default(),

@@ -26,7 +26,7 @@ use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::{Earlier, Primary};
 use crate::rtp::extension::ExtensionMap;
-use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia};
+use crate::rtp::parameters::{CodecFormat, SectionParameters};
 use crate::view::Reason;
 
 /// Age up to which a sent packet is most likely still in its publisher's cache.
@@ -72,7 +72,7 @@ pub(crate) struct Slot {
     kept: Option<Box<Kept>>,
     /// The memory for those.
     caches: CacheShare,
-    pub(crate) media: Box<NegotiatedMedia>,
+    pub(crate) media: Box<SectionParameters>,
 }
 
 /// Bytes of a slot that every packet needs.
@@ -137,7 +137,7 @@ impl Slot {
     pub(crate) fn new(
         kind: MediaKind,
         seed: SlotSeed,
-        media: NegotiatedMedia,
+        media: SectionParameters,
         caches: CacheShare,
     ) -> Self {
         let clock_rate = match kind {
@@ -177,7 +177,7 @@ impl Slot {
 
     /// Sets the track it carries; false if the m-line has no codec for it.
     pub(crate) fn assign(&mut self, source: &SourceTrack) -> bool {
-        let carries = |codec: &NegotiatedCodec| {
+        let carries = |codec: &CodecFormat| {
             let found = self.media.payload_type_for(codec.codec, &codec.parameters);
             found.is_some()
         };
@@ -227,7 +227,7 @@ impl Slot {
     }
 
     /// Applies a later offer of the viewer; false if its track has no codec there any more.
-    pub(crate) fn renegotiate(&mut self, media: NegotiatedMedia) -> bool {
+    pub(crate) fn renegotiate(&mut self, media: SectionParameters) -> bool {
         self.receiving = true;
         self.ids = media.extensions;
         *self.media = media;

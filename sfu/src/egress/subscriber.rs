@@ -18,8 +18,8 @@ use crate::place::Place;
 use crate::prefetch;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
+use crate::rtp::parameters::SectionParameters;
 use crate::rtp::rtcp::{ReportBlock, Rtcp};
-use crate::transport::sdp::NegotiatedMedia;
 use crate::view::{Cap, Reason, View};
 
 /// Longest credible round trip: a longer one answers some other report.
@@ -295,7 +295,7 @@ impl Subscriber {
         now: Instant,
         kind: MediaKind,
         seed: SlotSeed,
-        media: NegotiatedMedia,
+        media: SectionParameters,
     ) -> usize {
         let index = self
             .slots

@@ -3,7 +3,7 @@
 use super::forwarder::SourceTrack;
 use crate::event::MediaKind;
 use crate::rtp::codec::Codec;
-use crate::transport::sdp::{CodecParameters, NegotiatedCodec, NegotiatedMedia};
+use crate::rtp::parameters::{CodecFormat, CodecParameters, SectionParameters};
 use crate::view::Reason;
 
 /// A subscription without a receiving m-line.
@@ -78,11 +78,11 @@ pub(crate) struct Decoders {
 impl Decoders {
     /// The formats of receiving m-lines, accepted and refused.
     pub(crate) fn of<'a>(
-        media: impl Iterator<Item = &'a NegotiatedMedia>,
+        media: impl Iterator<Item = &'a SectionParameters>,
         refused: &RefusedLines,
     ) -> Self {
         let mut formats = Vec::new();
-        let mut before: Option<&NegotiatedMedia> = None;
+        let mut before: Option<&SectionParameters> = None;
         for media in media {
             // A client's m-lines are mostly alike.
             if before.is_some_and(|before| before.codecs == media.codecs) {
@@ -112,7 +112,7 @@ impl Decoders {
     }
 
     /// Whether one of them takes a codec of a publisher.
-    pub(crate) fn decode(&self, published: &NegotiatedCodec) -> bool {
+    pub(crate) fn decode(&self, published: &CodecFormat) -> bool {
         self.formats.iter().any(|(codec, parameters)| {
             *codec == published.codec && parameters.carries(&published.parameters).is_some()
         })

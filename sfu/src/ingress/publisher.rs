@@ -18,8 +18,8 @@ use crate::packet::{Described, PassedOn};
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::{Codec, is_keyframe};
 use crate::rtp::extension::{ExtensionKind, TransportCc};
+use crate::rtp::parameters::SectionParameters;
 use crate::rtp::rtcp::{self, ReportBlock, Rtcp, TICKS_PER_SECOND};
-use crate::transport::sdp::NegotiatedMedia;
 
 /// Interval of receiver reports. RFC 4585 lets video sessions report this often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ impl Publisher {
         &mut self,
         id: TrackId,
         kind: MediaKind,
-        media: &NegotiatedMedia,
+        media: &SectionParameters,
         fanout: usize,
     ) -> usize {
         let index = self.tracks.insert(Track::new(id, kind, media, fanout));
@@ -132,7 +132,7 @@ impl Publisher {
     }
 
     /// Applies a later offer to an m-line that goes on publishing.
-    pub(crate) fn renegotiate(&mut self, index: usize, media: &NegotiatedMedia) {
+    pub(crate) fn renegotiate(&mut self, index: usize, media: &SectionParameters) {
         let Some(track) = self.tracks.get_mut(index) else {
             return;
         };
@@ -143,14 +143,14 @@ impl Publisher {
         self.bind_announced(index, media);
     }
 
-    fn take_extensions(&mut self, media: &NegotiatedMedia) {
+    fn take_extensions(&mut self, media: &SectionParameters) {
         self.transport_cc = media
             .extensions
             .id(ExtensionKind::TransportCc)
             .or(self.transport_cc);
     }
 
-    fn bind_announced(&mut self, index: usize, media: &NegotiatedMedia) {
+    fn bind_announced(&mut self, index: usize, media: &SectionParameters) {
         let Some(track) = self.tracks.get(index) else {
             return;
         };

@@ -11,7 +11,7 @@ use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::ladder::{Ranks, SPATIAL};
 use crate::rtp::extension::ExtensionMap;
-use crate::transport::sdp::NegotiatedCodec;
+use crate::rtp::parameters::CodecFormat;
 use crate::view::TrackSettings;
 
 /// The state of a track that viewers need besides its packets.
@@ -19,7 +19,7 @@ use crate::view::TrackSettings;
 pub(crate) struct TrackState {
     pub(crate) id: TrackId,
     pub(crate) kind: MediaKind,
-    pub(crate) codecs: Vec<NegotiatedCodec>,
+    pub(crate) codecs: Vec<CodecFormat>,
     pub(crate) extensions: ExtensionMap,
     /// Layers by index.
     pub(crate) layers: Vec<LayerState>,

@@ -13,7 +13,7 @@ use crate::id::TrackId;
 use crate::ladder::{Ladder, LayerId, LayerSet, Ranks, Rung, SPATIAL, TEMPORAL};
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
-use crate::transport::sdp::{NegotiatedCodec, NegotiatedMedia, OfferedSsrc};
+use crate::rtp::parameters::{CodecFormat, SectionParameters, SsrcPair};
 use crate::view::TrackSettings;
 
 /// A published track.
@@ -22,7 +22,7 @@ pub(crate) struct Track {
     pub(crate) id: TrackId,
     pub(crate) mid: String,
     pub(crate) kind: MediaKind,
-    pub(crate) codecs: Vec<NegotiatedCodec>,
+    pub(crate) codecs: Vec<CodecFormat>,
     pub(crate) extensions: ExtensionMap,
     /// Layers by index; one without simulcast. A layer that the description no longer has stays, empty.
     pub(crate) layers: Vec<Layer>,
@@ -48,7 +48,7 @@ impl Track {
     pub(crate) fn new(
         id: TrackId,
         kind: MediaKind,
-        media: &NegotiatedMedia,
+        media: &SectionParameters,
         fanout: usize,
     ) -> Self {
         let repairable = is_repairable(kind, media);
@@ -79,7 +79,7 @@ impl Track {
     ///
     /// An encoding that keeps its name stays the same one, whatever its place in the list. One with a new name takes
     /// the index of one that is gone, or the next free one.
-    pub(crate) fn renegotiate(&mut self, media: &NegotiatedMedia) -> Vec<usize> {
+    pub(crate) fn renegotiate(&mut self, media: &SectionParameters) -> Vec<usize> {
         self.set_codecs(&media.codecs);
         self.extensions = media.extensions;
         let names = names(media);
@@ -135,7 +135,7 @@ impl Track {
 
     /// The streams that a description announces, with their layers. With several RIDs only packets tell the streams
     /// apart: where a description also lists SSRCs, their order means nothing.
-    pub(crate) fn announced(&self, media: &NegotiatedMedia) -> Vec<(usize, OfferedSsrc)> {
+    pub(crate) fn announced(&self, media: &SectionParameters) -> Vec<(usize, SsrcPair)> {
         let of = |(index, layer): (usize, &Layer)| {
             let announced = match layer.name.ssrc {
                 Some(ssrc) => media.ssrcs.iter().find(|offered| offered.ssrc == ssrc),
@@ -154,7 +154,7 @@ impl Track {
     }
 
     /// Sets the negotiated codecs, the one asked for first.
-    pub(super) fn set_codecs(&mut self, codecs: &[NegotiatedCodec]) {
+    pub(super) fn set_codecs(&mut self, codecs: &[CodecFormat]) {
         if self.codecs != codecs {
             self.codecs = codecs.to_vec();
             for layer in &mut self.layers {
@@ -171,7 +171,7 @@ impl Track {
     }
 
     /// The codec it comes in, as far as known.
-    pub(crate) fn codec_in_use(&self) -> Option<&NegotiatedCodec> {
+    pub(crate) fn codec_in_use(&self) -> Option<&CodecFormat> {
         let mut layers = self.encodings();
         let seen = layers.find_map(|(_, layer)| layer.format.payload_type());
         let mut codecs = self.codecs.iter();
@@ -318,7 +318,7 @@ fn push_rungs(
 }
 
 /// The encodings of a description, in its order: by RID, else those of an `a=ssrc-group:SIM`, else one.
-fn names(media: &NegotiatedMedia) -> Vec<EncodingName> {
+fn names(media: &SectionParameters) -> Vec<EncodingName> {
     let by_rid = media.rids.iter().map(|rid| EncodingName {
         rid: Some(rid.clone()),
         ssrc: None,
@@ -336,7 +336,7 @@ fn names(media: &NegotiatedMedia) -> Vec<EncodingName> {
 }
 
 /// The order of encodings that a description hints at, by places in its list.
-fn hinted(media: &NegotiatedMedia, names: &[EncodingName]) -> Ranks {
+fn hinted(media: &SectionParameters, names: &[EncodingName]) -> Ranks {
     let bounds = media.rid_bounds.iter().copied().chain(std::iter::repeat(0));
     let hints: Vec<Hint<'_>> = names
         .iter()
@@ -351,7 +351,7 @@ fn hinted(media: &NegotiatedMedia, names: &[EncodingName]) -> Ranks {
 
 /// Whether lost packets of it are asked for again. Audio is only where the client offers that: otherwise the client
 /// keeps no sent packets.
-fn is_repairable(kind: MediaKind, media: &NegotiatedMedia) -> bool {
+fn is_repairable(kind: MediaKind, media: &SectionParameters) -> bool {
     let mut codecs = media.codecs.iter();
     kind == MediaKind::Video || codecs.any(|codec| codec.feedback.nack)
 }

@@ -3,15 +3,11 @@
 //! Architecture invariant: no policy here. The forwarder, on the viewer's side, selects the layer;
 //! the router only keeps the lists.
 
-mod loudest;
 mod relay;
 mod room;
-mod speaker;
 
-pub(crate) use loudest::{Hearing, Loudest, Sound};
 pub(crate) use relay::{Batch, Batches, RelayedPacket};
 pub(crate) use room::{Room, Seat};
-pub(crate) use speaker::{Digest, Speakers};
 
 use slab::Slab;
 

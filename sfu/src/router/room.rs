@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Loudest, Speakers};
+use crate::audio::{Loudest, Speakers};
 use crate::id::{PeerId, TrackId};
 use crate::place::Place;
 use crate::stats::Decision;

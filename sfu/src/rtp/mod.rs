@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod extension;
+pub(crate) mod parameters;
 pub mod rtcp;
 pub mod sequence;
 

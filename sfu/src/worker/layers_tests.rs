@@ -23,11 +23,11 @@ use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::rtp::parameters::{
+    CodecFormat, CodecParameters, Feedback, MediaRole, SectionKind, SectionParameters,
+};
 use crate::testing::{
     LayerConfig, MediaSource, Oracle, OracleReport, Scalability, VideoConfig, epoch,
-};
-use crate::transport::sdp::{
-    CodecParameters, Feedback, MediaRole, NegotiatedCodec, NegotiatedMedia, OfferedKind,
 };
 
 const SSRC: u32 = 10;
@@ -72,7 +72,7 @@ struct Rig {
     rng: StdRng,
 }
 
-fn media(form: Form, role: MediaRole, extensions: ExtensionMap) -> NegotiatedMedia {
+fn media(form: Form, role: MediaRole, extensions: ExtensionMap) -> SectionParameters {
     let parameters = match form.codec {
         Codec::Vp9 => CodecParameters::Vp9 { profile: 0 },
         Codec::Av1 => CodecParameters::Av1 {
@@ -87,11 +87,11 @@ fn media(form: Form, role: MediaRole, extensions: ExtensionMap) -> NegotiatedMed
         _ => CodecParameters::Vp8,
     };
     let rids = ["q", "h", "f"].map(str::to_owned);
-    NegotiatedMedia {
+    SectionParameters {
         mid: "0".to_owned(),
-        kind: OfferedKind::Video,
+        kind: SectionKind::Video,
         role,
-        codecs: vec![NegotiatedCodec {
+        codecs: vec![CodecFormat {
             payload_type: 96,
             codec: form.codec,
             parameters,

@@ -16,10 +16,10 @@ use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Publisher;
 use crate::place::Place;
 use crate::router::{Seat, Target};
+use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters, SlotIdentity};
 use crate::transmit::RunKey;
 use crate::transport::sdp::{
-    LocalDescription, MediaRole, Negotiated, NegotiatedMedia, Offer, OfferedKind,
-    RemoteDescription, SdpLimits, Session, SlotIdentity, parse_offer,
+    LocalDescription, Negotiated, Offer, RemoteDescription, SdpLimits, Session, parse_offer,
 };
 use crate::transport::{Fingerprint, IceCredentials, Transport, TransportConfig};
 use crate::view::Reason;
@@ -350,9 +350,9 @@ impl Worker {
         let mut other_codecs = false;
         for media in media {
             let kind = match media.kind {
-                OfferedKind::Audio => MediaKind::Audio,
-                OfferedKind::Video => MediaKind::Video,
-                OfferedKind::Data | OfferedKind::Other => continue,
+                SectionKind::Audio => MediaKind::Audio,
+                SectionKind::Video => MediaKind::Video,
+                SectionKind::Data | SectionKind::Other => continue,
             };
             match media.role {
                 MediaRole::Publish => published.push(self.publish(now, index, kind, &media)?),
@@ -400,7 +400,7 @@ impl Worker {
         now: Instant,
         index: usize,
         kind: MediaKind,
-        media: NegotiatedMedia,
+        media: SectionParameters,
     ) -> bool {
         let Some(peer) = self.peers.get_mut(index) else {
             return false;
@@ -437,7 +437,7 @@ impl Worker {
     }
 
     /// Ends tracks and slots whose m-lines stopped; one that only pauses keeps its names.
-    fn end_dropped(&mut self, now: Instant, index: usize, media: &[NegotiatedMedia]) {
+    fn end_dropped(&mut self, now: Instant, index: usize, media: &[SectionParameters]) {
         let role = |mid: &str| {
             media
                 .iter()
@@ -478,7 +478,7 @@ impl Worker {
         now: Instant,
         index: usize,
         kind: MediaKind,
-        media: &NegotiatedMedia,
+        media: &SectionParameters,
     ) -> Result<PublishedTrack, SfuError> {
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         let known = peer

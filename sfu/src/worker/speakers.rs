@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use super::Worker;
 use super::relay::{Control, track_at};
+use crate::audio::{Hearing, Sound};
 use crate::event::{Event, MediaKind};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Media;
 use crate::place::Place;
-use crate::router::{Hearing, Sound};
 use crate::rtp::extension::{AudioLevel, ExtensionKind};
 
 /// The level that means silence (RFC 6464).
@@ -157,7 +157,7 @@ impl Worker {
         &mut self,
         now: Instant,
         room: RoomId,
-        levels: &[(TrackId, PeerId, crate::router::Digest)],
+        levels: &[(TrackId, PeerId, crate::audio::Digest)],
     ) {
         let Some(part) = self.rooms.get_mut(&room) else {
             return;

@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use super::{SimRelay, epoch};
 use crate::config::Limits;
 use crate::event::MediaKind;
+use crate::rtp::parameters::SlotIdentity;
 use crate::testing::network::Datagram;
 use crate::transport::fuzz::{self, steps};
-use crate::transport::sdp::{LocalDescription, SdpLimits, Session, SlotIdentity, parse_offer};
+use crate::transport::sdp::{LocalDescription, SdpLimits, Session, parse_offer};
 use crate::transport::{Fingerprint, IceCredentials};
 
 pub use call::{Operation, call};

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::rtp::parameters::{
+    CodecFormat, CodecParameters, MediaRole, SectionKind, SectionParameters,
+};
 use crate::transport::{Fingerprint, HashAlgorithm};
 
-use super::codec::{CodecParameters, OfferedCodec};
-use super::media::{Direction, OfferedExtension, OfferedKind, OfferedMedia};
+use super::media::{Direction, OfferedExtension, OfferedMedia};
 use super::offer::Offer;
-use super::session::{LocalDescription, MediaRole, NegotiatedMedia};
+use super::session::LocalDescription;
 
 /// Appends one line. Writing to a `String` cannot fail.
 macro_rules! line {
@@ -24,7 +26,7 @@ pub(super) fn write(
     origin: (u64, u64),
     offer: &Offer,
     ours: &LocalDescription<'_>,
-    media: &[NegotiatedMedia],
+    media: &[SectionParameters],
     extensions: &[Vec<OfferedExtension>],
 ) -> String {
     let mut out = String::with_capacity(512 + media.len() * 1024);
@@ -92,12 +94,12 @@ fn write_refusal(out: &mut String, offered: &OfferedMedia) {
     if offered.named {
         line!(out, "a=mid:{}", offered.mid);
     }
-    if offered.kind != OfferedKind::Data {
+    if offered.kind != SectionKind::Data {
         line!(out, "a=inactive");
     }
 }
 
-fn write_media_line(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia) {
+fn write_media_line(out: &mut String, offered: &OfferedMedia, media: &SectionParameters) {
     let line = &offered.line;
     let _ = write!(out, "m={} 9 {}", line.media, line.protocol);
     if media.role == MediaRole::Data {
@@ -163,7 +165,7 @@ fn write_extensions(out: &mut String, offered: &OfferedMedia, extensions: &[Offe
     }
 }
 
-fn write_rtp(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia, cname: &str) {
+fn write_rtp(out: &mut String, offered: &OfferedMedia, media: &SectionParameters, cname: &str) {
     out.push_str(match media.role {
         MediaRole::Publish => "a=recvonly\r\n",
         MediaRole::Slot => "a=sendonly\r\n",
@@ -197,7 +199,7 @@ fn write_rtp(out: &mut String, offered: &OfferedMedia, media: &NegotiatedMedia, 
     }
 }
 
-fn write_codec(out: &mut String, codec: &OfferedCodec, role: MediaRole) {
+fn write_codec(out: &mut String, codec: &CodecFormat, role: MediaRole) {
     let pt = codec.payload_type;
     let clock_rate = codec.codec.clock_rate();
     let channels = if codec.codec.is_audio() { "/2" } else { "" };
@@ -224,7 +226,7 @@ fn write_codec(out: &mut String, codec: &OfferedCodec, role: MediaRole) {
     }
 }
 
-fn write_parameters(out: &mut String, codec: &OfferedCodec, role: MediaRole) {
+fn write_parameters(out: &mut String, codec: &CodecFormat, role: MediaRole) {
     let pt = codec.payload_type;
     match codec.parameters {
         CodecParameters::Vp8 => {}

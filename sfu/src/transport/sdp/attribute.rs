@@ -1,9 +1,10 @@
 //! Attribute values of an m-line that are more than a word.
 
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::rtp::parameters::SsrcPair;
 use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
 
-use super::media::{Direction, OfferedExtension, OfferedSsrc};
+use super::media::{Direction, OfferedExtension};
 use super::text::{Attributes, is_token};
 
 /// Longest RID, and longest `a=mid` that is written into packets: a one-byte RTP header extension carries no more (RFC
@@ -153,7 +154,7 @@ fn is_rid(rid: &str) -> bool {
 
 /// The primary SSRCs with their retransmission SSRCs (RFC 5576 section 4), those of a simulcast first.
 /// FEC streams are left out.
-pub(super) fn ssrcs(media: &Attributes<'_>) -> Vec<OfferedSsrc> {
+pub(super) fn ssrcs(media: &Attributes<'_>) -> Vec<SsrcPair> {
     let mut pairs: Vec<(u32, u32)> = Vec::new();
     let mut secondaries: Vec<u32> = Vec::new();
     for (semantics, ssrcs) in ssrc_groups(media) {
@@ -176,7 +177,7 @@ pub(super) fn ssrcs(media: &Attributes<'_>) -> Vec<OfferedSsrc> {
     let lines = media
         .values("ssrc")
         .filter_map(|value| value.split_whitespace().next());
-    let mut primaries: Vec<OfferedSsrc> = Vec::new();
+    let mut primaries: Vec<SsrcPair> = Vec::new();
     for ssrc in simulcast_ssrcs(media)
         .into_iter()
         .chain(pairs.iter().map(|(primary, _)| *primary))
@@ -186,7 +187,7 @@ pub(super) fn ssrcs(media: &Attributes<'_>) -> Vec<OfferedSsrc> {
         if !known && primaries.len() < MAX_SSRCS {
             let mut rtx = pairs.iter().filter(|(primary, _)| *primary == ssrc);
             let rtx = rtx.next().map(|(_, rtx)| *rtx);
-            primaries.push(OfferedSsrc { ssrc, rtx });
+            primaries.push(SsrcPair { ssrc, rtx });
         }
     }
     primaries
@@ -341,13 +342,13 @@ mod tests {
             ("ssrc", "0 cname:a"),
             ("ssrc", "99999999999 cname:a"),
         ]);
-        let pair = |ssrc, rtx| OfferedSsrc { ssrc, rtx };
+        let pair = |ssrc, rtx| SsrcPair { ssrc, rtx };
         assert_eq!(ssrcs(&media), [pair(1, Some(2)), pair(4, None)]);
     }
 
     #[test]
     fn a_simulcast_of_ssrcs_is_ordered_and_paired() {
-        let pair = |ssrc, rtx| OfferedSsrc { ssrc, rtx };
+        let pair = |ssrc, rtx| SsrcPair { ssrc, rtx };
         for (groups, simulcast, expected) in [
             (
                 &["FID 3 13", "SIM 1 2 3", "FID 1 11", "FID 2 12"][..],

@@ -1,10 +1,11 @@
 //! The m-lines that share the transport (RFC 9143), and the section of the offer that describes it.
 
+use crate::rtp::parameters::SectionKind;
 use crate::transport::{Fingerprint, IceCredentials};
 
 use super::attribute;
 use super::error::SdpError;
-use super::media::{OfferedKind, OfferedMedia};
+use super::media::OfferedMedia;
 use super::offer::RemoteDescription;
 use super::text::{Attributes, Description};
 
@@ -27,7 +28,7 @@ pub(super) fn share_transport<'a>(
         if !media.is_usable() {
             continue;
         }
-        let rtp = media.kind != OfferedKind::Data;
+        let rtp = media.kind != SectionKind::Data;
         if index != first && !is_in(media, group.as_deref()) {
             media.refusal = Some(SdpError::NoBundle {
                 media: media.describe(index),

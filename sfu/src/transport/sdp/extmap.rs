@@ -6,10 +6,10 @@
 //! receive it.
 
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::rtp::parameters::MediaRole;
 
 use super::attribute::MAX_TAG_BYTES;
 use super::media::{Direction, OfferedExtension, OfferedMedia};
-use super::session::MediaRole;
 
 /// The ids of one BUNDLE group.
 #[derive(Default)]

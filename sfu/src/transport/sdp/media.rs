@@ -2,9 +2,10 @@
 
 use crate::event::MediaKind;
 use crate::rtp::extension::ExtensionKind;
+use crate::rtp::parameters::{CodecFormat, SectionKind, SsrcPair};
 
 use super::attribute::{self, MAX_MID_BYTES};
-use super::codec::{OfferedCodec, explain_formats, parse_codecs};
+use super::codec::{explain_formats, parse_codecs};
 use super::error::{SdpError, long_excerpt};
 use super::text::{Attributes, MediaDescription, is_token};
 
@@ -17,7 +18,7 @@ pub(crate) struct OfferedMedia {
     /// The offer has that `a=mid`.
     pub(super) named: bool,
     /// Kind of media it carries.
-    pub(crate) kind: OfferedKind,
+    pub(crate) kind: SectionKind,
     /// The first three fields of the m-line after `m=`, for a refusal to repeat.
     pub(super) line: MediaLine,
     /// The direction as the client sees it.
@@ -29,7 +30,7 @@ pub(crate) struct OfferedMedia {
     /// RTP and RTCP on one port (RFC 5761, RFC 8858).
     pub(super) rtcp_mux: bool,
     /// Codecs that the relay could forward, in the client's order of preference.
-    pub(crate) codecs: Vec<OfferedCodec>,
+    pub(crate) codecs: Vec<CodecFormat>,
     /// The known header extensions, each id once.
     pub(crate) extensions: Vec<OfferedExtension>,
     /// RIDs of the simulcast encodings the client sends, in its order. Empty: no simulcast.
@@ -37,7 +38,7 @@ pub(crate) struct OfferedMedia {
     /// The largest size of each of these, more is larger; empty: not told of all.
     pub(crate) rid_bounds: Vec<u32>,
     /// SSRCs the client announced; browsers announce none for simulcast.
-    pub(crate) ssrcs: Vec<OfferedSsrc>,
+    pub(crate) ssrcs: Vec<SsrcPair>,
     /// SSRCs of the simulcast encodings of a client that has no RIDs, the lowest first, at most 4.
     pub(crate) sim: Vec<u32>,
     /// Stream and track of `a=msid`.
@@ -50,19 +51,6 @@ pub(crate) struct OfferedMedia {
     pub(crate) sctp_port: u16,
     /// The largest message the client takes, in bytes (RFC 8841 section 6); 0 is any.
     pub(crate) max_message_size: u64,
-}
-
-/// Kind of media on an m-line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OfferedKind {
-    /// RTP over DTLS.
-    Audio,
-    /// RTP over DTLS.
-    Video,
-    /// SCTP over DTLS (RFC 8841).
-    Data,
-    /// Media or a protocol the relay does not know: answered with port 0.
-    Other,
 }
 
 /// `a=sendrecv` and its kin.
@@ -133,15 +121,6 @@ pub(crate) struct OfferedExtension {
     pub(crate) direction: Direction,
 }
 
-/// An SSRC with that of its retransmissions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct OfferedSsrc {
-    /// The media itself.
-    pub(crate) ssrc: u32,
-    /// Its retransmissions (RFC 4588).
-    pub(crate) rtx: Option<u32>,
-}
-
 /// The part of an m-line that a refusal repeats (RFC 8829 section 5.3.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct MediaLine {
@@ -186,7 +165,7 @@ impl OfferedMedia {
 
     /// Whether the client sends RTP on it: a track.
     pub(crate) fn publishes(&self) -> bool {
-        let rtp = matches!(self.kind, OfferedKind::Audio | OfferedKind::Video);
+        let rtp = matches!(self.kind, SectionKind::Audio | SectionKind::Video);
         rtp && self.is_usable() && self.direction.sends()
     }
 
@@ -208,7 +187,7 @@ impl OfferedMedia {
 
     /// Data channels as they were described before RFC 8841: by SCTP port, with an `a=sctpmap`.
     pub(super) fn has_sctpmap(&self) -> bool {
-        self.kind == OfferedKind::Data && self.line.format != DATA_CHANNELS
+        self.kind == SectionKind::Data && self.line.format != DATA_CHANNELS
     }
 }
 
@@ -225,7 +204,7 @@ pub(super) fn read_media(
     let attributes = &description.attributes;
     let (kind, reason) = match kind_of(description) {
         Ok(kind) => (kind, None),
-        Err(reason) => (OfferedKind::Other, Some(reason)),
+        Err(reason) => (SectionKind::Other, Some(reason)),
     };
     let mut media = OfferedMedia {
         mid: String::new(),
@@ -265,9 +244,9 @@ pub(super) fn read_media(
         return Ok(media);
     }
     match kind {
-        OfferedKind::Audio | OfferedKind::Video => read_rtp(index, description, &mut media),
-        OfferedKind::Data => read_data(attributes, &mut media),
-        OfferedKind::Other => {
+        SectionKind::Audio | SectionKind::Video => read_rtp(index, description, &mut media),
+        SectionKind::Data => read_data(attributes, &mut media),
+        SectionKind::Other => {
             media.refusal = reason.map(|reason| SdpError::UnknownMedia {
                 media: media.describe(index),
                 reason,
@@ -278,12 +257,12 @@ pub(super) fn read_media(
 }
 
 /// The kind of media on an m-line, or the reason why the relay does not know it.
-fn kind_of(description: &MediaDescription<'_>) -> Result<OfferedKind, String> {
+fn kind_of(description: &MediaDescription<'_>) -> Result<SectionKind, String> {
     let format = description.formats.first().copied().unwrap_or_default();
     let (kind, profiles) = match description.media {
-        "audio" => (OfferedKind::Audio, &RTP_PROFILES[..]),
-        "video" => (OfferedKind::Video, &RTP_PROFILES[..]),
-        "application" => (OfferedKind::Data, &DATA_PROFILES[..]),
+        "audio" => (SectionKind::Audio, &RTP_PROFILES[..]),
+        "video" => (SectionKind::Video, &RTP_PROFILES[..]),
+        "application" => (SectionKind::Data, &DATA_PROFILES[..]),
         _ => return Err("the relay takes audio, video and data channels".into()),
     };
     if !profiles.contains(&description.protocol) {
@@ -296,7 +275,7 @@ fn kind_of(description: &MediaDescription<'_>) -> Result<OfferedKind, String> {
         let mut words = map.split_whitespace();
         words.next() == Some(format) && words.next() == Some(DATA_CHANNELS)
     };
-    if kind == OfferedKind::Data
+    if kind == SectionKind::Data
         && format != DATA_CHANNELS
         && !description.attributes.values("sctpmap").any(sctpmap)
     {
@@ -320,7 +299,7 @@ fn direction_of(media: &Attributes<'_>, session: &Attributes<'_>) -> Direction {
 }
 
 fn read_rtp(index: usize, description: &MediaDescription<'_>, media: &mut OfferedMedia) {
-    let audio = media.kind == OfferedKind::Audio;
+    let audio = media.kind == SectionKind::Audio;
     let attributes = &description.attributes;
     media.codecs = parse_codecs(description, audio);
     if media.codecs.is_empty() {

@@ -30,13 +30,7 @@ mod session;
 mod tests;
 mod text;
 
-pub(crate) use codec::CodecParameters;
-#[cfg(test)]
-pub(crate) use codec::Feedback;
 pub use error::SdpError;
-pub(crate) use media::{OfferedKind, OfferedMedia, OfferedSsrc};
+pub(crate) use media::OfferedMedia;
 pub(crate) use offer::{Offer, RemoteDescription, SdpLimits, parse_offer};
-pub(crate) use session::{
-    LocalDescription, MediaRole, Negotiated, NegotiatedCodec, NegotiatedMedia, Session,
-    SlotIdentity,
-};
+pub(crate) use session::{LocalDescription, Negotiated, Session};

@@ -1,10 +1,11 @@
 //! The client's offer, read: text into values that hold together.
 
+use crate::rtp::parameters::SectionKind;
 use crate::transport::{Fingerprint, IceCredentials};
 
 use super::bundle;
 use super::error::SdpError;
-use super::media::{OfferedKind, OfferedMedia, read_media};
+use super::media::{OfferedMedia, read_media};
 use super::text;
 
 /// Bounds of an offer, checked before it is taken apart.
@@ -141,7 +142,7 @@ fn name_by_place(media: &mut [OfferedMedia]) {
 /// All data channels of a peer share one SCTP association (RFC 8831 section 6.1).
 fn refuse_second_data(media: &mut [OfferedMedia]) {
     let data = media.iter_mut().enumerate();
-    let data = data.filter(|(_, m)| m.kind == OfferedKind::Data && m.is_usable());
+    let data = data.filter(|(_, m)| m.kind == SectionKind::Data && m.is_usable());
     for (index, second) in data.skip(1) {
         second.refusal = Some(SdpError::UnknownMedia {
             media: second.describe(index),

@@ -3,19 +3,15 @@
 use std::net::SocketAddr;
 
 use crate::event::MediaKind;
-use crate::rtp::codec::Codec;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters, SlotIdentity, SsrcPair};
 use crate::transport::{Fingerprint, IceCredentials};
 
 use super::answer;
-use super::codec::{CodecParameters, OfferedCodec};
 use super::error::SdpError;
 use super::extmap::{self, Extmap};
-use super::media::{Direction, OfferedExtension, OfferedKind, OfferedMedia, OfferedSsrc};
+use super::media::{Direction, OfferedExtension, OfferedMedia};
 use super::offer::{Offer, RemoteDescription};
-
-/// A payload type both sides agreed on: the client's number, with the parameters and feedback that the relay keeps.
-pub(crate) type NegotiatedCodec = OfferedCodec;
 
 /// The m-lines of one peer, from its first offer to its last.
 ///
@@ -37,7 +33,7 @@ struct Line {
     mid: String,
     /// The mid is the client's, not one that this side made up.
     named: bool,
-    kind: OfferedKind,
+    kind: SectionKind,
     /// Answered with port 0: free for a new m-line (RFC 8829 section 5.2.2).
     vacant: bool,
     /// Kept while the m-line lives, also through `inactive`.
@@ -60,89 +56,17 @@ pub(crate) struct LocalDescription<'a> {
     pub(crate) max_message_size: usize,
 }
 
-/// The names under which the relay sends in a slot, whatever track it points at.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct SlotIdentity {
-    /// The SSRC of the media.
-    pub(crate) ssrc: u32,
-    /// The SSRC of retransmissions; unused where the client offers none.
-    pub(crate) rtx_ssrc: Option<u32>,
-    /// `MediaStream.id` in the browser: a token of at most 64 characters (RFC 8830 section 2).
-    pub(crate) stream_id: String,
-    /// Second half of `a=msid`, likewise.
-    pub(crate) track_id: String,
-}
-
 /// The outcome of an offer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Negotiated {
     /// The answer.
     pub(crate) sdp: String,
     /// One for each m-line of the offer, in its order.
-    pub(crate) media: Vec<NegotiatedMedia>,
+    pub(crate) media: Vec<SectionParameters>,
     /// Mids of the m-lines that were offered for use and refused, with the reasons.
     pub(crate) refused: Vec<(String, SdpError)>,
     /// The client's credentials are others than before: it restarts ICE (RFC 8445 section 9).
     pub(crate) ice_restarted: bool,
-}
-
-/// One m-line as both sides see it now.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct NegotiatedMedia {
-    /// `a=mid`, or the name given to an m-line without; empty only in a stopped one.
-    pub(crate) mid: String,
-    /// Kind of media it carries.
-    pub(crate) kind: OfferedKind,
-    /// The relay's use of it.
-    pub(crate) role: MediaRole,
-    /// In the client's order of preference; empty unless the m-line is RTP and not rejected.
-    pub(crate) codecs: Vec<NegotiatedCodec>,
-    /// Extensions of the packets that flow: of a publisher's m-line those the client may send, of a
-    /// slot's those it may receive.
-    pub(crate) extensions: ExtensionMap,
-    /// A publisher's simulcast encodings, in its order, which may be any.
-    pub(crate) rids: Vec<String>,
-    /// The largest size that each of these is said to have, more is larger; empty: not told of all.
-    pub(crate) rid_bounds: Vec<u32>,
-    /// SSRCs a publisher announced.
-    pub(crate) ssrcs: Vec<OfferedSsrc>,
-    /// A publisher's simulcast encodings where SSRCs tell them apart, not RIDs: the lowest first, 2 to
-    /// 4 of [`ssrcs`](Self::ssrcs). Empty: no such simulcast.
-    pub(crate) sim: Vec<u32>,
-    /// A slot's names.
-    pub(crate) slot: Option<SlotIdentity>,
-}
-
-/// The relay's use of an m-line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum MediaRole {
-    /// The client sends a track.
-    Publish,
-    /// The relay sends whatever track it points the slot at.
-    Slot,
-    /// Data channels.
-    Data,
-    /// No media for now.
-    Inactive,
-    /// No media; a new m-line may take its place.
-    Rejected,
-}
-
-impl NegotiatedMedia {
-    /// The payload type, and that of its retransmissions, under which this m-line carries a stream of `codec` made with
-    /// `parameters`. `None` if the client cannot decode it.
-    pub(crate) fn payload_type_for(
-        &self,
-        codec: Codec,
-        parameters: &CodecParameters,
-    ) -> Option<(u8, Option<u8>)> {
-        self.codecs
-            .iter()
-            .filter(|ours| ours.codec == codec)
-            .filter_map(|ours| Some((ours.parameters.carries(parameters)?, ours)))
-            .min_by_key(|(rank, _)| *rank)
-            .map(|(_, ours)| (ours.payload_type, ours.rtx))
-    }
 }
 
 impl Session {
@@ -230,7 +154,7 @@ impl Session {
     fn place(
         &mut self,
         offer: &Offer,
-        media: &mut [NegotiatedMedia],
+        media: &mut [SectionParameters],
         slots: &mut dyn FnMut(&str, MediaKind) -> SlotIdentity,
     ) {
         for (index, (media, offered)) in media.iter_mut().zip(&offer.media).enumerate() {
@@ -262,7 +186,7 @@ impl Session {
             };
             if let (Some(line), MediaRole::Slot) = (line, media.role) {
                 let kind = match media.kind {
-                    OfferedKind::Audio => MediaKind::Audio,
+                    SectionKind::Audio => MediaKind::Audio,
                     _ => MediaKind::Video,
                 };
                 // A name that was made up may become another m-line's.
@@ -282,8 +206,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn negotiate(&mut self, offered: &OfferedMedia) -> (NegotiatedMedia, Vec<OfferedExtension>) {
-        let mut media = NegotiatedMedia {
+    fn negotiate(&mut self, offered: &OfferedMedia) -> (SectionParameters, Vec<OfferedExtension>) {
+        let mut media = SectionParameters {
             mid: offered.mid.clone(),
             kind: offered.kind,
             role: role(offered),
@@ -323,7 +247,7 @@ impl Shared {
     }
 
     /// Keeps SSRCs that no m-line before has claimed.
-    fn share_ssrcs(&mut self, offered: &[OfferedSsrc]) -> Vec<OfferedSsrc> {
+    fn share_ssrcs(&mut self, offered: &[SsrcPair]) -> Vec<SsrcPair> {
         let mut claim = |ssrc: u32| {
             let free = !self.ssrcs.contains(&ssrc);
             self.ssrcs.extend(free.then_some(ssrc));
@@ -334,7 +258,7 @@ impl Shared {
             .filter_map(|offered| {
                 let ssrc = claim(offered.ssrc).then_some(offered.ssrc)?;
                 let rtx = offered.rtx.filter(|rtx| claim(*rtx));
-                Some(OfferedSsrc { ssrc, rtx })
+                Some(SsrcPair { ssrc, rtx })
             })
             .collect()
     }
@@ -343,8 +267,8 @@ impl Shared {
 fn role(offered: &OfferedMedia) -> MediaRole {
     match (offered.kind, offered.direction) {
         _ if !offered.is_usable() => MediaRole::Rejected,
-        (OfferedKind::Other, _) => MediaRole::Rejected,
-        (OfferedKind::Data, _) => MediaRole::Data,
+        (SectionKind::Other, _) => MediaRole::Rejected,
+        (SectionKind::Data, _) => MediaRole::Data,
         (_, Direction::SendOnly | Direction::SendRecv) => MediaRole::Publish,
         (_, Direction::RecvOnly) => MediaRole::Slot,
         (_, Direction::Inactive) => MediaRole::Inactive,
@@ -352,7 +276,7 @@ fn role(offered: &OfferedMedia) -> MediaRole {
 }
 
 /// The encodings of an SSRC group that are still to be had; one alone is no simulcast.
-fn simulcast_of(group: &[u32], ssrcs: &[OfferedSsrc]) -> Vec<u32> {
+fn simulcast_of(group: &[u32], ssrcs: &[SsrcPair]) -> Vec<u32> {
     let known = |ssrc: &u32| ssrcs.iter().any(|known| known.ssrc == *ssrc);
     let mut simulcast: Vec<u32> = group.iter().copied().filter(known).collect();
     if simulcast.len() < 2 {

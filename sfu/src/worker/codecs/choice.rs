@@ -1,11 +1,11 @@
 //! Chooses the codec to ask a publisher for.
 
 use crate::egress::Decoders;
-use crate::transport::sdp::NegotiatedCodec;
+use crate::rtp::parameters::CodecFormat;
 
 /// The number of viewers that can decode each codec of a list.
 pub(super) fn count_able<'a>(
-    codecs: &[NegotiatedCodec],
+    codecs: &[CodecFormat],
     viewers: impl Iterator<Item = &'a Decoders>,
 ) -> (Vec<u32>, u32) {
     // Most viewers are alike; each kind is looked at once.

@@ -30,7 +30,8 @@ use crate::egress::{Decoders, Subscriber};
 use crate::event::{Event, MediaKind, RenegotiationReason, Unwatchable};
 use crate::id::{RoomId, TrackId};
 use crate::place::Place;
-use crate::transport::sdp::{NegotiatedCodec, Offer, OfferedKind, OfferedMedia};
+use crate::rtp::parameters::{CodecFormat, SectionKind};
+use crate::transport::sdp::{Offer, OfferedMedia};
 use crate::view::Reason;
 
 /// Delay from the first sign to the check: several viewers who come together are one change, and the other workers have
@@ -38,7 +39,7 @@ use crate::view::Reason;
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// The codecs of each publishing m-line in the order in which its client offered them.
-pub(super) type Offered = HashMap<String, Vec<NegotiatedCodec>>;
+pub(super) type Offered = HashMap<String, Vec<CodecFormat>>;
 
 /// Tracks that some viewer could not decode.
 #[derive(Debug, Default)]
@@ -388,7 +389,7 @@ impl Worker {
             let (able, viewers) = choice::count_able(&media.codecs, decoders);
             return choice::choose(&able, viewers, None);
         };
-        let is = |ours: &NegotiatedCodec, theirs: &NegotiatedCodec| {
+        let is = |ours: &CodecFormat, theirs: &CodecFormat| {
             (ours.codec, ours.parameters) == (theirs.codec, theirs.parameters)
         };
         // The order differs from before: its client wants another codec now.
@@ -436,7 +437,7 @@ fn knows(viewer: &Subscriber, kind: MediaKind) -> bool {
 
 /// Whether a client sends a video on an m-line.
 pub(super) fn publishes_video(media: &OfferedMedia) -> bool {
-    media.kind == OfferedKind::Video && media.publishes()
+    media.kind == SectionKind::Video && media.publishes()
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ use super::Worker;
 use super::codecs::Audience;
 use super::data::Data;
 use super::peer::Peer;
+use crate::audio::Digest;
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
@@ -47,7 +48,7 @@ use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
 use crate::ladder::{LayerSet, Ranks};
 use crate::packet::PassedOn;
 use crate::place::Place;
-use crate::router::{Batch, Digest, Room};
+use crate::router::{Batch, Room};
 
 /// Packets to be sent after which no more packets of other workers are taken in a turn. It is half of a turn, so that
 /// neither these nor this worker's own peers wait for the other.

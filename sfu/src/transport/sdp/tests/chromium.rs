@@ -4,7 +4,7 @@
 use super::*;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
-use crate::transport::sdp::codec::CodecParameters;
+use crate::rtp::parameters::CodecParameters;
 
 pub(super) const PUBLISH: (&str, &str) = fixture!("chromium-publish");
 pub(super) const RECEIVE: (&str, &str) = fixture!("chromium-receive");
@@ -30,10 +30,7 @@ fn a_publisher_without_simulcast() {
         panic!("two m-lines");
     };
     assert_eq!(audio.ssrcs.len(), 1);
-    assert!(matches!(
-        video.ssrcs[..],
-        [OfferedSsrc { rtx: Some(_), .. }]
-    ));
+    assert!(matches!(video.ssrcs[..], [SsrcPair { rtx: Some(_), .. }]));
     assert!(audio.rids.is_empty() && video.rids.is_empty());
     let codecs: Vec<Codec> = audio.codecs.iter().map(|codec| codec.codec).collect();
     assert_eq!(codecs, [Codec::Opus, Codec::Red]);

@@ -51,10 +51,7 @@ fn a_publisher_without_simulcast() {
         panic!("two m-lines");
     };
     assert_eq!(audio.ssrcs.len(), 1);
-    assert!(matches!(
-        video.ssrcs[..],
-        [OfferedSsrc { rtx: Some(_), .. }]
-    ));
+    assert!(matches!(video.ssrcs[..], [SsrcPair { rtx: Some(_), .. }]));
     assert!(video.rids.is_empty());
 }
 

@@ -21,6 +21,7 @@ mod str0m;
 
 use super::*;
 use crate::event::MediaKind;
+use crate::rtp::parameters::{MediaRole, SectionKind, SlotIdentity, SsrcPair};
 use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
 
 const LIMITS: SdpLimits = SdpLimits::new(64);

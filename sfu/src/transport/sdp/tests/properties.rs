@@ -268,13 +268,13 @@ proptest! {
 /// A client's step between two offers.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Add(OfferedKind),
+    Add(SectionKind),
     Stop(usize),
     Turn(usize, Direction),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let kind = prop::sample::select(vec![OfferedKind::Audio, OfferedKind::Video]);
+    let kind = prop::sample::select(vec![SectionKind::Audio, SectionKind::Video]);
     let direction = prop::sample::select(vec![
         Direction::SendRecv,
         Direction::SendOnly,
@@ -292,7 +292,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Clone, Debug)]
 struct ClientLine {
     mid: String,
-    kind: OfferedKind,
+    kind: SectionKind,
     direction: Direction,
     stopped: bool,
 }
@@ -300,7 +300,7 @@ struct ClientLine {
 impl ClientLine {
     fn text(&self) -> String {
         let (part, mid) = match self.kind {
-            OfferedKind::Audio => (AUDIO.replace("a=sendonly", self.direction_line()), "mid:0"),
+            SectionKind::Audio => (AUDIO.replace("a=sendonly", self.direction_line()), "mid:0"),
             _ => (VIDEO.replace("a=recvonly", self.direction_line()), "mid:1"),
         };
         let part = part.replace(mid, &format!("mid:{}", self.mid));
