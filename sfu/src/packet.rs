@@ -9,33 +9,33 @@ use crate::rtp::codec::dd::DependencyDescriptor;
 use crate::rtp::codec::{Codec, FrameInfo, is_keyframe, vp8, vp9};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
-/// A decrypted packet of a published track: its bytes and the facts found about them.
+/// A decrypted packet of a published track: its bytes and the info found about them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
     /// The whole RTP packet as the publisher sent it; unwrapped from RTX if it was retransmitted.
     pub(crate) datagram: &'a [u8],
-    pub(crate) facts: &'a Facts,
+    pub(crate) info: &'a PacketInfo,
 }
 
 impl<'a> Packet<'a> {
     /// The payload, without padding.
     pub(crate) fn payload(&self) -> &'a [u8] {
-        self.facts.header.payload(self.datagram)
+        self.info.header.payload(self.datagram)
     }
 }
 
 impl Deref for Packet<'_> {
-    type Target = Facts;
+    type Target = PacketInfo;
 
-    fn deref(&self) -> &Facts {
-        self.facts
+    fn deref(&self) -> &PacketInfo {
+        self.info
     }
 }
 
 /// Facts of a packet that are the same for each of its viewers, found once. They hold no bytes, so that they can be
 /// stored beside them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct PacketInfo {
     pub(crate) header: RtpHeader,
     pub(crate) codec: Codec,
     pub(crate) track: TrackId,

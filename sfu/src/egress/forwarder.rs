@@ -349,12 +349,12 @@ fn takes_redundancy(media: &SectionParameters, red: &CodecFormat) -> bool {
         .any(|ours| ours.parameters == red.parameters)
 }
 
-/// The facts of a packet that the selector needs.
+/// The info of a packet that the selector needs.
 pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
     Candidate {
         stream: packet.layer,
         timestamp: packet.header.timestamp,
-        frame: &packet.facts.described.frame,
+        frame: &packet.info.described.frame,
         // Parameter sets of one stream do not serve another.
         switchable: packet.switchable
             && (packet.codec != Codec::H264 || h264::has_parameter_sets(packet.payload())),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::allocator::{Allocator, Budget, Grant, Wish};
+use super::allocator::{Allocator, Budget, LayerAllocation, LayerRequest};
 use super::bwe::{
     BandwidthEstimator, Block, BweConfig, Demand, Estimate, LimitedBy, ReportedEstimator, RoundTrip,
 };
@@ -521,11 +521,16 @@ impl Link {
     }
 
     /// Decides the layer of each video subscription.
-    pub(crate) fn allocate(&mut self, now: Instant, cap: Cap, wishes: &[Wish]) -> &[Grant] {
+    pub(crate) fn allocate(
+        &mut self,
+        now: Instant,
+        cap: Cap,
+        requests: &[LayerRequest],
+    ) -> &[LayerAllocation] {
         self.count(now);
         let audio = self.reserve(now);
         self.audio = audio;
-        self.lowest = lowest_of(wishes);
+        self.lowest = lowest_of(requests);
         let estimate = self.estimate_now();
         let said = estimate.said.filter(|_| self.listed.whole);
         let said = said.map(|said| said.saturating_sub(if self.listed.audio { audio } else { 0 }));
@@ -550,12 +555,12 @@ impl Link {
             bitrate: cap.bitrate.map(|most| most.saturating_sub(audio)),
             ..cap
         };
-        self.allocator.allocate(now, budget, cap, wishes);
+        self.allocator.allocate(now, budget, cap, requests);
         let allocated = self.allocator.allocated;
         let content =
             !budget.congested && (self.allocator.desired..=budget.bitrate).contains(&allocated);
         let interval = if content { CONTENT } else { INTERVAL };
-        self.decide_at = (!wishes.is_empty()).then_some(now + interval);
+        self.decide_at = (!requests.is_empty()).then_some(now + interval);
         let most = cap.bitrate.unwrap_or(u64::MAX);
         let demand = Demand {
             allocated: self.allocator.allocated + audio,
@@ -567,7 +572,7 @@ impl Link {
             None => self.bwe.set_demand(now, demand),
         }
         self.follow(now);
-        self.allocator.grants()
+        self.allocator.allocations()
     }
 
     /// The estimated bandwidth of the link, for the timeline.
@@ -610,8 +615,9 @@ impl Link {
 }
 
 /// Bits a second of the cheapest picture among those to be shown.
-fn lowest_of(wishes: &[Wish]) -> u64 {
-    let seen = wishes.iter().filter(|wish| wish.paused.is_none());
-    let rungs = seen.filter_map(|wish| wish.ladder.rungs().iter().find(|rung| rung.bitrate > 0));
+fn lowest_of(requests: &[LayerRequest]) -> u64 {
+    let seen = requests.iter().filter(|request| request.paused.is_none());
+    let rungs =
+        seen.filter_map(|request| request.ladder.rungs().iter().find(|rung| rung.bitrate > 0));
     rungs.map(|rung| rung.bitrate).min().unwrap_or(0)
 }

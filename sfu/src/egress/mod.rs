@@ -25,7 +25,7 @@ mod sound;
 mod subscriber;
 mod waiting;
 
-pub(crate) use allocator::{Grant, Priority, Wish};
+pub(crate) use allocator::{LayerAllocation, LayerRequest, Priority};
 pub(crate) use forwarder::{Forwarder, SourceTrack, Start};
 pub(crate) use outlet::{Outgoing, Outlet};
 pub(crate) use pacer::{Cached, Next, Paced, Pacer};

@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
-use super::allocator::Grant;
+use super::allocator::LayerAllocation;
 use super::earlier::EarlierFrames;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::kept::{self, Kept};
@@ -60,7 +60,7 @@ pub(crate) struct Slot {
     earlier: Option<Box<EarlierFrames>>,
     pub(crate) forwarder: Option<Forwarder>,
     /// The last decision for its track.
-    pub(crate) grant: Option<Grant>,
+    pub(crate) allocation: Option<LayerAllocation>,
     /// The layer and reason that the viewer was told last.
     pub(crate) told: Option<(Option<LayerId>, Reason)>,
     rtx_ssrc: Option<u32>,
@@ -165,7 +165,7 @@ impl Slot {
             rate: RateMeter::default(),
             resumes: false,
             anew: false,
-            grant: None,
+            allocation: None,
             told: None,
         }
     }
@@ -187,7 +187,7 @@ impl Slot {
         }
         self.forwarder = Forwarder::new(source.clone(), &self.media);
         self.counters = Counters::default();
-        (self.grant, self.told, self.anew) = (None, None, false);
+        (self.allocation, self.told, self.anew) = (None, None, false);
         self.forwarder.is_some()
     }
 
@@ -637,7 +637,7 @@ impl Slot {
         Some(self.write(&out, packet))
     }
 
-    /// The m-line's facts; its MID only if needed, as that is far away in memory.
+    /// The m-line's info; its MID only if needed, as that is far away in memory.
     fn line(&self, names_mid: bool) -> Line<'_> {
         Line {
             mid: names_mid.then(|| self.mid()),
@@ -678,7 +678,7 @@ impl Slot {
             return (None, "free");
         };
         let current = forwarder.current();
-        let granted = self.grant.map(|grant| grant.reason);
+        let granted = self.allocation.map(|allocation| allocation.reason);
         let reason = match forwarder.awaits_keyframe_of() {
             // Audio has no layers.
             Some(_)
@@ -736,5 +736,5 @@ fn frame_key(packet: &Packet<'_>) -> Option<FrameKey> {
 fn ends_picture(forwarder: &Forwarder, packet: &Packet<'_>) -> bool {
     let selector = &forwarder.selector;
     let timestamp = packet.header.timestamp;
-    selector.ends_picture(packet.layer, timestamp, &packet.facts.described.frame)
+    selector.ends_picture(packet.layer, timestamp, &packet.info.described.frame)
 }

@@ -229,7 +229,7 @@ impl Layer {
         observed != Observed::Same
     }
 
-    /// The frame facts of a packet that was just received.
+    /// The frame info of a packet that was just received.
     pub(crate) fn describe(&mut self, now: Instant, packet: StreamPacket<'_>) -> Described {
         let described = self.frames.receive(now, packet);
         self.height = self.frames.heights().into_iter().max().unwrap_or(0);

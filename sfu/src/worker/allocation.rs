@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::Worker;
 use super::relay::track_at;
-use crate::egress::{Forwarder, Grant, Priority, Wish};
+use crate::egress::{Forwarder, LayerAllocation, LayerRequest, Priority};
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
@@ -61,25 +61,31 @@ impl Worker {
 
     /// Decides the layer of each video a viewer is subscribed to.
     pub(super) fn decide(&mut self, now: Instant, index: usize) {
-        let mut wishes = std::mem::take(&mut self.wishes);
-        wishes.clear();
-        let mut grants = std::mem::take(&mut self.grants);
-        grants.clear();
-        self.gather(now, index, &mut wishes, &mut grants);
+        let mut requests = std::mem::take(&mut self.requests);
+        requests.clear();
+        let mut allocations = std::mem::take(&mut self.allocations);
+        allocations.clear();
+        self.layer_requests(now, index, &mut requests, &mut allocations);
         if let Some(peer) = self.peers.get_mut(index) {
             let cap = peer.subscriber.cap();
             let link = peer.subscriber.link_mut();
-            grants.extend_from_slice(link.allocate(now, cap, &wishes));
-            self.carry_out(now, index, &wishes, &grants);
+            allocations.extend_from_slice(link.allocate(now, cap, &requests));
+            self.apply_allocation(now, index, &requests, &allocations);
             self.schedule.touch(index);
         }
-        self.grants = grants;
-        self.wishes = wishes;
+        self.allocations = allocations;
+        self.requests = requests;
     }
 
     /// Gathers a viewer's requests. `sounds` gets the audio tracks that were muted or unmuted: nothing else is ever
     /// decided about audio.
-    fn gather(&self, now: Instant, index: usize, wishes: &mut Vec<Wish>, sounds: &mut Vec<Grant>) {
+    fn layer_requests(
+        &self,
+        now: Instant,
+        index: usize,
+        requests: &mut Vec<LayerRequest>,
+        sounds: &mut Vec<LayerAllocation>,
+    ) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
@@ -92,7 +98,9 @@ impl Worker {
                 continue;
             };
             if source.kind == MediaKind::Audio {
-                let paused = state.grant.is_some_and(|grant| grant.layer.is_none());
+                let paused = state
+                    .allocation
+                    .is_some_and(|allocation| allocation.layer.is_none());
                 if paused != track.settings.muted {
                     sounds.push(sound(slot, source.id, track.settings.muted));
                 }
@@ -122,7 +130,7 @@ impl Worker {
             };
             let order = track.order();
             let in_order = |layer: LayerId| forwarder.translate(layer, &order);
-            wishes.push(Wish {
+            requests.push(LayerRequest {
                 slot,
                 track: source.id,
                 ladder,
@@ -132,7 +140,10 @@ impl Worker {
                 paused,
                 lacks_codec: lacks == Lacks::Some,
                 most: peer.subscriber.link().most(slot),
-                current: state.grant.and_then(|grant| grant.layer).map(in_order),
+                current: state
+                    .allocation
+                    .and_then(|allocation| allocation.layer)
+                    .map(in_order),
                 shown: forwarder.current().map(in_order),
             });
         }
@@ -151,7 +162,13 @@ impl Worker {
     }
 
     /// Applies a decision, and tells of it.
-    fn carry_out(&mut self, now: Instant, index: usize, wishes: &[Wish], grants: &[Grant]) {
+    fn apply_allocation(
+        &mut self,
+        now: Instant,
+        index: usize,
+        requests: &[LayerRequest],
+        allocations: &[LayerAllocation],
+    ) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -162,15 +179,15 @@ impl Worker {
         let mut wants = Vec::new();
         let mut muted = Vec::new();
         let mut decodable = Vec::new();
-        // Grants of audio come first and have no wish: audio has one layer, and no order.
-        let sounds = grants.len().saturating_sub(wishes.len());
-        let orders = wishes.iter().map(|wish| Some(wish.order));
+        // Allocations of audio come first and have no request: audio has one layer, and no order.
+        let sounds = allocations.len().saturating_sub(requests.len());
+        let orders = requests.iter().map(|request| Some(request.order));
         let orders = std::iter::repeat_n(None, sounds).chain(orders);
-        for (order, grant) in orders.zip(grants) {
-            let Some(slot) = peer.subscriber.slot_mut(grant.slot) else {
+        for (order, allocation) in orders.zip(allocations) {
+            let Some(slot) = peer.subscriber.slot_mut(allocation.slot) else {
                 continue;
             };
-            let before = slot.grant.replace(*grant);
+            let before = slot.allocation.replace(*allocation);
             if before.is_some_and(|before| before.reason == Reason::Muted) {
                 slot.resume();
             }
@@ -181,40 +198,40 @@ impl Worker {
                 forwarder.set_order(order);
             }
             // A layer that is overdue is not the one sent.
-            let tells = match grant.is_late {
+            let tells = match allocation.is_late {
                 true => forwarder.current(),
-                false => grant.layer,
+                false => allocation.layer,
             };
-            let told = slot.told.replace((tells, grant.reason));
-            let layer = pointed_at(forwarder, grant);
+            let told = slot.told.replace((tells, allocation.reason));
+            let layer = pointed_at(forwarder, allocation);
             let changes_target = forwarder.target() != layer;
             forwarder.set_target(layer);
             // Packets that the link cannot carry would only wait, and everything behind them.
             let stops = congested && layer < forwarder.current();
             if stops {
                 forwarder.stop();
-                stopped.push(grant.slot);
+                stopped.push(allocation.slot);
             }
-            if grant.reason == Reason::Muted {
+            if allocation.reason == Reason::Muted {
                 forwarder.halt();
             }
             if changes_target || stops {
                 wants.push(forwarder.source.place);
             }
-            if !changes_target && told == Some((tells, grant.reason)) {
+            if !changes_target && told == Some((tells, allocation.reason)) {
                 continue;
             }
-            if is_undecodable(before.as_ref()) != is_undecodable(Some(grant)) {
-                decodable.push(grant.track);
+            if is_undecodable(before.as_ref()) != is_undecodable(Some(allocation)) {
+                decodable.push(allocation.track);
             }
-            if grant.reason == Reason::Muted {
-                muted.push(grant.slot);
+            if allocation.reason == Reason::Muted {
+                muted.push(allocation.slot);
             }
             changes.push(SubscriptionState {
-                track: grant.track,
+                track: allocation.track,
                 layer: tells.map(|layer| layer.spatial),
                 temporal: tells.map(|layer| layer.temporal),
-                reason: grant.reason,
+                reason: allocation.reason,
             });
         }
         for slot in muted {
@@ -224,19 +241,24 @@ impl Worker {
             peer.subscriber.link_mut().pacer.skip(now, slot);
         }
         for place in wants {
-            self.wants_changed(now, place);
+            self.wants_changed(place);
         }
         for track in decodable {
             self.decodable_changed(now, room, track);
         }
         if !changes.is_empty() {
-            self.tell(now, index, changes);
+            self.report_allocation(now, index, changes);
         }
     }
 
     /// Tells of changes: the viewer, the timeline, the log. A keyframe is requested later, when a packet shows that one
     /// is missing.
-    pub(super) fn tell(&mut self, now: Instant, index: usize, states: Vec<SubscriptionState>) {
+    pub(super) fn report_allocation(
+        &mut self,
+        now: Instant,
+        index: usize,
+        states: Vec<SubscriptionState>,
+    ) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
@@ -275,9 +297,9 @@ impl Worker {
     }
 }
 
-/// The grant of an audio track, muted or not.
-fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
-    Grant {
+/// The allocation of an audio track, muted or not.
+fn sound(slot: usize, track: TrackId, muted: bool) -> LayerAllocation {
+    LayerAllocation {
         slot,
         track,
         layer: (!muted).then(LayerId::default),
@@ -288,8 +310,9 @@ fn sound(slot: usize, track: TrackId, muted: bool) -> Grant {
 }
 
 /// Whether a viewer is sent nothing of a track because it cannot decode it.
-pub(super) fn is_undecodable(grant: Option<&Grant>) -> bool {
-    grant.is_some_and(|grant| grant.layer.is_none() && grant.reason == Reason::Codec)
+pub(super) fn is_undecodable(allocation: Option<&LayerAllocation>) -> bool {
+    allocation
+        .is_some_and(|allocation| allocation.layer.is_none() && allocation.reason == Reason::Codec)
 }
 
 /// How many of a track's encodings come in a codec that the viewer lacks.
@@ -323,10 +346,10 @@ fn leave_out_undecodable(ladder: &mut Ladder, forwarder: &Forwarder, track: &Tra
     }
 }
 
-/// The layer that a forwarder aims at for a grant. A stream that has stopped may resume where it was.
-fn pointed_at(forwarder: &Forwarder, grant: &Grant) -> Option<LayerId> {
-    match grant.reason {
-        Reason::Publisher | Reason::NotStarted => grant.layer.or(forwarder.target()),
-        _ => grant.layer,
+/// The layer that a forwarder aims at for an allocation. A stream that has stopped may resume where it was.
+fn pointed_at(forwarder: &Forwarder, allocation: &LayerAllocation) -> Option<LayerId> {
+    match allocation.reason {
+        Reason::Publisher | Reason::NotStarted => allocation.layer.or(forwarder.target()),
+        _ => allocation.layer,
     }
 }

@@ -93,7 +93,7 @@ impl Worker {
             if let Some(forwarder) = &state.forwarder {
                 self.router
                     .unsubscribe(forwarder.source.fanout, Target { peer: index, slot });
-                self.wants_changed(now, forwarder.source.place);
+                self.wants_changed(forwarder.source.place);
                 self.viewers_changed(now, forwarder.source.id);
             }
         }

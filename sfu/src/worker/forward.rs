@@ -12,7 +12,7 @@ use crate::egress::{
     Cached, Item, Next, Outgoing, Outlet, Paced, Pacer, Packer, Plan, Slot, Start,
 };
 use crate::ingress::{StreamPacket, Track};
-use crate::packet::{Facts, Packet, PassedOn};
+use crate::packet::{Packet, PacketInfo, PassedOn};
 use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::is_keyframe;
@@ -24,7 +24,7 @@ pub(super) const PART_BYTES: usize = 256 << 10;
 
 /// Buffers for forwarding, kept from turn to turn to save allocations.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct FanoutScratch {
     planned: Vec<Planned>,
     items: Vec<Item>,
     packer: Packer,
@@ -155,12 +155,12 @@ impl Worker {
             {
                 continue;
             }
-            let Some(facts) = cached_facts(track, start.layer, sequence, datagram) else {
+            let Some(info) = cached_facts(track, start.layer, sequence, datagram) else {
                 continue;
             };
             let packet = Packet {
                 datagram,
-                facts: &facts,
+                info: &info,
             };
             let slot = at.slot as usize;
             let mut plan = Plan::default();
@@ -229,12 +229,12 @@ impl Worker {
         let Some((track, viewer)) = found else {
             return;
         };
-        let Some((datagram, facts)) = cached(track, &source) else {
+        let Some((datagram, info)) = cached(track, &source) else {
             return self.counters.drop("paced_not_cached");
         };
         let packet = Packet {
             datagram,
-            facts: &facts,
+            info: &info,
         };
         let ntp = self.config.clock.ntp(now);
         let outlet = viewer.outlet(now, paced.slot as usize, ntp, &mut self.transmits);
@@ -291,7 +291,7 @@ struct Sealed {
     failed: u64,
 }
 
-impl Desk {
+impl FanoutScratch {
     /// Begins the plan for a delivery.
     fn begin(&mut self, delivery: &Delivery) -> &mut Plan {
         let at = self.planned.len();
@@ -388,19 +388,19 @@ fn paced(slot: u32, outgoing: Outgoing, origin: Place, packet: &Packet<'_>) -> P
     }
 }
 
-/// A packet that its publisher's cache still has, with its facts.
-pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8], Facts)> {
+/// A packet that its publisher's cache still has, with its info.
+pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8], PacketInfo)> {
     let layer = track
         .layers
         .get(source.layer)
         .filter(|layer| layer.ssrc == Some(source.ssrc))?;
     let datagram = layer.cache.as_ref()?.get(source.sequence)?;
-    let facts = cached_facts(track, source.layer, source.sequence, datagram)?;
-    Some((datagram, facts))
+    let info = cached_facts(track, source.layer, source.sequence, datagram)?;
+    Some((datagram, info))
 }
 
 /// Facts of a packet from a cache.
-fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<Facts> {
+fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<PacketInfo> {
     let header = RtpHeader::parse(datagram).ok()?;
     let codec = track.codec(header.payload_type)?;
     let passed_on = PassedOn::find(&header, datagram, &track.extensions);
@@ -411,7 +411,7 @@ fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> 
         payload: header.payload(datagram),
         passed_on: &passed_on,
     });
-    Some(Facts {
+    Some(PacketInfo {
         header,
         codec,
         track: track.id,

@@ -3,7 +3,7 @@
 //! Fan-out goes viewer by viewer, not packet by packet. A viewer's keys, numbers and address are
 //! then touched once for all of its packets, which lie together in memory and leave as one run.
 
-use crate::packet::{Facts, Packet};
+use crate::packet::{Packet, PacketInfo};
 use crate::place::Place;
 use crate::router::Target;
 
@@ -30,7 +30,7 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 struct Waiting {
     origin: Place,
-    facts: Facts,
+    info: PacketInfo,
     start: usize,
     end: usize,
 }
@@ -59,7 +59,7 @@ impl Inbox {
     pub(super) fn push(
         &mut self,
         origin: Place,
-        facts: Facts,
+        info: PacketInfo,
         datagram: &[u8],
         targets: &[Target],
     ) -> bool {
@@ -75,7 +75,7 @@ impl Inbox {
         let packet = self.packets.len() as u32;
         self.packets.push(Waiting {
             origin,
-            facts,
+            info,
             start,
             end,
         });
@@ -139,7 +139,7 @@ impl Inbox {
         let waiting = self.packets.get(index as usize)?;
         let packet = Packet {
             datagram: self.bytes.get(waiting.start..waiting.end)?,
-            facts: &waiting.facts,
+            info: &waiting.info,
         };
         Some((waiting.origin, packet))
     }
@@ -155,7 +155,7 @@ impl Inbox {
         let later = self.packets.iter().skip(after as usize + 1);
         later
             .filter(|waiting| waiting.origin == origin)
-            .any(|waiting| (waiting.facts.layer, waiting.facts.sequence) == (layer, sequence))
+            .any(|waiting| (waiting.info.layer, waiting.info.sequence) == (layer, sequence))
     }
 
     /// Packets to be sent, as far as known.

@@ -18,7 +18,7 @@ use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
 use crate::ingress::{Publisher, Receipt};
 use crate::ladder::LayerId;
-use crate::packet::{Facts, Packet};
+use crate::packet::{Packet, PacketInfo};
 use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
@@ -256,7 +256,7 @@ impl Rig {
             return;
         };
         let track = self.publisher.track(self.track).unwrap();
-        let facts = Facts {
+        let info = PacketInfo {
             header: media.header,
             codec: media.codec,
             track: track.id,
@@ -270,7 +270,7 @@ impl Rig {
         };
         let packet = Packet {
             datagram,
-            facts: &facts,
+            info: &info,
         };
         if let Some(start) = self.plan(now, &packet).replay {
             let track = self.publisher.track(self.track).unwrap();
@@ -295,13 +295,13 @@ impl Rig {
             ssrc: track.layers[layer].ssrc.unwrap(),
             sequence,
         };
-        let Some((datagram, facts)) = cached(track, &source) else {
+        let Some((datagram, info)) = cached(track, &source) else {
             return;
         };
         let datagram = datagram.to_vec();
         let packet = Packet {
             datagram: &datagram,
-            facts: &facts,
+            info: &info,
         };
         f(self, &packet);
     }

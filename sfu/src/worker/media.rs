@@ -9,7 +9,7 @@ use super::relay::{track_and_viewer, track_at};
 use crate::egress::{Cached, Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
-use crate::packet::{Facts, Packet};
+use crate::packet::{Packet, PacketInfo};
 use crate::place::Place;
 use crate::router::RelayedPacket;
 use crate::rtp::rtcp;
@@ -89,7 +89,7 @@ impl Worker {
         let Some(layer) = track.layers.get(media.layer) else {
             return;
         };
-        let facts = Facts {
+        let info = PacketInfo {
             header: media.header,
             codec: media.codec,
             track: track.id,
@@ -116,7 +116,7 @@ impl Worker {
             };
             self.batches.push(&track.relayed_to, packet, datagram);
         }
-        self.distribute(place, fanout, facts, datagram);
+        self.distribute(place, fanout, info, datagram);
     }
 
     /// Tells the viewers of a layer that its stream has begun anew.
@@ -142,11 +142,11 @@ impl Worker {
         &mut self,
         place: Place,
         fanout: usize,
-        facts: Facts,
+        info: PacketInfo,
         datagram: &[u8],
     ) {
         let targets = self.router.targets(fanout);
-        if !self.inbox.push(place, facts, datagram, targets) {
+        if !self.inbox.push(place, info, datagram, targets) {
             self.counters.drop("inbox_full");
         }
     }
@@ -250,13 +250,13 @@ impl Worker {
             ssrc: repair.ssrc,
             sequence: repair.sequence,
         };
-        let Some((datagram, facts)) = cached(track, &source) else {
+        let Some((datagram, info)) = cached(track, &source) else {
             self.counters.drop("repair_not_cached");
             return false;
         };
         let packet = Packet {
             datagram,
-            facts: &facts,
+            info: &info,
         };
         let ntp = self.config.clock.ntp(now);
         let outlet = viewer.outlet(now, slot, ntp, &mut self.transmits);
@@ -298,7 +298,7 @@ impl Worker {
         for target in self.router.targets(track.fanout).to_vec() {
             self.decide(now, target.peer);
         }
-        self.wants_changed(now, place);
+        self.wants_changed(place);
     }
 }
 

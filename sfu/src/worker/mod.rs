@@ -52,7 +52,7 @@ use crate::cache::CacheBudget;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::demux::{Class, Demux, classify};
-use crate::egress::{Grant, Wish};
+use crate::egress::{LayerAllocation, LayerRequest};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
 use crate::router::{Batches, Room, Router};
@@ -60,7 +60,7 @@ use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::Certificate;
 use crate::view::Cap;
 use address::AddressCounters;
-use forward::{Desk, PART_BYTES};
+use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
 use peer::Peer;
@@ -115,10 +115,10 @@ pub(crate) struct Worker {
     /// Rooms in which somebody is heard, by the time of the next decision about speakers.
     speaking: BTreeSet<(Instant, RoomId)>,
     inbox: Inbox,
-    desk: Desk,
+    desk: FanoutScratch,
     /// Buffers for one viewer's decision, kept to save allocations.
-    wishes: Vec<Wish>,
-    grants: Vec<Grant>,
+    requests: Vec<LayerRequest>,
+    allocations: Vec<LayerAllocation>,
     transmits: Transmits,
     counters: Counters,
 }
@@ -180,9 +180,9 @@ impl Worker {
             looks: orientation::Looks::default(),
             speaking: BTreeSet::new(),
             inbox: Inbox::default(),
-            desk: Desk::default(),
-            wishes: Vec::new(),
-            grants: Vec::new(),
+            desk: FanoutScratch::default(),
+            requests: Vec::new(),
+            allocations: Vec::new(),
             transmits: Transmits::new(),
             counters: Counters::default(),
             config,

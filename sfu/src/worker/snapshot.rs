@@ -103,7 +103,7 @@ fn peer_stats(
             temporal: layer.map(|layer| layer.temporal),
             target: target.map(|layer| usize::from(layer.spatial)),
             reason,
-            allocated: slot.grant.map_or(0, |grant| grant.bitrate),
+            allocated: slot.allocation.map_or(0, |allocation| allocation.bitrate),
             bitrate: slot.rate.bitrate(now),
             keyframe_requests: slot.counters.keyframe_requests,
             packets: slot.counters.packets,

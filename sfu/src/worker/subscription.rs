@@ -141,7 +141,7 @@ impl Worker {
         if let Some((slot, source)) = peer.subscriber.unsubscribe(track) {
             self.router
                 .unsubscribe(source.fanout, Target { peer: index, slot });
-            self.wants_changed(now, source.place);
+            self.wants_changed(source.place);
             changed.push(slot);
         }
         self.viewers_changed(now, track);
@@ -193,7 +193,7 @@ impl Worker {
         peer.subscriber.follow(source);
         self.router
             .unsubscribe(source.fanout, Target { peer: index, slot });
-        self.wants_changed(now, source.place);
+        self.wants_changed(source.place);
         let mut changed = self.fill_slots(now, index);
         if !changed.contains(&slot) {
             changed.push(slot);
@@ -227,7 +227,7 @@ impl Worker {
                     slot: *slot,
                 },
             );
-            self.wants_changed(now, source.place);
+            self.wants_changed(source.place);
             self.viewers_changed(now, source.id);
         }
         let heard = told.iter().filter(|source| source.kind == MediaKind::Audio);
@@ -251,7 +251,7 @@ impl Worker {
             }
         }
         if !states.is_empty() {
-            self.tell(now, index, states);
+            self.report_allocation(now, index, states);
         }
         let assigned: Vec<usize> = assigned.into_iter().map(|(slot, _)| slot).collect();
         if !assigned.is_empty() {
@@ -295,7 +295,9 @@ impl Worker {
         for slot in slots {
             if let Some(slot) = viewer.subscriber.slot_mut(*slot)
                 && slot.kind == MediaKind::Audio
-                && slot.grant.is_none_or(|grant| grant.layer.is_some())
+                && slot
+                    .allocation
+                    .is_none_or(|allocation| allocation.layer.is_some())
                 && let Some(forwarder) = &mut slot.forwarder
             {
                 forwarder.set_target(Some(LayerId::default()));

@@ -69,7 +69,7 @@ impl Marks {
 
 impl Worker {
     /// Marks a track whose viewers here may be sent other layers from now on.
-    pub(super) fn wants_changed(&mut self, _now: Instant, place: Place) {
+    pub(super) fn wants_changed(&mut self, place: Place) {
         self.marks.mark(place);
     }
 

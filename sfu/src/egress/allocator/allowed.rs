@@ -46,7 +46,7 @@ pub(super) struct Allowed {
     pub(super) keeps_lowest: bool,
     /// Bits a second for any number of lowest layers at a time: a new participant should not wait.
     pub(super) roomy: u64,
-    /// Bits a second that the present grants need.
+    /// Bits a second that the present allocations need.
     pub(super) before: u64,
     /// Bits a second kept for audio beside them.
     pub(super) sound: u64,

@@ -1,7 +1,7 @@
 //! Distributes the estimated bandwidth of a viewer's link over its video subscriptions.
 //!
-//! It is pure: wishes and a budget in, grants out. Audio is not part of it: audio is always sent, and the budget is the
-//! rest.
+//! It is pure: requests and a budget in, allocations out. Audio is not part of it: audio is always sent, and the budget
+//! is the rest.
 //!
 //! 1. Hidden and forbidden tracks are paused.
 //! 2. In order of priority each subscription gets its lowest layer, for as long as the budget lasts. One that does not
@@ -90,7 +90,7 @@ impl Priority {
 
 /// A video subscription.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct LayerRequest {
     pub(crate) slot: usize,
     pub(crate) track: TrackId,
     pub(crate) ladder: Ladder,
@@ -105,13 +105,13 @@ pub(crate) struct Wish {
     pub(crate) lacks_codec: bool,
     /// Largest part of the link's rate that it may take, in bits a second, if it has a bound of its own.
     pub(crate) most: Option<u64>,
-    /// The last grant.
+    /// The last allocation.
     pub(crate) current: Option<LayerId>,
     /// The layer being sent, until a keyframe of the granted one comes.
     pub(crate) shown: Option<LayerId>,
 }
 
-impl Wish {
+impl LayerRequest {
     /// Whether a layer was asked for and is overdue.
     fn waits_for(&self, layer: Option<LayerId>) -> bool {
         let mut rungs = self.ladder.rungs().iter();
@@ -153,7 +153,7 @@ pub(crate) struct Budget {
 
 /// The decision for a subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Grant {
+pub(crate) struct LayerAllocation {
     pub(crate) slot: usize,
     pub(crate) track: TrackId,
     /// The layer; none: paused, or nothing comes.
@@ -168,7 +168,7 @@ pub(crate) struct Grant {
 /// The allocator of one viewer.
 #[derive(Debug, Default)]
 pub(crate) struct Allocator {
-    grants: Vec<Grant>,
+    allocations: Vec<LayerAllocation>,
     choices: Vec<Choice>,
     patience: Patience,
     ceilings: Ceilings,
@@ -179,11 +179,11 @@ pub(crate) struct Allocator {
     /// Bits a second that did not fit at the last cut.
     cut_from: u64,
     calm: Duration,
-    /// Bits a second that the grants need.
+    /// Bits a second that the allocations need.
     pub(crate) allocated: u64,
     /// Bits a second that they would need on an unlimited link.
     pub(crate) desired: u64,
-    /// Bits a second of the grants with the cheapest further layer; of the grants alone if there is none.
+    /// Bits a second of the allocations with the cheapest further layer; of the allocations alone if there is none.
     pub(crate) step: u64,
     /// The server's limit was the bound, not the link.
     is_capped: bool,
@@ -191,11 +191,11 @@ pub(crate) struct Allocator {
 
 #[derive(Clone, Copy, Debug)]
 struct Choice {
-    wish: usize,
+    request: usize,
     slot: usize,
     priority: Priority,
     options: Options,
-    /// The bound of [`Wish::most`].
+    /// The bound of [`LayerRequest::most`].
     most: u64,
     /// The chosen option.
     chosen: Option<usize>,
@@ -215,22 +215,22 @@ impl Choice {
         (next < self.options.len()).then_some(next)
     }
 
-    /// Whether an option exceeds the last grant.
+    /// Whether an option exceeds the last allocation.
     fn is_raise(&self, to: usize) -> bool {
         self.before.is_none_or(|before| to > before)
     }
 }
 
 impl Allocator {
-    /// Decides anew. The grants are in the order of the wishes.
+    /// Decides anew. The allocations are in the order of the requests.
     pub(crate) fn allocate(
         &mut self,
         now: Instant,
         budget: Budget,
         cap: Cap,
-        wishes: &[Wish],
-    ) -> &[Grant] {
-        self.choose_among(now, wishes, cap);
+        requests: &[LayerRequest],
+    ) -> &[LayerAllocation] {
+        self.choose_among(now, requests, cap);
         let allowed = Allowed::new(self, now, budget, cap);
         self.is_capped = allowed.is_capped;
         let mut left = allowed.total;
@@ -245,13 +245,13 @@ impl Allocator {
         self.give_lowest(now, &allowed, &mut left, &mut raises);
         self.upgrade(now, &allowed, &mut raises);
         self.note(now, &allowed);
-        self.grant(wishes, cap, &allowed);
-        &self.grants
+        self.assign(requests, cap, &allowed);
+        &self.allocations
     }
 
     /// The last decision.
-    pub(crate) fn grants(&self) -> &[Grant] {
-        &self.grants
+    pub(crate) fn allocations(&self) -> &[LayerAllocation] {
+        &self.allocations
     }
 
     /// The time at which the decision may change though nothing else has.
@@ -281,35 +281,35 @@ impl Allocator {
         found.map(|choice| choice.slot)
     }
 
-    fn choose_among(&mut self, now: Instant, wishes: &[Wish], cap: Cap) {
+    fn choose_among(&mut self, now: Instant, requests: &[LayerRequest], cap: Cap) {
         self.ceilings.forget(now);
         self.choices.clear();
-        for (index, wish) in wishes.iter().enumerate() {
-            if wish.paused.is_some() {
+        for (index, request) in requests.iter().enumerate() {
+            if request.paused.is_some() {
                 continue;
             }
-            let height = tighter(wish.height, cap.height.unwrap_or(0));
+            let height = tighter(request.height, cap.height.unwrap_or(0));
             let options = match cap.bitrate {
-                None => Options::of(&wish.ladder, height, wish.is_stranded()),
+                None => Options::of(&request.ladder, height, request.is_stranded()),
                 Some(_) => {
-                    let mut ladder = wish.ladder;
+                    let mut ladder = request.ladder;
                     assume(&mut ladder);
-                    Options::of(&ladder, height, wish.is_stranded())
+                    Options::of(&ladder, height, request.is_stranded())
                 }
             };
-            let ceiling = self.ceilings.of(now, wish.slot);
+            let ceiling = self.ceilings.of(now, request.slot);
             let within = ceiling.map_or(options.len(), |layer| {
                 let highest = layer.and_then(|layer| options.position(layer));
                 highest.map_or(0, |at| at + 1)
             });
             self.choices.push(Choice {
                 within,
-                wish: index,
-                slot: wish.slot,
-                priority: wish.priority,
-                before: wish.current.and_then(|layer| options.position(layer)),
+                request: index,
+                slot: request.slot,
+                priority: request.priority,
+                before: request.current.and_then(|layer| options.position(layer)),
                 options,
-                most: wish.most.unwrap_or(u64::MAX),
+                most: request.most.unwrap_or(u64::MAX),
                 chosen: None,
             });
         }
@@ -475,32 +475,36 @@ impl Allocator {
             .sum();
     }
 
-    fn grant(&mut self, wishes: &[Wish], cap: Cap, allowed: &Allowed) {
+    fn assign(&mut self, requests: &[LayerRequest], cap: Cap, allowed: &Allowed) {
         let total: u64 = self.choices.iter().map(Choice::cost).sum();
-        self.grants.clear();
-        self.grants.extend(wishes.iter().map(|wish| Grant {
-            slot: wish.slot,
-            track: wish.track,
-            layer: None,
-            bitrate: 0,
-            is_late: false,
-            reason: wish.paused.unwrap_or_else(|| {
-                if wish.ladder.is_untouched() {
-                    Reason::NotStarted
-                } else {
-                    Reason::Publisher
-                }
-            }),
-        }));
+        self.allocations.clear();
+        self.allocations
+            .extend(requests.iter().map(|request| LayerAllocation {
+                slot: request.slot,
+                track: request.track,
+                layer: None,
+                bitrate: 0,
+                is_late: false,
+                reason: request.paused.unwrap_or_else(|| {
+                    if request.ladder.is_untouched() {
+                        Reason::NotStarted
+                    } else {
+                        Reason::Publisher
+                    }
+                }),
+            }));
         for choice in &self.choices {
-            let (wish, grant) = (&wishes[choice.wish], &mut self.grants[choice.wish]);
+            let (request, allocation) = (
+                &requests[choice.request],
+                &mut self.allocations[choice.request],
+            );
             if choice.options.len() == 0 {
                 continue;
             }
-            grant.layer = choice.chosen.map(|at| choice.options.id(at));
-            grant.bitrate = choice.cost();
-            grant.is_late = wish.waits_for(grant.layer);
-            grant.reason = if let Some(next) = choice.next() {
+            allocation.layer = choice.chosen.map(|at| choice.options.id(at));
+            allocation.bitrate = choice.cost();
+            allocation.is_late = request.waits_for(allocation.layer);
+            allocation.reason = if let Some(next) = choice.next() {
                 let with_next = total - choice.cost() + choice.options.bitrate(next);
                 if allowed.is_beyond_cap(with_next) {
                     Reason::Cap
@@ -510,15 +514,15 @@ impl Allocator {
                 } else {
                     Reason::Bandwidth
                 }
-            } else if grant.is_late {
+            } else if allocation.is_late {
                 Reason::Publisher
             } else if choice.options.is_bounded() {
-                match (wish.height, cap.height) {
+                match (request.height, cap.height) {
                     (0, _) => Reason::Cap,
                     (height, Some(most)) if most < height => Reason::Cap,
                     _ => Reason::SizeHint,
                 }
-            } else if choice.options.is_incomplete() && wish.lacks_codec {
+            } else if choice.options.is_incomplete() && request.lacks_codec {
                 Reason::Codec
             } else if choice.options.is_unmeasured() {
                 Reason::Keyframe

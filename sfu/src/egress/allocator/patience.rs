@@ -11,7 +11,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Upgrades that must fit at each decision for a while.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
-    /// At most each layer of each wish; removed when it does not fit.
+    /// At most each layer of each request; removed when it does not fit.
     waiting: Vec<Waiting>,
 }
 

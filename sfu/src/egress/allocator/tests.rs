@@ -28,8 +28,8 @@ fn ladder(rates: &[u64]) -> Ladder {
     ladder
 }
 
-fn wish(slot: usize) -> Wish {
-    Wish {
+fn request(slot: usize) -> LayerRequest {
+    LayerRequest {
         slot,
         track: track(slot as u64),
         ladder: ladder(&[150, 500, 1_700]),
@@ -62,17 +62,22 @@ fn decide(
     allocator: &mut Allocator,
     now: Instant,
     budget: Budget,
-    wishes: &mut [Wish],
+    requests: &mut [LayerRequest],
 ) -> Vec<(Option<u8>, &'static str)> {
-    let grants = allocator
-        .allocate(now, budget, Cap::default(), wishes)
+    let allocations = allocator
+        .allocate(now, budget, Cap::default(), requests)
         .to_vec();
-    for (wish, grant) in wishes.iter_mut().zip(&grants) {
-        wish.current = grant.layer;
+    for (request, allocation) in requests.iter_mut().zip(&allocations) {
+        request.current = allocation.layer;
     }
-    grants
+    allocations
         .iter()
-        .map(|grant| (grant.layer.map(|layer| layer.spatial), grant.reason.code()))
+        .map(|allocation| {
+            (
+                allocation.layer.map(|layer| layer.spatial),
+                allocation.reason.code(),
+            )
+        })
         .collect()
 }
 
@@ -87,8 +92,8 @@ fn everybody_gets_the_lowest_layer_before_anybody_gets_more() {
         (6_000, &[Some(2), Some(2), Some(2)]),
     ];
     for (kbit, expected) in table {
-        let mut wishes = [wish(0), wish(1), wish(2)];
-        let granted = decide(&mut Allocator::default(), now, budget(kbit), &mut wishes);
+        let mut requests = [request(0), request(1), request(2)];
+        let granted = decide(&mut Allocator::default(), now, budget(kbit), &mut requests);
         let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
         assert_eq!(layers, expected, "{kbit}");
         let best =
@@ -101,35 +106,35 @@ fn everybody_gets_the_lowest_layer_before_anybody_gets_more() {
 fn no_picture_goes_while_a_cut_may_be_taken_back_but_upper_layers_do() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1)];
-    decide(&mut allocator, start, budget(2_500), &mut wishes);
-    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(2));
+    let mut requests = [request(0), request(1)];
+    decide(&mut allocator, start, budget(2_500), &mut requests);
+    assert_eq!(requests[0].current.map(|layer| layer.spatial), Some(2));
     let doubtful = Budget {
         congested: true,
         doubtful: true,
         ..budget(100)
     };
-    let granted = decide(&mut allocator, start, doubtful, &mut wishes);
+    let granted = decide(&mut allocator, start, doubtful, &mut requests);
     assert_eq!(granted, [(Some(0), "bandwidth"), (Some(0), "bandwidth")]);
     // Layers that are not sent now are not granted meanwhile.
-    wishes[1].current = None;
-    let granted = decide(&mut allocator, start, doubtful, &mut wishes);
+    requests[1].current = None;
+    let granted = decide(&mut allocator, start, doubtful, &mut requests);
     assert_eq!(granted, [(Some(0), "bandwidth"), (None, "bandwidth")]);
-    let granted = decide(&mut allocator, start, budget(100), &mut wishes);
+    let granted = decide(&mut allocator, start, budget(100), &mut requests);
     assert_eq!(granted, [(None, "bandwidth"), (None, "bandwidth")]);
 }
 
 #[test]
 fn a_screen_then_the_pinned_then_the_speaker_come_first_and_whole() {
     let now = Instant::now();
-    let mut wishes = [wish(0), wish(1), wish(2), wish(3)];
-    wishes[1].priority = Priority::Speaking;
-    wishes[2].priority = Priority::Screen;
-    wishes[3].priority = Priority::Spoke(0);
-    let granted = decide(&mut Allocator::default(), now, budget(2_600), &mut wishes);
+    let mut requests = [request(0), request(1), request(2), request(3)];
+    requests[1].priority = Priority::Speaking;
+    requests[2].priority = Priority::Screen;
+    requests[3].priority = Priority::Spoke(0);
+    let granted = decide(&mut Allocator::default(), now, budget(2_600), &mut requests);
     let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
     assert_eq!(layers, [Some(0), Some(0), Some(2), Some(0)]);
-    let granted = decide(&mut Allocator::default(), now, budget(330), &mut wishes);
+    let granted = decide(&mut Allocator::default(), now, budget(330), &mut requests);
     let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
     assert_eq!(layers, [None, Some(0), Some(0), None]);
     assert_eq!(granted[0].1, "bandwidth");
@@ -145,10 +150,10 @@ fn no_more_than_the_place_on_the_screen_shows() {
         (300, (1, "size_hint")),
         (1_080, (2, "best")),
     ] {
-        let mut wishes = [wish(0)];
-        wishes[0].height = height;
+        let mut requests = [request(0)];
+        requests[0].height = height;
         let mut allocator = Allocator::default();
-        let granted = decide(&mut allocator, now, budget(10_000), &mut wishes);
+        let granted = decide(&mut allocator, now, budget(10_000), &mut requests);
         assert_eq!(granted, [(Some(expected.0), expected.1)], "{height}");
         assert_eq!(allocator.desired, allocator.allocated, "{height}");
     }
@@ -157,11 +162,11 @@ fn no_more_than_the_place_on_the_screen_shows() {
 #[test]
 fn what_is_not_to_be_seen_costs_nothing_and_says_why() {
     let now = Instant::now();
-    let mut wishes = [wish(0), wish(1), wish(2)];
-    wishes[0].paused = Some(Reason::Hidden);
-    wishes[2].ladder = Ladder::default();
+    let mut requests = [request(0), request(1), request(2)];
+    requests[0].paused = Some(Reason::Hidden);
+    requests[2].ladder = Ladder::default();
     let mut allocator = Allocator::default();
-    let granted = decide(&mut allocator, now, budget(10_000), &mut wishes);
+    let granted = decide(&mut allocator, now, budget(10_000), &mut requests);
     assert_eq!(
         granted,
         [
@@ -193,9 +198,14 @@ fn a_publisher_that_has_sent_nothing_yet_is_waited_for_and_one_that_stopped_is_n
         (silent(150_000, 0), "publisher"),
         (silent(0, 180), "publisher"),
     ] {
-        let mut wishes = [wish(0)];
-        wishes[0].ladder = ladder;
-        let granted = decide(&mut Allocator::default(), now, budget(10_000), &mut wishes);
+        let mut requests = [request(0)];
+        requests[0].ladder = ladder;
+        let granted = decide(
+            &mut Allocator::default(),
+            now,
+            budget(10_000),
+            &mut requests,
+        );
         assert_eq!(granted, [(None, expected)], "{ladder:?}");
     }
 }
@@ -203,7 +213,7 @@ fn a_publisher_that_has_sent_nothing_yet_is_waited_for_and_one_that_stopped_is_n
 #[test]
 fn a_cap_is_a_bound_whatever_the_link_carries() {
     let now = Instant::now();
-    let wishes = [wish(0), wish(1)];
+    let requests = [request(0), request(1)];
     let cap = Cap {
         bitrate: Some(1_000_000),
         height: None,
@@ -214,24 +224,21 @@ fn a_cap_is_a_bound_whatever_the_link_carries() {
     };
     let mut allocator = Allocator::default();
     let total: u64 = allocator
-        .allocate(now, untried, cap, &wishes)
+        .allocate(now, untried, cap, &requests)
         .iter()
-        .map(|grant| grant.bitrate)
+        .map(|allocation| allocation.bitrate)
         .sum();
     assert_eq!(total, 650_000, "rates swing: not all of the limit is used");
     let cap = Cap {
         bitrate: None,
         height: Some(360),
     };
-    let grants = allocator
-        .allocate(now, budget(50_000), cap, &wishes)
+    let allocations = allocator
+        .allocate(now, budget(50_000), cap, &requests)
         .to_vec();
-    assert!(
-        grants
-            .iter()
-            .all(|grant| grant.layer.is_some_and(|layer| layer.spatial == 1)
-                && grant.reason == Reason::Cap)
-    );
+    assert!(allocations.iter().all(|allocation| {
+        allocation.layer.is_some_and(|layer| layer.spatial == 1) && allocation.reason == Reason::Cap
+    }));
 }
 
 #[test]
@@ -262,8 +269,11 @@ fn who_denies_more_is_told_the_server_or_the_link() {
             bitrate: cap.map(|kbit: u64| kbit * 1_000),
             height: None,
         };
-        let grant = Allocator::default().allocate(now, budget, cap, &[wish(0)])[0];
-        let told = (grant.layer.map(|layer| layer.spatial), grant.reason.code());
+        let allocation = Allocator::default().allocate(now, budget, cap, &[request(0)])[0];
+        let told = (
+            allocation.layer.map(|layer| layer.spatial),
+            allocation.reason.code(),
+        );
         assert_eq!(told, expected, "{kbit} kbit/s within {cap:?}");
     }
 }
@@ -305,15 +315,19 @@ fn what_the_server_denies_is_told_as_that_steadily() {
             bitrate: Some(cap * 1_000),
             height: None,
         };
-        let (mut allocator, mut wishes) = (Allocator::default(), [wish(0)]);
+        let (mut allocator, mut requests) = (Allocator::default(), [request(0)]);
         for (at, ((link, lowest), expected)) in (0..).zip(steps.iter().zip(expected)) {
-            wishes[0].ladder = ladder(&[*lowest, 500, 1_700]);
+            requests[0].ladder = ladder(&[*lowest, 500, 1_700]);
             let now = start + Duration::from_secs(2 * at);
-            let grant = allocator.allocate(now, budget(*link), cap, &wishes)[0];
-            wishes[0].current = grant.layer;
-            assert_eq!(grant.reason.code(), *expected, "{cap:?}, decision {at}");
+            let allocation = allocator.allocate(now, budget(*link), cap, &requests)[0];
+            requests[0].current = allocation.layer;
+            assert_eq!(
+                allocation.reason.code(),
+                *expected,
+                "{cap:?}, decision {at}"
+            );
             let kept = cap.bitrate.map(|most| percent(most, KEEP_SHARE));
-            assert!(Some(grant.bitrate) <= kept, "{cap:?}, decision {at}");
+            assert!(Some(allocation.bitrate) <= kept, "{cap:?}, decision {at}");
         }
     }
 }
@@ -332,16 +346,19 @@ fn under_a_cap_nothing_begins_that_may_be_too_much() {
         (Some(1_000), 0, 0, (None, "cap")),
         (None, 360, 0, (Some(0), "best")),
     ] {
-        let mut wishes = [wish(0)];
-        wishes[0].ladder = ladder(&[rate]);
-        let rung = &mut wishes[0].ladder.rungs_mut()[0];
+        let mut requests = [request(0)];
+        requests[0].ladder = ladder(&[rate]);
+        let rung = &mut requests[0].ladder.rungs_mut()[0];
         (rung.height, rung.begins) = (height, true);
         let cap = Cap {
             bitrate: cap.map(|kbit: u64| kbit * 1_000),
             height: None,
         };
-        let grant = Allocator::default().allocate(now, untried, cap, &wishes)[0];
-        let told = (grant.layer.map(|layer| layer.spatial), grant.reason.code());
+        let allocation = Allocator::default().allocate(now, untried, cap, &requests)[0];
+        let told = (
+            allocation.layer.map(|layer| layer.spatial),
+            allocation.reason.code(),
+        );
         assert_eq!(told, expected, "{cap:?}, {height} lines, {rate} kbit/s");
     }
 }
@@ -351,9 +368,9 @@ fn down_at_once_and_up_when_calm_and_proven() {
     let start = Instant::now();
     let at = |ms| start + Duration::from_millis(ms);
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0)];
+    let mut requests = [request(0)];
     assert_eq!(
-        decide(&mut allocator, at(0), budget(2_500), &mut wishes)[0].0,
+        decide(&mut allocator, at(0), budget(2_500), &mut requests)[0].0,
         Some(2)
     );
     let congested = Budget {
@@ -362,11 +379,11 @@ fn down_at_once_and_up_when_calm_and_proven() {
         ..budget(600)
     };
     assert_eq!(
-        decide(&mut allocator, at(20_000), congested, &mut wishes),
+        decide(&mut allocator, at(20_000), congested, &mut requests),
         [(Some(1), "bandwidth")]
     );
     assert_eq!(
-        decide(&mut allocator, at(20_500), budget(2_500), &mut wishes)[0].0,
+        decide(&mut allocator, at(20_500), budget(2_500), &mut requests)[0].0,
         Some(1),
         "not calm yet"
     );
@@ -375,12 +392,12 @@ fn down_at_once_and_up_when_calm_and_proven() {
         ..budget(2_500)
     };
     assert_eq!(
-        decide(&mut allocator, at(23_000), unproven, &mut wishes)[0].0,
+        decide(&mut allocator, at(23_000), unproven, &mut requests)[0].0,
         Some(1),
         "nothing proves it"
     );
     assert_eq!(
-        decide(&mut allocator, at(23_000), budget(2_500), &mut wishes)[0].0,
+        decide(&mut allocator, at(23_000), budget(2_500), &mut requests)[0].0,
         Some(2)
     );
 }
@@ -395,10 +412,10 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
     let start = Instant::now();
     let at = |ms| start + Duration::from_millis(ms);
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1), wish(2)];
-    let before = decide(&mut allocator, at(0), budget(1_800), &mut wishes);
+    let mut requests = [request(0), request(1), request(2)];
+    let before = decide(&mut allocator, at(0), budget(1_800), &mut requests);
     assert_eq!(layers(&before), [Some(1); 3], "nothing was cut yet");
-    let narrow = decide(&mut allocator, at(20_000), budget(170), &mut wishes);
+    let narrow = decide(&mut allocator, at(20_000), budget(170), &mut requests);
     assert_eq!(layers(&narrow), [Some(0), None, None]);
     // With little room, one after the other. With much, all pictures at once, and then larger ones in turn, each as
     // large as fits at once.
@@ -416,7 +433,7 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
         let mut seen = Vec::new();
         for step in 0..30 {
             let now = at(after * 1_000 + step * 100);
-            let granted = layers(&decide(&mut allocator, now, budget(kbit), &mut wishes));
+            let granted = layers(&decide(&mut allocator, now, budget(kbit), &mut requests));
             if seen.last() != Some(&granted) {
                 seen.push(granted);
             }
@@ -427,8 +444,8 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
         cut_at: Some(at(0)),
         ..Allocator::default()
     };
-    let mut wishes = [wish(0), wish(1), wish(2)];
-    let granted = decide(&mut allocator, at(5_000), budget(1_000), &mut wishes);
+    let mut requests = [request(0), request(1), request(2)];
+    let granted = decide(&mut allocator, at(5_000), budget(1_000), &mut requests);
     let expected = [Some(1), Some(0), Some(0)];
     assert_eq!(layers(&granted), expected, "who joins does not wait");
 }
@@ -437,17 +454,17 @@ fn after_a_cut_one_picture_at_a_time_gets_more() {
 fn who_has_a_picture_keeps_it_whoever_spoke_last() {
     let now = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1)];
-    (wishes[0].priority, wishes[1].priority) = (Priority::Spoke(0), Priority::Spoke(1));
-    let first = decide(&mut allocator, now, budget(200), &mut wishes);
+    let mut requests = [request(0), request(1)];
+    (requests[0].priority, requests[1].priority) = (Priority::Spoke(0), Priority::Spoke(1));
+    let first = decide(&mut allocator, now, budget(200), &mut requests);
     assert_eq!(layers(&first), [Some(0), None]);
     let later = now + Duration::from_secs(30);
-    (wishes[0].priority, wishes[1].priority) = (Priority::Spoke(1), Priority::Spoke(0));
-    let second = decide(&mut allocator, later, budget(200), &mut wishes);
+    (requests[0].priority, requests[1].priority) = (Priority::Spoke(1), Priority::Spoke(0));
+    let second = decide(&mut allocator, later, budget(200), &mut requests);
     assert_eq!(layers(&second), [Some(0), None]);
     // The present speaker comes first.
-    wishes[1].priority = Priority::Speaking;
-    let third = decide(&mut allocator, later, budget(200), &mut wishes);
+    requests[1].priority = Priority::Speaking;
+    let third = decide(&mut allocator, later, budget(200), &mut requests);
     assert_eq!(layers(&third), [None, Some(0)]);
 }
 
@@ -456,23 +473,23 @@ fn what_waited_for_too_long_is_less_for_a_while() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1)];
-    let granted = decide(&mut allocator, at(0), budget(1_200), &mut wishes);
+    let mut requests = [request(0), request(1)];
+    let granted = decide(&mut allocator, at(0), budget(1_200), &mut requests);
     assert_eq!(layers(&granted), [Some(1), Some(1)]);
     // The last in line of the slots that need much makes way.
     assert_eq!(allocator.last_in_line(|_| true), Some(1));
     assert_eq!(allocator.last_in_line(|slot| slot == 0), Some(0));
     assert_eq!(allocator.last_in_line(|_| false), None);
     allocator.overran(at(20), 1);
-    let granted = decide(&mut allocator, at(20), budget(1_200), &mut wishes);
+    let granted = decide(&mut allocator, at(20), budget(1_200), &mut requests);
     assert_eq!(granted, [(Some(1), "bandwidth"), (Some(0), "bandwidth")]);
-    let granted = decide(&mut allocator, at(40), budget(1_300), &mut wishes);
+    let granted = decide(&mut allocator, at(40), budget(1_300), &mut requests);
     assert_eq!(layers(&granted), [Some(1), Some(1)]);
     // The lowest layer is not sent at all, and the time is longer.
     allocator.overran(at(40), 1);
-    decide(&mut allocator, at(40), budget(1_300), &mut wishes);
+    decide(&mut allocator, at(40), budget(1_300), &mut requests);
     allocator.overran(at(41), 1);
-    let granted = decide(&mut allocator, at(50), budget(1_300), &mut wishes);
+    let granted = decide(&mut allocator, at(50), budget(1_300), &mut requests);
     assert_eq!(granted[1], (None, "bandwidth"));
     allocator.overran(at(50), 7);
 }
@@ -483,12 +500,12 @@ fn a_link_that_carries_what_did_not_fit_is_another_link() {
     let at = |seconds| start + Duration::from_secs(seconds);
     for (kbit, taken) in [(2_050, false), (2_300, true)] {
         let mut allocator = Allocator::default();
-        let mut wishes = [wish(0)];
-        decide(&mut allocator, at(0), budget(2_500), &mut wishes);
+        let mut requests = [request(0)];
+        decide(&mut allocator, at(0), budget(2_500), &mut requests);
         // The upgrade did not last: many seconds of calm follow.
-        decide(&mut allocator, at(5), budget(1_000), &mut wishes);
-        assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
-        let granted = decide(&mut allocator, at(8), budget(kbit), &mut wishes);
+        decide(&mut allocator, at(5), budget(1_000), &mut requests);
+        assert_eq!(requests[0].current.map(|layer| layer.spatial), Some(1));
+        let granted = decide(&mut allocator, at(8), budget(kbit), &mut requests);
         assert_eq!(granted[0].0 == Some(2), taken, "{kbit}");
     }
 }
@@ -499,11 +516,11 @@ fn no_upgrade_is_to_blame_for_a_link_that_became_much_narrower() {
     let at = |seconds| start + Duration::from_secs(seconds);
     for (cut_to, blamed) in [(1_000, true), (600, false)] {
         let mut allocator = Allocator::default();
-        let mut wishes = [wish(0), wish(1)];
-        wishes[1].height = 180;
-        decide(&mut allocator, at(0), budget(700), &mut wishes);
-        decide(&mut allocator, at(1), budget(2_500), &mut wishes);
-        decide(&mut allocator, at(5), budget(cut_to), &mut wishes);
+        let mut requests = [request(0), request(1)];
+        requests[1].height = 180;
+        decide(&mut allocator, at(0), budget(700), &mut requests);
+        decide(&mut allocator, at(1), budget(2_500), &mut requests);
+        decide(&mut allocator, at(5), budget(cut_to), &mut requests);
         let calm = allocator.calm_until().unwrap() - at(5);
         assert_eq!(calm == CALM_AGAIN, blamed, "{cut_to}: {calm:?}");
     }
@@ -514,15 +531,15 @@ fn a_queue_that_is_emptied_takes_no_layer_that_nearly_fits() {
     let start = Instant::now();
     for (kbit, kept) in [(480, true), (450, false)] {
         let mut allocator = Allocator::default();
-        let mut wishes = [wish(0)];
-        decide(&mut allocator, start, budget(1_000), &mut wishes);
+        let mut requests = [request(0)];
+        decide(&mut allocator, start, budget(1_000), &mut requests);
         let congested = Budget {
             congested: true,
             doubtful: false,
             ..budget(kbit)
         };
         let later = start + Duration::from_secs(30);
-        let granted = decide(&mut allocator, later, congested, &mut wishes);
+        let granted = decide(&mut allocator, later, congested, &mut requests);
         assert_eq!(granted[0].0 == Some(1), kept, "{kbit}");
     }
 }
@@ -531,21 +548,21 @@ fn a_queue_that_is_emptied_takes_no_layer_that_nearly_fits() {
 fn a_link_at_the_edge_is_tried_more_and_more_rarely() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0)];
+    let mut requests = [request(0)];
     let mut switches = 0;
     let mut before = None;
     // The link is too narrow for the top layer while that is sent, and wide enough otherwise.
     for step in 0..6_000u64 {
         let now = start + Duration::from_millis(step * 100);
-        let sent = wishes[0].current.map(|layer| layer.spatial);
+        let sent = requests[0].current.map(|layer| layer.spatial);
         let kbit = if sent == Some(2) && step % 10 == 9 {
             1_500
         } else {
             2_000
         };
-        decide(&mut allocator, now, budget(kbit), &mut wishes);
-        switches += u32::from(before != Some(wishes[0].current));
-        before = Some(wishes[0].current);
+        decide(&mut allocator, now, budget(kbit), &mut requests);
+        switches += u32::from(before != Some(requests[0].current));
+        before = Some(requests[0].current);
     }
     assert!(switches <= 30, "{switches} switches in ten minutes");
 }
@@ -555,24 +572,24 @@ fn a_link_at_the_edge_is_tried_more_and_more_rarely() {
 fn taken_at(rounds: impl Iterator<Item = (u64, u64)>) -> Option<f64> {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0)];
-    wishes[0].ladder = ladder(&[150, 500]);
-    decide(&mut allocator, start, budget(800), &mut wishes);
-    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
+    let mut requests = [request(0)];
+    requests[0].ladder = ladder(&[150, 500]);
+    decide(&mut allocator, start, budget(800), &mut requests);
+    assert_eq!(requests[0].current.map(|layer| layer.spatial), Some(1));
     let cut = Duration::from_secs(30);
-    decide(&mut allocator, start + cut, budget(200), &mut wishes);
-    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(0));
+    decide(&mut allocator, start + cut, budget(200), &mut requests);
+    assert_eq!(requests[0].current.map(|layer| layer.spatial), Some(0));
     let calm = cut + CALM;
     for (round, (kbit, rate)) in (0u32..).zip(rounds) {
         let after = Duration::from_millis(200) * round;
-        wishes[0].ladder = ladder(&[150, rate]);
+        requests[0].ladder = ladder(&[150, rate]);
         decide(
             &mut allocator,
             start + calm + after,
             budget(kbit),
-            &mut wishes,
+            &mut requests,
         );
-        if wishes[0].current.map(|layer| layer.spatial) == Some(1) {
+        if requests[0].current.map(|layer| layer.spatial) == Some(1) {
             return Some(after.as_secs_f64());
         }
     }
@@ -598,15 +615,15 @@ fn after_a_cut_what_fits_only_just_has_to_fit_for_a_while() {
 
 #[test]
 fn a_link_that_was_never_cut_needs_no_patience() {
-    let mut wishes = [wish(0)];
-    wishes[0].ladder = ladder(&[150, 500]);
+    let mut requests = [request(0)];
+    requests[0].ladder = ladder(&[150, 500]);
     decide(
         &mut Allocator::default(),
         Instant::now(),
         budget(600),
-        &mut wishes,
+        &mut requests,
     );
-    assert_eq!(wishes[0].current.map(|layer| layer.spatial), Some(1));
+    assert_eq!(requests[0].current.map(|layer| layer.spatial), Some(1));
 }
 
 #[test]
@@ -622,12 +639,12 @@ fn a_picture_that_stands_still_goes_on_with_what_comes() {
         // Nothing arrives: a publisher that paused all layers is asked for the best.
         (Some(2), [false; 3], [true, true, true], Some(2)),
     ] {
-        let mut wishes = [wish(0)];
-        wishes[0].shown = shown.map(|spatial| LayerId {
+        let mut requests = [request(0)];
+        requests[0].shown = shown.map(|spatial| LayerId {
             spatial,
             temporal: 0,
         });
-        for (rung, (alive, available)) in wishes[0]
+        for (rung, (alive, available)) in requests[0]
             .ladder
             .rungs_mut()
             .iter_mut()
@@ -635,7 +652,12 @@ fn a_picture_that_stands_still_goes_on_with_what_comes() {
         {
             (rung.alive, rung.available) = (alive, available);
         }
-        let granted = decide(&mut Allocator::default(), now, budget(10_000), &mut wishes);
+        let granted = decide(
+            &mut Allocator::default(),
+            now,
+            budget(10_000),
+            &mut requests,
+        );
         assert_eq!(granted[0].0, expected, "{shown:?} {alive:?} {available:?}");
     }
 }
@@ -644,22 +666,22 @@ fn a_picture_that_stands_still_goes_on_with_what_comes() {
 fn a_new_speaker_takes_from_others_without_proof() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1)];
-    wishes[0].priority = Priority::Speaking;
+    let mut requests = [request(0), request(1)];
+    requests[0].priority = Priority::Speaking;
     assert_eq!(
-        decide(&mut allocator, start, budget(2_180), &mut wishes)
+        decide(&mut allocator, start, budget(2_180), &mut requests)
             .iter()
             .map(|(layer, _)| *layer)
             .collect::<Vec<_>>(),
         [Some(2), Some(0)]
     );
-    wishes[0].priority = Priority::Spoke(0);
-    wishes[1].priority = Priority::Speaking;
+    requests[0].priority = Priority::Spoke(0);
+    requests[1].priority = Priority::Speaking;
     let unproven = Budget {
         confirmed: 0,
         ..budget(2_180)
     };
-    let granted = decide(&mut allocator, start, unproven, &mut wishes);
+    let granted = decide(&mut allocator, start, unproven, &mut requests);
     assert_eq!(
         granted.iter().map(|(layer, _)| *layer).collect::<Vec<_>>(),
         [Some(0), Some(2)]
@@ -674,7 +696,7 @@ proptest! {
         rows in prop::collection::vec((1u64..400, 1u64..4, 1u64..4, 0u16..1_200, 0u8..6, prop::option::of(0u8..3)), 0..30),
     ) {
         let now = Instant::now();
-        let wishes: Vec<Wish> = rows.iter().enumerate().map(|(slot, (low, middle, top, height, kind, current))| Wish {
+        let requests: Vec<LayerRequest> = rows.iter().enumerate().map(|(slot, (low, middle, top, height, kind, current))| LayerRequest {
             slot,
             track: track(slot as u64),
             ladder: ladder(&[*low, low * (1 + middle), low * (1 + middle) * (1 + top)]),
@@ -688,16 +710,16 @@ proptest! {
             shown: None,
         }).collect();
         let mut allocator = Allocator::default();
-        let grants = allocator.allocate(now, Budget { congested, ..budget(kbit) }, Cap::default(), &wishes).to_vec();
-        let total: u64 = grants.iter().map(|grant| grant.bitrate).sum();
+        let allocations = allocator.allocate(now, Budget { congested, ..budget(kbit) }, Cap::default(), &requests).to_vec();
+        let total: u64 = allocations.iter().map(|allocation| allocation.bitrate).sum();
         let kept = percent(percent(kbit * 1_000, KEEP_SHARE), LOWEST_SHARE);
         prop_assert!(total <= kept, "{} > {}", total, kept);
         prop_assert_eq!(total, allocator.allocated);
         prop_assert!(allocator.allocated <= allocator.desired);
-        for (wish, grant) in wishes.iter().zip(&grants) {
-            prop_assert!(wish.paused.is_none() || grant.layer.is_none());
-            if wish.paused.is_none() && grant.layer.is_none() {
-                prop_assert_eq!(grant.reason, Reason::Bandwidth);
+        for (request, allocation) in requests.iter().zip(&allocations) {
+            prop_assert!(request.paused.is_none() || allocation.layer.is_none());
+            if request.paused.is_none() && allocation.layer.is_none() {
+                prop_assert_eq!(allocation.reason, Reason::Bandwidth);
             }
         }
     }
@@ -705,11 +727,11 @@ proptest! {
     #[test]
     fn the_same_wishes_get_the_same(kbit in 100u64..20_000, count in 1usize..20) {
         let start = Instant::now();
-        let mut wishes: Vec<Wish> = (0..count).map(wish).collect();
+        let mut requests: Vec<LayerRequest> = (0..count).map(request).collect();
         let mut allocator = Allocator::default();
-        let first = decide(&mut allocator, start, budget(kbit), &mut wishes);
+        let first = decide(&mut allocator, start, budget(kbit), &mut requests);
         for second in 1..20 {
-            let again = decide(&mut allocator, start + Duration::from_secs(second), budget(kbit), &mut wishes);
+            let again = decide(&mut allocator, start + Duration::from_secs(second), budget(kbit), &mut requests);
             prop_assert_eq!(&again, &first);
         }
     }

@@ -216,7 +216,7 @@ impl Worker {
             let grant = peer
                 .subscriber
                 .slot(target.slot)
-                .and_then(|slot| slot.grant);
+                .and_then(|slot| slot.allocation);
             if is_undecodable(grant.as_ref()) {
                 audience.unable.add(peer.id, Reason::Codec);
             }

@@ -7,23 +7,23 @@ use super::*;
 fn a_picture_that_does_not_last_beside_sound_waits() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0)];
+    let mut requests = [request(0)];
     let mut pauses = Vec::new();
     // The link is too narrow for the lowest layer after that was sent for a second, and wide enough otherwise. Without
     // audio in them these rates would look like another link's.
     let mut since = 0;
     for step in 0..1_200u64 {
         let now = start + Duration::from_millis(step * 100);
-        let fits = wishes[0].current.is_none() || step < since + 10;
+        let fits = requests[0].current.is_none() || step < since + 10;
         let kbit = if fits { 215 } else { 60 };
         let budget = Budget {
             sound: 165_000,
             whole: (kbit + 165) * 1_000,
             ..budget(kbit)
         };
-        let before = wishes[0].current;
-        decide(&mut allocator, now, budget, &mut wishes);
-        match (before, wishes[0].current) {
+        let before = requests[0].current;
+        decide(&mut allocator, now, budget, &mut requests);
+        match (before, requests[0].current) {
             (None, Some(_)) => since = step,
             (Some(_), None) => pauses.push(step / 10),
             _ => {}
@@ -42,23 +42,28 @@ fn a_picture_that_does_not_last_beside_sound_waits() {
 fn a_picture_that_takes_the_place_of_another_waits_as_well() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1), wish(2)];
+    let mut requests = [request(0), request(1), request(2)];
     let mut pauses = Vec::new();
     let mut since = 0;
-    let count = |wishes: &[Wish]| wishes.iter().filter(|wish| wish.current.is_some()).count();
+    let count = |requests: &[LayerRequest]| {
+        requests
+            .iter()
+            .filter(|request| request.current.is_some())
+            .count()
+    };
     for step in 0..1_200u64 {
         let now = start + Duration::from_millis(step * 100);
-        for wish in &mut wishes {
-            wish.priority = Priority::Spoke(((wish.slot as u64 + step / 20) % 3) as u16);
+        for request in &mut requests {
+            request.priority = Priority::Spoke(((request.slot as u64 + step / 20) % 3) as u16);
         }
-        let before = count(&wishes);
+        let before = count(&requests);
         let kbit = if before < 3 || step < since + 10 {
             480
         } else {
             330
         };
-        decide(&mut allocator, now, budget(kbit), &mut wishes);
-        match (before, count(&wishes)) {
+        decide(&mut allocator, now, budget(kbit), &mut requests);
+        match (before, count(&requests)) {
             (2, 3) => since = step,
             (3, 2) => pauses.push(step / 10),
             _ => {}
@@ -77,25 +82,25 @@ fn a_picture_that_takes_the_place_of_another_waits_as_well() {
 fn a_picture_that_makes_way_for_another_has_not_failed() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
-    let mut wishes = [wish(0), wish(1)];
-    wishes[1].ladder = ladder(&[140, 500, 1_700]);
+    let mut requests = [request(0), request(1)];
+    requests[1].ladder = ladder(&[140, 500, 1_700]);
     let now = |step: u64| start + Duration::from_secs(step);
-    decide(&mut allocator, now(0), budget(300), &mut wishes);
+    decide(&mut allocator, now(0), budget(300), &mut requests);
     for step in 1..30 {
-        for wish in &mut wishes {
-            let speaks = (wish.slot as u64 + step / 3).is_multiple_of(2);
-            wish.priority = if speaks {
+        for request in &mut requests {
+            let speaks = (request.slot as u64 + step / 3).is_multiple_of(2);
+            request.priority = if speaks {
                 Priority::Speaking
             } else {
                 Priority::Spoke(1)
             };
         }
-        decide(&mut allocator, now(step), budget(200), &mut wishes);
+        decide(&mut allocator, now(step), budget(200), &mut requests);
         // A second after a change the speaker is shown.
         if step > 8 && step % 3 == 2 {
-            let speaker = wishes
+            let speaker = requests
                 .iter()
-                .find(|wish| wish.priority == Priority::Speaking);
+                .find(|request| request.priority == Priority::Speaking);
             assert!(speaker.unwrap().current.is_some(), "{step}");
         }
     }
