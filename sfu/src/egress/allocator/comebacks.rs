@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Choice, PROOF};
+use super::{CALM, Choice, PROOF};
 
 /// Time after which a waiting picture is tried like any other, even if the calm lasts longer.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -20,6 +20,8 @@ pub(super) struct Comebacks {
     back: Vec<(usize, Instant)>,
     /// The time of the last cut that paused a picture soon after it came back.
     failed_at: Option<Instant>,
+    /// The time of the last cut that was excused.
+    excused_at: Option<Instant>,
 }
 
 impl Comebacks {
@@ -40,13 +42,19 @@ impl Comebacks {
     /// `excused`: the link is another.
     pub(super) fn note_cut(&mut self, now: Instant, choices: &[Choice], excused: bool) -> bool {
         let known = |slot: usize| choices.iter().any(|choice| choice.slot == slot);
-        // One that makes way for another, whose publisher speaks now, has not failed.
-        let makes_way = choices.iter().any(|choice| choice.chosen > choice.before);
+        // The lowest layers of an excused cut may go a moment later than its upper ones.
+        if excused {
+            self.excused_at = Some(now);
+        }
+        let excused = self.excused_at.is_some_and(|at| now < at + CALM);
+        // One that makes way for another earlier in line, whose publisher speaks now, has not failed.
+        let mut makes_way = false;
         let mut failed = false;
         self.back
             .retain(|(slot, at)| known(*slot) && now < *at + PROOF);
         self.paused.retain(|slot| known(*slot));
         for choice in choices {
+            makes_way |= choice.before.is_none() && choice.chosen.is_some();
             if choice.before.is_none() || choice.chosen.is_some() {
                 continue;
             }

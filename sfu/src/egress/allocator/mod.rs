@@ -350,7 +350,8 @@ impl Allocator {
                         true => allowed.lowest.min(allowed.bound()),
                         false => allowed.lowest,
                     };
-                    let fits = after <= most;
+                    // While lowest layers stay that may not fit, no other is added.
+                    let fits = !allowed.keeps_lowest && after <= most;
                     let at_once = fits && after <= allowed.lowest_at_once;
                     let fitted =
                         at_once || fits && self.patience.has_fitted(now, choice.slot, lowest);

@@ -124,6 +124,29 @@ fn no_picture_goes_while_a_cut_may_be_taken_back_but_upper_layers_do() {
     assert_eq!(granted, [(None, "bandwidth"), (None, "bandwidth")]);
 }
 
+/// Who begins to speak waits for the moment that the others' pictures stay.
+#[test]
+fn no_picture_is_added_while_a_cut_may_be_taken_back() {
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut requests = [request(0), request(1), request(2)];
+    decide(&mut allocator, start, budget(310), &mut requests);
+    requests.swap(0, 2);
+    assert_eq!(requests[0].current, None);
+    requests[0].priority = Priority::Speaking;
+    let doubtful = Budget {
+        congested: true,
+        doubtful: true,
+        ..budget(250)
+    };
+    let granted = decide(&mut allocator, start, doubtful, &mut requests);
+    let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
+    assert_eq!(layers, [None, Some(0), Some(0)]);
+    let later = start + Duration::from_millis(400);
+    let granted = decide(&mut allocator, later, budget(250), &mut requests);
+    assert_eq!(granted[0].0, Some(0), "the speaker comes first then");
+}
+
 #[test]
 fn a_screen_then_the_pinned_then_the_speaker_come_first_and_whole() {
     let now = Instant::now();

@@ -120,7 +120,9 @@ impl BandwidthEstimator {
             let peak = self.delay.standing();
             self.drain = Some(Drain {
                 since: now,
-                began: chain.map_or(now, |drain| drain.began),
+                began: chain
+                    .filter(|drain| drain.purpose == Purpose::Cut)
+                    .map_or(now, |drain| drain.began),
                 cuts,
                 until: now + 2 * peak + 2 * self.rtt_us() + 300_000,
                 peak,

@@ -5,7 +5,6 @@
 //! queue is assumed, delay is no reason to send less and probes make queues of their own, so that the mistake would
 //! keep itself alive. So it is tested from time to time: less is sent for a moment, without any change of the estimate.
 //! The sender's own queue empties then; another flow's stays.
-//! queue that empties then; another's stays.
 
 use super::BandwidthEstimator;
 use super::aimd::{BETA, Cause};
@@ -82,6 +81,8 @@ impl BandwidthEstimator {
 
     /// Sends less for a moment: a queue that empties then is the sender's.
     fn begin_trial(&mut self, now: i64) {
+        // Much later the queue is another one.
+        self.trial.decides &= now < self.trial.at + TRIALS_US;
         let (arrived, is_sure) = self.arriving_now();
         let peak = self.delay.above_least();
         let grows = self.delay.slope().clamp(0.0, 1.0) * (self.rtt_us() + 100_000) as f64;
@@ -128,7 +129,14 @@ impl BandwidthEstimator {
         } else if now >= drain.until {
             self.drain = None;
             let trial = &mut self.trial;
-            (trial.passed, trial.decides) = (0, false);
+            // What is too little to decide alone may be enough for one of several.
+            let passes = seen && left < (LEFT * drain.peak as f64) as i64;
+            if std::mem::take(&mut trial.decides) && passes {
+                trial.passed = 1;
+                trial.at = now + TRIALS_US / 2;
+                return;
+            }
+            trial.passed = 0;
             trial.at = now + trial.pause;
             trial.pause = (2 * trial.pause).min(TRIALS_MAX_US);
         }
