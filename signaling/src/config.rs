@@ -360,7 +360,7 @@ impl Config {
         match all.find(|each| each.addresses.len() != workers) {
             None => Ok(()),
             Some(AnnounceFor { name, addresses }) => Err(ConfigError::Value(format!(
-                "announce_for: {name} has {} addresses for {workers} media threads",
+                "announce_for: {name} needs one address for each of {workers} media threads and has {}; or set workers to that",
                 addresses.len()
             ))),
         }

@@ -102,7 +102,7 @@ export function readRoom(text) {
  * Makes a name of a typed or pasted text: forbidden characters are left out, and a long text is cut.
  *
  * @param {string} text
- * @returns {string} empty when nothing is left
+ * @returns {string} empty when nothing is left, or when it is too long
  */
 export function cleanName(text) {
   return clean(text.replace(LINE_ENDS, " "), readName);
@@ -205,6 +205,8 @@ function clean(text, read) {
     const { name, fault } = read(rest);
     if (fault === null) return name;
     if (fault.code === "empty" || fault.code === "direction") return "";
+    // Cut, two rooms would be one.
+    if (fault.code === "too_long" && !spaced) return "";
     // Places are those of the text in its one form.
     rest = rest.normalize("NFC");
     if (spaced) rest = rest.split(SPACES).filter(Boolean).join(" ");

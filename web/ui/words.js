@@ -91,7 +91,7 @@ const REASONS = {
   bandwidth: "your connection is too slow",
   size_hint: "its place on the screen needs no more",
   cap: "the server’s limit is reached",
-  publisher: "its sender sends no more",
+  publisher: "nothing comes from its sender at the moment",
   waiting_for_publisher: "its sender has sent nothing yet",
   waiting_for_keyframe: "on its way",
   hidden: "not on your screen",

@@ -68,7 +68,7 @@ for (const [given, proposed] of [
   ["party 🎉", "party-"],
   ["🎉", ""],
   ["a\u202eb", "ab"],
-  ["x".repeat(99), "x".repeat(64)],
+  ["x".repeat(99), ""],
 ]) {
   test(`near to ${JSON.stringify(given.slice(0, 12))} is a room that may be`, () => assert.equal(proposeRoom(given), proposed));
 }

@@ -117,7 +117,7 @@ test("a tile says whose fault it is", () => {
   for (const [changes, expected] of [
     [{}, null],
     [{ isStill: true }, "no picture arrives at the moment"],
-    [paused("publisher"), "paused: its sender sends no more"],
+    [paused("publisher"), "paused: nothing comes from its sender at the moment"],
     [paused("cap"), "paused: the server’s limit is reached"],
     // The server's last message does not count: nothing arrives here.
     [{ ...paused("publisher"), link: "interrupted" }, "your connection is interrupted"],

@@ -58,7 +58,7 @@ describe("a picture that stands still", () => {
 
   test("that its sender's network is cut is said", { timeout: 120_000 }, async (t) => {
     cuts.sender.isCut = true;
-    await allRead(t, /^paused: its sender sends no more$|^no picture arrives/);
+    await allRead(t, /^paused: nothing comes from its sender at the moment$|^no picture arrives/);
     cuts.sender.isCut = false;
     await allGoOn();
   });
