@@ -15,5 +15,6 @@ mod refusals;
 mod relay;
 mod server;
 mod shutdown;
+mod stopped;
 mod waiting;
 mod workers;
