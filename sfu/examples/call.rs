@@ -15,8 +15,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (sfu, mut events) = Sfu::start(SfuConfig::loopback())?;
-    let room = sfu.create_room().await?;
+    let sfu = Sfu::start(SfuConfig::loopback())?;
+    let (room, mut events) = sfu.create_room().await?;
 
     // A client that would send a microphone offers; the relay answers.
     let socket = UdpSocket::bind("127.0.0.1:0")?;

@@ -36,6 +36,7 @@ enum Subject {
     Renegotiation(PeerId, RenegotiationReason),
     Speakers(RoomId),
     Worker(usize),
+    Room(RoomId),
 }
 
 impl EventBacklog {
@@ -94,6 +95,7 @@ impl Subject {
             Event::RenegotiationWanted { peer, reason, .. } => Self::Renegotiation(*peer, *reason),
             Event::SpeakersChanged { room, .. } => Self::Speakers(*room),
             Event::WorkerFailed { worker } => Self::Worker(*worker),
+            Event::RoomFailed { room, .. } => Self::Room(*room),
         }
     }
 }

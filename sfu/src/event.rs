@@ -136,13 +136,65 @@ pub enum Event {
         /// The number of tracks in `recent`, from the first on, that speak now.
         speaking: usize,
     },
-    /// A media worker has failed: it panicked, or its socket broke. A [`PeerFailed`](Self::PeerFailed) for each of its
-    /// peers came before, and no event of the worker comes after. Rooms stay; no peer or room is placed on that worker
-    /// any more. It is not started again: replace the process when that is convenient.
+    /// A media worker has failed: it panicked, or its socket broke. Every room with a part there is told. A
+    /// [`PeerFailed`](Self::PeerFailed) for each of the room's peers there came before, and no event of the worker comes
+    /// after. Rooms stay; no peer or room is placed on that worker any more. It is not started again: replace the
+    /// process when that is convenient.
     WorkerFailed {
         /// The worker's index, from 0 on.
         worker: usize,
     },
+    /// A worker has closed its part of a room and ended the peers there: the room's events were not taken, and
+    /// all that wait for rooms were more than the worker has memory for. It is the last event of that worker. The
+    /// room is best closed ([`Sfu::close_room`](crate::Sfu::close_room)) and made anew: its state is not known.
+    RoomFailed {
+        /// The room.
+        room: RoomId,
+        /// Events that were dropped, with what they list.
+        dropped: u64,
+    },
+}
+
+impl Event {
+    /// The room that hears it. None for [`WorkerFailed`](Self::WorkerFailed), which several hear.
+    pub fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::PeerConnected { room, .. }
+            | Self::PeerFailed { room, .. }
+            | Self::TrackLive { room, .. }
+            | Self::TrackEnded { room, .. }
+            | Self::SlotsChanged { room, .. }
+            | Self::NeedsChanged { room, .. }
+            | Self::SubscriptionsChanged { room, .. }
+            | Self::LayersWanted { room, .. }
+            | Self::DataRefused { room, .. }
+            | Self::UnwatchableChanged { room, .. }
+            | Self::RenegotiationWanted { room, .. }
+            | Self::SpeakersChanged { room, .. }
+            | Self::RoomFailed { room, .. } => Some(*room),
+            Self::WorkerFailed { .. } => None,
+        }
+    }
+
+    /// The peer that it is about: a viewer, or the publisher of the track. None if it is about all of a room.
+    pub fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::PeerConnected { peer, .. }
+            | Self::PeerFailed { peer, .. }
+            | Self::TrackLive { peer, .. }
+            | Self::TrackEnded { peer, .. }
+            | Self::SlotsChanged { peer, .. }
+            | Self::NeedsChanged { peer, .. }
+            | Self::SubscriptionsChanged { peer, .. }
+            | Self::LayersWanted { peer, .. }
+            | Self::DataRefused { peer, .. }
+            | Self::UnwatchableChanged { peer, .. }
+            | Self::RenegotiationWanted { peer, .. } => Some(*peer),
+            Self::SpeakersChanged { .. } | Self::WorkerFailed { .. } | Self::RoomFailed { .. } => {
+                None
+            }
+        }
+    }
 }
 
 /// The state of a viewer's subscription.

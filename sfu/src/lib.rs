@@ -36,6 +36,8 @@
 //!
 //! - A peer belongs to one worker; a room has a part on each worker it has grown to. Values pass between threads, never
 //!   locks. A reply to the control plane is sent only after the other workers have received the change.
+//! - Each room has a receiver of its own events. No worker waits for one, so that a room whose control plane stops
+//!   reading costs that room alone.
 //! - A worker that fails takes its own peers with it and nothing else ([`Event::WorkerFailed`]).
 //! - Time and random numbers are parameters everywhere but in `runtime/`: a run can be repeated.
 //! - No datagram of a stranger allocates: state follows authentication, and everything has a bound.

@@ -4,13 +4,14 @@ mod driver;
 mod failure;
 pub(crate) mod links;
 pub(crate) mod placement;
+mod room_events;
 mod rooms;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::cache::CacheBudget;
 use crate::config::{Cipher, Limits, SfuConfig};
@@ -32,9 +33,6 @@ use rooms::Rooms;
 /// Commands that may wait for one worker. A command takes well under a millisecond, so that the last of these waits for
 /// seconds. More is overload, and the caller is told so.
 const COMMANDS: usize = 4_096;
-/// Events that may wait for the control plane. Beyond that each worker keeps its own events, where a newer state
-/// replaces the older one.
-const EVENTS: usize = 16_384;
 
 /// A running media relay. Cheap to clone; the workers stop when [`shutdown`](Self::shutdown) is
 /// called or the last clone is dropped.
@@ -48,6 +46,8 @@ struct Inner {
     workers: Vec<WorkerHandle>,
     candidates: Vec<Vec<SocketAddr>>,
     stopping: Arc<AtomicBool>,
+    /// Each worker that has not ended has a receiver.
+    alive: watch::Sender<()>,
     threads: Threads,
     caches: Arc<CacheBudget>,
     limits: Limits,
@@ -82,21 +82,18 @@ pub struct Join {
 }
 
 impl Sfu {
-    /// Binds the media ports and starts the workers. The receiver yields every [`Event`] of every room; while it is not
-    /// read, a newer state replaces the older one ([`EventBacklog`](crate::EventBacklog)). Commands are answered
-    /// whether it is read or not, so that one task may do both. If it is left unread for so long that too many events
-    /// wait, joins and offers are refused as [`SfuError::Overloaded`].
+    /// Binds the media ports and starts the workers.
     ///
     /// # Errors
     ///
     /// [`StartError`]: a port in use, no certificate, a setting that cannot work.
-    pub fn start(config: SfuConfig) -> Result<(Self, mpsc::Receiver<Event>), StartError> {
+    pub fn start(config: SfuConfig) -> Result<Self, StartError> {
         let count = worker_count(&config)?;
         let own = own_addresses(&config, interface_addresses)?;
         let backend = choose_backend(config.cipher)?;
         let certificate = Certificate::generate(backend).map_err(StartError::Certificate)?;
         let stopping = Arc::new(AtomicBool::new(false));
-        let (events, receiver) = mpsc::channel(EVENTS);
+        let alive = watch::Sender::new(());
         let mut seeds = Seeds::new();
         let mut workers = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
@@ -129,11 +126,11 @@ impl Sfu {
             let wakers = Arc::clone(&wakers);
             let load = Arc::new(Load::default());
             let (commands, queue) = mpsc::channel(COMMANDS);
-            let (driver_load, driver_stopping, driver_events) =
-                (Arc::clone(&load), Arc::clone(&stopping), events.clone());
+            let (driver_load, driver_stopping, driver_alive) =
+                (Arc::clone(&load), Arc::clone(&stopping), alive.subscribe());
             let thread = spawn_worker(index, socket, poller, config.coalesce, move || {
-                let (events, load, stopping) = (driver_events, driver_load, driver_stopping);
-                Driver::new(worker, queue, events, load, stopping, wakers)
+                let (alive, load, stopping) = (driver_alive, driver_load, driver_stopping);
+                Driver::new(worker, queue, alive, load, stopping, wakers)
             })?;
             workers.push(WorkerHandle {
                 commands,
@@ -144,23 +141,21 @@ impl Sfu {
             candidates.push(announced);
         }
         let threads = Threads::new(threads);
-        Ok((
-            Self {
-                inner: Arc::new(Inner {
-                    workers,
-                    candidates,
-                    stopping,
-                    threads,
-                    limits: config.limits,
-                    caches,
-                    backend,
-                    room_peers_per_worker: config.room_peers_per_worker,
-                    rooms: Rooms::default(),
-                    links: Mutex::new(LinkTable::for_workers(count)),
-                }),
-            },
-            receiver,
-        ))
+        Ok(Self {
+            inner: Arc::new(Inner {
+                workers,
+                candidates,
+                stopping,
+                alive,
+                threads,
+                limits: config.limits,
+                caches,
+                backend,
+                room_peers_per_worker: config.room_peers_per_worker,
+                rooms: Rooms::default(),
+                links: Mutex::new(LinkTable::for_workers(count)),
+            }),
+        })
     }
 
     /// The addresses that each worker announces as its ICE candidates, for a start-up line or a health page.
@@ -168,13 +163,20 @@ impl Sfu {
         &self.inner.candidates
     }
 
-    /// Creates a room on the least loaded worker that has not failed.
+    /// Creates a room on the least loaded worker that has not failed. The receiver yields the room's
+    /// [`Event`]s, and ends when the room is closed or the relay is shut down.
+    ///
+    /// No worker waits for the receiver: commands are answered whether it is read or not, so that one task may do
+    /// both, and other rooms do not notice. More than 128 events wait at the worker, where of states that follow
+    /// each other the last is kept ([`EventBacklog`](crate::EventBacklog)). Where much waits the room's joins and
+    /// offers are refused as [`SfuError::Overloaded`]. Where more waits for all rooms of a worker than it has
+    /// memory for, the room with most is closed there ([`Event::RoomFailed`]). Without a receiver nothing waits.
     ///
     /// # Errors
     ///
     /// [`SfuError::Limit`], [`SfuError::Overloaded`], [`SfuError::Stopped`]; [`SfuError::WorkerFailed`]: no worker
     /// is left.
-    pub async fn create_room(&self) -> Result<RoomId, SfuError> {
+    pub async fn create_room(&self) -> Result<(RoomId, mpsc::Receiver<Event>), SfuError> {
         self.create_room_placed().await
     }
 
@@ -369,6 +371,12 @@ impl Sfu {
         // A worker stops within one turn, so that this waits for milliseconds. A worker's failure was logged where it
         // happened.
         self.inner.threads.join().await;
+        self.inner.rooms.end_events();
+    }
+
+    /// Returns when no worker is left: all have failed, or the relay was shut down. Cancel-safe.
+    pub async fn ended(&self) {
+        self.inner.alive.closed().await;
     }
 
     async fn collect(
@@ -420,10 +428,10 @@ impl Sfu {
             .try_send(request(reply))
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => SfuError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => self.ended(),
+                mpsc::error::TrySendError::Closed(_) => self.end_reason(),
             })?;
         worker.waker.wake();
-        answer.await.map_err(|_| self.ended())?
+        answer.await.map_err(|_| self.end_reason())?
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
 use tertulia_sfu::{Join, Sfu};
+use tokio::sync::mpsc;
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
@@ -18,7 +19,9 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
 
 /// The commands of [`Sfu`], which has their contracts.
 pub trait Media: Send + Sync + 'static {
-    fn create_room(&self) -> Reply<'_, RoomId>;
+    /// The receiver yields the room's events. Nothing waits for it: a room that does not read it holds up no other,
+    /// and no answer of its own.
+    fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)>;
     /// `announce` and `sender`: see [`Join`].
     fn join(
         &self,
@@ -41,6 +44,8 @@ pub trait Media: Send + Sync + 'static {
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
     /// The number of media workers, and those of them that have failed.
     fn workers(&self) -> Workers;
+    /// Returns when no media worker is left. Cancel-safe.
+    fn ended(&self) -> BoxFuture<'_, ()>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -52,7 +57,7 @@ pub struct Workers {
 }
 
 impl Media for Sfu {
-    fn create_room(&self) -> Reply<'_, RoomId> {
+    fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)> {
         Box::pin(Sfu::create_room(self))
     }
 
@@ -124,27 +129,11 @@ impl Media for Sfu {
         }
     }
 
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Sfu::ended(self))
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(Sfu::shutdown(self))
-    }
-}
-
-/// The room that an event belongs to, and the peer, unless the event is about the whole room.
-pub(crate) fn whose(event: &Event) -> Option<(RoomId, Option<PeerId>)> {
-    match event {
-        Event::PeerConnected { room, peer }
-        | Event::PeerFailed { room, peer, .. }
-        | Event::TrackLive { room, peer, .. }
-        | Event::TrackEnded { room, peer, .. }
-        | Event::SlotsChanged { room, peer, .. }
-        | Event::NeedsChanged { room, peer, .. }
-        | Event::SubscriptionsChanged { room, peer, .. }
-        | Event::UnwatchableChanged { room, peer, .. }
-        | Event::RenegotiationWanted { room, peer, .. }
-        | Event::LayersWanted { room, peer, .. }
-        | Event::DataRefused { room, peer, .. } => Some((*room, Some(*peer))),
-        Event::SpeakersChanged { room, .. } => Some((*room, None)),
-        // Rooms hear of `WorkerFailed` peer by peer. A kind added to the relay later is ignored too.
-        _ => None,
     }
 }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use axum::Router;
 use tertulia_sfu::{Cap, Cipher, Sfu, SfuConfig};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::config::{CipherSetting, Config, ConfigError};
 use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats};
-use crate::media::{self, Media, StartError};
+use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
 use crate::protocol::native::Native;
 use crate::room::{Counts, RoomSettings, Rooms};
@@ -62,27 +61,22 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, NodeError> {
         config.check()?;
         let plan = Plan::new(config.memory_mb)?;
-        let (sfu, events) = Sfu::start(sfu_config(&config, &plan))?;
+        let sfu = Sfu::start(sfu_config(&config, &plan))?;
         config.check_announce_for(sfu.candidates().len())?;
-        Self::with_media(config, Arc::new(sfu), events)
+        Self::with_media(config, Arc::new(sfu))
     }
 
-    /// Starts like [`start`](Self::start), on another media plane. `events` are those of `media`.
+    /// Starts like [`start`](Self::start), on another media plane.
     ///
     /// # Errors
     ///
     /// [`NodeError::Config`].
-    pub fn with_media(
-        config: Config,
-        media: Arc<dyn Media>,
-        events: mpsc::Receiver<media::Event>,
-    ) -> Result<Self, NodeError> {
+    pub fn with_media(config: Config, media: Arc<dyn Media>) -> Result<Self, NodeError> {
         config.check()?;
         let memory = Memory::new(Plan::new(config.memory_mb)?);
         memory.watch();
         let rooms = Rooms::start(
             media.clone(),
-            events,
             RoomSettings {
                 limits: config.limits.clone(),
                 caps: config.room_caps.clone(),

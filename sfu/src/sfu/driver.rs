@@ -5,31 +5,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use super::links::{LinkEnd, Links};
-use crate::backlog::EventBacklog;
+use super::room_events::{ALL_WAITING, RoomEvents};
 use crate::error::SfuError;
 use crate::event::Event;
+use crate::id::RoomId;
 use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
-use crate::worker::{Command, Held, Worker, WorkerConfig};
+use crate::worker::{Command, Held, Reply, Worker, WorkerConfig};
 
-/// Interval of attempts to put control into a full ring, whose reader takes it within a turn, or events into a full
-/// queue.
+/// Interval of attempts to put control into a full ring, whose reader takes it within a turn.
 const RETRY: Duration = Duration::from_millis(1);
-/// Weight of waiting events from which on no peer is created and no offer answered. Only these make new subjects; a
-/// later event of a known subject replaces the earlier one. It is some 5 MB, ten seconds of a worker's joins. A control
-/// plane that takes no event for so long does not keep up.
-const EVENTS_WAITING: usize = 65_536;
+/// Attempts to tell of a worker's failure after which it counts as ended, though a room has not listened: one second
+/// of them, which is long for a control plane that reads.
+const LAST_WORDS: u32 = 100;
 
 /// A request of the control plane to a worker's thread.
 #[derive(Debug)]
 pub(super) enum Request {
     /// A command for the worker.
     Command(Command),
+    /// Create a room, whose events go to this queue.
+    CreateRoom(mpsc::Sender<Event>, Reply<RoomId>),
+    /// Open a part of a room that has grown to this worker, and has these parts already. Its events go to this queue.
+    OpenPart {
+        room: RoomId,
+        parts: Vec<u16>,
+        events: mpsc::Sender<Event>,
+        reply: Reply<()>,
+    },
     /// Take the ends of the rings to and from another worker.
-    Link(Box<LinkEnd>, oneshot::Sender<Result<(), SfuError>>),
+    Link(Box<LinkEnd>, Reply<()>),
     /// Panic.
     #[cfg(any(test, feature = "testing"))]
     Fail,
@@ -49,22 +57,24 @@ pub(super) struct Load {
 pub(super) struct Driver {
     worker: Worker,
     commands: mpsc::Receiver<Request>,
-    events: mpsc::Sender<Event>,
+    /// Commands are answered whatever waits here: whoever takes events may first wait for an answer.
+    events: RoomEvents,
     load: Arc<Load>,
     stopping: Arc<AtomicBool>,
+    /// Dropped when this worker has ended.
+    alive: Option<watch::Receiver<()>>,
     links: Links,
     /// Wakers of all workers, in order.
     wakers: Arc<[Waker]>,
     /// An answer held until the control messages it depends on are in their rings.
     answer: Option<Held>,
-    /// Events that find no room in the control plane's queue. Commands are answered meanwhile: the task that takes
-    /// events may first wait for an answer.
-    backlog: EventBacklog,
     /// Commands are left for the next turn.
     more: bool,
     closed: bool,
     /// The worker's failure, told after all other events.
     failed: Option<Event>,
+    /// Attempts to tell that.
+    last_words: u32,
     now: Instant,
 }
 
@@ -72,7 +82,7 @@ impl Driver {
     pub(super) fn new(
         config: WorkerConfig,
         commands: mpsc::Receiver<Request>,
-        events: mpsc::Sender<Event>,
+        alive: watch::Receiver<()>,
         load: Arc<Load>,
         stopping: Arc<AtomicBool>,
         wakers: Arc<[Waker]>,
@@ -82,16 +92,17 @@ impl Driver {
         Self {
             worker,
             commands,
-            events,
+            events: RoomEvents::new(now, ALL_WAITING),
             load,
             stopping,
+            alive: Some(alive),
             links: Links::default(),
             wakers,
             answer: None,
-            backlog: EventBacklog::default(),
             more: false,
             closed: false,
             failed: None,
+            last_words: 0,
             now,
         }
     }
@@ -116,8 +127,22 @@ impl Driver {
 
     /// Handles a request; false if its answer has to wait.
     fn request(&mut self, now: Instant, request: Request) -> bool {
+        let mut queue = None;
         let command = match request {
             Request::Command(command) => command,
+            Request::CreateRoom(events, reply) => {
+                queue = Some(events);
+                Command::CreateRoom { reply }
+            }
+            Request::OpenPart {
+                room,
+                parts,
+                events,
+                reply,
+            } => {
+                self.events.open(room, events);
+                Command::OpenPart { room, parts, reply }
+            }
             Request::Link(end, reply) => {
                 self.links.connect(*end);
                 let _ = reply.send(Ok(()));
@@ -129,9 +154,19 @@ impl Driver {
         let Some(command) = self.unless_behind(command) else {
             return true;
         };
+        let closed = match &command {
+            Command::CloseRoom { room, .. } => Some(*room),
+            _ => None,
+        };
         // The requester may know of changes that other workers have posted by now.
         self.links.take_control(now, &mut self.worker);
         let held = self.worker.handle_command(now, command);
+        if let (Some(Held::Room(_, room)), Some(queue)) = (&held, queue) {
+            self.events.open(*room, queue);
+        }
+        if let Some(room) = closed {
+            self.close_events(now, room);
+        }
         self.post();
         if let Some(held) = held {
             if self.links.is_held_up() {
@@ -139,45 +174,72 @@ impl Driver {
                 return false;
             }
             self.report_load();
-            self.worker.answer(now, held);
+            self.give_answer(now, held);
         }
         true
     }
 
-    /// The command, unless it would add events while too many wait for the control plane.
-    fn unless_behind(&self, command: Command) -> Option<Command> {
-        if self.backlog.weight() < EVENTS_WAITING {
-            return Some(command);
+    fn give_answer(&mut self, now: Instant, held: Held) {
+        let created = match &held {
+            Held::Room(_, room) => Some(*room),
+            _ => None,
+        };
+        self.worker.answer(now, held);
+        // Whoever asked for it may have gone: it was closed then.
+        if let Some(room) = created
+            && !self.worker.has_room(room)
+        {
+            self.close_events(now, room);
         }
+    }
+
+    /// The last events of a room that is closed.
+    fn close_events(&mut self, now: Instant, room: RoomId) {
+        self.take_events(now);
+        let dropped = self.events.close(room);
+        self.worker.count_untaken(dropped as u64);
+    }
+
+    /// The command, unless it would add to what the control plane of its room has not heard of, and that is too much.
+    fn unless_behind(&self, command: Command) -> Option<Command> {
         match command {
-            Command::Join { reply, .. } => drop(reply.send(Err(SfuError::Overloaded))),
-            Command::Offer { reply, .. } => drop(reply.send(Err(SfuError::Overloaded))),
+            Command::Join { room, reply, .. } if self.events.is_behind(room) => {
+                drop(reply.send(Err(SfuError::Overloaded)));
+            }
+            Command::Offer { peer, reply, .. }
+                if self
+                    .worker
+                    .peer_room(peer)
+                    .is_some_and(|room| self.events.is_behind(room)) =>
+            {
+                drop(reply.send(Err(SfuError::Overloaded)));
+            }
             command => return Some(command),
         }
         None
     }
 
-    fn deliver_events(&mut self) {
-        let next = |driver: &mut Self| {
-            let event = driver.worker.poll_event();
-            event.or_else(|| driver.failed.take())
-        };
-        while let Some(event) = next(self) {
-            self.backlog.push(event);
+    /// Hands events over, to rooms that have places for them. Waits for none.
+    fn deliver_events(&mut self, now: Instant) {
+        self.take_events(now);
+        self.events.deliver(now);
+        while let Some((room, dropped)) = self.events.fail_largest(now) {
+            self.worker.count_untaken(dropped as u64);
+            tracing::error!(
+                %room, worker = self.worker.index(), dropped,
+                "room closed: its events are not taken, and all that wait for rooms are too many"
+            );
+            self.worker.close_room(now, room);
+            self.take_events(now);
         }
-        while !self.backlog.is_empty() {
-            match self.events.try_reserve() {
-                Ok(room) => {
-                    if let Some(event) = self.backlog.pop() {
-                        room.send(event);
-                    }
-                }
-                Err(mpsc::error::TrySendError::Full(())) => return,
-                // The receiver was dropped: an embedder may do without events.
-                Err(mpsc::error::TrySendError::Closed(())) => {
-                    self.backlog = EventBacklog::default()
-                }
-            }
+    }
+
+    fn take_events(&mut self, now: Instant) {
+        while let Some(event) = self.worker.poll_event() {
+            self.events.push(now, event);
+        }
+        if let Some(failed) = self.failed.take() {
+            self.events.push_to_all(now, &failed);
         }
     }
 }
@@ -190,7 +252,7 @@ impl Driven for Driver {
     fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool) {
         self.now = now;
         self.worker.run_handshakes(now, time);
-        self.deliver_events();
+        self.deliver_events(now);
         self.more = false;
         self.links.take(now, &mut self.worker);
         self.post();
@@ -203,7 +265,7 @@ impl Driven for Driver {
         }
         if let Some(held) = self.answer.take() {
             self.report_load();
-            self.worker.answer(now, held);
+            self.give_answer(now, held);
         }
         while let Ok(request) = self.commands.try_recv() {
             if !self.request(now, request) {
@@ -225,10 +287,13 @@ impl Driven for Driver {
         if self.more {
             return Some(self.now);
         }
-        let is_waiting = self.links.is_held_up() || !self.backlog.is_empty();
-        let retry = is_waiting.then(|| self.now + RETRY);
-        let due = self.worker.poll_timeout(self.now);
-        retry.into_iter().chain(due).min()
+        let retry = self.links.is_held_up().then(|| self.now + RETRY);
+        let due = [
+            retry,
+            self.events.poll_timeout(),
+            self.worker.poll_timeout(self.now),
+        ];
+        due.into_iter().flatten().min()
     }
 
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
@@ -236,7 +301,7 @@ impl Driven for Driver {
         let more = self.worker.flush(now, out);
         // The rings are filled before the caller sends, so that other workers go on meanwhile.
         self.post();
-        self.deliver_events();
+        self.deliver_events(now);
         self.report_load();
         more
     }
@@ -274,8 +339,13 @@ impl Driven for Driver {
     }
 
     fn last_words(&mut self) -> bool {
-        self.deliver_events();
-        !self.backlog.is_empty() && !self.stopping.load(Ordering::Acquire)
+        self.take_events(self.now);
+        self.events.deliver_all();
+        self.last_words += 1;
+        if self.last_words >= LAST_WORDS {
+            self.alive = None;
+        }
+        !self.events.is_empty() && !self.stopping.load(Ordering::Acquire)
     }
 }
 
@@ -283,6 +353,9 @@ impl Driven for Driver {
 mod tests {
     use std::time::SystemTime;
 
+    use tokio::sync::oneshot;
+
+    use super::super::room_events::ROOM_WAITING;
     use super::*;
     use crate::clock::WallClock;
     use crate::config::Limits;
@@ -322,7 +395,8 @@ mod tests {
             let (commands, queue) = mpsc::channel(8);
             let (sender, events) = mpsc::channel(1);
             let (load, stopping) = (Arc::default(), Arc::default());
-            let driver = Driver::new(config, queue, sender, load, stopping, Arc::new([]));
+            let (_, alive) = watch::channel(());
+            let driver = Driver::new(config, queue, alive, load, stopping, Arc::new([]));
             let room = RoomId::from_u64(0);
             let mut call = Self {
                 driver,
@@ -331,27 +405,45 @@ mod tests {
                 room,
             };
             call.room = call
-                .ask(|reply| Command::CreateRoom { reply })
+                .request(|reply| Request::CreateRoom(sender, reply))
                 .expect("a room");
             call
         }
 
-        /// Runs one turn of the worker, in which an answer must come.
-        fn ask<T>(
-            &mut self,
-            command: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Command,
-        ) -> Result<T, SfuError> {
+        /// Another room, whose receiver is read.
+        fn another_room(&mut self) -> (RoomId, mpsc::Receiver<Event>) {
+            let (sender, events) = mpsc::channel(64);
+            let room = self.request(|reply| Request::CreateRoom(sender, reply));
+            (room.expect("another room"), events)
+        }
+
+        fn ask<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SfuError> {
+            self.request(|reply| Request::Command(command(reply)))
+        }
+
+        /// One turn of the worker, in which an answer must come.
+        fn request<T>(&mut self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, SfuError> {
             let (reply, mut answer) = oneshot::channel();
-            let sent = self.commands.try_send(Request::Command(command(reply)));
+            let sent = self.commands.try_send(request(reply));
             sent.expect("room for a command");
             self.driver.handle_commands(epoch(), &mut || true);
-            self.driver.deliver_events();
+            self.driver.deliver_events(epoch());
             answer.try_recv().expect("an answer, whatever else waits")
         }
 
+        /// The next event, if there is one. Others that wait take its place.
+        fn hear(&mut self) -> Option<Event> {
+            let event = self.events.try_recv().ok();
+            self.driver.events.deliver_all();
+            event
+        }
+
         fn join(&mut self) -> Result<(PeerId, crate::event::Answer), SfuError> {
+            self.join_room(self.room)
+        }
+
+        fn join_room(&mut self, room: RoomId) -> Result<(PeerId, crate::event::Answer), SfuError> {
             let offer = Box::new(read_offer(OFFER, &Limits::default()).expect("an offer"));
-            let room = self.room;
             self.ask(|reply| Command::Join {
                 room,
                 offer,
@@ -392,7 +484,7 @@ mod tests {
                 unsubscribed.expect("unsubscribed");
             }
         }
-        let waiting = call.driver.backlog.weight();
+        let waiting = call.driver.events.weight();
         assert!((1..20).contains(&waiting), "{waiting} of 400 changes");
         // The next attempt is soon, but not at once.
         assert_eq!(call.driver.poll_timeout(), Some(epoch() + RETRY));
@@ -423,8 +515,7 @@ mod tests {
         let answer = again.expect("an answer");
         assert_eq!(answer.offers, 2);
         let mut older = 0;
-        while let Ok(event) = call.events.try_recv() {
-            call.driver.deliver_events();
+        while let Some(event) = call.hear() {
             if let Event::SlotsChanged { offers, .. } | Event::NeedsChanged { offers, .. } = event {
                 older += usize::from(offers < answer.offers);
             }
@@ -433,8 +524,9 @@ mod tests {
     }
 
     #[test]
-    fn whoever_hears_of_nothing_for_long_gets_no_more_peers() {
+    fn a_room_that_hears_of_nothing_for_long_gets_no_more_peers_and_others_do() {
         let mut call = Call::new();
+        let (other, mut events) = call.another_room();
         let mut ended = 0;
         let refused = loop {
             match call.join() {
@@ -445,17 +537,53 @@ mod tests {
                 }
                 Err(error) => break error,
             }
-            assert!(call.driver.backlog.weight() <= ended);
+            assert!(call.driver.events.weight() <= ended);
         };
         assert_eq!(refused, SfuError::Overloaded);
-        assert!(ended <= EVENTS_WAITING + 16, "{ended}");
+        assert!(ended <= ROOM_WAITING + 16, "{ended}");
+        let (peer, published) = call.join_room(other).expect("a peer of the other room");
+        call.ask(|reply| Command::ClosePeer { peer, reply })
+            .expect("closed");
+        let heard: Vec<Event> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        for track in published.published {
+            let ended = Event::TrackEnded {
+                room: other,
+                peer,
+                track: track.track,
+            };
+            assert!(heard.contains(&ended), "{heard:?}");
+        }
         // Joins are accepted again once the events have been taken, and none of those was lost.
         let mut heard = 0;
-        while let Ok(event) = call.events.try_recv() {
+        while let Some(event) = call.hear() {
             heard += usize::from(matches!(event, Event::TrackEnded { .. }));
-            call.driver.deliver_events();
         }
         assert_eq!(heard, ended);
         call.join().expect("a peer");
+    }
+
+    #[test]
+    fn a_room_whose_events_are_too_many_is_closed_and_says_so_last() {
+        let mut call = Call::new();
+        let (other, _events) = call.another_room();
+        call.driver.events = RoomEvents::new(epoch(), 20);
+        let (sender, events) = mpsc::channel(1);
+        call.driver.events.open(call.room, sender);
+        call.events = events;
+        while call.driver.worker.has_room(call.room) {
+            let (peer, _) = call.join().expect("a peer");
+            call.ask(|reply| Command::ClosePeer { peer, reply })
+                .expect("closed");
+        }
+        assert!(call.driver.worker.has_room(other));
+        assert_eq!(call.join().err(), Some(SfuError::NoSuchRoom));
+        let told: Vec<Event> = std::iter::from_fn(|| call.hear()).collect();
+        let Some(Event::RoomFailed { room, dropped }) = told.last() else {
+            panic!("{told:?}");
+        };
+        assert_eq!((*room, told.len()), (call.room, 2));
+        let stats = call.ask(|reply| Command::Totals { reply }).expect("stats");
+        assert_eq!(stats.drops.get("events_not_taken"), Some(dropped));
+        assert!(call.events.is_closed());
     }
 }

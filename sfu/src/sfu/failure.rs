@@ -34,7 +34,7 @@ impl Sfu {
     }
 
     /// The error that explains why a worker does not answer.
-    pub(super) fn ended(&self) -> SfuError {
+    pub(super) fn end_reason(&self) -> SfuError {
         if self.is_stopping() {
             SfuError::Stopped
         } else {

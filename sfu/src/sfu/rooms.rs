@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use super::Sfu;
 use super::driver::{Load, Request};
 use super::failure::or_failed;
 use super::links::TableFull;
 use super::placement::{Choice, PartLoad, choose};
+use super::room_events::ROOM_EVENTS;
 use crate::error::SfuError;
-use crate::event::Answer;
+use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, worker_of};
 use crate::router::Seat;
 use crate::stats::Decision;
@@ -32,6 +33,8 @@ pub(super) struct Rooms {
 #[derive(Debug)]
 struct Parts {
     parts: Vec<Part>,
+    /// The way to the room's receiver, for parts to come. None once the relay was shut down.
+    events: Option<mpsc::Sender<Event>>,
     /// Held while the room grows or closes, which takes several workers' answers.
     changing: Arc<Mutex<()>>,
     _seat: Seat,
@@ -44,6 +47,15 @@ struct Part {
     seats: Arc<AtomicUsize>,
     /// All other parts know of this one. Until then no peer is placed there.
     open: bool,
+}
+
+impl Rooms {
+    /// Nothing comes any more.
+    pub(super) fn end_events(&self) {
+        for mut room in self.rooms.iter_mut() {
+            room.events = None;
+        }
+    }
 }
 
 impl Part {
@@ -72,34 +84,43 @@ enum Plan {
 }
 
 impl Sfu {
-    pub(super) async fn create_room_placed(&self) -> Result<RoomId, SfuError> {
+    pub(super) async fn create_room_placed(
+        &self,
+    ) -> Result<(RoomId, mpsc::Receiver<Event>), SfuError> {
         let rooms = &self.inner.rooms;
         let limit = self.inner.limits.rooms;
         let seat = Seat::take_of(&rooms.seats, limit).ok_or(SfuError::Limit {
             what: "rooms",
             limit,
         })?;
-        let (worker, room) = self.create_room_somewhere().await?;
+        let (events, receiver) = mpsc::channel(ROOM_EVENTS);
+        let (worker, room) = self.create_room_somewhere(&events).await?;
         let parts = Parts {
             parts: vec![Part::new(worker, true)],
+            events: Some(events),
             changing: Arc::default(),
             _seat: seat,
         };
         rooms.rooms.insert(room, parts);
-        Ok(room)
+        Ok((room, receiver))
     }
 
     /// Creates a room on the least loaded worker. A worker that fails meanwhile is not asked again.
-    async fn create_room_somewhere(&self) -> Result<(usize, RoomId), SfuError> {
+    async fn create_room_somewhere(
+        &self,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(usize, RoomId), SfuError> {
         let mut failed = Vec::new();
         loop {
             let loads = self.loads().into_iter().enumerate();
             let living = loads.filter_map(|(worker, load)| Some((load?, worker)));
             let least = living.filter(|(_, worker)| !failed.contains(worker)).min();
-            let (_, least) = least.ok_or_else(|| self.ended())?;
+            let (_, least) = least.ok_or_else(|| self.end_reason())?;
             // Counted at once, so that many rooms made at a time spread.
             let _coming = Seat::take(&self.inner.workers[least].load.coming);
-            match self.ask(least, |reply| Command::CreateRoom { reply }).await {
+            let events = events.clone();
+            let created = self.request(least, |reply| Request::CreateRoom(events, reply));
+            match created.await {
                 Err(SfuError::WorkerFailed) => failed.push(least),
                 room => return Ok((least, room?)),
             }
@@ -220,7 +241,7 @@ impl Sfu {
         let worker = match choose(&parts, &self.loads(), bound) {
             Some(Choice::Grow(worker)) => return Ok(Plan::Grow(worker)),
             Some(Choice::Part(worker)) => worker,
-            None => return Err(self.ended()),
+            None => return Err(self.end_reason()),
         };
         let part = entry.parts.iter().find(|part| part.worker == worker);
         let part = part.ok_or(SfuError::NoSuchRoom)?;
@@ -239,11 +260,12 @@ impl Sfu {
         let changing = entry.map(|entry| Arc::clone(&entry.changing));
         let changing = changing.ok_or(SfuError::NoSuchRoom)?;
         let _changing = changing.lock().await;
-        let parts = {
+        let (parts, events) = {
             let entry = self.inner.rooms.rooms.get(&room);
             let entry = entry.ok_or(SfuError::NoSuchRoom)?;
             let open = entry.parts.iter().filter(|part| part.open);
-            open.map(|part| part.worker as u16).collect::<Vec<_>>()
+            let parts = open.map(|part| part.worker as u16).collect::<Vec<_>>();
+            (parts, entry.events.clone().ok_or(SfuError::Stopped)?)
         };
         if parts.contains(&(worker as u16)) {
             return Ok(());
@@ -259,9 +281,10 @@ impl Sfu {
             }
         }
         let known = parts.clone();
-        self.ask(worker, |reply| Command::OpenPart {
+        self.request(worker, |reply| Request::OpenPart {
             room,
             parts: known,
+            events,
             reply,
         })
         .await?;

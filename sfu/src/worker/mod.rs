@@ -42,7 +42,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slab::Slab;
 
-pub(crate) use command::{Command, Held};
+pub(crate) use command::{Command, Held, Reply};
 #[cfg(test)]
 pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
@@ -310,6 +310,22 @@ impl Worker {
     /// Rooms on this worker, for placement.
     pub(crate) fn rooms(&self) -> usize {
         self.rooms.len()
+    }
+
+    /// Whether a room has a part here.
+    pub(crate) fn has_room(&self, room: RoomId) -> bool {
+        self.rooms.contains_key(&room)
+    }
+
+    /// The room of a peer; none if there is no such peer.
+    pub(crate) fn peer_room(&self, peer: PeerId) -> Option<RoomId> {
+        let index = *self.by_id.get(&peer)?;
+        self.peers.get(index).map(|peer| peer.room)
+    }
+
+    /// Counts events that nobody heard.
+    pub(crate) fn count_untaken(&mut self, events: u64) {
+        self.counters.drop_many("events_not_taken", events);
     }
 
     fn next_id(&mut self) -> u64 {

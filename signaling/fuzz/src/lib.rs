@@ -95,9 +95,8 @@ fn run(play: impl AsyncFnOnce(&Server)) {
     let runtime = runtime.enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
-        let (relay, events) = Relay::new();
-        let relay = Arc::new(relay);
-        let node = Node::with_media(Config::default(), relay.clone(), events).expect("a node");
+        let relay = Arc::new(Relay::new());
+        let node = Node::with_media(Config::default(), relay.clone()).expect("a node");
         let server = Server {
             node,
             relay,

@@ -1,10 +1,11 @@
 //! The media plane of the real worker, in virtual time and without a network.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, pending, ready};
 use tertulia_sfu::testing::{SimRelay, epoch};
 use tertulia_signaling::media::{
     Answer, Cap, Event, Limits, Media, PeerId, Reply, RoomId, SfuError, TrackId, TrackSettings,
@@ -15,7 +16,8 @@ use tokio::sync::mpsc;
 /// Its time is the tests': it passes as tokio's does.
 pub struct Relay {
     relay: Mutex<SimRelay>,
-    events: mpsc::Sender<Event>,
+    /// The ways to the rooms' receivers.
+    events: Mutex<HashMap<RoomId, mpsc::Sender<Event>>>,
     began: tokio::time::Instant,
 }
 
@@ -24,15 +26,14 @@ const EVENTS: usize = 65_536;
 
 impl Relay {
     /// Within a runtime.
-    pub fn new() -> (Self, mpsc::Receiver<Event>) {
+    #[allow(clippy::new_without_default, reason = "it needs a runtime")]
+    pub fn new() -> Self {
         let addr = SocketAddr::from(([192, 0, 2, 9], 9));
-        let (events, receiver) = mpsc::channel(EVENTS);
-        let relay = Self {
+        Self {
             relay: Mutex::new(SimRelay::new(epoch(), addr, 1, Limits::default())),
-            events,
+            events: Mutex::default(),
             began: tokio::time::Instant::now(),
-        };
-        (relay, receiver)
+        }
     }
 
     /// Entries in the worker's tables.
@@ -58,10 +59,14 @@ impl Relay {
         let mut relay = self.lock();
         let result = call(&mut relay, now);
         relay.flush(now);
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(event) = relay.poll_event() {
-            // The receiver is gone once the server has stopped.
-            let _ = self.events.try_send(event);
+            // The receiver is gone once the room is closed.
+            if let Some(room) = event.room().and_then(|room| events.get(&room)) {
+                let _ = room.try_send(event);
+            }
         }
+        drop(events);
         let faults = relay.audit();
         assert!(faults.is_empty(), "{faults:#?}");
         result
@@ -83,8 +88,12 @@ impl Relay {
 }
 
 impl Media for Relay {
-    fn create_room(&self) -> Reply<'_, RoomId> {
-        self.answer(|relay, _| Ok(relay.create_room()))
+    fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)> {
+        let room = self.run(|relay, _| relay.create_room());
+        let (sender, events) = mpsc::channel(EVENTS);
+        let mut rooms = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.insert(room, sender);
+        Box::pin(ready(Ok((room, events))))
     }
 
     fn join(
@@ -162,6 +171,10 @@ impl Media for Relay {
             count: 1,
             failed: Vec::new(),
         }
+    }
+
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(pending())
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

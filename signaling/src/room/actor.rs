@@ -1,4 +1,5 @@
-//! The one owner of a room: takes messages in turn, so that everyone sees one order of events.
+//! The one owner of a room: takes messages in turn, so that everyone sees one order of events. It waits for nothing
+//! while it has one at hand: the media plane's replies come in turn as well ([`errands`](super::errands)).
 //! The room's other duties are further `impl Room` blocks, one for each file beside this.
 
 use std::collections::{HashMap, HashSet};
@@ -7,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::chat::ChatHistory;
+use super::errands::{Errands, Then};
+use super::lane::Lanes;
 use super::participant::{Counted, Outbox, Participant, Undelivered};
 use super::registry::{Admission, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
@@ -19,7 +22,7 @@ use super::vacancy::Vacancy;
 use super::{
     Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
 };
-use crate::media::{PeerId, RoomId, SfuError, TrackId};
+use crate::media::{self, PeerId, RoomId, SfuError, TrackId};
 use crate::names::RoomName;
 
 pub(super) struct Room {
@@ -35,6 +38,10 @@ pub(super) struct Room {
     /// Requests that the media plane was too busy for. They are bounded by the possible requests: a subscription for
     /// each participant and track, an end and a cap for each peer, settings for each track.
     pub(super) unfinished: HashSet<Unfinished>,
+    pub(super) errands: Errands,
+    pub(super) lanes: Lanes,
+    /// The media plane has closed the room: so much was not taken of what it told.
+    pub(super) failed: bool,
     /// Participants to be removed once the present message is handled.
     failing: Vec<(ParticipantId, Undelivered)>,
     /// Participants with [`Participant::new_needs`].
@@ -51,20 +58,24 @@ pub(super) struct Room {
 }
 
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
-const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// Messages, and events of the media plane, handled before their effects are settled: many changes of needs become one.
 const BATCH: usize = 64;
+/// Times that events and replies are looked for after a message: as long as what comes is the doing of what was taken
+/// before.
+const ROUNDS: usize = 64;
 
 pub(super) async fn run(
     name: Arc<str>,
-    mut listing: Listing,
+    listing: Listing,
     mut messages: mpsc::Receiver<Message>,
     mut stop: StopSignal,
 ) {
     let shared = listing.shared.clone();
     let name = RoomName::from(name);
-    let media_room = match within(shared.media.create_room()).await {
+    // Only who makes the room, and joins it meanwhile, waits for this.
+    let (media_room, mut events) = match within(shared.media.create_room()).await {
         Ok(room) => room,
         Err(error) => {
             warn!(room = %name, %error, "room refused by the media plane");
@@ -73,7 +84,6 @@ pub(super) async fn run(
             return;
         }
     };
-    listing.connect(media_room);
     info!(room = %name, media_room = %media_room, "room opened");
     let mut room = Room {
         name,
@@ -85,6 +95,9 @@ pub(super) async fn run(
         tracks: HashMap::new(),
         track_ids: HashMap::new(),
         unfinished: HashSet::new(),
+        errands: Errands::default(),
+        lanes: Lanes::default(),
+        failed: false,
         failing: Vec::new(),
         needy: HashSet::new(),
         speakers: Speakers::default(),
@@ -94,13 +107,13 @@ pub(super) async fn run(
         vacancy: None,
         evicted: false,
     };
-    let reason = room.live(&listing, &mut messages, &mut stop).await;
+    let reason = room
+        .live(&listing, &mut messages, &mut events, &mut stop)
+        .await;
     // It leaves the registry first, and then cannot be reached: a participant who comes in between makes a new room.
     drop(listing);
     drop(messages);
-    room.close(reason).await;
-    // Held until here: the shutdown waits for it.
-    drop(stop);
+    room.close(reason, stop).await;
 }
 
 async fn refuse_all(mut messages: mpsc::Receiver<Message>, refusal: &Refusal) {
@@ -127,38 +140,41 @@ impl Room {
         &mut self,
         listing: &Listing,
         messages: &mut mpsc::Receiver<Message>,
+        events: &mut mpsc::Receiver<media::Event>,
         stop: &mut StopSignal,
     ) -> &'static str {
         let mut retry = interval(RETRY_EVERY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let grace = self.shared.limits.empty_room();
+        let mut heard = Vec::with_capacity(BATCH);
+        let mut is_deaf = false;
         loop {
             let deadline = self.empty_since.map(|since| since + grace);
             tokio::select! {
                 // A participant who comes in the last moment keeps the room open.
                 biased;
                 () = stop.stopped() => return "server_shutdown",
-                _ = retry.tick(), if !self.unfinished.is_empty() => self.retry().await,
+                _ = retry.tick(), if !self.unfinished.is_empty() => self.retry(),
                 () = listing.forget_chat.notified() => self.chat.forget_half(),
-                Some(message) = messages.recv() => self.handle(message).await,
-                () = listing.reports.arrived() => {}
+                then = self.errands.next() => self.take_reply(then),
+                count = events.recv_many(&mut heard, BATCH), if !is_deaf => is_deaf = count == 0,
+                Some(message) = messages.recv() => self.handle(message),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return "empty";
                 }
             }
-            for _ in 0..BATCH {
-                let Some(event) = listing.reports.take() else {
-                    break;
-                };
-                self.media_changed(event);
-            }
+            self.catch_up(events, &mut heard);
             for _ in 1..BATCH {
                 let Ok(message) = messages.try_recv() else {
                     break;
                 };
-                self.handle(message).await;
+                self.handle(message);
+                self.catch_up(events, &mut heard);
             }
-            self.settle().await;
+            self.settle();
+            if self.failed {
+                return "events_not_taken";
+            }
             let is_empty = self.empty_since.is_some();
             // A participant who came before this was read keeps the room open.
             if std::mem::take(&mut self.evicted) && is_empty {
@@ -170,18 +186,54 @@ impl Room {
         }
     }
 
-    async fn handle(&mut self, message: Message) {
+    /// Takes the replies and events that have come. A reply comes before the events that were told after it: whoever
+    /// joins is known before anything is heard of its transport.
+    fn catch_up(
+        &mut self,
+        events: &mut mpsc::Receiver<media::Event>,
+        heard: &mut Vec<media::Event>,
+    ) {
+        for _ in 0..ROUNDS {
+            while heard.len() < BATCH
+                && let Ok(event) = events.try_recv()
+            {
+                heard.push(event);
+            }
+            let mut is_idle = heard.is_empty();
+            while let Some(then) = self.errands.take() {
+                self.take_reply(then);
+                is_idle = false;
+            }
+            for event in heard.drain(..) {
+                self.media_changed(event);
+            }
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    fn take_reply(&mut self, then: Then) {
+        then(self);
+        self.begin_commands();
+    }
+
+    fn handle(&mut self, message: Message) {
         match message {
             Message::Enter { entrant, reply } => {
                 // An actor that stops listening to the reply meanwhile is noticed as gone.
                 let _ = reply.send(self.admit(entrant));
             }
-            Message::Command { from, command } => self.take(&from, command).await,
+            Message::Command {
+                from,
+                command,
+                place,
+            } => self.queue(&from, command, place),
             Message::Leave {
                 participant,
                 reason,
-            } => self.remove(&participant, reason).await,
-            Message::Inspect(question) => self.inspect(question).await,
+            } => self.remove(&participant, reason),
+            Message::Inspect(question) => self.inspect(question),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;
@@ -228,6 +280,7 @@ impl Room {
             views: HashMap::new(),
             told_needs: Default::default(),
             new_needs: None,
+            lane: Default::default(),
             _counted: Counted::new(&self.shared.participants),
         };
         info!(room = %self.name, participant = %id, "participant joined");
@@ -248,7 +301,7 @@ impl Room {
 
     /// Ends a participant's stay. It is ignored for one who has left already: the socket and the queue may both report
     /// that.
-    async fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
+    fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
         let Some(participant) = self.forget(id) else {
             return;
         };
@@ -261,12 +314,13 @@ impl Room {
             },
         );
         if let Some(peer) = participant.peer {
-            self.close_peer(peer).await;
+            self.close_peer(peer);
         }
     }
 
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
         let participant = self.participants.remove(id)?;
+        self.lanes.leave(id, &participant.lane);
         if let Some(peer) = participant.peer {
             self.peers.remove(&peer);
             self.former.peer(peer, id.clone());
@@ -329,12 +383,12 @@ impl Room {
     }
 
     /// Removes who cannot be told anything any more, and tells the changed needs.
-    async fn settle(&mut self) {
+    fn settle(&mut self) {
         self.tell_needs();
         // The other participants are told of each removal, which may find more that are too slow.
         while let Some((id, undelivered)) = self.failing.pop() {
             if undelivered == Undelivered::Closed {
-                self.remove(&id, LeaveReason::Disconnected).await;
+                self.remove(&id, LeaveReason::Disconnected);
                 continue;
             }
             let Some(participant) = self.participants.get_mut(&id) else {
@@ -345,20 +399,33 @@ impl Room {
             let (gone, _) = oneshot::channel();
             let ending = std::mem::replace(&mut participant.outbox.ending, gone);
             let _ = ending.send(Ending::TooSlow);
-            self.remove(&id, LeaveReason::Disconnected).await;
+            self.remove(&id, LeaveReason::Disconnected);
         }
     }
 
-    async fn close(mut self, reason: &'static str) {
+    /// The shutdown waits while `stop` is held: until the media plane has answered once.
+    async fn close(mut self, reason: &'static str, stop: StopSignal) {
         let count = self.participants.len();
+        let ending = match self.failed {
+            true => Ending::RoomFailed,
+            false => Ending::ServerShutdown,
+        };
         for (_, participant) in self.participants.drain() {
-            let _ = participant.outbox.ending.send(Ending::ServerShutdown);
+            let _ = participant.outbox.ending.send(ending);
         }
-        if let Err(error) = within(self.shared.media.close_room(self.media_room)).await
+        let media = &self.shared.media;
+        let mut closed = within(media.close_room(self.media_room)).await;
+        info!(room = %self.name, reason, participants = count, "room closed");
+        drop(stop);
+        // Else it would forward for nobody. There are as many of these as rooms that the media plane makes, at most.
+        while closed == Err(SfuError::Overloaded) {
+            sleep(RETRY_EVERY).await;
+            closed = within(media.close_room(self.media_room)).await;
+        }
+        if let Err(error) = closed
             && error != SfuError::Stopped
         {
             warn!(room = %self.name, %error, "room not closed by the media plane");
         }
-        info!(room = %self.name, reason, participants = count, "room closed");
     }
 }

@@ -195,4 +195,6 @@ pub enum Ending {
     /// The participant's event queue was full: it reads more slowly than the room speaks.
     TooSlow,
     ServerShutdown,
+    /// The server did not keep up with the room, and has closed it.
+    RoomFailed,
 }

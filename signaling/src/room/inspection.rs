@@ -1,57 +1,95 @@
 //! Questions of operators about a room.
 
-use super::actor::{Room, within};
+use super::actor::Room;
 use super::registry::Inspection;
 use super::{ParticipantId, ParticipantStats, PeerStats, RoomStats};
-use crate::media::SfuError;
+use crate::media::{PeerId, SfuError, stats};
 
 impl Room {
-    pub(super) async fn inspect(&mut self, question: Inspection) {
+    pub(super) fn inspect(&mut self, question: Inspection) {
         // The requester may be gone.
         match question {
-            Inspection::Stats(reply) => drop(reply.send(self.room_stats().await)),
-            Inspection::Timeline(reply) => drop(reply.send(self.decisions().await)),
+            Inspection::Stats(reply) => self.room_stats(|stats| drop(reply.send(stats))),
+            Inspection::Timeline(reply) => {
+                self.decisions(|_, timeline| drop(reply.send(timeline)));
+            }
         }
     }
 
     /// Asks for one peer after the other: otherwise a full room would fill the workers' queues.
-    async fn room_stats(&self) -> Result<RoomStats, SfuError> {
+    fn room_stats(&mut self, then: impl FnOnce(Result<RoomStats, SfuError>) + Send + 'static) {
         let mut people: Vec<_> = self.participants.values().collect();
         people.sort_by_key(|participant| participant.order);
-        let mut participants = Vec::with_capacity(people.len());
-        for participant in people {
-            participants.push(ParticipantStats {
-                participant: participant.id.clone(),
-                name: participant.name.clone(),
-                peer: self.peer_stats(&participant.id).await?,
-            });
-        }
-        Ok(RoomStats {
-            room: self.name.as_str().to_owned(),
-            participants,
-        })
+        let known = |participant: &&super::participant::Participant| {
+            let (id, name) = (participant.id.clone(), participant.name.clone());
+            (id, name, participant.peer)
+        };
+        let people: Vec<_> = people.iter().map(known).collect();
+        let peers: Vec<_> = people.iter().map(|(_, _, peer)| *peer).collect();
+        self.ask(
+            move |media| {
+                Box::pin(async move {
+                    let mut all = Vec::with_capacity(peers.len());
+                    for peer in peers {
+                        all.push(match peer {
+                            Some(peer) => unless_gone(media.peer_stats(peer).await)?,
+                            None => None,
+                        });
+                    }
+                    Ok::<_, SfuError>(all)
+                })
+            },
+            move |room, all| {
+                then(all.map(|all| {
+                    let people = people.into_iter().zip(all);
+                    let participants = people.map(|((participant, name, _), stats)| {
+                        let peer = stats.map(|stats| room.name_stats(stats));
+                        ParticipantStats {
+                            participant,
+                            name,
+                            peer,
+                        }
+                    });
+                    RoomStats {
+                        room: room.name.as_str().to_owned(),
+                        participants: participants.collect(),
+                    }
+                }));
+            },
+        );
     }
 
     /// The counters of a peer; none without a transport.
-    pub(super) async fn peer_stats(
-        &self,
+    pub(super) fn peer_stats(
+        &mut self,
         id: &ParticipantId,
-    ) -> Result<Option<PeerStats>, SfuError> {
-        let Some(peer) = self.participants.get(id).and_then(|p| p.peer) else {
-            return Ok(None);
+        then: impl FnOnce(&mut Room, Result<Option<PeerStats>, SfuError>) + Send + 'static,
+    ) {
+        let peer: Option<PeerId> = self.participants.get(id).and_then(|p| p.peer);
+        let Some(peer) = peer else {
+            return then(self, Ok(None));
         };
-        match within(self.shared.media.peer_stats(peer)).await {
-            Ok(stats) => {
-                let viewer = |peer| self.peers.get(&peer).cloned();
-                Ok(Some(PeerStats::named(
-                    stats,
-                    |track| self.name_of(track),
-                    viewer,
-                )))
-            }
-            // The peer failed; its event is on the way.
-            Err(SfuError::NoSuchPeer | SfuError::WorkerFailed) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.ask(
+            move |media| media.peer_stats(peer),
+            move |room, stats| {
+                let stats = unless_gone(stats);
+                let named = stats.map(|stats| stats.map(|stats| room.name_stats(stats)));
+                then(room, named);
+            },
+        );
+    }
+
+    fn name_stats(&self, stats: stats::PeerStats) -> PeerStats {
+        let viewer = |peer| self.peers.get(&peer).cloned();
+        PeerStats::named(stats, |track| self.name_of(track), viewer)
+    }
+}
+
+/// The counters of a peer; none if it failed, and its event is on the way.
+fn unless_gone<T>(stats: Result<T, SfuError>) -> Result<Option<T>, SfuError> {
+    match stats {
+        Ok(stats) => Ok(Some(stats)),
+        Err(SfuError::NoSuchPeer | SfuError::WorkerFailed) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -1,6 +1,6 @@
 //! Reports of the media plane about a room's peers.
 
-use tracing::info;
+use tracing::{error, info};
 
 use super::actor::Room;
 use super::{Event, NamedSubscription, NamedUnwatchable, Speakers};
@@ -9,15 +9,17 @@ use crate::media::{self, SubscriptionState, TrackId, Unwatchable};
 impl Room {
     pub(super) fn media_changed(&mut self, event: media::Event) {
         use media::Event as E;
-        let Some((_, peer)) = media::whose(&event) else {
-            return;
-        };
-        let Some(peer) = peer else {
-            if let E::SpeakersChanged {
-                recent, speaking, ..
-            } = event
-            {
-                self.speakers_changed(&recent, speaking);
+        let Some(peer) = event.peer() else {
+            match event {
+                E::SpeakersChanged {
+                    recent, speaking, ..
+                } => self.speakers_changed(&recent, speaking),
+                E::RoomFailed { dropped, .. } => {
+                    error!(room = %self.name, dropped, "room failed: its events were not taken");
+                    self.failed = true;
+                }
+                // `WorkerFailed`, of which the room hears peer by peer.
+                _ => {}
             }
             return;
         };
@@ -25,6 +27,11 @@ impl Room {
         let Some(id) = self.peers.get(&peer).cloned() else {
             return;
         };
+        if let Some(participant) = self.participants.get_mut(&id)
+            && let Some(held) = &mut participant.lane.held
+        {
+            return held.push(event);
+        }
         // The answer has overtaken this event.
         if let E::SlotsChanged { offers, .. }
         | E::NeedsChanged { offers, .. }
@@ -81,7 +88,7 @@ impl Room {
                 }
             }
             E::RenegotiationWanted { reason, .. } => self.tell(&id, Event::Renegotiate(reason)),
-            // The pump lets only these through.
+            // One that the relay learned to tell and rooms have not learned to hear.
             _ => {}
         }
     }

@@ -4,15 +4,16 @@
 mod actor;
 mod chat;
 mod command;
+mod errands;
 mod event;
 mod id;
 mod inspection;
+mod lane;
 mod media_change;
 mod negotiation;
 mod participant;
 mod refusal;
 mod registry;
-mod reports;
 mod request;
 mod stats;
 mod subscription;

@@ -2,76 +2,103 @@
 
 use tracing::{info, warn};
 
-use super::actor::{Room, within};
+use super::actor::Room;
+use super::errands::Then;
 use super::participant::Track;
 use super::{
     Answered, Carried, Event, LeaveReason, NamedSlot, ParticipantId, Refusal, Source, TrackInfo,
     TrackName,
 };
-use crate::media::{Answer, Needs, PeerFailure, PublishedTrack, SfuError, Slot, TrackId};
+use crate::media::{
+    Answer, EventBacklog, Needs, PeerFailure, PeerId, PublishedTrack, SfuError, Slot, TrackId,
+};
+
+/// A participant's offer, until it is answered.
+pub(super) struct Offer {
+    pub(super) id: ParticipantId,
+    pub(super) request: Option<u32>,
+    pub(super) sdp: String,
+    pub(super) carries: Vec<Carried>,
+}
 
 impl Room {
-    pub(super) async fn offer(
-        &mut self,
-        id: &ParticipantId,
-        request: Option<u32>,
-        sdp: String,
-        carries: &[Carried],
-    ) {
-        let had_peer = self.participants.get(id).and_then(|p| p.peer);
-        match self.negotiate(id, sdp).await {
-            Ok(answer) => {
-                let is_new = self.participants.get(id).and_then(|p| p.peer) != had_peer;
-                self.answered(id, request, answer, carries, is_new).await;
-            }
-            Err(error) => {
-                warn!(room = %self.name, participant = %id, code = error.code(), "offer refused");
-                let refusal = Refusal::of_media(&error);
-                self.tell(id, Event::Refused { request, refusal });
-            }
+    /// The first offer makes a peer, a later one renegotiates it.
+    pub(super) fn offer(&mut self, offer: Offer) {
+        match self.participants.get(&offer.id).and_then(|p| p.peer) {
+            Some(peer) => self.renegotiate(peer, offer),
+            None => self.join_media(offer),
         }
     }
 
-    /// The first offer makes a peer, a later one renegotiates it.
-    async fn negotiate(&mut self, id: &ParticipantId, sdp: String) -> Result<Answer, SfuError> {
-        if let Some(peer) = self.participants.get(id).and_then(|p| p.peer) {
-            match within(self.shared.media.offer(peer, sdp.clone())).await {
+    fn renegotiate(&mut self, peer: PeerId, offer: Offer) {
+        let sdp = offer.sdp.clone();
+        self.ask(
+            move |media| media.offer(peer, sdp),
+            move |room, answer| match answer {
+                Ok(answer) => room.answered(offer, answer, false),
                 // The peer failed and its event is still on the way. The client knows: it starts anew.
-                Err(SfuError::NoSuchPeer) => self.lose_peer(id),
+                Err(SfuError::NoSuchPeer) => {
+                    room.lose_peer(&offer.id);
+                    room.join_media(offer);
+                }
                 // Said first, so that the client knows why its offer is refused, and makes a new transport: what
                 // this one has agreed on was lost.
                 Err(SfuError::WorkerFailed) => {
-                    self.lose_peer(id);
-                    self.tell(id, Event::MediaFailed(PeerFailure::WorkerFailed));
-                    return Err(SfuError::WorkerFailed);
+                    if room.peers.contains_key(&peer) {
+                        room.lose_peer(&offer.id);
+                        room.tell(&offer.id, Event::MediaFailed(PeerFailure::WorkerFailed));
+                    }
+                    room.refuse_offer(&offer, &SfuError::WorkerFailed);
                 }
-                result => return result,
-            }
-        }
-        let name = self.participants.get(id).map(|p| p.name.as_str());
-        let announce = self.shared.announced_to(name.unwrap_or_default());
-        let (media, sender) = (&self.shared.media, id.as_str().to_owned());
-        let joined = media.join(self.media_room, sdp, announce, sender);
-        let (peer, answer) = within(joined).await?;
-        if let Some(participant) = self.participants.get_mut(id) {
-            participant.peer = Some(peer);
-            self.peers.insert(peer, id.clone());
-            info!(room = %self.name, participant = %id, %peer, "peer created");
-        }
-        self.cap(peer).await;
-        Ok(answer)
+                Err(error) => room.refuse_offer(&offer, &error),
+            },
+        );
     }
 
-    async fn answered(
-        &mut self,
-        id: &ParticipantId,
-        request: Option<u32>,
-        answer: Answer,
-        carries: &[Carried],
-        new_peer: bool,
-    ) {
+    fn join_media(&mut self, offer: Offer) {
+        let name = self.participants.get(&offer.id).map(|p| p.name.as_str());
+        let announce = self.shared.announced_to(name.unwrap_or_default());
+        let (media_room, sdp) = (self.media_room, offer.sdp.clone());
+        let sender = offer.id.as_str().to_owned();
+        self.ask(
+            move |media| media.join(media_room, sdp, announce, sender),
+            move |room, joined| match joined {
+                Ok((peer, answer)) => room.joined_media(offer, peer, answer),
+                Err(error) => room.refuse_offer(&offer, &error),
+            },
+        );
+    }
+
+    fn joined_media(&mut self, offer: Offer, peer: PeerId, answer: Answer) {
+        let id = &offer.id;
         let Some(participant) = self.participants.get_mut(id) else {
-            return;
+            // It left meanwhile.
+            self.close_peer(peer);
+            return self.done(id);
+        };
+        participant.peer = Some(peer);
+        self.peers.insert(peer, id.clone());
+        info!(room = %self.name, participant = %id, %peer, "peer created");
+        self.cap(peer);
+        self.answered(offer, answer, true);
+    }
+
+    fn refuse_offer(&mut self, offer: &Offer, error: &SfuError) {
+        let Offer { id, request, .. } = offer;
+        warn!(room = %self.name, participant = %id, code = error.code(), "offer refused");
+        let (request, refusal) = (*request, Refusal::of_media(error));
+        self.answer(id, Event::Refused { request, refusal });
+    }
+
+    fn answered(&mut self, offer: Offer, answer: Answer, new_peer: bool) {
+        let Offer {
+            id,
+            request,
+            carries,
+            ..
+        } = offer;
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return self.done(&id);
         };
         participant.told_needs = answer.needs;
         participant.new_needs = None;
@@ -80,10 +107,10 @@ impl Room {
         let tracks = participant.tracks.iter().map(|track| track.id);
         let gone: Vec<TrackId> = tracks.filter(|track| !kept.contains(track)).collect();
         for track in gone {
-            self.unpublish(id, track);
+            self.unpublish(&id, track);
         }
         let mut new = Vec::new();
-        let mut changed = Vec::new();
+        let mut to_set = Vec::new();
         let mut published = Vec::new();
         for track in answer.published {
             let carried = carries.iter().find(|carried| carried.mid == track.mid);
@@ -91,22 +118,21 @@ impl Room {
             let name = match self.tracks.get(&key) {
                 Some((_, name)) => {
                     let name = name.clone();
-                    if self.carries(id, &track, carried) {
-                        changed.push(key);
+                    if self.carries(&id, &track, carried) {
+                        to_set.push(key);
                     }
                     name
                 }
                 None => {
                     new.push(key);
-                    self.publish(id, &track, carried)
+                    let name = self.publish(&id, &track, carried);
+                    if self.needs_settings(key) {
+                        to_set.push(key);
+                    }
+                    name
                 }
             };
             published.push((track.mid, name));
-        }
-        // The media plane is told before the answer, so that no packet of a track announced as muted is ever forwarded.
-        self.tell_new_settings(&new).await;
-        for track in changed {
-            let _ = self.tell_settings(track).await;
         }
         // One line tells of all: an offer may have many m-lines.
         if let Some(first) = answer.refused.first() {
@@ -117,18 +143,48 @@ impl Room {
             let reason = Refusal::of_sdp(&line.reason);
             (line.mid, reason)
         });
-        let answer = Answered {
-            sdp: answer.sdp,
-            published,
-            refused: refused.collect(),
-            slots: self.name_slots(answer.slots),
-            needs: answer.needs,
-        };
-        self.tell(id, Event::Answered { request, answer });
-        if new_peer {
-            self.subscribe_to_wanted(id).await;
+        let refused: Vec<_> = refused.collect();
+        self.hold_events(&id);
+        let viewer = id.clone();
+        // The media plane is told before the answer, so that no packet of a track announced as muted is ever forwarded.
+        self.tell_settings(
+            &to_set,
+            Box::new(move |room| {
+                let answer = Answered {
+                    sdp: answer.sdp,
+                    published,
+                    refused,
+                    slots: room.name_slots(answer.slots),
+                    needs: answer.needs,
+                };
+                room.tell(&id, Event::Answered { request, answer });
+                room.release_events(&id);
+                let then: Then = Box::new(move |room| {
+                    let done: Then = Box::new(move |room| room.done(&id));
+                    room.subscribe_viewers(&new, done);
+                });
+                match new_peer {
+                    true => room.subscribe_to_wanted(&viewer, then),
+                    false => then(room),
+                }
+            }),
+        );
+    }
+
+    /// Lets the events of its transport wait: they are newer than an answer that it has not been told yet.
+    fn hold_events(&mut self, id: &ParticipantId) {
+        if let Some(participant) = self.participants.get_mut(id) {
+            participant.lane.held = Some(EventBacklog::default());
         }
-        self.subscribe_viewers(&new).await;
+    }
+
+    fn release_events(&mut self, id: &ParticipantId) {
+        let participant = self.participants.get_mut(id);
+        let held = participant.and_then(|participant| participant.lane.held.take());
+        let mut held = held.unwrap_or_default();
+        while let Some(event) = held.pop() {
+            self.media_changed(event);
+        }
     }
 
     fn publish(

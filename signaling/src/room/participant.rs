@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::lane::Lane;
 use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
 use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
 
@@ -34,6 +35,7 @@ pub(super) struct Participant {
     pub(super) told_needs: Needs,
     /// The needs that the media plane told since.
     pub(super) new_needs: Option<Needs>,
+    pub(super) lane: Lane,
     pub(super) _counted: Counted,
 }
 

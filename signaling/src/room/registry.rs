@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::actor;
 use super::command::{Command, Entrant, room_name};
-use super::reports::Reports;
+use super::lane::{PLACES, Place};
 use super::vacancy::{Vacancies, Vacancy};
 use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
-use crate::media::{self, Media, SfuError, Workers};
+use crate::media::{Media, SfuError, Workers};
 use crate::memory::{Account, Memory};
 use crate::names::RoomName;
 
 /// Overflow: backpressure, to the sockets of the room's clients.
-/// A room handles a message in microseconds unless it waits for the media plane.
+/// A room handles a message in microseconds, and reads on while it waits for the media plane.
 const MAILBOX: usize = 256;
 /// Time for an empty room to close.
 const EVICTION_TIME: Duration = Duration::from_secs(1);
@@ -58,9 +58,8 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) vacancies: Vacancies,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
-    by_media: DashMap<media::RoomId, Arc<Reports>>,
     stop: watch::Sender<bool>,
-    /// No event comes any more: no media worker is left.
+    /// No media worker is left.
     media_ended: watch::Sender<bool>,
 }
 
@@ -82,6 +81,8 @@ pub(super) enum Message {
     Command {
         from: ParticipantId,
         command: Command,
+        /// Given back when the command is done.
+        place: Place,
     },
     Leave {
         participant: ParticipantId,
@@ -115,6 +116,8 @@ pub struct Membership {
     /// Comes when the room ends the membership; no event follows it.
     pub ending: oneshot::Receiver<Ending>,
     mailbox: mpsc::Sender<Message>,
+    /// Free for commands. Overflow: backpressure, to this participant's socket.
+    places: Arc<Semaphore>,
 }
 
 /// Hears of the shutdown, which waits until every one of these is dropped.
@@ -139,12 +142,8 @@ pub struct Counts {
 }
 
 impl Rooms {
-    /// Must run within a tokio runtime. `events` are those of `media`.
-    pub fn start(
-        media: Arc<dyn Media>,
-        events: mpsc::Receiver<media::Event>,
-        settings: RoomSettings,
-    ) -> Self {
+    /// Must run within a tokio runtime.
+    pub fn start(media: Arc<dyn Media>, settings: RoomSettings) -> Self {
         let shared = Arc::new(Shared {
             media,
             clients: Clients::new(&settings.limits),
@@ -155,11 +154,10 @@ impl Rooms {
             announce_for: settings.announce_for,
             participants: Arc::default(),
             by_name: DashMap::new(),
-            by_media: DashMap::new(),
             stop: watch::Sender::new(false),
             media_ended: watch::Sender::new(false),
         });
-        tokio::spawn(pump(shared.clone(), events));
+        tokio::spawn(watch_media(shared.clone()));
         Self { shared }
     }
 
@@ -200,6 +198,7 @@ impl Rooms {
                     events,
                     ending,
                     mailbox,
+                    places: Arc::new(Semaphore::new(PLACES)),
                 });
             }
         }
@@ -291,11 +290,15 @@ impl Rooms {
 }
 
 impl Membership {
-    /// Returns whether the room still exists.
+    /// Returns whether the room still exists. Waits while many earlier commands of this participant are not done.
     pub async fn send(&self, command: Command) -> bool {
+        let Ok(place) = self.places.clone().acquire_owned().await else {
+            return false;
+        };
         let message = Message::Command {
             from: self.participant.clone(),
             command,
+            place,
         };
         self.mailbox.send(message).await.is_ok()
     }
@@ -374,9 +377,7 @@ impl Shared {
                     shared: self.clone(),
                     name: name.clone(),
                     mailbox: mailbox.clone(),
-                    reports: Arc::default(),
                     forget_chat: Arc::default(),
-                    media_room: None,
                     client,
                     _held: held,
                 };
@@ -404,10 +405,8 @@ pub(super) struct Listing {
     pub(super) shared: Arc<Shared>,
     name: Arc<str>,
     mailbox: mpsc::Sender<Message>,
-    pub(super) reports: Arc<Reports>,
     /// Others need the memory of the room's chat. No message: it is never lost, however full the mailbox is.
     pub(super) forget_chat: Arc<Notify>,
-    media_room: Option<media::RoomId>,
     /// The maker of the room.
     client: Option<ClientAddress>,
     _held: Option<Held>,
@@ -431,34 +430,17 @@ impl Listing {
         let chat = &self.shared.memory.chat;
         chat.open(self.client, move || forget.notify_one())
     }
-
-    /// Passes the media plane's events of `room` to the actor from now on.
-    pub(super) fn connect(&mut self, room: media::RoomId) {
-        self.shared.by_media.insert(room, self.reports.clone());
-        self.media_room = Some(room);
-    }
 }
 
 impl Drop for Listing {
     fn drop(&mut self) {
         self.shared.forget(&self.name, &self.mailbox);
-        if let Some(room) = self.media_room {
-            self.shared.by_media.remove(&room);
-        }
     }
 }
 
-/// Distributes events; it waits only for the media plane.
-async fn pump(shared: Arc<Shared>, mut events: mpsc::Receiver<media::Event>) {
-    while let Some(event) = events.recv().await {
-        let Some((room, _)) = media::whose(&event) else {
-            continue;
-        };
-        // A room that is gone has closed its peers.
-        if let Some(reports) = shared.by_media.get(&room) {
-            reports.bring(event);
-        }
-    }
+/// Says so when no media worker is left.
+async fn watch_media(shared: Arc<Shared>) {
+    shared.media.ended().await;
     if !*shared.stop.borrow() {
         error!("no media worker is left, and calls are no longer possible: restart this server");
         shared.media_ended.send_replace(true);

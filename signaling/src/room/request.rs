@@ -4,70 +4,96 @@ use serde_json::{Map, Value};
 use tracing::info;
 
 use super::actor::Room;
+use super::errands::Then;
+use super::negotiation::Offer;
+use super::participant::Track;
 use super::timeline::unix_ms;
-use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal, TrackInfo};
-use crate::media::{SfuError, TrackId};
+use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
+use crate::media::{SfuError, TrackId, TrackSettings};
 
 impl Room {
-    pub(super) async fn take(&mut self, from: &ParticipantId, command: Command) {
-        // A participant just removed as too slow may have sent more.
-        if !self.participants.contains_key(from) {
-            return;
-        }
+    /// Does a command that has the turn of its participant, and says so by [`done`](Self::done) at the end.
+    pub(super) fn take(&mut self, from: &ParticipantId, command: Command) {
         let Command { request, action } = command;
-        let done = match action.checked(self.shared.limits.chat_chars) {
-            Err(refusal) => Err(refusal),
-            Ok(action) => match action {
-                Action::Offer { sdp, carries } => {
-                    return self.offer(from, request, sdp, &carries).await;
-                }
-                Action::Stats => return self.stats(from, request).await,
-                Action::Timeline => return self.timeline(from, request).await,
-                Action::View(views) => {
-                    self.view(from, &views).await;
-                    Ok(())
-                }
-                Action::Subscribe(tracks) => self.want(from, &tracks).await,
-                Action::Unsubscribe(tracks) => self.unwant(from, &tracks).await,
-                Action::Mute { track, muted } => self.mute(from, &track, muted).await,
-                Action::Update { name, metadata } => {
-                    self.update(from, name, metadata);
-                    Ok(())
-                }
-                Action::Chat(text) => {
-                    self.say(from, text);
-                    Ok(())
-                }
-            },
+        let action = match action.checked(self.shared.limits.chat_chars) {
+            Ok(action) => action,
+            Err(refusal) => return self.finish(from, request, Err(refusal)),
         };
+        match action {
+            Action::Offer { sdp, carries } => self.offer(Offer {
+                id: from.clone(),
+                request,
+                sdp,
+                carries,
+            }),
+            Action::Stats => self.stats(from, request),
+            Action::Timeline => self.timeline(from, request),
+            Action::View(views) => {
+                let then = self.finished(from, request);
+                self.view(from, &views, then);
+            }
+            Action::Subscribe(tracks) => self.want(from, request, &tracks),
+            Action::Unsubscribe(tracks) => self.unwant(from, request, &tracks),
+            Action::Mute { track, muted } => self.mute(from, request, &track, muted),
+            Action::Update { name, metadata } => {
+                self.update(from, name, metadata);
+                self.finish(from, request, Ok(()));
+            }
+            Action::Chat(text) => {
+                self.say(from, text);
+                self.finish(from, request, Ok(()));
+            }
+        }
+    }
+
+    /// Answers a command, which is done.
+    fn finish(&mut self, id: &ParticipantId, request: Option<u32>, done: Result<(), Refusal>) {
         let event = match done {
             Ok(()) => Event::Done { request },
             Err(refusal) => Event::Refused { request, refusal },
         };
-        self.tell(from, event);
+        self.answer(id, event);
     }
 
-    async fn want(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
-        let mut tracks = self.find_tracks(id, names)?;
+    /// Answers a command later, when it is done.
+    fn finished(&self, id: &ParticipantId, request: Option<u32>) -> Then {
+        let id = id.clone();
+        Box::new(move |room| room.finish(&id, request, Ok(())))
+    }
+
+    /// Tells the answer to a command, which is done.
+    pub(super) fn answer(&mut self, id: &ParticipantId, event: Event) {
+        self.tell(id, event);
+        self.done(id);
+    }
+
+    fn want(&mut self, id: &ParticipantId, request: Option<u32>, names: &[String]) {
+        let mut tracks = match self.find_tracks(id, names) {
+            Ok(tracks) => tracks,
+            Err(refusal) => return self.finish(id, request, Err(refusal)),
+        };
         if let Some(participant) = self.participants.get_mut(id) {
             // Tracks wanted already are received, or will be.
             tracks.retain(|&track| participant.wanted.insert(track));
         }
         let pairs = tracks.into_iter().map(|track| (id.clone(), track));
-        self.subscribe(pairs.collect()).await;
-        Ok(())
+        let then = self.finished(id, request);
+        self.subscribe(pairs.collect(), then);
     }
 
-    async fn unwant(&mut self, id: &ParticipantId, names: &[String]) -> Result<(), Refusal> {
-        let mut tracks = self.find_tracks(id, names)?;
-        let Some(participant) = self.participants.get_mut(id) else {
-            return Ok(());
+    fn unwant(&mut self, id: &ParticipantId, request: Option<u32>, names: &[String]) {
+        let mut tracks = match self.find_tracks(id, names) {
+            Ok(tracks) => tracks,
+            Err(refusal) => return self.finish(id, request, Err(refusal)),
         };
-        tracks.retain(|track| participant.wanted.remove(track));
-        if let Some(peer) = participant.peer {
-            self.unsubscribe(peer, &tracks).await;
+        let mut pairs = Vec::new();
+        if let Some(participant) = self.participants.get_mut(id) {
+            tracks.retain(|track| participant.wanted.remove(track));
+            let peer = participant.peer.into_iter();
+            pairs.extend(peer.flat_map(|peer| tracks.iter().map(move |&track| (peer, track))));
         }
-        Ok(())
+        let then = self.finished(id, request);
+        self.unsubscribe(pairs, then);
     }
 
     /// Finds all the tracks, or refuses before anything has happened.
@@ -85,25 +111,42 @@ impl Room {
         names.iter().map(find).collect()
     }
 
-    async fn mute(&mut self, id: &ParticipantId, name: &str, muted: bool) -> Result<(), Refusal> {
-        let track = self.track_ids.get(name).copied();
-        let track = track.ok_or_else(|| Refusal::no_such_track(name))?;
-        let own = self.own_track(id, track);
-        let own = own.ok_or_else(Refusal::not_your_track)?;
-        if std::mem::replace(&mut own.muted, muted) == muted {
-            return Ok(());
-        }
-        // A track is announced as muted once it is no longer forwarded: so the media plane comes
-        // first.
-        let told = self.tell_settings(track).await;
-        let Some(own) = self.own_track(id, track) else {
-            return Ok(());
+    fn mute(&mut self, id: &ParticipantId, request: Option<u32>, name: &str, muted: bool) {
+        let Some(track) = self.track_ids.get(name).copied() else {
+            return self.finish(id, request, Err(Refusal::no_such_track(name)));
         };
-        if let Err(error @ (SfuError::Overloaded | SfuError::Stopped)) = told {
-            own.muted = !muted;
-            return Err(Refusal::of_media(&error));
+        let Some(own) = self.own_track(id, track) else {
+            return self.finish(id, request, Err(Refusal::not_your_track()));
+        };
+        if own.info.muted == muted {
+            return self.finish(id, request, Ok(()));
         }
-        let info = own.clone();
+        let settings = TrackSettings {
+            muted,
+            ..own.settings()
+        };
+        let id = id.clone();
+        // A track is announced as muted once it is no longer forwarded: so the media plane comes first.
+        self.set_track(track, settings, move |room, told| {
+            let done = match told {
+                Err(error @ (SfuError::Overloaded | SfuError::Stopped)) => {
+                    Err(Refusal::of_media(&error))
+                }
+                _ => {
+                    room.muted(&id, track, muted);
+                    Ok(())
+                }
+            };
+            room.finish(&id, request, done);
+        });
+    }
+
+    fn muted(&mut self, id: &ParticipantId, track: TrackId, muted: bool) {
+        let Some(own) = self.own_track(id, track) else {
+            return;
+        };
+        own.info.muted = muted;
+        let info = own.info.clone();
         info!(room = %self.name, participant = %id, track = %info.name, muted, "track muted");
         self.tell_others(
             id,
@@ -112,13 +155,11 @@ impl Room {
                 track: info,
             },
         );
-        Ok(())
     }
 
-    fn own_track(&mut self, id: &ParticipantId, track: TrackId) -> Option<&mut TrackInfo> {
+    fn own_track(&mut self, id: &ParticipantId, track: TrackId) -> Option<&mut Track> {
         let tracks = &mut self.participants.get_mut(id)?.tracks;
-        let own = tracks.iter_mut().find(|own| own.id == track)?;
-        Some(&mut own.info)
+        tracks.iter_mut().find(|own| own.id == track)
     }
 
     fn update(
@@ -155,31 +196,37 @@ impl Room {
         self.tell_all(Event::Chat(entry));
     }
 
-    async fn stats(&mut self, id: &ParticipantId, request: Option<u32>) {
-        let event = match self.peer_stats(id).await {
-            Ok(peer) => Event::Stats { request, peer },
-            Err(error) => Event::Refused {
-                request,
-                refusal: Refusal::of_media(&error),
-            },
-        };
-        self.tell(id, event);
+    fn stats(&mut self, id: &ParticipantId, request: Option<u32>) {
+        let id = id.clone();
+        self.peer_stats(&id.clone(), move |room, peer| {
+            let event = match peer {
+                Ok(peer) => Event::Stats { request, peer },
+                Err(error) => Event::Refused {
+                    request,
+                    refusal: Refusal::of_media(&error),
+                },
+            };
+            room.answer(&id, event);
+        });
     }
 
     /// The decisions about this participant; the others are none of its business.
-    async fn timeline(&mut self, id: &ParticipantId, request: Option<u32>) {
-        let event = match self.decisions().await {
-            Ok(mut timeline) => {
-                timeline
-                    .decisions
-                    .retain(|decision| decision.participant.as_ref() == Some(id));
-                Event::Timeline { request, timeline }
-            }
-            Err(error) => Event::Refused {
-                request,
-                refusal: Refusal::of_media(&error),
-            },
-        };
-        self.tell(id, event);
+    fn timeline(&mut self, id: &ParticipantId, request: Option<u32>) {
+        let id = id.clone();
+        self.decisions(move |room, decided| {
+            let event = match decided {
+                Ok(mut timeline) => {
+                    timeline
+                        .decisions
+                        .retain(|decision| decision.participant.as_ref() == Some(&id));
+                    Event::Timeline { request, timeline }
+                }
+                Err(error) => Event::Refused {
+                    request,
+                    refusal: Refusal::of_media(&error),
+                },
+            };
+            room.answer(&id, event);
+        });
     }
 }

@@ -1,11 +1,13 @@
 //! Subscriptions of participants to tracks. `Participant::wanted` is the goal; the media plane is
 //! asked until it is reached.
 
-use futures_util::future::join_all;
+use std::vec;
+
 use tracing::{debug, warn};
 
 use super::ParticipantId;
-use super::actor::{Room, within};
+use super::actor::Room;
+use super::errands::{AT_A_TIME, Then};
 use crate::media::{PeerId, SfuError, TrackId};
 
 /// A request the media plane had no room for.
@@ -19,13 +21,12 @@ pub(super) enum Unfinished {
     Cap(PeerId),
 }
 
-/// Requests to the media plane under way at a time: enough to keep a worker busy, few beside the
-/// length of its command queue.
-const AT_A_TIME: usize = 64;
+/// A viewer and a track that it is to receive.
+type Pair = (ParticipantId, TrackId);
 
 impl Room {
     /// Lets everyone who wants `tracks` receive them.
-    pub(super) async fn subscribe_viewers(&mut self, tracks: &[TrackId]) {
+    pub(super) fn subscribe_viewers(&mut self, tracks: &[TrackId], then: Then) {
         let pairs = self
             .participants
             .values()
@@ -34,104 +35,150 @@ impl Room {
                 wanted.map(|&track| (viewer.id.clone(), track))
             })
             .collect();
-        self.subscribe(pairs).await;
+        self.subscribe(pairs, then);
     }
 
     /// Lets a participant with a new transport receive all it wants.
-    pub(super) async fn subscribe_to_wanted(&mut self, id: &ParticipantId) {
+    pub(super) fn subscribe_to_wanted(&mut self, id: &ParticipantId, then: Then) {
         let Some(viewer) = self.participants.get(id) else {
-            return;
+            return then(self);
         };
         let pairs = viewer.wanted.iter().map(|&track| (id.clone(), track));
-        self.subscribe(pairs.collect()).await;
+        self.subscribe(pairs.collect(), then);
     }
 
-    /// Subscribes participants to tracks. Those without a transport are subscribed when they have
-    /// one.
-    pub(super) async fn subscribe(&mut self, pairs: Vec<(ParticipantId, TrackId)>) {
-        for pairs in pairs.chunks(AT_A_TIME) {
-            let requests = pairs.iter().filter_map(|(id, track)| {
-                let peer = self.participants.get(id)?.peer?;
-                let reply = self.shared.media.subscribe(peer, *track);
-                Some(async move { (id, *track, within(reply).await) })
-            });
-            let mut subscribed = Vec::with_capacity(pairs.len());
-            for (id, track, result) in join_all(requests).await {
-                match result {
-                    Ok(()) => {
-                        debug!(room = %self.name, participant = %id, %track, "subscribed");
-                        subscribed.push((id.clone(), track));
-                    }
-                    Err(SfuError::Overloaded) => {
-                        self.unfinished
-                            .insert(Unfinished::Subscribe(id.clone(), track));
-                    }
-                    // The peer or the track has ended; its event is on the way.
-                    Err(
-                        SfuError::NoSuchPeer
-                        | SfuError::NoSuchTrack
-                        | SfuError::WorkerFailed
-                        | SfuError::Stopped,
-                    ) => {}
-                    Err(error) => {
-                        warn!(room = %self.name, participant = %id, %track, %error, "not subscribed");
-                        // It is not wanted any more, so that the client may ask again.
-                        if let Some(viewer) = self.participants.get_mut(id) {
-                            viewer.wanted.remove(&track);
-                        }
+    /// Subscribes participants to tracks. Those without a transport are subscribed when they have one.
+    pub(super) fn subscribe(&mut self, pairs: Vec<Pair>, then: Then) {
+        self.subscribe_next(pairs.into_iter(), then);
+    }
+
+    /// Some at a time, so that others ask in between.
+    fn subscribe_next(&mut self, mut pairs: vec::IntoIter<Pair>, then: Then) {
+        let with_peer = pairs.by_ref().filter_map(|(id, track)| {
+            let peer = self.participants.get(&id)?.peer?;
+            Some((id, peer, track))
+        });
+        let some: Vec<_> = with_peer.take(AT_A_TIME).collect();
+        if some.is_empty() {
+            return then(self);
+        }
+        self.ask_all(
+            some,
+            |media, &(_, peer, track)| media.subscribe(peer, track),
+            |room, replies| {
+                room.subscribed(replies);
+                room.subscribe_next(pairs, then);
+            },
+        );
+    }
+
+    fn subscribed(
+        &mut self,
+        replies: Vec<((ParticipantId, PeerId, TrackId), Result<(), SfuError>)>,
+    ) {
+        let mut subscribed = Vec::with_capacity(replies.len());
+        for ((id, _, track), result) in replies {
+            match result {
+                Ok(()) => {
+                    debug!(room = %self.name, participant = %id, %track, "subscribed");
+                    subscribed.push((id, track));
+                }
+                Err(SfuError::Overloaded) => {
+                    self.unfinished.insert(Unfinished::Subscribe(id, track));
+                }
+                // The peer or the track has ended; its event is on the way.
+                Err(
+                    SfuError::NoSuchPeer
+                    | SfuError::NoSuchTrack
+                    | SfuError::WorkerFailed
+                    | SfuError::Stopped,
+                ) => {}
+                Err(error) => {
+                    warn!(room = %self.name, participant = %id, %track, %error, "not subscribed");
+                    // It is not wanted any more, so that the client may ask again.
+                    if let Some(viewer) = self.participants.get_mut(&id) {
+                        viewer.wanted.remove(&track);
                     }
                 }
             }
-            self.tell_views_of(&subscribed).await;
         }
+        self.tell_views_of(&subscribed);
     }
 
-    pub(super) async fn unsubscribe(&mut self, peer: PeerId, tracks: &[TrackId]) {
-        for tracks in tracks.chunks(AT_A_TIME) {
-            let requests = tracks.iter().map(|&track| {
-                let reply = self.shared.media.unsubscribe(peer, track);
-                async move { (track, within(reply).await) }
-            });
-            for (track, result) in join_all(requests).await {
-                if result == Err(SfuError::Overloaded) {
-                    self.unfinished.insert(Unfinished::Unsubscribe(peer, track));
+    pub(super) fn unsubscribe(&mut self, pairs: Vec<(PeerId, TrackId)>, then: Then) {
+        self.unsubscribe_next(pairs.into_iter(), then);
+    }
+
+    fn unsubscribe_next(&mut self, mut pairs: vec::IntoIter<(PeerId, TrackId)>, then: Then) {
+        let some: Vec<_> = pairs.by_ref().take(AT_A_TIME).collect();
+        if some.is_empty() {
+            return then(self);
+        }
+        self.ask_all(
+            some,
+            |media, &(peer, track)| media.unsubscribe(peer, track),
+            |room, replies| {
+                for ((peer, track), result) in replies {
+                    if result == Err(SfuError::Overloaded) {
+                        room.unfinished.insert(Unfinished::Unsubscribe(peer, track));
+                    }
                 }
-            }
-        }
+                room.unsubscribe_next(pairs, then);
+            },
+        );
     }
 
-    pub(super) async fn close_peer(&mut self, peer: PeerId) {
-        if within(self.shared.media.close_peer(peer)).await == Err(SfuError::Overloaded) {
-            self.unfinished.insert(Unfinished::ClosePeer(peer));
-        }
+    pub(super) fn close_peer(&mut self, peer: PeerId) {
+        self.ask(
+            move |media| media.close_peer(peer),
+            move |room, closed| {
+                if closed == Err(SfuError::Overloaded) {
+                    room.unfinished.insert(Unfinished::ClosePeer(peer));
+                }
+            },
+        );
     }
 
-    /// Tries everything unfinished once more; what still cannot be done stays.
-    pub(super) async fn retry(&mut self) {
-        let mut pairs = Vec::new();
+    /// Tries everything unfinished once more; what still cannot be done stays. Not while errands wait for each
+    /// other: these are more urgent, and what is unfinished would only be asked for twice.
+    pub(super) fn retry(&mut self) {
+        if self.errands.is_full() {
+            return;
+        }
+        let mut subscribe = Vec::new();
+        let mut unsubscribe = Vec::new();
         for unfinished in std::mem::take(&mut self.unfinished) {
             match unfinished {
                 Unfinished::Subscribe(id, track) => {
                     let viewer = self.participants.get(&id);
                     if viewer.is_some_and(|viewer| viewer.wanted.contains(&track)) {
-                        pairs.push((id, track));
+                        subscribe.push((id, track));
                     }
                 }
                 Unfinished::Unsubscribe(peer, track) => {
                     let viewer = self.peers.get(&peer);
                     let viewer = viewer.and_then(|id| self.participants.get(id));
                     if viewer.is_some_and(|viewer| !viewer.wanted.contains(&track)) {
-                        self.unsubscribe(peer, &[track]).await;
+                        unsubscribe.push((peer, track));
                     }
                 }
-                Unfinished::ClosePeer(peer) => self.close_peer(peer).await,
-                Unfinished::View(id) => self.retry_views(&id).await,
-                Unfinished::Settings(track) => {
-                    let _ = self.tell_settings(track).await;
+                Unfinished::ClosePeer(peer) => self.close_peer(peer),
+                Unfinished::View(id) => self.retry_views(&id),
+                // Its publisher may be about to change them.
+                Unfinished::Settings(track) if self.is_publisher_busy(track) => {
+                    self.unfinished.insert(unfinished);
                 }
-                Unfinished::Cap(peer) => self.cap(peer).await,
+                Unfinished::Settings(track) => self.tell_settings(&[track], Box::new(|_| {})),
+                Unfinished::Cap(peer) => self.cap(peer),
             }
         }
-        self.subscribe(pairs).await;
+        self.unsubscribe(unsubscribe, Box::new(|_| {}));
+        self.subscribe(subscribe, Box::new(|_| {}));
+    }
+
+    fn is_publisher_busy(&self, track: TrackId) -> bool {
+        let publisher = self.tracks.get(&track).map(|(id, _)| id);
+        let publisher = publisher.and_then(|id| self.participants.get(id));
+        publisher.is_some_and(|publisher| publisher.lane.is_busy())
     }
 }

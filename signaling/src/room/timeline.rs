@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::actor::{Room, within};
+use super::actor::Room;
 use super::{ParticipantId, TrackName};
-use crate::media::{PeerId, SfuError, TrackId};
+use crate::media::{PeerId, SfuError, TrackId, stats::Decision};
 
 /// The latest decisions in a room, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -68,8 +68,21 @@ fn find<K: PartialEq, N: Clone>(queue: &VecDeque<(K, N)>, key: &K) -> Option<N> 
 }
 
 impl Room {
-    pub(super) async fn decisions(&self) -> Result<Timeline, SfuError> {
-        let decided = within(self.shared.media.timeline(self.media_room)).await?;
+    pub(super) fn decisions(
+        &mut self,
+        then: impl FnOnce(&mut Room, Result<Timeline, SfuError>) + Send + 'static,
+    ) {
+        let media_room = self.media_room;
+        self.ask(
+            move |media| media.timeline(media_room),
+            |room, decided| {
+                let timeline = decided.map(|decided| room.name_decisions(decided));
+                then(room, timeline);
+            },
+        );
+    }
+
+    fn name_decisions(&self, decided: Vec<Decision>) -> Timeline {
         let decisions = decided.into_iter().map(|decision| NamedDecision {
             at_ms: decision.at_ms,
             participant: self.participant_of(decision.peer),
@@ -82,10 +95,10 @@ impl Room {
             reason: decision.reason,
             estimate: decision.estimate,
         });
-        Ok(Timeline {
+        Timeline {
             now_ms: unix_ms(),
             decisions: decisions.collect(),
-        })
+        }
     }
 
     fn participant_of(&self, peer: PeerId) -> Option<ParticipantId> {

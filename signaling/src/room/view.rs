@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use tracing::warn;
 
-use super::actor::{Room, within};
+use super::actor::Room;
+use super::errands::Then;
 use super::subscription::Unfinished;
 use super::{NamedView, ParticipantId};
-use crate::media::{Cap, PeerId, SfuError, TrackId, View};
+use crate::media::{Cap, PeerId, SfuError, TrackId, TrackSettings, View};
 
 impl Room {
     /// Sets how a participant shows tracks. A track that has just ended is skipped, and so is the participant's own:
     /// neither is sent to it.
-    pub(super) async fn view(&mut self, id: &ParticipantId, views: &[NamedView]) {
+    pub(super) fn view(&mut self, id: &ParticipantId, views: &[NamedView], then: Then) {
         let mut known = HashMap::new();
         for view in views {
             let Some(&track) = self.track_ids.get(view.track.as_str()) else {
@@ -43,12 +44,12 @@ impl Room {
         if let Some(viewer) = self.participants.get_mut(id) {
             viewer.views.extend(&known);
         }
-        self.tell_views(id, known.into_values().collect()).await;
+        self.tell_views(id, known.into_values().collect(), then);
     }
 
     /// Repeats the views of tracks to which a participant has just been subscribed: the media plane keeps views of
     /// subscriptions only.
-    pub(super) async fn tell_views_of(&mut self, subscribed: &[(ParticipantId, TrackId)]) {
+    pub(super) fn tell_views_of(&mut self, subscribed: &[(ParticipantId, TrackId)]) {
         let mut by_viewer: HashMap<&ParticipantId, Vec<View>> = HashMap::new();
         for (id, track) in subscribed {
             let viewer = self.participants.get(id);
@@ -57,60 +58,94 @@ impl Room {
             }
         }
         for (id, views) in by_viewer {
-            self.tell_views(id, views).await;
+            self.tell_views(id, views, Box::new(|_| {}));
         }
     }
 
     /// Tells the media plane of views. Without a transport nothing is told, and later subscriptions repeat it.
-    async fn tell_views(&mut self, id: &ParticipantId, views: Vec<View>) {
-        let Some(peer) = self.participants.get(id).and_then(|viewer| viewer.peer) else {
-            return;
+    fn tell_views(&mut self, id: &ParticipantId, views: Vec<View>, then: Then) {
+        let peer = self.participants.get(id).and_then(|viewer| viewer.peer);
+        let Some(peer) = peer.filter(|_| !views.is_empty()) else {
+            return then(self);
         };
-        if views.is_empty() {
-            return;
-        }
-        if within(self.shared.media.set_views(peer, views)).await == Err(SfuError::Overloaded) {
-            self.unfinished.insert(Unfinished::View(id.clone()));
-        }
+        let id = id.clone();
+        self.ask(
+            move |media| media.set_views(peer, views),
+            move |room, told| {
+                if told == Err(SfuError::Overloaded) {
+                    room.unfinished.insert(Unfinished::View(id));
+                }
+                then(room);
+            },
+        );
     }
 
-    pub(super) async fn retry_views(&mut self, id: &ParticipantId) {
+    pub(super) fn retry_views(&mut self, id: &ParticipantId) {
         if let Some(viewer) = self.participants.get(id) {
             let views = viewer.views.values().copied().collect();
-            self.tell_views(id, views).await;
+            self.tell_views(id, views, Box::new(|_| {}));
         }
     }
 
-    /// Tells the media plane that a track is muted, or shows a screen. One that is overloaded is told
-    /// later how it is then.
-    pub(super) async fn tell_settings(&mut self, track: TrackId) -> Result<(), SfuError> {
+    /// Tells the media plane how to treat a track. One that is overloaded is told later how it is then.
+    pub(super) fn set_track(
+        &mut self,
+        track: TrackId,
+        settings: TrackSettings,
+        then: impl FnOnce(&mut Room, Result<(), SfuError>) + Send + 'static,
+    ) {
         let publisher = self.tracks.get(&track).map(|(id, _)| id);
         let publisher = publisher.and_then(|id| self.participants.get(id));
-        let publisher = publisher.ok_or(SfuError::NoSuchTrack)?;
-        let own = publisher.tracks.iter().find(|own| own.id == track);
-        let own = own.ok_or(SfuError::NoSuchTrack)?;
-        let peer = publisher.peer.ok_or(SfuError::NoSuchPeer)?;
-        let told = within(self.shared.media.set_track(peer, track, own.settings())).await;
-        if told == Err(SfuError::Overloaded) {
-            self.unfinished.insert(Unfinished::Settings(track));
-        }
-        told
+        let Some(peer) = publisher.and_then(|publisher| publisher.peer) else {
+            return then(self, Err(SfuError::NoSuchTrack));
+        };
+        self.ask(
+            move |media| media.set_track(peer, track, settings),
+            move |room, told| {
+                if told == Err(SfuError::Overloaded) {
+                    room.unfinished.insert(Unfinished::Settings(track));
+                }
+                then(room, told);
+            },
+        );
     }
 
-    /// Tells the settings of new tracks, as [`tell_settings`](Self::tell_settings) does; default settings are not told.
-    pub(super) async fn tell_new_settings(&mut self, tracks: &[TrackId]) {
-        for &track in tracks {
-            let publisher = self.tracks.get(&track).map(|(id, _)| id);
-            let publisher = publisher.and_then(|id| self.participants.get(id));
-            let own = publisher.and_then(|p| p.tracks.iter().find(|own| own.id == track));
-            if own.is_some_and(|own| own.settings() != Default::default()) {
-                let _ = self.tell_settings(track).await;
-            }
+    /// Tells the media plane which tracks are muted, or show a screen, and goes on.
+    pub(super) fn tell_settings(&mut self, tracks: &[TrackId], then: Then) {
+        let settings = tracks.iter().filter_map(|&track| {
+            let (id, _) = self.tracks.get(&track)?;
+            let publisher = self.participants.get(id)?;
+            let own = publisher.tracks.iter().find(|own| own.id == track)?;
+            Some((publisher.peer?, track, own.settings()))
+        });
+        let settings: Vec<_> = settings.collect();
+        if settings.is_empty() {
+            return then(self);
         }
+        self.ask_all(
+            settings,
+            |media, &(peer, track, settings)| media.set_track(peer, track, settings),
+            |room, told| {
+                for ((_, track, _), told) in told {
+                    if told == Err(SfuError::Overloaded) {
+                        room.unfinished.insert(Unfinished::Settings(track));
+                    }
+                }
+                then(room);
+            },
+        );
+    }
+
+    /// Whether a new track is muted or shows a screen: of any other the media plane need not be told.
+    pub(super) fn needs_settings(&self, track: TrackId) -> bool {
+        let publisher = self.tracks.get(&track).map(|(id, _)| id);
+        let publisher = publisher.and_then(|id| self.participants.get(id));
+        let own = publisher.and_then(|p| p.tracks.iter().find(|own| own.id == track));
+        own.is_some_and(|own| own.settings() != Default::default())
     }
 
     /// Bounds the rate to a new peer, in a room with a cap.
-    pub(super) async fn cap(&mut self, peer: PeerId) {
+    pub(super) fn cap(&mut self, peer: PeerId) {
         let Some(cap) = self.shared.caps.get(self.name.as_str()) else {
             return;
         };
@@ -118,12 +153,16 @@ impl Room {
             bitrate: cap.max_viewer_bitrate,
             height: cap.max_viewer_height,
         };
-        match within(self.shared.media.set_cap(peer, cap)).await {
-            Ok(()) | Err(SfuError::NoSuchPeer | SfuError::WorkerFailed | SfuError::Stopped) => {}
-            Err(SfuError::Overloaded) => {
-                self.unfinished.insert(Unfinished::Cap(peer));
-            }
-            Err(error) => warn!(room = %self.name, %peer, %error, "not capped"),
-        }
+        self.ask(
+            move |media| media.set_cap(peer, cap),
+            move |room, told| match told {
+                Ok(()) | Err(SfuError::NoSuchPeer | SfuError::WorkerFailed | SfuError::Stopped) => {
+                }
+                Err(SfuError::Overloaded) => {
+                    room.unfinished.insert(Unfinished::Cap(peer));
+                }
+                Err(error) => warn!(room = %room.name, %peer, %error, "not capped"),
+            },
+        );
     }
 }

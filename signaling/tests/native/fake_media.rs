@@ -2,6 +2,7 @@
 //! for each m-line: `send MID KIND` or `recv MID KIND`; `simulcast` and `codec=H264` may follow.
 
 use std::collections::{BTreeMap, HashSet};
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,20 +12,37 @@ use tertulia_signaling::media::stats::{
     BandwidthStats, Decision, PeerStats, SfuStats, SubscriptionStats, WorkerStats,
 };
 use tertulia_signaling::media::{
-    Answer, Cap, Event, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reply,
-    RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View, Workers,
+    Answer, Cap, Event, EventBacklog, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack,
+    Reply, RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View, Workers,
 };
 use tokio::sync::{Notify, mpsc};
 
-/// Events that wait to be taken.
-const EVENTS: usize = 4_096;
+/// Events in a room's queue. What finds no place there waits, as it does at the real one.
+const EVENTS: usize = 128;
 /// Longer than any grace period, which passes in virtual time.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 pub(crate) struct FakeMedia {
     books: Mutex<Books>,
-    events: mpsc::Sender<Event>,
+    rooms: Mutex<BTreeMap<u64, Outlet>>,
     changed: Notify,
+}
+
+/// The way to a room's receiver.
+struct Outlet {
+    queue: mpsc::Sender<Event>,
+    backlog: EventBacklog,
+}
+
+impl Outlet {
+    fn hand_over(&mut self) {
+        while !self.backlog.is_empty()
+            && let Ok(place) = self.queue.try_reserve()
+            && let Some(event) = self.backlog.pop()
+        {
+            place.send(event);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -43,6 +61,16 @@ pub(crate) struct Books {
     pub(crate) decisions: Vec<Decision>,
     /// Never answer another offer.
     pub(crate) hang: bool,
+    /// Rooms for which nothing is answered.
+    stopped: HashSet<u64>,
+    /// Answer for the settings of tracks once this is false.
+    pub(crate) hold_settings: bool,
+    /// Requests so far that were not answered at once.
+    pub(crate) unanswered: usize,
+    /// Closings of peers so far.
+    pub(crate) closed_peers: usize,
+    /// Answer this many closings of rooms with `Overloaded`.
+    pub(crate) overloaded_closings: u32,
     /// Answer for statistics once all events have been taken.
     pub(crate) answer_when_heard: bool,
     /// Questions for a peer's statistics so far.
@@ -79,14 +107,46 @@ pub(crate) struct Peer {
 }
 
 impl FakeMedia {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
-        let (events, receiver) = mpsc::channel(EVENTS);
-        let media = Self {
+    pub(crate) fn new() -> Self {
+        Self {
             books: Mutex::default(),
-            events,
+            rooms: Mutex::default(),
             changed: Notify::new(),
-        };
-        (media, receiver)
+        }
+    }
+
+    /// From now on nothing that concerns the room is answered, until [`resume`](Self::resume).
+    pub(crate) fn stop(&self, room: RoomId) {
+        self.books().stopped.insert(room.as_u64());
+    }
+
+    /// Answers all that was asked meanwhile.
+    pub(crate) fn resume(&self, room: RoomId) {
+        self.change(|books| books.stopped.retain(|stopped| *stopped != room.as_u64()));
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Books)) {
+        change(&mut self.books());
+        self.changed.notify_waiters();
+    }
+
+    async fn reach(&self, room: RoomId) {
+        self.unless(|books| books.stopped.contains(&room.as_u64()))
+            .await;
+    }
+
+    async fn unless(&self, is_held: impl Fn(&Books) -> bool) {
+        if is_held(&self.books()) {
+            self.change(|books| books.unanswered += 1);
+            self.until(|books| !is_held(books)).await;
+        }
+    }
+
+    async fn reach_peer(&self, peer: PeerId) {
+        let room = self.books().peers.get(&peer.as_u64()).map(|peer| peer.room);
+        if let Some(room) = room {
+            self.reach(room).await;
+        }
     }
 
     /// Waits until closings have made it so.
@@ -124,8 +184,22 @@ impl FakeMedia {
         self.books().peers.remove(&peer);
     }
 
+    /// Tells the event's room. One that is closed hears nothing.
     pub(crate) fn tell(&self, event: Event) {
-        self.events.try_send(event).expect("room for events");
+        let room = event.room().expect("an event of a room");
+        let mut rooms = self.rooms.lock().expect("rooms");
+        if let Some(outlet) = rooms.get_mut(&room.as_u64()) {
+            outlet.backlog.push(event);
+            outlet.hand_over();
+        }
+    }
+
+    /// The weight of the events that a room has no place for yet.
+    pub(crate) fn waiting(&self, room: RoomId) -> usize {
+        let mut rooms = self.rooms.lock().expect("rooms");
+        let outlet = rooms.get_mut(&room.as_u64()).expect("a room");
+        outlet.hand_over();
+        outlet.backlog.weight()
     }
 
     fn tell_slots(&self, room: RoomId, viewer: (u64, u64), slots: Vec<Slot>) {
@@ -274,7 +348,7 @@ fn parse(sdp: &str) -> Result<Vec<Line>, SfuError> {
 }
 
 impl Media for FakeMedia {
-    fn create_room(&self) -> Reply<'_, RoomId> {
+    fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)> {
         Box::pin(async {
             let books = &mut *self.books();
             if books.refuse_rooms > 0 {
@@ -286,7 +360,16 @@ impl Media for FakeMedia {
             }
             books.numbers += 1;
             books.rooms.insert(books.numbers);
-            Ok(RoomId::from_u64(books.numbers))
+            let (queue, events) = mpsc::channel(EVENTS);
+            let outlet = Outlet {
+                queue,
+                backlog: EventBacklog::default(),
+            };
+            self.rooms
+                .lock()
+                .expect("rooms")
+                .insert(books.numbers, outlet);
+            Ok((RoomId::from_u64(books.numbers), events))
         })
     }
 
@@ -299,8 +382,9 @@ impl Media for FakeMedia {
     ) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(async move {
             if self.books().hang {
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             }
+            self.reach(room).await;
             let books = &mut *self.books();
             parse(&offer)?;
             books.numbers += 1;
@@ -325,11 +409,15 @@ impl Media for FakeMedia {
     }
 
     fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
-        Box::pin(async move { self.negotiate(&mut self.books(), peer.as_u64(), &offer) })
+        Box::pin(async move {
+            self.reach_peer(peer).await;
+            self.negotiate(&mut self.books(), peer.as_u64(), &offer)
+        })
     }
 
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.reach_peer(peer).await;
             let books = &mut *self.books();
             if books.overloaded > 0 {
                 books.overloaded -= 1;
@@ -365,6 +453,7 @@ impl Media for FakeMedia {
 
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.reach_peer(peer).await;
             let books = &mut *self.books();
             let number = peer.as_u64();
             let viewer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
@@ -381,6 +470,7 @@ impl Media for FakeMedia {
     /// Sets views as the real relay does: a track that is not subscribed to is skipped.
     fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.reach_peer(peer).await;
             let books = &mut *self.books();
             books.choose()?;
             let viewer = books.peers.get_mut(&peer.as_u64());
@@ -397,6 +487,8 @@ impl Media for FakeMedia {
 
     fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.reach_peer(peer).await;
+            self.unless(|books| books.hold_settings).await;
             let books = &mut *self.books();
             books.choose()?;
             let publisher = books.peers.get_mut(&peer.as_u64());
@@ -412,6 +504,7 @@ impl Media for FakeMedia {
 
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.reach_peer(peer).await;
             let books = &mut *self.books();
             books.choose()?;
             let viewer = books.peers.get_mut(&peer.as_u64());
@@ -423,6 +516,7 @@ impl Media for FakeMedia {
 
     fn timeline(&self, room: RoomId) -> Reply<'_, Vec<Decision>> {
         Box::pin(async move {
+            self.reach(room).await;
             let books = self.books();
             if !books.rooms.contains(&room.as_u64()) {
                 return Err(SfuError::NoSuchRoom);
@@ -433,7 +527,10 @@ impl Media for FakeMedia {
 
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {
         Box::pin(async move {
-            self.end_peer(&mut self.books(), peer.as_u64());
+            self.reach_peer(peer).await;
+            let books = &mut *self.books();
+            self.end_peer(books, peer.as_u64());
+            books.closed_peers += 1;
             self.changed.notify_waiters();
             Ok(())
         })
@@ -441,9 +538,15 @@ impl Media for FakeMedia {
 
     fn close_room(&self, room: RoomId) -> Reply<'_, ()> {
         Box::pin(async move {
+            self.reach(room).await;
             let books = &mut *self.books();
+            if books.overloaded_closings > 0 {
+                books.overloaded_closings -= 1;
+                return Err(SfuError::Overloaded);
+            }
             books.rooms.remove(&room.as_u64());
             books.peers.retain(|_, peer| peer.room != room);
+            self.rooms.lock().expect("rooms").remove(&room.as_u64());
             self.changed.notify_waiters();
             Ok(())
         })
@@ -454,9 +557,17 @@ impl Media for FakeMedia {
             self.books().asked += 1;
             self.changed.notify_waiters();
             tokio::task::yield_now().await;
+            self.reach_peer(peer).await;
             if self.books().answer_when_heard {
+                let room = self.books().room_of(peer.as_u64());
+                while self.waiting(room) > 0 {
+                    tokio::task::yield_now().await;
+                }
                 // All places are free once the last event was taken.
-                let heard = self.events.reserve_many(EVENTS).await;
+                let queue = self.rooms.lock().expect("rooms")[&room.as_u64()]
+                    .queue
+                    .clone();
+                let heard = queue.reserve_many(EVENTS).await;
                 drop(heard.expect("somebody takes events"));
             }
             let books = self.books();
@@ -534,6 +645,10 @@ impl Media for FakeMedia {
             count: 1,
             failed: Vec::new(),
         }
+    }
+
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(pending())
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

@@ -275,14 +275,13 @@ pub(crate) fn entrant(name: &str) -> Entrant {
 
 #[tokio::test]
 async fn a_full_queue_ends_the_membership_with_its_reason() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     let limits = Limits {
         outgoing_queue: 4,
         ..Limits::default()
     };
     let rooms = Rooms::start(
         std::sync::Arc::new(media),
-        events,
         RoomSettings {
             limits,
             ..Default::default()
@@ -313,9 +312,9 @@ async fn a_full_queue_ends_the_membership_with_its_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_media_plane_that_hangs_is_not_waited_for() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     media.books().hang = true;
-    let rooms = Rooms::start(std::sync::Arc::new(media), events, RoomSettings::default());
+    let rooms = Rooms::start(std::sync::Arc::new(media), RoomSettings::default());
     let mut ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let action = Action::Offer {
         sdp: "send 0 audio".into(),
@@ -334,9 +333,9 @@ async fn a_media_plane_that_hangs_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_room_lives_for_a_minute() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     let media = std::sync::Arc::new(media);
-    let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
+    let rooms = Rooms::start(media.clone(), RoomSettings::default());
     let ada = rooms.join("room", entrant("Ada")).await.expect("joined");
     let left = Instant::now();
     ada.leave(LeftBy::Left).await;
@@ -351,7 +350,7 @@ async fn an_empty_room_lives_for_a_minute() {
 
 #[tokio::test]
 async fn rooms_that_are_left_at_once_lock_nobody_out() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     let media = std::sync::Arc::new(media);
     let limits = Limits {
         rooms: 6,
@@ -362,7 +361,7 @@ async fn rooms_that_are_left_at_once_lock_nobody_out() {
         limits,
         ..Default::default()
     };
-    let rooms = Rooms::start(media.clone(), events, settings);
+    let rooms = Rooms::start(media.clone(), settings);
     let mut ada = rooms.join("used", entrant("Ada")).await.expect("joined");
     let kept = rooms.join("kept", entrant("Grace")).await.expect("joined");
     for number in 0..100 {
@@ -391,7 +390,7 @@ async fn rooms_that_are_left_at_once_lock_nobody_out() {
 /// The oldest goes first.
 #[tokio::test]
 async fn what_was_left_last_is_kept_longest() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     let media = std::sync::Arc::new(media);
     let limits = Limits {
         empty_rooms: 2,
@@ -401,7 +400,7 @@ async fn what_was_left_last_is_kept_longest() {
         limits,
         ..Default::default()
     };
-    let rooms = Rooms::start(media.clone(), events, settings);
+    let rooms = Rooms::start(media.clone(), settings);
     let chat = async |room: &str| {
         let mut ada = rooms.join(room, entrant("Ada")).await.expect("joined");
         let first = ada.events.recv().await.expect("a welcome");

@@ -16,5 +16,6 @@ mod refusals;
 mod relay;
 mod server;
 mod shutdown;
+mod stopped;
 mod waiting;
 mod workers;

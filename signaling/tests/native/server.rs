@@ -23,9 +23,9 @@ impl Server {
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         change(&mut config);
-        let (media, events) = FakeMedia::new();
+        let media = FakeMedia::new();
         let media = Arc::new(media);
-        let node = Node::with_media(config, media.clone(), events).expect("node");
+        let node = Node::with_media(config, media.clone()).expect("node");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let addr = listener.local_addr().expect("address");
         let server = node.clone();

@@ -39,9 +39,9 @@ async fn alone(rooms: &Rooms, name: &str) -> Membership {
 
 #[tokio::test(start_paused = true)]
 async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     let media = Arc::new(media);
-    let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
+    let rooms = Rooms::start(media.clone(), RoomSettings::default());
     let mut ada = alone(&rooms, "Ada").await;
     let mut bob = alone(&rooms, "Bob").await;
     let (of_ada, of_bob) = {
@@ -78,9 +78,9 @@ async fn a_room_that_waits_for_an_answer_holds_up_no_events() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_answer_overtook_is_not_told_behind_it() {
-    let (media, events) = FakeMedia::new();
+    let media = FakeMedia::new();
     let media = Arc::new(media);
-    let rooms = Rooms::start(media.clone(), events, RoomSettings::default());
+    let rooms = Rooms::start(media.clone(), RoomSettings::default());
     let mut ada = alone(&rooms, "Ada").await;
     let (number, room) = {
         let books = media.books();

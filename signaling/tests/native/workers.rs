@@ -30,9 +30,9 @@ impl Server {
             workers,
             ..SfuConfig::loopback()
         };
-        let (sfu, events) = Sfu::start(config).expect("relay");
+        let sfu = Sfu::start(config).expect("relay");
         let media = Arc::new(sfu.clone());
-        let node = Node::with_media(Config::default(), media, events).expect("node");
+        let node = Node::with_media(Config::default(), media).expect("node");
         let public = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let admin = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let server = Self {

@@ -373,6 +373,12 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
             "too_slow",
             "This connection does not take messages as fast as the room makes them.".to_owned(),
         ),
+        Ok(Ending::RoomFailed) => End::Fault {
+            code: "overloaded",
+            message: "The server did not keep up with the room and closed it. Join again."
+                .to_owned(),
+            close: CloseCode::Again,
+        },
         // The room is gone without a word.
         Err(_) => End::Fault {
             code: "internal",

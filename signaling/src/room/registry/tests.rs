@@ -16,10 +16,10 @@ fn entrant(name: &str) -> Entrant {
 
 #[tokio::test]
 async fn a_room_with_a_full_mailbox_forgets_its_chat_all_the_same() {
-    let (sfu, events) = Sfu::start(SfuConfig::loopback()).expect("relay");
+    let sfu = Sfu::start(SfuConfig::loopback()).expect("relay");
     let mut settings = RoomSettings::default();
     settings.memory.chat = Budget::new(10_000);
-    let rooms = Rooms::start(Arc::new(sfu), events, settings);
+    let rooms = Rooms::start(Arc::new(sfu), settings);
     let joined = rooms.join("room", entrant("Ada")).await;
     let mut ada = joined.expect("joined");
     for _ in 0..6 {
@@ -48,10 +48,9 @@ async fn a_room_with_a_full_mailbox_forgets_its_chat_all_the_same() {
 /// However soon its actor ends: the join that makes a room does not look for another one.
 #[tokio::test]
 async fn whoever_makes_a_room_that_cannot_be_hears_why() {
-    let (sfu, mut events) = Sfu::start(SfuConfig::loopback()).expect("relay");
+    let sfu = Sfu::start(SfuConfig::loopback()).expect("relay");
     sfu.fail_worker(0);
-    while events.recv().await.is_some() {}
-    let rooms = Rooms::start(Arc::new(sfu), events, RoomSettings::default());
+    let rooms = Rooms::start(Arc::new(sfu), RoomSettings::default());
     rooms.media_ended().await;
     let entrant = entrant("Ada");
     let (reply, admission) = oneshot::channel();
