@@ -24,6 +24,9 @@ pub(super) enum Unfinished {
 /// A viewer and a track that it is to receive.
 type Pair = (ParticipantId, TrackId);
 
+/// A subscription that was asked for: of whom, of which peer, to which track.
+type Asked = (ParticipantId, PeerId, TrackId);
+
 impl Room {
     /// Lets everyone who wants `tracks` receive them.
     pub(super) fn subscribe_viewers(&mut self, tracks: &[TrackId], then: Then) {
@@ -72,10 +75,7 @@ impl Room {
         );
     }
 
-    fn subscribed(
-        &mut self,
-        replies: Vec<((ParticipantId, PeerId, TrackId), Result<(), SfuError>)>,
-    ) {
+    fn subscribed(&mut self, replies: Vec<(Asked, Result<(), SfuError>)>) {
         let mut subscribed = Vec::with_capacity(replies.len());
         for ((id, _, track), result) in replies {
             match result {
