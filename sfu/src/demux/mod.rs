@@ -4,8 +4,8 @@
 //! a check (RFC 8445 section 7.3). Any other datagram from an unknown address is dropped and counted, and leaves no
 //! other trace.
 //!
-//! A peer [claims](Demux::claim) an address, with proof or without ([`addresses`]). No claim takes away an address that
-//! another peer has proved to be at.
+//! A peer [claims](Addresses::claim) an address, with proof or without ([`addresses`]). No claim takes away an address
+//! that another peer has proved to be at.
 
 mod addresses;
 mod hash;

@@ -2,8 +2,8 @@
 //!
 //! A decision is made for one viewer at a time, over all of its video subscriptions. It depends on the layers that
 //! their publishers send, the viewer's screen, the speakers, and the bandwidth of its link
-//! ([`Link::allocate`](crate::egress::link::Link::allocate)). Every change is an event, an entry in the room's
-//! timeline, and a line in the log.
+//! (`Link::allocate` in `egress/link`). Every change is an event, an entry in the room's timeline, and a line in the
+//! log.
 
 use std::time::Instant;
 

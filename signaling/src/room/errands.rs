@@ -25,8 +25,8 @@ pub(super) type Then = Box<dyn FnOnce(&mut Room) + Send>;
 /// A room's errands. They begin in the order in which they were asked for, and so reach a worker in that order;
 /// their replies come in any.
 ///
-/// Those that wait are bounded by who asks: as many commands as [`AT_A_TIME`] with one errand each, and what the room
-/// itself has to say of its peers and tracks.
+/// Waiting errands are bounded by their sources: [`AT_A_TIME`] commands with one errand each, and the room's own messages
+/// about its peers and tracks.
 #[derive(Default)]
 pub(super) struct Errands {
     waiting: VecDeque<(usize, BoxFuture<'static, Then>)>,

@@ -129,7 +129,7 @@ impl BandwidthEstimator {
         } else if now >= drain.until {
             self.drain = None;
             let trial = &mut self.trial;
-            // What is too little to decide alone may be enough for one of several.
+            // A fall too small to decide alone may be enough for one of several tests.
             let passes = seen && left < (LEFT * drain.peak as f64) as i64;
             if std::mem::take(&mut trial.decides) && passes {
                 trial.passed = 1;
