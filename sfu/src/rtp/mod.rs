@@ -1,6 +1,7 @@
-//! RTP and RTCP wire formats: bytes to values and back, without state, sockets or time.
+//! RTP and RTCP wire formats: bytes to values and back, without state, sockets or time; and the parameters of streams
+//! that both sides have agreed on.
 //!
-//! All functions here read bytes of strangers: none panics on any input, and none allocates more
+//! All parsers here read bytes of strangers: none panics on any input, and none allocates more
 //! than its documented bound. The parsers of the packet path ([`RtpHeader`], [`Extensions`],
 //! [`codec`]) do not allocate at all.
 

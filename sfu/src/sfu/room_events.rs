@@ -40,7 +40,7 @@ const TRIES: usize = 64;
 /// The ways out of a worker's rooms.
 #[derive(Debug)]
 pub(super) struct RoomEvents {
-    rooms: HashMap<RoomId, Outlet>,
+    rooms: HashMap<RoomId, RoomQueue>,
     /// Rooms whose events wait here, in the order in which they are tried.
     waiting: VecDeque<RoomId>,
     /// The weight of all that waits.
@@ -51,7 +51,7 @@ pub(super) struct RoomEvents {
 }
 
 #[derive(Debug)]
-struct Outlet {
+struct RoomQueue {
     queue: mpsc::Sender<Event>,
     backlog: EventBacklog,
     /// Nothing but [`Event::RoomFailed`] is told any more.
@@ -73,7 +73,7 @@ impl RoomEvents {
 
     /// Events of `room` go to `queue` from now on, unless they have a queue.
     pub(super) fn open(&mut self, room: RoomId, queue: mpsc::Sender<Event>) {
-        self.rooms.entry(room).or_insert_with(|| Outlet {
+        self.rooms.entry(room).or_insert_with(|| RoomQueue {
             queue,
             backlog: EventBacklog::default(),
             failed: false,
@@ -83,12 +83,12 @@ impl RoomEvents {
     /// The room is closed. Events that its queue has no place for are dropped: all that they speak of has ended.
     /// Returns their weight.
     pub(super) fn close(&mut self, room: RoomId) -> usize {
-        let Some(mut outlet) = self.rooms.remove(&room) else {
+        let Some(mut out) = self.rooms.remove(&room) else {
             return 0;
         };
-        self.weight -= outlet.backlog.weight();
-        outlet.hand_over();
-        outlet.backlog.weight()
+        self.weight -= out.backlog.weight();
+        out.hand_over();
+        out.backlog.weight()
     }
 
     /// Tells an event to its room. One of a room that is closed, or that nobody listens to, is passed over.
@@ -107,11 +107,11 @@ impl RoomEvents {
     }
 
     fn push_to(&mut self, now: Instant, room: RoomId, event: Event) {
-        let Some(outlet) = self.rooms.get_mut(&room).filter(|outlet| !outlet.failed) else {
+        let Some(out) = self.rooms.get_mut(&room).filter(|out| !out.failed) else {
             return;
         };
-        let event = match outlet.backlog.is_empty() {
-            true => match outlet.queue.try_send(event) {
+        let event = match out.backlog.is_empty() {
+            true => match out.queue.try_send(event) {
                 Ok(()) => return,
                 Err(TrySendError::Full(event)) => event,
                 // An embedder may do without events.
@@ -122,9 +122,9 @@ impl RoomEvents {
             },
             false => event,
         };
-        let (before, was_empty) = (outlet.backlog.weight(), outlet.backlog.is_empty());
-        outlet.backlog.push(event);
-        self.weight = self.weight - before + outlet.backlog.weight();
+        let (before, was_empty) = (out.backlog.weight(), out.backlog.is_empty());
+        out.backlog.push(event);
+        self.weight = self.weight - before + out.backlog.weight();
         if was_empty {
             self.wait(now, room);
         }
@@ -162,16 +162,16 @@ impl RoomEvents {
             let Some(room) = self.waiting.pop_front() else {
                 break;
             };
-            let Some(outlet) = self.rooms.get_mut(&room) else {
+            let Some(out) = self.rooms.get_mut(&room) else {
                 continue;
             };
-            let waited = outlet.backlog.weight();
-            let heard = outlet.hand_over();
-            let left = outlet.backlog.weight();
+            let waited = out.backlog.weight();
+            let heard = out.hand_over();
+            let left = out.backlog.weight();
             self.weight = self.weight - waited + left;
             if left > 0 {
                 self.waiting.push_back(room);
-            } else if !heard || outlet.failed {
+            } else if !heard || out.failed {
                 self.rooms.remove(&room);
             }
         }
@@ -190,8 +190,8 @@ impl RoomEvents {
 
     /// Whether a room is not to get more peers and answers, as it has not heard of those that it has.
     pub(super) fn is_behind(&self, room: RoomId) -> bool {
-        let outlet = self.rooms.get(&room);
-        outlet.is_some_and(|outlet| outlet.backlog.weight() >= ROOM_WAITING)
+        let out = self.rooms.get(&room);
+        out.is_some_and(|out| out.backlog.weight() >= ROOM_WAITING)
     }
 
     /// Fails the room with most waiting events, if all together are too many. Returns the room, to be closed, and the
@@ -200,19 +200,19 @@ impl RoomEvents {
         if self.weight <= self.most {
             return None;
         }
-        let rooms = self.rooms.iter().filter(|(_, outlet)| !outlet.failed);
-        let weights = rooms.map(|(room, outlet)| (outlet.backlog.weight(), *room));
+        let rooms = self.rooms.iter().filter(|(_, out)| !out.failed);
+        let weights = rooms.map(|(room, out)| (out.backlog.weight(), *room));
         let (dropped, room) = weights.max_by_key(|(weight, _)| *weight)?;
-        let outlet = self.rooms.get_mut(&room)?;
+        let out = self.rooms.get_mut(&room)?;
         self.weight -= dropped;
-        outlet.backlog = EventBacklog::default();
+        out.backlog = EventBacklog::default();
         // It waits behind what is in the queue. The room stands among those that wait, as it had events there.
-        outlet.backlog.push(Event::RoomFailed {
+        out.backlog.push(Event::RoomFailed {
             room,
             dropped: dropped as u64,
         });
-        self.weight += outlet.backlog.weight();
-        outlet.failed = true;
+        self.weight += out.backlog.weight();
+        out.failed = true;
         self.retry_at = self.retry_at.min(now + RETRY);
         Some((room, dropped))
     }
@@ -223,7 +223,7 @@ impl RoomEvents {
     }
 }
 
-impl Outlet {
+impl RoomQueue {
     /// Moves events to the queue while it has places; false if nobody listens any more, and nothing waits then.
     fn hand_over(&mut self) -> bool {
         while !self.backlog.is_empty() {

@@ -149,17 +149,19 @@ impl H264Profile {
     }
 }
 
+/// H264 of a `profile-level-id` as SDP writes it, for tests.
+#[cfg(test)]
+pub(crate) fn h264(profile: u32, packetization_mode: u8) -> CodecParameters {
+    let [_, profile_level_id @ ..] = profile.to_be_bytes();
+    CodecParameters::H264 {
+        profile_level_id,
+        packetization_mode,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn h264(profile: u32, packetization_mode: u8) -> CodecParameters {
-        let [_, profile_level_id @ ..] = profile.to_be_bytes();
-        CodecParameters::H264 {
-            profile_level_id,
-            packetization_mode,
-        }
-    }
 
     #[test]
     fn a_format_carries_what_its_decoder_takes() {

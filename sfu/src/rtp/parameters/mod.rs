@@ -6,5 +6,7 @@
 mod codec;
 mod section;
 
+#[cfg(test)]
+pub(crate) use codec::h264;
 pub(crate) use codec::{CodecFormat, CodecParameters, Feedback};
 pub(crate) use section::{MediaRole, SectionKind, SectionParameters, SlotIdentity, SsrcPair};

@@ -269,14 +269,7 @@ fn parameter<'a>(fmtp: Option<&'a str>, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn h264(profile: u32, packetization_mode: u8) -> CodecParameters {
-        let [_, profile_level_id @ ..] = profile.to_be_bytes();
-        CodecParameters::H264 {
-            profile_level_id,
-            packetization_mode,
-        }
-    }
+    use crate::rtp::parameters::h264;
 
     #[test]
     fn parameters_are_read_with_their_defaults() {

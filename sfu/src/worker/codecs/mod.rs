@@ -213,11 +213,11 @@ impl Worker {
                 continue;
             };
             viewers.push(peer.subscriber.decoders());
-            let grant = peer
+            let allocation = peer
                 .subscriber
                 .slot(target.slot)
                 .and_then(|slot| slot.allocation);
-            if is_undecodable(grant.as_ref()) {
+            if is_undecodable(allocation.as_ref()) {
                 audience.unable.add(peer.id, Reason::Codec);
             }
         }

@@ -2,79 +2,87 @@
 
 use super::*;
 
+/// Decides ten times a second for two minutes. `decide_at` decides at a step, told whether the link carries what is
+/// wanted, and returns the number of pictures; it does until all of them have been sent for a second. Returns the
+/// seconds between two pauses, the first left out: it has no past.
+fn waits(all: usize, mut decide_at: impl FnMut(u64, Instant, bool) -> usize) -> Vec<u64> {
+    let start = Instant::now();
+    let (mut pauses, mut before, mut since) = (Vec::new(), 0, 0);
+    for step in 0..1_200u64 {
+        let fits = before < all || step < since + 10;
+        let now = start + Duration::from_millis(step * 100);
+        let after = decide_at(step, now, fits);
+        if before < all && after == all {
+            since = step;
+        } else if before == all && after < all {
+            pauses.push(step / 10);
+        }
+        before = after;
+    }
+    assert!(pauses.len() >= 4, "it is tried: {pauses:?}");
+    let waits = pauses.windows(2).map(|at| at[1] - at[0]);
+    waits.skip(1).collect()
+}
+
+fn shown(requests: &[LayerRequest]) -> usize {
+    let sent = requests.iter().filter(|request| request.current.is_some());
+    sent.count()
+}
+
 /// Audio takes most of a narrow link, so that shares are of the whole.
 #[test]
 fn a_picture_that_does_not_last_beside_sound_waits() {
-    let start = Instant::now();
     let mut allocator = Allocator::default();
     let mut requests = [request(0)];
-    let mut pauses = Vec::new();
-    // The link is too narrow for the lowest layer after that was sent for a second, and wide enough otherwise. Without
-    // audio in them these rates would look like another link's.
-    let mut since = 0;
-    for step in 0..1_200u64 {
-        let now = start + Duration::from_millis(step * 100);
-        let fits = requests[0].current.is_none() || step < since + 10;
+    let waits = waits(1, |_, now, fits| {
         let kbit = if fits { 215 } else { 60 };
+        // Without audio in them these rates would look like another link's.
         let budget = Budget {
             sound: 165_000,
             whole: (kbit + 165) * 1_000,
             ..budget(kbit)
         };
-        let before = requests[0].current;
         decide(&mut allocator, now, budget, &mut requests);
-        match (before, requests[0].current) {
-            (None, Some(_)) => since = step,
-            (Some(_), None) => pauses.push(step / 10),
-            _ => {}
-        }
-    }
-    let waits: Vec<u64> = pauses.windows(2).map(|at| at[1] - at[0]).collect();
-    assert!(waits.len() >= 3, "it is tried: {pauses:?}");
+        shown(&requests)
+    });
     assert!(
-        waits[1..].iter().all(|wait| (15..=36).contains(wait)),
-        "{pauses:?}"
+        waits.iter().all(|wait| (15..=36).contains(wait)),
+        "{waits:?}"
     );
 }
 
 /// Three pictures nearly fit. The cut pauses another one than the one that came back, for the order of speakers changes.
 #[test]
 fn a_picture_that_takes_the_place_of_another_waits_as_well() {
-    let start = Instant::now();
     let mut allocator = Allocator::default();
     let mut requests = [request(0), request(1), request(2)];
-    let mut pauses = Vec::new();
-    let mut since = 0;
-    let count = |requests: &[LayerRequest]| {
-        requests
-            .iter()
-            .filter(|request| request.current.is_some())
-            .count()
-    };
-    for step in 0..1_200u64 {
-        let now = start + Duration::from_millis(step * 100);
+    let waits = waits(3, |step, now, fits| {
         for request in &mut requests {
             request.priority = Priority::Spoke(((request.slot as u64 + step / 20) % 3) as u16);
         }
-        let before = count(&requests);
-        let kbit = if before < 3 || step < since + 10 {
-            480
-        } else {
-            330
-        };
+        let kbit = if fits { 480 } else { 330 };
         decide(&mut allocator, now, budget(kbit), &mut requests);
-        match (before, count(&requests)) {
-            (2, 3) => since = step,
-            (3, 2) => pauses.push(step / 10),
-            _ => {}
-        }
-    }
-    let waits: Vec<u64> = pauses.windows(2).map(|at| at[1] - at[0]).collect();
-    assert!(waits.len() >= 3, "it is tried: {pauses:?}");
+        shown(&requests)
+    });
     assert!(
-        waits[1..].iter().all(|wait| (15..=36).contains(wait)),
-        "{pauses:?}"
+        waits.iter().all(|wait| (15..=36).contains(wait)),
+        "{waits:?}"
     );
+}
+
+/// The picture that stays takes the room that the pause of the other left. That is no reason for the pause.
+#[test]
+fn a_raise_after_a_pause_does_not_excuse_it() {
+    let mut allocator = Allocator::default();
+    let mut requests = [request(0), request(1)];
+    requests[0].ladder = ladder(&[150, 300]);
+    requests[1].ladder = ladder(&[250]);
+    let waits = waits(2, |_, now, fits| {
+        let kbit = if fits { 430 } else { 300 };
+        decide(&mut allocator, now, budget(kbit), &mut requests);
+        shown(&requests)
+    });
+    assert!(waits.iter().all(|wait| *wait >= 15), "{waits:?}");
 }
 
 /// The speaker is shown, however often that changes.
@@ -104,33 +112,6 @@ fn a_picture_that_makes_way_for_another_has_not_failed() {
             assert!(speaker.unwrap().current.is_some(), "{step}");
         }
     }
-}
-
-/// The picture that stays takes the room that the pause of the other left. That is no reason for the pause.
-#[test]
-fn a_raise_after_a_pause_does_not_excuse_it() {
-    let start = Instant::now();
-    let mut allocator = Allocator::default();
-    let mut requests = [request(0), request(1)];
-    requests[0].ladder = ladder(&[150, 300]);
-    requests[1].ladder = ladder(&[250]);
-    let mut pauses = Vec::new();
-    let mut since = 0;
-    for step in 0..1_200u64 {
-        let now = start + Duration::from_millis(step * 100);
-        let before = requests[1].current;
-        let fits = before.is_none() || step < since + 10;
-        let kbit = if fits { 430 } else { 300 };
-        decide(&mut allocator, now, budget(kbit), &mut requests);
-        match (before, requests[1].current) {
-            (None, Some(_)) => since = step,
-            (Some(_), None) => pauses.push(step / 10),
-            _ => {}
-        }
-    }
-    let waits: Vec<u64> = pauses.windows(2).map(|at| at[1] - at[0]).collect();
-    assert!(waits.len() >= 2, "it is tried: {pauses:?}");
-    assert!(waits[1..].iter().all(|wait| *wait >= 15), "{pauses:?}");
 }
 
 /// A link that became much narrower is another link. Its lowest layers go a moment later than its upper ones, and neither
