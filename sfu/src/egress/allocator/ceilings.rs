@@ -2,7 +2,8 @@
 //!
 //! The cost of a layer is not known while it begins, and a keyframe costs more than any rate says. When pictures have
 //! waited until they are of no use, the slot gets less for a while, and for longer each further time: a layer that
-//! overran once is likely to do so again.
+//! overran once is likely to do so again. A lowest layer that the link carries easily is no such layer: something else
+//! held its packets up, and a picture must not be away for long because of that.
 
 use std::time::{Duration, Instant};
 
@@ -31,11 +32,18 @@ struct Ceiling {
 }
 
 impl Ceilings {
-    /// Bounds a slot to `layer`, or to nothing, for a while.
-    pub(super) fn lower(&mut self, now: Instant, slot: usize, layer: Option<LayerId>) {
+    /// Bounds a slot to `layer`, or to nothing, for a while; `briefly`: not for longer than the first time.
+    pub(super) fn lower(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        layer: Option<LayerId>,
+        briefly: bool,
+    ) {
         self.forget(now);
         let known = self.known.iter().position(|ceiling| ceiling.slot == slot);
         let before = known.map(|at| self.known.swap_remove(at));
+        let before = before.filter(|_| !briefly);
         let span = before.map_or(FIRST, |before| (before.span * AGAIN).min(CALM_MAX));
         self.known.push(Ceiling {
             slot,
@@ -72,7 +80,7 @@ mod tests {
         assert_eq!(ceilings.of(start, 3), None);
         let mut now = 0;
         for span in [1, 4, 16, 60, 60] {
-            ceilings.lower(at(now), 3, low);
+            ceilings.lower(at(now), 3, low, false);
             assert_eq!(ceilings.of(at(now + span - 1), 3), Some(low), "{span}");
             assert_eq!(ceilings.of(at(now + span), 3), None, "{span}");
             assert_eq!(ceilings.of(at(now), 4), None, "another slot");
@@ -80,7 +88,7 @@ mod tests {
         }
         // After a long time without a bound the first time applies again.
         now += 200;
-        ceilings.lower(at(now), 3, None);
+        ceilings.lower(at(now), 3, None, false);
         assert_eq!(ceilings.of(at(now), 3), Some(None), "nothing at all");
         assert_eq!(ceilings.of(at(now + 1), 3), None);
         assert_eq!(ceilings.known.len(), 1);

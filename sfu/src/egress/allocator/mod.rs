@@ -53,6 +53,9 @@ const PROOF: Duration = Duration::from_secs(12);
 const NARROWED: u64 = 50;
 /// Time without a cut after which earlier cuts are forgotten.
 const FORGIVE: Duration = Duration::from_secs(90);
+/// Share of the rate to distribute, in percent, up to which pictures are carried easily: with its keyframes a layer
+/// takes about twice its rate.
+const EASY_SHARE: u64 = 50;
 /// Time between two upgrades, or resumptions: the keyframe has gone through, and feedback tells its effect.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(1);
 
@@ -185,6 +188,8 @@ pub(crate) struct Allocator {
     pub(crate) desired: u64,
     /// Bits a second of the allocations with the cheapest further layer; of the allocations alone if there is none.
     pub(crate) step: u64,
+    /// Bits a second that were distributed.
+    total: u64,
     /// The server's limit was the bound, not the link.
     is_capped: bool,
 }
@@ -233,6 +238,7 @@ impl Allocator {
         self.choose_among(now, requests, cap);
         let allowed = Allowed::new(self, now, budget, cap);
         self.is_capped = allowed.is_capped;
+        self.total = allowed.total;
         let mut left = allowed.total;
         // After a cut one slot at a time gets more, so that each shows its effect before the next.
         let recent = self.cut_at.is_some_and(|at| now < at + FORGIVE);
@@ -265,7 +271,8 @@ impl Allocator {
         let Some(choice) = choice else { return };
         let below = choice.chosen.and_then(|at| at.checked_sub(1));
         let layer = below.map(|at| choice.options.id(at));
-        self.ceilings.lower(now, slot, layer);
+        let briefly = layer.is_none() && self.allocated <= percent(self.total, EASY_SHARE);
+        self.ceilings.lower(now, slot, layer, briefly);
         self.comebacks.forgive();
         if self.cut_at.is_none_or(|at| now >= at + FORGIVE) {
             self.calm = CALM;

@@ -509,11 +509,37 @@ fn what_waited_for_too_long_is_less_for_a_while() {
     assert_eq!(layers(&granted), [Some(1), Some(1)]);
     // The lowest layer is not sent at all, and the time is longer.
     allocator.overran(at(40), 1);
-    decide(&mut allocator, at(40), budget(1_300), &mut requests);
+    decide(&mut allocator, at(40), budget(1_100), &mut requests);
     allocator.overran(at(41), 1);
-    let granted = decide(&mut allocator, at(50), budget(1_300), &mut requests);
+    let granted = decide(&mut allocator, at(50), budget(1_100), &mut requests);
     assert_eq!(granted[1], (None, "bandwidth"));
     allocator.overran(at(50), 7);
+}
+
+#[test]
+fn a_lowest_layer_that_the_link_carries_easily_is_never_away_for_long() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for (kbit, away) in [(400, [1, 1, 1]), (200, [1, 4, 16])] {
+        let mut allocator = Allocator::default();
+        let mut requests = [request(0)];
+        decide(&mut allocator, at(0), budget(kbit), &mut requests);
+        for (time, away) in (20..).step_by(40).zip(away) {
+            assert_eq!(requests[0].current, Some(LayerId::default()), "{kbit}");
+            allocator.overran(at(time), 0);
+            for second in 0..away {
+                let now = at(time + second);
+                let granted = decide(&mut allocator, now, budget(kbit), &mut requests);
+                assert_eq!(granted[0], (None, "bandwidth"), "{kbit} {second}");
+            }
+            // A layer that fits only just must fit for a while as well.
+            let patient = if kbit == 400 { 0 } else { 6 };
+            for second in 0..=patient {
+                let now = at(time + away + second);
+                decide(&mut allocator, now, budget(kbit), &mut requests);
+            }
+        }
+    }
 }
 
 #[test]
