@@ -432,6 +432,49 @@ fn a_receiver_that_reads_late_is_no_slower_link() {
     }
 }
 
+/// The receiver reads late just as the link becomes slower: the cut is taken back, which is wrong.
+#[test]
+fn a_cut_wrongly_taken_back_is_made_again() {
+    let mut taken = 0.0;
+    for (rate, lasts, most) in [
+        (600_000, 0.4, 0.3),
+        (800_000, 0.3, 0.2),
+        (1_200_000, 0.4, 0.3),
+    ] {
+        let mut script = Script::new(link(3_000_000, 60, 250), 3, 40);
+        script.changes = vec![(15.0, link(rate, 60, 250))];
+        script.late = vec![(15.0, lasts, most)];
+        let narrow = rate as f64;
+        let [taken_back, over, estimate, loss, p95] = medians(
+            &format!("late, and slower: {rate}"),
+            ["taken back", "over s", "estimate", "loss", "p95 ms"],
+            &script,
+            |run| {
+                let after = run.points.iter().filter(|p| p.at > 15.0);
+                let lowest = after.clone().scan(f64::MAX, |lowest, p| {
+                    let raised = p.estimate.bitrate as f64 > 1.5 * *lowest;
+                    *lowest = lowest.min(p.estimate.bitrate as f64);
+                    Some((raised, p.at))
+                });
+                let raised = lowest.into_iter().any(|(raised, at)| raised && at < 18.0);
+                let over = after.filter(|p| p.estimate.bitrate as f64 > 1.15 * narrow);
+                [
+                    f64::from(u8::from(raised)),
+                    over.count() as f64 / 10.0,
+                    run.mean(19.0, 40.0, |p| p.estimate.bitrate as f64) / narrow,
+                    run.mean(15.0, 40.0, |p| p.estimate.loss),
+                    run.p95_wait(17.0, 40.0),
+                ]
+            },
+        );
+        taken += taken_back;
+        assert!(over <= 1.5, "{over}");
+        assert!((0.8..=1.04).contains(&estimate), "{estimate}");
+        assert!(loss < 0.03 && p95 < 100.0, "{loss} {p95}");
+    }
+    assert!(taken > 0.0, "no cut was taken back");
+}
+
 #[test]
 fn who_is_sent_nothing_is_asked_again() {
     for (narrow, queue, rtt) in [
