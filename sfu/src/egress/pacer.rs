@@ -8,7 +8,7 @@
 //! The bucket's depth is libwebrtc's burst interval. Repairs go before new video, as in libwebrtc
 //! (`modules/pacing/pacing_controller.cc`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::bwe::Probe;
@@ -298,16 +298,17 @@ impl Pacer {
         self.wait.is_none() && self.queued_since().is_some_and(waited)
     }
 
-    /// Whether a quarter of the waiting bytes are a slot's.
+    /// Whether a slot has a quarter of the waiting bytes, or its even share of them if more than four slots wait.
     pub(crate) fn is_filled_by(&self, slot: usize) -> bool {
-        let of_slot = self
-            .media
-            .iter()
-            .filter(|(_, paced)| paced.slot as usize == slot);
-        let bytes: usize = of_slot
-            .map(|(_, paced)| usize::from(paced.outgoing.len))
-            .sum();
-        bytes * 4 >= self.queued_bytes
+        let mut slots = BTreeSet::new();
+        let mut bytes = 0;
+        for (_, paced) in &self.media {
+            slots.insert(paced.slot);
+            if paced.slot as usize == slot {
+                bytes += usize::from(paced.outgoing.len);
+            }
+        }
+        bytes * slots.len().max(4) >= self.queued_bytes
     }
 
     /// Bytes that wait.
@@ -595,6 +596,32 @@ mod tests {
         // With a bounded wait everything leaves in time.
         pacer.set_wait(Some(Duration::from_millis(400)));
         assert!(!pacer.is_late(after(501)));
+    }
+
+    #[test]
+    fn of_many_pictures_that_wait_some_have_their_even_share() {
+        let start = Instant::now();
+        for (slots, packets, filled) in [
+            (7, 14, vec![0, 1, 2, 3, 4, 5, 6]),
+            // The first two slots have a packet more.
+            (7, 16, vec![0, 1]),
+            (2, 5, vec![0, 1]),
+        ] {
+            let mut pacer = Pacer::default();
+            pacer.set_rate(start, Some(100_000));
+            for number in 0..packets {
+                let slot = number as u32 % slots;
+                let packet = Paced {
+                    slot,
+                    ..paced(number)
+                };
+                assert!(pacer.push(start, packet));
+            }
+            let found: Vec<usize> = (0..slots as usize)
+                .filter(|slot| pacer.is_filled_by(*slot))
+                .collect();
+            assert_eq!(found, filled, "{packets} packets of {slots} slots");
+        }
     }
 
     proptest! {

@@ -4,8 +4,10 @@
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Narrow {
     pub(crate) name: &'static str,
-    /// People with a camera and a microphone.
+    /// People with a camera.
     pub(crate) publishers: u16,
+    /// People of them who also have a microphone.
+    pub(crate) talkers: u16,
     /// Bits a second that the link carries at first; none: more than needed.
     pub(crate) first: Option<u64>,
     /// Bits a second that the link carries after that.
@@ -32,6 +34,7 @@ const fn on(
     Narrow {
         name,
         publishers,
+        talkers: publishers,
         first,
         rate: rate * 1_000,
         seconds: 30,
@@ -39,7 +42,7 @@ const fn on(
     }
 }
 
-pub(crate) const CALLS: [Narrow; 25] = [
+pub(crate) const CALLS: [Narrow; 27] = [
     call("2 at 3M", 2, None, 3_000),
     call("2 at 1M", 2, None, 1_000),
     call("2 at 700k", 2, None, 700),
@@ -57,6 +60,14 @@ pub(crate) const CALLS: [Narrow; 25] = [
     call("3 at 500k", 3, None, 500),
     call("6 at 1.5M", 6, None, 1_500),
     call("6 at 700k", 6, None, 700),
+    Narrow {
+        talkers: 2,
+        ..call("12 at 3M, then 800k", 12, Some(3_000_000), 800)
+    },
+    Narrow {
+        talkers: 2,
+        ..call("20 at 3M, then 800k", 20, Some(3_000_000), 800)
+    },
     on("2 at 1M in turns", 2, None, 1_000, "turns=100ms"),
     on("2 at 500k in turns", 2, None, 500, "turns=100ms"),
     on(

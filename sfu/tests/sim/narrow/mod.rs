@@ -30,9 +30,11 @@ const DELAY: Duration = Duration::from_millis(30);
 impl Narrow {
     pub(crate) fn run(&self, seed: u64) -> Calm {
         let mut sim = Sim::new(seed);
-        for _ in 0..self.publishers {
+        for number in 0..self.publishers {
             let publisher = sim.client();
-            sim.clients[publisher].publish_audio();
+            if number < self.talkers {
+                sim.clients[publisher].publish_audio();
+            }
             sim.clients[publisher].publish_video(Video::Simulcast);
             sim.clients[publisher].encodes_as_browsers();
             sim.join(publisher);
@@ -41,7 +43,7 @@ impl Narrow {
         let viewer = sim.client();
         sim.clients[viewer].tolerates_lost_start = true;
         sim.clients[viewer].wants_pictures = true;
-        sim.clients[viewer].receive(self.publishers, self.publishers);
+        sim.clients[viewer].receive(self.talkers, self.publishers);
         let model = |rate| {
             let mut model = PathModel {
                 delay: DELAY,

@@ -9,7 +9,7 @@ const HEAD: &str = "# Calls on narrow links
 
 Printed by `cargo run --release -p tertulia-sfu --example narrow`; `--seeds N`, and parts of names, make it quicker.
 
-One to six publishers as browsers are (three VP8 encodings that begin anew with keyframes of nine frames whenever one is
+One to 20 publishers as browsers are (three VP8 encodings that begin anew with keyframes of nine frames whenever one is
 switched on or off, and sound), one viewer, 30 ms each way. The link is wide for 8 s, then as said; counted from 3 s after
 that for 27 s. Medians.
 
