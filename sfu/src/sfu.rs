@@ -22,7 +22,7 @@ use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
 use crate::stats::{SfuStats, WorkerStats};
-use crate::transport::{Backend, Certificate, SENDER_BYTES, Srtp};
+use crate::transport::{Backend, Candidate, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, WorkerConfig, read_offer};
 use driver::{Driver, Load, Request};
@@ -112,7 +112,7 @@ impl Sfu {
             let worker = WorkerConfig {
                 index: index as u16,
                 certificate: Arc::clone(&certificate),
-                candidates: announced.clone(),
+                candidates: announced.iter().copied().map(Candidate::Udp).collect(),
                 limits: config.limits.clone(),
                 caches: Arc::clone(&caches),
                 viewer_cap: config.viewer_cap,

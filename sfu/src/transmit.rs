@@ -1,13 +1,14 @@
-//! A worker's packets to be sent, in one slab, grouped into runs by destination.
+//! A worker's packets to be sent, in one slab, grouped into runs by path.
 //!
 //! The kernel's UDP path dominates the cost of forwarding and GSO is what amortises it, so the
-//! unit handed to the runtime is the *run*: consecutive packets to one address. Fan-out visits
-//! destinations packet by packet, so a run's packets are not adjacent in memory; they are chained
+//! unit handed to the runtime is the *run*: consecutive packets over one path. Fan-out visits
+//! paths packet by packet, so a run's packets are not adjacent in memory; they are chained
 //! by index and gathered by iovec.
 
-use crate::prefetch;
-use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::prefetch;
+use crate::transport::path::Path;
 
 /// The outcome of sending a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -39,7 +40,7 @@ impl SendReport {
     }
 }
 
-/// The run that a destination's last packet was appended to; the destination's owner keeps it. It
+/// The run that a path's last packet was appended to; the path's owner keeps it. It
 /// is stale after [`Transmits::clear`], which the batch number shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunKey {
@@ -63,7 +64,7 @@ struct Packet {
 
 #[derive(Clone, Copy, Debug)]
 struct RunHead {
-    to: SocketAddr,
+    path: Path,
     first: u32,
     last: u32,
     count: u32,
@@ -118,7 +119,7 @@ impl Transmits {
     /// A batch is bounded ([`take_overflowed`](Self::take_overflowed)); flush long before.
     pub(crate) fn push(
         &mut self,
-        to: SocketAddr,
+        path: Path,
         key: &mut RunKey,
         write: impl FnOnce(&mut [u8]) -> usize,
     ) {
@@ -146,7 +147,7 @@ impl Transmits {
         let current = self
             .runs
             .get_mut(key.run as usize)
-            .filter(|run| key.batch == self.batch && run.to == to);
+            .filter(|run| key.batch == self.batch && run.path == path);
         if let Some(run) = current {
             self.packets[run.last as usize].next = index;
             run.last = index;
@@ -158,7 +159,7 @@ impl Transmits {
             run: self.runs.len() as u32,
         };
         self.runs.push(RunHead {
-            to,
+            path,
             first: index,
             last: index,
             count: 1,
@@ -197,7 +198,7 @@ impl Transmits {
     }
 }
 
-/// Packets to one destination, in order.
+/// Packets over one path, in order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
     transmits: &'a Transmits,
@@ -205,9 +206,9 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Where they go.
-    pub(crate) fn to(&self) -> SocketAddr {
-        self.head.to
+    /// The path they go over.
+    pub(crate) fn path(&self) -> Path {
+        self.head.path
     }
 
     /// The number of datagrams.
@@ -231,6 +232,10 @@ impl<'a> Run<'a> {
 mod tests {
     use super::*;
 
+    fn path(port: u16) -> Path {
+        Path::from(([127, 0, 0, 1], port))
+    }
+
     fn fill(byte: u8, len: usize) -> impl FnOnce(&mut [u8]) -> usize {
         move |buf| {
             buf[..len].fill(byte);
@@ -239,11 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_grouped_by_destination_and_keep_their_order() {
-        let (a, b) = (
-            "127.0.0.1:1".parse().unwrap(),
-            "127.0.0.1:2".parse().unwrap(),
-        );
+    fn packets_are_grouped_by_path_and_keep_their_order() {
+        let (a, b) = (path(1), path(2));
         let (mut to_a, mut to_b) = (RunKey::default(), RunKey::default());
         let mut transmits = Transmits::new();
         transmits.push(a, &mut to_a, fill(1, 10));
@@ -254,7 +256,7 @@ mod tests {
             .runs()
             .map(|run| {
                 (
-                    run.to(),
+                    run.path(),
                     run.datagrams().map(|d| (d[0], d.len())).collect::<Vec<_>>(),
                 )
             })
@@ -270,11 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_address_starts_a_new_run() {
+    fn a_changed_path_starts_a_new_run() {
         let mut key = RunKey::default();
         let mut transmits = Transmits::new();
-        transmits.push("127.0.0.1:1".parse().unwrap(), &mut key, fill(1, 1));
-        transmits.push("127.0.0.1:2".parse().unwrap(), &mut key, fill(1, 1));
+        transmits.push(path(1), &mut key, fill(1, 1));
+        transmits.push(path(2), &mut key, fill(1, 1));
         assert_eq!(transmits.runs().count(), 2);
     }
 }

@@ -81,7 +81,55 @@ fn the_packets_folders_import_only_what_is_below_them() {
             ],
         ),
     ];
-    check_imports("sfu/src", RULES);
+    /// Modules that a folder may name although it must not name what they are in.
+    const EXCEPTIONS: &[(&str, &str)] = &[
+        // The runtime sends and receives over paths, and knows nothing else of a transport.
+        ("runtime", "transport::path"),
+    ];
+    check_imports("sfu/src", RULES, EXCEPTIONS);
+}
+
+#[test]
+fn only_paths_know_addresses() {
+    /// Files and folders of `sfu/src` that may name a socket address. All others know how a peer is reached as a
+    /// `Path`, so that a path of another kind does not concern them.
+    const PLACES: &[&str] = &[
+        "transport/path/",
+        // Makes paths of the datagrams of a socket, and sends over them.
+        "runtime/",
+        // The embedder's API, and the candidates that it is told.
+        "sfu.rs",
+        "sfu/",
+        "config.rs",
+        "error.rs",
+        "stats.rs",
+        // XOR-MAPPED-ADDRESS.
+        "transport/ice/stun.rs",
+        // Their libraries want an address; these are never used.
+        "transport/dtls/mod.rs",
+        "transport/sctp/mod.rs",
+        "testing/",
+    ];
+    let source = root().join("sfu/src");
+    let mut found = Vec::new();
+    for file in rust_files(&source) {
+        let name = file.strip_prefix(&source).unwrap().display().to_string();
+        let of_tests = name.contains("/tests/")
+            || ["tests.rs", "testing.rs", "fuzz.rs"]
+                .iter()
+                .any(|end| name.ends_with(end));
+        if of_tests || PLACES.iter().any(|place| name.starts_with(place)) {
+            continue;
+        }
+        let product = lines(&file).take_while(|(_, line)| line != "#[cfg(test)]");
+        for (number, line) in product {
+            let code = line.split("//").next().unwrap_or_default();
+            if code.contains("SocketAddr") {
+                found.push(format!("{}:{number}: a path is meant", shown(&file)));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
@@ -119,7 +167,7 @@ fn signaling_imports_downwards() {
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
     ];
-    check_imports("signaling/src", RULES);
+    check_imports("signaling/src", RULES, &[]);
 }
 
 #[test]
@@ -190,13 +238,17 @@ fn unsafe_code_says_why_and_stays_where_the_sockets_are() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Checks that the folders below `source` do not use forbidden names.
-fn check_imports(source: &str, rules: &[(&str, &[&str])]) {
+/// Checks that the folders below `source` do not use forbidden names. An exception is a folder and a module that it
+/// may name.
+fn check_imports(source: &str, rules: &[(&str, &[&str])], exceptions: &[(&str, &str)]) {
     let source = root().join(source);
     let mut found = Vec::new();
     for (folder, banned) in rules {
         for file in rust_files(&source.join(folder)) {
-            for (number, line) in lines(&file) {
+            for (number, mut line) in lines(&file) {
+                for (_, allowed) in exceptions.iter().filter(|(of, _)| of == folder) {
+                    line = line.replace(&format!("crate::{allowed}::"), "");
+                }
                 for module in *banned {
                     if names_module(&line, module) {
                         let file = shown(&file);

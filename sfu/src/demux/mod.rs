@@ -1,20 +1,19 @@
 //! Finds the peer that a datagram is for.
 //!
-//! The source address tells, once a STUN check from there has authenticated; before that only the user fragment of such
-//! a check (RFC 8445 section 7.3). Any other datagram from an unknown address is dropped and counted, and leaves no
-//! other trace.
+//! The path tells, once a STUN check over it has authenticated; before that only the user fragment of such a check (RFC
+//! 8445 section 7.3). Any other datagram over an unknown path is dropped and counted, and leaves no other trace.
 //!
-//! A peer [claims](Addresses::claim) an address, with proof or without ([`addresses`]). No claim takes away an address
-//! that another peer has proved to be at.
+//! A peer [claims](Paths::claim) a path, with proof or without ([`paths`]). No claim takes away a path that another
+//! peer has proved to be at.
 
-mod addresses;
 mod hash;
+mod paths;
 
 use std::collections::HashMap;
 
-pub(crate) use addresses::Claim;
+pub(crate) use paths::Claim;
 
-use addresses::Addresses;
+use paths::Paths;
 
 /// The class of a datagram, by its first byte (RFC 7983 section 7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,10 +37,10 @@ pub(crate) fn classify(datagram: &[u8]) -> Class {
     }
 }
 
-/// The known addresses and fragments of one worker.
+/// The known paths and fragments of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
-    pub(crate) addresses: Addresses,
+    pub(crate) paths: Paths,
     by_ufrag: HashMap<Vec<u8>, usize>,
     /// Peers by the tag in answers to the server's checks.
     by_tag: HashMap<u32, usize>,
@@ -76,12 +75,12 @@ impl Demux {
     /// Entries in all tables.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn len(&self) -> usize {
-        self.addresses.len() + self.by_ufrag.len() + self.by_tag.len()
+        self.paths.len() + self.by_ufrag.len() + self.by_tag.len()
     }
 
     /// Forgets a peer.
     pub(crate) fn remove(&mut self, peer: usize) {
-        self.addresses.remove(peer);
+        self.paths.remove(peer);
         self.by_ufrag.retain(|_, other| *other != peer);
         self.by_tag.retain(|_, other| *other != peer);
     }
@@ -90,6 +89,7 @@ impl Demux {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Path;
 
     #[test]
     fn first_bytes_are_told_apart() {
@@ -113,11 +113,11 @@ mod tests {
     #[test]
     fn a_peer_goes_with_its_names() {
         let mut demux = Demux::default();
-        let addr = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+        let path = Path::from(([10, 0, 0, 1], 1));
         for peer in [7, 8] {
             demux.insert_ufrag(format!("fragment{peer}"), peer);
             demux.insert_tag(peer as u32, peer);
-            demux.addresses.claim(addr, peer, true);
+            demux.paths.claim(path, peer, true);
         }
         demux.remove(7);
         assert_eq!(
@@ -128,7 +128,7 @@ mod tests {
             (demux.by_ufrag(b"fragment8"), demux.by_tag(8)),
             (Some(8), Some(8))
         );
-        let holder = demux.addresses.holder(addr).unwrap();
+        let holder = demux.paths.holder(path).unwrap();
         assert_eq!((holder.peer, holder.is_shared), (8, false));
     }
 }

@@ -1,6 +1,5 @@
-//! The exit of a viewer's packets: its address, its keys, its run in the batch.
+//! The exit of a viewer's packets: its path, its keys, its run in the batch.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::kept::{Again, Kept};
@@ -13,7 +12,7 @@ use crate::rtp::codec::red::{self, Earlier};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::transmit::{RunKey, Transmits};
-use crate::transport::Transport;
+use crate::transport::{Path, Transport};
 
 /// Room for the authentication tag of either profile (16 bytes for GCM, 10 for SHA1-80).
 const TAG_ROOM: usize = 16;
@@ -24,7 +23,7 @@ const OSN: usize = 2;
 
 /// A viewer's outlet, borrowed for its packets of a batch.
 pub(crate) struct Outlet<'a> {
-    pub(crate) to: SocketAddr,
+    pub(crate) path: Path,
     pub(crate) run: &'a mut RunKey,
     pub(crate) transport: &'a mut Transport,
     pub(crate) transmits: &'a mut Transmits,
@@ -173,7 +172,7 @@ impl Outlet<'_> {
         let now = self.now;
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let mut sealed = 0;
-        self.transmits.push(self.to, self.run, |buf| {
+        self.transmits.push(self.path, self.run, |buf| {
             let written = write(buf, line, out, packet, earlier, (sequence, ntp));
             let Some((header_len, len)) = written else {
                 return 0;
@@ -195,7 +194,7 @@ impl Outlet<'_> {
         let (transport, sequence, ntp) = (&mut *self.transport, *self.transport_sequence, self.ntp);
         let padding = bytes.clamp(1, usize::from(u8::MAX)) as u8;
         let mut sealed = 0;
-        self.transmits.push(self.to, self.run, |buf| {
+        self.transmits.push(self.path, self.run, |buf| {
             let mut writer = HeaderWriter::new(&mut buf[..MAX_PLAIN], &header);
             transport_extensions(line, send_time(ntp), sequence, |id, value| {
                 writer.extension(id, value);
@@ -213,7 +212,7 @@ impl Outlet<'_> {
     /// Queues a packet once more, identical to the bit.
     pub(super) fn send_again(&mut self, again: Again<'_>) {
         let sealed = again.sealed;
-        self.transmits.push(self.to, self.run, |buf| {
+        self.transmits.push(self.path, self.run, |buf| {
             let Some(room) = buf.get_mut(..sealed.len()) else {
                 return 0;
             };

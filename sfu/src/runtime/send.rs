@@ -1,4 +1,4 @@
-//! Batched send: runs of equal packets to one address as one message (`UDP_SEGMENT`), and many
+//! Batched send over UDP paths: runs of equal packets to one address as one message (`UDP_SEGMENT`), and many
 //! messages in one system call (`sendmmsg`).
 
 #![allow(unsafe_code)]
@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::address::{self, Family, RawAddr};
 use crate::transmit::{SendReport, Transmits};
+use crate::transport::path::Path;
 
 /// The addresses to send from; the route decides where there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -62,11 +63,12 @@ impl Sender {
         };
         let mut batch = Batch::new();
         for run in transmits.runs() {
-            let Some((to, len)) = address::encode(self.family, run.to()) else {
+            let Path::Udp(addr) = run.path();
+            let Some((to, len)) = address::encode(self.family, addr) else {
                 attempt.report.refused += run.count() as u64;
                 continue;
             };
-            let source = Control::source(self.family, run.to(), &self.source);
+            let source = Control::source(self.family, addr, &self.source);
             let mut segments = Segments::default();
             for datagram in run.datagrams() {
                 if batch.iovecs_len == IOVECS || !(self.gso && segments.accept(datagram.len())) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::worker_thread::{Driven, spawn_worker};
 use super::{MediaSocket, Poller, Waker};
 use crate::transmit::{RunKey, SendReport, Transmits};
+use crate::transport::path::Path;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -66,7 +67,7 @@ fn batch(packets: &[(SocketAddr, Vec<u8>)]) -> Transmits {
                 keys.push((*to, RunKey::default()));
                 keys.len() - 1
             });
-        transmits.push(*to, &mut keys[index].1, |buffer| {
+        transmits.push(Path::Udp(*to), &mut keys[index].1, |buffer| {
             buffer[..packet.len()].copy_from_slice(packet);
             packet.len()
         });
@@ -246,7 +247,8 @@ struct Echo {
 }
 
 impl Driven for Echo {
-    fn handle_datagram(&mut self, _: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle_datagram(&mut self, _: Instant, from: Path, datagram: &mut [u8]) {
+        let Path::Udp(from) = from;
         self.out.push((from, datagram.to_vec()));
     }
 

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::{Builder, JoinHandle};
@@ -12,11 +11,12 @@ use super::pace::Pace;
 use super::poller::Poller;
 use super::socket::MediaSocket;
 use crate::transmit::{SendReport, Transmits};
+use crate::transport::path::Path;
 
 /// State that a worker thread drives. It does no I/O and reads no clock.
 pub(crate) trait Driven {
     /// A datagram came. `datagram` may be decrypted in place; it is gone afterwards.
-    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]);
+    fn handle_datagram(&mut self, now: Instant, from: Path, datagram: &mut [u8]);
     /// Called once in every turn: does work that may wait (commands, handshakes) while `time` returns true. Ask it
     /// between any two steps.
     fn handle_commands(&mut self, now: Instant, time: &mut dyn FnMut() -> bool);
@@ -176,7 +176,7 @@ fn receive(driven: &mut impl Driven, now: Instant, socket: &mut MediaSocket) -> 
     let mut received = 0;
     while received < MAX_TURN && driven.backlog() < MAX_BACKLOG {
         let batch = socket.recv_batch(BATCH, |from, datagram| {
-            driven.handle_datagram(now, from, datagram);
+            driven.handle_datagram(now, Path::Udp(from), datagram);
         })?;
         if batch < BATCH {
             return Ok(true);

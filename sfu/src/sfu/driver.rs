@@ -1,6 +1,5 @@
 //! A worker as the runtime drives it: with its command queue, rings, event queue, and load for placement.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use crate::event::Event;
 use crate::id::RoomId;
 use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
+use crate::transport::Path;
 use crate::worker::{Command, Held, Reply, Worker, WorkerConfig};
 
 /// Interval of attempts to put control into a full ring, whose reader takes it within a turn.
@@ -245,7 +245,7 @@ impl Driver {
 }
 
 impl Driven for Driver {
-    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle_datagram(&mut self, now: Instant, from: Path, datagram: &mut [u8]) {
         self.worker.handle_datagram(now, from, datagram);
     }
 
@@ -362,6 +362,7 @@ mod tests {
     use crate::id::{PeerId, RoomId};
     use crate::router::Seat;
     use crate::testing::epoch;
+    use crate::transport::Candidate;
     use crate::transport::{Backend, Certificate};
     use crate::view::Cap;
     use crate::worker::read_offer;
@@ -383,7 +384,7 @@ mod tests {
             let config = WorkerConfig {
                 index: 0,
                 certificate,
-                candidates: vec![SocketAddr::from(([192, 0, 2, 9], 9))],
+                candidates: vec![Candidate::Udp(([192, 0, 2, 9], 9).into())],
                 limits: Limits::default(),
                 viewer_cap: Cap::default(),
                 last_n: None,

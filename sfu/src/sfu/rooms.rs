@@ -19,6 +19,7 @@ use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, worker_of};
 use crate::router::Seat;
 use crate::stats::Decision;
+use crate::transport::Candidate;
 use crate::transport::sdp::Offer;
 use crate::worker::Command;
 
@@ -163,7 +164,7 @@ impl Sfu {
                 room,
                 offer,
                 auto_subscribe,
-                announce: announce.get(worker).copied(),
+                announce: announce.get(worker).copied().map(Candidate::Udp),
                 sender,
                 seat,
                 reply,

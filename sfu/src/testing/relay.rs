@@ -17,7 +17,7 @@ use crate::sfu::links::{LinkTable, Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
-use crate::transport::{Backend, Certificate, Srtp, SrtpProfile};
+use crate::transport::{Backend, Candidate, Certificate, Path, Srtp, SrtpProfile};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Worker, WorkerConfig, read_offer};
 
@@ -125,7 +125,7 @@ impl SimRelay {
             let config = WorkerConfig {
                 index: index as u16,
                 certificate: Arc::clone(&certificate),
-                candidates: vec![*addr],
+                candidates: vec![Candidate::Udp(*addr)],
                 limits: limits.clone(),
                 caches: Arc::clone(&caches),
                 viewer_cap: Cap::default(),
@@ -378,7 +378,7 @@ impl SimRelay {
         if let Some(found) = workers.find(|worker| worker.addr == datagram.to) {
             found
                 .worker
-                .handle_datagram(now, datagram.from, &mut datagram.payload);
+                .handle_datagram(now, Path::Udp(datagram.from), &mut datagram.payload);
         }
     }
 
@@ -419,7 +419,7 @@ impl SimRelay {
                 for run in self.transmits.runs() {
                     all.extend(run.datagrams().map(|payload| Datagram {
                         from: *addr,
-                        to: run.to(),
+                        to: run.path().mapped_addr(),
                         payload: payload.to_vec(),
                     }));
                 }
@@ -472,7 +472,7 @@ impl SimRelay {
         let keys = Srtp::from_keying_material(Backend::default(), profile, material);
         let keys = keys.expect("keys");
         self.at(now, worker_of(peer.as_u64()), |worker| {
-            worker.connect_peer(now, peer, from, keys);
+            worker.connect_peer(now, peer, Path::Udp(from), keys);
         });
     }
 

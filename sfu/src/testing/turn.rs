@@ -9,6 +9,7 @@ use super::SimRelay;
 use super::network::Datagram;
 use crate::runtime::MediaSocket;
 use crate::transmit::SendReport;
+use crate::transport::Path;
 
 /// A worker's socket.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl SimRelay {
     ) -> Sent {
         let (worker, _) = self.first();
         for datagram in datagrams {
-            worker.handle_datagram(now, datagram.from, &mut datagram.payload);
+            worker.handle_datagram(now, Path::Udp(datagram.from), &mut datagram.payload);
         }
         self.flush_to(now, socket)
     }

@@ -2,7 +2,6 @@
 //!
 //! A sequence is a run of steps: a byte of flags, a length in two bytes, and the datagram.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use crate::demux::{Class, classify};
 use crate::rtp::RtpHeader;
 use crate::testing::epoch;
 
-const HOME: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
-const AWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2);
+const HOME: ([u8; 4], u16) = ([127, 0, 0, 1], 1);
+const AWAY: ([u8; 4], u16) = ([127, 0, 0, 1], 2);
 /// Time that passes before a step, by two bits of its flags.
 const PAUSES: [Duration; 4] = [
     Duration::ZERO,
@@ -39,7 +38,7 @@ pub(crate) fn dtls(bytes: &[u8]) {
         now += PAUSES[usize::from(flags >> 1 & 3)];
         associations.handle_timeout(now, &mut heard);
         let from = if flags & 1 == 0 { HOME } else { AWAY };
-        associations.handle(now, from, datagram, &mut heard);
+        associations.handle(now, from.into(), datagram, &mut heard);
         while associations.poll_transmit().is_some() {}
         let due = associations.poll_timeout();
         assert!(due.is_none_or(|due| due < now + Duration::from_secs(61)));

@@ -1,6 +1,5 @@
 //! Against str0m: an ICE agent, DTLS and SRTP that share no code with ours.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use str0m::config::{DtlsVersion, Fingerprint as TheirFingerprint};
@@ -11,7 +10,7 @@ use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::srtp::testing::{RTP_HEADER, rtp};
-use super::{Backend, Certificate, Fingerprint, HashAlgorithm, IceCredentials};
+use super::{Backend, Certificate, Fingerprint, HashAlgorithm, IceCredentials, Path};
 use super::{StunOutcome, Transport, TransportConfig, TransportEvent};
 use super::{stun_answer_tag, stun_local_ufrag};
 use crate::cache::CacheShare;
@@ -100,7 +99,7 @@ impl Interop {
     fn step(&mut self) {
         loop {
             while let Some((to, datagram)) = self.transport.poll_transmit() {
-                assert_eq!(to, SocketAddr::from(CLIENT));
+                assert_eq!(to, Path::from(CLIENT));
                 self.feed_client(&datagram);
             }
             match self.rtc.poll_output().unwrap() {
@@ -115,8 +114,8 @@ impl Interop {
         while let Some(event) = self.transport.poll_event() {
             match event {
                 TransportEvent::Connected => self.connected = true,
-                TransportEvent::AddressProven(at) => {
-                    assert_eq!(at, SocketAddr::from(CLIENT));
+                TransportEvent::PathProven(at) => {
+                    assert_eq!(at, Path::from(CLIENT));
                     self.proofs += 1;
                 }
                 other => panic!("{other:?}"),
@@ -135,7 +134,7 @@ impl Interop {
     }
 
     fn feed_server(&mut self, datagram: &[u8]) {
-        let from = SocketAddr::from(CLIENT);
+        let from = Path::from(CLIENT);
         match datagram[0] {
             0..=3 => {
                 match stun_answer_tag(datagram) {
@@ -201,6 +200,6 @@ fn str0m_connects_and_media_flows() {
             interop.step();
         }
         assert!(proofs >= 1 && interop.proofs >= proofs + 3);
-        assert_eq!(interop.transport.media_addr(), Some(CLIENT.into()));
+        assert_eq!(interop.transport.media_path(), Some(CLIENT.into()));
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! It is sans I/O: time and datagrams come in as arguments; datagrams to send, events and the next time to wait for are
 //! polled. The worker has told STUN, DTLS and SRTP apart by their first byte (RFC 7983). It hands in only datagrams
-//! from addresses bound to this peer, and STUN that names its user fragment.
+//! over paths bound to this peer, and STUN that names its user fragment.
 
 mod dtls;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fuzz;
 mod ice;
 mod identity;
+pub(crate) mod path;
 pub(crate) mod sctp;
 pub(crate) mod sdp;
 mod srtp;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,15 @@ use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
 pub(crate) use dtls::Certificate;
-pub(crate) use ice::{Hold, StunOutcome, stun_answer_tag, stun_local_ufrag};
+pub(crate) use ice::{StunOutcome, stun_answer_tag, stun_local_ufrag};
 pub(crate) use identity::{Fingerprint, HashAlgorithm, IceCredentials};
+pub(crate) use path::{Candidate, Hold, Path};
 pub use sctp::SENDER_PROTOCOL;
 pub(crate) use sctp::{DataChannel, DataMessage, SENDER_BYTES, SendDataError};
 
 use dtls::{AssociationEvent, Associations};
 use ice::{IceLite, Steps};
+use path::Moved;
 use sctp::{Sctp, SctpEvent};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use srtp::Profile as SrtpProfile;
@@ -68,19 +70,19 @@ pub(crate) enum TransportEvent {
     NotReplaced(PeerFailure),
     /// It ended without being asked to; poll the datagrams left to send and drop it.
     Failed(PeerFailure),
-    /// The client is reached at another address from now on.
-    AddressChanged {
-        /// The earlier address.
-        from: SocketAddr,
-        /// The new address.
-        to: SocketAddr,
+    /// The client is reached over another path from now on.
+    PathChanged {
+        /// The earlier path.
+        from: Path,
+        /// The new path.
+        to: Path,
     },
-    /// An address bound earlier is no longer this peer's: the worker unbinds it.
-    AddressForgotten(SocketAddr),
-    /// The client has proved to be at an address, which is this peer's, even if others claim it without proof.
-    AddressProven(SocketAddr),
-    /// Addresses answered none of the server's checks.
-    AddressesUnproven(u64),
+    /// A path bound earlier is no longer this peer's: the worker unbinds it.
+    PathForgotten(Path),
+    /// The client has proved to be at a path, which is this peer's, even if others claim it without proof.
+    PathProven(Path),
+    /// So many paths brought no answer to any of the server's checks.
+    PathsUnproven(u64),
     /// Media stops or goes on; its reason to stop.
     MediaHeld(Option<Hold>),
     /// A data channel message.
@@ -105,9 +107,9 @@ pub(crate) struct Transport {
     /// The hold that the worker was last told of.
     told_hold: Option<Hold>,
     dtls: Associations,
-    /// The addresses that the flights of the first handshake went to.
+    /// The paths that the flights of the first handshake took.
     flights: Flights,
-    /// A DTLS datagram that its address may not be sent yet.
+    /// A DTLS datagram that its path may not be sent yet.
     stalled: Option<Vec<u8>>,
     sctp: Sctp,
     /// The time by which the transport must be up, or is given up.
@@ -122,7 +124,7 @@ pub(crate) struct Transport {
     is_resting: bool,
     /// The latest time known, for polls without one.
     now: Instant,
-    answers: VecDeque<(SocketAddr, Vec<u8>)>,
+    answers: VecDeque<(Path, Vec<u8>)>,
     events: VecDeque<TransportEvent>,
 }
 
@@ -135,17 +137,17 @@ enum Phase {
     Ended,
 }
 
-/// The addresses that the flights of a handshake went to: a client that finishes it has read them there.
+/// The paths that the flights of a handshake took: a client that finishes it has read them there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flights {
     None,
-    To(SocketAddr),
-    /// Several addresses, so that none is proved.
+    To(Path),
+    /// Several paths, so that none is proved.
     Spread,
 }
 
 impl Flights {
-    fn went(&mut self, to: SocketAddr) {
+    fn went(&mut self, to: Path) {
         *self = match *self {
             Self::None => Self::To(to),
             Self::To(before) if before == to => *self,
@@ -192,13 +194,8 @@ impl Transport {
         }
     }
 
-    /// Handles a STUN datagram from any address. Nothing changes unless it authenticates.
-    pub(crate) fn handle_stun(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> StunOutcome {
+    /// Handles a STUN datagram over any path. Nothing changes unless it authenticates.
+    pub(crate) fn handle_stun(&mut self, now: Instant, from: Path, datagram: &[u8]) -> StunOutcome {
         self.advance(now);
         if self.phase == Phase::Ended {
             return StunOutcome::Rejected("transport_ended");
@@ -217,12 +214,12 @@ impl Transport {
     /// Sends and reports the results of the ICE agent.
     fn follow(&mut self, steps: Steps) {
         self.answers.extend(steps.send);
-        let forgotten = steps.forgotten.map(TransportEvent::AddressForgotten);
-        let proven = steps.proven.map(TransportEvent::AddressProven);
+        let forgotten = steps.forgotten.map(TransportEvent::PathForgotten);
+        let proven = steps.proven.map(TransportEvent::PathProven);
         let moved = steps.moved;
-        let moved = moved.map(|(from, to)| TransportEvent::AddressChanged { from, to });
+        let moved = moved.map(|Moved { from, to }| TransportEvent::PathChanged { from, to });
         let unproven = (steps.unproven > 0).then_some(steps.unproven);
-        let unproven = unproven.map(TransportEvent::AddressesUnproven);
+        let unproven = unproven.map(TransportEvent::PathsUnproven);
         self.events
             .extend([forgotten, proven, moved, unproven].into_iter().flatten());
         self.tell_hold();
@@ -237,9 +234,9 @@ impl Transport {
         }
     }
 
-    /// Handles a DTLS datagram; ignored unless its address authenticated by STUN. A handshake's takes up to a
+    /// Handles a DTLS datagram; ignored unless its path authenticated by STUN. A handshake's takes up to a
     /// millisecond of public-key work, which the worker budgets.
-    pub(crate) fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    pub(crate) fn handle_dtls(&mut self, now: Instant, from: Path, datagram: &mut [u8]) {
         self.advance(now);
         // A transport that was never up is made anew to be used.
         let is_over = self.is_resting && !self.was_connected || self.phase == Phase::Ended;
@@ -262,7 +259,7 @@ impl Transport {
     }
 
     /// Records a finished handshake: its client has read the flights sent to it.
-    fn handshake_done(&mut self, now: Instant, from: SocketAddr) {
+    fn handshake_done(&mut self, now: Instant, from: Path) {
         self.ice.heard();
         if self.flights == Flights::To(from) {
             let steps = self.ice.handshake_done(now, from);
@@ -313,13 +310,13 @@ impl Transport {
         }
     }
 
-    /// The address that the client uses. None until its first check.
-    pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
+    /// The path that the client uses. None until its first check.
+    pub(crate) fn path(&self) -> Option<Path> {
         self.ice.selected()
     }
 
-    /// The address for RTP and RTCP. None while the client has not proved to be there, or is not heard.
-    pub(crate) fn media_addr(&self) -> Option<SocketAddr> {
+    /// The path for RTP and RTCP. None while the client has not proved to be there, or is not heard.
+    pub(crate) fn media_path(&self) -> Option<Path> {
         self.ice.media()
     }
 
@@ -328,9 +325,9 @@ impl Transport {
         self.ice.hold().filter(|_| self.is_connected())
     }
 
-    /// Whether the client has proved to be at an address.
-    pub(crate) fn is_proven(&self, now: Instant, address: SocketAddr) -> bool {
-        self.ice.is_proven(now, address)
+    /// Whether the client has proved to be at a path.
+    pub(crate) fn is_proven(&self, now: Instant, path: Path) -> bool {
+        self.ice.is_proven(now, path)
     }
 
     /// Asks for the memory that a packet needs.
@@ -364,7 +361,7 @@ impl Transport {
     }
 
     /// Applies the credentials of a later offer that restarts ICE (RFC 8839 section 4.4.1.1.1). DTLS, SRTP and the
-    /// address go on.
+    /// path go on.
     pub(crate) fn restart_ice(&mut self, ours: IceCredentials, remote: IceCredentials) {
         self.ice.restart(&ours, &remote);
     }
@@ -396,7 +393,7 @@ impl Transport {
             return;
         }
         if self.consent_until().is_some_and(|until| now >= until) {
-            // The address may be anybody's by now.
+            // Anybody may be at the path by now.
             self.ice.deselect();
         }
         self.ice.renew_consent(now);
@@ -478,7 +475,7 @@ impl Transport {
     }
 
     /// The next datagram to send, media apart.
-    pub(crate) fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    pub(crate) fn poll_transmit(&mut self) -> Option<(Path, Vec<u8>)> {
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
         }
@@ -528,9 +525,9 @@ impl Transport {
         }
     }
 
-    /// Connects with these keys, as if a handshake with this address had agreed on them.
+    /// Connects with these keys, as if a handshake over this path had agreed on them.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn connect_by(&mut self, now: Instant, from: SocketAddr, keys: Srtp) {
+    pub(crate) fn connect_by(&mut self, now: Instant, from: Path, keys: Srtp) {
         self.srtp = Some(Box::new(keys));
         self.phase = Phase::Connected;
         self.was_connected = true;

@@ -17,7 +17,7 @@ struct World {
     /// The client answers checks, as every ICE agent does.
     answers: bool,
     /// Bytes sent to it, by address.
-    sent: BTreeMap<SocketAddr, usize>,
+    sent: BTreeMap<Path, usize>,
 }
 
 const HOME: ([u8; 4], u16) = ([198, 51, 100, 1], 1_000);
@@ -77,7 +77,7 @@ impl World {
         world.exchange(HOME);
         assert!(world.transport.is_connected() && world.client.connected);
         assert!(matches!(world.events[..], [TransportEvent::Connected]));
-        assert_eq!(world.transport.media_addr(), Some(SocketAddr::from(HOME)));
+        assert_eq!(world.transport.media_path(), Some(Path::from(HOME)));
         world.events.clear();
         world
     }
@@ -85,14 +85,14 @@ impl World {
     fn check(&mut self, from: ([u8; 4], u16), nominate: bool) -> StunOutcome {
         let mut check = Check::new(&self.server_ice, &self.client_ice);
         check.nominate = nominate;
-        let from = SocketAddr::from(from);
+        let from = Path::from(from);
         let outcome = self.transport.handle_stun(self.now, from, &check.bytes());
         if !matches!(outcome, StunOutcome::Rejected(_)) {
             let (to, answer) = self.transport.poll_transmit().unwrap();
             assert_eq!(to, from);
             assert_eq!(
                 mapped_address(&read_answer(&answer, &self.server_ice)),
-                from
+                from.mapped_addr()
             );
             self.answer_checks();
         }
@@ -100,7 +100,7 @@ impl World {
     }
 
     fn exchange(&mut self, from: ([u8; 4], u16)) {
-        let from = SocketAddr::from(from);
+        let from = Path::from(from);
         loop {
             let mut quiet = true;
             while let Some(mut datagram) = self.client.poll_transmit() {
@@ -120,13 +120,13 @@ impl World {
     }
 
     /// Delivers a datagram to an address of the client, or of nobody.
-    fn deliver(&mut self, to: SocketAddr, datagram: &[u8]) {
+    fn deliver(&mut self, to: Path, datagram: &[u8]) {
         *self.sent.entry(to).or_default() += datagram.len();
         if datagram[0] > 3 {
-            assert_eq!(Some(to), self.transport.remote_addr());
+            assert_eq!(Some(to), self.transport.path());
             self.client.handle(self.now, datagram);
         } else if self.answers {
-            let answer = answer(datagram, to, &self.client_ice);
+            let answer = answer(datagram, to.mapped_addr(), &self.client_ice);
             self.transport.handle_stun(self.now, to, &answer);
         }
     }
@@ -189,7 +189,7 @@ fn next_told(transport: &mut Transport) -> Option<TransportEvent> {
     events.find(|event| {
         !matches!(
             event,
-            TransportEvent::AddressProven(_) | TransportEvent::AddressesUnproven(_)
+            TransportEvent::PathProven(_) | TransportEvent::PathsUnproven(_)
         )
     })
 }
@@ -246,7 +246,7 @@ fn dtls_from_an_unverified_address_is_ignored() {
     let mut world = World::new();
     let hello = world.client.poll_transmit().unwrap();
     let try_from = |world: &mut World, from: ([u8; 4], u16)| {
-        let from = SocketAddr::from(from);
+        let from = Path::from(from);
         let mut datagram = hello.clone();
         world.transport.handle_dtls(world.now, from, &mut datagram);
         world.transport.poll_transmit()
@@ -295,15 +295,14 @@ fn forged_checks_leave_a_connected_peer_where_it_is() {
         ..good
     };
     for forged in [unsigned, role_flip, guessed] {
-        let outcome =
-            world
-                .transport
-                .handle_stun(world.now, SocketAddr::from(AWAY), &forged.bytes());
+        let outcome = world
+            .transport
+            .handle_stun(world.now, Path::from(AWAY), &forged.bytes());
         assert!(matches!(outcome, StunOutcome::Rejected(_)));
         assert!(world.transport.poll_transmit().is_none());
         assert!(world.transport.poll_event().is_none());
     }
-    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(HOME)));
+    assert_eq!(world.transport.path(), Some(Path::from(HOME)));
     assert_eq!(world.transport.poll_timeout(), due);
 }
 
@@ -312,11 +311,11 @@ fn a_client_that_moves_is_followed() {
     let mut world = World::connected();
     world.now += Duration::from_secs(1);
     assert_eq!(world.check(AWAY, true), StunOutcome::Bound);
-    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
-    let (home, away) = (SocketAddr::from(HOME), SocketAddr::from(AWAY));
+    assert_eq!(world.transport.path(), Some(Path::from(AWAY)));
+    let (home, away) = (Path::from(HOME), Path::from(AWAY));
     assert!(matches!(
         next_told(&mut world.transport),
-        Some(TransportEvent::AddressChanged { from, to }) if from == home && to == away
+        Some(TransportEvent::PathChanged { from, to }) if from == home && to == away
     ));
     // The DTLS session continues at the new address.
     let mut srtp = world.client.srtp();
@@ -340,10 +339,10 @@ fn an_address_that_makes_way_is_told() {
     assert!(next_told(&mut world.transport).is_none());
     world.now += Duration::from_millis(1);
     world.check(AWAY, false);
-    let forgotten = SocketAddr::from(([10, 0, 0, 1], 1));
+    let forgotten = Path::from(([10, 0, 0, 1], 1));
     assert!(matches!(
         next_told(&mut world.transport),
-        Some(TransportEvent::AddressForgotten(address)) if address == forgotten
+        Some(TransportEvent::PathForgotten(address)) if address == forgotten
     ));
 }
 
@@ -415,13 +414,13 @@ fn a_client_replaces_its_transport() {
     world.client.close(world.now);
     world.exchange(HOME);
     assert!(!world.transport.is_connected());
-    assert_eq!(world.transport.remote_addr(), None);
+    assert_eq!(world.transport.path(), None);
     world.now += Duration::from_secs(2);
     world.transport.reoffered(world.now, fingerprint);
 
     world.now += Duration::from_secs(10);
     assert_eq!(world.check(AWAY, false), StunOutcome::Bound);
-    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
+    assert_eq!(world.transport.path(), Some(Path::from(AWAY)));
     world.client = again;
     world.exchange(AWAY);
     assert!(world.transport.is_connected() && world.client.connected);
@@ -477,7 +476,7 @@ fn a_client_that_begins_again_and_does_not_finish_fails() {
     let mut hello = again.poll_transmit().unwrap();
     world
         .transport
-        .handle_dtls(world.now, SocketAddr::from(AWAY), &mut hello);
+        .handle_dtls(world.now, Path::from(AWAY), &mut hello);
     let event = loop {
         while world.transport.poll_transmit().is_some() {}
         let due = world.transport.poll_timeout().unwrap();
@@ -515,7 +514,7 @@ fn a_transport_that_rested_goes_on_where_the_client_kept_it() {
     world.transport.wake(world.now);
     world.transport.reoffered(world.now, fingerprint);
     assert!(world.transport.is_connected() && !world.transport.is_resting());
-    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(HOME)));
+    assert_eq!(world.transport.path(), Some(Path::from(HOME)));
     let plain = rtp(1, 7, 900);
     let mut sealed = srtp.sending.encrypt_rtp(&plain).unwrap();
     assert_eq!(world.transport.open_rtp(&mut sealed), Ok(plain.len()));
@@ -548,7 +547,7 @@ fn a_transport_that_rested_makes_way_where_the_client_dropped_it() {
         world.transport.wake(world.now);
         world.transport.reoffered(world.now, fingerprint);
         // The client is not known to be at its old address any more.
-        assert_eq!(world.transport.remote_addr(), None, "{what}");
+        assert_eq!(world.transport.path(), None, "{what}");
         world.now += Duration::from_secs(5);
         world.transport.handle_timeout(world.now);
         assert_eq!(world.check(AWAY, true), StunOutcome::Bound, "{what}");
@@ -594,7 +593,7 @@ fn a_transport_that_was_never_up_rests_whatever_comes() {
     world.transport.rest();
     assert_eq!(world.transport.poll_timeout(), None);
     let mut hello = world.client.poll_transmit().unwrap();
-    let home = SocketAddr::from(HOME);
+    let home = Path::from(HOME);
     world.transport.handle_dtls(world.now, home, &mut hello);
     assert!(world.transport.poll_transmit().is_none());
     assert!(!world.transport.is_connected() && !world.transport.was_connected());
@@ -608,7 +607,7 @@ fn an_ice_restart_keeps_the_session() {
     world
         .transport
         .restart_ice(world.server_ice.clone(), world.client_ice.clone());
-    let home = SocketAddr::from(HOME);
+    let home = Path::from(HOME);
     let outcome = world.transport.handle_stun(world.now, home, &old);
     assert_eq!(outcome, StunOutcome::Refreshed);
     assert!(world.transport.poll_transmit().is_some());
@@ -616,7 +615,7 @@ fn an_ice_restart_keeps_the_session() {
     let outcome = world.transport.handle_stun(world.now, home, &old);
     assert_eq!(outcome, StunOutcome::Rejected("stun_bad_username"));
     assert!(world.transport.is_connected());
-    assert_eq!(world.transport.remote_addr(), Some(SocketAddr::from(AWAY)));
+    assert_eq!(world.transport.path(), Some(Path::from(AWAY)));
     let mut sealed = world
         .client
         .srtp()
@@ -630,7 +629,7 @@ fn an_ice_restart_keeps_the_session() {
 fn answers_nobody_polls_do_not_pile_up() {
     let mut world = World::new();
     let check = Check::new(&world.server_ice, &world.client_ice).bytes();
-    let from = SocketAddr::from(HOME);
+    let from = Path::from(HOME);
     for _ in 0..1_000 {
         world.transport.handle_stun(world.now, from, &check);
     }

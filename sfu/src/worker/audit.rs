@@ -1,6 +1,5 @@
 //! Checks whether a worker's parts agree with each other, for simulations.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Worker;
@@ -10,7 +9,7 @@ use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Track;
 use crate::place::Place;
 use crate::router::Target;
-use crate::transport::Srtp;
+use crate::transport::{Path, Srtp};
 
 impl Worker {
     /// The transport-wide number of a peer's next packet.
@@ -220,13 +219,7 @@ impl Worker {
     }
 
     /// Connects a peer by keys that are known, without a handshake.
-    pub(crate) fn connect_peer(
-        &mut self,
-        now: Instant,
-        peer: PeerId,
-        from: SocketAddr,
-        keys: Srtp,
-    ) {
+    pub(crate) fn connect_peer(&mut self, now: Instant, peer: PeerId, from: Path, keys: Srtp) {
         if let Some(index) = self.by_id.get(&peer).copied()
             && let Some(peer) = self.peers.get_mut(index)
         {

@@ -1,6 +1,5 @@
 //! The requests of the control plane to a worker, as values for the queue between them.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -11,6 +10,7 @@ use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::router::Seat;
 use crate::stats::{Decision, PeerStats, WorkerStats};
+use crate::transport::Candidate;
 use crate::transport::sdp::Offer;
 use crate::view::{Cap, TrackSettings, View};
 
@@ -39,7 +39,7 @@ pub(crate) enum Command {
         room: RoomId,
         offer: Box<Offer>,
         auto_subscribe: bool,
-        announce: Option<SocketAddr>,
+        announce: Option<Candidate>,
         sender: String,
         seat: Seat,
         reply: Reply<(PeerId, Answer)>,

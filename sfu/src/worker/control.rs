@@ -37,17 +37,17 @@ impl Worker {
                     }
                     self.counters.drop("dtls_not_replaced");
                 }
-                Some(TransportEvent::AddressChanged { from, to }) => {
+                Some(TransportEvent::PathChanged { from, to }) => {
                     if peer.may_log(now) {
-                        tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its address");
+                        tracing::info!(room = %peer.room, peer = %peer.id, %from, %to, "peer changed its path");
                     }
                 }
-                Some(TransportEvent::AddressForgotten(addr)) => {
-                    self.demux.addresses.unbind(addr, index);
+                Some(TransportEvent::PathForgotten(path)) => {
+                    self.demux.paths.unbind(path, index);
                 }
-                Some(TransportEvent::AddressProven(addr)) => self.address_proven(now, index, addr),
-                Some(TransportEvent::AddressesUnproven(count)) => {
-                    self.counters.addresses.unproven += count;
+                Some(TransportEvent::PathProven(path)) => self.path_proven(now, index, path),
+                Some(TransportEvent::PathsUnproven(count)) => {
+                    self.counters.paths.unproven += count;
                 }
                 Some(TransportEvent::MediaHeld(hold)) => self.hold_media(now, index, hold),
                 Some(TransportEvent::Failed(reason)) => {

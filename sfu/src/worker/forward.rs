@@ -79,7 +79,7 @@ impl Worker {
     /// Plans a viewer's packets from one on, up to a point where cached packets come first.
     fn plan(&mut self, now: Instant, viewer: usize, from: Delivery) -> Option<Replay> {
         let peer = self.peers.get_mut(viewer)?;
-        if !peer.transport.is_connected() || peer.transport.media_addr().is_none() {
+        if !peer.transport.is_connected() || peer.transport.media_path().is_none() {
             return None;
         }
         let mut next = Some(from);
@@ -436,10 +436,10 @@ impl Peer {
         if !self.transport.is_connected() {
             return None;
         }
-        let to = self.transport.media_addr()?;
+        let path = self.transport.media_path()?;
         let (slots, transport_sequence, link) = self.subscriber.way_out();
         let outlet = Outlet {
-            to,
+            path,
             run: &mut self.run,
             transport: &mut self.transport,
             transmits,

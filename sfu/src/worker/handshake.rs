@@ -5,10 +5,10 @@
 //! turn has time for. No step is long enough to justify a thread of its own (`benches/handshake.rs` measures them).
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Worker;
+use crate::transport::Path;
 
 /// Datagrams that may wait. A client sends two flights of a few datagrams: this fits a storm of 500 joins. Beyond it
 /// the newest are dropped; DTLS retransmits after a second.
@@ -20,7 +20,7 @@ const DATAGRAM: usize = 2_048;
 /// Handshake datagrams that wait.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    waiting: VecDeque<(usize, SocketAddr, Vec<u8>)>,
+    waiting: VecDeque<(usize, Path, Vec<u8>)>,
 }
 
 impl Handshakes {
@@ -45,7 +45,7 @@ impl Worker {
         &mut self,
         now: Instant,
         index: usize,
-        from: SocketAddr,
+        from: Path,
         datagram: &mut [u8],
     ) {
         let Some(peer) = self.peers.get_mut(index) else {

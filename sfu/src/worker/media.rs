@@ -308,10 +308,10 @@ impl Peer {
         if rtcp.is_empty() {
             return;
         }
-        let Some(to) = self.transport.media_addr() else {
+        let Some(path) = self.transport.media_path() else {
             return;
         };
         let transport = &mut self.transport;
-        transmits.push(to, &mut self.run, |buf| transport.seal_rtcp(rtcp, buf));
+        transmits.push(path, &mut self.run, |buf| transport.seal_rtcp(rtcp, buf));
     }
 }

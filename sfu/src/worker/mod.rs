@@ -7,7 +7,6 @@
 //! ([`relay`] says how). The worker reads no clock, no socket and no randomness: time comes with each call and numbers
 //! from the seed, so that a run can be repeated exactly.
 
-mod address;
 mod ahead;
 mod allocation;
 #[cfg(any(test, feature = "testing"))]
@@ -24,6 +23,7 @@ mod inbox;
 mod media;
 mod negotiation;
 mod orientation;
+mod paths;
 mod peer;
 mod relay;
 mod schedule;
@@ -34,7 +34,6 @@ mod subscription;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,12 +56,12 @@ use crate::event::Event;
 use crate::id::{PeerId, RoomId};
 use crate::router::{Batches, Room, Router};
 use crate::transmit::{RunKey, SendReport, Transmits};
-use crate::transport::Certificate;
+use crate::transport::{Candidate, Certificate, Path};
 use crate::view::Cap;
-use address::AddressCounters;
 use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
+use paths::PathCounters;
 use peer::Peer;
 use relay::RelayedTracks;
 use schedule::Schedule;
@@ -72,8 +71,8 @@ use schedule::Schedule;
 pub(crate) struct WorkerConfig {
     pub(crate) index: u16,
     pub(crate) certificate: Arc<Certificate>,
-    /// Addresses announced as ICE candidates.
-    pub(crate) candidates: Vec<SocketAddr>,
+    /// The candidates announced to clients, the preferred first.
+    pub(crate) candidates: Vec<Candidate>,
     pub(crate) limits: Limits,
     /// The memory for cached packets, which all workers share.
     pub(crate) caches: Arc<CacheBudget>,
@@ -139,7 +138,7 @@ struct Counters {
     probe_packets: u64,
     /// The time that the last batch may have been held back.
     coalescing: Duration,
-    addresses: AddressCounters,
+    paths: PathCounters,
     /// Times that a peer's media was held, by reason.
     media_held: BTreeMap<&'static str, u64>,
     drops: BTreeMap<&'static str, u64>,
@@ -190,14 +189,14 @@ impl Worker {
     }
 
     /// Handles a datagram, changing it in place.
-    pub(crate) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    pub(crate) fn handle_datagram(&mut self, now: Instant, from: Path, datagram: &mut [u8]) {
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += datagram.len() as u64;
         let class = classify(datagram);
         if class == Class::Stun {
             return self.handle_stun(now, from, datagram);
         }
-        let Some(holder) = self.demux.addresses.holder(from) else {
+        let Some(holder) = self.demux.paths.holder(from) else {
             return self.counters.drop("unknown_address");
         };
         if holder.is_shared || holder.is_contested && class == Class::Dtls {
@@ -335,8 +334,8 @@ impl Worker {
     }
 
     /// Queues a control datagram.
-    fn transmit(transmits: &mut Transmits, run: &mut RunKey, to: SocketAddr, datagram: &[u8]) {
-        transmits.push(to, run, |buf| match buf.get_mut(..datagram.len()) {
+    fn transmit(transmits: &mut Transmits, run: &mut RunKey, path: Path, datagram: &[u8]) {
+        transmits.push(path, run, |buf| match buf.get_mut(..datagram.len()) {
             Some(room) => {
                 room.copy_from_slice(datagram);
                 datagram.len()

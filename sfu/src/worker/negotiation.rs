@@ -1,6 +1,5 @@
 //! Answers offers: of a new peer, or of a peer that changes its tracks.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::Rng;
@@ -21,7 +20,7 @@ use crate::transmit::RunKey;
 use crate::transport::sdp::{
     LocalDescription, Negotiated, Offer, RemoteDescription, SdpLimits, Session, parse_offer,
 };
-use crate::transport::{Fingerprint, IceCredentials, Transport, TransportConfig};
+use crate::transport::{Candidate, Fingerprint, IceCredentials, Transport, TransportConfig};
 use crate::view::Reason;
 
 /// SSRCs below this are left to clients, which invent their own: libwebrtc reports as 1.
@@ -35,7 +34,7 @@ const MAX_MID_IN_MSID: usize = 59;
 struct Ours<'a> {
     ice: &'a IceCredentials,
     cname: &'a str,
-    announce: Option<SocketAddr>,
+    announce: Option<Candidate>,
 }
 
 /// Reads a client's offer. That is two thirds of the cost of an offer and needs no state of the worker, so that the
@@ -79,7 +78,7 @@ impl Worker {
         room: RoomId,
         mut offer: Offer,
         auto_subscribe: bool,
-        announce: Option<SocketAddr>,
+        announce: Option<Candidate>,
         seat: Seat,
     ) -> Result<(PeerId, Answer), SfuError> {
         let limit = self.config.limits.peers_per_room;
@@ -303,7 +302,7 @@ impl Worker {
             ice: ours.ice,
             fingerprint: self.config.certificate.fingerprint(),
             candidates: match &ours.announce {
-                Some(addr) => std::slice::from_ref(addr),
+                Some(candidate) => std::slice::from_ref(candidate),
                 None => &self.config.candidates,
             },
             cname: ours.cname,

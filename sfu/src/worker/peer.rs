@@ -1,6 +1,5 @@
 //! A peer: one WebRTC transport with the tracks it publishes and the tracks it is sent.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::ingress::Publisher;
 use crate::router::Seat;
 use crate::transmit::RunKey;
 use crate::transport::sdp::{Offer, SdpError, Session};
-use crate::transport::{IceCredentials, Transport};
+use crate::transport::{Candidate, IceCredentials, Transport};
 
 /// A peer. The fields that a packet needs stand first.
 #[repr(C)]
@@ -30,8 +29,8 @@ pub(super) struct Peer {
     /// The tag in the server's checks, by which answers are found.
     pub(super) stun_tag: u32,
     pub(super) cname: String,
-    /// The address announced to this client, if not the worker's own.
-    pub(super) announce: Option<SocketAddr>,
+    /// The candidate announced to this client, if not the worker's own.
+    pub(super) announce: Option<Candidate>,
     pub(super) session: Session,
     pub(super) publisher: Publisher,
     /// The number of its offers that were answered.

@@ -11,7 +11,7 @@ use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
 use crate::ingress::Track;
 use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
-use crate::transport::Hold;
+use crate::transport::{Hold, Path};
 use crate::view::Reason;
 
 impl Worker {
@@ -43,9 +43,9 @@ impl Worker {
             padding_bytes: self.counters.padding_bytes,
             probe_packets: self.counters.probe_packets,
             coalescing_us: self.counters.coalescing.as_secs_f64() * 1e6,
-            address_claims_refused: self.counters.addresses.claims_refused,
-            addresses_proven: self.counters.addresses.proven,
-            addresses_unproven: self.counters.addresses.unproven,
+            address_claims_refused: self.counters.paths.claims_refused,
+            addresses_proven: self.counters.paths.proven,
+            addresses_unproven: self.counters.paths.unproven,
             media_held: self.counters.media_held.clone(),
             drops: self.counters.drops.clone(),
             peer_count: self.peers.len(),
@@ -118,7 +118,7 @@ fn peer_stats(
         peer: peer.id,
         room: peer.room,
         connected: peer.transport.is_connected(),
-        remote_addr: peer.transport.remote_addr(),
+        remote_addr: peer.transport.path().map(Path::mapped_addr),
         media_held: peer.transport.hold().map(Hold::code),
         srtp_profile: peer.transport.srtp_profile(),
         rtt_ms: peer.subscriber.rtt().map(|rtt| rtt.as_secs_f64() * 1e3),

@@ -13,7 +13,7 @@ use crate::rtp::parameters::SlotIdentity;
 use crate::testing::network::Datagram;
 use crate::transport::fuzz::{self, steps};
 use crate::transport::sdp::{LocalDescription, SdpLimits, Session, parse_offer};
-use crate::transport::{Fingerprint, IceCredentials};
+use crate::transport::{Candidate, Fingerprint, IceCredentials};
 
 pub use call::{Operation, call};
 
@@ -71,7 +71,7 @@ pub fn offer(text: &str) {
     let ours = LocalDescription {
         ice: &ice,
         fingerprint: &Fingerprint::sha256(b"certificate"),
-        candidates: &[SocketAddr::from(([192, 0, 2, 9], 9))],
+        candidates: &[Candidate::Udp(([192, 0, 2, 9], 9).into())],
         cname: "cname",
         max_message_size: 16_384,
     };

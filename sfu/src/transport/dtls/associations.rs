@@ -5,7 +5,6 @@
 //! are new. So a ClientHello of another association begins one beside the first. The first serves until the second has
 //! shown the client's certificate: a stranger who can only forge an address cannot end a call.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use super::hello::client_random;
 use super::record::{Content, records};
 use super::{Certificate, Dtls, DtlsEvent};
 use crate::event::PeerFailure;
-use crate::transport::Fingerprint;
+use crate::transport::{Fingerprint, Path};
 
 /// One client's DTLS, over the life of its transports.
 pub(crate) struct Associations {
@@ -30,7 +29,7 @@ struct Association {
     /// The random value of its ClientHello: each association has its own (RFC 5246 section 7.4.1.2).
     random: Option<[u8; 32]>,
     /// The source of its ClientHello.
-    from: Option<SocketAddr>,
+    from: Option<Path>,
 }
 
 struct Next {
@@ -84,7 +83,7 @@ impl Associations {
     pub(crate) fn handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         event: &mut dyn FnMut(AssociationEvent),
     ) {
@@ -143,7 +142,7 @@ impl Associations {
     }
 
     /// Begins another association if the datagram asks for one.
-    fn make_way(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    fn make_way(&mut self, now: Instant, from: Path, datagram: &[u8]) {
         let Some(random) = client_random(datagram) else {
             return;
         };
@@ -175,7 +174,7 @@ impl Associations {
     }
 
     /// The association that a datagram is for. Addresses do not tell: a client may change its own in a handshake.
-    fn is_for_next(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+    fn is_for_next(&self, from: Path, datagram: &[u8]) -> bool {
         let current = &self.current;
         self.next.is_some()
             && if current.dtls.is_connected() {
@@ -256,7 +255,7 @@ impl Association {
         }
     }
 
-    fn note(&mut self, from: SocketAddr, datagram: &[u8]) {
+    fn note(&mut self, from: Path, datagram: &[u8]) {
         if self.random.is_none()
             && let Some(random) = client_random(datagram)
         {

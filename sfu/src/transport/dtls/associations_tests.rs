@@ -1,5 +1,6 @@
 use super::testing::{Client, GCM, SHA1};
 use super::*;
+use crate::transport::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,8 +11,13 @@ struct Server {
     events: Vec<AssociationEvent>,
 }
 
-const HOME: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 1_000);
-const AWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 2_000);
+const HOME: Path = path(1_000);
+const AWAY: Path = path(2_000);
+
+const fn path(port: u16) -> Path {
+    let host = Ipv4Addr::new(192, 0, 2, 2);
+    Path::Udp(SocketAddr::new(std::net::IpAddr::V4(host), port))
+}
 
 fn certificate() -> Arc<Certificate> {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
@@ -38,7 +44,7 @@ impl Server {
         (server, client)
     }
 
-    fn take(&mut self, from: SocketAddr, datagram: &[u8]) {
+    fn take(&mut self, from: Path, datagram: &[u8]) {
         let events = &mut self.events;
         let mut record = |event| events.push(event);
         self.associations
@@ -46,7 +52,7 @@ impl Server {
     }
 
     /// Exchanges datagrams until neither has any to send. All of the server's go to this client.
-    fn exchange(&mut self, client: &mut Client, from: SocketAddr) {
+    fn exchange(&mut self, client: &mut Client, from: Path) {
         loop {
             let mut quiet = true;
             while let Some(datagram) = client.poll_transmit() {
@@ -85,7 +91,7 @@ impl Server {
         told.collect()
     }
 
-    fn hears(&mut self, client: &mut Client, from: SocketAddr, word: &str) -> bool {
+    fn hears(&mut self, client: &mut Client, from: Path, word: &str) -> bool {
         client.write(self.now, word.as_bytes());
         self.exchange(client, from);
         self.told() == [word]

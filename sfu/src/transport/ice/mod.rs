@@ -1,5 +1,6 @@
 //! ICE-lite (RFC 8445 section 2.5) with proof: the client checks and nominates, and the server answers. The server also
-//! checks that the client receives packets at the address it sends to.
+//! checks that the client receives packets over the path it sends on. The states of a path are in
+//! [`path`](super::path).
 //!
 //! A lite agent makes no checks: RFC 8445 section 2.5 does not ask for them, as it sits at a public address, and RFC
 //! 7675 section 3 has only full agents obtain consent. But its media goes to any address from which a client checks
@@ -13,36 +14,33 @@
 //! conflicts first, where one forged packet flips it.
 
 mod check;
-mod consent;
-mod path;
+mod known;
 mod stun;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ring::hmac;
 
 pub(crate) use check::stun_answer_tag;
-pub(crate) use consent::Hold;
 pub(crate) use stun::stun_local_ufrag;
 
 use super::IceCredentials;
+use super::path::{CheckDue, CheckFacts, Consent, Hold, Moved, Path, PathState, Selection};
 use check::Remote;
-use consent::Consent;
-use path::Path;
+use known::KnownPath;
 use stun::BindingRequest;
 
 /// The fate of a STUN datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StunOutcome {
-    /// The client checks from this address, which is new.
+    /// The client checks over this path, which is new.
     Bound,
-    /// The client checks from this address again.
+    /// The client checks over this path again.
     Refreshed,
-    /// A check of the server was answered: the client is at this address.
+    /// A check of the server was answered: the client is at this path.
     Proven,
     /// The message is not authenticated, or not acceptable. Nothing changed. The code is for metrics.
     Rejected(&'static str),
@@ -51,15 +49,13 @@ pub(crate) enum StunOutcome {
 /// The ICE-lite agent of one peer.
 #[repr(C)]
 pub(super) struct IceLite {
-    /// The address for media: the selected one, while it is proven and consent lasts.
-    media: Option<SocketAddr>,
+    /// The path for media: the selected one, while it is proven and consent lasts.
+    media: Option<Path>,
     /// The reason that media is held, if it is.
     hold: Option<Hold>,
     consent: Consent,
-    selected: Option<SocketAddr>,
-    /// The address to select as soon as it is proven.
-    nominee: Option<SocketAddr>,
-    paths: Vec<Path>,
+    selection: Selection,
+    paths: Vec<KnownPath>,
     credentials: Credentials,
     /// The credentials before a restart, until the client has used the new ones (RFC 8445 section 9).
     previous: Option<Credentials>,
@@ -83,23 +79,20 @@ struct Credentials {
 #[derive(Default)]
 pub(super) struct Steps {
     /// Messages to be sent.
-    pub(super) send: Vec<(SocketAddr, Vec<u8>)>,
-    /// The selected address before and now, if it is another one.
-    pub(super) moved: Option<(SocketAddr, SocketAddr)>,
-    /// An address that made way for a new one.
-    pub(super) forgotten: Option<SocketAddr>,
-    /// An address that was proven.
-    pub(super) proven: Option<SocketAddr>,
-    /// Addresses that answered none of our checks.
+    pub(super) send: Vec<(Path, Vec<u8>)>,
+    /// The selected path before and now, if it is another one.
+    pub(super) moved: Option<Moved>,
+    /// A path that made way for a new one.
+    pub(super) forgotten: Option<Path>,
+    /// A path that was proven.
+    pub(super) proven: Option<Path>,
+    /// The number of paths over which none of the server's checks was answered.
     pub(super) unproven: u64,
 }
 
 /// A client pairs each of its host, reflexive and relayed addresses, over Wi-Fi, cellular and VPN,
 /// in both families. The one silent longest makes way for a 17th, so that roaming never ends.
 const MAX_PATHS: usize = 16;
-/// Browsers check the path they use every 2.5 s and RFC 7675 wants consent every 6 s at the latest;
-/// beyond that, a check from elsewhere is taken for a client that moved.
-const SILENCE: Duration = Duration::from_secs(7);
 
 impl IceLite {
     /// Waits for the client. Our checks carry `tag`, and the rest of their numbers follow from `seed`.
@@ -114,8 +107,7 @@ impl IceLite {
             media: None,
             hold: Some(Hold::Unproven),
             consent: Consent::default(),
-            selected: None,
-            nominee: None,
+            selection: Selection::default(),
             paths: Vec::new(),
             credentials: Credentials::new(ours, remote),
             previous: None,
@@ -131,7 +123,7 @@ impl IceLite {
     pub(super) fn handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
     ) -> (StunOutcome, Steps) {
         let mut steps = Steps::default();
@@ -147,7 +139,7 @@ impl IceLite {
     fn take_check(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         steps: &mut Steps,
     ) -> Result<StunOutcome, &'static str> {
@@ -168,19 +160,19 @@ impl IceLite {
             steps.send.push((from, response));
             return Err("stun_unknown_attribute");
         }
-        let response = request.success(from, key);
+        let response = request.success(from.mapped_addr(), key);
         let remote = Arc::clone(&credentials.remote);
         if request.username == self.credentials.username {
             self.previous = None;
         }
         let outcome = self.record(now, from, remote, steps);
         self.select(now, from, request.use_candidate, steps);
-        if let Some(path) = self.path_mut(from) {
-            path.received(now, datagram.len());
+        if let Some(state) = self.state_mut(from) {
+            state.received(now, datagram.len());
             // The response is smaller than the request: it always fits.
-            path.admits(now, response.len());
-            if !path.is_proven(now) {
-                path.seek_proof(now);
+            state.admits(now, response.len());
+            if !state.is_proven(now) {
+                state.seek_proof(now);
             }
         }
         steps.send.push((from, response));
@@ -191,20 +183,21 @@ impl IceLite {
     fn take_answer(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         steps: &mut Steps,
     ) -> Result<StunOutcome, &'static str> {
-        let path = self.path_mut(from).ok_or("stun_unasked_answer")?;
-        path.is_answered(datagram)?;
+        let mut paths = self.paths.iter_mut();
+        let path = paths.find(|path| path.state.path() == from);
+        path.ok_or("stun_unasked_answer")?.is_answered(datagram)?;
         self.consent.answered(now);
         self.prove(now, from, steps);
         Ok(StunOutcome::Proven)
     }
 
-    /// A DTLS handshake went through an address. That proves it as well as an answer does, and is all there
+    /// A DTLS handshake went over a path. That proves it as well as an answer does, and is all there
     /// is of a client that answers nothing.
-    pub(super) fn handshake_done(&mut self, now: Instant, at: SocketAddr) -> Steps {
+    pub(super) fn handshake_done(&mut self, now: Instant, at: Path) -> Steps {
         let mut steps = Steps::default();
         self.prove(now, at, &mut steps);
         self.refresh(now);
@@ -216,11 +209,11 @@ impl IceLite {
         let mut steps = Steps::default();
         let is_due = self.due.is_some_and(|due| due <= now) || self.is_spoken_to();
         if self.consent.hear(now)
-            && let Some(selected) = self.selected
-            && let Some(path) = self.path_mut(selected)
-            && path.proven_at().is_some()
+            && let Some(selected) = self.selected()
+            && let Some(state) = self.state_mut(selected)
+            && state.proven_at().is_some()
         {
-            path.prove(now);
+            state.prove(now);
         }
         if is_due {
             self.seek_proof(now, &mut steps);
@@ -246,7 +239,7 @@ impl IceLite {
 
     /// The client is not at the selected path any more: the next that it checks is selected.
     pub(super) fn deselect(&mut self) {
-        (self.selected, self.nominee) = (None, None);
+        self.selection.clear();
         (self.media, self.hold) = (None, Some(Hold::Unproven));
     }
 
@@ -255,12 +248,12 @@ impl IceLite {
         if let Some(last) = &mut self.last_check {
             *last = now;
         }
-        if let Some(selected) = self.selected {
+        if let Some(selected) = self.selected() {
             let renewed = self.consent.renew(now);
-            if let Some(path) = self.path_mut(selected) {
+            if let Some(state) = self.state_mut(selected) {
                 match renewed {
-                    true if path.proven_at().is_some() => path.prove(now),
-                    _ if !path.is_proven(now) => path.seek_proof(now),
+                    true if state.proven_at().is_some() => state.prove(now),
+                    _ if !state.is_proven(now) => state.seek_proof(now),
                     _ => {}
                 }
             }
@@ -268,13 +261,13 @@ impl IceLite {
         self.refresh(now);
     }
 
-    /// The address for everything but media.
-    pub(super) fn selected(&self) -> Option<SocketAddr> {
-        self.selected
+    /// The path for everything but media.
+    pub(super) fn selected(&self) -> Option<Path> {
+        self.selection.selected()
     }
 
-    /// The address for media.
-    pub(super) fn media(&self) -> Option<SocketAddr> {
+    /// The path for media.
+    pub(super) fn media(&self) -> Option<Path> {
         self.media
     }
 
@@ -288,16 +281,16 @@ impl IceLite {
         self.consent.spoke = true;
     }
 
-    /// Whether so many bytes that are no media may go to an address.
-    pub(super) fn admits(&mut self, now: Instant, to: SocketAddr, bytes: usize) -> bool {
-        let path = self.path_mut(to);
-        path.is_some_and(|path| path.admits(now, bytes))
+    /// Whether so many bytes that are no media may go over a path.
+    pub(super) fn admits(&mut self, now: Instant, to: Path, bytes: usize) -> bool {
+        let state = self.state_mut(to);
+        state.is_some_and(|state| state.admits(now, bytes))
     }
 
-    /// Counts bytes of DTLS from an address.
-    pub(super) fn received(&mut self, now: Instant, from: SocketAddr, bytes: usize) {
-        if let Some(path) = self.path_mut(from) {
-            path.received(now, bytes);
+    /// Counts bytes of DTLS that came over a path.
+    pub(super) fn received(&mut self, now: Instant, from: Path, bytes: usize) {
+        if let Some(state) = self.state_mut(from) {
+            state.received(now, bytes);
         }
     }
 
@@ -306,139 +299,128 @@ impl IceLite {
         self.last_check
     }
 
-    /// Whether a check from this address authenticated.
-    pub(super) fn is_known(&self, address: SocketAddr) -> bool {
-        self.path(address).is_some()
+    /// Whether a check over this path authenticated.
+    pub(super) fn is_known(&self, path: Path) -> bool {
+        self.state(path).is_some()
     }
 
-    /// Whether the client has proved to be at this address.
-    pub(super) fn is_proven(&self, now: Instant, address: SocketAddr) -> bool {
-        self.path(address).is_some_and(|path| path.is_proven(now))
+    /// Whether the client has proved to be at this path.
+    pub(super) fn is_proven(&self, now: Instant, path: Path) -> bool {
+        self.state(path).is_some_and(|state| state.is_proven(now))
     }
 
     fn record(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         remote: Arc<Remote>,
         steps: &mut Steps,
     ) -> StunOutcome {
         self.last_check = Some(now);
-        if let Some(path) = self.path_mut(from) {
-            (path.last_check, path.remote) = (now, remote);
+        let mut paths = self.paths.iter_mut();
+        if let Some(path) = paths.find(|path| path.state.path() == from) {
+            path.state.checks(now);
+            path.remote = remote;
             return StunOutcome::Refreshed;
         }
         if self.paths.len() == MAX_PATHS {
+            let selected = self.selected();
             let unused = self.paths.iter().enumerate();
-            let unused = unused.filter(|(_, path)| Some(path.address) != self.selected);
-            let oldest = unused.min_by_key(|(_, path)| path.last_check);
+            let unused = unused.filter(|(_, path)| Some(path.state.path()) != selected);
+            let oldest = unused.min_by_key(|(_, path)| path.state.last_check());
             if let Some(at) = oldest.map(|(at, _)| at) {
-                let forgotten = self.paths.swap_remove(at).address;
-                self.nominee = self.nominee.filter(|nominee| *nominee != forgotten);
+                let forgotten = self.paths.swap_remove(at).state.path();
+                self.selection.forget(forgotten);
                 steps.forgotten = Some(forgotten);
             }
         }
-        self.paths.push(Path::new(now, from, remote));
+        self.paths.push(KnownPath::new(now, from, remote));
         StunOutcome::Bound
     }
 
-    /// The first path is used until the client nominates one. Then nominations decide or, when the selected path is
-    /// silent, any path that is still checked. But a proven address stays selected until another is proven.
-    fn select(&mut self, now: Instant, from: SocketAddr, nominated: bool, steps: &mut Steps) {
-        let Some(selected) = self.selected else {
-            self.selected = Some(from);
-            return;
+    fn select(&mut self, now: Instant, from: Path, nominates: bool, steps: &mut Steps) {
+        let selected = self.selected().and_then(|selected| self.state(selected));
+        let facts = CheckFacts {
+            nominates,
+            is_proven: self.is_proven(now, from),
+            selected_is_proven: selected.is_some_and(|state| state.is_proven(now)),
+            selected_is_silent: selected.is_none_or(|state| state.is_silent(now)),
         };
-        let path = self.path(selected);
-        let silent =
-            path.is_none_or(|path| now.saturating_duration_since(path.last_check) > SILENCE);
-        if selected == from {
-            if nominated {
-                self.nominee = None;
-            }
-        } else if nominated || silent {
-            if self.is_proven(now, from) || !self.is_proven(now, selected) {
-                self.move_to(now, from, steps);
-            } else {
-                self.nominee = Some(from);
-            }
-        }
-    }
-
-    fn prove(&mut self, now: Instant, at: SocketAddr, steps: &mut Steps) {
-        let selected = self.selected;
-        let lacks = selected.is_none_or(|selected| !self.is_proven(now, selected));
-        let Some(path) = self.path_mut(at) else {
-            return;
-        };
-        path.prove(now);
-        steps.proven = Some(at);
-        if selected != Some(at) && (lacks || self.nominee == Some(at)) {
-            self.move_to(now, at, steps);
-        } else if selected == Some(at) {
+        steps.moved = self.selection.checked(from, facts);
+        if steps.moved.is_some() {
             self.consent.keep(now, &mut self.rng);
         }
     }
 
-    fn move_to(&mut self, now: Instant, to: SocketAddr, steps: &mut Steps) {
-        let before = self.selected.replace(to);
-        self.nominee = None;
-        steps.moved = before.map(|before| (before, to));
-        self.consent.keep(now, &mut self.rng);
+    fn prove(&mut self, now: Instant, at: Path, steps: &mut Steps) {
+        let selected = self.selected();
+        let was_proven = selected.is_some_and(|selected| self.is_proven(now, selected));
+        let Some(state) = self.state_mut(at) else {
+            return;
+        };
+        state.prove(now);
+        steps.proven = Some(at);
+        steps.moved = self.selection.proven(at, was_proven);
+        if self.selected() == Some(at) {
+            self.consent.keep(now, &mut self.rng);
+        }
     }
 
-    /// Sends the checks that are due of addresses without proof.
+    /// Sends the checks that are due over paths without proof.
     fn seek_proof(&mut self, now: Instant, steps: &mut Steps) {
         for path in &mut self.paths {
-            match path.is_check_due(now) {
-                Some(false) => {}
-                Some(true) => {
+            match path.state.take_due(now) {
+                CheckDue::No => {}
+                CheckDue::Yes => {
                     let transaction = transaction(self.tag, &mut self.rng);
                     if let Some(check) = path.check(now, transaction, self.tie_breaker) {
-                        steps.send.push((path.address, check));
+                        steps.send.push((path.state.path(), check));
                     }
                 }
-                None => steps.unproven += 1,
+                CheckDue::GivenUp => steps.unproven += 1,
             }
         }
     }
 
     /// Sends the check that keeps consent, if it is due (RFC 7675 section 5.1).
     fn check_consent(&mut self, now: Instant, steps: &mut Steps) {
-        let selected = self.selected;
+        let selected = self.selected();
         if !self.consent.is_check_due(now, &mut self.rng) {
             return;
         }
         let mut paths = self.paths.iter_mut();
-        if let Some(path) = paths.find(|path| Some(path.address) == selected) {
+        if let Some(path) = paths.find(|path| Some(path.state.path()) == selected) {
             let transaction = transaction(self.tag, &mut self.rng);
             if let Some(check) = path.check(now, transaction, self.tie_breaker) {
-                steps.send.push((path.address, check));
+                steps.send.push((path.state.path(), check));
             }
         }
     }
 
-    /// Updates the media address and the hold.
+    /// Updates the media path and the hold.
     fn refresh(&mut self, now: Instant) {
-        let path = self.selected.and_then(|selected| self.path(selected));
-        let proven = path.and_then(Path::proven_at);
+        let state = self.selected().and_then(|selected| self.state(selected));
+        let proven = state.and_then(PathState::proven_at);
         self.hold = self.consent.hold(now, proven);
-        self.media = self.selected.filter(|_| self.hold.is_none());
-        let proofs = self.paths.iter().filter_map(Path::poll_timeout);
+        self.media = self.selected().filter(|_| self.hold.is_none());
+        let proofs = self.paths.iter();
+        let proofs = proofs.filter_map(|path| path.state.poll_timeout());
         self.due = proofs.chain(self.consent.poll_timeout(now, proven)).min();
     }
 
     /// Whether media is held, and the client's last packet is reason to go on.
     fn is_spoken_to(&self) -> bool {
-        self.selected.is_some() && self.hold.is_some_and(|hold| self.consent.ends(hold))
+        self.selected().is_some() && self.hold.is_some_and(|hold| self.consent.ends(hold))
     }
 
-    fn path(&self, address: SocketAddr) -> Option<&Path> {
-        self.paths.iter().find(|path| path.address == address)
+    fn state(&self, path: Path) -> Option<&PathState> {
+        let mut states = self.paths.iter().map(|known| &known.state);
+        states.find(|state| state.path() == path)
     }
 
-    fn path_mut(&mut self, address: SocketAddr) -> Option<&mut Path> {
-        self.paths.iter_mut().find(|path| path.address == address)
+    fn state_mut(&mut self, path: Path) -> Option<&mut PathState> {
+        let mut states = self.paths.iter_mut().map(|known| &mut known.state);
+        states.find(|state| state.path() == path)
     }
 }
 

@@ -3,6 +3,7 @@ use super::*;
 use proptest::prelude::*;
 use rtc_stun::error_code::ErrorCodeAttribute;
 use rtc_stun::message::{BINDING_SUCCESS, Getter, Message};
+use std::time::Duration;
 
 fn credentials(ufrag: &str) -> IceCredentials {
     IceCredentials {
@@ -23,22 +24,22 @@ fn agent() -> IceLite {
     IceLite::new(&server(), &credentials("clnt"), 7, [1; 32])
 }
 
-fn address(last: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, last], 5_000))
+fn path(last: u8) -> Path {
+    Path::from(([10, 0, 0, last], 5_000))
 }
 
 /// A check's outcome as far as most tests ask.
 struct Checked {
     outcome: StunOutcome,
     response: Option<Vec<u8>>,
-    moved_from: Option<SocketAddr>,
-    forgotten: Option<SocketAddr>,
+    moved_from: Option<Path>,
+    forgotten: Option<Path>,
     /// The server's own checks, with their destinations.
-    checks: Vec<(SocketAddr, Vec<u8>)>,
+    checks: Vec<(Path, Vec<u8>)>,
 }
 
 impl IceLite {
-    fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Checked {
+    fn take(&mut self, now: Instant, from: Path, datagram: &[u8]) -> Checked {
         let (outcome, mut steps) = self.handle(now, from, datagram);
         let response = (!steps.send.is_empty() && outcome != StunOutcome::Proven).then(|| {
             let (to, response) = steps.send.remove(0);
@@ -48,20 +49,20 @@ impl IceLite {
         Checked {
             outcome,
             response,
-            moved_from: steps.moved.map(|(before, _)| before),
+            moved_from: steps.moved.map(|moved| moved.from),
             forgotten: steps.forgotten,
             checks: steps.send,
         }
     }
 
     /// The client answers a check there.
-    fn take_answer_to(&mut self, now: Instant, check: &(SocketAddr, Vec<u8>)) -> Checked {
-        let answer = answer(&check.1, check.0, &credentials("clnt"));
+    fn take_answer_to(&mut self, now: Instant, check: &(Path, Vec<u8>)) -> Checked {
+        let answer = answer(&check.1, check.0.mapped_addr(), &credentials("clnt"));
         self.take(now, check.0, &answer)
     }
 
     /// The client checks from an address, and answers the server's check.
-    fn take_proven(&mut self, now: Instant, from: SocketAddr, check: &Check) -> Checked {
+    fn take_proven(&mut self, now: Instant, from: Path, check: &Check) -> Checked {
         let mut checked = self.take(now, from, &check.bytes());
         for check in std::mem::take(&mut checked.checks) {
             let proven = self.take_answer_to(now, &check);
@@ -86,12 +87,12 @@ fn a_check_is_answered_with_the_senders_address() {
         ("[2001:db8::7]:4711", "[2001:db8::7]:4711"),
     ] {
         let mut agent = agent();
-        let from = from.parse().unwrap();
+        let from = Path::Udp(from.parse().unwrap());
         let checked = agent.take(Instant::now(), from, &check().bytes());
         assert_eq!(checked.outcome, StunOutcome::Bound);
         let answer = read_answer(&checked.response.unwrap(), &server());
         assert_eq!(answer.typ, BINDING_SUCCESS);
-        let seen: SocketAddr = seen.parse().unwrap();
+        let seen: std::net::SocketAddr = seen.parse().unwrap();
         assert_eq!(mapped_address(&answer), seen);
         let again = agent.take(Instant::now(), from, &check().bytes());
         assert_eq!(again.outcome, StunOutcome::Refreshed);
@@ -144,7 +145,7 @@ fn forged_checks_change_nothing() {
         (without_fingerprint, "stun_no_fingerprint"),
     ] {
         let mut agent = agent();
-        let checked = agent.take(now, address(1), &forged);
+        let checked = agent.take(now, path(1), &forged);
         assert_eq!(checked.outcome, StunOutcome::Rejected(code));
         assert!(checked.response.is_none());
         assert!(agent.paths.is_empty());
@@ -153,7 +154,7 @@ fn forged_checks_change_nothing() {
     }
     for len in 0..good.bytes().len() {
         let mut agent = agent();
-        let checked = agent.take(now, address(1), &good.bytes()[..len]);
+        let checked = agent.take(now, path(1), &good.bytes()[..len]);
         assert_eq!(checked.outcome, StunOutcome::Rejected("stun_malformed"));
         assert_eq!(agent.last_check(), None);
     }
@@ -174,7 +175,7 @@ fn refusals_to_an_authenticated_client_are_answered_and_change_nothing() {
         (unknown, "stun_unknown_attribute", 420),
     ] {
         let mut agent = agent();
-        let checked = agent.take(Instant::now(), address(1), &refused.bytes());
+        let checked = agent.take(Instant::now(), path(1), &refused.bytes());
         assert_eq!(checked.outcome, StunOutcome::Rejected(reason));
         let answer = read_answer(&checked.response.unwrap(), &server());
         assert_eq!(error_code(&answer), code);
@@ -184,7 +185,7 @@ fn refusals_to_an_authenticated_client_are_answered_and_change_nothing() {
         extra: Some(0xc057),
         ..check()
     };
-    let checked = agent().take(Instant::now(), address(1), &optional.bytes());
+    let checked = agent().take(Instant::now(), path(1), &optional.bytes());
     assert_eq!(checked.outcome, StunOutcome::Bound);
 }
 
@@ -197,80 +198,65 @@ fn nomination_moves_the_path_and_so_does_silence() {
     };
     let nominating = check();
     let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(
-        agent.take_proven(at(0), address(1), &plain).moved_from,
-        None
-    );
-    assert_eq!(agent.selected(), Some(address(1)));
-    assert_eq!(
-        agent.take_proven(at(1), address(2), &plain).moved_from,
-        None
-    );
-    assert_eq!(agent.selected(), Some(address(1)));
+    assert_eq!(agent.take_proven(at(0), path(1), &plain).moved_from, None);
+    assert_eq!(agent.selected(), Some(path(1)));
+    assert_eq!(agent.take_proven(at(1), path(2), &plain).moved_from, None);
+    assert_eq!(agent.selected(), Some(path(1)));
     // Proven a second ago: it is followed at once.
-    let moved = agent
-        .take(at(2), address(2), &nominating.bytes())
-        .moved_from;
-    assert_eq!(moved, Some(address(1)));
-    assert_eq!(
-        agent.take_proven(at(9), address(3), &plain).moved_from,
-        None
-    );
-    let moved = agent.take(at(10), address(3), &plain.bytes()).moved_from;
-    assert_eq!(moved, Some(address(2)));
-    assert_eq!(agent.selected(), Some(address(3)));
+    let moved = agent.take(at(2), path(2), &nominating.bytes()).moved_from;
+    assert_eq!(moved, Some(path(1)));
+    assert_eq!(agent.take_proven(at(9), path(3), &plain).moved_from, None);
+    let moved = agent.take(at(10), path(3), &plain.bytes()).moved_from;
+    assert_eq!(moved, Some(path(2)));
+    assert_eq!(agent.selected(), Some(path(3)));
 }
 
 #[test]
 fn media_waits_for_an_answer_from_where_it_is_to_go() {
     let (mut agent, now) = (agent(), Instant::now());
-    let checked = agent.take(now, address(1), &check().bytes());
-    assert_eq!((agent.selected(), agent.media()), (Some(address(1)), None));
+    let checked = agent.take(now, path(1), &check().bytes());
+    assert_eq!((agent.selected(), agent.media()), (Some(path(1)), None));
     let [ours] = &checked.checks[..] else {
         panic!("one check of ours: {:?}", checked.checks);
     };
     // An answer from elsewhere, to another check, or cut short is no proof.
-    let right = answer(&ours.1, address(1), &credentials("clnt"));
+    let right = answer(&ours.1, path(1).mapped_addr(), &credentials("clnt"));
     let mut other = right.clone();
     other[15] ^= 1;
     for (from, forged, code) in [
-        (address(2), right.clone(), "stun_unasked_answer"),
-        (address(1), other, "stun_bad_integrity"),
-        (
-            address(1),
-            right[..right.len() - 8].to_vec(),
-            "stun_malformed",
-        ),
+        (path(2), right.clone(), "stun_unasked_answer"),
+        (path(1), other, "stun_bad_integrity"),
+        (path(1), right[..right.len() - 8].to_vec(), "stun_malformed"),
     ] {
         let outcome = agent.take(now, from, &forged).outcome;
         assert_eq!(outcome, StunOutcome::Rejected(code));
         assert_eq!(agent.media(), None);
     }
-    let proven = agent.take(now, address(1), &right);
+    let proven = agent.take(now, path(1), &right);
     assert_eq!(proven.outcome, StunOutcome::Proven);
-    assert_eq!(agent.media(), Some(address(1)));
+    assert_eq!(agent.media(), Some(path(1)));
     // Once.
-    let again = agent.take(now, address(1), &right).outcome;
+    let again = agent.take(now, path(1), &right).outcome;
     assert_eq!(again, StunOutcome::Rejected("stun_unasked_answer"));
 }
 
 #[test]
 fn a_nominated_address_without_proof_moves_nothing() {
     let (mut agent, start) = (agent(), Instant::now());
-    agent.take_proven(start, address(1), &check());
+    agent.take_proven(start, path(1), &check());
     let mut checks = Vec::new();
     for ms in (0..4_000).step_by(20) {
         let now = start + Duration::from_millis(ms);
-        let mut checked = agent.take(now, address(2), &check().bytes());
+        let mut checked = agent.take(now, path(2), &check().bytes());
         assert_eq!(checked.moved_from, None);
         checks.append(&mut checked.checks);
-        assert_eq!(agent.media(), Some(address(1)));
+        assert_eq!(agent.media(), Some(path(1)));
     }
     // The last of them is answered: it moves in the round trip of the nomination.
     let now = start + Duration::from_millis(4_000);
     let moved = agent.take_answer_to(now, checks.last().unwrap());
-    assert_eq!(moved.moved_from, Some(address(1)));
-    assert_eq!(agent.media(), Some(address(2)));
+    assert_eq!(moved.moved_from, Some(path(1)));
+    assert_eq!(agent.media(), Some(path(2)));
 }
 
 /// RFC 7675 section 5.1: a proof is good for 30 s.
@@ -281,32 +267,28 @@ fn an_old_proof_is_asked_for_again() {
         nominate: false,
         ..check()
     };
-    agent.take_proven(start, address(2), &plain);
+    agent.take_proven(start, path(2), &plain);
     let at = |seconds| start + Duration::from_secs(seconds);
     for seconds in (1..32).step_by(2) {
-        agent.take_proven(at(seconds), address(1), &check());
+        agent.take_proven(at(seconds), path(1), &check());
         for (to, ours) in agent.handle_timeout(at(seconds)).send {
             agent.take_answer_to(at(seconds), &(to, ours));
         }
     }
-    assert_eq!(agent.media(), Some(address(1)));
-    let checked = agent.take(at(32), address(2), &check().bytes());
-    assert_eq!(
-        (checked.moved_from, agent.media()),
-        (None, Some(address(1)))
-    );
+    assert_eq!(agent.media(), Some(path(1)));
+    let checked = agent.take(at(32), path(2), &check().bytes());
+    assert_eq!((checked.moved_from, agent.media()), (None, Some(path(1))));
     let moved = agent.take_answer_to(at(32), &checked.checks[0]);
-    assert_eq!(moved.moved_from, Some(address(1)));
+    assert_eq!(moved.moved_from, Some(path(1)));
 }
 
 #[test]
 fn checks_without_answer_end_and_stay_within_what_came() {
     let (mut agent, start) = (agent(), Instant::now());
     let bytes = check().bytes();
-    let checked = agent.take(start, address(1), &bytes);
-    let sent = |checks: &[(SocketAddr, Vec<u8>)]| -> usize {
-        checks.iter().map(|(_, check)| check.len()).sum()
-    };
+    let checked = agent.take(start, path(1), &bytes);
+    let sent =
+        |checks: &[(Path, Vec<u8>)]| -> usize { checks.iter().map(|(_, check)| check.len()).sum() };
     let mut total = checked.response.map_or(0, |response| response.len());
     total += sent(&checked.checks);
     let mut unproven = 0;
@@ -321,8 +303,8 @@ fn checks_without_answer_end_and_stay_within_what_came() {
         total > 2 * bytes.len() && total <= 3 * bytes.len(),
         "{total}"
     );
-    assert!(!agent.admits(start, address(1), 1_200));
-    assert!(!agent.admits(start, address(9), 1));
+    assert!(!agent.admits(start, path(1), 1_200));
+    assert!(!agent.admits(start, path(9), 1));
 }
 
 #[test]
@@ -335,14 +317,14 @@ fn a_seventeenth_address_replaces_the_one_silent_longest() {
     .bytes();
     for last in 0..16 {
         let now = start + Duration::from_millis(last.into());
-        assert_eq!(agent.take(now, address(last), &plain).forgotten, None);
+        assert_eq!(agent.take(now, path(last), &plain).forgotten, None);
     }
     let now = start + Duration::from_secs(1);
     // The first one is selected and stays.
-    let checked = agent.take(now, address(16), &plain);
-    assert_eq!(checked.forgotten, Some(address(1)));
-    assert!(agent.is_known(address(0)));
-    assert!(!agent.is_known(address(1)));
+    let checked = agent.take(now, path(16), &plain);
+    assert_eq!(checked.forgotten, Some(path(1)));
+    assert!(agent.is_known(path(0)));
+    assert!(!agent.is_known(path(1)));
     assert_eq!(agent.paths.len(), MAX_PATHS);
 }
 
@@ -350,24 +332,24 @@ fn a_seventeenth_address_replaces_the_one_silent_longest() {
 fn a_restart_takes_both_credentials_until_the_new_ones_are_used() {
     let (mut agent, now) = (agent(), Instant::now());
     let old = check().bytes();
-    agent.take(now, address(1), &old);
+    agent.take(now, path(1), &old);
     let (ours, theirs) = (credentials("restartedserver1"), credentials("clnt2"));
     agent.restart(&ours, &theirs);
     let new = Check::new(&ours, &theirs).bytes();
     let mixed = Check::new(&ours, &credentials("clnt")).bytes();
     assert_eq!(
-        agent.take(now, address(1), &old).outcome,
+        agent.take(now, path(1), &old).outcome,
         StunOutcome::Refreshed
     );
     assert_eq!(
-        agent.take(now, address(1), &mixed).outcome,
+        agent.take(now, path(1), &mixed).outcome,
         StunOutcome::Rejected("stun_bad_username")
     );
-    let checked = agent.take(now, address(2), &new);
+    let checked = agent.take(now, path(2), &new);
     assert_eq!(checked.outcome, StunOutcome::Bound);
     read_answer(&checked.response.unwrap(), &ours);
     assert_eq!(
-        agent.take(now, address(1), &old).outcome,
+        agent.take(now, path(1), &old).outcome,
         StunOutcome::Rejected("stun_bad_username")
     );
 }
@@ -397,23 +379,23 @@ proptest! {
     ) {
         let (mut agent, start) = (agent(), Instant::now());
         let mut now = start;
-        let mut asked: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
-        let mut proved: std::collections::BTreeMap<SocketAddr, Instant> = Default::default();
-        let mut came: std::collections::BTreeMap<SocketAddr, (usize, usize)> = Default::default();
+        let mut asked: Vec<(Path, Vec<u8>)> = Vec::new();
+        let mut proved: std::collections::BTreeMap<Path, Instant> = Default::default();
+        let mut came: std::collections::BTreeMap<Path, (usize, usize)> = Default::default();
         for (step, last, ms) in steps {
             now += Duration::from_millis(ms / 4);
             let mut sent = match step {
                 0..=2 => {
                     let nominate = step != 0;
                     let bytes = Check { nominate, ..check() }.bytes();
-                    came.entry(address(last)).or_default().0 += bytes.len();
-                    agent.handle(now, address(last), &bytes).1.send
+                    came.entry(path(last)).or_default().0 += bytes.len();
+                    agent.handle(now, path(last), &bytes).1.send
                 }
                 // One of the latest checks is answered, perhaps from elsewhere.
                 3 | 4 if !asked.is_empty() => {
                     let (to, ours) = asked[asked.len() - 1 - usize::from(last) % asked.len()].clone();
-                    let from = if step == 3 { to } else { address(last) };
-                    let answer = answer(&ours, to, &credentials("clnt"));
+                    let from = if step == 3 { to } else { path(last) };
+                    let answer = answer(&ours, to.mapped_addr(), &credentials("clnt"));
                     let (outcome, steps) = agent.handle(now, from, &answer);
                     if outcome == StunOutcome::Proven {
                         prop_assert_eq!(from, to);
@@ -448,7 +430,7 @@ proptest! {
     #[test]
     fn anything_may_arrive(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut agent = agent();
-        let checked = agent.take(Instant::now(), address(1), &bytes);
+        let checked = agent.take(Instant::now(), path(1), &bytes);
         prop_assert!(matches!(checked.outcome, StunOutcome::Rejected(_)));
         prop_assert_eq!(agent.last_check(), None);
         let _ = stun_local_ufrag(&bytes);
@@ -463,7 +445,7 @@ proptest! {
         bytes[at] ^= change;
         bytes.truncate(bytes.len() - cut.min(bytes.len()) * usize::from(change & 1));
         let mut agent = agent();
-        let outcome = agent.take(Instant::now(), address(1), &bytes).outcome;
+        let outcome = agent.take(Instant::now(), path(1), &bytes).outcome;
         prop_assert!(matches!(outcome, StunOutcome::Rejected(_)));
         prop_assert_eq!(agent.last_check(), None);
         let _ = stun_local_ufrag(&bytes);

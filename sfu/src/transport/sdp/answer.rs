@@ -1,12 +1,11 @@
 //! The server's answer, written (RFC 8829 section 5.3.1).
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
 
 use crate::rtp::parameters::{
     CodecFormat, CodecParameters, MediaRole, SectionKind, SectionParameters,
 };
-use crate::transport::{Fingerprint, HashAlgorithm};
+use crate::transport::{Candidate, Fingerprint, HashAlgorithm};
 
 use super::media::{Direction, OfferedExtension, OfferedMedia};
 use super::offer::Offer;
@@ -115,17 +114,16 @@ fn write_media_line(out: &mut String, offered: &OfferedMedia, media: &SectionPar
 }
 
 /// Host candidates (RFC 8839 section 5.1), all there will be.
-fn write_candidates(out: &mut String, candidates: &[SocketAddr]) {
+fn write_candidates(out: &mut String, candidates: &[Candidate]) {
     for (index, candidate) in candidates.iter().enumerate() {
         // RFC 8445 section 5.1.2.1: type preference 126, component 1.
         let preference = u32::from(u16::MAX - u16::try_from(index).unwrap_or(u16::MAX));
         let priority = 126 << 24 | preference << 8 | 255;
-        let ip: IpAddr = candidate.ip().to_canonical();
+        let (number, Candidate::Udp(addr)) = (index + 1, candidate);
+        let (ip, port) = (addr.ip().to_canonical(), addr.port());
         line!(
             out,
-            "a=candidate:{} 1 udp {priority} {ip} {} typ host",
-            index + 1,
-            candidate.port(),
+            "a=candidate:{number} 1 udp {priority} {ip} {port} typ host"
         );
     }
     line!(out, "a=end-of-candidates");

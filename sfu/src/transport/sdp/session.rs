@@ -1,11 +1,9 @@
 //! The state of each m-line, over all offers of one peer.
 
-use std::net::SocketAddr;
-
 use crate::event::MediaKind;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters, SlotIdentity, SsrcPair};
-use crate::transport::{Fingerprint, IceCredentials};
+use crate::transport::{Candidate, Fingerprint, IceCredentials};
 
 use super::answer;
 use super::error::SdpError;
@@ -48,7 +46,7 @@ pub(crate) struct LocalDescription<'a> {
     /// The fingerprint of the server's certificate.
     pub(crate) fingerprint: &'a Fingerprint,
     /// The worker's addresses, the preferred first.
-    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) candidates: &'a [Candidate],
     /// The canonical name of the server's RTP streams (RFC 3550 section 6.5.1), the same for all of a peer: browsers
     /// synchronise only streams that share one.
     pub(crate) cname: &'a str,

@@ -8,21 +8,21 @@ fn a_client_that_answers_no_checks_connects_and_stays() {
     let mut world = World::new();
     world.answers = false;
     world.check(HOME, true);
-    let home = SocketAddr::from(HOME);
-    assert_eq!(world.transport.media_addr(), None);
+    let home = Path::from(HOME);
+    assert_eq!(world.transport.media_path(), None);
     world.exchange(HOME);
     assert!(world.transport.is_connected() && world.client.connected);
-    assert_eq!(world.transport.media_addr(), Some(home));
+    assert_eq!(world.transport.media_path(), Some(home));
     let mut srtp = world.client.srtp();
     for _ in 0..30 {
         world.run(HOME, 4);
         let mut sealed = srtp.sending.encrypt_rtcp(&rtcp(1)).unwrap();
         world.transport.open_rtcp(&mut sealed).unwrap();
-        assert_eq!(world.transport.media_addr(), Some(home));
+        assert_eq!(world.transport.media_path(), Some(home));
     }
     // The client cannot be followed: it is not known to be there.
     world.run(AWAY, 8);
-    assert_ne!(world.transport.media_addr(), Some(SocketAddr::from(AWAY)));
+    assert_ne!(world.transport.media_path(), Some(Path::from(AWAY)));
 }
 
 /// A handshake whose flights went elsewhere proves nothing of where it ends.
@@ -32,7 +32,7 @@ fn a_handshake_that_moves_proves_no_address() {
     world.answers = false;
     world.check(HOME, true);
     let hello = world.client.poll_transmit().unwrap();
-    let (home, away) = (SocketAddr::from(HOME), SocketAddr::from(AWAY));
+    let (home, away) = (Path::from(HOME), Path::from(AWAY));
     world
         .transport
         .handle_dtls(world.now, home, &mut hello.clone());
@@ -43,13 +43,13 @@ fn a_handshake_that_moves_proves_no_address() {
     }
     world.exchange(AWAY);
     assert!(world.transport.is_connected());
-    assert_eq!(world.transport.remote_addr(), Some(away));
-    assert_eq!(world.transport.media_addr(), None);
+    assert_eq!(world.transport.path(), Some(away));
+    assert_eq!(world.transport.media_path(), None);
     assert_eq!(world.transport.hold(), Some(Hold::Unproven));
     assert!(matches!(
         world.events[..],
         [
-            TransportEvent::AddressChanged { .. },
+            TransportEvent::PathChanged { .. },
             TransportEvent::Connected,
             TransportEvent::MediaHeld(Some(Hold::Unproven))
         ]
@@ -60,15 +60,15 @@ fn a_handshake_that_moves_proves_no_address() {
 fn nominations_of_a_strangers_address_send_it_little() {
     let mut world = World::connected();
     world.answers = false;
-    let (home, away) = (SocketAddr::from(HOME), SocketAddr::from(AWAY));
+    let (home, away) = (Path::from(HOME), Path::from(AWAY));
     let (mut came, start) = (0, world.now);
     while world.now < start + Duration::from_secs(25) {
         let check = Check::new(&world.server_ice, &world.client_ice).bytes();
         came += check.len();
         world.transport.handle_stun(world.now, away, &check);
         world.answer_checks();
-        assert_ne!(world.transport.media_addr(), Some(away));
-        assert_eq!(world.transport.remote_addr(), Some(home));
+        assert_ne!(world.transport.media_path(), Some(away));
+        assert_eq!(world.transport.path(), Some(home));
         world.now += Duration::from_millis(500);
         world.transport.handle_timeout(world.now);
     }
@@ -83,7 +83,7 @@ fn a_flight_to_an_address_without_proof_waits_for_it() {
     let mut world = World::new();
     world.answers = false;
     world.check(HOME, true);
-    let home = SocketAddr::from(HOME);
+    let home = Path::from(HOME);
     // The hello allows fewer bytes to be sent back.
     while world.transport.ice.admits(world.now, home, 40) {}
     let mut hello = world.client.poll_transmit().unwrap();
@@ -104,21 +104,21 @@ fn a_flight_to_an_address_without_proof_waits_for_it() {
 #[test]
 fn who_falls_silent_is_sent_nothing_until_it_speaks() {
     let mut world = World::connected();
-    let home = SocketAddr::from(HOME);
+    let home = Path::from(HOME);
     world.run(HOME, 60);
     assert!(world.events.is_empty(), "{:?}", world.events);
-    assert_eq!(world.transport.media_addr(), Some(home));
+    assert_eq!(world.transport.media_path(), Some(home));
 
     world.answers = false;
     world.run(HOME, 17);
     assert_eq!(world.transport.hold(), Some(Hold::Silent));
-    assert_eq!(world.transport.media_addr(), None);
+    assert_eq!(world.transport.media_path(), None);
     // Its own checks do not show that it receives; RTCP does.
     let mut srtp = world.client.srtp();
     let mut sealed = srtp.sending.encrypt_rtcp(&rtcp(1)).unwrap();
     world.transport.open_rtcp(&mut sealed).unwrap();
     world.run(HOME, 1);
-    assert_eq!(world.transport.media_addr(), Some(home));
+    assert_eq!(world.transport.media_path(), Some(home));
     // A client that has answered once must go on answering.
     for sequence in 0..20 {
         let mut sealed = srtp.sending.encrypt_rtp(&rtp(1, sequence, 9)).unwrap();
@@ -128,7 +128,7 @@ fn who_falls_silent_is_sent_nothing_until_it_speaks() {
     assert_eq!(world.transport.hold(), Some(Hold::NoConsent));
     world.answers = true;
     world.run(HOME, 7);
-    assert_eq!(world.transport.media_addr(), Some(home));
+    assert_eq!(world.transport.media_path(), Some(home));
     let told: Vec<_> = world
         .events
         .iter()

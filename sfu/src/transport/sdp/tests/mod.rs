@@ -22,7 +22,7 @@ mod str0m;
 use super::*;
 use crate::event::MediaKind;
 use crate::rtp::parameters::{MediaRole, SectionKind, SlotIdentity, SsrcPair};
-use crate::transport::{Fingerprint, HashAlgorithm, IceCredentials};
+use crate::transport::{Candidate, Fingerprint, HashAlgorithm, IceCredentials};
 
 const LIMITS: SdpLimits = SdpLimits::new(64);
 
@@ -37,7 +37,8 @@ fn answer(session: &mut Session, offer: &str) -> Result<Negotiated, SdpError> {
         algorithm: HashAlgorithm::Sha256,
         bytes: (0..32).collect(),
     };
-    let candidates = [([127, 0, 0, 1], 10_000).into(), (LOOPBACK_6, 10_000).into()];
+    let candidates =
+        [([127, 0, 0, 1], 10_000).into(), (LOOPBACK_6, 10_000).into()].map(Candidate::Udp);
     let ours = LocalDescription {
         ice: &ice,
         fingerprint: &fingerprint,

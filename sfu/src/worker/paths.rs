@@ -1,24 +1,23 @@
-//! Addresses of peers: STUN, and datagrams from addresses that several peers share.
+//! Paths of peers: STUN, and datagrams over paths that several peers share.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Worker;
 use crate::demux::{Claim, Class};
 use crate::egress::Request;
 use crate::stats::Decision;
-use crate::transport::{Hold, StunOutcome, stun_answer_tag, stun_local_ufrag};
+use crate::transport::{Hold, Path, StunOutcome, stun_answer_tag, stun_local_ufrag};
 
-/// The counters of addresses.
+/// The counters of paths.
 #[derive(Debug, Default)]
-pub(super) struct AddressCounters {
+pub(super) struct PathCounters {
     pub(super) claims_refused: u64,
     pub(super) proven: u64,
     pub(super) unproven: u64,
 }
 
 impl Worker {
-    pub(super) fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    pub(super) fn handle_stun(&mut self, now: Instant, from: Path, datagram: &[u8]) {
         let found = match stun_answer_tag(datagram) {
             Some(tag) => self.demux.by_tag(tag).ok_or("stun_unasked_answer"),
             None => stun_local_ufrag(datagram)
@@ -44,21 +43,21 @@ impl Worker {
         self.service(now, index);
     }
 
-    /// Records that a peer has proved to be at an address.
-    pub(super) fn address_proven(&mut self, now: Instant, index: usize, addr: SocketAddr) {
-        self.counters.addresses.proven += 1;
-        self.claim(now, index, addr, true);
+    /// Records that a peer has proved to be at a path.
+    pub(super) fn path_proven(&mut self, now: Instant, index: usize, path: Path) {
+        self.counters.paths.proven += 1;
+        self.claim(now, index, path, true);
     }
 
-    fn claim(&mut self, now: Instant, index: usize, addr: SocketAddr, is_proven: bool) {
-        if self.demux.addresses.claim(addr, index, is_proven) == Claim::Held {
+    fn claim(&mut self, now: Instant, index: usize, path: Path, is_proven: bool) {
+        if self.demux.paths.claim(path, index, is_proven) == Claim::Held {
             return;
         }
-        self.counters.addresses.claims_refused += 1;
+        self.counters.paths.claims_refused += 1;
         if let Some(peer) = self.peers.get_mut(index)
             && peer.may_log(now)
         {
-            tracing::info!(room = %peer.room, peer = %peer.id, %addr, "peer claims an address where another is");
+            tracing::info!(room = %peer.room, peer = %peer.id, %path, "peer claims a path where another is");
         }
     }
 
@@ -100,15 +99,15 @@ impl Worker {
         }
     }
 
-    /// Handles a datagram from a shared address. The peer whose keys open it has sent it.
+    /// Handles a datagram over a shared path. The peer whose keys open it has sent it.
     pub(super) fn handle_shared(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Path,
         class: Class,
         datagram: &mut [u8],
     ) {
-        let peers: Vec<usize> = self.demux.addresses.all_at(from).collect();
+        let peers: Vec<usize> = self.demux.paths.all_at(from).collect();
         match class {
             Class::Rtp | Class::Rtcp => self.open_shared(now, &peers, class, datagram),
             Class::Dtls => self.spread_dtls(now, &peers, from, datagram),
@@ -146,13 +145,7 @@ impl Worker {
 
     /// Gives a handshake record to the peer that waits for one, and a record of an association to all: it authenticates
     /// at one.
-    fn spread_dtls(
-        &mut self,
-        now: Instant,
-        peers: &[usize],
-        from: SocketAddr,
-        datagram: &mut [u8],
-    ) {
+    fn spread_dtls(&mut self, now: Instant, peers: &[usize], from: Path, datagram: &mut [u8]) {
         let connected = |index: &&usize| {
             let peer = self.peers.get(**index);
             peer.is_some_and(|peer| peer.transport.is_connected())
@@ -161,7 +154,7 @@ impl Worker {
         let of_handshake = matches!(datagram.first(), Some(20 | 22));
         let for_these: Vec<usize> = match of_handshake {
             true => {
-                let claimant = self.demux.addresses.claimant(from);
+                let claimant = self.demux.paths.claimant(from);
                 let mut waiting = peers.iter().chain(&claimant);
                 let waiting = waiting.find(|index| !connected(index));
                 waiting.or(peers.first()).into_iter().copied().collect()

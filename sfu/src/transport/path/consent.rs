@@ -1,17 +1,17 @@
-//! Whether media may go on to an address that was proven: consent (RFC 7675), and whether the client says
-//! anything at all.
+//! Whether media may go on over a path that was proven: consent (RFC 7675), and whether the client says anything at
+//! all. It is kept for the path in use, and goes on when another takes its place.
 
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::path::CONSENT;
+use super::validation::CONSENT;
 
 /// The reason that no media is sent to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hold {
-    /// The client has not proved yet to be at the address it chose.
+    /// The client has not proved yet to be at the path it chose.
     Unproven,
     /// Nothing authentic has come for [`SILENCE`]: no answer to a check, no RTCP, no RTP.
     Silent,
@@ -31,10 +31,10 @@ impl Hold {
 }
 
 /// Signs of life of a client, and our checks for them.
-#[derive(Default)]
-pub(super) struct Consent {
+#[derive(Debug, Default)]
+pub(in crate::transport) struct Consent {
     /// Something authentic came that is no STUN, since this was last asked.
-    pub(super) spoke: bool,
+    pub(in crate::transport) spoke: bool,
     /// A check of the server was answered once. From then on only answers are consent. For a client that never
     /// answered, anything it sends from the address of its handshake is.
     answers: bool,
@@ -53,13 +53,13 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 impl Consent {
     /// A check was answered.
-    pub(super) fn answered(&mut self, now: Instant) {
+    pub(in crate::transport) fn answered(&mut self, now: Instant) {
         self.answers = true;
         self.heard_at = Some(now);
     }
 
     /// Records whether the client spoke; true if that counts as consent, too.
-    pub(super) fn hear(&mut self, now: Instant) -> bool {
+    pub(in crate::transport) fn hear(&mut self, now: Instant) -> bool {
         if !std::mem::take(&mut self.spoke) {
             return false;
         }
@@ -68,7 +68,7 @@ impl Consent {
     }
 
     /// Whether the client has said what ends a hold. Answers to checks do so by themselves.
-    pub(super) fn ends(&self, hold: Hold) -> bool {
+    pub(in crate::transport) fn ends(&self, hold: Hold) -> bool {
         self.spoke
             && match hold {
                 Hold::Unproven => false,
@@ -79,20 +79,24 @@ impl Consent {
 
     /// Starts anew: nothing was asked of the client lately, so that its silence counts from now on. True if its consent
     /// does too.
-    pub(super) fn renew(&mut self, now: Instant) -> bool {
+    pub(in crate::transport) fn renew(&mut self, now: Instant) -> bool {
         self.heard_at = Some(now);
         self.check_at = self.check_at.map(|_| now);
         !self.answers
     }
 
-    /// Schedules checks that keep consent, as an address is in use.
-    pub(super) fn keep(&mut self, now: Instant, rng: &mut StdRng) {
+    /// Schedules checks that keep consent, as a path is in use.
+    pub(in crate::transport) fn keep(&mut self, now: Instant, rng: &mut StdRng) {
         self.heard_at.get_or_insert(now);
         self.check_at.get_or_insert_with(|| now + interval(rng));
     }
 
-    /// The reason to hold media for an address that was last proven at `proven_at`.
-    pub(super) fn hold(&self, now: Instant, proven_at: Option<Instant>) -> Option<Hold> {
+    /// The reason to hold media for a path that was last proven at `proven_at`.
+    pub(in crate::transport) fn hold(
+        &self,
+        now: Instant,
+        proven_at: Option<Instant>,
+    ) -> Option<Hold> {
         let Some(proven_at) = proven_at else {
             return Some(Hold::Unproven);
         };
@@ -107,7 +111,7 @@ impl Consent {
     }
 
     /// Whether a check is to be sent now; the next one is planned.
-    pub(super) fn is_check_due(&mut self, now: Instant, rng: &mut StdRng) -> bool {
+    pub(in crate::transport) fn is_check_due(&mut self, now: Instant, rng: &mut StdRng) -> bool {
         let is_due = self.check_at.is_some_and(|at| at <= now);
         if is_due {
             self.check_at = Some(now + interval(rng));
@@ -116,7 +120,11 @@ impl Consent {
     }
 
     /// The time at which a check is due, or media is to be held.
-    pub(super) fn poll_timeout(&self, now: Instant, proven_at: Option<Instant>) -> Option<Instant> {
+    pub(in crate::transport) fn poll_timeout(
+        &self,
+        now: Instant,
+        proven_at: Option<Instant>,
+    ) -> Option<Instant> {
         let held = self.hold(now, proven_at).is_some();
         let ends = proven_at.filter(|_| !held).map(|proven_at| {
             let heard_at = self.heard_at.map_or(proven_at, |at| at.max(proven_at));

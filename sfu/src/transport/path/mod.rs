@@ -1,0 +1,68 @@
+//! How a peer is reached, and the states that belong to a path.
+//!
+//! A [`Path`] is a plain value. Demultiplexing looks peers up by it, a batch groups packets by it, and only the runtime
+//! looks inside. Another way in, such as a TCP stream with the framing of RFC 4571 or a TURN allocation, is another
+//! variant here, a [`Candidate`] to tell clients of it, and its sending and receiving in `runtime/`. Workers, ingress
+//! and egress do not change for it.
+//!
+//! | state | holds |
+//! |---|---|
+//! | `Validation` | whether the client has proved to be there, and when it is asked again |
+//! | `Allowance` | the bytes that may go there before |
+//! | `PathState` | both of these, and the client's last check over the path |
+//! | `Selection` | the path in use, and the one that the client would rather use |
+//! | `Consent` | whether media may go on (RFC 7675), and the time at which the client was last heard |
+
+mod allowance;
+mod candidate;
+mod consent;
+mod selection;
+mod state;
+mod validation;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+pub(crate) use candidate::Candidate;
+pub(crate) use consent::Hold;
+
+pub(super) use consent::Consent;
+pub(super) use selection::{CheckFacts, Moved, Selection};
+pub(super) use state::PathState;
+pub(super) use validation::CheckDue;
+
+/// The way between the server and one client's transport.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Path {
+    /// UDP datagrams between the worker's socket and this address.
+    Udp(SocketAddr),
+}
+
+// A path is copied for every run of packets and looked up for every datagram: it costs no more than a bare address.
+const _: () = assert!(size_of::<Option<Path>>() == size_of::<SocketAddr>());
+
+impl Path {
+    /// The address at which the server sees the client: the one that STUN tells it in XOR-MAPPED-ADDRESS (RFC 8489
+    /// section 14.2).
+    pub(crate) const fn mapped_addr(self) -> SocketAddr {
+        match self {
+            Self::Udp(addr) => addr,
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(addr) => write!(f, "udp {addr}"),
+        }
+    }
+}
+
+/// A UDP path, for tests.
+#[cfg(any(test, feature = "testing"))]
+impl From<([u8; 4], u16)> for Path {
+    fn from(addr: ([u8; 4], u16)) -> Self {
+        Self::Udp(addr.into())
+    }
+}
