@@ -1,5 +1,7 @@
 //! Errors of the embedder's API. Each says whose fault it is and carries a stable code.
 
+use std::fmt;
+
 use crate::transport::sdp::SdpError;
 
 /// The reason that a call on [`Sfu`](crate::Sfu) failed.
@@ -21,9 +23,9 @@ pub enum SfuError {
     /// A configured limit was reached; nothing was created.
     #[error("the limit of {limit} {what} is reached")]
     Limit {
-        /// The things that are limited: `rooms`, `peers in the room`, `tracks of the peer`.
-        what: &'static str,
-        /// The configured bound.
+        /// The things that are limited.
+        what: Limit,
+        /// The bound.
         limit: usize,
     },
     /// The worker's command queue is full: the server is overloaded; try again later.
@@ -37,6 +39,44 @@ pub enum SfuError {
     /// that is left; if that fails in the same way, none is left.
     #[error("a media worker of the server has failed; join again to be placed on another one")]
     WorkerFailed,
+}
+
+/// The things that a server has a bounded number of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Rooms of the server ([`Limits::rooms`](crate::Limits::rooms)).
+    Rooms,
+    /// Peers of a room ([`Limits::peers_per_room`](crate::Limits::peers_per_room)).
+    PeersPerRoom,
+    /// Tracks that a peer publishes ([`Limits::tracks_per_peer`](crate::Limits::tracks_per_peer)).
+    TracksPerPeer,
+    /// Bytes of [`Join::sender`](crate::Join::sender), a name of one line.
+    SenderBytes,
+}
+
+impl Limit {
+    /// A stable code for wire formats and metrics: the setting's name, where there is one.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Rooms => "rooms",
+            Self::PeersPerRoom => "peers_per_room",
+            Self::TracksPerPeer => "tracks_per_peer",
+            Self::SenderBytes => "sender_bytes",
+        }
+    }
+}
+
+/// Names the things, for a sentence: `peers in the room`.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rooms => "rooms",
+            Self::PeersPerRoom => "peers in the room",
+            Self::TracksPerPeer => "tracks of the peer",
+            Self::SenderBytes => "bytes on one line of the sender's name",
+        })
+    }
 }
 
 impl SfuError {

@@ -8,7 +8,8 @@
 //!
 //! 1. `runtime/` receives a batch of datagrams: the only sockets, threads, clocks and randomness.
 //! 2. `worker/` is one thread's state, sans I/O; it passes the packet from stop to stop.
-//! 3. `demux` finds the peer, by source address, else by the user fragment of a STUN check.
+//! 3. `demux` finds the peer, by the path it is reached over (`transport/path`), else by the user fragment of a STUN
+//!    check.
 //! 4. `transport/` makes it plain: ICE-lite, DTLS, SRTP decrypted once and in place, SCTP, SDP.
 //! 5. `rtp/` reads it: wire formats, pure functions on bytes, and the parameters that both sides agreed on.
 //! 6. `ingress/` is the publisher's side: find the layer, count, cache, ask for lost packets again.
@@ -16,7 +17,7 @@
 //!    in the worker's inbox, and are then forwarded viewer by viewer.
 //! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers, hold back packets that the link
 //!    has no time for; for all packets at hand, pack them into runs of equal length; seal.
-//! 9. `transmit` groups the packets to send into runs by destination; `runtime/` hands the runs to
+//! 9. `transmit` groups the packets to send into runs by path; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
 //!
 //! Audio levels go another way beside the packet's: `audio/` decides who speaks, and whose sound is forwarded.
@@ -61,6 +62,7 @@ mod cache;
 mod clock;
 mod config;
 mod demux;
+mod drops;
 mod egress;
 mod error;
 mod event;
@@ -81,7 +83,8 @@ mod worker;
 
 pub use backlog::EventBacklog;
 pub use config::{Cipher, Limits, SfuConfig};
-pub use error::{SfuError, StartError};
+pub use drops::DropReason;
+pub use error::{Limit, SfuError, StartError};
 pub use event::{
     Answer, DataRefusal, Event, LayerWanted, MediaKind, Needs, PeerFailure, PublishedTrack,
     RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,

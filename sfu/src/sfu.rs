@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::cache::CacheBudget;
 use crate::config::{Cipher, Limits, SfuConfig};
-use crate::error::{SfuError, StartError};
+use crate::error::{Limit, SfuError, StartError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
 use crate::runtime::{
@@ -197,7 +197,7 @@ impl Sfu {
         } = join;
         let limit = SENDER_BYTES;
         if sender.len() > limit || sender.contains('\n') {
-            let what = "bytes on one line of the sender's name";
+            let what = Limit::SenderBytes;
             return Err(SfuError::Limit { what, limit });
         }
         let offer = Box::new(read_offer(&offer, &self.inner.limits)?);

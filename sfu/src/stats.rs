@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+pub use crate::drops::Drops;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 
@@ -68,8 +69,8 @@ pub struct WorkerStats {
     pub addresses_unproven: u64,
     /// Times that media for a peer was held, by reason ([`PeerStats::media_held`]).
     pub media_held: BTreeMap<&'static str, u64>,
-    /// Datagrams dropped, by cause (a stable code such as `srtp_auth_failed`).
-    pub drops: BTreeMap<&'static str, u64>,
+    /// Packets, events and messages dropped, by reason.
+    pub drops: Drops,
     /// The number of its peers.
     pub peer_count: usize,
     /// Subscriptions of its peers, those that wait for an m-line included.

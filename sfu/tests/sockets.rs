@@ -13,7 +13,8 @@ use str0m::media::{Direction, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tertulia_sfu::{
-    Cipher, Event as SfuEvent, Join, Limits, PeerFailure, PeerId, RoomId, Sfu, SfuConfig, SfuError,
+    Cipher, DropReason, Event as SfuEvent, Join, Limits, PeerFailure, PeerId, RoomId, Sfu,
+    SfuConfig, SfuError,
 };
 
 /// Deadline of a wait. Joining and a second of audio take two seconds; a busy machine may take longer.
@@ -313,7 +314,7 @@ async fn two_workers_share_a_room_over_real_sockets() {
     for worker in &stats.workers {
         assert_eq!((worker.peer_count, worker.relayed_tracks), (1, 1));
         assert!(worker.relay_packets_out >= 50 && worker.relay_packets_in >= 50);
-        assert_eq!(worker.drops.get("relay_full"), None);
+        assert_eq!(worker.drops.get(DropReason::RelayFull), 0);
     }
     // Either worker may be told: the room is one.
     let of_first = sfu.peer_stats(clients[0].peer).await.unwrap();

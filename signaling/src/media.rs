@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
-    Answer, Cap, DataRefusal, Event, EventBacklog, LayerWanted, MediaKind, Needs, PeerFailure,
-    PeerId, PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError, SfuError, Slot,
-    StartError, SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
+    Answer, Cap, DataRefusal, DropReason, Event, EventBacklog, LayerWanted, Limit, MediaKind,
+    Needs, PeerFailure, PeerId, PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError,
+    SfuError, Slot, StartError, SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
 };
 pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 

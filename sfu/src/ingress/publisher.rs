@@ -12,6 +12,7 @@ use super::throttle::Throttle;
 use super::track::Track;
 use crate::cache::CacheShare;
 use crate::clock::{ClockOffset, SenderClock};
+use crate::drops::DropReason;
 use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::packet::{Described, PassedOn};
@@ -33,8 +34,8 @@ pub(crate) enum Receipt {
     Media(Media),
     /// A packet with nothing to forward: padding or a duplicate.
     Nothing,
-    /// Dropped, with the code of the cause.
-    Dropped(&'static str),
+    /// Dropped.
+    Dropped(DropReason),
 }
 
 /// A packet to be routed.
@@ -179,7 +180,7 @@ impl Publisher {
     pub(crate) fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Receipt {
         let mut header = match RtpHeader::parse(datagram) {
             Ok(header) => header,
-            Err(error) => return Receipt::Dropped(error.code()),
+            Err(error) => return Receipt::Dropped(error.into()),
         };
         let (tracks, bindings) = (&self.tracks, &self.bindings);
         let is_sound = || {
@@ -189,7 +190,7 @@ impl Publisher {
             track.is_some_and(|track| track.kind == MediaKind::Audio)
         };
         if !self.throttle.admits(now, datagram.len(), is_sound) {
-            return Receipt::Dropped("publisher_bitrate");
+            return Receipt::Dropped(DropReason::PublisherBitrate);
         }
         if let Some(id) = self.transport_cc
             && let Some(sequence) = header.extension(datagram, id).and_then(TransportCc::parse)
@@ -198,33 +199,33 @@ impl Publisher {
         }
         let binding = match self.bind(now, &header, datagram) {
             Ok(binding) => binding,
-            Err(code) => return Receipt::Dropped(code),
+            Err(reason) => return Receipt::Dropped(reason),
         };
         if let Some(layer) = self.layer_mut(binding) {
             layer.hold_mut(binding.repair).hear(now);
         }
         let Some(track) = self.tracks.get_mut(binding.track) else {
-            return Receipt::Dropped("rtp_unknown_ssrc");
+            return Receipt::Dropped(DropReason::RtpUnknownSsrc);
         };
         let mut start = 0;
         if binding.repair {
             match unwrap_rtx(track, binding.layer, &header, datagram) {
                 Ok(Some(at)) => start = at,
                 Ok(None) => return Receipt::Nothing,
-                Err(code) => return Receipt::Dropped(code),
+                Err(reason) => return Receipt::Dropped(reason),
             }
             header = match RtpHeader::parse(&datagram[start..]) {
                 Ok(header) => header,
-                Err(error) => return Receipt::Dropped(error.code()),
+                Err(error) => return Receipt::Dropped(error.into()),
             };
         }
         let packet = &datagram[start..];
         let Some(codec) = track.codec(header.payload_type) else {
-            return Receipt::Dropped("rtp_unknown_payload_type");
+            return Receipt::Dropped(DropReason::RtpUnknownPayloadType);
         };
         let payload = header.payload(packet);
         let Some(layer) = track.layers.get_mut(binding.layer) else {
-            return Receipt::Dropped("rtp_unknown_ssrc");
+            return Receipt::Dropped(DropReason::RtpUnknownSsrc);
         };
         let anew = layer.begins_anew();
         let sequence = layer.receive(
@@ -295,12 +296,16 @@ impl Publisher {
         now: Instant,
         header: &RtpHeader,
         packet: &[u8],
-    ) -> Result<Binding, &'static str> {
+    ) -> Result<Binding, DropReason> {
         let Some(bound) = self.bindings.get(header.ssrc) else {
-            let place = identify(self.tracks.iter(), header, packet).ok_or("rtp_unknown_ssrc")?;
+            let place =
+                identify(self.tracks.iter(), header, packet).ok_or(DropReason::RtpUnknownSsrc)?;
             return self.claim(now, header.ssrc, place);
         };
-        let track = self.tracks.get(bound.track).ok_or("rtp_unknown_ssrc")?;
+        let track = self
+            .tracks
+            .get(bound.track)
+            .ok_or(DropReason::RtpUnknownSsrc)?;
         if !names_another(track, header, packet) {
             return Ok(bound);
         }
@@ -315,12 +320,7 @@ impl Publisher {
     }
 
     /// Moves a stream to another m-line, and its repair stream with it.
-    fn move_to(
-        &mut self,
-        now: Instant,
-        ssrc: u32,
-        place: Binding,
-    ) -> Result<Binding, &'static str> {
+    fn move_to(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, DropReason> {
         let repair = self.unbind(ssrc);
         let place = self.claim(now, ssrc, place)?;
         if let Some(repair) = repair.filter(|_| !place.repair) {
@@ -335,16 +335,16 @@ impl Publisher {
     }
 
     /// Binds a stream that only names itself, if its layer is free.
-    fn claim(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, &'static str> {
-        let layer = self.layer_mut(place).ok_or("rtp_unknown_ssrc")?;
+    fn claim(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, DropReason> {
+        let layer = self.layer_mut(place).ok_or(DropReason::RtpUnknownSsrc)?;
         if !layer.hold_mut(place.repair).yields(now) {
             if let Some(track) = self.tracks.get_mut(place.track) {
                 track.packets_passed_over += 1;
             }
-            return Err("rtp_second_stream");
+            return Err(DropReason::RtpSecondStream);
         }
         layer.hold_mut(place.repair).take(now);
-        self.bind_to(ssrc, place).ok_or("rtp_unknown_ssrc")
+        self.bind_to(ssrc, place).ok_or(DropReason::RtpUnknownSsrc)
     }
 
     /// Binds a stream to its layer, in place of the one bound there before.
@@ -583,7 +583,7 @@ fn unwrap_rtx(
     layer: usize,
     header: &RtpHeader,
     datagram: &mut [u8],
-) -> Result<Option<usize>, &'static str> {
+) -> Result<Option<usize>, DropReason> {
     /// The original sequence number before the original payload.
     const OSN: usize = 2;
     if header.payload(datagram).len() < OSN {
@@ -591,8 +591,10 @@ fn unwrap_rtx(
     }
     let payload_type = track
         .repairs(header.payload_type)
-        .ok_or("rtx_unknown_payload_type")?;
-    let ssrc = track.layers[layer].ssrc.ok_or("rtx_without_media")?;
+        .ok_or(DropReason::RtxUnknownPayloadType)?;
+    let ssrc = track.layers[layer]
+        .ssrc
+        .ok_or(DropReason::RtxWithoutMedia)?;
     let at = header.payload_offset;
     let sequence = [datagram[at], datagram[at + 1]];
     datagram.copy_within(..at, OSN);

@@ -359,6 +359,7 @@ mod tests {
     use super::*;
     use crate::clock::WallClock;
     use crate::config::Limits;
+    use crate::drops::DropReason;
     use crate::id::{PeerId, RoomId};
     use crate::router::Seat;
     use crate::testing::epoch;
@@ -584,7 +585,7 @@ mod tests {
         };
         assert_eq!((*room, told.len()), (call.room, 2));
         let stats = call.ask(|reply| Command::Totals { reply }).expect("stats");
-        assert_eq!(stats.drops.get("events_not_taken"), Some(dropped));
+        assert_eq!(stats.drops.get(DropReason::EventsNotTaken), *dropped);
         assert!(call.events.is_closed());
     }
 }

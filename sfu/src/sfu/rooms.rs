@@ -14,7 +14,7 @@ use super::failure::or_failed;
 use super::links::TableFull;
 use super::placement::{Choice, PartLoad, choose};
 use super::room_events::ROOM_EVENTS;
-use crate::error::SfuError;
+use crate::error::{Limit, SfuError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, worker_of};
 use crate::router::Seat;
@@ -91,7 +91,7 @@ impl Sfu {
         let rooms = &self.inner.rooms;
         let limit = self.inner.limits.rooms;
         let seat = Seat::take_of(&rooms.seats, limit).ok_or(SfuError::Limit {
-            what: "rooms",
+            what: Limit::Rooms,
             limit,
         })?;
         let (events, receiver) = mpsc::channel(ROOM_EVENTS);
@@ -223,7 +223,7 @@ impl Sfu {
         let limit = self.inner.limits.peers_per_room;
         if entry.parts.iter().map(Part::peers).sum::<usize>() >= limit {
             return Err(SfuError::Limit {
-                what: "peers in the room",
+                what: Limit::PeersPerRoom,
                 limit,
             });
         }

@@ -563,9 +563,7 @@ impl SimRelay {
             for (reason, count) in media_held {
                 *total.media_held.entry(reason).or_default() += count;
             }
-            for (cause, count) in drops {
-                *total.drops.entry(cause).or_default() += count;
-            }
+            total.drops.extend(drops.iter());
             total.peer_count += peer_count;
             total.subscriptions += subscriptions;
             total.peers.extend(peers);

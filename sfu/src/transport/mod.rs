@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cache::CacheShare;
+use crate::drops::DropReason;
 use crate::event::{DataRefusal, PeerFailure};
 use crate::prefetch;
 
@@ -198,10 +199,10 @@ impl Transport {
     pub(crate) fn handle_stun(&mut self, now: Instant, from: Path, datagram: &[u8]) -> StunOutcome {
         self.advance(now);
         if self.phase == Phase::Ended {
-            return StunOutcome::Rejected("transport_ended");
+            return StunOutcome::Rejected(DropReason::TransportEnded);
         }
         if self.answers.len() >= MAX_WAITING || self.events.len() >= MAX_WAITING {
-            return StunOutcome::Rejected("stun_overload");
+            return StunOutcome::Rejected(DropReason::StunOverload);
         }
         let (outcome, steps) = self.ice.handle(now, from, datagram);
         if outcome == StunOutcome::Bound {
@@ -274,18 +275,26 @@ impl Transport {
         of_handshake || matches!(self.phase, Phase::Connecting | Phase::Closed)
     }
 
-    /// Authenticates and decrypts an RTP packet in place; the plain packet's length, or a code for
-    /// metrics.
-    pub(crate) fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
-        let len = self.srtp.as_mut().ok_or(NOT_READY)?.open_rtp(packet)?;
+    /// Authenticates and decrypts an RTP packet in place; the plain packet's length, or the reason
+    /// to drop it.
+    pub(crate) fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let len = self
+            .srtp
+            .as_mut()
+            .ok_or(DropReason::SrtpNotReady)?
+            .open_rtp(packet)?;
         self.ice.heard();
         Ok(len)
     }
 
-    /// Authenticates and decrypts a compound RTCP packet in place; the plain packet's length, or a
-    /// code for metrics.
-    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
-        let len = self.srtp.as_mut().ok_or(NOT_READY)?.open_rtcp(packet)?;
+    /// Authenticates and decrypts a compound RTCP packet in place; the plain packet's length, or the
+    /// reason to drop it.
+    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let len = self
+            .srtp
+            .as_mut()
+            .ok_or(DropReason::SrtpNotReady)?
+            .open_rtcp(packet)?;
         self.ice.heard();
         Ok(len)
     }
@@ -606,8 +615,6 @@ impl Transport {
         self.now = self.now.max(now);
     }
 }
-
-const NOT_READY: &str = "srtp_not_ready";
 
 #[cfg(test)]
 mod interop_tests;

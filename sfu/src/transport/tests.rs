@@ -229,11 +229,11 @@ fn media_before_the_handshake_is_not_ready() {
     let plain = rtp(1, 7, 900);
     assert_eq!(
         world.transport.open_rtp(&mut plain.clone()),
-        Err("srtp_not_ready")
+        Err(DropReason::SrtpNotReady)
     );
     assert_eq!(
         world.transport.open_rtcp(&mut rtcp(1)),
-        Err("srtp_not_ready")
+        Err(DropReason::SrtpNotReady)
     );
     let (mut buf, len) = ([plain, vec![0; 16]].concat(), 920);
     assert_eq!(world.transport.seal_rtp(&mut buf, RTP_HEADER, len), 0);
@@ -272,7 +272,7 @@ fn another_certificate_fails_the_peer() {
     assert_eq!(world.transport.poll_timeout(), None);
     assert_eq!(
         world.check(HOME, true),
-        StunOutcome::Rejected("transport_ended")
+        StunOutcome::Rejected(DropReason::TransportEnded)
     );
 }
 
@@ -359,7 +359,7 @@ fn consent_ends_thirty_seconds_after_the_last_check() {
     assert!(world.transport.poll_transmit().is_none());
     assert_eq!(
         world.transport.open_rtp(&mut rtp(1, 1, 9)),
-        Err("srtp_not_ready")
+        Err(DropReason::SrtpNotReady)
     );
 }
 
@@ -437,7 +437,7 @@ fn a_client_replaces_its_transport() {
     let mut sealed = stale.sending.encrypt_rtp(&rtp(2, 8, 90)).unwrap();
     assert_eq!(
         world.transport.open_rtp(&mut sealed),
-        Err("srtp_auth_failed")
+        Err(DropReason::SrtpAuthFailed)
     );
     // The transport goes on unchanged: it ends when consent does.
     world.events.clear();
@@ -613,7 +613,7 @@ fn an_ice_restart_keeps_the_session() {
     assert!(world.transport.poll_transmit().is_some());
     assert_eq!(world.check(AWAY, true), StunOutcome::Bound);
     let outcome = world.transport.handle_stun(world.now, home, &old);
-    assert_eq!(outcome, StunOutcome::Rejected("stun_bad_username"));
+    assert_eq!(outcome, StunOutcome::Rejected(DropReason::StunBadUsername));
     assert!(world.transport.is_connected());
     assert_eq!(world.transport.path(), Some(Path::from(AWAY)));
     let mut sealed = world

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Worker;
+use crate::drops::DropReason;
 use crate::event::Event;
 use crate::transport::TransportEvent;
 
@@ -35,7 +36,7 @@ impl Worker {
                     if peer.may_log(now) {
                         tracing::info!(room = %peer.room, peer = %peer.id, reason = reason.code(), "peer did not replace its transport");
                     }
-                    self.counters.drop("dtls_not_replaced");
+                    self.counters.drop(DropReason::DtlsNotReplaced);
                 }
                 Some(TransportEvent::PathChanged { from, to }) => {
                     if peer.may_log(now) {

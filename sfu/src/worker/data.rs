@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use super::relay::Control;
+use crate::drops::DropReason;
 use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
 use crate::transport::{DataChannel, DataMessage};
@@ -99,7 +100,7 @@ impl Worker {
 
     /// Counts a refused channel or message, and tells its peer.
     pub(super) fn refuse_data(&mut self, now: Instant, from: usize, reason: DataRefusal) {
-        self.counters.drop(reason.code());
+        self.counters.drop(reason.into());
         if let Some(peer) = self.peers.get_mut(from)
             && peer.data_budget.tell(now, reason)
         {
@@ -131,7 +132,7 @@ impl Worker {
                 .send_data(now, data.channel, message)
                 .is_err()
             {
-                self.counters.drop("data_undelivered");
+                self.counters.drop(DropReason::DataUndelivered);
             }
             while let Some((to, datagram)) = peer.transport.poll_transmit() {
                 Self::transmit(&mut self.transmits, &mut peer.run, to, &datagram);

@@ -8,6 +8,7 @@ use super::Worker;
 use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
 use super::relay::track_and_viewer;
+use crate::drops::DropReason;
 use crate::egress::{
     Cached, Item, Next, Outgoing, Outlet, Paced, Pacer, Packer, Plan, Slot, Start,
 };
@@ -131,7 +132,8 @@ impl Worker {
             .seal(now, peer, &self.inbox, ntp, &mut self.transmits);
         self.counters.packets_forwarded += sealed.packets;
         self.counters.padding_bytes += sealed.padding;
-        self.counters.drop_many("seal_failed", sealed.failed);
+        self.counters
+            .drop_many(DropReason::SealFailed, sealed.failed);
     }
 
     /// Forwards a layer's cached packets from the one where a viewer begins, up to the first that waits in the inbox.
@@ -230,7 +232,7 @@ impl Worker {
             return;
         };
         let Some((datagram, info)) = cached(track, &source) else {
-            return self.counters.drop("paced_not_cached");
+            return self.counters.drop(DropReason::PacedNotCached);
         };
         let packet = Packet {
             datagram,

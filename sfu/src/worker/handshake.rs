@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Worker;
+use crate::drops::DropReason;
 use crate::transport::Path;
 
 /// Datagrams that may wait. A client sends two flights of a few datagrams: this fits a storm of 500 joins. Beyond it
@@ -53,10 +54,10 @@ impl Worker {
         };
         if peer.transport.is_handshake(datagram) {
             if datagram.len() > DATAGRAM {
-                return self.counters.drop("dtls_oversized");
+                return self.counters.drop(DropReason::DtlsOversized);
             }
             if self.handshakes.waiting.len() == WAITING {
-                return self.counters.drop("handshakes_overloaded");
+                return self.counters.drop(DropReason::HandshakesOverloaded);
             }
             self.handshakes
                 .waiting
@@ -70,7 +71,7 @@ impl Worker {
     fn after_dtls(&mut self, now: Instant, index: usize) {
         let peer = self.peers.get_mut(index);
         let refused = peer.map_or(0, |peer| peer.transport.take_dtls_refused());
-        self.counters.drop_many("dtls_refused", refused);
+        self.counters.drop_many(DropReason::DtlsRefused, refused);
         self.service(now, index);
     }
 

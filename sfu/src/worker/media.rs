@@ -6,6 +6,7 @@ use super::Worker;
 use super::forward::cached;
 use super::peer::Peer;
 use super::relay::{track_and_viewer, track_at};
+use crate::drops::DropReason;
 use crate::egress::{Cached, Repair, Request};
 use crate::event::Event;
 use crate::ingress::{Media, Receipt};
@@ -22,7 +23,7 @@ impl Worker {
         };
         let len = match peer.transport.open_rtp(datagram) {
             Ok(len) => len,
-            Err(code) => return self.counters.drop(code),
+            Err(reason) => return self.counters.drop(reason),
         };
         if let Some(datagram) = datagram.get_mut(..len) {
             self.take_rtp(now, index, datagram);
@@ -49,7 +50,7 @@ impl Worker {
                 self.route(now, place, media, packet);
             }
             Receipt::Nothing => {}
-            Receipt::Dropped(code) => self.counters.drop(code),
+            Receipt::Dropped(reason) => self.counters.drop(reason),
         }
     }
 
@@ -147,7 +148,7 @@ impl Worker {
     ) {
         let targets = self.router.targets(fanout);
         if !self.inbox.push(place, info, datagram, targets) {
-            self.counters.drop("inbox_full");
+            self.counters.drop(DropReason::InboxFull);
         }
     }
 
@@ -157,7 +158,7 @@ impl Worker {
         };
         let len = match peer.transport.open_rtcp(datagram) {
             Ok(len) => len,
-            Err(code) => return self.counters.drop(code),
+            Err(reason) => return self.counters.drop(reason),
         };
         if let Some(datagram) = datagram.get(..len) {
             self.take_rtcp(now, index, datagram);
@@ -179,7 +180,7 @@ impl Worker {
                     peer.subscriber
                         .receive_rtcp(now, wall, &packet, &mut requests);
                 }
-                Err(error) => self.counters.drop(error.code()),
+                Err(error) => self.counters.drop(error.into()),
             }
         }
         self.schedule.touch(index);
@@ -187,7 +188,9 @@ impl Worker {
             match request {
                 Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, repair),
-                Request::Refused(packets) => self.counters.drop_many("repair_refused", packets),
+                Request::Refused(packets) => {
+                    self.counters.drop_many(DropReason::RepairRefused, packets)
+                }
             }
         }
     }
@@ -251,7 +254,7 @@ impl Worker {
             sequence: repair.sequence,
         };
         let Some((datagram, info)) = cached(track, &source) else {
-            self.counters.drop("repair_not_cached");
+            self.counters.drop(DropReason::RepairNotCached);
             return false;
         };
         let packet = Packet {

@@ -51,6 +51,7 @@ use crate::cache::CacheBudget;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::demux::{Class, Demux, classify};
+use crate::drops::{DropReason, Drops};
 use crate::egress::{LayerAllocation, LayerRequest};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
@@ -141,18 +142,16 @@ struct Counters {
     paths: PathCounters,
     /// Times that a peer's media was held, by reason.
     media_held: BTreeMap<&'static str, u64>,
-    drops: BTreeMap<&'static str, u64>,
+    drops: Drops,
 }
 
 impl Counters {
-    fn drop(&mut self, code: &'static str) {
-        self.drop_many(code, 1);
+    fn drop(&mut self, reason: DropReason) {
+        self.drops.add(reason, 1);
     }
 
-    fn drop_many(&mut self, code: &'static str, count: u64) {
-        if count > 0 {
-            *self.drops.entry(code).or_default() += count;
-        }
+    fn drop_many(&mut self, reason: DropReason, count: u64) {
+        self.drops.add(reason, count);
     }
 }
 
@@ -197,7 +196,7 @@ impl Worker {
             return self.handle_stun(now, from, datagram);
         }
         let Some(holder) = self.demux.paths.holder(from) else {
-            return self.counters.drop("unknown_address");
+            return self.counters.drop(DropReason::UnknownAddress);
         };
         if holder.is_shared || holder.is_contested && class == Class::Dtls {
             return self.handle_shared(now, from, class, datagram);
@@ -207,7 +206,7 @@ impl Worker {
             Class::Rtp => self.handle_rtp(now, index, datagram),
             Class::Rtcp => self.handle_rtcp(now, index, datagram),
             Class::Dtls => self.handle_dtls(now, index, from, datagram),
-            Class::Stun | Class::Unknown => self.counters.drop("unknown_protocol"),
+            Class::Stun | Class::Unknown => self.counters.drop(DropReason::UnknownProtocol),
         }
     }
 
@@ -221,7 +220,7 @@ impl Worker {
             self.finish_turn();
         }
         let overflowed = self.transmits.take_overflowed();
-        self.counters.drop_many("batch_full", overflowed);
+        self.counters.drop_many(DropReason::BatchFull, overflowed);
         std::mem::swap(out, &mut self.transmits);
         self.transmits.clear();
         more
@@ -253,8 +252,8 @@ impl Worker {
             *total += count;
         }
         counters.coalescing = report.window;
-        counters.drop_many("send_buffer_full", report.dropped);
-        counters.drop_many("send_refused", report.refused);
+        counters.drop_many(DropReason::SendBufferFull, report.dropped);
+        counters.drop_many(DropReason::SendRefused, report.refused);
     }
 
     /// Does everything that is due.
@@ -324,7 +323,7 @@ impl Worker {
 
     /// Counts events that nobody heard.
     pub(crate) fn count_untaken(&mut self, events: u64) {
-        self.counters.drop_many("events_not_taken", events);
+        self.counters.drop_many(DropReason::EventsNotTaken, events);
     }
 
     fn next_id(&mut self) -> u64 {

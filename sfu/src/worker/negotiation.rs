@@ -9,7 +9,7 @@ use super::peer::Peer;
 use crate::cache::CacheShare;
 use crate::config::Limits;
 use crate::egress::{SlotSeed, Subscriber};
-use crate::error::SfuError;
+use crate::error::{Limit, SfuError};
 use crate::event::{Answer, MediaKind, Needs, PublishedTrack, RefusedMedia, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::ingress::Publisher;
@@ -45,7 +45,7 @@ pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError>
     let tracks = offer.media.iter().filter(|media| media.publishes());
     if tracks.count() > limit {
         return Err(SfuError::Limit {
-            what: "tracks of the peer",
+            what: Limit::TracksPerPeer,
             limit,
         });
     }
@@ -91,7 +91,7 @@ impl Worker {
             >= limit
         {
             return Err(SfuError::Limit {
-                what: "peers in the room",
+                what: Limit::PeersPerRoom,
                 limit,
             });
         }

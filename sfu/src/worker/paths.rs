@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Worker;
 use crate::demux::{Claim, Class};
+use crate::drops::DropReason;
 use crate::egress::Request;
 use crate::stats::Decision;
 use crate::transport::{Hold, Path, StunOutcome, stun_answer_tag, stun_local_ufrag};
@@ -19,14 +20,14 @@ pub(super) struct PathCounters {
 impl Worker {
     pub(super) fn handle_stun(&mut self, now: Instant, from: Path, datagram: &[u8]) {
         let found = match stun_answer_tag(datagram) {
-            Some(tag) => self.demux.by_tag(tag).ok_or("stun_unasked_answer"),
+            Some(tag) => self.demux.by_tag(tag).ok_or(DropReason::StunUnaskedAnswer),
             None => stun_local_ufrag(datagram)
                 .and_then(|ufrag| self.demux.by_ufrag(ufrag))
-                .ok_or("stun_unknown_ufrag"),
+                .ok_or(DropReason::StunUnknownUfrag),
         };
         let index = match found {
             Ok(index) => index,
-            Err(code) => return self.counters.drop(code),
+            Err(reason) => return self.counters.drop(reason),
         };
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -38,7 +39,7 @@ impl Worker {
                 self.claim(now, index, from, is_proven);
             }
             StunOutcome::Proven => peer.subscriber.link_mut().hear(now),
-            StunOutcome::Rejected(code) => return self.counters.drop(code),
+            StunOutcome::Rejected(reason) => return self.counters.drop(reason),
         }
         self.service(now, index);
     }
@@ -111,7 +112,7 @@ impl Worker {
         match class {
             Class::Rtp | Class::Rtcp => self.open_shared(now, &peers, class, datagram),
             Class::Dtls => self.spread_dtls(now, &peers, from, datagram),
-            Class::Stun | Class::Unknown => self.counters.drop("unknown_protocol"),
+            Class::Stun | Class::Unknown => self.counters.drop(DropReason::UnknownProtocol),
         }
     }
 
@@ -137,10 +138,11 @@ impl Worker {
                         _ => self.take_rtp(now, *index, &mut copy),
                     };
                 }
-                Err(code) => refused = Some(code),
+                Err(reason) => refused = Some(reason),
             }
         }
-        self.counters.drop(refused.unwrap_or("unknown_address"));
+        self.counters
+            .drop(refused.unwrap_or(DropReason::UnknownAddress));
     }
 
     /// Gives a handshake record to the peer that waits for one, and a record of an association to all: it authenticates

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tertulia_sfu::DropReason;
 use tertulia_sfu::testing::network::PathModel;
 
 use crate::harness::{Sim, Video};
@@ -48,7 +49,7 @@ fn checks_from_a_forged_address_take_nothing_from_who_is_there() {
         assert_eq!(stats.remote_addr, Some(victim));
         assert_eq!(stats.media_held, None);
     }
-    assert_eq!(stats.drops.get("unknown_address"), None);
+    assert_eq!(stats.drops.get(DropReason::UnknownAddress), 0);
     assert_eq!(sim.relay.audit(), Vec::<String>::new());
 }
 

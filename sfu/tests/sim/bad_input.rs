@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tertulia_sfu::DropReason;
 use tertulia_sfu::testing::network::Datagram;
 
 use crate::harness::{Sim, Video};
@@ -52,10 +53,10 @@ fn random_and_truncated_datagrams_disturb_no_one() {
         inject(&mut sim, from, &bytes);
     }
     let counted = sim.relay.stats().drops;
-    let drops: u64 = counted.values().sum();
+    let drops = counted.total();
     assert!((20_000 - dtls..=20_000).contains(&drops), "{counted:?}");
     sim.run(3 * SECOND);
-    let refused = sim.relay.stats().drops["dtls_refused"];
+    let refused = sim.relay.stats().drops.get(DropReason::DtlsRefused);
     assert_eq!(refused, dtls);
     for (ssrc, report) in sim.clients[viewer].reports() {
         assert!(
@@ -82,7 +83,7 @@ fn forged_ssrcs_from_a_peers_address_bind_nothing() {
     }
     let drops = sim.relay.stats().drops;
     assert_eq!(
-        drops.get("srtp_auth_failed").copied().unwrap_or(0),
+        drops.get(DropReason::SrtpAuthFailed),
         1_000_000,
         "{drops:?}"
     );

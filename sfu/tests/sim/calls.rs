@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tertulia_sfu::{Event, Limits, PeerFailure, SfuError};
+use tertulia_sfu::{DropReason, Event, Limit, Limits, PeerFailure, SfuError};
 
 use crate::harness::{Sim, Video};
 
@@ -43,7 +43,7 @@ fn three_participants_see_and_hear_each_other() {
             assert_eq!(subscription.layer, top, "{subscription:?}");
         }
     }
-    assert_eq!(sim.relay.stats().drops.get("srtp_auth_failed"), None);
+    assert_eq!(sim.relay.stats().drops.get(DropReason::SrtpAuthFailed), 0);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn packets_padded_to_one_length_stay_whole() {
         stats.padding_bytes,
         stats.bytes_sent
     );
-    assert_eq!(stats.drops.get("seal_failed"), None);
+    assert_eq!(stats.drops.get(DropReason::SealFailed), 0);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_full_room_refuses_and_keeps_nothing() {
     assert_eq!(
         refused,
         SfuError::Limit {
-            what: "peers in the room",
+            what: Limit::PeersPerRoom,
             limit: 2
         }
     );

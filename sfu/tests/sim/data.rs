@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tertulia_sfu::testing::SimSharing;
-use tertulia_sfu::{DataRefusal, Event, Limits, SENDER_PROTOCOL};
+use tertulia_sfu::{DataRefusal, DropReason, Event, Limits, SENDER_PROTOCOL};
 
 use crate::harness::{Sim, Video};
 
@@ -138,6 +138,7 @@ fn what_is_refused_is_told_to_its_sender_once_a_second() {
     assert_eq!(refusals(&sim), [(0, DataRefusal::TooFast)]);
     assert_eq!(sim.clients[1].messages.len(), per_second);
     let drops = sim.relay.stats().drops;
-    let counted = [drops["data_unknown_label"], drops["data_rate_limited"]];
+    let counted = [DropReason::DataUnknownLabel, DropReason::DataRateLimited];
+    let counted = counted.map(|reason| drops.get(reason));
     assert_eq!(counted, [2, 20]);
 }

@@ -101,7 +101,7 @@ fn attacked(
         violations: 0,
         still,
         missed: Duration::ZERO,
-        dropped: sim.relay.stats().drops.values().sum(),
+        dropped: sim.relay.stats().drops.total(),
         kept: (kept, sim.relay.caches().1),
     };
     for viewer in people {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use str0m::media::MediaKind;
-use tertulia_sfu::Event;
 use tertulia_sfu::rtp::rtcp;
 use tertulia_sfu::testing::network::PathModel;
 use tertulia_sfu::testing::{OracleReport, SimSharing};
+use tertulia_sfu::{DropReason, Event};
 
 use crate::harness::{Sim, Video};
 
@@ -80,7 +80,7 @@ fn participants_on_two_workers_see_and_hear_each_other() {
         let other = sim.relay.worker_stats(1 - worker);
         assert!(stats.relay_packets_in > 1_000);
         assert_eq!(stats.relay_packets_in, other.relay_packets_out);
-        assert_eq!(stats.drops.get("relay_full"), None);
+        assert_eq!(stats.drops.get(DropReason::RelayFull), 0);
     }
     close(sim);
 }
@@ -434,7 +434,7 @@ fn full_rings_lose_media_and_no_control() {
     sim.run(SECOND);
     sim.relay.stall(1, false);
     sim.run(4 * SECOND);
-    assert!(sim.relay.worker_stats(0).drops["relay_full"] > 500);
+    assert!(sim.relay.worker_stats(0).drops.get(DropReason::RelayFull) > 500);
     assert_eq!(sim.relay.worker_stats(1).relayed_tracks, 3);
     let peer = sim.clients[viewer].peer.unwrap();
     let stats = sim.relay.peer_stats(peer).unwrap();

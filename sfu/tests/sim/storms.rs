@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tertulia_sfu::DropReason;
 use tertulia_sfu::rtp::rtcp;
 
 use crate::harness::{Sim, Video};
@@ -99,8 +100,8 @@ fn asks_for_everything(without_rtx: bool) {
     // for.
     let share = (sent - before) / 2 + 250;
     assert!((100..=share).contains(&again), "{again} of {share}");
-    let refused = sim.relay.stats().drops.get("repair_refused").copied();
-    assert!(refused > Some(80_000), "{refused:?}");
+    let refused = sim.relay.stats().drops.get(DropReason::RepairRefused);
+    assert!(refused > 80_000, "{refused:?}");
     sim.assert_clean(greedy, 2);
     sim.assert_clean(modest, 2);
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tertulia_sfu::TrackId;
 use tertulia_sfu::rtp::rtcp;
 use tertulia_sfu::testing::{LayerConfig, SimSharing};
+use tertulia_sfu::{DropReason, TrackId};
 
 use crate::harness::Sim;
 use crate::harness::client::hand::{Hand, named};
@@ -109,7 +109,7 @@ fn of_two_streams_on_one_m_line_the_first_stands() {
     let asked = keyframe_requests(&sim, &hand);
     assert!(asked <= 3, "{asked} keyframe requests");
     assert!(hand.requests.iter().all(|(_, ssrc)| *ssrc == 1_001));
-    assert!(sim.relay.stats().drops["rtp_second_stream"] > 100);
+    assert!(sim.relay.stats().drops.get(DropReason::RtpSecondStream) > 100);
 
     // The first falls silent, and the second is heard a second later.
     hand.cameras[0].set_enabled(1_001, false);

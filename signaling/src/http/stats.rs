@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::room::reply;
-use crate::media::stats::WorkerStats;
+use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
 use crate::memory::{Memory, MemoryStats};
 use crate::node::LogCounts;
@@ -105,11 +105,9 @@ impl Stats {
     async fn read(&self) -> Result<NodeStats, SfuError> {
         let totals = self.media.totals().await?;
         let counts = self.rooms.counts();
-        let mut drops = BTreeMap::new();
+        let mut drops = Drops::default();
         for worker in &totals.workers {
-            for (code, count) in &worker.drops {
-                *drops.entry(*code).or_default() += count;
-            }
+            drops.extend(worker.drops.iter());
         }
         let failed_workers = totals.workers.iter().filter(|w| w.failed).count();
         let log = (self.log)();
@@ -131,9 +129,16 @@ impl Stats {
             workers: workers
                 .map(|(index, worker)| Worker::new(index, worker))
                 .collect(),
-            drops,
+            drops: by_code(&drops),
         })
     }
+}
+
+fn by_code(drops: &Drops) -> BTreeMap<&'static str, u64> {
+    let counts = drops.iter();
+    counts
+        .map(|(reason, count)| (reason.code(), count))
+        .collect()
 }
 
 impl Worker {
@@ -166,7 +171,32 @@ impl Worker {
             addresses_proven: stats.addresses_proven,
             addresses_unproven: stats.addresses_unproven,
             media_held: stats.media_held,
-            drops: stats.drops,
+            drops: by_code(&stats.drops),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::media::DropReason;
+
+    #[test]
+    fn the_guide_lists_every_cause_of_drops() {
+        let guide = include_str!("../../docs/operating.md");
+        let (_, table) = guide
+            .split_once("### Causes of drops")
+            .expect("the heading");
+        let (table, _) = table.split_once("\n#").expect("the next heading");
+        // The first cell of a row: codes between backticks.
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.map(|row| row.split(" | ").next().unwrap_or_default());
+        let mut listed: Vec<&str> = cells
+            .flat_map(|cell| cell.split(", "))
+            .map(|code| code.trim_matches('`'))
+            .collect();
+        let mut codes = DropReason::ALL.map(DropReason::code);
+        listed.sort_unstable();
+        codes.sort_unstable();
+        assert_eq!(listed, codes);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::clients::{Clients, Exceeded};
-use crate::media::{DataRefusal, Limits, SdpError, SfuError};
+use crate::media::{DataRefusal, Limit, Limits, SdpError, SfuError};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
@@ -81,15 +81,18 @@ impl Refusal {
     pub(crate) fn of_media(error: &SfuError) -> Self {
         match error {
             SfuError::Sdp(error) => Self::of_sdp(error),
-            SfuError::Limit { what, limit } if what.contains("peers") => Self::new(
-                "room_full",
-                format!("The room has its {limit} {what} already."),
-            ),
-            SfuError::Limit { what, limit } if what.contains("rooms") => Self::new(
-                "server_full",
-                format!("The server has its {limit} {what} already."),
-            ),
-            SfuError::Limit { .. } => Self::new("too_many_tracks", sentence(error)),
+            SfuError::Limit { what, limit } => match what {
+                Limit::PeersPerRoom => Self::new(
+                    "room_full",
+                    format!("The room has its {limit} {what} already."),
+                ),
+                Limit::Rooms => Self::new(
+                    "server_full",
+                    format!("The server has its {limit} {what} already."),
+                ),
+                Limit::TracksPerPeer => Self::new("too_many_tracks", sentence(error)),
+                _ => Self::new("internal", sentence(error)),
+            },
             SfuError::NoSuchTrack => Self::new("no_such_track", sentence(error)),
             SfuError::Overloaded => Self::overloaded(),
             SfuError::Stopped => Self::shutting_down(),
@@ -189,9 +192,10 @@ mod tests {
         let syntax = SdpError::Syntax("line 1".into());
         for (error, code) in [
             (SfuError::Sdp(syntax), "sdp_syntax"),
-            (limit("peers in the room"), "room_full"),
-            (limit("rooms"), "server_full"),
-            (limit("tracks of the peer"), "too_many_tracks"),
+            (limit(Limit::PeersPerRoom), "room_full"),
+            (limit(Limit::Rooms), "server_full"),
+            (limit(Limit::TracksPerPeer), "too_many_tracks"),
+            (limit(Limit::SenderBytes), "internal"),
             (SfuError::NoSuchTrack, "no_such_track"),
             (SfuError::Overloaded, "overloaded"),
             (SfuError::Stopped, "shutting_down"),

@@ -12,8 +12,9 @@ use tertulia_signaling::media::stats::{
     BandwidthStats, Decision, PeerStats, SfuStats, SubscriptionStats, WorkerStats,
 };
 use tertulia_signaling::media::{
-    Answer, Cap, Event, EventBacklog, Media, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack,
-    Reply, RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View, Workers,
+    Answer, Cap, DropReason, Event, EventBacklog, Limit, Media, MediaKind, Needs, PeerFailure,
+    PeerId, PublishedTrack, Reply, RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View,
+    Workers,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -354,7 +355,7 @@ impl Media for FakeMedia {
             if books.refuse_rooms > 0 {
                 books.refuse_rooms -= 1;
                 return Err(SfuError::Limit {
-                    what: "rooms",
+                    what: Limit::Rooms,
                     limit: 1,
                 });
             }
@@ -601,7 +602,7 @@ impl Media for FakeMedia {
                 return Err(SfuError::Overloaded);
             }
             let idle = WorkerStats {
-                drops: [("unknown_address", 1)].into(),
+                drops: [(DropReason::UnknownAddress, 1)].into_iter().collect(),
                 ..WorkerStats::default()
             };
             let busy = WorkerStats {
@@ -623,7 +624,12 @@ impl Media for FakeMedia {
                 addresses_proven: 13,
                 addresses_unproven: 14,
                 media_held: [("silent", 15)].into(),
-                drops: [("srtp_auth_failed", 3), ("unknown_address", 2)].into(),
+                drops: [
+                    (DropReason::SrtpAuthFailed, 3),
+                    (DropReason::UnknownAddress, 2),
+                ]
+                .into_iter()
+                .collect(),
                 peer_count: books.peers.len(),
                 subscriptions: books.peers.values().map(|p| p.subscriptions.len()).sum(),
                 peers: Vec::new(),

@@ -11,6 +11,7 @@ use super::stun::{
     BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, HEADER, ICE_CONTROLLED, MESSAGE_INTEGRITY,
     PRIORITY, USERNAME, Writer, attributes, is_signed_by,
 };
+use crate::drops::DropReason;
 
 /// A transaction id (RFC 8489 section 5).
 pub(super) type Transaction = [u8; 12];
@@ -50,19 +51,20 @@ impl Remote {
         writer.finish(&self.key)
     }
 
-    /// The transaction of a success response that the client signed; else a code for metrics.
-    pub(super) fn read_answer(&self, datagram: &[u8]) -> Result<Transaction, &'static str> {
+    /// The transaction of a success response that the client signed; else the reason to drop it.
+    pub(super) fn read_answer(&self, datagram: &[u8]) -> Result<Transaction, DropReason> {
         if kind(datagram) == Some(BINDING_ERROR) {
-            return Err("stun_check_refused");
+            return Err(DropReason::StunCheckRefused);
         }
-        let mut attributes = attributes(datagram, BINDING_SUCCESS).ok_or("stun_malformed")?;
+        let mut attributes =
+            attributes(datagram, BINDING_SUCCESS).ok_or(DropReason::StunMalformed)?;
         let integrity = attributes.find(|(kind, ..)| *kind == MESSAGE_INTEGRITY);
-        let (_, integrity, at) = integrity.ok_or("stun_no_integrity")?;
+        let (_, integrity, at) = integrity.ok_or(DropReason::StunNoIntegrity)?;
         if !is_signed_by(datagram, at, integrity, &self.key) {
-            return Err("stun_bad_integrity");
+            return Err(DropReason::StunBadIntegrity);
         }
         let transaction = datagram.get(8..HEADER).and_then(|id| id.first_chunk());
-        transaction.copied().ok_or("stun_malformed")
+        transaction.copied().ok_or(DropReason::StunMalformed)
     }
 }
 

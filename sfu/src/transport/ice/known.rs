@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::super::path::{Path, PathState};
 use super::check::{Remote, Transaction};
+use crate::drops::DropReason;
 
 /// A path and the checks over it.
 pub(super) struct KnownPath {
@@ -49,11 +50,11 @@ impl KnownPath {
     }
 
     /// Whether a response over it answers one of the server's checks: only once.
-    pub(super) fn is_answered(&mut self, datagram: &[u8]) -> Result<(), &'static str> {
+    pub(super) fn is_answered(&mut self, datagram: &[u8]) -> Result<(), DropReason> {
         let transaction = self.remote.read_answer(datagram)?;
         let mut outstanding = self.outstanding.iter_mut();
         let answered = outstanding.find(|other| **other == Some(transaction));
-        answered.ok_or("stun_unasked_answer")?.take();
+        answered.ok_or(DropReason::StunUnaskedAnswer)?.take();
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ pub(crate) use stun::stun_local_ufrag;
 
 use super::IceCredentials;
 use super::path::{CheckDue, CheckFacts, Consent, Hold, Moved, Path, PathState, Selection};
+use crate::drops::DropReason;
 use check::Remote;
 use known::KnownPath;
 use stun::BindingRequest;
@@ -42,8 +43,8 @@ pub(crate) enum StunOutcome {
     Refreshed,
     /// A check of the server was answered: the client is at this path.
     Proven,
-    /// The message is not authenticated, or not acceptable. Nothing changed. The code is for metrics.
-    Rejected(&'static str),
+    /// The message is not authenticated, or not acceptable. Nothing changed.
+    Rejected(DropReason),
 }
 
 /// The ICE-lite agent of one peer.
@@ -142,23 +143,23 @@ impl IceLite {
         from: Path,
         datagram: &[u8],
         steps: &mut Steps,
-    ) -> Result<StunOutcome, &'static str> {
+    ) -> Result<StunOutcome, DropReason> {
         let request = BindingRequest::parse(datagram)?;
         let known = std::iter::once(&self.credentials).chain(&self.previous);
         let mut known = known.filter(|known| known.username == request.username);
-        let credentials = known.next().ok_or("stun_bad_username")?;
+        let credentials = known.next().ok_or(DropReason::StunBadUsername)?;
         let key = &credentials.key;
         if !request.is_signed_by(key) {
-            return Err("stun_bad_integrity");
+            return Err(DropReason::StunBadIntegrity);
         }
         if request.controlled {
             steps.send.push((from, request.role_conflict(key)));
-            return Err("stun_role_conflict");
+            return Err(DropReason::StunRoleConflict);
         }
         if let Some(kind) = request.unknown {
             let response = request.unknown_attribute(kind, key);
             steps.send.push((from, response));
-            return Err("stun_unknown_attribute");
+            return Err(DropReason::StunUnknownAttribute);
         }
         let response = request.success(from.mapped_addr(), key);
         let remote = Arc::clone(&credentials.remote);
@@ -186,10 +187,11 @@ impl IceLite {
         from: Path,
         datagram: &[u8],
         steps: &mut Steps,
-    ) -> Result<StunOutcome, &'static str> {
+    ) -> Result<StunOutcome, DropReason> {
         let mut paths = self.paths.iter_mut();
         let path = paths.find(|path| path.state.path() == from);
-        path.ok_or("stun_unasked_answer")?.is_answered(datagram)?;
+        path.ok_or(DropReason::StunUnaskedAnswer)?
+            .is_answered(datagram)?;
         self.consent.answered(now);
         self.prove(now, from, steps);
         Ok(StunOutcome::Proven)

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use ring::hmac;
 use rtc_stun::fingerprint::fingerprint_value;
 
+use crate::drops::DropReason;
+
 /// The server's user fragment in a binding request's USERNAME (RFC 8445 section 7.2.2), by which the first datagram
 /// from an unknown address is demultiplexed. Nothing is verified yet.
 pub(crate) fn stun_local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
@@ -57,13 +59,15 @@ const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 
 impl<'a> BindingRequest<'a> {
     /// Reads a binding request; the error is a code for metrics.
-    pub(super) fn parse(datagram: &'a [u8]) -> Result<Self, &'static str> {
+    pub(super) fn parse(datagram: &'a [u8]) -> Result<Self, DropReason> {
         let mut username = None;
         let mut integrity = None;
         let mut fingerprint = None;
         let (mut use_candidate, mut controlled, mut unknown) = (false, false, None);
         let mut end = HEADER;
-        for (kind, value, at) in attributes(datagram, BINDING_REQUEST).ok_or("stun_malformed")? {
+        for (kind, value, at) in
+            attributes(datagram, BINDING_REQUEST).ok_or(DropReason::StunMalformed)?
+        {
             end = at + ATTRIBUTE_HEADER + value.len().next_multiple_of(4);
             match kind {
                 FINGERPRINT => fingerprint = Some((value, at)),
@@ -79,21 +83,21 @@ impl<'a> BindingRequest<'a> {
             }
         }
         if end != datagram.len() {
-            return Err("stun_malformed");
+            return Err(DropReason::StunMalformed);
         }
-        let (fingerprint, at) = fingerprint.ok_or("stun_no_fingerprint")?;
+        let (fingerprint, at) = fingerprint.ok_or(DropReason::StunNoFingerprint)?;
         // FINGERPRINT must be the last attribute (RFC 8489 section 14.7).
-        let covered = datagram.get(..at).ok_or("stun_malformed")?;
+        let covered = datagram.get(..at).ok_or(DropReason::StunMalformed)?;
         if at + ATTRIBUTE_HEADER + FINGERPRINT_LEN != end
             || fingerprint != fingerprint_value(covered).to_be_bytes()
         {
-            return Err("stun_bad_fingerprint");
+            return Err(DropReason::StunBadFingerprint);
         }
-        let (integrity, integrity_at) = integrity.ok_or("stun_no_integrity")?;
+        let (integrity, integrity_at) = integrity.ok_or(DropReason::StunNoIntegrity)?;
         Ok(Self {
             datagram,
-            transaction: datagram.get(8..HEADER).ok_or("stun_malformed")?,
-            username: username.ok_or("stun_no_username")?,
+            transaction: datagram.get(8..HEADER).ok_or(DropReason::StunMalformed)?,
+            username: username.ok_or(DropReason::StunNoUsername)?,
             integrity,
             integrity_at,
             use_candidate,

@@ -135,14 +135,14 @@ fn forged_checks_change_nothing() {
         bytes
     };
     for (forged, code) in [
-        (unsigned.bytes(), "stun_no_integrity"),
-        (role_flip.bytes(), "stun_no_integrity"),
-        (signed_otherwise.bytes(), "stun_bad_integrity"),
-        (other_server.bytes(), "stun_bad_username"),
-        (other_client.bytes(), "stun_bad_username"),
-        (flipped_bit, "stun_bad_fingerprint"),
-        (unknown_length, "stun_malformed"),
-        (without_fingerprint, "stun_no_fingerprint"),
+        (unsigned.bytes(), DropReason::StunNoIntegrity),
+        (role_flip.bytes(), DropReason::StunNoIntegrity),
+        (signed_otherwise.bytes(), DropReason::StunBadIntegrity),
+        (other_server.bytes(), DropReason::StunBadUsername),
+        (other_client.bytes(), DropReason::StunBadUsername),
+        (flipped_bit, DropReason::StunBadFingerprint),
+        (unknown_length, DropReason::StunMalformed),
+        (without_fingerprint, DropReason::StunNoFingerprint),
     ] {
         let mut agent = agent();
         let checked = agent.take(now, path(1), &forged);
@@ -155,7 +155,10 @@ fn forged_checks_change_nothing() {
     for len in 0..good.bytes().len() {
         let mut agent = agent();
         let checked = agent.take(now, path(1), &good.bytes()[..len]);
-        assert_eq!(checked.outcome, StunOutcome::Rejected("stun_malformed"));
+        assert_eq!(
+            checked.outcome,
+            StunOutcome::Rejected(DropReason::StunMalformed)
+        );
         assert_eq!(agent.last_check(), None);
     }
 }
@@ -171,8 +174,8 @@ fn refusals_to_an_authenticated_client_are_answered_and_change_nothing() {
         ..check()
     };
     for (refused, reason, code) in [
-        (controlled, "stun_role_conflict", 487),
-        (unknown, "stun_unknown_attribute", 420),
+        (controlled, DropReason::StunRoleConflict, 487),
+        (unknown, DropReason::StunUnknownAttribute, 420),
     ] {
         let mut agent = agent();
         let checked = agent.take(Instant::now(), path(1), &refused.bytes());
@@ -224,9 +227,13 @@ fn media_waits_for_an_answer_from_where_it_is_to_go() {
     let mut other = right.clone();
     other[15] ^= 1;
     for (from, forged, code) in [
-        (path(2), right.clone(), "stun_unasked_answer"),
-        (path(1), other, "stun_bad_integrity"),
-        (path(1), right[..right.len() - 8].to_vec(), "stun_malformed"),
+        (path(2), right.clone(), DropReason::StunUnaskedAnswer),
+        (path(1), other, DropReason::StunBadIntegrity),
+        (
+            path(1),
+            right[..right.len() - 8].to_vec(),
+            DropReason::StunMalformed,
+        ),
     ] {
         let outcome = agent.take(now, from, &forged).outcome;
         assert_eq!(outcome, StunOutcome::Rejected(code));
@@ -237,7 +244,7 @@ fn media_waits_for_an_answer_from_where_it_is_to_go() {
     assert_eq!(agent.media(), Some(path(1)));
     // Once.
     let again = agent.take(now, path(1), &right).outcome;
-    assert_eq!(again, StunOutcome::Rejected("stun_unasked_answer"));
+    assert_eq!(again, StunOutcome::Rejected(DropReason::StunUnaskedAnswer));
 }
 
 #[test]
@@ -343,14 +350,14 @@ fn a_restart_takes_both_credentials_until_the_new_ones_are_used() {
     );
     assert_eq!(
         agent.take(now, path(1), &mixed).outcome,
-        StunOutcome::Rejected("stun_bad_username")
+        StunOutcome::Rejected(DropReason::StunBadUsername)
     );
     let checked = agent.take(now, path(2), &new);
     assert_eq!(checked.outcome, StunOutcome::Bound);
     read_answer(&checked.response.unwrap(), &ours);
     assert_eq!(
         agent.take(now, path(1), &old).outcome,
-        StunOutcome::Rejected("stun_bad_username")
+        StunOutcome::Rejected(DropReason::StunBadUsername)
     );
 }
 

@@ -10,6 +10,7 @@ mod kdf;
 mod rollover;
 mod sources;
 
+use crate::drops::DropReason;
 use crate::prefetch;
 pub(crate) use backend::Backend;
 use cipher::{Cipher, Protocol};
@@ -121,18 +122,18 @@ impl Srtp {
     }
 
     /// Authenticates and decrypts in place; the plain packet's length.
-    pub(crate) fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
-        let header = FixedHeader::parse(packet).ok_or("rtp_malformed")?;
+    pub(crate) fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let header = FixedHeader::parse(packet).ok_or(DropReason::RtpMalformed)?;
         if packet.len() < header.len + self.inbound.rtp.rtp_overhead() {
-            return Err("rtp_malformed");
+            return Err(DropReason::RtpMalformed);
         }
         let (source, index) = match self.rtp_sources.find(header.ssrc) {
             None => (None, u64::from(header.sequence)),
             Some((at, window)) => {
-                let index =
-                    index::guess(window.newest(), header.sequence).ok_or("srtp_auth_failed")?;
+                let index = index::guess(window.newest(), header.sequence)
+                    .ok_or(DropReason::SrtpAuthFailed)?;
                 if !window.is_fresh(index) {
-                    return Err("srtp_replayed");
+                    return Err(DropReason::SrtpReplayed);
                 }
                 (Some(at), index)
             }
@@ -141,29 +142,31 @@ impl Srtp {
             .inbound
             .rtp
             .open_rtp(packet, header.len, header.ssrc, index)
-            .ok_or("srtp_auth_failed")?;
+            .ok_or(DropReason::SrtpAuthFailed)?;
         self.rtp_sources.accept(source, header.ssrc, index);
         Ok(len)
     }
 
     /// Authenticates and decrypts in place; the plain packet's length.
-    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, &'static str> {
-        let ssrc = rtcp_ssrc(packet).ok_or("rtcp_malformed")?;
+    pub(crate) fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let ssrc = rtcp_ssrc(packet).ok_or(DropReason::RtcpMalformed)?;
         let index = self
             .inbound
             .rtcp
             .rtcp_index(packet)
-            .ok_or("rtcp_malformed")?;
+            .ok_or(DropReason::RtcpMalformed)?;
         let source = match self.rtcp_sources.find(ssrc) {
             None => None,
-            Some((_, window)) if !window.is_fresh(index.into()) => return Err("srtcp_replayed"),
+            Some((_, window)) if !window.is_fresh(index.into()) => {
+                return Err(DropReason::SrtcpReplayed);
+            }
             Some((at, _)) => Some(at),
         };
         let len = self
             .inbound
             .rtcp
             .open_rtcp(packet, ssrc, index)
-            .ok_or("srtcp_auth_failed")?;
+            .ok_or(DropReason::SrtcpAuthFailed)?;
         self.rtcp_sources.accept(source, ssrc, index.into());
         Ok(len)
     }

@@ -30,7 +30,7 @@ fn seal(srtp: &mut Srtp, plain: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn open(srtp: &mut Srtp, sealed: &[u8]) -> Result<Vec<u8>, &'static str> {
+fn open(srtp: &mut Srtp, sealed: &[u8]) -> Result<Vec<u8>, DropReason> {
     let mut packet = sealed.to_vec();
     let len = srtp.open_rtp(&mut packet)?;
     packet.truncate(len);
@@ -89,7 +89,10 @@ fn we_open_what_an_independent_client_seals() {
             let again = sealed.clone();
             let len = srtp.open_rtcp(&mut sealed).unwrap();
             assert_eq!(sealed[..len], plain);
-            assert_eq!(srtp.open_rtcp(&mut again.clone()), Err("srtcp_replayed"));
+            assert_eq!(
+                srtp.open_rtcp(&mut again.clone()),
+                Err(DropReason::SrtcpReplayed)
+            );
         }
     }
 }
@@ -111,7 +114,7 @@ fn packets_reordered_across_the_rollover_open_once() {
             assert_eq!(open(&mut srtp, &sealed[*at]), Ok(expected));
         }
         for at in order {
-            assert_eq!(open(&mut srtp, &sealed[at]), Err("srtp_replayed"));
+            assert_eq!(open(&mut srtp, &sealed[at]), Err(DropReason::SrtpReplayed));
         }
     }
 }
@@ -122,7 +125,7 @@ fn old_packets_beyond_the_window_are_replays() {
     let mut send = |s| client.sending.encrypt_rtp(&rtp(1, s, 9)).unwrap();
     let (first, second, newest) = (send(10), send(11), send(10 + 1_984));
     assert!(open(&mut srtp, &newest).is_ok());
-    assert_eq!(open(&mut srtp, &first), Err("srtp_replayed"));
+    assert_eq!(open(&mut srtp, &first), Err(DropReason::SrtpReplayed));
     assert!(open(&mut srtp, &second).is_ok());
 }
 
@@ -134,14 +137,17 @@ fn forged_packets_leave_no_state() {
         let mut forged = rtp(0, 5, 40);
         for ssrc in 0..1_000_000_u32 {
             forged[8..12].copy_from_slice(&ssrc.to_be_bytes());
-            assert_eq!(srtp.open_rtp(&mut forged), Err("srtp_auth_failed"));
+            assert_eq!(srtp.open_rtp(&mut forged), Err(DropReason::SrtpAuthFailed));
             forged[0] = 0x90;
         }
         let mut report = rtcp(0);
         report.resize(report.len() + 20, 0xff);
         for ssrc in 0..1_000_u32 {
             report[4..8].copy_from_slice(&ssrc.to_be_bytes());
-            assert_eq!(srtp.open_rtcp(&mut report), Err("srtcp_auth_failed"));
+            assert_eq!(
+                srtp.open_rtcp(&mut report),
+                Err(DropReason::SrtcpAuthFailed)
+            );
         }
         assert_eq!(srtp.rtp_sources.capacity(), 0);
         assert_eq!(srtp.rtcp_sources.capacity(), 0);
@@ -152,7 +158,7 @@ fn forged_packets_leave_no_state() {
         for sequence in [6, 2_000, 30_000] {
             assert_eq!(
                 open(&mut srtp, &rtp(9, sequence, 40)),
-                Err("srtp_auth_failed")
+                Err(DropReason::SrtpAuthFailed)
             );
         }
         assert_eq!(srtp.rtp_sources.find(9).unwrap().1.newest(), 5);
@@ -212,7 +218,7 @@ fn an_unencrypted_report_is_refused() {
         let (mut srtp, _) = pair(suite);
         let mut report = rtcp(1);
         report.extend([0; 20]);
-        assert_eq!(srtp.open_rtcp(&mut report), Err("rtcp_malformed"));
+        assert_eq!(srtp.open_rtcp(&mut report), Err(DropReason::RtcpMalformed));
     }
 }
 
@@ -263,7 +269,7 @@ proptest! {
         sent.sort_by_key(|(due, ..)| *due);
         for (_, plain, sealed) in &sent {
             prop_assert_eq!(open(&mut srtp, sealed), Ok(plain.clone()));
-            prop_assert_eq!(open(&mut srtp, sealed), Err("srtp_replayed"));
+            prop_assert_eq!(open(&mut srtp, sealed), Err(DropReason::SrtpReplayed));
         }
     }
 }

@@ -41,6 +41,7 @@ use super::codecs::Audience;
 use super::data::Data;
 use super::peer::Peer;
 use crate::audio::Digest;
+use crate::drops::DropReason;
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
@@ -160,12 +161,13 @@ impl Worker {
 
     /// Counts a batch that found no room in its ring.
     pub(crate) fn batch_dropped(&mut self, batch: &Batch) {
-        self.counters.drop_many("relay_full", batch.len() as u64);
+        self.counters
+            .drop_many(DropReason::RelayFull, batch.len() as u64);
     }
 
     /// Counts a data channel message that found no room in its ring.
     pub(crate) fn control_dropped(&mut self) {
-        self.counters.drop("relay_control_full");
+        self.counters.drop(DropReason::RelayControlFull);
     }
 
     /// Handles a control message of another worker.
