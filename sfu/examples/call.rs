@@ -26,12 +26,7 @@ async fn main() -> Result<()> {
     let mut api = rtc.sdp_api();
     api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
     let (offer, pending) = api.apply().ok_or("nothing to offer")?;
-    let join = Join {
-        offer: offer.to_sdp_string(),
-        auto_subscribe: true,
-        announce: Vec::new(),
-        sender: String::new(),
-    };
+    let join = Join::new(offer.to_sdp_string()).with_auto_subscribe(true);
     let (peer, answer) = sfu.join(room, join).await?;
     println!("{peer} publishes {:?}", answer.published);
     let answer = SdpAnswer::from_sdp_string(&answer.sdp)?;

@@ -5,8 +5,15 @@ use std::time::Duration;
 
 use crate::view::Cap;
 
-/// Settings of an [`Sfu`](crate::Sfu).
+/// Settings of an [`Sfu`](crate::Sfu). Begin with the defaults and change fields:
+///
+/// ```
+/// let mut config = tertulia_sfu::SfuConfig::default();
+/// config.workers = 2;
+/// config.limits.peers_per_room = 50;
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SfuConfig {
     /// Media threads; 0 means one for each core.
     pub workers: usize,
@@ -41,6 +48,7 @@ pub struct SfuConfig {
 
 /// The library that computes AES-128-GCM, the largest cost of forwarding beside the kernel's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Cipher {
     /// Whichever seals packets faster on this CPU, measured at start-up for some milliseconds.
     #[default]
@@ -81,8 +89,9 @@ impl SfuConfig {
     }
 }
 
-/// Bounds of what clients may make the server hold.
+/// Bounds of what clients may make the server hold. Begin with the defaults and change fields.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Rooms on one server.
     pub rooms: usize,

@@ -67,6 +67,7 @@ struct WorkerHandle {
 
 /// A participant's transport to create in a room.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Join {
     /// The client's SDP offer.
     pub offer: String,
@@ -79,6 +80,40 @@ pub struct Join {
     /// The name told to receivers of its data channel messages ([`SENDER_PROTOCOL`](crate::SENDER_PROTOCOL)): at most
     /// 64 bytes, no line feed. Empty: its peer id.
     pub sender: String,
+}
+
+impl Join {
+    /// A transport for the client with this SDP offer. It has no subscriptions at first, is told the workers' own
+    /// addresses, and is called by its peer id.
+    pub fn new(offer: impl Into<String>) -> Self {
+        Self {
+            offer: offer.into(),
+            auto_subscribe: false,
+            announce: Vec::new(),
+            sender: String::new(),
+        }
+    }
+
+    /// Sets whether it is subscribed to every other peer's tracks.
+    #[must_use]
+    pub fn with_auto_subscribe(mut self, auto_subscribe: bool) -> Self {
+        self.auto_subscribe = auto_subscribe;
+        self
+    }
+
+    /// Sets the addresses announced to this client, one for each worker.
+    #[must_use]
+    pub fn with_announce(mut self, announce: Vec<SocketAddr>) -> Self {
+        self.announce = announce;
+        self
+    }
+
+    /// Sets the name told to receivers of its data channel messages.
+    #[must_use]
+    pub fn with_sender(mut self, sender: impl Into<String>) -> Self {
+        self.sender = sender.into();
+        self
+    }
 }
 
 impl Sfu {

@@ -9,6 +9,7 @@ use crate::id::{PeerId, RoomId, TrackId};
 
 /// The state of all workers, each copied at one moment.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct SfuStats {
     /// The cipher that seals SRTP: `ring` or `aws-lc-rs`.
     pub cipher: &'static str,
@@ -28,6 +29,7 @@ pub struct SfuStats {
 
 /// One media thread.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct WorkerStats {
     /// Whether it has failed ([`Event::WorkerFailed`](crate::Event::WorkerFailed)). Its counters are lost then: all
     /// other fields are 0.
@@ -111,6 +113,7 @@ pub struct PeerStats {
 
 /// A viewer's link and its use. All rates are in bits a second of UDP payload.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[non_exhaustive]
 pub struct BandwidthStats {
     /// The estimated bandwidth of the link; none until it is known: by feedback, or after 3 s without any.
     pub estimate: Option<u64>,

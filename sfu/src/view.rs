@@ -4,6 +4,7 @@ use crate::id::TrackId;
 
 /// How a viewer shows a track. A track without a view counts as visible, at any size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct View {
     /// The track.
     pub track: TrackId,
@@ -25,15 +26,53 @@ impl View {
             pinned: false,
         }
     }
+
+    /// Sets whether it is on the screen.
+    #[must_use]
+    pub const fn with_visible(mut self, visible: bool) -> Self {
+        self.visible = visible;
+        self
+    }
+
+    /// Sets the height of its place in device pixels; 0 is any size.
+    #[must_use]
+    pub const fn with_height(mut self, height: u16) -> Self {
+        self.height = height;
+        self
+    }
+
+    /// Sets whether its viewer wants it before others.
+    #[must_use]
+    pub const fn with_pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
 }
 
 /// Facts of a published track that are not in its packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct TrackSettings {
     /// Its publisher muted it: no viewer is sent it.
     pub muted: bool,
     /// It shows a screen: viewers get it before cameras.
     pub screen: bool,
+}
+
+impl TrackSettings {
+    /// Sets whether its publisher muted it.
+    #[must_use]
+    pub const fn with_muted(mut self, muted: bool) -> Self {
+        self.muted = muted;
+        self
+    }
+
+    /// Sets whether it shows a screen.
+    #[must_use]
+    pub const fn with_screen(mut self, screen: bool) -> Self {
+        self.screen = screen;
+        self
+    }
 }
 
 /// The most that a viewer may be sent, whatever its link carries.

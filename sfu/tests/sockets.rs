@@ -13,8 +13,8 @@ use str0m::media::{Direction, MediaKind, MediaTime, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tertulia_sfu::{
-    Cipher, DropReason, Event as SfuEvent, Join, Limits, PeerFailure, PeerId, RoomId, Sfu,
-    SfuConfig, SfuError,
+    Cipher, DropReason, Event as SfuEvent, Join, PeerFailure, PeerId, RoomId, Sfu, SfuConfig,
+    SfuError,
 };
 
 /// Deadline of a wait. Joining and a second of audio take two seconds; a busy machine may take longer.
@@ -46,12 +46,7 @@ impl Client {
         let microphone = api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
         api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
-        let join = Join {
-            offer: offer.to_sdp_string(),
-            auto_subscribe: true,
-            announce: Vec::new(),
-            sender: String::new(),
-        };
+        let join = Join::new(offer.to_sdp_string()).with_auto_subscribe(true);
         let (peer, answer) = sfu.join(room, join).await?;
         assert_eq!((answer.published.len(), answer.slots.len()), (1, 1));
         rtc.sdp_api()
@@ -271,22 +266,17 @@ async fn forged_addresses_gain_nothing_over_real_sockets() {
 async fn a_port_in_use_is_the_operators_to_fix() {
     let sfu = Sfu::start(SfuConfig::loopback()).unwrap();
     let media_port = sfu.candidates()[0][0].port();
-    let error = Sfu::start(SfuConfig {
-        media_port,
-        ..SfuConfig::loopback()
-    })
-    .unwrap_err();
+    let mut config = SfuConfig::loopback();
+    config.media_port = media_port;
+    let error = Sfu::start(config).unwrap_err();
     assert!(error.to_string().contains("--media-port"), "{error}");
     sfu.shutdown().await;
 }
 
 #[tokio::test]
 async fn two_workers_share_a_room_over_real_sockets() {
-    let config = SfuConfig {
-        workers: 2,
-        room_peers_per_worker: 1,
-        ..SfuConfig::loopback()
-    };
+    let mut config = SfuConfig::loopback();
+    (config.workers, config.room_peers_per_worker) = (2, 1);
     let sfu = Sfu::start(config).unwrap();
     let (room, mut events) = sfu.create_room().await.unwrap();
     let mut clients = [
@@ -351,15 +341,9 @@ async fn two_workers_share_a_room_over_real_sockets() {
 #[tokio::test]
 async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room() {
     const PEERS: usize = 12;
-    let config = SfuConfig {
-        workers: 3,
-        room_peers_per_worker: 2,
-        limits: Limits {
-            peers_per_room: PEERS,
-            ..Limits::default()
-        },
-        ..SfuConfig::loopback()
-    };
+    let mut config = SfuConfig::loopback();
+    (config.workers, config.room_peers_per_worker) = (3, 2);
+    config.limits.peers_per_room = PEERS;
     let sfu = Sfu::start(config).unwrap();
     let room = create_room(&sfu).await;
     let joins: Vec<_> = (0..PEERS)
@@ -387,19 +371,7 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
         assert_eq!(worker.relayed_tracks, PEERS - worker.peer_count);
     }
     sfu.close_room(room).await.unwrap();
-    assert!(
-        sfu.join(
-            room,
-            Join {
-                offer: String::new(),
-                auto_subscribe: true,
-                announce: Vec::new(),
-                sender: String::new(),
-            }
-        )
-        .await
-        .is_err()
-    );
+    assert!(sfu.join(room, Join::new("")).await.is_err());
     sfu.shutdown().await;
 }
 
@@ -411,12 +383,9 @@ async fn a_client_may_be_told_another_address_and_keeps_it() {
     let mut api = rtc.sdp_api();
     api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
     let (offer, pending) = api.apply().unwrap();
-    let join = Join {
-        offer: offer.to_sdp_string(),
-        auto_subscribe: true,
-        announce: vec!["192.0.2.9:9999".parse().unwrap()],
-        sender: String::new(),
-    };
+    let join = Join::new(offer.to_sdp_string())
+        .with_auto_subscribe(true)
+        .with_announce(vec!["192.0.2.9:9999".parse().unwrap()]);
     let candidates = |sdp: &str| {
         let lines = sdp.lines().filter(|line| line.starts_with("a=candidate"));
         lines.map(str::to_owned).collect::<Vec<_>>()
@@ -441,14 +410,9 @@ async fn a_client_may_be_told_another_address_and_keeps_it() {
 
 #[tokio::test]
 async fn rooms_made_at_once_spread_and_are_all_or_as_many_as_may_be() {
-    let config = SfuConfig {
-        workers: 2,
-        limits: Limits {
-            rooms: 10,
-            ..Limits::default()
-        },
-        ..SfuConfig::loopback()
-    };
+    let mut config = SfuConfig::loopback();
+    config.workers = 2;
+    config.limits.rooms = 10;
     let sfu = Sfu::start(config).unwrap();
     for _ in 0..5 {
         let tasks: Vec<_> = (0..12)
@@ -488,10 +452,9 @@ async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
         (Cipher::AwsLcRs, "aws-lc-rs"),
     ];
     let sealed_with = async |cipher| {
-        let sfu = Sfu::start(SfuConfig {
-            cipher,
-            ..SfuConfig::loopback()
-        })?;
+        let mut config = SfuConfig::loopback();
+        config.cipher = cipher;
+        let sfu = Sfu::start(config)?;
         let stats = sfu.totals().await.unwrap();
         sfu.shutdown().await;
         Ok::<_, tertulia_sfu::StartError>(stats.cipher)
@@ -510,11 +473,8 @@ async fn the_cipher_is_the_one_asked_for_or_one_of_those_built_in() {
 /// The first worker's client leaves the call with it; the second's stays, and so does the room.
 #[tokio::test]
 async fn a_worker_that_fails_takes_nothing_with_it_but_its_peers() {
-    let config = SfuConfig {
-        workers: 2,
-        room_peers_per_worker: 1,
-        ..SfuConfig::loopback()
-    };
+    let mut config = SfuConfig::loopback();
+    (config.workers, config.room_peers_per_worker) = (2, 1);
     let sfu = Sfu::start(config).unwrap();
     let (shared, mut events) = sfu.create_room().await.unwrap();
     let first = Client::join(&sfu, shared).await;

@@ -69,12 +69,7 @@ impl Media for Sfu {
         announce: Vec<SocketAddr>,
         sender: String,
     ) -> Reply<'_, (PeerId, Answer)> {
-        let join = Join {
-            offer,
-            auto_subscribe: false,
-            announce,
-            sender,
-        };
+        let join = Join::new(offer).with_announce(announce).with_sender(sender);
         Box::pin(Sfu::join(self, room, join))
     }
 

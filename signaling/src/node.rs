@@ -199,34 +199,31 @@ impl Node {
 }
 
 fn sfu_config(config: &Config, plan: &Plan) -> SfuConfig {
+    let mut sfu = SfuConfig::default();
+    sfu.workers = config.workers;
+    sfu.room_peers_per_worker = config.room_peers_per_worker;
+    sfu.coalesce = Duration::from_micros(config.coalesce_us.into());
+    sfu.media_port = config.media_port;
+    sfu.media_ips = config.media_ip.clone();
+    sfu.announce = config.media_announce.clone();
+    sfu.cipher = match config.cipher {
+        CipherSetting::Auto => Cipher::Auto,
+        CipherSetting::Ring => Cipher::Ring,
+        CipherSetting::AwsLcRs => Cipher::AwsLcRs,
+    };
+    sfu.viewer_cap = Cap {
+        bitrate: config.max_viewer_bitrate,
+        height: config.max_viewer_height,
+    };
+    sfu.last_n = config.last_n;
+    sfu.loudest_n = config.loudest_n;
     let limits = &config.limits;
-    SfuConfig {
-        workers: config.workers,
-        room_peers_per_worker: config.room_peers_per_worker,
-        coalesce: Duration::from_micros(config.coalesce_us.into()),
-        media_port: config.media_port,
-        media_ips: config.media_ip.clone(),
-        announce: config.media_announce.clone(),
-        cipher: match config.cipher {
-            CipherSetting::Auto => Cipher::Auto,
-            CipherSetting::Ring => Cipher::Ring,
-            CipherSetting::AwsLcRs => Cipher::AwsLcRs,
-        },
-        viewer_cap: Cap {
-            bitrate: config.max_viewer_bitrate,
-            height: config.max_viewer_height,
-        },
-        last_n: config.last_n,
-        loudest_n: config.loudest_n,
-        limits: tertulia_sfu::Limits {
-            // A room that is closed to make place for another exists a moment longer.
-            rooms: limits.rooms.saturating_add(limits.empty_rooms),
-            peers_per_room: limits.participants_per_room,
-            tracks_per_peer: limits.tracks_per_participant,
-            publisher_bitrate: limits.publisher_bitrate,
-            cache_bytes: plan.caches,
-            connect_timeout: limits.connect_timeout(),
-            ..Default::default()
-        },
-    }
+    // A room that is closed to make place for another exists a moment longer.
+    sfu.limits.rooms = limits.rooms.saturating_add(limits.empty_rooms);
+    sfu.limits.peers_per_room = limits.participants_per_room;
+    sfu.limits.tracks_per_peer = limits.tracks_per_participant;
+    sfu.limits.publisher_bitrate = limits.publisher_bitrate;
+    sfu.limits.cache_bytes = plan.caches;
+    sfu.limits.connect_timeout = limits.connect_timeout();
+    sfu
 }

@@ -80,10 +80,8 @@ impl Call {
         let sinks = bind_sinks(count)?;
         let socket = TurnSocket::bind()?;
         let now = epoch();
-        let limits = Limits {
-            peers_per_room: 2_000,
-            ..Limits::default()
-        };
+        let mut limits = Limits::default();
+        limits.peers_per_room = 2_000;
         let mut relay = SimRelay::new(now, socket.addr(), 1, limits);
         let room = relay.create_room();
         let mut call = Self {

@@ -220,10 +220,8 @@ fn a_client_that_offers_and_sends_nothing_is_given_up() {
 
 #[test]
 fn a_full_room_refuses_and_keeps_nothing() {
-    let limits = Limits {
-        peers_per_room: 2,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.peers_per_room = 2;
     let mut sim = Sim::with_limits(7, limits);
     sim.viewer();
     sim.viewer();

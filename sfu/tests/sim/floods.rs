@@ -158,10 +158,8 @@ fn a_new_ssrc_for_each_packet_delays_nobody() {
 
 #[test]
 fn a_publisher_of_much_too_much_delays_nobody() {
-    let none = Limits {
-        publisher_bitrate: 0,
-        ..Limits::default()
-    };
+    let mut none = Limits::default();
+    none.publisher_bitrate = 0;
     for (seed, limits) in [(2_210, Limits::default()), (2_211, none)] {
         let seen = attacked(seed, (limits, PathModel::LAN), 94_000_000, |_, ssrc| ssrc);
         assert_undisturbed(&seen);
@@ -175,11 +173,8 @@ fn who_keeps_most_packets_gives_up_first() {
         loss: 0.02,
         ..link()
     };
-    let limits = Limits {
-        cache_bytes: 8 << 20,
-        publisher_bitrate: 0,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    (limits.cache_bytes, limits.publisher_bitrate) = (8 << 20, 0);
     let seen = attacked(2_220, (limits, lossy), 94_000_000, |_, ssrc| ssrc);
     assert_eq!(seen.violations, 0, "{seen:?}");
     let (kept, refused) = seen.kept;

@@ -124,10 +124,7 @@ fn what_is_kept_for_a_viewer_without_rtx_is_given_back_when_nothing_is_sent() {
         sim.run(4 * SECOND);
         // Three layers are published, and one is forwarded.
         let (published, track) = (sim.relay.caches().0, sim.clients[publisher].published[1]);
-        let settings = |muted| TrackSettings {
-            muted,
-            ..TrackSettings::default()
-        };
+        let settings = |muted| TrackSettings::default().with_muted(muted);
         let (now, peer) = (sim.now, sim.clients[publisher].peer.unwrap());
         if muted {
             sim.relay

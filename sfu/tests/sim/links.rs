@@ -157,28 +157,11 @@ fn a_viewer_gets_what_its_screen_shows() {
         sim.clients[0].published[1],
         sim.clients[viewer].peer.unwrap(),
     );
-    let small = View {
-        height: 180,
-        ..View::of(track)
-    };
+    let small = View::of(track).with_height(180);
     for (view, layer, reason) in [
         (small, Some(0), "size_hint"),
-        (
-            View {
-                visible: false,
-                ..small
-            },
-            None,
-            "hidden",
-        ),
-        (
-            View {
-                height: 400,
-                ..small
-            },
-            Some(1),
-            "size_hint",
-        ),
+        (small.with_visible(false), None, "hidden"),
+        (small.with_height(400), Some(1), "size_hint"),
         (View::of(track), Some(2), "best"),
     ] {
         let now = sim.now;

@@ -16,10 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const UNDER_WAY: Duration = Duration::from_millis(20);
 
 fn set_muted(sim: &mut Sim, publisher: usize, track: TrackId, muted: bool) {
-    let settings = TrackSettings {
-        muted,
-        ..TrackSettings::default()
-    };
+    let settings = TrackSettings::default().with_muted(muted);
     let (now, peer) = (sim.now, sim.clients[publisher].peer.unwrap());
     sim.relay.set_track(now, peer, track, settings).unwrap();
 }
@@ -307,10 +304,7 @@ fn only_its_publisher_mutes_a_track() {
         let publisher = sim.participant(Video::Single);
         let other = sim.participant(Video::Single);
         let track = sim.clients[publisher].published[0];
-        let muted = TrackSettings {
-            muted: true,
-            ..TrackSettings::default()
-        };
+        let muted = TrackSettings::default().with_muted(true);
         let (now, peer) = (sim.now, sim.clients[other].peer.unwrap());
         let refused = sim.relay.set_track(now, peer, track, muted);
         assert_eq!(refused, Err(SfuError::NoSuchTrack));

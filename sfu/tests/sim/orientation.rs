@@ -139,10 +139,7 @@ fn who_is_muted_is_waited_for() {
         let track = sim.clients[publisher].published[0];
         let peer = sim.clients[publisher].peer.unwrap();
         let mute = |sim: &mut Sim, muted| {
-            let settings = TrackSettings {
-                muted,
-                screen: false,
-            };
+            let settings = TrackSettings::default().with_muted(muted);
             let set = sim.relay.set_track(sim.now, peer, track, settings);
             set.unwrap();
         };

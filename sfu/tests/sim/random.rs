@@ -188,10 +188,10 @@ impl Run {
                 .copied()
         {
             let peer = self.sim.clients[index].peer.expect("joined");
-            let settings = TrackSettings {
-                muted: self.rng.random_bool(0.6),
-                screen: self.rng.random_bool(0.3),
-            };
+            let (muted, screen) = (self.rng.random_bool(0.6), self.rng.random_bool(0.3));
+            let settings = TrackSettings::default()
+                .with_muted(muted)
+                .with_screen(screen);
             let _ = self
                 .sim
                 .relay

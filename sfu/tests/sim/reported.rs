@@ -261,10 +261,7 @@ fn what_is_said_is_no_limit_for_what_is_shown_larger_later() {
     for says in [Says::Nothing, Says::Estimate] {
         let mut call = Call::new(1_300, 1, says, PathModel::LAN);
         let peer = call.sim.clients[call.viewer].peer.unwrap();
-        let small = View {
-            height: 180,
-            ..View::of(call.videos[0])
-        };
+        let small = View::of(call.videos[0]).with_height(180);
         call.sim
             .relay
             .set_views(call.sim.now, peer, &[small])

@@ -59,11 +59,9 @@ impl Call {
         let place = |publisher| page.iter().position(|shown| *shown == publisher);
         let view = |publisher| {
             let place = place(publisher);
-            View {
-                visible: place.is_some(),
-                height: place.map_or(0, |place| HEIGHTS[place]),
-                ..View::of(self.track(publisher))
-            }
+            View::of(self.track(publisher))
+                .with_visible(place.is_some())
+                .with_height(place.map_or(0, |place| HEIGHTS[place]))
         };
         let views: Vec<View> = (0..PUBLISHERS).map(view).collect();
         let peer = self.sim.clients[viewer].peer.unwrap();

@@ -18,11 +18,7 @@ fn publisher(sim: &mut Sim) -> (usize, TrackId) {
 }
 
 fn shows(sim: &mut Sim, viewer: usize, track: TrackId, height: u16) {
-    let view = View {
-        visible: height > 0,
-        height,
-        ..View::of(track)
-    };
+    let view = View::of(track).with_visible(height > 0).with_height(height);
     let (now, peer) = (sim.now, sim.clients[viewer].peer.unwrap());
     sim.relay.set_views(now, peer, &[view]).unwrap();
 }

@@ -154,15 +154,10 @@ impl Media for Relay {
 
     fn totals(&self) -> Reply<'_, stats::SfuStats> {
         self.answer(|relay, _| {
-            Ok(stats::SfuStats {
-                cipher: "ring",
-                linked_workers: 0,
-                links_refused: 0,
-                cache_bytes: 0,
-                cache_bytes_most: 0,
-                caches_refused: 0,
-                workers: vec![relay.stats()],
-            })
+            let mut stats = stats::SfuStats::default();
+            stats.cipher = "ring";
+            stats.workers = vec![relay.stats()];
+            Ok(stats)
         })
     }
 

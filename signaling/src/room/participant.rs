@@ -47,10 +47,9 @@ pub(super) struct Track {
 impl Track {
     /// The settings for the media plane.
     pub(super) fn settings(&self) -> TrackSettings {
-        TrackSettings {
-            muted: self.info.muted,
-            screen: self.info.source == Source::Screen,
-        }
+        TrackSettings::default()
+            .with_muted(self.info.muted)
+            .with_screen(self.info.source == Source::Screen)
     }
 }
 

@@ -9,7 +9,7 @@ use super::negotiation::Offer;
 use super::participant::Track;
 use super::timeline::unix_ms;
 use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
-use crate::media::{SfuError, TrackId, TrackSettings};
+use crate::media::{SfuError, TrackId};
 
 impl Room {
     /// Does a command that has the turn of its participant, and says so by [`done`](Self::done) at the end.
@@ -121,10 +121,7 @@ impl Room {
         if own.info.muted == muted {
             return self.finish(id, request, Ok(()));
         }
-        let settings = TrackSettings {
-            muted,
-            ..own.settings()
-        };
+        let settings = own.settings().with_muted(muted);
         let id = id.clone();
         // A track is announced as muted once it is no longer forwarded: so the media plane comes first.
         self.set_track(track, settings, move |room, told| {

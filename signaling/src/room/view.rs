@@ -24,21 +24,11 @@ impl Room {
                 .get(&track)
                 .is_some_and(|(owner, _)| owner != id)
             {
-                let NamedView {
-                    visible,
-                    height,
-                    pinned,
-                    ..
-                } = *view;
-                known.insert(
-                    track,
-                    View {
-                        track,
-                        visible,
-                        height,
-                        pinned,
-                    },
-                );
+                let view = View::of(track)
+                    .with_visible(view.visible)
+                    .with_height(view.height)
+                    .with_pinned(view.pinned);
+                known.insert(track, view);
             }
         }
         if let Some(viewer) = self.participants.get_mut(id) {

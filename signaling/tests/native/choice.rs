@@ -69,12 +69,7 @@ async fn a_view_reaches_the_media_plane() {
     // The last word about a track counts; one that just ended is passed over.
     let said = [view(&name, 0), view("tr_gone", 90), view(&name, 540)];
     viewer.expect_ok(views(said)).await;
-    let expected = MediaView {
-        track: camera,
-        visible: true,
-        height: 540,
-        pinned: false,
-    };
+    let expected = MediaView::of(camera).with_height(540);
     let of = |peer: u64| server.media.books().peers[&peer].views.clone();
     assert_eq!(of(viewer_peer), [(camera, expected)].into());
     // A track of one's own is not sent to oneself.
@@ -190,7 +185,11 @@ async fn the_media_plane_knows_what_is_muted_and_what_is_a_screen() {
         carried("2", Source::Camera, false),
     ]))
     .await;
-    let settings = |muted, screen| TrackSettings { muted, screen };
+    let settings = |muted, screen| {
+        TrackSettings::default()
+            .with_muted(muted)
+            .with_screen(screen)
+    };
     let told = || -> Vec<TrackSettings> {
         let books = server.media.books();
         let peer = books.peers.values().next().expect("Ada");

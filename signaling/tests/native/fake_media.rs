@@ -574,6 +574,8 @@ impl Media for FakeMedia {
             let books = self.books();
             let known = books.peers.get(&peer.as_u64());
             let known = known.ok_or(SfuError::NoSuchPeer)?;
+            let mut bandwidth = BandwidthStats::default();
+            (bandwidth.estimate, bandwidth.limited_by) = (Some(900_000), "delay");
             Ok(PeerStats {
                 peer,
                 room: known.room,
@@ -585,11 +587,7 @@ impl Media for FakeMedia {
                 packets_over_rate: 0,
                 published: Vec::new(),
                 subscriptions: known.subscriptions.iter().map(subscription).collect(),
-                bandwidth: BandwidthStats {
-                    estimate: Some(900_000),
-                    limited_by: "delay",
-                    ..BandwidthStats::default()
-                },
+                bandwidth,
             })
         })
     }
@@ -601,48 +599,39 @@ impl Media for FakeMedia {
                 books.overloaded -= 1;
                 return Err(SfuError::Overloaded);
             }
-            let idle = WorkerStats {
-                drops: [(DropReason::UnknownAddress, 1)].into_iter().collect(),
-                ..WorkerStats::default()
-            };
-            let busy = WorkerStats {
-                failed: false,
-                datagrams_received: 10,
-                datagrams_sent: 66,
-                messages_sent: 20,
-                run_lengths: [5, 4, 3, 2, 1],
-                padding_bytes: 7,
-                probe_packets: 4,
-                coalescing_us: 250.5,
-                bytes_received: 12_000,
-                bytes_sent: 70_000,
-                packets_forwarded: 60,
-                relayed_tracks: 8,
-                relay_packets_out: 9,
-                relay_packets_in: 11,
-                address_claims_refused: 12,
-                addresses_proven: 13,
-                addresses_unproven: 14,
-                media_held: [("silent", 15)].into(),
-                drops: [
-                    (DropReason::SrtpAuthFailed, 3),
-                    (DropReason::UnknownAddress, 2),
-                ]
-                .into_iter()
-                .collect(),
-                peer_count: books.peers.len(),
-                subscriptions: books.peers.values().map(|p| p.subscriptions.len()).sum(),
-                peers: Vec::new(),
-            };
-            Ok(SfuStats {
-                cipher: "ring",
-                linked_workers: 3,
-                links_refused: 2,
-                cache_bytes: 16,
-                cache_bytes_most: 17,
-                caches_refused: 18,
-                workers: vec![idle, busy],
-            })
+            let mut idle = WorkerStats::default();
+            idle.drops.add(DropReason::UnknownAddress, 1);
+            let mut busy = WorkerStats::default();
+            busy.datagrams_received = 10;
+            busy.datagrams_sent = 66;
+            busy.messages_sent = 20;
+            busy.run_lengths = [5, 4, 3, 2, 1];
+            busy.padding_bytes = 7;
+            busy.probe_packets = 4;
+            busy.coalescing_us = 250.5;
+            busy.bytes_received = 12_000;
+            busy.bytes_sent = 70_000;
+            busy.packets_forwarded = 60;
+            busy.relayed_tracks = 8;
+            busy.relay_packets_out = 9;
+            busy.relay_packets_in = 11;
+            busy.address_claims_refused = 12;
+            busy.addresses_proven = 13;
+            busy.addresses_unproven = 14;
+            busy.media_held = [("silent", 15)].into();
+            busy.drops.add(DropReason::SrtpAuthFailed, 3);
+            busy.drops.add(DropReason::UnknownAddress, 2);
+            busy.peer_count = books.peers.len();
+            busy.subscriptions = books.peers.values().map(|p| p.subscriptions.len()).sum();
+            let mut stats = SfuStats::default();
+            stats.cipher = "ring";
+            stats.linked_workers = 3;
+            stats.links_refused = 2;
+            stats.cache_bytes = 16;
+            stats.cache_bytes_most = 17;
+            stats.caches_refused = 18;
+            stats.workers = vec![idle, busy];
+            Ok(stats)
         })
     }
 

@@ -26,10 +26,8 @@ struct Server {
 
 impl Server {
     async fn with_workers(workers: usize) -> Self {
-        let config = SfuConfig {
-            workers,
-            ..SfuConfig::loopback()
-        };
+        let mut config = SfuConfig::loopback();
+        config.workers = workers;
         let sfu = Sfu::start(config).expect("relay");
         let media = Arc::new(sfu.clone());
         let node = Node::with_media(Config::default(), media).expect("node");

@@ -136,10 +136,7 @@ impl Sim {
 
     /// A viewer shows a track in a place of this height, in pixels.
     pub(crate) fn shows(&mut self, viewer: usize, track: TrackId, height: u16) {
-        let view = View {
-            height,
-            ..View::of(track)
-        };
+        let view = View::of(track).with_height(height);
         let peer = self.clients[viewer].peer.expect("it has joined");
         let shown = self.relay.set_views(self.now, peer, &[view]);
         shown.expect("the relay takes the view");
