@@ -40,20 +40,6 @@ fn buffer_errors(snmp: &str) -> Option<u64> {
     values.split_whitespace().nth(index)?.parse().ok()
 }
 
-/// Processor time this process has used, in seconds.
-pub fn cpu_seconds() -> Option<f64> {
-    used(&std::fs::read_to_string("/proc/self/stat").ok()?)
-}
-
-fn used(stat: &str) -> Option<f64> {
-    // The second field is the program's name in parentheses, spaces and all; times are the 14th
-    // and 15th, in hundredths of a second on every Linux (USER_HZ).
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
-    let ticks = times.next()?.ok()? + times.next()?.ok()?;
-    Some(ticks as f64 / 100.0)
-}
-
 /// This machine in a line: processor and count, memory, kernel.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -115,13 +101,6 @@ mod tests {
         assert_eq!(buffer_errors(snmp), Some(55));
         assert_eq!(buffer_errors("Udp: A\n"), None);
         assert_eq!(buffer_errors(""), None);
-    }
-
-    #[test]
-    fn processor_time_is_user_and_system() {
-        let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0";
-        assert_eq!(used(stat), Some(1.75));
-        assert_eq!(used("7 (a) S 1"), None);
     }
 
     #[test]

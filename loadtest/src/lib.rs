@@ -10,14 +10,18 @@ pub mod cli;
 #[cfg(test)]
 mod fake_server;
 pub mod generator;
+pub mod http;
 pub mod impair;
 pub mod measure;
 pub mod media;
 pub mod mesh;
 pub mod progress;
 pub mod protocol;
+pub(crate) mod receive;
 pub mod report;
 pub mod scenario;
+#[doc(hidden)]
+pub mod sdp;
 pub mod server;
 pub mod sweep;
 pub mod whip;

@@ -13,30 +13,30 @@ pub async fn watch(mut live: watch::Receiver<Live>, print: impl Fn(String)) {
 }
 
 fn line(live: &Live) -> String {
-    let failed = match live.failed {
+    let Live {
+        elapsed,
+        bots,
+        failed,
+        moment,
+    } = live;
+    let failed = match failed {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
-    let delay = match live.delay_p99_ms {
-        Some(delay) => format!("{delay:.1} ms"),
-        None => "-".into(),
-    };
-    let share = |share: Option<f64>| match share {
-        Some(share) => format!("{:.0}%", share * 100.0),
-        None => "-".into(),
-    };
+    let known = |value: Option<f64>, show: fn(f64) -> String| value.map_or("-".into(), show);
+    let delay = known(moment.delay_p99_ms, |delay| format!("{delay:.1} ms"));
+    let share = |share| known(share, |share| format!("{:.0}%", share * 100.0));
     format!(
-        "{:>5.0} s  {} of {} in{failed}  sent {}/s  received {}/s  {:.1} Mbit/s  lost {}  \
+        "{:>5.0} s  {} of {bots} in{failed}  sent {}/s  received {}/s  {:.1} Mbit/s  lost {}  \
          delay p99 {delay}  cpu: server {}, bots {}",
-        live.elapsed.as_secs_f64(),
-        live.inside,
-        live.bots,
-        live.sent,
-        live.received,
-        live.mbit_s,
-        live.lost,
-        share(live.server_cpu_share),
-        share(live.generator_cpu_share),
+        elapsed.as_secs_f64(),
+        moment.participants,
+        moment.sent,
+        moment.received,
+        moment.mbit_s,
+        moment.lost,
+        share(moment.server_cpu_share),
+        share(moment.generator_cpu_share),
     )
 }
 
@@ -45,6 +45,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::report::Moment;
 
     #[tokio::test]
     async fn a_line_for_every_second_until_the_end() {
@@ -56,15 +57,17 @@ mod tests {
         sender.send_replace(Live {
             elapsed: Duration::from_secs(2),
             bots: 4,
-            inside: 3,
             failed: 1,
-            sent: 250,
-            received: 900,
-            mbit_s: 8.0,
-            lost: 2,
-            delay_p99_ms: Some(1.26),
-            server_cpu_share: Some(0.071),
-            generator_cpu_share: None,
+            moment: Moment {
+                participants: 3,
+                sent: 250,
+                received: 900,
+                mbit_s: 8.0,
+                lost: 2,
+                delay_p99_ms: Some(1.26),
+                server_cpu_share: Some(0.071),
+                ..Moment::default()
+            },
         });
         drop(sender);
         watching.await;

@@ -1,16 +1,12 @@
 //! The protocols of bots: our own, or WHIP and WHEP to drive any server that has them.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::bot::signaling::ServerUrl;
-use crate::bot::state::BotState;
-use crate::bot::{self, BotConfig, Phase, Settled};
 use crate::whip::Whip;
 
 /// The protocol of a scenario's bots.
@@ -48,42 +44,17 @@ impl Protocol {
             Self::Whip(whip) => whip.resolve().await,
         }
     }
-
-    /// Runs a bot until `phase` says to leave.
-    pub(crate) fn run(
-        &self,
-        config: BotConfig,
-        state: Arc<BotState>,
-        phase: watch::Receiver<Phase>,
-        settled: Settled,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        match self {
-            Self::Native => Box::pin(bot::run(config, state, phase, settled)),
-            Self::Whip(whip) => Box::pin(whip.run(config, state, phase, settled)),
-        }
-    }
 }
 
 /// The name of a protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ProtocolName {
     /// Tertulia's own, over a WebSocket.
     #[default]
     Native,
     /// WHIP (RFC 9725) to publish and WHEP to watch.
     Whip,
-}
-
-impl FromStr for ProtocolName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "native" => Ok(Self::Native),
-            "whip" => Ok(Self::Whip),
-            _ => Err(format!("`{text}` is none of native, whip")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -101,8 +72,9 @@ mod tests {
         let (whip, one) = ("protocol = 'whip'\n", "publishers = 1\n");
         for (parts, complaint) in [
             (&["protocol = 'native'"][..], ""),
-            (&["protocol = 'srt'"], "none of native, whip"),
+            (&["protocol = 'srt'"], "`native` or `whip`"),
             (&["token = 'x'"], "--protocol whip"),
+            (&["ca_file = 'x'"], "--protocol whip"),
             (&[whip, both, one], ""),
             (&[whip, both, "publishers = 0"], ""),
             (&[whip, both], "--whip-url needs {publisher}"),
@@ -128,7 +100,8 @@ mod tests {
                 ],
                 "--whep-url needs {publisher}",
             ),
-            (&[whip, "whip_url = 'https://a/{room}'"], "plain http"),
+            (&[whip, one, "whip_url = 'https://a/{room}'"], "--whep-url"),
+            (&[whip, "whip_url = 'ftp://a/{room}'"], "no http URL"),
             (&[whip, both, one, "bot = 'wire'"], "--bot webrtc"),
             (&[whip, both, one, "spawn = true"], "no --url"),
         ] {

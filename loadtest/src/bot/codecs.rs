@@ -13,8 +13,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::shared::error::Error;
 use tertulia_sfu::rtp::codec::Codec;
-
-use super::sdp;
+use tertulia_sfu::rtp::extension::ExtensionKind;
 
 /// The payload type of Opus.
 pub(crate) const OPUS: u8 = 111;
@@ -35,7 +34,8 @@ const CODECS: [(u8, Codec, &str); 5] = [
     (
         H264,
         Codec::H264,
-        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f",
+        // Constrained Baseline, which every browser has and our clip is.
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
     ),
     (AV1, Codec::Av1, ""),
 ];
@@ -71,13 +71,16 @@ pub(crate) fn repair_of(payload_type: u8) -> u8 {
     payload_type.wrapping_add(1)
 }
 
+/// A codec of ours with its parameters; Opus for a payload type that is none.
+pub(crate) fn known(payload_type: u8) -> (Codec, &'static str) {
+    let known = CODECS.iter().find(|(known, ..)| *known == payload_type);
+    let (_, codec, parameters) = known.unwrap_or(&CODECS[0]);
+    (*codec, parameters)
+}
+
 /// The crate's description of one of our codecs.
 pub(crate) fn described(payload_type: u8) -> RTCRtpCodec {
-    let (_, codec, parameters) = CODECS
-        .iter()
-        .find(|(known, ..)| *known == payload_type)
-        .copied()
-        .unwrap_or(CODECS[0]);
+    let (codec, parameters) = known(payload_type);
     let kind = if codec.is_audio() { "audio" } else { "video" };
     let feedback = |typ: &str, parameter: &str| RTCPFeedback {
         typ: typ.to_owned(),
@@ -131,23 +134,14 @@ pub(crate) fn engine() -> Result<(MediaEngine, Registry), Error> {
             engine.register_codec(parameters, kind)?;
         }
     }
-    for uri in [sdp::MID, sdp::AUDIO_LEVEL] {
-        engine.register_header_extension(
-            RTCRtpHeaderExtensionCapability {
-                uri: uri.to_owned(),
-            },
-            RtpCodecKind::Audio,
-            None,
-        )?;
-    }
-    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
-        engine.register_header_extension(
-            RTCRtpHeaderExtensionCapability {
-                uri: sdp::ABS_CAPTURE_TIME.to_owned(),
-            },
-            kind,
-            None,
-        )?;
+    for (kind, extension) in [
+        (RtpCodecKind::Audio, ExtensionKind::Mid),
+        (RtpCodecKind::Audio, ExtensionKind::AudioLevel),
+        (RtpCodecKind::Audio, ExtensionKind::AbsCaptureTime),
+        (RtpCodecKind::Video, ExtensionKind::AbsCaptureTime),
+    ] {
+        let uri = extension.uri().to_owned();
+        engine.register_header_extension(RTCRtpHeaderExtensionCapability { uri }, kind, None)?;
     }
     configure_simulcast_extension_headers(&mut engine)?;
     let registry = configure_nack(Registry::new(), &mut engine);

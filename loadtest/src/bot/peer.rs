@@ -1,15 +1,13 @@
 //! A bot's peer connection: the client's half of "the client always offers".
 
-use std::collections::HashMap;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
-use tertulia_signaling::protocol::native as protocol;
+use tertulia_sfu::rtp::extension::ExtensionKind;
+use tertulia_signaling::protocol::native::{CarriedTrack, Needs, Offer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use webrtc::error::Error;
@@ -20,11 +18,12 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
 
+use super::codecs;
 use super::publish::Source;
 use super::receive::Receiver;
 use super::socket::BotRuntime;
 use super::tap::{self, Extensions, Outgoing, lock};
-use super::{codecs, sdp};
+use crate::sdp::{Description, Section};
 
 /// A peer connection with its taps.
 pub struct Peer {
@@ -37,20 +36,6 @@ pub struct Peer {
     ice: Arc<OnceLock<Instant>>,
 }
 
-/// Receiving m-lines to add.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Lines {
-    pub audio: u32,
-    pub video: u32,
-}
-
-/// An offer, and what its sending m-lines carry, by mid.
-#[derive(Clone, Debug)]
-pub struct Offer {
-    pub sdp: String,
-    pub tracks: Vec<(String, protocol::Source)>,
-}
-
 struct States {
     connection: watch::Sender<RTCPeerConnectionState>,
     gathering: watch::Sender<RTCIceGatheringState>,
@@ -58,44 +43,20 @@ struct States {
     ice: Arc<OnceLock<Instant>>,
 }
 
-// Written out as the trait's macro would, which is no dependency of ours.
+#[async_trait::async_trait]
 impl PeerConnectionEventHandler for States {
-    fn on_connection_state_change<'a, 'f>(
-        &'a self,
-        state: RTCPeerConnectionState,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.connection.send_replace(state);
-        Box::pin(std::future::ready(()))
     }
 
-    fn on_ice_gathering_state_change<'a, 'f>(
-        &'a self,
-        state: RTCIceGatheringState,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         self.gathering.send_replace(state);
-        Box::pin(std::future::ready(()))
     }
 
-    fn on_ice_connection_state_change<'a, 'f>(
-        &'a self,
-        state: RTCIceConnectionState,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         if state == RTCIceConnectionState::Connected || state == RTCIceConnectionState::Completed {
             self.ice.get_or_init(Instant::now);
         }
-        Box::pin(std::future::ready(()))
     }
 }
 
@@ -133,9 +94,9 @@ impl Peer {
                 ice: Arc::clone(&ice),
             }))
             .with_udp_addrs(vec![SocketAddr::new(address, 0)])
-            .build()
-            .await?;
-        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+            .build();
+        // The future is too large for a stack on which those around it lie too.
+        let connection: Arc<dyn PeerConnection> = Arc::new(Box::pin(connection).await?);
         let mut published = Vec::new();
         for source in sources {
             let init = RTCRtpTransceiverInit {
@@ -184,19 +145,8 @@ impl Peer {
         &self.published
     }
 
-    /// The tracks that the sending m-lines of the last offer carry, by mid.
-    pub(crate) async fn kinds(&self) -> Result<HashMap<String, protocol::MediaKind>, Error> {
-        let mut kinds = HashMap::new();
-        for (source, transceiver) in &self.published {
-            if let Some(mid) = transceiver.mid().await? {
-                kinds.insert(mid, source.kind());
-            }
-        }
-        Ok(kinds)
-    }
-
     /// Adds receiving m-lines and offers. [`Self::accept`] must follow before the next offer.
-    pub async fn offer(&mut self, add: Lines) -> Result<Offer, Error> {
+    pub async fn offer(&mut self, add: Needs) -> Result<Offer, Error> {
         let kinds = [
             (RtpCodecKind::Audio, add.audio),
             (RtpCodecKind::Video, add.video),
@@ -218,7 +168,11 @@ impl Peer {
         let mut tracks = Vec::new();
         for (source, transceiver) in &self.published {
             if let Some(mid) = transceiver.mid().await? {
-                tracks.push((mid, source.source));
+                tracks.push(CarriedTrack {
+                    mid,
+                    source: source.plan.source,
+                    muted: false,
+                });
             }
         }
         Ok(Offer { sdp, tracks })
@@ -240,7 +194,7 @@ impl Peer {
 
     /// Answers a server's offer of tracks to receive.
     pub(crate) async fn answer(&self, offer: &str) -> Result<(), Error> {
-        lock(&self.receiver).learn(&sdp::sections(offer));
+        lock(&self.receiver).learn(&Description::read(offer).sections);
         let offer = RTCSessionDescription::offer(offer.to_owned())?;
         self.connection.set_remote_description(offer).await?;
         let answer = self.connection.create_answer(None).await?;
@@ -249,14 +203,12 @@ impl Peer {
 
     /// Applies the server's answer: media may flow.
     pub async fn accept(&mut self, answer: &str) -> Result<(), Error> {
-        let sections = sdp::sections(answer);
+        let sections = Description::read(answer).sections;
         lock(&self.receiver).learn(&sections);
         for (source, transceiver) in &self.published {
             let mid = transceiver.mid().await?;
-            let section = sections
-                .iter()
-                .find(|section| Some(&section.mid) == mid.as_ref());
-            if let Some(section) = section {
+            let mut sections = sections.iter();
+            if let Some(section) = sections.find(|section| Some(&section.mid) == mid.as_ref()) {
                 self.name_packets(source, section);
             }
         }
@@ -270,36 +222,29 @@ impl Peer {
         let _ = self.connection.close().await;
     }
 
-    fn name_packets(&self, source: &Source, section: &sdp::Section) {
-        let extension = |uri, value: &str| {
-            let id = section.extension(uri)?;
-            Some((id, Bytes::copy_from_slice(value.as_bytes())))
-        };
-        let mid = extension(sdp::MID, &section.mid);
-        for encoding in &source.encodings {
-            let named = |uri| {
+    fn name_packets(&self, source: &Source, section: &Section) {
+        let id = |kind| section.extensions.id(kind);
+        let named = |kind, value: &str| Some((id(kind)?, Bytes::copy_from_slice(value.as_bytes())));
+        let mid = named(ExtensionKind::Mid, &section.mid);
+        for encoding in &source.plan.sending.encodings {
+            let names = |kind| {
                 let rid = Some(encoding.rid).filter(|rid| !rid.is_empty());
-                mid.clone()
-                    .into_iter()
-                    .chain(rid.and_then(|rid| extension(uri, rid)))
-                    .collect()
+                let rid = rid.and_then(|rid| named(kind, rid));
+                mid.clone().into_iter().chain(rid).collect()
             };
             // RFC 6464: the top bit says voice, the rest is the level in -dBov. The clip is
             // loud throughout.
-            let level = section.extension(sdp::AUDIO_LEVEL);
-            let level = level.map(|id| (id, Bytes::from_static(&[0x80 | 20])));
-            let capture_time = section.extension(sdp::ABS_CAPTURE_TIME);
-            self.outgoing.set_extensions(
-                encoding.ssrc,
-                Extensions {
-                    naming: named(sdp::RID),
-                    always: level.into_iter().collect(),
-                    capture_time,
-                },
-            );
+            let level =
+                id(ExtensionKind::AudioLevel).map(|id| (id, Bytes::from_static(&[0x80 | 20])));
+            let extensions = Extensions {
+                naming: names(ExtensionKind::Rid),
+                always: level.into_iter().collect(),
+                capture_time: id(ExtensionKind::AbsCaptureTime),
+            };
+            self.outgoing.set_extensions(encoding.ssrc, extensions);
             if let Some(repair) = encoding.repair {
                 let repairs = Extensions {
-                    always: named(sdp::REPAIRED_RID),
+                    always: names(ExtensionKind::RepairedRid),
                     ..Extensions::default()
                 };
                 self.outgoing.set_extensions(repair, repairs);

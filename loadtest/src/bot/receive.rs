@@ -1,37 +1,24 @@
 //! The way of a packet that a bot gets: it unwraps retransmissions, shows every packet to the oracle, and
 //! asks for a keyframe where a decoder would.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rtc::rtp;
-use tertulia_sfu::rtp::codec::{Codec, is_keyframe};
-use tertulia_sfu::testing::oracle::Oracle;
-use tertulia_signaling::protocol::native::MediaKind;
+use tertulia_sfu::rtp::codec::Codec;
+use tertulia_sfu::rtp::extension::ExtensionKind;
 
-use super::sdp::{self, Section};
-use super::viewing::Viewing;
 use super::{codecs, tap};
-use crate::measure::{Measure, StreamOutcome, since_ntp};
-
-/// A relay sends one SSRC for each receiving m-line; far more than that is a fault to be reported,
-/// not to be stored.
-const MAX_STREAMS: usize = 4_096;
-
-/// The time between two requests for a keyframe while none comes.
-const KEYFRAME_RETRY: Duration = Duration::from_millis(500);
-
-/// The time that retransmissions may take before a gap counts as a lost picture: several NACK rounds.
-const GAP_PATIENCE: Duration = Duration::from_millis(400);
-
-/// Missing packets remembered for a stream; more missing at once is a lost picture anyway.
-const MAX_GAP: u16 = 512;
+use crate::measure::{Measure, StreamOutcome};
+pub use crate::receive::Totals;
+use crate::receive::{MAX_STREAMS, Packet, Received};
+use crate::sdp::Section;
 
 /// All streams of one bot.
 #[derive(Debug, Default)]
 pub struct Receiver {
-    streams: HashMap<u32, Stream>,
+    streams: HashMap<u32, Received>,
     mids: HashMap<u32, String>,
     repairs: HashMap<u32, u32>,
     /// The server's own payload types, with the bot's of the same meaning.
@@ -43,40 +30,6 @@ pub struct Receiver {
     /// Id of the header extension with the packet's send time.
     capture_time: Option<u8>,
     measure: Option<Arc<Measure>>,
-}
-
-/// Running counts, for progress.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    /// RTP packets that carried media, retransmitted ones included.
-    pub packets: u64,
-    /// Bytes of RTP: header and payload, without SRTP, UDP and IP.
-    pub bytes: u64,
-    /// Packets, among these, that came by retransmission.
-    pub retransmitted: u64,
-    /// Packets of an unknown stream or codec.
-    pub unknown: u64,
-    /// Streams that have had a packet.
-    pub streams: u64,
-    /// Keyframes asked for.
-    pub keyframe_requests: u64,
-}
-
-#[derive(Debug)]
-struct Stream {
-    codec: Codec,
-    oracle: Oracle,
-    viewing: Viewing,
-    bytes: u64,
-    /// Packets behind the highest, retransmissions not counted.
-    reordered: u64,
-    /// Forwarding delay of the packet before.
-    delay: Option<Duration>,
-    next_sequence: u16,
-    missing: VecDeque<(u16, Instant)>,
-    /// Video that cannot be decoded until a keyframe comes; when it was last asked for.
-    waiting: bool,
-    asked: Option<Instant>,
 }
 
 impl Receiver {
@@ -99,7 +52,7 @@ impl Receiver {
     pub(crate) fn learn(&mut self, sections: &[Section]) {
         for section in sections {
             // The id is the same on all m-lines of a connection (RFC 8843 section 9.2).
-            let capture_time = section.extension(sdp::ABS_CAPTURE_TIME);
+            let capture_time = section.extensions.id(ExtensionKind::AbsCaptureTime);
             self.capture_time = capture_time.or(self.capture_time);
             for ssrc in &section.ssrcs {
                 self.mids.insert(*ssrc, section.mid.clone());
@@ -175,48 +128,40 @@ impl Receiver {
                 self.totals.unknown += 1;
                 return None;
             }
-            self.totals.streams += 1;
-            self.streams.insert(ssrc, Stream::new(codec, sequence));
+            self.streams
+                .insert(ssrc, Received::new(ssrc, codec, at, true));
         }
-        let stream = self.streams.get_mut(&ssrc)?;
-
-        self.totals.packets += 1;
-        self.first.get_or_insert(at);
-        self.totals.retransmitted += u64::from(retransmitted);
-        let mut plain = Vec::with_capacity(tap::RTP_HEADER + payload.len());
-        plain.extend_from_slice(&[0x80, (u8::from(header.marker) << 7) | (payload_type & 0x7f)]);
-        plain.extend_from_slice(&sequence.to_be_bytes());
-        plain.extend_from_slice(&header.timestamp.to_be_bytes());
-        plain.extend_from_slice(&ssrc.to_be_bytes());
-        plain.extend_from_slice(payload);
-        let bytes = plain.len() as u64;
-        self.totals.bytes += bytes;
-        stream.bytes += bytes;
-        stream.oracle.observe(&plain, at);
-        stream.viewing.observe(stream.oracle.report(), at);
-
-        let lost = stream.track_gaps(sequence, retransmitted, at);
-        let capture_time = self.capture_time.filter(|_| !retransmitted);
-        let sent = capture_time.and_then(|id| header.get_extension(id));
+        let received = self.streams.get_mut(&ssrc)?;
+        let sent = self.capture_time.and_then(|id| header.get_extension(id));
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let counted = received.push(&Packet {
+            at,
+            wall: wall.unwrap_or_default(),
+            payload_type,
+            sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            retransmitted,
+            header: tap::RTP_HEADER,
+            payload,
+            decrypted: true,
+            sent: sent.and_then(|sent| Some(u64::from_be_bytes(*sent.first_chunk()?))),
+        });
+        let lost = received.stream.expire(at);
+        if let Some(counted) = &counted {
+            // The crate decrypts every packet that it hands up.
+            self.totals.count(counted, retransmitted, true);
+            self.first.get_or_insert(at);
+        }
         if let Some(measure) = &self.measure {
-            let now = SystemTime::now();
             measure.record(at, |second| {
-                second.received += 1;
-                second.bytes += bytes;
                 second.lost += lost;
-                match sent.and_then(|sent| since_ntp(&sent, now)) {
-                    Some(Ok(delay)) => {
-                        second.delay.record(delay);
-                        if let Some(before) = stream.delay.replace(delay) {
-                            second.jitter.record(delay.abs_diff(before));
-                        }
-                    }
-                    Some(Err(_)) => second.backwards += 1,
-                    None => {}
+                if let Some(counted) = counted {
+                    counted.enter(second);
                 }
             });
         }
-        let ask = stream.wants_keyframe(lost > 0, payload, at);
+        let ask = received.stream.wants_keyframe(at);
         self.totals.keyframe_requests += u64::from(ask);
         ask.then_some(ssrc)
     }
@@ -226,9 +171,9 @@ impl Receiver {
         let streams = std::mem::take(&mut self.streams);
         let mut outcomes: Vec<_> = streams
             .into_iter()
-            .map(|(ssrc, stream)| {
-                let mid = self.line_of(ssrc, stream.codec).cloned();
-                stream.finish(mid, ssrc)
+            .map(|(ssrc, mut received)| {
+                let mid = self.line_of(ssrc, received.codec).cloned();
+                received.finish(None, mid).0
             })
             .collect();
         outcomes.sort_by_key(|outcome| outcome.ssrc);
@@ -236,104 +181,12 @@ impl Receiver {
     }
 }
 
-impl Stream {
-    fn new(codec: Codec, sequence: u16) -> Self {
-        Self {
-            codec,
-            oracle: Oracle::new(codec),
-            viewing: Viewing::default(),
-            bytes: 0,
-            reordered: 0,
-            delay: None,
-            next_sequence: sequence,
-            missing: VecDeque::new(),
-            waiting: !codec.is_audio(),
-            asked: None,
-        }
-    }
-
-    fn finish(self, mid: Option<String>, ssrc: u32) -> StreamOutcome {
-        let Viewing {
-            freezes,
-            frozen,
-            residency,
-            ..
-        } = self.viewing;
-        let oracle = self.oracle.finish();
-        StreamOutcome {
-            mid,
-            ssrc,
-            kind: if self.codec.is_audio() {
-                MediaKind::Audio
-            } else {
-                MediaKind::Video
-            },
-            codec: self.codec.name(),
-            packets: oracle.packets,
-            bytes: self.bytes,
-            lost: oracle.lost,
-            duplicates: oracle.duplicates,
-            reordered: self.reordered,
-            decodable_frames: oracle.decodable_frames,
-            keyframes: oracle.keyframes,
-            first_decodable: oracle.first_decodable,
-            freezes,
-            longest_freeze: oracle.longest_freeze,
-            frozen,
-            residency,
-            violations: oracle.violations.iter().map(|v| format!("{v:?}")).collect(),
-            violation_count: oracle.violation_count,
-        }
-    }
-
-    fn wants_keyframe(&mut self, lost: bool, payload: &[u8], at: Instant) -> bool {
-        if self.codec.is_audio() {
-            return false;
-        }
-        self.waiting |= lost;
-        if is_keyframe(self.codec, payload) {
-            self.waiting = false;
-        }
-        let due = self
-            .asked
-            .is_none_or(|asked| at.saturating_duration_since(asked) >= KEYFRAME_RETRY);
-        if self.waiting && due {
-            self.asked = Some(at);
-            return true;
-        }
-        false
-    }
-
-    /// Returns how many packets are given up now.
-    fn track_gaps(&mut self, sequence: u16, retransmitted: bool, at: Instant) -> u64 {
-        let ahead = sequence.wrapping_sub(self.next_sequence);
-        let mut lost = 0;
-        if ahead < 0x8000 {
-            if ahead > MAX_GAP {
-                lost += u64::from(ahead);
-            } else {
-                let gap = (0..ahead).map(|offset| self.next_sequence.wrapping_add(offset));
-                self.missing.extend(gap.map(|missing| (missing, at)));
-            }
-            self.next_sequence = sequence.wrapping_add(1);
-        } else {
-            self.reordered += u64::from(!retransmitted);
-            self.missing.retain(|(missing, _)| *missing != sequence);
-        }
-        let give_up = self.missing.front().is_some_and(|(_, since)| {
-            at.saturating_duration_since(*since) > GAP_PATIENCE
-                || self.missing.len() > usize::from(MAX_GAP)
-        });
-        if give_up {
-            lost += self.missing.len() as u64;
-            self.missing.clear();
-        }
-        lost
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tertulia_sfu::rtp::codec::is_keyframe;
+
     use super::*;
     use crate::media::clip::{VIDEO_180P, VideoLoop};
     use crate::media::packetize::{Stream as Rtp, Vp8Packetizer};

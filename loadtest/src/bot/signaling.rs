@@ -5,27 +5,25 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use futures_util::{SinkExt, StreamExt};
-use tertulia_signaling::protocol::native::{ClientFrame, ClientMessage, ServerMessage};
+use tertulia_signaling::protocol::native::{
+    ClientFrame, ClientMessage, Join, ServerMessage, VERSION, Welcome,
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use url::Url;
+
+use crate::http;
 
 /// A server's address: an `http://` URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServerUrl {
-    /// Host and port.
-    authority: String,
-    /// The path under which a reverse proxy serves it; empty at the root.
-    prefix: String,
-}
+pub struct ServerUrl(Url);
 
 impl Default for ServerUrl {
     /// The address where a server listens by default.
     fn default() -> Self {
-        Self {
-            authority: "127.0.0.1:8080".into(),
-            prefix: String::new(),
-        }
+        let url = Url::parse("http://127.0.0.1:8080");
+        Self(url.expect("a constant"))
     }
 }
 
@@ -33,60 +31,37 @@ impl FromStr for ServerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text
-            .split_once("://")
-            .ok_or_else(|| format!("`{text}` is no URL: it should look like http://host:8080"))?;
-        match scheme {
-            "http" | "ws" => {}
-            "https" | "wss" => {
-                return Err(
-                    "bots speak plain http only: name the server behind the TLS proxy".into(),
-                );
+        let form = "it should look like http://host:8080";
+        let mut url =
+            Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error}): {form}"))?;
+        match url.scheme() {
+            "http" | "ws"
+                if url.has_host()
+                    && url.username().is_empty()
+                    && url.query().is_none()
+                    && url.fragment().is_none() =>
+            {
+                // Both have the same form, so that it does not fail.
+                let _ = url.set_scheme("http");
+                Ok(Self(url))
             }
-            other => return Err(format!("`{other}` is not http")),
+            "https" | "wss" => {
+                Err("bots speak plain http only: name the server behind the TLS proxy".into())
+            }
+            _ => Err(format!("`{text}` is no http URL: {form}")),
         }
-        let (authority, prefix) = match rest.find('/') {
-            Some(slash) => (&rest[..slash], rest[slash..].trim_end_matches('/')),
-            None => (rest, ""),
-        };
-        // A colon inside brackets belongs to an IPv6 address.
-        let named = authority
-            .rsplit_once(']')
-            .map_or(authority, |(_, rest)| rest);
-        if authority.is_empty() || authority.contains(['@', '?', '#', ' ']) {
-            return Err(format!("`{text}` names no host"));
-        }
-        let authority = if named.contains(':') {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
-        };
-        Ok(Self {
-            authority,
-            prefix: prefix.to_owned(),
-        })
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
 
 impl ServerUrl {
-    /// Host and port.
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// The path under which it is served; empty at the root.
-    pub(crate) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
     fn websocket(&self) -> String {
-        format!("ws://{}{}/v1/ws", self.authority, self.prefix)
+        format!("{self}/v1/ws").replacen("http", "ws", 1)
     }
 
     /// The server's address.
@@ -95,44 +70,61 @@ impl ServerUrl {
     ///
     /// The name does not resolve.
     pub async fn resolve(&self) -> std::io::Result<SocketAddr> {
-        let mut addresses = tokio::net::lookup_host(&self.authority).await?;
-        addresses
-            .next()
-            .ok_or_else(|| std::io::Error::other("the name has no address"))
+        http::resolve(&self.0).await
     }
 }
 
 /// The reason that the conversation ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SignalingError {
+pub enum SignalingError {
     #[error("WebSocket: {0}")]
     Socket(#[from] Box<tungstenite::Error>),
     #[error("the server closed the WebSocket{0}")]
     Closed(String),
     #[error("the server sent what the protocol does not have: {0}")]
     Unreadable(String),
+    #[error("the server {0}")]
+    Refused(String),
 }
 
 /// A connection to the server.
-pub(crate) struct Signaling {
+pub struct Signaling {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_id: u32,
 }
 
 impl Signaling {
-    /// Opens the WebSocket.
-    pub(crate) async fn connect(url: &ServerUrl) -> Result<Self, SignalingError> {
+    /// Opens the WebSocket and joins a room.
+    pub async fn join(
+        url: &ServerUrl,
+        room: &str,
+        name: &str,
+    ) -> Result<(Self, Welcome), SignalingError> {
         // Small messages that wait for each other: Nagle's algorithm would only add to join times.
         let no_delay = true;
         let (socket, _) =
             tokio_tungstenite::connect_async_with_config(url.websocket(), None, no_delay)
                 .await
                 .map_err(Box::new)?;
-        Ok(Self { socket, next_id: 0 })
+        let mut signaling = Self { socket, next_id: 0 };
+        let join = ClientMessage::Join(Join {
+            version: VERSION,
+            room: room.to_owned(),
+            name: name.to_owned(),
+            metadata: None,
+            auto_subscribe: true,
+        });
+        signaling.send(join).await?;
+        match signaling.next_good().await? {
+            ServerMessage::Welcome(welcome) => Ok((signaling, welcome)),
+            other => Err(SignalingError::Refused(format!(
+                "sent no welcome but {other:?}"
+            ))),
+        }
     }
 
     /// Sends a request.
-    pub(crate) async fn send(&mut self, message: ClientMessage) -> Result<(), SignalingError> {
+    pub async fn send(&mut self, message: ClientMessage) -> Result<(), SignalingError> {
         self.next_id = self.next_id.wrapping_add(1);
         let frame = ClientFrame {
             id: Some(self.next_id),
@@ -144,8 +136,21 @@ impl Signaling {
         Ok(sent.map_err(Box::new)?)
     }
 
+    /// The next message; a refusal or a goodbye is an error. Cancel safe.
+    pub async fn next_good(&mut self) -> Result<ServerMessage, SignalingError> {
+        Err(SignalingError::Refused(match self.next().await? {
+            ServerMessage::Error(refusal) => {
+                format!("refused: {}: {}", refusal.code, refusal.message)
+            }
+            ServerMessage::Bye {
+                reason, message, ..
+            } => format!("said bye: {reason}: {message}"),
+            message => return Ok(message),
+        }))
+    }
+
     /// The next message. Pings are answered on the way. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Result<ServerMessage, SignalingError> {
+    pub async fn next(&mut self) -> Result<ServerMessage, SignalingError> {
         loop {
             match self.socket.next().await.transpose().map_err(Box::new)? {
                 Some(Message::Text(text)) => {
@@ -174,9 +179,9 @@ mod tests {
         for (text, websocket) in [
             ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/v1/ws"),
             ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/v1/ws"),
-            ("ws://calls.test/sfu/", "ws://calls.test:80/sfu/v1/ws"),
+            ("ws://calls.test/sfu/", "ws://calls.test/sfu/v1/ws"),
             ("http://[::1]:8080", "ws://[::1]:8080/v1/ws"),
-            ("http://[::1]", "ws://[::1]:80/v1/ws"),
+            ("http://[::1]", "ws://[::1]/v1/ws"),
         ] {
             assert_eq!(text.parse::<ServerUrl>().unwrap().websocket(), websocket);
         }
@@ -186,8 +191,9 @@ mod tests {
             "https://a",
             "ftp://a",
             "http://",
-            "http:///x",
             "http://a b",
+            "http://a@b",
+            "http://a?b",
         ] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text}");
         }

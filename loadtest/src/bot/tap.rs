@@ -9,9 +9,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rtc::interceptor::{
@@ -26,7 +26,7 @@ use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
 use super::receive::Receiver;
-use crate::measure::{Measure, ntp};
+use crate::measure::{Measure, Sent, ntp};
 
 /// Place of `Stamp` in the chain: wire-ward of the NACK responder, above the pacer and the TWCC
 /// sender.
@@ -58,47 +58,23 @@ pub struct Outgoing {
     extensions: Mutex<HashMap<u32, (Extensions, u64)>>,
     keyframes: Mutex<HashMap<u32, Arc<AtomicBool>>>,
     measure: OnceLock<Arc<Measure>>,
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    late: AtomicU64,
-    retransmissions: AtomicU64,
-    keyframe_requests: AtomicU64,
+    sent: Mutex<Sent>,
 }
 
 impl Outgoing {
-    /// RTP packets handed to the network, without retransmissions.
-    pub fn packets(&self) -> u64 {
-        self.packets.load(Ordering::Relaxed)
-    }
-
-    /// RTP headers and payloads of these.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Packets handed over later than they were due by more than a frame.
-    pub fn late(&self) -> u64 {
-        self.late.load(Ordering::Relaxed)
+    /// The counts so far.
+    pub fn sent(&self) -> Sent {
+        *lock(&self.sent)
     }
 
     pub(crate) fn add_late(&self, packets: u64) {
-        self.late.fetch_add(packets, Ordering::Relaxed);
+        lock(&self.sent).late += packets;
     }
 
     /// Makes it also count sent packets in the run's seconds.
     pub(crate) fn report_to(&self, measure: Arc<Measure>) {
         // Set once, before the bot starts.
         let _ = self.measure.set(measure);
-    }
-
-    /// Packets sent again because the server asked.
-    pub fn retransmissions(&self) -> u64 {
-        self.retransmissions.load(Ordering::Relaxed)
-    }
-
-    /// PLI and FIR from the server.
-    pub fn keyframe_requests(&self) -> u64 {
-        self.keyframe_requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_extensions(&self, ssrc: u32, extensions: Extensions) {
@@ -115,19 +91,20 @@ impl Outgoing {
 
     fn request_keyframe(&self, ssrc: u32) {
         if let Some(flag) = lock(&self.keyframes).get(&ssrc) {
-            self.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+            lock(&self.sent).keyframe_requests_received += 1;
             flag.store(true, Ordering::Relaxed);
         }
     }
 
     fn count(&self, packet: &rtp::Packet, again: bool) {
+        let mut sent = lock(&self.sent);
         if again {
-            self.retransmissions.fetch_add(1, Ordering::Relaxed);
+            sent.retransmissions += 1;
             return;
         }
-        self.packets.fetch_add(1, Ordering::Relaxed);
-        let bytes = (RTP_HEADER + packet.payload.len()) as u64;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        sent.packets += 1;
+        sent.bytes += (RTP_HEADER + packet.payload.len()) as u64;
+        drop(sent);
         if let Some(measure) = self.measure.get() {
             measure.record(Instant::now(), |second| second.sent += 1);
         }
@@ -145,7 +122,8 @@ impl Outgoing {
             let _ = packet.header.set_extension(*id, value.clone());
         }
         if let Some(id) = extensions.capture_time {
-            let now = ntp(SystemTime::now()).to_be_bytes();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = ntp(now.unwrap_or_default()).to_be_bytes();
             let _ = packet
                 .header
                 .set_extension(id, Bytes::copy_from_slice(&now));
@@ -164,69 +142,25 @@ pub(crate) fn register(
     receiver: Arc<Mutex<Receiver>>,
     outgoing: Arc<Outgoing>,
 ) -> Registry {
-    registry
-        .with(
-            STAMP,
-            Stamp {
-                outgoing: Arc::clone(&outgoing),
-                reads: VecDeque::new(),
-                writes: VecDeque::new(),
-            },
-        )
-        .with(
-            EARS,
-            Ears {
-                receiver,
-                outgoing,
-                writes: VecDeque::new(),
-            },
-        )
+    let tap = |receiver| Tap {
+        receiver,
+        outgoing: Arc::clone(&outgoing),
+        reads: VecDeque::new(),
+        writes: VecDeque::new(),
+    };
+    let registry = registry.with(STAMP, tap(None));
+    registry.with(EARS, tap(Some(receiver)))
 }
 
-struct Stamp {
+/// `Ears` with a receiver, `Stamp` without.
+struct Tap {
+    receiver: Option<Arc<Mutex<Receiver>>>,
     outgoing: Arc<Outgoing>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Stamp {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, msg: TaggedPacket) -> Result<(), Error> {
-        self.reads.push_back(msg);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
-    }
-
-    fn handle_write(&mut self, mut msg: TaggedPacket) -> Result<(), Error> {
-        let again = msg.message.has(&Attribute::Retransmission);
-        if let Packet::Rtp(packet) = &mut msg.message.packet {
-            self.outgoing.stamp(packet);
-            self.outgoing.count(packet, again);
-        }
-        self.writes.push_back(msg);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-}
-
-struct Ears {
-    receiver: Arc<Mutex<Receiver>>,
-    outgoing: Arc<Outgoing>,
-    writes: VecDeque<TaggedPacket>,
-}
-
-impl Ears {
+impl Tap {
     fn hear_rtcp(&self, packets: &[Box<dyn rtcp::Packet>]) {
         for packet in packets {
             let packet = packet.as_any();
@@ -241,7 +175,7 @@ impl Ears {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
     type Rout = TaggedPacket;
     type Wout = TaggedPacket;
     type Eout = ();
@@ -249,9 +183,13 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
     type Time = Instant;
 
     fn handle_read(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+        let Some(receiver) = &self.receiver else {
+            self.reads.push_back(msg);
+            return Ok(());
+        };
         match &msg.message.packet {
             Packet::Rtp(packet) => {
-                let keyframe_of = lock(&self.receiver).observe(packet, msg.now);
+                let keyframe_of = lock(receiver).observe(packet, msg.now);
                 if let Some(media_ssrc) = keyframe_of {
                     let pli = PictureLossIndication {
                         sender_ssrc: 1,
@@ -272,10 +210,17 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
     }
 
     fn poll_read(&mut self) -> Option<TaggedPacket> {
-        None
+        self.reads.pop_front()
     }
 
-    fn handle_write(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+    fn handle_write(&mut self, mut msg: TaggedPacket) -> Result<(), Error> {
+        let again = msg.message.has(&Attribute::Retransmission);
+        if self.receiver.is_none()
+            && let Packet::Rtp(packet) = &mut msg.message.packet
+        {
+            self.outgoing.stamp(packet);
+            self.outgoing.count(packet, again);
+        }
         self.writes.push_back(msg);
         Ok(())
     }
@@ -285,15 +230,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
     }
 }
 
-macro_rules! binds_nothing {
-    ($($name:ty),*) => {$(
-        impl Interceptor for $name {
-            fn bind_local_stream(&mut self, _: &StreamInfo) {}
-            fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-            fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-            fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
-        }
-    )*};
+impl Interceptor for Tap {
+    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }
-
-binds_nothing!(Stamp, Ears);

@@ -4,18 +4,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tertulia_signaling::protocol::native::Needs;
 use tokio::time::Instant;
 use webrtc::peer_connection::RTCSessionDescription;
 
 use super::codecs;
-use super::peer::{Lines, Peer};
+use super::peer::Peer;
 use super::publish::{Publisher, Video, sources};
 use super::receive::{Receiver, Totals};
-use super::sdp::Section;
 use super::state::BotState;
 use super::tap::{Outgoing, lock};
 use crate::media::clip::{VIDEO_180P, VideoLoop};
 use crate::media::packetize::{Stream, Vp8Packetizer};
+use crate::sdp::Section;
 
 /// Lets a bot receive frames `from..to` of the small clip on an m-line.
 pub(crate) fn hear_clip(bot: &BotState, mid: &str, from: u32, to: u32) {
@@ -83,7 +84,7 @@ impl Side {
         }
     }
 
-    pub(crate) async fn negotiate(&mut self, server: &Side, add: Lines) {
+    pub(crate) async fn negotiate(&mut self, server: &Side, add: Needs) {
         let offer = self.peer.offer(add).await.unwrap();
         assert_eq!(offer.tracks.len(), self.peer.sources().count());
         let answer = server.answer(offer.sdp).await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::report::{print, read, save};
+use super::{Failed, Status, failed};
 use crate::report::compare::{self, Named};
 
 /// Its arguments.
@@ -23,34 +24,19 @@ pub(super) struct CompareArgs {
 }
 
 impl CompareArgs {
-    /// Returns the exit status.
-    pub(super) fn run(&self) -> u8 {
-        let comparison = named(&self.a)
-            .and_then(|a| Ok((a, named(&self.b)?)))
-            .and_then(|(a, b)| {
-                compare::compare(&a, &b, self.force).map_err(|error| error.to_string())
-            });
-        match comparison {
-            Ok(comparison) => {
-                print(&comparison.to_string());
-                match &self.html {
-                    Some(path) => save(path, &compare::page(&comparison)),
-                    None => 0,
-                }
-            }
-            Err(problem) => {
-                eprintln!("error: {problem}");
-                1
-            }
-        }
+    pub(super) fn run(&self) -> Status {
+        let (a, b) = (named(&self.a)?, named(&self.b)?);
+        let comparison = compare::compare(&a, &b, self.force).map_err(failed)?;
+        print(&comparison.to_string());
+        save(&self.html, || compare::page(&comparison))
     }
 }
 
-fn named(paths: &[PathBuf]) -> Result<Vec<Named>, String> {
+fn named(paths: &[PathBuf]) -> Result<Vec<Named>, Failed> {
     let one = |path: &PathBuf| {
         Ok(Named {
             name: short(path),
-            report: read(path)?,
+            report: read(path).map_err(failed)?,
         })
     };
     paths.iter().map(one).collect()

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::{Status, failed, usage};
 use crate::impair::{ClientStats, Command, DirectionStats, Proxy, Settings};
 use crate::scenario::settings::duration;
 
@@ -124,29 +125,13 @@ impl FromArgMatches for PathFlags {
 }
 
 impl ImpairArgs {
-    /// Returns the exit status.
-    pub(super) async fn run(&self) -> u8 {
-        let settings = match self.settings() {
-            Ok(settings) => settings,
-            Err(error) => {
-                eprintln!("error: {error}");
-                return 2;
-            }
-        };
-        let mut json = match self.json_stats.as_deref().map(open).transpose() {
-            Ok(json) => json,
-            Err(error) => {
-                eprintln!("error: --json-stats: {error}");
-                return 1;
-            }
-        };
-        let (proxy, notices) = match Proxy::start(settings) {
-            Ok(started) => started,
-            Err(error) => {
-                eprintln!("error: {}: {error}", self.listen);
-                return 1;
-            }
-        };
+    pub(super) async fn run(&self) -> Status {
+        let settings = self.settings().map_err(usage)?;
+        let json = self.json_stats.as_deref().map(open).transpose();
+        let mut json = json.map_err(|error| failed(format!("--json-stats: {error}")))?;
+        let started = Proxy::start(settings);
+        let (proxy, notices) =
+            started.map_err(|error| failed(format!("{}: {error}", self.listen)))?;
         let quiet = self.json_stats.as_deref() == Some(Path::new("-"));
         let say = |text: String| {
             if !quiet {
@@ -158,20 +143,15 @@ impl ImpairArgs {
             signal(SignalKind::interrupt()),
             signal(SignalKind::terminate()),
         ) else {
-            eprintln!("error: signals cannot be heard");
-            return 1;
+            return Err(failed("signals cannot be heard"));
         };
         let mut notices = forward(move || notices.recv().ok());
         let mut lines = forward({
             let mut lines = std::io::BufReader::new(std::io::stdin()).lines();
             move || lines.next()?.ok()
         });
-        let period = if self.every.is_zero() {
-            FOREVER
-        } else {
-            self.every
-        };
-        let mut ticks = interval(period);
+        let period = Some(self.every).filter(|every| !every.is_zero());
+        let mut ticks = interval(period.unwrap_or(FOREVER));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
@@ -207,7 +187,7 @@ impl ImpairArgs {
         let line = json!({ "at": proxy.elapsed().as_secs_f64(), "clients": clients,
             "up": total(&up), "down": total(&down) });
         write(&mut json, &line);
-        0
+        Ok(0)
     }
 
     fn settings(&self) -> Result<Settings, String> {
@@ -217,18 +197,15 @@ impl ImpairArgs {
         if self.clients == 0 {
             return Err("--clients must not be 0".into());
         }
-        let mut start = self.paths.start;
-        let script = match &self.script {
-            None => None,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
-                let script = Script::parse(&text, start)
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
-                start = script.start;
-                Some(script)
-            }
+        let start = self.paths.start;
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+            let script = text
+                .and_then(|text| Script::parse(&text, start).map_err(|error| error.to_string()));
+            script.map_err(|error| format!("{}: {error}", path.display()))
         };
+        let script = self.script.as_ref().map(read).transpose()?;
+        let start = script.as_ref().map_or(start, |script| script.start);
         let scripted = script.as_ref().and_then(|script| script.seed);
         Ok(Settings {
             listen: self.listen,

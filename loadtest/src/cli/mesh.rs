@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::report::save_json;
+use super::report::save_both;
+use super::{Status, failed, usage};
 use crate::bot::publish::Video;
 use crate::mesh::Mesh;
 use crate::scenario::settings::duration;
@@ -29,11 +30,9 @@ pub(super) struct MeshArgs {
 }
 
 impl MeshArgs {
-    /// Returns the exit status.
-    pub(super) async fn run(&self) -> u8 {
+    pub(super) async fn run(&self) -> Status {
         if self.video == Video::None && !self.audio {
-            eprintln!("error: people need --video or --audio");
-            return 2;
+            return Err(usage("people need --video or --audio"));
         }
         let mesh = Mesh {
             people: self.people.into(),
@@ -41,20 +40,10 @@ impl MeshArgs {
             audio: self.audio,
             duration: self.duration,
         };
-        let report = match mesh.run().await {
-            Ok(report) => report,
-            Err(error) => {
-                eprintln!("error: {error}");
-                return 1;
-            }
-        };
+        let report = mesh.run().await.map_err(failed)?;
         eprintln!("{report}");
-        if let Some(path) = &self.json
-            && save_json(path, &report) != 0
-        {
-            return 1;
-        }
-        report.exit_status()
+        save_both(&self.json, &None, &report, |_| String::new())?;
+        Ok(report.exit_status())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line. Kept stable.
 
+use std::fmt::Display;
+
 use clap::{Parser, Subcommand};
 
 pub(crate) mod run;
@@ -58,18 +60,37 @@ enum Command {
     Impair(Box<impair::ImpairArgs>),
 }
 
+/// The exit status of a command.
+type Status = Result<u8, Failed>;
+
+/// An exit status and the reason for it.
+struct Failed(u8, String);
+
+/// The command line is wrong.
+fn usage(error: impl Display) -> Failed {
+    Failed(2, error.to_string())
+}
+
+fn failed(error: impl Display) -> Failed {
+    Failed(1, error.to_string())
+}
+
 impl Cli {
     /// Runs the command, and returns the exit status.
     pub async fn run(self) -> u8 {
-        match self.command {
+        let status = match self.command {
             Command::Run(run) => run.run().await,
-            Command::Scenarios => run::list(),
+            Command::Scenarios => Ok(run::list()),
             Command::Report(report) => report.run(),
             Command::Compare(compare) => compare.run(),
             Command::Sweep(sweep) => sweep.run().await,
             Command::Mesh(mesh) => mesh.run().await,
             Command::Impair(impair) => impair.run().await,
-        }
+        };
+        status.unwrap_or_else(|Failed(status, error)| {
+            eprintln!("error: {error}");
+            status
+        })
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::{Status, failed};
 use crate::report::{self, Report};
 use crate::sweep::{self, SweepReport};
 
@@ -20,20 +22,10 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Returns the exit status.
-    pub(super) fn run(&self) -> u8 {
-        let (summary, page) = match shown(&self.json) {
-            Ok(shown) => shown,
-            Err(problem) => {
-                eprintln!("error: {problem}");
-                return 1;
-            }
-        };
+    pub(super) fn run(&self) -> Status {
+        let (summary, page) = shown(&self.json).map_err(failed)?;
         print(&summary);
-        match &self.html {
-            Some(path) => save(path, &page),
-            None => 0,
-        }
+        save(&self.html, || page)
     }
 }
 
@@ -71,30 +63,27 @@ pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Writes a file, or to the standard output; the exit status.
-pub(super) fn save(path: &Path, text: &str) -> u8 {
+/// Writes a text to a file or the standard output, if it is to go anywhere.
+pub(super) fn save(path: &Option<PathBuf>, text: impl FnOnce() -> String) -> Status {
     use std::io::Write;
-    let written = if path.as_os_str() == "-" {
-        std::io::stdout().write_all(text.as_bytes())
-    } else {
-        std::fs::write(path, text)
+    let Some(path) = path else { return Ok(0) };
+    let written = match path.as_os_str() == "-" {
+        true => std::io::stdout().write_all(text().as_bytes()),
+        false => std::fs::write(path, text()),
     };
-    match written {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("error: cannot write {}: {error}", path.display());
-            1
-        }
-    }
+    let wrong = |error| failed(format!("cannot write {}: {error}", path.display()));
+    written.map_err(wrong)?;
+    Ok(0)
 }
 
-/// Writes a value as JSON; the exit status.
-pub(super) fn save_json(path: &Path, value: &impl serde::Serialize) -> u8 {
-    match serde_json::to_string_pretty(value) {
-        Ok(json) => save(path, &(json + "\n")),
-        Err(error) => {
-            eprintln!("error: {error}");
-            1
-        }
-    }
+/// Writes a report as JSON and as a page; a failure of one does not keep the other from being written.
+pub(super) fn save_both<T: Serialize>(
+    json: &Option<PathBuf>,
+    html: &Option<PathBuf>,
+    report: &T,
+    page: impl FnOnce(&T) -> String,
+) -> Status {
+    let text = serde_json::to_string_pretty(report).map_err(failed)?;
+    let written = save(json, || text + "\n");
+    save(html, || page(report)).and(written)
 }

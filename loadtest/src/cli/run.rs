@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
-use super::report::{save, save_json};
+use super::report::save_both;
+use super::{Status, failed, usage};
 use crate::progress;
-
 use crate::scenario::settings::Settings;
 use crate::scenario::{self, Scenario, Watched, catalog};
 
@@ -52,15 +52,8 @@ impl ScenarioArgs {
 }
 
 impl Run {
-    /// Runs it. Returns the exit status.
-    pub(super) async fn run(self) -> u8 {
-        let scenario = match self.scenario.scenario() {
-            Ok(scenario) => scenario,
-            Err(problem) => {
-                eprintln!("error: {problem}");
-                return 2;
-            }
-        };
+    pub(super) async fn run(self) -> Status {
+        let scenario = self.scenario.scenario().map_err(usage)?;
         let quiet = self.quiet;
         let watching = |watched: &Watched| {
             if !quiet {
@@ -75,27 +68,12 @@ impl Run {
         };
         let report = tokio::select! {
             report = scenario::run(&scenario, interrupted, watching) => report,
-            () = signals(interrupt) => return 130,
+            () = signals(interrupt) => return Ok(130),
         };
-        let report = match report {
-            Ok(report) => report,
-            Err(error) => {
-                eprintln!("error: {error}");
-                return 1;
-            }
-        };
+        let report = report.map_err(failed)?;
         eprintln!("{report}");
-        let mut written = 0;
-        if let Some(path) = &self.json {
-            written = save_json(path, &report);
-        }
-        if let Some(path) = &self.html {
-            written = written.max(save(path, &crate::report::page(&report)));
-        }
-        if written != 0 {
-            return written;
-        }
-        report.exit_status()
+        save_both(&self.json, &self.html, &report, crate::report::page)?;
+        Ok(report.exit_status())
     }
 }
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use tokio::sync::{oneshot, watch};
 
-use super::report::{save, save_json};
+use super::report::save_both;
 use super::run::{ScenarioArgs, signals};
+use super::{Status, failed, usage};
 use crate::scenario::{self, Scenario};
 use crate::sweep::{self, Objective, OverRange, Point, Sweep};
 
@@ -36,17 +37,10 @@ pub(super) struct SweepArgs {
 }
 
 impl SweepArgs {
-    /// Returns the exit status.
-    pub(super) async fn run(&self) -> u8 {
+    pub(super) async fn run(&self) -> Status {
         let OverRange(over, mut range) = self.over;
         range.precision = self.precision.clamp(0.001, 1.0);
-        let scenario = match self.scenario(over, range.from) {
-            Ok(scenario) => scenario,
-            Err(problem) => {
-                eprintln!("error: {problem}");
-                return 2;
-            }
-        };
+        let scenario = self.scenario(over, range.from).map_err(usage)?;
         let sweep = Sweep {
             over,
             range,
@@ -75,24 +69,12 @@ impl SweepArgs {
         let sweeping = sweep.run(measure, |point| eprintln!("{}", point.line()));
         let swept = tokio::select! {
             swept = sweeping => swept,
-            () = signals(interrupt) => return 130,
+            () = signals(interrupt) => return Ok(130),
         };
-        let report = match swept {
-            Ok(report) => report,
-            Err(error) => {
-                eprintln!("error: {error}");
-                return 1;
-            }
-        };
+        let report = swept.map_err(failed)?;
         eprintln!("\n{report}");
-        let mut status = u8::from(report.largest.is_none());
-        if let Some(path) = &self.json {
-            status = status.max(save_json(path, &report));
-        }
-        if let Some(path) = &self.html {
-            status = status.max(save(path, &sweep::page(&report)));
-        }
-        status
+        save_both(&self.json, &self.html, &report, sweep::page)?;
+        Ok(u8::from(report.largest.is_none()))
     }
 
     /// The scenario whose load grows. It must make sense at the lightest load.

@@ -7,22 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tertulia_sfu::testing::network::{Datagram, Models, Path, PathStats, Script};
+use tertulia_sfu::testing::network::{Datagram, Models, Path, PathStats};
 
 use super::{Command, CommandError, Settings, bind};
 
 /// Everything behind the lock.
 #[derive(Debug)]
 pub(super) struct State {
-    to: SocketAddr,
-    start: Models,
+    settings: Settings,
     models: Models,
-    script: Option<Script>,
     /// The time at which it began, and the next of its changes.
     playing: Option<(Instant, usize)>,
-    seed: u64,
-    max_clients: usize,
-    idle: Duration,
     clients: HashMap<SocketAddr, Client>,
     joined: u64,
     /// Counters of forgotten clients.
@@ -95,24 +90,10 @@ pub struct DirectionStats {
 
 impl State {
     pub(super) fn new(settings: Settings) -> Self {
-        let Settings {
-            to,
-            start,
-            script,
-            seed,
-            clients,
-            idle,
-            ..
-        } = settings;
         Self {
-            to,
-            start,
-            models: start,
-            script,
+            models: settings.start,
+            settings,
             playing: None,
-            seed,
-            max_clients: clients,
-            idle,
             clients: HashMap::new(),
             joined: 0,
             gone: Default::default(),
@@ -131,24 +112,13 @@ impl State {
     ) -> io::Result<Woken> {
         let mut joined = None;
         if !self.clients.contains_key(&from) {
-            if self.clients.len() >= self.max_clients {
+            if self.clients.len() >= self.settings.clients {
                 return Ok(Woken::No);
             }
             joined = Some(self.join(now, from)?);
         }
-        let to = self.to;
-        let Some(client) = self.clients.get_mut(&from) else {
-            return Ok(Woken::No);
-        };
-        let payload = payload.to_vec();
-        client.up.path.send(now, Datagram { from, to, payload });
-        client.last = now;
-        client.deliver(now, front, from);
-        let next = client.next_at();
-        Ok(match joined {
-            Some(socket) => Woken::Joined(socket),
-            None => self.woken(next),
-        })
+        let woken = self.sent(now, front, from, payload, |client| &mut client.up);
+        Ok(joined.map_or(woken, Woken::Joined))
     }
 
     /// Handles a datagram of the server for a client.
@@ -159,16 +129,33 @@ impl State {
         to: SocketAddr,
         payload: &[u8],
     ) -> Woken {
-        let from = self.to;
-        let Some(client) = self.clients.get_mut(&to) else {
+        self.sent(now, front, to, payload, |client| &mut client.down)
+    }
+
+    fn sent(
+        &mut self,
+        now: Instant,
+        front: &UdpSocket,
+        addr: SocketAddr,
+        payload: &[u8],
+        way: fn(&mut Client) -> &mut Direction,
+    ) -> Woken {
+        let Some(client) = self.clients.get_mut(&addr) else {
             return Woken::No;
         };
-        let payload = payload.to_vec();
-        client.down.path.send(now, Datagram { from, to, payload });
+        // Paths look at no address.
+        let datagram = Datagram {
+            from: addr,
+            to: self.settings.to,
+            payload: payload.to_vec(),
+        };
+        way(client).path.send(now, datagram);
         client.last = now;
-        client.deliver(now, front, to);
-        let next = client.next_at();
-        self.woken(next)
+        client.deliver(now, front, addr);
+        match (client.next_at(), self.sleeps_until) {
+            (Some(next), Some(until)) if next < until => Woken::Earlier,
+            _ => Woken::No,
+        }
     }
 
     /// Whether a client still has this socket.
@@ -183,7 +170,7 @@ impl State {
         for (addr, client) in &mut self.clients {
             client.deliver(now, front, *addr);
         }
-        let (idle, gone, happened) = (self.idle, &mut self.gone, &mut self.happened);
+        let (idle, gone, happened) = (self.settings.idle, &mut self.gone, &mut self.happened);
         self.clients.retain(|addr, client| {
             let stays = now.saturating_duration_since(client.last) < idle;
             if !stays {
@@ -203,15 +190,15 @@ impl State {
         command: &Command,
     ) -> Result<String, CommandError> {
         if *command == Command::Start {
-            if self.script.is_none() {
+            if self.settings.script.is_none() {
                 return Err(CommandError::NoScript);
             }
-            self.set_models(now, self.start);
+            self.set_models(now, self.settings.start);
             self.playing = Some((now, 0));
             return Ok("the script starts".into());
         }
         let mut models = self.models;
-        let text = command.apply(&mut models, &self.start)?;
+        let text = command.apply(&mut models, &self.settings.start)?;
         self.set_models(now, models);
         Ok(text)
     }
@@ -243,21 +230,21 @@ impl State {
     }
 
     fn join(&mut self, now: Instant, from: SocketAddr) -> io::Result<Arc<UdpSocket>> {
-        let any: IpAddr = match self.to {
+        let any: IpAddr = match self.settings.to {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let socket = bind(SocketAddr::new(any, 0))?;
-        socket.connect(self.to)?;
+        socket.connect(self.settings.to)?;
         let socket = Arc::new(socket);
-        if self.joined == 0 && self.script.is_some() {
+        if self.joined == 0 && self.settings.script.is_some() {
             self.playing = Some((now, 0));
             self.happened.push("the script starts".into());
             self.play(now);
         }
         // Each client's paths draw their own random numbers. They are the same in each run in which
         // clients come in the same order.
-        let seed = self.seed.wrapping_add(self.joined.wrapping_mul(2));
+        let seed = self.settings.seed.wrapping_add(self.joined.wrapping_mul(2));
         self.joined += 1;
         let client = Client {
             socket: Arc::clone(&socket),
@@ -272,7 +259,7 @@ impl State {
     /// Makes the script's changes that are due.
     fn play(&mut self, now: Instant) {
         while self.next_change_at().is_some_and(|at| at <= now) {
-            let (Some((began, next)), Some(script)) = (self.playing, &self.script) else {
+            let (Some((began, next)), Some(script)) = (self.playing, &self.settings.script) else {
                 return;
             };
             let change = &script.changes[next];
@@ -285,7 +272,7 @@ impl State {
 
     fn next_change_at(&self) -> Option<Instant> {
         let (began, next) = self.playing?;
-        let change = self.script.as_ref()?.changes.get(next)?;
+        let change = self.settings.script.as_ref()?.changes.get(next)?;
         Some(began + change.at)
     }
 
@@ -294,13 +281,6 @@ impl State {
         for client in self.clients.values_mut() {
             client.up.path.set_model_at(now, models.up);
             client.down.path.set_model_at(now, models.down);
-        }
-    }
-
-    fn woken(&self, next: Option<Instant>) -> Woken {
-        match (next, self.sleeps_until) {
-            (Some(next), Some(until)) if next < until => Woken::Earlier,
-            _ => Woken::No,
         }
     }
 }

@@ -23,4 +23,4 @@ mod timeline;
 pub use clock::{ntp, since_ntp};
 pub use histogram::Histogram;
 pub use observed::{EncodingSent, Observed, Phases, Sent, StreamOutcome};
-pub use timeline::{Finished, Measure, Second, Span};
+pub use timeline::{Measure, Second, Span};

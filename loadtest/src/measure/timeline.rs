@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Histogram;
-use crate::report::Percentiles;
+use crate::report::Moment;
 
 /// A day: a longer soak keeps its last second growing.
 const MAX_SECONDS: usize = 86_400;
@@ -36,16 +36,6 @@ pub struct Second {
     pub jitter: Histogram,
 }
 
-/// A second that is over.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Finished {
-    pub sent: u64,
-    pub received: u64,
-    pub bytes: u64,
-    pub lost: u64,
-    pub delay: Percentiles,
-}
-
 /// The whole seconds between two moments, added up.
 #[derive(Clone, Debug)]
 pub struct Span {
@@ -70,7 +60,7 @@ pub struct Measure {
 
 #[derive(Debug, Default)]
 struct Seconds {
-    finished: Vec<Finished>,
+    finished: Vec<Moment>,
     recent: VecDeque<Second>,
     spans: Vec<Span>,
 }
@@ -169,19 +159,19 @@ impl Measure {
     }
 
     /// Every second so far, those not over yet included.
-    pub fn seconds(&self) -> Vec<Finished> {
+    pub fn seconds(&self) -> Vec<Moment> {
         let seconds = self.lock();
-        let recent = seconds.recent.iter().map(Finished::of);
+        let recent = seconds.recent.iter().map(Moment::from);
         seconds.finished.iter().copied().chain(recent).collect()
     }
 
     /// One second, as far as it has been counted.
-    pub fn second(&self, second: usize) -> Option<Finished> {
+    pub fn second(&self, second: usize) -> Option<Moment> {
         let seconds = self.lock();
         let finished = seconds.finished.len();
         match second.checked_sub(finished) {
             None => seconds.finished.get(second).copied(),
-            Some(recent) => seconds.recent.get(recent).map(Finished::of),
+            Some(recent) => seconds.recent.get(recent).map(Moment::from),
         }
     }
 
@@ -222,7 +212,7 @@ impl Seconds {
             }
         }
         self.finished
-            .push(second.as_ref().map(Finished::of).unwrap_or_default());
+            .push(second.as_ref().map(Moment::from).unwrap_or_default());
     }
 
     fn late(&mut self, started: Instant, second: usize, part: &Second) {
@@ -233,7 +223,7 @@ impl Seconds {
         if let Some(finished) = self.finished.get_mut(second) {
             finished.sent += part.sent;
             finished.received += part.received;
-            finished.bytes += part.bytes;
+            finished.mbit_s += mbit(part.bytes);
             finished.lost += part.lost;
         }
     }
@@ -247,16 +237,23 @@ impl Span {
     }
 }
 
-impl Finished {
-    fn of(second: &Second) -> Self {
+impl From<&Second> for Moment {
+    fn from(second: &Second) -> Self {
+        let delay = second.delay.percentiles();
         Self {
             sent: second.sent,
             received: second.received,
-            bytes: second.bytes,
+            mbit_s: mbit(second.bytes),
             lost: second.lost,
-            delay: second.delay.percentiles(),
+            delay_p50_ms: delay.p50,
+            delay_p99_ms: delay.p99,
+            ..Self::default()
         }
     }
+}
+
+fn mbit(bytes: u64) -> f64 {
+    bytes as f64 * 8e-6
 }
 
 #[cfg(test)]
@@ -285,7 +282,7 @@ mod tests {
         let received: Vec<u64> = seconds.iter().map(|second| second.received).collect();
         assert_eq!(received, [0, 0, 6]);
         assert_eq!(seconds[2].lost, 1);
-        assert_eq!(measure.second(2).unwrap().delay.max, Some(2.0));
+        assert_eq!(measure.second(2).unwrap().delay_p99_ms, Some(2.0));
         assert!(measure.second(3).is_none());
         let mut part = part(3, 2);
         part.clear();
@@ -321,6 +318,6 @@ mod tests {
         assert_eq!(storm.total.delay.percentiles().max.unwrap().round(), 49.0);
         let seconds = measure.seconds();
         assert_eq!((seconds.len(), seconds[20].received), (100, 8));
-        assert_eq!(seconds[20].delay.max.unwrap().round(), 20.0);
+        assert_eq!(seconds[20].delay_p99_ms.unwrap().round(), 20.0);
     }
 }

@@ -4,8 +4,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rtc::media::io::ivf_reader::IVFReader;
 
-use super::{MediaError, h264, ivf, ogg};
+use super::{MediaError, h264, ogg};
 
 /// 320x180, about 120 kbit/s.
 pub static VIDEO_180P: LazyLock<Arc<VideoClip>> =
@@ -55,27 +56,33 @@ impl VideoClip {
     ///
     /// The file is not VP8 in IVF, or has no keyframe at the start.
     pub fn from_ivf(file: &[u8]) -> Result<Self, MediaError> {
-        let ivf = ivf::parse(file)?;
-        let (units, per) = ivf.rate;
-        if units == 0 {
-            return Err(MediaError::Container("IVF"));
+        const CUT: MediaError = MediaError::Container("IVF");
+        let (mut reader, header) = IVFReader::new(file).map_err(|_| CUT)?;
+        if header.four_cc != *b"VP80" {
+            return Err(MediaError::Codec {
+                container: "IVF",
+                expected: "VP8",
+            });
         }
-        let frames: Vec<_> = ivf
-            .frames
-            .iter()
-            .map(|data| Frame {
-                data: Bytes::copy_from_slice(data),
+        let frames = std::iter::from_fn(|| reader.parse_next_frame().ok());
+        let frames: Vec<_> = frames
+            .map(|(data, _)| Frame {
                 // RFC 6386 section 9.1: the lowest bit of a frame is 0 in a keyframe.
                 keyframe: data.first().is_some_and(|byte| byte & 1 == 0),
+                data: data.freeze(),
             })
             .collect();
+        if header.timebase_denominator == 0 || frames.len() != header.num_frames as usize {
+            return Err(CUT);
+        }
         if !frames.first().is_some_and(|frame| frame.keyframe) {
             return Err(MediaError::NoKeyframe);
         }
         Ok(Self {
-            width: ivf.width,
-            height: ivf.height,
-            frame_duration: Duration::from_secs(1) * per / units,
+            width: header.width,
+            height: header.height,
+            frame_duration: Duration::from_secs(1) * header.timebase_numerator
+                / header.timebase_denominator,
             frames,
         })
     }

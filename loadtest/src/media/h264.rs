@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use rtc::rtp;
+use rtc::rtp::codec::h264::H264Payloader;
+use rtc::rtp::packetizer::Payloader;
 
 use super::MediaError;
 use super::clip::{Frame, VideoClip};
@@ -12,8 +14,6 @@ use super::packetize::{MAX_PAYLOAD, Stream};
 
 const SLICE: u8 = 1;
 const IDR: u8 = 5;
-const STAP_A: u8 = 24;
-const FU_A: u8 = 28;
 
 /// Reads a byte stream with one slice a picture (ITU-T H.264 annex B).
 ///
@@ -74,64 +74,31 @@ fn units(stream: &[u8]) -> impl Iterator<Item = (usize, usize)> {
 #[derive(Clone, Debug)]
 pub struct H264Packetizer {
     pub stream: Stream,
+    payloader: H264Payloader,
 }
 
 impl H264Packetizer {
     /// A packetizer that has sent nothing yet.
     pub fn new(stream: Stream) -> Self {
-        Self { stream }
+        Self {
+            stream,
+            payloader: H264Payloader::default(),
+        }
     }
 
     /// Appends the packets of one frame and moves the timestamp on by `duration` ticks. Parameter
-    /// sets share a packet, as browsers send them; a slice that does not fit one is split evenly.
-    pub fn packetize(&mut self, frame: &[u8], duration: u32, packets: &mut Vec<rtp::Packet>) {
-        let mut sets: Vec<&[u8]> = Vec::new();
-        let units: Vec<_> = units(frame).collect();
-        let last = units.len().saturating_sub(1);
-        for (index, (start, end)) in units.into_iter().enumerate() {
-            let unit = &frame[start..end];
-            if !matches!(unit[0] & 0x1f, SLICE | IDR) {
-                sets.push(unit);
-                continue;
-            }
-            self.aggregate(&mut sets, packets);
-            self.slice(unit, index == last, packets);
+    /// sets share a packet, as browsers send them.
+    pub fn packetize(&mut self, frame: &Bytes, duration: u32, packets: &mut Vec<rtp::Packet>) {
+        // It fails only without room for a byte.
+        let payloads = self
+            .payloader
+            .payload(MAX_PAYLOAD, frame)
+            .unwrap_or_default();
+        let last = payloads.len().saturating_sub(1);
+        for (index, payload) in payloads.into_iter().enumerate() {
+            packets.push(self.stream.packet(index == last, payload));
         }
         self.stream.timestamp = self.stream.timestamp.wrapping_add(duration);
-    }
-
-    fn aggregate(&mut self, units: &mut Vec<&[u8]>, packets: &mut Vec<rtp::Packet>) {
-        if let [single] = units[..] {
-            packets.push(self.stream.packet(false, Bytes::copy_from_slice(single)));
-        } else if let Some(first) = units.first() {
-            let mut payload = BytesMut::with_capacity(MAX_PAYLOAD);
-            payload.put_u8(first[0] & 0xe0 | STAP_A);
-            for unit in units.iter() {
-                payload.put_u16(unit.len() as u16);
-                payload.put_slice(unit);
-            }
-            packets.push(self.stream.packet(false, payload.freeze()));
-        }
-        units.clear();
-    }
-
-    fn slice(&mut self, unit: &[u8], last: bool, packets: &mut Vec<rtp::Packet>) {
-        if unit.len() <= MAX_PAYLOAD {
-            packets.push(self.stream.packet(last, Bytes::copy_from_slice(unit)));
-            return;
-        }
-        let (header, mut rest) = (unit[0], &unit[1..]);
-        let count = rest.len().div_ceil(MAX_PAYLOAD - 2);
-        for index in 0..count {
-            let (part, after) = rest.split_at(rest.len().div_ceil(count - index));
-            rest = after;
-            let (start, end) = (index == 0, index + 1 == count);
-            let mut payload = BytesMut::with_capacity(2 + part.len());
-            payload.put_u8(header & 0xe0 | FU_A);
-            payload.put_u8(u8::from(start) << 7 | u8::from(end) << 6 | header & 0x1f);
-            payload.put_slice(part);
-            packets.push(self.stream.packet(last && end, payload.freeze()));
-        }
     }
 }
 
@@ -144,6 +111,9 @@ mod tests {
 
     use super::*;
     use crate::media::clip::{VIDEO_720P_H264, VideoLoop};
+
+    const STAP_A: u8 = 24;
+    const FU_A: u8 = 28;
 
     /// The frame that a receiver makes of the payloads of one frame.
     fn assemble(packets: &[rtp::Packet]) -> Vec<Vec<u8>> {

@@ -2,9 +2,10 @@
 
 pub mod clip;
 pub mod h264;
-pub mod ivf;
 pub mod ogg;
 pub mod packetize;
+pub(crate) mod schedule;
+pub(crate) mod source;
 pub mod trace;
 
 /// The reason that a clip cannot be used.

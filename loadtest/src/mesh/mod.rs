@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::bot::publish::Video;
 use crate::generator;
 use crate::report::figures::Unit;
+use crate::server::process::Process;
 use arithmetic::bitrate;
 use pair::{Pair, Traffic};
 
@@ -103,18 +104,18 @@ impl Mesh {
         let talking = Instant::now();
         for (index, pair) in pairs.iter_mut().enumerate() {
             // Frames of different connections are not to leave at the same instants.
-            pair.publish(
-                talking + Duration::from_millis(33) * index as u32 / pairs_of(self.people),
-            );
+            let turn = Duration::from_millis(33) * index as u32 / pairs_of(self.people);
+            pair.publish(talking + turn).await;
         }
         tokio::time::sleep(SETTLING).await;
         let before = self.traffic(&pairs);
-        let cpu = generator::cpu_seconds();
+        let cpu = || Process::observe(std::process::id())?.cpu_seconds();
+        let used = cpu();
         let began = Instant::now();
         tokio::time::sleep(self.duration).await;
         let seconds = began.elapsed().as_secs_f64();
         let after = self.traffic(&pairs);
-        let cpu = generator::cpu_seconds().and_then(|now| Some(now - cpu?));
+        let used = cpu().and_then(|now| Some(now - used?));
 
         let mut report = MeshReport {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -125,7 +126,7 @@ impl Mesh {
             seconds,
             bitrate_mbit_s: bitrate(self.video, self.audio),
             connections: pairs.len(),
-            cpu_cores_per_person: cpu.map(|cpu| cpu / seconds / self.people as f64),
+            cpu_cores_per_person: used.map(|used| used / seconds / self.people as f64),
             ..MeshReport::default()
         };
         for (before, after) in before.iter().zip(&after) {
@@ -207,56 +208,54 @@ impl MeshReport {
 impl fmt::Display for MeshReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mbit = |value: f64| Unit::MegabitsPerSecond.show(value);
+        let Self {
+            people,
+            connections,
+            video,
+            ..
+        } = self;
+        let audio = if self.audio { "on" } else { "off" };
+        let (seconds, one) = (self.seconds, mbit(self.bitrate_mbit_s));
         writeln!(
             f,
-            "mesh of {}: {} connections, {} video, audio {}, {:.1} s; one person's media is {}",
-            self.people,
-            self.connections,
-            self.video,
-            if self.audio { "on" } else { "off" },
-            self.seconds,
-            mbit(self.bitrate_mbit_s)
+            "mesh of {people}: {connections} connections, {video} video, audio {audio}, {seconds:.1} s; one person's media is {one}"
         )?;
-        writeln!(
-            f,
-            "  upload    {} each; by arithmetic {}",
-            self.measured(|person| person.upload_mbit_s),
-            mbit(self.predicted.upload_mbit_s)
-        )?;
-        writeln!(
-            f,
-            "  download  {} each; by arithmetic {}",
-            self.measured(|person| person.download_mbit_s),
-            mbit(self.predicted.download_mbit_s)
-        )?;
-        writeln!(
-            f,
-            "  packets   {} lost, {} oracle violations",
-            self.packets_lost, self.oracle_violations
-        )?;
+        let upload = self.measured(|person| person.upload_mbit_s);
+        let download = self.measured(|person| person.download_mbit_s);
+        for (name, measured, predicted) in [
+            ("upload  ", upload, self.predicted.upload_mbit_s),
+            ("download", download, self.predicted.download_mbit_s),
+        ] {
+            writeln!(
+                f,
+                "  {name}  {measured} each; by arithmetic {}",
+                mbit(predicted)
+            )?;
+        }
+        let (lost, violations) = (self.packets_lost, self.oracle_violations);
+        writeln!(f, "  packets   {lost} lost, {violations} oracle violations")?;
         if let Some(cores) = self.cpu_cores_per_person {
             let share = Unit::Share.show(cores);
             writeln!(f, "  cpu       {share} of a core each, without any codec")?;
         }
-        writeln!(f)?;
-        writeln!(
-            f,
-            "| people | upload in a mesh | encoders in a mesh | upload with a relay | download, either way |"
+        f.write_str(
+            "\n| people | upload in a mesh | encoders in a mesh | upload with a relay | download, either way |\n\
+             |---:|---:|---:|---:|---:|\n",
         )?;
-        writeln!(f, "|---:|---:|---:|---:|---:|")?;
-        for row in &self.table {
+        for Row {
+            people,
+            mesh,
+            relay,
+        } in &self.table
+        {
+            let (up, encoders) = (mesh.upload_mbit_s, mesh.encoders);
+            let (once, down) = (relay.upload_mbit_s, relay.download_mbit_s);
             writeln!(
                 f,
-                "| {} | {:.1} Mbit/s | {} | {:.1} Mbit/s | {:.1} Mbit/s |",
-                row.people,
-                row.mesh.upload_mbit_s,
-                row.mesh.encoders,
-                row.relay.upload_mbit_s,
-                row.relay.download_mbit_s
+                "| {people} | {up:.1} Mbit/s | {encoders} | {once:.1} Mbit/s | {down:.1} Mbit/s |"
             )?;
         }
-        writeln!(f)?;
-        write!(f, "{}", if self.passed { "passed" } else { "FAILED" })
+        write!(f, "\n{}", if self.passed { "passed" } else { "FAILED" })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Report;
 use super::number::readable;
-use super::{Percentiles, Report};
 
 /// One number that reports have, or could have.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,8 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
     pub(crate) better: Better,
-    pub(crate) group: Group,
+    /// The group in which it is shown; figures of a group follow each other.
+    pub(crate) group: &'static str,
     /// The thing measured, and how it was measured.
     pub(crate) about: &'static str,
     /// Reads the value; none if the run did not measure it.
@@ -91,39 +92,6 @@ impl Spread {
     }
 }
 
-/// The group in which a figure is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Group {
-    Delivery,
-    Delay,
-    Joining,
-    Server,
-    Memory,
-    Generator,
-}
-
-impl Group {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Delivery,
-        Self::Delay,
-        Self::Joining,
-        Self::Server,
-        Self::Memory,
-        Self::Generator,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Delivery => "Delivery",
-            Self::Delay => "Forwarding delay",
-            Self::Joining => "Joining",
-            Self::Server => "Server",
-            Self::Memory => "Server memory",
-            Self::Generator => "Load generator",
-        }
-    }
-}
-
 impl Unit {
     /// A value as people read it, with its unit.
     pub(crate) fn show(self, value: f64) -> String {
@@ -168,11 +136,6 @@ pub(crate) fn figure(key: &str) -> Option<&'static Figure> {
     FIGURES.iter().find(|figure| figure.key == key)
 }
 
-/// Figures of a group, in the order they are read.
-pub(crate) fn figures_of(group: Group) -> impl Iterator<Item = &'static Figure> {
-    FIGURES.iter().filter(move |figure| figure.group == group)
-}
-
 /// Share of lost packets among those expected.
 pub(crate) fn loss(report: &Report) -> Option<f64> {
     let expected = match report.packets_expected {
@@ -191,14 +154,14 @@ fn measured(report: &Report) -> bool {
 }
 
 macro_rules! figures {
-    ($($group:ident: $key:literal, $name:literal, $unit:ident, $better:ident, $about:literal, $value:expr;)*) => {
+    ($($group:literal: $key:literal, $name:literal, $unit:ident, $better:ident, $about:literal, $value:expr;)*) => {
         /// Every figure, in the order they are read.
         pub(crate) static FIGURES: &[Figure] = &[$(Figure {
             key: $key,
             name: $name,
             unit: Unit::$unit,
             better: Better::$better,
-            group: Group::$group,
+            group: $group,
             about: $about,
             value: $value,
         }),*];
@@ -206,158 +169,132 @@ macro_rules! figures {
 }
 
 figures! {
-    Delivery: "delivered", "Delivered", Share, Higher,
+    "Delivery": "delivered", "Delivered", Share, Higher,
         "Packets that reached viewers, of those that should have: each packet sent in the window, once for each other participant of its room.",
         |report| report.delivered_ratio;
-    Delivery: "loss", "Lost", Share, Lower,
+    "Delivery": "loss", "Lost", Share, Lower,
         "Gaps in sequence numbers that no retransmission filled, of the packets expected in the window.",
         loss;
-    Delivery: "packets_s", "Packets to viewers", PerSecond, Higher,
+    "Delivery": "packets_s", "Packets to viewers", PerSecond, Higher,
         "RTP packets received by all viewers together, each second of the window.",
         |report| per_second(|report| report.window.packets_received as f64, report);
-    Delivery: "mbit_s", "Media to viewers", MegabitsPerSecond, Higher,
+    "Delivery": "mbit_s", "Media to viewers", MegabitsPerSecond, Higher,
         "RTP headers and payloads of these, without SRTP tag, UDP and IP.",
         |report| per_second(|report| report.window.bytes_received as f64 * 8e-6, report)
             .or((report.receive_mbit_s > 0.0).then_some(report.receive_mbit_s));
-    Delivery: "sent_mbit_s", "Media from publishers", MegabitsPerSecond, Neither,
+    "Delivery": "sent_mbit_s", "Media from publishers", MegabitsPerSecond, Neither,
         "RTP headers and payloads that publishers sent, all their encodings together; of wire bots.",
         |report| per_second(|report| report.window.bytes_sent as f64 * 8e-6, report)
             .filter(|sent| *sent > 0.0);
-    Delivery: "viewer_p50", "Media to one viewer (p50)", KilobitsPerSecond, Neither,
+    "Delivery": "viewer_p50", "Media to one viewer (p50)", KilobitsPerSecond, Neither,
         "What the viewer in the middle received over its whole call.",
         |report| report.viewer_kbit_s.p50;
-    Delivery: "freezes", "Freezes", Count, Lower,
+    "Delivery": "freezes", "Freezes", Count, Lower,
         "Times a picture stood still for more than 200 ms between two decodable frames.",
         |report| measured(report).then_some(report.freezes as f64);
-    Delivery: "longest_freeze", "Longest freeze", Milliseconds, Lower,
+    "Delivery": "longest_freeze", "Longest freeze", Milliseconds, Lower,
         "The longest any picture stood still.",
         |report| measured(report).then_some(report.longest_freeze_ms);
-    Delivery: "reordered", "Reordered", Count, Lower,
+    "Delivery": "reordered", "Reordered", Count, Lower,
         "Packets that came after a later one, retransmissions not counted.",
         |report| measured(report).then_some(report.reordered as f64);
-    Delivery: "duplicates", "Duplicates", Count, Lower,
+    "Delivery": "duplicates", "Duplicates", Count, Lower,
         "Packets that came twice.",
         |report| measured(report).then_some(report.duplicates as f64);
-    Delivery: "retransmitted", "Retransmitted", Count, Lower,
+    "Delivery": "retransmitted", "Retransmitted", Count, Lower,
         "Packets that viewers received by retransmission.",
         |report| measured(report).then_some(report.retransmissions_received as f64);
-    Delivery: "violations", "Oracle violations", Count, Lower,
+    "Delivery": "violations", "Oracle violations", Count, Lower,
         "Times a decoder would have been shown what it must not be: broken sequence numbers, timestamps or picture ids.",
         |report| measured(report).then_some(report.oracle_violations as f64);
-    Delay: "delay_p50", "Delay p50", Milliseconds, Lower,
+    "Forwarding delay": "delay_p50", "Delay p50", Milliseconds, Lower,
         "From the publisher's handing a packet to the kernel to its arrival at the viewer's socket, on one clock: the relay and twice the loopback. Half of the packets took no longer.",
         |report| report.forward_delay_ms.p50;
-    Delay: "delay_p95", "Delay p95", Milliseconds, Lower,
+    "Forwarding delay": "delay_p95", "Delay p95", Milliseconds, Lower,
         "95 of 100 packets took no longer.",
         |report| report.forward_delay_ms.p95;
-    Delay: "delay_p99", "Delay p99", Milliseconds, Lower,
+    "Forwarding delay": "delay_p99", "Delay p99", Milliseconds, Lower,
         "99 of 100 packets took no longer from the publisher's kernel to the viewer's socket, on one clock: the relay and twice the loopback.",
         |report| report.forward_delay_ms.p99;
-    Delay: "delay_max", "Delay max", Milliseconds, Lower,
+    "Forwarding delay": "delay_max", "Delay max", Milliseconds, Lower,
         "The slowest packet of the window.",
         |report| report.forward_delay_ms.max;
-    Delay: "jitter_p50", "Jitter p50", Milliseconds, Lower,
+    "Forwarding delay": "jitter_p50", "Jitter p50", Milliseconds, Lower,
         "How much the delays of successive packets of a stream differ (RFC 3550 section 6.4.1, not smoothed).",
         |report| report.jitter_ms.p50;
-    Delay: "jitter_p99", "Jitter p99", Milliseconds, Lower,
+    "Forwarding delay": "jitter_p99", "Jitter p99", Milliseconds, Lower,
         "How much the delays of successive packets of a stream differ: 99 of 100 times by no more.",
         |report| report.jitter_ms.p99;
-    Joining: "join_failed", "Failed joins", Count, Lower,
+    "Joining": "join_failed", "Failed joins", Count, Lower,
         "Bots that did not get in, or not in time.",
         |report| (report.joined + report.join_failed > 0).then_some(report.join_failed as f64);
-    Joining: "join_p50", "Join p50", Milliseconds, Lower,
+    "Joining": "join_p50", "Join p50", Milliseconds, Lower,
         "From opening the WebSocket to media connected.",
         |report| report.join_ms.p50;
-    Joining: "join_p95", "Join p95", Milliseconds, Lower,
+    "Joining": "join_p95", "Join p95", Milliseconds, Lower,
         "95 of 100 joins took no longer.",
         |report| report.join_ms.p95;
-    Joining: "join_p99", "Join p99", Milliseconds, Lower,
+    "Joining": "join_p99", "Join p99", Milliseconds, Lower,
         "99 of 100 bots took no longer from opening the WebSocket to media connected.",
         |report| report.join_ms.p99;
-    Joining: "join_max", "Join max", Milliseconds, Lower,
+    "Joining": "join_max", "Join max", Milliseconds, Lower,
         "The slowest join.",
         |report| report.join_ms.max;
-    Joining: "first_frame_p50", "First frame p50", Milliseconds, Lower,
+    "Joining": "first_frame_p50", "First frame p50", Milliseconds, Lower,
         "From the later of join and announcement of a video track to its first decodable frame.",
         |report| report.first_frame_ms.p50;
-    Joining: "first_frame_p95", "First frame p95", Milliseconds, Lower,
+    "Joining": "first_frame_p95", "First frame p95", Milliseconds, Lower,
         "From the later of join and announcement of a video track to its first decodable frame: 95 of 100 tracks took no longer.",
         |report| report.first_frame_ms.p95;
-    Server: "server_cpu", "Server CPU", Share, Lower,
+    "Server": "server_cpu", "Server CPU", Share, Lower,
         "Of all the cores the server may use, by the kernel's accounting; 100% is all of them busy.",
         |report| report.server.cpu_share;
-    Server: "cpu_per_packet", "CPU per packet", Nanoseconds, Lower,
+    "Server": "cpu_per_packet", "CPU per packet", Nanoseconds, Lower,
         "The server's processor time in the window, through the packets delivered to viewers: everything it does, divided by what it is there for.",
         |report| report.server.cpu_ns_per_packet;
-    Server: "packets_per_core", "Packets per core", PerSecond, Higher,
+    "Server": "packets_per_core", "Packets per core", PerSecond, Higher,
         "Packets delivered each second, through the cores' worth of processor time used for them.",
         |report| report.server.packets_per_core_second;
-    Server: "packets_per_message", "Packets per message", Count, Higher,
+    "Server": "packets_per_message", "Packets per message", Count, Higher,
         "Datagrams the server hands to the kernel in one message (GSO): long runs are what makes sending cheap.",
         |report| report.server.packets_per_message;
-    Server: "floor_ratio_gso", "Cost over GSO floor", Times, Lower,
+    "Server": "floor_ratio_gso", "Cost over GSO floor", Times, Lower,
         "CPU per packet, through what sealing and sending in GSO runs of 10 costs on the same core by itself.",
         |report| report.floor?.ratio_gso10;
-    Server: "floor_ratio_single", "Cost over sendmmsg floor", Times, Lower,
+    "Server": "floor_ratio_single", "Cost over sendmmsg floor", Times, Lower,
         "CPU per packet, through what sealing and sending single packets by sendmmsg costs on the same core by itself.",
         |report| report.floor?.ratio_sendmmsg;
-    Server: "server_drops", "Dropped by the server", Count, Lower,
+    "Server": "server_drops", "Dropped by the server", Count, Lower,
         "Datagrams the server dropped in the window, all causes together, by its own count.",
         |report| (report.server.packets_forwarded.is_some() || !report.server.drops.is_empty())
             .then(|| report.server.drops.values().sum::<u64>() as f64);
-    Memory: "rss", "Resident memory", Bytes, Lower,
+    "Server memory": "rss", "Resident memory", Bytes, Lower,
         "The highest in the window, with everybody in.",
         |report| report.server.rss_bytes.map(|bytes| bytes as f64);
-    Memory: "rss_per_participant", "Memory per participant", Bytes, Lower,
+    "Server memory": "rss_per_participant", "Memory per participant", Bytes, Lower,
         "What came on top of the idle server, through the number of participants.",
         |report| report.server.rss_bytes_per_participant;
-    Memory: "rss_per_subscription", "Memory per subscription", Bytes, Lower,
+    "Server memory": "rss_per_subscription", "Memory per subscription", Bytes, Lower,
         "The same, through the number of subscriptions: tracks times viewers.",
         |report| report.server.rss_bytes_per_subscription;
-    Memory: "churn_ratio", "Memory after churn", Times, Lower,
+    "Server memory": "churn_ratio", "Memory after churn", Times, Lower,
         "Resident memory at the end, idle again, through that after the first 100 had come and gone.",
         |report| report.churn.as_ref()?.ratio;
-    Generator: "generator_cpu", "Generator CPU", Share, Neither,
+    "Load generator": "generator_cpu", "Generator CPU", Share, Neither,
         "Of all the cores the bots may use. A generator that is full measures itself.",
         |report| report.generator.cpu_share;
-    Generator: "socket_drops", "Socket drops", Count, Lower,
+    "Load generator": "socket_drops", "Socket drops", Count, Lower,
         "Datagrams the kernel dropped at the bots' sockets because the bots did not keep up: losses that are not the server's.",
         |report| report.generator.socket_drops.map(|drops| drops as f64);
-    Generator: "packets_late", "Sent late", Count, Lower,
+    "Load generator": "packets_late", "Sent late", Count, Lower,
         "Packets the bots sent more than a frame later than they were due.",
         |report| measured(report).then_some(report.packets_late as f64);
-    Generator: "decrypted", "Decrypted", Share, Neither,
+    "Load generator": "decrypted", "Decrypted", Share, Neither,
         "Of the packets received, the share whose content was decrypted and checked; every packet was authenticated.",
         |report| (report.decrypted_share > 0.0).then_some(report.decrypted_share);
-    Generator: "oracle", "Shown to the oracle", Share, Neither,
+    "Load generator": "oracle", "Shown to the oracle", Share, Neither,
         "Of the streams received, the share held against the rules of what a decoder may be shown.",
         |report| (report.oracle_share > 0.0).then_some(report.oracle_share);
-}
-
-/// Distributions, for tables of percentiles.
-pub(crate) fn distributions(report: &Report) -> [(&'static str, Unit, Percentiles); 5] {
-    let first = &report.first_frame_ms;
-    let first = Percentiles {
-        p50: first.p50,
-        p95: first.p95,
-        p99: None,
-        max: first.max,
-    };
-    [
-        (
-            "Forwarding delay",
-            Unit::Milliseconds,
-            report.forward_delay_ms,
-        ),
-        ("Jitter", Unit::Milliseconds, report.jitter_ms),
-        ("Join", Unit::Milliseconds, report.join_ms),
-        ("First frame", Unit::Milliseconds, first),
-        (
-            "Media to a viewer",
-            Unit::KilobitsPerSecond,
-            report.viewer_kbit_s,
-        ),
-    ]
 }
 
 #[cfg(test)]

@@ -344,6 +344,20 @@ pub struct Moment {
     pub server_rss_bytes: Option<u64>,
 }
 
+impl Moment {
+    /// This look at the processes and the participants, with the packets of `second`.
+    pub(crate) fn with(self, second: &Self) -> Self {
+        Self {
+            t_s: self.t_s,
+            participants: self.participants,
+            server_cpu_share: self.server_cpu_share,
+            generator_cpu_share: self.generator_cpu_share,
+            server_rss_bytes: self.server_rss_bytes,
+            ..*second
+        }
+    }
+}
+
 /// Something that happened, for the charts.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

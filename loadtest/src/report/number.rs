@@ -41,37 +41,6 @@ fn group(digits: &str) -> String {
     grouped
 }
 
-/// A value for the marks of an axis: `250`, `1.5k`, `20M`.
-pub(crate) fn compact(value: f64) -> String {
-    let (scaled, suffix) = match value.abs() {
-        size if size >= 1e9 => (value / 1e9, "G"),
-        size if size >= 1e6 => (value / 1e6, "M"),
-        size if size >= 1e4 => (value / 1e3, "k"),
-        _ => (value, ""),
-    };
-    // Nine digits hide the dust of binary fractions (0.30000000000000004).
-    let rounded = format!("{scaled:.9}");
-    let text = rounded.trim_end_matches('0').trim_end_matches('.');
-    let text = if text == "-0" { "0" } else { text };
-    match text.split_once('.') {
-        None if suffix.is_empty() => group(text),
-        _ => format!("{text}{suffix}"),
-    }
-}
-
-/// Seconds as `45 s`, `12:30` or `1:05:00`.
-pub(crate) fn clock(seconds: f64, longest: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    let (hours, minutes, rest) = (whole / 3_600, whole / 60 % 60, whole % 60);
-    if longest >= 3_600.0 {
-        format!("{hours}:{minutes:02}:{rest:02}")
-    } else if longest > 120.0 {
-        format!("{}:{rest:02}", whole / 60)
-    } else {
-        format!("{} s", compact((seconds * 10.0).round() / 10.0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,26 +65,6 @@ mod tests {
         ] {
             assert_eq!(readable(value), text, "{value}");
         }
-    }
-
-    #[test]
-    fn axis_marks_are_short() {
-        for (value, text) in [
-            (0.0, "0"),
-            (0.1 + 0.2, "0.3"),
-            (2_500.0, "2,500"),
-            (15_000.0, "15k"),
-            (1_500_000.0, "1.5M"),
-            (-0.0, "0"),
-            (2e9, "2G"),
-        ] {
-            assert_eq!(compact(value), text);
-        }
-        assert_eq!(clock(90.0, 100.0), "90 s");
-        assert_eq!(clock(0.019, 100.0), "0 s");
-        assert_eq!(clock(2.25, 100.0), "2.3 s");
-        assert_eq!(clock(90.0, 600.0), "1:30");
-        assert_eq!(clock(3_900.0, 4_000.0), "1:05:00");
     }
 
     proptest! {

@@ -8,6 +8,28 @@ use super::{Percentiles, Report};
 /// Examples of each thing that went wrong.
 const EXAMPLES: usize = 5;
 
+/// Lines of figures. A part is left out if its figure was not measured.
+const GROUPS: [(&str, &str); 4] = [
+    (
+        "server",
+        "{server_cpu} of its cores, {cpu_per_packet} for each packet, {packets_per_core} a core, \
+         {packets_per_message} packets a message, {server_drops} dropped",
+    ),
+    (
+        "floor",
+        "{floor_ratio_gso} the GSO floor, {floor_ratio_single} the sendmmsg floor",
+    ),
+    (
+        "memory",
+        "{rss}, {rss_per_participant} a participant, {rss_per_subscription} a subscription, {churn_ratio} after churn",
+    ),
+    (
+        "bots",
+        "{generator_cpu} of their cores, {socket_drops} socket drops, {packets_late} packets sent late, \
+         {decrypted} decrypted, {oracle} of streams shown to the oracle",
+    ),
+];
+
 /// The name of the run: its scenario, or a description of its flags.
 pub(crate) fn name(report: &Report) -> String {
     match report.scenario.as_str() {
@@ -64,216 +86,139 @@ fn several(count: usize, what: &str) -> String {
 
 /// The faults of single bots and tracks, `most` of each kind.
 pub(crate) fn problems(report: &Report, most: usize) -> Vec<(&'static str, String)> {
-    let mut problems = Vec::new();
-    for failure in report.failures.iter().take(most) {
-        let what = format!("{} in {}: {}", failure.bot, failure.room, failure.reason);
-        problems.push(("failed", what));
-    }
-    for missing in report.missing_tracks.iter().take(most) {
-        let track = missing.track.as_deref().unwrap_or("a track");
-        let what = format!(
-            "{track} at {} in {}: {}",
-            missing.bot, missing.room, missing.reason
-        );
-        problems.push(("missing", what));
-    }
-    for sample in report.violation_samples.iter().take(most) {
-        let what = format!("at {} in {}: {}", sample.bot, sample.room, sample.violation);
-        problems.push(("violation", what));
-    }
-    problems
+    let failures = report.failures.iter().map(|it| {
+        let what = format!("{} in {}: {}", it.bot, it.room, it.reason);
+        ("failed", what)
+    });
+    let missing = report.missing_tracks.iter().map(|it| {
+        let track = it.track.as_deref().unwrap_or("a track");
+        let what = format!("{track} at {} in {}: {}", it.bot, it.room, it.reason);
+        ("missing", what)
+    });
+    let violations = report.violation_samples.iter().map(|it| {
+        let what = format!("at {} in {}: {}", it.bot, it.room, it.violation);
+        ("violation", what)
+    });
+    let (failures, missing) = (failures.take(most), missing.take(most));
+    failures
+        .chain(missing)
+        .chain(violations.take(most))
+        .collect()
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = Lines {
-            f,
-            doubtful: invalid(self),
-        };
-        if invalid(self) {
+        let doubtful = invalid(self);
+        if doubtful {
             writeln!(
-                lines.f,
+                f,
                 "NOT VALID: the figures marked ? are not the server's alone"
             )?;
             for reason in &self.invalid_reasons {
-                writeln!(lines.f, "  - {reason}")?;
+                writeln!(f, "  - {reason}")?;
             }
         }
-        writeln!(lines.f, "{}: {}", name(self), circumstances(self))?;
+        writeln!(f, "{}: {}", name(self), circumstances(self))?;
+        let mark = if doubtful { "? " } else { "" };
+        for (name, what) in self.lines().iter().filter(|(_, what)| !what.is_empty()) {
+            writeln!(f, "  {name:<9} {mark}{what}")?;
+        }
+        if let Some(drops) = self.generator.socket_drops.filter(|drops| *drops > 0) {
+            let caution = "the bots were too slow to read";
+            writeln!(
+                f,
+                "  CAUTION   {caution} {drops} datagrams: losses may be theirs"
+            )?;
+        }
+        for (kind, problem) in problems(self, EXAMPLES) {
+            writeln!(f, "  {kind:<9} {problem}")?;
+        }
+        f.write_str(match (doubtful, self.passed) {
+            (true, _) => "NOT VALID",
+            (false, true) => "passed",
+            (false, false) => "FAILED",
+        })
+    }
+}
+
+impl Report {
+    /// Names and texts of the lines with figures; a line without text says nothing.
+    fn lines(&self) -> Vec<(&'static str, String)> {
         let bots = self.joined + self.join_failed;
         let mut joined = format!("{} of {bots} in {}", self.joined, spread(&self.join_ms));
         if self.dropped > 0 {
             joined += &format!("; {} dropped out later", self.dropped);
         }
-        lines.write("joined", &joined)?;
-        lines.write("", &self.phases())?;
+        let mut tracks = format!("{} of {}", self.tracks_receiving, self.tracks_expected);
         let first = &self.first_frame_ms;
-        let first = match first.p50 {
-            Some(_) => format!(
-                "; first frame after {} (p50), {} (p95), {} (max)",
-                ms(first.p50),
-                ms(first.p95),
-                ms(first.max)
-            ),
-            None => String::new(),
-        };
-        let tracks = format!(
-            "{} of {}{first}",
-            self.tracks_receiving, self.tracks_expected
-        );
-        lines.write("tracks", &tracks)?;
-        lines.write(
-            "packets",
-            &format!(
-                "{} sent, {} received, {} lost, {} retransmitted, {} reordered, {} duplicates",
-                count(self.packets_sent),
-                count(self.packets_received),
-                count(self.packets_lost),
-                count(self.retransmissions_received),
-                count(self.reordered),
-                count(self.duplicates)
-            ),
-        )?;
-        lines.figures(
-            "",
-            &[("delivered", ""), ("packets_s", ""), ("mbit_s", "")],
-            self,
-        )?;
-        lines.write("uplinks", &self.uplinks())?;
-        if self.forward_delay_ms != Percentiles::default() {
-            let jitter = format!(
-                "; jitter {} (p50), {} (p99)",
-                ms(self.jitter_ms.p50),
-                ms(self.jitter_ms.p99)
-            );
-            lines.write(
-                "delay",
-                &format!("{}{jitter}", spread(&self.forward_delay_ms)),
-            )?;
+        if first.p50.is_some() {
+            let [p50, p95, max] = [first.p50, first.p95, first.max].map(ms);
+            tracks += &format!("; first frame after {p50} (p50), {p95} (p95), {max} (max)");
+        }
+        let packets = [
+            (self.packets_sent, "sent"),
+            (self.packets_received, "received"),
+            (self.packets_lost, "lost"),
+            (self.retransmissions_received, "retransmitted"),
+            (self.reordered, "reordered"),
+            (self.duplicates, "duplicates"),
+        ];
+        let packets = packets.map(|(number, what)| format!("{} {what}", count(number)));
+        let delay = if self.forward_delay_ms != Percentiles::default() {
+            let [p50, p99] = [self.jitter_ms.p50, self.jitter_ms.p99].map(ms);
+            let delay = spread(&self.forward_delay_ms);
+            format!("{delay}; jitter {p50} (p50), {p99} (p99)")
         } else if self.packets_received > 0 {
             // Servers of other makes need not pass abs-capture-time on.
-            let why = "not available: no packet tells when it was sent";
-            lines.write("delay", why)?;
-        }
-        for stage in &self.stages {
-            let mut what = format!(
-                "{}: delay {}, {} lost",
-                stage.name,
-                spread(&stage.forward_delay_ms),
-                count(stage.packets_lost)
-            );
+            "not available: no packet tells when it was sent".into()
+        } else {
+            String::new()
+        };
+        let video = format!(
+            "{} decodable frames, {} freezes, longest {:.0} ms, {} oracle violations{}",
+            count(self.frames_decodable),
+            count(self.freezes),
+            self.longest_freeze_ms,
+            count(self.oracle_violations),
+            self.layers()
+        );
+        let mut lines = vec![
+            ("joined", joined),
+            ("", self.phases()),
+            ("tracks", tracks),
+            ("packets", packets.join(", ")),
+            (
+                "",
+                self.known("delivered {delivered}, {packets_s}, {mbit_s}"),
+            ),
+            ("uplinks", self.uplinks()),
+            ("delay", delay),
+        ];
+        lines.extend(self.stages.iter().map(|stage| {
+            let (delay, lost) = (spread(&stage.forward_delay_ms), count(stage.packets_lost));
+            let mut what = format!("{}: delay {delay}, {lost} lost", stage.name);
             if stage.joined > 0 {
                 what += &format!("; {} joined in {}", stage.joined, spread(&stage.join_ms));
             }
-            lines.write("", &what)?;
-        }
-        lines.write(
-            "video",
-            &format!(
-                "{} decodable frames, {} freezes, longest {:.0} ms, {} oracle violations{}",
-                count(self.frames_decodable),
-                count(self.freezes),
-                self.longest_freeze_ms,
-                count(self.oracle_violations),
-                self.layers()
-            ),
-        )?;
-        lines.figures(
-            "server",
-            &[
-                ("server_cpu", " of its cores"),
-                ("cpu_per_packet", " for each packet"),
-                ("packets_per_core", " a core"),
-                ("packets_per_message", " packets a message"),
-                ("server_drops", " dropped"),
-            ],
-            self,
-        )?;
-        lines.figures(
-            "floor",
-            &[
-                ("floor_ratio_gso", " the GSO floor"),
-                ("floor_ratio_single", " the sendmmsg floor"),
-            ],
-            self,
-        )?;
-        lines.figures(
-            "memory",
-            &[
-                ("rss", ""),
-                ("rss_per_participant", " a participant"),
-                ("rss_per_subscription", " a subscription"),
-                ("churn_ratio", " after churn"),
-            ],
-            self,
-        )?;
-        lines.figures(
-            "bots",
-            &[
-                ("generator_cpu", " of their cores"),
-                ("socket_drops", " socket drops"),
-                ("packets_late", " packets sent late"),
-                ("decrypted", " decrypted"),
-                ("oracle", " of streams shown to the oracle"),
-            ],
-            self,
-        )?;
-        if let Some(drops) = self.generator.socket_drops.filter(|drops| *drops > 0) {
-            let caution =
-                format!("the bots were too slow to read {drops} datagrams: losses may be theirs");
-            lines.plain("CAUTION", &caution)?;
-        }
-        for (kind, problem) in problems(self, EXAMPLES) {
-            lines.plain(kind, &problem)?;
-        }
-        let verdict = match (invalid(self), self.passed) {
-            (true, _) => "NOT VALID",
-            (false, true) => "passed",
-            (false, false) => "FAILED",
-        };
-        write!(f, "{verdict}")
-    }
-}
-
-struct Lines<'a, 'f> {
-    f: &'a mut fmt::Formatter<'f>,
-    doubtful: bool,
-}
-
-impl Lines<'_, '_> {
-    /// A line of figures; nothing if it says nothing.
-    fn write(&mut self, name: &str, what: &str) -> fmt::Result {
-        if what.is_empty() {
-            return Ok(());
-        }
-        let mark = if self.doubtful { "? " } else { "" };
-        writeln!(self.f, "  {name:<9} {mark}{what}")
+            ("", what)
+        }));
+        lines.push(("video", video));
+        lines.extend(GROUPS.map(|(name, parts)| (name, self.known(parts))));
+        lines
     }
 
-    fn plain(&mut self, name: &str, what: &str) -> fmt::Result {
-        writeln!(self.f, "  {name:<9} {what}")
+    /// The parts of a line whose figures were measured.
+    fn known(&self, parts: &str) -> String {
+        let known = parts.split(", ").filter_map(|part| {
+            let (before, rest) = part.split_once('{')?;
+            let (key, after) = rest.split_once('}')?;
+            let figure = figures::figure(key)?;
+            let value = figure.unit.show((figure.value)(self)?);
+            Some(format!("{before}{value}{after}"))
+        });
+        known.collect::<Vec<_>>().join(", ")
     }
 
-    /// The measured figures among these, each followed by its word.
-    fn figures(&mut self, name: &str, keys: &[(&str, &str)], report: &Report) -> fmt::Result {
-        let known: Vec<String> = keys
-            .iter()
-            .filter_map(|(key, after)| {
-                let figure = figures::figure(key)?;
-                let value = figure.unit.show((figure.value)(report)?);
-                let before = if *key == "delivered" {
-                    "delivered "
-                } else {
-                    ""
-                };
-                Some(format!("{before}{value}{after}"))
-            })
-            .collect();
-        self.write(name, &known.join(", "))
-    }
-}
-
-impl Report {
     fn phases(&self) -> String {
         let phases = &self.phases;
         let known: Vec<String> = [

@@ -57,14 +57,14 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Arc<BotState>> {
 
 /// The door.
 pub(super) struct Admission<'a> {
-    scenario: &'a Scenario,
-    fleet: &'a Fleet,
-    url: ServerUrl,
-    address: IpAddr,
-    phases: watch::Receiver<Phase>,
+    pub(super) scenario: &'a Scenario,
+    pub(super) fleet: &'a Fleet,
+    pub(super) url: ServerUrl,
+    pub(super) address: IpAddr,
+    pub(super) phases: watch::Receiver<Phase>,
     /// Joins under way at a time.
-    seats: Arc<Semaphore>,
-    admitted: usize,
+    pub(super) seats: Arc<Semaphore>,
+    pub(super) admitted: usize,
 }
 
 /// A bot that will be told apart from the others when to leave.
@@ -82,25 +82,7 @@ impl Guest {
     }
 }
 
-impl<'a> Admission<'a> {
-    pub(super) fn new(
-        scenario: &'a Scenario,
-        fleet: &'a Fleet,
-        url: ServerUrl,
-        address: IpAddr,
-        phases: watch::Receiver<Phase>,
-    ) -> Self {
-        Self {
-            scenario,
-            fleet,
-            url,
-            address,
-            phases,
-            seats: Arc::new(Semaphore::new(fleet.joins_at_a_time())),
-            admitted: 0,
-        }
-    }
-
+impl Admission<'_> {
     /// Starts every bot, `rate` of them a second; ends when each has joined or will not.
     pub(super) async fn admit(
         &mut self,

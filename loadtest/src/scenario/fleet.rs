@@ -54,7 +54,10 @@ impl Fleet {
             Self::Webrtc(protocol, measure) => {
                 lock(&state.receiver).report_to(Arc::clone(measure));
                 state.outgoing.report_to(Arc::clone(measure));
-                protocol.run(config, state, phase, settled)
+                match protocol {
+                    Protocol::Native => Box::pin(bot::run(config, state, phase, settled)),
+                    Protocol::Whip(whip) => Box::pin(whip.run(config, state, phase, settled)),
+                }
             }
             Self::Wire(fleet) => Box::pin(fleet.run(config, state, phase, settled)),
         }

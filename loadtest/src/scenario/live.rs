@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::account::{Account, Reading};
 use crate::bot::state::BotState;
 use crate::measure::Measure;
+use crate::report::Moment;
 
 /// The state of a scenario that can be watched while it runs.
 #[derive(Clone, Debug)]
@@ -22,40 +23,21 @@ pub struct Watched {
     left: Arc<AtomicUsize>,
 }
 
-/// The run at one moment. Packets and delay are of the last second that everybody has reported.
+/// The run at one moment.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Live {
     /// Since the run began.
     pub elapsed: Duration,
     pub bots: usize,
-    /// Bots, among these, in the call.
-    pub inside: usize,
     pub failed: usize,
-    pub sent: u64,
-    pub received: u64,
-    pub mbit_s: f64,
-    pub lost: u64,
-    pub delay_p99_ms: Option<f64>,
-    /// Shares of all cores that each may use.
-    pub server_cpu_share: Option<f64>,
-    pub generator_cpu_share: Option<f64>,
-}
-
-/// A sample of one second.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
-    /// The second that it ends.
-    pub(super) second: usize,
-    pub(super) inside: usize,
-    pub(super) server_cpu_share: Option<f64>,
-    pub(super) generator_cpu_share: Option<f64>,
-    pub(super) server_rss: Option<u64>,
+    /// The present, with the packets and the delay of the last second that everybody has reported.
+    pub moment: Moment,
 }
 
 /// Takes the samples until it is dropped.
 pub(super) struct Sampling {
     task: JoinHandle<()>,
-    samples: watch::Receiver<Vec<Sample>>,
+    samples: watch::Receiver<Vec<Moment>>,
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -109,7 +91,7 @@ impl Sampling {
         }
     }
 
-    pub(super) fn end(&self) -> Vec<Sample> {
+    pub(super) fn end(&self) -> Vec<Moment> {
         self.samples.borrow().clone()
     }
 }
@@ -124,7 +106,7 @@ struct Sampler {
     watched: Watched,
     account: Arc<Account>,
     before: Reading,
-    samples: watch::Sender<Vec<Sample>>,
+    samples: watch::Sender<Vec<Moment>>,
 }
 
 impl Sampler {
@@ -144,30 +126,23 @@ impl Sampler {
         let measure = &self.watched.measure;
         let current = measure.second_of(now.at.into_std());
         let (server, generator) = (&self.account.server_cores, &self.account.generator_cores);
-        let sample = Sample {
-            second: current.saturating_sub(1),
-            inside,
+        let sample = Moment {
+            // The second that it ends.
+            t_s: current.saturating_sub(1) as f64,
+            participants: inside,
             server_cpu_share: now.share(&self.before, server.len(), |r| r.server_cpu),
             generator_cpu_share: now.share(&self.before, generator.len(), |r| r.generator_cpu),
-            server_rss: now.server_rss,
+            server_rss_bytes: now.server_rss,
+            ..Moment::default()
         };
         self.samples.send_modify(|samples| samples.push(sample));
         // Threads add their counts about once a second.
-        let second = measure
-            .second(current.saturating_sub(2))
-            .unwrap_or_default();
+        let second = measure.second(current.saturating_sub(2));
         self.watched.live.send_replace(Live {
             elapsed: now.at - started,
             bots: self.watched.bots.len(),
-            inside,
             failed,
-            sent: second.sent,
-            received: second.received,
-            mbit_s: second.bytes as f64 * 8e-6,
-            lost: second.lost,
-            delay_p99_ms: second.delay.p99,
-            server_cpu_share: sample.server_cpu_share,
-            generator_cpu_share: sample.generator_cpu_share,
+            moment: sample.with(&second.unwrap_or_default()),
         });
         self.before = now;
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::bot::Phase;
@@ -81,7 +81,15 @@ pub async fn run(
 
     let (phase, phases) = watch::channel(Phase::Call);
     let mut tasks = JoinSet::new();
-    let admission = bots::Admission::new(scenario, &fleet, url, address, phases);
+    let admission = bots::Admission {
+        scenario,
+        fleet: &fleet,
+        url,
+        address,
+        phases,
+        seats: Arc::new(Semaphore::new(fleet.joins_at_a_time())),
+        admitted: 0,
+    };
     let mut course = Course::new(scenario, &watched, &account, admission);
     let mut interrupted = false;
     tokio::select! {

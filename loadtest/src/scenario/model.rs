@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
@@ -58,7 +60,8 @@ pub struct Scenario {
 }
 
 /// The kind of bot that joins the call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BotKind {
     /// The `webrtc` crate: a stack independent of the relay's. Tens of bots.
     #[default]
@@ -169,17 +172,5 @@ impl fmt::Display for BotKind {
             Self::Webrtc => "webrtc",
             Self::Wire => "wire",
         })
-    }
-}
-
-impl FromStr for BotKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "webrtc" => Ok(Self::Webrtc),
-            "wire" => Ok(Self::Wire),
-            _ => Err(format!("`{text}` is none of webrtc, wire")),
-        }
     }
 }

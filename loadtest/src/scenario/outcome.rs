@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::account::{Account, Reading};
 use super::course::{Done, STAGES, WINDOW};
-use super::live::Sample;
 use super::{Scenario, Watched};
 use crate::bot::state::{BotState, Part};
 use crate::measure::Span;
@@ -19,7 +18,7 @@ pub(super) fn fill(
     watched: &Watched,
     account: &Account,
     course: Done,
-    samples: &[Sample],
+    samples: &[Moment],
 ) {
     report.duration_s = course.duration_s;
     report.collect(&watched.bots, scenario.tracks_per_publisher());
@@ -109,7 +108,7 @@ fn server(
     report: &Report,
     account: &Account,
     window: Option<&(Reading, Reading)>,
-    samples: &[Sample],
+    samples: &[Moment],
 ) -> Server {
     let mut server = Server {
         pid: account.pid(),
@@ -180,17 +179,17 @@ fn memory(
     report: &Report,
     begin: &Reading,
     end: &Reading,
-    samples: &[Sample],
+    samples: &[Moment],
 ) {
     let (from, to) = (
         report.window.from_s,
         report.window.from_s + report.window.seconds,
     );
-    let inside = |sample: &&Sample| (from..to).contains(&(sample.second as f64));
+    let inside = |sample: &&Moment| (from..to).contains(&sample.t_s);
     let sampled = samples
         .iter()
         .filter(inside)
-        .filter_map(|sample| sample.server_rss);
+        .filter_map(|sample| sample.server_rss_bytes);
     let rss = sampled.chain(begin.server_rss).chain(end.server_rss).max();
     server.rss_bytes = rss;
     if let Some((rss, idle)) = rss.zip(server.rss_idle_bytes) {
@@ -200,7 +199,7 @@ fn memory(
         let people = samples
             .iter()
             .filter(inside)
-            .map(|sample| sample.inside)
+            .map(|sample| sample.participants)
             .max();
         server.rss_bytes_per_participant = through(people.unwrap_or(report.joined));
         let tracks = report.tracks_expected + report.foreign_tracks_receiving;
@@ -227,35 +226,17 @@ fn background(account: &Account, begin: &Reading, end: &Reading) -> Option<f64> 
     (time > 0.0).then(|| (others.max(0.0) / time * 1e4).round() / 1e4)
 }
 
-fn timeline(watched: &Watched, samples: &[Sample]) -> Vec<Moment> {
-    let seconds = watched.measure.seconds();
-    let mut moments: Vec<Moment> = seconds
-        .iter()
-        .enumerate()
-        .map(|(index, second)| Moment {
-            t_s: index as f64,
-            sent: second.sent,
-            received: second.received,
-            mbit_s: (second.bytes as f64 * 8e-3).round() / 1e3,
-            lost: second.lost,
-            delay_p50_ms: second.delay.p50,
-            delay_p99_ms: second.delay.p99,
-            ..Moment::default()
-        })
-        .collect();
+fn timeline(watched: &Watched, samples: &[Moment]) -> Vec<Moment> {
+    let mut moments = watched.measure.seconds();
+    let last = samples.last().map_or(0, |sample| sample.t_s as usize + 1);
+    moments.resize(moments.len().max(last), Moment::default());
     for sample in samples {
-        if moments.len() <= sample.second {
-            let next = moments.len();
-            moments.extend((next..=sample.second).map(|index| Moment {
-                t_s: index as f64,
-                ..Moment::default()
-            }));
-        }
-        let moment = &mut moments[sample.second];
-        moment.participants = sample.inside;
-        moment.server_cpu_share = sample.server_cpu_share;
-        moment.generator_cpu_share = sample.generator_cpu_share;
-        moment.server_rss_bytes = sample.server_rss;
+        let moment = &mut moments[sample.t_s as usize];
+        *moment = sample.with(moment);
+    }
+    for (index, moment) in moments.iter_mut().enumerate() {
+        moment.t_s = index as f64;
+        moment.mbit_s = (moment.mbit_s * 1e3).round() / 1e3;
     }
     moments
 }

@@ -29,10 +29,9 @@ pub struct Settings {
     pub url: Option<ServerUrl>,
     /// Protocol of the bots: native, or whip to publish by WHIP and watch by WHEP on servers of any make
     /// [default: native]
-    #[arg(long, value_name = "NAME", help_heading = SERVER)]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "NAME", hide_possible_values = true, help_heading = SERVER)]
     pub protocol: Option<ProtocolName>,
-    /// WHIP endpoint, such as http://host/whip/{room}; {publisher} is the publisher's number in its room
+    /// WHIP endpoint, such as https://host/whip/{room}; {publisher} is the publisher's number in its room
     #[arg(long, value_name = "URL", help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub whip_url: Option<Template>,
@@ -43,6 +42,9 @@ pub struct Settings {
     /// Sent as `Authorization: Bearer` with every request of WHIP and WHEP
     #[arg(long, value_name = "TOKEN", help_heading = SERVER)]
     pub token: Option<String>,
+    /// PEM file with the certificates to trust at https endpoints [default: the system's]
+    #[arg(long, value_name = "FILE", help_heading = SERVER)]
+    pub ca_file: Option<PathBuf>,
     /// Start a server for the run, on free ports of loopback, and end it afterwards
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = SERVER)]
     pub spawn: Option<bool>,
@@ -69,8 +71,7 @@ pub struct Settings {
 
     /// Kind of bots: webrtc (an independent stack, tens of bots) or wire (ours, thousands)
     /// [default: webrtc]
-    #[arg(long, value_name = "KIND", help_heading = BOTS)]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "KIND", hide_possible_values = true, help_heading = BOTS)]
     pub bot: Option<BotKind>,
     /// Rooms [default: 1]
     #[arg(long, help_heading = BOTS)]
@@ -175,7 +176,7 @@ impl Settings {
     /// These settings, completed by `others` where they are absent.
     pub fn over(self, others: Self) -> Self {
         first_of!(self, others:
-            about, url, protocol, whip_url, whep_url, token, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
+            about, url, protocol, whip_url, whep_url, token, ca_file, spawn, server_binary, server_cores, server_workers, server_arg, server_pid,
             admin_url, bot, rooms, publishers, subscribers, talkers, tiles, video, audio, room, bind,
             bot_cores, decrypt_share, oracle_share, duration, ramp, join_timeout, storm,
             storm_rate, storm_after, churn, churn_alive, churn_rate, churn_idle, floor)
@@ -220,15 +221,18 @@ impl Settings {
     }
 
     fn protocol(&self) -> Result<Protocol, String> {
-        let whip = Whip::new(
+        let mut whip = Whip::new(
             self.whip_url.clone(),
             self.whep_url.clone(),
             self.token.clone(),
         );
+        whip.ca_file.clone_from(&self.ca_file);
         if self.protocol.unwrap_or_default() == ProtocolName::Native {
             return match whip.says_nothing() {
                 true => Ok(Protocol::Native),
-                false => Err("--whip-url, --whep-url and --token are for --protocol whip".into()),
+                false => Err(
+                    "--whip-url, --whep-url, --token and --ca-file are for --protocol whip".into(),
+                ),
             };
         }
         if self.url.is_some() || self.spawn == Some(true) {

@@ -6,10 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::bot::signaling::ServerUrl;
+use crate::http::{self, Trust};
 
 /// Counters since the server began.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
@@ -36,8 +35,7 @@ pub struct Worker {
     pub subscriptions: u64,
 }
 
-/// No answer may be longer, and none may take longer: thousands of peers are summed up in it.
-const MAX_BYTES: u64 = 4 << 20;
+/// The time that an answer may take: thousands of peers are summed up in it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Stats {
@@ -89,26 +87,13 @@ impl Stats {
 ///
 /// # Errors
 ///
-/// It does not answer with 200 in time.
+/// It does not answer with success in time.
 pub async fn get(server: &ServerUrl, path: &str) -> io::Result<Vec<u8>> {
-    let ask = async {
-        let mut stream = TcpStream::connect(server.authority()).await?;
-        // HTTP/1.0: the answer ends where the connection does, and comes in one piece.
-        let (prefix, host) = (server.prefix(), server.authority());
-        let request = format!("GET {prefix}{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_BYTES).read_to_end(&mut answer).await?;
-        Ok(answer)
-    };
-    let answer: io::Result<Vec<u8>> = tokio::time::timeout(PATIENCE, ask).await?;
-    body(&answer?).ok_or_else(|| io::Error::other(format!("{server}{path} is not answered")))
-}
-
-fn body(answer: &[u8]) -> Option<Vec<u8>> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let status = answer.split(|&byte| byte == b' ').nth(1)?;
-    (status == b"200").then(|| answer[end + 4..].to_vec())
+    let client = http::client(Trust::Nothing).map_err(io::Error::other)?;
+    let asked = client.get(format!("{server}{path}")).timeout(PATIENCE);
+    let answer = asked.send().await.map_err(io::Error::other);
+    let mut answer = answer?.error_for_status().map_err(io::Error::other)?;
+    http::body(&mut answer).await.map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -133,16 +118,5 @@ mod tests {
             Stats::default()
         );
         assert!(serde_json::from_str::<Stats>("7").is_err());
-    }
-
-    #[test]
-    fn only_success_has_a_body() {
-        assert_eq!(
-            body(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n{}"),
-            Some(b"{}".to_vec())
-        );
-        assert_eq!(body(b"HTTP/1.1 404 Not Found\r\n\r\n{}"), None);
-        assert_eq!(body(b"SSH-2.0"), None);
-        assert_eq!(body(b""), None);
     }
 }

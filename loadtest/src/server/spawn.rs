@@ -111,16 +111,17 @@ impl Child {
     }
 
     fn listen(&mut self) {
+        type Stream = Box<dyn Read + Send>;
         let out = self
             .process
             .stdout
             .take()
-            .map(|out| Box::new(out) as Box<dyn Read + Send>);
+            .map(|out| Box::new(out) as Stream);
         let err = self
             .process
             .stderr
             .take()
-            .map(|err| Box::new(err) as Box<dyn Read + Send>);
+            .map(|err| Box::new(err) as Stream);
         for stream in [out, err].into_iter().flatten() {
             let log = self.log.clone();
             std::thread::spawn(move || log.follow(stream));

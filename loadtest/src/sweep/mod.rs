@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub use objective::Objective;
@@ -35,7 +36,7 @@ pub struct Sweep {
 }
 
 /// The parameter that grows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     /// Subscribers in each room.
@@ -257,17 +258,10 @@ impl FromStr for OverRange {
     fn from_str(text: &str) -> Result<Self, String> {
         const FORM: &str = "write subscribers|publishers|rooms|rate=FROM..TO[:STEPS]";
         let (name, range) = text.split_once('=').ok_or(FORM)?;
-        let over = match name {
-            "subscribers" => Over::Subscribers,
-            "publishers" => Over::Publishers,
-            "rooms" => Over::Rooms,
-            "rate" => Over::Rate,
-            _ => return Err(format!("`{name}` does not grow: {FORM}")),
-        };
-        let (range, steps) = match range.split_once(':') {
-            Some((range, steps)) => (range, Some(steps)),
-            None => (range, None),
-        };
+        let over = <Over as ValueEnum>::from_str(name, false)
+            .map_err(|_| format!("`{name}` does not grow: {FORM}"))?;
+        let steps = range.split_once(':');
+        let (range, steps) = steps.map_or((range, None), |(range, steps)| (range, Some(steps)));
         let (from, to) = range.split_once("..").ok_or(FORM)?;
         let number = |text: &str| {
             text.parse::<u64>()

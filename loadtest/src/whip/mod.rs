@@ -13,7 +13,7 @@
 //!   ICE restart (4.3.3): a load test that loses its transport should say so.
 //! - 4.4.3 an answer that rejects an m-line is an error.
 //! - 4.5 redirects by 307 and 308, five at most; `Retry-After` of a 503.
-//! - 4.6 `Link: rel="ice-server"` is read, and not used: bots reach servers directly.
+//! - 4.6 `Link: rel="ice-server"` is not read: bots reach servers directly.
 //! - 4.7.1 bearer token, in every request, to whichever host redirects lead.
 //! - 4.8 simulcast is offered by RID; what is sent are the layers the answer accepts by
 //!   `a=simulcast:recv`, or the largest alone when it accepts none.
@@ -35,10 +35,6 @@
 
 mod bot;
 mod client;
-mod description;
-mod fragment;
-mod http;
-mod link;
 #[cfg(test)]
 mod nonsense;
 mod problem;
@@ -50,25 +46,32 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
 
+use reqwest::Client;
 use tokio::sync::watch;
 
-pub use client::{Endpoint, Negotiation, Session};
-pub use http::{HttpError, Refusal};
-pub use link::IceServer;
+pub use client::{Endpoint, HttpError, Negotiation, Session};
 pub use template::Template;
 
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;
-use crate::bot::{BotConfig, Phase, Settled};
+use crate::bot::{BotConfig, Phase, Settled, course};
+use crate::http::{self, Trust};
 
 /// The endpoints of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Whip {
-    publish: Option<Template>,
-    view: Option<Template>,
-    token: Option<String>,
+    /// Publishers need it.
+    pub publish: Option<Template>,
+    /// Viewers need it.
+    pub view: Option<Template>,
+    /// The bearer token.
+    pub token: Option<String>,
+    /// A PEM file with the certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    client: OnceLock<Result<Client, String>>,
     /// By room and number: whether the publisher is connected, or will not be.
     publishers: Mutex<HashMap<(String, usize), watch::Receiver<bool>>>,
 }
@@ -80,13 +83,28 @@ impl Whip {
             publish,
             view,
             token,
-            publishers: Mutex::default(),
+            ..Self::default()
         }
     }
 
-    /// Whether there is neither endpoint nor token.
+    /// Whether there is neither endpoint nor token nor certificate.
     pub(crate) fn says_nothing(&self) -> bool {
-        self.publish.is_none() && self.view.is_none() && self.token.is_none()
+        let endpoints = self.publish.is_some() || self.view.is_some();
+        !endpoints && self.token.is_none() && self.ca_file.is_none()
+    }
+
+    /// The client of all bots.
+    fn client(&self) -> Result<Client, String> {
+        let secure = [&self.publish, &self.view]
+            .into_iter()
+            .flatten()
+            .any(Template::is_secure);
+        let trust = match &self.ca_file {
+            Some(path) => Trust::File(path),
+            None if secure => Trust::System,
+            None => Trust::Nothing,
+        };
+        self.client.get_or_init(|| http::client(trust)).clone()
     }
 
     /// Checks that there is an endpoint for publishers, if a room has any, and one for viewers likewise.
@@ -115,12 +133,7 @@ impl Whip {
         let url = endpoint
             .ok_or_else(|| "no URL".to_owned())
             .and_then(|template| template.url("room", 1));
-        let authority = http::authority(&url.map_err(std::io::Error::other)?);
-        let authority = authority.map_err(std::io::Error::other)?;
-        let mut addresses = tokio::net::lookup_host(authority).await?;
-        addresses
-            .next()
-            .ok_or_else(|| std::io::Error::other("the name has no address"))
+        http::resolve(&url.map_err(std::io::Error::other)?).await
     }
 
     /// Runs a bot until `phase` says to leave. Its observations go into `state`.
@@ -139,13 +152,13 @@ impl Whip {
         } else {
             &self.view
         };
-        let endpoint = match endpoint {
-            Some(template) => template.url(&state.room, n),
-            None => Err("it has no URL to go to".into()),
-        };
-        let endpoint = endpoint.map(|url| Endpoint {
-            url,
-            token: self.token.clone(),
+        let endpoint = endpoint
+            .as_ref()
+            .ok_or_else(|| "it has no URL to go to".to_owned());
+        let endpoint = endpoint.and_then(|template| {
+            let url = template.url(&state.room, n)?;
+            let endpoint = Endpoint::new(self.client()?, url, self.token.as_deref());
+            endpoint.map_err(|error| error.to_string())
         });
         let stream = (state.room.clone(), n);
         let (live, becomes_live) = watch::channel(false);
@@ -160,7 +173,17 @@ impl Whip {
             live.send_replace(true);
             settled();
         });
-        bot::run(endpoint, config, state, before, phase, settled)
+        let mut waits = phase.clone();
+        async move {
+            if let Some(mut publisher) = before {
+                tokio::select! {
+                    _ = publisher.wait_for(|there| *there) => {}
+                    _ = waits.wait_for(|phase| *phase > Phase::Call) => {}
+                }
+            }
+            let opening = bot::Bot::open(endpoint, config.clone(), Arc::clone(&state));
+            course(opening, &config, &state, phase, settled).await;
+        }
     }
 }
 

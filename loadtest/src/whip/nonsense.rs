@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tertulia_signaling::protocol::native::Needs;
 
-use super::description;
-use crate::bot::peer::Lines;
 use crate::bot::publish::Video;
 use crate::bot::testing::side;
+use crate::sdp::Description;
 
 /// A change that may happen to a description on its way.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ fn damaged_descriptions_are_no_more_than_an_error() {
     let answer = runtime.block_on(async {
         let mut bot = side("bot", Video::P720Simulcast, true).await;
         let server = side("server", Video::None, false).await;
-        let offer = bot.peer.offer(Lines::default()).await.unwrap();
+        let offer = bot.peer.offer(Needs::default()).await.unwrap();
         server.answer(offer.sdp).await
     });
     let mut runner = TestRunner::new(Config {
@@ -87,10 +87,10 @@ fn damaged_descriptions_are_no_more_than_an_error() {
     });
     let outcome = runner.run(&proptest::collection::vec(damage(), 1..4), |damages| {
         let sdp = damaged(&answer, &damages);
-        description::payload_types(&description::lines(&sdp));
+        Description::read(&sdp).payload_types();
         runtime.block_on(async {
             let mut publisher = side("bot", Video::P720Simulcast, true).await;
-            publisher.peer.offer(Lines::default()).await.unwrap();
+            publisher.peer.offer(Needs::default()).await.unwrap();
             let _ = publisher.peer.accept(&sdp).await;
             publisher.peer.close().await;
             let viewer = side("bot", Video::None, false).await;

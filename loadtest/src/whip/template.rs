@@ -1,9 +1,17 @@
 //! Endpoint URLs with places to fill in.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
+
+/// All but the unreserved characters of RFC 3986 section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A URL in which `{room}` stands for a room's name and `{publisher}` for a publisher's number in its room.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,18 +26,21 @@ impl Template {
     pub fn url(&self, room: &str, n: usize) -> Result<Url, String> {
         let text = self
             .0
-            .replace("{room}", &escaped(room))
+            .replace("{room}", &utf8_percent_encode(room, RESERVED).to_string())
             .replace("{publisher}", &n.to_string());
         let url = Url::parse(&text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
         match url.scheme() {
-            "http" if url.has_host() => Ok(url),
-            "https" => {
-                Err("bots speak plain http only: name the server behind the TLS proxy".into())
-            }
+            "http" | "https" if url.has_host() => Ok(url),
             _ => Err(format!(
-                "`{text}` is no http URL: it should look like http://host/whip/{{room}}"
+                "`{text}` is no http URL: it should look like https://host/whip/{{room}}"
             )),
         }
+    }
+
+    /// Whether streams are reached over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        let scheme = self.0.get(.."https:".len());
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
     /// Whether streams of one room have URLs of their own.
@@ -60,20 +71,6 @@ impl fmt::Display for Template {
     }
 }
 
-/// Percent-encodes all but the unreserved characters of RFC 3986 section 2.3.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +99,7 @@ mod tests {
             ),
             ("http://h/live", "hall", 1, "http://h/live"),
             ("http://h", "hall", 1, "http://h/"),
+            ("https://h/{room}", "hall", 1, "https://h/hall"),
         ] {
             let parsed: Template = template.parse().unwrap();
             assert_eq!(parsed.url(room, n).unwrap().as_str(), url);
@@ -115,7 +113,6 @@ mod tests {
             "",
             "h/whip",
             "ftp://h/{room}",
-            "https://h/{room}",
             "http://",
             "http://h/{stream}",
             "http://h/{room",

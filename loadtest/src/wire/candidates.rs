@@ -8,15 +8,15 @@ const MOST: usize = 8;
 
 /// A candidate of a server over UDP (RFC 8839 section 5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Candidate {
-    pub(super) address: SocketAddr,
+pub struct Candidate {
+    pub address: SocketAddr,
     priority: u32,
 }
 
 impl Candidate {
     /// Foundation, component, transport, priority, address, port. None over another transport, or with
     /// a name for an address.
-    pub(super) fn read(value: &str) -> Option<Self> {
+    pub fn read(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace().skip(2);
         let udp = words.next()?.eq_ignore_ascii_case("udp");
         let priority = words.next()?.parse().ok()?;
@@ -33,7 +33,7 @@ impl Candidate {
 /// # Errors
 ///
 /// There is none. The text names all candidates with the reasons against each, and the setting to change.
-pub(super) fn fitting(candidates: &[Candidate], ours: IpAddr) -> Result<Vec<SocketAddr>, String> {
+pub fn fitting(candidates: &[Candidate], ours: IpAddr) -> Result<Vec<SocketAddr>, String> {
     choose(candidates, ours, |to| route(ours, to))
 }
 
@@ -81,7 +81,7 @@ fn choose(
 }
 
 /// The error if no fitting candidate has answered.
-pub(super) fn unanswered(candidates: &[SocketAddr], ours: SocketAddr) -> String {
+pub fn unanswered(candidates: &[SocketAddr], ours: SocketAddr) -> String {
     let tried: Vec<String> = candidates.iter().map(ToString::to_string).collect();
     format!(
         "no transport: none of the server's candidates {} answers {ours}; {WHAT_TO_SET}, and see \

@@ -17,7 +17,7 @@ use super::srtp::{Profile, Srtp};
 
 /// The bots' certificate, and the handshake configuration built on it. A browser has one for each
 /// connection; making a thousand would load the generator and show the server nothing.
-pub(super) struct Identity {
+pub struct Identity {
     config: Arc<HandshakeConfig>,
     fingerprint: String,
 }
@@ -36,7 +36,7 @@ const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 const SRTP_EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 
 impl Identity {
-    pub(super) fn generate() -> Result<Self, String> {
+    pub fn generate() -> Result<Self, String> {
         let text = |error: Error| error.to_string();
         let provider = rtc_crypto::default_provider().map_err(|error| error.to_string())?;
         let certificate =
@@ -62,7 +62,7 @@ impl Identity {
     }
 
     /// SHA-256, as SDP writes it.
-    pub(super) fn fingerprint(&self) -> &str {
+    pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 }
@@ -75,7 +75,7 @@ fn fingerprint(der: &[u8]) -> String {
 }
 
 /// The outcome of a datagram or of the time.
-pub(super) enum DtlsEvent {
+pub enum DtlsEvent {
     /// The certificate is the announced one.
     Connected(Box<Srtp>),
     /// It ended, for a reason in words.
@@ -83,14 +83,14 @@ pub(super) enum DtlsEvent {
 }
 
 /// One bot's association.
-pub(super) struct Dtls {
+pub struct Dtls {
     endpoint: Endpoint,
     /// Fingerprint of the server's certificate, from the answer.
     expected: String,
     connected: bool,
     ended: bool,
-    /// Application data that came, if it is asked for.
-    heard: Option<Vec<BytesMut>>,
+    /// Application data that came.
+    heard: Vec<BytesMut>,
 }
 
 /// Application data kept for one who asks for it, in datagrams; more is dropped.
@@ -98,11 +98,7 @@ const HEARD: usize = 1_024;
 
 impl Dtls {
     /// Its ClientHello waits to be sent.
-    pub(super) fn connect(
-        now: Instant,
-        identity: &Identity,
-        expected: &str,
-    ) -> Result<Self, String> {
+    pub fn connect(now: Instant, identity: &Identity, expected: &str) -> Result<Self, String> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
         let mut endpoint = Endpoint::new(local, TransportProtocol::UDP, None);
         endpoint
@@ -113,11 +109,11 @@ impl Dtls {
             expected: expected.to_ascii_uppercase(),
             connected: false,
             ended: false,
-            heard: None,
+            heard: Vec::new(),
         })
     }
 
-    pub(super) fn handle(&mut self, now: Instant, datagram: &[u8]) -> Option<DtlsEvent> {
+    pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Option<DtlsEvent> {
         if self.ended {
             return None;
         }
@@ -129,8 +125,9 @@ impl Dtls {
                 EndpointEvent::HandshakeComplete => Some(self.complete()),
                 EndpointEvent::PeerClosed => Some(self.fail("closed by the server")),
                 EndpointEvent::ApplicationData(data) => {
-                    let heard = self.heard.as_mut().filter(|heard| heard.len() < HEARD);
-                    heard?.push(data);
+                    if self.heard.len() < HEARD {
+                        self.heard.push(data);
+                    }
                     None
                 }
                 _ => None,
@@ -176,14 +173,14 @@ impl Dtls {
         DtlsEvent::Failed(format!("DTLS: {why}"))
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         if self.connected || self.ended {
             return None;
         }
         self.endpoint.poll_timeout(&SERVER)
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<DtlsEvent> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<DtlsEvent> {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return None;
         }
@@ -191,30 +188,25 @@ impl Dtls {
         Some(self.fail(&error.to_string()))
     }
 
-    /// Keeps application data from now on, for [`take_data`](Self::take_data).
-    pub(super) fn keep_data(&mut self) {
-        self.heard.get_or_insert_default();
-    }
-
     /// Hands over the application data that came.
-    pub(super) fn take_data(&mut self) -> Vec<BytesMut> {
-        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    pub fn take_data(&mut self) -> Vec<BytesMut> {
+        std::mem::take(&mut self.heard)
     }
 
     /// Sends application data, if there is an association.
-    pub(super) fn write(&mut self, now: Instant, data: &[u8]) {
+    pub fn write(&mut self, now: Instant, data: &[u8]) {
         if self.connected && !self.ended {
             // The write fails if the association has ended, which the next datagram tells.
             let _ = self.endpoint.write(now, SERVER, data);
         }
     }
 
-    pub(super) fn poll_transmit(&mut self) -> Option<BytesMut> {
+    pub fn poll_transmit(&mut self) -> Option<BytesMut> {
         Some(self.endpoint.poll_transmit()?.message)
     }
 
     /// Sends close_notify, if there is anyone to send it to.
-    pub(super) fn close(&mut self, now: Instant) {
+    pub fn close(&mut self, now: Instant) {
         if !self.ended {
             self.ended = true;
             let _ = self.endpoint.close(now);

@@ -1,27 +1,16 @@
 //! One RTP stream that a bot sends: its frames, their times, and the packets kept of them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rtc::rtp;
-use tertulia_signaling::protocol::native::MediaKind;
 
-use super::publisher::{HEADER, Plan};
-use super::schedule::Schedule;
-use super::sdp::Encoding;
-use crate::bot::publish::Video;
-use crate::media::clip::{AUDIO, AudioClip, Frame, VIDEO_720P_H264, VideoClip, VideoLoop};
-use crate::media::h264::H264Packetizer;
-use crate::media::packetize::{OpusPacketizer, Stream, Vp8Packetizer};
-use crate::media::trace::TraceSource;
+use super::publisher::HEADER;
+use crate::bot::plan::{Encoding, Plan};
+use crate::media::packetize::Stream;
+use crate::media::source::Source;
 
-const VIDEO_CLOCK: u32 = 90_000;
-const AUDIO_CLOCK: u32 = 48_000;
-/// Two keyframes of a stream are at least this far apart, as libwebrtc's encoder has it; a request
-/// that comes earlier is answered when the time is up.
-const KEYFRAME_SPACING: Duration = Duration::from_millis(300);
 /// Packets of a stream kept to be sent again: a second of 1,000 packets a second.
 const HISTORY: usize = 1_024;
 
@@ -35,15 +24,12 @@ pub(super) struct Feed {
     pub(super) repair_sequence: u16,
     /// The server reported on the SSRC: it needs no names any more (RFC 8852 section 3.3).
     pub(super) confirmed: bool,
-    pub(super) media: Media,
-    pub(super) schedule: Schedule,
+    pub(super) source: Source,
     /// Packets of the frame being sent.
     pub(super) queue: VecDeque<rtp::Packet>,
     pub(super) burst_due: Instant,
-    pub(super) wanted: bool,
     /// The server wants the stream.
     active: bool,
-    last_keyframe: Option<Instant>,
     /// Packets by sequence number, modulo its length.
     history: Vec<Option<Kept>>,
     /// RTP time and moment of the last frame.
@@ -57,24 +43,6 @@ pub(super) struct Feed {
     pub(super) last: Option<Instant>,
 }
 
-pub(super) enum Media {
-    Audio(OpusPacketizer, usize),
-    Vp8(VideoLoop, Vp8Packetizer),
-    H264(VideoLoop, H264Packetizer),
-    Trace(TraceSource),
-}
-
-impl Media {
-    fn stream(&mut self) -> &mut Stream {
-        match self {
-            Self::Audio(packetizer, _) => &mut packetizer.stream,
-            Self::Vp8(_, packetizer) => &mut packetizer.stream,
-            Self::H264(_, packetizer) => &mut packetizer.stream,
-            Self::Trace(source) => &mut source.stream,
-        }
-    }
-}
-
 #[derive(Clone)]
 pub(super) struct Kept {
     pub(super) sequence: u16,
@@ -85,62 +53,13 @@ pub(super) struct Kept {
 }
 
 impl Feed {
-    pub(super) fn new(
-        plan: &Plan,
-        mid: usize,
-        format: u8,
-        encoding: &Encoding,
-        start: Instant,
-    ) -> Self {
+    pub(super) fn new(plan: &Plan, mid: usize, encoding: &Encoding, start: Instant) -> Self {
+        let format = plan.sending.payload_type;
         let mut stream = Stream::random(encoding.ssrc, format);
         // RFC 3711 section 3.3.1: so that losing the first packets cannot hide a rollover.
         stream.sequence &= 0x7fff;
-        let ticks = |clip: &VideoClip| {
-            (clip.frame_duration.as_secs_f64() * f64::from(VIDEO_CLOCK)).round() as u32
-        };
-        let video = |clip: &Arc<VideoClip>| (ticks(clip), VIDEO_CLOCK, 5);
-        let (media, (ticks, clock, packets)) = match plan.video {
-            _ if plan.line.kind == MediaKind::Audio => {
-                let ticks = (AUDIO_CLOCK / 1_000) * AudioClip::PACKET_DURATION.as_millis() as u32;
-                (
-                    Media::Audio(OpusPacketizer::new(stream), 0),
-                    (ticks, AUDIO_CLOCK, 1),
-                )
-            }
-            Video::P720H264 => {
-                let clip = VIDEO_720P_H264.clone();
-                let facts = video(&clip);
-                (
-                    Media::H264(VideoLoop::new(clip), H264Packetizer::new(stream)),
-                    facts,
-                )
-            }
-            Video::Trace {
-                packets_per_frame,
-                frames_per_second,
-                packet_bytes,
-            } => {
-                let payload = usize::from(packet_bytes).saturating_sub(HEADER);
-                let source = TraceSource::new(stream, packets_per_frame, payload);
-                let ticks = VIDEO_CLOCK / u32::from(frames_per_second.max(1));
-                (
-                    Media::Trace(source),
-                    (ticks, VIDEO_CLOCK, packets_per_frame.into()),
-                )
-            }
-            clips => {
-                let layers = clips.layers();
-                let own = layers.iter().find(|(rid, _)| *rid == encoding.rid);
-                let clip = own.or(layers.first()).map(|(_, clip)| Arc::clone(clip));
-                let clip = clip.unwrap_or_else(|| VIDEO_720P_H264.clone());
-                let facts = video(&clip);
-                (
-                    Media::Vp8(VideoLoop::new(clip), Vp8Packetizer::new(stream)),
-                    facts,
-                )
-            }
-        };
-        let schedule = Schedule::new(start, ticks, clock, packets);
+        let mut source = plan.media(encoding, stream, HEADER);
+        source.schedule.begin(start);
         Self {
             mid: mid.to_string(),
             rid: encoding.rid,
@@ -149,13 +68,10 @@ impl Feed {
             repair: encoding.repair,
             repair_sequence: rand::random::<u16>() & 0x7fff,
             confirmed: false,
-            media,
-            schedule,
+            source,
             queue: VecDeque::new(),
             burst_due: start,
-            wanted: false,
             active: true,
-            last_keyframe: None,
             history: vec![
                 None;
                 if encoding.repair.is_some() {
@@ -174,7 +90,7 @@ impl Feed {
     }
 
     pub(super) fn start(&mut self, at: Instant) {
-        self.schedule.begin(at);
+        self.source.schedule.begin(at);
         self.burst_due = at;
     }
 
@@ -185,64 +101,26 @@ impl Feed {
     /// Resumes, with a keyframe like an encoder that was off, or stops after the present frame.
     pub(super) fn set_active(&mut self, active: bool) {
         if active && !self.active {
-            (self.wanted, self.last_keyframe) = (true, None);
+            self.source.resume();
         }
         self.active = active;
     }
 
     pub(super) fn due(&self) -> Instant {
         if self.queue.is_empty() {
-            self.schedule.due()
+            self.source.schedule.due()
         } else {
             self.burst_due
         }
     }
 
     pub(super) fn next_frame(&mut self, now: Instant) {
-        let due = self.schedule.due();
+        let due = self.source.schedule.due();
         self.burst_due = due;
-        self.schedule.advance();
-        let ticks = self.schedule.ticks();
-        let spaced = self
-            .last_keyframe
-            .is_none_or(|last| now.saturating_duration_since(last) >= KEYFRAME_SPACING);
-        let jump = spaced && std::mem::take(&mut self.wanted);
-        let first = self.last_keyframe.is_none();
         let mut packets = Vec::new();
-        let keyframe = match &mut self.media {
-            Media::Audio(packetizer, next) => {
-                let clip = &AUDIO.packets;
-                packets.push(packetizer.packetize(clip[*next % clip.len()].clone()));
-                *next = next.wrapping_add(1);
-                false
-            }
-            Media::Vp8(clip, packetizer) => {
-                let frame = next_of(clip, jump);
-                packetizer.packetize(&frame.data, ticks, &mut packets);
-                frame.keyframe
-            }
-            Media::H264(clip, packetizer) => {
-                let frame = next_of(clip, jump);
-                packetizer.packetize(&frame.data, ticks, &mut packets);
-                frame.keyframe
-            }
-            Media::Trace(source) => {
-                source.frame(jump || first, ticks, &mut packets);
-                jump || first
-            }
-        };
-        if keyframe {
-            self.last_keyframe = Some(now);
-        }
+        self.source.next_frame(now, &mut packets);
         self.clock = packets.first().map(|packet| (packet.header.timestamp, due));
         self.queue.extend(packets);
-    }
-
-    /// Leaves a frame out: neither it nor its numbers are missed, and time goes on.
-    pub(super) fn skip_frame(&mut self) {
-        self.schedule.advance();
-        let stream = self.media.stream();
-        stream.timestamp = stream.timestamp.wrapping_add(self.schedule.ticks());
     }
 
     pub(super) fn keep(&mut self, packet: rtp::Packet, captured: u64) {
@@ -267,25 +145,20 @@ impl Feed {
     }
 }
 
-fn next_of(clip: &mut VideoLoop, jump: bool) -> Frame {
-    if jump {
-        clip.jump_to_keyframe();
-    }
-    clip.next_frame()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::wire::publisher::plan;
+    use crate::bot::plan::plan;
+    use crate::bot::publish::Video;
 
     #[test]
     fn an_encoding_that_was_off_goes_on_in_time_and_with_a_keyframe() {
         let start = Instant::now();
         let plans = plan(Video::P720Simulcast, false);
-        let sending = plans[0].line.sending.as_ref().unwrap();
-        let encoding = &sending.encodings[0];
-        let mut feed = Feed::new(&plans[0], 0, sending.payload_type, encoding, start);
+        let encoding = &plans[0].sending.encodings[0];
+        let mut feed = Feed::new(&plans[0], 0, encoding, start);
         let mut packets = Vec::new();
         for frame in 0..30 {
             let due = start + Duration::from_nanos(u64::from(frame) * 1_000_000_000 / 30);
@@ -299,13 +172,13 @@ mod tests {
                 feed.next_frame(feed.due());
                 packets.extend(feed.queue.drain(..).map(|packet| (frame, packet)));
             } else {
-                feed.skip_frame();
+                feed.source.skip_frame();
             }
         }
         let (_, first) = packets[0].clone();
         for (index, (frame, packet)) in packets.iter().enumerate() {
             let since = packet.header.timestamp.wrapping_sub(first.header.timestamp);
-            assert_eq!(since, frame * feed.schedule.ticks(), "frame {frame}");
+            assert_eq!(since, frame * feed.source.schedule.ticks(), "frame {frame}");
             let number = first.header.sequence_number.wrapping_add(index as u16);
             assert_eq!(packet.header.sequence_number, number, "nothing is missing");
         }

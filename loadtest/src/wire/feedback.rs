@@ -1,7 +1,7 @@
 //! A receiver's reports about the transport and about each stream.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tertulia_sfu::rtp::rtcp::{self, ReportBlock, TICKS_PER_SECOND};
 use tertulia_sfu::rtp::sequence::Extender;
@@ -130,37 +130,13 @@ impl Reception {
     }
 }
 
-/// Seconds between 1900 and 1970 (RFC 5905 figure 4).
-const NTP_EPOCH: u64 = 2_208_988_800;
-
-/// A time since the Unix epoch as a 64-bit NTP timestamp.
-pub(super) fn ntp(since_epoch: Duration) -> u64 {
-    let fraction = (u64::from(since_epoch.subsec_nanos()) << 32) / 1_000_000_000;
-    (since_epoch.as_secs().wrapping_add(NTP_EPOCH)) << 32 | fraction
-}
-
-/// The time from the 64-bit NTP time `earlier` to `since_epoch`; `None` if before.
-pub(super) fn since_ntp(since_epoch: Duration, earlier: u64) -> Option<Duration> {
-    let units = ntp(since_epoch).wrapping_sub(earlier) as i64;
-    let units = u128::try_from(units).ok()?;
-    Some(Duration::from_nanos(((units * 1_000_000_000) >> 32) as u64))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tertulia_sfu::rtp::rtcp::{Rtcp, parse_compound};
 
     use super::*;
-
-    #[test]
-    fn ntp_times_keep_microseconds() {
-        let time = Duration::new(1_790_000_000, 123_456_789);
-        let later = time + Duration::from_micros(20_500);
-        let delay = since_ntp(later, ntp(time)).unwrap();
-        assert!(delay.abs_diff(Duration::from_micros(20_500)) < Duration::from_nanos(2));
-        assert_eq!(since_ntp(time, ntp(later)), None);
-        assert_eq!(ntp(Duration::ZERO) >> 32, NTP_EPOCH);
-    }
 
     #[test]
     fn arrivals_are_reported_once_and_gaps_as_missing() {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{oneshot, watch};
 
 use super::dtls::Identity;
+use super::media::{Seat, Wire};
 use super::receiver::Shares;
-use super::signaling::{self, Seat};
 use super::thread::{self, Command, Handle};
+use crate::bot::native::Native;
 use crate::bot::state::BotState;
-use crate::bot::{BotConfig, Phase, Settled};
+use crate::bot::{BotConfig, Phase, Settled, course};
 use crate::measure::Measure;
 
 /// The settings of a fleet.
@@ -79,7 +80,11 @@ impl WireFleet {
             identity: Arc::clone(&self.identity),
             shares: self.shares,
         };
-        signaling::run(seat, config, state, phase, settled)
+        async move {
+            let media = Wire::open(seat, config.clone(), Arc::clone(&state));
+            let opening = Native::open(&config, &state, media);
+            course(opening, &config, &state, phase, settled).await;
+        }
     }
 
     /// Returns when every bot's `BotState::observed`, and the measure, have everything up to now.
@@ -91,13 +96,6 @@ impl WireFleet {
             // It fails if the thread is gone, and its bots' states with it.
             let _ = settled.await;
         }
-    }
-
-    /// Processor time the I/O threads have used, in seconds. Signaling and SDP run on the
-    /// caller's runtime and are not in it.
-    pub fn cpu_seconds(&self) -> f64 {
-        let times = self.threads.iter().map(|thread| thread.cpu());
-        times.map(|time| time.as_secs_f64()).sum()
     }
 
     /// Datagrams the bots' sockets have dropped for want of room, as of the last one received on

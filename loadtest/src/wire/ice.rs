@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use rand::distr::{Alphanumeric, SampleString};
 use ring::hmac;
 
 /// Time to the first retransmission; it then doubles. RFC 8489 section 6.2.1 has 500 ms for unknown paths; RFC 8445
@@ -32,24 +33,15 @@ const HEADER: usize = 20;
 
 /// The user fragment and the password of one side.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Credentials {
-    pub(super) ufrag: String,
-    pub(super) pwd: String,
+pub struct Credentials {
+    pub ufrag: String,
+    pub pwd: String,
 }
 
 impl Credentials {
     /// Fresh ones, of 24 and 144 bits at least (RFC 8445 section 5.3).
-    pub(super) fn random() -> Self {
-        let text = |len| -> String {
-            (0..len)
-                .map(|_| {
-                    char::from(rand::Rng::sample(
-                        &mut rand::rng(),
-                        rand::distr::Alphanumeric,
-                    ))
-                })
-                .collect()
-        };
+    pub fn random() -> Self {
+        let text = |len| Alphanumeric.sample_string(&mut rand::rng(), len);
         Self {
             ufrag: text(8),
             pwd: text(24),
@@ -59,7 +51,7 @@ impl Credentials {
 
 /// The outcome of a response or of its absence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum IceEvent {
+pub enum IceEvent {
     /// The first authenticated response.
     Connected,
     /// The server refuses or answers no more.
@@ -68,7 +60,7 @@ pub(super) enum IceEvent {
 
 /// The agent of one bot.
 #[derive(Debug)]
-pub(super) struct Ice {
+pub struct Ice {
     username: String,
     key: hmac::Key,
     /// Ours, which the server's checks are signed with.
@@ -86,12 +78,7 @@ pub(super) struct Ice {
 
 impl Ice {
     /// The first check is due at once.
-    pub(super) fn new(
-        now: Instant,
-        to: SocketAddr,
-        ours: &Credentials,
-        theirs: &Credentials,
-    ) -> Self {
+    pub fn new(now: Instant, to: SocketAddr, ours: &Credentials, theirs: &Credentials) -> Self {
         Self {
             username: format!("{}:{}", theirs.ufrag, ours.ufrag),
             key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, theirs.pwd.as_bytes()),
@@ -108,16 +95,16 @@ impl Ice {
     }
 
     /// The round trip of the last check.
-    pub(super) fn round_trip(&self) -> Duration {
+    pub fn round_trip(&self) -> Duration {
         self.round_trip
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.next
     }
 
     /// Writes the check that is due, if one is.
-    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<IceEvent> {
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<IceEvent> {
         if self.next.is_none_or(|next| next > now) {
             return None;
         }
@@ -150,7 +137,7 @@ impl Ice {
     }
 
     /// Writes the answer to a check of the server. A datagram that is no check, or not rightly signed, gets none.
-    pub(super) fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) {
+    pub fn answer(&self, datagram: &[u8], out: &mut Vec<u8>) {
         let is_check = datagram
             .first_chunk::<HEADER>()
             .is_some_and(|header| header[..2] == BINDING_REQUEST.to_be_bytes());
@@ -178,7 +165,7 @@ impl Ice {
     }
 
     /// Handles a STUN datagram. One that does not authentically answer a check of ours is ignored.
-    pub(super) fn handle(&mut self, now: Instant, datagram: &[u8]) -> Option<IceEvent> {
+    pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Option<IceEvent> {
         let header = datagram.first_chunk::<HEADER>()?;
         let sent = self.sent?;
         let kind = u16::from_be_bytes([header[0], header[1]]);
@@ -218,17 +205,17 @@ impl Ice {
 }
 
 /// A connectivity check (RFC 8445 section 7.1).
-pub(super) struct Check<'a> {
-    pub(super) username: &'a str,
-    pub(super) transaction: [u8; 12],
-    pub(super) tie_breaker: [u8; 8],
+pub struct Check<'a> {
+    pub username: &'a str,
+    pub transaction: [u8; 12],
+    pub tie_breaker: [u8; 8],
     /// Whether it says USE-CANDIDATE.
-    pub(super) nominates: bool,
+    pub nominates: bool,
 }
 
 impl Check<'_> {
     /// Writes it, signed.
-    pub(super) fn write(&self, key: &hmac::Key, out: &mut Vec<u8>) {
+    pub fn write(&self, key: &hmac::Key, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&BINDING_REQUEST.to_be_bytes());
         out.extend_from_slice(&[0, 0]);

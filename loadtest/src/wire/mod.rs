@@ -4,14 +4,14 @@
 //! reports, transport-wide feedback, NACK, keyframe requests. Bots share the costly part: a few I/O threads, each with
 //! many sockets, receive in batches and authenticate, check and time every packet.
 //!
-//! - `fleet` is the entry; `signaling` is one bot's control plane, on tokio.
+//! - `fleet` is the entry; `media` is one bot's end towards its control plane, which is any [`bot`](crate::bot)'s.
 //! - `thread` is an I/O thread with its `socket`s and `timer`; the only file with system calls is
 //!   `socket`.
-//! - `session` is one bot's media plane, without sockets and clocks: `sdp`, `candidates`, `search`, `ice`,
+//! - `session` is one bot's media plane, without sockets and clocks: `offer`, `candidates`, `search`, `ice`,
 //!   `dtls`, `srtp`.
-//! - `publisher`, its `feed`s and `schedule` send; `receiver`, `stream` and `feedback` receive;
-//!   `page` says which videos a bot shows, and `speech` how loud it is.
-//! - `hostile` is a peer with valid credentials that does anything its owner says, for the tests that attack a server.
+//! - `publisher` and its `feed`s send; `receiver` and `feedback` receive, with [`receive`](crate::receive);
+//!   `speech` says how loud a bot is.
+//! - The client's parts are public for the peer that `tests/attack` attacks a server with.
 //!
 //! # Checked contents
 //!
@@ -29,30 +29,28 @@
 //! a packet does not count. Retransmitted packets are left out, as their time would be that of the loss. Jitter is the
 //! difference of successive packets' delays in a stream, so that the publisher's own pacing does not count either.
 
-mod candidates;
-mod dtls;
+#[doc(hidden)]
+pub mod candidates;
+#[doc(hidden)]
+pub mod dtls;
 mod feed;
 mod feedback;
 mod fleet;
-mod height;
-mod hostile;
-mod ice;
+#[doc(hidden)]
+pub mod ice;
+mod media;
+#[doc(hidden)]
+pub mod offer;
 mod outbox;
-mod page;
 mod publisher;
 mod receiver;
-mod schedule;
-mod sdp;
 mod search;
 mod session;
-mod signaling;
 mod socket;
 mod speech;
-mod srtp;
-mod ssrc;
-mod stream;
+#[doc(hidden)]
+pub mod srtp;
 mod thread;
 mod timer;
 
 pub use fleet::{WireConfig, WireFleet};
-pub use hostile::{Heard, Hostile, HostileConfig, Media, Outgoing, Published};

@@ -2,76 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use rtc::rtp;
 use tertulia_sfu::rtp::extension::{AbsSendTime, AudioLevel, ExtensionKind, ExtensionMap};
 use tertulia_sfu::rtp::rtcp;
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader};
-use tertulia_signaling::protocol::native::{MediaKind, Source};
+use tertulia_signaling::protocol::native::MediaKind;
 
-use super::feed::{Feed, Media};
-use super::feedback::ntp;
+use super::feed::Feed;
 use super::outbox::Outbox;
-use super::schedule::Schedule;
-use super::sdp::{Encoding, Line, Sending};
 use super::socket::wall_time;
 use super::speech::Speech;
 use super::srtp::Srtp;
-use crate::bot::codecs;
-use crate::bot::publish::Video;
-use crate::measure::{EncodingSent, Second, Sent};
+use crate::bot::plan::Plan;
+use crate::measure::{EncodingSent, Second, Sent, ntp};
+use crate::media::schedule::Schedule;
 
 /// Fixed header, and the extensions that every packet has: abs-send-time, transport-wide sequence
 /// number, abs-capture-time.
 pub(super) const HEADER: usize = 12 + 4 + 4 + 3 + 9;
 /// Longest header: with the names of m-line and encoding, and the audio level.
 const MAX_HEADER: usize = HEADER + 64;
-
-/// A track that a bot is to publish.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) source: Source,
-    pub(super) line: Line,
-    pub(super) video: Video,
-}
-
-/// The tracks of a publisher, as m-lines.
-pub(super) fn plan(video: Video, audio: bool) -> Vec<Plan> {
-    let mut plans = Vec::new();
-    let ssrc = || rand::random_range(1..=u32::MAX);
-    let mut add = |source, kind, payload_type, rids: &[&'static str]| {
-        let encoding = |rid: &&'static str| Encoding {
-            rid,
-            ssrc: ssrc(),
-            repair: (kind == MediaKind::Video).then(ssrc),
-        };
-        let sending = Sending {
-            payload_type,
-            encodings: rids.iter().map(encoding).collect(),
-        };
-        plans.push(Plan {
-            source,
-            line: Line {
-                kind,
-                sending: Some(sending),
-            },
-            video,
-        });
-    };
-    if audio {
-        add(Source::Microphone, MediaKind::Audio, codecs::OPUS, &[""]);
-    }
-    let rids: Vec<_> = match video {
-        Video::None => return plans,
-        Video::P720H264 | Video::Trace { .. } => vec![""],
-        clips => clips.layers().into_iter().map(|(rid, _)| rid).collect(),
-    };
-    let format = match video {
-        Video::P720H264 => codecs::H264,
-        _ => codecs::VP8,
-    };
-    add(Source::Camera, MediaKind::Video, format, &rids);
-    plans
-}
 
 /// Sends the planned tracks.
 pub(super) struct Publisher {
@@ -109,20 +58,13 @@ impl Publisher {
         start: Instant,
     ) -> Self {
         let mut feeds = Vec::new();
-        let count: usize = plans
-            .iter()
-            .filter_map(|plan| plan.line.sending.as_ref())
-            .map(|sending| sending.encodings.len())
-            .sum();
+        let count: usize = plans.iter().map(|plan| plan.sending.encodings.len()).sum();
         for (mid, plan) in plans.iter().enumerate() {
-            let Some(sending) = &plan.line.sending else {
-                continue;
-            };
-            for encoding in &sending.encodings {
-                let mut feed = Feed::new(plan, mid, sending.payload_type, encoding, start);
+            for encoding in &plan.sending.encodings {
+                let mut feed = Feed::new(plan, mid, encoding, start);
                 // The encodings of one camera take turns within a frame's time instead of bursting
                 // together.
-                let turn = feed.schedule.period() * feeds.len() as u32 / count as u32;
+                let turn = feed.source.schedule.period() * feeds.len() as u32 / count as u32;
                 feed.start(start + turn);
                 feeds.push(feed);
             }
@@ -161,20 +103,26 @@ impl Publisher {
             while feed.due() <= now {
                 if feed.queue.is_empty() {
                     if !feed.is_active() {
-                        feed.skip_frame();
+                        feed.source.skip_frame();
                         continue;
                     }
                     feed.next_frame(now);
                 }
                 let due = feed.burst_due;
-                let late = now.saturating_duration_since(due) > feed.schedule.period();
+                let late = now.saturating_duration_since(due) > feed.source.schedule.period();
                 feed.burst_due = Schedule::next_burst(due);
-                let count = feed.schedule.burst().min(feed.queue.len());
+                let count = feed.source.schedule.burst().min(feed.queue.len());
                 for packet in feed.queue.drain(..count).collect::<Vec<_>>() {
                     let captured = ntp(wall_time());
-                    let sound = matches!(feed.media, Media::Audio(..));
+                    let sound = feed.source.is_audio();
                     let outgoing = Outgoing {
-                        header: header(&packet, packet.header.sequence_number),
+                        header: OutHeader {
+                            marker: packet.header.marker,
+                            payload_type: feed.payload_type,
+                            sequence: packet.header.sequence_number,
+                            timestamp: packet.header.timestamp,
+                            ssrc: feed.ssrc,
+                        },
                         mid: (!feed.confirmed).then_some(&feed.mid),
                         rid: (!feed.confirmed && !feed.rid.is_empty())
                             .then_some((ExtensionKind::Rid, feed.rid)),
@@ -214,7 +162,7 @@ impl Publisher {
                     continue;
                 };
                 let since = now.saturating_duration_since(at).as_secs_f64();
-                let ticks = (since * f64::from(feed.schedule.clock_rate())) as u32;
+                let ticks = (since * f64::from(feed.source.schedule.clock_rate())) as u32;
                 rtcp::sender_report(
                     bytes,
                     feed.ssrc,
@@ -242,7 +190,7 @@ impl Publisher {
     /// The server asks for a keyframe.
     pub(super) fn want_keyframe(&mut self, ssrc: u32) {
         if let Some(feed) = self.feed(ssrc) {
-            feed.wanted = true;
+            feed.source.wanted = true;
             self.sent.keyframe_requests_received += 1;
         }
     }
@@ -262,9 +210,9 @@ impl Publisher {
         let feeds = self.feeds.iter();
         feeds
             .map(|feed| EncodingSent {
-                kind: match feed.media {
-                    Media::Audio(..) => MediaKind::Audio,
-                    _ => MediaKind::Video,
+                kind: match feed.source.is_audio() {
+                    true => MediaKind::Audio,
+                    false => MediaKind::Video,
                 },
                 rid: feed.rid,
                 active: feed.is_active(),
@@ -322,16 +270,6 @@ impl Publisher {
 
     fn feed(&mut self, ssrc: u32) -> Option<&mut Feed> {
         self.feeds.iter_mut().find(|feed| feed.ssrc == ssrc)
-    }
-}
-
-fn header(packet: &rtp::Packet, sequence: u16) -> OutHeader {
-    OutHeader {
-        marker: packet.header.marker,
-        payload_type: packet.header.payload_type,
-        sequence,
-        timestamp: packet.header.timestamp,
-        ssrc: packet.header.ssrc,
     }
 }
 

@@ -7,37 +7,19 @@ use tertulia_sfu::rtp::RtpHeader;
 use tertulia_sfu::rtp::codec::Codec;
 use tertulia_sfu::rtp::extension::{ExtensionKind, ExtensionMap, TransportCc};
 use tertulia_sfu::rtp::rtcp::{self, ReportBlock};
-use tertulia_sfu::testing::oracle::{Oracle, OracleReport};
-use tertulia_signaling::protocol::native::MediaKind;
 
-use super::feedback::{ArrivalLog, Reception, since_ntp};
-use super::srtp::Srtp;
-use super::ssrc::SsrcMap;
-use super::stream::{Content, Meta, Place, Stream};
+use super::feedback::{ArrivalLog, Reception};
+use super::srtp::{Srtp, SsrcMap};
 use crate::bot::codecs;
-use crate::bot::sdp::Section;
 use crate::measure::{Second, StreamOutcome};
-
-/// A relay sends one SSRC for each receiving m-line; far more than that is a fault to be reported,
-/// not to be stored.
-const MAX_STREAMS: usize = 4_096;
+use crate::receive::{MAX_STREAMS, Packet, Received, Totals};
+use crate::sdp::Section;
 
 /// The shares of the streams whose packets are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
     pub(super) decrypt: f64,
     pub(super) oracle: f64,
-}
-
-/// Running counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
-    pub(super) retransmitted: u64,
-    pub(super) keyframe_requests: u64,
-    pub(super) unknown: u64,
-    pub(super) decrypted: u64,
 }
 
 /// A datagram of RTP, as received.
@@ -63,18 +45,10 @@ pub(super) struct Receiver {
 
 #[derive(Debug)]
 struct Tracked {
-    ssrc: u32,
-    codec: Codec,
-    stream: Stream,
+    received: Received,
     reception: Reception,
     /// Every packet is decrypted.
     whole: bool,
-    oracle: Option<Oracle>,
-    verdict: Option<OracleReport>,
-    packets: u64,
-    bytes: u64,
-    last_at: Instant,
-    last_delay: Option<Duration>,
 }
 
 impl Receiver {
@@ -128,7 +102,7 @@ impl Receiver {
         let open = repair
             || index.is_none_or(|index| {
                 let tracked = &self.streams[index];
-                tracked.whole || tracked.stream.wants_content(header.timestamp)
+                tracked.whole || tracked.received.stream.wants_content(header.timestamp)
             });
         let len = if open {
             srtp.open_rtp(packet, &header)
@@ -167,58 +141,34 @@ impl Receiver {
             .extension(&header, packet, ExtensionKind::AbsCaptureTime)
             .and_then(|value| value.first_chunk().copied())
             .map(u64::from_be_bytes);
-        let tracked = &mut self.streams[index];
-        let at = at.max(tracked.last_at);
-        tracked.last_at = at;
-        let content = match open {
-            true => Content::read(codec, payload),
-            false => Content::Unread,
-        };
-        let meta = Meta {
+        let Tracked {
+            received,
+            reception,
+            ..
+        } = &mut self.streams[index];
+        let counted = received.push(&Packet {
             at,
+            wall,
+            payload_type,
+            sequence,
             timestamp: header.timestamp,
             marker: header.marker,
-            content,
-        };
-        if let Some(oracle) = &mut tracked.oracle {
-            let original = [
-                &plain_header(&header, payload_type, sequence, ssrc),
-                payload,
-            ]
-            .concat();
-            oracle.observe(&original, at);
-        }
-        let place = tracked.stream.push(sequence, repair, meta);
+            retransmitted: repair,
+            header: header.payload_offset,
+            payload,
+            decrypted: open,
+            sent: captured,
+        });
+        let stream = &received.stream;
         if !repair {
-            let highest = tracked.stream.highest();
-            let rate = codec.clock_rate();
-            tracked.reception.push(highest, header.timestamp, rate, at);
+            reception.push(stream.highest(), header.timestamp, codec.clock_rate(), at);
         }
-        if content == Content::Padding || place == Place::Duplicate {
-            return tracked.stream.has_gaps();
-        }
-        let bytes = (header.payload_offset + payload.len()) as u64;
-        tracked.packets += 1;
-        tracked.bytes += bytes;
-        self.totals.packets += 1;
-        self.totals.bytes += bytes;
-        self.totals.retransmitted += u64::from(repair);
-        self.totals.decrypted += u64::from(open);
-        second.received += 1;
-        second.bytes += bytes;
-        // A repaired packet shows the loss, not the relay's delay.
-        if let Some(captured) = captured.filter(|_| !repair) {
-            match since_ntp(wall, captured) {
-                Some(delay) => {
-                    second.delay.record(delay);
-                    if let Some(before) = tracked.last_delay.replace(delay) {
-                        second.jitter.record(delay.abs_diff(before));
-                    }
-                }
-                None => second.backwards += 1,
-            }
-        }
-        tracked.stream.has_gaps() || tracked.stream.is_waiting()
+        let Some(counted) = counted else {
+            return stream.has_gaps();
+        };
+        self.totals.count(&counted, repair, open);
+        counted.enter(second);
+        stream.has_gaps() || stream.is_waiting()
     }
 
     fn identify(&self, packet: &[u8]) -> Option<Known> {
@@ -258,18 +208,10 @@ impl Receiver {
         let whole = chosen <= self.shares.decrypt && self.shares.decrypt > 0.0;
         self.by_ssrc.insert(ssrc, self.streams.len());
         self.streams.push(Tracked {
-            ssrc,
-            codec,
-            stream: Stream::new(codec),
+            received: Received::new(ssrc, codec, at, judged),
             reception: Reception::default(),
             // The oracle must see everything.
             whole: whole || judged,
-            oracle: judged.then(|| Oracle::new(codec)),
-            verdict: None,
-            packets: 0,
-            bytes: 0,
-            last_at: at,
-            last_delay: None,
         });
         Some(self.streams.len() - 1)
     }
@@ -293,14 +235,14 @@ impl Receiver {
     ) -> bool {
         let (mut lost, mut unsatisfied) = (Vec::new(), false);
         for tracked in &mut self.streams {
-            let stream = &mut tracked.stream;
+            let Received { ssrc, stream, .. } = &mut tracked.received;
             second.lost += stream.expire(now);
             stream.nack(now, round_trip, &mut lost);
-            rtcp::nack(out, sender, tracked.ssrc, &lost);
+            rtcp::nack(out, sender, *ssrc, &lost);
             lost.clear();
             if stream.wants_keyframe(now) {
                 self.totals.keyframe_requests += 1;
-                rtcp::pli(out, sender, tracked.ssrc);
+                rtcp::pli(out, sender, *ssrc);
             }
             unsatisfied |= stream.has_gaps() || stream.is_waiting();
         }
@@ -310,74 +252,41 @@ impl Receiver {
     /// Blocks for receiver reports.
     pub(super) fn report_blocks(&mut self, now: Instant) -> Vec<ReportBlock> {
         let blocks = self.streams.iter_mut().filter_map(|tracked| {
-            let highest = tracked.stream.highest();
-            tracked.reception.block(tracked.ssrc, highest, now)
+            let Received { ssrc, stream, .. } = &tracked.received;
+            tracked.reception.block(*ssrc, stream.highest(), now)
         });
         blocks.collect()
     }
 
     /// SSRC of any stream, for feedback about the transport.
     pub(super) fn any_ssrc(&self) -> u32 {
-        self.streams.first().map_or(0, |tracked| tracked.ssrc)
+        self.streams
+            .first()
+            .map_or(0, |tracked| tracked.received.ssrc)
     }
 
     /// RTP headers and payloads that came so far under each SSRC.
     pub(super) fn received(&self) -> Vec<(u32, u64)> {
         let streams = self.streams.iter();
         streams
-            .map(|tracked| (tracked.ssrc, tracked.bytes))
+            .map(|Tracked { received, .. }| (received.ssrc, received.bytes))
             .collect()
     }
 
     /// Ends every stream and says how it fared, in order of SSRC.
     pub(super) fn outcomes(&mut self, now: Instant, second: &mut Second) -> Vec<StreamOutcome> {
         let mids = &self.mids;
-        let mut outcomes: Vec<_> = self
-            .streams
-            .iter_mut()
-            .map(|tracked| {
-                second.lost += tracked.stream.finish(now);
-                if let Some(oracle) = tracked.oracle.take() {
-                    tracked.verdict = Some(oracle.finish());
-                }
-                tracked.outcome(mids.get(&tracked.ssrc).cloned())
+        let streams = self.streams.iter_mut();
+        let mut outcomes: Vec<_> = streams
+            .map(|Tracked { received, .. }| {
+                let mid = mids.get(&received.ssrc).cloned();
+                let (outcome, lost) = received.finish(Some(now), mid);
+                second.lost += lost;
+                outcome
             })
             .collect();
         outcomes.sort_by_key(|outcome| outcome.ssrc);
         outcomes
-    }
-}
-
-impl Tracked {
-    fn outcome(&self, mid: Option<String>) -> StreamOutcome {
-        let seen = self.stream.seen.clone();
-        let verdict = self.verdict.as_ref();
-        StreamOutcome {
-            mid,
-            ssrc: self.ssrc,
-            kind: match self.codec.is_audio() {
-                true => MediaKind::Audio,
-                false => MediaKind::Video,
-            },
-            codec: self.codec.name(),
-            packets: self.packets,
-            bytes: self.bytes,
-            lost: seen.lost,
-            duplicates: seen.duplicates,
-            reordered: seen.reordered,
-            decodable_frames: seen.decodable_frames,
-            keyframes: seen.keyframes,
-            first_decodable: seen.first_decodable,
-            freezes: seen.freezes,
-            longest_freeze: seen.longest_freeze,
-            frozen: seen.frozen,
-            residency: seen.residency,
-            violations: verdict.map_or_else(Vec::new, |verdict| {
-                let examples = verdict.violations.iter();
-                examples.map(|violation| format!("{violation:?}")).collect()
-            }),
-            violation_count: verdict.map_or(0, |verdict| verdict.violation_count),
-        }
     }
 }
 
@@ -387,15 +296,4 @@ struct Known {
     payload_type: u8,
     codec: Codec,
     repair: bool,
-}
-
-/// The header of the original packet, without extensions.
-fn plain_header(header: &RtpHeader, payload_type: u8, sequence: u16, ssrc: u32) -> [u8; 12] {
-    let mut plain = [0; 12];
-    plain[0] = 0x80;
-    plain[1] = u8::from(header.marker) << 7 | payload_type & 0x7f;
-    plain[2..4].copy_from_slice(&sequence.to_be_bytes());
-    plain[4..8].copy_from_slice(&header.timestamp.to_be_bytes());
-    plain[8..].copy_from_slice(&ssrc.to_be_bytes());
-    plain
 }

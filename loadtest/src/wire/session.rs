@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 
 use super::dtls::{Dtls, DtlsEvent, Identity};
 use super::ice::{Credentials, Ice, IceEvent};
+use super::offer::Answer;
 use super::outbox::Outbox;
-use super::publisher::{Plan, Publisher};
+use super::publisher::Publisher;
 use super::receiver::{Incoming, Receiver, Shares};
-use super::sdp::Answer;
 use super::search::{Found, Search};
 use super::srtp::Srtp;
+use crate::bot::native::MediaEvent;
+use crate::bot::plan::Plan;
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;
 use crate::measure::{Phases, Second};
@@ -28,15 +30,6 @@ const ASK_INTERVAL: Duration = Duration::from_millis(20);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The SSRC for reports of a receiver that sends nothing; libwebrtc's choice.
 const REPORTER_SSRC: u32 = 1;
-
-/// An event of a session for the control plane. At most a few in its life.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Event {
-    /// Media may flow.
-    Connected,
-    /// It ended, for a reason in words.
-    Failed(String),
-}
 
 /// The start values of a session.
 #[derive(Debug)]
@@ -51,7 +44,7 @@ pub(super) struct Start {
     pub(super) state: Arc<BotState>,
     /// The time at which the bot opened its WebSocket.
     pub(super) opened: Instant,
-    pub(super) events: mpsc::Sender<Event>,
+    pub(super) events: mpsc::Sender<MediaEvent>,
 }
 
 /// The buffers that all sessions of a thread write to.
@@ -80,7 +73,7 @@ pub(super) struct Session {
     state: Arc<BotState>,
     opened: Instant,
     phases: Phases,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<MediaEvent>,
     feedback_at: Option<Instant>,
     ask_at: Option<Instant>,
     report_at: Option<Instant>,
@@ -128,18 +121,9 @@ impl Session {
         self.publisher = Some(publisher);
     }
 
-    /// The server wants these encodings of an m-line, by RID, and no others.
-    pub(super) fn want_encodings(&mut self, mid: &str, wanted: &[(String, bool)]) {
-        if let Some(publisher) = &mut self.publisher {
-            publisher.want_encodings(mid, wanted);
-        }
-    }
-
-    /// Publishes no more.
-    pub(super) fn stop(&mut self) {
-        if let Some(publisher) = &mut self.publisher {
-            publisher.stop();
-        }
+    /// Does something with what it publishes, if it does.
+    pub(super) fn publisher(&mut self, act: impl FnOnce(&mut Publisher)) {
+        self.publisher.as_mut().map(act);
     }
 
     /// Whether no candidate has answered yet. Until then [`search`](Self::search) handles datagrams, and
@@ -234,7 +218,7 @@ impl Session {
                 self.srtp = Some(srtp);
                 self.report_at = Some(now + REPORT_INTERVAL.mul_f64(rand::random()));
                 self.tell_phases();
-                self.tell(Event::Connected);
+                self.tell(MediaEvent::Connected);
             }
             Some(DtlsEvent::Failed(why)) => self.fail(why),
             None => {}
@@ -357,9 +341,7 @@ impl Session {
                 let again = receiver.ask(now, REPORTER_SSRC, round_trip, desk.second, bytes);
                 self.ask_at = again.then(|| now + ASK_INTERVAL);
             }
-            if bytes.len() > start && srtp.seal_rtcp(bytes, start).is_none() {
-                bytes.truncate(start);
-            }
+            seal(srtp, bytes, start);
         });
     }
 
@@ -371,9 +353,7 @@ impl Session {
                 // A compound begins with a report (RFC 3550 section 6.1).
                 rtcp::receiver_report(bytes, REPORTER_SSRC, &[]);
                 rtcp::bye(bytes, &publisher.ssrcs());
-                if srtp.seal_rtcp(bytes, start).is_none() {
-                    bytes.truncate(start);
-                }
+                seal(srtp, bytes, start);
             });
         }
         if let Some(dtls) = &mut self.dtls {
@@ -394,12 +374,7 @@ impl Session {
         }
         observed.at = Some(now);
         observed.received = self.receiver.received();
-        observed.packets = totals.packets;
-        observed.bytes = totals.bytes;
-        observed.retransmitted = totals.retransmitted;
-        observed.keyframe_requests_sent = totals.keyframe_requests;
-        observed.unknown = totals.unknown;
-        observed.decrypted = totals.decrypted;
+        totals.enter(&mut observed);
         if let Some(streams) = streams {
             observed.streams = streams;
         }
@@ -415,11 +390,18 @@ impl Session {
 
     /// The session cannot go on.
     pub(super) fn fail(&mut self, why: String) {
-        self.tell(Event::Failed(why));
+        self.tell(MediaEvent::Failed(why));
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: MediaEvent) {
         // The receiver has left, or has been told already.
         let _ = self.events.try_send(event);
+    }
+}
+
+/// Seals the compound that begins at `start`, if there is one.
+fn seal(srtp: &mut Srtp, bytes: &mut Vec<u8>, start: usize) {
+    if bytes.len() > start && srtp.seal_rtcp(bytes, start).is_none() {
+        bytes.truncate(start);
     }
 }

@@ -1,12 +1,14 @@
 //! The system calls of an I/O thread: batched UDP with kernel timestamps, epoll, an event
-//! descriptor, processor affinity and clocks.
+//! descriptor and the clock.
 
 #![allow(unsafe_code)]
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::outbox::{Cursor, Outbox};
 
@@ -246,7 +248,7 @@ fn read_controls(header: &libc::msghdr, arrived: &mut Arrived<'_>) {
                 }
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     let time = data.cast::<libc::timespec>().read_unaligned();
-                    arrived.at = since_epoch(&time);
+                    arrived.at = duration(time.tv_sec, time.tv_nsec);
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     arrived.dropped = Some(data.cast::<u32>().read_unaligned());
@@ -271,38 +273,31 @@ const EVENTS: usize = 256;
 
 impl Poller {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: takes no pointers.
-        let epoll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         Ok(Self {
-            epoll,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS],
         })
     }
 
-    /// Waits for `socket` too, and calls it `name`.
+    /// Waits for `socket` too, and calls it `name`. A closed socket leaves by itself.
     pub(super) fn add(&self, socket: &Socket, name: u64) -> io::Result<()> {
-        self.control(socket.fd(), name)
+        let name = epoll::EventData::new_u64(name);
+        Ok(epoll::add(
+            &self.epoll,
+            &socket.udp,
+            name,
+            epoll::EventFlags::IN,
+        )?)
     }
 
     pub(super) fn add_waker(&self, waker: &Waker, name: u64) -> io::Result<()> {
-        self.control(waker.fd.as_raw_fd(), name)
-    }
-
-    fn control(&self, fd: RawFd, name: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: name,
-        };
-        // SAFETY: `event` outlives the call. A closed socket leaves by itself.
-        let result = unsafe {
-            libc::epoll_ctl(
-                self.epoll.as_raw_fd(),
-                libc::EPOLL_CTL_ADD,
-                fd,
-                &raw mut event,
-            )
-        };
-        checked(result)
+        let name = epoll::EventData::new_u64(name);
+        Ok(epoll::add(
+            &self.epoll,
+            &waker.fd,
+            name,
+            epoll::EventFlags::IN,
+        )?)
     }
 
     /// Waits at most `timeout`, to the nanosecond: with milliseconds a pacer would be late. Returns the names of the
@@ -341,95 +336,36 @@ pub(super) struct Waker {
 
 impl Waker {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: takes no pointers.
-        let fd = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { fd })
     }
 
     pub(super) fn wake(&self) {
-        let one = 1_u64;
-        // SAFETY: writes eight bytes of `one`. It fails only if the count is at its limit, and then
-        // the thread is woken anyway.
-        let _ = unsafe { libc::write(self.fd.as_raw_fd(), (&raw const one).cast(), 8) };
+        // It fails only if the count is at its limit, and then the thread is woken anyway.
+        let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
     }
 
     /// Forgets being woken.
     pub(super) fn reset(&self) {
-        let mut count = 0_u64;
-        // SAFETY: reads eight bytes into `count`.
-        let _ = unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), 8) };
-    }
-}
-
-/// Runs the calling thread on one processor only.
-pub(super) fn pin(processor: usize) -> io::Result<()> {
-    // SAFETY: a bit set, for which all zeroes is a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    if processor >= libc::CPU_SETSIZE as usize {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // SAFETY: the index is within the set; the set outlives the call and its size is given.
-    let result = unsafe {
-        libc::CPU_SET(processor, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
-    };
-    checked(result)
-}
-
-/// Processor time of one thread, readable by others while it lives.
-#[derive(Debug)]
-pub(super) struct ThreadClock(libc::clockid_t);
-
-impl ThreadClock {
-    pub(super) fn of_this() -> io::Result<Self> {
-        let mut id = 0;
-        // SAFETY: the calling thread exists, and `id` outlives the call.
-        match unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut id) } {
-            0 => Ok(Self(id)),
-            error => Err(io::Error::from_raw_os_error(error)),
-        }
-    }
-
-    /// Zero once the thread has ended.
-    pub(super) fn read(&self) -> Duration {
-        clock(self.0)
+        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
     }
 }
 
 /// The clock of the kernel's receive timestamps, since the Unix epoch.
 pub(super) fn wall_time() -> Duration {
-    clock(libc::CLOCK_REALTIME)
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    duration(now.tv_sec, now.tv_nsec)
 }
 
-fn clock(id: libc::clockid_t) -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` outlives the call; a clock that is gone leaves it at zero.
-    let _ = unsafe { libc::clock_gettime(id, &raw mut time) };
-    since_epoch(&time)
-}
-
-fn since_epoch(time: &libc::timespec) -> Duration {
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+fn duration(seconds: i64, nanoseconds: i64) -> Duration {
+    let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+    Duration::new(u64::try_from(seconds).unwrap_or(0), nanoseconds)
 }
 
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = size_of_val(&value) as libc::socklen_t;
     // SAFETY: `value` outlives the call and `len` is its size.
     checked(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) })
-}
-
-fn owned(fd: RawFd) -> io::Result<OwnedFd> {
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a descriptor just made, owned by no one else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn checked(result: i32) -> io::Result<()> {

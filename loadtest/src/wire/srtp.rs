@@ -7,14 +7,17 @@ use ctr::Ctr128BE;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
+use rustc_hash::FxHashMap;
 use tertulia_sfu::rtp::RtpHeader;
 use tertulia_sfu::rtp::sequence::Extender;
 
-use super::ssrc::SsrcMap;
+/// A map by SSRC, looked up for every packet. SSRCs are random and nobody attacks a bot: one multiplication spreads
+/// them well enough.
+pub(super) type SsrcMap<V> = FxHashMap<u32, V>;
 
 /// The protection of packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Profile {
+pub enum Profile {
     Gcm,
     CmSha1,
 }
@@ -37,7 +40,7 @@ impl Profile {
 
     /// The keying material that DTLS exports: both sides' keys, then both sides' salts (RFC 5764 section
     /// 4.2).
-    pub(super) fn material_len(self) -> usize {
+    pub fn material_len(self) -> usize {
         2 * (KEY + self.salt_len())
     }
 
@@ -50,7 +53,7 @@ impl Profile {
 }
 
 /// Both directions of one bot.
-pub(super) struct Srtp {
+pub struct Srtp {
     profile: Profile,
     sending: Direction,
     receiving: Direction,
@@ -66,7 +69,7 @@ struct Direction {
 
 impl Srtp {
     /// The keys of a DTLS client.
-    pub(super) fn new(profile: Profile, material: &[u8]) -> Option<Self> {
+    pub fn new(profile: Profile, material: &[u8]) -> Option<Self> {
         let salt = profile.salt_len();
         let (keys, salts) = material.split_at_checked(2 * KEY)?;
         let direction = |index: usize| {
@@ -88,7 +91,7 @@ impl Srtp {
     }
 
     /// Seals the RTP packet that begins at `start`. Sequence numbers of an SSRC must not repeat.
-    pub(super) fn seal_rtp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
+    pub fn seal_rtp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
         let packet = out.get(start..)?;
         let header = RtpHeader::parse_sealed(packet).ok()?;
         let index = index_of(
@@ -116,7 +119,7 @@ impl Srtp {
     }
 
     /// Opens an RTP packet in place; its plain length. `None` if it is not authentic.
-    pub(super) fn open_rtp(&mut self, packet: &mut [u8], header: &RtpHeader) -> Option<usize> {
+    pub fn open_rtp(&mut self, packet: &mut [u8], header: &RtpHeader) -> Option<usize> {
         // Remembered only once it has authenticated.
         let mut extender = match self.received.get(&header.ssrc) {
             Some(known) => *known,
@@ -143,7 +146,7 @@ impl Srtp {
 
     /// Counts a packet that is not opened, so that the index of later ones is known; its length
     /// without the tag.
-    pub(super) fn skip_rtp(&mut self, packet: &[u8], header: &RtpHeader) -> Option<usize> {
+    pub fn skip_rtp(&mut self, packet: &[u8], header: &RtpHeader) -> Option<usize> {
         let extender = self.received.entry(header.ssrc).or_default();
         extender.extend(header.sequence);
         let len = packet.len().checked_sub(self.profile.tag())?;
@@ -151,7 +154,7 @@ impl Srtp {
     }
 
     /// Seals the RTCP compound that begins at `start`.
-    pub(super) fn seal_rtcp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
+    pub fn seal_rtcp(&mut self, out: &mut Vec<u8>, start: usize) -> Option<()> {
         let ssrc = rtcp_ssrc(out.get(start..)?)?;
         let index = self.rtcp_sent & !ENCRYPTED;
         self.rtcp_sent = self.rtcp_sent.wrapping_add(1);
@@ -184,7 +187,7 @@ impl Srtp {
     }
 
     /// Opens an RTCP compound in place; its plain length. `None` if it is not authentic.
-    pub(super) fn open_rtcp(&mut self, packet: &mut [u8]) -> Option<usize> {
+    pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Option<usize> {
         let ssrc = rtcp_ssrc(packet)?;
         let tail = self.profile.tag() + RTCP_INDEX;
         let len = packet

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::outbox::Outbox;
-use super::sdp::Answer;
-use super::session::{Desk, Event, Session, Start};
-use super::socket::{self, Poller, Receiver, Socket, ThreadClock, Waker, wall_time};
+use super::session::{Desk, Session, Start};
+use super::socket::{Poller, Receiver, Socket, Waker, wall_time};
 use super::timer::Timers;
+use crate::bot::native::MediaEvent;
 use crate::measure::{Measure, Second};
+use crate::server::cores::pin_thread;
 
 /// Commands on their way to a thread; more make a bot wait.
 const COMMANDS: usize = 1_024;
@@ -26,11 +27,8 @@ const BOTS_BETWEEN_TIMERS: usize = 16;
 /// A message of the control plane to a thread. Bots are named by the fleet.
 pub(super) enum Command {
     Connect(u64, Socket, Box<Start>),
-    Learn(u64, Box<Answer>),
-    Publish(u64, Instant),
-    /// The encodings of an m-line, by RID, and whether the server wants them.
-    Encodings(u64, String, Vec<(String, bool)>),
-    Stop(u64),
+    /// Something to be done with a bot's session.
+    With(u64, Box<dyn FnOnce(&mut Session) + Send>),
     Leave(u64, Option<oneshot::Sender<()>>),
     Settle(oneshot::Sender<()>),
 }
@@ -41,7 +39,6 @@ pub(super) struct Handle {
     commands: mpsc::Sender<Command>,
     waker: Arc<Waker>,
     ended: Arc<AtomicBool>,
-    clock: ThreadClock,
     counters: Arc<Counters>,
 }
 
@@ -66,10 +63,6 @@ impl Handle {
         if self.commands.try_send(command).is_ok() {
             self.waker.wake();
         }
-    }
-
-    pub(super) fn cpu(&self) -> Duration {
-        self.clock.read()
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -114,10 +107,9 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name(format!("wire-{index}"))
         .spawn(move || {
-            let pinned = processor.map_or(Ok(()), socket::pin);
-            let ready = pinned.and_then(|()| ThreadClock::of_this());
-            let failed = ready.is_err();
-            let _ = started.send(ready);
+            let pinned = processor.map_or(Ok(()), |processor| pin_thread(&[processor]));
+            let failed = pinned.is_err();
+            let _ = started.send(pinned);
             if failed {
                 return;
             }
@@ -125,14 +117,13 @@ pub(super) fn start(
                 tracing::error!(%error, "a thread of wire bots ended");
             }
         })?;
-    let clock = starts
+    starts
         .recv()
         .map_err(|_| io::Error::other("the thread ended as it began"))??;
     Ok(Handle {
         commands: sender,
         waker,
         ended,
-        clock,
         counters,
     })
 }
@@ -305,15 +296,10 @@ impl Thread {
                 Command::Connect(name, socket, start) => {
                     let events = start.events.clone();
                     if let Err(error) = self.connect(name, socket, *start) {
-                        let _ = events.try_send(Event::Failed(format!("socket: {error}")));
+                        let _ = events.try_send(MediaEvent::Failed(format!("socket: {error}")));
                     }
                 }
-                Command::Learn(name, answer) => self.with(name, |session| session.learn(answer)),
-                Command::Publish(name, start) => self.with(name, |session| session.publish(start)),
-                Command::Encodings(name, mid, wanted) => {
-                    self.with(name, |session| session.want_encodings(&mid, &wanted));
-                }
-                Command::Stop(name) => self.with(name, Session::stop),
+                Command::With(name, act) => self.with(name, act),
                 Command::Leave(name, done) => {
                     self.leave(name, now);
                     if let Some(done) = done {

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::hostile::{Hostile, HostileConfig};
 use futures_util::FutureExt;
 use serde_json::Value;
-use tertulia_loadtest::wire::{Hostile, HostileConfig};
 use tokio::time::MissedTickBehavior;
 
 use crate::call::{Call, Look};

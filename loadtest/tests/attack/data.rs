@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tertulia_loadtest::wire::Hostile;
+use crate::hostile::Hostile;
 use tertulia_signaling::protocol::native::ServerMessage;
 
 use crate::arena::{Arena, Attack, Said, said};

@@ -13,7 +13,7 @@ pub(crate) const ATTACKS: [Attack; 4] = [
 ];
 
 /// A viewer of all.
-async fn viewer(arena: &Arena) -> tertulia_loadtest::wire::Hostile {
+async fn viewer(arena: &Arena) -> crate::hostile::Hostile {
     let mut viewer = arena.hostile(ROOM, |config| config.receives = [4, 4]).await;
     let started = std::time::Instant::now();
     while viewer.media.heard.rtp.len() < 4 {

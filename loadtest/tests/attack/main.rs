@@ -13,6 +13,7 @@ mod call;
 mod data;
 mod descriptions;
 mod feedback;
+mod hostile;
 mod http;
 mod media;
 mod memory;

@@ -1,7 +1,7 @@
 //! Attacks by publishers: packets that are too many, not theirs, or of too many streams.
 
+use crate::hostile::{Hostile, Media, Outgoing, Published};
 use serde_json::Value;
-use tertulia_loadtest::wire::{Hostile, Media, Outgoing, Published};
 
 use crate::arena::{Arena, Attack, Said, said};
 use crate::call::ROOM;

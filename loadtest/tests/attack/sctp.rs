@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tertulia_loadtest::wire::Media;
+use crate::hostile::Media;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Comparison, Row};
-use crate::report::figures::{Group, Spread, Unit};
+use crate::report::figures::Spread;
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,49 +22,36 @@ impl fmt::Display for Comparison {
         };
         let widths: Vec<usize> = (0..4).map(width).collect();
         let line = |row: &[String; 5]| {
-            let text = format!(
-                "  {:<w0$}  {:>w1$}  {:>w2$}  {:>w3$}  {}",
-                row[0],
-                row[1],
-                row[2],
-                row[3],
-                row[4],
-                w0 = widths[0],
-                w1 = widths[1],
-                w2 = widths[2],
-                w3 = widths[3]
-            );
+            let mut text = format!("  {:<width$}", row[0], width = widths[0]);
+            for (cell, &width) in row[1..4].iter().zip(&widths[1..]) {
+                text += &format!("  {cell:>width$}");
+            }
+            let text = format!("{text}  {}", row[4]);
             text.trim_end().to_owned()
         };
         write!(f, "{}", line(&heads))?;
-        for group in Group::ALL {
-            let of_group = self.rows.iter().zip(&cells);
-            let mut of_group = of_group
-                .filter(|(row, _)| row.figure.group == group)
-                .peekable();
-            if of_group.peek().is_some() {
-                write!(f, "\n{}", group.name())?;
+        let mut group = "";
+        for (row, cells) in self.rows.iter().zip(&cells) {
+            if row.figure.group != group {
+                group = row.figure.group;
+                write!(f, "\n{group}")?;
             }
-            for (_, row) in of_group {
-                write!(f, "\n{}", line(row))?;
-            }
+            write!(f, "\n{}", line(cells))?;
         }
         Ok(())
     }
 }
 
-fn cells(row: &Row) -> [String; 5] {
+/// Name, both sides, ratio and change.
+pub(super) fn cells(row: &Row) -> [String; 5] {
+    let side = |spread: Option<Spread>| spread.map(|spread| spread.show(row.figure.unit));
     [
         row.figure.name.to_owned(),
-        side(row.figure.unit, row.a),
-        side(row.figure.unit, row.b),
+        side(row.a).unwrap_or_else(|| "-".into()),
+        side(row.b).unwrap_or_else(|| "-".into()),
         row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
         row.change.to_string(),
     ]
-}
-
-pub(super) fn side(unit: Unit, spread: Option<Spread>) -> String {
-    spread.map_or("-".into(), |spread| spread.show(unit))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn a_file_that_is_wrong_is_told_where() {
         ("video = '4k'", "is none of none, 180p"),
         ("duration = 'soon'", "is none of ms, s, m, h"),
         ("duration = 20", "duration"),
-        ("bot = 'human'", "is none of webrtc, wire"),
+        ("bot = 'human'", "`webrtc` or `wire`"),
         ("server_cores = 'x'", "is no list of cores"),
         ("[storm]", "storm"),
         ("url", "line 1"),

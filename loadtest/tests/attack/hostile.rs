@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ring::hmac;
+use tertulia_loadtest::bot::signaling::{ServerUrl, Signaling, SignalingError};
+use tertulia_loadtest::wire::candidates;
+use tertulia_loadtest::wire::dtls::{Dtls, DtlsEvent, Identity};
+use tertulia_loadtest::wire::ice::{Check, Credentials, Ice, IceEvent};
+use tertulia_loadtest::wire::offer::{Answer, Line, Offerer, Sending};
+use tertulia_loadtest::wire::srtp::Srtp;
 use tertulia_sfu::rtp::extension::{ExtensionKind, ExtensionMap};
 use tertulia_sfu::rtp::rtcp::{self, Rtcp};
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader, RtpHeader};
 use tertulia_signaling::protocol::native::{
-    CarriedTrack, ClientMessage, Join, MediaKind, Offer, ServerMessage, Source, VERSION,
+    CarriedTrack, ClientMessage, MediaKind, Offer, ServerMessage, Source,
 };
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
-use super::candidates;
-use super::dtls::{Dtls, DtlsEvent, Identity};
-use super::ice::{Check, Credentials, Ice, IceEvent};
-use super::sdp::{Encoding, Line, Offerer, Sending, read_answer, write_offer};
-use super::srtp::Srtp;
-use crate::bot::codecs;
-use crate::bot::signaling::{ServerUrl, Signaling};
-use crate::bot::tap::lock;
-
+/// Payload types that bots offer.
+const OPUS: u8 = 111;
+const VP8: u8 = 96;
 /// The time that a join may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Interval of the checks of the socket while it joins.
@@ -40,27 +40,27 @@ const MAX_HEADER: usize = 128;
 
 /// The settings of a hostile peer.
 #[derive(Clone, Debug)]
-pub struct HostileConfig {
-    pub url: ServerUrl,
+pub(crate) struct HostileConfig {
+    pub(crate) url: ServerUrl,
     /// The address its media leaves from.
-    pub address: IpAddr,
-    pub room: String,
-    pub name: String,
+    pub(crate) address: IpAddr,
+    pub(crate) room: String,
+    pub(crate) name: String,
     /// The number of video tracks that it publishes.
-    pub videos: usize,
+    pub(crate) videos: usize,
     /// The encodings of each; one without a name is no simulcast.
-    pub rids: Vec<&'static str>,
+    pub(crate) rids: Vec<&'static str>,
     /// Whether it publishes sound.
-    pub audio: bool,
+    pub(crate) audio: bool,
     /// The number of m-lines for other people's sound, and for their videos.
-    pub receives: [usize; 2],
+    pub(crate) receives: [usize; 2],
     /// Whether it offers data channels.
-    pub data: bool,
+    pub(crate) data: bool,
 }
 
 impl HostileConfig {
     /// A peer that publishes and receives nothing, from the loopback address.
-    pub fn new(url: ServerUrl, room: &str, name: &str) -> Self {
+    pub(crate) fn new(url: ServerUrl, room: &str, name: &str) -> Self {
         Self {
             url,
             address: IpAddr::from([127, 0, 0, 1]),
@@ -75,33 +75,12 @@ impl HostileConfig {
     }
 
     fn lines(&self) -> Vec<Line> {
-        let ssrc = || rand::random_range(1..=u32::MAX);
-        let video = || Line {
-            kind: MediaKind::Video,
-            sending: Some(Sending {
-                payload_type: codecs::VP8,
-                encodings: self
-                    .rids
-                    .iter()
-                    .map(|rid| Encoding {
-                        rid,
-                        ssrc: ssrc(),
-                        repair: Some(ssrc()),
-                    })
-                    .collect(),
-            }),
+        let sending = |kind, payload_type, rids: &[&'static str]| Line {
+            kind,
+            sending: Some(Sending::new(payload_type, rids)),
         };
-        let sound = || Line {
-            kind: MediaKind::Audio,
-            sending: Some(Sending {
-                payload_type: codecs::OPUS,
-                encodings: vec![Encoding {
-                    rid: "",
-                    ssrc: ssrc(),
-                    repair: None,
-                }],
-            }),
-        };
+        let video = || sending(MediaKind::Video, VP8, &self.rids);
+        let sound = || sending(MediaKind::Audio, OPUS, &[""]);
         let receiving = |kind| Line {
             kind,
             sending: None,
@@ -117,35 +96,36 @@ impl HostileConfig {
 
 /// One stream that a hostile peer has offered.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub(crate) struct Published {
     /// Its m-line.
-    pub mid: String,
-    pub rid: &'static str,
-    pub ssrc: u32,
-    pub payload_type: u8,
+    pub(crate) mid: String,
+    pub(crate) rid: &'static str,
+    pub(crate) ssrc: u32,
+    pub(crate) payload_type: u8,
 }
 
 /// An RTP packet to be sealed.
 #[derive(Clone, Debug)]
-pub struct Outgoing<'a> {
-    pub payload_type: u8,
-    pub marker: bool,
-    pub sequence: u16,
-    pub timestamp: u32,
-    pub ssrc: u32,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) payload_type: u8,
+    pub(crate) marker: bool,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) ssrc: u32,
     /// The m-line's name, if it is to be in the packet.
-    pub mid: Option<&'a str>,
+    pub(crate) mid: Option<&'a str>,
     /// The encoding's.
-    pub rid: Option<&'a str>,
-    pub payload: &'a [u8],
+    pub(crate) rid: Option<&'a str>,
+    pub(crate) payload: &'a [u8],
 }
 
 /// A joined peer.
 #[derive(Debug)]
-pub struct Hostile {
+pub(crate) struct Hostile {
     /// The media half, which may be sent to a thread of its own.
-    pub media: Media,
-    said: mpsc::Sender<ClientMessage>,
+    pub(crate) media: Media,
+    /// The WebSocket is open for as long as this is.
+    _open: oneshot::Sender<()>,
     heard: Arc<Mutex<Vec<ServerMessage>>>,
 }
 
@@ -155,22 +135,15 @@ impl Hostile {
     /// # Errors
     ///
     /// The server refuses something, or does not answer within 20 s; in words.
-    pub async fn join(config: &HostileConfig) -> Result<Self, String> {
+    pub(crate) async fn join(config: &HostileConfig) -> Result<Self, String> {
         let joining = tokio::time::timeout(PATIENCE, Self::open(config));
         joining.await.map_err(|_| "not joined in time".to_owned())?
     }
 
     async fn open(config: &HostileConfig) -> Result<Self, String> {
-        let text = |error: crate::bot::signaling::SignalingError| error.to_string();
-        let mut signaling = Signaling::connect(&config.url).await.map_err(text)?;
-        let join = ClientMessage::Join(Join {
-            version: VERSION,
-            room: config.room.clone(),
-            name: config.name.clone(),
-            metadata: None,
-            auto_subscribe: true,
-        });
-        signaling.send(join).await.map_err(text)?;
+        let text = |error: SignalingError| error.to_string();
+        let joining = Signaling::join(&config.url, &config.room, &config.name);
+        let (mut signaling, _) = joining.await.map_err(text)?;
         let socket = UdpSocket::bind((config.address, 0)).map_err(|error| error.to_string())?;
         socket
             .set_nonblocking(true)
@@ -181,21 +154,15 @@ impl Hostile {
         let offer = offer(config, &lines, &socket, &ours, &identity)?;
         signaling.send(offer).await.map_err(text)?;
         let answer = loop {
-            match signaling.next().await.map_err(text)? {
-                ServerMessage::Answer(answer) => break answer,
-                ServerMessage::Error(refusal) => {
-                    return Err(format!("{}: {}", refusal.code, refusal.message));
-                }
-                _ => {}
+            if let ServerMessage::Answer(answer) = signaling.next_good().await.map_err(text)? {
+                break answer;
             }
         };
-        let answer = read_answer(&answer.sdp)?;
+        let answer = Answer::read(&answer.sdp)?;
         let server = *candidates::fitting(&answer.candidates, config.address)?
             .first()
             .ok_or("no candidate")?;
         let published = published(&lines);
-        let receiving = answer.sections.iter();
-        let receiving = receiving.flat_map(|section| section.ssrcs.clone());
         let mut media = Media {
             ice: Ice::new(Instant::now(), server, &ours, &answer.ice),
             key: hmac::Key::new(
@@ -209,9 +176,7 @@ impl Hostile {
             srtp: None,
             extensions: answer.extensions,
             published,
-            receiving: receiving.collect(),
             heard: Heard::default(),
-            data: config.data,
             answers: true,
             buffer: vec![0; 65_536],
         };
@@ -219,44 +184,32 @@ impl Hostile {
             media.connect(&identity, &answer.fingerprint)?;
             tokio::time::sleep(LOOK).await;
         }
-        let (said, heard) = converse(signaling);
-        Ok(Self { media, said, heard })
-    }
-
-    /// Sends a request, if there is room.
-    pub fn say(&self, message: ClientMessage) {
-        // A closed WebSocket is noticed by its missing messages.
-        let _ = self.said.try_send(message);
+        let (open, heard) = listen(signaling);
+        Ok(Self {
+            media,
+            _open: open,
+            heard,
+        })
     }
 
     /// Hands over the messages that came since the last time, the first 4,096 of them.
-    pub fn heard(&self) -> Vec<ServerMessage> {
-        std::mem::take(&mut lock(&self.heard))
-    }
-
-    /// Whether the WebSocket is open.
-    pub fn is_open(&self) -> bool {
-        !self.said.is_closed()
+    pub(crate) fn heard(&self) -> Vec<ServerMessage> {
+        std::mem::take(&mut self.heard.lock().expect("no panic"))
     }
 }
 
 /// Runs the WebSocket until either side ends it.
-fn converse(
-    mut signaling: Signaling,
-) -> (mpsc::Sender<ClientMessage>, Arc<Mutex<Vec<ServerMessage>>>) {
-    let (said, mut to_say) = mpsc::channel(MESSAGES);
+fn listen(mut signaling: Signaling) -> (oneshot::Sender<()>, Arc<Mutex<Vec<ServerMessage>>>) {
+    let (open, mut closed) = oneshot::channel();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&heard);
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                message = to_say.recv() => {
-                    let Some(message) = message else { return };
-                    if signaling.send(message).await.is_err() { return }
-                }
+                _ = &mut closed => return,
                 message = signaling.next() => {
                     let Ok(message) = message else { return };
-                    let mut log = lock(&log);
+                    let mut log = log.lock().expect("no panic");
                     if log.len() < MESSAGES {
                         log.push(message);
                     }
@@ -264,7 +217,7 @@ fn converse(
             }
         }
     });
-    (said, heard)
+    (open, heard)
 }
 
 fn published(lines: &[Line]) -> Vec<Published> {
@@ -299,7 +252,7 @@ fn offer(
         address,
         cname: &config.name,
     };
-    let mut sdp = write_offer(&offerer, lines);
+    let mut sdp = offerer.write(lines);
     if config.data {
         let mid = lines.len();
         sdp = sdp.replacen(
@@ -335,39 +288,36 @@ fn offer(
 
 /// Counters of the packets that a peer received.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
-    pub datagrams: u64,
-    pub bytes: u64,
+pub(crate) struct Heard {
+    pub(crate) datagrams: u64,
+    pub(crate) bytes: u64,
     /// Packets and the newest sequence number of each SSRC, not authenticated.
-    pub rtp: BTreeMap<u32, (u64, u16)>,
+    pub(crate) rtp: BTreeMap<u32, (u64, u16)>,
     /// PLI and FIR for its own streams.
-    pub keyframe_requests: u64,
+    pub(crate) keyframe_requests: u64,
     /// Packets of its own asked for again.
-    pub nacks: u64,
+    pub(crate) nacks: u64,
     /// STUN errors.
-    pub stun_errors: u64,
+    pub(crate) stun_errors: u64,
 }
 
 /// Keys, sockets and counts of a joined peer.
-pub struct Media {
+pub(crate) struct Media {
     /// Its own socket, which its checks come from.
-    pub socket: UdpSocket,
+    pub(crate) socket: UdpSocket,
     /// The server's media address.
-    pub server: SocketAddr,
+    pub(crate) server: SocketAddr,
     /// The streams that it has offered.
-    pub published: Vec<Published>,
-    /// The SSRCs that it is sent, as the answer names them.
-    pub receiving: Vec<u32>,
-    pub heard: Heard,
+    pub(crate) published: Vec<Published>,
+    pub(crate) heard: Heard,
     /// Whether it answers the server's checks.
-    pub answers: bool,
+    pub(crate) answers: bool,
     username: String,
     key: hmac::Key,
     ice: Ice,
     dtls: Option<Dtls>,
     srtp: Option<Box<Srtp>>,
     extensions: ExtensionMap,
-    data: bool,
     buffer: Vec<u8>,
 }
 
@@ -388,11 +338,7 @@ impl Media {
             return Err(why);
         }
         if event.found {
-            let mut dtls = Dtls::connect(now, identity, fingerprint)?;
-            if self.data {
-                dtls.keep_data();
-            }
-            self.dtls = Some(dtls);
+            self.dtls = Some(Dtls::connect(now, identity, fingerprint)?);
             self.flush();
         }
         Ok(())
@@ -400,7 +346,7 @@ impl Media {
 
     /// Handles everything that has come: checks are answered, media and requests are counted. Does everything that is
     /// due.
-    pub fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         // An end is noticed by counters that no longer grow.
         let _ = self.pump_at(Instant::now());
     }
@@ -486,26 +432,26 @@ impl Media {
 
     /// Sends a datagram to the server from its own socket; an empty one is not sent. A datagram that the kernel has no
     /// room for is lost, as on a network.
-    pub fn send(&self, datagram: &[u8]) {
+    pub(crate) fn send(&self, datagram: &[u8]) {
         if !datagram.is_empty() {
             let _ = self.socket.send_to(datagram, self.server);
         }
     }
 
     /// The answer to a check of the server's, from whatever socket that came to; empty if it is none.
-    pub fn answer(&self, datagram: &[u8]) -> Vec<u8> {
+    pub(crate) fn answer(&self, datagram: &[u8]) -> Vec<u8> {
         let mut answer = Vec::new();
         self.ice.answer(datagram, &mut answer);
         answer
     }
 
     /// A check with its own credentials, new each time.
-    pub fn check(&self, nominates: bool) -> Vec<u8> {
+    pub(crate) fn check(&self, nominates: bool) -> Vec<u8> {
         self.check_with(&self.username, &self.key, nominates)
     }
 
     /// A check signed with a password that nobody has.
-    pub fn forged_check(&self) -> Vec<u8> {
+    pub(crate) fn forged_check(&self) -> Vec<u8> {
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"nobody's password");
         self.check_with(&self.username, &key, true)
     }
@@ -523,7 +469,7 @@ impl Media {
     }
 
     /// An RTP packet under its own keys. None before it is connected.
-    pub fn rtp(&mut self, outgoing: &Outgoing<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn rtp(&mut self, outgoing: &Outgoing<'_>) -> Option<Vec<u8>> {
         let header = OutHeader {
             marker: outgoing.marker,
             payload_type: outgoing.payload_type,
@@ -550,13 +496,13 @@ impl Media {
     }
 
     /// An RTCP compound under its own keys. None before it is connected.
-    pub fn rtcp(&mut self, mut plain: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn rtcp(&mut self, mut plain: Vec<u8>) -> Option<Vec<u8>> {
         self.srtp.as_mut()?.seal_rtcp(&mut plain, 0)?;
         Some(plain)
     }
 
     /// Sends application data over DTLS: what data channels are made of.
-    pub fn write_data(&mut self, data: &[u8]) {
+    pub(crate) fn write_data(&mut self, data: &[u8]) {
         if let Some(dtls) = &mut self.dtls {
             dtls.write(Instant::now(), data);
         }
@@ -564,7 +510,7 @@ impl Media {
     }
 
     /// The application data that came; of one that offered data channels.
-    pub fn take_data(&mut self) -> Vec<BytesMut> {
+    pub(crate) fn take_data(&mut self) -> Vec<BytesMut> {
         let dtls = self.dtls.as_mut();
         dtls.map(Dtls::take_data).unwrap_or_default()
     }
@@ -574,7 +520,7 @@ impl Media {
     /// # Errors
     ///
     /// The system has no port left.
-    pub fn another_socket(&self) -> io::Result<UdpSocket> {
+    pub(crate) fn another_socket(&self) -> io::Result<UdpSocket> {
         let socket = UdpSocket::bind((self.socket.local_addr()?.ip(), 0))?;
         socket.set_nonblocking(true)?;
         Ok(socket)

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use tertulia_sfu::rtp::codec::Codec;
 use tertulia_sfu::rtp::extension::{ExtensionKind, ExtensionMap};
 use tertulia_signaling::protocol::native::MediaKind;
 
 use super::candidates::Candidate;
 use super::ice::Credentials;
 use crate::bot::codecs;
-use crate::bot::sdp::{Section, sections};
+pub use crate::bot::plan::Sending;
+use crate::sdp::{Description, Section};
 
 /// Header extensions offered, the same ids in every m-line of the bundle (RFC 9143 section 9.2).
 const EXTENSIONS: [(u8, ExtensionKind); 7] = [
@@ -34,46 +34,31 @@ const RECEIVED: [u8; 5] = [
 
 /// One m-line of the bot's offers.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) kind: MediaKind,
-    /// The stream that it sends; a line without receives.
-    pub(super) sending: Option<Sending>,
-}
-
-/// The source that a sending m-line carries.
-#[derive(Clone, Debug)]
-pub(super) struct Sending {
-    pub(super) payload_type: u8,
-    pub(super) encodings: Vec<Encoding>,
-}
-
-/// One encoding of a track.
-#[derive(Clone, Debug)]
-pub(super) struct Encoding {
-    /// Empty without simulcast.
-    pub(super) rid: &'static str,
-    pub(super) ssrc: u32,
-    /// The SSRC of its retransmissions.
-    pub(super) repair: Option<u32>,
+pub struct Line {
+    pub kind: MediaKind,
+    /// The streams that it sends; a line without receives.
+    pub sending: Option<Sending>,
 }
 
 /// The offering bot.
 #[derive(Clone, Debug)]
-pub(super) struct Offerer<'a> {
-    pub(super) session: u64,
-    pub(super) version: u64,
-    pub(super) ice: &'a Credentials,
-    pub(super) fingerprint: &'a str,
-    pub(super) address: SocketAddr,
-    pub(super) cname: &'a str,
+pub struct Offerer<'a> {
+    pub session: u64,
+    pub version: u64,
+    pub ice: &'a Credentials,
+    pub fingerprint: &'a str,
+    pub address: SocketAddr,
+    pub cname: &'a str,
 }
 
-/// Writes an offer of all m-lines, whose mids are their places.
-pub(super) fn write_offer(offerer: &Offerer<'_>, lines: &[Line]) -> String {
-    let mut sdp = String::with_capacity(512 + lines.len() * 1_500);
-    // Writing to a String does not fail.
-    let _ = offer(&mut sdp, offerer, lines);
-    sdp
+impl Offerer<'_> {
+    /// Writes an offer of all m-lines, whose mids are their places.
+    pub fn write(&self, lines: &[Line]) -> String {
+        let mut sdp = String::with_capacity(512 + lines.len() * 1_500);
+        // Writing to a String does not fail.
+        let _ = offer(&mut sdp, self, lines);
+        sdp
+    }
 }
 
 fn offer(out: &mut String, offerer: &Offerer<'_>, lines: &[Line]) -> std::fmt::Result {
@@ -171,117 +156,71 @@ fn media(out: &mut String, offerer: &Offerer<'_>, mid: usize, line: &Line) -> st
 }
 
 fn write_format(out: &mut String, format: u8) -> std::fmt::Result {
-    let Some(codec) = codecs::codec(format) else {
-        return Ok(());
-    };
+    let (codec, parameters) = codecs::known(format);
     let (name, rate) = (codec.name(), codec.clock_rate());
     let channels = if codec.is_audio() { "/2" } else { "" };
     write!(out, "a=rtpmap:{format} {name}/{rate}{channels}\r\n")?;
     write!(out, "a=rtcp-fb:{format} transport-cc\r\n")?;
-    if !codec.is_audio() {
-        for feedback in ["ccm fir", "nack", "nack pli"] {
-            write!(out, "a=rtcp-fb:{format} {feedback}\r\n")?;
-        }
-    }
-    let parameters = match codec {
-        Codec::Opus => "minptime=10;useinbandfec=1;usedtx=1",
-        // Constrained Baseline, which every browser has and our clip is.
-        Codec::H264 => "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-        Codec::Vp9 => "profile-id=0",
-        _ => "",
-    };
     if !parameters.is_empty() {
         write!(out, "a=fmtp:{format} {parameters}\r\n")?;
     }
-    if !codec.is_audio() {
-        let repair = format + 1;
-        write!(
-            out,
-            "a=rtpmap:{repair} rtx/{rate}\r\na=fmtp:{repair} apt={format}\r\n"
-        )?;
+    if codec.is_audio() {
+        return Ok(());
     }
-    Ok(())
+    for feedback in ["ccm fir", "nack", "nack pli"] {
+        write!(out, "a=rtcp-fb:{format} {feedback}\r\n")?;
+    }
+    let repair = codecs::repair_of(format);
+    write!(
+        out,
+        "a=rtpmap:{repair} rtx/{rate}\r\na=fmtp:{repair} apt={format}\r\n"
+    )
 }
 
 /// The parts of an answer that a bot needs.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) ice: Credentials,
-    /// The candidates of all m-lines, which are the same ones in a bundle.
-    pub(super) candidates: Vec<Candidate>,
+pub struct Answer {
+    pub ice: Credentials,
+    pub candidates: Vec<Candidate>,
     /// SHA-256 of the server's certificate, as the answer writes it.
-    pub(super) fingerprint: String,
-    pub(super) extensions: ExtensionMap,
-    pub(super) sections: Vec<Section>,
-    /// Mid and payload types of each m-line that was not rejected.
-    pub(super) accepted: Vec<(String, Vec<u8>)>,
+    pub fingerprint: String,
+    pub extensions: ExtensionMap,
+    pub sections: Vec<Section>,
 }
 
-/// Reads an answer.
-pub(super) fn read_answer(sdp: &str) -> Result<Answer, String> {
-    let sections = sections(sdp);
-    let (mut ufrag, mut pwd, mut fingerprint) = (None, None, None);
-    let mut candidates = Vec::new();
-    let mut accepted: Vec<(String, Vec<u8>)> = Vec::new();
-    for line in sdp.lines().map(str::trim_end) {
-        if let Some(media) = line.strip_prefix("m=") {
-            let mut words = media.split(' ').skip(1);
-            let live = words.next().is_some_and(|port| port != "0");
-            let formats = words.skip(1).filter_map(|word| word.parse().ok());
-            accepted.push((
-                String::new(),
-                if live { formats.collect() } else { Vec::new() },
-            ));
+impl Answer {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    ///
+    /// It lacks what a transport needs; in words.
+    pub fn read(sdp: &str) -> Result<Self, String> {
+        let read = Description::read(sdp);
+        let missing = |what: &str| format!("the answer has no {what}");
+        let mut extensions = ExtensionMap::default();
+        for (id, kind) in read
+            .sections
+            .iter()
+            .flat_map(|section| section.extensions.iter())
+        {
+            extensions.insert(id, kind);
         }
-        let Some((key, value)) = line
-            .strip_prefix("a=")
-            .and_then(|rest| rest.split_once(':'))
-        else {
-            continue;
-        };
-        match key {
-            "ice-ufrag" => _ = ufrag.get_or_insert(value),
-            "ice-pwd" => _ = pwd.get_or_insert(value),
-            "fingerprint" => {
-                let hash = value
-                    .split_once(' ')
-                    .filter(|(hash, _)| hash.eq_ignore_ascii_case("sha-256"));
-                fingerprint = fingerprint.or(hash.map(|(_, hash)| hash.trim()));
-            }
-            "candidate" => candidates.extend(Candidate::read(value)),
-            "mid" => {
-                if let Some((mid, _)) = accepted.last_mut() {
-                    *mid = value.to_owned();
-                }
-            }
-            _ => {}
-        }
+        let candidates = read.candidates.iter();
+        Ok(Self {
+            ice: Credentials {
+                ufrag: read.ufrag.ok_or_else(|| missing("ice-ufrag"))?,
+                pwd: read.pwd.ok_or_else(|| missing("ice-pwd"))?,
+            },
+            candidates: candidates
+                .filter_map(|value| Candidate::read(value))
+                .collect(),
+            fingerprint: read
+                .fingerprint
+                .ok_or_else(|| missing("SHA-256 fingerprint"))?,
+            extensions,
+            sections: read.sections,
+        })
     }
-    accepted.retain(|(_, formats)| !formats.is_empty());
-    let missing = |what: &str| format!("the answer has no {what}");
-    Ok(Answer {
-        ice: Credentials {
-            ufrag: ufrag.ok_or_else(|| missing("ice-ufrag"))?.to_owned(),
-            pwd: pwd.ok_or_else(|| missing("ice-pwd"))?.to_owned(),
-        },
-        candidates,
-        fingerprint: fingerprint
-            .ok_or_else(|| missing("SHA-256 fingerprint"))?
-            .to_owned(),
-        extensions: extensions(&sections),
-        sections,
-        accepted,
-    })
-}
-
-fn extensions(sections: &[Section]) -> ExtensionMap {
-    let mut map = ExtensionMap::default();
-    for (id, uri) in sections.iter().flat_map(|section| &section.extensions) {
-        if let Some(kind) = ExtensionKind::from_uri(uri) {
-            map.insert(*id, kind);
-        }
-    }
-    map
 }
 
 #[cfg(test)]
@@ -299,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let answer = read_answer(ANSWER).unwrap();
+        let answer = Answer::read(ANSWER).unwrap();
         let addresses = answer.candidates.iter().map(|known| known.address);
         let addresses: Vec<String> = addresses.map(|known| known.to_string()).collect();
         assert_eq!(addresses, ["[::1]:10000", "127.0.0.1:10000"]);
@@ -307,7 +246,11 @@ mod tests {
             (&*answer.ice.ufrag, &*answer.ice.pwd),
             ("serverufrag", "serverpwd")
         );
-        assert_eq!(answer.accepted, [("0".to_owned(), vec![111, 63])]);
+        let lines = answer.sections.iter();
+        let lines: Vec<_> = lines
+            .map(|line| (&*line.mid, line.accepted, &line.formats[..]))
+            .collect();
+        assert_eq!(lines, [("0", true, &[111, 63][..]), ("1", false, &[96])]);
         assert_eq!(answer.extensions.id(ExtensionKind::Mid), Some(4));
         assert_eq!(answer.sections[0].ssrcs, [7]);
     }
@@ -320,7 +263,7 @@ mod tests {
             ("a=fingerprint", "fingerprint"),
         ] {
             let without: Vec<_> = ANSWER.lines().filter(|l| !l.starts_with(line)).collect();
-            let error = read_answer(&without.join("\r\n")).unwrap_err();
+            let error = Answer::read(&without.join("\r\n")).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
     }
@@ -336,7 +279,7 @@ mod tests {
             address: "127.0.0.1:4000".parse().unwrap(),
             cname: "bot",
         };
-        let encoding = |rid, ssrc| Encoding {
+        let encoding = |rid, ssrc| crate::bot::plan::Encoding {
             rid,
             ssrc,
             repair: Some(ssrc + 1),
@@ -348,18 +291,15 @@ mod tests {
                 encodings,
             }),
         };
-        let sdp = write_offer(
-            &offerer,
-            &[
-                line(vec![encoding("", 5)]),
-                line(vec![encoding("q", 10), encoding("f", 20)]),
-                Line {
-                    kind: MediaKind::Audio,
-                    sending: None,
-                },
-            ],
-        );
-        let read = sections(&sdp);
+        let sdp = offerer.write(&[
+            line(vec![encoding("", 5)]),
+            line(vec![encoding("q", 10), encoding("f", 20)]),
+            Line {
+                kind: MediaKind::Audio,
+                sending: None,
+            },
+        ]);
+        let read = Description::read(&sdp).sections;
         assert_eq!(read.len(), 3);
         assert_eq!(
             (&read[0].ssrcs[..], &read[0].repairs[..]),
@@ -373,9 +313,9 @@ mod tests {
     proptest! {
         #[test]
         fn nonsense_is_refused_without_a_panic(text: String, cut in 0..ANSWER.len(), junk in "[a-z0-9 :=\r\n]{0,40}") {
-            let _ = read_answer(&text);
-            let _ = read_answer(&ANSWER[..cut]);
-            let _ = read_answer(&format!("{}{junk}{}", &ANSWER[..cut], &ANSWER[cut..]));
+            let _ = Answer::read(&text);
+            let _ = Answer::read(&ANSWER[..cut]);
+            let _ = Answer::read(&format!("{}{junk}{}", &ANSWER[..cut], &ANSWER[cut..]));
         }
     }
 }

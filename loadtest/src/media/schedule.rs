@@ -10,7 +10,7 @@ const MIN_BURST: usize = 10;
 
 /// One stream's clock.
 #[derive(Clone, Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     start: Instant,
     /// Ticks of the RTP clock in a frame.
     ticks: u32,
@@ -20,12 +20,12 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule of frames from `start` on, of `ticks` of the RTP clock and usually `packets` packets each.
-    pub(super) fn new(start: Instant, ticks: u32, clock_rate: u32, packets: usize) -> Self {
+    /// A schedule of frames from now on, of `ticks` of the RTP clock and usually `packets` packets each.
+    pub(crate) fn new(ticks: u32, clock_rate: u32, packets: usize) -> Self {
         let frame = f64::from(ticks) / f64::from(clock_rate);
         let wanted = packets as f64 * HEADROOM * BURST_INTERVAL.as_secs_f64() / frame;
         Self {
-            start,
+            start: Instant::now(),
             ticks,
             clock_rate,
             frames: 0,
@@ -34,40 +34,40 @@ impl Schedule {
     }
 
     /// The first frame is due then.
-    pub(super) fn begin(&mut self, start: Instant) {
+    pub(crate) fn begin(&mut self, start: Instant) {
         self.start = start;
     }
 
     /// The time at which the next frame is due. Computed from the count, so that rounding does not add up and
     /// the RTP clock stays with the wall clock.
-    pub(super) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         self.start + self.after(self.frames)
     }
 
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.frames += 1;
     }
 
     /// The duration of one frame.
-    pub(super) fn period(&self) -> Duration {
+    pub(crate) fn period(&self) -> Duration {
         self.after(1)
     }
 
-    pub(super) fn ticks(&self) -> u32 {
+    pub(crate) fn ticks(&self) -> u32 {
         self.ticks
     }
 
-    pub(super) fn clock_rate(&self) -> u32 {
+    pub(crate) fn clock_rate(&self) -> u32 {
         self.clock_rate
     }
 
     /// Packets that go together.
-    pub(super) fn burst(&self) -> usize {
+    pub(crate) fn burst(&self) -> usize {
         self.burst
     }
 
     /// The time at which the burst behind one that was due at `due` is due.
-    pub(super) fn next_burst(due: Instant) -> Instant {
+    pub(crate) fn next_burst(due: Instant) -> Instant {
         due + BURST_INTERVAL
     }
 
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn frames_stay_with_the_clock() {
-        let start = Instant::now();
-        let mut schedule = Schedule::new(start, 3_000, 90_000, 5);
+        let mut schedule = Schedule::new(3_000, 90_000, 5);
+        let start = schedule.due();
         for _ in 0..30 * 60 {
             schedule.advance();
         }
@@ -93,14 +93,13 @@ mod tests {
 
     #[test]
     fn large_frames_go_in_larger_bursts_so_that_they_end_before_the_next() {
-        let start = Instant::now();
         for (ticks, packets, burst) in [
             (3_000, 5, 10),
             (900, 10, 13),
             (900, 100, 125),
             (9_000, 100, 13),
         ] {
-            let schedule = Schedule::new(start, ticks, 90_000, packets);
+            let schedule = Schedule::new(ticks, 90_000, packets);
             assert_eq!(schedule.burst(), burst, "{ticks} {packets}");
         }
     }

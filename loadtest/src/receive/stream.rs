@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use tertulia_sfu::rtp::codec::{Codec, h264, vp8};
 use tertulia_sfu::rtp::sequence::Extender;
 
-use super::height::sps_height;
-
 /// The time that retransmissions may take before a gap counts as a lost picture: several NACK rounds.
 const GAP_PATIENCE: Duration = Duration::from_millis(400);
 /// Largest gap that is asked for: a larger one is a lost picture anyway.
@@ -25,16 +23,16 @@ const FREEZE: Duration = Duration::from_millis(200);
 
 /// Facts of a packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meta {
-    pub(super) at: Instant,
-    pub(super) timestamp: u32,
-    pub(super) marker: bool,
-    pub(super) content: Content,
+pub(crate) struct Meta {
+    pub(crate) at: Instant,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) content: Content,
 }
 
 /// Facts of a packet's payload, as far as it was decrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// The packet was not decrypted.
     Unread,
     /// The packet has padding only.
@@ -43,14 +41,14 @@ pub(super) enum Content {
         /// It may be the first of a frame.
         starts: bool,
         keyframe: bool,
-        /// Height of a keyframe's picture, where the codec tells.
+        /// Height of the picture, where the codec tells: of most codecs in keyframes.
         height: Option<u16>,
     },
 }
 
 impl Content {
     /// Facts of a decrypted payload.
-    pub(super) fn read(codec: Codec, payload: &[u8]) -> Self {
+    pub(crate) fn read(codec: Codec, payload: &[u8]) -> Self {
         if payload.is_empty() {
             return Self::Padding;
         }
@@ -65,7 +63,11 @@ impl Content {
             },
             Codec::H264 => (
                 h264::nal_types(payload).next().is_some(),
-                if keyframe { sps_height(payload) } else { None },
+                if keyframe {
+                    h264::height(payload)
+                } else {
+                    None
+                },
             ),
             _ => (true, None),
         };
@@ -79,7 +81,7 @@ impl Content {
 
 /// The place of a packet among the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Newest,
     /// The packet fills a gap.
     Filling,
@@ -101,7 +103,7 @@ enum Cell {
 /// Order and pictures of one stream. Video frames count when they and all before them since a
 /// keyframe are whole.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     codec: Codec,
     extender: Extender,
     /// The first packet not yet decided on; cells begin with it.
@@ -116,7 +118,7 @@ pub(super) struct Stream {
     asked: Option<Instant>,
     height: Option<(u16, Instant)>,
     last_decodable: Option<Instant>,
-    pub(super) seen: Seen,
+    pub(crate) seen: Seen,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -130,21 +132,21 @@ struct Frame {
 
 /// The counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) lost: u64,
-    pub(super) duplicates: u64,
-    pub(super) reordered: u64,
-    pub(super) decodable_frames: u64,
-    pub(super) keyframes: u64,
-    pub(super) first_decodable: Option<Instant>,
-    pub(super) freezes: u64,
-    pub(super) longest_freeze: Duration,
-    pub(super) frozen: Duration,
-    pub(super) residency: Vec<(u16, Duration)>,
+pub(crate) struct Seen {
+    pub(crate) lost: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) reordered: u64,
+    pub(crate) decodable_frames: u64,
+    pub(crate) keyframes: u64,
+    pub(crate) first_decodable: Option<Instant>,
+    pub(crate) freezes: u64,
+    pub(crate) longest_freeze: Duration,
+    pub(crate) frozen: Duration,
+    pub(crate) residency: Vec<(u16, Duration)>,
 }
 
 impl Stream {
-    pub(super) fn new(codec: Codec) -> Self {
+    pub(crate) fn new(codec: Codec) -> Self {
         Self {
             codec,
             extender: Extender::default(),
@@ -165,29 +167,29 @@ impl Stream {
     /// Whether a packet's content decides anything: that of a frame's first packet, with the keyframe mark and the
     /// codec's own numbers, and everything while the picture is not decodable or incomplete. The rest is judged by
     /// header.
-    pub(super) fn wants_content(&self, timestamp: u32) -> bool {
+    pub(crate) fn wants_content(&self, timestamp: u32) -> bool {
         !self.codec.is_audio()
             && (!self.chain || self.missing > 0 || self.last_timestamp != Some(timestamp))
     }
 
     /// Whether packets are missing that may still come.
-    pub(super) fn has_gaps(&self) -> bool {
+    pub(crate) fn has_gaps(&self) -> bool {
         self.missing > 0
     }
 
     /// Whether the picture cannot be shown before a keyframe comes.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.codec.is_audio() && !self.chain && self.next.is_some()
     }
 
     /// The highest sequence number, extended by the count of cycles (RFC 3550 section 6.4.1).
-    pub(super) fn highest(&self) -> u32 {
+    pub(crate) fn highest(&self) -> u32 {
         // The first cycle is 1.
         (self.extender.highest().unwrap_or_default() as u32).wrapping_sub(1 << 16)
     }
 
     /// Handles a packet.
-    pub(super) fn push(&mut self, sequence: u16, retransmitted: bool, meta: Meta) -> Place {
+    pub(crate) fn push(&mut self, sequence: u16, retransmitted: bool, meta: Meta) -> Place {
         let sequence = self.extender.extend(sequence);
         let next = *self.next.get_or_insert(sequence);
         let place = self.place(sequence, next, meta);
@@ -245,7 +247,7 @@ impl Stream {
     }
 
     /// Gives up packets that have been missing for too long, and returns their number.
-    pub(super) fn expire(&mut self, now: Instant) -> u64 {
+    pub(crate) fn expire(&mut self, now: Instant) -> u64 {
         let before = self.seen.lost;
         while let Some(Cell::Missing { since, .. }) = self.cells.front()
             && now.saturating_duration_since(*since) > GAP_PATIENCE
@@ -257,7 +259,7 @@ impl Stream {
     }
 
     /// Gives up everything: nothing more comes. How many packets.
-    pub(super) fn finish(&mut self, now: Instant) -> u64 {
+    pub(crate) fn finish(&mut self, now: Instant) -> u64 {
         let before = self.seen.lost;
         self.give_up_all();
         if let Some((height, since)) = self.height {
@@ -268,7 +270,7 @@ impl Stream {
     }
 
     /// Appends what to ask for again, in ascending order.
-    pub(super) fn nack(&mut self, now: Instant, round_trip: Duration, lost: &mut Vec<u16>) {
+    pub(crate) fn nack(&mut self, now: Instant, round_trip: Duration, lost: &mut Vec<u16>) {
         if self.codec.is_audio() || self.missing == 0 {
             return;
         }
@@ -288,7 +290,7 @@ impl Stream {
     }
 
     /// Whether to ask for a keyframe now.
-    pub(super) fn wants_keyframe(&mut self, now: Instant) -> bool {
+    pub(crate) fn wants_keyframe(&mut self, now: Instant) -> bool {
         // A keyframe that is coming in needs no asking.
         let coming = self
             .frame
@@ -411,10 +413,7 @@ impl Stream {
                 seen.longest_freeze = seen.longest_freeze.max(pause);
             }
         }
-        if !frame.keyframe {
-            return;
-        }
-        seen.keyframes += 1;
+        seen.keyframes += u64::from(frame.keyframe);
         if let Some(height) = frame.height
             && let Some((before, since)) = self.height.replace((height, at))
         {
