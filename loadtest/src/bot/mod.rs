@@ -1,4 +1,4 @@
-//! One headless participant, and the course of its call: open, join, publish, attend, leave. [`native`] has Tertulia's
+//! One headless participant, and the course of its call: open, join, publish, attend, leave. `native` has Tertulia's
 //! own protocol, on the `webrtc` crate or on the [`wire`](crate::wire); [`whip`](crate::whip) has WHIP and WHEP.
 
 use std::future::Future;

@@ -9,7 +9,7 @@
 //!   `socket`.
 //! - `session` is one bot's media plane, without sockets and clocks: `offer`, `candidates`, `search`, `ice`,
 //!   `dtls`, `srtp`.
-//! - `publisher` and its `feed`s send; `receiver` and `feedback` receive, with [`receive`](crate::receive);
+//! - `publisher` and its `feed`s send; `receiver` and `feedback` receive, with `receive`;
 //!   `speech` says how loud a bot is.
 //! - The client's parts are public for the peer that `tests/attack` attacks a server with.
 //!
