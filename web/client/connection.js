@@ -13,14 +13,20 @@ import { Transport } from "./transport.js";
  */
 
 /**
- * @typedef {object} ConnectionOptions
+ * @typedef {object} RoomOptions
  * @property {string} url the server's `/v1/ws`
- * @property {string} room
- * @property {string} name
- * @property {Record<string, unknown>} [metadata]
- * @property {boolean} [autoSubscribe]
- * @property {typeof WebSocket} [WebSocket] for tests
- * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect] for tests
+ * @property {string} room the room's name, by the rules of `readRoom`
+ * @property {string} name the name that others see, by the rules of `readName`
+ * @property {Record<string, unknown>} [metadata] anything that others may know of us
+ * @property {boolean} [autoSubscribe] receive every track without being asked; true if left out
+ */
+
+/**
+ * @typedef {object} Substitutes for tests
+ * @property {typeof WebSocket} [WebSocket]
+ * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
+ *
+ * @typedef {RoomOptions & Substitutes} ConnectionOptions
  */
 
 /**
@@ -89,7 +95,7 @@ export class Connection extends Events {
   async join() {
     await this.#signaling.opened();
     const welcome = await this.#signaling.request(say.join(this.#options));
-    this.#iceServers = welcome.ice_servers;
+    this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;
   }
@@ -179,7 +185,7 @@ export class Connection extends Events {
       case "bye":
         return this.#bye(message);
       case "error":
-        return this.emit("error", message);
+        return this.emit("error", new CallError(message.code, message.message, { fatal: message.fatal }));
       default:
         return this.emit("message", message);
     }

@@ -1,11 +1,55 @@
 /**
  * Tertulia's client: join a room, publish, receive. It has no user interface and touches nothing of
  * the page; `example/` shows how little a page needs.
+ *
+ * This module is the public API. Other modules may change at any time.
  */
 export { CallError } from "./errors.js";
+export { Events } from "./events.js";
 export { captureDevices, captureScreen, explainCapture, listDevices } from "./media.js";
 export { AudioLevels } from "./levels.js";
-export { cleanName, readName, readRoom } from "./names.js";
+export {
+  cleanName,
+  cut,
+  explainFault,
+  firstCharacter,
+  lengthOf,
+  meantRoom,
+  NAME_LENGTH,
+  proposeRoom,
+  readName,
+  readRoom,
+  typedRoom,
+} from "./names.js";
 export { Publication } from "./publication.js";
+export { isPassing } from "./reconnect.js";
 export { Room } from "./room.js";
 export { summarize } from "./stats.js";
+
+/**
+ * @typedef {import("./connection.js").RoomOptions} RoomOptions
+ * @typedef {import("./data.js").DataReceived} DataReceived
+ * @typedef {import("./media.js").Captured} Captured
+ * @typedef {import("./media.js").CaptureWish} CaptureWish
+ * @typedef {import("./media.js").DeviceKind} DeviceKind
+ * @typedef {import("./names.js").NameFault} NameFault
+ * @typedef {import("./protocol.js").ChatMessage} ChatMessage
+ * @typedef {import("./protocol.js").Decision} Decision
+ * @typedef {import("./protocol.js").Limits} Limits
+ * @typedef {import("./protocol.js").MediaKind} MediaKind
+ * @typedef {import("./protocol.js").PeerStats} PeerStats
+ * @typedef {import("./protocol.js").Source} Source
+ * @typedef {import("./protocol.js").SubscriptionState} SubscriptionState
+ * @typedef {import("./protocol.js").SubscriptionStats} SubscriptionStats
+ * @typedef {import("./protocol.js").Timeline} Timeline
+ * @typedef {import("./protocol.js").Unwatchable} Unwatchable
+ * @typedef {import("./publication.js").PublishOptions} PublishOptions
+ * @typedef {import("./remote-track.js").RemoteTrack} RemoteTrack
+ * @typedef {import("./room-events.js").RoomEvents} RoomEvents
+ * @typedef {import("./room-events.js").RoomState} RoomState
+ * @typedef {import("./room-events.js").Speakers} Speakers
+ * @typedef {import("./room-events.js").StateChange} StateChange
+ * @typedef {import("./roster.js").Participant} Participant
+ * @typedef {import("./stats.js").StreamStats} StreamStats
+ * @typedef {import("./views.js").Shown} Shown
+ */

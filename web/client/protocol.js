@@ -1,13 +1,16 @@
 /**
  * The native signaling protocol, version 1 (`signaling/docs/PROTOCOL.md`): parsers of the server's messages and builders of
- * the client's. Both are tested with the golden files of the server.
+ * the client's. Both are tested with the golden files of the server. Names of the protocol (`at_ms`) stay in this file:
+ * what is parsed has names of the API (`atMs`).
  */
-import { count, flag, list, nullable, number, object, oneOf, optional, record, ShapeError, text } from "./shape.js";
+import { camel, count, flag, list, nullable, number, object, oneOf, optional, record, ShapeError, text } from "./shape.js";
 
 export const PROTOCOL_VERSION = 1;
 
 const mediaKind = oneOf("audio", "video");
-const source = oneOf("camera", "microphone", "screen", "screen_audio", "other");
+const wireSource = oneOf("camera", "microphone", "screen", "screen_audio", "other");
+/** @param {unknown} value @param {string} at */
+const source = (value, at) => camel(wireSource(value, at));
 
 const track = record({
   id: text,
@@ -35,6 +38,9 @@ const chatMessage = record({
 
 const slot = record({ mid: text, kind: mediaKind, track: nullable(text) });
 const needs = record({ audio: count, video: count });
+
+/** The server's limits: bytes of a message, Unicode code points of a chat message, bits a second of all our media. */
+const limits = record({ message_bytes: count, chat_chars: count, publisher_bitrate: optional(count) });
 
 const iceServer = record({
   urls: (value, at) => (typeof value === "string" ? value : list(text)(value, at)),
@@ -149,7 +155,7 @@ const serverShapes = {
     participants: list(participant),
     chat: list(chatMessage),
     ice_servers: list(iceServer),
-    limits: record({ message_bytes: count, chat_chars: count, publisher_bitrate: optional(count) }),
+    limits,
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
     server: record({ name: text, version: text }),
   }),
@@ -186,7 +192,7 @@ const serverShapes = {
 
 /**
  * @typedef {"audio" | "video"} MediaKind
- * @typedef {"camera" | "microphone" | "screen" | "screen_audio" | "other"} Source
+ * @typedef {ReturnType<typeof source>} Source
  * @typedef {ReturnType<typeof track>} TrackInfo
  * @typedef {ReturnType<typeof participant>} ParticipantInfo
  * @typedef {ReturnType<typeof chatMessage>} ChatMessage
@@ -196,7 +202,10 @@ const serverShapes = {
  * @typedef {ReturnType<typeof peerStats>} PeerStats
  * @typedef {ReturnType<typeof subscriptionState>} SubscriptionState
  * @typedef {ReturnType<typeof layerWanted>} LayerWanted
+ * @typedef {ReturnType<typeof limits>} Limits
  * @typedef {ReturnType<typeof decision>} Decision
+ * @typedef {{ nowMs: number, decisions: Decision[] }} Timeline the latest decisions, oldest first; `nowMs` is the
+ *   server's time, as each decision's `atMs` is: Unix time in milliseconds
  * @typedef {{ count: number, participants: ReturnType<typeof unable>[] }} Unwatchable how many cannot watch a track,
  *   and some of them
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
@@ -244,7 +253,11 @@ export const say = {
     auto_subscribe: autoSubscribe,
   }),
   /** @param {string} sdp @param {CarriedTrack[]} tracks */
-  offer: (sdp, tracks) => ({ type: /** @type {const} */ ("offer"), sdp, tracks }),
+  offer: (sdp, tracks) => ({
+    type: /** @type {const} */ ("offer"),
+    sdp,
+    tracks: tracks.map(({ source, ...rest }) => ({ ...rest, source: source === "screenAudio" ? "screen_audio" : source })),
+  }),
   /** @param {string} candidate @param {string} mid */
   candidate: (candidate, mid) => ({ type: /** @type {const} */ ("candidate"), candidate, mid }),
   /** @param {string[]} tracks */

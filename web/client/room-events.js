@@ -16,18 +16,18 @@
 
 /**
  * @typedef {object} OwnEvents
- * @property {StateChange} state
- * @property {RTCPeerConnectionState} mediaState
- * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMedia another receiver carries the
+ * @property {StateChange} stateChanged
+ * @property {RTCPeerConnectionState} mediaStateChanged
+ * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMediaChanged another receiver carries the
  *   track now, or none does
  * @property {{ trackId: string, subscription: SubscriptionState | null }} subscriptionChanged what we are sent of a
  *   track, and why no more; null when nothing is known any more
  * @property {{ trackId: string, unwatchable: Unwatchable | null }} unwatchableChanged who cannot watch a track of ours;
  *   null when everybody can
  * @property {Speakers} speakersChanged
- * @property {ChatMessage} chat
- * @property {DataReceived} data
- * @property {unknown} error something failed that the call survives
+ * @property {ChatMessage} chatReceived
+ * @property {DataReceived} dataReceived
+ * @property {Error} errorOccurred a failure that the call survives; mostly a `CallError`
  *
  * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and
  *   who spoke, the latest first; `speaking` of these, from the first on, speak now

@@ -11,10 +11,11 @@ import { Unwatchables } from "./unwatchable.js";
 import { Views } from "./views.js";
 
 /**
- * @import { ConnectionOptions } from "./connection.js"
- * @import { ChatMessage, Decision, ParticipantInfo, PeerStats, ServerMessage, ServerMessages, SubscriptionState, Unwatchable } from "./protocol.js"
+ * @import { ConnectionOptions, RoomOptions } from "./connection.js"
+ * @import { ChatMessage, Limits, ParticipantInfo, PeerStats, ServerMessage, SubscriptionState, Timeline, Unwatchable } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
  * @import { RoomEvents, RoomState, Speakers } from "./room-events.js"
+ * @import { Participant } from "./roster.js"
  * @import { Shown } from "./views.js"
  */
 
@@ -38,12 +39,13 @@ const CHAT_KEPT = 500;
  * @extends {Events<RoomEvents>}
  */
 export class Room extends Events {
+  /** @type {ConnectionOptions} */
   #options;
   // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
     if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
     this.emit(name, /** @type {any} */ (payload));
-  });
+  }, (trackId) => this.receiverOf(trackId));
   #views = new Views();
   #received = new Received((change) => this.emit("subscriptionChanged", change));
   #unwatchable = new Unwatchables((change) => this.emit("unwatchableChanged", change));
@@ -66,14 +68,14 @@ export class Room extends Events {
 
   /** @type {string | null} our own participant id, another one after a reconnect */
   participantId = null;
-  /** @type {ServerMessages["welcome"]["limits"]} */
-  limits = { message_bytes: 0, chat_chars: 0, publisher_bitrate: 0 };
+  /** @type {Limits} the server's; zeros before it has told them */
+  limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
   /** @type {ChatMessage[]} oldest first */
   chat = [];
   /** @type {Speakers} */
   speakers = { recent: [], speaking: 0 };
 
-  /** @param {ConnectionOptions} options */
+  /** @param {RoomOptions} options */
   constructor(options) {
     super();
     this.#options = { ...options };
@@ -89,7 +91,7 @@ export class Room extends Events {
     return this.#options.name;
   }
 
-  /** The others, by id. */
+  /** @returns {ReadonlyMap<string, Participant>} the others, by id */
   get participants() {
     return this.#roster.participants;
   }
@@ -259,9 +261,9 @@ export class Room extends Events {
   }
 
   /**
-   * Sends a message to all others over a data channel; they get it by their `data` event. A message longer than the
+   * Sends a message to all others over a data channel; they get it by their `dataReceived` event. A message longer than the
    * server takes (16 KiB) is refused with `data_too_large`. Messages beyond its rate (100 a second) are lost, and an
-   * `error` says so.
+   * `errorOccurred` says so.
    *
    * @param {string | ArrayBuffer | ArrayBufferView<ArrayBuffer>} payload
    * @param {{ reliable?: boolean }} [options]
@@ -280,12 +282,11 @@ export class Room extends Events {
   /**
    * The server's latest decisions about us with their reasons, oldest first.
    *
-   * @returns {Promise<{ now_ms: number, decisions: Decision[] }>} `now_ms`: the server's
-   *   time, as `at_ms` is; Unix time in milliseconds
+   * @returns {Promise<Timeline>}
    */
   async timeline() {
-    const { now_ms, decisions } = await this.#connected().signaling.request(say.timeline());
-    return { now_ms, decisions };
+    const { nowMs, decisions } = await this.#connected().signaling.request(say.timeline());
+    return { nowMs, decisions };
   }
 
   /** @returns {Promise<RTCStatsReport | null>} */
@@ -339,7 +340,7 @@ export class Room extends Events {
    * @param {Connection} connection
    */
   #catchUp(joinedAs, { signaling }) {
-    const report = (/** @type {unknown} */ error) => !isLost(error) && this.emit("error", error);
+    const report = (/** @type {unknown} */ error) => !isLost(error) && this.#report(error);
     this.#choices.begin(signaling).catch(report);
     const { name, metadata } = this.#options;
     const changes = { ...(name !== joinedAs.name && { name }), ...(metadata !== joinedAs.metadata && { metadata }) };
@@ -352,23 +353,24 @@ export class Room extends Events {
     connection.on("message", (message) => this.#receive(message));
     connection.on("refused", ({ publication, error }) => {
       this.#publications.delete(publication);
-      this.emit("error", error);
+      this.#report(error);
     });
     connection.on("slots", (moved) => {
-      for (const { track } of moved) {
-        this.emit("trackMedia", { trackId: track, receiver: this.receiverOf(track) });
+      for (const { track: trackId } of moved) {
+        this.#roster.mediaChanged(trackId);
+        this.emit("trackMediaChanged", { trackId, receiver: this.receiverOf(trackId) });
       }
     });
     connection.on("state", (state) => {
       if (state === "connected") this.#backoff.reset();
-      this.emit("mediaState", state);
+      this.emit("mediaStateChanged", state);
     });
     connection.on("restarted", () => {
       this.#received.clear();
       this.#unwatchable.clear();
     });
-    connection.on("data", (data) => this.emit("data", data));
-    connection.on("error", (error) => this.emit("error", error));
+    connection.on("data", (data) => this.emit("dataReceived", data));
+    connection.on("error", (error) => this.#report(error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
     connection.on("lost", ({ reason, message }) => {
       if (this.#state === "connected") void this.#reconnect(reason, message);
@@ -413,9 +415,9 @@ export class Room extends Events {
   /** @param {ChatMessage} message */
   #addChat(message) {
     // A welcome repeats what we may have; a server that restarted counts from the start again.
-    if (this.chat.some(({ id, at_ms }) => id === message.id && at_ms === message.at_ms)) return;
+    if (this.chat.some(({ id, atMs }) => id === message.id && atMs === message.atMs)) return;
     this.chat = [...this.chat, message].slice(-CHAT_KEPT);
-    this.emit("chat", message);
+    this.emit("chatReceived", message);
   }
 
   /**
@@ -476,7 +478,7 @@ export class Room extends Events {
     this.#connection = null;
     this.#joined = null;
     connection?.close();
-    this.emit("mediaState", this.mediaState);
+    this.emit("mediaStateChanged", this.mediaState);
   }
 
   /**
@@ -530,7 +532,12 @@ export class Room extends Events {
    */
   #enter(state, reason = "", message = "") {
     this.#state = state;
-    this.emit("state", { state, reason, message });
+    this.emit("stateChanged", { state, reason, message });
+  }
+
+  /** @param {unknown} error that the call survives */
+  #report(error) {
+    this.emit("errorOccurred", /** @type {Error} */ (error));
   }
 
   #connected() {

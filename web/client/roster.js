@@ -1,4 +1,9 @@
-/** @import { ParticipantInfo, ServerMessage, TrackInfo } from "./protocol.js" */
+import { RemoteTrack } from "./remote-track.js";
+
+/**
+ * @import { ParticipantInfo, ServerMessage, TrackInfo } from "./protocol.js"
+ * @import { TrackFeed } from "./remote-track.js"
+ */
 
 /**
  * One of the others in the room.
@@ -7,7 +12,7 @@
  * @property {string} id
  * @property {string} name
  * @property {Record<string, unknown>} metadata
- * @property {Map<string, TrackInfo>} tracks what they publish, by track id
+ * @property {Map<string, RemoteTrack>} tracks what they publish, by track id
  */
 
 /**
@@ -15,9 +20,9 @@
  * @property {Participant} participantJoined
  * @property {Participant} participantUpdated
  * @property {{ participant: Participant, reason: string }} participantLeft
- * @property {{ participant: Participant, track: TrackInfo }} trackPublished
- * @property {{ participant: Participant, track: TrackInfo }} trackUpdated
- * @property {{ participant: Participant, track: TrackInfo }} trackUnpublished
+ * @property {{ participant: Participant, track: RemoteTrack }} trackPublished
+ * @property {{ participant: Participant, track: RemoteTrack }} trackUpdated
+ * @property {{ participant: Participant, track: RemoteTrack }} trackUnpublished
  */
 
 /**
@@ -27,18 +32,23 @@
 export class Roster {
   /** @type {Map<string, Participant>} */
   participants = new Map();
+  /** @type {Map<string, TrackFeed>} by track id */
+  #feeds = new Map();
   #emit;
+  #receiverOf;
 
   /**
    * @param {<Name extends keyof RosterEvents>(name: Name, payload: RosterEvents[Name]) => void} emit
+   * @param {(trackId: string) => RTCRtpReceiver | null} receiverOf the receiver that carries a track now
    */
-  constructor(emit) {
+  constructor(emit, receiverOf) {
     this.#emit = emit;
+    this.#receiverOf = receiverOf;
   }
 
   /**
    * @param {string} trackId
-   * @returns {{ participant: Participant, track: TrackInfo } | null}
+   * @returns {{ participant: Participant, track: RemoteTrack } | null}
    */
   find(trackId) {
     for (const participant of this.participants.values()) {
@@ -46,6 +56,11 @@ export class Roster {
       if (track) return { participant, track };
     }
     return null;
+  }
+
+  /** @param {string} trackId of a track that another receiver carries now, or none */
+  mediaChanged(trackId) {
+    this.#feeds.get(trackId)?.changed();
   }
 
   /**
@@ -122,15 +137,30 @@ export class Roster {
 
   /**
    * @param {string} id
-   * @param {TrackInfo} track
+   * @param {TrackInfo} info
    */
-  #putTrack(id, track) {
+  #putTrack(id, info) {
     const participant = this.participants.get(id);
     if (!participant) return;
-    const known = participant.tracks.get(track.id);
-    participant.tracks.set(track.id, track);
-    if (!known) this.#emit("trackPublished", { participant, track });
-    else if (JSON.stringify(known) !== JSON.stringify(track)) this.#emit("trackUpdated", { participant, track });
+    const known = participant.tracks.get(info.id);
+    const feed = this.#feeds.get(info.id);
+    if (!known || !feed) return this.#addTrack(participant, info);
+    if (JSON.stringify(feed.info) === JSON.stringify(info)) return;
+    feed.info = info;
+    this.#emit("trackUpdated", { participant, track: known });
+  }
+
+  /**
+   * @param {Participant} participant
+   * @param {TrackInfo} info
+   */
+  #addTrack(participant, info) {
+    /** @type {TrackFeed} */
+    const feed = { info, receiver: () => this.#receiverOf(info.id), changed: () => {} };
+    const track = new RemoteTrack(feed);
+    this.#feeds.set(info.id, feed);
+    participant.tracks.set(info.id, track);
+    this.#emit("trackPublished", { participant, track });
   }
 
   /**
@@ -142,6 +172,20 @@ export class Roster {
     const track = participant?.tracks.get(trackId);
     if (!participant || !track) return;
     participant.tracks.delete(trackId);
+    this.#endFeed(trackId);
     this.#emit("trackUnpublished", { participant, track });
+  }
+
+  /**
+   * Stops what plays an ended track: its receiver may carry another one soon.
+   *
+   * @param {string} trackId
+   */
+  #endFeed(trackId) {
+    const feed = this.#feeds.get(trackId);
+    this.#feeds.delete(trackId);
+    if (!feed) return;
+    feed.receiver = () => null;
+    feed.changed();
   }
 }

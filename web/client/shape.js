@@ -99,18 +99,37 @@ export function optional(inner) {
 }
 
 /**
+ * The name in the API of a field of the protocol: `atMs` of `at_ms`.
+ *
+ * @template {string} Name
+ * @typedef {Name extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : Name} Camel
+ */
+
+/**
+ * @template {string} Name
+ * @param {Name} name
+ * @returns {Camel<Name>}
+ */
+export function camel(name) {
+  return /** @type {any} */ (name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase()));
+}
+
+/**
+ * An object with these fields, under their names in the API.
+ *
  * @template {Record<string, Shape<any>>} Fields
- * @param {Fields} fields
- * @returns {Shape<{ [Name in keyof Fields]: ReturnType<Fields[Name]> }>}
+ * @param {Fields} fields by their names in the protocol
+ * @returns {Shape<{ [Name in keyof Fields & string as Camel<Name>]: ReturnType<Fields[Name]> }>}
  */
 export function record(fields) {
+  const shapes = Object.entries(fields).map(([name, shape]) => ({ name, as: camel(name), shape }));
   return (value, at) => {
     const source = object(value, at);
     /** @type {Record<string, unknown>} */
     const parsed = {};
-    for (const [name, shape] of Object.entries(fields)) {
+    for (const { name, as, shape } of shapes) {
       const field = shape(source[name], at ? `${at}.${name}` : name);
-      if (field !== undefined) parsed[name] = field;
+      if (field !== undefined) parsed[as] = field;
     }
     return /** @type {any} */ (parsed);
   };

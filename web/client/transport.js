@@ -247,7 +247,7 @@ export class Transport extends Events {
     const channel = reliable ? this.#reliable : this.#unreliable;
     if (channel.readyState !== "open") throw new CallError("not_connected", "The data channel is not open.");
     // Some browsers close the channel over a longer message.
-    const longest = this.#options.data?.message_bytes ?? Infinity;
+    const longest = this.#options.data?.messageBytes ?? Infinity;
     if (bytesOf(payload) > longest) throw new CallError("data_too_large", `A data channel message has at most ${longest} bytes.`);
     // TypeScript lists an overload for each; they do the same.
     channel.send(/** @type {string} */ (payload));

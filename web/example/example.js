@@ -13,9 +13,9 @@ form.addEventListener("submit", async (event) => {
   url.protocol = url.protocol.replace("http", "ws");
   const room = new Room({ url: url.href, room: typed("room"), name: typed("name") });
 
-  room.on("trackMedia", ({ trackId, receiver }) => show(trackId, receiver?.track ?? null));
-  room.on("trackUnpublished", ({ track }) => show(track.id, null));
-  room.on("state", ({ state, message }) => console.log(state, message));
+  room.on("trackPublished", ({ track }) => call.append(track.attach(document.createElement(track.kind))));
+  room.on("trackUnpublished", ({ track }) => track.detach().forEach((player) => player.remove()));
+  room.on("stateChanged", ({ state, message }) => console.log(state, message));
   addEventListener("pagehide", () => room.leave());
 
   const { audio, video, problems } = await captureDevices({ audio: true, video: true });
@@ -25,17 +25,3 @@ form.addEventListener("submit", async (event) => {
   await room.join();
   form.remove();
 });
-
-/**
- * @param {string} trackId
- * @param {MediaStreamTrack | null} track
- */
-function show(trackId, track) {
-  document.getElementById(trackId)?.remove();
-  if (!track) return;
-  const player = document.createElement(track.kind === "video" ? "video" : "audio");
-  player.id = trackId;
-  player.autoplay = true;
-  player.srcObject = new MediaStream([track]);
-  call.append(player);
-}

@@ -1,4 +1,4 @@
-import { cleanName, readRoom } from "../client/names.js";
+import { cleanName, readRoom } from "../client/index.js";
 
 /**
  * The options in the page's address.

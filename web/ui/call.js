@@ -1,5 +1,4 @@
-import { listDevices } from "../client/media.js";
-import { cut } from "../client/names.js";
+import { cut, listDevices } from "../client/index.js";
 import { roomLink } from "./address.js";
 import { Banner } from "./banner.js";
 import { Chat } from "./chat.js";
@@ -19,8 +18,7 @@ import { explainReconnecting, isolated, LINK_WORDS, sentence } from "./words.js"
 
 /**
  * @import { Device } from "./devices.js"
- * @import { Room } from "../client/room.js"
- * @import { StateChange } from "../client/room-events.js"
+ * @import { Room, StateChange } from "../client/index.js"
  * @import { OwnMedia } from "./own.js"
  */
 
@@ -163,19 +161,19 @@ export class Call {
     this.#stops = [
       this.#own.on("changed", () => this.#controls.show(this.#own)),
       this.#own.on("problem", (error) => this.#toasts.problem(sentence(error))),
-      room.on("state", (change) => this.#stateChanged(change)),
+      room.on("stateChanged", (change) => this.#stateChanged(change)),
       this.#link.on("changed", () => this.#showLink()),
       room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${isolated(name)} joined`)),
       room.on("participantLeft", ({ participant, reason }) => this.#announceLeft(participant.name, reason)),
       room.on("trackPublished", ({ participant, track }) => {
         if (settled() && track.source === "screen") this.#toasts.notice(`${isolated(participant.name)} shares a screen`);
       }),
-      room.on("chat", (message) => {
+      room.on("chatReceived", (message) => {
         this.#chat.add(message);
         const own = message.participant === room.participantId;
         if (settled() && !own && !this.#chat.isOpen) this.#toasts.chat(`${isolated(message.name)}: ${cut(message.text, 120)}`);
       }),
-      room.on("error", (error) => this.#toasts.problem(sentence(error))),
+      room.on("errorOccurred", (error) => this.#toasts.problem(sentence(error))),
     ];
     /** @param {KeyboardEvent} event */
     const keyed = (event) => this.#keyed(event);
@@ -191,7 +189,7 @@ export class Call {
   #stateChanged({ state, reason }) {
     this.#reason = reason;
     if (state === "connected") {
-      this.#chat.limit = this.#room.limits.chat_chars;
+      this.#chat.limit = this.#room.limits.chatChars;
       this.#showCount(this.#room.participants.size + 1);
     }
     this.#showLink();

@@ -1,8 +1,8 @@
 import { h, icon } from "./dom.js";
-import { cut, lengthOf } from "../client/names.js";
+import { cut, lengthOf } from "../client/index.js";
 import { hueOf } from "./words.js";
 
-/** @import { ChatMessage } from "../client/protocol.js" */
+/** @import { ChatMessage } from "../client/index.js" */
 
 /** Messages of one person this close together share one name and time. */
 const GROUP_MS = 120_000;
@@ -102,8 +102,8 @@ export class Chat {
    */
   #entry(message, own) {
     const last = this.#last;
-    const grouped = last?.participant === message.participant && message.at_ms - last.at_ms < GROUP_MS;
-    const time = new Date(message.at_ms);
+    const grouped = last?.participant === message.participant && message.atMs - last.atMs < GROUP_MS;
+    const time = new Date(message.atMs);
     const head = h(
       "p",
       { class: "chat-head" },

@@ -1,4 +1,4 @@
-import { listDevices } from "../client/media.js";
+import { listDevices } from "../client/index.js";
 import { h } from "./dom.js";
 
 /**

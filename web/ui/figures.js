@@ -1,12 +1,10 @@
-import { summarize } from "../client/stats.js";
+import { summarize } from "../client/index.js";
 import { OWN_SCREEN, OWN_TILE } from "./people.js";
 import { timelineStrip } from "./timeline.js";
 import { explainOverRate, reasonWords } from "./words.js";
 
 /**
- * @import { Room } from "../client/room.js"
- * @import { Decision, PeerStats, SubscriptionStats, TrackInfo } from "../client/protocol.js"
- * @import { StreamStats } from "../client/stats.js"
+ * @import { PeerStats, RemoteTrack, Room, StreamStats, SubscriptionStats, Timeline } from "../client/index.js"
  * @import { Grid } from "./grid.js"
  * @import { OwnMedia } from "./own.js"
  */
@@ -65,20 +63,20 @@ export class Figures {
 
   /**
    * @param {string} tileId
-   * @param {TrackInfo[]} tracks
+   * @param {RemoteTrack[]} tracks
    * @param {StreamStats[]} streams
    * @param {PeerStats | null} server
-   * @param {{ now_ms: number, decisions: Decision[] } | null} decided
+   * @param {Timeline | null} decided
    */
   #show(tileId, tracks, streams, server, decided) {
     const video = tracks.find(({ kind }) => kind === "video");
     const about = decided?.decisions.filter(({ track }) => track !== null && track === video?.id) ?? [];
-    const timeline = decided && about.length > 0 ? timelineStrip(about, decided.now_ms) : null;
+    const timeline = decided && about.length > 0 ? timelineStrip(about, decided.nowMs) : null;
     this.#grid.get(tileId)?.setFigures(this.#incoming(tracks, streams, server), timeline);
   }
 
   /**
-   * @param {TrackInfo[]} tracks
+   * @param {RemoteTrack[]} tracks
    * @param {StreamStats[]} streams
    * @param {PeerStats | null} server
    */
@@ -100,8 +98,8 @@ export class Figures {
    * @param {PeerStats | null} server
    */
   #dropped(server) {
-    const packets = server?.packets_over_rate ?? 0;
-    const words = explainOverRate(packets, this.#overRate, this.#room.limits.publisher_bitrate ?? 0);
+    const packets = server?.packetsOverRate ?? 0;
+    const words = explainOverRate(packets, this.#overRate, this.#room.limits.publisherBitrate ?? 0);
     this.#overRate = packets;
     return words;
   }
@@ -142,13 +140,13 @@ function line(stream) {
  * @param {StreamStats | undefined} stream
  * @param {PeerStats} server
  */
-function choice(decided, stream, { bandwidth, rtt_ms: rtt }) {
-  const { layer, temporal, target, reason, allocated, nacks_received: nacks, retransmitted } = decided;
+function choice(decided, stream, { bandwidth, rttMs: rtt }) {
+  const { layer, temporal, target, reason, allocated, nacksReceived: nacks, retransmitted } = decided;
   const size = stream && stream.height > 0 && layer !== null ? ` ${stream.height}p` : "";
   const sent = `layer ${layer ?? "–"}${size}${temporal === null ? "" : ` T${temporal}`}`;
-  const limit = ["none", "unknown"].includes(bandwidth.limited_by) ? "" : ` (${bandwidth.limited_by})`;
+  const limit = ["none", "unknown"].includes(bandwidth.limitedBy) ? "" : ` (${bandwidth.limitedBy})`;
   const estimate = bandwidth.estimate === null ? "unknown" : `${kbits(bandwidth.estimate)}${limit}`;
-  const loss = Math.max(decided.fraction_lost, stream?.lossShare ?? 0);
+  const loss = Math.max(decided.fractionLost, stream?.lossShare ?? 0);
   const frozen = stream ? `freezes ${stream.freezes} (${stream.frozenSeconds.toFixed(1)} s)` : "";
   return [
     `${sent} · target ${target ?? "–"} · ${reasonWords(reason)} (${reason})`,
@@ -156,7 +154,7 @@ function choice(decided, stream, { bandwidth, rtt_ms: rtt }) {
       .filter(Boolean)
       .join(" · "),
     [`loss ${(loss * 100).toFixed(1)} %`, rtt === null ? "" : `RTT ${Math.round(rtt)} ms`, `NACK ${nacks}`, `RTX ${retransmitted}`]
-      .concat(`keyframes ${decided.keyframe_requests}`, frozen)
+      .concat(`keyframes ${decided.keyframeRequests}`, frozen)
       .filter(Boolean)
       .join(" · "),
   ];

@@ -1,4 +1,4 @@
-import { cleanName, cut, explainFault, meantRoom, NAME_LENGTH, typedRoom } from "../client/names.js";
+import { cleanName, cut, explainFault, meantRoom, NAME_LENGTH, typedRoom } from "../client/index.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 import { Meter } from "./meter.js";
@@ -6,7 +6,7 @@ import { explainRefusal, sentence } from "./words.js";
 
 /**
  * @import { Choice, Device } from "./devices.js"
- * @import { CallError } from "../client/errors.js"
+ * @import { CallError } from "../client/index.js"
  * @import { OwnMedia } from "./own.js"
  */
 

@@ -1,10 +1,7 @@
-import { Arrivals } from "../client/arrivals.js";
-import { Events } from "../client/events.js";
+import { Events } from "../client/index.js";
+import { Arrivals } from "./arrivals.js";
 
-/**
- * @import { Room } from "../client/room.js"
- * @import { RoomState } from "../client/room-events.js"
- */
+/** @import { Room, RoomState } from "../client/index.js" */
 
 const POLL_MS = 1_000;
 /** While we send, the server reports on it several times a second. */
@@ -59,7 +56,7 @@ export class Link extends Events {
   constructor(room) {
     super();
     this.#room = room;
-    this.#stops = [room.on("mediaState", () => this.#restart()), room.on("state", () => this.#update())];
+    this.#stops = [room.on("mediaStateChanged", () => this.#restart()), room.on("stateChanged", () => this.#update())];
   }
 
   close() {

@@ -1,5 +1,4 @@
-import { Room } from "../client/room.js";
-import { explainFault, proposeRoom, readRoom } from "../client/names.js";
+import { explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
 import { inventRoom, readAddress, roomLink } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
@@ -9,7 +8,7 @@ import { forgetCall, loadPreferences, reloadedCall, rememberCall, savePreference
 import { isolated, sentence } from "./words.js";
 
 /**
- * @import { CallError } from "../client/errors.js"
+ * @import { CallError } from "../client/index.js"
  * @import { Address } from "./address.js"
  * @import { RunningCall } from "./preferences.js"
  */
@@ -106,7 +105,7 @@ class App {
       throw error;
     }
     addEventListener("pagehide", goodbye);
-    room.on("state", ({ state, reason, message }) => {
+    room.on("stateChanged", ({ state, reason, message }) => {
       if (state !== "closed") return;
       removeEventListener("pagehide", goodbye);
       call.close();

@@ -1,4 +1,4 @@
-import { CallError } from "../client/errors.js";
+import { CallError } from "../client/index.js";
 
 /** @typedef {"microphone" | "camera"} OwnDevice */
 

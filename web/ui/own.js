@@ -1,12 +1,9 @@
-import { Events } from "../client/events.js";
-import { captureDevices, captureScreen, listDevices } from "../client/media.js";
+import { captureDevices, captureScreen, Events, listDevices } from "../client/index.js";
 import { Device } from "./own-device.js";
 import { Sending } from "./sending.js";
 
 /**
- * @import { CallError } from "../client/errors.js"
- * @import { Room } from "../client/room.js"
- * @import { Source } from "../client/protocol.js"
+ * @import { CallError, Room, Source } from "../client/index.js"
  * @import { OwnDevice } from "./own-device.js"
  */
 
@@ -170,7 +167,7 @@ export class OwnMedia extends Events {
       // The browser's own "stop sharing" ends the track without asking us.
       video?.addEventListener("ended", () => this.screen === video && this.stopScreen());
       this.#sending.show("screen", video, true);
-      this.#sending.show("screen_audio", audio, true);
+      this.#sending.show("screenAudio", audio, true);
     } catch (error) {
       if (attempt === this.#sharing) this.emit("problem", /** @type {CallError} */ (error));
     } finally {
@@ -183,7 +180,7 @@ export class OwnMedia extends Events {
     this.#endScreen();
     this.#picking(false);
     this.#sending.end("screen");
-    this.#sending.end("screen_audio");
+    this.#sending.end("screenAudio");
   }
 
   /** Gives every device back; nothing can be opened afterwards. */

@@ -1,11 +1,9 @@
-import { AudioLevels } from "../client/levels.js";
+import { AudioLevels } from "../client/index.js";
 import { Tile } from "./tile.js";
 import { explainTile, explainUnwatchable } from "./words.js";
 
 /**
- * @import { Room } from "../client/room.js"
- * @import { Participant } from "../client/roster.js"
- * @import { TrackInfo } from "../client/protocol.js"
+ * @import { Participant, RemoteTrack, Room } from "../client/index.js"
  * @import { Grid } from "./grid.js"
  * @import { Link } from "./link.js"
  * @import { Meter } from "./meter.js"
@@ -68,7 +66,7 @@ export class People {
       room.on("trackPublished", ({ participant, track }) => this.#trackChanged(participant, track)),
       room.on("trackUpdated", ({ participant, track }) => this.#trackChanged(participant, track)),
       room.on("trackUnpublished", ({ participant, track }) => this.#trackEnded(participant, track)),
-      room.on("trackMedia", ({ trackId }) => this.#mediaChanged(trackId)),
+      room.on("trackMediaChanged", ({ trackId }) => this.#mediaChanged(trackId)),
       room.on("subscriptionChanged", ({ trackId }) => this.#mediaChanged(trackId)),
       room.on("unwatchableChanged", () => this.#showUnwatchable()),
       room.on("speakersChanged", () => this.#orderBySpeech()),
@@ -123,7 +121,7 @@ export class People {
 
   /**
    * @param {Participant} participant
-   * @param {TrackInfo} track
+   * @param {RemoteTrack} track
    */
   #trackChanged(participant, track) {
     if (track.source === "screen") this.#addTile(track.id, participant.name, "screen", false);
@@ -132,7 +130,7 @@ export class People {
 
   /**
    * @param {Participant} participant
-   * @param {TrackInfo} track
+   * @param {RemoteTrack} track
    */
   #trackEnded(participant, track) {
     if (track.source === "screen") this.#grid.remove(track.id);
@@ -156,14 +154,14 @@ export class People {
     const tile = this.#grid.get(participant.id);
     const tracks = [...participant.tracks.values()];
     const camera = tracks.find(({ kind, source }) => kind === "video" && source !== "screen");
-    const microphone = tracks.find(({ kind, source }) => kind === "audio" && source !== "screen_audio");
+    const microphone = tracks.find(({ kind, source }) => kind === "audio" && source !== "screenAudio");
     this.#showVideo(tile, camera);
     tile?.setMuted(!microphone || microphone.muted);
   }
 
   /**
    * @param {Tile | undefined} tile
-   * @param {TrackInfo | undefined} track
+   * @param {RemoteTrack | undefined} track
    */
   #showVideo(tile, track) {
     if (!tile) return;
@@ -211,7 +209,7 @@ export class People {
 
   /**
    * @param {Tile} tile
-   * @param {TrackInfo | undefined} track
+   * @param {RemoteTrack | undefined} track
    * @param {number} stillMs for how long its picture has stood still
    */
   #explain(tile, track, stillMs) {

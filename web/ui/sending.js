@@ -1,10 +1,7 @@
-import { Publication } from "../client/publication.js";
-import { isPassing } from "../client/reconnect.js";
+import { isPassing, Publication } from "../client/index.js";
 
 /**
- * @import { PublishOptions } from "../client/publication.js"
- * @import { Room } from "../client/room.js"
- * @import { Source } from "../client/protocol.js"
+ * @import { PublishOptions, Room, Source } from "../client/index.js"
  */
 
 /**

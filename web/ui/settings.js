@@ -1,4 +1,4 @@
-import { cleanName } from "../client/names.js";
+import { cleanName } from "../client/index.js";
 import { DeviceLists } from "./devices.js";
 import { h, icon } from "./dom.js";
 

@@ -1,5 +1,5 @@
 /**
- * @import { Room } from "../client/room.js"
+ * @import { Room } from "../client/index.js"
  * @import { Grid } from "./grid.js"
  * @import { Tile } from "./tile.js"
  */

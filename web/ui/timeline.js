@@ -1,7 +1,7 @@
 import { h } from "./dom.js";
 import { reasonWords } from "./words.js";
 
-/** @import { Decision } from "../client/protocol.js" */
+/** @import { Decision } from "../client/index.js" */
 
 const WINDOW_MS = 60_000;
 /** The latest decisions are also told in words. */
@@ -22,9 +22,9 @@ export function stretches(decisions, now, window = WINDOW_MS) {
   const start = now - window;
   /** @param {number} at */
   const share = (at) => Math.min(1, Math.max(0, (at - start) / window));
-  return decisions.flatMap(({ at_ms, layer, temporal, reason }, index) => {
-    const from = share(at_ms);
-    const to = share(decisions[index + 1]?.at_ms ?? now);
+  return decisions.flatMap(({ atMs, layer, temporal, reason }, index) => {
+    const from = share(atMs);
+    const to = share(decisions[index + 1]?.atMs ?? now);
     return to > from ? [{ from, to, layer, temporal, reason }] : [];
   });
 }
@@ -52,8 +52,8 @@ export function timelineStrip(decisions, now) {
  * @param {Decision} decision
  * @param {number} now
  */
-export function decisionWords({ at_ms, layer, temporal, reason, estimate }, now) {
-  const ago = `−${Math.max(0, (now - at_ms) / 1000).toFixed(0)} s`;
+export function decisionWords({ atMs, layer, temporal, reason, estimate }, now) {
+  const ago = `−${Math.max(0, (now - atMs) / 1000).toFixed(0)} s`;
   const what = layer === null ? "paused" : `layer ${layer}${temporal === null ? "" : ` T${temporal}`}`;
   const link = estimate === null ? "" : ` at ${Math.round(estimate / 1000)} kbit/s`;
   return `${ago} ${what}: ${reasonWords(reason)}${link}`;

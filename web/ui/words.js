@@ -1,7 +1,7 @@
-import { firstCharacter } from "../client/names.js";
+import { firstCharacter } from "../client/index.js";
 
 /**
- * @import { CallError } from "../client/errors.js"
+ * @import { CallError } from "../client/index.js"
  * @import { LinkState } from "./link.js"
  */
 

@@ -55,9 +55,9 @@ const figures = (name) => () => figuresOf(viewers[name], "Ana");
 /** The server's recent decisions for the weak viewer. */
 function decisions() {
   return viewers[WEAK].evaluate(async () => {
-    const { now_ms, decisions: all } = await window.tertulia.timeline();
-    const late = all.filter(({ at_ms }) => now_ms - at_ms < 20_000);
-    return late.map(({ at_ms, layer, reason, estimate }) => `${((at_ms - now_ms) / 1000).toFixed(1)} s L${layer} ${reason} ${estimate}`).join("; ");
+    const { nowMs, decisions: all } = await window.tertulia.timeline();
+    const late = all.filter(({ atMs }) => nowMs - atMs < 20_000);
+    return late.map(({ atMs, layer, reason, estimate }) => `${((atMs - nowMs) / 1000).toFixed(1)} s L${layer} ${reason} ${estimate}`).join("; ");
   });
 }
 

@@ -176,7 +176,7 @@ test("messages over both data channels reach the others", async () => {
   const heard = pages.Dai.evaluate(
     () => new Promise((resolve) => {
       const all = [];
-      window.tertulia.on("data", (data) => all.push(data) === 2 && resolve(all));
+      window.tertulia.on("dataReceived", (data) => all.push(data) === 2 && resolve(all));
     }),
   );
   for (const reliable of [true, false]) {
@@ -198,7 +198,7 @@ test("a flood of messages is told to whoever sends it, and one that is too long 
       } catch (error) {
         code = error.code;
       }
-      window.tertulia.on("error", (error) => resolve([code, error.code]));
+      window.tertulia.on("errorOccurred", (error) => resolve([code, error.code]));
       for (let sent = 0; sent < 150; sent += 1) window.tertulia.sendData("x".repeat(100));
     }),
   );

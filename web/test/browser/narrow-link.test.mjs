@@ -77,7 +77,7 @@ async function look(t, link) {
   }
   const now = await received();
   const concealed = (now.concealed - before.concealed) / (now.samples - before.samples);
-  const { estimate, limited_by: limit, loss, contested } = now.bandwidth;
+  const { estimate, limitedBy: limit, loss, contested } = now.bandwidth;
   t.diagnostic(`${link}: ${(concealed * 100).toFixed(2)} % concealed, ${changes} changes, estimate ${estimate} (${limit}${contested ? ", contested" : ""}), loss ${loss.toFixed(4)}, ${JSON.stringify(now.pictures)}`);
   assert.ok(concealed <= CONCEALED, `${(concealed * 100).toFixed(2)} % of the sound is missing`);
   assert.ok(changes <= CHANGES, `layers changed ${changes} times`);

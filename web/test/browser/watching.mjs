@@ -114,9 +114,9 @@ export const decodes = (page, height) => async () => {
   if (video?.height === height) return { ...video, wanted: height };
   // Not there yet is nothing yet.
   const server = await page.evaluate(() => window.tertulia.serverStats()).catch(() => undefined);
-  const { estimate, limited_by, desired, acknowledged, probes } = server?.bandwidth ?? {};
+  const { estimate, limitedBy, desired, acknowledged, probes } = server?.bandwidth ?? {};
   const chosen = server?.subscriptions.map(({ layer, target, reason, allocated, bitrate }) => ({ layer, target, reason, allocated, bitrate }));
-  return { ...video, wanted: height, estimate, limited_by, desired, acknowledged, probes, chosen };
+  return { ...video, wanted: height, estimate, limitedBy, desired, acknowledged, probes, chosen };
 };
 
 export const isAt = ({ height, wanted, decoded }) => height === wanted && decoded > 5;

@@ -66,9 +66,9 @@ export function serve(script = {}) {
   for (const name of ["participantJoined", "participantLeft", "trackPublished", "trackUnpublished"]) {
     server.room.on(name, (payload) => events.push([name, (payload.track ?? payload.participant ?? payload).id]));
   }
-  server.room.on("trackMedia", ({ trackId, receiver }) => events.push(["media", trackId, Boolean(receiver)]));
-  server.room.on("state", ({ state, reason }) => events.push(["state", state, reason]));
-  server.room.on("chat", ({ text }) => events.push(["chat", text]));
+  server.room.on("trackMediaChanged", ({ trackId, receiver }) => events.push(["media", trackId, Boolean(receiver)]));
+  server.room.on("stateChanged", ({ state, reason }) => events.push(["state", state, reason]));
+  server.room.on("chatReceived", ({ text }) => events.push(["chat", text]));
   return server;
 }
 

@@ -271,7 +271,7 @@ test("a screen that the browser stops, or that is stopped in the middle of publi
   own.enter(room);
   await own.shareScreen();
   void own.toggleScreen();
-  assert.deepEqual([own.screen, room.ended], [null, ["screen", "screen_audio"]]);
+  assert.deepEqual([own.screen, room.ended], [null, ["screen", "screenAudio"]]);
   await own.shareScreen();
   own.screen.unplug();
   assert.deepEqual([own.screen, room.ended.length], [null, 4]);

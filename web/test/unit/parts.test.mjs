@@ -22,6 +22,15 @@ test("the client half touches nothing of a page", () => {
   }
 });
 
+test("the page and the example use the client by its index alone", () => {
+  for (const folder of ["ui", "example"]) {
+    const place = new URL(`../../${folder}/`, import.meta.url);
+    const sources = readdirSync(place).filter((name) => name.endsWith(".js"));
+    const imported = sources.flatMap((name) => readFileSync(new URL(name, place), "utf8").match(/"[^"]*\/client\/[^"]*"/g) ?? []);
+    assert.deepEqual([...new Set(imported)], ['"../client/index.js"'], folder);
+  }
+});
+
 test("waiting grows, by half at random, up to a bound", () => {
   const shortest = new Backoff(() => 0);
   const longest = new Backoff(() => 0.999);

@@ -314,7 +314,7 @@ test("one publication that cannot be sent does not keep us out of the room", asy
   const server = serve();
   const { room, connections } = server;
   const errors = [];
-  room.on("error", ({ message }) => errors.push(message));
+  room.on("errorOccurred", ({ message }) => errors.push(message));
   const media = fakeTrack("video");
   await room.publish({ source: "microphone", media: fakeTrack("audio") });
   const camera = await room.publish({ source: "camera", media, scalabilityMode: "L9T9", codec: "VP9" });

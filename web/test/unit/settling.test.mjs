@@ -74,7 +74,7 @@ const ACTIONS = {
   "publish, then mute at once": {
     moments: [{}, deaf("offer"), deaf("offer", "mute"), held("createOffer"), held("setRemoteDescription")],
     act: ({ room }) => {
-      const screen = new Publication({ source: "screen_audio", media: fakeTrack("audio") });
+      const screen = new Publication({ source: "screenAudio", media: fakeTrack("audio") });
       return Promise.all([room.publish(screen), room.setMuted(screen, true)]);
     },
     wish: (knows) => assert.deepEqual(knows.tracks, { microphone: false, screen_audio: true }),
@@ -131,7 +131,7 @@ const KEPT = Object.entries(ACTIONS).filter(([, { wish }]) => wish.length > 0);
 async function joined(moment = {}) {
   const server = serve({ others: [ben] });
   const errors = [];
-  server.room.on("error", (error) => errors.push(error.code ?? String(error)));
+  server.room.on("errorOccurred", (error) => errors.push(error.code ?? String(error)));
   const microphone = await server.room.publish({ source: "microphone", media: fakeTrack("audio") });
   await server.room.join();
   server.connections[0].become("connected");

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { promote } from "../../ui/order.js";
 import { neededHeight } from "../../ui/shown.js";
 import { decisionWords, stretches } from "../../ui/timeline.js";
-import { Arrivals } from "../../client/arrivals.js";
+import { Arrivals } from "../../ui/arrivals.js";
 import { linkState } from "../../ui/link.js";
 import { Figures } from "../../ui/figures.js";
 import { OWN_TILE } from "../../ui/people.js";
@@ -47,7 +47,7 @@ test("whoever speaks, in any order, is in front and nobody is lost", () => {
   }
 });
 
-const decision = (at_ms, layer, reason = "best") => ({ at_ms, track: "t", layer, temporal: null, reason, estimate: null });
+const decision = (atMs, layer, reason = "best") => ({ atMs, track: "t", layer, temporal: null, reason, estimate: null });
 
 test("a timeline is the stretches between decisions, within its window", () => {
   const decided = [decision(1_000, 2), decision(50_000, null, "bandwidth"), decision(80_000, 0)];
@@ -171,9 +171,9 @@ test("the figures of one's own tile tell what the server drops", async () => {
   let shown;
   const room = {
     participants: new Map(),
-    limits: { publisher_bitrate: 40_000_000 },
+    limits: { publisherBitrate: 40_000_000 },
     getStats: async () => new Map(),
-    serverStats: async () => ({ packets_over_rate: dropped, subscriptions: [] }),
+    serverStats: async () => ({ packetsOverRate: dropped, subscriptions: [] }),
     timeline: async () => null,
     publishedMid: () => null,
   };

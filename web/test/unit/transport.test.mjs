@@ -39,7 +39,7 @@ test("a message tells its sender where the server names senders", () => {
     ["tertulia.sender", bytes("pa_1\nhi\nthere"), "pa_1", "hi\nthere"],
     ["tertulia.sender", "no name", null, "no name"],
   ]) {
-    const { transport, pc } = build({ data: dataProtocol ? { protocol: dataProtocol, message_bytes: 5, messages_per_second: 9 } : undefined });
+    const { transport, pc } = build({ data: dataProtocol ? { protocol: dataProtocol, messageBytes: 5, messagesPerSecond: 9 } : undefined });
     const heard = [];
     transport.on("data", (message) => heard.push(message));
     for (const channel of pc.channels) {

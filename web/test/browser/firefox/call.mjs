@@ -136,7 +136,7 @@ describe("Firefox and Chromium in one call", () => {
     for (const [name, other] of PEOPLE) {
       await pages[other].evaluate(() => {
         window.heard = [];
-        window.tertulia.on("data", ({ payload, reliable }) => window.heard.push(`${payload} ${reliable}`));
+        window.tertulia.on("dataReceived", ({ payload, reliable }) => window.heard.push(`${payload} ${reliable}`));
       });
       for (const reliable of [true, false]) {
         await pages[name].evaluate((wish) => window.tertulia.sendData("hi", { reliable: wish }), reliable);
