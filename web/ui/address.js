@@ -61,6 +61,18 @@ export function roomLink(url, room) {
   return link.href;
 }
 
+/**
+ * The page's address without the call it was in; its options stay.
+ *
+ * @param {URL} url
+ */
+export function withoutRoom(url) {
+  const address = new URL(url);
+  address.searchParams.delete("room");
+  address.hash = "";
+  return address.href;
+}
+
 const MOODS = ["quiet", "bright", "amber", "brisk", "gentle", "lively", "mellow", "sunny", "early", "merry"];
 const PLACES = ["plaza", "terrace", "balcony", "garden", "harbour", "orchard", "corner", "arcade", "bakery", "kiosk"];
 

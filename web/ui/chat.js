@@ -1,6 +1,6 @@
+import { lengthOf } from "../client/index.js";
 import { h, icon } from "./dom.js";
-import { cut, lengthOf } from "../client/index.js";
-import { hueOf } from "./words.js";
+import { explainLength, hueOf } from "./words.js";
 
 /** @import { ChatMessage } from "../client/index.js" */
 
@@ -22,6 +22,9 @@ export class Chat {
     autocomplete: "off",
     enterkeyhint: "send",
   });
+  /** Words about the length of what is written, while it is near the limit or above. */
+  #length = h("p", { class: "chat-length", role: "status", hidden: true });
+  #submit = h("button", { class: "round send", "aria-label": "Send" }, icon("send"));
   #onUnread;
   #isOwn;
   #unread = 0;
@@ -40,15 +43,12 @@ export class Chat {
   constructor({ onSend, onUnread, onClose, isOwn }) {
     this.#onUnread = onUnread;
     this.#isOwn = isOwn;
-    const form = h("form", { class: "chat-form" }, this.#input, h("button", { class: "round send", "aria-label": "Send" }, icon("send")));
+    const form = h("form", { class: "chat-form" }, this.#length, this.#input, this.#submit);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#send(onSend);
     });
-    this.#input.addEventListener("input", () => {
-      const { value } = this.#input;
-      if (this.#limit > 0 && lengthOf(value) > this.#limit) this.#input.value = cut(value, this.#limit);
-    });
+    this.#input.addEventListener("input", () => this.#measure());
     this.#input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
@@ -74,6 +74,7 @@ export class Chat {
   /** @param {number} characters */
   set limit(characters) {
     this.#limit = characters;
+    this.#measure();
   }
 
   /** @param {boolean} open */
@@ -119,9 +120,29 @@ export class Chat {
   /** @param {(text: string) => Promise<boolean>} onSend */
   async #send(onSend) {
     const text = this.#input.value.trim();
-    if (!text) return;
-    this.#input.value = "";
-    if (!(await onSend(text)) && !this.#input.value) this.#input.value = text;
+    if (!text || this.#isTooLong) return;
+    this.#write("");
+    if (!(await onSend(text)) && !this.#input.value) this.#write(text);
+  }
+
+  /** @param {string} text */
+  #write(text) {
+    this.#input.value = text;
+    this.#measure();
+  }
+
+  get #isTooLong() {
+    return this.#limit > 0 && lengthOf(this.#input.value.trim()) > this.#limit;
+  }
+
+  /** A text that is too long is kept: its writer knows best where to shorten it. */
+  #measure() {
+    const words = explainLength(lengthOf(this.#input.value.trim()), this.#limit);
+    this.#length.textContent = words;
+    this.#length.hidden = words === "";
+    this.#length.classList.toggle("over", this.#isTooLong);
+    this.#submit.disabled = this.#isTooLong;
+    this.#input.setAttribute("aria-invalid", String(this.#isTooLong));
   }
 
   /** @param {number} unread */

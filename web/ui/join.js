@@ -99,6 +99,8 @@ export class JoinPage {
       event.preventDefault();
       void this.#join();
     });
+    // It was about what stood there before.
+    form.addEventListener("input", () => (this.#problem.hidden = true));
     this.#name.addEventListener("change", () => (this.#name.value = cleanName(this.#name.value)));
     this.#room.addEventListener("input", (event) => this.#showTyped(/** @type {InputEvent} */ (event)));
     this.#room.addEventListener("compositionend", () => this.#showTyped());

@@ -1,5 +1,5 @@
 import { explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
-import { inventRoom, readAddress, roomLink } from "./address.js";
+import { inventRoom, readAddress, roomLink, withoutRoom } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
@@ -131,7 +131,10 @@ class App {
       reason,
       message,
       onRejoin: () => (wish ? void this.#joinAtOnce(wish) : location.reload()),
-      onHome: () => this.#showJoin(inventRoom(Math.random)),
+      onHome: () => {
+        history.replaceState(null, "", withoutRoom(new URL(location.href)));
+        this.#showJoin(inventRoom(Math.random));
+      },
     });
     this.#root.replaceChildren(page);
     page.querySelector("h1")?.focus();

@@ -8,7 +8,7 @@ const MOST = 3;
 
 /**
  * Short messages, read out by screen readers. Problems have a row of their own above the call; notices, of which the
- * latest is enough, lie over the title. So neither covers a face or a name.
+ * latest is enough, stand beside the title. So neither covers a face or a name, of a person or of the call.
  */
 export class Toasts {
   problems = h("div", { class: "toasts problems", role: "status", "aria-live": "polite" });

@@ -193,6 +193,23 @@ export function explainOverRate(packets, before, limit) {
     : `you sent too much: the server dropped what was above ${over} (${count})`;
 }
 
+/** Characters that are left when the length of a message is first told. */
+const NEAR_LIMIT = 100;
+
+/**
+ * The length of a message that is being written, near its limit.
+ *
+ * @param {number} length characters
+ * @param {number} limit most characters; 0 if it is not known
+ * @returns {string} empty while there is room enough
+ */
+export function explainLength(length, limit) {
+  const left = limit - length;
+  if (limit === 0 || left > NEAR_LIMIT) return "";
+  const characters = Math.abs(left) === 1 ? "character" : "characters";
+  return left < 0 ? `${(-left).toLocaleString("en")} ${characters} too many to send` : `${left} ${characters} left`;
+}
+
 /**
  * @param {unknown} error
  * @returns {string} one sentence

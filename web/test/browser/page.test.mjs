@@ -44,6 +44,7 @@ test("the join page shows us and takes us into the room of the address", async (
   await page.locator("h1", { hasText: "You left the call" }).waitFor(PATIENCE);
   await page.locator("button", { hasText: "Another room" }).click();
   assert.equal(await page.inputValue('input[name="name"]'), "Zoe");
+  assert.equal(page.url(), server.url, "the address does not lead to the room before any more");
   assert.deepEqual(page.complaints, []);
 });
 
@@ -179,7 +180,10 @@ test("a room that refuses us leaves us on the join page with the reason", async 
   await open(`${server.url}?room=test&video=180p&name=Zoe`);
   await page.waitForSelector(".preview video:not([hidden])", PATIENCE);
   await page.click("button.primary");
-  await page.locator('.problem[role="alert"]', { hasText: "The room is full" }).waitFor(PATIENCE);
+  const problem = page.locator('.problem[role="alert"]', { hasText: "The room is full" });
+  await problem.waitFor(PATIENCE);
+  await page.fill('input[name="room"]', "test-2");
+  assert.equal(await problem.isVisible(), false, "it was about another room");
   server.refuse = null;
   await page.click("button.primary");
   await page.waitForSelector(".call .tile.own", PATIENCE);
@@ -295,6 +299,33 @@ test("the focus is where the call begins, and is never lost with what goes away"
   assert.equal(await focused(), "You left the call");
 });
 
+test("a message that is too long is kept, and said to be", async () => {
+  await inCall();
+  await page.keyboard.press("c");
+  const length = page.locator(".chat-length");
+  const said = async () => ((await length.isVisible()) ? length.textContent() : null);
+  const write = (text) => page.fill(".chat-input", text);
+  await write("x".repeat(1899));
+  assert.equal(await said(), null);
+  await write(` ${"x".repeat(1900)} `);
+  assert.equal(await said(), "100 characters left");
+  await write("😀".repeat(1999));
+  assert.equal(await said(), "1 character left");
+  await write("x".repeat(2012));
+  assert.equal(await said(), "12 characters too many to send");
+  await page.keyboard.press("Enter");
+  assert.equal((await page.inputValue(".chat-input")).length, 2012);
+  assert.equal(await page.isDisabled(".send"), true);
+  const right = (selector) => page.locator(selector).evaluate((element) => element.getBoundingClientRect().right);
+  assert.ok((await right(".send")) < (await right(".chat")), "the panel keeps its width");
+  await write("x".repeat(2000));
+  assert.equal(await said(), "0 characters left");
+  await page.keyboard.press("Enter");
+  await page.locator(".chat-text", { hasText: "x".repeat(2000) }).waitFor(PATIENCE);
+  assert.deepEqual([await page.inputValue(".chat-input"), await said()], ["", null]);
+  assert.deepEqual(server.chat.map(({ text }) => text.length), [2000]);
+});
+
 test("the chat is a list within a log", async () => {
   await inCall();
   const ben = server.addGuest("Ben");
@@ -306,7 +337,7 @@ test("the chat is a list within a log", async () => {
 
 for (const viewport of [{ width: 1280, height: 720 }, { width: 390, height: 780 }]) {
   test(`what is said to people covers no face and no name on ${viewport.width} pixels`, async () => {
-    await open(autojoin(server.url, "Zoe"), { viewport });
+    await open(autojoin(server.url, "Zoe", { room: "a-room-with-a-name-that-is-as-long-as-names-may-be-and-no-longer" }), { viewport });
     await page.waitForSelector(".call .tile.own", PATIENCE);
     const covered = () =>
       page.evaluate(() => {
@@ -314,11 +345,15 @@ for (const viewport of [{ width: 1280, height: 720 }, { width: 390, height: 780 
         const faults = [];
         for (const said of document.querySelectorAll(".toast, .banner:not([hidden]), .alone:not([hidden])")) {
           const a = box(said);
-          for (const other of document.querySelectorAll(".tile, .controls button, .top > button")) {
+          for (const other of document.querySelectorAll(".tile, .controls button, .top > button, .top h1, .link-state")) {
             const b = box(other);
-            if (a.right > b.left && b.right > a.left && a.bottom > b.top && b.bottom > a.top) faults.push(`${said.textContent} covers ${other.getAttribute("aria-label")}`);
+            if (a.right > b.left && b.right > a.left && a.bottom > b.top && b.bottom > a.top) faults.push(`${said.textContent} covers ${other.getAttribute("aria-label") ?? other.textContent}`);
           }
+          if (a.right > innerWidth || a.bottom > innerHeight) faults.push(`${said.textContent} is outside`);
         }
+        // The mark of the link is as high as it is wide, and the name is there to be read.
+        if (box(document.querySelector(".link-state")).width < 8.5) faults.push("the state of the link is squeezed");
+        if (box(document.querySelector(".top h1")).width < 40) faults.push("the call's name is squeezed");
         return faults;
       });
     await page.locator(".alone", { hasText: "Nobody else" }).waitFor(PATIENCE);
