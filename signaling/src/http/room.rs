@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,18 +11,35 @@ use serde::{Deserialize, Serialize};
 
 use super::Stats;
 use crate::media::SfuError;
+use crate::protocol::native::refused;
 
+/// The query of both pages.
 #[derive(Deserialize)]
 pub(super) struct Which {
-    pub(super) room: String,
+    pub(super) room: Option<String>,
 }
 
-/// 404 without such a room, 503 when the media workers do not answer.
+/// Answers 400 without a room's name, 404 without such a room, 503 when the media workers do not answer.
 pub(super) async fn timeline(
     State(stats): State<Arc<Stats>>,
-    Query(Which { room }): Query<Which>,
+    query: Result<Query<Which>, QueryRejection>,
 ) -> Response {
-    reply(stats.rooms.timeline(&room).await)
+    match query {
+        Ok(Query(Which { room: Some(room) })) => reply(stats.rooms.timeline(&room).await),
+        Ok(Query(Which { room: None })) => {
+            bad_query("The query names no room: `/timeline?room=NAME`.")
+        }
+        Err(_) => unreadable(),
+    }
+}
+
+/// The answer to a query that says two things about one field, or is not text.
+pub(super) fn unreadable() -> Response {
+    bad_query("The query cannot be read: it takes one `room=NAME`, in UTF-8.")
+}
+
+fn bad_query(message: &str) -> Response {
+    refused(StatusCode::BAD_REQUEST, "bad_query", message.to_owned()).into_response()
 }
 
 pub(super) fn reply<T: Serialize>(found: Option<Result<T, SfuError>>) -> Response {

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::Instant;
 
-use super::room::reply;
+use super::room::{Which, reply, unreadable};
 use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
 use crate::memory::{Memory, MemoryStats};
@@ -85,20 +86,16 @@ struct RunLengths {
     sixteen: u64,
 }
 
-/// 503 when the media workers do not answer.
+/// Answers 404 without a room that the query names, 503 when the media workers do not answer.
 pub(super) async fn stats(
     State(stats): State<Arc<Stats>>,
-    Query(Of { room }): Query<Of>,
+    query: Result<Query<Which>, QueryRejection>,
 ) -> Response {
-    match room {
-        Some(room) => reply(stats.rooms.stats(&room).await),
-        None => reply(Some(stats.read().await)),
+    match query {
+        Ok(Query(Which { room: Some(room) })) => reply(stats.rooms.stats(&room).await),
+        Ok(Query(Which { room: None })) => reply(Some(stats.read().await)),
+        Err(_) => unreadable(),
     }
-}
-
-#[derive(Deserialize)]
-pub(super) struct Of {
-    room: Option<String>,
 }
 
 impl Stats {

@@ -389,7 +389,16 @@ async fn each_is_told_what_was_decided_about_them_and_operators_everything() {
     ]});
     assert_eq!(timeline, expected);
     assert_eq!(get(admin, "/timeline?room=none").await.status, 404);
-    assert_eq!(get(admin, "/timeline").await.status, 400);
+    for path in [
+        "/timeline",
+        "/timeline?room=a&room=b",
+        "/stats?room=a&room=b",
+    ] {
+        let reply = get(admin, path).await;
+        assert_eq!(reply.status, 400, "{path}");
+        let reason: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
+        assert_eq!(reason["code"], "bad_query", "{path}");
+    }
     assert_eq!(get(server.addr, "/timeline?room=room").await.status, 404);
 }
 
