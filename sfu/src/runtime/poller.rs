@@ -94,7 +94,8 @@ impl Poller {
         };
         let mut fds = [interest(socket), interest(self.wake.event.as_raw_fd())];
         let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            // Nothing waits for 68 years. `libc` has no name for the type that it will keep for musl.
+            tv_sec: i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into(),
             tv_nsec: timeout.subsec_nanos() as _,
         });
         let timeout = timeout
