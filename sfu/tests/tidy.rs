@@ -300,6 +300,10 @@ fn source_files(place: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut waiting = vec![place.to_path_buf(), place.with_extension("rs")];
     while let Some(path) = waiting.pop() {
+        // Linked folders are read where they are.
+        if path.is_symlink() {
+            continue;
+        }
         if path.is_dir() {
             let skipped = ["node_modules", "target", "corpus", "artifacts"];
             if path

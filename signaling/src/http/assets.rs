@@ -12,15 +12,13 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
-/// The files that the page loads, without its tests, tools and documents. The folder may be missing when this crate is
-/// built alone.
+/// The files that the page loads, without its tests, tools and documents. `page` is a link to the folder `web` of the
+/// workspace; in a packaged crate it is a folder of these files.
 #[derive(RustEmbed)]
-#[folder = "../web"]
-#[allow_missing = true]
+#[folder = "page"]
 #[include = "index.html"]
-#[include = "client/*"]
+#[include = "client/*.js"]
 #[include = "ui/*"]
-#[exclude = "*.md"]
 struct Embedded;
 
 pub(crate) enum Assets {

@@ -224,7 +224,10 @@ async fn all_of_the_page_is_served_in_types_that_browsers_take() {
     while let Some(path) = paths.pop() {
         if let Ok(entries) = std::fs::read_dir(&path) {
             paths.extend(entries.map(|entry| entry.expect("entry").path()));
-        } else if path.is_file() && path.extension().is_some_and(|kind| kind != "md") {
+        } else if path
+            .extension()
+            .is_some_and(|kind| kind != "md" && kind != "json")
+        {
             let name = path.strip_prefix(&web).expect("inside").display();
             let reply = get(server.addr, &format!("/{name}")).await;
             assert_eq!(reply.status, 200, "{name}");
@@ -242,6 +245,7 @@ async fn the_embedded_page_leaves_tests_and_tools_out() {
         "/node_modules/ws/package.json",
         "/test/unit/x.js",
         "/client/README.md",
+        "/client/package.json",
     ] {
         assert_eq!(get(server.addr, path).await.status, 404, "{path}");
     }
