@@ -25,7 +25,7 @@ pub(crate) use table::{LinkTable, TableFull};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-use crate::router::Batch;
+use crate::pipe::Batch;
 use crate::worker::{Control, Worker};
 
 /// Batches on their way between two workers, each way. A batch is up to 64 packets, and a worker makes one a turn: this

@@ -12,13 +12,13 @@ use crate::config::Limits;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
-use crate::router::Seat;
 use crate::sfu::links::{LinkTable, Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Certificate, Srtp, SrtpProfile};
 use crate::view::{Cap, TrackSettings, View};
+use crate::worker::Seat;
 use crate::worker::{Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;

@@ -6,10 +6,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Worker;
+use super::room::Seat;
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::router::Seat;
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::transport::sdp::Offer;
 use crate::view::{Cap, TrackSettings, View};

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::Worker;
 use crate::event::Event;
+use crate::index::PeerIx;
 use crate::transport::TransportEvent;
 
 impl Worker {
     /// Handles everything that a peer's transport has produced.
-    pub(super) fn service(&mut self, now: Instant, index: usize) {
+    pub(super) fn service(&mut self, now: Instant, index: PeerIx) {
         self.schedule.touch(index);
         loop {
             let Some(peer) = self.peers.get_mut(index) else {
@@ -43,7 +44,7 @@ impl Worker {
                     }
                 }
                 Some(TransportEvent::AddressForgotten(addr)) => {
-                    self.demux.addresses.unbind(addr, index);
+                    self.demux.addresses.unbind(addr, index.into());
                 }
                 Some(TransportEvent::AddressProven(addr)) => self.address_proven(now, index, addr),
                 Some(TransportEvent::AddressesUnproven(count)) => {

@@ -7,6 +7,7 @@ use super::Worker;
 use super::relay::Control;
 use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
+use crate::index::PeerIx;
 use crate::transport::{DataChannel, DataMessage};
 
 /// Interval at which one reason is told to a peer. The messages it sends are bounded, but not its mistakes.
@@ -69,7 +70,7 @@ impl Worker {
     pub(super) fn take_data(
         &mut self,
         now: Instant,
-        from: usize,
+        from: PeerIx,
         channel: DataChannel,
         payload: Vec<u8>,
         binary: bool,
@@ -98,7 +99,7 @@ impl Worker {
     }
 
     /// Counts a refused channel or message, and tells its peer.
-    pub(super) fn refuse_data(&mut self, now: Instant, from: usize, reason: DataRefusal) {
+    pub(super) fn refuse_data(&mut self, now: Instant, from: PeerIx, reason: DataRefusal) {
         self.counters.drop(reason.code());
         if let Some(peer) = self.peers.get_mut(from)
             && peer.data_budget.tell(now, reason)
@@ -110,7 +111,7 @@ impl Worker {
     }
 
     /// Sends a message to every peer of a room on this worker but one.
-    pub(super) fn deliver_data(&mut self, now: Instant, except: Option<usize>, data: &Data) {
+    pub(super) fn deliver_data(&mut self, now: Instant, except: Option<PeerIx>, data: &Data) {
         let Some(room) = self.rooms.get(&data.room) else {
             return;
         };

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Worker;
+use crate::index::PeerIx;
 
 /// Datagrams that may wait. A client sends two flights of a few datagrams: this fits a storm of 500 joins. Beyond it
 /// the newest are dropped; DTLS retransmits after a second.
@@ -20,7 +21,7 @@ const DATAGRAM: usize = 2_048;
 /// Handshake datagrams that wait.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    waiting: VecDeque<(usize, SocketAddr, Vec<u8>)>,
+    waiting: VecDeque<(PeerIx, SocketAddr, Vec<u8>)>,
 }
 
 impl Handshakes {
@@ -35,7 +36,7 @@ impl Handshakes {
     }
 
     /// Forgets the datagrams of a peer.
-    pub(super) fn remove(&mut self, peer: usize) {
+    pub(super) fn remove(&mut self, peer: PeerIx) {
         self.waiting.retain(|(other, ..)| *other != peer);
     }
 }
@@ -44,7 +45,7 @@ impl Worker {
     pub(super) fn handle_dtls(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         from: SocketAddr,
         datagram: &mut [u8],
     ) {
@@ -67,7 +68,7 @@ impl Worker {
         self.after_dtls(now, index);
     }
 
-    fn after_dtls(&mut self, now: Instant, index: usize) {
+    fn after_dtls(&mut self, now: Instant, index: PeerIx) {
         let peer = self.peers.get_mut(index);
         let refused = peer.map_or(0, |peer| peer.transport.take_dtls_refused());
         self.counters.drop_many("dtls_refused", refused);

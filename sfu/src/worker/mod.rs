@@ -26,6 +26,7 @@ mod negotiation;
 mod orientation;
 mod peer;
 mod relay;
+mod room;
 mod schedule;
 mod settings;
 mod snapshot;
@@ -40,13 +41,13 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use slab::Slab;
 
 pub(crate) use command::{Command, Held, Reply};
 #[cfg(test)]
 pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
 pub(crate) use relay::Control;
+pub(crate) use room::Seat;
 
 use crate::cache::CacheBudget;
 use crate::clock::WallClock;
@@ -55,7 +56,9 @@ use crate::demux::{Class, Demux, classify};
 use crate::egress::{LayerAllocation, LayerRequest};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
-use crate::router::{Batches, Room, Router};
+use crate::index::{PeerIx, Table};
+use crate::pipe::Batches;
+use crate::track::Tracks;
 use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::Certificate;
 use crate::view::Cap;
@@ -64,7 +67,8 @@ use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
 use peer::Peer;
-use relay::RelayedTracks;
+use relay::Upstream;
+use room::Room;
 use schedule::Schedule;
 
 /// The initial values of a worker.
@@ -98,11 +102,11 @@ pub(crate) struct Worker {
     next_id: u64,
     demux: Demux,
     rooms: HashMap<RoomId, Room>,
-    peers: Slab<Peer>,
-    by_id: HashMap<PeerId, usize>,
-    router: Router,
-    /// Tracks of publishers on other workers.
-    relayed: RelayedTracks,
+    peers: Table<PeerIx, Peer>,
+    by_id: HashMap<PeerId, PeerIx>,
+    /// Every track that viewers here may be sent, whoever publishes it.
+    tracks: Tracks,
+    upstream: Upstream,
     /// Control for other workers, each with the worker's index.
     outbox: VecDeque<(u16, Control)>,
     batches: Batches,
@@ -166,10 +170,10 @@ impl Worker {
             next_id: 1,
             demux: Demux::default(),
             rooms: HashMap::new(),
-            peers: Slab::new(),
+            peers: Table::default(),
             by_id: HashMap::new(),
-            router: Router::default(),
-            relayed: RelayedTracks::default(),
+            tracks: Tracks::default(),
+            upstream: Upstream::default(),
             outbox: VecDeque::new(),
             batches: Batches::default(),
             schedule: Schedule::default(),
@@ -203,7 +207,7 @@ impl Worker {
         if holder.is_shared || holder.is_contested && class == Class::Dtls {
             return self.handle_shared(now, from, class, datagram);
         }
-        let index = holder.peer;
+        let index = PeerIx::from(holder.peer);
         match class {
             Class::Rtp => self.handle_rtp(now, index, datagram),
             Class::Rtcp => self.handle_rtcp(now, index, datagram),
@@ -232,7 +236,7 @@ impl Worker {
         let touched = self.schedule.take_touched();
         for index in &touched {
             if let Some(peer) = self.peers.get_mut(*index) {
-                let deadline = peer.poll_timeout();
+                let deadline = peer.poll_timeout(&self.tracks);
                 self.schedule.set(*index, deadline);
             }
         }
@@ -279,7 +283,7 @@ impl Worker {
         if self.handshakes.is_empty() {
             let speaking = self.speaking.first().map(|(due, _)| *due);
             let due = [
-                self.relayed.poll_timeout(),
+                self.upstream.poll_timeout(),
                 self.marks.poll_timeout(),
                 self.watches.poll_timeout(),
                 self.looks.poll_timeout(),

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::audio::{Loudest, Speakers};
 use crate::id::{PeerId, TrackId};
-use crate::place::Place;
+use crate::index::{PeerIx, TrackIx};
 use crate::stats::Decision;
 
 /// One worker's part of a room.
 #[derive(Debug)]
 pub(crate) struct Room {
     /// Its peers on this worker, by index among the worker's.
-    pub(crate) peers: BTreeSet<usize>,
+    pub(crate) peers: BTreeSet<PeerIx>,
     /// Its tracks, those that other workers relay included.
-    pub(crate) tracks: HashMap<TrackId, Place>,
+    pub(crate) tracks: HashMap<TrackId, TrackIx>,
     /// The other workers that have a part of it.
     pub(crate) parts: Vec<u16>,
     /// The decisions for its viewers here, oldest first.

@@ -86,10 +86,15 @@ pub(crate) struct Batches {
 
 impl Batches {
     /// Copies a packet for the workers of `to`.
-    pub(crate) fn push(&mut self, to: &[u16], packet: RelayedPacket, datagram: &[u8]) {
+    pub(crate) fn push(
+        &mut self,
+        to: impl IntoIterator<Item = u16>,
+        packet: RelayedPacket,
+        datagram: &[u8],
+    ) {
         for worker in to {
-            if !self.to.contains(worker) {
-                self.to.push(*worker);
+            if !self.to.contains(&worker) {
+                self.to.push(worker);
             }
         }
         self.open.push(packet, datagram);
@@ -178,8 +183,8 @@ mod tests {
     #[test]
     fn further_workers_cost_no_copy() {
         let mut batches = Batches::default();
-        batches.push(&[1], packet(1), b"one");
-        batches.push(&[1, 2], packet(2), b"two");
+        batches.push([1], packet(1), b"one");
+        batches.push([1, 2], packet(2), b"two");
         let out = drain(&mut batches);
         assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 2]);
         assert!(Arc::ptr_eq(&out[0].1, &out[1].1));
@@ -192,7 +197,7 @@ mod tests {
         let mut batches = Batches::default();
         let mut places = std::collections::BTreeSet::new();
         for turn in 0..1_000 {
-            batches.push(&[1, 2], packet(turn), &[7; 1_200]);
+            batches.push([1, 2], packet(turn), &[7; 1_200]);
             for (_, batch) in drain(&mut batches) {
                 places.insert(Arc::as_ptr(&batch) as usize);
             }
@@ -200,7 +205,7 @@ mod tests {
         assert_eq!((places.len(), batches.pool.len()), (1, 1));
         let held: Vec<_> = (0..200)
             .flat_map(|turn| {
-                batches.push(&[1], packet(turn), &[7; 1_200]);
+                batches.push([1], packet(turn), &[7; 1_200]);
                 drain(&mut batches)
             })
             .collect();
@@ -230,7 +235,7 @@ mod tests {
                 for worker in to {
                     expected[usize::from(*worker)].push((sequence, len));
                 }
-                batches.push(to, packet(sequence), &vec![sequence as u8; len]);
+                batches.push(to.iter().copied(), packet(sequence), &vec![sequence as u8; len]);
                 if flush {
                     held.extend(drain(&mut batches));
                 }
