@@ -32,6 +32,9 @@
 //! (`pipe/`) that `sfu/` carries over a ring to the workers with viewers of the track. There it goes on at 7 as if it had just
 //! been received (`worker/relay`).
 //!
+//! An embedder that records a track, or listens to it, takes a [`Tap`] of it: at 7 each packet is also copied into the
+//! tap's queue (`tap/`).
+//!
 //! # Invariants
 //!
 //! - A peer belongs to one worker; a room has a part on each worker it has grown to. Values pass between threads, never
@@ -73,7 +76,9 @@ mod pipe;
 mod prefetch;
 mod rate;
 mod runtime;
+mod seat;
 mod sfu;
+mod tap;
 mod track;
 mod transmit;
 mod transport;
@@ -89,6 +94,7 @@ pub use event::{
 };
 pub use id::{PeerId, RoomId, TrackId};
 pub use sfu::{Join, Sfu};
+pub use tap::{Tap, TapFrame, TapFrames, TapLayers, TapOverflow, TapPacket, TapSettings};
 pub use transport::SENDER_PROTOCOL;
 pub use transport::sdp::SdpError;
 pub use view::{Cap, Reason, TrackSettings, View};

@@ -53,6 +53,20 @@ fn the_packets_folders_import_only_what_is_below_them() {
                 "worker",
             ],
         ),
+        // A queue from a track to an embedder.
+        (
+            "tap",
+            &[
+                "egress",
+                "ingress",
+                "pipe",
+                "runtime",
+                "sfu",
+                "track",
+                "transport",
+                "worker",
+            ],
+        ),
         // Fills a track.
         (
             "ingress",
@@ -124,6 +138,10 @@ fn each_list_has_one_owner() {
         (
             "sinks.remove_viewer(",
             &["sfu/src/worker/subscription.rs", "sfu/src/track/sinks.rs"],
+        ),
+        (
+            "sinks.add_tap(",
+            &["sfu/src/worker/taps.rs", "sfu/src/track/sinks.rs"],
         ),
         (
             "sinks.set_pipe(",

@@ -360,10 +360,10 @@ mod tests {
     use crate::clock::WallClock;
     use crate::config::Limits;
     use crate::id::{PeerId, RoomId};
+    use crate::seat::Seat;
     use crate::testing::epoch;
     use crate::transport::{Backend, Certificate};
     use crate::view::Cap;
-    use crate::worker::Seat;
     use crate::worker::read_offer;
 
     const OFFER: &str = include_str!("../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");

@@ -17,10 +17,10 @@ use super::room_events::ROOM_EVENTS;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, worker_of};
+use crate::seat::Seat;
 use crate::stats::Decision;
 use crate::transport::sdp::Offer;
 use crate::worker::Command;
-use crate::worker::Seat;
 
 /// All rooms.
 #[derive(Debug, Default)]

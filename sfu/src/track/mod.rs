@@ -36,6 +36,7 @@ use crate::index::PeerIx;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
 use crate::rtp::parameters::{CodecFormat, SectionParameters, SsrcPair};
+use crate::tap::TapLayers;
 use crate::view::TrackSettings;
 use demand::{Demand, DemandChange};
 use hint::Hint;
@@ -206,9 +207,48 @@ impl Track {
     /// Updates the demand for its encodings. `here` are the layers that viewers on this worker want.
     pub(crate) fn update_demand(&mut self, now: Instant, here: LayerSet) -> DemandChange {
         let order = self.order();
-        let wanted = here.union(self.sinks.wanted_beside_viewers());
+        let wanted = here.union(self.sinks.wanted_by_pipes());
+        let wanted = wanted.union(self.wanted_by_taps());
         self.demand
             .update(now, self.live, wanted, order, &self.layers)
+    }
+
+    /// The layers that its taps take, or may have to take from one moment to the next.
+    pub(crate) fn wanted_by_taps(&self) -> LayerSet {
+        let mut wanted = LayerSet::NONE;
+        if self.settings.muted {
+            return wanted;
+        }
+        for tap in self.sinks.taps() {
+            wanted = wanted.union(match tap.layers() {
+                TapLayers::All => LayerSet::ALL,
+                TapLayers::Largest => self.down_to_largest(),
+            });
+        }
+        wanted
+    }
+
+    /// The layers from the largest picture down to the largest that arrives, and the smallest one, which a publisher
+    /// with a narrow link still sends.
+    fn down_to_largest(&self) -> LayerSet {
+        let mut layers = LayerSet::NONE;
+        for (index, layer) in self.encodings().rev() {
+            layers.insert(index);
+            if layer.is_alive() {
+                break;
+            }
+        }
+        if let Some((smallest, _)) = self.encodings().next() {
+            layers.insert(smallest);
+        }
+        layers
+    }
+
+    /// The layer with the largest picture that arrives.
+    pub(crate) fn largest_alive(&self) -> Option<usize> {
+        let mut layers = self.encodings().rev();
+        let found = layers.find(|(_, layer)| layer.is_alive());
+        found.map(|(index, _)| index)
     }
 
     /// Sets the negotiated codecs, the one asked for first.

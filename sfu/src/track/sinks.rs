@@ -3,6 +3,7 @@
 
 use super::ladder::LayerSet;
 use crate::index::{PeerIx, SlotIx};
+use crate::tap::TapSink;
 
 /// A viewer of a track: the peer, and the slot of its that carries the track.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Sinks {
     viewers: Vec<Target>,
     /// Other workers. Only a track that a peer of this worker publishes has any.
     pipes: Vec<Pipe>,
+    /// Taps of embedders. Only a track that a peer of this worker publishes has any.
+    taps: Vec<TapSink>,
 }
 
 impl Sinks {
@@ -66,10 +69,32 @@ impl Sinks {
         before != wanted
     }
 
-    /// The layers that receivers other than the viewers want.
-    pub(crate) fn wanted_beside_viewers(&self) -> LayerSet {
+    /// The layers that other workers want.
+    pub(crate) fn wanted_by_pipes(&self) -> LayerSet {
         let pipes = self.pipes.iter().map(|pipe| pipe.wanted);
         pipes.fold(LayerSet::NONE, LayerSet::union)
+    }
+
+    /// The taps.
+    pub(crate) fn taps(&self) -> &[TapSink] {
+        &self.taps
+    }
+
+    /// The taps, mutable.
+    pub(crate) fn taps_mut(&mut self) -> &mut [TapSink] {
+        &mut self.taps
+    }
+
+    /// Adds a tap.
+    pub(crate) fn add_tap(&mut self, tap: TapSink) {
+        self.taps.push(tap);
+    }
+
+    /// Forgets the taps whose reader is gone; true if there was one.
+    pub(crate) fn forget_gone_taps(&mut self) -> bool {
+        let before = self.taps.len();
+        self.taps.retain(|tap| !tap.is_gone());
+        self.taps.len() < before
     }
 }
 
@@ -107,7 +132,7 @@ mod tests {
         assert!(sinks.set_pipe(1, layer(0)));
         assert!(!sinks.set_pipe(1, layer(0)), "nothing new");
         assert!(sinks.set_pipe(2, layer(2)));
-        assert_eq!(sinks.wanted_beside_viewers(), layer(0).union(layer(2)));
+        assert_eq!(sinks.wanted_by_pipes(), layer(0).union(layer(2)));
         assert!(sinks.set_pipe(1, LayerSet::NONE));
         assert!(!sinks.set_pipe(1, LayerSet::NONE));
         let to: Vec<u16> = sinks.pipes().iter().map(|pipe| pipe.to).collect();

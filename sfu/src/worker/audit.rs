@@ -114,6 +114,10 @@ impl Worker {
                     faults.push(format!("{id} goes to {target:?}, who knows nothing of it"));
                 }
             }
+            let taps = track.sinks.taps();
+            if !taps.is_empty() && (track.peer().is_none() || self.taps.poll_timeout().is_none()) {
+                faults.push(format!("{} has a tap that nobody looks after", track.id));
+            }
             if track.peer().is_none() && !track.sinks.pipes().is_empty() {
                 faults.push(format!(
                     "{} is sent on by a worker that does not own it",
@@ -200,6 +204,11 @@ impl Worker {
             + self.by_id.len()
             + self.tracks.len()
             + self.upstream.len()
+            + self
+                .tracks
+                .iter()
+                .map(|(_, track)| track.sinks.taps().len())
+                .sum::<usize>()
             + self.batches.pooled()
             + self.outbox.len()
             + self.demux.len()

@@ -6,11 +6,12 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Worker;
-use super::room::Seat;
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::seat::Seat;
 use crate::stats::{Decision, PeerStats, WorkerStats};
+use crate::tap::{Tap, TapSettings};
 use crate::transport::sdp::Offer;
 use crate::view::{Cap, TrackSettings, View};
 
@@ -86,6 +87,12 @@ pub(crate) enum Command {
     CloseRoom {
         room: RoomId,
         reply: Reply<()>,
+    },
+    Tap {
+        track: TrackId,
+        settings: TapSettings,
+        seat: Seat,
+        reply: Reply<Tap>,
     },
     Stats {
         reply: Reply<WorkerStats>,
@@ -174,6 +181,12 @@ impl Worker {
                 self.close_room(now, room);
                 answer(reply, Ok(()));
             }
+            Command::Tap {
+                track,
+                settings,
+                seat,
+                reply,
+            } => answer(reply, self.tap(now, track, &settings, seat)),
             Command::Stats { reply } => answer(reply, Ok(self.stats(now))),
             Command::Totals { reply } => answer(reply, Ok(self.totals())),
             Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(now, peer)),

@@ -72,6 +72,10 @@ impl Worker {
         if track.settings.muted {
             return;
         }
+        // Before the loudest are chosen: a recording has everybody's sound.
+        if !track.sinks.taps().is_empty() {
+            self.feed_taps(now, &media, datagram);
+        }
         if media.codec.is_audio() && !self.hear(now, &media, datagram) {
             return;
         }

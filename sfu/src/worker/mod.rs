@@ -32,6 +32,7 @@ mod settings;
 mod snapshot;
 mod speakers;
 mod subscription;
+mod taps;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -47,7 +48,6 @@ pub(crate) use command::{Command, Held, Reply};
 pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
 pub(crate) use relay::Control;
-pub(crate) use room::Seat;
 
 use crate::cache::CacheBudget;
 use crate::clock::WallClock;
@@ -107,6 +107,7 @@ pub(crate) struct Worker {
     /// Every track that viewers here may be sent, whoever publishes it.
     tracks: Tracks,
     upstream: Upstream,
+    taps: taps::Taps,
     /// Control for other workers, each with the worker's index.
     outbox: VecDeque<(u16, Control)>,
     batches: Batches,
@@ -174,6 +175,7 @@ impl Worker {
             by_id: HashMap::new(),
             tracks: Tracks::default(),
             upstream: Upstream::default(),
+            taps: taps::Taps::default(),
             outbox: VecDeque::new(),
             batches: Batches::default(),
             schedule: Schedule::default(),
@@ -268,6 +270,7 @@ impl Worker {
         self.poll_speakers(now);
         self.poll_watches(now);
         self.poll_looks(now);
+        self.poll_taps(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -287,6 +290,7 @@ impl Worker {
                 self.marks.poll_timeout(),
                 self.watches.poll_timeout(),
                 self.looks.poll_timeout(),
+                self.taps.poll_timeout(),
                 speaking,
             ];
             let due = due.into_iter().flatten();

@@ -7,7 +7,6 @@ use rand::Rng;
 
 use super::Worker;
 use super::peer::Peer;
-use super::room::Seat;
 use crate::cache::CacheShare;
 use crate::config::Limits;
 use crate::egress::{SlotSeed, Subscriber};
@@ -17,6 +16,7 @@ use crate::id::{PeerId, RoomId, TrackId};
 use crate::index::{PeerIx, TrackIx};
 use crate::ingress::Publisher;
 use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters, SlotIdentity};
+use crate::seat::Seat;
 use crate::track::{Target, Track};
 use crate::transmit::RunKey;
 use crate::transport::sdp::{

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::codecs::{Asks, Offered};
 use super::orientation::Pictures;
-use super::room::Seat;
 use crate::egress::Subscriber;
 use crate::event::Needs;
 use crate::id::{PeerId, RoomId};
 use crate::ingress::Publisher;
+use crate::seat::Seat;
 use crate::track::Tracks;
 use crate::transmit::RunKey;
 use crate::transport::sdp::{Offer, SdpError, Session};

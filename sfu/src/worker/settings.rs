@@ -46,11 +46,13 @@ impl Worker {
         let (room, id, muted) = (track.room, track.id, track.settings.muted);
         if muted {
             self.silence(now, room, id);
+            self.interrupt_taps(at);
         }
         self.last_n_changed(now, room);
         self.retarget(now, at);
         if !muted {
             self.request_beginnings(now, at);
+            self.begin_taps(now, at);
         }
     }
 
