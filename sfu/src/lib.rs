@@ -30,7 +30,7 @@
 //!
 //! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once, into a batch
 //! (`pipe/`) that `sfu/` carries over a ring to the workers with viewers of the track. There it goes on at 7 as if it had just
-//! been received (`worker/relay`).
+//! been received (`worker/pipe`).
 //!
 //! An embedder that records a track, or listens to it, takes a [`Tap`] of it: at 7 each packet is also copied into the
 //! tap's queue (`tap/`).

@@ -145,7 +145,7 @@ fn each_list_has_one_owner() {
         ),
         (
             "sinks.set_pipe(",
-            &["sfu/src/worker/relay/mod.rs", "sfu/src/track/sinks.rs"],
+            &["sfu/src/worker/pipe/mod.rs", "sfu/src/track/sinks.rs"],
         ),
     ];
     let mut found = Vec::new();

@@ -20,9 +20,9 @@ const BATCH_PACKETS: usize = 64;
 /// this number are freed after it.
 const POOL: usize = 64;
 
-/// Facts of a relayed packet.
+/// Facts of a packet on its way to other workers.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct RelayedPacket {
+pub(crate) struct PipedPacket {
     pub(crate) track: TrackId,
     pub(crate) layer: u8,
     /// Sequence number, unwrapped within the layer's stream.
@@ -41,7 +41,7 @@ pub(crate) struct RelayedPacket {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Packets, each with the end of its bytes.
-    packets: Vec<(RelayedPacket, usize)>,
+    packets: Vec<(PipedPacket, usize)>,
     bytes: Vec<u8>,
 }
 
@@ -52,7 +52,7 @@ impl Batch {
     }
 
     /// The packets with their bytes.
-    pub(crate) fn packets(&self) -> impl Iterator<Item = (&RelayedPacket, &[u8])> {
+    pub(crate) fn packets(&self) -> impl Iterator<Item = (&PipedPacket, &[u8])> {
         let mut start = 0;
         self.packets.iter().map(move |(packet, end)| {
             let bytes = self.bytes.get(start..*end).unwrap_or_default();
@@ -61,7 +61,7 @@ impl Batch {
         })
     }
 
-    fn push(&mut self, packet: RelayedPacket, datagram: &[u8]) {
+    fn push(&mut self, packet: PipedPacket, datagram: &[u8]) {
         self.bytes.extend_from_slice(datagram);
         self.packets.push((packet, self.bytes.len()));
     }
@@ -89,7 +89,7 @@ impl Batches {
     pub(crate) fn push(
         &mut self,
         to: impl IntoIterator<Item = u16>,
-        packet: RelayedPacket,
+        packet: PipedPacket,
         datagram: &[u8],
     ) {
         for worker in to {
@@ -122,7 +122,7 @@ impl Batches {
         self.pool.len()
     }
 
-    /// Frees the batches kept for reuse: nothing is relayed any more.
+    /// Frees the batches kept for reuse: no track is sent to another worker any more.
     pub(crate) fn release(&mut self) {
         self.pool = VecDeque::new();
         self.open = Batch::default();
@@ -160,10 +160,10 @@ mod tests {
 
     use super::*;
 
-    fn packet(sequence: u64) -> RelayedPacket {
+    fn packet(sequence: u64) -> PipedPacket {
         let mut datagram = [0; 12];
         datagram[0] = 0x80;
-        RelayedPacket {
+        PipedPacket {
             track: TrackId::new(0, sequence),
             layer: 0,
             sequence,

@@ -2,4 +2,4 @@
 
 mod batch;
 
-pub(crate) use batch::{Batch, Batches, RelayedPacket};
+pub(crate) use batch::{Batch, Batches, PipedPacket};

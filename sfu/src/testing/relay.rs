@@ -500,7 +500,7 @@ impl SimRelay {
             |worker: &SimWorker| worker.links.has_incoming() || worker.links.is_held_up();
         let idle = !self.workers.iter().any(under_way);
         let faults = workers.iter().flat_map(|worker| {
-            let relays = idle.then(|| worker.audit_relays(&workers));
+            let relays = idle.then(|| worker.audit_pipes(&workers));
             worker
                 .audit()
                 .into_iter()

@@ -245,8 +245,8 @@ impl Layer {
         described
     }
 
-    /// Counts and caches a packet that its publisher's worker relayed and has already checked.
-    pub(crate) fn receive_relayed(&mut self, now: Instant, packet: Relayed<'_>) {
+    /// Counts and caches a packet that its publisher's worker sent and has already checked.
+    pub(crate) fn receive_piped(&mut self, now: Instant, packet: FromPipe<'_>) {
         self.follow_stream(packet.ssrc);
         let stream = StreamPacket {
             codec: packet.codec,
@@ -395,7 +395,7 @@ impl Layer {
 }
 
 /// Facts that a layer needs about a packet that another worker received.
-pub(crate) struct Relayed<'a> {
+pub(crate) struct FromPipe<'a> {
     pub(crate) ssrc: u32,
     /// Unwrapped sequence number, from that worker.
     pub(crate) sequence: u64,

@@ -24,7 +24,7 @@ mod table;
 use std::time::Instant;
 
 pub(crate) use frames::StreamPacket;
-pub(crate) use layer::{Layer, Received, Relayed};
+pub(crate) use layer::{FromPipe, Layer, Received};
 pub(crate) use sinks::{Sinks, Target};
 pub(crate) use source::{Piped, Source};
 pub(crate) use state::{LayerState, TrackState};

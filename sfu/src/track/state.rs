@@ -1,4 +1,4 @@
-//! A published track on another worker than its publisher's: the state reported to it, and the relayed packets it
+//! A published track on another worker than its publisher's: the state reported to it, and the packets it
 //! caches.
 
 use super::Track;
@@ -81,7 +81,7 @@ impl Track {
     }
 
     /// A track that another worker sends.
-    pub(crate) fn relayed(
+    pub(crate) fn from_pipe(
         state: TrackState,
         room: RoomId,
         publisher: PeerId,
@@ -159,7 +159,7 @@ mod tests {
     use crate::cache::CacheShare;
     use crate::packet::{Described, PassedOn};
     use crate::rtp::codec::Codec;
-    use crate::track::Relayed;
+    use crate::track::FromPipe;
     use crate::track::ladder::LayerSet;
 
     fn state(ssrc: u32, alive: bool) -> TrackState {
@@ -187,18 +187,18 @@ mod tests {
         }
     }
 
-    fn relayed(state: TrackState) -> Track {
+    fn piped(state: TrackState) -> Track {
         let piped = Piped {
             from: 1,
             wanted: LayerSet::NONE,
             caches: CacheShare::default(),
         };
-        Track::relayed(state, RoomId::new(1, 1), PeerId::new(1, 3), piped)
+        Track::from_pipe(state, RoomId::new(1, 1), PeerId::new(1, 3), piped)
     }
 
     #[test]
-    fn a_relayed_track_says_of_itself_what_it_was_told() {
-        let mut track = relayed(state(7, false));
+    fn a_piped_track_says_of_itself_what_it_was_told() {
+        let mut track = piped(state(7, false));
         assert_eq!(track.state(), state(7, false));
         assert!(track.follow(state(7, true)));
         assert!(!track.follow(state(7, true)), "nothing new");
@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn a_new_stream_does_not_inherit_the_old_ones_packets() {
-        let mut track = relayed(state(7, true));
+        let mut track = piped(state(7, true));
         let caches = CacheShare::default();
         let passed_on = PassedOn::default();
         let described = Described::plain(Codec::Vp8, &[1]);
-        let packet = |ssrc| Relayed {
+        let packet = |ssrc| FromPipe {
             ssrc,
             sequence: 5,
             codec: Codec::Vp8,
@@ -223,13 +223,13 @@ mod tests {
             caches: &caches,
             datagram: &[1],
         };
-        track.layers[0].receive_relayed(Instant::now(), packet(7));
+        track.layers[0].receive_piped(Instant::now(), packet(7));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
-        track.layers[0].receive_relayed(Instant::now(), packet(8));
+        track.layers[0].receive_piped(Instant::now(), packet(8));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
         track.follow_layers(&state(9, true).layers, Ranks::default());
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
-        track.layers[0].receive_relayed(Instant::now(), packet(9));
+        track.layers[0].receive_piped(Instant::now(), packet(9));
         track.forget_packets();
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
     }

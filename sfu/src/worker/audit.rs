@@ -128,7 +128,7 @@ impl Worker {
     }
 
     /// Disagreements between this worker and the others, when nothing is on its way between them.
-    pub(crate) fn audit_relays(&self, workers: &[&Self]) -> Vec<String> {
+    pub(crate) fn audit_pipes(&self, workers: &[&Self]) -> Vec<String> {
         let mut faults = Vec::new();
         let here = self.config.index;
         for (_, track) in self.tracks.iter() {
@@ -138,10 +138,10 @@ impl Worker {
                 .get(usize::from(piped.from))
                 .and_then(|origin| origin.published(track.room, id))
             else {
-                faults.push(format!("{id} is relayed to {here} and published by nobody"));
+                faults.push(format!("{id} is sent to {here} and published by nobody"));
                 continue;
             };
-            // The rest is relayed with the packets.
+            // The rest comes with the packets.
             let state = |track: &Track| {
                 let mut state = track.state();
                 for layer in &mut state.layers {
@@ -157,10 +157,10 @@ impl Worker {
                 ));
             }
             let wanted = !self.wanted_of(track).0.is_empty();
-            let relays = found.sinks.pipes().iter().any(|pipe| pipe.to == here);
-            if (!piped.wanted.is_empty(), relays) != (wanted, wanted) {
+            let sent = found.sinks.pipes().iter().any(|pipe| pipe.to == here);
+            if (!piped.wanted.is_empty(), sent) != (wanted, wanted) {
                 faults.push(format!(
-                    "{id} is wanted at {here}: {wanted}, and relayed: {relays}"
+                    "{id} is wanted at {here}: {wanted}, and sent: {sent}"
                 ));
             }
             if !wanted && track.layers.iter().any(|layer| layer.cache.is_some()) {

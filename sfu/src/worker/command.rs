@@ -117,7 +117,7 @@ pub(crate) enum Held {
 
 impl Worker {
     /// Carries out a command. A held answer is given by [`answer`](Self::answer), once everything that
-    /// [`poll_relay`](Self::poll_relay) yields has been handed over.
+    /// [`poll_control`](Self::poll_control) yields has been handed over.
     pub(crate) fn handle_command(&mut self, now: Instant, command: Command) -> Option<Held> {
         match command {
             Command::CreateRoom { reply } => {

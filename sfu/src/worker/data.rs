@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use super::relay::Control;
+use super::pipe::Control;
 use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
 use crate::index::PeerIx;

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::index::{PeerIx, TrackIx};
 use crate::ingress::{Media, Publisher, Receipt};
 use crate::packet::{Packet, PacketInfo};
-use crate::pipe::RelayedPacket;
+use crate::pipe::PipedPacket;
 use crate::rtp::rtcp;
 use crate::transmit::Transmits;
 
@@ -99,7 +99,7 @@ impl Worker {
         };
         let pipes = track.sinks.pipes();
         if !pipes.is_empty() {
-            let packet = RelayedPacket {
+            let packet = PipedPacket {
                 track: track.id,
                 layer: media.layer as u8,
                 sequence: media.sequence,
@@ -263,7 +263,7 @@ impl Worker {
             return;
         };
         let Some(index) = track.peer() else {
-            return self.request_relayed_keyframe(now, at, layer);
+            return self.request_piped_keyframe(now, at, layer);
         };
         if track.settings.muted {
             return;

@@ -3,8 +3,8 @@
 //! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command methods, call
 //! [`handle_timeout`](Worker::handle_timeout) when [`poll_timeout`](Worker::poll_timeout) says so. After each of these
 //! [`flush`](Worker::flush) the packets to send and drain [`poll_event`](Worker::poll_event). With several workers,
-//! carry the output of [`poll_relay`](Worker::poll_relay) and [`poll_batch`](Worker::poll_batch) to the others
-//! ([`relay`] says how). The worker reads no clock, no socket and no randomness: time comes with each call and numbers
+//! carry the output of [`poll_control`](Worker::poll_control) and [`poll_batch`](Worker::poll_batch) to the others
+//! ([`pipe`] says how). The worker reads no clock, no socket and no randomness: time comes with each call and numbers
 //! from the seed, so that a run can be repeated exactly.
 
 mod address;
@@ -25,7 +25,7 @@ mod media;
 mod negotiation;
 mod orientation;
 mod peer;
-mod relay;
+mod pipe;
 mod room;
 mod schedule;
 mod settings;
@@ -47,7 +47,7 @@ pub(crate) use command::{Command, Held, Reply};
 #[cfg(test)]
 pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
-pub(crate) use relay::Control;
+pub(crate) use pipe::Control;
 
 use crate::cache::CacheBudget;
 use crate::clock::WallClock;
@@ -67,7 +67,7 @@ use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
 use peer::Peer;
-use relay::Upstream;
+use pipe::Upstream;
 use room::Room;
 use schedule::Schedule;
 
@@ -266,7 +266,7 @@ impl Worker {
 
     /// Does everything that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.poll_relayed(now);
+        self.poll_upstream(now);
         self.poll_speakers(now);
         self.poll_watches(now);
         self.poll_looks(now);

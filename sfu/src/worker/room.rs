@@ -12,7 +12,7 @@ use crate::stats::Decision;
 pub(crate) struct Room {
     /// Its peers on this worker, by index among the worker's.
     pub(crate) peers: BTreeSet<PeerIx>,
-    /// Its tracks, those that other workers relay included.
+    /// Its tracks, those that other workers send included.
     pub(crate) tracks: HashMap<TrackId, TrackIx>,
     /// The other workers that have a part of it.
     pub(crate) parts: Vec<u16>,

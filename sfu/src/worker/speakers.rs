@@ -7,12 +7,12 @@
 //!
 //! Each worker selects the audio tracks to forward by itself, among those it receives. The loudest of the room are
 //! among the loudest of each of its parts, so that none of them is missing anywhere, and quiet tracks are not even
-//! relayed.
+//! sent to other workers.
 
 use std::time::Instant;
 
 use super::Worker;
-use super::relay::Control;
+use super::pipe::Control;
 use crate::audio::{Hearing, Sound};
 use crate::event::{Event, MediaKind};
 use crate::id::{PeerId, RoomId, TrackId};

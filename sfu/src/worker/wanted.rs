@@ -1,7 +1,7 @@
-//! Finds which layers of each track have viewers, asks its publisher for these and other workers to relay them. Layers
+//! Finds which layers of each track have viewers, asks its publisher for these and other workers to send them. Layers
 //! without viewers are paused and cost nothing.
 //!
-//! Each worker knows the layers that its own viewers want. For a track relayed to it, it tells the publisher's worker
+//! Each worker knows the layers that its own viewers want. For a track that another worker sends, it tells the publisher's worker
 //! ([`Control::Wanted`](super::Control)). That worker adds the demand of its own viewers and asks the publisher
 //! ([`Event::LayersWanted`]); [`Demand`](crate::track) decides when to ask for which layer. A change that may matter
 //! marks a track. Marked tracks are updated once, at the end of a turn.

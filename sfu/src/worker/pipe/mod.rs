@@ -1,11 +1,11 @@
 //! A room on several workers.
 //!
 //! A room has a *part* on each worker it has grown to. A peer lives on one worker, and its tracks with it. To every
-//! other part they are *relayed tracks*: layers with packet caches of their own, and viewers of their own.
+//! other part they are *piped tracks*: layers with packet caches of their own, and viewers of their own.
 //! Slots, forwarders and rewriters work on these as on any track.
 //!
-//! [`poll_relay`](Worker::poll_relay) yields a worker's [`Control`] for others, and [`poll_batch`](Worker::poll_batch)
-//! batches of packets. The driver of the workers carries them to [`handle_relay`](Worker::handle_relay) and
+//! [`poll_control`](Worker::poll_control) yields a worker's [`Control`] for others, and [`poll_batch`](Worker::poll_batch)
+//! batches of packets. The driver of the workers carries them to [`handle_control`](Worker::handle_control) and
 //! [`handle_batch`](Worker::handle_batch) of the other one. Control must arrive, in order, and before the batches that
 //! were handed out after it. A batch may be lost, like packets on the way to a viewer: the viewer's NACKs then go
 //! unanswered, and it asks for a keyframe.
@@ -13,7 +13,7 @@
 //! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come alive and die,
 //!   and the packets, each with its layer's clock. Repaired packets go too: viewers elsewhere can only be sent again
 //!   packets in the cache of their own worker.
-//! - *Up* go keyframe requests, merged here and again there, and the layers that viewers here want: packets are relayed
+//! - *Up* go keyframe requests, merged here and again there, and the layers that viewers here want: packets are sent
 //!   only to parts with viewers of their track. A part that everybody has left costs the others only an entry in their
 //!   list.
 //! - Data channel messages go to every part, each of which delivers them to its own peers.
@@ -23,8 +23,8 @@
 //! A peer that ends, ends its tracks; its worker tells the other parts ([`Control::Ended`]), and each frees its
 //! viewers' slots. Only the publisher's worker emits the event. The control plane, which placed the parts, closes a
 //! room part by part; a part that is told of tracks of a room it does not (or no longer) have ignores that. When a part
-//! closes, its own tracks end at the other parts, and relayed ones end with it. When a worker stops, the others end the
-//! tracks it relayed ([`relay_lost`](Worker::relay_lost)).
+//! closes, its own tracks end at the other parts, and piped ones end with it. When a worker stops, the others end the
+//! tracks it sent ([`pipe_lost`](Worker::pipe_lost)).
 
 mod upstream;
 
@@ -46,7 +46,7 @@ use crate::ingress::Media;
 use crate::packet::PassedOn;
 use crate::pipe::Batch;
 use crate::track::ladder::{LayerSet, Ranks};
-use crate::track::{LayerState, Piped, Relayed, Source, Track, TrackState, Tracks};
+use crate::track::{FromPipe, LayerState, Piped, Source, Track, TrackState, Tracks};
 
 /// Packets to be sent after which no more packets of other workers are taken in a turn. It is half of a turn, so that
 /// neither these nor this worker's own peers wait for the other.
@@ -68,7 +68,7 @@ pub(crate) enum Control {
     },
     /// A track is gone.
     Ended { track: TrackId },
-    /// To the publisher's worker: the layers that viewers here want. The track's packets are relayed if there is any.
+    /// To the publisher's worker: the layers that viewers here want. The track's packets are sent if there is any.
     Wanted {
         room: RoomId,
         track: TrackId,
@@ -143,14 +143,14 @@ impl Worker {
     }
 
     /// The next control message for another worker, with that worker's index.
-    pub(crate) fn poll_relay(&mut self) -> Option<(u16, Control)> {
+    pub(crate) fn poll_control(&mut self) -> Option<(u16, Control)> {
         while let Some(at) = self.upstream.take_changed() {
             self.tell_wanted(at);
         }
         self.outbox.pop_front()
     }
 
-    /// The next batch for another worker, with that worker's index. Call it when [`poll_relay`](Self::poll_relay) has
+    /// The next batch for another worker, with that worker's index. Call it when [`poll_control`](Self::poll_control) has
     /// no more.
     pub(crate) fn poll_batch(&mut self) -> Option<(u16, Arc<Batch>)> {
         self.batches.poll()
@@ -167,11 +167,11 @@ impl Worker {
     }
 
     /// Handles a control message of another worker.
-    pub(crate) fn handle_relay(&mut self, now: Instant, from: u16, control: Control) {
+    pub(crate) fn handle_control(&mut self, now: Instant, from: u16, control: Control) {
         match control {
             Control::Tracks { room, tracks } => {
                 for (publisher, state) in tracks {
-                    self.relayed_track(now, from, room, publisher, state);
+                    self.piped_track(now, from, room, publisher, state);
                 }
             }
             Control::Layers {
@@ -247,9 +247,9 @@ impl Worker {
             let Some(layer) = track.layers.get_mut(usize::from(packet.layer)) else {
                 continue;
             };
-            layer.receive_relayed(
+            layer.receive_piped(
                 now,
-                Relayed {
+                FromPipe {
                     ssrc: packet.header.ssrc,
                     sequence: packet.sequence,
                     codec: packet.codec,
@@ -285,8 +285,8 @@ impl Worker {
         taken
     }
 
-    /// Ends the tracks that another worker relayed, as that worker is gone.
-    pub(crate) fn relay_lost(&mut self, now: Instant, from: u16) {
+    /// Ends the tracks that another worker sent, as that worker is gone.
+    pub(crate) fn pipe_lost(&mut self, now: Instant, from: u16) {
         let is_lost = |track: &Track| track.piped().is_some_and(|piped| piped.from == from);
         let lost = self.tracks.iter().filter(|(_, track)| is_lost(track));
         for at in lost.map(|(at, _)| at).collect::<Vec<_>>() {
@@ -343,7 +343,7 @@ impl Worker {
     }
 
     /// Asks the publisher's worker for a keyframe, merged with other requests here.
-    pub(super) fn request_relayed_keyframe(&mut self, now: Instant, at: TrackIx, layer: usize) {
+    pub(super) fn request_piped_keyframe(&mut self, now: Instant, at: TrackIx, layer: usize) {
         if self
             .upstream
             .request_keyframe(now, &mut self.tracks, at, layer)
@@ -352,14 +352,14 @@ impl Worker {
         }
     }
 
-    /// Sends the keyframe requests that are due for relayed tracks.
-    pub(super) fn poll_relayed(&mut self, now: Instant) {
+    /// Sends the keyframe requests that are due for piped tracks.
+    pub(super) fn poll_upstream(&mut self, now: Instant) {
         while let Some((at, layer)) = self.upstream.take_due(now, &mut self.tracks) {
             self.ask_keyframe(at, layer);
         }
     }
 
-    /// Ends the tracks that other parts of a room relay to this one.
+    /// Ends the tracks that other parts of a room send to this one.
     pub(super) fn end_part(&mut self, now: Instant, room: RoomId) {
         let is_piped = |track: &Track| track.room == room && track.piped().is_some();
         let piped = self.tracks.iter().filter(|(_, track)| is_piped(track));
@@ -429,7 +429,7 @@ impl Worker {
         self.release_batches();
     }
 
-    /// Frees the memory for batches once no track is relayed.
+    /// Frees the memory for batches once no track is sent to another worker.
     pub(super) fn release_batches(&mut self) {
         if self.batches.pooled() == 0 {
             return;
@@ -440,7 +440,7 @@ impl Worker {
         }
     }
 
-    fn relayed_track(
+    fn piped_track(
         &mut self,
         now: Instant,
         from: u16,
@@ -476,7 +476,7 @@ impl Worker {
             wanted: LayerSet::NONE,
             caches: self.config.caches.share(),
         };
-        let track = Track::relayed(state, room, publisher, piped);
+        let track = Track::from_pipe(state, room, publisher, piped);
         part.tracks.insert(id, self.tracks.insert(track));
         self.last_n_changed(now, room);
         self.auto_subscribe(now, room, id, None);
