@@ -138,6 +138,8 @@ drop_reasons! {
 
     /// A batch has 256 MiB of packets to send.
     BatchFull = "batch_full",
+    /// A tap was read too slowly.
+    TapFull = "tap_full",
     /// The buffer of the socket stays full.
     SendBufferFull = "send_buffer_full",
     /// The kernel refuses to send: no route, or a firewall's rule.

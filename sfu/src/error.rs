@@ -53,6 +53,10 @@ pub enum Limit {
     TracksPerPeer,
     /// Bytes of [`Join::sender`](crate::Join::sender), a name of one line.
     SenderBytes,
+    /// Taps of the process ([`Sfu::tap`](crate::Sfu::tap)).
+    Taps,
+    /// Taps of one track.
+    TapsPerTrack,
 }
 
 impl Limit {
@@ -63,6 +67,8 @@ impl Limit {
             Self::PeersPerRoom => "peers_per_room",
             Self::TracksPerPeer => "tracks_per_peer",
             Self::SenderBytes => "sender_bytes",
+            Self::Taps => "taps",
+            Self::TapsPerTrack => "taps_per_track",
         }
     }
 }
@@ -75,6 +81,8 @@ impl fmt::Display for Limit {
             Self::PeersPerRoom => "peers in the room",
             Self::TracksPerPeer => "tracks of the peer",
             Self::SenderBytes => "bytes on one line of the sender's name",
+            Self::Taps => "taps",
+            Self::TapsPerTrack => "taps of the track",
         })
     }
 }

@@ -12,9 +12,9 @@
 //!    check.
 //! 4. `transport/` makes it plain: ICE-lite, DTLS, SRTP decrypted once and in place, SCTP, SDP.
 //! 5. `rtp/` reads it: wire formats, pure functions on bytes, and the parameters that both sides agreed on.
-//! 6. `ingress/` is the publisher's side: find the layer, count, cache, ask for lost packets again.
-//! 7. `router/` is the room: the bare list of the track's subscriptions. The packets of a turn wait
-//!    in the worker's inbox, and are then forwarded viewer by viewer.
+//! 6. `ingress/` is the publisher's side: find the packet's layer, report what came, ask for lost packets again.
+//! 7. `track/` is between both sides: the layers that count and cache the packet, and the one list of who receives the
+//!    track. The packets of a turn wait in the worker's inbox, and are then forwarded viewer by viewer.
 //! 8. `egress/` is a viewer's side: select the layer, rewrite the numbers, hold back packets that the link
 //!    has no time for; for all packets at hand, pack them into runs of equal length; seal.
 //! 9. `transmit` groups the packets to send into runs by path; `runtime/` hands the runs to
@@ -30,8 +30,11 @@
 //! `worker/orientation`).
 //!
 //! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once, into a batch
-//! that `sfu/` carries over a ring to the workers with viewers of the track. There it goes on at 7 as if it had just
-//! been received (`worker/relay`).
+//! (`pipe/`) that `sfu/` carries over a ring to the workers with viewers of the track. There it goes on at 7 as if it had just
+//! been received (`worker/pipe`).
+//!
+//! An embedder that records a track, or listens to it, takes a [`Tap`] of it: at 7 each packet is also copied into the
+//! tap's queue (`tap/`).
 //!
 //! # Invariants
 //!
@@ -42,8 +45,9 @@
 //! - A worker that fails takes its own peers with it and nothing else ([`Event::WorkerFailed`]).
 //! - Time and random numbers are parameters everywhere but in `runtime/`: a run can be repeated.
 //! - No datagram of a stranger allocates: state follows authentication, and everything has a bound.
-//! - Absent on purpose: `rtp/` knows none of the other modules; `ingress/` and `egress/` do not know each other; the
-//!   fan-out has no policy; the packet path has no JSON, HTTP or async runtime.
+//! - Each list has one owner. Who receives a track stands in its `Sinks` and nowhere else.
+//! - Absent on purpose: `rtp/` knows none of the other modules; `ingress/` fills a track and `egress/` reads it, and they
+//!   do not know each other; a track's lists have no policy; the packet path has no JSON, HTTP or async runtime.
 //!
 //! `tests/tidy.rs` checks these rules as far as a test can.
 #![cfg_attr(
@@ -67,15 +71,17 @@ mod egress;
 mod error;
 mod event;
 mod id;
+mod index;
 mod ingress;
-mod ladder;
 mod packet;
-mod place;
+mod pipe;
 mod prefetch;
 mod rate;
-mod router;
 mod runtime;
+mod seat;
 mod sfu;
+mod tap;
+mod track;
 mod transmit;
 mod transport;
 mod view;
@@ -91,6 +97,7 @@ pub use event::{
 };
 pub use id::{PeerId, RoomId, TrackId};
 pub use sfu::{Join, Sfu};
+pub use tap::{Tap, TapFrame, TapFrames, TapLayers, TapOverflow, TapPacket, TapSettings};
 pub use transport::SENDER_PROTOCOL;
 pub use transport::sdp::SdpError;
 pub use view::{Cap, Reason, TrackSettings, View};

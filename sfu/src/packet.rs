@@ -1,4 +1,4 @@
-//! A packet between its publisher and its viewers: ingress hands it to the router, and egress rewrites it.
+//! A packet between its publisher and its viewers: ingress puts it into its track, and egress rewrites it.
 
 use std::ops::Deref;
 

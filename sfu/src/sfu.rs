@@ -9,7 +9,7 @@ mod rooms;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
@@ -21,7 +21,9 @@ use crate::id::{PeerId, RoomId, TrackId, worker_of};
 use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
+use crate::seat::Seat;
 use crate::stats::{SfuStats, WorkerStats};
+use crate::tap::{TAPS, Tap, TapSettings};
 use crate::transport::{Backend, Candidate, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
 use crate::worker::{Command, WorkerConfig, read_offer};
@@ -54,6 +56,8 @@ struct Inner {
     backend: Backend,
     room_peers_per_worker: usize,
     rooms: Rooms,
+    /// The number of taps.
+    taps: Arc<AtomicUsize>,
     /// Held while two workers are being linked.
     links: Mutex<LinkTable>,
 }
@@ -188,6 +192,7 @@ impl Sfu {
                 backend,
                 room_peers_per_worker: config.room_peers_per_worker,
                 rooms: Rooms::default(),
+                taps: Arc::default(),
                 links: Mutex::new(LinkTable::for_workers(count)),
             }),
         })
@@ -384,6 +389,34 @@ impl Sfu {
     /// [`SfuError::NoSuchRoom`], or the server is overloaded or stopped.
     pub async fn timeline(&self, room: RoomId) -> Result<Vec<crate::stats::Decision>, SfuError> {
         self.timeline_everywhere(room).await
+    }
+
+    /// Gives a track's decrypted packets to the caller, from now on, beside its viewers. The track may have no viewer,
+    /// and be on any worker. See [`Tap`].
+    ///
+    /// A tap costs its worker a copy of each packet, and keeps the layers that it takes published. A muted track gives
+    /// nothing until it is unmuted. A tap that is read too slowly loses packets
+    /// ([`TapPacket::missed`](crate::TapPacket::missed)); nothing else notices.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchTrack`]; [`SfuError::Limit`]: the track has 8 taps, or the process 256;
+    /// [`SfuError::Overloaded`], [`SfuError::Stopped`], [`SfuError::WorkerFailed`].
+    pub async fn tap(&self, track: TrackId, settings: TapSettings) -> Result<Tap, SfuError> {
+        let (what, limit) = (Limit::Taps, TAPS);
+        let seat = Seat::take_of(&self.inner.taps, limit);
+        let seat = seat.ok_or(SfuError::Limit { what, limit })?;
+        let worker = worker_of(track.as_u64());
+        if worker >= self.inner.workers.len() {
+            return Err(SfuError::NoSuchTrack);
+        }
+        self.ask(worker, |reply| Command::Tap {
+            track,
+            settings,
+            seat,
+            reply,
+        })
+        .await
     }
 
     /// Counters and states of one peer, copied out.

@@ -23,11 +23,12 @@ fn the_packets_folders_import_only_what_is_below_them() {
                 "id",
                 "ingress",
                 "packet",
-                "router",
+                "pipe",
                 "runtime",
                 "sfu",
                 "stats",
                 "testing",
+                "track",
                 "transmit",
                 "transport",
                 "worker",
@@ -36,36 +37,75 @@ fn the_packets_folders_import_only_what_is_below_them() {
         (
             "transport",
             &[
-                "egress", "ingress", "router", "worker", "sfu", "runtime", "packet",
+                "egress", "ingress", "packet", "pipe", "runtime", "sfu", "track", "worker",
             ],
         ),
+        // Between the two sides: it knows neither of them.
         (
-            "ingress",
-            &[
-                "egress",
-                "router",
-                "transport::sdp",
-                "worker",
-                "sfu",
-                "runtime",
-            ],
-        ),
-        ("egress", &["ingress", "router", "worker", "sfu", "runtime"]),
-        (
-            "audio",
+            "track",
             &[
                 "egress",
                 "ingress",
-                "router",
+                "pipe",
                 "runtime",
                 "sfu",
                 "transport",
                 "worker",
             ],
         ),
+        // A queue from a track to an embedder.
         (
-            "router",
-            &["ingress", "egress", "transport", "worker", "sfu", "runtime"],
+            "tap",
+            &[
+                "egress",
+                "ingress",
+                "pipe",
+                "runtime",
+                "sfu",
+                "track",
+                "transport",
+                "worker",
+            ],
+        ),
+        // Fills a track.
+        (
+            "ingress",
+            &[
+                "egress",
+                "pipe",
+                "runtime",
+                "sfu",
+                "transport::sdp",
+                "worker",
+            ],
+        ),
+        // Reads a track.
+        ("egress", &["ingress", "pipe", "runtime", "sfu", "worker"]),
+        (
+            "audio",
+            &[
+                "egress",
+                "ingress",
+                "pipe",
+                "runtime",
+                "sfu",
+                "track",
+                "transport",
+                "worker",
+            ],
+        ),
+        // Carries packets between workers, whatever their tracks are.
+        (
+            "pipe",
+            &[
+                "egress",
+                "ingress",
+                "runtime",
+                "sfu",
+                "track",
+                "transport",
+                "worker",
+            ],
         ),
         ("worker", &["sfu", "runtime"]),
         (
@@ -73,7 +113,8 @@ fn the_packets_folders_import_only_what_is_below_them() {
             &[
                 "ingress",
                 "egress",
-                "router",
+                "pipe",
+                "track",
                 "worker",
                 "sfu",
                 "transport",
@@ -126,6 +167,43 @@ fn only_paths_know_addresses() {
             let code = line.split("//").next().unwrap_or_default();
             if code.contains("SocketAddr") {
                 found.push(format!("{}:{number}: a path is meant", shown(&file)));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Who receives a track stands in one list, which only its owner changes.
+#[test]
+fn each_list_has_one_owner() {
+    /// A call that changes a list, and the only files that may make it.
+    const OWNERS: &[(&str, &[&str])] = &[
+        // The two functions of the worker through which every subscription goes.
+        (
+            "sinks.add_viewer(",
+            &["sfu/src/worker/subscription.rs", "sfu/src/track/sinks.rs"],
+        ),
+        (
+            "sinks.remove_viewer(",
+            &["sfu/src/worker/subscription.rs", "sfu/src/track/sinks.rs"],
+        ),
+        (
+            "sinks.add_tap(",
+            &["sfu/src/worker/taps.rs", "sfu/src/track/sinks.rs"],
+        ),
+        (
+            "sinks.set_pipe(",
+            &["sfu/src/worker/pipe/mod.rs", "sfu/src/track/sinks.rs"],
+        ),
+    ];
+    let mut found = Vec::new();
+    for file in rust_files(&root().join("sfu/src")) {
+        for (number, line) in lines(&file) {
+            for (call, owners) in OWNERS {
+                if line.contains(call) && !owners.contains(&shown(&file).as_str()) {
+                    let file = shown(&file);
+                    found.push(format!("{file}:{number}: only {owners:?} may call {call}"));
+                }
             }
         }
     }

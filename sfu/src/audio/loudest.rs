@@ -93,7 +93,7 @@ impl Loudest {
     }
 
     /// Whether a track is not forwarded because `most` others are louder. That is judged here, or at the worker it
-    /// comes from, which then relays none of its packets.
+    /// comes from, which then sends none of its packets.
     pub(crate) fn silences(&self, now: Instant, most: usize, track: TrackId) -> bool {
         let level = self.tracks.get(&track);
         let others = self.tracks.len() - usize::from(level.is_some());

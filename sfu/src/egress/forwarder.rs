@@ -7,11 +7,11 @@ use super::selector::{Candidate, Decision, LayerSelector};
 use crate::clock::{SenderClock, ntp_to_ticks};
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
-use crate::ladder::{LayerId, Ranks};
+use crate::index::TrackIx;
 use crate::packet::Packet;
-use crate::place::Place;
 use crate::rtp::codec::{Codec, h264};
 use crate::rtp::parameters::{CodecFormat, CodecParameters, SectionParameters};
+use crate::track::ladder::{LayerId, Ranks};
 
 /// Longest wait of a switch for the end of the frame being sent. Publishers send the layers of a picture interleaved
 /// and within a frame's time; a frame that takes longer has stopped in its middle.
@@ -23,9 +23,8 @@ pub(crate) struct SourceTrack {
     pub(crate) id: TrackId,
     pub(crate) kind: MediaKind,
     pub(crate) publisher: PeerId,
-    pub(crate) place: Place,
-    /// The index of its subscriptions in the router.
-    pub(crate) fanout: usize,
+    /// The track among the worker's.
+    pub(crate) index: TrackIx,
     /// Codecs that its publisher may send.
     pub(crate) codecs: Vec<CodecFormat>,
 }
@@ -407,8 +406,7 @@ mod tests {
             id: TrackId::new(0, 1),
             kind: MediaKind::Audio,
             publisher: PeerId::new(0, 2),
-            place: Place::Relayed(0),
-            fanout: 0,
+            index: TrackIx::from(0),
             codecs: vec![codec(111, OPUS), codec(63, red(111))],
         };
         for (codecs, opus, redundant, unwraps, around) in [

@@ -5,12 +5,12 @@ use std::time::Instant;
 use super::kept::{Again, Kept};
 use super::link::Link;
 use super::rewriter::Ids;
-use crate::ladder::LayerId;
 use crate::packet::Packet;
 use crate::rtp::codec::dd;
 use crate::rtp::codec::red::{self, Earlier};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
+use crate::track::ladder::LayerId;
 use crate::transmit::{RunKey, Transmits};
 use crate::transport::{Path, Transport};
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::bwe::Probe;
 use super::outlet::Outgoing;
 use super::slot::Repair;
-use crate::place::Place;
+use crate::index::TrackIx;
 
 /// The burst that may leave at once: long enough that a timer of a few milliseconds keeps up and runs are worth sealing
 /// together, short enough for a link's queue.
@@ -50,8 +50,8 @@ pub(crate) struct Paced {
 /// The place of a packet in a publisher's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cached {
-    /// The place of its track.
-    pub(crate) place: Place,
+    /// Its track.
+    pub(crate) track: TrackIx,
     pub(crate) layer: usize,
     /// The SSRC of the publisher's stream; the packet is lost once another stream has begun.
     pub(crate) ssrc: u32,
@@ -277,10 +277,10 @@ impl Pacer {
     }
 
     /// Drops the waiting packets of a layer: its publisher has begun another stream, and another cache.
-    pub(crate) fn forget_layer(&mut self, place: Place, layer: usize) {
-        self.retain_media(|paced| (paced.source.place, paced.source.layer) != (place, layer));
+    pub(crate) fn forget_layer(&mut self, track: TrackIx, layer: usize) {
+        self.retain_media(|paced| (paced.source.track, paced.source.layer) != (track, layer));
         self.repairs
-            .retain(|(_, repair)| (repair.place, repair.layer) != (place, layer));
+            .retain(|(_, repair)| (repair.track, repair.layer) != (track, layer));
     }
 
     fn retain_media(&mut self, stays: impl Fn(&Paced) -> bool) {
@@ -356,7 +356,7 @@ mod tests {
             slot: 0,
             outgoing: Outgoing::of_len(1_000),
             source: Cached {
-                place: Place::Relayed(0),
+                track: TrackIx::from(0),
                 layer: 0,
                 ssrc: 1,
                 sequence,
@@ -366,7 +366,7 @@ mod tests {
 
     fn repair(lost: u16) -> Repair {
         Repair {
-            place: Place::Relayed(0),
+            track: TrackIx::from(0),
             layer: 0,
             ssrc: 1,
             sequence: u64::from(lost),
@@ -547,7 +547,7 @@ mod tests {
         pacer.push(start, paced(1));
         pacer.push(start, other);
         pacer.admits_repair(start, 0, repair(3));
-        pacer.forget_layer(Place::Relayed(0), 0);
+        pacer.forget_layer(TrackIx::from(0), 0);
         assert_eq!(pacer.queued_bytes(), 1_000);
         let later = start + Duration::from_millis(900);
         let next = pacer.next(later);

@@ -17,9 +17,8 @@ use super::sender::SenderState;
 use crate::cache::CacheShare;
 use crate::event::MediaKind;
 use crate::id::TrackId;
-use crate::ladder::LayerId;
+use crate::index::TrackIx;
 use crate::packet::Packet;
-use crate::place::Place;
 use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
@@ -27,6 +26,7 @@ use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::{Earlier, Primary};
 use crate::rtp::extension::ExtensionMap;
 use crate::rtp::parameters::{CodecFormat, SectionParameters};
+use crate::track::ladder::LayerId;
 use crate::view::Reason;
 
 /// Age up to which a sent packet is most likely still in its publisher's cache.
@@ -95,8 +95,8 @@ pub(crate) struct Counters {
 /// A packet that a viewer lacks, with its place in a publisher's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Repair {
-    /// The place of the track.
-    pub(crate) place: Place,
+    /// The track.
+    pub(crate) track: TrackIx,
     pub(crate) layer: usize,
     /// The SSRC of the publisher's stream; the packet is lost once another stream has begun.
     pub(crate) ssrc: u32,
@@ -246,12 +246,12 @@ impl Slot {
         &self.media.mid
     }
 
-    /// The source sent last: the track's place, the layer, and the publisher's SSRC.
-    pub(crate) fn sent_of(&self) -> Option<(Place, usize, u32)> {
+    /// The source sent last: the track, the layer, and the publisher's SSRC.
+    pub(crate) fn sent_of(&self) -> Option<(TrackIx, usize, u32)> {
         let source = self.rewriter.span()?.source;
         let forwarder = self.forwarder.as_ref()?;
         let same = source.track == forwarder.track;
-        same.then_some((forwarder.source.place, source.layer, source.ssrc))
+        same.then_some((forwarder.source.index, source.layer, source.ssrc))
     }
 
     /// Prefetches the memory that a packet needs.
@@ -489,7 +489,7 @@ impl Slot {
         let lost = self.rewriter.highest().wrapping_sub(back);
         let (span, sequence) = self.rewriter.locate(lost)?;
         (span.source.track == forwarder.track).then_some(Repair {
-            place: forwarder.source.place,
+            track: forwarder.source.index,
             layer: span.source.layer,
             ssrc: span.source.ssrc,
             sequence,
@@ -545,7 +545,7 @@ impl Slot {
             }
             repeats.note(now, *lost);
             repairs.push(Repair {
-                place: forwarder.source.place,
+                track: forwarder.source.index,
                 layer: span.source.layer,
                 ssrc: span.source.ssrc,
                 sequence,

@@ -13,8 +13,8 @@ use super::waiting::{Decoders, RefusedLines, Waiting};
 use crate::cache::CacheShare;
 use crate::event::{MediaKind, Needs};
 use crate::id::TrackId;
+use crate::index::TrackIx;
 use crate::packet::Packet;
-use crate::place::Place;
 use crate::prefetch;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionKind;
@@ -60,8 +60,8 @@ pub(crate) struct Subscriber {
 pub(crate) enum Request {
     /// A keyframe of the layer that the slot is sent or waits for.
     Keyframe {
-        /// The place of the track.
-        place: Place,
+        /// The track.
+        track: TrackIx,
         layer: usize,
     },
     /// A packet to be sent again.
@@ -606,8 +606,8 @@ fn keyframe_of(slot: &mut Slot) -> Option<Request> {
     }
     let layer = forwarder.awaits_keyframe_of();
     let layer = layer.or_else(|| forwarder.streams().0)?;
-    let place = forwarder.source.place;
-    Some(Request::Keyframe { place, layer })
+    let track = forwarder.source.index;
+    Some(Request::Keyframe { track, layer })
 }
 
 fn earliest(times: [Option<Instant>; 2]) -> Option<Instant> {

@@ -8,8 +8,8 @@
 //!
 //! - A stream announced in the description takes its layer at once.
 //! - Among streams that only name themselves, the first keeps the layer while packets of it arrive. Another replaces it
-//!   once the first has been silent for [`SILENT`], has sent a BYE (RFC 3550 section 6.6) or has moved to another
-//!   m-line, and at least [`SILENT`] after the last replacement. So a sender that restarts under another SSRC is heard
+//!   once the first has been silent for a second, has sent a BYE (RFC 3550 section 6.6) or has moved to another
+//!   m-line, and at least a second after the last replacement. So a sender that restarts under another SSRC is heard
 //!   a second later, and a sender that uses two SSRCs at once is heard on one. Packets of the other one are dropped as
 //!   `rtp_second_stream`.
 //! - A stream whose packet names another m-line than before has moved there, and its repair stream with it: the latest
@@ -17,67 +17,25 @@
 //!   newest of its stream moves nothing; nor does a MID that no m-line has.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
-use super::track::Track;
+use crate::index::TrackIx;
 use crate::rtp::RtpHeader;
 use crate::rtp::extension::ExtensionKind;
+use crate::track::Track;
 
 /// Bindings of one peer at most. 8 tracks of 3 layers with repair streams are 48. Only a client that changes SSRCs at
 /// will needs more than this; its further streams are dropped.
 const BINDINGS: usize = 128;
-/// Silence after which a stream gives way to another. Cameras in the dark send every 200 ms; a sender that restarts
-/// under a new SSRC shows nothing for this long.
-const SILENT: Duration = Duration::from_secs(1);
-
-/// A publisher's name for an encoding.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct EncodingName {
-    /// Its RID; none without simulcast by RID.
-    pub(crate) rid: Option<String>,
-    /// Its SSRC in an `a=ssrc-group:SIM`; none without.
-    pub(crate) ssrc: Option<u32>,
-}
 
 /// The place of a stream's packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Binding {
-    /// Index into the publisher's tracks.
-    pub(crate) track: usize,
+    /// The track.
+    pub(crate) track: TrackIx,
     /// Index into the track's layers.
     pub(crate) layer: usize,
     /// It repairs the layer (RFC 4588).
     pub(crate) repair: bool,
-}
-
-/// How firmly a stream holds its layer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hold {
-    /// The time at which a stream that only named itself last took the layer.
-    taken_at: Option<Instant>,
-    /// The time of the last packet of its stream; none if the stream is gone.
-    heard_at: Option<Instant>,
-}
-
-impl Hold {
-    /// Whether a stream that only names itself may take the layer.
-    pub(super) fn yields(&self, now: Instant) -> bool {
-        let long_ago = |at: Option<Instant>| at.is_none_or(|at| now >= at + SILENT);
-        long_ago(self.heard_at) && long_ago(self.taken_at)
-    }
-
-    pub(super) fn take(&mut self, now: Instant) {
-        (self.taken_at, self.heard_at) = (Some(now), Some(now));
-    }
-
-    pub(super) fn hear(&mut self, now: Instant) {
-        self.heard_at = Some(now);
-    }
-
-    /// Records that its stream is gone.
-    pub(super) fn leave(&mut self) {
-        self.heard_at = None;
-    }
 }
 
 /// The bindings of one peer.
@@ -109,12 +67,12 @@ impl Bindings {
     }
 
     /// Forgets a track.
-    pub(crate) fn remove_track(&mut self, track: usize) {
+    pub(crate) fn remove_track(&mut self, track: TrackIx) {
         self.by_ssrc.retain(|_, binding| binding.track != track);
     }
 
     /// Forgets a layer.
-    pub(crate) fn remove_layer(&mut self, track: usize, layer: usize) {
+    pub(crate) fn remove_layer(&mut self, track: TrackIx, layer: usize) {
         self.by_ssrc
             .retain(|_, binding| (binding.track, binding.layer) != (track, layer));
     }
@@ -127,7 +85,7 @@ pub(crate) fn names_another(track: &Track, header: &RtpHeader, packet: &[u8]) ->
 
 /// Finds the layer of a stream from the names in its packet.
 pub(crate) fn identify<'a>(
-    tracks: impl Iterator<Item = (usize, &'a Track)> + Clone,
+    tracks: impl Iterator<Item = (TrackIx, &'a Track)> + Clone,
     header: &RtpHeader,
     packet: &[u8],
 ) -> Option<Binding> {
@@ -176,56 +134,4 @@ fn text<'p>(
     kind: ExtensionKind,
 ) -> Option<&'p [u8]> {
     header.extension(packet, track.extensions.id(kind)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_given_away_when_its_stream_is_silent_or_gone_and_not_twice_at_once() {
-        enum Happens {
-            Taken,
-            Heard,
-            Gone,
-        }
-        use Happens::{Gone, Heard, Taken};
-        for (what, history, yields_at) in [
-            ("nobody was there", &[][..], 0),
-            ("it speaks", &[(0, Taken), (4_900, Heard)], 5_900),
-            ("it fell silent", &[(0, Taken), (500, Heard)], 1_500),
-            (
-                "it said goodbye",
-                &[(0, Taken), (4_900, Heard), (4_950, Gone)],
-                4_950,
-            ),
-            ("it came and went", &[(0, Taken), (10, Gone)], 1_000),
-            ("it was announced and never came", &[(0, Gone)], 0),
-            ("it was announced and speaks", &[(700, Heard)], 1_700),
-            (
-                "it speaks again",
-                &[(0, Taken), (2_000, Gone), (2_100, Heard)],
-                3_100,
-            ),
-        ] {
-            let start = Instant::now();
-            let at = |ms| start + Duration::from_millis(ms);
-            let mut hold = Hold::default();
-            let mut last = 0;
-            for (ms, happens) in history {
-                last = *ms;
-                match happens {
-                    Taken => hold.take(at(*ms)),
-                    Heard => hold.hear(at(*ms)),
-                    Gone => hold.leave(),
-                }
-            }
-            let mut times = last..10_000;
-            assert_eq!(
-                times.find(|ms| hold.yields(at(*ms))),
-                Some(yields_at),
-                "{what}"
-            );
-        }
-    }
 }

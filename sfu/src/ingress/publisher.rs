@@ -1,26 +1,22 @@
-//! The tracks of one publishing peer.
+//! One publishing peer, and its packets' way into their tracks.
 
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use super::binding::{Binding, Bindings, identify, names_another};
 use super::feedback::{ArrivalLog, FeedbackReport};
-use super::frames::StreamPacket;
-use super::layer::{Layer, Received};
 use super::throttle::Throttle;
-use super::track::Track;
 use crate::cache::CacheShare;
 use crate::clock::{ClockOffset, SenderClock};
 use crate::drops::DropReason;
 use crate::event::MediaKind;
-use crate::id::TrackId;
+use crate::index::TrackIx;
 use crate::packet::{Described, PassedOn};
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::{Codec, is_keyframe};
 use crate::rtp::extension::{ExtensionKind, TransportCc};
 use crate::rtp::parameters::SectionParameters;
 use crate::rtp::rtcp::{self, ReportBlock, Rtcp, TICKS_PER_SECOND};
+use crate::track::{Layer, Received, StreamPacket, Track, Tracks};
 
 /// Interval of receiver reports. RFC 4585 lets video sessions report this often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,8 +37,7 @@ pub(crate) enum Receipt {
 /// A packet to be routed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Media {
-    /// Index of the track.
-    pub(crate) track: usize,
+    pub(crate) track: TrackIx,
     /// Index of the layer.
     pub(crate) layer: usize,
     /// Unwrapped sequence number.
@@ -62,11 +57,12 @@ pub(crate) struct Media {
     pub(crate) layers_changed: bool,
 }
 
-/// The tracks of one publishing peer.
+/// One publishing peer. Its tracks are in the worker's table, which the calls are given.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     began: Instant,
-    tracks: Slab<Track>,
+    /// Its tracks, in the order in which they were published.
+    tracks: Vec<TrackIx>,
     bindings: Bindings,
     throttle: Throttle,
     /// The memory for cached packets.
@@ -86,7 +82,7 @@ impl Publisher {
     pub(crate) fn new(now: Instant, bitrate: u64, caches: CacheShare) -> Self {
         Self {
             began: now,
-            tracks: Slab::new(),
+            tracks: Vec::new(),
             bindings: Bindings::default(),
             throttle: Throttle::new(now, bitrate),
             caches,
@@ -98,50 +94,49 @@ impl Publisher {
         }
     }
 
-    /// The tracks with their indexes.
-    pub(crate) fn tracks(&self) -> impl Iterator<Item = (usize, &Track)> + Clone {
-        self.tracks.iter()
+    /// The indexes of its tracks.
+    pub(crate) fn indexes(&self) -> &[TrackIx] {
+        &self.tracks
     }
 
-    /// The tracks with their indexes, mutable.
-    pub(crate) fn tracks_mut(&mut self) -> impl Iterator<Item = (usize, &mut Track)> {
-        self.tracks.iter_mut()
+    /// Its tracks with their indexes.
+    pub(crate) fn tracks<'a>(
+        &'a self,
+        tracks: &'a Tracks,
+    ) -> impl Iterator<Item = (TrackIx, &'a Track)> + Clone {
+        let indexes = self.tracks.iter();
+        indexes.filter_map(move |index| Some((*index, tracks.get(*index)?)))
     }
 
-    /// One track.
-    pub(crate) fn track(&self, index: usize) -> Option<&Track> {
-        self.tracks.get(index)
-    }
-
-    /// One track, mutable.
-    pub(crate) fn track_mut(&mut self, index: usize) -> Option<&mut Track> {
-        self.tracks.get_mut(index)
-    }
-
-    /// Adds a track and returns its index.
+    /// Adds a track, which came from an m-line, and returns its index.
     pub(crate) fn publish(
         &mut self,
-        id: TrackId,
-        kind: MediaKind,
+        tracks: &mut Tracks,
+        track: Track,
         media: &SectionParameters,
-        fanout: usize,
-    ) -> usize {
-        let index = self.tracks.insert(Track::new(id, kind, media, fanout));
+    ) -> TrackIx {
+        let index = tracks.insert(track);
+        self.tracks.push(index);
         self.take_extensions(media);
-        self.bind_announced(index, media);
+        self.bind_announced(tracks, index, media);
         index
     }
 
     /// Applies a later offer to an m-line that goes on publishing.
-    pub(crate) fn renegotiate(&mut self, index: usize, media: &SectionParameters) {
-        let Some(track) = self.tracks.get_mut(index) else {
+    pub(crate) fn renegotiate(
+        &mut self,
+        tracks: &mut Tracks,
+        index: TrackIx,
+        media: &SectionParameters,
+    ) {
+        let Some(track) = tracks.get_mut(index) else {
             return;
         };
         for layer in track.renegotiate(media) {
             self.bindings.remove_layer(index, layer);
         }
         self.take_extensions(media);
-        self.bind_announced(index, media);
+        self.bind_announced(tracks, index, media);
     }
 
     fn take_extensions(&mut self, media: &SectionParameters) {
@@ -151,8 +146,8 @@ impl Publisher {
             .or(self.transport_cc);
     }
 
-    fn bind_announced(&mut self, index: usize, media: &SectionParameters) {
-        let Some(track) = self.tracks.get(index) else {
+    fn bind_announced(&mut self, tracks: &mut Tracks, index: TrackIx, media: &SectionParameters) {
+        let Some(track) = tracks.get(index) else {
             return;
         };
         for (layer, announced) in track.announced(media) {
@@ -163,26 +158,31 @@ impl Publisher {
                     repair,
                 };
                 if let Some(ssrc) = ssrc.filter(|ssrc| self.bindings.get(*ssrc) != Some(binding)) {
-                    self.unbind(ssrc);
-                    self.bind_to(ssrc, binding);
+                    self.unbind(tracks, ssrc);
+                    self.bind_to(tracks, ssrc, binding);
                 }
             }
         }
     }
 
-    /// Removes a track.
-    pub(crate) fn unpublish(&mut self, index: usize) -> Option<Track> {
+    /// Forgets a track, which is removed from the worker's.
+    pub(crate) fn unpublish(&mut self, index: TrackIx) {
         self.bindings.remove_track(index);
-        self.tracks.try_remove(index)
+        self.tracks.retain(|other| *other != index);
     }
 
     /// Receives a decrypted packet.
-    pub(crate) fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Receipt {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        tracks: &mut Tracks,
+        datagram: &mut [u8],
+    ) -> Receipt {
         let mut header = match RtpHeader::parse(datagram) {
             Ok(header) => header,
             Err(error) => return Receipt::Dropped(error.into()),
         };
-        let (tracks, bindings) = (&self.tracks, &self.bindings);
+        let bindings = &self.bindings;
         let is_sound = || {
             let track = bindings
                 .get(header.ssrc)
@@ -197,16 +197,16 @@ impl Publisher {
         {
             self.arrivals.receive(now, sequence.0);
         }
-        let binding = match self.bind(now, &header, datagram) {
+        let binding = match self.bind(now, tracks, &header, datagram) {
             Ok(binding) => binding,
             Err(reason) => return Receipt::Dropped(reason),
         };
-        if let Some(layer) = self.layer_mut(binding) {
-            layer.hold_mut(binding.repair).hear(now);
-        }
-        let Some(track) = self.tracks.get_mut(binding.track) else {
+        let Some(track) = tracks.get_mut(binding.track) else {
             return Receipt::Dropped(DropReason::RtpUnknownSsrc);
         };
+        if let Some(layer) = track.layers.get_mut(binding.layer) {
+            layer.hold_mut(binding.repair).hear(now);
+        }
         let mut start = 0;
         if binding.repair {
             match unwrap_rtx(track, binding.layer, &header, datagram) {
@@ -294,65 +294,76 @@ impl Publisher {
     fn bind(
         &mut self,
         now: Instant,
+        tracks: &mut Tracks,
         header: &RtpHeader,
         packet: &[u8],
     ) -> Result<Binding, DropReason> {
         let Some(bound) = self.bindings.get(header.ssrc) else {
-            let place =
-                identify(self.tracks.iter(), header, packet).ok_or(DropReason::RtpUnknownSsrc)?;
-            return self.claim(now, header.ssrc, place);
+            let own = self.tracks(tracks);
+            let place = identify(own, header, packet).ok_or(DropReason::RtpUnknownSsrc)?;
+            return self.claim(now, tracks, header.ssrc, place);
         };
-        let track = self
-            .tracks
-            .get(bound.track)
-            .ok_or(DropReason::RtpUnknownSsrc)?;
+        let track = tracks.get(bound.track).ok_or(DropReason::RtpUnknownSsrc)?;
         if !names_another(track, header, packet) {
             return Ok(bound);
         }
         let past = !bound.repair
             && (track.layers.get(bound.layer)).is_some_and(|layer| layer.is_past(header.sequence));
-        match identify(self.tracks.iter(), header, packet) {
+        match identify(self.tracks(tracks), header, packet) {
             Some(place) if place.track != bound.track && !past => {
-                self.move_to(now, header.ssrc, place)
+                self.move_to(now, tracks, header.ssrc, place)
             }
             _ => Ok(bound),
         }
     }
 
     /// Moves a stream to another m-line, and its repair stream with it.
-    fn move_to(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, DropReason> {
-        let repair = self.unbind(ssrc);
-        let place = self.claim(now, ssrc, place)?;
+    fn move_to(
+        &mut self,
+        now: Instant,
+        tracks: &mut Tracks,
+        ssrc: u32,
+        place: Binding,
+    ) -> Result<Binding, DropReason> {
+        let repair = self.unbind(tracks, ssrc);
+        let place = self.claim(now, tracks, ssrc, place)?;
         if let Some(repair) = repair.filter(|_| !place.repair) {
             let place = Binding {
                 repair: true,
                 ..place
             };
             // If another repair stream is heard there, this one must name its place itself.
-            let _ = self.claim(now, repair, place);
+            let _ = self.claim(now, tracks, repair, place);
         }
         Ok(place)
     }
 
     /// Binds a stream that only names itself, if its layer is free.
-    fn claim(&mut self, now: Instant, ssrc: u32, place: Binding) -> Result<Binding, DropReason> {
-        let layer = self.layer_mut(place).ok_or(DropReason::RtpUnknownSsrc)?;
+    fn claim(
+        &mut self,
+        now: Instant,
+        tracks: &mut Tracks,
+        ssrc: u32,
+        place: Binding,
+    ) -> Result<Binding, DropReason> {
+        let layer = layer_mut(tracks, place).ok_or(DropReason::RtpUnknownSsrc)?;
         if !layer.hold_mut(place.repair).yields(now) {
-            if let Some(track) = self.tracks.get_mut(place.track) {
+            if let Some(track) = tracks.get_mut(place.track) {
                 track.packets_passed_over += 1;
             }
             return Err(DropReason::RtpSecondStream);
         }
         layer.hold_mut(place.repair).take(now);
-        self.bind_to(ssrc, place).ok_or(DropReason::RtpUnknownSsrc)
+        self.bind_to(tracks, ssrc, place)
+            .ok_or(DropReason::RtpUnknownSsrc)
     }
 
     /// Binds a stream to its layer, in place of the one bound there before.
-    fn bind_to(&mut self, ssrc: u32, binding: Binding) -> Option<Binding> {
+    fn bind_to(&mut self, tracks: &mut Tracks, ssrc: u32, binding: Binding) -> Option<Binding> {
         if !self.bindings.insert(ssrc, binding) {
             return None;
         }
-        let layer = self.layer_mut(binding)?;
+        let layer = layer_mut(tracks, binding)?;
         if binding.repair {
             layer.rtx_ssrc = Some(ssrc);
             return Some(binding);
@@ -365,7 +376,7 @@ impl Publisher {
             if began_anew {
                 layer.rebind(ssrc);
             }
-            if let Some(track) = self.tracks.get_mut(binding.track) {
+            if let Some(track) = tracks.get_mut(binding.track) {
                 track.streams_begun_anew += u64::from(began_anew);
             }
             if let Some(repair) = repair {
@@ -376,10 +387,10 @@ impl Publisher {
     }
 
     /// Unbinds a stream; its repair stream is unbound too, and returned.
-    fn unbind(&mut self, ssrc: u32) -> Option<u32> {
+    fn unbind(&mut self, tracks: &mut Tracks, ssrc: u32) -> Option<u32> {
         let binding = self.bindings.get(ssrc)?;
         self.bindings.remove(ssrc);
-        let layer = self.layer_mut(binding)?;
+        let layer = layer_mut(tracks, binding)?;
         layer.hold_mut(binding.repair).leave();
         if binding.repair {
             layer.rtx_ssrc = None;
@@ -387,17 +398,18 @@ impl Publisher {
         }
         layer.ssrc = None;
         let repair = layer.rtx_ssrc?;
-        self.unbind(repair);
+        self.unbind(tracks, repair);
         Some(repair)
     }
 
-    fn layer_mut(&mut self, binding: Binding) -> Option<&mut Layer> {
-        let track = self.tracks.get_mut(binding.track)?;
-        track.layers.get_mut(binding.layer)
-    }
-
     /// Handles one RTCP packet about published tracks. `wall` is the server's NTP time.
-    pub(crate) fn receive_rtcp(&mut self, now: Instant, wall: u64, packet: &Rtcp) {
+    pub(crate) fn receive_rtcp(
+        &mut self,
+        now: Instant,
+        wall: u64,
+        tracks: &mut Tracks,
+        packet: &Rtcp,
+    ) {
         match packet {
             Rtcp::SenderReport { ssrc, ntp, rtp, .. } => {
                 let Some(bound) = self.bindings.get(*ssrc).filter(|bound| !bound.repair) else {
@@ -407,15 +419,17 @@ impl Publisher {
                 if shrunk > 0 {
                     // All clocks shift at once: otherwise audio and video would be apart by that much until their next
                     // reports.
-                    let layers = self
-                        .tracks
-                        .iter_mut()
-                        .flat_map(|(_, track)| &mut track.layers);
-                    for sender in layers.filter_map(|layer| layer.sender.as_mut()) {
-                        sender.ntp = sender.ntp.wrapping_sub(shrunk);
+                    for track in &self.tracks {
+                        let layers = tracks.get_mut(*track).into_iter();
+                        let layers = layers.flat_map(|track| &mut track.layers);
+                        for layer in layers {
+                            if let Some(sender) = &mut layer.sender {
+                                sender.ntp = sender.ntp.wrapping_sub(shrunk);
+                            }
+                        }
                     }
                 }
-                if let Some(layer) = self.layer_mut(bound) {
+                if let Some(layer) = layer_mut(tracks, bound) {
                     layer.reception.sender_report(now, *ntp);
                     layer.sender = Some(SenderClock {
                         ntp: ours,
@@ -428,7 +442,7 @@ impl Publisher {
                     let Some(bound) = self.bindings.get(*ssrc) else {
                         continue;
                     };
-                    if let Some(layer) = self.layer_mut(bound) {
+                    if let Some(layer) = layer_mut(tracks, bound) {
                         layer.hold_mut(bound.repair).leave();
                     }
                 }
@@ -439,17 +453,12 @@ impl Publisher {
 
     /// Asks for a keyframe of a layer: appends a PLI unless one was sent just now.
     pub(crate) fn request_keyframe(
-        &mut self,
         now: Instant,
-        track: usize,
+        track: &mut Track,
         layer: usize,
         rtcp: &mut Vec<u8>,
     ) {
-        let Some(layer) = self
-            .tracks
-            .get_mut(track)
-            .and_then(|track| track.layers.get_mut(layer))
-        else {
+        let Some(layer) = track.layers.get_mut(layer) else {
             return;
         };
         if let Some(ssrc) = layer.ssrc
@@ -465,9 +474,10 @@ impl Publisher {
     }
 
     /// The time at which [`poll_rtcp`](Self::poll_rtcp) has something to do.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let ranks = self.tracks.iter().filter_map(|(_, track)| track.rank_due());
-        let layers = self.tracks.iter().flat_map(|(_, track)| &track.layers);
+    pub(crate) fn poll_timeout(&self, tracks: &Tracks) -> Option<Instant> {
+        let own = self.tracks(tracks);
+        let ranks = own.clone().filter_map(|(_, track)| track.rank_due());
+        let layers = own.flat_map(|(_, track)| &track.layers);
         layers
             .flat_map(|layer| {
                 // A layer without a stream has no sender to ask.
@@ -494,17 +504,21 @@ impl Publisher {
         &mut self,
         now: Instant,
         rtt: Option<Duration>,
+        tracks: &mut Tracks,
         rtcp: &mut Vec<u8>,
-        mut layers_changed: impl FnMut(usize),
+        mut layers_changed: impl FnMut(TrackIx),
     ) {
         if now >= self.report_at {
             self.report_at = now + REPORT_INTERVAL;
-            self.write_reports(now, rtcp);
+            self.write_reports(now, tracks, rtcp);
         }
         let mut ask = Vec::new();
-        for (index, track) in &mut self.tracks {
+        for index in &self.tracks {
+            let Some(track) = tracks.get_mut(*index) else {
+                continue;
+            };
             if track.update(now) {
-                layers_changed(index);
+                layers_changed(*index);
             }
             for layer in &mut track.layers {
                 let Some(ssrc) = layer.ssrc else { continue };
@@ -551,12 +565,13 @@ impl Publisher {
         }
     }
 
-    fn write_reports(&mut self, now: Instant, rtcp: &mut Vec<u8>) {
-        let blocks: Vec<ReportBlock> = self
-            .tracks
-            .iter_mut()
-            .flat_map(|(_, track)| &mut track.layers)
-            .filter_map(|layer| {
+    fn write_reports(&self, now: Instant, tracks: &mut Tracks, rtcp: &mut Vec<u8>) {
+        let mut blocks: Vec<ReportBlock> = Vec::new();
+        for index in &self.tracks {
+            let Some(track) = tracks.get_mut(*index) else {
+                continue;
+            };
+            blocks.extend(track.layers.iter_mut().filter_map(|layer| {
                 let report = layer.reception.report(now)?;
                 Some(ReportBlock {
                     ssrc: layer.ssrc?,
@@ -567,13 +582,18 @@ impl Publisher {
                     last_sender_report: report.last_sr,
                     delay: report.delay,
                 })
-            })
-            .collect();
+            }));
+        }
         // The block count is a 5-bit field (RFC 3550 section 6.4.2).
         for blocks in blocks.chunks(31) {
             rtcp::receiver_report(rtcp, REPORTER_SSRC, blocks);
         }
     }
+}
+
+fn layer_mut(tracks: &mut Tracks, binding: Binding) -> Option<&mut Layer> {
+    let track = tracks.get_mut(binding.track)?;
+    track.layers.get_mut(binding.layer)
 }
 
 /// Restores the repaired packet in place (RFC 4588 section 4). Returns its first byte in the datagram; none if it

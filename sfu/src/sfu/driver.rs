@@ -361,7 +361,7 @@ mod tests {
     use crate::config::Limits;
     use crate::drops::DropReason;
     use crate::id::{PeerId, RoomId};
-    use crate::router::Seat;
+    use crate::seat::Seat;
     use crate::testing::epoch;
     use crate::transport::Candidate;
     use crate::transport::{Backend, Certificate};

@@ -25,7 +25,7 @@ pub(crate) use table::{LinkTable, TableFull};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-use crate::router::Batch;
+use crate::pipe::Batch;
 use crate::worker::{Control, Worker};
 
 /// Batches on their way between two workers, each way. A batch is up to 64 packets, and a worker makes one a turn: this
@@ -140,7 +140,7 @@ impl Links {
 
     /// Moves control and packets for other workers into the rings, and calls `wake` for each worker that got any.
     pub(crate) fn post(&mut self, worker: &mut Worker, mut wake: impl FnMut(usize)) {
-        while let Some((to, control)) = worker.poll_relay() {
+        while let Some((to, control)) = worker.poll_control() {
             if let Some(out) = self.to(to)
                 && !out.keep(control)
             {
@@ -185,7 +185,7 @@ impl Links {
         }
         for end in &mut self.ends {
             if end.incoming.is_lost() {
-                worker.relay_lost(now, end.other);
+                worker.pipe_lost(now, end.other);
             }
         }
     }
@@ -215,7 +215,7 @@ impl LinkEnd {
         // Messages posted meanwhile wait: their writer must not prolong this turn.
         for _ in 0..self.incoming.control.slots() {
             if let Ok(control) = self.incoming.control.pop() {
-                worker.handle_relay(now, self.other, control);
+                worker.handle_control(now, self.other, control);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Chooses the worker for a new peer.
 //!
-//! A room starts on the least loaded worker and stays there while it is small: relaying costs a copy
+//! A room starts on the least loaded worker and stays there while it is small: a pipe costs a copy
 //! and a second packet cache for each layer (0.75 MB of video), and wakes another thread. When its
 //! smallest part is as full as the bound and another worker is less loaded, it grows to that worker. A
 //! peer goes to the room's part on the least loaded worker, and never moves.

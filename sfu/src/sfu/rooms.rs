@@ -17,7 +17,7 @@ use super::room_events::ROOM_EVENTS;
 use crate::error::{Limit, SfuError};
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, worker_of};
-use crate::router::Seat;
+use crate::seat::Seat;
 use crate::stats::Decision;
 use crate::transport::Candidate;
 use crate::transport::sdp::Offer;

@@ -12,10 +12,11 @@ use crate::config::Limits;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
-use crate::router::Seat;
+use crate::seat::Seat;
 use crate::sfu::links::{LinkTable, Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
+use crate::tap::{TAPS, Tap, TapSettings};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Candidate, Certificate, Path, Srtp, SrtpProfile};
 use crate::view::{Cap, TrackSettings, View};
@@ -61,6 +62,7 @@ pub struct SimRelay {
     caches: Arc<CacheBudget>,
     transmits: Transmits,
     rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
+    taps: Arc<AtomicUsize>,
     sharing: SimSharing,
     linked: LinkTable,
     /// The time of the last call.
@@ -147,6 +149,7 @@ impl SimRelay {
             limits: limits.clone(),
             transmits: Transmits::new(),
             rooms: BTreeMap::new(),
+            taps: Arc::default(),
             sharing,
             linked: LinkTable::new(sizes, sharing.links),
             now,
@@ -497,7 +500,7 @@ impl SimRelay {
             |worker: &SimWorker| worker.links.has_incoming() || worker.links.is_held_up();
         let idle = !self.workers.iter().any(under_way);
         let faults = workers.iter().flat_map(|worker| {
-            let relays = idle.then(|| worker.audit_relays(&workers));
+            let relays = idle.then(|| worker.audit_pipes(&workers));
             worker
                 .audit()
                 .into_iter()
@@ -607,6 +610,28 @@ impl SimRelay {
         self.at(now, worker_of(peer.as_u64()), |worker| {
             worker.set_track(now, peer, track, settings)
         })
+    }
+
+    /// As [`Sfu::tap`](crate::Sfu::tap).
+    ///
+    /// # Errors
+    ///
+    /// As [`Sfu::tap`](crate::Sfu::tap).
+    pub fn tap(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        settings: &TapSettings,
+    ) -> Result<Tap, SfuError> {
+        let seat = Seat::take_of(&self.taps, TAPS).ok_or(SfuError::Overloaded)?;
+        self.at(now, worker_of(track.as_u64()), |worker| {
+            worker.tap(now, track, settings, seat)
+        })
+    }
+
+    /// The number of taps that workers keep.
+    pub fn taps(&self) -> usize {
+        self.taps.load(Ordering::Relaxed)
     }
 
     /// As [`Sfu::set_cap`](crate::Sfu::set_cap).

@@ -8,14 +8,14 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::relay::track_at;
 use crate::egress::{Forwarder, LayerAllocation, LayerRequest, Priority};
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::ingress::Track;
-use crate::ladder::{Ladder, LayerId};
+use crate::index::PeerIx;
 use crate::stats::Decision;
+use crate::track::Track;
+use crate::track::ladder::{Ladder, LayerId};
 use crate::view::{Cap, Reason, View};
 
 impl Worker {
@@ -52,7 +52,7 @@ impl Worker {
     }
 
     /// Decides for a viewer if a decision is due.
-    pub(super) fn decide_if_due(&mut self, now: Instant, index: usize) {
+    pub(super) fn decide_if_due(&mut self, now: Instant, index: PeerIx) {
         let peer = self.peers.get(index);
         if peer.is_some_and(|peer| peer.subscriber.link().is_due(now)) {
             self.decide(now, index);
@@ -60,7 +60,7 @@ impl Worker {
     }
 
     /// Decides the layer of each video a viewer is subscribed to.
-    pub(super) fn decide(&mut self, now: Instant, index: usize) {
+    pub(super) fn decide(&mut self, now: Instant, index: PeerIx) {
         let mut requests = std::mem::take(&mut self.requests);
         requests.clear();
         let mut allocations = std::mem::take(&mut self.allocations);
@@ -82,7 +82,7 @@ impl Worker {
     fn layer_requests(
         &self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         requests: &mut Vec<LayerRequest>,
         sounds: &mut Vec<LayerAllocation>,
     ) {
@@ -94,7 +94,7 @@ impl Worker {
                 continue;
             };
             let source = &forwarder.source;
-            let Some(track) = track_at(&self.peers, &self.relayed, source.place) else {
+            let Some(track) = self.tracks.get(source.index) else {
                 continue;
             };
             if source.kind == MediaKind::Audio {
@@ -165,7 +165,7 @@ impl Worker {
     fn apply_allocation(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         requests: &[LayerRequest],
         allocations: &[LayerAllocation],
     ) {
@@ -216,7 +216,7 @@ impl Worker {
                 forwarder.halt();
             }
             if changes_target || stops {
-                wants.push(forwarder.source.place);
+                wants.push(forwarder.source.index);
             }
             if !changes_target && told == Some((tells, allocation.reason)) {
                 continue;
@@ -240,8 +240,8 @@ impl Worker {
         for slot in stopped {
             peer.subscriber.link_mut().pacer.skip(now, slot);
         }
-        for place in wants {
-            self.wants_changed(place);
+        for track in wants {
+            self.wants_changed(track);
         }
         for track in decodable {
             self.decodable_changed(now, room, track);
@@ -256,7 +256,7 @@ impl Worker {
     pub(super) fn report_allocation(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         states: Vec<SubscriptionState>,
     ) {
         let Some(peer) = self.peers.get(index) else {

@@ -4,11 +4,9 @@ use std::time::Instant;
 
 use super::Worker;
 use super::peer::Peer;
-use super::relay::track_at;
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::ingress::Track;
-use crate::place::Place;
-use crate::router::Target;
+use crate::index::{PeerIx, TrackIx};
+use crate::track::{Target, Track};
 use crate::transport::{Path, Srtp};
 
 impl Worker {
@@ -21,24 +19,20 @@ impl Worker {
     /// Disagreements between this worker's parts.
     pub(crate) fn audit(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for (index, peer) in &self.peers {
+        for (index, peer) in self.peers.iter() {
             self.audit_peer(index, peer, &mut faults);
         }
-        self.audit_router(&mut faults);
+        self.audit_tracks(&mut faults);
         for (id, room) in &self.rooms {
             for index in &room.peers {
                 if self.peers.get(*index).is_none_or(|peer| peer.room != *id) {
-                    faults.push(format!("{id} has a peer at {index} that is not there"));
+                    faults.push(format!("{id} has a peer at {index:?} that is not there"));
                 }
             }
-            for (track, place) in &room.tracks {
-                let room = match place {
-                    Place::Published { peer, .. } => self.peers.get(*peer).map(|peer| peer.room),
-                    Place::Relayed(index) => self.relayed.get(*index).map(|track| track.room),
-                };
-                let found = track_at(&self.peers, &self.relayed, *place);
-                if room != Some(*id) || found.is_none_or(|found| found.id != *track) {
-                    faults.push(format!("{id} has {track} at {place:?}, where it is not"));
+            for (track, at) in &room.tracks {
+                let found = self.tracks.get(*at);
+                if found.is_none_or(|found| (found.room, found.id) != (*id, *track)) {
+                    faults.push(format!("{id} has {track} at {at:?}, where it is not"));
                 }
             }
         }
@@ -48,21 +42,23 @@ impl Worker {
         faults
     }
 
-    fn audit_peer(&self, index: usize, peer: &Peer, faults: &mut Vec<String>) {
+    fn audit_peer(&self, index: PeerIx, peer: &Peer, faults: &mut Vec<String>) {
         let Some(room) = self.rooms.get(&peer.room) else {
             return faults.push(format!("{} is in a room that is gone", peer.id));
         };
         if !room.peers.contains(&index) || self.by_id.get(&peer.id) != Some(&index) {
             faults.push(format!("{} is not listed where it is", peer.id));
         }
-        for (at, track) in peer.publisher.tracks() {
-            let place = room.tracks.get(&track.id);
-            if place
-                != Some(&Place::Published {
-                    peer: index,
-                    track: at,
-                })
-            {
+        for at in peer.publisher.indexes() {
+            let Some(track) = self.tracks.get(*at) else {
+                faults.push(format!("{} publishes {at:?}, where no track is", peer.id));
+                continue;
+            };
+            if (track.peer(), track.publisher) != (Some(index), peer.id) {
+                let (track, peer) = (track.id, peer.id);
+                faults.push(format!("{track} is published by another than {peer}"));
+            }
+            if room.tracks.get(&track.id) != Some(at) {
                 faults.push(format!("{} is not in its room's list", track.id));
             }
         }
@@ -80,50 +76,71 @@ impl Worker {
                 faults.push(format!("{} is subscribed to a track that ended", peer.id));
             }
             let Some(slot) = slot else { continue };
-            let target = Target { peer: index, slot };
-            let targets = self.router.targets(source.fanout);
-            if targets.iter().filter(|other| **other == target).count() != 1 {
+            let target = Target {
+                peer: index,
+                slot: slot.into(),
+            };
+            let viewers = self.viewers(source.index);
+            if viewers.iter().filter(|other| **other == target).count() != 1 {
                 faults.push(format!("{} is not routed to {target:?} once", source.id));
             }
         }
     }
 
-    fn audit_router(&self, faults: &mut Vec<String>) {
-        let tracks = self
-            .peers
+    fn audit_tracks(&self, faults: &mut Vec<String>) {
+        let peers = self.peers.iter();
+        let published = peers.map(|(_, peer)| peer.publisher.indexes().len());
+        let piped = self
+            .tracks
             .iter()
-            .map(|(_, peer)| peer.publisher.tracks().count());
-        if tracks.sum::<usize>() + self.relayed.len() != self.router.len() {
-            faults.push("tracks and fan-outs differ in number".to_owned());
+            .filter(|(_, track)| track.peer().is_none());
+        if published.sum::<usize>() + piped.count() != self.tracks.len() {
+            faults.push("a track has a publisher that does not know it".to_owned());
         }
-        for (fanout, target) in self.router.all_targets() {
-            let slot = self.peers.get(target.peer).and_then(|peer| {
-                let mut slots = peer.subscriber.slots();
-                slots.find(|(slot, _)| *slot == target.slot)
-            });
-            let source = slot.and_then(|(_, slot)| slot.forwarder.as_ref());
-            if source.is_none_or(|forwarder| forwarder.source.fanout != fanout) {
+        for (at, track) in self.tracks.iter() {
+            let room = self.rooms.get(&track.room);
+            if room.and_then(|room| room.tracks.get(&track.id)) != Some(&at)
+                || self.tracks.find(track.id) != Some(at)
+            {
+                faults.push(format!("{} at {at:?} is not found by its name", track.id));
+            }
+            for target in track.sinks.viewers() {
+                let peer = self.peers.get(target.peer);
+                let slot = peer.and_then(|peer| peer.subscriber.slot(target.slot.into()));
+                let forwarder = slot.and_then(|slot| slot.forwarder.as_ref());
+                if forwarder.is_none_or(|forwarder| forwarder.source.index != at) {
+                    let id = track.id;
+                    faults.push(format!("{id} goes to {target:?}, who knows nothing of it"));
+                }
+            }
+            let taps = track.sinks.taps();
+            if !taps.is_empty() && (track.peer().is_none() || self.taps.poll_timeout().is_none()) {
+                faults.push(format!("{} has a tap that nobody looks after", track.id));
+            }
+            if track.peer().is_none() && !track.sinks.pipes().is_empty() {
                 faults.push(format!(
-                    "fan-out {fanout} goes to {target:?}, who knows nothing of it"
+                    "{} is sent on by a worker that does not own it",
+                    track.id
                 ));
             }
         }
     }
 
     /// Disagreements between this worker and the others, when nothing is on its way between them.
-    pub(crate) fn audit_relays(&self, workers: &[&Self]) -> Vec<String> {
+    pub(crate) fn audit_pipes(&self, workers: &[&Self]) -> Vec<String> {
         let mut faults = Vec::new();
         let here = self.config.index;
-        for (_, relayed) in self.relayed.iter() {
-            let id = relayed.track.id;
+        for (_, track) in self.tracks.iter() {
+            let Some(piped) = track.piped() else { continue };
+            let id = track.id;
             let Some(found) = workers
-                .get(usize::from(relayed.from))
-                .and_then(|origin| origin.published(relayed.room, id))
+                .get(usize::from(piped.from))
+                .and_then(|origin| origin.published(track.room, id))
             else {
-                faults.push(format!("{id} is relayed to {here} and published by nobody"));
+                faults.push(format!("{id} is sent to {here} and published by nobody"));
                 continue;
             };
-            // The rest is relayed with the packets.
+            // The rest comes with the packets.
             let state = |track: &Track| {
                 let mut state = track.state();
                 for layer in &mut state.layers {
@@ -133,25 +150,19 @@ impl Worker {
                 }
                 state
             };
-            if state(found) != state(&relayed.track) {
+            if state(found) != state(track) {
                 faults.push(format!(
                     "{id} is not at {here} what it is at its publisher's"
                 ));
             }
-            let wanted = !self.wanted_of(&relayed.track).0.is_empty();
-            let relays = found.relayed_to.contains(&here);
-            if (!relayed.wanted.is_empty(), relays) != (wanted, wanted) {
+            let wanted = !self.wanted_of(track).0.is_empty();
+            let sent = found.sinks.pipes().iter().any(|pipe| pipe.to == here);
+            if (!piped.wanted.is_empty(), sent) != (wanted, wanted) {
                 faults.push(format!(
-                    "{id} is wanted at {here}: {wanted}, and relayed: {relays}"
+                    "{id} is wanted at {here}: {wanted}, and sent: {sent}"
                 ));
             }
-            if !wanted
-                && relayed
-                    .track
-                    .layers
-                    .iter()
-                    .any(|layer| layer.cache.is_some())
-            {
+            if !wanted && track.layers.iter().any(|layer| layer.cache.is_some()) {
                 faults.push(format!("{id} keeps packets at {here} for nobody"));
             }
         }
@@ -166,9 +177,12 @@ impl Worker {
                     ));
                     continue;
                 };
+                let is_published = |at: &TrackIx| {
+                    let track = self.tracks.get(*at);
+                    track.is_some_and(|track| track.peer().is_some())
+                };
                 let published = room.tracks.iter();
-                for (track, _) in published.filter(|(_, at)| matches!(at, Place::Published { .. }))
-                {
+                for (track, _) in published.filter(|(_, at)| is_published(at)) {
                     if !part.tracks.contains_key(track) {
                         faults.push(format!("{track} of {here} is not known at {other}"));
                     }
@@ -179,10 +193,7 @@ impl Worker {
     }
 
     fn published(&self, room: RoomId, track: TrackId) -> Option<&Track> {
-        match *self.rooms.get(&room)?.tracks.get(&track)? {
-            Place::Relayed(_) => None,
-            place => track_at(&self.peers, &self.relayed, place),
-        }
+        self.tracks.get(self.published_at(room, track)?)
     }
 
     /// Entries in all tables.
@@ -190,8 +201,13 @@ impl Worker {
         self.rooms.len()
             + self.peers.len()
             + self.by_id.len()
-            + self.router.len()
-            + self.relayed.len()
+            + self.tracks.len()
+            + self.upstream.len()
+            + self
+                .tracks
+                .iter()
+                .map(|(_, track)| track.sinks.taps().len())
+                .sum::<usize>()
             + self.batches.pooled()
             + self.outbox.len()
             + self.demux.len()

@@ -4,10 +4,12 @@
 use std::time::Instant;
 
 use super::Worker;
+use super::room::Room;
 use crate::error::SfuError;
 use crate::event::{Event, PeerFailure};
 use crate::id::{PeerId, RoomId};
-use crate::router::{Room, Target};
+use crate::index::PeerIx;
+use crate::track::Target;
 
 impl Worker {
     /// Creates a room.
@@ -49,9 +51,10 @@ impl Worker {
     /// Tells of each peer and track that it is gone with this failed worker. It touches no other state: a panic may
     /// have left any of it half done.
     pub(crate) fn abandon(&mut self) {
-        for (_, peer) in &self.peers {
+        for (_, peer) in self.peers.iter() {
             let (room, id) = (peer.room, peer.id);
-            let tracks = peer.publisher.tracks().map(|(_, track)| track.id);
+            let tracks = peer.publisher.tracks(&self.tracks);
+            let tracks = tracks.map(|(_, track)| track.id);
             self.events.extend(tracks.map(|track| Event::TrackEnded {
                 room,
                 peer: id,
@@ -65,7 +68,7 @@ impl Worker {
         }
     }
 
-    fn end_peer(&mut self, now: Instant, index: usize) {
+    fn end_peer(&mut self, now: Instant, index: PeerIx) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -78,22 +81,20 @@ impl Worker {
     }
 
     /// Forgets a peer, with its tracks and subscriptions.
-    pub(super) fn remove_peer(&mut self, now: Instant, index: usize) {
+    pub(super) fn remove_peer(&mut self, now: Instant, index: PeerIx) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
-        let tracks: Vec<usize> = peer.publisher.tracks().map(|(track, _)| track).collect();
-        for track in tracks {
+        for track in peer.publisher.indexes().to_vec() {
             self.unpublish(now, index, track);
         }
-        let Some(peer) = self.peers.try_remove(index) else {
+        let Some(peer) = self.peers.remove(index) else {
             return;
         };
         for (slot, state) in peer.subscriber.slots() {
             if let Some(forwarder) = &state.forwarder {
-                self.router
-                    .unsubscribe(forwarder.source.fanout, Target { peer: index, slot });
-                self.wants_changed(forwarder.source.place);
+                let slot = slot.into();
+                self.remove_viewer(forwarder.source.index, Target { peer: index, slot });
                 self.viewers_changed(now, forwarder.source.id);
             }
         }
@@ -106,7 +107,7 @@ impl Worker {
             room.peers.remove(&index);
         }
         self.by_id.remove(&peer.id);
-        self.demux.remove(index);
+        self.demux.remove(index.into());
         self.handshakes.remove(index);
         self.schedule.set(index, None);
     }

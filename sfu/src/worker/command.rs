@@ -8,8 +8,9 @@ use super::Worker;
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::router::Seat;
+use crate::seat::Seat;
 use crate::stats::{Decision, PeerStats, WorkerStats};
+use crate::tap::{Tap, TapSettings};
 use crate::transport::Candidate;
 use crate::transport::sdp::Offer;
 use crate::view::{Cap, TrackSettings, View};
@@ -87,6 +88,12 @@ pub(crate) enum Command {
         room: RoomId,
         reply: Reply<()>,
     },
+    Tap {
+        track: TrackId,
+        settings: TapSettings,
+        seat: Seat,
+        reply: Reply<Tap>,
+    },
     Stats {
         reply: Reply<WorkerStats>,
     },
@@ -110,7 +117,7 @@ pub(crate) enum Held {
 
 impl Worker {
     /// Carries out a command. A held answer is given by [`answer`](Self::answer), once everything that
-    /// [`poll_relay`](Self::poll_relay) yields has been handed over.
+    /// [`poll_control`](Self::poll_control) yields has been handed over.
     pub(crate) fn handle_command(&mut self, now: Instant, command: Command) -> Option<Held> {
         match command {
             Command::CreateRoom { reply } => {
@@ -174,6 +181,12 @@ impl Worker {
                 self.close_room(now, room);
                 answer(reply, Ok(()));
             }
+            Command::Tap {
+                track,
+                settings,
+                seat,
+                reply,
+            } => answer(reply, self.tap(now, track, &settings, seat)),
             Command::Stats { reply } => answer(reply, Ok(self.stats(now))),
             Command::Totals { reply } => answer(reply, Ok(self.totals())),
             Command::PeerStats { peer, reply } => answer(reply, self.peer_stats(now, peer)),

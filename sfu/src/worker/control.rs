@@ -5,11 +5,12 @@ use std::time::Instant;
 use super::Worker;
 use crate::drops::DropReason;
 use crate::event::Event;
+use crate::index::PeerIx;
 use crate::transport::TransportEvent;
 
 impl Worker {
     /// Handles everything that a peer's transport has produced.
-    pub(super) fn service(&mut self, now: Instant, index: usize) {
+    pub(super) fn service(&mut self, now: Instant, index: PeerIx) {
         self.schedule.touch(index);
         loop {
             let Some(peer) = self.peers.get_mut(index) else {
@@ -44,7 +45,7 @@ impl Worker {
                     }
                 }
                 Some(TransportEvent::PathForgotten(path)) => {
-                    self.demux.paths.unbind(path, index);
+                    self.demux.paths.unbind(path, index.into());
                 }
                 Some(TransportEvent::PathProven(path)) => self.path_proven(now, index, path),
                 Some(TransportEvent::PathsUnproven(count)) => {

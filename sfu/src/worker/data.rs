@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use super::relay::Control;
+use super::pipe::Control;
 use crate::drops::DropReason;
 use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
+use crate::index::PeerIx;
 use crate::transport::{DataChannel, DataMessage};
 
 /// Interval at which one reason is told to a peer. The messages it sends are bounded, but not its mistakes.
@@ -70,7 +71,7 @@ impl Worker {
     pub(super) fn take_data(
         &mut self,
         now: Instant,
-        from: usize,
+        from: PeerIx,
         channel: DataChannel,
         payload: Vec<u8>,
         binary: bool,
@@ -99,7 +100,7 @@ impl Worker {
     }
 
     /// Counts a refused channel or message, and tells its peer.
-    pub(super) fn refuse_data(&mut self, now: Instant, from: usize, reason: DataRefusal) {
+    pub(super) fn refuse_data(&mut self, now: Instant, from: PeerIx, reason: DataRefusal) {
         self.counters.drop(reason.into());
         if let Some(peer) = self.peers.get_mut(from)
             && peer.data_budget.tell(now, reason)
@@ -111,7 +112,7 @@ impl Worker {
     }
 
     /// Sends a message to every peer of a room on this worker but one.
-    pub(super) fn deliver_data(&mut self, now: Instant, except: Option<usize>, data: &Data) {
+    pub(super) fn deliver_data(&mut self, now: Instant, except: Option<PeerIx>, data: &Data) {
         let Some(room) = self.rooms.get(&data.room) else {
             return;
         };

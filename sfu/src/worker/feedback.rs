@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::relay::track_at;
-use crate::place::Place;
+use crate::index::PeerIx;
 
 /// Plain RTCP in one datagram: with the SRTCP trailer it stays under the packet bound.
 const RTCP_BYTES: usize = 1_200;
 
 impl Worker {
-    pub(super) fn poll_feedback(&mut self, now: Instant, index: usize) {
+    pub(super) fn poll_feedback(&mut self, now: Instant, index: PeerIx) {
         self.refresh_clocks(now, index);
         let Some(peer) = self.peers.get_mut(index) else {
             return;
@@ -23,16 +22,17 @@ impl Worker {
         let mut changed = Vec::new();
         let mut rtcp = Vec::new();
         peer.publisher
-            .poll_rtcp(now, rtt, &mut rtcp, |track| changed.push(track));
+            .poll_rtcp(now, rtt, &mut self.tracks, &mut rtcp, |track| {
+                changed.push(track);
+            });
         peer.subscriber.poll_rtcp(now, ntp, &peer.cname, &mut rtcp);
         peer.subscriber.link_mut().handle_timeout(now);
         for compound in split(&rtcp) {
             peer.send_rtcp(compound, &mut self.transmits);
         }
         for track in changed {
-            let place = Place::Published { peer: index, track };
-            self.retarget(now, place);
-            self.announce_layers(place);
+            self.retarget(now, track);
+            self.announce_layers(track);
         }
         self.decide_if_due(now, index);
         self.send_paced(now, index);
@@ -42,17 +42,17 @@ impl Worker {
 impl Worker {
     /// Updates the publishers' clocks for all of a viewer's streams at one moment. The offset of a publisher's clock
     /// may have changed between the last packets of two streams.
-    fn refresh_clocks(&mut self, now: Instant, index: usize) {
+    fn refresh_clocks(&mut self, now: Instant, index: PeerIx) {
         let peer = self.peers.get(index);
         let Some(peer) = peer.filter(|peer| peer.subscriber.reports_due(now)) else {
             return;
         };
         let mut clocks = Vec::new();
         for (at, slot) in peer.subscriber.slots() {
-            let Some((place, layer, ssrc)) = slot.sent_of() else {
+            let Some((track, layer, ssrc)) = slot.sent_of() else {
                 continue;
             };
-            let track = track_at(&self.peers, &self.relayed, place);
+            let track = self.tracks.get(track);
             let layer = track.and_then(|track| track.layers.get(layer));
             let layer = layer.filter(|layer| layer.ssrc == Some(ssrc));
             clocks.extend(

@@ -7,16 +7,15 @@ use slab::Slab;
 use super::Worker;
 use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
-use super::relay::track_and_viewer;
 use crate::drops::DropReason;
 use crate::egress::{
     Cached, Item, Next, Outgoing, Outlet, Paced, Pacer, Packer, Plan, Slot, Start,
 };
-use crate::ingress::{StreamPacket, Track};
+use crate::index::{PeerIx, TrackIx};
 use crate::packet::{Packet, PacketInfo, PassedOn};
-use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::is_keyframe;
+use crate::track::{StreamPacket, Track};
 use crate::transmit::Transmits;
 
 /// Sealed bytes after which they are sent before more are made: half of a core's second-level cache, so that the kernel
@@ -30,7 +29,7 @@ pub(super) struct FanoutScratch {
     items: Vec<Item>,
     packer: Packer,
     /// Layers that need a keyframe.
-    wanted: Vec<(Place, usize)>,
+    wanted: Vec<(TrackIx, usize)>,
 }
 
 /// A packet to be sent, as planned.
@@ -78,7 +77,7 @@ impl Worker {
     }
 
     /// Plans a viewer's packets from one on, up to a point where cached packets come first.
-    fn plan(&mut self, now: Instant, viewer: usize, from: Delivery) -> Option<Replay> {
+    fn plan(&mut self, now: Instant, viewer: PeerIx, from: Delivery) -> Option<Replay> {
         let peer = self.peers.get_mut(viewer)?;
         if !peer.transport.is_connected() || peer.transport.media_path().is_none() {
             return None;
@@ -122,7 +121,7 @@ impl Worker {
     }
 
     /// Seals a viewer's planned packets.
-    fn seal(&mut self, now: Instant, viewer: usize) {
+    fn seal(&mut self, now: Instant, viewer: PeerIx) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
         };
@@ -137,11 +136,11 @@ impl Worker {
     }
 
     /// Forwards a layer's cached packets from the one where a viewer begins, up to the first that waits in the inbox.
-    fn replay(&mut self, now: Instant, viewer: usize, replay: Replay) {
+    fn replay(&mut self, now: Instant, viewer: PeerIx, replay: Replay) {
         let Some((origin, _)) = self.inbox.packet(replay.at.packet) else {
             return;
         };
-        let Some((track, peer)) = track_and_viewer(&mut self.peers, &self.relayed, origin, viewer)
+        let (Some(track), Some(peer)) = (self.tracks.get(origin), self.peers.get_mut(viewer))
         else {
             return;
         };
@@ -191,7 +190,7 @@ impl Worker {
     }
 
     /// Sends a viewer's paced packets that are due.
-    pub(super) fn send_paced(&mut self, now: Instant, viewer: usize) {
+    pub(super) fn send_paced(&mut self, now: Instant, viewer: PeerIx) {
         self.shed(now, viewer);
         while let Some(peer) = self.peers.get_mut(viewer) {
             if !peer.transport.is_connected() {
@@ -209,7 +208,7 @@ impl Worker {
     }
 
     /// Drops video that waited for too long, so that audio and other pictures get through.
-    fn shed(&mut self, now: Instant, viewer: usize) {
+    fn shed(&mut self, now: Instant, viewer: PeerIx) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
         };
@@ -225,10 +224,10 @@ impl Worker {
     }
 
     /// Sends a paced packet from its publisher's cache.
-    fn send_cached(&mut self, now: Instant, viewer: usize, paced: &Paced) {
+    fn send_cached(&mut self, now: Instant, viewer: PeerIx, paced: &Paced) {
         let source = paced.source;
-        let found = track_and_viewer(&mut self.peers, &self.relayed, source.place, viewer);
-        let Some((track, viewer)) = found else {
+        let track = self.tracks.get(source.track);
+        let (Some(track), Some(viewer)) = (track, self.peers.get_mut(viewer)) else {
             return;
         };
         let Some((datagram, info)) = cached(track, &source) else {
@@ -250,7 +249,7 @@ impl Worker {
     }
 
     /// Sends a probe, only to see whether the link carries it: a recent packet again, else padding.
-    fn send_probe(&mut self, now: Instant, viewer: usize, bytes: usize) {
+    fn send_probe(&mut self, now: Instant, viewer: PeerIx, bytes: usize) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
         };
@@ -307,7 +306,7 @@ impl FanoutScratch {
 
     /// Keeps the plan, or queues the packet in the pacer if the viewer's link has no time for it now. Audio never
     /// waits, nor does a packet that no cache has.
-    fn settle(&mut self, now: Instant, origin: Place, packet: &Packet<'_>, pacer: &mut Pacer) {
+    fn settle(&mut self, now: Instant, origin: TrackIx, packet: &Packet<'_>, pacer: &mut Pacer) {
         let Some(planned) = self.planned.last() else {
             return;
         };
@@ -377,12 +376,12 @@ impl FanoutScratch {
 }
 
 /// A packet for the pacer's queue.
-fn paced(slot: u32, outgoing: Outgoing, origin: Place, packet: &Packet<'_>) -> Paced {
+fn paced(slot: u32, outgoing: Outgoing, origin: TrackIx, packet: &Packet<'_>) -> Paced {
     Paced {
         slot,
         outgoing,
         source: Cached {
-            place: origin,
+            track: origin,
             layer: packet.layer,
             ssrc: packet.header.ssrc,
             sequence: packet.sequence,

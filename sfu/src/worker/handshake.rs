@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::Worker;
 use crate::drops::DropReason;
+use crate::index::PeerIx;
 use crate::transport::Path;
 
 /// Datagrams that may wait. A client sends two flights of a few datagrams: this fits a storm of 500 joins. Beyond it
@@ -21,7 +22,7 @@ const DATAGRAM: usize = 2_048;
 /// Handshake datagrams that wait.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    waiting: VecDeque<(usize, Path, Vec<u8>)>,
+    waiting: VecDeque<(PeerIx, Path, Vec<u8>)>,
 }
 
 impl Handshakes {
@@ -36,7 +37,7 @@ impl Handshakes {
     }
 
     /// Forgets the datagrams of a peer.
-    pub(super) fn remove(&mut self, peer: usize) {
+    pub(super) fn remove(&mut self, peer: PeerIx) {
         self.waiting.retain(|(other, ..)| *other != peer);
     }
 }
@@ -45,7 +46,7 @@ impl Worker {
     pub(super) fn handle_dtls(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         from: Path,
         datagram: &mut [u8],
     ) {
@@ -68,7 +69,7 @@ impl Worker {
         self.after_dtls(now, index);
     }
 
-    fn after_dtls(&mut self, now: Instant, index: usize) {
+    fn after_dtls(&mut self, now: Instant, index: PeerIx) {
         let peer = self.peers.get_mut(index);
         let refused = peer.map_or(0, |peer| peer.transport.take_dtls_refused());
         self.counters.drop_many(DropReason::DtlsRefused, refused);

@@ -3,9 +3,9 @@
 //! Fan-out goes viewer by viewer, not packet by packet. A viewer's keys, numbers and address are
 //! then touched once for all of its packets, which lie together in memory and leave as one run.
 
+use crate::index::{PeerIx, TrackIx};
 use crate::packet::{Packet, PacketInfo};
-use crate::place::Place;
-use crate::router::Target;
+use crate::track::Target;
 
 /// Most bytes that wait. The runtime hands over some hundred datagrams before it flushes; the bound
 /// is for other callers.
@@ -29,7 +29,7 @@ pub(super) struct Inbox {
 
 #[derive(Debug)]
 struct Waiting {
-    origin: Place,
+    origin: TrackIx,
     info: PacketInfo,
     start: usize,
     end: usize,
@@ -49,7 +49,7 @@ pub(super) struct Delivery {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Viewer {
     /// Index among the worker's peers.
-    pub(super) peer: usize,
+    pub(super) peer: PeerIx,
     first: u32,
     last: u32,
 }
@@ -58,7 +58,7 @@ impl Inbox {
     /// Adds a packet for each of `targets`; false if there is no room.
     pub(super) fn push(
         &mut self,
-        origin: Place,
+        origin: TrackIx,
         info: PacketInfo,
         datagram: &[u8],
         targets: &[Target],
@@ -89,13 +89,14 @@ impl Inbox {
         let delivery = self.deliveries.len() as u32;
         self.deliveries.push(Delivery {
             packet,
-            slot: target.slot as u32,
+            slot: usize::from(target.slot) as u32,
             next: NONE,
         });
-        if target.peer >= self.places.len() {
-            self.places.resize(target.peer + 1, NONE);
+        let peer = usize::from(target.peer);
+        if peer >= self.places.len() {
+            self.places.resize(peer + 1, NONE);
         }
-        let place = &mut self.places[target.peer];
+        let place = &mut self.places[peer];
         match self.viewers.get_mut(*place as usize) {
             Some(viewer) if viewer.peer == target.peer => {
                 self.deliveries[viewer.last as usize].next = delivery;
@@ -135,7 +136,7 @@ impl Inbox {
     }
 
     /// A packet with its origin.
-    pub(super) fn packet(&self, index: u32) -> Option<(Place, Packet<'_>)> {
+    pub(super) fn packet(&self, index: u32) -> Option<(TrackIx, Packet<'_>)> {
         let waiting = self.packets.get(index as usize)?;
         let packet = Packet {
             datagram: self.bytes.get(waiting.start..waiting.end)?,
@@ -148,7 +149,7 @@ impl Inbox {
     pub(super) fn comes_later(
         &self,
         after: u32,
-        origin: Place,
+        origin: TrackIx,
         layer: usize,
         sequence: u64,
     ) -> bool {

@@ -15,11 +15,10 @@ use super::forward::cached;
 use crate::cache::CacheShare;
 use crate::egress::{Cached, Forwarder, Plan, Slot, SlotSeed, SourceTrack};
 use crate::event::MediaKind;
-use crate::id::{PeerId, TrackId};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::{PeerIx, TrackIx};
 use crate::ingress::{Publisher, Receipt};
-use crate::ladder::LayerId;
 use crate::packet::{Packet, PacketInfo};
-use crate::place::Place;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
@@ -29,6 +28,8 @@ use crate::rtp::parameters::{
 use crate::testing::{
     LayerConfig, MediaSource, Oracle, OracleReport, Scalability, VideoConfig, epoch,
 };
+use crate::track::ladder::LayerId;
+use crate::track::{Track, Tracks};
 
 const SSRC: u32 = 10;
 const FRAME: Duration = Duration::from_micros(33_333);
@@ -57,7 +58,8 @@ struct Rig {
     form: Form,
     source: MediaSource,
     publisher: Publisher,
-    track: usize,
+    tracks: Tracks,
+    track: TrackIx,
     slot: Slot,
     oracle: Oracle,
     truth: Truth,
@@ -146,7 +148,10 @@ impl Rig {
         let mut publisher = Publisher::new(epoch(), 0, CacheShare::default());
         let published = media(form, MediaRole::Publish, extensions);
         let id = TrackId::new(1, 1);
-        let track = publisher.publish(id, MediaKind::Video, &published, 0);
+        let owner = (RoomId::new(1, 1), PeerId::new(0, 1), PeerIx::from(0));
+        let track = Track::published(id, MediaKind::Video, &published, owner);
+        let mut tracks = Tracks::default();
+        let track = publisher.publish(&mut tracks, track, &published);
         let mut theirs = ExtensionMap::default();
         theirs.insert(5, ExtensionKind::DependencyDescriptor);
         let mut slot = Slot::new(
@@ -165,16 +170,16 @@ impl Rig {
             id,
             kind: MediaKind::Video,
             publisher: PeerId::new(0, 1),
-            place: Place::Published { peer: 0, track },
-            fanout: 0,
+            index: track,
             codecs: published.codecs,
         });
-        let order = publisher.track(track).unwrap().order();
+        let order = tracks.get(track).unwrap().order();
         slot.forwarder.as_mut().unwrap().set_order(order);
         Self {
             form,
             source,
             publisher,
+            tracks,
             track,
             slot,
             oracle: Oracle::new(form.codec).with_extensions(&theirs),
@@ -252,10 +257,10 @@ impl Rig {
     }
 
     fn receive(&mut self, now: Instant, datagram: &mut [u8]) {
-        let Receipt::Media(media) = self.publisher.receive(now, datagram) else {
+        let Receipt::Media(media) = self.publisher.receive(now, &mut self.tracks, datagram) else {
             return;
         };
-        let track = self.publisher.track(self.track).unwrap();
+        let track = self.tracks.get(self.track).unwrap();
         let info = PacketInfo {
             header: media.header,
             codec: media.codec,
@@ -273,7 +278,7 @@ impl Rig {
             info: &info,
         };
         if let Some(start) = self.plan(now, &packet).replay {
-            let track = self.publisher.track(self.track).unwrap();
+            let track = self.tracks.get(self.track).unwrap();
             let cached_since = track.layers[start.layer].cached_since(start.sequence);
             let sequences: Vec<u64> = cached_since.map(|(sequence, _)| sequence).collect();
             for sequence in sequences {
@@ -285,12 +290,9 @@ impl Rig {
     }
 
     fn with_cached(&mut self, layer: usize, sequence: u64, f: impl FnOnce(&mut Self, &Packet<'_>)) {
-        let track = self.publisher.track(self.track).unwrap();
+        let track = self.tracks.get(self.track).unwrap();
         let source = Cached {
-            place: Place::Published {
-                peer: 0,
-                track: self.track,
-            },
+            track: self.track,
             layer,
             ssrc: track.layers[layer].ssrc.unwrap(),
             sequence,

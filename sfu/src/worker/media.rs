@@ -5,19 +5,18 @@ use std::time::Instant;
 use super::Worker;
 use super::forward::cached;
 use super::peer::Peer;
-use super::relay::{track_and_viewer, track_at};
 use crate::drops::DropReason;
 use crate::egress::{Cached, Repair, Request};
 use crate::event::Event;
-use crate::ingress::{Media, Receipt};
+use crate::index::{PeerIx, TrackIx};
+use crate::ingress::{Media, Publisher, Receipt};
 use crate::packet::{Packet, PacketInfo};
-use crate::place::Place;
-use crate::router::RelayedPacket;
+use crate::pipe::PipedPacket;
 use crate::rtp::rtcp;
 use crate::transmit::Transmits;
 
 impl Worker {
-    pub(super) fn handle_rtp(&mut self, now: Instant, index: usize, datagram: &mut [u8]) {
+    pub(super) fn handle_rtp(&mut self, now: Instant, index: PeerIx, datagram: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -31,23 +30,19 @@ impl Worker {
     }
 
     /// Handles a decrypted packet.
-    pub(super) fn take_rtp(&mut self, now: Instant, index: usize, datagram: &mut [u8]) {
+    pub(super) fn take_rtp(&mut self, now: Instant, index: PeerIx, datagram: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         self.schedule.touch(index);
         peer.subscriber.link_mut().hear(now);
-        match peer.publisher.receive(now, datagram) {
+        match peer.publisher.receive(now, &mut self.tracks, datagram) {
             Receipt::Media(media) => {
-                let place = Place::Published {
-                    peer: index,
-                    track: media.track,
-                };
                 let packet = &datagram[media.start..];
                 if !media.codec.is_audio() {
                     self.look_at_orientation(now, index, &media, packet);
                 }
-                self.route(now, place, media, packet);
+                self.route(now, media, packet);
             }
             Receipt::Nothing => {}
             Receipt::Dropped(reason) => self.counters.drop(reason),
@@ -55,36 +50,37 @@ impl Worker {
     }
 
     /// Hands a packet to its viewers, on this worker and others.
-    pub(super) fn route(&mut self, now: Instant, place: Place, media: Media, datagram: &[u8]) {
+    pub(super) fn route(&mut self, now: Instant, media: Media, datagram: &[u8]) {
+        let at = media.track;
         if media.layers_changed {
             // Waiting packets were meant for the old layers.
             self.forward(now, usize::MAX);
-            self.retarget(now, place);
-            self.announce_layers(place);
+            self.retarget(now, at);
+            self.announce_layers(at);
         }
         if media.anew {
-            self.begin_anew(now, place, media.layer);
+            self.begin_anew(now, at, media.layer);
         }
-        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+        let Some(track) = self.tracks.get(at) else {
             return;
         };
-        let muted = track.settings.muted;
-        if media.first
-            && let Place::Published { peer, .. } = place
-            && let Some(peer) = self.peers.get(peer)
-        {
-            let (room, peer, track) = (peer.room, peer.id, track.id);
+        if media.first {
+            let (room, peer, track) = (track.room, track.publisher, track.id);
             self.events
                 .push_back(Event::TrackLive { room, peer, track });
-            self.marks.mark(place);
+            self.marks.mark(at);
         }
-        if muted {
+        if track.settings.muted {
             return;
         }
-        if media.codec.is_audio() && !self.hear(now, place, &media, datagram) {
+        // Before the loudest are chosen: a recording has everybody's sound.
+        if !track.sinks.taps().is_empty() {
+            self.feed_taps(now, &media, datagram);
+        }
+        if media.codec.is_audio() && !self.hear(now, &media, datagram) {
             return;
         }
-        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+        let Some(track) = self.tracks.get(at) else {
             return;
         };
         let Some(layer) = track.layers.get(media.layer) else {
@@ -102,9 +98,9 @@ impl Worker {
             described: media.described,
             passed_on: media.passed_on,
         };
-        let fanout = track.fanout;
-        if !track.relayed_to.is_empty() {
-            let packet = RelayedPacket {
+        let pipes = track.sinks.pipes();
+        if !pipes.is_empty() {
+            let packet = PipedPacket {
                 track: track.id,
                 layer: media.layer as u8,
                 sequence: media.sequence,
@@ -115,44 +111,34 @@ impl Worker {
                 described: media.described,
                 sender: layer.sender,
             };
-            self.batches.push(&track.relayed_to, packet, datagram);
+            let to = pipes.iter().map(|pipe| pipe.to);
+            self.batches.push(to, packet, datagram);
         }
-        self.distribute(place, fanout, info, datagram);
-    }
-
-    /// Tells the viewers of a layer that its stream has begun anew.
-    fn begin_anew(&mut self, now: Instant, place: Place, layer: usize) {
-        // Waiting packets belong to the old stream.
-        self.forward(now, usize::MAX);
-        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
-            return;
-        };
-        for target in self.router.targets(track.fanout) {
-            let Some(peer) = self.peers.get_mut(target.peer) else {
-                continue;
-            };
-            if let Some(slot) = peer.subscriber.slot_mut(target.slot) {
-                slot.begin_anew(layer);
-            }
-            peer.subscriber.link_mut().pacer.forget_layer(place, layer);
-        }
-    }
-
-    /// Queues a packet of a track for everyone subscribed; [`forward`](Self::forward) sends it.
-    pub(super) fn distribute(
-        &mut self,
-        place: Place,
-        fanout: usize,
-        info: PacketInfo,
-        datagram: &[u8],
-    ) {
-        let targets = self.router.targets(fanout);
-        if !self.inbox.push(place, info, datagram, targets) {
+        let viewers = track.sinks.viewers();
+        if !self.inbox.push(at, info, datagram, viewers) {
             self.counters.drop(DropReason::InboxFull);
         }
     }
 
-    pub(super) fn handle_rtcp(&mut self, now: Instant, index: usize, datagram: &mut [u8]) {
+    /// Tells the viewers of a layer that its stream has begun anew.
+    fn begin_anew(&mut self, now: Instant, at: TrackIx, layer: usize) {
+        // Waiting packets belong to the old stream.
+        self.forward(now, usize::MAX);
+        let Some(track) = self.tracks.get(at) else {
+            return;
+        };
+        for target in track.sinks.viewers() {
+            let Some(peer) = self.peers.get_mut(target.peer) else {
+                continue;
+            };
+            if let Some(slot) = peer.subscriber.slot_mut(target.slot.into()) {
+                slot.begin_anew(layer);
+            }
+            peer.subscriber.link_mut().pacer.forget_layer(at, layer);
+        }
+    }
+
+    pub(super) fn handle_rtcp(&mut self, now: Instant, index: PeerIx, datagram: &mut [u8]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -166,7 +152,7 @@ impl Worker {
     }
 
     /// Handles decrypted RTCP.
-    pub(super) fn take_rtcp(&mut self, now: Instant, index: usize, datagram: &[u8]) {
+    pub(super) fn take_rtcp(&mut self, now: Instant, index: PeerIx, datagram: &[u8]) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -176,7 +162,8 @@ impl Worker {
         for packet in rtcp::parse_compound(datagram) {
             match packet {
                 Ok(packet) => {
-                    peer.publisher.receive_rtcp(now, wall, &packet);
+                    let tracks = &mut self.tracks;
+                    peer.publisher.receive_rtcp(now, wall, tracks, &packet);
                     peer.subscriber
                         .receive_rtcp(now, wall, &packet, &mut requests);
                 }
@@ -186,7 +173,7 @@ impl Worker {
         self.schedule.touch(index);
         for request in requests {
             match request {
-                Request::Keyframe { place, layer } => self.request_keyframe(now, place, layer),
+                Request::Keyframe { track, layer } => self.request_keyframe(now, track, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, repair),
                 Request::Refused(packets) => {
                     self.counters.drop_many(DropReason::RepairRefused, packets)
@@ -196,7 +183,7 @@ impl Worker {
     }
 
     /// Sends a viewer a packet again, when its link has time for it.
-    fn repair(&mut self, now: Instant, viewer: usize, slot: usize, repair: Repair) {
+    fn repair(&mut self, now: Instant, viewer: PeerIx, slot: usize, repair: Repair) {
         let Some(peer) = self.peers.get_mut(viewer) else {
             return;
         };
@@ -210,7 +197,7 @@ impl Worker {
     pub(super) fn send_repair(
         &mut self,
         now: Instant,
-        viewer: usize,
+        viewer: PeerIx,
         slot: usize,
         repair: &Repair,
     ) {
@@ -227,7 +214,7 @@ impl Worker {
     }
 
     /// Sends a packet again exactly as it was sent; none if its slot kept no packet of that number.
-    fn resend(&mut self, now: Instant, viewer: usize, slot: usize, lost: u16) -> Option<bool> {
+    fn resend(&mut self, now: Instant, viewer: PeerIx, slot: usize, lost: u16) -> Option<bool> {
         let peer = self.peers.get_mut(viewer)?;
         let ntp = self.config.clock.ntp(now);
         let (mut outlet, slot) = peer.outlet(now, slot, ntp, &mut self.transmits)?;
@@ -238,17 +225,17 @@ impl Worker {
     pub(super) fn send_again(
         &mut self,
         now: Instant,
-        viewer: usize,
+        viewer: PeerIx,
         slot: usize,
         repair: &Repair,
     ) -> bool {
-        let found = track_and_viewer(&mut self.peers, &self.relayed, repair.place, viewer);
-        let found = found.filter(|(track, _)| !track.settings.muted);
-        let Some((track, viewer)) = found else {
+        let track = self.tracks.get(repair.track);
+        let track = track.filter(|track| !track.settings.muted);
+        let (Some(track), Some(viewer)) = (track, self.peers.get_mut(viewer)) else {
             return false;
         };
         let source = Cached {
-            place: repair.place,
+            track: repair.track,
             layer: repair.layer,
             ssrc: repair.ssrc,
             sequence: repair.sequence,
@@ -274,34 +261,34 @@ impl Worker {
     }
 
     /// Asks a publisher for a keyframe, merged with what others ask.
-    pub(super) fn request_keyframe(&mut self, now: Instant, place: Place, layer: usize) {
-        let (index, track) = match place {
-            Place::Published { peer, track } => (peer, track),
-            Place::Relayed(index) => return self.request_relayed_keyframe(now, index, layer),
+    pub(super) fn request_keyframe(&mut self, now: Instant, at: TrackIx, layer: usize) {
+        let Some(track) = self.tracks.get_mut(at) else {
+            return;
         };
+        let Some(index) = track.peer() else {
+            return self.request_piped_keyframe(now, at, layer);
+        };
+        if track.settings.muted {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        let published = peer.publisher.track(track);
-        if published.is_some_and(|track| track.settings.muted) {
-            return;
-        }
         let mut rtcp = Vec::new();
-        peer.publisher
-            .request_keyframe(now, track, layer, &mut rtcp);
+        Publisher::request_keyframe(now, track, layer, &mut rtcp);
         peer.send_rtcp(&rtcp, &mut self.transmits);
         self.schedule.touch(index);
     }
 
     /// Has a track's viewers choose again, after a layer came alive or died.
-    pub(super) fn retarget(&mut self, now: Instant, place: Place) {
-        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+    pub(super) fn retarget(&mut self, now: Instant, at: TrackIx) {
+        let Some(track) = self.tracks.get(at) else {
             return;
         };
-        for target in self.router.targets(track.fanout).to_vec() {
+        for target in track.sinks.viewers().to_vec() {
             self.decide(now, target.peer);
         }
-        self.wants_changed(place);
+        self.wants_changed(at);
     }
 }
 

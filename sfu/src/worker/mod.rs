@@ -3,8 +3,8 @@
 //! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command methods, call
 //! [`handle_timeout`](Worker::handle_timeout) when [`poll_timeout`](Worker::poll_timeout) says so. After each of these
 //! [`flush`](Worker::flush) the packets to send and drain [`poll_event`](Worker::poll_event). With several workers,
-//! carry the output of [`poll_relay`](Worker::poll_relay) and [`poll_batch`](Worker::poll_batch) to the others
-//! ([`relay`] says how). The worker reads no clock, no socket and no randomness: time comes with each call and numbers
+//! carry the output of [`poll_control`](Worker::poll_control) and [`poll_batch`](Worker::poll_batch) to the others
+//! ([`pipe`] says how). The worker reads no clock, no socket and no randomness: time comes with each call and numbers
 //! from the seed, so that a run can be repeated exactly.
 
 mod ahead;
@@ -25,12 +25,14 @@ mod negotiation;
 mod orientation;
 mod paths;
 mod peer;
-mod relay;
+mod pipe;
+mod room;
 mod schedule;
 mod settings;
 mod snapshot;
 mod speakers;
 mod subscription;
+mod taps;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -39,13 +41,12 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use slab::Slab;
 
 pub(crate) use command::{Command, Held, Reply};
 #[cfg(test)]
 pub(crate) use data::Data;
 pub(crate) use negotiation::read_offer;
-pub(crate) use relay::Control;
+pub(crate) use pipe::Control;
 
 use crate::cache::CacheBudget;
 use crate::clock::WallClock;
@@ -55,7 +56,9 @@ use crate::drops::{DropReason, Drops};
 use crate::egress::{LayerAllocation, LayerRequest};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
-use crate::router::{Batches, Room, Router};
+use crate::index::{PeerIx, Table};
+use crate::pipe::Batches;
+use crate::track::Tracks;
 use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::{Candidate, Certificate, Path};
 use crate::view::Cap;
@@ -64,7 +67,8 @@ use handshake::Handshakes;
 use inbox::Inbox;
 use paths::PathCounters;
 use peer::Peer;
-use relay::RelayedTracks;
+use pipe::Upstream;
+use room::Room;
 use schedule::Schedule;
 
 /// The initial values of a worker.
@@ -98,11 +102,12 @@ pub(crate) struct Worker {
     next_id: u64,
     demux: Demux,
     rooms: HashMap<RoomId, Room>,
-    peers: Slab<Peer>,
-    by_id: HashMap<PeerId, usize>,
-    router: Router,
-    /// Tracks of publishers on other workers.
-    relayed: RelayedTracks,
+    peers: Table<PeerIx, Peer>,
+    by_id: HashMap<PeerId, PeerIx>,
+    /// Every track that viewers here may be sent, whoever publishes it.
+    tracks: Tracks,
+    upstream: Upstream,
+    taps: taps::Taps,
     /// Control for other workers, each with the worker's index.
     outbox: VecDeque<(u16, Control)>,
     batches: Batches,
@@ -164,10 +169,11 @@ impl Worker {
             next_id: 1,
             demux: Demux::default(),
             rooms: HashMap::new(),
-            peers: Slab::new(),
+            peers: Table::default(),
             by_id: HashMap::new(),
-            router: Router::default(),
-            relayed: RelayedTracks::default(),
+            tracks: Tracks::default(),
+            upstream: Upstream::default(),
+            taps: taps::Taps::default(),
             outbox: VecDeque::new(),
             batches: Batches::default(),
             schedule: Schedule::default(),
@@ -201,7 +207,7 @@ impl Worker {
         if holder.is_shared || holder.is_contested && class == Class::Dtls {
             return self.handle_shared(now, from, class, datagram);
         }
-        let index = holder.peer;
+        let index = PeerIx::from(holder.peer);
         match class {
             Class::Rtp => self.handle_rtp(now, index, datagram),
             Class::Rtcp => self.handle_rtcp(now, index, datagram),
@@ -230,7 +236,7 @@ impl Worker {
         let touched = self.schedule.take_touched();
         for index in &touched {
             if let Some(peer) = self.peers.get_mut(*index) {
-                let deadline = peer.poll_timeout();
+                let deadline = peer.poll_timeout(&self.tracks);
                 self.schedule.set(*index, deadline);
             }
         }
@@ -258,10 +264,11 @@ impl Worker {
 
     /// Does everything that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.poll_relayed(now);
+        self.poll_upstream(now);
         self.poll_speakers(now);
         self.poll_watches(now);
         self.poll_looks(now);
+        self.poll_taps(now);
         while let Some(index) = self.schedule.take_due(now) {
             if let Some(peer) = self.peers.get_mut(index) {
                 peer.transport.handle_timeout(now);
@@ -277,10 +284,11 @@ impl Worker {
         if self.handshakes.is_empty() {
             let speaking = self.speaking.first().map(|(due, _)| *due);
             let due = [
-                self.relayed.poll_timeout(),
+                self.upstream.poll_timeout(),
                 self.marks.poll_timeout(),
                 self.watches.poll_timeout(),
                 self.looks.poll_timeout(),
+                self.taps.poll_timeout(),
                 speaking,
             ];
             let due = due.into_iter().flatten();

@@ -12,10 +12,11 @@ use crate::egress::{SlotSeed, Subscriber};
 use crate::error::{Limit, SfuError};
 use crate::event::{Answer, MediaKind, Needs, PublishedTrack, RefusedMedia, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::{PeerIx, TrackIx};
 use crate::ingress::Publisher;
-use crate::place::Place;
-use crate::router::{Seat, Target};
 use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters, SlotIdentity};
+use crate::seat::Seat;
+use crate::track::{Target, Track};
 use crate::transmit::RunKey;
 use crate::transport::sdp::{
     LocalDescription, Negotiated, Offer, RemoteDescription, SdpLimits, Session, parse_offer,
@@ -145,8 +146,8 @@ impl Worker {
             logged_at: None,
         });
         self.by_id.insert(id, index);
-        self.demux.insert_ufrag(ufrag, index);
-        self.demux.insert_tag(tag, index);
+        self.demux.insert_ufrag(ufrag, index.into());
+        self.demux.insert_tag(tag, index.into());
         if let Some(room) = self.rooms.get_mut(&room) {
             room.peers.insert(index);
         }
@@ -166,7 +167,7 @@ impl Worker {
         let index = *self.by_id.get(&id).ok_or(SfuError::NoSuchPeer)?;
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         let room = peer.room;
-        peer.rename_media(&offer)?;
+        peer.rename_media(&mut self.tracks, &offer)?;
         let refused_lines = refused_lines(&offer);
         let offered = self.order_codecs(room, Some(index), &mut offer);
         let orientation = self.agree_on_orientation(room, Some(index), &mut offer);
@@ -195,7 +196,7 @@ impl Worker {
         if restart {
             peer.ice = ice.clone();
             self.demux.remove_ufrag(&before.ufrag);
-            self.demux.insert_ufrag(ice.ufrag.clone(), index);
+            self.demux.insert_ufrag(ice.ufrag.clone(), index.into());
         }
         self.follow_transport(now, index, restart, offer.remote);
         let answer = self.apply(now, index, negotiated, refused_lines)?;
@@ -207,7 +208,7 @@ impl Worker {
     fn follow_transport(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         restart: bool,
         remote: Option<RemoteDescription>,
     ) {
@@ -330,7 +331,7 @@ impl Worker {
     fn apply(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         negotiated: Negotiated,
         refused_lines: Vec<(MediaKind, Reason)>,
     ) -> Result<Answer, SfuError> {
@@ -397,7 +398,7 @@ impl Worker {
     fn place_slot(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         kind: MediaKind,
         media: SectionParameters,
     ) -> bool {
@@ -436,7 +437,7 @@ impl Worker {
     }
 
     /// Ends tracks and slots whose m-lines stopped; one that only pauses keeps its names.
-    fn end_dropped(&mut self, now: Instant, index: usize, media: &[SectionParameters]) {
+    fn end_dropped(&mut self, now: Instant, index: PeerIx, media: &[SectionParameters]) {
         let role = |mid: &str| {
             media
                 .iter()
@@ -446,9 +447,9 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        let gone: Vec<usize> = peer
+        let gone: Vec<TrackIx> = peer
             .publisher
-            .tracks()
+            .tracks(&self.tracks)
             .filter(|(_, track)| role(&track.mid) != Some(MediaRole::Publish))
             .map(|(at, _)| at)
             .collect();
@@ -458,14 +459,14 @@ impl Worker {
             .filter(|(_, slot)| role(slot.mid()) != Some(MediaRole::Slot))
             .map(|(at, slot)| (at, role(slot.mid()) == Some(MediaRole::Inactive)))
             .collect();
+        let mut released = Vec::new();
         for (slot, keep) in slots {
             let source = peer.subscriber.release_slot(slot, keep);
-            if let Some(source) = source {
-                self.router
-                    .unsubscribe(source.fanout, Target { peer: index, slot });
-                self.marks.mark(source.place);
-                self.watches.mark(now, source.id);
-            }
+            released.extend(source.map(|source| (slot.into(), source)));
+        }
+        for (slot, source) in released {
+            self.remove_viewer(source.index, Target { peer: index, slot });
+            self.watches.mark(now, source.id);
         }
         for track in gone {
             self.unpublish(now, index, track);
@@ -475,58 +476,49 @@ impl Worker {
     fn publish(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         kind: MediaKind,
         media: &SectionParameters,
     ) -> Result<PublishedTrack, SfuError> {
         let peer = self.peers.get_mut(index).ok_or(SfuError::NoSuchPeer)?;
         let known = peer
             .publisher
-            .tracks()
+            .tracks(&self.tracks)
             .find(|(_, track)| track.mid == media.mid)
-            .map(|(at, track)| (at, track.id));
-        let id = match known {
-            Some((at, id)) => {
-                let before = peer.publisher.track(at).map(|track| &track.codecs);
-                let other_codecs = before.is_some_and(|codecs| *codecs != media.codecs);
-                peer.publisher.renegotiate(at, media);
+            .map(|(at, track)| (at, track.id, track.codecs != media.codecs));
+        let at = match known {
+            Some((at, id, other_codecs)) => {
+                peer.publisher.renegotiate(&mut self.tracks, at, media);
                 let room = peer.room;
                 if other_codecs {
-                    let place = Place::Published {
-                        peer: index,
-                        track: at,
-                    };
-                    self.follow_publisher(now, place);
+                    self.follow_publisher(now, at);
                 }
                 self.announce(room, id);
-                id
+                at
             }
             None => {
                 let id = TrackId::new(self.config.index, self.next_id);
                 self.next_id += 1;
-                let fanout = self.router.insert();
-                let track = peer.publisher.publish(id, kind, media, fanout);
                 let (room, peer_id) = (peer.room, peer.id);
+                let track = Track::published(id, kind, media, (room, peer_id, index));
+                let at = peer.publisher.publish(&mut self.tracks, track, media);
                 if let Some(room) = self.rooms.get_mut(&room) {
-                    room.tracks
-                        .insert(id, Place::Published { peer: index, track });
+                    room.tracks.insert(id, at);
                 }
                 tracing::info!(%room, peer = %peer_id, track = %id, mid = media.mid, ?kind, "track published");
                 self.last_n_changed(now, room);
                 self.auto_subscribe(now, room, id, Some(index));
                 self.announce(room, id);
-                id
+                at
             }
         };
-        let peer = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?;
-        let mut tracks = peer.publisher.tracks();
-        let track = tracks.find(|(_, track)| track.id == id);
+        let track = self.tracks.get(at).ok_or(SfuError::NoSuchTrack)?;
         Ok(PublishedTrack {
             mid: media.mid.clone(),
-            track: id,
+            track: track.id,
             kind,
             codec: media.codecs.first().map_or("", |codec| codec.codec.name()),
-            simulcast: track.is_some_and(|(_, track)| !track.order().is_single()),
+            simulcast: !track.order().is_single(),
         })
     }
 }

@@ -6,6 +6,7 @@ use super::Worker;
 use crate::demux::{Claim, Class};
 use crate::drops::DropReason;
 use crate::egress::Request;
+use crate::index::PeerIx;
 use crate::stats::Decision;
 use crate::transport::{Hold, Path, StunOutcome, stun_answer_tag, stun_local_ufrag};
 
@@ -26,7 +27,7 @@ impl Worker {
                 .ok_or(DropReason::StunUnknownUfrag),
         };
         let index = match found {
-            Ok(index) => index,
+            Ok(index) => PeerIx::from(index),
             Err(reason) => return self.counters.drop(reason),
         };
         let Some(peer) = self.peers.get_mut(index) else {
@@ -45,13 +46,13 @@ impl Worker {
     }
 
     /// Records that a peer has proved to be at a path.
-    pub(super) fn path_proven(&mut self, now: Instant, index: usize, path: Path) {
+    pub(super) fn path_proven(&mut self, now: Instant, index: PeerIx, path: Path) {
         self.counters.paths.proven += 1;
         self.claim(now, index, path, true);
     }
 
-    fn claim(&mut self, now: Instant, index: usize, path: Path, is_proven: bool) {
-        if self.demux.paths.claim(path, index, is_proven) == Claim::Held {
+    fn claim(&mut self, now: Instant, index: PeerIx, path: Path, is_proven: bool) {
+        if self.demux.paths.claim(path, index.into(), is_proven) == Claim::Held {
             return;
         }
         self.counters.paths.claims_refused += 1;
@@ -63,7 +64,7 @@ impl Worker {
     }
 
     /// Stops media to a peer, or resumes it. Its allocation stays: a hold says nothing about its link.
-    pub(super) fn hold_media(&mut self, now: Instant, index: usize, hold: Option<Hold>) {
+    pub(super) fn hold_media(&mut self, now: Instant, index: PeerIx, hold: Option<Hold>) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -94,8 +95,8 @@ impl Worker {
             *self.counters.media_held.entry(reason).or_default() += 1;
         }
         for request in requests {
-            if let Request::Keyframe { place, layer } = request {
-                self.request_keyframe(now, place, layer);
+            if let Request::Keyframe { track, layer } = request {
+                self.request_keyframe(now, track, layer);
             }
         }
     }
@@ -108,7 +109,8 @@ impl Worker {
         class: Class,
         datagram: &mut [u8],
     ) {
-        let peers: Vec<usize> = self.demux.paths.all_at(from).collect();
+        let peers = self.demux.paths.all_at(from).map(PeerIx::from);
+        let peers: Vec<PeerIx> = peers.collect();
         match class {
             Class::Rtp | Class::Rtcp => self.open_shared(now, &peers, class, datagram),
             Class::Dtls => self.spread_dtls(now, &peers, from, datagram),
@@ -116,7 +118,7 @@ impl Worker {
         }
     }
 
-    fn open_shared(&mut self, now: Instant, peers: &[usize], class: Class, datagram: &[u8]) {
+    fn open_shared(&mut self, now: Instant, peers: &[PeerIx], class: Class, datagram: &[u8]) {
         // A peer whose keys do not open it may spoil the buffer.
         let mut copy = Vec::with_capacity(datagram.len());
         let mut refused = None;
@@ -147,16 +149,16 @@ impl Worker {
 
     /// Gives a handshake record to the peer that waits for one, and a record of an association to all: it authenticates
     /// at one.
-    fn spread_dtls(&mut self, now: Instant, peers: &[usize], from: Path, datagram: &mut [u8]) {
-        let connected = |index: &&usize| {
+    fn spread_dtls(&mut self, now: Instant, peers: &[PeerIx], from: Path, datagram: &mut [u8]) {
+        let connected = |index: &&PeerIx| {
             let peer = self.peers.get(**index);
             peer.is_some_and(|peer| peer.transport.is_connected())
         };
         // RFC 5246 section 6.2.1: change_cipher_spec and handshake.
         let of_handshake = matches!(datagram.first(), Some(20 | 22));
-        let for_these: Vec<usize> = match of_handshake {
+        let for_these: Vec<PeerIx> = match of_handshake {
             true => {
-                let claimant = self.demux.paths.claimant(from);
+                let claimant = self.demux.paths.claimant(from).map(PeerIx::from);
                 let mut waiting = peers.iter().chain(&claimant);
                 let waiting = waiting.find(|index| !connected(index));
                 waiting.or(peers.first()).into_iter().copied().collect()

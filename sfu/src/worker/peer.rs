@@ -9,7 +9,8 @@ use crate::egress::Subscriber;
 use crate::event::Needs;
 use crate::id::{PeerId, RoomId};
 use crate::ingress::Publisher;
-use crate::router::Seat;
+use crate::seat::Seat;
+use crate::track::Tracks;
 use crate::transmit::RunKey;
 use crate::transport::sdp::{Offer, SdpError, Session};
 use crate::transport::{Candidate, IceCredentials, Transport};
@@ -76,7 +77,11 @@ impl Peer {
     /// # Errors
     ///
     /// [`SdpError::BadOrder`], the only reason why a parsed offer cannot be negotiated: nothing has changed then.
-    pub(super) fn rename_media(&mut self, offer: &Offer) -> Result<(), SdpError> {
+    pub(super) fn rename_media(
+        &mut self,
+        tracks: &mut Tracks,
+        offer: &Offer,
+    ) -> Result<(), SdpError> {
         let renamed = self.session.renamed(offer)?;
         if renamed.is_empty() {
             return Ok(());
@@ -86,8 +91,10 @@ impl Peer {
             let (_, new) = renamed.find(|(old, _)| *old == mid)?;
             Some((*new).to_owned())
         };
-        for (_, track) in self.publisher.tracks_mut() {
-            if let Some(mid) = new_name(&track.mid) {
+        for index in self.publisher.indexes() {
+            if let Some(track) = tracks.get_mut(*index)
+                && let Some(mid) = new_name(&track.mid)
+            {
                 track.mid = mid;
             }
         }
@@ -103,11 +110,11 @@ impl Peer {
     }
 
     /// The time at which any of its work is due.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self, tracks: &Tracks) -> Option<Instant> {
         let connected = self.transport.is_connected();
         let reports = if connected {
             [
-                self.publisher.poll_timeout(),
+                self.publisher.poll_timeout(tracks),
                 self.subscriber.poll_timeout(),
             ]
         } else {

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::index::PeerIx;
+
 const NONE: usize = usize::MAX;
 
 /// The deadlines of all peers: a binary heap that knows each peer's place, so that a deadline is moved in place. It
@@ -9,29 +11,29 @@ const NONE: usize = usize::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     /// The earliest first; ties by peer, so that a run can be repeated.
-    heap: Vec<(Instant, usize)>,
+    heap: Vec<(Instant, PeerIx)>,
     /// By peer: its index in the heap.
     places: Vec<usize>,
-    touched: Vec<usize>,
+    touched: Vec<PeerIx>,
 }
 
 impl Schedule {
     /// Records that a peer's state changed: its deadline is to be asked for again.
-    pub(super) fn touch(&mut self, peer: usize) {
+    pub(super) fn touch(&mut self, peer: PeerIx) {
         if self.touched.last() != Some(&peer) {
             self.touched.push(peer);
         }
     }
 
     /// The peers touched since the last call, each once. Give the list back when done, so that it is reused.
-    pub(super) fn take_touched(&mut self) -> Vec<usize> {
+    pub(super) fn take_touched(&mut self) -> Vec<PeerIx> {
         self.touched.sort_unstable();
         self.touched.dedup();
         std::mem::take(&mut self.touched)
     }
 
     /// Takes back an emptied list.
-    pub(super) fn give_back(&mut self, mut list: Vec<usize>) {
+    pub(super) fn give_back(&mut self, mut list: Vec<PeerIx>) {
         list.clear();
         if self.touched.is_empty() {
             self.touched = list;
@@ -39,8 +41,9 @@ impl Schedule {
     }
 
     /// Sets a peer's deadline.
-    pub(super) fn set(&mut self, peer: usize, deadline: Option<Instant>) {
-        let place = self.places.get(peer).copied().filter(|at| *at != NONE);
+    pub(super) fn set(&mut self, peer: PeerIx, deadline: Option<Instant>) {
+        let by_peer = usize::from(peer);
+        let place = self.places.get(by_peer).copied().filter(|at| *at != NONE);
         match (place, deadline) {
             (None, None) => {}
             (Some(at), Some(deadline)) => {
@@ -50,15 +53,15 @@ impl Schedule {
                 }
             }
             (None, Some(deadline)) => {
-                if peer >= self.places.len() {
-                    self.places.resize(peer + 1, NONE);
+                if by_peer >= self.places.len() {
+                    self.places.resize(by_peer + 1, NONE);
                 }
                 self.heap.push((deadline, peer));
                 self.settle(self.heap.len() - 1);
             }
             (Some(at), None) => {
                 self.heap.swap_remove(at);
-                self.places[peer] = NONE;
+                self.places[by_peer] = NONE;
                 if at < self.heap.len() {
                     self.settle(at);
                 }
@@ -83,17 +86,17 @@ impl Schedule {
             self.exchange(at, child);
             at = child;
         }
-        self.places[self.heap[at].1] = at;
+        self.places[usize::from(self.heap[at].1)] = at;
     }
 
     /// Swaps two entries; the caller notes the first one's new place.
     fn exchange(&mut self, moving: usize, with: usize) {
         self.heap.swap(moving, with);
-        self.places[self.heap[moving].1] = moving;
+        self.places[usize::from(self.heap[moving].1)] = moving;
     }
 
     /// A peer that is due; this touches it.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<usize> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<PeerIx> {
         let (at, peer) = *self.heap.first()?;
         if at > now {
             return None;
@@ -129,15 +132,15 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut schedule = Schedule::default();
-        schedule.set(1, Some(at(30)));
-        schedule.set(2, Some(at(10)));
-        schedule.set(1, Some(at(20)));
+        schedule.set(1.into(), Some(at(30)));
+        schedule.set(2.into(), Some(at(10)));
+        schedule.set(1.into(), Some(at(20)));
         assert_eq!(schedule.next(), Some(at(10)));
         assert_eq!(schedule.take_due(at(9)), None);
-        assert_eq!(schedule.take_due(at(25)), Some(2));
-        assert_eq!(schedule.take_due(at(25)), Some(1));
+        assert_eq!(schedule.take_due(at(25)), Some(2.into()));
+        assert_eq!(schedule.take_due(at(25)), Some(1.into()));
         assert_eq!((schedule.take_due(at(25)), schedule.next()), (None, None));
-        assert_eq!(schedule.take_touched(), vec![1, 2]);
+        assert_eq!(schedule.take_touched(), vec![1.into(), 2.into()]);
     }
 
     proptest! {
@@ -147,8 +150,9 @@ mod tests {
         ) {
             let start = Instant::now();
             let mut schedule = Schedule::default();
-            let mut model: BTreeSet<(Instant, usize)> = BTreeSet::new();
+            let mut model: BTreeSet<(Instant, PeerIx)> = BTreeSet::new();
             for (peer, deadline, take) in steps {
+                let peer = PeerIx::from(peer);
                 let deadline = deadline.map(|ms| start + Duration::from_millis(ms));
                 schedule.set(peer, deadline);
                 model.retain(|(_, other)| *other != peer);

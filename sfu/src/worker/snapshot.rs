@@ -9,8 +9,8 @@ use crate::egress::{Forwarder, Waiting};
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
-use crate::ingress::Track;
 use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
+use crate::track::{Track, Tracks};
 use crate::transport::{Hold, Path};
 use crate::view::Reason;
 
@@ -37,7 +37,11 @@ impl Worker {
             messages_sent: self.counters.messages_sent,
             run_lengths: self.counters.run_lengths,
             packets_forwarded: self.counters.packets_forwarded,
-            relayed_tracks: self.relayed.len(),
+            relayed_tracks: self
+                .tracks
+                .iter()
+                .filter(|(_, track)| track.piped().is_some())
+                .count(),
             relay_packets_out: self.batches.packets(),
             relay_packets_in: self.counters.relay_packets_in,
             padding_bytes: self.counters.padding_bytes,
@@ -71,7 +75,7 @@ impl Worker {
         let room = self.rooms.get(&peer.room);
         let most = self.config.loudest_n;
         let silenced = most.zip(room).map(|(most, room)| (most, &room.loudest));
-        peer_stats(now, peer, &self.watches, |track| {
+        peer_stats(now, peer, &self.tracks, &self.watches, |track| {
             silenced.is_some_and(|(most, loudest)| loudest.silences(now, most, track))
         })
     }
@@ -80,6 +84,7 @@ impl Worker {
 fn peer_stats(
     now: Instant,
     peer: &Peer,
+    tracks: &Tracks,
     watches: &Watches,
     silenced: impl Fn(TrackId) -> bool,
 ) -> PeerStats {
@@ -125,7 +130,7 @@ fn peer_stats(
         packets_over_rate: peer.publisher.packets_over_rate(),
         published: peer
             .publisher
-            .tracks()
+            .tracks(tracks)
             .map(|(_, track)| published_stats(now, track, watches.unable(track.id)))
             .collect(),
         subscriptions: carried

@@ -7,17 +7,17 @@
 //!
 //! Each worker selects the audio tracks to forward by itself, among those it receives. The loudest of the room are
 //! among the loudest of each of its parts, so that none of them is missing anywhere, and quiet tracks are not even
-//! relayed.
+//! sent to other workers.
 
 use std::time::Instant;
 
 use super::Worker;
-use super::relay::{Control, track_at};
+use super::pipe::Control;
 use crate::audio::{Hearing, Sound};
 use crate::event::{Event, MediaKind};
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::TrackIx;
 use crate::ingress::Media;
-use crate::place::Place;
 use crate::rtp::extension::{AudioLevel, ExtensionKind};
 
 /// The level that means silence (RFC 6464).
@@ -25,14 +25,8 @@ const SILENCE: u8 = 127;
 
 impl Worker {
     /// Judges an audio packet; false if it is too quiet to be forwarded.
-    pub(super) fn hear(
-        &mut self,
-        now: Instant,
-        place: Place,
-        media: &Media,
-        datagram: &[u8],
-    ) -> bool {
-        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+    pub(super) fn hear(&mut self, now: Instant, media: &Media, datagram: &[u8]) -> bool {
+        let Some(track) = self.tracks.get(media.track) else {
             return true;
         };
         // A track without levels never speaks, and is always forwarded.
@@ -41,17 +35,8 @@ impl Worker {
         let Some(level) = level.and_then(AudioLevel::parse) else {
             return true;
         };
-        let (id, fanout) = (track.id, track.fanout);
-        let (room, own) = match place {
-            Place::Published { peer, .. } => match self.peers.get(peer) {
-                Some(peer) => (peer.room, Some(peer.id)),
-                None => return true,
-            },
-            Place::Relayed(index) => match self.relayed.get(index) {
-                Some(relayed) => (relayed.room, None),
-                None => return true,
-            },
-        };
+        let (id, room) = (track.id, track.room);
+        let own = track.peer().map(|_| track.publisher);
         let loudness = SILENCE - level.level;
         let Some(part) = self.rooms.get_mut(&room) else {
             return true;
@@ -79,17 +64,18 @@ impl Worker {
             Hearing::Resumed => {
                 // Waiting packets came before the pause.
                 self.forward(now, usize::MAX);
-                self.resume(fanout);
+                self.resume(media.track);
                 true
             }
         }
     }
 
     /// Tells the slots that unforwarded packets of a track are not lost.
-    fn resume(&mut self, fanout: usize) {
-        for target in self.router.targets(fanout) {
+    fn resume(&mut self, at: TrackIx) {
+        let track = self.tracks.get(at);
+        for target in track.into_iter().flat_map(|track| track.sinks.viewers()) {
             let peer = self.peers.get_mut(target.peer);
-            if let Some(slot) = peer.and_then(|peer| peer.subscriber.slot_mut(target.slot)) {
+            if let Some(slot) = peer.and_then(|peer| peer.subscriber.slot_mut(target.slot.into())) {
                 slot.resume();
             }
         }
@@ -248,15 +234,11 @@ impl Worker {
         let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
             return false;
         };
-        let tracks = part.tracks.iter().filter_map(|(id, place)| {
-            let track = track_at(&self.peers, &self.relayed, *place)?;
-            let publisher = match *place {
-                Place::Published { peer, .. } => self.peers.get(peer)?.id,
-                Place::Relayed(index) => self.relayed.get(index)?.publisher,
-            };
+        let tracks = part.tracks.iter().filter_map(|(id, at)| {
+            let track = self.tracks.get(*at)?;
             let settings = track.settings;
             let camera = track.kind == MediaKind::Video && !settings.screen && !settings.muted;
-            camera.then_some((*id, publisher))
+            camera.then_some((*id, track.publisher))
         });
         let mut cameras: Vec<(TrackId, PeerId)> = tracks.collect();
         cameras.sort_unstable();

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::relay::track_at;
 use crate::egress::{Request, SourceTrack};
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, Slot, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::ladder::LayerId;
-use crate::place::Place;
-use crate::router::Target;
+use crate::index::{PeerIx, TrackIx};
+use crate::track::ladder::LayerId;
+use crate::track::{Target, Track};
 use crate::view::Reason;
 
 impl Worker {
@@ -23,15 +22,15 @@ impl Worker {
     ) -> Result<(), SfuError> {
         let index = *self.by_id.get(&peer).ok_or(SfuError::NoSuchPeer)?;
         let room = self.peers.get(index).ok_or(SfuError::NoSuchPeer)?.room;
-        let place = self
+        let at = self
             .rooms
             .get(&room)
             .and_then(|room| room.tracks.get(&track))
             .copied();
-        let place = place.ok_or(SfuError::NoSuchTrack)?;
-        let source = self.source(place).ok_or(SfuError::NoSuchTrack)?;
+        let at = at.ok_or(SfuError::NoSuchTrack)?;
+        let source = self.source(at).ok_or(SfuError::NoSuchTrack)?;
         // A publisher does not get its own tracks.
-        if matches!(place, Place::Published { peer, .. } if peer == index) {
+        if source.publisher == peer {
             return Err(SfuError::NoSuchTrack);
         }
         self.add_subscription(now, index, source);
@@ -56,19 +55,15 @@ impl Worker {
         now: Instant,
         room: RoomId,
         track: TrackId,
-        publisher: Option<usize>,
+        publisher: Option<PeerIx>,
     ) {
         let Some(room) = self.rooms.get(&room) else {
             return;
         };
-        let Some(source) = room
-            .tracks
-            .get(&track)
-            .and_then(|place| self.source(*place))
-        else {
+        let Some(source) = room.tracks.get(&track).and_then(|at| self.source(*at)) else {
             return;
         };
-        let viewers: Vec<usize> = room
+        let viewers: Vec<PeerIx> = room
             .peers
             .iter()
             .copied()
@@ -86,42 +81,66 @@ impl Worker {
     }
 
     /// The tracks of a room without those of one peer.
-    pub(super) fn sources(&self, room: RoomId, except: Option<usize>) -> Vec<SourceTrack> {
+    pub(super) fn sources(&self, room: RoomId, except: Option<PeerIx>) -> Vec<SourceTrack> {
         let Some(room) = self.rooms.get(&room) else {
             return Vec::new();
         };
-        let mut places: Vec<_> = room
+        let mut found: Vec<_> = room
             .tracks
             .iter()
-            .filter(|(_, place)| {
-                !matches!(place, Place::Published { peer, .. } if Some(*peer) == except)
+            .filter(|(_, at)| {
+                let peer = self.tracks.get(**at).and_then(Track::peer);
+                except.is_none() || peer != except
             })
             .collect();
         // Tracks in the order they were published, so that a run does not depend on a map's order.
-        places.sort_unstable_by_key(|(id, _)| **id);
-        places
+        found.sort_unstable_by_key(|(id, _)| **id);
+        found
             .into_iter()
-            .filter_map(|(_, place)| self.source(*place))
+            .filter_map(|(_, at)| self.source(*at))
             .collect()
     }
 
-    fn source(&self, place: Place) -> Option<SourceTrack> {
-        let track = track_at(&self.peers, &self.relayed, place)?;
-        let publisher = match place {
-            Place::Published { peer, .. } => self.peers.get(peer)?.id,
-            Place::Relayed(index) => self.relayed.get(index)?.publisher,
-        };
+    fn source(&self, at: TrackIx) -> Option<SourceTrack> {
+        let track = self.tracks.get(at)?;
         Some(SourceTrack {
             id: track.id,
             kind: track.kind,
-            publisher,
-            place,
-            fanout: track.fanout,
+            publisher: track.publisher,
+            index: at,
             codecs: track.codecs.clone(),
         })
     }
 
-    fn add_subscription(&mut self, now: Instant, index: usize, source: SourceTrack) {
+    /// Adds a viewer of a track. The fan-out of each packet reads the list of these.
+    fn add_viewer(&mut self, at: TrackIx, target: Target) {
+        if let Some(track) = self.tracks.get_mut(at) {
+            let first = track.sinks.add_viewer(target);
+            if first && track.piped().is_some() {
+                self.upstream.changed(at);
+            }
+        }
+        self.wants_changed(at);
+    }
+
+    /// Removes a viewer of a track.
+    pub(super) fn remove_viewer(&mut self, at: TrackIx, target: Target) {
+        if let Some(track) = self.tracks.get_mut(at) {
+            let last = track.sinks.remove_viewer(target);
+            if last && track.piped().is_some() {
+                self.upstream.changed(at);
+            }
+        }
+        self.wants_changed(at);
+    }
+
+    /// The viewers of a track on this worker.
+    pub(super) fn viewers(&self, at: TrackIx) -> &[Target] {
+        let track = self.tracks.get(at);
+        track.map_or(&[], |track| track.sinks.viewers())
+    }
+
+    fn add_subscription(&mut self, now: Instant, index: PeerIx, source: SourceTrack) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -133,16 +152,15 @@ impl Worker {
         self.tell_viewer(index, changed);
     }
 
-    fn remove_subscription(&mut self, now: Instant, index: usize, track: TrackId) {
+    fn remove_subscription(&mut self, now: Instant, index: PeerIx, track: TrackId) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         let mut changed = Vec::new();
-        if let Some((slot, source)) = peer.subscriber.unsubscribe(track) {
-            self.router
-                .unsubscribe(source.fanout, Target { peer: index, slot });
-            self.wants_changed(source.place);
-            changed.push(slot);
+        if let Some((at, source)) = peer.subscriber.unsubscribe(track) {
+            let slot = at.into();
+            self.remove_viewer(source.index, Target { peer: index, slot });
+            changed.push(at);
         }
         self.viewers_changed(now, track);
         for slot in self.fill_slots(now, index) {
@@ -154,25 +172,24 @@ impl Worker {
     }
 
     /// Applies a publisher's renegotiation, after which its track may come in other codecs.
-    pub(super) fn follow_publisher(&mut self, now: Instant, place: Place) {
-        let Some(source) = self.source(place) else {
+    pub(super) fn follow_publisher(&mut self, now: Instant, at: TrackIx) {
+        let Some(source) = self.source(at) else {
             return;
         };
-        for target in self.router.targets(source.fanout).to_vec() {
+        for target in self.viewers(at).to_vec() {
             let Some(peer) = self.peers.get_mut(target.peer) else {
                 continue;
             };
-            let slot = peer.subscriber.slot_mut(target.slot);
+            let slot = peer.subscriber.slot_mut(target.slot.into());
             if slot.is_some_and(|slot| !slot.follow(&source)) {
-                self.let_go(now, target.peer, target.slot, &source);
+                self.let_go(now, target.peer, target.slot.into(), &source);
             }
         }
-        self.retarget(now, place);
+        self.retarget(now, at);
         self.viewers_changed(now, source.id);
-        let Some(room) = self.room_of(place) else {
-            return;
-        };
-        let viewers = self.rooms.get(&room).map(|room| room.peers.clone());
+        let room = self.tracks.get(at).map(|track| track.room);
+        let room = room.and_then(|room| self.rooms.get(&room));
+        let viewers = room.map(|room| room.peers.clone());
         for viewer in viewers.unwrap_or_default() {
             let Some(peer) = self.peers.get_mut(viewer) else {
                 continue;
@@ -185,15 +202,23 @@ impl Worker {
     }
 
     /// Frees a slot that has no codec for its track any more.
-    pub(super) fn let_go(&mut self, now: Instant, index: usize, slot: usize, source: &SourceTrack) {
+    pub(super) fn let_go(
+        &mut self,
+        now: Instant,
+        index: PeerIx,
+        slot: usize,
+        source: &SourceTrack,
+    ) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         peer.subscriber.let_go(slot);
         peer.subscriber.follow(source);
-        self.router
-            .unsubscribe(source.fanout, Target { peer: index, slot });
-        self.wants_changed(source.place);
+        let target = Target {
+            peer: index,
+            slot: slot.into(),
+        };
+        self.remove_viewer(source.index, target);
         let mut changed = self.fill_slots(now, index);
         if !changed.contains(&slot) {
             changed.push(slot);
@@ -202,7 +227,7 @@ impl Worker {
     }
 
     /// Gives free slots to waiting subscriptions; returns those slots.
-    pub(super) fn fill_slots(&mut self, now: Instant, index: usize) -> Vec<usize> {
+    pub(super) fn fill_slots(&mut self, now: Instant, index: PeerIx) -> Vec<usize> {
         let Some(peer) = self.peers.get_mut(index) else {
             return Vec::new();
         };
@@ -220,14 +245,8 @@ impl Worker {
         });
         let news = peer.subscriber.news_of_waiting();
         for (slot, source) in &assigned {
-            self.router.subscribe(
-                source.fanout,
-                Target {
-                    peer: index,
-                    slot: *slot,
-                },
-            );
-            self.wants_changed(source.place);
+            let slot = (*slot).into();
+            self.add_viewer(source.index, Target { peer: index, slot });
             self.viewers_changed(now, source.id);
         }
         let heard = told.iter().filter(|source| source.kind == MediaKind::Audio);
@@ -261,7 +280,7 @@ impl Worker {
     }
 
     /// Starts all subscriptions of a viewer that has connected.
-    pub(super) fn begin(&mut self, now: Instant, index: usize) {
+    pub(super) fn begin(&mut self, now: Instant, index: PeerIx) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
@@ -272,7 +291,7 @@ impl Worker {
 
     /// Restarts the subscriptions of a viewer that has connected again, with other keys. Packets sent in between are
     /// lost, perhaps too many to ask for one by one, so that its pictures begin anew.
-    pub(super) fn begin_again(&mut self, now: Instant, index: usize) {
+    pub(super) fn begin_again(&mut self, now: Instant, index: PeerIx) {
         if let Some(peer) = self.peers.get_mut(index) {
             peer.subscriber.begin_again();
         }
@@ -281,14 +300,14 @@ impl Worker {
             return;
         };
         for request in viewer.subscriber.keyframes_wanted() {
-            if let Request::Keyframe { place, layer } = request {
-                self.request_keyframe(now, place, layer);
+            if let Request::Keyframe { track, layer } = request {
+                self.request_keyframe(now, track, layer);
             }
         }
     }
 
     /// Points new subscriptions at their layers and asks for the keyframes they begin with.
-    fn start(&mut self, now: Instant, index: usize, slots: &[usize]) {
+    fn start(&mut self, now: Instant, index: PeerIx, slots: &[usize]) {
         let Some(viewer) = self.peers.get_mut(index) else {
             return;
         };
@@ -316,17 +335,17 @@ impl Worker {
                 && let Some(layer) = forwarder.awaits_keyframe_of()
                 && forwarder.source.kind == MediaKind::Video
             {
-                wanted.push((forwarder.source.place, layer));
+                wanted.push((forwarder.source.index, layer));
                 slot.counters.keyframe_requests += 1;
             }
         }
-        for (place, layer) in wanted {
-            self.request_keyframe(now, place, layer);
+        for (at, layer) in wanted {
+            self.request_keyframe(now, at, layer);
         }
     }
 
     /// Tells a viewer of changed slots and of missing m-lines.
-    pub(super) fn tell_viewer(&mut self, index: usize, changed: Vec<usize>) {
+    pub(super) fn tell_viewer(&mut self, index: PeerIx, changed: Vec<usize>) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -362,15 +381,14 @@ impl Worker {
     }
 
     /// Ends a track: its viewers' slots become free for waiting subscriptions.
-    pub(super) fn unpublish(&mut self, now: Instant, index: usize, track: usize) {
-        let Some(peer) = self.peers.get_mut(index) else {
+    pub(super) fn unpublish(&mut self, now: Instant, index: PeerIx, at: TrackIx) {
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.publisher.unpublish(at);
+        }
+        let Some(track) = self.tracks.remove(at) else {
             return;
         };
-        let (room, id) = (peer.room, peer.id);
-        let Some(track) = peer.publisher.unpublish(track) else {
-            return;
-        };
-        self.router.remove(track.fanout);
+        let (room, id) = (track.room, track.publisher);
         self.announce_end(room, track.id);
         self.release_batches();
         tracing::info!(%room, peer = %id, track = %track.id, "track ended");
@@ -388,7 +406,7 @@ impl Worker {
         now: Instant,
         room: RoomId,
         track: TrackId,
-        publisher: Option<usize>,
+        publisher: Option<PeerIx>,
     ) {
         let mut viewers = Vec::new();
         if let Some(room) = self.rooms.get_mut(&room) {

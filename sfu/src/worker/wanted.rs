@@ -1,20 +1,19 @@
-//! Finds which layers of each track have viewers, asks its publisher for these and other workers to relay them. Layers
+//! Finds which layers of each track have viewers, asks its publisher for these and other workers to send them. Layers
 //! without viewers are paused and cost nothing.
 //!
-//! Each worker knows the layers that its own viewers want. For a track relayed to it, it tells the publisher's worker
+//! Each worker knows the layers that its own viewers want. For a track that another worker sends, it tells the publisher's worker
 //! ([`Control::Wanted`](super::Control)). That worker adds the demand of its own viewers and asks the publisher
-//! ([`Event::LayersWanted`]); [`Demand`](crate::ingress) decides when to ask for which layer. A change that may matter
+//! ([`Event::LayersWanted`]); [`Demand`](crate::track) decides when to ask for which layer. A change that may matter
 //! marks a track. Marked tracks are updated once, at the end of a turn.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use super::relay::track_at;
 use crate::event::{Event, LayerWanted, MediaKind};
-use crate::ingress::Track;
-use crate::ladder::{LayerSet, SPATIAL};
-use crate::place::Place;
+use crate::index::TrackIx;
+use crate::track::Track;
+use crate::track::ladder::{LayerSet, SPATIAL};
 
 /// Interval of updates while a viewer is sent one layer and waits for another: no event tells when the wait is over.
 const SETTLES: Duration = Duration::from_millis(200);
@@ -22,27 +21,27 @@ const SETTLES: Duration = Duration::from_millis(200);
 /// The tracks to be updated.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    marked: Vec<Place>,
-    due: BTreeSet<(Instant, Place)>,
-    due_of: HashMap<Place, Instant>,
+    marked: Vec<TrackIx>,
+    due: BTreeSet<(Instant, TrackIx)>,
+    due_of: HashMap<TrackIx, Instant>,
 }
 
 impl Marks {
-    pub(super) fn mark(&mut self, place: Place) {
-        if self.marked.last() != Some(&place) {
-            self.marked.push(place);
+    pub(super) fn mark(&mut self, at: TrackIx) {
+        if self.marked.last() != Some(&at) {
+            self.marked.push(at);
         }
     }
 
-    fn set_due(&mut self, place: Place, due: Option<Instant>) {
+    fn set_due(&mut self, at: TrackIx, due: Option<Instant>) {
         let before = match due {
-            Some(due) => self.due_of.insert(place, due),
-            None => self.due_of.remove(&place),
+            Some(due) => self.due_of.insert(at, due),
+            None => self.due_of.remove(&at),
         };
         if before != due {
-            self.due.extend(due.map(|due| (due, place)));
+            self.due.extend(due.map(|due| (due, at)));
             if let Some(before) = before {
-                self.due.remove(&(before, place));
+                self.due.remove(&(before, at));
             }
         }
     }
@@ -53,12 +52,12 @@ impl Marks {
     }
 
     /// The tracks that are marked or due, each once.
-    fn take(&mut self, now: Instant) -> Vec<Place> {
-        while let Some((due, place)) = self.due.first().copied()
+    fn take(&mut self, now: Instant) -> Vec<TrackIx> {
+        while let Some((due, at)) = self.due.first().copied()
             && due <= now
         {
-            self.set_due(place, None);
-            self.marked.push(place);
+            self.set_due(at, None);
+            self.marked.push(at);
         }
         let mut marked = std::mem::take(&mut self.marked);
         marked.sort_unstable();
@@ -69,8 +68,8 @@ impl Marks {
 
 impl Worker {
     /// Marks a track whose viewers here may be sent other layers from now on.
-    pub(super) fn wants_changed(&mut self, place: Place) {
-        self.marks.mark(place);
+    pub(super) fn wants_changed(&mut self, at: TrackIx) {
+        self.marks.mark(at);
     }
 
     /// Updates the marked tracks.
@@ -78,31 +77,30 @@ impl Worker {
         if self.marks.marked.is_empty() && self.marks.poll_timeout().is_none_or(|at| at > now) {
             return;
         }
-        for place in self.marks.take(now) {
-            let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+        for at in self.marks.take(now) {
+            let Some(track) = self.tracks.get(at) else {
                 continue;
             };
             // Audio is never paused: it costs little, and tells who speaks.
-            if track.kind == MediaKind::Audio && matches!(place, Place::Published { .. }) {
+            if track.kind == MediaKind::Audio && track.piped().is_none() {
                 continue;
             }
             let (wanted, settled) = self.wanted_of(track);
             let again = (!settled).then(|| now + SETTLES);
-            let due = match place {
-                Place::Relayed(index) => {
-                    self.tell_wanted(index);
-                    None
-                }
-                Place::Published { peer, track } => self.ask_for(now, peer, track, wanted),
+            let due = if track.piped().is_some() {
+                self.tell_wanted(at);
+                None
+            } else {
+                self.ask_for(now, at, wanted)
             };
             let due = due.into_iter().chain(again).min();
-            self.marks.set_due(place, due);
+            self.marks.set_due(at, due);
         }
     }
 
     /// The layers of a track that its viewers here are sent or are to be sent, and whether both are the same.
     pub(super) fn wanted_of(&self, track: &Track) -> (LayerSet, bool) {
-        let targets = self.router.targets(track.fanout);
+        let targets = track.sinks.viewers();
         if targets.is_empty() {
             return (LayerSet::NONE, true);
         }
@@ -115,7 +113,7 @@ impl Worker {
         let (mut wanted, mut settled) = (LayerSet::NONE, true);
         for target in targets {
             let peer = self.peers.get(target.peer);
-            let slot = peer.and_then(|peer| peer.subscriber.slot(target.slot));
+            let slot = peer.and_then(|peer| peer.subscriber.slot(target.slot.into()));
             let Some(forwarder) = slot.and_then(|slot| slot.forwarder.as_ref()) else {
                 continue;
             };
@@ -144,16 +142,9 @@ impl Worker {
     }
 
     /// Asks a publisher for the wanted layers; returns the time of the next update.
-    fn ask_for(
-        &mut self,
-        now: Instant,
-        index: usize,
-        at: usize,
-        wanted: LayerSet,
-    ) -> Option<Instant> {
-        let peer = self.peers.get_mut(index)?;
-        let (room, id) = (peer.room, peer.id);
-        let track = peer.publisher.track_mut(at)?;
+    fn ask_for(&mut self, now: Instant, at: TrackIx, wanted: LayerSet) -> Option<Instant> {
+        let track = self.tracks.get_mut(at)?;
+        let (room, id) = (track.room, track.publisher);
         let change = track.update_demand(now, wanted);
         if change.asked {
             let layers: Vec<LayerWanted> = track
@@ -171,18 +162,14 @@ impl Worker {
                 layers,
             });
         }
-        let place = Place::Published {
-            peer: index,
-            track: at,
-        };
         for layer in (0..SPATIAL).filter(|layer| change.begin.contains(*layer)) {
-            self.request_keyframe(now, place, layer);
+            self.request_keyframe(now, at, layer);
         }
         if change.choice {
-            self.retarget(now, place);
+            self.retarget(now, at);
         }
         if change.offer {
-            self.announce_layers(place);
+            self.announce_layers(at);
         }
         change.due
     }

@@ -33,5 +33,6 @@ mod sound;
 mod speakers;
 mod storms;
 mod streams;
+mod taps;
 mod tiles;
 mod wanted;

@@ -1,7 +1,7 @@
 //! Assumed rates of layers that have just begun, where a server's limit must hold from the first packet on.
 
 use super::options::ASSUMED_TOP;
-use crate::ladder::Ladder;
+use crate::track::ladder::Ladder;
 
 /// Bits a second for each square of a picture's height: 100 kbit/s at 180 lines, 1.7 Mbit/s at 720, 3.7 Mbit/s at 1080,
 /// about the rates of browsers at 16:9 and 30 frames a second.
@@ -11,7 +11,7 @@ const OF: u64 = 5;
 /// Replaces unknown rates by assumed ones, where those are higher. A larger picture without any packets is left alone:
 /// it is not chosen.
 pub(super) fn assume(ladder: &mut Ladder) {
-    let available = |rung: &&mut crate::ladder::Rung| rung.available;
+    let available = |rung: &&mut crate::track::ladder::Rung| rung.available;
     let rungs = ladder.rungs().iter();
     let Some(top) = rungs.map(|rung| rung.id.spatial).max() else {
         return;
@@ -38,7 +38,7 @@ fn of_height(height: u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ladder::{LayerId, Rung};
+    use crate::track::ladder::{LayerId, Rung};
 
     #[test]
     fn what_is_not_known_is_assumed_by_size_or_rank() {

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::{CALM_MAX, FORGIVE};
-use crate::ladder::LayerId;
+use crate::track::ladder::LayerId;
 
 /// Time of the first bound. It is short: right after a link has become narrow, keyframes wait that would fit at another
 /// time.

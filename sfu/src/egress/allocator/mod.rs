@@ -39,7 +39,7 @@ use options::Options;
 use patience::Patience;
 
 use crate::id::TrackId;
-use crate::ladder::{Ladder, LayerId, Ranks};
+use crate::track::ladder::{Ladder, LayerId, Ranks};
 use crate::view::{Cap, Reason};
 
 /// Time after a cut before more is tried.

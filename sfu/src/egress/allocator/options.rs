@@ -1,6 +1,6 @@
 //! The steps of a ladder that are worth choosing for a place on a screen.
 
-use crate::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
+use crate::track::ladder::{Ladder, LayerId, Rung, SPATIAL, TEMPORAL};
 
 /// Height of a place, in percent of a picture's own, up to which a larger picture is not worth its bits: scaling up by
 /// a seventh is not noticed on moving pictures.

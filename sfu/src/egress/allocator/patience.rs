@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ladder::LayerId;
+use crate::track::ladder::LayerId;
 
 /// Time for which such an upgrade must fit without a break, a few swings of a layer's rate: the highest rate that it
 /// needs shows in that time.

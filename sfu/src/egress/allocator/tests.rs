@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ladder::Rung;
+use crate::track::ladder::Rung;
 
 mod comebacks;
 

@@ -15,9 +15,9 @@ use std::mem::offset_of;
 
 use pictures::{Picture, Pictures};
 
-use crate::ladder::{LayerId, Ranks, SPATIAL, TEMPORAL};
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
+use crate::track::ladder::{LayerId, Ranks, SPATIAL, TEMPORAL};
 
 /// The decision on a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

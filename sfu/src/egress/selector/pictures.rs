@@ -1,9 +1,9 @@
 //! Decisions on the latest pictures. All packets of a frame are decided alike, and all frames of a picture by one pick,
 //! even if they come when another layer is sent.
 
-use crate::ladder::LayerId;
 use crate::rtp::codec::{FrameInfo, Targets};
 use crate::rtp::sequence::newer_timestamp;
+use crate::track::ladder::LayerId;
 
 /// Pictures remembered: two seconds at 30 frames a second, as far as a publisher's cache reaches back for NACKs.
 const PICTURES: usize = 64;

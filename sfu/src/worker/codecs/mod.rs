@@ -24,13 +24,14 @@ pub(crate) use audience::Audience;
 pub(super) use audience::Unable;
 
 use super::allocation::is_undecodable;
-use super::relay::track_at;
+
 use super::{Control, Worker};
 use crate::egress::{Decoders, Subscriber};
 use crate::event::{Event, MediaKind, RenegotiationReason, Unwatchable};
 use crate::id::{RoomId, TrackId};
-use crate::place::Place;
+use crate::index::{PeerIx, TrackIx};
 use crate::rtp::parameters::{CodecFormat, SectionKind};
+use crate::track::Track;
 use crate::transport::sdp::{Offer, OfferedMedia};
 use crate::view::Reason;
 
@@ -162,7 +163,7 @@ impl Worker {
         (room, track): (RoomId, TrackId),
         audience: Audience,
     ) {
-        if self.place_of(room, track).is_none() {
+        if self.index_of(room, track).is_none() {
             return;
         }
         self.watches.begin(now, room, track);
@@ -180,7 +181,7 @@ impl Worker {
         }
     }
 
-    fn place_of(&self, room: RoomId, track: TrackId) -> Option<Place> {
+    fn index_of(&self, room: RoomId, track: TrackId) -> Option<TrackIx> {
         self.rooms.get(&room)?.tracks.get(&track).copied()
     }
 
@@ -188,34 +189,35 @@ impl Worker {
         let Some(room) = self.watches.tracks.get(&track).map(|watch| watch.room) else {
             return;
         };
-        let Some(place) = self.place_of(room, track) else {
+        let Some(at) = self.index_of(room, track) else {
             return self.watches.remove(track);
         };
-        let audience = self.audience(place, room);
-        match place {
-            Place::Relayed(index) => self.report_audience(index, room, track, audience),
-            Place::Published { peer, .. } => {
+        let audience = self.audience(at, room);
+        match self.tracks.get(at).map(Track::peer) {
+            None => {}
+            Some(None) => self.report_audience(at, room, track, audience),
+            Some(Some(peer)) => {
                 self.survey_others(room, track);
-                self.tell_publisher(now, peer, place, audience);
+                self.tell_publisher(now, peer, at, audience);
             }
         }
     }
 
     /// The viewers of a track on this worker.
-    fn audience(&self, place: Place, room: RoomId) -> Audience {
+    fn audience(&self, at: TrackIx, room: RoomId) -> Audience {
         let mut audience = Audience::default();
-        let Some(track) = track_at(&self.peers, &self.relayed, place) else {
+        let Some(track) = self.tracks.get(at) else {
             return audience;
         };
         let mut viewers: Vec<&Decoders> = Vec::new();
-        for target in self.router.targets(track.fanout) {
+        for target in track.sinks.viewers() {
             let Some(peer) = self.peers.get(target.peer) else {
                 continue;
             };
             viewers.push(peer.subscriber.decoders());
             let allocation = peer
                 .subscriber
-                .slot(target.slot)
+                .slot(target.slot.into())
                 .and_then(|slot| slot.allocation);
             if is_undecodable(allocation.as_ref()) {
                 audience.unable.add(peer.id, Reason::Codec);
@@ -242,8 +244,9 @@ impl Worker {
         audience
     }
 
-    fn report_audience(&mut self, index: usize, room: RoomId, track: TrackId, audience: Audience) {
-        let Some(from) = self.relayed.get(index).map(|relayed| relayed.from) else {
+    fn report_audience(&mut self, at: TrackIx, room: RoomId, track: TrackId, audience: Audience) {
+        let piped = self.tracks.get(at).and_then(Track::piped);
+        let Some(from) = piped.map(|piped| piped.from) else {
             return;
         };
         if let Some(watch) = self.watches.tracks.get_mut(&track)
@@ -261,7 +264,7 @@ impl Worker {
 
     /// Asks the other parts of the room for the viewers of a track that is published here.
     fn survey_others(&mut self, room: RoomId, track: TrackId) {
-        if !matches!(self.place_of(room, track), Some(Place::Published { .. })) {
+        if self.published_at(room, track).is_none() {
             return;
         }
         let parts = self.rooms.get(&room).map(|room| &room.parts);
@@ -278,11 +281,8 @@ impl Worker {
     }
 
     /// Tells a publisher which viewers cannot watch, and asks it for another codec if that helps.
-    fn tell_publisher(&mut self, now: Instant, peer: usize, place: Place, audience: Audience) {
-        let (Some(track), Some(publisher)) = (
-            track_at(&self.peers, &self.relayed, place),
-            self.peers.get(peer),
-        ) else {
+    fn tell_publisher(&mut self, now: Instant, peer: PeerIx, at: TrackIx, audience: Audience) {
+        let (Some(track), Some(publisher)) = (self.tracks.get(at), self.peers.get(peer)) else {
             return;
         };
         let (id, room, peer_id) = (track.id, publisher.room, publisher.id);
@@ -324,7 +324,7 @@ impl Worker {
     }
 
     /// Asks a publisher to offer again: the answer will list another codec first.
-    fn ask_to_offer(&mut self, now: Instant, peer: usize, track: TrackId) {
+    fn ask_to_offer(&mut self, now: Instant, peer: PeerIx, track: TrackId) {
         let Some(peer) = self.peers.get_mut(peer) else {
             return;
         };
@@ -349,7 +349,7 @@ impl Worker {
     pub(super) fn order_codecs(
         &self,
         room: RoomId,
-        peer: Option<usize>,
+        peer: Option<PeerIx>,
         offer: &mut Offer,
     ) -> Offered {
         let mut offered = Offered::new();
@@ -367,10 +367,10 @@ impl Worker {
         offered
     }
 
-    fn first_codec(&self, room: RoomId, peer: Option<usize>, media: &OfferedMedia) -> usize {
+    fn first_codec(&self, room: RoomId, peer: Option<PeerIx>, media: &OfferedMedia) -> usize {
         let publisher = peer.and_then(|peer| self.peers.get(peer));
         let known = publisher.and_then(|publisher| {
-            let mut tracks = publisher.publisher.tracks();
+            let mut tracks = publisher.publisher.tracks(&self.tracks);
             let (_, track) = tracks.find(|(_, track)| track.mid == media.mid)?;
             Some((track, publisher.offered.get(&media.mid)))
         });
@@ -401,7 +401,7 @@ impl Worker {
         if let (Some(current), None) = (current, watch) {
             return current;
         }
-        let targets = self.router.targets(track.fanout).iter();
+        let targets = track.sinks.viewers().iter();
         let viewers = targets.filter_map(|target| self.peers.get(target.peer));
         let waiting = self
             .rooms

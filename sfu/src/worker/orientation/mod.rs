@@ -26,6 +26,7 @@ use super::codecs::publishes_video;
 use super::{Control, Worker};
 use crate::event::{Event, RenegotiationReason};
 use crate::id::{PeerId, RoomId};
+use crate::index::PeerIx;
 use crate::ingress::Media;
 use crate::rtp::extension::ExtensionKind;
 use crate::transport::sdp::Offer;
@@ -75,7 +76,7 @@ impl Worker {
     pub(super) fn agree_on_orientation(
         &self,
         room: RoomId,
-        peer: Option<usize>,
+        peer: Option<PeerIx>,
         offer: &mut Offer,
     ) -> Orientation {
         let peer = peer.and_then(|peer| self.peers.get(peer));
@@ -107,11 +108,13 @@ impl Worker {
     }
 
     /// Records the answer to a publisher's offer.
-    pub(super) fn orientation_answered(&mut self, now: Instant, index: usize, how: Orientation) {
+    pub(super) fn orientation_answered(&mut self, now: Instant, index: PeerIx, how: Orientation) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        let due = peer.pictures.answered(now, how, &peer.publisher);
+        let due = peer
+            .pictures
+            .answered(now, how, peer.publisher.tracks(&self.tracks));
         self.look_later(index, due);
     }
 
@@ -119,7 +122,7 @@ impl Worker {
     pub(super) fn look_at_orientation(
         &mut self,
         now: Instant,
-        index: usize,
+        index: PeerIx,
         media: &Media,
         datagram: &[u8],
     ) {
@@ -129,7 +132,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        if peer.pictures.turned(media.track, &peer.publisher) {
+        if peer.pictures.turned(media.track, &self.tracks) {
             let room = peer.room;
             if self.has_viewers_that_do_not_turn(room) {
                 self.ask_to_turn(now, index);
@@ -191,7 +194,7 @@ impl Worker {
     }
 
     /// Asks a publisher to turn its pictures, if any needs turning.
-    fn ask_to_turn(&mut self, now: Instant, index: usize) {
+    fn ask_to_turn(&mut self, now: Instant, index: PeerIx) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -203,7 +206,7 @@ impl Worker {
         self.look_later(index, due);
     }
 
-    fn ask_for_orientation(&mut self, index: usize) {
+    fn ask_for_orientation(&mut self, index: PeerIx) {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
@@ -228,16 +231,13 @@ impl Worker {
         }
     }
 
-    fn look_at_pictures(&mut self, now: Instant, index: usize) {
+    fn look_at_pictures(&mut self, now: Instant, index: PeerIx) {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
         peer.pictures.due = None;
         let connected = peer.transport.is_connected();
-        let (room, due) = (
-            peer.room,
-            peer.pictures.look(now, connected, &peer.publisher),
-        );
+        let (room, due) = (peer.room, peer.pictures.look(now, connected, &self.tracks));
         if peer.pictures.take_silence() {
             self.ask_for_orientation(index);
         } else if self.has_viewers_that_do_not_turn(room) {
@@ -246,7 +246,7 @@ impl Worker {
         self.look_later(index, due);
     }
 
-    fn look_later(&mut self, index: usize, at: Option<Instant>) {
+    fn look_later(&mut self, index: PeerIx, at: Option<Instant>) {
         let (Some(peer), Some(at)) = (self.peers.get_mut(index), at) else {
             return;
         };

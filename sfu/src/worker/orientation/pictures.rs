@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::Orientation;
 use crate::event::MediaKind;
 use crate::id::TrackId;
-use crate::ingress::{Publisher, Track};
+use crate::index::TrackIx;
+use crate::track::{Track, Tracks};
 use crate::worker::codecs::Asks;
 
 /// Time after an answer in which pictures made before it still arrive.
@@ -34,12 +35,12 @@ pub(in crate::worker) struct Pictures {
 }
 
 impl Pictures {
-    /// Records the answer to the publisher's offer; returns the time of the next check.
-    pub(super) fn answered(
+    /// Records the answer to the publisher's offer, after which it publishes these tracks; returns the time of the next check.
+    pub(super) fn answered<'a>(
         &mut self,
         now: Instant,
         how: Orientation,
-        publisher: &Publisher,
+        published: impl Iterator<Item = (TrackIx, &'a Track)>,
     ) -> Option<Instant> {
         match how {
             Orientation::Agreed => {
@@ -56,8 +57,8 @@ impl Pictures {
         self.expected = !self.turned.is_empty();
         self.awaited.append(&mut self.turned);
         // Nothing is known of tracks that have never come: they are awaited too.
-        let tracks = publisher.tracks().map(|(_, track)| track);
-        let fresh = tracks.filter(|track| track.kind == MediaKind::Video && !track.live);
+        let published = published.map(|(_, track)| track);
+        let fresh = published.filter(|track| track.kind == MediaKind::Video && !track.live);
         self.awaited.extend(fresh.map(|track| track.id));
         self.awaited.sort_unstable();
         self.awaited.dedup();
@@ -66,14 +67,14 @@ impl Pictures {
     }
 
     /// Records that a picture of a track needs turning; true for the first.
-    pub(super) fn turned(&mut self, track: usize, publisher: &Publisher) -> bool {
-        let Some(track) = publisher.track(track).map(|track| track.id) else {
+    pub(super) fn turned(&mut self, track: TrackIx, tracks: &Tracks) -> bool {
+        let Some(track) = tracks.get(track).map(|track| track.id) else {
             return false;
         };
         if self.turned.contains(&track) {
             return false;
         }
-        self.turned.retain(|id| find(publisher, *id).is_some());
+        self.turned.retain(|id| tracks.find(*id).is_some());
         self.turned.push(track);
         true
     }
@@ -93,10 +94,10 @@ impl Pictures {
         &mut self,
         now: Instant,
         connected: bool,
-        publisher: &Publisher,
+        tracks: &Tracks,
     ) -> Option<Instant> {
         let since = self.left_out? + UNDER_WAY;
-        let silent = |id: &TrackId| find(publisher, *id).filter(|track| !has_come(track, since));
+        let silent = |id: &TrackId| find(tracks, *id).filter(|track| !has_come(track, since));
         self.awaited.retain(|id| silent(id).is_some());
         if self.awaited.is_empty() {
             return None;
@@ -116,9 +117,8 @@ impl Pictures {
     }
 }
 
-fn find(publisher: &Publisher, id: TrackId) -> Option<&Track> {
-    let mut tracks = publisher.tracks().map(|(_, track)| track);
-    tracks.find(|track| track.id == id)
+fn find(tracks: &Tracks, id: TrackId) -> Option<&Track> {
+    tracks.get(tracks.find(id)?)
 }
 
 /// Whether a packet of a track came after a time.

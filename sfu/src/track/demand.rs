@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::ladder::{Ladder, LayerSet, Ranks, SPATIAL};
 use super::layer::Layer;
 use super::settled::LARGER;
-use crate::ladder::{Ladder, LayerSet, Ranks, SPATIAL};
 
 /// Time without viewers after which a layer is switched off. A shorter one would switch off layers that a viewer wants
 /// again a moment later. With the time for deciding and for telling the publisher, a layer is off within 2 s.
@@ -33,8 +33,6 @@ pub(crate) struct Demand {
     layers: [LayerDemand; SPATIAL],
     /// The time at which the track went live.
     began: Option<Instant>,
-    /// The layers that other workers want.
-    elsewhere: Vec<(u16, LayerSet)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,12 +78,12 @@ pub(crate) struct DemandChange {
 }
 
 impl Demand {
-    /// Updates from the layers that viewers on this worker want.
+    /// Updates from the layers that are wanted.
     pub(crate) fn update(
         &mut self,
         now: Instant,
         live: bool,
-        here: LayerSet,
+        wanted: LayerSet,
         order: Ranks,
         layers: &[Layer],
     ) -> DemandChange {
@@ -93,8 +91,6 @@ impl Demand {
         if !live {
             return change;
         }
-        let elsewhere = self.elsewhere.iter().map(|(_, wanted)| *wanted);
-        let wanted = elsewhere.fold(here, LayerSet::union);
         let began = *self.began.get_or_insert(now);
         let before = self.offered();
         for index in order.encodings() {
@@ -129,17 +125,6 @@ impl Demand {
 
     fn offered(&self) -> [bool; SPATIAL] {
         std::array::from_fn(|layer| self.may_come(layer))
-    }
-
-    /// Records the layers that another worker wants; true if they changed.
-    pub(crate) fn set_elsewhere(&mut self, worker: u16, wanted: LayerSet) -> bool {
-        let before = self.elsewhere.iter().find(|(other, _)| *other == worker);
-        let before = before.map_or(LayerSet::NONE, |(_, before)| *before);
-        self.elsewhere.retain(|(other, _)| *other != worker);
-        if !wanted.is_empty() {
-            self.elsewhere.push((worker, wanted));
-        }
-        before != wanted
     }
 
     /// Forgets a layer whose place another encoding takes.
@@ -296,8 +281,8 @@ impl DemandChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingress::binding::EncodingName;
-    use crate::ladder::{LayerId, Rung};
+    use crate::track::ladder::{LayerId, Rung};
+    use crate::track::layer::EncodingName;
 
     struct Sim {
         start: Instant,
@@ -459,21 +444,6 @@ mod tests {
         sim.wants(800, &[1]);
         assert!(!sim.demand.may_come(1));
         assert_eq!(sim.wants(3_600, &[1]).due, None);
-    }
-
-    #[test]
-    fn other_workers_want_too() {
-        let mut sim = Sim::new(1);
-        sim.alive(0, true);
-        let mut wanted = LayerSet::NONE;
-        wanted.insert(0);
-        assert!(sim.demand.set_elsewhere(1, wanted));
-        assert!(!sim.demand.set_elsewhere(1, wanted));
-        sim.wants(0, &[]);
-        assert!(!sim.wants(5_000, &[]).asked);
-        assert!(sim.demand.set_elsewhere(1, LayerSet::NONE));
-        sim.wants(5_000, &[]);
-        assert!(sim.wants(5_500, &[]).asked);
     }
 
     /// A publisher may claim any picture size.

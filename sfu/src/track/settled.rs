@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ladder::{Rung, SPATIAL};
+use super::ladder::{Rung, SPATIAL};
 
 /// The ratio of bitrates between a browser's encoding and the next smaller one: it has four times the pixels.
 pub(super) const LARGER: u64 = 3;
@@ -117,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ladder::LayerId;
+    use crate::track::ladder::LayerId;
 
     /// Feeds seconds of so many kilobits, a packet each 20 ms. Returns the assumed cost after them, in kbit/s.
     fn settled(start: Instant, seconds: &[u64]) -> Option<u64> {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::binding::{EncodingName, Hold};
 use super::format::{Format, Observed};
 use super::frames::{FrameReader, StreamPacket};
+use super::hold::Hold;
 use super::keyframe::KeyframeRequests;
 use super::nack::{Arrival, MISSING, NackGenerator};
 use super::ranking::Seen;
@@ -28,6 +28,15 @@ const GAPS: u32 = 4;
 const STALL: Duration = Duration::from_millis(250);
 /// Interval of the checks whether the other layers go on.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// A publisher's name for an encoding.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct EncodingName {
+    /// Its RID; none without simulcast by RID.
+    pub(crate) rid: Option<String>,
+    /// Its SSRC in an `a=ssrc-group:SIM`; none without.
+    pub(crate) ssrc: Option<u32>,
+}
 
 /// One layer.
 #[derive(Debug)]
@@ -125,12 +134,12 @@ impl Layer {
     }
 
     /// Whether the next packet is the first of a stream that replaced another.
-    pub(super) fn begins_anew(&self) -> bool {
+    pub(crate) fn begins_anew(&self) -> bool {
         self.anew.is_some()
     }
 
     /// How firmly its stream, or its repair stream, is bound.
-    pub(super) fn hold_mut(&mut self, repair: bool) -> &mut Hold {
+    pub(crate) fn hold_mut(&mut self, repair: bool) -> &mut Hold {
         match repair {
             true => &mut self.repair_hold,
             false => &mut self.media_hold,
@@ -236,8 +245,8 @@ impl Layer {
         described
     }
 
-    /// Counts and caches a packet that its publisher's worker relayed and has already checked.
-    pub(crate) fn receive_relayed(&mut self, now: Instant, packet: Relayed<'_>) {
+    /// Counts and caches a packet that its publisher's worker sent and has already checked.
+    pub(crate) fn receive_piped(&mut self, now: Instant, packet: FromPipe<'_>) {
         self.follow_stream(packet.ssrc);
         let stream = StreamPacket {
             codec: packet.codec,
@@ -386,7 +395,7 @@ impl Layer {
 }
 
 /// Facts that a layer needs about a packet that another worker received.
-pub(crate) struct Relayed<'a> {
+pub(crate) struct FromPipe<'a> {
     pub(crate) ssrc: u32,
     /// Unwrapped sequence number, from that worker.
     pub(crate) sequence: u64,
@@ -415,7 +424,7 @@ pub(crate) struct Received<'a> {
     /// Decrypted and unwrapped, for the cache.
     pub(crate) datagram: &'a [u8],
     /// The memory for the cache.
-    pub(super) caches: &'a CacheShare,
+    pub(crate) caches: &'a CacheShare,
 }
 
 #[cfg(test)]

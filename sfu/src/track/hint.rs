@@ -3,7 +3,7 @@
 //! `max-height` and similar restrictions (RFC 8851 section 5) are upper bounds, and RIDs are names without meaning (RFC
 //! 8853 section 5.2). A hint is right often enough to begin with, and is replaced after the first keyframes.
 
-use crate::ladder::{Ranks, SPATIAL};
+use super::ladder::{Ranks, SPATIAL};
 
 /// Names that clients give their encodings, the smallest first. All names together tell which list applies: `h` is the
 /// middle of `q`, `h`, `f` and the top of `l`, `m`, `h`.

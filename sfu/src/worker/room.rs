@@ -1,21 +1,19 @@
 //! A room: the peers that can see each other's tracks.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::audio::{Loudest, Speakers};
 use crate::id::{PeerId, TrackId};
-use crate::place::Place;
+use crate::index::{PeerIx, TrackIx};
 use crate::stats::Decision;
 
 /// One worker's part of a room.
 #[derive(Debug)]
 pub(crate) struct Room {
     /// Its peers on this worker, by index among the worker's.
-    pub(crate) peers: BTreeSet<usize>,
-    /// Its tracks, those that other workers relay included.
-    pub(crate) tracks: HashMap<TrackId, Place>,
+    pub(crate) peers: BTreeSet<PeerIx>,
+    /// Its tracks, those that other workers send included.
+    pub(crate) tracks: HashMap<TrackId, TrackIx>,
     /// The other workers that have a part of it.
     pub(crate) parts: Vec<u16>,
     /// The decisions for its viewers here, oldest first.
@@ -59,33 +57,5 @@ impl Room {
             self.timeline.pop_front();
         }
         self.timeline.push_back(decision);
-    }
-}
-
-/// A seat: of a peer in a part of a room, or of a room on a server. It is counted from the request until its holder is
-/// gone, wherever in between that ends. Only joins and leaves change the count.
-#[derive(Debug)]
-pub(crate) struct Seat(Arc<AtomicUsize>);
-
-impl Seat {
-    /// Takes a seat, without a limit.
-    pub(crate) fn take(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-
-    /// Takes one of `limit` seats, if any is left.
-    pub(crate) fn take_of(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let one_more = |taken: usize| (taken < limit).then_some(taken + 1);
-        count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .ok()?;
-        Some(Self(Arc::clone(count)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,15 +1,16 @@
-//! A published track on another worker than its publisher's: the state reported to it, and the relayed packets it
+//! A published track on another worker than its publisher's: the state reported to it, and the packets it
 //! caches.
 
-use super::binding::EncodingName;
+use super::Track;
 use super::demand::Demand;
-use super::layer::Layer;
+use super::ladder::{Ranks, SPATIAL};
+use super::layer::{EncodingName, Layer};
 use super::ranking::Ranking;
-use super::track::Track;
+use super::sinks::Sinks;
+use super::source::{Piped, Source};
 use crate::clock::SenderClock;
 use crate::event::MediaKind;
-use crate::id::TrackId;
-use crate::ladder::{Ranks, SPATIAL};
+use crate::id::{PeerId, RoomId, TrackId};
 use crate::rtp::extension::ExtensionMap;
 use crate::rtp::parameters::CodecFormat;
 use crate::view::TrackSettings;
@@ -79,20 +80,27 @@ impl Track {
             .collect()
     }
 
-    /// A track on another worker than its publisher's.
-    pub(crate) fn relayed(state: TrackState, fanout: usize) -> Self {
+    /// A track that another worker sends.
+    pub(crate) fn from_pipe(
+        state: TrackState,
+        room: RoomId,
+        publisher: PeerId,
+        piped: Piped,
+    ) -> Self {
         let mut track = Self {
             id: state.id,
-            mid: String::new(),
             kind: state.kind,
-            layers: Vec::new(),
-            ranking: Ranking::new(state.order),
-            codecs: state.codecs,
-            extensions: state.extensions,
             live: true,
-            fanout,
-            relayed_to: Vec::new(),
             settings: state.settings,
+            room,
+            layers: Vec::new(),
+            codecs: state.codecs,
+            sinks: Sinks::default(),
+            extensions: state.extensions,
+            mid: String::new(),
+            source: Source::Pipe(piped),
+            publisher,
+            ranking: Ranking::new(state.order),
             streams_begun_anew: 0,
             packets_passed_over: 0,
             demand: Demand::default(),
@@ -149,9 +157,10 @@ mod tests {
 
     use super::*;
     use crate::cache::CacheShare;
-    use crate::ingress::layer::Relayed;
     use crate::packet::{Described, PassedOn};
     use crate::rtp::codec::Codec;
+    use crate::track::FromPipe;
+    use crate::track::ladder::LayerSet;
 
     fn state(ssrc: u32, alive: bool) -> TrackState {
         TrackState {
@@ -178,9 +187,18 @@ mod tests {
         }
     }
 
+    fn piped(state: TrackState) -> Track {
+        let piped = Piped {
+            from: 1,
+            wanted: LayerSet::NONE,
+            caches: CacheShare::default(),
+        };
+        Track::from_pipe(state, RoomId::new(1, 1), PeerId::new(1, 3), piped)
+    }
+
     #[test]
-    fn a_relayed_track_says_of_itself_what_it_was_told() {
-        let mut track = Track::relayed(state(7, false), 0);
+    fn a_piped_track_says_of_itself_what_it_was_told() {
+        let mut track = piped(state(7, false));
         assert_eq!(track.state(), state(7, false));
         assert!(track.follow(state(7, true)));
         assert!(!track.follow(state(7, true)), "nothing new");
@@ -189,11 +207,11 @@ mod tests {
 
     #[test]
     fn a_new_stream_does_not_inherit_the_old_ones_packets() {
-        let mut track = Track::relayed(state(7, true), 0);
+        let mut track = piped(state(7, true));
         let caches = CacheShare::default();
         let passed_on = PassedOn::default();
         let described = Described::plain(Codec::Vp8, &[1]);
-        let packet = |ssrc| Relayed {
+        let packet = |ssrc| FromPipe {
             ssrc,
             sequence: 5,
             codec: Codec::Vp8,
@@ -205,13 +223,13 @@ mod tests {
             caches: &caches,
             datagram: &[1],
         };
-        track.layers[0].receive_relayed(Instant::now(), packet(7));
+        track.layers[0].receive_piped(Instant::now(), packet(7));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
-        track.layers[0].receive_relayed(Instant::now(), packet(8));
+        track.layers[0].receive_piped(Instant::now(), packet(8));
         assert_eq!(track.layers[0].cached_since(0).count(), 1);
         track.follow_layers(&state(9, true).layers, Ranks::default());
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
-        track.layers[0].receive_relayed(Instant::now(), packet(9));
+        track.layers[0].receive_piped(Instant::now(), packet(9));
         track.forget_packets();
         assert_eq!(track.layers[0].cached_since(0).count(), 0);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ladder::{SPATIAL, TEMPORAL};
+use super::ladder::{SPATIAL, TEMPORAL};
 use crate::packet::{Described, PassedOn, PayloadDescriptor};
 use crate::rate::RateMeter;
 use crate::rtp::codec::dd::{DependencyDescriptor, Structure};

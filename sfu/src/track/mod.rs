@@ -1,40 +1,72 @@
-//! A published track: an m-line of its publisher and the layers on it.
+//! Tracks: between the publisher's side, which fills them, and the viewers' side, which reads them.
+//!
+//! A worker holds every track that its viewers may be sent in one table ([`Tracks`]), whether a peer of the worker or
+//! another worker is its [`Source`]. A track has [`Layer`]s, which measure and cache their packets, the viewers'
+//! [`Demand`] for these, and the one list of its receivers ([`Sinks`]). A packet costs one look into the table.
+
+mod demand;
+mod format;
+mod frames;
+mod hint;
+mod hold;
+mod keyframe;
+pub(crate) mod ladder;
+mod layer;
+mod nack;
+mod ranking;
+mod report;
+mod settled;
+mod sinks;
+mod source;
+mod state;
+mod table;
 
 use std::time::Instant;
 
-use super::binding::EncodingName;
-use super::demand::{Demand, DemandChange};
-use super::hint::{self, Hint};
-use super::layer::Layer;
-use super::ranking::{Ranking, Seen};
-use super::settled;
+pub(crate) use frames::StreamPacket;
+pub(crate) use layer::{FromPipe, Layer, Received};
+pub(crate) use sinks::{Sinks, Target};
+pub(crate) use source::{Piped, Source};
+pub(crate) use state::{LayerState, TrackState};
+pub(crate) use table::Tracks;
+
 use crate::event::MediaKind;
-use crate::id::TrackId;
-use crate::ladder::{Ladder, LayerId, LayerSet, Ranks, Rung, SPATIAL, TEMPORAL};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::PeerIx;
 use crate::rtp::codec::Codec;
 use crate::rtp::extension::ExtensionMap;
 use crate::rtp::parameters::{CodecFormat, SectionParameters, SsrcPair};
+use crate::tap::TapLayers;
 use crate::view::TrackSettings;
+use demand::{Demand, DemandChange};
+use hint::Hint;
+use ladder::{Ladder, LayerId, LayerSet, Ranks, Rung, SPATIAL, TEMPORAL};
+use layer::EncodingName;
+use ranking::{Ranking, Seen};
 
-/// A published track.
+/// A track. The fields that a packet needs stand first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Track {
     pub(crate) id: TrackId,
-    pub(crate) mid: String,
     pub(crate) kind: MediaKind,
-    pub(crate) codecs: Vec<CodecFormat>,
-    pub(crate) extensions: ExtensionMap,
-    /// Layers by index; one without simulcast. A layer that the description no longer has stays, empty.
-    pub(crate) layers: Vec<Layer>,
-    /// The order of the layers, and which are published.
-    pub(super) ranking: Ranking,
     /// The first packet was routed.
     pub(crate) live: bool,
-    /// The index of its subscriptions in the router.
-    pub(crate) fanout: usize,
-    /// The further workers that its packets are relayed to: those with viewers who want it.
-    pub(crate) relayed_to: Vec<u16>,
     pub(crate) settings: TrackSettings,
+    pub(crate) room: RoomId,
+    /// Layers by index; one without simulcast. A layer that the description no longer has stays, empty.
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) codecs: Vec<CodecFormat>,
+    /// The receivers of its packets.
+    pub(crate) sinks: Sinks,
+    pub(crate) extensions: ExtensionMap,
+    pub(crate) mid: String,
+    /// The source of its packets.
+    pub(crate) source: Source,
+    /// The peer that publishes it, on whichever worker.
+    pub(crate) publisher: PeerId,
+    /// The order of the layers, and which are published.
+    ranking: Ranking,
     /// Times that a new stream replaced another on a layer.
     pub(crate) streams_begun_anew: u64,
     /// Packets of streams that would have replaced another too soon, or while it still sends.
@@ -44,12 +76,12 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// A track from a publishing m-line.
-    pub(crate) fn new(
+    /// A track from a publishing m-line of a peer on this worker.
+    pub(crate) fn published(
         id: TrackId,
         kind: MediaKind,
         media: &SectionParameters,
-        fanout: usize,
+        (room, publisher, peer): (RoomId, PeerId, PeerIx),
     ) -> Self {
         let repairable = is_repairable(kind, media);
         let names = names(media);
@@ -59,16 +91,18 @@ impl Track {
             .collect();
         Self {
             id,
-            mid: media.mid.clone(),
             kind,
-            codecs: media.codecs.clone(),
-            extensions: media.extensions,
-            layers,
-            ranking: Ranking::new(hinted(media, &names)),
             live: false,
-            fanout,
-            relayed_to: Vec::new(),
             settings: TrackSettings::default(),
+            room,
+            layers,
+            codecs: media.codecs.clone(),
+            sinks: Sinks::default(),
+            extensions: media.extensions,
+            mid: media.mid.clone(),
+            source: Source::Peer(peer),
+            publisher,
+            ranking: Ranking::new(hinted(media, &names)),
             streams_begun_anew: 0,
             packets_passed_over: 0,
             demand: Demand::default(),
@@ -146,15 +180,79 @@ impl Track {
         self.encodings().filter_map(of).collect()
     }
 
-    /// Updates the demand for its encodings from viewers on this worker.
-    pub(crate) fn update_demand(&mut self, now: Instant, wanted: LayerSet) -> DemandChange {
+    /// The publisher, if it is a peer of this worker.
+    pub(crate) fn peer(&self) -> Option<PeerIx> {
+        match self.source {
+            Source::Peer(peer) => Some(peer),
+            Source::Pipe(_) => None,
+        }
+    }
+
+    /// How another worker sends it, if one does.
+    pub(crate) fn piped(&self) -> Option<&Piped> {
+        match &self.source {
+            Source::Peer(_) => None,
+            Source::Pipe(piped) => Some(piped),
+        }
+    }
+
+    /// How another worker sends it, if one does, mutable.
+    pub(crate) fn piped_mut(&mut self) -> Option<&mut Piped> {
+        match &mut self.source {
+            Source::Peer(_) => None,
+            Source::Pipe(piped) => Some(piped),
+        }
+    }
+
+    /// Updates the demand for its encodings. `here` are the layers that viewers on this worker want.
+    pub(crate) fn update_demand(&mut self, now: Instant, here: LayerSet) -> DemandChange {
         let order = self.order();
+        let wanted = here.union(self.sinks.wanted_by_pipes());
+        let wanted = wanted.union(self.wanted_by_taps());
         self.demand
             .update(now, self.live, wanted, order, &self.layers)
     }
 
+    /// The layers that its taps take, or may have to take from one moment to the next.
+    pub(crate) fn wanted_by_taps(&self) -> LayerSet {
+        let mut wanted = LayerSet::NONE;
+        if self.settings.muted {
+            return wanted;
+        }
+        for tap in self.sinks.taps() {
+            wanted = wanted.union(match tap.layers() {
+                TapLayers::All => LayerSet::ALL,
+                TapLayers::Largest => self.down_to_largest(),
+            });
+        }
+        wanted
+    }
+
+    /// The layers from the largest picture down to the largest that arrives, and the smallest one, which a publisher
+    /// with a narrow link still sends.
+    fn down_to_largest(&self) -> LayerSet {
+        let mut layers = LayerSet::NONE;
+        for (index, layer) in self.encodings().rev() {
+            layers.insert(index);
+            if layer.is_alive() {
+                break;
+            }
+        }
+        if let Some((smallest, _)) = self.encodings().next() {
+            layers.insert(smallest);
+        }
+        layers
+    }
+
+    /// The layer with the largest picture that arrives.
+    pub(crate) fn largest_alive(&self) -> Option<usize> {
+        let mut layers = self.encodings().rev();
+        let found = layers.find(|(_, layer)| layer.is_alive());
+        found.map(|(index, _)| index)
+    }
+
     /// Sets the negotiated codecs, the one asked for first.
-    pub(super) fn set_codecs(&mut self, codecs: &[CodecFormat]) {
+    fn set_codecs(&mut self, codecs: &[CodecFormat]) {
         if self.codecs != codecs {
             self.codecs = codecs.to_vec();
             for layer in &mut self.layers {

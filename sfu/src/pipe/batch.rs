@@ -20,9 +20,9 @@ const BATCH_PACKETS: usize = 64;
 /// this number are freed after it.
 const POOL: usize = 64;
 
-/// Facts of a relayed packet.
+/// Facts of a packet on its way to other workers.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct RelayedPacket {
+pub(crate) struct PipedPacket {
     pub(crate) track: TrackId,
     pub(crate) layer: u8,
     /// Sequence number, unwrapped within the layer's stream.
@@ -41,7 +41,7 @@ pub(crate) struct RelayedPacket {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Packets, each with the end of its bytes.
-    packets: Vec<(RelayedPacket, usize)>,
+    packets: Vec<(PipedPacket, usize)>,
     bytes: Vec<u8>,
 }
 
@@ -52,7 +52,7 @@ impl Batch {
     }
 
     /// The packets with their bytes.
-    pub(crate) fn packets(&self) -> impl Iterator<Item = (&RelayedPacket, &[u8])> {
+    pub(crate) fn packets(&self) -> impl Iterator<Item = (&PipedPacket, &[u8])> {
         let mut start = 0;
         self.packets.iter().map(move |(packet, end)| {
             let bytes = self.bytes.get(start..*end).unwrap_or_default();
@@ -61,7 +61,7 @@ impl Batch {
         })
     }
 
-    fn push(&mut self, packet: RelayedPacket, datagram: &[u8]) {
+    fn push(&mut self, packet: PipedPacket, datagram: &[u8]) {
         self.bytes.extend_from_slice(datagram);
         self.packets.push((packet, self.bytes.len()));
     }
@@ -86,10 +86,15 @@ pub(crate) struct Batches {
 
 impl Batches {
     /// Copies a packet for the workers of `to`.
-    pub(crate) fn push(&mut self, to: &[u16], packet: RelayedPacket, datagram: &[u8]) {
+    pub(crate) fn push(
+        &mut self,
+        to: impl IntoIterator<Item = u16>,
+        packet: PipedPacket,
+        datagram: &[u8],
+    ) {
         for worker in to {
-            if !self.to.contains(worker) {
-                self.to.push(*worker);
+            if !self.to.contains(&worker) {
+                self.to.push(worker);
             }
         }
         self.open.push(packet, datagram);
@@ -117,7 +122,7 @@ impl Batches {
         self.pool.len()
     }
 
-    /// Frees the batches kept for reuse: nothing is relayed any more.
+    /// Frees the batches kept for reuse: no track is sent to another worker any more.
     pub(crate) fn release(&mut self) {
         self.pool = VecDeque::new();
         self.open = Batch::default();
@@ -155,10 +160,10 @@ mod tests {
 
     use super::*;
 
-    fn packet(sequence: u64) -> RelayedPacket {
+    fn packet(sequence: u64) -> PipedPacket {
         let mut datagram = [0; 12];
         datagram[0] = 0x80;
-        RelayedPacket {
+        PipedPacket {
             track: TrackId::new(0, sequence),
             layer: 0,
             sequence,
@@ -178,8 +183,8 @@ mod tests {
     #[test]
     fn further_workers_cost_no_copy() {
         let mut batches = Batches::default();
-        batches.push(&[1], packet(1), b"one");
-        batches.push(&[1, 2], packet(2), b"two");
+        batches.push([1], packet(1), b"one");
+        batches.push([1, 2], packet(2), b"two");
         let out = drain(&mut batches);
         assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 2]);
         assert!(Arc::ptr_eq(&out[0].1, &out[1].1));
@@ -192,7 +197,7 @@ mod tests {
         let mut batches = Batches::default();
         let mut places = std::collections::BTreeSet::new();
         for turn in 0..1_000 {
-            batches.push(&[1, 2], packet(turn), &[7; 1_200]);
+            batches.push([1, 2], packet(turn), &[7; 1_200]);
             for (_, batch) in drain(&mut batches) {
                 places.insert(Arc::as_ptr(&batch) as usize);
             }
@@ -200,7 +205,7 @@ mod tests {
         assert_eq!((places.len(), batches.pool.len()), (1, 1));
         let held: Vec<_> = (0..200)
             .flat_map(|turn| {
-                batches.push(&[1], packet(turn), &[7; 1_200]);
+                batches.push([1], packet(turn), &[7; 1_200]);
                 drain(&mut batches)
             })
             .collect();
@@ -230,7 +235,7 @@ mod tests {
                 for worker in to {
                     expected[usize::from(*worker)].push((sequence, len));
                 }
-                batches.push(to, packet(sequence), &vec![sequence as u8; len]);
+                batches.push(to.iter().copied(), packet(sequence), &vec![sequence as u8; len]);
                 if flush {
                     held.extend(drain(&mut batches));
                 }

@@ -1,11 +1,11 @@
 //! A room on several workers.
 //!
 //! A room has a *part* on each worker it has grown to. A peer lives on one worker, and its tracks with it. To every
-//! other part they are *relayed tracks*: layers with packet caches of their own and a fan-out in that worker's router.
+//! other part they are *piped tracks*: layers with packet caches of their own, and viewers of their own.
 //! Slots, forwarders and rewriters work on these as on any track.
 //!
-//! [`poll_relay`](Worker::poll_relay) yields a worker's [`Control`] for others, and [`poll_batch`](Worker::poll_batch)
-//! batches of packets. The driver of the workers carries them to [`handle_relay`](Worker::handle_relay) and
+//! [`poll_control`](Worker::poll_control) yields a worker's [`Control`] for others, and [`poll_batch`](Worker::poll_batch)
+//! batches of packets. The driver of the workers carries them to [`handle_control`](Worker::handle_control) and
 //! [`handle_batch`](Worker::handle_batch) of the other one. Control must arrive, in order, and before the batches that
 //! were handed out after it. A batch may be lost, like packets on the way to a viewer: the viewer's NACKs then go
 //! unanswered, and it asks for a keyframe.
@@ -13,7 +13,7 @@
 //! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come alive and die,
 //!   and the packets, each with its layer's clock. Repaired packets go too: viewers elsewhere can only be sent again
 //!   packets in the cache of their own worker.
-//! - *Up* go keyframe requests, merged here and again there, and the layers that viewers here want: packets are relayed
+//! - *Up* go keyframe requests, merged here and again there, and the layers that viewers here want: packets are sent
 //!   only to parts with viewers of their track. A part that everybody has left costs the others only an entry in their
 //!   list.
 //! - Data channel messages go to every part, each of which delivers them to its own peers.
@@ -23,33 +23,31 @@
 //! A peer that ends, ends its tracks; its worker tells the other parts ([`Control::Ended`]), and each frees its
 //! viewers' slots. Only the publisher's worker emits the event. The control plane, which placed the parts, closes a
 //! room part by part; a part that is told of tracks of a room it does not (or no longer) have ignores that. When a part
-//! closes, its own tracks end at the other parts, and relayed ones end with it. When a worker stops, the others end the
-//! tracks it relayed ([`relay_lost`](Worker::relay_lost)).
+//! closes, its own tracks end at the other parts, and piped ones end with it. When a worker stops, the others end the
+//! tracks it sent ([`pipe_lost`](Worker::pipe_lost)).
 
-mod tracks;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracks::RelayedTrack;
-pub(super) use tracks::RelayedTracks;
-
-use slab::Slab;
+pub(super) use upstream::Upstream;
 
 use super::Worker;
 use super::codecs::Audience;
 use super::data::Data;
-use super::peer::Peer;
+use super::room::Room;
 use crate::audio::Digest;
 use crate::drops::DropReason;
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::ingress::{LayerState, Media, Relayed, Track, TrackState};
-use crate::ladder::{LayerSet, Ranks};
+use crate::index::TrackIx;
+use crate::ingress::Media;
 use crate::packet::PassedOn;
-use crate::place::Place;
-use crate::router::{Batch, Room};
+use crate::pipe::Batch;
+use crate::track::ladder::{LayerSet, Ranks};
+use crate::track::{FromPipe, LayerState, Piped, Source, Track, TrackState, Tracks};
 
 /// Packets to be sent after which no more packets of other workers are taken in a turn. It is half of a turn, so that
 /// neither these nor this worker's own peers wait for the other.
@@ -71,7 +69,7 @@ pub(crate) enum Control {
     },
     /// A track is gone.
     Ended { track: TrackId },
-    /// To the publisher's worker: the layers that viewers here want. The track's packets are relayed if there is any.
+    /// To the publisher's worker: the layers that viewers here want. The track's packets are sent if there is any.
     Wanted {
         room: RoomId,
         track: TrackId,
@@ -133,7 +131,7 @@ impl Worker {
         let mut tracks: Vec<(PeerId, TrackState)> = part
             .tracks
             .values()
-            .filter_map(|place| announced(&self.peers, *place))
+            .filter_map(|at| announced(&self.tracks, *at))
             .collect();
         tracks.sort_unstable_by_key(|(_, track)| track.id);
         if !tracks.is_empty() {
@@ -146,14 +144,14 @@ impl Worker {
     }
 
     /// The next control message for another worker, with that worker's index.
-    pub(crate) fn poll_relay(&mut self) -> Option<(u16, Control)> {
-        while let Some(index) = self.router.take_changed() {
-            self.tell_wanted(index);
+    pub(crate) fn poll_control(&mut self) -> Option<(u16, Control)> {
+        while let Some(at) = self.upstream.take_changed() {
+            self.tell_wanted(at);
         }
         self.outbox.pop_front()
     }
 
-    /// The next batch for another worker, with that worker's index. Call it when [`poll_relay`](Self::poll_relay) has
+    /// The next batch for another worker, with that worker's index. Call it when [`poll_control`](Self::poll_control) has
     /// no more.
     pub(crate) fn poll_batch(&mut self) -> Option<(u16, Arc<Batch>)> {
         self.batches.poll()
@@ -171,11 +169,11 @@ impl Worker {
     }
 
     /// Handles a control message of another worker.
-    pub(crate) fn handle_relay(&mut self, now: Instant, from: u16, control: Control) {
+    pub(crate) fn handle_control(&mut self, now: Instant, from: u16, control: Control) {
         match control {
             Control::Tracks { room, tracks } => {
                 for (publisher, state) in tracks {
-                    self.relayed_track(now, from, room, publisher, state);
+                    self.piped_track(now, from, room, publisher, state);
                 }
             }
             Control::Layers {
@@ -185,16 +183,16 @@ impl Worker {
             } => {
                 // Waiting packets were meant for the old layers.
                 self.forward(now, usize::MAX);
-                if let Some(index) = self.relayed.index_of(track)
-                    && let Some(relayed) = self.relayed.get_mut(index)
-                    && relayed.track.follow_layers(&layers, order)
+                if let Some(at) = self.piped_at(track)
+                    && let Some(track) = self.tracks.get_mut(at)
+                    && track.follow_layers(&layers, order)
                 {
-                    self.retarget(now, Place::Relayed(index));
+                    self.retarget(now, at);
                 }
             }
             Control::Ended { track } => {
-                if let Some(index) = self.relayed.index_of(track) {
-                    self.end_relayed(now, index);
+                if let Some(at) = self.piped_at(track) {
+                    self.end_piped(now, at);
                 }
             }
             Control::Wanted {
@@ -203,8 +201,8 @@ impl Worker {
                 wanted,
             } => self.set_wanted(from, room, track, wanted),
             Control::Keyframe { room, track, layer } => {
-                if let Some(place) = self.published_place(room, track) {
-                    self.request_keyframe(now, place, layer);
+                if let Some(at) = self.published_at(room, track) {
+                    self.request_keyframe(now, at, layer);
                 }
             }
             Control::Survey { room, track } => self.survey(now, room, track),
@@ -234,24 +232,26 @@ impl Worker {
             }
             taken += 1;
             // The track ended while the packet was on its way, or the packet is for other workers.
-            let Some(index) = self.relayed.index_of_next(packet.track) else {
+            let Some(at) = self.tracks.find_next(packet.track) else {
                 continue;
             };
-            let Some(relayed) = self
-                .relayed
-                .get_mut(index)
-                .filter(|track| !track.wanted.is_empty())
-            else {
+            let Some(track) = self.tracks.get_mut(at) else {
                 continue;
             };
-            let keep = relayed.track.kind == MediaKind::Video;
-            let passed_on = PassedOn::find(&packet.header, datagram, &relayed.track.extensions);
-            let Some(layer) = relayed.track.layers.get_mut(usize::from(packet.layer)) else {
+            let Source::Pipe(piped) = &track.source else {
                 continue;
             };
-            layer.receive_relayed(
+            if piped.wanted.is_empty() {
+                continue;
+            }
+            let keep = track.kind == MediaKind::Video;
+            let passed_on = PassedOn::find(&packet.header, datagram, &track.extensions);
+            let Some(layer) = track.layers.get_mut(usize::from(packet.layer)) else {
+                continue;
+            };
+            layer.receive_piped(
                 now,
-                Relayed {
+                FromPipe {
                     ssrc: packet.header.ssrc,
                     sequence: packet.sequence,
                     codec: packet.codec,
@@ -260,7 +260,7 @@ impl Worker {
                     described: &packet.described,
                     sender: packet.sender,
                     keep,
-                    caches: &relayed.caches,
+                    caches: &piped.caches,
                     datagram,
                 },
             );
@@ -269,7 +269,7 @@ impl Worker {
             }
             self.counters.relay_packets_in += 1;
             let media = Media {
-                track: index,
+                track: at,
                 layer: usize::from(packet.layer),
                 sequence: packet.sequence,
                 start: 0,
@@ -282,16 +282,17 @@ impl Worker {
                 anew: packet.anew,
                 layers_changed: false,
             };
-            self.route(now, Place::Relayed(index), media, datagram);
+            self.route(now, media, datagram);
         }
         taken
     }
 
-    /// Ends the tracks that another worker relayed, as that worker is gone.
-    pub(crate) fn relay_lost(&mut self, now: Instant, from: u16) {
-        let lost = self.relayed.iter().filter(|(_, track)| track.from == from);
-        for index in lost.map(|(index, _)| index).collect::<Vec<_>>() {
-            self.end_relayed(now, index);
+    /// Ends the tracks that another worker sent, as that worker is gone.
+    pub(crate) fn pipe_lost(&mut self, now: Instant, from: u16) {
+        let is_lost = |track: &Track| track.piped().is_some_and(|piped| piped.from == from);
+        let lost = self.tracks.iter().filter(|(_, track)| is_lost(track));
+        for at in lost.map(|(at, _)| at).collect::<Vec<_>>() {
+            self.end_piped(now, at);
         }
         for room in self.rooms.values_mut() {
             room.parts.retain(|part| *part != from);
@@ -306,8 +307,8 @@ impl Worker {
         let Some(part) = self.rooms.get(&room).filter(|part| !part.parts.is_empty()) else {
             return;
         };
-        let place = part.tracks.get(&track);
-        let Some(announced) = place.and_then(|place| announced(&self.peers, *place)) else {
+        let at = part.tracks.get(&track);
+        let Some(announced) = at.and_then(|at| announced(&self.tracks, *at)) else {
             return;
         };
         for other in &part.parts {
@@ -317,16 +318,13 @@ impl Worker {
         }
     }
 
-    /// Tells the other parts of layers that came alive or died.
-    pub(super) fn announce_layers(&mut self, place: Place) {
-        let Place::Published { peer, track } = place else {
+    /// Tells the other parts of layers that came alive or died, if a peer of this worker publishes the track.
+    pub(super) fn announce_layers(&mut self, at: TrackIx) {
+        let track = self.tracks.get(at);
+        let Some(track) = track.filter(|track| track.peer().is_some()) else {
             return;
         };
-        let Some(peer) = self.peers.get(peer) else {
-            return;
-        };
-        let (Some(room), Some(track)) = (self.rooms.get(&peer.room), peer.publisher.track(track))
-        else {
+        let Some(room) = self.rooms.get(&track.room) else {
             return;
         };
         for other in &room.parts {
@@ -347,109 +345,104 @@ impl Worker {
     }
 
     /// Asks the publisher's worker for a keyframe, merged with other requests here.
-    pub(super) fn request_relayed_keyframe(&mut self, now: Instant, index: usize, layer: usize) {
-        if self.relayed.request_keyframe(now, index, layer) {
-            self.ask_keyframe(index, layer);
+    pub(super) fn request_piped_keyframe(&mut self, now: Instant, at: TrackIx, layer: usize) {
+        if self
+            .upstream
+            .request_keyframe(now, &mut self.tracks, at, layer)
+        {
+            self.ask_keyframe(at, layer);
         }
     }
 
-    /// Sends the keyframe requests that are due for relayed tracks.
-    pub(super) fn poll_relayed(&mut self, now: Instant) {
-        while let Some((index, layer)) = self.relayed.take_due(now) {
-            self.ask_keyframe(index, layer);
+    /// Sends the keyframe requests that are due for piped tracks.
+    pub(super) fn poll_upstream(&mut self, now: Instant) {
+        while let Some((at, layer)) = self.upstream.take_due(now, &mut self.tracks) {
+            self.ask_keyframe(at, layer);
         }
     }
 
-    /// Ends the tracks that other parts of a room relay to this one.
+    /// Ends the tracks that other parts of a room send to this one.
     pub(super) fn end_part(&mut self, now: Instant, room: RoomId) {
-        let relayed = self.relayed.iter().filter(|(_, track)| track.room == room);
-        for index in relayed.map(|(index, _)| index).collect::<Vec<_>>() {
-            self.end_relayed(now, index);
+        let is_piped = |track: &Track| track.room == room && track.piped().is_some();
+        let piped = self.tracks.iter().filter(|(_, track)| is_piped(track));
+        for at in piped.map(|(at, _)| at).collect::<Vec<_>>() {
+            self.end_piped(now, at);
         }
     }
 
-    fn ask_keyframe(&mut self, index: usize, layer: usize) {
+    fn ask_keyframe(&mut self, at: TrackIx, layer: usize) {
         // The new worker needs an answer even if the old one had one: the one that asked before may have left.
-        self.tell_wanted(index);
-        let relayed = self.relayed.get(index);
-        if let Some(relayed) = relayed.filter(|track| !track.wanted.is_empty()) {
-            let (room, track) = (relayed.room, relayed.track.id);
+        self.tell_wanted(at);
+        let Some(track) = self.tracks.get(at) else {
+            return;
+        };
+        if let Some(piped) = track.piped().filter(|piped| !piped.wanted.is_empty()) {
+            let (room, track) = (track.room, track.id);
             self.outbox
-                .push_back((relayed.from, Control::Keyframe { room, track, layer }));
+                .push_back((piped.from, Control::Keyframe { room, track, layer }));
         }
     }
 
     /// Tells the publisher's worker which layers viewers here want of a track, if that has changed.
-    pub(super) fn tell_wanted(&mut self, index: usize) {
-        let Some(relayed) = self.relayed.get(index) else {
+    pub(super) fn tell_wanted(&mut self, at: TrackIx) {
+        let Some(track) = self.tracks.get(at) else {
             return;
         };
-        let (wanted, _) = self.wanted_of(&relayed.track);
-        let Some(relayed) = self.relayed.get_mut(index) else {
+        let (wanted, _) = self.wanted_of(track);
+        let Some(track) = self.tracks.get_mut(at) else {
             return;
         };
-        if std::mem::replace(&mut relayed.wanted, wanted) == wanted {
+        let Some(piped) = track.piped_mut() else {
+            return;
+        };
+        let from = piped.from;
+        if std::mem::replace(&mut piped.wanted, wanted) == wanted {
             return;
         }
         if wanted.is_empty() {
-            relayed.track.forget_packets();
+            track.forget_packets();
         }
         let control = Control::Wanted {
-            room: relayed.room,
-            track: relayed.track.id,
+            room: track.room,
+            track: track.id,
             wanted,
         };
-        self.outbox.push_back((relayed.from, control));
+        self.outbox.push_back((from, control));
     }
 
     /// Forgets the layers that another worker wanted, as that worker is gone.
     fn forget_wants(&mut self, from: u16) {
-        for (peer, publisher) in &mut self.peers {
-            for (track, published) in publisher.publisher.tracks_mut() {
-                published.relayed_to.retain(|other| *other != from);
-                if published.demand.set_elsewhere(from, LayerSet::NONE) {
-                    self.marks.mark(Place::Published { peer, track });
-                }
+        for (at, track) in self.tracks.iter_mut() {
+            if track.sinks.set_pipe(from, LayerSet::NONE) {
+                self.marks.mark(at);
             }
         }
         self.release_batches();
     }
 
     fn set_wanted(&mut self, from: u16, room: RoomId, track: TrackId, wanted: LayerSet) {
-        let Some(place) = self.published_place(room, track) else {
+        let Some(at) = self.published_at(room, track) else {
             return;
         };
-        let Place::Published { peer, track } = place else {
-            return;
-        };
-        let peer = self.peers.get_mut(peer);
-        if let Some(track) = peer.and_then(|peer| peer.publisher.track_mut(track)) {
-            track.relayed_to.retain(|other| *other != from);
-            if !wanted.is_empty() {
-                track.relayed_to.push(from);
-            }
-            if track.demand.set_elsewhere(from, wanted) {
-                self.marks.mark(place);
-            }
+        let track = self.tracks.get_mut(at);
+        if track.is_some_and(|track| track.sinks.set_pipe(from, wanted)) {
+            self.marks.mark(at);
         }
         self.release_batches();
     }
 
-    /// Frees the memory for batches once no track is relayed.
+    /// Frees the memory for batches once no track is sent to another worker.
     pub(super) fn release_batches(&mut self) {
         if self.batches.pooled() == 0 {
             return;
         }
-        let mut tracks = self
-            .peers
-            .iter()
-            .flat_map(|(_, peer)| peer.publisher.tracks());
-        if tracks.all(|(_, track)| track.relayed_to.is_empty()) {
+        let mut tracks = self.tracks.iter();
+        if tracks.all(|(_, track)| track.sinks.pipes().is_empty()) {
             self.batches.release();
         }
     }
 
-    fn relayed_track(
+    fn piped_track(
         &mut self,
         now: Instant,
         from: u16,
@@ -462,84 +455,61 @@ impl Worker {
             return;
         };
         let id = state.id;
-        if let Some(index) = self.relayed.index_of(id) {
-            let Some(relayed) = self.relayed.get_mut(index) else {
+        if let Some(at) = self.tracks.find(id) {
+            let track = self.tracks.get_mut(at);
+            let Some(track) = track.filter(|track| track.piped().is_some()) else {
                 return;
             };
-            let other_codecs = relayed.track.codecs != state.codecs;
-            let before = relayed.track.settings;
-            let changed = relayed.track.follow(state);
-            if relayed.track.settings != before {
-                self.settings_changed(now, Place::Relayed(index));
+            let other_codecs = track.codecs != state.codecs;
+            let before = track.settings;
+            let changed = track.follow(state);
+            if track.settings != before {
+                self.settings_changed(now, at);
             } else if changed {
-                self.retarget(now, Place::Relayed(index));
+                self.retarget(now, at);
             }
             if other_codecs {
-                self.follow_publisher(now, Place::Relayed(index));
+                self.follow_publisher(now, at);
             }
             return;
         }
-        let fanout = self.router.insert_watched(self.relayed.next_index());
-        let index = self.relayed.insert(RelayedTrack {
-            track: Track::relayed(state, fanout),
-            room,
-            publisher,
+        let piped = Piped {
             from,
             wanted: LayerSet::NONE,
             caches: self.config.caches.share(),
-        });
-        part.tracks.insert(id, Place::Relayed(index));
+        };
+        let track = Track::from_pipe(state, room, publisher, piped);
+        part.tracks.insert(id, self.tracks.insert(track));
         self.last_n_changed(now, room);
         self.auto_subscribe(now, room, id, None);
     }
 
-    fn end_relayed(&mut self, now: Instant, index: usize) {
-        let Some(relayed) = self.relayed.remove(index) else {
+    fn end_piped(&mut self, now: Instant, at: TrackIx) {
+        let Some(track) = self.tracks.remove(at) else {
             return;
         };
-        self.router.remove(relayed.track.fanout);
-        self.forget_track(now, relayed.room, relayed.track.id, None);
+        self.upstream.forget(at);
+        self.forget_track(now, track.room, track.id, None);
     }
 
-    fn published_place(&self, room: RoomId, track: TrackId) -> Option<Place> {
-        let place = *self.rooms.get(&room)?.tracks.get(&track)?;
-        matches!(place, Place::Published { .. }).then_some(place)
+    /// A track that a peer of this worker publishes in a room.
+    pub(super) fn published_at(&self, room: RoomId, track: TrackId) -> Option<TrackIx> {
+        let at = *self.rooms.get(&room)?.tracks.get(&track)?;
+        self.tracks.get(at)?.peer()?;
+        Some(at)
     }
-}
 
-/// A track, published here or relayed.
-pub(super) fn track_at<'a>(
-    peers: &'a Slab<Peer>,
-    relayed: &'a RelayedTracks,
-    place: Place,
-) -> Option<&'a Track> {
-    match place {
-        Place::Published { peer, track } => peers.get(peer)?.publisher.track(track),
-        Place::Relayed(index) => Some(&relayed.get(index)?.track),
+    /// A track that another worker sends.
+    fn piped_at(&self, track: TrackId) -> Option<TrackIx> {
+        let at = self.tracks.find(track)?;
+        self.tracks.get(at)?.piped()?;
+        Some(at)
     }
 }
 
-/// A track, published here or relayed, and one of its viewers.
-pub(super) fn track_and_viewer<'a>(
-    peers: &'a mut Slab<Peer>,
-    relayed: &'a RelayedTracks,
-    place: Place,
-    viewer: usize,
-) -> Option<(&'a Track, &'a mut Peer)> {
-    match place {
-        Place::Published { peer, track } => {
-            let (publisher, viewer) = peers.get2_mut(peer, viewer)?;
-            Some((publisher.publisher.track(track)?, viewer))
-        }
-        Place::Relayed(index) => Some((&relayed.get(index)?.track, peers.get_mut(viewer)?)),
-    }
-}
-
-/// The state of a track of this part, to announce to other parts.
-fn announced(peers: &Slab<Peer>, place: Place) -> Option<(PeerId, TrackState)> {
-    let Place::Published { peer, track } = place else {
-        return None;
-    };
-    let peer = peers.get(peer)?;
-    Some((peer.id, peer.publisher.track(track)?.state()))
+/// The state of a track that a peer of this worker publishes, to announce to other parts.
+fn announced(tracks: &Tracks, at: TrackIx) -> Option<(PeerId, TrackState)> {
+    let track = tracks.get(at)?;
+    track.peer()?;
+    Some((track.publisher, track.state()))
 }

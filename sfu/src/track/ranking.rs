@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ladder::{LayerSet, Ranks, SPATIAL};
+use super::ladder::{LayerSet, Ranks, SPATIAL};
 
 /// Time that another order must last before ranks change. The encodings of a picture change their sizes within a
 /// keyframe's time.
