@@ -27,10 +27,8 @@ async fn main() -> Result<()> {
     api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
     let (offer, pending) = api.apply().ok_or("nothing to offer")?;
     let join = Join {
-        offer: offer.to_sdp_string(),
         auto_subscribe: true,
-        announce: Vec::new(),
-        sender: String::new(),
+        ..Join::new(offer.to_sdp_string())
     };
     let (peer, answer) = sfu.join(room, join).await?;
     println!("{peer} publishes {:?}", answer.published);

@@ -58,6 +58,7 @@ pub mod testing;
 mod audio;
 mod backlog;
 mod cache;
+mod client_offer;
 mod clock;
 mod config;
 mod demux;
@@ -73,6 +74,7 @@ mod prefetch;
 mod rate;
 mod router;
 mod runtime;
+mod server_data;
 mod sfu;
 mod transmit;
 mod transport;
@@ -80,6 +82,7 @@ mod view;
 mod worker;
 
 pub use backlog::EventBacklog;
+pub use client_offer::{ClientOffer, MayPublish};
 pub use config::{Cipher, Limits, SfuConfig};
 pub use error::{SfuError, StartError};
 pub use event::{
@@ -87,6 +90,7 @@ pub use event::{
     RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,
 };
 pub use id::{PeerId, RoomId, TrackId};
+pub use server_data::ServerData;
 pub use sfu::{Join, Sfu};
 pub use transport::SENDER_PROTOCOL;
 pub use transport::sdp::SdpError;

@@ -46,10 +46,8 @@ impl Client {
         api.add_media(MediaKind::Audio, Direction::RecvOnly, None, None, None);
         let (offer, pending) = api.apply().unwrap();
         let join = Join {
-            offer: offer.to_sdp_string(),
             auto_subscribe: true,
-            announce: Vec::new(),
-            sender: String::new(),
+            ..Join::new(offer.to_sdp_string())
         };
         let (peer, answer) = sfu.join(room, join).await?;
         assert_eq!((answer.published.len(), answer.slots.len()), (1, 1));
@@ -386,19 +384,7 @@ async fn peers_that_join_at_once_spread_and_the_limit_holds_for_the_whole_room()
         assert_eq!(worker.relayed_tracks, PEERS - worker.peer_count);
     }
     sfu.close_room(room).await.unwrap();
-    assert!(
-        sfu.join(
-            room,
-            Join {
-                offer: String::new(),
-                auto_subscribe: true,
-                announce: Vec::new(),
-                sender: String::new(),
-            }
-        )
-        .await
-        .is_err()
-    );
+    assert!(sfu.join(room, Join::new(String::new())).await.is_err());
     sfu.shutdown().await;
 }
 
@@ -411,10 +397,9 @@ async fn a_client_may_be_told_another_address_and_keeps_it() {
     api.add_media(MediaKind::Audio, Direction::SendOnly, None, None, None);
     let (offer, pending) = api.apply().unwrap();
     let join = Join {
-        offer: offer.to_sdp_string(),
         auto_subscribe: true,
         announce: vec!["192.0.2.9:9999".parse().unwrap()],
-        sender: String::new(),
+        ..Join::new(offer.to_sdp_string())
     };
     let candidates = |sdp: &str| {
         let lines = sdp.lines().filter(|line| line.starts_with("a=candidate"));

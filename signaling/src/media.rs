@@ -1,17 +1,16 @@
 //! The media plane as rooms see it: a trait over [`Sfu`], so that rooms and protocols are tested
 //! without sockets.
 
-use std::net::SocketAddr;
-
 use futures_util::future::BoxFuture;
-use tertulia_sfu::{Join, Sfu};
+use tertulia_sfu::Sfu;
 use tokio::sync::mpsc;
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
-    Answer, Cap, DataRefusal, Event, EventBacklog, LayerWanted, MediaKind, Needs, PeerFailure,
-    PeerId, PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError, SfuError, Slot,
-    StartError, SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
+    Answer, Cap, ClientOffer, DataRefusal, Event, EventBacklog, Join, LayerWanted, MayPublish,
+    MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reason, RefusedMedia,
+    RenegotiationReason, RoomId, SdpError, ServerData, SfuError, Slot, StartError,
+    SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
 };
 pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 
@@ -22,20 +21,15 @@ pub trait Media: Send + Sync + 'static {
     /// The receiver yields the room's events. Nothing waits for it: a room that does not read it holds up no other,
     /// and no answer of its own.
     fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)>;
-    /// `announce` and `sender`: see [`Join`].
-    fn join(
-        &self,
-        room: RoomId,
-        offer: String,
-        announce: Vec<SocketAddr>,
-        sender: String,
-    ) -> Reply<'_, (PeerId, Answer)>;
-    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer>;
+    /// The room decides about each subscription: `join` has none by itself.
+    fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)>;
+    fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer>;
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
     fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()>;
     fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()>;
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()>;
+    fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()>;
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
     fn close_room(&self, room: RoomId) -> Reply<'_, ()>;
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats>;
@@ -61,24 +55,11 @@ impl Media for Sfu {
         Box::pin(Sfu::create_room(self))
     }
 
-    /// Joins a peer without automatic subscriptions: the room decides about each.
-    fn join(
-        &self,
-        room: RoomId,
-        offer: String,
-        announce: Vec<SocketAddr>,
-        sender: String,
-    ) -> Reply<'_, (PeerId, Answer)> {
-        let join = Join {
-            offer,
-            auto_subscribe: false,
-            announce,
-            sender,
-        };
+    fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(Sfu::join(self, room, join))
     }
 
-    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
+    fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer> {
         Box::pin(Sfu::offer(self, peer, offer))
     }
 
@@ -100,6 +81,10 @@ impl Media for Sfu {
 
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()> {
         Box::pin(Sfu::set_cap(self, peer, cap))
+    }
+
+    fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()> {
+        Box::pin(Sfu::send_data(self, room, to, data))
     }
 
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {

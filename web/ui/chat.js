@@ -22,6 +22,7 @@ export class Chat {
     autocomplete: "off",
     enterkeyhint: "send",
   });
+  #sendButton = h("button", { class: "round send", "aria-label": "Send" }, icon("send"));
   #onUnread;
   #isOwn;
   #unread = 0;
@@ -40,7 +41,7 @@ export class Chat {
   constructor({ onSend, onUnread, onClose, isOwn }) {
     this.#onUnread = onUnread;
     this.#isOwn = isOwn;
-    const form = h("form", { class: "chat-form" }, this.#input, h("button", { class: "round send", "aria-label": "Send" }, icon("send")));
+    const form = h("form", { class: "chat-form" }, this.#input, this.#sendButton);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#send(onSend);
@@ -74,6 +75,13 @@ export class Chat {
   /** @param {number} characters */
   set limit(characters) {
     this.#limit = characters;
+  }
+
+  /** @param {boolean} allowed whether we may write */
+  set allowed(allowed) {
+    this.#input.disabled = !allowed;
+    this.#sendButton.disabled = !allowed;
+    this.#input.placeholder = allowed ? "Write to everyone" : "You may not write in this room.";
   }
 
   /** @param {boolean} open */

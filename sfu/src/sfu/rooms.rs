@@ -20,7 +20,7 @@ use crate::id::{PeerId, RoomId, worker_of};
 use crate::router::Seat;
 use crate::stats::Decision;
 use crate::transport::sdp::Offer;
-use crate::worker::Command;
+use crate::worker::{Command, Data, Named};
 
 /// All rooms.
 #[derive(Debug, Default)]
@@ -133,7 +133,7 @@ impl Sfu {
         offer: Box<Offer>,
         auto_subscribe: bool,
         announce: &[SocketAddr],
-        sender: String,
+        named: Named,
     ) -> Result<(PeerId, Answer), SfuError> {
         // A room grows by one worker at a time, and cannot grow more often than there are workers.
         for _ in 0..self.inner.workers.len() {
@@ -164,7 +164,7 @@ impl Sfu {
                 offer,
                 auto_subscribe,
                 announce: announce.get(worker).copied(),
-                sender,
+                named,
                 seat,
                 reply,
             })
@@ -190,6 +190,24 @@ impl Sfu {
         }
         self.inner.rooms.rooms.remove(&room);
         Ok(())
+    }
+
+    /// Sends a message to all peers of a room, by way of any part that has not failed.
+    pub(super) async fn send_data_everywhere(&self, data: Data) -> Result<(), SfuError> {
+        let room = data.room;
+        let entry = self.inner.rooms.rooms.get(&room);
+        let entry = entry.ok_or(SfuError::NoSuchRoom)?;
+        let mut parts = entry.parts.iter().filter(|part| part.open);
+        let part = parts.find(|part| !self.has_failed(part.worker));
+        let worker = part.map(|part| part.worker);
+        drop(entry);
+        let worker = worker.ok_or_else(|| self.end_reason())?;
+        self.ask(worker, |reply| Command::SendData {
+            to: None,
+            data,
+            reply,
+        })
+        .await
     }
 
     /// The decisions of a room's workers, in order of time.

@@ -43,8 +43,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 pub(crate) use command::{Command, Held, Reply};
-#[cfg(test)]
-pub(crate) use data::Data;
+pub(crate) use data::{Data, Named};
 pub(crate) use negotiation::read_offer;
 pub(crate) use relay::Control;
 
@@ -326,6 +325,11 @@ impl Worker {
     /// Counts events that nobody heard.
     pub(crate) fn count_untaken(&mut self, events: u64) {
         self.counters.drop_many("events_not_taken", events);
+    }
+
+    /// Counts data channel messages that their room was not told.
+    pub(crate) fn count_unheard(&mut self, messages: u64) {
+        self.counters.drop_many("data_unheard", messages);
     }
 
     fn next_id(&mut self) -> u64 {

@@ -11,16 +11,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
+use super::admission::Guest;
 use super::chat::ChatHistory;
 use super::errands::{Errands, Then};
 use super::lane::Lanes;
 use super::participant::{Counted, Outbox, Participant, Undelivered};
-use super::registry::{Admission, Listing, Message, Shared, StopSignal};
+use super::registry::{Joined, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
 use super::timeline::Former;
 use super::vacancy::Vacancy;
 use super::{
-    Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
+    Change, Ending, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
 };
 use crate::media::{self, PeerId, RoomId, SfuError, TrackId};
 use crate::names::RoomName;
@@ -55,6 +56,8 @@ pub(super) struct Room {
     /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
     evicted: bool,
+    /// The embedder closes the room, and says why.
+    pub(super) closed: Option<String>,
 }
 
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
@@ -106,7 +109,9 @@ pub(super) async fn run(
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
+        closed: None,
     };
+    room.report(|| Change::RoomOpened);
     let reason = room
         .live(&listing, &mut messages, &mut events, &mut stop)
         .await;
@@ -175,6 +180,9 @@ impl Room {
             if self.failed {
                 return "events_not_taken";
             }
+            if self.closed.is_some() {
+                return "closed";
+            }
             let is_empty = self.empty_since.is_some();
             // A participant who came before this was read keeps the room open.
             if std::mem::take(&mut self.evicted) && is_empty {
@@ -220,9 +228,9 @@ impl Room {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Enter { entrant, reply } => {
+            Message::Enter { guest, reply } => {
                 // An actor that stops listening to the reply meanwhile is noticed as gone.
-                let _ = reply.send(self.admit(entrant));
+                let _ = reply.send(self.admit(*guest));
             }
             Message::Command {
                 from,
@@ -234,6 +242,7 @@ impl Room {
                 reason,
             } => self.remove(&participant, reason),
             Message::Inspect(question) => self.inspect(question),
+            Message::Order(order) => self.obey(order),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;
@@ -241,7 +250,12 @@ impl Room {
         }
     }
 
-    fn admit(&mut self, entrant: Entrant) -> Result<Admission, Refusal> {
+    fn admit(&mut self, guest: Guest) -> Result<Joined, Refusal> {
+        let Guest {
+            entrant,
+            identity,
+            permissions,
+        } = guest;
         let limits = &self.shared.limits;
         if self.participants.len() >= limits.participants_per_room {
             return Err(Refusal::room_full(limits.participants_per_room));
@@ -249,13 +263,14 @@ impl Room {
         let (sender, events) = mpsc::channel(limits.outgoing_queue);
         let (ending_sender, ending) = oneshot::channel();
         let id = ParticipantId::random();
-        let mut others: Vec<&Participant> = self.participants.values().collect();
-        others.sort_by_key(|participant| participant.order);
         let snapshot = Snapshot {
             request: entrant.request,
             room: self.name.shared(),
             participant: id.clone(),
-            participants: others.into_iter().map(Participant::info).collect(),
+            name: entrant.name.clone(),
+            metadata: entrant.metadata.clone(),
+            permissions,
+            participants: self.in_order().into_iter().map(Participant::info).collect(),
             chat: self.chat.entries(),
         };
         self.joined += 1;
@@ -264,6 +279,8 @@ impl Room {
             id: id.clone(),
             name: entrant.name,
             metadata: entrant.metadata,
+            identity: identity.map(Arc::from),
+            permissions,
             auto_subscribe: entrant.auto_subscribe,
             outbox: Outbox {
                 events: sender,
@@ -284,6 +301,7 @@ impl Room {
             _counted: Counted::new(&self.shared.participants),
         };
         info!(room = %self.name, participant = %id, "participant joined");
+        self.report(|| Change::Joined(participant.person()));
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
         self.participants.insert(id.clone(), participant);
         self.empty_since = None;
@@ -292,7 +310,7 @@ impl Room {
             let speakers = self.speakers.clone();
             self.tell(&id, Event::Speakers(speakers));
         }
-        Ok(Admission {
+        Ok(Joined {
             participant: id,
             events,
             ending,
@@ -301,10 +319,11 @@ impl Room {
 
     /// Ends a participant's stay. It is ignored for one who has left already: the socket and the queue may both report
     /// that.
-    fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
+    pub(super) fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
         let Some(participant) = self.forget(id) else {
             return;
         };
+        self.report_left(&participant, reason);
         info!(room = %self.name, participant = %id, reason = reason.as_str(), "participant left");
         self.tell_others(
             id,
@@ -316,6 +335,19 @@ impl Room {
         if let Some(peer) = participant.peer {
             self.close_peer(peer);
         }
+    }
+
+    fn report_left(&self, participant: &Participant, reason: LeaveReason) {
+        for track in &participant.tracks {
+            self.report(|| Change::Unpublished {
+                person: participant.person(),
+                track: track.info.name.clone(),
+            });
+        }
+        self.report(|| Change::Left {
+            person: participant.person(),
+            reason,
+        });
     }
 
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
@@ -391,28 +423,39 @@ impl Room {
                 self.remove(&id, LeaveReason::Disconnected);
                 continue;
             }
-            let Some(participant) = self.participants.get_mut(&id) else {
+            if !self.participants.contains_key(&id) {
                 continue;
-            };
+            }
             warn!(room = %self.name, participant = %id, "participant reads too slowly");
-            // Its removal is told first, for the session to report before it is done.
-            let (gone, _) = oneshot::channel();
-            let ending = std::mem::replace(&mut participant.outbox.ending, gone);
-            let _ = ending.send(Ending::TooSlow);
-            self.remove(&id, LeaveReason::Disconnected);
+            self.end(&id, Ending::TooSlow, LeaveReason::Disconnected);
         }
+    }
+
+    /// Ends a participant's stay, and tells it why. What it was told before may not reach it any more.
+    pub(super) fn end(&mut self, id: &ParticipantId, ending: Ending, reason: LeaveReason) {
+        let Some(participant) = self.participants.get_mut(id) else {
+            return;
+        };
+        // Its removal is told first, for the session to report before it is done.
+        let (gone, _) = oneshot::channel();
+        let told = std::mem::replace(&mut participant.outbox.ending, gone);
+        let _ = told.send(ending);
+        self.remove(id, reason);
     }
 
     /// The shutdown waits while `stop` is held: until the media plane has answered once.
     async fn close(mut self, reason: &'static str, stop: StopSignal) {
         let count = self.participants.len();
-        let ending = match self.failed {
-            true => Ending::RoomFailed,
-            false => Ending::ServerShutdown,
+        let ending = match (self.failed, self.closed.take()) {
+            (true, _) => Ending::RoomFailed,
+            (false, Some(why)) => Ending::RoomClosed(why),
+            (false, None) => Ending::ServerShutdown,
         };
-        for (_, participant) in self.participants.drain() {
-            let _ = participant.outbox.ending.send(ending);
+        for (_, participant) in std::mem::take(&mut self.participants) {
+            self.report_left(&participant, LeaveReason::Server);
+            let _ = participant.outbox.ending.send(ending.clone());
         }
+        self.report(|| Change::RoomClosed { reason });
         let media = &self.shared.media;
         let mut closed = within(media.close_room(self.media_room)).await;
         info!(room = %self.name, reason, participants = count, "room closed");

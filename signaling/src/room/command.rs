@@ -1,9 +1,12 @@
 //! A protocol's requests to a room on behalf of a participant, checked before they are sent.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::Refusal;
 use crate::clients::ClientAddress;
+use crate::hooks::HttpRequest;
 use crate::names;
 
 /// Someone who wants in.
@@ -17,6 +20,8 @@ pub struct Entrant {
     pub request: Option<u32>,
     /// The address that it comes from, for the limits of each address. None: no limits.
     pub client: Option<ClientAddress>,
+    /// The HTTP request that its connection began with, for the embedder's hooks.
+    pub http: Option<Arc<HttpRequest>>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +95,7 @@ pub(crate) fn room_name(room: &str) -> Result<String, Refusal> {
     named.map_err(|error| Refusal::bad_field(format!("`room` {error}.")))
 }
 
-fn display_name(name: &str) -> Result<String, Refusal> {
+pub(super) fn display_name(name: &str) -> Result<String, Refusal> {
     let named = names::display_name(name);
     named.map_err(|error| Refusal::bad_field(format!("`name` {error}.")))
 }
@@ -165,6 +170,7 @@ mod tests {
             auto_subscribe: true,
             request: None,
             client: None,
+            http: None,
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
         let update = Action::Update {

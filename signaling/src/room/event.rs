@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
+use crate::hooks::Permissions;
 use crate::media::{
     DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason, RenegotiationReason,
 };
@@ -115,6 +116,12 @@ pub struct Snapshot {
     pub room: Arc<str>,
     /// The entrant.
     pub participant: ParticipantId,
+    /// The entrant's name, which the embedder may have chosen.
+    pub name: String,
+    /// The entrant's metadata, likewise.
+    pub metadata: Map<String, Value>,
+    /// The entrant's rights.
+    pub permissions: Permissions,
     /// The others, in the order they joined.
     pub participants: Vec<ParticipantInfo>,
     /// Oldest first.
@@ -176,6 +183,8 @@ pub enum LeaveReason {
     Disconnected,
     MediaFailed,
     Server,
+    /// The embedder removed it.
+    Kicked,
 }
 
 impl LeaveReason {
@@ -185,16 +194,21 @@ impl LeaveReason {
             Self::Disconnected => "disconnected",
             Self::MediaFailed => "media_failed",
             Self::Server => "server",
+            Self::Kicked => "kicked",
         }
     }
 }
 
 /// The reason that a room ended a membership.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ending {
     /// The participant's event queue was full: it reads more slowly than the room speaks.
     TooSlow,
     ServerShutdown,
     /// The server did not keep up with the room, and has closed it.
     RoomFailed,
+    /// The embedder removed the participant; its sentence for the person.
+    Kicked(String),
+    /// The embedder closed the room; its sentence for the people.
+    RoomClosed(String),
 }

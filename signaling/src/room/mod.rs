@@ -2,6 +2,7 @@
 //! and know nothing of each other or of the media plane.
 
 mod actor;
+mod admission;
 mod chat;
 mod command;
 mod errands;
@@ -11,9 +12,12 @@ mod inspection;
 mod lane;
 mod media_change;
 mod negotiation;
+mod operate;
 mod participant;
+mod permission;
 mod refusal;
 mod registry;
+mod report;
 mod request;
 mod stats;
 mod subscription;
@@ -27,8 +31,10 @@ pub use event::{
     NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,
 };
 pub use id::{ParticipantId, TrackName};
+pub use operate::{OperateError, Recipient, RoomSnapshot, Seen, ServerSays};
 pub use refusal::Refusal;
 pub use registry::{Counts, Membership, RoomSettings, Rooms, StopSignal};
+pub use report::{Change, Events, Heard, Person, PublicTrack, RoomEvent};
 pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
     SubscriptionStats, UnwatchableStats,

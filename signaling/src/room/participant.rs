@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::lane::Lane;
 use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
+use crate::hooks::Permissions;
 use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
 
 pub(super) struct Participant {
@@ -18,6 +19,9 @@ pub(super) struct Participant {
     pub(super) id: ParticipantId,
     pub(super) name: String,
     pub(super) metadata: Map<String, Value>,
+    /// The embedder's key of the user.
+    pub(super) identity: Option<Arc<str>>,
+    pub(super) permissions: Permissions,
     pub(super) auto_subscribe: bool,
     pub(super) outbox: Outbox,
     /// Its transport, from its first offer until that fails.
@@ -41,6 +45,8 @@ pub(super) struct Participant {
 
 pub(super) struct Track {
     pub(super) id: TrackId,
+    /// Its m-line, as the latest answer names it.
+    pub(super) mid: String,
     pub(super) info: TrackInfo,
 }
 

@@ -30,6 +30,25 @@ impl Refusal {
         )
     }
 
+    /// The embedder's no. Its sentence is for the person.
+    pub(crate) fn denied(reason: String) -> Self {
+        Self::new("not_allowed", reason)
+    }
+
+    pub(crate) fn not_allowed(message: &'static str) -> Self {
+        Self::new("not_allowed", message)
+    }
+
+    pub(crate) fn undecided() -> Self {
+        let sentence = "The server could not find out in time whether you may join.";
+        Self::new("authorize_timeout", sentence)
+    }
+
+    pub(crate) fn hook_failed() -> Self {
+        let sentence = "The server could not find out whether you may join.";
+        Self::new("internal", sentence)
+    }
+
     pub(crate) fn server_memory() -> Self {
         let sentence = "The server has no memory for more now.";
         Self::new("server_memory", sentence)
@@ -74,6 +93,9 @@ impl Refusal {
 
     /// The media plane refused an offer, or an m-line of it.
     pub(crate) fn of_sdp(error: &SdpError) -> Self {
+        if let SdpError::NotAllowed { .. } = error {
+            return Self::new("not_allowed", sentence(error));
+        }
         Self::new(sdp_code(error.code()), sentence(error))
     }
 
@@ -124,6 +146,9 @@ impl Refusal {
                 "At most {} data channel messages a second are passed on; more were dropped.",
                 limits.data_messages_per_second
             ),
+            DataRefusal::NotAllowed => {
+                "You may not send data channel messages in this room; they are dropped.".into()
+            }
             _ => "A data channel was refused.".into(),
         };
         Self::new(reason.code(), message)
@@ -170,6 +195,7 @@ mod tests {
             ),
             (DataRefusal::TooLarge, "data_too_large", "16384"),
             (DataRefusal::TooFast, "data_rate_limited", "100"),
+            (DataRefusal::NotAllowed, "data_not_allowed", "may not"),
         ] {
             let Refusal {
                 code: told,
@@ -187,8 +213,12 @@ mod tests {
     fn media_errors_keep_or_get_a_code_of_the_protocol() {
         let limit = |what| SfuError::Limit { what, limit: 3 };
         let syntax = SdpError::Syntax("line 1".into());
+        let not_allowed = SdpError::NotAllowed {
+            media: "m-line 1 (video)".into(),
+        };
         for (error, code) in [
             (SfuError::Sdp(syntax), "sdp_syntax"),
+            (SfuError::Sdp(not_allowed), "not_allowed"),
             (limit("peers in the room"), "room_full"),
             (limit("rooms"), "server_full"),
             (limit("tracks of the peer"), "too_many_tracks"),

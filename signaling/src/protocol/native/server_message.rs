@@ -115,6 +115,15 @@ pub struct Welcome {
     pub room: String,
     /// The id of the participant who joined.
     pub participant: String,
+    /// Its name in the room, which the server may have chosen. None from an older server: it is the one asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its metadata in the room, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// Its rights. None from an older server: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
     /// The others.
     pub participants: Vec<Participant>,
     /// Oldest first.
@@ -125,6 +134,23 @@ pub struct Welcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataChannels>,
     pub server: ServerInfo,
+}
+
+/// The rights of a participant; everybody may receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Permissions {
+    /// May publish sound.
+    pub microphone: bool,
+    /// May publish a camera.
+    pub camera: bool,
+    /// May publish a screen and its sound.
+    pub screen: bool,
+    /// May write in the chat.
+    pub chat: bool,
+    /// May send data channel messages.
+    pub data: bool,
+    /// May change its own name and metadata.
+    pub update: bool,
 }
 
 /// Rules of the data channels `reliable` and `unreliable`.
@@ -269,6 +295,7 @@ pub enum LeaveReason {
     Disconnected,
     MediaFailed,
     Server,
+    Kicked,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
