@@ -18,6 +18,8 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+
 mod clients;
 pub mod config;
 pub mod hooks;

@@ -14,6 +14,7 @@ pub use tertulia_sfu::{
 };
 pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 
+/// A reply of the media plane, in a while.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
 
 /// The commands of [`Sfu`], which has their contracts.
@@ -23,16 +24,27 @@ pub trait Media: Send + Sync + 'static {
     fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)>;
     /// The room decides about each subscription: `join` has none by itself.
     fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)>;
+    /// See [`Sfu::offer`].
     fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer>;
+    /// See [`Sfu::subscribe`].
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
+    /// See [`Sfu::unsubscribe`].
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
+    /// See [`Sfu::set_views`].
     fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()>;
+    /// See [`Sfu::set_track`].
     fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()>;
+    /// See [`Sfu::set_cap`].
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()>;
+    /// See [`Sfu::send_data`].
     fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()>;
+    /// See [`Sfu::close_peer`].
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
+    /// See [`Sfu::close_room`].
     fn close_room(&self, room: RoomId) -> Reply<'_, ()>;
+    /// See [`Sfu::peer_stats`].
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats>;
+    /// See [`Sfu::timeline`].
     fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>>;
     /// Counters and states without the lists of peers.
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
@@ -40,13 +52,16 @@ pub trait Media: Send + Sync + 'static {
     fn workers(&self) -> Workers;
     /// Returns when no media worker is left. Cancel-safe.
     fn ended(&self) -> BoxFuture<'_, ()>;
+    /// See [`Sfu::shutdown`].
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }
 
 /// The media workers by their places, from 0 on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Workers {
+    /// Media workers there are, failed ones included.
     pub count: usize,
+    /// Places of those that have failed.
     pub failed: Vec<usize>,
 }
 

@@ -17,64 +17,93 @@ pub enum Event {
     Welcome(Snapshot),
     /// Answers [`Action::Offer`](super::Action::Offer).
     Answered {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The answer.
         answer: Answered,
     },
     /// Answers [`Action::Stats`](super::Action::Stats).
     Stats {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The counters; none without a transport.
         peer: Option<PeerStats>,
     },
     /// Answers [`Action::Timeline`](super::Action::Timeline).
     Timeline {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The decisions.
         timeline: Timeline,
     },
     /// Answers every other action.
     Done {
+        /// The number of the request that it answers.
         request: Option<u32>,
     },
     /// Answers an action that was not taken.
     Refused {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The reason.
         refusal: Refusal,
     },
+    /// Somebody has joined.
     ParticipantJoined(ParticipantInfo),
+    /// Somebody has changed name or metadata.
     ParticipantUpdated(ParticipantInfo),
+    /// Somebody has left.
     ParticipantLeft {
+        /// Its id.
         participant: ParticipantId,
+        /// The reason.
         reason: LeaveReason,
     },
+    /// Somebody publishes a track.
     TrackPublished {
+        /// The publisher.
         participant: ParticipantId,
+        /// The track.
         track: TrackInfo,
     },
+    /// A track is muted or unmuted, or carries something else.
     TrackUpdated {
+        /// The publisher.
         participant: ParticipantId,
+        /// The track, as it is now.
         track: TrackInfo,
     },
+    /// A track has ended.
     TrackUnpublished {
+        /// The publisher.
         participant: ParticipantId,
+        /// The track.
         track: TrackName,
     },
     /// Told to everyone, the sender included, so that all see one order.
     Chat(ChatEntry),
+    /// Its transport is up.
     MediaConnected,
+    /// Its transport has failed.
     MediaFailed(PeerFailure),
     /// Slots that were pointed at other tracks.
     Slots(Vec<NamedSlot>),
+    /// Receiving m-lines are missing, or no more.
     Needs(Needs),
     /// Subscriptions of a participant that are served otherwise than before.
     Subscriptions(Vec<NamedSubscription>),
     /// The layers of a participant's own track that anybody is sent.
     Layers {
+        /// The track.
         track: TrackName,
+        /// All its layers, the lowest first.
         layers: Vec<LayerWanted>,
     },
     /// Viewers that cannot watch a participant's own track.
     Unwatchable(NamedUnwatchable),
     /// A participant should offer again: the answer would differ now.
     Renegotiate(RenegotiationReason),
+    /// Other people speak than before.
     Speakers(Speakers),
     /// A data channel that this participant opened, or a message it sent on one, was refused.
     DataRefused(DataRefusal),
@@ -83,6 +112,7 @@ pub enum Event {
 /// A track that some cannot watch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedUnwatchable {
+    /// The track.
     pub track: TrackName,
     /// The number of all of them.
     pub count: usize,
@@ -93,9 +123,11 @@ pub struct NamedUnwatchable {
 /// The state of a participant's subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedSubscription {
+    /// The track.
     pub track: TrackName,
     /// Counted from the lowest; none while it is paused.
     pub layer: Option<u8>,
+    /// The highest of its temporal layers; none while it is paused.
     pub temporal: Option<u8>,
     /// The reason that no higher layer is sent.
     pub reason: Reason,
@@ -104,6 +136,7 @@ pub struct NamedSubscription {
 /// Participants who speak now and who spoke last, the most recent first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Speakers {
+    /// The participants.
     pub recent: Vec<ParticipantId>,
     /// The number of these, from the first on, that speak now.
     pub speaking: usize,
@@ -112,7 +145,9 @@ pub struct Speakers {
 /// The room at the time that an entrant joins.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The number of the request that it answers.
     pub request: Option<u32>,
+    /// The room's name.
     pub room: Arc<str>,
     /// The entrant.
     pub participant: ParticipantId,
@@ -128,60 +163,87 @@ pub struct Snapshot {
     pub chat: Vec<ChatEntry>,
 }
 
+/// The answer to an offer.
 #[derive(Clone, Debug)]
 pub struct Answered {
+    /// The session description.
     pub sdp: String,
     /// m-line and track.
     pub published: Vec<(String, TrackName)>,
     /// m-lines answered with port 0, each with the reason.
     pub refused: Vec<(String, Refusal)>,
+    /// All receiving m-lines.
     pub slots: Vec<NamedSlot>,
+    /// Receiving m-lines that are missing.
     pub needs: Needs,
 }
 
 /// A receiving m-line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedSlot {
+    /// The m-line.
     pub mid: String,
+    /// Audio or video.
     pub kind: MediaKind,
     /// The track; none when free.
     pub track: Option<TrackName>,
 }
 
+/// A participant as the others see it.
 #[derive(Clone, Debug)]
 pub struct ParticipantInfo {
+    /// Its id.
     pub id: ParticipantId,
+    /// Its name.
     pub name: String,
+    /// Its metadata.
     pub metadata: Map<String, Value>,
+    /// The tracks that it publishes.
     pub tracks: Vec<TrackInfo>,
 }
 
+/// A published track as the others see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrackInfo {
+    /// Its id.
     pub name: TrackName,
+    /// Audio or video.
     pub kind: MediaKind,
+    /// Its source, as its publisher says.
     pub source: Source,
+    /// Whether its publisher has muted it.
     pub muted: bool,
+    /// Whether it has several encodings.
     pub simulcast: bool,
+    /// The codec that it comes in.
     pub codec: &'static str,
 }
 
+/// A chat message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChatEntry {
+    /// A number that counts up within the room.
     pub id: u64,
+    /// The sender, who may have left; [`ParticipantId::SERVER`] of the server itself.
     pub participant: ParticipantId,
     /// The sender's name then.
     pub name: String,
+    /// The text.
     pub text: Arc<str>,
     /// Unix time in milliseconds.
     pub at_ms: u64,
 }
 
+/// The reason that a participant has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LeaveReason {
+    /// It said so.
     Left,
+    /// Its connection ended.
     Disconnected,
+    /// Reserved.
     MediaFailed,
+    /// The server is shutting down, or the room was closed.
     Server,
     /// The embedder removed it.
     Kicked,
@@ -204,6 +266,7 @@ impl LeaveReason {
 pub enum Ending {
     /// The participant's event queue was full: it reads more slowly than the room speaks.
     TooSlow,
+    /// The server is shutting down.
     ServerShutdown,
     /// The server did not keep up with the room, and has closed it.
     RoomFailed,

@@ -5,9 +5,12 @@ use std::fmt;
 use crate::clients::{Clients, Exceeded};
 use crate::media::{DataRefusal, Limits, SdpError, SfuError};
 
+/// A request that is not carried out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
+    /// A stable code of the protocol.
     pub code: &'static str,
+    /// A sentence for people.
     pub message: String,
 }
 

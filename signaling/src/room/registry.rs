@@ -38,6 +38,7 @@ const EVICTION_TIME: Duration = Duration::from_secs(1);
 /// in. Rooms stay open for some time without anybody, so that even twice is rare.
 const ATTEMPTS: usize = 8;
 
+/// The rooms of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct Rooms {
     shared: Arc<Shared>,
@@ -46,7 +47,9 @@ pub struct Rooms {
 /// The server's settings that concern rooms.
 #[derive(Clone, Debug, Default)]
 pub struct RoomSettings {
+    /// Bounds on the resources that clients may use.
     pub limits: Limits,
+    /// Tighter bounds for viewers in some rooms.
     pub caps: RoomCaps,
     /// Media addresses that participants of some names are told instead of the server's.
     pub announce_for: Vec<AnnounceFor>,
@@ -126,6 +129,7 @@ pub(super) struct Joined {
 /// A participant's end of its place in a room. [`leave`](Self::leave) it when done; dropping it
 /// unsaid makes the room notice at the next event.
 pub struct Membership {
+    /// The participant's id.
     pub participant: ParticipantId,
     /// The first is [`Event::Welcome`].
     pub events: mpsc::Receiver<Arc<Event>>,
@@ -140,6 +144,7 @@ pub struct Membership {
 pub struct StopSignal(watch::Receiver<bool>);
 
 impl StopSignal {
+    /// Whether the server is shutting down.
     pub fn is_stopped(&self) -> bool {
         *self.0.borrow()
     }
@@ -151,9 +156,12 @@ impl StopSignal {
     }
 }
 
+/// The numbers of what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counts {
+    /// Rooms.
     pub rooms: usize,
+    /// Participants of all rooms.
     pub participants: usize,
 }
 
@@ -292,6 +300,7 @@ impl Rooms {
         answer.await.ok()
     }
 
+    /// The numbers of rooms and participants.
     pub fn counts(&self) -> Counts {
         Counts {
             rooms: self.shared.by_name.len(),
@@ -299,6 +308,7 @@ impl Rooms {
         }
     }
 
+    /// Whether the server is shutting down.
     pub fn is_stopping(&self) -> bool {
         *self.shared.stop.borrow()
     }
@@ -325,6 +335,7 @@ impl Rooms {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
+    /// Hears of the shutdown.
     pub fn stop_signal(&self) -> StopSignal {
         StopSignal(self.shared.stop.subscribe())
     }
@@ -350,6 +361,7 @@ impl Membership {
         self.mailbox.send(message).await.is_ok()
     }
 
+    /// Leaves the room.
     pub async fn leave(self, reason: LeaveReason) {
         let message = Message::Leave {
             participant: self.participant,
