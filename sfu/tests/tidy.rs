@@ -117,6 +117,7 @@ fn signaling_imports_downwards() {
     const RULES: &[(&str, &[&str])] = &[
         ("media", &["room", "protocol", "http", "node", "hooks"]),
         ("hooks", &["room", "protocol", "http", "node", "media"]),
+        ("session", &["room", "protocol", "http", "node", "hooks"]),
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
     ];

@@ -30,6 +30,7 @@ mod names;
 mod node;
 pub mod protocol;
 pub mod room;
+mod session;
 
 pub use clients::{ClientAddress, Network};
 pub use config::Config;

@@ -15,7 +15,7 @@ use super::admission::Guest;
 use super::chat::ChatHistory;
 use super::errands::{Errands, Then};
 use super::lane::Lanes;
-use super::participant::{Counted, Outbox, Participant, Undelivered};
+use super::participant::{Counted, Participant, Way};
 use super::registry::{Joined, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
 use super::timeline::Former;
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::media::{self, PeerId, RoomId, SfuError, TrackId};
 use crate::names::RoomName;
+use crate::session::{Outbox, Undelivered};
 
 pub(super) struct Room {
     pub(super) name: RoomName,
@@ -260,7 +261,11 @@ impl Room {
         if self.participants.len() >= limits.participants_per_room {
             return Err(Refusal::room_full(limits.participants_per_room));
         }
-        let (sender, events) = mpsc::channel(limits.outgoing_queue);
+        let memory = &self.shared.memory.events;
+        let outbox = Outbox::new(limits.outgoing_queue, |evicted| {
+            memory.open(entrant.client, move || evicted.notify_one())
+        });
+        let events = outbox.attach();
         let (ending_sender, ending) = oneshot::channel();
         let id = ParticipantId::random();
         let snapshot = Snapshot {
@@ -282,8 +287,8 @@ impl Room {
             identity: identity.map(Arc::from),
             permissions,
             auto_subscribe: entrant.auto_subscribe,
-            outbox: Outbox {
-                events: sender,
+            way: Way {
+                events: outbox,
                 ending: ending_sender,
             },
             peer: None,
@@ -387,8 +392,9 @@ impl Room {
     }
 
     pub(super) fn tell(&mut self, id: &ParticipantId, event: Event) {
+        let bytes = event.weight();
         if let Some(participant) = self.participants.get(id)
-            && let Err(undelivered) = participant.outbox.put(Arc::new(event))
+            && let Err(undelivered) = participant.way.events.put(Arc::new(event), bytes)
         {
             self.failing.push((id.clone(), undelivered));
         }
@@ -403,12 +409,14 @@ impl Room {
     }
 
     fn broadcast(&mut self, except: Option<&ParticipantId>, event: Event) {
+        // It is kept once: everybody is charged their part.
+        let bytes = event.weight().div_ceil(self.participants.len().max(1));
         let event = Arc::new(event);
         for participant in self.participants.values() {
             if Some(&participant.id) == except {
                 continue;
             }
-            if let Err(undelivered) = participant.outbox.put(event.clone()) {
+            if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
                 self.failing.push((participant.id.clone(), undelivered));
             }
         }
@@ -419,7 +427,7 @@ impl Room {
         self.tell_needs();
         // The other participants are told of each removal, which may find more that are too slow.
         while let Some((id, undelivered)) = self.failing.pop() {
-            if undelivered == Undelivered::Closed {
+            if undelivered == Undelivered::Detached {
                 self.remove(&id, LeaveReason::Disconnected);
                 continue;
             }
@@ -438,7 +446,7 @@ impl Room {
         };
         // Its removal is told first, for the session to report before it is done.
         let (gone, _) = oneshot::channel();
-        let told = std::mem::replace(&mut participant.outbox.ending, gone);
+        let told = std::mem::replace(&mut participant.way.ending, gone);
         let _ = told.send(ending);
         self.remove(id, reason);
     }
@@ -453,7 +461,7 @@ impl Room {
         };
         for (_, participant) in std::mem::take(&mut self.participants) {
             self.report_left(&participant, LeaveReason::Server);
-            let _ = participant.outbox.ending.send(ending.clone());
+            let _ = participant.way.ending.send(ending.clone());
         }
         self.report(|| Change::RoomClosed { reason });
         let media = &self.shared.media;

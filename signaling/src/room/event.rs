@@ -109,6 +109,66 @@ pub enum Event {
     DataRefused(DataRefusal),
 }
 
+impl Event {
+    /// Bytes that it takes while it waits, roughly: its texts, and a bit for each entry of its lists.
+    pub(crate) fn weight(&self) -> usize {
+        const ENTRY: usize = 128;
+        let rest = match self {
+            Self::Welcome(snapshot) => {
+                let people = snapshot.participants.iter().map(ParticipantInfo::weight);
+                let chat = snapshot.chat.iter().map(ChatEntry::weight);
+                people.chain(chat).sum()
+            }
+            Self::Answered { answer, .. } => {
+                let lines = answer.published.len() + answer.refused.len() + answer.slots.len();
+                answer.sdp.len() + lines * ENTRY
+            }
+            Self::Stats { peer, .. } => peer.as_ref().map_or(0, |peer| {
+                (8 + 4 * peer.published.len() + 2 * peer.subscriptions.len()) * ENTRY
+            }),
+            Self::Timeline { timeline, .. } => timeline.decisions.len() * ENTRY,
+            Self::ParticipantJoined(info) | Self::ParticipantUpdated(info) => info.weight(),
+            Self::Chat(entry) => entry.weight(),
+            Self::Slots(slots) => slots.len() * ENTRY,
+            Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
+            Self::Unwatchable(unwatchable) => unwatchable.participants.len() * ENTRY,
+            _ => 0,
+        };
+        size_of::<Self>() + rest
+    }
+}
+
+impl ParticipantInfo {
+    fn weight(&self) -> usize {
+        let metadata: usize = self
+            .metadata
+            .iter()
+            .map(|(key, value)| key.len() + bytes(value))
+            .sum();
+        self.name.len() + metadata + self.tracks.len() * size_of::<TrackInfo>() + size_of::<Self>()
+    }
+}
+
+impl ChatEntry {
+    fn weight(&self) -> usize {
+        self.name.len() + self.text.len() + size_of::<Self>()
+    }
+}
+
+/// Bytes of a JSON value, its tree included. The parser bounds its depth.
+fn bytes(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(bytes).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| key.len() + bytes(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    2 * size_of::<Value>() + inside
+}
+
 /// A track that some cannot watch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedUnwatchable {

@@ -25,6 +25,7 @@ mod timeline;
 mod vacancy;
 mod view;
 
+pub use crate::session::Inbox;
 pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,

@@ -28,6 +28,7 @@ use crate::hooks::Authority;
 use crate::media::{Media, SfuError, Workers};
 use crate::memory::{Account, Memory};
 use crate::names::RoomName;
+use crate::session::Inbox;
 
 /// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds, and reads on while it waits for the media plane.
@@ -122,7 +123,7 @@ pub(super) enum Inspection {
 /// The place in a room of an accepted participant, as the actor hands it out.
 pub(super) struct Joined {
     pub(super) participant: ParticipantId,
-    pub(super) events: mpsc::Receiver<Arc<Event>>,
+    pub(super) events: Inbox<Arc<Event>>,
     pub(super) ending: oneshot::Receiver<Ending>,
 }
 
@@ -132,7 +133,7 @@ pub struct Membership {
     /// The participant's id.
     pub participant: ParticipantId,
     /// The first is [`Event::Welcome`].
-    pub events: mpsc::Receiver<Arc<Event>>,
+    pub events: Inbox<Arc<Event>>,
     /// Comes when the room ends the membership; no event follows it.
     pub ending: oneshot::Receiver<Ending>,
     mailbox: mpsc::Sender<Message>,

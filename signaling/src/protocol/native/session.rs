@@ -236,9 +236,11 @@ impl Session {
         let mut beat = interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::with_capacity(BATCH);
+        let evicted = membership.events.evicted();
         loop {
             let result = tokio::select! {
                 ending = &mut membership.ending => return ended(ending),
+                () = evicted.notified() => return no_memory(),
                 count = membership.events.recv_many(&mut events, BATCH) => {
                     if count == 0 {
                         // The room has let go of this participant and said why.
