@@ -119,7 +119,9 @@ test("an embedder's users join as who they are, with what they may do", { skip: 
   assert.equal(await screen(ada).getAttribute("aria-disabled"), "false");
   assert.equal(await screen(bo).getAttribute("aria-disabled"), "true");
   assert.equal(await screen(bo).getAttribute("aria-label"), "You may not share a screen in this room.");
-  await screen(bo).click();
+  // By the keyboard: a button with `aria-disabled` can be found and pressed, and says why nothing happens.
+  await screen(bo).focus();
+  await bo.keyboard.press("Enter");
   await bo.locator(".toast", { hasText: "You may not share a screen" }).waitFor(PATIENCE);
   assert.equal(await bo.evaluate(() => window.tertulia.name), "Bo");
   await bo.locator('[data-control="settings"]').click();
