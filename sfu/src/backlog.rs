@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::event::{DataRefusal, Event, RenegotiationReason, Slot, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
 
-/// [`Event`]s in the order in which they are to be told, at most one for each subject. A newer event of a subject moves
+/// [`Event`]s in the order in which they are to be told, at most one for each subject. Only messages of data channels
+/// ([`Event::DataReceived`]) have none: each waits for itself. A newer event of a subject moves
 /// to the end; it takes along what the older one said of other slots and subscriptions.
 #[derive(Debug, Default)]
 pub struct EventBacklog {
@@ -42,25 +43,24 @@ enum Subject {
 impl EventBacklog {
     /// Puts an event behind all others.
     pub fn push(&mut self, mut event: Event) {
-        let subject = Subject::of(&event);
-        if let Some(earlier) = self
-            .places
-            .remove(&subject)
-            .and_then(|place| self.events.remove(&place))
+        self.told += 1;
+        if let Some(subject) = Subject::of(&event)
+            && let Some(place) = self.places.insert(subject, self.told)
+            && let Some(earlier) = self.events.remove(&place)
         {
             self.weight -= weight(&earlier);
             event = after(earlier, event);
         }
-        self.told += 1;
         self.weight += weight(&event);
-        self.places.insert(subject, self.told);
         self.events.insert(self.told, event);
     }
 
     /// Takes the event that has waited longest.
     pub fn pop(&mut self) -> Option<Event> {
         let (_, event) = self.events.pop_first()?;
-        self.places.remove(&Subject::of(&event));
+        if let Some(subject) = Subject::of(&event) {
+            self.places.remove(&subject);
+        }
         self.weight -= weight(&event);
         if self.events.is_empty() && self.places.capacity() > KEPT {
             self.places = HashMap::new();
@@ -80,8 +80,9 @@ impl EventBacklog {
 }
 
 impl Subject {
-    fn of(event: &Event) -> Self {
-        match event {
+    /// None: it replaces nothing.
+    fn of(event: &Event) -> Option<Self> {
+        Some(match event {
             Event::PeerConnected { peer, .. } => Self::Connected(*peer),
             Event::PeerFailed { peer, .. } => Self::Failed(*peer),
             Event::TrackLive { track, .. } => Self::Live(*track),
@@ -91,12 +92,13 @@ impl Subject {
             Event::SubscriptionsChanged { peer, .. } => Self::Subscriptions(*peer),
             Event::LayersWanted { track, .. } => Self::Layers(*track),
             Event::DataRefused { peer, reason, .. } => Self::Data(*peer, *reason),
+            Event::DataReceived { .. } => return None,
             Event::UnwatchableChanged { unwatchable, .. } => Self::Unwatchable(unwatchable.track),
             Event::RenegotiationWanted { peer, reason, .. } => Self::Renegotiation(*peer, *reason),
             Event::SpeakersChanged { room, .. } => Self::Speakers(*room),
             Event::WorkerFailed { worker } => Self::Worker(*worker),
             Event::RoomFailed { room, .. } => Self::Room(*room),
-        }
+        })
     }
 }
 
@@ -153,6 +155,8 @@ fn weight(event: &Event) -> usize {
     let listed = match event {
         Event::SlotsChanged { slots, .. } => slots.len(),
         Event::SubscriptionsChanged { subscriptions, .. } => subscriptions.len(),
+        // An entry of a list takes some 64 bytes.
+        Event::DataReceived { payload, .. } => payload.len().div_ceil(64),
         _ => 0,
     };
     1 + listed
@@ -257,6 +261,24 @@ mod tests {
         ] {
             assert_eq!(all(told.clone()), left, "{told:?}");
         }
+    }
+
+    #[test]
+    fn each_message_waits_for_itself_and_weighs_what_it_takes() {
+        let message = |bytes: usize| Event::DataReceived {
+            room: ROOM,
+            peer: peer(1),
+            reliable: true,
+            binary: true,
+            payload: vec![0; bytes].into(),
+        };
+        let told = vec![message(1), message(640), message(1)];
+        assert_eq!(all(told.clone()), told);
+        let mut backlog = EventBacklog::default();
+        backlog.push(message(640));
+        assert_eq!(backlog.weight(), 11);
+        backlog.pop();
+        assert_eq!(backlog.weight(), 0);
     }
 
     proptest! {

@@ -157,6 +157,10 @@ drop_reasons! {
     DataTooLarge = "data_too_large",
     /// Data channel messages come too fast ([`DataRefusal::TooFast`]).
     DataRateLimited = "data_rate_limited",
+    /// A peer that may not send data channel messages sends one ([`DataRefusal::NotAllowed`]).
+    DataNotAllowed = "data_not_allowed",
+    /// A data channel message was not told to its room, which has not taken many other events.
+    DataUnheard = "data_unheard",
     /// A viewer has no data channel for a message, or does not drain it.
     DataUndelivered = "data_undelivered",
 
@@ -195,6 +199,7 @@ impl From<DataRefusal> for DropReason {
             DataRefusal::TooManyChannels => Self::DataTooManyChannels,
             DataRefusal::TooLarge => Self::DataTooLarge,
             DataRefusal::TooFast => Self::DataRateLimited,
+            DataRefusal::NotAllowed => Self::DataNotAllowed,
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Limit {
     TracksPerPeer,
     /// Bytes of [`Join::sender`](crate::Join::sender), a name of one line.
     SenderBytes,
+    /// Bytes of a data channel message ([`Limits::data_message_bytes`](crate::Limits::data_message_bytes)).
+    DataMessageBytes,
     /// Taps of the process ([`Sfu::tap`](crate::Sfu::tap)).
     Taps,
     /// Taps of one track.
@@ -67,6 +69,7 @@ impl Limit {
             Self::PeersPerRoom => "peers_per_room",
             Self::TracksPerPeer => "tracks_per_peer",
             Self::SenderBytes => "sender_bytes",
+            Self::DataMessageBytes => "data_message_bytes",
             Self::Taps => "taps",
             Self::TapsPerTrack => "taps_per_track",
         }
@@ -81,6 +84,7 @@ impl fmt::Display for Limit {
             Self::PeersPerRoom => "peers in the room",
             Self::TracksPerPeer => "tracks of the peer",
             Self::SenderBytes => "bytes on one line of the sender's name",
+            Self::DataMessageBytes => "bytes of a data channel message",
             Self::Taps => "taps",
             Self::TapsPerTrack => "taps of the track",
         })

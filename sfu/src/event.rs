@@ -1,5 +1,7 @@
 //! Events that the media plane tells the control plane, and the plain values both share.
 
+use std::sync::Arc;
+
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::transport::sdp::SdpError;
 use crate::view::Reason;
@@ -106,6 +108,20 @@ pub enum Event {
         /// Why.
         reason: DataRefusal,
     },
+    /// A data channel message that a peer has sent to the others, if its [`Join::hear_data`](crate::Join::hear_data) asks
+    /// for it. It is dropped, and counted as `data_unheard`, while the room has not taken many other events.
+    DataReceived {
+        /// Its room.
+        room: RoomId,
+        /// The peer that sent it.
+        peer: PeerId,
+        /// Whether it came on the channel `reliable`; otherwise on `unreliable`.
+        reliable: bool,
+        /// Whether it was sent as bytes; otherwise it is UTF-8.
+        binary: bool,
+        /// The message.
+        payload: Arc<[u8]>,
+    },
     /// The set of viewers that cannot watch a track has changed. An empty set takes an earlier event back.
     UnwatchableChanged {
         /// Its room.
@@ -168,6 +184,7 @@ impl Event {
             | Self::SubscriptionsChanged { room, .. }
             | Self::LayersWanted { room, .. }
             | Self::DataRefused { room, .. }
+            | Self::DataReceived { room, .. }
             | Self::UnwatchableChanged { room, .. }
             | Self::RenegotiationWanted { room, .. }
             | Self::SpeakersChanged { room, .. }
@@ -188,6 +205,7 @@ impl Event {
             | Self::SubscriptionsChanged { peer, .. }
             | Self::LayersWanted { peer, .. }
             | Self::DataRefused { peer, .. }
+            | Self::DataReceived { peer, .. }
             | Self::UnwatchableChanged { peer, .. }
             | Self::RenegotiationWanted { peer, .. } => Some(*peer),
             Self::SpeakersChanged { .. } | Self::WorkerFailed { .. } | Self::RoomFailed { .. } => {
@@ -304,11 +322,13 @@ pub enum DataRefusal {
     /// Messages came faster than
     /// [`Limits::data_messages_per_second`](crate::Limits::data_messages_per_second).
     TooFast,
+    /// The peer may send no messages ([`Join::may_send_data`](crate::Join::may_send_data)).
+    NotAllowed,
 }
 
 impl DataRefusal {
     /// Every one, in the order of declaration.
-    pub(crate) const COUNT: usize = Self::TooFast as usize + 1;
+    pub(crate) const COUNT: usize = Self::NotAllowed as usize + 1;
 
     /// A stable code for wire formats and metrics.
     pub const fn code(self) -> &'static str {
@@ -319,6 +339,7 @@ impl DataRefusal {
             Self::TooManyChannels => "data_too_many_channels",
             Self::TooLarge => "data_too_large",
             Self::TooFast => "data_rate_limited",
+            Self::NotAllowed => "data_not_allowed",
         }
     }
 }

@@ -63,6 +63,7 @@ pub mod testing;
 mod audio;
 mod backlog;
 mod cache;
+mod client_offer;
 mod clock;
 mod config;
 mod demux;
@@ -79,6 +80,7 @@ mod prefetch;
 mod rate;
 mod runtime;
 mod seat;
+mod server_data;
 mod sfu;
 mod tap;
 mod track;
@@ -88,6 +90,7 @@ mod view;
 mod worker;
 
 pub use backlog::EventBacklog;
+pub use client_offer::{ClientOffer, MayPublish};
 pub use config::{Cipher, Limits, SfuConfig};
 pub use drops::DropReason;
 pub use error::{Limit, SfuError, StartError};
@@ -96,6 +99,7 @@ pub use event::{
     RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,
 };
 pub use id::{PeerId, RoomId, TrackId};
+pub use server_data::ServerData;
 pub use sfu::{Join, Sfu};
 pub use tap::{Tap, TapFrame, TapFrames, TapLayers, TapOverflow, TapPacket, TapSettings};
 pub use transport::SENDER_PROTOCOL;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::cache::CacheBudget;
+use crate::client_offer::ClientOffer;
 use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{Limit, SfuError, StartError};
 use crate::event::{Answer, Event};
@@ -22,11 +23,13 @@ use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
 use crate::seat::Seat;
+use crate::server_data::ServerData;
 use crate::stats::{SfuStats, WorkerStats};
 use crate::tap::{TAPS, Tap, TapSettings};
+use crate::transport::sdp::Offer;
 use crate::transport::{Backend, Candidate, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
-use crate::worker::{Command, WorkerConfig, read_offer};
+use crate::worker::{Command, Data, Named, WorkerConfig, read_offer};
 use driver::{Driver, Load, Request};
 use failure::or_failed;
 use links::LinkTable;
@@ -74,7 +77,7 @@ struct WorkerHandle {
 #[non_exhaustive]
 pub struct Join {
     /// The client's SDP offer.
-    pub offer: String,
+    pub offer: ClientOffer,
     /// Subscribe to every other peer's tracks in the room, present and future. Without it, call [`Sfu::subscribe`] for
     /// each.
     pub auto_subscribe: bool,
@@ -84,17 +87,25 @@ pub struct Join {
     /// The name told to receivers of its data channel messages ([`SENDER_PROTOCOL`](crate::SENDER_PROTOCOL)): at most
     /// 64 bytes, no line feed. Empty: its peer id.
     pub sender: String,
+    /// Whether its data channel messages are passed on. If not, they are refused
+    /// ([`DataRefusal::NotAllowed`](crate::DataRefusal::NotAllowed)).
+    pub may_send_data: bool,
+    /// Whether the receiver of the room's events hears its data channel messages too
+    /// ([`Event::DataReceived`]).
+    pub hear_data: bool,
 }
 
 impl Join {
-    /// A transport for the client with this SDP offer. It has no subscriptions at first, is told the workers' own
-    /// addresses, and is called by its peer id.
-    pub fn new(offer: impl Into<String>) -> Self {
+    /// A transport for the client with this offer. It has no subscriptions at first, is told the workers' own
+    /// addresses, is called by its peer id, and may send data.
+    pub fn new(offer: impl Into<ClientOffer>) -> Self {
         Self {
             offer: offer.into(),
             auto_subscribe: false,
             announce: Vec::new(),
             sender: String::new(),
+            may_send_data: true,
+            hear_data: false,
         }
     }
 
@@ -109,6 +120,20 @@ impl Join {
     #[must_use]
     pub fn with_announce(mut self, announce: Vec<SocketAddr>) -> Self {
         self.announce = announce;
+        self
+    }
+
+    /// Sets whether its data channel messages are passed on.
+    #[must_use]
+    pub fn with_may_send_data(mut self, may: bool) -> Self {
+        self.may_send_data = may;
+        self
+    }
+
+    /// Sets whether the receiver of the room's events hears its data channel messages.
+    #[must_use]
+    pub fn with_hear_data(mut self, hears: bool) -> Self {
+        self.hear_data = hears;
         self
     }
 
@@ -234,14 +259,17 @@ impl Sfu {
             auto_subscribe,
             announce,
             sender,
+            may_send_data,
+            hear_data,
         } = join;
-        let limit = SENDER_BYTES;
-        if sender.len() > limit || sender.contains('\n') {
-            let what = Limit::SenderBytes;
-            return Err(SfuError::Limit { what, limit });
-        }
-        let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
-        self.join_placed(room, offer, auto_subscribe, &announce, sender)
+        check_sender(&sender)?;
+        let offer = self.read(&offer)?;
+        let named = Named {
+            sender,
+            may_send_data,
+            hear_data,
+        };
+        self.join_placed(room, offer, auto_subscribe, &announce, named)
             .await
     }
 
@@ -251,8 +279,12 @@ impl Sfu {
     ///
     /// As [`join`](Self::join), and [`SfuError::NoSuchPeer`]. Nothing changed then. After
     /// [`SfuError::WorkerFailed`] the peer is gone; another [`join`](Self::join) replaces it.
-    pub async fn offer(&self, peer: PeerId, offer: String) -> Result<Answer, SfuError> {
-        let offer = Box::new(read_offer(&offer, &self.inner.limits)?);
+    pub async fn offer(
+        &self,
+        peer: PeerId,
+        offer: impl Into<ClientOffer>,
+    ) -> Result<Answer, SfuError> {
+        let offer = self.read(&offer.into())?;
         self.ask(worker_of(peer.as_u64()), |reply| Command::Offer {
             peer,
             offer,
@@ -382,6 +414,39 @@ impl Sfu {
         .await
     }
 
+    /// Sends a data channel message to `to`, or to every peer in the room. Who has not opened the channel, or does not
+    /// keep up, does not get it; that is counted as `data_undelivered`.
+    ///
+    /// # Errors
+    ///
+    /// [`SfuError::NoSuchRoom`], [`SfuError::NoSuchPeer`]; [`SfuError::Limit`]: the message or its sender's name is too
+    /// long; or the server is overloaded or stopped.
+    pub async fn send_data(
+        &self,
+        room: RoomId,
+        to: Option<PeerId>,
+        message: ServerData,
+    ) -> Result<(), SfuError> {
+        check_sender(&message.sender)?;
+        let limit = self.inner.limits.data_message_bytes;
+        if message.payload.len() > limit {
+            let what = Limit::DataMessageBytes;
+            return Err(SfuError::Limit { what, limit });
+        }
+        let data = Data::of(room, message);
+        match to {
+            None => self.send_data_everywhere(data).await,
+            Some(peer) => {
+                self.ask(worker_of(peer.as_u64()), |reply| Command::SendData {
+                    to,
+                    data,
+                    reply,
+                })
+                .await
+            }
+        }
+    }
+
     /// The latest decisions in a room, with their reasons, oldest first. Bounded: the oldest are dropped.
     ///
     /// # Errors
@@ -445,6 +510,13 @@ impl Sfu {
     /// Returns when no worker is left: all have failed, or the relay was shut down. Cancel-safe.
     pub async fn ended(&self) {
         self.inner.alive.closed().await;
+    }
+
+    fn read(&self, offer: &ClientOffer) -> Result<Box<Offer>, SfuError> {
+        let ClientOffer { sdp, may_publish } = offer;
+        let mut offer = read_offer(sdp, &self.inner.limits)?;
+        offer.restrict(may_publish);
+        Ok(Box::new(offer))
     }
 
     async fn collect(
@@ -516,6 +588,15 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn check_sender(name: &str) -> Result<(), SfuError> {
+    let limit = SENDER_BYTES;
+    if name.len() > limit || name.contains('\n') {
+        let what = Limit::SenderBytes;
+        return Err(SfuError::Limit { what, limit });
+    }
+    Ok(())
 }
 
 fn worker_count(config: &SfuConfig) -> Result<usize, StartError> {

@@ -241,7 +241,9 @@ fn crates_depend_one_way() {
 fn signaling_imports_downwards() {
     /// Names that a folder must not use, by folder: `protocol -> room -> media -> sfu`.
     const RULES: &[(&str, &[&str])] = &[
-        ("media", &["room", "protocol", "http", "node"]),
+        ("media", &["room", "protocol", "http", "node", "hooks"]),
+        ("hooks", &["room", "protocol", "http", "node", "media"]),
+        ("session", &["room", "protocol", "http", "node", "hooks"]),
         ("room", &["protocol", "http", "node"]),
         ("protocol", &["http", "node"]),
     ];

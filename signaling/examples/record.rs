@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::{error::Error, fs::File, sync::Arc, time::Duration};
 
 use tertulia_sfu::{Sfu, SfuConfig, TapFrame, TapFrames, TapSettings};
-use tertulia_signaling::{Config, Node};
+use tertulia_signaling::Node;
 use webm::mux::{AudioCodecId::Opus, Segment, SegmentBuilder, VideoCodecId::VP8, Writer};
 
 /// Frames wait this long, to be written in the order of their times. The first report on sound, without which its
@@ -18,11 +18,10 @@ const OPUS: &[u8] = b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0";
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).unwrap_or("call.webm".to_owned());
-    let sfu = Sfu::start(SfuConfig {
-        media_port: 0,
-        ..SfuConfig::default()
-    })?;
-    let node = Node::with_media(Config::default(), Arc::new(sfu.clone()))?;
+    let mut config = SfuConfig::default();
+    config.media_port = 0;
+    let sfu = Sfu::start(config)?;
+    let node = Node::builder().media(Arc::new(sfu.clone())).build()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("open http://{}/?room=recorded", listener.local_addr()?);
     tokio::spawn(async move { node.serve(listener).await });

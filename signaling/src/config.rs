@@ -62,6 +62,7 @@ pub struct Config {
     pub room_caps: RoomCaps,
     /// Serve the page from this folder instead of out of the binary.
     pub web_dir: Option<PathBuf>,
+    /// The form of log lines.
     pub log: LogFormat,
     /// Origins of other sites whose pages may open a WebSocket, e.g. `https://app.example.org`.
     /// The server's own origin always may.
@@ -76,24 +77,31 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Told to clients in `welcome`, for those behind firewalls that need TURN.
     pub ice_servers: Vec<IceServer>,
+    /// Bounds on the resources that clients may use.
     pub limits: Limits,
 }
 
+/// The form of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
+    /// Lines for people.
     #[default]
     Text,
+    /// One JSON object a line.
     Json,
 }
 
+/// The library that encrypts media.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum CipherSetting {
     /// The faster one on this machine.
     #[default]
     Auto,
+    /// `ring`.
     Ring,
+    /// `aws-lc-rs`, if it is built in.
     AwsLcRs,
 }
 
@@ -101,10 +109,13 @@ pub enum CipherSetting {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoomCap {
+    /// All media together that a viewer is sent, in bits a second.
     pub max_viewer_bitrate: Option<u64>,
+    /// Height of the largest picture that a viewer is sent, in pixels; the lowest layer is sent nevertheless.
     pub max_viewer_height: Option<u16>,
 }
 
+/// Tighter bounds, by the room's name.
 pub type RoomCaps = BTreeMap<String, RoomCap>;
 
 impl Default for Config {
@@ -143,6 +154,7 @@ impl Default for Config {
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AnnounceFor {
+    /// The participants' name.
     pub name: String,
     /// Addresses, one for each worker.
     pub addresses: Vec<SocketAddr>,
@@ -180,6 +192,7 @@ pub struct Limits {
     pub connections: usize,
     /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the oldest is closed.
     pub http_connections: usize,
+    /// Rooms there may be.
     pub rooms: usize,
     /// Empty rooms, among these. Beyond it the room that has been empty for longest is closed.
     pub empty_rooms: usize,
@@ -189,7 +202,9 @@ pub struct Limits {
     pub rooms_per_address: usize,
     /// Joins from one address, at once and each minute. 0: no limit.
     pub joins_per_minute_per_address: usize,
+    /// Participants of a room.
     pub participants_per_room: usize,
+    /// Tracks that a participant may publish.
     pub tracks_per_participant: usize,
     /// Media that one participant may send, all tracks together, in bits a second; more is dropped. 0: no limit.
     pub publisher_bitrate: u64,
@@ -202,6 +217,7 @@ pub struct Limits {
     pub chat_history: usize,
     /// Messages a client may send each second in the long run, and at once.
     pub messages_per_second: u32,
+    /// Messages at once.
     pub message_burst: u32,
     /// Messages waiting for one participant. One who falls further behind is disconnected. A full
     /// room of 1000 that joins at once makes about this many.
@@ -212,6 +228,7 @@ pub struct Limits {
     pub write_timeout_ms: u64,
     /// The time that a participant's media may take to connect once its offer is answered.
     pub connect_timeout_ms: u64,
+    /// The interval of WebSocket pings.
     pub ping_interval_ms: u64,
     /// A client from whom nothing came for this long is gone. Our own client gives a silent server up
     /// within 10 s and joins anew: until this has passed, the others see that person twice.
@@ -278,16 +295,23 @@ impl Limits {
 /// The operator's to fix.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The settings file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
+        /// The file.
         path: PathBuf,
+        /// The cause.
         source: std::io::Error,
     },
+    /// The settings file is no TOML, or has what is no setting.
     #[error("{path}: {source}")]
     Parse {
+        /// The file.
         path: PathBuf,
+        /// The cause.
         source: toml::de::Error,
     },
+    /// A setting that cannot be meant. The sentence names it.
     #[error("{0}")]
     Value(String),
 }

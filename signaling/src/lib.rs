@@ -1,8 +1,8 @@
 //! The control plane of Tertulia: rooms, protocols and the HTTP server.
 //!
 //! A request's way through the modules: `http` takes the connection, `protocol` turns a wire format
-//! into commands, `room` decides and tells all participants in events, `media` asks the relay. No
-//! module depends on an earlier one.
+//! into commands, `room` decides, asks an embedder's [`hooks`], and tells all participants in events,
+//! `media` asks the relay. No module depends on an earlier one.
 //!
 //! An embedder mounts a node in its own server:
 //!
@@ -18,8 +18,11 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+
 mod clients;
 pub mod config;
+pub mod hooks;
 mod http;
 pub mod media;
 mod memory;
@@ -27,11 +30,12 @@ mod names;
 mod node;
 pub mod protocol;
 pub mod room;
+mod session;
 
 pub use clients::{ClientAddress, Network};
 pub use config::Config;
 pub use memory::Memory;
-pub use node::{LogCounts, Node, NodeError};
+pub use node::{LogCounts, Node, NodeBuilder, NodeError};
 
 /// The examples of the README, which must compile.
 #[cfg(doctest)]

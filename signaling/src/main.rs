@@ -130,10 +130,14 @@ async fn serve(
         facts.insert("counters".to_owned(), counters.into());
     }
     let counts = log.clone();
-    let node = Node::start(config)?.with_log(move || LogCounts {
+    let log_counts = move || LogCounts {
         lost: counts.lost(),
         left_out: rates.left_out(),
-    });
+    };
+    let node = Node::builder()
+        .config(config)
+        .log_counts(log_counts)
+        .build()?;
     let sentence = format!("Tertulia {VERSION}: open {url} ({places})");
     output::started(format, &sentence, facts);
     // Neither ends but by a panic.

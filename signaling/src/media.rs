@@ -1,20 +1,20 @@
 //! The media plane as rooms see it: a trait over [`Sfu`], so that rooms and protocols are tested
 //! without sockets.
 
-use std::net::SocketAddr;
-
 use futures_util::future::BoxFuture;
-use tertulia_sfu::{Join, Sfu};
+use tertulia_sfu::Sfu;
 use tokio::sync::mpsc;
 
 pub use tertulia_sfu::stats;
 pub use tertulia_sfu::{
-    Answer, Cap, DataRefusal, DropReason, Event, EventBacklog, LayerWanted, Limit, MediaKind,
-    Needs, PeerFailure, PeerId, PublishedTrack, Reason, RenegotiationReason, RoomId, SdpError,
-    SfuError, Slot, StartError, SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
+    Answer, Cap, ClientOffer, DataRefusal, DropReason, Event, EventBacklog, Join, LayerWanted,
+    Limit, MayPublish, MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, Reason, RefusedMedia,
+    RenegotiationReason, RoomId, SdpError, ServerData, SfuError, Slot, StartError,
+    SubscriptionState, TrackId, TrackSettings, Unwatchable, View,
 };
 pub use tertulia_sfu::{Limits, SENDER_PROTOCOL};
 
+/// A reply of the media plane, in a while.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, SfuError>>;
 
 /// The commands of [`Sfu`], which has their contracts.
@@ -22,23 +22,29 @@ pub trait Media: Send + Sync + 'static {
     /// The receiver yields the room's events. Nothing waits for it: a room that does not read it holds up no other,
     /// and no answer of its own.
     fn create_room(&self) -> Reply<'_, (RoomId, mpsc::Receiver<Event>)>;
-    /// `announce` and `sender`: see [`Join`].
-    fn join(
-        &self,
-        room: RoomId,
-        offer: String,
-        announce: Vec<SocketAddr>,
-        sender: String,
-    ) -> Reply<'_, (PeerId, Answer)>;
-    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer>;
+    /// The room decides about each subscription: `join` has none by itself.
+    fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)>;
+    /// See [`Sfu::offer`].
+    fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer>;
+    /// See [`Sfu::subscribe`].
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
+    /// See [`Sfu::unsubscribe`].
     fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()>;
+    /// See [`Sfu::set_views`].
     fn set_views(&self, peer: PeerId, views: Vec<View>) -> Reply<'_, ()>;
+    /// See [`Sfu::set_track`].
     fn set_track(&self, peer: PeerId, track: TrackId, settings: TrackSettings) -> Reply<'_, ()>;
+    /// See [`Sfu::set_cap`].
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()>;
+    /// See [`Sfu::send_data`].
+    fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()>;
+    /// See [`Sfu::close_peer`].
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()>;
+    /// See [`Sfu::close_room`].
     fn close_room(&self, room: RoomId) -> Reply<'_, ()>;
+    /// See [`Sfu::peer_stats`].
     fn peer_stats(&self, peer: PeerId) -> Reply<'_, stats::PeerStats>;
+    /// See [`Sfu::timeline`].
     fn timeline(&self, room: RoomId) -> Reply<'_, Vec<stats::Decision>>;
     /// Counters and states without the lists of peers.
     fn totals(&self) -> Reply<'_, stats::SfuStats>;
@@ -46,13 +52,16 @@ pub trait Media: Send + Sync + 'static {
     fn workers(&self) -> Workers;
     /// Returns when no media worker is left. Cancel-safe.
     fn ended(&self) -> BoxFuture<'_, ()>;
+    /// See [`Sfu::shutdown`].
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }
 
 /// The media workers by their places, from 0 on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Workers {
+    /// Media workers there are, failed ones included.
     pub count: usize,
+    /// Places of those that have failed.
     pub failed: Vec<usize>,
 }
 
@@ -61,19 +70,11 @@ impl Media for Sfu {
         Box::pin(Sfu::create_room(self))
     }
 
-    /// Joins a peer without automatic subscriptions: the room decides about each.
-    fn join(
-        &self,
-        room: RoomId,
-        offer: String,
-        announce: Vec<SocketAddr>,
-        sender: String,
-    ) -> Reply<'_, (PeerId, Answer)> {
-        let join = Join::new(offer).with_announce(announce).with_sender(sender);
+    fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(Sfu::join(self, room, join))
     }
 
-    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
+    fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer> {
         Box::pin(Sfu::offer(self, peer, offer))
     }
 
@@ -95,6 +96,10 @@ impl Media for Sfu {
 
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()> {
         Box::pin(Sfu::set_cap(self, peer, cap))
+    }
+
+    fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()> {
+        Box::pin(Sfu::send_data(self, room, to, data))
     }
 
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {

@@ -11,11 +11,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::config::{CipherSetting, Config, ConfigError};
+use crate::hooks::{Authority, Hooks};
 use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats};
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
 use crate::protocol::native::Native;
-use crate::room::{Counts, RoomSettings, Rooms};
+use crate::room::{Counts, Events, RoomSettings, Rooms};
 
 /// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
 #[derive(Clone)]
@@ -38,10 +39,14 @@ pub struct LogCounts {
     pub left_out: u64,
 }
 
+/// The reason that a node does not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NodeError {
+    /// A setting that cannot be meant, or that the machine forbids.
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
+    /// The media workers do not start: a port in use, no address.
     #[error(transparent)]
     Media(#[from] StartError),
 }
@@ -52,28 +57,105 @@ const OPERATORS: usize = 32;
 const ROOMS_TIME: Duration = Duration::from_millis(2_500);
 const MEDIA_TIME: Duration = Duration::from_millis(1_000);
 
-impl Node {
+/// The parts of a [`Node`] before it runs.
+///
+/// ```no_run
+/// # struct Members;
+/// # impl tertulia_signaling::hooks::Hooks for Members {}
+/// # fn example() -> Result<(), tertulia_signaling::NodeError> {
+/// use tertulia_signaling::{Config, Node};
+///
+/// let node = Node::builder()
+///     .config(Config::default())
+///     .hooks(Members)
+///     .build()?;
+/// # drop(node);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing runs before it is built"]
+pub struct NodeBuilder {
+    config: Config,
+    media: Option<Arc<dyn Media>>,
+    log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
+    authority: Authority,
+    hear_data: bool,
+}
+
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            media: None,
+            log: Arc::new(LogCounts::default),
+            authority: Authority::default(),
+            hear_data: false,
+        }
+    }
+}
+
+impl NodeBuilder {
+    /// Sets every setting. The default is [`Config::default`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets who decides about joins. By default everybody is admitted.
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.authority.hooks = Some(Arc::new(hooks));
+        self
+    }
+
+    /// Sets the time for [`Hooks::authorize`]: 5 s by default. A page gives up after 15 s.
+    pub fn authorize_timeout(mut self, timeout: Duration) -> Self {
+        self.authority.timeout = timeout;
+        self
+    }
+
+    /// Sets whether data channel messages of participants are told in [`Node::events`]: not by default, as each costs
+    /// the rooms some work.
+    pub fn hear_data(mut self, hear_data: bool) -> Self {
+        self.hear_data = hear_data;
+        self
+    }
+
+    /// Sets another media plane than a [`Sfu`] by the settings.
+    pub fn media(mut self, media: Arc<dyn Media>) -> Self {
+        self.media = Some(media);
+        self
+    }
+
+    /// Sets the counts of log lines that are told in `/stats`.
+    pub fn log_counts(mut self, counts: impl Fn() -> LogCounts + Send + Sync + 'static) -> Self {
+        self.log = Arc::new(counts);
+        self
+    }
+
     /// Starts the media workers and the rooms. Must run within a tokio runtime.
     ///
     /// # Errors
     ///
     /// [`NodeError`]: a setting or the machine forbids it.
-    pub fn start(config: Config) -> Result<Self, NodeError> {
+    pub fn build(self) -> Result<Node, NodeError> {
+        let Self {
+            config,
+            media,
+            log,
+            authority,
+            hear_data,
+        } = self;
         config.check()?;
         let plan = Plan::new(config.memory_mb)?;
-        let sfu = Sfu::start(sfu_config(&config, &plan))?;
-        config.check_announce_for(sfu.candidates().len())?;
-        Self::with_media(config, Arc::new(sfu))
-    }
-
-    /// Starts like [`start`](Self::start), on another media plane.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError::Config`].
-    pub fn with_media(config: Config, media: Arc<dyn Media>) -> Result<Self, NodeError> {
-        config.check()?;
-        let memory = Memory::new(Plan::new(config.memory_mb)?);
+        let media: Arc<dyn Media> = match media {
+            Some(media) => media,
+            None => {
+                let sfu = Sfu::start(sfu_config(&config, &plan))?;
+                config.check_announce_for(sfu.candidates().len())?;
+                Arc::new(sfu)
+            }
+        };
+        let memory = Memory::new(plan);
         memory.watch();
         let rooms = Rooms::start(
             media.clone(),
@@ -82,6 +164,8 @@ impl Node {
                 caps: config.room_caps.clone(),
                 announce_for: config.announce_for.clone(),
                 memory: memory.clone(),
+                authority,
+                hear_data,
             },
         );
         let native = Native::new(
@@ -90,24 +174,41 @@ impl Node {
             config.ice_servers.clone(),
             config.trusted_proxies.clone(),
         );
-        Ok(Self {
+        Ok(Node {
             config: Arc::new(config),
             media,
             rooms,
             memory,
             native: Arc::new(native),
             started: Instant::now(),
-            log: Arc::new(LogCounts::default),
+            log,
         })
     }
+}
 
-    /// `counts` are told in `/stats`.
-    #[must_use]
-    pub fn with_log(self, counts: impl Fn() -> LogCounts + Send + Sync + 'static) -> Self {
-        Self {
-            log: Arc::new(counts),
-            ..self
-        }
+impl Node {
+    /// Starts a node with these settings and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As of [`NodeBuilder::build`].
+    pub fn start(config: Config) -> Result<Self, NodeError> {
+        Self::builder().config(config).build()
+    }
+
+    /// A node with hooks, or with parts of the embedder's own.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// The rooms: list them, look into one, put somebody out, tell something, close one.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// The events of all rooms from now on: who comes and goes, publishes and writes.
+    pub fn events(&self) -> Events {
+        self.rooms.events()
     }
 
     /// Serves `GET /` (the page), `/v1/ws` (the native protocol) and `/healthz`. Every address in the page is relative,

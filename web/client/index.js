@@ -21,6 +21,7 @@ export {
   readRoom,
   typedRoom,
 } from "./names.js";
+export { EVERYTHING, mayNotPublish } from "./permissions.js";
 export { Publication } from "./publication.js";
 export { isPassing } from "./reconnect.js";
 export { Room } from "./room.js";
@@ -33,6 +34,7 @@ export { summarize } from "./stats.js";
  * @typedef {import("./media.js").CaptureWish} CaptureWish
  * @typedef {import("./media.js").DeviceKind} DeviceKind
  * @typedef {import("./names.js").NameFault} NameFault
+ * @typedef {import("./permissions.js").Permissions} Permissions
  * @typedef {import("./protocol.js").ChatMessage} ChatMessage
  * @typedef {import("./protocol.js").Decision} Decision
  * @typedef {import("./protocol.js").Limits} Limits

@@ -145,6 +145,16 @@ const peerStats = record({
   subscriptions: list(subscription),
 });
 
+/** Our rights; everybody may receive. */
+const permissions = record({
+  microphone: flag,
+  camera: flag,
+  screen: flag,
+  chat: flag,
+  data: flag,
+  update: flag,
+});
+
 /** Every message the server sends, by its type. */
 const serverShapes = {
   welcome: record({
@@ -152,6 +162,9 @@ const serverShapes = {
     version: count,
     room: text,
     participant: text,
+    name: optional(text),
+    metadata: optional(object),
+    permissions: optional(permissions),
     participants: list(participant),
     chat: list(chatMessage),
     ice_servers: list(iceServer),

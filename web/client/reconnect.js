@@ -36,6 +36,7 @@ const PASSING = new Set([
   "connection_lost",
   "timeout",
   "join_timeout",
+  "authorize_timeout",
   "rate_limited",
   "room_full",
   "server_full",

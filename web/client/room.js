@@ -2,6 +2,7 @@ import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
+import { EVERYTHING, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Received } from "./received.js";
@@ -12,6 +13,7 @@ import { Views } from "./views.js";
 
 /**
  * @import { ConnectionOptions, RoomOptions } from "./connection.js"
+ * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, Limits, ParticipantInfo, PeerStats, ServerMessage, SubscriptionState, Timeline, Unwatchable } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
  * @import { RoomEvents, RoomState, Speakers } from "./room-events.js"
@@ -70,6 +72,8 @@ export class Room extends Events {
   participantId = null;
   /** @type {Limits} the server's; zeros before it has told them */
   limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
+  /** @type {Readonly<Permissions>} what we may do here, known once `connected` */
+  permissions = EVERYTHING;
   /** @type {ChatMessage[]} oldest first */
   chat = [];
   /** @type {Speakers} */
@@ -149,6 +153,7 @@ export class Room extends Events {
     this.#refuseClosed();
     const publication = wish instanceof Publication ? wish : new Publication(wish);
     if (this.#publications.has(publication)) return publication;
+    if (!mayPublish(this.permissions, publication)) throw mayNotPublish(publication.source);
     if (publication.muted) publication.silence();
     this.#publications.add(publication);
     try {
@@ -321,6 +326,7 @@ export class Room extends Events {
     this.#joined = connection;
     this.participantId = welcome.participant;
     this.limits = welcome.limits;
+    this.#admitted(welcome, joinedAs);
     for (const message of welcome.chat) this.#addChat(message);
     const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
     this.#formerIds = new Set(present.map(({ id }) => id));
@@ -330,6 +336,27 @@ export class Room extends Events {
     await connection.offer(this.#choices.count(others));
     this.#refuseLost(connection);
     this.#enter("connected");
+  }
+
+  /**
+   * Takes what the server has decided about us: it may know us by another name, and forbid things.
+   *
+   * @param {import("./protocol.js").ServerMessages["welcome"]} welcome
+   * @param {ConnectionOptions} joinedAs
+   */
+  #admitted({ name, metadata, permissions = EVERYTHING }, joinedAs) {
+    // A change made meanwhile is told afterwards; where it may not be made, the server's word stays.
+    const isChosen = !permissions.update;
+    if (name !== undefined && (isChosen || this.#options.name === joinedAs.name)) this.#options.name = name;
+    if (metadata !== undefined && (isChosen || this.#options.metadata === joinedAs.metadata)) this.#options.metadata = metadata;
+    if (name !== undefined) joinedAs.name = name;
+    if (metadata !== undefined) joinedAs.metadata = metadata;
+    this.permissions = Object.freeze({ ...permissions });
+    for (const publication of this.#publications) {
+      if (mayPublish(permissions, publication)) continue;
+      this.#publications.delete(publication);
+      this.emit("errorOccurred", mayNotPublish(publication.source));
+    }
   }
 
   /**

@@ -70,7 +70,7 @@ export class Call {
       toggleCamera: () => void own.toggleCamera(),
       toggleScreen: () => void own.toggleScreen(),
       toggleChat: () => this.#toggleChat(!this.#chat.isOpen),
-      openSettings: () => this.#settings.open(room.name),
+      openSettings: () => this.#settings.open(room.name, room.permissions.update),
       leave: () => room.leave(),
     });
     this.#settings = new Settings({
@@ -189,7 +189,11 @@ export class Call {
   #stateChanged({ state, reason }) {
     this.#reason = reason;
     if (state === "connected") {
-      this.#chat.limit = this.#room.limits.chatChars;
+      const { limits, name, permissions } = this.#room;
+      this.#chat.limit = limits.chatChars;
+      this.#chat.allowed = permissions.chat;
+      this.#own.allow(permissions);
+      this.#people.renameSelf(name);
       this.#showCount(this.#room.participants.size + 1);
     }
     this.#showLink();
@@ -218,7 +222,8 @@ export class Call {
    */
   #announceLeft(name, reason) {
     if (this.#room.state !== "connected") return;
-    this.#toasts.notice(reason === "left" ? `${isolated(name)} left` : `${isolated(name)} lost the connection`);
+    const how = { left: "left", kicked: "was removed from the call" }[reason] ?? "lost the connection";
+    this.#toasts.notice(`${isolated(name)} ${how}`);
   }
 
   /** @param {number} count */

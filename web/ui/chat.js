@@ -77,6 +77,13 @@ export class Chat {
     this.#measure();
   }
 
+  /** @param {boolean} allowed whether we may write */
+  set allowed(allowed) {
+    this.#input.disabled = !allowed;
+    this.#submit.disabled = !allowed;
+    this.#input.placeholder = allowed ? "Write to everyone" : "You may not write in this room.";
+  }
+
   /** @param {boolean} open */
   toggle(open) {
     this.element.hidden = !open;

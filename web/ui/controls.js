@@ -1,3 +1,4 @@
+import { mayNotPublish } from "../client/index.js";
 import { h, icon } from "./dom.js";
 
 /**
@@ -60,6 +61,15 @@ export class Controls {
     this.#screen.classList.toggle("active", sharing);
     this.#screen.setAttribute("aria-busy", String(own.isBusy("screen")));
     label(this.#screen, sharing ? "Stop sharing your screen" : "Share your screen");
+    for (const [what, element] of /** @type {const} */ ([
+      ["microphone", this.#microphone],
+      ["camera", this.#camera],
+      ["screen", this.#screen],
+    ])) {
+      // Not `disabled`: the reason must be found by keyboard too.
+      element.setAttribute("aria-disabled", String(!own.may(what)));
+      if (!own.may(what)) label(element, mayNotPublish(what).message);
+    }
   }
 
   /** @param {boolean} open */

@@ -1,9 +1,9 @@
-import { captureDevices, captureScreen, Events, listDevices } from "../client/index.js";
+import { captureDevices, captureScreen, EVERYTHING, Events, listDevices, mayNotPublish } from "../client/index.js";
 import { Device } from "./own-device.js";
 import { Sending } from "./sending.js";
 
 /**
- * @import { CallError, Room, Source } from "../client/index.js"
+ * @import { CallError, Permissions, Room, Source } from "../client/index.js"
  * @import { OwnDevice } from "./own-device.js"
  */
 
@@ -31,6 +31,8 @@ export class OwnMedia extends Events {
   #sharing = 0;
   #isPicking = false;
   #released = false;
+  /** @type {Readonly<Permissions>} */
+  #permissions = EVERYTHING;
   #devicesChanged = () => void this.#checkDevices();
 
   /** @type {MediaStreamTrack | null} */
@@ -117,14 +119,32 @@ export class OwnMedia extends Events {
     this.#show("camera");
   }
 
-  /** @param {boolean} on */
-  setMicrophone(on) {
-    return this.#microphone.set(on);
+  /**
+   * Switches off what may not be sent in this room, and keeps it off.
+   *
+   * @param {Readonly<Permissions>} permissions
+   */
+  allow(permissions) {
+    this.#permissions = permissions;
+    if (!permissions.microphone) void this.#microphone.set(false);
+    if (!permissions.camera) void this.#camera.set(false);
+    if (!permissions.screen && (this.screen || this.#isPicking)) this.stopScreen();
+    this.emit("changed", undefined);
+  }
+
+  /** @param {OwnDevice | "screen"} what @returns {boolean} whether it may be sent */
+  may(what) {
+    return this.#permissions[what];
   }
 
   /** @param {boolean} on */
-  setCamera(on) {
-    return this.#camera.set(on);
+  async setMicrophone(on) {
+    if (!on || this.#isAllowed("microphone")) await this.#microphone.set(on);
+  }
+
+  /** @param {boolean} on */
+  async setCamera(on) {
+    if (!on || this.#isAllowed("camera")) await this.#camera.set(on);
   }
 
   /** Sets the opposite of the last press. */
@@ -152,7 +172,7 @@ export class OwnMedia extends Events {
   }
 
   async shareScreen() {
-    if (this.screen || this.#isPicking || this.#released) return;
+    if (this.screen || this.#isPicking || this.#released || !this.#isAllowed("screen")) return;
     const attempt = (this.#sharing += 1);
     this.#picking(true);
     try {
@@ -197,6 +217,12 @@ export class OwnMedia extends Events {
   /** @param {Source} source */
   publication(source) {
     return this.#sending.publication(source);
+  }
+
+  /** @param {OwnDevice | "screen"} what @returns {boolean} if not, that is told as a problem */
+  #isAllowed(what) {
+    if (!this.may(what)) this.emit("problem", mayNotPublish(what));
+    return this.may(what);
   }
 
   /** @param {OwnDevice} kind */

@@ -41,9 +41,14 @@ export class Settings {
     });
   }
 
-  /** @param {string} name */
-  open(name) {
+  /**
+   * @param {string} name
+   * @param {boolean} mayRename
+   */
+  open(name, mayRename) {
     this.#name.value = name;
+    this.#name.disabled = !mayRename;
+    this.#name.title = mayRename ? "" : "Your name is set by the server.";
     void this.#devices.refresh();
     this.element.showModal();
   }

@@ -14,8 +14,10 @@ import { firstCharacter } from "../client/index.js";
 const ENDINGS = {
   left: { title: "You left the call", text: "" },
   replaced: { title: "You joined from somewhere else", text: "This page was replaced by the newer one." },
+  not_allowed: { title: "You may not join this call", text: "" },
+  authorize_timeout: { title: "The server did not decide whether you may join", text: "Try again in a moment." },
   kicked: { title: "You were removed from the call", text: "" },
-  room_closed: { title: "The room was closed", text: "The call is over for everybody." },
+  room_closed: { title: "The room was closed", text: "" },
   server_shutdown: { title: "The server is shutting down", text: "It did not come back in time." },
   unreachable: { title: "The server cannot be reached", text: "Check your network, then try again." },
   origin_refused: { title: "The server takes no calls from this page", text: "" },

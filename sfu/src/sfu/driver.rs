@@ -222,6 +222,7 @@ impl Driver {
     /// Hands events over, to rooms that have places for them. Waits for none.
     fn deliver_events(&mut self, now: Instant) {
         self.take_events(now);
+        self.worker.count_unheard(self.events.take_unheard());
         self.events.deliver(now);
         while let Some((room, dropped)) = self.events.fail_largest(now) {
             self.worker.count_untaken(dropped as u64);
@@ -366,7 +367,7 @@ mod tests {
     use crate::transport::Candidate;
     use crate::transport::{Backend, Certificate};
     use crate::view::Cap;
-    use crate::worker::read_offer;
+    use crate::worker::{Named, read_offer};
 
     const OFFER: &str = include_str!("../transport/sdp/fixtures/chromium-call-1-simulcast.sdp");
 
@@ -451,7 +452,11 @@ mod tests {
                 offer,
                 auto_subscribe: false,
                 announce: None,
-                sender: String::new(),
+                named: Named {
+                    sender: String::new(),
+                    may_send_data: true,
+                    hear_data: false,
+                },
                 seat: Seat::take(&Arc::default()),
                 reply,
             })

@@ -30,6 +30,9 @@ pub(super) const ROOM_WAITING: usize = 65_536;
 /// The weight of the waiting events of all rooms of a worker, some 80 MB. The fullest room there may be, of 1,000
 /// viewers with 256 slots each, has a third of it.
 pub(super) const ALL_WAITING: usize = 1 << 20;
+/// The weight of one room's waiting events from which on messages of data channels are dropped, 1 MB of them: they
+/// replace each other as little as packets do, and a control plane that is so late does well without some.
+pub(super) const DATA_WAITING: usize = 16_384;
 /// The time between two attempts to hand over events, after one that took some.
 pub(super) const RETRY: Duration = Duration::from_millis(1);
 /// The longest time between two attempts, which doubles while no room takes any.
@@ -46,6 +49,8 @@ pub(super) struct RoomEvents {
     /// The weight of all that waits.
     weight: usize,
     most: usize,
+    /// Messages of data channels that were dropped.
+    unheard: u64,
     retry_at: Instant,
     pause: Duration,
 }
@@ -66,6 +71,7 @@ impl RoomEvents {
             waiting: VecDeque::new(),
             weight: 0,
             most,
+            unheard: 0,
             retry_at: now,
             pause: RETRY,
         }
@@ -123,6 +129,10 @@ impl RoomEvents {
             false => event,
         };
         let (before, was_empty) = (out.backlog.weight(), out.backlog.is_empty());
+        if before >= DATA_WAITING && matches!(event, Event::DataReceived { .. }) {
+            self.unheard += 1;
+            return;
+        }
         out.backlog.push(event);
         self.weight = self.weight - before + out.backlog.weight();
         if was_empty {
@@ -176,6 +186,11 @@ impl RoomEvents {
             }
         }
         self.weight < before
+    }
+
+    /// Messages of data channels that were dropped since this was asked.
+    pub(super) fn take_unheard(&mut self) -> u64 {
+        std::mem::take(&mut self.unheard)
     }
 
     /// The time to try again, if anything waits.
@@ -311,6 +326,38 @@ mod tests {
         all.push(needs(1, 100));
         assert_eq!(heard, all);
         assert!(events.is_empty());
+    }
+
+    #[test]
+    fn messages_that_nobody_takes_are_dropped_before_they_cost_the_room_anything() {
+        let (mut events, [mut slow, _]) = two_rooms(ALL_WAITING);
+        let message = |text: &str| Event::DataReceived {
+            room: room(1),
+            peer: PeerId::from_u64(1),
+            reliable: true,
+            binary: false,
+            payload: text.as_bytes().into(),
+        };
+        let long = "x".repeat(16_384);
+        for _ in 0..1_000 {
+            events.push(epoch(), message(&long));
+        }
+        assert!(events.weight() <= DATA_WAITING + 257 && !events.is_behind(room(1)));
+        events.push(epoch(), needs(1, 1));
+        let mut heard = 0;
+        let mut last = None;
+        while !events.is_empty() || !slow.is_empty() {
+            for event in taken(&mut slow) {
+                heard += u64::from(event == message(&long));
+                last = Some(event);
+            }
+            events.deliver_all();
+        }
+        assert_eq!(
+            (heard + events.take_unheard(), last),
+            (1_000, Some(needs(1, 1)))
+        );
+        assert_eq!(events.take_unheard(), 0);
     }
 
     #[test]

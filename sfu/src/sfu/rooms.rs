@@ -21,7 +21,7 @@ use crate::seat::Seat;
 use crate::stats::Decision;
 use crate::transport::Candidate;
 use crate::transport::sdp::Offer;
-use crate::worker::Command;
+use crate::worker::{Command, Data, Named};
 
 /// All rooms.
 #[derive(Debug, Default)]
@@ -134,7 +134,7 @@ impl Sfu {
         offer: Box<Offer>,
         auto_subscribe: bool,
         announce: &[SocketAddr],
-        sender: String,
+        named: Named,
     ) -> Result<(PeerId, Answer), SfuError> {
         // A room grows by one worker at a time, and cannot grow more often than there are workers.
         for _ in 0..self.inner.workers.len() {
@@ -165,7 +165,7 @@ impl Sfu {
                 offer,
                 auto_subscribe,
                 announce: announce.get(worker).copied().map(Candidate::Udp),
-                sender,
+                named,
                 seat,
                 reply,
             })
@@ -191,6 +191,24 @@ impl Sfu {
         }
         self.inner.rooms.rooms.remove(&room);
         Ok(())
+    }
+
+    /// Sends a message to all peers of a room, by way of any part that has not failed.
+    pub(super) async fn send_data_everywhere(&self, data: Data) -> Result<(), SfuError> {
+        let room = data.room;
+        let entry = self.inner.rooms.rooms.get(&room);
+        let entry = entry.ok_or(SfuError::NoSuchRoom)?;
+        let mut parts = entry.parts.iter().filter(|part| part.open);
+        let part = parts.find(|part| !self.has_failed(part.worker));
+        let worker = part.map(|part| part.worker);
+        drop(entry);
+        let worker = worker.ok_or_else(|| self.end_reason())?;
+        self.ask(worker, |reply| Command::SendData {
+            to: None,
+            data,
+            reply,
+        })
+        .await
     }
 
     /// The decisions of a room's workers, in order of time.

@@ -13,6 +13,7 @@ use crate::error::SfuError;
 use crate::event::{Answer, Event};
 use crate::id::{PeerId, RoomId, TrackId, worker_of};
 use crate::seat::Seat;
+use crate::server_data::ServerData;
 use crate::sfu::links::{LinkTable, Links, RingSizes};
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
@@ -20,7 +21,7 @@ use crate::tap::{TAPS, Tap, TapSettings};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Candidate, Certificate, Path, Srtp, SrtpProfile};
 use crate::view::{Cap, TrackSettings, View};
-use crate::worker::{Worker, WorkerConfig, read_offer};
+use crate::worker::{Data, Named, Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;
 
@@ -234,6 +235,37 @@ impl SimRelay {
         });
         self.exchange(now);
         joined
+    }
+
+    /// Sets [`Join::may_send_data`](crate::Join::may_send_data) and [`Join::hear_data`](crate::Join::hear_data) of a peer.
+    pub fn set_data(&mut self, now: Instant, peer: PeerId, may_send_data: bool, hear_data: bool) {
+        let named = Named {
+            sender: String::new(),
+            may_send_data,
+            hear_data,
+        };
+        self.at(now, worker_of(peer.as_u64()), |worker| {
+            worker.name_sender(peer, &named);
+        });
+    }
+
+    /// As [`Sfu::send_data`](crate::Sfu::send_data), by way of the first worker if it is for everybody.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sfu::send_data`](crate::Sfu::send_data).
+    pub fn send_data(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        to: Option<PeerId>,
+        message: ServerData,
+    ) -> Result<(), SfuError> {
+        let data = Data::of(room, message);
+        let worker = to.map_or(0, |peer| worker_of(peer.as_u64()));
+        let sent = self.at(now, worker, |worker| worker.send_data(now, to, &data));
+        self.exchange(now);
+        sent
     }
 
     /// Finds the worker for a new peer; the room grows if it is to.

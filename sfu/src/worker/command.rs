@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Worker;
+use super::data::{Data, Named};
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
@@ -41,7 +42,7 @@ pub(crate) enum Command {
         offer: Box<Offer>,
         auto_subscribe: bool,
         announce: Option<Candidate>,
-        sender: String,
+        named: Named,
         seat: Seat,
         reply: Reply<(PeerId, Answer)>,
     },
@@ -74,6 +75,12 @@ pub(crate) enum Command {
     SetCap {
         peer: PeerId,
         cap: Cap,
+        reply: Reply<()>,
+    },
+    SendData {
+        /// Everybody in the room if there is none.
+        to: Option<PeerId>,
+        data: Data,
         reply: Reply<()>,
     },
     Timeline {
@@ -136,15 +143,13 @@ impl Worker {
                 offer,
                 auto_subscribe,
                 announce,
-                sender,
+                named,
                 seat,
                 reply,
             } => {
                 let result = self.join(now, room, *offer, auto_subscribe, announce, seat);
-                if let Ok((peer, _)) = &result
-                    && !sender.is_empty()
-                {
-                    self.name_sender(*peer, &sender);
+                if let Ok((peer, _)) = &result {
+                    self.name_sender(*peer, &named);
                 }
                 return Some(Held::Join(reply, result));
             }
@@ -171,6 +176,7 @@ impl Worker {
                 return Some(Held::Done(reply, result));
             }
             Command::SetCap { peer, cap, reply } => answer(reply, self.set_cap(now, peer, cap)),
+            Command::SendData { to, data, reply } => answer(reply, self.send_data(now, to, &data)),
             Command::Timeline { room, reply } => answer(reply, self.timeline(room)),
             Command::ClosePeer { peer, reply } => {
                 // A peer already gone counts as closed.

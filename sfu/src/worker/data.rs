@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use super::Worker;
 use super::pipe::Control;
 use crate::drops::DropReason;
+use crate::error::SfuError;
 use crate::event::{DataRefusal, Event};
 use crate::id::{PeerId, RoomId};
 use crate::index::PeerIx;
+use crate::server_data::ServerData;
 use crate::transport::{DataChannel, DataMessage};
 
 /// Interval at which one reason is told to a peer. The messages it sends are bounded, but not its mistakes.
@@ -25,11 +27,47 @@ pub(crate) struct Data {
     pub(crate) sender: Arc<str>,
 }
 
+impl Data {
+    /// A message of the control plane's own.
+    pub(crate) fn of(room: RoomId, data: ServerData) -> Self {
+        Self {
+            room,
+            channel: match data.reliable {
+                true => DataChannel::Reliable,
+                false => DataChannel::Unreliable,
+            },
+            binary: data.binary,
+            payload: data.payload.into(),
+            sender: data.sender.into(),
+        }
+    }
+
+    /// The message after its sender's name and a line feed.
+    fn named(&self) -> Vec<u8> {
+        [self.sender.as_bytes(), b"\n", &self.payload].concat()
+    }
+}
+
+/// A peer as a sender of messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// The name that receivers are told. Empty: its peer id.
+    pub(crate) sender: String,
+    /// Its messages are passed on.
+    pub(crate) may_send_data: bool,
+    /// The room's control plane is told its messages.
+    pub(crate) hear_data: bool,
+}
+
 /// The messages that a peer may still send, and the times it was told of refusals.
 #[derive(Debug, Default)]
 pub(super) struct DataBudget {
     window: Option<Instant>,
     used: u32,
+    /// None may be sent at all.
+    is_closed: bool,
+    /// The room's control plane is told of each.
+    is_heard: bool,
     /// Times by reason, in the order of [`DataRefusal`].
     told: [Option<Instant>; DataRefusal::COUNT],
 }
@@ -59,11 +97,15 @@ impl DataBudget {
 }
 
 impl Worker {
-    /// Sets the name that receivers of a peer's messages are told.
-    pub(super) fn name_sender(&mut self, peer: PeerId, name: &str) {
+    /// Sets the name that receivers of a peer's messages are told, and whether there are any.
+    pub(crate) fn name_sender(&mut self, peer: PeerId, named: &Named) {
         let index = self.by_id.get(&peer).copied();
         if let Some(peer) = index.and_then(|index| self.peers.get_mut(index)) {
-            peer.sender = name.into();
+            if !named.sender.is_empty() {
+                peer.sender = named.sender.as_str().into();
+            }
+            peer.data_budget.is_closed = !named.may_send_data;
+            peer.data_budget.is_heard = named.hear_data;
         }
     }
 
@@ -79,6 +121,9 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(from) else {
             return;
         };
+        if peer.data_budget.is_closed {
+            return self.refuse_data(now, from, DataRefusal::NotAllowed);
+        }
         let per_second = self.config.limits.data_messages_per_second;
         if !peer.data_budget.take(now, per_second) {
             return self.refuse_data(now, from, DataRefusal::TooFast);
@@ -90,13 +135,47 @@ impl Worker {
             payload: payload.into(),
             sender: Arc::clone(&peer.sender),
         };
+        if peer.data_budget.is_heard {
+            self.events.push_back(Event::DataReceived {
+                room: data.room,
+                peer: peer.id,
+                reliable: channel == DataChannel::Reliable,
+                binary,
+                payload: Arc::clone(&data.payload),
+            });
+        }
+        self.spread_data(&data);
+        self.deliver_data(now, Some(from), &data);
+    }
+
+    /// Sends a message of the control plane to all peers of a room, or to one of them.
+    pub(crate) fn send_data(
+        &mut self,
+        now: Instant,
+        to: Option<PeerId>,
+        data: &Data,
+    ) -> Result<(), SfuError> {
+        let Some(to) = to else {
+            if !self.rooms.contains_key(&data.room) {
+                return Err(SfuError::NoSuchRoom);
+            }
+            self.spread_data(data);
+            self.deliver_data(now, None, data);
+            return Ok(());
+        };
+        let index = *self.by_id.get(&to).ok_or(SfuError::NoSuchPeer)?;
+        self.deliver_to(now, index, data, &data.named());
+        Ok(())
+    }
+
+    /// Sends a message to the room's other parts.
+    fn spread_data(&mut self, data: &Data) {
         if let Some(part) = self.rooms.get(&data.room) {
             for other in &part.parts {
                 let control = Control::Data(data.clone());
                 self.outbox.push_back((*other, control));
             }
         }
-        self.deliver_data(now, Some(from), &data);
     }
 
     /// Counts a refused channel or message, and tells its peer.
@@ -116,30 +195,36 @@ impl Worker {
         let Some(room) = self.rooms.get(&data.room) else {
             return;
         };
-        let named = [data.sender.as_bytes(), b"\n", &data.payload].concat();
+        let named = data.named();
+        let peers: Vec<PeerIx> = room.peers.iter().copied().collect();
+        for index in peers {
+            if Some(index) != except {
+                self.deliver_to(now, index, data, &named);
+            }
+        }
+    }
+
+    fn deliver_to(&mut self, now: Instant, index: PeerIx, data: &Data, named: &[u8]) {
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
         let message = DataMessage {
             payload: &data.payload,
-            named: &named,
+            named,
             binary: data.binary,
         };
-        let others = room.peers.iter().copied();
-        for index in others.filter(|index| Some(*index) != except) {
-            let Some(peer) = self.peers.get_mut(index) else {
-                continue;
-            };
-            // A viewer without data channels is no error; one that does not drain them loses messages.
-            if peer
-                .transport
-                .send_data(now, data.channel, message)
-                .is_err()
-            {
-                self.counters.drop(DropReason::DataUndelivered);
-            }
-            while let Some((to, datagram)) = peer.transport.poll_transmit() {
-                Self::transmit(&mut self.transmits, &mut peer.run, to, &datagram);
-            }
-            self.schedule.touch(index);
+        // A viewer without data channels is no error; one that does not drain them loses messages.
+        if peer
+            .transport
+            .send_data(now, data.channel, message)
+            .is_err()
+        {
+            self.counters.drop(DropReason::DataUndelivered);
         }
+        while let Some((to, datagram)) = peer.transport.poll_transmit() {
+            Self::transmit(&mut self.transmits, &mut peer.run, to, &datagram);
+        }
+        self.schedule.touch(index);
     }
 }
 

@@ -43,8 +43,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub(crate) use command::{Command, Held, Reply};
-#[cfg(test)]
-pub(crate) use data::Data;
+pub(crate) use data::{Data, Named};
 pub(crate) use negotiation::read_offer;
 pub(crate) use pipe::Control;
 
@@ -332,6 +331,11 @@ impl Worker {
     /// Counts events that nobody heard.
     pub(crate) fn count_untaken(&mut self, events: u64) {
         self.counters.drop_many(DropReason::EventsNotTaken, events);
+    }
+
+    /// Counts data channel messages that their room was not told.
+    pub(crate) fn count_unheard(&mut self, messages: u64) {
+        self.counters.drop_many(DropReason::DataUnheard, messages);
     }
 
     fn next_id(&mut self) -> u64 {

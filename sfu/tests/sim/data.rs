@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tertulia_sfu::testing::SimSharing;
-use tertulia_sfu::{DataRefusal, DropReason, Event, Limits, SENDER_PROTOCOL};
+use tertulia_sfu::{DataRefusal, DropReason, Event, Limits, SENDER_PROTOCOL, ServerData};
 
 use crate::harness::{Sim, Video};
 
@@ -141,4 +141,94 @@ fn what_is_refused_is_told_to_its_sender_once_a_second() {
     let counted = [DropReason::DataUnknownLabel, DropReason::DataRateLimited];
     let counted = counted.map(|reason| drops.get(reason));
     assert_eq!(counted, [2, 20]);
+}
+
+/// Two clients on each of two workers, whose channels name their senders.
+fn named(seed: u64) -> Sim {
+    let mut sim = Sim::sharing(seed, 2, SimSharing::default());
+    for _ in 0..4 {
+        let index = sim.client();
+        sim.clients[index].receive(1, 0);
+        sim.clients[index].open_channel("reliable", SENDER_PROTOCOL);
+        sim.join(index);
+    }
+    sim.run_until(Duration::from_secs(5), |sim| {
+        sim.clients.iter().all(|client| !client.channels.is_empty())
+    })
+    .expect("the channels open");
+    sim
+}
+
+#[test]
+fn who_may_not_send_is_told_so_and_who_is_heard_is_told_of() {
+    let mut sim = named(24);
+    let peers: Vec<_> = sim
+        .clients
+        .iter()
+        .filter_map(|client| client.peer)
+        .collect();
+    let now = sim.now;
+    sim.relay.set_data(now, peers[0], false, true);
+    sim.relay.set_data(now, peers[1], true, true);
+    for index in 0..3 {
+        assert!(sim.clients[index].send("reliable", format!("of {index}").as_bytes()));
+    }
+    sim.run(Duration::from_secs(1));
+    assert_eq!(refusals(&sim), [(0, DataRefusal::NotAllowed)]);
+    let drops = sim.relay.stats().drops;
+    assert_eq!(drops.get(DropReason::DataNotAllowed), 1);
+    let heard: Vec<_> = sim
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::DataReceived {
+                peer,
+                reliable,
+                payload,
+                ..
+            } => Some((*peer, *reliable, payload.to_vec())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(heard, [(peers[1], true, b"of 1".to_vec())]);
+    let mut got: Vec<_> = sim.clients[3]
+        .messages
+        .drain(..)
+        .map(|(_, text)| text)
+        .collect();
+    got.sort();
+    let mut expected = [1, 2].map(|from| format!("{}\nof {from}", peers[from]).into_bytes());
+    expected.sort();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn the_server_speaks_to_everybody_on_every_worker_or_to_one() {
+    let mut sim = named(25);
+    let (now, room) = (sim.now, sim.room);
+    let peer = sim.clients[2].peer.expect("a peer");
+    let says = |payload: &str| ServerData {
+        sender: "server".into(),
+        reliable: true,
+        binary: false,
+        payload: payload.into(),
+    };
+    sim.relay
+        .send_data(now, room, None, says("to all"))
+        .expect("sent");
+    sim.relay
+        .send_data(now, room, Some(peer), says("to one"))
+        .expect("sent");
+    sim.run(Duration::from_secs(1));
+    for (index, client) in sim.clients.iter().enumerate() {
+        let texts: Vec<_> = client
+            .messages
+            .iter()
+            .map(|(_, text)| text.as_slice())
+            .collect();
+        match index {
+            2 => assert_eq!(texts, [&b"server\nto all"[..], b"server\nto one"]),
+            _ => assert_eq!(texts, [b"server\nto all"]),
+        }
+    }
 }

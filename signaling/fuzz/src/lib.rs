@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use relay::PAUSES;
 pub use relay::Relay;
-use tertulia_signaling::{Config, Node};
+use tertulia_signaling::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf, duplex, split};
 use tokio::runtime;
 use tokio::time::{sleep, timeout};
@@ -96,7 +96,10 @@ fn run(play: impl AsyncFnOnce(&Server)) {
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         let relay = Arc::new(Relay::new());
-        let node = Node::with_media(Config::default(), relay.clone()).expect("a node");
+        let node = Node::builder()
+            .media(relay.clone())
+            .build()
+            .expect("a node");
         let server = Server {
             node,
             relay,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, pending, ready};
 use tertulia_sfu::testing::{SimRelay, epoch};
 use tertulia_signaling::media::{
-    Answer, Cap, Event, Limits, Media, PeerId, Reply, RoomId, SfuError, TrackId, TrackSettings,
-    View, Workers, stats,
+    Answer, Cap, ClientOffer, Event, Join, Limits, Media, PeerId, Reply, RoomId, ServerData,
+    SfuError, TrackId, TrackSettings, View, Workers, stats,
 };
 use tokio::sync::mpsc;
 
@@ -96,18 +96,12 @@ impl Media for Relay {
         Box::pin(ready(Ok((room, events))))
     }
 
-    fn join(
-        &self,
-        room: RoomId,
-        offer: String,
-        _: Vec<SocketAddr>,
-        _: String,
-    ) -> Reply<'_, (PeerId, Answer)> {
-        self.answer(|relay, now| relay.join(now, room, &offer, false))
+    fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)> {
+        self.answer(|relay, now| relay.join(now, room, &join.offer.sdp, false))
     }
 
-    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
-        self.answer(|relay, now| relay.offer(now, peer, &offer))
+    fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer> {
+        self.answer(|relay, now| relay.offer(now, peer, &offer.sdp))
     }
 
     fn subscribe(&self, peer: PeerId, track: TrackId) -> Reply<'_, ()> {
@@ -128,6 +122,10 @@ impl Media for Relay {
 
     fn set_cap(&self, peer: PeerId, cap: Cap) -> Reply<'_, ()> {
         self.answer(|relay, now| relay.set_cap(now, peer, cap))
+    }
+
+    fn send_data(&self, _: RoomId, _: Option<PeerId>, _: ServerData) -> Reply<'_, ()> {
+        Box::pin(ready(Ok(())))
     }
 
     fn close_peer(&self, peer: PeerId) -> Reply<'_, ()> {

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IceServer {
+    /// Its addresses: `stun:`, `turn:` or `turns:`.
     pub urls: Vec<String>,
+    /// The user's name; TURN needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
+    /// The user's password; TURN needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }

@@ -101,6 +101,7 @@ pub struct Memory {
     pub(crate) outboxes: Budget,
     pub(crate) waiting: Budget,
     pub(crate) chat: Budget,
+    pub(crate) events: Budget,
     bytes: u64,
     watch: Arc<Watch>,
 }
@@ -122,9 +123,11 @@ pub(crate) struct MemoryStats {
     messages: usize,
     outboxes: usize,
     chat: usize,
+    events: usize,
     messages_ended: u64,
     outboxes_ended: u64,
     chats_shortened: u64,
+    events_ended: u64,
 }
 
 impl Memory {
@@ -134,6 +137,8 @@ impl Memory {
             outboxes: Budget::new(plan.outboxes),
             waiting: Budget::new(plan.waiting),
             chat: Budget::new(plan.chat),
+            // They have no part of their own: what is written of them counts among the outboxes.
+            events: Budget::new(usize::try_from(plan.all).unwrap_or(usize::MAX)),
             bytes: plan.all,
             watch: Arc::default(),
         }
@@ -175,9 +180,11 @@ impl Memory {
             messages: self.messages.used(),
             outboxes: self.outboxes.used(),
             chat: self.chat.used(),
+            events: self.events.used(),
             messages_ended: self.messages.evicted(),
             outboxes_ended: self.outboxes.evicted(),
             chats_shortened: self.chat.evicted(),
+            events_ended: self.events.evicted(),
         }
     }
 }

@@ -11,19 +11,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
+use super::admission::Guest;
 use super::chat::ChatHistory;
 use super::errands::{Errands, Then};
 use super::lane::Lanes;
-use super::participant::{Counted, Outbox, Participant, Undelivered};
-use super::registry::{Admission, Listing, Message, Shared, StopSignal};
+use super::participant::{Counted, Participant, Way};
+use super::registry::{Joined, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
 use super::timeline::Former;
 use super::vacancy::Vacancy;
 use super::{
-    Ending, Entrant, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
+    Change, Ending, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
 };
 use crate::media::{self, PeerId, RoomId, SfuError, TrackId};
 use crate::names::RoomName;
+use crate::session::{Outbox, Undelivered};
 
 pub(super) struct Room {
     pub(super) name: RoomName,
@@ -55,6 +57,8 @@ pub(super) struct Room {
     /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
     evicted: bool,
+    /// The embedder closes the room, and says why.
+    pub(super) closed: Option<String>,
 }
 
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
@@ -106,7 +110,9 @@ pub(super) async fn run(
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
+        closed: None,
     };
+    room.report(|| Change::RoomOpened);
     let reason = room
         .live(&listing, &mut messages, &mut events, &mut stop)
         .await;
@@ -175,6 +181,9 @@ impl Room {
             if self.failed {
                 return "events_not_taken";
             }
+            if self.closed.is_some() {
+                return "closed";
+            }
             let is_empty = self.empty_since.is_some();
             // A participant who came before this was read keeps the room open.
             if std::mem::take(&mut self.evicted) && is_empty {
@@ -220,9 +229,9 @@ impl Room {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Enter { entrant, reply } => {
+            Message::Enter { guest, reply } => {
                 // An actor that stops listening to the reply meanwhile is noticed as gone.
-                let _ = reply.send(self.admit(entrant));
+                let _ = reply.send(self.admit(*guest));
             }
             Message::Command {
                 from,
@@ -234,6 +243,7 @@ impl Room {
                 reason,
             } => self.remove(&participant, reason),
             Message::Inspect(question) => self.inspect(question),
+            Message::Order(order) => self.obey(order),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;
@@ -241,21 +251,31 @@ impl Room {
         }
     }
 
-    fn admit(&mut self, entrant: Entrant) -> Result<Admission, Refusal> {
+    fn admit(&mut self, guest: Guest) -> Result<Joined, Refusal> {
+        let Guest {
+            entrant,
+            identity,
+            permissions,
+        } = guest;
         let limits = &self.shared.limits;
         if self.participants.len() >= limits.participants_per_room {
             return Err(Refusal::room_full(limits.participants_per_room));
         }
-        let (sender, events) = mpsc::channel(limits.outgoing_queue);
+        let memory = &self.shared.memory.events;
+        let outbox = Outbox::new(limits.outgoing_queue, |evicted| {
+            memory.open(entrant.client, move || evicted.notify_one())
+        });
+        let events = outbox.attach();
         let (ending_sender, ending) = oneshot::channel();
         let id = ParticipantId::random();
-        let mut others: Vec<&Participant> = self.participants.values().collect();
-        others.sort_by_key(|participant| participant.order);
         let snapshot = Snapshot {
             request: entrant.request,
             room: self.name.shared(),
             participant: id.clone(),
-            participants: others.into_iter().map(Participant::info).collect(),
+            name: entrant.name.clone(),
+            metadata: entrant.metadata.clone(),
+            permissions,
+            participants: self.in_order().into_iter().map(Participant::info).collect(),
             chat: self.chat.entries(),
         };
         self.joined += 1;
@@ -264,9 +284,11 @@ impl Room {
             id: id.clone(),
             name: entrant.name,
             metadata: entrant.metadata,
+            identity: identity.map(Arc::from),
+            permissions,
             auto_subscribe: entrant.auto_subscribe,
-            outbox: Outbox {
-                events: sender,
+            way: Way {
+                events: outbox,
                 ending: ending_sender,
             },
             peer: None,
@@ -284,6 +306,7 @@ impl Room {
             _counted: Counted::new(&self.shared.participants),
         };
         info!(room = %self.name, participant = %id, "participant joined");
+        self.report(|| Change::Joined(participant.person()));
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
         self.participants.insert(id.clone(), participant);
         self.empty_since = None;
@@ -292,7 +315,7 @@ impl Room {
             let speakers = self.speakers.clone();
             self.tell(&id, Event::Speakers(speakers));
         }
-        Ok(Admission {
+        Ok(Joined {
             participant: id,
             events,
             ending,
@@ -301,10 +324,11 @@ impl Room {
 
     /// Ends a participant's stay. It is ignored for one who has left already: the socket and the queue may both report
     /// that.
-    fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
+    pub(super) fn remove(&mut self, id: &ParticipantId, reason: LeaveReason) {
         let Some(participant) = self.forget(id) else {
             return;
         };
+        self.report_left(&participant, reason);
         info!(room = %self.name, participant = %id, reason = reason.as_str(), "participant left");
         self.tell_others(
             id,
@@ -316,6 +340,19 @@ impl Room {
         if let Some(peer) = participant.peer {
             self.close_peer(peer);
         }
+    }
+
+    fn report_left(&self, participant: &Participant, reason: LeaveReason) {
+        for track in &participant.tracks {
+            self.report(|| Change::Unpublished {
+                person: participant.person(),
+                track: track.info.name.clone(),
+            });
+        }
+        self.report(|| Change::Left {
+            person: participant.person(),
+            reason,
+        });
     }
 
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
@@ -355,8 +392,9 @@ impl Room {
     }
 
     pub(super) fn tell(&mut self, id: &ParticipantId, event: Event) {
+        let bytes = event.weight();
         if let Some(participant) = self.participants.get(id)
-            && let Err(undelivered) = participant.outbox.put(Arc::new(event))
+            && let Err(undelivered) = participant.way.events.put(Arc::new(event), bytes)
         {
             self.failing.push((id.clone(), undelivered));
         }
@@ -371,12 +409,14 @@ impl Room {
     }
 
     fn broadcast(&mut self, except: Option<&ParticipantId>, event: Event) {
+        // It is kept once: everybody is charged their part.
+        let bytes = event.weight().div_ceil(self.participants.len().max(1));
         let event = Arc::new(event);
         for participant in self.participants.values() {
             if Some(&participant.id) == except {
                 continue;
             }
-            if let Err(undelivered) = participant.outbox.put(event.clone()) {
+            if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
                 self.failing.push((participant.id.clone(), undelivered));
             }
         }
@@ -387,32 +427,43 @@ impl Room {
         self.tell_needs();
         // The other participants are told of each removal, which may find more that are too slow.
         while let Some((id, undelivered)) = self.failing.pop() {
-            if undelivered == Undelivered::Closed {
+            if undelivered == Undelivered::Detached {
                 self.remove(&id, LeaveReason::Disconnected);
                 continue;
             }
-            let Some(participant) = self.participants.get_mut(&id) else {
+            if !self.participants.contains_key(&id) {
                 continue;
-            };
+            }
             warn!(room = %self.name, participant = %id, "participant reads too slowly");
-            // Its removal is told first, for the session to report before it is done.
-            let (gone, _) = oneshot::channel();
-            let ending = std::mem::replace(&mut participant.outbox.ending, gone);
-            let _ = ending.send(Ending::TooSlow);
-            self.remove(&id, LeaveReason::Disconnected);
+            self.end(&id, Ending::TooSlow, LeaveReason::Disconnected);
         }
+    }
+
+    /// Ends a participant's stay, and tells it why. What it was told before may not reach it any more.
+    pub(super) fn end(&mut self, id: &ParticipantId, ending: Ending, reason: LeaveReason) {
+        let Some(participant) = self.participants.get_mut(id) else {
+            return;
+        };
+        // Its removal is told first, for the session to report before it is done.
+        let (gone, _) = oneshot::channel();
+        let told = std::mem::replace(&mut participant.way.ending, gone);
+        let _ = told.send(ending);
+        self.remove(id, reason);
     }
 
     /// The shutdown waits while `stop` is held: until the media plane has answered once.
     async fn close(mut self, reason: &'static str, stop: StopSignal) {
         let count = self.participants.len();
-        let ending = match self.failed {
-            true => Ending::RoomFailed,
-            false => Ending::ServerShutdown,
+        let ending = match (self.failed, self.closed.take()) {
+            (true, _) => Ending::RoomFailed,
+            (false, Some(why)) => Ending::RoomClosed(why),
+            (false, None) => Ending::ServerShutdown,
         };
-        for (_, participant) in self.participants.drain() {
-            let _ = participant.outbox.ending.send(ending);
+        for (_, participant) in std::mem::take(&mut self.participants) {
+            self.report_left(&participant, LeaveReason::Server);
+            let _ = participant.way.ending.send(ending.clone());
         }
+        self.report(|| Change::RoomClosed { reason });
         let media = &self.shared.media;
         let mut closed = within(media.close_room(self.media_room)).await;
         info!(room = %self.name, reason, participants = count, "room closed");

@@ -56,6 +56,11 @@ impl ChatHistory {
         }
     }
 
+    /// The number of messages kept.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Oldest first.
     pub(super) fn entries(&self) -> Vec<ChatEntry> {
         self.entries.iter().cloned().collect()

@@ -1,15 +1,20 @@
 //! A protocol's requests to a room on behalf of a participant, checked before they are sent.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::Refusal;
 use crate::clients::ClientAddress;
+use crate::hooks::HttpRequest;
 use crate::names;
 
 /// Someone who wants in.
 #[derive(Clone, Debug)]
 pub struct Entrant {
+    /// The name asked for.
     pub name: String,
+    /// Metadata for the others.
     pub metadata: Map<String, Value>,
     /// Receive every track of the others, present and future.
     pub auto_subscribe: bool,
@@ -17,61 +22,93 @@ pub struct Entrant {
     pub request: Option<u32>,
     /// The address that it comes from, for the limits of each address. None: no limits.
     pub client: Option<ClientAddress>,
+    /// The HTTP request that its connection began with, for the embedder's hooks.
+    pub http: Option<Arc<HttpRequest>>,
 }
 
+/// A request of a participant.
 #[derive(Clone, Debug)]
 pub struct Command {
     /// Repeated by the event that answers.
     pub request: Option<u32>,
+    /// The action.
     pub action: Action,
 }
 
+/// The actions of a participant.
 #[derive(Clone, Debug)]
 pub enum Action {
+    /// Makes or renegotiates its transport.
     Offer {
+        /// The session description.
         sdp: String,
+        /// The sources of its sending m-lines.
         carries: Vec<Carried>,
     },
+    /// Receives these tracks.
     Subscribe(Vec<String>),
+    /// Receives these tracks no more.
     Unsubscribe(Vec<String>),
+    /// Mutes an own track, or unmutes it.
     Mute {
+        /// The track's id.
         track: String,
+        /// Whether it is to be muted.
         muted: bool,
     },
+    /// Changes its name and metadata.
     Update {
+        /// The new name; none: it stays.
         name: Option<String>,
+        /// The new metadata; none: it stays.
         metadata: Option<Map<String, Value>>,
     },
+    /// Writes in the chat.
     Chat(String),
+    /// Tells how it shows tracks.
     View(Vec<NamedView>),
+    /// Asks for its transport's counters.
     Stats,
+    /// Asks for the decisions about it.
     Timeline,
 }
 
 /// A participant's way to show a track.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedView {
+    /// The track's id.
     pub track: String,
+    /// Whether it is on the screen.
     pub visible: bool,
     /// Height in device pixels; 0 if unknown.
     pub height: u16,
+    /// Whether it comes first when the link does not carry all.
     pub pinned: bool,
 }
 
 /// The source that a sending m-line carries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Carried {
+    /// The m-line.
     pub mid: String,
+    /// Its source.
     pub source: Source,
+    /// Whether it begins muted.
     pub muted: bool,
 }
 
+/// The source of a track.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
+    /// A camera.
     Camera,
+    /// A microphone.
     Microphone,
+    /// A screen, a window or a tab.
     Screen,
+    /// The sound of one.
     ScreenAudio,
+    /// Anything else.
     Other,
 }
 
@@ -90,7 +127,7 @@ pub(crate) fn room_name(room: &str) -> Result<String, Refusal> {
     named.map_err(|error| Refusal::bad_field(format!("`room` {error}.")))
 }
 
-fn display_name(name: &str) -> Result<String, Refusal> {
+pub(super) fn display_name(name: &str) -> Result<String, Refusal> {
     let named = names::display_name(name);
     named.map_err(|error| Refusal::bad_field(format!("`name` {error}.")))
 }
@@ -165,6 +202,7 @@ mod tests {
             auto_subscribe: true,
             request: None,
             client: None,
+            http: None,
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
         let update = Action::Update {

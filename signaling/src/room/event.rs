@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
+use crate::hooks::Permissions;
 use crate::media::{
     DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason, RenegotiationReason,
 };
@@ -16,72 +17,162 @@ pub enum Event {
     Welcome(Snapshot),
     /// Answers [`Action::Offer`](super::Action::Offer).
     Answered {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The answer.
         answer: Answered,
     },
     /// Answers [`Action::Stats`](super::Action::Stats).
     Stats {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The counters; none without a transport.
         peer: Option<PeerStats>,
     },
     /// Answers [`Action::Timeline`](super::Action::Timeline).
     Timeline {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The decisions.
         timeline: Timeline,
     },
     /// Answers every other action.
     Done {
+        /// The number of the request that it answers.
         request: Option<u32>,
     },
     /// Answers an action that was not taken.
     Refused {
+        /// The number of the request that it answers.
         request: Option<u32>,
+        /// The reason.
         refusal: Refusal,
     },
+    /// Somebody has joined.
     ParticipantJoined(ParticipantInfo),
+    /// Somebody has changed name or metadata.
     ParticipantUpdated(ParticipantInfo),
+    /// Somebody has left.
     ParticipantLeft {
+        /// Its id.
         participant: ParticipantId,
+        /// The reason.
         reason: LeaveReason,
     },
+    /// Somebody publishes a track.
     TrackPublished {
+        /// The publisher.
         participant: ParticipantId,
+        /// The track.
         track: TrackInfo,
     },
+    /// A track is muted or unmuted, or carries something else.
     TrackUpdated {
+        /// The publisher.
         participant: ParticipantId,
+        /// The track, as it is now.
         track: TrackInfo,
     },
+    /// A track has ended.
     TrackUnpublished {
+        /// The publisher.
         participant: ParticipantId,
+        /// The track.
         track: TrackName,
     },
     /// Told to everyone, the sender included, so that all see one order.
     Chat(ChatEntry),
+    /// Its transport is up.
     MediaConnected,
+    /// Its transport has failed.
     MediaFailed(PeerFailure),
     /// Slots that were pointed at other tracks.
     Slots(Vec<NamedSlot>),
+    /// Receiving m-lines are missing, or no more.
     Needs(Needs),
     /// Subscriptions of a participant that are served otherwise than before.
     Subscriptions(Vec<NamedSubscription>),
     /// The layers of a participant's own track that anybody is sent.
     Layers {
+        /// The track.
         track: TrackName,
+        /// All its layers, the lowest first.
         layers: Vec<LayerWanted>,
     },
     /// Viewers that cannot watch a participant's own track.
     Unwatchable(NamedUnwatchable),
     /// A participant should offer again: the answer would differ now.
     Renegotiate(RenegotiationReason),
+    /// Other people speak than before.
     Speakers(Speakers),
     /// A data channel that this participant opened, or a message it sent on one, was refused.
     DataRefused(DataRefusal),
 }
 
+impl Event {
+    /// Bytes that it takes while it waits, roughly: its texts, and a bit for each entry of its lists.
+    pub(crate) fn weight(&self) -> usize {
+        const ENTRY: usize = 128;
+        let rest = match self {
+            Self::Welcome(snapshot) => {
+                let people = snapshot.participants.iter().map(ParticipantInfo::weight);
+                let chat = snapshot.chat.iter().map(ChatEntry::weight);
+                people.chain(chat).sum()
+            }
+            Self::Answered { answer, .. } => {
+                let lines = answer.published.len() + answer.refused.len() + answer.slots.len();
+                answer.sdp.len() + lines * ENTRY
+            }
+            Self::Stats { peer, .. } => peer.as_ref().map_or(0, |peer| {
+                (8 + 4 * peer.published.len() + 2 * peer.subscriptions.len()) * ENTRY
+            }),
+            Self::Timeline { timeline, .. } => timeline.decisions.len() * ENTRY,
+            Self::ParticipantJoined(info) | Self::ParticipantUpdated(info) => info.weight(),
+            Self::Chat(entry) => entry.weight(),
+            Self::Slots(slots) => slots.len() * ENTRY,
+            Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
+            Self::Unwatchable(unwatchable) => unwatchable.participants.len() * ENTRY,
+            _ => 0,
+        };
+        size_of::<Self>() + rest
+    }
+}
+
+impl ParticipantInfo {
+    fn weight(&self) -> usize {
+        let metadata: usize = self
+            .metadata
+            .iter()
+            .map(|(key, value)| key.len() + bytes(value))
+            .sum();
+        self.name.len() + metadata + self.tracks.len() * size_of::<TrackInfo>() + size_of::<Self>()
+    }
+}
+
+impl ChatEntry {
+    fn weight(&self) -> usize {
+        self.name.len() + self.text.len() + size_of::<Self>()
+    }
+}
+
+/// Bytes of a JSON value, its tree included. The parser bounds its depth.
+fn bytes(value: &Value) -> usize {
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(bytes).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| key.len() + bytes(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    2 * size_of::<Value>() + inside
+}
+
 /// A track that some cannot watch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedUnwatchable {
+    /// The track.
     pub track: TrackName,
     /// The number of all of them.
     pub count: usize,
@@ -92,9 +183,11 @@ pub struct NamedUnwatchable {
 /// The state of a participant's subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedSubscription {
+    /// The track.
     pub track: TrackName,
     /// Counted from the lowest; none while it is paused.
     pub layer: Option<u8>,
+    /// The highest of its temporal layers; none while it is paused.
     pub temporal: Option<u8>,
     /// The reason that no higher layer is sent.
     pub reason: Reason,
@@ -103,6 +196,7 @@ pub struct NamedSubscription {
 /// Participants who speak now and who spoke last, the most recent first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Speakers {
+    /// The participants.
     pub recent: Vec<ParticipantId>,
     /// The number of these, from the first on, that speak now.
     pub speaking: usize,
@@ -111,71 +205,108 @@ pub struct Speakers {
 /// The room at the time that an entrant joins.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The number of the request that it answers.
     pub request: Option<u32>,
+    /// The room's name.
     pub room: Arc<str>,
     /// The entrant.
     pub participant: ParticipantId,
+    /// The entrant's name, which the embedder may have chosen.
+    pub name: String,
+    /// The entrant's metadata, likewise.
+    pub metadata: Map<String, Value>,
+    /// The entrant's rights.
+    pub permissions: Permissions,
     /// The others, in the order they joined.
     pub participants: Vec<ParticipantInfo>,
     /// Oldest first.
     pub chat: Vec<ChatEntry>,
 }
 
+/// The answer to an offer.
 #[derive(Clone, Debug)]
 pub struct Answered {
+    /// The session description.
     pub sdp: String,
     /// m-line and track.
     pub published: Vec<(String, TrackName)>,
     /// m-lines answered with port 0, each with the reason.
     pub refused: Vec<(String, Refusal)>,
+    /// All receiving m-lines.
     pub slots: Vec<NamedSlot>,
+    /// Receiving m-lines that are missing.
     pub needs: Needs,
 }
 
 /// A receiving m-line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NamedSlot {
+    /// The m-line.
     pub mid: String,
+    /// Audio or video.
     pub kind: MediaKind,
     /// The track; none when free.
     pub track: Option<TrackName>,
 }
 
+/// A participant as the others see it.
 #[derive(Clone, Debug)]
 pub struct ParticipantInfo {
+    /// Its id.
     pub id: ParticipantId,
+    /// Its name.
     pub name: String,
+    /// Its metadata.
     pub metadata: Map<String, Value>,
+    /// The tracks that it publishes.
     pub tracks: Vec<TrackInfo>,
 }
 
+/// A published track as the others see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrackInfo {
+    /// Its id.
     pub name: TrackName,
+    /// Audio or video.
     pub kind: MediaKind,
+    /// Its source, as its publisher says.
     pub source: Source,
+    /// Whether its publisher has muted it.
     pub muted: bool,
+    /// Whether it has several encodings.
     pub simulcast: bool,
+    /// The codec that it comes in.
     pub codec: &'static str,
 }
 
+/// A chat message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChatEntry {
+    /// A number that counts up within the room.
     pub id: u64,
+    /// The sender, who may have left; [`ParticipantId::SERVER`] of the server itself.
     pub participant: ParticipantId,
     /// The sender's name then.
     pub name: String,
+    /// The text.
     pub text: Arc<str>,
     /// Unix time in milliseconds.
     pub at_ms: u64,
 }
 
+/// The reason that a participant has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LeaveReason {
+    /// It said so.
     Left,
+    /// Its connection ended.
     Disconnected,
+    /// Reserved.
     MediaFailed,
+    /// The server is shutting down, or the room was closed.
     Server,
+    /// The embedder removed it.
+    Kicked,
 }
 
 impl LeaveReason {
@@ -185,16 +316,22 @@ impl LeaveReason {
             Self::Disconnected => "disconnected",
             Self::MediaFailed => "media_failed",
             Self::Server => "server",
+            Self::Kicked => "kicked",
         }
     }
 }
 
 /// The reason that a room ended a membership.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ending {
     /// The participant's event queue was full: it reads more slowly than the room speaks.
     TooSlow,
+    /// The server is shutting down.
     ServerShutdown,
     /// The server did not keep up with the room, and has closed it.
     RoomFailed,
+    /// The embedder removed the participant; its sentence for the person.
+    Kicked(String),
+    /// The embedder closed the room; its sentence for the people.
+    RoomClosed(String),
 }

@@ -18,6 +18,7 @@ macro_rules! name {
                 Self($prefix.chars().chain(random.map(char::from)).collect::<String>().into())
             }
 
+            /// The id as clients are told it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -54,6 +55,15 @@ name!(
     /// Unguessable (95 bits).
     ParticipantId, "pa_", 16
 );
+impl ParticipantId {
+    /// The sender's id of what the server says itself. No participant has it.
+    pub const SERVER: &'static str = "server";
+
+    pub(crate) fn server() -> Self {
+        Self(Self::SERVER.into())
+    }
+}
+
 name!(
     /// Unique among all tracks there will ever be (71 bits).
     TrackName, "tr_", 12

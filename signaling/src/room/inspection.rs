@@ -1,6 +1,7 @@
 //! Questions of operators about a room.
 
 use super::actor::Room;
+use super::participant::Participant;
 use super::registry::Inspection;
 use super::{ParticipantId, ParticipantStats, PeerStats, RoomStats};
 use crate::media::{PeerId, SfuError, stats};
@@ -13,18 +14,24 @@ impl Room {
             Inspection::Timeline(reply) => {
                 self.decisions(|_, timeline| drop(reply.send(timeline)));
             }
+            Inspection::Snapshot(reply) => drop(reply.send(self.snapshot())),
         }
+    }
+
+    /// Everybody, in the order they joined.
+    pub(super) fn in_order(&self) -> Vec<&Participant> {
+        let mut people: Vec<_> = self.participants.values().collect();
+        people.sort_by_key(|participant| participant.order);
+        people
     }
 
     /// Asks for one peer after the other: otherwise a full room would fill the workers' queues.
     fn room_stats(&mut self, then: impl FnOnce(Result<RoomStats, SfuError>) + Send + 'static) {
-        let mut people: Vec<_> = self.participants.values().collect();
-        people.sort_by_key(|participant| participant.order);
-        let known = |participant: &&super::participant::Participant| {
+        let known = |participant: &Participant| {
             let (id, name) = (participant.id.clone(), participant.name.clone());
             (id, name, participant.peer)
         };
-        let people: Vec<_> = people.iter().map(known).collect();
+        let people: Vec<_> = self.in_order().into_iter().map(known).collect();
         let peers: Vec<_> = people.iter().map(|(_, _, peer)| *peer).collect();
         self.ask(
             move |media| {

@@ -3,7 +3,7 @@
 use tracing::{error, info};
 
 use super::actor::Room;
-use super::{Event, NamedSubscription, NamedUnwatchable, Speakers};
+use super::{Change, Event, NamedSubscription, NamedUnwatchable, Speakers};
 use crate::media::{self, SubscriptionState, TrackId, Unwatchable};
 
 impl Room {
@@ -81,6 +81,17 @@ impl Room {
                     self.tell(&id, Event::Layers { track, layers });
                 }
             }
+            E::DataReceived {
+                reliable,
+                binary,
+                payload,
+                ..
+            } => self.report_of(&id, |person| Change::Data {
+                person,
+                reliable,
+                binary,
+                payload,
+            }),
             E::DataRefused { reason, .. } => self.tell(&id, Event::DataRefused(reason)),
             E::UnwatchableChanged { unwatchable, .. } => {
                 if let Some(named) = self.name_unwatchable(unwatchable) {

@@ -2,6 +2,7 @@
 //! and know nothing of each other or of the media plane.
 
 mod actor;
+mod admission;
 mod chat;
 mod command;
 mod errands;
@@ -11,9 +12,12 @@ mod inspection;
 mod lane;
 mod media_change;
 mod negotiation;
+mod operate;
 mod participant;
+mod permission;
 mod refusal;
 mod registry;
+mod report;
 mod request;
 mod stats;
 mod subscription;
@@ -21,14 +25,17 @@ mod timeline;
 mod vacancy;
 mod view;
 
+pub use crate::session::Inbox;
 pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,
     NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,
 };
 pub use id::{ParticipantId, TrackName};
+pub use operate::{OperateError, Recipient, RoomSnapshot, Seen, ServerSays};
 pub use refusal::Refusal;
 pub use registry::{Counts, Membership, RoomSettings, Rooms, StopSignal};
+pub use report::{Change, Events, Heard, Person, PublicTrack, RoomEvent};
 pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
     SubscriptionStats, UnwatchableStats,

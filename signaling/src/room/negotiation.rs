@@ -5,12 +5,15 @@ use tracing::{info, warn};
 use super::actor::Room;
 use super::errands::Then;
 use super::participant::Track;
+use super::permission::{may_publish, refusal};
 use super::{
-    Answered, Carried, Event, LeaveReason, NamedSlot, ParticipantId, Refusal, Source, TrackInfo,
-    TrackName,
+    Answered, Carried, Change, Event, LeaveReason, NamedSlot, ParticipantId, PublicTrack, Refusal,
+    Source, TrackInfo, TrackName,
 };
+use crate::hooks::Permissions;
 use crate::media::{
-    Answer, EventBacklog, Needs, PeerFailure, PeerId, PublishedTrack, SfuError, Slot, TrackId,
+    Answer, ClientOffer, EventBacklog, Join, Needs, PeerFailure, PeerId, PublishedTrack, SdpError,
+    SfuError, Slot, TrackId,
 };
 
 /// A participant's offer, until it is answered.
@@ -31,9 +34,9 @@ impl Room {
     }
 
     fn renegotiate(&mut self, peer: PeerId, offer: Offer) {
-        let sdp = offer.sdp.clone();
+        let offered = self.client_offer(&offer);
         self.ask(
-            move |media| media.offer(peer, sdp),
+            move |media| media.offer(peer, offered),
             move |room, answer| match answer {
                 Ok(answer) => room.answered(offer, answer, false),
                 // The peer failed and its event is still on the way. The client knows: it starts anew.
@@ -56,17 +59,32 @@ impl Room {
     }
 
     fn join_media(&mut self, offer: Offer) {
-        let name = self.participants.get(&offer.id).map(|p| p.name.as_str());
-        let announce = self.shared.announced_to(name.unwrap_or_default());
-        let (media_room, sdp) = (self.media_room, offer.sdp.clone());
-        let sender = offer.id.as_str().to_owned();
+        let participant = self.participants.get(&offer.id);
+        let name = participant.map(|p| p.name.as_str());
+        let join = Join::new(self.client_offer(&offer))
+            .with_announce(self.shared.announced_to(name.unwrap_or_default()))
+            .with_sender(offer.id.as_str())
+            .with_may_send_data(participant.is_some_and(|p| p.permissions.data))
+            .with_hear_data(self.shared.hear_data);
+        let media_room = self.media_room;
         self.ask(
-            move |media| media.join(media_room, sdp, announce, sender),
+            move |media| media.join(media_room, join),
             move |room, joined| match joined {
                 Ok((peer, answer)) => room.joined_media(offer, peer, answer),
                 Err(error) => room.refuse_offer(&offer, &error),
             },
         );
+    }
+
+    /// The offer with what its sender may publish. One who has left meanwhile publishes nothing.
+    fn client_offer(&self, offer: &Offer) -> ClientOffer {
+        let participant = self.participants.get(&offer.id);
+        let permissions = participant.map_or(Permissions::listener(), |p| p.permissions);
+        let tracks = participant.map_or(&[][..], |p| p.tracks.as_slice());
+        ClientOffer {
+            sdp: offer.sdp.clone(),
+            may_publish: may_publish(permissions, &offer.carries, tracks),
+        }
     }
 
     fn joined_media(&mut self, offer: Offer, peer: PeerId, answer: Answer) {
@@ -118,6 +136,7 @@ impl Room {
             let name = match self.tracks.get(&key) {
                 Some((_, name)) => {
                     let name = name.clone();
+                    self.names_m_line(&id, &track);
                     if self.carries(&id, &track, carried) {
                         to_set.push(key);
                     }
@@ -140,7 +159,12 @@ impl Room {
             warn!(room = %self.name, participant = %id, mid = first.mid, code, count, "m-lines refused");
         }
         let refused = answer.refused.into_iter().map(|line| {
-            let reason = Refusal::of_sdp(&line.reason);
+            let reason = match line.reason {
+                SdpError::NotAllowed { .. } => {
+                    refusal(carries.iter().find(|carried| carried.mid == line.mid))
+                }
+                fault => Refusal::of_sdp(&fault),
+            };
             (line.mid, reason)
         });
         let refused: Vec<_> = refused.collect();
@@ -212,12 +236,17 @@ impl Room {
             if participant.id == *id {
                 participant.tracks.push(Track {
                     id: track.track,
+                    mid: track.mid.clone(),
                     info: info.clone(),
                 });
             } else if participant.auto_subscribe {
                 participant.wanted.insert(track.track);
             }
         }
+        self.report_of(id, |person| Change::Published {
+            person,
+            track: PublicTrack::from(&info),
+        });
         self.tell_others(
             id,
             Event::TrackPublished {
@@ -226,6 +255,15 @@ impl Room {
             },
         );
         name
+    }
+
+    /// A later offer may give an m-line a name.
+    fn names_m_line(&mut self, id: &ParticipantId, track: &PublishedTrack) {
+        let participant = self.participants.get_mut(id);
+        let mut tracks = participant.into_iter().flat_map(|it| &mut it.tracks);
+        if let Some(known) = tracks.find(|known| known.id == track.track) {
+            known.mid.clone_from(&track.mid);
+        }
     }
 
     /// A later offer may say that a known track carries something else now, and be answered with another
@@ -277,6 +315,10 @@ impl Room {
         let name = tracks.remove(index).info.name;
         self.forget_track(track);
         info!(room = %self.name, participant = %id, track = %name, "track unpublished");
+        self.report_of(id, |person| Change::Unpublished {
+            person,
+            track: name.clone(),
+        });
         self.tell_others(
             id,
             Event::TrackUnpublished {

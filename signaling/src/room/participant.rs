@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::lane::Lane;
 use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
+use crate::hooks::Permissions;
 use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
+use crate::session::Outbox;
 
 pub(super) struct Participant {
     /// Counts up within the room: the order in which they joined.
@@ -18,8 +19,11 @@ pub(super) struct Participant {
     pub(super) id: ParticipantId,
     pub(super) name: String,
     pub(super) metadata: Map<String, Value>,
+    /// The embedder's key of the user.
+    pub(super) identity: Option<Arc<str>>,
+    pub(super) permissions: Permissions,
     pub(super) auto_subscribe: bool,
-    pub(super) outbox: Outbox,
+    pub(super) way: Way,
     /// Its transport, from its first offer until that fails.
     pub(super) peer: Option<PeerId>,
     /// Its answered offers: what its transport's events say that are older was said anew by the answer.
@@ -41,6 +45,8 @@ pub(super) struct Participant {
 
 pub(super) struct Track {
     pub(super) id: TrackId,
+    /// Its m-line, as the latest answer names it.
+    pub(super) mid: String,
     pub(super) info: TrackInfo,
 }
 
@@ -64,27 +70,11 @@ impl Participant {
     }
 }
 
-/// The events on their way to one participant, bounded. Overflow: the participant is disconnected;
-/// to skip events would leave it with a wrong picture of the room.
-pub(super) struct Outbox {
-    pub(super) events: mpsc::Sender<Arc<Event>>,
+/// The way to one participant. Overflow: the participant is disconnected; to skip events would leave it with a wrong
+/// picture of the room.
+pub(super) struct Way {
+    pub(super) events: Outbox<Arc<Event>>,
     pub(super) ending: oneshot::Sender<Ending>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Undelivered {
-    Full,
-    /// The protocol's end is gone without having said so.
-    Closed,
-}
-
-impl Outbox {
-    pub(super) fn put(&self, event: Arc<Event>) -> Result<(), Undelivered> {
-        self.events.try_send(event).map_err(|error| match error {
-            TrySendError::Full(_) => Undelivered::Full,
-            TrySendError::Closed(_) => Undelivered::Closed,
-        })
-    }
 }
 
 /// Counts one participant of the server for as long as this lives.

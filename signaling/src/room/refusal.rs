@@ -5,9 +5,12 @@ use std::fmt;
 use crate::clients::{Clients, Exceeded};
 use crate::media::{DataRefusal, Limit, Limits, SdpError, SfuError};
 
+/// A request that is not carried out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
+    /// A stable code of the protocol.
     pub code: &'static str,
+    /// A sentence for people.
     pub message: String,
 }
 
@@ -28,6 +31,25 @@ impl Refusal {
             "room_full",
             format!("The room has its {limit} participants already."),
         )
+    }
+
+    /// The embedder's no. Its sentence is for the person.
+    pub(crate) fn denied(reason: String) -> Self {
+        Self::new("not_allowed", reason)
+    }
+
+    pub(crate) fn not_allowed(message: &'static str) -> Self {
+        Self::new("not_allowed", message)
+    }
+
+    pub(crate) fn undecided() -> Self {
+        let sentence = "The server could not find out in time whether you may join.";
+        Self::new("authorize_timeout", sentence)
+    }
+
+    pub(crate) fn hook_failed() -> Self {
+        let sentence = "The server could not find out whether you may join.";
+        Self::new("internal", sentence)
     }
 
     pub(crate) fn server_memory() -> Self {
@@ -74,6 +96,9 @@ impl Refusal {
 
     /// The media plane refused an offer, or an m-line of it.
     pub(crate) fn of_sdp(error: &SdpError) -> Self {
+        if let SdpError::NotAllowed { .. } = error {
+            return Self::new("not_allowed", sentence(error));
+        }
         Self::new(sdp_code(error.code()), sentence(error))
     }
 
@@ -127,6 +152,9 @@ impl Refusal {
                 "At most {} data channel messages a second are passed on; more were dropped.",
                 limits.data_messages_per_second
             ),
+            DataRefusal::NotAllowed => {
+                "You may not send data channel messages in this room; they are dropped.".into()
+            }
             _ => "A data channel was refused.".into(),
         };
         Self::new(reason.code(), message)
@@ -173,6 +201,7 @@ mod tests {
             ),
             (DataRefusal::TooLarge, "data_too_large", "16384"),
             (DataRefusal::TooFast, "data_rate_limited", "100"),
+            (DataRefusal::NotAllowed, "data_not_allowed", "may not"),
         ] {
             let Refusal {
                 code: told,
@@ -190,8 +219,12 @@ mod tests {
     fn media_errors_keep_or_get_a_code_of_the_protocol() {
         let limit = |what| SfuError::Limit { what, limit: 3 };
         let syntax = SdpError::Syntax("line 1".into());
+        let not_allowed = SdpError::NotAllowed {
+            media: "m-line 1 (video)".into(),
+        };
         for (error, code) in [
             (SfuError::Sdp(syntax), "sdp_syntax"),
+            (SfuError::Sdp(not_allowed), "not_allowed"),
             (limit(Limit::PeersPerRoom), "room_full"),
             (limit(Limit::Rooms), "server_full"),
             (limit(Limit::TracksPerPeer), "too_many_tracks"),

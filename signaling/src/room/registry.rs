@@ -13,15 +13,22 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::actor;
+use super::admission::Guest;
 use super::command::{Command, Entrant, room_name};
 use super::lane::{PLACES, Place};
+use super::operate::Order;
+use super::report::{Events, Reports};
 use super::vacancy::{Vacancies, Vacancy};
-use super::{Ending, Event, LeaveReason, ParticipantId, Refusal, RoomStats, Timeline};
+use super::{
+    Ending, Event, LeaveReason, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline,
+};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
+use crate::hooks::Authority;
 use crate::media::{Media, SfuError, Workers};
 use crate::memory::{Account, Memory};
 use crate::names::RoomName;
+use crate::session::Inbox;
 
 /// Overflow: backpressure, to the sockets of the room's clients.
 /// A room handles a message in microseconds, and reads on while it waits for the media plane.
@@ -32,6 +39,7 @@ const EVICTION_TIME: Duration = Duration::from_secs(1);
 /// in. Rooms stay open for some time without anybody, so that even twice is rare.
 const ATTEMPTS: usize = 8;
 
+/// The rooms of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct Rooms {
     shared: Arc<Shared>,
@@ -40,12 +48,18 @@ pub struct Rooms {
 /// The server's settings that concern rooms.
 #[derive(Clone, Debug, Default)]
 pub struct RoomSettings {
+    /// Bounds on the resources that clients may use.
     pub limits: Limits,
+    /// Tighter bounds for viewers in some rooms.
     pub caps: RoomCaps,
     /// Media addresses that participants of some names are told instead of the server's.
     pub announce_for: Vec<AnnounceFor>,
     /// The process's.
     pub memory: Memory,
+    /// The embedder's hooks.
+    pub authority: Authority,
+    /// Whether data channel messages are told in room events.
+    pub hear_data: bool,
 }
 
 pub(super) struct Shared {
@@ -55,6 +69,9 @@ pub(super) struct Shared {
     announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
     clients: Clients,
+    pub(super) authority: Authority,
+    pub(super) hear_data: bool,
+    pub(super) reports: Reports,
     pub(super) memory: Memory,
     pub(super) vacancies: Vacancies,
     by_name: DashMap<Arc<str>, mpsc::Sender<Message>>,
@@ -75,8 +92,8 @@ impl Shared {
 /// A message to a room's actor.
 pub(super) enum Message {
     Enter {
-        entrant: Entrant,
-        reply: oneshot::Sender<Result<Admission, Refusal>>,
+        guest: Box<Guest>,
+        reply: oneshot::Sender<Result<Joined, Refusal>>,
     },
     Command {
         from: ParticipantId,
@@ -90,6 +107,8 @@ pub(super) enum Message {
     },
     /// An operator's question.
     Inspect(Inspection),
+    /// An embedder's order.
+    Order(Order),
     /// Another room needs the place of this one, if nobody is in it.
     Evict,
 }
@@ -98,21 +117,23 @@ pub(super) enum Message {
 pub(super) enum Inspection {
     Stats(oneshot::Sender<Result<RoomStats, SfuError>>),
     Timeline(oneshot::Sender<Result<Timeline, SfuError>>),
+    Snapshot(oneshot::Sender<RoomSnapshot>),
 }
 
 /// The place in a room of an accepted participant, as the actor hands it out.
-pub(super) struct Admission {
+pub(super) struct Joined {
     pub(super) participant: ParticipantId,
-    pub(super) events: mpsc::Receiver<Arc<Event>>,
+    pub(super) events: Inbox<Arc<Event>>,
     pub(super) ending: oneshot::Receiver<Ending>,
 }
 
 /// A participant's end of its place in a room. [`leave`](Self::leave) it when done; dropping it
 /// unsaid makes the room notice at the next event.
 pub struct Membership {
+    /// The participant's id.
     pub participant: ParticipantId,
     /// The first is [`Event::Welcome`].
-    pub events: mpsc::Receiver<Arc<Event>>,
+    pub events: Inbox<Arc<Event>>,
     /// Comes when the room ends the membership; no event follows it.
     pub ending: oneshot::Receiver<Ending>,
     mailbox: mpsc::Sender<Message>,
@@ -124,6 +145,7 @@ pub struct Membership {
 pub struct StopSignal(watch::Receiver<bool>);
 
 impl StopSignal {
+    /// Whether the server is shutting down.
     pub fn is_stopped(&self) -> bool {
         *self.0.borrow()
     }
@@ -135,9 +157,12 @@ impl StopSignal {
     }
 }
 
+/// The numbers of what there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counts {
+    /// Rooms.
     pub rooms: usize,
+    /// Participants of all rooms.
     pub participants: usize,
 }
 
@@ -150,6 +175,9 @@ impl Rooms {
             vacancies: Vacancies::new(settings.limits.empty_rooms),
             limits: settings.limits,
             memory: settings.memory,
+            authority: settings.authority,
+            hear_data: settings.hear_data,
+            reports: Reports::default(),
             caps: settings.caps,
             announce_for: settings.announce_for,
             participants: Arc::default(),
@@ -163,7 +191,7 @@ impl Rooms {
 
     /// # Errors
     ///
-    /// The [`Refusal`]: a bad name, a full room or server, or the media plane's.
+    /// The [`Refusal`]: a bad name, a full room or server, the embedder's, or the media plane's.
     pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
@@ -174,13 +202,17 @@ impl Rooms {
         if self.shared.memory.refuses(client) {
             return Err(Refusal::server_memory());
         }
+        let mut stop = self.stop_signal();
+        let guest = self.shared.authorize(room, entrant, &mut stop).await?;
+        // The shutdown would wait for it.
+        drop(stop);
         for _ in 0..ATTEMPTS {
             if self.is_stopping() {
                 return Err(Refusal::shutting_down());
             }
             let (reply, admission) = oneshot::channel();
             let message = Message::Enter {
-                entrant: entrant.clone(),
+                guest: Box::new(guest.clone()),
                 reply,
             };
             // Both fail only when the room closed meanwhile: then there is a new one to make.
@@ -188,7 +220,7 @@ impl Rooms {
                 continue;
             };
             if let Ok(admission) = admission.await {
-                let Admission {
+                let Joined {
                     participant,
                     events,
                     ending,
@@ -230,21 +262,46 @@ impl Rooms {
         self.inspect(room, Inspection::Timeline).await
     }
 
-    async fn inspect<T>(
+    /// The events of all rooms from now on.
+    pub fn events(&self) -> Events {
+        self.shared.reports.events()
+    }
+
+    /// The names of all rooms, in no order.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let rooms = self.shared.by_name.iter();
+        rooms.map(|room| Arc::clone(room.key())).collect()
+    }
+
+    /// Whether an embedder decides about joins.
+    pub(crate) fn asks_hooks(&self) -> bool {
+        self.shared.authority.hooks.is_some()
+    }
+
+    pub(super) async fn inspect<T>(
         &self,
         room: &str,
         question: impl FnOnce(oneshot::Sender<T>) -> Inspection,
+    ) -> Option<T> {
+        self.ask(room, |reply| Message::Inspect(question(reply)))
+            .await
+    }
+
+    /// The reply of a room; none if there is no such room, or it closed meanwhile.
+    pub(super) async fn ask<T>(
+        &self,
+        room: &str,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Option<T> {
         let room = room_name(room).ok()?;
         // Cloned, so that no lock of the map is held while the mailbox is full.
         let mailbox = self.shared.by_name.get(&*room).map(|entry| entry.clone())?;
         let (reply, answer) = oneshot::channel();
-        // Both fail only when the room closed meanwhile.
-        let message = Message::Inspect(question(reply));
-        mailbox.send(message).await.ok()?;
+        mailbox.send(message(reply)).await.ok()?;
         answer.await.ok()
     }
 
+    /// The numbers of rooms and participants.
     pub fn counts(&self) -> Counts {
         Counts {
             rooms: self.shared.by_name.len(),
@@ -252,6 +309,7 @@ impl Rooms {
         }
     }
 
+    /// Whether the server is shutting down.
     pub fn is_stopping(&self) -> bool {
         *self.shared.stop.borrow()
     }
@@ -278,6 +336,7 @@ impl Rooms {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
+    /// Hears of the shutdown.
     pub fn stop_signal(&self) -> StopSignal {
         StopSignal(self.shared.stop.subscribe())
     }
@@ -303,6 +362,7 @@ impl Membership {
         self.mailbox.send(message).await.is_ok()
     }
 
+    /// Leaves the room.
     pub async fn leave(self, reason: LeaveReason) {
         let message = Message::Leave {
             participant: self.participant,

@@ -8,7 +8,8 @@ use super::errands::Then;
 use super::negotiation::Offer;
 use super::participant::Track;
 use super::timeline::unix_ms;
-use super::{Action, ChatEntry, Command, Event, ParticipantId, Refusal};
+use super::{Action, Change, ChatEntry, Command, Event, ParticipantId, Refusal};
+use crate::hooks::Permissions;
 use crate::media::{SfuError, TrackId};
 
 impl Room {
@@ -35,6 +36,14 @@ impl Room {
             Action::Subscribe(tracks) => self.want(from, request, &tracks),
             Action::Unsubscribe(tracks) => self.unwant(from, request, &tracks),
             Action::Mute { track, muted } => self.mute(from, request, &track, muted),
+            Action::Update { .. } if !self.may(from, |it| it.update) => {
+                let refusal = Refusal::not_allowed("You may not change your name or metadata.");
+                self.finish(from, request, Err(refusal));
+            }
+            Action::Chat(_) if !self.may(from, |it| it.chat) => {
+                let refusal = Refusal::not_allowed("You may not write in this room.");
+                self.finish(from, request, Err(refusal));
+            }
             Action::Update { name, metadata } => {
                 self.update(from, name, metadata);
                 self.finish(from, request, Ok(()));
@@ -44,6 +53,11 @@ impl Room {
                 self.finish(from, request, Ok(()));
             }
         }
+    }
+
+    fn may(&self, id: &ParticipantId, right: impl FnOnce(&Permissions) -> bool) -> bool {
+        let participant = self.participants.get(id);
+        participant.is_some_and(|participant| right(&participant.permissions))
     }
 
     /// Answers a command, which is done.
@@ -174,7 +188,8 @@ impl Room {
         if let Some(metadata) = metadata {
             participant.metadata = metadata;
         }
-        let info = participant.info();
+        let (info, person) = (participant.info(), participant.person());
+        self.report(|| Change::Updated(person));
         self.tell_others(id, Event::ParticipantUpdated(info));
     }
 
@@ -189,7 +204,13 @@ impl Room {
             text: text.into(),
             at_ms: unix_ms(),
         };
+        self.write(entry);
+    }
+
+    /// Keeps a chat message, and tells everybody.
+    pub(super) fn write(&mut self, entry: ChatEntry) {
         self.chat.push(entry.clone());
+        self.report(|| Change::Chat(entry.clone()));
         self.tell_all(Event::Chat(entry));
     }
 

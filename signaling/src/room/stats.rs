@@ -11,99 +11,165 @@ use crate::media::{MediaKind, PeerId, TrackId, stats as media};
 /// Everyone in a room, in the order they joined.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct RoomStats {
+    /// The room's name.
     pub room: String,
+    /// The participants.
     pub participants: Vec<ParticipantStats>,
 }
 
+/// A participant.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ParticipantStats {
+    /// Its id.
     pub participant: ParticipantId,
+    /// Its name.
     pub name: String,
     /// The transport's counters; none while there is no transport.
     pub peer: Option<PeerStats>,
 }
 
+/// A participant's transport.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct PeerStats {
+    /// ICE and DTLS are up.
     pub connected: bool,
+    /// The address that its media comes from and goes to.
     pub remote_addr: Option<SocketAddr>,
+    /// The reason that it is sent no media although it is connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_held: Option<&'static str>,
+    /// The cipher of its media; none until DTLS is up.
     pub srtp_profile: Option<&'static str>,
+    /// Round trip, by its receiver reports.
     pub rtt_ms: Option<f64>,
+    /// Packets dropped because all its tracks together sent too much.
     pub packets_over_rate: u64,
+    /// The link from the server to it.
     pub bandwidth: BandwidthStats,
+    /// Its tracks.
     pub published: Vec<PublishedStats>,
+    /// The tracks of others that it is subscribed to.
     pub subscriptions: Vec<SubscriptionStats>,
 }
 
+/// A viewer's link; rates in bits a second.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct BandwidthStats {
+    /// The estimated rate of the whole link; none until it is known.
     pub estimate: Option<u64>,
+    /// The bound of the estimate.
     pub limited_by: &'static str,
+    /// The rate that all wanted video would need.
     pub desired: u64,
+    /// The rate of the video that was chosen.
     pub allocated: u64,
+    /// The rate sent, in UDP payload.
     pub sent: u64,
+    /// The part of it that arrived.
     pub acknowledged: u64,
+    /// The share of packets lost, 0 to 1.
     pub loss: f64,
+    /// The estimated wait of packets in the link's queue.
     pub queue_delay_ms: f64,
+    /// Whether another flow seems to fill that queue.
     pub contested: bool,
+    /// Bytes that wait in the server.
     pub queued_bytes: usize,
+    /// The time that the first of them has waited.
     pub queued_ms: f64,
+    /// The number of probes.
     pub probes: u64,
+    /// Whether sound is sent twice, or the reason why not.
     pub redundancy: &'static str,
 }
 
+/// A published track.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct PublishedStats {
+    /// Its id.
     pub track: TrackName,
+    /// Audio or video.
     pub kind: &'static str,
+    /// The codec that it comes in.
     pub codec: &'static str,
+    /// Keyframe requests sent to its publisher.
     pub keyframe_requests: u64,
+    /// The number of times that a stream took the place of another.
     pub streams_begun_anew: u64,
+    /// Packets of streams beside the one that is heard.
     pub packets_passed_over: u64,
     /// Lowest first.
     pub layers: Vec<LayerStats>,
+    /// Viewers who cannot watch it.
     pub unwatchable: Vec<UnwatchableStats>,
 }
 
 /// A viewer that cannot watch a track, with the reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct UnwatchableStats {
+    /// The viewer.
     pub participant: ParticipantId,
+    /// The reason.
     pub reason: &'static str,
 }
 
+/// An encoding of a track.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct LayerStats {
+    /// Its RID.
     pub rid: Option<String>,
+    /// Packets come.
     pub alive: bool,
+    /// Somebody is sent it.
     pub wanted: bool,
+    /// The rate that came, in bits a second.
     pub bitrate: u64,
+    /// Height of its largest picture, in pixels.
     pub height: Option<u16>,
+    /// Packets that came.
     pub packets: u64,
+    /// Their payloads.
     pub bytes: u64,
+    /// Packets that never came.
     pub lost: u64,
+    /// Packets that its publisher was asked to send again.
     pub nacks_sent: u64,
+    /// Packets that came by retransmission.
     pub repaired: u64,
 }
 
+/// A subscription.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct SubscriptionStats {
+    /// The track's id.
     pub track: TrackName,
+    /// The m-line that carries it.
     pub mid: Option<String>,
+    /// The layer that is sent.
     pub layer: Option<usize>,
+    /// The highest temporal layer that is sent.
     pub temporal: Option<u8>,
+    /// The layer that is to be sent.
     pub target: Option<usize>,
+    /// The reason why it is no more.
     pub reason: &'static str,
+    /// The rate set aside for it, in bits a second.
     pub allocated: u64,
+    /// The rate that was sent, in bits a second.
     pub bitrate: u64,
+    /// Keyframes asked for, by the viewer or for it.
     pub keyframe_requests: u64,
+    /// Packets sent, without retransmissions.
     pub packets: u64,
+    /// Their payloads.
     pub bytes: u64,
+    /// Packets that the viewer asked for again.
     pub nacks_received: u64,
+    /// Packets that were sent again.
     pub retransmitted: u64,
+    /// Packets of sound with a copy of the one before.
     pub redundant: u64,
+    /// The share of packets lost between the last two receiver reports.
     pub fraction_lost: f64,
 }
 

@@ -14,9 +14,11 @@ use crate::media::{PeerId, SfuError, TrackId, stats::Decision};
 pub struct Timeline {
     /// The time at which this was asked for: Unix time in milliseconds.
     pub now_ms: u64,
+    /// The decisions, oldest first.
     pub decisions: Vec<NamedDecision>,
 }
 
+/// A decision about a viewer.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct NamedDecision {
     /// Unix time in milliseconds, by the clock of this machine.
@@ -27,6 +29,7 @@ pub struct NamedDecision {
     pub track: Option<TrackName>,
     /// The layer to be sent from then on, counted from the lowest; none: nothing is sent.
     pub layer: Option<u8>,
+    /// The highest of its temporal layers; none: nothing is sent.
     pub temporal: Option<u8>,
     /// The reason that no higher layer is sent, or the event on the link.
     pub reason: &'static str,

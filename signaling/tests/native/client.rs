@@ -53,11 +53,29 @@ impl Client {
         Ok(Self::new(socket))
     }
 
+    /// Connects with further headers.
+    pub(crate) async fn connect_asking(
+        url: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Self {
+        let asked = Self::try_connect_asking(url, headers).await;
+        asked.expect("upgrade")
+    }
+
     /// Connects as one whom a proxy speaks for.
     pub(crate) async fn connect_from(url: &str, address: &str) -> Result<Self, tungstenite::Error> {
+        Self::try_connect_asking(url, &[("x-forwarded-for", address)]).await
+    }
+
+    async fn try_connect_asking(
+        url: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, tungstenite::Error> {
         let mut request = url.into_client_request()?;
-        let address = address.parse().expect("a header");
-        request.headers_mut().insert("x-forwarded-for", address);
+        for (name, value) in headers {
+            let value = value.parse().expect("a header");
+            request.headers_mut().insert(*name, value);
+        }
         let connected = timeout(DEADLINE, connect_async(request)).await;
         let (socket, _) = connected.expect("in time")?;
         Ok(Self::new(socket))

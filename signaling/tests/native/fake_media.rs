@@ -12,9 +12,9 @@ use tertulia_signaling::media::stats::{
     BandwidthStats, Decision, PeerStats, SfuStats, SubscriptionStats, WorkerStats,
 };
 use tertulia_signaling::media::{
-    Answer, Cap, DropReason, Event, EventBacklog, Limit, Media, MediaKind, Needs, PeerFailure,
-    PeerId, PublishedTrack, Reply, RoomId, SdpError, SfuError, Slot, TrackId, TrackSettings, View,
-    Workers,
+    Answer, Cap, ClientOffer, DropReason, Event, EventBacklog, Join, Limit, MayPublish, Media,
+    MediaKind, Needs, PeerFailure, PeerId, PublishedTrack, RefusedMedia, Reply, RoomId, SdpError,
+    ServerData, SfuError, Slot, TrackId, TrackSettings, View, Workers,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -74,6 +74,8 @@ pub(crate) struct Books {
     pub(crate) overloaded_closings: u32,
     /// Answer for statistics once all events have been taken.
     pub(crate) answer_when_heard: bool,
+    /// Data channel messages of the server so far, and to whom.
+    pub(crate) said: Vec<(Option<u64>, ServerData)>,
     /// Questions for a peer's statistics so far.
     pub(crate) asked: u32,
 }
@@ -105,6 +107,8 @@ pub(crate) struct Peer {
     /// Addresses it is to be told instead of the workers' own.
     pub(crate) announced: Vec<SocketAddr>,
     pub(crate) sender: String,
+    pub(crate) may_send_data: bool,
+    pub(crate) hear_data: bool,
 }
 
 impl FakeMedia {
@@ -234,8 +238,25 @@ impl FakeMedia {
         }
     }
 
-    fn negotiate(&self, books: &mut Books, number: u64, sdp: &str) -> Result<Answer, SfuError> {
-        let lines = parse(sdp)?;
+    fn negotiate(
+        &self,
+        books: &mut Books,
+        number: u64,
+        offer: &ClientOffer,
+    ) -> Result<Answer, SfuError> {
+        let (mut lines, sdp) = (parse(&offer.sdp)?, &offer.sdp);
+        let mut refused = Vec::new();
+        lines.retain(|line| {
+            let may = !line.sends || may_publish(&offer.may_publish, line);
+            if !may {
+                let media = format!("m-line {}", line.mid);
+                refused.push(RefusedMedia {
+                    mid: line.mid.clone(),
+                    reason: SdpError::NotAllowed { media },
+                });
+            }
+            may
+        });
         let numbers = &mut books.numbers;
         let peer = books.peers.get_mut(&number).ok_or(SfuError::NoSuchPeer)?;
         let sends = |mid: &str| lines.iter().any(|line| line.sends && line.mid == mid);
@@ -276,7 +297,7 @@ impl FakeMedia {
         Ok(Answer {
             sdp: format!("answer to {sdp}"),
             published: peer.published.clone(),
-            refused: Vec::new(),
+            refused,
             slots: peer.slots.clone(),
             needs: peer.needs,
             offers: peer.offers,
@@ -307,6 +328,15 @@ fn place(books: &mut Books, number: u64) -> Vec<Slot> {
         }
     }
     changed
+}
+
+/// As the real one decides.
+fn may_publish(rules: &MayPublish, line: &Line) -> bool {
+    let usually = match line.kind {
+        MediaKind::Audio => rules.audio,
+        MediaKind::Video => rules.video,
+    };
+    usually != rules.except.contains(&(line.mid.clone(), line.kind))
 }
 
 struct Line {
@@ -374,20 +404,15 @@ impl Media for FakeMedia {
         })
     }
 
-    fn join(
-        &self,
-        room: RoomId,
-        offer: String,
-        announce: Vec<SocketAddr>,
-        sender: String,
-    ) -> Reply<'_, (PeerId, Answer)> {
+    fn join(&self, room: RoomId, join: Join) -> Reply<'_, (PeerId, Answer)> {
         Box::pin(async move {
+            let offer = join.offer;
             if self.books().hang {
                 pending::<()>().await;
             }
             self.reach(room).await;
             let books = &mut *self.books();
-            parse(&offer)?;
+            parse(&offer.sdp)?;
             books.numbers += 1;
             let number = books.numbers;
             let peer = Peer {
@@ -400,8 +425,10 @@ impl Media for FakeMedia {
                 cap: None,
                 needs: Needs::default(),
                 offers: 0,
-                announced: announce,
-                sender,
+                announced: join.announce,
+                sender: join.sender,
+                may_send_data: join.may_send_data,
+                hear_data: join.hear_data,
             };
             books.peers.insert(number, peer);
             let answer = self.negotiate(books, number, &offer)?;
@@ -409,7 +436,7 @@ impl Media for FakeMedia {
         })
     }
 
-    fn offer(&self, peer: PeerId, offer: String) -> Reply<'_, Answer> {
+    fn offer(&self, peer: PeerId, offer: ClientOffer) -> Reply<'_, Answer> {
         Box::pin(async move {
             self.reach_peer(peer).await;
             self.negotiate(&mut self.books(), peer.as_u64(), &offer)
@@ -523,6 +550,14 @@ impl Media for FakeMedia {
                 return Err(SfuError::NoSuchRoom);
             }
             Ok(books.decisions.clone())
+        })
+    }
+
+    fn send_data(&self, room: RoomId, to: Option<PeerId>, data: ServerData) -> Reply<'_, ()> {
+        Box::pin(async move {
+            self.reach(room).await;
+            self.change(|books| books.said.push((to.map(PeerId::as_u64), data)));
+            Ok(())
         })
     }
 

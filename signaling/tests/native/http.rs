@@ -95,7 +95,7 @@ async fn counters_are_served_apart_from_the_page() {
     }
     let nothing = serde_json::json!({
         "bytes": null, "resident": null, "short": false, "refused": 0, "messages": 0, "outboxes": 0,
-        "chat": 0, "messages_ended": 0, "outboxes_ended": 0, "chats_shortened": 0,
+        "chat": 0, "events": 0, "messages_ended": 0, "outboxes_ended": 0, "chats_shortened": 0, "events_ended": 0,
     });
     assert_eq!(memory, nothing);
     let expected = serde_json::json!({

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tertulia_signaling::{Config, Node};
+use tertulia_signaling::{Config, Node, NodeBuilder};
 use tokio::net::TcpListener;
 
-use crate::client::Client;
+use crate::client::{Client, DEADLINE};
 use crate::fake_media::FakeMedia;
 
 pub(crate) struct Server {
@@ -21,11 +21,20 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(change, |builder| builder).await
+    }
+
+    /// A server with parts of an embedder's own.
+    pub(crate) async fn built(
+        change: impl FnOnce(&mut Config),
+        build: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Self {
         let mut config = Config::default();
         change(&mut config);
         let media = FakeMedia::new();
         let media = Arc::new(media);
-        let node = Node::with_media(config, media.clone()).expect("node");
+        let builder = Node::builder().config(config).media(media.clone());
+        let node = build(builder).build().expect("node");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let addr = listener.local_addr().expect("address");
         let server = node.clone();
@@ -55,6 +64,15 @@ impl Server {
         let mut client = self.connect().await;
         client.join("room", name).await;
         client
+    }
+
+    /// Returns once nobody is left.
+    pub(crate) async fn empties(&self) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while self.node.counts().participants > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "somebody stays");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The media plane's number of the peer made last.

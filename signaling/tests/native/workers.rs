@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tertulia_sfu::{Sfu, SfuConfig};
+use tertulia_signaling::Node;
 use tertulia_signaling::protocol::native::{ClientMessage, MediaState, Mute, ServerMessage};
-use tertulia_signaling::{Config, Node};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ impl Server {
         config.workers = workers;
         let sfu = Sfu::start(config).expect("relay");
         let media = Arc::new(sfu.clone());
-        let node = Node::with_media(Config::default(), media).expect("node");
+        let node = Node::builder().media(media).build().expect("node");
         let public = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let admin = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
         let server = Self {

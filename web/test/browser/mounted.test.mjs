@@ -78,13 +78,62 @@ async function callsUnder(url) {
   return link.pathname;
 }
 
-test("calls nested in another axum router work", { skip: !process.env.TERTULIA_BIN }, async (t) => {
-  const binary = fileURLToPath(new URL("examples/nested", pathToFileURL(process.env.TERTULIA_BIN)));
+/** Starts an example of the server's crate, and returns where it is. */
+async function example(t, name) {
+  const binary = fileURLToPath(new URL(`examples/${name}`, pathToFileURL(process.env.TERTULIA_BIN)));
   const child = spawn(binary, { stdio: ["ignore", "pipe", "ignore"] });
   t.after(() => child.kill());
   const [line] = await once(child.stdout.setEncoding("utf8"), "data");
-  const { origin } = new URL(/http:\S+/.exec(line)[0]);
+  // What it prints later must not fill the pipe.
+  child.stdout.resume();
+  return new URL(/http:\S+/.exec(line)[0]).origin;
+}
+
+test("calls nested in another axum router work", { skip: !process.env.TERTULIA_BIN }, async (t) => {
+  const origin = await example(t, "nested");
   for (const place of ["/call", "/talk", "/talk/"]) assert.equal(await callsUnder(`${origin}${place}`), place);
+});
+
+test("an embedder's users join as who they are, with what they may do", { skip: !process.env.TERTULIA_BIN }, async (t) => {
+  const origin = await example(t, "embedded");
+  const link = autojoin(`${origin}/call/`, "Somebody", { room: "lobby" });
+  const stranger = await openPage(browser, link);
+  const ended = stranger.locator(".ended");
+  await ended.waitFor(PATIENCE);
+  assert.equal(await ended.locator("h1").textContent(), "You may not join this call");
+  assert.equal(await ended.locator("p").textContent(), "Log in first.");
+
+  const users = [];
+  for (const user of ["Ada", "Bo"]) {
+    const page = await openPage(browser, `${origin}/login?user=${user}`);
+    assert.equal(page.url(), `${origin}/call/?room=lobby`);
+    await page.goto(link);
+    await page.locator(".tile.own .plate-name", { hasText: user }).waitFor(PATIENCE);
+    users.push(page);
+  }
+  const [ada, bo] = users;
+  await bo.locator(".tile:not(.own) .plate-name", { hasText: "Ada" }).waitFor(PATIENCE);
+  await bo.waitForFunction(() => document.querySelector(".tile:not(.own) video")?.videoWidth > 0, null, PATIENCE);
+  // Only Ada may share a screen, and nobody may take another name.
+  const screen = (page) => page.locator('[data-control="screen"]');
+  assert.equal(await screen(ada).getAttribute("aria-disabled"), "false");
+  assert.equal(await screen(bo).getAttribute("aria-disabled"), "true");
+  assert.equal(await screen(bo).getAttribute("aria-label"), "You may not share a screen in this room.");
+  // By the keyboard: a button with `aria-disabled` can be found and pressed, and says why nothing happens.
+  await screen(bo).focus();
+  await bo.keyboard.press("Enter");
+  await bo.locator(".toast", { hasText: "You may not share a screen" }).waitFor(PATIENCE);
+  assert.equal(await bo.evaluate(() => window.tertulia.name), "Bo");
+  await bo.locator('[data-control="settings"]').click();
+  assert.equal(await bo.locator(".settings input[type=text]").isDisabled(), true);
+
+  const id = await bo.evaluate(() => window.tertulia.participantId);
+  assert.equal(await (await fetch(`${origin}/kick/lobby/${id}`)).text(), "gone\n");
+  await bo.locator(".ended", { hasText: "You were removed from the call" }).waitFor(PATIENCE);
+  assert.equal(await bo.locator(".ended p").textContent(), "Please be kind.");
+  await ada.locator(".toasts, .top", { hasText: "Bo was removed from the call" }).first().waitFor(PATIENCE);
+  assert.deepEqual([ada.complaints, bo.complaints], [[], []]);
+  for (const page of [stranger, ...users]) await page.context().close();
 });
 
 test("calls behind a proxy that takes a path away work with and without the slash", async (t) => {

@@ -11,7 +11,7 @@ import { answerTo, FakePeerConnection, FakeWebSocket, settle } from "./fakes.mjs
  * those that are refused, with the code.
  *
  * @param {{ others?: any[], refuse?: { code: string, fatal?: boolean } | null, deaf?: Set<string>,
- *   refusals?: Record<string, string>, autoSubscribe?: boolean }} script
+ *   refusals?: Record<string, string>, autoSubscribe?: boolean, welcome?: Record<string, unknown> }} script
  */
 export function serve(script = {}) {
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
@@ -39,7 +39,7 @@ export function serve(script = {}) {
     if (message.type === "join" && script.refuse) {
       say({ type: "error", message: "refused", fatal: false, ...script.refuse });
     } else if (message.type === "join") {
-      say(welcome(message, sockets.length, script.others ?? [], server.chat));
+      say({ ...welcome(message, sockets.length, script.others ?? [], server.chat), ...script.welcome });
     } else if (message.type === "offer") {
       say(answerTo(message.sdp, { tracks: message.tracks, point: script.point }));
     } else if (message.type === "ping") {

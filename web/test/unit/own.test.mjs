@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CallError } from "../../client/errors.js";
+import { EVERYTHING } from "../../client/permissions.js";
 import { OwnMedia } from "../../ui/own.js";
 import { settle } from "./fakes.mjs";
 
@@ -262,6 +263,30 @@ test("who is not published is not shown as heard or seen", async () => {
   assert.deepEqual([own.microphoneOn, own.cameraOn, own.screen], [false, false, null]);
   assert.deepEqual(live(devices), []);
   assert.deepEqual([...new Set(problems)], ["A participant may publish 8 tracks."]);
+});
+
+test("what may not be sent goes off, and a press says why", async () => {
+  const devices = browser();
+  const { own, problems } = people();
+  const room = deadRoom();
+  await own.open({ microphone: true, camera: true });
+  own.enter(room);
+  await own.shareScreen();
+  own.allow({ ...EVERYTHING, microphone: false, camera: false, screen: false });
+  assert.deepEqual([own.microphoneOn, own.cameraOn, own.screen], [false, false, null]);
+  assert.deepEqual(["microphone", "camera", "screen"].map((what) => own.may(what)), [false, false, false]);
+  await own.toggleMicrophone();
+  await own.toggleCamera();
+  await own.toggleScreen();
+  assert.deepEqual(live(devices), []);
+  assert.deepEqual(problems, [
+    "You may not send sound in this room.",
+    "You may not send a camera in this room.",
+    "You may not share a screen in this room.",
+  ]);
+  own.allow(EVERYTHING);
+  await own.toggleMicrophone();
+  assert.equal(own.microphoneOn, true);
 });
 
 test("a screen that the browser stops, or that is stopped in the middle of publishing, is ended", async () => {

@@ -4,7 +4,8 @@
 /// that one m-line was answered with port 0 while the others go on ([`Answer::refused`](crate::Answer::refused)).
 ///
 /// One m-line: [`NoCommonCodec`](Self::NoCommonCodec), [`UnknownMedia`](Self::UnknownMedia),
-/// [`NoBundle`](Self::NoBundle), [`NoRtcpMux`](Self::NoRtcpMux). The whole offer: the others.
+/// [`NoBundle`](Self::NoBundle), [`NoRtcpMux`](Self::NoRtcpMux), [`NotAllowed`](Self::NotAllowed). The whole offer: the
+/// others.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
@@ -53,6 +54,12 @@ pub enum SdpError {
         /// The m-line, for people.
         media: String,
     },
+    /// An m-line sends a track that its client may not publish ([`MayPublish`](crate::MayPublish)).
+    #[error("{media} sends a track that its client may not publish")]
+    NotAllowed {
+        /// The m-line, for people.
+        media: String,
+    },
     /// RTP and RTCP on two ports (RFC 5761).
     #[error("{media} has no a=rtcp-mux, and the relay has one port for RTP and RTCP")]
     NoRtcpMux {
@@ -81,6 +88,7 @@ impl SdpError {
             Self::BadOrder(_) => "sdp_bad_order",
             Self::NoBundle { .. } => "sdp_no_bundle",
             Self::NoRtcpMux { .. } => "sdp_no_rtcp_mux",
+            Self::NotAllowed { .. } => "sdp_not_allowed",
             Self::TooManyMedia { .. } => "sdp_too_many_media",
         }
     }

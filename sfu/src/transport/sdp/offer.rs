@@ -1,5 +1,7 @@
 //! The client's offer, read: text into values that hold together.
 
+use crate::client_offer::MayPublish;
+use crate::event::MediaKind;
 use crate::rtp::parameters::SectionKind;
 use crate::transport::{Fingerprint, IceCredentials};
 
@@ -46,6 +48,28 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
+    /// Refuses the m-lines that send a track which the client may not publish. The client's end of the transport stays
+    /// as its own first m-line describes it, as long as one is left that uses it.
+    pub(crate) fn restrict(&mut self, may_publish: &MayPublish) {
+        if may_publish.is_everything() {
+            return;
+        }
+        for (index, media) in self.media.iter_mut().enumerate() {
+            let kind = match media.kind {
+                SectionKind::Audio => MediaKind::Audio,
+                SectionKind::Video => MediaKind::Video,
+                SectionKind::Data | SectionKind::Other => continue,
+            };
+            if media.publishes() && !may_publish.allows(&media.mid, kind) {
+                let media_name = media.describe(index);
+                media.refusal = Some(SdpError::NotAllowed { media: media_name });
+            }
+        }
+        if !self.media.iter().any(OfferedMedia::is_usable) {
+            self.remote = None;
+        }
+    }
+
     /// Mids of the m-lines that are refused, and why.
     pub(super) fn refusals(&self) -> impl Iterator<Item = (String, SdpError)> {
         let refusal = |media: &OfferedMedia| Some((media.mid.clone(), media.refusal.clone()?));

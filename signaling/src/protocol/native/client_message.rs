@@ -6,37 +6,59 @@ use serde_json::{Map, Value};
 /// One message with the request number its reply repeats.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ClientFrame {
+    /// The request number; none if no reply is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
+    /// The message.
     #[serde(flatten)]
     pub message: ClientMessage,
 }
 
+/// The messages of a client, by `type`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
+    /// Joins a room: first, and once.
     Join(Join),
+    /// Makes or renegotiates the transport.
     Offer(Offer),
+    /// An ICE candidate, which the server ignores.
     Candidate(Candidate),
+    /// Receives tracks.
     Subscribe(Tracks),
+    /// Receives tracks no more.
     Unsubscribe(Tracks),
+    /// Mutes an own track, or unmutes it.
     Mute(Mute),
+    /// Changes the own name and metadata.
     Update(Update),
+    /// Writes in the chat.
     Chat(Chat),
+    /// Tells how tracks are shown.
     View(View),
+    /// Asks for the transport's counters.
     Stats,
+    /// Asks for the server's decisions about this participant.
     Timeline,
+    /// Asks for a sign of life.
     Ping,
+    /// Leaves the room.
     Leave,
 }
 
+/// Joins a room.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Join {
+    /// The version of the protocol, [`VERSION`](super::VERSION).
     pub version: u32,
+    /// The room's name.
     pub room: String,
+    /// The name asked for.
     pub name: String,
+    /// Anything that the others should know, at most 4096 bytes as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+    /// Whether every track of the others is received, present and future.
     #[serde(default = "yes")]
     pub auto_subscribe: bool,
 }
@@ -45,9 +67,12 @@ fn yes() -> bool {
     true
 }
 
+/// An offer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Offer {
+    /// The session description.
     pub sdp: String,
+    /// The sources of its sending m-lines.
     #[serde(default)]
     pub tracks: Vec<CarriedTrack>,
 }
@@ -55,68 +80,94 @@ pub struct Offer {
 /// The source that a sending m-line carries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CarriedTrack {
+    /// The m-line.
     pub mid: String,
+    /// Its source.
     pub source: Source,
+    /// Whether it begins muted.
     #[serde(default)]
     pub muted: bool,
 }
 
+/// The source of a track.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
+    /// A camera.
     Camera,
+    /// A microphone.
     Microphone,
+    /// A screen, a window or a tab.
     Screen,
+    /// The sound of one.
     ScreenAudio,
+    /// Anything else.
     Other,
 }
 
+/// An ICE candidate.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Candidate {
+    /// The candidate attribute.
     pub candidate: String,
+    /// Its m-line.
     #[serde(default)]
     pub mid: Option<String>,
 }
 
+/// Tracks of others.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tracks {
+    /// Their ids.
     pub tracks: Vec<String>,
 }
 
 /// Views of others' tracks; those not named stay as they are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct View {
+    /// Views of tracks, each once.
     pub tracks: Vec<TrackView>,
 }
 
 /// A view of a track. A track without a view counts as visible at any size.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrackView {
+    /// The track's id.
     pub track: String,
+    /// Whether it is on the screen.
     #[serde(default = "yes")]
     pub visible: bool,
     /// Height of its place on the screen, in device pixels; 0 if unknown.
     #[serde(default)]
     pub height: u16,
+    /// Whether it comes first when the link does not carry all.
     #[serde(default)]
     pub pinned: bool,
 }
 
+/// A mute, or its end.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Mute {
+    /// The id of an own track.
     pub track: String,
+    /// Whether it is to be muted.
     pub muted: bool,
 }
 
+/// A change of name or metadata.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Update {
+    /// The new name; none: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The new metadata, as a whole; none: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
 }
 
+/// A chat message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Chat {
+    /// The text.
     pub text: String,
 }

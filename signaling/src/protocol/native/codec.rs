@@ -77,6 +77,7 @@ fn too_long(id: Option<u32>, text: &str) -> Refusal {
 /// unread when it cannot be within its limit even with every character escaped.
 const METADATA_MESSAGE_BYTES: usize = 32 * 1024;
 
+/// The text frame of a message.
 pub fn encode(message: &ServerMessage) -> String {
     // Only maps with keys that are no strings fail, and the messages have none.
     serde_json::to_string(message).unwrap_or_default()
@@ -153,6 +154,7 @@ impl ServerMessage {
 
 /// The writer of bots and tests.
 impl ClientFrame {
+    /// The text frame of a client's message.
     pub fn write(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

@@ -3,6 +3,7 @@
 use super::client_message::{CarriedTrack, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
+use crate::hooks::Permissions;
 use crate::media;
 use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
 
@@ -151,6 +152,9 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         version: super::VERSION,
         room: snapshot.room.to_string(),
         participant: snapshot.participant.to_string(),
+        name: Some(snapshot.name.clone()),
+        metadata: Some(snapshot.metadata.clone()),
+        permissions: Some(permissions(snapshot.permissions)),
         participants: snapshot.participants.iter().map(participant).collect(),
         chat: snapshot.chat.iter().map(chat).collect(),
         ice_servers: greeting.ice_servers.clone(),
@@ -160,6 +164,17 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             name: "tertulia".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
+    }
+}
+
+fn permissions(permissions: Permissions) -> wire::Permissions {
+    wire::Permissions {
+        microphone: permissions.microphone,
+        camera: permissions.camera,
+        screen: permissions.screen,
+        chat: permissions.chat,
+        data: permissions.data,
+        update: permissions.update,
     }
 }
 
@@ -245,6 +260,7 @@ impl From<room::LeaveReason> for wire::LeaveReason {
             room::LeaveReason::Disconnected => Self::Disconnected,
             room::LeaveReason::MediaFailed => Self::MediaFailed,
             room::LeaveReason::Server => Self::Server,
+            room::LeaveReason::Kicked => Self::Kicked,
         }
     }
 }

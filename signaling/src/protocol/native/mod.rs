@@ -20,8 +20,8 @@ pub use client_message::{
 pub use codec::{decode, encode};
 pub use server_message::{
     Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind, MediaState,
-    MessageLimits, Needs, Participant, PublishedTrack, Refusal, ServerInfo, ServerMessage, Slot,
-    SubscriptionState, Track, Unable, Welcome,
+    MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal, ServerInfo,
+    ServerMessage, Slot, SubscriptionState, Track, Unable, Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 

@@ -6,46 +6,75 @@ use serde_json::{Map, Value};
 use super::Source;
 use crate::config::IceServer;
 
+/// The messages of the server, by `type`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
+    /// Answers `join`.
     Welcome(Welcome),
+    /// Answers `offer`.
     Answer(Answer),
+    /// Receiving m-lines are missing, or no more.
     Needs(Needs),
+    /// Receiving m-lines carry other tracks.
     Slots {
+        /// The m-lines that changed.
         slots: Vec<Slot>,
     },
+    /// Somebody has joined.
     ParticipantJoined {
+        /// The participant.
         participant: Participant,
     },
+    /// Somebody has changed name or metadata.
     ParticipantUpdated {
+        /// The participant, as it is now.
         participant: Participant,
     },
+    /// Somebody has left.
     ParticipantLeft {
+        /// Its id.
         participant: String,
+        /// The reason.
         reason: LeaveReason,
     },
+    /// Somebody publishes a track.
     TrackPublished {
+        /// The publisher's id.
         participant: String,
+        /// The track.
         track: Track,
     },
+    /// A track is muted or unmuted, or carries something else.
     TrackUpdated {
+        /// The publisher's id.
         participant: String,
+        /// The track, as it is now.
         track: Track,
     },
+    /// A track has ended.
     TrackUnpublished {
+        /// The publisher's id.
         participant: String,
+        /// The track's id.
         track: String,
     },
+    /// Somebody wrote in the chat.
     Chat {
+        /// The message.
         message: ChatMessage,
     },
+    /// The transport is up, or has failed.
     Media {
+        /// The transport's state.
         state: MediaState,
+        /// The reason that it failed: a stable code.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Answers `stats`.
     Stats {
+        /// The number of the request that it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
         /// The relay's counters of this participant's transport; null while it has none.
@@ -53,15 +82,19 @@ pub enum ServerMessage {
     },
     /// Subscriptions of this participant that are served otherwise than before.
     Subscriptions {
+        /// The subscriptions that changed.
         subscriptions: Vec<SubscriptionState>,
     },
     /// The layers of an own track that anybody is sent; the others need not be encoded.
     Layers {
+        /// The track's id.
         track: String,
+        /// All its layers, the lowest first.
         layers: Vec<LayerWanted>,
     },
     /// Viewers that cannot watch an own track; none takes an earlier message back.
     Unwatchable {
+        /// The track's id.
         track: String,
         /// The number of all of them.
         count: usize,
@@ -73,13 +106,16 @@ pub enum ServerMessage {
         /// A stable code.
         reason: String,
     },
+    /// Other people speak than before.
     Speakers {
         /// Participants who speak or spoke, the most recent first.
         recent: Vec<String>,
         /// The number of these, from the first on, that speak now.
         speaking: usize,
     },
+    /// Answers `timeline`.
     Timeline {
+        /// The number of the request that it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
         /// The time of this reply; Unix time in ms, as the decisions'.
@@ -87,19 +123,28 @@ pub enum ServerMessage {
         /// Oldest first.
         decisions: Vec<Decision>,
     },
+    /// Answers requests that need no other answer.
     Ok {
+        /// The number of the request that it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
     },
+    /// Answers `ping`.
     Pong {
+        /// The number of the request that it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
     },
+    /// Refuses a request, or tells of a fault.
     Error(Refusal),
+    /// The connection ends, and is meant to.
     Bye {
+        /// The number of the `leave` that it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
+        /// The reason: a stable code.
         reason: String,
+        /// A sentence for people.
         message: String,
     },
     /// A message of a later server, to be ignored. Never sent.
@@ -107,24 +152,57 @@ pub enum ServerMessage {
     Unknown,
 }
 
+/// Tells who has joined about the room and the server.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Welcome {
+    /// The number of the request that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
+    /// The version of the protocol.
     pub version: u32,
+    /// The room's name.
     pub room: String,
     /// The id of the participant who joined.
     pub participant: String,
+    /// Its name in the room, which the server may have chosen. None from an older server: it is the one asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its metadata in the room, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// Its rights. None from an older server: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
     /// The others.
     pub participants: Vec<Participant>,
     /// Oldest first.
     pub chat: Vec<ChatMessage>,
+    /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
+    /// Bounds of this server.
     pub limits: MessageLimits,
     /// Data channels; none from an older server, whose data channels name no senders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataChannels>,
+    /// The server.
     pub server: ServerInfo,
+}
+
+/// The rights of a participant; everybody may receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Permissions {
+    /// May publish sound.
+    pub microphone: bool,
+    /// May publish a camera.
+    pub camera: bool,
+    /// May publish a screen and its sound.
+    pub screen: bool,
+    /// May write in the chat.
+    pub chat: bool,
+    /// May send data channel messages.
+    pub data: bool,
+    /// May change its own name and metadata.
+    pub update: bool,
 }
 
 /// Rules of the data channels `reliable` and `unreliable`.
@@ -138,28 +216,38 @@ pub struct DataChannels {
     pub messages_per_second: u32,
 }
 
+/// The answer to an offer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answer {
+    /// The number of the request that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
+    /// The session description.
     pub sdp: String,
+    /// All own tracks.
     pub published: Vec<PublishedTrack>,
     /// Every m-line that was offered for use and answered with port 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedMedia>,
     /// Every receiving m-line.
     pub slots: Vec<Slot>,
+    /// Receiving m-lines that are missing.
     pub needs: Needs,
 }
 
+/// An own track.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PublishedTrack {
+    /// Its m-line.
     pub mid: String,
+    /// Its id.
     pub track: String,
 }
 
+/// An m-line that the server does not take.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RefusedMedia {
+    /// The m-line.
     pub mid: String,
     /// Stable, as in an `error`.
     pub code: String,
@@ -167,36 +255,45 @@ pub struct RefusedMedia {
     pub message: String,
 }
 
+/// A receiving m-line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Slot {
+    /// The m-line.
     pub mid: String,
+    /// Audio or video.
     pub kind: MediaKind,
     /// Null when free.
     pub track: Option<String>,
 }
 
+/// The state of a subscription.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SubscriptionState {
+    /// The track's id.
     pub track: String,
     /// Counted from the lowest; null while it is paused.
     pub layer: Option<u8>,
     /// The highest of its temporal layers, counted from the lowest; null while it is paused.
     pub temporal: Option<u8>,
+    /// Whether nothing of it is sent.
     pub paused: bool,
     /// The reason that no higher layer is sent: a stable code.
     pub reason: String,
 }
 
+/// Whether a layer is wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LayerWanted {
     /// Null without simulcast.
     pub rid: Option<String>,
+    /// Whether anybody is sent it.
     pub active: bool,
 }
 
 /// A participant who cannot watch a track.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Unable {
+    /// The participant's id.
     pub participant: String,
     /// The reason: a stable code.
     pub reason: String,
@@ -209,7 +306,9 @@ pub struct Decision {
     pub at_ms: u64,
     /// Null if it is about the link.
     pub track: Option<String>,
+    /// The layer to be sent from then on; null: none.
     pub layer: Option<u8>,
+    /// The highest of its temporal layers; null: none.
     pub temporal: Option<u8>,
     /// The reason that no higher layer is sent, or the event on the link.
     pub reason: String,
@@ -220,35 +319,53 @@ pub struct Decision {
 /// Receiving m-lines to add to those there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Needs {
+    /// m-lines for audio.
     pub audio: u16,
+    /// m-lines for video.
     pub video: u16,
 }
 
+/// The kind of a track.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaKind {
+    /// Sound.
     Audio,
+    /// Pictures.
     Video,
 }
 
+/// A participant.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Participant {
+    /// Its id.
     pub id: String,
+    /// Its name.
     pub name: String,
+    /// Its metadata.
     pub metadata: Map<String, Value>,
+    /// The tracks that it publishes.
     pub tracks: Vec<Track>,
 }
 
+/// A published track.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Track {
+    /// Its id.
     pub id: String,
+    /// Audio or video.
     pub kind: MediaKind,
+    /// Its source, as its publisher says.
     pub source: Source,
+    /// Whether its publisher has muted it.
     pub muted: bool,
+    /// Whether it has several encodings.
     pub simulcast: bool,
+    /// The codec that it comes in.
     pub codec: String,
 }
 
+/// A chat message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ChatMessage {
     /// Counts up within the room.
@@ -257,45 +374,63 @@ pub struct ChatMessage {
     pub participant: String,
     /// The sender's name when it was sent.
     pub name: String,
+    /// The text.
     pub text: String,
     /// Unix time in milliseconds.
     pub at_ms: u64,
 }
 
+/// The reason that a participant has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
+    /// It said `leave`.
     Left,
+    /// Its WebSocket ended.
     Disconnected,
+    /// Reserved.
     MediaFailed,
+    /// The server is shutting down, or closed the room.
     Server,
+    /// The operator removed it.
+    Kicked,
 }
 
+/// The state of a transport.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaState {
+    /// Media can flow.
     Connected,
+    /// It has ended; another is needed.
     Failed,
 }
 
+/// Bounds of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MessageLimits {
+    /// Bytes of a message.
     pub message_bytes: usize,
+    /// Code points of a chat text.
     pub chat_chars: usize,
     /// Bits a second of all media of a participant; 0: no limit. Servers of before did not say.
     #[serde(default)]
     pub publisher_bitrate: u64,
 }
 
+/// The server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ServerInfo {
+    /// The name of the software.
     pub name: String,
+    /// Its version.
     pub version: String,
 }
 
 /// The body of `error`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Refusal {
+    /// The number of the request that it refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
     /// Stable.

@@ -13,6 +13,7 @@ use super::rate::{Allowance, RateLimit};
 use super::wire::{Farewell, Outbox, Received, Unsent, Wire};
 use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VERSION, convert};
 use crate::clients::ClientAddress;
+use crate::hooks::HttpRequest;
 use crate::memory::{Budget, Unread};
 use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
 
@@ -23,6 +24,8 @@ enum End {
     /// The client left by the request of this number.
     Left(Option<u32>),
     ServerShutdown,
+    /// The embedder wants it so: a `bye` with this reason and sentence.
+    Dismissed(&'static str, String),
     /// Told by a fatal `error`.
     Fault {
         code: &'static str,
@@ -46,18 +49,31 @@ struct Session {
     rate: RateLimit,
     heard: Instant,
     client: Option<ClientAddress>,
+    /// Until it has joined, for the embedder's hooks.
+    http: Option<Arc<HttpRequest>>,
 }
 
 /// Events written with one flush; the next batch waits for the socket.
 const BATCH: usize = 64;
 
+/// The facts of the request that a connection began with.
+pub(super) struct Opened {
+    pub(super) client: Option<ClientAddress>,
+    pub(super) http: Option<Arc<HttpRequest>>,
+    pub(super) unread: Unread,
+}
+
 pub(super) async fn run(
     connection: Upgraded,
     native: Arc<Native>,
-    client: Option<ClientAddress>,
-    unread: Unread,
+    opened: Opened,
     mut stop: StopSignal,
 ) {
+    let Opened {
+        client,
+        http,
+        unread,
+    } = opened;
     let limits = &native.limits;
     let now = Instant::now();
     let evicted = Arc::new(Notify::new());
@@ -77,6 +93,7 @@ pub(super) async fn run(
         heard: now,
         native: native.clone(),
         client,
+        http,
     };
     let mut joined = None;
     let admitted = tokio::select! {
@@ -85,6 +102,7 @@ pub(super) async fn run(
     };
     let end = match admitted {
         Ok(mut membership) => {
+            session.http = None;
             let end = tokio::select! {
                 end = session.attend(&mut membership) => end,
                 () = evicted.notified() => no_memory(),
@@ -123,7 +141,7 @@ pub(super) async fn run(
 fn leave_reason(end: &End) -> LeaveReason {
     match end {
         End::Left(_) => LeaveReason::Left,
-        End::ServerShutdown => LeaveReason::Server,
+        End::ServerShutdown | End::Dismissed(..) => LeaveReason::Server,
         End::Gone | End::Fault { .. } => LeaveReason::Disconnected,
     }
 }
@@ -137,6 +155,7 @@ fn farewell(end: End) -> Option<Farewell> {
             "server_shutdown",
             "The server is shutting down.",
         )),
+        End::Dismissed(reason, message) => Some(Farewell::bye(None, reason, &message)),
         End::Fault {
             code,
             message,
@@ -205,6 +224,7 @@ impl Session {
             auto_subscribe: join.auto_subscribe,
             request: id,
             client: self.client,
+            http: self.http.clone(),
         };
         let joined = self.native.rooms.join(&join.room, entrant).await;
         joined.map_err(|refusal| convert::refused(id, &refusal))
@@ -216,9 +236,11 @@ impl Session {
         let mut beat = interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::with_capacity(BATCH);
+        let evicted = membership.events.evicted();
         loop {
             let result = tokio::select! {
                 ending = &mut membership.ending => return ended(ending),
+                () = evicted.notified() => return no_memory(),
                 count = membership.events.recv_many(&mut events, BATCH) => {
                     if count == 0 {
                         // The room has let go of this participant and said why.
@@ -369,6 +391,8 @@ impl Session {
 fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
     match ending {
         Ok(Ending::ServerShutdown) => End::ServerShutdown,
+        Ok(Ending::Kicked(why)) => dismissed("kicked", why, "You were removed from the room."),
+        Ok(Ending::RoomClosed(why)) => dismissed("room_closed", why, "The room was closed."),
         Ok(Ending::TooSlow) => policy(
             "too_slow",
             "This connection does not take messages as fast as the room makes them.".to_owned(),
@@ -386,6 +410,15 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
             close: CloseCode::Error,
         },
     }
+}
+
+/// `otherwise` is the sentence where the embedder gives none.
+fn dismissed(reason: &'static str, why: String, otherwise: &str) -> End {
+    let sentence = match why.is_empty() {
+        true => otherwise.to_owned(),
+        false => why,
+    };
+    End::Dismissed(reason, sentence)
 }
 
 /// The end of a connection that holds most of the process's memory for connections.

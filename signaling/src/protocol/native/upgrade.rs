@@ -16,6 +16,7 @@ use super::handshake::Handshake;
 use super::{DataChannels, IceServer, MessageLimits, session};
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
+use crate::hooks::HttpRequest;
 use crate::media::{self, SENDER_PROTOCOL};
 use crate::memory::Unread;
 use crate::room::{self, Rooms};
@@ -82,12 +83,23 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
         Err(exceeded) => return too_many(&native, client, exceeded),
     };
     let response = handshake.accepted();
-    let unread = parts.extensions.get::<Unread>().cloned();
+    let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
+    let http = native.rooms.asks_hooks().then(|| {
+        Arc::new(HttpRequest {
+            uri: parts.uri,
+            headers: parts.headers,
+            extensions: parts.extensions,
+        })
+    });
+    let opened = session::Opened {
+        client,
+        http,
+        unread,
+    };
     tokio::spawn(async move {
         // A client that hangs up before has no session.
         if let Ok(connection) = handshake.connection.await {
-            let unread = unread.unwrap_or_default();
-            session::run(connection, native, client, unread, stop).await;
+            session::run(connection, native, opened, stop).await;
         }
         drop((permit, held));
     });

@@ -264,7 +264,7 @@ impl Farewell {
                 message: message.to_owned(),
             },
             code: match reason {
-                "left" => CloseCode::Normal,
+                "left" | "kicked" | "room_closed" => CloseCode::Normal,
                 _ => CloseCode::Away,
             },
             reason,

@@ -11,6 +11,7 @@ fn entrant(name: &str) -> Entrant {
         auto_subscribe: true,
         request: None,
         client: None,
+        http: None,
     }
 }
 
@@ -52,9 +53,13 @@ async fn whoever_makes_a_room_that_cannot_be_hears_why() {
     sfu.fail_worker(0);
     let rooms = Rooms::start(Arc::new(sfu), RoomSettings::default());
     rooms.media_ended().await;
-    let entrant = entrant("Ada");
+    let guest = Box::new(Guest {
+        entrant: entrant("Ada"),
+        identity: None,
+        permissions: Default::default(),
+    });
     let (reply, admission) = oneshot::channel();
-    let message = Message::Enter { entrant, reply };
+    let message = Message::Enter { guest, reply };
     let (mailbox, left) = rooms
         .shared
         .mailbox("room", None, message)

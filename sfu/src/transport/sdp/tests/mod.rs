@@ -28,7 +28,10 @@ const LIMITS: SdpLimits = SdpLimits::new(64);
 
 /// Deterministic, so that answers can be compared as text.
 fn answer(session: &mut Session, offer: &str) -> Result<Negotiated, SdpError> {
-    let offer = parse_offer(offer, &LIMITS)?;
+    answer_to(session, &parse_offer(offer, &LIMITS)?)
+}
+
+fn answer_to(session: &mut Session, offer: &Offer) -> Result<Negotiated, SdpError> {
     let ice = IceCredentials {
         ufrag: "serverufragserve".into(),
         pwd: "serverpwdserverpwdserverpwdserve".into(),
@@ -46,7 +49,7 @@ fn answer(session: &mut Session, offer: &str) -> Result<Negotiated, SdpError> {
         cname: "tertulia",
         max_message_size: 16_384,
     };
-    session.negotiate(&offer, &ours, &mut name_slot)
+    session.negotiate(offer, &ours, &mut name_slot)
 }
 
 const LOOPBACK_6: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];

@@ -1,6 +1,7 @@
 //! One offer for each kind of refusal, and the answers to features that are not carried.
 
 use super::*;
+use crate::client_offer::MayPublish;
 
 /// The small offer negotiates, or the refusals below would prove nothing.
 #[test]
@@ -118,6 +119,54 @@ fn an_offer_of_nothing_usable_needs_no_transport() {
         );
         assert!(!negotiated.sdp.contains("BUNDLE") && !negotiated.sdp.contains("ice-ufrag"));
     }
+}
+
+/// The m-line that names the transport may be refused, and the others go on.
+#[test]
+fn a_track_that_may_not_be_published_is_refused_alone() {
+    let text = offer(&[AUDIO, VIDEO, DATA]);
+    let restricted = |text: &str, may_publish: &MayPublish| {
+        let mut offer = parse_offer(text, &LIMITS).expect("an offer");
+        offer.restrict(may_publish);
+        offer
+    };
+    let silent = MayPublish {
+        audio: false,
+        ..MayPublish::default()
+    };
+    let negotiated = answer_to(&mut session(), &restricted(&text, &silent)).expect("negotiates");
+    let roles: Vec<MediaRole> = negotiated.media.iter().map(|media| media.role).collect();
+    assert_eq!(
+        roles,
+        [MediaRole::Rejected, MediaRole::Slot, MediaRole::Data]
+    );
+    let [(mid, error)] = negotiated.refused.as_slice() else {
+        panic!("{:?}", negotiated.refused);
+    };
+    assert_eq!((mid.as_str(), error.code()), ("0", "sdp_not_allowed"));
+    assert!(
+        error.to_string().contains("m-line 1 (audio, mid 0)"),
+        "{error}"
+    );
+    assert!(
+        negotiated
+            .sdp
+            .contains("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n")
+    );
+    assert!(negotiated.sdp.contains("a=group:BUNDLE 1 "));
+    // A slot is no track, and nothing left in use needs no transport.
+    let none = MayPublish {
+        audio: false,
+        video: false,
+        except: Vec::new(),
+    };
+    assert!(restricted(&text, &none).remote.is_some());
+    assert!(restricted(&offer(&[AUDIO]), &none).remote.is_none());
+    // A track of an earlier offer ends by a later one.
+    let mut session = session();
+    assert!(answer(&mut session, &text).is_ok());
+    let later = answer_to(&mut session, &restricted(&text, &silent)).expect("negotiates");
+    assert_eq!(later.media[0].role, MediaRole::Rejected);
 }
 
 /// RFC 8829 section 4.1.1: bundle-only m-lines have port 0 and no transport of their own.

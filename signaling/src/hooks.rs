@@ -1,0 +1,244 @@
+//! Decisions of an embedder: who joins which room, as whom, and what they may do there.
+
+use std::fmt;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Extensions, HeaderMap, Uri};
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+
+use crate::clients::ClientAddress;
+
+/// Decisions of an embedder. Every method has a default, which is a server's without hooks.
+///
+/// ```
+/// use axum::http::header::COOKIE;
+/// use futures_util::future::BoxFuture;
+/// use tertulia_signaling::hooks::{Admission, Denial, Hooks, JoinRequest};
+///
+/// struct Members;
+///
+/// impl Hooks for Members {
+///     fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
+///         Box::pin(async move {
+///             match request.header(COOKIE) {
+///                 Some("member=ada") => Ok(Admission::new().identity("user-1").name("Ada")),
+///                 _ => Err(Denial::new("Log in first.")),
+///             }
+///         })
+///     }
+/// }
+/// ```
+pub trait Hooks: Send + Sync + 'static {
+    /// Decides about a join. It is asked after the limits of the server and of the client's address, and before there
+    /// is a room. The client waits meanwhile, for [`NodeBuilder::authorize_timeout`](crate::NodeBuilder) at most; then
+    /// it is refused with `authorize_timeout`, and the future is dropped. So it is when the server shuts down. A
+    /// [`Denial`] refuses it with `not_allowed`. A panic is logged and refuses it with `internal`.
+    ///
+    /// The default admits everybody under the name that they ask for.
+    fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
+        drop(request);
+        Box::pin(ready(Ok(Admission::new())))
+    }
+}
+
+/// A wish to join a room.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JoinRequest {
+    /// The room, in the one form of its name.
+    pub room: String,
+    /// The name that the client asks for, in its one form.
+    pub name: String,
+    /// The metadata that the client brings, at most 4096 bytes as JSON.
+    pub metadata: Map<String, Value>,
+    /// The client's address, if the HTTP server tells it.
+    pub client: Option<ClientAddress>,
+    /// The HTTP request that opened the client's connection.
+    pub http: Arc<HttpRequest>,
+}
+
+/// The head of the HTTP request that a connection began with.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HttpRequest {
+    /// The address that was asked for. Under a prefix it is without that; the whole one is in `extensions`, as axum's
+    /// `OriginalUri`.
+    pub uri: Uri,
+    /// Its headers, cookies among them.
+    pub headers: HeaderMap,
+    /// Values that the embedder's own middleware has put there, for example by `axum::Extension`.
+    pub extensions: Extensions,
+}
+
+impl JoinRequest {
+    /// A header of the HTTP request; none if it is absent or no text.
+    pub fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
+        self.http.headers.get(name)?.to_str().ok()
+    }
+
+    /// A value that the embedder's middleware has put into the HTTP request.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.http.extensions.get()
+    }
+}
+
+/// A yes to a [`JoinRequest`], and what it means.
+#[derive(Clone, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct Admission {
+    /// The embedder's own key of the user, at most 256 bytes. Clients are not told it; room events and inspections are.
+    pub identity: Option<String>,
+    /// The name in the room, by the rules of names. None: the one that was asked for.
+    pub name: Option<String>,
+    /// The metadata in the room, at most 4096 bytes as JSON. None: the client's own.
+    pub metadata: Option<Map<String, Value>>,
+    /// The participant's rights. Without [`Permissions::update`] the name and the metadata stay.
+    pub permissions: Permissions,
+}
+
+impl Admission {
+    /// As the client asks, with every right.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`identity`](Self::identity).
+    #[must_use]
+    pub fn identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets [`name`](Self::name).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets [`metadata`](Self::metadata).
+    #[must_use]
+    pub fn metadata(mut self, metadata: Map<String, Value>) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// Sets [`permissions`](Self::permissions).
+    #[must_use]
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+}
+
+/// A no to a [`JoinRequest`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denial {
+    reason: String,
+}
+
+impl Denial {
+    /// `reason` is a sentence for the person who wants to join, and is told as it is.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn into_reason(self) -> String {
+        self.reason
+    }
+}
+
+/// The rights of a participant. Everybody may receive. The server enforces them, and `welcome` tells them.
+///
+/// ```
+/// use tertulia_signaling::hooks::Permissions;
+///
+/// let mut audience = Permissions::listener();
+/// audience.chat = true;
+/// assert!(!audience.camera);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Permissions {
+    /// May publish audio that is not said to come with a screen.
+    pub microphone: bool,
+    /// May publish video that is not said to be a screen.
+    pub camera: bool,
+    /// May publish tracks that are said to be a screen, or its sound. The server cannot see what a picture shows: who
+    /// may publish a screen alone can send a camera under that name.
+    pub screen: bool,
+    /// May write in the chat.
+    pub chat: bool,
+    /// May send messages over data channels.
+    pub data: bool,
+    /// May change its own name and metadata.
+    pub update: bool,
+}
+
+impl Permissions {
+    /// Every right.
+    pub const fn all() -> Self {
+        Self {
+            microphone: true,
+            camera: true,
+            screen: true,
+            chat: true,
+            data: true,
+            update: true,
+        }
+    }
+
+    /// No right but to receive.
+    pub const fn listener() -> Self {
+        Self {
+            microphone: false,
+            camera: false,
+            screen: false,
+            chat: false,
+            data: false,
+            update: false,
+        }
+    }
+}
+
+/// Every right.
+impl Default for Permissions {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+/// Time for [`Hooks::authorize`]. A page waits 15 s for the answer to its `join`, and a person not much longer.
+pub(crate) const AUTHORIZE_TIME: Duration = Duration::from_secs(5);
+
+/// The hooks of a server, if it has any, and the time that they have.
+#[derive(Clone)]
+pub struct Authority {
+    /// None: everybody is admitted.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// The time for a decision.
+    pub timeout: Duration,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self {
+            hooks: None,
+            timeout: AUTHORIZE_TIME,
+        }
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("hooks", &self.hooks.is_some())
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}

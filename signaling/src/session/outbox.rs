@@ -1,0 +1,319 @@
+//! The events on their way to one participant: numbered, and bounded in number and bytes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::memory::{Account, UNCOUNTED};
+
+/// Bytes of events that are kept for one participant. Overflow: [`Undelivered::Full`]. Two thousand of the longest chat
+/// texts fit, and several times the welcome to the fullest room.
+const BYTES: usize = 16 << 20;
+/// Bytes between two looks at the process's budget.
+const STEP: usize = 16 << 10;
+
+/// The room's end. Dropped, nothing follows what is kept.
+pub(crate) struct Outbox<T>(Arc<Shared<T>>);
+
+/// A connection's end. Dropped, it is detached.
+pub struct Inbox<T> {
+    shared: Arc<Shared<T>>,
+    attachment: u64,
+}
+
+/// The reason that an event was not kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Undelivered {
+    /// As many events, or bytes of them, wait as may; or there is no memory for more.
+    Full,
+    /// No connection is attached.
+    Detached,
+}
+
+struct Shared<T> {
+    kept: Mutex<Kept<T>>,
+    changed: Notify,
+    /// The process needs the memory: this participant holds most.
+    evicted: Arc<Notify>,
+}
+
+struct Kept<T> {
+    /// Events and their bytes: those that were taken and are not known to be written, then those that wait.
+    events: VecDeque<(T, usize)>,
+    /// The number of the first of them; events count from 1 on.
+    first: u64,
+    /// Events, from the first on, that the attached connection has taken.
+    taken: usize,
+    /// Events that may wait.
+    most: usize,
+    bytes: usize,
+    account: Account,
+    /// Connections so far. The last one is attached, unless none is.
+    attachments: u64,
+    is_attached: bool,
+    is_closed: bool,
+}
+
+impl<T: Clone> Outbox<T> {
+    /// `most` events may wait. `open` opens the account of their bytes, whose holder is told by this when it should let
+    /// go ([`Inbox::evicted`]).
+    pub(crate) fn new(most: usize, open: impl FnOnce(Arc<Notify>) -> Account) -> Self {
+        let evicted = Arc::new(Notify::new());
+        Self(Arc::new(Shared {
+            kept: Mutex::new(Kept {
+                events: VecDeque::new(),
+                first: 1,
+                taken: 0,
+                most,
+                bytes: 0,
+                account: open(Arc::clone(&evicted)),
+                attachments: 0,
+                is_attached: false,
+                is_closed: false,
+            }),
+            changed: Notify::new(),
+            evicted,
+        }))
+    }
+
+    /// Attaches a connection, in the place of an earlier one. It is given everything that no connection has written.
+    pub(crate) fn attach(&self) -> Inbox<T> {
+        let mut kept = self.0.lock();
+        kept.attachments += 1;
+        kept.is_attached = true;
+        kept.taken = 0;
+        let attachment = kept.attachments;
+        drop(kept);
+        self.0.changed.notify_waiters();
+        Inbox {
+            shared: Arc::clone(&self.0),
+            attachment,
+        }
+    }
+
+    /// Keeps an event of so many bytes. An event that is kept once for several participants weighs its part for each.
+    pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
+        let mut kept = self.0.lock();
+        if !kept.is_attached {
+            return Err(Undelivered::Detached);
+        }
+        let waiting = kept.events.len() - kept.taken;
+        let now = kept.bytes.saturating_add(bytes);
+        if waiting >= kept.most || now > BYTES || !kept.count(now) {
+            return Err(Undelivered::Full);
+        }
+        kept.events.push_back((event, bytes));
+        drop(kept);
+        self.0.changed.notify_waiters();
+        Ok(())
+    }
+}
+
+impl<T> Drop for Outbox<T> {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl<T: Clone> Inbox<T> {
+    /// The next event. None once nothing follows, or another connection has taken this one's place. What was taken
+    /// before counts as written. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<T> {
+        let mut events = Vec::with_capacity(1);
+        self.recv_many(&mut events, 1).await;
+        events.pop()
+    }
+
+    /// Appends events, as many as there are and `limit` at most, to `events`, and returns their number: 0 where
+    /// [`recv`](Self::recv) returns none. Cancel-safe.
+    pub async fn recv_many(&mut self, events: &mut Vec<T>, limit: usize) -> usize {
+        loop {
+            // Hears of changes from here on.
+            let changed = self.shared.changed.notified();
+            {
+                let mut kept = self.shared.lock();
+                if kept.attachments != self.attachment {
+                    return 0;
+                }
+                kept.acknowledge();
+                let count = limit.min(kept.events.len());
+                if count > 0 {
+                    events.extend(
+                        kept.events
+                            .iter()
+                            .take(count)
+                            .map(|(event, _)| event.clone()),
+                    );
+                    kept.taken = count;
+                }
+                if count > 0 || kept.is_closed {
+                    return count;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// The number of the event that was taken last; 0 before the first.
+    pub fn sequence(&self) -> u64 {
+        let kept = self.shared.lock();
+        kept.first - 1 + kept.taken as u64
+    }
+
+    /// Notified when the participant should end: it holds most of what the process has for events.
+    pub(crate) fn evicted(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.evicted)
+    }
+}
+
+impl<T> Drop for Inbox<T> {
+    fn drop(&mut self) {
+        let mut kept = self.shared.lock();
+        if kept.attachments == self.attachment {
+            kept.is_attached = false;
+            kept.taken = 0;
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Kept<T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Kept<T> {
+    /// Forgets what was taken: it is written.
+    fn acknowledge(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        let written: usize = self.events.drain(..taken).map(|(_, bytes)| bytes).sum();
+        self.first += taken as u64;
+        if written > 0 {
+            self.count(self.bytes - written);
+        }
+    }
+
+    /// Sets the bytes kept. False, and unchanged, if the process has no memory for them.
+    fn count(&mut self, bytes: usize) -> bool {
+        let counted = |bytes: usize| if bytes > UNCOUNTED { bytes } else { 0 };
+        let stays = bytes / STEP == self.bytes / STEP;
+        if !stays && !self.account.set(counted(bytes)) {
+            return false;
+        }
+        self.bytes = bytes;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::memory::Budget;
+
+    fn outbox(most: usize, budget: &Budget) -> Outbox<u32> {
+        Outbox::new(most, |evicted| {
+            budget.open(None, move || evicted.notify_one())
+        })
+    }
+
+    fn taken(inbox: &mut Inbox<u32>, limit: usize) -> Vec<u32> {
+        let mut events = Vec::new();
+        inbox.recv_many(&mut events, limit).now_or_never();
+        events
+    }
+
+    #[test]
+    fn events_come_in_order_and_wait_in_a_bounded_number() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(3, &budget);
+        assert_eq!(outbox.put(0, 1), Err(Undelivered::Detached));
+        let mut inbox = outbox.attach();
+        for event in 1..=3 {
+            assert_eq!(outbox.put(event, 1), Ok(()));
+        }
+        assert_eq!(outbox.put(4, 1), Err(Undelivered::Full));
+        assert_eq!((taken(&mut inbox, 2), inbox.sequence()), (vec![1, 2], 2));
+        for event in 4..=5 {
+            assert_eq!(outbox.put(event, 1), Ok(()), "two have been taken");
+        }
+        assert_eq!((taken(&mut inbox, 9), inbox.sequence()), (vec![3, 4, 5], 5));
+        assert_eq!((taken(&mut inbox, 9), inbox.sequence()), (vec![], 5));
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_each_event_and_of_the_end() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(9, &budget);
+        let mut inbox = outbox.attach();
+        let heard = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Some(event) = inbox.recv().await {
+                heard.push(event);
+            }
+            heard
+        });
+        for event in 1..=5 {
+            outbox.put(event, 1).expect("kept");
+            tokio::task::yield_now().await;
+        }
+        drop(outbox);
+        assert_eq!(heard.await.expect("no panic"), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_next_connection_is_given_what_the_one_before_has_not_written() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(9, &budget);
+        let mut first = outbox.attach();
+        for event in 1..=4 {
+            outbox.put(event, 1).expect("kept");
+        }
+        assert_eq!(taken(&mut first, 2), [1, 2]);
+        assert_eq!(taken(&mut first, 1), [3], "the two are written");
+        let mut second = outbox.attach();
+        let replaced = first.recv().now_or_never();
+        assert_eq!(replaced, Some(None));
+        drop(first);
+        assert_eq!(second.sequence(), 2);
+        assert_eq!(taken(&mut second, 9), [3, 4]);
+        drop(second);
+        assert_eq!(outbox.put(5, 1), Err(Undelivered::Detached));
+        let mut third = outbox.attach();
+        assert_eq!(taken(&mut third, 9), [3, 4]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_for_each_and_for_all() {
+        let free = Budget::new(usize::MAX);
+        let alone = outbox(usize::MAX, &free);
+        let mut inbox = alone.attach();
+        for event in 0..16 {
+            assert_eq!(alone.put(event, 1 << 20), Ok(()));
+        }
+        assert_eq!(alone.put(16, 1), Err(Undelivered::Full));
+        assert_eq!(taken(&mut inbox, 16).len(), 16);
+        assert_eq!(
+            alone.put(16, 1),
+            Err(Undelivered::Full),
+            "not known to be written"
+        );
+        assert!(taken(&mut inbox, 1).is_empty());
+        assert_eq!((alone.put(16, 1), free.used()), (Ok(()), 0));
+
+        let budget = Budget::new(1 << 20);
+        let (large, small) = (outbox(999, &budget), outbox(999, &budget));
+        let (inbox, _other) = (large.attach(), small.attach());
+        assert_eq!(large.put(1, 900 << 10), Ok(()));
+        assert_eq!(small.put(1, 200 << 10), Ok(()));
+        let told = inbox.evicted();
+        assert!(told.notified().now_or_never().is_some(), "it holds most");
+        assert_eq!(small.put(2, 600 << 10), Err(Undelivered::Full));
+        drop((inbox, large));
+        assert_eq!(small.put(2, 600 << 10), Ok(()));
+        assert_eq!(budget.used(), 800 << 10);
+    }
+}

@@ -1,0 +1,67 @@
+/** Our rights in a room, as the server tells them. */
+import assert from "node:assert/strict";
+import { afterEach, mock, test } from "node:test";
+
+import { EVERYTHING, mayPublish } from "../../client/permissions.js";
+import { Publication } from "../../client/publication.js";
+import { serve } from "./fake-room.mjs";
+import { fakeTrack, settle } from "./fakes.mjs";
+
+afterEach(() => mock.timers.reset());
+
+const publication = (source, kind) => new Publication({ source, media: fakeTrack(kind) });
+
+test("the source decides, within its kind", () => {
+  const screen = { ...EVERYTHING, microphone: false, camera: false };
+  for (const [source, kind, alone] of [
+    ["microphone", "audio", false],
+    ["camera", "video", false],
+    ["screen", "video", true],
+    ["screenAudio", "audio", true],
+    ["other", "audio", false],
+    ["other", "video", false],
+    ["screen", "audio", false],
+    ["screenAudio", "video", false],
+  ]) {
+    assert.equal(mayPublish(screen, { source, kind }), alone, `${source} ${kind}`);
+    assert.equal(mayPublish({ ...EVERYTHING, screen: false }, { source, kind }), !alone, `${source} ${kind}`);
+    assert.equal(mayPublish(EVERYTHING, { source, kind }), true);
+  }
+});
+
+test("what may not be sent is not offered, and told; later it is refused at once", async () => {
+  const permissions = { ...EVERYTHING, camera: false };
+  const server = serve({ welcome: { name: "Ana Real", metadata: { seat: 4 }, permissions } });
+  const { room } = server;
+  const told = [];
+  room.on("errorOccurred", ({ code, message }) => told.push([code, message]));
+  const camera = await room.publish(publication("camera", "video"));
+  const microphone = await room.publish(publication("microphone", "audio"));
+  await room.join();
+  assert.deepEqual(told, [["not_allowed", "You may not send a camera in this room."]]);
+  assert.deepEqual([...room.publications], [microphone]);
+  assert.deepEqual(Object.keys(server.sockets[0].knows.tracks), ["microphone"]);
+  await assert.rejects(room.publish(camera), { code: "not_allowed" });
+  assert.deepEqual(room.permissions, permissions);
+  assert.equal(room.name, "Ana Real");
+});
+
+test("a name that the server chose is no change of ours, and stays where we may not change it", async () => {
+  for (const update of [true, false]) {
+    const server = serve({ welcome: { name: "Ana Real", metadata: {}, permissions: { ...EVERYTHING, update } } });
+    const joined = server.room.join();
+    await server.room.rename("Anita");
+    await joined;
+    await settle();
+    assert.equal(server.room.name, update ? "Anita" : "Ana Real");
+    const updates = server.sockets[0].said.filter(({ type }) => type === "update");
+    assert.deepEqual(updates.map(({ name }) => name), update ? ["Anita"] : []);
+    mock.timers.reset();
+  }
+});
+
+test("a server that says nothing of rights forbids nothing", async () => {
+  const server = serve();
+  await server.room.join();
+  assert.deepEqual([server.room.permissions, server.room.name], [EVERYTHING, "Ana"]);
+});
