@@ -1,5 +1,7 @@
 //! Refuses settings that cannot be meant.
 
+use std::net::IpAddr;
+
 use super::{Config, ConfigError, RoomCap};
 use crate::names;
 
@@ -45,6 +47,11 @@ impl Config {
             if value > most {
                 return Err(ConfigError::Value(format!("{key} must be at most {most}")));
             }
+        }
+        if let Some(ip) = self.media_ip.iter().find(|ip| is_nowhere(**ip)) {
+            return Err(ConfigError::Value(format!(
+                "media_ip: {ip} is no address that clients can send to; leave it out to announce every address of the machine"
+            )));
         }
         if let Some(folder) = &self.web_dir
             && !folder.join("index.html").is_file()
@@ -185,6 +192,11 @@ impl Config {
     }
 }
 
+/// Whether no client can send to an address: it is unspecified or a group's.
+fn is_nowhere(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip.is_multicast()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -272,5 +284,17 @@ mod tests {
         }
         let said = refused("[room_caps.hall]\nmax_viewer_bitrate = 9223372036854775807");
         assert!(said.is_some_and(|said| said.contains("room_caps: max_viewer_bitrate")));
+    }
+
+    #[test]
+    fn an_address_that_clients_cannot_send_to_is_not_announced() {
+        for ip in ["0.0.0.0", "::", "224.0.0.1", "ff02::1"] {
+            let said = refused(&format!("media_ip = [\"{ip}\"]")).expect(ip);
+            assert!(
+                said.contains("no address that clients can send to"),
+                "{said}"
+            );
+        }
+        assert_eq!(refused("media_ip = [\"192.0.2.1\"]"), None);
     }
 }

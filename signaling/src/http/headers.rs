@@ -14,7 +14,7 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 /// level 3); blobs are pictures and sounds that the page makes itself. The hash is that of the script in
 /// `web/index.html`; if it is wrong, browsers report the right one.
 const CONTENT_SECURITY: &str = "default-src 'self'; \
-     script-src 'self' 'sha256-3oy/esrk5BlcntSsqCJtKyHGVLVXAzxbig1f0ALJ1/U='; connect-src 'self'; img-src 'self' data: blob:; \
+     script-src 'self' 'sha256-Cuyhy3GGaiJ786TqL/woJQUoCg73y3jrceB7j/qCQIo='; connect-src 'self'; img-src 'self' data: blob:; \
      media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
 /// The rights that a call needs, for this page and no frame in it; nothing else.

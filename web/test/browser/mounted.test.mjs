@@ -63,6 +63,31 @@ async function proxy(t, change, { upgrades = true } = {}) {
   return { url: `http://127.0.0.1:${http.address().port}/call` };
 }
 
+/**
+ * A server that reads a path as nginx does for `location /call/ { proxy_pass .../; }`: slashes and `..` are folded first.
+ *
+ * @param {import("node:test").TestContext} t
+ */
+async function folding(t) {
+  const page = await (await fetch(server.url)).text();
+  const http = createServer((_, reply) => reply.writeHead(200, { "Content-Type": "text/html" }).end(page));
+  http.listen(0, "127.0.0.1");
+  await once(http, "listening");
+  t.after(() => http.close(http.closeAllConnections()));
+  return `http://127.0.0.1:${http.address().port}`;
+}
+
+test("a path that begins with two slashes leads to no other host", async (t) => {
+  const origin = await folding(t);
+  const page = await browser.newPage();
+  const asked = [];
+  page.on("request", (request) => request.isNavigationRequest() && asked.push(request.url()));
+  await page.goto(`${origin}//127.0.0.9:1/..%2fcall%2f?room=secret`, { waitUntil: "commit" });
+  await page.waitForURL(/%2f\/\?room=secret$/, PATIENCE);
+  assert.deepEqual([...new Set(asked.map((url) => new URL(url).origin))], [origin]);
+  await page.close();
+});
+
 /** Joins twice, by the page's own link the second time. */
 async function callsUnder(url) {
   const ana = await openPage(browser, autojoin(url, "Ana"));
