@@ -65,6 +65,8 @@ export class Room extends Events {
   /** The reason that it is closed. */
   #ending = { reason: "", message: "" };
   #backoff = new Backoff();
+  /** @type {number | null} the time at which media failed, while none has got through since, over several connections */
+  #blockedSince = null;
   /** @type {() => void} */
   #wake = () => {};
 
@@ -118,6 +120,11 @@ export class Room extends Events {
   /** @returns {RTCPeerConnectionState} */
   get mediaState() {
     return this.#connection?.transport?.state ?? "new";
+  }
+
+  /** Media has not got through since it last failed, though the server answers. */
+  get isMediaBlocked() {
+    return this.#blockedSince !== null;
   }
 
   /** Joins; rejected with a `CallError`, after which the room is closed. */
@@ -389,7 +396,10 @@ export class Room extends Events {
       }
     });
     connection.on("state", (state) => {
-      if (state === "connected") this.#backoff.reset();
+      if (state === "connected") {
+        this.#backoff.reset();
+        this.#blockedSince = null;
+      }
       this.emit("mediaStateChanged", state);
     });
     connection.on("restarted", () => {
@@ -400,7 +410,10 @@ export class Room extends Events {
     connection.on("error", (error) => this.#report(error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
     connection.on("lost", ({ reason, message }) => {
-      if (this.#state === "connected") void this.#reconnect(reason, message);
+      if (this.#state !== "connected") return;
+      if (reason === "media_failed") this.#blockedSince ??= Date.now();
+      if (this.#blockedSince !== null && Date.now() - this.#blockedSince >= GIVE_UP_AFTER_MS) return this.#close(reason, message);
+      void this.#reconnect(reason, message);
     });
   }
 

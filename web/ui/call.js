@@ -209,6 +209,8 @@ export class Call {
     this.element.classList.toggle("reconnecting", isBroken);
     if (isReconnecting) {
       this.#connectionBanner.show(explainReconnecting(this.#reason), { label: "Try now", onPress: () => this.#room.retryNow() });
+    } else if (state === "connecting" && this.#room.isMediaBlocked) {
+      this.#connectionBanner.show(explainReconnecting("media_failed"));
     } else if (isBroken) {
       this.#connectionBanner.show("Your connection is interrupted: nothing arrives from the server. Restoring it…");
     } else {

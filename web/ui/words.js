@@ -77,7 +77,7 @@ export function explainReconnecting(reason) {
     case "worker_failed":
       return "A part of the server has failed. Reconnecting…";
     case "media_failed":
-      return "Audio and video do not get through. Reconnecting…";
+      return "Audio and video do not get through: a firewall or your network may block them (UDP). Trying again…";
     default:
       return "The connection was lost. Reconnecting…";
   }

@@ -302,6 +302,7 @@ impl Room {
             views: HashMap::new(),
             told_needs: Default::default(),
             new_needs: None,
+            connecting_since: None,
             lane: Default::default(),
             _counted: Counted::new(&self.shared.participants),
         };
@@ -358,6 +359,7 @@ impl Room {
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
         let participant = self.participants.remove(id)?;
         self.lanes.leave(id, &participant.lane);
+        self.look_at_connecting(id, participant.connecting_since);
         if let Some(peer) = participant.peer {
             self.peers.remove(&peer);
             self.former.peer(peer, id.clone());

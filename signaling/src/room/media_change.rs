@@ -46,6 +46,9 @@ impl Room {
         match event {
             E::PeerConnected { .. } => {
                 info!(room = %self.name, participant = %id, %peer, "peer connected");
+                if let Some(participant) = self.participants.get_mut(&id) {
+                    participant.connecting_since = None;
+                }
                 self.tell(&id, Event::MediaConnected);
             }
             E::PeerFailed { reason, .. } => {

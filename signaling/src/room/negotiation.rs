@@ -1,5 +1,8 @@
 //! Offers, and the tracks that they publish.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::actor::Room;
@@ -23,6 +26,10 @@ pub(super) struct Offer {
     pub(super) sdp: String,
     pub(super) carries: Vec<Carried>,
 }
+
+/// Time from which on a transport that is not connected counts as one that cannot be: ICE and DTLS take five round trips,
+/// and a few more if packets are lost.
+const NOT_CONNECTED: Duration = Duration::from_secs(5);
 
 impl Room {
     /// The first offer makes a peer, a later one renegotiates it.
@@ -95,6 +102,7 @@ impl Room {
             return self.done(id);
         };
         participant.peer = Some(peer);
+        participant.connecting_since = Some(Instant::now());
         self.peers.insert(peer, id.clone());
         info!(room = %self.name, participant = %id, %peer, "peer created");
         self.cap(peer);
@@ -328,6 +336,22 @@ impl Room {
         );
     }
 
+    /// Tells of a transport that was given up before it was connected: most likely the client's UDP does not reach the
+    /// server.
+    pub(super) fn look_at_connecting(&self, id: &ParticipantId, since: Option<Instant>) {
+        let Some(waited) = since.map(|since| since.elapsed()) else {
+            return;
+        };
+        if waited < NOT_CONNECTED {
+            return;
+        }
+        self.shared.count_never_connected();
+        warn!(
+            room = %self.name, participant = %id, seconds = waited.as_secs(),
+            "media was never connected: is the server's UDP port open, and does the client reach the address it was told?"
+        );
+    }
+
     /// The participant stays and may offer anew.
     pub(super) fn lose_peer(&mut self, id: &ParticipantId) {
         let Some(participant) = self.participants.get_mut(id) else {
@@ -338,7 +362,9 @@ impl Room {
         };
         participant.told_needs = Needs::default();
         participant.new_needs = None;
+        let connecting_since = participant.connecting_since.take();
         let tracks: Vec<TrackId> = participant.tracks.iter().map(|track| track.id).collect();
+        self.look_at_connecting(id, connecting_since);
         self.peers.remove(&peer);
         self.former.peer(peer, id.clone());
         for track in tracks {

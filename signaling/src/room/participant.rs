@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::lane::Lane;
 use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
@@ -26,6 +27,8 @@ pub(super) struct Participant {
     pub(super) way: Way,
     /// Its transport, from its first offer until that fails.
     pub(super) peer: Option<PeerId>,
+    /// The time since which its transport has waited to be connected; none: it was, or there is none.
+    pub(super) connecting_since: Option<Instant>,
     /// Its answered offers: what its transport's events say that are older was said anew by the answer.
     pub(super) offers: u64,
     pub(super) tracks: Vec<Track>,

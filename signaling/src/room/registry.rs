@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -68,6 +68,7 @@ pub(super) struct Shared {
     pub(super) caps: RoomCaps,
     announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
+    never_connected: AtomicU64,
     clients: Clients,
     pub(super) authority: Authority,
     pub(super) hear_data: bool,
@@ -86,6 +87,10 @@ impl Shared {
         let mut named = self.announce_for.iter();
         let found = named.find(|each| each.name == name);
         found.map_or_else(Vec::new, |found| found.addresses.clone())
+    }
+
+    pub(super) fn count_never_connected(&self) {
+        self.never_connected.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -164,6 +169,9 @@ pub struct Counts {
     pub rooms: usize,
     /// Participants of all rooms.
     pub participants: usize,
+    /// Transports that were given up before they were connected, five seconds or more after their offer, since the
+    /// process began.
+    pub media_never_connected: u64,
 }
 
 impl Rooms {
@@ -181,6 +189,7 @@ impl Rooms {
             caps: settings.caps,
             announce_for: settings.announce_for,
             participants: Arc::default(),
+            never_connected: AtomicU64::new(0),
             by_name: DashMap::new(),
             stop: watch::Sender::new(false),
             media_ended: watch::Sender::new(false),
@@ -306,6 +315,7 @@ impl Rooms {
         Counts {
             rooms: self.shared.by_name.len(),
             participants: self.shared.participants.load(Ordering::Relaxed),
+            media_never_connected: self.shared.never_connected.load(Ordering::Relaxed),
         }
     }
 

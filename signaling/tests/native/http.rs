@@ -99,7 +99,7 @@ async fn counters_are_served_apart_from_the_page() {
     });
     assert_eq!(memory, nothing);
     let expected = serde_json::json!({
-        "uptime_s": null, "memory": null, "cache_bytes": 16, "cache_bytes_most": 17, "caches_refused": 18, "rooms": 1, "participants": 2, "cipher": "ring",
+        "uptime_s": null, "memory": null, "cache_bytes": 16, "cache_bytes_most": 17, "caches_refused": 18, "rooms": 1, "participants": 2, "media_never_connected": 0, "cipher": "ring",
         "linked_workers": 3, "links_refused": 2, "failed_workers": 0,
         "log_lines_lost": 0, "log_lines_left_out": 0,
         "workers": [

@@ -343,3 +343,28 @@ async fn a_failed_room_says_why_to_every_protocol() {
         assert_eq!(member.ending.await, Ok(Ending::RoomFailed));
     }
 }
+
+/// One whose media is never connected is counted as she leaves, unless she left at once; one who was connected is not.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_is_never_connected_is_counted() {
+    for (stays, connects, counted) in [(6, false, 1), (4, false, 0), (6, true, 0)] {
+        let (rooms, media) = start();
+        let (mut ada, mut bob, _) = two(&rooms, &media).await;
+        if connects {
+            let peer = *media.books().peers.keys().next().expect("a peer");
+            media.connect(peer);
+            hear(&mut ada, |event| {
+                matches!(event, Event::MediaConnected).then_some(())
+            })
+            .await;
+        }
+        tokio::time::advance(Duration::from_secs(stays)).await;
+        ada.leave(LeaveReason::Left).await;
+        hear(&mut bob, |event| {
+            matches!(event, Event::ParticipantLeft { .. }).then_some(())
+        })
+        .await;
+        let found = rooms.counts().media_never_connected;
+        assert_eq!(found, counted, "{stays} s, connected {connects}");
+    }
+}

@@ -106,6 +106,22 @@ test("a broken path is restarted, and replaced when that does not help", async (
   server.room.leave();
 });
 
+test("media that never gets through is tried again, told all the while, then given up", async () => {
+  const server = serve();
+  await server.room.join();
+  assert.equal(server.room.isMediaBlocked, false);
+  await until(() => server.room.state === "reconnecting");
+  await until(() => server.room.state === "connected");
+  assert.equal(server.room.isMediaBlocked, true);
+  server.connections.at(-1).become("connected");
+  assert.equal(server.room.isMediaBlocked, false);
+  server.connections.at(-1).become("failed");
+  await until(() => server.room.state === "closed");
+  assert.deepEqual(server.events.at(-1), ["state", "closed", "media_failed"]);
+  const { length } = server.connections;
+  assert.ok(length > 8 && length < 20, `${length} attempts in three minutes`);
+});
+
 test("a path that heals by itself is left alone", async () => {
   const server = serve();
   await server.room.join();
