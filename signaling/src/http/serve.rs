@@ -40,6 +40,10 @@ const LEAST_AGE: Duration = Duration::from_secs(2);
 /// The time between looks for old ones, while there are too many.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Longest head of a request, in bytes; a longer one is answered with 431. Proxies in front of servers take 32 KiB, and
+/// hyper by itself 400 KiB, which unfinished heads would hold for as long as a client may take to ask.
+const HEAD_BYTES: usize = 64 << 10;
+
 /// Serves connections. [`Unread`] gives each request the bytes that its connection has received.
 pub(crate) async fn serve(
     mut listener: TcpListener,
@@ -48,7 +52,8 @@ pub(crate) async fn serve(
     memory: &Memory,
 ) -> Infallible {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    http.max_buf_size(HEAD_BYTES)
+        .timer(TokioTimer::new())
         .header_read_timeout(bounds.ask);
     let open = Open::default();
     loop {

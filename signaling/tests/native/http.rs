@@ -46,6 +46,33 @@ pub(crate) async fn status(server: &Server, request: &str) -> u16 {
         .expect("status")
 }
 
+#[tokio::test]
+async fn a_head_that_is_too_long_is_not_read_to_its_end() {
+    let server = Server::start().await;
+    for (bytes, serves) in [(30 << 10, true), (1 << 20, false)] {
+        let head = format!(
+            "GET /healthz HTTP/1.1\r\nHost: {}\r\nX-Long: {}\r\n\r\n",
+            server.addr,
+            "x".repeat(bytes)
+        );
+        let mut stream = TcpStream::connect(server.addr).await.expect("connect");
+        // The server closes the connection before it has read everything, and the kernel resets it then.
+        let sent = stream.write_all(head.as_bytes()).await;
+        let mut start = [0; 12];
+        let read = stream.read_exact(&mut start).await;
+        let status = read
+            .is_ok()
+            .then(|| String::from_utf8_lossy(&start[9..]).into_owned());
+        match serves {
+            true => assert_eq!(status.as_deref(), Some("200")),
+            false => assert!(
+                matches!(status.as_deref(), None | Some("431")),
+                "{sent:?} {status:?}"
+            ),
+        }
+    }
+}
+
 fn parse(text: &str) -> Reply {
     let (head, body) = text.split_once("\r\n\r\n").expect("head");
     let mut lines = head.lines();
