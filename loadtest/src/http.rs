@@ -17,9 +17,9 @@ const MAX_BODY: usize = 4 << 20;
 pub enum Trust<'a> {
     /// No certificate, for plain http.
     Nothing,
-    /// Those that the system trusts.
+    /// Certificates that the system trusts.
     System,
-    /// Those in a PEM file, and no others.
+    /// Certificates in a PEM file, and no others.
     File(&'a Path),
 }
 

@@ -93,7 +93,7 @@ pub(crate) enum BotError {
     TooSlow(Duration, String),
 }
 
-/// What protocols and stacks differ in.
+/// Differences between protocols and stacks.
 pub(crate) trait Client: Send {
     type Event: Send;
 
@@ -106,7 +106,7 @@ pub(crate) trait Client: Send {
     /// Handles an event. Returns whether media is connected by it.
     fn handle(&mut self, event: Self::Event)
     -> impl Future<Output = Result<bool, BotError>> + Send;
-    /// What joining still waits for.
+    /// Steps that joining still waits for.
     fn awaits(&self) -> String;
     /// Publishes; the first frames are due at `start`.
     fn publish(&mut self, start: Instant) -> impl Future<Output = ()> + Send;

@@ -33,7 +33,7 @@ pub(crate) trait Media: Send {
     fn accept(&mut self, sdp: &str) -> impl Future<Output = Result<(), BotError>> + Send;
     /// The next event. Cancel safe.
     fn next(&mut self) -> impl Future<Output = MediaEvent> + Send;
-    /// What the transport still waits for.
+    /// Things that the transport still waits for.
     fn awaits(&self) -> String;
     /// The server wants these encodings of an m-line, by RID, and no others.
     fn want_encodings(

@@ -35,7 +35,7 @@ pub(crate) struct Packet<'a> {
     pub(crate) sent: Option<u64>,
 }
 
-/// What a packet with media adds to the run's second.
+/// The part of a packet with media in the run's second.
 pub(crate) struct Counted {
     pub(crate) bytes: u64,
     delay: Option<Duration>,

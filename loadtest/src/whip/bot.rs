@@ -32,7 +32,7 @@ pub(super) struct Bot {
     session: Option<Session>,
     /// The streams that are sent, once an answer has said what may be.
     sources: Vec<Source>,
-    /// What joining waits for.
+    /// Steps that joining waits for.
     awaits: String,
 }
 

@@ -70,7 +70,7 @@ pub enum TapLayers {
     /// The largest picture that arrives. When that changes, the tap moves at a keyframe of the other encoding.
     #[default]
     Largest,
-    /// All of them. They stay published even if no viewer is sent them.
+    /// Every layer. All stay published even if no viewer is sent them.
     All,
 }
 
@@ -121,7 +121,7 @@ pub struct Tap {
     shared: Arc<Shared>,
 }
 
-/// What both ends of a tap know.
+/// State that both ends of a tap share.
 #[derive(Debug, Default)]
 struct Shared {
     /// Bytes of payload that wait for the reader.

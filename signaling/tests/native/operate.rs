@@ -1,4 +1,4 @@
-//! What an embedder hears of rooms, and does with them.
+//! Events that an embedder hears of rooms, and its operations on them.
 
 use std::sync::Arc;
 

@@ -114,7 +114,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 /** Steps of a clock, in seconds, that people count in. */
 const CLOCK = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 
-/** What the charts of a section have in common: values along the bottom, their name and form, and marks. */
+/** Facts that the charts of a section share: values along the bottom, their name and form, and marks. */
 function axis(name, xs, form, marks) {
   const place = (at) => form(at, xs.at(-1) ?? 0);
   const more = marks.length > MAX_MARKS ? make("p", { class: "about" }, `and ${marks.length - MAX_MARKS} more, in the JSON`) : null;
