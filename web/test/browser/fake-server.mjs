@@ -209,7 +209,7 @@ async function serveFile(request, response) {
     const body = await readFile(new URL(`.${path}`, ROOT));
     response.writeHead(200, {
       "content-type": TYPES[extname(path)] ?? "application/octet-stream",
-      "content-security-policy": "default-src 'self'; script-src 'self' 'sha256-3oy/esrk5BlcntSsqCJtKyHGVLVXAzxbig1f0ALJ1/U='",
+      "content-security-policy": "default-src 'self'; script-src 'self' 'sha256-Cuyhy3GGaiJ786TqL/woJQUoCg73y3jrceB7j/qCQIo='",
     });
     response.end(body);
   } catch {
