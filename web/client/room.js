@@ -411,8 +411,10 @@ export class Room extends Events {
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
     connection.on("lost", ({ reason, message }) => {
       if (this.#state !== "connected") return;
-      if (reason === "media_failed") this.#blockedSince ??= Date.now();
-      if (this.#blockedSince !== null && Date.now() - this.#blockedSince >= GIVE_UP_AFTER_MS) return this.#close(reason, message);
+      if (reason === "media_failed") {
+        this.#blockedSince ??= Date.now();
+        if (Date.now() - this.#blockedSince >= GIVE_UP_AFTER_MS) return this.#close(reason, message);
+      }
       void this.#reconnect(reason, message);
     });
   }
