@@ -100,7 +100,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// As the client asks, with every right.
+    /// An admission as the client asks, with every right.
     pub fn new() -> Self {
         Self::default()
     }

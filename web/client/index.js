@@ -21,7 +21,7 @@ export {
   readRoom,
   typedRoom,
 } from "./names.js";
-export { EVERYTHING, mayNotPublish } from "./permissions.js";
+export { ALL_PERMISSIONS, mayNotPublish } from "./permissions.js";
 export { Publication } from "./publication.js";
 export { isPassing } from "./reconnect.js";
 export { Room } from "./room.js";

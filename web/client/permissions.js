@@ -9,7 +9,7 @@ import { CallError } from "./errors.js";
  *
  * @type {Readonly<Permissions>}
  */
-export const EVERYTHING = Object.freeze({
+export const ALL_PERMISSIONS = Object.freeze({
   microphone: true,
   camera: true,
   screen: true,

@@ -2,7 +2,7 @@ import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
-import { EVERYTHING, mayNotPublish, mayPublish } from "./permissions.js";
+import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
 import { Received } from "./received.js";
@@ -75,7 +75,7 @@ export class Room extends Events {
   /** @type {Limits} the server's; zeros before it has told them */
   limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
   /** @type {Readonly<Permissions>} what we may do here, known once `connected` */
-  permissions = EVERYTHING;
+  permissions = ALL_PERMISSIONS;
   /** @type {ChatMessage[]} oldest first */
   chat = [];
   /** @type {Speakers} */
@@ -351,7 +351,7 @@ export class Room extends Events {
    * @param {import("./protocol.js").ServerMessages["welcome"]} welcome
    * @param {ConnectionOptions} joinedAs
    */
-  #admitted({ name, metadata, permissions = EVERYTHING }, joinedAs) {
+  #admitted({ name, metadata, permissions = ALL_PERMISSIONS }, joinedAs) {
     // A change made meanwhile is told afterwards; where it may not be made, the server's word stays.
     const isChosen = !permissions.update;
     if (name !== undefined && (isChosen || this.#options.name === joinedAs.name)) this.#options.name = name;

@@ -1,4 +1,4 @@
-import { captureDevices, captureScreen, EVERYTHING, Events, listDevices, mayNotPublish } from "../client/index.js";
+import { captureDevices, captureScreen, ALL_PERMISSIONS, Events, listDevices, mayNotPublish } from "../client/index.js";
 import { Device } from "./own-device.js";
 import { Sending } from "./sending.js";
 
@@ -32,7 +32,7 @@ export class OwnMedia extends Events {
   #isPicking = false;
   #released = false;
   /** @type {Readonly<Permissions>} */
-  #permissions = EVERYTHING;
+  #permissions = ALL_PERMISSIONS;
   #devicesChanged = () => void this.#checkDevices();
 
   /** @type {MediaStreamTrack | null} */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CallError } from "../../client/errors.js";
-import { EVERYTHING } from "../../client/permissions.js";
+import { ALL_PERMISSIONS } from "../../client/permissions.js";
 import { OwnMedia } from "../../ui/own.js";
 import { settle } from "./fakes.mjs";
 
@@ -272,7 +272,7 @@ test("what may not be sent goes off, and a press says why", async () => {
   await own.open({ microphone: true, camera: true });
   own.enter(room);
   await own.shareScreen();
-  own.allow({ ...EVERYTHING, microphone: false, camera: false, screen: false });
+  own.allow({ ...ALL_PERMISSIONS, microphone: false, camera: false, screen: false });
   assert.deepEqual([own.microphoneOn, own.cameraOn, own.screen], [false, false, null]);
   assert.deepEqual(["microphone", "camera", "screen"].map((what) => own.may(what)), [false, false, false]);
   await own.toggleMicrophone();
@@ -284,7 +284,7 @@ test("what may not be sent goes off, and a press says why", async () => {
     "You may not send a camera in this room.",
     "You may not share a screen in this room.",
   ]);
-  own.allow(EVERYTHING);
+  own.allow(ALL_PERMISSIONS);
   await own.toggleMicrophone();
   assert.equal(own.microphoneOn, true);
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
-import { EVERYTHING, mayPublish } from "../../client/permissions.js";
+import { ALL_PERMISSIONS, mayPublish } from "../../client/permissions.js";
 import { Publication } from "../../client/publication.js";
 import { serve } from "./fake-room.mjs";
 import { fakeTrack, settle } from "./fakes.mjs";
@@ -12,7 +12,7 @@ afterEach(() => mock.timers.reset());
 const publication = (source, kind) => new Publication({ source, media: fakeTrack(kind) });
 
 test("the source decides, within its kind", () => {
-  const screen = { ...EVERYTHING, microphone: false, camera: false };
+  const screen = { ...ALL_PERMISSIONS, microphone: false, camera: false };
   for (const [source, kind, alone] of [
     ["microphone", "audio", false],
     ["camera", "video", false],
@@ -24,13 +24,13 @@ test("the source decides, within its kind", () => {
     ["screenAudio", "video", false],
   ]) {
     assert.equal(mayPublish(screen, { source, kind }), alone, `${source} ${kind}`);
-    assert.equal(mayPublish({ ...EVERYTHING, screen: false }, { source, kind }), !alone, `${source} ${kind}`);
-    assert.equal(mayPublish(EVERYTHING, { source, kind }), true);
+    assert.equal(mayPublish({ ...ALL_PERMISSIONS, screen: false }, { source, kind }), !alone, `${source} ${kind}`);
+    assert.equal(mayPublish(ALL_PERMISSIONS, { source, kind }), true);
   }
 });
 
 test("what may not be sent is not offered, and told; later it is refused at once", async () => {
-  const permissions = { ...EVERYTHING, camera: false };
+  const permissions = { ...ALL_PERMISSIONS, camera: false };
   const server = serve({ welcome: { name: "Ana Real", metadata: { seat: 4 }, permissions } });
   const { room } = server;
   const told = [];
@@ -48,7 +48,7 @@ test("what may not be sent is not offered, and told; later it is refused at once
 
 test("a name that the server chose is no change of ours, and stays where we may not change it", async () => {
   for (const update of [true, false]) {
-    const server = serve({ welcome: { name: "Ana Real", metadata: {}, permissions: { ...EVERYTHING, update } } });
+    const server = serve({ welcome: { name: "Ana Real", metadata: {}, permissions: { ...ALL_PERMISSIONS, update } } });
     const joined = server.room.join();
     await server.room.rename("Anita");
     await joined;
@@ -63,5 +63,5 @@ test("a name that the server chose is no change of ours, and stays where we may 
 test("a server that says nothing of rights forbids nothing", async () => {
   const server = serve();
   await server.room.join();
-  assert.deepEqual([server.room.permissions, server.room.name], [EVERYTHING, "Ana"]);
+  assert.deepEqual([server.room.permissions, server.room.name], [ALL_PERMISSIONS, "Ana"]);
 });
