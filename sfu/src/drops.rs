@@ -128,6 +128,8 @@ drop_reasons! {
     RepairNotCached = "repair_not_cached",
     /// A viewer asks for more packets again than its link is given.
     RepairRefused = "repair_refused",
+    /// A viewer asks for more keyframes than one m-line may: 16 at once, and one in two seconds.
+    KeyframeRefused = "keyframe_refused",
     /// A packet could not be encrypted.
     SealFailed = "seal_failed",
 

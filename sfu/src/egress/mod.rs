@@ -10,6 +10,7 @@ mod bwe;
 mod earlier;
 mod forwarder;
 mod kept;
+mod keyframes;
 mod link;
 mod outlet;
 mod pacer;
@@ -27,6 +28,7 @@ mod waiting;
 
 pub(crate) use allocator::{LayerAllocation, LayerRequest, Priority};
 pub(crate) use forwarder::{Forwarder, SourceTrack, Start};
+pub(crate) use keyframes::KeyframeRequest;
 pub(crate) use outlet::{Outgoing, Outlet};
 pub(crate) use pacer::{Cached, Next, Paced, Pacer};
 pub(crate) use pack::{Item, Packer};

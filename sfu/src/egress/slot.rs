@@ -7,6 +7,7 @@ use super::allocator::LayerAllocation;
 use super::earlier::EarlierFrames;
 use super::forwarder::{Forwarder, Order, SourceTrack, Start};
 use super::kept::{self, Kept};
+use super::keyframes::{KeyframeAllowance, KeyframeRequest};
 use super::outlet::{Line, Outgoing, Outlet, Wrapped};
 use super::redundancy::Redundancy;
 use super::repeats::Repeats;
@@ -63,6 +64,7 @@ pub(crate) struct Slot {
     pub(crate) allocation: Option<LayerAllocation>,
     /// The layer and reason that the viewer was told last.
     pub(crate) told: Option<(Option<LayerId>, Reason)>,
+    keyframes: KeyframeAllowance,
     rtx_ssrc: Option<u32>,
     rtx_sequence: u16,
     budget: RtxBudget,
@@ -167,6 +169,7 @@ impl Slot {
             anew: false,
             allocation: None,
             told: None,
+            keyframes: KeyframeAllowance::default(),
         }
     }
 
@@ -664,6 +667,11 @@ impl Slot {
             .map(|(clock, span)| span.timestamp(clock.timestamp_at(ntp, self.sender.clock_rate())));
         self.sender
             .poll_report(now, ntp, timestamp, self.ssrc, cname, rtcp)
+    }
+
+    /// Judges a request for a keyframe on behalf of its viewer.
+    pub(crate) fn request_keyframe(&mut self, now: Instant) -> KeyframeRequest {
+        self.keyframes.request(now)
     }
 
     /// Round trip as a report block tells it (RFC 3550 section 6.4.1).

@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::bwe::{Block, RoundTrip};
 use super::forwarder::SourceTrack;
+use super::keyframes::KeyframeRequest;
 use super::link::{Link, Listed};
 use super::slot::{Plan, Repair, Slot, SlotSeed};
 use super::waiting::{Decoders, RefusedLines, Waiting};
@@ -72,6 +73,8 @@ pub(crate) enum Request {
     },
     /// No request: so many packets are not sent again, as they are on their way already or too many.
     Refused(u64),
+    /// No request: the viewer asked for too many keyframes lately.
+    KeyframeRefused,
 }
 
 impl Subscriber {
@@ -131,6 +134,9 @@ impl Subscriber {
             return;
         };
         slot.plan(now, packet, plan);
+        if plan.keyframe_of.is_some() && slot.request_keyframe(now) != KeyframeRequest::Allowed {
+            plan.keyframe_of = None;
+        }
         if slot.kind == MediaKind::Audio {
             slot.make_redundant(now, self.link.redundancy(), packet, plan);
         }
@@ -478,10 +484,10 @@ impl Subscriber {
                     }));
                 }
             }
-            Rtcp::Pli { media, .. } => self.keyframe_wanted(*media, requests),
+            Rtcp::Pli { media, .. } => self.keyframe_wanted(now, *media, requests),
             Rtcp::Fir { entries, .. } => {
                 for (media, _) in entries {
-                    self.keyframe_wanted(*media, requests);
+                    self.keyframe_wanted(now, *media, requests);
                 }
             }
             Rtcp::Twcc(feedback) => self.link.feedback(now, feedback),
@@ -554,17 +560,18 @@ impl Subscriber {
         listed
     }
 
-    fn keyframe_wanted(&mut self, ssrc: u32, requests: &mut Vec<Request>) {
+    fn keyframe_wanted(&mut self, now: Instant, ssrc: u32, requests: &mut Vec<Request>) {
         let Some((_, slot)) = self.sent_under(ssrc) else {
             return;
         };
-        requests.extend(keyframe_of(slot));
+        requests.extend(keyframe_of(now, slot));
     }
 
     /// Requests a keyframe for every video being sent: the packets sent last are lost for good.
-    pub(crate) fn keyframes_wanted(&mut self) -> Vec<Request> {
+    pub(crate) fn keyframes_wanted(&mut self, now: Instant) -> Vec<Request> {
         let slots = self.slots.iter_mut();
-        slots.filter_map(|(_, slot)| keyframe_of(slot)).collect()
+        let requests = slots.filter_map(|(_, slot)| keyframe_of(now, slot));
+        requests.collect()
     }
 
     /// The slot with an SSRC.
@@ -598,7 +605,7 @@ impl Subscriber {
 }
 
 /// A request for the keyframe with which a slot's pictures can begin anew.
-fn keyframe_of(slot: &mut Slot) -> Option<Request> {
+fn keyframe_of(now: Instant, slot: &mut Slot) -> Option<Request> {
     slot.counters.keyframe_requests += 1;
     let forwarder = slot.forwarder.as_ref()?;
     if forwarder.source.kind != MediaKind::Video {
@@ -607,7 +614,11 @@ fn keyframe_of(slot: &mut Slot) -> Option<Request> {
     let layer = forwarder.awaits_keyframe_of();
     let layer = layer.or_else(|| forwarder.streams().0)?;
     let track = forwarder.source.index;
-    Some(Request::Keyframe { track, layer })
+    match slot.request_keyframe(now) {
+        KeyframeRequest::Allowed => Some(Request::Keyframe { track, layer }),
+        KeyframeRequest::Merged => None,
+        KeyframeRequest::Refused => Some(Request::KeyframeRefused),
+    }
 }
 
 fn earliest(times: [Option<Instant>; 2]) -> Option<Instant> {

@@ -178,6 +178,7 @@ impl Worker {
                 Request::Refused(packets) => {
                     self.counters.drop_many(DropReason::RepairRefused, packets)
                 }
+                Request::KeyframeRefused => self.counters.drop(DropReason::KeyframeRefused),
             }
         }
     }

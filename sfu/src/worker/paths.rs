@@ -86,7 +86,7 @@ impl Worker {
                 peer.subscriber.break_off();
                 Vec::new()
             }
-            None => peer.subscriber.keyframes_wanted(),
+            None => peer.subscriber.keyframes_wanted(now),
         };
         if let Some(room) = self.rooms.get_mut(&peer.room) {
             room.decided(decision);

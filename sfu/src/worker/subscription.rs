@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Worker;
-use crate::egress::{Request, SourceTrack};
+use crate::egress::{KeyframeRequest, Request, SourceTrack};
 use crate::error::SfuError;
 use crate::event::{Event, MediaKind, Slot, SubscriptionState};
 use crate::id::{PeerId, RoomId, TrackId};
@@ -299,7 +299,7 @@ impl Worker {
         let Some(viewer) = self.peers.get_mut(index) else {
             return;
         };
-        for request in viewer.subscriber.keyframes_wanted() {
+        for request in viewer.subscriber.keyframes_wanted(now) {
             if let Request::Keyframe { track, layer } = request {
                 self.request_keyframe(now, track, layer);
             }
@@ -335,8 +335,11 @@ impl Worker {
                 && let Some(layer) = forwarder.awaits_keyframe_of()
                 && forwarder.source.kind == MediaKind::Video
             {
-                wanted.push((forwarder.source.index, layer));
+                let at = forwarder.source.index;
                 slot.counters.keyframe_requests += 1;
+                if slot.request_keyframe(now) == KeyframeRequest::Allowed {
+                    wanted.push((at, layer));
+                }
             }
         }
         for (at, layer) in wanted {

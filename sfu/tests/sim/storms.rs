@@ -129,3 +129,56 @@ fn keyframes_asked_for_without_end_are_throttled() {
     );
     sim.assert_clean(viewer, 2);
 }
+
+/// Keyframes that one m-line may cause in a time: 16 at once, and one in two seconds.
+fn allowed(time: Duration) -> usize {
+    16 + (time.as_secs() / 2) as usize
+}
+
+#[test]
+fn a_viewer_that_asks_for_keyframes_for_a_minute_is_refused_most() {
+    let mut sim = Sim::new(704);
+    let publisher = sim.participant(Video::Simulcast);
+    let (greedy, modest) = (sim.viewer(), sim.viewer());
+    sim.run(3 * SECOND);
+    let peer = sim.clients[greedy].peer.unwrap();
+    let before = sim.clients[publisher].keyframe_requests;
+    for _ in 0..6_000 {
+        let (ssrc, _) = sim.clients[greedy].video().unwrap();
+        let mut pli = Vec::new();
+        rtcp::pli(&mut pli, 1, ssrc);
+        let now = sim.now;
+        sim.relay.handle_rtcp(now, peer, &pli);
+        sim.run(Duration::from_millis(10));
+    }
+    let requests = sim.clients[publisher].keyframe_requests - before;
+    let most = allowed(60 * SECOND);
+    assert!((16..=most).contains(&requests), "{requests} of {most}");
+    let refused = sim.relay.stats().drops.get(DropReason::KeyframeRefused);
+    assert!(refused > 4_000, "{refused}");
+    for viewer in [greedy, modest] {
+        sim.assert_clean(viewer, 2);
+    }
+}
+
+#[test]
+fn a_viewer_that_changes_its_view_all_the_time_costs_few_keyframes() {
+    let mut sim = Sim::new(705);
+    let publisher = sim.participant(Video::Simulcast);
+    let (restless, modest) = (sim.viewer(), sim.viewer());
+    sim.run(3 * SECOND);
+    let camera = sim.clients[publisher].published[1];
+    let before = sim.clients[publisher].keyframe_requests;
+    for step in 0..1_200 {
+        sim.shows(restless, camera, [180, 720][step % 2]);
+        sim.run(Duration::from_millis(50));
+    }
+    let requests = sim.clients[publisher].keyframe_requests - before;
+    let most = allowed(60 * SECOND);
+    assert!((8..=most).contains(&requests), "{requests} of {most}");
+    sim.shows(restless, camera, 720);
+    sim.run(5 * SECOND);
+    for viewer in [restless, modest] {
+        sim.assert_clean(viewer, 2);
+    }
+}
