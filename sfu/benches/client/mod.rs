@@ -278,10 +278,24 @@ impl Call {
         self.relay.timers(self.now, &mut self.socket)
     }
 
-    /// Empties the receivers, and now and then lets everybody say that they are there.
+    /// Empties the receivers, and has the relay's STUN checks answered: without consent it sends nothing (RFC 7675). Now
+    /// and then everybody sends their own.
     pub(crate) fn drain(&mut self) {
-        for sink in &self.sinks {
-            sink.drain();
+        let from = self.socket.addr();
+        for (sink, client) in self.sinks.iter().zip(&mut self.clients) {
+            sink.read(|datagram| {
+                if matches!(datagram.first(), Some(0..=3)) {
+                    let check = Datagram {
+                        from,
+                        to: client.addr,
+                        payload: datagram.to_vec(),
+                    };
+                    client.receive(self.now, &check);
+                }
+            });
+            for mut answer in std::mem::take(&mut client.out) {
+                self.relay.handle_datagram(self.now, &mut answer);
+            }
         }
         if self.settled > SETTLE_EVERY {
             self.settled = 0;

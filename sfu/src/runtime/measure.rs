@@ -112,6 +112,16 @@ impl Sink {
         self.addr
     }
 
+    /// Empties its queue, and hands over the datagrams of less than 512 bytes. Of longer ones only the start is copied.
+    pub fn read(&self, mut each: impl FnMut(&[u8])) {
+        let mut start = [0; 512];
+        while let Ok(len) = self.socket.recv(&mut start) {
+            if len < start.len() {
+                each(&start[..len]);
+            }
+        }
+    }
+
     /// Empties its queue, and returns the number of bytes that were in it.
     pub fn drain(&self) -> u64 {
         let mut bytes = 0;
