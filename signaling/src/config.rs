@@ -18,7 +18,7 @@ mod environment;
 mod flags;
 mod ice_server;
 
-pub use environment::unknown_variables;
+pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
 pub use ice_server::IceServer;
 

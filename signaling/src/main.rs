@@ -8,6 +8,7 @@ mod process;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use process::output;
 use process::rates::Rates;
 use process::stop::{LAST_LINES, Stop};
 use serde_json::{Map, Value};
-use tertulia_signaling::config::{Flags, LogFormat, unknown_variables};
+use tertulia_signaling::config::{Flags, LogFormat, blamed_variable, unknown_variables};
 use tertulia_signaling::{Config, LogCounts, Node};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -44,11 +45,20 @@ fn main() -> ExitCode {
 async fn start() -> ExitCode {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
-        Err(error) if error.use_stderr() && asks_for_json() => {
-            output::failed(LogFormat::Json, None, error.to_string().trim_end());
+        Err(error) if error.use_stderr() => {
+            let arguments: Vec<String> = std::env::args().collect();
+            let blamed = blamed_variable(&error, &arguments).unwrap_or_default();
+            if asks_for_json() {
+                let sentence = format!("{error}{blamed}");
+                output::failed(LogFormat::Json, None, sentence.trim_end());
+            } else {
+                // A closed stream takes no lines.
+                let _ = error.print();
+                let _ = write!(std::io::stderr(), "{blamed}");
+            }
             return ExitCode::from(USAGE);
         }
-        // Its help and its errors are for people.
+        // Its help is for people.
         Err(error) => error.exit(),
     };
     let format = flags.log_format();

@@ -47,6 +47,16 @@ pub(crate) fn router(
         .layer(from_fn(headers::secure))
 }
 
+/// The list that somebody finds who opens the admin listener in a browser.
+const ADMIN_PAGES: &str = "\
+The counters of a Tertulia server. operating.md explains them.
+
+/healthz               whether it is well
+/stats                 counters of the whole server
+/stats?room=NAME       a room's participants, with what each sends and receives
+/timeline?room=NAME    the latest decisions about what the room's viewers are sent, with their reasons
+";
+
 /// The pages that operators and their tools read. No part of [`router`]: it is not for the public.
 pub(crate) fn admin_router(rooms: Rooms, stats: Stats, hosts: Hosts) -> Router {
     Router::new()
@@ -54,6 +64,7 @@ pub(crate) fn admin_router(rooms: Rooms, stats: Stats, hosts: Hosts) -> Router {
         .with_state(rooms)
         .merge(
             Router::new()
+                .route("/", get(ADMIN_PAGES))
                 .route("/stats", get(stats::stats))
                 .route("/timeline", get(room::timeline))
                 .with_state(Arc::new(stats))

@@ -13,8 +13,9 @@ use super::Stats;
 use crate::media::SfuError;
 use crate::protocol::native::refused;
 
-/// The query of both pages.
+/// The query of both pages. A key that is misspelt is refused: the answer would be about all rooms.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Which {
     pub(super) room: Option<String>,
 }
@@ -33,9 +34,9 @@ pub(super) async fn timeline(
     }
 }
 
-/// The answer to a query that says two things about one field, or is not text.
+/// The answer to a query that has other keys, says two things about one, or is not text.
 pub(super) fn unreadable() -> Response {
-    bad_query("The query cannot be read: it takes one `room=NAME`, in UTF-8.")
+    bad_query("The query cannot be read: it takes one `room=NAME`, in UTF-8, and nothing else.")
 }
 
 fn bad_query(message: &str) -> Response {

@@ -393,11 +393,18 @@ async fn each_is_told_what_was_decided_about_them_and_operators_everything() {
         "/timeline",
         "/timeline?room=a&room=b",
         "/stats?room=a&room=b",
+        "/stats?rooms=a",
+        "/timeline?room=a&last=10",
     ] {
         let reply = get(admin, path).await;
         assert_eq!(reply.status, 400, "{path}");
         let reason: serde_json::Value = serde_json::from_str(&reply.body).expect("JSON");
         assert_eq!(reason["code"], "bad_query", "{path}");
+    }
+    let pages = get(admin, "/").await;
+    assert_eq!(pages.status, 200);
+    for page in ["/healthz", "/stats", "/timeline"] {
+        assert!(pages.body.contains(page), "{page}");
     }
     assert_eq!(get(server.addr, "/timeline?room=room").await.status, 404);
 }

@@ -156,7 +156,7 @@ async fn counters_are_served_apart_from_the_page() {
 
     let health = get(admin, "/healthz").await;
     assert_eq!(health.body, get(server.addr, "/healthz").await.body);
-    assert_eq!(get(admin, "/").await.status, 404);
+    assert_eq!(get(admin, "/none").await.status, 404);
     assert_eq!(get(server.addr, "/stats").await.status, 404);
     server.media.books().overloaded = 1;
     assert_eq!(get(admin, "/stats").await.status, 503);

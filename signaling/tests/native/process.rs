@@ -490,6 +490,27 @@ async fn a_json_log_is_json_on_both_streams_from_the_first_line_to_the_last() {
 }
 
 #[tokio::test]
+async fn a_refused_value_of_the_environment_is_called_so() {
+    let named = |said: &str| said.contains("environment variable TERTULIA_LISTEN");
+    for (variable, flags, blames) in [
+        ("localhost:8080", &[][..], true),
+        ("localhost:8080", &["--log", "json"], true),
+        ("127.0.0.1:0", &["--listen", "localhost:8080"], false),
+        ("127.0.0.1:0", &["--listen=localhost:8080"], false),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+        command.env("TERTULIA_LISTEN", variable).args(flags);
+        let run = command.stdin(Stdio::null()).output();
+        let ended = timeout(START_TIME, run).await.expect("an end");
+        let ended = ended.expect("run");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains("127.0.0.1:8080"), "{said}");
+        assert_eq!(named(&said), blames, "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_misspelt_variable_is_named() {
     let mut command = from_shell(
         "export TERTULIA_LISTNE=0.0.0.0:1 TERTULIA_SERVICE_HOST=10.0.0.1",
