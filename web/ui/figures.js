@@ -147,7 +147,7 @@ function choice(decided, stream, { bandwidth, rttMs: rtt }) {
   const limit = ["none", "unknown"].includes(bandwidth.limitedBy) ? "" : ` (${bandwidth.limitedBy})`;
   const estimate = bandwidth.estimate === null ? "unknown" : `${kbits(bandwidth.estimate)}${limit}`;
   const loss = Math.max(decided.fractionLost, stream?.lossShare ?? 0);
-  const frozen = stream ? `freezes ${stream.freezes} (${stream.frozenSeconds.toFixed(1)} s)` : "";
+  const frozen = stream ? `freezes ${stream.freezes} (${stream.frozenSeconds.toFixed(1)} s, pauses counted)` : "";
   return [
     `${sent} · target ${target ?? "–"} · ${reasonWords(reason)} (${reason})`,
     [`estimate ${estimate}`, bandwidth.contested ? "beside another flow" : "", `allocated ${kbits(allocated)} of ${kbits(bandwidth.allocated)}`, REDUNDANCY[bandwidth.redundancy ?? ""]]

@@ -154,8 +154,8 @@ export const LINK_WORDS = Object.freeze({
  */
 export function explainTile({ link, subscription, codec, hasMoved, isLate, isStill }) {
   // Nothing is known of others while nothing arrives here.
-  if (link === "interrupted") return "your connection is interrupted";
-  if (link === "failed") return "your connection has failed";
+  if (link === "interrupted") return "the connection to the server is interrupted";
+  if (link === "failed") return "the connection to the server has failed";
   const pause = explainPause(subscription, codec);
   const isBeginning = !hasMoved && !isLate && subscription?.reason.startsWith("waiting_");
   if (pause && !isBeginning) return pause;

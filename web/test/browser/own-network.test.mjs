@@ -53,7 +53,7 @@ test("a cut is told as one's own on its side, and as the other's on the other", 
   cut.isCut = true;
   await link(ana, "interrupted");
   await ana.locator(".banner.trouble", { hasText: "Your connection is interrupted" }).waitFor(PATIENCE);
-  await note(ana).filter({ hasText: "your connection is interrupted" }).waitFor(PATIENCE);
+  await note(ana).filter({ hasText: "the connection to the server is interrupted" }).waitFor(PATIENCE);
   await note(ben).filter({ hasText: /nothing comes from its sender at the moment|no picture arrives/ }).waitFor(PATIENCE);
   assert.equal(await ben.locator(".link-state").getAttribute("data-state"), "connected");
   // The server's own words of Ben come while Ana's link is broken.

@@ -63,7 +63,7 @@ test("a timeline is the stretches between decisions, within its window", () => {
 
 test("decisions and pauses are told in words", () => {
   assert.equal(decisionWords({ ...decision(3_000, 1, "bandwidth"), temporal: 2, estimate: 480_400 }, 15_000),
-    "−12 s layer 1 T2: your connection is too slow at 480 kbit/s");
+    "−12 s layer 1 T2: your connection is too slow; the link carried 480 kbit/s");
   assert.equal(explainPause({ paused: true, reason: "bandwidth" }), "paused: your connection is too slow");
   assert.equal(explainPause({ paused: true, reason: "muted" }), "paused: muted");
   assert.equal(explainPause({ paused: true, reason: "cap" }), "paused: the server’s limit is reached");
@@ -120,9 +120,9 @@ test("a tile says whose fault it is", () => {
     [paused("publisher"), "paused: nothing comes from its sender at the moment"],
     [paused("cap"), "paused: the server’s limit is reached"],
     // The server's last message does not count: nothing arrives here.
-    [{ ...paused("publisher"), link: "interrupted" }, "your connection is interrupted"],
-    [{ ...paused("bandwidth"), link: "failed" }, "your connection has failed"],
-    [{ link: "interrupted" }, "your connection is interrupted"],
+    [{ ...paused("publisher"), link: "interrupted" }, "the connection to the server is interrupted"],
+    [{ ...paused("bandwidth"), link: "failed" }, "the connection to the server has failed"],
+    [{ link: "interrupted" }, "the connection to the server is interrupted"],
     // Before the first picture.
     [{ hasMoved: false }, null],
     [{ hasMoved: false, isLate: true }, "waiting for the picture"],

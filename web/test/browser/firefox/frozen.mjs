@@ -65,7 +65,7 @@ describe("a picture that stands still", () => {
 
   test("that one's own network is cut is said, and it comes back", { timeout: 120_000 }, async (t) => {
     cuts.viewers.isCut = true;
-    await allRead(t, /^your connection is interrupted$/);
+    await allRead(t, /^the connection to the server is interrupted$/);
     cuts.viewers.isCut = false;
     await allGoOn();
   });
