@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Requests within this time of an allowed one ask for the keyframe that is on its way, and go nowhere.
+/// Time after an allowed request in which packets that cannot be decoded ask for the keyframe that is on its way. A PLI
+/// in this time may be about a keyframe that came and was lost: one more is allowed.
 const MERGED: Duration = Duration::from_millis(300);
 /// Sustained interval of the requests that one m-line may cause. A picture on a link that loses keyframes begins
 /// again within this time.
@@ -17,8 +18,10 @@ const BURST: u32 = 16;
 /// The allowance for keyframe requests of one m-line: a token bucket.
 #[derive(Debug, Default)]
 pub(super) struct KeyframeAllowance {
-    /// The time of the last allowed request.
+    /// The time of the last allowed request that was not a second one.
     allowed_at: Option<Instant>,
+    /// A PLI was allowed as a second request.
+    is_repeated: bool,
     /// The time at which the bucket is full again.
     full_at: Option<Instant>,
 }
@@ -37,15 +40,19 @@ pub(crate) enum KeyframeRequest {
 impl KeyframeAllowance {
     /// Judges a request. One that does not go to the publisher must be made again: the next packet that cannot be
     /// decoded, or the viewer's next PLI, does that.
-    pub(super) fn request(&mut self, now: Instant) -> KeyframeRequest {
-        if self.allowed_at.is_some_and(|at| now < at + MERGED) {
+    pub(super) fn request(&mut self, now: Instant, is_pli: bool) -> KeyframeRequest {
+        let is_second = self.allowed_at.is_some_and(|at| now < at + MERGED);
+        if is_second && (self.is_repeated || !is_pli) {
             return KeyframeRequest::Merged;
         }
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         if full_at > now + INTERVAL * (BURST - 1) {
             return KeyframeRequest::Refused;
         }
-        self.allowed_at = Some(now);
+        self.is_repeated = is_second;
+        if !is_second {
+            self.allowed_at = Some(now);
+        }
         self.full_at = Some(full_at + INTERVAL);
         KeyframeRequest::Allowed
     }
@@ -61,7 +68,7 @@ mod tests {
         let mut allowance = KeyframeAllowance::default();
         let (mut at, mut caused) = (Duration::ZERO, 0);
         while at < length {
-            caused += u32::from(allowance.request(start + at) == KeyframeRequest::Allowed);
+            caused += u32::from(allowance.request(start + at, false) == KeyframeRequest::Allowed);
             at += step;
         }
         caused
@@ -88,10 +95,10 @@ mod tests {
     fn what_waits_for_one_keyframe_costs_one_request() {
         let start = Instant::now();
         let mut allowance = KeyframeAllowance::default();
-        assert_eq!(allowance.request(start), KeyframeRequest::Allowed);
+        assert_eq!(allowance.request(start, false), KeyframeRequest::Allowed);
         for packet in 1..300 {
             let at = start + Duration::from_millis(packet);
-            assert_eq!(allowance.request(at), KeyframeRequest::Merged);
+            assert_eq!(allowance.request(at, false), KeyframeRequest::Merged);
         }
         assert_eq!(allowance.full_at, Some(start + INTERVAL));
     }

@@ -669,9 +669,9 @@ impl Slot {
             .poll_report(now, ntp, timestamp, self.ssrc, cname, rtcp)
     }
 
-    /// Judges a request for a keyframe on behalf of its viewer.
-    pub(crate) fn request_keyframe(&mut self, now: Instant) -> KeyframeRequest {
-        self.keyframes.request(now)
+    /// Judges a request for a keyframe, by a PLI or FIR of its viewer or on behalf of it.
+    pub(crate) fn request_keyframe(&mut self, now: Instant, is_pli: bool) -> KeyframeRequest {
+        self.keyframes.request(now, is_pli)
     }
 
     /// Round trip as a report block tells it (RFC 3550 section 6.4.1).

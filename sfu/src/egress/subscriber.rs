@@ -134,7 +134,9 @@ impl Subscriber {
             return;
         };
         slot.plan(now, packet, plan);
-        if plan.keyframe_of.is_some() && slot.request_keyframe(now) != KeyframeRequest::Allowed {
+        if plan.keyframe_of.is_some()
+            && slot.request_keyframe(now, false) != KeyframeRequest::Allowed
+        {
             plan.keyframe_of = None;
         }
         if slot.kind == MediaKind::Audio {
@@ -614,7 +616,7 @@ fn keyframe_of(now: Instant, slot: &mut Slot) -> Option<Request> {
     let layer = forwarder.awaits_keyframe_of();
     let layer = layer.or_else(|| forwarder.streams().0)?;
     let track = forwarder.source.index;
-    match slot.request_keyframe(now) {
+    match slot.request_keyframe(now, true) {
         KeyframeRequest::Allowed => Some(Request::Keyframe { track, layer }),
         KeyframeRequest::Merged => None,
         KeyframeRequest::Refused => Some(Request::KeyframeRefused),

@@ -337,7 +337,7 @@ impl Worker {
             {
                 let at = forwarder.source.index;
                 slot.counters.keyframe_requests += 1;
-                if slot.request_keyframe(now) == KeyframeRequest::Allowed {
+                if slot.request_keyframe(now, false) == KeyframeRequest::Allowed {
                     wanted.push((at, layer));
                 }
             }
