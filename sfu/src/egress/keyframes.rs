@@ -5,9 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Time after an allowed request in which packets that cannot be decoded ask for the keyframe that is on its way. A PLI
-/// in this time may be about a keyframe that came and was lost: one more is allowed.
-const MERGED: Duration = Duration::from_millis(300);
+use crate::track::keyframe::INTERVAL as MERGED;
+
 /// Sustained interval of the requests that one m-line may cause. A picture on a link that loses keyframes begins
 /// again within this time.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -20,7 +19,7 @@ const BURST: u32 = 16;
 pub(super) struct KeyframeAllowance {
     /// The time of the last allowed request that was not a second one.
     allowed_at: Option<Instant>,
-    /// A PLI was allowed as a second request.
+    /// A PLI has been allowed since, as a second request.
     is_repeated: bool,
     /// The time at which the bucket is full again.
     full_at: Option<Instant>,
@@ -40,6 +39,9 @@ pub(crate) enum KeyframeRequest {
 impl KeyframeAllowance {
     /// Judges a request. One that does not go to the publisher must be made again: the next packet that cannot be
     /// decoded, or the viewer's next PLI, does that.
+    ///
+    /// For as long as the track merges requests for a layer, packets ask for the keyframe that is on its way. A PLI may
+    /// be about a keyframe that has come and was lost: one is allowed in this time.
     pub(super) fn request(&mut self, now: Instant, is_pli: bool) -> KeyframeRequest {
         let is_second = self.allowed_at.is_some_and(|at| now < at + MERGED);
         if is_second && (self.is_repeated || !is_pli) {
@@ -62,32 +64,34 @@ impl KeyframeAllowance {
 mod tests {
     use super::*;
 
-    /// The keyframes that a viewer causes who asks at every `step` for `length`.
-    fn caused(step: Duration, length: Duration) -> u32 {
+    /// The allowed requests of a viewer that asks at every `step` for `length`.
+    fn allowed(step: Duration, length: Duration, is_pli: bool) -> u32 {
         let start = Instant::now();
         let mut allowance = KeyframeAllowance::default();
-        let (mut at, mut caused) = (Duration::ZERO, 0);
+        let (mut at, mut allowed) = (Duration::ZERO, 0);
         while at < length {
-            caused += u32::from(allowance.request(start + at, false) == KeyframeRequest::Allowed);
+            let request = allowance.request(start + at, is_pli);
+            allowed += u32::from(request == KeyframeRequest::Allowed);
             at += step;
         }
-        caused
+        allowed
     }
 
     #[test]
     fn a_viewer_that_asks_all_the_time_causes_one_keyframe_in_two_seconds() {
         let step = Duration::from_millis(20);
-        for minutes in [1, 10] {
+        for (minutes, is_pli) in [(1, false), (1, true), (10, false), (10, true)] {
             let length = Duration::from_secs(60) * minutes;
-            // The interval at the end has not passed.
-            assert_eq!(caused(step, length), BURST - 1 + 30 * minutes);
+            let most = BURST + 30 * minutes;
+            let allowed = allowed(step, length, is_pli);
+            assert!((most - 2..=most).contains(&allowed), "{allowed} of {most}");
         }
     }
 
     #[test]
     fn a_viewer_that_asks_now_and_then_is_never_refused() {
         for step in [INTERVAL, INTERVAL * 3] {
-            assert_eq!(caused(step, step * 100), 100);
+            assert_eq!(allowed(step, step * 100, true), 100);
         }
     }
 
@@ -101,5 +105,23 @@ mod tests {
             assert_eq!(allowance.request(at, false), KeyframeRequest::Merged);
         }
         assert_eq!(allowance.full_at, Some(start + INTERVAL));
+        let again = start + MERGED;
+        assert_eq!(allowance.request(again, false), KeyframeRequest::Allowed);
+    }
+
+    #[test]
+    fn a_pli_may_ask_once_more_and_pays_for_it() {
+        let start = Instant::now();
+        let soon = start + MERGED / 2;
+        let mut allowance = KeyframeAllowance::default();
+        for (at, expected) in [
+            (start, KeyframeRequest::Allowed),
+            (soon, KeyframeRequest::Allowed),
+            (soon, KeyframeRequest::Merged),
+            (start + MERGED, KeyframeRequest::Allowed),
+        ] {
+            assert_eq!(allowance.request(at, true), expected);
+        }
+        assert_eq!(allowance.full_at, Some(start + INTERVAL * 3));
     }
 }

@@ -64,6 +64,7 @@ pub(crate) struct Slot {
     pub(crate) allocation: Option<LayerAllocation>,
     /// The layer and reason that the viewer was told last.
     pub(crate) told: Option<(Option<LayerId>, Reason)>,
+    /// Bounds the keyframes that its viewer may cause; it outlives a track.
     keyframes: KeyframeAllowance,
     rtx_ssrc: Option<u32>,
     rtx_sequence: u16,

@@ -72,7 +72,7 @@ pub(crate) enum Request {
         repair: Repair,
     },
     /// No request: so many packets are not sent again, as they are on their way already or too many.
-    Refused(u64),
+    RepairsRefused(u64),
     /// No request: the viewer asked for too many keyframes lately.
     KeyframeRefused,
 }
@@ -478,7 +478,7 @@ impl Subscriber {
                     let mut repairs = Vec::new();
                     let refused = slot.locate(now, rtt, lost, &mut repairs);
                     if refused > 0 {
-                        requests.push(Request::Refused(refused));
+                        requests.push(Request::RepairsRefused(refused));
                     }
                     requests.extend(repairs.into_iter().map(|repair| Request::Repair {
                         slot: index,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Interval of requests for one layer. A keyframe costs the publisher five to ten times a delta frame; a 1 Mbit/s
 /// uplink still carries three a second when a room full of people joins.
-const INTERVAL: Duration = Duration::from_millis(300);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(300);
 
 /// The keyframe requests of one layer.
 #[derive(Debug, Default)]

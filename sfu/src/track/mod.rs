@@ -9,7 +9,7 @@ mod format;
 mod frames;
 mod hint;
 mod hold;
-mod keyframe;
+pub(crate) mod keyframe;
 pub(crate) mod ladder;
 mod layer;
 mod nack;

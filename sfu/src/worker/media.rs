@@ -175,7 +175,7 @@ impl Worker {
             match request {
                 Request::Keyframe { track, layer } => self.request_keyframe(now, track, layer),
                 Request::Repair { slot, repair } => self.repair(now, index, slot, repair),
-                Request::Refused(packets) => {
+                Request::RepairsRefused(packets) => {
                     self.counters.drop_many(DropReason::RepairRefused, packets)
                 }
                 Request::KeyframeRefused => self.counters.drop(DropReason::KeyframeRefused),

@@ -106,15 +106,11 @@ fn asks_for_everything(without_rtx: bool) {
     sim.assert_clean(modest, 2);
 }
 
-#[test]
-fn keyframes_asked_for_without_end_are_throttled() {
-    let mut sim = Sim::new(703);
-    let publisher = sim.participant(Video::Simulcast);
-    let viewer = sim.viewer();
-    sim.run(3 * SECOND);
+/// A viewer sends a PLI every 10 ms; returns the requests that its publisher gets.
+fn sends_plis(sim: &mut Sim, viewer: usize, publisher: usize, plis: usize) -> usize {
     let peer = sim.clients[viewer].peer.unwrap();
     let before = sim.clients[publisher].keyframe_requests;
-    for _ in 0..300 {
+    for _ in 0..plis {
         let (ssrc, _) = sim.clients[viewer].video().unwrap();
         let mut pli = Vec::new();
         rtcp::pli(&mut pli, 1, ssrc);
@@ -122,7 +118,16 @@ fn keyframes_asked_for_without_end_are_throttled() {
         sim.relay.handle_rtcp(now, peer, &pli);
         sim.run(Duration::from_millis(10));
     }
-    let requests = sim.clients[publisher].keyframe_requests - before;
+    sim.clients[publisher].keyframe_requests - before
+}
+
+#[test]
+fn keyframes_asked_for_without_end_are_throttled() {
+    let mut sim = Sim::new(703);
+    let publisher = sim.participant(Video::Simulcast);
+    let viewer = sim.viewer();
+    sim.run(3 * SECOND);
+    let requests = sends_plis(&mut sim, viewer, publisher, 300);
     assert!(
         (8..=throttled(3 * SECOND)).contains(&requests),
         "{requests}"
@@ -141,17 +146,7 @@ fn a_viewer_that_asks_for_keyframes_for_a_minute_is_refused_most() {
     let publisher = sim.participant(Video::Simulcast);
     let (greedy, modest) = (sim.viewer(), sim.viewer());
     sim.run(3 * SECOND);
-    let peer = sim.clients[greedy].peer.unwrap();
-    let before = sim.clients[publisher].keyframe_requests;
-    for _ in 0..6_000 {
-        let (ssrc, _) = sim.clients[greedy].video().unwrap();
-        let mut pli = Vec::new();
-        rtcp::pli(&mut pli, 1, ssrc);
-        let now = sim.now;
-        sim.relay.handle_rtcp(now, peer, &pli);
-        sim.run(Duration::from_millis(10));
-    }
-    let requests = sim.clients[publisher].keyframe_requests - before;
+    let requests = sends_plis(&mut sim, greedy, publisher, 6_000);
     let most = allowed(60 * SECOND);
     assert!((16..=most).contains(&requests), "{requests} of {most}");
     let refused = sim.relay.stats().drops.get(DropReason::KeyframeRefused);
