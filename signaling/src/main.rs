@@ -46,7 +46,7 @@ async fn start() -> ExitCode {
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) if error.use_stderr() => {
-            let arguments: Vec<String> = std::env::args().collect();
+            let arguments: Vec<OsString> = std::env::args_os().collect();
             let blamed = blamed_variable(&error, &arguments).unwrap_or_default();
             if asks_for_json() {
                 let sentence = format!("{error}{blamed}");

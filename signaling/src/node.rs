@@ -237,8 +237,8 @@ impl Node {
     }
 
     /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),
-    /// `/timeline?room=NAME` (the decisions for them) and `/healthz`. Unauthenticated: not for the public. Pages that
-    /// ask by the name of a site, which is not in `allowed_hosts`, are refused.
+    /// `/timeline?room=NAME` (the decisions for them), `/healthz`, and at `/` a list of these. Unauthenticated: not for
+    /// the public. Pages that ask by the name of a site, which is not in `allowed_hosts`, are refused.
     pub fn admin_router(&self) -> Router {
         let stats = Stats {
             started: self.started,

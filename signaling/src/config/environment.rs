@@ -1,6 +1,8 @@
 //! Environment variables that look like settings and are none, or whose values are refused. A setting that is not
 //! applied is found out much later, so each is named at the start.
 
+use std::ffi::OsString;
+
 use clap::CommandFactory;
 use clap::error::ContextKind;
 
@@ -27,8 +29,9 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     unknown.iter().map(|name| explain(name, &known)).collect()
 }
 
-/// A sentence for a refused value that came from the environment: clap's own names the flag, which nobody gave.
-pub fn blamed_variable(error: &clap::Error, arguments: &[String]) -> Option<String> {
+/// A sentence that names the environment variable of a refused value; none if `arguments` have its flag. The error
+/// itself names the flag alone.
+pub fn blamed_variable(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let invalid = error.get(ContextKind::InvalidArg)?.to_string();
     let command = Flags::command();
     let (flag, variable) = command.get_arguments().find_map(|argument| {
@@ -36,7 +39,7 @@ pub fn blamed_variable(error: &clap::Error, arguments: &[String]) -> Option<Stri
         let variable = argument.get_env()?.to_str()?.to_owned();
         (invalid.split(' ').next() == Some(&flag)).then_some((flag, variable))
     })?;
-    let is_given = |argument: &String| argument.split('=').next() == Some(&flag);
+    let is_given = |given: &OsString| given.to_string_lossy().split('=').next() == Some(&flag);
     let blames = !arguments.iter().any(is_given);
     blames.then(|| format!("The value is that of the environment variable {variable}.\n"))
 }

@@ -17,10 +17,10 @@ pub struct Flags {
     #[arg(long, env = "TERTULIA_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address for HTTP and WebSocket [default: 127.0.0.1:8080]
-    #[arg(long, env = "TERTULIA_LISTEN", value_name = "ADDRESS:PORT", value_parser = listener)]
+    #[arg(long, env = "TERTULIA_LISTEN", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub listen: Option<SocketAddr>,
     /// Address for counters, open to whoever reaches it: loopback or a private network [default: none]
-    #[arg(long, env = "TERTULIA_ADMIN_LISTEN", value_name = "ADDRESS:PORT", value_parser = listener)]
+    #[arg(long, env = "TERTULIA_ADMIN_LISTEN", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub admin_listen: Option<SocketAddr>,
     /// Address announced for media; repeatable [default: every address of this machine]
     #[arg(
@@ -129,11 +129,12 @@ impl Flags {
     }
 }
 
-fn listener(text: &str) -> Result<SocketAddr, String> {
+/// Parses the address of a listener: an IP address and a port.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let example = match text.rsplit_once(':') {
         // A name may have several addresses, and a listener has one.
         Some(("localhost", port)) if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
-        _ => "127.0.0.1:8080 or [::]:8080".to_owned(),
+        _ => "127.0.0.1:8080 or [::1]:8080".to_owned(),
     };
     let address = text.parse();
     address.map_err(|_| format!("not an IP address with a port, such as {example}"))

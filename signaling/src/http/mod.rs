@@ -47,7 +47,7 @@ pub(crate) fn router(
         .layer(from_fn(headers::secure))
 }
 
-/// The list that somebody finds who opens the admin listener in a browser.
+/// The list of pages at `/`, for who opens the admin listener in a browser.
 const ADMIN_PAGES: &str = "\
 The counters of a Tertulia server. operating.md explains them.
 

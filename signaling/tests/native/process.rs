@@ -1,6 +1,8 @@
 //! Tests of the binary itself: its start, its end, and its error messages.
 
+use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -508,6 +510,18 @@ async fn a_refused_value_of_the_environment_is_called_so() {
         assert!(said.contains("127.0.0.1:8080"), "{said}");
         assert_eq!(named(&said), blames, "{said}");
     }
+}
+
+#[tokio::test]
+async fn an_argument_that_is_no_text_is_refused_in_words() {
+    let no_text = OsStr::from_bytes(b"--listen=\xff");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+    let run = command.arg(no_text).stdin(Stdio::null()).output();
+    let ended = timeout(START_TIME, run).await.expect("an end");
+    let ended = ended.expect("run");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error:"), "{said}");
 }
 
 #[tokio::test]
