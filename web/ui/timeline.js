@@ -55,6 +55,6 @@ export function timelineStrip(decisions, now) {
 export function decisionWords({ atMs, layer, temporal, reason, estimate }, now) {
   const ago = `−${Math.max(0, (now - atMs) / 1000).toFixed(0)} s`;
   const what = layer === null ? "paused" : `layer ${layer}${temporal === null ? "" : ` T${temporal}`}`;
-  const link = estimate === null ? "" : `; the link carried ${Math.round(estimate / 1000)} kbit/s`;
+  const link = estimate === null ? "" : `; the link could carry ${Math.round(estimate / 1000)} kbit/s`;
   return `${ago} ${what}: ${reasonWords(reason)}${link}`;
 }

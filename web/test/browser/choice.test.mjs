@@ -238,7 +238,7 @@ test("the figures tell what was decided, why, and what becomes of it", async () 
   for (const part of [
     "layer 1 T2 · target 1", "your connection is too slow (bandwidth)", "estimate 480 kbit/s (delay)",
     "allocated 400 kbit/s of 420 kbit/s", "loss 5.0 %", "RTT 61 ms", "NACK 12", "RTX 11", "keyframes 4",
-    "−5 s layer 1: your connection is too slow; the link carried 480 kbit/s", "−20 s paused",
+    "−5 s layer 1: your connection is too slow; the link could carry 480 kbit/s", "−20 s paused",
   ]) {
     assert.ok(text.includes(part), `${part} in ${text}`);
   }

@@ -63,7 +63,7 @@ test("a timeline is the stretches between decisions, within its window", () => {
 
 test("decisions and pauses are told in words", () => {
   assert.equal(decisionWords({ ...decision(3_000, 1, "bandwidth"), temporal: 2, estimate: 480_400 }, 15_000),
-    "−12 s layer 1 T2: your connection is too slow; the link carried 480 kbit/s");
+    "−12 s layer 1 T2: your connection is too slow; the link could carry 480 kbit/s");
   assert.equal(explainPause({ paused: true, reason: "bandwidth" }), "paused: your connection is too slow");
   assert.equal(explainPause({ paused: true, reason: "muted" }), "paused: muted");
   assert.equal(explainPause({ paused: true, reason: "cap" }), "paused: the server’s limit is reached");
