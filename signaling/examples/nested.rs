@@ -21,6 +21,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nest_service("/talk", node.router());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("open http://{}/call", listener.local_addr()?);
-    axum::serve(listener, app).await?;
-    Ok(())
+    match node.serve_app(listener, app).await {}
 }

@@ -1,7 +1,7 @@
 //! Decisions of an embedder: who joins which room, as whom, and what they may do there.
 
 use std::fmt;
-use std::future::ready;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,19 +15,16 @@ use crate::clients::ClientAddress;
 ///
 /// ```
 /// use axum::http::header::COOKIE;
-/// use futures_util::future::BoxFuture;
 /// use tertulia_signaling::hooks::{Admission, Denial, Hooks, JoinRequest};
 ///
 /// struct Members;
 ///
 /// impl Hooks for Members {
-///     fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
-///         Box::pin(async move {
-///             match request.header(COOKIE) {
-///                 Some("member=ada") => Ok(Admission::new().identity("user-1").name("Ada")),
-///                 _ => Err(Denial::new("Log in first.")),
-///             }
-///         })
+///     async fn authorize(&self, request: JoinRequest) -> Result<Admission, Denial> {
+///         match request.header(COOKIE) {
+///             Some("member=ada") => Ok(Admission::new().identity("user-1").name("Ada")),
+///             _ => Err(Denial::new("Log in first.")),
+///         }
 ///     }
 /// }
 /// ```
@@ -38,9 +35,23 @@ pub trait Hooks: Send + Sync + 'static {
     /// [`Denial`] refuses it with `not_allowed`. A panic is logged and refuses it with `internal`.
     ///
     /// The default admits everybody under the name that they ask for.
-    fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
+    fn authorize(
+        &self,
+        request: JoinRequest,
+    ) -> impl Future<Output = Result<Admission, Denial>> + Send {
         drop(request);
-        Box::pin(ready(Ok(Admission::new())))
+        ready(Ok(Admission::new()))
+    }
+}
+
+/// [`Hooks`] of any type. An `async fn` cannot be called through a trait object.
+pub(crate) trait AnyHooks: Send + Sync {
+    fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>>;
+}
+
+impl<T: Hooks> AnyHooks for T {
+    fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
+        Box::pin(Hooks::authorize(self, request))
     }
 }
 
@@ -158,9 +169,10 @@ impl Denial {
 /// ```
 /// use tertulia_signaling::hooks::Permissions;
 ///
-/// let mut audience = Permissions::listener();
-/// audience.chat = true;
-/// assert!(!audience.camera);
+/// let audience = Permissions::listener().chat(true);
+/// assert!(audience.chat && !audience.camera);
+/// let guest = Permissions::all().screen(false).update(false);
+/// assert!(guest.camera && !guest.screen);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -204,6 +216,48 @@ impl Permissions {
             update: false,
         }
     }
+
+    /// Sets [`microphone`](Self::microphone).
+    #[must_use]
+    pub const fn microphone(mut self, may: bool) -> Self {
+        self.microphone = may;
+        self
+    }
+
+    /// Sets [`camera`](Self::camera).
+    #[must_use]
+    pub const fn camera(mut self, may: bool) -> Self {
+        self.camera = may;
+        self
+    }
+
+    /// Sets [`screen`](Self::screen).
+    #[must_use]
+    pub const fn screen(mut self, may: bool) -> Self {
+        self.screen = may;
+        self
+    }
+
+    /// Sets [`chat`](Self::chat).
+    #[must_use]
+    pub const fn chat(mut self, may: bool) -> Self {
+        self.chat = may;
+        self
+    }
+
+    /// Sets [`data`](Self::data).
+    #[must_use]
+    pub const fn data(mut self, may: bool) -> Self {
+        self.data = may;
+        self
+    }
+
+    /// Sets [`update`](Self::update).
+    #[must_use]
+    pub const fn update(mut self, may: bool) -> Self {
+        self.update = may;
+        self
+    }
 }
 
 /// Every right.
@@ -220,9 +274,19 @@ pub(crate) const AUTHORIZE_TIME: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Authority {
     /// None: everybody is admitted.
-    pub hooks: Option<Arc<dyn Hooks>>,
+    pub(crate) hooks: Option<Arc<dyn AnyHooks>>,
     /// The time for a decision.
     pub timeout: Duration,
+}
+
+impl Authority {
+    /// The authority of `hooks`, with the default time for a decision.
+    pub fn new(hooks: impl Hooks) -> Self {
+        Self {
+            hooks: Some(Arc::new(hooks)),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Authority {

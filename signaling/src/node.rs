@@ -214,7 +214,8 @@ impl Node {
     /// Serves `GET /` (the page), `/v1/ws` (the native protocol) and `/healthz`. Every address in the page is relative,
     /// so that the router works wherever it is nested: by `nest` the page is at the prefix, by `nest_service` also at
     /// the prefix with a slash. The limits for each client's address need the server to tell that address:
-    /// [`serve`](Self::serve) does, `axum::serve` by `into_make_service_with_connect_info::<SocketAddr>()`.
+    /// [`serve`](Self::serve) and [`serve_app`](Self::serve_app) do, `axum::serve` by
+    /// `into_make_service_with_connect_info::<SocketAddr>()`.
     pub fn router(&self) -> Router {
         http::router(
             self.native.clone(),
@@ -232,8 +233,14 @@ impl Node {
     /// longer than `limits.join_timeout_ms`, or if it reads nothing of an answer for `limits.write_timeout_ms`;
     /// `axum::serve` would not do that.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
+        self.serve_app(listener, self.router()).await
+    }
+
+    /// Serves an application in which the [`router`](Self::router) is mounted, in the way of [`serve`](Self::serve). Its
+    /// other routes are under the same bounds, and find the client's address by `ConnectInfo<SocketAddr>`.
+    pub async fn serve_app(&self, listener: TcpListener, app: Router) -> Infallible {
         let most = self.config.limits.http_connections;
-        http::serve(listener, self.router(), self.bounds(most), &self.memory).await
+        http::serve(listener, app, self.bounds(most), &self.memory).await
     }
 
     /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),

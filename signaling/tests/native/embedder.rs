@@ -8,7 +8,7 @@ use axum::http::header::COOKIE;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::{Extension, Router};
-use futures_util::future::{BoxFuture, pending};
+use futures_util::future::pending;
 use serde_json::{Map, json};
 use tertulia_signaling::NodeBuilder;
 use tertulia_signaling::hooks::{Admission, Denial, Hooks, JoinRequest, Permissions};
@@ -27,22 +27,20 @@ pub(crate) struct User(String);
 pub(crate) struct Door;
 
 impl Hooks for Door {
-    fn authorize(&self, request: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
-        Box::pin(async move {
-            if let Some(User(user)) = request.extension() {
-                assert!(request.header(COOKIE).is_some_and(|it| it.contains(user)));
-                return Ok(as_user(user, &request));
-            }
-            match request.name.as_str() {
-                "nobody" => Err(Denial::new("Log in first.")),
-                "pending" => pending().await,
-                "panic" => panic!("of the test's hook"),
-                "ill-named" => Ok(Admission::new().name("a\nb")),
-                name => Ok(Admission::new()
-                    .identity(format!("id of {name}"))
-                    .permissions(rights(name))),
-            }
-        })
+    async fn authorize(&self, request: JoinRequest) -> Result<Admission, Denial> {
+        if let Some(User(user)) = request.extension() {
+            assert!(request.header(COOKIE).is_some_and(|it| it.contains(user)));
+            return Ok(as_user(user, &request));
+        }
+        match request.name.as_str() {
+            "nobody" => Err(Denial::new("Log in first.")),
+            "pending" => pending().await,
+            "panic" => panic!("of the test's hook"),
+            "ill-named" => Ok(Admission::new().name("a\nb")),
+            name => Ok(Admission::new()
+                .identity(format!("id of {name}"))
+                .permissions(rights(name))),
+        }
     }
 }
 
@@ -65,19 +63,15 @@ fn as_user(user: &str, request: &JoinRequest) -> Admission {
 }
 
 fn rights(name: &str) -> Permissions {
-    let mut permissions = Permissions::listener();
+    let listener = Permissions::listener();
     match name {
-        "Listener" => {}
-        "Screen" => permissions.screen = true,
-        "Silent" => {
-            permissions = Permissions::all();
-            permissions.microphone = false;
-        }
-        "Writer" => permissions.chat = true,
-        "Speaker" => permissions.microphone = true,
-        _ => permissions = Permissions::all(),
+        "Listener" => listener,
+        "Screen" => listener.screen(true),
+        "Silent" => Permissions::all().microphone(false),
+        "Writer" => listener.chat(true),
+        "Speaker" => listener.microphone(true),
+        _ => Permissions::all(),
     }
-    permissions
 }
 
 impl Server {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, pending};
+use futures_util::future::pending;
 use serde_json::{Map, json};
 use tertulia_signaling::hooks::{Admission, Denial, Hooks, JoinRequest};
 use tertulia_signaling::protocol::native::{
@@ -112,9 +112,9 @@ async fn a_hook_that_does_not_decide_or_fails_refuses() {
 struct Stuck(Arc<Notify>);
 
 impl Hooks for Stuck {
-    fn authorize(&self, _: JoinRequest) -> BoxFuture<'_, Result<Admission, Denial>> {
+    async fn authorize(&self, _: JoinRequest) -> Result<Admission, Denial> {
         self.0.notify_one();
-        Box::pin(pending())
+        pending().await
     }
 }
 
