@@ -6,9 +6,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
-use tertulia_loadtest::impair::{Proxy, Settings};
-use tertulia_sfu::testing::network::{Models, Script};
+use tertulia_loadtest::cli::Cli;
+use tertulia_loadtest::impair::{self, Proxy, Settings};
+use tertulia_sfu::testing::network::{Models, PathModel, Script};
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -324,4 +326,40 @@ fn a_wrong_command_line_says_what_is_wrong() {
         assert!(error.contains(expected), "{more:?}: {error}");
     }
     std::fs::remove_file(&script).unwrap();
+}
+
+/// The blocks of the README in a language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let begin = format!("```{language}\n");
+    let rest = include_str!("../README.md").split(&begin).skip(1);
+    rest.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_readme_shows_what_the_program_takes() {
+    let lines = blocks("sh").into_iter().flat_map(str::lines);
+    let impairs = lines.filter(|line| line.starts_with("tertulia-loadtest impair"));
+    let parsed = impairs.map(|line| Cli::try_parse_from(line.split(' ')).unwrap());
+    assert_eq!(parsed.count(), 2);
+    let [script] = blocks("toml")[..] else {
+        panic!("one script")
+    };
+    let script = Script::parse(script, Models::CLEAR).unwrap();
+    assert_eq!((script.seed, script.changes.len()), (Some(7), 2));
+    assert_eq!(script.changes[1].models, script.start);
+    let [input] = blocks("text")[..] else {
+        panic!("one example of input")
+    };
+    for line in input.lines().filter(|line| *line != "stats") {
+        let command: Result<impair::Command, _> = line.parse();
+        assert!(command.is_ok(), "{command:?}");
+    }
+    for name in PathModel::SETTINGS {
+        let rows = include_str!("../README.md").lines();
+        let row = rows.filter_map(|row| row.strip_prefix(&format!("| `{name}` | `")));
+        for value in row.map(|row| row.split('`').next().unwrap()) {
+            PathModel::CLEAR.clone().set(name, value).unwrap();
+        }
+        assert!(include_str!("../README.md").contains(&format!("| `{name}` |")));
+    }
 }
