@@ -11,7 +11,6 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use connection::Connection;
 use native::Native;
 use publish::Video;
 use signaling::{ServerUrl, SignalingError};
@@ -25,7 +24,6 @@ pub mod state;
 pub mod tap;
 
 pub(crate) mod codecs;
-pub(crate) mod connection;
 #[cfg(test)]
 mod direct;
 pub(crate) mod native;
@@ -123,7 +121,7 @@ pub async fn run(
     phase: watch::Receiver<Phase>,
     settled: Settled,
 ) {
-    let media = Connection::of(&config, &state);
+    let media = peer::Peer::of(&config, &state);
     let opening = Native::open(&config, &state, media);
     course(opening, &config, &state, phase, settled).await;
 }
@@ -243,6 +241,6 @@ pub fn settle(state: &BotState) {
     observed.phases.first_packet =
         first.map(|(first, started)| first.saturating_duration_since(started.into_std()));
     observed.sent = state.outgoing.sent();
-    totals.enter(&mut observed);
+    observed.totals = totals;
     observed.streams = streams;
 }

@@ -1,7 +1,9 @@
-//! A bot's peer connection: the client's half of "the client always offers".
+//! A bot's media on the `webrtc` crate: a peer connection, the client's half of "the client always offers", and what it
+//! publishes.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
@@ -9,6 +11,7 @@ use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tertulia_sfu::rtp::extension::ExtensionKind;
 use tertulia_signaling::protocol::native::{CarriedTrack, Needs, Offer};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
@@ -18,22 +21,23 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver};
 
-use super::codecs;
-use super::publish::Source;
-use super::receive::Receiver;
+use super::native::{Media, MediaEvent};
+use super::publish::{Publisher, Source, sources};
 use super::socket::BotRuntime;
-use super::tap::{self, Extensions, Outgoing, lock};
+use super::state::BotState;
+use super::tap::{self, Extensions, lock};
+use super::{BotConfig, BotError, codecs};
 use crate::sdp::{Description, Section};
 
 /// A peer connection with its taps.
 pub struct Peer {
     connection: Arc<dyn PeerConnection>,
     published: Vec<(Source, Arc<dyn RtpTransceiver>)>,
-    receiver: Arc<Mutex<Receiver>>,
-    outgoing: Arc<Outgoing>,
+    pub(crate) bot: Arc<BotState>,
     state: watch::Receiver<RTCPeerConnectionState>,
     gathering: watch::Receiver<RTCIceGatheringState>,
     ice: Arc<OnceLock<Instant>>,
+    publishing: Option<JoinHandle<Result<(), Error>>>,
 }
 
 struct States {
@@ -61,19 +65,31 @@ impl PeerConnectionEventHandler for States {
 }
 
 impl Peer {
-    /// A connection from `address` that will send `sources`. UDP ports it binds go to `ports`.
+    /// The connection of a bot in a call.
+    pub(crate) fn of(
+        config: &BotConfig,
+        bot: &Arc<BotState>,
+    ) -> impl Future<Output = Result<Self, BotError>> + Send + use<> {
+        let sources = match bot.publishes {
+            true => sources(&bot.name, config.video, config.audio),
+            false => Vec::new(),
+        };
+        let connecting = Box::pin(Self::new(config.address, sources, Arc::clone(bot)));
+        async { Ok(connecting.await?) }
+    }
+
+    /// A connection from `address` that will send `sources`.
     pub(crate) async fn new(
         address: IpAddr,
         sources: Vec<Source>,
-        receiver: Arc<Mutex<Receiver>>,
-        outgoing: Arc<Outgoing>,
-        ports: Arc<Mutex<Vec<u16>>>,
+        bot: Arc<BotState>,
     ) -> Result<Self, Error> {
         let (connection_states, state) = watch::channel(RTCPeerConnectionState::New);
         let (gathering_states, gathering) = watch::channel(RTCIceGatheringState::New);
         let ice = Arc::new(OnceLock::new());
         let (engine, registry) = codecs::engine()?;
-        let registry = tap::register(registry, Arc::clone(&receiver), Arc::clone(&outgoing));
+        let (receiver, outgoing) = (Arc::clone(&bot.receiver), Arc::clone(&bot.outgoing));
+        let registry = tap::register(registry, receiver, outgoing);
         let settings = SettingEngineBuilder::new()
             // The default binds a multicast socket for each connection, to find names we never use.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -87,7 +103,7 @@ impl Peer {
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
-            .with_runtime(Arc::new(BotRuntime::new(ports)))
+            .with_runtime(Arc::new(BotRuntime::new(Arc::clone(&bot.ports))))
             .with_handler(Arc::new(States {
                 connection: connection_states,
                 gathering: gathering_states,
@@ -112,22 +128,17 @@ impl Peer {
         Ok(Self {
             connection,
             published,
-            receiver,
-            outgoing,
+            bot,
             state,
             gathering,
             ice,
+            publishing: None,
         })
     }
 
     /// The state of the connection, and every change.
     pub fn state(&self) -> watch::Receiver<RTCPeerConnectionState> {
         self.state.clone()
-    }
-
-    /// The time at which ICE found a way, if it has.
-    pub fn ice(&self) -> Option<Instant> {
-        self.ice.get().copied()
     }
 
     /// The crate's connection itself.
@@ -194,7 +205,7 @@ impl Peer {
 
     /// Answers a server's offer of tracks to receive.
     pub(crate) async fn answer(&self, offer: &str) -> Result<(), Error> {
-        lock(&self.receiver).learn(&Description::read(offer).sections);
+        lock(&self.bot.receiver).learn(&Description::read(offer).sections);
         let offer = RTCSessionDescription::offer(offer.to_owned())?;
         self.connection.set_remote_description(offer).await?;
         let answer = self.connection.create_answer(None).await?;
@@ -204,7 +215,7 @@ impl Peer {
     /// Applies the server's answer: media may flow.
     pub async fn accept(&mut self, answer: &str) -> Result<(), Error> {
         let sections = Description::read(answer).sections;
-        lock(&self.receiver).learn(&sections);
+        lock(&self.bot.receiver).learn(&sections);
         for (source, transceiver) in &self.published {
             let mid = transceiver.mid().await?;
             let mut sections = sections.iter();
@@ -216,10 +227,18 @@ impl Peer {
         self.connection.set_remote_description(answer).await
     }
 
-    /// Ends the connection.
-    pub async fn close(&self) {
-        // Closing fails only when already closed.
-        let _ = self.connection.close().await;
+    /// Sends these; the first frames are due at `start`.
+    pub(crate) fn send(&mut self, publisher: Publisher, start: Instant) {
+        self.publishing = Some(tokio::spawn(publisher.run(start)));
+    }
+
+    fn note_phases(&self) {
+        let Some(started) = self.bot.call().started else {
+            return;
+        };
+        let mut observed = lock(&self.bot.observed);
+        observed.phases.ice = self.ice.get().map(|at| at.duration_since(started));
+        observed.phases.dtls = Some(started.elapsed());
     }
 
     fn name_packets(&self, source: &Source, section: &Section) {
@@ -241,14 +260,67 @@ impl Peer {
                 always: level.into_iter().collect(),
                 capture_time: id(ExtensionKind::AbsCaptureTime),
             };
-            self.outgoing.set_extensions(encoding.ssrc, extensions);
+            self.bot.outgoing.set_extensions(encoding.ssrc, extensions);
             if let Some(repair) = encoding.repair {
                 let repairs = Extensions {
                     always: names(ExtensionKind::RepairedRid),
                     ..Extensions::default()
                 };
-                self.outgoing.set_extensions(repair, repairs);
+                self.bot.outgoing.set_extensions(repair, repairs);
             }
         }
+    }
+}
+
+impl Media for Peer {
+    async fn offer(&mut self, add: Needs) -> Result<Offer, BotError> {
+        Ok(Self::offer(self, add).await?)
+    }
+
+    async fn accept(&mut self, sdp: &str) -> Result<(), BotError> {
+        Ok(Self::accept(self, sdp).await?)
+    }
+
+    async fn next(&mut self) -> MediaEvent {
+        loop {
+            if self.state.changed().await.is_err() {
+                return MediaEvent::Failed("the peer connection is gone".into());
+            }
+            let state = *self.state.borrow_and_update();
+            match state {
+                RTCPeerConnectionState::Connected => {
+                    self.note_phases();
+                    return MediaEvent::Connected;
+                }
+                RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
+                    return MediaEvent::Failed(format!("the peer connection is {state}"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn awaits(&self) -> String {
+        "no transport".into()
+    }
+
+    /// Publishes every encoding, wanted or not.
+    async fn want_encodings(&mut self, _: &str, _: Vec<(String, bool)>) {}
+
+    async fn publish(&mut self, start: Instant) {
+        let publisher = Publisher::new(self.sources(), &self.bot.outgoing);
+        self.send(publisher, start);
+    }
+
+    async fn stop(&mut self) {
+        if let Some(publishing) = self.publishing.take() {
+            publishing.abort();
+        }
+    }
+
+    async fn leave(&mut self) {
+        self.stop().await;
+        // Closing fails only when already closed.
+        let _ = self.connection.close().await;
     }
 }

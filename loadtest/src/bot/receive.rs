@@ -3,15 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use rtc::rtp;
 use tertulia_sfu::rtp::codec::Codec;
 use tertulia_sfu::rtp::extension::ExtensionKind;
 
 use super::{codecs, tap};
-use crate::measure::{Measure, StreamOutcome};
-pub use crate::receive::Totals;
+use crate::measure::{Measure, StreamOutcome, Totals, wall_time};
 use crate::receive::{MAX_STREAMS, Packet, Received};
 use crate::sdp::Section;
 
@@ -133,10 +132,9 @@ impl Receiver {
         }
         let received = self.streams.get_mut(&ssrc)?;
         let sent = self.capture_time.and_then(|id| header.get_extension(id));
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         let counted = received.push(&Packet {
             at,
-            wall: wall.unwrap_or_default(),
+            wall: wall_time(),
             payload_type,
             sequence,
             timestamp: header.timestamp,

@@ -12,7 +12,7 @@ use super::tap::{Outgoing, lock};
 use crate::measure::Observed;
 
 /// One bot, as other parts of the program see it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BotState {
     /// Its name in the room.
     pub name: String,
@@ -39,9 +39,10 @@ pub struct BotState {
 }
 
 /// A bot's part in the scenario.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Part {
     /// Stays from the beginning to the end.
+    #[default]
     Resident,
     /// Joins a running call with many others, and stays.
     Storm,
@@ -88,14 +89,8 @@ impl BotState {
             name,
             room,
             publishes,
-            stream: None,
             talks: publishes,
-            part: Part::Resident,
-            receiver: Arc::default(),
-            outgoing: Arc::default(),
-            ports: Arc::default(),
-            observed: Mutex::default(),
-            call: Mutex::default(),
+            ..Self::default()
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 use rtc::interceptor::{
@@ -26,7 +26,7 @@ use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
 use super::receive::Receiver;
-use crate::measure::{Measure, Sent, ntp};
+use crate::measure::{Measure, Sent, ntp, wall_time};
 
 /// Place of `Stamp` in the chain: wire-ward of the NACK responder, above the pacer and the TWCC
 /// sender.
@@ -122,11 +122,8 @@ impl Outgoing {
             let _ = packet.header.set_extension(*id, value.clone());
         }
         if let Some(id) = extensions.capture_time {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = ntp(now.unwrap_or_default()).to_be_bytes();
-            let _ = packet
-                .header
-                .set_extension(id, Bytes::copy_from_slice(&now));
+            let now = Bytes::copy_from_slice(&ntp(wall_time()).to_be_bytes());
+            let _ = packet.header.set_extension(id, now);
         }
     }
 }

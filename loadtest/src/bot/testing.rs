@@ -11,9 +11,10 @@ use webrtc::peer_connection::RTCSessionDescription;
 use super::codecs;
 use super::peer::Peer;
 use super::publish::{Publisher, Video, sources};
-use super::receive::{Receiver, Totals};
+use super::receive::Receiver;
 use super::state::BotState;
 use super::tap::{Outgoing, lock};
+use crate::measure::Totals;
 use crate::media::clip::{VIDEO_180P, VideoLoop};
 use crate::media::packetize::{Stream, Vp8Packetizer};
 use crate::sdp::Section;
@@ -50,19 +51,13 @@ pub(crate) struct Side {
 }
 
 pub(crate) async fn side(name: &str, video: Video, audio: bool) -> Side {
-    let receiver = Arc::default();
-    let outgoing = Arc::default();
-    let peer = Peer::new(
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        sources(name, video, audio),
-        Arc::clone(&receiver),
-        Arc::clone(&outgoing),
-        Arc::default(),
-    );
+    let state = Arc::new(BotState::new(name.to_owned(), "room".into(), true));
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let peer = Peer::new(address, sources(name, video, audio), Arc::clone(&state));
     Side {
         peer: peer.await.unwrap(),
-        receiver,
-        outgoing,
+        receiver: Arc::clone(&state.receiver),
+        outgoing: Arc::clone(&state.outgoing),
     }
 }
 

@@ -188,7 +188,6 @@ mod tests {
             "run --video 4k",
             "run --duration soon",
             "run --duration -1s",
-            "run --ramp 0",
             "run --url localhost",
             "run --url https://calls.test",
             "run --server-cores x",
@@ -212,6 +211,7 @@ mod tests {
         }
         for arguments in [
             "run --rooms 0",
+            "run --ramp 0",
             "run --publishers 0 --subscribers 0",
             "run --video none",
             "run --scenario nonesuch",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::report::save_both;
 use super::{Status, failed, usage};
@@ -60,14 +60,9 @@ impl Run {
                 tokio::spawn(progress::watch(watched.live(), |line| eprintln!("{line}")));
             }
         };
-        let (interrupt, interrupted) = oneshot::channel();
-        let interrupted = async {
-            if interrupted.await.is_err() {
-                std::future::pending().await
-            }
-        };
+        let (interrupt, signal) = watch::channel(false);
         let report = tokio::select! {
-            report = scenario::run(&scenario, interrupted, watching) => report,
+            report = scenario::run(&scenario, interrupted(signal), watching) => report,
             () = signals(interrupt) => return Ok(130),
         };
         let report = report.map_err(failed)?;
@@ -86,11 +81,18 @@ pub(super) fn list() -> u8 {
 }
 
 /// The first Ctrl-C (or SIGTERM) ends the call with a report; this ends with the second.
-pub(crate) async fn signals(interrupt: oneshot::Sender<()>) {
+pub(crate) async fn signals(interrupt: watch::Sender<bool>) {
     signal().await;
     eprintln!("interrupted: taking stock (again to quit at once)");
-    let _ = interrupt.send(());
+    interrupt.send_replace(true);
     signal().await;
+}
+
+/// Returns when the first signal has come.
+pub(crate) async fn interrupted(mut signal: watch::Receiver<bool>) {
+    if signal.wait_for(|came| *came).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Ctrl-C, SIGTERM, or the terminal being closed: a spawned server must survive none of them.

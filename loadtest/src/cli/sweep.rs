@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::report::save_both;
-use super::run::{ScenarioArgs, signals};
+use super::run::{ScenarioArgs, interrupted, signals};
 use super::{Status, failed, usage};
 use crate::scenario::{self, Scenario};
 use crate::sweep::{self, Objective, OverRange, Point, Sweep};
@@ -47,22 +47,9 @@ impl SweepArgs {
             objective: self.objective.clone(),
             repeat: self.repeat.into(),
         };
-        let (interrupt, interrupted) = oneshot::channel();
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(async move {
-            if interrupted.await.is_ok() {
-                stop.send_replace(true);
-            }
-            // A receiver of it waits until the end.
-            stop.closed().await;
-        });
+        let (interrupt, signal) = watch::channel(false);
         let measure = async |load| {
-            let mut stopped = stopped.clone();
-            let stop = async move {
-                if stopped.wait_for(|stopped| *stopped).await.is_err() {
-                    std::future::pending().await
-                }
-            };
+            let stop = interrupted(signal.clone());
             scenario::run(&over.apply(&scenario, load), stop, |_| {}).await
         };
         eprintln!("{}", Point::heads());

@@ -1,9 +1,15 @@
 //! Time as packets carry it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds from 1900 to 1970 (RFC 5905 figure 4).
 const UNIX_IN_NTP: u64 = 2_208_988_800;
+
+/// The time since the Unix epoch, by the clock of the kernel's receive timestamps.
+pub fn wall_time() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
 
 /// A time since the Unix epoch as a 64-bit NTP timestamp: seconds since 1900, and fractions of 2^32.
 pub fn ntp(since_epoch: Duration) -> u64 {

@@ -20,7 +20,7 @@ mod histogram;
 mod observed;
 mod timeline;
 
-pub use clock::{ntp, since_ntp};
+pub use clock::{ntp, since_ntp, wall_time};
 pub use histogram::Histogram;
-pub use observed::{EncodingSent, Observed, Phases, Sent, StreamOutcome};
+pub use observed::{EncodingSent, Observed, Phases, Sent, StreamOutcome, Totals};
 pub use timeline::{Measure, Second, Span};

@@ -47,6 +47,23 @@ pub struct EncodingSent {
     pub last: Option<Instant>,
 }
 
+/// The packets that a bot received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// RTP packets with media, retransmitted ones included.
+    pub packets: u64,
+    /// Their RTP headers and payloads.
+    pub bytes: u64,
+    /// Packets, among these, that came by retransmission.
+    pub retransmitted: u64,
+    /// Packets, among these, whose whole content was decrypted and checked, not only counted.
+    pub decrypted: u64,
+    /// Keyframe requests to the server.
+    pub keyframe_requests: u64,
+    /// Packets of an unknown stream or codec, and packets that did not authenticate.
+    pub unknown: u64,
+}
+
 /// The observations of a bot, up to the last time it told them.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -56,18 +73,8 @@ pub struct Observed {
     pub sent: Sent,
     /// One for each encoding that a wire bot publishes.
     pub encodings: Vec<EncodingSent>,
-    /// RTP packets with media, retransmitted ones included.
-    pub packets: u64,
-    /// Their RTP headers and payloads.
-    pub bytes: u64,
-    /// Packets, among these, that came by retransmission.
-    pub retransmitted: u64,
-    /// Keyframe requests to the server.
-    pub keyframe_requests_sent: u64,
-    /// Packets of an unknown stream or codec, and packets that did not authenticate.
-    pub unknown: u64,
-    /// Packets whose whole content was decrypted and checked, not only counted.
-    pub decrypted: u64,
+    /// The packets received.
+    pub totals: Totals,
     /// Bytes of RTP headers and payloads received so far under each SSRC, of a wire bot.
     pub received: Vec<(u32, u64)>,
     /// One for each SSRC with media.

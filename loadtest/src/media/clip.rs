@@ -23,11 +23,13 @@ pub static VIDEO_720P_H264: LazyLock<Arc<VideoClip>> = LazyLock::new(|| {
     let clip = h264::parse(file, (1280, 720), Duration::from_secs(1) / 30);
     Arc::new(clip.expect("the clip is part of this program and tested"))
 });
-/// Opus, 20 ms frames, about 32 kbit/s.
-pub static AUDIO: LazyLock<Arc<AudioClip>> = LazyLock::new(|| {
-    let clip = AudioClip::from_ogg(include_bytes!("../../media/tones.ogg"));
-    Arc::new(clip.expect("the clip is part of this program and tested"))
+/// Packets of Opus, each of [`AUDIO_PACKET`], about 32 kbit/s.
+pub static AUDIO: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    let clip = ogg::parse(include_bytes!("../../media/tones.ogg"));
+    clip.expect("the clip is part of this program and tested")
 });
+/// The duration of one packet of [`AUDIO`].
+pub const AUDIO_PACKET: Duration = Duration::from_millis(20);
 
 fn built_in(file: &[u8]) -> Arc<VideoClip> {
     Arc::new(VideoClip::from_ivf(file).expect("the clip is part of this program and tested"))
@@ -85,27 +87,6 @@ impl VideoClip {
                 / header.timebase_denominator,
             frames,
         })
-    }
-}
-
-/// An Opus clip of 20 ms packets.
-#[derive(Clone, Debug)]
-pub struct AudioClip {
-    pub packets: Vec<Bytes>,
-}
-
-impl AudioClip {
-    /// The duration of one packet.
-    pub const PACKET_DURATION: Duration = Duration::from_millis(20);
-
-    /// Reads an Ogg file.
-    ///
-    /// # Errors
-    ///
-    /// The file is not Opus in Ogg.
-    pub fn from_ogg(file: &[u8]) -> Result<Self, MediaError> {
-        let packets = ogg::parse(file)?.into_iter().map(Bytes::from).collect();
-        Ok(Self { packets })
     }
 }
 
@@ -175,8 +156,8 @@ mod tests {
             );
             assert_eq!(coded, size);
         }
-        assert!((199..=202).contains(&AUDIO.packets.len()));
-        assert!(AUDIO.packets.iter().all(|packet| !packet.is_empty()));
+        assert!((199..=202).contains(&AUDIO.len()));
+        assert!(AUDIO.iter().all(|packet| !packet.is_empty()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Ogg (RFC 3533), as far as an Opus file (RFC 7845) needs it: pages whose segments make packets,
 //! the first two packets being headers. Checksums are not verified: the clips are our own.
 
+use bytes::Bytes;
+
 use super::MediaError;
 
 /// The Opus packets of an Ogg file, headers left out.
@@ -8,11 +10,11 @@ use super::MediaError;
 /// # Errors
 ///
 /// The file is not Ogg, is cut off, or is not Opus.
-pub fn parse(file: &[u8]) -> Result<Vec<Vec<u8>>, MediaError> {
+pub fn parse(file: &[u8]) -> Result<Vec<Bytes>, MediaError> {
     const CUT: MediaError = MediaError::Container("Ogg");
     const PAGE_HEADER: usize = 27;
     let mut packets = Vec::new();
-    let mut packet = Vec::new();
+    let mut packet: Vec<u8> = Vec::new();
     let mut rest = file;
     while !rest.is_empty() {
         let header = rest.get(..PAGE_HEADER).ok_or(CUT)?;
@@ -27,7 +29,7 @@ pub fn parse(file: &[u8]) -> Result<Vec<Vec<u8>>, MediaError> {
             rest = &rest[usize::from(length)..];
             // A full segment continues in the next one, which may open the next page.
             if length < 255 {
-                packets.push(std::mem::take(&mut packet));
+                packets.push(Bytes::from(std::mem::take(&mut packet)));
             }
         }
     }
@@ -62,7 +64,7 @@ mod tests {
         file.extend(page(&[1, 0], &[2]));
         let packets = parse(&file).unwrap();
         assert_eq!(
-            packets.iter().map(Vec::len).collect::<Vec<_>>(),
+            packets.iter().map(Bytes::len).collect::<Vec<_>>(),
             [2, 256, 0]
         );
     }

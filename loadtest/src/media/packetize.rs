@@ -1,4 +1,4 @@
-//! Frames to RTP packets: VP8 (RFC 7741) and Opus (RFC 7587).
+//! Frames to RTP packets: VP8 (RFC 7741). Of Opus (RFC 7587) each frame is a packet.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::rtp;
@@ -102,38 +102,13 @@ impl Vp8Packetizer {
     }
 }
 
-/// Packetizes Opus: a packet a frame.
-#[derive(Clone, Debug)]
-pub struct OpusPacketizer {
-    pub stream: Stream,
-    first: bool,
-}
-
-impl OpusPacketizer {
-    /// Ticks of the RTP clock in a packet: 20 ms at 48 kHz.
-    pub const PACKET_TICKS: u32 = 960;
-
-    /// A packetizer that has sent nothing yet.
-    pub fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            first: true,
-        }
-    }
-
-    /// The packet of one Opus frame. The marker tells the start of a talkspurt (RFC 3551 section
-    /// 4.1); the clip never falls silent, so only the first packet has it.
-    pub fn packetize(&mut self, frame: Bytes) -> rtp::Packet {
-        let packet = self.stream.packet(std::mem::take(&mut self.first), frame);
-        self.stream.timestamp = self.stream.timestamp.wrapping_add(Self::PACKET_TICKS);
-        packet
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
-    use crate::media::clip::{AUDIO, VIDEO_360P, VideoLoop};
+    use crate::media::clip::{VIDEO_360P, VideoLoop};
+    use crate::media::source::Source;
 
     fn stream() -> Stream {
         Stream {
@@ -214,10 +189,10 @@ mod tests {
 
     #[test]
     fn opus_timestamps_advance_by_twenty_milliseconds() {
-        let mut packetizer = OpusPacketizer::new(stream());
-        let packets: Vec<_> = (0..5)
-            .map(|index| packetizer.packetize(AUDIO.packets[index].clone()))
-            .collect();
+        let (mut source, mut packets) = (Source::audio(stream()), Vec::new());
+        for _ in 0..5 {
+            source.next_frame(Instant::now(), &mut packets);
+        }
         for pair in packets.windows(2) {
             assert_eq!(
                 pair[1].header.timestamp,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rtc::rtp;
 
-use super::clip::{AUDIO, AudioClip, Frame, VideoClip, VideoLoop};
+use super::clip::{AUDIO, AUDIO_PACKET, Frame, VideoClip, VideoLoop};
 use super::h264::H264Packetizer;
-use super::packetize::{OpusPacketizer, Stream, Vp8Packetizer};
+use super::packetize::{Stream, Vp8Packetizer};
 use super::schedule::Schedule;
 use super::trace::TraceSource;
 
@@ -29,7 +29,8 @@ pub(crate) struct Source {
 }
 
 enum Media {
-    Audio(OpusPacketizer, usize),
+    /// With the number of packets so far.
+    Audio(Stream, usize),
     Vp8(VideoLoop, Vp8Packetizer),
     H264(VideoLoop, H264Packetizer),
     Trace(TraceSource),
@@ -47,9 +48,8 @@ impl Source {
 
     /// The sound of [`AUDIO`].
     pub(crate) fn audio(stream: Stream) -> Self {
-        let media = Media::Audio(OpusPacketizer::new(stream), 0);
-        let ticks = AUDIO_CLOCK / 1_000 * AudioClip::PACKET_DURATION.as_millis() as u32;
-        Self::new(media, ticks, AUDIO_CLOCK, 1)
+        let ticks = AUDIO_CLOCK / 1_000 * AUDIO_PACKET.as_millis() as u32;
+        Self::new(Media::Audio(stream, 0), ticks, AUDIO_CLOCK, 1)
     }
 
     /// A clip in VP8.
@@ -92,9 +92,10 @@ impl Source {
             last.is_none_or(|last| now.saturating_duration_since(last) >= KEYFRAME_SPACING);
         let jump = spaced && std::mem::take(&mut self.wanted);
         let keyframe = match &mut self.media {
-            Media::Audio(packetizer, next) => {
-                let clip = &AUDIO.packets;
-                packets.push(packetizer.packetize(clip[*next % clip.len()].clone()));
+            Media::Audio(stream, next) => {
+                // The marker tells the start of a talkspurt (RFC 3551 section 4.1); the clip never falls silent.
+                packets.push(stream.packet(*next == 0, AUDIO[*next % AUDIO.len()].clone()));
+                stream.timestamp = stream.timestamp.wrapping_add(ticks);
                 *next = next.wrapping_add(1);
                 false
             }
@@ -123,7 +124,7 @@ impl Source {
     pub(crate) fn skip_frame(&mut self) {
         self.schedule.advance();
         let stream = match &mut self.media {
-            Media::Audio(packetizer, _) => &mut packetizer.stream,
+            Media::Audio(stream, _) => stream,
             Media::Vp8(_, packetizer) => &mut packetizer.stream,
             Media::H264(_, packetizer) => &mut packetizer.stream,
             Media::Trace(source) => &mut source.stream,

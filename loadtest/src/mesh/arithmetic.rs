@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::bot::publish::Video;
-use crate::media::clip::{AUDIO, AudioClip, VIDEO_180P, VIDEO_720P, VideoClip};
-use crate::media::packetize::{OpusPacketizer, Stream, Vp8Packetizer};
+use crate::media::clip::{AUDIO, AUDIO_PACKET, VIDEO_180P, VIDEO_720P, VideoClip};
+use crate::media::packetize::{Stream, Vp8Packetizer};
 
 /// One person's part.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub(super) fn bitrate(video: Video, audio: bool) -> f64 {
         Video::P720 => of_video(&VIDEO_720P),
         _ => 0.0,
     };
-    video + if audio { of_audio(&AUDIO) } else { 0.0 }
+    video + if audio { of_audio() } else { 0.0 }
 }
 
 fn of_video(clip: &VideoClip) -> f64 {
@@ -65,16 +66,10 @@ fn of_video(clip: &VideoClip) -> f64 {
     )
 }
 
-fn of_audio(clip: &AudioClip) -> f64 {
-    let mut packetizer = OpusPacketizer::new(Stream::random(1, 111));
-    let packets: Vec<_> = clip
-        .packets
-        .iter()
-        .map(|frame| packetizer.packetize(frame.clone()))
-        .collect();
+fn of_audio() -> f64 {
     mbit_s(
-        packets.iter().map(|packet| packet.payload.len()),
-        AudioClip::PACKET_DURATION * packets.len() as u32,
+        AUDIO.iter().map(Bytes::len),
+        AUDIO_PACKET * AUDIO.len() as u32,
     )
 }
 

@@ -14,7 +14,7 @@ use crate::generator;
 use crate::report::figures::Unit;
 use crate::server::process::Process;
 use arithmetic::bitrate;
-use pair::{Pair, Traffic};
+use pair::Pair;
 
 mod arithmetic;
 mod pair;
@@ -129,13 +129,12 @@ impl Mesh {
             cpu_cores_per_person: used.map(|used| used / seconds / self.people as f64),
             ..MeshReport::default()
         };
-        for (before, after) in before.iter().zip(&after) {
-            let mbit_s = |before: u64, after: u64| (after - before) as f64 * 8e-6 / seconds;
-            report.measured.push(Measured {
-                upload_mbit_s: mbit_s(before.sent, after.sent),
-                download_mbit_s: mbit_s(before.received, after.received),
-            });
-        }
+        let people = before.into_iter().zip(after);
+        let measured = people.map(|((sent, received), (sent_now, received_now))| Measured {
+            upload_mbit_s: (sent_now - sent) as f64 * 8e-6 / seconds,
+            download_mbit_s: (received_now - received) as f64 * 8e-6 / seconds,
+        });
+        report.measured = measured.collect();
         let expected = self.tracks() * self.people * (self.people - 1);
         let mut arrived = 0;
         for pair in pairs {
@@ -152,14 +151,12 @@ impl Mesh {
         usize::from(self.audio) + usize::from(self.video != Video::None)
     }
 
-    /// The traffic of each person.
-    fn traffic(&self, pairs: &[Pair]) -> Vec<Traffic> {
-        let mut people = vec![Traffic::default(); self.people];
-        for pair in pairs {
-            for (person, traffic) in pair.traffic() {
-                people[person].sent += traffic.sent;
-                people[person].received += traffic.received;
-            }
+    /// The bytes that each person has sent and received.
+    fn traffic(&self, pairs: &[Pair]) -> Vec<(u64, u64)> {
+        let mut people = vec![(0, 0); self.people];
+        for (person, sent, received) in pairs.iter().flat_map(Pair::traffic) {
+            people[person].0 += sent;
+            people[person].1 += received;
         }
         people
     }

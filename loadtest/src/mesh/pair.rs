@@ -7,8 +7,8 @@ use std::time::Duration;
 use tertulia_signaling::protocol::native::Needs;
 use tokio::time::Instant;
 
-use crate::bot::connection::Connection;
 use crate::bot::native::{Media, MediaEvent};
+use crate::bot::peer::Peer;
 use crate::bot::publish::{Video, sources};
 use crate::bot::state::BotState;
 use crate::bot::tap::lock;
@@ -27,21 +27,9 @@ pub enum MeshError {
     TooSlow,
 }
 
-/// Bytes of RTP headers and payloads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) sent: u64,
-    pub(super) received: u64,
-}
-
 /// Two connected people, by number.
 pub(super) struct Pair {
-    ends: [(usize, End); 2],
-}
-
-struct End {
-    connection: Connection,
-    state: Arc<BotState>,
+    ends: [(usize, Peer); 2],
 }
 
 impl Pair {
@@ -51,24 +39,19 @@ impl Pair {
         video: Video,
         audio: bool,
     ) -> Result<Self, MeshError> {
-        let mut offerer = End::new(one, video, audio).await?;
-        let mut answerer = End::new(other, video, audio).await?;
+        let mut offerer = person(one, video, audio).await?;
+        let mut answerer = person(other, video, audio).await?;
         let lines = Needs {
             audio: u16::from(audio),
             video: u16::from(video != Video::None),
         };
         let connecting = async {
-            let offer = offerer.connection.peer.offer(lines).await?;
-            answerer.connection.peer.answer(&offer.sdp).await?;
-            let answer = answerer
-                .connection
-                .peer
-                .gathered()
-                .await
-                .unwrap_or_default();
-            offerer.connection.peer.accept(&answer).await?;
-            for end in [&mut offerer, &mut answerer] {
-                if end.connection.next().await != MediaEvent::Connected {
+            let offer = Peer::offer(&mut offerer, lines).await?;
+            answerer.answer(&offer.sdp).await?;
+            let answer = answerer.gathered().await.unwrap_or_default();
+            Peer::accept(&mut offerer, &answer).await?;
+            for peer in [&mut offerer, &mut answerer] {
+                if peer.next().await != MediaEvent::Connected {
                     return Err(MeshError::TooSlow);
                 }
             }
@@ -83,19 +66,16 @@ impl Pair {
 
     /// Both send, from `start` on.
     pub(super) async fn publish(&mut self, start: Instant) {
-        for (_, end) in &mut self.ends {
-            end.connection.publish(start).await;
+        for (_, peer) in &mut self.ends {
+            peer.publish(start).await;
         }
     }
 
-    /// The bytes that each has sent and received so far.
-    pub(super) fn traffic(&self) -> [(usize, Traffic); 2] {
-        self.ends.each_ref().map(|(person, End { state, .. })| {
-            let traffic = Traffic {
-                sent: state.outgoing.sent().bytes,
-                received: lock(&state.receiver).totals().bytes,
-            };
-            (*person, traffic)
+    /// The bytes of RTP headers and payloads that each has sent and received so far.
+    pub(super) fn traffic(&self) -> [(usize, u64, u64); 2] {
+        self.ends.each_ref().map(|(person, peer)| {
+            let received = lock(&peer.bot.receiver).totals().bytes;
+            (*person, peer.bot.outgoing.sent().bytes, received)
         })
     }
 
@@ -103,30 +83,24 @@ impl Pair {
     /// the oracle's violations.
     pub(super) async fn close(self) -> (usize, u64, u64) {
         let (mut streams, mut lost, mut violations) = (0, 0, 0);
-        for (_, end) in &self.ends {
-            for stream in lock(&end.state.receiver).finish() {
+        for (_, peer) in &self.ends {
+            for stream in lock(&peer.bot.receiver).finish() {
                 let shown = stream.codec == "opus" || stream.decodable_frames > 0;
                 streams += usize::from(shown && stream.packets > 0);
                 lost += stream.lost;
                 violations += stream.violation_count;
             }
         }
-        for (_, mut end) in self.ends {
-            end.connection.leave().await;
+        for (_, mut peer) in self.ends {
+            peer.leave().await;
         }
         (streams, lost, violations)
     }
 }
 
-impl End {
-    async fn new(person: usize, video: Video, audio: bool) -> Result<Self, MeshError> {
-        let name = format!("person-{}", person + 1);
-        let sources = sources(&name, video, audio);
-        let state = Arc::new(BotState::new(name, "mesh".into(), true));
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Ok(Self {
-            connection: Connection::new(address, sources, Arc::clone(&state)).await?,
-            state,
-        })
-    }
+async fn person(number: usize, video: Video, audio: bool) -> Result<Peer, webrtc::error::Error> {
+    let name = format!("person-{}", number + 1);
+    let sources = sources(&name, video, audio);
+    let state = Arc::new(BotState::new(name, "mesh".into(), true));
+    Peer::new(IpAddr::V4(Ipv4Addr::LOCALHOST), sources, state).await
 }

@@ -11,7 +11,7 @@ use tertulia_signaling::protocol::native::MediaKind;
 pub(crate) use stream::Stream;
 use stream::{Content, Meta, Place};
 
-use crate::measure::{Observed, Second, StreamOutcome, since_ntp};
+use crate::measure::{Second, StreamOutcome, Totals, since_ntp};
 
 /// A relay sends one SSRC for each receiving m-line; far more than that is a fault to be reported,
 /// not to be stored.
@@ -43,43 +43,6 @@ pub(crate) struct Counted {
     backwards: bool,
 }
 
-/// Running counts of a bot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    /// RTP packets that carried media, retransmitted ones included.
-    pub packets: u64,
-    /// Their RTP headers and payloads.
-    pub bytes: u64,
-    /// Packets, among these, that came by retransmission.
-    pub retransmitted: u64,
-    /// Packets, among these, whose content was decrypted.
-    pub decrypted: u64,
-    /// Keyframes asked for.
-    pub keyframe_requests: u64,
-    /// Packets of an unknown stream or codec.
-    pub unknown: u64,
-}
-
-impl Totals {
-    /// Counts a packet with media.
-    pub(crate) fn count(&mut self, counted: &Counted, retransmitted: bool, decrypted: bool) {
-        self.packets += 1;
-        self.bytes += counted.bytes;
-        self.retransmitted += u64::from(retransmitted);
-        self.decrypted += u64::from(decrypted);
-    }
-
-    /// Enters them where others can read them.
-    pub(crate) fn enter(&self, observed: &mut Observed) {
-        observed.packets = self.packets;
-        observed.bytes = self.bytes;
-        observed.retransmitted = self.retransmitted;
-        observed.keyframe_requests_sent = self.keyframe_requests;
-        observed.unknown = self.unknown;
-        observed.decrypted = self.decrypted;
-    }
-}
-
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -93,6 +56,16 @@ pub(crate) struct Received {
     pub(crate) bytes: u64,
     last_at: Instant,
     last_delay: Option<Duration>,
+}
+
+impl Totals {
+    /// Counts a packet with media.
+    pub(crate) fn count(&mut self, counted: &Counted, retransmitted: bool, decrypted: bool) {
+        self.packets += 1;
+        self.bytes += counted.bytes;
+        self.retransmitted += u64::from(retransmitted);
+        self.decrypted += u64::from(decrypted);
+    }
 }
 
 impl Counted {

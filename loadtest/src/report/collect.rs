@@ -112,14 +112,15 @@ impl Report {
         {
             self.collect_encoding(sent);
         }
-        self.packets_received += observed.packets;
-        self.bytes_received += observed.bytes;
-        self.retransmissions_received += observed.retransmitted;
-        self.keyframe_requests_sent += observed.keyframe_requests_sent;
-        self.packets_unknown += observed.unknown;
-        gathered.decrypted += observed.decrypted;
+        let totals = &observed.totals;
+        self.packets_received += totals.packets;
+        self.bytes_received += totals.bytes;
+        self.retransmissions_received += totals.retransmitted;
+        self.keyframe_requests_sent += totals.keyframe_requests;
+        self.packets_unknown += totals.unknown;
+        gathered.decrypted += totals.decrypted;
         if bot.part != Part::Passing && self.duration_s > 0.0 && bot.call().joined.is_some() {
-            let kbit = observed.bytes as f64 * 8e-3;
+            let kbit = totals.bytes as f64 * 8e-3;
             gathered
                 .kbit_s
                 .push(kbit / self.viewed(bot).unwrap_or(self.duration_s));

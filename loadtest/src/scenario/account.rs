@@ -16,8 +16,8 @@ use crate::server::{Child, Stats, cores};
 /// The books of a run.
 pub(super) struct Account {
     child: Option<Child>,
-    server: Option<Mutex<Process>>,
-    generator: Option<Mutex<Process>>,
+    server: Option<Process>,
+    generator: Option<Process>,
     admin: Option<ServerUrl>,
     /// Cores of the server, if it is known.
     pub(super) server_cores: Vec<usize>,
@@ -66,8 +66,8 @@ impl Account {
             server_cores: server.as_ref().map(Process::cores).unwrap_or_default(),
             generator_cores: cores::allowed(0).unwrap_or_default(),
             rss_idle: server.as_ref().and_then(Process::rss),
-            server: server.map(Mutex::new),
-            generator: Process::observe(std::process::id()).map(Mutex::new),
+            server,
+            generator: Process::observe(std::process::id()),
             admin,
             child,
             began: Mutex::default(),
@@ -81,7 +81,7 @@ impl Account {
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(|server| lock(server).pid)
+        self.server.as_ref().map(|server| server.pid)
     }
 
     pub(super) fn workers(&self) -> Option<usize> {
@@ -105,9 +105,8 @@ impl Account {
 
     /// Whether the server is known to have ended.
     pub(super) fn ended(&self) -> bool {
-        self.server
-            .as_ref()
-            .is_some_and(|server| !lock(server).alive())
+        let server = self.server.as_ref();
+        server.is_some_and(|server| !server.alive())
     }
 
     /// Returns when it has. Never, if the server is not known.
@@ -119,22 +118,17 @@ impl Account {
 
     /// Resident memory of the server, exactly: the kernel walks its page tables for it.
     pub(super) fn server_rss(&self) -> Option<u64> {
-        lock(self.server.as_ref()?).rss()
+        self.server.as_ref()?.rss()
     }
 
     /// A reading without the server's own counters, which cost it work.
     pub(super) fn reading(&self) -> Reading {
+        let server = self.server.as_ref();
         Reading {
             at: Instant::now(),
-            server_cpu: self
-                .server
-                .as_ref()
-                .and_then(|server| lock(server).cpu_seconds()),
+            server_cpu: server.and_then(Process::cpu_seconds),
             generator_cpu: self.generator_cpu(),
-            server_rss: self
-                .server
-                .as_ref()
-                .and_then(|server| lock(server).rss_quick()),
+            server_rss: server.and_then(Process::rss_quick),
             busy: Busy::now(),
             stats: None,
         }
@@ -155,6 +149,6 @@ impl Account {
     }
 
     fn generator_cpu(&self) -> Option<f64> {
-        lock(self.generator.as_ref()?).cpu_seconds()
+        self.generator.as_ref()?.cpu_seconds()
     }
 }

@@ -10,6 +10,7 @@ use crate::measure::Span;
 use crate::protocol::Protocol;
 use crate::report::{Floor, Moment, Percentiles, Report, Server, Stage, Window};
 use crate::server::Stats;
+use crate::server::admin::Worker;
 
 /// Fills in everything but the verdict on validity.
 pub(super) fn fill(
@@ -152,18 +153,18 @@ fn server(
 fn count(server: &mut Server, before: &Stats, after: &Stats) {
     server.cipher.clone_from(&after.cipher);
     server.workers = server.workers.or(Some(after.workers.len()));
-    let forwarded = after.packets_forwarded();
-    server.packets_forwarded = Some(forwarded.saturating_sub(before.packets_forwarded()));
-    let ((datagrams, messages), (datagrams_before, messages_before)) =
-        (after.sent(), before.sent());
-    let messages = messages.saturating_sub(messages_before);
+    let grown_by =
+        |counter: fn(&Worker) -> u64| after.sum(counter).saturating_sub(before.sum(counter));
+    server.packets_forwarded = Some(grown_by(|worker| worker.packets_forwarded));
+    let messages = grown_by(|worker| worker.messages_sent);
     if messages > 0 {
-        let datagrams = datagrams.saturating_sub(datagrams_before);
+        let datagrams = grown_by(|worker| worker.datagrams_sent);
         server.packets_per_message = Some(datagrams as f64 / messages as f64);
     }
     server.run_lengths = grown(&before.run_lengths(), &after.run_lengths());
     server.drops = grown(&before.drops, &after.drops);
-    server.subscriptions = Some(after.subscriptions()).filter(|&count| count > 0);
+    server.subscriptions =
+        Some(after.sum(|worker| worker.subscriptions)).filter(|&count| count > 0);
 }
 
 fn grown(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {

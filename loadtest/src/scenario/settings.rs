@@ -119,7 +119,7 @@ pub struct Settings {
     #[serde(deserialize_with = "duration_text")]
     pub duration: Option<Duration>,
     /// Joins started in a second [default: 50]
-    #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
+    #[arg(long, value_name = "PER_SECOND", help_heading = TIME)]
     pub ramp: Option<f64>,
     /// Time that one join may take [default: 15s]
     #[arg(long, value_parser = duration, help_heading = TIME)]
@@ -129,7 +129,7 @@ pub struct Settings {
     #[arg(long, value_name = "SUBSCRIBERS", help_heading = TIME)]
     pub storm: Option<u16>,
     /// Joins of the storm started in a second [default: all at once]
-    #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
+    #[arg(long, value_name = "PER_SECOND", help_heading = TIME)]
     pub storm_rate: Option<f64>,
     /// Time that the call runs before the storm [default: 10s]
     #[arg(long, value_parser = duration, value_name = "DURATION", help_heading = TIME)]
@@ -142,7 +142,7 @@ pub struct Settings {
     #[arg(long, value_name = "SUBSCRIBERS", help_heading = TIME)]
     pub churn_alive: Option<u16>,
     /// Joins of the churn started in a second [default: 20]
-    #[arg(long, value_parser = rate, value_name = "PER_SECOND", help_heading = TIME)]
+    #[arg(long, value_name = "PER_SECOND", help_heading = TIME)]
     pub churn_rate: Option<f64>,
     /// Time that the server idles before its memory is compared [default: 5s]
     #[arg(long, value_parser = duration, value_name = "DURATION", help_heading = TIME)]
@@ -286,13 +286,15 @@ impl Settings {
         } else if self.url.is_some() || self.server_pid.is_some() || self.admin_url.is_some() {
             return Err("--spawn starts a server: no --url, --server-pid or --admin-url".into());
         }
-        let rates = [self.ramp, self.storm_rate, self.churn_rate];
-        if rates
-            .into_iter()
-            .flatten()
-            .any(|rate| !RATES.contains(&rate))
-        {
-            return Err(RATE.into());
+        let rates = [
+            ("ramp", self.ramp),
+            ("storm-rate", self.storm_rate),
+            ("churn-rate", self.churn_rate),
+        ];
+        for (flag, rate) in rates {
+            if rate.is_some_and(|rate| !RATES.contains(&rate)) {
+                return Err(format!("--{flag} is from 0.01 to 10000 joins a second"));
+            }
         }
         let mut shares = [self.decrypt_share, self.oracle_share]
             .into_iter()
@@ -360,15 +362,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * scale).map_err(|error| error.to_string())
 }
 
+/// Joins started in a second: at least one in 100 s, at most what no machine answers.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=10_000.0;
-const RATE: &str = "a rate from 0.01 to 10000 joins a second";
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if RATES.contains(&rate) => Ok(rate),
-        _ => Err(RATE.into()),
-    }
-}
 
 fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -14,7 +14,6 @@ use crate::http::{self, Trust};
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Stats {
-    pub uptime_s: Option<f64>,
     pub cipher: Option<String>,
     pub participants: Option<u64>,
     pub workers: Vec<Worker>,
@@ -49,28 +48,9 @@ impl Stats {
         serde_json::from_slice(&body).map_err(io::Error::other)
     }
 
-    /// Packets forwarded by all workers.
-    pub fn packets_forwarded(&self) -> u64 {
-        self.workers
-            .iter()
-            .map(|worker| worker.packets_forwarded)
-            .sum()
-    }
-
-    /// Tracks sent to viewers.
-    pub fn subscriptions(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.subscriptions).sum()
-    }
-
-    /// Datagrams and kernel messages of all workers.
-    pub fn sent(&self) -> (u64, u64) {
-        let workers = self.workers.iter();
-        workers.fold((0, 0), |(datagrams, messages), worker| {
-            (
-                datagrams + worker.datagrams_sent,
-                messages + worker.messages_sent,
-            )
-        })
+    /// A counter of all workers.
+    pub fn sum(&self, counter: fn(&Worker) -> u64) -> u64 {
+        self.workers.iter().map(counter).sum()
     }
 
     /// Messages of all workers by the number of datagrams in each.
@@ -109,8 +89,8 @@ mod tests {
               {"datagrams_sent":1,"messages_sent":1,"packets_forwarded":1,"run_lengths":{"1":1}}],
             "drops":{"srtp_auth_failed":2}}"#;
         let stats: Stats = serde_json::from_str(text).unwrap();
-        assert_eq!(stats.packets_forwarded(), 91);
-        assert_eq!(stats.sent(), (101, 11));
+        assert_eq!(stats.sum(|worker| worker.packets_forwarded), 91);
+        assert_eq!(stats.sum(|worker| worker.messages_sent), 11);
         assert_eq!(stats.run_lengths()["1"], 6);
         assert_eq!(stats.drops["srtp_auth_failed"], 2);
         assert_eq!(

@@ -1,8 +1,11 @@
 //! A process's use of the machine, as the kernel tells it.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use procfs::process::Process as Kernel;
+
+use crate::bot::tap::lock;
 
 /// A process under observation.
 #[derive(Debug)]
@@ -11,7 +14,7 @@ pub struct Process {
     /// The process itself: a later one of the same number is not taken for it.
     kernel: Kernel,
     /// Processor time of every thread ever seen, in nanoseconds: the time of a thread that ends would be lost.
-    threads: HashMap<i32, u64>,
+    threads: Mutex<HashMap<i32, u64>>,
 }
 
 impl Process {
@@ -21,7 +24,7 @@ impl Process {
         Some(Self {
             pid,
             kernel,
-            threads: HashMap::new(),
+            threads: Mutex::default(),
         })
     }
 
@@ -32,17 +35,18 @@ impl Process {
 
     /// Processor time used so far, in seconds. To the nanosecond where the kernel tells, else to
     /// the hundredth of a second (USER_HZ on every Linux).
-    pub fn cpu_seconds(&mut self) -> Option<f64> {
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let mut threads = lock(&self.threads);
         for task in self.kernel.tasks().into_iter().flatten().flatten() {
             if let Ok(used) = task.schedstat() {
-                self.threads.insert(task.tid, used.sum_exec_runtime);
+                threads.insert(task.tid, used.sum_exec_runtime);
             }
         }
-        if self.threads.is_empty() {
+        if threads.is_empty() {
             let stat = self.kernel.stat().ok()?;
             return Some((stat.utime + stat.stime) as f64 / 100.0);
         }
-        Some(self.threads.values().sum::<u64>() as f64 / 1e9)
+        Some(threads.values().sum::<u64>() as f64 / 1e9)
     }
 
     /// Resident memory in bytes, from counters that may lag by some pages for each thread.
@@ -72,7 +76,7 @@ mod tests {
 
     #[test]
     fn this_process() {
-        let mut this = Process::observe(std::process::id()).unwrap();
+        let this = Process::observe(std::process::id()).unwrap();
         assert!(this.alive());
         assert!(this.rss().unwrap() > 1 << 20);
         assert!(!this.cores().is_empty());

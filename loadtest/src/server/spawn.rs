@@ -65,6 +65,7 @@ impl Child {
             http.port()
         ));
         std::fs::write(&configuration, CONFIGURATION)?;
+        let (output, writer) = io::pipe()?;
         let takes_admin = understands(&binary, "--admin-listen");
         let mut command = Command::new(&binary);
         command
@@ -74,8 +75,8 @@ impl Child {
             .args(["--media-ip", "127.0.0.1", "--media-port", "0"])
             .args(["--workers", &workers.to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stdout(writer.try_clone()?)
+            .stderr(writer);
         if takes_admin {
             command.args(["--admin-listen", &admin.to_string()]);
         }
@@ -95,7 +96,8 @@ impl Child {
             log: Log::default(),
             configuration,
         };
-        child.listen();
+        let log = child.log.clone();
+        std::thread::spawn(move || log.follow(output));
         child.wait_until_healthy().await?;
         Ok(child)
     }
@@ -108,24 +110,6 @@ impl Child {
     /// The last lines it said.
     pub fn log(&self) -> Vec<String> {
         lock(&self.log.0).iter().cloned().collect()
-    }
-
-    fn listen(&mut self) {
-        type Stream = Box<dyn Read + Send>;
-        let out = self
-            .process
-            .stdout
-            .take()
-            .map(|out| Box::new(out) as Stream);
-        let err = self
-            .process
-            .stderr
-            .take()
-            .map(|err| Box::new(err) as Stream);
-        for stream in [out, err].into_iter().flatten() {
-            let log = self.log.clone();
-            std::thread::spawn(move || log.follow(stream));
-        }
     }
 
     async fn wait_until_healthy(&mut self) -> io::Result<()> {

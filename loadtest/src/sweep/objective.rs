@@ -19,20 +19,15 @@ struct Bound {
     limit: f64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Side {
-    Below,
-    AtMost,
-    Above,
-    AtLeast,
-}
+/// The side of a limit on which a value keeps it: the sign, and the comparison of a value with the limit.
+type Side = (&'static str, fn(&f64, &f64) -> bool);
 
 /// Longer ones first, so that `<=` is not taken for `<`.
-const SIDES: [(&str, Side); 4] = [
-    ("<=", Side::AtMost),
-    (">=", Side::AtLeast),
-    ("<", Side::Below),
-    (">", Side::Above),
+const SIDES: [Side; 4] = [
+    ("<=", f64::le),
+    (">=", f64::ge),
+    ("<", f64::lt),
+    (">", f64::gt),
 ];
 
 impl Objective {
@@ -41,7 +36,7 @@ impl Objective {
     pub fn unmet(&self, figures: &BTreeMap<String, Spread>) -> Vec<String> {
         let unmet = |bound: &Bound| match figures.get(bound.figure.key) {
             None => Some(format!("{} was not measured", bound.figure.key)),
-            Some(found) if bound.keeps(found.median) => None,
+            Some(found) if bound.side.1(&found.median, &bound.limit) => None,
             Some(found) => Some(format!(
                 "{} is {}",
                 bound.figure.key,
@@ -52,22 +47,10 @@ impl Objective {
     }
 }
 
-impl Bound {
-    fn keeps(&self, value: f64) -> bool {
-        match self.side {
-            Side::Below => value < self.limit,
-            Side::AtMost => value <= self.limit,
-            Side::Above => value > self.limit,
-            Side::AtLeast => value >= self.limit,
-        }
-    }
-}
-
 impl fmt::Display for Objective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, bound) in self.0.iter().enumerate() {
-            let sign = SIDES.iter().find(|(_, side)| *side == bound.side);
-            let sign = sign.map_or("", |(sign, _)| sign);
+            let (sign, _) = bound.side;
             let limit = bound.figure.unit.show(bound.limit).replace(' ', "");
             let comma = if index > 0 { ", " } else { "" };
             write!(f, "{comma}{} {sign} {limit}", bound.figure.key)?;
@@ -87,10 +70,10 @@ impl FromStr for Objective {
 
 fn bound(text: &str) -> Result<Bound, String> {
     let (key, side, limit) = SIDES
-        .iter()
-        .find_map(|(sign, side)| {
-            text.split_once(sign)
-                .map(|(key, limit)| (key, *side, limit))
+        .into_iter()
+        .find_map(|side| {
+            let (key, limit) = text.split_once(side.0)?;
+            Some((key, side, limit))
         })
         .ok_or_else(|| format!("`{text}` is no bound: write loss<0.1% or delay_p99<5ms"))?;
     let key = key.trim();

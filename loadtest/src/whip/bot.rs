@@ -7,8 +7,8 @@ use tertulia_signaling::protocol::native::{MediaKind, Needs};
 use tokio::time::{Instant, timeout};
 
 use super::client::{Endpoint, Session};
-use crate::bot::connection::Connection;
 use crate::bot::native::{Media, MediaEvent, failed};
+use crate::bot::peer::Peer;
 use crate::bot::plan::Encoding;
 use crate::bot::publish::{Publisher, Source, Video};
 use crate::bot::state::{Announced, BotState};
@@ -28,7 +28,7 @@ pub(super) struct Bot {
     config: BotConfig,
     state: Arc<BotState>,
     endpoint: Endpoint,
-    connection: Connection,
+    peer: Peer,
     session: Option<Session>,
     /// The streams that are sent, once an answer has said what may be.
     sources: Vec<Source>,
@@ -44,7 +44,7 @@ impl Bot {
     ) -> Result<Self, BotError> {
         Ok(Self {
             endpoint: endpoint.map_err(BotError::Refused)?,
-            connection: Connection::of(&config, &state).await?,
+            peer: Peer::of(&config, &state).await?,
             config,
             state,
             session: None,
@@ -55,7 +55,7 @@ impl Bot {
 
     /// The whole offer.
     async fn offer(&mut self) -> Result<String, BotError> {
-        let peer = &mut self.connection.peer;
+        let peer = &mut self.peer;
         let mut lines = Needs::default();
         if self.state.publishes {
             // A server may choose any codec it is offered (the first it likes is common), so that a publisher must
@@ -73,7 +73,7 @@ impl Bot {
     }
 
     async fn described(&self) -> Option<String> {
-        let peer = &self.connection.peer;
+        let peer = &self.peer;
         match timeout(GATHERING, peer.gathered()).await {
             Ok(gathered) => gathered,
             Err(_) => peer.described().await,
@@ -87,12 +87,12 @@ impl Bot {
         } else {
             self.expect(&description);
         }
-        self.connection.accept(answer).await
+        Ok(self.peer.accept(answer).await?)
     }
 
     /// Settles the layers to send: those of each track that the answer accepts.
     async fn agree_to_send(&mut self, sections: &[Section]) -> Result<(), BotError> {
-        for (source, transceiver) in self.connection.peer.published() {
+        for (source, transceiver) in self.peer.published() {
             let (kind, mid) = (source.plan.kind(), transceiver.mid().await?);
             let name = name_of(kind);
             let takes = |section: &&Section| {
@@ -133,12 +133,12 @@ impl Bot {
     /// Answers the offer that a WHEP endpoint prefers to ours, with a connection that has offered
     /// nothing.
     async fn answer(&mut self, session: &Session, offer: &str) -> Result<(), BotError> {
-        let fresh = Connection::of(&self.config, &self.state).await?;
-        std::mem::replace(&mut self.connection, fresh).leave().await;
+        let fresh = Peer::of(&self.config, &self.state).await?;
+        std::mem::replace(&mut self.peer, fresh).leave().await;
         let description = Description::read(offer);
         lock(&self.state.receiver).learn_payload_types(description.payload_types());
         self.expect(&description);
-        self.connection.peer.answer(offer).await?;
+        self.peer.answer(offer).await?;
         let answer = self.described().await.unwrap_or_default();
         Ok(session.answer(&answer).await?)
     }
@@ -186,7 +186,7 @@ impl Client for Bot {
         // These candidates were gathered after the offer was sent.
         if session.trickles()
             && !offer.contains("a=end-of-candidates")
-            && let Some(whole) = self.connection.peer.gathered().await
+            && let Some(whole) = self.peer.gathered().await
             && let Some(fragment) = fragment(&whole)
         {
             session.trickle(&fragment).await?;
@@ -195,7 +195,7 @@ impl Client for Bot {
     }
 
     async fn next(&mut self) -> Result<MediaEvent, BotError> {
-        Ok(self.connection.next().await)
+        Ok(self.peer.next().await)
     }
 
     async fn handle(&mut self, event: MediaEvent) -> Result<bool, BotError> {
@@ -211,22 +211,22 @@ impl Client for Bot {
 
     async fn publish(&mut self, start: Instant) {
         let publisher = Publisher::new(&self.sources, &self.state.outgoing);
-        self.connection.send(publisher, start);
+        self.peer.send(publisher, start);
     }
 
     async fn stop(&mut self) {
-        self.connection.stop().await;
+        self.peer.stop().await;
     }
 
     async fn leave(mut self) {
-        self.connection.stop().await;
+        self.peer.stop().await;
         if let Some(session) = &self.session {
             let gone = timeout(GOODBYE, session.delete()).await;
             if let Ok(Err(error)) = gone {
                 tracing::warn!(bot = %self.state.name, %error, "the session is left behind");
             }
         }
-        self.connection.leave().await;
+        self.peer.leave().await;
     }
 }
 

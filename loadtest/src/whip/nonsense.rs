@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tertulia_signaling::protocol::native::Needs;
 
+use crate::bot::native::Media;
 use crate::bot::publish::Video;
 use crate::bot::testing::side;
 use crate::sdp::Description;
@@ -92,10 +93,10 @@ fn damaged_descriptions_are_no_more_than_an_error() {
             let mut publisher = side("bot", Video::P720Simulcast, true).await;
             publisher.peer.offer(Needs::default()).await.unwrap();
             let _ = publisher.peer.accept(&sdp).await;
-            publisher.peer.close().await;
-            let viewer = side("bot", Video::None, false).await;
+            publisher.peer.leave().await;
+            let mut viewer = side("bot", Video::None, false).await;
             let _ = viewer.peer.answer(&sdp).await;
-            viewer.peer.close().await;
+            viewer.peer.leave().await;
         });
         Ok(())
     });

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
 use rtc::rtp;
 
 use super::publisher::HEADER;
@@ -19,7 +18,6 @@ pub(super) struct Feed {
     pub(super) mid: String,
     pub(super) rid: &'static str,
     pub(super) ssrc: u32,
-    pub(super) payload_type: u8,
     pub(super) repair: Option<u32>,
     pub(super) repair_sequence: u16,
     /// The server reported on the SSRC: it needs no names any more (RFC 8852 section 3.3).
@@ -30,8 +28,8 @@ pub(super) struct Feed {
     pub(super) burst_due: Instant,
     /// The server wants the stream.
     active: bool,
-    /// Packets by sequence number, modulo its length.
-    history: Vec<Option<Kept>>,
+    /// Packets and their capture times, by sequence number modulo its length.
+    history: Vec<Option<(rtp::Packet, u64)>>,
     /// RTP time and moment of the last frame.
     pub(super) clock: Option<(u32, Instant)>,
     pub(super) packets: u32,
@@ -41,15 +39,6 @@ pub(super) struct Feed {
     /// The times of the first packet sent, and of the last.
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
-}
-
-#[derive(Clone)]
-pub(super) struct Kept {
-    pub(super) sequence: u16,
-    pub(super) marker: bool,
-    pub(super) timestamp: u32,
-    pub(super) payload: Bytes,
-    pub(super) captured: u64,
 }
 
 impl Feed {
@@ -64,7 +53,6 @@ impl Feed {
             mid: mid.to_string(),
             rid: encoding.rid,
             ssrc: encoding.ssrc,
-            payload_type: format,
             repair: encoding.repair,
             repair_sequence: rand::random::<u16>() & 0x7fff,
             confirmed: false,
@@ -127,21 +115,15 @@ impl Feed {
         if self.history.is_empty() {
             return;
         }
-        let sequence = packet.header.sequence_number;
-        self.history[usize::from(sequence) % HISTORY] = Some(Kept {
-            sequence,
-            marker: packet.header.marker,
-            timestamp: packet.header.timestamp,
-            payload: packet.payload,
-            captured,
-        });
+        let place = usize::from(packet.header.sequence_number) % HISTORY;
+        self.history[place] = Some((packet, captured));
     }
 
-    /// A packet sent not long ago.
-    pub(super) fn kept(&self, sequence: u16) -> Option<&Kept> {
+    /// A packet sent not long ago, and its capture time.
+    pub(super) fn kept(&self, sequence: u16) -> Option<&(rtp::Packet, u64)> {
         let place = usize::from(sequence) % HISTORY;
         let kept = self.history.get(place)?.as_ref();
-        kept.filter(|kept| kept.sequence == sequence)
+        kept.filter(|(packet, _)| packet.header.sequence_number == sequence)
     }
 }
 

@@ -30,7 +30,6 @@ pub struct WireConfig {
 }
 
 /// The I/O threads that wire bots share. Dropping it ends them, once the last bot has left.
-#[derive(Debug)]
 pub struct WireFleet {
     threads: Vec<Arc<Handle>>,
     identity: Arc<Identity>,
@@ -96,18 +95,5 @@ impl WireFleet {
             // It fails if the thread is gone, and its bots' states with it.
             let _ = settled.await;
         }
-    }
-
-    /// Datagrams the bots' sockets have dropped for want of room, as of the last one received on
-    /// each: the generator was too slow.
-    pub fn socket_drops(&self) -> u64 {
-        let dropped = |thread: &Arc<Handle>| thread.counters().dropped.load(Ordering::Relaxed);
-        self.threads.iter().map(dropped).sum()
-    }
-
-    /// Messages the kernel did not take from the bots' sockets.
-    pub fn refused_sends(&self) -> u64 {
-        let refused = |thread: &Arc<Handle>| thread.counters().refused.load(Ordering::Relaxed);
-        self.threads.iter().map(refused).sum()
     }
 }

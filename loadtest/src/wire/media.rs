@@ -73,7 +73,7 @@ impl Wire {
             false => Vec::new(),
         };
         let socket = Socket::bind(SocketAddr::new(config.address, 0))?;
-        let address = socket.address()?;
+        let address = socket.udp.local_addr()?;
         lock(&state.ports).push(address.port());
         Ok(Self {
             seat,

@@ -1,7 +1,5 @@
 //! Datagrams gathered for one socket, and the runs they make.
 
-/// `UDP_MAX_SEGMENTS` was 64 before Linux 6.11.
-const MAX_SEGMENTS: usize = 64;
 /// An IPv4 datagram without its headers.
 const MAX_RUN_BYTES: usize = 65_507;
 
@@ -30,23 +28,19 @@ impl Outbox {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }
 
-    /// The next run and its datagrams' size.
-    pub(super) fn run(&self, at: &mut Cursor, segments: bool) -> Option<(&[u8], usize)> {
+    /// The next run, of `most` datagrams at most, and its datagrams' size.
+    pub(super) fn run(&self, at: &mut Cursor, most: usize) -> Option<(&[u8], usize)> {
         let start = at.offset;
         let mut end = *self.ends.get(at.next)?;
         let segment = end - start;
         at.next += 1;
         let mut count = 1;
-        while segments && count < MAX_SEGMENTS {
+        while count < most {
             let Some(&next) = self.ends.get(at.next) else {
                 break;
             };

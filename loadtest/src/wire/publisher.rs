@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rtc::rtp;
 use tertulia_sfu::rtp::extension::{AbsSendTime, AudioLevel, ExtensionKind, ExtensionMap};
 use tertulia_sfu::rtp::rtcp;
 use tertulia_sfu::rtp::{HeaderWriter, OutHeader};
@@ -9,11 +10,10 @@ use tertulia_signaling::protocol::native::MediaKind;
 
 use super::feed::Feed;
 use super::outbox::Outbox;
-use super::socket::wall_time;
 use super::speech::Speech;
 use super::srtp::Srtp;
 use crate::bot::plan::Plan;
-use crate::measure::{EncodingSent, Second, Sent, ntp};
+use crate::measure::{EncodingSent, Second, Sent, ntp, wall_time};
 use crate::media::schedule::Schedule;
 
 /// Fixed header, and the extensions that every packet has: abs-send-time, transport-wide sequence
@@ -38,15 +38,15 @@ pub(super) struct Publisher {
 
 /// A packet to be written.
 struct Outgoing<'a> {
-    header: OutHeader,
+    /// The packet as it was made, without extensions.
+    packet: &'a rtp::Packet,
     mid: Option<&'a str>,
     rid: Option<(ExtensionKind, &'static str)>,
     /// Audio level.
     level: Option<AudioLevel>,
     captured: u64,
-    /// The original sequence number of a retransmission.
-    original: Option<u16>,
-    payload: &'a [u8],
+    /// SSRC and sequence number of a retransmission.
+    repair: Option<(u32, u16)>,
 }
 
 impl Publisher {
@@ -116,20 +116,13 @@ impl Publisher {
                     let captured = ntp(wall_time());
                     let sound = feed.source.is_audio();
                     let outgoing = Outgoing {
-                        header: OutHeader {
-                            marker: packet.header.marker,
-                            payload_type: feed.payload_type,
-                            sequence: packet.header.sequence_number,
-                            timestamp: packet.header.timestamp,
-                            ssrc: feed.ssrc,
-                        },
+                        packet: &packet,
                         mid: (!feed.confirmed).then_some(&feed.mid),
                         rid: (!feed.confirmed && !feed.rid.is_empty())
                             .then_some((ExtensionKind::Rid, feed.rid)),
                         level: sound.then(|| self.speech.next()),
                         captured,
-                        original: None,
-                        payload: &packet.payload,
+                        repair: None,
                     };
                     let sequence = &mut self.transport_sequence;
                     let len = send(&outgoing, &self.extensions, wall, sequence, srtp, out);
@@ -231,24 +224,16 @@ impl Publisher {
         };
         let Some(repair) = feed.repair else { return };
         for sequence in lost {
-            let repair_sequence = feed.repair_sequence;
-            let Some(kept) = feed.kept(*sequence) else {
+            let Some((packet, captured)) = feed.kept(*sequence) else {
                 continue;
             };
             let outgoing = Outgoing {
-                header: OutHeader {
-                    marker: kept.marker,
-                    payload_type: feed.payload_type + 1,
-                    sequence: repair_sequence,
-                    timestamp: kept.timestamp,
-                    ssrc: repair,
-                },
+                packet,
                 mid: Some(&feed.mid),
                 rid: (!feed.rid.is_empty()).then_some((ExtensionKind::RepairedRid, feed.rid)),
                 level: None,
-                captured: kept.captured,
-                original: Some(*sequence),
-                payload: &kept.payload,
+                captured: *captured,
+                repair: Some((repair, feed.repair_sequence)),
             };
             let sequence = &mut self.transport_sequence;
             send(&outgoing, &self.extensions, wall, sequence, srtp, out);
@@ -283,10 +268,20 @@ fn send(
     out: &mut Outbox,
 ) -> usize {
     let mut len = 0;
+    let made = &outgoing.packet.header;
+    let (ssrc, sequence) = outgoing.repair.unwrap_or((made.ssrc, made.sequence_number));
     out.push(|bytes| {
         let start = bytes.len();
         bytes.resize(start + MAX_HEADER, 0);
-        let mut writer = HeaderWriter::new(&mut bytes[start..], &outgoing.header);
+        let header = OutHeader {
+            marker: made.marker,
+            // A repair stream has the next payload type.
+            payload_type: made.payload_type + u8::from(outgoing.repair.is_some()),
+            sequence,
+            timestamp: made.timestamp,
+            ssrc,
+        };
+        let mut writer = HeaderWriter::new(&mut bytes[start..], &header);
         let mut add = |kind, value: &[u8]| {
             if let Some(id) = extensions.id(kind) {
                 writer.extension(id, value);
@@ -315,10 +310,10 @@ fn send(
         }
         let header = writer.finish();
         bytes.truncate(start + header);
-        if let Some(original) = outgoing.original {
-            bytes.extend_from_slice(&original.to_be_bytes());
+        if outgoing.repair.is_some() {
+            bytes.extend_from_slice(&made.sequence_number.to_be_bytes());
         }
-        bytes.extend_from_slice(outgoing.payload);
+        bytes.extend_from_slice(&outgoing.packet.payload);
         len = bytes.len() - start;
         *transport_sequence = transport_sequence.wrapping_add(1);
         if srtp.seal_rtp(bytes, start).is_none() {

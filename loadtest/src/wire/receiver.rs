@@ -11,8 +11,8 @@ use tertulia_sfu::rtp::rtcp::{self, ReportBlock};
 use super::feedback::{ArrivalLog, Reception};
 use super::srtp::{Srtp, SsrcMap};
 use crate::bot::codecs;
-use crate::measure::{Second, StreamOutcome};
-use crate::receive::{MAX_STREAMS, Packet, Received, Totals};
+use crate::measure::{Second, StreamOutcome, Totals};
+use crate::receive::{MAX_STREAMS, Packet, Received};
 use crate::sdp::Section;
 
 /// The shares of the streams whose packets are looked at.
@@ -20,14 +20,6 @@ use crate::sdp::Section;
 pub(super) struct Shares {
     pub(super) decrypt: f64,
     pub(super) oracle: f64,
-}
-
-/// A datagram of RTP, as received.
-pub(super) struct Incoming<'a> {
-    pub(super) packet: &'a mut [u8],
-    pub(super) at: Instant,
-    /// The arrival since the Unix epoch.
-    pub(super) wall: Duration,
 }
 
 /// All streams of one bot.
@@ -79,25 +71,21 @@ impl Receiver {
         }
     }
 
-    /// Handles a packet. True if something is missing that should be asked for now.
+    /// Handles a packet that came at `at`, which since the Unix epoch is `wall`. True if something is missing that
+    /// should be asked for now.
     pub(super) fn receive(
         &mut self,
-        incoming: Incoming<'_>,
+        packet: &mut [u8],
+        at: Instant,
+        wall: Duration,
         srtp: &mut Srtp,
         second: &mut Second,
     ) -> bool {
-        let Incoming { packet, at, wall } = incoming;
-        let Some(known) = self.identify(packet) else {
+        let Some((header, ssrc, payload_type, codec)) = self.identify(packet) else {
             self.totals.unknown += 1;
             return false;
         };
-        let Known {
-            header,
-            ssrc,
-            payload_type,
-            codec,
-            repair,
-        } = known;
+        let repair = header.ssrc != ssrc;
         let index = self.by_ssrc.get(&ssrc).copied();
         let open = repair
             || index.is_none_or(|index| {
@@ -171,22 +159,15 @@ impl Receiver {
         stream.has_gaps() || stream.is_waiting()
     }
 
-    fn identify(&self, packet: &[u8]) -> Option<Known> {
+    /// The header of a packet; SSRC, payload type and codec of its media, which a retransmission has under others.
+    fn identify(&self, packet: &[u8]) -> Option<(RtpHeader, u32, u8, Codec)> {
         let header = RtpHeader::parse_sealed(packet).ok()?;
-        let repair = codecs::is_repair(header.payload_type);
-        let (ssrc, payload_type) = if repair {
-            let repaired = *self.repairs.get(&header.ssrc)?;
-            (repaired, codecs::repaired(header.payload_type)?)
-        } else {
-            (header.ssrc, header.payload_type)
-        };
-        Some(Known {
-            header,
-            ssrc,
-            payload_type,
-            codec: codecs::codec(payload_type)?,
-            repair,
-        })
+        let (mut ssrc, mut payload_type) = (header.ssrc, header.payload_type);
+        if codecs::is_repair(payload_type) {
+            ssrc = *self.repairs.get(&ssrc)?;
+            payload_type = codecs::repaired(payload_type)?;
+        }
+        Some((header, ssrc, payload_type, codecs::codec(payload_type)?))
     }
 
     fn extension<'a>(
@@ -288,12 +269,4 @@ impl Receiver {
         outcomes.sort_by_key(|outcome| outcome.ssrc);
         outcomes
     }
-}
-
-struct Known {
-    header: RtpHeader,
-    ssrc: u32,
-    payload_type: u8,
-    codec: Codec,
-    repair: bool,
 }

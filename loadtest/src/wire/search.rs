@@ -16,15 +16,6 @@ pub(super) struct Search {
     pairs: Vec<(SocketAddr, Ice)>,
 }
 
-/// The outcome of an answer.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// The candidate that answers, and the agent towards it from now on.
-    Way(SocketAddr, Box<Ice>),
-    /// The server refuses.
-    Failed(&'static str),
-}
-
 impl Search {
     /// The first check is due at once.
     pub(super) fn new(
@@ -60,21 +51,22 @@ impl Search {
     }
 
     /// Handles a STUN datagram. One from another address than was asked is no answer (RFC 8445 section 7.2.5.2.1):
-    /// media would come from there, too.
+    /// media would come from there, too. Returns the candidate that answers, and the agent towards it from now on; or why
+    /// the server refuses.
     pub(super) fn handle(
         &mut self,
         now: Instant,
         from: SocketAddr,
         datagram: &[u8],
-    ) -> Option<Found> {
+    ) -> Option<Result<(SocketAddr, Box<Ice>), &'static str>> {
         let at = self.pairs.iter().position(|(to, _)| *to == from)?;
         match self.pairs[at].1.handle(now, datagram)? {
             IceEvent::Connected => {
                 let (to, ice) = self.pairs.swap_remove(at);
                 self.pairs.clear();
-                Some(Found::Way(to, Box::new(ice)))
+                Some(Ok((to, Box::new(ice))))
             }
-            IceEvent::Failed(why) => Some(Found::Failed(why)),
+            IceEvent::Failed(why) => Some(Err(why)),
         }
     }
 }
@@ -127,7 +119,7 @@ mod tests {
         let forged = response(&sent[2].2, "another password");
         assert!(search.handle(now, all[2], &forged).is_none());
         match search.handle(now, all[2], &answer(2)) {
-            Some(Found::Way(to, ice)) => {
+            Some(Ok((to, ice))) => {
                 assert_eq!(to, all[2]);
                 assert_eq!(ice.round_trip(), Duration::from_millis(5));
                 assert!(ice.poll_timeout() > Some(now + Duration::from_secs(1)));

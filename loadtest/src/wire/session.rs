@@ -13,8 +13,8 @@ use super::ice::{Credentials, Ice, IceEvent};
 use super::offer::Answer;
 use super::outbox::Outbox;
 use super::publisher::Publisher;
-use super::receiver::{Incoming, Receiver, Shares};
-use super::search::{Found, Search};
+use super::receiver::{Receiver, Shares};
+use super::search::Search;
 use super::srtp::Srtp;
 use crate::bot::native::MediaEvent;
 use crate::bot::plan::Plan;
@@ -32,8 +32,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const REPORTER_SSRC: u32 = 1;
 
 /// The start values of a session.
-#[derive(Debug)]
 pub(super) struct Start {
+    /// The server's latest answer.
     pub(super) answer: Box<Answer>,
     /// The server's candidates that are to be tried, the likeliest first.
     pub(super) candidates: Vec<SocketAddr>,
@@ -48,9 +48,10 @@ pub(super) struct Start {
 }
 
 /// The buffers that all sessions of a thread write to.
-pub(super) struct Desk<'a> {
-    pub(super) second: &'a mut Second,
-    pub(super) out: &'a mut Outbox,
+#[derive(Default)]
+pub(super) struct Desk {
+    pub(super) second: Second,
+    pub(super) out: Outbox,
 }
 
 /// The way to the server.
@@ -61,19 +62,13 @@ enum Way {
 
 /// One bot's media.
 pub(super) struct Session {
+    start: Start,
     way: Way,
-    identity: Arc<Identity>,
-    fingerprint: String,
     dtls: Option<Dtls>,
     srtp: Option<Box<Srtp>>,
     receiver: Receiver,
-    answer: Box<Answer>,
-    plans: Vec<Plan>,
     publisher: Option<Publisher>,
-    state: Arc<BotState>,
-    opened: Instant,
     phases: Phases,
-    events: mpsc::Sender<MediaEvent>,
     feedback_at: Option<Instant>,
     ask_at: Option<Instant>,
     report_at: Option<Instant>,
@@ -83,25 +78,15 @@ impl Session {
     pub(super) fn new(now: Instant, start: Start) -> Self {
         let mut receiver = Receiver::new(now, start.shares);
         receiver.learn(&start.answer.sections, &start.answer.extensions);
+        let (theirs, candidates) = (&start.answer.ice, &start.candidates);
         Self {
-            way: Way::Sought(Search::new(
-                now,
-                &start.ours,
-                &start.answer.ice,
-                &start.candidates,
-            )),
-            identity: start.identity,
-            fingerprint: start.answer.fingerprint.clone(),
+            way: Way::Sought(Search::new(now, &start.ours, theirs, candidates)),
+            start,
             dtls: None,
             srtp: None,
             receiver,
-            answer: start.answer,
-            plans: start.plans,
             publisher: None,
-            state: start.state,
-            opened: start.opened,
             phases: Phases::default(),
-            events: start.events,
             feedback_at: None,
             ask_at: None,
             report_at: None,
@@ -111,13 +96,18 @@ impl Session {
     /// Applies a later answer.
     pub(super) fn learn(&mut self, answer: Box<Answer>) {
         self.receiver.learn(&answer.sections, &answer.extensions);
-        self.answer = answer;
+        self.start.answer = answer;
     }
 
     /// Begins to publish; the first frames are due at `start`.
     pub(super) fn publish(&mut self, start: Instant) {
-        let extensions = &self.answer.extensions;
-        let publisher = Publisher::new(&self.plans, extensions, &self.state.name, start);
+        let Start {
+            answer,
+            plans,
+            state,
+            ..
+        } = &self.start;
+        let publisher = Publisher::new(plans, &answer.extensions, &state.name, start);
         self.publisher = Some(publisher);
     }
 
@@ -151,12 +141,12 @@ impl Session {
             return None;
         };
         match search.handle(now, from, datagram)? {
-            Found::Way(to, ice) => {
+            Ok((to, ice)) => {
                 self.way = Way::Found(ice);
                 self.ice_event(now, Some(IceEvent::Connected), out);
                 Some(to)
             }
-            Found::Failed(why) => {
+            Err(why) => {
                 self.ice_event(now, Some(IceEvent::Failed(why)), out);
                 None
             }
@@ -170,14 +160,14 @@ impl Session {
         datagram: &mut [u8],
         at: Instant,
         wall: Duration,
-        desk: &mut Desk<'_>,
+        desk: &mut Desk,
     ) {
         match datagram.first() {
             Some(0..=3) => {
                 if let Way::Found(ice) = &mut self.way {
                     let event = ice.handle(now, datagram);
                     desk.out.push(|bytes| ice.answer(datagram, bytes));
-                    self.ice_event(now, event, desk.out);
+                    self.ice_event(now, event, &mut desk.out);
                 }
             }
             Some(20..=63) => {
@@ -185,12 +175,12 @@ impl Session {
                     .dtls
                     .as_mut()
                     .and_then(|dtls| dtls.handle(now, datagram));
-                self.dtls_event(now, event, desk.out);
+                self.dtls_event(now, event, &mut desk.out);
             }
             Some(128..=191) if tertulia_sfu::rtp::is_rtcp(datagram) => {
-                self.rtcp(at, datagram, desk.out);
+                self.rtcp(at, datagram, &mut desk.out);
             }
-            Some(128..=191) => self.rtp(now, datagram, at, wall, desk.second),
+            Some(128..=191) => self.rtp(now, datagram, at, wall, &mut desk.second),
             _ => {}
         }
     }
@@ -198,8 +188,9 @@ impl Session {
     fn ice_event(&mut self, now: Instant, event: Option<IceEvent>, out: &mut Outbox) {
         match event {
             Some(IceEvent::Connected) => {
-                self.phases.ice = Some(now.saturating_duration_since(self.opened));
-                match Dtls::connect(now, &self.identity, &self.fingerprint) {
+                self.phases.ice = Some(now.saturating_duration_since(self.start.opened));
+                let fingerprint = &self.start.answer.fingerprint;
+                match Dtls::connect(now, &self.start.identity, fingerprint) {
                     Ok(dtls) => self.dtls = Some(dtls),
                     Err(error) => self.fail(error),
                 }
@@ -214,7 +205,7 @@ impl Session {
         self.flush_dtls(out);
         match event {
             Some(DtlsEvent::Connected(srtp)) => {
-                self.phases.dtls = Some(now.saturating_duration_since(self.opened));
+                self.phases.dtls = Some(now.saturating_duration_since(self.start.opened));
                 self.srtp = Some(srtp);
                 self.report_at = Some(now + REPORT_INTERVAL.mul_f64(rand::random()));
                 self.tell_phases();
@@ -243,8 +234,7 @@ impl Session {
             // The packet overtook the end of the handshake; it will be asked for.
             return;
         };
-        let incoming = Incoming { packet, at, wall };
-        if self.receiver.receive(incoming, srtp, second) {
+        if self.receiver.receive(packet, at, wall, srtp, second) {
             self.ask_at.get_or_insert(now);
         }
         if self.feedback_at.is_none() && !self.receiver.arrivals.is_empty() {
@@ -252,7 +242,7 @@ impl Session {
         }
         if self.phases.first_packet.is_none() && self.receiver.totals.packets > 0 {
             // The packet may have waited in the socket during the end of the handshake; it could be read from then on.
-            let arrived = at.saturating_duration_since(self.opened);
+            let arrived = at.saturating_duration_since(self.start.opened);
             self.phases.first_packet = self.phases.dtls.max(Some(arrived));
             self.tell_phases();
         }
@@ -307,19 +297,19 @@ impl Session {
         .min()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, desk: &mut Desk<'_>) {
+    pub(super) fn handle_timeout(&mut self, now: Instant, desk: &mut Desk) {
         if let Way::Found(ice) = &mut self.way {
             let mut failed = None;
             desk.out
                 .push(|bytes| failed = ice.handle_timeout(now, bytes));
-            self.ice_event(now, failed, desk.out);
+            self.ice_event(now, failed, &mut desk.out);
         }
         let event = self.dtls.as_mut().and_then(|dtls| dtls.handle_timeout(now));
-        self.dtls_event(now, event, desk.out);
+        self.dtls_event(now, event, &mut desk.out);
         let Some(srtp) = &mut self.srtp else { return };
         let Way::Found(ice) = &self.way else { return };
         if let Some(publisher) = &mut self.publisher {
-            publisher.handle_timeout(now, srtp, desk.second, desk.out);
+            publisher.handle_timeout(now, srtp, &mut desk.second, &mut desk.out);
         }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let receiver = &mut self.receiver;
@@ -330,7 +320,7 @@ impl Session {
                 self.report_at = Some(now + REPORT_INTERVAL.mul_f64(rand::random_range(0.5..1.5)));
                 let blocks = receiver.report_blocks(now);
                 rtcp::receiver_report(bytes, REPORTER_SSRC, &blocks);
-                rtcp::sdes_cname(bytes, REPORTER_SSRC, &self.state.name);
+                rtcp::sdes_cname(bytes, REPORTER_SSRC, &self.start.state.name);
             }
             if due(self.feedback_at) {
                 self.feedback_at = None;
@@ -338,7 +328,7 @@ impl Session {
             }
             if due(self.ask_at) {
                 let round_trip = ice.round_trip();
-                let again = receiver.ask(now, REPORTER_SSRC, round_trip, desk.second, bytes);
+                let again = receiver.ask(now, REPORTER_SSRC, round_trip, &mut desk.second, bytes);
                 self.ask_at = again.then(|| now + ASK_INTERVAL);
             }
             seal(srtp, bytes, start);
@@ -367,21 +357,21 @@ impl Session {
     pub(super) fn observe(&mut self, now: Instant, outcomes: bool, second: &mut Second) {
         let totals = self.receiver.totals;
         let streams = outcomes.then(|| self.receiver.outcomes(now, second));
-        let mut observed = lock(&self.state.observed);
+        let mut observed = lock(&self.start.state.observed);
         if let Some(publisher) = &self.publisher {
             observed.sent = publisher.sent;
             observed.encodings = publisher.encodings();
         }
         observed.at = Some(now);
         observed.received = self.receiver.received();
-        totals.enter(&mut observed);
+        observed.totals = totals;
         if let Some(streams) = streams {
             observed.streams = streams;
         }
     }
 
     fn tell_phases(&self) {
-        let mut observed = lock(&self.state.observed);
+        let mut observed = lock(&self.start.state.observed);
         observed.phases = Phases {
             signaling: observed.phases.signaling,
             ..self.phases
@@ -395,7 +385,7 @@ impl Session {
 
     fn tell(&self, event: MediaEvent) {
         // The receiver has left, or has been told already.
-        let _ = self.events.try_send(event);
+        let _ = self.start.events.try_send(event);
     }
 }
 

@@ -2,25 +2,23 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::outbox::Outbox;
 use super::session::{Desk, Session, Start};
-use super::socket::{Poller, Receiver, Socket, Waker, wall_time};
+use super::socket::{Events, Poller, Receiver, Socket, Waker};
 use super::timer::Timers;
 use crate::bot::native::MediaEvent;
-use crate::measure::{Measure, Second};
+use crate::measure::{Measure, wall_time};
 use crate::server::cores::pin_thread;
 
 /// Commands on their way to a thread; more make a bot wait.
 const COMMANDS: usize = 1_024;
 /// The name of the waker among the sockets.
 const WAKER: u64 = u64::MAX;
-/// A STUN response is far smaller.
-const CHECK_BYTES: usize = 1_500;
 /// Bots read before the timers are looked at: some hundred packets.
 const BOTS_BETWEEN_TIMERS: usize = 16;
 
@@ -39,14 +37,6 @@ pub(super) struct Handle {
     commands: mpsc::Sender<Command>,
     waker: Arc<Waker>,
     ended: Arc<AtomicBool>,
-    counters: Arc<Counters>,
-}
-
-/// The counters of a thread's sockets.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) dropped: AtomicU64,
-    pub(super) refused: AtomicU64,
 }
 
 impl Handle {
@@ -63,10 +53,6 @@ impl Handle {
         if self.commands.try_send(command).is_ok() {
             self.waker.wake();
         }
-    }
-
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
     }
 }
 
@@ -86,21 +72,18 @@ pub(super) fn start(
     let (sender, commands) = mpsc::channel(COMMANDS);
     let waker = Arc::new(Waker::new()?);
     let poller = Poller::new()?;
-    poller.add_waker(&waker, WAKER)?;
+    poller.add(&waker.fd, WAKER)?;
     let ended = Arc::new(AtomicBool::new(false));
-    let counters = Arc::new(Counters::default());
     let (started, starts) = std::sync::mpsc::channel();
     let mut thread = Thread {
         commands,
         waker: Arc::clone(&waker),
         ended: Arc::clone(&ended),
-        counters: Arc::clone(&counters),
         poller,
         receiver: Receiver::new(),
         bots: Vec::new(),
         timers: Timers::default(),
-        out: Outbox::default(),
-        second: Second::default(),
+        desk: Desk::default(),
         current: measure.second_of(Instant::now()),
         measure,
     };
@@ -124,7 +107,6 @@ pub(super) fn start(
         commands: sender,
         waker,
         ended,
-        counters,
     })
 }
 
@@ -132,15 +114,13 @@ struct Thread {
     commands: mpsc::Receiver<Command>,
     waker: Arc<Waker>,
     ended: Arc<AtomicBool>,
-    counters: Arc<Counters>,
     poller: Poller,
     receiver: Receiver,
     /// Places are used again.
     bots: Vec<Option<Bot>>,
     timers: Timers,
-    out: Outbox,
-    second: Second,
-    /// Index of that second in the measure.
+    desk: Desk,
+    /// Index of the desk's second in the measure.
     current: usize,
     measure: Arc<Measure>,
 }
@@ -149,47 +129,23 @@ struct Bot {
     name: u64,
     socket: Socket,
     session: Session,
-    dropped: u32,
 }
 
 impl Bot {
     /// Sends the checks that are due, until a candidate has answered.
-    fn check(&mut self, now: Instant, counters: &Counters) {
+    fn check(&mut self, now: Instant) {
         let mut checks = Vec::new();
         self.session.poll_checks(now, &mut checks);
         for (to, check) in checks {
-            if self.socket.send_to(&check, to).is_err() {
-                counters.refused.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Handles candidates' answers until one is found.
-    fn search(&mut self, out: &mut Outbox) {
-        let mut buffer = [0; CHECK_BYTES];
-        while self.session.is_searching() {
-            match self.socket.receive_from(&mut buffer) {
-                Ok((len, from)) => {
-                    let found = self
-                        .session
-                        .search(Instant::now(), from, &buffer[..len], out);
-                    if let Some(to) = found
-                        && let Err(error) = self.socket.connect(to)
-                    {
-                        self.session.fail(format!("socket: {error}"));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Another candidate may answer.
-                Err(error) => return tracing::debug!(%error, "receive"),
-            }
+            // One that the kernel does not take is repeated, like one that is lost.
+            let _ = self.socket.udp.send_to(&check, to);
         }
     }
 }
 
 impl Thread {
     fn run(&mut self) -> io::Result<()> {
-        let mut ready = Vec::new();
+        let (mut events, mut ready) = (Events::default(), Vec::new());
         while !self.ended.load(Ordering::Acquire) {
             let now = Instant::now();
             let second_ends = self.measure.instant_of(self.current + 1);
@@ -198,7 +154,8 @@ impl Thread {
                 .next()
                 .map_or(second_ends, |next| next.min(second_ends));
             ready.clear();
-            ready.extend(self.poller.wait(next.saturating_duration_since(now))?);
+            let timeout = next.saturating_duration_since(now);
+            ready.extend(self.poller.wait(&mut events, timeout)?);
             for (count, name) in ready.iter().enumerate() {
                 match name {
                     &WAKER => {
@@ -217,7 +174,7 @@ impl Thread {
                 self.add_up();
                 self.current = self.measure.second_of(now);
                 for bot in self.bots.iter_mut().flatten() {
-                    bot.session.observe(now, false, &mut self.second);
+                    bot.session.observe(now, false, &mut self.desk.second);
                 }
             }
         }
@@ -228,39 +185,32 @@ impl Thread {
         let Some(Some(bot)) = self.bots.get_mut(place) else {
             return;
         };
-        if bot.session.is_searching() {
-            bot.search(&mut self.out);
-            return self.attend(place);
-        }
         let (now, wall_now) = (Instant::now(), wall_time());
-        let mut desk = Desk {
-            second: &mut self.second,
-            out: &mut self.out,
-        };
-        let (session, dropped) = (&mut bot.session, &mut bot.dropped);
-        let received = self.receiver.receive(&bot.socket, |arrived| {
-            let wall = match arrived.at {
-                Duration::ZERO => wall_now,
-                at => at,
-            };
+        let desk = &mut self.desk;
+        let (session, mut found) = (&mut bot.session, None);
+        let received = self.receiver.receive(&bot.socket, |meta, bytes| {
+            let wall = meta.timestamp.unwrap_or(wall_now);
             // Datagrams that came after the clocks were read are a little ahead of them.
             let at = match wall_now.checked_sub(wall) {
                 Some(age) => now.checked_sub(age).unwrap_or(now),
                 None => now + (wall - wall_now),
             };
-            if let Some(total) = arrived.dropped {
-                let more = total.wrapping_sub(std::mem::replace(dropped, total));
-                self.counters
-                    .dropped
-                    .fetch_add(more.into(), Ordering::Relaxed);
-            }
-            for datagram in arrived.bytes.chunks_mut(arrived.segment) {
-                session.handle(now, datagram, at, wall, &mut desk);
+            for datagram in bytes.chunks_mut(meta.stride) {
+                if session.is_searching() {
+                    found = session.search(now, meta.addr, datagram, &mut desk.out);
+                } else if found.is_none_or(|to| to == meta.addr) {
+                    session.handle(now, datagram, at, wall, desk);
+                }
             }
         });
         if let Err(error) = received {
             // The server's port is closed, or was for a moment; ICE and the WebSocket will tell.
             tracing::debug!(%error, "receive");
+        }
+        if let Some(to) = found
+            && let Err(error) = bot.socket.connect(to)
+        {
+            bot.session.fail(format!("socket: {error}"));
         }
         self.attend(place);
     }
@@ -272,14 +222,10 @@ impl Thread {
         };
         let now = Instant::now();
         if bot.session.poll_timeout().is_some_and(|at| at <= now) {
-            let mut desk = Desk {
-                second: &mut self.second,
-                out: &mut self.out,
-            };
-            bot.session.handle_timeout(now, &mut desk);
-            bot.check(now, &self.counters);
+            bot.session.handle_timeout(now, &mut self.desk);
+            bot.check(now);
         }
-        flush(&bot.socket, &mut self.out, &self.counters);
+        flush(&bot.socket, &mut self.desk.out);
         self.timers.set(place, bot.session.poll_timeout());
     }
 
@@ -308,7 +254,7 @@ impl Thread {
                 }
                 Command::Settle(done) => {
                     for bot in self.bots.iter_mut().flatten() {
-                        bot.session.observe(now, true, &mut self.second);
+                        bot.session.observe(now, true, &mut self.desk.second);
                     }
                     self.add_up();
                     let _ = done.send(());
@@ -320,12 +266,11 @@ impl Thread {
     fn connect(&mut self, name: u64, socket: Socket, start: Start) -> io::Result<()> {
         let free = self.bots.iter().position(Option::is_none);
         let place = free.unwrap_or(self.bots.len());
-        self.poller.add(&socket, place as u64)?;
+        self.poller.add(&socket.udp, place as u64)?;
         let bot = Bot {
             name,
             socket,
             session: Session::new(Instant::now(), start),
-            dropped: 0,
         };
         match free {
             Some(place) => self.bots[place] = Some(bot),
@@ -354,23 +299,20 @@ impl Thread {
             && let Some(mut bot) = self.bots[place].take()
         {
             self.timers.set(place, None);
-            bot.session.observe(now, true, &mut self.second);
-            bot.session.leave(now, &mut self.out);
-            flush(&bot.socket, &mut self.out, &self.counters);
+            bot.session.observe(now, true, &mut self.desk.second);
+            bot.session.leave(now, &mut self.desk.out);
+            flush(&bot.socket, &mut self.desk.out);
         }
     }
 
     fn add_up(&mut self) {
         let began = self.measure.instant_of(self.current);
-        self.measure.add(began, &self.second);
-        self.second.clear();
+        self.measure.add(began, &self.desk.second);
+        self.desk.second.clear();
     }
 }
 
-fn flush(socket: &Socket, out: &mut Outbox, counters: &Counters) {
-    if !out.is_empty() {
-        let refused = socket.send(out);
-        counters.refused.fetch_add(refused, Ordering::Relaxed);
-        out.clear();
-    }
+fn flush(socket: &Socket, out: &mut Outbox) {
+    socket.send(out);
+    out.clear();
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tertulia_loadtest::bot::publish::Video;
 use tertulia_loadtest::bot::state::BotState;
 use tertulia_loadtest::bot::{BotConfig, Phase};
+use tertulia_loadtest::generator;
 use tertulia_loadtest::measure::{Measure, Span, StreamOutcome};
 use tertulia_loadtest::wire::{WireConfig, WireFleet};
 use tertulia_signaling::protocol::native::MediaKind;
@@ -137,7 +138,7 @@ impl Call {
     pub(crate) async fn look(&self) -> Look {
         self.fleet.settle().await;
         let mut look = Look {
-            socket_drops: self.fleet.socket_drops(),
+            socket_drops: generator::socket_drops(&self.ports()).unwrap_or_default(),
             ..Look::default()
         };
         for (index, (bot, _)) in self.bots.iter().enumerate() {
@@ -145,7 +146,7 @@ impl Call {
             look.expected += observed.sent.packets * (PEOPLE - 1) as u64;
             look.keyframe_requests += observed.sent.keyframe_requests_received;
             look.late += observed.sent.late;
-            look.unknown += observed.unknown;
+            look.unknown += observed.totals.unknown;
             let known = &self.known[index];
             for stream in observed
                 .streams

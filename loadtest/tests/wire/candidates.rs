@@ -31,7 +31,7 @@ async fn bots_find_the_address_that_answers_wherever_it_stands() {
             assert_eq!(failure, None, "{announced:?}");
         }
         let bots = [publisher, viewer];
-        hall.until("media", |seen| seen.packets > 50, &bots[1..])
+        hall.until("media", |seen| seen.totals.packets > 50, &bots[1..])
             .await;
         hall.close().await;
     }
