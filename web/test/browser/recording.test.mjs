@@ -1,0 +1,163 @@
+/** A call recorded by the example of a tap: the file is whole, and its sound fits its picture. */
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+
+import { autojoin, launch, openPage } from "./chromium.mjs";
+
+/** Seconds recorded: five or more pass before the first report on sound, from which on its times are known. */
+const SECONDS = 15;
+/**
+ * Most milliseconds between a flash and its beep, in the median. People notice 45 when the sound is early (ITU-R BT.1359);
+ * a picture takes 33, and a busy machine paints late.
+ */
+const SYNC_MS = 100;
+
+const run = promisify(execFile);
+
+let browser;
+let folder;
+
+before(async () => {
+  browser = await launch();
+  folder = await mkdtemp(join(tmpdir(), "tertulia-recording-"));
+});
+after(async () => {
+  await browser?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Replaces the devices: the picture turns white exactly while the sound beeps, once a second. Runs in the page. */
+function flashAndBeep() {
+  navigator.mediaDevices.getUserMedia = async (constraints) => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [640, 360];
+    const paint = canvas.getContext("2d");
+    const audio = new AudioContext();
+    await audio.resume();
+    const tone = audio.createOscillator();
+    const gain = audio.createGain();
+    const sink = audio.createMediaStreamDestination();
+    tone.frequency.value = 1000;
+    gain.gain.value = 0;
+    tone.connect(gain).connect(sink);
+    tone.start();
+    let on = false;
+    let step = 0;
+    setInterval(() => {
+      const now = performance.now() % 1000 < 200;
+      if (now !== on) {
+        on = now;
+        gain.gain.setValueAtTime(on ? 0.8 : 0, audio.currentTime);
+      }
+      paint.fillStyle = on ? "white" : "black";
+      paint.fillRect(0, 0, 640, 360);
+      // Something that moves, as a picture that stands still has no frames.
+      paint.fillStyle = "gray";
+      paint.fillRect((step++ * 7) % 600, 340, 20, 10);
+    }, 20);
+    const tracks = [];
+    if (constraints.video) tracks.push(...canvas.captureStream(30).getVideoTracks());
+    if (constraints.audio) tracks.push(...sink.stream.getAudioTracks());
+    return new MediaStream(tracks);
+  };
+}
+
+/** Plays a file to its end in the page. */
+async function play(data) {
+  const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+  const video = document.createElement("video");
+  video.src = URL.createObjectURL(new Blob([bytes], { type: "video/webm" }));
+  document.body.append(video);
+  const ended = new Promise((done) => (video.onended = done));
+  await video.play();
+  await ended;
+  return { width: video.videoWidth, height: video.videoHeight, error: video.error?.message };
+}
+
+/**
+ * The times at which a figure of a stream rises over a limit, in seconds of the file: ffmpeg decodes each frame and
+ * measures it, and says the time at which the file has it.
+ *
+ * @param {string} file
+ * @param {"v" | "a"} stream
+ * @param {string} filter measures each frame
+ * @param {string} key of the figure
+ * @param {number} limit
+ */
+async function rises(file, stream, filter, key, limit) {
+  const say = `${stream === "a" ? "a" : ""}metadata=print:key=${key}:file=-`;
+  const args = ["-v", "error", "-i", file, "-map", `0:${stream}`, stream === "a" ? "-af" : "-vf", `${filter},${say}`, "-f", "null", "-"];
+  const { stdout } = await run("ffmpeg", args, { maxBuffer: 1 << 24 });
+  const times = [];
+  let time;
+  // What the file begins with may be the rest of a flash or a beep.
+  let was = true;
+  for (const line of stdout.split("\n")) {
+    const at = /pts_time:(\S+)/.exec(line);
+    if (at) time = Number(at[1]);
+    if (!line.startsWith(key)) continue;
+    const is = Number(line.slice(key.length + 1)) > limit;
+    if (is && !was) times.push(time);
+    was = is;
+  }
+  return times;
+}
+
+/** The streams of a file as ffprobe, a program of others, finds them; it reads every packet. */
+async function probe(file) {
+  const what = "stream=codec_type,codec_name,width,height,channels,sample_rate,nb_read_packets";
+  const args = ["-v", "error", "-count_packets", "-show_entries", what, "-of", "json", file];
+  const { stdout, stderr } = await run("ffprobe", args);
+  assert.equal(stderr, "");
+  const { streams } = JSON.parse(stdout);
+  return Object.fromEntries(streams.map((stream) => [stream.codec_type, stream]));
+}
+
+test("a recorded call plays, with its sound in time", { skip: !process.env.TERTULIA_BIN }, async (t) => {
+  const binary = fileURLToPath(new URL("examples/record", pathToFileURL(process.env.TERTULIA_BIN)));
+  const file = join(folder, "call.webm");
+  const recorder = spawn(binary, [file], { stdio: ["ignore", "pipe", "inherit"] });
+  const exited = once(recorder, "exit");
+  t.after(() => recorder.kill());
+  const lines = recorder.stdout.setEncoding("utf8")[Symbol.asyncIterator]();
+  const { origin } = new URL(/http:\S+/.exec((await lines.next()).value)[0]);
+
+  const page = await openPage(browser, "about:blank");
+  await page.addInitScript(flashAndBeep);
+  await page.goto(autojoin(`${origin}/`, "Ana", { room: "recorded", video: "360p" }));
+  assert.match((await lines.next()).value, /recording/);
+  await page.waitForTimeout(SECONDS * 1000);
+  recorder.kill("SIGINT");
+  assert.deepEqual(await exited, [0, null]);
+  await page.context().close();
+
+  const { video, audio } = await probe(file);
+  // The header has the size of the first picture: a browser begins with small ones on a busy machine.
+  assert.deepEqual([video.codec_name, video.width / video.height], ["vp8", 16 / 9]);
+  assert.deepEqual([audio.codec_name, audio.channels, audio.sample_rate], ["opus", 2, "48000"]);
+  assert.ok(Number(audio.nb_read_packets) > 5 * 50, `${audio.nb_read_packets} packets of sound`);
+  assert.ok(Number(video.nb_read_packets) > SECONDS * 5, `${video.nb_read_packets} pictures`);
+
+  const player = await openPage(browser, "about:blank");
+  const played = await player.evaluate(play, (await readFile(file)).toString("base64"));
+  await player.context().close();
+  assert.deepEqual(played, { width: 640, height: 360, error: undefined });
+
+  const flashes = await rises(file, "v", "scale=16:16,signalstats", "lavfi.signalstats.YAVG", 128);
+  const beeps = await rises(file, "a", "astats=metadata=1:reset=1", "lavfi.astats.Overall.RMS_level", -20);
+  const late = flashes.flatMap((flash) => {
+    const near = beeps.map((beep) => (beep - flash) * 1000).filter((ms) => Math.abs(ms) < 500);
+    return near.slice(0, 1);
+  });
+  t.diagnostic(`beeps after their flashes: ${late.map((ms) => Math.round(ms)).join(", ")} ms`);
+  assert.ok(late.length >= 4, `${late.length} pairs of a flash and a beep`);
+  const median = late.toSorted((a, b) => a - b)[Math.floor(late.length / 2)];
+  assert.ok(Math.abs(median) <= SYNC_MS, `sound ${median} ms after the picture`);
+});
