@@ -8,6 +8,8 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use arrayvec::ArrayVec;
+
 use super::address::{self, Family, RawAddr};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::path::Path;
@@ -71,7 +73,7 @@ impl Sender {
             let source = Control::source(self.family, addr, &self.source);
             let mut segments = Segments::default();
             for datagram in run.datagrams() {
-                if batch.iovecs_len == IOVECS || !(self.gso && segments.accept(datagram.len())) {
+                if batch.iovecs.is_full() || !(self.gso && segments.accept(datagram.len())) {
                     if batch.is_full() {
                         self.transmit(&mut attempt, &mut batch);
                     }
@@ -88,8 +90,8 @@ impl Sender {
     fn transmit(&mut self, attempt: &mut Attempt<'_>, batch: &mut Batch<'_>) {
         batch.prepare();
         let mut at = 0;
-        while at < batch.len {
-            let waiting = &mut batch.headers[at..batch.len];
+        while at < batch.headers.len() {
+            let waiting = &mut batch.headers[at..];
             // SAFETY: `prepare` pointed every header at addresses, slices and control messages that
             // live in `batch` or in the Transmits it borrows.
             let sent = unsafe {
@@ -115,8 +117,8 @@ impl Sender {
                 Refusal::Interrupted => {}
                 Refusal::Full => {
                     if !attempt.wait() {
-                        let waiting = &batch.shapes[at..batch.len];
-                        let dropped: usize = waiting.iter().map(|shape| shape.datagrams).sum();
+                        let waiting = batch.shapes[at..].iter();
+                        let dropped: usize = waiting.map(|shape| shape.datagrams).sum();
                         attempt.report.dropped += dropped as u64;
                         break;
                     }
@@ -284,14 +286,13 @@ const MESSAGES: usize = 64;
 /// Datagrams of one system call.
 const IOVECS: usize = 256;
 
-/// The arguments of one `sendmmsg`. They live on the stack: pointers never outlast the call that set them.
+/// The arguments of one `sendmmsg`. They live on the stack: pointers never outlast the call that set them. Room that a
+/// small batch does not use is not written to.
 struct Batch<'a> {
-    headers: [libc::mmsghdr; MESSAGES],
-    shapes: [Shape; MESSAGES],
-    controls: [Control; MESSAGES],
-    len: usize,
-    iovecs: [libc::iovec; IOVECS],
-    iovecs_len: usize,
+    headers: ArrayVec<libc::mmsghdr, MESSAGES>,
+    shapes: ArrayVec<Shape, MESSAGES>,
+    controls: ArrayVec<Control, MESSAGES>,
+    iovecs: ArrayVec<libc::iovec, IOVECS>,
     datagrams: PhantomData<&'a [u8]>,
 }
 
@@ -344,60 +345,48 @@ impl<'a> Datagrams<'a> {
 impl<'a> Batch<'a> {
     fn new() -> Self {
         Self {
-            // SAFETY: mmsghdr is integers and pointers, for which all zeroes is a value.
-            headers: unsafe { std::mem::zeroed() },
-            shapes: [Shape {
-                to: address::empty(),
-                to_len: 0,
-                first: 0,
-                count: 0,
-                datagrams: 0,
-                segment: 0,
-                bytes: 0,
-            }; MESSAGES],
-            controls: [Control::EMPTY; MESSAGES],
-            len: 0,
-            // SAFETY: iovec is an integer and a pointer, for which all zeroes is a value.
-            iovecs: unsafe { std::mem::zeroed() },
-            iovecs_len: 0,
+            headers: ArrayVec::new(),
+            shapes: ArrayVec::new(),
+            controls: ArrayVec::new(),
+            iovecs: ArrayVec::new(),
             datagrams: PhantomData,
         }
     }
 
     fn is_full(&self) -> bool {
-        self.len == MESSAGES || self.iovecs_len == IOVECS
+        self.shapes.is_full() || self.iovecs.is_full()
     }
 
     fn begin(&mut self, to: RawAddr, to_len: libc::socklen_t, source: Control) {
-        self.controls[self.len] = source;
-        self.shapes[self.len] = Shape {
+        self.controls.push(source);
+        self.shapes.push(Shape {
             to,
             to_len,
-            first: self.iovecs_len,
+            first: self.iovecs.len(),
             count: 0,
             datagrams: 0,
             segment: 0,
             bytes: 0,
-        };
-        self.len += 1;
+        });
     }
 
     /// Adds a datagram to the last message. If it directly follows the last one in memory, as those of a viewer do, its
     /// iovec grows: the kernel then copies a whole run at a time.
     fn push(&mut self, datagram: &'a [u8]) {
-        let shape = &mut self.shapes[self.len - 1];
-        let last = self.iovecs[shape.first..shape.first + shape.count].last_mut();
+        let Some(shape) = self.shapes.last_mut() else {
+            return;
+        };
+        let last = self.iovecs[shape.first..].last_mut();
         let base = datagram.as_ptr().cast_mut().cast();
         match last {
             Some(last) if last.iov_base.cast::<u8>().wrapping_add(last.iov_len).cast() == base => {
                 last.iov_len += datagram.len();
             }
             _ => {
-                self.iovecs[self.iovecs_len] = libc::iovec {
+                self.iovecs.push(libc::iovec {
                     iov_base: base,
                     iov_len: datagram.len(),
-                };
-                self.iovecs_len += 1;
+                });
                 shape.count += 1;
                 shape.segment = shape.segment.max(datagram.len());
             }
@@ -408,27 +397,26 @@ impl<'a> Batch<'a> {
 
     /// Points the headers at addresses, iovecs and control messages.
     fn prepare(&mut self) {
-        for ((message, shape), control) in self
-            .headers
-            .iter_mut()
-            .zip(&mut self.shapes)
-            .zip(&mut self.controls)
-            .take(self.len)
-        {
-            let iovecs = &mut self.iovecs[shape.first..shape.first + shape.count];
+        let iovecs = self.iovecs.as_mut_ptr();
+        for (shape, control) in self.shapes.iter_mut().zip(&mut self.controls) {
             let segment = (shape.datagrams > 1).then_some(shape.segment as u16);
+            // SAFETY: mmsghdr is integers and pointers, for which all zeroes is a value.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
             let header = &mut message.msg_hdr;
             header.msg_name = (&raw mut shape.to).cast();
             header.msg_namelen = shape.to_len;
-            header.msg_iov = iovecs.as_mut_ptr();
-            header.msg_iovlen = iovecs.len() as _;
+            header.msg_iov = iovecs.wrapping_add(shape.first);
+            header.msg_iovlen = shape.count as _;
             control.attach(header, segment);
+            self.headers.push(message);
         }
     }
 
     fn clear(&mut self) {
-        self.len = 0;
-        self.iovecs_len = 0;
+        self.headers.clear();
+        self.shapes.clear();
+        self.controls.clear();
+        self.iovecs.clear();
     }
 }
 
