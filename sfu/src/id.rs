@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::index::WorkerIx;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -12,8 +14,15 @@ macro_rules! id {
         impl $name {
             /// Worker index in the top 16 bits, a counter below: an id alone tells which worker to ask, without a
             /// lookup.
-            pub(crate) const fn new(worker: u16, counter: u64) -> Self {
-                Self(((worker as u64) << 48) | (counter & 0xffff_ffff_ffff))
+            pub(crate) fn new(worker: impl Into<WorkerIx>, counter: u64) -> Self {
+                let worker: WorkerIx = worker.into();
+                Self(((usize::from(worker) as u64) << 48) | (counter & 0xffff_ffff_ffff))
+            }
+
+            /// The worker that gave it, and owns what it names. An id that no worker gave may name one that does not
+            /// exist.
+            pub(crate) fn worker(self) -> WorkerIx {
+                ((self.0 >> 48) as usize).into()
             }
 
             /// The number itself, for maps and wire formats of the control plane.
@@ -41,11 +50,6 @@ macro_rules! id {
             }
         }
     };
-}
-
-/// The worker that owns the thing with this id.
-pub(crate) const fn worker_of(id: u64) -> usize {
-    (id >> 48) as usize
 }
 
 id!(

@@ -3,20 +3,21 @@
 //! An index names its entry only while the entry exists: a later entry may get the same index. Names that are never
 //! reused are in [`id`](crate::id).
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use slab::Slab;
 
 macro_rules! index {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident($number:ty)) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-        pub(crate) struct $name(u32);
+        pub(crate) struct $name($number);
 
         impl From<usize> for $name {
             fn from(index: usize) -> Self {
-                // A table with more entries does not fit into memory.
-                Self(index as u32)
+                // A table with more entries does not fit into memory, and no more than 1,024 workers are started.
+                Self(index as $number)
             }
         }
 
@@ -30,16 +31,27 @@ macro_rules! index {
 
 index!(
     /// A peer among a worker's.
-    PeerIx
+    PeerIx(u32)
 );
 index!(
     /// A slot among a peer's.
-    SlotIx
+    SlotIx(u32)
 );
 index!(
     /// A track among a worker's, published there or elsewhere.
-    TrackIx
+    TrackIx(u32)
 );
+index!(
+    /// A worker among the process's. It stands in the top 16 bits of each id that the worker gives
+    /// ([`id`](crate::id)). Unlike others, it always names the same one.
+    WorkerIx(u16)
+);
+
+impl fmt::Display for WorkerIx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A table whose entries have indexes of their own type.
 #[derive(Debug)]

@@ -29,9 +29,10 @@
 //! which codec a publisher should send, and whether the publisher turns its pictures (`worker/codecs`,
 //! `worker/orientation`).
 //!
-//! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once, into a batch
-//! (`pipe/`) that `sfu/` carries over a ring to the workers with viewers of the track. There it goes on at 7 as if it had just
-//! been received (`worker/pipe`).
+//! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once, into a batch for
+//! the workers with viewers of the track. There it goes on at 7 as if it had just been received. `pipe/` is all that joins
+//! workers: the messages between them, the batches, and one trait for the ends of a pipe, of which a ring between two
+//! threads is the only kind. `worker/pipe` writes and reads messages and batches; `sfu/` lays the pipes and carries both.
 //!
 //! An embedder that records a track, or listens to it, takes a [`Tap`] of it: at 7 each packet is also copied into the
 //! tap's queue (`tap/`).
@@ -47,7 +48,8 @@
 //! - No datagram of a stranger allocates: state follows authentication, and everything has a bound.
 //! - Each list has one owner. Who receives a track stands in its `Sinks` and nowhere else.
 //! - Absent on purpose: `rtp/` knows none of the other modules; `ingress/` fills a track and `egress/` reads it, and they
-//!   do not know each other; a track's lists have no policy; the packet path has no JSON, HTTP or async runtime.
+//!   do not know each other; `pipe/` knows the state of a track and no track; a track's lists have no policy; the packet
+//!   path has no JSON, HTTP or async runtime.
 //!
 //! `tests/tidy.rs` checks these rules as far as a test can.
 #![cfg_attr(

@@ -2,7 +2,8 @@
 
 mod driver;
 mod failure;
-pub(crate) mod links;
+pub(crate) mod pipe_table;
+pub(crate) mod pipes;
 pub(crate) mod placement;
 mod room_events;
 mod rooms;
@@ -18,7 +19,9 @@ use crate::client_offer::ClientOffer;
 use crate::config::{Cipher, Limits, SfuConfig};
 use crate::error::{Limit, SfuError, StartError};
 use crate::event::{Answer, Event};
-use crate::id::{PeerId, RoomId, TrackId, worker_of};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::WorkerIx;
+use crate::pipe::Data;
 use crate::runtime::{
     self, MediaSocket, Poller, Seeds, Threads, Waker, interface_addresses, spawn_worker,
 };
@@ -29,10 +32,10 @@ use crate::tap::{TAPS, Tap, TapSettings};
 use crate::transport::sdp::Offer;
 use crate::transport::{Backend, Candidate, Certificate, SENDER_BYTES, Srtp};
 use crate::view::{Cap, TrackSettings, View};
-use crate::worker::{Command, Data, Named, WorkerConfig, read_offer};
+use crate::worker::{Command, Named, WorkerConfig, read_offer};
 use driver::{Driver, Load, Request};
 use failure::or_failed;
-use links::LinkTable;
+use pipe_table::PipeTable;
 use rooms::Rooms;
 
 /// Commands that may wait for one worker. A command takes well under a millisecond, so that the last of these waits for
@@ -61,8 +64,8 @@ struct Inner {
     rooms: Rooms,
     /// The number of taps.
     taps: Arc<AtomicUsize>,
-    /// Held while two workers are being linked.
-    links: Mutex<LinkTable>,
+    /// Held while a pipe is being laid between two workers.
+    pipes: Mutex<PipeTable>,
 }
 
 #[derive(Debug)]
@@ -174,7 +177,7 @@ impl Sfu {
             let ips: Vec<IpAddr> = announced.iter().map(SocketAddr::ip).collect();
             socket.answer_from(&ips);
             let worker = WorkerConfig {
-                index: index as u16,
+                index: index.into(),
                 certificate: Arc::clone(&certificate),
                 candidates: announced.iter().copied().map(Candidate::Udp).collect(),
                 limits: config.limits.clone(),
@@ -218,7 +221,7 @@ impl Sfu {
                 room_peers_per_worker: config.room_peers_per_worker,
                 rooms: Rooms::default(),
                 taps: Arc::default(),
-                links: Mutex::new(LinkTable::for_workers(count)),
+                pipes: Mutex::new(PipeTable::for_workers(count)),
             }),
         })
     }
@@ -285,12 +288,8 @@ impl Sfu {
         offer: impl Into<ClientOffer>,
     ) -> Result<Answer, SfuError> {
         let offer = self.read(&offer.into())?;
-        self.ask(worker_of(peer.as_u64()), |reply| Command::Offer {
-            peer,
-            offer,
-            reply,
-        })
-        .await
+        self.ask(peer.worker(), |reply| Command::Offer { peer, offer, reply })
+            .await
     }
 
     /// Forwards `track` to `peer`. Takes a free slot at once, or asks for m-lines by
@@ -301,7 +300,7 @@ impl Sfu {
     /// [`SfuError::NoSuchPeer`], [`SfuError::NoSuchTrack`], [`SfuError::Overloaded`],
     /// [`SfuError::Stopped`].
     pub async fn subscribe(&self, peer: PeerId, track: TrackId) -> Result<(), SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::Subscribe {
+        self.ask(peer.worker(), |reply| Command::Subscribe {
             peer,
             track,
             reply,
@@ -315,7 +314,7 @@ impl Sfu {
     ///
     /// [`SfuError::NoSuchPeer`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn unsubscribe(&self, peer: PeerId, track: TrackId) -> Result<(), SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::Unsubscribe {
+        self.ask(peer.worker(), |reply| Command::Unsubscribe {
             peer,
             track,
             reply,
@@ -330,10 +329,7 @@ impl Sfu {
     ///
     /// [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn close_peer(&self, peer: PeerId) -> Result<(), SfuError> {
-        let closed = self.ask(worker_of(peer.as_u64()), |reply| Command::ClosePeer {
-            peer,
-            reply,
-        });
+        let closed = self.ask(peer.worker(), |reply| Command::ClosePeer { peer, reply });
         or_failed(closed.await)
     }
 
@@ -372,7 +368,7 @@ impl Sfu {
     ///
     /// [`SfuError::NoSuchPeer`], or the server is overloaded or stopped.
     pub async fn set_views(&self, peer: PeerId, views: Vec<View>) -> Result<(), SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::SetViews {
+        self.ask(peer.worker(), |reply| Command::SetViews {
             peer,
             views,
             reply,
@@ -391,7 +387,7 @@ impl Sfu {
         track: TrackId,
         settings: TrackSettings,
     ) -> Result<(), SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::SetTrack {
+        self.ask(peer.worker(), |reply| Command::SetTrack {
             peer,
             track,
             settings,
@@ -406,12 +402,8 @@ impl Sfu {
     ///
     /// [`SfuError::NoSuchPeer`], or the server is overloaded or stopped.
     pub async fn set_cap(&self, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::SetCap {
-            peer,
-            cap,
-            reply,
-        })
-        .await
+        self.ask(peer.worker(), |reply| Command::SetCap { peer, cap, reply })
+            .await
     }
 
     /// Sends a data channel message to `to`, or to every peer in the room. Who has not opened the channel, or does not
@@ -437,12 +429,8 @@ impl Sfu {
         match to {
             None => self.send_data_everywhere(data).await,
             Some(peer) => {
-                self.ask(worker_of(peer.as_u64()), |reply| Command::SendData {
-                    to,
-                    data,
-                    reply,
-                })
-                .await
+                self.ask(peer.worker(), |reply| Command::SendData { to, data, reply })
+                    .await
             }
         }
     }
@@ -471,8 +459,8 @@ impl Sfu {
         let (what, limit) = (Limit::Taps, TAPS);
         let seat = Seat::take_of(&self.inner.taps, limit);
         let seat = seat.ok_or(SfuError::Limit { what, limit })?;
-        let worker = worker_of(track.as_u64());
-        if worker >= self.inner.workers.len() {
+        let worker = track.worker();
+        if self.inner.worker(worker).is_none() {
             return Err(SfuError::NoSuchTrack);
         }
         self.ask(worker, |reply| Command::Tap {
@@ -490,11 +478,8 @@ impl Sfu {
     ///
     /// [`SfuError::NoSuchPeer`], [`SfuError::Overloaded`], [`SfuError::Stopped`].
     pub async fn peer_stats(&self, peer: PeerId) -> Result<crate::stats::PeerStats, SfuError> {
-        self.ask(worker_of(peer.as_u64()), |reply| Command::PeerStats {
-            peer,
-            reply,
-        })
-        .await
+        self.ask(peer.worker(), |reply| Command::PeerStats { peer, reply })
+            .await
     }
 
     /// Tells every peer that its transport ends (DTLS close_notify), stops the workers and joins
@@ -524,7 +509,7 @@ impl Sfu {
         command: fn(oneshot::Sender<Result<WorkerStats, SfuError>>) -> Command,
     ) -> Result<SfuStats, SfuError> {
         let mut workers = Vec::with_capacity(self.inner.workers.len());
-        for worker in 0..self.inner.workers.len() {
+        for worker in self.inner.indexes() {
             workers.push(match self.ask(worker, command).await {
                 Err(SfuError::WorkerFailed) => WorkerStats {
                     failed: true,
@@ -533,11 +518,11 @@ impl Sfu {
                 stats => stats?,
             });
         }
-        let links = self.inner.links.lock().await;
+        let pipes = self.inner.pipes.lock().await;
         Ok(SfuStats {
             cipher: self.inner.backend.name(),
-            linked_workers: links.pairs(),
-            links_refused: links.refused(),
+            linked_workers: pipes.pairs(),
+            links_refused: pipes.refused(),
             cache_bytes: self.inner.caches.used(),
             cache_bytes_most: self.inner.caches.bytes(),
             caches_refused: self.inner.caches.refused(),
@@ -547,7 +532,7 @@ impl Sfu {
 
     async fn ask<T>(
         &self,
-        worker: usize,
+        worker: WorkerIx,
         command: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Command,
     ) -> Result<T, SfuError> {
         self.request(worker, |reply| Request::Command(command(reply)))
@@ -556,11 +541,11 @@ impl Sfu {
 
     async fn request<T>(
         &self,
-        worker: usize,
+        worker: WorkerIx,
         request: impl FnOnce(oneshot::Sender<Result<T, SfuError>>) -> Request,
     ) -> Result<T, SfuError> {
         // A worker index out of range comes from an id that no worker made.
-        let worker = self.inner.workers.get(worker);
+        let worker = self.inner.worker(worker);
         let worker = worker.ok_or(SfuError::NoSuchPeer)?;
         let (reply, answer) = oneshot::channel();
         worker
@@ -576,6 +561,16 @@ impl Sfu {
 }
 
 impl Inner {
+    /// A worker, if there is one with this index.
+    fn worker(&self, worker: WorkerIx) -> Option<&WorkerHandle> {
+        self.workers.get(usize::from(worker))
+    }
+
+    /// The indexes of all workers, in order.
+    fn indexes(&self) -> impl Iterator<Item = WorkerIx> + use<> {
+        (0..self.workers.len()).map(WorkerIx::from)
+    }
+
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for worker in &self.workers {

@@ -13,7 +13,7 @@ use crate::id::{PeerId, RoomId, TrackId};
 pub struct SfuStats {
     /// The cipher that seals SRTP: `ring` or `aws-lc-rs`.
     pub cipher: &'static str,
-    /// Pairs of workers that are linked by rings: some room has spanned both.
+    /// Pairs of workers that have a pipe between them: some room has spanned both.
     pub linked_workers: usize,
     /// Times that a room should have grown to a worker and did not: all memory for rings was used up.
     pub links_refused: u64,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::SenderClock;
 use crate::id::TrackId;
+use crate::index::WorkerIx;
 use crate::packet::Described;
 use crate::rtp::RtpHeader;
 use crate::rtp::codec::Codec;
@@ -77,8 +78,8 @@ impl Batch {
 pub(crate) struct Batches {
     open: Batch,
     /// The workers that get the open batch.
-    to: Vec<u16>,
-    ready: VecDeque<(u16, Arc<Batch>)>,
+    to: Vec<WorkerIx>,
+    ready: VecDeque<(WorkerIx, Arc<Batch>)>,
     /// Batches for reuse, lent ones included, oldest first: they come back in that order.
     pool: VecDeque<Arc<Batch>>,
     packets: u64,
@@ -88,7 +89,7 @@ impl Batches {
     /// Copies a packet for the workers of `to`.
     pub(crate) fn push(
         &mut self,
-        to: impl IntoIterator<Item = u16>,
+        to: impl IntoIterator<Item = WorkerIx>,
         packet: PipedPacket,
         datagram: &[u8],
     ) {
@@ -105,7 +106,7 @@ impl Batches {
     }
 
     /// The next batch to hand over, with its worker; closes the open one if no other is left.
-    pub(crate) fn poll(&mut self) -> Option<(u16, Arc<Batch>)> {
+    pub(crate) fn poll(&mut self) -> Option<(WorkerIx, Arc<Batch>)> {
         if self.ready.is_empty() && self.open.len() > 0 {
             self.close();
         }
@@ -176,17 +177,22 @@ mod tests {
         }
     }
 
-    fn drain(batches: &mut Batches) -> Vec<(u16, Arc<Batch>)> {
+    fn to<const N: usize>(workers: [usize; N]) -> [WorkerIx; N] {
+        workers.map(WorkerIx::from)
+    }
+
+    fn drain(batches: &mut Batches) -> Vec<(WorkerIx, Arc<Batch>)> {
         std::iter::from_fn(|| batches.poll()).collect()
     }
 
     #[test]
     fn further_workers_cost_no_copy() {
         let mut batches = Batches::default();
-        batches.push([1], packet(1), b"one");
-        batches.push([1, 2], packet(2), b"two");
+        batches.push(to([1]), packet(1), b"one");
+        batches.push(to([1, 2]), packet(2), b"two");
         let out = drain(&mut batches);
-        assert_eq!(out.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1, 2]);
+        let workers: Vec<WorkerIx> = out.iter().map(|(to, _)| *to).collect();
+        assert_eq!(workers, to([1, 2]));
         assert!(Arc::ptr_eq(&out[0].1, &out[1].1));
         let bytes: Vec<&[u8]> = out[0].1.packets().map(|(_, bytes)| bytes).collect();
         assert_eq!(bytes, [b"one", b"two"]);
@@ -197,7 +203,7 @@ mod tests {
         let mut batches = Batches::default();
         let mut places = std::collections::BTreeSet::new();
         for turn in 0..1_000 {
-            batches.push([1, 2], packet(turn), &[7; 1_200]);
+            batches.push(to([1, 2]), packet(turn), &[7; 1_200]);
             for (_, batch) in drain(&mut batches) {
                 places.insert(Arc::as_ptr(&batch) as usize);
             }
@@ -205,7 +211,7 @@ mod tests {
         assert_eq!((places.len(), batches.pool.len()), (1, 1));
         let held: Vec<_> = (0..200)
             .flat_map(|turn| {
-                batches.push([1], packet(turn), &[7; 1_200]);
+                batches.push(to([1]), packet(turn), &[7; 1_200]);
                 drain(&mut batches)
             })
             .collect();
@@ -224,23 +230,24 @@ mod tests {
             let mut expected: [Vec<(u64, usize)>; 2] = Default::default();
             let mut got: [Vec<(u64, usize)>; 2] = Default::default();
             let mut held = VecDeque::new();
-            let take = |got: &mut [Vec<(u64, usize)>; 2], to: u16, batch: &Batch| {
+            let take = |got: &mut [Vec<(u64, usize)>; 2], to: WorkerIx, batch: &Batch| {
                 for (packet, bytes) in batch.packets() {
                     assert!(bytes.iter().all(|byte| *byte == packet.sequence as u8));
                     got[usize::from(to)].push((packet.sequence, bytes.len()));
                 }
             };
             for (sequence, (to, len, flush, keep)) in (0..).zip(steps) {
-                let to: &[u16] = [&[0][..], &[1], &[0, 1]][usize::from(to)];
+                let to: &[usize] = [&[0][..], &[1], &[0, 1]][usize::from(to)];
                 for worker in to {
-                    expected[usize::from(*worker)].push((sequence, len));
+                    expected[*worker].push((sequence, len));
                 }
-                batches.push(to.iter().copied(), packet(sequence), &vec![sequence as u8; len]);
+                let to = to.iter().copied().map(WorkerIx::from);
+                batches.push(to, packet(sequence), &vec![sequence as u8; len]);
                 if flush {
                     held.extend(drain(&mut batches));
                 }
                 while held.len() > keep {
-                    let (to, batch): (u16, Arc<Batch>) = held.pop_front().unwrap();
+                    let (to, batch): (WorkerIx, Arc<Batch>) = held.pop_front().unwrap();
                     take(&mut got, to, &batch);
                 }
             }

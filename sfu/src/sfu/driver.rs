@@ -1,4 +1,4 @@
-//! A worker as the runtime drives it: with its command queue, rings, event queue, and load for placement.
+//! A worker as the runtime drives it: with its command queue, pipes, event queue, and load for placement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::links::{LinkEnd, Links};
+use super::pipes::Pipes;
 use super::room_events::{ALL_WAITING, RoomEvents};
 use crate::error::SfuError;
 use crate::event::Event;
 use crate::id::RoomId;
+use crate::index::WorkerIx;
+use crate::pipe::RingEnd;
 use crate::runtime::{Driven, Waker};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::Path;
 use crate::worker::{Command, Held, Reply, Worker, WorkerConfig};
 
-/// Interval of attempts to put control into a full ring, whose reader takes it within a turn.
+/// Interval of attempts to send control through a full pipe, whose reader takes it within a turn.
 const RETRY: Duration = Duration::from_millis(1);
 /// Attempts to tell of a worker's failure after which it counts as ended, though a room has not listened: one second
 /// of them, which is long for a control plane that reads.
@@ -32,12 +34,16 @@ pub(super) enum Request {
     /// Open a part of a room that has grown to this worker, and has these parts already. Its events go to this queue.
     OpenPart {
         room: RoomId,
-        parts: Vec<u16>,
+        parts: Vec<WorkerIx>,
         events: mpsc::Sender<Event>,
         reply: Reply<()>,
     },
-    /// Take the ends of the rings to and from another worker.
-    Link(Box<LinkEnd>, Reply<()>),
+    /// Take the end of a pipe to another worker.
+    TakePipe {
+        other: WorkerIx,
+        end: Box<RingEnd>,
+        reply: Reply<()>,
+    },
     /// Panic.
     #[cfg(any(test, feature = "testing"))]
     Fail,
@@ -63,10 +69,10 @@ pub(super) struct Driver {
     stopping: Arc<AtomicBool>,
     /// Dropped when this worker has ended.
     alive: Option<watch::Receiver<()>>,
-    links: Links,
+    pipes: Pipes<RingEnd>,
     /// Wakers of all workers, in order.
     wakers: Arc<[Waker]>,
-    /// An answer held until the control messages it depends on are in their rings.
+    /// An answer held until the control messages it depends on are sent.
     answer: Option<Held>,
     /// Commands are left for the next turn.
     more: bool,
@@ -96,7 +102,7 @@ impl Driver {
             load,
             stopping,
             alive: Some(alive),
-            links: Links::default(),
+            pipes: Pipes::default(),
             wakers,
             answer: None,
             more: false,
@@ -107,11 +113,11 @@ impl Driver {
         }
     }
 
-    /// Puts control and packets for other workers into the rings.
+    /// Sends control and packets for other workers.
     fn post(&mut self) {
         let wakers = &self.wakers;
-        self.links.post(&mut self.worker, |other| {
-            if let Some(waker) = wakers.get(other) {
+        self.pipes.post(&mut self.worker, |other| {
+            if let Some(waker) = wakers.get(usize::from(other)) {
                 waker.wake_sleeper();
             }
         });
@@ -143,8 +149,8 @@ impl Driver {
                 self.events.open(room, events);
                 Command::OpenPart { room, parts, reply }
             }
-            Request::Link(end, reply) => {
-                self.links.connect(*end);
+            Request::TakePipe { other, end, reply } => {
+                self.pipes.add(other, *end);
                 let _ = reply.send(Ok(()));
                 return true;
             }
@@ -159,7 +165,7 @@ impl Driver {
             _ => None,
         };
         // The requester may know of changes that other workers have posted by now.
-        self.links.take_control(now, &mut self.worker);
+        self.pipes.take_control(now, &mut self.worker);
         let held = self.worker.handle_command(now, command);
         if let (Some(Held::Room(_, room)), Some(queue)) = (&held, queue) {
             self.events.open(*room, queue);
@@ -169,7 +175,7 @@ impl Driver {
         }
         self.post();
         if let Some(held) = held {
-            if self.links.is_held_up() {
+            if self.pipes.is_held_up() {
                 self.answer = Some(held);
                 return false;
             }
@@ -227,7 +233,7 @@ impl Driver {
         while let Some((room, dropped)) = self.events.fail_largest(now) {
             self.worker.count_untaken(dropped as u64);
             tracing::error!(
-                %room, worker = self.worker.index(), dropped,
+                %room, worker = usize::from(self.worker.index()), dropped,
                 "room closed: its events are not taken, and all that wait for rooms are too many"
             );
             self.worker.close_room(now, room);
@@ -255,13 +261,13 @@ impl Driven for Driver {
         self.worker.run_handshakes(now, time);
         self.deliver_events(now);
         self.more = false;
-        self.links.take(now, &mut self.worker);
+        self.pipes.take(now, &mut self.worker);
         self.post();
         if self.stopping.load(Ordering::Acquire) && !self.closed {
             self.worker.close_all(now);
             self.closed = true;
         }
-        if self.closed || self.links.is_held_up() {
+        if self.closed || self.pipes.is_held_up() {
             return;
         }
         if let Some(held) = self.answer.take() {
@@ -288,7 +294,7 @@ impl Driven for Driver {
         if self.more {
             return Some(self.now);
         }
-        let retry = self.links.is_held_up().then(|| self.now + RETRY);
+        let retry = self.pipes.is_held_up().then(|| self.now + RETRY);
         let due = [
             retry,
             self.events.poll_timeout(),
@@ -300,7 +306,7 @@ impl Driven for Driver {
     fn flush(&mut self, now: Instant, out: &mut Transmits) -> bool {
         self.now = now;
         let more = self.worker.flush(now, out);
-        // The rings are filled before the caller sends, so that other workers go on meanwhile.
+        // The pipes are filled before the caller sends, so that other workers go on meanwhile.
         self.post();
         self.deliver_events(now);
         self.report_load();
@@ -308,7 +314,7 @@ impl Driven for Driver {
     }
 
     fn is_pending(&self) -> bool {
-        self.links.has_incoming()
+        self.pipes.has_incoming()
     }
 
     fn backlog(&self) -> usize {
@@ -331,8 +337,8 @@ impl Driven for Driver {
         self.failed = Some(Event::WorkerFailed {
             worker: self.worker.index().into(),
         });
-        // Dropping the rings tells the other workers to end this worker's tracks: nobody else does.
-        self.links = Links::default();
+        // Dropping the pipes tells the other workers to end this worker's tracks: nobody else does.
+        self.pipes = Pipes::default();
         for waker in &*self.wakers {
             waker.wake();
         }
@@ -384,7 +390,7 @@ mod tests {
         fn new() -> Self {
             let certificate = Certificate::generate(Backend::default()).expect("a certificate");
             let config = WorkerConfig {
-                index: 0,
+                index: 0.into(),
                 certificate,
                 candidates: vec![Candidate::Udp(([192, 0, 2, 9], 9).into())],
                 limits: Limits::default(),

@@ -9,25 +9,27 @@ use std::sync::atomic::Ordering;
 
 use super::{Sfu, WorkerHandle};
 use crate::error::SfuError;
+use crate::index::WorkerIx;
 
 impl Sfu {
     /// The workers that have failed, in order: no room is placed on them any more. Empty once
     /// [`shutdown`](Self::shutdown) was called.
     pub fn failed_workers(&self) -> Vec<usize> {
-        let workers = 0..self.inner.workers.len();
-        workers.filter(|worker| self.has_failed(*worker)).collect()
+        let workers = self.inner.indexes();
+        let failed = workers.filter(|worker| self.has_failed(*worker));
+        failed.map(usize::from).collect()
     }
 
     /// Whether a worker has ended by a fault. Its thread closes its queue before it tells anybody.
-    pub(super) fn has_failed(&self, worker: usize) -> bool {
-        let queue = self.inner.workers.get(worker);
+    pub(super) fn has_failed(&self, worker: WorkerIx) -> bool {
+        let queue = self.inner.worker(worker);
         queue.is_some_and(WorkerHandle::has_ended) && !self.is_stopping()
     }
 
     /// The workers' loads, in order; none for one that has failed.
     pub(super) fn loads(&self) -> Vec<Option<usize>> {
-        let workers = self.inner.workers.iter().enumerate();
-        let load = |(worker, handle): (usize, &WorkerHandle)| {
+        let workers = self.inner.indexes().zip(&self.inner.workers);
+        let load = |(worker, handle): (WorkerIx, &WorkerHandle)| {
             (!self.has_failed(worker)).then(|| handle.load.weight())
         };
         workers.map(load).collect()

@@ -11,17 +11,19 @@ use tokio::sync::{Mutex, mpsc};
 use super::Sfu;
 use super::driver::{Load, Request};
 use super::failure::or_failed;
-use super::links::TableFull;
+use super::pipe_table::TableFull;
 use super::placement::{Choice, PartLoad, choose};
 use super::room_events::ROOM_EVENTS;
 use crate::error::{Limit, SfuError};
 use crate::event::{Answer, Event};
-use crate::id::{PeerId, RoomId, worker_of};
+use crate::id::{PeerId, RoomId};
+use crate::index::WorkerIx;
+use crate::pipe::{Data, RingEnd};
 use crate::seat::Seat;
 use crate::stats::Decision;
 use crate::transport::Candidate;
 use crate::transport::sdp::Offer;
-use crate::worker::{Command, Data, Named};
+use crate::worker::{Command, Named};
 
 /// All rooms.
 #[derive(Debug, Default)]
@@ -43,7 +45,7 @@ struct Parts {
 
 #[derive(Debug)]
 struct Part {
-    worker: usize,
+    worker: WorkerIx,
     /// Seats of peers there and on their way.
     seats: Arc<AtomicUsize>,
     /// All other parts know of this one. Until then no peer is placed there.
@@ -60,7 +62,7 @@ impl Rooms {
 }
 
 impl Part {
-    fn new(worker: usize, open: bool) -> Self {
+    fn new(worker: WorkerIx, open: bool) -> Self {
         Self {
             worker,
             seats: Arc::default(),
@@ -76,12 +78,12 @@ impl Part {
 /// The place of a join, before a worker is asked.
 enum Plan {
     Go {
-        worker: usize,
+        worker: WorkerIx,
         seat: Seat,
         /// Counts as load of the worker until that counts the peer itself.
         coming: Seat,
     },
-    Grow(usize),
+    Grow(WorkerIx),
 }
 
 impl Sfu {
@@ -110,15 +112,15 @@ impl Sfu {
     async fn create_room_somewhere(
         &self,
         events: &mpsc::Sender<Event>,
-    ) -> Result<(usize, RoomId), SfuError> {
+    ) -> Result<(WorkerIx, RoomId), SfuError> {
         let mut failed = Vec::new();
         loop {
-            let loads = self.loads().into_iter().enumerate();
+            let loads = self.inner.indexes().zip(self.loads());
             let living = loads.filter_map(|(worker, load)| Some((load?, worker)));
             let least = living.filter(|(_, worker)| !failed.contains(worker)).min();
             let (_, least) = least.ok_or_else(|| self.end_reason())?;
             // Counted at once, so that many rooms made at a time spread.
-            let _coming = Seat::take(&self.inner.workers[least].load.coming);
+            let _coming = Seat::take(&self.inner.workers[usize::from(least)].load.coming);
             let events = events.clone();
             let created = self.request(least, |reply| Request::CreateRoom(events, reply));
             match created.await {
@@ -145,8 +147,8 @@ impl Sfu {
                 Ok(()) => {}
                 // Another worker is chosen next.
                 Err(SfuError::WorkerFailed) => {}
-                // The room's own workers can still take the peer. That is so too if one of them and the new worker
-                // cannot be linked.
+                // The room's own workers can still take the peer. That is so too if there can be no pipe between one of
+                // them and the new worker.
                 Err(SfuError::Overloaded) => break,
                 Err(error) => return Err(error),
             }
@@ -164,7 +166,10 @@ impl Sfu {
                 room,
                 offer,
                 auto_subscribe,
-                announce: announce.get(worker).copied().map(Candidate::Udp),
+                announce: announce
+                    .get(usize::from(worker))
+                    .copied()
+                    .map(Candidate::Udp),
                 named,
                 seat,
                 reply,
@@ -180,7 +185,7 @@ impl Sfu {
             return Ok(());
         };
         let _changing = changing.lock().await;
-        let parts: Vec<usize> = match self.inner.rooms.rooms.get(&room) {
+        let parts: Vec<WorkerIx> = match self.inner.rooms.rooms.get(&room) {
             Some(entry) => entry.parts.iter().map(|part| part.worker).collect(),
             None => return Ok(()),
         };
@@ -218,7 +223,7 @@ impl Sfu {
     ) -> Result<Vec<Decision>, SfuError> {
         let entry = self.inner.rooms.rooms.get(&room);
         let entry = entry.ok_or(SfuError::NoSuchRoom)?;
-        let parts: Vec<usize> = entry.parts.iter().map(|part| part.worker).collect();
+        let parts: Vec<WorkerIx> = entry.parts.iter().map(|part| part.worker).collect();
         drop(entry);
         let mut decisions = Vec::new();
         for worker in parts {
@@ -267,14 +272,14 @@ impl Sfu {
         Ok(Plan::Go {
             worker,
             seat: Seat::take(&part.seats),
-            coming: Seat::take(&self.inner.workers[worker].load.coming),
+            coming: Seat::take(&self.inner.workers[usize::from(worker)].load.coming),
         })
     }
 
     /// Makes a part on `worker`. It opens when every other part knows of it and has told it of its tracks, so that no
     /// peer there can ask for an unknown track. If the call is cancelled, the next one goes on where it stopped; a part
     /// already made is closed with the room.
-    async fn grow(&self, room: RoomId, worker: usize) -> Result<(), SfuError> {
+    async fn grow(&self, room: RoomId, worker: WorkerIx) -> Result<(), SfuError> {
         let entry = self.inner.rooms.rooms.get(&room);
         let changing = entry.map(|entry| Arc::clone(&entry.changing));
         let changing = changing.ok_or(SfuError::NoSuchRoom)?;
@@ -283,14 +288,14 @@ impl Sfu {
             let entry = self.inner.rooms.rooms.get(&room);
             let entry = entry.ok_or(SfuError::NoSuchRoom)?;
             let open = entry.parts.iter().filter(|part| part.open);
-            let parts = open.map(|part| part.worker as u16).collect::<Vec<_>>();
+            let parts = open.map(|part| part.worker).collect::<Vec<_>>();
             (parts, entry.events.clone().ok_or(SfuError::Stopped)?)
         };
-        if parts.contains(&(worker as u16)) {
+        if parts.contains(&worker) {
             return Ok(());
         }
         for other in &parts {
-            self.link(worker as u16, *other).await?;
+            self.lay_pipe(worker, *other).await?;
         }
         {
             let entry = self.inner.rooms.rooms.get_mut(&room);
@@ -308,10 +313,9 @@ impl Sfu {
         })
         .await?;
         for other in parts {
-            let part = worker as u16;
-            let told = self.ask(usize::from(other), |reply| Command::AddPart {
+            let told = self.ask(other, |reply| Command::AddPart {
                 room,
-                part,
+                part: worker,
                 reply,
             });
             // A part that has failed meanwhile has nothing more to tell.
@@ -323,26 +327,27 @@ impl Sfu {
                 part.open = true;
             }
         }
-        tracing::info!(%room, worker, home = worker_of(room.as_u64()), "room grew");
+        let (worker, home) = (usize::from(worker), usize::from(room.worker()));
+        tracing::info!(%room, worker, home, "room grew");
         Ok(())
     }
 }
 
 impl Sfu {
-    /// Links two workers, unless they are linked. [`SfuError::Overloaded`] if all memory for rings is
+    /// Lays a pipe between two workers, unless they have one. [`SfuError::Overloaded`] if all memory for rings is
     /// used up.
-    async fn link(&self, one: u16, other: u16) -> Result<(), SfuError> {
-        let mut links = self.inner.links.lock().await;
-        let ends = match links.link(one, other) {
-            Ok(Some(ends)) => ends,
+    async fn lay_pipe(&self, one: WorkerIx, other: WorkerIx) -> Result<(), SfuError> {
+        let mut pipes = self.inner.pipes.lock().await;
+        let ends = match pipes.plan(one, other) {
+            Ok(Some(sizes)) => RingEnd::pair(sizes),
             Ok(None) => return Ok(()),
             Err(TableFull) => {
-                if links.refused().is_power_of_two() {
+                if pipes.refused().is_power_of_two() {
                     tracing::warn!(
-                        one,
-                        other,
-                        linked = links.pairs(),
-                        refused = links.refused(),
+                        one = usize::from(one),
+                        other = usize::from(other),
+                        pipes = pipes.pairs(),
+                        refused = pipes.refused(),
                         "all memory for rings between workers is used up: a room does not grow to a \
                          further worker (fewer workers need fewer rings)"
                     );
@@ -350,14 +355,18 @@ impl Sfu {
                 return Err(SfuError::Overloaded);
             }
         };
-        for (worker, end) in [(one, ends.0), (other, ends.1)] {
-            self.request(usize::from(worker), |reply| {
-                Request::Link(Box::new(end), reply)
-            })
-            .await?;
+        for (worker, other, end) in [(one, other, ends.0), (other, one, ends.1)] {
+            let end = Box::new(end);
+            self.request(worker, |reply| Request::TakePipe { other, end, reply })
+                .await?;
         }
-        links.linked(one, other);
-        tracing::debug!(one, other, linked = links.pairs(), "workers linked");
+        pipes.laid(one, other);
+        tracing::debug!(
+            one = usize::from(one),
+            other = usize::from(other),
+            pipes = pipes.pairs(),
+            "pipe laid between workers"
+        );
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod media;
 pub mod network;
 pub mod oracle;
+mod pipe;
 mod relay;
 mod turn;
 
@@ -14,6 +15,9 @@ use std::time::Instant;
 
 pub use media::{AudioConfig, LayerConfig, MediaSource, Scalability, VideoConfig, Vp8Packetizer};
 pub use oracle::{Oracle, OracleReport, Violation};
+#[cfg(test)]
+pub(crate) use pipe::ScriptedEnd;
+pub use pipe::SimPipe;
 pub use relay::{SimRelay, SimSharing};
 pub use turn::{Sent, TurnSocket};
 

@@ -11,19 +11,23 @@ use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::SfuError;
 use crate::event::{Answer, Event};
-use crate::id::{PeerId, RoomId, TrackId, worker_of};
+use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::WorkerIx;
+use crate::pipe::{Data, RingSizes};
 use crate::seat::Seat;
 use crate::server_data::ServerData;
-use crate::sfu::links::{LinkTable, Links, RingSizes};
+use crate::sfu::pipe_table::PipeTable;
+use crate::sfu::pipes::Pipes;
 use crate::sfu::placement::{Choice, PartLoad, choose};
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::tap::{TAPS, Tap, TapSettings};
 use crate::transmit::{SendReport, Transmits};
 use crate::transport::{Backend, Candidate, Certificate, Path, Srtp, SrtpProfile};
 use crate::view::{Cap, TrackSettings, View};
-use crate::worker::{Data, Named, Worker, WorkerConfig, read_offer};
+use crate::worker::{Named, Worker, WorkerConfig, read_offer};
 
 use super::network::Datagram;
+use super::pipe::{ScriptedEnd, SimPipe};
 
 /// Steps of handshakes before a worker's media is sent: what fits into the runtime's budget, for
 /// virtual time does not pass while they are done.
@@ -38,8 +42,10 @@ pub struct SimSharing {
     pub batches: usize,
     /// Control messages that fit between two workers.
     pub control: usize,
-    /// Pairs of workers that can be linked.
-    pub links: usize,
+    /// Pairs of workers that can have a pipe.
+    pub pipes: usize,
+    /// The faults of every pipe: by default none.
+    pub script: SimPipe,
 }
 
 impl Default for SimSharing {
@@ -49,23 +55,24 @@ impl Default for SimSharing {
             room_peers_per_worker: 1,
             batches,
             control,
-            links: usize::MAX,
+            pipes: usize::MAX,
+            script: SimPipe::default(),
         }
     }
 }
 
 /// The workers of a relay in virtual time: one, or several that share rooms over the rings that
-/// threads use. The rings are emptied in a fixed order.
+/// threads use, or over ones with faults. The pipes are emptied in a fixed order.
 #[derive(Debug)]
 pub struct SimRelay {
     workers: Vec<SimWorker>,
     limits: Limits,
     caches: Arc<CacheBudget>,
     transmits: Transmits,
-    rooms: BTreeMap<RoomId, Vec<(usize, Arc<AtomicUsize>)>>,
+    rooms: BTreeMap<RoomId, Vec<(WorkerIx, Arc<AtomicUsize>)>>,
     taps: Arc<AtomicUsize>,
     sharing: SimSharing,
-    linked: LinkTable,
+    table: PipeTable,
     /// The time of the last call.
     now: Instant,
 }
@@ -73,7 +80,7 @@ pub struct SimRelay {
 #[derive(Debug)]
 struct SimWorker {
     worker: Worker,
-    links: Links,
+    pipes: Pipes<ScriptedEnd>,
     addr: SocketAddr,
     /// The worker reads nothing from the others.
     stalled: bool,
@@ -81,7 +88,7 @@ struct SimWorker {
 
 impl SimWorker {
     fn is_waiting(&self) -> bool {
-        !self.stalled && self.links.has_incoming()
+        !self.stalled && self.pipes.has_incoming()
     }
 
     /// Whether it must be flushed before it takes more.
@@ -126,7 +133,7 @@ impl SimRelay {
             bytes[..8].copy_from_slice(&seed.to_be_bytes());
             bytes[8] = index as u8;
             let config = WorkerConfig {
-                index: index as u16,
+                index: index.into(),
                 certificate: Arc::clone(&certificate),
                 candidates: vec![Candidate::Udp(*addr)],
                 limits: limits.clone(),
@@ -139,7 +146,7 @@ impl SimRelay {
             };
             SimWorker {
                 worker: Worker::new(config),
-                links: Links::default(),
+                pipes: Pipes::default(),
                 addr: *addr,
                 stalled: false,
             }
@@ -152,14 +159,14 @@ impl SimRelay {
             rooms: BTreeMap::new(),
             taps: Arc::default(),
             sharing,
-            linked: LinkTable::new(sizes, sharing.links),
+            table: PipeTable::new(sizes, sharing.pipes),
             now,
         }
     }
 
-    /// Pairs of workers that are linked, and how often two were to be and could not be.
-    pub fn links(&self) -> (usize, u64) {
-        (self.linked.pairs(), self.linked.refused())
+    /// Pairs of workers that have a pipe, and how often two were to have one and could not.
+    pub fn pipes(&self) -> (usize, u64) {
+        (self.table.pairs(), self.table.refused())
     }
 
     /// Bytes that packet caches hold, and times that one was to grow and did not.
@@ -191,7 +198,7 @@ impl SimRelay {
 
     /// The worker that a peer lives on.
     pub fn worker_of(&self, peer: PeerId) -> usize {
-        worker_of(peer.as_u64())
+        peer.worker().into()
     }
 
     /// Holds a worker up: it takes nothing from the others, as if its turn took long.
@@ -202,7 +209,7 @@ impl SimRelay {
     /// As [`Sfu::create_room`](crate::Sfu::create_room), on the first worker.
     pub fn create_room(&mut self) -> RoomId {
         let room = self.workers[0].worker.create_room();
-        self.rooms.insert(room, vec![(0, Arc::default())]);
+        self.rooms.insert(room, vec![(0.into(), Arc::default())]);
         room
     }
 
@@ -244,7 +251,7 @@ impl SimRelay {
             may_send_data,
             hear_data,
         };
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.name_sender(peer, &named);
         });
     }
@@ -262,14 +269,14 @@ impl SimRelay {
         message: ServerData,
     ) -> Result<(), SfuError> {
         let data = Data::of(room, message);
-        let worker = to.map_or(0, |peer| worker_of(peer.as_u64()));
+        let worker = to.map_or(0.into(), PeerId::worker);
         let sent = self.at(now, worker, |worker| worker.send_data(now, to, &data));
         self.exchange(now);
         sent
     }
 
     /// Finds the worker for a new peer; the room grows if it is to.
-    fn place(&mut self, now: Instant, room: RoomId) -> Result<usize, SfuError> {
+    fn place(&mut self, now: Instant, room: RoomId) -> Result<WorkerIx, SfuError> {
         let weight = |worker: &SimWorker| worker.worker.peers() + worker.worker.rooms();
         let weights: Vec<Option<usize>> = self
             .workers
@@ -288,14 +295,16 @@ impl SimRelay {
             None => Err(SfuError::NoSuchRoom),
             Some(Choice::Part(worker)) => Ok(worker),
             Some(Choice::Grow(worker)) => {
-                let others: Vec<u16> = loads.iter().map(|part| part.worker as u16).collect();
+                let others: Vec<WorkerIx> = loads.iter().map(|part| part.worker).collect();
                 for other in &others {
-                    match self.linked.link(worker as u16, *other) {
+                    match self.table.plan(worker, *other) {
                         Ok(None) => {}
-                        Ok(Some((end, others))) => {
-                            self.workers[worker].links.connect(end);
-                            self.workers[usize::from(*other)].links.connect(others);
-                            self.linked.linked(worker as u16, *other);
+                        Ok(Some(sizes)) => {
+                            let (end, others) = ScriptedEnd::pair(sizes, self.sharing.script);
+                            self.workers[usize::from(worker)].pipes.add(*other, end);
+                            let far = &mut self.workers[usize::from(*other)];
+                            far.pipes.add(worker, others);
+                            self.table.laid(worker, *other);
                         }
                         Err(_) => {
                             return match choose(&loads, &weights, usize::MAX) {
@@ -310,9 +319,7 @@ impl SimRelay {
                     worker.open_part(room, &others);
                 });
                 for other in others {
-                    self.at(now, usize::from(other), |other| {
-                        other.add_part(room, worker as u16)
-                    })?;
+                    self.at(now, other, |other| other.add_part(room, worker))?;
                 }
                 Ok(worker)
             }
@@ -320,24 +327,29 @@ impl SimRelay {
     }
 
     /// Runs a command on a worker. Control that others posted is taken before it; its own is posted before its answer.
-    fn at<T>(&mut self, now: Instant, worker: usize, command: impl FnOnce(&mut Worker) -> T) -> T {
-        let SimWorker { worker, links, .. } = &mut self.workers[worker];
-        links.take_control(now, worker);
+    fn at<T>(
+        &mut self,
+        now: Instant,
+        worker: WorkerIx,
+        command: impl FnOnce(&mut Worker) -> T,
+    ) -> T {
+        let SimWorker { worker, pipes, .. } = &mut self.workers[usize::from(worker)];
+        pipes.take_control(now, worker);
         let answer = command(worker);
-        links.post(worker, |_| {});
+        pipes.post(worker, |_| {});
         answer
     }
 
     /// Lets the workers hear each other until they have nothing more to say.
     fn exchange(&mut self, now: Instant) {
         loop {
-            for SimWorker { worker, links, .. } in &mut self.workers {
-                links.post(worker, |_| {});
+            for SimWorker { worker, pipes, .. } in &mut self.workers {
+                pipes.post(worker, |_| {});
             }
             let mut idle = true;
             for each in &mut self.workers {
                 if each.is_waiting() && !each.is_full() {
-                    each.links.take(now, &mut each.worker);
+                    each.pipes.take(now, &mut each.worker);
                     idle = false;
                 }
             }
@@ -354,9 +366,7 @@ impl SimRelay {
     /// As [`Sfu::offer`](crate::Sfu::offer).
     pub fn offer(&mut self, now: Instant, peer: PeerId, offer: &str) -> Result<Answer, SfuError> {
         let offer = read_offer(offer, &self.limits)?;
-        self.at(now, worker_of(peer.as_u64()), |worker| {
-            worker.offer(now, peer, offer)
-        })
+        self.at(now, peer.worker(), |worker| worker.offer(now, peer, offer))
     }
 
     /// As [`Sfu::subscribe`](crate::Sfu::subscribe).
@@ -370,7 +380,7 @@ impl SimRelay {
         peer: PeerId,
         track: TrackId,
     ) -> Result<(), SfuError> {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.subscribe(now, peer, track)
         })
     }
@@ -386,7 +396,7 @@ impl SimRelay {
         peer: PeerId,
         track: TrackId,
     ) -> Result<(), SfuError> {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.unsubscribe(now, peer, track)
         })
     }
@@ -394,9 +404,7 @@ impl SimRelay {
     /// As [`Sfu::close_peer`](crate::Sfu::close_peer).
     pub fn close_peer(&mut self, now: Instant, peer: PeerId) {
         // A peer already gone is no error there either.
-        let _ = self.at(now, worker_of(peer.as_u64()), |worker| {
-            worker.close_peer(now, peer)
-        });
+        let _ = self.at(now, peer.worker(), |worker| worker.close_peer(now, peer));
     }
 
     /// As [`Sfu::close_room`](crate::Sfu::close_room).
@@ -483,14 +491,14 @@ impl SimRelay {
 
     /// Handles an RTP packet as if a peer had sent it: one that a client's own library would not send.
     pub fn handle_rtp(&mut self, now: Instant, peer: PeerId, packet: &mut [u8]) {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.handle_peers_rtp(now, peer, packet);
         });
     }
 
     /// Handles RTCP as if a peer had sent it: one that a client's own library would not send.
     pub fn handle_rtcp(&mut self, now: Instant, peer: PeerId, rtcp: &[u8]) {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.handle_peers_rtcp(now, peer, rtcp);
         });
     }
@@ -506,14 +514,14 @@ impl SimRelay {
         let profile = SrtpProfile::AeadAes128Gcm;
         let keys = Srtp::from_keying_material(Backend::default(), profile, material);
         let keys = keys.expect("keys");
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.connect_peer(now, peer, Path::Udp(from), keys);
         });
     }
 
     /// The transport-wide number that a peer's next packet gets: what feedback speaks of.
     pub fn transport_sequence(&self, peer: PeerId) -> Option<u16> {
-        let worker = self.workers.get(worker_of(peer.as_u64()))?;
+        let worker = self.workers.get(usize::from(peer.worker()))?;
         worker.worker.transport_sequence(peer)
     }
 
@@ -529,7 +537,7 @@ impl SimRelay {
     pub fn audit(&self) -> Vec<String> {
         let workers: Vec<&Worker> = self.workers.iter().map(|worker| &worker.worker).collect();
         let under_way =
-            |worker: &SimWorker| worker.links.has_incoming() || worker.links.is_held_up();
+            |worker: &SimWorker| worker.pipes.has_incoming() || worker.pipes.is_held_up();
         let idle = !self.workers.iter().any(under_way);
         let faults = workers.iter().flat_map(|worker| {
             let relays = idle.then(|| worker.audit_pipes(&workers));
@@ -622,7 +630,7 @@ impl SimRelay {
         peer: PeerId,
         views: &[View],
     ) -> Result<(), SfuError> {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.set_views(now, peer, views)
         })
     }
@@ -639,7 +647,7 @@ impl SimRelay {
         track: TrackId,
         settings: TrackSettings,
     ) -> Result<(), SfuError> {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
+        self.at(now, peer.worker(), |worker| {
             worker.set_track(now, peer, track, settings)
         })
     }
@@ -656,7 +664,7 @@ impl SimRelay {
         settings: &TapSettings,
     ) -> Result<Tap, SfuError> {
         let seat = Seat::take_of(&self.taps, TAPS).ok_or(SfuError::Overloaded)?;
-        self.at(now, worker_of(track.as_u64()), |worker| {
+        self.at(now, track.worker(), |worker| {
             worker.tap(now, track, settings, seat)
         })
     }
@@ -672,9 +680,7 @@ impl SimRelay {
     ///
     /// As [`Sfu::set_cap`](crate::Sfu::set_cap).
     pub fn set_cap(&mut self, now: Instant, peer: PeerId, cap: Cap) -> Result<(), SfuError> {
-        self.at(now, worker_of(peer.as_u64()), |worker| {
-            worker.set_cap(now, peer, cap)
-        })
+        self.at(now, peer.worker(), |worker| worker.set_cap(now, peer, cap))
     }
 
     /// As [`Sfu::timeline`](crate::Sfu::timeline).
@@ -685,7 +691,7 @@ impl SimRelay {
     pub fn timeline(&self, room: RoomId) -> Result<Vec<Decision>, SfuError> {
         let mut decisions = Vec::new();
         for (worker, _) in self.rooms.get(&room).ok_or(SfuError::NoSuchRoom)? {
-            decisions.extend(self.workers[*worker].worker.timeline(room)?);
+            decisions.extend(self.workers[usize::from(*worker)].worker.timeline(room)?);
         }
         decisions.sort_by_key(|decision| decision.at_ms);
         Ok(decisions)
@@ -697,7 +703,7 @@ impl SimRelay {
     ///
     /// As [`Sfu::peer_stats`](crate::Sfu::peer_stats).
     pub fn peer_stats(&self, peer: PeerId) -> Result<PeerStats, SfuError> {
-        let worker = self.workers.get(worker_of(peer.as_u64()));
+        let worker = self.workers.get(usize::from(peer.worker()));
         let worker = worker.ok_or(SfuError::NoSuchPeer)?;
         worker.worker.peer_stats(self.now, peer)
     }

@@ -4,6 +4,7 @@
 //! another worker is its [`Source`]. A track has [`Layer`]s, which measure and cache their packets, the viewers'
 //! [`Demand`] for these, and the one list of its receivers ([`Sinks`]). A packet costs one look into the table.
 
+pub(crate) mod audience;
 mod demand;
 mod format;
 mod frames;
@@ -18,7 +19,7 @@ mod report;
 mod settled;
 mod sinks;
 mod source;
-mod state;
+pub(crate) mod state;
 mod table;
 
 use std::time::Instant;
@@ -27,7 +28,7 @@ pub(crate) use frames::StreamPacket;
 pub(crate) use layer::{FromPipe, Layer, Received};
 pub(crate) use sinks::{Sinks, Target};
 pub(crate) use source::{Piped, Source};
-pub(crate) use state::{LayerState, TrackState};
+pub(crate) use state::TrackState;
 pub(crate) use table::Tracks;
 
 use crate::event::MediaKind;

@@ -2,7 +2,7 @@
 //! the track's layers all read it.
 
 use super::ladder::LayerSet;
-use crate::index::{PeerIx, SlotIx};
+use crate::index::{PeerIx, SlotIx, WorkerIx};
 use crate::tap::TapSink;
 
 /// A viewer of a track: the peer, and the slot of its that carries the track.
@@ -18,7 +18,7 @@ pub(crate) struct Target {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pipe {
     /// The worker.
-    pub(crate) to: u16,
+    pub(crate) to: WorkerIx,
     /// The layers that its viewers want: at least one.
     pub(crate) wanted: LayerSet,
 }
@@ -59,7 +59,7 @@ impl Sinks {
     }
 
     /// Records the layers that another worker wants; true if they changed. Wanting none ends the pipe.
-    pub(crate) fn set_pipe(&mut self, to: u16, wanted: LayerSet) -> bool {
+    pub(crate) fn set_pipe(&mut self, to: WorkerIx, wanted: LayerSet) -> bool {
         let before = self.pipes.iter().find(|pipe| pipe.to == to);
         let before = before.map_or(LayerSet::NONE, |pipe| pipe.wanted);
         self.pipes.retain(|pipe| pipe.to != to);
@@ -129,13 +129,13 @@ mod tests {
     #[test]
     fn a_pipe_is_there_while_its_worker_wants_a_layer() {
         let mut sinks = Sinks::default();
-        assert!(sinks.set_pipe(1, layer(0)));
-        assert!(!sinks.set_pipe(1, layer(0)), "nothing new");
-        assert!(sinks.set_pipe(2, layer(2)));
+        assert!(sinks.set_pipe(1.into(), layer(0)));
+        assert!(!sinks.set_pipe(1.into(), layer(0)), "nothing new");
+        assert!(sinks.set_pipe(2.into(), layer(2)));
         assert_eq!(sinks.wanted_by_pipes(), layer(0).union(layer(2)));
-        assert!(sinks.set_pipe(1, LayerSet::NONE));
-        assert!(!sinks.set_pipe(1, LayerSet::NONE));
-        let to: Vec<u16> = sinks.pipes().iter().map(|pipe| pipe.to).collect();
-        assert_eq!(to, [2]);
+        assert!(sinks.set_pipe(1.into(), LayerSet::NONE));
+        assert!(!sinks.set_pipe(1.into(), LayerSet::NONE));
+        let to: Vec<WorkerIx> = sinks.pipes().iter().map(|pipe| pipe.to).collect();
+        assert_eq!(to, [WorkerIx::from(2)]);
     }
 }

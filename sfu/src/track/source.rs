@@ -2,7 +2,7 @@
 
 use super::ladder::LayerSet;
 use crate::cache::CacheShare;
-use crate::index::PeerIx;
+use crate::index::{PeerIx, WorkerIx};
 
 /// The source of a track's packets.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Piped {
     /// The publisher's worker.
-    pub(crate) from: u16,
+    pub(crate) from: WorkerIx,
     /// The layers wanted here, as that worker was last told. It sends packets while there are any.
     pub(crate) wanted: LayerSet,
     /// The memory for its packets here.

@@ -189,7 +189,7 @@ mod tests {
 
     fn piped(state: TrackState) -> Track {
         let piped = Piped {
-            from: 1,
+            from: 1.into(),
             wanted: LayerSet::NONE,
             caches: CacheShare::default(),
         };

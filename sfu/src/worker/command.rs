@@ -5,10 +5,12 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Worker;
-use super::data::{Data, Named};
+use super::data::Named;
 use crate::error::SfuError;
 use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
+use crate::index::WorkerIx;
+use crate::pipe::Data;
 use crate::seat::Seat;
 use crate::stats::{Decision, PeerStats, WorkerStats};
 use crate::tap::{Tap, TapSettings};
@@ -28,13 +30,13 @@ pub(crate) enum Command {
     /// The room grows to this worker; it has these parts already.
     OpenPart {
         room: RoomId,
-        parts: Vec<u16>,
+        parts: Vec<WorkerIx>,
         reply: Reply<()>,
     },
     /// The room has grown to another worker.
     AddPart {
         room: RoomId,
-        part: u16,
+        part: WorkerIx,
         reply: Reply<()>,
     },
     Join {

@@ -3,50 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Worker;
-use super::pipe::Control;
+use super::{Control, Worker};
 use crate::drops::DropReason;
 use crate::error::SfuError;
 use crate::event::{DataRefusal, Event};
-use crate::id::{PeerId, RoomId};
+use crate::id::PeerId;
 use crate::index::PeerIx;
-use crate::server_data::ServerData;
+use crate::pipe::Data;
 use crate::transport::{DataChannel, DataMessage};
 
 /// Interval at which one reason is told to a peer. The messages it sends are bounded, but not its mistakes.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
-
-/// A message for every peer in a room but its sender.
-#[derive(Clone, Debug)]
-pub(crate) struct Data {
-    pub(crate) room: RoomId,
-    pub(crate) channel: DataChannel,
-    pub(crate) binary: bool,
-    pub(crate) payload: Arc<[u8]>,
-    /// The sender's name.
-    pub(crate) sender: Arc<str>,
-}
-
-impl Data {
-    /// A message of the control plane's own.
-    pub(crate) fn of(room: RoomId, data: ServerData) -> Self {
-        Self {
-            room,
-            channel: match data.reliable {
-                true => DataChannel::Reliable,
-                false => DataChannel::Unreliable,
-            },
-            binary: data.binary,
-            payload: data.payload.into(),
-            sender: data.sender.into(),
-        }
-    }
-
-    /// The message after its sender's name and a line feed.
-    fn named(&self) -> Vec<u8> {
-        [self.sender.as_bytes(), b"\n", &self.payload].concat()
-    }
-}
 
 /// A peer as a sender of messages.
 #[derive(Clone, Debug)]
@@ -130,7 +97,7 @@ impl Worker {
         }
         let data = Data {
             room: peer.room,
-            channel,
+            reliable: channel == DataChannel::Reliable,
             binary,
             payload: payload.into(),
             sender: Arc::clone(&peer.sender),
@@ -139,7 +106,7 @@ impl Worker {
             self.events.push_back(Event::DataReceived {
                 room: data.room,
                 peer: peer.id,
-                reliable: channel == DataChannel::Reliable,
+                reliable: data.reliable,
                 binary,
                 payload: Arc::clone(&data.payload),
             });
@@ -164,7 +131,7 @@ impl Worker {
             return Ok(());
         };
         let index = *self.by_id.get(&to).ok_or(SfuError::NoSuchPeer)?;
-        self.deliver_to(now, index, data, &data.named());
+        self.deliver_to(now, index, data, &named(data));
         Ok(())
     }
 
@@ -195,7 +162,7 @@ impl Worker {
         let Some(room) = self.rooms.get(&data.room) else {
             return;
         };
-        let named = data.named();
+        let named = named(data);
         let peers: Vec<PeerIx> = room.peers.iter().copied().collect();
         for index in peers {
             if Some(index) != except {
@@ -213,12 +180,12 @@ impl Worker {
             named,
             binary: data.binary,
         };
+        let channel = match data.reliable {
+            true => DataChannel::Reliable,
+            false => DataChannel::Unreliable,
+        };
         // A viewer without data channels is no error; one that does not drain them loses messages.
-        if peer
-            .transport
-            .send_data(now, data.channel, message)
-            .is_err()
-        {
+        if peer.transport.send_data(now, channel, message).is_err() {
             self.counters.drop(DropReason::DataUndelivered);
         }
         while let Some((to, datagram)) = peer.transport.poll_transmit() {
@@ -226,6 +193,11 @@ impl Worker {
         }
         self.schedule.touch(index);
     }
+}
+
+/// The message after its sender's name and a line feed.
+fn named(data: &Data) -> Vec<u8> {
+    [data.sender.as_bytes(), b"\n", &data.payload].concat()
 }
 
 #[cfg(test)]

@@ -43,9 +43,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub(crate) use command::{Command, Held, Reply};
-pub(crate) use data::{Data, Named};
+pub(crate) use data::Named;
 pub(crate) use negotiation::read_offer;
-pub(crate) use pipe::Control;
 
 use crate::cache::CacheBudget;
 use crate::clock::WallClock;
@@ -55,8 +54,8 @@ use crate::drops::{DropReason, Drops};
 use crate::egress::{LayerAllocation, LayerRequest};
 use crate::event::Event;
 use crate::id::{PeerId, RoomId};
-use crate::index::{PeerIx, Table};
-use crate::pipe::Batches;
+use crate::index::{PeerIx, Table, WorkerIx};
+use crate::pipe::{Batches, Control};
 use crate::track::Tracks;
 use crate::transmit::{RunKey, SendReport, Transmits};
 use crate::transport::{Candidate, Certificate, Path};
@@ -73,7 +72,7 @@ use schedule::Schedule;
 /// The initial values of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerConfig {
-    pub(crate) index: u16,
+    pub(crate) index: WorkerIx,
     pub(crate) certificate: Arc<Certificate>,
     /// The candidates announced to clients, the preferred first.
     pub(crate) candidates: Vec<Candidate>,
@@ -108,7 +107,7 @@ pub(crate) struct Worker {
     upstream: Upstream,
     taps: taps::Taps,
     /// Control for other workers, each with the worker's index.
-    outbox: VecDeque<(u16, Control)>,
+    outbox: VecDeque<(WorkerIx, Control)>,
     batches: Batches,
     schedule: Schedule,
     handshakes: Handshakes,
@@ -303,7 +302,7 @@ impl Worker {
     }
 
     /// Its index among the workers.
-    pub(crate) fn index(&self) -> u16 {
+    pub(crate) fn index(&self) -> WorkerIx {
         self.config.index
     }
 

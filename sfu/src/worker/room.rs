@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::audio::{Loudest, Speakers};
 use crate::id::{PeerId, TrackId};
-use crate::index::{PeerIx, TrackIx};
+use crate::index::{PeerIx, TrackIx, WorkerIx};
 use crate::stats::Decision;
 
 /// One worker's part of a room.
@@ -15,7 +15,7 @@ pub(crate) struct Room {
     /// Its tracks, those that other workers send included.
     pub(crate) tracks: HashMap<TrackId, TrackIx>,
     /// The other workers that have a part of it.
-    pub(crate) parts: Vec<u16>,
+    pub(crate) parts: Vec<WorkerIx>,
     /// The decisions for its viewers here, oldest first.
     pub(crate) timeline: VecDeque<Decision>,
     /// Its active speakers.
@@ -28,7 +28,7 @@ pub(crate) struct Room {
     /// The number of its viewers here that ignore the video orientation and show pictures as they come.
     pub(crate) unturning: usize,
     /// The other workers that have such viewers.
-    pub(crate) unturning_parts: Vec<u16>,
+    pub(crate) unturning_parts: Vec<WorkerIx>,
 }
 
 /// Decisions of a room on one worker kept at most, 70 KB. A viewer with a noisy link causes up to four a minute: enough

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::codecs::{Unable, Watches};
+use super::codecs::Watches;
 use super::peer::Peer;
 use crate::egress::{Forwarder, Waiting};
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, TrackId};
 use crate::stats::{LayerStats, PeerStats, PublishedStats, SubscriptionStats, WorkerStats};
+use crate::track::audience::Unable;
 use crate::track::{Track, Tracks};
 use crate::transport::{Hold, Path};
 use crate::view::Reason;

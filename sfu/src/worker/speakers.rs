@@ -11,12 +11,11 @@
 
 use std::time::Instant;
 
-use super::Worker;
-use super::pipe::Control;
+use super::{Control, Worker};
 use crate::audio::{Hearing, Sound};
 use crate::event::{Event, MediaKind};
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::index::TrackIx;
+use crate::index::{TrackIx, WorkerIx};
 use crate::ingress::Media;
 use crate::rtp::extension::{AudioLevel, ExtensionKind};
 
@@ -174,7 +173,7 @@ impl Worker {
     }
 
     /// Tells a new part of a room who speaks.
-    pub(super) fn announce_speakers(&mut self, room: RoomId, other: u16) {
+    pub(super) fn announce_speakers(&mut self, room: RoomId, other: WorkerIx) {
         let Some(part) = self.rooms.get(&room) else {
             return;
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use str0m::media::MediaKind;
 use tertulia_sfu::rtp::rtcp;
 use tertulia_sfu::testing::network::PathModel;
-use tertulia_sfu::testing::{OracleReport, SimSharing};
+use tertulia_sfu::testing::{OracleReport, SimPipe, SimSharing};
 use tertulia_sfu::{DropReason, Event};
 
 use crate::harness::{Sim, Video};
@@ -131,23 +131,23 @@ fn a_running_call_grows_to_further_workers_unnoticed() {
 }
 
 #[test]
-fn workers_are_linked_when_a_room_spans_them_and_not_before() {
+fn workers_have_a_pipe_when_a_room_spans_them_and_not_before() {
     let sharing = SimSharing {
         room_peers_per_worker: 1,
-        links: 1,
+        pipes: 1,
         ..SimSharing::default()
     };
     let mut sim = Sim::sharing(920, 3, sharing);
     sim.participant(Video::Single);
-    assert_eq!(sim.relay.links(), (0, 0));
+    assert_eq!(sim.relay.pipes(), (0, 0));
     sim.participant(Video::Single);
-    assert_eq!(sim.relay.links(), (1, 0));
+    assert_eq!(sim.relay.pipes(), (1, 0));
     // No memory for more rings: the room stays on the workers it has.
     for _ in 0..4 {
         sim.participant(Video::Single);
     }
     sim.run(3 * SECOND);
-    assert_eq!(sim.relay.links(), (1, 4));
+    assert_eq!(sim.relay.pipes(), (1, 4));
     for client in 0..6 {
         assert_eq!(worker_of(&sim, client), client % 2);
         sim.assert_clean(client, 10);
@@ -157,7 +157,7 @@ fn workers_are_linked_when_a_room_spans_them_and_not_before() {
     sim.relay.close_room(now, sim.room);
     sim.run(SECOND / 10);
     assert_eq!(sim.relay.holdings(), 0);
-    assert_eq!(sim.relay.links(), (1, 4), "and stay so");
+    assert_eq!(sim.relay.pipes(), (1, 4), "and stay so");
 }
 
 #[test]
@@ -445,6 +445,64 @@ fn full_rings_lose_media_and_no_control() {
     assert!(frames(&sim) >= before + 55, "the picture goes on");
     for (ssrc, report) in sim.clients[viewer].reports() {
         assert!(report.violations.is_empty(), "{ssrc:#x} {report:?}");
+    }
+    close(sim);
+}
+
+/// A pipe need not be a ring. Here it loses one batch in 500 without a word, and control overtakes batches.
+#[test]
+fn a_pipe_that_loses_and_delays_batches_costs_packets_and_no_control() {
+    let sharing = SimSharing {
+        script: SimPipe {
+            lose_every: 500,
+            behind: 3,
+        },
+        ..SimSharing::default()
+    };
+    let mut sim = Sim::sharing(922, 2, sharing);
+    let first = sim.participant(Video::Simulcast);
+    for _ in 0..3 {
+        sim.participant(Video::Simulcast);
+    }
+    for client in &mut sim.clients {
+        client.tolerates_lost_start = true;
+        client.wants_pictures = true;
+    }
+    sim.run(4 * SECOND);
+    sim.clients[first].set_layer_active("f", false);
+    sim.run(4 * SECOND);
+    sim.clients[first].set_layer_active("f", true);
+    sim.clients[first].unpublish(MediaKind::Audio);
+    sim.join(first);
+    sim.run(8 * SECOND);
+    for worker in 0..2 {
+        let stats = sim.relay.worker_stats(worker);
+        let sent = sim.relay.worker_stats(1 - worker).relay_packets_out;
+        let lost = sent - stats.relay_packets_in;
+        // The audio track that the first one ended is gone on the other worker too.
+        assert_eq!(stats.relayed_tracks, if worker == 0 { 4 } else { 3 });
+        assert_eq!(stats.drops.get(DropReason::RelayFull), 0);
+        // Few batches are of more than one packet: less than twice the share of lost batches is lost.
+        assert!(lost > 0 && lost < sent / 250, "{lost} of {sent}");
+    }
+    for client in 0..4 {
+        let reports = sim.clients[client].reports().into_iter();
+        let video = reports.filter(|(_, report)| report.dimensions.is_some());
+        let video: Vec<OracleReport> = video.map(|(_, report)| report).collect();
+        assert_eq!(video.len(), 3, "{client}");
+        // Of the three, one is published on the client's own worker.
+        let damaged = video.iter().filter(|report| report.lost > 0);
+        assert_eq!(damaged.count(), 2, "{client}");
+        for report in video {
+            assert_eq!(report.violations, [], "{client}");
+            // A client asks for a keyframe 250 ms after the last picture. The next frame is one, if the request is not
+            // lost: 333 ms pass between pictures.
+            let freeze = report.longest_freeze;
+            assert!(freeze < SECOND * 2 / 5, "{client} {freeze:?}");
+            // The oracle waits 2 s for a lost packet.
+            let last = report.last_decodable.unwrap();
+            assert!(sim.now - last < 3 * SECOND, "{client}");
+        }
     }
     close(sim);
 }

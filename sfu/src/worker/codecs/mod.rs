@@ -13,15 +13,12 @@
 //! and they answer with each change ([`Control::Audience`]).
 
 mod asks;
-mod audience;
 mod choice;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 pub(super) use asks::Asks;
-pub(crate) use audience::Audience;
-pub(super) use audience::Unable;
 
 use super::allocation::is_undecodable;
 
@@ -29,9 +26,10 @@ use super::{Control, Worker};
 use crate::egress::{Decoders, Subscriber};
 use crate::event::{Event, MediaKind, RenegotiationReason, Unwatchable};
 use crate::id::{RoomId, TrackId};
-use crate::index::{PeerIx, TrackIx};
+use crate::index::{PeerIx, TrackIx, WorkerIx};
 use crate::rtp::parameters::{CodecFormat, SectionKind};
 use crate::track::Track;
+use crate::track::audience::{Audience, Unable};
 use crate::transport::sdp::{Offer, OfferedMedia};
 use crate::view::Reason;
 
@@ -56,8 +54,8 @@ struct Watch {
     /// The audience that the publisher, or the publisher's worker, was last told.
     told: Audience,
     /// On the publisher's worker: the audiences that others reported, and the workers that were asked.
-    elsewhere: Vec<(u16, Audience)>,
-    surveyed: Vec<u16>,
+    elsewhere: Vec<(WorkerIx, Audience)>,
+    surveyed: Vec<WorkerIx>,
 }
 
 impl Watches {
@@ -136,7 +134,7 @@ impl Worker {
     }
 
     /// Forgets the viewers on another worker, which is gone.
-    pub(super) fn forget_audience(&mut self, now: Instant, from: u16) {
+    pub(super) fn forget_audience(&mut self, now: Instant, from: WorkerIx) {
         let mut changed = Vec::new();
         for (track, watch) in &mut self.watches.tracks {
             watch.surveyed.retain(|other| *other != from);
@@ -159,7 +157,7 @@ impl Worker {
     pub(super) fn take_audience(
         &mut self,
         now: Instant,
-        from: u16,
+        from: WorkerIx,
         (room, track): (RoomId, TrackId),
         audience: Audience,
     ) {

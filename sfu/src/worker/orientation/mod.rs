@@ -26,7 +26,7 @@ use super::codecs::publishes_video;
 use super::{Control, Worker};
 use crate::event::{Event, RenegotiationReason};
 use crate::id::{PeerId, RoomId};
-use crate::index::PeerIx;
+use crate::index::{PeerIx, WorkerIx};
 use crate::ingress::Media;
 use crate::rtp::extension::ExtensionKind;
 use crate::transport::sdp::Offer;
@@ -167,7 +167,7 @@ impl Worker {
     }
 
     /// Records whether all viewers of another part turn pictures.
-    pub(super) fn take_turning(&mut self, now: Instant, from: u16, room: RoomId, all: bool) {
+    pub(super) fn take_turning(&mut self, now: Instant, from: WorkerIx, room: RoomId, all: bool) {
         let Some(part) = self.rooms.get_mut(&room) else {
             return;
         };
@@ -179,7 +179,7 @@ impl Worker {
     }
 
     /// Tells a new part of the room whether viewers here turn pictures.
-    pub(super) fn announce_turning(&mut self, room: RoomId, other: u16) {
+    pub(super) fn announce_turning(&mut self, room: RoomId, other: WorkerIx) {
         if self.rooms.get(&room).is_some_and(|room| room.unturning > 0) {
             let control = Control::Turning { room, all: false };
             self.outbox.push_back((other, control));

@@ -6,9 +6,9 @@
 //!
 //! [`poll_control`](Worker::poll_control) yields a worker's [`Control`] for others, and [`poll_batch`](Worker::poll_batch)
 //! batches of packets. The driver of the workers carries them to [`handle_control`](Worker::handle_control) and
-//! [`handle_batch`](Worker::handle_batch) of the other one. Control must arrive, in order, and before the batches that
-//! were handed out after it. A batch may be lost, like packets on the way to a viewer: the viewer's NACKs then go
-//! unanswered, and it asks for a keyframe.
+//! [`handle_batch`](Worker::handle_batch) of the other one, over whatever joins them ([`PipeEnd`](crate::pipe::PipeEnd) has
+//! the contract). Control must arrive, in order, and before the batches that were handed out after it. A batch may be
+//! lost, like packets on the way to a viewer: the viewer's NACKs then go unanswered, and it asks for a keyframe.
 //!
 //! - *Down* (from the publisher's worker) go tracks as they begin, change and end, layers as they come alive and die,
 //!   and the packets, each with its layer's clock. Repaired packets go too: viewers elsewhere can only be sent again
@@ -34,82 +34,25 @@ use std::time::Instant;
 pub(super) use upstream::Upstream;
 
 use super::Worker;
-use super::codecs::Audience;
-use super::data::Data;
 use super::room::Room;
-use crate::audio::Digest;
 use crate::drops::DropReason;
 use crate::error::SfuError;
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
-use crate::index::TrackIx;
+use crate::index::{TrackIx, WorkerIx};
 use crate::ingress::Media;
 use crate::packet::PassedOn;
-use crate::pipe::Batch;
-use crate::track::ladder::{LayerSet, Ranks};
-use crate::track::{FromPipe, LayerState, Piped, Source, Track, TrackState, Tracks};
+use crate::pipe::{Batch, Control};
+use crate::track::ladder::LayerSet;
+use crate::track::{FromPipe, Piped, Source, Track, TrackState, Tracks};
 
 /// Packets to be sent after which no more packets of other workers are taken in a turn. It is half of a turn, so that
 /// neither these nor this worker's own peers wait for the other.
 const BACKLOG: usize = 2_048;
 
-/// A message between workers about a room they share.
-#[derive(Clone, Debug)]
-pub(crate) enum Control {
-    /// Tracks begin, or are renegotiated.
-    Tracks {
-        room: RoomId,
-        tracks: Vec<(PeerId, TrackState)>,
-    },
-    /// Layers of a track came alive or died, or their order changed.
-    Layers {
-        track: TrackId,
-        layers: Vec<LayerState>,
-        order: Ranks,
-    },
-    /// A track is gone.
-    Ended { track: TrackId },
-    /// To the publisher's worker: the layers that viewers here want. The track's packets are sent if there is any.
-    Wanted {
-        room: RoomId,
-        track: TrackId,
-        wanted: LayerSet,
-    },
-    /// To the publisher's worker: a viewer needs a keyframe.
-    Keyframe {
-        room: RoomId,
-        track: TrackId,
-        layer: usize,
-    },
-    /// From the publisher's worker: a viewer somewhere cannot decode a track; report which viewers can.
-    Survey { room: RoomId, track: TrackId },
-    /// To the publisher's worker: the viewers here, and those that cannot decode the track.
-    Audience {
-        room: RoomId,
-        track: TrackId,
-        /// Boxed, as it is rare and large: each place in a ring has room for the largest message.
-        audience: Box<Audience>,
-    },
-    /// To each other part: whether all viewers here turn pictures.
-    Turning { room: RoomId, all: bool },
-    /// To the worker that decides about speakers: the levels heard in the last interval.
-    Levels {
-        room: RoomId,
-        levels: Vec<(TrackId, PeerId, Digest)>,
-    },
-    /// From the worker that decides about speakers.
-    Speakers {
-        room: RoomId,
-        recent: Vec<(TrackId, PeerId)>,
-        speaking: usize,
-    },
-    /// A data channel message for all peers in the room.
-    Data(Data),
-}
-
 impl Worker {
     /// Makes a part of a room that has `parts` already. Repeating it is no error.
-    pub(crate) fn open_part(&mut self, room: RoomId, parts: &[u16]) {
+    pub(crate) fn open_part(&mut self, room: RoomId, parts: &[WorkerIx]) {
         let part = self.rooms.entry(room).or_insert_with(|| {
             tracing::info!(%room, "room grows to this worker");
             Room::new()
@@ -122,7 +65,7 @@ impl Worker {
     }
 
     /// Tells a part made on another worker of this part's tracks.
-    pub(crate) fn add_part(&mut self, room: RoomId, other: u16) -> Result<(), SfuError> {
+    pub(crate) fn add_part(&mut self, room: RoomId, other: WorkerIx) -> Result<(), SfuError> {
         let part = self.rooms.get_mut(&room).ok_or(SfuError::NoSuchRoom)?;
         if part.parts.contains(&other) {
             return Ok(());
@@ -144,7 +87,7 @@ impl Worker {
     }
 
     /// The next control message for another worker, with that worker's index.
-    pub(crate) fn poll_control(&mut self) -> Option<(u16, Control)> {
+    pub(crate) fn poll_control(&mut self) -> Option<(WorkerIx, Control)> {
         while let Some(at) = self.upstream.take_changed() {
             self.tell_wanted(at);
         }
@@ -153,23 +96,23 @@ impl Worker {
 
     /// The next batch for another worker, with that worker's index. Call it when [`poll_control`](Self::poll_control) has
     /// no more.
-    pub(crate) fn poll_batch(&mut self) -> Option<(u16, Arc<Batch>)> {
+    pub(crate) fn poll_batch(&mut self) -> Option<(WorkerIx, Arc<Batch>)> {
         self.batches.poll()
     }
 
-    /// Counts a batch that found no room in its ring.
+    /// Counts a batch that found no room in its pipe.
     pub(crate) fn batch_dropped(&mut self, batch: &Batch) {
         self.counters
             .drop_many(DropReason::RelayFull, batch.len() as u64);
     }
 
-    /// Counts a data channel message that found no room in its ring.
+    /// Counts a data channel message that found no room in its pipe.
     pub(crate) fn control_dropped(&mut self) {
         self.counters.drop(DropReason::RelayControlFull);
     }
 
     /// Handles a control message of another worker.
-    pub(crate) fn handle_control(&mut self, now: Instant, from: u16, control: Control) {
+    pub(crate) fn handle_control(&mut self, now: Instant, from: WorkerIx, control: Control) {
         match control {
             Control::Tracks { room, tracks } => {
                 for (publisher, state) in tracks {
@@ -288,7 +231,7 @@ impl Worker {
     }
 
     /// Ends the tracks that another worker sent, as that worker is gone.
-    pub(crate) fn pipe_lost(&mut self, now: Instant, from: u16) {
+    pub(crate) fn pipe_lost(&mut self, now: Instant, from: WorkerIx) {
         let is_lost = |track: &Track| track.piped().is_some_and(|piped| piped.from == from);
         let lost = self.tracks.iter().filter(|(_, track)| is_lost(track));
         for at in lost.map(|(at, _)| at).collect::<Vec<_>>() {
@@ -411,7 +354,7 @@ impl Worker {
     }
 
     /// Forgets the layers that another worker wanted, as that worker is gone.
-    fn forget_wants(&mut self, from: u16) {
+    fn forget_wants(&mut self, from: WorkerIx) {
         for (at, track) in self.tracks.iter_mut() {
             if track.sinks.set_pipe(from, LayerSet::NONE) {
                 self.marks.mark(at);
@@ -420,7 +363,7 @@ impl Worker {
         self.release_batches();
     }
 
-    fn set_wanted(&mut self, from: u16, room: RoomId, track: TrackId, wanted: LayerSet) {
+    fn set_wanted(&mut self, from: WorkerIx, room: RoomId, track: TrackId, wanted: LayerSet) {
         let Some(at) = self.published_at(room, track) else {
             return;
         };
@@ -445,7 +388,7 @@ impl Worker {
     fn piped_track(
         &mut self,
         now: Instant,
-        from: u16,
+        from: WorkerIx,
         room: RoomId,
         publisher: PeerId,
         state: TrackState,

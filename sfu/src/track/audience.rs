@@ -9,15 +9,16 @@ const NAMED: usize = 32;
 
 /// Viewers that cannot watch a track.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(in crate::worker) struct Unable {
+pub(crate) struct Unable {
     /// The first of them, each with its reason.
-    pub(in crate::worker) named: Vec<(PeerId, Reason)>,
+    pub(crate) named: Vec<(PeerId, Reason)>,
     /// The number of all of them.
-    pub(in crate::worker) count: usize,
+    pub(crate) count: usize,
 }
 
 impl Unable {
-    pub(super) fn add(&mut self, viewer: PeerId, reason: Reason) {
+    /// Adds a viewer.
+    pub(crate) fn add(&mut self, viewer: PeerId, reason: Reason) {
         self.count += 1;
         if self.named.len() < NAMED {
             self.named.push((viewer, reason));
@@ -34,22 +35,24 @@ impl Unable {
 /// The viewers of a track on one worker, or on all.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Audience {
-    pub(super) viewers: u32,
+    /// The number of them.
+    pub(crate) viewers: u32,
     /// The number of them that can decode each of the publisher's payload types.
-    pub(super) able: Vec<(u8, u32)>,
-    pub(super) unable: Unable,
+    pub(crate) able: Vec<(u8, u32)>,
+    /// The viewers that cannot watch it.
+    pub(crate) unable: Unable,
 }
 
 impl Audience {
     /// Viewers that can decode a payload type.
-    pub(super) fn able(&self, payload_type: u8) -> u32 {
+    pub(crate) fn able(&self, payload_type: u8) -> u32 {
         let mut able = self.able.iter();
         let found = able.find(|(other, _)| *other == payload_type);
         found.map_or(0, |(_, count)| *count)
     }
 
     /// Adds the viewers on another worker.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.viewers += other.viewers;
         for (payload_type, count) in &mut self.able {
             *count += other.able(*payload_type);
