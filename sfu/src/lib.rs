@@ -20,14 +20,20 @@
 //! 9. `transmit` groups the packets to send into runs by path; `runtime/` hands the runs to
 //!    the kernel, equal-sized ones as one message.
 //!
-//! Audio levels go another way beside the packet's: `audio/` decides who speaks, and whose sound is forwarded.
+//! Audio levels go another way beside the packet's: `audio/` decides who speaks, whose sound is forwarded, and whose
+//! cameras are sent.
 //!
 //! A viewer's layers are decided beside the packet's path, five times a second at most. The viewer's feedback tells
-//! `egress/bwe` the bandwidth of the link. `worker/allocation` gathers the requests ([`View`], active speakers,
-//! [`Cap`]), `egress/allocator` distributes the bandwidth over them, and `worker/wanted` tells publishers which
-//! encodings have viewers. Each decision has a [`Reason`], and a place in [`Sfu::timeline`]. The viewers also decide
-//! which codec a publisher should send, and whether the publisher turns its pictures (`worker/codecs`,
-//! `worker/orientation`).
+//! `egress/bwe` the bandwidth of the link. `egress/request` makes requests of the facts of the call ([`View`], active
+//! speakers, [`TrackSettings`]), `egress/allocator` distributes the bandwidth over them within the [`Cap`], and
+//! `egress/apply` points the slots at their layers. `track/wanted` adds up the layers that viewers want, and
+//! `track/demand` says when a publisher is asked to send or pause which. Each decision has a [`Reason`], and a place in
+//! [`Sfu::timeline`]. The viewers also decide which codec a publisher should send (`egress/audience`), and whether the
+//! publisher turns its pictures (`ingress/pictures`).
+//!
+//! All of these are values: facts and a time go in, a decision comes out. `worker/` is their wiring: it carries the
+//! facts to them and the decisions on, to slots, publishers, other workers and the embedder. So it has no rule of its
+//! own about layers, reasons or priorities.
 //!
 //! A room that has outgrown a worker has a part on others too. At 7 a packet is then also copied, once, into a batch for
 //! the workers with viewers of the track. There it goes on at 7 as if it had just been received. `pipe/` is all that joins
@@ -48,8 +54,8 @@
 //! - No datagram of a stranger allocates: state follows authentication, and everything has a bound.
 //! - Each list has one owner. Who receives a track stands in its `Sinks` and nowhere else.
 //! - Absent on purpose: `rtp/` knows none of the other modules; `ingress/` fills a track and `egress/` reads it, and they
-//!   do not know each other; `pipe/` knows the state of a track and no track; a track's lists have no policy; the packet
-//!   path has no JSON, HTTP or async runtime.
+//!   do not know each other; `pipe/` knows the state of a track and no track; neither `worker/` nor a track's lists have a
+//!   policy; the packet path has no JSON, HTTP or async runtime.
 //!
 //! `tests/tidy.rs` checks these rules as far as a test can.
 #![cfg_attr(

@@ -143,6 +143,8 @@ fn the_packets_folders_import_only_what_is_below_them() {
         ("pipe", "track::ladder"),
         ("pipe", "track::state"),
         ("pipe", "audio::Digest"),
+        // A camera is asked for by how lately its participant spoke.
+        ("egress", "audio::Speech"),
     ];
     check_imports("sfu/src", RULES, EXCEPTIONS);
 }
@@ -225,6 +227,129 @@ fn each_list_has_one_owner() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// `worker/` is wiring: it carries facts to values that decide, and their decisions on. A file there has methods of
+/// `Worker`, and things that hold what is carried.
+#[test]
+fn the_worker_is_wiring() {
+    /// The things that a file of `sfu/src/worker` defines beside methods of `Worker`: tables and queues, their bounds,
+    /// messages, and functions that need no `Worker`. A rule of the call belongs beside the values it is about, in
+    /// `audio/`, `track/`, `egress/` or `ingress/`, as a value with tests of its own.
+    const CARRIERS: &[(&str, &[&str])] = &[
+        ("codecs/mod.rs", &["SETTLE", "Offered", "Watches", "Watch"]),
+        ("command.rs", &["Reply", "Command", "Held", "answer"]),
+        ("data.rs", &["Named"]),
+        (
+            "forward.rs",
+            &["PART_BYTES", "FanoutScratch", "Planned", "Replay", "Sealed"],
+        ),
+        ("handshake.rs", &["WAITING", "DATAGRAM", "Handshakes"]),
+        (
+            "inbox.rs",
+            &[
+                "MAX_BYTES",
+                "NONE",
+                "Inbox",
+                "Waiting",
+                "Delivery",
+                "Viewer",
+            ],
+        ),
+        ("marks.rs", &["Marks"]),
+        ("mod.rs", &["WorkerConfig", "Counters"]),
+        (
+            "negotiation.rs",
+            &["MIN_SSRC", "MAX_MID_IN_MSID", "Ours", "read_offer"],
+        ),
+        ("orientation/mod.rs", &["Looks"]),
+        ("paths.rs", &["PathCounters"]),
+        ("peer.rs", &["Peer", "LOGS"]),
+        ("pipe/mod.rs", &["BACKLOG", "announced"]),
+        ("pipe/upstream.rs", &["Upstream"]),
+        ("room.rs", &["Room", "TIMELINE"]),
+        ("schedule.rs", &["NONE", "Schedule"]),
+        ("taps.rs", &["LOOKS", "Taps"]),
+    ];
+    let worker = root().join("sfu/src/worker");
+    let mut found = Vec::new();
+    let mut defined = Vec::new();
+    for file in rust_files(&worker) {
+        let name = file.strip_prefix(&worker).unwrap().display().to_string();
+        if name.contains("tests") {
+            continue;
+        }
+        let carriers = CARRIERS.iter().find(|(of, _)| *of == name);
+        let carriers = carriers.map_or(&[][..], |(_, carriers)| *carriers);
+        let product = lines(&file).take_while(|(_, line)| line != "mod tests {");
+        for (number, line) in product {
+            if let Some(item) = item_of(&line).filter(|item| *item != "Worker") {
+                defined.push((name.clone(), item.to_owned()));
+                let is_method = line.starts_with("impl");
+                let is_carrier = |(_, carriers): &(&str, &[&str])| carriers.contains(&item);
+                let extends = is_method && CARRIERS.iter().any(is_carrier);
+                if !carriers.contains(&item) && !extends {
+                    found.push(format!("{}:{number}: {item} is no carrier", shown(&file)));
+                }
+            }
+            if let Some(word) = policy_in(&line) {
+                let file = shown(&file);
+                found.push(format!("{file}:{number}: a rule with {word}"));
+            }
+        }
+    }
+    for (file, carriers) in CARRIERS {
+        for carrier in *carriers {
+            let listed = (String::from(*file), String::from(*carrier));
+            if !defined.contains(&listed) {
+                found.push(format!("worker/{file} has no {carrier} any more"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_policy_in_the_worker_is_found() {
+    for (line, item) in [
+        ("impl Worker {", Some("Worker")),
+        ("impl<'a> Ours<'a> {", Some("Ours")),
+        ("impl std::fmt::Debug for Peer {", Some("Peer")),
+        ("impl<T> From<T> for Watch<T> {", Some("Watch")),
+        ("fn louder(a: u8) -> bool {", Some("louder")),
+        (
+            "pub(super) const fn louder(a: u8) -> bool {",
+            Some("louder"),
+        ),
+        ("pub(in crate::worker) struct Lacks;", Some("Lacks")),
+        ("pub(crate) enum Lacks {", Some("Lacks")),
+        ("const MOST: usize = 3;", Some("MOST")),
+        ("static MOST: usize = 3;", Some("MOST")),
+        ("macro_rules! louder {", Some("louder")),
+        ("use crate::view::Reason;", None),
+        ("mod wanted;", None),
+        ("    fn hear(&mut self) {", None),
+        ("/// const fn struct", None),
+    ] {
+        assert_eq!(item_of(line), item, "{line}");
+    }
+    for (line, word) in [
+        ("        Some(Reason::Hidden)", Some("Reason::")),
+        ("let priority = Priority { class: 0 };", Some("Priority")),
+        ("fn lowest(ladder: &Ladder) {}", Some("Ladder")),
+        ("self.counters.drop(DropReason::TapFull);", None),
+        ("reason: reason.code(), // Reason::Hidden", None),
+        ("let all: Vec<(PeerId, Reason)> = Vec::new();", None),
+        (
+            "        let due = now + Duration::from_secs(3);",
+            Some("Duration::from"),
+        ),
+        ("    const MOST: usize = 3;", Some("const")),
+        ("const LOOKS: Duration = Duration::from_secs(1);", None),
+        ("    let constant = now + LOOKS;", None),
+    ] {
+        assert_eq!(policy_in(line), word, "{line}");
+    }
 }
 
 #[test]
@@ -360,6 +485,70 @@ fn check_imports(source: &str, rules: &[(&str, &[&str])], exceptions: &[(&str, &
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The thing that a line at the top of a file defines, or whose methods follow. None for lines within something, and
+/// for `use` and `mod`.
+fn item_of(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.strip_prefix(' ')?,
+        None => line,
+    };
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let name = |rest: &str| rest.find(|c: char| !is_of_name(c)).unwrap_or(rest.len());
+    if let Some(rest) = line.strip_prefix("impl") {
+        // After the trait, or after the parameters; without the path.
+        let rest = rest.split(" where ").next()?;
+        let subject = match rest.split_once(" for ") {
+            Some((_, subject)) => subject,
+            None => rest.trim_start_matches(|c: char| c != ' ').trim_start(),
+        };
+        return Some(&subject[..name(subject)]);
+    }
+    let mut line = line;
+    // The last word before the name; `const fn` has two.
+    let mut is_item = false;
+    while let Some((word, rest)) = line.split_once(' ') {
+        const WORDS: &[&str] = &[
+            "const",
+            "static",
+            "struct",
+            "enum",
+            "union",
+            "type",
+            "trait",
+            "fn",
+            "async",
+            "unsafe",
+            "extern",
+            "macro_rules!",
+        ];
+        if !WORDS.contains(&word) {
+            break;
+        }
+        (line, is_item) = (rest, true);
+    }
+    is_item.then(|| &line[..name(line)])
+}
+
+/// The word in a line that shows a rule of the call: it names a reason or a layer, or has a number of its own within
+/// a function.
+fn policy_in(line: &str) -> Option<&'static str> {
+    const WORDS: &[&str] = &["Reason::", "Priority", "LayerId", "Ladder", "Rung"];
+    const NUMBERS: &[&str] = &["const", "Duration::from"];
+    let is_within = line.starts_with(' ');
+    let code = line.split("//").next().unwrap_or_default();
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let names = |word: &&&str| {
+        code.match_indices(**word).any(|(at, _)| {
+            let (before, after) = (&code[..at], &code[at + word.len()..]);
+            let goes_on = !word.contains(':') && after.starts_with(is_of_name);
+            !before.ends_with(is_of_name) && !goes_on
+        })
+    };
+    let numbers = NUMBERS.iter().filter(|_| is_within);
+    WORDS.iter().chain(numbers).find(names).copied()
 }
 
 fn names_module(line: &str, module: &str) -> bool {

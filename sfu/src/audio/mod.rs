@@ -1,9 +1,14 @@
-//! Who speaks, and whose sound is forwarded, from the audio levels of packets.
+//! Who speaks, and whose sound and picture is forwarded for it, from the audio levels of packets.
 //!
-//! Both are values of a room: levels and times go in, an order of speakers and a decision for each packet come out.
+//! All are values of a room: levels and times go in; an order of speakers, a decision for each packet, and the
+//! publishers whose cameras are sent come out.
 
+mod decider;
+mod last_n;
 mod loudest;
 mod speaker;
 
+pub(crate) use decider::decider;
+pub(crate) use last_n::LastN;
 pub(crate) use loudest::{Hearing, Loudest, Sound};
-pub(crate) use speaker::{Digest, Speakers};
+pub(crate) use speaker::{Digest, Speakers, Speech};

@@ -51,6 +51,17 @@ const GOES_ON: u8 = 2;
 /// The loudness of a track as reported to another worker. Its samples count as ending when it arrives.
 pub(crate) type Digest = [u8; DIGEST];
 
+/// How lately a publisher spoke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Speech {
+    /// It speaks now.
+    Now,
+    /// It spoke; the number of people who have spoken since.
+    Before(usize),
+    /// It has not spoken lately.
+    Never,
+}
+
 /// The speakers of a room.
 #[derive(Debug, Default)]
 pub(crate) struct Speakers {
@@ -205,6 +216,16 @@ impl Speakers {
     pub(crate) fn speaks(&self, track: TrackId) -> bool {
         let speaking = self.recent.iter().take(self.speaking);
         speaking.clone().any(|(other, _)| *other == track)
+    }
+
+    /// How lately a publisher spoke, with any of its tracks.
+    pub(crate) fn speech_of(&self, publisher: PeerId) -> Speech {
+        let mut recent = self.recent.iter();
+        match recent.position(|(_, peer)| *peer == publisher) {
+            Some(rank) if rank < self.speaking => Speech::Now,
+            Some(rank) => Speech::Before(rank),
+            None => Speech::Never,
+        }
     }
 
     /// The time to decide again.
@@ -558,6 +579,19 @@ mod tests {
             assert_eq!(home.speaking(), meeting.speakers.speaking());
             assert_eq!(home.recent(), meeting.speakers.recent());
         }
+    }
+
+    #[test]
+    fn a_publishers_speech_is_that_of_its_track_that_spoke_last() {
+        let mut speakers = Speakers::default();
+        let peer = |number| PeerId::new(0, number);
+        let recent = vec![(id(1), peer(1)), (id(2), peer(2)), (id(3), peer(1))];
+        speakers.set(recent, 1);
+        assert_eq!(speakers.speech_of(peer(1)), Speech::Now);
+        assert_eq!(speakers.speech_of(peer(2)), Speech::Before(1));
+        assert_eq!(speakers.speech_of(peer(3)), Speech::Never);
+        speakers.set(vec![(id(1), peer(1))], 0);
+        assert_eq!(speakers.speech_of(peer(1)), Speech::Before(0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::bwe::Probe;
 use super::outlet::Outgoing;
 use super::slot::Repair;
 use crate::index::TrackIx;
+use crate::packet::Packet;
 
 /// The burst that may leave at once: long enough that a timer of a few milliseconds keeps up and runs are worth sealing
 /// together, short enough for a link's queue.
@@ -45,6 +46,22 @@ pub(crate) struct Paced {
     pub(crate) slot: u32,
     pub(crate) outgoing: Outgoing,
     pub(crate) source: Cached,
+}
+
+impl Paced {
+    /// A packet of the track at `track`, as planned for a slot.
+    pub(crate) fn new(slot: u32, outgoing: Outgoing, track: TrackIx, packet: &Packet<'_>) -> Self {
+        Self {
+            slot,
+            outgoing,
+            source: Cached {
+                track,
+                layer: packet.layer,
+                ssrc: packet.header.ssrc,
+                sequence: packet.sequence,
+            },
+        }
+    }
 }
 
 /// The place of a packet in a publisher's cache.

@@ -383,6 +383,12 @@ impl Subscriber {
                 .any(|(_, slot)| slot.track() == Some(track))
     }
 
+    /// The subscription to a track, if it waits for a slot.
+    pub(crate) fn waits_for(&self, track: TrackId) -> Option<&Waiting> {
+        let mut waiting = self.waiting.iter();
+        waiting.find(|waiting| waiting.source.id == track)
+    }
+
     /// Adds a subscription; [`fill`](Self::fill) finds it a slot.
     pub(crate) fn subscribe(&mut self, source: SourceTrack) {
         self.waiting.push(Waiting::new(source));

@@ -1,9 +1,10 @@
 //! Subscriptions without a receiving m-line, and formats that a viewer can decode.
 
 use super::forwarder::SourceTrack;
-use crate::event::MediaKind;
+use crate::event::{MediaKind, SubscriptionState};
 use crate::rtp::codec::Codec;
 use crate::rtp::parameters::{CodecFormat, CodecParameters, SectionParameters};
+use crate::transport::sdp::Offer;
 use crate::view::Reason;
 
 /// A subscription without a receiving m-line.
@@ -39,6 +40,29 @@ impl Waiting {
     }
 }
 
+impl SourceTrack {
+    /// The state to tell a viewer who waited, now that the track has an m-line; none of video, whose states come with
+    /// decisions.
+    pub(crate) fn begun(&self) -> Option<SubscriptionState> {
+        (self.kind == MediaKind::Audio).then_some(SubscriptionState {
+            track: self.id,
+            layer: Some(0),
+            temporal: Some(0),
+            reason: Reason::Best,
+        })
+    }
+
+    /// The state to tell a viewer who waits for this reason.
+    pub(crate) fn awaited(&self, reason: Reason) -> SubscriptionState {
+        SubscriptionState {
+            track: self.id,
+            layer: None,
+            temporal: None,
+            reason,
+        }
+    }
+}
+
 /// Receiving m-lines that the client offered and that were refused. A client asked for another would offer one like
 /// them. So none of their kind is asked for until it offers one that is accepted.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +89,24 @@ impl RefusedLines {
         let found = kinds.find(|(other, _)| *other == kind);
         found.map(|(_, reason)| *reason)
     }
+}
+
+/// The kinds of receiving m-lines that are refused, each once, with the reason that nothing can be sent on them.
+pub(crate) fn refused_lines(offer: &Offer) -> Vec<(MediaKind, Reason)> {
+    let mut refused: Vec<(MediaKind, Reason)> = Vec::new();
+    for media in &offer.media {
+        let Some(kind) = media.receives_in_vain() else {
+            continue;
+        };
+        let reason = match media.lacks_codec() {
+            true => Reason::Codec,
+            false => Reason::NoSlot,
+        };
+        if !refused.iter().any(|(other, _)| *other == kind) {
+            refused.push((kind, reason));
+        }
+    }
+    refused
 }
 
 /// The formats that a viewer's receiving m-lines take, each once.

@@ -2,10 +2,20 @@
 //!
 //! An authenticated packet is bound to a layer of a [track](crate::track), which counts and caches it. Losses become
 //! NACKs, keyframes that viewers need become PLIs, arrivals become transport-wide feedback.
+//!
+//! Three values bound other dealings with a publisher: requests to offer again ([`Asks`]), the turning of its pictures
+//! ([`Pictures`]), and its data channel messages ([`DataBudget`]).
 
+mod asks;
 mod binding;
+mod data_budget;
 mod feedback;
+mod pictures;
 mod publisher;
+mod tapped;
 mod throttle;
 
+pub(crate) use asks::Asks;
+pub(crate) use data_budget::DataBudget;
+pub(crate) use pictures::{Orientation, Pictures};
 pub(crate) use publisher::{Media, Publisher, Receipt};

@@ -167,4 +167,9 @@ impl Data {
             sender: data.sender.into(),
         }
     }
+
+    /// The message after its sender's name and a line feed, as a receiver gets it.
+    pub(crate) fn named(&self) -> Vec<u8> {
+        [self.sender.as_bytes(), b"\n", &self.payload].concat()
+    }
 }

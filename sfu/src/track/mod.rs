@@ -5,6 +5,7 @@
 //! [`Demand`] for these, and the one list of its receivers ([`Sinks`]). A packet costs one look into the table.
 
 pub(crate) mod audience;
+mod cached;
 mod demand;
 mod format;
 mod frames;
@@ -20,7 +21,9 @@ mod settled;
 mod sinks;
 mod source;
 pub(crate) mod state;
+mod stats;
 mod table;
+mod wanted;
 
 use std::time::Instant;
 
@@ -30,6 +33,7 @@ pub(crate) use sinks::{Sinks, Target};
 pub(crate) use source::{Piped, Source};
 pub(crate) use state::TrackState;
 pub(crate) use table::Tracks;
+pub(crate) use wanted::Wanted;
 
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
@@ -157,6 +161,12 @@ impl Track {
         changed
     }
 
+    /// Whether it is a camera that is on.
+    pub(crate) fn is_camera(&self) -> bool {
+        let TrackSettings { muted, screen } = self.settings;
+        self.kind == MediaKind::Video && !screen && !muted
+    }
+
     /// The order of its encodings.
     pub(crate) fn order(&self) -> Ranks {
         self.ranking.order()
@@ -227,6 +237,22 @@ impl Track {
             });
         }
         wanted
+    }
+
+    /// The layers that its taps begin with. One that does not arrive is asked to begin with a keyframe as it is
+    /// switched on.
+    pub(crate) fn awaited_by_taps(&self) -> LayerSet {
+        let mut awaited = LayerSet::NONE;
+        for tap in self.sinks.taps() {
+            match tap.layers() {
+                TapLayers::All => awaited = LayerSet::ALL,
+                TapLayers::Largest => self
+                    .largest_alive()
+                    .into_iter()
+                    .for_each(|layer| awaited.insert(layer)),
+            }
+        }
+        awaited
     }
 
     /// The layers from the largest picture down to the largest that arrives, and the smallest one, which a publisher

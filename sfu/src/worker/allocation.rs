@@ -1,22 +1,21 @@
-//! Requests of viewers, bounds on them, and the decisions for them.
+//! Carries what decides a viewer's layers to its link, and the decision to its slots.
 //!
 //! A decision is made for one viewer at a time, over all of its video subscriptions. It depends on the layers that
-//! their publishers send, the viewer's screen, the speakers, and the bandwidth of its link
-//! (`Link::allocate` in `egress/link`). Every change is an event, an entry in the room's timeline, and a line in the
-//! log.
+//! their publishers send, the viewer's screen, the speakers (`egress/request`), and the bandwidth of its link
+//! (`Link::allocate` in `egress/link`); `egress/apply` points the slots at the layers. Every change is an event, an
+//! entry in the room's timeline, and a line in the log.
 
 use std::time::Instant;
 
 use super::Worker;
-use crate::egress::{Forwarder, LayerAllocation, LayerRequest, Priority};
+use crate::audio::Speech;
+use crate::egress::{Applied, LayerAllocation, LayerRequest, Standing};
 use crate::error::SfuError;
-use crate::event::{Event, MediaKind, SubscriptionState};
-use crate::id::{PeerId, RoomId, TrackId};
+use crate::event::{Event, SubscriptionState};
+use crate::id::{PeerId, RoomId};
 use crate::index::PeerIx;
 use crate::stats::Decision;
-use crate::track::Track;
-use crate::track::ladder::{Ladder, LayerId};
-use crate::view::{Cap, Reason, View};
+use crate::view::{Cap, View};
 
 impl Worker {
     /// Sets how a viewer shows tracks. A track that it is not subscribed to is skipped.
@@ -77,8 +76,7 @@ impl Worker {
         self.requests = requests;
     }
 
-    /// Gathers a viewer's requests. `sounds` gets the audio tracks that were muted or unmuted: nothing else is ever
-    /// decided about audio.
+    /// Gathers a viewer's requests, and the audio tracks that were muted or unmuted.
     fn layer_requests(
         &self,
         now: Instant,
@@ -89,76 +87,15 @@ impl Worker {
         let Some(peer) = self.peers.get(index) else {
             return;
         };
-        for (slot, state) in peer.subscriber.slots() {
-            let Some(forwarder) = &state.forwarder else {
-                continue;
-            };
-            let source = &forwarder.source;
-            let Some(track) = self.tracks.get(source.index) else {
-                continue;
-            };
-            if source.kind == MediaKind::Audio {
-                let paused = state
-                    .allocation
-                    .is_some_and(|allocation| allocation.layer.is_none());
-                if paused != track.settings.muted {
-                    sounds.push(sound(slot, source.id, track.settings.muted));
-                }
-                continue;
-            }
-            let view = peer.subscriber.view(source.id);
-            let mut ladder = track.ladder(now);
-            let lacks = leave_out_undecodable(&mut ladder, forwarder, track);
-            let paused = if track.settings.muted {
-                Some(Reason::Muted)
-            } else if lacks == Lacks::All {
-                Some(Reason::Codec)
-            } else if !view.visible {
-                Some(Reason::Hidden)
-            } else if !track.settings.screen
-                && !view.pinned
-                && !self.in_last_n(peer.room, peer.id, source.publisher)
-            {
-                Some(Reason::LastN)
-            } else {
-                None
-            };
-            let priority = match (track.settings.screen, view.pinned) {
-                (true, _) => Priority::Screen,
-                (_, true) => Priority::Pinned,
-                _ => self.speaking_priority(peer.room, source.publisher),
-            };
-            let order = track.order();
-            let in_order = |layer: LayerId| forwarder.translate(layer, &order);
-            requests.push(LayerRequest {
-                slot,
-                track: source.id,
-                ladder,
-                order,
-                priority,
-                height: view.height,
-                paused,
-                lacks_codec: lacks == Lacks::Some,
-                most: peer.subscriber.link().most(slot),
-                current: state
-                    .allocation
-                    .and_then(|allocation| allocation.layer)
-                    .map(in_order),
-                shown: forwarder.current().map(in_order),
-            });
-        }
-    }
-
-    fn speaking_priority(&self, room: RoomId, publisher: PeerId) -> Priority {
-        let speaking = self
-            .rooms
-            .get(&room)
-            .map_or(0, |room| room.speakers.speaking());
-        match self.speaking_rank(room, publisher) {
-            Some(rank) if rank < speaking => Priority::Speaking,
-            Some(rank) => Priority::Spoke(rank as u16),
-            None => Priority::Other,
-        }
+        let room = self.rooms.get(&peer.room);
+        let last_n = self.config.last_n.zip(room);
+        let standing = |publisher| Standing {
+            speech: room.map_or(Speech::Never, |room| room.speakers.speech_of(publisher)),
+            in_last_n: last_n
+                .is_none_or(|(most, room)| room.last_n.includes(most, peer.id, publisher)),
+        };
+        let subscriber = &peer.subscriber;
+        subscriber.layer_requests(now, &self.tracks, standing, requests, sounds);
     }
 
     /// Applies a decision, and tells of it.
@@ -172,82 +109,20 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
-        let congested = peer.subscriber.link().is_congested();
         let room = peer.room;
-        let mut changes = Vec::new();
-        let mut stopped = Vec::new();
-        let mut wants = Vec::new();
-        let mut muted = Vec::new();
-        let mut decodable = Vec::new();
-        // Allocations of audio come first and have no request: audio has one layer, and no order.
-        let sounds = allocations.len().saturating_sub(requests.len());
-        let orders = requests.iter().map(|request| Some(request.order));
-        let orders = std::iter::repeat_n(None, sounds).chain(orders);
-        for (order, allocation) in orders.zip(allocations) {
-            let Some(slot) = peer.subscriber.slot_mut(allocation.slot) else {
-                continue;
-            };
-            let before = slot.allocation.replace(*allocation);
-            if before.is_some_and(|before| before.reason == Reason::Muted) {
-                slot.resume();
-            }
-            let Some(forwarder) = &mut slot.forwarder else {
-                continue;
-            };
-            if let Some(order) = order {
-                forwarder.set_order(order);
-            }
-            // A layer that is overdue is not the one sent.
-            let tells = match allocation.is_late {
-                true => forwarder.current(),
-                false => allocation.layer,
-            };
-            let told = slot.told.replace((tells, allocation.reason));
-            let layer = pointed_at(forwarder, allocation);
-            let changes_target = forwarder.target() != layer;
-            forwarder.set_target(layer);
-            // Packets that the link cannot carry would only wait, and everything behind them.
-            let stops = congested && layer < forwarder.current();
-            if stops {
-                forwarder.stop();
-                stopped.push(allocation.slot);
-            }
-            if allocation.reason == Reason::Muted {
-                forwarder.halt();
-            }
-            if changes_target || stops {
-                wants.push(forwarder.source.index);
-            }
-            if !changes_target && told == Some((tells, allocation.reason)) {
-                continue;
-            }
-            if is_undecodable(before.as_ref()) != is_undecodable(Some(allocation)) {
-                decodable.push(allocation.track);
-            }
-            if allocation.reason == Reason::Muted {
-                muted.push(allocation.slot);
-            }
-            changes.push(SubscriptionState {
-                track: allocation.track,
-                layer: tells.map(|layer| layer.spatial),
-                temporal: tells.map(|layer| layer.temporal),
-                reason: allocation.reason,
-            });
-        }
-        for slot in muted {
-            peer.subscriber.link_mut().pacer.forget_slot(slot);
-        }
-        for slot in stopped {
-            peer.subscriber.link_mut().pacer.skip(now, slot);
-        }
+        let Applied {
+            news,
+            wants,
+            decodable,
+        } = peer.subscriber.apply(now, requests, allocations);
         for track in wants {
             self.wants_changed(track);
         }
         for track in decodable {
             self.decodable_changed(now, room, track);
         }
-        if !changes.is_empty() {
-            self.report_allocation(now, index, changes);
+        if !news.is_empty() {
+            self.report_allocation(now, index, news);
         }
     }
 
@@ -294,62 +169,5 @@ impl Worker {
             peer: id,
             subscriptions: states,
         });
-    }
-}
-
-/// The allocation of an audio track, muted or not.
-fn sound(slot: usize, track: TrackId, muted: bool) -> LayerAllocation {
-    LayerAllocation {
-        slot,
-        track,
-        layer: (!muted).then(LayerId::default),
-        bitrate: 0,
-        reason: if muted { Reason::Muted } else { Reason::Best },
-        is_late: false,
-    }
-}
-
-/// Whether a viewer is sent nothing of a track because it cannot decode it.
-pub(super) fn is_undecodable(allocation: Option<&LayerAllocation>) -> bool {
-    allocation
-        .is_some_and(|allocation| allocation.layer.is_none() && allocation.reason == Reason::Codec)
-}
-
-/// How many of a track's encodings come in a codec that the viewer lacks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lacks {
-    None,
-    Some,
-    All,
-}
-
-/// Removes from a ladder the steps of encodings that the viewer cannot decode.
-fn leave_out_undecodable(ladder: &mut Ladder, forwarder: &Forwarder, track: &Track) -> Lacks {
-    let decodes = |layer| {
-        let payload_type = track.payload_type_of(layer);
-        payload_type.is_some_and(|payload_type| forwarder.decodes(payload_type))
-    };
-    let order = track.order();
-    let encodings = order.encodings().count();
-    let decoded = order.encodings().filter(|layer| decodes(*layer)).count();
-    if decoded == encodings {
-        return Lacks::None;
-    }
-    for rung in ladder.rungs_mut() {
-        if !order.encoding_of(rung.id).is_some_and(decodes) {
-            (rung.alive, rung.available) = (false, false);
-        }
-    }
-    match decoded {
-        0 => Lacks::All,
-        _ => Lacks::Some,
-    }
-}
-
-/// The layer that a forwarder aims at for an allocation. A stream that has stopped may resume where it was.
-fn pointed_at(forwarder: &Forwarder, allocation: &LayerAllocation) -> Option<LayerId> {
-    match allocation.reason {
-        Reason::Publisher | Reason::NotStarted => allocation.layer.or(forwarder.target()),
-        _ => allocation.layer,
     }
 }

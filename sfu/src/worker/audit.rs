@@ -155,7 +155,7 @@ impl Worker {
                     "{id} is not at {here} what it is at its publisher's"
                 ));
             }
-            let wanted = !self.wanted_of(track).0.is_empty();
+            let wanted = !self.wanted_of(track).layers.is_empty();
             let sent = found.sinks.pipes().iter().any(|pipe| pipe.to == here);
             if (!piped.wanted.is_empty(), sent) != (wanted, wanted) {
                 faults.push(format!(

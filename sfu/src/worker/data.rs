@@ -1,7 +1,7 @@
 //! Data channel messages: from one peer to all others in its room.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Control, Worker};
 use crate::drops::DropReason;
@@ -12,9 +12,6 @@ use crate::index::PeerIx;
 use crate::pipe::Data;
 use crate::transport::{DataChannel, DataMessage};
 
-/// Interval at which one reason is told to a peer. The messages it sends are bounded, but not its mistakes.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
-
 /// A peer as a sender of messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
@@ -24,43 +21,6 @@ pub(crate) struct Named {
     pub(crate) may_send_data: bool,
     /// The room's control plane is told its messages.
     pub(crate) hear_data: bool,
-}
-
-/// The messages that a peer may still send, and the times it was told of refusals.
-#[derive(Debug, Default)]
-pub(super) struct DataBudget {
-    window: Option<Instant>,
-    used: u32,
-    /// None may be sent at all.
-    is_closed: bool,
-    /// The room's control plane is told of each.
-    is_heard: bool,
-    /// Times by reason, in the order of [`DataRefusal`].
-    told: [Option<Instant>; DataRefusal::COUNT],
-}
-
-impl DataBudget {
-    fn take(&mut self, now: Instant, per_second: u32) -> bool {
-        if self
-            .window
-            .is_none_or(|window| now >= window + Duration::from_secs(1))
-        {
-            self.window = Some(now);
-            self.used = 0;
-        }
-        self.used = self.used.saturating_add(1);
-        self.used <= per_second
-    }
-
-    /// Whether the peer is to be told of a refusal now.
-    fn tell(&mut self, now: Instant, reason: DataRefusal) -> bool {
-        let told = &mut self.told[reason as usize];
-        let due = told.is_none_or(|told| now >= told + TOLD_EVERY);
-        if due {
-            *told = Some(now);
-        }
-        due
-    }
 }
 
 impl Worker {
@@ -131,7 +91,7 @@ impl Worker {
             return Ok(());
         };
         let index = *self.by_id.get(&to).ok_or(SfuError::NoSuchPeer)?;
-        self.deliver_to(now, index, data, &named(data));
+        self.deliver_to(now, index, data, &data.named());
         Ok(())
     }
 
@@ -162,7 +122,7 @@ impl Worker {
         let Some(room) = self.rooms.get(&data.room) else {
             return;
         };
-        let named = named(data);
+        let named = data.named();
         let peers: Vec<PeerIx> = room.peers.iter().copied().collect();
         for index in peers {
             if Some(index) != except {
@@ -192,29 +152,5 @@ impl Worker {
             Self::transmit(&mut self.transmits, &mut peer.run, to, &datagram);
         }
         self.schedule.touch(index);
-    }
-}
-
-/// The message after its sender's name and a line feed.
-fn named(data: &Data) -> Vec<u8> {
-    [data.sender.as_bytes(), b"\n", &data.payload].concat()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_has_so_many_messages_and_each_reason_is_told_once_in_it() {
-        let mut budget = DataBudget::default();
-        let start = Instant::now();
-        let ms = |ms| start + Duration::from_millis(ms);
-        let taken = (0..10).filter(|i| budget.take(ms(*i), 3)).count();
-        assert_eq!(taken, 3);
-        assert!(!budget.take(ms(999), 3) && budget.take(ms(1_000), 3));
-        for reason in [DataRefusal::TooFast, DataRefusal::UnknownLabel] {
-            let told = (0..250).filter(|i| budget.tell(ms(i * 10), reason));
-            assert_eq!(told.collect::<Vec<_>>(), [0, 100, 200], "{reason:?}");
-        }
     }
 }

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use super::Worker;
 use crate::index::PeerIx;
-
-/// Plain RTCP in one datagram: with the SRTCP trailer it stays under the packet bound.
-const RTCP_BYTES: usize = 1_200;
+use crate::rtp::rtcp;
 
 impl Worker {
     pub(super) fn poll_feedback(&mut self, now: Instant, index: PeerIx) {
@@ -27,7 +25,7 @@ impl Worker {
             });
         peer.subscriber.poll_rtcp(now, ntp, &peer.cname, &mut rtcp);
         peer.subscriber.link_mut().handle_timeout(now);
-        for compound in split(&rtcp) {
+        for compound in rtcp::datagrams(&rtcp) {
             peer.send_rtcp(compound, &mut self.transmits);
         }
         for track in changed {
@@ -37,9 +35,7 @@ impl Worker {
         self.decide_if_due(now, index);
         self.send_paced(now, index);
     }
-}
 
-impl Worker {
     /// Updates the publishers' clocks for all of a viewer's streams at one moment. The offset of a publisher's clock
     /// may have changed between the last packets of two streams.
     fn refresh_clocks(&mut self, now: Instant, index: PeerIx) {
@@ -70,43 +66,5 @@ impl Worker {
                 forwarder.set_clock(clock);
             }
         }
-    }
-}
-
-/// Cuts a sequence of RTCP packets into datagrams at packet boundaries. Reduced-size RTCP
-/// (RFC 5506), negotiated always, lets each stand alone.
-fn split(mut rtcp: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let mut end = 0;
-        while let Some(header) = rtcp.get(end..end + 4) {
-            let len = 4 * (usize::from(u16::from_be_bytes([header[2], header[3]])) + 1);
-            if end > 0 && end + len > RTCP_BYTES {
-                break;
-            }
-            end += len;
-        }
-        let end = end.min(rtcp.len());
-        let (datagram, rest) = rtcp.split_at(end);
-        rtcp = rest;
-        (end > 0).then_some(datagram)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn datagrams_are_cut_between_packets() {
-        let packet = |words: u16| {
-            let mut packet = vec![0x80, 200];
-            packet.extend_from_slice(&words.to_be_bytes());
-            packet.resize(4 * (usize::from(words) + 1), 0);
-            packet
-        };
-        let rtcp: Vec<u8> = [packet(200), packet(60), packet(60), packet(1)].concat();
-        let sizes: Vec<_> = split(&rtcp).map(<[u8]>::len).collect();
-        assert_eq!(sizes, vec![804 + 244, 244 + 8]);
-        assert_eq!(split(&[]).count(), 0);
     }
 }

@@ -8,14 +8,9 @@ use super::Worker;
 use super::inbox::{Delivery, Inbox, Viewer};
 use super::peer::Peer;
 use crate::drops::DropReason;
-use crate::egress::{
-    Cached, Item, Next, Outgoing, Outlet, Paced, Pacer, Packer, Plan, Slot, Start,
-};
+use crate::egress::{Item, Next, Outlet, Paced, Pacer, Packer, Plan, Slot, Start};
 use crate::index::{PeerIx, TrackIx};
-use crate::packet::{Packet, PacketInfo, PassedOn};
-use crate::rtp::RtpHeader;
-use crate::rtp::codec::is_keyframe;
-use crate::track::{StreamPacket, Track};
+use crate::packet::Packet;
 use crate::transmit::Transmits;
 
 /// Sealed bytes after which they are sent before more are made: half of a core's second-level cache, so that the kernel
@@ -156,7 +151,7 @@ impl Worker {
             {
                 continue;
             }
-            let Some(info) = cached_facts(track, start.layer, sequence, datagram) else {
+            let Some(info) = track.cached_info(start.layer, sequence, datagram) else {
                 continue;
             };
             let packet = Packet {
@@ -172,7 +167,7 @@ impl Worker {
             let Some(outgoing) = plan.outgoing else {
                 continue;
             };
-            let paced = paced(at.slot, outgoing, origin, &packet);
+            let paced = Paced::new(at.slot, outgoing, origin, &packet);
             let link = peer.subscriber.link_mut();
             if !link.pacer.admits(now, usize::from(outgoing.len)) {
                 link.pacer.push(now, paced);
@@ -230,7 +225,8 @@ impl Worker {
         let (Some(track), Some(viewer)) = (track, self.peers.get_mut(viewer)) else {
             return;
         };
-        let Some((datagram, info)) = cached(track, &source) else {
+        let found = track.cached(source.layer, source.ssrc, source.sequence);
+        let Some((datagram, info)) = found else {
             return self.counters.drop(DropReason::PacedNotCached);
         };
         let packet = Packet {
@@ -324,7 +320,7 @@ impl FanoutScratch {
             if pacer.admits(now, bytes) {
                 return;
             }
-            pacer.push(now, paced(planned.slot, *outgoing, origin, packet));
+            pacer.push(now, Paced::new(planned.slot, *outgoing, origin, packet));
         }
         self.planned.pop();
     }
@@ -373,57 +369,6 @@ impl FanoutScratch {
         self.planned.clear();
         sealed
     }
-}
-
-/// A packet for the pacer's queue.
-fn paced(slot: u32, outgoing: Outgoing, origin: TrackIx, packet: &Packet<'_>) -> Paced {
-    Paced {
-        slot,
-        outgoing,
-        source: Cached {
-            track: origin,
-            layer: packet.layer,
-            ssrc: packet.header.ssrc,
-            sequence: packet.sequence,
-        },
-    }
-}
-
-/// A packet that its publisher's cache still has, with its info.
-pub(super) fn cached<'a>(track: &'a Track, source: &Cached) -> Option<(&'a [u8], PacketInfo)> {
-    let layer = track
-        .layers
-        .get(source.layer)
-        .filter(|layer| layer.ssrc == Some(source.ssrc))?;
-    let datagram = layer.cache.as_ref()?.get(source.sequence)?;
-    let info = cached_facts(track, source.layer, source.sequence, datagram)?;
-    Some((datagram, info))
-}
-
-/// Facts of a packet from a cache.
-fn cached_facts(track: &Track, layer: usize, sequence: u64, datagram: &[u8]) -> Option<PacketInfo> {
-    let header = RtpHeader::parse(datagram).ok()?;
-    let codec = track.codec(header.payload_type)?;
-    let passed_on = PassedOn::find(&header, datagram, &track.extensions);
-    let described = track.layers.get(layer)?.frames.describe(StreamPacket {
-        codec,
-        sequence,
-        datagram,
-        payload: header.payload(datagram),
-        passed_on: &passed_on,
-    });
-    Some(PacketInfo {
-        header,
-        codec,
-        track: track.id,
-        layer,
-        sequence,
-        switchable: is_keyframe(codec, header.payload(datagram)),
-        cached: true,
-        sender: track.layers.get(layer)?.sender,
-        described,
-        passed_on,
-    })
 }
 
 impl Peer {

@@ -11,9 +11,8 @@ mod truth;
 
 use truth::{Truth, Wrong};
 
-use super::forward::cached;
 use crate::cache::CacheShare;
-use crate::egress::{Cached, Forwarder, Plan, Slot, SlotSeed, SourceTrack};
+use crate::egress::{Forwarder, Plan, Slot, SlotSeed, SourceTrack};
 use crate::event::MediaKind;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::index::{PeerIx, TrackIx};
@@ -291,13 +290,8 @@ impl Rig {
 
     fn with_cached(&mut self, layer: usize, sequence: u64, f: impl FnOnce(&mut Self, &Packet<'_>)) {
         let track = self.tracks.get(self.track).unwrap();
-        let source = Cached {
-            track: self.track,
-            layer,
-            ssrc: track.layers[layer].ssrc.unwrap(),
-            sequence,
-        };
-        let Some((datagram, info)) = cached(track, &source) else {
+        let ssrc = track.layers[layer].ssrc.unwrap();
+        let Some((datagram, info)) = track.cached(layer, ssrc, sequence) else {
             return;
         };
         let datagram = datagram.to_vec();

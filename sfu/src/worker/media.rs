@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use super::Worker;
-use super::forward::cached;
 use super::peer::Peer;
 use crate::drops::DropReason;
-use crate::egress::{Cached, Repair, Request};
+use crate::egress::{Repair, Request};
 use crate::event::Event;
 use crate::index::{PeerIx, TrackIx};
 use crate::ingress::{Media, Publisher, Receipt};
@@ -235,13 +234,8 @@ impl Worker {
         let (Some(track), Some(viewer)) = (track, self.peers.get_mut(viewer)) else {
             return false;
         };
-        let source = Cached {
-            track: repair.track,
-            layer: repair.layer,
-            ssrc: repair.ssrc,
-            sequence: repair.sequence,
-        };
-        let Some((datagram, info)) = cached(track, &source) else {
+        let found = track.cached(repair.layer, repair.ssrc, repair.sequence);
+        let Some((datagram, info)) = found else {
             self.counters.drop(DropReason::RepairNotCached);
             return false;
         };

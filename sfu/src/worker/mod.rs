@@ -1,4 +1,8 @@
-//! One media thread's state, sans I/O.
+//! One media thread's state, sans I/O, and the wiring between its parts.
+//!
+//! Who speaks, which layer a viewer is sent, which codec a publisher is asked for, and why, is decided by values in
+//! `audio/`, `track/`, `egress/` and `ingress/`. The worker carries facts to them, and their decisions on.
+//! `tests/tidy.rs` holds it to that.
 //!
 //! The contract: feed datagrams with [`handle_datagram`](Worker::handle_datagram), call the command methods, call
 //! [`handle_timeout`](Worker::handle_timeout) when [`poll_timeout`](Worker::poll_timeout) says so. After each of these
@@ -20,6 +24,7 @@ mod feedback;
 mod forward;
 mod handshake;
 mod inbox;
+mod marks;
 mod media;
 mod negotiation;
 mod orientation;
@@ -63,6 +68,7 @@ use crate::view::Cap;
 use forward::{FanoutScratch, PART_BYTES};
 use handshake::Handshakes;
 use inbox::Inbox;
+use marks::Marks;
 use paths::PathCounters;
 use peer::Peer;
 use pipe::Upstream;
@@ -112,7 +118,7 @@ pub(crate) struct Worker {
     schedule: Schedule,
     handshakes: Handshakes,
     events: VecDeque<Event>,
-    marks: wanted::Marks,
+    marks: Marks,
     watches: codecs::Watches,
     looks: orientation::Looks,
     /// Rooms in which somebody is heard, by the time of the next decision about speakers.
@@ -177,7 +183,7 @@ impl Worker {
             schedule: Schedule::default(),
             handshakes: Handshakes::default(),
             events: VecDeque::new(),
-            marks: wanted::Marks::default(),
+            marks: Marks::default(),
             watches: codecs::Watches::default(),
             looks: orientation::Looks::default(),
             speaking: BTreeSet::new(),

@@ -8,12 +8,12 @@ use super::Worker;
 use super::peer::Peer;
 use crate::cache::CacheShare;
 use crate::config::Limits;
-use crate::egress::{SlotSeed, Subscriber};
+use crate::egress::{SlotSeed, Subscriber, refused_lines};
 use crate::error::{Limit, SfuError};
 use crate::event::{Answer, MediaKind, Needs, PublishedTrack, RefusedMedia, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::index::{PeerIx, TrackIx};
-use crate::ingress::Publisher;
+use crate::ingress::{DataBudget, Publisher};
 use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters, SlotIdentity};
 use crate::seat::Seat;
 use crate::track::{Target, Track};
@@ -51,24 +51,6 @@ pub(crate) fn read_offer(text: &str, limits: &Limits) -> Result<Offer, SfuError>
         });
     }
     Ok(offer)
-}
-
-/// The kinds of receiving m-lines that are refused, each once, with the reason that nothing can be sent on them.
-fn refused_lines(offer: &Offer) -> Vec<(MediaKind, Reason)> {
-    let mut refused: Vec<(MediaKind, Reason)> = Vec::new();
-    for media in &offer.media {
-        let Some(kind) = media.receives_in_vain() else {
-            continue;
-        };
-        let reason = match media.lacks_codec() {
-            true => Reason::Codec,
-            false => Reason::NoSlot,
-        };
-        if !refused.iter().any(|(other, _)| *other == kind) {
-            refused.push((kind, reason));
-        }
-    }
-    refused
 }
 
 impl Worker {
@@ -142,7 +124,7 @@ impl Worker {
             pictures: Default::default(),
             _seat: seat,
             sender: id.to_string().into(),
-            data_budget: super::data::DataBudget::default(),
+            data_budget: DataBudget::default(),
             logged_at: None,
         });
         self.by_id.insert(id, index);

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::codecs::{Asks, Offered};
-use super::orientation::Pictures;
+use super::codecs::Offered;
 use crate::egress::Subscriber;
 use crate::event::Needs;
 use crate::id::{PeerId, RoomId};
-use crate::ingress::Publisher;
+use crate::ingress::{Asks, DataBudget, Pictures, Publisher};
 use crate::seat::Seat;
 use crate::track::Tracks;
 use crate::transmit::RunKey;
@@ -44,7 +43,7 @@ pub(super) struct Peer {
     pub(super) _seat: Seat,
     /// The name told to receivers of its data channel messages.
     pub(super) sender: Arc<str>,
-    pub(super) data_budget: super::data::DataBudget,
+    pub(super) data_budget: DataBudget,
     /// The time of the last log line about its transport.
     pub(super) logged_at: Option<Instant>,
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::audio::{Loudest, Speakers};
-use crate::id::{PeerId, TrackId};
+use crate::audio::{LastN, Loudest, Speakers};
+use crate::id::TrackId;
 use crate::index::{PeerIx, TrackIx, WorkerIx};
 use crate::stats::Decision;
 
@@ -22,9 +22,8 @@ pub(crate) struct Room {
     pub(crate) speakers: Speakers,
     /// The loudness of its audio tracks.
     pub(crate) loudest: Loudest,
-    /// The publishers whose videos are sent, if not all are: the last speaker first. It holds one more than a viewer is
-    /// sent, for viewers who are in the list themselves.
-    pub(crate) last_n: Vec<PeerId>,
+    /// The publishers whose cameras are sent, if not all are.
+    pub(crate) last_n: LastN,
     /// The number of its viewers here that ignore the video orientation and show pictures as they come.
     pub(crate) unturning: usize,
     /// The other workers that have such viewers.
@@ -45,7 +44,7 @@ impl Room {
             timeline: VecDeque::new(),
             speakers: Speakers::default(),
             loudest: Loudest::default(),
-            last_n: Vec::new(),
+            last_n: LastN::default(),
             unturning: 0,
             unturning_parts: Vec::new(),
         }

@@ -12,15 +12,12 @@
 use std::time::Instant;
 
 use super::{Control, Worker};
-use crate::audio::{Hearing, Sound};
-use crate::event::{Event, MediaKind};
+use crate::audio::{Hearing, Sound, decider};
+use crate::event::Event;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::index::{TrackIx, WorkerIx};
 use crate::ingress::Media;
 use crate::rtp::extension::{AudioLevel, ExtensionKind};
-
-/// The level that means silence (RFC 6464).
-const SILENCE: u8 = 127;
 
 impl Worker {
     /// Judges an audio packet; false if it is too quiet to be forwarded.
@@ -36,7 +33,7 @@ impl Worker {
         };
         let (id, room) = (track.id, track.room);
         let own = track.peer().map(|_| track.publisher);
-        let loudness = SILENCE - level.level;
+        let loudness = level.loudness();
         let Some(part) = self.rooms.get_mut(&room) else {
             return true;
         };
@@ -95,17 +92,11 @@ impl Worker {
         let Some(part) = self.rooms.get_mut(&room) else {
             return;
         };
-        let decides = part
-            .parts
-            .iter()
-            .copied()
-            .min()
-            .filter(|least| *least < here);
-        if let Some(decides) = decides {
+        if let Some(decider) = decider(here, &part.parts) {
             let levels = part.speakers.digests(now);
             if !levels.is_empty() {
                 self.outbox
-                    .push_back((decides, Control::Levels { room, levels }));
+                    .push_back((decider, Control::Levels { room, levels }));
             }
         } else if part.speakers.decide(now) {
             self.tell_speakers(now, room);
@@ -196,7 +187,7 @@ impl Worker {
             return;
         };
         part.loudest.forget(track);
-        if part.speakers.forget(track) && !part.parts.iter().any(|other| *other < here) {
+        if part.speakers.forget(track) && decider(here, &part.parts).is_none() {
             self.tell_speakers(now, room);
         }
     }
@@ -208,7 +199,7 @@ impl Worker {
             return;
         };
         part.loudest.forget(track);
-        let decides = !part.parts.iter().any(|other| *other < here);
+        let decides = decider(here, &part.parts).is_none();
         if part.speakers.silence(track) && decides && part.speakers.decide(now) {
             self.tell_speakers(now, room);
         }
@@ -226,54 +217,21 @@ impl Worker {
         }
     }
 
-    /// Chooses the publishers whose videos are sent. Among those with a camera on: first the last speakers, then those
-    /// chosen before, then those who published first. It takes one more than the server is set to, as nobody is sent
-    /// their own. True if the choice changed.
+    /// Chooses the publishers whose cameras are sent, if not all are; true if the choice changed.
     fn choose_last_n(&mut self, room: RoomId) -> bool {
-        let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
+        let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get_mut(&room)) else {
             return false;
         };
-        let tracks = part.tracks.iter().filter_map(|(id, at)| {
-            let track = self.tracks.get(*at)?;
-            let settings = track.settings;
-            let camera = track.kind == MediaKind::Video && !settings.screen && !settings.muted;
-            camera.then_some((*id, track.publisher))
+        let cameras = part.tracks.iter().filter_map(|(id, at)| {
+            let track = self.tracks.get(*at).filter(|track| track.is_camera())?;
+            Some((*id, track.publisher))
         });
-        let mut cameras: Vec<(TrackId, PeerId)> = tracks.collect();
+        let mut cameras: Vec<(TrackId, PeerId)> = cameras.collect();
+        // In the order they were published, so that a run does not depend on a map's order.
         cameras.sort_unstable();
-        let has_camera = |peer: &PeerId| cameras.iter().any(|(_, publisher)| publisher == peer);
-        let spoke = part.speakers.recent().iter().map(|(_, peer)| *peer);
-        let before = part.last_n.iter().copied();
-        let wanted = spoke.chain(before).filter(has_camera);
-        let mut chosen: Vec<PeerId> = Vec::new();
-        for peer in wanted.chain(cameras.iter().map(|(_, peer)| *peer)) {
-            if chosen.len() <= most && !chosen.contains(&peer) {
-                chosen.push(peer);
-            }
-        }
-        let Some(part) = self.rooms.get_mut(&room) else {
-            return false;
-        };
-        let changed = part.last_n != chosen;
-        part.last_n = chosen;
-        changed
-    }
-
-    /// Whether a viewer is to be sent a publisher's camera: it is among the last speakers other than the viewer, as
-    /// many as the server is set to.
-    pub(super) fn in_last_n(&self, room: RoomId, viewer: PeerId, publisher: PeerId) -> bool {
-        let (Some(most), Some(part)) = (self.config.last_n, self.rooms.get(&room)) else {
-            return true;
-        };
-        let others = part.last_n.iter().filter(|peer| **peer != viewer);
-        others.take(most).any(|peer| *peer == publisher)
-    }
-
-    /// A publisher's place among the last speakers; the first is the one who speaks now. None if it has not spoken
-    /// lately.
-    pub(super) fn speaking_rank(&self, room: RoomId, publisher: PeerId) -> Option<usize> {
-        let recent = self.rooms.get(&room)?.speakers.recent();
-        recent.iter().position(|(_, peer)| *peer == publisher)
+        let cameras: Vec<PeerId> = cameras.into_iter().map(|(_, peer)| peer).collect();
+        let recent = part.speakers.recent().iter().map(|(_, peer)| *peer);
+        part.last_n.choose(most, &cameras, recent)
     }
 
     /// Decides anew for every viewer of a room.

@@ -5,12 +5,10 @@ use std::time::Instant;
 use super::Worker;
 use crate::egress::{KeyframeRequest, Request, SourceTrack};
 use crate::error::SfuError;
-use crate::event::{Event, MediaKind, Slot, SubscriptionState};
+use crate::event::{Event, MediaKind, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::index::{PeerIx, TrackIx};
-use crate::track::ladder::LayerId;
 use crate::track::{Target, Track};
-use crate::view::Reason;
 
 impl Worker {
     /// Forwards a track to a peer.
@@ -233,14 +231,11 @@ impl Worker {
         };
         let room = peer.room;
         let mut assigned = Vec::new();
-        let mut told = Vec::new();
+        let mut begun = Vec::new();
         peer.subscriber.fill(|slot, state, waited_for| {
             if let Some(forwarder) = &state.forwarder {
                 assigned.push((slot, (*forwarder.source).clone()));
-                // Decisions tell of video.
-                if waited_for.is_some() {
-                    told.push((*forwarder.source).clone());
-                }
+                begun.extend(waited_for.and_then(|_| forwarder.source.begun()));
             }
         });
         let news = peer.subscriber.news_of_waiting();
@@ -249,24 +244,14 @@ impl Worker {
             self.add_viewer(source.index, Target { peer: index, slot });
             self.viewers_changed(now, source.id);
         }
-        let heard = told.iter().filter(|source| source.kind == MediaKind::Audio);
-        let heard = heard.map(|source| SubscriptionState {
-            track: source.id,
-            layer: Some(0),
-            temporal: Some(0),
-            reason: Reason::Best,
-        });
-        let waits = news.iter().map(|(source, reason)| SubscriptionState {
-            track: source.id,
-            layer: None,
-            temporal: None,
-            reason: *reason,
-        });
-        let states: Vec<_> = heard.chain(waits).collect();
+        let waits = news.iter();
+        let waits = waits.map(|(source, reason)| source.awaited(*reason));
+        let states: Vec<_> = begun.into_iter().chain(waits).collect();
         for (source, reason) in &news {
-            match reason {
-                Reason::Codec => self.decodable_changed(now, room, source.id),
-                _ => self.viewers_changed(now, source.id),
+            if reason.is_lack_of_codec() {
+                self.decodable_changed(now, room, source.id);
+            } else {
+                self.viewers_changed(now, source.id);
             }
         }
         if !states.is_empty() {
@@ -312,14 +297,8 @@ impl Worker {
             return;
         };
         for slot in slots {
-            if let Some(slot) = viewer.subscriber.slot_mut(*slot)
-                && slot.kind == MediaKind::Audio
-                && slot
-                    .allocation
-                    .is_none_or(|allocation| allocation.layer.is_some())
-                && let Some(forwarder) = &mut slot.forwarder
-            {
-                forwarder.set_target(Some(LayerId::default()));
+            if let Some(slot) = viewer.subscriber.slot_mut(*slot) {
+                slot.begin_sound();
             }
         }
         self.decide(now, index);

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::Worker;
 use crate::drops::DropReason;
 use crate::error::{Limit, SfuError};
@@ -12,12 +10,8 @@ use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::index::TrackIx;
 use crate::ingress::Media;
-use crate::rtp::codec::{Codec, red};
 use crate::seat::Seat;
-use crate::tap::{
-    Arrived, Choice, Given, TAPS_PER_TRACK, Tap, TapLayers, TapPacket, TapSettings, TapSink, tap,
-};
-use crate::track::Track;
+use crate::tap::{Arrived, Choice, Given, TAPS_PER_TRACK, Tap, TapSettings, TapSink, tap};
 use crate::track::ladder::{LayerSet, SPATIAL};
 
 /// Interval of the looks for taps whose reader is gone. Until then such a tap keeps its layers published.
@@ -72,17 +66,7 @@ impl Worker {
         if track.kind == MediaKind::Audio {
             return;
         }
-        let mut begin = LayerSet::NONE;
-        for tap in track.sinks.taps() {
-            match tap.layers() {
-                TapLayers::All => begin = LayerSet::ALL,
-                // One that does not arrive is asked to begin with a keyframe as it is switched on.
-                TapLayers::Largest => track
-                    .largest_alive()
-                    .into_iter()
-                    .for_each(|layer| begin.insert(layer)),
-            }
-        }
+        let begin = track.awaited_by_taps();
         self.request_keyframes(now, at, begin);
     }
 
@@ -108,7 +92,7 @@ impl Worker {
                 }
                 Some(Choice::Leave) | None => continue,
             }
-            let packet = packet.get_or_insert_with(|| tap_packet(track, media, datagram));
+            let packet = packet.get_or_insert_with(|| media.for_taps(track, datagram));
             let tap = track.sinks.taps_mut().get_mut(at);
             match tap.map(|tap| tap.give(now, packet)) {
                 Some(Given::Whole) | None => {}
@@ -154,35 +138,5 @@ impl Worker {
         for layer in (0..SPATIAL).filter(|layer| layers.contains(*layer)) {
             self.request_keyframe(now, at, layer);
         }
-    }
-}
-
-/// A packet as its taps get it.
-fn tap_packet(track: &Track, media: &Media, datagram: &[u8]) -> TapPacket {
-    let (header, codec) = (&media.header, media.codec);
-    let payload = header.payload(datagram);
-    let (mut payload_type, mut start) = (header.payload_type, 0);
-    let mut inside = codec;
-    // Of redundant audio the newest frame is given: the earlier ones came before.
-    if codec == Codec::Red
-        && let Some(primary) = red::Primary::find(payload)
-        && let Some(found) = track.codec(primary.payload_type)
-    {
-        (inside, payload_type, start) = (found, primary.payload_type, primary.start);
-    }
-    let layer = track.layers.get(media.layer);
-    let clock = layer.and_then(|layer| layer.sender);
-    TapPacket {
-        codec: inside,
-        payload_type,
-        clock_rate: codec.clock_rate(),
-        layer: media.layer,
-        keyframe: media.keyframe,
-        sequence: media.sequence,
-        timestamp: header.timestamp,
-        marker: header.marker,
-        ntp: clock.map(|clock| clock.ntp_of(header.timestamp, codec.clock_rate())),
-        missed: 0,
-        payload: Bytes::copy_from_slice(payload.get(start..).unwrap_or_default()),
     }
 }

@@ -6,8 +6,8 @@
 //! 1. Hidden and forbidden tracks are paused.
 //! 2. In order of priority each subscription gets its lowest layer, for as long as the budget lasts. One that does not
 //!    fit is paused; a smaller one after it may still fit.
-//! 3. The rest goes to upgrades: screens, pinned tracks and the speaker first and as far as possible, the others in
-//!    rounds of one step each.
+//! 3. The rest goes to upgrades: those that come whole first and as far as possible, the others in rounds of one step
+//!    each.
 //!
 //! # Hysteresis
 //!
@@ -59,36 +59,15 @@ const EASY_SHARE: u64 = 50;
 /// Time between two upgrades, or resumptions: the keyframe has gone through, and feedback tells its effect.
 const ONE_AT_A_TIME: Duration = Duration::from_secs(1);
 
-/// The order of subscriptions when there is not enough for all. Smaller comes first.
+/// The place of a subscription in the order when there is not enough for all. Smaller comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Priority {
-    /// The track shows a screen: everybody talks about it, and it is unreadable when small.
-    Screen,
-    /// The viewer pinned the track.
-    Pinned,
-    /// The publisher speaks now.
-    Speaking,
-    /// The publisher spoke; the number of people who have spoken since.
-    Spoke(u16),
-    /// Any other track.
-    Other,
-}
-
-impl Priority {
-    /// The class. Within a class the present pictures stay, whoever spoke last: a change costs two keyframes.
-    fn class(self) -> u8 {
-        match self {
-            Self::Screen => 0,
-            Self::Pinned => 1,
-            Self::Speaking => 2,
-            Self::Spoke(_) | Self::Other => 3,
-        }
-    }
-
-    /// Whether it is upgraded as far as possible before others are upgraded at all.
-    fn comes_whole(self) -> bool {
-        self <= Self::Speaking
-    }
+pub(crate) struct Priority {
+    /// The class. Within a class the present pictures stay, whatever their ranks: a change costs two keyframes.
+    pub(crate) class: u8,
+    /// The place in the class.
+    pub(crate) rank: u16,
+    /// It is upgraded as far as possible before others are upgraded at all.
+    pub(crate) comes_whole: bool,
 }
 
 /// A video subscription.
@@ -323,7 +302,7 @@ impl Allocator {
         // The sort is stable: among equals, a slot with more keeps it, and the first stays first.
         self.choices.sort_by_key(|choice| {
             (
-                choice.priority.class(),
+                choice.priority.class,
                 std::cmp::Reverse(choice.before),
                 choice.priority,
             )
@@ -390,7 +369,7 @@ impl Allocator {
             loop {
                 let mut any = false;
                 for choice in &mut self.choices {
-                    if choice.priority.comes_whole() != whole || choice.chosen.is_none() {
+                    if choice.priority.comes_whole != whole || choice.chosen.is_none() {
                         continue;
                     }
                     while let Some(next) = choice.next() {

@@ -3,7 +3,25 @@ use proptest::prelude::*;
 use super::*;
 use crate::track::ladder::Rung;
 
+mod caps;
 mod comebacks;
+
+const FIRST: Priority = Priority {
+    class: 0,
+    rank: 0,
+    comes_whole: true,
+};
+const SPEAKING: Priority = Priority { class: 2, ..FIRST };
+const LAST: Priority = ranked(u16::MAX);
+
+/// A priority in the last class.
+const fn ranked(rank: u16) -> Priority {
+    Priority {
+        class: 3,
+        rank,
+        comes_whole: false,
+    }
+}
 
 fn track(number: u64) -> TrackId {
     TrackId::new(0, number)
@@ -34,7 +52,7 @@ fn request(slot: usize) -> LayerRequest {
         track: track(slot as u64),
         ladder: ladder(&[150, 500, 1_700]),
         order: Ranks::of(&[0, 1, 2]),
-        priority: Priority::Other,
+        priority: LAST,
         height: 0,
         paused: None,
         lacks_codec: false,
@@ -133,7 +151,7 @@ fn no_picture_is_added_while_a_cut_may_be_taken_back() {
     decide(&mut allocator, start, budget(310), &mut requests);
     requests.swap(0, 2);
     assert_eq!(requests[0].current, None);
-    requests[0].priority = Priority::Speaking;
+    requests[0].priority = SPEAKING;
     let doubtful = Budget {
         congested: true,
         doubtful: true,
@@ -151,9 +169,9 @@ fn no_picture_is_added_while_a_cut_may_be_taken_back() {
 fn a_screen_then_the_pinned_then_the_speaker_come_first_and_whole() {
     let now = Instant::now();
     let mut requests = [request(0), request(1), request(2), request(3)];
-    requests[1].priority = Priority::Speaking;
-    requests[2].priority = Priority::Screen;
-    requests[3].priority = Priority::Spoke(0);
+    requests[1].priority = SPEAKING;
+    requests[2].priority = FIRST;
+    requests[3].priority = ranked(0);
     let granted = decide(&mut Allocator::default(), now, budget(2_600), &mut requests);
     let layers: Vec<_> = granted.iter().map(|(layer, _)| *layer).collect();
     assert_eq!(layers, [Some(0), Some(0), Some(2), Some(0)]);
@@ -230,159 +248,6 @@ fn a_publisher_that_has_sent_nothing_yet_is_waited_for_and_one_that_stopped_is_n
             &mut requests,
         );
         assert_eq!(granted, [(None, expected)], "{ladder:?}");
-    }
-}
-
-#[test]
-fn a_cap_is_a_bound_whatever_the_link_carries() {
-    let now = Instant::now();
-    let requests = [request(0), request(1)];
-    let cap = Cap {
-        bitrate: Some(1_000_000),
-        height: None,
-    };
-    let untried = Budget {
-        untried: true,
-        ..budget(50_000)
-    };
-    let mut allocator = Allocator::default();
-    let total: u64 = allocator
-        .allocate(now, untried, cap, &requests)
-        .iter()
-        .map(|allocation| allocation.bitrate)
-        .sum();
-    assert_eq!(total, 650_000, "rates swing: not all of the limit is used");
-    let cap = Cap {
-        bitrate: None,
-        height: Some(360),
-    };
-    let allocations = allocator
-        .allocate(now, budget(50_000), cap, &requests)
-        .to_vec();
-    assert!(allocations.iter().all(|allocation| {
-        allocation.layer.is_some_and(|layer| layer.spatial == 1) && allocation.reason == Reason::Cap
-    }));
-}
-
-#[test]
-fn who_denies_more_is_told_the_server_or_the_link() {
-    let now = Instant::now();
-    // Link and cap in kbit/s, and whether every rate tried has fitted; the ladder is 150, 500, 1,700.
-    let table = [
-        (50_000, Some(600), false, (Some(1), "cap")),
-        (50_000, Some(100), false, (None, "cap")),
-        (50_000, Some(1_700), false, (Some(1), "cap")),
-        (50_000, Some(1_950), false, (Some(2), "best")),
-        (1_000, Some(600), false, (Some(1), "cap")),
-        (400, Some(600), false, (Some(0), "bandwidth")),
-        (100, Some(600), false, (None, "bandwidth")),
-        (100, Some(120), false, (None, "bandwidth")),
-        // The cap would allow the whole ladder, so that the link is the reason.
-        (600, Some(2_000), false, (Some(1), "bandwidth")),
-        (600, None, false, (Some(1), "bandwidth")),
-        // The link has shown no limit yet.
-        (300, Some(400), true, (Some(0), "cap")),
-    ];
-    for (kbit, cap, untried, expected) in table {
-        let budget = Budget {
-            untried,
-            ..budget(kbit)
-        };
-        let cap = Cap {
-            bitrate: cap.map(|kbit: u64| kbit * 1_000),
-            height: None,
-        };
-        let allocation = Allocator::default().allocate(now, budget, cap, &[request(0)])[0];
-        let told = (
-            allocation.layer.map(|layer| layer.spatial),
-            allocation.reason.code(),
-        );
-        assert_eq!(told, expected, "{kbit} kbit/s within {cap:?}");
-    }
-}
-
-#[test]
-fn what_the_server_denies_is_told_as_that_steadily() {
-    let start = Instant::now();
-    // Link in kbit/s and the lowest layer's rate, one decision after the other; the cap, and the reasons.
-    type Case = (u64, &'static [(u64, u64)], &'static [&'static str]);
-    let table: [Case; 5] = [
-        // The lowest layer's rate swings around the cap.
-        (
-            120,
-            &[
-                (50_000, 150),
-                (50_000, 115),
-                (50_000, 100),
-                (50_000, 125),
-                (50_000, 140),
-            ],
-            &["cap"; 5],
-        ),
-        // The estimate swings around the cap, on a link that is never sent more.
-        (
-            600,
-            &[(650, 150), (560, 150), (500, 150), (610, 150)],
-            &["cap"; 4],
-        ),
-        (
-            600,
-            &[(650, 150), (400, 150), (560, 150)],
-            &["cap", "bandwidth", "bandwidth"],
-        ),
-        (120, &[(100, 150), (110, 150)], &["bandwidth"; 2]),
-        (120, &[(150, 150), (100, 150)], &["cap"; 2]),
-    ];
-    for (cap, steps, expected) in table {
-        let cap = Cap {
-            bitrate: Some(cap * 1_000),
-            height: None,
-        };
-        let (mut allocator, mut requests) = (Allocator::default(), [request(0)]);
-        for (at, ((link, lowest), expected)) in (0..).zip(steps.iter().zip(expected)) {
-            requests[0].ladder = ladder(&[*lowest, 500, 1_700]);
-            let now = start + Duration::from_secs(2 * at);
-            let allocation = allocator.allocate(now, budget(*link), cap, &requests)[0];
-            requests[0].current = allocation.layer;
-            assert_eq!(
-                allocation.reason.code(),
-                *expected,
-                "{cap:?}, decision {at}"
-            );
-            let kept = cap.bitrate.map(|most| percent(most, KEEP_SHARE));
-            assert!(Some(allocation.bitrate) <= kept, "{cap:?}, decision {at}");
-        }
-    }
-}
-
-#[test]
-fn under_a_cap_nothing_begins_that_may_be_too_much() {
-    let now = Instant::now();
-    let untried = Budget {
-        untried: true,
-        ..budget(1_000)
-    };
-    for (cap, height, rate, expected) in [
-        (Some(400), 360, 0, (None, "cap")),
-        (Some(400), 360, 60, (None, "cap")),
-        (Some(500), 360, 0, (Some(0), "best")),
-        (Some(1_000), 0, 0, (None, "cap")),
-        (None, 360, 0, (Some(0), "best")),
-    ] {
-        let mut requests = [request(0)];
-        requests[0].ladder = ladder(&[rate]);
-        let rung = &mut requests[0].ladder.rungs_mut()[0];
-        (rung.height, rung.begins) = (height, true);
-        let cap = Cap {
-            bitrate: cap.map(|kbit: u64| kbit * 1_000),
-            height: None,
-        };
-        let allocation = Allocator::default().allocate(now, untried, cap, &requests)[0];
-        let told = (
-            allocation.layer.map(|layer| layer.spatial),
-            allocation.reason.code(),
-        );
-        assert_eq!(told, expected, "{cap:?}, {height} lines, {rate} kbit/s");
     }
 }
 
@@ -477,15 +342,15 @@ fn who_has_a_picture_keeps_it_whoever_spoke_last() {
     let now = Instant::now();
     let mut allocator = Allocator::default();
     let mut requests = [request(0), request(1)];
-    (requests[0].priority, requests[1].priority) = (Priority::Spoke(0), Priority::Spoke(1));
+    (requests[0].priority, requests[1].priority) = (ranked(0), ranked(1));
     let first = decide(&mut allocator, now, budget(200), &mut requests);
     assert_eq!(layers(&first), [Some(0), None]);
     let later = now + Duration::from_secs(30);
-    (requests[0].priority, requests[1].priority) = (Priority::Spoke(1), Priority::Spoke(0));
+    (requests[0].priority, requests[1].priority) = (ranked(1), ranked(0));
     let second = decide(&mut allocator, later, budget(200), &mut requests);
     assert_eq!(layers(&second), [Some(0), None]);
     // The present speaker comes first.
-    requests[1].priority = Priority::Speaking;
+    requests[1].priority = SPEAKING;
     let third = decide(&mut allocator, later, budget(200), &mut requests);
     assert_eq!(layers(&third), [None, Some(0)]);
 }
@@ -714,7 +579,7 @@ fn a_new_speaker_takes_from_others_without_proof() {
     let start = Instant::now();
     let mut allocator = Allocator::default();
     let mut requests = [request(0), request(1)];
-    requests[0].priority = Priority::Speaking;
+    requests[0].priority = SPEAKING;
     assert_eq!(
         decide(&mut allocator, start, budget(2_180), &mut requests)
             .iter()
@@ -722,8 +587,8 @@ fn a_new_speaker_takes_from_others_without_proof() {
             .collect::<Vec<_>>(),
         [Some(2), Some(0)]
     );
-    requests[0].priority = Priority::Spoke(0);
-    requests[1].priority = Priority::Speaking;
+    requests[0].priority = ranked(0);
+    requests[1].priority = SPEAKING;
     let unproven = Budget {
         confirmed: 0,
         ..budget(2_180)
@@ -749,7 +614,7 @@ proptest! {
             track: track(slot as u64),
             ladder: ladder(&[*low, low * (1 + middle), low * (1 + middle) * (1 + top)]),
             order: Ranks::of(&[0, 1, 2]),
-            priority: match kind { 0 => Priority::Screen, 1 => Priority::Speaking, 2 => Priority::Spoke(3), _ => Priority::Other },
+            priority: match kind { 0 => FIRST, 1 => SPEAKING, 2 => ranked(3), _ => LAST },
             height: *height,
             paused: (*kind == 5).then_some(Reason::Hidden),
             lacks_codec: false,

@@ -21,6 +21,11 @@ impl AudioLevel {
         })
     }
 
+    /// The loudness in dB above silence: 0 (silence) to 127.
+    pub(crate) fn loudness(self) -> u8 {
+        127_u8.saturating_sub(self.level)
+    }
+
     /// Writes an element's value; a level above 127 is written as 127.
     pub fn to_bytes(self) -> [u8; 1] {
         [(self.voice as u8) << 7 | self.level.min(127)]
@@ -133,12 +138,13 @@ mod tests {
             let expected = AudioLevel { voice, level };
             assert_eq!(AudioLevel::parse(&bytes), Some(expected));
             assert_eq!(expected.to_bytes(), bytes);
+            assert_eq!(expected.loudness(), 127 - level);
         }
         let loudest = AudioLevel {
             voice: false,
             level: 255,
         };
-        assert_eq!(loudest.to_bytes(), [127]);
+        assert_eq!((loudest.to_bytes(), loudest.loudness()), ([127], 0));
         assert_eq!(AudioLevel::parse(&[]), None);
     }
 

@@ -1,10 +1,12 @@
 //! RTCP: reports (RFC 3550 section 6), feedback (RFC 4585, RFC 5104), extended reports (RFC 3611)
 //! and the two congestion control messages browsers use.
 
+mod datagrams;
 mod read;
 mod twcc;
 mod write;
 
+pub(crate) use datagrams::datagrams;
 pub use read::{MAX_LOST, MAX_PACKETS, Packets, parse_compound};
 pub use twcc::{MAX_STATUSES, TICKS_PER_SECOND, TransportFeedback, write_feedback};
 pub use write::{

@@ -169,6 +169,11 @@ impl OfferedMedia {
         rtp && self.is_usable() && self.direction.sends()
     }
 
+    /// Whether the client sends a video on it.
+    pub(crate) fn publishes_video(&self) -> bool {
+        self.kind == SectionKind::Video && self.publishes()
+    }
+
     /// The kind of media that the client would receive on it, were it not refused.
     pub(crate) fn receives_in_vain(&self) -> Option<MediaKind> {
         let receives = self.direction.receives() && !self.direction.sends();

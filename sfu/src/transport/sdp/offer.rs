@@ -2,6 +2,7 @@
 
 use crate::client_offer::MayPublish;
 use crate::event::MediaKind;
+use crate::rtp::extension::ExtensionKind;
 use crate::rtp::parameters::SectionKind;
 use crate::transport::{Fingerprint, IceCredentials};
 
@@ -67,6 +68,24 @@ impl Offer {
         }
         if !self.media.iter().any(OfferedMedia::is_usable) {
             self.remote = None;
+        }
+    }
+
+    /// Whether a video that it publishes may carry a header extension.
+    pub(crate) fn has_video_with(&self, kind: ExtensionKind) -> bool {
+        let mut video = self.media.iter().filter(|media| media.publishes_video());
+        video.any(|media| {
+            let mut extensions = media.extensions.iter();
+            extensions.any(|extension| extension.kind == kind)
+        })
+    }
+
+    /// Removes a header extension from the videos that it publishes.
+    pub(crate) fn leave_out_of_video(&mut self, kind: ExtensionKind) {
+        for media in &mut self.media {
+            if media.publishes_video() {
+                media.extensions.retain(|extension| extension.kind != kind);
+            }
         }
     }
 

@@ -1,37 +1,31 @@
 //! Codecs that viewers cannot decode: who is told, and which codec a publisher is asked for.
 //!
 //! A viewer cannot watch a track if its receiving m-lines have none of the track's codecs, or lack the one in use. It
-//! is told at once ([`Reason::Codec`]), nothing is reserved for it on its link, and nothing is asked of the publisher
-//! on its behalf. The publisher is told a moment later, of all such viewers together ([`Event::UnwatchableChanged`]).
+//! is told at once ([`Reason::Codec`](crate::Reason)), nothing is reserved for it on its link, and nothing is asked of
+//! the publisher on its behalf. The publisher is told a moment later, of all such viewers together
+//! ([`Event::UnwatchableChanged`]).
 //!
 //! Publishers send the codec that the answer lists first. The answer to an offer lists first the codec that serves the
-//! present viewers ([`choice::choose`]). If that does not serve viewers who come later, and the publisher has offered
-//! one that does, it is asked to offer again ([`Event::RenegotiationWanted`]).
+//! present viewers ([`Audience::first_codec`]). If that does not serve viewers who come later, and the publisher has
+//! offered one that does, it is asked to offer again ([`Event::RenegotiationWanted`]).
 //!
 //! Most calls have no such viewers, and this costs them nothing: a track is watched from the first viewer on that
 //! cannot decode it. The publisher's worker then asks the room's other parts for their viewers ([`Control::Survey`]),
 //! and they answer with each change ([`Control::Audience`]).
 
-mod asks;
-mod choice;
-
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-pub(super) use asks::Asks;
-
-use super::allocation::is_undecodable;
-
+use super::peer::Peer;
 use super::{Control, Worker};
-use crate::egress::{Decoders, Subscriber};
+use crate::egress::{Member, Slot, current_codec};
 use crate::event::{Event, MediaKind, RenegotiationReason, Unwatchable};
 use crate::id::{RoomId, TrackId};
 use crate::index::{PeerIx, TrackIx, WorkerIx};
-use crate::rtp::parameters::{CodecFormat, SectionKind};
+use crate::rtp::parameters::CodecFormat;
 use crate::track::Track;
 use crate::track::audience::{Audience, Unable};
 use crate::transport::sdp::{Offer, OfferedMedia};
-use crate::view::Reason;
 
 /// Delay from the first sign to the check: several viewers who come together are one change, and the other workers have
 /// answered by then.
@@ -203,43 +197,21 @@ impl Worker {
 
     /// The viewers of a track on this worker.
     fn audience(&self, at: TrackIx, room: RoomId) -> Audience {
-        let mut audience = Audience::default();
         let Some(track) = self.tracks.get(at) else {
-            return audience;
+            return Audience::default();
         };
-        let mut viewers: Vec<&Decoders> = Vec::new();
-        for target in track.sinks.viewers() {
-            let Some(peer) = self.peers.get(target.peer) else {
-                continue;
-            };
-            viewers.push(peer.subscriber.decoders());
-            let allocation = peer
-                .subscriber
-                .slot(target.slot.into())
-                .and_then(|slot| slot.allocation);
-            if is_undecodable(allocation.as_ref()) {
-                audience.unable.add(peer.id, Reason::Codec);
-            }
-        }
-        let peers = self.rooms.get(&room).map(|room| &room.peers);
-        for peer in peers.into_iter().flatten() {
-            let Some(peer) = self.peers.get(*peer) else {
-                continue;
-            };
-            let mut waiting = peer.subscriber.waiting().iter();
-            let waiting = waiting.find(|waiting| waiting.source.id == track.id);
-            if let Some(waiting) = waiting.filter(|_| knows(&peer.subscriber, track.kind)) {
-                viewers.push(peer.subscriber.decoders());
-                if waiting.reason() == Reason::Codec {
-                    audience.unable.add(peer.id, Reason::Codec);
-                }
-            }
-        }
-        let (able, count) = choice::count_able(&track.codecs, viewers.into_iter());
-        let payload_types = track.codecs.iter().map(|codec| codec.payload_type);
-        audience.able = payload_types.zip(able).collect();
-        audience.viewers = count;
-        audience
+        let targets = track.sinks.viewers().iter();
+        let watching = targets.filter_map(|target| {
+            let viewer = self.peers.get(target.peer)?;
+            let slot = viewer.subscriber.slot(target.slot.into());
+            Some(viewer.as_member(slot.is_some_and(Slot::is_undecodable)))
+        });
+        let waiting = self.peers_of(room).filter_map(|viewer| {
+            let waiting = viewer.subscriber.waits_for(track.id)?;
+            let is_known = viewer.subscriber.decoders().has(track.kind);
+            is_known.then(|| viewer.as_member(waiting.reason().is_lack_of_codec()))
+        });
+        Audience::of(&track.codecs, watching.chain(waiting))
     }
 
     fn report_audience(&mut self, at: TrackIx, room: RoomId, track: TrackId, audience: Audience) {
@@ -291,17 +263,7 @@ impl Worker {
         for (_, other) in &watch.elsewhere {
             all.merge(other);
         }
-        let order: Vec<u8> = track
-            .codecs
-            .iter()
-            .map(|codec| codec.payload_type)
-            .collect();
-        let used = track.codec_in_use().map(|codec| codec.payload_type);
-        let current = order.iter().position(|codec| Some(*codec) == used);
-        let able: Vec<u32> = order.iter().map(|codec| all.able(*codec)).collect();
-        let asks = all.unable.count > 0
-            && track.kind == MediaKind::Video
-            && Some(choice::choose(&able, all.viewers, current)) != current;
+        let asks = all.wants_another_codec(track.kind, &track.codecs, track.codec_in_use());
         let unable = &all.unable;
         if watch.told.unable != *unable {
             tracing::debug!(%room, peer = %peer_id, track = %id, count = unable.count, "cannot be watched by");
@@ -354,7 +316,7 @@ impl Worker {
         for media in offer
             .media
             .iter_mut()
-            .filter(|media| publishes_video(media))
+            .filter(|media| media.publishes_video())
         {
             offered.insert(media.mid.clone(), media.codecs.clone());
             let first = self.first_codec(room, peer, media);
@@ -372,70 +334,53 @@ impl Worker {
             let (_, track) = tracks.find(|(_, track)| track.mid == media.mid)?;
             Some((track, publisher.offered.get(&media.mid)))
         });
+        let is_known = |viewer: &&Peer| viewer.subscriber.decoders().has(MediaKind::Video);
         let Some((track, before)) = known else {
             // The viewers are not known yet, but the possible ones are.
-            let others = self
-                .rooms
-                .get(&room)
-                .into_iter()
-                .flat_map(|room| &room.peers);
-            let viewers = others
-                .filter(|other| Some(**other) != peer)
-                .filter_map(|other| Some(&self.peers.get(*other)?.subscriber))
-                .filter(|viewer| knows(viewer, MediaKind::Video));
-            let decoders = viewers.map(Subscriber::decoders);
-            let (able, viewers) = choice::count_able(&media.codecs, decoders);
-            return choice::choose(&able, viewers, None);
+            let offering = publisher.map(|publisher| publisher.id);
+            let others = self.peers_of(room);
+            let viewers = others.filter(|other| Some(other.id) != offering);
+            let members = viewers
+                .filter(is_known)
+                .map(|viewer| viewer.as_member(false));
+            return Audience::of(&media.codecs, members).first_codec(None);
         };
-        let is = |ours: &CodecFormat, theirs: &CodecFormat| {
-            (ours.codec, ours.parameters) == (theirs.codec, theirs.parameters)
-        };
-        // The order differs from before: its client wants another codec now.
-        let same = before.is_some_and(|before| *before == media.codecs);
-        let current = track.codec_in_use().filter(|_| same);
-        let current =
-            current.and_then(|current| media.codecs.iter().position(|codec| is(codec, current)));
+        let before = before.map(Vec::as_slice);
+        let current = current_codec(&media.codecs, before, track.codec_in_use());
         let watch = self.watches.tracks.get(&track.id);
         if let (Some(current), None) = (current, watch) {
             return current;
         }
         let targets = track.sinks.viewers().iter();
-        let viewers = targets.filter_map(|target| self.peers.get(target.peer));
-        let waiting = self
-            .rooms
-            .get(&room)
-            .into_iter()
-            .flat_map(|room| &room.peers);
-        let waiting = waiting
-            .filter_map(|peer| self.peers.get(*peer))
-            .filter(|peer| {
-                let mut waiting = peer.subscriber.waiting().iter();
-                waiting.any(|waiting| waiting.source.id == track.id)
-            });
-        let decoders = viewers
-            .chain(waiting)
-            .map(|peer| &peer.subscriber)
-            .filter(|viewer| knows(viewer, MediaKind::Video))
-            .map(Subscriber::decoders);
-        let (mut able, mut viewers) = choice::count_able(&media.codecs, decoders);
+        let watching = targets.filter_map(|target| self.peers.get(target.peer));
+        let waiting = self.peers_of(room);
+        let waiting = waiting.filter(|peer| peer.subscriber.waits_for(track.id).is_some());
+        let viewers = watching.chain(waiting).filter(is_known);
+        let members = viewers.map(|viewer| viewer.as_member(false));
+        let mut audience = Audience::of(&media.codecs, members);
         for (_, other) in watch.into_iter().flat_map(|watch| &watch.elsewhere) {
-            viewers += other.viewers;
-            for (able, codec) in able.iter_mut().zip(&media.codecs) {
-                *able += other.able(codec.payload_type);
-            }
+            audience.merge(other);
         }
-        choice::choose(&able, viewers, current)
+        audience.first_codec(current)
+    }
+
+    /// The peers of a room on this worker.
+    fn peers_of(&self, room: RoomId) -> impl Iterator<Item = &Peer> {
+        let room = self.rooms.get(&room);
+        let peers = room.into_iter().flat_map(|room| &room.peers);
+        peers.filter_map(|peer| self.peers.get(*peer))
     }
 }
 
-/// Whether it is known which codecs a viewer can decode.
-fn knows(viewer: &Subscriber, kind: MediaKind) -> bool {
-    viewer.decoders().has(kind)
-}
-
-/// Whether a client sends a video on an m-line.
-pub(super) fn publishes_video(media: &OfferedMedia) -> bool {
-    media.kind == SectionKind::Video && media.publishes()
+impl Peer {
+    /// This peer as a viewer of a track.
+    fn as_member(&self, is_unable: bool) -> Member<'_> {
+        Member {
+            id: self.id,
+            decoders: self.subscriber.decoders(),
+            is_unable,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,24 +10,20 @@
 //! such viewer has gone, the next offer is answered with the extension again: pictures are right either way.
 //!
 //! Chromium (156) does not turn frames from a source that marks a rotation itself, but drops them. If a track of a
-//! publisher stops once the extension was left out ([`pictures`]), the publisher is therefore asked to offer once more,
+//! publisher stops once the extension was left out ([`Pictures`]), the publisher is therefore asked to offer once more,
 //! and keeps the extension: a picture on its side is better than none.
 
-mod pictures;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-pub(super) use pictures::Pictures;
-
-use super::codecs::publishes_video;
 use super::{Control, Worker};
 use crate::event::{Event, RenegotiationReason};
 use crate::id::{PeerId, RoomId};
 use crate::index::{PeerIx, WorkerIx};
-use crate::ingress::Media;
+use crate::ingress::{Media, Orientation, Pictures};
 use crate::rtp::extension::ExtensionKind;
 use crate::transport::sdp::Offer;
 
@@ -54,17 +50,6 @@ impl Looks {
     }
 }
 
-/// The outcome of an offer for the orientation extension.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Orientation {
-    /// The answer agrees on it.
-    Agreed,
-    /// The answer leaves it out, though it was offered.
-    LeftOut,
-    /// It was not offered.
-    NotOffered,
-}
-
 impl Worker {
     /// Whether a room has a viewer that shows pictures without turning them.
     fn has_viewers_that_do_not_turn(&self, room: RoomId) -> bool {
@@ -86,23 +71,10 @@ impl Worker {
         let lacking = self.rooms.get(&room).is_some_and(|room| {
             room.unturning > usize::from(own) || !room.unturning_parts.is_empty()
         });
-        let mut orientation = Orientation::NotOffered;
-        for media in offer
-            .media
-            .iter_mut()
-            .filter(|media| publishes_video(media))
-        {
-            let mut extensions = media.extensions.iter();
-            if !extensions.any(|extension| extension.kind == ExtensionKind::VideoOrientation) {
-                continue;
-            }
-            if insists || !lacking {
-                return Orientation::Agreed;
-            }
-            orientation = Orientation::LeftOut;
-            media
-                .extensions
-                .retain(|extension| extension.kind != ExtensionKind::VideoOrientation);
+        let is_offered = offer.has_video_with(ExtensionKind::VideoOrientation);
+        let orientation = Orientation::answer(is_offered, insists, lacking);
+        if orientation == Orientation::LeftOut {
+            offer.leave_out_of_video(ExtensionKind::VideoOrientation);
         }
         orientation
     }

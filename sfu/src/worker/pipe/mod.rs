@@ -331,7 +331,7 @@ impl Worker {
         let Some(track) = self.tracks.get(at) else {
             return;
         };
-        let (wanted, _) = self.wanted_of(track);
+        let wanted = self.wanted_of(track).layers;
         let Some(track) = self.tracks.get_mut(at) else {
             return;
         };

@@ -58,7 +58,7 @@ fn a_picture_that_takes_the_place_of_another_waits_as_well() {
     let mut requests = [request(0), request(1), request(2)];
     let waits = waits(3, |step, now, fits| {
         for request in &mut requests {
-            request.priority = Priority::Spoke(((request.slot as u64 + step / 20) % 3) as u16);
+            request.priority = ranked(((request.slot as u64 + step / 20) % 3) as u16);
         }
         let kbit = if fits { 480 } else { 330 };
         decide(&mut allocator, now, budget(kbit), &mut requests);
@@ -97,18 +97,12 @@ fn a_picture_that_makes_way_for_another_has_not_failed() {
     for step in 1..30 {
         for request in &mut requests {
             let speaks = (request.slot as u64 + step / 3).is_multiple_of(2);
-            request.priority = if speaks {
-                Priority::Speaking
-            } else {
-                Priority::Spoke(1)
-            };
+            request.priority = if speaks { SPEAKING } else { ranked(1) };
         }
         decide(&mut allocator, now(step), budget(200), &mut requests);
         // A second after a change the speaker is shown.
         if step > 8 && step % 3 == 2 {
-            let speaker = requests
-                .iter()
-                .find(|request| request.priority == Priority::Speaking);
+            let speaker = requests.iter().find(|request| request.priority == SPEAKING);
             assert!(speaker.unwrap().current.is_some(), "{step}");
         }
     }

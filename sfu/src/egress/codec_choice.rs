@@ -1,9 +1,9 @@
-//! Chooses the codec to ask a publisher for.
+//! Chooses the codec to ask a publisher for, from the number of viewers that can decode each.
 
-use crate::egress::Decoders;
+use super::waiting::Decoders;
 use crate::rtp::parameters::CodecFormat;
 
-/// The number of viewers that can decode each codec of a list.
+/// The number of viewers that can decode each codec of a list, and the number of all.
 pub(super) fn count_able<'a>(
     codecs: &[CodecFormat],
     viewers: impl Iterator<Item = &'a Decoders>,
@@ -42,9 +42,54 @@ pub(super) fn choose(able: &[u32], viewers: u32, current: Option<usize>) -> usiz
     able.iter().position(|able| *able == best).unwrap_or(0)
 }
 
+/// The codec that a publisher sends, among those of its new offer (`offered`). None if its client offers another order
+/// than `before`: it wants another codec now.
+pub(crate) fn current_codec(
+    offered: &[CodecFormat],
+    before: Option<&[CodecFormat]>,
+    in_use: Option<&CodecFormat>,
+) -> Option<usize> {
+    if before != Some(offered) {
+        return None;
+    }
+    let in_use = in_use.map(|codec| (codec.codec, codec.parameters))?;
+    let mut offered = offered.iter();
+    offered.position(|codec| (codec.codec, codec.parameters) == in_use)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::codec::Codec;
+    use crate::rtp::parameters::CodecParameters;
+
+    #[test]
+    fn a_codec_is_in_use_while_its_client_offers_the_same_order() {
+        let codec = |payload_type, codec| CodecFormat {
+            payload_type,
+            codec,
+            parameters: CodecParameters::Vp8,
+            rtx: None,
+            feedback: Default::default(),
+        };
+        let offered = [codec(96, Codec::Vp8), codec(98, Codec::Av1)];
+        let mut turned = offered.clone();
+        turned.reverse();
+        let (av1, elsewhere) = (&offered[1], codec(100, Codec::Av1));
+        let unknown = codec(96, Codec::H264);
+        for (before, in_use, expected) in [
+            (Some(&offered[..]), Some(av1), Some(1)),
+            // A payload type is a name for one session description alone.
+            (Some(&offered), Some(&elsewhere), Some(1)),
+            (Some(&offered), Some(&unknown), None),
+            (Some(&offered), None, None),
+            (Some(&turned), Some(av1), None),
+            (None, Some(av1), None),
+        ] {
+            let found = current_codec(&offered, before, in_use);
+            assert_eq!(found, expected, "{before:?} {in_use:?}");
+        }
+    }
 
     #[test]
     fn what_most_can_decode_is_asked_for_and_what_is_in_use_stays() {

@@ -9,14 +9,14 @@ const MOST: Duration = Duration::from_secs(160);
 
 /// Spacing of the requests to one publisher.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::worker) struct Asks {
+pub(crate) struct Asks {
     next: Option<Instant>,
     wait: Duration,
 }
 
 impl Asks {
     /// Whether the publisher may be asked now, which then counts as done; and the time of the next request.
-    pub(in crate::worker) fn ask(&mut self, now: Instant) -> (bool, Instant) {
+    pub(crate) fn ask(&mut self, now: Instant) -> (bool, Instant) {
         match self.next {
             Some(next) if now < next => return (false, next),
             Some(next) if now < next + MOST => self.wait = (self.wait * 2).min(MOST),
