@@ -99,6 +99,7 @@ impl FakeServer {
                 name: "fake".into(),
                 version: "0".into(),
             },
+            access: None,
         }))
         .await;
         for (kind, source, id) in [

@@ -10,14 +10,19 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::access::{Keys, KeysError};
 use crate::clients::Network;
 use crate::names;
 
 mod check;
+mod command;
+mod door;
 mod environment;
 mod flags;
 mod ice_server;
 
+pub use command::{Command, NewKey, NewToken, Source};
+pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
 pub use ice_server::IceServer;
@@ -75,6 +80,13 @@ pub struct Config {
     pub trust_forwarded_host: bool,
     /// Proxies whose `X-Forwarded-For` says where a client is, for the limits of each address.
     pub trusted_proxies: Vec<Network>,
+    /// A file with the keys of access tokens, a JSON Web Key Set. With keys, joins need a token.
+    pub keys_file: Option<PathBuf>,
+    /// The keys of access tokens; [`load`](Self::load) reads them from `keys_file` or `TERTULIA_KEYS`.
+    #[serde(skip)]
+    pub keys: Option<Keys>,
+    /// Whether anybody may join any room, on an address that others reach.
+    pub open: bool,
     /// Told to clients in `welcome`, for those behind firewalls that need TURN.
     pub ice_servers: Vec<IceServer>,
     /// Bounds on the resources that clients may use.
@@ -143,6 +155,9 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             trust_forwarded_host: false,
             trusted_proxies: Vec::new(),
+            keys_file: None,
+            keys: None,
+            open: false,
             ice_servers: Vec::new(),
             limits: Limits::default(),
         }
@@ -311,6 +326,14 @@ pub enum ConfigError {
         /// The cause.
         source: toml::de::Error,
     },
+    /// The keys of access tokens cannot be used.
+    #[error("{from}: {source}")]
+    Keys {
+        /// The setting that they are from.
+        from: &'static str,
+        /// The cause.
+        source: KeysError,
+    },
     /// A setting that cannot be meant. The sentence names it.
     #[error("{0}")]
     Value(String),
@@ -363,6 +386,9 @@ impl Config {
         config.max_viewer_height = flags.max_viewer_height.or(config.max_viewer_height);
         config.last_n = flags.last_n.or(config.last_n);
         config.loudest_n = flags.loudest_n.or(config.loudest_n);
+        config.keys_file = flags.keys.or(config.keys_file);
+        set(&mut config.open, flags.open);
+        config.keys = door::keys(config.keys_file.as_deref(), std::env::var_os(KEYS_VARIABLE))?;
         config.check()?;
         Ok(config)
     }

@@ -9,6 +9,7 @@ use axum::http::{Extensions, HeaderMap, Uri};
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use crate::access::{Access, Keys, Token};
 use crate::clients::ClientAddress;
 
 /// Decisions of an embedder. Every method has a default, which is a server's without hooks.
@@ -65,6 +66,8 @@ pub struct JoinRequest {
     pub name: String,
     /// The metadata that the client brings, at most 4096 bytes as JSON.
     pub metadata: Map<String, Value>,
+    /// The access token that the client brings, unread: [`Keys::admit`] reads one.
+    pub token: Option<Token>,
     /// The client's address, if the HTTP server tells it.
     pub client: Option<ClientAddress>,
     /// The HTTP request that opened the client's connection.
@@ -164,7 +167,7 @@ impl Denial {
     }
 }
 
-/// The rights of a participant. Everybody may receive. The server enforces them, and `welcome` tells them.
+/// The rights of a participant. The server enforces them, and `welcome` tells them.
 ///
 /// ```
 /// use tertulia_signaling::hooks::Permissions;
@@ -184,6 +187,9 @@ pub struct Permissions {
     /// May publish tracks that are said to be a screen, or its sound. The server cannot see what a picture shows: who
     /// may publish a screen alone can send a camera under that name.
     pub screen: bool,
+    /// May receive tracks of others. Without it the server subscribes it to none, whatever it asks for; chat and data
+    /// channel messages reach it nevertheless.
+    pub subscribe: bool,
     /// May write in the chat.
     pub chat: bool,
     /// May send messages over data channels.
@@ -199,6 +205,7 @@ impl Permissions {
             microphone: true,
             camera: true,
             screen: true,
+            subscribe: true,
             chat: true,
             data: true,
             update: true,
@@ -211,6 +218,7 @@ impl Permissions {
             microphone: false,
             camera: false,
             screen: false,
+            subscribe: true,
             chat: false,
             data: false,
             update: false,
@@ -235,6 +243,13 @@ impl Permissions {
     #[must_use]
     pub const fn screen(mut self, may: bool) -> Self {
         self.screen = may;
+        self
+    }
+
+    /// Sets [`subscribe`](Self::subscribe).
+    #[must_use]
+    pub const fn subscribe(mut self, may: bool) -> Self {
+        self.subscribe = may;
         self
     }
 
@@ -270,11 +285,11 @@ impl Default for Permissions {
 /// Time for [`Hooks::authorize`]. A page waits 15 s for the answer to its `join`, and a person not much longer.
 pub(crate) const AUTHORIZE_TIME: Duration = Duration::from_secs(5);
 
-/// The hooks of a server, if it has any, and the time that they have.
+/// Who decides about joins: hooks, else the keys of access tokens, else nobody.
 #[derive(Clone)]
 pub struct Authority {
-    /// None: everybody is admitted.
     pub(crate) hooks: Option<Arc<dyn AnyHooks>>,
+    pub(crate) keys: Option<Keys>,
     /// The time for a decision.
     pub timeout: Duration,
 }
@@ -287,12 +302,22 @@ impl Authority {
             ..Self::default()
         }
     }
+
+    /// The rule by which it lets people in.
+    pub(crate) fn access(&self) -> Access {
+        match (&self.hooks, &self.keys) {
+            (Some(_), _) => Access::Hooks,
+            (None, Some(_)) => Access::Tokens,
+            (None, None) => Access::Open,
+        }
+    }
 }
 
 impl Default for Authority {
     fn default() -> Self {
         Self {
             hooks: None,
+            keys: None,
             timeout: AUTHORIZE_TIME,
         }
     }
@@ -301,7 +326,7 @@ impl Default for Authority {
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority")
-            .field("hooks", &self.hooks.is_some())
+            .field("access", &self.access())
             .field("timeout", &self.timeout)
             .finish()
     }

@@ -1,7 +1,7 @@
 //! The control plane of Tertulia: rooms, protocols and the HTTP server.
 //!
 //! A request's way through the modules: `http` takes the connection, `protocol` turns a wire format
-//! into commands, `room` decides, asks an embedder's [`hooks`], and tells all participants in events,
+//! into commands, `room` decides, checks tokens by [`access`] or asks an embedder's [`hooks`], and tells all participants in events,
 //! `media` asks the relay. No module depends on an earlier one.
 //!
 //! An embedder mounts a node in its own server:
@@ -20,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+pub mod access;
 mod clients;
 pub mod config;
 pub mod hooks;

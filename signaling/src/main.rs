@@ -17,14 +17,16 @@ use clap::Parser;
 use process::descriptors::{self, workers};
 use process::log::Log;
 use process::output;
+use process::print;
 use process::rates::Rates;
 use process::stop::{LAST_LINES, Stop};
 use serde_json::{Map, Value};
+use tertulia_signaling::access::Access;
 use tertulia_signaling::config::{Flags, LogFormat, blamed_variable, unknown_variables};
 use tertulia_signaling::{Config, LogCounts, Node};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{info, warn};
 
 fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
@@ -62,6 +64,12 @@ async fn start() -> ExitCode {
         Err(error) => error.exit(),
     };
     let format = flags.log_format();
+    if let Some(command) = flags.command.clone() {
+        return match print::line(command, flags) {
+            Ok(line) => output::printed(&line),
+            Err(sentence) => fail(format, &sentence),
+        };
+    }
     let config = match Config::load(flags) {
         Ok(config) => config,
         Err(error) => return fail(format, &error.to_string()),
@@ -91,6 +99,7 @@ async fn run(
     for unknown in unknown_variables(names) {
         warn!("{unknown}");
     }
+    config.check_listen()?;
     descriptors::provide(&mut config)?;
     serve(config, log, rates).await
 }
@@ -128,11 +137,16 @@ async fn serve(
     let format = config.log;
     let url = format!("http://{}", listener.local_addr()?);
     let media = media_line(&config);
+    let access = match config.keys {
+        Some(_) => Access::Tokens,
+        None => Access::Open,
+    };
     let mut places = format!("media on {media}");
     let mut facts = Map::from_iter([
         ("version".to_owned(), Value::from(VERSION)),
         ("url".to_owned(), url.clone().into()),
         ("media".to_owned(), media.into()),
+        ("access".to_owned(), access.as_str().into()),
     ]);
     if let Some(admin) = &admin {
         let counters = format!("http://{}/stats", admin.local_addr()?);
@@ -148,6 +162,11 @@ async fn serve(
         .config(config)
         .log_counts(log_counts)
         .build()?;
+    if access == Access::Open {
+        info!(
+            "open: whoever reaches {url} may join any room; --keys makes a join need an access token"
+        );
+    }
     let sentence = format!("Tertulia {VERSION}: open {url} ({places})");
     output::started(format, &sentence, facts);
     // Neither ends but by a panic.

@@ -101,7 +101,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets who decides about joins. By default everybody is admitted.
+    /// Sets who decides about joins. By default access tokens do if the settings have keys, and else everybody is
+    /// admitted. Hooks and keys together are an error: a hook has [`JoinRequest::token`](crate::hooks::JoinRequest) and may
+    /// verify it by [`Keys::admit`](crate::access::Keys::admit).
     pub fn hooks(mut self, hooks: impl Hooks) -> Self {
         self.authority.hooks = Some(Arc::new(hooks));
         self
@@ -146,6 +148,16 @@ impl NodeBuilder {
             hear_data,
         } = self;
         config.check()?;
+        if authority.hooks.is_some() && config.keys.is_some() {
+            return Err(NodeError::Config(ConfigError::Value(
+                "keys: hooks decide about joins, so that keys would do nothing; verify tokens in the hook by Keys::admit"
+                    .into(),
+            )));
+        }
+        let authority = Authority {
+            keys: config.keys.clone(),
+            ..authority
+        };
         let plan = Plan::new(config.memory_mb)?;
         let media: Arc<dyn Media> = match media {
             Some(media) => media,

@@ -19,6 +19,8 @@ import { Transport } from "./transport.js";
  * @property {string} name the name that others see, by the rules of `readName`
  * @property {Record<string, unknown>} [metadata] anything that others may know of us
  * @property {boolean} [autoSubscribe] receive every track without being asked; true if left out
+ * @property {string | (() => string | Promise<string>)} [token] the access token, where the server wants one, or what
+ *   gets one: it is asked anew for each connection, so that a call outlives its first token
  */
 
 /**
@@ -94,7 +96,9 @@ export class Connection extends Events {
   /** @returns {Promise<ServerMessages["welcome"]>} */
   async join() {
     await this.#signaling.opened();
-    const welcome = await this.#signaling.request(say.join(this.#options));
+    const { token } = this.#options;
+    const wish = { ...this.#options, token: typeof token === "function" ? await token() : token };
+    const welcome = await this.#signaling.request(say.join(wish));
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;

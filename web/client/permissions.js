@@ -2,7 +2,7 @@ import { CallError } from "./errors.js";
 
 /** @import { MediaKind, ServerMessages, Source } from "./protocol.js" */
 
-/** @typedef {NonNullable<ServerMessages["welcome"]["permissions"]>} Permissions what we may do; we may always receive */
+/** @typedef {NonNullable<ServerMessages["welcome"]["permissions"]>} Permissions what we may do */
 
 /**
  * The rights of everybody in the room of a server that says nothing of rights.
@@ -13,6 +13,7 @@ export const ALL_PERMISSIONS = Object.freeze({
   microphone: true,
   camera: true,
   screen: true,
+  subscribe: true,
   chat: true,
   data: true,
   update: true,

@@ -145,11 +145,19 @@ const peerStats = record({
   subscriptions: list(subscription),
 });
 
-/** Our rights; everybody may receive. */
+/**
+ * A right that an older server does not name: everybody has it.
+ *
+ * @param {unknown} value @param {string} at
+ */
+const granted = (value, at) => (value === undefined ? true : flag(value, at));
+
+/** Our rights. */
 const permissions = record({
   microphone: flag,
   camera: flag,
   screen: flag,
+  subscribe: granted,
   chat: flag,
   data: flag,
   update: flag,
@@ -171,6 +179,7 @@ const serverShapes = {
     limits,
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
     server: record({ name: text, version: text }),
+    access: optional(text),
   }),
   answer: record({
     id: optional(count),
@@ -255,15 +264,16 @@ export function parseServerMessage(frame) {
 /** Builders of the client's messages. `Signaling` adds the `id` of those that want a reply. */
 export const say = {
   /**
-   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean }} wish
+   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string }} wish
    */
-  join: ({ room, name, metadata, autoSubscribe = true }) => ({
+  join: ({ room, name, metadata, autoSubscribe = true, token }) => ({
     type: /** @type {const} */ ("join"),
     version: PROTOCOL_VERSION,
     room,
     name,
     ...(metadata === undefined ? {} : { metadata }),
     auto_subscribe: autoSubscribe,
+    ...(token === undefined ? {} : { token }),
   }),
   /** @param {string} sdp @param {CarriedTrack[]} tracks */
   offer: (sdp, tracks) => ({

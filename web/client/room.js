@@ -76,6 +76,8 @@ export class Room extends Events {
   limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
   /** @type {Readonly<Permissions>} what we may do here, known once `connected` */
   permissions = ALL_PERMISSIONS;
+  /** @type {string | null} the server's rule to let people in, known once `connected`: `open`, `tokens` or `hooks` */
+  access = null;
   /** @type {ChatMessage[]} oldest first */
   chat = [];
   /** @type {Speakers} */
@@ -351,7 +353,8 @@ export class Room extends Events {
    * @param {import("./protocol.js").ServerMessages["welcome"]} welcome
    * @param {ConnectionOptions} joinedAs
    */
-  #admitted({ name, metadata, permissions = ALL_PERMISSIONS }, joinedAs) {
+  #admitted({ name, metadata, permissions = ALL_PERMISSIONS, access }, joinedAs) {
+    this.access = access ?? null;
     // A change made meanwhile is told afterwards; where it may not be made, the server's word stays.
     const isChosen = !permissions.update;
     if (name !== undefined && (isChosen || this.#options.name === joinedAs.name)) this.#options.name = name;

@@ -7,6 +7,7 @@ import { cleanName, readRoom } from "../client/index.js";
  * @property {string} room empty when none is named
  * @property {string} wrongRoom a text in the room's place that cannot be a room; empty otherwise
  * @property {string} name
+ * @property {string} token the access token; empty without one
  * @property {boolean} autojoin
  * @property {boolean} debug
  * @property {boolean} microphone false: join with it off
@@ -16,21 +17,25 @@ import { cleanName, readRoom } from "../client/index.js";
  * @property {string} scalabilityMode its layers within one stream; empty for simulcast
  */
 
+/** Longest token that a server reads. */
+const TOKEN_LENGTH = 4096;
 const HEIGHTS = [90, 180, 360, 540, 720, 1080];
 const CODECS = ["VP8", "H264", "VP9", "AV1"];
 /** Scalability modes as named by WebRTC-SVC. */
 const SCALABILITY_MODE = /^[LS][1-3]T[1-3](h|_KEY|_KEY_SHIFT|h_KEY)?$/;
 
 /**
- * Reads `/?room=standup`, `/#standup` and the options of tests and links:
- * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`, `codec=VP9`, `svc=L3T3_KEY`.
+ * Reads `/?room=standup`, `/#standup`, `/?room=standup#token=…` and the options of tests and links:
+ * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`, `codec=VP9`, `svc=L3T3_KEY`, `token`.
+ * A token belongs behind the `#`, which browsers send to no server and no proxy logs.
  *
  * @param {URL} url
  * @returns {Address}
  */
 export function readAddress(url) {
   const query = url.searchParams;
-  const given = query.get("room") ?? decode(url.hash.slice(1));
+  const token = tokenIn(url.hash);
+  const given = query.get("room") ?? (token === null ? decode(url.hash.slice(1)) : "");
   const room = readRoom(given);
   const codec = (query.get("codec") ?? "").toUpperCase();
   const scalabilityMode = query.get("svc") ?? "";
@@ -39,6 +44,7 @@ export function readAddress(url) {
     room: room.name ?? "",
     wrongRoom: given && room.name === null ? given : "",
     name: cleanName(query.get("name") ?? ""),
+    token: cutToken(token ?? query.get("token") ?? ""),
     autojoin: query.get("autojoin") === "1",
     debug: query.get("debug") === "1",
     microphone: query.get("mic") !== "0",
@@ -47,6 +53,31 @@ export function readAddress(url) {
     codec: CODECS.includes(codec) ? codec : "",
     scalabilityMode: SCALABILITY_MODE.test(scalabilityMode) ? scalabilityMode : "",
   };
+}
+
+/**
+ * The page's address without its token, which is nobody else's. None if it has no token.
+ *
+ * @param {URL} url
+ * @returns {string | null}
+ */
+export function withoutToken(url) {
+  const inHash = tokenIn(url.hash) !== null;
+  if (!inHash && !url.searchParams.has("token")) return null;
+  const address = new URL(url);
+  address.searchParams.delete("token");
+  if (inHash) address.hash = "";
+  return address.href;
+}
+
+/** @param {string} hash @returns {string | null} */
+function tokenIn(hash) {
+  return hash.startsWith("#token=") ? hash.slice("#token=".length) : null;
+}
+
+/** @param {string} token a longer one could only be refused; cut, it is as well */
+function cutToken(token) {
+  return token.slice(0, TOKEN_LENGTH + 1);
 }
 
 /**

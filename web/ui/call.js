@@ -46,6 +46,7 @@ export class Call {
   /** The reason for the present reconnection. */
   #reason = "";
   #count = h("span", { class: "count" });
+  #open = h("span", { class: "open-note", hidden: true, text: "Open: anybody with the link can join", title: "This server asks nobody for an access token." });
   #alone = this.#buildAlone();
   /** @type {(() => void)[]} */
   #stops = [];
@@ -129,7 +130,7 @@ export class Call {
       h(
         "header",
         { class: "top" },
-        h("div", { class: "room" }, this.#title, icon("people"), this.#count, this.#linkState, this.#toasts.notices),
+        h("div", { class: "room" }, this.#title, icon("people"), this.#count, this.#open, this.#linkState, this.#toasts.notices),
         figures,
         copy,
       ),
@@ -189,7 +190,9 @@ export class Call {
   #stateChanged({ state, reason }) {
     this.#reason = reason;
     if (state === "connected") {
-      const { limits, name, permissions } = this.#room;
+      const { access, limits, name, permissions } = this.#room;
+      this.#open.hidden = access !== "open";
+      if (!permissions.subscribe) this.#toasts.problem("You may not see or hear others in this room.");
       this.#chat.limit = limits.chatChars;
       this.#chat.allowed = permissions.chat;
       this.#own.allow(permissions);

@@ -1,5 +1,5 @@
 import { explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
-import { inventRoom, readAddress, roomLink, withoutRoom } from "./address.js";
+import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
@@ -89,7 +89,8 @@ class App {
   async #enter({ name, room: roomName }, own) {
     this.#preferences.name = name;
     savePreferences({ name });
-    const room = new Room({ url: signalingUrl(), room: roomName, name });
+    const { token } = this.#address;
+    const room = new Room({ url: signalingUrl(), room: roomName, name, ...(token && { token }) });
     const call = new Call({ room, roomName, own, speaker: this.#preferences.speaker });
     if (this.#address.debug) Object.assign(window, { tertulia: room });
     const goodbye = () => {
@@ -132,7 +133,7 @@ class App {
       message,
       onRejoin: () => (wish ? void this.#joinAtOnce(wish) : location.reload()),
       onHome: () => {
-        history.replaceState(null, "", withoutRoom(new URL(location.href)));
+        history.replaceState(history.state, "", withoutRoom(new URL(location.href)));
         this.#showJoin(inventRoom(Math.random));
       },
     });
@@ -156,7 +157,7 @@ class App {
     const here = new URL(location.href);
     const link = new URL(roomLink(here, room));
     for (const [name, value] of here.searchParams) if (name !== "room") link.searchParams.set(name, value);
-    history.replaceState(null, "", link);
+    history.replaceState(history.state, "", link);
   }
 }
 
@@ -169,7 +170,22 @@ function signalingUrl() {
   return url.href;
 }
 
+/**
+ * Takes the token out of the address bar, from where it would get into screenshots, bookmarks and the link that people
+ * copy. A reload finds it again in the page's history entry.
+ */
+function takeAddress() {
+  const url = new URL(location.href);
+  const address = readAddress(url);
+  const visible = withoutToken(url);
+  if (visible !== null) history.replaceState({ token: address.token }, "", visible);
+  else if (typeof history.state?.token === "string") address.token = history.state.token;
+  return address;
+}
+
 const root = document.getElementById("app");
-if (root) new App(root, readAddress(new URL(location.href))).start();
+if (root) new App(root, takeAddress()).start();
+// A link to this page with another token, pasted into the address bar, only changes what is behind the `#`.
+addEventListener("hashchange", () => withoutToken(new URL(location.href)) !== null && location.reload());
 // A page that comes back from the back-forward cache has left its call long ago.
 addEventListener("pageshow", (event) => event.persisted && location.reload());

@@ -15,6 +15,7 @@ use native::Native;
 use publish::Video;
 use signaling::{ServerUrl, SignalingError};
 use state::BotState;
+use tertulia_signaling::access::Token;
 
 pub mod peer;
 pub mod publish;
@@ -38,6 +39,8 @@ mod video;
 #[derive(Clone, Debug)]
 pub struct BotConfig {
     pub url: ServerUrl,
+    /// The access token with which it joins, where the server wants one.
+    pub token: Option<Token>,
     /// The address its media leaves from.
     pub address: IpAddr,
     pub video: Video,

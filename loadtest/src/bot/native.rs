@@ -73,7 +73,8 @@ impl<M: Media> Native<M> {
         state: &Arc<BotState>,
         media: impl Future<Output = Result<M, BotError>> + Send,
     ) -> Result<Self, BotError> {
-        let (signaling, welcome) = Signaling::join(&config.url, &state.room, &state.name).await?;
+        let (signaling, welcome) =
+            Signaling::join(&config.url, &state.room, &state.name, config.token.clone()).await?;
         let mut bot = Self {
             state: Arc::clone(state),
             signaling,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use futures_util::{SinkExt, StreamExt};
+use tertulia_signaling::access::Token;
 use tertulia_signaling::protocol::native::{
     ClientFrame, ClientMessage, Join, ServerMessage, VERSION, Welcome,
 };
@@ -99,6 +100,7 @@ impl Signaling {
         url: &ServerUrl,
         room: &str,
         name: &str,
+        token: Option<Token>,
     ) -> Result<(Self, Welcome), SignalingError> {
         // Small messages that wait for each other: Nagle's algorithm would only add to join times.
         let no_delay = true;
@@ -113,6 +115,7 @@ impl Signaling {
             name: name.to_owned(),
             metadata: None,
             auto_subscribe: true,
+            token,
         });
         signaling.send(join).await?;
         match signaling.next_good().await? {

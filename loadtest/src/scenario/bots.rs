@@ -131,6 +131,7 @@ impl Admission<'_> {
         self.admitted += 1;
         BotConfig {
             url: self.url.clone(),
+            token: self.scenario.token.clone(),
             address: self.address,
             video: self.scenario.video,
             audio: self.scenario.audio,

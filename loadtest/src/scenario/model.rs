@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Deserialize;
+use tertulia_signaling::access::Token;
 
 use crate::bot::publish::Video;
 use crate::bot::signaling::ServerUrl;
@@ -21,6 +22,8 @@ pub struct Scenario {
     pub url: ServerUrl,
     /// The bots' protocol. Without the native one, `url` is not used.
     pub protocol: Protocol,
+    /// The access token of the native protocol's bots. One for room `*` fits several rooms.
+    pub token: Option<Token>,
     pub rooms: usize,
     /// Publishers in each room; they receive too.
     pub publishers: usize,
@@ -123,6 +126,7 @@ impl Default for Scenario {
             bot: BotKind::default(),
             url: ServerUrl::default(),
             protocol: Protocol::default(),
+            token: None,
             rooms: 1,
             publishers: 3,
             subscribers: 3,

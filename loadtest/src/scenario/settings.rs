@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use tertulia_signaling::access::Token;
 
 use super::{BotKind, Churn, Phases, Scenario, Spawn, Storm};
 use crate::bot::publish::Video;
@@ -39,7 +40,8 @@ pub struct Settings {
     #[arg(long, value_name = "URL", help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub whep_url: Option<Template>,
-    /// Sent as `Authorization: Bearer` with every request of WHIP and WHEP
+    /// Access token of the bots: in `join` for native, for room `*` if there are several rooms; else as
+    /// `Authorization: Bearer` with every request of WHIP and WHEP
     #[arg(long, value_name = "TOKEN", help_heading = SERVER)]
     pub token: Option<String>,
     /// PEM file with the certificates to trust at https endpoints [default: the system's]
@@ -195,6 +197,11 @@ impl Settings {
             bot: self.bot.unwrap_or_default(),
             url: self.url.clone().unwrap_or_default(),
             protocol: self.protocol()?,
+            token: self
+                .token
+                .clone()
+                .filter(|_| self.is_native())
+                .map(Token::from),
             rooms: self.rooms.map_or(default.rooms, usize::from),
             publishers: self.publishers.map_or(default.publishers, usize::from),
             subscribers: self.subscribers.map_or(default.subscribers, usize::from),
@@ -224,15 +231,13 @@ impl Settings {
         let mut whip = Whip::new(
             self.whip_url.clone(),
             self.whep_url.clone(),
-            self.token.clone(),
+            self.token.clone().filter(|_| !self.is_native()),
         );
         whip.ca_file.clone_from(&self.ca_file);
-        if self.protocol.unwrap_or_default() == ProtocolName::Native {
+        if self.is_native() {
             return match whip.says_nothing() {
                 true => Ok(Protocol::Native),
-                false => Err(
-                    "--whip-url, --whep-url, --token and --ca-file are for --protocol whip".into(),
-                ),
+                false => Err("--whip-url, --whep-url and --ca-file are for --protocol whip".into()),
             };
         }
         if self.url.is_some() || self.spawn == Some(true) {
@@ -241,6 +246,10 @@ impl Settings {
             );
         }
         Ok(Protocol::Whip(Arc::new(whip)))
+    }
+
+    fn is_native(&self) -> bool {
+        self.protocol.unwrap_or_default() == ProtocolName::Native
     }
 
     fn server(&self) -> Spawn {

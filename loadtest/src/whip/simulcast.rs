@@ -68,6 +68,7 @@ fn publish(whip: Whip) -> (Arc<BotState>, watch::Sender<Phase>, JoinHandle<()>) 
     let bot = Arc::new(BotState::new("publisher-1".into(), "hall".into(), true));
     let config = BotConfig {
         url: Default::default(),
+        token: None,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         video: Video::P720Simulcast,
         audio: false,

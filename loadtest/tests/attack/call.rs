@@ -71,6 +71,7 @@ impl Call {
         for index in 0..PEOPLE {
             let config = BotConfig {
                 url: url.parse().expect("a URL"),
+                token: None,
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 video: Video::P720,
                 audio: true,

@@ -142,7 +142,7 @@ impl Hostile {
 
     async fn open(config: &HostileConfig) -> Result<Self, String> {
         let text = |error: SignalingError| error.to_string();
-        let joining = Signaling::join(&config.url, &config.room, &config.name);
+        let joining = Signaling::join(&config.url, &config.room, &config.name, None);
         let (mut signaling, _) = joining.await.map_err(text)?;
         let socket = UdpSocket::bind((config.address, 0)).map_err(|error| error.to_string())?;
         socket

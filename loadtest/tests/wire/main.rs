@@ -77,6 +77,7 @@ impl Hall {
     fn config(&self, url: &str, video: Video, audio: bool) -> BotConfig {
         BotConfig {
             url: url.parse().unwrap(),
+            token: None,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             video,
             audio,

@@ -11,8 +11,8 @@ const LONGEST_COALESCE_US: u64 = 10_000;
 const MOST: u64 = 10_000_000;
 /// A week. Times much longer cannot be added to others.
 const LONGEST_MS: u64 = 7 * 24 * 3_600 * 1_000;
-/// A `join` with the largest metadata must fit.
-const SMALLEST_MESSAGE_BYTES: usize = 8 * 1024;
+/// A `join` with the largest metadata and the longest token must fit.
+const SMALLEST_MESSAGE_BYTES: usize = 9 * 1024;
 /// A Tbit/s, more than any machine sends. Rates are multiplied by times.
 const HIGHEST_BITRATE: u64 = 1_000_000_000_000;
 /// Longest message setting: as long as a string of JSON gets in a browser, and longer than any useful message.
@@ -48,6 +48,7 @@ impl Config {
                 return Err(ConfigError::Value(format!("{key} must be at most {most}")));
             }
         }
+        self.check_door()?;
         if let Some(ip) = self.media_ip.iter().find(|ip| is_nowhere(**ip)) {
             return Err(ConfigError::Value(format!(
                 "media_ip: {ip} is no address that clients can send to; leave it out to announce every address of the machine"

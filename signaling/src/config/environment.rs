@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::CommandFactory;
 use clap::error::ContextKind;
 
-use super::Flags;
+use super::{Flags, KEYS_VARIABLE};
 
 const PREFIX: &str = "TERTULIA_";
 /// Keys that only the file has.
@@ -20,6 +20,7 @@ pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<String> = command
         .get_arguments()
         .filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned))
+        .chain([KEYS_VARIABLE.to_owned()])
         .collect();
     let mut unknown: Vec<String> = names
         .filter(|name| name.starts_with(PREFIX))
@@ -105,6 +106,9 @@ mod tests {
             "TERTULIA_LISTEN",
             "TERTULIA_CONFIG",
             "TERTULIA_LOG",
+            "TERTULIA_KEYS",
+            "TERTULIA_KEYS_FILE",
+            "TERTULIA_OPEN",
             "TERTULIA_PORT",
             "TERTULIA_PORT_8080_TCP_ADDR",
             "TERTULIA_SERVICE_HOST",

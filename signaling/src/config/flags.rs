@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use serde::Deserialize;
 
+use super::command::Command;
 use super::{AnnounceFor, CipherSetting, LogFormat};
 use crate::clients::Network;
 
@@ -107,9 +108,26 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<Network>,
+    /// File with the keys of access tokens, a JSON Web Key Set: joins need a token then [default: the set in
+    /// TERTULIA_KEYS, if there is one]
+    #[arg(long, env = "TERTULIA_KEYS_FILE", value_name = "FILE", global = true)]
+    pub keys: Option<PathBuf>,
+    /// Let anybody join any room, though others reach the address [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_OPEN",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub open: Option<bool>,
     /// Log format [default: text]
     #[arg(long, env = "TERTULIA_LOG", value_enum)]
     pub log: Option<LogFormat>,
+    /// Something else to do than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
 }
 
 impl Flags {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::room::{Which, reply, unreadable};
+use crate::access::Access;
 use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
 use crate::memory::{Memory, MemoryStats};
@@ -32,6 +33,8 @@ struct NodeStats {
     uptime_s: f64,
     rooms: usize,
     participants: usize,
+    access: Access,
+    joins_refused: BTreeMap<&'static str, u64>,
     media_never_connected: u64,
     cipher: &'static str,
     linked_workers: usize,
@@ -114,6 +117,8 @@ impl Stats {
             uptime_s: self.started.elapsed().as_secs_f64(),
             rooms: counts.rooms,
             participants: counts.participants,
+            access: self.rooms.access(),
+            joins_refused: self.rooms.joins_refused(),
             media_never_connected: counts.media_never_connected,
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
@@ -177,25 +182,34 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use crate::access::TokenFault;
     use crate::media::DropReason;
 
-    #[test]
-    fn the_guide_lists_every_cause_of_drops() {
+    /// The codes that the first column of the guide's table under `heading` has.
+    fn listed(heading: &str) -> Vec<&'static str> {
         let guide = include_str!("../../docs/operating.md");
-        let (_, table) = guide
-            .split_once("### Causes of drops")
-            .expect("the heading");
+        let (_, table) = guide.split_once(heading).expect("the heading");
         let (table, _) = table.split_once("\n#").expect("the next heading");
         // The first cell of a row: codes between backticks.
         let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
         let cells = rows.map(|row| row.split(" | ").next().unwrap_or_default());
-        let mut listed: Vec<&str> = cells
-            .flat_map(|cell| cell.split(", "))
-            .map(|code| code.trim_matches('`'))
-            .collect();
-        let mut codes = DropReason::ALL.map(DropReason::code);
+        let codes = cells.flat_map(|cell| cell.split(", "));
+        let mut listed: Vec<&str> = codes.map(|code| code.trim_matches('`')).collect();
         listed.sort_unstable();
+        listed
+    }
+
+    #[test]
+    fn the_guide_lists_every_cause_of_drops() {
+        let mut codes = DropReason::ALL.map(DropReason::code);
         codes.sort_unstable();
-        assert_eq!(listed, codes);
+        assert_eq!(listed("### Causes of drops"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_refusal_of_the_door() {
+        let mut codes = TokenFault::CODES;
+        codes.sort_unstable();
+        assert_eq!(listed("### Refused joins"), codes);
     }
 }

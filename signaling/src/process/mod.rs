@@ -4,6 +4,7 @@ pub(crate) mod descriptors;
 mod line;
 pub(crate) mod log;
 pub(crate) mod output;
+pub(crate) mod print;
 pub(crate) mod rates;
 pub(crate) mod signals;
 pub(crate) mod stop;

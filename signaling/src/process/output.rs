@@ -3,6 +3,7 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -81,6 +82,16 @@ fn missing(format: LogFormat, lost: u64) -> String {
         "log lines are missing here: they came faster than they were read, or could not be written";
     let facts = Map::from_iter([("lost".to_owned(), lost.into())]);
     line(format, "WARN", &format!("{lost} {sentence}"), facts)
+}
+
+/// Prints the result of a command on stdout.
+pub(crate) fn printed(line: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 /// Says on stdout that the server runs. `facts` are the contents of the sentence, for machines.

@@ -279,6 +279,7 @@ impl Room {
             chat: self.chat.entries(),
         };
         self.joined += 1;
+        let auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
         let participant = Participant {
             order: self.joined,
             id: id.clone(),
@@ -286,7 +287,7 @@ impl Room {
             metadata: entrant.metadata,
             identity: identity.map(Arc::from),
             permissions,
-            auto_subscribe: entrant.auto_subscribe,
+            auto_subscribe,
             way: Way {
                 events: outbox,
                 ending: ending_sender,
@@ -294,7 +295,7 @@ impl Room {
             peer: None,
             offers: 0,
             tracks: Vec::new(),
-            wanted: if entrant.auto_subscribe {
+            wanted: if auto_subscribe {
                 self.tracks.keys().copied().collect()
             } else {
                 HashSet::new()

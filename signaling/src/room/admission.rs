@@ -1,4 +1,4 @@
-//! The question to an embedder whether somebody may join, and as whom.
+//! The question whether somebody may join, and as whom: to an embedder, or to an access token.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,41 +10,55 @@ use tracing::{error, info, warn};
 use super::Refusal;
 use super::command::Entrant;
 use super::registry::{Shared, StopSignal};
-use crate::hooks::{Admission, JoinRequest, Permissions};
+use crate::access::{Keys, TokenFault};
+use crate::hooks::{Admission, AnyHooks, JoinRequest, Permissions};
 use crate::names::RoomName;
 
 /// Bytes of an identity: a key of the embedder's database, which each event about its participant carries.
-const IDENTITY_BYTES: usize = 256;
+pub(crate) const IDENTITY_BYTES: usize = 256;
 
 /// Someone who is let in.
 #[derive(Clone, Debug)]
 pub(super) struct Guest {
     pub(super) entrant: Entrant,
-    /// The embedder's key of the user.
+    /// The embedder's key of the user, or the token's.
     pub(super) identity: Option<String>,
     pub(super) permissions: Permissions,
 }
 
 impl Shared {
-    /// Asks the embedder, if there is one to ask.
+    /// Decides about a join, and counts a refusal.
     pub(super) async fn authorize(
         &self,
         room: &str,
         entrant: Entrant,
         stop: &mut StopSignal,
     ) -> Result<Guest, Refusal> {
-        let Some(hooks) = &self.authority.hooks else {
-            return Ok(Guest {
+        let decided = match (&self.authority.hooks, &self.authority.keys) {
+            (Some(hooks), _) => self.ask_hooks(hooks.as_ref(), room, entrant, stop).await,
+            (None, Some(keys)) => by_token(keys, room, entrant),
+            (None, None) => Ok(Guest {
                 entrant,
                 identity: None,
                 permissions: Permissions::all(),
-            });
+            }),
         };
+        decided.inspect_err(|refusal| self.joins_refused.count(refusal.code))
+    }
+
+    async fn ask_hooks(
+        &self,
+        hooks: &dyn AnyHooks,
+        room: &str,
+        entrant: Entrant,
+        stop: &mut StopSignal,
+    ) -> Result<Guest, Refusal> {
         let request = JoinRequest {
             room: room.to_owned(),
             name: entrant.name.clone(),
             metadata: entrant.metadata.clone(),
             client: entrant.client,
+            token: entrant.token.clone(),
             http: entrant.http.clone().unwrap_or_default(),
         };
         let asked = AssertUnwindSafe(async { hooks.authorize(request).await }).catch_unwind();
@@ -75,6 +89,21 @@ impl Shared {
     }
 }
 
+/// The guest whom an access token admits.
+fn by_token(keys: &Keys, room: &str, entrant: Entrant) -> Result<Guest, Refusal> {
+    let token = entrant.token.as_ref().ok_or(TokenFault::Required);
+    let admission = token.and_then(|token| keys.admit(token, room));
+    let guest = match admission {
+        Ok(admission) => admitted(entrant, admission)
+            .map_err(|wrong| Refusal::bad_token(format!("The access token: {}", wrong.message))),
+        Err(fault) => Err(Refusal::of_token(fault)),
+    };
+    guest.inspect_err(|refusal| {
+        let room = RoomName::from(Arc::<str>::from(room));
+        info!(%room, code = refusal.code, "join refused: {}", refusal.message);
+    })
+}
+
 fn admitted(entrant: Entrant, admission: Admission) -> Result<Guest, Refusal> {
     let Admission {
         identity,
@@ -94,8 +123,9 @@ fn admitted(entrant: Entrant, admission: Admission) -> Result<Guest, Refusal> {
     let entrant = Entrant {
         name: name.unwrap_or(entrant.name),
         metadata: metadata.unwrap_or(entrant.metadata),
-        // It served to decide.
+        // They served to decide.
         http: None,
+        token: None,
         ..entrant
     };
     Ok(Guest {
@@ -121,6 +151,7 @@ mod tests {
             auto_subscribe: true,
             request: None,
             client: None,
+            token: None,
             http: None,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Refusal;
+use crate::access::Token;
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
 use crate::names;
@@ -22,6 +23,8 @@ pub struct Entrant {
     pub request: Option<u32>,
     /// The address that it comes from, for the limits of each address. None: no limits.
     pub client: Option<ClientAddress>,
+    /// The access token that it brings.
+    pub token: Option<Token>,
     /// The HTTP request that its connection began with, for the embedder's hooks.
     pub http: Option<Arc<HttpRequest>>,
 }
@@ -202,6 +205,7 @@ mod tests {
             auto_subscribe: true,
             request: None,
             client: None,
+            token: None,
             http: None,
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");

@@ -9,6 +9,7 @@ mod errands;
 mod event;
 mod id;
 mod inspection;
+mod joins_refused;
 mod lane;
 mod media_change;
 mod negotiation;
@@ -26,6 +27,7 @@ mod vacancy;
 mod view;
 
 pub use crate::session::Inbox;
+pub(crate) use admission::IDENTITY_BYTES;
 pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,

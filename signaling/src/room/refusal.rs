@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::access::TokenFault;
 use crate::clients::{Clients, Exceeded};
 use crate::media::{DataRefusal, Limit, Limits, SdpError, SfuError};
 
@@ -36,6 +37,16 @@ impl Refusal {
     /// The embedder's no. Its sentence is for the person.
     pub(crate) fn denied(reason: String) -> Self {
         Self::new("not_allowed", reason)
+    }
+
+    /// The access token lets nobody in.
+    pub(crate) fn of_token(fault: TokenFault) -> Self {
+        Self::new(fault.code(), fault.to_string())
+    }
+
+    /// The access token lets somebody in under what may not be.
+    pub(crate) fn bad_token(message: String) -> Self {
+        Self::new("token_invalid", message)
     }
 
     pub(crate) fn not_allowed(message: &'static str) -> Self {

@@ -1,6 +1,7 @@
 //! The rooms of this server, by name. Made by the first who joins, gone some time after the last
 //! has left.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +16,7 @@ use tracing::{error, info};
 use super::actor;
 use super::admission::Guest;
 use super::command::{Command, Entrant, room_name};
+use super::joins_refused::JoinsRefused;
 use super::lane::{PLACES, Place};
 use super::operate::Order;
 use super::report::{Events, Reports};
@@ -22,6 +24,7 @@ use super::vacancy::{Vacancies, Vacancy};
 use super::{
     Ending, Event, LeaveReason, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline,
 };
+use crate::access::Access;
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::hooks::Authority;
@@ -56,7 +59,7 @@ pub struct RoomSettings {
     pub announce_for: Vec<AnnounceFor>,
     /// The process's.
     pub memory: Memory,
-    /// The embedder's hooks.
+    /// Who decides about joins.
     pub authority: Authority,
     /// Whether data channel messages are told in room events.
     pub hear_data: bool,
@@ -69,6 +72,7 @@ pub(super) struct Shared {
     announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
     never_connected: AtomicU64,
+    pub(super) joins_refused: JoinsRefused,
     clients: Clients,
     pub(super) authority: Authority,
     pub(super) hear_data: bool,
@@ -190,6 +194,7 @@ impl Rooms {
             announce_for: settings.announce_for,
             participants: Arc::default(),
             never_connected: AtomicU64::new(0),
+            joins_refused: JoinsRefused::default(),
             by_name: DashMap::new(),
             stop: watch::Sender::new(false),
             media_ended: watch::Sender::new(false),
@@ -200,7 +205,7 @@ impl Rooms {
 
     /// # Errors
     ///
-    /// The [`Refusal`]: a bad name, a full room or server, the embedder's, or the media plane's.
+    /// The [`Refusal`]: a bad name, a full room or server, the access token's, the embedder's, or the media plane's.
     pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
@@ -282,9 +287,14 @@ impl Rooms {
         rooms.map(|room| Arc::clone(room.key())).collect()
     }
 
-    /// Whether an embedder decides about joins.
-    pub(crate) fn asks_hooks(&self) -> bool {
-        self.shared.authority.hooks.is_some()
+    /// The rule by which people are let in.
+    pub fn access(&self) -> Access {
+        self.shared.authority.access()
+    }
+
+    /// Joins that the door has refused since the process began, by code.
+    pub fn joins_refused(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.joins_refused.by_code()
     }
 
     pub(super) async fn inspect<T>(

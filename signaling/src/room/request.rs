@@ -33,6 +33,10 @@ impl Room {
                 let then = self.finished(from, request);
                 self.view(from, &views, then);
             }
+            Action::Subscribe(_) if !self.may(from, |it| it.subscribe) => {
+                let refusal = Refusal::not_allowed("You may not receive others in this room.");
+                self.finish(from, request, Err(refusal));
+            }
             Action::Subscribe(tracks) => self.want(from, request, &tracks),
             Action::Unsubscribe(tracks) => self.unwant(from, request, &tracks),
             Action::Mute { track, muted } => self.mute(from, request, &track, muted),

@@ -58,7 +58,9 @@ impl Room {
     /// Some at a time, so that others ask in between.
     fn subscribe_next(&mut self, mut pairs: vec::IntoIter<Pair>, then: Then) {
         let with_peer = pairs.by_ref().filter_map(|(id, track)| {
-            let peer = self.participants.get(&id)?.peer?;
+            let viewer = self.participants.get(&id)?;
+            // The one place where the relay is asked to send anybody a track.
+            let peer = viewer.peer.filter(|_| viewer.permissions.subscribe)?;
             Some((id, peer, track))
         });
         let some: Vec<_> = with_peer.take(AT_A_TIME).collect();

@@ -286,6 +286,7 @@ pub(crate) fn join(room: &str, name: &str) -> Join {
         name: name.to_owned(),
         metadata: None,
         auto_subscribe: true,
+        token: None,
     }
 }
 

@@ -140,6 +140,7 @@ async fn everybody_may_do_everything_without_hooks_and_is_told_so() {
         microphone: true,
         camera: true,
         screen: true,
+        subscribe: true,
         chat: true,
         data: true,
         update: true,

@@ -270,6 +270,7 @@ pub(crate) fn entrant(name: &str) -> Entrant {
         auto_subscribe: true,
         request: None,
         client: None,
+        token: None,
         http: None,
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn tertulia(arguments: &[&str]) -> Command {
 }
 
 /// Runs a process to its end, which must be a failure, and returns its error message.
-async fn failure(arguments: &[&str]) -> String {
+pub(crate) async fn failure(arguments: &[&str]) -> String {
     let run = tertulia(arguments).stderr(Stdio::piped()).output();
     let Output { status, stderr, .. } = timeout(START_TIME, run)
         .await

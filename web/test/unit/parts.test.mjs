@@ -164,6 +164,7 @@ test("the options of links are read and nothing else is taken for one", () => {
     room: "r",
     wrongRoom: "",
     name: "Ana",
+    token: "",
     autojoin: true,
     debug: true,
     microphone: true,

@@ -24,7 +24,7 @@ function inTheApi(value, field) {
 
 /** How this client says what a golden client message says. */
 const rebuild = {
-  join: ({ room, name, metadata, auto_subscribe: autoSubscribe }) => say.join({ room, name, metadata, autoSubscribe }),
+  join: ({ room, name, metadata, auto_subscribe: autoSubscribe, token }) => say.join({ room, name, metadata, autoSubscribe, token }),
   offer: ({ sdp, tracks }) => say.offer(sdp, inTheApi(tracks)),
   candidate: ({ candidate, mid }) => say.candidate(candidate, mid),
   subscribe: ({ tracks }) => say.subscribe(tracks),

@@ -17,6 +17,7 @@ fn every_key_of_a_file_is_read() {
         bot: BotKind::Wire,
         url: ServerUrl::default(),
         protocol: Protocol::Native,
+        token: None,
         rooms: 2,
         publishers: 4,
         subscribers: 5,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::access::Token;
+
 /// One message with the request number its reply repeats.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ClientFrame {
@@ -61,6 +63,9 @@ pub struct Join {
     /// Whether every track of the others is received, present and future.
     #[serde(default = "yes")]
     pub auto_subscribe: bool,
+    /// The access token, at most 4096 bytes. An open server does not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
 }
 
 fn yes() -> bool {

@@ -58,13 +58,19 @@ fn too_long(id: Option<u32>, text: &str) -> Refusal {
         room: Option<Cow<'a, str>>,
         #[serde(borrow, default)]
         name: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        token: Option<Cow<'a, str>>,
     }
-    let Texts { room, name } = match read(text) {
+    let Texts { room, name, token } = match read(text) {
         Ok(texts) => texts,
         Err(error) => return refusal(id, error),
     };
     let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
-    let named = [("room", length(&room)), ("name", length(&name))];
+    let named = [
+        ("room", length(&room)),
+        ("name", length(&name)),
+        ("token", length(&token)),
+    ];
     // The rest of the message leaves metadata room within its limit.
     let others = METADATA_MESSAGE_BYTES / 4;
     let field = named.into_iter().find(|(_, length)| *length > others);
@@ -246,6 +252,10 @@ mod tests {
             (format!(r#""room":"a","name":"{escaped}""#), "`name`"),
             (format!(r#""room":"{long}","name":"b""#), "`room`"),
             (
+                format!(r#""room":"a","name":"b","token":"{long}""#),
+                "`token`",
+            ),
+            (
                 format!(r#""room":"a","name":"b","metadata":{{"k":"{long}"}}"#),
                 "`metadata`",
             ),
@@ -341,7 +351,7 @@ mod tests {
             "[a-z]{1,6}",
             prop::sample::select(vec![
                 "type", "id", "version", "room", "name", "metadata", "sdp", "tracks", "mid",
-                "source", "muted", "track", "text", "visible", "height", "pinned",
+                "source", "muted", "track", "text", "visible", "height", "pinned", "token",
             ])
             .prop_map(String::from),
         ]

@@ -3,6 +3,7 @@
 use super::client_message::{CarriedTrack, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
+use crate::access::Access;
 use crate::hooks::Permissions;
 use crate::media;
 use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
@@ -12,6 +13,7 @@ pub(super) struct Greeting {
     pub(super) ice_servers: Vec<IceServer>,
     pub(super) limits: wire::MessageLimits,
     pub(super) data: wire::DataChannels,
+    pub(super) access: Access,
 }
 
 pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
@@ -164,6 +166,11 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             name: "tertulia".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
+        access: Some(match greeting.access {
+            Access::Open => wire::Access::Open,
+            Access::Tokens => wire::Access::Tokens,
+            Access::Hooks => wire::Access::Hooks,
+        }),
     }
 }
 
@@ -172,6 +179,7 @@ fn permissions(permissions: Permissions) -> wire::Permissions {
         microphone: permissions.microphone,
         camera: permissions.camera,
         screen: permissions.screen,
+        subscribe: permissions.subscribe,
         chat: permissions.chat,
         data: permissions.data,
         update: permissions.update,

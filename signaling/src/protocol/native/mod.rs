@@ -19,9 +19,9 @@ pub use client_message::{
 };
 pub use codec::{decode, encode};
 pub use server_message::{
-    Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind, MediaState,
-    MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal, ServerInfo,
-    ServerMessage, Slot, SubscriptionState, Track, Unable, Welcome,
+    Access, Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind,
+    MediaState, MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal,
+    ServerInfo, ServerMessage, Slot, SubscriptionState, Track, Unable, Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 

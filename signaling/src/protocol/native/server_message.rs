@@ -186,9 +186,12 @@ pub struct Welcome {
     pub data: Option<DataChannels>,
     /// The server.
     pub server: ServerInfo,
+    /// The rule by which it lets people in. None from an older server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
 }
 
-/// The rights of a participant; everybody may receive.
+/// The rights of a participant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Permissions {
     /// May publish sound.
@@ -197,12 +200,19 @@ pub struct Permissions {
     pub camera: bool,
     /// May publish a screen and its sound.
     pub screen: bool,
+    /// May receive tracks of others. An older server does not say so: it may.
+    #[serde(default = "yes")]
+    pub subscribe: bool,
     /// May write in the chat.
     pub chat: bool,
     /// May send data channel messages.
     pub data: bool,
     /// May change its own name and metadata.
     pub update: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Rules of the data channels `reliable` and `unreliable`.
@@ -425,6 +435,21 @@ pub struct ServerInfo {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+/// The rule by which a server lets people in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Everybody may join every room.
+    Open,
+    /// A join needs an access token.
+    Tokens,
+    /// The operator's own program decides.
+    Hooks,
+    /// A rule of a later server. Never sent.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The body of `error`.

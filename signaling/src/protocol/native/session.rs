@@ -224,6 +224,7 @@ impl Session {
             auto_subscribe: join.auto_subscribe,
             request: id,
             client: self.client,
+            token: join.token,
             http: self.http.clone(),
         };
         let joined = self.native.rooms.join(&join.room, entrant).await;

@@ -14,6 +14,7 @@ use tracing::info;
 use super::convert::Greeting;
 use super::handshake::Handshake;
 use super::{DataChannels, IceServer, MessageLimits, session};
+use crate::access::Access;
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
 use crate::hooks::HttpRequest;
@@ -52,6 +53,7 @@ impl Native {
                     message_bytes: media.data_message_bytes,
                     messages_per_second: media.data_messages_per_second,
                 },
+                access: rooms.access(),
             },
             trusted_proxies,
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -84,7 +86,7 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
     };
     let response = handshake.accepted();
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
-    let http = native.rooms.asks_hooks().then(|| {
+    let http = (native.rooms.access() == Access::Hooks).then(|| {
         Arc::new(HttpRequest {
             uri: parts.uri,
             headers: parts.headers,

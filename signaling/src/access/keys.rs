@@ -1,0 +1,318 @@
+//! The keys of access tokens: a JSON Web Key Set (RFC 7517 section 5).
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::aws_lc;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use serde::Deserialize;
+
+/// Keys in a set. A rotation has two, and a token without `kid` is tried with each.
+const MOST_KEYS: usize = 16;
+/// Bytes of a set: far more than so many keys take.
+const SET_BYTES: usize = 64 * 1024;
+/// Bytes of a key's id, which each of its tokens carries.
+const ID_BYTES: usize = 64;
+/// Bytes of the shortest secret: as many as HMAC-SHA-256 gives (RFC 7518 section 3.2).
+pub(super) const SECRET_BYTES: usize = 32;
+/// Bytes of an Ed25519 key, the public and the private one (RFC 8032 section 5.1.5).
+const ED25519_BYTES: usize = 32;
+/// The head of an Ed25519 private key as PKCS #8 (RFC 8410 section 7), before its 32 bytes.
+const PKCS8_HEAD: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
+/// The keys of access tokens. Several at once let one take the place of another. Cheap to clone. Its `Debug` form
+/// shows ids and algorithms alone.
+#[derive(Clone)]
+pub struct Keys {
+    all: Arc<[Key]>,
+}
+
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) id: String,
+    pub(super) algorithm: Algorithm,
+    pub(super) verifies: DecodingKey,
+    /// None: the public key alone is known.
+    pub(super) signs: Option<EncodingKey>,
+}
+
+/// A key set that cannot be used. Its sentence names the key, and shows no secret.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeysError(String);
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Jwk>,
+}
+
+/// The members that are read. It has no `Debug` form: `k` and `d` are secret.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    crv: Option<String>,
+    k: Option<String>,
+    x: Option<String>,
+    d: Option<String>,
+}
+
+impl Keys {
+    /// Reads a JSON Web Key Set. A key has `kid`, and is either `"kty": "oct"` with `k` (HS256), or `"kty": "OKP"` with
+    /// `"crv": "Ed25519"` and `x` (EdDSA); with `d` as well it signs.
+    ///
+    /// # Errors
+    ///
+    /// The text is no key set, a key has another form, two have one id, or a secret is shorter than 32 bytes.
+    pub fn from_json(text: &str) -> Result<Self, KeysError> {
+        // Other crates of the process may have another backend built in, and then neither would be the default. Fails
+        // where the embedder has chosen one, which serves as well.
+        let _ = aws_lc::DEFAULT_PROVIDER.install_default();
+        if text.len() > SET_BYTES {
+            return Err(KeysError(format!(
+                "the key set has more than {SET_BYTES} bytes"
+            )));
+        }
+        // The error's own words may show a secret.
+        let set: Set = serde_json::from_str(text).map_err(|error| {
+            KeysError(format!(
+                "this is no JSON Web Key Set (RFC 7517): see line {}, column {}",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        if !(1..=MOST_KEYS).contains(&set.keys.len()) {
+            return Err(KeysError(format!(
+                "a key set has 1 to {MOST_KEYS} keys, and this one has {}",
+                set.keys.len()
+            )));
+        }
+        let keys = set.keys.into_iter().enumerate();
+        let all: Vec<Key> = keys
+            .map(|(at, key)| read(at, key))
+            .collect::<Result<_, _>>()?;
+        let mut ids = HashSet::new();
+        if let Some(twice) = all.iter().find(|key| !ids.insert(&key.id)) {
+            return Err(KeysError(format!(
+                "two keys have the `kid` `{}`",
+                shown(&twice.id)
+            )));
+        }
+        Ok(Self { all: all.into() })
+    }
+
+    /// Reads a file with a JSON Web Key Set.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or as of [`from_json`](Self::from_json). The sentence names the file.
+    pub fn from_file(path: &Path) -> Result<Self, KeysError> {
+        let at = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| KeysError(format!("cannot read {at}: {error}")))?;
+        Self::from_json(&text).map_err(|KeysError(wrong)| KeysError(format!("{at}: {wrong}")))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.all.iter()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.iter().map(|key| (&key.id, key.algorithm));
+        f.debug_map().entries(keys).finish()
+    }
+}
+
+/// `at` counts from 0.
+fn read(at: usize, jwk: Jwk) -> Result<Key, KeysError> {
+    let id = jwk.kid.unwrap_or_default();
+    if !(1..=ID_BYTES).contains(&id.len()) {
+        return Err(KeysError(format!(
+            "key {}: its `kid` must have 1 to {ID_BYTES} bytes",
+            at + 1
+        )));
+    }
+    let wrong = |what: &str| Err(KeysError(format!("key `{}`: {what}", shown(&id))));
+    let (algorithm, name) = match jwk.kty.as_str() {
+        "oct" => (Algorithm::HS256, "HS256"),
+        "OKP" => (Algorithm::EdDSA, "EdDSA"),
+        _ => return wrong("its `kty` must be `oct` (HS256) or `OKP` (EdDSA)"),
+    };
+    if jwk.alg.is_some_and(|alg| alg != name) {
+        return wrong(&format!("the `alg` of its `kty` is {name}"));
+    }
+    let (verifies, signs) = if algorithm == Algorithm::HS256 {
+        let Some(secret) = bytes(jwk.k.as_deref()) else {
+            return wrong("its `k` must be the secret in base64url without `=`");
+        };
+        if secret.len() < SECRET_BYTES {
+            return wrong(&format!(
+                "its secret must have at least {SECRET_BYTES} bytes (RFC 7518 section 3.2), and has {}",
+                secret.len()
+            ));
+        }
+        let signs = EncodingKey::from_secret(&secret);
+        (DecodingKey::from_secret(&secret), Some(signs))
+    } else {
+        if jwk.crv.as_deref() != Some("Ed25519") {
+            return wrong("its `crv` must be `Ed25519`");
+        }
+        let is_key = |key: &Vec<u8>| key.len() == ED25519_BYTES;
+        let Some(public) = bytes(jwk.x.as_deref()).filter(is_key) else {
+            return wrong(
+                "its `x` must be the 32 bytes of the public key in base64url without `=`",
+            );
+        };
+        let private = bytes(jwk.d.as_deref()).filter(is_key);
+        if jwk.d.is_some() && private.is_none() {
+            return wrong(
+                "its `d` must be the 32 bytes of the private key in base64url without `=`",
+            );
+        }
+        let signs =
+            private.map(|private| EncodingKey::from_ed_der(&[&PKCS8_HEAD[..], &private].concat()));
+        // Raw: as `from_ed_components` makes it of `x`.
+        (DecodingKey::from_ed_der(&public), signs)
+    };
+    Ok(Key {
+        id,
+        algorithm,
+        verifies,
+        signs,
+    })
+}
+
+fn bytes(text: Option<&str>) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text?).ok()
+}
+
+/// An id for a line of the log.
+fn shown(id: &str) -> String {
+    id.escape_debug().collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The key pair of RFC 8037 appendix A.
+    pub(in crate::access) const PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    pub(in crate::access) const PRIVATE: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+
+    /// A secret of so many bytes.
+    pub(in crate::access) fn secret(bytes: usize) -> String {
+        URL_SAFE_NO_PAD.encode(vec![7; bytes])
+    }
+
+    fn fault(text: &str) -> String {
+        Keys::from_json(text).expect_err(text).to_string()
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_are_refused_with_their_id_and_without_their_secret() {
+        let weak = secret(31);
+        let long = "i".repeat(65);
+        for (key, named) in [
+            (
+                r#""kty":"oct","kid":"a","k":"WEAK""#,
+                "key `a`: its secret must have at least 32 bytes",
+            ),
+            (
+                r#""kty":"oct","kid":"a","k":"not base64!""#,
+                "key `a`: its `k`",
+            ),
+            (r#""kty":"oct","kid":"a""#, "key `a`: its `k`"),
+            (r#""kty":"oct","k":"WEAK""#, "key 1: its `kid`"),
+            (r#""kty":"oct","kid":"LONG","k":"WEAK""#, "key 1: its `kid`"),
+            (
+                r#""kty":"oct","kid":"a","alg":"HS512","k":"WEAK""#,
+                "key `a`: the `alg` of its `kty` is HS256",
+            ),
+            (
+                r#""kty":"oct","kid":"a","alg":"EdDSA","k":"WEAK""#,
+                "key `a`: the `alg` of its `kty` is HS256",
+            ),
+            (
+                r#""kty":"OKP","kid":"a","alg":"HS256","crv":"Ed25519""#,
+                "key `a`: the `alg` of its `kty` is EdDSA",
+            ),
+            (r#""kty":"RSA","kid":"a""#, "key `a`: its `kty`"),
+            (
+                r#""kty":"OKP","kid":"a","crv":"Ed448","x":"WEAK""#,
+                "key `a`: its `crv`",
+            ),
+            (
+                r#""kty":"OKP","kid":"a","crv":"Ed25519","x":"WEAK""#,
+                "key `a`: its `x`",
+            ),
+            (
+                r#""kty":"OKP","kid":"a","crv":"Ed25519","x":"PUBLIC","d":"WEAK""#,
+                "key `a`: its `d`",
+            ),
+        ] {
+            let key = key
+                .replace("WEAK", &weak)
+                .replace("LONG", &long)
+                .replace("PUBLIC", PUBLIC);
+            let said = fault(&format!(r#"{{"keys":[{{{key}}}]}}"#));
+            assert!(said.starts_with(named) && !said.contains(&weak), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_refused_and_not_shown() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"keys":"PASSWORD"}"#,
+            r#"{"keys":["PASSWORD"]}"#,
+            r#"{"keys":[{"kty":"oct","k":{"PASSWORD":1}}]}"#,
+            r#"{"keys":[{"kty":"oct","k":"a","k":"PASSWORD"}]}"#,
+            "PASSWORD",
+        ] {
+            let said = fault(text);
+            assert!(
+                said.contains("no JSON Web Key Set") && !said.contains("PASSWORD"),
+                "{said}"
+            );
+        }
+        assert!(fault(r#"{"keys":[]}"#).contains("1 to 16 keys"));
+        let key = |id: usize| format!(r#"{{"kty":"oct","kid":"{id}","k":"{}"}}"#, secret(32));
+        let set = |ids: &[usize]| {
+            let keys: Vec<String> = ids.iter().map(|id| key(*id)).collect();
+            format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+        };
+        assert!(fault(&set(&[1, 2, 1])).contains("two keys have the `kid` `1`"));
+        assert!(fault(&set(&(0..17).collect::<Vec<_>>())).contains("and this one has 17"));
+        assert!(fault(&" ".repeat(SET_BYTES + 1)).contains("more than"));
+        assert!(Keys::from_json(&set(&(0..16).collect::<Vec<_>>())).is_ok());
+    }
+
+    #[test]
+    fn no_debug_form_shows_a_secret() {
+        let secret = secret(32);
+        let text = format!(
+            r#"{{"keys":[{{"kty":"oct","kid":"a","k":"{secret}"}},
+                {{"kty":"OKP","kid":"b","crv":"Ed25519","x":"{PUBLIC}","d":"{PRIVATE}"}}]}}"#
+        );
+        let keys = Keys::from_json(&text).expect("keys");
+        assert_eq!(format!("{keys:?}"), r#"{"a": HS256, "b": EdDSA}"#);
+        for key in keys.iter() {
+            let shown = format!("{key:?}");
+            assert!(
+                !shown.contains(&secret) && !shown.contains("7, 7") && !shown.contains("157"),
+                "{shown}"
+            );
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The check of an access token.
+
+use std::time::Duration;
+
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
+
+use super::claims::Claims;
+use super::fault::TokenFault;
+use super::keys::{Key, Keys};
+use super::token::{TOKEN_BYTES, Token};
+use crate::hooks::Admission;
+
+/// The time by which the clocks of the issuer and of the server may differ: both are set by NTP.
+pub const LEEWAY: Duration = Duration::from_secs(5);
+
+impl Keys {
+    /// Admits whoever has this token to a room, which is given in the one form of its name. The token's `kid` chooses
+    /// the key; without it each key of its algorithm is tried.
+    ///
+    /// # Errors
+    ///
+    /// The [`TokenFault`]. Signature and times are checked before the room and the grants.
+    pub fn admit(&self, token: &Token, room: &str) -> Result<Admission, TokenFault> {
+        let text = token.as_str();
+        if text.len() > TOKEN_BYTES {
+            return Err(TokenFault::Invalid("has more than 4096 bytes"));
+        }
+        let header = decode_header(text).map_err(|error| header_fault(&error))?;
+        let mut keys = self.candidates(&header)?.into_iter();
+        let claims = loop {
+            let Some(key) = keys.next() else {
+                return Err(TokenFault::Invalid("has a wrong signature"));
+            };
+            match decode::<Claims>(text, &key.verifies, &validation(header.alg)) {
+                Ok(token) => break token.claims,
+                Err(error) if *error.kind() == ErrorKind::InvalidSignature => {}
+                Err(error) => return Err(fault(&error)),
+            }
+        };
+        if !claims.is_for(room) {
+            return Err(TokenFault::WrongRoom);
+        }
+        if !claims.grants.join {
+            return Err(TokenFault::NotGranted);
+        }
+        Ok(claims.into_admission())
+    }
+
+    /// The keys that may have signed it: each has the header's algorithm, so that no public key serves as a secret.
+    fn candidates(&self, header: &Header) -> Result<Vec<&Key>, TokenFault> {
+        if !matches!(header.alg, Algorithm::HS256 | Algorithm::EdDSA) {
+            return Err(TokenFault::Invalid(OTHER_ALGORITHM));
+        }
+        // RFC 7515 section 4.1.11: what is critical must be understood, and nothing is here.
+        if header.crit.is_some() {
+            return Err(TokenFault::Invalid("has a header `crit`"));
+        }
+        let of_algorithm = self.iter().filter(|key| key.algorithm == header.alg);
+        let named = |key: &&Key| header.kid.as_ref().is_none_or(|kid| *kid == key.id);
+        let keys: Vec<&Key> = of_algorithm.filter(named).collect();
+        if keys.is_empty() {
+            return Err(TokenFault::Invalid("names no key of this server"));
+        }
+        Ok(keys)
+    }
+}
+
+const OTHER_ALGORITHM: &str = "is signed with neither HS256 nor EdDSA";
+
+fn validation(algorithm: Algorithm) -> Validation {
+    // `exp` is required by default, and a token with an `aud` is for somebody else.
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = LEEWAY.as_secs();
+    validation.validate_nbf = true;
+    validation
+}
+
+fn header_fault(error: &Error) -> TokenFault {
+    TokenFault::Invalid(match error.kind() {
+        // `none`, or one that nobody knows.
+        ErrorKind::Json(error) if error.is_data() => OTHER_ALGORITHM,
+        _ => "is no JSON Web Token",
+    })
+}
+
+fn fault(error: &Error) -> TokenFault {
+    TokenFault::Invalid(match error.kind() {
+        ErrorKind::ExpiredSignature => return TokenFault::Expired,
+        ErrorKind::ImmatureSignature => return TokenFault::NotYetValid,
+        ErrorKind::InvalidAudience => "is for another server: it has an `aud`",
+        ErrorKind::MissingRequiredClaim(_) => "has no `exp`",
+        ErrorKind::InvalidClaimFormat(_) => "has an `exp` or `nbf` that is no time",
+        ErrorKind::Json(_) => {
+            "has claims of another form, or a grant that this server does not know"
+        }
+        _ => "is no JSON Web Token",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, encode, get_current_timestamp};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::keys::tests::{PRIVATE, PUBLIC, secret};
+    use super::*;
+    use crate::hooks::Permissions;
+
+    /// `old` and `new` are secrets, `ed` a key pair.
+    fn keys() -> Keys {
+        let set = json!({"keys": [
+            {"kty": "oct", "kid": "old", "k": secret(32)},
+            {"kty": "oct", "kid": "new", "k": secret(40)},
+            {"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": PUBLIC, "d": PRIVATE},
+        ]});
+        Keys::from_json(&set.to_string()).expect("keys")
+    }
+
+    fn good() -> Value {
+        json!({
+            "exp": get_current_timestamp() + 60,
+            "sub": "user-1",
+            "tertulia": {"room": "a", "join": true},
+        })
+    }
+
+    fn with(changes: Value) -> Value {
+        let mut claims = good();
+        for (key, value) in changes.as_object().expect("an object") {
+            claims[key] = value.clone();
+        }
+        claims
+    }
+
+    fn signed(claims: &Value, id: &str, kid: Option<&str>) -> Token {
+        let keys = keys();
+        let key = keys.iter().find(|key| key.id == id).expect("a key");
+        let mut header = Header::new(key.algorithm);
+        header.kid = kid.map(str::to_owned);
+        let signs = key.signs.as_ref().expect("a private key");
+        encode(&header, claims, signs).expect("signed").into()
+    }
+
+    fn code(claims: &Value) -> &'static str {
+        let admitted = keys().admit(&signed(claims, "old", None), "a");
+        admitted.map_or_else(TokenFault::code, |_| "admitted")
+    }
+
+    #[test]
+    fn each_fault_has_its_code() {
+        let now = get_current_timestamp();
+        for (changes, expected) in [
+            (json!({}), "admitted"),
+            (json!({"exp": now + 1_000_000_000}), "admitted"),
+            // Within the leeway.
+            (json!({"exp": now - 1}), "admitted"),
+            (json!({"exp": now - 60}), "token_expired"),
+            (json!({"exp": 0}), "token_expired"),
+            (json!({"exp": null}), "token_invalid"),
+            (json!({"exp": "tomorrow"}), "token_invalid"),
+            (json!({"exp": -1}), "token_invalid"),
+            (json!({"nbf": now - 60}), "admitted"),
+            (json!({"nbf": now + 2}), "admitted"),
+            (json!({"nbf": now + 60}), "token_not_yet_valid"),
+            (json!({"nbf": "now"}), "token_invalid"),
+            (json!({"aud": "another"}), "token_invalid"),
+            (json!({"iss": "anybody", "other": 1}), "admitted"),
+            (
+                json!({"tertulia": {"room": "b", "join": true}}),
+                "token_wrong_room",
+            ),
+            (json!({"tertulia": {"room": "*", "join": true}}), "admitted"),
+            (json!({"tertulia": {"room": "a"}}), "not_allowed"),
+            (
+                json!({"tertulia": {"room": "a", "join": false}}),
+                "not_allowed",
+            ),
+            (json!({"tertulia": {"join": true}}), "token_invalid"),
+            (
+                json!({"tertulia": {"room": "a", "join": true, "record": true}}),
+                "token_invalid",
+            ),
+            (json!({"tertulia": null}), "token_invalid"),
+            (json!({"sub": 5}), "token_invalid"),
+            (json!({"metadata": []}), "token_invalid"),
+            // The signature and the times come first.
+            (
+                json!({"exp": now - 60, "tertulia": {"room": "b", "join": false}}),
+                "token_expired",
+            ),
+        ] {
+            assert_eq!(code(&with(changes.clone())), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn the_id_chooses_the_key_and_without_it_each_is_tried() {
+        let keys = keys();
+        for id in ["old", "new", "ed"] {
+            for kid in [None, Some(id)] {
+                let admitted = keys
+                    .admit(&signed(&good(), id, kid), "a")
+                    .expect("admitted");
+                assert_eq!(admitted.identity.as_deref(), Some("user-1"));
+            }
+        }
+        for (id, kid) in [
+            ("old", "new"),
+            ("new", "old"),
+            ("old", "ed"),
+            ("ed", "old"),
+            ("old", "x"),
+        ] {
+            let refused = keys.admit(&signed(&good(), id, Some(kid)), "a");
+            assert_eq!(
+                refused.map_err(TokenFault::code),
+                Err("token_invalid"),
+                "{id} {kid}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_gone_lets_nobody_in() {
+        let set = json!({"keys": [{"kty": "oct", "kid": "new", "k": secret(40)}]});
+        let rotated = Keys::from_json(&set.to_string()).expect("keys");
+        assert!(rotated.admit(&signed(&good(), "new", None), "a").is_ok());
+        for kid in [None, Some("old")] {
+            let refused = rotated.admit(&signed(&good(), "old", kid), "a");
+            assert_eq!(refused.map_err(TokenFault::code), Err("token_invalid"));
+        }
+    }
+
+    fn hand_made(header: &Value, claims: &Value, signature: &[u8]) -> Token {
+        let parts =
+            [header.to_string(), claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let [header, claims] = parts;
+        format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(signature)).into()
+    }
+
+    #[test]
+    fn no_other_algorithm_is_taken() {
+        let keys = keys();
+        for alg in [
+            "none", "None", "NONE", "HS384", "HS512", "RS256", "ES256", "PS256", "hs256", "",
+        ] {
+            for signature in [&b""[..], &[0; 32]] {
+                let token = hand_made(&json!({"alg": alg, "typ": "JWT"}), &good(), signature);
+                let refused = keys.admit(&token, "a").map_err(TokenFault::code);
+                assert_eq!(refused, Err("token_invalid"), "{alg}");
+            }
+        }
+    }
+
+    /// The public key is known to everybody, and must not serve as the secret of HS256.
+    #[test]
+    fn a_public_key_is_no_secret() {
+        let keys = keys();
+        let public = URL_SAFE_NO_PAD.decode(PUBLIC).expect("bytes");
+        for secret in [&public[..], PUBLIC.as_bytes()] {
+            for kid in [None, Some("ed")] {
+                let mut header = Header::new(Algorithm::HS256);
+                header.kid = kid.map(str::to_owned);
+                let key = EncodingKey::from_secret(secret);
+                let token = encode(&header, &good(), &key).expect("signed").into();
+                let refused = keys.admit(&token, "a").map_err(TokenFault::code);
+                assert_eq!(refused, Err("token_invalid"), "{kid:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_must_be_understood_refuses() {
+        let keys = keys();
+        let key = keys
+            .iter()
+            .next()
+            .and_then(|key| key.signs.as_ref())
+            .expect("a secret");
+        let mut header = Header::new(Algorithm::HS256);
+        header.crit = Some(vec!["b64".into()]);
+        let token = encode(&header, &good(), key).expect("signed").into();
+        let refused = keys.admit(&token, "a").map_err(TokenFault::code);
+        assert_eq!(refused, Err("token_invalid"));
+    }
+
+    /// A key that the token itself brings is not used.
+    #[test]
+    fn a_key_of_the_token_itself_is_not_used() {
+        let own = json!({"kty": "oct", "k": secret(33)});
+        let header = json!({"alg": "HS256", "jwk": own, "jku": "https://attacker.example/keys"});
+        let token = hand_made(&header, &good(), &[0; 32]);
+        let refused = keys().admit(&token, "a").map_err(TokenFault::code);
+        assert_eq!(refused, Err("token_invalid"));
+    }
+
+    #[test]
+    fn what_is_no_token_or_too_long_is_refused() {
+        let keys = keys();
+        let long = with(json!({"metadata": {"k": "v".repeat(4_000)}}));
+        let long = signed(&long, "old", None);
+        let texts = [
+            "", ".", "..", "...", "a.b.c", "e30.e30.", "{}", "\u{0}", "é.é.é",
+        ];
+        let tokens = texts.into_iter().map(Token::from).chain([long]);
+        for token in tokens {
+            let refused = keys.admit(&token, "a").map_err(TokenFault::code);
+            assert_eq!(refused, Err("token_invalid"), "{:.20}", token.as_str());
+        }
+    }
+
+    #[test]
+    fn claims_are_what_the_participant_is() {
+        let claims = with(json!({
+            "name": "Ada", "metadata": {"seat": 4},
+            "tertulia": {"room": "a", "join": true, "publish": ["camera"], "chat": false},
+        }));
+        let admission = keys()
+            .admit(&signed(&claims, "ed", Some("ed")), "a")
+            .expect("admitted");
+        assert_eq!(admission.name.as_deref(), Some("Ada"));
+        assert_eq!(
+            admission.metadata.map(Value::from),
+            Some(json!({"seat": 4}))
+        );
+        let expected = Permissions::all()
+            .microphone(false)
+            .screen(false)
+            .chat(false);
+        assert_eq!(admission.permissions, expected);
+    }
+
+    proptest! {
+        /// Every byte is signed: another one in its place, one more, or one less refuses the token.
+        #[test]
+        fn any_change_of_a_token_refuses_it(
+            id in prop::sample::select(vec!["old", "new", "ed"]),
+            named in any::<bool>(),
+            at in any::<prop::sample::Index>(),
+            byte in 0x20_u8..0x7f,
+            how in 0..3,
+        ) {
+            let token = signed(&good(), id, named.then_some(id));
+            let mut bytes = token.as_str().as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            match how {
+                0 => {
+                    prop_assume!(bytes[at] != byte);
+                    bytes[at] = byte;
+                }
+                1 => bytes.insert(at, byte),
+                _ => { bytes.remove(at); }
+            }
+            prop_assume!(bytes != token.as_str().as_bytes());
+            let changed = Token::from(String::from_utf8(bytes).expect("ASCII"));
+            prop_assert_eq!(keys().admit(&changed, "a").map_err(TokenFault::code), Err("token_invalid"));
+        }
+
+        #[test]
+        fn any_text_is_refused(text in ".{0,300}") {
+            prop_assert!(keys().admit(&Token::from(text), "a").is_err());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Commands of the binary besides serving: new access tokens and keys.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::access::{Claims, ROOM_ANY};
+use crate::hooks::Permissions;
+use crate::names;
+
+/// Longest validity: longer than any key should be used.
+const LONGEST_DAYS: u64 = 3_660;
+
+/// Something else to do than to serve.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Print an access token, signed with a key of --keys or TERTULIA_KEYS
+    Token(NewToken),
+    /// Print a JSON Web Key Set with one fresh secret, for --keys
+    Key(NewKey),
+}
+
+/// A token to print.
+#[derive(Clone, Debug, Args)]
+pub struct NewToken {
+    /// Room that it is for, `*` for every room
+    #[arg(long, value_name = "NAME")]
+    pub room: String,
+    /// Your own key of the user, at most 256 bytes [default: none]
+    #[arg(long, value_name = "ID")]
+    pub identity: Option<String>,
+    /// Name in the room [default: the one that the client asks for]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Sources that may be published [default: microphone,camera,screen]
+    #[arg(long, value_name = "SOURCE", value_enum, value_delimiter = ',')]
+    pub publish: Vec<Source>,
+    /// May receive no track of others
+    #[arg(long)]
+    pub no_subscribe: bool,
+    /// May not write in the chat
+    #[arg(long)]
+    pub no_chat: bool,
+    /// May not send data channel messages
+    #[arg(long)]
+    pub no_data: bool,
+    /// May not change its name and metadata
+    #[arg(long)]
+    pub no_update: bool,
+    /// Time for which it lets in, such as 90s, 15m, 1h or 7d
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1h")]
+    pub valid: Duration,
+    /// Id (`kid`) of the key that signs [default: the first that can]
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+}
+
+/// A key to print.
+#[derive(Clone, Debug, Args)]
+pub struct NewKey {
+    /// Id (`kid`) of the key
+    #[arg(long, value_name = "ID", default_value = "1")]
+    pub id: String,
+}
+
+/// A source that may be published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Source {
+    /// Sound
+    Microphone,
+    /// A camera
+    Camera,
+    /// A screen and its sound
+    Screen,
+    /// Nothing
+    None,
+}
+
+impl NewToken {
+    /// The claims of the token.
+    ///
+    /// # Errors
+    ///
+    /// A sentence: a name that no room or nobody can have, or an identity that is too long.
+    pub fn claims(&self) -> Result<Claims, String> {
+        if self.room != ROOM_ANY {
+            names::room_name(&self.room).map_err(|error| format!("--room {error}"))?;
+        }
+        let name = self.name.as_deref().map(names::display_name).transpose();
+        let name = name.map_err(|error| format!("--name {error}"))?;
+        let most = crate::room::IDENTITY_BYTES;
+        if self.identity.as_ref().is_some_and(|it| it.len() > most) {
+            return Err(format!("--identity must have at most {most} bytes"));
+        }
+        let may = |source| self.publish.is_empty() || self.publish.contains(&source);
+        let permissions = Permissions::all()
+            .microphone(may(Source::Microphone))
+            .camera(may(Source::Camera))
+            .screen(may(Source::Screen))
+            .subscribe(!self.no_subscribe)
+            .chat(!self.no_chat)
+            .data(!self.no_data)
+            .update(!self.no_update);
+        let mut claims = Claims::join(&self.room, permissions);
+        claims.identity.clone_from(&self.identity);
+        claims.name = name;
+        Ok(claims)
+    }
+}
+
+/// Parses a time like `90s`, `15m`, `1h` or `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a time such as 90s, 15m, 1h or 7d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let total = count.checked_mul(seconds).filter(|total| *total > 0);
+    let most = LONGEST_DAYS * 86_400;
+    let total = total.filter(|total| *total <= most);
+    total
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("not between 1s and {LONGEST_DAYS}d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::Flags;
+
+    fn parsed(arguments: &str) -> Result<NewToken, String> {
+        let arguments = ["tertulia", "token"]
+            .into_iter()
+            .chain(arguments.split(' '));
+        match Flags::try_parse_from(arguments).map(|flags| flags.command) {
+            Ok(Some(Command::Token(token))) => Ok(token),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn flags_are_claims() {
+        let all = Permissions::all();
+        for (arguments, permissions) in [
+            ("--room a", all),
+            (
+                "--room a --publish camera",
+                all.microphone(false).screen(false),
+            ),
+            ("--room a --publish camera,microphone", all.screen(false)),
+            (
+                "--room a --publish camera --publish screen",
+                all.microphone(false),
+            ),
+            (
+                "--room a --publish none --no-chat --no-data --no-update",
+                Permissions::listener(),
+            ),
+            ("--room a --no-subscribe", all.subscribe(false)),
+        ] {
+            let claims = parsed(arguments).expect(arguments).claims();
+            assert_eq!(claims, Ok(Claims::join("a", permissions)), "{arguments}");
+        }
+        let claims = parsed("--room * --identity u --name Ada")
+            .expect("a token")
+            .claims();
+        let claims = claims.expect("claims");
+        assert_eq!(
+            (
+                claims.room(),
+                claims.identity.as_deref(),
+                claims.name.as_deref()
+            ),
+            ("*", Some("u"), Some("Ada"))
+        );
+    }
+
+    #[test]
+    fn what_nobody_could_use_is_refused() {
+        for (arguments, named) in [
+            ("--name x", "--room"),
+            ("--room a --publish lidar", "lidar"),
+            ("--room a --valid 1", "not a time"),
+            ("--room a --valid h", "not a time"),
+            ("--room a --valid 0s", "not between"),
+            ("--room a --valid 99999d", "not between"),
+            ("--room a --valid 18446744073709551615d", "not between"),
+        ] {
+            let said = parsed(arguments).expect_err(arguments);
+            assert!(said.contains(named), "{said}");
+        }
+        let long = format!("--room a --identity {}", "i".repeat(257));
+        let room = format!("--room {}", "r".repeat(65));
+        for (arguments, named) in [(room.as_str(), "--room"), (long.as_str(), "--identity")] {
+            let said = parsed(arguments)
+                .expect(arguments)
+                .claims()
+                .expect_err(arguments);
+            assert!(said.contains(named), "{said}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("1h", 3_600), ("7d", 604_800)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+/** Doors that lock: the page joins by the token in its link, and says in words why another lets nobody in. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { autojoin, launch, openPage } from "./chromium.mjs";
+import { Server } from "./server.mjs";
+
+const PATIENCE = { timeout: 20_000 };
+const QUIET = { room: "hall", mic: 0, camera: 0 };
+
+let server;
+let browser;
+let folder;
+let keys;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "tertulia-token-"));
+  keys = join(folder, "keys.json");
+  writeFileSync(keys, tertulia("key"));
+  browser = await launch();
+  server = await Server.start({ arrange: async () => ["--keys", keys] });
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** Runs a command of the server's binary, and returns what it prints. */
+function tertulia(...args) {
+  return execFileSync(process.env.TERTULIA_BIN, args, { encoding: "utf8" }).trim();
+}
+
+const token = (...args) => tertulia("token", "--keys", keys, ...args);
+
+const inCall = (page) => page.waitForSelector(".call .tile.own", PATIENCE);
+
+test("a link with a token leads into the call, and shows the token nowhere", async () => {
+  const secret = token("--room", "hall", "--name", "Ada Lovelace", "--publish", "microphone");
+  const page = await openPage(browser, `${autojoin(server.url, "Somebody", QUIET)}#token=${secret}`);
+  await inCall(page);
+  assert.deepEqual(await page.locator(".plate-name").allTextContents(), ["Ada Lovelace (you)"]);
+  assert.ok(!page.url().includes(secret) && !page.url().includes("token"), page.url());
+  assert.ok(!(await page.content()).includes(secret));
+  assert.ok(await page.locator(".open-note").isHidden(), "the server is not open");
+  // A reload finds the token again.
+  await page.reload();
+  await inCall(page);
+  assert.ok(!page.url().includes("token"), page.url());
+  assert.deepEqual(page.complaints, []);
+  assert.ok(!server.log.includes(secret));
+  await page.context().close();
+});
+
+test("a link without a token, or with a wrong one, says what to do", async () => {
+  const other = join(folder, "other.json");
+  writeFileSync(other, tertulia("key"));
+  for (const [hash, title] of [
+    ["", "This call wants an access token"],
+    [`#token=${token("--room", "another")}`, "Your link is for another room"],
+    [`#token=${tertulia("token", "--keys", other, "--room", "hall")}`, "Your link does not let you in"],
+    [`#token=${token("--room", "hall").slice(0, -3)}`, "Your link does not let you in"],
+  ]) {
+    const page = await openPage(browser, autojoin(server.url, "Ada", QUIET) + hash);
+    await page.waitForSelector(".ended h1", PATIENCE);
+    assert.equal(await page.locator(".ended h1").textContent(), title);
+    assert.match(await page.locator(".ended p").textContent(), /Ask|ask/);
+    await page.context().close();
+  }
+});
+
+test("the join page says it beside its button, and a better link to the same page helps", async () => {
+  const page = await openPage(browser, `${server.url}?room=hall&mic=0&camera=0#token=x`);
+  await page.fill('input[name="name"]', "Ada");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".problem:not([hidden])", PATIENCE);
+  assert.match(await page.locator(".problem").textContent(), /^Your link does not let you in\./);
+  await page.goto(`${server.url}?room=hall&mic=0&camera=0#token=${token("--room", "*")}`);
+  await page.waitForFunction(() => !location.hash, null, PATIENCE);
+  await page.waitForSelector('input[name="name"]', PATIENCE);
+  await page.fill('input[name="name"]', "Ada");
+  await page.keyboard.press("Enter");
+  await inCall(page);
+  await page.context().close();
+});
+
+test("an open server says so in the page", async (t) => {
+  const open = await Server.start({ arrange: async () => [] });
+  t.after(() => open.stop());
+  const page = await openPage(browser, autojoin(open.url, "Ada", QUIET));
+  await inCall(page);
+  await page.waitForSelector(".open-note:not([hidden])", PATIENCE);
+  assert.match(await page.locator(".open-note").textContent(), /anybody/);
+  assert.match(open.log, /open: whoever reaches/);
+  await page.context().close();
+});

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { afterEach, mock, test } from "node:test";
+
+import { isPassing } from "../../client/reconnect.js";
+import { readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
+import { explainEnding } from "../../ui/words.js";
+import { serve, until } from "./fake-room.mjs";
+
+afterEach(() => mock.timers.reset());
+
+const url = (address) => new URL(address, "https://call.example/");
+
+test("a token is read from the link, and taken out of the address", () => {
+  for (const [address, room, token, visible] of [
+    ["/?room=hall#token=a.b.c", "hall", "a.b.c", "https://call.example/?room=hall"],
+    ["/?room=hall&token=a.b.c", "hall", "a.b.c", "https://call.example/?room=hall"],
+    ["/?token=a.b.c#hall", "hall", "a.b.c", "https://call.example/#hall"],
+    ["/?room=hall&token=old#token=new", "hall", "new", "https://call.example/?room=hall"],
+    ["/#token=a.b.c", "", "a.b.c", "https://call.example/"],
+    ["/?room=hall#token=", "hall", "", "https://call.example/?room=hall"],
+    ["/#hall", "hall", "", null],
+    ["/?room=hall", "hall", "", null],
+  ]) {
+    const read = readAddress(url(address));
+    assert.deepEqual([read.room, read.token, read.wrongRoom], [room, token, ""], address);
+    assert.equal(withoutToken(url(address)), visible, address);
+  }
+});
+
+test("a token gets into no link for others", () => {
+  const here = url("/?room=hall&token=secret#token=secret");
+  assert.doesNotMatch(roomLink(here, "hall"), /secret/);
+  assert.doesNotMatch(withoutRoom(new URL(withoutToken(here))), /secret/);
+});
+
+test("a text that is far too long is not kept whole", () => {
+  assert.equal(readAddress(url(`/#token=${"x".repeat(100_000)}`)).token.length, 4097);
+});
+
+test("every refusal of a token has words of its own, and is not tried again", () => {
+  const codes = ["token_required", "token_expired", "token_not_yet_valid", "token_wrong_room", "token_invalid"];
+  const titles = codes.map((code) => {
+    const { title, text } = explainEnding(code, "the server's sentence");
+    assert.ok(text && text !== "the server's sentence", code);
+    assert.ok(!isPassing({ code }), code);
+    return title;
+  });
+  assert.equal(new Set(titles).size, codes.length);
+  assert.ok(!titles.includes(explainEnding("unknown", "").title));
+});
+
+/** @param {{ sockets: any[] }} server */
+const tokensSaid = (server) => server.sockets.flatMap(({ said }) => said.filter(({ type }) => type === "join").map(({ token }) => token));
+
+test("a room joins with its token, and without one says nothing of tokens", async () => {
+  const server = serve({ token: "a.b.c", welcome: { access: "tokens" } });
+  await server.room.join();
+  assert.deepEqual(tokensSaid(server), ["a.b.c"]);
+  assert.equal(server.room.access, "tokens");
+  mock.timers.reset();
+  const open = serve();
+  await open.room.join();
+  assert.ok(!("token" in open.sockets[0].said.find(({ type }) => type === "join")));
+  assert.equal(open.room.access, null);
+});
+
+test("every connection asks for a token of its own", async () => {
+  let asked = 0;
+  const server = serve({ token: async () => `token-${(asked += 1)}` });
+  await server.room.join();
+  server.sockets[0].close();
+  await until(() => server.sockets.length > 1 && server.room.state === "connected");
+  assert.deepEqual(tokensSaid(server), ["token-1", "token-2"]);
+});
+
+test("a room whose token has expired meanwhile is closed with that code", async () => {
+  const script = { token: "a.b.c" };
+  const server = serve(script);
+  await server.room.join();
+  script.refuse = { code: "token_expired" };
+  server.sockets[0].close();
+  await until(() => server.room.state === "closed");
+  assert.deepEqual(server.events.at(-1), ["state", "closed", "token_expired"]);
+});
