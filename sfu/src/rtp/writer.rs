@@ -54,34 +54,46 @@ impl<'a> HeaderWriter<'a> {
 
     /// Adds an element. False, and nothing written, if the id is 0, the value is longer than 255
     /// bytes, or the buffer is full.
+    // Inlined, since most values are of a known length.
+    #[inline]
     pub fn extension(&mut self, id: u8, value: &[u8]) -> bool {
+        let fits_one_byte = matches!(id, 1..=14) && matches!(value.len(), 1..=16);
+        if self.two_byte || !fits_one_byte {
+            return self.add_two_byte(id, value);
+        }
+        let start = self.len.max(ELEMENTS);
+        let end = start + 1 + value.len();
+        // `finish` may pad to the next word.
+        if self.len == 0 || end.next_multiple_of(4) > self.buf.len() {
+            return false;
+        }
+        let element = &mut self.buf[start..end];
+        element[0] = id << 4 | (value.len() - 1) as u8;
+        element[1..].copy_from_slice(value);
+        self.len = end;
+        self.elements += 1;
+        true
+    }
+
+    /// Adds an element in the two-byte form, which those before it take too.
+    fn add_two_byte(&mut self, id: u8, value: &[u8]) -> bool {
         if self.len == 0 || id == 0 || value.len() > 255 {
             return false;
         }
-        let needs_two = id > 14 || value.is_empty() || value.len() > 16;
-        let growth = if needs_two && !self.two_byte {
-            self.elements
-        } else {
-            0
-        };
+        let growth = if self.two_byte { 0 } else { self.elements };
         let start = self.len.max(ELEMENTS);
-        let head = if needs_two || self.two_byte { 2 } else { 1 };
-        let end = start + growth + head + value.len();
+        let at = start + growth;
+        let end = at + 2 + value.len();
         // `finish` may pad to the next word.
         if end.next_multiple_of(4) > self.buf.len() {
             return false;
         }
-        if needs_two && !self.two_byte {
+        if !self.two_byte {
             self.widen(start);
         }
-        let at = start + growth;
-        if self.two_byte {
-            self.buf[at] = id;
-            self.buf[at + 1] = value.len() as u8;
-        } else {
-            self.buf[at] = id << 4 | (value.len() - 1) as u8;
-        }
-        self.buf[at + head..end].copy_from_slice(value);
+        self.buf[at] = id;
+        self.buf[at + 1] = value.len() as u8;
+        self.buf[at + 2..end].copy_from_slice(value);
         self.len = end;
         self.elements += 1;
         true
@@ -133,6 +145,7 @@ pub struct HeaderLen {
 
 impl HeaderLen {
     /// Adds an element, unless [`HeaderWriter::extension`] would refuse it.
+    #[inline]
     pub fn extension(&mut self, id: u8, len: usize) {
         if id == 0 || len > 255 {
             return;

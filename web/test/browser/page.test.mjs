@@ -332,7 +332,9 @@ test("the chat is a list within a log", async () => {
   server.write(ben, "hello");
   await page.keyboard.press("c");
   const log = page.getByRole("log", { name: "Messages" });
-  assert.equal(await log.getByRole("list").getByRole("listitem").filter({ hasText: "hello" }).count(), 1);
+  const items = log.getByRole("list").getByRole("listitem").filter({ hasText: "hello" });
+  await items.first().waitFor(PATIENCE);
+  assert.equal(await items.count(), 1);
 });
 
 for (const viewport of [{ width: 1280, height: 720 }, { width: 390, height: 780 }]) {
