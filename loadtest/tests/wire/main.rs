@@ -3,6 +3,7 @@
 mod candidates;
 mod proxy;
 mod tiles;
+mod token;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use tertulia_loadtest::bot::{self, BotConfig, Phase, Settled};
 use tertulia_loadtest::generator;
 use tertulia_loadtest::measure::{Histogram, Measure, Observed};
 use tertulia_loadtest::wire::{WireConfig, WireFleet};
+use tertulia_signaling::access::Keys;
 use tertulia_signaling::protocol::native::MediaKind;
 use tertulia_signaling::{Config, Node};
 use tokio::sync::{oneshot, watch};
@@ -39,17 +41,34 @@ impl Hall {
         Self::start(loopback, decrypt_share, oracle_share).await
     }
 
+    /// A hall whose server wants access tokens.
+    async fn locked(keys: Keys) -> Self {
+        let config = Config {
+            media_ip: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            keys: Some(keys),
+            ..Config::default()
+        };
+        Self::with(config, 1.0, 1.0).await
+    }
+
     /// A hall whose server announces these addresses.
     async fn announcing(addresses: Vec<IpAddr>) -> Self {
         Self::start(addresses, 1.0, 1.0).await
     }
 
     async fn start(media_ip: Vec<IpAddr>, decrypt_share: f64, oracle_share: f64) -> Self {
-        let node = Node::start(Config {
+        let config = Config {
             media_ip,
+            ..Config::default()
+        };
+        Self::with(config, decrypt_share, oracle_share).await
+    }
+
+    async fn with(config: Config, decrypt_share: f64, oracle_share: f64) -> Self {
+        let node = Node::start(Config {
             media_port: 0,
             workers: 1,
-            ..Config::default()
+            ..config
         });
         let node = node.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

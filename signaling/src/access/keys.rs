@@ -180,7 +180,7 @@ fn read(at: usize, jwk: Jwk) -> Result<Key, KeysError> {
         }
         let signs =
             private.map(|private| EncodingKey::from_ed_der(&[&PKCS8_HEAD[..], &private].concat()));
-        // Raw: as `from_ed_components` makes it of `x`.
+        // It takes the raw key, in spite of its name: a verifier of Ed25519 wants nothing else.
         (DecodingKey::from_ed_der(&public), signs)
     };
     Ok(Key {

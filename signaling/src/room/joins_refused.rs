@@ -8,7 +8,7 @@ use crate::access::TokenFault;
 /// Counts of joins that access tokens or hooks have refused. The codes are few and fixed, whatever strangers send.
 #[derive(Default)]
 pub(super) struct JoinsRefused {
-    /// In the order of [`TokenFault::CODES`], of which hooks have `not_allowed`.
+    /// Counts in the order of [`TokenFault::CODES`]. A denial of a hook is `not_allowed`, too.
     counts: [AtomicU64; TokenFault::CODES.len()],
 }
 
