@@ -73,7 +73,7 @@ mod tests {
         for (parts, complaint) in [
             (&["protocol = 'native'"][..], ""),
             (&["protocol = 'srt'"], "`native` or `whip`"),
-            (&["token = 'x'"], "--protocol whip"),
+            (&["token = 'x'"], ""),
             (&["ca_file = 'x'"], "--protocol whip"),
             (&[whip, both, one], ""),
             (&[whip, both, "publishers = 0"], ""),
