@@ -191,11 +191,12 @@ impl Forwarder {
         decision
     }
 
-    /// The layer that needs a keyframe, if any.
+    /// The layer that needs a keyframe, if any. Sound needs none: each of its packets decodes alone.
     pub(crate) fn awaits_keyframe_of(&self) -> Option<usize> {
-        self.selector
-            .awaits_keyframe_of()
-            .filter(|_| self.held.is_none())
+        if self.kind == MediaKind::Audio || self.held.is_some() {
+            return None;
+        }
+        self.selector.awaits_keyframe_of()
     }
 
     /// Whether a switch waits.
@@ -439,5 +440,22 @@ mod tests {
             assert_eq!(forwarder.payload_type(111), expected(opus, false));
             assert_eq!(forwarder.payload_type(63), expected(redundant, unwraps));
         }
+    }
+
+    #[test]
+    fn sound_awaits_no_keyframe() {
+        let source = SourceTrack {
+            id: TrackId::new(0, 1),
+            kind: MediaKind::Audio,
+            publisher: PeerId::new(0, 2),
+            index: TrackIx::from(0),
+            codecs: vec![codec(111, OPUS)],
+        };
+        let mut forwarder = Forwarder::new(source, &viewer(vec![codec(111, OPUS)])).unwrap();
+        forwarder.set_target(Some(LayerId::default()));
+        assert_eq!(forwarder.awaits_keyframe_of(), None);
+        assert_eq!(forwarder.selector.select_sound(0), Decision::Switch);
+        assert_eq!(forwarder.selector.select_sound(0), Decision::Forward);
+        assert_eq!(forwarder.awaits_keyframe_of(), None);
     }
 }

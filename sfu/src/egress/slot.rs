@@ -689,13 +689,7 @@ impl Slot {
         let current = forwarder.current();
         let granted = self.allocation.map(|allocation| allocation.reason);
         let reason = match forwarder.awaits_keyframe_of() {
-            // Audio has no layers.
-            Some(_)
-                if self.kind == MediaKind::Video
-                    && (current.is_none() || granted == Some(Reason::Best)) =>
-            {
-                Reason::Keyframe
-            }
+            Some(_) if current.is_none() || granted == Some(Reason::Best) => Reason::Keyframe,
             _ => granted.unwrap_or(if current.is_some() {
                 Reason::Best
             } else {

@@ -307,7 +307,6 @@ impl FanoutScratch {
             return;
         };
         if let Some(layer) = planned.plan.keyframe_of
-            && !packet.codec.is_audio()
             && !self.wanted.contains(&(origin, layer))
         {
             self.wanted.push((origin, layer));
