@@ -97,7 +97,7 @@ fn contradictions_are_refused() {
         ("server_cores = '0'", "--spawn"),
         ("spawn = true\nurl = 'http://a:1'", "--url"),
         ("spawn = true\nserver_pid = 1", "--server-pid"),
-        ("ramp = 0.0", "rate"),
+        ("ramp = 0.0", "--ramp"),
         ("oracle_share = 1.5", "share"),
     ] {
         let error = Settings::parse(text).unwrap().scenario("").unwrap_err();
