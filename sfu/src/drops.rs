@@ -133,9 +133,9 @@ drop_reasons! {
     /// A packet could not be encrypted.
     SealFailed = "seal_failed",
 
-    /// A ring to another worker has no room for a batch of packets.
+    /// A pipe to another worker has no room for a batch of packets.
     RelayFull = "relay_full",
-    /// A ring to another worker has no room for a control message.
+    /// A pipe to another worker has no room for a control message.
     RelayControlFull = "relay_control_full",
 
     /// A batch has 256 MiB of packets to send.

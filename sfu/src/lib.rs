@@ -31,7 +31,7 @@
 //! [`Sfu::timeline`]. The viewers also decide which codec a publisher should send (`egress/audience`), and whether the
 //! publisher turns its pictures (`ingress/pictures`).
 //!
-//! All of these are values: facts and a time go in, a decision comes out. `worker/` is their wiring: it carries the
+//! Each of these decisions is a value: facts and a time go in, a decision comes out. `worker/` is their wiring: it carries the
 //! facts to them and the decisions on, to slots, publishers, other workers and the embedder. So it has no rule of its
 //! own about layers, reasons or priorities.
 //!

@@ -137,11 +137,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the viewer lacks a codec.
-    pub(crate) fn is_lack_of_codec(self) -> bool {
-        self == Self::Codec
-    }
-
     /// A stable code for wire formats and metrics.
     pub const fn code(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Frames to RTP packets: VP8 (RFC 7741). Of Opus (RFC 7587) each frame is a packet.
+//! Cuts VP8 frames into RTP packets (RFC 7741). An Opus frame is a packet as it is (RFC 7587).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::rtp;

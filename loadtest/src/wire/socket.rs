@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
@@ -19,6 +20,8 @@ pub(super) struct Socket {
     state: UdpSocketState,
     /// The address that it is connected to.
     to: Option<SocketAddr>,
+    /// A message was refused, and that was logged.
+    refused: AtomicBool,
 }
 
 /// Messages of one receiving call. Each may hold dozens of coalesced datagrams.
@@ -45,6 +48,7 @@ impl Socket {
             state: UdpSocketState::new((&udp).into())?,
             udp,
             to: None,
+            refused: AtomicBool::new(false),
         })
     }
 
@@ -55,7 +59,8 @@ impl Socket {
     }
 
     /// Sends datagrams, runs of equal ones (the last may be shorter) as one message. Messages that the kernel does not
-    /// take are lost, as on a network; so are all before the socket is connected.
+    /// take are lost, as on a network. Before the socket is connected, all are. The first that is refused for another
+    /// reason than a full buffer is logged, since it is this program's fault and no server's.
     pub(super) fn send(&self, datagrams: &Outbox) {
         let Some(destination) = self.to else { return };
         let mut at = Cursor::default();
@@ -68,8 +73,11 @@ impl Socket {
                 segment_size: Some(segment),
                 src_ip: None,
             };
-            if let Err(error) = self.state.try_send((&self.udp).into(), &transmit) {
-                tracing::debug!(%error, "send");
+            if let Err(error) = self.state.try_send((&self.udp).into(), &transmit)
+                && error.kind() != io::ErrorKind::WouldBlock
+                && !self.refused.swap(true, Ordering::Relaxed)
+            {
+                tracing::warn!(%error, bytes = contents.len(), "the kernel refuses to send");
             }
         }
     }
@@ -78,13 +86,15 @@ impl Socket {
 /// Buffers to receive into, one set for all sockets of a thread.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    buffers: Vec<[u8; STRIDE]>,
+    buffers: Box<[[u8; STRIDE]; MESSAGES]>,
 }
 
 impl Receiver {
     pub(super) fn new() -> Self {
         Self {
-            buffers: vec![[0; STRIDE]; MESSAGES],
+            buffers: vec![[0; STRIDE]; MESSAGES]
+                .try_into()
+                .expect("as many as asked for"),
         }
     }
 
@@ -95,10 +105,8 @@ impl Receiver {
         mut deliver: impl FnMut(&RecvMeta, &mut [u8]),
     ) -> io::Result<()> {
         let mut metas = [RecvMeta::default(); MESSAGES];
-        let buffers = self.buffers.iter_mut();
-        let mut slices: Vec<_> = buffers
-            .map(|buffer| IoSliceMut::new(&mut buffer[..MESSAGE_BYTES]))
-            .collect();
+        let buffers = self.buffers.each_mut();
+        let mut slices = buffers.map(|buffer| IoSliceMut::new(&mut buffer[..MESSAGE_BYTES]));
         let received = match socket
             .state
             .recv((&socket.udp).into(), &mut slices, &mut metas)
@@ -106,7 +114,7 @@ impl Receiver {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             received => received?,
         };
-        for (meta, buffer) in metas[..received].iter().zip(&mut self.buffers) {
+        for (meta, buffer) in metas[..received].iter().zip(self.buffers.iter_mut()) {
             // An empty datagram has no size to cut by, and nothing to say.
             if meta.stride > 0 {
                 deliver(meta, &mut buffer[..meta.len]);

@@ -190,7 +190,8 @@ impl Look {
             frozen: self.frozen - before.frozen,
             unknown: self.unknown - before.unknown,
             keyframe_requests: self.keyframe_requests - before.keyframe_requests,
-            socket_drops: self.socket_drops - before.socket_drops,
+            // The kernel forgets the drops of a socket that was closed.
+            socket_drops: self.socket_drops.saturating_sub(before.socket_drops),
             late: self.late - before.late,
             streams: streams.collect(),
         }

@@ -1,4 +1,4 @@
-//! Who speaks, and whose sound and picture is forwarded for it, from the audio levels of packets.
+//! Decides from the audio levels of packets who speaks, whose sound is forwarded, and whose cameras are sent.
 //!
 //! All are values of a room: levels and times go in; an order of speakers, a decision for each packet, and the
 //! publishers whose cameras are sent come out.

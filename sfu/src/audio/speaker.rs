@@ -56,7 +56,7 @@ pub(crate) type Digest = [u8; DIGEST];
 pub(crate) enum Speech {
     /// It speaks now.
     Now,
-    /// It spoke; the number of people who have spoken since.
+    /// It spoke; the number of tracks that were heard since.
     Before(usize),
     /// It has not spoken lately.
     Never,

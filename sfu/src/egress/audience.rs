@@ -72,7 +72,6 @@ mod tests {
     use super::*;
     use crate::egress::waiting::RefusedLines;
     use crate::rtp::codec::Codec;
-    use crate::rtp::extension::ExtensionMap;
     use crate::rtp::parameters::{CodecParameters, MediaRole, SectionKind, SectionParameters};
 
     fn codec(payload_type: u8, codec: Codec) -> CodecFormat {
@@ -125,20 +124,9 @@ mod tests {
     #[test]
     fn viewers_are_counted_by_what_they_decode_and_named_if_they_cannot_watch() {
         let (vp8, av1) = (codec(96, Codec::Vp8), codec(98, Codec::Av1));
-        let section = |codecs: &[CodecFormat]| SectionParameters {
-            mid: "0".to_owned(),
-            kind: SectionKind::Video,
-            role: MediaRole::Slot,
-            codecs: codecs.to_vec(),
-            extensions: ExtensionMap::default(),
-            rids: Vec::new(),
-            ssrcs: Vec::new(),
-            sim: Vec::new(),
-            rid_bounds: Vec::new(),
-            slot: None,
-        };
         let decoders = |codecs: &[CodecFormat]| {
-            let section = section(codecs);
+            let (kind, role) = (SectionKind::Video, MediaRole::Slot);
+            let section = SectionParameters::plain(kind, role, codecs.to_vec());
             Decoders::of(std::iter::once(&section), &RefusedLines::default())
         };
         let both = decoders(&[vp8.clone(), av1.clone()]);

@@ -367,7 +367,6 @@ pub(super) fn candidate<'a>(packet: &Packet<'a>) -> Candidate<'a> {
 mod tests {
     use super::*;
     use crate::rtp::codec::Codec;
-    use crate::rtp::extension::ExtensionMap;
     use crate::rtp::parameters::{MediaRole, SectionKind};
 
     const OPUS: CodecParameters = CodecParameters::Opus { stereo: false };
@@ -386,18 +385,7 @@ mod tests {
     }
 
     fn viewer(codecs: Vec<CodecFormat>) -> SectionParameters {
-        SectionParameters {
-            mid: "0".to_owned(),
-            kind: SectionKind::Audio,
-            role: MediaRole::Slot,
-            codecs,
-            extensions: ExtensionMap::default(),
-            rids: Vec::new(),
-            ssrcs: Vec::new(),
-            sim: Vec::new(),
-            rid_bounds: Vec::new(),
-            slot: None,
-        }
+        SectionParameters::plain(SectionKind::Audio, MediaRole::Slot, codecs)
     }
 
     #[test]

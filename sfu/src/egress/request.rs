@@ -154,7 +154,7 @@ fn paused(settings: TrackSettings, view: &View, lacks: Lacks, in_last_n: bool) -
 /// | 0 | shows a screen: everybody talks about it, and it is unreadable when small | yes |
 /// | 1 | is pinned by the viewer | yes |
 /// | 2 | shows somebody who speaks now | yes |
-/// | 3 | is any other, by the number of people who have spoken since its publisher | no |
+/// | 3 | is any other, by the number of tracks that were heard since its publisher | no |
 fn priority(settings: TrackSettings, view: &View, speech: Speech) -> Priority {
     let (class, rank) = match speech {
         _ if settings.screen => (0, 0),

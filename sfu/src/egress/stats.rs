@@ -1,4 +1,4 @@
-//! A viewer's subscriptions, copied out.
+//! Copies a viewer's subscriptions out for the statistics.
 
 use std::time::Instant;
 

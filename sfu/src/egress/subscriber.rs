@@ -269,7 +269,7 @@ impl Subscriber {
     }
 
     /// Waiting subscriptions whose reason differs from the one the viewer was told; they then count as told.
-    pub(crate) fn news_of_waiting(&mut self) -> Vec<(SourceTrack, Reason)> {
+    pub(crate) fn news_of_waiting(&mut self) -> Vec<Waiting> {
         let mut news = Vec::new();
         for waiting in &mut self.waiting {
             let reason = match self.decoders.refuse(&waiting.source) {
@@ -279,8 +279,8 @@ impl Subscriber {
                     .reason(waiting.source.kind)
                     .map(|_| Reason::NoSlot),
             };
-            if let Some(reason) = waiting.explain(reason) {
-                news.push((waiting.source.clone(), reason));
+            if waiting.explain(reason).is_some() {
+                news.push(waiting.clone());
             }
         }
         news

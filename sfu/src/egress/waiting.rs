@@ -26,6 +26,21 @@ impl Waiting {
         self.told.unwrap_or(Reason::NoSlot)
     }
 
+    /// Whether it waits because the viewer cannot decode the track.
+    pub(crate) fn is_undecodable(&self) -> bool {
+        self.reason() == Reason::Codec
+    }
+
+    /// The state to tell the viewer.
+    pub(crate) fn state(&self) -> SubscriptionState {
+        SubscriptionState {
+            track: self.source.id,
+            layer: None,
+            temporal: None,
+            reason: self.reason(),
+        }
+    }
+
     /// Sets the reason for the wait; none if the viewer is asked for an m-line. Returns the reason to tell, if it is
     /// news.
     pub(crate) fn explain(&mut self, reason: Option<Reason>) -> Option<Reason> {
@@ -50,16 +65,6 @@ impl SourceTrack {
             temporal: Some(0),
             reason: Reason::Best,
         })
-    }
-
-    /// The state to tell a viewer who waits for this reason.
-    pub(crate) fn awaited(&self, reason: Reason) -> SubscriptionState {
-        SubscriptionState {
-            track: self.id,
-            layer: None,
-            temporal: None,
-            reason,
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! An authenticated packet is bound to a layer of a [track](crate::track), which counts and caches it. Losses become
 //! NACKs, keyframes that viewers need become PLIs, arrivals become transport-wide feedback.
 //!
-//! Three values bound other dealings with a publisher: requests to offer again ([`Asks`]), the turning of its pictures
-//! ([`Pictures`]), and its data channel messages ([`DataBudget`]).
+//! Three more values are about a peer: [`Asks`] spaces requests to offer again, [`Pictures`] follows who turns its
+//! pictures, [`DataBudget`] bounds its data channel messages.
 
 mod asks;
 mod binding;

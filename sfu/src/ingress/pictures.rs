@@ -160,7 +160,6 @@ mod tests {
     use super::*;
     use crate::id::{PeerId, RoomId};
     use crate::index::PeerIx;
-    use crate::rtp::extension::ExtensionMap;
     use crate::rtp::parameters::{MediaRole, SectionKind, SectionParameters};
 
     /// A publisher of one video.
@@ -173,18 +172,8 @@ mod tests {
 
     impl Publisher {
         fn new() -> Self {
-            let media = SectionParameters {
-                mid: "0".to_owned(),
-                kind: SectionKind::Video,
-                role: MediaRole::Publish,
-                codecs: Vec::new(),
-                extensions: ExtensionMap::default(),
-                rids: Vec::new(),
-                ssrcs: Vec::new(),
-                sim: Vec::new(),
-                rid_bounds: Vec::new(),
-                slot: None,
-            };
+            let (kind, role) = (SectionKind::Video, MediaRole::Publish);
+            let media = SectionParameters::plain(kind, role, Vec::new());
             let owner = (RoomId::new(0, 1), PeerId::new(0, 2), PeerIx::from(0));
             let id = TrackId::new(0, 3);
             let track = Track::published(id, MediaKind::Video, &media, owner);

@@ -14,7 +14,7 @@ impl Media {
         let payload = header.payload(datagram);
         let (mut payload_type, mut start) = (header.payload_type, 0);
         let mut inside = codec;
-        // Of redundant audio the newest frame is given: the earlier ones came before.
+        // The newest frame of redundant audio is given: the earlier ones came before.
         if codec == Codec::Red
             && let Some(primary) = red::Primary::find(payload)
             && let Some(found) = track.codec(primary.payload_type)

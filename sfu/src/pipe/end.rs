@@ -16,12 +16,12 @@ use super::{Batch, Control};
 ///   [`take_batch`](Self::take_batch) returns a batch, all control that was sent before it can be taken: the receiver takes
 ///   that first, as it may describe the batch's tracks. Control may overtake batches.
 /// - **Loss.** Control is never lost while both ends exist. A batch may be lost: the sender hears of it if there was no room
-///   ([`send_batch`](Self::send_batch)), and does not if it was lost on the way. It is to viewers as if the network had lost
-///   its packets.
+///   ([`send_batch`](Self::send_batch)), and does not if it was lost on the way. To viewers a lost batch looks like packets
+///   lost by the network.
 /// - **Bounds.** An end holds a fixed number of messages and of batches each way, control apart from batches, so that
-///   packets never hold a track's end up. When it is full, it hands control back, which the sender keeps and sends again
-///   before any other control and any batch. A batch it drops.
-/// - **Time.** No call waits, and none costs more with each packet of a batch than to copy it.
+///   packets never hold a track's end up. When it is full, it hands control back and drops batches. The sender keeps the
+///   control, and sends it before any other control and any batch.
+/// - **Time.** No call waits. A call costs at most a copy of the batch.
 /// - **Wake-ups.** The sender sees to it that the receiver looks: it sends all that a turn brings, and then wakes the other
 ///   worker if [`take_wake`](Self::take_wake) says so. An end that reaches its receiver by itself, as a socket does, never
 ///   says so. Nobody wakes a sender when there is room again: it tries again after a time.

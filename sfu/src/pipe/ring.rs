@@ -20,7 +20,7 @@ pub(crate) struct RingSizes {
 }
 
 impl RingSizes {
-    /// The lengths of rings that memory does not bound.
+    /// The longest rings, where memory is not short.
     ///
     /// A batch is up to 64 packets, and a worker makes one a turn: 64 of them are some tens of milliseconds of a busy
     /// worker. Media that waited longer is of no use. A batch is up to 90 KB, so that for a worker that stands still each

@@ -78,7 +78,7 @@ fn pass<E: PipeEnd>(
             }
             1 => here.send_kept(),
             2 => {
-                // As a turn does.
+                // A turn sends control first.
                 here.send_kept();
                 let batch = Arc::default();
                 let held_up = here.is_held_up();

@@ -42,7 +42,7 @@ impl ScriptedEnd {
 
     /// Whether the next batch is one that is lost.
     fn loses_next(&self) -> bool {
-        // Of the positive numbers, none is a multiple of 0.
+        // No positive number is a multiple of 0.
         (self.sent + 1).is_multiple_of(self.script.lose_every)
     }
 }

@@ -27,7 +27,7 @@ impl Unable {
 
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        let room = NAMED - self.named.len();
+        let room = NAMED.saturating_sub(self.named.len());
         self.named.extend(other.named.iter().take(room));
     }
 }

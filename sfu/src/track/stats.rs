@@ -1,4 +1,4 @@
-//! A published track, copied out.
+//! Copies a published track out for the statistics.
 
 use std::time::Instant;
 

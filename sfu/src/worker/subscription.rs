@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Worker;
 use crate::egress::{KeyframeRequest, Request, SourceTrack};
 use crate::error::SfuError;
-use crate::event::{Event, MediaKind, Slot};
+use crate::event::{Event, Slot};
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::index::{PeerIx, TrackIx};
 use crate::track::{Target, Track};
@@ -244,14 +244,13 @@ impl Worker {
             self.add_viewer(source.index, Target { peer: index, slot });
             self.viewers_changed(now, source.id);
         }
-        let waits = news.iter();
-        let waits = waits.map(|(source, reason)| source.awaited(*reason));
+        let waits = news.iter().map(|waiting| waiting.state());
         let states: Vec<_> = begun.into_iter().chain(waits).collect();
-        for (source, reason) in &news {
-            if reason.is_lack_of_codec() {
-                self.decodable_changed(now, room, source.id);
-            } else {
-                self.viewers_changed(now, source.id);
+        for waiting in &news {
+            let track = waiting.source.id;
+            match waiting.is_undecodable() {
+                true => self.decodable_changed(now, room, track),
+                false => self.viewers_changed(now, track),
             }
         }
         if !states.is_empty() {
@@ -312,7 +311,6 @@ impl Worker {
             if let Some(slot) = viewer.subscriber.slot_mut(*slot)
                 && let Some(forwarder) = &slot.forwarder
                 && let Some(layer) = forwarder.awaits_keyframe_of()
-                && forwarder.source.kind == MediaKind::Video
             {
                 let at = forwarder.source.index;
                 slot.counters.keyframe_requests += 1;

@@ -490,7 +490,7 @@ fn a_pipe_that_loses_and_delays_batches_costs_packets_and_no_control() {
         let video = reports.filter(|(_, report)| report.dimensions.is_some());
         let video: Vec<OracleReport> = video.map(|(_, report)| report).collect();
         assert_eq!(video.len(), 3, "{client}");
-        // Of the three, one is published on the client's own worker.
+        // One of the three is published on the client's own worker.
         let damaged = video.iter().filter(|report| report.lost > 0);
         assert_eq!(damaged.count(), 2, "{client}");
         for report in video {

@@ -25,6 +25,7 @@ impl IntoResponse for OperateError {
 mod tests {
     use axum::body::to_bytes;
     use serde_json::{Value, json};
+    use tertulia_sfu::SfuError;
 
     use super::*;
 
@@ -38,6 +39,11 @@ mod tests {
                 OperateError::BadValue("`text` is empty.".into()),
                 400,
                 "bad_value",
+            ),
+            (
+                OperateError::Media(SfuError::Overloaded),
+                503,
+                "media_refused",
             ),
         ] {
             let message = error.to_string();

@@ -32,6 +32,23 @@ pub(crate) struct SectionParameters {
 }
 
 impl SectionParameters {
+    /// An m-line with codecs and nothing else, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(kind: SectionKind, role: MediaRole, codecs: Vec<CodecFormat>) -> Self {
+        Self {
+            mid: "0".to_owned(),
+            kind,
+            role,
+            codecs,
+            extensions: ExtensionMap::default(),
+            rids: Vec::new(),
+            rid_bounds: Vec::new(),
+            ssrcs: Vec::new(),
+            sim: Vec::new(),
+            slot: None,
+        }
+    }
+
     /// The payload type, and that of its retransmissions, under which this m-line carries a stream of `codec` made with
     /// `parameters`. `None` if the client cannot decode it.
     pub(crate) fn payload_type_for(

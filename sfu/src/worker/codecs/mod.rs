@@ -209,7 +209,7 @@ impl Worker {
         let waiting = self.peers_of(room).filter_map(|viewer| {
             let waiting = viewer.subscriber.waits_for(track.id)?;
             let is_known = viewer.subscriber.decoders().has(track.kind);
-            is_known.then(|| viewer.as_member(waiting.reason().is_lack_of_codec()))
+            is_known.then(|| viewer.as_member(waiting.is_undecodable()))
         });
         Audience::of(&track.codecs, watching.chain(waiting))
     }
@@ -373,7 +373,7 @@ impl Worker {
 }
 
 impl Peer {
-    /// This peer as a viewer of a track.
+    /// Describes the peer as a viewer of a track.
     fn as_member(&self, is_unable: bool) -> Member<'_> {
         Member {
             id: self.id,
