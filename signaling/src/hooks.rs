@@ -114,7 +114,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// An admission as the client asks, with every right.
+    /// An admission as the client asks, with every right but to moderate.
     pub fn new() -> Self {
         Self::default()
     }
@@ -196,10 +196,12 @@ pub struct Permissions {
     pub data: bool,
     /// May change its own name and metadata.
     pub update: bool,
+    /// May moderate: mute and remove others, lock the room, admit who waits, end the call.
+    pub moderate: bool,
 }
 
 impl Permissions {
-    /// Every right.
+    /// Every right but to moderate.
     pub const fn all() -> Self {
         Self {
             microphone: true,
@@ -209,6 +211,7 @@ impl Permissions {
             chat: true,
             data: true,
             update: true,
+            moderate: false,
         }
     }
 
@@ -222,6 +225,7 @@ impl Permissions {
             chat: false,
             data: false,
             update: false,
+            moderate: false,
         }
     }
 
@@ -273,9 +277,16 @@ impl Permissions {
         self.update = may;
         self
     }
+
+    /// Sets [`moderate`](Self::moderate).
+    #[must_use]
+    pub const fn moderate(mut self, may: bool) -> Self {
+        self.moderate = may;
+        self
+    }
 }
 
-/// Every right.
+/// Every right but to moderate.
 impl Default for Permissions {
     fn default() -> Self {
         Self::all()

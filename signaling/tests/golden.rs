@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 13] = [
+const CLIENT_TYPES: [&str; 15] = [
     "join",
     "offer",
     "candidate",
@@ -43,6 +43,8 @@ const CLIENT_TYPES: [&str; 13] = [
     "leave",
     "view",
     "timeline",
+    "hand",
+    "moderate",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -61,10 +63,12 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Leave => CLIENT_TYPES[10],
         ClientMessage::View(_) => CLIENT_TYPES[11],
         ClientMessage::Timeline => CLIENT_TYPES[12],
+        ClientMessage::Hand(_) => CLIENT_TYPES[13],
+        ClientMessage::Moderate(_) => CLIENT_TYPES[14],
     }
 }
 
-const SERVER_TYPES: [&str; 23] = [
+const SERVER_TYPES: [&str; 30] = [
     "welcome",
     "answer",
     "needs",
@@ -88,6 +92,13 @@ const SERVER_TYPES: [&str; 23] = [
     "timeline",
     "unwatchable",
     "renegotiate",
+    "wait",
+    "rules",
+    "hand",
+    "moderated",
+    "permissions",
+    "waiting",
+    "waiting_left",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -115,6 +126,13 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Timeline { .. } => SERVER_TYPES[20],
         ServerMessage::Unwatchable { .. } => SERVER_TYPES[21],
         ServerMessage::Renegotiate { .. } => SERVER_TYPES[22],
+        ServerMessage::Wait => SERVER_TYPES[23],
+        ServerMessage::Rules { .. } => SERVER_TYPES[24],
+        ServerMessage::Hand { .. } => SERVER_TYPES[25],
+        ServerMessage::Moderated { .. } => SERVER_TYPES[26],
+        ServerMessage::Permissions { .. } => SERVER_TYPES[27],
+        ServerMessage::Waiting { .. } => SERVER_TYPES[28],
+        ServerMessage::WaitingLeft { .. } => SERVER_TYPES[29],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

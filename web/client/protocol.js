@@ -152,6 +152,13 @@ const peerStats = record({
  */
 const granted = (value, at) => (value === undefined ? true : flag(value, at));
 
+/**
+ * A right that an older server does not name: nobody has it.
+ *
+ * @param {unknown} value @param {string} at
+ */
+const withheld = (value, at) => (value === undefined ? false : flag(value, at));
+
 /** Our rights. */
 const permissions = record({
   microphone: flag,
@@ -161,7 +168,11 @@ const permissions = record({
   chat: flag,
   data: flag,
   update: flag,
+  moderate: withheld,
 });
+
+/** The rules of a room that moderators set. */
+const rules = record({ locked: flag, waiting_room: flag, chat: flag });
 
 /** Every message the server sends, by its type. */
 const serverShapes = {
@@ -175,6 +186,8 @@ const serverShapes = {
     permissions: optional(permissions),
     participants: list(participant),
     chat: list(chatMessage),
+    rules: optional(rules),
+    hands: optional(list(text)),
     ice_servers: list(iceServer),
     limits,
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
@@ -204,12 +217,19 @@ const serverShapes = {
   unwatchable: record({ track: text, count, participants: list(unable) }),
   renegotiate: record({ reason: text }),
   speakers: record({ recent: list(text), speaking: count }),
+  wait: record({}),
+  rules: record({ rules, by: optional(text) }),
+  hand: record({ participant: text, raised: flag, by: optional(text) }),
+  moderated: record({ action: text, by: text, participant: text, track: optional(text) }),
+  permissions: record({ permissions }),
+  waiting: record({ waiting: list(record({ id: text, name: text })) }),
+  waiting_left: record({ participant: text, outcome: text, by: optional(text) }),
   timeline: record({ id: optional(count), now_ms: count, decisions: list(decision) }),
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
   ok: record({ id: optional(count) }),
   pong: record({ id: optional(count) }),
   error: record({ id: optional(count), code: text, message: text, fatal: flag }),
-  bye: record({ id: optional(count), reason: text, message: text }),
+  bye: record({ id: optional(count), reason: text, message: text, by: optional(text) }),
 };
 
 /**
@@ -233,6 +253,10 @@ const serverShapes = {
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
  *   shown; `height` in device pixels, 0 if unknown
  * @typedef {{ mid: string, source: Source, muted: boolean }} CarriedTrack what a sending m-line carries
+ * @typedef {{ action: "mute", track: string }
+ *   | { action: "ask_unmute" | "remove" | "ban" | "admit" | "deny" | "lower_hand", participant: string }
+ *   | { action: "lock" | "waiting_room" | "chat", on: boolean }
+ *   | { action: "end" }} ModerateWish an action of a moderator
  */
 
 /**
@@ -295,6 +319,10 @@ export const say = {
   chat: (words) => ({ type: /** @type {const} */ ("chat"), text: words }),
   /** @param {TrackView[]} tracks */
   view: (tracks) => ({ type: /** @type {const} */ ("view"), tracks }),
+  /** @param {boolean} raised */
+  hand: (raised) => ({ type: /** @type {const} */ ("hand"), raised }),
+  /** @param {ModerateWish} wish */
+  moderate: (wish) => ({ type: /** @type {const} */ ("moderate"), ...wish }),
   stats: () => ({ type: /** @type {const} */ ("stats") }),
   timeline: () => ({ type: /** @type {const} */ ("timeline") }),
   ping: () => ({ type: /** @type {const} */ ("ping") }),
@@ -315,6 +343,8 @@ export const replyTypes = Object.freeze({
   update: "ok",
   chat: "ok",
   view: "ok",
+  hand: "ok",
+  moderate: "ok",
   stats: "stats",
   timeline: "timeline",
   ping: "pong",
@@ -324,6 +354,6 @@ export const replyTypes = Object.freeze({
  * @typedef {keyof typeof replyTypes} RequestType
  * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
- *   chat: ServerMessages["ok"], view: ServerMessages["ok"], stats: ServerMessages["stats"],
+ *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"], stats: ServerMessages["stats"],
  *   timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
  */

@@ -118,7 +118,12 @@ impl Signaling {
             token,
         });
         signaling.send(join).await?;
-        match signaling.next_good().await? {
+        let mut answer = signaling.next_good().await?;
+        // A moderator lets it in.
+        while answer == ServerMessage::Wait {
+            answer = signaling.next_good().await?;
+        }
+        match answer {
             ServerMessage::Welcome(welcome) => Ok((signaling, welcome)),
             other => Err(SignalingError::Refused(format!(
                 "sent no welcome but {other:?}"

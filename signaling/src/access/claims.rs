@@ -44,6 +44,9 @@ pub(super) struct Grants {
     data: bool,
     #[serde(default = "yes")]
     update: bool,
+    /// Not granted unless it is said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moderate: bool,
 }
 
 /// A source that may be published.
@@ -83,6 +86,7 @@ impl Claims {
                 chat: permissions.chat,
                 data: permissions.data,
                 update: permissions.update,
+                moderate: permissions.moderate,
             },
         }
     }
@@ -122,6 +126,7 @@ impl Grants {
             .chat(self.chat)
             .data(self.data)
             .update(self.update)
+            .moderate(self.moderate)
     }
 }
 
@@ -154,7 +159,9 @@ mod tests {
                 Some(all.subscribe(false)),
             ),
             (r#"{"room":"a","record":true}"#, None),
-            (r#"{"room":"a","moderate":false}"#, None),
+            (r#"{"room":"a","moderate":false}"#, Some(all)),
+            (r#"{"room":"a","moderate":true}"#, Some(all.moderate(true))),
+            (r#"{"room":"a","moderate":"yes"}"#, None),
             (r#"{"room":"a","hidden":true}"#, None),
             (r#"{"room":"a","publish":["lidar"]}"#, None),
             (r#"{"room":"a","publish":"camera"}"#, None),
@@ -172,6 +179,7 @@ mod tests {
             Permissions::all(),
             Permissions::listener(),
             Permissions::listener().camera(true).subscribe(false),
+            Permissions::listener().moderate(true),
         ] {
             let claims = Claims::join("a", permissions);
             let text = serde_json::to_string(&claims).expect("JSON");

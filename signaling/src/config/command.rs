@@ -47,6 +47,9 @@ pub struct NewToken {
     /// May not change its name and metadata
     #[arg(long)]
     pub no_update: bool,
+    /// May moderate: mute and remove others, lock the room, admit who waits, end the call
+    #[arg(long)]
+    pub moderate: bool,
     /// Time for which it lets in, such as 90s, 15m, 1h or 7d
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1h")]
     pub valid: Duration,
@@ -100,7 +103,8 @@ impl NewToken {
             .subscribe(!self.no_subscribe)
             .chat(!self.no_chat)
             .data(!self.no_data)
-            .update(!self.no_update);
+            .update(!self.no_update)
+            .moderate(self.moderate);
         let mut claims = Claims::join(&self.room, permissions);
         claims.identity.clone_from(&self.identity);
         claims.name = name;
@@ -165,6 +169,7 @@ mod tests {
                 Permissions::listener(),
             ),
             ("--room a --no-subscribe", all.subscribe(false)),
+            ("--room a --moderate", all.moderate(true)),
         ] {
             let claims = parsed(arguments).expect(arguments).claims();
             assert_eq!(claims, Ok(Claims::join("a", permissions)), "{arguments}");

@@ -35,6 +35,8 @@ struct NodeStats {
     participants: usize,
     access: Access,
     joins_refused: BTreeMap<&'static str, u64>,
+    moderated: BTreeMap<&'static str, u64>,
+    moderation_refused: BTreeMap<&'static str, u64>,
     media_never_connected: u64,
     cipher: &'static str,
     linked_workers: usize,
@@ -119,6 +121,8 @@ impl Stats {
             participants: counts.participants,
             access: self.rooms.access(),
             joins_refused: self.rooms.joins_refused(),
+            moderated: self.rooms.moderated(),
+            moderation_refused: self.rooms.moderation_refused(),
             media_never_connected: counts.media_never_connected,
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
@@ -182,8 +186,8 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use crate::access::TokenFault;
     use crate::media::DropReason;
+    use crate::room::{DONE_CODES, REFUSED_CODES, join_codes};
 
     /// The codes that the first column of the guide's table under `heading` has.
     fn listed(heading: &str) -> Vec<&'static str> {
@@ -208,8 +212,19 @@ mod tests {
 
     #[test]
     fn the_guide_lists_every_refusal_of_the_door() {
-        let mut codes = TokenFault::CODES;
+        let mut codes = join_codes();
         codes.sort_unstable();
         assert_eq!(listed("### Refused joins"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_action_of_moderators_and_every_refusal() {
+        for (heading, mut codes) in [
+            ("### Moderation done", DONE_CODES.to_vec()),
+            ("### Moderation refused", REFUSED_CODES.to_vec()),
+        ] {
+            codes.sort_unstable();
+            assert_eq!(listed(heading), codes, "{heading}");
+        }
     }
 }

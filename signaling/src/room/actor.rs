@@ -15,6 +15,7 @@ use super::admission::Guest;
 use super::chat::ChatHistory;
 use super::errands::{Errands, Then};
 use super::lane::Lanes;
+use super::moderation::{Door, Hands, LOOK_EVERY, WaitingRoom};
 use super::participant::{Counted, Participant, Way};
 use super::registry::{Joined, Listing, Message, Shared, StopSignal};
 use super::subscription::Unfinished;
@@ -57,8 +58,19 @@ pub(super) struct Room {
     /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
     evicted: bool,
-    /// The embedder closes the room, and says why.
-    pub(super) closed: Option<String>,
+    pub(super) door: Door,
+    pub(super) waiting: WaitingRoom,
+    pub(super) hands: Hands,
+    /// The embedder or a moderator closes the room.
+    pub(super) closed: Option<Closing>,
+}
+
+/// The end of a room that is meant.
+pub(super) struct Closing {
+    /// A sentence for people.
+    pub(super) message: String,
+    /// The moderator; none: the embedder.
+    pub(super) by: Option<ParticipantId>,
 }
 
 /// The media plane answers within milliseconds; one that takes longer is as good as overloaded.
@@ -110,6 +122,9 @@ pub(super) async fn run(
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
+        door: Door::default(),
+        waiting: WaitingRoom::default(),
+        hands: Hands::default(),
         closed: None,
     };
     room.report(|| Change::RoomOpened);
@@ -151,6 +166,8 @@ impl Room {
     ) -> &'static str {
         let mut retry = interval(RETRY_EVERY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let grace = self.shared.limits.empty_room();
         let mut heard = Vec::with_capacity(BATCH);
         let mut is_deaf = false;
@@ -161,6 +178,7 @@ impl Room {
                 biased;
                 () = stop.stopped() => return "server_shutdown",
                 _ = retry.tick(), if !self.unfinished.is_empty() => self.retry(),
+                _ = look.tick(), if !self.waiting.is_empty() => self.look_at_waiting(),
                 () = listing.forget_chat.notified() => self.chat.forget_half(),
                 then = self.errands.next() => self.take_reply(then),
                 count = events.recv_many(&mut heard, BATCH), if !is_deaf => is_deaf = count == 0,
@@ -231,7 +249,7 @@ impl Room {
         match message {
             Message::Enter { guest, reply } => {
                 // An actor that stops listening to the reply meanwhile is noticed as gone.
-                let _ = reply.send(self.admit(*guest));
+                let _ = reply.send(self.enter(*guest));
             }
             Message::Command {
                 from,
@@ -251,23 +269,34 @@ impl Room {
         }
     }
 
-    fn admit(&mut self, guest: Guest) -> Result<Joined, Refusal> {
+    pub(super) fn refuse_if_full(&self) -> Result<(), Refusal> {
+        let most = self.shared.limits.participants_per_room;
+        match self.participants.len() < most {
+            true => Ok(()),
+            false => Err(Refusal::room_full(most)),
+        }
+    }
+
+    /// Lets somebody in whom the door lets pass.
+    pub(super) fn admit(&mut self, id: ParticipantId, guest: Guest) -> Result<Joined, Refusal> {
         let Guest {
             entrant,
             identity,
-            permissions,
+            mut permissions,
         } = guest;
-        let limits = &self.shared.limits;
-        if self.participants.len() >= limits.participants_per_room {
-            return Err(Refusal::room_full(limits.participants_per_room));
+        self.refuse_if_full()?;
+        permissions.moderate |= self.lacks_moderator();
+        let identity: Option<Arc<str>> = identity.map(Arc::from);
+        if let Some(identity) = &identity {
+            self.door.remember(identity);
         }
+        let limits = &self.shared.limits;
         let memory = &self.shared.memory.events;
         let outbox = Outbox::new(limits.outgoing_queue, |evicted| {
             memory.open(entrant.client, move || evicted.notify_one())
         });
         let events = outbox.attach();
         let (ending_sender, ending) = oneshot::channel();
-        let id = ParticipantId::random();
         let snapshot = Snapshot {
             request: entrant.request,
             room: self.name.shared(),
@@ -277,6 +306,8 @@ impl Room {
             permissions,
             participants: self.in_order().into_iter().map(Participant::info).collect(),
             chat: self.chat.entries(),
+            rules: self.door.rules,
+            hands: self.hands.in_order(),
         };
         self.joined += 1;
         let auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
@@ -285,7 +316,8 @@ impl Room {
             id: id.clone(),
             name: entrant.name,
             metadata: entrant.metadata,
-            identity: identity.map(Arc::from),
+            identity,
+            client: entrant.client,
             permissions,
             auto_subscribe,
             way: Way {
@@ -317,6 +349,9 @@ impl Room {
             let speakers = self.speakers.clone();
             self.tell(&id, Event::Speakers(speakers));
         }
+        if permissions.moderate {
+            self.tell_waiting(&id);
+        }
         Ok(Joined {
             participant: id,
             events,
@@ -342,6 +377,7 @@ impl Room {
         if let Some(peer) = participant.peer {
             self.close_peer(peer);
         }
+        self.pass_on();
     }
 
     fn report_left(&self, participant: &Participant, reason: LeaveReason) {
@@ -360,6 +396,7 @@ impl Room {
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
         let participant = self.participants.remove(id)?;
         self.lanes.leave(id, &participant.lane);
+        self.hands.lower(id);
         self.look_at_connecting(id, participant.connecting_since);
         if let Some(peer) = participant.peer {
             self.peers.remove(&peer);
@@ -404,21 +441,19 @@ impl Room {
     }
 
     pub(super) fn tell_others(&mut self, except: &ParticipantId, event: Event) {
-        self.broadcast(Some(except), event);
+        self.tell_some(event, |participant| participant.id != *except);
     }
 
     pub(super) fn tell_all(&mut self, event: Event) {
-        self.broadcast(None, event);
+        self.tell_some(event, |_| true);
     }
 
-    fn broadcast(&mut self, except: Option<&ParticipantId>, event: Event) {
+    pub(super) fn tell_some(&mut self, event: Event, is_meant: impl Fn(&Participant) -> bool) {
         // It is kept once: everybody is charged their part.
-        let bytes = event.weight().div_ceil(self.participants.len().max(1));
+        let count = self.participants.values().filter(|it| is_meant(it)).count();
+        let bytes = event.weight().div_ceil(count.max(1));
         let event = Arc::new(event);
-        for participant in self.participants.values() {
-            if Some(&participant.id) == except {
-                continue;
-            }
+        for participant in self.participants.values().filter(|it| is_meant(it)) {
             if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
                 self.failing.push((participant.id.clone(), undelivered));
             }
@@ -459,7 +494,7 @@ impl Room {
         let count = self.participants.len();
         let ending = match (self.failed, self.closed.take()) {
             (true, _) => Ending::RoomFailed,
-            (false, Some(why)) => Ending::RoomClosed(why),
+            (false, Some(Closing { message, by })) => Ending::RoomClosed { message, by },
             (false, None) => Ending::ServerShutdown,
         };
         for (_, participant) in std::mem::take(&mut self.participants) {

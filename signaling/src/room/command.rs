@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Refusal;
+use super::{Moderate, Refusal};
 use crate::access::Token;
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
@@ -70,6 +70,10 @@ pub enum Action {
     Chat(String),
     /// Tells how it shows tracks.
     View(Vec<NamedView>),
+    /// Raises its hand, or lowers it.
+    Hand(bool),
+    /// Moderates.
+    Moderate(Moderate),
     /// Asks for its transport's counters.
     Stats,
     /// Asks for the decisions about it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::moderation::{Outcome, Rules, WaitingPerson};
 use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
 use crate::hooks::Permissions;
 use crate::media::{
@@ -105,6 +106,46 @@ pub enum Event {
     Renegotiate(RenegotiationReason),
     /// Other people speak than before.
     Speakers(Speakers),
+    /// The rules of the room have changed.
+    Rules {
+        /// The rules, as they are now.
+        rules: Rules,
+        /// The moderator; none: the server.
+        by: Option<ParticipantId>,
+    },
+    /// Somebody has raised or lowered a hand. The last to raise it comes last.
+    Hand {
+        /// The participant.
+        participant: ParticipantId,
+        /// Whether it is raised.
+        raised: bool,
+        /// The moderator who lowered it; none: the participant.
+        by: Option<ParticipantId>,
+    },
+    /// A moderator did something to somebody. Told to that participant and to moderators.
+    Moderated {
+        /// The action: a stable code.
+        action: &'static str,
+        /// The moderator.
+        by: ParticipantId,
+        /// The participant whom it is about.
+        participant: ParticipantId,
+        /// The track that it is about.
+        track: Option<TrackName>,
+    },
+    /// The rights of this participant have changed.
+    Permissions(Permissions),
+    /// More people wait to be let in. Told to moderators.
+    Waiting(Vec<WaitingPerson>),
+    /// Somebody waits no more. Told to moderators.
+    WaitingLeft {
+        /// The id.
+        participant: ParticipantId,
+        /// The outcome.
+        outcome: Outcome,
+        /// The moderator who decided.
+        by: Option<ParticipantId>,
+    },
     /// A data channel that this participant opened, or a message it sent on one, was refused.
     DataRefused(DataRefusal),
 }
@@ -117,7 +158,8 @@ impl Event {
             Self::Welcome(snapshot) => {
                 let people = snapshot.participants.iter().map(ParticipantInfo::weight);
                 let chat = snapshot.chat.iter().map(ChatEntry::weight);
-                people.chain(chat).sum()
+                let said: usize = people.chain(chat).sum();
+                said + snapshot.hands.len() * size_of::<ParticipantId>()
             }
             Self::Answered { answer, .. } => {
                 let lines = answer.published.len() + answer.refused.len() + answer.slots.len();
@@ -130,6 +172,7 @@ impl Event {
             Self::ParticipantJoined(info) | Self::ParticipantUpdated(info) => info.weight(),
             Self::Chat(entry) => entry.weight(),
             Self::Slots(slots) => slots.len() * ENTRY,
+            Self::Waiting(people) => people.len() * ENTRY,
             Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
             Self::Unwatchable(unwatchable) => unwatchable.participants.len() * ENTRY,
             _ => 0,
@@ -221,6 +264,10 @@ pub struct Snapshot {
     pub participants: Vec<ParticipantInfo>,
     /// Oldest first.
     pub chat: Vec<ChatEntry>,
+    /// The room's rules.
+    pub rules: Rules,
+    /// Participants with a raised hand, the first to raise it first.
+    pub hands: Vec<ParticipantId>,
 }
 
 /// The answer to an offer.
@@ -305,7 +352,7 @@ pub enum LeaveReason {
     MediaFailed,
     /// The server is shutting down, or the room was closed.
     Server,
-    /// The embedder removed it.
+    /// The embedder or a moderator removed it.
     Kicked,
 }
 
@@ -330,8 +377,25 @@ pub enum Ending {
     ServerShutdown,
     /// The server did not keep up with the room, and has closed it.
     RoomFailed,
-    /// The embedder removed the participant; its sentence for the person.
-    Kicked(String),
-    /// The embedder closed the room; its sentence for the people.
-    RoomClosed(String),
+    /// The embedder or a moderator removed the participant.
+    Kicked {
+        /// A sentence for the person.
+        message: String,
+        /// The moderator.
+        by: Option<ParticipantId>,
+    },
+    /// A moderator removed the participant for as long as the room is there.
+    Banned {
+        /// A sentence for the person.
+        message: String,
+        /// The moderator.
+        by: Option<ParticipantId>,
+    },
+    /// The embedder or a moderator closed the room.
+    RoomClosed {
+        /// A sentence for the people.
+        message: String,
+        /// The moderator.
+        by: Option<ParticipantId>,
+    },
 }

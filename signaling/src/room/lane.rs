@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::actor::Room;
 use super::errands::AT_A_TIME;
-use super::{Action, Command, ParticipantId};
+use super::{Action, Command, Moderate, ParticipantId};
 use crate::media::EventBacklog;
 
 /// Commands of one participant that are not done. Overflow: backpressure, to its socket. A command that needs no answer
@@ -122,5 +122,11 @@ impl Room {
 
 /// Whether an action may have to wait for the media plane.
 fn asks(action: &Action) -> bool {
-    !matches!(action, Action::Update { .. } | Action::Chat(_))
+    match action {
+        Action::Moderate(wish) => matches!(wish, Moderate::Mute { .. }),
+        action => !matches!(
+            action,
+            Action::Update { .. } | Action::Chat(_) | Action::Hand(_)
+        ),
+    }
 }

@@ -9,9 +9,9 @@ mod errands;
 mod event;
 mod id;
 mod inspection;
-mod joins_refused;
 mod lane;
 mod media_change;
+mod moderation;
 mod negotiation;
 mod operate;
 mod participant;
@@ -22,6 +22,7 @@ mod report;
 mod request;
 mod stats;
 mod subscription;
+mod tally;
 mod timeline;
 mod vacancy;
 mod view;
@@ -34,9 +35,14 @@ pub use event::{
     NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,
 };
 pub use id::{ParticipantId, TrackName};
+#[cfg(test)]
+pub(crate) use moderation::{DONE_CODES, REFUSED_CODES};
+pub use moderation::{Moderate, Outcome, Rules, Waiting, WaitingPerson};
 pub use operate::{OperateError, Recipient, RoomSnapshot, Seen, ServerSays};
 pub use refusal::Refusal;
-pub use registry::{Counts, Membership, RoomSettings, Rooms, StopSignal};
+#[cfg(test)]
+pub(crate) use registry::join_codes;
+pub use registry::{Counts, Entry, Membership, RoomSettings, Rooms, StopSignal};
 pub use report::{Change, Events, Heard, Person, PublicTrack, RoomEvent};
 pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,

@@ -246,6 +246,7 @@ impl Room {
                     id: track.track,
                     mid: track.mid.clone(),
                     info: info.clone(),
+                    silenced: false,
                 });
             } else if participant.auto_subscribe {
                 participant.wanted.insert(track.track);
@@ -294,7 +295,7 @@ impl Room {
         known.info.simulcast = track.simulcast;
         if let Some(carried) = carried {
             known.info.source = carried.source;
-            known.info.muted = carried.muted;
+            known.info.muted = carried.muted || known.silenced;
         }
         let track = known.info.clone();
         if track == before {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::actor::Room;
+use super::actor::{Closing, Room};
 use super::command::display_name;
 use super::registry::{Inspection, Message, Rooms};
 use super::timeline::unix_ms;
@@ -189,7 +189,10 @@ impl Room {
                 done,
             } => drop(done.send(self.kick(&participant, reason))),
             Order::Close { reason, done } => {
-                self.closed = Some(reason);
+                self.closed = Some(Closing {
+                    message: reason,
+                    by: None,
+                });
                 drop(done.send(Ok(())));
             }
             Order::Tell { to, says, done } => match says {
@@ -215,8 +218,19 @@ impl Room {
 
     fn kick(&mut self, participant: &str, reason: String) -> Result<(), OperateError> {
         let id = self.find(participant)?;
+        let identity = self
+            .participants
+            .get(&id)
+            .and_then(|it| it.identity.clone());
+        if let Some(identity) = identity {
+            self.door.forget(&identity);
+        }
         info!(room = %self.name, participant = %id, reason, "participant kicked");
-        self.end(&id, Ending::Kicked(reason), LeaveReason::Kicked);
+        let ending = Ending::Kicked {
+            message: reason,
+            by: None,
+        };
+        self.end(&id, ending, LeaveReason::Kicked);
         Ok(())
     }
 

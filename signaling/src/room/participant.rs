@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::lane::Lane;
+use super::moderation::Comer;
 use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
+use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
 use crate::session::Outbox;
@@ -22,6 +24,8 @@ pub(super) struct Participant {
     pub(super) metadata: Map<String, Value>,
     /// The embedder's key of the user.
     pub(super) identity: Option<Arc<str>>,
+    /// Its address; none where the server does not tell addresses.
+    pub(super) client: Option<ClientAddress>,
     pub(super) permissions: Permissions,
     pub(super) auto_subscribe: bool,
     pub(super) way: Way,
@@ -51,18 +55,29 @@ pub(super) struct Track {
     /// Its m-line, as the latest answer names it.
     pub(super) mid: String,
     pub(super) info: TrackInfo,
+    /// A moderator has muted it: only its publisher's `mute` takes that back, no offer.
+    pub(super) silenced: bool,
 }
 
 impl Track {
     /// The settings for the media plane.
     pub(super) fn settings(&self) -> TrackSettings {
         TrackSettings::default()
-            .with_muted(self.info.muted)
+            .with_muted(self.info.muted || self.silenced)
             .with_screen(self.info.source == Source::Screen)
     }
 }
 
 impl Participant {
+    pub(super) fn comer(&self) -> Comer<'_> {
+        Comer {
+            identity: self.identity.as_deref(),
+            address: self.client,
+            name: &self.name,
+            moderates: self.permissions.moderate,
+        }
+    }
+
     pub(super) fn info(&self) -> ParticipantInfo {
         ParticipantInfo {
             id: self.id.clone(),

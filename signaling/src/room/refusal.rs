@@ -53,6 +53,45 @@ impl Refusal {
         Self::new("not_allowed", message)
     }
 
+    pub(crate) fn room_locked() -> Self {
+        Self::new("room_locked", "The room is locked.")
+    }
+
+    pub(crate) fn banned() -> Self {
+        Self::new("banned", "You were removed from this room for good.")
+    }
+
+    pub(crate) fn denied_entry() -> Self {
+        Self::new("denied", "A moderator did not let you in.")
+    }
+
+    pub(crate) fn waiting_room_full(limit: usize) -> Self {
+        let sentence = format!("{limit} people wait to be let in already.");
+        Self::new("waiting_room_full", sentence)
+    }
+
+    pub(crate) fn waiting_timeout() -> Self {
+        Self::new("waiting_timeout", "Nobody let you in for a long time.")
+    }
+
+    pub(crate) fn room_closed() -> Self {
+        Self::new("room_closed", "The call has ended.")
+    }
+
+    pub(crate) fn chat_off() -> Self {
+        Self::new("chat_off", "Only moderators may write now.")
+    }
+
+    pub(crate) fn no_such_participant() -> Self {
+        let sentence = "There is no such participant in this room.";
+        Self::new("no_such_participant", sentence)
+    }
+
+    pub(crate) fn too_many_bans(limit: usize) -> Self {
+        let sentence = format!("{limit} people are banned already: lock the room.");
+        Self::new("too_many_bans", sentence)
+    }
+
     pub(crate) fn undecided() -> Self {
         let sentence = "The server could not find out in time whether you may join.";
         Self::new("authorize_timeout", sentence)

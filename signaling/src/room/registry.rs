@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::mapref::entry::Entry as Listed;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, info};
@@ -16,15 +16,16 @@ use tracing::{error, info};
 use super::actor;
 use super::admission::Guest;
 use super::command::{Command, Entrant, room_name};
-use super::joins_refused::JoinsRefused;
 use super::lane::{PLACES, Place};
+use super::moderation::{DONE_CODES, DOOR_CODES, Entered, REFUSED_CODES, Waiting};
 use super::operate::Order;
 use super::report::{Events, Reports};
+use super::tally::Tally;
 use super::vacancy::{Vacancies, Vacancy};
 use super::{
     Ending, Event, LeaveReason, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline,
 };
-use crate::access::Access;
+use crate::access::{Access, TokenFault};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
 use crate::hooks::Authority;
@@ -65,6 +66,14 @@ pub struct RoomSettings {
     pub hear_data: bool,
 }
 
+const JOINS_REFUSED: usize = TokenFault::CODES.len() + DOOR_CODES.len();
+
+/// Codes of refused joins, those of access tokens first. A denial of a hook is `not_allowed`, too.
+pub(crate) fn join_codes() -> [&'static str; JOINS_REFUSED] {
+    let mut codes = TokenFault::CODES.into_iter().chain(DOOR_CODES);
+    std::array::from_fn(|_| codes.next().unwrap_or_default())
+}
+
 pub(super) struct Shared {
     pub(super) media: Arc<dyn Media>,
     pub(super) limits: Limits,
@@ -72,7 +81,10 @@ pub(super) struct Shared {
     announce_for: Vec<AnnounceFor>,
     pub(super) participants: Arc<AtomicUsize>,
     never_connected: AtomicU64,
-    pub(super) joins_refused: JoinsRefused,
+    pub(super) joins_refused: Tally<JOINS_REFUSED>,
+    /// Actions of moderators.
+    pub(super) moderated: Tally<{ DONE_CODES.len() }>,
+    pub(super) moderation_refused: Tally<{ REFUSED_CODES.len() }>,
     clients: Clients,
     pub(super) authority: Authority,
     pub(super) hear_data: bool,
@@ -102,7 +114,7 @@ impl Shared {
 pub(super) enum Message {
     Enter {
         guest: Box<Guest>,
-        reply: oneshot::Sender<Result<Joined, Refusal>>,
+        reply: oneshot::Sender<Result<Entered, Refusal>>,
     },
     Command {
         from: ParticipantId,
@@ -150,6 +162,14 @@ pub struct Membership {
     places: Arc<Semaphore>,
 }
 
+/// The answer to somebody who wants to join.
+pub enum Entry {
+    /// They are in the room.
+    In(Membership),
+    /// They wait until a moderator admits them.
+    Waits(Waiting),
+}
+
 /// Hears of the shutdown, which waits until every one of these is dropped.
 pub struct StopSignal(watch::Receiver<bool>);
 
@@ -194,7 +214,9 @@ impl Rooms {
             announce_for: settings.announce_for,
             participants: Arc::default(),
             never_connected: AtomicU64::new(0),
-            joins_refused: JoinsRefused::default(),
+            joins_refused: Tally::new(join_codes()),
+            moderated: Tally::new(DONE_CODES),
+            moderation_refused: Tally::new(REFUSED_CODES),
             by_name: DashMap::new(),
             stop: watch::Sender::new(false),
             media_ended: watch::Sender::new(false),
@@ -203,10 +225,25 @@ impl Rooms {
         Self { shared }
     }
 
+    /// Joins, and waits until a moderator admits whoever has to wait.
+    ///
     /// # Errors
     ///
-    /// The [`Refusal`]: a bad name, a full room or server, the access token's, the embedder's, or the media plane's.
+    /// As of [`enter`](Self::enter) and [`Waiting::admitted`].
     pub async fn join(&self, room: &str, entrant: Entrant) -> Result<Membership, Refusal> {
+        match self.enter(room, entrant).await? {
+            Entry::In(membership) => Ok(membership),
+            Entry::Waits(mut waiting) => waiting.admitted().await,
+        }
+    }
+
+    /// Joins, or begins to wait for a moderator.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`]: a bad name, a full room or server, the access token's, the embedder's, the room's rules, or the
+    /// media plane's.
+    pub async fn enter(&self, room: &str, entrant: Entrant) -> Result<Entry, Refusal> {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
         let client = entrant.client;
@@ -233,18 +270,10 @@ impl Rooms {
             let Some(mailbox) = self.shared.put(room, client, message).await? else {
                 continue;
             };
-            if let Ok(admission) = admission.await {
-                let Joined {
-                    participant,
-                    events,
-                    ending,
-                } = admission?;
-                return Ok(Membership {
-                    participant,
-                    events,
-                    ending,
-                    mailbox,
-                    places: Arc::new(Semaphore::new(PLACES)),
+            if let Ok(entered) = admission.await {
+                return Ok(match entered? {
+                    Entered::In(joined) => Entry::In(Membership::new(joined, mailbox)),
+                    Entered::Waits(turn) => Entry::Waits(Waiting::new(turn, mailbox)),
                 });
             }
         }
@@ -295,6 +324,16 @@ impl Rooms {
     /// Joins that the door has refused since the process began, by code.
     pub fn joins_refused(&self) -> BTreeMap<&'static str, u64> {
         self.shared.joins_refused.by_code()
+    }
+
+    /// Actions of moderators since the process began, by their code.
+    pub fn moderated(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.moderated.by_code()
+    }
+
+    /// Refused actions of moderation since the process began, by the code of the refusal.
+    pub fn moderation_refused(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.moderation_refused.by_code()
     }
 
     pub(super) async fn inspect<T>(
@@ -369,6 +408,21 @@ impl Rooms {
 }
 
 impl Membership {
+    pub(super) fn new(joined: Joined, mailbox: mpsc::Sender<Message>) -> Self {
+        let Joined {
+            participant,
+            events,
+            ending,
+        } = joined;
+        Self {
+            participant,
+            events,
+            ending,
+            mailbox,
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+
     /// Returns whether the room still exists. Waits while many earlier commands of this participant are not done.
     pub async fn send(&self, command: Command) -> bool {
         let Ok(place) = self.places.clone().acquire_owned().await else {
@@ -447,8 +501,8 @@ impl Shared {
         let held = held.map_err(Full::Address)?;
         let name: Arc<str> = room.into();
         match self.by_name.entry(name.clone()) {
-            Entry::Occupied(entry) => Ok((entry.get().clone(), Some(message))),
-            Entry::Vacant(entry) => {
+            Listed::Occupied(entry) => Ok((entry.get().clone(), Some(message))),
+            Listed::Vacant(entry) => {
                 let (mailbox, messages) = mpsc::channel(MAILBOX);
                 let _ = mailbox.try_send(message);
                 entry.insert(mailbox.clone());

@@ -78,6 +78,19 @@ pub enum Change {
         /// The message.
         payload: Arc<[u8]>,
     },
+    /// A moderator has done something.
+    Moderated {
+        /// The moderator.
+        by: Person,
+        /// The action, a stable code of the protocol: `mute`, `remove`, `lock` and so on.
+        action: &'static str,
+        /// The participant whom it is about, who may have left by it.
+        participant: Option<ParticipantId>,
+        /// The track that it is about.
+        track: Option<TrackName>,
+        /// Whether a rule holds from now on, if the action sets one.
+        on: Option<bool>,
+    },
 }
 
 /// A participant as an embedder knows it.

@@ -48,6 +48,11 @@ impl Room {
                 let refusal = Refusal::not_allowed("You may not write in this room.");
                 self.finish(from, request, Err(refusal));
             }
+            Action::Chat(_) if !self.door.rules.chat && !self.may(from, |it| it.moderate) => {
+                let refusal = Refusal::chat_off();
+                self.shared.moderation_refused.count(refusal.code);
+                self.finish(from, request, Err(refusal));
+            }
             Action::Update { name, metadata } => {
                 self.update(from, name, metadata);
                 self.finish(from, request, Ok(()));
@@ -56,16 +61,26 @@ impl Room {
                 self.say(from, text);
                 self.finish(from, request, Ok(()));
             }
+            Action::Hand(raised) => {
+                self.set_hand(from, raised, None);
+                self.finish(from, request, Ok(()));
+            }
+            Action::Moderate(wish) => self.moderate(from, request, wish),
         }
     }
 
-    fn may(&self, id: &ParticipantId, right: impl FnOnce(&Permissions) -> bool) -> bool {
+    pub(super) fn may(&self, id: &ParticipantId, right: impl FnOnce(&Permissions) -> bool) -> bool {
         let participant = self.participants.get(id);
         participant.is_some_and(|participant| right(&participant.permissions))
     }
 
     /// Answers a command, which is done.
-    fn finish(&mut self, id: &ParticipantId, request: Option<u32>, done: Result<(), Refusal>) {
+    pub(super) fn finish(
+        &mut self,
+        id: &ParticipantId,
+        request: Option<u32>,
+        done: Result<(), Refusal>,
+    ) {
         let event = match done {
             Ok(()) => Event::Done { request },
             Err(refusal) => Event::Refused { request, refusal },
@@ -136,7 +151,10 @@ impl Room {
         let Some(own) = self.own_track(id, track) else {
             return self.finish(id, request, Err(Refusal::not_your_track()));
         };
-        if own.info.muted == muted {
+        let is_muted = own.info.muted || own.silenced;
+        // From here on the word of a moderator does not count any more.
+        own.silenced &= muted;
+        if is_muted == muted {
             return self.finish(id, request, Ok(()));
         }
         let settings = own.settings().with_muted(muted);
@@ -156,7 +174,7 @@ impl Room {
         });
     }
 
-    fn muted(&mut self, id: &ParticipantId, track: TrackId, muted: bool) {
+    pub(super) fn muted(&mut self, id: &ParticipantId, track: TrackId, muted: bool) {
         let Some(own) = self.own_track(id, track) else {
             return;
         };
@@ -172,7 +190,7 @@ impl Room {
         );
     }
 
-    fn own_track(&mut self, id: &ParticipantId, track: TrackId) -> Option<&mut Track> {
+    pub(super) fn own_track(&mut self, id: &ParticipantId, track: TrackId) -> Option<&mut Track> {
         let tracks = &mut self.participants.get_mut(id)?.tracks;
         tracks.iter_mut().find(|own| own.id == track)
     }

@@ -205,6 +205,16 @@ impl Client {
         assert!(matches!(answer, ServerMessage::Ok { .. }), "{answer:?}");
     }
 
+    pub(crate) async fn expect_pong(&mut self) {
+        let answer = self.request(ClientMessage::Ping).await;
+        assert!(matches!(answer, ServerMessage::Pong { .. }), "{answer:?}");
+    }
+
+    pub(crate) async fn expect_bye(&mut self, message: ClientMessage) {
+        let answer = self.request(message).await;
+        assert!(matches!(answer, ServerMessage::Bye { .. }), "{answer:?}");
+    }
+
     pub(crate) async fn refusal(&mut self, message: ClientMessage) -> Refusal {
         match self.request(message).await {
             ServerMessage::Error(refusal) => refusal,
@@ -273,6 +283,7 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         ServerMessage::Error(refusal) => refusal.id,
         ServerMessage::Ok { id }
         | ServerMessage::Pong { id }
+        | ServerMessage::Bye { id, .. }
         | ServerMessage::Stats { id, .. }
         | ServerMessage::Timeline { id, .. } => *id,
         _ => None,

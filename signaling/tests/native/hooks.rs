@@ -144,6 +144,8 @@ async fn everybody_may_do_everything_without_hooks_and_is_told_so() {
         chat: true,
         data: true,
         update: true,
+        // The first in the room.
+        moderate: true,
     };
     assert_eq!(welcome.permissions, Some(all));
     client.offer("send 0 audio").await;

@@ -154,7 +154,8 @@ async fn counters_are_served_apart_from_the_page() {
     });
     let door = serde_json::json!({
         "not_allowed": 0, "token_expired": 0, "token_invalid": 0, "token_not_yet_valid": 0, "token_required": 0,
-        "token_wrong_room": 0,
+        "token_wrong_room": 0, "room_locked": 0, "banned": 0, "denied": 0, "waiting_room_full": 0,
+        "waiting_timeout": 0, "room_closed": 0,
     });
     assert_eq!(
         (stats["access"].take(), stats["joins_refused"].take()),
@@ -162,6 +163,10 @@ async fn counters_are_served_apart_from_the_page() {
     );
     expected["access"] = serde_json::Value::Null;
     expected["joins_refused"] = serde_json::Value::Null;
+    for (counts, code) in [("moderated", "mute"), ("moderation_refused", "not_allowed")] {
+        assert_eq!(stats[counts].take()[code], 0, "{counts}");
+        expected[counts] = serde_json::Value::Null;
+    }
     assert_eq!(stats, expected);
 
     let health = get(admin, "/healthz").await;

@@ -13,6 +13,7 @@ mod http;
 mod limits;
 mod media;
 mod memory;
+mod moderation;
 mod mounted;
 mod operate;
 mod presence;

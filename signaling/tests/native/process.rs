@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tertulia_signaling::protocol::native::ServerMessage;
+use tertulia_signaling::protocol::native::{ClientMessage, Moderate, ServerMessage};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -588,4 +588,41 @@ async fn the_limit_of_open_files_is_raised_to_what_connections_need_or_they_are_
         said.contains("LimitNOFILE") && !said.contains("panicked"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn each_action_of_a_moderator_is_one_line_with_the_ids_of_all() {
+    let mut command = from_shell(":", &["--log", "json"]);
+    command.stderr(Stdio::piped());
+    let mut process = Process::spawn(command).await;
+    let mut stderr = process.child.stderr.take().expect("stderr");
+    let mut ada = process.join("Ada").await;
+    let mut grace = process.join("Grace").await;
+    let remove = |whom: &Client| {
+        ClientMessage::Moderate(Moderate::Remove {
+            participant: whom.id.clone(),
+        })
+    };
+    let refusal = grace.refusal(remove(&ada)).await;
+    assert_eq!(refusal.code, "not_allowed");
+    ada.expect_ok(remove(&grace)).await;
+    assert_eq!(stopped(&mut process).await, Some(0));
+    let mut logged = String::new();
+    stderr.read_to_string(&mut logged).await.expect("text");
+    let lines = logged.lines().filter_map(|line| {
+        let json: serde_json::Value = serde_json::from_str(line).expect(line);
+        let fields = json["fields"].clone();
+        fields["action"].is_string().then_some(fields)
+    });
+    let expected = [
+        serde_json::json!({
+            "message": "moderation refused", "room": "room", "actor": grace.id, "action": "remove",
+            "code": "not_allowed",
+        }),
+        serde_json::json!({
+            "message": "moderated", "room": "room", "actor": ada.id, "action": "remove",
+            "subject": grace.id,
+        }),
+    ];
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
 }

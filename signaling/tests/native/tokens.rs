@@ -108,6 +108,16 @@ async fn each_refusal_has_its_code_a_sentence_and_a_count_and_may_be_followed_by
     let unsigned = none.rsplit_once('.').map(|(rest, _)| format!("{rest}."));
     let mut expected =
         serde_json::Map::from_iter(TokenFault::CODES.map(|code| (code.into(), 0.into())));
+    for code in [
+        "room_locked",
+        "banned",
+        "denied",
+        "waiting_room_full",
+        "waiting_timeout",
+        "room_closed",
+    ] {
+        expected.insert(code.into(), 0.into());
+    }
     for (token, code) in [
         (None, "token_required"),
         (Some(good(json!({"exp": now - 60}))), "token_expired"),
@@ -150,7 +160,7 @@ async fn each_refusal_has_its_code_a_sentence_and_a_count_and_may_be_followed_by
         (Some(good(json!({"sub": "i".repeat(257)}))), "token_invalid"),
         (
             Some(good(
-                json!({"tertulia": {"room": "room", "join": true, "moderate": true}}),
+                json!({"tertulia": {"room": "room", "join": true, "record": true}}),
             )),
             "token_invalid",
         ),

@@ -38,6 +38,10 @@ pub enum ClientMessage {
     Chat(Chat),
     /// Tells how tracks are shown.
     View(View),
+    /// Raises the own hand, or lowers it.
+    Hand(Hand),
+    /// Moderates.
+    Moderate(Moderate),
     /// Asks for the transport's counters.
     Stats,
     /// Asks for the server's decisions about this participant.
@@ -175,4 +179,69 @@ pub struct Update {
 pub struct Chat {
     /// The text.
     pub text: String,
+}
+
+/// A raised hand, or its end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hand {
+    /// Whether it is to be raised.
+    pub raised: bool,
+}
+
+/// An action of a moderator, by `action`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Moderate {
+    /// Mutes a track of somebody else.
+    Mute {
+        /// The track's id.
+        track: String,
+    },
+    /// Asks somebody to turn the microphone on.
+    AskUnmute {
+        /// The participant's id.
+        participant: String,
+    },
+    /// Puts somebody out.
+    Remove {
+        /// The participant's id.
+        participant: String,
+    },
+    /// Puts somebody out for as long as the room is there.
+    Ban {
+        /// The participant's id.
+        participant: String,
+    },
+    /// Locks the room, or unlocks it.
+    Lock {
+        /// Whether it is to be locked.
+        on: bool,
+    },
+    /// Lets newcomers wait, or no more.
+    WaitingRoom {
+        /// Whether newcomers are to wait.
+        on: bool,
+    },
+    /// Lets others than moderators write, or no more.
+    Chat {
+        /// Whether others may write.
+        on: bool,
+    },
+    /// Lets somebody in who waits.
+    Admit {
+        /// The id of the one who waits.
+        participant: String,
+    },
+    /// Sends somebody away who waits.
+    Deny {
+        /// The id of the one who waits.
+        participant: String,
+    },
+    /// Lowers somebody's hand.
+    LowerHand {
+        /// The participant's id.
+        participant: String,
+    },
+    /// Ends the call for everybody.
+    End,
 }

@@ -33,6 +33,8 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
         "update" => read(text).map(ClientMessage::Update),
         "chat" => read(text).map(ClientMessage::Chat),
         "view" => read(text).map(ClientMessage::View),
+        "hand" => read(text).map(ClientMessage::Hand),
+        "moderate" => read(text).map(ClientMessage::Moderate),
         "stats" => Ok(ClientMessage::Stats),
         "timeline" => Ok(ClientMessage::Timeline),
         "ping" => Ok(ClientMessage::Ping),
@@ -226,6 +228,14 @@ mod tests {
                 "tracks[0].source",
             ),
             (r#"{"type":"subscribe","tracks":"tr_1"}"#, None, "tracks"),
+            (r#"{"type":"hand","raised":1}"#, None, "raised"),
+            (r#"{"type":"moderate","id":7}"#, Some(7), "action"),
+            (
+                r#"{"type":"moderate","id":7,"action":"promote"}"#,
+                Some(7),
+                "promote",
+            ),
+            (r#"{"type":"moderate","action":"mute"}"#, None, "track"),
             (
                 r#"{"type":"view","tracks":[{"track":"tr_1","height":70000}]}"#,
                 None,

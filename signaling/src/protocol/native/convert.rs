@@ -1,6 +1,6 @@
 //! The rooms' model and the wire format, side by side.
 
-use super::client_message::{CarriedTrack, Source, TrackView};
+use super::client_message::{CarriedTrack, Moderate, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
 use crate::access::Access;
@@ -128,6 +128,45 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
             recent: speakers.recent.iter().map(ToString::to_string).collect(),
             speaking: speakers.speaking,
         },
+        Event::Rules { rules: value, by } => ServerMessage::Rules {
+            rules: rules(*value),
+            by: by.as_ref().map(ToString::to_string),
+        },
+        Event::Hand {
+            participant,
+            raised,
+            by,
+        } => ServerMessage::Hand {
+            participant: participant.to_string(),
+            raised: *raised,
+            by: by.as_ref().map(ToString::to_string),
+        },
+        Event::Moderated {
+            action,
+            by,
+            participant,
+            track,
+        } => ServerMessage::Moderated {
+            action: (*action).to_owned(),
+            by: by.to_string(),
+            participant: participant.to_string(),
+            track: track.as_ref().map(ToString::to_string),
+        },
+        Event::Permissions(value) => ServerMessage::Permissions {
+            permissions: permissions(*value),
+        },
+        Event::Waiting(people) => ServerMessage::Waiting {
+            waiting: people.iter().map(waiting).collect(),
+        },
+        Event::WaitingLeft {
+            participant,
+            outcome,
+            by,
+        } => ServerMessage::WaitingLeft {
+            participant: participant.to_string(),
+            outcome: outcome.as_str().to_owned(),
+            by: by.as_ref().map(ToString::to_string),
+        },
         Event::DataRefused(reason) => {
             ServerMessage::Error(refused(None, &room::Refusal::of_data(*reason)))
         }
@@ -159,6 +198,8 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         permissions: Some(permissions(snapshot.permissions)),
         participants: snapshot.participants.iter().map(participant).collect(),
         chat: snapshot.chat.iter().map(chat).collect(),
+        rules: Some(rules(snapshot.rules)),
+        hands: snapshot.hands.iter().map(ToString::to_string).collect(),
         ice_servers: greeting.ice_servers.clone(),
         limits: greeting.limits,
         data: Some(greeting.data.clone()),
@@ -183,6 +224,22 @@ fn permissions(permissions: Permissions) -> wire::Permissions {
         chat: permissions.chat,
         data: permissions.data,
         update: permissions.update,
+        moderate: permissions.moderate,
+    }
+}
+
+fn rules(rules: room::Rules) -> wire::Rules {
+    wire::Rules {
+        locked: rules.locked,
+        waiting_room: rules.waiting_room,
+        chat: rules.chat,
+    }
+}
+
+fn waiting(person: &room::WaitingPerson) -> wire::WaitingPerson {
+    wire::WaitingPerson {
+        id: person.id.to_string(),
+        name: person.name.clone(),
     }
 }
 
@@ -303,6 +360,24 @@ impl From<CarriedTrack> for room::Carried {
             mid: track.mid,
             source: track.source.into(),
             muted: track.muted,
+        }
+    }
+}
+
+impl From<Moderate> for room::Moderate {
+    fn from(wish: Moderate) -> Self {
+        match wish {
+            Moderate::Mute { track } => Self::Mute { track },
+            Moderate::AskUnmute { participant } => Self::AskUnmute { participant },
+            Moderate::Remove { participant } => Self::Remove { participant },
+            Moderate::Ban { participant } => Self::Ban { participant },
+            Moderate::Lock { on } => Self::Lock(on),
+            Moderate::WaitingRoom { on } => Self::WaitingRoom(on),
+            Moderate::Chat { on } => Self::Chat(on),
+            Moderate::Admit { participant } => Self::Admit { participant },
+            Moderate::Deny { participant } => Self::Deny { participant },
+            Moderate::LowerHand { participant } => Self::LowerHand { participant },
+            Moderate::End => Self::End,
         }
     }
 }

@@ -14,14 +14,14 @@ mod wire;
 
 pub use crate::config::IceServer;
 pub use client_message::{
-    Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Mute, Offer, Source,
-    TrackView, Tracks, Update, View,
+    Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Hand, Join, Moderate, Mute, Offer,
+    Source, TrackView, Tracks, Update, View,
 };
 pub use codec::{decode, encode};
 pub use server_message::{
     Access, Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind,
-    MediaState, MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal,
-    ServerInfo, ServerMessage, Slot, SubscriptionState, Track, Unable, Welcome,
+    MediaState, MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal, Rules,
+    ServerInfo, ServerMessage, Slot, SubscriptionState, Track, Unable, WaitingPerson, Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 

@@ -113,6 +113,58 @@ pub enum ServerMessage {
         /// The number of these, from the first on, that speak now.
         speaking: usize,
     },
+    /// The join has to wait until a moderator admits it. The answer to `join` comes later.
+    Wait,
+    /// The rules of the room have changed.
+    Rules {
+        /// The rules, as they are now.
+        rules: Rules,
+        /// The moderator's id; none: the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// Somebody has raised or lowered a hand.
+    Hand {
+        /// The participant's id.
+        participant: String,
+        /// Whether it is raised.
+        raised: bool,
+        /// The id of the moderator who lowered it; none: the participant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// A moderator did something to this participant, or a moderator is told of it.
+    Moderated {
+        /// The action: a stable code.
+        action: String,
+        /// The moderator's id.
+        by: String,
+        /// The id of the participant whom it is about.
+        participant: String,
+        /// The id of the track that it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        track: Option<String>,
+    },
+    /// The rights of this participant have changed.
+    Permissions {
+        /// The rights, as they are now.
+        permissions: Permissions,
+    },
+    /// More people wait to be let in. Moderators are told.
+    Waiting {
+        /// Those who came, the first who came first.
+        waiting: Vec<WaitingPerson>,
+    },
+    /// Somebody waits no more. Moderators are told.
+    WaitingLeft {
+        /// The id.
+        participant: String,
+        /// The outcome: a stable code.
+        outcome: String,
+        /// The id of the moderator who decided.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// Answers `timeline`.
     Timeline {
         /// The number of the request that it answers.
@@ -146,6 +198,9 @@ pub enum ServerMessage {
         reason: String,
         /// A sentence for people.
         message: String,
+        /// The id of the moderator whose doing it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A message of a later server, to be ignored. Never sent.
     #[serde(other)]
@@ -177,6 +232,12 @@ pub struct Welcome {
     pub participants: Vec<Participant>,
     /// Oldest first.
     pub chat: Vec<ChatMessage>,
+    /// The room's rules. None from an older server, whose rooms have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
+    /// Ids of participants with a raised hand, the first to raise it first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hands: Vec<String>,
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
     /// Bounds of this server.
@@ -209,10 +270,33 @@ pub struct Permissions {
     pub data: bool,
     /// May change its own name and metadata.
     pub update: bool,
+    /// May moderate. An older server does not say so: nobody may.
+    #[serde(default)]
+    pub moderate: bool,
 }
 
 fn yes() -> bool {
     true
+}
+
+/// The rules of a room that moderators set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rules {
+    /// Newcomers are refused.
+    pub locked: bool,
+    /// Newcomers wait until a moderator admits them.
+    pub waiting_room: bool,
+    /// Others than moderators may write in the chat.
+    pub chat: bool,
+}
+
+/// Somebody who waits to be let in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WaitingPerson {
+    /// The id that they will have in the room.
+    pub id: String,
+    /// Their name.
+    pub name: String,
 }
 
 /// Rules of the data channels `reliable` and `unreliable`.
@@ -402,7 +486,7 @@ pub enum LeaveReason {
     MediaFailed,
     /// The server is shutting down, or closed the room.
     Server,
-    /// The operator removed it.
+    /// The operator or a moderator removed it.
     Kicked,
 }
 

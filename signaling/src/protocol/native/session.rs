@@ -15,7 +15,10 @@ use super::{ClientFrame, ClientMessage, Join, Native, Refusal, ServerMessage, VE
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
 use crate::memory::{Budget, Unread};
-use crate::room::{Action, Command, Ending, Entrant, LeaveReason, Membership, StopSignal};
+use crate::room::{
+    self, Action, Command, Ending, Entrant, Entry, LeaveReason, Membership, ParticipantId,
+    StopSignal, Waiting,
+};
 
 /// The reason that a socket's session ends.
 enum End {
@@ -24,8 +27,8 @@ enum End {
     /// The client left by the request of this number.
     Left(Option<u32>),
     ServerShutdown,
-    /// The embedder wants it so: a `bye` with this reason and sentence.
-    Dismissed(&'static str, String),
+    /// The embedder or a moderator wants it so: a `bye` with this reason, this sentence and the moderator's id.
+    Dismissed(&'static str, String, Option<String>),
     /// Told by a fatal `error`.
     Fault {
         code: &'static str,
@@ -149,13 +152,14 @@ fn leave_reason(end: &End) -> LeaveReason {
 fn farewell(end: End) -> Option<Farewell> {
     match end {
         End::Gone => None,
-        End::Left(id) => Some(Farewell::bye(id, "left", "You left the room.")),
+        End::Left(id) => Some(Farewell::bye(id, "left", "You left the room.", None)),
         End::ServerShutdown => Some(Farewell::bye(
             None,
             "server_shutdown",
             "The server is shutting down.",
+            None,
         )),
-        End::Dismissed(reason, message) => Some(Farewell::bye(None, reason, &message)),
+        End::Dismissed(reason, message, by) => Some(Farewell::bye(None, reason, &message, by)),
         End::Fault {
             code,
             message,
@@ -199,10 +203,22 @@ impl Session {
                 continue;
             };
             match message {
-                ClientMessage::Join(join) => match self.join(id, join).await {
-                    Ok(membership) => return Ok(membership),
-                    Err(refusal) => self.refuse(refusal).await?,
-                },
+                ClientMessage::Join(join) => {
+                    let admitted = match self.join(id, join).await {
+                        Ok(Entry::In(membership)) => Ok(membership),
+                        Ok(Entry::Waits(waiting)) => {
+                            let admitted = self.wait(waiting, stop).await?;
+                            // They have waited for others, not others for them.
+                            timeout.as_mut().reset(Instant::now() + patience);
+                            admitted.map_err(|refusal| convert::refused(id, &refusal))
+                        }
+                        Err(refusal) => Err(refusal),
+                    };
+                    match admitted {
+                        Ok(membership) => return Ok(membership),
+                        Err(refusal) => self.refuse(refusal).await?,
+                    }
+                }
                 ClientMessage::Ping => self.wire.send([ServerMessage::Pong { id }]).await?,
                 ClientMessage::Leave => return Err(End::Left(id)),
                 _ => {
@@ -213,7 +229,7 @@ impl Session {
         }
     }
 
-    async fn join(&mut self, id: Option<u32>, join: Join) -> Result<Membership, Refusal> {
+    async fn join(&mut self, id: Option<u32>, join: Join) -> Result<Entry, Refusal> {
         if join.version != VERSION {
             let message = format!("This server speaks version {VERSION} of the protocol.");
             return Err(refuse(id, "bad_version", message));
@@ -227,8 +243,46 @@ impl Session {
             token: join.token,
             http: self.http.clone(),
         };
-        let joined = self.native.rooms.join(&join.room, entrant).await;
-        joined.map_err(|refusal| convert::refused(id, &refusal))
+        let entered = self.native.rooms.enter(&join.room, entrant).await;
+        entered.map_err(|refusal| convert::refused(id, &refusal))
+    }
+
+    /// Waits for a moderator. The connection is kept alive meanwhile, and ends the wait when it ends.
+    async fn wait(
+        &mut self,
+        mut waiting: Waiting,
+        stop: &mut StopSignal,
+    ) -> Result<Result<Membership, room::Refusal>, End> {
+        self.wire.send([ServerMessage::Wait]).await?;
+        let every = self.native.limits.ping_interval();
+        let silence = self.native.limits.silence();
+        let mut beat = interval_at(Instant::now() + every, every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let received = tokio::select! {
+                // A room that closes with the server is not the reason.
+                biased;
+                () = stop.stopped() => return Err(End::ServerShutdown),
+                admitted = waiting.admitted() => return Ok(admitted),
+                received = self.wire.receive() => received,
+                () = sleep_until(self.heard + silence) => return Err(End::Gone),
+                _ = beat.tick() => {
+                    self.wire.ping().await?;
+                    continue;
+                }
+            };
+            let Some(ClientFrame { id, message }) = self.read(received).await? else {
+                continue;
+            };
+            match message {
+                ClientMessage::Ping => self.wire.send([ServerMessage::Pong { id }]).await?,
+                ClientMessage::Leave => return Err(End::Left(id)),
+                _ => {
+                    let refusal = refuse(id, "not_joined", "Wait until you are let in.");
+                    self.refuse(refusal).await?;
+                }
+            }
+        }
     }
 
     async fn attend(&mut self, membership: &mut Membership) -> End {
@@ -303,6 +357,8 @@ impl Session {
             ClientMessage::View(view) => {
                 Action::View(view.tracks.into_iter().map(Into::into).collect())
             }
+            ClientMessage::Hand(hand) => Action::Hand(hand.raised),
+            ClientMessage::Moderate(wish) => Action::Moderate(wish.into()),
             ClientMessage::Stats => Action::Stats,
             ClientMessage::Timeline => Action::Timeline,
         };
@@ -392,8 +448,15 @@ impl Session {
 fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
     match ending {
         Ok(Ending::ServerShutdown) => End::ServerShutdown,
-        Ok(Ending::Kicked(why)) => dismissed("kicked", why, "You were removed from the room."),
-        Ok(Ending::RoomClosed(why)) => dismissed("room_closed", why, "The room was closed."),
+        Ok(Ending::Kicked { message, by }) => {
+            dismissed("kicked", message, "You were removed from the room.", by)
+        }
+        Ok(Ending::Banned { message, by }) => {
+            dismissed("banned", message, "You were removed from the room.", by)
+        }
+        Ok(Ending::RoomClosed { message, by }) => {
+            dismissed("room_closed", message, "The room was closed.", by)
+        }
         Ok(Ending::TooSlow) => policy(
             "too_slow",
             "This connection does not take messages as fast as the room makes them.".to_owned(),
@@ -414,12 +477,12 @@ fn ended(ending: Result<Ending, oneshot::error::RecvError>) -> End {
 }
 
 /// `otherwise` is the sentence where the embedder gives none.
-fn dismissed(reason: &'static str, why: String, otherwise: &str) -> End {
+fn dismissed(reason: &'static str, why: String, otherwise: &str, by: Option<ParticipantId>) -> End {
     let sentence = match why.is_empty() {
         true => otherwise.to_owned(),
         false => why,
     };
-    End::Dismissed(reason, sentence)
+    End::Dismissed(reason, sentence, by.map(|by| by.to_string()))
 }
 
 /// The end of a connection that holds most of the process's memory for connections.

@@ -256,15 +256,21 @@ fn is_too_fast(error: &io::Error) -> bool {
 
 impl Farewell {
     /// `id`: of the request that this answers.
-    pub(super) fn bye(id: Option<u32>, reason: &'static str, message: &str) -> Self {
+    pub(super) fn bye(
+        id: Option<u32>,
+        reason: &'static str,
+        message: &str,
+        by: Option<String>,
+    ) -> Self {
         Self {
             message: ServerMessage::Bye {
                 id,
                 reason: reason.to_owned(),
                 message: message.to_owned(),
+                by,
             },
             code: match reason {
-                "left" | "kicked" | "room_closed" => CloseCode::Normal,
+                "left" | "kicked" | "banned" | "room_closed" => CloseCode::Normal,
                 _ => CloseCode::Away,
             },
             reason,

@@ -1,0 +1,349 @@
+//! Actions of moderators: each is checked, done, told to whom it concerns, counted, and logged in one line.
+
+use tracing::info;
+
+use super::Moderate;
+use super::bans::Ban;
+use super::door::Rules;
+use crate::media::SfuError;
+use crate::room::actor::{Closing, Room};
+use crate::room::participant::Participant;
+use crate::room::{Change, Ending, Event, LeaveReason, ParticipantId, Refusal, TrackName};
+
+/// An action that a moderator asked for.
+struct Act {
+    by: ParticipantId,
+    request: Option<u32>,
+    code: &'static str,
+    on: Option<bool>,
+}
+
+/// The subject of an action that was done.
+#[derive(Default)]
+struct Subject {
+    participant: Option<ParticipantId>,
+    track: Option<TrackName>,
+}
+
+impl From<ParticipantId> for Subject {
+    fn from(participant: ParticipantId) -> Self {
+        Self {
+            participant: Some(participant),
+            track: None,
+        }
+    }
+}
+
+impl Room {
+    /// Does what a moderator asks for, or refuses.
+    pub(in crate::room) fn moderate(
+        &mut self,
+        from: &ParticipantId,
+        request: Option<u32>,
+        wish: Moderate,
+    ) {
+        let act = Act {
+            by: from.clone(),
+            request,
+            code: wish.code(),
+            on: wish.on(),
+        };
+        if !self.may(from, |it| it.moderate) {
+            let refusal = Refusal::not_allowed("You may not moderate this room.");
+            return self.acted(act, Err(refusal));
+        }
+        let done = match wish {
+            Moderate::Mute { track } => return self.mute_other(act, &track),
+            Moderate::AskUnmute { participant } => self.ask_to_unmute(&act, &participant),
+            Moderate::Remove { participant } => self.put_out(&act, &participant),
+            Moderate::Ban { participant } => self.ban(&act, &participant),
+            Moderate::Lock(on) => self.rule(from, |rules| rules.locked = on),
+            Moderate::WaitingRoom(on) => self.rule(from, |rules| rules.waiting_room = on),
+            Moderate::Chat(on) => self.rule(from, |rules| rules.chat = on),
+            Moderate::Admit { participant } => {
+                let admitted = self.admit_waiting(&participant, Some(from));
+                admitted.map(Subject::from)
+            }
+            Moderate::Deny { participant } => {
+                let denied = self.turn_away(&participant, Some(from), Refusal::denied_entry());
+                denied.map(Subject::from)
+            }
+            Moderate::LowerHand { participant } => self.lower_other(&act, &participant),
+            Moderate::End => {
+                self.closed = Some(Closing {
+                    message: format!(
+                        "{} ended the call for everybody.",
+                        self.name_of_person(from)
+                    ),
+                    by: Some(from.clone()),
+                });
+                Ok(Subject::default())
+            }
+        };
+        self.acted(act, done);
+    }
+
+    /// Counts, logs, reports and answers an action: the one end of all of them.
+    fn acted(&mut self, act: Act, done: Result<Subject, Refusal>) {
+        let Act {
+            by,
+            request,
+            code,
+            on,
+        } = act;
+        let done = match done {
+            Ok(Subject { participant, track }) => {
+                self.shared.moderated.count(code);
+                info!(
+                    room = %self.name, actor = %by, action = code, on,
+                    subject = participant.as_ref().map(tracing::field::display),
+                    track = track.as_ref().map(tracing::field::display), "moderated"
+                );
+                self.report_of(&by, |by| Change::Moderated {
+                    by,
+                    action: code,
+                    participant,
+                    track,
+                    on,
+                });
+                Ok(())
+            }
+            Err(refusal) => {
+                self.shared.moderation_refused.count(refusal.code);
+                info!(
+                    room = %self.name, actor = %by, action = code, code = refusal.code,
+                    "moderation refused"
+                );
+                Err(refusal)
+            }
+        };
+        self.finish(&by, request, done);
+    }
+
+    /// Sets a rule for a moderator.
+    fn rule(
+        &mut self,
+        by: &ParticipantId,
+        change: impl FnOnce(&mut Rules),
+    ) -> Result<Subject, Refusal> {
+        self.set_rules(Some(by), change);
+        Ok(Subject::default())
+    }
+
+    /// Changes the rules, and tells everybody if they differ.
+    pub(super) fn set_rules(
+        &mut self,
+        by: Option<&ParticipantId>,
+        change: impl FnOnce(&mut Rules),
+    ) {
+        let before = self.door.rules;
+        change(&mut self.door.rules);
+        let rules = self.door.rules;
+        if rules == before {
+            return;
+        }
+        let by_whom = by.cloned();
+        self.tell_all(Event::Rules { rules, by: by_whom });
+        if before.waiting_room && !rules.waiting_room {
+            self.end_waiting(by);
+        }
+    }
+
+    fn mute_other(&mut self, act: Act, name: &str) {
+        let (owner, track) = match self.track_of_other(&act.by, name) {
+            Ok(found) => found,
+            Err(refusal) => return self.acted(act, Err(refusal)),
+        };
+        let Some(own) = self.own_track(&owner, track) else {
+            return self.acted(act, Err(Refusal::no_such_track(name)));
+        };
+        let subject = Subject {
+            participant: Some(owner.clone()),
+            track: Some(own.info.name.clone()),
+        };
+        // From here on no offer of its publisher unmutes it.
+        let was_silenced = std::mem::replace(&mut own.silenced, true);
+        if own.info.muted {
+            return self.acted(act, Ok(subject));
+        }
+        let settings = own.settings();
+        // A track is announced as muted once it is no longer forwarded: so the media plane comes first.
+        self.set_track(track, settings, move |room, told| {
+            if let Err(error @ (SfuError::Overloaded | SfuError::Stopped)) = told {
+                if let Some(own) = room.own_track(&owner, track) {
+                    own.silenced = was_silenced;
+                }
+                return room.acted(act, Err(Refusal::of_media(&error)));
+            }
+            let Some(own) = room.own_track(&owner, track) else {
+                let name = subject.track.as_ref().map_or("", TrackName::as_str);
+                return room.acted(act, Err(Refusal::no_such_track(name)));
+            };
+            // Its publisher may have unmuted it meanwhile.
+            if own.silenced && !own.info.muted {
+                room.muted(&owner, track, true);
+                room.tell_moderated(&act, &owner, subject.track.clone());
+            }
+            room.acted(act, Ok(subject));
+        });
+    }
+
+    fn ask_to_unmute(&mut self, act: &Act, participant: &str) -> Result<Subject, Refusal> {
+        let id = self.other(&act.by, participant)?.id.clone();
+        self.tell_moderated(act, &id, None);
+        Ok(id.into())
+    }
+
+    /// Somebody else's track, and its publisher.
+    fn track_of_other(
+        &self,
+        by: &ParticipantId,
+        name: &str,
+    ) -> Result<(ParticipantId, crate::media::TrackId), Refusal> {
+        let track = self.track_ids.get(name).copied();
+        let track = track.ok_or_else(|| Refusal::no_such_track(name))?;
+        match self.tracks.get(&track) {
+            Some((owner, _)) if owner == by => Err(Refusal::bad_field(
+                "`track` must be somebody else's: `mute` is for your own.",
+            )),
+            Some((owner, _)) => Ok((owner.clone(), track)),
+            None => Err(Refusal::no_such_track(name)),
+        }
+    }
+
+    /// Somebody else who is in the room.
+    fn other(&self, by: &ParticipantId, participant: &str) -> Result<&Participant, Refusal> {
+        let found = self.participants.get(participant);
+        let found = found.ok_or_else(Refusal::no_such_participant)?;
+        if found.id == *by {
+            return Err(Refusal::bad_field("`participant` must be somebody else."));
+        }
+        Ok(found)
+    }
+
+    fn put_out(&mut self, act: &Act, participant: &str) -> Result<Subject, Refusal> {
+        let other = self.other(&act.by, participant)?;
+        let (id, identity) = (other.id.clone(), other.identity.clone());
+        if let Some(identity) = identity {
+            self.door.forget(&identity);
+        }
+        let sentence = format!(
+            "{} removed you from the room.",
+            self.name_of_person(&act.by)
+        );
+        self.dismiss(act, &id, sentence);
+        Ok(id.into())
+    }
+
+    /// Ends the stay of somebody, and tells the other moderators who did it.
+    fn dismiss(&mut self, act: &Act, id: &ParticipantId, message: String) {
+        let by = Some(act.by.clone());
+        let ending = match act.code {
+            "ban" => Ending::Banned { message, by },
+            _ => Ending::Kicked { message, by },
+        };
+        self.end(id, ending, LeaveReason::Kicked);
+        self.tell_moderated(act, id, None);
+    }
+
+    fn ban(&mut self, act: &Act, participant: &str) -> Result<Subject, Refusal> {
+        let actor = self.participants.get(&act.by);
+        let actor_identity = actor.and_then(|actor| actor.identity.clone());
+        let (id, ban) = match self.waiting.find(participant) {
+            Some((id, comer)) => {
+                let is_shared = self.has_address(&id, comer.address);
+                (id, Ban::of(&comer, is_shared))
+            }
+            None => {
+                let other = self.other(&act.by, participant)?;
+                let is_shared = self.has_address(&other.id, other.client);
+                (other.id.clone(), Ban::of(&other.comer(), is_shared))
+            }
+        };
+        let identity = match &ban {
+            Ban::Identity(identity) => Some(identity.clone()),
+            _ => None,
+        };
+        if identity.is_some() && identity == actor_identity {
+            return Err(Refusal::bad_field("`participant` must be somebody else."));
+        }
+        self.door.bans.add(ban)?;
+        if let Some(identity) = &identity {
+            self.door.forget(identity);
+        }
+        // The user is put out, on whatever devices.
+        let is_meant =
+            |it: &Participant| it.id == id || identity.is_some() && it.identity == identity;
+        let people = self.participants.values().filter(|it| is_meant(it));
+        let present: Vec<_> = people.map(|it| it.id.clone()).collect();
+        let sentence = format!(
+            "{} removed you from the room for good.",
+            self.name_of_person(&act.by)
+        );
+        for present in present {
+            self.dismiss(act, &present, sentence.clone());
+        }
+        let banned = self.waiting.ids(|comer| self.door.bans.hold(comer));
+        for waiting in banned {
+            let _ = self.turn_away(waiting.as_str(), Some(&act.by), Refusal::banned());
+        }
+        Ok(id.into())
+    }
+
+    /// Whether anybody else in the room comes from this address; an unknown one tells nobody apart.
+    fn has_address(
+        &self,
+        except: &ParticipantId,
+        address: Option<crate::clients::ClientAddress>,
+    ) -> bool {
+        let mut others = self.participants.values().filter(|it| it.id != *except);
+        address.is_none() || others.any(|it| it.client == address)
+    }
+
+    fn lower_other(&mut self, act: &Act, participant: &str) -> Result<Subject, Refusal> {
+        let id = self.participants.get(participant).map(|it| it.id.clone());
+        let id = id.ok_or_else(Refusal::no_such_participant)?;
+        self.set_hand(&id, false, Some(&act.by));
+        Ok(id.into())
+    }
+
+    /// Raises or lowers a hand, and tells everybody if that changes something.
+    pub(in crate::room) fn set_hand(
+        &mut self,
+        id: &ParticipantId,
+        raised: bool,
+        by: Option<&ParticipantId>,
+    ) {
+        let changed = match raised {
+            true => self.hands.raise(id),
+            false => self.hands.lower(id),
+        };
+        if changed {
+            self.tell_all(Event::Hand {
+                participant: id.clone(),
+                raised,
+                by: by.cloned(),
+            });
+        }
+    }
+
+    /// Tells the one whom an action is about, and all moderators.
+    fn tell_moderated(&mut self, act: &Act, whom: &ParticipantId, track: Option<TrackName>) {
+        let event = Event::Moderated {
+            action: act.code,
+            by: act.by.clone(),
+            participant: whom.clone(),
+            track,
+        };
+        self.tell_some(event, |it| it.permissions.moderate || it.id == *whom);
+    }
+
+    pub(super) fn tell_moderators(&mut self, event: Event) {
+        self.tell_some(event, |it| it.permissions.moderate);
+    }
+
+    fn name_of_person(&self, id: &ParticipantId) -> &str {
+        let participant = self.participants.get(id);
+        participant.map_or("A moderator", |it| it.name.as_str())
+    }
+}
