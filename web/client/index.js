@@ -21,6 +21,7 @@ export {
   readRoom,
   typedRoom,
 } from "./names.js";
+export { OPEN_RULES } from "./moderation.js";
 export { ALL_PERMISSIONS, mayNotPublish } from "./permissions.js";
 export { Publication } from "./publication.js";
 export { isPassing } from "./reconnect.js";
@@ -33,6 +34,8 @@ export { summarize } from "./stats.js";
  * @typedef {import("./media.js").Captured} Captured
  * @typedef {import("./media.js").CaptureWish} CaptureWish
  * @typedef {import("./media.js").DeviceKind} DeviceKind
+ * @typedef {import("./moderation.js").Moderation} Moderation
+ * @typedef {import("./moderation.js").Rules} Rules
  * @typedef {import("./names.js").NameFault} NameFault
  * @typedef {import("./permissions.js").Permissions} Permissions
  * @typedef {import("./protocol.js").ChatMessage} ChatMessage
@@ -47,6 +50,8 @@ export { summarize } from "./stats.js";
  * @typedef {import("./protocol.js").Unwatchable} Unwatchable
  * @typedef {import("./publication.js").PublishOptions} PublishOptions
  * @typedef {import("./remote-track.js").RemoteTrack} RemoteTrack
+ * @typedef {import("./room-events.js").HandChange} HandChange
+ * @typedef {import("./room-events.js").ModeratedEvent} ModeratedEvent
  * @typedef {import("./room-events.js").RoomEvents} RoomEvents
  * @typedef {import("./room-events.js").RoomState} RoomState
  * @typedef {import("./room-events.js").Speakers} Speakers

@@ -5,7 +5,7 @@ import { CallError } from "./errors.js";
 /** @typedef {NonNullable<ServerMessages["welcome"]["permissions"]>} Permissions what we may do */
 
 /**
- * The rights of everybody in the room of a server that says nothing of rights.
+ * The rights of everybody in the room of a server that says nothing of rights: all but to moderate.
  *
  * @type {Readonly<Permissions>}
  */
@@ -17,6 +17,7 @@ export const ALL_PERMISSIONS = Object.freeze({
   chat: true,
   data: true,
   update: true,
+  moderate: false,
 });
 
 /**

@@ -39,6 +39,7 @@ const PASSING = new Set([
   "authorize_timeout",
   "rate_limited",
   "room_full",
+  "waiting_room_full",
   "server_full",
   "server_memory",
   "connections_per_address",

@@ -2,6 +2,8 @@
  * The events of a `Room`.
  *
  * @import { DataReceived } from "./data.js"
+ * @import { Rules } from "./moderation.js"
+ * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { RosterEvents } from "./roster.js"
  */
@@ -27,10 +29,22 @@
  * @property {Speakers} speakersChanged
  * @property {ChatMessage} chatReceived
  * @property {DataReceived} dataReceived
+ * @property {void} admissionAwaited a moderator has to let us in: `join` goes on then
+ * @property {Permissions} permissionsChanged our rights have changed during the call
+ * @property {{ rules: Rules, by: string | null }} rulesChanged `by`: the moderator's id, null: the server
+ * @property {HandChange} handsChanged
+ * @property {ReadonlyMap<string, string>} waitingChanged the names of those who wait, by id
+ * @property {ModeratedEvent} moderated a moderator did something to us, or to somebody else and we are a moderator
  * @property {Error} errorOccurred a failure that the call survives; mostly a `CallError`
  *
  * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and
  *   who spoke, the latest first; `speaking` of these, from the first on, speak now
+ *
+ * @typedef {{ participantId: string | null, raised: boolean, by: string | null }} HandChange `participantId`: null when
+ *   all may have changed, after joining; `by`: the moderator who lowered it
+ *
+ * @typedef {{ action: string, by: string, participantId: string, trackId: string | null }} ModeratedEvent `action`: a code of
+ *   `signaling/docs/PROTOCOL.md`: `mute`, `ask_unmute`, `remove`, `ban`
  *
  * @typedef {RosterEvents & OwnEvents} RoomEvents
  */

@@ -2,6 +2,7 @@ import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
+import { Moderation } from "./moderation.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
@@ -69,6 +70,14 @@ export class Room extends Events {
   #blockedSince = null;
   /** @type {() => void} */
   #wake = () => {};
+
+  /** Rules, raised hands, people who wait, and the actions of moderators. @readonly */
+  moderation = new Moderation(
+    (name, payload) => this.emit(name, payload),
+    () => this.#connected().signaling,
+  );
+  /** Whether a moderator has to let us in, and has not decided. */
+  isAwaitingAdmission = false;
 
   /** @type {string | null} our own participant id, another one after a reconnect */
   participantId = null;
@@ -333,6 +342,7 @@ export class Room extends Events {
     const welcome = await connection.join();
     this.#refuseLost(connection);
     this.#joined = connection;
+    this.isAwaitingAdmission = false;
     this.participantId = welcome.participant;
     this.limits = welcome.limits;
     this.#admitted(welcome, joinedAs);
@@ -341,6 +351,7 @@ export class Room extends Events {
     this.#formerIds = new Set(present.map(({ id }) => id));
     const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
     this.#roster.replace(others);
+    this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
     await connection.offer(this.#choices.count(others));
     this.#refuseLost(connection);
@@ -431,10 +442,32 @@ export class Room extends Events {
         return this.#received.apply(message.subscriptions.filter(({ track }) => this.#roster.find(track)));
       case "unwatchable":
         return this.#unwatchable.apply(message);
+      case "wait":
+        this.isAwaitingAdmission = true;
+        return this.emit("admissionAwaited", undefined);
+      case "permissions":
+        this.permissions = Object.freeze({ ...message.permissions });
+        return this.emit("permissionsChanged", this.permissions);
       case "speakers":
         return this.#setSpeakers({ recent: message.recent, speaking: message.speaking });
       default:
+        this.#obey(message);
+        this.moderation.apply(message, this.participantId);
         return this.#isOfFormerSelf(message) ? undefined : this.#roster.apply(message);
+    }
+  }
+
+  /**
+   * Mutes what a moderator has muted: the media is silenced before anybody is told.
+   *
+   * @param {ServerMessage} message
+   */
+  #obey(message) {
+    if (message.type !== "moderated" || message.action !== "mute" || message.participant !== this.participantId) return;
+    for (const publication of this.#publications) {
+      if (publication.trackId !== null && publication.trackId === message.track) {
+        this.setMuted(publication, true).catch((error) => this.#report(error));
+      }
     }
   }
 
@@ -522,6 +555,7 @@ export class Room extends Events {
     const connection = this.#connection;
     this.#connection = null;
     this.#joined = null;
+    this.isAwaitingAdmission = false;
     connection?.close();
     this.emit("mediaStateChanged", this.mediaState);
   }

@@ -115,6 +115,7 @@ export class Signaling extends Events {
     if (this.#closed || typeof frame !== "string") return;
     const message = this.#parse(frame);
     if (!message) return;
+    if (message.type === "wait") this.#hold();
     if ("id" in message && message.id !== undefined && this.#settle(message.id, message)) return;
     this.emit("message", message);
   }
@@ -146,6 +147,11 @@ export class Signaling extends Events {
       pending.reject(new CallError("bad_reply", `The server answered with ${message.type}.`));
     }
     return true;
+  }
+
+  /** A join that waits for a moderator takes as long as that takes. Pings tell whether the server is still there. */
+  #hold() {
+    for (const { expects, timer } of this.#pending.values()) if (expects === replyTypes.join) clearTimeout(timer);
   }
 
   #ping() {

@@ -1,0 +1,187 @@
+import { say } from "./protocol.js";
+
+/**
+ * @import { ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { RoomEvents } from "./room-events.js"
+ * @import { Signaling } from "./signaling.js"
+ */
+
+/** @typedef {NonNullable<ServerMessages["welcome"]["rules"]>} Rules the rules of a room that moderators set */
+
+/**
+ * The rules of a new room, and of an older server's.
+ *
+ * @type {Readonly<Rules>}
+ */
+export const OPEN_RULES = Object.freeze({ locked: false, waitingRoom: false, chat: true });
+
+/**
+ * The rules of a room, raised hands, people who wait, and the actions of moderators. An action is rejected with
+ * `not_allowed` without the right to moderate, with another code where it is not possible, and with `not_connected`
+ * without a connection.
+ */
+export class Moderation {
+  #emit;
+  #connected;
+  #isRaised = false;
+  /** @type {Map<string, string>} */
+  #waiting = new Map();
+
+  /** @type {Readonly<Rules>} */
+  rules = OPEN_RULES;
+  /** @type {readonly string[]} ids of participants with a raised hand, ours included; the first to raise it comes first */
+  hands = [];
+
+  /**
+   * @param {<Name extends keyof RoomEvents>(name: Name, payload: RoomEvents[Name]) => void} emit
+   * @param {() => Signaling} connected throws a `CallError` without a connection
+   */
+  constructor(emit, connected) {
+    this.#emit = emit;
+    this.#connected = connected;
+  }
+
+  /** @returns {ReadonlyMap<string, string>} the names of those who wait to be let in, by id; only moderators are told */
+  get waiting() {
+    return this.#waiting;
+  }
+
+  /**
+   * Takes over what a `welcome` tells. A hand that was raised before a connection was lost is raised again.
+   *
+   * @param {ServerMessages["welcome"]} welcome
+   * @param {Signaling} signaling
+   * @returns {Promise<unknown>} rejected if the hand could not be raised
+   */
+  begin({ rules = OPEN_RULES, hands = [] }, signaling) {
+    this.hands = hands;
+    this.#waiting.clear();
+    this.#emit("waitingChanged", this.#waiting);
+    this.#setRules(rules, null);
+    this.#emit("handsChanged", { participantId: null, raised: false, by: null });
+    return this.#isRaised ? signaling.request(say.hand(true)) : Promise.resolve();
+  }
+
+  /**
+   * @param {ServerMessage} message
+   * @param {string | null} ownId
+   */
+  apply(message, ownId) {
+    switch (message.type) {
+      case "rules":
+        return this.#setRules(message.rules, message.by ?? null);
+      case "hand":
+        if (message.participant === ownId && message.by) this.#isRaised = message.raised;
+        return this.#setHand(message.participant, message.raised, message.by ?? null);
+      case "participant_left":
+        return this.hands.includes(message.participant) ? this.#setHand(message.participant, false, null) : undefined;
+      case "moderated": {
+        const { action, by, participant, track = null } = message;
+        return this.#emit("moderated", { action, by, participantId: participant, trackId: track });
+      }
+      case "waiting":
+        for (const { id, name } of message.waiting) this.#waiting.set(id, name);
+        return this.#emit("waitingChanged", this.#waiting);
+      case "waiting_left":
+        this.#waiting.delete(message.participant);
+        return this.#emit("waitingChanged", this.#waiting);
+      default:
+        return undefined;
+    }
+  }
+
+  /**
+   * Raises our hand, or lowers it. It stays raised when a connection is lost, behind those raised meanwhile.
+   *
+   * @param {boolean} raised
+   */
+  async raiseHand(raised) {
+    this.#isRaised = raised;
+    await this.#connected().request(say.hand(raised));
+  }
+
+  /** @param {string} trackId of somebody else; it is muted until they unmute it */
+  mute(trackId) {
+    return this.#act({ action: "mute", track: trackId });
+  }
+
+  /** @param {string} participantId of somebody, who is asked to turn the microphone on */
+  askToUnmute(participantId) {
+    return this.#act({ action: "ask_unmute", participant: participantId });
+  }
+
+  /** @param {string} participantId of somebody, who may join again */
+  remove(participantId) {
+    return this.#act({ action: "remove", participant: participantId });
+  }
+
+  /** @param {string} participantId of somebody, who may not join again for as long as the room is there */
+  ban(participantId) {
+    return this.#act({ action: "ban", participant: participantId });
+  }
+
+  /** @param {boolean} on whether newcomers are refused */
+  setLocked(on) {
+    return this.#act({ action: "lock", on });
+  }
+
+  /** @param {boolean} on whether newcomers wait to be let in */
+  setWaitingRoom(on) {
+    return this.#act({ action: "waiting_room", on });
+  }
+
+  /** @param {boolean} on whether others than moderators may write */
+  setChat(on) {
+    return this.#act({ action: "chat", on });
+  }
+
+  /** @param {string} id of somebody who waits */
+  admit(id) {
+    return this.#act({ action: "admit", participant: id });
+  }
+
+  /** @param {string} id of somebody who waits */
+  deny(id) {
+    return this.#act({ action: "deny", participant: id });
+  }
+
+  /** @param {string} participantId */
+  lowerHand(participantId) {
+    return this.#act({ action: "lower_hand", participant: participantId });
+  }
+
+  /** Ends the call for everybody. */
+  async end() {
+    try {
+      await this.#act({ action: "end" });
+    } catch (error) {
+      // The goodbye may overtake the reply.
+      if (/** @type {Partial<import("./errors.js").CallError>} */ (error).code !== "connection_lost") throw error;
+    }
+  }
+
+  /** @param {import("./protocol.js").ModerateWish} wish */
+  async #act(wish) {
+    await this.#connected().request(say.moderate(wish));
+  }
+
+  /**
+   * @param {Rules} rules
+   * @param {string | null} by
+   */
+  #setRules(rules, by) {
+    this.rules = Object.freeze({ ...rules });
+    this.#emit("rulesChanged", { rules: this.rules, by });
+  }
+
+  /**
+   * @param {string} participantId
+   * @param {boolean} raised
+   * @param {string | null} by
+   */
+  #setHand(participantId, raised, by) {
+    const others = this.hands.filter((id) => id !== participantId);
+    this.hands = raised ? [...others, participantId] : others;
+    this.#emit("handsChanged", { participantId, raised, by });
+  }
+}
