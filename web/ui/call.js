@@ -8,6 +8,7 @@ import { Figures } from "./figures.js";
 import { Grid } from "./grid.js";
 import { Link } from "./link.js";
 import { Meter } from "./meter.js";
+import { Moderating } from "./moderating.js";
 import { People } from "./people.js";
 import { savePreferences } from "./preferences.js";
 import { Settings } from "./settings.js";
@@ -38,6 +39,7 @@ export class Call {
   #shown;
   #chat;
   #controls;
+  #moderating;
   #settings;
   #link;
   #linkState = h("span", { class: "link-state", role: "status" });
@@ -70,6 +72,7 @@ export class Call {
       toggleMicrophone: () => void own.toggleMicrophone(),
       toggleCamera: () => void own.toggleCamera(),
       toggleScreen: () => void own.toggleScreen(),
+      toggleHand: () => this.#moderating.toggleHand(),
       toggleChat: () => this.#toggleChat(!this.#chat.isOpen),
       openSettings: () => this.#settings.open(room.name, room.permissions.update),
       leave: () => room.leave(),
@@ -79,6 +82,17 @@ export class Call {
       onChoose: (device, id) => this.#choose(device, id),
       onRename: (name) => void this.#rename(name),
       onFigures: () => this.#toggleFigures(),
+    });
+    this.#moderating = new Moderating({
+      room,
+      own,
+      grid: this.#grid,
+      toasts: this.#toasts,
+      controls: this.#controls,
+      count: this.#count,
+      onPress: () => this.#togglePeople(!this.#moderating.isOpen),
+      onChat: (may, why) => this.#chat.allow(may, why),
+      onFocusLost: () => this.focus(),
     });
     this.#figures = new Figures({ room, own, grid: this.#grid });
     this.#shown = new Shown({ room, grid: this.#grid });
@@ -108,6 +122,7 @@ export class Call {
     this.#link.close();
     this.#shown.close();
     this.#people.close();
+    this.#moderating.close();
     this.#settings.close();
     this.#sound.close();
     this.#meter.close();
@@ -130,15 +145,15 @@ export class Call {
       h(
         "header",
         { class: "top" },
-        h("div", { class: "room" }, this.#title, icon("people"), this.#count, this.#open, this.#linkState, this.#toasts.notices),
+        h("div", { class: "room" }, this.#title, this.#moderating.button, this.#open, this.#moderating.notes, this.#linkState, this.#toasts.notices),
         figures,
         copy,
       ),
       this.#connectionBanner.element,
-      this.#soundBanner.element,
+      h("div", { class: "hints" }, this.#soundBanner.element, this.#moderating.banner),
       this.#toasts.problems,
       this.#alone,
-      h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element), this.#chat.element),
+      h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element), this.#moderating.panel.element, this.#chat.element),
       h("footer", { class: "bottom" }, this.#controls.element),
       this.#settings.element,
       this.#sound.element,
@@ -164,6 +179,7 @@ export class Call {
       this.#own.on("problem", (error) => this.#toasts.problem(sentence(error))),
       room.on("stateChanged", (change) => this.#stateChanged(change)),
       this.#link.on("changed", () => this.#showLink()),
+      room.on("admissionAwaited", () => this.#showLink()),
       room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${isolated(name)} joined`)),
       room.on("participantLeft", ({ participant, reason }) => this.#announceLeft(participant.name, reason)),
       room.on("trackPublished", ({ participant, track }) => {
@@ -194,7 +210,6 @@ export class Call {
       this.#open.hidden = access !== "open";
       if (!permissions.subscribe) this.#toasts.problem("You may not see or hear others in this room.");
       this.#chat.limit = limits.chatChars;
-      this.#chat.allowed = permissions.chat;
       this.#own.allow(permissions);
       this.#people.renameSelf(name);
       this.#showCount(this.#room.participants.size + 1);
@@ -210,7 +225,9 @@ export class Call {
     this.#linkState.dataset.state = state;
     this.#linkState.textContent = LINK_WORDS[state];
     this.element.classList.toggle("reconnecting", isBroken);
-    if (isReconnecting) {
+    if (isReconnecting && this.#room.isAwaitingAdmission) {
+      this.#connectionBanner.show("The connection was lost. A moderator has to let you in again…");
+    } else if (isReconnecting) {
       this.#connectionBanner.show(explainReconnecting(this.#reason), { label: "Try now", onPress: () => this.#room.retryNow() });
     } else if (state === "connecting" && this.#room.isMediaBlocked) {
       this.#connectionBanner.show(explainReconnecting("media_failed"));
@@ -251,10 +268,17 @@ export class Call {
   /** @param {boolean} open */
   #toggleChat(open) {
     const hadFocus = this.#chat.element.contains(document.activeElement);
+    if (open) this.#moderating.toggle(false);
     this.#chat.toggle(open);
     this.#controls.showChat(open);
     if (open) this.#toasts.dropChat();
     if (!open && hadFocus) this.#controls.focusChat();
+  }
+
+  /** @param {boolean} open */
+  #togglePeople(open) {
+    if (open && this.#chat.isOpen) this.#toggleChat(false);
+    this.#moderating.toggle(open);
   }
 
   #toggleFigures() {
@@ -322,6 +346,8 @@ export class Call {
       m: () => void this.#own.toggleMicrophone(),
       v: () => void this.#own.toggleCamera(),
       c: () => this.#toggleChat(!this.#chat.isOpen),
+      h: () => this.#moderating.toggleHand(),
+      p: () => this.#togglePeople(!this.#moderating.isOpen),
       s: () => this.#toggleFigures(),
     };
     const act = shortcuts[key.toLowerCase()];

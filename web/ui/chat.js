@@ -77,11 +77,14 @@ export class Chat {
     this.#measure();
   }
 
-  /** @param {boolean} allowed whether we may write */
-  set allowed(allowed) {
+  /**
+   * @param {boolean} allowed whether we may write
+   * @param {string} why we may not
+   */
+  allow(allowed, why) {
     this.#input.disabled = !allowed;
     this.#submit.disabled = !allowed;
-    this.#input.placeholder = allowed ? "Write to everyone" : "You may not write in this room.";
+    this.#input.placeholder = allowed ? "Write to everyone" : why;
   }
 
   /** @param {boolean} open */

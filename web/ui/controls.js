@@ -11,6 +11,7 @@ import { h, icon } from "./dom.js";
  * @property {() => void} toggleMicrophone
  * @property {() => void} toggleCamera
  * @property {() => void} toggleScreen
+ * @property {() => void} toggleHand
  * @property {() => void} toggleChat
  * @property {() => void} openSettings
  * @property {() => void} leave
@@ -21,6 +22,7 @@ export class Controls {
   #microphone;
   #camera;
   #screen;
+  #hand;
   #chat;
   #badge = h("span", { class: "badge", hidden: true });
 
@@ -30,6 +32,7 @@ export class Controls {
     this.#camera = button("camera", actions.toggleCamera);
     this.#screen = button("screen", actions.toggleScreen);
     this.#screen.hidden = !navigator.mediaDevices?.getDisplayMedia;
+    this.#hand = button("hand", actions.toggleHand);
     this.#chat = button("chat", actions.toggleChat);
     this.#chat.append(this.#badge);
     const settings = button("settings", actions.openSettings);
@@ -42,10 +45,12 @@ export class Controls {
       this.#microphone,
       this.#camera,
       this.#screen,
+      this.#hand,
       this.#chat,
       settings,
       leave,
     );
+    this.showHand(false);
     this.showChat(false);
     this.showUnread(0);
   }
@@ -70,6 +75,13 @@ export class Controls {
       element.setAttribute("aria-disabled", String(!own.may(what)));
       if (!own.may(what)) label(element, mayNotPublish(what).message);
     }
+  }
+
+  /** @param {boolean} raised */
+  showHand(raised) {
+    this.#hand.classList.toggle("active", raised);
+    this.#hand.setAttribute("aria-pressed", String(raised));
+    label(this.#hand, raised ? "Lower your hand (H)" : "Raise your hand (H)");
   }
 
   /** @param {boolean} open */

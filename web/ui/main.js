@@ -5,6 +5,7 @@ import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
 import { OwnMedia } from "./own.js";
 import { forgetCall, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
+import { waitingPage } from "./waiting.js";
 import { isolated, sentence } from "./words.js";
 
 /**
@@ -98,13 +99,21 @@ class App {
       rememberCall({ name: room.name, room: roomName, microphone: own.microphoneOn, camera: own.cameraOn });
       room.leave();
     };
+    const before = [...this.#root.childNodes];
+    const stop = room.on("admissionAwaited", () => {
+      const page = waitingPage({ room: roomName, onLeave: () => room.leave() });
+      this.#root.replaceChildren(page);
+      page.querySelector("h1")?.focus();
+    });
     try {
       own.enter(room);
       await room.join();
     } catch (error) {
       call.close();
+      this.#root.replaceChildren(...before);
       throw error;
     }
+    stop();
     addEventListener("pagehide", goodbye);
     room.on("stateChanged", ({ state, reason, message }) => {
       if (state !== "closed") return;

@@ -214,6 +214,21 @@ export class OwnMedia extends Events {
     this.#endScreen();
   }
 
+  /**
+   * Switches off what a moderator has muted.
+   *
+   * @param {string | null} trackId of ours, as the server names it
+   * @returns {"microphone" | "camera" | "screen" | null} the one that is off now
+   */
+  silenced(trackId) {
+    const sources = /** @type {const} */ (["microphone", "camera", "screen", "screenAudio"]);
+    const muted = sources.find((source) => trackId !== null && this.publication(source)?.trackId === trackId);
+    if (muted === "microphone") void this.#microphone.set(false);
+    else if (muted === "camera") void this.#camera.set(false);
+    else if (muted) this.stopScreen();
+    return muted === "screenAudio" ? "screen" : (muted ?? null);
+  }
+
   /** @param {Source} source */
   publication(source) {
     return this.#sending.publication(source);

@@ -18,6 +18,7 @@ export class Tile {
   #face = h("div", { class: "face", "aria-hidden": "true" });
   #plate = h("span", { class: "plate-name", dir: "auto" });
   #silent = h("span", { class: "plate-icon", title: "Microphone off" }, icon("microphone-off"));
+  #hand = h("span", { class: "plate-hand", hidden: true });
   #figureText = h("pre");
   #figures = h("div", { class: "figures", hidden: true, "aria-hidden": "true" });
   #note = h("p", { class: "note", hidden: true });
@@ -46,7 +47,7 @@ export class Tile {
     this.#video.autoplay = true;
     this.#enlarge = h("button", { type: "button", class: "enlarge", onclick: () => onEnlarge(this) }, icon("enlarge"));
     this.#silent.hidden = true;
-    const plate = h("div", { class: "plate" }, this.#silent, kind === "screen" && icon("screen"), this.#plate);
+    const plate = h("div", { class: "plate" }, this.#hand, this.#silent, kind === "screen" && icon("screen"), this.#plate);
     const classes = ["tile", kind, own && "own", own && kind === "person" && "mirrored"].filter(Boolean).join(" ");
     this.element = h("li", { class: classes, "data-tile": id }, this.#face, this.#video, this.#note, plate, this.#figures, this.#enlarge);
     this.#video.addEventListener("loadeddata", () => this.element.classList.add("moving"));
@@ -103,6 +104,14 @@ export class Tile {
       this.#video.srcObject = track ? new MediaStream([track]) : null;
     }
     this.#describe();
+  }
+
+  /** @param {number} place among the raised hands, from 1 on; 0: it is down */
+  setHand(place) {
+    this.#hand.hidden = place === 0;
+    this.#hand.title = place === 0 ? "" : `Hand raised, number ${place}`;
+    this.#hand.replaceChildren(icon("hand"), String(place));
+    this.element.classList.toggle("hand", place > 0);
   }
 
   /** @param {boolean} muted whether nothing can be heard from them */

@@ -302,3 +302,23 @@ test("a screen that the browser stops, or that is stopped in the middle of publi
   assert.deepEqual([own.screen, room.ended.length], [null, 4]);
   assert.deepEqual(live(devices), []);
 });
+
+test("what a moderator has muted goes off, and nothing else", async () => {
+  const devices = browser();
+  const { own } = people();
+  const room = deadRoom();
+  await own.open({ microphone: true, camera: true });
+  own.enter(room);
+  await own.shareScreen();
+  for (const publication of room.published) publication.trackId = `of-${publication.source}`;
+  assert.deepEqual(live(devices), ["built-in", "front", "screen", "screen"]);
+  assert.deepEqual([own.silenced("of-another"), own.silenced(null)], [null, null]);
+  assert.equal(own.silenced("of-microphone"), "microphone");
+  assert.deepEqual([own.microphoneOn, live(devices)], [false, ["front", "screen", "screen"]]);
+  assert.equal(own.silenced("of-screenAudio"), "screen");
+  assert.deepEqual([room.ended, live(devices)], [["screen", "screenAudio"], ["front"]]);
+  assert.equal(own.silenced("of-camera"), "camera");
+  assert.deepEqual([own.cameraOn, live(devices)], [false, []]);
+  void own.toggleMicrophone();
+  assert.equal(own.microphoneOn, true, "its owner's press takes it back");
+});

@@ -1,0 +1,188 @@
+/** Moderation from the page: what a moderator does is seen by everybody whom it concerns. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { autojoin, launch, openPage } from "./chromium.mjs";
+import { Server } from "./server.mjs";
+
+const PATIENCE = { timeout: 30_000 };
+
+let server;
+let browser;
+let folder;
+let keys;
+let rooms = 0;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "tertulia-moderation-"));
+  keys = join(folder, "keys.json");
+  writeFileSync(keys, tertulia("key"));
+  browser = await launch();
+  server = await Server.start({ arrange: async () => ["--keys", keys] });
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+function tertulia(...args) {
+  return execFileSync(process.env.TERTULIA_BIN, args, { encoding: "utf8" }).trim();
+}
+
+/** Opens the page of somebody with a token of their own. */
+async function open(room, name, { moderate = false, mic = 0 } = {}) {
+  const args = ["token", "--keys", keys, "--room", room, "--name", name, "--identity", name, ...(moderate ? ["--moderate"] : [])];
+  return openPage(browser, `${autojoin(server.url, name, { room, mic, camera: 0 })}#token=${tertulia(...args)}`);
+}
+
+async function enter(room, name, options) {
+  const page = await open(room, name, options);
+  await page.waitForSelector(".call .tile.own", PATIENCE);
+  return page;
+}
+
+/** A room of its own, with a moderator whose panel is open. */
+async function hall() {
+  const room = `hall-${(rooms += 1)}`;
+  const boss = await enter(room, "Boss", { moderate: true });
+  await boss.click(".people-button");
+  await boss.waitForSelector(".people-panel .people-rules [data-act=lock]", PATIENCE);
+  return { room, boss };
+}
+
+const row = (page, name) => page.locator(".people-panel li", { has: page.locator("bdi", { hasText: new RegExp(`^${name}$`) }) });
+const act = (page, name, what) => row(page, name).locator(`[data-act=${what}]`).click(PATIENCE);
+async function certainly(button) {
+  await button.click(PATIENCE);
+  await button.click(PATIENCE);
+}
+const close = (...pages) => Promise.all(pages.map((page) => page.context().close()));
+
+test("a microphone that a moderator mutes goes off for everybody, and comes back by its owner's press", async () => {
+  const { room, boss } = await hall();
+  const ada = await enter(room, "Ada", { mic: 1 });
+  const bob = await enter(room, "Bob");
+  const microphone = ada.locator('[data-control="microphone"]');
+  const isMuted = (page, muted) =>
+    page.waitForFunction(
+      (expected) => [...window.tertulia.participants.values()].flatMap(({ tracks }) => [...tracks.values()]).some((track) => track.muted === expected),
+      muted,
+      PATIENCE,
+    );
+  await isMuted(bob, false);
+  await act(boss, "Ada", "mute");
+  await ada.waitForSelector('[data-control="microphone"][aria-pressed="false"]', PATIENCE);
+  assert.equal(await ada.evaluate(() => [...window.tertulia.publications][0].media.enabled), false, "the device is silent");
+  await isMuted(bob, true);
+  assert.match(await ada.locator(".toasts.problems").textContent(), /Boss turned your microphone off/);
+  // Asked to, its owner turns it on; nobody else can.
+  await act(boss, "Ada", "ask_unmute");
+  await ada.locator(".hints .banner:not([hidden]) button").click(PATIENCE);
+  await ada.waitForSelector('[data-control="microphone"][aria-pressed="true"]', PATIENCE);
+  await isMuted(bob, false);
+  assert.ok(await ada.locator(".hints .banner.hint").last().isHidden(), "it is answered");
+  await microphone.click();
+  await isMuted(bob, true);
+  assert.deepEqual(boss.complaints, []);
+  await close(boss, ada, bob);
+});
+
+test("who is removed hears by whom, and who is banned stays out", async () => {
+  const { room, boss } = await hall();
+  for (const [what, rejoined] of [
+    ["remove", ".call .tile.own"],
+    ["ban", ".ended h1"],
+  ]) {
+    const ada = await enter(room, "Ada");
+    await row(boss, "Ada").waitFor(PATIENCE);
+    await certainly(row(boss, "Ada").locator(`[data-act=${what}]`));
+    await ada.waitForSelector(".ended h1", PATIENCE);
+    assert.equal(await ada.locator(".ended h1").textContent(), "You were removed from the call");
+    assert.match(await ada.locator(".ended p").textContent(), /^Boss removed you/);
+    await ada.click(".ended .primary");
+    await ada.waitForSelector(rejoined, PATIENCE);
+    await close(ada);
+    await row(boss, "Ada").waitFor({ state: "detached", ...PATIENCE });
+  }
+  await close(boss);
+});
+
+test("a locked room and a chat that is off are seen by everybody, and hold", async () => {
+  const { room, boss } = await hall();
+  const ada = await enter(room, "Ada");
+  await ada.keyboard.press("c");
+  await boss.click(".people-rules [data-act=lock]");
+  await boss.click(".people-rules [data-act=chat]");
+  for (const page of [boss, ada]) {
+    await page.waitForFunction(() => document.querySelector(".rule-notes").textContent === "LockedChat off", null, PATIENCE);
+  }
+  assert.equal(await boss.getAttribute(".people-rules [data-act=lock]", "aria-pressed"), "true");
+  assert.ok(await ada.locator(".chat-input").isDisabled());
+  assert.equal(await ada.getAttribute(".chat-input", "placeholder"), "Only moderators may write now.");
+  const eve = await open(room, "Eve");
+  await eve.waitForSelector(".ended h1", PATIENCE);
+  assert.equal(await eve.locator(".ended h1").textContent(), "The room is locked");
+  await boss.click(".people-rules [data-act=lock]");
+  await boss.click(".people-rules [data-act=chat]");
+  await ada.waitForFunction(() => document.querySelector(".rule-notes").textContent === "", null, PATIENCE);
+  assert.ok(await ada.locator(".chat-input").isEnabled());
+  await eve.click(".ended .primary");
+  await eve.waitForSelector(".call .tile.own", PATIENCE);
+  await close(boss, ada, eve);
+});
+
+test("a raised hand is on the tile and first in the panel, and a moderator lowers it", async () => {
+  const { room, boss } = await hall();
+  const ada = await enter(room, "Ada");
+  const bob = await enter(room, "Bob");
+  await row(boss, "Bob").waitFor(PATIENCE);
+  await bob.keyboard.press("h");
+  await boss.waitForSelector(".tile.hand", PATIENCE);
+  await ada.click('[data-control="hand"]');
+  await boss.waitForFunction(() => document.querySelectorAll(".tile.hand").length === 2, null, PATIENCE);
+  const order = () => boss.locator(".people-panel li:has(.people-hand:not([hidden])) bdi").allTextContents();
+  await boss.waitForFunction(() => document.querySelectorAll(".people-hand:not([hidden])").length === 2, null, PATIENCE);
+  assert.deepEqual(await order(), ["Bob", "Ada"]);
+  await act(boss, "Bob", "lower_hand");
+  await bob.waitForSelector('[data-control="hand"][aria-pressed="false"]', PATIENCE);
+  await boss.waitForFunction(() => document.querySelectorAll(".people-hand:not([hidden])").length === 1, null, PATIENCE);
+  assert.deepEqual(await order(), ["Ada"]);
+  // Who may not moderate sees the people, and no buttons.
+  await ada.click(".people-button");
+  await row(ada, "Boss").waitFor(PATIENCE);
+  assert.ok(await ada.locator(".people-rules").isHidden());
+  assert.equal(await row(ada, "Boss").locator("button:visible").count(), 0);
+  await close(boss, ada, bob);
+});
+
+test("newcomers wait until they are let in or sent away", async () => {
+  const { room, boss } = await hall();
+  await boss.click(".people-rules [data-act=waiting_room]");
+  await boss.waitForSelector('[data-act=waiting_room][aria-pressed="true"]', PATIENCE);
+  const ada = await open(room, "Ada");
+  await ada.waitForSelector(".waiting-page h1", PATIENCE);
+  assert.equal(await ada.locator(".tile").count(), 0, "nobody is seen");
+  await boss.waitForFunction(() => document.querySelector(".people-button .badge").textContent === "1", null, PATIENCE);
+  await act(boss, "Ada", "admit");
+  await ada.waitForSelector(".call .tile.own", PATIENCE);
+  assert.equal(await ada.locator(".rule-notes").textContent(), "Waiting room");
+  const eve = await open(room, "Eve");
+  await eve.waitForSelector(".waiting-page h1", PATIENCE);
+  await act(boss, "Eve", "deny");
+  await eve.waitForSelector(".ended:not(.waiting-page) h1", PATIENCE);
+  assert.equal(await eve.locator(".ended h1").textContent(), "You were not let in");
+  // Who was in comes back at once.
+  await ada.reload();
+  await ada.waitForSelector(".call .tile.own", PATIENCE);
+  await certainly(boss.locator(".people-rules [data-act=end]"));
+  for (const page of [boss, ada]) {
+    await page.waitForSelector(".ended h1", PATIENCE);
+    assert.equal(await page.locator(".ended h1").textContent(), "The call has ended");
+  }
+  await close(boss, ada, eve);
+});
