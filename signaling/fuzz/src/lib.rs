@@ -29,6 +29,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
 /// Bytes on their way from a client or the server, at most.
 const BUFFER: usize = 1 << 20;
 const STEPS: usize = 64;
+/// Prefix and length of the ids of tracks and of participants.
+const KINDS: [(&str, usize); 2] = [("tr_", 15), ("pa_", 19)];
 
 /// Handles any bytes on one connection.
 ///
@@ -46,7 +48,7 @@ pub fn connection(bytes: &[u8]) {
 
 /// Handles messages of up to three clients in one room. Each step is a byte (the client by its lower two bits; time
 /// that passes before by the next two; 16: the connection ends instead), a length in two bytes, and a message. In it
-/// `tr_0` to `tr_9` are the tracks heard of, and `sdp_0` to `sdp_3` offers of browsers.
+/// `tr_0` to `tr_9` are the tracks heard of, `pa_0` to `pa_9` the participants, and `sdp_0` to `sdp_3` offers of browsers.
 ///
 /// # Panics
 ///
@@ -82,8 +84,8 @@ pub fn room(bytes: &[u8]) {
 struct Server {
     node: Node,
     relay: Arc<Relay>,
-    /// Names of tracks that anybody was told.
-    tracks: Arc<Mutex<Vec<String>>>,
+    /// Ids that anybody was told: of tracks, and of participants.
+    ids: Arc<Mutex<[Vec<String>; 2]>>,
 }
 
 struct Client {
@@ -103,7 +105,7 @@ fn run(play: impl AsyncFnOnce(&Server)) {
         let server = Server {
             node,
             relay,
-            tracks: Arc::default(),
+            ids: Arc::default(),
         };
         play(&server).await;
         let ended = timeout(PATIENCE, server.node.shutdown()).await;
@@ -125,21 +127,25 @@ impl Server {
             let _ = connection.with_upgrades().await;
         });
         let (mut reads, writes) = split(client);
-        let tracks = self.tracks.clone();
+        let ids = self.ids.clone();
         tokio::spawn(async move {
             let mut bytes = vec![0; 65_536];
             while let Ok(len @ 1..) = reads.read(&mut bytes).await {
-                note_tracks(&bytes[..len], &mut tracks.lock().expect("tracks"));
+                for (kind, ids) in KINDS.iter().zip(&mut *ids.lock().expect("ids")) {
+                    note_ids(&bytes[..len], *kind, ids);
+                }
             }
         });
         Client { writes }
     }
 
     fn named(&self, text: &str) -> String {
-        let tracks = self.tracks.lock().expect("tracks");
+        let ids = self.ids.lock().expect("ids");
         let mut text = text.to_owned();
-        for (number, track) in tracks.iter().take(10).enumerate() {
-            text = text.replace(&format!("\"tr_{number}\""), &format!("\"{track}\""));
+        for ((prefix, _), ids) in KINDS.iter().zip(&*ids) {
+            for (number, id) in ids.iter().take(10).enumerate() {
+                text = text.replace(&format!("\"{prefix}{number}\""), &format!("\"{id}\""));
+            }
         }
         for (number, offer) in OFFERS.iter().enumerate() {
             let lines = offer.lines().flat_map(|line| [line, "\\r\\n"]);
@@ -157,18 +163,13 @@ impl Client {
     }
 }
 
-/// Names are cut where reading was, which is rare.
-fn note_tracks(bytes: &[u8], tracks: &mut Vec<String>) {
-    const LEN: usize = 15;
-    for name in bytes.windows(LEN).filter(|name| name.starts_with(b"tr_")) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        if name
-            .bytes()
-            .skip(3)
-            .all(|byte| byte.is_ascii_alphanumeric())
-            && !tracks.contains(&name)
-        {
-            tracks.push(name);
+/// Ids are cut where reading was, which is rare.
+fn note_ids(bytes: &[u8], (prefix, len): (&str, usize), ids: &mut Vec<String>) {
+    let named = bytes.windows(len);
+    for id in named.filter(|id| id.starts_with(prefix.as_bytes())) {
+        let id = String::from_utf8_lossy(id).into_owned();
+        if id.bytes().skip(3).all(|byte| byte.is_ascii_alphanumeric()) && !ids.contains(&id) {
+            ids.push(id);
         }
     }
 }
