@@ -28,7 +28,7 @@ export class Moderating {
   #onChat;
   #banner;
   /** The number of people who wait to be let in. */
-  #badge = h("span", { class: "badge", hidden: true });
+  #badge = h("span", { class: "people-badge", hidden: true });
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #asked;
   #isOver = false;

@@ -167,7 +167,7 @@ test("newcomers wait until they are let in or sent away", async () => {
   const ada = await open(room, "Ada");
   await ada.waitForSelector(".waiting-page h1", PATIENCE);
   assert.equal(await ada.locator(".tile").count(), 0, "nobody is seen");
-  await boss.waitForFunction(() => document.querySelector(".people-button .badge").textContent === "1", null, PATIENCE);
+  await boss.waitForFunction(() => document.querySelector(".people-badge").textContent === "1", null, PATIENCE);
   await act(boss, "Ada", "admit");
   await ada.waitForSelector(".call .tile.own", PATIENCE);
   assert.equal(await ada.locator(".rule-notes").textContent(), "Waiting room");
