@@ -30,7 +30,7 @@ const ENDINGS = {
   waiting_room_full: { title: "Too many people wait to be let in", text: "Try again in a moment." },
   waiting_timeout: { title: "Nobody let you in", text: "Tell a moderator of the call that you are here, then try again." },
   kicked: { title: "You were removed from the call", text: "" },
-  room_closed: { title: "The call has ended", text: "" },
+  room_closed: { title: "The room was closed", text: "" },
   server_shutdown: { title: "The server is shutting down", text: "It did not come back in time." },
   unreachable: { title: "The server cannot be reached", text: "Check your network, then try again." },
   origin_refused: { title: "The server takes no calls from this page", text: "" },

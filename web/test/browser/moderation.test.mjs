@@ -182,7 +182,8 @@ test("newcomers wait until they are let in or sent away", async () => {
   await certainly(boss.locator(".people-rules [data-act=end]"));
   for (const page of [boss, ada]) {
     await page.waitForSelector(".ended h1", PATIENCE);
-    assert.equal(await page.locator(".ended h1").textContent(), "The call has ended");
+    assert.equal(await page.locator(".ended h1").textContent(), "The room was closed");
+    assert.equal(await page.locator(".ended p").textContent(), "Boss ended the call for everybody.");
   }
   await close(boss, ada, eve);
 });
