@@ -68,6 +68,7 @@ impl FakeServer {
                         id: None,
                         reason: "left".into(),
                         message: "See you.".into(),
+                        by: None,
                     })
                     .await;
                     return;
@@ -88,6 +89,8 @@ impl FakeServer {
             permissions: None,
             participants: Vec::new(),
             chat: Vec::new(),
+            rules: None,
+            hands: Vec::new(),
             ice_servers: Vec::new(),
             limits: MessageLimits {
                 message_bytes: 65_536,

@@ -9,6 +9,10 @@ use crate::config::IceServer;
 /// The messages of the server, by `type`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a message lives for as long as it takes to write it, and few at a time do"
+)]
 pub enum ServerMessage {
     /// Answers `join`.
     Welcome(Welcome),
