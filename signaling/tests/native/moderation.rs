@@ -1,6 +1,5 @@
 //! Moderation from hand-made clients: every action by a moderator, and by one who is not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tertulia_signaling::access::{Claims, Keys, new_key_set};
@@ -8,28 +7,23 @@ use tertulia_signaling::hooks::Permissions;
 use tertulia_signaling::protocol::native::{
     ClientMessage, Hand, Join, LeaveReason, Moderate, Mute, Rules, ServerMessage, Welcome,
 };
-use tertulia_signaling::room::{
-    Action, Change, Command, Entry, Event, Membership, Outcome, RoomSettings, Rooms,
-};
-use tokio::time::Instant;
+use tertulia_signaling::room::Change;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::client::{Client, chat, join, offer};
 use crate::embedder::change;
-use crate::fake_media::FakeMedia;
-use crate::limits::entrant;
 use crate::server::Server;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A server that wants tokens, and who issues them.
-struct House {
-    server: Server,
+pub(crate) struct House {
+    pub(crate) server: Server,
     keys: Keys,
 }
 
 impl House {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let keys = Keys::from_json(&new_key_set("1")).expect("keys");
         let of_server = keys.clone();
         Self {
@@ -39,7 +33,7 @@ impl House {
     }
 
     /// A join whose identity is the name in lower case.
-    fn ticket(&self, name: &str, moderates: bool) -> ClientMessage {
+    pub(crate) fn ticket(&self, name: &str, moderates: bool) -> ClientMessage {
         let mut claims = Claims::join("room", Permissions::all().moderate(moderates));
         claims.identity = Some(name.to_lowercase());
         let token = self.keys.issue(&claims, HOUR, None).expect("a token");
@@ -49,7 +43,7 @@ impl House {
         })
     }
 
-    async fn welcomed(&self, name: &str, moderates: bool) -> (Client, Welcome) {
+    pub(crate) async fn welcomed(&self, name: &str, moderates: bool) -> (Client, Welcome) {
         let mut client = self.server.connect().await;
         let answer = client.request(self.ticket(name, moderates)).await;
         let ServerMessage::Welcome(welcome) = answer else {
@@ -59,22 +53,22 @@ impl House {
         (client, welcome)
     }
 
-    async fn moderator(&self, name: &str) -> Client {
+    pub(crate) async fn moderator(&self, name: &str) -> Client {
         self.welcomed(name, true).await.0
     }
 
-    async fn guest(&self, name: &str) -> Client {
+    pub(crate) async fn guest(&self, name: &str) -> Client {
         self.welcomed(name, false).await.0
     }
 
     /// The code of the refusal of a guest's join.
-    async fn refused(&self, name: &str) -> String {
+    pub(crate) async fn refused(&self, name: &str) -> String {
         let mut client = self.server.connect().await;
         client.refusal(self.ticket(name, false)).await.code
     }
 
     /// Somebody who waits, and the id under which moderators know them.
-    async fn waiter(&self, name: &str, moderator: &mut Client) -> (Client, String) {
+    pub(crate) async fn waiter(&self, name: &str, moderator: &mut Client) -> (Client, String) {
         let mut client = self.server.connect().await;
         client.send(self.ticket(name, false)).await;
         assert_eq!(client.next().await, ServerMessage::Wait);
@@ -91,11 +85,11 @@ impl House {
     }
 }
 
-fn moderate(wish: Moderate) -> ClientMessage {
+pub(crate) fn moderate(wish: Moderate) -> ClientMessage {
     ClientMessage::Moderate(wish)
 }
 
-fn remove(participant: &str) -> ClientMessage {
+pub(crate) fn remove(participant: &str) -> ClientMessage {
     moderate(Moderate::Remove {
         participant: participant.into(),
     })
@@ -120,13 +114,13 @@ fn mute(track: &str, muted: bool) -> ClientMessage {
     })
 }
 
-fn admit(participant: &str) -> ClientMessage {
+pub(crate) fn admit(participant: &str) -> ClientMessage {
     moderate(Moderate::Admit {
         participant: participant.into(),
     })
 }
 
-fn deny(participant: &str) -> ClientMessage {
+pub(crate) fn deny(participant: &str) -> ClientMessage {
     moderate(Moderate::Deny {
         participant: participant.into(),
     })
@@ -156,7 +150,7 @@ fn is_muted_in_the_relay(server: &Server) -> bool {
 }
 
 /// The reason and the moderator of the goodbye.
-async fn bye(client: &mut Client) -> (String, Option<String>) {
+pub(crate) async fn bye(client: &mut Client) -> (String, Option<String>) {
     client
         .find(|message| match message {
             ServerMessage::Bye { reason, by, .. } => Some((reason.clone(), by.clone())),
@@ -561,90 +555,6 @@ async fn hands_are_in_the_order_of_raising_and_lowered_by_oneself_or_a_moderator
 }
 
 #[tokio::test]
-async fn newcomers_wait_and_hear_of_nobody_until_a_moderator_decides() {
-    let house = House::open().await;
-    let mut boss = house.moderator("Boss").await;
-    let mut ada = house.guest("Ada").await;
-    let on = moderate(Moderate::WaitingRoom { on: true });
-    boss.expect_ok(on).await;
-    let (mut bob, waits) = house.waiter("Bob", &mut boss).await;
-    // The connection is alive, and the room closed.
-    bob.expect_pong().await;
-    assert_eq!(bob.refusal(chat("hello")).await.code, "not_joined");
-    let request = bob.refusal(offer("recv 0 audio")).await;
-    assert_eq!(request.code, "not_joined");
-    boss.expect_ok(chat("behind his back")).await;
-    bob.expect_pong().await;
-    // A second moderator hears who waits; others do not.
-    let (mut second, _) = house.welcomed("Second", true).await;
-    let waiting = second
-        .find(|message| match message {
-            ServerMessage::Waiting { waiting } => Some(waiting.clone()),
-            _ => None,
-        })
-        .await;
-    assert_eq!((waiting.len(), waiting[0].name.as_str()), (1, "Bob"));
-    boss.expect_ok(admit(&waits)).await;
-    let ServerMessage::Welcome(welcome) = bob.next().await else {
-        panic!("no welcome");
-    };
-    assert_eq!((welcome.participant, welcome.id), (waits.clone(), Some(1)));
-    let left = ServerMessage::WaitingLeft {
-        participant: waits,
-        outcome: "admitted".into(),
-        by: Some(boss.id.clone()),
-    };
-    assert!(second.told().await.contains(&left));
-    let told = ada.told().await;
-    let is_of_waiting = |it: &ServerMessage| {
-        matches!(
-            it,
-            ServerMessage::Waiting { .. } | ServerMessage::WaitingLeft { .. }
-        )
-    };
-    assert!(!told.iter().any(is_of_waiting), "{told:?}");
-    // Who was in comes back at once.
-    house.guest("Bob").await;
-    // Another is sent away, and may knock again.
-    let (mut eve, waits) = house.waiter("Eve", &mut boss).await;
-    boss.expect_ok(deny(&waits)).await;
-    let refusal = eve.next_refusal().await;
-    assert_eq!((refusal.code.as_str(), refusal.id), ("denied", Some(1)));
-    eve.send(house.ticket("Eve", false)).await;
-    assert_eq!(eve.next().await, ServerMessage::Wait);
-    // Who goes away waits no more.
-    drop(eve);
-    boss.find(|message| match message {
-        ServerMessage::WaitingLeft { outcome, .. } if outcome == "left" => Some(()),
-        _ => None,
-    })
-    .await;
-    // Without a waiting room, nobody waits.
-    let (mut carl, _) = house.waiter("Carl", &mut boss).await;
-    boss.expect_ok(moderate(Moderate::WaitingRoom { on: false }))
-        .await;
-    assert!(matches!(carl.next().await, ServerMessage::Welcome(_)));
-}
-
-#[tokio::test]
-async fn who_waits_is_told_when_the_server_or_the_room_ends() {
-    let house = House::open().await;
-    let mut boss = house.moderator("Boss").await;
-    boss.expect_ok(moderate(Moderate::WaitingRoom { on: true }))
-        .await;
-    let (mut ada, _) = house.waiter("Ada", &mut boss).await;
-    boss.send(moderate(Moderate::End)).await;
-    assert_eq!(bye(&mut boss).await.0, "room_closed");
-    assert_eq!(ada.next_refusal().await.code, "room_closed");
-    let mut boss = house.moderator("Boss").await;
-    boss.expect_ok(moderate(Moderate::WaitingRoom { on: true }))
-        .await;
-    let (mut bob, _) = house.waiter("Bob", &mut boss).await;
-    house.server.node.shutdown().await;
-    assert_eq!(bye(&mut bob).await.0, "server_shutdown");
-}
-
-#[tokio::test]
 async fn the_call_ends_for_everybody() {
     let house = House::open().await;
     let mut boss = house.moderator("Boss").await;
@@ -687,115 +597,4 @@ async fn an_embedder_hears_who_did_what_to_whom() {
     }
     let done = house.server.node.rooms().moderated();
     assert_eq!((done["mute"], done["lock"], done["ban"]), (1, 1, 0));
-}
-
-#[tokio::test]
-async fn in_an_open_room_the_one_who_is_there_for_longest_moderates() {
-    let server = Server::start().await;
-    let mut ada = server.connect().await;
-    let may = |welcome: &Welcome| welcome.permissions.expect("permissions").moderate;
-    assert!(may(&ada.join("room", "Ada").await));
-    let mut bob = server.connect().await;
-    assert!(!may(&bob.join("room", "Bob").await));
-    let mut carl = server.connect().await;
-    assert!(!may(&carl.join("room", "Carl").await));
-    assert_eq!(bob.refusal(remove(&ada.id)).await.code, "not_allowed");
-    ada.expect_ok(moderate(Moderate::WaitingRoom { on: true }))
-        .await;
-    let mut dora = server.connect().await;
-    dora.send(ClientMessage::Join(join("room", "Dora"))).await;
-    assert_eq!(dora.next().await, ServerMessage::Wait);
-    ada.expect_bye(ClientMessage::Leave).await;
-    let mut told = bob.told().await;
-    told.retain(|message| {
-        matches!(
-            message,
-            ServerMessage::Permissions { .. } | ServerMessage::Waiting { .. }
-        )
-    });
-    let [
-        ServerMessage::Permissions { permissions },
-        ServerMessage::Waiting { waiting },
-    ] = told.as_slice()
-    else {
-        panic!("{told:?}");
-    };
-    assert!(permissions.moderate);
-    assert_eq!(waiting[0].name, "Dora");
-    assert!(
-        !carl
-            .told()
-            .await
-            .iter()
-            .any(|it| matches!(it, ServerMessage::Permissions { .. }))
-    );
-    bob.expect_ok(moderate(Moderate::Lock { on: true })).await;
-    // The last of them leaves: who waits finds an open room, and is the first in it.
-    bob.expect_ok(moderate(Moderate::Lock { on: false })).await;
-    carl.expect_bye(ClientMessage::Leave).await;
-    bob.expect_bye(ClientMessage::Leave).await;
-    let ServerMessage::Welcome(welcome) = dora.next().await else {
-        panic!("no welcome");
-    };
-    assert!(may(&welcome));
-    assert_eq!(welcome.rules.map(|rules| rules.waiting_room), Some(false));
-}
-
-async fn ask(member: &mut Membership, action: Action) {
-    let request = Some(1);
-    assert!(member.send(Command { request, action }).await);
-    loop {
-        match &*member.events.recv().await.expect("an event") {
-            Event::Done { .. } => return,
-            Event::Refused { refusal, .. } => panic!("{refusal:?}"),
-            _ => {}
-        }
-    }
-}
-
-async fn outcome(member: &mut Membership) -> Outcome {
-    loop {
-        if let Event::WaitingLeft { outcome, .. } = &*member.events.recv().await.expect("an event")
-        {
-            return *outcome;
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn waiting_ends_after_ten_minutes_and_places_are_bounded() {
-    use tertulia_signaling::room::Moderate;
-    let rooms = Rooms::start(Arc::new(FakeMedia::new()), RoomSettings::default());
-    let joined = rooms.join("room", entrant("Boss")).await;
-    let mut boss = joined.expect("joined");
-    ask(&mut boss, Action::Moderate(Moderate::WaitingRoom(true))).await;
-    let knock = async |name: &str| match rooms.enter("room", entrant(name)).await {
-        Ok(Entry::Waits(waiting)) => Ok(waiting),
-        Ok(Entry::In(_)) => panic!("let in"),
-        Err(refusal) => Err(refusal.code),
-    };
-    let began = Instant::now();
-    let mut waiting = Vec::new();
-    for number in 0..100 {
-        waiting.push(knock(&format!("W{number}")).await.expect("a place"));
-    }
-    assert_eq!(knock("Late").await.err(), Some("waiting_room_full"));
-    // One goes, and another has the place.
-    drop(waiting.pop());
-    assert_eq!(outcome(&mut boss).await, Outcome::Left);
-    let mut last = knock("Late").await.expect("a place");
-    for mut earlier in waiting {
-        let refusal = earlier.admitted().await.err().expect("a refusal");
-        assert_eq!(refusal.code, "waiting_timeout");
-        assert_eq!(outcome(&mut boss).await, Outcome::Timeout);
-    }
-    let waited = began.elapsed().as_secs();
-    assert!((600..605).contains(&waited), "{waited}");
-    let refusal = last.admitted().await.err().expect("a refusal");
-    assert_eq!(refusal.code, "waiting_timeout");
-    let refused = rooms.joins_refused();
-    assert_eq!(
-        (refused["waiting_timeout"], refused["waiting_room_full"]),
-        (100, 1)
-    );
 }
