@@ -60,7 +60,7 @@ export class Moderating {
     this.#toasts = toasts;
     this.#controls = controls;
     this.#onChat = onChat;
-    this.#banner = new Banner("hint", onFocusLost);
+    this.#banner = new Banner("ask", onFocusLost);
     this.panel = new PeoplePanel({ room, onClose: () => this.toggle(false), doing: (act) => void this.#do(act) });
     this.button = h("button", { type: "button", class: "people-button", "aria-expanded": "false", onclick: onPress }, icon("people"), count, this.#badge);
     this.#showBadge();
