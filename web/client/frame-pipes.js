@@ -84,7 +84,7 @@ export class FramePipes {
   /** @param {EncodedFrame} frame @returns {Promise<Bytes | null>} */
   #encrypt = async (frame) => {
     const mimeType = this.#formatOf(frame);
-    return (mimeType && this.#sealer?.seal(mimeType, new Uint8Array(frame.data))) || null;
+    return mimeType === null || this.#sealer === null ? null : this.#sealer.seal(mimeType, new Uint8Array(frame.data));
   };
 
   /** @param {number} receiver */
@@ -93,7 +93,7 @@ export class FramePipes {
     this.#receptions.set(receiver, reception);
     return async (/** @type {EncodedFrame} */ frame) => {
       const mimeType = this.#formatOf(frame);
-      return mimeType && reception.open(this.#rings, mimeType, new Uint8Array(frame.data));
+      return mimeType === null ? null : reception.open(this.#rings, mimeType, new Uint8Array(frame.data));
     };
   }
 

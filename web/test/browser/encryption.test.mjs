@@ -1,0 +1,96 @@
+/** Encrypted calls in real Chromium: who has the key sees and hears, nobody else does, and everybody is told. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { SLOW_CAMERA, autojoin, launch, openPage } from "./chromium.mjs";
+import { Server } from "./server.mjs";
+import { arriving, tileOf, until } from "./watching.mjs";
+
+const KEY = "AAECAwQFBgcICQoLDA0ODw";
+const OTHER_KEY = "DwECAwQFBgcICQoLDA0OAA";
+const PATIENCE = { timeout: 30_000 };
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await launch(SLOW_CAMERA);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+let rooms = 0;
+function newRoom() {
+  const room = `secret-${process.pid}-${(rooms += 1)}`;
+  return async (name, { key, ...more } = {}) => {
+    const page = await openPage(browser, autojoin(server.url, name, { room, ...more }) + (key ? `#key=${key}` : ""));
+    await page.waitForSelector(".call .tile.own", PATIENCE);
+    return page;
+  };
+}
+
+/** Pictures decoded and sound heard, of everybody together. */
+const received = (page) => async () =>
+  page.evaluate(async () => {
+    const report = await window.tertulia.getStats();
+    const inbound = [...(report?.values() ?? [])].filter(({ type }) => type === "inbound-rtp");
+    const sum = (kind, field) => inbound.filter((each) => each.kind === kind).reduce((total, each) => total + (each[field] ?? 0), 0);
+    const codecs = inbound.filter(({ kind }) => kind === "video").map(({ codecId }) => report.get(codecId)?.mimeType);
+    return { pictures: sum("video", "framesDecoded"), energy: sum("audio", "totalAudioEnergy"), bytes: sum("video", "bytesReceived"), codecs };
+  });
+const states = (page) => page.evaluate(() => [...window.tertulia.participants.values()].map(({ id, name }) => [name, window.tertulia.encryptionOf(id)]));
+const noteOf = (page, name) => page.locator(`${tileOf(name)} .note`);
+const says = (page, name, words) => noteOf(page, name).filter({ hasText: words }).waitFor(PATIENCE);
+
+for (const coding of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9" }, { codec: "VP9", svc: "L3T3_KEY" }, { codec: "AV1" }]) {
+  const { codec, svc = "simulcast" } = coding;
+  test(`${codec} ${svc}: two with the key see and hear each other, others nothing`, { timeout: 180_000 }, async (t) => {
+    const enter = newRoom();
+    const wish = { ...coding, video: "360p" };
+    const ana = await enter("Ana", { key: KEY, ...wish });
+    const ben = await enter("Ben", { key: KEY, ...wish });
+    for (const page of [ana, ben]) {
+      const { found, ms } = await until("picture and sound", received(page), ({ pictures, energy, codecs }) => pictures > 15 && energy > 0 && codecs.includes(`video/${codec}`), PATIENCE);
+      t.diagnostic(`${JSON.stringify(found)} after ${Math.round(ms)} ms`);
+      assert.ok(await page.locator(".lock").isVisible());
+      const other = page === ana ? "Ben" : "Ana";
+      assert.deepEqual(await states(page), [[other, "decrypted"]]);
+      assert.equal(await noteOf(page, other).isVisible(), false);
+      assert.match(page.url(), new RegExp(`#key=${KEY}$`));
+    }
+
+    const cleo = await enter("Cleo", { key: OTHER_KEY, ...wish });
+    const dan = await enter("Dan", wish);
+    for (const name of ["Ana", "Ben", "Dan"]) await says(cleo, name, name === "Dan" ? "does not have the key" : "has another key");
+    for (const name of ["Ana", "Ben", "Cleo"]) await says(dan, name, "you do not have the key");
+    for (const page of [ana, ben]) {
+      await says(page, "Cleo", "has another key");
+      await says(page, "Dan", "does not have the key");
+    }
+    assert.match(await dan.locator(".hints .banner:not([hidden])").textContent(), /your link has no key/);
+    // Frames say the same: not only what the others announce.
+    await until("frames of another key", () => states(ana), (all) => all.some(([name, state]) => name === "Cleo" && state === "otherKey"), PATIENCE);
+
+    // Those with the key go on.
+    for (const page of [ana, ben]) {
+      const before = await received(page)();
+      await until("the call goes on", received(page), ({ pictures, energy }) => pictures > before.pictures + 10 && energy > before.energy, PATIENCE);
+    }
+    for (const page of [cleo, dan]) {
+      const { pictures, energy } = await received(page)();
+      assert.equal(pictures, 0, "a picture was decoded");
+      assert.ok(energy < 1e-6, `sound was decoded: ${energy}`);
+      assert.equal(await page.locator(".tile.person:not(.own).has-picture").count(), 0);
+    }
+    // Cleo's browser gets what the relay has: bytes, and no picture.
+    t.diagnostic(`to Cleo: ${JSON.stringify(await received(cleo)())}`);
+    for (const page of [ana, ben, cleo, dan]) {
+      assert.deepEqual(page.complaints, []);
+      await page.context().close();
+    }
+  });
+}
