@@ -39,6 +39,8 @@ export class Encryption {
   #lastNumber = 0;
   /** @type {WeakMap<RTCRtpReceiver, Outcome>} */
   #outcomes = new WeakMap();
+  /** @type {Map<string, unknown>} by participant id, the check with which they could not be decrypted */
+  #hopeless = new Map();
 
   /**
    * @param {object} options
@@ -74,6 +76,7 @@ export class Encryption {
   async change(secret, room) {
     const key = await callKey(secret, room);
     if (this.#worker) await this.#give(this.#worker, key);
+    this.#hopeless.clear();
   }
 
   /** @param {RTCRtpSender} sender that sends nothing yet */
@@ -127,6 +130,31 @@ export class Encryption {
     for (const outcome of /** @type {const} */ (["otherKey", "noKey", "decrypted"])) if (outcomes.includes(outcome)) return outcome;
     if (!isAnnounced(participant)) return "noKey";
     return participant.metadata[ANNOUNCED] === this.#key?.check ? "waiting" : "otherKey";
+  }
+
+  /**
+   * Whether neither frames nor announcements let us expect that anything of somebody will be decrypted. Their pictures are
+   * not asked for then: a decoder that gets none asks for keyframes without end, at the cost of everybody else.
+   *
+   * @param {Participant} participant
+   * @param {EncryptionState} state as of now
+   * @param {(trackId: string) => RTCRtpReceiver | null} receiverOf
+   */
+  isHopeless({ id, tracks, metadata }, state, receiverOf) {
+    const announced = metadata[ANNOUNCED];
+    if (state === "decrypted" || announced === this.#key?.check) this.#hopeless.delete(id);
+    const failed = [...tracks.keys()].some((trackId) => {
+      const receiver = receiverOf(trackId);
+      const outcome = receiver && this.#outcomes.get(receiver);
+      return outcome === "otherKey" || outcome === "noKey";
+    });
+    if (failed && announced !== this.#key?.check) this.#hopeless.set(id, announced);
+    return this.#hopeless.has(id) && this.#hopeless.get(id) === announced;
+  }
+
+  /** @param {string} participantId of somebody who has left */
+  forget(participantId) {
+    this.#hopeless.delete(participantId);
   }
 
   /**

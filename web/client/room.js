@@ -51,7 +51,7 @@ export class Room extends Events {
     if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
     if (name === "trackPublished") this.#refuseUnreadable(/** @type {any} */ (payload).participant);
     this.emit(name, /** @type {any} */ (payload));
-    if (name === "participantLeft") this.#encryptionStates.delete(/** @type {any} */ (payload).participant.id);
+    if (name === "participantLeft") this.#forgetParticipant(/** @type {any} */ (payload).participant.id);
     else this.#judge(/** @type {any} */ (payload).participant ?? payload);
   }, (trackId) => this.#playableReceiver(trackId));
   #views = new Views();
@@ -514,6 +514,10 @@ export class Room extends Events {
   #judge(participant) {
     const { id, tracks } = participant;
     const state = this.#encryptionStateOf(participant);
+    if (this.#encryption && state) {
+      const isUseless = this.#encryption.isHopeless(participant, state, (trackId) => this.receiverOf(trackId));
+      for (const { id: trackId, kind } of tracks.values()) if (kind === "video") this.#views.setUseless(trackId, isUseless);
+    }
     if (state === (this.#encryptionStates.get(id) ?? null)) return;
     this.#encryptionStates.set(id, state);
     this.#refuseUnreadable(participant);
@@ -544,6 +548,12 @@ export class Room extends Events {
   #playableReceiver(trackId) {
     const participant = this.#roster.find(trackId)?.participant;
     return participant && isUnreadable(this.encryptionOf(participant.id)) ? null : this.receiverOf(trackId);
+  }
+
+  /** @param {string} id */
+  #forgetParticipant(id) {
+    this.#encryptionStates.delete(id);
+    this.#encryption?.forget(id);
   }
 
   /** @param {string} trackId */

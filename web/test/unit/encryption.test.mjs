@@ -170,6 +170,28 @@ test("what others announce is told at once, and what their frames show counts mo
   await untilTold(() => receiving.passed.length === 10);
 });
 
+test("pictures that will never be decrypted are not asked for, until somebody has our key", async () => {
+  const other = createKey();
+  const others = [person("p1", "Ben", { sframe: await checkOf(other) }, [camera])];
+  const { room, sockets, told } = encrypted({ others, point: { 0: "t1" } });
+  const views = () => sockets[0].said.filter(({ type }) => type === "view").flatMap(({ tracks }) => tracks.map(({ visible }) => visible));
+  await room.join();
+  room.setView("t1", { height: 180 });
+  await until(() => views().length > 0);
+  assert.deepEqual(views(), [true], "what is announced is only said");
+  const theirs = new Sealer((await callKey({ key: other }, "standup")).baseKey);
+  for (let count = 0; count < 3; count += 1) await transforms[0].send(await theirs.seal("audio/opus", frame()));
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => views().length > 1);
+  room.setView("t1", { height: 360 });
+  await until(() => views().length > 2);
+  assert.deepEqual(views(), [true, false, false]);
+  sockets[0].receive({ type: "participant_updated", participant: person("p1", "Ben", { sframe: await checkOf(KEY) }, [camera]) });
+  await until(() => views().length > 3);
+  assert.deepEqual(views(), [true, false, false, true]);
+  assert.deepEqual(told, [["Ben", "otherKey"]]);
+});
+
 test("without a key nothing is received of who encrypts, now and later", async () => {
   const others = [person("p1", "Ben", { sframe: "x" }, [camera]), person("p2", "Cleo", {}, [{ ...camera, id: "t2" }])];
   const server = serve({ others });
