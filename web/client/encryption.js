@@ -14,7 +14,8 @@ import { CallError } from "./errors.js";
  *
  * @typedef {Outcome | "keyMissing"} EncryptionState
  *
- * @typedef {{ type: "key", baseKey: CryptoKey } | { type: "restart", receiver: number }} ToWorker
+ * @typedef {{ type: "key", baseKey: CryptoKey } | { type: "formats", formats: Map<number, string> }
+ *   | { type: "restart", receiver: number }} ToWorker
  * @typedef {{ type: "ready" } | { type: "outcome", receiver: number, outcome: Outcome }
  *   | { type: "unknownFormat", mimeType: string }} FromWorker
  */
@@ -94,6 +95,22 @@ export class Encryption {
   /** @param {RTCRtpReceiver} receiver that carries another track now */
   restart(receiver) {
     for (const [number, each] of this.#receivers) if (each === receiver) this.#say({ type: "restart", receiver: number });
+  }
+
+  /**
+   * Learns the formats of a session. Firefox tells only the payload type of a frame.
+   *
+   * @param {string} sdp
+   */
+  learnFormats(sdp) {
+    /** @type {Map<number, string>} */
+    const formats = new Map();
+    for (const section of sdp.split(/^(?=m=)/m)) {
+      const kind = /^m=(audio|video) /.exec(section)?.[1];
+      if (!kind) continue;
+      for (const [, payloadType, name] of section.matchAll(/^a=rtpmap:(\d+) ([^/\s]+)\//gm)) formats.set(Number(payloadType), `${kind}/${name}`);
+    }
+    this.#say({ type: "formats", formats });
   }
 
   /** Forgets the receivers of a transport that is gone. */

@@ -12,7 +12,7 @@ const FORMER_KEY_MS = 10_000;
 /**
  * As in WebRTC Encoded Transform; the type checker knows either pages or workers.
  *
- * @typedef {{ data: ArrayBuffer, getMetadata(): { mimeType?: string } }} EncodedFrame
+ * @typedef {{ data: ArrayBuffer, getMetadata(): { mimeType?: string, payloadType?: number } }} EncodedFrame
  * @typedef {object} Transformer
  * @property {ReadableStream<EncodedFrame>} readable
  * @property {WritableStream<EncodedFrame>} writable
@@ -28,6 +28,8 @@ export class FramePipes {
   #rings = [];
   /** @type {Map<number, Reception>} by the receivers' numbers */
   #receptions = new Map();
+  /** @type {Map<number, string>} by payload type, for browsers that tell no more of a frame */
+  #formats = new Map();
   /** @type {Set<string>} formats without a rule for their encryption, each told once */
   #unknown = new Set();
 
@@ -42,6 +44,9 @@ export class FramePipes {
       case "key":
         this.#use(message.baseKey);
         return this.#say({ type: "ready" });
+      case "formats":
+        this.#formats = message.formats;
+        return undefined;
       case "restart":
         return this.#receptions.get(message.receiver)?.restart();
     }
@@ -99,7 +104,7 @@ export class FramePipes {
 
   /** @param {EncodedFrame} frame */
   #formatOf(frame) {
-    const { mimeType = "" } = frame.getMetadata();
+    const { payloadType = -1, mimeType = this.#formats.get(payloadType) ?? "" } = frame.getMetadata();
     if (isKnown(mimeType)) return mimeType;
     if (!this.#unknown.has(mimeType)) this.#say({ type: "unknownFormat", mimeType });
     this.#unknown.add(mimeType);

@@ -397,6 +397,7 @@ export class Transport extends Events {
     let fresh = [...this.#sending.keys()].filter(({ trackId }) => trackId === null);
     try {
       await this.#lifetime.within(this.#pc.createOffer({ iceRestart }).then((offer) => this.#setOffer(offer)));
+      this.#options.encryption?.learnFormats(this.#pc.localDescription?.sdp ?? "");
       const { carried, publications } = this.#carried();
       // Publications added since the offer was made go out with the next one.
       fresh = [...publications.values()].filter(({ trackId }) => trackId === null);

@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 
 import { SLOW_CAMERA, autojoin, launch, openPage } from "./chromium.mjs";
 import { Server } from "./server.mjs";
-import { arriving, tileOf, until } from "./watching.mjs";
+import { arriving, decodes, isAt, tileOf, until } from "./watching.mjs";
 
 const KEY = "AAECAwQFBgcICQoLDA0ODw";
 const OTHER_KEY = "DwECAwQFBgcICQoLDA0OAA";
@@ -94,3 +94,88 @@ for (const coding of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9" }, { c
     }
   });
 }
+
+for (const coding of [{ codec: "VP8" }, { codec: "VP9", svc: "L2T1_KEY" }]) {
+  test(`${coding.codec} ${coding.svc ?? "simulcast"}: layers are switched as without encryption`, { timeout: 120_000 }, async (t) => {
+    const enter = newRoom();
+    const ana = await enter("Ana", { key: KEY, ...coding, video: "360p" });
+    const ben = await enter("Ben", { key: KEY, camera: "0" });
+    for (const [width, height, lines] of [[400, 330, 180], [1500, 1000, 360], [400, 330, 180]]) {
+      await ben.setViewportSize({ width, height });
+      const { ms } = await until(`${lines} lines`, decodes(ben, lines), isAt, PATIENCE);
+      t.diagnostic(`${lines} lines after ${Math.round(ms)} ms`);
+      const before = await arriving(ben);
+      await until("it moves", () => arriving(ben), ({ height: now, decoded }) => now === lines && decoded > before.decoded + 10, PATIENCE);
+    }
+    assert.deepEqual(await states(ben), [["Ana", "decrypted"]]);
+    for (const page of [ana, ben]) {
+      assert.deepEqual(page.complaints, []);
+      await page.context().close();
+    }
+  });
+}
+
+test("a reload goes on with the key of the link, and a passphrase is asked for", { timeout: 120_000 }, async () => {
+  const enter = newRoom();
+  const ana = await enter("Ana", { key: KEY });
+  const ben = await enter("Ben", { key: KEY });
+  await until("Ben sees", received(ben), ({ pictures }) => pictures > 5, PATIENCE);
+  await ana.reload();
+  await ana.waitForSelector(".call .tile.own", PATIENCE);
+  await until("Ana sees again", received(ana), ({ pictures, energy }) => pictures > 5 && energy > 0, PATIENCE);
+  await until("Ben sees again", () => states(ben), (all) => all.length === 1 && all[0][1] === "decrypted", PATIENCE);
+  for (const page of [ana, ben]) {
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  }
+
+  // The first makes the call by the form, the second follows the link.
+  const room = `phrase-${process.pid}`;
+  const begin = async (name, passphrase, address) => {
+    const page = await openPage(browser, address ?? `${server.url}?room=${room}&name=${name}&debug=1&video=180p`);
+    if (!address) await page.check('input[name="encrypted"]');
+    assert.ok(await page.isChecked('input[name="encrypted"]'));
+    await page.fill('input[name="passphrase"]', passphrase);
+    if (address) await page.fill('input[name="name"]', name);
+    await page.click("button.primary");
+    await page.waitForSelector(".call .tile.own", PATIENCE);
+    return page;
+  };
+  const cleo = await begin("Cleo", "correct horse battery staple");
+  assert.match(cleo.url(), /#passphrase$/);
+  const dan = await begin("Dan", "correct horse battery staple", cleo.url().replace("name=Cleo", ""));
+  const eve = await begin("Eve", "correct horse battery", cleo.url().replace("name=Cleo", ""));
+  await until("Dan sees", received(dan), ({ pictures, energy }) => pictures > 5 && energy > 0, PATIENCE);
+  await says(eve, "Dan", "has another key");
+  await says(dan, "Eve", "has another key");
+  for (const page of [cleo, dan, eve]) {
+    assert.ok(!(await page.content()).includes("correct horse"));
+    assert.deepEqual(page.complaints, []);
+    await page.context().close();
+  }
+});
+
+test("a new encrypted call puts its key into the link, and a damaged key is explained", { timeout: 60_000 }, async () => {
+  const page = await openPage(browser, `${server.url}?room=new-${process.pid}&name=Ana&mic=0&camera=0`);
+  await page.check('input[name="encrypted"]');
+  await page.click("button.primary");
+  await page.waitForSelector(".call .lock:not([hidden])", PATIENCE);
+  assert.match(page.url(), /#key=[\w-]{22}$/);
+  assert.deepEqual(page.complaints, []);
+  await page.goto(`${page.url().slice(0, -5)}`);
+  await page.waitForSelector(".join", PATIENCE);
+  await page.fill('input[name="name"]', "Ana");
+  await page.click("button.primary");
+  await page.waitForSelector(".problem:not([hidden])", PATIENCE);
+  assert.match(await page.locator(".problem").textContent(), /^The key in your link is damaged\./);
+  await page.context().close();
+});
+
+test("a browser without encoded transforms is told so, and joins no encrypted call", { timeout: 60_000 }, async () => {
+  const page = await openPage(browser, "about:blank");
+  await page.addInitScript(() => delete window.RTCRtpScriptTransform);
+  await page.goto(`${autojoin(server.url, "Ana", { room: `old-${process.pid}`, mic: "0", camera: "0" })}#key=${KEY}`);
+  await page.waitForSelector(".ended h1", PATIENCE);
+  assert.equal(await page.locator(".ended h1").textContent(), "This call is encrypted, and this browser cannot decrypt it");
+  await page.context().close();
+});

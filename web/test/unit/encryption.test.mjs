@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, mock, test } from "node:test";
 
 import { callKey, createKey, isKey } from "../../client/encryption-key.js";
+import { Encryption } from "../../client/encryption.js";
 import { FramePipes } from "../../client/frame-pipes.js";
 import { Sealer } from "../../client/frame-crypto.js";
 import { explainEnding } from "../../ui/words.js";
@@ -21,7 +22,8 @@ class ScriptTransform {
     const passed = [];
     const writable = new WritableStream({ write: (each) => void passed.push(new Uint8Array(each.data)) });
     const writer = entrance.getWriter();
-    const send = (data, mimeType = "audio/opus") => writer.write({ data: data.slice().buffer, getMetadata: () => ({ mimeType }) });
+    const send = (data, format = "audio/opus") =>
+      writer.write({ data: data.slice().buffer, getMetadata: () => (typeof format === "number" ? { payloadType: format } : { mimeType: format }) });
     transforms.push({ options, passed, send, end: () => writer.close() });
     worker.ended.push(worker.pipes.connect({ readable, writable, options }));
   }
@@ -143,6 +145,23 @@ test("a format without a rule is told once", async () => {
   for (let count = 0; count < 3; count += 1) await transforms[0].send(frame(), "video/H265");
   await untilTold(() => errors.length > 0);
   assert.deepEqual(errors, [["format_not_encryptable", true]]);
+});
+
+test("where a browser tells only payload types, the session tells their formats", async () => {
+  const said = [];
+  const encryption = new Encryption({ onOutcome: () => {}, onError: ({ code }) => said.push(code), startWorker: () => new FakeWorker() });
+  await encryption.start({ key: KEY }, "standup");
+  const sender = {};
+  encryption.encrypt(sender);
+  encryption.learnFormats("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 109\r\na=rtpmap:109 opus/48000/2\r\nm=video 9 UDP/TLS/RTP/SAVPF 120 97\r\na=rtpmap:120 VP8/90000\r\na=rtpmap:97 H265/90000\r\n");
+  const [{ send, passed }] = transforms;
+  await send(frame(), 97);
+  assert.deepEqual(said, ["format_not_encryptable"]);
+  const keyframe = frame();
+  keyframe[0] &= 0xfe;
+  for (const [data, format] of [[frame(), 109], [keyframe, 120]]) await send(data, format);
+  await untilTold(() => passed.length === 2);
+  assert.deepEqual(passed[1].slice(0, 10), keyframe.slice(0, 10));
 });
 
 test("what others announce is told at once, and what their frames show counts more", async () => {
