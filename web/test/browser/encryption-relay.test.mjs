@@ -118,7 +118,7 @@ for (const coding of [{ codec: "VP8" }, { codec: "H264" }, { codec: "VP9" }, { c
       await outsider.evaluate(joinBare, { url: `${server.url.replace("http", "ws")}v1/ws`, room, name: "Eve" });
       await outsider.evaluate(watch);
       const look = () => outsider.evaluate(() => window.look());
-      await until("Eve is sent it", look, ({ bytes, sound, looks, red, tone }) => bytes > 15_000 && sound > 5_000 && looks > 60 && (key || (red > 20 && tone > 20)), PATIENCE);
+      await until("Eve is sent it", look, ({ bytes, sound, looks, red, tone }) => bytes > 4_000 && sound > 4_000 && looks > 60 && (key || (red > 20 && tone > 20)), PATIENCE);
       found[key ? "encrypted" : "open"] = await look();
       for (const page of [ana, ben, outsider]) await page.context().close();
     }
