@@ -63,7 +63,8 @@ export class FramePipes {
     const change = receiver === null ? this.#encrypt : this.#decrypt(receiver);
     const frames = new TransformStream({
       transform: async (/** @type {EncodedFrame} */ frame, controller) => {
-        const changed = await change(frame);
+        // An error here would end the track for good.
+        const changed = await change(frame).catch(() => null);
         if (changed === null) return;
         frame.data = changed.length === changed.buffer.byteLength ? changed.buffer : changed.slice().buffer;
         controller.enqueue(frame);

@@ -31,7 +31,11 @@ class ScriptTransform {
 
 /** The worker of the page, in the test's own thread. */
 class FakeWorker extends EventTarget {
-  pipes = new FramePipes((data) => this.dispatchEvent(new MessageEvent("message", { data })));
+  pipes = new FramePipes((data) => {
+    this.said.push(data.outcome ?? data.type);
+    this.dispatchEvent(new MessageEvent("message", { data }));
+  });
+  said = [];
   ended = [];
   terminated = false;
 
@@ -192,7 +196,7 @@ test("what others announce is told at once, and what their frames show counts mo
 test("pictures that will never be decrypted are not asked for, until somebody has our key", async () => {
   const other = createKey();
   const others = [person("p1", "Ben", { sframe: await checkOf(other) }, [camera])];
-  const { room, sockets, told } = encrypted({ others, point: { 0: "t1" } });
+  const { room, sockets, told, workers } = encrypted({ others, point: { 0: "t1" } });
   const views = () => sockets[0].said.filter(({ type }) => type === "view").flatMap(({ tracks }) => tracks.map(({ visible }) => visible));
   await room.join();
   room.setView("t1", { height: 180 });
@@ -200,7 +204,7 @@ test("pictures that will never be decrypted are not asked for, until somebody ha
   assert.deepEqual(views(), [true], "what is announced is only said");
   const theirs = new Sealer((await callKey({ key: other }, "standup")).baseKey);
   for (let count = 0; count < 3; count += 1) await transforms[0].send(await theirs.seal("audio/opus", frame()));
-  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  await untilTold(() => workers[0].said.includes("otherKey"));
   await until(() => views().length > 1);
   room.setView("t1", { height: 360 });
   await until(() => views().length > 2);

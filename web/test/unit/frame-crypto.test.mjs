@@ -156,6 +156,18 @@ test("no two units have the same KID and counter", async () => {
   assert.equal(new Set([...pairs].map((pair) => pair.split(" ")[0])).size, 20 * Math.ceil(50 / 7));
 });
 
+test("frames that are no frames are dropped without an error, at both ends", async () => {
+  const mimeTypes = ["video/VP8", "video/VP9", "video/H264", "video/AV1", "audio/opus", "audio/red"];
+  for (let round = 0; round < 3_000; round += 1) {
+    const mimeType = mimeTypes[round % mimeTypes.length];
+    // Few different bytes, so that start codes, sizes and headers come up often.
+    const made = random(round % 60).map((byte) => (round % 4 === 0 ? byte : [0, 0, 1, 3, 0x41, 0x65, 0x32, 0x0a, 0x80, 0xff][byte % 10]));
+    assert.equal(await reception().open(mimeType, made), null, hex(made));
+    const sealed = await sealer.seal(mimeType, made);
+    if (sealed) assert.ok(await reception().open(mimeType, sealed), `${mimeType} ${hex(made)}`);
+  }
+});
+
 test("a frame that comes twice, or far too late, is dropped, and says nothing about the key", async () => {
   const { open, outcomes } = reception();
   const frames = [];
