@@ -22,7 +22,7 @@ function received(page) {
 }
 
 describe("an encrypted call between Firefox and Chromium", () => {
-  for (const codec of ["VP8", "H264"]) {
+  for (const codec of ["VP8", "VP9", "H264"]) {
     test(`${codec}: both see and hear each other, and not who has another key`, { timeout: 180_000 }, async (t) => {
       const server = await startServer();
       t.after(() => server.stop());
