@@ -43,7 +43,7 @@ export class Call {
   #linkState = h("span", { class: "link-state", role: "status" });
   #connectionBanner = new Banner("trouble", () => this.focus());
   #soundBanner = new Banner("hint", () => this.focus());
-  #keyBanner = new Banner("hint", () => this.focus());
+  #keyBanner = new Banner("key", () => this.focus());
   /** The reason for the present reconnection. */
   #reason = "";
   #count = h("span", { class: "count" });

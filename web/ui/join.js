@@ -43,7 +43,8 @@ export class JoinPage {
   #room;
   #encrypted = h("input", { type: "checkbox", name: "encrypted" });
   #passphrase = h("input", { type: "password", name: "passphrase", autocomplete: "off" });
-  #passphraseField = h("label", { class: "field" }, h("span", { text: "Passphrase" }), this.#passphrase);
+  #passphraseLabel = h("span");
+  #passphraseField = h("label", { class: "field" }, this.#passphraseLabel, this.#passphrase);
   #encryptionHint = h("p", { class: "encryption-hint" });
   #encryption;
   #submit = h("button", { class: "primary", text: "Join the call" });
@@ -152,6 +153,7 @@ export class JoinPage {
     const { checked } = this.#encrypted;
     this.#passphraseField.hidden = !checked || hasKey;
     this.#passphrase.required = checked && asksPassphrase;
+    this.#passphraseLabel.textContent = asksPassphrase ? "Passphrase" : "Passphrase (optional)";
     this.#encryptionHint.hidden = !checked;
     if (hasKey) this.#encryptionHint.textContent = "Your link has the key. The server cannot see or hear the call.";
     else if (asksPassphrase) this.#encryptionHint.textContent = "Everybody in this call types the same passphrase.";
