@@ -127,7 +127,11 @@ fn checked(config: &Config) -> Result<(), String> {
         output::warned(config.log, &unknown);
     }
     config.check_listen().map_err(|error| error.to_string())?;
-    Node::check(config).map_err(|error| error.to_string())
+    let certificate = Node::check(config).map_err(|error| error.to_string())?;
+    if let Some(warning) = certificate.and_then(|certificate| certificate.warning()) {
+        output::warned(config.log, &warning);
+    }
+    Ok(())
 }
 
 /// Exit code for bad usage, as of clap for a bad flag.
@@ -202,6 +206,9 @@ async fn serve(
                 "self-signed certificate: browsers ask once whether it is meant; its SHA-256 fingerprint is {fingerprint}"
             ),
             false => info!(fingerprint, "certificate read"),
+        }
+        if let Some(warning) = certificate.warning() {
+            warn!("{warning}");
         }
     }
     if access == Access::Open {

@@ -336,18 +336,19 @@ impl Node {
         self.tls.as_ref().map(Tls::certificate)
     }
 
-    /// Checks settings in the way of [`NodeBuilder::build`], and starts nothing. Ports are not tried.
+    /// Checks settings in the way of [`NodeBuilder::build`], and starts nothing. Ports are not tried. Returns the
+    /// certificate, if there is one.
     ///
     /// # Errors
     ///
     /// As of [`NodeBuilder::build`].
-    pub fn check(config: &Config) -> Result<(), NodeError> {
+    pub fn check(config: &Config) -> Result<Option<Certificate>, NodeError> {
         config.check()?;
-        config.certificate()?;
+        let certificate = config.certificate()?;
         let plan = Plan::new(config.memory_mb)?;
         let workers = Sfu::check(&sfu_config(config, &plan))?;
         config.check_announce_for(workers)?;
-        Ok(())
+        Ok(certificate)
     }
 
     /// Takes what may change while the node runs: `keys`, the certificate of `tls_cert` and `tls_key`, `ice_servers`

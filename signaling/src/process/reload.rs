@@ -1,6 +1,7 @@
 //! SIGHUP: settings, keys and certificate are read again, and those that may change take effect.
 
 use tertulia_signaling::config::{ConfigError, Flags};
+use tertulia_signaling::tls::Certificate;
 use tertulia_signaling::{Config, Node};
 use tracing::{error, info, warn};
 
@@ -20,8 +21,11 @@ impl Reload {
         match self.take(node).await {
             Ok(fixed) => {
                 let certificate = node.certificate();
-                let fingerprint = certificate.as_ref().map(|it| it.fingerprint());
+                let fingerprint = certificate.as_ref().map(Certificate::fingerprint);
                 info!(fingerprint, "settings reloaded");
+                if let Some(warning) = certificate.and_then(|it| it.warning()) {
+                    warn!("{warning}");
+                }
                 if !fixed.is_empty() {
                     warn!(
                         "these settings take effect at the next start: {}",

@@ -2,6 +2,7 @@
 
 mod pem;
 mod self_signed;
+mod validity;
 
 use std::fmt;
 use std::sync::Arc;
