@@ -244,12 +244,22 @@ export function explainLength(length, limit) {
 }
 
 /**
+ * Remedies, where the reason alone does not tell people what to do.
+ *
+ * @type {Record<string, string>}
+ */
+const REMEDIES = {
+  insecure_context:
+    "Open this page by an address that begins with https://. Whoever runs this server can give it one: tertulia --tls-self-signed does in a local network.",
+};
+
+/**
  * @param {unknown} error
- * @returns {string} one sentence
+ * @returns {string} one sentence, and another if there is something to do
  */
 export function sentence(error) {
-  const { message = "" } = /** @type {Partial<CallError>} */ (error ?? {});
-  return message || "Something went wrong.";
+  const { message = "", code = "" } = /** @type {Partial<CallError>} */ (error ?? {});
+  return [message || "Something went wrong.", REMEDIES[code]].filter(Boolean).join(" ");
 }
 
 /**
