@@ -107,6 +107,7 @@ pub use event::{
     RefusedMedia, RenegotiationReason, Slot, SubscriptionState, Unwatchable,
 };
 pub use id::{PeerId, RoomId, TrackId};
+pub use runtime::interface_addresses;
 pub use server_data::ServerData;
 pub use sfu::{Join, Sfu};
 pub use tap::{Tap, TapFrame, TapFrames, TapLayers, TapOverflow, TapPacket, TapSettings};

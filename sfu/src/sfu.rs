@@ -149,6 +149,16 @@ impl Join {
 }
 
 impl Sfu {
+    /// Checks settings as [`start`](Self::start) does, and binds nothing. Returns the number of media workers.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: a setting that cannot work.
+    pub fn check(config: &SfuConfig) -> Result<usize, StartError> {
+        choose_backend(config.cipher)?;
+        worker_count(config)
+    }
+
     /// Binds the media ports and starts the workers.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::access::{Keys, KeysError};
 use crate::clients::Network;
 use crate::names;
+use crate::tls::CertificateError;
 
 mod check;
 mod command;
@@ -20,6 +21,9 @@ mod door;
 mod environment;
 mod flags;
 mod ice_server;
+mod log;
+mod reload;
+mod tls;
 
 pub use command::{Command, NewKey, NewToken, Source};
 pub use door::KEYS_VARIABLE;
@@ -69,6 +73,8 @@ pub struct Config {
     pub web_dir: Option<PathBuf>,
     /// The form of log lines.
     pub log: LogFormat,
+    /// Filter of log lines, as of `RUST_LOG`. None: `info`, without the noise of others.
+    pub log_filter: Option<String>,
     /// Origins of other sites whose pages may open a WebSocket, e.g. `https://app.example.org`.
     /// The server's own origin always may.
     pub allowed_origins: Vec<String>,
@@ -87,6 +93,13 @@ pub struct Config {
     pub keys: Option<Keys>,
     /// Whether anybody may join any room, on an address that others reach.
     pub open: bool,
+    /// A file with the certificate chain of the public listener, in PEM, the server's own certificate first. With it
+    /// the listener speaks TLS alone.
+    pub tls_cert: Option<PathBuf>,
+    /// A file with the private key of `tls_cert`, in PEM and not encrypted.
+    pub tls_key: Option<PathBuf>,
+    /// Whether the public listener speaks TLS with a certificate made at the start, about which browsers ask.
+    pub tls_self_signed: bool,
     /// Told to clients in `welcome`, for those behind firewalls that need TURN.
     pub ice_servers: Vec<IceServer>,
     /// Bounds on the resources that clients may use.
@@ -151,6 +164,7 @@ impl Default for Config {
             room_caps: RoomCaps::new(),
             web_dir: None,
             log: LogFormat::Text,
+            log_filter: None,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             trust_forwarded_host: false,
@@ -158,6 +172,9 @@ impl Default for Config {
             keys_file: None,
             keys: None,
             open: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_self_signed: false,
             ice_servers: Vec::new(),
             limits: Limits::default(),
         }
@@ -200,7 +217,7 @@ impl TryFrom<String> for AnnounceFor {
 }
 
 /// Bounds on the resources that clients may use.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// WebSockets, joined or not.
@@ -334,6 +351,14 @@ pub enum ConfigError {
         /// The cause.
         source: KeysError,
     },
+    /// The certificate of the public listener cannot be used.
+    #[error("{from}: {source}")]
+    Certificate {
+        /// The settings that it is from.
+        from: &'static str,
+        /// The cause.
+        source: CertificateError,
+    },
     /// A setting that cannot be meant. The sentence names it.
     #[error("{0}")]
     Value(String),
@@ -388,6 +413,11 @@ impl Config {
         config.loudest_n = flags.loudest_n.or(config.loudest_n);
         config.keys_file = flags.keys.or(config.keys_file);
         set(&mut config.open, flags.open);
+        config.tls_cert = flags.tls_cert.or(config.tls_cert);
+        config.tls_key = flags.tls_key.or(config.tls_key);
+        set(&mut config.tls_self_signed, flags.tls_self_signed);
+        let filter = flags.log_filter.or_else(log::shared_filter);
+        config.log_filter = filter.or(config.log_filter);
         config.keys = door::keys(config.keys_file.as_deref(), std::env::var_os(KEYS_VARIABLE))?;
         config.check()?;
         Ok(config)

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::access::{Access, Keys, Token};
 use crate::clients::ClientAddress;
+use crate::live::Live;
 
 /// Decisions of an embedder. Every method has a default, which is a server's without hooks.
 ///
@@ -300,7 +301,7 @@ pub(crate) const AUTHORIZE_TIME: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Authority {
     pub(crate) hooks: Option<Arc<dyn AnyHooks>>,
-    pub(crate) keys: Option<Keys>,
+    pub(crate) keys: Option<Live<Keys>>,
     /// The time for a decision.
     pub timeout: Duration,
 }

@@ -25,6 +25,7 @@ mod clients;
 pub mod config;
 pub mod hooks;
 mod http;
+mod live;
 pub mod media;
 mod memory;
 mod names;
@@ -32,6 +33,7 @@ mod node;
 pub mod protocol;
 pub mod room;
 mod session;
+pub mod tls;
 
 pub use clients::{ClientAddress, Network};
 pub use config::Config;

@@ -19,6 +19,7 @@ use process::log::Log;
 use process::output;
 use process::print;
 use process::rates::Rates;
+use process::reload::Reload;
 use process::stop::{LAST_LINES, Stop};
 use serde_json::{Map, Value};
 use tertulia_signaling::access::Access;
@@ -70,16 +71,28 @@ async fn start() -> ExitCode {
             Err(sentence) => fail(format, &sentence),
         };
     }
-    let config = match Config::load(flags) {
+    let check = flags.check;
+    let config = match Config::load(flags.clone()) {
         Ok(config) => config,
         Err(error) => return fail(format, &error.to_string()),
     };
     let format = config.log;
-    let (log, rates) = match output::log(format) {
+    if check {
+        return match checked(&config) {
+            Ok(()) => output::checked(format),
+            Err(sentence) => fail(format, &sentence),
+        };
+    }
+    let (log, rates, filter) = match output::log(format, config.log_filter.as_deref()) {
         Ok(log) => log,
         Err(error) => return fail(format, &format!("no thread for the log: {error}")),
     };
-    let ended = run(config, &log, rates).await;
+    let reload = Reload {
+        flags,
+        started: config.clone(),
+        filter,
+    };
+    let ended = run(config, &log, rates, reload).await;
     if let Err(error) = &ended {
         output::failed(format, Some(&log), &error.to_string());
     }
@@ -94,14 +107,31 @@ async fn run(
     mut config: Config,
     log: &Log,
     rates: Arc<Rates>,
+    reload: Reload,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for unknown in unknown_variables(names) {
+    for unknown in unknown_variables(variables()) {
         warn!("{unknown}");
     }
     config.check_listen()?;
     descriptors::provide(&mut config)?;
-    serve(config, log, rates).await
+    serve(config, log, rates, reload).await
+}
+
+fn variables() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+}
+
+/// Does all of a start that takes no port and no thread.
+fn checked(config: &Config) -> Result<(), String> {
+    for unknown in unknown_variables(variables()) {
+        output::warned(config.log, &unknown);
+    }
+    config.check_listen().map_err(|error| error.to_string())?;
+    let certificate = Node::check(config).map_err(|error| error.to_string())?;
+    if let Some(warning) = certificate.and_then(|certificate| certificate.warning()) {
+        output::warned(config.log, &warning);
+    }
+    Ok(())
 }
 
 /// Exit code for bad usage, as of clap for a bad flag.
@@ -127,6 +157,7 @@ async fn serve(
     config: Config,
     log: &Log,
     rates: Arc<Rates>,
+    reload: Reload,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut stop = Stop::listen(config.log, log.clone())?;
     let listener = bind(config.listen, "--listen").await?;
@@ -135,11 +166,16 @@ async fn serve(
         None => None,
     };
     let format = config.log;
-    let url = format!("http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
     let media = media_line(&config);
     let access = match config.keys {
         Some(_) => Access::Tokens,
         None => Access::Open,
+    };
+    let self_signed = config.tls_self_signed;
+    let url = match config.tls_cert.is_some() || self_signed {
+        true => format!("https://{address}"),
+        false => format!("http://{address}"),
     };
     let mut places = format!("media on {media}");
     let mut facts = Map::from_iter([
@@ -162,6 +198,19 @@ async fn serve(
         .config(config)
         .log_counts(log_counts)
         .build()?;
+    if let Some(certificate) = node.certificate() {
+        let fingerprint = certificate.fingerprint();
+        facts.insert("certificate".to_owned(), fingerprint.into());
+        match self_signed {
+            true => info!(
+                "self-signed certificate: browsers ask once whether it is meant; its SHA-256 fingerprint is {fingerprint}"
+            ),
+            false => info!(fingerprint, "certificate read"),
+        }
+        if let Some(warning) = certificate.warning() {
+            warn!("{warning}");
+        }
+    }
     if access == Access::Open {
         info!(
             "open: whoever reaches {url} may join any room; --keys makes a join need an access token"
@@ -178,10 +227,17 @@ async fn serve(
         servers.spawn(async move { server.serve_admin(listener).await });
     }
     let mut outcome = Ok(());
-    tokio::select! {
-        () = stop.wait() => {}
-        () = node.media_ended() => outcome = Err("every media worker has failed".into()),
-        Some(ended) = servers.join_next() => match ended? {},
+    let reloads = stop.reloads();
+    loop {
+        tokio::select! {
+            () = stop.wait() => break,
+            () = node.media_ended() => {
+                outcome = Err("every media worker has failed".into());
+                break;
+            }
+            Some(ended) = servers.join_next() => match ended? {},
+            () = reloads.notified() => reload.run(&node).await,
+        }
     }
     stop.begin();
     node.shutdown().await;

@@ -10,13 +10,16 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::config::{CipherSetting, Config, ConfigError};
+use crate::access::Keys;
+use crate::config::{CipherSetting, Config, ConfigError, IceServer};
 use crate::hooks::{Authority, Hooks};
-use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats};
+use crate::http::{self, Assets, Bounds, Hosts, Origins, Stats, Tls};
+use crate::live::Live;
 use crate::media::{Media, StartError};
 use crate::memory::{Memory, Plan};
 use crate::protocol::native::Native;
 use crate::room::{Counts, Events, RoomSettings, Rooms};
+use crate::tls::Certificate;
 
 /// A running server. Cheap to clone. Its HTTP side is a [`Router`] to serve or to mount.
 #[derive(Clone)]
@@ -26,8 +29,39 @@ pub struct Node {
     rooms: Rooms,
     memory: Memory,
     native: Arc<Native>,
+    /// None: the public listener speaks plain HTTP.
+    tls: Option<Tls>,
+    live: LiveSettings,
     started: Instant,
     log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
+}
+
+/// The settings that [`Node::reload`] replaces, beside the certificate.
+#[derive(Clone)]
+struct LiveSettings {
+    /// None: keys do not decide.
+    keys: Option<Live<Keys>>,
+    allowed_origins: Live<Arc<[String]>>,
+    ice_servers: Live<Arc<[IceServer]>>,
+}
+
+impl LiveSettings {
+    fn new(config: &Config) -> Self {
+        Self {
+            keys: config.keys.clone().map(Live::new),
+            allowed_origins: Live::new(config.allowed_origins.as_slice().into()),
+            ice_servers: Live::new(config.ice_servers.as_slice().into()),
+        }
+    }
+
+    fn set(&self, config: &Config) {
+        if let (Some(running), Some(keys)) = (&self.keys, &config.keys) {
+            running.set(keys.clone());
+        }
+        self.allowed_origins
+            .set(config.allowed_origins.as_slice().into());
+        self.ice_servers.set(config.ice_servers.as_slice().into());
+    }
 }
 
 /// Log lines that are missing, for `/stats`. The code that sets up the log counts them; otherwise all are 0.
@@ -154,8 +188,10 @@ impl NodeBuilder {
                     .into(),
             )));
         }
+        let tls = config.certificate()?.map(Tls::new);
+        let live = LiveSettings::new(&config);
         let authority = Authority {
-            keys: config.keys.clone(),
+            keys: live.keys.clone(),
             ..authority
         };
         let plan = Plan::new(config.memory_mb)?;
@@ -183,7 +219,7 @@ impl NodeBuilder {
         let native = Native::new(
             rooms.clone(),
             config.limits.clone(),
-            config.ice_servers.clone(),
+            live.ice_servers.clone(),
             config.trusted_proxies.clone(),
         );
         Ok(Node {
@@ -192,6 +228,8 @@ impl NodeBuilder {
             rooms,
             memory,
             native: Arc::new(native),
+            tls,
+            live,
             started: Instant::now(),
             log,
         })
@@ -233,7 +271,7 @@ impl Node {
             self.native.clone(),
             self.rooms.clone(),
             Origins::new(
-                &self.config.allowed_origins,
+                self.live.allowed_origins.clone(),
                 self.config.trust_forwarded_host,
             ),
             (!self.config.allowed_hosts.is_empty()).then(|| Hosts::new(&self.config.allowed_hosts)),
@@ -241,8 +279,8 @@ impl Node {
         )
     }
 
-    /// Serves [`router`](Self::router) to any client, until dropped. A client is disconnected if a request's head takes
-    /// longer than `limits.join_timeout_ms`, or if it reads nothing of an answer for `limits.write_timeout_ms`;
+    /// Serves [`router`](Self::router) to any client, until dropped; over TLS if the settings have a certificate. A client is disconnected if a request's head takes
+    /// longer than `limits.join_timeout_ms` (as may the TLS handshake before it), or if it reads nothing of an answer for `limits.write_timeout_ms`;
     /// `axum::serve` would not do that.
     pub async fn serve(&self, listener: TcpListener) -> Infallible {
         self.serve_app(listener, self.router()).await
@@ -252,7 +290,8 @@ impl Node {
     /// other routes are under the same bounds, and find the client's address by `ConnectInfo<SocketAddr>`.
     pub async fn serve_app(&self, listener: TcpListener, app: Router) -> Infallible {
         let most = self.config.limits.http_connections;
-        http::serve(listener, app, self.bounds(most), &self.memory).await
+        let tls = self.tls.clone();
+        http::serve(listener, app, self.bounds(most), &self.memory, tls).await
     }
 
     /// Serves `GET /stats` (the counters), `/stats?room=NAME` (the counters of a room's participants),
@@ -265,18 +304,20 @@ impl Node {
             media: self.media.clone(),
             log: self.log.clone(),
             memory: self.memory.clone(),
+            tls: self.tls.clone(),
         };
         let hosts = Hosts::new(&self.config.allowed_hosts);
         http::admin_router(self.rooms.clone(), stats, hosts)
     }
 
-    /// Serves the [`admin_router`](Self::admin_router) in the way of [`serve`](Self::serve).
+    /// Serves the [`admin_router`](Self::admin_router) in the way of [`serve`](Self::serve), but without TLS.
     pub async fn serve_admin(&self, listener: TcpListener) -> Infallible {
         http::serve(
             listener,
             self.admin_router(),
             self.bounds(OPERATORS),
             &self.memory,
+            None,
         )
         .await
     }
@@ -288,6 +329,46 @@ impl Node {
             take: limits.write_timeout(),
             open,
         }
+    }
+
+    /// The certificate that new connections get; none without TLS.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.tls.as_ref().map(Tls::certificate)
+    }
+
+    /// Checks settings in the way of [`NodeBuilder::build`], and starts nothing. Ports are not tried. Returns the
+    /// certificate, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`NodeBuilder::build`].
+    pub fn check(config: &Config) -> Result<Option<Certificate>, NodeError> {
+        config.check()?;
+        let certificate = config.certificate()?;
+        let plan = Plan::new(config.memory_mb)?;
+        let workers = Sfu::check(&sfu_config(config, &plan))?;
+        config.check_announce_for(workers)?;
+        Ok(certificate)
+    }
+
+    /// Takes what may change while the node runs: `keys`, the certificate of `tls_cert` and `tls_key`, `ice_servers`
+    /// and `allowed_origins`. Further joins and connections have it; running ones go on. Keys and TLS are replaced by
+    /// others alone, never added or taken away. [`Config::fixed_changes`] names what takes effect at the next start.
+    ///
+    /// # Errors
+    ///
+    /// A setting or a file cannot be used. Then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
+        config.check()?;
+        // Browsers have been asked about the certificate that the server made for itself.
+        let files = self.tls.as_ref().filter(|_| config.tls_cert.is_some());
+        if let Some(tls) = files
+            && let Some(certificate) = config.certificate()?
+        {
+            tls.replace(certificate);
+        }
+        self.live.set(config);
+        Ok(())
     }
 
     /// Rooms and participants there are.

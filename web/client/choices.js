@@ -30,10 +30,13 @@ export class Choices {
    */
   count(participants) {
     const needs = { audio: 0, video: 0 };
-    for (const { id, kind } of participants.flatMap(({ tracks }) => tracks)) {
-      if (this.#wanted.get(id) ?? this.#byDefault) needs[kind] += 1;
-    }
+    for (const { id, kind } of participants.flatMap(({ tracks }) => tracks)) if (this.isWanted(id)) needs[kind] += 1;
     return needs;
+  }
+
+  /** @param {string} trackId */
+  isWanted(trackId) {
+    return this.#wanted.get(trackId) ?? this.#byDefault;
   }
 
   /**

@@ -7,6 +7,8 @@ import { Transport } from "./transport.js";
 
 /**
  * @import { DataReceived } from "./data.js"
+ * @import { Encryption } from "./encryption.js"
+ * @import { EncryptionSecret } from "./encryption-key.js"
  * @import { Needs, ServerMessage, ServerMessages } from "./protocol.js"
  * @import { Publication } from "./publication.js"
  * @import { Pointing } from "./slots.js"
@@ -21,12 +23,15 @@ import { Transport } from "./transport.js";
  * @property {boolean} [autoSubscribe] receive every track without being asked; true if left out
  * @property {string | (() => string | Promise<string>)} [token] the access token, where the server wants one, or what
  *   gets one: it is asked anew for each connection, so that a call outlives its first token
+ * @property {EncryptionSecret} [encryption] the key, or a passphrase, by which sound and pictures are encrypted end to
+ *   end; the server is told neither
  */
 
 /**
  * @typedef {object} Substitutes for tests
  * @property {typeof WebSocket} [WebSocket]
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
+ * @property {() => Worker} [startWorker]
  *
  * @typedef {RoomOptions & Substitutes} ConnectionOptions
  */
@@ -53,6 +58,7 @@ import { Transport } from "./transport.js";
 export class Connection extends Events {
   #options;
   #publications;
+  #encryption;
   #signaling;
   /** @type {Transport | null} */
   #transport = null;
@@ -69,11 +75,13 @@ export class Connection extends Events {
   /**
    * @param {ConnectionOptions} options
    * @param {ReadonlySet<Publication>} publications carried by this and by every later transport
+   * @param {Encryption | null} [encryption] started
    */
-  constructor(options, publications) {
+  constructor(options, publications, encryption = null) {
     super();
     this.#options = options;
     this.#publications = publications;
+    this.#encryption = encryption;
     this.#signaling = new Signaling(options.url, { WebSocket: options.WebSocket });
     this.#signaling.on("message", (message) => this.#receive(message));
     this.#signaling.on("error", (error) => this.emit("error", error));
@@ -125,6 +133,7 @@ export class Connection extends Events {
       receiving,
       sendOffer: (sdp, tracks) => this.#signaling.request(say.offer(sdp, tracks)),
       sendMute: (trackId, muted) => this.#signaling.request(say.mute(trackId, muted)),
+      encryption: this.#encryption,
       connect: this.#options.connect,
     });
     this.#transport = transport;

@@ -4,6 +4,8 @@
  *
  * This module is the public API. Other modules may change at any time.
  */
+export { createKey, isKey } from "./encryption-key.js";
+export { isUnreadable } from "./encryption.js";
 export { CallError } from "./errors.js";
 export { Events } from "./events.js";
 export { captureDevices, captureScreen, explainCapture, listDevices } from "./media.js";
@@ -31,6 +33,8 @@ export { summarize } from "./stats.js";
 /**
  * @typedef {import("./connection.js").RoomOptions} RoomOptions
  * @typedef {import("./data.js").DataReceived} DataReceived
+ * @typedef {import("./encryption.js").EncryptionState} EncryptionState
+ * @typedef {import("./encryption-key.js").EncryptionSecret} EncryptionSecret
  * @typedef {import("./media.js").Captured} Captured
  * @typedef {import("./media.js").CaptureWish} CaptureWish
  * @typedef {import("./media.js").DeviceKind} DeviceKind

@@ -2,10 +2,11 @@
  * The events of a `Room`.
  *
  * @import { DataReceived } from "./data.js"
+ * @import { EncryptionState } from "./encryption.js"
  * @import { Rules } from "./moderation.js"
  * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, SubscriptionState, Unwatchable } from "./protocol.js"
- * @import { RosterEvents } from "./roster.js"
+ * @import { Participant, RosterEvents } from "./roster.js"
  */
 
 /**
@@ -26,6 +27,8 @@
  *   track, and why no more; null when nothing is known any more
  * @property {{ trackId: string, unwatchable: Unwatchable | null }} unwatchableChanged who cannot watch a track of ours;
  *   null when everybody can
+ * @property {{ participant: Participant, encryption: EncryptionState | null }} encryptionChanged whether somebody's
+ *   sound and pictures can be decrypted; null where neither they nor we encrypt
  * @property {Speakers} speakersChanged
  * @property {ChatMessage} chatReceived
  * @property {DataReceived} dataReceived

@@ -1,5 +1,6 @@
 import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
+import { Encryption, isAnnounced, isUnreadable } from "./encryption.js";
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
 import { Moderation } from "./moderation.js";
@@ -14,6 +15,8 @@ import { Views } from "./views.js";
 
 /**
  * @import { ConnectionOptions, RoomOptions } from "./connection.js"
+ * @import { EncryptionState } from "./encryption.js"
+ * @import { EncryptionSecret } from "./encryption-key.js"
  * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, Limits, ParticipantInfo, PeerStats, ServerMessage, SubscriptionState, Timeline, Unwatchable } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
@@ -47,14 +50,21 @@ export class Room extends Events {
   // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
     if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
+    if (name === "trackPublished") this.#refuseUnreadable(/** @type {any} */ (payload).participant);
     this.emit(name, /** @type {any} */ (payload));
-  }, (trackId) => this.receiverOf(trackId));
+    if (name === "participantLeft") this.#forgetParticipant(/** @type {any} */ (payload).participant.id);
+    else this.#judge(/** @type {any} */ (payload).participant ?? payload);
+  }, (trackId) => this.#playableReceiver(trackId));
   #views = new Views();
   #received = new Received((change) => this.emit("subscriptionChanged", change));
   #unwatchable = new Unwatchables((change) => this.emit("unwatchableChanged", change));
   /** @type {Set<Publication>} */
   #publications = new Set();
   #choices;
+  /** @type {Encryption | null} null in a call that we do not encrypt */
+  #encryption = null;
+  /** @type {Map<string, EncryptionState | null>} as told last, by participant id */
+  #encryptionStates = new Map();
   /** @type {Connection | null} */
   #connection = null;
   /** @type {Connection | null} the same, once the server has let us in */
@@ -98,6 +108,13 @@ export class Room extends Events {
     this.#options = { ...options };
     const isThere = (/** @type {string} */ trackId) => this.#roster.find(trackId) !== null;
     this.#choices = new Choices(options.autoSubscribe ?? true, isThere);
+    if (options.encryption) {
+      this.#encryption = new Encryption({
+        onOutcome: () => this.#judgeAll(),
+        onError: (error) => this.#report(error),
+        startWorker: this.#options.startWorker,
+      });
+    }
   }
 
   get state() {
@@ -138,10 +155,25 @@ export class Room extends Events {
     return this.#blockedSince !== null;
   }
 
+  /** Whether we encrypt what we send, end to end. */
+  get isEncrypted() {
+    return this.#encryption !== null;
+  }
+
+  /**
+   * @param {string} participantId
+   * @returns {EncryptionState | null} null where neither they nor we encrypt
+   */
+  encryptionOf(participantId) {
+    return this.#encryptionStates.get(participantId) ?? null;
+  }
+
   /** Joins; rejected with a `CallError`, after which the room is closed. */
   async join() {
     this.#enter("joining");
     try {
+      if (this.#options.encryption) await this.#encryption?.start(this.#options.encryption, this.#options.room);
+      this.#refuseClosed();
       await this.#connect();
     } catch (error) {
       // Left or thrown out meanwhile: that is why.
@@ -241,6 +273,7 @@ export class Room extends Events {
   async update(changes) {
     this.#refuseClosed();
     const { name, metadata } = this.#options;
+    if (changes.metadata && this.#encryption) changes = { ...changes, metadata: this.#encryption.announce(changes.metadata) };
     Object.assign(this.#options, changes);
     const wanted = { ...this.#options };
     try {
@@ -251,6 +284,20 @@ export class Room extends Events {
       if (changes.metadata !== undefined && this.#options.metadata === wanted.metadata) this.#options.metadata = metadata;
       throw error;
     }
+  }
+
+  /**
+   * Encrypts with another key from now on, in a call that is encrypted. Whoever is to go on has to change to it as well:
+   * how they get it is not the room's business. What comes with the key before is decrypted for ten more seconds.
+   *
+   * @param {EncryptionSecret} secret
+   */
+  async changeKey(secret) {
+    this.#refuseClosed();
+    if (!this.#encryption) throw new CallError("not_encrypted", "This call is not encrypted, and has no key to change.");
+    await this.#encryption.change(secret, this.#options.room);
+    this.#judgeAll();
+    await this.update({ metadata: this.#options.metadata ?? {} });
   }
 
   /**
@@ -335,8 +382,9 @@ export class Room extends Events {
 
   async #connect() {
     // Changes made before the server has let us in are told afterwards.
+    this.#announceKey();
     const joinedAs = { ...this.#options };
-    const connection = new Connection(joinedAs, this.#publications);
+    const connection = new Connection(joinedAs, this.#publications, this.#encryption);
     this.#connection = connection;
     this.#follow(connection);
     const welcome = await connection.join();
@@ -372,6 +420,7 @@ export class Room extends Events {
     if (metadata !== undefined && (isChosen || this.#options.metadata === joinedAs.metadata)) this.#options.metadata = metadata;
     if (name !== undefined) joinedAs.name = name;
     if (metadata !== undefined) joinedAs.metadata = metadata;
+    if (permissions.update) this.#announceKey();
     this.permissions = Object.freeze({ ...permissions });
     for (const publication of this.#publications) {
       if (mayPublish(permissions, publication)) continue;
@@ -405,6 +454,8 @@ export class Room extends Events {
     });
     connection.on("slots", (moved) => {
       for (const { track: trackId } of moved) {
+        const participant = this.#roster.find(trackId)?.participant;
+        if (participant) this.#judge(participant);
         this.#roster.mediaChanged(trackId);
         this.emit("trackMediaChanged", { trackId, receiver: this.receiverOf(trackId) });
       }
@@ -483,6 +534,61 @@ export class Room extends Events {
     this.emit("speakersChanged", speakers);
   }
 
+  /** Tells the others which key we have: that by which they know, before any frame comes, that theirs is another. */
+  #announceKey() {
+    if (this.#encryption) this.#options.metadata = this.#encryption.announce(this.#options.metadata);
+  }
+
+  #judgeAll() {
+    for (const participant of this.#roster.participants.values()) this.#judge(participant);
+  }
+
+  /** @param {Participant} participant whose sound and pictures may have become readable, or unreadable */
+  #judge(participant) {
+    const { id, tracks } = participant;
+    const state = this.#encryptionStateOf(participant);
+    if (this.#encryption && state) {
+      const isUseless = this.#encryption.isHopeless(participant, state, (trackId) => this.receiverOf(trackId));
+      for (const { id: trackId, kind } of tracks.values()) if (kind === "video") this.#views.setUseless(trackId, isUseless);
+    }
+    if (state === (this.#encryptionStates.get(id) ?? null)) return;
+    this.#encryptionStates.set(id, state);
+    this.#refuseUnreadable(participant);
+    for (const trackId of tracks.keys()) this.#roster.mediaChanged(trackId);
+    this.emit("encryptionChanged", { participant, encryption: state });
+  }
+
+  /** @param {Participant} participant @returns {EncryptionState | null} */
+  #encryptionStateOf(participant) {
+    if (this.#encryption) return this.#encryption.stateOf(participant, (trackId) => this.receiverOf(trackId));
+    return isAnnounced(participant) ? "keyMissing" : null;
+  }
+
+  /**
+   * Without a key nothing is decrypted, and nothing may reach a decoder: it is not received.
+   *
+   * @param {Participant} participant
+   */
+  #refuseUnreadable(participant) {
+    if (this.#encryptionStateOf(participant) !== "keyMissing") return;
+    const trackIds = [...participant.tracks.keys()].filter((trackId) => this.#choices.isWanted(trackId));
+    // A connection that is being made tells the server all choices at once.
+    if (this.#state !== "connected") this.#choices.set(trackIds, false);
+    else if (trackIds.length > 0) this.unsubscribe(trackIds).catch((error) => this.#report(error));
+  }
+
+  /** @param {string} trackId */
+  #playableReceiver(trackId) {
+    const participant = this.#roster.find(trackId)?.participant;
+    return participant && isUnreadable(this.encryptionOf(participant.id)) ? null : this.receiverOf(trackId);
+  }
+
+  /** @param {string} id */
+  #forgetParticipant(id) {
+    this.#encryptionStates.delete(id);
+    this.#encryption?.forget(id);
+  }
+
   /** @param {string} trackId */
   #forgetTrack(trackId) {
     this.#choices.forget(trackId);
@@ -545,6 +651,7 @@ export class Room extends Events {
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
     this.#disconnect();
+    this.#encryption?.close();
     this.#enter("closed", reason, message);
     this.#wake();
   }

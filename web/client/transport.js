@@ -12,6 +12,7 @@ import { SlotTable } from "./slots.js";
 
 /**
  * @import { DataReceived } from "./data.js"
+ * @import { Encryption } from "./encryption.js"
  * @import { CarriedTrack, LayerWanted, MediaKind, Needs, ServerMessages, Slot } from "./protocol.js"
  * @import { Publication } from "./publication.js"
  * @import { Pointing } from "./slots.js"
@@ -32,6 +33,7 @@ const RENEGOTIATE_EVERY_MS = 2_000;
  * @property {Needs} receiving the receiving m-lines of the first offer
  * @property {(sdp: string, tracks: CarriedTrack[]) => Promise<ServerMessages["answer"]>} sendOffer
  * @property {(trackId: string, muted: boolean) => Promise<unknown>} sendMute rejected with a `CallError`
+ * @property {Encryption | null} [encryption] of everything sent and received
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect] for tests
  */
 
@@ -132,6 +134,10 @@ export class Transport extends Events {
   /** @param {Slot[]} slots from the server */
   applySlots(slots) {
     const moved = this.#slots.apply(slots);
+    for (const { track } of moved) {
+      const receiver = this.receiverOf(track);
+      if (receiver) this.#options.encryption?.restart(receiver);
+    }
     if (moved.length > 0) this.emit("slots", moved);
   }
 
@@ -143,9 +149,7 @@ export class Transport extends Events {
    */
   async add(publication) {
     if (this.#lifetime.isOver) throw lost();
-    const reused = this.#reuse(publication);
-    const transceiver =
-      reused ?? this.#pc.addTransceiver(publication.media ?? publication.kind, publication.transceiverInit());
+    const transceiver = this.#reuse(publication) ?? this.#begin(publication);
     this.#sending.set(publication, transceiver);
     try {
       if (publication.kind === "video") preferCodec(transceiver, publication.codec);
@@ -260,6 +264,7 @@ export class Transport extends Events {
     clearTimeout(this.#retry);
     clearTimeout(this.#asked);
     this.#pc.close();
+    this.#options.encryption?.forgetReceivers();
     for (const publication of this.#sending.keys()) publication.trackId = null;
   }
 
@@ -276,6 +281,13 @@ export class Transport extends Events {
       this.emit("data", { ...message, reliable: label === "reliable" });
     });
     return channel;
+  }
+
+  /** @param {Publication} publication */
+  #begin(publication) {
+    const transceiver = this.#pc.addTransceiver(publication.media ?? publication.kind, publication.transceiverInit());
+    this.#options.encryption?.encrypt(transceiver.sender);
+    return transceiver;
   }
 
   /**
@@ -385,6 +397,7 @@ export class Transport extends Events {
     let fresh = [...this.#sending.keys()].filter(({ trackId }) => trackId === null);
     try {
       await this.#lifetime.within(this.#pc.createOffer({ iceRestart }).then((offer) => this.#setOffer(offer)));
+      this.#options.encryption?.learnFormats(this.#pc.localDescription?.sdp ?? "");
       const { carried, publications } = this.#carried();
       // Publications added since the offer was made go out with the next one.
       fresh = [...publications.values()].filter(({ trackId }) => trackId === null);
@@ -440,6 +453,7 @@ export class Transport extends Events {
     for (const kind of /** @type {MediaKind[]} */ (["audio", "video"])) {
       while (this.#receiving[kind].length < this.#wanted[kind]) {
         const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
+        this.#options.encryption?.decrypt(transceiver.receiver);
         if (kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
         this.#receiving[kind].push(transceiver);
       }

@@ -20,6 +20,8 @@ const HIGHEST = 65_535;
 export class Views {
   /** @type {Map<string, TrackView>} */
   #views = new Map();
+  /** @type {Set<string>} tracks that are of no use to us, however they are shown */
+  #useless = new Set();
   /** @type {Set<string>} of what the server does not know yet */
   #changed = new Set();
   /** @type {((tracks: TrackView[]) => Promise<unknown>) | null} null while there is no server */
@@ -40,8 +42,24 @@ export class Views {
     this.#schedule(BATCH_MS);
   }
 
+  /**
+   * Has a track not sent, whatever its view, or sent again.
+   *
+   * @param {string} trackId
+   * @param {boolean} isUseless
+   */
+  setUseless(trackId, isUseless) {
+    if (this.#useless.has(trackId) === isUseless) return;
+    if (isUseless) this.#useless.add(trackId);
+    else this.#useless.delete(trackId);
+    if (!this.#views.has(trackId)) this.#views.set(trackId, { track: trackId, visible: true, height: 0, pinned: false });
+    this.#changed.add(trackId);
+    this.#schedule(BATCH_MS);
+  }
+
   /** @param {string} trackId of a track that ended */
   forget(trackId) {
+    this.#useless.delete(trackId);
     this.#views.delete(trackId);
     this.#changed.delete(trackId);
   }
@@ -74,7 +92,10 @@ export class Views {
     this.#timer = undefined;
     const send = this.#send;
     const batch = [...this.#changed].slice(0, MOST);
-    const views = batch.flatMap((trackId) => this.#views.get(trackId) ?? []);
+    const views = batch.flatMap((trackId) => {
+      const view = this.#views.get(trackId);
+      return view ? { ...view, visible: view.visible && !this.#useless.has(trackId) } : [];
+    });
     for (const trackId of batch) this.#changed.delete(trackId);
     let delay = BATCH_MS;
     try {

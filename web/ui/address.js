@@ -1,5 +1,7 @@
 import { cleanName, readRoom } from "../client/index.js";
 
+/** @import { EncryptionSecret } from "../client/index.js" */
+
 /**
  * The options in the page's address.
  *
@@ -8,6 +10,8 @@ import { cleanName, readRoom } from "../client/index.js";
  * @property {string} wrongRoom a text in the room's place that cannot be a room; empty otherwise
  * @property {string} name
  * @property {string} token the access token; empty without one
+ * @property {string} key of an encrypted call; empty without one
+ * @property {boolean} asksPassphrase the call is encrypted by a passphrase, which no link carries
  * @property {boolean} autojoin
  * @property {boolean} debug
  * @property {boolean} microphone false: join with it off
@@ -19,6 +23,8 @@ import { cleanName, readRoom } from "../client/index.js";
 
 /** Longest token that a server reads. */
 const TOKEN_LENGTH = 4096;
+/** Longest key that is looked at; a longer one is none. */
+const KEY_LENGTH = 256;
 const HEIGHTS = [90, 180, 360, 540, 720, 1080];
 const CODECS = ["VP8", "H264", "VP9", "AV1"];
 /** Scalability modes as named by WebRTC-SVC. */
@@ -27,15 +33,16 @@ const SCALABILITY_MODE = /^[LS][1-3]T[1-3](h|_KEY|_KEY_SHIFT|h_KEY)?$/;
 /**
  * Reads `/?room=standup`, `/#standup`, `/?room=standup#token=…` and the options of tests and links:
  * `name`, `autojoin=1`, `debug=1`, `mic=0`, `camera=0`, `video=180p`, `codec=VP9`, `svc=L3T3_KEY`, `token`.
- * A token belongs behind the `#`, which browsers send to no server and no proxy logs.
+ * A token belongs behind the `#`, which browsers send to no server and no proxy logs. The key of an encrypted call stands
+ * nowhere else: `#key=…`, `#token=…&key=…`; `#passphrase` asks for one.
  *
  * @param {URL} url
  * @returns {Address}
  */
 export function readAddress(url) {
   const query = url.searchParams;
-  const token = tokenIn(url.hash);
-  const given = query.get("room") ?? (token === null ? decode(url.hash.slice(1)) : "");
+  const secrets = secretsIn(url.hash);
+  const given = query.get("room") ?? (secrets === null ? decode(url.hash.slice(1)) : "");
   const room = readRoom(given);
   const codec = (query.get("codec") ?? "").toUpperCase();
   const scalabilityMode = query.get("svc") ?? "";
@@ -44,7 +51,9 @@ export function readAddress(url) {
     room: room.name ?? "",
     wrongRoom: given && room.name === null ? given : "",
     name: cleanName(query.get("name") ?? ""),
-    token: cutToken(token ?? query.get("token") ?? ""),
+    token: cutToken(secrets?.get("token") ?? query.get("token") ?? ""),
+    key: (secrets?.get("key") ?? "").slice(0, KEY_LENGTH),
+    asksPassphrase: secrets?.has("passphrase") ?? false,
     autojoin: query.get("autojoin") === "1",
     debug: query.get("debug") === "1",
     microphone: query.get("mic") !== "0",
@@ -62,17 +71,25 @@ export function readAddress(url) {
  * @returns {string | null}
  */
 export function withoutToken(url) {
-  const inHash = tokenIn(url.hash) !== null;
-  if (!inHash && !url.searchParams.has("token")) return null;
+  const secrets = secretsIn(url.hash);
+  if (!secrets?.has("token") && !url.searchParams.has("token")) return null;
   const address = new URL(url);
   address.searchParams.delete("token");
-  if (inHash) address.hash = "";
+  secrets?.delete("token");
+  if (secrets) address.hash = [...secrets].map(([name, value]) => (value ? `${name}=${value}` : name)).join("&");
   return address.href;
 }
 
-/** @param {string} hash @returns {string | null} */
-function tokenIn(hash) {
-  return hash.startsWith("#token=") ? hash.slice("#token=".length) : null;
+/**
+ * @param {string} hash
+ * @returns {Map<string, string> | null} what is behind the `#`; null if that is a room's name
+ */
+function secretsIn(hash) {
+  if (!/^#((token|key)=|passphrase(&|$))/.test(hash)) return null;
+  return new Map(hash.slice(1).split("&").map((part) => {
+    const [name, ...value] = part.split("=");
+    return [name, value.join("=")];
+  }));
 }
 
 /** @param {string} token a longer one could only be refused; cut, it is as well */
@@ -85,10 +102,12 @@ function cutToken(token) {
  *
  * @param {URL} url the page's own
  * @param {string} room
+ * @param {EncryptionSecret | null} [encryption] the link carries a key, and never a passphrase
  */
-export function roomLink(url, room) {
+export function roomLink(url, room, encryption = null) {
   const link = new URL(url.pathname, url);
   link.searchParams.set("room", room);
+  if (encryption) link.hash = "key" in encryption ? `key=${encryption.key}` : "passphrase";
   return link.href;
 }
 

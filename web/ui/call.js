@@ -1,5 +1,4 @@
 import { cut, listDevices } from "../client/index.js";
-import { roomLink } from "./address.js";
 import { Banner } from "./banner.js";
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
@@ -29,6 +28,7 @@ export class Call {
   #own;
   #speaker;
   #roomName;
+  #roomLink;
   #title = h("h1", { tabindex: "-1" });
   #toasts = new Toasts(() => this.focus());
   #meter = new Meter();
@@ -45,20 +45,23 @@ export class Call {
   #linkState = h("span", { class: "link-state", role: "status" });
   #connectionBanner = new Banner("trouble", () => this.focus());
   #soundBanner = new Banner("hint", () => this.focus());
+  #keyBanner = new Banner("key", () => this.focus());
   /** The reason for the present reconnection. */
   #reason = "";
   #count = h("span", { class: "count" });
   #open = h("span", { class: "open-note", hidden: true, text: "Open: anybody with the link can join", title: "This server asks nobody for an access token." });
+  #lock = h("span", { class: "lock", hidden: true, title: "Sound and pictures are encrypted from person to person: the server cannot see or hear them. The chat is not." }, icon("lock"), "Encrypted");
   #alone = this.#buildAlone();
   /** @type {(() => void)[]} */
   #stops = [];
 
-  /** @param {{ room: Room, roomName: string, own: OwnMedia, speaker: string }} parts */
-  constructor({ room, roomName, own, speaker }) {
+  /** @param {{ room: Room, roomName: string, link: string, own: OwnMedia, speaker: string }} parts `link`: for others */
+  constructor({ room, roomName, link, own, speaker }) {
     this.#room = room;
     this.#own = own;
     this.#speaker = speaker;
     this.#roomName = roomName;
+    this.#roomLink = link;
     this.#link = new Link(room);
     this.#grid.onFocusLost = () => this.focus();
     this.#sound = new Sound({ speaker, onBlocked: (blocked) => this.#showSoundBlocked(blocked) });
@@ -145,12 +148,12 @@ export class Call {
       h(
         "header",
         { class: "top" },
-        h("div", { class: "room" }, this.#title, this.#moderating.button, this.#open, this.#moderating.notes, this.#linkState, this.#toasts.notices),
+        h("div", { class: "room" }, this.#title, this.#moderating.button, this.#open, this.#lock, this.#moderating.notes, this.#linkState, this.#toasts.notices),
         figures,
         copy,
       ),
       this.#connectionBanner.element,
-      h("div", { class: "hints" }, this.#soundBanner.element, this.#moderating.banner),
+      h("div", { class: "hints" }, this.#soundBanner.element, this.#keyBanner.element, this.#moderating.banner),
       this.#toasts.problems,
       this.#alone,
       h("div", { class: "middle" }, h("main", { class: "stage" }, this.#grid.element), this.#moderating.panel.element, this.#chat.element),
@@ -181,7 +184,11 @@ export class Call {
       this.#link.on("changed", () => this.#showLink()),
       room.on("admissionAwaited", () => this.#showLink()),
       room.on("participantJoined", ({ name }) => settled() && this.#toasts.notice(`${isolated(name)} joined`)),
-      room.on("participantLeft", ({ participant, reason }) => this.#announceLeft(participant.name, reason)),
+      room.on("participantLeft", ({ participant, reason }) => {
+        this.#announceLeft(participant.name, reason);
+        this.#showKeyMissing();
+      }),
+      room.on("encryptionChanged", () => this.#showKeyMissing()),
       room.on("trackPublished", ({ participant, track }) => {
         if (settled() && track.source === "screen") this.#toasts.notice(`${isolated(participant.name)} shares a screen`);
       }),
@@ -208,6 +215,7 @@ export class Call {
     if (state === "connected") {
       const { access, limits, name, permissions } = this.#room;
       this.#open.hidden = access !== "open";
+      this.#lock.hidden = !this.#room.isEncrypted;
       if (!permissions.subscribe) this.#toasts.problem("You may not see or hear others in this room.");
       this.#chat.limit = limits.chatChars;
       this.#own.allow(permissions);
@@ -263,6 +271,14 @@ export class Call {
     } else {
       this.#soundBanner.hide();
     }
+  }
+
+  /** Others encrypt, and we have no key: that explains everything that is missing. */
+  #showKeyMissing() {
+    const { participants } = this.#room;
+    const isMissing = [...participants.keys()].some((id) => this.#room.encryptionOf(id) === "keyMissing");
+    if (isMissing) this.#keyBanner.show("This call is encrypted, and your link has no key. You see and hear nobody who has it, and they do not see or hear you. Ask for the whole link.");
+    else this.#keyBanner.hide();
   }
 
   /** @param {boolean} open */
@@ -327,12 +343,11 @@ export class Call {
   }
 
   async #copyLink() {
-    const link = roomLink(new URL(location.href), this.#roomName);
     try {
-      await navigator.clipboard.writeText(link);
-      this.#toasts.notice("The link is copied.");
+      await navigator.clipboard.writeText(this.#roomLink);
+      this.#toasts.notice(this.#room.isEncrypted ? "The link is copied. Whoever has it can join and decrypt the call." : "The link is copied.");
     } catch {
-      this.#toasts.notice(link);
+      this.#toasts.notice(this.#roomLink);
     }
   }
 

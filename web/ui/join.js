@@ -18,10 +18,13 @@ const METER_GAIN = 4;
  * @property {string} name
  * @property {string} room
  * @property {string} [problem] to begin with
+ * @property {{ hasKey: boolean, asksPassphrase: boolean }} encryption what the link says of it
  * @property {OwnMedia} own
  * @property {() => Choice} choice
  * @property {(device: Device, id: string) => void} onChoose
- * @property {(wish: { name: string, room: string }) => Promise<void>} onJoin rejected when it did not work
+ * @property {(wish: JoinWish) => Promise<void>} onJoin rejected when it did not work
+ *
+ * @typedef {{ name: string, room: string, encrypted: boolean, passphrase: string }} JoinWish
  */
 
 /** The page before the call: name, room, camera and microphone. */
@@ -38,13 +41,20 @@ export class JoinPage {
   #camera;
   #name;
   #room;
+  #encrypted = h("input", { type: "checkbox", name: "encrypted" });
+  #passphrase = h("input", { type: "password", name: "passphrase", autocomplete: "off" });
+  #passphraseLabel = h("span");
+  #passphraseField = h("label", { class: "field" }, this.#passphraseLabel, this.#passphrase);
+  #encryptionHint = h("p", { class: "encryption-hint" });
+  #encryption;
   #submit = h("button", { class: "primary", text: "Join the call" });
   #problem = h("p", { class: "problem", role: "alert", hidden: true });
   #stops;
 
   /** @param {JoinOptions} options */
-  constructor({ name, room, problem = "", own, choice, onChoose, onJoin }) {
+  constructor({ name, room, problem = "", encryption, own, choice, onChoose, onJoin }) {
     this.#own = own;
+    this.#encryption = encryption;
     this.#onJoin = onJoin;
     this.#devices = new DeviceLists({ choice, onChoose });
     this.#video.muted = true;
@@ -60,6 +70,10 @@ export class JoinPage {
     ];
     if (problem) this.#fail(problem);
     this.#show();
+    this.#encrypted.checked = encryption.hasKey || encryption.asksPassphrase;
+    // A link to an encrypted call leads to nothing else.
+    this.#encrypted.disabled = this.#encrypted.checked;
+    this.#showEncryption();
     this.#measure();
   }
 
@@ -91,6 +105,9 @@ export class JoinPage {
       { class: "join-form" },
       h("label", { class: "field" }, h("span", { text: "Your name" }), this.#name),
       h("label", { class: "field" }, h("span", { text: "Room" }), this.#room),
+      h("label", { class: "encrypted-choice" }, this.#encrypted, icon("lock"), h("span", { text: "End-to-end encrypted" })),
+      this.#encryptionHint,
+      this.#passphraseField,
       h("details", { class: "device-choice" }, h("summary", { text: "Choose devices" }), this.#devices.element),
       this.#problem,
       this.#submit,
@@ -101,6 +118,7 @@ export class JoinPage {
     });
     // It was about what stood there before.
     form.addEventListener("input", () => (this.#problem.hidden = true));
+    this.#encrypted.addEventListener("change", () => this.#showEncryption());
     this.#name.addEventListener("change", () => (this.#name.value = cleanName(this.#name.value)));
     this.#room.addEventListener("input", (event) => this.#showTyped(/** @type {InputEvent} */ (event)));
     this.#room.addEventListener("compositionend", () => this.#showTyped());
@@ -130,6 +148,18 @@ export class JoinPage {
     toggle(this.#camera, own.cameraOn, "camera");
   }
 
+  #showEncryption() {
+    const { hasKey, asksPassphrase } = this.#encryption;
+    const { checked } = this.#encrypted;
+    this.#passphraseField.hidden = !checked || hasKey;
+    this.#passphrase.required = checked && asksPassphrase;
+    this.#passphraseLabel.textContent = asksPassphrase ? "Passphrase" : "Passphrase (optional)";
+    this.#encryptionHint.hidden = !checked;
+    if (hasKey) this.#encryptionHint.textContent = "Your link has the key. The server cannot see or hear the call.";
+    else if (asksPassphrase) this.#encryptionHint.textContent = "Everybody in this call types the same passphrase.";
+    else this.#encryptionHint.textContent = "The link gets a key in it. With a passphrase it gets none, and everybody types that.";
+  }
+
   /** @param {CallError[]} problems */
   #explain(problems) {
     const sentences = [...new Set(problems.map((problem) => sentence(problem)))];
@@ -148,7 +178,9 @@ export class JoinPage {
     this.#submit.disabled = true;
     this.#submit.textContent = "Joining…";
     try {
-      await this.#onJoin({ name, room });
+      const encrypted = this.#encrypted.checked;
+      const passphrase = this.#passphraseField.hidden ? "" : this.#passphrase.value;
+      await this.#onJoin({ name, room, encrypted, passphrase });
     } catch (error) {
       this.#fail(explainRefusal(/** @type {CallError} */ (error)));
     } finally {

@@ -1,4 +1,4 @@
-import { explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
+import { createKey, explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
 import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
@@ -9,7 +9,7 @@ import { waitingPage } from "./waiting.js";
 import { isolated, sentence } from "./words.js";
 
 /**
- * @import { CallError } from "../client/index.js"
+ * @import { CallError, EncryptionSecret } from "../client/index.js"
  * @import { Address } from "./address.js"
  * @import { RunningCall } from "./preferences.js"
  */
@@ -32,10 +32,10 @@ class App {
   start() {
     const { autojoin, name, room } = this.#address;
     if (!("RTCPeerConnection" in window)) return this.#showEnded("unsupported_browser", "");
+    const { microphone, camera, asksPassphrase } = this.#address;
     const reloaded = reloadedCall();
-    if (reloaded) return void this.#joinAtOnce(reloaded);
-    const { microphone, camera } = this.#address;
-    if (autojoin && name && room) return void this.#joinAtOnce({ name, room, microphone, camera });
+    if (reloaded && !asksPassphrase) return void this.#joinAtOnce(reloaded);
+    if (autojoin && name && room && !asksPassphrase) return void this.#joinAtOnce({ name, room, microphone, camera });
     const { wrongRoom } = this.#address;
     const { fault } = readRoom(wrongRoom);
     const problem = wrongRoom && fault ? `The link names no room. ${explainFault(fault, "A room’s name")}` : "";
@@ -53,14 +53,16 @@ class App {
       room,
       problem,
       own,
+      encryption: { hasKey: this.#address.key !== "", asksPassphrase: this.#address.asksPassphrase },
       choice: () => ({ ...this.#preferences, ...own.chosen }),
       onChoose: (device, id) => {
         this.#preferences[device] = id;
         savePreferences({ [device]: id });
         if (device !== "speaker") void own.choose(device, id);
       },
-      onJoin: async (wish) => {
-        await this.#enter(wish, own);
+      onJoin: async ({ encrypted, passphrase, ...wish }) => {
+        const made = encrypted ? { key: this.#address.key || createKey() } : null;
+        await this.#enter(wish, own, passphrase ? { passphrase } : made);
         page.close();
       },
     });
@@ -69,30 +71,35 @@ class App {
     void page.openDevices({ microphone: this.#address.microphone, camera: this.#address.camera });
   }
 
-  /** @param {RunningCall} wish */
-  async #joinAtOnce(wish) {
+  /**
+   * @param {RunningCall} wish
+   * @param {EncryptionSecret | null} [encryption]
+   */
+  async #joinAtOnce(wish, encryption = this.#address.key ? { key: this.#address.key } : null) {
     const own = this.#ownMedia();
     const problems = await own.open(wish);
     try {
-      const call = await this.#enter(wish, own);
+      const call = await this.#enter(wish, own, encryption);
       for (const problem of problems) call.problem(sentence(problem));
     } catch (error) {
       own.release();
       const { code = "internal", message = "" } = /** @type {CallError} */ (error);
-      this.#showEnded(code, message, wish);
+      this.#showEnded(code, message, wish, encryption);
     }
   }
 
   /**
    * @param {{ name: string, room: string }} wish
    * @param {OwnMedia} own
+   * @param {EncryptionSecret | null} encryption
    */
-  async #enter({ name, room: roomName }, own) {
+  async #enter({ name, room: roomName }, own, encryption) {
     this.#preferences.name = name;
     savePreferences({ name });
     const { token } = this.#address;
-    const room = new Room({ url: signalingUrl(), room: roomName, name, ...(token && { token }) });
-    const call = new Call({ room, roomName, own, speaker: this.#preferences.speaker });
+    const room = new Room({ url: signalingUrl(), room: roomName, name, ...(token && { token }), ...(encryption && { encryption }) });
+    const link = roomLink(new URL(location.href), roomName, encryption);
+    const call = new Call({ room, roomName, link, own, speaker: this.#preferences.speaker });
     if (this.#address.debug) Object.assign(window, { tertulia: room });
     const goodbye = () => {
       if (room.state === "closed") return;
@@ -121,12 +128,12 @@ class App {
       call.close();
       const { microphoneOn: microphone, cameraOn: camera } = own;
       own.release();
-      this.#showEnded(reason, message, { name: room.name, room: roomName, microphone, camera });
+      this.#showEnded(reason, message, { name: room.name, room: roomName, microphone, camera }, encryption);
     });
     forgetCall();
     this.#root.replaceChildren(call.element);
     call.focus();
-    this.#showAddress(roomName);
+    this.#showAddress(roomName, link);
     return call;
   }
 
@@ -134,14 +141,16 @@ class App {
    * @param {string} reason
    * @param {string} message
    * @param {RunningCall} [wish] to join again
+   * @param {EncryptionSecret | null} [encryption] of that call
    */
-  #showEnded(reason, message, wish) {
+  #showEnded(reason, message, wish, encryption) {
     document.title = "Tertulia";
     const page = endedPage({
       reason,
       message,
-      onRejoin: () => (wish ? void this.#joinAtOnce(wish) : location.reload()),
+      onRejoin: () => (wish ? void this.#joinAtOnce(wish, encryption) : location.reload()),
       onHome: () => {
+        Object.assign(this.#address, { key: "", asksPassphrase: false });
         history.replaceState(history.state, "", withoutRoom(new URL(location.href)));
         this.#showJoin(inventRoom(Math.random));
       },
@@ -160,12 +169,12 @@ class App {
    * The address bar holds the link to send to others, and the options that a reload needs.
    *
    * @param {string} room
+   * @param {string} roomLink
    */
-  #showAddress(room) {
+  #showAddress(room, roomLink) {
     document.title = `${isolated(room)} · Tertulia`;
-    const here = new URL(location.href);
-    const link = new URL(roomLink(here, room));
-    for (const [name, value] of here.searchParams) if (name !== "room") link.searchParams.set(name, value);
+    const link = new URL(roomLink);
+    for (const [name, value] of new URL(location.href).searchParams) if (name !== "room") link.searchParams.set(name, value);
     history.replaceState(history.state, "", link);
   }
 }
@@ -194,7 +203,10 @@ function takeAddress() {
 
 const root = document.getElementById("app");
 if (root) new App(root, takeAddress()).start();
-// A link to this page with another token, pasted into the address bar, only changes what is behind the `#`.
-addEventListener("hashchange", () => withoutToken(new URL(location.href)) !== null && location.reload());
+// A link to this page with another token or key, pasted into the address bar, only changes what is behind the `#`.
+addEventListener("hashchange", () => {
+  const { token, key, asksPassphrase } = readAddress(new URL(location.href));
+  if (token || key || asksPassphrase) location.reload();
+});
 // A page that comes back from the back-forward cache has left its call long ago.
 addEventListener("pageshow", (event) => event.persisted && location.reload());

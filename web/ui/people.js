@@ -1,6 +1,6 @@
 import { AudioLevels } from "../client/index.js";
 import { Tile } from "./tile.js";
-import { explainTile, explainUnwatchable } from "./words.js";
+import { explainEncryption, explainTile, explainUnwatchable } from "./words.js";
 
 /**
  * @import { Participant, RemoteTrack, Room } from "../client/index.js"
@@ -68,6 +68,10 @@ export class People {
       room.on("trackUnpublished", ({ participant, track }) => this.#trackEnded(participant, track)),
       room.on("trackMediaChanged", ({ trackId }) => this.#mediaChanged(trackId)),
       room.on("subscriptionChanged", ({ trackId }) => this.#mediaChanged(trackId)),
+      room.on("encryptionChanged", ({ participant }) => {
+        for (const trackId of participant.tracks.keys()) this.#mediaChanged(trackId);
+        this.#showPerson(participant);
+      }),
       room.on("unwatchableChanged", () => this.#showUnwatchable()),
       room.on("speakersChanged", () => this.#orderBySpeech()),
       link.on("changed", () => this.#explainAll()),
@@ -143,8 +147,7 @@ export class People {
     const participant = [...this.#room.participants.values()].find(({ tracks }) => tracks.has(trackId));
     const track = participant?.tracks.get(trackId);
     if (!participant || !track) return;
-    const media = this.#room.receiverOf(trackId)?.track ?? null;
-    if (track.kind === "audio") this.#sound.set(trackId, media);
+    if (track.kind === "audio") this.#sound.set(trackId, track.media);
     else if (track.source === "screen") this.#showVideo(this.#grid.get(trackId), track);
     this.#showPerson(participant);
   }
@@ -170,7 +173,7 @@ export class People {
       this.#grid.onPlaced();
     }
     const shown = track !== undefined && !track.muted;
-    tile.setPicture(track ? (this.#room.receiverOf(track.id)?.track ?? null) : null, shown);
+    tile.setPicture(track?.media ?? null, shown);
     this.#explain(tile, track, 0);
   }
 
@@ -213,6 +216,9 @@ export class People {
    * @param {number} stillMs for how long its picture has stood still
    */
   #explain(tile, track, stillMs) {
+    const locked = explainEncryption(this.#room.encryptionOf(this.#ownerOf(tile)));
+    tile.element.classList.toggle("locked", locked !== null);
+    if (locked) return tile.setPaused(locked);
     // A camera that is off shows a face, which says enough.
     if (!track || (tile.kind === "person" && track.muted)) {
       this.#waiting.delete(tile);
@@ -227,6 +233,16 @@ export class People {
     // A screen may well stand still.
     const isStill = tile.kind === "person" && stillMs > STILL_MS;
     tile.setPaused(explainTile({ link: this.#link.state, subscription, codec: track.codec, hasMoved, isLate, isStill }));
+  }
+
+  /**
+   * @param {Tile} tile
+   * @returns {string} the id of whose it is
+   */
+  #ownerOf(tile) {
+    if (tile.kind === "person") return tile.id;
+    for (const { id, tracks } of this.#room.participants.values()) if (tile.trackId !== null && tracks.has(tile.trackId)) return id;
+    return "";
   }
 
   /** @param {string | null} trackId */

@@ -1,7 +1,7 @@
 import { firstCharacter } from "../client/index.js";
 
 /**
- * @import { CallError } from "../client/index.js"
+ * @import { CallError, EncryptionState } from "../client/index.js"
  * @import { LinkState } from "./link.js"
  */
 
@@ -58,6 +58,12 @@ const ENDINGS = {
   shutting_down: { title: "The server is shutting down", text: "Try again in a moment." },
   worker_failed: { title: "A part of the server has failed", text: "Try again in a moment." },
   bad_version: { title: "This page is out of date", text: "Reload it to get the current one." },
+  encryption_unsupported: {
+    title: "This call is encrypted, and this browser cannot decrypt it",
+    text: "It has no encoded transforms, or the page was not loaded over https. A current browser will do.",
+  },
+  encryption_failed: { title: "The encryption of this call could not be started", text: "Reload the page to try again." },
+  bad_key: { title: "The key in your link is damaged", text: "It may be cut off. Ask for the whole link." },
   unsupported_browser: { title: "This browser cannot hold calls", text: "It has no WebRTC. A current one will do." },
 };
 
@@ -139,6 +145,23 @@ export function explainPause(subscription, codec = null) {
   const words = reasonWords(subscription.reason);
   // A track that has not begun yet is not paused.
   return subscription.reason.startsWith("waiting_") ? words : `paused: ${words}`;
+}
+
+/**
+ * @param {EncryptionState | null} state of a person
+ * @returns {string | null} why they are neither seen nor heard in an encrypted call; null if that is no reason
+ */
+export function explainEncryption(state) {
+  switch (state) {
+    case "noKey":
+      return "does not have the key of this call";
+    case "otherKey":
+      return "has another key";
+    case "keyMissing":
+      return "you do not have the key";
+    default:
+      return null;
+  }
 }
 
 /**
@@ -226,12 +249,22 @@ export function explainLength(length, limit) {
 }
 
 /**
+ * Remedies, where the reason alone does not tell people what to do.
+ *
+ * @type {Record<string, string>}
+ */
+const REMEDIES = {
+  insecure_context:
+    "Open this page by an address that begins with https://. Whoever runs this server can give it one: tertulia --tls-self-signed does in a local network.",
+};
+
+/**
  * @param {unknown} error
- * @returns {string} one sentence
+ * @returns {string} one sentence, and another if there is something to do
  */
 export function sentence(error) {
-  const { message = "" } = /** @type {Partial<CallError>} */ (error ?? {});
-  return message || "Something went wrong.";
+  const { message = "", code = "" } = /** @type {Partial<CallError>} */ (error ?? {});
+  return [message || "Something went wrong.", REMEDIES[code]].filter(Boolean).join(" ");
 }
 
 /**

@@ -40,7 +40,8 @@ pub(crate) struct Forwarder {
     latest: (u8, PayloadType),
     /// The clock and timestamp of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
-    held: Option<Held>,
+    /// Boxed, as it is rare.
+    held: Option<Box<Held>>,
     pub(crate) selector: LayerSelector,
     /// The publisher's payload types that the viewer can be sent, with the viewer's. At most one for each negotiated
     /// codec.
@@ -180,13 +181,16 @@ impl Forwarder {
             }
         };
         if decision == Decision::Hold {
-            self.held.get_or_insert(Held {
-                since: now,
-                start: Start {
-                    layer: packet.layer,
-                    sequence: packet.sequence,
-                },
-            });
+            let held = || {
+                Box::new(Held {
+                    since: now,
+                    start: Start {
+                        layer: packet.layer,
+                        sequence: packet.sequence,
+                    },
+                })
+            };
+            self.held.get_or_insert_with(held);
         }
         decision
     }
@@ -206,7 +210,9 @@ impl Forwarder {
 
     /// Whether a switch has waited too long.
     pub(crate) fn held_too_long(&self, now: Instant) -> bool {
-        self.held.is_some_and(|held| now >= held.since + PATIENCE)
+        self.held
+            .as_ref()
+            .is_some_and(|held| now >= held.since + PATIENCE)
     }
 
     /// Ends the wait.

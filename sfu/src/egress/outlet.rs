@@ -8,7 +8,7 @@ use super::rewriter::Ids;
 use crate::packet::Packet;
 use crate::rtp::codec::dd;
 use crate::rtp::codec::red::{self, Earlier};
-use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use crate::rtp::extension::{ExtensionIds, ExtensionKind};
 use crate::rtp::{HeaderLen, HeaderWriter, OutHeader, pad};
 use crate::track::ladder::LayerId;
 use crate::transmit::{RunKey, Transmits};
@@ -74,7 +74,7 @@ pub(super) struct Line<'a> {
     /// The MID, while it is to be written.
     pub(super) mid: Option<&'a str>,
     /// The viewer's extension ids.
-    pub(super) ids: &'a ExtensionMap,
+    pub(super) ids: &'a ExtensionIds,
 }
 
 impl Outgoing {

@@ -20,12 +20,11 @@ use crate::event::MediaKind;
 use crate::id::TrackId;
 use crate::index::TrackIx;
 use crate::packet::Packet;
-use crate::prefetch;
 use crate::rate::RateMeter;
 use crate::rtp::OutHeader;
 use crate::rtp::codec::Codec;
 use crate::rtp::codec::red::{Earlier, Primary};
-use crate::rtp::extension::ExtensionMap;
+use crate::rtp::extension::ExtensionIds;
 use crate::rtp::parameters::{CodecFormat, SectionParameters};
 use crate::track::ladder::LayerId;
 use crate::view::Reason;
@@ -40,6 +39,7 @@ const RECENT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Slot {
+    rewriter: Rewriter,
     pub(crate) kind: MediaKind,
     /// The m-line receives: it may be `inactive` for a while.
     receiving: bool,
@@ -51,15 +51,15 @@ pub(crate) struct Slot {
     anew: bool,
     pub(crate) ssrc: u32,
     /// The m-line's extension ids, near at hand.
-    ids: ExtensionMap,
+    ids: ExtensionIds,
     pub(crate) sender: SenderState,
-    pub(crate) counters: Counters,
+    pub(crate) sent: Sent,
     /// The rate sent lately.
     pub(crate) rate: RateMeter,
-    rewriter: Rewriter,
     /// The last audio frames sent, while they are sent twice.
     earlier: Option<Box<EarlierFrames>>,
     pub(crate) forwarder: Option<Forwarder>,
+    pub(crate) counters: Counters,
     /// The last decision for its track.
     pub(crate) allocation: Option<LayerAllocation>,
     /// The layer and reason that the viewer was told last.
@@ -78,14 +78,20 @@ pub(crate) struct Slot {
     pub(crate) media: Box<SectionParameters>,
 }
 
-/// Bytes of a slot that every packet needs.
-const HOT: usize = offset_of!(Slot, forwarder) + Forwarder::HOT;
+/// Bytes of a slot that every packet needs, from the first field of the rewriter that it needs.
+const HOT: usize = offset_of!(Slot, forwarder) + Forwarder::HOT - Rewriter::COLD;
 
-/// Counters of a slot's subscription; they begin anew with each track.
+/// Counters of the packets sent to a slot's subscription; they begin anew with each track.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) packets: u64,
+    /// Bytes of payload.
+    pub(crate) bytes: u64,
+}
+
+/// Counters of rarer events of a slot's subscription; they begin anew with each track.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
     pub(crate) nacks_received: u64,
     pub(crate) retransmitted: u64,
     /// Packets sent with a copy of the one before.
@@ -151,7 +157,7 @@ impl Slot {
             kind,
             ssrc: seed.ssrc,
             rtx_ssrc: seed.rtx_ssrc,
-            ids: media.extensions,
+            ids: media.extensions.ids(),
             media: Box::new(media),
             receiving: true,
             sender: SenderState::new(clock_rate),
@@ -164,6 +170,7 @@ impl Slot {
             caches,
             earlier: None,
             confirmed: false,
+            sent: Sent::default(),
             counters: Counters::default(),
             rate: RateMeter::default(),
             resumes: false,
@@ -190,7 +197,7 @@ impl Slot {
             return false;
         }
         self.forwarder = Forwarder::new(source.clone(), &self.media);
-        self.counters = Counters::default();
+        (self.sent, self.counters) = (Sent::default(), Counters::default());
         (self.allocation, self.told, self.anew) = (None, None, false);
         self.forwarder.is_some()
     }
@@ -233,7 +240,7 @@ impl Slot {
     /// Applies a later offer of the viewer; false if its track has no codec there any more.
     pub(crate) fn renegotiate(&mut self, media: SectionParameters) -> bool {
         self.receiving = true;
-        self.ids = media.extensions;
+        self.ids = media.extensions.ids();
         *self.media = media;
         let forwarder = self.forwarder.as_mut();
         forwarder.is_none_or(|forwarder| forwarder.renegotiate(&self.media))
@@ -260,7 +267,7 @@ impl Slot {
 
     /// Prefetches the memory that a packet needs.
     pub(crate) fn prefetch(&self) {
-        prefetch::stretch(&self.ssrc, HOT);
+        self.rewriter.prefetch(HOT);
     }
 
     /// Decides whether to send a packet of this slot's track, and under which numbers. Planned packets must be sent
@@ -304,10 +311,14 @@ impl Slot {
             forwarder.restart(packet);
             self.anew = false;
         }
-        let order = Order {
-            torn: self.rewriter.is_torn(),
-            behind_gap: continues && self.rewriter.is_behind_gap(&frame),
-            past: packet.switchable && self.rewriter.is_past(&source, &frame),
+        // Sound has no frames of several packets, and each of its packets decodes alone.
+        let order = match self.kind {
+            MediaKind::Audio => Order::default(),
+            MediaKind::Video => Order {
+                torn: self.rewriter.is_torn(),
+                behind_gap: continues && self.rewriter.is_behind_gap(&frame),
+                past: packet.switchable && self.rewriter.is_past(&source, &frame),
+            },
         };
         let decision = forwarder.select(now, packet, order);
         plan.keyframe_of = forwarder.awaits_keyframe_of();
@@ -384,8 +395,8 @@ impl Slot {
         plan.outgoing = Outgoing::new(line, packet, header, out.ids, up_to, None, skip);
         if let Some(outgoing) = &mut plan.outgoing {
             outgoing.kept = kept;
-            self.counters.packets += 1;
-            self.counters.bytes += payload_len as u64;
+            self.sent.packets += 1;
+            self.sent.bytes += payload_len as u64;
             self.rate.add(now, payload_len);
             plan.report_at = self.sender.sent(now, out.timestamp, payload_len as u64);
         }
@@ -429,7 +440,7 @@ impl Slot {
         let room = Earlier::room(copy.frame.len()) as u16;
         if out.wrap(red, Wrapped { inside, room }) {
             self.counters.redundant += 1;
-            self.counters.bytes += u64::from(room);
+            self.sent.bytes += u64::from(room);
             self.rate.add(now, usize::from(room));
             self.sender.sent_beside(room);
         }
@@ -543,7 +554,7 @@ impl Slot {
             if span.source.track != forwarder.track || left {
                 continue;
             }
-            if !repeats.admits(now, *lost, rtt) || !self.budget.take(self.counters.packets) {
+            if !repeats.admits(now, *lost, rtt) || !self.budget.take(self.sent.packets) {
                 refused += 1;
                 continue;
             }

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use super::address::{self, RawAddr};
 
-/// The addresses of the interfaces that are up, loopback last. Link-local IPv6 ones are left out:
+/// The addresses of this machine's interfaces that are up, loopback last. Link-local IPv6 ones are left out:
 /// they mean nothing without a scope, which a candidate cannot carry. Empty if the kernel refuses.
-pub(crate) fn interface_addresses() -> Vec<IpAddr> {
+pub fn interface_addresses() -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: `list` is a valid place for the result, freed below.

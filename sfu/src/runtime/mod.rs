@@ -69,7 +69,7 @@ mod system;
 mod wire_tests;
 mod worker_thread;
 
-pub(crate) use interfaces::interface_addresses;
+pub use interfaces::interface_addresses;
 pub(crate) use poller::{Poller, Waker};
 pub(crate) use socket::MediaSocket;
 pub(crate) use speed::nanoseconds_each;

@@ -49,6 +49,8 @@ impl Config {
             }
         }
         self.check_door()?;
+        self.check_tls()?;
+        self.check_log()?;
         if let Some(ip) = self.media_ip.iter().find(|ip| is_nowhere(**ip)) {
             return Err(ConfigError::Value(format!(
                 "media_ip: {ip} is no address that clients can send to; leave it out to announce every address of the machine"

@@ -122,9 +122,32 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub open: Option<bool>,
+    /// File with the certificate chain (PEM) of the public listener, which then speaks TLS alone: HTTPS and wss
+    #[arg(long, env = "TERTULIA_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with the private key (PEM, not encrypted) of --tls-cert
+    #[arg(long, env = "TERTULIA_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak TLS with a certificate made at the start, about which browsers ask once: for a local network
+    /// [default: false]
+    #[arg(
+        long,
+        env = "TERTULIA_TLS_SELF_SIGNED",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub tls_self_signed: Option<bool>,
     /// Log format [default: text]
     #[arg(long, env = "TERTULIA_LOG", value_enum)]
     pub log: Option<LogFormat>,
+    /// Filter of log lines, such as info,tertulia_signaling=debug [default: that of RUST_LOG, or info]
+    #[arg(long, env = "TERTULIA_LOG_FILTER", value_name = "FILTER")]
+    pub log_filter: Option<String>,
+    /// Check settings, keys and certificate, say what is wrong or that nothing is, and end
+    #[arg(long)]
+    pub check: bool,
     /// Something else to do than to serve.
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -1,6 +1,7 @@
 //! Everything served over HTTP.
 
 mod assets;
+mod counted;
 mod headers;
 mod health;
 mod host;
@@ -8,8 +9,11 @@ mod operate;
 mod origin;
 mod patient;
 mod room;
+mod seldom;
 mod serve;
 mod stats;
+mod tls;
+mod to_https;
 
 use std::sync::Arc;
 
@@ -22,6 +26,7 @@ pub(crate) use host::Hosts;
 pub(crate) use origin::Origins;
 pub(crate) use serve::{Bounds, serve};
 pub(crate) use stats::Stats;
+pub(crate) use tls::Tls;
 
 use crate::protocol::native::{self, Native};
 use crate::room::Rooms;

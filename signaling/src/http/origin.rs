@@ -4,37 +4,29 @@
 //! Behind a proxy that asks under another `Host`, the server's own page looks like one of another site. The page cannot
 //! see why its WebSocket was refused. So the log says it, and so does the answer to a POST.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
 use tracing::warn;
 
+use super::seldom::Seldom;
+use crate::live::Live;
 use crate::protocol::native::refused;
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// A page that is refused tries again and again, and there may be many.
-const LOGGED_EVERY: Duration = Duration::from_secs(10);
 /// A host name has at most 253 characters; strangers may send more.
 const SHOWN: usize = 300;
 
 pub(crate) struct Origins {
     /// Beside the server's own.
-    allowed: Vec<String>,
+    allowed: Live<Arc<[String]>>,
     /// Whether a proxy gives by `X-Forwarded-Host` the name that the page was asked for by.
     trust_forwarded_host: bool,
-    logged: Mutex<Logged>,
-}
-
-#[derive(Default)]
-struct Logged {
-    at: Option<Instant>,
-    /// Refusals since that are not in the log.
-    passed_over: u64,
+    /// A page that is refused tries again and again, and there may be many.
+    seldom: Seldom,
 }
 
 /// The page's origin, and the name that the server was asked by.
@@ -45,11 +37,11 @@ struct Stranger {
 }
 
 impl Origins {
-    pub(crate) fn new(allowed: &[String], trust_forwarded_host: bool) -> Self {
+    pub(crate) fn new(allowed: Live<Arc<[String]>>, trust_forwarded_host: bool) -> Self {
         Self {
-            allowed: allowed.iter().map(|o| o.to_ascii_lowercase()).collect(),
+            allowed,
             trust_forwarded_host,
-            logged: Mutex::default(),
+            seldom: Seldom::default(),
         }
     }
 
@@ -60,10 +52,16 @@ impl Origins {
         };
         let host = self.host(headers);
         let origin = String::from_utf8_lossy(origin.as_bytes()).to_ascii_lowercase();
-        if self.allowed.contains(&origin) || is_own(&origin, &host) {
+        if self.allows(&origin) || is_own(&origin, &host) {
             return Ok(());
         }
         Err(Stranger { origin, host })
+    }
+
+    /// `origin` in lower case.
+    fn allows(&self, origin: &str) -> bool {
+        let allowed = self.allowed.get();
+        allowed.iter().any(|each| each.eq_ignore_ascii_case(origin))
     }
 
     fn host(&self, headers: &HeaderMap) -> String {
@@ -82,16 +80,9 @@ impl Origins {
     }
 
     fn log(&self, Stranger { origin, host }: &Stranger) {
-        let now = Instant::now();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let recently = |at: Instant| now < at + LOGGED_EVERY;
-        if logged.at.is_some_and(recently) {
-            logged.passed_over += 1;
+        let Some(passed_over) = self.seldom.admit() else {
             return;
-        }
-        let passed_over = std::mem::take(&mut logged.passed_over);
-        logged.at = Some(now);
-        drop(logged);
+        };
         let (origin, host) = (shown(origin), shown(host));
         warn!(
             ?origin,
@@ -165,10 +156,8 @@ mod tests {
     }
 
     fn allowing(trust_forwarded_host: bool) -> Origins {
-        Origins::new(
-            &["https://App.example.org".to_owned()],
-            trust_forwarded_host,
-        )
+        let allowed = Arc::from(["https://App.example.org".to_owned()]);
+        Origins::new(Live::new(allowed), trust_forwarded_host)
     }
 
     #[test]
@@ -235,20 +224,5 @@ mod tests {
             (header::HOST, "call.example.org"),
         ];
         assert!(admitted(&allowing(true), &headers));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_of_refusals_is_a_line_every_ten_seconds() {
-        let origins = allowing(false);
-        let stranger = Stranger {
-            origin: "https://evil.example.org".into(),
-            host: "call.example.org".into(),
-        };
-        let passed_over = || origins.logged.lock().expect("not poisoned").passed_over;
-        for (after_ms, expected) in [(0, 0), (1, 1), (5_000, 2), (4_998, 3), (1, 0), (1, 1)] {
-            tokio::time::advance(Duration::from_millis(after_ms)).await;
-            origins.log(&stranger);
-            assert_eq!(passed_over(), expected);
-        }
     }
 }

@@ -8,30 +8,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::memory::Unread;
-
-/// Interval of the checks whether there is memory for more of a message.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// Its writes fail once nothing was taken for `patience`: neither hyper nor a WebSocket would give up.
 pub(super) struct Patient<S> {
     stream: S,
     patience: Duration,
-    unread: Unread,
-    /// While there is no memory for more of a message.
-    pause: Option<Pin<Box<Sleep>>>,
     waits: bool,
     until: Pin<Box<Sleep>>,
 }
 
 impl<S> Patient<S> {
-    /// Bytes read are counted as `unread`.
-    pub(super) fn new(stream: S, patience: Duration, unread: Unread) -> Self {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
             patience,
-            unread,
-            pause: None,
             waits: false,
             until: Box::pin(sleep(patience)),
         }
@@ -62,15 +51,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.unread.may_come() {
-            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
-            ready!(pause.as_mut().poll(context));
-            self.pause = None;
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.unread.came(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -116,7 +97,7 @@ mod tests {
     async fn who_takes_something_in_time_is_waited_for_and_who_takes_nothing_is_not() {
         let patience = Duration::from_secs(10);
         let (mut reader, stream) = duplex(64);
-        let mut stream = Patient::new(stream, patience, Unread::default());
+        let mut stream = Patient::new(stream, patience);
         let began = Instant::now();
         let written = tokio::spawn(async move { stream.write_all(&[0; 1_000]).await });
         let mut bytes = [0; 64];

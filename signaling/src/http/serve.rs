@@ -1,8 +1,9 @@
 //! The HTTP listener: `axum::serve` with bounds on connections that ask for nothing, on those that do not read what
-//! they asked for, and on their number.
+//! they asked for, and on their number; and with TLS.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,18 +16,22 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::counted::Counted;
 use super::patient::Patient;
+use super::tls::{Opened, Tls};
+use super::to_https;
 use crate::memory::{Memory, Unread};
 
 /// Bounds of time and number for connections.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
-    /// The time for the head of the first request, and of each after it.
+    /// The time for the TLS handshake, for the head of the first request, and of each after it.
     pub(crate) ask: Duration,
     /// The time until some of an answer is taken.
     pub(crate) take: Duration,
@@ -44,12 +49,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// hyper by itself 400 KiB, which unfinished heads would hold for as long as a client may take to ask.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Serves connections. [`Unread`] gives each request the bytes that its connection has received.
+/// Serves connections, over TLS if there is any. [`Unread`] gives each request the bytes that its connection has
+/// received.
 pub(crate) async fn serve(
     mut listener: TcpListener,
     router: Router,
     bounds: Bounds,
     memory: &Memory,
+    tls: Option<Tls>,
 ) -> Infallible {
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_BYTES)
@@ -65,21 +72,57 @@ pub(crate) async fn serve(
         };
         // Messages are small, and a person waits for each.
         let _ = stream.set_nodelay(true);
-        let unread = Unread::new(&memory.messages);
-        let stream = TokioIo::new(Patient::new(stream, bounds.take, unread.clone()));
-        let router = TowerToHyperService::new(router.clone());
+        let talk = Talk {
+            http: http.clone(),
+            router: router.clone(),
+            peer,
+            unread: Unread::new(&memory.messages),
+        };
+        let tls = tls.clone();
+        open.spawn(async move {
+            let Some(tls) = tls else {
+                return talk.run(Patient::new(stream, bounds.take)).await;
+            };
+            match tls.open(stream, peer, bounds.ask, bounds.take).await {
+                Some(Opened::Secure(stream)) => talk.run(stream).await,
+                Some(Opened::Plain(stream)) => {
+                    let router = to_https::router();
+                    Talk { router, ..talk }.run(stream).await;
+                }
+                None => {}
+            }
+        });
+    }
+}
+
+/// The requests of one connection.
+struct Talk {
+    http: http1::Builder,
+    router: Router,
+    peer: SocketAddr,
+    unread: Unread,
+}
+
+impl Talk {
+    /// Returns with an upgrade, too.
+    async fn run(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let Self {
+            http,
+            router,
+            peer,
+            unread,
+        } = self;
+        let stream = TokioIo::new(Counted::new(stream, unread.clone()));
+        let router = TowerToHyperService::new(router);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(unread.clone());
             router.call(request)
         });
         let connection = http.serve_connection(stream, service);
-        open.spawn(async move {
-            // The future ends with an upgrade, too.
-            if let Err(error) = connection.with_upgrades().await {
-                debug!(%error, "HTTP connection ended");
-            }
-        });
+        if let Err(error) = connection.with_upgrades().await {
+            debug!(%error, "HTTP connection ended");
+        }
     }
 }
 

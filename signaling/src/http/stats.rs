@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::room::{Which, reply, unreadable};
+use super::tls::{Handshakes, Tls};
 use crate::access::Access;
 use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
@@ -26,6 +27,7 @@ pub(crate) struct Stats {
     pub(crate) media: Arc<dyn Media>,
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
     pub(crate) memory: Memory,
+    pub(crate) tls: Option<Tls>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +40,8 @@ struct NodeStats {
     moderated: BTreeMap<&'static str, u64>,
     moderation_refused: BTreeMap<&'static str, u64>,
     media_never_connected: u64,
+    /// None without TLS.
+    tls_handshakes: Option<Handshakes>,
     cipher: &'static str,
     linked_workers: usize,
     links_refused: u64,
@@ -124,6 +128,7 @@ impl Stats {
             moderated: self.rooms.moderated(),
             moderation_refused: self.rooms.moderation_refused(),
             media_never_connected: counts.media_never_connected,
+            tls_handshakes: self.tls.as_ref().map(Tls::handshakes),
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
             links_refused: totals.links_refused,
@@ -186,6 +191,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tls::Failure;
     use crate::media::DropReason;
     use crate::room::{DONE_CODES, REFUSED_CODES, join_codes};
 
@@ -208,6 +214,13 @@ mod tests {
         let mut codes = DropReason::ALL.map(DropReason::code);
         codes.sort_unstable();
         assert_eq!(listed("### Causes of drops"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_failed_handshake() {
+        let mut codes = Failure::ALL.map(Failure::code);
+        codes.sort_unstable();
+        assert_eq!(listed("### Failed handshakes"), codes);
     }
 
     #[test]

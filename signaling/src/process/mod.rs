@@ -6,5 +6,6 @@ pub(crate) mod log;
 pub(crate) mod output;
 pub(crate) mod print;
 pub(crate) mod rates;
+pub(crate) mod reload;
 pub(crate) mod signals;
 pub(crate) mod stop;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tertulia_signaling::config::LogFormat;
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::line::Lines;
 use super::log::Log;
@@ -23,20 +23,35 @@ use super::rates::Rates;
 /// The filter without `RUST_LOG`. rtc-dtls warns of every extension of DTLS 1.3 in a browser's ClientHello.
 const LOG_FILTER: &str = "info,rtc_dtls=error";
 
-/// Logs go to stderr, through a queue. `RUST_LOG` filters them, e.g. `tertulia_signaling=debug`.
+/// The filter of a log that runs.
+pub(crate) struct Filter(reload::Handle<EnvFilter, Registry>);
+
+impl Filter {
+    /// # Errors
+    ///
+    /// A sentence: the filter cannot be read.
+    pub(crate) fn set(&self, filter: Option<&str>) -> Result<(), String> {
+        let filter = EnvFilter::try_new(filter.unwrap_or(LOG_FILTER));
+        let filter = filter.map_err(|error| format!("log_filter: {error}"))?;
+        self.0.reload(filter).map_err(|error| error.to_string())
+    }
+}
+
+/// Logs go to stderr, through a queue. `filter` says which, e.g. `tertulia_signaling=debug`.
 ///
 /// # Errors
 ///
 /// No thread could be started.
-pub(crate) fn log(format: LogFormat) -> io::Result<(Log, Arc<Rates>)> {
+pub(crate) fn log(
+    format: LogFormat,
+    filter: Option<&str>,
+) -> io::Result<(Log, Arc<Rates>, Filter)> {
     let log = Log::to(io::stderr(), move |lost| missing(format, lost))?;
     let rates = Arc::<Rates>::default();
-    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).filter(|value| !value.is_empty());
-    let (filter, refused) = match asked.as_ref().map(|_| EnvFilter::try_from_default_env()) {
-        Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(LOG_FILTER), Some(error)),
-        None => (EnvFilter::new(LOG_FILTER), None),
-    };
+    // A filter of the settings has been checked.
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(filter.unwrap_or(LOG_FILTER)));
+    let shared = std::env::var_os(EnvFilter::DEFAULT_ENV).filter(|value| !value.is_empty());
+    let refused = shared.and_then(|_| EnvFilter::try_from_default_env().err());
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines {
             format,
@@ -68,7 +83,7 @@ pub(crate) fn log(format: LogFormat) -> io::Result<(Log, Arc<Rates>)> {
             LogFormat::Text => queue.line(format!("{panic}\n").as_bytes()),
         }
     }));
-    Ok((log, rates))
+    Ok((log, rates, Filter(handle)))
 }
 
 /// Whether an event may be logged. Below `info`, the crates that carry the server's messages log their contents:
@@ -94,6 +109,15 @@ pub(crate) fn printed(line: &str) -> ExitCode {
     }
 }
 
+/// Says on stdout that the settings can be used.
+pub(crate) fn checked(format: LogFormat) -> ExitCode {
+    let sentence = "configuration is good";
+    match format {
+        LogFormat::Text => printed(sentence),
+        LogFormat::Json => printed(json_line("INFO", sentence, Map::new()).trim_end()),
+    }
+}
+
 /// Says on stdout that the server runs. `facts` are the contents of the sentence, for machines.
 pub(crate) fn started(format: LogFormat, sentence: &str, facts: Map<String, Value>) {
     let line = match format {
@@ -103,6 +127,12 @@ pub(crate) fn started(format: LogFormat, sentence: &str, facts: Map<String, Valu
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(line.as_bytes());
     let _ = written.and_then(|()| stdout.flush());
+}
+
+/// Says on stderr what may be wrong, before there is a log.
+pub(crate) fn warned(format: LogFormat, sentence: &str) {
+    let line = line(format, "WARN", sentence, Map::new());
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Says on stderr why the server does not run, or ended: after the lines in the log, if there is one yet.

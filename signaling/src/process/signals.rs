@@ -1,46 +1,61 @@
-//! Signals that end the server, each with a goodbye to everybody: SIGTERM of a supervisor, SIGINT and
-//! SIGQUIT of a keyboard, SIGHUP of a terminal that closed. There is nothing to reload by SIGHUP.
+//! Signals. SIGTERM of a supervisor, SIGINT and SIGQUIT of a keyboard, and the SIGHUP of a terminal that closed end the
+//! server, with a goodbye to everybody. Any other SIGHUP reloads.
 
+use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::info;
 
 pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    /// SIGHUP; none if `nohup` or a supervisor has it ignored, so that the server outlives its terminal.
-    hangup: Option<Signal>,
+    hangup: Signal,
+    /// Whether a terminal that closes ends the server: it has one, and neither `nohup` nor a supervisor had SIGHUP
+    /// ignored, so that the server would outlive it.
+    of_terminal: bool,
+    reloads: Arc<Notify>,
 }
 
 impl StopSignals {
-    pub(crate) fn listen() -> io::Result<Self> {
+    /// `reloads` is told of each SIGHUP that is not of a terminal.
+    pub(crate) fn listen(reloads: Arc<Notify>) -> io::Result<Self> {
         let hangup = SignalKind::hangup();
         let ignored = is_ignored(hangup.as_raw_value());
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-            hangup: (!ignored).then(|| signal(hangup)).transpose()?,
+            hangup: signal(hangup)?,
+            of_terminal: !ignored && has_terminal(),
+            reloads,
         })
     }
 
     pub(crate) async fn wait(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
+        let signal = loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break "SIGTERM",
+                _ = self.interrupt.recv() => break "SIGINT",
+                _ = self.quit.recv() => break "SIGQUIT",
+                _ = self.hangup.recv() => {}
             }
-        };
-        let signal = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.quit.recv() => "SIGQUIT",
-            _ = hangup => "SIGHUP",
+            // The kernel takes the terminal away before it tells so.
+            if self.of_terminal && !has_terminal() {
+                break "SIGHUP";
+            }
+            self.reloads.notify_one();
         };
         info!(signal, "told to stop");
     }
+}
+
+/// Whether the process has a controlling terminal.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Whether the process was started with a signal ignored. Where there is no `/proc` it was not.

@@ -3,12 +3,13 @@
 use std::future::pending;
 use std::io;
 use std::process::exit;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tertulia_signaling::config::LogFormat;
 use tokio::runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
 use super::log::Log;
@@ -27,6 +28,7 @@ const UNFINISHED: i32 = 1;
 pub(crate) struct Stop {
     told: oneshot::Receiver<()>,
     begins: Option<oneshot::Sender<()>>,
+    reloads: Arc<Notify>,
 }
 
 impl Stop {
@@ -37,9 +39,10 @@ impl Stop {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let reloads = Arc::<Notify>::default();
         let signals = {
             let _inside = runtime.enter();
-            StopSignals::listen()?
+            StopSignals::listen(reloads.clone())?
         };
         let (tell, told) = oneshot::channel();
         let (begins, begun) = oneshot::channel();
@@ -50,7 +53,13 @@ impl Stop {
         Ok(Self {
             told,
             begins: Some(begins),
+            reloads,
         })
+    }
+
+    /// Told each time that the settings are to be read again.
+    pub(crate) fn reloads(&self) -> Arc<Notify> {
+        self.reloads.clone()
     }
 
     /// Returns when the process is told to stop.

@@ -36,7 +36,7 @@ impl Shared {
     ) -> Result<Guest, Refusal> {
         let decided = match (&self.authority.hooks, &self.authority.keys) {
             (Some(hooks), _) => self.ask_hooks(hooks.as_ref(), room, entrant, stop).await,
-            (None, Some(keys)) => by_token(keys, room, entrant),
+            (None, Some(keys)) => by_token(&keys.get(), room, entrant),
             (None, None) => Ok(Guest {
                 entrant,
                 identity: None,

@@ -8,19 +8,24 @@ use tertulia_signaling::protocol::native::{
     Answer, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Offer, Refusal, ServerMessage,
     Source, VERSION, Welcome,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Deadline on a machine busy with other things; a healthy test does not wait this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// A connection, over TLS or not.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
+
 pub(crate) struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Connection>>,
     /// Read while looking for something else.
     early: VecDeque<ServerMessage>,
     requests: u32,
@@ -47,10 +52,7 @@ impl Client {
         let tcp = TcpSocket::new_v4().expect("socket");
         change(&tcp);
         let tcp = tcp.connect(addr.parse().expect("address")).await;
-        let tcp = MaybeTlsStream::Plain(tcp.expect("connect"));
-        let connected = timeout(DEADLINE, client_async(url, tcp)).await;
-        let (socket, _) = connected.expect("an answer in time")?;
-        Ok(Self::new(socket))
+        Self::over(tcp.expect("connect"), url).await
     }
 
     /// Connects with further headers.
@@ -76,25 +78,30 @@ impl Client {
             let value = value.parse().expect("a header");
             request.headers_mut().insert(*name, value);
         }
-        let connected = timeout(DEADLINE, connect_async(request)).await;
-        let (socket, _) = connected.expect("in time")?;
-        Ok(Self::new(socket))
+        let host = request.uri().authority().expect("a host").as_str();
+        let tcp = TcpStream::connect(host).await.expect("connect");
+        Self::over(tcp, request).await
     }
 
     /// Fails when the server refuses the upgrade.
     pub(crate) async fn try_connect(url: &str) -> Result<Self, tungstenite::Error> {
-        let connected = timeout(DEADLINE, connect_async(url)).await;
-        let (socket, _) = connected.expect("an answer in time")?;
-        Ok(Self::new(socket))
+        Self::try_connect_asking(url, &[]).await
     }
 
-    fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
-        Self {
+    /// Makes the WebSocket over a connection there is. Fails when the server refuses the upgrade.
+    pub(crate) async fn over(
+        stream: impl Connection + 'static,
+        request: impl IntoClientRequest + Unpin,
+    ) -> Result<Self, tungstenite::Error> {
+        let stream: Box<dyn Connection> = Box::new(stream);
+        let connected = timeout(DEADLINE, client_async(request, stream)).await;
+        let (socket, _) = connected.expect("an answer in time")?;
+        Ok(Self {
             socket,
             early: VecDeque::new(),
             requests: 0,
             id: String::new(),
-        }
+        })
     }
 
     pub(crate) async fn send_raw(&mut self, message: Message) {

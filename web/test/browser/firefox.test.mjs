@@ -14,4 +14,5 @@ if (address === null) {
   await import("./firefox/viewing.mjs");
   await import("./firefox/frozen.mjs");
   await import("./firefox/first-m-line.mjs");
+  await import("./firefox/encrypted.mjs");
 }

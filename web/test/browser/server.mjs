@@ -2,6 +2,8 @@
 import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { get as getPlain } from "node:http";
+import { get as getSecure } from "node:https";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
@@ -14,16 +16,16 @@ export class Server {
   log = "";
 
   /**
-   * @param {{ arrange?: (mediaPort: number) => Promise<string[]> }} [options] `arrange`: what must be there before
-   *   the server; returns flags for it. Then it is always one of ours
+   * @param {{ arrange?: (mediaPort: number) => Promise<string[]>, secure?: boolean }} [options] `arrange`: what must be
+   *   there before the server; returns flags for it. Then it is always one of ours. `secure`: by these flags it speaks TLS
    */
-  static async start({ arrange } = {}) {
+  static async start({ arrange, secure = false } = {}) {
     const server = new Server();
     server.url = arrange ? undefined : process.env.TERTULIA_URL;
     if (server.url) return server;
     if (!process.env.TERTULIA_BIN) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
     const listen = `127.0.0.1:${await freeTcpPort()}`;
-    server.url = `http://${listen}/`;
+    server.url = `${secure ? "https" : "http"}://${listen}/`;
     const mediaPort = await freeUdpPort();
     server.#arguments = ["--listen", listen, "--media-port", String(mediaPort), "--workers", "1"];
     server.#arguments.push(...((await arrange?.(mediaPort)) ?? []));
@@ -49,6 +51,15 @@ export class Server {
     }
   }
 
+  /** Has it read its settings again. */
+  async reload() {
+    const said = () => this.log.split("settings reloaded").length;
+    const before = said();
+    const { stderr } = this.#process;
+    this.#process.kill("SIGHUP");
+    while (said() === before) await once(stderr, "data", { signal: AbortSignal.timeout(START_PATIENCE_MS) });
+  }
+
   /** @returns {Promise<{ code: number | null, ms: number }>} how it ended after SIGTERM, and how fast */
   async terminate() {
     const began = performance.now();
@@ -63,12 +74,20 @@ export class Server {
   }
 }
 
-async function answers(url) {
-  try {
-    return (await fetch(url)).ok;
-  } catch {
-    return false;
-  }
+/**
+ * Whoever signed its certificate.
+ *
+ * @param {URL} url
+ */
+function answers(url) {
+  const get = url.protocol === "https:" ? getSecure : getPlain;
+  return new Promise((resolve) => {
+    const request = get(url, { rejectUnauthorized: false, agent: false }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode === 200);
+    });
+    request.on("error", () => resolve(false));
+  });
 }
 
 async function freeTcpPort() {

@@ -2,10 +2,12 @@
 import {
   AudioLevels,
   CallError,
+  createKey,
   captureDevices,
   captureScreen,
   cleanName,
   explainFault,
+  isUnreadable,
   isPassing,
   listDevices,
   Publication,
@@ -13,9 +15,10 @@ import {
   Room,
   summarize,
 } from "tertulia-client";
-import type { ChatMessage, Limits, Participant, RemoteTrack, RoomEvents, RoomOptions, Source, StreamStats } from "tertulia-client";
+import type { ChatMessage, EncryptionSecret, EncryptionState, Limits, Participant, RemoteTrack, RoomEvents, RoomOptions, Source, StreamStats } from "tertulia-client";
 
-const options: RoomOptions = { url: "wss://call.example.org/v1/ws", room: "standup", name: cleanName(" Ada "), metadata: { seat: 4 } };
+const secret: EncryptionSecret = Math.random() < 0.5 ? { key: createKey() } : { passphrase: "correct horse" };
+const options: RoomOptions = { url: "wss://call.example.org/v1/ws", room: "standup", name: cleanName(" Ada "), metadata: { seat: 4 }, encryption: secret };
 
 export async function call(stage: HTMLElement): Promise<Room> {
   const room = new Room(options);
@@ -29,6 +32,7 @@ export async function call(stage: HTMLElement): Promise<Room> {
   room.on("speakersChanged", ({ recent, speaking }) => console.log(recent.slice(0, speaking)));
   room.on("chatReceived", (message) => log(message));
   room.on("dataReceived", ({ from, payload, reliable }) => console.log(from, typeof payload, reliable));
+  room.on("encryptionChanged", ({ participant, encryption }) => console.log(participant.name, isUnreadable(encryption)));
   room.on("errorOccurred", (error) => console.warn(error instanceof CallError ? error.code : error.message, isPassing(error)));
 
   const { audio, video, problems } = await captureDevices({ audio: true, video: true, height: 720 });
@@ -36,6 +40,8 @@ export async function call(stage: HTMLElement): Promise<Room> {
   if (audio) await room.publish({ source: "microphone", media: audio });
   const camera: Publication | null = video && (await room.publish({ source: "camera", media: video, codec: "VP9", scalabilityMode: "L3T3_KEY" }));
   await room.join();
+  const states: (EncryptionState | null)[] = [...room.participants.keys()].map((id) => room.encryptionOf(id));
+  if (room.isEncrypted && states.includes("otherKey")) await room.changeKey(secret);
   if (camera) await room.setMuted(camera, true);
 
   const screen = await captureScreen();

@@ -11,7 +11,8 @@ import { answerTo, FakePeerConnection, FakeWebSocket, settle } from "./fakes.mjs
  * those that are refused, with the code.
  *
  * @param {{ others?: any[], refuse?: { code: string, fatal?: boolean } | null, deaf?: Set<string>,
- *   refusals?: Record<string, string>, autoSubscribe?: boolean, token?: string | (() => string | Promise<string>), welcome?: Record<string, unknown> }} script
+ *   refusals?: Record<string, string>, autoSubscribe?: boolean, token?: string | (() => string | Promise<string>), welcome?: Record<string, unknown>,
+ *   encryption?: { key: string } | { passphrase: string }, startWorker?: () => any }} script
  */
 export function serve(script = {}) {
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
@@ -57,6 +58,7 @@ export function serve(script = {}) {
     name: "Ana",
     ...("autoSubscribe" in script && { autoSubscribe: script.autoSubscribe }),
     ...("token" in script && { token: script.token }),
+    ...("encryption" in script && { encryption: script.encryption, startWorker: script.startWorker }),
     WebSocket: Socket,
     connect: (config) => {
       const connection = new FakePeerConnection(config, script.held);

@@ -165,6 +165,8 @@ test("the options of links are read and nothing else is taken for one", () => {
     wrongRoom: "",
     name: "Ana",
     token: "",
+    key: "",
+    asksPassphrase: false,
     autojoin: true,
     debug: true,
     microphone: true,

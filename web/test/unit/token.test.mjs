@@ -27,6 +27,27 @@ test("a token is read from the link, and taken out of the address", () => {
   }
 });
 
+test("a key stays in the address beside a token that goes, and only behind the #", () => {
+  for (const [address, token, key, asksPassphrase, visible] of [
+    ["/?room=hall#token=a.b.c&key=AAAA", "a.b.c", "AAAA", false, "https://call.example/?room=hall#key=AAAA"],
+    ["/?room=hall#key=AAAA&token=a.b.c", "a.b.c", "AAAA", false, "https://call.example/?room=hall#key=AAAA"],
+    ["/?room=hall#token=a.b.c&passphrase", "a.b.c", "", true, "https://call.example/?room=hall#passphrase"],
+    ["/?room=hall#key=AAAA", "", "AAAA", false, null],
+    ["/?room=hall#passphrase", "", "", true, null],
+    ["/?room=hall&key=AAAA&passphrase=x", "", "", false, null],
+  ]) {
+    const read = readAddress(url(address));
+    assert.deepEqual([read.room, read.token, read.key, read.asksPassphrase], ["hall", token, key, asksPassphrase], address);
+    assert.equal(withoutToken(url(address)), visible, address);
+  }
+  assert.equal(readAddress(url("/#passphrases")).room, "passphrases");
+  const here = url("/?room=hall#key=OLD");
+  assert.equal(roomLink(here, "hall"), "https://call.example/?room=hall");
+  assert.equal(roomLink(here, "hall", { key: "AAAA" }), "https://call.example/?room=hall#key=AAAA");
+  assert.equal(roomLink(here, "hall", { passphrase: "secret" }), "https://call.example/?room=hall#passphrase");
+  assert.equal(withoutRoom(here), "https://call.example/");
+});
+
 test("a token gets into no link for others", () => {
   const here = url("/?room=hall&token=secret#token=secret");
   assert.doesNotMatch(roomLink(here, "hall"), /secret/);

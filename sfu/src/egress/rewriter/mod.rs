@@ -8,6 +8,7 @@
 mod cuts;
 mod span;
 
+use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
 use cuts::Cuts;
@@ -22,28 +23,29 @@ const SPANS: usize = 8;
 /// packet further behind was numbered anew.
 const LATE: u64 = 512;
 
-/// The outgoing side of a slot.
+/// The outgoing side of a slot. The fields that every packet needs stand last, and the slot's others follow them.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Rewriter {
-    /// The current span; nearly every packet is of it.
-    span: Option<Span>,
     /// Earlier spans, oldest first.
     past: Vec<Span>,
     clock_rate: u32,
+    /// The number of spans begun.
+    begun: u32,
+    cuts: Cuts,
+    /// The current span; nearly every packet is of it.
+    span: Option<Span>,
     /// The highest number taken.
     sequence: u64,
     /// The highest number of a packet sent with its payload.
     latest: u64,
-    timestamp: u32,
-    sent_at: Option<Instant>,
-    ids: Ids,
-    /// The last packet sent does not end its frame.
-    torn: bool,
-    cuts: Cuts,
     /// The highest number of the current span's source that was sent or left out.
     newest: Option<u64>,
-    /// The number of spans begun.
-    begun: u32,
+    sent_at: Option<Instant>,
+    ids: Ids,
+    timestamp: u32,
+    /// The last packet sent does not end its frame.
+    torn: bool,
 }
 
 /// A source packet's place in the outgoing stream.
@@ -56,6 +58,14 @@ pub(crate) struct Rewritten {
 }
 
 impl Rewriter {
+    /// Bytes of it before those that every packet needs.
+    pub(super) const COLD: usize = offset_of!(Self, cuts) + Cuts::COLD;
+
+    /// Prefetches the memory that a packet needs: so many bytes, of what follows the rewriter too.
+    pub(super) fn prefetch(&self, bytes: usize) {
+        self.cuts.prefetch(bytes);
+    }
+
     /// Starts at a random sequence number and timestamp (RFC 3550 section 5.1).
     pub(crate) fn new(clock_rate: u32, sequence: u16, timestamp: u32) -> Self {
         Self {

@@ -79,10 +79,23 @@ impl ExtensionKind {
 /// to 31: browsers number from 1 and never come near.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ExtensionMap {
-    /// Indexed by kind; 0 is "not negotiated".
-    ids: [u8; ExtensionKind::ALL.len()],
+    ids: ExtensionIds,
     /// Indexed by id.
     kinds: [Option<ExtensionKind>; ExtensionMap::MAX_ID as usize + 1],
+}
+
+/// The ids of an [`ExtensionMap`], without the way back: all that a sender needs, in ten bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ExtensionIds {
+    /// Indexed by kind; 0 is "not negotiated".
+    of: [u8; ExtensionKind::ALL.len()],
+}
+
+impl ExtensionIds {
+    /// The id of a kind.
+    pub(crate) fn id(&self, kind: ExtensionKind) -> Option<u8> {
+        Some(self.of[kind as usize]).filter(|id| *id != 0)
+    }
 }
 
 impl ExtensionMap {
@@ -98,14 +111,19 @@ impl ExtensionMap {
         {
             return false;
         }
-        self.ids[kind as usize] = id;
+        self.ids.of[kind as usize] = id;
         self.kinds[id as usize] = Some(kind);
         true
     }
 
     /// The id of a kind.
     pub fn id(&self, kind: ExtensionKind) -> Option<u8> {
-        Some(self.ids[kind as usize]).filter(|id| *id != 0)
+        self.ids.id(kind)
+    }
+
+    /// The ids alone.
+    pub(crate) fn ids(&self) -> ExtensionIds {
+        self.ids
     }
 
     /// The kind of an id.

@@ -198,7 +198,7 @@ impl Srtp {
     /// Asks for some of the memory that sealing needs.
     pub(crate) fn prefetch(&self) {
         prefetch::line(&self.rollovers);
-        prefetch::line(&self.outbound.rtp);
+        self.outbound.rtp.prefetch();
     }
 
     /// Asks for the memory that numbering a packet of this SSRC needs.

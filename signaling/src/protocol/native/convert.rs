@@ -1,16 +1,19 @@
 //! The rooms' model and the wire format, side by side.
 
+use std::sync::Arc;
+
 use super::client_message::{CarriedTrack, Moderate, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
 use crate::access::Access;
 use crate::hooks::Permissions;
+use crate::live::Live;
 use crate::media;
 use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
 
 /// The facts that only the welcome tells.
 pub(super) struct Greeting {
-    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) ice_servers: Live<Arc<[IceServer]>>,
     pub(super) limits: wire::MessageLimits,
     pub(super) data: wire::DataChannels,
     pub(super) access: Access,
@@ -200,7 +203,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         chat: snapshot.chat.iter().map(chat).collect(),
         rules: Some(rules(snapshot.rules)),
         hands: snapshot.hands.iter().map(ToString::to_string).collect(),
-        ice_servers: greeting.ice_servers.clone(),
+        ice_servers: greeting.ice_servers.get().to_vec(),
         limits: greeting.limits,
         data: Some(greeting.data.clone()),
         server: wire::ServerInfo {

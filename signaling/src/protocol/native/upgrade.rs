@@ -18,6 +18,7 @@ use crate::access::Access;
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
 use crate::hooks::HttpRequest;
+use crate::live::Live;
 use crate::media::{self, SENDER_PROTOCOL};
 use crate::memory::Unread;
 use crate::room::{self, Rooms};
@@ -36,7 +37,7 @@ impl Native {
     pub(crate) fn new(
         rooms: Rooms,
         limits: Limits,
-        ice_servers: Vec<IceServer>,
+        ice_servers: Live<Arc<[IceServer]>>,
         trusted_proxies: Vec<Network>,
     ) -> Self {
         let media = media::Limits::default();

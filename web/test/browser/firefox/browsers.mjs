@@ -53,10 +53,11 @@ export function newRoom() {
  * @param {Record<string, string> & { room: string }} options of the address
  * @param {{ width: number, height: number }} [viewport]
  * @param {() => void} [before] runs in the page ahead of its own scripts
+ * @param {string} [fragment] of the address
  */
-export async function join(kind, server, name, options, viewport = SMALL, before = () => {}) {
+export async function join(kind, server, name, options, viewport = SMALL, before = () => {}, fragment = "") {
   const opening = kind === "Firefox" ? inFirefox : inChromium;
-  const page = await opening(autojoin(server.url, name, options), viewport, [keepConnections, before]);
+  const page = await opening(autojoin(server.url, name, options) + fragment, viewport, [keepConnections, before]);
   await page.waitForSelector(".call .tile.own", PATIENCE);
   return page;
 }

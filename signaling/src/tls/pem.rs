@@ -1,0 +1,178 @@
+//! Certificates and keys from PEM files (RFC 7468).
+
+use std::path::Path;
+
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{Certificate, CertificateError};
+
+/// Bytes of a file: far more than the longest chain has.
+const FILE_BYTES: u64 = 1 << 20;
+
+impl Certificate {
+    /// Reads a chain, which begins with the server's own certificate, and its private key (PKCS #8, PKCS #1 or SEC 1,
+    /// not encrypted).
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or has another form, or the key is of another certificate.
+    pub fn from_files(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let of_chain = |error| at(chain, &of_pem(&error, "certificate"));
+        let certificates = CertificateDer::pem_slice_iter(&read(chain)?)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(of_chain)?;
+        if certificates.is_empty() {
+            return Err(of_chain(pem::Error::NoItemsFound));
+        }
+        let text = read(key)?;
+        let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+            let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
+            match text.windows(encrypted.len()).any(|part| part == encrypted) {
+                true => at(
+                    key,
+                    "the private key is encrypted; write it without a passphrase (openssl pkey)",
+                ),
+                false => at(key, &of_pem(&error, "private key")),
+            }
+        })?;
+        Self::new(certificates, private).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => at(
+                key,
+                &format!(
+                    "the private key is not that of the certificate in {}",
+                    chain.display()
+                ),
+            ),
+            // It reads the first certificate of the chain.
+            rustls::Error::InvalidCertificate(_) => {
+                at(chain, "the first certificate cannot be read")
+            }
+            error => at(key, &format!("the private key cannot be used: {error}")),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > FILE_BYTES => Err(at(path, "the file has more than 1 MiB")),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(CertificateError(format!(
+            "cannot read {}: {error}",
+            path.display()
+        ))),
+    }
+}
+
+/// The error's own words may show a part of the key.
+fn of_pem(error: &pem::Error, wanted: &str) -> String {
+    match error {
+        pem::Error::NoItemsFound => format!("there is no {wanted} in PEM in it"),
+        _ => format!("a {wanted} in it is no PEM (RFC 7468)"),
+    }
+}
+
+fn at(path: &Path, wrong: &str) -> CertificateError {
+    CertificateError(format!("{}: {wrong}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A folder that is removed again.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = format!("tertulia-pem-{name}-{}", std::process::id());
+            let folder = std::env::temp_dir().join(folder);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            Self(folder)
+        }
+
+        fn file(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A certificate and its key, in PEM.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_chain_and_its_key_are_read() {
+        let folder = Folder::new("good");
+        let (certificate, private) = pair();
+        let (issuer, _) = pair();
+        let chain = folder.file("chain.pem", &format!("# a comment\n{certificate}{issuer}"));
+        let key = folder.file("key.pem", &private);
+        let read = Certificate::from_files(&chain, &key).expect("a certificate");
+        let fingerprint = read.fingerprint();
+        assert_eq!(fingerprint.split(':').count(), 32, "{fingerprint}");
+        assert_eq!(format!("{read:?}"), format!("Certificate({fingerprint:?})"));
+        // One file may hold both.
+        let both = folder.file("both.pem", &format!("{private}{certificate}"));
+        let both = Certificate::from_files(&both, &both).expect("a certificate");
+        assert_eq!(both.fingerprint(), fingerprint);
+    }
+
+    #[test]
+    fn each_fault_names_its_file_and_shows_no_key() {
+        let folder = Folder::new("bad");
+        let (certificate, private) = pair();
+        let (_, other) = pair();
+        let secret = private.lines().nth(1).expect("a line").to_owned();
+        let chain = folder.file("chain.pem", &certificate);
+        let key = folder.file("key.pem", &private);
+        let cut = |text: &str| text[..text.len() / 2].to_owned();
+        let wrong = |name: &str, text: &str| folder.file(name, text);
+        let none = folder.0.join("none.pem");
+        let empty = wrong("empty.pem", "");
+        let cut_chain = wrong("cut-chain.pem", &cut(&certificate));
+        let cut_key = wrong("cut-key.pem", &cut(&private));
+        let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let junk = wrong("junk.pem", junk);
+        let other = wrong("other.pem", &other);
+        let long = wrong("long.pem", &"\n".repeat((1 << 20) + 1));
+        let encrypted = private.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let encrypted = wrong("encrypted.pem", &encrypted);
+        for (chain, key, file, named) in [
+            (&none, &key, &none, "cannot read"),
+            (&chain, &none, &none, "cannot read"),
+            (&empty, &key, &empty, "no certificate"),
+            (&chain, &empty, &empty, "no private key"),
+            (&key, &key, &key, "no certificate"),
+            (&chain, &chain, &chain, "no private key"),
+            (&cut_chain, &key, &cut_chain, "RFC 7468"),
+            (&chain, &cut_key, &cut_key, "RFC 7468"),
+            (&junk, &key, &junk, "cannot be read"),
+            (&chain, &other, &other, "not that of the certificate"),
+            (&chain, &encrypted, &encrypted, "passphrase"),
+            (&long, &key, &long, "more than 1 MiB"),
+        ] {
+            let said = Certificate::from_files(chain, key).expect_err(named);
+            let said = said.to_string();
+            let file = file.to_str().expect("a name");
+            assert!(said.contains(named) && said.contains(file), "{said}");
+            assert!(!said.contains(&secret), "{said}");
+        }
+    }
+}
