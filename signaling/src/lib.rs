@@ -34,6 +34,7 @@ pub mod protocol;
 pub mod room;
 mod session;
 pub mod tls;
+mod watched;
 
 pub use clients::{ClientAddress, Network};
 pub use config::Config;
