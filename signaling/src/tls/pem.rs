@@ -85,30 +85,14 @@ fn at(path: &Path, wrong: &str) -> CertificateError {
 mod tests {
     use std::path::PathBuf;
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    /// A folder that is removed again.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let folder = format!("tertulia-pem-{name}-{}", std::process::id());
-            let folder = std::env::temp_dir().join(folder);
-            std::fs::create_dir_all(&folder).expect("a folder");
-            Self(folder)
-        }
-
-        fn file(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.0.join(name);
-            std::fs::write(&path, text).expect("a file");
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
+    fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
     }
 
     /// A certificate and its key, in PEM.
@@ -119,32 +103,36 @@ mod tests {
 
     #[test]
     fn a_chain_and_its_key_are_read() {
-        let folder = Folder::new("good");
+        let folder = TempDir::new().expect("a folder");
         let (certificate, private) = pair();
         let (issuer, _) = pair();
-        let chain = folder.file("chain.pem", &format!("# a comment\n{certificate}{issuer}"));
-        let key = folder.file("key.pem", &private);
+        let chain = file(
+            &folder,
+            "chain.pem",
+            &format!("# a comment\n{certificate}{issuer}"),
+        );
+        let key = file(&folder, "key.pem", &private);
         let read = Certificate::from_files(&chain, &key).expect("a certificate");
         let fingerprint = read.fingerprint();
         assert_eq!(fingerprint.split(':').count(), 32, "{fingerprint}");
         assert_eq!(format!("{read:?}"), format!("Certificate({fingerprint:?})"));
         // One file may hold both.
-        let both = folder.file("both.pem", &format!("{private}{certificate}"));
+        let both = file(&folder, "both.pem", &format!("{private}{certificate}"));
         let both = Certificate::from_files(&both, &both).expect("a certificate");
         assert_eq!(both.fingerprint(), fingerprint);
     }
 
     #[test]
     fn each_fault_names_its_file_and_shows_no_key() {
-        let folder = Folder::new("bad");
+        let folder = TempDir::new().expect("a folder");
         let (certificate, private) = pair();
         let (_, other) = pair();
         let secret = private.lines().nth(1).expect("a line").to_owned();
-        let chain = folder.file("chain.pem", &certificate);
-        let key = folder.file("key.pem", &private);
+        let chain = file(&folder, "chain.pem", &certificate);
+        let key = file(&folder, "key.pem", &private);
         let cut = |text: &str| text[..text.len() / 2].to_owned();
-        let wrong = |name: &str, text: &str| folder.file(name, text);
-        let none = folder.0.join("none.pem");
+        let wrong = |name: &str, text: &str| file(&folder, name, text);
+        let none = folder.path().join("none.pem");
         let empty = wrong("empty.pem", "");
         let cut_chain = wrong("cut-chain.pem", &cut(&certificate));
         let cut_key = wrong("cut-key.pem", &cut(&private));
