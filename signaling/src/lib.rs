@@ -23,6 +23,7 @@
 pub mod access;
 mod clients;
 pub mod config;
+mod files;
 pub mod hooks;
 mod http;
 mod live;
