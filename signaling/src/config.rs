@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use crate::access::{Keys, KeysError};
 use crate::clients::Network;
-use crate::names;
 use crate::tls::CertificateError;
+use crate::{files, names};
 
 mod check;
 mod command;
@@ -30,6 +30,9 @@ pub use door::KEYS_VARIABLE;
 pub use environment::{blamed_variable, unknown_variables};
 pub use flags::Flags;
 pub use ice_server::IceServer;
+
+/// Bytes of a file of settings: far more than all of them take.
+const FILE_BYTES: usize = 1 << 20;
 
 /// Everything that can be set. An unknown key in the file is an error.
 #[derive(Clone, Debug, Deserialize)]
@@ -424,7 +427,7 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = files::read_text(path, FILE_BYTES).map_err(|source| ConfigError::Read {
             path: path.into(),
             source,
         })?;

@@ -23,6 +23,7 @@
 pub mod access;
 mod clients;
 pub mod config;
+mod files;
 pub mod hooks;
 mod http;
 mod live;
@@ -34,6 +35,7 @@ pub mod protocol;
 pub mod room;
 mod session;
 pub mod tls;
+mod watched;
 
 pub use clients::{ClientAddress, Network};
 pub use config::Config;

@@ -297,7 +297,8 @@ export class Room extends Events {
     if (!this.#encryption) throw new CallError("not_encrypted", "This call is not encrypted, and has no key to change.");
     await this.#encryption.change(secret, this.#options.room);
     this.#judgeAll();
-    await this.update({ metadata: this.#options.metadata ?? {} });
+    // Without that right the others learn it from the frames.
+    if (this.permissions.update) await this.update({ metadata: this.#options.metadata ?? {} });
   }
 
   /**

@@ -47,7 +47,7 @@ impl FromStr for ServerUrl {
                 Ok(Self(url))
             }
             "https" | "wss" => {
-                Err("bots speak plain http only: name the server behind the TLS proxy".into())
+                Err("bots speak plain http only: name the server behind the TLS proxy, or one without TLS".into())
             }
             _ => Err(format!("`{text}` is no http URL: {form}")),
         }

@@ -40,7 +40,7 @@ pub(crate) struct Forwarder {
     latest: (u8, PayloadType),
     /// The clock and timestamp of the last packet forwarded, for aligning layers.
     last: Option<(SenderClock, u32)>,
-    /// Boxed, as it is rare.
+    /// The switch that waits, in a box: few do, and every packet reads what stands here.
     held: Option<Box<Held>>,
     pub(crate) selector: LayerSelector,
     /// The publisher's payload types that the viewer can be sent, with the viewer's. At most one for each negotiated

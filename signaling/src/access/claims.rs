@@ -21,7 +21,7 @@ pub struct Claims {
     /// The metadata in the room. None: the client's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    #[serde(rename = "tertulia")]
+    #[serde(rename = "tertulia", deserialize_with = "super::object::read")]
     pub(super) grants: Grants,
 }
 

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
 use serde::Deserialize;
+
+use super::object::Object;
+use crate::files;
 
 /// Keys in a set. A rotation has two, and a token without `kid` is tried with each.
 const MOST_KEYS: usize = 16;
@@ -49,7 +52,7 @@ pub struct KeysError(String);
 
 #[derive(Deserialize)]
 struct Set {
-    keys: Vec<Jwk>,
+    keys: Vec<Object<Jwk>>,
 }
 
 /// The members that are read. It has no `Debug` form: `k` and `d` are secret.
@@ -58,6 +61,8 @@ struct Jwk {
     kty: String,
     kid: Option<String>,
     alg: Option<String>,
+    r#use: Option<String>,
+    key_ops: Option<Vec<String>>,
     crv: Option<String>,
     k: Option<String>,
     x: Option<String>,
@@ -70,7 +75,8 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// The text is no key set, a key has another form, two have one id, or a secret is shorter than 32 bytes.
+    /// The text is no key set, a key has another form or use, two have one id, a secret is shorter than 32 bytes, or
+    /// anybody can sign for a public key.
     pub fn from_json(text: &str) -> Result<Self, KeysError> {
         // Other crates of the process may have another backend built in, and then neither would be the default. Fails
         // where the embedder has chosen one, which serves as well.
@@ -81,7 +87,7 @@ impl Keys {
             )));
         }
         // The error's own words may show a secret.
-        let set: Set = serde_json::from_str(text).map_err(|error| {
+        let Object::<Set>(set) = serde_json::from_str(text).map_err(|error| {
             KeysError(format!(
                 "this is no JSON Web Key Set (RFC 7517): see line {}, column {}",
                 error.line(),
@@ -96,7 +102,7 @@ impl Keys {
         }
         let keys = set.keys.into_iter().enumerate();
         let all: Vec<Key> = keys
-            .map(|(at, key)| read(at, key))
+            .map(|(at, Object(key))| read(at, key))
             .collect::<Result<_, _>>()?;
         let mut ids = HashSet::new();
         if let Some(twice) = all.iter().find(|key| !ids.insert(&key.id)) {
@@ -115,7 +121,7 @@ impl Keys {
     /// The file cannot be read, or as of [`from_json`](Self::from_json). The sentence names the file.
     pub fn from_file(path: &Path) -> Result<Self, KeysError> {
         let at = path.display();
-        let text = std::fs::read_to_string(path)
+        let text = files::read_text(path, SET_BYTES)
             .map_err(|error| KeysError(format!("cannot read {at}: {error}")))?;
         Self::from_json(&text).map_err(|KeysError(wrong)| KeysError(format!("{at}: {wrong}")))
     }
@@ -150,6 +156,12 @@ fn read(at: usize, jwk: Jwk) -> Result<Key, KeysError> {
     if jwk.alg.is_some_and(|alg| alg != name) {
         return wrong(&format!("the `alg` of its `kty` is {name}"));
     }
+    let signs_by = |what: &String| what == "sign" || what == "verify";
+    if jwk.r#use.is_some_and(|of| of != "sig")
+        || jwk.key_ops.is_some_and(|ops| !ops.iter().any(signs_by))
+    {
+        return wrong("it is not for signatures, by its `use` or `key_ops` (RFC 7517 section 4)");
+    }
     let (verifies, signs) = if algorithm == Algorithm::HS256 {
         let Some(secret) = bytes(jwk.k.as_deref()) else {
             return wrong("its `k` must be the secret in base64url without `=`");
@@ -181,7 +193,11 @@ fn read(at: usize, jwk: Jwk) -> Result<Key, KeysError> {
         let signs =
             private.map(|private| EncodingKey::from_ed_der(&[&PKCS8_HEAD[..], &private].concat()));
         // It takes the raw key, in spite of its name: a verifier of Ed25519 wants nothing else.
-        (DecodingKey::from_ed_der(&public), signs)
+        let verifies = DecodingKey::from_ed_der(&public);
+        if anybody_signs_for(&verifies) {
+            return wrong("its `x` is a point of small order, for which anybody can sign");
+        }
+        (verifies, signs)
     };
     Ok(Key {
         id,
@@ -189,6 +205,18 @@ fn read(at: usize, jwk: Jwk) -> Result<Key, KeysError> {
         verifies,
         signs,
     })
+}
+
+/// Whether a public key of Ed25519 is a point of small order: all zeros is one. Such a key takes the signature that is a
+/// neutral point and the number 0 for at least one message in eight, and any other key never does.
+fn anybody_signs_for(key: &DecodingKey) -> bool {
+    /// Messages tried. Each of the points is found by far fewer, which a test shows.
+    const MESSAGES: u8 = 64;
+    let mut neutral = [0; 2 * ED25519_BYTES];
+    neutral[0] = 1;
+    let neutral = URL_SAFE_NO_PAD.encode(neutral);
+    let takes = |message: u8| crypto::verify(&neutral, &[message], key, Algorithm::EdDSA);
+    (0..MESSAGES).any(|message| takes(message).is_ok_and(|takes| takes))
 }
 
 fn bytes(text: Option<&str>) -> Option<Vec<u8>> {
@@ -247,6 +275,14 @@ pub(super) mod tests {
             ),
             (r#""kty":"RSA","kid":"a""#, "key `a`: its `kty`"),
             (
+                r#""kty":"oct","kid":"a","use":"enc","k":"WEAK""#,
+                "key `a`: it is not for signatures",
+            ),
+            (
+                r#""kty":"oct","kid":"a","key_ops":["encrypt"],"k":"WEAK""#,
+                "key `a`: it is not for signatures",
+            ),
+            (
                 r#""kty":"OKP","kid":"a","crv":"Ed448","x":"WEAK""#,
                 "key `a`: its `crv`",
             ),
@@ -276,6 +312,9 @@ pub(super) mod tests {
             "{}",
             r#"{"keys":"PASSWORD"}"#,
             r#"{"keys":["PASSWORD"]}"#,
+            // A derived reader takes arrays of the fields for objects.
+            r#"[[["oct","x",null,null,null,null,"PASSWORD",null,null]]]"#,
+            r#"{"keys":[["oct","x",null,null,null,null,"PASSWORD",null,null]]}"#,
             r#"{"keys":[{"kty":"oct","k":{"PASSWORD":1}}]}"#,
             r#"{"keys":[{"kty":"oct","k":"a","k":"PASSWORD"}]}"#,
             "PASSWORD",
@@ -296,6 +335,38 @@ pub(super) mod tests {
         assert!(fault(&set(&(0..17).collect::<Vec<_>>())).contains("and this one has 17"));
         assert!(fault(&" ".repeat(SET_BYTES + 1)).contains("more than"));
         assert!(Keys::from_json(&set(&(0..16).collect::<Vec<_>>())).is_ok());
+    }
+
+    #[test]
+    fn a_public_key_for_which_anybody_signs_is_refused() {
+        // The neutral point, the one of order 2, and the two of order 4 and four of order 8, which differ in their sign bits.
+        let points = [
+            (format!("01{}", "00".repeat(31)), 1),
+            (format!("ec{}7f", "ff".repeat(30)), 1),
+            ("00".repeat(32), 2),
+            (
+                "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05".to_owned(),
+                2,
+            ),
+            (
+                "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a".to_owned(),
+                2,
+            ),
+        ];
+        for (point, signs) in points {
+            let byte = |at: usize| u8::from_str_radix(&point[2 * at..2 * at + 2], 16).expect("hex");
+            let mut point: Vec<u8> = (0..ED25519_BYTES).map(byte).collect();
+            for _ in 0..signs {
+                let key = DecodingKey::from_ed_der(&point);
+                assert!(anybody_signs_for(&key), "{point:x?}");
+                point[ED25519_BYTES - 1] ^= 0x80;
+            }
+        }
+        let x = URL_SAFE_NO_PAD.encode([0; ED25519_BYTES]);
+        let zeros = format!(r#"{{"keys":[{{"kty":"OKP","kid":"a","crv":"Ed25519","x":"{x}"}}]}}"#);
+        assert!(fault(&zeros).contains("small order"));
+        let good = DecodingKey::from_ed_der(&bytes(Some(PUBLIC)).expect("a key"));
+        assert!(!anybody_signs_for(&good));
     }
 
     #[test]

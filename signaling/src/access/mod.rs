@@ -7,6 +7,7 @@ mod claims;
 mod fault;
 mod issue;
 mod keys;
+mod object;
 mod token;
 mod verify;
 

@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 use super::claims::Claims;
 use super::fault::TokenFault;
 use super::keys::{Key, Keys};
+use super::object::Object;
 use super::token::{TOKEN_BYTES, Token};
 use crate::hooks::Admission;
 
@@ -32,8 +33,8 @@ impl Keys {
             let Some(key) = keys.next() else {
                 return Err(TokenFault::Invalid("has a wrong signature"));
             };
-            match decode::<Claims>(text, &key.verifies, &validation(header.alg)) {
-                Ok(token) => break token.claims,
+            match decode::<Object<Claims>>(text, &key.verifies, &validation(header.alg)) {
+                Ok(token) => break token.claims.0,
                 Err(error) if *error.kind() == ErrorKind::InvalidSignature => {}
                 Err(error) => return Err(fault(&error)),
             }
@@ -67,6 +68,8 @@ impl Keys {
 }
 
 const OTHER_ALGORITHM: &str = "is signed with neither HS256 nor EdDSA";
+const OTHER_HEADER: &str =
+    "is signed with neither HS256 nor EdDSA, or has a header of another form";
 
 fn validation(algorithm: Algorithm) -> Validation {
     // `exp` is required by default, and a token with an `aud` is for somebody else.
@@ -78,8 +81,8 @@ fn validation(algorithm: Algorithm) -> Validation {
 
 fn header_fault(error: &Error) -> TokenFault {
     TokenFault::Invalid(match error.kind() {
-        // `none`, or one that nobody knows.
-        ErrorKind::Json(error) if error.is_data() => OTHER_ALGORITHM,
+        // `none`, an algorithm that nobody knows, or a `kid` that is no text.
+        ErrorKind::Json(error) if error.is_data() => OTHER_HEADER,
         _ => "is no JSON Web Token",
     })
 }
@@ -89,7 +92,8 @@ fn fault(error: &Error) -> TokenFault {
         ErrorKind::ExpiredSignature => return TokenFault::Expired,
         ErrorKind::ImmatureSignature => return TokenFault::NotYetValid,
         ErrorKind::InvalidAudience => "is for another server: it has an `aud`",
-        ErrorKind::MissingRequiredClaim(_) => "has no `exp`",
+        // `exp` alone is required. One that is no number counts as none.
+        ErrorKind::MissingRequiredClaim(_) => "has no `exp` that is a time",
         ErrorKind::InvalidClaimFormat(_) => "has an `exp` or `nbf` that is no time",
         ErrorKind::Json(_) => {
             "has claims of another form, or a grant that this server does not know"
@@ -168,6 +172,8 @@ mod tests {
             (json!({"nbf": now + 60}), "token_not_yet_valid"),
             (json!({"nbf": "now"}), "token_invalid"),
             (json!({"aud": "another"}), "token_invalid"),
+            // A derived reader takes an array of the fields for an object.
+            (json!({"tertulia": ["a", true]}), "token_invalid"),
             (json!({"iss": "anybody", "other": 1}), "admitted"),
             (
                 json!({"tertulia": {"room": "b", "join": true}}),

@@ -84,7 +84,7 @@ impl NewToken {
     ///
     /// # Errors
     ///
-    /// A sentence: a name that no room or nobody can have, or an identity that is too long.
+    /// A sentence: a name that no room or nobody can have, an identity that is too long, or sources that contradict.
     pub fn claims(&self) -> Result<Claims, String> {
         if self.room != ROOM_ANY {
             names::room_name(&self.room).map_err(|error| format!("--room {error}"))?;
@@ -94,6 +94,9 @@ impl NewToken {
         let most = crate::room::IDENTITY_BYTES;
         if self.identity.as_ref().is_some_and(|it| it.len() > most) {
             return Err(format!("--identity must have at most {most} bytes"));
+        }
+        if self.publish.contains(&Source::None) && self.publish.len() > 1 {
+            return Err("--publish none contradicts the other sources".to_owned());
         }
         let may = |source| self.publish.is_empty() || self.publish.contains(&source);
         let permissions = Permissions::all()
@@ -204,7 +207,11 @@ mod tests {
         }
         let long = format!("--room a --identity {}", "i".repeat(257));
         let room = format!("--room {}", "r".repeat(65));
-        for (arguments, named) in [(room.as_str(), "--room"), (long.as_str(), "--identity")] {
+        for (arguments, named) in [
+            (room.as_str(), "--room"),
+            (long.as_str(), "--identity"),
+            ("--room a --publish none,camera", "--publish"),
+        ] {
             let said = parsed(arguments)
                 .expect(arguments)
                 .claims()

@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn keys_come_from_a_file_or_from_the_environment() {
         let set = new_key_set("1");
-        let path = std::env::temp_dir().join(format!("tertulia-keys-{}.json", std::process::id()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.json");
         std::fs::write(&path, &set).expect("write");
         let variable = || Some(OsString::from(&set));
         let read = |file, variable| keys(file, variable).map(|keys| keys.is_some());

@@ -1,7 +1,6 @@
 //! Everything served over HTTP.
 
 mod assets;
-mod counted;
 mod headers;
 mod health;
 mod host;
@@ -14,6 +13,7 @@ mod serve;
 mod stats;
 mod tls;
 mod to_https;
+mod unread;
 
 use std::sync::Arc;
 

@@ -22,11 +22,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::counted::Counted;
 use super::patient::Patient;
 use super::tls::{Opened, Tls};
 use super::to_https;
+use super::unread::UnreadWatch;
 use crate::memory::{Memory, Unread};
+use crate::watched::Watched;
 
 /// Bounds of time and number for connections.
 #[derive(Clone, Copy)]
@@ -112,7 +113,7 @@ impl Talk {
             peer,
             unread,
         } = self;
-        let stream = TokioIo::new(Counted::new(stream, unread.clone()));
+        let stream = TokioIo::new(Watched::new(stream, UnreadWatch::new(unread.clone())));
         let router = TowerToHyperService::new(router);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));

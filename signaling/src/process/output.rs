@@ -27,6 +27,8 @@ const LOG_FILTER: &str = "info,rtc_dtls=error";
 pub(crate) struct Filter(reload::Handle<EnvFilter, Registry>);
 
 impl Filter {
+    /// Sets another filter; none is the usual one.
+    ///
     /// # Errors
     ///
     /// A sentence: the filter cannot be read.

@@ -16,7 +16,7 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// If anything cannot be used, nothing changes, and the log says why.
+    /// Reloads. If anything cannot be used, nothing changes, and the log says why.
     pub(crate) async fn run(&self, node: &Node) {
         match self.take(node).await {
             Ok(fixed) => {

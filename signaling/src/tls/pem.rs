@@ -7,9 +7,12 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Certificate, CertificateError};
+use crate::files;
 
 /// Bytes of a file: far more than the longest chain has.
-const FILE_BYTES: u64 = 1 << 20;
+const FILE_BYTES: usize = 1 << 20;
+/// Bytes of a chain as it is sent: OpenSSL's clients take 100 kB, and chains have some 5.
+const CHAIN_BYTES: usize = 64 << 10;
 
 impl Certificate {
     /// Reads a chain, which begins with the server's own certificate, and its private key (PKCS #8, PKCS #1 or SEC 1,
@@ -25,6 +28,10 @@ impl Certificate {
             .map_err(of_chain)?;
         if certificates.is_empty() {
             return Err(of_chain(pem::Error::NoItemsFound));
+        }
+        if certificates.iter().map(|each| each.len()).sum::<usize>() > CHAIN_BYTES {
+            let wrong = "the chain has more than 64 KiB, which clients refuse; it needs no certificate twice";
+            return Err(at(chain, wrong));
         }
         let text = read(key)?;
         let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
@@ -55,18 +62,8 @@ impl Certificate {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path);
-    let read = file.and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if bytes.len() as u64 > FILE_BYTES => Err(at(path, "the file has more than 1 MiB")),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(CertificateError(format!(
-            "cannot read {}: {error}",
-            path.display()
-        ))),
-    }
+    files::read(path, FILE_BYTES)
+        .map_err(|error| CertificateError(format!("cannot read {}: {error}", path.display())))
 }
 
 /// The error's own words may show a part of the key.
@@ -85,30 +82,14 @@ fn at(path: &Path, wrong: &str) -> CertificateError {
 mod tests {
     use std::path::PathBuf;
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    /// A folder that is removed again.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let folder = format!("tertulia-pem-{name}-{}", std::process::id());
-            let folder = std::env::temp_dir().join(folder);
-            std::fs::create_dir_all(&folder).expect("a folder");
-            Self(folder)
-        }
-
-        fn file(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.0.join(name);
-            std::fs::write(&path, text).expect("a file");
-            path
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
+    fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
     }
 
     /// A certificate and its key, in PEM.
@@ -119,32 +100,36 @@ mod tests {
 
     #[test]
     fn a_chain_and_its_key_are_read() {
-        let folder = Folder::new("good");
+        let folder = TempDir::new().expect("a folder");
         let (certificate, private) = pair();
         let (issuer, _) = pair();
-        let chain = folder.file("chain.pem", &format!("# a comment\n{certificate}{issuer}"));
-        let key = folder.file("key.pem", &private);
+        let chain = file(
+            &folder,
+            "chain.pem",
+            &format!("# a comment\n{certificate}{issuer}"),
+        );
+        let key = file(&folder, "key.pem", &private);
         let read = Certificate::from_files(&chain, &key).expect("a certificate");
         let fingerprint = read.fingerprint();
         assert_eq!(fingerprint.split(':').count(), 32, "{fingerprint}");
         assert_eq!(format!("{read:?}"), format!("Certificate({fingerprint:?})"));
         // One file may hold both.
-        let both = folder.file("both.pem", &format!("{private}{certificate}"));
+        let both = file(&folder, "both.pem", &format!("{private}{certificate}"));
         let both = Certificate::from_files(&both, &both).expect("a certificate");
         assert_eq!(both.fingerprint(), fingerprint);
     }
 
     #[test]
     fn each_fault_names_its_file_and_shows_no_key() {
-        let folder = Folder::new("bad");
+        let folder = TempDir::new().expect("a folder");
         let (certificate, private) = pair();
         let (_, other) = pair();
         let secret = private.lines().nth(1).expect("a line").to_owned();
-        let chain = folder.file("chain.pem", &certificate);
-        let key = folder.file("key.pem", &private);
+        let chain = file(&folder, "chain.pem", &certificate);
+        let key = file(&folder, "key.pem", &private);
         let cut = |text: &str| text[..text.len() / 2].to_owned();
-        let wrong = |name: &str, text: &str| folder.file(name, text);
-        let none = folder.0.join("none.pem");
+        let wrong = |name: &str, text: &str| file(&folder, name, text);
+        let none = folder.path().join("none.pem");
         let empty = wrong("empty.pem", "");
         let cut_chain = wrong("cut-chain.pem", &cut(&certificate));
         let cut_key = wrong("cut-key.pem", &cut(&private));
@@ -152,6 +137,7 @@ mod tests {
         let junk = wrong("junk.pem", junk);
         let other = wrong("other.pem", &other);
         let long = wrong("long.pem", &"\n".repeat((1 << 20) + 1));
+        let chains = wrong("chains.pem", &certificate.repeat(300));
         let encrypted = private.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         let encrypted = wrong("encrypted.pem", &encrypted);
         for (chain, key, file, named) in [
@@ -166,7 +152,8 @@ mod tests {
             (&junk, &key, &junk, "cannot be read"),
             (&chain, &other, &other, "not that of the certificate"),
             (&chain, &encrypted, &encrypted, "passphrase"),
-            (&long, &key, &long, "more than 1 MiB"),
+            (&long, &key, &long, "more than 1048576 bytes"),
+            (&chains, &key, &chains, "more than 64 KiB"),
         ] {
             let said = Certificate::from_files(chain, key).expect_err(named);
             let said = said.to_string();

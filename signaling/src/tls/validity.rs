@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use x509_parser::prelude::{ASN1Time, FromDer, Validity, X509Certificate};
+use x509_parser::prelude::{FromDer, Validity, X509Certificate};
 
 use super::Certificate;
 
@@ -27,20 +27,16 @@ fn warning(validity: &Validity, now: i64) -> Option<String> {
         not_after,
     } = validity;
     let end = not_after.timestamp();
-    let sentence = if now < not_before.timestamp() {
-        "the certificate is not valid before"
+    if now < not_before.timestamp() {
+        Some(format!("the certificate is not valid before {not_before}"))
     } else if now > end {
-        "the certificate has expired, and browsers refuse it: it was valid until"
-    } else if now > end - SOON {
-        "the certificate expires soon: it is valid until"
+        Some(format!(
+            "the certificate has expired, and browsers refuse it: it was valid until {not_after}"
+        ))
     } else {
-        return None;
-    };
-    let time: &ASN1Time = match now < not_before.timestamp() {
-        true => not_before,
-        false => not_after,
-    };
-    Some(format!("{sentence} {time}"))
+        (now > end - SOON)
+            .then(|| format!("the certificate expires soon: it is valid until {not_after}"))
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `tertulia token` and `tertulia key`, and a server that is started with their output.
 
-use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
+use tempfile::NamedTempFile;
 use tertulia_signaling::access::{Claims, Keys};
 use tertulia_signaling::hooks::Permissions;
 use tertulia_signaling::protocol::native::{ClientMessage, Join, ServerMessage};
@@ -10,25 +10,18 @@ use tertulia_signaling::protocol::native::{ClientMessage, Join, ServerMessage};
 use crate::client::{Client, join};
 use crate::process::{Process, failure, tertulia};
 
-/// A file that is removed again.
-struct KeysFile(PathBuf);
+/// A file with keys, which is removed again.
+struct KeysFile(NamedTempFile);
 
 impl KeysFile {
-    fn new(name: &str, text: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("tertulia-{}-{name}.json", std::process::id()));
-        std::fs::write(&path, text).expect("write");
-        Self(path)
+    fn new(text: &str) -> Self {
+        let file = NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("write");
+        Self(file)
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().expect("a name")
-    }
-}
-
-impl Drop for KeysFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        self.0.path().to_str().expect("a name")
     }
 }
 
@@ -72,7 +65,7 @@ async fn enter(server: &Process, token: &str, room: &str) -> Result<(), String> 
 #[tokio::test]
 async fn a_server_with_a_printed_key_admits_by_a_printed_token() {
     let set = printed(&["key"], None).await;
-    let file = KeysFile::new("printed", &set);
+    let file = KeysFile::new(&set);
     let keys = ["--keys", file.path()];
     let new = [
         "token",
@@ -108,11 +101,8 @@ async fn a_server_with_a_printed_key_admits_by_a_printed_token() {
 
 #[tokio::test]
 async fn what_cannot_be_printed_is_said() {
-    let one = KeysFile::new("one", &printed(&["key", "--id", "one"], None).await);
-    let weak = KeysFile::new(
-        "weak",
-        r#"{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0"}]}"#,
-    );
+    let one = KeysFile::new(&printed(&["key", "--id", "one"], None).await);
+    let weak = KeysFile::new(r#"{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0"}]}"#);
     for (arguments, named) in [
         (&["token", "--room", "a"][..], "no keys"),
         (&["token", "--room", "a", "--keys", "/none"], "/none"),
@@ -136,13 +126,13 @@ async fn an_address_that_others_reach_wants_keys_or_to_be_open() {
     for named in ["0.0.0.0:0", "--keys", "TERTULIA_KEYS", "--open"] {
         assert!(said.contains(named), "{said}");
     }
-    let key = KeysFile::new("locked", &printed(&["key"], None).await);
+    let key = KeysFile::new(&printed(&["key"], None).await);
     let both = failure(&["--open", "--keys", key.path()]).await;
     assert!(both.contains("open"), "{both}");
     for more in [&["--open"][..], &["--keys", key.path()]] {
         // Its line names the address 0.0.0.0, where it can be reached by this machine as well.
         let server = Process::spawn(tertulia(&[&ports, more].concat())).await;
-        let token = Keys::from_file(&key.0).expect("keys").issue(
+        let token = Keys::from_file(key.0.path()).expect("keys").issue(
             &Claims::join("*", Permissions::all()),
             std::time::Duration::from_secs(60),
             None,

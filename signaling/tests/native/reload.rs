@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tertulia_signaling::access::{Claims, Keys};
 use tertulia_signaling::hooks::Permissions;
 use tertulia_signaling::protocol::native::{ClientMessage, Join, ServerMessage};
@@ -17,28 +18,10 @@ use crate::client::{Client, DEADLINE, chat, join};
 use crate::process::{Process, failure, tertulia};
 use crate::tls::Pair;
 
-/// A folder that is removed again.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = format!("tertulia-reload-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        Self(folder)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).expect("a file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).expect("a file");
+    path
 }
 
 fn text(path: &Path) -> &str {
@@ -155,8 +138,8 @@ async fn a_replaced_certificate_is_that_of_the_next_connection_and_running_ones_
 
 #[tokio::test]
 async fn keys_are_replaced_and_a_bad_set_changes_nothing() {
-    let folder = Folder::new("keys");
-    let file = folder.write("keys.json", &set(&[1, 2]));
+    let folder = TempDir::new().expect("a folder");
+    let file = write(&folder, "keys.json", &set(&[1, 2]));
     let mut server = Told::start(&["--keys", text(&file)]).await;
     let mut ada = enter(&server.process, 1).await.expect("admitted");
     assert_eq!(
@@ -164,7 +147,7 @@ async fn keys_are_replaced_and_a_bad_set_changes_nothing() {
         Some("token_invalid")
     );
 
-    folder.write("keys.json", &set(&[2, 3]));
+    write(&folder, "keys.json", &set(&[2, 3]));
     server.reload().await;
     assert_eq!(
         enter(&server.process, 1).await.err().as_deref(),
@@ -175,7 +158,7 @@ async fn keys_are_replaced_and_a_bad_set_changes_nothing() {
     }
 
     for wrong in ["", "{\"keys\":[]}"] {
-        folder.write("keys.json", wrong);
+        write(&folder, "keys.json", wrong);
         let said = server.reload().await;
         assert!(
             said.contains("not reloaded") && said.contains("keys.json"),
@@ -192,8 +175,8 @@ async fn keys_are_replaced_and_a_bad_set_changes_nothing() {
 
 #[tokio::test]
 async fn settings_are_read_again_and_those_for_the_next_start_are_named() {
-    let folder = Folder::new("settings");
-    let file = folder.write("tertulia.toml", "");
+    let folder = TempDir::new().expect("a folder");
+    let file = write(&folder, "tertulia.toml", "");
     let mut server = Told::start(&["--config", text(&file)]).await;
     let greeted = async |name: &str| {
         let mut client = Client::connect(&server.process.url()).await;
@@ -205,7 +188,11 @@ async fn settings_are_read_again_and_those_for_the_next_start_are_named() {
     let origins = "allowed_origins = [\"https://app.example.org\"]\n";
     let fixed = "room_peers_per_worker = 7\nlog_filter = \"info,tertulia_signaling=debug\"\n";
     let limits = "[limits]\nrooms = 9\n";
-    folder.write("tertulia.toml", &[fixed, origins, ice, limits].concat());
+    write(
+        &folder,
+        "tertulia.toml",
+        &[fixed, origins, ice, limits].concat(),
+    );
     server.reload().await;
     let said = server.line("at the next start").await;
     assert!(
@@ -228,7 +215,7 @@ async fn settings_are_read_again_and_those_for_the_next_start_are_named() {
         ("tls_cert = \"/none\"", "tls_cert"),
         ("open = maybe", "tertulia.toml"),
     ] {
-        folder.write("tertulia.toml", wrong);
+        write(&folder, "tertulia.toml", wrong);
         let said = server.reload().await;
         assert!(said.contains("not reloaded"), "{said}");
         // A fault of TOML is told in several lines.
@@ -250,8 +237,8 @@ async fn broken(addr: std::net::SocketAddr) -> tokio::net::TcpStream {
 /// The server is told of it by SIGHUP, too.
 #[tokio::test]
 async fn a_terminal_that_closes_ends_the_server() {
-    let folder = Folder::new("terminal");
-    let out = folder.0.join("out");
+    let folder = TempDir::new().expect("a folder");
+    let out = folder.path().join("out");
     let script = format!(
         "exec {} --listen 127.0.0.1:0 --media-port 0 --media-ip 127.0.0.1 --workers 1 >{}",
         env!("CARGO_BIN_EXE_tertulia"),
@@ -305,8 +292,8 @@ async fn check(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[tokio::test]
 async fn a_check_says_that_all_is_good_and_takes_no_port() {
-    let folder = Folder::new("good");
-    let keys = folder.write("keys.json", &set(&[1]));
+    let folder = TempDir::new().expect("a folder");
+    let keys = write(&folder, "keys.json", &set(&[1]));
     let pair = Pair::new();
     let (cert, key) = (pair.cert(), pair.key());
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
@@ -334,8 +321,8 @@ async fn a_check_says_that_all_is_good_and_takes_no_port() {
 
 #[tokio::test]
 async fn a_check_says_what_is_wrong() {
-    let folder = Folder::new("bad");
-    let junk = folder.write("junk", "junk");
+    let folder = TempDir::new().expect("a folder");
+    let junk = write(&folder, "junk", "junk");
     let pair = Pair::new();
     let (cert, key) = (pair.cert(), pair.key());
     let (junk, cert, key) = (text(&junk), text(&cert), text(&key));

@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tertulia_signaling::protocol::native::ServerMessage;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,19 +25,14 @@ use crate::server::Server;
 
 /// A certificate for `localhost` and its key, in files of a folder that is removed again.
 pub(crate) struct Pair {
-    folder: PathBuf,
+    folder: TempDir,
     der: CertificateDer<'static>,
 }
 
 impl Pair {
     pub(crate) fn new() -> Self {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let folder = format!("tertulia-tls-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        std::fs::create_dir_all(&folder).expect("a folder");
         let mut pair = Self {
-            folder,
+            folder: TempDir::new().expect("a folder"),
             der: CertificateDer::from(Vec::new()),
         };
         pair.renew();
@@ -53,22 +48,16 @@ impl Pair {
     }
 
     pub(crate) fn cert(&self) -> PathBuf {
-        self.folder.join("chain.pem")
+        self.folder.path().join("chain.pem")
     }
 
     pub(crate) fn key(&self) -> PathBuf {
-        self.folder.join("key.pem")
+        self.folder.path().join("key.pem")
     }
 
     /// A client that trusts this certificate alone.
     pub(crate) fn trusting(&self) -> Trusting {
         Trusting::new(self.der.clone(), rustls::ALL_VERSIONS, "http/1.1")
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -3,18 +3,16 @@
  * writes it to a file: neither has the picture or the sound, until somebody with the key decrypts the file.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { createDecipheriv, hkdfSync } from "node:crypto";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { joinBare } from "./bare-client.mjs";
 import { autojoin, launch, openPage } from "./chromium.mjs";
 import { flashAndBeep, rises, run } from "./flashes.mjs";
+import { Recorder } from "./recorder.mjs";
 import { Server } from "./server.mjs";
 import { arriving, until } from "./watching.mjs";
 
@@ -164,21 +162,16 @@ function framesOf(ivf, change) {
 }
 
 test("a tap of the relay has no picture, and with the key all of it", { skip: !process.env.TERTULIA_BIN, timeout: 120_000 }, async (t) => {
-  const binary = fileURLToPath(new URL("examples/record", pathToFileURL(process.env.TERTULIA_BIN)));
   const file = join(folder, "call.webm");
-  const recorder = spawn(binary, [file], { stdio: ["ignore", "pipe", "inherit"] });
-  const exited = once(recorder, "exit");
-  t.after(() => recorder.kill());
-  const lines = recorder.stdout.setEncoding("utf8")[Symbol.asyncIterator]();
-  const { origin } = new URL(/http:\S+/.exec((await lines.next()).value)[0]);
+  const recorder = new Recorder(t, file);
+  const url = await recorder.page();
   const page = await openPage(browser, "about:blank");
   await page.addInitScript(flashAndBeep);
-  await page.goto(`${autojoin(`${origin}/`, "Ana", { room: "recorded", video: "180p" })}#key=${KEY}`);
-  assert.match((await lines.next()).value, /recording/);
+  await page.goto(`${autojoin(url, "Ana", { room: "recorded", video: "180p" })}#key=${KEY}`);
+  await recorder.begun();
   // The length of the recording: nothing else ends it.
   await page.waitForTimeout(SECONDS * 1000);
-  recorder.kill("SIGINT");
-  assert.deepEqual(await exited, [0, null]);
+  await recorder.stop();
   await page.context().close();
 
   const tapped = join(folder, "tapped.ivf");

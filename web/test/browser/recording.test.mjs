@@ -1,15 +1,13 @@
 /** A call recorded by the example of a tap: the file is whole, and its sound fits its picture. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
 import { flashAndBeep, rises, run } from "./flashes.mjs";
+import { Recorder } from "./recorder.mjs";
 
 /** Seconds recorded: five or more pass before the first report on sound, from which on its times are known. */
 const SECONDS = 15;
@@ -54,22 +52,17 @@ async function probe(file) {
 }
 
 test("a recorded call plays, with its sound in time", { skip: !process.env.TERTULIA_BIN }, async (t) => {
-  const binary = fileURLToPath(new URL("examples/record", pathToFileURL(process.env.TERTULIA_BIN)));
   const file = join(folder, "call.webm");
-  const recorder = spawn(binary, [file], { stdio: ["ignore", "pipe", "inherit"] });
-  const exited = once(recorder, "exit");
-  t.after(() => recorder.kill());
-  const lines = recorder.stdout.setEncoding("utf8")[Symbol.asyncIterator]();
-  const { origin } = new URL(/http:\S+/.exec((await lines.next()).value)[0]);
+  const recorder = new Recorder(t, file);
+  const url = await recorder.page();
 
   const page = await openPage(browser, "about:blank");
   await page.addInitScript(flashAndBeep);
-  await page.goto(autojoin(`${origin}/`, "Ana", { room: "recorded", video: "360p" }));
-  assert.match((await lines.next()).value, /recording/);
+  await page.goto(autojoin(url, "Ana", { room: "recorded", video: "360p" }));
+  await recorder.begun();
   // The length of the recording: nothing else ends it.
   await page.waitForTimeout(SECONDS * 1000);
-  recorder.kill("SIGINT");
-  assert.deepEqual(await exited, [0, null]);
+  await recorder.stop();
   await page.context().close();
 
   const { video, audio } = await probe(file);

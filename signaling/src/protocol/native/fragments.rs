@@ -2,17 +2,14 @@
 //! ends would cost as many frames as fit through the network.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::rate::{Allowance, RateLimit};
+use crate::watched::Watch;
 
-/// Reads as `stream`, and fails with [`TooManyFragments`] once a client continues its messages too often.
-pub(super) struct Counted<S> {
-    stream: S,
+/// Ends a connection with [`TooManyFragments`] once its client continues messages too often.
+pub(super) struct FragmentWatch {
     frames: Frames,
     limit: RateLimit,
 }
@@ -25,51 +22,26 @@ pub(super) struct TooManyFragments;
 /// from clients and proxies that cut at a few KB.
 const FOR_EACH_MESSAGE: u32 = 10;
 
-impl<S> Counted<S> {
-    pub(super) fn new(stream: S, now: Instant, messages_per_second: u32, burst: u32) -> Self {
+impl FragmentWatch {
+    pub(super) fn new(now: Instant, messages_per_second: u32, burst: u32) -> Self {
         let frames = |messages: u32| messages.saturating_mul(FOR_EACH_MESSAGE);
         Self {
-            stream,
             frames: Frames::default(),
             limit: RateLimit::new(now, frames(messages_per_second), frames(burst)),
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let continued = self.frames.read(&buffer.filled()[before..]);
+impl Watch for FragmentWatch {
+    fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let continued = self.frames.read(bytes);
         let now = Instant::now();
         for _ in 0..continued {
             if self.limit.take(now) != Allowance::Granted {
-                return Poll::Ready(Err(io::Error::other(TooManyFragments)));
+                return Err(io::Error::other(TooManyFragments));
             }
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Ok(())
     }
 }
 

@@ -13,13 +13,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::fragments::{Counted, TooManyFragments};
+use super::fragments::{FragmentWatch, TooManyFragments};
 use super::{ServerMessage, encode};
 use crate::config::Limits;
 use crate::memory::{Account, UNCOUNTED, Unread};
+use crate::watched::Watched;
 
 pub(super) struct Wire {
-    socket: WebSocketStream<Counted<TokioIo<Upgraded>>>,
+    socket: WebSocketStream<Watched<TokioIo<Upgraded>, FragmentWatch>>,
     /// Longest time of a write: beyond it the other end does not read.
     patience: Duration,
     /// Received bytes that are no whole message yet.
@@ -97,7 +98,8 @@ impl Wire {
             .max_message_size(Some(limits.message_bytes))
             .max_frame_size(Some(limits.message_bytes));
         let (rate, burst) = (limits.messages_per_second, limits.message_burst);
-        let stream = Counted::new(TokioIo::new(connection), Instant::now(), rate, burst);
+        let watch = FragmentWatch::new(Instant::now(), rate, burst);
+        let stream = Watched::new(TokioIo::new(connection), watch);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config));
         Self {
             socket: socket.await,

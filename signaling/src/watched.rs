@@ -1,56 +1,52 @@
-//! A connection whose received bytes are counted until they are whole messages.
+//! A connection whose reads are watched.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
-use crate::memory::Unread;
+/// Looks at what comes over a connection, and may hold it up or end it.
+pub(crate) trait Watch: Unpin {
+    /// Waits until more may be read.
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 
-/// Interval of the checks whether there is memory for more of a message.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Its reads wait while there is no memory for more of a message. Over TLS it is the decrypted side.
-pub(super) struct Counted<S> {
-    stream: S,
-    unread: Unread,
-    /// While there is no memory for more of a message.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// Takes note of bytes just read.
+    ///
+    /// # Errors
+    ///
+    /// The read fails with it, and so the connection ends.
+    fn read(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-impl<S> Counted<S> {
-    /// Bytes read are counted as `unread`.
-    pub(super) fn new(stream: S, unread: Unread) -> Self {
-        Self {
-            stream,
-            unread,
-            pause: None,
-        }
+/// Reads and writes as its stream does, with a watch over the reads.
+pub(crate) struct Watched<S, W> {
+    stream: S,
+    watch: W,
+}
+
+impl<S, W> Watched<S, W> {
+    pub(crate) fn new(stream: S, watch: W) -> Self {
+        Self { stream, watch }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin, W: Watch> AsyncRead for Watched<S, W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.unread.may_come() {
-            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
-            ready!(pause.as_mut().poll(context));
-            self.pause = None;
-        }
+        ready!(self.watch.poll_ready(context));
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.unread.came(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.watch.read(&buffer.filled()[before..]))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin, W: Unpin> AsyncWrite for Watched<S, W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
