@@ -225,7 +225,8 @@ impl TryFrom<String> for AnnounceFor {
 pub struct Limits {
     /// WebSockets, joined or not.
     pub connections: usize,
-    /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the oldest is closed.
+    /// Connections that are no WebSockets: pages, their files, health checks. Beyond it the address that has
+    /// most of them loses its oldest.
     pub http_connections: usize,
     /// Rooms there may be.
     pub rooms: usize,

@@ -9,7 +9,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -185,7 +185,14 @@ async fn serve(
         ("access".to_owned(), access.as_str().into()),
     ]);
     if let Some(admin) = &admin {
-        let counters = format!("http://{}/stats", admin.local_addr()?);
+        let address = admin.local_addr()?;
+        let counters = format!("http://{address}/stats");
+        if !is_private(address.ip()) {
+            warn!(
+                "whoever reaches {counters} reads the counters and the addresses of participants: bind --admin-listen to \
+                 loopback or a private network"
+            );
+        }
         places += &format!(", counters on {counters}");
         facts.insert("counters".to_owned(), counters.into());
     }
@@ -251,6 +258,14 @@ async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     bound.map_err(|error| format!("cannot listen on {address}: {error} (choose another {flag})"))
 }
 
+/// Whether only this machine or a private network reaches an address: loopback, RFC 1918, RFC 4193, link-local.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(it) => it.is_loopback() || it.is_private() || it.is_link_local(),
+        IpAddr::V6(it) => it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local(),
+    }
+}
+
 fn media_line(config: &Config) -> String {
     if !config.media_announce.is_empty() {
         let announced = config.media_announce.iter().map(ToString::to_string);
@@ -273,4 +288,30 @@ fn media_line(config: &Config) -> String {
             .join(", "),
     };
     format!("UDP {ports} of {addresses}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_listener_is_private_on_loopback_and_in_private_networks() {
+        for (address, private) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("10.1.2.3", true),
+            ("192.168.0.1", true),
+            ("169.254.1.1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let parsed = address.parse().expect("an address");
+            assert_eq!(is_private(parsed), private, "{address}");
+        }
+    }
 }

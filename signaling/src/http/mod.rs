@@ -4,6 +4,7 @@ mod assets;
 mod headers;
 mod health;
 mod host;
+mod open;
 mod operate;
 mod origin;
 mod patient;

@@ -1,10 +1,8 @@
 //! The HTTP listener: `axum::serve` with bounds on connections that ask for nothing, on those that do not read what
 //! they asked for, and on their number; and with TLS.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,10 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::debug;
 
+use super::open::Open;
 use super::patient::Patient;
 use super::tls::{Opened, Tls};
 use super::to_https;
@@ -36,13 +34,10 @@ pub(crate) struct Bounds {
     pub(crate) ask: Duration,
     /// The time until some of an answer is taken.
     pub(crate) take: Duration,
-    /// Connections that are no WebSockets. Overflow: the oldest is closed.
+    /// Connections that are no WebSockets. Overflow: of the address that has most of them, the oldest is closed.
     pub(crate) open: usize,
 }
 
-/// A connection is at least this old before it gives way to another: most have had their answer by then. Until
-/// it is there may be more of them, which is what storms need.
-const LEAST_AGE: Duration = Duration::from_secs(2);
 /// The time between looks for old ones, while there are too many.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -80,7 +75,7 @@ pub(crate) async fn serve(
             unread: Unread::new(&memory.messages),
         };
         let tls = tls.clone();
-        open.spawn(async move {
+        open.spawn(peer.ip().into(), async move {
             let Some(tls) = tls else {
                 return talk.run(Patient::new(stream, bounds.take)).await;
             };
@@ -124,73 +119,5 @@ impl Talk {
         if let Err(error) = connection.with_upgrades().await {
             debug!(%error, "HTTP connection ended");
         }
-    }
-}
-
-/// Connections that are served, those no longer that have become WebSockets.
-#[derive(Clone, Default)]
-struct Open {
-    by_age: Arc<Mutex<ByAge>>,
-}
-
-#[derive(Default)]
-struct ByAge {
-    made: u64,
-    tasks: BTreeMap<u64, (Instant, Option<AbortHandle>)>,
-}
-
-impl Open {
-    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        let number = self.with(|open| {
-            open.made += 1;
-            open.tasks.insert(open.made, (Instant::now(), None));
-            open.made
-        });
-        let place = Place {
-            open: self.clone(),
-            number,
-        };
-        let task = tokio::spawn(async move {
-            connection.await;
-            drop(place);
-        });
-        self.with(|open| {
-            if let Some((_, handle)) = open.tasks.get_mut(&number) {
-                *handle = Some(task.abort_handle());
-            }
-        });
-    }
-
-    /// Returns whether there are too many still.
-    fn close_old(&self, most: usize) -> bool {
-        self.with(|open| {
-            while open.tasks.len() >= most.max(1) {
-                match open.tasks.first_key_value() {
-                    Some((number, (since, Some(task)))) if since.elapsed() >= LEAST_AGE => {
-                        let (number, task) = (*number, task.clone());
-                        open.tasks.remove(&number);
-                        task.abort();
-                    }
-                    _ => return true,
-                }
-            }
-            false
-        })
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut ByAge) -> T) -> T {
-        change(&mut self.by_age.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Dropped, even when its task panics or is ended.
-struct Place {
-    open: Open,
-    number: u64,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.with(|open| open.tasks.remove(&self.number));
     }
 }

@@ -73,6 +73,33 @@ async fn idle_connections_give_way_to_new_ones() {
 }
 
 #[tokio::test]
+async fn whoever_opens_many_connections_closes_none_of_others() {
+    let server = Server::with(|config| {
+        config.limits.http_connections = 4;
+        config.limits.join_timeout_ms = 600_000;
+    })
+    .await;
+    let mut slow = TcpStream::connect(server.addr).await.expect("connect");
+    let head = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n";
+    slow.write_all(head).await.expect("half a request");
+    let mut many = Vec::new();
+    for _ in 0..9 {
+        let socket = TcpSocket::new_v4().expect("socket");
+        let address = "127.0.0.2:0".parse().expect("an address");
+        socket.bind(address).expect("another loopback address");
+        many.push(socket.connect(server.addr).await.expect("connect"));
+    }
+    let mut byte = [0];
+    let closed = timeout(DEADLINE, many[0].read(&mut byte)).await;
+    assert!(matches!(closed.expect("in time"), Ok(0) | Err(_)));
+    slow.write_all(b"\r\n").await.expect("the other half");
+    let mut answer = String::new();
+    let read = timeout(DEADLINE, slow.read_to_string(&mut answer)).await;
+    read.expect("in time").expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn what_is_no_websocket_is_closed_with_its_code() {
     let server = Server::start().await;
     for (frame, code, close) in [
