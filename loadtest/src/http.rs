@@ -4,9 +4,14 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
 use url::Url;
 
 /// Longest body that is read, in bytes: the counters of thousands of peers are less. A longer one is an error.
@@ -48,6 +53,39 @@ pub fn client(trust: Trust<'_>) -> Result<Client, String> {
         }
     };
     builder.build().map_err(|error| reason(&error))
+}
+
+/// The TLS of a connection that is no HTTP client's.
+///
+/// # Errors
+///
+/// The certificates cannot be read; in words.
+pub(crate) fn tls(trust: Trust<'_>) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match trust {
+        Trust::System => builder
+            .with_platform_verifier()
+            .map_err(|error| format!("the system's certificates: {error}"))?,
+        Trust::Nothing => builder.with_root_certificates(RootCertStore::empty()),
+        Trust::File(path) => {
+            let wrong = |error: &dyn Error| format!("{}: {error}", path.display());
+            let mut roots = RootCertStore::empty();
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| wrong(&error))?;
+                roots.add(certificate).map_err(|error| wrong(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(format!("{}: it has no certificate", path.display()));
+            }
+            builder.with_root_certificates(roots)
+        }
+    };
+    Ok(Arc::new(builder.with_no_client_auth()))
 }
 
 /// The body of a response.

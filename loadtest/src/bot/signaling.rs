@@ -2,29 +2,57 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tertulia_signaling::access::Token;
 use tertulia_signaling::protocol::native::{
     ClientFrame, ClientMessage, Join, ServerMessage, VERSION, Welcome,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{WebSocketStream, client_async};
 use url::Url;
 
-use crate::http;
+use crate::http::{self, Trust};
 
-/// A server's address: an `http://` URL.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServerUrl(Url);
+/// A server's address: an `http://` or `https://` URL.
+#[derive(Clone)]
+pub struct ServerUrl {
+    url: Url,
+    /// None: plain http, or [`trusting`](Self::trusting) was not called.
+    tls: Option<Arc<ClientConfig>>,
+}
 
 impl Default for ServerUrl {
     /// The address where a server listens by default.
     fn default() -> Self {
         let url = Url::parse("http://127.0.0.1:8080");
-        Self(url.expect("a constant"))
+        Self {
+            url: url.expect("a constant"),
+            tls: None,
+        }
+    }
+}
+
+/// Two are equal by their URLs, whatever certificates are trusted there.
+impl PartialEq for ServerUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+}
+
+impl Eq for ServerUrl {}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerUrl({self})")
     }
 }
 
@@ -32,31 +60,28 @@ impl FromStr for ServerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = "it should look like http://host:8080";
+        let form = "it should look like http://host:8080 or https://host:8443";
         let mut url =
             Url::parse(text).map_err(|error| format!("`{text}` is no URL ({error}): {form}"))?;
-        match url.scheme() {
-            "http" | "ws"
-                if url.has_host()
-                    && url.username().is_empty()
-                    && url.query().is_none()
-                    && url.fragment().is_none() =>
-            {
-                // Both have the same form, so that it does not fail.
-                let _ = url.set_scheme("http");
-                Ok(Self(url))
-            }
-            "https" | "wss" => {
-                Err("bots speak plain http only: name the server behind the TLS proxy, or one without TLS".into())
-            }
-            _ => Err(format!("`{text}` is no http URL: {form}")),
+        let scheme = match url.scheme() {
+            "http" | "ws" => "http",
+            "https" | "wss" => "https",
+            _ => "",
+        };
+        let is_bare =
+            url.username().is_empty() && url.query().is_none() && url.fragment().is_none();
+        if scheme.is_empty() || !url.has_host() || !is_bare {
+            return Err(format!("`{text}` is no URL of a server: {form}"));
         }
+        // All have one form, so that it does not fail.
+        let _ = url.set_scheme(scheme);
+        Ok(Self { url, tls: None })
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        f.write_str(self.url.as_str().trim_end_matches('/'))
     }
 }
 
@@ -71,13 +96,56 @@ impl ServerUrl {
     ///
     /// The name does not resolve.
     pub async fn resolve(&self) -> std::io::Result<SocketAddr> {
-        http::resolve(&self.0).await
+        http::resolve(&self.url).await
+    }
+
+    /// Whether bots speak TLS to it.
+    pub fn is_secure(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// The address with the certificates that bots trust there: those of a PEM file, or the system's.
+    ///
+    /// # Errors
+    ///
+    /// The certificates cannot be read; in words. No error for `http`, which has no certificate.
+    pub fn trusting(mut self, ca_file: Option<&Path>) -> Result<Self, String> {
+        if self.is_secure() {
+            self.tls = Some(http::tls(ca_file.map_or(Trust::System, Trust::File))?);
+        }
+        Ok(self)
+    }
+
+    /// Connects, with TLS where the address says so.
+    async fn connect(&self) -> Result<Box<dyn Stream>, SignalingError> {
+        let stream = TcpStream::connect(self.resolve().await?).await?;
+        // Small messages that wait for each other: Nagle's algorithm would only add to join times.
+        stream.set_nodelay(true)?;
+        if !self.is_secure() {
+            return Ok(Box::new(stream));
+        }
+        let config = self.tls.clone().ok_or(SignalingError::NoTrust)?;
+        let host = self.url.host_str().unwrap_or_default();
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        let name = name.map_err(std::io::Error::other)?;
+        Ok(Box::new(
+            TlsConnector::from(config).connect(name, stream).await?,
+        ))
     }
 }
+
+/// A connection below a WebSocket.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The reason that the conversation ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SignalingError {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] std::io::Error),
+    #[error("no certificates are named that the server's may be signed by")]
+    NoTrust,
     #[error("WebSocket: {0}")]
     Socket(#[from] Box<tungstenite::Error>),
     #[error("the server closed the WebSocket{0}")]
@@ -90,7 +158,7 @@ pub enum SignalingError {
 
 /// A connection to the server.
 pub struct Signaling {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Stream>>,
     next_id: u32,
 }
 
@@ -102,12 +170,9 @@ impl Signaling {
         name: &str,
         token: Option<Token>,
     ) -> Result<(Self, Welcome), SignalingError> {
-        // Small messages that wait for each other: Nagle's algorithm would only add to join times.
-        let no_delay = true;
-        let (socket, _) =
-            tokio_tungstenite::connect_async_with_config(url.websocket(), None, no_delay)
-                .await
-                .map_err(Box::new)?;
+        let (socket, _) = client_async(url.websocket(), url.connect().await?)
+            .await
+            .map_err(Box::new)?;
         let mut signaling = Self { socket, next_id: 0 };
         let join = ClientMessage::Join(Join {
             version: VERSION,
@@ -190,13 +255,14 @@ mod tests {
             ("ws://calls.test/sfu/", "ws://calls.test/sfu/v1/ws"),
             ("http://[::1]:8080", "ws://[::1]:8080/v1/ws"),
             ("http://[::1]", "ws://[::1]/v1/ws"),
+            ("https://calls.test", "wss://calls.test/v1/ws"),
+            ("wss://[::1]:8443/sfu", "wss://[::1]:8443/sfu/v1/ws"),
         ] {
             assert_eq!(text.parse::<ServerUrl>().unwrap().websocket(), websocket);
         }
         for text in [
             "",
             "localhost:8080",
-            "https://a",
             "ftp://a",
             "http://",
             "http://a b",

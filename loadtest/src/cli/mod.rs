@@ -189,7 +189,7 @@ mod tests {
             "run --duration soon",
             "run --duration -1s",
             "run --url localhost",
-            "run --url https://calls.test",
+            "run --url https://",
             "run --server-cores x",
             "run --bot human",
             "run --about x",

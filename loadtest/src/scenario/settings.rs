@@ -24,7 +24,7 @@ pub struct Settings {
     #[arg(skip)]
     pub about: Option<String>,
 
-    /// The server [default: http://127.0.0.1:8080]
+    /// The server: http or https [default: http://127.0.0.1:8080]
     #[arg(long, help_heading = SERVER)]
     #[serde(deserialize_with = "text")]
     pub url: Option<ServerUrl>,
@@ -44,7 +44,7 @@ pub struct Settings {
     /// `Authorization: Bearer` with every request of WHIP and WHEP
     #[arg(long, value_name = "TOKEN", help_heading = SERVER)]
     pub token: Option<String>,
-    /// PEM file with the certificates to trust at https endpoints [default: the system's]
+    /// PEM file with the certificates to trust at https addresses [default: the system's]
     #[arg(long, value_name = "FILE", help_heading = SERVER)]
     pub ca_file: Option<PathBuf>,
     /// Start a server for the run, on free ports of loopback, and end it afterwards
@@ -195,7 +195,7 @@ impl Settings {
         let scenario = Scenario {
             name: name.to_owned(),
             bot: self.bot.unwrap_or_default(),
-            url: self.url.clone().unwrap_or_default(),
+            url: self.server_url()?,
             protocol: self.protocol()?,
             token: self
                 .token
@@ -227,19 +227,36 @@ impl Settings {
         Ok(scenario)
     }
 
+    /// The address of a native server, with the certificates to trust there.
+    fn server_url(&self) -> Result<ServerUrl, String> {
+        let url = self.url.clone().unwrap_or_default();
+        if !self.is_native() {
+            return Ok(url);
+        }
+        if self.ca_file.is_some() && !url.is_secure() {
+            return Err(format!(
+                "--ca-file is for an https address, and bots join {url}"
+            ));
+        }
+        if self.admin_url.as_ref().is_some_and(ServerUrl::is_secure) {
+            return Err("--admin-url: the listener for counters speaks plain http".into());
+        }
+        url.trusting(self.ca_file.as_deref())
+    }
+
     fn protocol(&self) -> Result<Protocol, String> {
         let mut whip = Whip::new(
             self.whip_url.clone(),
             self.whep_url.clone(),
             self.token.clone().filter(|_| !self.is_native()),
         );
-        whip.ca_file.clone_from(&self.ca_file);
         if self.is_native() {
             return match whip.says_nothing() {
                 true => Ok(Protocol::Native),
-                false => Err("--whip-url, --whep-url and --ca-file are for --protocol whip".into()),
+                false => Err("--whip-url and --whep-url are for --protocol whip".into()),
             };
         }
+        whip.ca_file.clone_from(&self.ca_file);
         if self.url.is_some() || self.spawn == Some(true) {
             return Err(
                 "--protocol whip goes to --whip-url and --whep-url: no --url, --spawn".into(),

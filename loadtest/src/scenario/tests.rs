@@ -54,7 +54,7 @@ async fn nobody_home_is_a_report_of_failures_not_an_hour_of_waiting() {
     );
     assert_eq!(report.failures.len(), 3);
     assert!(
-        report.failures[0].reason.contains("WebSocket"),
+        report.failures[0].reason.contains("cannot connect"),
         "{:?}",
         report.failures[0]
     );

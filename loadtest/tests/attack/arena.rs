@@ -81,7 +81,7 @@ impl Arena {
     /// An error says what the machine does not let us do.
     pub(crate) async fn open(start: Start, long: bool) -> Result<Self, String> {
         let server = Server::start(start).await?;
-        let call = Call::start(&server.url()).await;
+        let call = Call::start(server.url()).await;
         Ok(Self {
             server,
             call,
@@ -134,8 +134,7 @@ impl Arena {
         room: &str,
         change: impl FnOnce(&mut HostileConfig),
     ) -> Hostile {
-        let url = self.server.url().parse().expect("a URL");
-        let mut config = HostileConfig::new(url, room, "hostile");
+        let mut config = HostileConfig::new(self.server.url().clone(), room, "hostile");
         change(&mut config);
         Hostile::join(&config).await.expect("a join")
     }
@@ -257,7 +256,7 @@ impl Arena {
                     Ordering::Relaxed,
                 );
             }
-            let health = http::get(self.server.addr, "/healthz").await;
+            let health = http::get(self.server.admin, "/healthz").await;
             match health {
                 Ok(answer) if answer.status == 200 => {}
                 other => return format!("/healthz: {other:?}"),

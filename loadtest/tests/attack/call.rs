@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tertulia_loadtest::bot::publish::Video;
+use tertulia_loadtest::bot::signaling::ServerUrl;
 use tertulia_loadtest::bot::state::BotState;
 use tertulia_loadtest::bot::{BotConfig, Phase};
 use tertulia_loadtest::generator;
@@ -53,7 +54,7 @@ pub(crate) struct Look {
 
 impl Call {
     /// Four join, and everybody sees and hears everybody.
-    pub(crate) async fn start(url: &str) -> Self {
+    pub(crate) async fn start(url: &ServerUrl) -> Self {
         let measure = Arc::new(Measure::start(Instant::now()));
         let fleet = WireFleet::start(WireConfig {
             cores: Vec::new(),
@@ -70,7 +71,7 @@ impl Call {
         };
         for index in 0..PEOPLE {
             let config = BotConfig {
-                url: url.parse().expect("a URL"),
+                url: url.clone(),
                 token: None,
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 video: Video::P720,

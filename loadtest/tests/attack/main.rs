@@ -25,6 +25,7 @@ mod spoof;
 mod stun;
 mod surroundings;
 mod table;
+mod tls;
 mod websocket;
 mod ws;
 
@@ -50,6 +51,7 @@ fn attacks() -> Vec<Attack> {
     attacks.extend(requests::FEW_DESCRIPTORS);
     attacks.extend(surroundings::OF_LOGS);
     attacks.extend(memory::ATTACKS);
+    attacks.extend(tls::ATTACKS);
     attacks
 }
 

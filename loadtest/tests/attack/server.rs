@@ -1,16 +1,27 @@
 //! The server's own binary, on ports of the kernel's choice.
 
-use std::net::SocketAddr;
+use std::ffi::OsStr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tertulia_loadtest::bot::signaling::ServerUrl;
 use tertulia_loadtest::server::process;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::http;
 
@@ -48,6 +59,8 @@ pub(crate) struct Start {
     /// Lines in the section of limits.
     pub(crate) limits: &'static str,
     pub(crate) log: Log,
+    /// Whether it speaks TLS, under a certificate made for it.
+    pub(crate) tls: bool,
 }
 
 /// Where a server's log goes.
@@ -68,6 +81,7 @@ impl Start {
         settings: "",
         limits: "",
         log: Log::File,
+        tls: false,
     };
 }
 
@@ -78,6 +92,9 @@ pub(crate) struct Server {
     pub(crate) admin: SocketAddr,
     pub(crate) process: process::Process,
     log: PathBuf,
+    /// Its address, with the certificate to trust there.
+    url: ServerUrl,
+    tls: Option<Arc<ClientConfig>>,
     disk: Option<Disk>,
     /// The log that nobody reads, kept open.
     _unread: Option<tokio::process::ChildStderr>,
@@ -109,6 +126,7 @@ impl Server {
             }
             Log::Unread => Stdio::piped(),
         };
+        let certificate = start.tls.then(|| Certificate::make(&file));
         let mut command = Command::new("sh");
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TERTULIA_")) {
             command.env_remove(name);
@@ -120,6 +138,7 @@ impl Server {
             .args(["--media-ip", "127.0.0.1", "--workers", "1"])
             .args(["--admin-listen", "127.0.0.1:0", "--config"])
             .arg(&settings)
+            .args(certificate.iter().flat_map(Certificate::flags))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -133,13 +152,20 @@ impl Server {
         let said = || std::fs::read_to_string(&log).unwrap_or_default();
         let line = line.unwrap_or_else(|| panic!("the server does not start: {}", said()));
         std::fs::remove_file(&settings).expect("it was there");
-        let mut urls = line.split("http://").skip(1).map(|rest| {
+        let mut urls = line.split("://").skip(1).map(|rest| {
             let end = rest.find([' ', '/', '"', ',', ')']).unwrap_or(rest.len());
             rest[..end].parse().expect("an address")
         });
+        let addr: SocketAddr = urls.next().expect("an address");
+        let scheme = if start.tls { "https" } else { "http" };
+        let url: ServerUrl = format!("{scheme}://{addr}").parse().expect("a URL");
+        let ca_file = certificate.as_ref().map(|it| it.certificate.as_path());
+        let url = url.trusting(ca_file).expect("a certificate");
         let pid = child.id().expect("it runs");
         Ok(Self {
-            addr: urls.next().expect("an address"),
+            addr,
+            url,
+            tls: certificate.map(|it| it.trusted()),
             admin: urls.last().expect("an address for counters"),
             process: process::Process::observe(pid).expect("/proc"),
             child,
@@ -149,12 +175,38 @@ impl Server {
         })
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addr)
+    pub(crate) fn url(&self) -> &ServerUrl {
+        &self.url
     }
 
-    pub(crate) fn websocket(&self) -> String {
-        format!("ws://{}/v1/ws", self.addr)
+    /// Opens a WebSocket on a connection from `from`, whose socket `change` prepares.
+    pub(crate) async fn upgrade(
+        &self,
+        from: Ipv4Addr,
+        change: impl FnOnce(&TcpSocket),
+    ) -> Result<WebSocketStream<Box<dyn Stream>>, String> {
+        let not_connected = |error: io::Error| format!("not connected: {error}");
+        let connected = http::connect(from, self.addr, change).await;
+        let plain = connected.map_err(not_connected)?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(plain),
+            Some(config) => {
+                let name = ServerName::from(self.addr.ip());
+                let shaken = TlsConnector::from(Arc::clone(config)).connect(name, plain);
+                Box::new(shaken.await.map_err(not_connected)?)
+            }
+        };
+        let address = format!("{}/v1/ws", self.url).replacen("http", "ws", 1);
+        match client_async(address, stream).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                let body: Value = serde_json::from_slice(body).unwrap_or_default();
+                let code = body["code"].as_str().map(str::to_owned);
+                Err(code.unwrap_or_else(|| response.status().to_string()))
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Its counters.
@@ -196,6 +248,59 @@ impl Drop for Server {
         }
         if self.disk.is_none() {
             let _ = std::fs::remove_file(&self.log);
+        }
+    }
+}
+
+/// A connection below a WebSocket.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The files of a certificate that signs itself. Removed when dropped: the server has read them when it says that it is
+/// open.
+struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn make(file: &dyn Fn(&str) -> PathBuf) -> Self {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let (certificate, key) = (file("crt"), file("key"));
+        std::fs::write(&certificate, made.cert.pem()).expect("a file");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+        Self { certificate, key }
+    }
+
+    fn flags(&self) -> [&OsStr; 4] {
+        let (certificate, key) = (self.certificate.as_os_str(), self.key.as_os_str());
+        [
+            "--tls-cert".as_ref(),
+            certificate,
+            "--tls-key".as_ref(),
+            key,
+        ]
+    }
+
+    /// A client's settings, that trust it alone.
+    fn trusted(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(&self.certificate).expect("a file") {
+            roots.add(certificate.expect("PEM")).expect("a certificate");
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().expect("TLS");
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        for file in [&self.certificate, &self.key] {
+            let _ = std::fs::remove_file(file);
         }
     }
 }

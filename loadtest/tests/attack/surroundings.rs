@@ -135,7 +135,7 @@ const BOTS: usize = 6;
 
 /// Bots in a process of their own.
 async fn start(arena: &Arena) -> Child {
-    let (url, publishers, subscribers) = (arena.server.url(), 2, BOTS - 2);
+    let (url, publishers, subscribers) = (arena.server.url().to_string(), 2, BOTS - 2);
     let child = Command::new(env!("CARGO_BIN_EXE_tertulia-loadtest"))
         .args([
             "run",

@@ -6,15 +6,15 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::http::{self, PATIENCE};
-use crate::server::Server;
+use crate::http::PATIENCE;
+use crate::server::{Server, Stream};
 
-pub(crate) struct Visitor(WebSocketStream<TcpStream>);
+pub(crate) struct Visitor(WebSocketStream<Box<dyn Stream>>);
 
 impl Visitor {
     /// Opens one; the error is the code of the refusal.
@@ -27,21 +27,9 @@ impl Visitor {
         from: Ipv4Addr,
         change: impl FnOnce(&TcpSocket),
     ) -> Result<Self, String> {
-        let opening = async {
-            let stream = http::connect(from, server.addr, change).await;
-            let stream = stream.map_err(|error| format!("not connected: {error}"))?;
-            match client_async(server.websocket(), stream).await {
-                Ok((socket, _)) => Ok(Self(socket)),
-                Err(Error::Http(response)) => {
-                    let body = response.body().as_deref().unwrap_or_default();
-                    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-                    let code = body["code"].as_str().map(str::to_owned);
-                    Err(code.unwrap_or_else(|| response.status().to_string()))
-                }
-                Err(error) => Err(error.to_string()),
-            }
-        };
-        timeout(PATIENCE, opening).await.expect("an answer in time")
+        let opening = server.upgrade(from, change);
+        let opened = timeout(PATIENCE, opening).await.expect("an answer in time");
+        opened.map(Self)
     }
 
     /// Joins; the error is the code of the refusal.
