@@ -112,6 +112,8 @@ pub struct Admission {
     pub metadata: Option<Map<String, Value>>,
     /// The participant's rights. Without [`Permissions::update`] the name and the metadata stay.
     pub permissions: Permissions,
+    /// Whether they pass the waiting room. A lock and a ban hold them nevertheless.
+    pub invited: bool,
 }
 
 impl Admission {
@@ -145,6 +147,13 @@ impl Admission {
     #[must_use]
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
+        self
+    }
+
+    /// Sets [`invited`](Self::invited).
+    #[must_use]
+    pub fn invited(mut self, invited: bool) -> Self {
+        self.invited = invited;
         self
     }
 }

@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 15] = [
+const CLIENT_TYPES: [&str; 18] = [
     "join",
     "offer",
     "candidate",
@@ -45,6 +45,9 @@ const CLIENT_TYPES: [&str; 15] = [
     "timeline",
     "hand",
     "moderate",
+    "invite",
+    "invitations",
+    "revoke",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -65,10 +68,13 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Timeline => CLIENT_TYPES[12],
         ClientMessage::Hand(_) => CLIENT_TYPES[13],
         ClientMessage::Moderate(_) => CLIENT_TYPES[14],
+        ClientMessage::Invite(_) => CLIENT_TYPES[15],
+        ClientMessage::Invitations => CLIENT_TYPES[16],
+        ClientMessage::Revoke(_) => CLIENT_TYPES[17],
     }
 }
 
-const SERVER_TYPES: [&str; 30] = [
+const SERVER_TYPES: [&str; 32] = [
     "welcome",
     "answer",
     "needs",
@@ -99,6 +105,8 @@ const SERVER_TYPES: [&str; 30] = [
     "permissions",
     "waiting",
     "waiting_left",
+    "invitation",
+    "invitations",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -133,6 +141,8 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Permissions { .. } => SERVER_TYPES[27],
         ServerMessage::Waiting { .. } => SERVER_TYPES[28],
         ServerMessage::WaitingLeft { .. } => SERVER_TYPES[29],
+        ServerMessage::Invitation { .. } => SERVER_TYPES[30],
+        ServerMessage::Invitations { .. } => SERVER_TYPES[31],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

@@ -44,6 +44,9 @@ export { summarize } from "./stats.js";
  * @typedef {import("./permissions.js").Permissions} Permissions
  * @typedef {import("./protocol.js").ChatMessage} ChatMessage
  * @typedef {import("./protocol.js").Decision} Decision
+ * @typedef {import("./protocol.js").Grants} Grants
+ * @typedef {import("./protocol.js").Invitation} Invitation
+ * @typedef {import("./protocol.js").InviteWish} InviteWish
  * @typedef {import("./protocol.js").Limits} Limits
  * @typedef {import("./protocol.js").MediaKind} MediaKind
  * @typedef {import("./protocol.js").PeerStats} PeerStats

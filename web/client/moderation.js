@@ -160,6 +160,33 @@ export class Moderation {
     }
   }
 
+  /**
+   * Makes an invitation: an access token for this room, which passes the waiting room. A lock and a ban hold its holder
+   * nevertheless. Whoever has it comes in, so send it in private.
+   *
+   * @param {import("./protocol.js").InviteWish} wish
+   * @returns {Promise<{ id: string, token: string, expiresAtMs: number }>} `token` for `RoomOptions.token`, told this once
+   */
+  async invite(wish) {
+    const { invitation: id, token, expiresAtMs } = await this.#connected().request(say.invite(wish));
+    return { id, token, expiresAtMs };
+  }
+
+  /** @returns {Promise<import("./protocol.js").Invitation[]>} those that let in, whoever made them, the oldest first */
+  async invitations() {
+    const { invitations } = await this.#connected().request(say.invitations());
+    return invitations;
+  }
+
+  /**
+   * Revokes an invitation. Nobody comes in by it any more; whoever is in stays.
+   *
+   * @param {string} id
+   */
+  async revokeInvitation(id) {
+    await this.#connected().request(say.revoke(id));
+  }
+
   /** @param {import("./protocol.js").ModerateWish} wish */
   async #act(wish) {
     await this.#connected().request(say.moderate(wish));

@@ -174,6 +174,9 @@ const permissions = record({
 /** The rules of a room that moderators set. */
 const rules = record({ locked: flag, waiting_room: flag, chat: flag });
 
+/** An invitation that lets in; its token was told to who made it. */
+const invitation = record({ id: text, expires_at_ms: count, made_by: text, name: optional(text), permissions });
+
 /** Every message the server sends, by its type. */
 const serverShapes = {
   welcome: record({
@@ -224,6 +227,8 @@ const serverShapes = {
   permissions: record({ permissions }),
   waiting: record({ waiting: list(record({ id: text, name: text })) }),
   waiting_left: record({ participant: text, outcome: text, by: optional(text) }),
+  invitation: record({ id: optional(count), invitation: text, token: text, expires_at_ms: count }),
+  invitations: record({ id: optional(count), invitations: list(invitation) }),
   timeline: record({ id: optional(count), now_ms: count, decisions: list(decision) }),
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
   ok: record({ id: optional(count) }),
@@ -257,6 +262,12 @@ const serverShapes = {
  *   | { action: "ask_unmute" | "remove" | "ban" | "admit" | "deny" | "lower_hand", participant: string }
  *   | { action: "lock" | "waiting_room" | "chat", on: boolean }
  *   | { action: "end" }} ModerateWish an action of a moderator
+ * @typedef {ReturnType<typeof invitation>} Invitation
+ * @typedef {{ publish?: ("microphone" | "camera" | "screen")[], subscribe?: boolean, chat?: boolean, data?: boolean,
+ *   update?: boolean, moderate?: boolean }} Grants rights of whoever uses an invitation; what is left out is as its maker has
+ *   it, and `moderate` false
+ * @typedef {{ expiresIn: number, name?: string, grants?: Grants }} InviteWish `expiresIn`: seconds for which it lets in, 60 to
+ *   2,592,000 (30 days); `name`: of whoever uses it, who may choose one otherwise
  */
 
 /**
@@ -323,6 +334,16 @@ export const say = {
   hand: (raised) => ({ type: /** @type {const} */ ("hand"), raised }),
   /** @param {ModerateWish} wish */
   moderate: (wish) => ({ type: /** @type {const} */ ("moderate"), ...wish }),
+  /** @param {InviteWish} wish */
+  invite: ({ expiresIn, name, grants }) => ({
+    type: /** @type {const} */ ("invite"),
+    expires_s: expiresIn,
+    ...(name === undefined ? {} : { name }),
+    ...(grants === undefined ? {} : { grants }),
+  }),
+  invitations: () => ({ type: /** @type {const} */ ("invitations") }),
+  /** @param {string} id of an invitation */
+  revoke: (id) => ({ type: /** @type {const} */ ("revoke"), invitation: id }),
   stats: () => ({ type: /** @type {const} */ ("stats") }),
   timeline: () => ({ type: /** @type {const} */ ("timeline") }),
   ping: () => ({ type: /** @type {const} */ ("ping") }),
@@ -345,6 +366,9 @@ export const replyTypes = Object.freeze({
   view: "ok",
   hand: "ok",
   moderate: "ok",
+  invite: "invitation",
+  invitations: "invitations",
+  revoke: "ok",
   stats: "stats",
   timeline: "timeline",
   ping: "pong",
@@ -354,6 +378,7 @@ export const replyTypes = Object.freeze({
  * @typedef {keyof typeof replyTypes} RequestType
  * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
- *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"], stats: ServerMessages["stats"],
+ *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"],
+ *   invite: ServerMessages["invitation"], invitations: ServerMessages["invitations"], revoke: ServerMessages["ok"], stats: ServerMessages["stats"],
  *   timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
  */

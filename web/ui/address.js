@@ -112,6 +112,19 @@ export function roomLink(url, room, encryption = null) {
 }
 
 /**
+ * The address that leads somebody to a room by an invitation.
+ *
+ * @param {string} link to the room, as of `roomLink`
+ * @param {string} token of the invitation
+ */
+export function invitationLink(link, token) {
+  const invitation = new URL(link);
+  const secrets = invitation.hash.slice(1);
+  invitation.hash = secrets ? `token=${token}&${secrets}` : `token=${token}`;
+  return invitation.href;
+}
+
+/**
  * The page's address without the call it was in; its options stay.
  *
  * @param {URL} url

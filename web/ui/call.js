@@ -88,6 +88,7 @@ export class Call {
     });
     this.#moderating = new Moderating({
       room,
+      link,
       own,
       grid: this.#grid,
       toasts: this.#toasts,

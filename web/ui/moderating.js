@@ -44,6 +44,7 @@ export class Moderating {
   /**
    * @param {object} parts
    * @param {Room} parts.room
+   * @param {string} parts.link to the room, for others
    * @param {OwnMedia} parts.own
    * @param {Grid} parts.grid
    * @param {Toasts} parts.toasts
@@ -53,7 +54,7 @@ export class Moderating {
    * @param {(may: boolean, why: string) => void} parts.onChat whether we may write
    * @param {() => void} parts.onFocusLost
    */
-  constructor({ room, own, grid, toasts, controls, count, onPress, onChat, onFocusLost }) {
+  constructor({ room, link, own, grid, toasts, controls, count, onPress, onChat, onFocusLost }) {
     this.#room = room;
     this.#own = own;
     this.#grid = grid;
@@ -61,7 +62,8 @@ export class Moderating {
     this.#controls = controls;
     this.#onChat = onChat;
     this.#banner = new Banner("ask", onFocusLost);
-    this.panel = new PeoplePanel({ room, onClose: () => this.toggle(false), doing: (act) => void this.#do(act) });
+    const notice = (/** @type {string} */ text) => toasts.notice(text);
+    this.panel = new PeoplePanel({ room, link, notice, onClose: () => this.toggle(false), doing: (act) => void this.#do(act) });
     this.button = h("button", { type: "button", class: "people-button", "aria-expanded": "false", onclick: onPress }, icon("people"), count, this.#badge);
     this.#showBadge();
     const update = () => this.panel.update();

@@ -1,9 +1,8 @@
+import { action, certain } from "./buttons.js";
 import { h, icon } from "./dom.js";
+import { Invitations } from "./invitations.js";
 
 /** @import { RemoteTrack, Room } from "../client/index.js" */
-
-/** Time in which a second press means it. */
-const SURE_MS = 4_000;
 
 /**
  * @typedef {object} Doing
@@ -18,15 +17,17 @@ export class PeoplePanel {
   #waitingList = h("ul", { class: "people-list", role: "list" });
   #waiting = h("section", { class: "people-waiting", "aria-label": "Waiting to be let in", hidden: true }, h("h3", { text: "Waiting to be let in" }), this.#waitingList);
   #rules;
+  #invitations;
   /** @type {Map<string, Row>} */
   #rows = new Map();
   #asked = 0;
 
-  /** @param {{ room: Room, onClose: () => void } & Doing} options */
-  constructor({ room, onClose, doing }) {
+  /** @param {{ room: Room, link: string, notice: (text: string) => void, onClose: () => void } & Doing} options `link`: to the room */
+  constructor({ room, link, notice, onClose, doing }) {
     this.#room = room;
     this.#doing = doing;
     this.#rules = new RulesForm({ room, doing });
+    this.#invitations = new Invitations({ room, link, notice, doing });
     const close = h("button", { type: "button", class: "quiet", "aria-label": "Close people", onclick: onClose }, icon("close"));
     this.element = h(
       "aside",
@@ -34,6 +35,7 @@ export class PeoplePanel {
       h("header", {}, h("h2", { text: "People", tabindex: "-1" }), close),
       this.#rules.element,
       this.#waiting,
+      this.#invitations.element,
       this.#list,
     );
     this.element.addEventListener("keydown", ({ key }) => key === "Escape" && onClose());
@@ -46,7 +48,7 @@ export class PeoplePanel {
   /** @param {boolean} open */
   toggle(open) {
     this.element.hidden = !open;
-    if (!open) return;
+    if (!open) return this.#invitations.fold();
     this.#show();
     this.element.querySelector("h2")?.focus();
   }
@@ -68,6 +70,7 @@ export class PeoplePanel {
     const { moderation, participantId, participants, permissions, name } = this.#room;
     const may = permissions.moderate;
     this.#rules.show(may);
+    this.#invitations.show(may);
     this.#showWaiting(may ? moderation.waiting : new Map());
     const { hands } = moderation;
     const people = [{ id: participantId ?? "", name, tracks: new Map(), own: true }, ...[...participants.values()].map((each) => ({ ...each, own: false }))];
@@ -201,37 +204,4 @@ class Row {
     this.#camera.hidden = !camera || camera.muted;
     this.#screen.hidden = !screen || screen.muted;
   }
-}
-
-/**
- * @param {string} act
- * @param {string} words
- * @param {() => void} onclick
- */
-function action(act, words, onclick) {
-  return h("button", { type: "button", class: "plain-button", "data-act": act, text: words, onclick });
-}
-
-/**
- * A button for what cannot be taken back: it asks once more.
- *
- * @param {string} act
- * @param {string} words
- * @param {() => void} onSure
- */
-function certain(act, words, onSure) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let asking;
-  const ask = (/** @type {boolean} */ isAsking) => {
-    clearTimeout(asking);
-    asking = isAsking ? setTimeout(() => ask(false), SURE_MS) : undefined;
-    button.textContent = isAsking ? `${words}: sure?` : words;
-    button.classList.toggle("sure", isAsking);
-  };
-  const button = action(act, words, () => {
-    const isSure = asking !== undefined;
-    ask(!isSure);
-    if (isSure) onSure();
-  });
-  return button;
 }

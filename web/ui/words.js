@@ -20,6 +20,7 @@ const ENDINGS = {
     text: "Open it by the link that you were given: that has the token in it. If it has none, ask for a new one.",
   },
   token_expired: { title: "Your link has expired", text: "Ask whoever gave it to you for a new one." },
+  token_revoked: { title: "Your link was revoked", text: "Ask whoever gave it to you for a new one." },
   token_not_yet_valid: { title: "Your link is not valid yet", text: "Try again when the call begins." },
   token_wrong_room: { title: "Your link is for another room", text: "Open it anew, or ask for one to this room." },
   token_invalid: { title: "Your link does not let you in", text: "It may be cut off or out of date. Ask for a new one." },

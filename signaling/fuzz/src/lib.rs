@@ -29,8 +29,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);
 /// Bytes on their way from a client or the server, at most.
 const BUFFER: usize = 1 << 20;
 const STEPS: usize = 64;
-/// Prefix and length of the ids of tracks and of participants.
-const KINDS: [(&str, usize); 2] = [("tr_", 15), ("pa_", 19)];
+/// Prefix and length of the ids of tracks, of participants and of invitations.
+const KINDS: [(&str, usize); 3] = [("tr_", 15), ("pa_", 19), ("in_", 19)];
 
 /// Handles any bytes on one connection.
 ///
@@ -48,7 +48,8 @@ pub fn connection(bytes: &[u8]) {
 
 /// Handles messages of up to three clients in one room. Each step is a byte (the client by its lower two bits; time
 /// that passes before by the next two; 16: the connection ends instead), a length in two bytes, and a message. In it
-/// `tr_0` to `tr_9` are the tracks heard of, `pa_0` to `pa_9` the participants, and `sdp_0` to `sdp_3` offers of browsers.
+/// `tr_0` to `tr_9` are the tracks heard of, `pa_0` to `pa_9` the participants, `in_0` to `in_9` the invitations, and
+/// `sdp_0` to `sdp_3` offers of browsers.
 ///
 /// # Panics
 ///
@@ -84,8 +85,8 @@ pub fn room(bytes: &[u8]) {
 struct Server {
     node: Node,
     relay: Arc<Relay>,
-    /// Ids that anybody was told: of tracks, and of participants.
-    ids: Arc<Mutex<[Vec<String>; 2]>>,
+    /// Ids that anybody was told: of tracks, of participants, and of invitations.
+    ids: Arc<Mutex<[Vec<String>; 3]>>,
 }
 
 struct Client {

@@ -9,9 +9,15 @@ use crate::names;
 /// The room of a token that is for every room.
 pub const ROOM_ANY: &str = "*";
 
+/// Bytes of the longest id of a token: a UUID has 36, and a set of keys lists many that were revoked.
+pub(crate) const TOKEN_ID_BYTES: usize = 64;
+
 /// The claims of an access token, besides its times.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Claims {
+    /// The token's own id, at most 64 bytes, by which it can be revoked.
+    #[serde(default, rename = "jti", skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The issuer's key of the user, at most 256 bytes.
     #[serde(default, rename = "sub", skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
@@ -23,6 +29,9 @@ pub struct Claims {
     pub metadata: Option<Map<String, Value>>,
     #[serde(rename = "tertulia", deserialize_with = "super::object::read")]
     pub(super) grants: Grants,
+    /// The time after which it lets nobody in, as it was read: Unix time in seconds, which may have a fraction.
+    #[serde(default, rename = "exp", skip_serializing)]
+    exp: Option<f64>,
 }
 
 /// The rights in a room. An unknown one refuses the token: whoever signed it counts on what this server would not do.
@@ -47,6 +56,9 @@ pub(super) struct Grants {
     /// Not granted unless it is said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     moderate: bool,
+    /// Passes the waiting room. Not granted unless it is said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    invited: bool,
 }
 
 /// A source that may be published.
@@ -75,6 +87,7 @@ impl Claims {
         ];
         let granted = sources.into_iter().filter(|(may, _)| *may);
         Self {
+            id: None,
             identity: None,
             name: None,
             metadata: None,
@@ -87,8 +100,17 @@ impl Claims {
                 data: permissions.data,
                 update: permissions.update,
                 moderate: permissions.moderate,
+                invited: false,
             },
+            exp: None,
         }
+    }
+
+    /// Sets whether the holder passes the waiting room. A lock and a ban hold them nevertheless.
+    #[must_use]
+    pub fn invited(mut self, invited: bool) -> Self {
+        self.grants.invited = invited;
+        self
     }
 
     /// The room that it is for, as it is written.
@@ -102,9 +124,17 @@ impl Claims {
         named == ROOM_ANY || named == room || names::room_name(named).is_ok_and(|name| name == room)
     }
 
-    pub(super) fn into_admission(self) -> Admission {
+    /// The end of its time, by its own `exp`: Unix time in seconds. None if it was not read from a token.
+    pub(crate) fn expires_s(&self) -> Option<u64> {
+        // A number that no `u64` has becomes the nearest one.
+        self.exp.map(|exp| exp as u64)
+    }
+
+    pub(crate) fn into_admission(self) -> Admission {
         let permissions = self.grants.permissions();
-        let mut admission = Admission::new().permissions(permissions);
+        let mut admission = Admission::new()
+            .permissions(permissions)
+            .invited(self.grants.invited);
         admission.identity = self.identity;
         admission.name = self.name;
         admission.metadata = self.metadata;
@@ -162,6 +192,8 @@ mod tests {
             (r#"{"room":"a","moderate":false}"#, Some(all)),
             (r#"{"room":"a","moderate":true}"#, Some(all.moderate(true))),
             (r#"{"room":"a","moderate":"yes"}"#, None),
+            (r#"{"room":"a","invited":true}"#, Some(all)),
+            (r#"{"room":"a","invited":1}"#, None),
             (r#"{"room":"a","hidden":true}"#, None),
             (r#"{"room":"a","publish":["lidar"]}"#, None),
             (r#"{"room":"a","publish":"camera"}"#, None),
@@ -181,11 +213,13 @@ mod tests {
             Permissions::listener().camera(true).subscribe(false),
             Permissions::listener().moderate(true),
         ] {
-            let claims = Claims::join("a", permissions);
+            let mut claims = Claims::join("a", permissions).invited(permissions.camera);
+            claims.id = Some("7".into());
             let text = serde_json::to_string(&claims).expect("JSON");
             let read: Claims = serde_json::from_str(&text).expect("claims");
             assert_eq!(read.grants.permissions(), permissions);
             assert_eq!(read, claims);
+            assert_eq!(read.into_admission().invited, permissions.camera);
         }
     }
 

@@ -10,6 +10,8 @@ pub enum TokenFault {
     Required,
     /// Its `exp` has passed.
     Expired,
+    /// Its `jti` is among those that were revoked.
+    Revoked,
     /// Its `nbf` has not come yet.
     NotYetValid,
     /// It is for another room.
@@ -22,9 +24,10 @@ pub enum TokenFault {
 
 impl TokenFault {
     /// Every stable code.
-    pub const CODES: [&'static str; 6] = [
+    pub const CODES: [&'static str; 7] = [
         "token_required",
         "token_expired",
+        "token_revoked",
         "token_not_yet_valid",
         "token_wrong_room",
         "token_invalid",
@@ -36,6 +39,7 @@ impl TokenFault {
         match self {
             Self::Required => "token_required",
             Self::Expired => "token_expired",
+            Self::Revoked => "token_revoked",
             Self::NotYetValid => "token_not_yet_valid",
             Self::WrongRoom => "token_wrong_room",
             Self::Invalid(_) => "token_invalid",
@@ -50,6 +54,7 @@ impl fmt::Display for TokenFault {
         let sentence = match self {
             Self::Required => "An access token is needed to join.",
             Self::Expired => "The access token has expired.",
+            Self::Revoked => "The access token was revoked.",
             Self::NotYetValid => "The access token is not valid yet.",
             Self::WrongRoom => "The access token is for another room.",
             Self::Invalid(reason) => return write!(f, "The access token {reason}."),
@@ -70,6 +75,7 @@ mod tests {
         let faults = [
             TokenFault::Required,
             TokenFault::Expired,
+            TokenFault::Revoked,
             TokenFault::NotYetValid,
             TokenFault::WrongRoom,
             TokenFault::Invalid("is no JSON Web Token"),

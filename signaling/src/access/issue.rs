@@ -9,7 +9,7 @@ use rand::Rng;
 use serde::Serialize;
 use serde_json::json;
 
-use super::claims::Claims;
+use super::claims::{Claims, TOKEN_ID_BYTES};
 use super::fault::TokenFault;
 use super::keys::{Keys, SECRET_BYTES};
 use super::token::{TOKEN_BYTES, Token};
@@ -30,6 +30,12 @@ pub enum IssueError {
     /// The private key does not belong to the public one.
     #[error("the key signs what it does not verify: its `d` does not belong to its `x`")]
     Mismatch,
+    /// Its id has more than 64 bytes, or none.
+    #[error("the token's id must have 1 to 64 bytes")]
+    Id,
+    /// Its id is among those that were revoked.
+    #[error("the token's id is in `revoked` of the key set: it would let nobody in")]
+    Revoked,
 }
 
 #[derive(Serialize)]
@@ -51,6 +57,22 @@ impl Keys {
         valid: Duration,
         id: Option<&str>,
     ) -> Result<Token, IssueError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let exp = now.unwrap_or_default().saturating_add(valid).as_secs();
+        self.issue_until(claims, exp, id)
+    }
+
+    /// Makes a token that is valid from now on until `exp`, Unix time in seconds.
+    pub(crate) fn issue_until(
+        &self,
+        claims: &Claims,
+        exp: u64,
+        id: Option<&str>,
+    ) -> Result<Token, IssueError> {
+        let is_long = |id: &String| !(1..=TOKEN_ID_BYTES).contains(&id.len());
+        if claims.id.as_ref().is_some_and(is_long) {
+            return Err(IssueError::Id);
+        }
         let mut keys = self
             .iter()
             .filter(|key| id.is_none_or(|id| key.id == id))
@@ -62,15 +84,14 @@ impl Keys {
         let (key, signs) = signing.ok_or(IssueError::CannotSign)?;
         let mut header = Header::new(key.algorithm);
         header.kid = Some(key.id.clone());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let exp = now.unwrap_or_default().saturating_add(valid).as_secs();
         let token = encode(&header, &Timed { exp, claims }, signs);
         let token = Token::from(token.map_err(|_| IssueError::CannotSign)?);
         if token.as_str().len() > TOKEN_BYTES {
             return Err(IssueError::TooLong);
         }
-        match self.admit(&token, claims.room()) {
+        match self.verify(&token, claims.room()) {
             Err(TokenFault::Invalid(_)) => Err(IssueError::Mismatch),
+            Err(TokenFault::Revoked) => Err(IssueError::Revoked),
             _ => Ok(token),
         }
     }
@@ -81,6 +102,12 @@ pub fn new_key_set(id: &str) -> String {
     let secret: [u8; SECRET_BYTES] = rand::rng().random();
     let key = json!({"kty": "oct", "kid": id, "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(secret)});
     json!({ "keys": [key] }).to_string()
+}
+
+/// A fresh id for [`Claims::id`], of 128 random bits: 22 characters of `A-Z a-z 0-9 - _`.
+pub fn new_token_id() -> String {
+    let id: [u8; 16] = rand::rng().random();
+    URL_SAFE_NO_PAD.encode(id)
 }
 
 #[cfg(test)]
@@ -129,9 +156,32 @@ mod tests {
         let mut long = claims.clone();
         long.name = Some("n".repeat(4_000));
         assert_eq!(keys.issue(&long, HOUR, None), Err(IssueError::TooLong));
+        for (id, expected) in [
+            ("i".repeat(64), Ok(())),
+            ("i".repeat(65), Err(IssueError::Id)),
+            (String::new(), Err(IssueError::Id)),
+        ] {
+            let mut named = claims.clone();
+            named.id = Some(id);
+            assert_eq!(keys.issue(&named, HOUR, None).map(drop), expected);
+        }
+        let mut gone = claims.clone();
+        gone.id = Some("gone".into());
+        let text =
+            json!({"keys": [{"kty": "oct", "kid": "a", "k": secret(32)}], "revoked": ["gone"]});
+        let revoking = Keys::from_json(&text.to_string()).expect("keys");
+        let refused = revoking.issue(&gone, HOUR, None);
+        assert_eq!(refused, Err(IssueError::Revoked));
         let expired = keys.issue(&claims, Duration::ZERO, None).expect("a token");
         // It is within the leeway still.
         assert!(keys.admit(&expired, "a").is_ok());
+    }
+
+    #[test]
+    fn a_new_id_fits_and_no_two_are_alike() {
+        let [one, other] = [new_token_id(), new_token_id()];
+        assert_eq!((one.len(), other.len()), (22, 22));
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -9,15 +9,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use rand::Rng;
 use serde::Deserialize;
 
+use super::claims::TOKEN_ID_BYTES;
 use super::object::Object;
 use crate::files;
 
 /// Keys in a set. A rotation has two, and a token without `kid` is tried with each.
 const MOST_KEYS: usize = 16;
-/// Bytes of a set: far more than so many keys take.
-const SET_BYTES: usize = 64 * 1024;
+/// Ids of revoked tokens in a set. One is needed until its token has expired. Whoever revokes more in that time has lost a
+/// key, which is to be replaced.
+const MOST_REVOKED: usize = 1_000;
+/// Bytes of a set: more than so many keys and ids take.
+const SET_BYTES: usize = 128 * 1024;
 /// Bytes of a key's id, which each of its tokens carries.
 const ID_BYTES: usize = 64;
 /// Bytes of the shortest secret: as many as HMAC-SHA-256 gives (RFC 7518 section 3.2).
@@ -34,6 +39,8 @@ const PKCS8_HEAD: [u8; 16] = [
 #[derive(Clone)]
 pub struct Keys {
     all: Arc<[Key]>,
+    /// Ids of tokens that let nobody in, whichever key has signed them.
+    revoked: Arc<HashSet<String>>,
 }
 
 #[derive(Debug)]
@@ -53,6 +60,8 @@ pub struct KeysError(String);
 #[derive(Deserialize)]
 struct Set {
     keys: Vec<Object<Jwk>>,
+    #[serde(default)]
+    revoked: Vec<String>,
 }
 
 /// The members that are read. It has no `Debug` form: `k` and `d` are secret.
@@ -71,16 +80,15 @@ struct Jwk {
 
 impl Keys {
     /// Reads a JSON Web Key Set. A key has `kid`, and is either `"kty": "oct"` with `k` (HS256), or `"kty": "OKP"` with
-    /// `"crv": "Ed25519"` and `x` (EdDSA); with `d` as well it signs.
+    /// `"crv": "Ed25519"` and `x` (EdDSA); with `d` as well it signs. `"revoked"` beside `"keys"` lists the ids (`jti`) of
+    /// tokens that let nobody in.
     ///
     /// # Errors
     ///
-    /// The text is no key set, a key has another form or use, two have one id, a secret is shorter than 32 bytes, or
-    /// anybody can sign for a public key.
+    /// The text is no key set, a key has another form or use, two have one id, a secret is shorter than 32 bytes,
+    /// anybody can sign for a public key, or `revoked` has more than 1000 ids or one that no token can have.
     pub fn from_json(text: &str) -> Result<Self, KeysError> {
-        // Other crates of the process may have another backend built in, and then neither would be the default. Fails
-        // where the embedder has chosen one, which serves as well.
-        let _ = aws_lc::DEFAULT_PROVIDER.install_default();
+        choose_backend();
         if text.len() > SET_BYTES {
             return Err(KeysError(format!(
                 "the key set has more than {SET_BYTES} bytes"
@@ -111,7 +119,39 @@ impl Keys {
                 shown(&twice.id)
             )));
         }
-        Ok(Self { all: all.into() })
+        if set.revoked.len() > MOST_REVOKED {
+            return Err(KeysError(format!(
+                "`revoked` has at most {MOST_REVOKED} ids, and this one has {}",
+                set.revoked.len()
+            )));
+        }
+        let wrong = |id: &String| !(1..=TOKEN_ID_BYTES).contains(&id.len());
+        if let Some(at) = set.revoked.iter().position(wrong) {
+            return Err(KeysError(format!(
+                "`revoked`: id {} must have 1 to {TOKEN_ID_BYTES} bytes",
+                at + 1
+            )));
+        }
+        Ok(Self {
+            all: all.into(),
+            revoked: Arc::new(set.revoked.into_iter().collect()),
+        })
+    }
+
+    /// One fresh secret for HS256, of 256 random bits, which nobody else knows.
+    pub(crate) fn fresh(id: String) -> Self {
+        choose_backend();
+        let secret: [u8; SECRET_BYTES] = rand::rng().random();
+        let key = Key {
+            id,
+            algorithm: Algorithm::HS256,
+            verifies: DecodingKey::from_secret(&secret),
+            signs: Some(EncodingKey::from_secret(&secret)),
+        };
+        Self {
+            all: Arc::new([key]),
+            revoked: Arc::default(),
+        }
     }
 
     /// Reads a file with a JSON Web Key Set.
@@ -129,6 +169,16 @@ impl Keys {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
         self.all.iter()
     }
+
+    /// Whether one of the keys signs. Others verify alone.
+    pub(crate) fn can_sign(&self) -> bool {
+        self.iter().any(|key| key.signs.is_some())
+    }
+
+    /// Whether the token of this id (`jti`) lets nobody in.
+    pub(crate) fn has_revoked(&self, id: &str) -> bool {
+        self.revoked.contains(id)
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -136,6 +186,13 @@ impl fmt::Debug for Keys {
         let keys = self.iter().map(|key| (&key.id, key.algorithm));
         f.debug_map().entries(keys).finish()
     }
+}
+
+/// Chooses the library that signs and verifies.
+fn choose_backend() {
+    // Other crates of the process may have another backend built in, and then neither would be the default. Fails where
+    // the embedder has chosen one, which serves as well.
+    let _ = aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
 /// `at` counts from 0.
@@ -335,6 +392,47 @@ pub(super) mod tests {
         assert!(fault(&set(&(0..17).collect::<Vec<_>>())).contains("and this one has 17"));
         assert!(fault(&" ".repeat(SET_BYTES + 1)).contains("more than"));
         assert!(Keys::from_json(&set(&(0..16).collect::<Vec<_>>())).is_ok());
+    }
+
+    #[test]
+    fn revoked_ids_are_bounded_and_are_texts() {
+        let set = |revoked: &str| {
+            let key = format!(r#"{{"kty":"oct","kid":"a","k":"{}"}}"#, secret(32));
+            format!(r#"{{"keys":[{key}],"revoked":{revoked}}}"#)
+        };
+        let ids = |count: usize| {
+            let ids = (0..count).map(|at| format!("{at:064}"));
+            serde_json::to_string(&ids.collect::<Vec<_>>()).expect("JSON")
+        };
+        let keys = Keys::from_json(&set(&ids(MOST_REVOKED))).expect("keys");
+        assert!(keys.has_revoked(&format!("{:064}", 999)) && !keys.has_revoked("999"));
+        assert!(fault(&set(&ids(MOST_REVOKED + 1))).contains("and this one has 1001"));
+        assert!(fault(&set(r#"["a",""]"#)).contains("id 2 must have 1 to 64 bytes"));
+        let long = format!(r#"["{}"]"#, "i".repeat(65));
+        assert!(fault(&set(&long)).contains("id 1 must have"));
+        for wrong in ["null", "7", "[7]", r#""a""#] {
+            assert!(
+                fault(&set(wrong)).contains("no JSON Web Key Set"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fresh_key_is_that_of_nobody_else() {
+        let [one, other] = ["a", "a"].map(|id| Keys::fresh(id.into()));
+        assert!(one.can_sign());
+        let message = b"message";
+        let sign = |keys: &Keys| {
+            let key = keys.iter().next().and_then(|key| key.signs.as_ref());
+            crypto::sign(message, key.expect("a key"), Algorithm::HS256).expect("signed")
+        };
+        let verifies = |keys: &Keys, signature: &str| {
+            let key = &keys.iter().next().expect("a key").verifies;
+            crypto::verify(signature, message, key, Algorithm::HS256).expect("verified")
+        };
+        assert!(verifies(&one, &sign(&one)));
+        assert!(!verifies(&other, &sign(&one)));
     }
 
     #[test]

@@ -11,9 +11,10 @@ mod object;
 mod token;
 mod verify;
 
+pub(crate) use claims::TOKEN_ID_BYTES;
 pub use claims::{Claims, Publish, ROOM_ANY};
 pub use fault::TokenFault;
-pub use issue::{IssueError, new_key_set};
+pub use issue::{IssueError, new_key_set, new_token_id};
 pub use keys::{Keys, KeysError};
 pub use token::{TOKEN_BYTES, Token};
 pub use verify::LEEWAY;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header};
 
-use super::claims::Claims;
+use super::claims::{Claims, TOKEN_ID_BYTES};
 use super::fault::TokenFault;
 use super::keys::{Key, Keys};
 use super::object::Object;
@@ -21,8 +21,13 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// The [`TokenFault`]. Signature and times are checked before the room and the grants.
+    /// The [`TokenFault`]. Signature and times are checked first, then the id, the room and the grants.
     pub fn admit(&self, token: &Token, room: &str) -> Result<Admission, TokenFault> {
+        self.verify(token, room).map(Claims::into_admission)
+    }
+
+    /// The claims of a token that lets into a room, which is given in the one form of its name.
+    pub(crate) fn verify(&self, token: &Token, room: &str) -> Result<Claims, TokenFault> {
         let text = token.as_str();
         if text.len() > TOKEN_BYTES {
             return Err(TokenFault::Invalid("has more than 4096 bytes"));
@@ -39,13 +44,29 @@ impl Keys {
                 Err(error) => return Err(fault(&error)),
             }
         };
+        if let Some(id) = &claims.id {
+            if id.len() > TOKEN_ID_BYTES {
+                return Err(TokenFault::Invalid("has a `jti` of more than 64 bytes"));
+            }
+            if self.has_revoked(id) {
+                return Err(TokenFault::Revoked);
+            }
+        }
         if !claims.is_for(room) {
             return Err(TokenFault::WrongRoom);
         }
         if !claims.grants.join {
             return Err(TokenFault::NotGranted);
         }
-        Ok(claims.into_admission())
+        Ok(claims)
+    }
+
+    /// Whether the token's `kid` names one of these keys. Nothing is verified.
+    pub(crate) fn is_named_in(&self, token: &Token) -> bool {
+        let text = token.as_str();
+        let header = (text.len() <= TOKEN_BYTES).then(|| decode_header(text));
+        let kid = header.and_then(|header| header.ok()?.kid);
+        kid.is_some_and(|kid| self.iter().any(|key| key.id == kid))
     }
 
     /// The keys that may have signed it: each has the header's algorithm, so that no public key serves as a secret.
@@ -120,7 +141,7 @@ mod tests {
             {"kty": "oct", "kid": "old", "k": secret(32)},
             {"kty": "oct", "kid": "new", "k": secret(40)},
             {"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": PUBLIC, "d": PRIVATE},
-        ]});
+        ], "revoked": ["lost", "stolen"]});
         Keys::from_json(&set.to_string()).expect("keys")
     }
 
@@ -171,6 +192,25 @@ mod tests {
             (json!({"nbf": now + 2}), "admitted"),
             (json!({"nbf": now + 60}), "token_not_yet_valid"),
             (json!({"nbf": "now"}), "token_invalid"),
+            // RFC 7519 section 2: a NumericDate may have a fraction.
+            (json!({"exp": now as f64 + 60.5}), "admitted"),
+            (json!({"jti": "kept"}), "admitted"),
+            (json!({"jti": ""}), "admitted"),
+            (json!({"jti": "lost"}), "token_revoked"),
+            (json!({"jti": "stolen"}), "token_revoked"),
+            (json!({"jti": "Lost"}), "admitted"),
+            (json!({"jti": "i".repeat(64)}), "admitted"),
+            (json!({"jti": "i".repeat(65)}), "token_invalid"),
+            (json!({"jti": 7}), "token_invalid"),
+            (json!({"jti": "lost", "exp": now - 60}), "token_expired"),
+            (
+                json!({"jti": "lost", "tertulia": {"room": "b", "join": true}}),
+                "token_revoked",
+            ),
+            (
+                json!({"tertulia": {"room": "a", "join": true, "invited": true}}),
+                "admitted",
+            ),
             (json!({"aud": "another"}), "token_invalid"),
             // A derived reader takes an array of the fields for an object.
             (json!({"tertulia": ["a", true]}), "token_invalid"),
@@ -239,6 +279,31 @@ mod tests {
             let refused = rotated.admit(&signed(&good(), "old", kid), "a");
             assert_eq!(refused.map_err(TokenFault::code), Err("token_invalid"));
         }
+    }
+
+    #[test]
+    fn the_id_of_the_key_says_whose_a_token_is() {
+        let keys = keys();
+        for (kid, expected) in [(Some("ed"), true), (Some("x"), false), (None, false)] {
+            let token = signed(&good(), "ed", kid);
+            assert_eq!(keys.is_named_in(&token), expected, "{kid:?}");
+        }
+        let long = with(json!({"metadata": {"k": "v".repeat(4_000)}}));
+        assert!(!keys.is_named_in(&signed(&long, "old", Some("old"))));
+        assert!(!keys.is_named_in(&Token::from("nonsense")));
+    }
+
+    #[test]
+    fn the_time_of_its_end_is_read() {
+        for (exp, read) in [
+            (json!(4_000_000_000_u64), 4_000_000_000),
+            (json!(4_000_000_000.9), 4_000_000_000),
+        ] {
+            let token = signed(&with(json!({ "exp": exp })), "old", None);
+            let claims = keys().verify(&token, "a").expect("admitted");
+            assert_eq!(claims.expires_s(), Some(read));
+        }
+        assert_eq!(Claims::join("a", Permissions::all()).expires_s(), None);
     }
 
     fn hand_made(header: &Value, claims: &Value, signature: &[u8]) -> Token {

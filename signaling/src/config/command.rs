@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::access::{Claims, ROOM_ANY};
+use crate::access::{Claims, ROOM_ANY, TOKEN_ID_BYTES};
 use crate::hooks::Permissions;
 use crate::names;
 
@@ -50,6 +50,15 @@ pub struct NewToken {
     /// May moderate: mute and remove others, lock the room, admit who waits, end the call
     #[arg(long)]
     pub moderate: bool,
+    /// Passes the waiting room
+    #[arg(long)]
+    pub invited: bool,
+    /// The token's own id (`jti`), at most 64 bytes, by which it can be revoked [default: a random one]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Print the token's id before it, and a space
+    #[arg(long)]
+    pub show_id: bool,
     /// Time for which it lets in, such as 90s, 15m, 1h or 7d
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1h")]
     pub valid: Duration,
@@ -80,11 +89,12 @@ pub enum Source {
 }
 
 impl NewToken {
-    /// The claims of the token.
+    /// The claims of the token. They have the id that was asked for, if any was.
     ///
     /// # Errors
     ///
-    /// A sentence: a name that no room or nobody can have, an identity that is too long, or sources that contradict.
+    /// A sentence: a name that no room or nobody can have, an identity or an id that is too long, or sources that
+    /// contradict.
     pub fn claims(&self) -> Result<Claims, String> {
         if self.room != ROOM_ANY {
             names::room_name(&self.room).map_err(|error| format!("--room {error}"))?;
@@ -94,6 +104,10 @@ impl NewToken {
         let most = crate::room::IDENTITY_BYTES;
         if self.identity.as_ref().is_some_and(|it| it.len() > most) {
             return Err(format!("--identity must have at most {most} bytes"));
+        }
+        let is_long = |id: &String| !(1..=TOKEN_ID_BYTES).contains(&id.len());
+        if self.id.as_ref().is_some_and(is_long) {
+            return Err(format!("--id must have 1 to {TOKEN_ID_BYTES} bytes"));
         }
         if self.publish.contains(&Source::None) && self.publish.len() > 1 {
             return Err("--publish none contradicts the other sources".to_owned());
@@ -108,7 +122,8 @@ impl NewToken {
             .data(!self.no_data)
             .update(!self.no_update)
             .moderate(self.moderate);
-        let mut claims = Claims::join(&self.room, permissions);
+        let mut claims = Claims::join(&self.room, permissions).invited(self.invited);
+        claims.id.clone_from(&self.id);
         claims.identity.clone_from(&self.identity);
         claims.name = name;
         Ok(claims)
@@ -177,6 +192,10 @@ mod tests {
             let claims = parsed(arguments).expect(arguments).claims();
             assert_eq!(claims, Ok(Claims::join("a", permissions)), "{arguments}");
         }
+        let invited = parsed("--room a --invited --id staff").expect("a token");
+        let mut expected = Claims::join("a", all).invited(true);
+        expected.id = Some("staff".into());
+        assert_eq!(invited.claims(), Ok(expected));
         let claims = parsed("--room * --identity u --name Ada")
             .expect("a token")
             .claims();
@@ -207,9 +226,12 @@ mod tests {
         }
         let long = format!("--room a --identity {}", "i".repeat(257));
         let room = format!("--room {}", "r".repeat(65));
+        let id = format!("--room a --id {}", "i".repeat(65));
         for (arguments, named) in [
             (room.as_str(), "--room"),
             (long.as_str(), "--identity"),
+            (id.as_str(), "--id"),
+            ("--room a --id=", "--id"),
             ("--room a --publish none,camera", "--publish"),
         ] {
             let said = parsed(arguments)

@@ -1,7 +1,7 @@
 //! The commands that print something and end.
 
 use tertulia_signaling::Config;
-use tertulia_signaling::access::{Keys, new_key_set};
+use tertulia_signaling::access::{Keys, new_key_set, new_token_id};
 use tertulia_signaling::config::{Command, Flags, NewKey, NewToken};
 
 /// The line that a command prints, or a sentence about its failure.
@@ -20,12 +20,16 @@ fn key(id: &str) -> Result<String, String> {
 }
 
 fn token(new: &NewToken, flags: Flags) -> Result<String, String> {
-    let claims = new.claims()?;
+    let mut claims = new.claims()?;
+    let id = claims.id.get_or_insert_with(new_token_id).clone();
     let config = Config::load(flags).map_err(|error| error.to_string())?;
     let keys = config.keys.ok_or(
         "there are no keys to sign with: give --keys FILE or TERTULIA_KEYS; `tertulia key` prints new ones",
     )?;
     let token = keys.issue(&claims, new.valid, new.key.as_deref());
     let token = token.map_err(|error| error.to_string())?;
-    Ok(token.as_str().to_owned())
+    Ok(match new.show_id {
+        true => format!("{id} {}", token.as_str()),
+        false => token.as_str().to_owned(),
+    })
 }

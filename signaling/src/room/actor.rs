@@ -283,6 +283,8 @@ impl Room {
             entrant,
             identity,
             mut permissions,
+            invited: _,
+            token,
         } = guest;
         self.refuse_if_full()?;
         permissions.moderate |= self.lacks_moderator();
@@ -319,6 +321,7 @@ impl Room {
             identity,
             client: entrant.client,
             permissions,
+            token_expires_s: token.expires_s,
             auto_subscribe,
             way: Way {
                 events: outbox,
@@ -339,7 +342,7 @@ impl Room {
             lane: Default::default(),
             _counted: Counted::new(&self.shared.participants),
         };
-        info!(room = %self.name, participant = %id, "participant joined");
+        info!(room = %self.name, participant = %id, token = token.id, "participant joined");
         self.report(|| Change::Joined(participant.person()));
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
         self.participants.insert(id.clone(), participant);

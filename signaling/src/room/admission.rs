@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::Refusal;
 use super::command::Entrant;
 use super::registry::{Shared, StopSignal};
-use crate::access::{Keys, TokenFault};
+use crate::access::{Claims, Keys, TokenFault};
 use crate::hooks::{Admission, AnyHooks, JoinRequest, Permissions};
 use crate::names::RoomName;
 
@@ -24,6 +24,18 @@ pub(super) struct Guest {
     /// The embedder's key of the user, or the token's.
     pub(super) identity: Option<String>,
     pub(super) permissions: Permissions,
+    /// Whether they pass the waiting room.
+    pub(super) invited: bool,
+    pub(super) token: Brought,
+}
+
+/// The facts of the access token that somebody came by. None of them where it does not count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Brought {
+    /// Its id, by which it can be revoked.
+    pub(super) id: Option<String>,
+    /// The end of its time: Unix time in seconds.
+    pub(super) expires_s: Option<u64>,
 }
 
 impl Shared {
@@ -36,14 +48,33 @@ impl Shared {
     ) -> Result<Guest, Refusal> {
         let decided = match (&self.authority.hooks, &self.authority.keys) {
             (Some(hooks), _) => self.ask_hooks(hooks.as_ref(), room, entrant, stop).await,
-            (None, Some(keys)) => by_token(&keys.get(), room, entrant),
-            (None, None) => Ok(Guest {
-                entrant,
-                identity: None,
-                permissions: Permissions::all(),
-            }),
+            (None, Some(keys)) => self.by_token(&keys.get(), room, entrant),
+            (None, None) => self.in_open_room(room, entrant),
         };
         decided.inspect_err(|refusal| self.joins_refused.count(refusal.code))
+    }
+
+    /// The guest whom an access token admits.
+    fn by_token(&self, keys: &Keys, room: &str, entrant: Entrant) -> Result<Guest, Refusal> {
+        let token = entrant.token.as_ref().ok_or(TokenFault::Required);
+        let claims = token.and_then(|token| self.invitations.verify(keys, token, room));
+        let guest = match claims {
+            Ok(claims) => claimed(entrant, claims),
+            Err(fault) => Err(Refusal::of_token(fault)),
+        };
+        guest.inspect_err(|refusal| log_refused(room, refusal))
+    }
+
+    /// The guest of a server that everybody may join. Of their tokens its own invitations count.
+    fn in_open_room(&self, room: &str, entrant: Entrant) -> Result<Guest, Refusal> {
+        let token = entrant.token.as_ref();
+        let claims = token.map(|token| self.invitations.verify_in_open_room(token, room));
+        let guest = match claims.transpose().map(Option::flatten) {
+            Ok(Some(claims)) => claimed(entrant, claims),
+            Ok(None) => admitted(entrant, Admission::new()),
+            Err(fault) => Err(Refusal::of_token(fault)),
+        };
+        guest.inspect_err(|refusal| log_refused(room, refusal))
     }
 
     async fn ask_hooks(
@@ -89,19 +120,9 @@ impl Shared {
     }
 }
 
-/// The guest whom an access token admits.
-fn by_token(keys: &Keys, room: &str, entrant: Entrant) -> Result<Guest, Refusal> {
-    let token = entrant.token.as_ref().ok_or(TokenFault::Required);
-    let admission = token.and_then(|token| keys.admit(token, room));
-    let guest = match admission {
-        Ok(admission) => admitted(entrant, admission)
-            .map_err(|wrong| Refusal::bad_token(format!("The access token: {}", wrong.message))),
-        Err(fault) => Err(Refusal::of_token(fault)),
-    };
-    guest.inspect_err(|refusal| {
-        let room = RoomName::from(Arc::<str>::from(room));
-        info!(%room, code = refusal.code, "join refused: {}", refusal.message);
-    })
+fn log_refused(room: &str, refusal: &Refusal) {
+    let room = RoomName::from(Arc::<str>::from(room));
+    info!(%room, code = refusal.code, "join refused: {}", refusal.message);
 }
 
 fn admitted(entrant: Entrant, admission: Admission) -> Result<Guest, Refusal> {
@@ -110,6 +131,7 @@ fn admitted(entrant: Entrant, admission: Admission) -> Result<Guest, Refusal> {
         name,
         metadata,
         permissions,
+        invited,
     } = admission;
     if identity
         .as_ref()
@@ -135,7 +157,20 @@ fn admitted(entrant: Entrant, admission: Admission) -> Result<Guest, Refusal> {
         },
         identity,
         permissions,
+        invited,
+        token: Brought::default(),
     })
+}
+
+/// The guest of a token's claims.
+fn claimed(entrant: Entrant, claims: Claims) -> Result<Guest, Refusal> {
+    let token = Brought {
+        id: claims.id.clone(),
+        expires_s: claims.expires_s(),
+    };
+    let guest = admitted(entrant, claims.into_admission())
+        .map_err(|wrong| Refusal::bad_token(format!("The access token: {}", wrong.message)))?;
+    Ok(Guest { token, ..guest })
 }
 
 #[cfg(test)]

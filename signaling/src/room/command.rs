@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Moderate, Refusal};
+use super::{Invite, Moderate, Refusal};
 use crate::access::Token;
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
@@ -74,6 +74,12 @@ pub enum Action {
     Hand(bool),
     /// Moderates.
     Moderate(Moderate),
+    /// Makes an invitation.
+    Invite(Invite),
+    /// Asks for the invitations that let in.
+    Invitations,
+    /// Revokes the invitation of this id.
+    Revoke(String),
     /// Asks for its transport's counters.
     Stats,
     /// Asks for the decisions about it.

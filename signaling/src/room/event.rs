@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::moderation::{Outcome, Rules, WaitingPerson};
-use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
+use super::{
+    Invitation, InvitationId, ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName,
+};
+use crate::access::Token;
 use crate::hooks::Permissions;
 use crate::media::{
     DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason, RenegotiationReason,
@@ -36,6 +39,24 @@ pub enum Event {
         request: Option<u32>,
         /// The decisions.
         timeline: Timeline,
+    },
+    /// Answers [`Action::Invite`](super::Action::Invite).
+    Invitation {
+        /// The number of the request that it answers.
+        request: Option<u32>,
+        /// The invitation's id.
+        id: InvitationId,
+        /// The access token that lets in.
+        token: Token,
+        /// The end of its time: Unix time in seconds.
+        expires_s: u64,
+    },
+    /// Answers [`Action::Invitations`](super::Action::Invitations).
+    Invitations {
+        /// The number of the request that it answers.
+        request: Option<u32>,
+        /// Those that let in, the oldest first.
+        invitations: Vec<Invitation>,
     },
     /// Answers every other action.
     Done {
@@ -173,6 +194,13 @@ impl Event {
             Self::Chat(entry) => entry.weight(),
             Self::Slots(slots) => slots.len() * ENTRY,
             Self::Waiting(people) => people.len() * ENTRY,
+            Self::Invitation { token, .. } => token.as_str().len(),
+            Self::Invitations { invitations, .. } => {
+                let named = invitations
+                    .iter()
+                    .map(|it| ENTRY + it.made_by.len() + it.name.as_ref().map_or(0, String::len));
+                named.sum()
+            }
             Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
             Self::Unwatchable(unwatchable) => unwatchable.participants.len() * ENTRY,
             _ => 0,

@@ -69,6 +69,11 @@ name!(
     TrackName, "tr_", 12
 );
 
+name!(
+    /// Unique among all invitations there will ever be (95 bits). It is no secret: the token beside it lets in.
+    InvitationId, "in_", 16
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +85,7 @@ mod tests {
         let track = TrackName::random();
         assert!(track.as_str().starts_with("tr_") && track.as_str().len() == 15);
         assert_ne!(track, TrackName::random());
+        let invitation = InvitationId::random();
+        assert!(invitation.as_str().starts_with("in_") && invitation.as_str().len() == 19);
     }
 }

@@ -9,6 +9,7 @@ mod errands;
 mod event;
 mod id;
 mod inspection;
+mod invitations;
 mod lane;
 mod media_change;
 mod moderation;
@@ -34,10 +35,11 @@ pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,
     NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,
 };
-pub use id::{ParticipantId, TrackName};
+pub use id::{InvitationId, ParticipantId, TrackName};
+pub use invitations::Invitation;
 #[cfg(test)]
 pub(crate) use moderation::{DONE_CODES, REFUSED_CODES};
-pub use moderation::{Moderate, Outcome, Rules, Waiting, WaitingPerson};
+pub use moderation::{Granting, Invite, Moderate, Outcome, Rules, Waiting, WaitingPerson};
 pub use operate::{OperateError, Recipient, RoomSnapshot, Seen, ServerSays};
 pub use refusal::Refusal;
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(super) struct Participant {
     /// Its address; none where the server does not tell addresses.
     pub(super) client: Option<ClientAddress>,
     pub(super) permissions: Permissions,
+    /// The end of the access token that it came by; Unix time in seconds.
+    pub(super) token_expires_s: Option<u64>,
     pub(super) auto_subscribe: bool,
     pub(super) way: Way,
     /// Its transport, from its first offer until that fails.
@@ -75,6 +77,7 @@ impl Participant {
             address: self.client,
             name: &self.name,
             moderates: self.permissions.moderate,
+            invited: false,
         }
     }
 

@@ -92,6 +92,32 @@ impl Refusal {
         Self::new("too_many_bans", sentence)
     }
 
+    pub(crate) fn too_many_invitations(limit: usize) -> Self {
+        let sentence = format!("{limit} invitations to this room let in already: revoke one.");
+        Self::new("too_many_invitations", sentence)
+    }
+
+    /// Revoked ones are known until they expire, and the server's number is bounded.
+    pub(crate) fn no_place_for_invitation() -> Self {
+        let sentence = "The server can keep no more invitations until others have expired.";
+        Self::new("too_many_invitations", sentence)
+    }
+
+    pub(crate) fn no_such_invitation() -> Self {
+        let sentence = "There is no such invitation to this room, or it lets nobody in any more.";
+        Self::new("no_such_invitation", sentence)
+    }
+
+    pub(crate) fn invitations_off() -> Self {
+        let sentence =
+            "This server makes no invitations: its operator's program decides who joins.";
+        Self::new("invitations_off", sentence)
+    }
+
+    pub(crate) fn invitation_not_signed() -> Self {
+        Self::new("internal", "The server could not sign the invitation.")
+    }
+
     pub(crate) fn undecided() -> Self {
         let sentence = "The server could not find out in time whether you may join.";
         Self::new("authorize_timeout", sentence)

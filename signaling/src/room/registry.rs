@@ -16,6 +16,7 @@ use tracing::{error, info};
 use super::actor;
 use super::admission::Guest;
 use super::command::{Command, Entrant, room_name};
+use super::invitations::Invitations;
 use super::lane::{PLACES, Place};
 use super::moderation::{DONE_CODES, DOOR_CODES, Entered, REFUSED_CODES, Waiting};
 use super::operate::Order;
@@ -87,6 +88,7 @@ pub(super) struct Shared {
     pub(super) moderation_refused: Tally<{ REFUSED_CODES.len() }>,
     clients: Clients,
     pub(super) authority: Authority,
+    pub(super) invitations: Invitations,
     pub(super) hear_data: bool,
     pub(super) reports: Reports,
     pub(super) memory: Memory,
@@ -208,6 +210,7 @@ impl Rooms {
             limits: settings.limits,
             memory: settings.memory,
             authority: settings.authority,
+            invitations: Invitations::new(),
             hear_data: settings.hear_data,
             reports: Reports::default(),
             caps: settings.caps,
@@ -568,6 +571,10 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
+        // Where nobody grants rights, the next room of this name may be that of others.
+        if self.shared.authority.access() == Access::Open {
+            self.shared.invitations.end(&self.name);
+        }
         self.shared.forget(&self.name, &self.mailbox);
     }
 }

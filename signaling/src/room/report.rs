@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::actor::Room;
 use super::participant::Participant;
 use super::timeline::unix_ms;
-use super::{ChatEntry, LeaveReason, ParticipantId, Source, TrackInfo, TrackName};
+use super::{ChatEntry, InvitationId, LeaveReason, ParticipantId, Source, TrackInfo, TrackName};
 use crate::media::MediaKind;
 
 /// Events kept for a reader that is behind. Overflow: the oldest are dropped, and the reader is told how many
@@ -88,6 +88,8 @@ pub enum Change {
         participant: Option<ParticipantId>,
         /// The track that it is about.
         track: Option<TrackName>,
+        /// The invitation that was made or revoked.
+        invitation: Option<InvitationId>,
         /// Whether a rule holds from now on, if the action sets one.
         on: Option<bool>,
     },

@@ -66,6 +66,9 @@ impl Room {
                 self.finish(from, request, Ok(()));
             }
             Action::Moderate(wish) => self.moderate(from, request, wish),
+            Action::Invite(wish) => self.invite(from, request, wish),
+            Action::Invitations => self.list_invitations(from, request),
+            Action::Revoke(id) => self.revoke(from, request, &id),
         }
     }
 

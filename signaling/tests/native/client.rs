@@ -292,6 +292,8 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         | ServerMessage::Pong { id }
         | ServerMessage::Bye { id, .. }
         | ServerMessage::Stats { id, .. }
+        | ServerMessage::Invitation { id, .. }
+        | ServerMessage::Invitations { id, .. }
         | ServerMessage::Timeline { id, .. } => *id,
         _ => None,
     }

@@ -2,6 +2,9 @@
 
 use std::process::{Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tertulia_signaling::access::{Claims, Keys};
 use tertulia_signaling::hooks::Permissions;
@@ -100,6 +103,46 @@ async fn a_server_with_a_printed_key_admits_by_a_printed_token() {
 }
 
 #[tokio::test]
+async fn each_token_has_an_id_which_is_shown_or_set_and_revoked_in_the_key_set() {
+    let set = printed(&["key"], None).await;
+    let new = ["token", "--room", "hall"];
+    let print = async |more: &[&str]| printed(&[&new[..], more].concat(), Some(&set)).await;
+    let id_of = |token: &str| {
+        let claims = token.split('.').nth(1).expect("claims");
+        let claims = URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+        let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+        claims["jti"].as_str().expect("an id").to_owned()
+    };
+    let [one, other] = [print(&[]).await, print(&[]).await];
+    assert_ne!(id_of(&one), id_of(&other));
+    let line = print(&["--show-id"]).await;
+    let (id, shown) = line.split_once(' ').expect("two words");
+    assert_eq!(id, id_of(shown));
+    let named = print(&["--id", "ada-1", "--invited"]).await;
+    assert_eq!(id_of(&named), "ada-1");
+
+    let mut revoking: Value = serde_json::from_str(&set).expect("JSON");
+    revoking["revoked"] = json!([id, "ada-1"]);
+    let file = KeysFile::new(&revoking.to_string());
+    let server = Process::start_with(&["--keys", file.path()]).await;
+    assert_eq!(enter(&server, &one, "hall").await, Ok(()));
+    for revoked in [shown, &named] {
+        let refused = enter(&server, revoked, "hall").await;
+        assert_eq!(refused, Err("token_revoked".into()));
+    }
+    let again = [
+        "token",
+        "--room",
+        "hall",
+        "--id",
+        "ada-1",
+        "--keys",
+        file.path(),
+    ];
+    assert!(failure(&again).await.contains("revoked"));
+}
+
+#[tokio::test]
 async fn what_cannot_be_printed_is_said() {
     let one = KeysFile::new(&printed(&["key", "--id", "one"], None).await);
     let weak = KeysFile::new(r#"{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0"}]}"#);
@@ -112,6 +155,10 @@ async fn what_cannot_be_printed_is_said() {
             "no key `two`",
         ),
         (&["token", "--room", "a b", "--keys", one.path()], "--room"),
+        (
+            &["token", "--room", "a", "--id", "", "--keys", one.path()],
+            "--id",
+        ),
         (&["key", "--id", ""], "kid"),
     ] {
         let said = failure(arguments).await;

@@ -158,7 +158,7 @@ async fn counters_are_served_apart_from_the_page() {
         "drops": {"srtp_auth_failed": 3, "unknown_address": 3},
     });
     let door = serde_json::json!({
-        "not_allowed": 0, "token_expired": 0, "token_invalid": 0, "token_not_yet_valid": 0, "token_required": 0,
+        "not_allowed": 0, "token_expired": 0, "token_revoked": 0, "token_invalid": 0, "token_not_yet_valid": 0, "token_required": 0,
         "token_wrong_room": 0, "room_locked": 0, "banned": 0, "denied": 0, "waiting_room_full": 0,
         "waiting_timeout": 0, "room_closed": 0,
     });

@@ -11,6 +11,7 @@ mod embedder;
 mod fake_media;
 mod hooks;
 mod http;
+mod invitations;
 mod limits;
 mod media;
 mod memory;

@@ -585,6 +585,7 @@ async fn an_embedder_hears_who_did_what_to_whom() {
             action,
             participant,
             track,
+            invitation: None,
             on,
         } = change(&mut events).await
         else {

@@ -233,7 +233,7 @@ fn from_shell(before: &str, arguments: &[&str]) -> Command {
     command
 }
 
-async fn stopped(process: &mut Process) -> Option<i32> {
+pub(crate) async fn stopped(process: &mut Process) -> Option<i32> {
     process.signal("-TERM").await;
     let status = timeout(STOP_TIME, process.child.wait()).await;
     status.expect("in time").expect("wait").code()

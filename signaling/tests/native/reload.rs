@@ -174,6 +174,45 @@ async fn keys_are_replaced_and_a_bad_set_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_is_revoked_by_its_id_and_a_list_that_cannot_be_meant_changes_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let file = write(&folder, "keys.json", &set(&[1]));
+    let mut server = Told::start(&["--keys", text(&file)]).await;
+    let mut claims = Claims::join("hall", Permissions::all());
+    claims.id = Some("lost".into());
+    let keys = Keys::from_json(&set(&[1])).expect("keys");
+    let token = keys.issue(&claims, Duration::from_secs(3_600), None);
+    let token = token.expect("a token");
+    let join = || {
+        ClientMessage::Join(Join {
+            token: Some(token.clone()),
+            ..join("hall", "Ada")
+        })
+    };
+    let mut ada = Client::connect(&server.process.url()).await;
+    assert!(matches!(
+        ada.request(join()).await,
+        ServerMessage::Welcome(_)
+    ));
+    let mut revoking: Value = serde_json::from_str(&set(&[1])).expect("JSON");
+    revoking["revoked"] = json!(["lost"]);
+    write(&folder, "keys.json", &revoking.to_string());
+    server.reload().await;
+    let mut late = Client::connect(&server.process.url()).await;
+    assert_eq!(late.refusal(join()).await.code, "token_revoked");
+    enter(&server.process, 1).await.expect("others come in");
+    revoking["revoked"] = json!([""]);
+    write(&folder, "keys.json", &revoking.to_string());
+    let said = server.reload().await;
+    assert!(
+        said.contains("not reloaded") && said.contains("`revoked`"),
+        "{said}"
+    );
+    assert_eq!(late.refusal(join()).await.code, "token_revoked");
+    ada.expect_ok(chat("still here")).await;
+}
+
+#[tokio::test]
 async fn settings_are_read_again_and_those_for_the_next_start_are_named() {
     let folder = TempDir::new().expect("a folder");
     let file = write(&folder, "tertulia.toml", "");

@@ -187,3 +187,54 @@ test("newcomers wait until they are let in or sent away", async () => {
   }
   await close(boss, ada, eve);
 });
+
+test("a moderator copies an invitation, which passes the waiting room until it is revoked", async () => {
+  const { room, boss } = await hall();
+  await boss.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await boss.click(".people-rules [data-act=waiting_room]");
+  await boss.waitForSelector('[data-act=waiting_room][aria-pressed="true"]', PATIENCE);
+  // By the keyboard alone, but for the choice in the list of times.
+  await boss.focus(".invitations summary");
+  await boss.keyboard.press("Enter");
+  await boss.selectOption(".invitation-time", { label: "1 day" });
+  await boss.focus(".invitation-time");
+  await boss.keyboard.press("Tab");
+  await boss.keyboard.press("Enter");
+  await boss.locator(".invitations li").waitFor(PATIENCE);
+  const link = new URL(await boss.evaluate(() => navigator.clipboard.readText()));
+  assert.deepEqual([link.origin, link.searchParams.get("room")], [new URL(server.url).origin, room]);
+  assert.match(link.hash, /^#token=[\w-]+\.[\w-]+\.[\w-]+$/);
+  assert.match(await boss.locator(".toasts.notices").textContent(), /The invitation is copied/);
+  assert.match(await boss.locator(".invitations li span").textContent(), /^Until .*, by Boss$/);
+
+  const guest = async (name) => {
+    const url = new URL(autojoin(link.href, name, { room, mic: 0, camera: 0 }));
+    return openPage(browser, url.href);
+  };
+  const ada = await guest("Ada");
+  await ada.waitForSelector(".call .tile.own", PATIENCE);
+  assert.ok(!ada.url().includes("token"), ada.url());
+  assert.ok(await ada.locator(".invitations").isHidden(), "who may not moderate does not invite");
+  const bob = await open(room, "Bob");
+  await bob.waitForSelector(".waiting-page h1", PATIENCE);
+
+  await certainly(boss.locator(".invitations [data-act=revoke]"));
+  await boss.locator(".invitations li").waitFor({ state: "detached", ...PATIENCE });
+  assert.equal(await boss.evaluate(() => document.activeElement?.dataset.act), "invite", "the focus is not lost");
+  const eve = await guest("Eve");
+  await eve.waitForSelector(".ended h1", PATIENCE);
+  assert.equal(await eve.locator(".ended h1").textContent(), "Your link was revoked");
+  assert.ok(await ada.locator(".call .tile.own").isVisible(), "who is in stays");
+
+  // Where the browser does not let the page copy, the link is there to be copied by hand.
+  await boss.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed"));
+  });
+  await boss.click(".invitations [data-act=invite]");
+  await boss.locator(".invitation-link").waitFor(PATIENCE);
+  const selected = await boss.evaluate(() => document.getSelection()?.toString() || document.activeElement?.value);
+  assert.match(selected, /#token=/);
+  assert.ok(!server.log.includes(link.hash.split(".")[2]), "no log has it");
+  assert.deepEqual(boss.complaints, []);
+  await close(boss, ada, bob, eve);
+});

@@ -15,7 +15,7 @@ import {
   Room,
   summarize,
 } from "tertulia-client";
-import type { ChatMessage, EncryptionSecret, EncryptionState, Limits, Participant, RemoteTrack, RoomEvents, RoomOptions, Source, StreamStats } from "tertulia-client";
+import type { ChatMessage, EncryptionSecret, EncryptionState, Invitation, Limits, Participant, RemoteTrack, RoomEvents, RoomOptions, Source, StreamStats } from "tertulia-client";
 
 const secret: EncryptionSecret = Math.random() < 0.5 ? { key: createKey() } : { passphrase: "correct horse" };
 const options: RoomOptions = { url: "wss://call.example.org/v1/ws", room: "standup", name: cleanName(" Ada "), metadata: { seat: 4 }, encryption: secret };
@@ -57,6 +57,10 @@ export async function call(stage: HTMLElement): Promise<Room> {
   const report = await room.getStats();
   const streams: Map<string, StreamStats> = report ? summarize(report) : new Map();
   console.log([...streams.values()].map(({ bitsPerSecond }) => bitsPerSecond), (await listDevices()).cameras.length);
+  const { token, expiresAtMs } = await room.moderation.invite({ expiresIn: 3600, grants: { publish: ["camera"], chat: false } });
+  console.log(token.length, new Date(expiresAtMs).toISOString());
+  const invitations: Invitation[] = await room.moderation.invitations();
+  for (const { id, madeBy } of invitations) if (madeBy === room.name) await room.moderation.revokeInvitation(id);
   stop();
   return room;
 }

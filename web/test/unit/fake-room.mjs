@@ -8,10 +8,10 @@ import { answerTo, FakePeerConnection, FakeWebSocket, settle } from "./fakes.mjs
 /**
  * A server of one room, in the test's own process. Every socket is `sockets[n]`, in order, with what the server
  * `knows` of who is behind it. `script.deaf` names requests that reach it and are never answered, `script.refusals`
- * those that are refused, with the code.
+ * those that are refused, with the code, and `script.replies` those that are answered by this.
  *
  * @param {{ others?: any[], refuse?: { code: string, fatal?: boolean } | null, deaf?: Set<string>,
- *   refusals?: Record<string, string>, autoSubscribe?: boolean, token?: string | (() => string | Promise<string>), welcome?: Record<string, unknown>,
+ *   refusals?: Record<string, string>, replies?: Record<string, any>, autoSubscribe?: boolean, token?: string | (() => string | Promise<string>), welcome?: Record<string, unknown>,
  *   encryption?: { key: string } | { passphrase: string }, startWorker?: () => any }} script
  */
 export function serve(script = {}) {
@@ -35,6 +35,8 @@ export function serve(script = {}) {
     const say = (answer) => queueMicrotask(() => socket.readyState === 1 && socket.receive({ id, ...answer }));
     const code = script.refusals?.[message.type];
     if (code) return say({ type: "error", code, message: "refused", fatal: false });
+    const answer = script.replies?.[message.type];
+    if (answer) return say(answer);
     learn((socket.knows ??= {}), message);
     if (script.deaf?.has(message.type)) return;
     if (message.type === "join" && script.refuse) {

@@ -47,6 +47,39 @@ test("every action is said in the words of the protocol, and its refusal told", 
   await assert.rejects(moderation.end(), { code: "not_connected" });
 });
 
+test("an invitation is made, listed and revoked, and its refusal told", async () => {
+  const permissions = { ...ALL_PERMISSIONS, chat: false };
+  const server = serve({
+    replies: {
+      invite: { type: "invitation", invitation: "in_1", token: "a.b.c", expires_at_ms: 7_000 },
+      invitations: { type: "invitations", invitations: [{ id: "in_1", expires_at_ms: 7_000, made_by: "Ada", permissions }] },
+    },
+  });
+  await server.room.join();
+  const { moderation } = server.room;
+  const [socket] = server.sockets;
+  const said = () => {
+    const { id, ...rest } = socket.said.at(-1);
+    assert.equal(typeof id, "number");
+    return rest;
+  };
+  assert.deepEqual(await moderation.invite({ expiresIn: 3_600 }), { id: "in_1", token: "a.b.c", expiresAtMs: 7_000 });
+  assert.deepEqual(said(), { type: "invite", expires_s: 3_600 });
+  const grants = { publish: ["microphone"], chat: false };
+  await moderation.invite({ expiresIn: 60, name: "Grace", grants });
+  assert.deepEqual(said(), { type: "invite", expires_s: 60, name: "Grace", grants });
+  const [first, ...others] = await moderation.invitations();
+  assert.deepEqual([first.id, first.madeBy, first.expiresAtMs, first.name, first.permissions.chat, others], ["in_1", "Ada", 7_000, undefined, false, []]);
+  assert.equal(await moderation.revokeInvitation("in_1"), undefined);
+  assert.deepEqual(said(), { type: "revoke", invitation: "in_1" });
+  server.script.refusals = { invite: "too_many_invitations", invitations: "not_allowed", revoke: "no_such_invitation" };
+  await assert.rejects(moderation.invite({ expiresIn: 60 }), { code: "too_many_invitations" });
+  await assert.rejects(moderation.invitations(), { code: "not_allowed" });
+  await assert.rejects(moderation.revokeInvitation("in_1"), { code: "no_such_invitation" });
+  server.room.leave();
+  await assert.rejects(moderation.invite({ expiresIn: 60 }), { code: "not_connected" });
+});
+
 test("a track that a moderator mutes is silent before anybody is told, until we unmute it", async () => {
   const server = serve();
   const { room } = server;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
 import { isPassing } from "../../client/reconnect.js";
-import { readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
+import { invitationLink, readAddress, roomLink, withoutRoom, withoutToken } from "../../ui/address.js";
 import { explainEnding } from "../../ui/words.js";
 import { serve, until } from "./fake-room.mjs";
 
@@ -54,12 +54,27 @@ test("a token gets into no link for others", () => {
   assert.doesNotMatch(withoutRoom(new URL(withoutToken(here))), /secret/);
 });
 
+test("an invitation is a link with its token, and with the key of the call", () => {
+  const here = url("/call/?room=hall&debug=1#key=OLD");
+  for (const [encryption, key, asksPassphrase] of [
+    [null, "", false],
+    [{ key: "AAAA" }, "AAAA", false],
+    [{ passphrase: "secret" }, "", true],
+  ]) {
+    const link = invitationLink(roomLink(here, "café hall".normalize(), encryption), "a.b-_.c");
+    assert.doesNotMatch(link, /secret|OLD/);
+    const read = readAddress(new URL(link));
+    assert.deepEqual([read.token, read.key, read.asksPassphrase, read.debug], ["a.b-_.c", key, asksPassphrase, false]);
+    assert.ok(link.startsWith("https://call.example/call/?room=caf%C3%A9"), link);
+  }
+});
+
 test("a text that is far too long is not kept whole", () => {
   assert.equal(readAddress(url(`/#token=${"x".repeat(100_000)}`)).token.length, 4097);
 });
 
 test("every refusal of a token has words of its own, and is not tried again", () => {
-  const codes = ["token_required", "token_expired", "token_not_yet_valid", "token_wrong_room", "token_invalid"];
+  const codes = ["token_required", "token_expired", "token_revoked", "token_not_yet_valid", "token_wrong_room", "token_invalid"];
   const titles = codes.map((code) => {
     const { title, text } = explainEnding(code, "the server's sentence");
     assert.ok(text && text !== "the server's sentence", code);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::access::Token;
+use crate::access::{Publish, Token};
 
 /// One message with the request number its reply repeats.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -42,6 +42,12 @@ pub enum ClientMessage {
     Hand(Hand),
     /// Moderates.
     Moderate(Moderate),
+    /// Makes an invitation.
+    Invite(Invite),
+    /// Asks for the invitations that let in.
+    Invitations,
+    /// Revokes an invitation.
+    Revoke(Revoke),
     /// Asks for the transport's counters.
     Stats,
     /// Asks for the server's decisions about this participant.
@@ -244,4 +250,49 @@ pub enum Moderate {
     },
     /// Ends the call for everybody.
     End,
+}
+
+/// An invitation to make.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invite {
+    /// Seconds for which it lets in, 60 to 2,592,000.
+    pub expires_s: u64,
+    /// The name in the room of whoever uses it; none: the one that they ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The rights of whoever uses it; none: those of its maker, but to moderate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
+}
+
+/// Rights that an invitation grants, as a token's claims name them. None: as its maker has it. An unknown one is refused,
+/// since whoever names it counts on it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// The sources that may be published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Vec<Publish>>,
+    /// May receive tracks of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscribe: Option<bool>,
+    /// May write in the chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<bool>,
+    /// May send data channel messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<bool>,
+    /// May change the own name and metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<bool>,
+    /// May moderate; none: may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderate: Option<bool>,
+}
+
+/// An invitation to revoke.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Revoke {
+    /// The invitation's id.
+    pub invitation: String,
 }

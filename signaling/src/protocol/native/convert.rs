@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::client_message::{CarriedTrack, Moderate, Source, TrackView};
+use super::client_message::{CarriedTrack, Grants, Invite, Moderate, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
-use crate::access::Access;
+use crate::access::{Access, Publish};
 use crate::hooks::Permissions;
 use crate::live::Live;
 use crate::media;
@@ -170,6 +170,24 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
             outcome: outcome.as_str().to_owned(),
             by: by.as_ref().map(ToString::to_string),
         },
+        Event::Invitation {
+            request,
+            id,
+            token,
+            expires_s,
+        } => ServerMessage::Invitation {
+            id: *request,
+            invitation: id.to_string(),
+            token: token.clone(),
+            expires_at_ms: expires_s.saturating_mul(1_000),
+        },
+        Event::Invitations {
+            request,
+            invitations,
+        } => ServerMessage::Invitations {
+            id: *request,
+            invitations: invitations.iter().map(invitation).collect(),
+        },
         Event::DataRefused(reason) => {
             ServerMessage::Error(refused(None, &room::Refusal::of_data(*reason)))
         }
@@ -243,6 +261,16 @@ fn waiting(person: &room::WaitingPerson) -> wire::WaitingPerson {
     wire::WaitingPerson {
         id: person.id.to_string(),
         name: person.name.clone(),
+    }
+}
+
+fn invitation(invitation: &room::Invitation) -> wire::Invitation {
+    wire::Invitation {
+        id: invitation.id.to_string(),
+        expires_at_ms: invitation.expires_s.saturating_mul(1_000),
+        made_by: invitation.made_by.clone(),
+        name: invitation.name.clone(),
+        permissions: permissions(invitation.permissions),
     }
 }
 
@@ -381,6 +409,34 @@ impl From<Moderate> for room::Moderate {
             Moderate::Deny { participant } => Self::Deny { participant },
             Moderate::LowerHand { participant } => Self::LowerHand { participant },
             Moderate::End => Self::End,
+        }
+    }
+}
+
+impl From<Invite> for room::Invite {
+    fn from(wish: Invite) -> Self {
+        let Grants {
+            publish,
+            subscribe,
+            chat,
+            data,
+            update,
+            moderate,
+        } = wish.grants.unwrap_or_default();
+        let publishes = |source| publish.as_ref().map(|listed| listed.contains(&source));
+        Self {
+            expires_s: wish.expires_s,
+            name: wish.name,
+            grants: room::Granting {
+                microphone: publishes(Publish::Microphone),
+                camera: publishes(Publish::Camera),
+                screen: publishes(Publish::Screen),
+                subscribe,
+                chat,
+                data,
+                update,
+                moderate,
+            },
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Source;
+use crate::access::Token;
 use crate::config::IceServer;
 
 /// The messages of the server, by `type`.
@@ -179,6 +180,26 @@ pub enum ServerMessage {
         /// Oldest first.
         decisions: Vec<Decision>,
     },
+    /// Answers `invite`.
+    Invitation {
+        /// The number of the request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// The invitation's id.
+        invitation: String,
+        /// The access token that lets in.
+        token: Token,
+        /// The end of its time; Unix time in ms.
+        expires_at_ms: u64,
+    },
+    /// Answers `invitations`.
+    Invitations {
+        /// The number of the request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// Those that let in, the oldest first.
+        invitations: Vec<Invitation>,
+    },
     /// Answers requests that need no other answer.
     Ok {
         /// The number of the request that it answers.
@@ -301,6 +322,22 @@ pub struct WaitingPerson {
     pub id: String,
     /// Their name.
     pub name: String,
+}
+
+/// An invitation that lets in, without its token.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// Its id.
+    pub id: String,
+    /// The end of its time; Unix time in ms.
+    pub expires_at_ms: u64,
+    /// The name that its maker had at that time.
+    pub made_by: String,
+    /// The name in the room of whoever uses it; none: the one that they ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The rights of whoever uses it.
+    pub permissions: Permissions,
 }
 
 /// Rules of the data channels `reliable` and `unreliable`.

@@ -359,6 +359,9 @@ impl Session {
             }
             ClientMessage::Hand(hand) => Action::Hand(hand.raised),
             ClientMessage::Moderate(wish) => Action::Moderate(wish.into()),
+            ClientMessage::Invite(wish) => Action::Invite(wish.into()),
+            ClientMessage::Invitations => Action::Invitations,
+            ClientMessage::Revoke(revoke) => Action::Revoke(revoke.invitation),
             ClientMessage::Stats => Action::Stats,
             ClientMessage::Timeline => Action::Timeline,
         };

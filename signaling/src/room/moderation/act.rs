@@ -8,28 +8,52 @@ use super::door::Rules;
 use crate::media::SfuError;
 use crate::room::actor::{Closing, Room};
 use crate::room::participant::Participant;
-use crate::room::{Change, Ending, Event, LeaveReason, ParticipantId, Refusal, TrackName};
+use crate::room::{
+    Change, Ending, Event, InvitationId, LeaveReason, ParticipantId, Refusal, TrackName,
+};
 
 /// An action that a moderator asked for.
-struct Act {
+pub(super) struct Act {
     by: ParticipantId,
     request: Option<u32>,
     code: &'static str,
     on: Option<bool>,
 }
 
+impl Act {
+    /// An action that sets no rule.
+    pub(super) fn of(by: &ParticipantId, request: Option<u32>, code: &'static str) -> Self {
+        Self {
+            by: by.clone(),
+            request,
+            code,
+            on: None,
+        }
+    }
+}
+
 /// The subject of an action that was done.
 #[derive(Default)]
-struct Subject {
+pub(super) struct Subject {
     participant: Option<ParticipantId>,
     track: Option<TrackName>,
+    invitation: Option<InvitationId>,
 }
 
 impl From<ParticipantId> for Subject {
     fn from(participant: ParticipantId) -> Self {
         Self {
             participant: Some(participant),
-            track: None,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<InvitationId> for Subject {
+    fn from(invitation: InvitationId) -> Self {
+        Self {
+            invitation: Some(invitation),
+            ..Self::default()
         }
     }
 }
@@ -43,13 +67,10 @@ impl Room {
         wish: Moderate,
     ) {
         let act = Act {
-            by: from.clone(),
-            request,
-            code: wish.code(),
             on: wish.on(),
+            ..Act::of(from, request, wish.code())
         };
-        if !self.may(from, |it| it.moderate) {
-            let refusal = Refusal::not_allowed("You may not moderate this room.");
+        if let Err(refusal) = self.check_moderates(from) {
             return self.acted(act, Err(refusal));
         }
         let done = match wish {
@@ -83,28 +104,43 @@ impl Room {
         self.acted(act, done);
     }
 
-    /// Counts, logs, reports and answers an action: the one end of all of them.
-    fn acted(&mut self, act: Act, done: Result<Subject, Refusal>) {
-        let Act {
-            by,
-            request,
-            code,
-            on,
-        } = act;
-        let done = match done {
-            Ok(Subject { participant, track }) => {
+    /// Refuses who may not moderate.
+    pub(super) fn check_moderates(&self, id: &ParticipantId) -> Result<(), Refusal> {
+        match self.may(id, |it| it.moderate) {
+            true => Ok(()),
+            false => Err(Refusal::not_allowed("You may not moderate this room.")),
+        }
+    }
+
+    /// Counts, logs, reports and answers an action.
+    pub(super) fn acted(&mut self, act: Act, done: Result<Subject, Refusal>) {
+        let done = self.note(&act, done);
+        self.finish(&act.by, act.request, done);
+    }
+
+    /// Counts, logs and reports an action.
+    pub(super) fn note(&self, act: &Act, done: Result<Subject, Refusal>) -> Result<(), Refusal> {
+        let Act { by, code, on, .. } = act;
+        match done {
+            Ok(Subject {
+                participant,
+                track,
+                invitation,
+            }) => {
                 self.shared.moderated.count(code);
                 info!(
                     room = %self.name, actor = %by, action = code, on,
                     subject = participant.as_ref().map(tracing::field::display),
-                    track = track.as_ref().map(tracing::field::display), "moderated"
+                    track = track.as_ref().map(tracing::field::display),
+                    invitation = invitation.as_ref().map(tracing::field::display), "moderated"
                 );
-                self.report_of(&by, |by| Change::Moderated {
+                self.report_of(by, |by| Change::Moderated {
                     by,
                     action: code,
                     participant,
                     track,
-                    on,
+                    invitation,
+                    on: *on,
                 });
                 Ok(())
             }
@@ -116,8 +152,7 @@ impl Room {
                 );
                 Err(refusal)
             }
-        };
-        self.finish(&by, request, done);
+        }
     }
 
     /// Sets a rule for a moderator.
@@ -160,6 +195,7 @@ impl Room {
         let subject = Subject {
             participant: Some(owner.clone()),
             track: Some(own.info.name.clone()),
+            ..Subject::default()
         };
         // From here on no offer of its publisher unmutes it.
         let was_silenced = std::mem::replace(&mut own.silenced, true);
@@ -249,17 +285,16 @@ impl Room {
     fn ban(&mut self, act: &Act, participant: &str) -> Result<Subject, Refusal> {
         let actor = self.participants.get(&act.by);
         let actor_identity = actor.and_then(|actor| actor.identity.clone());
-        let (id, ban) = match self.waiting.find(participant) {
-            Some((id, comer)) => {
-                let is_shared = self.has_address(&id, comer.address);
-                (id, Ban::of(&comer, is_shared))
-            }
+        let (id, comer) = match self.waiting.find(participant) {
+            Some(waiting) => waiting,
             None => {
                 let other = self.other(&act.by, participant)?;
-                let is_shared = self.has_address(&other.id, other.client);
-                (other.id.clone(), Ban::of(&other.comer(), is_shared))
+                (other.id.clone(), other.comer())
             }
         };
+        let is_shared = self.has_address(&id, comer.address);
+        let ban = Ban::of(&comer, is_shared);
+        let unnamed = Ban::of(&comer.without_identity(), is_shared);
         let identity = match &ban {
             Ban::Identity(identity) => Some(identity.clone()),
             _ => None,
@@ -271,6 +306,9 @@ impl Room {
         if let Some(identity) = &identity {
             self.door.forget(identity);
         }
+        // A user may come again by an invitation, which has no identity. Others who have one are not concerned. Where there
+        // is no place for this, the identity is banned nevertheless.
+        let _ = self.door.bans.add(unnamed);
         // The user is put out, on whatever devices.
         let is_meant =
             |it: &Participant| it.id == id || identity.is_some() && it.identity == identity;

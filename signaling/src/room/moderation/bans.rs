@@ -73,6 +73,7 @@ mod tests {
             address: Some(IpAddr::from([192, 0, 2, last]).into()),
             name,
             moderates: false,
+            invited: false,
         }
     }
 

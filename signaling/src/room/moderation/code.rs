@@ -49,7 +49,7 @@ pub enum Moderate {
 }
 
 /// Codes of all actions, by which `/stats` counts those that were done.
-pub(crate) const DONE_CODES: [&str; 11] = [
+pub(crate) const DONE_CODES: [&str; 13] = [
     "mute",
     "ask_unmute",
     "remove",
@@ -61,10 +61,12 @@ pub(crate) const DONE_CODES: [&str; 11] = [
     "deny",
     "lower_hand",
     "end",
+    "invite",
+    "revoke",
 ];
 
 /// Codes by which `/stats` counts actions of moderation that were refused, and chat that a moderator forbids.
-pub(crate) const REFUSED_CODES: [&str; 8] = [
+pub(crate) const REFUSED_CODES: [&str; 11] = [
     "not_allowed",
     "no_such_participant",
     "no_such_track",
@@ -73,6 +75,9 @@ pub(crate) const REFUSED_CODES: [&str; 8] = [
     "room_full",
     "overloaded",
     "chat_off",
+    "too_many_invitations",
+    "no_such_invitation",
+    "invitations_off",
 ];
 
 /// Codes of a room's own refusals of a join.

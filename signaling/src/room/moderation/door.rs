@@ -40,6 +40,18 @@ pub(in crate::room) struct Comer<'a> {
     pub(in crate::room) address: Option<ClientAddress>,
     pub(in crate::room) name: &'a str,
     pub(in crate::room) moderates: bool,
+    /// Whether they pass the waiting room.
+    pub(in crate::room) invited: bool,
+}
+
+impl Comer<'_> {
+    /// Describes the comer as one whose access token names nobody.
+    pub(super) fn without_identity(self) -> Self {
+        Self {
+            identity: None,
+            ..self
+        }
+    }
 }
 
 /// The decision about a comer who is not refused.
@@ -70,7 +82,7 @@ impl Door {
             Rules { locked: true, .. } => Err(Refusal::room_locked()),
             Rules {
                 waiting_room: true, ..
-            } => Ok(Pass::Waits),
+            } if !comer.invited => Ok(Pass::Waits),
             _ => Ok(Pass::Enters),
         }
     }
@@ -101,6 +113,7 @@ mod tests {
             address: None,
             name: "Ada",
             moderates,
+            invited: false,
         }
     }
 
@@ -108,24 +121,28 @@ mod tests {
     fn the_door_by_its_rules() {
         let (enters, waits) = (Ok(Pass::Enters), Ok(Pass::Waits));
         let (locked, banned) = (Err("room_locked"), Err("banned"));
-        // Of a stranger, one who was here, a moderator, and one who is banned.
+        // Of a stranger, one who was here, a moderator, one who is banned, and one who is invited.
         for (is_locked, waiting_room, expected) in [
-            (false, false, [enters, enters, enters, banned]),
-            (true, false, [locked, enters, enters, banned]),
-            (false, true, [waits, enters, enters, banned]),
-            (true, true, [locked, enters, enters, banned]),
+            (false, false, [enters, enters, enters, banned, enters]),
+            (true, false, [locked, enters, enters, banned, locked]),
+            (false, true, [waits, enters, enters, banned, enters]),
+            (true, true, [locked, enters, enters, banned, locked]),
         ] {
             let mut door = Door::default();
             (door.rules.locked, door.rules.waiting_room) = (is_locked, waiting_room);
             door.remember(&"known".into());
-            // A banned moderator is refused as well.
-            let eve = comer(Some("eve"), true);
+            // A banned moderator is refused as well, invited or not.
+            let mut eve = comer(Some("eve"), true);
+            eve.invited = true;
+            let mut invited = comer(None, false);
+            invited.invited = true;
             door.bans.add(Ban::of(&eve, false)).expect("a place");
             let comers = [
                 comer(None, false),
                 comer(Some("known"), false),
                 comer(Some("boss"), true),
                 eve,
+                invited,
             ];
             let decided = comers.map(|it| door.decide(&it).map_err(|refusal| refusal.code));
             assert_eq!(decided, expected, "{is_locked} {waiting_room}");
@@ -144,16 +161,19 @@ mod tests {
         #[test]
         fn a_ban_comes_first_and_then_the_moderator(
             locked in any::<bool>(), waiting_room in any::<bool>(), chat in any::<bool>(),
-            who in 0..4_usize, banned in 0..4_usize, moderates in any::<bool>(),
+            who in 0..4_usize, banned in 0..4_usize, moderates in any::<bool>(), invited in any::<bool>(),
         ) {
             const PEOPLE: [&str; 4] = ["a", "b", "c", "d"];
             let mut door = Door { rules: Rules { locked, waiting_room, chat }, ..Door::default() };
             door.bans.add(Ban::of(&comer(Some(PEOPLE[banned]), false), false)).expect("a place");
-            let decided = door.decide(&comer(Some(PEOPLE[who]), moderates)).map_err(|it| it.code);
+            let mut comes = comer(Some(PEOPLE[who]), moderates);
+            comes.invited = invited;
+            let decided = door.decide(&comes).map_err(|it| it.code);
             let expected = match (who == banned, moderates, locked, waiting_room) {
                 (true, ..) => Err("banned"),
                 (_, true, ..) | (_, _, false, false) => Ok(Pass::Enters),
                 (_, _, true, _) => Err("room_locked"),
+                (_, _, false, true) if invited => Ok(Pass::Enters),
                 (_, _, false, true) => Ok(Pass::Waits),
             };
             prop_assert_eq!(decided, expected);

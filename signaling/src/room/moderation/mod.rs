@@ -9,6 +9,7 @@ mod bans;
 mod code;
 mod door;
 mod hands;
+mod invite;
 mod succession;
 mod waiting;
 
@@ -19,4 +20,5 @@ pub(super) use waiting::{Entered, LOOK_EVERY, WaitingRoom};
 
 pub use code::Moderate;
 pub use door::Rules;
+pub use invite::{Granting, Invite};
 pub use waiting::{Outcome, Waiting, WaitingPerson};

@@ -128,6 +128,7 @@ impl Guest {
             address: self.entrant.client,
             name: &self.entrant.name,
             moderates: self.permissions.moderate,
+            invited: self.invited,
         }
     }
 }

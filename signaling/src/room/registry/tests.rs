@@ -58,6 +58,8 @@ async fn whoever_makes_a_room_that_cannot_be_hears_why() {
         entrant: entrant("Ada"),
         identity: None,
         permissions: Default::default(),
+        invited: false,
+        token: Default::default(),
     });
     let (reply, admission) = oneshot::channel();
     let message = Message::Enter { guest, reply };
