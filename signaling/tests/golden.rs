@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 15] = [
+const CLIENT_TYPES: [&str; 16] = [
     "join",
     "offer",
     "candidate",
@@ -45,6 +45,7 @@ const CLIENT_TYPES: [&str; 15] = [
     "timeline",
     "hand",
     "moderate",
+    "people",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -65,10 +66,11 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Timeline => CLIENT_TYPES[12],
         ClientMessage::Hand(_) => CLIENT_TYPES[13],
         ClientMessage::Moderate(_) => CLIENT_TYPES[14],
+        ClientMessage::People(_) => CLIENT_TYPES[15],
     }
 }
 
-const SERVER_TYPES: [&str; 30] = [
+const SERVER_TYPES: [&str; 33] = [
     "welcome",
     "answer",
     "needs",
@@ -99,6 +101,9 @@ const SERVER_TYPES: [&str; 30] = [
     "permissions",
     "waiting",
     "waiting_left",
+    "batch",
+    "audience",
+    "people",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -133,6 +138,9 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Permissions { .. } => SERVER_TYPES[27],
         ServerMessage::Waiting { .. } => SERVER_TYPES[28],
         ServerMessage::WaitingLeft { .. } => SERVER_TYPES[29],
+        ServerMessage::Batch { .. } => SERVER_TYPES[30],
+        ServerMessage::Audience(_) => SERVER_TYPES[31],
+        ServerMessage::People { .. } => SERVER_TYPES[32],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

@@ -174,7 +174,10 @@ const permissions = record({
 /** The rules of a room that moderators set. */
 const rules = record({ locked: flag, waiting_room: flag, chat: flag });
 
-/** Every message the server sends, by its type. */
+/** The numbers of people in a room: everybody, those who publish, raised hands. */
+const counts = record({ participants: count, publishers: count, hands: count });
+
+/** Every message the server sends, by its type; beside `batch`, which has some of these. */
 const serverShapes = {
   welcome: record({
     id: optional(count),
@@ -188,6 +191,7 @@ const serverShapes = {
     chat: list(chatMessage),
     rules: optional(rules),
     hands: optional(list(text)),
+    audience: optional(counts),
     ice_servers: list(iceServer),
     limits,
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
@@ -224,6 +228,8 @@ const serverShapes = {
   permissions: record({ permissions }),
   waiting: record({ waiting: list(record({ id: text, name: text })) }),
   waiting_left: record({ participant: text, outcome: text, by: optional(text) }),
+  audience: counts,
+  people: record({ id: optional(count), participants: list(participant), total: count, next: optional(count) }),
   timeline: record({ id: optional(count), now_ms: count, decisions: list(decision) }),
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
   ok: record({ id: optional(count) }),
@@ -248,6 +254,7 @@ const serverShapes = {
  * @typedef {ReturnType<typeof decision>} Decision
  * @typedef {{ nowMs: number, decisions: Decision[] }} Timeline the latest decisions, oldest first; `nowMs` is the
  *   server's time, as each decision's `atMs` is: Unix time in milliseconds
+ * @typedef {ReturnType<typeof counts>} PeopleCounts
  * @typedef {{ count: number, participants: ReturnType<typeof unable>[] }} Unwatchable how many cannot watch a track,
  *   and some of them
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
@@ -261,7 +268,8 @@ const serverShapes = {
 
 /**
  * @typedef {{ [Type in keyof typeof serverShapes]: { type: Type } & ReturnType<(typeof serverShapes)[Type]> }} ServerMessages
- * @typedef {ServerMessages[keyof ServerMessages]} ServerMessage
+ * @typedef {{ type: "batch", messages: (ServerMessage | null)[] }} Batch null is of a type this client does not know yet
+ * @typedef {ServerMessages[keyof ServerMessages] | Batch} ServerMessage
  */
 
 /**
@@ -279,18 +287,32 @@ export function parseServerMessage(frame) {
   } catch {
     throw new ShapeError("", "JSON");
   }
-  const type = text(object(json, "").type, "type");
+  return readMessage(object(json, ""), "");
+}
+
+/**
+ * @param {Record<string, unknown>} json
+ * @param {string} at
+ * @returns {ServerMessage | null}
+ */
+function readMessage(json, at) {
+  const type = text(json.type, at ? `${at}.type` : "type");
+  if (type === "batch") {
+    const messages = list(object)(json.messages, "messages");
+    return { type, messages: messages.map((each, index) => readMessage(each, `messages[${index}]`)) };
+  }
   if (!Object.hasOwn(serverShapes, type)) return null;
   const shape = serverShapes[/** @type {keyof ServerMessages} */ (type)];
-  return /** @type {any} */ ({ type, ...shape(json, "") });
+  return /** @type {any} */ ({ type, ...shape(json, at) });
 }
 
 /** Builders of the client's messages. `Signaling` adds the `id` of those that want a reply. */
 export const say = {
   /**
-   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string }} wish
+   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string,
+   *   batch?: boolean, audience?: "always" | "large" }} wish
    */
-  join: ({ room, name, metadata, autoSubscribe = true, token }) => ({
+  join: ({ room, name, metadata, autoSubscribe = true, token, batch = false, audience }) => ({
     type: /** @type {const} */ ("join"),
     version: PROTOCOL_VERSION,
     room,
@@ -298,6 +320,8 @@ export const say = {
     ...(metadata === undefined ? {} : { metadata }),
     auto_subscribe: autoSubscribe,
     ...(token === undefined ? {} : { token }),
+    ...(batch ? { batch } : {}),
+    ...(audience === undefined ? {} : { audience }),
   }),
   /** @param {string} sdp @param {CarriedTrack[]} tracks */
   offer: (sdp, tracks) => ({
@@ -325,6 +349,12 @@ export const say = {
   moderate: (wish) => ({ type: /** @type {const} */ ("moderate"), ...wish }),
   stats: () => ({ type: /** @type {const} */ ("stats") }),
   timeline: () => ({ type: /** @type {const} */ ("timeline") }),
+  /** @param {{ after?: number, limit?: number }} page */
+  people: ({ after, limit }) => ({
+    type: /** @type {const} */ ("people"),
+    ...(after === undefined ? {} : { after }),
+    ...(limit === undefined ? {} : { limit }),
+  }),
   ping: () => ({ type: /** @type {const} */ ("ping") }),
   leave: () => ({ type: /** @type {const} */ ("leave") }),
 };
@@ -347,6 +377,7 @@ export const replyTypes = Object.freeze({
   moderate: "ok",
   stats: "stats",
   timeline: "timeline",
+  people: "people",
   ping: "pong",
 });
 
@@ -355,5 +386,5 @@ export const replyTypes = Object.freeze({
  * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
  *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"], stats: ServerMessages["stats"],
- *   timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
+ *   people: ServerMessages["people"], timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
  */

@@ -153,6 +153,8 @@ mod tests {
             client: None,
             token: None,
             http: None,
+            takes_batches: false,
+            audience: None,
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::moderation::{Outcome, Rules, WaitingPerson};
-use super::{ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName};
+use super::{
+    Page, ParticipantId, PeerStats, PeopleCounts, Refusal, Source, Timeline, Told, TrackName,
+};
 use crate::hooks::Permissions;
 use crate::media::{
     DataRefusal, LayerWanted, MediaKind, Needs, PeerFailure, Reason, RenegotiationReason,
@@ -148,6 +150,17 @@ pub enum Event {
     },
     /// A data channel that this participant opened, or a message it sent on one, was refused.
     DataRefused(DataRefusal),
+    /// Several events, in their order. Told to those who take them so.
+    Batch(Vec<Told>),
+    /// The numbers of people. Told to the audience.
+    Audience(PeopleCounts),
+    /// Answers [`Action::People`](super::Action::People).
+    People {
+        /// The number of the request that it answers.
+        request: Option<u32>,
+        /// The people.
+        page: Page,
+    },
 }
 
 impl Event {
@@ -174,6 +187,10 @@ impl Event {
             Self::Slots(slots) => slots.len() * ENTRY,
             Self::Waiting(people) => people.len() * ENTRY,
             Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
+            Self::Batch(parts) => parts.iter().map(|part| part.weight()).sum(),
+            Self::People { page, .. } => {
+                page.participants.iter().map(ParticipantInfo::weight).sum()
+            }
             Self::Unwatchable(unwatchable) => unwatchable.participants.len() * ENTRY,
             _ => 0,
         };
@@ -268,6 +285,9 @@ pub struct Snapshot {
     pub rules: Rules,
     /// Participants with a raised hand, the first to raise it first.
     pub hands: Vec<ParticipantId>,
+    /// The numbers of people, for one who sees the room as its audience does: `participants` and `hands` are of those on
+    /// stage then.
+    pub audience: Option<PeopleCounts>,
 }
 
 /// The answer to an offer.
@@ -354,6 +374,8 @@ pub enum LeaveReason {
     Server,
     /// The embedder or a moderator removed it.
     Kicked,
+    /// It is in the room, but not on stage any more. Told to the audience.
+    Audience,
 }
 
 impl LeaveReason {
@@ -364,6 +386,7 @@ impl LeaveReason {
             Self::MediaFailed => "media_failed",
             Self::Server => "server",
             Self::Kicked => "kicked",
+            Self::Audience => "audience",
         }
     }
 }

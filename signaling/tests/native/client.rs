@@ -292,6 +292,7 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         | ServerMessage::Pong { id }
         | ServerMessage::Bye { id, .. }
         | ServerMessage::Stats { id, .. }
+        | ServerMessage::People { id, .. }
         | ServerMessage::Timeline { id, .. } => *id,
         _ => None,
     }
@@ -305,6 +306,8 @@ pub(crate) fn join(room: &str, name: &str) -> Join {
         metadata: None,
         auto_subscribe: true,
         token: None,
+        batch: false,
+        audience: None,
     }
 }
 

@@ -272,6 +272,8 @@ pub(crate) fn entrant(name: &str) -> Entrant {
         client: None,
         token: None,
         http: None,
+        takes_batches: false,
+        audience: None,
     }
 }
 
