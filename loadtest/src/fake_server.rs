@@ -91,6 +91,7 @@ impl FakeServer {
             chat: Vec::new(),
             rules: None,
             hands: Vec::new(),
+            audience: None,
             ice_servers: Vec::new(),
             limits: MessageLimits {
                 message_bytes: 65_536,

@@ -7,6 +7,7 @@
 
 pub mod bot;
 pub mod cli;
+pub mod crowd;
 #[cfg(test)]
 mod fake_server;
 pub mod generator;

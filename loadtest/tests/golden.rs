@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tertulia_loadtest::crowd::{self, CrowdReport};
 use tertulia_loadtest::mesh::{self, MeshReport};
 use tertulia_loadtest::report::{self, Report};
 use tertulia_loadtest::scenario::{self, BotKind, Scenario, catalog};
@@ -152,6 +153,11 @@ fn keys_of_reports_are_as_they_were() {
         ..MeshReport::default()
     };
     holds("mesh-keys.txt", &text_of(&keys_of(&[json!(mesh)])));
+    let crowd = CrowdReport {
+        steps: vec![crowd::Step::default()],
+        ..CrowdReport::default()
+    };
+    holds("crowd-keys.txt", &text_of(&keys_of(&[json!(crowd)])));
 }
 
 #[test]
@@ -248,6 +254,7 @@ fn flags_are_as_they_were() {
         "compare",
         "sweep",
         "mesh",
+        "crowd",
         "impair",
     ] {
         let help = said(&[command, "--help"]);

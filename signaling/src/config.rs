@@ -240,6 +240,12 @@ pub struct Limits {
     pub joins_per_minute_per_address: usize,
     /// Participants of a room.
     pub participants_per_room: usize,
+    /// Participants of a room from which on changes of people are told together, several times a second. 0: in every
+    /// room.
+    pub large_room: usize,
+    /// Participants of a room from which on those who come later are its audience, if their clients can be. 0: in every
+    /// room.
+    pub audience_from: usize,
     /// Tracks that a participant may publish.
     pub tracks_per_participant: usize,
     /// Media that one participant may send, all tracks together, in bits a second; more is dropped. 0: no limit.
@@ -256,7 +262,7 @@ pub struct Limits {
     /// Messages at once.
     pub message_burst: u32,
     /// Messages waiting for one participant. One who falls further behind is disconnected. A full
-    /// room of 1000 that joins at once makes about this many.
+    /// room of 1000 that joins at once makes about this many. What a later one makes needless does not wait.
     pub outgoing_queue: usize,
     /// The time that a connection may take to send a request, and a WebSocket to join.
     pub join_timeout_ms: u64,
@@ -284,6 +290,8 @@ impl Default for Limits {
             rooms_per_address: 1_000,
             joins_per_minute_per_address: 6_000,
             participants_per_room: 1_000,
+            large_room: 100,
+            audience_from: 300,
             tracks_per_participant: 8,
             publisher_bitrate: 40_000_000,
             message_bytes: 1024 * 1024,

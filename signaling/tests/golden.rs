@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 18] = [
+const CLIENT_TYPES: [&str; 19] = [
     "join",
     "offer",
     "candidate",
@@ -48,6 +48,7 @@ const CLIENT_TYPES: [&str; 18] = [
     "invite",
     "invitations",
     "revoke",
+    "people",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -71,10 +72,11 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Invite(_) => CLIENT_TYPES[15],
         ClientMessage::Invitations => CLIENT_TYPES[16],
         ClientMessage::Revoke(_) => CLIENT_TYPES[17],
+        ClientMessage::People(_) => CLIENT_TYPES[18],
     }
 }
 
-const SERVER_TYPES: [&str; 32] = [
+const SERVER_TYPES: [&str; 35] = [
     "welcome",
     "answer",
     "needs",
@@ -107,6 +109,9 @@ const SERVER_TYPES: [&str; 32] = [
     "waiting_left",
     "invitation",
     "invitations",
+    "batch",
+    "audience",
+    "people",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -143,6 +148,9 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::WaitingLeft { .. } => SERVER_TYPES[29],
         ServerMessage::Invitation { .. } => SERVER_TYPES[30],
         ServerMessage::Invitations { .. } => SERVER_TYPES[31],
+        ServerMessage::Batch { .. } => SERVER_TYPES[32],
+        ServerMessage::Audience(_) => SERVER_TYPES[33],
+        ServerMessage::People { .. } => SERVER_TYPES[34],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

@@ -23,6 +23,8 @@ import { Transport } from "./transport.js";
  * @property {boolean} [autoSubscribe] receive every track without being asked; true if left out
  * @property {string | (() => string | Promise<string>)} [token] the access token, where the server wants one, or what
  *   gets one: it is asked anew for each connection, so that a call outlives its first token
+ * @property {"always" | "large"} [audience] see the room as its audience does: those who publish or hold up a hand, and how
+ *   many others there are. `large`: if it is large. Left out: never
  * @property {EncryptionSecret} [encryption] the key, or a passphrase, by which sound and pictures are encrypted end to
  *   end; the server is told neither
  */
@@ -32,6 +34,7 @@ import { Transport } from "./transport.js";
  * @property {typeof WebSocket} [WebSocket]
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
  * @property {() => Worker} [startWorker]
+ * @property {boolean} [batch] whether the listener of `message` takes a `batch`
  *
  * @typedef {RoomOptions & Substitutes} ConnectionOptions
  */

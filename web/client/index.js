@@ -50,6 +50,7 @@ export { summarize } from "./stats.js";
  * @typedef {import("./protocol.js").Limits} Limits
  * @typedef {import("./protocol.js").MediaKind} MediaKind
  * @typedef {import("./protocol.js").PeerStats} PeerStats
+ * @typedef {import("./protocol.js").PeopleCounts} PeopleCounts
  * @typedef {import("./protocol.js").Source} Source
  * @typedef {import("./protocol.js").SubscriptionState} SubscriptionState
  * @typedef {import("./protocol.js").SubscriptionStats} SubscriptionStats

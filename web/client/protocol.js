@@ -177,7 +177,10 @@ const rules = record({ locked: flag, waiting_room: flag, chat: flag });
 /** An invitation that lets in; its token was told to who made it. */
 const invitation = record({ id: text, expires_at_ms: count, made_by: text, name: optional(text), permissions });
 
-/** Every message the server sends, by its type. */
+/** The numbers of people in a room: everybody, those who publish, raised hands. */
+const counts = record({ participants: count, publishers: count, hands: count });
+
+/** Every message the server sends, by its type; beside `batch`, which has some of these. */
 const serverShapes = {
   welcome: record({
     id: optional(count),
@@ -191,6 +194,7 @@ const serverShapes = {
     chat: list(chatMessage),
     rules: optional(rules),
     hands: optional(list(text)),
+    audience: optional(counts),
     ice_servers: list(iceServer),
     limits,
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
@@ -229,6 +233,8 @@ const serverShapes = {
   waiting_left: record({ participant: text, outcome: text, by: optional(text) }),
   invitation: record({ id: optional(count), invitation: text, token: text, expires_at_ms: count }),
   invitations: record({ id: optional(count), invitations: list(invitation) }),
+  audience: counts,
+  people: record({ id: optional(count), participants: list(participant), total: count, next: optional(count) }),
   timeline: record({ id: optional(count), now_ms: count, decisions: list(decision) }),
   stats: record({ id: optional(count), peer: nullable(peerStats) }),
   ok: record({ id: optional(count) }),
@@ -253,6 +259,7 @@ const serverShapes = {
  * @typedef {ReturnType<typeof decision>} Decision
  * @typedef {{ nowMs: number, decisions: Decision[] }} Timeline the latest decisions, oldest first; `nowMs` is the
  *   server's time, as each decision's `atMs` is: Unix time in milliseconds
+ * @typedef {ReturnType<typeof counts>} PeopleCounts
  * @typedef {{ count: number, participants: ReturnType<typeof unable>[] }} Unwatchable how many cannot watch a track,
  *   and some of them
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
@@ -272,7 +279,8 @@ const serverShapes = {
 
 /**
  * @typedef {{ [Type in keyof typeof serverShapes]: { type: Type } & ReturnType<(typeof serverShapes)[Type]> }} ServerMessages
- * @typedef {ServerMessages[keyof ServerMessages]} ServerMessage
+ * @typedef {{ type: "batch", messages: (ServerMessage | null)[] }} Batch null is of a type this client does not know yet
+ * @typedef {ServerMessages[keyof ServerMessages] | Batch} ServerMessage
  */
 
 /**
@@ -290,18 +298,32 @@ export function parseServerMessage(frame) {
   } catch {
     throw new ShapeError("", "JSON");
   }
-  const type = text(object(json, "").type, "type");
+  return readMessage(object(json, ""), "");
+}
+
+/**
+ * @param {Record<string, unknown>} json
+ * @param {string} at
+ * @returns {ServerMessage | null}
+ */
+function readMessage(json, at) {
+  const type = text(json.type, at ? `${at}.type` : "type");
+  if (type === "batch") {
+    const messages = list(object)(json.messages, "messages");
+    return { type, messages: messages.map((each, index) => readMessage(each, `messages[${index}]`)) };
+  }
   if (!Object.hasOwn(serverShapes, type)) return null;
   const shape = serverShapes[/** @type {keyof ServerMessages} */ (type)];
-  return /** @type {any} */ ({ type, ...shape(json, "") });
+  return /** @type {any} */ ({ type, ...shape(json, at) });
 }
 
 /** Builders of the client's messages. `Signaling` adds the `id` of those that want a reply. */
 export const say = {
   /**
-   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string }} wish
+   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string,
+   *   batch?: boolean, audience?: "always" | "large" }} wish
    */
-  join: ({ room, name, metadata, autoSubscribe = true, token }) => ({
+  join: ({ room, name, metadata, autoSubscribe = true, token, batch = false, audience }) => ({
     type: /** @type {const} */ ("join"),
     version: PROTOCOL_VERSION,
     room,
@@ -309,6 +331,8 @@ export const say = {
     ...(metadata === undefined ? {} : { metadata }),
     auto_subscribe: autoSubscribe,
     ...(token === undefined ? {} : { token }),
+    ...(batch ? { batch } : {}),
+    ...(audience === undefined ? {} : { audience }),
   }),
   /** @param {string} sdp @param {CarriedTrack[]} tracks */
   offer: (sdp, tracks) => ({
@@ -346,6 +370,12 @@ export const say = {
   revoke: (id) => ({ type: /** @type {const} */ ("revoke"), invitation: id }),
   stats: () => ({ type: /** @type {const} */ ("stats") }),
   timeline: () => ({ type: /** @type {const} */ ("timeline") }),
+  /** @param {{ after?: number, limit?: number }} page */
+  people: ({ after, limit }) => ({
+    type: /** @type {const} */ ("people"),
+    ...(after === undefined ? {} : { after }),
+    ...(limit === undefined ? {} : { limit }),
+  }),
   ping: () => ({ type: /** @type {const} */ ("ping") }),
   leave: () => ({ type: /** @type {const} */ ("leave") }),
 };
@@ -371,6 +401,7 @@ export const replyTypes = Object.freeze({
   revoke: "ok",
   stats: "stats",
   timeline: "timeline",
+  people: "people",
   ping: "pong",
 });
 
@@ -380,5 +411,5 @@ export const replyTypes = Object.freeze({
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
  *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"],
  *   invite: ServerMessages["invitation"], invitations: ServerMessages["invitations"], revoke: ServerMessages["ok"], stats: ServerMessages["stats"],
- *   timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
+ *   people: ServerMessages["people"], timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies
  */

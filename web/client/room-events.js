@@ -5,7 +5,7 @@
  * @import { EncryptionState } from "./encryption.js"
  * @import { Rules } from "./moderation.js"
  * @import { Permissions } from "./permissions.js"
- * @import { ChatMessage, SubscriptionState, Unwatchable } from "./protocol.js"
+ * @import { ChatMessage, PeopleCounts, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { Participant, RosterEvents } from "./roster.js"
  */
 
@@ -30,6 +30,8 @@
  * @property {{ participant: Participant, encryption: EncryptionState | null }} encryptionChanged whether somebody's
  *   sound and pictures can be decrypted; null where neither they nor we encrypt
  * @property {Speakers} speakersChanged
+ * @property {PeopleCounts | null} audienceChanged how many there are in a room that we see as its audience does; null where
+ *   we see everybody
  * @property {ChatMessage} chatReceived
  * @property {DataReceived} dataReceived
  * @property {void} admissionAwaited a moderator has to let us in: `join` goes on then

@@ -18,7 +18,7 @@ import { Views } from "./views.js";
  * @import { EncryptionState } from "./encryption.js"
  * @import { EncryptionSecret } from "./encryption-key.js"
  * @import { Permissions } from "./permissions.js"
- * @import { ChatMessage, Limits, ParticipantInfo, PeerStats, ServerMessage, SubscriptionState, Timeline, Unwatchable } from "./protocol.js"
+ * @import { ChatMessage, Limits, ParticipantInfo, PeerStats, PeopleCounts, ServerMessage, SubscriptionState, Timeline, Unwatchable } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
  * @import { RoomEvents, RoomState, Speakers } from "./room-events.js"
  * @import { Participant } from "./roster.js"
@@ -99,13 +99,20 @@ export class Room extends Events {
   access = null;
   /** @type {ChatMessage[]} oldest first */
   chat = [];
+  /**
+   * The numbers of people, ourselves included, in a room that we see as its audience does: `participants` are those who
+   * publish or hold up a hand then, and `people` asks for others. Null where `participants` are all others.
+   *
+   * @type {PeopleCounts | null}
+   */
+  audience = null;
   /** @type {Speakers} */
   speakers = { recent: [], speaking: 0 };
 
   /** @param {RoomOptions} options */
   constructor(options) {
     super();
-    this.#options = { ...options };
+    this.#options = { ...options, batch: true };
     const isThere = (/** @type {string} */ trackId) => this.#roster.find(trackId) !== null;
     this.#choices = new Choices(options.autoSubscribe ?? true, isThere);
     if (options.encryption) {
@@ -345,6 +352,18 @@ export class Room extends Events {
     transport.sendData(payload, options);
   }
 
+  /**
+   * Asks for some of the others, in the order they joined.
+   *
+   * @param {{ after?: number, limit?: number }} [page] `after`: `next` of the page before; `limit`: 1 to 100, 50 if left out
+   * @returns {Promise<{ participants: ParticipantInfo[], total: number, next: number | null }>} `total`: everybody, ourselves
+   *   included; `next`: null on the last page
+   */
+  async people(page = {}) {
+    const { participants, total, next = null } = await this.#connected().signaling.request(say.people(page));
+    return { participants, total, next };
+  }
+
   /** @returns {Promise<PeerStats | null>} what the relay decides for us */
   async serverStats() {
     return (await this.#connected().signaling.request(say.stats())).peer;
@@ -399,7 +418,8 @@ export class Room extends Events {
     const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
     this.#formerIds = new Set(present.map(({ id }) => id));
     const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
-    this.#roster.replace(others);
+    this.#roster.replace(others, welcome.audience ? "audience" : "disconnected");
+    this.#setAudience(welcome.audience ?? null);
     this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
     await connection.offer(this.#choices.count(others));
@@ -488,6 +508,11 @@ export class Room extends Events {
   /** @param {ServerMessage} message */
   #receive(message) {
     switch (message.type) {
+      case "batch":
+        for (const each of message.messages) if (each) this.#receive(each);
+        return undefined;
+      case "audience":
+        return this.#setAudience({ participants: message.participants, publishers: message.publishers, hands: message.hands });
       case "chat":
         return this.#addChat(message.message);
       case "subscriptions":
@@ -527,6 +552,13 @@ export class Room extends Events {
   #isOfFormerSelf(message) {
     const { participant } = /** @type {{ participant?: string | ParticipantInfo }} */ (message);
     return participant !== undefined && this.#formerIds.has(typeof participant === "string" ? participant : participant.id);
+  }
+
+  /** @param {PeopleCounts | null} audience */
+  #setAudience(audience) {
+    const isSame = JSON.stringify(audience) === JSON.stringify(this.audience);
+    this.audience = audience;
+    if (!isSame) this.emit("audienceChanged", audience);
   }
 
   /** @param {Speakers} speakers */

@@ -68,11 +68,12 @@ export class Roster {
    * are told.
    *
    * @param {ParticipantInfo[]} infos
+   * @param {string} reason for those who are not in it
    */
-  replace(infos) {
+  replace(infos, reason = "disconnected") {
     const present = new Set(infos.map(({ id }) => id));
     for (const id of [...this.participants.keys()]) {
-      if (!present.has(id)) this.#leave(id, "disconnected");
+      if (!present.has(id)) this.#leave(id, reason);
     }
     for (const info of infos) this.#join(info);
   }

@@ -8,7 +8,7 @@ import { Grid } from "./grid.js";
 import { Link } from "./link.js";
 import { Meter } from "./meter.js";
 import { Moderating } from "./moderating.js";
-import { People } from "./people.js";
+import { countOf, People } from "./people.js";
 import { savePreferences } from "./preferences.js";
 import { Settings } from "./settings.js";
 import { Shown } from "./shown.js";
@@ -221,7 +221,7 @@ export class Call {
       this.#chat.limit = limits.chatChars;
       this.#own.allow(permissions);
       this.#people.renameSelf(name);
-      this.#showCount(this.#room.participants.size + 1);
+      this.#showCount(countOf(this.#room));
     }
     this.#showLink();
   }
@@ -252,7 +252,8 @@ export class Call {
    * @param {string} reason
    */
   #announceLeft(name, reason) {
-    if (this.#room.state !== "connected") return;
+    // Who steps off the stage is still there.
+    if (this.#room.state !== "connected" || reason === "audience") return;
     const how = { left: "left", kicked: "was removed from the call" }[reason] ?? "lost the connection";
     this.#toasts.notice(`${isolated(name)} ${how}`);
   }

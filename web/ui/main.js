@@ -97,7 +97,7 @@ class App {
     this.#preferences.name = name;
     savePreferences({ name });
     const { token } = this.#address;
-    const room = new Room({ url: signalingUrl(), room: roomName, name, ...(token && { token }), ...(encryption && { encryption }) });
+    const room = new Room({ url: signalingUrl(), room: roomName, name, audience: "large", ...(token && { token }), ...(encryption && { encryption }) });
     const link = roomLink(new URL(location.href), roomName, encryption);
     const call = new Call({ room, roomName, link, own, speaker: this.#preferences.speaker });
     if (this.#address.debug) Object.assign(window, { tertulia: room });

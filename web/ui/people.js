@@ -23,6 +23,11 @@ const OWN_SPEECH_LEVEL = 0.015;
 export const OWN_TILE = "own";
 export const OWN_SCREEN = "own-screen";
 
+/** @param {Room} room @returns {number} everybody in it, ourselves included */
+export function countOf({ audience, participants }) {
+  return audience?.participants ?? participants.size + 1;
+}
+
 /** Keeps tiles and sound in step with the room: one tile for a person, one more for a screen they share. */
 export class People {
   #room;
@@ -49,7 +54,7 @@ export class People {
     this.#sound = sound;
     this.#meter = meter;
     this.#link = link;
-    const counted = () => onCount(room.participants.size + 1);
+    const counted = () => onCount(countOf(room));
     this.#addTile(OWN_TILE, room.name, "person", true);
     this.#stops = [
       own.on("changed", () => this.#showOwn()),
@@ -58,6 +63,7 @@ export class People {
         this.#showPerson(participant);
         counted();
       }),
+      room.on("audienceChanged", counted),
       room.on("participantUpdated", (participant) => this.#rename(participant)),
       room.on("participantLeft", ({ participant }) => {
         grid.remove(participant.id);

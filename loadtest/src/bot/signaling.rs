@@ -86,7 +86,8 @@ impl fmt::Display for ServerUrl {
 }
 
 impl ServerUrl {
-    fn websocket(&self) -> String {
+    /// The address of its WebSocket.
+    pub(crate) fn websocket(&self) -> String {
         format!("{self}/v1/ws").replacen("http", "ws", 1)
     }
 
@@ -181,6 +182,8 @@ impl Signaling {
             metadata: None,
             auto_subscribe: true,
             token,
+            batch: false,
+            audience: None,
         });
         signaling.send(join).await?;
         let mut answer = signaling.next_good().await?;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub(crate) mod run;
 
 mod compare;
+mod crowd;
 mod impair;
 mod mesh;
 mod report;
@@ -48,6 +49,10 @@ enum Command {
     ///
     /// Exit status: 1 when it could not be built, or did not behave as the arithmetic says.
     Mesh(mesh::MeshArgs),
+    /// Fill one room with people without media, and count what it tells them.
+    ///
+    /// Exit status: 1 when somebody could not join, or was dropped.
+    Crowd(Box<crowd::CrowdArgs>),
     /// A UDP proxy that loses, delays and reorders, to stand between real clients and a server.
     ///
     /// Clients send to --listen; the server announces that address to them (`tertulia
@@ -85,6 +90,7 @@ impl Cli {
             Command::Compare(compare) => compare.run(),
             Command::Sweep(sweep) => sweep.run().await,
             Command::Mesh(mesh) => mesh.run().await,
+            Command::Crowd(crowd) => crowd.run().await,
             Command::Impair(impair) => impair.run().await,
         };
         status.unwrap_or_else(|Failed(status, error)| {
@@ -143,6 +149,8 @@ mod tests {
              --objective loss<0.1%,delay_p99<5ms --repeat 3 --json s.json --html s.html",
             "sweep --over rate=100..20000:8 --bot wire",
             "mesh --people 4 --video 720p --audio --duration 10s --json -",
+            "crowd --people 2000 --clients plain --rate 20 --duration 5s --changes chat,come-and-go --spawn \
+             --server-cores 0 --bot-cores 1 --json -",
             "impair --listen 127.0.0.1:9000 --to 127.0.0.1:10000 --rate-down 500k --queue-down 200ms \
              --loss-down 5% --delay-down 30ms --jitter-down 5ms --burst-up 5%/8 --reorder-up 2%/20ms \
              --noise-up 20%/500ms --rival-down 60ms --overtake-up yes --queue-bytes-up 64000 --seed 7 \
@@ -200,6 +208,9 @@ mod tests {
             "sweep --over people=1..2",
             "sweep --over rooms=1..4 --objective speed<1",
             "mesh --people 1",
+            "crowd --people 0",
+            "crowd --changes weather",
+            "crowd --spawn --server-pid 7",
             "mesh --video 720p-simulcast",
             "impair --listen 127.0.0.1:9000",
             "impair --listen 9000 --to 127.0.0.1:10000",

@@ -173,6 +173,8 @@ impl Config {
                 limits.joins_per_minute_per_address,
             ),
             ("limits.participants_per_room", limits.participants_per_room),
+            ("limits.large_room", limits.large_room),
+            ("limits.audience_from", limits.audience_from),
             (
                 "limits.tracks_per_participant",
                 limits.tracks_per_participant,

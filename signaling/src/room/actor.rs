@@ -2,7 +2,7 @@
 //! while it has one at hand: the media plane's replies come in turn as well ([`errands`](super::errands)).
 //! The room's other duties are further `impl Room` blocks, one for each file beside this.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,18 @@ use tracing::{info, warn};
 
 use super::admission::Guest;
 use super::chat::ChatHistory;
+use super::crowd::Crowd;
 use super::errands::{Errands, Then};
 use super::lane::Lanes;
 use super::moderation::{Door, Hands, LOOK_EVERY, WaitingRoom};
 use super::participant::{Counted, Participant, Way};
 use super::registry::{Joined, Listing, Message, Shared, StopSignal};
+use super::stage::Stage;
 use super::subscription::Unfinished;
 use super::timeline::Former;
 use super::vacancy::Vacancy;
 use super::{
-    Change, Ending, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
+    Change, Ending, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, Told, TrackName,
 };
 use crate::media::{self, PeerId, RoomId, SfuError, TrackId};
 use crate::names::RoomName;
@@ -33,6 +35,8 @@ pub(super) struct Room {
     pub(super) media_room: RoomId,
     pub(super) shared: Arc<Shared>,
     pub(super) participants: HashMap<ParticipantId, Participant>,
+    /// Their ids, in the order they joined.
+    pub(super) by_order: BTreeMap<u64, ParticipantId>,
     pub(super) peers: HashMap<PeerId, ParticipantId>,
     /// Every published track, and its publisher.
     pub(super) tracks: HashMap<TrackId, (ParticipantId, TrackName)>,
@@ -46,14 +50,16 @@ pub(super) struct Room {
     /// The media plane has closed the room: so much was not taken of what it told.
     pub(super) failed: bool,
     /// Participants to be removed once the present message is handled.
-    failing: Vec<(ParticipantId, Undelivered)>,
+    pub(super) failing: Vec<(ParticipantId, Undelivered)>,
     /// Participants with [`Participant::new_needs`].
     pub(super) needy: HashSet<ParticipantId>,
     /// The speakers, as last told.
     pub(super) speakers: Speakers,
     /// Names of participants and tracks that are gone, for the timeline.
     pub(super) former: Former,
-    joined: u64,
+    pub(super) joined: u64,
+    pub(super) crowd: Crowd,
+    pub(super) stage: Stage,
     empty_since: Option<Instant>,
     /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
@@ -107,6 +113,7 @@ pub(super) async fn run(
         chat: ChatHistory::new(shared.limits.chat_history, listing.chat_account()),
         shared,
         participants: HashMap::new(),
+        by_order: BTreeMap::new(),
         peers: HashMap::new(),
         tracks: HashMap::new(),
         track_ids: HashMap::new(),
@@ -119,6 +126,8 @@ pub(super) async fn run(
         speakers: Speakers::default(),
         former: Former::default(),
         joined: 0,
+        crowd: Crowd::default(),
+        stage: Stage::default(),
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
@@ -173,12 +182,14 @@ impl Room {
         let mut is_deaf = false;
         loop {
             let deadline = self.empty_since.map(|since| since + grace);
+            let news_due = self.news_due();
             tokio::select! {
                 // A participant who comes in the last moment keeps the room open.
                 biased;
                 () = stop.stopped() => return "server_shutdown",
                 _ = retry.tick(), if !self.unfinished.is_empty() => self.retry(),
                 _ = look.tick(), if !self.waiting.is_empty() => self.look_at_waiting(),
+                () = sleep_until(news_due.unwrap_or_else(Instant::now)), if news_due.is_some() => {}
                 () = listing.forget_chat.notified() => self.chat.forget_half(),
                 then = self.errands.next() => self.take_reply(then),
                 count = events.recv_many(&mut heard, BATCH), if !is_deaf => is_deaf = count == 0,
@@ -299,6 +310,8 @@ impl Room {
         });
         let events = outbox.attach();
         let (ending_sender, ending) = oneshot::channel();
+        let is_audience = !permissions.moderate && self.is_audience(entrant.audience);
+        let (participants, hands) = self.seen_by(is_audience);
         let snapshot = Snapshot {
             request: entrant.request,
             room: self.name.shared(),
@@ -306,10 +319,11 @@ impl Room {
             name: entrant.name.clone(),
             metadata: entrant.metadata.clone(),
             permissions,
-            participants: self.in_order().into_iter().map(Participant::info).collect(),
+            participants,
             chat: self.chat.entries(),
             rules: self.door.rules,
-            hands: self.hands.in_order(),
+            hands,
+            audience: is_audience.then(|| self.count().with_one_more()),
         };
         self.joined += 1;
         let auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
@@ -323,6 +337,8 @@ impl Room {
             permissions,
             token_expires_s: token.expires_s,
             auto_subscribe,
+            takes_batches: entrant.takes_batches,
+            is_audience,
             way: Way {
                 events: outbox,
                 ending: ending_sender,
@@ -345,6 +361,7 @@ impl Room {
         info!(room = %self.name, participant = %id, token = token.id, "participant joined");
         self.report(|| Change::Joined(participant.person()));
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
+        self.by_order.insert(participant.order, id.clone());
         self.participants.insert(id.clone(), participant);
         self.empty_since = None;
         self.tell(&id, Event::Welcome(snapshot));
@@ -398,6 +415,7 @@ impl Room {
 
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
         let participant = self.participants.remove(id)?;
+        self.by_order.remove(&participant.order);
         self.lanes.leave(id, &participant.lane);
         self.hands.lower(id);
         self.look_at_connecting(id, participant.connecting_since);
@@ -435,16 +453,13 @@ impl Room {
     }
 
     pub(super) fn tell(&mut self, id: &ParticipantId, event: Event) {
+        self.introduce(&event);
         let bytes = event.weight();
         if let Some(participant) = self.participants.get(id)
-            && let Err(undelivered) = participant.way.events.put(Arc::new(event), bytes)
+            && let Err(undelivered) = participant.way.events.put(Told::one(event), bytes)
         {
             self.failing.push((id.clone(), undelivered));
         }
-    }
-
-    pub(super) fn tell_others(&mut self, except: &ParticipantId, event: Event) {
-        self.tell_some(event, |participant| participant.id != *except);
     }
 
     pub(super) fn tell_all(&mut self, event: Event) {
@@ -452,10 +467,11 @@ impl Room {
     }
 
     pub(super) fn tell_some(&mut self, event: Event, is_meant: impl Fn(&Participant) -> bool) {
+        self.introduce(&event);
         // It is kept once: everybody is charged their part.
         let count = self.participants.values().filter(|it| is_meant(it)).count();
         let bytes = event.weight().div_ceil(count.max(1));
-        let event = Arc::new(event);
+        let event = Told::several(event);
         for participant in self.participants.values().filter(|it| is_meant(it)) {
             if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
                 self.failing.push((participant.id.clone(), undelivered));
@@ -466,6 +482,7 @@ impl Room {
     /// Removes who cannot be told anything any more, and tells the changed needs.
     fn settle(&mut self) {
         self.tell_needs();
+        self.tell_news();
         // The other participants are told of each removal, which may find more that are too slow.
         while let Some((id, undelivered)) = self.failing.pop() {
             if undelivered == Undelivered::Detached {

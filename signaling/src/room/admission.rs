@@ -188,6 +188,8 @@ mod tests {
             client: None,
             token: None,
             http: None,
+            takes_batches: false,
+            audience: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::stage::LONGEST_PAGE;
 use super::{Invite, Moderate, Refusal};
 use crate::access::Token;
 use crate::clients::ClientAddress;
@@ -27,6 +28,19 @@ pub struct Entrant {
     pub token: Option<Token>,
     /// The HTTP request that its connection began with, for the embedder's hooks.
     pub http: Option<Arc<HttpRequest>>,
+    /// Whether it takes [`Event::Batch`](super::Event::Batch).
+    pub takes_batches: bool,
+    /// The rooms that it sees as their audience does; none: no room.
+    pub audience: Option<Audience>,
+}
+
+/// The rooms that somebody sees as their audience does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Audience {
+    /// Every room.
+    Always,
+    /// Rooms of `limits.audience_from` people or more.
+    Large,
 }
 
 /// A request of a participant.
@@ -84,6 +98,13 @@ pub enum Action {
     Stats,
     /// Asks for the decisions about it.
     Timeline,
+    /// Asks for some of the people in the room.
+    People {
+        /// The place behind which they stand, from the page before; none: the first.
+        after: Option<u64>,
+        /// Their number at most.
+        limit: Option<u16>,
+    },
 }
 
 /// A participant's way to show a track.
@@ -171,6 +192,11 @@ impl Action {
             Self::View(views) if views.len() > VIEWS => Err(Refusal::bad_field(format!(
                 "`tracks` must have at most {VIEWS} entries."
             ))),
+            Self::People {
+                limit: Some(limit), ..
+            } if !(1..=LONGEST_PAGE).contains(limit) => Err(Refusal::bad_field(format!(
+                "`limit` must be from 1 to {LONGEST_PAGE}."
+            ))),
             Self::Update { name, metadata } => {
                 metadata.as_ref().map_or(Ok(()), check_metadata)?;
                 let name = name.as_deref().map(display_name).transpose()?;
@@ -217,6 +243,8 @@ mod tests {
             client: None,
             token: None,
             http: None,
+            takes_batches: false,
+            audience: None,
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
         let update = Action::Update {
@@ -246,6 +274,14 @@ mod tests {
             Action::Subscribe(many.clone()),
             Action::Unsubscribe(many),
             Action::Chat(String::new()),
+            Action::People {
+                after: None,
+                limit: Some(0),
+            },
+            Action::People {
+                after: None,
+                limit: Some(LONGEST_PAGE + 1),
+            },
             Action::Chat("\u{e9}".repeat(11)),
             Action::Update {
                 name: None,

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::moderation::{Outcome, Rules, WaitingPerson};
 use super::{
-    Invitation, InvitationId, ParticipantId, PeerStats, Refusal, Source, Timeline, TrackName,
+    Invitation, InvitationId, Page, ParticipantId, PeerStats, PeopleCounts, Refusal, Source,
+    Timeline, Told, TrackName,
 };
 use crate::access::Token;
 use crate::hooks::Permissions;
@@ -169,6 +170,17 @@ pub enum Event {
     },
     /// A data channel that this participant opened, or a message it sent on one, was refused.
     DataRefused(DataRefusal),
+    /// Several events, in their order. Told to those who take them so.
+    Batch(Vec<Told>),
+    /// The numbers of people. Told to the audience.
+    Audience(PeopleCounts),
+    /// Answers [`Action::People`](super::Action::People).
+    People {
+        /// The number of the request that it answers.
+        request: Option<u32>,
+        /// The people.
+        page: Page,
+    },
 }
 
 impl Event {
@@ -202,6 +214,10 @@ impl Event {
                 named.sum()
             }
             Self::Subscriptions(subscriptions) => subscriptions.len() * ENTRY,
+            Self::Batch(parts) => parts.iter().map(|part| part.weight()).sum(),
+            Self::People { page, .. } => {
+                page.participants.iter().map(ParticipantInfo::weight).sum()
+            }
             Self::Unwatchable(unwatchable) => unwatchable.participants.len() * ENTRY,
             _ => 0,
         };
@@ -296,6 +312,9 @@ pub struct Snapshot {
     pub rules: Rules,
     /// Participants with a raised hand, the first to raise it first.
     pub hands: Vec<ParticipantId>,
+    /// The numbers of people, for one who sees the room as its audience does: `participants` and `hands` are of those on
+    /// stage then.
+    pub audience: Option<PeopleCounts>,
 }
 
 /// The answer to an offer.
@@ -382,6 +401,8 @@ pub enum LeaveReason {
     Server,
     /// The embedder or a moderator removed it.
     Kicked,
+    /// It is in the room, but not on stage any more. Told to the audience.
+    Audience,
 }
 
 impl LeaveReason {
@@ -392,6 +413,7 @@ impl LeaveReason {
             Self::MediaFailed => "media_failed",
             Self::Server => "server",
             Self::Kicked => "kicked",
+            Self::Audience => "audience",
         }
     }
 }

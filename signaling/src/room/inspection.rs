@@ -19,10 +19,9 @@ impl Room {
     }
 
     /// Everybody, in the order they joined.
-    pub(super) fn in_order(&self) -> Vec<&Participant> {
-        let mut people: Vec<_> = self.participants.values().collect();
-        people.sort_by_key(|participant| participant.order);
-        people
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Participant> {
+        let ids = self.by_order.values();
+        ids.filter_map(|id| self.participants.get(id))
     }
 
     /// Asks for one peer after the other: otherwise a full room would fill the workers' queues.
@@ -31,7 +30,7 @@ impl Room {
             let (id, name) = (participant.id.clone(), participant.name.clone());
             (id, name, participant.peer)
         };
-        let people: Vec<_> = self.in_order().into_iter().map(known).collect();
+        let people: Vec<_> = self.in_order().map(known).collect();
         let peers: Vec<_> = people.iter().map(|(_, _, peer)| *peer).collect();
         self.ask(
             move |media| {

@@ -126,7 +126,7 @@ fn asks(action: &Action) -> bool {
         Action::Moderate(wish) => matches!(wish, Moderate::Mute { .. }),
         action => !matches!(
             action,
-            Action::Update { .. } | Action::Chat(_) | Action::Hand(_)
+            Action::Update { .. } | Action::Chat(_) | Action::Hand(_) | Action::People { .. }
         ),
     }
 }

@@ -5,6 +5,7 @@ mod actor;
 mod admission;
 mod chat;
 mod command;
+mod crowd;
 mod errands;
 mod event;
 mod id;
@@ -12,6 +13,7 @@ mod inspection;
 mod invitations;
 mod lane;
 mod media_change;
+mod merge;
 mod moderation;
 mod negotiation;
 mod operate;
@@ -21,16 +23,18 @@ mod refusal;
 mod registry;
 mod report;
 mod request;
+mod stage;
 mod stats;
 mod subscription;
 mod tally;
 mod timeline;
+mod told;
 mod vacancy;
 mod view;
 
 pub use crate::session::Inbox;
 pub(crate) use admission::IDENTITY_BYTES;
-pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
+pub use command::{Action, Audience, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,
     NamedUnwatchable, ParticipantInfo, Snapshot, Speakers, TrackInfo,
@@ -46,8 +50,10 @@ pub use refusal::Refusal;
 pub(crate) use registry::join_codes;
 pub use registry::{Counts, Entry, Membership, RoomSettings, Rooms, StopSignal};
 pub use report::{Change, Events, Heard, Person, PublicTrack, RoomEvent};
+pub use stage::{Counts as PeopleCounts, Page};
 pub use stats::{
     BandwidthStats, LayerStats, ParticipantStats, PeerStats, PublishedStats, RoomStats,
     SubscriptionStats, UnwatchableStats,
 };
 pub use timeline::{NamedDecision, Timeline};
+pub use told::Told;

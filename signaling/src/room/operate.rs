@@ -286,7 +286,7 @@ impl Room {
 
     /// Everybody as an embedder sees them.
     pub(super) fn snapshot(&self) -> RoomSnapshot {
-        let seen = self.in_order().into_iter().map(|participant| Seen {
+        let seen = self.in_order().map(|participant| Seen {
             person: participant.person(),
             metadata: participant.metadata.clone(),
             permissions: participant.permissions,

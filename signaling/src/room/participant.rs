@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::lane::Lane;
 use super::moderation::Comer;
-use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
+use super::{Ending, ParticipantId, ParticipantInfo, Source, Told, TrackInfo};
 use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::media::{Needs, PeerId, TrackId, TrackSettings, View};
@@ -30,6 +30,10 @@ pub(super) struct Participant {
     /// The end of the access token that it came by; Unix time in seconds.
     pub(super) token_expires_s: Option<u64>,
     pub(super) auto_subscribe: bool,
+    /// Its client takes several events in one message.
+    pub(super) takes_batches: bool,
+    /// It is told of those on stage, and how many others there are.
+    pub(super) is_audience: bool,
     pub(super) way: Way,
     /// Its transport, from its first offer until that fails.
     pub(super) peer: Option<PeerId>,
@@ -94,7 +98,7 @@ impl Participant {
 /// The way to one participant. Overflow: the participant is disconnected; to skip events would leave it with a wrong
 /// picture of the room.
 pub(super) struct Way {
-    pub(super) events: Outbox<Arc<Event>>,
+    pub(super) events: Outbox<Told>,
     pub(super) ending: oneshot::Sender<Ending>,
 }
 

@@ -23,9 +23,7 @@ use super::operate::Order;
 use super::report::{Events, Reports};
 use super::tally::Tally;
 use super::vacancy::{Vacancies, Vacancy};
-use super::{
-    Ending, Event, LeaveReason, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline,
-};
+use super::{Ending, LeaveReason, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline, Told};
 use crate::access::{Access, TokenFault};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
 use crate::config::{AnnounceFor, Limits, RoomCaps};
@@ -146,7 +144,7 @@ pub(super) enum Inspection {
 /// The place in a room of an accepted participant, as the actor hands it out.
 pub(super) struct Joined {
     pub(super) participant: ParticipantId,
-    pub(super) events: Inbox<Arc<Event>>,
+    pub(super) events: Inbox<Told>,
     pub(super) ending: oneshot::Receiver<Ending>,
 }
 
@@ -155,8 +153,8 @@ pub(super) struct Joined {
 pub struct Membership {
     /// The participant's id.
     pub participant: ParticipantId,
-    /// The first is [`Event::Welcome`].
-    pub events: Inbox<Arc<Event>>,
+    /// The first is [`Event::Welcome`](super::Event::Welcome).
+    pub events: Inbox<Told>,
     /// Comes when the room ends the membership; no event follows it.
     pub ending: oneshot::Receiver<Ending>,
     mailbox: mpsc::Sender<Message>,

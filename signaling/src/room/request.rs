@@ -29,6 +29,10 @@ impl Room {
             }),
             Action::Stats => self.stats(from, request),
             Action::Timeline => self.timeline(from, request),
+            Action::People { after, limit } => {
+                let page = self.page(from, after, limit);
+                self.answer(from, Event::People { request, page });
+            }
             Action::View(views) => {
                 let then = self.finished(from, request);
                 self.view(from, &views, then);

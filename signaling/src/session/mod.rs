@@ -6,6 +6,10 @@
 //! connection detaches.
 
 mod outbox;
+mod waiting;
 
 pub use outbox::Inbox;
 pub(crate) use outbox::{Outbox, Undelivered};
+#[cfg(test)]
+pub(crate) use waiting::{BEHIND, Waiting};
+pub(crate) use waiting::{Letter, Role, merged};

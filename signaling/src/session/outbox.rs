@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::waiting::{BEHIND, Letter, Waiting};
 use crate::memory::{Account, UNCOUNTED};
 
 /// Bytes of events that are kept for one participant. Overflow: [`Undelivered::Full`]. Two thousand of the longest chat
@@ -14,10 +15,11 @@ const BYTES: usize = 16 << 20;
 const STEP: usize = 16 << 10;
 
 /// The room's end. Dropped, nothing follows what is kept.
-pub(crate) struct Outbox<T>(Arc<Shared<T>>);
+pub(crate) struct Outbox<T: Letter>(Arc<Shared<T>>);
 
 /// A connection's end. Dropped, it is detached.
-pub struct Inbox<T> {
+#[allow(private_bounds, reason = "the room's events are the only ones")]
+pub struct Inbox<T: Letter> {
     shared: Arc<Shared<T>>,
     attachment: u64,
 }
@@ -31,22 +33,24 @@ pub(crate) enum Undelivered {
     Detached,
 }
 
-struct Shared<T> {
+struct Shared<T: Letter> {
     kept: Mutex<Kept<T>>,
     changed: Notify,
     /// The process needs the memory: this participant holds most.
     evicted: Arc<Notify>,
 }
 
-struct Kept<T> {
-    /// Events and their bytes: those that were taken and are not known to be written, then those that wait.
-    events: VecDeque<(T, usize)>,
-    /// The number of the first of them; events count from 1 on.
+struct Kept<T: Letter> {
+    /// Events that the attached connection has taken and that are not known to be written, and their bytes.
+    taken: VecDeque<(T, usize)>,
+    taken_bytes: usize,
+    waiting: Waiting<T>,
+    /// The number of the first event that is not known to be written. Events count from 1 on, in the order in which they
+    /// are taken: those that are left out have no number.
     first: u64,
-    /// Events, from the first on, that the attached connection has taken.
-    taken: usize,
     /// Events that may wait.
     most: usize,
+    /// Bytes of all of them, as the account has them.
     bytes: usize,
     account: Account,
     /// Connections so far. The last one is attached, unless none is.
@@ -55,16 +59,17 @@ struct Kept<T> {
     is_closed: bool,
 }
 
-impl<T: Clone> Outbox<T> {
+impl<T: Letter> Outbox<T> {
     /// `most` events may wait. `open` opens the account of their bytes, whose holder is told by this when it should let
     /// go ([`Inbox::evicted`]).
     pub(crate) fn new(most: usize, open: impl FnOnce(Arc<Notify>) -> Account) -> Self {
         let evicted = Arc::new(Notify::new());
         Self(Arc::new(Shared {
             kept: Mutex::new(Kept {
-                events: VecDeque::new(),
+                taken: VecDeque::new(),
+                taken_bytes: 0,
+                waiting: Waiting::new(BEHIND),
                 first: 1,
-                taken: 0,
                 most,
                 bytes: 0,
                 account: open(Arc::clone(&evicted)),
@@ -82,7 +87,7 @@ impl<T: Clone> Outbox<T> {
         let mut kept = self.0.lock();
         kept.attachments += 1;
         kept.is_attached = true;
-        kept.taken = 0;
+        kept.put_back();
         let attachment = kept.attachments;
         drop(kept);
         self.0.changed.notify_waiters();
@@ -92,32 +97,37 @@ impl<T: Clone> Outbox<T> {
         }
     }
 
-    /// Keeps an event of so many bytes. An event that is kept once for several participants weighs its part for each.
+    /// Keeps an event of so many bytes. An event that is kept once for several participants weighs its part for each. It
+    /// may take the place of others that wait: see [`waiting`](super::waiting).
     pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
         let mut kept = self.0.lock();
         if !kept.is_attached {
             return Err(Undelivered::Detached);
         }
-        let waiting = kept.events.len() - kept.taken;
-        let now = kept.bytes.saturating_add(bytes);
-        if waiting >= kept.most || now > BYTES || !kept.count(now) {
+        let before = kept.waiting.len();
+        kept.waiting.push(event, bytes);
+        let now = kept.taken_bytes.saturating_add(kept.waiting.bytes());
+        let is_one_more = kept.waiting.len() > before;
+        let is_full = is_one_more && kept.waiting.len() > kept.most || now > BYTES;
+        if is_full || !kept.count(now) {
+            kept.waiting.pop_last();
             return Err(Undelivered::Full);
         }
-        kept.events.push_back((event, bytes));
         drop(kept);
         self.0.changed.notify_waiters();
         Ok(())
     }
 }
 
-impl<T> Drop for Outbox<T> {
+impl<T: Letter> Drop for Outbox<T> {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.changed.notify_waiters();
     }
 }
 
-impl<T: Clone> Inbox<T> {
+#[allow(private_bounds, reason = "the room's events are the only ones")]
+impl<T: Letter> Inbox<T> {
     /// The next event. None once nothing follows, or another connection has taken this one's place. What was taken
     /// before counts as written. Cancel-safe.
     pub async fn recv(&mut self) -> Option<T> {
@@ -138,16 +148,7 @@ impl<T: Clone> Inbox<T> {
                     return 0;
                 }
                 kept.acknowledge();
-                let count = limit.min(kept.events.len());
-                if count > 0 {
-                    events.extend(
-                        kept.events
-                            .iter()
-                            .take(count)
-                            .map(|(event, _)| event.clone()),
-                    );
-                    kept.taken = count;
-                }
+                let count = kept.take(limit, events);
                 if count > 0 || kept.is_closed {
                     return count;
                 }
@@ -159,7 +160,7 @@ impl<T: Clone> Inbox<T> {
     /// The number of the event that was taken last; 0 before the first.
     pub fn sequence(&self) -> u64 {
         let kept = self.shared.lock();
-        kept.first - 1 + kept.taken as u64
+        kept.first - 1 + kept.taken.len() as u64
     }
 
     /// Notified when the participant should end: it holds most of what the process has for events.
@@ -168,30 +169,49 @@ impl<T: Clone> Inbox<T> {
     }
 }
 
-impl<T> Drop for Inbox<T> {
+impl<T: Letter> Drop for Inbox<T> {
     fn drop(&mut self) {
         let mut kept = self.shared.lock();
         if kept.attachments == self.attachment {
             kept.is_attached = false;
-            kept.taken = 0;
+            kept.put_back();
         }
     }
 }
 
-impl<T> Shared<T> {
+impl<T: Letter> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Kept<T>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Kept<T> {
+impl<T: Letter> Kept<T> {
     /// Forgets what was taken: it is written.
     fn acknowledge(&mut self) {
-        let taken = std::mem::take(&mut self.taken);
-        let written: usize = self.events.drain(..taken).map(|(_, bytes)| bytes).sum();
-        self.first += taken as u64;
-        if written > 0 {
-            self.count(self.bytes - written);
+        self.first += self.taken.len() as u64;
+        self.taken.clear();
+        if std::mem::take(&mut self.taken_bytes) > 0 {
+            self.count(self.waiting.bytes());
+        }
+    }
+
+    /// Appends events that wait, `limit` at most, to `events`, and returns their number.
+    fn take(&mut self, limit: usize, events: &mut Vec<T>) -> usize {
+        while self.taken.len() < limit
+            && let Some((event, bytes)) = self.waiting.pop()
+        {
+            events.push(event.clone());
+            self.taken_bytes += bytes;
+            self.taken.push_back((event, bytes));
+        }
+        self.taken.len()
+    }
+
+    /// Lets what was taken wait again: nobody knows whether it was written.
+    fn put_back(&mut self) {
+        if !self.taken.is_empty() {
+            self.taken_bytes = 0;
+            self.waiting.put_back(self.taken.drain(..));
         }
     }
 
@@ -211,8 +231,35 @@ impl<T> Kept<T> {
 mod tests {
     use futures_util::FutureExt;
 
+    use super::super::waiting::Role;
     use super::*;
     use crate::memory::Budget;
+
+    /// Plain numbers stand for themselves.
+    impl Letter for u32 {
+        type State = ();
+        type Thing = ();
+
+        fn parts(&self) -> Option<&[Self]> {
+            None
+        }
+
+        fn states(&self, _: &mut dyn FnMut(())) {}
+
+        fn things(&self, _: &mut dyn FnMut((), Role)) {}
+
+        fn ends(&self) -> Option<()> {
+            None
+        }
+
+        fn without(&self, (): &()) -> Option<Self> {
+            None
+        }
+
+        fn forget(&self, (): &()) -> Option<Self> {
+            None
+        }
+    }
 
     fn outbox(most: usize, budget: &Budget) -> Outbox<u32> {
         Outbox::new(most, |evicted| {

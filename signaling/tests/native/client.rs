@@ -294,6 +294,7 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         | ServerMessage::Stats { id, .. }
         | ServerMessage::Invitation { id, .. }
         | ServerMessage::Invitations { id, .. }
+        | ServerMessage::People { id, .. }
         | ServerMessage::Timeline { id, .. } => *id,
         _ => None,
     }
@@ -307,6 +308,8 @@ pub(crate) fn join(room: &str, name: &str) -> Join {
         metadata: None,
         auto_subscribe: true,
         token: None,
+        batch: false,
+        audience: None,
     }
 }
 

@@ -299,6 +299,8 @@ pub(crate) fn entrant(name: &str) -> Entrant {
         client: None,
         token: None,
         http: None,
+        takes_batches: false,
+        audience: None,
     }
 }
 

@@ -12,7 +12,7 @@ import { answerTo, FakePeerConnection, FakeWebSocket, settle } from "./fakes.mjs
  *
  * @param {{ others?: any[], refuse?: { code: string, fatal?: boolean } | null, deaf?: Set<string>,
  *   refusals?: Record<string, string>, replies?: Record<string, any>, autoSubscribe?: boolean, token?: string | (() => string | Promise<string>), welcome?: Record<string, unknown>,
- *   encryption?: { key: string } | { passphrase: string }, startWorker?: () => any }} script
+ *   people?: Record<string, unknown>, audience?: "always" | "large", encryption?: { key: string } | { passphrase: string }, startWorker?: () => any }} script
  */
 export function serve(script = {}) {
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
@@ -47,6 +47,8 @@ export function serve(script = {}) {
       say(answerTo(message.sdp, { tracks: message.tracks, point: script.point }));
     } else if (message.type === "ping") {
       if (!server.hung) say({ type: "pong" });
+    } else if (message.type === "people") {
+      say({ type: "people", ...script.people });
     } else if (message.type === "leave") {
       socket.receive({ type: "bye", reason: "left", message: "" });
     } else {
@@ -59,6 +61,7 @@ export function serve(script = {}) {
     room: "standup",
     name: "Ana",
     ...("autoSubscribe" in script && { autoSubscribe: script.autoSubscribe }),
+    ...("audience" in script && { audience: script.audience }),
     ...("token" in script && { token: script.token }),
     ...("encryption" in script && { encryption: script.encryption, startWorker: script.startWorker }),
     WebSocket: Socket,

@@ -24,7 +24,7 @@ function inTheApi(value, field) {
 
 /** How this client says what a golden client message says. */
 const rebuild = {
-  join: ({ room, name, metadata, auto_subscribe: autoSubscribe, token }) => say.join({ room, name, metadata, autoSubscribe, token }),
+  join: ({ auto_subscribe: autoSubscribe, ...wish }) => say.join({ ...wish, autoSubscribe }),
   offer: ({ sdp, tracks }) => say.offer(sdp, inTheApi(tracks)),
   candidate: ({ candidate, mid }) => say.candidate(candidate, mid),
   subscribe: ({ tracks }) => say.subscribe(tracks),
@@ -40,6 +40,7 @@ const rebuild = {
   revoke: ({ invitation }) => say.revoke(invitation),
   stats: () => say.stats(),
   timeline: () => say.timeline(),
+  people: (page) => say.people(page),
   ping: () => say.ping(),
   leave: () => say.leave(),
 };
@@ -81,6 +82,8 @@ test("no name of the protocol is in what a client is given, and its metadata is 
 });
 
 test("fields and types of a newer server are passed over", () => {
+  const batch = parseServerMessage('{"type":"batch","messages":[{"type":"hologram"},{"type":"needs","audio":1,"video":2}]}');
+  assert.deepEqual(batch.messages, [null, { type: "needs", audio: 1, video: 2 }]);
   assert.equal(parseServerMessage('{"type":"hologram","depth":3}'), null);
   assert.equal(parseServerMessage('{"type":"constructor"}'), null);
   assert.deepEqual(parseServerMessage('{"type":"needs","audio":1,"video":2,"smell":3}'), {
@@ -97,6 +100,7 @@ for (const [what, frame, at] of [
   ["a missing field", '{"type":"needs","audio":1}', "video must be a whole number"],
   ["a negative count", '{"type":"needs","audio":1,"video":-1}', "video must be a whole number"],
   ["a wrong word", '{"type":"media","state":"odd"}', "state must be one of connected, failed"],
+  ["a wrong field in a batch", '{"type":"batch","messages":[{"type":"needs"}]}', "messages[0].audio must be a whole number"],
   [
     "a wrong field far inside",
     '{"type":"participant_joined","participant":{"id":"p","name":"n","tracks":[{"id":"t","kind":"smell"}]}}',

@@ -52,6 +52,8 @@ pub enum ClientMessage {
     Stats,
     /// Asks for the server's decisions about this participant.
     Timeline,
+    /// Asks for some of the people in the room.
+    People(People),
     /// Asks for a sign of life.
     Ping,
     /// Leaves the room.
@@ -76,6 +78,26 @@ pub struct Join {
     /// The access token, at most 4096 bytes. An open server does not read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
+    /// Whether the client takes the message `batch`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub batch: bool,
+    /// When the client sees the room as its audience does: counts, and those on stage. None: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
+}
+
+/// The rooms that a client sees as their audience does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Every room.
+    Always,
+    /// Rooms of as many people as the operator says.
+    Large,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn yes() -> bool {
@@ -178,6 +200,17 @@ pub struct Update {
     /// The new metadata, as a whole; none: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+}
+
+/// A question for some of the people in the room, in the order they joined.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct People {
+    /// `next` of the page before; none: the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// The number of people at most, 1 to 100. None: 50.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u16>,
 }
 
 /// A chat message.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::error::Category;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{ClientFrame, ClientMessage, Refusal, ServerMessage};
 
@@ -40,6 +41,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
         "revoke" => read(text).map(ClientMessage::Revoke),
         "stats" => Ok(ClientMessage::Stats),
         "timeline" => Ok(ClientMessage::Timeline),
+        "people" => read(text).map(ClientMessage::People),
         "ping" => Ok(ClientMessage::Ping),
         "leave" => Ok(ClientMessage::Leave),
         unknown => {
@@ -92,6 +94,12 @@ const METADATA_MESSAGE_BYTES: usize = 32 * 1024;
 pub fn encode(message: &ServerMessage) -> String {
     // Only maps with keys that are no strings fail, and the messages have none.
     serde_json::to_string(message).unwrap_or_default()
+}
+
+impl From<ServerMessage> for Utf8Bytes {
+    fn from(message: ServerMessage) -> Self {
+        encode(&message).into()
+    }
 }
 
 /// The request number of a frame that is refused unread.
@@ -232,6 +240,12 @@ mod tests {
             ),
             (r#"{"type":"subscribe","tracks":"tr_1"}"#, None, "tracks"),
             (r#"{"type":"hand","raised":1}"#, None, "raised"),
+            (r#"{"type":"people","limit":-1}"#, None, "limit"),
+            (
+                r#"{"type":"join","version":1,"room":"a","name":"b","audience":"stage"}"#,
+                None,
+                "audience",
+            ),
             (r#"{"type":"moderate","id":7}"#, Some(7), "action"),
             (
                 r#"{"type":"moderate","id":7,"action":"promote"}"#,
@@ -399,6 +413,10 @@ mod tests {
                 "publish",
                 "chat",
                 "invitation",
+                "batch",
+                "audience",
+                "after",
+                "limit",
             ])
             .prop_map(String::from),
         ]
@@ -417,6 +435,7 @@ mod tests {
             "view",
             "stats",
             "timeline",
+            "people",
             "ping",
             "leave",
             "invite",

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::client_message::{CarriedTrack, Grants, Invite, Moderate, Source, TrackView};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::client_message::{Audience, CarriedTrack, Grants, Invite, Moderate, Source, TrackView};
 use super::server_message as wire;
-use super::{IceServer, Refusal, ServerMessage};
+use super::{IceServer, Refusal, ServerMessage, encode};
 use crate::access::{Access, Publish};
 use crate::hooks::Permissions;
 use crate::live::Live;
 use crate::media;
-use crate::room::{self, Event, NamedSlot, ParticipantInfo, TrackInfo};
+use crate::room::{self, Event, NamedSlot, ParticipantInfo, Told, TrackInfo};
 
 /// The facts that only the welcome tells.
 pub(super) struct Greeting {
@@ -19,7 +21,20 @@ pub(super) struct Greeting {
     pub(super) access: Access,
 }
 
-pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
+/// An event as a text frame. One that several participants are told is written once.
+pub(super) fn text(told: &Told, greeting: &Greeting) -> Utf8Bytes {
+    told.text(|event| match event {
+        Event::Batch(parts) => {
+            let parts = parts.iter().map(|part| text(part, greeting));
+            let parts: Vec<Utf8Bytes> = parts.collect();
+            let parts: Vec<&str> = parts.iter().map(Utf8Bytes::as_str).collect();
+            format!(r#"{{"type":"batch","messages":[{}]}}"#, parts.join(","))
+        }
+        event => encode(&message(event, greeting)),
+    })
+}
+
+fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
     match event {
         Event::Welcome(snapshot) => ServerMessage::Welcome(welcome(snapshot, greeting)),
         Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
@@ -191,6 +206,16 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
         Event::DataRefused(reason) => {
             ServerMessage::Error(refused(None, &room::Refusal::of_data(*reason)))
         }
+        Event::Batch(parts) => ServerMessage::Batch {
+            messages: parts.iter().map(|part| message(part, greeting)).collect(),
+        },
+        Event::Audience(value) => ServerMessage::Audience(counts(*value)),
+        Event::People { request, page } => ServerMessage::People {
+            id: *request,
+            participants: page.participants.iter().map(participant).collect(),
+            total: page.total,
+            next: page.next,
+        },
         Event::Timeline { request, timeline } => ServerMessage::Timeline {
             id: *request,
             now_ms: timeline.now_ms,
@@ -221,6 +246,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
         chat: snapshot.chat.iter().map(chat).collect(),
         rules: Some(rules(snapshot.rules)),
         hands: snapshot.hands.iter().map(ToString::to_string).collect(),
+        audience: snapshot.audience.map(counts),
         ice_servers: greeting.ice_servers.get().to_vec(),
         limits: greeting.limits,
         data: Some(greeting.data.clone()),
@@ -233,6 +259,14 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             Access::Tokens => wire::Access::Tokens,
             Access::Hooks => wire::Access::Hooks,
         }),
+    }
+}
+
+fn counts(counts: room::PeopleCounts) -> wire::AudienceCounts {
+    wire::AudienceCounts {
+        participants: counts.participants,
+        publishers: counts.publishers,
+        hands: counts.hands,
     }
 }
 
@@ -357,6 +391,7 @@ impl From<room::LeaveReason> for wire::LeaveReason {
             room::LeaveReason::MediaFailed => Self::MediaFailed,
             room::LeaveReason::Server => Self::Server,
             room::LeaveReason::Kicked => Self::Kicked,
+            room::LeaveReason::Audience => Self::Audience,
         }
     }
 }
@@ -391,6 +426,15 @@ impl From<CarriedTrack> for room::Carried {
             mid: track.mid,
             source: track.source.into(),
             muted: track.muted,
+        }
+    }
+}
+
+impl From<Audience> for room::Audience {
+    fn from(audience: Audience) -> Self {
+        match audience {
+            Audience::Always => Self::Always,
+            Audience::Large => Self::Large,
         }
     }
 }

@@ -14,15 +14,15 @@ mod wire;
 
 pub use crate::config::IceServer;
 pub use client_message::{
-    Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Grants, Hand, Invite, Join,
-    Moderate, Mute, Offer, Revoke, Source, TrackView, Tracks, Update, View,
+    Audience, Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Grants, Hand, Invite,
+    Join, Moderate, Mute, Offer, People, Revoke, Source, TrackView, Tracks, Update, View,
 };
 pub use codec::{decode, encode};
 pub use server_message::{
-    Access, Answer, ChatMessage, DataChannels, Decision, Invitation, LayerWanted, LeaveReason,
-    MediaKind, MediaState, MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal,
-    Rules, ServerInfo, ServerMessage, Slot, SubscriptionState, Track, Unable, WaitingPerson,
-    Welcome,
+    Access, Answer, AudienceCounts, ChatMessage, DataChannels, Decision, Invitation, LayerWanted,
+    LeaveReason, MediaKind, MediaState, MessageLimits, Needs, Participant, Permissions,
+    PublishedTrack, Refusal, Rules, ServerInfo, ServerMessage, Slot, SubscriptionState, Track,
+    Unable, WaitingPerson, Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 

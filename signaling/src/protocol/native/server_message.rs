@@ -200,6 +200,26 @@ pub enum ServerMessage {
         /// Those that let in, the oldest first.
         invitations: Vec<Invitation>,
     },
+    /// Several messages, in their order.
+    Batch {
+        /// The messages.
+        messages: Vec<ServerMessage>,
+    },
+    /// The numbers of people in the room have changed. The audience is told.
+    Audience(AudienceCounts),
+    /// Answers `people`.
+    People {
+        /// The number of the request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// The others, in the order they joined.
+        participants: Vec<Participant>,
+        /// The number of everybody in the room.
+        total: usize,
+        /// `after` of the next page; none: this is the last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
     /// Answers requests that need no other answer.
     Ok {
         /// The number of the request that it answers.
@@ -263,6 +283,10 @@ pub struct Welcome {
     /// Ids of participants with a raised hand, the first to raise it first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hands: Vec<String>,
+    /// The numbers of people, for one who is audience: `participants` and `hands` are of those on stage. None: they are of
+    /// everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<AudienceCounts>,
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
     /// Bounds of this server.
@@ -275,6 +299,17 @@ pub struct Welcome {
     /// The rule by which it lets people in. None from an older server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+}
+
+/// The numbers of people in a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AudienceCounts {
+    /// Everybody, this participant included.
+    pub participants: usize,
+    /// Those who publish.
+    pub publishers: usize,
+    /// Raised hands.
+    pub hands: usize,
 }
 
 /// The rights of a participant.
@@ -529,6 +564,8 @@ pub enum LeaveReason {
     Server,
     /// The operator or a moderator removed it.
     Kicked,
+    /// It is in the room, but not on stage any more. The audience is told.
+    Audience,
 }
 
 /// The state of a transport.

@@ -242,6 +242,8 @@ impl Session {
             client: self.client,
             token: join.token,
             http: self.http.clone(),
+            takes_batches: join.batch,
+            audience: join.audience.map(Into::into),
         };
         let entered = self.native.rooms.enter(&join.room, entrant).await;
         entered.map_err(|refusal| convert::refused(id, &refusal))
@@ -302,7 +304,7 @@ impl Session {
                         return ended((&mut membership.ending).await);
                     }
                     let greeting = &self.native.greeting;
-                    let messages = events.drain(..).map(|event| convert::message(&event, greeting));
+                    let messages = events.drain(..).map(|event| convert::text(&event, greeting));
                     tokio::select! {
                         sent = self.wire.send(messages) => sent.map_err(End::from),
                         ending = &mut membership.ending => return ended(ending),
@@ -364,6 +366,10 @@ impl Session {
             ClientMessage::Revoke(revoke) => Action::Revoke(revoke.invitation),
             ClientMessage::Stats => Action::Stats,
             ClientMessage::Timeline => Action::Timeline,
+            ClientMessage::People(people) => Action::People {
+                after: people.after,
+                limit: people.limit,
+            },
         };
         let command = Command {
             request: id,

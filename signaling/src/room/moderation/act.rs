@@ -357,11 +357,7 @@ impl Room {
             false => self.hands.lower(id),
         };
         if changed {
-            self.tell_all(Event::Hand {
-                participant: id.clone(),
-                raised,
-                by: by.cloned(),
-            });
+            self.tell_hand(id, raised, by.cloned());
         }
     }
 

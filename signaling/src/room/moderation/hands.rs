@@ -23,6 +23,14 @@ impl Hands {
         self.0.len() < before
     }
 
+    pub(in crate::room) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(in crate::room) fn is_raised(&self, id: &ParticipantId) -> bool {
+        self.0.contains(id)
+    }
+
     /// The first who raised a hand comes first.
     pub(in crate::room) fn in_order(&self) -> Vec<ParticipantId> {
         self.0.clone()

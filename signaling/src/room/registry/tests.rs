@@ -3,6 +3,7 @@ use tertulia_sfu::{Sfu, SfuConfig};
 use super::*;
 use crate::memory::Budget;
 use crate::room::Action;
+use crate::room::Event;
 
 fn entrant(name: &str) -> Entrant {
     Entrant {
@@ -13,6 +14,8 @@ fn entrant(name: &str) -> Entrant {
         client: None,
         token: None,
         http: None,
+        takes_batches: false,
+        audience: None,
     }
 }
 
