@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 19] = [
+const CLIENT_TYPES: [&str; 21] = [
     "join",
     "offer",
     "candidate",
@@ -49,6 +49,8 @@ const CLIENT_TYPES: [&str; 19] = [
     "invitations",
     "revoke",
     "people",
+    "resume",
+    "ack",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -63,7 +65,7 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Update(_) => CLIENT_TYPES[6],
         ClientMessage::Chat(_) => CLIENT_TYPES[7],
         ClientMessage::Stats => CLIENT_TYPES[8],
-        ClientMessage::Ping => CLIENT_TYPES[9],
+        ClientMessage::Ping { .. } => CLIENT_TYPES[9],
         ClientMessage::Leave => CLIENT_TYPES[10],
         ClientMessage::View(_) => CLIENT_TYPES[11],
         ClientMessage::Timeline => CLIENT_TYPES[12],
@@ -73,10 +75,12 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Invitations => CLIENT_TYPES[16],
         ClientMessage::Revoke(_) => CLIENT_TYPES[17],
         ClientMessage::People(_) => CLIENT_TYPES[18],
+        ClientMessage::Resume(_) => CLIENT_TYPES[19],
+        ClientMessage::Ack { .. } => CLIENT_TYPES[20],
     }
 }
 
-const SERVER_TYPES: [&str; 35] = [
+const SERVER_TYPES: [&str; 37] = [
     "welcome",
     "answer",
     "needs",
@@ -112,6 +116,8 @@ const SERVER_TYPES: [&str; 35] = [
     "batch",
     "audience",
     "people",
+    "resumed",
+    "presence",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -151,6 +157,8 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Batch { .. } => SERVER_TYPES[32],
         ServerMessage::Audience(_) => SERVER_TYPES[33],
         ServerMessage::People { .. } => SERVER_TYPES[34],
+        ServerMessage::Resumed { .. } => SERVER_TYPES[35],
+        ServerMessage::Presence { .. } => SERVER_TYPES[36],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

@@ -184,6 +184,10 @@ impl Signaling {
             token,
             batch: false,
             audience: None,
+            resumable: false,
+            session: None,
+            offer: None,
+            views: Vec::new(),
         });
         signaling.send(join).await?;
         let mut answer = signaling.next_good().await?;

@@ -3,7 +3,7 @@
 //! Where there are too many, the address that has most of them gives up its oldest. So whoever opens a thousand and asks
 //! for nothing closes their own, and a person with one slow connection keeps it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::clients::ClientAddress;
+use crate::held_open::{Place, Visitors};
 
 /// A connection is at least this old before it gives way to another: most have had their answer by then. Until
 /// it is there may be more of them, which is what storms need.
@@ -23,44 +24,47 @@ pub(super) struct Open(Arc<Mutex<Connections>>);
 #[derive(Default)]
 struct Connections {
     made: u64,
-    count: usize,
-    /// Each address that has any, with its connections by their age. The peer's address counts: the header that names
+    by_number: HashMap<u64, Connection>,
+    /// The connections of each address that may have to give way. The peer's address counts: the header that names
     /// another one comes later, in a request. Behind a proxy all are the proxy's.
-    by_address: HashMap<ClientAddress, BTreeMap<u64, Connection>>,
+    may_give_way: HashMap<ClientAddress, usize>,
 }
 
 struct Connection {
+    address: ClientAddress,
+    /// When it was made, or was held open last.
     since: Instant,
+    /// Requests that hold it open on purpose: they hold other places, and it gives way to nobody.
+    holding: usize,
     /// None until its task is known.
     task: Option<AbortHandle>,
 }
 
-/// A connection's place. Dropped, even when its task panics or is ended, it is free.
-struct Place {
+/// A connection in the list. Dropped, even when its task panics or is ended, it is out.
+struct Listed {
     open: Open,
-    address: ClientAddress,
     number: u64,
 }
 
 impl Open {
     /// Serves a connection of this address.
-    pub(super) fn spawn(
+    pub(super) fn spawn<C: Future<Output = ()> + Send + 'static>(
         &self,
         address: ClientAddress,
-        connection: impl Future<Output = ()> + Send + 'static,
+        serve: impl FnOnce(Place) -> C,
     ) {
         let number = self.with(|open| open.add(address));
-        let place = Place {
+        let listed = Listed {
             open: self.clone(),
-            address,
             number,
         };
+        let connection = serve(Place::new(Arc::new(self.clone()), number));
         let task = tokio::spawn(async move {
             connection.await;
-            drop(place);
+            drop(listed);
         });
         self.with(|open| {
-            if let Some(connection) = open.get_mut(address, number) {
+            if let Some(connection) = open.by_number.get_mut(&number) {
                 connection.task = Some(task.abort_handle());
             }
         });
@@ -70,7 +74,7 @@ impl Open {
     /// many still, as those that would give way are too young.
     pub(super) fn close_old(&self, most: usize) -> bool {
         self.with(|open| {
-            while open.count >= most.max(1) {
+            while open.may_give_way.values().sum::<usize>() >= most.max(1) {
                 if !open.close_one() {
                     return true;
                 }
@@ -87,60 +91,89 @@ impl Open {
 impl Connections {
     fn add(&mut self, address: ClientAddress) -> u64 {
         self.made += 1;
-        self.count += 1;
         let connection = Connection {
+            address,
             since: Instant::now(),
+            holding: 0,
             task: None,
         };
-        let of_address = self.by_address.entry(address).or_default();
-        of_address.insert(self.made, connection);
+        self.by_number.insert(self.made, connection);
+        *self.may_give_way.entry(address).or_default() += 1;
         self.made
     }
 
-    fn get_mut(&mut self, address: ClientAddress, number: u64) -> Option<&mut Connection> {
-        self.by_address.get_mut(&address)?.get_mut(&number)
-    }
-
-    fn remove(&mut self, address: ClientAddress, number: u64) {
-        let Some(connections) = self.by_address.get_mut(&address) else {
-            return;
-        };
-        if connections.remove(&number).is_some() {
-            self.count -= 1;
-        }
-        if connections.is_empty() {
-            self.by_address.remove(&address);
+    fn remove(&mut self, number: u64) {
+        if let Some(connection) = self.by_number.remove(&number)
+            && connection.holding == 0
+        {
+            self.one_less(connection.address);
         }
     }
 
-    /// Closes the oldest connection of the address that has most; of several such addresses, the oldest of all. False if
-    /// that one is too young.
+    /// Counts one less that may have to give way.
+    fn one_less(&mut self, address: ClientAddress) {
+        if let Some(count) = self.may_give_way.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.may_give_way.remove(&address);
+            }
+        }
+    }
+
+    /// Closes the oldest connection of the addresses that have most. False if that one is too young.
     fn close_one(&mut self) -> bool {
-        let most = self
-            .by_address
-            .iter()
-            .filter_map(|(address, connections)| {
-                let (number, connection) = connections.first_key_value()?;
-                Some((connections.len(), *number, *address, connection))
-            })
-            .max_by_key(|(count, number, ..)| (*count, std::cmp::Reverse(*number)));
-        let Some((_, number, address, connection)) = most else {
+        let Some(most) = self.may_give_way.values().max().copied() else {
             return false;
         };
-        let is_old = connection.since.elapsed() >= LEAST_AGE;
-        let Some(task) = connection.task.as_ref().filter(|_| is_old).cloned() else {
+        let has_most =
+            |it: &Connection| it.holding == 0 && self.may_give_way.get(&it.address) == Some(&most);
+        let candidates = self.by_number.iter().filter(|(_, it)| has_most(it));
+        let Some((number, oldest)) = candidates.min_by_key(|(number, it)| (it.since, **number))
+        else {
             return false;
         };
-        self.remove(address, number);
+        let is_old = oldest.since.elapsed() >= LEAST_AGE;
+        let Some(task) = oldest.task.clone().filter(|_| is_old) else {
+            return false;
+        };
+        let number = *number;
+        self.remove(number);
         task.abort();
         true
     }
 }
 
-impl Drop for Place {
+impl Drop for Listed {
     fn drop(&mut self) {
-        self.open
-            .with(|open| open.remove(self.address, self.number));
+        self.open.with(|open| open.remove(self.number));
+    }
+}
+
+impl Visitors for Open {
+    fn take_out(&self, number: u64) {
+        self.with(|open| {
+            let Some(connection) = open.by_number.get_mut(&number) else {
+                return;
+            };
+            connection.holding += 1;
+            if connection.holding == 1 {
+                let address = connection.address;
+                open.one_less(address);
+            }
+        });
+    }
+
+    fn put_back(&self, number: u64) {
+        self.with(|open| {
+            let Some(connection) = open.by_number.get_mut(&number) else {
+                return;
+            };
+            connection.holding -= 1;
+            if connection.holding == 0 {
+                connection.since = Instant::now();
+                *open.may_give_way.entry(connection.address).or_default() += 1;
+            }
+        });
     }
 }
 
@@ -160,11 +193,16 @@ mod tests {
     /// A connection that is open until it is closed by others: the result is an error then.
     fn connect(open: &Open, last: u8) -> oneshot::Receiver<()> {
         let (closed, told) = oneshot::channel();
-        open.spawn(address(last), async move {
+        open.spawn(address(last), |_| async move {
             std::future::pending::<()>().await;
             let _ = closed.send(());
         });
         told
+    }
+
+    /// Connections, and addresses that have any which may give way.
+    fn left(open: &Open) -> (usize, usize) {
+        open.with(|open| (open.by_number.len(), open.may_give_way.len()))
     }
 
     async fn closed(connections: &mut [oneshot::Receiver<()>]) -> Vec<usize> {
@@ -197,10 +235,7 @@ mod tests {
         // those that came first.
         assert_eq!(closed(&mut connections).await, [0, 1, 2, 3, 4, 5, 6]);
         assert!(!open.close_old(0));
-        assert_eq!(
-            open.with(|open| (open.count, open.by_address.len())),
-            (0, 0)
-        );
+        assert_eq!(left(&open), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -219,11 +254,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_ends_by_itself_leaves_nothing() {
         let open = Open::default();
-        open.spawn(address(1), async {});
+        open.spawn(address(1), |_| async {});
         tokio::task::yield_now().await;
-        assert_eq!(
-            open.with(|open| (open.count, open.by_address.len())),
-            (0, 0)
-        );
+        assert_eq!(left(&open), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_held_open_gives_way_to_nobody() {
+        let open = Open::default();
+        let (sender, places) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            open.spawn(address(1), |place| {
+                let _ = sender.send(place);
+                std::future::pending()
+            });
+        }
+        let places: Vec<Place> = places.try_iter().collect();
+        let asides = [places[0].set_aside(), places[0].set_aside()];
+        advance(2 * LEAST_AGE).await;
+        assert!(!open.close_old(1), "the two others are closed");
+        tokio::task::yield_now().await;
+        assert_eq!(left(&open), (1, 0));
+        drop(asides);
+        assert_eq!(left(&open), (1, 1));
+        // It is as young as one that has just come.
+        assert!(open.close_old(1));
+        advance(LEAST_AGE).await;
+        assert!(!open.close_old(1));
+        tokio::task::yield_now().await;
+        assert_eq!(left(&open), (0, 0));
     }
 }

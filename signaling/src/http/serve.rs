@@ -24,6 +24,7 @@ use super::patient::Patient;
 use super::tls::{Opened, Tls};
 use super::to_https;
 use super::unread::UnreadWatch;
+use crate::held_open::Place;
 use crate::memory::{Memory, Unread};
 use crate::watched::Watched;
 
@@ -68,14 +69,17 @@ pub(crate) async fn serve(
         };
         // Messages are small, and a person waits for each.
         let _ = stream.set_nodelay(true);
-        let talk = Talk {
-            http: http.clone(),
-            router: router.clone(),
-            peer,
-            unread: Unread::new(&memory.messages),
-        };
+        let (http, router) = (http.clone(), router.clone());
+        let unread = Unread::new(&memory.messages);
         let tls = tls.clone();
-        open.spawn(peer.ip().into(), async move {
+        open.spawn(peer.ip().into(), |place| async move {
+            let talk = Talk {
+                http,
+                router,
+                peer,
+                unread,
+                place,
+            };
             let Some(tls) = tls else {
                 return talk.run(Patient::new(stream, bounds.take)).await;
             };
@@ -97,6 +101,7 @@ struct Talk {
     router: Router,
     peer: SocketAddr,
     unread: Unread,
+    place: Place,
 }
 
 impl Talk {
@@ -107,12 +112,14 @@ impl Talk {
             router,
             peer,
             unread,
+            place,
         } = self;
         let stream = TokioIo::new(Watched::new(stream, UnreadWatch::new(unread.clone())));
         let router = TowerToHyperService::new(router);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(unread.clone());
+            request.extensions_mut().insert(place.clone());
             router.call(request)
         });
         let connection = http.serve_connection(stream, service);

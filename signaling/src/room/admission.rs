@@ -190,6 +190,8 @@ mod tests {
             http: None,
             takes_batches: false,
             audience: None,
+            session: None,
+            views: Vec::new(),
         }
     }
 

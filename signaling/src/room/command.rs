@@ -10,6 +10,7 @@ use crate::access::Token;
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
 use crate::names;
+use crate::session::Secret;
 
 /// Someone who wants in.
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct Entrant {
     pub takes_batches: bool,
     /// The rooms that it sees as their audience does; none: no room.
     pub audience: Option<Audience>,
+    /// The secret of its session, which keeps what it is told until that is acknowledged. None: no session.
+    pub session: Option<Secret>,
+    /// Its views of tracks, taken as soon as it is in the room.
+    pub views: Vec<NamedView>,
 }
 
 /// The rooms that somebody sees as their audience does.
@@ -170,6 +175,7 @@ impl Entrant {
     /// Names itself in the one form of its name.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         check_metadata(&self.metadata)?;
+        check_views("views", &self.views)?;
         let name = display_name(&self.name)?;
         Ok(Self { name, ..self })
     }
@@ -189,9 +195,7 @@ impl Action {
                     "`tracks` must have at most {NAMED_TRACKS} entries."
                 )))
             }
-            Self::View(views) if views.len() > VIEWS => Err(Refusal::bad_field(format!(
-                "`tracks` must have at most {VIEWS} entries."
-            ))),
+            Self::View(views) => check_views("tracks", views).map(|()| self),
             Self::People {
                 limit: Some(limit), ..
             } if !(1..=LONGEST_PAGE).contains(limit) => Err(Refusal::bad_field(format!(
@@ -210,6 +214,14 @@ impl Action {
             _ => Ok(self),
         }
     }
+}
+
+pub(super) fn check_views(field: &str, views: &[NamedView]) -> Result<(), Refusal> {
+    if views.len() > VIEWS {
+        let sentence = format!("`{field}` must have at most {VIEWS} entries.");
+        return Err(Refusal::bad_field(sentence));
+    }
+    Ok(())
 }
 
 fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Refusal> {
@@ -245,6 +257,8 @@ mod tests {
             http: None,
             takes_batches: false,
             audience: None,
+            session: None,
+            views: Vec::new(),
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
         let update = Action::Update {

@@ -82,6 +82,13 @@ pub enum Event {
         /// The reason.
         reason: LeaveReason,
     },
+    /// Somebody's session has lost its connection, or has one again.
+    Presence {
+        /// The participant.
+        participant: ParticipantId,
+        /// Whether it has one.
+        connected: bool,
+    },
     /// Somebody publishes a track.
     TrackPublished {
         /// The publisher.
@@ -354,6 +361,8 @@ pub struct ParticipantInfo {
     pub metadata: Map<String, Value>,
     /// The tracks that it publishes.
     pub tracks: Vec<TrackInfo>,
+    /// Whether its session has a connection.
+    pub connected: bool,
 }
 
 /// A published track as the others see it.
@@ -403,6 +412,8 @@ pub enum LeaveReason {
     Kicked,
     /// It is in the room, but not on stage any more. Told to the audience.
     Audience,
+    /// The same user has joined anew.
+    Replaced,
 }
 
 impl LeaveReason {
@@ -414,6 +425,7 @@ impl LeaveReason {
             Self::Server => "server",
             Self::Kicked => "kicked",
             Self::Audience => "audience",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -441,6 +453,8 @@ pub enum Ending {
         /// The moderator.
         by: Option<ParticipantId>,
     },
+    /// The same user, or another connection with the session's secret, has joined anew.
+    Replaced,
     /// The embedder or a moderator closed the room.
     RoomClosed {
         /// A sentence for the people.

@@ -8,6 +8,8 @@ use crate::session::{Letter, Role};
 pub(crate) enum State {
     /// Name and metadata of a participant.
     Profile(ParticipantId),
+    /// Whether a participant's session has a connection.
+    Presence(ParticipantId),
     /// A participant's raised hand.
     RaisedHand(ParticipantId),
     /// The end of that. It has a place of its own: who lowers a hand and raises it again stands behind the others.
@@ -53,6 +55,7 @@ impl Letter for Told {
     fn states(&self, each: &mut dyn FnMut(State)) {
         match &**self {
             Event::ParticipantUpdated(info) => each(State::Profile(info.id.clone())),
+            Event::Presence { participant, .. } => each(State::Presence(participant.clone())),
             Event::TrackUpdated { track, .. } => each(State::Track(track.name.clone())),
             Event::Hand {
                 participant,
@@ -102,7 +105,9 @@ impl Letter for Told {
                 each(Thing::Participant(participant.clone()), Role::Tells);
                 each(Thing::Track(track.name.clone()), Role::Tells);
             }
-            Event::TrackUnpublished { participant, .. } | Event::Hand { participant, .. } => {
+            Event::TrackUnpublished { participant, .. }
+            | Event::Hand { participant, .. }
+            | Event::Presence { participant, .. } => {
                 each(Thing::Participant(participant.clone()), Role::Tells);
             }
             Event::Slots(slots) => carried(slots, |track| each(track, Role::Names)),

@@ -33,16 +33,6 @@ pub struct Counts {
     pub hands: usize,
 }
 
-impl Counts {
-    /// The same with somebody who is about to be in.
-    pub(super) fn with_one_more(self) -> Self {
-        Self {
-            participants: self.participants + 1,
-            ..self
-        }
-    }
-}
-
 /// Some of the people in a room, in the order they joined.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -185,9 +175,14 @@ impl Room {
     }
 
     /// The others whom an entrant is welcomed with, and the raised hands.
-    pub(super) fn seen_by(&self, is_audience: bool) -> (Vec<ParticipantInfo>, Vec<ParticipantId>) {
-        let is_seen = |id: &ParticipantId| !is_audience || self.stage.holds(id);
-        let people = self.in_order().filter(|it| is_seen(&it.id));
+    pub(super) fn seen_by(
+        &self,
+        id: &ParticipantId,
+        is_audience: bool,
+    ) -> (Vec<ParticipantInfo>, Vec<ParticipantId>) {
+        let is_seen = |it: &ParticipantId| !is_audience || it == id || self.stage.holds(it);
+        let others = self.in_order().filter(|it| it.id != *id);
+        let people = others.filter(|it| is_seen(&it.id));
         let hands = self.hands.in_order().into_iter().filter(is_seen);
         (people.map(Participant::info).collect(), hands.collect())
     }

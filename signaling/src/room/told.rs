@@ -21,7 +21,7 @@ struct Kept {
 
 impl Told {
     /// An event for one participant.
-    pub(super) fn one(event: Event) -> Self {
+    pub(crate) fn one(event: Event) -> Self {
         Self::new(event, false)
     }
 

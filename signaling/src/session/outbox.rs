@@ -1,6 +1,7 @@
 //! The events on their way to one participant: numbered, and bounded in number and bytes.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -11,6 +12,9 @@ use crate::memory::{Account, UNCOUNTED};
 /// Bytes of events that are kept for one participant. Overflow: [`Undelivered::Full`]. Two thousand of the longest chat
 /// texts fit, and several times the welcome to the fullest room.
 const BYTES: usize = 16 << 20;
+/// Events that were taken and that the client has not acknowledged. Overflow: the oldest are forgotten, and a client that
+/// has missed one of them cannot go on. Clients acknowledge every 64; with so many under way the link holds seconds.
+const UNACKNOWLEDGED: usize = 4_096;
 /// Bytes between two looks at the process's budget.
 const STEP: usize = 16 << 10;
 
@@ -41,13 +45,16 @@ struct Shared<T: Letter> {
 }
 
 struct Kept<T: Letter> {
-    /// Events that the attached connection has taken and that are not known to be written, and their bytes.
+    /// Events that the attached connection has taken and that are not known to be written, or not acknowledged, and their
+    /// bytes.
     taken: VecDeque<(T, usize)>,
     taken_bytes: usize,
     waiting: Waiting<T>,
     /// The number of the first event that is not known to be written. Events count from 1 on, in the order in which they
     /// are taken: those that are left out have no number.
     first: u64,
+    /// What was taken stays until it is acknowledged; otherwise until more is taken.
+    keeps_taken: bool,
     /// Events that may wait.
     most: usize,
     /// Bytes of all of them, as the account has them.
@@ -70,6 +77,7 @@ impl<T: Letter> Outbox<T> {
                 taken_bytes: 0,
                 waiting: Waiting::new(BEHIND),
                 first: 1,
+                keeps_taken: false,
                 most,
                 bytes: 0,
                 account: open(Arc::clone(&evicted)),
@@ -100,22 +108,7 @@ impl<T: Letter> Outbox<T> {
     /// Keeps an event of so many bytes. An event that is kept once for several participants weighs its part for each. It
     /// may take the place of others that wait: see [`waiting`](super::waiting).
     pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
-        let mut kept = self.0.lock();
-        if !kept.is_attached {
-            return Err(Undelivered::Detached);
-        }
-        let before = kept.waiting.len();
-        kept.waiting.push(event, bytes);
-        let now = kept.taken_bytes.saturating_add(kept.waiting.bytes());
-        let is_one_more = kept.waiting.len() > before;
-        let is_full = is_one_more && kept.waiting.len() > kept.most || now > BYTES;
-        if is_full || !kept.count(now) {
-            kept.waiting.pop_last();
-            return Err(Undelivered::Full);
-        }
-        drop(kept);
-        self.0.changed.notify_waiters();
-        Ok(())
+        self.0.put(event, bytes)
     }
 }
 
@@ -147,7 +140,10 @@ impl<T: Letter> Inbox<T> {
                 if kept.attachments != self.attachment {
                     return 0;
                 }
-                kept.acknowledge();
+                if !kept.keeps_taken {
+                    let taken = kept.taken.len();
+                    kept.forget(taken);
+                }
                 let count = kept.take(limit, events);
                 if count > 0 || kept.is_closed {
                     return count;
@@ -161,6 +157,41 @@ impl<T: Letter> Inbox<T> {
     pub fn sequence(&self) -> u64 {
         let kept = self.shared.lock();
         kept.first - 1 + kept.taken.len() as u64
+    }
+
+    /// Keeps what is taken from now on until it is acknowledged.
+    pub(crate) fn keep_taken(&mut self) {
+        self.shared.lock().keeps_taken = true;
+    }
+
+    /// The numbers after which [`rewind`](Self::rewind) can go on.
+    pub(crate) fn kept(&self) -> RangeInclusive<u64> {
+        let kept = self.shared.lock();
+        kept.first - 1..=kept.first - 1 + kept.taken.len() as u64
+    }
+
+    /// Forgets the events up to this number: the client has them. False if they were not all taken.
+    pub(crate) fn acknowledge(&self, number: u64) -> bool {
+        let mut kept = self.shared.lock();
+        let count = usize::try_from(number.saturating_sub(kept.first - 1));
+        match count {
+            Ok(count) if count <= kept.taken.len() => {
+                kept.forget(count);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Acknowledges the events up to this number, which is one of [`kept`](Self::kept), and gives those after it again.
+    pub(crate) fn rewind(&self, number: u64) {
+        self.acknowledge(number);
+        self.shared.lock().put_back();
+    }
+
+    /// Keeps an event of this end's own, in the way of the room.
+    pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
+        self.shared.put(event, bytes)
     }
 
     /// Notified when the participant should end: it holds most of what the process has for events.
@@ -183,28 +214,55 @@ impl<T: Letter> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Kept<T>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
+        let mut kept = self.lock();
+        if !kept.is_attached {
+            return Err(Undelivered::Detached);
+        }
+        if kept.keeps_taken && kept.bytes.saturating_add(bytes) > BYTES {
+            let taken = kept.taken.len();
+            kept.forget(taken);
+        }
+        let before = kept.waiting.len();
+        kept.waiting.push(event, bytes);
+        let now = kept.taken_bytes.saturating_add(kept.waiting.bytes());
+        let is_one_more = kept.waiting.len() > before;
+        let is_full = is_one_more && kept.waiting.len() > kept.most || now > BYTES;
+        if is_full || !kept.count(now) {
+            kept.waiting.pop_last();
+            return Err(Undelivered::Full);
+        }
+        drop(kept);
+        self.changed.notify_waiters();
+        Ok(())
+    }
 }
 
 impl<T: Letter> Kept<T> {
-    /// Forgets what was taken: it is written.
-    fn acknowledge(&mut self) {
-        self.first += self.taken.len() as u64;
-        self.taken.clear();
-        if std::mem::take(&mut self.taken_bytes) > 0 {
-            self.count(self.waiting.bytes());
+    /// Forgets so many of those that were taken, the first of them: they are written, or the client has them.
+    fn forget(&mut self, count: usize) {
+        let written: usize = self.taken.drain(..count).map(|(_, bytes)| bytes).sum();
+        self.first += count as u64;
+        if written > 0 {
+            self.taken_bytes -= written;
+            self.count(self.taken_bytes + self.waiting.bytes());
         }
     }
 
     /// Appends events that wait, `limit` at most, to `events`, and returns their number.
     fn take(&mut self, limit: usize, events: &mut Vec<T>) -> usize {
-        while self.taken.len() < limit
+        let mut count = 0;
+        while count < limit
             && let Some((event, bytes)) = self.waiting.pop()
         {
             events.push(event.clone());
             self.taken_bytes += bytes;
             self.taken.push_back((event, bytes));
+            count += 1;
         }
-        self.taken.len()
+        self.forget(self.taken.len().saturating_sub(UNACKNOWLEDGED));
+        count
     }
 
     /// Lets what was taken wait again: nobody knows whether it was written.
@@ -331,6 +389,48 @@ mod tests {
         assert_eq!(outbox.put(5, 1), Err(Undelivered::Detached));
         let mut third = outbox.attach();
         assert_eq!(taken(&mut third, 9), [3, 4]);
+    }
+
+    #[test]
+    fn what_was_taken_stays_until_it_is_acknowledged() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(9, &budget);
+        let mut inbox = outbox.attach();
+        inbox.keep_taken();
+        for event in 1..=6 {
+            outbox.put(event, 1).expect("kept");
+        }
+        assert_eq!(taken(&mut inbox, 2), [1, 2]);
+        assert_eq!(taken(&mut inbox, 2), [3, 4]);
+        assert_eq!((inbox.kept(), inbox.sequence()), (0..=4, 4));
+        assert!(!inbox.acknowledge(5) && !inbox.acknowledge(u64::MAX));
+        assert!(inbox.acknowledge(1) && inbox.acknowledge(0), "again");
+        assert_eq!(inbox.kept(), 1..=4);
+        inbox.rewind(3);
+        assert_eq!((inbox.kept(), taken(&mut inbox, 9)), (3..=3, vec![4, 5, 6]));
+        inbox.rewind(6);
+        assert!(taken(&mut inbox, 9).is_empty());
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_nothing_has_the_oldest_forgotten() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(9, &budget);
+        let mut inbox = outbox.attach();
+        inbox.keep_taken();
+        let most = UNACKNOWLEDGED as u64;
+        for event in 0..UNACKNOWLEDGED + 5 {
+            outbox.put(event as u32, 1).expect("kept");
+            assert_eq!(taken(&mut inbox, 9), [event as u32]);
+        }
+        assert_eq!(inbox.kept(), 5..=most + 5);
+        // Bytes are bounded likewise: what waits comes first.
+        outbox.put(0, BYTES / 2).expect("kept");
+        assert_eq!(taken(&mut inbox, 9), [0]);
+        assert_eq!(inbox.kept(), 6..=most + 6);
+        outbox.put(1, BYTES / 2 + 1).expect("kept");
+        assert_eq!(inbox.kept(), most + 6..=most + 6);
+        assert_eq!(outbox.put(2, BYTES / 2), Err(Undelivered::Full));
     }
 
     #[test]

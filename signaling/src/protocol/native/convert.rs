@@ -21,22 +21,34 @@ pub(super) struct Greeting {
     pub(super) access: Access,
 }
 
-/// An event as a text frame. One that several participants are told is written once.
-pub(super) fn text(told: &Told, greeting: &Greeting) -> Utf8Bytes {
+/// An event as a text frame. One that several participants are told is written once. `session`: what its participant is
+/// told of its session, if it has one.
+pub(super) fn text(
+    told: &Told,
+    greeting: &Greeting,
+    session: impl FnOnce() -> Option<wire::SessionInfo>,
+) -> Utf8Bytes {
     told.text(|event| match event {
         Event::Batch(parts) => {
-            let parts = parts.iter().map(|part| text(part, greeting));
+            let parts = parts.iter().map(|part| text(part, greeting, || None));
             let parts: Vec<Utf8Bytes> = parts.collect();
             let parts: Vec<&str> = parts.iter().map(Utf8Bytes::as_str).collect();
             format!(r#"{{"type":"batch","messages":[{}]}}"#, parts.join(","))
         }
-        event => encode(&message(event, greeting)),
+        event => encode(&message(event, greeting, session)),
     })
 }
 
-fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
+fn message(
+    event: &Event,
+    greeting: &Greeting,
+    session: impl FnOnce() -> Option<wire::SessionInfo>,
+) -> ServerMessage {
     match event {
-        Event::Welcome(snapshot) => ServerMessage::Welcome(welcome(snapshot, greeting)),
+        Event::Welcome(snapshot) => ServerMessage::Welcome(wire::Welcome {
+            session: session(),
+            ..welcome(snapshot, greeting)
+        }),
         Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
             id: *request,
             sdp: answer.sdp.clone(),
@@ -80,6 +92,13 @@ fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
         } => ServerMessage::ParticipantLeft {
             participant: participant.to_string(),
             reason: (*reason).into(),
+        },
+        Event::Presence {
+            participant,
+            connected,
+        } => ServerMessage::Presence {
+            participant: participant.to_string(),
+            connected: *connected,
         },
         Event::TrackPublished {
             participant,
@@ -207,7 +226,10 @@ fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
             ServerMessage::Error(refused(None, &room::Refusal::of_data(*reason)))
         }
         Event::Batch(parts) => ServerMessage::Batch {
-            messages: parts.iter().map(|part| message(part, greeting)).collect(),
+            messages: parts
+                .iter()
+                .map(|part| message(part, greeting, || None))
+                .collect(),
         },
         Event::Audience(value) => ServerMessage::Audience(counts(*value)),
         Event::People { request, page } => ServerMessage::People {
@@ -259,6 +281,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             Access::Tokens => wire::Access::Tokens,
             Access::Hooks => wire::Access::Hooks,
         }),
+        session: None,
     }
 }
 
@@ -314,6 +337,7 @@ fn participant(info: &ParticipantInfo) -> wire::Participant {
         name: info.name.clone(),
         metadata: info.metadata.clone(),
         tracks: info.tracks.iter().map(track).collect(),
+        connected: info.connected,
     }
 }
 
@@ -392,6 +416,7 @@ impl From<room::LeaveReason> for wire::LeaveReason {
             room::LeaveReason::Server => Self::Server,
             room::LeaveReason::Kicked => Self::Kicked,
             room::LeaveReason::Audience => Self::Audience,
+            room::LeaveReason::Replaced => Self::Replaced,
         }
     }
 }

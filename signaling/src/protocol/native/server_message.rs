@@ -19,6 +19,16 @@ pub enum ServerMessage {
     Welcome(Welcome),
     /// Answers `offer`.
     Answer(Answer),
+    /// Answers `resume`: the session goes on.
+    Resumed {
+        /// The number of the request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// The token for the next resume.
+        session: Token,
+        /// The number of the client's numbered messages that have come.
+        received: u64,
+    },
     /// Receiving m-lines are missing, or no more.
     Needs(Needs),
     /// Receiving m-lines carry other tracks.
@@ -42,6 +52,13 @@ pub enum ServerMessage {
         participant: String,
         /// The reason.
         reason: LeaveReason,
+    },
+    /// Somebody's session has lost its connection, or has one again.
+    Presence {
+        /// The participant's id.
+        participant: String,
+        /// Whether it has one.
+        connected: bool,
     },
     /// Somebody publishes a track.
     TrackPublished {
@@ -299,6 +316,18 @@ pub struct Welcome {
     /// The rule by which it lets people in. None from an older server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// The session; none if the join asked for none, or the server has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionInfo>,
+}
+
+/// A session, as its client is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The token for the next resume.
+    pub token: Token,
+    /// The time for which the participant stays without a connection, in milliseconds.
+    pub grace_ms: u64,
 }
 
 /// The numbers of people in a room.
@@ -337,6 +366,10 @@ pub struct Permissions {
 
 fn yes() -> bool {
     true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The rules of a room that moderators set.
@@ -516,6 +549,9 @@ pub struct Participant {
     pub metadata: Map<String, Value>,
     /// The tracks that it publishes.
     pub tracks: Vec<Track>,
+    /// Whether its session has a connection.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub connected: bool,
 }
 
 /// A published track.
@@ -566,6 +602,8 @@ pub enum LeaveReason {
     Kicked,
     /// It is in the room, but not on stage any more. The audience is told.
     Audience,
+    /// The same user has joined anew.
+    Replaced,
 }
 
 /// The state of a transport.

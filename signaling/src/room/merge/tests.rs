@@ -25,6 +25,7 @@ struct Picture {
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Person {
     name: String,
+    connected: bool,
     tracks: BTreeMap<TrackName, bool>,
 }
 
@@ -37,6 +38,7 @@ impl Picture {
     fn apply(&mut self, told: &Told) {
         let person = |info: &ParticipantInfo| Person {
             name: info.name.clone(),
+            connected: info.connected,
             tracks: info
                 .tracks
                 .iter()
@@ -51,6 +53,10 @@ impl Picture {
             Event::ParticipantUpdated(info) => {
                 *self.people.get_mut(&info.id).expect("known") = person(info);
             }
+            Event::Presence {
+                participant,
+                connected,
+            } => self.people.get_mut(participant).expect("known").connected = *connected,
             Event::ParticipantLeft { participant, .. } => {
                 self.people.remove(participant).expect("known");
                 self.hands.retain(|id| id != participant);
@@ -225,6 +231,13 @@ impl Play {
                 recent: vec![participant],
                 speaking: 1,
             })],
+            15 => {
+                info.connected = flag;
+                vec![Event::Presence {
+                    participant,
+                    connected: flag,
+                }]
+            }
             _ => Vec::new(),
         }
     }
@@ -243,6 +256,7 @@ fn info(number: u8) -> ParticipantInfo {
         id: ParticipantId::random(),
         name: format!("name {number}"),
         metadata: Map::new(),
+        connected: true,
         tracks: Vec::new(),
     }
 }
@@ -408,7 +422,7 @@ proptest! {
     /// is never told of something that was not announced.
     #[test]
     fn a_slow_reader_ends_with_the_same_picture(
-        steps in prop::collection::vec((0..15_u8, any::<u8>(), any::<u8>(), 0..12_u8), 0..200),
+        steps in prop::collection::vec((0..16_u8, any::<u8>(), any::<u8>(), 0..12_u8), 0..200),
         behind in prop_oneof![Just(0), Just(3), Just(BEHIND)],
         batch in 1..4_usize,
     ) {
@@ -451,7 +465,7 @@ proptest! {
     /// However much happens, a reader that reads nothing has no more waiting than the room's state takes.
     #[test]
     fn what_waits_is_bounded_by_the_state_of_the_room(
-        steps in prop::collection::vec((0..15_u8, any::<u8>(), any::<u8>()), 2_000),
+        steps in prop::collection::vec((0..16_u8, any::<u8>(), any::<u8>()), 2_000),
     ) {
         let mut play = Play::default();
         let mut waiting = Waiting::new(BEHIND);

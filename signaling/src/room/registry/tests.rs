@@ -16,6 +16,8 @@ fn entrant(name: &str) -> Entrant {
         http: None,
         takes_batches: false,
         audience: None,
+        session: None,
+        views: Vec::new(),
     }
 }
 
