@@ -1,7 +1,7 @@
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
 import { say } from "./protocol.js";
-import { PathWatch } from "./reconnect.js";
+import { PathWatch, WHOLE_PATIENCE_MS } from "./reconnect.js";
 import { Signaling } from "./signaling.js";
 import { Transport } from "./transport.js";
 
@@ -9,9 +9,11 @@ import { Transport } from "./transport.js";
  * @import { DataReceived } from "./data.js"
  * @import { Encryption } from "./encryption.js"
  * @import { EncryptionSecret } from "./encryption-key.js"
+ * @import { Line } from "./line.js"
  * @import { Needs, ServerMessage, ServerMessages } from "./protocol.js"
  * @import { Publication } from "./publication.js"
  * @import { Pointing } from "./slots.js"
+ * @import { SocketKind } from "./socket.js"
  */
 
 /**
@@ -25,11 +27,14 @@ import { Transport } from "./transport.js";
  *   gets one: it is asked anew for each connection, so that a call outlives its first token
  * @property {EncryptionSecret} [encryption] the key, or a passphrase, by which sound and pictures are encrypted end to
  *   end; the server is told neither
+ * @property {string} [session] what a page before this one had by `sessionChanged` in the same room: we go on as the
+ *   same participant
  */
 
 /**
  * @typedef {object} Substitutes for tests
  * @property {typeof WebSocket} [WebSocket]
+ * @property {typeof fetch} [fetch] of the ways beside the WebSocket
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
  * @property {() => Worker} [startWorker]
  *
@@ -45,13 +50,27 @@ import { Transport } from "./transport.js";
  * @property {{ publication: Publication, error: unknown }} refused an earlier publication is not carried any more
  * @property {void} restarted another transport replaces the one before; earlier events about that are void
  * @property {unknown} error an offer that nobody waits for failed; the call goes on
- * @property {{ reason: string, message: string }} lost a new connection is needed
+ * @property {void} down nothing reaches the server at the moment, and nothing comes from it but media
+ * @property {SocketKind} up the server is reached again, or in another way; nothing was lost
+ * @property {string} token by which the session can be taken up
+ * @property {Loss} lost a new connection is needed
  * @property {{ reason: string, message: string }} ended the server does not want us any more
  */
 
 /**
- * One stay in a room: a WebSocket that has joined, and its transport. A `Room` outlives it and makes another when this
- * one is lost.
+ * @typedef {object} Loss
+ * @property {string} reason
+ * @property {string} message
+ * @property {boolean} isRestart the server was started again: the others come back as well
+ * @property {boolean} isTaken another page goes on with our session
+ */
+
+/** Refusals to take up a session. All it takes is another `join`. */
+const NO_SESSION = ["no_such_session", "session_used", "session_gap", "unknown_type", "not_joined"];
+
+/**
+ * One stay in a room: a line of messages that has joined, and its transport. Either may be cut for a while without the
+ * other. A `Room` outlives it and makes another when this one is lost.
  *
  * @extends {Events<ConnectionEvents>}
  */
@@ -71,21 +90,39 @@ export class Connection extends Events {
   /** @type {ServerMessages["welcome"]["data"]} */
   #data;
   #over = false;
+  /** The server does not know us any more. */
+  #isOut = false;
 
   /**
    * @param {ConnectionOptions} options
    * @param {ReadonlySet<Publication>} publications carried by this and by every later transport
    * @param {Encryption | null} [encryption] started
+   * @param {Line | null} [line] to be used instead of another
    */
-  constructor(options, publications, encryption = null) {
+  constructor(options, publications, encryption = null, line = null) {
     super();
     this.#options = options;
     this.#publications = publications;
     this.#encryption = encryption;
-    this.#signaling = new Signaling(options.url, { WebSocket: options.WebSocket });
+    this.#signaling = new Signaling(line ?? options.url, { WebSocket: options.WebSocket, fetch: options.fetch });
     this.#signaling.on("message", (message) => this.#receive(message));
     this.#signaling.on("error", (error) => this.emit("error", error));
-    this.#signaling.on("close", () => this.#lose("connection_lost", "The connection to the server was lost."));
+    this.#signaling.on("token", (token) => this.emit("token", token));
+    this.#signaling.on("down", () => {
+      this.#watch?.hold();
+      this.emit("down", undefined);
+    });
+    this.#signaling.on("up", (kind) => {
+      this.#watch?.release(this.#transport?.state ?? "new");
+      this.emit("up", kind);
+    });
+    this.#signaling.on("refused", ({ code, isEarly }) => this.#loseSignaling({ isRestart: isEarly, isTaken: code === "session_used" }));
+    this.#signaling.on("close", () => this.#loseSignaling({}));
+  }
+
+  /** Milliseconds for which the server keeps our place while we do not reach it; 0 if it does not. */
+  get graceMs() {
+    return this.#signaling.graceMs;
   }
 
   get signaling() {
@@ -101,15 +138,50 @@ export class Connection extends Events {
     return this.#transport;
   }
 
-  /** @returns {Promise<ServerMessages["welcome"]>} */
-  async join() {
+  /**
+   * @param {boolean} isFresh the session is another page's, which is gone with its transport
+   * @returns {Promise<ServerMessages["welcome"]>}
+   */
+  async join(isFresh) {
     await this.#signaling.opened();
-    const { token } = this.#options;
-    const wish = { ...this.#options, token: typeof token === "function" ? await token() : token };
-    const welcome = await this.#signaling.request(say.join(wish));
+    const welcome = (isFresh && (await this.#takeUp())) || (await this.#joinAnew());
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;
+  }
+
+  async #joinAnew() {
+    const { token } = this.#options;
+    const wish = { ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token };
+    return this.#signaling.request(say.join(wish));
+  }
+
+  /** @returns {Promise<ServerMessages["welcome"] | null>} null if the server does not know the session any more */
+  async #takeUp() {
+    const { session = "" } = this.#options;
+    /** @type {() => void} */
+    let stop = () => {};
+    /** @type {Promise<ServerMessages["welcome"]>} */
+    const welcomed = new Promise((resolve, reject) => {
+      const stops = [
+        this.#signaling.on("message", (message) => message.type === "welcome" && resolve(message)),
+        this.#signaling.on("close", reject),
+      ];
+      stop = () => stops.forEach((each) => each());
+    });
+    welcomed.catch(() => {});
+    try {
+      await this.#signaling.request(say.resumeFresh(session));
+      return await welcomed;
+    } catch (error) {
+      const { code = "" } = /** @type {Partial<CallError>} */ (error);
+      if (!NO_SESSION.includes(code)) throw error;
+      // Another page goes on with it: this one is somebody else.
+      if (code === "session_used") this.#options = { ...this.#options, session: undefined };
+      return null;
+    } finally {
+      stop();
+    }
   }
 
   /**
@@ -142,6 +214,8 @@ export class Connection extends Events {
     transport.on("error", (error) => this.emit("error", error));
     transport.on("broken", () => this.#loseMedia());
     transport.on("state", (state) => this.#stateChanged(transport, state));
+    this.#watch?.stop();
+    this.#watch = new PathWatch({ restartIce: () => {}, giveUp: () => this.#loseMedia() }, WHOLE_PATIENCE_MS);
     const added = [...this.#publications].map((publication) => this.#carry(transport, publication));
     try {
       await Promise.all([...added, transport.negotiate()]);
@@ -182,6 +256,18 @@ export class Connection extends Events {
     this.#signaling.close();
   }
 
+  /**
+   * Closes it, and leaves its line to another connection.
+   *
+   * @returns {Line | null} null if that is cut, or if we are still in the room by it
+   */
+  release() {
+    const line = this.#isOut ? this.#signaling.release() : null;
+    if (line) this.#over = true;
+    else this.close();
+    return line;
+  }
+
   /** @param {ServerMessage} message */
   #receive(message) {
     switch (message.type) {
@@ -195,6 +281,9 @@ export class Connection extends Events {
         return this.#transport?.renegotiate();
       case "media":
         return message.state === "failed" ? this.#replaceTransport() : undefined;
+      case "welcome":
+        // Only the answer to a resumption comes without being asked for.
+        return undefined;
       case "bye":
         return this.#bye(message);
       case "error":
@@ -207,7 +296,7 @@ export class Connection extends Events {
   /** @param {ServerMessages["bye"]} bye */
   #bye({ reason, message }) {
     // A server that shuts down is replaced by another sooner or later: that is worth waiting for.
-    if (reason === "server_shutdown") return this.#lose(reason, message);
+    if (reason === "server_shutdown") return this.#lose({ reason, message, isRestart: true });
     if (this.#over) return;
     this.close();
     this.emit("ended", { reason, message });
@@ -228,10 +317,12 @@ export class Connection extends Events {
     if (transport !== this.#transport || this.#over) return;
     this.#watch?.stop();
     this.#watch = new PathWatch({
-      restartIce: () => transport.restartIce().catch(() => this.#loseMedia()),
+      // The transport may have been replaced meanwhile.
+      restartIce: () => transport.restartIce().catch(() => transport === this.#transport && this.#loseMedia()),
       giveUp: () => this.#loseMedia(),
     });
     this.#watch.update(transport.state);
+    if (!this.#signaling.isUp) this.#watch.hold();
   }
 
   /** The server has given up our transport; joining again is not needed, another transport is. */
@@ -248,17 +339,23 @@ export class Connection extends Events {
   /** @param {Partial<CallError>} [error] */
   #loseMedia(error) {
     // A failed worker is not the fault of a network.
-    if (error?.code === "worker_failed") return this.#lose(error.code, error.message ?? "");
-    this.#lose("media_failed", "Audio and video do not get through to the server.");
+    if (error?.code === "worker_failed") return this.#lose({ reason: error.code, message: error.message });
+    this.#lose({ reason: "media_failed", message: "Audio and video do not get through to the server." });
   }
 
-  /**
-   * @param {string} reason
-   * @param {string} message
-   */
-  #lose(reason, message) {
+  /** @param {Partial<Loss>} loss */
+  #loseSignaling(loss) {
+    this.#isOut = true;
+    this.#lose(loss);
+  }
+
+  /** @param {Partial<Loss>} loss */
+  #lose({ reason = "connection_lost", message = "The connection to the server was lost.", isRestart = false, isTaken = false }) {
     if (this.#over) return;
-    this.close();
-    this.emit("lost", { reason, message });
+    this.#over = true;
+    this.#watch?.stop();
+    this.#transport?.close();
+    if (!this.#isOut) this.#signaling.close();
+    this.emit("lost", { reason, message, isRestart, isTaken });
   }
 }

@@ -26,6 +26,7 @@ const participant = record({
   name: text,
   metadata: optional(object),
   tracks: list(track),
+  connected: optional(flag),
 });
 
 const chatMessage = record({
@@ -174,6 +175,9 @@ const permissions = record({
 /** The rules of a room that moderators set. */
 const rules = record({ locked: flag, waiting_room: flag, chat: flag });
 
+/** The means to go on after a lost connection: a token for one resumption, and how long the server waits for it. */
+const session = record({ token: text, grace_ms: count });
+
 /** Every message the server sends, by its type. */
 const serverShapes = {
   welcome: record({
@@ -193,7 +197,9 @@ const serverShapes = {
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
     server: record({ name: text, version: text }),
     access: optional(text),
+    session: optional(session),
   }),
+  resumed: record({ id: optional(count), session: text, received: count }),
   answer: record({
     id: optional(count),
     sdp: text,
@@ -207,6 +213,7 @@ const serverShapes = {
   participant_joined: record({ participant }),
   participant_updated: record({ participant }),
   participant_left: record({ participant: text, reason: text }),
+  presence: record({ participant: text, connected: flag }),
   track_published: record({ participant: text, track }),
   track_updated: record({ participant: text, track }),
   track_unpublished: record({ participant: text, track: text }),
@@ -253,6 +260,8 @@ const serverShapes = {
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
  *   shown; `height` in device pixels, 0 if unknown
  * @typedef {{ mid: string, source: Source, muted: boolean }} CarriedTrack what a sending m-line carries
+ * @typedef {{ sdp: string, tracks: CarriedTrack[] }} OfferedTransport an offer that goes along with another message
+ * @typedef {{ token: string, graceMs: number }} SessionInfo
  * @typedef {{ action: "mute", track: string }
  *   | { action: "ask_unmute" | "remove" | "ban" | "admit" | "deny" | "lower_hand", participant: string }
  *   | { action: "lock" | "waiting_room" | "chat", on: boolean }
@@ -285,12 +294,31 @@ export function parseServerMessage(frame) {
   return /** @type {any} */ ({ type, ...shape(json, "") });
 }
 
+/** @param {CarriedTrack} track */
+function carried({ source, ...rest }) {
+  return { ...rest, source: source === "screenAudio" ? "screen_audio" : source };
+}
+
+/**
+ * Fields of a message that also says what `offer` and `view` say.
+ *
+ * @param {OfferedTransport} [offer]
+ * @param {TrackView[]} [views]
+ */
+function along(offer, views) {
+  return {
+    ...(offer === undefined ? {} : { offer: { sdp: offer.sdp, tracks: offer.tracks.map(carried) } }),
+    ...(views === undefined ? {} : { views }),
+  };
+}
+
 /** Builders of the client's messages. `Signaling` adds the `id` of those that want a reply. */
 export const say = {
   /**
-   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string }} wish
+   * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string,
+   *   resumable?: boolean, session?: string, offer?: OfferedTransport, views?: TrackView[] }} wish
    */
-  join: ({ room, name, metadata, autoSubscribe = true, token }) => ({
+  join: ({ room, name, metadata, autoSubscribe = true, token, resumable, session, offer, views }) => ({
     type: /** @type {const} */ ("join"),
     version: PROTOCOL_VERSION,
     room,
@@ -298,13 +326,23 @@ export const say = {
     ...(metadata === undefined ? {} : { metadata }),
     auto_subscribe: autoSubscribe,
     ...(token === undefined ? {} : { token }),
+    ...(resumable === undefined ? {} : { resumable }),
+    ...(session === undefined ? {} : { session }),
+    ...along(offer, views),
   }),
+  /** @param {string} session the token @param {number} received how many numbered messages we have had */
+  resume: (session, received) => ({ type: /** @type {const} */ ("resume"), session, received }),
+  /** @param {string} session the token @param {{ offer?: OfferedTransport, views?: TrackView[] }} [more] */
+  resumeFresh: (session, { offer, views } = {}) => ({
+    type: /** @type {const} */ ("resume"),
+    session,
+    fresh: /** @type {const} */ (true),
+    ...along(offer, views),
+  }),
+  /** @param {number} received how many numbered messages we have had */
+  ack: (received) => ({ type: /** @type {const} */ ("ack"), received }),
   /** @param {string} sdp @param {CarriedTrack[]} tracks */
-  offer: (sdp, tracks) => ({
-    type: /** @type {const} */ ("offer"),
-    sdp,
-    tracks: tracks.map(({ source, ...rest }) => ({ ...rest, source: source === "screenAudio" ? "screen_audio" : source })),
-  }),
+  offer: (sdp, tracks) => ({ type: /** @type {const} */ ("offer"), sdp, tracks: tracks.map(carried) }),
   /** @param {string} candidate @param {string} mid */
   candidate: (candidate, mid) => ({ type: /** @type {const} */ ("candidate"), candidate, mid }),
   /** @param {string[]} tracks */
@@ -325,7 +363,8 @@ export const say = {
   moderate: (wish) => ({ type: /** @type {const} */ ("moderate"), ...wish }),
   stats: () => ({ type: /** @type {const} */ ("stats") }),
   timeline: () => ({ type: /** @type {const} */ ("timeline") }),
-  ping: () => ({ type: /** @type {const} */ ("ping") }),
+  /** @param {number} [received] how many numbered messages we have had */
+  ping: (received) => ({ type: /** @type {const} */ ("ping"), ...(received === undefined ? {} : { received }) }),
   leave: () => ({ type: /** @type {const} */ ("leave") }),
 };
 
@@ -336,6 +375,7 @@ export const say = {
 /** The type of the message that answers a request. */
 export const replyTypes = Object.freeze({
   join: "welcome",
+  resume: "resumed",
   offer: "answer",
   subscribe: "ok",
   unsubscribe: "ok",
@@ -352,7 +392,7 @@ export const replyTypes = Object.freeze({
 
 /**
  * @typedef {keyof typeof replyTypes} RequestType
- * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
+ * @typedef {{ join: ServerMessages["welcome"], resume: ServerMessages["resumed"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
  *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"], stats: ServerMessages["stats"],
  *   timeline: ServerMessages["timeline"], ping: ServerMessages["pong"] }} Replies

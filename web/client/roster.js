@@ -13,12 +13,14 @@ import { RemoteTrack } from "./remote-track.js";
  * @property {string} name
  * @property {Record<string, unknown>} metadata
  * @property {Map<string, RemoteTrack>} tracks what they publish, by track id
+ * @property {boolean} isConnected false while the server waits for them to come back; their media may go on
  */
 
 /**
  * @typedef {object} RosterEvents
  * @property {Participant} participantJoined
  * @property {Participant} participantUpdated
+ * @property {Participant} presenceChanged they are away, or are back
  * @property {{ participant: Participant, reason: string }} participantLeft
  * @property {{ participant: Participant, track: RemoteTrack }} trackPublished
  * @property {{ participant: Participant, track: RemoteTrack }} trackUpdated
@@ -34,6 +36,8 @@ export class Roster {
   participants = new Map();
   /** @type {Map<string, TrackFeed>} by track id */
   #feeds = new Map();
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} end the wait for participants to come back, by their id */
+  #waits = new Map();
   #emit;
   #receiverOf;
 
@@ -68,13 +72,23 @@ export class Roster {
    * are told.
    *
    * @param {ParticipantInfo[]} infos
+   * @param {number} [waitMs] milliseconds for those who are missing to come: to a server that was started again, all come
+   *   one by one
    */
-  replace(infos) {
+  replace(infos, waitMs = 0) {
     const present = new Set(infos.map(({ id }) => id));
     for (const id of [...this.participants.keys()]) {
-      if (!present.has(id)) this.#leave(id, "disconnected");
+      if (present.has(id)) continue;
+      if (waitMs > 0) this.#await(id, waitMs);
+      else this.#leave(id, "disconnected");
     }
     for (const info of infos) this.#join(info);
+  }
+
+  /** Waits for nobody any more. */
+  close() {
+    for (const timer of this.#waits.values()) clearTimeout(timer);
+    this.#waits.clear();
   }
 
   /** @param {ServerMessage} message */
@@ -85,6 +99,8 @@ export class Roster {
         return this.#join(message.participant);
       case "participant_left":
         return this.#leave(message.participant, message.reason);
+      case "presence":
+        return this.#setPresence(message.participant, message.connected);
       case "track_published":
       case "track_updated":
         return this.#putTrack(message.participant, message.track);
@@ -96,11 +112,12 @@ export class Roster {
   }
 
   /** @param {ParticipantInfo} info */
-  #join({ id, name, metadata = {}, tracks }) {
+  #join({ id, name, metadata = {}, tracks, connected = true }) {
     const known = this.participants.get(id);
+    this.#setPresence(id, connected);
     if (!known) {
       /** @type {Participant} */
-      const participant = { id, name, metadata, tracks: new Map() };
+      const participant = { id, name, metadata, tracks: new Map(), isConnected: connected };
       this.participants.set(id, participant);
       this.#emit("participantJoined", participant);
     } else if (known.name !== name || JSON.stringify(known.metadata) !== JSON.stringify(metadata)) {
@@ -109,6 +126,29 @@ export class Roster {
       this.#emit("participantUpdated", known);
     }
     this.#replaceTracks(id, tracks);
+  }
+
+  /**
+   * @param {string} id
+   * @param {boolean} isConnected
+   */
+  #setPresence(id, isConnected) {
+    clearTimeout(this.#waits.get(id));
+    this.#waits.delete(id);
+    const participant = this.participants.get(id);
+    if (!participant || participant.isConnected === isConnected) return;
+    participant.isConnected = isConnected;
+    this.#emit("presenceChanged", participant);
+  }
+
+  /**
+   * @param {string} id
+   * @param {number} waitMs
+   */
+  #await(id, waitMs) {
+    if (this.#waits.has(id)) return;
+    this.#setPresence(id, false);
+    this.#waits.set(id, setTimeout(() => this.#leave(id, "disconnected"), waitMs));
   }
 
   /**
@@ -130,6 +170,8 @@ export class Roster {
   #leave(id, reason) {
     const participant = this.participants.get(id);
     if (!participant) return;
+    clearTimeout(this.#waits.get(id));
+    this.#waits.delete(id);
     for (const trackId of [...participant.tracks.keys()]) this.#dropTrack(id, trackId);
     this.participants.delete(id);
     this.#emit("participantLeft", { participant, reason });
