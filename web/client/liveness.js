@@ -61,6 +61,7 @@ export class Liveness {
   }
 
   #tick() {
+    if (this.#timer === undefined) return undefined;
     const now = Date.now();
     const lateMs = now - this.#ticked - TICK_MS;
     this.#ticked = now;
@@ -70,7 +71,7 @@ export class Liveness {
       this.stop();
       return this.#dead();
     }
-    if (now - this.#pinged >= PING_EVERY_MS) this.#askNow();
+    return now - this.#pinged >= PING_EVERY_MS ? this.#askNow() : undefined;
   }
 
   #askNow() {

@@ -175,7 +175,7 @@ export class SessionServer {
     return {
       type: "welcome", id, version: 1, room, participant: session.participant, participants: this.others ?? [], chat: this.chat ?? [],
       ice_servers: [], limits: { message_bytes: 65536, chat_chars: 2000 }, server: { name: "tertulia", version: "0" },
-      ...(resumable && { session: { token: session.token, grace_ms: this.graceMs } }),
+      ...(resumable && !this.isOld && { session: { token: session.token, grace_ms: this.graceMs } }),
     };
   }
 
