@@ -14,7 +14,7 @@ import { Settings } from "./settings.js";
 import { Shown } from "./shown.js";
 import { Sound } from "./sound.js";
 import { Toasts } from "./toasts.js";
-import { explainReconnecting, isolated, LINK_WORDS, sentence } from "./words.js";
+import { explainReconnecting, isolated, LINK_HINTS, LINK_WORDS, sentence } from "./words.js";
 
 /**
  * @import { Device } from "./devices.js"
@@ -232,6 +232,7 @@ export class Call {
     const isBroken = isReconnecting || state === "interrupted" || state === "failed";
     this.#linkState.dataset.state = state;
     this.#linkState.textContent = LINK_WORDS[state];
+    this.#linkState.title = LINK_HINTS[state] ?? "";
     this.element.classList.toggle("reconnecting", isBroken);
     if (isReconnecting && this.#room.isAwaitingAdmission) {
       this.#connectionBanner.show("The connection was lost. A moderator has to let you in again…");

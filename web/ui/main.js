@@ -4,7 +4,7 @@ import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
 import { OwnMedia } from "./own.js";
-import { forgetCall, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
+import { forgetCall, keepSession, keptSession, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
 import { waitingPage } from "./waiting.js";
 import { isolated, sentence } from "./words.js";
 
@@ -97,14 +97,23 @@ class App {
     this.#preferences.name = name;
     savePreferences({ name });
     const { token } = this.#address;
-    const room = new Room({ url: signalingUrl(), room: roomName, name, ...(token && { token }), ...(encryption && { encryption }) });
+    const session = keptSession(roomName);
+    const room = new Room({
+      url: signalingUrl(),
+      room: roomName,
+      name,
+      ...(token && { token }),
+      ...(encryption && { encryption }),
+      ...(session && { session }),
+    });
+    room.on("sessionChanged", (kept) => keepSession(roomName, kept));
     const link = roomLink(new URL(location.href), roomName, encryption);
     const call = new Call({ room, roomName, link, own, speaker: this.#preferences.speaker });
     if (this.#address.debug) Object.assign(window, { tertulia: room });
-    const goodbye = () => {
+    // No goodbye: a page that is being reloaded goes on as the same participant.
+    const remember = () => {
       if (room.state === "closed") return;
       rememberCall({ name: room.name, room: roomName, microphone: own.microphoneOn, camera: own.cameraOn });
-      room.leave();
     };
     const before = [...this.#root.childNodes];
     const stop = room.on("admissionAwaited", () => {
@@ -121,10 +130,10 @@ class App {
       throw error;
     }
     stop();
-    addEventListener("pagehide", goodbye);
+    addEventListener("pagehide", remember);
     room.on("stateChanged", ({ state, reason, message }) => {
       if (state !== "closed") return;
-      removeEventListener("pagehide", goodbye);
+      removeEventListener("pagehide", remember);
       call.close();
       const { microphoneOn: microphone, cameraOn: camera } = own;
       own.release();

@@ -59,6 +59,7 @@ export class People {
         counted();
       }),
       room.on("participantUpdated", (participant) => this.#rename(participant)),
+      room.on("presenceChanged", (participant) => this.#showPerson(participant)),
       room.on("participantLeft", ({ participant }) => {
         grid.remove(participant.id);
         counted();
@@ -160,6 +161,7 @@ export class People {
     const microphone = tracks.find(({ kind, source }) => kind === "audio" && source !== "screenAudio");
     this.#showVideo(tile, camera);
     tile?.setMuted(!microphone || microphone.muted);
+    tile?.setAway(!participant.isConnected);
   }
 
   /**

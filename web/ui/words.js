@@ -172,9 +172,35 @@ export function explainEncryption(state) {
 export const LINK_WORDS = Object.freeze({
   connecting: "Connecting…",
   connected: "Connected",
+  resuming: "Reconnecting, the call goes on",
   interrupted: "Interrupted",
   failed: "Failed",
 });
+
+/** More about a state of our own link, where a word does not say enough. @type {Partial<Record<LinkState, string>>} */
+export const LINK_HINTS = Object.freeze({
+  resuming: "Sound and pictures go on. What you write or change now reaches the others when the connection is back.",
+});
+
+/** Said of somebody whose connection is gone for a moment. */
+export const AWAY_WORDS = "reconnecting…";
+
+/** @type {Readonly<Record<string, string>>} */
+const WAYS = Object.freeze({
+  websocket: "messages by WebSocket",
+  sse: "messages by SSE, as no WebSocket gets through",
+  polling: "messages by long polling, as neither WebSockets nor SSE get through",
+});
+
+/**
+ * The way of messages to the server, for the figures of our own tile.
+ *
+ * @param {{ isConnected: boolean, transport: string | null }} signaling
+ * @returns {string}
+ */
+export function explainSignaling({ isConnected, transport }) {
+  return isConnected && transport !== null ? WAYS[transport] : "messages: reconnecting";
+}
 
 /**
  * The reason that a tile shows no moving picture.
