@@ -323,6 +323,11 @@ export class Line extends Events {
 
   /** @param {string} code */
   #refused(code) {
+    const socket = this.#socket;
+    if (socket && isPassing({ code })) {
+      socket.close();
+      return this.#lose(socket);
+    }
     this.#resumeId = null;
     clearTimeout(this.#resumeTimer);
     this.#leaveFormer();

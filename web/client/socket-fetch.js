@@ -14,6 +14,8 @@ export class FetchChannel extends Socket {
   #url;
   #fetch;
   #posts;
+  /** Number of the latest request with messages: browsers may repeat one whose connection broke. */
+  #batch = 0;
   /** @type {string | null} the server's name for this connection */
   #connection = null;
   /** Aborts what brings the server's messages. @protected @readonly */
@@ -93,7 +95,8 @@ export class FetchChannel extends Socket {
    * @param {boolean} [keepalive]
    */
   async #send(body, signal, keepalive) {
-    const response = await this.post("send", { connection: this.#connection, ...body }, signal, keepalive);
+    const batch = (this.#batch += 1);
+    const response = await this.post("send", { connection: this.#connection, batch, ...body }, signal, keepalive);
     await response.text();
   }
 }

@@ -7,6 +7,9 @@ const PATIENCE_MS = 5_000;
 
 /** Where responses only come whole: requests that the server answers as soon as it has something to say. */
 export class PollingChannel extends FetchChannel {
+  /** Messages that have come. */
+  #had = 0;
+
   /**
    * @param {string} url the WebSocket's
    * @param {typeof globalThis.fetch} [fetch] for tests
@@ -19,10 +22,13 @@ export class PollingChannel extends FetchChannel {
   async #poll() {
     try {
       while (!this.stop.signal.aborted) {
-        const { connection, messages } = await this.#ask();
+        const { connection, messages, after = this.#had, closed = false } = await this.#ask();
         if (!Array.isArray(messages)) throw new Error("The answer is not our server's.");
+        if (after !== this.#had) throw new Error("An answer before this one was lost.");
         this.opened(connection);
+        this.#had += messages.length;
         await oneByOne(messages, (message) => this.arrived(JSON.stringify(message)));
+        if (closed) break;
       }
     } catch {
       // It has ended, whatever the reason.

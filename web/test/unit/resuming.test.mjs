@@ -261,6 +261,23 @@ test("leaving says goodbye and ends the token; so does a room that gives up", as
   assert.equal(tokens.at(-1), null);
 });
 
+test("a server that is too busy to resume is asked again", async () => {
+  const { server, room, connections, events } = await joined();
+  const { hear } = server;
+  let refusals = 2;
+  server.hear = (peer, message) => {
+    if (message.type !== "resume" || refusals === 0) return hear.call(server, peer, message);
+    refusals -= 1;
+    return peer.socket.tell({ type: "error", id: message.id, code: "overloaded", message: "busy", fatal: false });
+  };
+  server.socket.cut();
+  await until(() => room.signaling.isConnected);
+  assert.equal(refusals, 0);
+  assert.equal(connections.length, 1);
+  assert.deepEqual(events, [["signaling", false], ["signaling", true]]);
+  room.leave();
+});
+
 test("others who are away are told as such, and stay", async () => {
   const { server, room, events, session } = await joined();
   server.push(session, { type: "presence", participant: "p1", connected: false });

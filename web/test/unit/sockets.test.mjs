@@ -155,6 +155,38 @@ for (const [kind, open] of [
   });
 }
 
+test("polling: an answer that was lost ends the socket, and so does the server's last one", async (t) => {
+  const server = await HttpSockets.start();
+  t.after(() => server.stop());
+  for (const [more, frames] of [[{ after: 1 }, []], [{ closed: true }, [{ type: "bye" }]], [{ after: 0, closed: true }, [{ type: "bye" }]]]) {
+    const socket = new PollingChannel(server.url);
+    await socket.proven;
+    const connection = [...server.connections.values()].at(-1);
+    const got = listened(socket);
+    await until(() => connection.poll);
+    connection.poll.end(JSON.stringify({ connection: connection.name, messages: [{ type: "bye" }], ...more }));
+    connection.poll = null;
+    await until(() => got.closed !== null);
+    assert.deepEqual(got.frames, frames);
+  }
+});
+
+test("requests with messages are numbered, so that one that a browser repeats counts once", async (t) => {
+  const server = await HttpSockets.start();
+  t.after(() => server.stop());
+  const socket = new EventsChannel(server.url);
+  await socket.proven;
+  const [connection] = server.connections.values();
+  for (const count of [1, 2]) {
+    socket.send('{"type":"chat"}');
+    await until(() => connection.said.length === count);
+  }
+  socket.close();
+  const sends = () => server.requests.filter(([path]) => path.endsWith("/send"));
+  await until(() => sends().length === 3);
+  assert.deepEqual(sends().map(([, { batch }]) => batch), [1, 2, 3]);
+});
+
 test("a comment of the stream is a sign of life", async (t) => {
   const server = await HttpSockets.start();
   t.after(() => server.stop());
