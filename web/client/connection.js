@@ -1,6 +1,6 @@
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
-import { say } from "./protocol.js";
+import { DATA_PROTOCOL, say } from "./protocol.js";
 import { PathWatch, WHOLE_PATIENCE_MS } from "./reconnect.js";
 import { Signaling } from "./signaling.js";
 import { Transport } from "./transport.js";
@@ -10,8 +10,9 @@ import { Transport } from "./transport.js";
  * @import { Encryption } from "./encryption.js"
  * @import { EncryptionSecret } from "./encryption-key.js"
  * @import { Line } from "./line.js"
- * @import { Needs, ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { CarriedTrack, Needs, ServerMessage, ServerMessages } from "./protocol.js"
  * @import { Publication } from "./publication.js"
+ * @import { Preconnection } from "./preconnection.js"
  * @import { Pointing } from "./slots.js"
  * @import { SocketKind } from "./socket.js"
  */
@@ -29,6 +30,7 @@ import { Transport } from "./transport.js";
  *   end; the server is told neither
  * @property {string} [session] what a page before this one had by `sessionChanged` in the same room: we go on as the
  *   same participant
+ * @property {Preconnection} [preconnection] made before, so that joining takes one round trip; it is taken
  */
 
 /**
@@ -65,6 +67,12 @@ import { Transport } from "./transport.js";
  * @property {boolean} isTaken another page goes on with our session
  */
 
+/**
+ * Receiving m-lines of an offer that is made before it is known who is in the room: enough for a call of four. Each costs
+ * some kilobytes of SDP, and one that is missing a round trip.
+ */
+const GUESSED = { audio: 3, video: 3 };
+
 /** Refusals to take up a session. All it takes is another `join`. */
 const NO_SESSION = ["no_such_session", "session_used", "session_gap", "unknown_type", "not_joined"];
 
@@ -89,6 +97,8 @@ export class Connection extends Events {
   #offering = Promise.resolve();
   /** @type {ServerMessages["welcome"]["data"]} */
   #data;
+  /** @type {((sdp: string, tracks: CarriedTrack[]) => Promise<ServerMessages["answer"]>) | null} of an offer in the `join` */
+  #sendFirst = null;
   #over = false;
   /** The server does not know us any more. */
   #isOut = false;
@@ -144,16 +154,60 @@ export class Connection extends Events {
    */
   async join(isFresh) {
     await this.#signaling.opened();
-    const welcome = (isFresh && (await this.#takeUp())) || (await this.#joinAnew());
+    const welcome = (isFresh && (await this.#takeUp())) || (await this.#signaling.request(say.join(await this.#wish())));
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;
   }
 
-  async #joinAnew() {
+  /**
+   * Joins and offers a transport by one message, before it is known who is there and what the server's rules are.
+   *
+   * @returns {Promise<ServerMessages["welcome"]>} then `offered` tells when it is negotiated
+   */
+  async joinOffering() {
+    const receiving = this.#options.autoSubscribe === false ? { audio: 0, video: 0 } : GUESSED;
+    await this.#signaling.opened();
+    /** @type {(answer: Promise<ServerMessages["answer"]>) => void} */
+    let answered = () => {};
+    /** @type {import("./protocol.js").OfferedTransport | null} */
+    const offer = await new Promise((resolve) => {
+      this.#sendFirst = (sdp, tracks) => {
+        resolve({ sdp, tracks });
+        return new Promise((settle) => (answered = settle));
+      };
+      this.#data = { protocol: DATA_PROTOCOL, messageBytes: Infinity, messagesPerSecond: Infinity };
+      // Without an offer one can join all the same.
+      this.offer(receiving).catch(() => resolve(null));
+    });
+    this.#sendFirst = null;
+    const wish = await this.#wish();
+    const { welcome: told, answer } = this.#signaling.join(say.join(offer ? { ...wish, offer } : wish));
+    const welcome = await told;
+    this.#iceServers = welcome.iceServers;
+    this.#data = welcome.data;
+    const transport = this.#transport;
+    if (!offer || !transport || this.#over) return welcome;
+    if (!welcome.session || welcome.data?.protocol !== DATA_PROTOCOL) {
+      // The server is an older one, and has not answered.
+      transport.close();
+      this.offer(receiving).catch(() => {});
+      return welcome;
+    }
+    this.#guard();
+    transport.learn(welcome);
+    answered(answer);
+    return welcome;
+  }
+
+  /** @returns {Promise<void>} once the transport that was begun is negotiated */
+  offered() {
+    return this.#offering;
+  }
+
+  async #wish() {
     const { token } = this.#options;
-    const wish = { ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token };
-    return this.#signaling.request(say.join(wish));
+    return { ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token };
   }
 
   /** @returns {Promise<ServerMessages["welcome"] | null>} null if the server does not know the session any more */
@@ -203,7 +257,7 @@ export class Connection extends Events {
       iceServers: this.#iceServers,
       data: this.#data,
       receiving,
-      sendOffer: (sdp, tracks) => this.#signaling.request(say.offer(sdp, tracks)),
+      sendOffer: (sdp, tracks) => this.#sendOffer(sdp, tracks),
       sendMute: (trackId, muted) => this.#signaling.request(say.mute(trackId, muted)),
       encryption: this.#encryption,
       connect: this.#options.connect,
@@ -214,8 +268,7 @@ export class Connection extends Events {
     transport.on("error", (error) => this.emit("error", error));
     transport.on("broken", () => this.#loseMedia());
     transport.on("state", (state) => this.#stateChanged(transport, state));
-    this.#watch?.stop();
-    this.#watch = new PathWatch({ restartIce: () => {}, giveUp: () => this.#loseMedia() }, WHOLE_PATIENCE_MS);
+    if (!this.#sendFirst) this.#guard();
     const added = [...this.#publications].map((publication) => this.#carry(transport, publication));
     try {
       await Promise.all([...added, transport.negotiate()]);
@@ -224,6 +277,22 @@ export class Connection extends Events {
       return this.#offering;
     }
     this.#watchPath(transport);
+  }
+
+  /** Does not wait for ever for a browser or a server. */
+  #guard() {
+    this.#watch?.stop();
+    this.#watch = new PathWatch({ restartIce: () => {}, giveUp: () => this.#loseMedia() }, WHOLE_PATIENCE_MS);
+  }
+
+  /**
+   * @param {string} sdp
+   * @param {CarriedTrack[]} tracks
+   */
+  #sendOffer(sdp, tracks) {
+    const first = this.#sendFirst;
+    this.#sendFirst = null;
+    return first ? first(sdp, tracks) : this.#signaling.request(say.offer(sdp, tracks));
   }
 
   /**

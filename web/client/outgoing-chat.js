@@ -1,3 +1,5 @@
+import { isLost } from "./errors.js";
+
 /** @import { ChatMessage } from "./protocol.js" */
 
 /**
@@ -63,7 +65,7 @@ export class OutgoingChat {
     this.#say(message.words).then(
       () => this.#settle(message),
       (error) => {
-        if (error?.code === "connection_lost" || !this.#unanswered.delete(message)) return;
+        if (isLost(error) || !this.#unanswered.delete(message)) return;
         message.failed(error);
       },
     );

@@ -7,6 +7,9 @@ import { camel, count, flag, list, nullable, number, object, oneOf, optional, re
 
 export const PROTOCOL_VERSION = 1;
 
+/** The present rule by which messages of data channels name their sender; `data.protocol` of `welcome` confirms it. */
+export const DATA_PROTOCOL = "tertulia.sender";
+
 const mediaKind = oneOf("audio", "video");
 const wireSource = oneOf("camera", "microphone", "screen", "screen_audio", "other");
 /** @param {unknown} value @param {string} at */

@@ -1,7 +1,7 @@
 import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
 import { Encryption } from "./encryption.js";
-import { CallError } from "./errors.js";
+import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
 import { Events } from "./events.js";
 import { Moderation } from "./moderation.js";
 import { OutgoingChat } from "./outgoing-chat.js";
@@ -208,7 +208,7 @@ export class Room extends Events {
     try {
       if (this.#options.encryption) await this.#encryption?.start(this.#options.encryption, this.#options.room);
       this.#refuseClosed();
-      await this.#connect();
+      await this.#connectFirst();
     } catch (error) {
       // Left or thrown out meanwhile: that is why.
       this.#refuseClosed();
@@ -422,7 +422,22 @@ export class Room extends Events {
     return this.#connection?.transport?.receivingMid(trackId) ?? null;
   }
 
-  async #connect() {
+  async #connectFirst() {
+    this.#line = this.#options.preconnection?.take() ?? null;
+    const isFast = this.#line !== null && !this.#isTakenOver;
+    const isPrepared = this.#line !== null;
+    try {
+      await this.#connect(isFast);
+    } catch (error) {
+      // The server may have ended it just now, as nobody had joined on it.
+      if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
+      this.#disconnect();
+      await this.#connect();
+    }
+  }
+
+  /** @param {boolean} [isFast] joins and offers at once, before it is known who is there */
+  async #connect(isFast = false) {
     // Changes made before the server has let us in are told afterwards.
     this.#announceKey();
     const joinedAs = { ...this.#options, session: this.#session ?? undefined };
@@ -430,7 +445,7 @@ export class Room extends Events {
     this.#line = null;
     this.#connection = connection;
     this.#follow(connection);
-    const welcome = await connection.join(this.#isTakenOver);
+    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#isTakenOver));
     this.#refuseLost(connection);
     this.#joined = connection;
     this.isAwaitingAdmission = false;
@@ -447,7 +462,7 @@ export class Room extends Events {
     this.#isRestart = false;
     this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
-    await connection.offer(this.#choices.count(others));
+    await (isFast ? connection.offered() : connection.offer(this.#choices.count(others)));
     this.#refuseLost(connection);
     this.#enter("connected");
     this.#outgoingChat.sendAgain();
@@ -773,18 +788,4 @@ export class Room extends Events {
     if (this.#state !== "connected" || !this.#connection) throw notConnected();
     return this.#connection;
   }
-}
-
-function notConnected() {
-  return new CallError("not_connected", "There is no connection to the room at the moment.");
-}
-
-/** @param {unknown} error */
-function isLost(error) {
-  return /** @type {Partial<CallError>} */ (error)?.code === "connection_lost";
-}
-
-/** @param {unknown} error @returns {boolean} whether the server has said no; of what it never answered nobody knows */
-function isRefusal(error) {
-  return /** @type {Partial<CallError>} */ (error)?.code !== "timeout";
 }

@@ -5,7 +5,7 @@ import { replyTypes } from "./protocol.js";
 
 /**
  * @import { LineOptions } from "./line.js"
- * @import { ClientMessage, Replies, RequestType, ServerMessage } from "./protocol.js"
+ * @import { ClientMessage, Replies, RequestType, ServerMessage, ServerMessages } from "./protocol.js"
  * @import { SocketKind } from "./socket.js"
  */
 
@@ -18,6 +18,7 @@ const REPLY_TIMEOUT_MS = 15_000;
  * @property {string} expects
  * @property {(reply: any) => void} resolve
  * @property {(error: CallError) => void} reject
+ * @property {Pending} [next] what the next reply with the same id is for
  * @property {ReturnType<typeof setTimeout> | undefined} timer none while the server cannot answer
  */
 
@@ -92,15 +93,31 @@ export class Signaling extends Events {
    * @returns {Promise<Replies[Type]>} rejected with a `CallError` when the server refuses or is gone
    */
   request(message) {
-    if (this.#isOver) return Promise.reject(lost());
-    if (!this.#line.canTake) return Promise.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
-    const id = this.#line.nextId();
     return new Promise((resolve, reject) => {
-      const pending = { message, expects: replyTypes[message.type], resolve, reject, timer: undefined };
-      this.#pending.set(id, pending);
-      if (this.#line.isUp) this.#await(id, pending);
-      this.#line.send({ ...message, id });
+      this.#request(message, { message, expects: replyTypes[message.type], resolve, reject, timer: undefined });
     });
+  }
+
+  /**
+   * Joins by a message that offers a transport as well.
+   *
+   * @param {ClientMessage & { type: "join" }} message
+   * @returns {{ welcome: Promise<ServerMessages["welcome"]>, answer: Promise<ServerMessages["answer"]> }} `answer`: from a
+   *   server without sessions it does not come
+   */
+  join(message) {
+    /** @type {Pick<Pending, "resolve" | "reject">} */
+    let later = { resolve: () => {}, reject: () => {} };
+    /** @type {Promise<ServerMessages["answer"]>} */
+    const answer = new Promise((resolve, reject) => (later = { resolve, reject }));
+    // Somebody who was not let in waits for none.
+    answer.catch(() => {});
+    /** @type {Promise<ServerMessages["welcome"]>} */
+    const welcome = new Promise((resolve, reject) => {
+      const next = { message, expects: replyTypes.offer, ...later, timer: undefined };
+      this.#request(message, { message, expects: replyTypes.join, resolve, reject, next, timer: undefined });
+    });
+    return { welcome, answer };
   }
 
   /** @param {ClientMessage} message */
@@ -125,6 +142,19 @@ export class Signaling extends Events {
   release() {
     this.#end(() => {});
     return this.#line.isUp ? this.#line : null;
+  }
+
+  /**
+   * @param {ClientMessage} message
+   * @param {Pending} pending
+   */
+  #request(message, pending) {
+    if (this.#isOver) return pending.reject(lost());
+    if (!this.#line.canTake) return pending.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
+    const id = this.#line.nextId();
+    this.#pending.set(id, pending);
+    if (this.#line.isUp) this.#await(id, pending);
+    this.#line.send({ ...message, id });
   }
 
   /**
@@ -157,6 +187,10 @@ export class Signaling extends Events {
     if (message.type === "error") {
       pending.reject(new CallError(message.code, message.message, { fatal: message.fatal }));
     } else if (message.type === pending.expects) {
+      if (pending.next && message.type === "welcome" && message.session) {
+        this.#pending.set(id, pending.next);
+        this.#await(id, pending.next);
+      }
       pending.resolve(message);
     } else {
       pending.reject(new CallError("bad_reply", `The server answered with ${message.type}.`));

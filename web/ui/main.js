@@ -1,4 +1,4 @@
-import { createKey, explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
+import { createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
 import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
@@ -19,6 +19,8 @@ class App {
   #root;
   #address;
   #preferences = loadPreferences();
+  /** @type {Preconnection | null} */
+  #preconnection = null;
 
   /**
    * @param {HTMLElement} root
@@ -48,6 +50,7 @@ class App {
    */
   #showJoin(room, problem) {
     const own = this.#ownMedia();
+    const preconnection = this.#preconnect();
     const page = new JoinPage({
       name: this.#address.name || this.#preferences.name,
       room,
@@ -62,10 +65,11 @@ class App {
       },
       onJoin: async ({ encrypted, passphrase, ...wish }) => {
         const made = encrypted ? { key: this.#address.key || createKey() } : null;
-        await this.#enter(wish, own, passphrase ? { passphrase } : made);
+        await this.#enter(wish, own, passphrase ? { passphrase } : made, preconnection);
         page.close();
       },
     });
+    for (const name of ["input", "pointerdown"]) page.element.addEventListener(name, () => preconnection.stir());
     this.#root.replaceChildren(page.element);
     page.focus();
     void page.openDevices({ microphone: this.#address.microphone, camera: this.#address.camera });
@@ -77,9 +81,10 @@ class App {
    */
   async #joinAtOnce(wish, encryption = this.#address.key ? { key: this.#address.key } : null) {
     const own = this.#ownMedia();
+    const preconnection = this.#preconnect();
     const problems = await own.open(wish);
     try {
-      const call = await this.#enter(wish, own, encryption);
+      const call = await this.#enter(wish, own, encryption, preconnection);
       for (const problem of problems) call.problem(sentence(problem));
     } catch (error) {
       own.release();
@@ -92,8 +97,9 @@ class App {
    * @param {{ name: string, room: string }} wish
    * @param {OwnMedia} own
    * @param {EncryptionSecret | null} encryption
+   * @param {Preconnection} preconnection
    */
-  async #enter({ name, room: roomName }, own, encryption) {
+  async #enter({ name, room: roomName }, own, encryption, preconnection) {
     this.#preferences.name = name;
     savePreferences({ name });
     const { token } = this.#address;
@@ -102,6 +108,7 @@ class App {
       url: signalingUrl(),
       room: roomName,
       name,
+      preconnection,
       ...(token && { token }),
       ...(encryption && { encryption }),
       ...(session && { session }),
@@ -166,6 +173,13 @@ class App {
     });
     this.#root.replaceChildren(page);
     page.querySelector("h1")?.focus();
+  }
+
+  /** A connection for the call that is about to be joined. */
+  #preconnect() {
+    this.#preconnection?.close();
+    this.#preconnection = new Preconnection(signalingUrl());
+    return this.#preconnection;
   }
 
   #ownMedia() {

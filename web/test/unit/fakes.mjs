@@ -70,6 +70,14 @@ export class FakePeerConnection extends EventTarget {
     return transceiver;
   }
 
+  getConfiguration() {
+    return { ...this.config };
+  }
+
+  setConfiguration(config) {
+    this.config = config;
+  }
+
   getTransceivers() {
     return this.transceivers.filter(({ stopped }) => !stopped);
   }

@@ -154,11 +154,12 @@ export class SessionServer {
     return `${secret}.${(this.#last += 1)}`;
   }
 
-  #join(peer, { id, room, resumable, session: token, name }) {
+  #join(peer, { id, room, resumable, session: token, name, offer }) {
     const secret = token?.split(".")[0] ?? `secret${(this.#last += 1)}`;
     const session = this.#begin(peer, secret, this.sessions.get(secret)?.participant ?? `pa_${secret}`);
     session.name = name;
     this.push(session, this.#welcome(session, { id, room }, resumable));
+    if (offer && !this.isOld) this.push(session, this.offerRefusal ? { id, ...this.offerRefusal } : { id, ...answerTo(offer.sdp, { tracks: offer.tracks }) });
   }
 
   #begin(peer, secret, participant) {
@@ -175,6 +176,8 @@ export class SessionServer {
     return {
       type: "welcome", id, version: 1, room, participant: session.participant, participants: this.others ?? [], chat: this.chat ?? [],
       ice_servers: [], limits: { message_bytes: 65536, chat_chars: 2000 }, server: { name: "tertulia", version: "0" },
+      ...(!this.isOld && { data: { protocol: "tertulia.sender", message_bytes: 16_384, messages_per_second: 100 } }),
+      ...(this.iceServers && { ice_servers: this.iceServers }),
       ...(resumable && !this.isOld && { session: { token: session.token, grace_ms: this.graceMs } }),
     };
   }
