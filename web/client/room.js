@@ -56,7 +56,7 @@ export class Room extends Events {
   // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
     if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
-    if (name === "trackPublished") this.#readability.refuseUnreadable(/** @type {any} */ (payload).participant);
+    if (name === "trackPublished") this.#decideOn(/** @type {any} */ (payload));
     this.emit(name, /** @type {any} */ (payload));
     if (name === "participantLeft") this.#readability.forget(/** @type {any} */ (payload).participant.id);
     else this.#readability.judge(/** @type {any} */ (payload).participant ?? payload);
@@ -122,8 +122,7 @@ export class Room extends Events {
     this.#options = { ...options };
     this.#session = options.session ?? null;
     this.#isTakenOver = this.#session !== null;
-    const isThere = (/** @type {string} */ trackId) => this.#roster.find(trackId) !== null;
-    this.#choices = new Choices(options.autoSubscribe ?? true, isThere);
+    this.#choices = new Choices(options.autoSubscribe ?? true, (trackId) => this.#roster.isThere(trackId));
     if (options.encryption) {
       this.#encryption = new Encryption({
         onOutcome: () => this.#readability.judgeAll(),
@@ -136,7 +135,7 @@ export class Room extends Events {
       views: this.#views,
       choices: this.#choices,
       receiverOf: (trackId) => this.receiverOf(trackId),
-      refuse: (trackIds) => this.#refuseTracks(trackIds),
+      refuse: (trackIds) => this.#decide(trackIds, false),
       changed: (participant, encryption) => this.emit("encryptionChanged", { participant, encryption }),
     });
   }
@@ -424,10 +423,9 @@ export class Room extends Events {
 
   async #connectFirst() {
     this.#line = this.#options.preconnection?.take() ?? null;
-    const isFast = this.#line !== null && !this.#isTakenOver;
     const isPrepared = this.#line !== null;
     try {
-      await this.#connect(isFast);
+      await this.#connect(isPrepared && !this.#isTakenOver);
     } catch (error) {
       // The server may have ended it just now, as nobody had joined on it.
       if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
@@ -458,6 +456,7 @@ export class Room extends Events {
     const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
     this.#formerIds = new Set(present.map(({ id }) => id));
     const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
+    if (this.#isRestart) this.#choices.remember(this.#roster.participants.values());
     this.#roster.replace(others, this.#isRestart ? connection.graceMs : 0);
     this.#isRestart = false;
     this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
@@ -619,11 +618,21 @@ export class Room extends Events {
     if (this.#encryption) this.#options.metadata = this.#encryption.announce(this.#options.metadata);
   }
 
-  /** @param {string[]} trackIds of sound and pictures that nobody here could play */
-  #refuseTracks(trackIds) {
+  /** @param {{ participant: Participant, track: import("./remote-track.js").RemoteTrack }} published */
+  #decideOn({ participant, track }) {
+    const chosen = this.#choices.recall(participant.id, track.source);
+    if (chosen !== undefined) this.#decide([track.id], chosen);
+    this.#readability.refuseUnreadable(participant);
+  }
+
+  /**
+   * @param {string[]} trackIds
+   * @param {boolean} wanted
+   */
+  #decide(trackIds, wanted) {
     // A connection that is being made tells the server all choices at once.
-    if (this.#state !== "connected") this.#choices.set(trackIds, false);
-    else if (trackIds.length > 0) this.unsubscribe(trackIds).catch((error) => this.#report(error));
+    if (this.#state !== "connected") this.#choices.set(trackIds, wanted);
+    else if (trackIds.length > 0) this.#choose(trackIds, wanted).catch((error) => this.#report(error));
   }
 
   /** @param {string} trackId */

@@ -62,6 +62,15 @@ export class Roster {
     return null;
   }
 
+  /**
+   * @param {string} trackId
+   * @returns {boolean} whether the server has the track now: those whom we wait for have brought none yet
+   */
+  isThere(trackId) {
+    const participant = this.find(trackId)?.participant;
+    return participant !== undefined && !this.#waits.has(participant.id);
+  }
+
   /** @param {string} trackId of a track that another receiver carries now, or none */
   mediaChanged(trackId) {
     this.#feeds.get(trackId)?.changed();

@@ -171,6 +171,25 @@ test("a server that was started again gets us back as who we were, and the other
   room.leave();
 });
 
+test("who was unsubscribed from stays so under a server that was started again", async () => {
+  const { server, room, connections } = await joined();
+  await room.unsubscribe(["t1"]);
+  server.others = [];
+  server.restart();
+  await until(() => room.state === "connected" && room.signaling.isConnected);
+  connections[1].become("connected");
+  const [session] = server.sessions.values();
+  server.push(session, { type: "participant_joined", participant: { ...ben, tracks: [] } });
+  server.push(session, { type: "track_published", participant: "p1", track: { ...camera, id: "t9" } });
+  await settle();
+  assert.deepEqual(heard(session, "unsubscribe").map(({ tracks }) => tracks), [["t9"]]);
+  // A second one of the kind is another.
+  server.push(session, { type: "track_published", participant: "p1", track: { ...camera, id: "t10" } });
+  await settle();
+  assert.equal(heard(session, "unsubscribe").length, 1);
+  room.leave();
+});
+
 test("who does not come back to a server that was started again is gone after its patience", async () => {
   const { server, room, connections, events } = await joined();
   server.others = [];
