@@ -268,6 +268,8 @@ pub struct Limits {
     /// A client from whom nothing came for this long is gone. Our own client gives a silent server up
     /// within 10 s and joins anew: until this has passed, the others see that person twice.
     pub silence_ms: u64,
+    /// The time for which a participant whose client asks for a session stays without a connection. 0: none has a session.
+    pub reconnect_grace_ms: u64,
     /// The time that an empty room keeps its chat, so that a lone participant's reload finds it.
     pub empty_room_ms: u64,
 }
@@ -296,6 +298,7 @@ impl Default for Limits {
             connect_timeout_ms: 30_000,
             ping_interval_ms: 5_000,
             silence_ms: 15_000,
+            reconnect_grace_ms: 30_000,
             empty_room_ms: 60_000,
         }
     }
@@ -320,6 +323,10 @@ impl Limits {
 
     pub(crate) fn silence(&self) -> Duration {
         Duration::from_millis(self.silence_ms)
+    }
+
+    pub(crate) fn reconnect_grace(&self) -> Duration {
+        Duration::from_millis(self.reconnect_grace_ms)
     }
 
     pub(crate) fn empty_room(&self) -> Duration {
@@ -390,6 +397,12 @@ impl Config {
         set(&mut config.coalesce_us, flags.coalesce_us);
         set(&mut config.cipher, flags.cipher);
         set(&mut config.log, flags.log);
+        set(
+            &mut config.limits.reconnect_grace_ms,
+            flags
+                .reconnect_grace
+                .map(|seconds| seconds.saturating_mul(1_000)),
+        );
         set(&mut config.trust_forwarded_host, flags.trust_forwarded_host);
         if !flags.allowed_origins.is_empty() {
             config.allowed_origins = flags.allowed_origins;

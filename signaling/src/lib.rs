@@ -24,6 +24,7 @@ pub mod access;
 mod clients;
 pub mod config;
 mod files;
+mod held_open;
 pub mod hooks;
 mod http;
 mod live;

@@ -261,7 +261,7 @@ impl Node {
         self.rooms.events()
     }
 
-    /// Serves `GET /` (the page), `/v1/ws` (the native protocol) and `/healthz`. Every address in the page is relative,
+    /// Serves `GET /` (the page), `/v1/ws` and `/v1/http/...` (the native protocol) and `/healthz`. Every address in the page is relative,
     /// so that the router works wherever it is nested: by `nest` the page is at the prefix, by `nest_service` also at
     /// the prefix with a slash. The limits for each client's address need the server to tell that address:
     /// [`serve`](Self::serve) and [`serve_app`](Self::serve_app) do, `axum::serve` by
@@ -301,6 +301,7 @@ impl Node {
         let stats = Stats {
             started: self.started,
             rooms: self.rooms.clone(),
+            native: self.native.clone(),
             media: self.media.clone(),
             log: self.log.clone(),
             memory: self.memory.clone(),

@@ -29,7 +29,7 @@ fn the_decoder_reads_what_the_golden_files_say() {
     }
 }
 
-const CLIENT_TYPES: [&str; 15] = [
+const CLIENT_TYPES: [&str; 17] = [
     "join",
     "offer",
     "candidate",
@@ -45,6 +45,8 @@ const CLIENT_TYPES: [&str; 15] = [
     "timeline",
     "hand",
     "moderate",
+    "resume",
+    "ack",
 ];
 
 /// A new variant does not compile here until it has a name, nor pass until it has a file.
@@ -59,16 +61,18 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Update(_) => CLIENT_TYPES[6],
         ClientMessage::Chat(_) => CLIENT_TYPES[7],
         ClientMessage::Stats => CLIENT_TYPES[8],
-        ClientMessage::Ping => CLIENT_TYPES[9],
+        ClientMessage::Ping { .. } => CLIENT_TYPES[9],
         ClientMessage::Leave => CLIENT_TYPES[10],
         ClientMessage::View(_) => CLIENT_TYPES[11],
         ClientMessage::Timeline => CLIENT_TYPES[12],
         ClientMessage::Hand(_) => CLIENT_TYPES[13],
         ClientMessage::Moderate(_) => CLIENT_TYPES[14],
+        ClientMessage::Resume(_) => CLIENT_TYPES[15],
+        ClientMessage::Ack { .. } => CLIENT_TYPES[16],
     }
 }
 
-const SERVER_TYPES: [&str; 30] = [
+const SERVER_TYPES: [&str; 32] = [
     "welcome",
     "answer",
     "needs",
@@ -99,6 +103,8 @@ const SERVER_TYPES: [&str; 30] = [
     "permissions",
     "waiting",
     "waiting_left",
+    "resumed",
+    "presence",
 ];
 
 fn server_type(message: &ServerMessage) -> &'static str {
@@ -133,6 +139,8 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Permissions { .. } => SERVER_TYPES[27],
         ServerMessage::Waiting { .. } => SERVER_TYPES[28],
         ServerMessage::WaitingLeft { .. } => SERVER_TYPES[29],
+        ServerMessage::Resumed { .. } => SERVER_TYPES[30],
+        ServerMessage::Presence { .. } => SERVER_TYPES[31],
         ServerMessage::Unknown => panic!("a golden file of no type"),
     }
 }

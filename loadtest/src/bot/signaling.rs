@@ -116,6 +116,10 @@ impl Signaling {
             metadata: None,
             auto_subscribe: true,
             token,
+            resumable: false,
+            session: None,
+            offer: None,
+            views: Vec::new(),
         });
         signaling.send(join).await?;
         let mut answer = signaling.next_good().await?;

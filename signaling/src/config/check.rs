@@ -188,6 +188,7 @@ impl Config {
             ("limits.connect_timeout_ms", limits.connect_timeout_ms),
             ("limits.ping_interval_ms", limits.ping_interval_ms),
             ("limits.silence_ms", limits.silence_ms),
+            ("limits.reconnect_grace_ms", limits.reconnect_grace_ms),
             ("limits.empty_room_ms", limits.empty_room_ms),
         ];
         bounded.extend(times.map(|(key, time)| (key, time, LONGEST_MS)));

@@ -139,6 +139,9 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub tls_self_signed: Option<bool>,
+    /// Seconds for which a participant stays after its connection is lost, 0 for none [default: 30]
+    #[arg(long, env = "TERTULIA_RECONNECT_GRACE", value_name = "SECONDS")]
+    pub reconnect_grace: Option<u64>,
     /// Log format [default: text]
     #[arg(long, env = "TERTULIA_LOG", value_enum)]
     pub log: Option<LogFormat>,

@@ -41,7 +41,8 @@ impl Config {
             fixed: connections, http_connections, rooms, empty_rooms, connections_per_address, rooms_per_address,
                 joins_per_minute_per_address, participants_per_room, tracks_per_participant, publisher_bitrate,
                 message_bytes, chat_chars, chat_history, messages_per_second, message_burst, outgoing_queue,
-                join_timeout_ms, write_timeout_ms, connect_timeout_ms, ping_interval_ms, silence_ms, empty_room_ms;
+                join_timeout_ms, write_timeout_ms, connect_timeout_ms, ping_interval_ms, silence_ms,
+                reconnect_grace_ms, empty_room_ms;
             other:
         ));
         names

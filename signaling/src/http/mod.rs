@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub(crate) use assets::Assets;
 pub(crate) use host::Hosts;
@@ -40,6 +40,18 @@ pub(crate) fn router(
 ) -> Router {
     let mut sockets = Router::new()
         .route("/v1/ws", get(native::upgrade).post(native::ask))
+        .route(
+            "/v1/http/events",
+            post(native::events).options(native::preflight),
+        )
+        .route(
+            "/v1/http/poll",
+            post(native::poll).options(native::preflight),
+        )
+        .route(
+            "/v1/http/send",
+            post(native::send).options(native::preflight),
+        )
         .with_state(native)
         .layer(from_fn_with_state(Arc::new(origins), origin::check));
     if let Some(hosts) = hosts {

@@ -122,8 +122,9 @@ pub(super) async fn check(
     let mut response = match origins.admit(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(stranger) => {
-            // A client that asks for the reason was refused before.
-            if request.method() == Method::GET {
+            // A client that asks for the reason was refused before, and one that asks whether it may ask is told in the log.
+            let is_first = [Method::GET, Method::OPTIONS].contains(request.method());
+            if is_first {
                 origins.log(&stranger);
             }
             let Stranger { origin, host } = &stranger;

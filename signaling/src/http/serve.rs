@@ -26,6 +26,7 @@ use super::patient::Patient;
 use super::tls::{Opened, Tls};
 use super::to_https;
 use super::unread::UnreadWatch;
+use crate::held_open::{Place, Visitors};
 use crate::memory::{Memory, Unread};
 use crate::watched::Watched;
 
@@ -73,14 +74,17 @@ pub(crate) async fn serve(
         };
         // Messages are small, and a person waits for each.
         let _ = stream.set_nodelay(true);
-        let talk = Talk {
-            http: http.clone(),
-            router: router.clone(),
-            peer,
-            unread: Unread::new(&memory.messages),
-        };
+        let (http, router) = (http.clone(), router.clone());
+        let unread = Unread::new(&memory.messages);
         let tls = tls.clone();
-        open.spawn(async move {
+        open.spawn(|place| async move {
+            let talk = Talk {
+                http,
+                router,
+                peer,
+                unread,
+                place,
+            };
             let Some(tls) = tls else {
                 return talk.run(Patient::new(stream, bounds.take)).await;
             };
@@ -102,6 +106,7 @@ struct Talk {
     router: Router,
     peer: SocketAddr,
     unread: Unread,
+    place: Place,
 }
 
 impl Talk {
@@ -112,12 +117,14 @@ impl Talk {
             router,
             peer,
             unread,
+            place,
         } = self;
         let stream = TokioIo::new(Watched::new(stream, UnreadWatch::new(unread.clone())));
         let router = TowerToHyperService::new(router);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(unread.clone());
+            request.extensions_mut().insert(place.clone());
             router.call(request)
         });
         let connection = http.serve_connection(stream, service);
@@ -136,26 +143,34 @@ struct Open {
 #[derive(Default)]
 struct ByAge {
     made: u64,
+    /// The connections that may have to give way, by their age.
     tasks: BTreeMap<u64, (Instant, Option<AbortHandle>)>,
+    /// Those that are held open on purpose, by their first numbers, with the requests that do. They hold other places.
+    aside: BTreeMap<u64, (usize, Option<AbortHandle>)>,
+    /// The numbers of those that were put back, by their first numbers.
+    renumbered: BTreeMap<u64, u64>,
 }
 
 impl Open {
-    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+    fn spawn<C: Future<Output = ()> + Send + 'static>(&self, serve: impl FnOnce(Place) -> C) {
         let number = self.with(|open| {
             open.made += 1;
             open.tasks.insert(open.made, (Instant::now(), None));
             open.made
         });
-        let place = Place {
+        let listed = Listed {
             open: self.clone(),
             number,
         };
+        let connection = serve(Place::new(Arc::new(self.clone()), number));
         let task = tokio::spawn(async move {
             connection.await;
-            drop(place);
+            drop(listed);
         });
         self.with(|open| {
-            if let Some((_, handle)) = open.tasks.get_mut(&number) {
+            let listed = open.tasks.get_mut(&number).map(|(_, handle)| handle);
+            let aside = open.aside.get_mut(&number).map(|(_, handle)| handle);
+            if let Some(handle) = listed.or(aside) {
                 *handle = Some(task.abort_handle());
             }
         });
@@ -183,14 +198,83 @@ impl Open {
     }
 }
 
-/// Dropped, even when its task panics or is ended.
-struct Place {
+/// A connection in the list. Dropped, even when its task panics or is ended, it is out.
+struct Listed {
     open: Open,
     number: u64,
 }
 
-impl Drop for Place {
+impl Drop for Listed {
     fn drop(&mut self) {
-        self.open.with(|open| open.tasks.remove(&self.number));
+        self.open.with(|open| {
+            open.aside.remove(&self.number);
+            let number = open.renumbered.remove(&self.number);
+            open.tasks.remove(&number.unwrap_or(self.number));
+        });
+    }
+}
+
+impl Visitors for Open {
+    fn take_out(&self, number: u64) {
+        self.with(|open| {
+            if let Some((requests, _)) = open.aside.get_mut(&number) {
+                *requests += 1;
+                return;
+            }
+            let listed = open.renumbered.remove(&number).unwrap_or(number);
+            if let Some((_, task)) = open.tasks.remove(&listed) {
+                open.aside.insert(number, (1, task));
+            }
+        });
+    }
+
+    fn put_back(&self, number: u64) {
+        self.with(|open| {
+            let Some((requests, task)) = open.aside.get_mut(&number) else {
+                return;
+            };
+            *requests -= 1;
+            if *requests > 0 {
+                return;
+            }
+            let task = task.take();
+            open.aside.remove(&number);
+            open.made += 1;
+            open.renumbered.insert(number, open.made);
+            open.tasks.insert(open.made, (Instant::now(), task));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_held_open_gives_way_to_nobody() {
+        let open = Open::default();
+        let (sender, places) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            open.spawn(|place| {
+                let _ = sender.send(place);
+                std::future::pending()
+            });
+        }
+        let places: Vec<Place> = places.try_iter().collect();
+        let asides = [places[0].set_aside(), places[0].set_aside()];
+        tokio::time::advance(2 * LEAST_AGE).await;
+        assert!(!open.close_old(1), "the two others are closed");
+        let left = |open: &Open| open.with(|open| (open.tasks.len(), open.aside.len()));
+        tokio::task::yield_now().await;
+        assert_eq!(left(&open), (0, 1));
+        drop(asides);
+        assert_eq!(left(&open), (1, 0));
+        // It is as young as one that has just come.
+        assert!(open.close_old(1));
+        tokio::time::advance(LEAST_AGE).await;
+        assert!(!open.close_old(1));
+        tokio::task::yield_now().await;
+        assert_eq!(left(&open), (0, 0));
+        assert_eq!(open.with(|open| open.renumbered.len()), 0);
     }
 }

@@ -18,12 +18,14 @@ use crate::media::stats::{Drops, WorkerStats};
 use crate::media::{Media, SfuError};
 use crate::memory::{Memory, MemoryStats};
 use crate::node::LogCounts;
+use crate::protocol::native::Native;
 use crate::room::Rooms;
 
 /// The sources of the counters.
 pub(crate) struct Stats {
     pub(crate) started: Instant,
     pub(crate) rooms: Rooms,
+    pub(crate) native: Arc<Native>,
     pub(crate) media: Arc<dyn Media>,
     pub(crate) log: Arc<dyn Fn() -> LogCounts + Send + Sync>,
     pub(crate) memory: Memory,
@@ -40,6 +42,9 @@ struct NodeStats {
     moderated: BTreeMap<&'static str, u64>,
     moderation_refused: BTreeMap<&'static str, u64>,
     media_never_connected: u64,
+    sessions: Sessions,
+    /// Sockets of clients by their transport.
+    sockets: BTreeMap<&'static str, usize>,
     /// None without TLS.
     tls_handshakes: Option<Handshakes>,
     cipher: &'static str,
@@ -54,6 +59,16 @@ struct NodeStats {
     caches_refused: u64,
     workers: Vec<Worker>,
     drops: BTreeMap<&'static str, u64>,
+}
+
+/// Sessions that outlive their connections.
+#[derive(Serialize)]
+struct Sessions {
+    open: usize,
+    /// Those without a connection.
+    away: usize,
+    resumed: u64,
+    refused: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +133,7 @@ impl Stats {
         }
         let failed_workers = totals.workers.iter().filter(|w| w.failed).count();
         let log = (self.log)();
+        let sessions = self.native.session_counts();
         let workers = totals.workers.into_iter().enumerate();
         Ok(NodeStats {
             uptime_s: self.started.elapsed().as_secs_f64(),
@@ -128,6 +144,13 @@ impl Stats {
             moderated: self.rooms.moderated(),
             moderation_refused: self.rooms.moderation_refused(),
             media_never_connected: counts.media_never_connected,
+            sessions: Sessions {
+                open: sessions.open,
+                away: sessions.away,
+                resumed: sessions.resumed,
+                refused: sessions.refused,
+            },
+            sockets: self.native.open_sockets(),
             tls_handshakes: self.tls.as_ref().map(Tls::handshakes),
             cipher: totals.cipher,
             linked_workers: totals.linked_workers,
@@ -194,6 +217,7 @@ mod tests {
     use super::super::tls::Failure;
     use crate::media::DropReason;
     use crate::room::{DONE_CODES, REFUSED_CODES, join_codes};
+    use crate::session::ResumeFault;
 
     /// The codes that the first column of the guide's table under `heading` has.
     fn listed(heading: &str) -> Vec<&'static str> {
@@ -228,6 +252,13 @@ mod tests {
         let mut codes = join_codes();
         codes.sort_unstable();
         assert_eq!(listed("### Refused joins"), codes);
+    }
+
+    #[test]
+    fn the_guide_lists_every_refusal_of_a_resume() {
+        let mut codes = ResumeFault::CODES.to_vec();
+        codes.sort_unstable();
+        assert_eq!(listed("### Refused resumes"), codes);
     }
 
     #[test]

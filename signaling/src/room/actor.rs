@@ -17,13 +17,14 @@ use super::errands::{Errands, Then};
 use super::lane::Lanes;
 use super::moderation::{Door, Hands, LOOK_EVERY, WaitingRoom};
 use super::participant::{Counted, Participant, Way};
-use super::registry::{Joined, Listing, Message, Shared, StopSignal};
+use super::registry::{Joined, Listing, Message, Shared, StopSignal, Wish};
 use super::subscription::Unfinished;
 use super::timeline::Former;
 use super::vacancy::Vacancy;
 use super::{
     Change, Ending, Event, LeaveReason, ParticipantId, Refusal, Snapshot, Speakers, TrackName,
 };
+use crate::clients::ClientAddress;
 use crate::media::{self, PeerId, RoomId, SfuError, TrackId};
 use crate::names::RoomName;
 use crate::session::{Outbox, Undelivered};
@@ -54,6 +55,11 @@ pub(super) struct Room {
     /// Names of participants and tracks that are gone, for the timeline.
     pub(super) former: Former,
     joined: u64,
+    /// Ids of those who have left while a command of theirs was under way, whose reply would be told to the next under
+    /// that id. Bounded by the commands under way.
+    pub(super) unsettled: HashSet<ParticipantId>,
+    /// Stays so far.
+    stays: u64,
     empty_since: Option<Instant>,
     /// The place among the rooms that may be closed for others, while this one is empty.
     vacancy: Option<Vacancy>,
@@ -119,6 +125,8 @@ pub(super) async fn run(
         speakers: Speakers::default(),
         former: Former::default(),
         joined: 0,
+        unsettled: HashSet::new(),
+        stays: 0,
         empty_since: Some(Instant::now()),
         vacancy: None,
         evicted: false,
@@ -247,25 +255,29 @@ impl Room {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Enter { guest, reply } => {
-                // An actor that stops listening to the reply meanwhile is noticed as gone.
-                let _ = reply.send(self.enter(*guest));
+            Message::Enter { guest, reply } => self.come(*guest, reply),
+            Message::Of { who, stay, wish } => {
+                // It may have been removed, and have joined anew under its id.
+                let participant = self.participants.get(&who);
+                if participant.is_some_and(|it| it.stay == stay) {
+                    self.grant(&who, wish);
+                }
             }
-            Message::Command {
-                from,
-                command,
-                place,
-            } => self.queue(&from, command, place),
-            Message::Leave {
-                participant,
-                reason,
-            } => self.remove(&participant, reason),
             Message::Inspect(question) => self.inspect(question),
             Message::Order(order) => self.obey(order),
             Message::Evict => {
                 self.evicted = true;
                 self.vacancy = None;
             }
+        }
+    }
+
+    fn grant(&mut self, who: &ParticipantId, wish: Wish) {
+        match wish {
+            Wish::Do { command, place } => self.queue(who, command, place),
+            Wish::BeginAnew { renewal, place } => self.queue_renewal(who, *renewal, place),
+            Wish::Presence(connected) => self.set_presence(who, connected),
+            Wish::Leave(reason) => self.remove(who, reason),
         }
     }
 
@@ -284,46 +296,35 @@ impl Room {
             identity,
             mut permissions,
         } = guest;
+        if let Some(identity) = &identity {
+            self.replace_others(identity);
+        }
         self.refuse_if_full()?;
+        // Somebody may have come by it while this one waited at the door.
+        let id = match self.is_free(&id) {
+            true => id,
+            false => ParticipantId::random(),
+        };
         permissions.moderate |= self.lacks_moderator();
         let identity: Option<Arc<str>> = identity.map(Arc::from);
         if let Some(identity) = &identity {
             self.door.remember(identity);
         }
-        let limits = &self.shared.limits;
-        let memory = &self.shared.memory.events;
-        let outbox = Outbox::new(limits.outgoing_queue, |evicted| {
-            memory.open(entrant.client, move || evicted.notify_one())
-        });
-        let events = outbox.attach();
-        let (ending_sender, ending) = oneshot::channel();
-        let snapshot = Snapshot {
-            request: entrant.request,
-            room: self.name.shared(),
-            participant: id.clone(),
-            name: entrant.name.clone(),
-            metadata: entrant.metadata.clone(),
-            permissions,
-            participants: self.in_order().into_iter().map(Participant::info).collect(),
-            chat: self.chat.entries(),
-            rules: self.door.rules,
-            hands: self.hands.in_order(),
-        };
+        let (way, joined) = self.open_way(&id, entrant.client, entrant.session.is_some());
         self.joined += 1;
         let auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
         let participant = Participant {
             order: self.joined,
             id: id.clone(),
+            stay: joined.stay,
+            is_away: false,
             name: entrant.name,
             metadata: entrant.metadata,
             identity,
             client: entrant.client,
             permissions,
             auto_subscribe,
-            way: Way {
-                events: outbox,
-                ending: ending_sender,
-            },
+            way,
             peer: None,
             offers: 0,
             tracks: Vec::new(),
@@ -344,19 +345,68 @@ impl Room {
         self.tell_others(&id, Event::ParticipantJoined(participant.info()));
         self.participants.insert(id.clone(), participant);
         self.empty_since = None;
-        self.tell(&id, Event::Welcome(snapshot));
-        if !self.speakers.recent.is_empty() {
-            let speakers = self.speakers.clone();
-            self.tell(&id, Event::Speakers(speakers));
+        self.note_views(&id, &entrant.views);
+        self.greet(&id, entrant.request);
+        Ok(joined)
+    }
+
+    /// Makes the two ends of the way to a participant, for a stay that begins.
+    pub(super) fn open_way(
+        &mut self,
+        id: &ParticipantId,
+        client: Option<ClientAddress>,
+        has_session: bool,
+    ) -> (Way, Joined) {
+        let memory = &self.shared.memory.events;
+        let outbox = Outbox::new(self.shared.limits.outgoing_queue, |evicted| {
+            memory.open(client, move || evicted.notify_one())
+        });
+        let mut events = outbox.attach();
+        if has_session {
+            events.keep_taken();
         }
-        if permissions.moderate {
-            self.tell_waiting(&id);
-        }
-        Ok(Joined {
-            participant: id,
+        let (told, ending) = oneshot::channel();
+        let way = Way {
+            events: outbox,
+            ending: told,
+        };
+        self.stays += 1;
+        let joined = Joined {
+            participant: id.clone(),
+            stay: self.stays,
             events,
             ending,
-        })
+        };
+        (way, joined)
+    }
+
+    /// Tells a participant everything that there is: the first of its events.
+    pub(super) fn greet(&mut self, id: &ParticipantId, request: Option<u32>) {
+        let Some(participant) = self.participants.get(id) else {
+            return;
+        };
+        let permissions = participant.permissions;
+        let others = self.in_order().into_iter().filter(|other| other.id != *id);
+        let snapshot = Snapshot {
+            request,
+            room: self.name.shared(),
+            participant: id.clone(),
+            name: participant.name.clone(),
+            metadata: participant.metadata.clone(),
+            permissions,
+            participants: others.map(Participant::info).collect(),
+            chat: self.chat.entries(),
+            rules: self.door.rules,
+            hands: self.hands.in_order(),
+        };
+        self.tell(id, Event::Welcome(snapshot));
+        if !self.speakers.recent.is_empty() {
+            let speakers = self.speakers.clone();
+            self.tell(id, Event::Speakers(speakers));
+        }
+        if permissions.moderate {
+            self.tell_waiting(id);
+        }
     }
 
     /// Ends a participant's stay. It is ignored for one who has left already: the socket and the queue may both report
@@ -396,6 +446,9 @@ impl Room {
     fn forget(&mut self, id: &ParticipantId) -> Option<Participant> {
         let participant = self.participants.remove(id)?;
         self.lanes.leave(id, &participant.lane);
+        if participant.lane.is_busy() {
+            self.unsettled.insert(id.clone());
+        }
         self.hands.lower(id);
         self.look_at_connecting(id, participant.connecting_since);
         if let Some(peer) = participant.peer {

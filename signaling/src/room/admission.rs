@@ -153,6 +153,8 @@ mod tests {
             client: None,
             token: None,
             http: None,
+            session: None,
+            views: Vec::new(),
         }
     }
 

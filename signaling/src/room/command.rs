@@ -9,6 +9,7 @@ use crate::access::Token;
 use crate::clients::ClientAddress;
 use crate::hooks::HttpRequest;
 use crate::names;
+use crate::session::Secret;
 
 /// Someone who wants in.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct Entrant {
     pub token: Option<Token>,
     /// The HTTP request that its connection began with, for the embedder's hooks.
     pub http: Option<Arc<HttpRequest>>,
+    /// The secret of its session, which keeps what it is told until that is acknowledged. None: no session.
+    pub session: Option<Secret>,
+    /// Its views of tracks, taken as soon as it is in the room.
+    pub views: Vec<NamedView>,
 }
 
 /// A request of a participant.
@@ -143,6 +148,7 @@ impl Entrant {
     /// Names itself in the one form of its name.
     pub(crate) fn checked(self) -> Result<Self, Refusal> {
         check_metadata(&self.metadata)?;
+        check_views("views", &self.views)?;
         let name = display_name(&self.name)?;
         Ok(Self { name, ..self })
     }
@@ -162,9 +168,7 @@ impl Action {
                     "`tracks` must have at most {NAMED_TRACKS} entries."
                 )))
             }
-            Self::View(views) if views.len() > VIEWS => Err(Refusal::bad_field(format!(
-                "`tracks` must have at most {VIEWS} entries."
-            ))),
+            Self::View(views) => check_views("tracks", views).map(|()| self),
             Self::Update { name, metadata } => {
                 metadata.as_ref().map_or(Ok(()), check_metadata)?;
                 let name = name.as_deref().map(display_name).transpose()?;
@@ -178,6 +182,14 @@ impl Action {
             _ => Ok(self),
         }
     }
+}
+
+pub(super) fn check_views(field: &str, views: &[NamedView]) -> Result<(), Refusal> {
+    if views.len() > VIEWS {
+        let sentence = format!("`{field}` must have at most {VIEWS} entries.");
+        return Err(Refusal::bad_field(sentence));
+    }
+    Ok(())
 }
 
 fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Refusal> {
@@ -211,6 +223,8 @@ mod tests {
             client: None,
             token: None,
             http: None,
+            session: None,
+            views: Vec::new(),
         };
         assert_eq!(entrant.checked().expect("a name").name, "Zo\u{eb}");
         let update = Action::Update {

@@ -60,6 +60,13 @@ pub enum Event {
         /// The reason.
         reason: LeaveReason,
     },
+    /// Somebody's session has lost its connection, or has one again.
+    Presence {
+        /// The participant.
+        participant: ParticipantId,
+        /// Whether it has one.
+        connected: bool,
+    },
     /// Somebody publishes a track.
     TrackPublished {
         /// The publisher.
@@ -307,6 +314,8 @@ pub struct ParticipantInfo {
     pub metadata: Map<String, Value>,
     /// The tracks that it publishes.
     pub tracks: Vec<TrackInfo>,
+    /// Whether its session has a connection.
+    pub connected: bool,
 }
 
 /// A published track as the others see it.
@@ -354,6 +363,8 @@ pub enum LeaveReason {
     Server,
     /// The embedder or a moderator removed it.
     Kicked,
+    /// The same user has joined anew.
+    Replaced,
 }
 
 impl LeaveReason {
@@ -364,6 +375,7 @@ impl LeaveReason {
             Self::MediaFailed => "media_failed",
             Self::Server => "server",
             Self::Kicked => "kicked",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -391,6 +403,8 @@ pub enum Ending {
         /// The moderator.
         by: Option<ParticipantId>,
     },
+    /// The same user, or another connection with the session's secret, has joined anew.
+    Replaced,
     /// The embedder or a moderator closed the room.
     RoomClosed {
         /// A sentence for the people.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
+use crate::session::Secret;
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $length:literal) => {
         $(#[$doc])*
@@ -52,7 +54,7 @@ macro_rules! name {
 }
 
 name!(
-    /// Unguessable (95 bits).
+    /// Unguessable (95 bits, or 120 with a session).
     ParticipantId, "pa_", 16
 );
 impl ParticipantId {
@@ -61,6 +63,11 @@ impl ParticipantId {
 
     pub(crate) fn server() -> Self {
         Self(Self::SERVER.into())
+    }
+
+    /// The id, in a room, of who has the secret of a session.
+    pub(super) fn of_session(room: &str, secret: &Secret) -> Self {
+        Self(secret.participant(room).into())
     }
 }
 

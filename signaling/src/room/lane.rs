@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::actor::Room;
 use super::errands::AT_A_TIME;
+use super::renewal::Renewal;
 use super::{Action, Command, Moderate, ParticipantId};
 use crate::media::EventBacklog;
 
@@ -17,13 +18,20 @@ pub(super) const PLACES: usize = 8;
 /// One of a participant's [`PLACES`]; dropped, it is free.
 pub(super) type Place = OwnedSemaphorePermit;
 
+/// A thing that a participant's lane holds.
+enum Task {
+    Command(Command),
+    /// It begins anew, once what it asked for before is done: so no old reply comes to its new client.
+    Renewal(Box<Renewal>),
+}
+
 /// A participant's commands that are not done.
 #[derive(Default)]
 pub(super) struct Lane {
     /// The place of the command under way.
     busy: Option<Place>,
     /// Bounded by [`PLACES`].
-    waiting: VecDeque<(Command, Place)>,
+    waiting: VecDeque<(Task, Place)>,
     /// [`Lanes`] has its participant among those who are ready or parked.
     listed: bool,
     /// Events of its transport that came after an answer which it has not been told yet.
@@ -68,10 +76,19 @@ impl Lanes {
 impl Room {
     /// Takes a command, which begins when those before it are done.
     pub(super) fn queue(&mut self, from: &ParticipantId, command: Command, place: Place) {
+        self.push(from, Task::Command(command), place);
+    }
+
+    /// Takes a renewal, which begins in its turn likewise.
+    pub(super) fn queue_renewal(&mut self, id: &ParticipantId, renewal: Renewal, place: Place) {
+        self.push(id, Task::Renewal(Box::new(renewal)), place);
+    }
+
+    fn push(&mut self, id: &ParticipantId, task: Task, place: Place) {
         // One just removed as too slow may have sent more.
-        if let Some(participant) = self.participants.get_mut(from) {
-            participant.lane.waiting.push_back((command, place));
-            self.list(from);
+        if let Some(participant) = self.participants.get_mut(id) {
+            participant.lane.waiting.push_back((task, place));
+            self.list(id);
             self.begin_commands();
         }
     }
@@ -79,6 +96,7 @@ impl Room {
     /// The participant's command is done. Called once for each that began.
     pub(super) fn done(&mut self, id: &ParticipantId) {
         self.lanes.under_way -= 1;
+        self.unsettled.remove(id);
         if let Some(participant) = self.participants.get_mut(id) {
             participant.lane.busy = None;
             self.list(id);
@@ -103,25 +121,31 @@ impl Room {
                 continue;
             };
             let lane = &mut participant.lane;
-            let Some((command, place)) = lane.waiting.pop_front() else {
+            let Some((task, place)) = lane.waiting.pop_front() else {
                 lane.listed = false;
                 continue;
             };
-            if self.lanes.under_way >= AT_A_TIME && asks(&command.action) {
-                lane.waiting.push_front((command, place));
+            if self.lanes.under_way >= AT_A_TIME && asks(&task) {
+                lane.waiting.push_front((task, place));
                 self.lanes.parked.push_back(id);
                 continue;
             }
             lane.listed = false;
             lane.busy = Some(place);
             self.lanes.under_way += 1;
-            self.take(&id, command);
+            match task {
+                Task::Command(command) => self.take(&id, command),
+                Task::Renewal(renewal) => self.renew(&id, *renewal),
+            }
         }
     }
 }
 
-/// Whether an action may have to wait for the media plane.
-fn asks(action: &Action) -> bool {
+/// Whether a task may have to wait for the media plane.
+fn asks(task: &Task) -> bool {
+    let Task::Command(Command { action, .. }) = task else {
+        return false;
+    };
     match action {
         Action::Moderate(wish) => matches!(wish, Moderate::Mute { .. }),
         action => !matches!(

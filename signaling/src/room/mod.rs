@@ -18,6 +18,7 @@ mod participant;
 mod permission;
 mod refusal;
 mod registry;
+mod renewal;
 mod report;
 mod request;
 mod stats;
@@ -27,8 +28,9 @@ mod timeline;
 mod vacancy;
 mod view;
 
-pub use crate::session::Inbox;
+pub use crate::session::{Inbox, Secret};
 pub(crate) use admission::IDENTITY_BYTES;
+pub(crate) use command::room_name;
 pub use command::{Action, Carried, Command, Entrant, NamedView, Source};
 pub use event::{
     Answered, ChatEntry, Ending, Event, LeaveReason, NamedSlot, NamedSubscription,

@@ -355,12 +355,18 @@ impl Room {
 
     /// The participant stays and may offer anew.
     pub(super) fn lose_peer(&mut self, id: &ParticipantId) {
-        let Some(participant) = self.participants.get_mut(id) else {
-            return;
-        };
-        let Some(peer) = participant.peer.take() else {
-            return;
-        };
+        if let Some(peer) = self.take_peer(id) {
+            info!(
+                room = %self.name, participant = %id, %peer,
+                reason = LeaveReason::MediaFailed.as_str(), "peer lost"
+            );
+        }
+    }
+
+    /// Takes the transport of a participant, which has no tracks any more.
+    pub(super) fn take_peer(&mut self, id: &ParticipantId) -> Option<PeerId> {
+        let participant = self.participants.get_mut(id)?;
+        let peer = participant.peer.take()?;
         participant.told_needs = Needs::default();
         participant.new_needs = None;
         let connecting_since = participant.connecting_since.take();
@@ -371,10 +377,7 @@ impl Room {
         for track in tracks {
             self.unpublish(id, track);
         }
-        info!(
-            room = %self.name, participant = %id, %peer,
-            reason = LeaveReason::MediaFailed.as_str(), "peer lost"
-        );
+        Some(peer)
     }
 
     /// A slot whose track has just ended is free for all the client can tell.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::admission::Guest;
 use super::lane::Lane;
 use super::moderation::Comer;
 use super::{Ending, Event, ParticipantId, ParticipantInfo, Source, TrackInfo};
@@ -20,6 +21,10 @@ pub(super) struct Participant {
     /// Counts up within the room: the order in which they joined.
     pub(super) order: u64,
     pub(super) id: ParticipantId,
+    /// Tells this stay apart from others under the same id, which a session keeps.
+    pub(super) stay: u64,
+    /// Its session has had no connection for a while, and the others know.
+    pub(super) is_away: bool,
     pub(super) name: String,
     pub(super) metadata: Map<String, Value>,
     /// The embedder's key of the user.
@@ -78,12 +83,29 @@ impl Participant {
         }
     }
 
+    /// Takes what a join asks for anew. Returns whether the others see something else.
+    pub(super) fn take_over(&mut self, guest: Guest) -> bool {
+        let Guest {
+            entrant,
+            permissions,
+            ..
+        } = guest;
+        // The right may have been passed on to this participant.
+        let moderate = permissions.moderate || self.permissions.moderate;
+        self.permissions = permissions.moderate(moderate);
+        self.auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
+        let is_changed = entrant.name != self.name || entrant.metadata != self.metadata;
+        (self.name, self.metadata) = (entrant.name, entrant.metadata);
+        is_changed
+    }
+
     pub(super) fn info(&self) -> ParticipantInfo {
         ParticipantInfo {
             id: self.id.clone(),
             name: self.name.clone(),
             metadata: self.metadata.clone(),
             tracks: self.tracks.iter().map(|track| track.info.clone()).collect(),
+            connected: !self.is_away,
         }
     }
 }

@@ -19,11 +19,13 @@ use super::command::{Command, Entrant, room_name};
 use super::lane::{PLACES, Place};
 use super::moderation::{DONE_CODES, DOOR_CODES, Entered, REFUSED_CODES, Waiting};
 use super::operate::Order;
+use super::renewal::Renewal;
 use super::report::{Events, Reports};
 use super::tally::Tally;
 use super::vacancy::{Vacancies, Vacancy};
 use super::{
-    Ending, Event, LeaveReason, ParticipantId, Refusal, RoomSnapshot, RoomStats, Timeline,
+    Ending, Event, LeaveReason, NamedView, ParticipantId, Refusal, RoomSnapshot, RoomStats,
+    Timeline,
 };
 use crate::access::{Access, TokenFault};
 use crate::clients::{ClientAddress, Clients, Exceeded, Held};
@@ -114,17 +116,13 @@ impl Shared {
 pub(super) enum Message {
     Enter {
         guest: Box<Guest>,
-        reply: oneshot::Sender<Result<Entered, Refusal>>,
+        reply: Reply,
     },
-    Command {
-        from: ParticipantId,
-        command: Command,
-        /// Given back when the command is done.
-        place: Place,
-    },
-    Leave {
-        participant: ParticipantId,
-        reason: LeaveReason,
+    /// A participant's, in the stay of that number.
+    Of {
+        who: ParticipantId,
+        stay: u64,
+        wish: Wish,
     },
     /// An operator's question.
     Inspect(Inspection),
@@ -132,6 +130,26 @@ pub(super) enum Message {
     Order(Order),
     /// Another room needs the place of this one, if nobody is in it.
     Evict,
+}
+
+/// The way to hear how a join ends.
+pub(super) type Reply = oneshot::Sender<Result<Entered, Refusal>>;
+
+/// A participant's wish.
+pub(super) enum Wish {
+    Do {
+        command: Command,
+        /// Given back when the command is done.
+        place: Place,
+    },
+    /// Its client remembers nothing, and wants to be told everything.
+    BeginAnew {
+        renewal: Box<Renewal>,
+        place: Place,
+    },
+    /// Its session has a connection, or has none.
+    Presence(bool),
+    Leave(LeaveReason),
 }
 
 /// An operator's question about a room.
@@ -144,6 +162,7 @@ pub(super) enum Inspection {
 /// The place in a room of an accepted participant, as the actor hands it out.
 pub(super) struct Joined {
     pub(super) participant: ParticipantId,
+    pub(super) stay: u64,
     pub(super) events: Inbox<Arc<Event>>,
     pub(super) ending: oneshot::Receiver<Ending>,
 }
@@ -157,6 +176,7 @@ pub struct Membership {
     pub events: Inbox<Arc<Event>>,
     /// Comes when the room ends the membership; no event follows it.
     pub ending: oneshot::Receiver<Ending>,
+    stay: u64,
     mailbox: mpsc::Sender<Message>,
     /// Free for commands. Overflow: backpressure, to this participant's socket.
     places: Arc<Semaphore>,
@@ -411,6 +431,7 @@ impl Membership {
     pub(super) fn new(joined: Joined, mailbox: mpsc::Sender<Message>) -> Self {
         let Joined {
             participant,
+            stay,
             events,
             ending,
         } = joined;
@@ -418,9 +439,19 @@ impl Membership {
             participant,
             events,
             ending,
+            stay,
             mailbox,
             places: Arc::new(Semaphore::new(PLACES)),
         }
+    }
+
+    async fn wish(&self, wish: Wish) -> bool {
+        let message = Message::Of {
+            who: self.participant.clone(),
+            stay: self.stay,
+            wish,
+        };
+        self.mailbox.send(message).await.is_ok()
     }
 
     /// Returns whether the room still exists. Waits while many earlier commands of this participant are not done.
@@ -428,22 +459,42 @@ impl Membership {
         let Ok(place) = self.places.clone().acquire_owned().await else {
             return false;
         };
-        let message = Message::Command {
-            from: self.participant.clone(),
-            command,
-            place,
+        self.wish(Wish::Do { command, place }).await
+    }
+
+    /// Begins anew under the same id, without a transport and tracks: [`events`](Self::events) and
+    /// [`ending`](Self::ending) are others then, with an [`Event::Welcome`] first. Returns false if the room has ended the
+    /// membership meanwhile, as [`ending`](Self::ending) tells.
+    pub(crate) async fn begin_anew(&mut self, request: Option<u32>, views: Vec<NamedView>) -> bool {
+        let Ok(place) = self.places.clone().acquire_owned().await else {
+            return false;
         };
-        self.mailbox.send(message).await.is_ok()
+        let (reply, answer) = oneshot::channel();
+        let renewal = Box::new(Renewal {
+            request,
+            views,
+            guest: None,
+            reply,
+        });
+        self.wish(Wish::BeginAnew { renewal, place }).await;
+        let Ok(Ok(Entered::In(joined))) = answer.await else {
+            return false;
+        };
+        self.stay = joined.stay;
+        self.events = joined.events;
+        self.ending = joined.ending;
+        true
+    }
+
+    /// Tells the others whether this participant's session has a connection.
+    pub(crate) async fn presence(&self, connected: bool) {
+        self.wish(Wish::Presence(connected)).await;
     }
 
     /// Leaves the room.
     pub async fn leave(self, reason: LeaveReason) {
-        let message = Message::Leave {
-            participant: self.participant,
-            reason,
-        };
         // A room that is gone has been left.
-        let _ = self.mailbox.send(message).await;
+        self.wish(Wish::Leave(reason)).await;
     }
 }
 

@@ -14,6 +14,12 @@ impl Room {
     /// Sets how a participant shows tracks. A track that has just ended is skipped, and so is the participant's own:
     /// neither is sent to it.
     pub(super) fn view(&mut self, id: &ParticipantId, views: &[NamedView], then: Then) {
+        let known = self.note_views(id, views);
+        self.tell_views(id, known, then);
+    }
+
+    /// Keeps how a participant shows tracks. Returns the views of tracks that it may be sent.
+    pub(super) fn note_views(&mut self, id: &ParticipantId, views: &[NamedView]) -> Vec<View> {
         let mut known = HashMap::new();
         for view in views {
             let Some(&track) = self.track_ids.get(view.track.as_str()) else {
@@ -34,7 +40,7 @@ impl Room {
         if let Some(viewer) = self.participants.get_mut(id) {
             viewer.views.extend(&known);
         }
-        self.tell_views(id, known.into_values().collect(), then);
+        known.into_values().collect()
     }
 
     /// Repeats the views of tracks to which a participant has just been subscribed: the media plane keeps views of

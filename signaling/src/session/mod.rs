@@ -1,11 +1,23 @@
 //! A participant's stay in a room, apart from the connection that carries it.
 //!
-//! The room puts events into an [`Outbox`]. A connection attaches to it, and takes them by its [`Inbox`] in their order.
-//! Each event has a number. It is kept until the connection takes more, for it has been written then; what was not, the
-//! next connection that attaches would be given. In version 1 of the native protocol a participant leaves when its
-//! connection detaches.
+//! The room puts events into an [`Outbox`], where each has a number. A connection attaches to it, and takes them by its
+//! [`Inbox`] in their order. What was taken is written; a participant with a session has it kept until its client
+//! acknowledges it, for the connection may be lost with what was written last.
+//!
+//! A session outlives its connections. Its client comes back by a [`Token`] with the number of messages that it has had,
+//! and is told how many of its own have come ([`Ledger`]). [`Sessions`] finds a session by the secret of its token. Nothing
+//! here knows of sockets, clocks or rooms.
 
+mod ledger;
 mod outbox;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod token;
 
+pub(crate) use ledger::{Comeback, Ledger, ResumeFault};
 pub use outbox::Inbox;
 pub(crate) use outbox::{Outbox, Undelivered};
+pub(crate) use registry::{Away, Registered, SessionCounts, Sessions};
+pub use token::Secret;
+pub(crate) use token::{Nonce, Token};

@@ -1,6 +1,7 @@
 //! The events on their way to one participant: numbered, and bounded in number and bytes.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,6 +11,9 @@ use crate::memory::{Account, UNCOUNTED};
 /// Bytes of events that are kept for one participant. Overflow: [`Undelivered::Full`]. Two thousand of the longest chat
 /// texts fit, and several times the welcome to the fullest room.
 const BYTES: usize = 16 << 20;
+/// Events that were taken and that the client has not acknowledged. Overflow: the oldest are forgotten, and a client that
+/// has missed one of them cannot go on. Clients acknowledge every 64; with so many under way the link holds seconds.
+const UNACKNOWLEDGED: usize = 4_096;
 /// Bytes between two looks at the process's budget.
 const STEP: usize = 16 << 10;
 
@@ -45,6 +49,8 @@ struct Kept<T> {
     first: u64,
     /// Events, from the first on, that the attached connection has taken.
     taken: usize,
+    /// What was taken stays until it is acknowledged; otherwise until more is taken.
+    keeps_taken: bool,
     /// Events that may wait.
     most: usize,
     bytes: usize,
@@ -65,6 +71,7 @@ impl<T: Clone> Outbox<T> {
                 events: VecDeque::new(),
                 first: 1,
                 taken: 0,
+                keeps_taken: false,
                 most,
                 bytes: 0,
                 account: open(Arc::clone(&evicted)),
@@ -94,19 +101,7 @@ impl<T: Clone> Outbox<T> {
 
     /// Keeps an event of so many bytes. An event that is kept once for several participants weighs its part for each.
     pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
-        let mut kept = self.0.lock();
-        if !kept.is_attached {
-            return Err(Undelivered::Detached);
-        }
-        let waiting = kept.events.len() - kept.taken;
-        let now = kept.bytes.saturating_add(bytes);
-        if waiting >= kept.most || now > BYTES || !kept.count(now) {
-            return Err(Undelivered::Full);
-        }
-        kept.events.push_back((event, bytes));
-        drop(kept);
-        self.0.changed.notify_waiters();
-        Ok(())
+        self.0.put(event, bytes)
     }
 }
 
@@ -137,16 +132,17 @@ impl<T: Clone> Inbox<T> {
                 if kept.attachments != self.attachment {
                     return 0;
                 }
-                kept.acknowledge();
-                let count = limit.min(kept.events.len());
+                let kept = &mut *kept;
+                if !kept.keeps_taken {
+                    kept.forget(kept.taken);
+                }
+                let taken = kept.taken;
+                let count = limit.min(kept.events.len() - taken);
                 if count > 0 {
-                    events.extend(
-                        kept.events
-                            .iter()
-                            .take(count)
-                            .map(|(event, _)| event.clone()),
-                    );
-                    kept.taken = count;
+                    let next = kept.events.range(taken..taken + count);
+                    events.extend(next.map(|(event, _)| event.clone()));
+                    kept.taken += count;
+                    kept.forget(kept.taken.saturating_sub(UNACKNOWLEDGED));
                 }
                 if count > 0 || kept.is_closed {
                     return count;
@@ -160,6 +156,41 @@ impl<T: Clone> Inbox<T> {
     pub fn sequence(&self) -> u64 {
         let kept = self.shared.lock();
         kept.first - 1 + kept.taken as u64
+    }
+
+    /// Keeps what is taken from now on until it is acknowledged.
+    pub(crate) fn keep_taken(&mut self) {
+        self.shared.lock().keeps_taken = true;
+    }
+
+    /// The numbers after which [`rewind`](Self::rewind) can go on.
+    pub(crate) fn kept(&self) -> RangeInclusive<u64> {
+        let kept = self.shared.lock();
+        kept.first - 1..=kept.first - 1 + kept.taken as u64
+    }
+
+    /// Forgets the events up to this number: the client has them. False if they were not all taken.
+    pub(crate) fn acknowledge(&self, number: u64) -> bool {
+        let mut kept = self.shared.lock();
+        let count = usize::try_from(number.saturating_sub(kept.first - 1));
+        match count {
+            Ok(count) if count <= kept.taken => {
+                kept.forget(count);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Acknowledges the events up to this number, which is one of [`kept`](Self::kept), and gives those after it again.
+    pub(crate) fn rewind(&self, number: u64) {
+        self.acknowledge(number);
+        self.shared.lock().taken = 0;
+    }
+
+    /// Keeps an event of this end's own, in the way of the room.
+    pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
+        self.shared.put(event, bytes)
     }
 
     /// Notified when the participant should end: it holds most of what the process has for events.
@@ -182,14 +213,34 @@ impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Kept<T>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
+        let mut locked = self.lock();
+        let kept = &mut *locked;
+        if !kept.is_attached {
+            return Err(Undelivered::Detached);
+        }
+        if kept.keeps_taken && kept.bytes.saturating_add(bytes) > BYTES {
+            kept.forget(kept.taken);
+        }
+        let waiting = kept.events.len() - kept.taken;
+        let now = kept.bytes.saturating_add(bytes);
+        if waiting >= kept.most || now > BYTES || !kept.count(now) {
+            return Err(Undelivered::Full);
+        }
+        kept.events.push_back((event, bytes));
+        drop(locked);
+        self.changed.notify_waiters();
+        Ok(())
+    }
 }
 
 impl<T> Kept<T> {
-    /// Forgets what was taken: it is written.
-    fn acknowledge(&mut self) {
-        let taken = std::mem::take(&mut self.taken);
-        let written: usize = self.events.drain(..taken).map(|(_, bytes)| bytes).sum();
-        self.first += taken as u64;
+    /// Forgets so many of those that were taken, the first of them: they are written, or the client has them.
+    fn forget(&mut self, count: usize) {
+        self.taken -= count;
+        let written: usize = self.events.drain(..count).map(|(_, bytes)| bytes).sum();
+        self.first += count as u64;
         if written > 0 {
             self.count(self.bytes - written);
         }
@@ -284,6 +335,48 @@ mod tests {
         assert_eq!(outbox.put(5, 1), Err(Undelivered::Detached));
         let mut third = outbox.attach();
         assert_eq!(taken(&mut third, 9), [3, 4]);
+    }
+
+    #[test]
+    fn what_was_taken_stays_until_it_is_acknowledged() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(9, &budget);
+        let mut inbox = outbox.attach();
+        inbox.keep_taken();
+        for event in 1..=6 {
+            outbox.put(event, 1).expect("kept");
+        }
+        assert_eq!(taken(&mut inbox, 2), [1, 2]);
+        assert_eq!(taken(&mut inbox, 2), [3, 4]);
+        assert_eq!((inbox.kept(), inbox.sequence()), (0..=4, 4));
+        assert!(!inbox.acknowledge(5) && !inbox.acknowledge(u64::MAX));
+        assert!(inbox.acknowledge(1) && inbox.acknowledge(0), "again");
+        assert_eq!(inbox.kept(), 1..=4);
+        inbox.rewind(3);
+        assert_eq!((inbox.kept(), taken(&mut inbox, 9)), (3..=3, vec![4, 5, 6]));
+        inbox.rewind(6);
+        assert!(taken(&mut inbox, 9).is_empty());
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_nothing_has_the_oldest_forgotten() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(9, &budget);
+        let mut inbox = outbox.attach();
+        inbox.keep_taken();
+        let most = UNACKNOWLEDGED as u64;
+        for event in 0..UNACKNOWLEDGED + 5 {
+            outbox.put(event as u32, 1).expect("kept");
+            assert_eq!(taken(&mut inbox, 9), [event as u32]);
+        }
+        assert_eq!(inbox.kept(), 5..=most + 5);
+        // Bytes are bounded likewise: what waits comes first.
+        outbox.put(0, BYTES / 2).expect("kept");
+        assert_eq!(taken(&mut inbox, 9), [0]);
+        assert_eq!(inbox.kept(), 6..=most + 6);
+        outbox.put(1, BYTES / 2 + 1).expect("kept");
+        assert_eq!(inbox.kept(), most + 6..=most + 6);
+        assert_eq!(outbox.put(2, BYTES / 2), Err(Undelivered::Full));
     }
 
     #[test]

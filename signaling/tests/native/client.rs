@@ -213,7 +213,7 @@ impl Client {
     }
 
     pub(crate) async fn expect_pong(&mut self) {
-        let answer = self.request(ClientMessage::Ping).await;
+        let answer = self.request(ClientMessage::Ping { received: None }).await;
         assert!(matches!(answer, ServerMessage::Pong { .. }), "{answer:?}");
     }
 
@@ -287,6 +287,7 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
     match message {
         ServerMessage::Welcome(welcome) => welcome.id,
         ServerMessage::Answer(answer) => answer.id,
+        ServerMessage::Resumed { id, .. } => *id,
         ServerMessage::Error(refusal) => refusal.id,
         ServerMessage::Ok { id }
         | ServerMessage::Pong { id }
@@ -305,6 +306,10 @@ pub(crate) fn join(room: &str, name: &str) -> Join {
         metadata: None,
         auto_subscribe: true,
         token: None,
+        resumable: false,
+        session: None,
+        offer: None,
+        views: Vec::new(),
     }
 }
 

@@ -73,7 +73,7 @@ async fn a_head_that_is_too_long_is_not_read_to_its_end() {
     }
 }
 
-fn parse(text: &str) -> Reply {
+pub(crate) fn parse(text: &str) -> Reply {
     let (head, body) = text.split_once("\r\n\r\n").expect("head");
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
@@ -156,6 +156,11 @@ async fn counters_are_served_apart_from_the_page() {
             },
         ],
         "drops": {"srtp_auth_failed": 3, "unknown_address": 3},
+    });
+    expected["sockets"] = serde_json::json!({"websocket": 2, "sse": 0, "polling": 0});
+    expected["sessions"] = serde_json::json!({
+        "open": 0, "away": 0, "resumed": 0,
+        "refused": {"no_such_session": 0, "session_used": 0, "session_gap": 0, "overloaded": 0},
     });
     let door = serde_json::json!({
         "not_allowed": 0, "token_expired": 0, "token_invalid": 0, "token_not_yet_valid": 0, "token_required": 0,

@@ -272,6 +272,8 @@ pub(crate) fn entrant(name: &str) -> Entrant {
         client: None,
         token: None,
         http: None,
+        session: None,
+        views: Vec::new(),
     }
 }
 
@@ -533,7 +535,7 @@ async fn who_is_ended_does_not_wait_for_its_room() {
     // Time for the server to read them.
     let mut eve = server.connect().await;
     for _ in 0..300 {
-        eve.request(ClientMessage::Ping).await;
+        eve.request(ClientMessage::Ping { received: None }).await;
     }
     let asked = async {
         bob.send_text_unless_closed(&"x".repeat(2 << 20)).await;

@@ -46,7 +46,7 @@ async fn messages_out_of_order() {
     ] {
         assert_eq!(client.refusal(early).await.code, "not_joined");
     }
-    client.request(ClientMessage::Ping).await;
+    client.request(ClientMessage::Ping { received: None }).await;
     client.join("room", "Ada").await;
     let again = ClientMessage::Join(join("room", "Ada"));
     assert_eq!(client.refusal(again).await.code, "already_joined");

@@ -22,6 +22,13 @@ pub struct ClientFrame {
 pub enum ClientMessage {
     /// Joins a room: first, and once.
     Join(Join),
+    /// Comes back to a session, instead of joining.
+    Resume(Resume),
+    /// Acknowledges messages of the server.
+    Ack {
+        /// The number of numbered messages that the client has had.
+        received: u64,
+    },
     /// Makes or renegotiates the transport.
     Offer(Offer),
     /// An ICE candidate, which the server ignores.
@@ -47,7 +54,11 @@ pub enum ClientMessage {
     /// Asks for the server's decisions about this participant.
     Timeline,
     /// Asks for a sign of life.
-    Ping,
+    Ping {
+        /// Acknowledges likewise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        received: Option<u64>,
+    },
     /// Leaves the room.
     Leave,
 }
@@ -70,10 +81,45 @@ pub struct Join {
     /// The access token, at most 4096 bytes. An open server does not read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
+    /// Whether the participant stays when the connection is lost, until the client resumes its session.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub resumable: bool,
+    /// The last token of a session that the client had in this room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Token>,
+    /// The first offer, as in the message `offer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Views, as in the message `view`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<TrackView>,
+}
+
+/// Comes back to a session.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Resume {
+    /// The session's token that was told last.
+    pub session: Token,
+    /// The number of numbered messages that the client has had; none with `fresh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+    /// Whether the client remembers nothing, and is to be told everything anew.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub fresh: bool,
+    /// The first offer, with `fresh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Views, with `fresh`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<TrackView>,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn is_no(value: &bool) -> bool {
+    !value
 }
 
 /// An offer.

@@ -6,13 +6,33 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::error::Category;
 
-use super::{ClientFrame, ClientMessage, Refusal, ServerMessage};
+use serde_json::value::RawValue;
+
+use super::{ClientFrame, ClientMessage, Refusal, ServerMessage, convert};
+use crate::room;
+
+/// The refusal of a frame, and the request that it had.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) id: Option<u32>,
+    pub(super) refusal: room::Refusal,
+}
+
+impl From<Refused> for Refusal {
+    fn from(Refused { id, refusal }: Refused) -> Self {
+        convert::refused(id, &refusal)
+    }
+}
 
 /// # Errors
 ///
 /// The [`Refusal`] to send back: `bad_json`, `unknown_type` or `bad_field`. It repeats the
 /// request's `id` when that could be read.
 pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
+    read_frame(text).map_err(Refusal::from)
+}
+
+pub(super) fn read_frame(text: &str) -> Result<ClientFrame, Refused> {
     // serde would read a struct from an array, too.
     if !text.trim_start().starts_with('{') {
         let message = "The message is not a JSON object.";
@@ -22,9 +42,15 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
     let id = envelope.id;
     let message = match &*envelope.kind {
         "join" | "update" if text.len() > METADATA_MESSAGE_BYTES => {
-            return Err(too_long(id, text));
+            check_length(id, text)?;
+            match &*envelope.kind {
+                "join" => read(text).map(ClientMessage::Join),
+                _ => read(text).map(ClientMessage::Update),
+            }
         }
         "join" => read(text).map(ClientMessage::Join),
+        "resume" => read(text).map(ClientMessage::Resume),
+        "ack" => read(text).map(|Acknowledged { received }| ClientMessage::Ack { received }),
         "offer" => read(text).map(ClientMessage::Offer),
         "candidate" => read(text).map(ClientMessage::Candidate),
         "subscribe" => read(text).map(ClientMessage::Subscribe),
@@ -37,7 +63,7 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
         "moderate" => read(text).map(ClientMessage::Moderate),
         "stats" => Ok(ClientMessage::Stats),
         "timeline" => Ok(ClientMessage::Timeline),
-        "ping" => Ok(ClientMessage::Ping),
+        "ping" => read(text).map(|Pinged { received }| ClientMessage::Ping { received }),
         "leave" => Ok(ClientMessage::Leave),
         unknown => {
             // The text is echoed, so a long one is cut.
@@ -53,7 +79,19 @@ pub fn decode(text: &str) -> Result<ClientFrame, Refusal> {
     Ok(ClientFrame { id, message })
 }
 
-fn too_long(id: Option<u32>, text: &str) -> Refusal {
+#[derive(Deserialize)]
+struct Acknowledged {
+    received: u64,
+}
+
+#[derive(Deserialize)]
+struct Pinged {
+    #[serde(default)]
+    received: Option<u64>,
+}
+
+/// Refuses a message that is too long even without its offer and views, which are no tree.
+fn check_length(id: Option<u32>, text: &str) -> Result<(), Refused> {
     #[derive(Deserialize)]
     struct Texts<'a> {
         #[serde(borrow, default)]
@@ -62,11 +100,23 @@ fn too_long(id: Option<u32>, text: &str) -> Refusal {
         name: Option<Cow<'a, str>>,
         #[serde(borrow, default)]
         token: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        offer: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        views: Option<&'a RawValue>,
     }
-    let Texts { room, name, token } = match read(text) {
-        Ok(texts) => texts,
-        Err(error) => return refusal(id, error),
-    };
+    let Texts {
+        room,
+        name,
+        token,
+        offer,
+        views,
+    } = read(text).map_err(|error| refusal(id, error))?;
+    let apart = [offer, views].into_iter().flatten();
+    let apart: usize = apart.map(|value| value.get().len()).sum();
+    if text.len() - apart <= METADATA_MESSAGE_BYTES {
+        return Ok(());
+    }
     let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
     let named = [
         ("room", length(&room)),
@@ -78,7 +128,7 @@ fn too_long(id: Option<u32>, text: &str) -> Refusal {
     let field = named.into_iter().find(|(_, length)| *length > others);
     let (field, _) = field.unwrap_or(("metadata", 0));
     let message = format!("`{field}`: the message exceeds {METADATA_MESSAGE_BYTES} bytes.");
-    refuse(id, "bad_field", message)
+    Err(refuse(id, "bad_field", message))
 }
 
 /// Metadata is read into a tree that takes many times the memory of its text, so it is refused
@@ -96,12 +146,21 @@ pub(super) fn request_id(text: &str) -> Option<u32> {
     read::<Envelope<'_>>(text).ok()?.id
 }
 
-pub(super) fn refuse(id: Option<u32>, code: &str, message: impl Into<String>) -> Refusal {
-    Refusal {
+/// Whether a text frame counts among the numbered messages of a client.
+pub(super) fn is_numbered(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let kind = read::<Kind<'_>>(text).map(|it| it.kind);
+    !kind.is_ok_and(|kind| matches!(&*kind, "ping" | "ack" | "resume"))
+}
+
+pub(super) fn refuse(id: Option<u32>, code: &'static str, message: impl Into<String>) -> Refused {
+    Refused {
         id,
-        code: code.to_owned(),
-        message: message.into(),
-        fatal: false,
+        refusal: room::Refusal::new(code, message),
     }
 }
 
@@ -133,7 +192,7 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
     end.map(|()| value)
 }
 
-fn refusal(id: Option<u32>, Fault { path, error }: Fault) -> Refusal {
+fn refusal(id: Option<u32>, Fault { path, error }: Fault) -> Refused {
     match error.classify() {
         Category::Data => {
             // A missing field is named by the error itself, at the path of its object.
@@ -229,6 +288,19 @@ mod tests {
             ),
             (r#"{"type":"subscribe","tracks":"tr_1"}"#, None, "tracks"),
             (r#"{"type":"hand","raised":1}"#, None, "raised"),
+            (r#"{"type":"ack"}"#, None, "received"),
+            (r#"{"type":"ack","received":-1}"#, None, "received"),
+            (r#"{"type":"ping","received":"x"}"#, None, "received"),
+            (
+                r#"{"type":"resume","id":7,"received":1}"#,
+                Some(7),
+                "session",
+            ),
+            (
+                r#"{"type":"join","version":1,"room":"a","name":"b","offer":{"tracks":[]}}"#,
+                None,
+                "sdp",
+            ),
             (r#"{"type":"moderate","id":7}"#, Some(7), "action"),
             (
                 r#"{"type":"moderate","id":7,"action":"promote"}"#,
@@ -282,6 +354,40 @@ mod tests {
                 message.starts_with(named) && message.len() < 200,
                 "{message:.200}"
             );
+        }
+    }
+
+    #[test]
+    fn a_join_may_have_a_long_offer_and_long_views() {
+        let sdp = "v=0\\r\\n".repeat(20_000);
+        let view = r#"{"track":"tr_123456789012","visible":false}"#;
+        let views = [view; 256].join(",");
+        let join = |metadata: &str| {
+            format!(
+                r#"{{"type":"join","version":1,"room":"a","name":"b","offer":{{"sdp":"{sdp}"}},"views":[{views}],"metadata":{{"k":"{metadata}"}}}}"#
+            )
+        };
+        assert!(decode(&join("")).is_ok());
+        let (code, _, message) = code(&join(&"x".repeat(40_000)));
+        assert!(
+            code == "bad_field" && message.starts_with("`metadata`"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_counts_among_the_numbered_messages() {
+        for (text, counts) in [
+            (r#"{"type":"ping"}"#, false),
+            (r#"{"type":"ack","received":1}"#, false),
+            (r#"{"type":"resume"}"#, false),
+            (r#"{"type":"ping","id":-1}"#, false),
+            (r#"{"type":"chat","text":"ping"}"#, true),
+            (r#"{"type":"pong"}"#, true),
+            (r#"{"type":"ping""#, true),
+            ("", true),
+        ] {
+            assert_eq!(is_numbered(text), counts, "{text}");
         }
     }
 
@@ -360,8 +466,29 @@ mod tests {
         prop_oneof![
             "[a-z]{1,6}",
             prop::sample::select(vec![
-                "type", "id", "version", "room", "name", "metadata", "sdp", "tracks", "mid",
-                "source", "muted", "track", "text", "visible", "height", "pinned", "token",
+                "type",
+                "id",
+                "version",
+                "room",
+                "name",
+                "metadata",
+                "sdp",
+                "tracks",
+                "mid",
+                "source",
+                "muted",
+                "track",
+                "text",
+                "visible",
+                "height",
+                "pinned",
+                "token",
+                "session",
+                "received",
+                "fresh",
+                "offer",
+                "views",
+                "resumable",
             ])
             .prop_map(String::from),
         ]
@@ -381,6 +508,8 @@ mod tests {
             "stats",
             "timeline",
             "ping",
+            "ack",
+            "resume",
             "leave",
             "nonsense",
         ])

@@ -19,9 +19,17 @@ pub(super) struct Greeting {
     pub(super) access: Access,
 }
 
-pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
+/// `session`: what its participant is told of its session, if it has one.
+pub(super) fn message(
+    event: &Event,
+    greeting: &Greeting,
+    session: impl FnOnce() -> Option<wire::SessionInfo>,
+) -> ServerMessage {
     match event {
-        Event::Welcome(snapshot) => ServerMessage::Welcome(welcome(snapshot, greeting)),
+        Event::Welcome(snapshot) => ServerMessage::Welcome(wire::Welcome {
+            session: session(),
+            ..welcome(snapshot, greeting)
+        }),
         Event::Answered { request, answer } => ServerMessage::Answer(wire::Answer {
             id: *request,
             sdp: answer.sdp.clone(),
@@ -65,6 +73,13 @@ pub(super) fn message(event: &Event, greeting: &Greeting) -> ServerMessage {
         } => ServerMessage::ParticipantLeft {
             participant: participant.to_string(),
             reason: (*reason).into(),
+        },
+        Event::Presence {
+            participant,
+            connected,
+        } => ServerMessage::Presence {
+            participant: participant.to_string(),
+            connected: *connected,
         },
         Event::TrackPublished {
             participant,
@@ -215,6 +230,7 @@ fn welcome(snapshot: &room::Snapshot, greeting: &Greeting) -> wire::Welcome {
             Access::Tokens => wire::Access::Tokens,
             Access::Hooks => wire::Access::Hooks,
         }),
+        session: None,
     }
 }
 
@@ -252,6 +268,7 @@ fn participant(info: &ParticipantInfo) -> wire::Participant {
         name: info.name.clone(),
         metadata: info.metadata.clone(),
         tracks: info.tracks.iter().map(track).collect(),
+        connected: info.connected,
     }
 }
 
@@ -329,6 +346,7 @@ impl From<room::LeaveReason> for wire::LeaveReason {
             room::LeaveReason::MediaFailed => Self::MediaFailed,
             room::LeaveReason::Server => Self::Server,
             room::LeaveReason::Kicked => Self::Kicked,
+            room::LeaveReason::Replaced => Self::Replaced,
         }
     }
 }

@@ -3,25 +3,33 @@
 
 mod client_message;
 mod codec;
+mod connection;
 mod convert;
+mod emulated;
+mod end;
 mod fragments;
 mod handshake;
+mod over_http;
+mod owner;
 mod rate;
 mod server_message;
 mod session;
 mod upgrade;
+mod websocket;
 mod wire;
 
 pub use crate::config::IceServer;
 pub use client_message::{
     Candidate, CarriedTrack, Chat, ClientFrame, ClientMessage, Hand, Join, Moderate, Mute, Offer,
-    Source, TrackView, Tracks, Update, View,
+    Resume, Source, TrackView, Tracks, Update, View,
 };
 pub use codec::{decode, encode};
+pub(crate) use over_http::{events, poll, preflight, send};
 pub use server_message::{
     Access, Answer, ChatMessage, DataChannels, Decision, LayerWanted, LeaveReason, MediaKind,
     MediaState, MessageLimits, Needs, Participant, Permissions, PublishedTrack, Refusal, Rules,
-    ServerInfo, ServerMessage, Slot, SubscriptionState, Track, Unable, WaitingPerson, Welcome,
+    ServerInfo, ServerMessage, SessionInfo, Slot, SubscriptionState, Track, Unable, WaitingPerson,
+    Welcome,
 };
 pub(crate) use upgrade::{Native, ask, refused, upgrade};
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Source;
+use crate::access::Token;
 use crate::config::IceServer;
 
 /// The messages of the server, by `type`.
@@ -18,6 +19,16 @@ pub enum ServerMessage {
     Welcome(Welcome),
     /// Answers `offer`.
     Answer(Answer),
+    /// Answers `resume`: the session goes on.
+    Resumed {
+        /// The number of the request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u32>,
+        /// The token for the next resume.
+        session: Token,
+        /// The number of the client's numbered messages that have come.
+        received: u64,
+    },
     /// Receiving m-lines are missing, or no more.
     Needs(Needs),
     /// Receiving m-lines carry other tracks.
@@ -41,6 +52,13 @@ pub enum ServerMessage {
         participant: String,
         /// The reason.
         reason: LeaveReason,
+    },
+    /// Somebody's session has lost its connection, or has one again.
+    Presence {
+        /// The participant's id.
+        participant: String,
+        /// Whether it has one.
+        connected: bool,
     },
     /// Somebody publishes a track.
     TrackPublished {
@@ -254,6 +272,18 @@ pub struct Welcome {
     /// The rule by which it lets people in. None from an older server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// The session; none if the join asked for none, or the server has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionInfo>,
+}
+
+/// A session, as its client is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The token for the next resume.
+    pub token: Token,
+    /// The time for which the participant stays without a connection, in milliseconds.
+    pub grace_ms: u64,
 }
 
 /// The rights of a participant.
@@ -281,6 +311,10 @@ pub struct Permissions {
 
 fn yes() -> bool {
     true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The rules of a room that moderators set.
@@ -444,6 +478,9 @@ pub struct Participant {
     pub metadata: Map<String, Value>,
     /// The tracks that it publishes.
     pub tracks: Vec<Track>,
+    /// Whether its session has a connection.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub connected: bool,
 }
 
 /// A published track.
@@ -492,6 +529,8 @@ pub enum LeaveReason {
     Server,
     /// The operator or a moderator removed it.
     Kicked,
+    /// The same user has joined anew.
+    Replaced,
 }
 
 /// The state of a transport.

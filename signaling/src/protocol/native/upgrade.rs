@@ -1,6 +1,8 @@
-//! `GET /v1/ws`: from HTTP to a session.
+//! `GET /v1/ws`: from HTTP to a WebSocket, and the door that all sockets pass.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Json;
 use axum::extract::State;
@@ -8,29 +10,70 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tracing::info;
 
+use super::connection::{Connection, Hold};
 use super::convert::Greeting;
+use super::emulated::{Kind, Sockets};
 use super::handshake::Handshake;
-use super::{DataChannels, IceServer, MessageLimits, session};
+use super::session::{self, Knock};
+use super::websocket::WebSocket;
+use super::wire::{Outbox, Wire};
+use super::{DataChannels, IceServer, MessageLimits};
 use crate::access::Access;
 use crate::clients::{ClientAddress, Exceeded, Network, client_of};
 use crate::config::Limits;
 use crate::hooks::HttpRequest;
 use crate::live::Live;
 use crate::media::{self, SENDER_PROTOCOL};
-use crate::memory::Unread;
+use crate::memory::{Budget, Unread};
 use crate::room::{self, Rooms};
+use crate::session::{SessionCounts, Sessions};
 
 /// The state that all sessions of this protocol share.
 pub(crate) struct Native {
     pub(super) rooms: Rooms,
     pub(super) limits: Limits,
     pub(super) greeting: Greeting,
-    trusted_proxies: Vec<Network>,
-    /// A permit for each WebSocket allowed.
+    pub(super) sessions: Sessions<Box<Knock>>,
+    pub(super) trusted_proxies: Vec<Network>,
+    /// Those over HTTP.
+    pub(super) sockets: Sockets,
+    /// A permit for each socket allowed.
     connections: Arc<Semaphore>,
+    /// Sockets that there are, by their transport.
+    open: [Arc<AtomicUsize>; TRANSPORTS.len()],
+}
+
+/// The ways in which a client may have a socket, as `/stats` names them.
+pub(crate) const TRANSPORTS: [&str; 3] = ["websocket", "sse", "polling"];
+
+/// The way of one socket.
+#[derive(Clone, Copy)]
+pub(super) enum Transport {
+    WebSocket,
+    Sse,
+    Polling,
+}
+
+impl From<Kind> for Transport {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Stream => Self::Sse,
+            Kind::Poll => Self::Polling,
+        }
+    }
+}
+
+/// Counts one socket for as long as this lives.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Native {
@@ -57,9 +100,37 @@ impl Native {
                 access: rooms.access(),
             },
             trusted_proxies,
+            sockets: Sockets::default(),
+            open: Default::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
+            // As many as may have a connection.
+            sessions: Sessions::new(limits.connections, limits.connections_per_address),
             rooms,
             limits,
+        }
+    }
+
+    /// Sockets that there are, by their transport.
+    pub(crate) fn open_sockets(&self) -> BTreeMap<&'static str, usize> {
+        let counts = self.open.iter().map(|count| count.load(Ordering::Relaxed));
+        TRANSPORTS.into_iter().zip(counts).collect()
+    }
+
+    /// The sessions of this server, by their numbers.
+    pub(crate) fn session_counts(&self) -> SessionCounts {
+        self.sessions.counts()
+    }
+
+    /// The accounts of what is meant for a client.
+    pub(super) fn outbox(&self, client: Option<ClientAddress>, evicted: &Arc<Notify>) -> Outbox {
+        let memory = self.rooms.memory();
+        let open = |budget: &Budget| {
+            let let_go = evicted.clone();
+            budget.open(client, move || let_go.notify_one())
+        };
+        Outbox {
+            sent: open(&memory.outboxes),
+            waiting: open(&memory.waiting),
         }
     }
 }
@@ -69,44 +140,79 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
         Ok(handshake) => handshake,
         Err(lack) => return lack.into_response(),
     };
-    let stop = native.rooms.stop_signal();
-    if stop.is_stopped() {
-        return stopping();
-    }
     let client = client_of(&parts, &native.trusted_proxies);
-    if native.rooms.memory().refuses(client) {
-        return short();
-    }
-    let Ok(permit) = native.connections.clone().try_acquire_owned() else {
-        return full();
-    };
-    let clients = native.rooms.clients();
-    let held = match client.map(|address| clients.connect(address)).transpose() {
-        Ok(held) => held,
-        Err(exceeded) => return too_many(&native, client, exceeded),
+    let hold = match admit(&native, client, Transport::WebSocket) {
+        Ok(hold) => hold,
+        Err(response) => return response,
     };
     let response = handshake.accepted();
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
-    let http = (native.rooms.access() == Access::Hooks).then(|| {
+    let http = http_request(&native, parts);
+    tokio::spawn(async move {
+        // A client that hangs up before has no session.
+        let Ok(connection) = handshake.connection.await else {
+            return;
+        };
+        let evicted = Arc::new(Notify::new());
+        let outbox = native.outbox(client, &evicted);
+        unread.begin(client, &evicted);
+        let connection = Connection {
+            wire: Wire::WebSocket(Box::new(
+                WebSocket::new(connection, &native.limits, unread, outbox).await,
+            )),
+            heard: Instant::now(),
+            client,
+            evicted,
+            http,
+            hold,
+        };
+        session::run(connection, native).await;
+    });
+    response
+}
+
+/// Lets a socket in, of whatever transport, or refuses it.
+#[allow(
+    clippy::result_large_err,
+    reason = "the answer of a refusal is sent at once"
+)]
+pub(super) fn admit(
+    native: &Native,
+    client: Option<ClientAddress>,
+    transport: Transport,
+) -> Result<Hold, Response> {
+    let stop = native.rooms.stop_signal();
+    if stop.is_stopped() {
+        return Err(stopping());
+    }
+    if native.rooms.memory().refuses(client) {
+        return Err(short());
+    }
+    let Ok(permit) = native.connections.clone().try_acquire_owned() else {
+        return Err(full());
+    };
+    let clients = native.rooms.clients();
+    let held = client.map(|address| clients.connect(address)).transpose();
+    let held = held.map_err(|exceeded| too_many(native, client, exceeded))?;
+    let open = &native.open[transport as usize];
+    open.fetch_add(1, Ordering::Relaxed);
+    Ok(Hold {
+        _permit: permit,
+        _held: held,
+        _counted: Counted(open.clone()),
+        stop,
+    })
+}
+
+/// The request that a connection began with, for an embedder's hooks.
+pub(super) fn http_request(native: &Native, parts: Parts) -> Option<Arc<HttpRequest>> {
+    (native.rooms.access() == Access::Hooks).then(|| {
         Arc::new(HttpRequest {
             uri: parts.uri,
             headers: parts.headers,
             extensions: parts.extensions,
         })
-    });
-    let opened = session::Opened {
-        client,
-        http,
-        unread,
-    };
-    tokio::spawn(async move {
-        // A client that hangs up before has no session.
-        if let Ok(connection) = handshake.connection.await {
-            session::run(connection, native, opened, stop).await;
-        }
-        drop((permit, held));
-    });
-    response
+    })
 }
 
 /// `POST /v1/ws`: what an upgrade would be answered. A browser keeps that from a page whose WebSocket

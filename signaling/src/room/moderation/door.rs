@@ -58,6 +58,11 @@ pub(in crate::room) struct Door {
 }
 
 impl Door {
+    /// Whether somebody is banned.
+    pub(in crate::room) fn holds_out(&self, comer: &Comer<'_>) -> bool {
+        self.bans.hold(comer)
+    }
+
     pub(super) fn decide(&self, comer: &Comer<'_>) -> Result<Pass, Refusal> {
         if self.bans.hold(comer) {
             return Err(Refusal::banned());

@@ -114,6 +114,11 @@ impl WaitingRoom {
         meant.map(|waiter| waiter.id.clone()).collect()
     }
 
+    /// Whether somebody waits under this id.
+    pub(in crate::room) fn has(&self, id: &ParticipantId) -> bool {
+        self.0.iter().any(|waiter| waiter.id == *id)
+    }
+
     /// Who waits under this id.
     pub(super) fn find(&self, id: &str) -> Option<(ParticipantId, Comer<'_>)> {
         let waiter = self.0.iter().find(|waiter| waiter.id.as_str() == id)?;
@@ -122,7 +127,7 @@ impl WaitingRoom {
 }
 
 impl Guest {
-    fn comer(&self) -> Comer<'_> {
+    pub(in crate::room) fn comer(&self) -> Comer<'_> {
         Comer {
             identity: self.identity.as_deref(),
             address: self.entrant.client,
@@ -136,7 +141,10 @@ impl Room {
     /// Lets somebody in, lets them wait, or refuses them.
     pub(in crate::room) fn enter(&mut self, guest: Guest) -> Result<Entered, Refusal> {
         let entered = match self.door.decide(&guest.comer()) {
-            Ok(Pass::Enters) => self.admit(ParticipantId::random(), guest).map(Entered::In),
+            Ok(Pass::Enters) => {
+                let id = self.id_for(&guest);
+                self.admit(id, guest).map(Entered::In)
+            }
             Ok(Pass::Waits) => self.let_wait(guest).map(Entered::Waits),
             Err(refusal) => Err(refusal),
         };
@@ -154,7 +162,7 @@ impl Room {
         (guest.entrant.http, guest.entrant.token) = (None, None);
         let (reply, turn) = oneshot::channel();
         let person = WaitingPerson {
-            id: ParticipantId::random(),
+            id: self.id_for(&guest),
             name: guest.entrant.name.clone(),
         };
         info!(room = %self.name, participant = %person.id, "participant waits");
@@ -190,12 +198,13 @@ impl Room {
         self.refuse_if_full()?;
         let waiter = self.waiting.take(id)?;
         self.waiting_left(&waiter.id, Outcome::Admitted, by);
-        let joined = self.admit(waiter.id.clone(), waiter.guest)?;
+        let joined = self.admit(waiter.id, waiter.guest)?;
+        let id = joined.participant.clone();
         if waiter.reply.send(Ok(joined)).is_err() {
             // They went away in this moment.
-            self.remove(&waiter.id, crate::room::LeaveReason::Disconnected);
+            self.remove(&id, crate::room::LeaveReason::Disconnected);
         }
-        Ok(waiter.id)
+        Ok(id)
     }
 
     /// Sends somebody away who waits.

@@ -13,6 +13,8 @@ fn entrant(name: &str) -> Entrant {
         client: None,
         token: None,
         http: None,
+        session: None,
+        views: Vec::new(),
     }
 }
 

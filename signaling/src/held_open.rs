@@ -1,0 +1,40 @@
+//! HTTP connections that are held open on purpose: a stream of events, or a poll that waits. They are no idle visitors, who
+//! give way to others.
+
+use std::sync::Arc;
+
+/// The list of a listener's connections that may have to give way.
+pub(crate) trait Visitors: Send + Sync {
+    /// Takes a connection out of the list.
+    fn take_out(&self, number: u64);
+    /// Puts it back, as the youngest of them.
+    fn put_back(&self, number: u64);
+}
+
+/// A connection's place in the list, which each of its requests carries.
+#[derive(Clone)]
+pub(crate) struct Place {
+    visitors: Arc<dyn Visitors>,
+    number: u64,
+}
+
+/// A connection that is not in the list, until this is dropped.
+pub(crate) struct Aside(Place);
+
+impl Place {
+    pub(crate) fn new(visitors: Arc<dyn Visitors>, number: u64) -> Self {
+        Self { visitors, number }
+    }
+
+    pub(crate) fn set_aside(&self) -> Aside {
+        self.visitors.take_out(self.number);
+        Aside(self.clone())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let Place { visitors, number } = &self.0;
+        visitors.put_back(*number);
+    }
+}

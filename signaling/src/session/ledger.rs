@@ -1,0 +1,187 @@
+//! The numbers and the token of one session: who may come back, and from where on.
+
+use std::ops::RangeInclusive;
+
+use super::{Nonce, Secret, Token};
+
+/// The state of a session that does not depend on what is in its messages.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    secret: Secret,
+    /// The nonce of the token that was told last.
+    current: Nonce,
+    /// The nonce that was used last, until the client has shown that it has the new token.
+    last: Option<Nonce>,
+    /// Numbered messages that have come from the client.
+    received: u64,
+}
+
+/// A client that comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Comeback {
+    /// It has had so many numbered messages.
+    After(u64),
+    /// It has had none, and remembers nothing: a page that was loaded again.
+    Fresh,
+}
+
+/// The reason that a session is not resumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ResumeFault {
+    /// There is no such session, or it is over.
+    NoSuchSession,
+    /// The token was used before.
+    Used,
+    /// The messages after the given number are not kept, or were never sent.
+    Gap,
+    /// More connections want this session than its owner has looked at.
+    Overloaded,
+}
+
+impl ResumeFault {
+    pub(crate) const CODES: [&'static str; 4] = [
+        "no_such_session",
+        "session_used",
+        "session_gap",
+        "overloaded",
+    ];
+
+    pub(crate) fn code(self) -> &'static str {
+        Self::CODES[self as usize]
+    }
+
+    /// A sentence for people.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Self::NoSuchSession => "There is no such session any more.",
+            Self::Used => "This token of the session was used before.",
+            Self::Gap => "The messages that you miss are not there.",
+            Self::Overloaded => "The server is overloaded. Try again later.",
+        }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self {
+            secret,
+            current: Nonce::random(),
+            last: None,
+            received: 0,
+        }
+    }
+
+    /// The token by which the client comes back.
+    pub(crate) fn token(&self) -> Token {
+        Token {
+            secret: self.secret,
+            nonce: self.current,
+        }
+    }
+
+    /// Numbered messages that have come from the client.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Checks a resume, and takes the token out of use. `kept`: numbers after which the server can go on. Nothing has
+    /// changed if it is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ResumeFault::Used`], [`ResumeFault::Gap`].
+    pub(crate) fn resume(
+        &mut self,
+        nonce: Nonce,
+        comeback: Comeback,
+        kept: RangeInclusive<u64>,
+    ) -> Result<(), ResumeFault> {
+        if nonce != self.current && self.last != Some(nonce) {
+            return Err(ResumeFault::Used);
+        }
+        match comeback {
+            Comeback::After(number) if !kept.contains(&number) => return Err(ResumeFault::Gap),
+            Comeback::After(_) => {}
+            Comeback::Fresh => self.received = 0,
+        }
+        self.last = Some(nonce);
+        self.current = Nonce::random();
+        Ok(())
+    }
+
+    /// The client has spoken on its connection: it has the token that was told last. `is_numbered`: the message counts.
+    pub(crate) fn heard(&mut self, is_numbered: bool) {
+        self.last = None;
+        self.received += u64::from(is_numbered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: RangeInclusive<u64> = 0..=u64::MAX;
+
+    #[test]
+    fn a_token_is_for_one_resume_and_for_its_repetition() {
+        let mut ledger = Ledger::new(Secret::random());
+        let first = ledger.token();
+        let resume =
+            |ledger: &mut Ledger, token: Token| ledger.resume(token.nonce, Comeback::After(0), ALL);
+        assert_eq!(resume(&mut ledger, first), Ok(()));
+        // The reply was lost: the client has the first token alone.
+        let lost = ledger.token();
+        assert_eq!(resume(&mut ledger, first), Ok(()));
+        assert_eq!(resume(&mut ledger, lost), Err(ResumeFault::Used));
+        let second = ledger.token();
+        ledger.heard(false);
+        assert_eq!(resume(&mut ledger, first), Err(ResumeFault::Used));
+        assert_eq!(resume(&mut ledger, second), Ok(()));
+        assert_eq!(ledger.token().secret, first.secret);
+        let guess = Token {
+            nonce: Nonce::random(),
+            ..first
+        };
+        assert_eq!(resume(&mut ledger, guess), Err(ResumeFault::Used));
+    }
+
+    #[test]
+    fn a_refused_resume_changes_nothing() {
+        let mut ledger = Ledger::new(Secret::random());
+        ledger.heard(true);
+        let token = ledger.token();
+        for number in [2, 6] {
+            let refused = ledger.resume(token.nonce, Comeback::After(number), 3..=5);
+            assert_eq!(refused, Err(ResumeFault::Gap), "{number}");
+        }
+        assert_eq!((ledger.token(), ledger.received()), (token, 1));
+        assert_eq!(
+            ledger.resume(token.nonce, Comeback::After(3), 3..=5),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_fresh_client_counts_anew() {
+        let mut ledger = Ledger::new(Secret::random());
+        ledger.heard(true);
+        ledger.heard(false);
+        ledger.heard(true);
+        assert_eq!(ledger.received(), 2);
+        let nonce = ledger.token().nonce;
+        assert_eq!(ledger.resume(nonce, Comeback::Fresh, 9..=9), Ok(()));
+        assert_eq!(ledger.received(), 0);
+    }
+
+    #[test]
+    fn each_fault_has_its_code() {
+        for (fault, code) in [
+            (ResumeFault::NoSuchSession, "no_such_session"),
+            (ResumeFault::Used, "session_used"),
+            (ResumeFault::Gap, "session_gap"),
+            (ResumeFault::Overloaded, "overloaded"),
+        ] {
+            assert_eq!(fault.code(), code);
+        }
+    }
+}
