@@ -225,7 +225,7 @@ export class Connection extends Events {
     });
     welcomed.catch(() => {});
     try {
-      await this.#signaling.request(say.resumeFresh(session));
+      await this.#signaling.request(say.resume(session, {}));
       return await welcomed;
     } catch (error) {
       const { code = "" } = /** @type {Partial<CallError>} */ (error);

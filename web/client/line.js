@@ -291,7 +291,7 @@ export class Line extends Events {
     this.#liveness.start(SILENT_MS);
     // From now on nothing is heard of an earlier connection: the count of what we have must not change any more.
     this.#take(socket);
-    socket.send(JSON.stringify({ ...say.resume(session.token, session.received), id }));
+    socket.send(JSON.stringify({ ...say.resume(session.token, { received: session.received }), id }));
   }
 
   /** @param {ServerMessage & { type: "resumed" }} message */

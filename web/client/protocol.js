@@ -333,14 +333,15 @@ export const say = {
     ...(session === undefined ? {} : { session }),
     ...along(offer, views),
   }),
-  /** @param {string} session the token @param {number} received how many numbered messages we have had */
-  resume: (session, received) => ({ type: /** @type {const} */ ("resume"), session, received }),
-  /** @param {string} session the token @param {{ offer?: OfferedTransport, views?: TrackView[] }} [more] */
-  resumeFresh: (session, { offer, views } = {}) => ({
+  /**
+   * @param {string} session the token
+   * @param {{ received: number } | { received?: undefined, offer?: OfferedTransport, views?: TrackView[] }} state
+   *   `received`: how many numbered messages we have had; left out by a page that has nothing of the one before
+   */
+  resume: (session, state) => ({
     type: /** @type {const} */ ("resume"),
     session,
-    fresh: /** @type {const} */ (true),
-    ...along(offer, views),
+    ...(state.received === undefined ? { fresh: true, ...along(state.offer, state.views) } : { received: state.received }),
   }),
   /** @param {number} received how many numbered messages we have had */
   ack: (received) => ({ type: /** @type {const} */ ("ack"), received }),

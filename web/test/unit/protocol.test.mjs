@@ -24,7 +24,10 @@ function inTheApi(value, field) {
 
 /** How this client says what a golden client message says. */
 const rebuild = {
-  join: ({ room, name, metadata, auto_subscribe: autoSubscribe, token }) => say.join({ room, name, metadata, autoSubscribe, token }),
+  join: ({ room, name, metadata, auto_subscribe: autoSubscribe, token, resumable, session, offer, views }) =>
+    say.join({ room, name, metadata, autoSubscribe, token, resumable, session, offer: inTheApi(offer), views }),
+  resume: ({ session, received, offer, views }) => say.resume(session, { received, offer: inTheApi(offer), views }),
+  ack: ({ received }) => say.ack(received),
   offer: ({ sdp, tracks }) => say.offer(sdp, inTheApi(tracks)),
   candidate: ({ candidate, mid }) => say.candidate(candidate, mid),
   subscribe: ({ tracks }) => say.subscribe(tracks),
@@ -37,7 +40,7 @@ const rebuild = {
   moderate: ({ type, ...wish }) => say.moderate(wish),
   stats: () => say.stats(),
   timeline: () => say.timeline(),
-  ping: () => say.ping(),
+  ping: ({ received }) => say.ping(received),
   leave: () => say.leave(),
 };
 
