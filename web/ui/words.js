@@ -182,6 +182,9 @@ export const LINK_HINTS = Object.freeze({
   resuming: "Sound and pictures go on. What you write or change now reaches the others when the connection is back.",
 });
 
+/** Said of a message of ours that waits for the connection. */
+export const WAITING_WORDS = "is sent when the connection is back";
+
 /** Said of somebody whose connection is gone for a moment. */
 export const AWAY_WORDS = "reconnecting…";
 

@@ -286,6 +286,49 @@ for (const [what, refuses, transport] of [
   });
 }
 
+test("a page that waits joins by one message, over a connection of before the click", async () => {
+  const page = await openPage(browser, "about:blank");
+  pages.push(page);
+  const sockets = [];
+  page.on("websocket", (socket) => {
+    const said = [];
+    sockets.push({ said });
+    socket.on("framesent", ({ payload }) => said.push(JSON.parse(payload)));
+  });
+  await page.goto(`${server.url}?room=click&video=180p&debug=1`);
+  await page.fill('input[name="name"]', "Ana");
+  await page.waitForSelector(".preview video:not([hidden])", PATIENCE);
+  // The server ends a connection on which nobody joins, and the page makes another.
+  while (sockets.length < 2 || sockets[1].said.length === 0) await page.waitForTimeout(100);
+  await page.click("button.primary");
+  await connected(page);
+  assert.equal(sockets.length, 2);
+  const types = (said) => said.filter(({ type }) => type !== "ping").map(({ type }) => type);
+  assert.deepEqual(types(sockets[0].said), []);
+  const [join] = sockets[1].said.filter(({ type }) => type === "join");
+  assert.deepEqual(join.offer.tracks.map(({ source }) => source), ["microphone", "camera"]);
+  assert.ok(!types(sockets[1].said).includes("offer"), "the join has it");
+  await page.waitForFunction(() => window.tertulia.mediaState === "connected", null, PATIENCE);
+  assert.deepEqual(page.complaints, []);
+});
+
+test("a message that is written while nothing reaches the server is shown as such, and sent once", async () => {
+  const call = await inCall();
+  const { ana, ben } = call;
+  await ana.click('[data-control="chat"]');
+  proxy.stall();
+  await ana.fill(".chat-input", "ana 0");
+  await ana.keyboard.press("Enter");
+  call.said.push("ana 0");
+  await ana.locator(".chat-entry.waiting", { hasText: "when the connection is back" }).waitFor(PATIENCE);
+  proxy.flow();
+  await ben.waitForFunction(() => window.tertulia.chat.length === 1, null, PATIENCE);
+  await ana.locator(".chat-entry.waiting").waitFor({ state: "detached", ...PATIENCE });
+  assert.equal(await ana.locator(".chat-text", { hasText: "ana 0" }).count(), 1);
+  await checkCall(call);
+  await checkUntouched(call);
+});
+
 test("a page that is reloaded is who it was, and nobody is told of anybody coming or going", async () => {
   const call = await inCall();
   await write(call, "ana");
