@@ -252,7 +252,8 @@ export class Call {
    * @param {string} reason
    */
   #announceLeft(name, reason) {
-    if (this.#room.state !== "connected") return;
+    // Whoever is replaced is there again by another page.
+    if (this.#room.state !== "connected" || reason === "replaced") return;
     const how = { left: "left", kicked: "was removed from the call" }[reason] ?? "lost the connection";
     this.#toasts.notice(`${isolated(name)} ${how}`);
   }

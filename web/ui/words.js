@@ -37,7 +37,7 @@ const ENDINGS = {
   host_refused: { title: "The server takes no calls by this name", text: "" },
   websocket_blocked: {
     title: "The connection is blocked on its way",
-    text: "The server answers, but something before it, a proxy perhaps, does not let WebSockets through.",
+    text: "The server answers, but something before it, a proxy perhaps, lets neither WebSockets nor other lasting connections through.",
   },
   connection_lost: { title: "The connection was lost", text: "Check your network, then try again." },
   media_failed: {
