@@ -1,7 +1,7 @@
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
-import { say } from "./protocol.js";
-import { PathWatch } from "./reconnect.js";
+import { DATA_PROTOCOL, say } from "./protocol.js";
+import { PathWatch, WHOLE_PATIENCE_MS } from "./reconnect.js";
 import { Signaling } from "./signaling.js";
 import { Transport } from "./transport.js";
 
@@ -9,9 +9,12 @@ import { Transport } from "./transport.js";
  * @import { DataReceived } from "./data.js"
  * @import { Encryption } from "./encryption.js"
  * @import { EncryptionSecret } from "./encryption-key.js"
- * @import { Needs, ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { Line } from "./line.js"
+ * @import { CarriedTrack, Needs, ServerMessage, ServerMessages } from "./protocol.js"
  * @import { Publication } from "./publication.js"
+ * @import { Preconnection } from "./preconnection.js"
  * @import { Pointing } from "./slots.js"
+ * @import { SocketKind } from "./socket.js"
  */
 
 /**
@@ -27,11 +30,15 @@ import { Transport } from "./transport.js";
  *   many others there are. `large`: if it is large. Left out: never
  * @property {EncryptionSecret} [encryption] the key, or a passphrase, by which sound and pictures are encrypted end to
  *   end; the server is told neither
+ * @property {string} [session] what a page before this one had by `sessionChanged` in the same room: we go on as the
+ *   same participant
+ * @property {Preconnection} [preconnection] made before, so that joining takes one round trip; it is taken
  */
 
 /**
  * @typedef {object} Substitutes for tests
  * @property {typeof WebSocket} [WebSocket]
+ * @property {typeof fetch} [fetch] of the ways beside the WebSocket
  * @property {(config: RTCConfiguration) => RTCPeerConnection} [connect]
  * @property {() => Worker} [startWorker]
  * @property {boolean} [batch] whether the listener of `message` takes a `batch`
@@ -48,13 +55,33 @@ import { Transport } from "./transport.js";
  * @property {{ publication: Publication, error: unknown }} refused an earlier publication is not carried any more
  * @property {void} restarted another transport replaces the one before; earlier events about that are void
  * @property {unknown} error an offer that nobody waits for failed; the call goes on
- * @property {{ reason: string, message: string }} lost a new connection is needed
+ * @property {void} down nothing reaches the server at the moment, and nothing comes from it but media
+ * @property {SocketKind} up the server is reached again, or in another way; nothing was lost
+ * @property {string} token by which the session can be taken up
+ * @property {Loss} lost a new connection is needed
  * @property {{ reason: string, message: string }} ended the server does not want us any more
  */
 
 /**
- * One stay in a room: a WebSocket that has joined, and its transport. A `Room` outlives it and makes another when this
- * one is lost.
+ * @typedef {object} Loss
+ * @property {string} reason
+ * @property {string} message
+ * @property {boolean} isRestart the server was started again: the others come back as well
+ * @property {boolean} isTaken another page goes on with our session
+ */
+
+/**
+ * Receiving m-lines of an offer that is made before it is known who is in the room: enough for a call of four. Each costs
+ * some kilobytes of SDP, and one that is missing a round trip.
+ */
+const GUESSED = { audio: 3, video: 3 };
+
+/** Refusals to take up a session. All it takes is another `join`. */
+const NO_SESSION = ["no_such_session", "session_used", "session_gap", "unknown_type", "not_joined"];
+
+/**
+ * One stay in a room: a line of messages that has joined, and its transport. Either may be cut for a while without the
+ * other. A `Room` outlives it and makes another when this one is lost.
  *
  * @extends {Events<ConnectionEvents>}
  */
@@ -73,22 +100,42 @@ export class Connection extends Events {
   #offering = Promise.resolve();
   /** @type {ServerMessages["welcome"]["data"]} */
   #data;
+  /** @type {((sdp: string, tracks: CarriedTrack[]) => Promise<ServerMessages["answer"]>) | null} of an offer in the `join` */
+  #sendFirst = null;
   #over = false;
+  /** The server does not know us any more. */
+  #isOut = false;
 
   /**
    * @param {ConnectionOptions} options
    * @param {ReadonlySet<Publication>} publications carried by this and by every later transport
    * @param {Encryption | null} [encryption] started
+   * @param {Line | null} [line] to be used instead of another
    */
-  constructor(options, publications, encryption = null) {
+  constructor(options, publications, encryption = null, line = null) {
     super();
     this.#options = options;
     this.#publications = publications;
     this.#encryption = encryption;
-    this.#signaling = new Signaling(options.url, { WebSocket: options.WebSocket });
+    this.#signaling = new Signaling(line ?? options.url, { WebSocket: options.WebSocket, fetch: options.fetch });
     this.#signaling.on("message", (message) => this.#receive(message));
     this.#signaling.on("error", (error) => this.emit("error", error));
-    this.#signaling.on("close", () => this.#lose("connection_lost", "The connection to the server was lost."));
+    this.#signaling.on("token", (token) => this.emit("token", token));
+    this.#signaling.on("down", () => {
+      this.#watch?.hold();
+      this.emit("down", undefined);
+    });
+    this.#signaling.on("up", (kind) => {
+      this.#watch?.release(this.#transport?.state ?? "new");
+      this.emit("up", kind);
+    });
+    this.#signaling.on("refused", ({ code, isEarly }) => this.#loseSignaling({ isRestart: isEarly, isTaken: code === "session_used" }));
+    this.#signaling.on("close", () => this.#loseSignaling({}));
+  }
+
+  /** Milliseconds for which the server keeps our place while we do not reach it; 0 if it does not. */
+  get graceMs() {
+    return this.#signaling.graceMs;
   }
 
   get signaling() {
@@ -104,15 +151,94 @@ export class Connection extends Events {
     return this.#transport;
   }
 
-  /** @returns {Promise<ServerMessages["welcome"]>} */
-  async join() {
+  /**
+   * @param {boolean} isFresh the session is another page's, which is gone with its transport
+   * @returns {Promise<ServerMessages["welcome"]>}
+   */
+  async join(isFresh) {
     await this.#signaling.opened();
-    const { token } = this.#options;
-    const wish = { ...this.#options, token: typeof token === "function" ? await token() : token };
-    const welcome = await this.#signaling.request(say.join(wish));
+    const welcome = (isFresh && (await this.#takeUp())) || (await this.#signaling.request(say.join(await this.#wish())));
     this.#iceServers = welcome.iceServers;
     this.#data = welcome.data;
     return welcome;
+  }
+
+  /**
+   * Joins and offers a transport by one message, before it is known who is there and what the server's rules are.
+   *
+   * @returns {Promise<ServerMessages["welcome"]>} then `offered` tells when it is negotiated
+   */
+  async joinOffering() {
+    const receiving = this.#options.autoSubscribe === false ? { audio: 0, video: 0 } : GUESSED;
+    await this.#signaling.opened();
+    /** @type {(answer: Promise<ServerMessages["answer"]>) => void} */
+    let answered = () => {};
+    /** @type {import("./protocol.js").OfferedTransport | null} */
+    const offer = await new Promise((resolve) => {
+      this.#sendFirst = (sdp, tracks) => {
+        resolve({ sdp, tracks });
+        return new Promise((settle) => (answered = settle));
+      };
+      this.#data = { protocol: DATA_PROTOCOL, messageBytes: Infinity, messagesPerSecond: Infinity };
+      // Without an offer one can join all the same.
+      this.offer(receiving).catch(() => resolve(null));
+    });
+    this.#sendFirst = null;
+    const wish = await this.#wish();
+    const { welcome: told, answer } = this.#signaling.join(say.join(offer ? { ...wish, offer } : wish));
+    const welcome = await told;
+    this.#iceServers = welcome.iceServers;
+    this.#data = welcome.data;
+    const transport = this.#transport;
+    if (!offer || !transport || this.#over) return welcome;
+    if (!welcome.session || welcome.data?.protocol !== DATA_PROTOCOL) {
+      // The server is an older one, and has not answered.
+      transport.close();
+      this.offer(receiving).catch(() => {});
+      return welcome;
+    }
+    this.#guard();
+    transport.learn(welcome);
+    answered(answer);
+    return welcome;
+  }
+
+  /** @returns {Promise<void>} once the transport that was begun is negotiated */
+  offered() {
+    return this.#offering;
+  }
+
+  async #wish() {
+    const { token } = this.#options;
+    return { ...this.#options, resumable: true, token: typeof token === "function" ? await token() : token };
+  }
+
+  /** @returns {Promise<ServerMessages["welcome"] | null>} null if the server does not know the session any more */
+  async #takeUp() {
+    const { session = "" } = this.#options;
+    /** @type {() => void} */
+    let stop = () => {};
+    /** @type {Promise<ServerMessages["welcome"]>} */
+    const welcomed = new Promise((resolve, reject) => {
+      const stops = [
+        this.#signaling.on("message", (message) => message.type === "welcome" && resolve(message)),
+        this.#signaling.on("close", reject),
+      ];
+      stop = () => stops.forEach((each) => each());
+    });
+    welcomed.catch(() => {});
+    try {
+      await this.#signaling.request(say.resume(session, {}));
+      return await welcomed;
+    } catch (error) {
+      const { code = "" } = /** @type {Partial<CallError>} */ (error);
+      if (!NO_SESSION.includes(code)) throw error;
+      // Another page goes on with it: this one is somebody else.
+      if (code === "session_used") this.#options = { ...this.#options, session: undefined };
+      return null;
+    } finally {
+      stop();
+    }
   }
 
   /**
@@ -134,7 +260,7 @@ export class Connection extends Events {
       iceServers: this.#iceServers,
       data: this.#data,
       receiving,
-      sendOffer: (sdp, tracks) => this.#signaling.request(say.offer(sdp, tracks)),
+      sendOffer: (sdp, tracks) => this.#sendOffer(sdp, tracks),
       sendMute: (trackId, muted) => this.#signaling.request(say.mute(trackId, muted)),
       encryption: this.#encryption,
       connect: this.#options.connect,
@@ -145,6 +271,7 @@ export class Connection extends Events {
     transport.on("error", (error) => this.emit("error", error));
     transport.on("broken", () => this.#loseMedia());
     transport.on("state", (state) => this.#stateChanged(transport, state));
+    if (!this.#sendFirst) this.#guard();
     const added = [...this.#publications].map((publication) => this.#carry(transport, publication));
     try {
       await Promise.all([...added, transport.negotiate()]);
@@ -153,6 +280,22 @@ export class Connection extends Events {
       return this.#offering;
     }
     this.#watchPath(transport);
+  }
+
+  /** Does not wait for ever for a browser or a server. */
+  #guard() {
+    this.#watch?.stop();
+    this.#watch = new PathWatch({ restartIce: () => {}, giveUp: () => this.#loseMedia() }, WHOLE_PATIENCE_MS);
+  }
+
+  /**
+   * @param {string} sdp
+   * @param {CarriedTrack[]} tracks
+   */
+  #sendOffer(sdp, tracks) {
+    const first = this.#sendFirst;
+    this.#sendFirst = null;
+    return first ? first(sdp, tracks) : this.#signaling.request(say.offer(sdp, tracks));
   }
 
   /**
@@ -185,6 +328,18 @@ export class Connection extends Events {
     this.#signaling.close();
   }
 
+  /**
+   * Closes it, and leaves its line to another connection.
+   *
+   * @returns {Line | null} null if that is cut, or if we are still in the room by it
+   */
+  release() {
+    const line = this.#isOut ? this.#signaling.release() : null;
+    if (line) this.#over = true;
+    else this.close();
+    return line;
+  }
+
   /** @param {ServerMessage} message */
   #receive(message) {
     switch (message.type) {
@@ -198,6 +353,9 @@ export class Connection extends Events {
         return this.#transport?.renegotiate();
       case "media":
         return message.state === "failed" ? this.#replaceTransport() : undefined;
+      case "welcome":
+        // Only the answer to a resumption comes without being asked for.
+        return undefined;
       case "bye":
         return this.#bye(message);
       case "error":
@@ -210,7 +368,7 @@ export class Connection extends Events {
   /** @param {ServerMessages["bye"]} bye */
   #bye({ reason, message }) {
     // A server that shuts down is replaced by another sooner or later: that is worth waiting for.
-    if (reason === "server_shutdown") return this.#lose(reason, message);
+    if (reason === "server_shutdown") return this.#lose({ reason, message, isRestart: true });
     if (this.#over) return;
     this.close();
     this.emit("ended", { reason, message });
@@ -231,10 +389,12 @@ export class Connection extends Events {
     if (transport !== this.#transport || this.#over) return;
     this.#watch?.stop();
     this.#watch = new PathWatch({
-      restartIce: () => transport.restartIce().catch(() => this.#loseMedia()),
+      // The transport may have been replaced meanwhile.
+      restartIce: () => transport.restartIce().catch(() => transport === this.#transport && this.#loseMedia()),
       giveUp: () => this.#loseMedia(),
     });
     this.#watch.update(transport.state);
+    if (!this.#signaling.isUp) this.#watch.hold();
   }
 
   /** The server has given up our transport; joining again is not needed, another transport is. */
@@ -251,17 +411,23 @@ export class Connection extends Events {
   /** @param {Partial<CallError>} [error] */
   #loseMedia(error) {
     // A failed worker is not the fault of a network.
-    if (error?.code === "worker_failed") return this.#lose(error.code, error.message ?? "");
-    this.#lose("media_failed", "Audio and video do not get through to the server.");
+    if (error?.code === "worker_failed") return this.#lose({ reason: error.code, message: error.message });
+    this.#lose({ reason: "media_failed", message: "Audio and video do not get through to the server." });
   }
 
-  /**
-   * @param {string} reason
-   * @param {string} message
-   */
-  #lose(reason, message) {
+  /** @param {Partial<Loss>} loss */
+  #loseSignaling(loss) {
+    this.#isOut = true;
+    this.#lose(loss);
+  }
+
+  /** @param {Partial<Loss>} loss */
+  #lose({ reason = "connection_lost", message = "The connection to the server was lost.", isRestart = false, isTaken = false }) {
     if (this.#over) return;
-    this.close();
-    this.emit("lost", { reason, message });
+    this.#over = true;
+    this.#watch?.stop();
+    this.#transport?.close();
+    if (!this.#isOut) this.#signaling.close();
+    this.emit("lost", { reason, message, isRestart, isTaken });
   }
 }

@@ -12,3 +12,17 @@ export class CallError extends Error {
     this.fatal = fatal;
   }
 }
+
+export function notConnected() {
+  return new CallError("not_connected", "There is no connection to the room at the moment.");
+}
+
+/** @param {unknown} error */
+export function isLost(error) {
+  return /** @type {Partial<CallError>} */ (error)?.code === "connection_lost";
+}
+
+/** @param {unknown} error @returns {boolean} whether the server has said no; of what it never answered nobody knows */
+export function isRefusal(error) {
+  return /** @type {Partial<CallError>} */ (error)?.code !== "timeout";
+}

@@ -25,6 +25,7 @@ export {
 } from "./names.js";
 export { OPEN_RULES } from "./moderation.js";
 export { ALL_PERMISSIONS, mayNotPublish } from "./permissions.js";
+export { Preconnection } from "./preconnection.js";
 export { Publication } from "./publication.js";
 export { isPassing } from "./reconnect.js";
 export { Room } from "./room.js";

@@ -212,3 +212,13 @@ export class Moderation {
     this.#emit("handsChanged", { participantId, raised, by });
   }
 }
+
+/**
+ * @param {ServerMessage} message
+ * @param {string | null} ownId
+ * @returns {string | null} the track of ours that a moderator has muted by it
+ */
+export function mutedTrack(message, ownId) {
+  const isMute = message.type === "moderated" && message.action === "mute" && message.participant === ownId;
+  return isMute ? (message.track ?? null) : null;
+}

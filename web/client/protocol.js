@@ -7,6 +7,9 @@ import { camel, count, flag, list, nullable, number, object, oneOf, optional, re
 
 export const PROTOCOL_VERSION = 1;
 
+/** The present rule by which messages of data channels name their sender; `data.protocol` of `welcome` confirms it. */
+export const DATA_PROTOCOL = "tertulia.sender";
+
 const mediaKind = oneOf("audio", "video");
 const wireSource = oneOf("camera", "microphone", "screen", "screen_audio", "other");
 /** @param {unknown} value @param {string} at */
@@ -26,6 +29,7 @@ const participant = record({
   name: text,
   metadata: optional(object),
   tracks: list(track),
+  connected: optional(flag),
 });
 
 const chatMessage = record({
@@ -180,6 +184,9 @@ const invitation = record({ id: text, expires_at_ms: count, made_by: text, name:
 /** The numbers of people in a room: everybody, those who publish, raised hands. */
 const counts = record({ participants: count, publishers: count, hands: count });
 
+/** The means to go on after a lost connection: a token for one resumption, and how long the server waits for it. */
+const session = record({ token: text, grace_ms: count });
+
 /** Every message the server sends, by its type; beside `batch`, which has some of these. */
 const serverShapes = {
   welcome: record({
@@ -200,7 +207,9 @@ const serverShapes = {
     data: optional(record({ protocol: text, message_bytes: count, messages_per_second: count })),
     server: record({ name: text, version: text }),
     access: optional(text),
+    session: optional(session),
   }),
+  resumed: record({ id: optional(count), session: text, received: count }),
   answer: record({
     id: optional(count),
     sdp: text,
@@ -214,6 +223,7 @@ const serverShapes = {
   participant_joined: record({ participant }),
   participant_updated: record({ participant }),
   participant_left: record({ participant: text, reason: text }),
+  presence: record({ participant: text, connected: flag }),
   track_published: record({ participant: text, track }),
   track_updated: record({ participant: text, track }),
   track_unpublished: record({ participant: text, track: text }),
@@ -265,6 +275,8 @@ const serverShapes = {
  * @typedef {{ track: string, visible: boolean, height: number, pinned: boolean }} TrackView how a track is
  *   shown; `height` in device pixels, 0 if unknown
  * @typedef {{ mid: string, source: Source, muted: boolean }} CarriedTrack what a sending m-line carries
+ * @typedef {{ sdp: string, tracks: CarriedTrack[] }} OfferedTransport an offer that goes along with another message
+ * @typedef {{ token: string, graceMs: number }} SessionInfo
  * @typedef {{ action: "mute", track: string }
  *   | { action: "ask_unmute" | "remove" | "ban" | "admit" | "deny" | "lower_hand", participant: string }
  *   | { action: "lock" | "waiting_room" | "chat", on: boolean }
@@ -317,13 +329,32 @@ function readMessage(json, at) {
   return /** @type {any} */ ({ type, ...shape(json, at) });
 }
 
+/** @param {CarriedTrack} track */
+function carried({ source, ...rest }) {
+  return { ...rest, source: source === "screenAudio" ? "screen_audio" : source };
+}
+
+/**
+ * Fields of a message that also says what `offer` and `view` say.
+ *
+ * @param {OfferedTransport} [offer]
+ * @param {TrackView[]} [views]
+ */
+function along(offer, views) {
+  return {
+    ...(offer === undefined ? {} : { offer: { sdp: offer.sdp, tracks: offer.tracks.map(carried) } }),
+    ...(views === undefined ? {} : { views }),
+  };
+}
+
 /** Builders of the client's messages. `Signaling` adds the `id` of those that want a reply. */
 export const say = {
   /**
    * @param {{ room: string, name: string, metadata?: Record<string, unknown>, autoSubscribe?: boolean, token?: string,
-   *   batch?: boolean, audience?: "always" | "large" }} wish
+   *   batch?: boolean, audience?: "always" | "large", resumable?: boolean, session?: string, offer?: OfferedTransport,
+   *   views?: TrackView[] }} wish
    */
-  join: ({ room, name, metadata, autoSubscribe = true, token, batch = false, audience }) => ({
+  join: ({ room, name, metadata, autoSubscribe = true, token, batch = false, audience, resumable, session, offer, views }) => ({
     type: /** @type {const} */ ("join"),
     version: PROTOCOL_VERSION,
     room,
@@ -333,13 +364,24 @@ export const say = {
     ...(token === undefined ? {} : { token }),
     ...(batch ? { batch } : {}),
     ...(audience === undefined ? {} : { audience }),
+    ...(resumable === undefined ? {} : { resumable }),
+    ...(session === undefined ? {} : { session }),
+    ...along(offer, views),
   }),
+  /**
+   * @param {string} session the token
+   * @param {{ received: number } | { received?: undefined, offer?: OfferedTransport, views?: TrackView[] }} state
+   *   `received`: how many numbered messages we have had; left out by a page that has nothing of the one before
+   */
+  resume: (session, state) => ({
+    type: /** @type {const} */ ("resume"),
+    session,
+    ...(state.received === undefined ? { fresh: true, ...along(state.offer, state.views) } : { received: state.received }),
+  }),
+  /** @param {number} received how many numbered messages we have had */
+  ack: (received) => ({ type: /** @type {const} */ ("ack"), received }),
   /** @param {string} sdp @param {CarriedTrack[]} tracks */
-  offer: (sdp, tracks) => ({
-    type: /** @type {const} */ ("offer"),
-    sdp,
-    tracks: tracks.map(({ source, ...rest }) => ({ ...rest, source: source === "screenAudio" ? "screen_audio" : source })),
-  }),
+  offer: (sdp, tracks) => ({ type: /** @type {const} */ ("offer"), sdp, tracks: tracks.map(carried) }),
   /** @param {string} candidate @param {string} mid */
   candidate: (candidate, mid) => ({ type: /** @type {const} */ ("candidate"), candidate, mid }),
   /** @param {string[]} tracks */
@@ -376,7 +418,8 @@ export const say = {
     ...(after === undefined ? {} : { after }),
     ...(limit === undefined ? {} : { limit }),
   }),
-  ping: () => ({ type: /** @type {const} */ ("ping") }),
+  /** @param {number} [received] how many numbered messages we have had */
+  ping: (received) => ({ type: /** @type {const} */ ("ping"), ...(received === undefined ? {} : { received }) }),
   leave: () => ({ type: /** @type {const} */ ("leave") }),
 };
 
@@ -387,6 +430,7 @@ export const say = {
 /** The type of the message that answers a request. */
 export const replyTypes = Object.freeze({
   join: "welcome",
+  resume: "resumed",
   offer: "answer",
   subscribe: "ok",
   unsubscribe: "ok",
@@ -407,7 +451,7 @@ export const replyTypes = Object.freeze({
 
 /**
  * @typedef {keyof typeof replyTypes} RequestType
- * @typedef {{ join: ServerMessages["welcome"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
+ * @typedef {{ join: ServerMessages["welcome"], resume: ServerMessages["resumed"], offer: ServerMessages["answer"], subscribe: ServerMessages["ok"],
  *   unsubscribe: ServerMessages["ok"], mute: ServerMessages["ok"], update: ServerMessages["ok"],
  *   chat: ServerMessages["ok"], view: ServerMessages["ok"], hand: ServerMessages["ok"], moderate: ServerMessages["ok"],
  *   invite: ServerMessages["invitation"], invitations: ServerMessages["invitations"], revoke: ServerMessages["ok"], stats: ServerMessages["stats"],

@@ -29,6 +29,61 @@ export class Backoff {
   }
 }
 
+/** Time without a connection after which a room gives up: people do not wait longer either. */
+export const GIVE_UP_AFTER_MS = 180_000;
+
+/** Attempts at a connection, with pauses in between, until one works or more are of no use. */
+export class Attempts {
+  #backoff = new Backoff();
+  /** @type {() => void} */
+  #wake = () => {};
+
+  /** Begins with short pauses again. */
+  reset() {
+    this.#backoff.reset();
+  }
+
+  /** Does not wait for the next attempt. */
+  hurry() {
+    this.#wake();
+  }
+
+  /**
+   * @param {object} how
+   * @param {() => boolean} how.isWanted whether there is to be another attempt
+   * @param {() => boolean} how.isReady whether it needs no pause before it
+   * @param {() => Promise<void>} how.attempt
+   * @param {() => void} how.failed called after each attempt that failed
+   * @returns {Promise<Partial<CallError> | null>} the error that ended them; null if one worked, or no more are wanted
+   */
+  async run({ isWanted, isReady, attempt, failed }) {
+    const deadline = Date.now() + GIVE_UP_AFTER_MS;
+    while (isWanted()) {
+      if (!isReady()) await this.#pause(this.#backoff.next());
+      if (!isWanted()) break;
+      try {
+        await attempt();
+        break;
+      } catch (error) {
+        failed();
+        if (isWanted() && !(isPassing(error) && Date.now() < deadline)) return /** @type {CallError} */ (error);
+      }
+    }
+    return null;
+  }
+
+  /** @param {number} delay */
+  #pause(delay) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, delay);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      };
+    });
+  }
+}
+
 /** Refusals that the same request may not meet again a little later. */
 const PASSING = new Set([
   "unreachable",
@@ -58,8 +113,10 @@ export function isPassing(error) {
 
 /** A path that hiccups usually heals by itself within this. */
 const DISCONNECTED_PATIENCE_MS = 3_000;
-/** Longest time from an offer to connected media: ICE and DTLS, with a few lost packets. */
+/** Longest time from an answer to connected media: ICE and DTLS, with a few lost packets. */
 const CONNECT_PATIENCE_MS = 15_000;
+/** Longest time from the first step to that: the browser makes an offer, and the server may take 15 s for its answer. */
+export const WHOLE_PATIENCE_MS = 30_000;
 
 /**
  * Watches one transport and decides what to do when no media gets through: first a new path by an
@@ -70,15 +127,20 @@ export class PathWatch {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #restarted = false;
+  #isHeld = false;
 
-  /** @param {{ restartIce: () => void, giveUp: () => void }} actions */
-  constructor(actions) {
+  /**
+   * @param {{ restartIce: () => void, giveUp: () => void }} actions
+   * @param {number} [patience] milliseconds until it has to be connected
+   */
+  constructor(actions, patience = CONNECT_PATIENCE_MS) {
     this.#actions = actions;
-    this.#in(CONNECT_PATIENCE_MS, () => this.#actions.giveUp());
+    this.#in(patience, () => this.#actions.giveUp());
   }
 
   /** @param {RTCPeerConnectionState} state */
   update(state) {
+    if (this.#isHeld) return;
     if (state === "connected") {
       this.#restarted = false;
       clearTimeout(this.#timer);
@@ -92,6 +154,25 @@ export class PathWatch {
 
   stop() {
     clearTimeout(this.#timer);
+  }
+
+  /** Waits: without messages to the server nothing can be done about the path. */
+  hold() {
+    this.#isHeld = true;
+    clearTimeout(this.#timer);
+  }
+
+  /**
+   * Goes on. A path that is dead by now has had its time to heal.
+   *
+   * @param {RTCPeerConnectionState} state
+   */
+  release(state) {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    if (state === "connected") this.update(state);
+    else if (state === "disconnected" || state === "failed") this.#restart();
+    else this.#in(CONNECT_PATIENCE_MS, () => this.#actions.giveUp());
   }
 
   #restart() {

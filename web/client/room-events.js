@@ -7,6 +7,7 @@
  * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, PeopleCounts, SubscriptionState, Unwatchable } from "./protocol.js"
  * @import { Participant, RosterEvents } from "./roster.js"
+ * @import { SocketKind } from "./socket.js"
  */
 
 /**
@@ -21,6 +22,10 @@
  * @typedef {object} OwnEvents
  * @property {StateChange} stateChanged
  * @property {RTCPeerConnectionState} mediaStateChanged
+ * @property {SignalingState} signalingChanged the line of messages to the server is cut, or is there again; the call goes
+ *   on meanwhile
+ * @property {string | null} sessionChanged what a later page in the same room is given as `session`, so that it goes on as
+ *   the same participant; null when there is nothing to go on with. It is a secret
  * @property {{ trackId: string, receiver: RTCRtpReceiver | null }} trackMediaChanged another receiver carries the
  *   track now, or none does
  * @property {{ trackId: string, subscription: SubscriptionState | null }} subscriptionChanged what we are sent of a
@@ -41,6 +46,9 @@
  * @property {ReadonlyMap<string, string>} waitingChanged the names of those who wait, by id
  * @property {ModeratedEvent} moderated a moderator did something to us, or to somebody else and we are a moderator
  * @property {Error} errorOccurred a failure that the call survives; mostly a `CallError`
+ *
+ * @typedef {{ isConnected: boolean, transport: SocketKind | null }} SignalingState `transport`: the way by which messages go:
+ *   `websocket`, or where that is blocked `sse` (server-sent events) or `polling`
  *
  * @typedef {{ recent: string[], speaking: number }} Speakers ids of participants, ourselves included: who speaks and
  *   who spoke, the latest first; `speaking` of these, from the first on, speak now

@@ -1,32 +1,33 @@
 import { Choices } from "./choices.js";
 import { Connection } from "./connection.js";
-import { Encryption, isAnnounced, isUnreadable } from "./encryption.js";
-import { CallError } from "./errors.js";
+import { Encryption } from "./encryption.js";
+import { CallError, isLost, isRefusal, notConnected } from "./errors.js";
 import { Events } from "./events.js";
-import { Moderation } from "./moderation.js";
+import { Moderation, mutedTrack } from "./moderation.js";
+import { OutgoingChat } from "./outgoing-chat.js";
 import { ALL_PERMISSIONS, mayNotPublish, mayPublish } from "./permissions.js";
 import { say } from "./protocol.js";
 import { Publication } from "./publication.js";
+import { Readability } from "./readability.js";
 import { Received } from "./received.js";
-import { Backoff, isPassing } from "./reconnect.js";
+import { Attempts, GIVE_UP_AFTER_MS } from "./reconnect.js";
 import { Roster } from "./roster.js";
 import { Unwatchables } from "./unwatchable.js";
 import { Views } from "./views.js";
 
 /**
- * @import { ConnectionOptions, RoomOptions } from "./connection.js"
+ * @import { ConnectionOptions, Loss, RoomOptions } from "./connection.js"
  * @import { EncryptionState } from "./encryption.js"
  * @import { EncryptionSecret } from "./encryption-key.js"
+ * @import { Line } from "./line.js"
  * @import { Permissions } from "./permissions.js"
  * @import { ChatMessage, Limits, ParticipantInfo, PeerStats, PeopleCounts, ServerMessage, SubscriptionState, Timeline, Unwatchable } from "./protocol.js"
  * @import { PublishOptions } from "./publication.js"
- * @import { RoomEvents, RoomState, Speakers } from "./room-events.js"
+ * @import { RoomEvents, RoomState, SignalingState, Speakers } from "./room-events.js"
  * @import { Participant } from "./roster.js"
  * @import { Shown } from "./views.js"
  */
 
-/** Time without a connection after which a room gives up: people do not wait longer either. */
-const GIVE_UP_AFTER_MS = 180_000;
 /** Chat messages kept: as many as a page can usefully scroll through; the server keeps fewer. */
 const CHAT_KEPT = 500;
 
@@ -34,13 +35,16 @@ const CHAT_KEPT = 500;
  * A room as one participant sees it. Listen first, then `join()`: the present state is told by the same events as later
  * changes.
  *
- * It survives a lost connection: it joins again with a fresh transport, publishes its publications again and tells only
- * the changes meanwhile. `closed` is final.
+ * Losing the line of messages to the server is not losing the call: sound and pictures go on, what is said meanwhile is
+ * kept, and another connection takes up where the last one was cut (`signalingChanged`). Only when the server does not
+ * know us any more, or media does not get through, it joins again with a fresh transport, as the same participant,
+ * publishes its publications again and tells only the changes meanwhile (`reconnecting`). `closed` is final.
  *
- * Wishes survive the connection: publications, mutes, subscriptions, views, name and metadata. Their promises settle
- * once the server knows, or without an error as soon as the connection is lost or not there yet: then the next one
- * tells the server. They are rejected when the server refuses, when it does not answer in time (the wish holds
- * nevertheless), or when the room is closed. Chat, data and the server's statistics need a connection at once.
+ * Wishes survive both: publications, mutes, subscriptions, views, name and metadata. Their promises settle once the
+ * server knows, or without an error as soon as the stay in the room is lost or not there yet: then the next one tells
+ * the server. They are rejected when the server refuses, when it does not answer in time (the wish holds nevertheless),
+ * or when the room is closed. Chat waits for the next connection as well. Data and the server's statistics need one at
+ * once.
  *
  * @extends {Events<RoomEvents>}
  */
@@ -50,11 +54,11 @@ export class Room extends Events {
   // Every roster event is a room event too; the checker cannot follow that through the intersection.
   #roster = new Roster((name, payload) => {
     if (name === "trackUnpublished") this.#forgetTrack(/** @type {any} */ (payload).track.id);
-    if (name === "trackPublished") this.#refuseUnreadable(/** @type {any} */ (payload).participant);
+    if (name === "trackPublished") this.#decideOn(/** @type {any} */ (payload));
     this.emit(name, /** @type {any} */ (payload));
-    if (name === "participantLeft") this.#forgetParticipant(/** @type {any} */ (payload).participant.id);
-    else this.#judge(/** @type {any} */ (payload).participant ?? payload);
-  }, (trackId) => this.#playableReceiver(trackId));
+    if (name === "participantLeft") this.#readability.forget(/** @type {any} */ (payload).participant.id);
+    else this.#readability.judge(/** @type {any} */ (payload).participant ?? payload);
+  }, (trackId) => this.#readability.playableReceiver(trackId));
   #views = new Views();
   #received = new Received((change) => this.emit("subscriptionChanged", change));
   #unwatchable = new Unwatchables((change) => this.emit("unwatchableChanged", change));
@@ -63,23 +67,29 @@ export class Room extends Events {
   #choices;
   /** @type {Encryption | null} null in a call that we do not encrypt */
   #encryption = null;
-  /** @type {Map<string, EncryptionState | null>} as told last, by participant id */
-  #encryptionStates = new Map();
+  #readability;
+  #outgoingChat = new OutgoingChat((words) => this.#sayChat(words));
   /** @type {Connection | null} */
   #connection = null;
   /** @type {Connection | null} the same, once the server has let us in */
   #joined = null;
   /** @type {Set<string>} our ids of before; the server may take a while to see that they are gone */
   #formerIds = new Set();
+  /** @type {string | null} the token by which the server knows us again, null if it does not */
+  #session = null;
+  /** The present token is that of a page before this one. */
+  #isTakenOver = false;
+  /** @type {Line | null} a line without a stay in the room, for the next one */
+  #line = null;
+  /** Whether the others come back one by one, since the server was started again. */
+  #isRestart = false;
   /** @type {RoomState} */
   #state = "new";
   /** The reason that it is closed. */
   #ending = { reason: "", message: "" };
-  #backoff = new Backoff();
+  #attempts = new Attempts();
   /** @type {number | null} the time at which media failed, while none has got through since, over several connections */
   #blockedSince = null;
-  /** @type {() => void} */
-  #wake = () => {};
 
   /** Rules, raised hands, people who wait, and the actions of moderators. @readonly */
   moderation = new Moderation(
@@ -89,7 +99,7 @@ export class Room extends Events {
   /** Whether a moderator has to let us in, and has not decided. */
   isAwaitingAdmission = false;
 
-  /** @type {string | null} our own participant id, another one after a reconnect */
+  /** @type {string | null} our own participant id, the same one after a reconnect if the server has sessions */
   participantId = null;
   /** @type {Limits} the server's; zeros before it has told them */
   limits = { messageBytes: 0, chatChars: 0, publisherBitrate: 0 };
@@ -113,15 +123,24 @@ export class Room extends Events {
   constructor(options) {
     super();
     this.#options = { ...options, batch: true };
-    const isThere = (/** @type {string} */ trackId) => this.#roster.find(trackId) !== null;
-    this.#choices = new Choices(options.autoSubscribe ?? true, isThere);
+    this.#session = options.session ?? null;
+    this.#isTakenOver = this.#session !== null;
+    this.#choices = new Choices(options.autoSubscribe ?? true, (trackId) => this.#roster.isThere(trackId));
     if (options.encryption) {
       this.#encryption = new Encryption({
-        onOutcome: () => this.#judgeAll(),
+        onOutcome: () => this.#readability.judgeAll(),
         onError: (error) => this.#report(error),
         startWorker: this.#options.startWorker,
       });
     }
+    this.#readability = new Readability(this.#encryption, {
+      roster: this.#roster,
+      views: this.#views,
+      choices: this.#choices,
+      receiverOf: (trackId) => this.receiverOf(trackId),
+      refuse: (trackIds) => this.#decide(trackIds, false),
+      changed: (participant, encryption) => this.emit("encryptionChanged", { participant, encryption }),
+    });
   }
 
   get state() {
@@ -157,6 +176,16 @@ export class Room extends Events {
     return this.#connection?.transport?.state ?? "new";
   }
 
+  /**
+   * The line of messages to the server. While it is cut, the call goes on.
+   *
+   * @returns {SignalingState}
+   */
+  get signaling() {
+    const signaling = this.#joined?.signaling;
+    return { isConnected: signaling?.isUp ?? false, transport: signaling?.kind ?? null };
+  }
+
   /** Media has not got through since it last failed, though the server answers. */
   get isMediaBlocked() {
     return this.#blockedSince !== null;
@@ -172,7 +201,7 @@ export class Room extends Events {
    * @returns {EncryptionState | null} null where neither they nor we encrypt
    */
   encryptionOf(participantId) {
-    return this.#encryptionStates.get(participantId) ?? null;
+    return this.#readability.of(participantId);
   }
 
   /** Joins; rejected with a `CallError`, after which the room is closed. */
@@ -181,7 +210,7 @@ export class Room extends Events {
     try {
       if (this.#options.encryption) await this.#encryption?.start(this.#options.encryption, this.#options.room);
       this.#refuseClosed();
-      await this.#connect();
+      await this.#connectFirst();
     } catch (error) {
       // Left or thrown out meanwhile: that is why.
       this.#refuseClosed();
@@ -198,7 +227,8 @@ export class Room extends Events {
 
   /** Does not wait for the next attempt to reconnect. */
   retryNow() {
-    this.#wake();
+    this.#attempts.hurry();
+    this.#connection?.signaling.retryNow();
   }
 
   /**
@@ -262,9 +292,15 @@ export class Room extends Events {
     return this.#connection?.transport?.receiverOf(trackId) ?? null;
   }
 
-  /** @param {string} words */
+  /**
+   * Says something to everybody, each message once: a cut in between changes nothing.
+   *
+   * @param {string} words
+   * @returns {Promise<void>} once the server has it
+   */
   async sendChat(words) {
-    await this.#connected().signaling.request(say.chat(words));
+    this.#connected();
+    await this.#outgoingChat.send(words);
   }
 
   /** @param {string} name */
@@ -303,7 +339,7 @@ export class Room extends Events {
     this.#refuseClosed();
     if (!this.#encryption) throw new CallError("not_encrypted", "This call is not encrypted, and has no key to change.");
     await this.#encryption.change(secret, this.#options.room);
-    this.#judgeAll();
+    this.#readability.judgeAll();
     // Without that right the others learn it from the frames.
     if (this.permissions.update) await this.update({ metadata: this.#options.metadata ?? {} });
   }
@@ -366,16 +402,12 @@ export class Room extends Events {
 
   /** @returns {Promise<PeerStats | null>} what the relay decides for us */
   async serverStats() {
-    return (await this.#connected().signaling.request(say.stats())).peer;
+    return (await this.#reached().request(say.stats())).peer;
   }
 
-  /**
-   * The server's latest decisions about us with their reasons, oldest first.
-   *
-   * @returns {Promise<Timeline>}
-   */
+  /** @returns {Promise<Timeline>} the server's latest decisions about us with their reasons, oldest first */
   async timeline() {
-    const { nowMs, decisions } = await this.#connected().signaling.request(say.timeline());
+    const { nowMs, decisions } = await this.#reached().request(say.timeline());
     return { nowMs, decisions };
   }
 
@@ -384,47 +416,64 @@ export class Room extends Events {
     return (await this.#keep(this.#connection?.transport?.getStats())) ?? null;
   }
 
-  /**
-   * @param {Publication} publication
-   * @returns {string | null} the m-line that carries it, as the stats name it
-   */
+  /** @param {Publication} publication @returns {string | null} the m-line that carries it, as the stats name it */
   publishedMid(publication) {
     return this.#connection?.transport?.publishedMid(publication) ?? null;
   }
 
-  /**
-   * @param {string} trackId
-   * @returns {string | null} the m-line that carries somebody's track now
-   */
+  /** @param {string} trackId @returns {string | null} the m-line that carries somebody's track now */
   receivingMid(trackId) {
     return this.#connection?.transport?.receivingMid(trackId) ?? null;
   }
 
-  async #connect() {
+  async #connectFirst() {
+    this.#line = this.#options.preconnection?.take() ?? null;
+    const isPrepared = this.#line !== null;
+    try {
+      await this.#connect(isPrepared && !this.#isTakenOver);
+    } catch (error) {
+      // The server may have ended it just now, as nobody had joined on it.
+      if (!isPrepared || !isLost(error) || this.#joined || this.#state === "closed") throw error;
+      this.#disconnect();
+      await this.#connect();
+    }
+  }
+
+  /** @param {boolean} [isFast] joins and offers at once, before it is known who is there */
+  async #connect(isFast = false) {
     // Changes made before the server has let us in are told afterwards.
     this.#announceKey();
-    const joinedAs = { ...this.#options };
-    const connection = new Connection(joinedAs, this.#publications, this.#encryption);
+    const joinedAs = { ...this.#options, session: this.#session ?? undefined };
+    const connection = new Connection(joinedAs, this.#publications, this.#encryption, this.#line);
+    this.#line = null;
     this.#connection = connection;
     this.#follow(connection);
-    const welcome = await connection.join();
+    const welcome = await (isFast ? connection.joinOffering() : connection.join(this.#isTakenOver));
     this.#refuseLost(connection);
     this.#joined = connection;
     this.isAwaitingAdmission = false;
+    this.#isTakenOver = false;
     this.participantId = welcome.participant;
     this.limits = welcome.limits;
+    if (!welcome.session && !connection.graceMs) this.#setSession(null);
     this.#admitted(welcome, joinedAs);
     for (const message of welcome.chat) this.#addChat(message);
     const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
     this.#formerIds = new Set(present.map(({ id }) => id));
     const others = welcome.participants.filter(({ id }) => !this.#formerIds.has(id));
-    this.#roster.replace(others, welcome.audience ? "audience" : "disconnected");
+    if (this.#isRestart) this.#choices.remember(this.#roster.participants.values());
+    const isAudience = welcome.audience !== undefined;
+    // Of the audience nobody knows who is missing, and who is not on stage.
+    this.#roster.replace(others, this.#isRestart && !isAudience ? connection.graceMs : 0, isAudience ? "audience" : "disconnected");
     this.#setAudience(welcome.audience ?? null);
+    this.#isRestart = false;
     this.moderation.begin(welcome, connection.signaling).catch((error) => !isLost(error) && this.#report(error));
     this.#catchUp(joinedAs, connection);
-    await connection.offer(this.#choices.count(others));
+    await (isFast ? connection.offered() : connection.offer(this.#choices.count(others)));
     this.#refuseLost(connection);
     this.#enter("connected");
+    this.#outgoingChat.sendAgain();
+    this.#tellSignaling();
   }
 
   /**
@@ -476,14 +525,14 @@ export class Room extends Events {
     connection.on("slots", (moved) => {
       for (const { track: trackId } of moved) {
         const participant = this.#roster.find(trackId)?.participant;
-        if (participant) this.#judge(participant);
+        if (participant) this.#readability.judge(participant);
         this.#roster.mediaChanged(trackId);
         this.emit("trackMediaChanged", { trackId, receiver: this.receiverOf(trackId) });
       }
     });
     connection.on("state", (state) => {
       if (state === "connected") {
-        this.#backoff.reset();
+        this.#attempts.reset();
         this.#blockedSince = null;
       }
       this.emit("mediaStateChanged", state);
@@ -495,14 +544,31 @@ export class Room extends Events {
     connection.on("data", (data) => this.emit("dataReceived", data));
     connection.on("error", (error) => this.#report(error));
     connection.on("ended", ({ reason, message }) => this.#close(reason, message));
-    connection.on("lost", ({ reason, message }) => {
+    connection.on("token", (token) => this.#setSession(token));
+    connection.on("down", () => this.#tellSignaling());
+    connection.on("up", () => this.#tellSignaling());
+    connection.on("lost", (loss) => {
+      this.#isRestart ||= loss.isRestart;
+      if (loss.isTaken) this.#setSession(null);
       if (this.#state !== "connected") return;
+      const { reason, message } = loss;
       if (reason === "media_failed") {
         this.#blockedSince ??= Date.now();
         if (Date.now() - this.#blockedSince >= GIVE_UP_AFTER_MS) return this.#close(reason, message);
       }
-      void this.#reconnect(reason, message);
+      void this.#reconnect(loss);
     });
+  }
+
+  /** @param {string | null} token */
+  #setSession(token) {
+    if (this.#session === token) return;
+    this.#session = token;
+    this.emit("sessionChanged", token);
+  }
+
+  #tellSignaling() {
+    if (this.#state === "connected") this.emit("signalingChanged", this.signaling);
   }
 
   /** @param {ServerMessage} message */
@@ -540,12 +606,9 @@ export class Room extends Events {
    * @param {ServerMessage} message
    */
   #obey(message) {
-    if (message.type !== "moderated" || message.action !== "mute" || message.participant !== this.participantId) return;
-    for (const publication of this.#publications) {
-      if (publication.trackId !== null && publication.trackId === message.track) {
-        this.setMuted(publication, true).catch((error) => this.#report(error));
-      }
-    }
+    const trackId = mutedTrack(message, this.participantId);
+    const publication = trackId && [...this.#publications].find((each) => each.trackId === trackId);
+    if (publication) this.setMuted(publication, true).catch((error) => this.#report(error));
   }
 
   /** @param {ServerMessage} message */
@@ -572,54 +635,21 @@ export class Room extends Events {
     if (this.#encryption) this.#options.metadata = this.#encryption.announce(this.#options.metadata);
   }
 
-  #judgeAll() {
-    for (const participant of this.#roster.participants.values()) this.#judge(participant);
-  }
-
-  /** @param {Participant} participant whose sound and pictures may have become readable, or unreadable */
-  #judge(participant) {
-    const { id, tracks } = participant;
-    const state = this.#encryptionStateOf(participant);
-    if (this.#encryption && state) {
-      const isUseless = this.#encryption.isHopeless(participant, state, (trackId) => this.receiverOf(trackId));
-      for (const { id: trackId, kind } of tracks.values()) if (kind === "video") this.#views.setUseless(trackId, isUseless);
-    }
-    if (state === (this.#encryptionStates.get(id) ?? null)) return;
-    this.#encryptionStates.set(id, state);
-    this.#refuseUnreadable(participant);
-    for (const trackId of tracks.keys()) this.#roster.mediaChanged(trackId);
-    this.emit("encryptionChanged", { participant, encryption: state });
-  }
-
-  /** @param {Participant} participant @returns {EncryptionState | null} */
-  #encryptionStateOf(participant) {
-    if (this.#encryption) return this.#encryption.stateOf(participant, (trackId) => this.receiverOf(trackId));
-    return isAnnounced(participant) ? "keyMissing" : null;
+  /** @param {{ participant: Participant, track: import("./remote-track.js").RemoteTrack }} published */
+  #decideOn({ participant, track }) {
+    const chosen = this.#choices.recall(participant.id, track.source);
+    if (chosen !== undefined) this.#decide([track.id], chosen);
+    this.#readability.refuseUnreadable(participant);
   }
 
   /**
-   * Without a key nothing is decrypted, and nothing may reach a decoder: it is not received.
-   *
-   * @param {Participant} participant
+   * @param {string[]} trackIds
+   * @param {boolean} wanted
    */
-  #refuseUnreadable(participant) {
-    if (this.#encryptionStateOf(participant) !== "keyMissing") return;
-    const trackIds = [...participant.tracks.keys()].filter((trackId) => this.#choices.isWanted(trackId));
+  #decide(trackIds, wanted) {
     // A connection that is being made tells the server all choices at once.
-    if (this.#state !== "connected") this.#choices.set(trackIds, false);
-    else if (trackIds.length > 0) this.unsubscribe(trackIds).catch((error) => this.#report(error));
-  }
-
-  /** @param {string} trackId */
-  #playableReceiver(trackId) {
-    const participant = this.#roster.find(trackId)?.participant;
-    return participant && isUnreadable(this.encryptionOf(participant.id)) ? null : this.receiverOf(trackId);
-  }
-
-  /** @param {string} id */
-  #forgetParticipant(id) {
-    this.#encryptionStates.delete(id);
-    this.#encryption?.forget(id);
+    if (this.#state !== "connected") this.#choices.set(trackIds, wanted);
+    else if (trackIds.length > 0) this.#choose(trackIds, wanted).catch((error) => this.#report(error));
   }
 
   /** @param {string} trackId */
@@ -634,44 +664,34 @@ export class Room extends Events {
     // A welcome repeats what we may have; a server that restarted counts from the start again.
     if (this.chat.some(({ id, atMs }) => id === message.id && atMs === message.atMs)) return;
     this.chat = [...this.chat, message].slice(-CHAT_KEPT);
+    if (message.participant === this.participantId) this.#outgoingChat.seen(message);
     this.emit("chatReceived", message);
   }
 
-  /**
-   * @param {string} reason
-   * @param {string} message
-   */
-  async #reconnect(reason, message) {
-    const deadline = Date.now() + GIVE_UP_AFTER_MS;
+  /** @param {string} words */
+  async #sayChat(words) {
+    try {
+      await this.#connected().signaling.request(say.chat(words));
+    } catch (error) {
+      // Who joins again as somebody else cannot tell what arrived.
+      throw isLost(error) && this.#session === null ? notConnected() : error;
+    }
+  }
+
+  /** @param {Loss} loss */
+  async #reconnect({ reason, message }) {
     this.#disconnect();
     this.#enter("reconnecting", reason, message);
     this.#received.clear();
     this.#unwatchable.clear();
     this.#setSpeakers({ recent: [], speaking: 0 });
-    while (this.#state === "reconnecting") {
-      await this.#pause(this.#backoff.next());
-      if (this.#state !== "reconnecting") return;
-      try {
-        return await this.#connect();
-      } catch (error) {
-        this.#disconnect();
-        if (this.#state !== "reconnecting") return;
-        if (isPassing(error) && Date.now() < deadline) continue;
-        const { code = "connection_lost", message: why = message } = /** @type {CallError} */ (error);
-        return this.#close(code, why);
-      }
-    }
-  }
-
-  /** @param {number} delay */
-  #pause(delay) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, delay);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve(undefined);
-      };
+    const error = await this.#attempts.run({
+      isWanted: () => this.#state === "reconnecting",
+      isReady: () => this.#line !== null,
+      attempt: () => this.#connect(),
+      failed: () => this.#disconnect(),
     });
+    if (error) this.#close(error.code ?? "connection_lost", error.message ?? message);
   }
 
   /**
@@ -683,10 +703,16 @@ export class Room extends Events {
     this.#ending = { reason, message };
     // The state is set before any listener hears that its wish has failed.
     this.#state = "closed";
+    // Without a goodbye the server would keep our place for a while.
+    this.#connection?.leave();
     this.#disconnect();
+    this.#line?.close();
+    this.#roster.close();
+    this.#setSession(null);
+    this.#outgoingChat.end(new CallError(reason, message || "The call is over."));
     this.#encryption?.close();
     this.#enter("closed", reason, message);
-    this.#wake();
+    this.#attempts.hurry();
   }
 
   #disconnect() {
@@ -696,7 +722,7 @@ export class Room extends Events {
     this.#connection = null;
     this.#joined = null;
     this.isAwaitingAdmission = false;
-    connection?.close();
+    this.#line = connection?.release() ?? null;
     this.emit("mediaStateChanged", this.mediaState);
   }
 
@@ -759,22 +785,15 @@ export class Room extends Events {
     this.emit("errorOccurred", /** @type {Error} */ (error));
   }
 
+  /** @returns the line to the server, which is not cut */
+  #reached() {
+    const { signaling } = this.#connected();
+    if (!signaling.isUp) throw notConnected();
+    return signaling;
+  }
+
   #connected() {
     if (this.#state !== "connected" || !this.#connection) throw notConnected();
     return this.#connection;
   }
-}
-
-function notConnected() {
-  return new CallError("not_connected", "There is no connection to the room at the moment.");
-}
-
-/** @param {unknown} error */
-function isLost(error) {
-  return /** @type {Partial<CallError>} */ (error)?.code === "connection_lost";
-}
-
-/** @param {unknown} error @returns {boolean} whether the server has said no; of what it never answered nobody knows */
-function isRefusal(error) {
-  return /** @type {Partial<CallError>} */ (error)?.code !== "timeout";
 }

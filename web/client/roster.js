@@ -13,12 +13,14 @@ import { RemoteTrack } from "./remote-track.js";
  * @property {string} name
  * @property {Record<string, unknown>} metadata
  * @property {Map<string, RemoteTrack>} tracks what they publish, by track id
+ * @property {boolean} isConnected false while the server waits for them to come back; their media may go on
  */
 
 /**
  * @typedef {object} RosterEvents
  * @property {Participant} participantJoined
  * @property {Participant} participantUpdated
+ * @property {Participant} presenceChanged they are away, or are back
  * @property {{ participant: Participant, reason: string }} participantLeft
  * @property {{ participant: Participant, track: RemoteTrack }} trackPublished
  * @property {{ participant: Participant, track: RemoteTrack }} trackUpdated
@@ -34,6 +36,8 @@ export class Roster {
   participants = new Map();
   /** @type {Map<string, TrackFeed>} by track id */
   #feeds = new Map();
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} end the wait for participants to come back, by their id */
+  #waits = new Map();
   #emit;
   #receiverOf;
 
@@ -58,6 +62,15 @@ export class Roster {
     return null;
   }
 
+  /**
+   * @param {string} trackId
+   * @returns {boolean} whether the server has the track now: those whom we wait for have brought none yet
+   */
+  isThere(trackId) {
+    const participant = this.find(trackId)?.participant;
+    return participant !== undefined && !this.#waits.has(participant.id);
+  }
+
   /** @param {string} trackId of a track that another receiver carries now, or none */
   mediaChanged(trackId) {
     this.#feeds.get(trackId)?.changed();
@@ -68,14 +81,24 @@ export class Roster {
    * are told.
    *
    * @param {ParticipantInfo[]} infos
-   * @param {string} reason for those who are not in it
+   * @param {number} [waitMs] milliseconds for those who are missing to come: to a server that was started again, all come
+   *   one by one
+   * @param {string} [reason] for those who are not in it
    */
-  replace(infos, reason = "disconnected") {
+  replace(infos, waitMs = 0, reason = "disconnected") {
     const present = new Set(infos.map(({ id }) => id));
     for (const id of [...this.participants.keys()]) {
-      if (!present.has(id)) this.#leave(id, reason);
+      if (present.has(id)) continue;
+      if (waitMs > 0) this.#await(id, waitMs);
+      else this.#leave(id, reason);
     }
     for (const info of infos) this.#join(info);
+  }
+
+  /** Waits for nobody any more. */
+  close() {
+    for (const timer of this.#waits.values()) clearTimeout(timer);
+    this.#waits.clear();
   }
 
   /** @param {ServerMessage} message */
@@ -86,6 +109,8 @@ export class Roster {
         return this.#join(message.participant);
       case "participant_left":
         return this.#leave(message.participant, message.reason);
+      case "presence":
+        return this.#setPresence(message.participant, message.connected);
       case "track_published":
       case "track_updated":
         return this.#putTrack(message.participant, message.track);
@@ -97,11 +122,12 @@ export class Roster {
   }
 
   /** @param {ParticipantInfo} info */
-  #join({ id, name, metadata = {}, tracks }) {
+  #join({ id, name, metadata = {}, tracks, connected = true }) {
     const known = this.participants.get(id);
+    this.#setPresence(id, connected);
     if (!known) {
       /** @type {Participant} */
-      const participant = { id, name, metadata, tracks: new Map() };
+      const participant = { id, name, metadata, tracks: new Map(), isConnected: connected };
       this.participants.set(id, participant);
       this.#emit("participantJoined", participant);
     } else if (known.name !== name || JSON.stringify(known.metadata) !== JSON.stringify(metadata)) {
@@ -110,6 +136,29 @@ export class Roster {
       this.#emit("participantUpdated", known);
     }
     this.#replaceTracks(id, tracks);
+  }
+
+  /**
+   * @param {string} id
+   * @param {boolean} isConnected
+   */
+  #setPresence(id, isConnected) {
+    clearTimeout(this.#waits.get(id));
+    this.#waits.delete(id);
+    const participant = this.participants.get(id);
+    if (!participant || participant.isConnected === isConnected) return;
+    participant.isConnected = isConnected;
+    this.#emit("presenceChanged", participant);
+  }
+
+  /**
+   * @param {string} id
+   * @param {number} waitMs
+   */
+  #await(id, waitMs) {
+    if (this.#waits.has(id)) return;
+    this.#setPresence(id, false);
+    this.#waits.set(id, setTimeout(() => this.#leave(id, "disconnected"), waitMs));
   }
 
   /**
@@ -131,6 +180,8 @@ export class Roster {
   #leave(id, reason) {
     const participant = this.participants.get(id);
     if (!participant) return;
+    clearTimeout(this.#waits.get(id));
+    this.#waits.delete(id);
     for (const trackId of [...participant.tracks.keys()]) this.#dropTrack(id, trackId);
     this.participants.delete(id);
     this.#emit("participantLeft", { participant, reason });

@@ -1,133 +1,178 @@
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
-import { unreachable, whyRefused } from "./probe.js";
-import { parseServerMessage, replyTypes, say } from "./protocol.js";
+import { Line } from "./line.js";
+import { replyTypes } from "./protocol.js";
 
-/** @import { ClientMessage, Replies, RequestType, ServerMessage } from "./protocol.js" */
+/**
+ * @import { LineOptions } from "./line.js"
+ * @import { ClientMessage, Replies, RequestType, ServerMessage, ServerMessages } from "./protocol.js"
+ * @import { SocketKind } from "./socket.js"
+ */
 
 /** An offer waits for the relay to build a transport; a server slower than this is as good as gone. */
 const REPLY_TIMEOUT_MS = 15_000;
-/** Browsers try for minutes to reach a server that does not answer at all. */
-const OPEN_TIMEOUT_MS = 10_000;
-/** Half-open TCP connections are silent for minutes. A ping finds out within two of these. */
-const PING_INTERVAL_MS = 5_000;
-
-/** `readyState` of a WebSocket that takes messages; one that is closing drops them without a word. */
-const OPEN = 1;
 
 /**
  * @typedef {object} Pending
+ * @property {ClientMessage} message
  * @property {string} expects
  * @property {(reply: any) => void} resolve
  * @property {(error: CallError) => void} reject
- * @property {ReturnType<typeof setTimeout>} timer
+ * @property {Pending} [next] what the next reply with the same id is for
+ * @property {ReturnType<typeof setTimeout> | undefined} timer none while the server cannot answer
  */
 
 /**
- * One WebSocket to the server: requests with their replies, and everything else as events.
+ * Requests to the server with their replies, and everything else as events.
  *
  * `message` carries messages that are no replies; `error` carries faults in the protocol, which are otherwise ignored;
- * `close` comes once, last.
+ * `down` and `up` tell that there is no connection, and that there is one again and nothing was lost; `token` carries
+ * what the session can be taken up with; `refused` and `close` come once, last: the server does not know the session any
+ * more, or there is no connection and will be none.
  *
- * @extends {Events<{ message: ServerMessage, error: CallError, close: { code: number } }>}
+ * @extends {Events<{ message: ServerMessage, error: CallError, down: void, up: SocketKind, token: string,
+ *   refused: { code: string, isEarly: boolean }, close: CallError }>}
  */
 export class Signaling extends Events {
-  /** @type {WebSocket} */
-  #socket;
-  /** @type {() => Promise<CallError>} */
-  #whyRefused;
+  #line;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
-  #lastId = 0;
-  #heard = true;
-  #closed = false;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #pinger;
+  #isOver = false;
+  /** @type {(() => void)[]} */
+  #stops;
 
   /**
-   * @param {string} url
-   * @param {{ WebSocket?: typeof WebSocket, pingInterval?: number, whyRefused?: (url: string) => Promise<CallError> }} [options]
+   * @param {string | Line} line the server's address, or a line that nobody else uses
+   * @param {LineOptions} [options] of a line to be made
    */
-  constructor(url, { WebSocket: Socket = WebSocket, pingInterval = PING_INTERVAL_MS, whyRefused: ask } = {}) {
+  constructor(line, options = {}) {
     super();
-    // A fake socket has no server behind it to ask.
-    this.#whyRefused = async () => (ask ?? (Socket === globalThis.WebSocket ? whyRefused : unreachable))(url);
-    this.#socket = new Socket(url);
-    this.#socket.addEventListener("message", (event) => this.#receive(event.data));
-    this.#socket.addEventListener("close", (event) => this.#end(event.code));
-    this.#pinger = setInterval(() => this.#ping(), pingInterval);
+    this.#line = typeof line === "string" ? new Line(line, options) : line;
+    this.#stops = [
+      this.#line.on("message", (message) => this.#receive(message)),
+      this.#line.on("error", (error) => this.emit("error", error)),
+      this.#line.on("token", (token) => this.emit("token", token)),
+      this.#line.on("down", () => {
+        for (const pending of this.#pending.values()) clearTimeout(pending.timer);
+        this.emit("down", undefined);
+      }),
+      this.#line.on("up", (kind) => {
+        for (const [id, pending] of this.#pending) this.#await(id, pending);
+        this.emit("up", kind);
+      }),
+      this.#line.on("refused", (refusal) => this.#end(() => this.emit("refused", refusal))),
+      this.#line.on("over", (error) => this.#end(() => this.emit("close", error))),
+    ];
+  }
+
+  /** Whether a message reaches the server at once. */
+  get isUp() {
+    return !this.#isOver && this.#line.isUp;
+  }
+
+  /** @returns {SocketKind | null} the present way to the server */
+  get kind() {
+    return this.#line.kind;
+  }
+
+  /** Milliseconds for which the server keeps us without a connection; 0 if it does not. */
+  get graceMs() {
+    return this.#line.graceMs;
   }
 
   /** @returns {Promise<void>} once messages can be sent */
   opened() {
-    if (this.#socket.readyState === OPEN) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      let isOpen = false;
-      const refused = () => void (isOpen || this.#whyRefused().then(reject, reject));
-      if (this.#closed) return refused();
-      const timer = setTimeout(() => this.#abandon(), OPEN_TIMEOUT_MS);
-      const open = () => {
-        clearTimeout(timer);
-        isOpen = true;
-        resolve();
-      };
-      this.#socket.addEventListener("open", open, { once: true });
-      this.on("close", () => {
-        clearTimeout(timer);
-        refused();
-      });
-    });
+    return this.#line.open();
   }
 
   /**
-   * Sends a request and waits for its reply.
+   * Sends a request and waits for its reply, if need be over another connection than that by which it was sent.
    *
    * @template {RequestType} Type
    * @param {ClientMessage & { type: Type }} message
    * @returns {Promise<Replies[Type]>} rejected with a `CallError` when the server refuses or is gone
    */
   request(message) {
-    if (this.#closed || this.#socket.readyState !== OPEN) return Promise.reject(lost());
-    const id = (this.#lastId = (this.#lastId + 1) % 2 ** 32);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#pending.delete(id);
-        reject(new CallError("timeout", "The server did not answer in time."));
-      }, REPLY_TIMEOUT_MS);
-      this.#pending.set(id, { expects: replyTypes[message.type], resolve, reject, timer });
-      this.#socket.send(JSON.stringify({ ...message, id }));
+      this.#request(message, { message, expects: replyTypes[message.type], resolve, reject, timer: undefined });
     });
+  }
+
+  /**
+   * Joins by a message that offers a transport as well.
+   *
+   * @param {ClientMessage & { type: "join" }} message
+   * @returns {{ welcome: Promise<ServerMessages["welcome"]>, answer: Promise<ServerMessages["answer"]> }} `answer`: from a
+   *   server without sessions it does not come
+   */
+  join(message) {
+    /** @type {Pick<Pending, "resolve" | "reject">} */
+    let later = { resolve: () => {}, reject: () => {} };
+    /** @type {Promise<ServerMessages["answer"]>} */
+    const answer = new Promise((resolve, reject) => (later = { resolve, reject }));
+    // Somebody who was not let in waits for none.
+    answer.catch(() => {});
+    /** @type {Promise<ServerMessages["welcome"]>} */
+    const welcome = new Promise((resolve, reject) => {
+      const next = { message, expects: replyTypes.offer, ...later, timer: undefined };
+      this.#request(message, { message, expects: replyTypes.join, resolve, reject, next, timer: undefined });
+    });
+    return { welcome, answer };
   }
 
   /** @param {ClientMessage} message */
   send(message) {
-    if (!this.#closed && this.#socket.readyState === OPEN) this.#socket.send(JSON.stringify(message));
+    if (!this.#isOver) this.#line.send(message);
+  }
+
+  /** Does not wait for the next attempt to find a connection. */
+  retryNow() {
+    this.#line.retryNow();
   }
 
   close() {
-    this.#socket.close(1000);
-    this.#end(1000);
+    this.#line.close();
   }
 
-  /** @param {unknown} frame */
-  #receive(frame) {
-    this.#heard = true;
-    if (this.#closed || typeof frame !== "string") return;
-    const message = this.#parse(frame);
-    if (!message) return;
+  /**
+   * Ends this, and gives its line to another.
+   *
+   * @returns {Line | null} null if it has no connection any more
+   */
+  release() {
+    this.#end(() => {});
+    return this.#line.isUp ? this.#line : null;
+  }
+
+  /**
+   * @param {ClientMessage} message
+   * @param {Pending} pending
+   */
+  #request(message, pending) {
+    if (this.#isOver) return pending.reject(lost());
+    if (!this.#line.canTake) return pending.reject(this.#line.graceMs > 0 ? tooMuch() : lost());
+    const id = this.#line.nextId();
+    this.#pending.set(id, pending);
+    if (this.#line.isUp) this.#await(id, pending);
+    this.#line.send({ ...message, id });
+  }
+
+  /**
+   * @param {number} id
+   * @param {Pending} pending
+   */
+  #await(id, pending) {
+    pending.timer = setTimeout(() => {
+      this.#pending.delete(id);
+      pending.reject(new CallError("timeout", "The server did not answer in time."));
+    }, REPLY_TIMEOUT_MS);
+  }
+
+  /** @param {ServerMessage} message */
+  #receive(message) {
     if (message.type === "wait") this.#hold();
     if ("id" in message && message.id !== undefined && this.#settle(message.id, message)) return;
     this.emit("message", message);
-  }
-
-  /** @param {string} frame */
-  #parse(frame) {
-    try {
-      return parseServerMessage(frame);
-    } catch (cause) {
-      this.emit("error", new CallError("bad_message", "The server said something incomprehensible.", { cause }));
-      return null;
-    }
   }
 
   /**
@@ -142,6 +187,10 @@ export class Signaling extends Events {
     if (message.type === "error") {
       pending.reject(new CallError(message.code, message.message, { fatal: message.fatal }));
     } else if (message.type === pending.expects) {
+      if (pending.next && message.type === "welcome" && message.session) {
+        this.#pending.set(id, pending.next);
+        this.#await(id, pending.next);
+      }
       pending.resolve(message);
     } else {
       pending.reject(new CallError("bad_reply", `The server answered with ${message.type}.`));
@@ -154,33 +203,24 @@ export class Signaling extends Events {
     for (const { expects, timer } of this.#pending.values()) if (expects === replyTypes.join) clearTimeout(timer);
   }
 
-  #ping() {
-    if (this.#socket.readyState !== OPEN) return;
-    if (!this.#heard) return this.#abandon();
-    this.#heard = false;
-    this.request(say.ping()).catch(() => {});
-  }
-
-  /** The browser's own close handshake would wait for the dead peer: do not. */
-  #abandon() {
-    this.#socket.close();
-    this.#end(1006);
-  }
-
-  /** @param {number} code */
-  #end(code) {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearInterval(this.#pinger);
+  /** @param {() => void} tell */
+  #end(tell) {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    for (const stop of this.#stops) stop();
     for (const pending of this.#pending.values()) {
       clearTimeout(pending.timer);
       pending.reject(lost());
     }
     this.#pending.clear();
-    this.emit("close", { code });
+    tell();
   }
 }
 
 function lost() {
   return new CallError("connection_lost", "The connection to the server was lost.");
+}
+
+function tooMuch() {
+  return new CallError("too_much_waiting", "Too much waits for the connection to the server already.");
 }

@@ -23,6 +23,8 @@ const MAX_RECEIVING = 200;
 /** Pause after a refusal that may pass; it doubles with each further one, up to the last value. */
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 16_000;
+/** Time for a direct path before ICE servers that were told late are used. */
+const DETOUR_AFTER_MS = 2_000;
 /** Least time between two offers that the server asks for: it asks rarely, and a fault there must not cause a loop. */
 const RENEGOTIATE_EVERY_MS = 2_000;
 
@@ -79,6 +81,8 @@ export class Transport extends Events {
   #retry;
   /** @type {ReturnType<typeof setTimeout> | undefined} an offer the server has asked for, not made yet */
   #asked;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #detour;
   #askedAt = Number.NEGATIVE_INFINITY;
   #reliable;
   #unreliable;
@@ -239,6 +243,21 @@ export class Transport extends Events {
     return this.negotiate();
   }
 
+  /**
+   * Takes the server's rules, where they have come after the first offer.
+   *
+   * @param {Pick<ServerMessages["welcome"], "data" | "iceServers">} rules
+   */
+  learn({ data, iceServers }) {
+    this.#options = { ...this.#options, data, iceServers };
+    if (iceServers.length === 0) return;
+    this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+    // Most reach the server without them; for the others the search has to begin anew.
+    this.#detour = setTimeout(() => {
+      if (this.#pc.connectionState !== "connected") this.restartIce().catch((error) => this.#report(error));
+    }, DETOUR_AFTER_MS);
+  }
+
   negotiate() {
     return this.#lifetime.within(this.#negotiation.request());
   }
@@ -263,6 +282,7 @@ export class Transport extends Events {
     this.#mutes.close();
     clearTimeout(this.#retry);
     clearTimeout(this.#asked);
+    clearTimeout(this.#detour);
     this.#pc.close();
     this.#options.encryption?.forgetReceivers();
     for (const publication of this.#sending.keys()) publication.trackId = null;

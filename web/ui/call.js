@@ -14,7 +14,7 @@ import { Settings } from "./settings.js";
 import { Shown } from "./shown.js";
 import { Sound } from "./sound.js";
 import { Toasts } from "./toasts.js";
-import { explainReconnecting, isolated, LINK_WORDS, sentence } from "./words.js";
+import { explainReconnecting, isolated, LINK_HINTS, LINK_WORDS, sentence } from "./words.js";
 
 /**
  * @import { Device } from "./devices.js"
@@ -233,6 +233,7 @@ export class Call {
     const isBroken = isReconnecting || state === "interrupted" || state === "failed";
     this.#linkState.dataset.state = state;
     this.#linkState.textContent = LINK_WORDS[state];
+    this.#linkState.title = LINK_HINTS[state] ?? "";
     this.element.classList.toggle("reconnecting", isBroken);
     if (isReconnecting && this.#room.isAwaitingAdmission) {
       this.#connectionBanner.show("The connection was lost. A moderator has to let you in again…");
@@ -252,8 +253,8 @@ export class Call {
    * @param {string} reason
    */
   #announceLeft(name, reason) {
-    // Who steps off the stage is still there.
-    if (this.#room.state !== "connected" || reason === "audience") return;
+    // Who steps off the stage is still there, and whoever is replaced is there again by another page.
+    if (this.#room.state !== "connected" || reason === "audience" || reason === "replaced") return;
     const how = { left: "left", kicked: "was removed from the call" }[reason] ?? "lost the connection";
     this.#toasts.notice(`${isolated(name)} ${how}`);
   }

@@ -1,11 +1,13 @@
 import { lengthOf } from "../client/index.js";
 import { h, icon } from "./dom.js";
-import { explainLength, hueOf } from "./words.js";
+import { explainLength, hueOf, WAITING_WORDS } from "./words.js";
 
 /** @import { ChatMessage } from "../client/index.js" */
 
 /** Messages of one person this close together share one name and time. */
 const GROUP_MS = 120_000;
+/** A message that takes longer to get to the others is shown meanwhile. */
+const WAITING_MS = 700;
 
 /** The chat panel and its count of unread messages. */
 export class Chat {
@@ -132,7 +134,19 @@ export class Chat {
     const text = this.#input.value.trim();
     if (!text || this.#isTooLong) return;
     this.#write("");
-    if (!(await onSend(text)) && !this.#input.value) this.#write(text);
+    const waiting = h("li", { class: "chat-entry own waiting" }, h("p", { class: "chat-text", dir: "auto", text }), h("p", { class: "chat-waiting", text: WAITING_WORDS }));
+    const timer = setTimeout(() => this.#showWaiting(waiting), WAITING_MS);
+    const isSent = await onSend(text);
+    clearTimeout(timer);
+    waiting.remove();
+    if (!isSent && !this.#input.value) this.#write(text);
+  }
+
+  /** @param {HTMLElement} entry of a message that has not got to the others yet */
+  #showWaiting(entry) {
+    this.#empty.hidden = true;
+    this.#list.append(entry);
+    this.#log.scrollTop = this.#log.scrollHeight;
   }
 
   /** @param {string} text */

@@ -1,7 +1,7 @@
 import { summarize } from "../client/index.js";
 import { OWN_SCREEN, OWN_TILE } from "./people.js";
 import { timelineStrip } from "./timeline.js";
-import { explainOverRate, reasonWords } from "./words.js";
+import { explainOverRate, explainSignaling, reasonWords } from "./words.js";
 
 /**
  * @import { PeerStats, RemoteTrack, Room, StreamStats, SubscriptionStats, Timeline } from "../client/index.js"
@@ -56,7 +56,7 @@ export class Figures {
       const shownInTile = [...tracks.values()].filter(({ source }) => source !== "screen");
       this.#show(id, shownInTile, streams, server, decided);
     }
-    const own = [this.#outgoing(["camera", "microphone"], streams), this.#dropped(server)];
+    const own = [this.#outgoing(["camera", "microphone"], streams), this.#dropped(server), explainSignaling(this.#room.signaling)];
     this.#grid.get(OWN_TILE)?.setFigures(own.filter(Boolean).join("\n"));
     this.#grid.get(OWN_SCREEN)?.setFigures(this.#outgoing(["screen"], streams));
   }

@@ -9,7 +9,10 @@ const SILENT_MS = 3_000;
 /** Otherwise connectivity checks may be all there is (a screen stands still): every 2.5 s in Chromium, up to 6 s by RFC 7675. */
 const SILENT_IDLE_MS = 9_000;
 
-/** @typedef {"connecting" | "connected" | "interrupted" | "failed"} LinkState */
+/** A line of messages that is back sooner than this is not worth a word: sound and pictures have gone on. */
+const CUT_MS = 1_000;
+
+/** @typedef {"connecting" | "connected" | "resuming" | "interrupted" | "failed"} LinkState */
 
 /**
  * The state of our own link to the server, for the person to read.
@@ -19,9 +22,10 @@ const SILENT_IDLE_MS = 9_000;
  * @param {RTCPeerConnectionState} facts.media
  * @param {number} facts.silentMs for how long nothing has arrived
  * @param {boolean} facts.isIdle nothing but connectivity checks may be due
+ * @param {number} [facts.cutMs] for how long messages have not reached the server, though the call goes on
  * @returns {LinkState}
  */
-export function linkState({ room, media, silentMs, isIdle }) {
+export function linkState({ room, media, silentMs, isIdle, cutMs = 0 }) {
   if (room === "closed") return "failed";
   if (room === "reconnecting") return "interrupted";
   switch (media) {
@@ -29,7 +33,8 @@ export function linkState({ room, media, silentMs, isIdle }) {
     case "connecting":
       return "connecting";
     case "connected":
-      return silentMs >= (isIdle ? SILENT_IDLE_MS : SILENT_MS) ? "interrupted" : "connected";
+      if (silentMs >= (isIdle ? SILENT_IDLE_MS : SILENT_MS)) return "interrupted";
+      return cutMs >= CUT_MS ? "resuming" : "connected";
     case "disconnected":
       return "interrupted";
     default:
@@ -46,6 +51,10 @@ export class Link extends Events {
   #room;
   #arrivals = new Arrivals();
   #silentMs = 0;
+  /** @type {number | null} since when messages do not reach the server */
+  #cutSince = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #cutTimer;
   #timer = setInterval(() => void this.#poll(), POLL_MS);
   #stops;
 
@@ -56,11 +65,16 @@ export class Link extends Events {
   constructor(room) {
     super();
     this.#room = room;
-    this.#stops = [room.on("mediaStateChanged", () => this.#restart()), room.on("stateChanged", () => this.#update())];
+    this.#stops = [
+      room.on("mediaStateChanged", () => this.#restart()),
+      room.on("stateChanged", () => this.#update()),
+      room.on("signalingChanged", ({ isConnected }) => this.#cut(!isConnected)),
+    ];
   }
 
   close() {
     clearInterval(this.#timer);
+    clearTimeout(this.#cutTimer);
     for (const stop of this.#stops) stop();
   }
 
@@ -76,10 +90,19 @@ export class Link extends Events {
     this.#update();
   }
 
+  /** @param {boolean} isCut */
+  #cut(isCut) {
+    clearTimeout(this.#cutTimer);
+    this.#cutSince = isCut ? (this.#cutSince ?? performance.now()) : null;
+    if (isCut) this.#cutTimer = setTimeout(() => this.#update(), CUT_MS);
+    this.#update();
+  }
+
   #update() {
     const room = this.#room;
     const isIdle = [...room.publications].every(({ media }) => media === null);
-    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle };
+    const cutMs = this.#cutSince === null ? 0 : performance.now() - this.#cutSince;
+    const facts = { room: room.state, media: room.mediaState, silentMs: this.#silentMs, isIdle, cutMs };
     const state = linkState(facts);
     if (state === this.state) return;
     this.state = state;

@@ -1,10 +1,10 @@
-import { createKey, explainFault, proposeRoom, readRoom, Room } from "../client/index.js";
+import { createKey, explainFault, Preconnection, proposeRoom, readRoom, Room } from "../client/index.js";
 import { inventRoom, readAddress, roomLink, withoutRoom, withoutToken } from "./address.js";
 import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
 import { OwnMedia } from "./own.js";
-import { forgetCall, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
+import { forgetCall, keepSession, keptSession, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
 import { waitingPage } from "./waiting.js";
 import { isolated, sentence } from "./words.js";
 
@@ -19,6 +19,8 @@ class App {
   #root;
   #address;
   #preferences = loadPreferences();
+  /** @type {Preconnection | null} */
+  #preconnection = null;
 
   /**
    * @param {HTMLElement} root
@@ -48,6 +50,7 @@ class App {
    */
   #showJoin(room, problem) {
     const own = this.#ownMedia();
+    const preconnection = this.#preconnect();
     const page = new JoinPage({
       name: this.#address.name || this.#preferences.name,
       room,
@@ -62,10 +65,11 @@ class App {
       },
       onJoin: async ({ encrypted, passphrase, ...wish }) => {
         const made = encrypted ? { key: this.#address.key || createKey() } : null;
-        await this.#enter(wish, own, passphrase ? { passphrase } : made);
+        await this.#enter(wish, own, passphrase ? { passphrase } : made, preconnection);
         page.close();
       },
     });
+    for (const name of ["input", "pointerdown"]) page.element.addEventListener(name, () => preconnection.stir());
     this.#root.replaceChildren(page.element);
     page.focus();
     void page.openDevices({ microphone: this.#address.microphone, camera: this.#address.camera });
@@ -77,9 +81,10 @@ class App {
    */
   async #joinAtOnce(wish, encryption = this.#address.key ? { key: this.#address.key } : null) {
     const own = this.#ownMedia();
+    const preconnection = this.#preconnect();
     const problems = await own.open(wish);
     try {
-      const call = await this.#enter(wish, own, encryption);
+      const call = await this.#enter(wish, own, encryption, preconnection);
       for (const problem of problems) call.problem(sentence(problem));
     } catch (error) {
       own.release();
@@ -92,19 +97,31 @@ class App {
    * @param {{ name: string, room: string }} wish
    * @param {OwnMedia} own
    * @param {EncryptionSecret | null} encryption
+   * @param {Preconnection} preconnection
    */
-  async #enter({ name, room: roomName }, own, encryption) {
+  async #enter({ name, room: roomName }, own, encryption, preconnection) {
     this.#preferences.name = name;
     savePreferences({ name });
     const { token } = this.#address;
-    const room = new Room({ url: signalingUrl(), room: roomName, name, audience: "large", ...(token && { token }), ...(encryption && { encryption }) });
+    const session = keptSession(roomName);
+    const room = new Room({
+      url: signalingUrl(),
+      room: roomName,
+      name,
+      audience: "large",
+      preconnection,
+      ...(token && { token }),
+      ...(encryption && { encryption }),
+      ...(session && { session }),
+    });
+    room.on("sessionChanged", (kept) => keepSession(roomName, kept));
     const link = roomLink(new URL(location.href), roomName, encryption);
     const call = new Call({ room, roomName, link, own, speaker: this.#preferences.speaker });
     if (this.#address.debug) Object.assign(window, { tertulia: room });
-    const goodbye = () => {
+    // No goodbye: a page that is being reloaded goes on as the same participant.
+    const remember = () => {
       if (room.state === "closed") return;
       rememberCall({ name: room.name, room: roomName, microphone: own.microphoneOn, camera: own.cameraOn });
-      room.leave();
     };
     const before = [...this.#root.childNodes];
     const stop = room.on("admissionAwaited", () => {
@@ -121,10 +138,10 @@ class App {
       throw error;
     }
     stop();
-    addEventListener("pagehide", goodbye);
+    addEventListener("pagehide", remember);
     room.on("stateChanged", ({ state, reason, message }) => {
       if (state !== "closed") return;
-      removeEventListener("pagehide", goodbye);
+      removeEventListener("pagehide", remember);
       call.close();
       const { microphoneOn: microphone, cameraOn: camera } = own;
       own.release();
@@ -157,6 +174,13 @@ class App {
     });
     this.#root.replaceChildren(page);
     page.querySelector("h1")?.focus();
+  }
+
+  /** A connection for the call that is about to be joined. */
+  #preconnect() {
+    this.#preconnection?.close();
+    this.#preconnection = new Preconnection(signalingUrl());
+    return this.#preconnection;
   }
 
   #ownMedia() {

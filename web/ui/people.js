@@ -65,6 +65,7 @@ export class People {
       }),
       room.on("audienceChanged", counted),
       room.on("participantUpdated", (participant) => this.#rename(participant)),
+      room.on("presenceChanged", (participant) => this.#showPerson(participant)),
       room.on("participantLeft", ({ participant }) => {
         grid.remove(participant.id);
         counted();
@@ -166,6 +167,7 @@ export class People {
     const microphone = tracks.find(({ kind, source }) => kind === "audio" && source !== "screenAudio");
     this.#showVideo(tile, camera);
     tile?.setMuted(!microphone || microphone.muted);
+    tile?.setAway(!participant.isConnected);
   }
 
   /**

@@ -55,10 +55,45 @@ export function forgetCall() {
   }
 }
 
+const SESSION_KEY = "tertulia.session:";
+
+/**
+ * Keeps what a reloaded page needs to go on as the same participant. It is a secret, and only for this tab.
+ *
+ * @param {string} room
+ * @param {string | null} session null: there is nothing to go on with
+ */
+export function keepSession(room, session) {
+  try {
+    if (session === null) sessionStorage.removeItem(SESSION_KEY + room);
+    else sessionStorage.setItem(SESSION_KEY + room, session);
+  } catch {
+    // Then a reloaded page is somebody else.
+  }
+}
+
+/**
+ * @param {string} room
+ * @returns {string | null} what the page had before it was reloaded. A tab that was duplicated has it as well, and is
+ *   somebody else
+ */
+export function keptSession(room) {
+  if (!isReloaded()) return null;
+  try {
+    return sessionStorage.getItem(SESSION_KEY + room);
+  } catch {
+    return null;
+  }
+}
+
+function isReloaded() {
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  return navigation?.type === "reload";
+}
+
 /** @returns {RunningCall | null} what a reload of the page is to go on with */
 export function reloadedCall() {
-  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
-  if (navigation?.type !== "reload") return null;
+  if (!isReloaded()) return null;
   try {
     const { name, room, microphone, camera } = JSON.parse(sessionStorage.getItem(CALL_KEY) ?? "{}");
     if (!name || !room) return null;

@@ -1,6 +1,6 @@
 import { h, icon } from "./dom.js";
 import { Stillness } from "./stillness.js";
-import { hueOf, initials } from "./words.js";
+import { AWAY_WORDS, hueOf, initials } from "./words.js";
 
 /**
  * @typedef {object} TileOptions
@@ -19,6 +19,7 @@ export class Tile {
   #plate = h("span", { class: "plate-name", dir: "auto" });
   #silent = h("span", { class: "plate-icon", title: "Microphone off" }, icon("microphone-off"));
   #hand = h("span", { class: "plate-hand", hidden: true });
+  #away = h("span", { class: "plate-away", hidden: true, text: AWAY_WORDS });
   #figureText = h("pre");
   #figures = h("div", { class: "figures", hidden: true, "aria-hidden": "true" });
   #note = h("p", { class: "note", hidden: true });
@@ -47,7 +48,7 @@ export class Tile {
     this.#video.autoplay = true;
     this.#enlarge = h("button", { type: "button", class: "enlarge", onclick: () => onEnlarge(this) }, icon("enlarge"));
     this.#silent.hidden = true;
-    const plate = h("div", { class: "plate" }, this.#hand, this.#silent, kind === "screen" && icon("screen"), this.#plate);
+    const plate = h("div", { class: "plate" }, this.#hand, this.#silent, kind === "screen" && icon("screen"), this.#plate, this.#away);
     const classes = ["tile", kind, own && "own", own && kind === "person" && "mirrored"].filter(Boolean).join(" ");
     this.element = h("li", { class: classes, "data-tile": id }, this.#face, this.#video, this.#note, plate, this.#figures, this.#enlarge);
     this.#video.addEventListener("loadeddata", () => this.element.classList.add("moving"));
@@ -112,6 +113,13 @@ export class Tile {
     this.#hand.title = place === 0 ? "" : `Hand raised, number ${place}`;
     this.#hand.replaceChildren(icon("hand"), String(place));
     this.element.classList.toggle("hand", place > 0);
+  }
+
+  /** @param {boolean} away whether their connection is gone for a moment; sound and picture may go on */
+  setAway(away) {
+    this.#away.hidden = !away;
+    this.element.classList.toggle("away", away);
+    this.#describe();
   }
 
   /** @param {boolean} muted whether nothing can be heard from them */
@@ -199,7 +207,7 @@ export class Tile {
   }
 
   #describe() {
-    const states = [this.#muted && "microphone off", this.kind === "person" && !this.#shown && "camera off", this.#note.textContent];
+    const states = [!this.#away.hidden && AWAY_WORDS, this.#muted && "microphone off", this.kind === "person" && !this.#shown && "camera off", this.#note.textContent];
     this.element.setAttribute("aria-label", [this.#plate.textContent, ...states.filter(Boolean)].join(", "));
   }
 }

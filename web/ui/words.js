@@ -38,7 +38,7 @@ const ENDINGS = {
   host_refused: { title: "The server takes no calls by this name", text: "" },
   websocket_blocked: {
     title: "The connection is blocked on its way",
-    text: "The server answers, but something before it, a proxy perhaps, does not let WebSockets through.",
+    text: "The server answers, but something before it, a proxy perhaps, lets neither WebSockets nor other lasting connections through.",
   },
   connection_lost: { title: "The connection was lost", text: "Check your network, then try again." },
   media_failed: {
@@ -173,9 +173,38 @@ export function explainEncryption(state) {
 export const LINK_WORDS = Object.freeze({
   connecting: "Connecting…",
   connected: "Connected",
+  resuming: "Reconnecting, the call goes on",
   interrupted: "Interrupted",
   failed: "Failed",
 });
+
+/** More about a state of our own link, where a word does not say enough. @type {Partial<Record<LinkState, string>>} */
+export const LINK_HINTS = Object.freeze({
+  resuming: "Sound and pictures go on. What you write or change now reaches the others when the connection is back.",
+});
+
+/** Said of a message of ours that waits for the connection. */
+export const WAITING_WORDS = "is sent when the connection is back";
+
+/** Said of somebody whose connection is gone for a moment. */
+export const AWAY_WORDS = "reconnecting…";
+
+/** @type {Readonly<Record<string, string>>} */
+const WAYS = Object.freeze({
+  websocket: "messages by WebSocket",
+  sse: "messages by SSE, as no WebSocket gets through",
+  polling: "messages by long polling, as neither WebSockets nor SSE get through",
+});
+
+/**
+ * The way of messages to the server, for the figures of our own tile.
+ *
+ * @param {{ isConnected: boolean, transport: string | null }} signaling
+ * @returns {string}
+ */
+export function explainSignaling({ isConnected, transport }) {
+  return isConnected && transport !== null ? WAYS[transport] : "messages: reconnecting";
+}
 
 /**
  * The reason that a tile shows no moving picture.

@@ -69,6 +69,13 @@ export class Server {
     return { code, ms: performance.now() - began };
   }
 
+  /** Ends it without a goodbye. */
+  async kill() {
+    const ended = once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await ended;
+  }
+
   async stop() {
     if (this.#process && this.#process.exitCode === null) await this.terminate();
   }

@@ -70,6 +70,14 @@ export class FakePeerConnection extends EventTarget {
     return transceiver;
   }
 
+  getConfiguration() {
+    return { ...this.config };
+  }
+
+  setConfiguration(config) {
+    this.config = config;
+  }
+
   getTransceivers() {
     return this.transceivers.filter(({ stopped }) => !stopped);
   }
@@ -140,7 +148,8 @@ export class FakeWebSocket extends EventTarget {
 
   send(frame) {
     const message = JSON.parse(frame);
-    this.said.push(message);
+    // Pings go on all the time, and say nothing of what is being tested.
+    if (message.type !== "ping") this.said.push(message);
     this.onsaid(message, this);
   }
 

@@ -24,7 +24,9 @@ function inTheApi(value, field) {
 
 /** How this client says what a golden client message says. */
 const rebuild = {
-  join: ({ auto_subscribe: autoSubscribe, ...wish }) => say.join({ ...wish, autoSubscribe }),
+  join: ({ auto_subscribe: autoSubscribe, offer, ...wish }) => say.join({ ...wish, autoSubscribe, offer: inTheApi(offer) }),
+  resume: ({ session, received, offer, views }) => say.resume(session, { received, offer: inTheApi(offer), views }),
+  ack: ({ received }) => say.ack(received),
   offer: ({ sdp, tracks }) => say.offer(sdp, inTheApi(tracks)),
   candidate: ({ candidate, mid }) => say.candidate(candidate, mid),
   subscribe: ({ tracks }) => say.subscribe(tracks),
@@ -41,7 +43,7 @@ const rebuild = {
   stats: () => say.stats(),
   timeline: () => say.timeline(),
   people: (page) => say.people(page),
-  ping: () => say.ping(),
+  ping: ({ received }) => say.ping(received),
   leave: () => say.leave(),
 };
 

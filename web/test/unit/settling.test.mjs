@@ -152,7 +152,7 @@ function outcomeOf(promise) {
 
 /** On a socket that lives on, a server that does not answer is all there is to tell. */
 function isUnanswered({ code }, moment, how) {
-  return how === "media fails" && code === "timeout" && moment.deaf !== undefined && !moment.deaf.has("offer");
+  return (how === "media fails" || how === "the path fails") && code === "timeout" && moment.deaf !== undefined && !moment.deaf.has("offer");
 }
 
 /** The server behaves again. */
