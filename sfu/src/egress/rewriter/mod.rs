@@ -23,6 +23,11 @@ const SPANS: usize = 8;
 /// packet further behind was numbered anew.
 const LATE: u64 = 512;
 
+/// Numbers that may be left out between two packets sent. A receiver takes a number that is 2^15 or more ahead for an
+/// earlier one (RFC 3711 appendix A), and so does the sender: the index under which a packet is sealed would be one that was
+/// used. Half of that leaves room for what is left out elsewhere.
+const FARTHEST: u64 = 1 << 14;
+
 /// The outgoing side of a slot. The fields that every packet needs stand last, and the slot's others follow them.
 #[derive(Debug)]
 #[repr(C)]
@@ -39,6 +44,8 @@ pub(crate) struct Rewriter {
     sequence: u64,
     /// The highest number of a packet sent with its payload.
     latest: u64,
+    /// The highest number given to a packet, or that before the first.
+    sent: u64,
     /// The highest number of the current span's source that was sent or left out.
     newest: Option<u64>,
     sent_at: Option<Instant>,
@@ -75,6 +82,7 @@ impl Rewriter {
             // Starts with a rollover count of one, so that packets from before the first are recognised.
             sequence: 0x1_0000 | u64::from(sequence),
             latest: 0,
+            sent: 0x1_0000 | u64::from(sequence),
             timestamp,
             sent_at: None,
             ids: Ids::default(),
@@ -169,7 +177,7 @@ impl Rewriter {
             return;
         };
         self.torn = false;
-        if out.sequence <= self.sequence + 1 {
+        if out.sequence <= self.sequence + 1 || out.sequence > self.sent + FARTHEST {
             return;
         }
         self.sequence = out.sequence - 1;
@@ -194,6 +202,7 @@ impl Rewriter {
         (self.newest, self.torn) = (None, false);
         self.leave_out_number();
         self.sequence = above(self.sequence + 1) - 1;
+        self.sent = self.sequence;
     }
 
     /// Skips a number: a receiver that misses it knows that a packet is missing.
@@ -223,9 +232,13 @@ impl Rewriter {
         frame: &Frame,
     ) -> Option<Rewritten> {
         self.span.as_ref().filter(|span| span.source == *source)?;
-        let rewritten = self.place(frame)?;
+        let mut rewritten = self.place(frame)?;
+        if rewritten.sequence > self.sent + FARTHEST {
+            rewritten = self.close_gap(now, source, frame, rewritten.timestamp)?;
+        }
         self.newest = self.newest.max(Some(frame.sequence));
         self.sequence = self.sequence.max(rewritten.sequence);
+        self.sent = self.sent.max(rewritten.sequence);
         if rewritten.sequence > self.latest {
             self.latest = rewritten.sequence;
             self.timestamp = rewritten.timestamp;
@@ -233,6 +246,21 @@ impl Rewriter {
             self.ids.advance(rewritten.ids);
         }
         Some(rewritten)
+    }
+
+    /// Goes on behind a gap in the source's numbers that is too long, as behind a switch. One number is left out for all
+    /// that are missing. `timestamp` is that of the packet without the gap.
+    fn close_gap(
+        &mut self,
+        now: Instant,
+        source: &Source,
+        frame: &Frame,
+        timestamp: u32,
+    ) -> Option<Rewritten> {
+        self.torn = true;
+        let advance = timestamp.wrapping_sub(self.timestamp) as i32;
+        self.switch(now, source, frame, Some(advance.into()));
+        self.place(frame)
     }
 
     /// Leaves out a packet of the current source: the numbers after it close up. `frame_key` is none for a packet

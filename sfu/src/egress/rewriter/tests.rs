@@ -292,6 +292,43 @@ fn a_source_that_is_sent_again_does_not_begin_before_where_it_was() {
 }
 
 /// A receiver with new keys that misses the first packets assumes rollover zero for the number it sees.
+/// SRTP would take a number that is far ahead for an earlier one, and seal it under an index that was used.
+#[test]
+fn a_gap_that_srtp_cannot_follow_is_closed_but_for_one_number() {
+    let now = Instant::now();
+    let source = source(0);
+    for (missing, expected) in [
+        (1, 1),
+        (FARTHEST - 1, FARTHEST - 1),
+        (FARTHEST, 1),
+        (0x8000, 1),
+        (60_000, 1),
+        (1 << 40, 1),
+    ] {
+        let mut rewriter = Rewriter::new(90_000, 7, 0);
+        rewriter.switch(now, &source, &frame(0x2_0000, 100, 0, 0), None);
+        let mut send = |sequence, timestamp| {
+            let frame = frame(sequence, timestamp, 0, 0);
+            rewriter.rewrite(now, &source, &frame).expect("sent")
+        };
+        let first = send(0x2_0000, 100);
+        let behind = send(0x2_0001 + missing, 3_100);
+        assert_eq!(behind.sequence - first.sequence - 1, expected, "{missing}");
+        assert_eq!(behind.timestamp.wrapping_sub(first.timestamp), 3_000);
+        let next = send(0x2_0002 + missing, 6_100);
+        assert_eq!(next.sequence, behind.sequence + 1);
+        // Each is found by its number, the one before the gap as well.
+        for (number, of) in [
+            (first, 0x2_0000),
+            (behind, 0x2_0001 + missing),
+            (next, 0x2_0002 + missing),
+        ] {
+            let (_, source) = rewriter.locate(number.sequence as u16).expect("found");
+            assert_eq!(source, of);
+        }
+    }
+}
+
 #[test]
 fn under_other_keys_numbers_begin_below_half() {
     let now = Instant::now();
@@ -354,6 +391,31 @@ fn a_switch_behind_a_frame_without_an_end_counts_pictures_right() {
 }
 
 proptest! {
+    /// Whatever the source's numbers do, a receiver of SRTP follows those of what is sent.
+    #[test]
+    fn numbers_never_jump_farther_than_srtp_follows(
+        steps in prop::collection::vec((0..4_u8, 0..0x8000_u64, any::<bool>()), 1..60),
+    ) {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000, 1, 0);
+        rewriter.switch(now, &source(0), &frame(0x9_0000, 0, 0, 0), None);
+        let (mut sequence, mut newest) = (0x9_0000, None);
+        for (at, (what, by, flag)) in steps.into_iter().enumerate() {
+            sequence += 1 + if flag { by } else { 0 };
+            let frame = frame(sequence, at as u32 * 3_000, at as u16, 0);
+            match what {
+                0 => rewriter.skip_to(&frame, flag, by % 2 == 0),
+                1 => drop(rewriter.skip(&source(0), &frame, None, true)),
+                _ => {
+                    let sent = rewriter.rewrite(now, &source(0), &frame).expect("in order").sequence;
+                    if let Some(before) = newest.replace(sent) {
+                        prop_assert!((1..0x8000).contains(&(sent - before)), "{before} {sent}");
+                    }
+                }
+            }
+        }
+    }
+
     /// With packets in any order: no two get one number, numbers rise in the source's order, and a number that leads
     /// back leads to its own packet.
     #[test]

@@ -14,6 +14,7 @@ use crate::event::Answer;
 use crate::id::{PeerId, RoomId, TrackId};
 use crate::rtp::RtpHeader;
 use crate::rtp::rtcp::{nack, parse_compound, write_feedback};
+use crate::rtp::sequence::Extender;
 use crate::testing::network::Datagram;
 use crate::transport::SrtpProfile;
 use crate::view::{Cap, TrackSettings, View};
@@ -104,8 +105,10 @@ struct Call {
     room: RoomId,
     people: Vec<Person>,
     tracks: Vec<TrackId>,
-    /// The bytes sent under each number: who to, SSRC, sequence number.
-    sent: HashMap<(PeerId, u32, u16), Vec<u8>>,
+    /// The bytes sent under each number: who to, SSRC, index (RFC 3711 section 3.3.1).
+    sent: HashMap<(PeerId, u32, u64), Vec<u8>>,
+    /// The indexes of each receiver's SSRCs.
+    indexes: HashMap<(PeerId, u32), Extender>,
 }
 
 impl Call {
@@ -122,6 +125,7 @@ impl Call {
             people: people.collect(),
             tracks: Vec::new(),
             sent: HashMap::new(),
+            indexes: HashMap::new(),
         };
         for (who, offer) in OFFERS.iter().take(PEOPLE).enumerate() {
             call.join(who, offer);
@@ -368,7 +372,9 @@ impl Call {
                     return;
                 };
                 let header = RtpHeader::parse_sealed(&datagram.payload).expect("a header");
-                match self.sent.entry((peer, header.ssrc, header.sequence)) {
+                let indexes = self.indexes.entry((peer, header.ssrc)).or_default();
+                let index = indexes.extend(header.sequence);
+                match self.sent.entry((peer, header.ssrc, index)) {
                     Entry::Vacant(entry) => {
                         entry.insert(datagram.payload.clone());
                         self.people[who].heard.push((header.ssrc, header.sequence));

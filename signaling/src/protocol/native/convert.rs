@@ -26,11 +26,11 @@ pub(super) struct Greeting {
 pub(super) fn text(
     told: &Told,
     greeting: &Greeting,
-    session: impl FnOnce() -> Option<wire::SessionInfo>,
+    session: &dyn Fn() -> Option<wire::SessionInfo>,
 ) -> Utf8Bytes {
     told.text(|event| match event {
         Event::Batch(parts) => {
-            let parts = parts.iter().map(|part| text(part, greeting, || None));
+            let parts = parts.iter().map(|part| text(part, greeting, &|| None));
             let parts: Vec<Utf8Bytes> = parts.collect();
             let parts: Vec<&str> = parts.iter().map(Utf8Bytes::as_str).collect();
             format!(r#"{{"type":"batch","messages":[{}]}}"#, parts.join(","))
@@ -42,7 +42,7 @@ pub(super) fn text(
 fn message(
     event: &Event,
     greeting: &Greeting,
-    session: impl FnOnce() -> Option<wire::SessionInfo>,
+    session: &dyn Fn() -> Option<wire::SessionInfo>,
 ) -> ServerMessage {
     match event {
         Event::Welcome(snapshot) => ServerMessage::Welcome(wire::Welcome {
@@ -228,7 +228,7 @@ fn message(
         Event::Batch(parts) => ServerMessage::Batch {
             messages: parts
                 .iter()
-                .map(|part| message(part, greeting, || None))
+                .map(|part| message(part, greeting, &|| None))
                 .collect(),
         },
         Event::Audience(value) => ServerMessage::Audience(counts(*value)),

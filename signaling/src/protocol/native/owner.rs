@@ -344,7 +344,7 @@ impl Owner {
         };
         let events = events.drain(..);
         events
-            .map(|told| convert::text(&told, greeting, info))
+            .map(|told| convert::text(&told, greeting, &info))
             .collect()
     }
 
