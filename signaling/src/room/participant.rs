@@ -95,12 +95,16 @@ impl Participant {
         let Guest {
             entrant,
             permissions,
+            token,
             ..
         } = guest;
         // The right may have been passed on to this participant.
         let moderate = permissions.moderate || self.permissions.moderate;
         self.permissions = permissions.moderate(moderate);
         self.auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
+        self.token_expires_s = token.expires_s;
+        self.takes_batches = entrant.takes_batches;
+        self.is_audience &= entrant.audience.is_some();
         let is_changed = entrant.name != self.name || entrant.metadata != self.metadata;
         (self.name, self.metadata) = (entrant.name, entrant.metadata);
         is_changed

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tertulia_signaling::protocol::native::ServerMessage;
+use tertulia_signaling::room::{Recipient, ServerSays};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -291,6 +292,46 @@ async fn a_poll_waits_until_there_is_something() {
         (status, &reply["code"]),
         (404, &json!("no_such_connection"))
     );
+}
+
+#[tokio::test]
+async fn messages_go_up_while_many_wait_to_go_down() {
+    const DOWN: usize = 300;
+    const UP: usize = 60;
+    let server = Server::start().await;
+    let (mut polls, _) = Polls::open(&server, json!([join("Grace")])).await;
+    // Far more than an emulated socket lets wait.
+    let rooms = server.node.rooms();
+    for number in 0..DOWN {
+        let says = ServerSays::Chat {
+            name: "Server".into(),
+            text: format!("down {number} {}", "x".repeat(1_900)),
+        };
+        let told = rooms.tell("room", Recipient::Everyone, says).await;
+        told.expect("told");
+    }
+    let messages: Vec<Value> = (0..UP).map(|number| say(&format!("up {number}"))).collect();
+    let body = json!({"connection": polls.connection, "wait_ms": 25_000, "messages": messages, "batch": 1});
+    let mut told = polls.take(&good(&server, "poll", &body).await);
+    let (mut down, mut up) = (0, 0);
+    loop {
+        for message in told.iter().filter(|it| it["type"] == "chat") {
+            let text = message["message"]["text"].as_str().expect("a text");
+            let is_next = match text.starts_with("up") {
+                true => text == format!("up {up}"),
+                false => text.starts_with(&format!("down {down} ")),
+            };
+            assert!(is_next, "{text:.20} {down} {up}");
+            match text.starts_with("up") {
+                true => up += 1,
+                false => down += 1,
+            }
+        }
+        if (down, up) == (DOWN, UP) {
+            return;
+        }
+        told = polls.take(&good(&server, "poll", &polls.body(25_000)).await);
+    }
 }
 
 #[tokio::test]

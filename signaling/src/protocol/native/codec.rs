@@ -5,9 +5,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::error::Category;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
-
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{ClientFrame, ClientMessage, Refusal, ServerMessage, convert};
 use crate::room;

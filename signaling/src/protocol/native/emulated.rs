@@ -11,14 +11,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::encode;
 use super::wire::{FAREWELL_TIME, Farewell, PAUSE, PER_BYTE, Received, Unsent};
 use crate::memory::{Account, UNCOUNTED};
 
 /// The longest time between two polls: the client is gone then.
 const POLL_GAP: Duration = Duration::from_secs(15);
-/// Messages on their way up that the owner has not looked at. Overflow: backpressure, to the request that brings them.
-const UP: usize = 8;
+/// Messages on their way up that the owner has not looked at. Overflow: backpressure, to the request that brings them, whose
+/// body counts as memory until the last of them has found its place.
+const UP: usize = 1;
 /// Bytes that may wait to be taken, beside one message. Overflow: backpressure, to the room's events, which wait in their
 /// own queue. A poll takes all of them at once.
 const DOWN: usize = 64 << 10;
@@ -58,7 +58,7 @@ pub(super) struct Line {
     pub(super) id: SocketId,
     up: mpsc::Sender<Utf8Bytes>,
     /// Requests bring their messages in turn.
-    pub(super) turn: tokio::sync::Mutex<Turn>,
+    pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
     down: Mutex<Down>,
     /// Wakes whoever takes messages.
     filled: Notify,
@@ -102,7 +102,7 @@ pub(super) struct Taken {
     pub(super) is_last: bool,
     /// Nothing is there, but the client should hear that the server is.
     pub(super) beats: bool,
-    pub(super) account: Option<Account>,
+    pub(super) accounts: Vec<Account>,
 }
 
 /// A request that takes messages. Dropped, the client asks no more.
@@ -267,7 +267,7 @@ impl Emulated {
     pub(super) async fn finish(self, farewell: Farewell) {
         {
             let mut down = self.line.lock();
-            let text: Utf8Bytes = encode(&farewell.message).into();
+            let text = Utf8Bytes::from(farewell.message);
             down.bytes += text.len();
             down.texts.push(text);
             down.is_finished = true;
@@ -394,7 +394,7 @@ impl Taker {
             after,
             is_last: down.is_finished || down.is_gone,
             beats,
-            account: down.account.take(),
+            accounts: down.account.take().into_iter().collect(),
         };
         drop(down);
         self.line.drained.notify_one();
@@ -409,8 +409,17 @@ impl Taker {
             after: down.delivered,
             is_last: false,
             beats: false,
-            account: None,
+            accounts: Vec::new(),
         }
+    }
+}
+
+impl Taken {
+    /// Appends what was taken after it.
+    pub(super) fn append(&mut self, mut next: Self) {
+        self.texts.append(&mut next.texts);
+        self.accounts.append(&mut next.accounts);
+        self.is_last |= next.is_last;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::connection::{Connection, Hold};
 use super::emulated::{Kind, Line, SocketId, Taken, Taker};
@@ -23,7 +25,7 @@ use super::wire::Wire;
 use super::{session, upgrade};
 use crate::clients::{ClientAddress, client_of};
 use crate::held_open::{Aside, Place};
-use crate::memory::Unread;
+use crate::memory::{Account, Unread};
 use crate::room;
 
 /// Longest wait of a poll: proxies end a request that is not answered for 30 s.
@@ -58,23 +60,33 @@ pub(crate) async fn events(State(native): State<Arc<Native>>, request: Request) 
     let client = client_of(&parts, &native.trusted_proxies);
     let hold = match upgrade::admit(&native, client, Kind::Stream.into()) {
         Ok(hold) => hold,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let aside = set_aside(&parts);
     let text = match read(&native, &mut parts, client, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let asked = match parse(&text.bytes) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
+    let messages = asked.messages.0.iter();
+    let messages: Vec<Utf8Bytes> = messages.map(|message| message.get().into()).collect();
     let line = begin(&native, parts, client, hold, Kind::Stream);
     let taker = line.taker(Kind::Stream);
-    if !bring(&line, &asked).await {
-        return no_such_connection();
-    }
-    drop(text);
+    // Beside the stream: the owner may have to be rid of messages before it looks at the next of these. Those that the
+    // client sends once it knows the socket's name come after them.
+    let turn = line.turn.clone().lock_owned().await;
+    let up = line.clone();
+    tokio::spawn(async move {
+        for message in messages {
+            if !up.bring(message).await {
+                break;
+            }
+        }
+        drop((turn, text));
+    });
     let open = format!(
         "data: {{\"type\":\"open\",\"connection\":\"{}\"}}\n\n",
         line.id
@@ -127,11 +139,11 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
     let client = client_of(&parts, &native.trusted_proxies);
     let text = match read(&native, &mut parts, client, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let asked = match parse(&text.bytes) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let _aside;
     let line = match &asked.connection {
@@ -145,7 +157,7 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
         None => {
             let hold = match upgrade::admit(&native, client, Kind::Poll.into()) {
                 Ok(hold) => hold,
-                Err(response) => return response,
+                Err(response) => return *response,
             };
             _aside = set_aside(&parts);
             begin(&native, parts, client, hold, Kind::Poll)
@@ -156,17 +168,31 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
         return done();
     }
     let taker = line.taker(Kind::Poll);
-    if !bring(&line, &asked).await {
-        return no_such_connection();
-    }
+    let mut taken = taker.nothing();
+    let is_brought = {
+        let mut brought = pin!(bring(&line, &asked));
+        loop {
+            tokio::select! {
+                biased;
+                is_brought = &mut brought => break is_brought,
+                // The owner may have to be rid of messages before it looks at the next of these.
+                Some(more) = taker.take(), if !taken.is_last => taken.append(more),
+            }
+        }
+    };
     let wait = Duration::from_millis(asked.wait_ms.min(LONGEST_WAIT_MS));
     drop(text);
-    let taken = tokio::select! {
-        biased;
-        // None: another poll has begun.
-        taken = taker.take() => taken.unwrap_or_else(|| taker.nothing()),
-        () = sleep(wait) => taker.nothing(),
-    };
+    if !is_brought && taken.texts.is_empty() {
+        return no_such_connection();
+    }
+    if taken.texts.is_empty() {
+        tokio::select! {
+            biased;
+            // None: another poll has begun.
+            more = taker.take() => taken.append(more.unwrap_or_else(|| taker.nothing())),
+            () = sleep(wait) => {}
+        }
+    }
     let id = line.id;
     let body = Counted::bytes(taken, |taken, body| {
         let head = format!(
@@ -195,11 +221,11 @@ pub(crate) async fn send(State(native): State<Arc<Native>>, request: Request) ->
     let client = client_of(&parts, &native.trusted_proxies);
     let text = match read(&native, &mut parts, client, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let asked = match parse(&text.bytes) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let line = asked.connection.as_deref().and_then(|id| find(&native, id));
     let Some(line) = line else {
@@ -314,7 +340,7 @@ async fn read(
     parts: &mut Parts,
     client: Option<ClientAddress>,
     body: Body,
-) -> Result<Text, Response> {
+) -> Result<Text, Box<Response>> {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     let kind = kind
         .and_then(|value| value.to_str().ok())
@@ -327,7 +353,7 @@ async fn read(
             "bad_content_type",
             message,
         );
-        return Err(refusal.into_response());
+        return Err(Box::new(refusal.into_response()));
     }
     let evicted = Arc::new(Notify::new());
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
@@ -342,7 +368,7 @@ async fn read(
         () = evicted.notified() => {
             let room::Refusal { code, message } = room::Refusal::server_memory();
             let refusal = refused(StatusCode::SERVICE_UNAVAILABLE, code, message);
-            return Err(refusal.into_response());
+            return Err(Box::new(refusal.into_response()));
         }
     };
     match bytes {
@@ -354,18 +380,21 @@ async fn read(
             let limit = native.limits.message_bytes;
             let message = format!("The messages of a request may have at most {limit} bytes.");
             let refusal = refused(StatusCode::PAYLOAD_TOO_LARGE, "message_too_large", message);
-            Err(refusal.into_response())
+            Err(Box::new(refusal.into_response()))
         }
         Err(_elapsed) => {
             let message = "The body did not come in time.".to_owned();
             let refusal = refused(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
-            Err(refusal.into_response())
+            Err(Box::new(refusal.into_response()))
         }
     }
 }
 
-fn parse(bytes: &Bytes) -> Result<Asked<'_>, Response> {
-    let wrong = |message| refused(StatusCode::BAD_REQUEST, "bad_json", message).into_response();
+fn parse(bytes: &Bytes) -> Result<Asked<'_>, Box<Response>> {
+    let wrong = |message| {
+        let refusal = refused(StatusCode::BAD_REQUEST, "bad_json", message);
+        Box::new(refusal.into_response())
+    };
     // serde would read a struct from an array, too.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(wrong("The body is not a JSON object.".to_owned()));
@@ -402,16 +431,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Messages<'a> {
 /// Bytes of an answer, whose memory counts until they are written.
 struct Counted {
     body: Vec<u8>,
-    _account: Option<crate::memory::Account>,
+    _accounts: Vec<Account>,
 }
 
 impl Counted {
-    fn bytes(mut taken: Taken, write: impl FnOnce(&Taken, &mut Vec<u8>)) -> Bytes {
+    fn bytes(taken: Taken, write: impl FnOnce(&Taken, &mut Vec<u8>)) -> Bytes {
         let mut body = Vec::new();
         write(&taken, &mut body);
         Bytes::from_owner(Self {
             body,
-            _account: taken.account.take(),
+            _accounts: taken.accounts,
         })
     }
 }
