@@ -22,6 +22,8 @@ pub(super) struct Books {
     first_error: Mutex<Option<String>>,
     joins: Mutex<Histogram>,
     delays: Mutex<Histogram>,
+    /// Microseconds at which the present step began: names may have stamps of an earlier one.
+    since: AtomicU64,
 }
 
 impl Default for Books {
@@ -34,6 +36,7 @@ impl Default for Books {
             first_error: Mutex::default(),
             joins: Mutex::default(),
             delays: Mutex::default(),
+            since: AtomicU64::default(),
         }
     }
 }
@@ -57,7 +60,9 @@ impl Books {
         for stamped in text.split(STAMP).skip(1) {
             let digits = stamped.find(|c: char| !c.is_ascii_digit());
             let digits = &stamped[..digits.unwrap_or(stamped.len())];
-            if let Ok(made) = digits.parse() {
+            if let Ok(made) = digits.parse()
+                && made >= self.since.load(Ordering::Relaxed)
+            {
                 delays.record(now.saturating_sub(Duration::from_micros(made)));
             }
         }
@@ -103,7 +108,11 @@ impl Books {
         lock(&self.delays).percentiles()
     }
 
+    /// Begins a step: what was made before does not count for it.
     pub(super) fn forget_delays(&self) {
+        let now = self.began.elapsed().as_micros();
+        self.since
+            .store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
         lock(&self.delays).clear();
     }
 }
@@ -122,6 +131,10 @@ mod tests {
         books.message(&format!(r#"{{"type":"welcome","chat":["{stamp}"]}}"#));
         books.message("{}");
         assert_eq!(lock(&books.delays).count(), 2);
-        assert_eq!(books.received().0, 3);
+        while books.stamp() == stamp {}
+        books.forget_delays();
+        books.message(&format!("a name {stamp}, and a line {}", books.stamp()));
+        assert_eq!(lock(&books.delays).count(), 1);
+        assert_eq!(books.received().0, 4);
     }
 }

@@ -119,13 +119,13 @@ impl Crowd {
         let joined = people.len() as u64;
         report.steps.push(scene.step("join", joined, before).await);
         report.join_ms = scene.books.joins();
-        report.rss = scene.server.as_ref().and_then(Process::rss);
 
         let before = scene.mark();
         sleep(self.duration).await;
         let idle = scene.step("idle", 0, before).await;
         let idle_share = idle.cpu_s.map_or(0.0, |used| used / idle.seconds);
         report.steps.push(idle);
+        report.rss = scene.server.as_ref().and_then(Process::rss);
         for change in &self.changes {
             scene.books.forget_delays();
             let before = scene.mark();
@@ -293,8 +293,9 @@ mod tests {
         }
         assert!(step("chat").delay_ms.p50.is_some() && step("update").delay_ms.p50.is_some());
         let moves = step("come_and_go");
-        // `bye` and `welcome`, and three who hear of both.
-        assert_eq!(moves.messages, 8 * moves.count, "{moves:?}");
+        // `bye` and `welcome`, three who hear of both, and perhaps one who moderates now, or who is gone a moment later.
+        let each = moves.messages as f64 / moves.count as f64;
+        assert!((7.5..=10.0).contains(&each), "{moves:?}");
         let text = report.to_string();
         assert!(
             text.contains("| come_and_go |") && text.ends_with("passed"),

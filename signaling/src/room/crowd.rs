@@ -1,4 +1,4 @@
-//! News of people, told together in a large room.
+//! News, told together in a large room.
 //!
 //! Whatever somebody does there is told to everybody, so that a room of two thousand makes two thousand messages of each
 //! change. So changes wait for a moment, those that are void by then are left out, and the rest goes out as one message,
@@ -14,8 +14,8 @@ use super::participant::Participant;
 use super::{Event, ParticipantId, Told};
 use crate::session::{Undelivered, merged};
 
-/// Shortest time between two messages about people in a large room. People do not see such a delay; a socket that is
-/// written to seven times a second costs a server little.
+/// Shortest time between two messages of news in a large room. People do not see such a delay; a socket that is written
+/// to seven times a second costs a server little.
 const EVERY: Duration = Duration::from_millis(150);
 /// Changes that wait, at most. More are told at once: a room that is that busy has no use of waiting for more.
 const MOST: usize = 512;
@@ -39,7 +39,7 @@ impl Ears {
     }
 }
 
-/// Changes of people that wait to be told.
+/// News that waits to be told.
 #[derive(Default)]
 pub(super) struct Crowd {
     /// Oldest first. Bounded by [`MOST`].
@@ -82,8 +82,6 @@ impl Crowd {
         let is_new = |id: &ParticipantId| self.newcomers.contains(id);
         match event {
             Event::Slots(_) | Event::Answered { .. } | Event::Subscriptions(_) => self.begins_track,
-            Event::Speakers(speakers) => self.begins_track || speakers.recent.iter().any(is_new),
-            Event::Chat(entry) => is_new(&entry.participant),
             Event::Moderated {
                 by, participant, ..
             } => is_new(by) || is_new(participant),
@@ -94,14 +92,14 @@ impl Crowd {
 }
 
 impl Room {
-    /// Tells the news of people before an event that refers to it.
+    /// Tells the news before an event that refers to it.
     pub(super) fn introduce(&mut self, event: &Event) {
         if self.crowd.introduces(event) {
             self.tell_crowd();
         }
     }
 
-    /// Tells people of a change: at once in a small room, soon in a large one. `except`: the one whom it is about.
+    /// Tells people something: at once in a small room, soon in a large one. `except`: the one whom it is about.
     pub(super) fn spread(&mut self, event: Event, ears: Ears, except: Option<&ParticipantId>) {
         let is_large = self.participants.len() >= self.shared.limits.large_room;
         if !is_large && self.crowd.news.is_empty() {
@@ -128,7 +126,7 @@ impl Room {
         }
     }
 
-    /// Tells the news of people.
+    /// Tells the news.
     pub(super) fn tell_crowd(&mut self) {
         let crowd = std::mem::take(&mut self.crowd);
         self.crowd.told_at = Some(Instant::now());
