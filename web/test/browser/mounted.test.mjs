@@ -99,7 +99,12 @@ async function callsUnder(url) {
   await bo.locator(".plate-name", { hasText: "Ana" }).waitFor(PATIENCE);
   await bo.waitForFunction(() => document.querySelector(".tile:not(.own) video").videoWidth > 0, null, PATIENCE);
   assert.deepEqual(bo.complaints, []);
-  for (const page of [ana, bo]) await page.context().close();
+  for (const page of [ana, bo]) {
+    // A page that is closed without a goodbye is waited for.
+    await page.click(".leave");
+    await page.locator("h1", { hasText: "You left the call" }).waitFor(PATIENCE);
+    await page.context().close();
+  }
   return link.pathname;
 }
 
