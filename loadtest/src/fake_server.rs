@@ -103,6 +103,7 @@ impl FakeServer {
                 version: "0".into(),
             },
             access: None,
+            session: None,
         }))
         .await;
         for (kind, source, id) in [

@@ -104,7 +104,8 @@ impl JoinRequest {
 #[derive(Clone, PartialEq, Debug, Default)]
 #[non_exhaustive]
 pub struct Admission {
-    /// The embedder's own key of the user, at most 256 bytes. Clients are not told it; room events and inspections are.
+    /// The embedder's own key of the user, at most 256 bytes. Clients are not told it; room events and inspections are. A
+    /// user is in a room once: a join replaces the participant that has the same identity.
     pub identity: Option<String>,
     /// The name in the room, by the rules of names. None: the one that was asked for.
     pub name: Option<String>,

@@ -1,6 +1,7 @@
 //! The whole server in memory: bytes on a connection, through HTTP and WebSocket and the rooms, to the real worker.
 
 mod relay;
+mod session;
 
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use relay::PAUSES;
 pub use relay::Relay;
+pub use session::session;
 use tertulia_signaling::Node;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf, duplex, split};
 use tokio::runtime;
@@ -117,7 +119,8 @@ fn run(play: impl AsyncFnOnce(&Server)) {
 }
 
 impl Server {
-    fn connect(&self) -> Client {
+    /// A connection to the server.
+    fn open(&self) -> DuplexStream {
         let (client, stream) = duplex(BUFFER);
         let service = TowerToHyperService::new(self.node.router());
         let mut http = http1::Builder::new();
@@ -126,7 +129,11 @@ impl Server {
         tokio::spawn(async move {
             let _ = connection.with_upgrades().await;
         });
-        let (mut reads, writes) = split(client);
+        client
+    }
+
+    fn connect(&self) -> Client {
+        let (mut reads, writes) = split(self.open());
         let ids = self.ids.clone();
         tokio::spawn(async move {
             let mut bytes = vec![0; 65_536];

@@ -277,6 +277,11 @@ impl Room {
             Wish::Do { command, place } => self.queue(who, command, place),
             Wish::BeginAnew { renewal, place } => self.queue_renewal(who, *renewal, place),
             Wish::Presence(connected) => self.set_presence(who, connected),
+            Wish::Moved(client) => {
+                if let Some(participant) = self.participants.get_mut(who) {
+                    participant.client = client;
+                }
+            }
             Wish::Leave(reason) => self.remove(who, reason),
         }
     }

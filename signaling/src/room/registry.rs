@@ -149,6 +149,8 @@ pub(super) enum Wish {
     },
     /// Its session has a connection, or has none.
     Presence(bool),
+    /// It comes from another address than before, by which it would be banned.
+    Moved(Option<ClientAddress>),
     Leave(LeaveReason),
 }
 
@@ -489,6 +491,11 @@ impl Membership {
     /// Tells the others whether this participant's session has a connection.
     pub(crate) async fn presence(&self, connected: bool) {
         self.wish(Wish::Presence(connected)).await;
+    }
+
+    /// Tells the room that its client comes from another address.
+    pub(crate) async fn moved(&self, client: Option<ClientAddress>) {
+        self.wish(Wish::Moved(client)).await;
     }
 
     /// Leaves the room.

@@ -21,6 +21,7 @@ mod over_http;
 mod presence;
 mod process;
 mod refusals;
+mod rejoins;
 mod relay;
 mod reload;
 mod server;

@@ -1,14 +1,11 @@
 //! Sessions that outlive their connections.
 
 use tertulia_signaling::protocol::native::{
-    ClientMessage, Hand, Join, LeaveReason, Moderate, Offer, Refusal, Resume, ServerMessage,
-    TrackView, Welcome,
+    ClientMessage, Join, LeaveReason, Refusal, Resume, ServerMessage, Welcome,
 };
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tertulia_signaling::room::{Recipient, ServerSays};
 
-use crate::client::{Client, chat, join, offer};
+use crate::client::{Client, chat, join};
 use crate::server::Server;
 
 /// A client with its session.
@@ -36,20 +33,12 @@ pub(crate) fn resume(token: &str, received: u64) -> Resume {
     }
 }
 
-fn fresh(token: &str) -> Resume {
-    Resume {
-        received: None,
-        fresh: true,
-        ..resume(token, 0)
-    }
-}
-
 impl Member {
     pub(crate) async fn join(server: &Server, name: &str) -> Self {
         Self::joining(server, resumable("room", name)).await
     }
 
-    async fn joining(server: &Server, join: Join) -> Self {
+    pub(crate) async fn joining(server: &Server, join: Join) -> Self {
         let mut client = server.connect().await;
         let welcome = welcomed(&mut client, join).await;
         let token = welcome.session.expect("a session").token;
@@ -61,14 +50,14 @@ impl Member {
     }
 
     /// Everything that is told until something is asked and answered, counted.
-    async fn told(&mut self) -> Vec<ServerMessage> {
+    pub(crate) async fn told(&mut self) -> Vec<ServerMessage> {
         let told = self.client.told().await;
         self.received += told.len() as u64 + 1;
         told
     }
 
     /// The next numbered message.
-    async fn next(&mut self) -> ServerMessage {
+    pub(crate) async fn next(&mut self) -> ServerMessage {
         self.received += 1;
         self.client.next().await
     }
@@ -83,7 +72,7 @@ impl Member {
     }
 }
 
-async fn welcomed(client: &mut Client, join: Join) -> Welcome {
+pub(crate) async fn welcomed(client: &mut Client, join: Join) -> Welcome {
     match client.request(ClientMessage::Join(join)).await {
         ServerMessage::Welcome(welcome) => {
             client.id = welcome.participant.clone();
@@ -93,7 +82,7 @@ async fn welcomed(client: &mut Client, join: Join) -> Welcome {
     }
 }
 
-async fn resumed(client: &mut Client, resume: Resume) -> (String, u64) {
+pub(crate) async fn resumed(client: &mut Client, resume: Resume) -> (String, u64) {
     match client.request(ClientMessage::Resume(resume)).await {
         ServerMessage::Resumed {
             session, received, ..
@@ -102,7 +91,7 @@ async fn resumed(client: &mut Client, resume: Resume) -> (String, u64) {
     }
 }
 
-async fn refused(server: &Server, resume: Resume) -> (Client, Refusal) {
+pub(crate) async fn refused(server: &Server, resume: Resume) -> (Client, Refusal) {
     let mut client = server.connect().await;
     let refusal = client.refusal(ClientMessage::Resume(resume)).await;
     assert!(!refusal.fatal);
@@ -110,7 +99,7 @@ async fn refused(server: &Server, resume: Resume) -> (Client, Refusal) {
 }
 
 /// Waits until the others hear that somebody is away, or is back.
-async fn presence(client: &mut Client, connected: bool) -> String {
+pub(crate) async fn presence(client: &mut Client, connected: bool) -> String {
     client
         .find(|message| match message {
             ServerMessage::Presence {
@@ -122,7 +111,7 @@ async fn presence(client: &mut Client, connected: bool) -> String {
         .await
 }
 
-async fn left(client: &mut Client) -> (String, LeaveReason) {
+pub(crate) async fn left(client: &mut Client) -> (String, LeaveReason) {
     client
         .find(|message| match message {
             ServerMessage::ParticipantLeft {
@@ -143,7 +132,7 @@ fn texts(told: &[ServerMessage]) -> Vec<&str> {
 }
 
 /// Messages that tell of somebody who comes or goes.
-fn comings(told: &[ServerMessage]) -> usize {
+pub(crate) fn comings(told: &[ServerMessage]) -> usize {
     let is_one = |message: &&ServerMessage| {
         matches!(
             message,
@@ -153,14 +142,7 @@ fn comings(told: &[ServerMessage]) -> usize {
     told.iter().filter(is_one).count()
 }
 
-fn first_offer(sdp: &str) -> Offer {
-    match offer(sdp) {
-        ClientMessage::Offer(offer) => offer,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn receive_text(member: &mut Member) -> String {
+pub(crate) async fn receive_text(member: &mut Member) -> String {
     loop {
         if let ServerMessage::Chat { message } = member.next().await {
             return message.text;
@@ -318,6 +300,41 @@ async fn a_resume_takes_the_place_of_a_connection_that_is_open() {
 }
 
 #[tokio::test]
+async fn a_resume_does_not_wait_for_a_connection_that_takes_nothing() {
+    const CHATS: usize = 1_500;
+    let server = Server::start().await;
+    let small = |socket: &tokio::net::TcpSocket| {
+        socket.set_recv_buffer_size(4_096).expect("a buffer");
+    };
+    let mut client = Client::connect_with(&server.url(), small).await;
+    let welcome = welcomed(&mut client, resumable("room", "Grace")).await;
+    let token = welcome.session.expect("a session").token;
+    let rooms = server.node.rooms();
+    for number in 0..CHATS {
+        let says = ServerSays::Chat {
+            name: "Server".into(),
+            text: format!("{number} {}", "x".repeat(1_900)),
+        };
+        let told = rooms.tell("room", Recipient::Everyone, says).await;
+        told.expect("told");
+    }
+    let began = std::time::Instant::now();
+    let mut other = server.connect().await;
+    resumed(&mut other, resume(token.as_str(), 1)).await;
+    for number in 0..CHATS {
+        let ServerMessage::Chat { message } = other.next().await else {
+            panic!("no chat");
+        };
+        assert!(message.text.starts_with(&format!("{number} ")));
+    }
+    assert!(
+        began.elapsed().as_secs() < 10,
+        "sooner than a write is given up"
+    );
+    drop(client);
+}
+
+#[tokio::test]
 async fn who_does_not_come_back_leaves() {
     let server = Server::with(|config| config.limits.reconnect_grace_ms = 1_200).await;
     let mut ada = server.join("Ada").await;
@@ -373,272 +390,6 @@ async fn leave_ends_a_session_at_once() {
     assert_eq!(left(&mut ada).await.1, LeaveReason::Left);
     let (_, refusal) = refused(&server, resume(&grace.token, 1)).await;
     assert_eq!(refusal.code, "no_such_session");
-}
-
-#[tokio::test]
-async fn a_page_that_was_loaded_again_keeps_its_participant() {
-    let server = Server::start().await;
-    let mut ada = server.join("Ada").await;
-    ada.offer("send 0 audio").await;
-    let mut grace = Member::join(&server, "Grace").await;
-    grace.client.offer("send 0 audio\nsend 1 video").await;
-    grace
-        .client
-        .send(ClientMessage::Hand(Hand { raised: true }))
-        .await;
-    ada.find(|message| matches!(message, ServerMessage::Hand { .. }).then_some(()))
-        .await;
-    ada.told().await;
-    let id = grace.client.id.clone();
-    let close = CloseFrame {
-        code: CloseCode::Away,
-        reason: "".into(),
-    };
-    grace.client.send_raw(Message::Close(Some(close))).await;
-    grace.client = server.connect().await;
-    let sdp = first_offer("send 0 audio\nrecv 1 audio");
-    let comeback = Resume {
-        offer: Some(sdp),
-        ..fresh(&grace.token)
-    };
-    let request = grace.client.send(ClientMessage::Resume(comeback)).await;
-    let ServerMessage::Resumed {
-        id: answers,
-        received,
-        ..
-    } = grace.client.next().await
-    else {
-        panic!("not resumed");
-    };
-    assert_eq!((answers, received), (Some(request), 0));
-    let ServerMessage::Welcome(welcome) = grace.client.next().await else {
-        panic!("no welcome");
-    };
-    assert_eq!((welcome.id, &welcome.participant), (Some(request), &id));
-    assert_eq!(
-        (welcome.participants.len(), welcome.hands),
-        (1, vec![id.clone()])
-    );
-    let answer = grace
-        .client
-        .find(|message| match message {
-            ServerMessage::Answer(answer) => Some(answer.clone()),
-            _ => None,
-        })
-        .await;
-    assert_eq!((answer.id, answer.published.len()), (Some(request), 1));
-    let token = welcome.session.expect("a session").token;
-    // Others saw the tracks of the old page end, and nobody go.
-    let told = ada.told().await;
-    let ended = told
-        .iter()
-        .filter(|it| matches!(it, ServerMessage::TrackUnpublished { .. }));
-    assert_eq!((ended.count(), comings(&told)), (2, 0), "{told:?}");
-    server.media.until(|books| books.peers.len() == 2).await;
-    // It counts from its welcome on.
-    let mut client = server.connect().await;
-    let (_, received) = resumed(&mut client, resume(token.as_str(), 1)).await;
-    assert_eq!(received, 0);
-    let answer = client.find(|message| match message {
-        ServerMessage::Answer(answer) => Some(answer.id),
-        _ => None,
-    });
-    assert_eq!(answer.await, Some(request));
-}
-
-#[tokio::test]
-async fn a_join_brings_its_offer_and_its_views() {
-    let server = Server::start().await;
-    let mut ada = server.join("Ada").await;
-    let answer = ada.offer("send 0 video").await;
-    let track = answer.published[0].track.clone();
-    let sdp = first_offer("recv 0 video\nsend 1 audio");
-    let view = TrackView {
-        track,
-        visible: true,
-        height: 180,
-        pinned: false,
-    };
-    let mut grace = server.connect().await;
-    let request = grace
-        .send(ClientMessage::Join(Join {
-            offer: Some(sdp.clone()),
-            views: vec![view.clone()],
-            ..join("room", "Grace")
-        }))
-        .await;
-    let ServerMessage::Welcome(welcome) = grace.next().await else {
-        panic!("no welcome");
-    };
-    let ServerMessage::Answer(answer) = grace.next().await else {
-        panic!("no answer");
-    };
-    assert_eq!((welcome.id, answer.id), (Some(request), Some(request)));
-    let peer = server.last_peer();
-    server
-        .media
-        .until(|books| {
-            let views = &books.peers[&peer].views;
-            views.values().any(|view| view.height == 180)
-        })
-        .await;
-    // A refused offer leaves the join as it is.
-    let mut alan = server.connect().await;
-    let bad = Offer {
-        sdp: "nonsense".into(),
-        tracks: Vec::new(),
-    };
-    let request = alan
-        .send(ClientMessage::Join(Join {
-            offer: Some(bad),
-            ..join("room", "Alan")
-        }))
-        .await;
-    assert!(matches!(alan.next().await, ServerMessage::Welcome(_)));
-    let refusal = alan.next_refusal().await;
-    assert_eq!(refusal.id, Some(request));
-    alan.expect_ok(chat("here")).await;
-    let many = Join {
-        views: vec![view; 257],
-        ..join("room", "Many")
-    };
-    let mut client = server.connect().await;
-    let refusal = client.refusal(ClientMessage::Join(many)).await;
-    assert!(refusal.code == "bad_field" && refusal.message.contains("views"));
-}
-
-#[tokio::test]
-async fn who_was_removed_or_banned_has_no_session() {
-    let server = Server::start().await;
-    let mut ada = server.join("Ada").await;
-    let grace = Member::join(&server, "Grace").await;
-    let eve = Member::join(&server, "Eve").await;
-    for (member, is_ban) in [(grace, false), (eve, true)] {
-        let participant = member.client.id.clone();
-        drop(member.client);
-        presence(&mut ada, false).await;
-        let wish = match is_ban {
-            false => Moderate::Remove { participant },
-            true => Moderate::Ban { participant },
-        };
-        ada.expect_ok(ClientMessage::Moderate(wish)).await;
-        assert_eq!(left(&mut ada).await.1, LeaveReason::Kicked);
-        // The session's owner is told in this moment. Until it has heard, a resume is answered by its end.
-        let mut client = loop {
-            let mut client = server.connect().await;
-            let request = ClientMessage::Resume(resume(&member.token, 1));
-            let request = Some(client.send(request).await);
-            match client.next().await {
-                ServerMessage::Error(refusal) => {
-                    assert_eq!(
-                        (refusal.id, refusal.code.as_str()),
-                        (request, "no_such_session")
-                    );
-                    break client;
-                }
-                ServerMessage::Resumed { .. } => assert!(client.closed().await.is_some()),
-                ServerMessage::Bye { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        };
-        let again = Join {
-            session: Some(member.token.as_str().into()),
-            ..resumable("room", "Eve")
-        };
-        let answer = client.request(ClientMessage::Join(again)).await;
-        match answer {
-            ServerMessage::Error(refusal) if is_ban => assert_eq!(refusal.code, "banned"),
-            ServerMessage::Welcome(_) if !is_ban => {}
-            other => panic!("{other:?}"),
-        }
-        drop(client);
-    }
-}
-
-#[tokio::test]
-async fn a_session_is_none_of_another_rooms() {
-    let server = Server::start().await;
-    let mut ada = server.join("Ada").await;
-    let mut grace = Member::join(&server, "Grace").await;
-    let elsewhere = Join {
-        session: Some(grace.token.as_str().into()),
-        ..resumable("elsewhere", "Grace")
-    };
-    let mut client = server.connect().await;
-    let welcome = welcomed(&mut client, elsewhere).await;
-    assert_ne!(welcome.participant, grace.client.id);
-    let other = welcome.session.expect("a session").token;
-    // Another secret, or the rooms would know of each other by it.
-    assert_ne!(other.as_str()[..22], grace.token[..22]);
-    ada.expect_ok(chat("here")).await;
-    assert_eq!(receive_text(&mut grace).await, "here");
-    grace.come_back(&server).await;
-}
-
-#[tokio::test]
-async fn a_restarted_server_gives_the_id_again() {
-    let first = Server::start().await;
-    let grace = Member::join(&first, "Grace").await;
-    first.node.shutdown().await;
-    let second = Server::start().await;
-    let (mut client, refusal) = refused(&second, resume(&grace.token, 1)).await;
-    assert_eq!(refusal.code, "no_such_session");
-    let again = Join {
-        session: Some(grace.token.as_str().into()),
-        ..resumable("room", "Grace")
-    };
-    let welcome = welcomed(&mut client, again).await;
-    assert_eq!(welcome.participant, grace.client.id);
-    // A stranger does not get it.
-    let mut eve = second.connect().await;
-    let claim = Join {
-        session: Some(
-            format!("{}.{}", "A".repeat(22), "A".repeat(22))
-                .as_str()
-                .into(),
-        ),
-        ..resumable("room", "Eve")
-    };
-    assert_ne!(
-        welcomed(&mut eve, claim).await.participant,
-        welcome.participant
-    );
-}
-
-#[tokio::test]
-async fn a_join_with_the_secret_takes_the_participant_over() {
-    let server = Server::start().await;
-    let mut ada = server.join("Ada").await;
-    let mut grace = Member::join(&server, "Grace").await;
-    let id = grace.client.id.clone();
-    grace.client.offer("send 0 audio").await;
-    let lock = Moderate::Lock { on: true };
-    ada.expect_ok(ClientMessage::Moderate(lock)).await;
-    ada.told().await;
-    let over = Join {
-        session: Some(grace.token.as_str().into()),
-        ..resumable("room", "Grace Hopper")
-    };
-    let mut client = server.connect().await;
-    let welcome = welcomed(&mut client, over).await;
-    assert_eq!(welcome.participant, id);
-    let bye = grace.client.find(|message| match message {
-        ServerMessage::Bye { reason, .. } => Some(reason.clone()),
-        _ => None,
-    });
-    assert_eq!(bye.await, "replaced");
-    assert_eq!(grace.client.closed().await, Some(CloseCode::Normal));
-    let told = ada.told().await;
-    assert_eq!(comings(&told), 0, "{told:?}");
-    let renamed = told.iter().any(|message| {
-        matches!(message, ServerMessage::ParticipantUpdated { participant } if participant.name == "Grace Hopper")
-    });
-    assert!(renamed, "{told:?}");
-    // Its end did not end the participant, whose session is another one's now.
-    client.expect_ok(chat("still here")).await;
-    let (_, refusal) = refused(&server, resume(&grace.token, 1)).await;
-    assert_eq!(refusal.code, "session_used");
-    assert_eq!(server.node.counts().participants, 2);
 }
 
 #[tokio::test]

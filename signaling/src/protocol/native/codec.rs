@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{ClientFrame, ClientMessage, Refusal, ServerMessage, convert};
 use crate::room;
@@ -139,6 +140,12 @@ const METADATA_MESSAGE_BYTES: usize = 32 * 1024;
 pub fn encode(message: &ServerMessage) -> String {
     // Only maps with keys that are no strings fail, and the messages have none.
     serde_json::to_string(message).unwrap_or_default()
+}
+
+impl From<ServerMessage> for Utf8Bytes {
+    fn from(message: ServerMessage) -> Self {
+        encode(&message).into()
+    }
 }
 
 /// The request number of a frame that is refused unread.

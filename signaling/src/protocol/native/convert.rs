@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
 use super::client_message::{CarriedTrack, Moderate, Source, TrackView};
 use super::server_message as wire;
 use super::{IceServer, Refusal, ServerMessage};
@@ -19,8 +21,17 @@ pub(super) struct Greeting {
     pub(super) access: Access,
 }
 
+/// An event as a text frame. `session` as of [`message`].
+pub(super) fn text(
+    event: &Event,
+    greeting: &Greeting,
+    session: impl FnOnce() -> Option<wire::SessionInfo>,
+) -> Utf8Bytes {
+    message(event, greeting, session).into()
+}
+
 /// `session`: what its participant is told of its session, if it has one.
-pub(super) fn message(
+fn message(
     event: &Event,
     greeting: &Greeting,
     session: impl FnOnce() -> Option<wire::SessionInfo>,

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::wire::{FAREWELL_TIME, Farewell, PAUSE, PER_BYTE, Received, Unsent};
-use super::{ServerMessage, encode};
 use crate::memory::{Account, UNCOUNTED};
 
 /// The longest time between two polls: the client is gone then.
@@ -75,7 +74,7 @@ pub(super) struct Turn {
 }
 
 struct Down {
-    texts: Vec<String>,
+    texts: Vec<Utf8Bytes>,
     bytes: usize,
     account: Option<Account>,
     /// Messages that were taken before.
@@ -95,7 +94,7 @@ struct Down {
 
 /// The messages that a request takes. They count as memory until they are dropped.
 pub(super) struct Taken {
-    pub(super) texts: Vec<String>,
+    pub(super) texts: Vec<Utf8Bytes>,
     /// Messages that were taken before.
     pub(super) after: u64,
     /// Nothing follows.
@@ -206,7 +205,7 @@ impl Emulated {
 
     pub(super) async fn send(
         &mut self,
-        messages: impl IntoIterator<Item = ServerMessage>,
+        messages: impl IntoIterator<Item: Into<Utf8Bytes>>,
     ) -> Result<(), Unsent> {
         let written = self.write(messages).await;
         self.line.filled.notify_waiters();
@@ -216,12 +215,11 @@ impl Emulated {
 
     async fn write(
         &mut self,
-        messages: impl IntoIterator<Item = ServerMessage>,
+        messages: impl IntoIterator<Item: Into<Utf8Bytes>>,
     ) -> Result<(), Unsent> {
         let until = Instant::now() + self.patience;
         for message in messages {
-            let mut text = encode(&message);
-            drop(message);
+            let mut text: Utf8Bytes = message.into();
             let mut has_memory = true;
             loop {
                 text = match self.line.push(text) {
@@ -268,7 +266,7 @@ impl Emulated {
     pub(super) async fn finish(self, farewell: Farewell) {
         {
             let mut down = self.line.lock();
-            let text = encode(&farewell.message);
+            let text = Utf8Bytes::from(farewell.message);
             down.bytes += text.len();
             down.texts.push(text);
             down.is_finished = true;
@@ -298,8 +296,8 @@ impl Drop for Emulated {
 
 /// The reason that a text does not wait to be taken.
 enum Unpushed {
-    Full(String),
-    NoMemory(String),
+    Full(Utf8Bytes),
+    NoMemory(Utf8Bytes),
     Gone,
 }
 
@@ -308,7 +306,7 @@ impl Line {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, text: String) -> Result<(), Unpushed> {
+    fn push(&self, text: Utf8Bytes) -> Result<(), Unpushed> {
         let mut down = self.lock();
         if down.is_gone {
             return Err(Unpushed::Gone);

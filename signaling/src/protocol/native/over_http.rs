@@ -58,16 +58,16 @@ pub(crate) async fn events(State(native): State<Arc<Native>>, request: Request) 
     let client = client_of(&parts, &native.trusted_proxies);
     let hold = match upgrade::admit(&native, client, Kind::Stream.into()) {
         Ok(hold) => hold,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let aside = set_aside(&parts);
     let text = match read(&native, &mut parts, client, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let asked = match parse(&text.bytes) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let line = begin(&native, parts, client, hold, Kind::Stream);
     let taker = line.taker(Kind::Stream);
@@ -127,11 +127,11 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
     let client = client_of(&parts, &native.trusted_proxies);
     let text = match read(&native, &mut parts, client, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let asked = match parse(&text.bytes) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let _aside;
     let line = match &asked.connection {
@@ -145,7 +145,7 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
         None => {
             let hold = match upgrade::admit(&native, client, Kind::Poll.into()) {
                 Ok(hold) => hold,
-                Err(response) => return response,
+                Err(response) => return *response,
             };
             _aside = set_aside(&parts);
             begin(&native, parts, client, hold, Kind::Poll)
@@ -195,11 +195,11 @@ pub(crate) async fn send(State(native): State<Arc<Native>>, request: Request) ->
     let client = client_of(&parts, &native.trusted_proxies);
     let text = match read(&native, &mut parts, client, body).await {
         Ok(text) => text,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let asked = match parse(&text.bytes) {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let line = asked.connection.as_deref().and_then(|id| find(&native, id));
     let Some(line) = line else {
@@ -314,7 +314,7 @@ async fn read(
     parts: &mut Parts,
     client: Option<ClientAddress>,
     body: Body,
-) -> Result<Text, Response> {
+) -> Result<Text, Box<Response>> {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     let kind = kind
         .and_then(|value| value.to_str().ok())
@@ -327,7 +327,7 @@ async fn read(
             "bad_content_type",
             message,
         );
-        return Err(refusal.into_response());
+        return Err(Box::new(refusal.into_response()));
     }
     let evicted = Arc::new(Notify::new());
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
@@ -342,7 +342,7 @@ async fn read(
         () = evicted.notified() => {
             let room::Refusal { code, message } = room::Refusal::server_memory();
             let refusal = refused(StatusCode::SERVICE_UNAVAILABLE, code, message);
-            return Err(refusal.into_response());
+            return Err(Box::new(refusal.into_response()));
         }
     };
     match bytes {
@@ -354,18 +354,21 @@ async fn read(
             let limit = native.limits.message_bytes;
             let message = format!("The messages of a request may have at most {limit} bytes.");
             let refusal = refused(StatusCode::PAYLOAD_TOO_LARGE, "message_too_large", message);
-            Err(refusal.into_response())
+            Err(Box::new(refusal.into_response()))
         }
         Err(_elapsed) => {
             let message = "The body did not come in time.".to_owned();
             let refusal = refused(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
-            Err(refusal.into_response())
+            Err(Box::new(refusal.into_response()))
         }
     }
 }
 
-fn parse(bytes: &Bytes) -> Result<Asked<'_>, Response> {
-    let wrong = |message| refused(StatusCode::BAD_REQUEST, "bad_json", message).into_response();
+fn parse(bytes: &Bytes) -> Result<Asked<'_>, Box<Response>> {
+    let wrong = |message| {
+        let refusal = refused(StatusCode::BAD_REQUEST, "bad_json", message);
+        Box::new(refusal.into_response())
+    };
     // serde would read a struct from an array, too.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(wrong("The body is not a JSON object.".to_owned()));

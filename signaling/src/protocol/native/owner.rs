@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::{debug, info};
 
 use super::codec::refuse;
@@ -13,6 +14,7 @@ use super::end::End;
 use super::rate::RateLimit;
 use super::session::Knock;
 use super::{ClientFrame, ClientMessage, Native, Offer, ServerMessage, SessionInfo, convert};
+use crate::clients::ClientAddress;
 use crate::room::{Action, Command, Event, Membership, NamedView, Secret};
 use crate::session::{Away, Comeback, Ledger, Registered, ResumeFault};
 
@@ -30,6 +32,8 @@ pub(super) struct Owner {
     native: Arc<Native>,
     membership: Membership,
     rate: RateLimit,
+    /// The address that its client came from last.
+    client: Option<ClientAddress>,
     /// None: the participant leaves with its connection.
     session: Option<Session>,
 }
@@ -91,12 +95,14 @@ impl Owner {
             native,
             membership,
             rate,
+            client: None,
             session,
         }
     }
 
     /// Attends one connection after the other, until the participant leaves.
     pub(super) async fn run(mut self, connection: Connection, opening: Opening) {
+        self.client = connection.client;
         let mut connected = Some((connection, opening));
         let (end, last) = loop {
             let (turn, last) = match connected.take() {
@@ -179,6 +185,10 @@ impl Owner {
         let is_fresh = comeback == Comeback::Fresh;
         info!(%participant, fresh = is_fresh, "session resumed");
         self.native.sessions.count_resumed();
+        if connection.client != self.client {
+            self.client = connection.client;
+            self.membership.moved(self.client).await;
+        }
         let mut message = None;
         if let Some(session) = &mut self.session {
             if std::mem::take(&mut session.is_told_away) {
@@ -283,8 +293,8 @@ impl Owner {
                     if count == 0 {
                         return Err(self.let_go().await);
                     }
-                    let messages = self.messages(&mut events);
-                    self.write(connection, messages).await?;
+                    let texts = self.texts(&mut events);
+                    self.write(connection, texts).await?;
                 }
                 received = connection.wire.receive() => {
                     let heard = connection.read(received, &mut self.rate, &self.native)?;
@@ -308,11 +318,10 @@ impl Owner {
             request,
             offer,
         } = opening;
-        let mut messages: Vec<_> = message.into_iter().collect();
+        let mut events: Vec<Arc<Event>> = Vec::new();
         if let Some(offer) = offer {
             self.command(request, offer_action(offer)).await;
             let until = Instant::now() + ANSWER_TIME;
-            let mut events: Vec<Arc<Event>> = Vec::new();
             while !events.iter().any(|event| answers_offer(event, request)) {
                 tokio::select! {
                     biased;
@@ -324,34 +333,34 @@ impl Owner {
                     () = sleep_until(until) => break,
                 }
             }
-            messages.extend(self.messages(&mut events));
         }
-        match messages.is_empty() {
-            true => Ok(()),
-            false => self.write(connection, messages).await,
-        }
+        let message = message.into_iter().map(Utf8Bytes::from);
+        let texts = message.chain(self.texts(&mut events));
+        self.write(connection, texts).await
     }
 
-    fn messages(&self, events: &mut Vec<Arc<Event>>) -> Vec<ServerMessage> {
-        let greeting = &self.native.greeting;
-        let info = || {
-            let session = self.session.as_ref()?;
-            Some(SessionInfo {
-                token: session.ledger.token().to_string().into(),
-                grace_ms: self.native.limits.reconnect_grace_ms,
+    /// The texts of events, each made when it is written. A welcome that is written again has the token of now.
+    fn texts<'a>(
+        &self,
+        events: &'a mut Vec<Arc<Event>>,
+    ) -> impl Iterator<Item = Utf8Bytes> + Send + use<'a> {
+        let native = Arc::clone(&self.native);
+        let token = self.session.as_ref().map(|it| it.ledger.token());
+        events.drain(..).map(move |event| {
+            convert::text(&event, &native.greeting, || {
+                token.map(|token| SessionInfo {
+                    token: token.to_string().into(),
+                    grace_ms: native.limits.reconnect_grace_ms,
+                })
             })
-        };
-        let events = events.drain(..);
-        events
-            .map(|event| convert::message(&event, greeting, info))
-            .collect()
+        })
     }
 
     /// Writes messages. Another connection need not wait until that is done: the client may not read on this one.
     async fn write(
         &mut self,
         connection: &mut Connection,
-        messages: Vec<ServerMessage>,
+        messages: impl IntoIterator<Item = Utf8Bytes>,
     ) -> Result<(), Turn> {
         let (full, evicted) = (self.membership.events.evicted(), connection.evicted.clone());
         let mut sent = pin!(connection.wire.send(messages));

@@ -143,7 +143,7 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
     let client = client_of(&parts, &native.trusted_proxies);
     let hold = match admit(&native, client, Transport::WebSocket) {
         Ok(hold) => hold,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let response = handshake.accepted();
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
@@ -172,28 +172,24 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
 }
 
 /// Lets a socket in, of whatever transport, or refuses it.
-#[allow(
-    clippy::result_large_err,
-    reason = "the answer of a refusal is sent at once"
-)]
 pub(super) fn admit(
     native: &Native,
     client: Option<ClientAddress>,
     transport: Transport,
-) -> Result<Hold, Response> {
+) -> Result<Hold, Box<Response>> {
     let stop = native.rooms.stop_signal();
     if stop.is_stopped() {
-        return Err(stopping());
+        return Err(Box::new(stopping()));
     }
     if native.rooms.memory().refuses(client) {
-        return Err(short());
+        return Err(Box::new(short()));
     }
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
-        return Err(full());
+        return Err(Box::new(full()));
     };
     let clients = native.rooms.clients();
     let held = client.map(|address| clients.connect(address)).transpose();
-    let held = held.map_err(|exceeded| too_many(native, client, exceeded))?;
+    let held = held.map_err(|exceeded| Box::new(too_many(native, client, exceeded)))?;
     let open = &native.open[transport as usize];
     open.fetch_add(1, Ordering::Relaxed);
     Ok(Hold {

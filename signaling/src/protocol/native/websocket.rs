@@ -11,11 +11,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::fragments::{FragmentWatch, TooManyFragments};
 use super::wire::{FAREWELL_TIME, Farewell, Outbox, PAUSE, PER_BYTE, Received, Unsent};
-use super::{ServerMessage, encode};
 use crate::config::Limits;
 use crate::memory::{Account, UNCOUNTED, Unread};
 use crate::watched::Watched;
@@ -99,7 +98,7 @@ impl WebSocket {
     /// takes nothing; if too much waits already, it does not.
     pub(super) async fn send(
         &mut self,
-        messages: impl IntoIterator<Item = ServerMessage>,
+        messages: impl IntoIterator<Item: Into<Utf8Bytes>>,
     ) -> Result<(), Unsent> {
         let written = self.write(messages).await;
         match written {
@@ -114,14 +113,13 @@ impl WebSocket {
 
     async fn write(
         &mut self,
-        messages: impl IntoIterator<Item = ServerMessage>,
+        messages: impl IntoIterator<Item: Into<Utf8Bytes>>,
     ) -> Result<(), Unsent> {
         let (socket, patience) = (&mut self.socket, self.patience);
         let mut until = Instant::now() + patience;
         let mut bytes = 0;
         for message in messages {
-            let text = encode(&message);
-            drop(message);
+            let text: Utf8Bytes = message.into();
             bytes += text.len();
             if bytes > UNCOUNTED && !self.outbox.sent.set(PER_BYTE * bytes) {
                 // Others may wait for what this one holds: it holds no more than the message while it waits.
@@ -138,7 +136,7 @@ impl WebSocket {
                 self.outbox.waiting.set(0);
                 until = Instant::now() + patience;
             }
-            within(until, socket.feed(Message::Text(text.into()))).await?;
+            within(until, socket.feed(Message::Text(text))).await?;
         }
         within(until, socket.flush()).await
     }

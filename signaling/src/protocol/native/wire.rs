@@ -84,7 +84,7 @@ impl Wire {
     /// takes nothing; if too much waits already, it does not.
     pub(super) async fn send(
         &mut self,
-        messages: impl IntoIterator<Item = ServerMessage>,
+        messages: impl IntoIterator<Item: Into<Utf8Bytes>>,
     ) -> Result<(), Unsent> {
         match self {
             Self::WebSocket(wire) => wire.send(messages).await,
