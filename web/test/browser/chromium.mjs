@@ -40,6 +40,13 @@ export async function openPage(browser, url, options = {}) {
   return page;
 }
 
+/** Leaves the call of a page and closes it: one that is only closed is waited for. */
+export async function leave(page) {
+  await page.click(".leave");
+  await page.locator("h1", { hasText: "You left the call" }).waitFor({ timeout: 20_000 });
+  await page.context().close();
+}
+
 /** The address that joins at once. */
 export function autojoin(base, name, { room = "test", ...more } = {}) {
   const url = new URL(base);

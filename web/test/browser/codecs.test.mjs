@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { SLOW_CAMERA, autojoin, launch, openPage } from "./chromium.mjs";
+import { autojoin, launch, leave, openPage, SLOW_CAMERA } from "./chromium.mjs";
 import { Server } from "./server.mjs";
 import { arriving, keepConnections, sending, until } from "./watching.mjs";
 
@@ -89,7 +89,7 @@ for (const coding of [{ codec: "VP9" }, { codec: "VP9", svc: "L3T3_KEY" }, { cod
     t.diagnostic(`encodings ${JSON.stringify(await sending(ana))}`);
 
     // When Cleo goes, nothing changes back, and nobody offers on and on.
-    await cleo.context().close();
+    await leave(cleo);
     const last = await offers(ana);
     await ana.waitForTimeout(3_000);
     assert.equal(await offers(ana), last);
@@ -128,7 +128,7 @@ test("where nothing helps, both sides say so in words", { timeout: 120_000 }, as
   // One who can is sent it.
   const cleo = await enter("Cleo", watching);
   await until("Cleo sees VP9", () => arriving(cleo), isSeen("video/VP9"), { timeout: 30_000 });
-  await ben.context().close();
+  await leave(ben);
   await noteOf(ana, "Ana (you)").waitFor({ state: "hidden", timeout: 10_000 });
   for (const page of [ana, cleo]) {
     assert.deepEqual(page.complaints, []);

@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { autojoin, launch, openPage } from "./chromium.mjs";
+import { autojoin, launch, leave, openPage } from "./chromium.mjs";
 import { Server } from "./server.mjs";
 
 const PATIENCE = { timeout: 20_000 };
@@ -99,7 +99,7 @@ async function callsUnder(url) {
   await bo.locator(".plate-name", { hasText: "Ana" }).waitFor(PATIENCE);
   await bo.waitForFunction(() => document.querySelector(".tile:not(.own) video").videoWidth > 0, null, PATIENCE);
   assert.deepEqual(bo.complaints, []);
-  for (const page of [ana, bo]) await page.context().close();
+  for (const page of [ana, bo]) await leave(page);
   return link.pathname;
 }
 
