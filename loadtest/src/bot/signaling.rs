@@ -87,7 +87,7 @@ impl fmt::Display for ServerUrl {
 
 impl ServerUrl {
     /// The address of its WebSocket.
-    pub(crate) fn websocket(&self) -> String {
+    fn websocket(&self) -> String {
         format!("{self}/v1/ws").replacen("http", "ws", 1)
     }
 
@@ -117,6 +117,12 @@ impl ServerUrl {
         Ok(self)
     }
 
+    /// Opens a WebSocket, over TLS where the address says so.
+    pub(crate) async fn open(&self) -> Result<Socket, SignalingError> {
+        let opened = client_async(self.websocket(), self.connect().await?).await;
+        Ok(opened.map_err(Box::new)?.0)
+    }
+
     /// Connects, with TLS where the address says so.
     async fn connect(&self) -> Result<Box<dyn Stream>, SignalingError> {
         let stream = TcpStream::connect(self.resolve().await?).await?;
@@ -135,8 +141,11 @@ impl ServerUrl {
     }
 }
 
+/// A WebSocket, with TLS or without.
+pub(crate) type Socket = WebSocketStream<Box<dyn Stream>>;
+
 /// A connection below a WebSocket.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -159,7 +168,7 @@ pub enum SignalingError {
 
 /// A connection to the server.
 pub struct Signaling {
-    socket: WebSocketStream<Box<dyn Stream>>,
+    socket: Socket,
     next_id: u32,
 }
 
@@ -171,9 +180,7 @@ impl Signaling {
         name: &str,
         token: Option<Token>,
     ) -> Result<(Self, Welcome), SignalingError> {
-        let (socket, _) = client_async(url.websocket(), url.connect().await?)
-            .await
-            .map_err(Box::new)?;
+        let socket = url.open().await?;
         let mut signaling = Self { socket, next_id: 0 };
         let join = ClientMessage::Join(Join {
             version: VERSION,

@@ -68,7 +68,7 @@ impl CrowdArgs {
             rate: self.rate,
             duration: self.duration,
             changes: self.changes.clone(),
-            url: self.url.clone(),
+            url: self.url.clone().trusting(None).map_err(failed)?,
             spawn,
             server_pid: self.server_pid,
             cores: self.bot_cores.clone().unwrap_or_default().0,

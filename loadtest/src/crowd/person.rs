@@ -4,23 +4,19 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use tertulia_signaling::protocol::native::{Audience, ClientFrame, ClientMessage, Join, VERSION};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::Clients;
 use super::books::Books;
 use super::change::name;
-use crate::bot::signaling::ServerUrl;
+use crate::bot::signaling::{ServerUrl, Socket};
 
 const ROOM: &str = "crowd";
 /// Messages of one person that are not sent. Overflow: backpressure. The next comes when all others have had their turn.
 const UNSENT: usize = 4;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A place for somebody.
 #[derive(Clone)]
@@ -55,10 +51,8 @@ impl Seat {
     }
 
     async fn enter(&self, number: usize) -> Result<Socket, String> {
-        let no_delay = true;
-        let url = self.url.websocket();
-        let connected = tokio_tungstenite::connect_async_with_config(url, None, no_delay).await;
-        let (mut socket, _) = connected.map_err(|error| error.to_string())?;
+        let opened = self.url.open().await;
+        let mut socket = opened.map_err(|error| error.to_string())?;
         let join = Join {
             version: VERSION,
             room: ROOM.into(),
@@ -68,6 +62,10 @@ impl Seat {
             token: None,
             batch: self.clients != Clients::Plain,
             audience: (self.clients == Clients::Audience).then_some(Audience::Large),
+            resumable: false,
+            session: None,
+            offer: None,
+            views: Vec::new(),
         };
         let frame = ClientFrame {
             id: Some(0),
