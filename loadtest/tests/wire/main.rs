@@ -460,7 +460,7 @@ async fn what_went_wrong_is_named() {
         .await;
     joined.await.unwrap();
     let failure = state.call().failure.clone().unwrap();
-    assert!(failure.contains("WebSocket"), "{failure}");
+    assert!(failure.contains("cannot connect"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
