@@ -51,7 +51,7 @@ pub(super) struct Room {
     /// The media plane has closed the room: so much was not taken of what it told.
     pub(super) failed: bool,
     /// Participants to be removed once the present message is handled.
-    pub(super) failing: Vec<(ParticipantId, Undelivered)>,
+    pub(super) failing: Vec<(ParticipantId, u64, Undelivered)>,
     /// Participants with [`Participant::new_needs`].
     pub(super) needy: HashSet<ParticipantId>,
     /// The speakers, as last told.
@@ -516,7 +516,8 @@ impl Room {
         if let Some(participant) = self.participants.get(id)
             && let Err(undelivered) = participant.way.events.put(Told::one(event), bytes)
         {
-            self.failing.push((id.clone(), undelivered));
+            self.failing
+                .push((id.clone(), participant.stay, undelivered));
         }
     }
 
@@ -532,7 +533,8 @@ impl Room {
         let event = Told::several(event);
         for participant in self.participants.values().filter(|it| is_meant(it)) {
             if let Err(undelivered) = participant.way.events.put(event.clone(), bytes) {
-                self.failing.push((participant.id.clone(), undelivered));
+                self.failing
+                    .push((participant.id.clone(), participant.stay, undelivered));
             }
         }
     }
@@ -542,12 +544,13 @@ impl Room {
         self.tell_needs();
         self.tell_news();
         // The other participants are told of each removal, which may find more that are too slow.
-        while let Some((id, undelivered)) = self.failing.pop() {
-            if undelivered == Undelivered::Detached {
-                self.remove(&id, LeaveReason::Disconnected);
+        while let Some((id, stay, undelivered)) = self.failing.pop() {
+            // Its client may have begun anew since, under the same id.
+            if self.participants.get(&id).is_none_or(|it| it.stay != stay) {
                 continue;
             }
-            if !self.participants.contains_key(&id) {
+            if undelivered == Undelivered::Detached {
+                self.remove(&id, LeaveReason::Disconnected);
                 continue;
             }
             warn!(room = %self.name, participant = %id, "participant reads too slowly");

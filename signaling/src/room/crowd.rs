@@ -155,7 +155,8 @@ impl Room {
                 &same[usize::from(participant.is_audience)]
             };
             if let Err(undelivered) = parcel.put(participant) {
-                self.failing.push((participant.id.clone(), undelivered));
+                self.failing
+                    .push((participant.id.clone(), participant.stay, undelivered));
             }
         }
     }

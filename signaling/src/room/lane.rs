@@ -42,6 +42,12 @@ impl Lane {
     pub(super) fn is_busy(&self) -> bool {
         self.busy.is_some()
     }
+
+    /// Forgets what waits of the stay that has just ended by a renewal. Others who join anew go on waiting.
+    pub(super) fn forget_former(&mut self) {
+        let is_join = |task: &Task| matches!(task, Task::Renewal(it) if it.guest.is_some());
+        self.waiting.retain(|(task, _)| is_join(task));
+    }
 }
 
 /// Participants whose next command can begin.

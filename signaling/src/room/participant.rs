@@ -90,21 +90,20 @@ impl Participant {
         }
     }
 
-    /// Takes what a join asks for anew. Returns whether the others see something else.
-    pub(super) fn take_over(&mut self, guest: Guest) -> bool {
+    /// Takes what a join asks for anew. `keeps_moderate`: the right may have been passed on to this participant, and not
+    /// been granted. Returns whether the others see something else.
+    pub(super) fn take_over(&mut self, guest: Guest, keeps_moderate: bool) -> bool {
         let Guest {
             entrant,
             permissions,
             token,
             ..
         } = guest;
-        // The right may have been passed on to this participant.
-        let moderate = permissions.moderate || self.permissions.moderate;
+        let moderate = permissions.moderate || keeps_moderate && self.permissions.moderate;
         self.permissions = permissions.moderate(moderate);
         self.auto_subscribe = entrant.auto_subscribe && permissions.subscribe;
         self.token_expires_s = token.expires_s;
         self.takes_batches = entrant.takes_batches;
-        self.is_audience &= entrant.audience.is_some();
         let is_changed = entrant.name != self.name || entrant.metadata != self.metadata;
         (self.name, self.metadata) = (entrant.name, entrant.metadata);
         is_changed

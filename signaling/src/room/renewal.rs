@@ -100,6 +100,11 @@ impl Room {
         let old = self.participants.get(id).map(|it| it.client);
         let client = guest.as_ref().map_or(old.flatten(), |it| it.entrant.client);
         let (way, joined) = self.open_way(id, client, true);
+        // Where rights are granted, they are those of the latest join.
+        let keeps_moderate = self.is_open();
+        let sees_as_audience = guest
+            .as_ref()
+            .map(|it| self.is_audience(it.entrant.audience));
         let Some(participant) = self.participants.get_mut(id) else {
             return self.done(id);
         };
@@ -107,7 +112,11 @@ impl Room {
         participant.stay = joined.stay;
         participant.client = client;
         let is_taken_over = guest.is_some();
-        let is_changed = guest.is_some_and(|guest| participant.take_over(guest));
+        let is_changed = guest.is_some_and(|guest| participant.take_over(guest, keeps_moderate));
+        if let Some(sees_as_audience) = sees_as_audience {
+            participant.is_audience = sees_as_audience && !participant.permissions.moderate;
+        }
+        participant.lane.forget_former();
         participant.views.clear();
         participant.wanted = match participant.auto_subscribe {
             true => self.tracks.keys().copied().collect(),

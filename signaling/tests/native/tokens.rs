@@ -348,6 +348,35 @@ async fn a_call_goes_on_when_its_token_has_expired() {
     client.expect_ok(chat("and here")).await;
 }
 
+/// Whoever had a right by an earlier token does not keep it by the session of then.
+#[tokio::test]
+async fn who_joins_anew_has_the_rights_of_the_new_token() {
+    let server = locked().await;
+    let mut ada = server.connect().await;
+    let strong = granting(Permissions::all().moderate(true));
+    let first = Join {
+        resumable: true,
+        ..with_token(&strong)
+    };
+    let ServerMessage::Welcome(welcome) = ada.request(ClientMessage::Join(first)).await else {
+        panic!("no welcome");
+    };
+    assert!(welcome.permissions.is_some_and(|it| it.moderate));
+    let session = welcome.session.expect("a session").token;
+    let mut again = server.connect().await;
+    let weak = granting(Permissions::all());
+    let second = Join {
+        resumable: true,
+        session: Some(session),
+        ..with_token(&weak)
+    };
+    let ServerMessage::Welcome(renewed) = again.request(ClientMessage::Join(second)).await else {
+        panic!("no welcome");
+    };
+    assert_eq!(renewed.participant, welcome.participant);
+    assert!(renewed.permissions.is_some_and(|it| !it.moderate));
+}
+
 #[tokio::test]
 async fn an_open_server_reads_no_token() {
     let server = Server::start().await;

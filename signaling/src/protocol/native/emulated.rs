@@ -183,6 +183,10 @@ impl Emulated {
     pub(super) async fn receive(&mut self) -> Received {
         loop {
             let until = {
+                // A goodbye comes with the cut, and counts.
+                if let Ok(text) = self.up.try_recv() {
+                    return Received::Text(text);
+                }
                 let mut down = self.line.lock();
                 if down.is_gone {
                     return Received::Gone { is_page: false };

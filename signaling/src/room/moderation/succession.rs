@@ -11,7 +11,7 @@ use crate::room::Event;
 use crate::room::actor::Room;
 
 impl Room {
-    fn is_open(&self) -> bool {
+    pub(in crate::room) fn is_open(&self) -> bool {
         self.shared.authority.access() == Access::Open
     }
 
