@@ -452,11 +452,11 @@ export class Room extends Events {
     this.#refuseLost(connection);
     this.#joined = connection;
     this.isAwaitingAdmission = false;
-    this.#isTakenOver = false;
     this.participantId = welcome.participant;
     this.limits = welcome.limits;
     if (!welcome.session && !connection.graceMs) this.#setSession(null);
     this.#admitted(welcome, joinedAs);
+    this.#isTakenOver = false;
     for (const message of welcome.chat) this.#addChat(message);
     const present = welcome.participants.filter(({ id }) => this.#formerIds.has(id));
     this.#formerIds = new Set(present.map(({ id }) => id));
@@ -484,9 +484,10 @@ export class Room extends Events {
    */
   #admitted({ name, metadata, permissions = ALL_PERMISSIONS, access }, joinedAs) {
     this.access = access ?? null;
-    // A change made meanwhile is told afterwards; where it may not be made, the server's word stays.
+    // A change made meanwhile, or before a page took a session over, is told afterwards; where it may not be made, the
+    // server's word stays.
     const isChosen = !permissions.update;
-    if (name !== undefined && (isChosen || this.#options.name === joinedAs.name)) this.#options.name = name;
+    if (name !== undefined && (isChosen || (!this.#isTakenOver && this.#options.name === joinedAs.name))) this.#options.name = name;
     if (metadata !== undefined && (isChosen || this.#options.metadata === joinedAs.metadata)) this.#options.metadata = metadata;
     if (name !== undefined) joinedAs.name = name;
     if (metadata !== undefined) joinedAs.metadata = metadata;

@@ -48,9 +48,10 @@ export class FetchChannel extends Socket {
     if (this.isClosed) return;
     super.close();
     const messages = this.#posts.end();
-    this.stop.abort();
-    if (this.#connection === null) return;
-    void this.#send({ messages, close: true }, AbortSignal.timeout(GOODBYE_MS), true).catch(() => {});
+    if (this.#connection === null) return this.stop.abort();
+    // Cut before, the server would know nothing of a connection to say goodbye to.
+    const goodbye = this.#send({ messages, close: true }, AbortSignal.timeout(GOODBYE_MS), true).catch(() => {});
+    void goodbye.finally(() => this.stop.abort());
   }
 
   /** @param {unknown} connection the server's name for it @protected */

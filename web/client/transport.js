@@ -251,7 +251,8 @@ export class Transport extends Events {
   learn({ data, iceServers }) {
     this.#options = { ...this.#options, data, iceServers };
     if (iceServers.length === 0) return;
-    this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+    // Firefox before 119 cannot change them: it goes without.
+    this.#pc.setConfiguration?.({ ...this.#pc.getConfiguration(), iceServers });
     // Most reach the server without them; for the others the search has to begin anew.
     this.#detour = setTimeout(() => {
       if (this.#pc.connectionState !== "connected") this.restartIce().catch((error) => this.#report(error));

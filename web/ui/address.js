@@ -10,6 +10,7 @@ import { cleanName, readRoom } from "../client/index.js";
  * @property {string} wrongRoom a text in the room's place that cannot be a room; empty otherwise
  * @property {string} name
  * @property {string} token the access token; empty without one
+ * @property {boolean} [isNewLink] the token came by the link, not by the page before a reload
  * @property {string} key of an encrypted call; empty without one
  * @property {boolean} asksPassphrase the call is encrypted by a passphrase, which no link carries
  * @property {boolean} autojoin

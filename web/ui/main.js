@@ -4,7 +4,7 @@ import { Call } from "./call.js";
 import { endedPage } from "./ended.js";
 import { JoinPage } from "./join.js";
 import { OwnMedia } from "./own.js";
-import { forgetCall, keepSession, keptSession, loadPreferences, reloadedCall, rememberCall, savePreferences } from "./preferences.js";
+import { keepSession, keptSession, loadPreferences, rememberCall, savePreferences, takeReloadedCall } from "./preferences.js";
 import { waitingPage } from "./waiting.js";
 import { isolated, sentence } from "./words.js";
 
@@ -21,6 +21,8 @@ class App {
   #preferences = loadPreferences();
   /** @type {Preconnection | null} */
   #preconnection = null;
+  /** @type {RunningCall | null} the call of this page before it was reloaded */
+  #reloaded = null;
 
   /**
    * @param {HTMLElement} root
@@ -34,9 +36,11 @@ class App {
   start() {
     const { autojoin, name, room } = this.#address;
     if (!("RTCPeerConnection" in window)) return this.#showEnded("unsupported_browser", "");
-    const { microphone, camera, asksPassphrase } = this.#address;
-    const reloaded = reloadedCall();
-    if (reloaded && !asksPassphrase) return void this.#joinAtOnce(reloaded);
+    const { microphone, camera, asksPassphrase, isNewLink } = this.#address;
+    const reloaded = takeReloadedCall(room);
+    // A session would go on with the rights of the link before.
+    this.#reloaded = isNewLink ? null : reloaded;
+    if (this.#reloaded && !asksPassphrase) return void this.#joinAtOnce(this.#reloaded);
     if (autojoin && name && room && !asksPassphrase) return void this.#joinAtOnce({ name, room, microphone, camera });
     const { wrongRoom } = this.#address;
     const { fault } = readRoom(wrongRoom);
@@ -52,7 +56,7 @@ class App {
     const own = this.#ownMedia();
     const preconnection = this.#preconnect();
     const page = new JoinPage({
-      name: this.#address.name || this.#preferences.name,
+      name: this.#reloaded?.name || this.#address.name || this.#preferences.name,
       room,
       problem,
       own,
@@ -72,7 +76,9 @@ class App {
     for (const name of ["input", "pointerdown"]) page.element.addEventListener(name, () => preconnection.stir());
     this.#root.replaceChildren(page.element);
     page.focus();
-    void page.openDevices({ microphone: this.#address.microphone, camera: this.#address.camera });
+    // What was off before the page was reloaded stays off.
+    const { microphone, camera } = this.#reloaded ?? this.#address;
+    void page.openDevices({ microphone, camera });
   }
 
   /**
@@ -103,7 +109,7 @@ class App {
     this.#preferences.name = name;
     savePreferences({ name });
     const { token } = this.#address;
-    const session = keptSession(roomName);
+    const session = this.#reloaded?.room === roomName ? keptSession(roomName) : null;
     const room = new Room({
       url: signalingUrl(),
       room: roomName,
@@ -147,7 +153,7 @@ class App {
       own.release();
       this.#showEnded(reason, message, { name: room.name, room: roomName, microphone, camera }, encryption);
     });
-    forgetCall();
+    this.#reloaded = null;
     this.#root.replaceChildren(call.element);
     call.focus();
     this.#showAddress(roomName, link);
@@ -218,8 +224,8 @@ function signalingUrl() {
  */
 function takeAddress() {
   const url = new URL(location.href);
-  const address = readAddress(url);
   const visible = withoutToken(url);
+  const address = { ...readAddress(url), isNewLink: visible !== null };
   if (visible !== null) history.replaceState({ token: address.token }, "", visible);
   else if (typeof history.state?.token === "string") address.token = history.state.token;
   return address;

@@ -74,11 +74,10 @@ export function keepSession(room, session) {
 
 /**
  * @param {string} room
- * @returns {string | null} what the page had before it was reloaded. A tab that was duplicated has it as well, and is
- *   somebody else
+ * @returns {string | null} what the page had before it was reloaded, for a page that has a call to go on with. A tab that was
+ *   duplicated has it as well, and is somebody else
  */
 export function keptSession(room) {
-  if (!isReloaded()) return null;
   try {
     return sessionStorage.getItem(SESSION_KEY + room);
   } catch {
@@ -91,12 +90,18 @@ function isReloaded() {
   return navigation?.type === "reload";
 }
 
-/** @returns {RunningCall | null} what a reload of the page is to go on with */
-export function reloadedCall() {
-  if (!isReloaded()) return null;
+/**
+ * Takes what a reload of the page is to go on with. Whatever page comes first takes it, so that a call is not joined by a
+ * later reload of another page in this tab.
+ *
+ * @param {string} here the room that the page is for
+ * @returns {RunningCall | null}
+ */
+export function takeReloadedCall(here) {
   try {
     const { name, room, microphone, camera } = JSON.parse(sessionStorage.getItem(CALL_KEY) ?? "{}");
-    if (!name || !room) return null;
+    forgetCall();
+    if (!isReloaded() || !name || room !== here) return null;
     return { name: String(name), room: String(room), microphone: microphone === true, camera: camera === true };
   } catch {
     return null;
