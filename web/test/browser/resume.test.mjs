@@ -371,6 +371,43 @@ test("a page that is reloaded is who it was, and nobody is told of anybody comin
   assert.ok(!server.log.includes(token.split(".")[0]), "nor in the log");
 });
 
+test("a page of another room joins nothing when it is reloaded", async () => {
+  const { ana } = await inCall();
+  const other = new URL(ana.url());
+  other.searchParams.set("room", `other-${(rooms += 1)}`);
+  other.searchParams.delete("autojoin");
+  await ana.goto(other.href);
+  await ana.waitForSelector("button.primary");
+  await ana.reload();
+  await ana.waitForSelector("button.primary", PATIENCE);
+  assert.equal(await ana.locator(".call").count(), 0);
+});
+
+test("a call with a passphrase that is reloaded leaves the devices off that were off", async () => {
+  const page = await openPage(browser, "about:blank");
+  pages.push(page);
+  await page.addInitScript(() => {
+    window.asked = [];
+    const { mediaDevices } = navigator;
+    const original = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = (constraints) => {
+      window.asked.push(Object.keys(constraints));
+      return original(constraints);
+    };
+  });
+  await page.goto(new URL(`?room=secret-${(rooms += 1)}&name=Ana#passphrase`, proxy.url).href);
+  await page.fill('input[name="passphrase"]', "sea star");
+  await page.click("button.primary");
+  await page.waitForSelector(".call .tile.own", PATIENCE);
+  for (const device of ["microphone", "camera"]) await page.click(`[data-control="${device}"]`);
+  await page.waitForSelector(".tile.own:not(.moving)", PATIENCE);
+  await page.reload();
+  await page.waitForSelector('input[name="passphrase"]', PATIENCE);
+  // As long as opening them takes, several times.
+  await page.waitForTimeout(1_000);
+  assert.deepEqual(await page.evaluate(() => window.asked), []);
+});
+
 for (const [how, end] of [
   ["stopped", () => server.terminate()],
   ["killed", () => server.kill()],
