@@ -3,7 +3,7 @@
 //! `cargo run -p tertulia-signaling --example record -- call.webm`: open the address, talk, press Ctrl-C.
 
 use std::collections::BTreeMap;
-use std::{error::Error, fs::File, sync::Arc, time::Duration};
+use std::{error::Error, fs::File, pin::pin, sync::Arc, time::Duration};
 
 use tertulia_sfu::{Sfu, SfuConfig, TapFrame, TapFrames, TapSettings};
 use tertulia_signaling::Node;
@@ -38,11 +38,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [mut one, mut other] = taps.map(TapFrames::new);
     println!("recording");
     let mut recording = Recording::default();
+    // One for all turns: a signal that comes while a frame is written would be lost with the turn's own.
+    let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         let frame = tokio::select! {
             frame = one.next() => frame,
             frame = other.next() => frame,
-            _ = tokio::signal::ctrl_c() => None,
+            _ = &mut stop => None,
         };
         let Some(frame) = frame else { break };
         recording.add(frame, &path)?;
