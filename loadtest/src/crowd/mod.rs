@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Crowd {
     /// The number of people.
     pub people: usize,
-    /// What their clients can do.
+    /// Features of their clients.
     pub clients: Clients,
     /// Changes a second.
     pub rate: f64,

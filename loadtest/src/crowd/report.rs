@@ -30,7 +30,7 @@ pub struct CrowdReport {
     pub join_ms: Percentiles,
     /// Resident memory of the server in bytes, before the first join.
     pub rss_before: Option<u64>,
-    /// The same when all have joined, and nothing has changed for a while.
+    /// Resident memory when all have joined, and nothing has changed for a while.
     pub rss: Option<u64>,
     pub steps: Vec<Step>,
 }

@@ -65,7 +65,7 @@ struct NodeStats {
 #[derive(Serialize)]
 struct Sessions {
     open: usize,
-    /// Those without a connection.
+    /// Sessions without a connection.
     away: usize,
     resumed: u64,
     refused: BTreeMap<&'static str, u64>,

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(150);
 /// Changes that wait, at most. More are told at once: a room that is that busy has no use of waiting for more.
 const MOST: usize = 512;
 
-/// Those who hear of a change.
+/// Ears are the people who hear of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ears {
     Everybody,
@@ -166,7 +166,7 @@ impl Room {
 struct Parcel {
     /// Each event alone, with the bytes that one of them is charged.
     events: Vec<(Told, usize)>,
-    /// All of them in one, if they are several.
+    /// A batch of all events, if they are several.
     batch: Option<(Told, usize)>,
 }
 

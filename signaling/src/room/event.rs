@@ -56,7 +56,7 @@ pub enum Event {
     Invitations {
         /// The number of the request that it answers.
         request: Option<u32>,
-        /// Those that let in, the oldest first.
+        /// Invitations that let in, the oldest first.
         invitations: Vec<Invitation>,
     },
     /// Answers every other action.
@@ -412,7 +412,7 @@ pub enum LeaveReason {
     Kicked,
     /// It is in the room, but not on stage any more. Told to the audience.
     Audience,
-    /// The same user has joined anew.
+    /// A new join of the user has taken its place.
     Replaced,
 }
 
@@ -453,7 +453,7 @@ pub enum Ending {
         /// The moderator.
         by: Option<ParticipantId>,
     },
-    /// The same user, or another connection with the session's secret, has joined anew.
+    /// A new join has taken its place: of the same user, or with the session's secret.
     Replaced,
     /// The embedder or a moderator closed the room.
     RoomClosed {

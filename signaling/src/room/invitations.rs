@@ -121,7 +121,7 @@ impl Invitations {
     }
 
     /// Verifies an invitation to a room that everybody may join. None: the token is no such invitation, or has expired.
-    /// Whoever brings it is a guest like any other then.
+    /// A guest who brings it is one like any other then.
     pub(super) fn verify_in_open_room(
         &self,
         token: &Token,

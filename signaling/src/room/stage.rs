@@ -27,7 +27,7 @@ pub(super) const LONGEST_PAGE: u16 = 100;
 pub struct Counts {
     /// Everybody.
     pub participants: usize,
-    /// Those who publish.
+    /// People who publish a track.
     pub publishers: usize,
     /// Raised hands.
     pub hands: usize,
@@ -44,7 +44,7 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
-/// Those whom the audience knows.
+/// The people whom the audience knows.
 #[derive(Default)]
 pub(super) struct Stage {
     people: HashSet<ParticipantId>,

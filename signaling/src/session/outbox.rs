@@ -53,7 +53,7 @@ struct Kept<T: Letter> {
     /// The number of the first event that is not known to be written. Events count from 1 on, in the order in which they
     /// are taken: those that are left out have no number.
     first: u64,
-    /// What was taken stays until it is acknowledged; otherwise until more is taken.
+    /// Events that were taken stay until they are acknowledged; otherwise until more are taken.
     keeps_taken: bool,
     /// Events that may wait.
     most: usize,

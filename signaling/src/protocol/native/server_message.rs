@@ -174,7 +174,7 @@ pub enum ServerMessage {
     },
     /// More people wait to be let in. Moderators are told.
     Waiting {
-        /// Those who came, the first who came first.
+        /// People who came to wait, the first who came first.
         waiting: Vec<WaitingPerson>,
     },
     /// Somebody waits no more. Moderators are told.
@@ -214,7 +214,7 @@ pub enum ServerMessage {
         /// The number of the request that it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u32>,
-        /// Those that let in, the oldest first.
+        /// Invitations that let in, the oldest first.
         invitations: Vec<Invitation>,
     },
     /// Several messages, in their order.
@@ -335,7 +335,7 @@ pub struct SessionInfo {
 pub struct AudienceCounts {
     /// Everybody, this participant included.
     pub participants: usize,
-    /// Those who publish.
+    /// People who publish a track.
     pub publishers: usize,
     /// Raised hands.
     pub hands: usize,
@@ -602,7 +602,7 @@ pub enum LeaveReason {
     Kicked,
     /// It is in the room, but not on stage any more. The audience is told.
     Audience,
-    /// The same user has joined anew.
+    /// A new join of the user has taken its place.
     Replaced,
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Native {
     pub(super) greeting: Greeting,
     pub(super) sessions: Sessions<Box<Knock>>,
     pub(super) trusted_proxies: Vec<Network>,
-    /// Those over HTTP.
+    /// Sockets that are emulated over HTTP.
     pub(super) sockets: Sockets,
     /// A permit for each socket allowed.
     connections: Arc<Semaphore>,

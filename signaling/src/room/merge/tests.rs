@@ -9,7 +9,7 @@ use crate::room::moderation::{Outcome, WaitingPerson};
 use crate::room::{ChatEntry, LeaveReason, Rules, Source, Speakers, TrackInfo};
 use crate::session::{BEHIND, Waiting, merged};
 
-/// What a client knows.
+/// A picture of the room, as a client knows it.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Picture {
     people: BTreeMap<ParticipantId, Person>,
@@ -105,7 +105,7 @@ impl Picture {
         }
     }
 
-    /// What a person sees: a slot, or a subscription, of a track that is gone is none.
+    /// Leaves what a person sees: a slot, or a subscription, of a track that is gone is none.
     fn seen(mut self) -> Self {
         let known: Vec<_> = self
             .people
