@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tertulia_signaling::protocol::native::{
-    Answer, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, Offer, Refusal, ServerMessage,
-    Source, VERSION, Welcome,
+    Answer, CarriedTrack, Chat, ClientFrame, ClientMessage, Join, LeaveReason, Offer, Refusal,
+    ServerMessage, Source, VERSION, Welcome,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -299,6 +299,19 @@ fn reply_to(message: &ServerMessage) -> Option<u32> {
         | ServerMessage::Timeline { id, .. } => *id,
         _ => None,
     }
+}
+
+/// Waits until somebody is told to have left, and why.
+pub(crate) async fn left(client: &mut Client) -> (String, LeaveReason) {
+    client
+        .find(|message| match message {
+            ServerMessage::ParticipantLeft {
+                participant,
+                reason,
+            } => Some((participant.clone(), *reason)),
+            _ => None,
+        })
+        .await
 }
 
 pub(crate) fn join(room: &str, name: &str) -> Join {

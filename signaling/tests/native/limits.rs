@@ -464,11 +464,10 @@ async fn what_was_left_last_is_kept_longest() {
 
 #[tokio::test]
 async fn an_address_has_its_share_of_connections_joins_and_rooms() {
-    let server = Server::with(|config| {
+    let server = Server::behind_proxy(|config| {
         config.limits.connections_per_address = 3;
         config.limits.rooms_per_address = 2;
         config.limits.joins_per_minute_per_address = 6;
-        config.trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
     })
     .await;
     let from = async |address: &str| Client::connect_from(&server.url(), address).await;

@@ -444,14 +444,8 @@ async fn a_banned_user_is_out_until_the_room_is_gone() {
 
 #[tokio::test]
 async fn without_an_identity_a_ban_holds_the_address_or_with_others_there_the_name_too() {
-    let server = Server::with(|config| {
-        config.trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
-    })
-    .await;
-    let from = async |address: &str| {
-        let connected = Client::connect_from(&server.url(), address).await;
-        connected.expect("connected")
-    };
+    let server = Server::behind_proxy(|_| {}).await;
+    let from = async |address: &str| server.come_from(address).await;
     let mut boss = from("192.0.2.1").await;
     boss.join("room", "Boss").await;
     let mut eve = from("192.0.2.2").await;

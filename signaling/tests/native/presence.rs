@@ -6,7 +6,7 @@ use tertulia_signaling::protocol::native::{
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{chat, join};
+use crate::client::{chat, join, left};
 use crate::server::Server;
 
 #[tokio::test]
@@ -202,18 +202,6 @@ async fn nobody_is_told_about_oneself() {
     };
     ada.expect_ok(ClientMessage::Update(update)).await;
     assert_eq!(ada.told().await, []);
-}
-
-async fn left(client: &mut crate::client::Client) -> (String, LeaveReason) {
-    client
-        .find(|message| match message {
-            ServerMessage::ParticipantLeft {
-                participant,
-                reason,
-            } => Some((participant.clone(), *reason)),
-            _ => None,
-        })
-        .await
 }
 
 async fn said(client: &mut crate::client::Client) -> String {

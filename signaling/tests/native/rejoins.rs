@@ -7,10 +7,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::client::{Client, chat, join, offer};
+use crate::client::{chat, join, left, offer};
 use crate::server::Server;
 use crate::sessions::{
-    Member, comings, left, presence, receive_text, refused, resumable, resume, resumed, welcomed,
+    Member, comings, presence, receive_text, refused, resumable, resume, resumed, welcomed,
 };
 
 fn first_offer(sdp: &str) -> Offer {
@@ -249,14 +249,8 @@ async fn who_was_removed_or_banned_has_no_session() {
 
 #[tokio::test]
 async fn a_ban_holds_the_address_that_somebody_came_back_from() {
-    let server = Server::with(|config| {
-        config.trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
-    })
-    .await;
-    let from = async |address: &str| {
-        let connected = Client::connect_from(&server.url(), address).await;
-        connected.expect("connected")
-    };
+    let server = Server::behind_proxy(|_| {}).await;
+    let from = async |address: &str| server.come_from(address).await;
     let mut ada = from("192.0.2.1").await;
     ada.join("room", "Ada").await;
     let mut eve = from("192.0.2.2").await;

@@ -24,6 +24,15 @@ impl Server {
         Self::built(change, |builder| builder).await
     }
 
+    /// A server that believes what is said of clients' addresses on loopback: see [`come_from`](Self::come_from).
+    pub(crate) async fn behind_proxy(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(|config| {
+            config.trusted_proxies = vec!["127.0.0.1".parse().expect("a network")];
+            change(config);
+        })
+        .await
+    }
+
     /// A server with parts of an embedder's own.
     pub(crate) async fn built(
         change: impl FnOnce(&mut Config),
@@ -57,6 +66,12 @@ impl Server {
 
     pub(crate) async fn connect(&self) -> Client {
         Client::connect(&self.url()).await
+    }
+
+    /// Connects from an address, as the proxy before the server says.
+    pub(crate) async fn come_from(&self, address: &str) -> Client {
+        let connected = Client::connect_from(&self.url(), address).await;
+        connected.expect("connected")
     }
 
     /// Joins the room `room`.

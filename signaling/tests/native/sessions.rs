@@ -5,7 +5,7 @@ use tertulia_signaling::protocol::native::{
 };
 use tertulia_signaling::room::{Recipient, ServerSays};
 
-use crate::client::{Client, chat, join};
+use crate::client::{Client, chat, join, left};
 use crate::server::Server;
 
 /// A client with its session.
@@ -106,18 +106,6 @@ pub(crate) async fn presence(client: &mut Client, connected: bool) -> String {
                 participant,
                 connected: is,
             } if *is == connected => Some(participant.clone()),
-            _ => None,
-        })
-        .await
-}
-
-pub(crate) async fn left(client: &mut Client) -> (String, LeaveReason) {
-    client
-        .find(|message| match message {
-            ServerMessage::ParticipantLeft {
-                participant,
-                reason,
-            } => Some((participant.clone(), *reason)),
             _ => None,
         })
         .await

@@ -1,6 +1,7 @@
 //! The native protocol, version 1: JSON text frames over one WebSocket for each participant.
 //! `signaling/docs/PROTOCOL.md` is its description, `signaling/golden/native` its examples.
 
+mod body;
 mod client_message;
 mod codec;
 mod connection;

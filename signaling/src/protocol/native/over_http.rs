@@ -1,76 +1,43 @@
 //! `POST /v1/http/...`: sockets for networks that let no WebSocket through.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::body::{Asked, Text};
 use super::connection::{Connection, Hold};
 use super::emulated::{Kind, Line, SocketId, Taken, Taker};
-use super::upgrade::{Native, http_request, refused};
+use super::upgrade::{Native, NotServed, http_request};
 use super::wire::Wire;
 use super::{session, upgrade};
 use crate::clients::{ClientAddress, client_of};
 use crate::held_open::{Aside, Place};
-use crate::memory::{Account, Unread};
-use crate::room;
+use crate::memory::Account;
 
 /// Longest wait of a poll: proxies end a request that is not answered for 30 s.
 const LONGEST_WAIT_MS: u64 = 25_000;
-/// Bytes of a body beside its messages.
-const ENVELOPE: usize = 4 << 10;
-/// Messages of one body. Overflow: refused. A client may send 100 at once.
-const MESSAGES: usize = 256;
-
-/// The body of each request.
-#[derive(serde::Deserialize)]
-struct Asked<'a> {
-    #[serde(default)]
-    connection: Option<String>,
-    #[serde(borrow, default)]
-    messages: Messages<'a>,
-    #[serde(default)]
-    wait_ms: u64,
-    #[serde(default)]
-    close: bool,
-    /// Counts up with each body of a connection that has messages. A body whose number has come is not taken again.
-    #[serde(default)]
-    batch: Option<u64>,
-}
-
-#[derive(Default)]
-struct Messages<'a>(Vec<&'a RawValue>);
-
 /// `POST /v1/http/events`: makes a socket whose messages leave as a stream of events.
-pub(crate) async fn events(State(native): State<Arc<Native>>, request: Request) -> Response {
+pub(crate) async fn events(
+    State(native): State<Arc<Native>>,
+    request: Request,
+) -> Result<Response, NotServed> {
     let (mut parts, body) = request.into_parts();
     let client = client_of(&parts, &native.trusted_proxies);
-    let hold = match upgrade::admit(&native, client, Kind::Stream.into()) {
-        Ok(hold) => hold,
-        Err(response) => return *response,
-    };
+    let hold = upgrade::admit(&native, client, Kind::Stream.into())?;
     let aside = set_aside(&parts);
-    let text = match read(&native, &mut parts, client, body).await {
-        Ok(text) => text,
-        Err(response) => return *response,
-    };
-    let asked = match parse(&text.bytes) {
-        Ok(asked) => asked,
-        Err(response) => return *response,
-    };
+    let text = Text::read(&native, &mut parts, client, body).await?;
+    let asked = text.asked()?;
     let messages = asked.messages.0.iter();
     let messages: Vec<Utf8Bytes> = messages.map(|message| message.get().into()).collect();
     let line = begin(&native, parts, client, hold, Kind::Stream);
@@ -103,7 +70,7 @@ pub(crate) async fn events(State(native): State<Arc<Native>>, request: Request) 
             HeaderValue::from_static("no"),
         ),
     ];
-    (headers, Body::from_stream(event_stream(open, taker, aside))).into_response()
+    Ok((headers, Body::from_stream(event_stream(open, taker, aside))).into_response())
 }
 
 fn event_stream(
@@ -134,38 +101,30 @@ fn event_stream(
 }
 
 /// `POST /v1/http/poll`: makes a socket whose messages leave as answers, or asks one for them.
-pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) -> Response {
+pub(crate) async fn poll(
+    State(native): State<Arc<Native>>,
+    request: Request,
+) -> Result<Response, NotServed> {
     let (mut parts, body) = request.into_parts();
     let client = client_of(&parts, &native.trusted_proxies);
-    let text = match read(&native, &mut parts, client, body).await {
-        Ok(text) => text,
-        Err(response) => return *response,
-    };
-    let asked = match parse(&text.bytes) {
-        Ok(asked) => asked,
-        Err(response) => return *response,
-    };
+    let text = Text::read(&native, &mut parts, client, body).await?;
+    let asked = text.asked()?;
     let _aside;
     let line = match &asked.connection {
         Some(id) => {
-            let Some(line) = find(&native, id) else {
-                return no_such_connection();
-            };
+            let line = find(&native, id).ok_or_else(no_such_connection)?;
             _aside = set_aside(&parts);
             line
         }
         None => {
-            let hold = match upgrade::admit(&native, client, Kind::Poll.into()) {
-                Ok(hold) => hold,
-                Err(response) => return *response,
-            };
+            let hold = upgrade::admit(&native, client, Kind::Poll.into())?;
             _aside = set_aside(&parts);
             begin(&native, parts, client, hold, Kind::Poll)
         }
     };
     if asked.close {
         line.cut();
-        return done();
+        return Ok(done());
     }
     let taker = line.taker(Kind::Poll);
     let mut taken = taker.nothing();
@@ -183,7 +142,7 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
     let wait = Duration::from_millis(asked.wait_ms.min(LONGEST_WAIT_MS));
     drop(text);
     if !is_brought && taken.texts.is_empty() {
-        return no_such_connection();
+        return Err(no_such_connection());
     }
     if taken.texts.is_empty() {
         tokio::select! {
@@ -212,32 +171,27 @@ pub(crate) async fn poll(State(native): State<Arc<Native>>, request: Request) ->
         }
         body.push(b'}');
     });
-    json(body)
+    Ok(json(body))
 }
 
 /// `POST /v1/http/send`: brings messages to a socket.
-pub(crate) async fn send(State(native): State<Arc<Native>>, request: Request) -> Response {
+pub(crate) async fn send(
+    State(native): State<Arc<Native>>,
+    request: Request,
+) -> Result<Response, NotServed> {
     let (mut parts, body) = request.into_parts();
     let client = client_of(&parts, &native.trusted_proxies);
-    let text = match read(&native, &mut parts, client, body).await {
-        Ok(text) => text,
-        Err(response) => return *response,
-    };
-    let asked = match parse(&text.bytes) {
-        Ok(asked) => asked,
-        Err(response) => return *response,
-    };
+    let text = Text::read(&native, &mut parts, client, body).await?;
+    let asked = text.asked()?;
     let line = asked.connection.as_deref().and_then(|id| find(&native, id));
-    let Some(line) = line else {
-        return no_such_connection();
-    };
+    let line = line.ok_or_else(no_such_connection)?;
     if !bring(&line, &asked).await {
-        return no_such_connection();
+        return Err(no_such_connection());
     }
     if asked.close {
         line.cut();
     }
-    done()
+    Ok(done())
 }
 
 /// Answers a browser that asks whether a page of another site may ask. The page's origin was checked before.
@@ -322,112 +276,6 @@ async fn bring(line: &Line, asked: &Asked<'_>) -> bool {
     true
 }
 
-/// A body, counted until it is dropped.
-struct Text {
-    bytes: Bytes,
-    unread: Unread,
-}
-
-impl Drop for Text {
-    fn drop(&mut self) {
-        self.unread.end();
-    }
-}
-
-/// Reads a body, within the bounds of size, time and memory.
-async fn read(
-    native: &Native,
-    parts: &mut Parts,
-    client: Option<ClientAddress>,
-    body: Body,
-) -> Result<Text, Box<Response>> {
-    let kind = parts.headers.get(header::CONTENT_TYPE);
-    let kind = kind
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        let message = "`Content-Type` must be application/json.".to_owned();
-        let refusal = refused(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "bad_content_type",
-            message,
-        );
-        return Err(Box::new(refusal.into_response()));
-    }
-    let evicted = Arc::new(Notify::new());
-    let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
-    unread.begin(client, &evicted);
-    let mut text = Text {
-        bytes: Bytes::new(),
-        unread,
-    };
-    let most = native.limits.message_bytes.saturating_add(ENVELOPE);
-    let bytes = tokio::select! {
-        bytes = timeout(native.limits.join_timeout(), to_bytes(body, most)) => bytes,
-        () = evicted.notified() => {
-            let room::Refusal { code, message } = room::Refusal::server_memory();
-            let refusal = refused(StatusCode::SERVICE_UNAVAILABLE, code, message);
-            return Err(Box::new(refusal.into_response()));
-        }
-    };
-    match bytes {
-        Ok(Ok(bytes)) => {
-            text.bytes = bytes;
-            Ok(text)
-        }
-        Ok(Err(_)) => {
-            let limit = native.limits.message_bytes;
-            let message = format!("The messages of a request may have at most {limit} bytes.");
-            let refusal = refused(StatusCode::PAYLOAD_TOO_LARGE, "message_too_large", message);
-            Err(Box::new(refusal.into_response()))
-        }
-        Err(_elapsed) => {
-            let message = "The body did not come in time.".to_owned();
-            let refusal = refused(StatusCode::REQUEST_TIMEOUT, "request_timeout", message);
-            Err(Box::new(refusal.into_response()))
-        }
-    }
-}
-
-fn parse(bytes: &Bytes) -> Result<Asked<'_>, Box<Response>> {
-    let wrong = |message| {
-        let refusal = refused(StatusCode::BAD_REQUEST, "bad_json", message);
-        Box::new(refusal.into_response())
-    };
-    // serde would read a struct from an array, too.
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err(wrong("The body is not a JSON object.".to_owned()));
-    }
-    let asked = serde_json::from_slice(bytes);
-    asked.map_err(|error| wrong(format!("The body is not as it should be: {error}.")))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Messages<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded;
-        impl<'de> Visitor<'de> for Bounded {
-            type Value = Vec<&'de RawValue>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a list of at most {MESSAGES} messages")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut messages = Vec::new();
-                while let Some(message) = list.next_element()? {
-                    if messages.len() == MESSAGES {
-                        return Err(A::Error::invalid_length(MESSAGES + 1, &self));
-                    }
-                    messages.push(message);
-                }
-                Ok(messages)
-            }
-        }
-        deserializer.deserialize_seq(Bounded).map(Messages)
-    }
-}
-
 /// Bytes of an answer, whose memory counts until they are written.
 struct Counted {
     body: Vec<u8>,
@@ -471,7 +319,7 @@ fn done() -> Response {
     json(Bytes::from_static(b"{}"))
 }
 
-fn no_such_connection() -> Response {
+fn no_such_connection() -> NotServed {
     let message = "There is no such connection any more.".to_owned();
-    refused(StatusCode::NOT_FOUND, "no_such_connection", message).into_response()
+    NotServed::new(StatusCode::NOT_FOUND, "no_such_connection", message)
 }

@@ -135,16 +135,16 @@ impl Native {
     }
 }
 
-pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts) -> Response {
+pub(crate) async fn upgrade(
+    State(native): State<Arc<Native>>,
+    mut parts: Parts,
+) -> Result<Response, NotServed> {
     let handshake = match Handshake::of(&mut parts) {
         Ok(handshake) => handshake,
-        Err(lack) => return lack.into_response(),
+        Err(lack) => return Ok(lack.into_response()),
     };
     let client = client_of(&parts, &native.trusted_proxies);
-    let hold = match admit(&native, client, Transport::WebSocket) {
-        Ok(hold) => hold,
-        Err(response) => return *response,
-    };
+    let hold = admit(&native, client, Transport::WebSocket)?;
     let response = handshake.accepted();
     let unread = parts.extensions.remove::<Unread>().unwrap_or_default();
     let http = http_request(&native, parts);
@@ -168,7 +168,7 @@ pub(crate) async fn upgrade(State(native): State<Arc<Native>>, mut parts: Parts)
         };
         session::run(connection, native).await;
     });
-    response
+    Ok(response)
 }
 
 /// Lets a socket in, of whatever transport, or refuses it.
@@ -176,20 +176,20 @@ pub(super) fn admit(
     native: &Native,
     client: Option<ClientAddress>,
     transport: Transport,
-) -> Result<Hold, Box<Response>> {
+) -> Result<Hold, NotServed> {
     let stop = native.rooms.stop_signal();
     if stop.is_stopped() {
-        return Err(Box::new(stopping()));
+        return Err(stopping());
     }
     if native.rooms.memory().refuses(client) {
-        return Err(Box::new(short()));
+        return Err(short());
     }
     let Ok(permit) = native.connections.clone().try_acquire_owned() else {
-        return Err(Box::new(full()));
+        return Err(full());
     };
     let clients = native.rooms.clients();
     let held = client.map(|address| clients.connect(address)).transpose();
-    let held = held.map_err(|exceeded| Box::new(too_many(native, client, exceeded)))?;
+    let held = held.map_err(|exceeded| too_many(native, client, exceeded))?;
     let open = &native.open[transport as usize];
     open.fetch_add(1, Ordering::Relaxed);
     Ok(Hold {
@@ -213,45 +213,63 @@ pub(super) fn http_request(native: &Native, parts: Parts) -> Option<Arc<HttpRequ
 
 /// `POST /v1/ws`: what an upgrade would be answered. A browser keeps that from a page whose WebSocket
 /// was refused.
-pub(crate) async fn ask(State(native): State<Arc<Native>>, parts: Parts) -> Response {
+pub(crate) async fn ask(
+    State(native): State<Arc<Native>>,
+    parts: Parts,
+) -> Result<Response, NotServed> {
     let client = client_of(&parts, &native.trusted_proxies);
     let clients = native.rooms.clients();
     if native.rooms.is_stopping() {
-        stopping()
+        Err(stopping())
     } else if native.rooms.memory().refuses(client) {
-        short()
+        Err(short())
     } else if native.connections.available_permits() == 0 {
-        full()
+        Err(full())
     } else if let Some(Err(exceeded)) = client.map(|address| clients.may_connect(address)) {
-        too_many(&native, client, exceeded)
+        Err(too_many(&native, client, exceeded))
     } else {
         let message = "A WebSocket may be opened here.".to_owned();
-        refused(StatusCode::OK, "ok", message).into_response()
+        Ok(refused(StatusCode::OK, "ok", message).into_response())
     }
 }
 
-fn stopping() -> Response {
+/// The answer to a request that is refused.
+pub(crate) struct NotServed(Box<Response>);
+
+impl NotServed {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self(Box::new(refused(status, code, message).into_response()))
+    }
+}
+
+impl IntoResponse for NotServed {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+fn stopping() -> NotServed {
     let message = "The server is shutting down.".to_owned();
-    refused(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).into_response()
+    NotServed::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message)
 }
 
-fn short() -> Response {
+pub(super) fn short() -> NotServed {
     let room::Refusal { code, message } = room::Refusal::server_memory();
-    refused(StatusCode::SERVICE_UNAVAILABLE, code, message).into_response()
+    NotServed::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
 }
 
-fn full() -> Response {
+fn full() -> NotServed {
     let message = "The server has as many connections as it can take.".to_owned();
-    refused(StatusCode::SERVICE_UNAVAILABLE, "server_full", message).into_response()
+    NotServed::new(StatusCode::SERVICE_UNAVAILABLE, "server_full", message)
 }
 
-fn too_many(native: &Native, client: Option<ClientAddress>, exceeded: Exceeded) -> Response {
+fn too_many(native: &Native, client: Option<ClientAddress>, exceeded: Exceeded) -> NotServed {
     let clients = native.rooms.clients();
     let address = client.as_ref().map(tracing::field::display);
     let code = exceeded.code();
     info!(address, code, "refused: its address has too many");
     let status = StatusCode::TOO_MANY_REQUESTS;
-    refused(status, code, clients.sentence(exceeded)).into_response()
+    NotServed::new(status, code, clients.sentence(exceeded))
 }
 
 /// A code as in [`Refusal`](super::Refusal), and a sentence.
