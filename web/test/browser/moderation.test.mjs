@@ -1,43 +1,31 @@
 /** Moderation from the page: what a moderator does is seen by everybody whom it concerns. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
-import { Server } from "./server.mjs";
+import { startWithKeys } from "./keyed-server.mjs";
 
 const PATIENCE = { timeout: 30_000 };
 
+let keyed;
 let server;
 let browser;
-let folder;
-let keys;
 let rooms = 0;
 
 before(async () => {
-  folder = mkdtempSync(join(tmpdir(), "tertulia-moderation-"));
-  keys = join(folder, "keys.json");
-  writeFileSync(keys, tertulia("key"));
   browser = await launch();
-  server = await Server.start({ arrange: async () => ["--keys", keys] });
+  keyed = await startWithKeys();
+  server = keyed.server;
 });
 after(async () => {
   await browser?.close();
-  await server?.stop();
-  rmSync(folder, { recursive: true });
+  await keyed?.stop();
 });
-
-function tertulia(...args) {
-  return execFileSync(process.env.TERTULIA_BIN, args, { encoding: "utf8" }).trim();
-}
 
 /** Opens the page of somebody with a token of their own. */
 async function open(room, name, { moderate = false, mic = 0 } = {}) {
-  const args = ["token", "--keys", keys, "--room", room, "--name", name, "--identity", name, ...(moderate ? ["--moderate"] : [])];
-  return openPage(browser, `${autojoin(server.url, name, { room, mic, camera: 0 })}#token=${tertulia(...args)}`);
+  const token = keyed.token("--room", room, "--name", name, "--identity", name, ...(moderate ? ["--moderate"] : []));
+  return openPage(browser, `${autojoin(server.url, name, { room, mic, camera: 0 })}#token=${token}`);
 }
 
 async function enter(room, name, options) {

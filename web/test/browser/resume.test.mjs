@@ -402,9 +402,8 @@ test("a call with a passphrase that is reloaded leaves the devices off that were
   for (const device of ["microphone", "camera"]) await page.click(`[data-control="${device}"]`);
   await page.waitForSelector(".tile.own:not(.moving)", PATIENCE);
   await page.reload();
-  await page.waitForSelector('input[name="passphrase"]', PATIENCE);
-  // As long as opening them takes, several times.
-  await page.waitForTimeout(1_000);
+  // It says so when it has opened what it is to open.
+  await page.locator(".preview-note", { hasText: "Your camera is off." }).waitFor(PATIENCE);
   assert.deepEqual(await page.evaluate(() => window.asked), []);
 });
 

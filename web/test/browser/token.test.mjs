@@ -1,41 +1,31 @@
 /** Doors that lock: the page joins by the token in its link, and says in words why another lets nobody in. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { autojoin, launch, openPage } from "./chromium.mjs";
+import { startWithKeys, tertulia } from "./keyed-server.mjs";
 import { Server } from "./server.mjs";
 
 const PATIENCE = { timeout: 20_000 };
 const QUIET = { room: "hall", mic: 0, camera: 0 };
 
+let keyed;
 let server;
 let browser;
-let folder;
-let keys;
 
 before(async () => {
-  folder = mkdtempSync(join(tmpdir(), "tertulia-token-"));
-  keys = join(folder, "keys.json");
-  writeFileSync(keys, tertulia("key"));
   browser = await launch();
-  server = await Server.start({ arrange: async () => ["--keys", keys] });
+  keyed = await startWithKeys();
+  server = keyed.server;
 });
 after(async () => {
   await browser?.close();
-  await server?.stop();
-  rmSync(folder, { recursive: true });
+  await keyed?.stop();
 });
 
-/** Runs a command of the server's binary, and returns what it prints. */
-function tertulia(...args) {
-  return execFileSync(process.env.TERTULIA_BIN, args, { encoding: "utf8" }).trim();
-}
-
-const token = (...args) => tertulia("token", "--keys", keys, ...args);
+const token = (...args) => keyed.token(...args);
 
 const inCall = (page) => page.waitForSelector(".call .tile.own", PATIENCE);
 
@@ -57,7 +47,7 @@ test("a link with a token leads into the call, and shows the token nowhere", asy
 });
 
 test("a link without a token, or with a wrong one, says what to do", async () => {
-  const other = join(folder, "other.json");
+  const other = join(keyed.folder, "other.json");
   writeFileSync(other, tertulia("key"));
   for (const [hash, title] of [
     ["", "This call wants an access token"],

@@ -79,6 +79,7 @@ test("it moves up once a WebSocket gets through, and nothing is lost or heard tw
   // The former connection still brings something: it comes again by the new one.
   http.tell(connection, chat(2));
   line.send({ type: "chat", id: 71, text: "meanwhile" });
+  // Nothing tells that it has been read and passed over.
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.deepEqual(told.splice(0), [["chat", 1]]);
   assert.deepEqual(sockets.at(-1).said.map(({ type }) => type), ["resume"], "nothing is said before the answer");
