@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::actor::Room;
 use super::participant::Participant;
 use super::{Event, ParticipantId, Told};
-use crate::session::{Undelivered, merged};
+use crate::session::{Undelivered, coalesced};
 
 /// Shortest time between two messages of news in a large room. People do not see such a delay; a socket that is written
 /// to seven times a second costs a server little.
@@ -20,16 +20,16 @@ const EVERY: Duration = Duration::from_millis(150);
 /// Changes that wait, at most. More are told at once: a room that is that busy has no use of waiting for more.
 const MOST: usize = 512;
 
-/// Ears are the people who hear of a change.
+/// Scope says who is told of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ears {
+pub(super) enum Scope {
     Everybody,
     /// All but the audience.
     Members,
     Audience,
 }
 
-impl Ears {
+impl Scope {
     fn are_of(self, participant: &Participant) -> bool {
         match self {
             Self::Everybody => true,
@@ -53,7 +53,7 @@ pub(super) struct Crowd {
 
 struct News {
     told: Told,
-    ears: Ears,
+    scope: Scope,
     /// The participant whom it is about, who is not told.
     except: Option<ParticipantId>,
     /// Joins so far. Who joined later knows it from the welcome.
@@ -62,7 +62,7 @@ struct News {
 
 impl News {
     fn is_for(&self, participant: &Participant) -> bool {
-        self.ears.are_of(participant)
+        self.scope.are_of(participant)
             && self.joined >= participant.order
             && self.except.as_ref() != Some(&participant.id)
     }
@@ -100,11 +100,11 @@ impl Room {
     }
 
     /// Tells people something: at once in a small room, soon in a large one. `except`: the one whom it is about.
-    pub(super) fn spread(&mut self, event: Event, ears: Ears, except: Option<&ParticipantId>) {
+    pub(super) fn spread(&mut self, event: Event, scope: Scope, except: Option<&ParticipantId>) {
         let is_large = self.participants.len() >= self.shared.limits.large_room;
         if !is_large && self.crowd.news.is_empty() {
             return self.tell_some(event, |it| {
-                ears.are_of(it) && except.is_none_or(|except| it.id != *except)
+                scope.are_of(it) && except.is_none_or(|except| it.id != *except)
             });
         }
         match &event {
@@ -117,7 +117,7 @@ impl Room {
         }
         self.crowd.news.push(News {
             told: Told::several(event),
-            ears,
+            scope,
             except: except.cloned(),
             joined: self.joined,
         });
@@ -137,13 +137,13 @@ impl Room {
         let since = first.joined;
         let subjects = crowd.news.iter().filter_map(|news| news.except.as_ref());
         let subjects: HashSet<_> = subjects.collect();
-        let same = [Ears::Members, Ears::Audience].map(|ears| {
-            let others = if ears == Ears::Members {
-                Ears::Audience
+        let same = [Scope::Members, Scope::Audience].map(|scope| {
+            let others = if scope == Scope::Members {
+                Scope::Audience
             } else {
-                Ears::Members
+                Scope::Members
             };
-            let news = crowd.news.iter().filter(|news| news.ears != others);
+            let news = crowd.news.iter().filter(|news| news.scope != others);
             Parcel::new(news, self.participants.len())
         });
         for participant in self.participants.values() {
@@ -173,7 +173,7 @@ struct Parcel {
 impl Parcel {
     /// `count` people are given it, roughly.
     fn new<'a>(news: impl Iterator<Item = &'a News>, count: usize) -> Self {
-        let events = merged(news.map(|news| news.told.clone()));
+        let events = coalesced(news.map(|news| news.told.clone()));
         let weigh = |told: Told| {
             let bytes = told.weight().div_ceil(count.max(1));
             (told, bytes)

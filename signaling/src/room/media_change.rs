@@ -3,7 +3,7 @@
 use tracing::{error, info};
 
 use super::actor::Room;
-use super::crowd::Ears;
+use super::crowd::Scope;
 use super::{Change, Event, NamedSubscription, NamedUnwatchable, Speakers};
 use crate::media::{self, SubscriptionState, TrackId, Unwatchable};
 
@@ -150,7 +150,7 @@ impl Room {
         }
         if speakers != self.speakers {
             self.speakers = speakers.clone();
-            self.spread(Event::Speakers(speakers), Ears::Everybody, None);
+            self.spread(Event::Speakers(speakers), Scope::Everybody, None);
         }
     }
 

@@ -4,6 +4,7 @@
 mod actor;
 mod admission;
 mod chat;
+mod coalesce;
 mod command;
 mod crowd;
 mod errands;
@@ -13,7 +14,6 @@ mod inspection;
 mod invitations;
 mod lane;
 mod media_change;
-mod merge;
 mod moderation;
 mod negotiation;
 mod operate;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use tracing::info;
 
 use super::actor::Room;
-use super::crowd::Ears;
+use super::crowd::Scope;
 use super::errands::Then;
 use super::negotiation::Offer;
 use super::participant::Track;
@@ -241,7 +241,7 @@ impl Room {
     pub(super) fn write(&mut self, entry: ChatEntry) {
         self.chat.push(entry.clone());
         self.report(|| Change::Chat(entry.clone()));
-        self.spread(Event::Chat(entry), Ears::Everybody, None);
+        self.spread(Event::Chat(entry), Scope::Everybody, None);
     }
 
     fn stats(&mut self, id: &ParticipantId, request: Option<u32>) {

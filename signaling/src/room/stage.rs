@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::actor::Room;
 use super::command::Audience;
-use super::crowd::Ears;
+use super::crowd::Scope;
 use super::participant::Participant;
 use super::{Event, LeaveReason, ParticipantId, ParticipantInfo};
 
@@ -81,25 +81,25 @@ impl Room {
     pub(super) fn tell_others(&mut self, about: &ParticipantId, event: Event) {
         self.stage.is_outdated = true;
         let is_known = self.stage.holds(about);
-        let ears = match is_known {
-            true => Ears::Everybody,
-            false => Ears::Members,
+        let scope = match is_known {
+            true => Scope::Everybody,
+            false => Scope::Members,
         };
         match event {
             Event::TrackPublished { .. } if !is_known => {
-                self.spread(event, Ears::Members, Some(about));
+                self.spread(event, Scope::Members, Some(about));
                 // Says which tracks there are, too.
                 self.enter_stage(about);
             }
             Event::TrackUnpublished { .. } => {
-                self.spread(event, ears, Some(about));
+                self.spread(event, scope, Some(about));
                 self.leave_stage(about);
             }
             Event::ParticipantLeft { .. } => {
                 self.stage.people.remove(about);
-                self.spread(event, ears, Some(about));
+                self.spread(event, scope, Some(about));
             }
-            event => self.spread(event, ears, Some(about)),
+            event => self.spread(event, scope, Some(about)),
         }
     }
 
@@ -120,9 +120,9 @@ impl Room {
             by,
         };
         match self.stage.holds(about) {
-            true => self.spread(event, Ears::Everybody, None),
+            true => self.spread(event, Scope::Everybody, None),
             false => {
-                self.spread(event.clone(), Ears::Members, None);
+                self.spread(event.clone(), Scope::Members, None);
                 if self
                     .participants
                     .get(about)
@@ -143,7 +143,7 @@ impl Room {
         };
         if self.stage.people.insert(id.clone()) {
             let event = Event::ParticipantJoined(participant.info());
-            self.spread(event, Ears::Audience, Some(id));
+            self.spread(event, Scope::Audience, Some(id));
         }
     }
 
@@ -158,7 +158,7 @@ impl Room {
                 participant: id.clone(),
                 reason: LeaveReason::Audience,
             };
-            self.spread(event, Ears::Audience, Some(id));
+            self.spread(event, Scope::Audience, Some(id));
         }
     }
 

@@ -10,18 +10,18 @@
 
 mod ledger;
 mod outbox;
+mod queue;
 mod registry;
 #[cfg(test)]
 mod tests;
 mod token;
-mod waiting;
 
 pub(crate) use ledger::{Comeback, Ledger, ResumeFault};
 pub use outbox::Inbox;
 pub(crate) use outbox::{Outbox, Undelivered};
+#[cfg(test)]
+pub(crate) use queue::{BEHIND, Queue};
+pub(crate) use queue::{Coalesce, Role, coalesced};
 pub(crate) use registry::{Away, Registered, SessionCounts, Sessions};
 pub use token::Secret;
 pub(crate) use token::{Nonce, Token};
-#[cfg(test)]
-pub(crate) use waiting::{BEHIND, Waiting};
-pub(crate) use waiting::{Letter, Role, merged};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::waiting::{BEHIND, Letter, Waiting};
+use super::queue::{BEHIND, Coalesce, Queue};
 use crate::memory::{Account, UNCOUNTED};
 
 /// Bytes of events that are kept for one participant. Overflow: [`Undelivered::Full`]. Two thousand of the longest chat
@@ -19,11 +19,11 @@ const UNACKNOWLEDGED: usize = 4_096;
 const STEP: usize = 16 << 10;
 
 /// The room's end. Dropped, nothing follows what is kept.
-pub(crate) struct Outbox<T: Letter>(Arc<Shared<T>>);
+pub(crate) struct Outbox<T: Coalesce>(Arc<Shared<T>>);
 
 /// A connection's end. Dropped, it is detached.
 #[allow(private_bounds, reason = "the room's events are the only ones")]
-pub struct Inbox<T: Letter> {
+pub struct Inbox<T: Coalesce> {
     shared: Arc<Shared<T>>,
     attachment: u64,
 }
@@ -37,19 +37,19 @@ pub(crate) enum Undelivered {
     Detached,
 }
 
-struct Shared<T: Letter> {
+struct Shared<T: Coalesce> {
     kept: Mutex<Kept<T>>,
     changed: Notify,
     /// The process needs the memory: this participant holds most.
     evicted: Arc<Notify>,
 }
 
-struct Kept<T: Letter> {
+struct Kept<T: Coalesce> {
     /// Events that the attached connection has taken and that are not known to be written, or not acknowledged, and their
     /// bytes.
     taken: VecDeque<(T, usize)>,
     taken_bytes: usize,
-    waiting: Waiting<T>,
+    waiting: Queue<T>,
     /// The number of the first event that is not known to be written. Events count from 1 on, in the order in which they
     /// are taken: those that are left out have no number.
     first: u64,
@@ -66,7 +66,7 @@ struct Kept<T: Letter> {
     is_closed: bool,
 }
 
-impl<T: Letter> Outbox<T> {
+impl<T: Coalesce> Outbox<T> {
     /// `most` events may wait. `open` opens the account of their bytes, whose holder is told by this when it should let
     /// go ([`Inbox::evicted`]).
     pub(crate) fn new(most: usize, open: impl FnOnce(Arc<Notify>) -> Account) -> Self {
@@ -75,7 +75,7 @@ impl<T: Letter> Outbox<T> {
             kept: Mutex::new(Kept {
                 taken: VecDeque::new(),
                 taken_bytes: 0,
-                waiting: Waiting::new(BEHIND),
+                waiting: Queue::new(BEHIND),
                 first: 1,
                 keeps_taken: false,
                 most,
@@ -106,13 +106,13 @@ impl<T: Letter> Outbox<T> {
     }
 
     /// Keeps an event of so many bytes. An event that is kept once for several participants weighs its part for each. It
-    /// may take the place of others that wait: see [`waiting`](super::waiting).
+    /// may take the place of others that wait: see [`queue`](super::queue).
     pub(crate) fn put(&self, event: T, bytes: usize) -> Result<(), Undelivered> {
         self.0.put(event, bytes)
     }
 }
 
-impl<T: Letter> Drop for Outbox<T> {
+impl<T: Coalesce> Drop for Outbox<T> {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.changed.notify_waiters();
@@ -120,7 +120,7 @@ impl<T: Letter> Drop for Outbox<T> {
 }
 
 #[allow(private_bounds, reason = "the room's events are the only ones")]
-impl<T: Letter> Inbox<T> {
+impl<T: Coalesce> Inbox<T> {
     /// The next event. None once nothing follows, or another connection has taken this one's place. What was taken
     /// before counts as written. Cancel-safe.
     pub async fn recv(&mut self) -> Option<T> {
@@ -200,7 +200,7 @@ impl<T: Letter> Inbox<T> {
     }
 }
 
-impl<T: Letter> Drop for Inbox<T> {
+impl<T: Coalesce> Drop for Inbox<T> {
     fn drop(&mut self) {
         let mut kept = self.shared.lock();
         if kept.attachments == self.attachment {
@@ -210,7 +210,7 @@ impl<T: Letter> Drop for Inbox<T> {
     }
 }
 
-impl<T: Letter> Shared<T> {
+impl<T: Coalesce> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Kept<T>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -239,7 +239,7 @@ impl<T: Letter> Shared<T> {
     }
 }
 
-impl<T: Letter> Kept<T> {
+impl<T: Coalesce> Kept<T> {
     /// Forgets so many of those that were taken, the first of them: they are written, or the client has them.
     fn forget(&mut self, count: usize) {
         let written: usize = self.taken.drain(..count).map(|(_, bytes)| bytes).sum();
@@ -289,12 +289,12 @@ impl<T: Letter> Kept<T> {
 mod tests {
     use futures_util::FutureExt;
 
-    use super::super::waiting::Role;
+    use super::super::queue::Role;
     use super::*;
     use crate::memory::Budget;
 
     /// Plain numbers stand for themselves.
-    impl Letter for u32 {
+    impl Coalesce for u32 {
         type State = ();
         type Thing = ();
 

@@ -1,7 +1,7 @@
 //! The states that events tell, and the things that they are about: what a client that is behind need not be told.
 
 use super::{Event, NamedSlot, NamedSubscription, ParticipantId, ParticipantInfo, Told, TrackName};
-use crate::session::{Letter, Role};
+use crate::session::{Coalesce, Role};
 
 /// A state that one event tells as a whole.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -41,7 +41,7 @@ pub(crate) enum Thing {
     Waiter(ParticipantId),
 }
 
-impl Letter for Told {
+impl Coalesce for Told {
     type State = State;
     type Thing = Thing;
 

@@ -11,8 +11,8 @@ use std::mem;
 /// Events that wait before older ones are left out. A client that keeps up has fewer, and no use of the bookkeeping.
 pub(crate) const BEHIND: usize = 16;
 
-/// An event as far as a queue has to know it.
-pub(crate) trait Letter: Clone {
+/// Coalesce tells a queue of an event what it makes needless, and what makes it needless.
+pub(crate) trait Coalesce: Clone {
     /// Names a state that events tell as a whole.
     type State: Clone + Eq + Hash;
     /// Names a thing that begins and ends.
@@ -44,7 +44,7 @@ pub(crate) enum Role {
 }
 
 /// Events in their order, each with its bytes.
-pub(crate) struct Waiting<T: Letter> {
+pub(crate) struct Queue<T: Coalesce> {
     events: BTreeMap<u64, (T, usize)>,
     /// The number of the next one.
     next: u64,
@@ -55,12 +55,12 @@ pub(crate) struct Waiting<T: Letter> {
     behind: usize,
 }
 
-struct Index<T: Letter> {
+struct Index<T: Coalesce> {
     states: HashMap<T::State, u64>,
     things: HashMap<T::Thing, Vec<(u64, Role)>>,
 }
 
-impl<T: Letter> Waiting<T> {
+impl<T: Coalesce> Queue<T> {
     pub(crate) fn new(behind: usize) -> Self {
         Self {
             events: BTreeMap::new(),
@@ -224,7 +224,7 @@ impl<T: Letter> Waiting<T> {
     }
 }
 
-impl<T: Letter> Default for Index<T> {
+impl<T: Coalesce> Default for Index<T> {
     fn default() -> Self {
         Self {
             states: HashMap::new(),
@@ -233,7 +233,7 @@ impl<T: Letter> Default for Index<T> {
     }
 }
 
-impl<T: Letter> Index<T> {
+impl<T: Coalesce> Index<T> {
     fn add(&mut self, number: u64, event: &T) {
         event.states(&mut |state| _ = self.states.insert(state, number));
         event.things(&mut |thing, role| self.things.entry(thing).or_default().push((number, role)));
@@ -257,8 +257,8 @@ impl<T: Letter> Index<T> {
 }
 
 /// The events that are left of these for a client that is told all of them at once.
-pub(crate) fn merged<T: Letter>(events: impl IntoIterator<Item = T>) -> Vec<T> {
-    let mut waiting = Waiting::new(0);
+pub(crate) fn coalesced<T: Coalesce>(events: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut waiting = Queue::new(0);
     for event in events {
         waiting.push(event, 0);
     }

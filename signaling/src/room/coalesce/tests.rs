@@ -7,7 +7,7 @@ use super::*;
 use crate::media::{MediaKind, Needs, Reason};
 use crate::room::moderation::{Outcome, WaitingPerson};
 use crate::room::{ChatEntry, LeaveReason, Rules, Source, Speakers, TrackInfo};
-use crate::session::{BEHIND, Waiting, merged};
+use crate::session::{BEHIND, Queue, coalesced};
 
 /// A picture of the room, as a client knows it.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -301,7 +301,7 @@ fn chat(id: u64) -> Event {
 
 /// The events that are left of these for a client that was not told any.
 fn left_of(events: Vec<Event>) -> Vec<Event> {
-    let told = merged(events.into_iter().map(Told::several));
+    let told = coalesced(events.into_iter().map(Told::several));
     told.iter().map(|told| (**told).clone()).collect()
 }
 
@@ -428,7 +428,7 @@ proptest! {
     ) {
         let mut play = Play::default();
         let (mut exact, mut slow) = (Picture::default(), Picture::default());
-        let mut waiting = Waiting::new(behind);
+        let mut waiting = Queue::new(behind);
         let mut batched = VecDeque::new();
         for (what, who, which, reads) in steps {
             for event in play.step((what, who, which)) {
@@ -468,7 +468,7 @@ proptest! {
         steps in prop::collection::vec((0..16_u8, any::<u8>(), any::<u8>()), 2_000),
     ) {
         let mut play = Play::default();
-        let mut waiting = Waiting::new(BEHIND);
+        let mut waiting = Queue::new(BEHIND);
         for step in steps {
             for event in play.step(step) {
                 if !matches!(event, Event::Chat(_)) {
