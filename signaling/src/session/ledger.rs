@@ -53,9 +53,9 @@ impl ResumeFault {
     /// A sentence for people.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
-            Self::NoSuchSession => "There is no such session any more.",
-            Self::Used => "This token of the session was used before.",
-            Self::Gap => "The messages that you miss are not there.",
+            Self::NoSuchSession => "There is no such session any more. Join again.",
+            Self::Used => "This token of the session was used before. Join again.",
+            Self::Gap => "The messages that you miss are not kept any more. Join again.",
             Self::Overloaded => "The server is overloaded. Try again later.",
         }
     }

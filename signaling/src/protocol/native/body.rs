@@ -112,7 +112,11 @@ impl Text {
             return Err(wrong("The body is not a JSON object.".to_owned()));
         }
         let asked = serde_json::from_slice(&self.bytes);
-        asked.map_err(|error| wrong(format!("The body is not as it should be: {error}.")))
+        asked.map_err(|error| {
+            wrong(format!(
+                "The body has another form than it should: {error}."
+            ))
+        })
     }
 }
 
