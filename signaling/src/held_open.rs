@@ -9,6 +9,8 @@ pub(crate) trait Visitors: Send + Sync {
     fn take_out(&self, number: u64);
     /// Puts it back, as the youngest of them.
     fn put_back(&self, number: u64);
+    /// Closes a connection at once, with whatever it has not written.
+    fn close(&self, number: u64);
 }
 
 /// A connection's place in the list, which each of its requests carries.
@@ -29,6 +31,11 @@ impl Place {
     pub(crate) fn set_aside(&self) -> Aside {
         self.visitors.take_out(self.number);
         Aside(self.clone())
+    }
+
+    /// Closes the connection: what it has not written holds memory that others need.
+    pub(crate) fn close(&self) {
+        self.visitors.close(self.number);
     }
 }
 

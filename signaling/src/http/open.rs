@@ -175,6 +175,14 @@ impl Visitors for Open {
             }
         });
     }
+
+    fn close(&self, number: u64) {
+        // It leaves the list when its task has ended.
+        let task = self.with(|open| open.by_number.get(&number)?.task.clone());
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -257,6 +265,26 @@ mod tests {
         open.spawn(address(1), |_| async {});
         tokio::task::yield_now().await;
         assert_eq!(left(&open), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_closed_by_its_place() {
+        let open = Open::default();
+        let (sender, places) = std::sync::mpsc::channel();
+        for _ in 0..2 {
+            open.spawn(address(1), |place| {
+                let _ = sender.send(place);
+                std::future::pending()
+            });
+        }
+        let places: Vec<Place> = places.try_iter().collect();
+        let aside = places[1].set_aside();
+        places[1].close();
+        tokio::task::yield_now().await;
+        assert_eq!(left(&open), (1, 1));
+        drop(aside);
+        places[1].close();
+        assert_eq!(left(&open), (1, 1), "it is gone");
     }
 
     #[tokio::test(start_paused = true)]

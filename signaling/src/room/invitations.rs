@@ -9,6 +9,7 @@ use tracing::error;
 use super::timeline::unix_ms;
 use super::{InvitationId, Refusal};
 use crate::access::{Claims, Keys, LEEWAY, Token, TokenFault, new_token_id};
+use crate::clients::ClientAddress;
 use crate::hooks::Permissions;
 use crate::names::RoomName;
 
@@ -20,6 +21,9 @@ const KEPT_OF_ROOM: usize = 1_000;
 /// Invitations of the server that have not expired. Overflow: as above. They take 10 MB, if every name in them is as long as
 /// it may be.
 const KEPT: usize = 10_000;
+/// Invitations of those that were made from one address. Overflow: as above. On an open server everybody may make rooms
+/// and invite: ten addresses have to do so before others cannot.
+const KEPT_OF_ADDRESS: usize = KEPT / 10;
 
 /// An invitation to a room. Its token is told once and not kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +71,7 @@ impl Invitations {
         &self,
         keys: Option<&Keys>,
         room: &Arc<str>,
+        maker: Option<ClientAddress>,
         invitation: Invitation,
     ) -> Result<Token, Refusal> {
         let mut claims = Claims::join(room, invitation.permissions).invited(true);
@@ -79,7 +84,7 @@ impl Invitations {
             error!(%room, %error, "an invitation cannot be signed");
             Refusal::invitation_not_signed()
         })?;
-        self.kept().add(room, invitation, now_s())?;
+        self.kept().add(room, maker, invitation, now_s())?;
         Ok(token)
     }
 
@@ -157,6 +162,8 @@ struct Kept {
 
 struct OneKept {
     invitation: Invitation,
+    /// The address of its maker.
+    maker: Option<ClientAddress>,
     is_revoked: bool,
 }
 
@@ -168,7 +175,13 @@ impl OneKept {
 }
 
 impl Kept {
-    fn add(&mut self, room: &Arc<str>, invitation: Invitation, now_s: u64) -> Result<(), Refusal> {
+    fn add(
+        &mut self,
+        room: &Arc<str>,
+        maker: Option<ClientAddress>,
+        invitation: Invitation,
+        now_s: u64,
+    ) -> Result<(), Refusal> {
         self.rooms.retain(|_, kept| {
             kept.retain(|it| it.lasts(now_s));
             !kept.is_empty()
@@ -181,9 +194,14 @@ impl Kept {
         if of_room >= KEPT_OF_ROOM || of_all >= KEPT {
             return Err(Refusal::no_place_for_invitation());
         }
+        let all = self.rooms.values().flatten();
+        if maker.is_some() && all.filter(|it| it.maker == maker).count() >= KEPT_OF_ADDRESS {
+            return Err(Refusal::no_place_for_invitation());
+        }
         let kept = self.rooms.entry(Arc::clone(room)).or_default();
         kept.push(OneKept {
             invitation,
+            maker,
             is_revoked: false,
         });
         Ok(())
@@ -233,7 +251,7 @@ mod tests {
     fn made(invitations: &Invitations, keys: Option<&Keys>, room: &str) -> (InvitationId, Token) {
         let invitation = invitation(now_s() + HOUR);
         let id = invitation.id.clone();
-        let token = invitations.make(keys, &room.into(), invitation);
+        let token = invitations.make(keys, &room.into(), None, invitation);
         (id, token.expect("a token"))
     }
 
@@ -341,7 +359,7 @@ mod tests {
         let mut kept = Kept::default();
         let room = |number: usize| Arc::<str>::from(number.to_string());
         let full = |kept: &mut Kept, room: &Arc<str>, now| {
-            let refused = kept.add(room, invitation(now + 60), now);
+            let refused = kept.add(room, None, invitation(now + 60), now);
             refused.map_err(|refusal| refusal.code)
         };
         for _ in 0..LIVE_OF_ROOM {
@@ -367,6 +385,22 @@ mod tests {
         assert_eq!(full(&mut kept, &next, 65), Err("too_many_invitations"));
         assert_eq!(full(&mut kept, &next, 66), Ok(()));
         assert_eq!(kept.rooms.len(), 1, "the others have expired");
+    }
+
+    #[test]
+    fn one_address_leaves_place_for_the_invitations_of_others() {
+        let mut kept = Kept::default();
+        let address = |last: u8| Some(std::net::IpAddr::from([192, 0, 2, last]).into());
+        let mut add = |number: usize, last| {
+            let room = Arc::from(number.to_string());
+            let refused = kept.add(&room, address(last), invitation(60), 0);
+            refused.map_err(|refusal| refusal.code)
+        };
+        for number in 0..KEPT_OF_ADDRESS {
+            assert_eq!(add(number, 1), Ok(()));
+        }
+        assert_eq!(add(KEPT, 1), Err("too_many_invitations"));
+        assert_eq!(add(KEPT, 2), Ok(()));
     }
 
     /// Steps of moderators of two rooms.
@@ -404,7 +438,7 @@ mod tests {
                     Step::Make(room, lasts) => {
                         let new = invitation(now + lasts);
                         all.push((room, new.id.clone(), new.expires_s, false, false));
-                        prop_assert!(kept.add(&ROOMS[room].into(), new, now).is_ok());
+                        prop_assert!(kept.add(&ROOMS[room].into(), None, new, now).is_ok());
                     }
                     Step::Revoke(room, at) if !all.is_empty() => {
                         let at = at.index(all.len());

@@ -271,9 +271,7 @@ impl Rooms {
         let room = &*room_name(room)?;
         let entrant = entrant.checked()?;
         let client = entrant.client;
-        if let Some(Err(exceeded)) = client.map(|address| self.shared.clients.join(address)) {
-            return Err(self.shared.refuse(client, exceeded));
-        }
+        self.may_join(client)?;
         if self.shared.memory.refuses(client) {
             return Err(Refusal::server_memory());
         }
@@ -309,6 +307,18 @@ impl Rooms {
             "internal",
             "The room closes before anybody is let in.",
         ))
+    }
+
+    /// Counts a join of this address, or something that costs as much.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`]: it has joined too often lately.
+    pub(crate) fn may_join(&self, client: Option<ClientAddress>) -> Result<(), Refusal> {
+        match client.map(|address| self.shared.clients.join(address)) {
+            Some(Err(exceeded)) => Err(self.shared.refuse(client, exceeded)),
+            _ => Ok(()),
+        }
     }
 
     /// The counters of, and decisions for, everyone in a room; none if there is no such room.

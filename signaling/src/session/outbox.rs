@@ -15,6 +15,9 @@ const BYTES: usize = 16 << 20;
 /// Events that were taken and that the client has not acknowledged. Overflow: the oldest are forgotten, and a client that
 /// has missed one of them cannot go on. Clients acknowledge every 64; with so many under way the link holds seconds.
 const UNACKNOWLEDGED: usize = 4_096;
+/// Bytes of those, the last one apart. Overflow: as above. A system holds as much of a connection on its way by default
+/// (4 MiB in Linux), so that a client may come back that has lost one full of messages.
+const UNACKNOWLEDGED_BYTES: usize = 4 << 20;
 /// Bytes between two looks at the process's budget.
 const STEP: usize = 16 << 10;
 
@@ -55,8 +58,11 @@ struct Kept<T: Coalesce> {
     first: u64,
     /// Events that were taken stay until they are acknowledged; otherwise until more are taken.
     keeps_taken: bool,
-    /// Events that may wait.
+    /// Events that may wait, beside those that wait again.
     most: usize,
+    /// Events among those that wait which were taken before, at most: those that have become needless are counted still.
+    /// They are the first. A connection that is lost does not make its client slow.
+    again: usize,
     /// Bytes of all of them, as the account has them.
     bytes: usize,
     account: Account,
@@ -79,6 +85,7 @@ impl<T: Coalesce> Outbox<T> {
                 first: 1,
                 keeps_taken: false,
                 most,
+                again: 0,
                 bytes: 0,
                 account: open(Arc::clone(&evicted)),
                 attachments: 0,
@@ -194,9 +201,16 @@ impl<T: Coalesce> Inbox<T> {
         self.shared.put(event, bytes)
     }
 
-    /// Notified when the participant should end: it holds most of what the process has for events.
+    /// Notified when the participant should [let go](Self::let_go): it holds most of what the process has for events.
     pub(crate) fn evicted(&self) -> Arc<Notify> {
         Arc::clone(&self.shared.evicted)
+    }
+
+    /// Forgets what the client has not acknowledged. False if that is too little: the participant has to end.
+    pub(crate) fn let_go(&self) -> bool {
+        let mut kept = self.shared.lock();
+        let before = kept.bytes / STEP;
+        kept.forget_kept() && kept.bytes / STEP < before
     }
 }
 
@@ -220,17 +234,18 @@ impl<T: Coalesce> Shared<T> {
         if !kept.is_attached {
             return Err(Undelivered::Detached);
         }
-        if kept.keeps_taken && kept.bytes.saturating_add(bytes) > BYTES {
-            let taken = kept.taken.len();
-            kept.forget(taken);
+        if kept.bytes.saturating_add(bytes) > BYTES {
+            kept.forget_kept();
         }
         let before = kept.waiting.len();
         kept.waiting.push(event, bytes);
         let now = kept.taken_bytes.saturating_add(kept.waiting.bytes());
         let is_one_more = kept.waiting.len() > before;
-        let is_full = is_one_more && kept.waiting.len() > kept.most || now > BYTES;
-        if is_full || !kept.count(now) {
+        let beside = kept.waiting.len().saturating_sub(kept.again);
+        let is_full = is_one_more && beside > kept.most || now > BYTES;
+        if is_full || !kept.counts_all() {
             kept.waiting.pop_last();
+            kept.counts_all();
             return Err(Undelivered::Full);
         }
         drop(kept);
@@ -250,8 +265,31 @@ impl<T: Coalesce> Kept<T> {
         }
     }
 
+    /// Forgets those that were taken and are kept for a client that comes back. False if there are none.
+    fn forget_kept(&mut self) -> bool {
+        let is_any = self.keeps_taken && !self.taken.is_empty();
+        if is_any {
+            self.forget(self.taken.len());
+        }
+        is_any
+    }
+
+    /// Counts the bytes of all events. What is kept for a client that comes back is forgotten where they are too many.
+    /// False if they are still.
+    fn counts_all(&mut self) -> bool {
+        let all = |kept: &Self| kept.taken_bytes + kept.waiting.bytes();
+        let bytes = all(self);
+        self.count(bytes)
+            || self.forget_kept() && {
+                let bytes = all(self);
+                self.count(bytes)
+            }
+    }
+
     /// Appends events that wait, `limit` at most, to `events`, and returns their number.
     fn take(&mut self, limit: usize, events: &mut Vec<T>) -> usize {
+        // Those of before are written, and these are not yet.
+        self.forget(self.too_many());
         let mut count = 0;
         while count < limit
             && let Some((event, bytes)) = self.waiting.pop()
@@ -261,7 +299,20 @@ impl<T: Coalesce> Kept<T> {
             self.taken.push_back((event, bytes));
             count += 1;
         }
-        self.forget(self.taken.len().saturating_sub(UNACKNOWLEDGED));
+        self.again = self.again.saturating_sub(count);
+        count
+    }
+
+    /// The number of events, the first of those taken, that are beyond what is kept.
+    fn too_many(&self) -> usize {
+        let (mut count, mut bytes) = (self.taken.len().saturating_sub(UNACKNOWLEDGED), 0);
+        if self.taken_bytes > UNACKNOWLEDGED_BYTES {
+            let latest = self.taken.iter().rev().take_while(|(_, more)| {
+                bytes += more;
+                bytes <= UNACKNOWLEDGED_BYTES
+            });
+            count = count.max(self.taken.len() - latest.count().max(1));
+        }
         count
     }
 
@@ -269,6 +320,7 @@ impl<T: Coalesce> Kept<T> {
     fn put_back(&mut self) {
         if !self.taken.is_empty() {
             self.taken_bytes = 0;
+            self.again += self.taken.len();
             self.waiting.put_back(self.taken.drain(..));
         }
     }
@@ -423,14 +475,72 @@ mod tests {
             outbox.put(event as u32, 1).expect("kept");
             assert_eq!(taken(&mut inbox, 9), [event as u32]);
         }
-        assert_eq!(inbox.kept(), 5..=most + 5);
-        // Bytes are bounded likewise: what waits comes first.
-        outbox.put(0, BYTES / 2).expect("kept");
-        assert_eq!(taken(&mut inbox, 9), [0]);
-        assert_eq!(inbox.kept(), 6..=most + 6);
-        outbox.put(1, BYTES / 2 + 1).expect("kept");
-        assert_eq!(inbox.kept(), most + 6..=most + 6);
-        assert_eq!(outbox.put(2, BYTES / 2), Err(Undelivered::Full));
+        // The last one may not be written yet.
+        assert_eq!(inbox.kept(), 4..=most + 5);
+        // Bytes are bounded likewise.
+        for _ in 0..2 {
+            outbox.put(0, UNACKNOWLEDGED_BYTES / 2).expect("kept");
+            assert_eq!(taken(&mut inbox, 9), [0]);
+        }
+        assert_eq!(inbox.kept(), 6..=most + 7);
+        for number in 8..10 {
+            outbox.put(0, UNACKNOWLEDGED_BYTES).expect("kept");
+            assert_eq!(taken(&mut inbox, 9), [0]);
+            assert_eq!(*inbox.kept().end(), most + number);
+        }
+        assert_eq!(
+            *inbox.kept().start(),
+            most + 7,
+            "one as large is kept alone"
+        );
+        // What waits comes first.
+        outbox.put(1, BYTES).expect("kept");
+        assert_eq!(inbox.kept(), most + 9..=most + 9);
+        assert_eq!(outbox.put(2, 1), Err(Undelivered::Full));
+    }
+
+    #[test]
+    fn what_waits_again_leaves_the_place_of_what_comes() {
+        let budget = Budget::new(usize::MAX);
+        let outbox = outbox(3, &budget);
+        let mut inbox = outbox.attach();
+        inbox.keep_taken();
+        for event in 1..=9 {
+            outbox.put(event, 1).expect("kept");
+            taken(&mut inbox, 9);
+        }
+        for _ in 0..2 {
+            inbox.rewind(2);
+        }
+        for event in 10..=12 {
+            assert_eq!(outbox.put(event, 1), Ok(()));
+        }
+        assert_eq!(outbox.put(13, 1), Err(Undelivered::Full));
+        assert_eq!(taken(&mut inbox, 8), [3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(outbox.put(13, 1), Ok(()));
+        assert_eq!(outbox.put(14, 1), Err(Undelivered::Full));
+        assert_eq!(taken(&mut inbox, 9), [11, 12, 13]);
+    }
+
+    #[test]
+    fn who_has_to_let_go_forgets_what_is_not_acknowledged_before_it_ends() {
+        let budget = Budget::new(1 << 20);
+        let (silent, other) = (outbox(99, &budget), outbox(99, &budget));
+        let (mut inbox, _other) = (silent.attach(), other.attach());
+        inbox.keep_taken();
+        silent.put(1, 900 << 10).expect("kept");
+        assert_eq!(taken(&mut inbox, 9), [1]);
+        other.put(1, 500 << 10).expect("kept");
+        let told = inbox.evicted();
+        assert!(told.notified().now_or_never().is_some());
+        assert!(inbox.let_go() && !inbox.let_go());
+        assert_eq!((inbox.kept(), budget.used()), (1..=1, 500 << 10));
+        // It is as any other afterwards, and at the hard limit forgets by itself.
+        silent.put(2, 400 << 10).expect("kept");
+        assert_eq!(taken(&mut inbox, 9), [2]);
+        silent.put(3, 700 << 10).expect("kept");
+        assert_eq!((inbox.kept(), budget.used()), (2..=2, 1_200 << 10));
+        assert!(!inbox.let_go(), "all of it waits");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use tertulia_signaling::protocol::native::{ClientMessage, ServerMessage};
-use tokio::net::TcpSocket;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
@@ -198,6 +199,59 @@ async fn who_leaves_most_unread_is_ended_and_the_others_talk_on() {
     assert!(memory["outboxes_ended"].as_u64() >= Some(3), "{memory}");
     assert!(memory["outboxes"].as_u64() <= Some(30 << 20), "{memory}");
     ada.expect_ok(chat("still here")).await;
+}
+
+/// The answers of a stream or of a poll are written by an HTTP connection, which the end of a participant alone would
+/// not reach.
+#[tokio::test]
+async fn answers_that_are_read_too_slowly_are_cut_off_and_the_others_talk_on() {
+    for kind in ["events", "poll"] {
+        let server = start(SMALL).await;
+        let admin = server.admin();
+        let mut ada = server.join("Ada").await;
+        let text = "x".repeat(100_000);
+        for _ in 0..50 {
+            ada.expect_ok(chat(&text)).await;
+        }
+        let mut others = Vec::new();
+        for last in 10..13 {
+            others.push(slow_join(&server.url(), kind, last).await);
+        }
+        // A welcome of 5 MB takes 10, of 20: one of three is too much.
+        let cut = async {
+            loop {
+                let memory = counts(admin).await;
+                let ended = memory["outboxes_ended"].as_u64();
+                if ended >= Some(1) && memory["outboxes"].as_u64() <= Some(20 << 20) {
+                    break;
+                }
+            }
+        };
+        if timeout(DEADLINE, cut).await.is_err() {
+            panic!("{kind}: their memory is not free: {}", counts(admin).await);
+        }
+        let mut grace = Client::connect_with(&server.url(), at(2)).await;
+        assert_eq!(grace.join("room", "Grace").await.chat.len(), 50);
+    }
+}
+
+/// Joins over HTTP, and reads nothing.
+async fn slow_join(url: &str, kind: &str, last: usize) -> TcpStream {
+    let server = url.split('/').nth(2).expect("an address");
+    let join = r#"{"type":"join","version":1,"room":"room","name":"Slow","resumable":true}"#;
+    let body = format!(r#"{{"messages":[{join}],"wait_ms":25000}}"#);
+    let head = format!(
+        "POST /v1/http/{kind} HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("buffer size");
+    at(last)(&socket);
+    let server = server.parse().expect("an address");
+    let mut stream = socket.connect(server).await.expect("connect");
+    let request = [head.as_bytes(), body.as_bytes()].concat();
+    stream.write_all(&request).await.expect("sent");
+    stream
 }
 
 #[tokio::test]

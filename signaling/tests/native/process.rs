@@ -358,6 +358,14 @@ async fn a_log_reader_that_stops_reading_holds_up_nothing() {
     assert_eq!(stopped(&mut process).await, Some(0));
 }
 
+/// Whether a process handles SIGTERM, which is bit 14 of its mask.
+fn catches_term(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("hexadecimal");
+    mask >> 14 & 1 == 1
+}
+
 /// Here all threads of the runtime but one are fine, and that one is stuck for good in the line that says that
 /// the server has started.
 #[tokio::test]
@@ -376,6 +384,13 @@ async fn the_hard_stop_comes_whatever_hangs() {
     let first = timeout(START_TIME, lines.next_line()).await;
     first.expect("in time").expect("read").expect("a line");
     let pid = child.id().expect("it runs").to_string();
+    // The first line may come before a signal is waited for, which would end it then.
+    let waits = async {
+        while !catches_term(&pid) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(START_TIME, waits).await.expect("it takes signals");
     let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
     assert!(sent.expect("kill").success());
     let status = timeout(STOP_TIME, child.wait()).await;

@@ -68,6 +68,19 @@ async fn whoever_waited_has_a_session_and_an_answer_too() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_loaded_again_and_again_joins_as_often() {
+    let server = Server::with(|config| config.limits.joins_per_minute_per_address = 2).await;
+    let mut grace = Member::join(&server, "Grace").await;
+    grace.client = server.connect().await;
+    let (token, _) = resumed(&mut grace.client, fresh(&grace.token)).await;
+    let (mut client, refusal) = refused(&server, fresh(&token)).await;
+    assert_eq!(refusal.code, "joins_per_address");
+    // It has lost nothing: whoever remembers where it was costs little.
+    resumed(&mut client, resume(&token, 1)).await;
+    client.expect_ok(chat("back")).await;
+}
+
+#[tokio::test]
 async fn a_page_that_was_loaded_again_keeps_its_participant() {
     let server = Server::start().await;
     let mut ada = server.join("Ada").await;

@@ -11,7 +11,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::unwritten::Unwritten;
 use super::wire::{FAREWELL_TIME, Farewell, PAUSE, PER_BYTE, Received, Unsent};
+use crate::held_open::Aside;
 use crate::memory::{Account, UNCOUNTED};
 
 /// The longest time between two polls: the client is gone then.
@@ -64,7 +66,7 @@ pub(super) struct Line {
     filled: Notify,
     /// Wakes the owner: something was taken or asked for, or the client is gone.
     drained: Notify,
-    open: Box<dyn Fn() -> Account + Send + Sync>,
+    open: Box<dyn Fn() -> Unwritten + Send + Sync>,
 }
 
 /// The batch of messages that came last: one that comes again, since its answer was lost, is not taken twice.
@@ -77,7 +79,7 @@ pub(super) struct Turn {
 struct Down {
     texts: Vec<Utf8Bytes>,
     bytes: usize,
-    account: Option<Account>,
+    unwritten: Option<Unwritten>,
     /// Messages that were taken before.
     delivered: u64,
     /// A sign of life is to be sent.
@@ -85,6 +87,8 @@ struct Down {
     /// Requests that take messages, so far. The last one may; none before it.
     takers: u64,
     is_taken: bool,
+    /// Holds the last request's connection open: until the request or the socket ends, whatever ends first.
+    aside: Option<Aside>,
     /// The time at which the last request ended.
     idle_since: Instant,
     /// The owner has not heard yet that the client asked.
@@ -102,7 +106,7 @@ pub(super) struct Taken {
     pub(super) is_last: bool,
     /// Nothing is there, but the client should hear that the server is.
     pub(super) beats: bool,
-    pub(super) accounts: Vec<Account>,
+    pub(super) unwritten: Vec<Unwritten>,
 }
 
 /// A request that takes messages. Dropped, the client asks no more.
@@ -133,7 +137,7 @@ impl Sockets {
         kind: Kind,
         patience: Duration,
         waiting: Account,
-        open: impl Fn() -> Account + Send + Sync + 'static,
+        open: impl Fn() -> Unwritten + Send + Sync + 'static,
     ) -> (Emulated, Arc<Line>) {
         let (sender, up) = mpsc::channel(UP);
         let line = Arc::new(Line {
@@ -143,11 +147,12 @@ impl Sockets {
             down: Mutex::new(Down {
                 texts: Vec::new(),
                 bytes: 0,
-                account: None,
+                unwritten: None,
                 delivered: 0,
                 beats: false,
                 takers: 0,
                 is_taken: false,
+                aside: None,
                 idle_since: Instant::now(),
                 asked: false,
                 is_finished: false,
@@ -271,6 +276,10 @@ impl Emulated {
     pub(super) async fn finish(self, farewell: Farewell) {
         {
             let mut down = self.line.lock();
+            // Its messages are to be let go of. The goodbye is not.
+            if down.unwritten.as_ref().is_some_and(Unwritten::is_evicted) {
+                (down.texts, down.bytes, down.unwritten) = Default::default();
+            }
             let text = Utf8Bytes::from(farewell.message);
             down.bytes += text.len();
             down.texts.push(text);
@@ -294,7 +303,13 @@ impl Emulated {
 impl Drop for Emulated {
     fn drop(&mut self) {
         self.sockets.lock().remove(&self.line.id);
-        self.line.lock().is_finished = true;
+        let aside = {
+            let mut down = self.line.lock();
+            down.is_finished = true;
+            down.aside.take()
+        };
+        // A client that takes its last messages slowly gives way to others, like any that reads an answer.
+        drop(aside);
         self.line.filled.notify_waiters();
     }
 }
@@ -321,8 +336,8 @@ impl Line {
         }
         let bytes = down.bytes + text.len();
         if bytes > UNCOUNTED {
-            let account = down.account.get_or_insert_with(|| (self.open)());
-            if !account.set(PER_BYTE * bytes) {
+            let unwritten = down.unwritten.get_or_insert_with(|| (self.open)());
+            if !unwritten.set(PER_BYTE * bytes) {
                 return Err(Unpushed::NoMemory(text));
             }
         }
@@ -349,14 +364,17 @@ impl Line {
         self.filled.notify_waiters();
     }
 
-    /// Begins to take messages, in the place of a request that did.
-    pub(super) fn taker(self: &Arc<Self>, kind: Kind) -> Taker {
+    /// Begins to take messages, in the place of a request that did. `aside` holds the request's connection open.
+    pub(super) fn taker(self: &Arc<Self>, kind: Kind, aside: Option<Aside>) -> Taker {
         let mut down = self.lock();
         down.takers += 1;
         down.is_taken = true;
         down.asked = true;
+        let aside = aside.filter(|_| !down.is_finished);
+        let before = std::mem::replace(&mut down.aside, aside);
         let number = down.takers;
         drop(down);
+        drop(before);
         self.drained.notify_one();
         self.filled.notify_waiters();
         Taker {
@@ -398,7 +416,7 @@ impl Taker {
             after,
             is_last: down.is_finished || down.is_gone,
             beats,
-            accounts: down.account.take().into_iter().collect(),
+            unwritten: down.unwritten.take().into_iter().collect(),
         };
         drop(down);
         self.line.drained.notify_one();
@@ -413,7 +431,7 @@ impl Taker {
             after: down.delivered,
             is_last: false,
             beats: false,
-            accounts: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 }
@@ -422,7 +440,7 @@ impl Taken {
     /// Appends what was taken after it.
     pub(super) fn append(&mut self, mut next: Self) {
         self.texts.append(&mut next.texts);
-        self.accounts.append(&mut next.accounts);
+        self.unwritten.append(&mut next.unwritten);
         self.is_last |= next.is_last;
     }
 }
@@ -436,7 +454,9 @@ impl Drop for Taker {
         down.is_taken = false;
         down.idle_since = Instant::now();
         down.is_gone |= self.kind == Kind::Stream;
+        let aside = down.aside.take();
         drop(down);
+        drop(aside);
         self.line.drained.notify_one();
     }
 }

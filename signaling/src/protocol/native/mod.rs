@@ -15,6 +15,7 @@ mod owner;
 mod rate;
 mod server_message;
 mod session;
+mod unwritten;
 mod upgrade;
 mod websocket;
 mod wire;

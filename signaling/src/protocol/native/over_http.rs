@@ -18,12 +18,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::body::{Asked, Text};
 use super::connection::{Connection, Hold};
 use super::emulated::{Kind, Line, SocketId, Taken, Taker};
+use super::unwritten::Unwritten;
 use super::upgrade::{Native, NotServed, http_request};
 use super::wire::Wire;
 use super::{session, upgrade};
 use crate::clients::{ClientAddress, client_of};
-use crate::held_open::{Aside, Place};
-use crate::memory::Account;
+use crate::held_open::Place;
 
 /// Longest wait of a poll: proxies end a request that is not answered for 30 s.
 const LONGEST_WAIT_MS: u64 = 25_000;
@@ -35,13 +35,14 @@ pub(crate) async fn events(
     let (mut parts, body) = request.into_parts();
     let client = client_of(&parts, &native.trusted_proxies);
     let hold = upgrade::admit(&native, client, Kind::Stream.into())?;
-    let aside = set_aside(&parts);
+    let place = parts.extensions.get::<Place>().cloned();
+    let aside = place.as_ref().map(Place::set_aside);
     let text = Text::read(&native, &mut parts, client, body).await?;
     let asked = text.asked()?;
     let messages = asked.messages.0.iter();
     let messages: Vec<Utf8Bytes> = messages.map(|message| message.get().into()).collect();
     let line = begin(&native, parts, client, hold, Kind::Stream);
-    let taker = line.taker(Kind::Stream);
+    let taker = line.taker(Kind::Stream, aside);
     // Beside the stream: the owner may have to be rid of messages before it looks at the next of these. Those that the
     // client sends once it knows the socket's name come after them.
     let turn = line.turn.clone().lock_owned().await;
@@ -70,22 +71,22 @@ pub(crate) async fn events(
             HeaderValue::from_static("no"),
         ),
     ];
-    Ok((headers, Body::from_stream(event_stream(open, taker, aside))).into_response())
+    Ok((headers, Body::from_stream(event_stream(open, taker, place))).into_response())
 }
 
 fn event_stream(
     open: String,
     taker: Taker,
-    aside: Option<Aside>,
+    place: Option<Place>,
 ) -> impl stream::Stream<Item = Result<Bytes, Infallible>> + Send {
-    let state = (Some(open), Some(taker), aside);
-    stream::unfold(state, |(open, taker, aside)| async move {
+    let state = (Some(open), Some(taker), place);
+    stream::unfold(state, |(open, taker, place)| async move {
         if let Some(open) = open {
-            return Some((Ok(open.into()), (None, taker, aside)));
+            return Some((Ok(open.into()), (None, taker, place)));
         }
         let taken = taker.as_ref()?.take().await?;
         let taker = taker.filter(|_| !taken.is_last);
-        let bytes = Counted::bytes(taken, |taken, body| {
+        let bytes = Counted::bytes(taken, place.as_ref(), |taken, body| {
             for text in &taken.texts {
                 // A text has no line ends: JSON escapes them.
                 body.extend_from_slice(b"data: ");
@@ -96,7 +97,7 @@ fn event_stream(
                 body.extend_from_slice(b":\n\n");
             }
         });
-        Some((Ok(bytes), (None, taker, aside)))
+        Some((Ok(bytes), (None, taker, place)))
     })
 }
 
@@ -109,16 +110,11 @@ pub(crate) async fn poll(
     let client = client_of(&parts, &native.trusted_proxies);
     let text = Text::read(&native, &mut parts, client, body).await?;
     let asked = text.asked()?;
-    let _aside;
+    let place = parts.extensions.get::<Place>().cloned();
     let line = match &asked.connection {
-        Some(id) => {
-            let line = find(&native, id).ok_or_else(no_such_connection)?;
-            _aside = set_aside(&parts);
-            line
-        }
+        Some(id) => find(&native, id).ok_or_else(no_such_connection)?,
         None => {
             let hold = upgrade::admit(&native, client, Kind::Poll.into())?;
-            _aside = set_aside(&parts);
             begin(&native, parts, client, hold, Kind::Poll)
         }
     };
@@ -126,7 +122,7 @@ pub(crate) async fn poll(
         line.cut();
         return Ok(done());
     }
-    let taker = line.taker(Kind::Poll);
+    let taker = line.taker(Kind::Poll, place.as_ref().map(Place::set_aside));
     let mut taken = taker.nothing();
     let is_brought = {
         let mut brought = pin!(bring(&line, &asked));
@@ -153,7 +149,7 @@ pub(crate) async fn poll(
         }
     }
     let id = line.id;
-    let body = Counted::bytes(taken, |taken, body| {
+    let body = Counted::bytes(taken, place.as_ref(), |taken, body| {
         let head = format!(
             "{{\"connection\":\"{id}\",\"after\":{},\"messages\":[",
             taken.after
@@ -226,7 +222,7 @@ fn begin(
     let let_go = evicted.clone();
     let open = move || {
         let let_go = let_go.clone();
-        outboxes.open(client, move || let_go.notify_one())
+        Unwritten::open(&outboxes, client, let_go)
     };
     let patience = match kind {
         Kind::Stream => native.limits.write_timeout(),
@@ -276,19 +272,26 @@ async fn bring(line: &Line, asked: &Asked<'_>) -> bool {
     true
 }
 
-/// Bytes of an answer, whose memory counts until they are written.
+/// Bytes of an answer, whose memory counts until the connection at `place` has written them.
 struct Counted {
     body: Vec<u8>,
-    _accounts: Vec<Account>,
+    _unwritten: Vec<Unwritten>,
 }
 
 impl Counted {
-    fn bytes(taken: Taken, write: impl FnOnce(&Taken, &mut Vec<u8>)) -> Bytes {
+    fn bytes(
+        taken: Taken,
+        place: Option<&Place>,
+        write: impl FnOnce(&Taken, &mut Vec<u8>),
+    ) -> Bytes {
         let mut body = Vec::new();
         write(&taken, &mut body);
+        if let Some(place) = place {
+            taken.unwritten.iter().for_each(|it| it.leave_by(place));
+        }
         Bytes::from_owner(Self {
             body,
-            _accounts: taken.accounts,
+            _unwritten: taken.unwritten,
         })
     }
 }
@@ -297,11 +300,6 @@ impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
-}
-
-/// Says that the request's connection is one of a socket, for as long as the result lives.
-fn set_aside(parts: &Parts) -> Option<Aside> {
-    parts.extensions.get::<Place>().map(Place::set_aside)
 }
 
 fn json(body: Bytes) -> Response {

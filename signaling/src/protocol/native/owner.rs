@@ -218,7 +218,10 @@ impl Owner {
             let is_told = self.session.as_ref().is_none_or(|it| it.is_told_away);
             tokio::select! {
                 ending = &mut self.membership.ending => break End::of_room(ending).into(),
-                () = evicted.notified() => break End::no_memory().into(),
+                () = evicted.notified() => match self.membership.events.let_go() {
+                    true => continue,
+                    false => break End::no_memory().into(),
+                },
                 knock = knocked(&mut self.session) => match self.judge(knock) {
                     Some(turn) => break turn,
                     None => continue,
@@ -282,7 +285,11 @@ impl Owner {
         loop {
             tokio::select! {
                 ending = &mut self.membership.ending => return Err(End::of_room(ending).into()),
-                () = full.notified() => return Err(End::no_memory().into()),
+                () = full.notified() => {
+                    if !self.membership.events.let_go() {
+                        return Err(End::no_memory().into());
+                    }
+                }
                 () = evicted.notified() => return Err(End::no_memory().into()),
                 knock = knocked(&mut self.session) => {
                     if let Some(turn) = self.judge(knock) {
@@ -368,7 +375,11 @@ impl Owner {
             tokio::select! {
                 sent = &mut sent => return sent.map_err(|unsent| End::from(unsent).into()),
                 ending = &mut self.membership.ending => return Err(End::of_room(ending).into()),
-                () = full.notified() => return Err(End::no_memory().into()),
+                () = full.notified() => {
+                    if !self.membership.events.let_go() {
+                        return Err(End::no_memory().into());
+                    }
+                }
                 () = evicted.notified() => return Err(End::no_memory().into()),
                 knock = knocked(&mut self.session) => {
                     if let Some(turn) = self.judge(knock) {

@@ -114,6 +114,12 @@ async fn resume_session(
             return Some((connection, refused));
         }
     };
+    // It costs the server as much as a join does.
+    if comeback == Comeback::Fresh
+        && let Err(refusal) = native.rooms.may_join(connection.client)
+    {
+        return Some((connection, Refused { id, refusal }));
+    }
     let sessions = &native.sessions;
     let refused = |(connection, fault): (Connection, ResumeFault)| {
         sessions.count_refused(fault);

@@ -155,10 +155,12 @@ impl Room {
             permissions,
         };
         let keys = self.shared.authority.keys.as_ref().map(|keys| keys.get());
-        let token =
-            self.shared
-                .invitations
-                .make(keys.as_ref(), &self.name.shared(), invitation.clone())?;
+        let token = self.shared.invitations.make(
+            keys.as_ref(),
+            &self.name.shared(),
+            maker.client,
+            invitation.clone(),
+        )?;
         Ok((invitation, token))
     }
 }
