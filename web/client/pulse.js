@@ -4,13 +4,15 @@ const LOOK_EVERY_MS = 500;
 const PAUSE_RATIO = 20;
 /** Looks in a row that find nothing until a path is dead: packets may be late by that. */
 const DEAD_AFTER = 3;
-/** Packets of ours in between that get an answer: sound alone has 50 a second, and the server reports on it several times. */
-const SENT = 10;
+/** Packets of ours in between that get an answer: the server reports on them several times a second. */
+const SENT = 3;
+/** What has come not longer ago than this was still to come when a line was lost. */
+const RECENT_MS = 5_000;
 /** A look that comes so much later than it was to tells nothing: the page or the machine slept. */
 const LATE_MS = 1_000;
 /**
- * Time for what has been done about a dead path, before it is done again; it doubles. Browsers learn of another network up
- * to 2 s late, and look for paths in those that they know of.
+ * Time for what has been done about a dead path, before it is done again; from the third time on it doubles. Browsers learn
+ * of another network 2 s late and more, and look for paths in those that they know of.
  */
 const DEAD_AGAIN_MS = 1_500;
 
@@ -44,16 +46,16 @@ export class Pulse {
   /** @type {Counters | null} of the last look */
   #last = null;
   #due = 0;
-  /** Something came until it stopped. */
-  #wasFlowing = false;
+  /** The time at which something was last seen to have come. */
+  #cameAt = Number.NEGATIVE_INFINITY;
   /** The next look is where a hurried one begins. */
   #isHurried = false;
   /** The next look is a hurried one. */
   #isUrgent = false;
   /** Looks in a row that found nothing, though there should have been something. */
   #missed = 0;
-  /** The time at which a dead path is told again, and the wait for that. */
-  #again = { at: 0, wait: DEAD_AGAIN_MS };
+  /** How often something was done about a dead path, and the time from which on it is done again. */
+  #done = { times: 0, until: 0 };
   #isOver = false;
 
   /**
@@ -74,7 +76,7 @@ export class Pulse {
    */
   hurry() {
     if (this.#isOver) return;
-    this.#again = { at: 0, wait: DEAD_AGAIN_MS };
+    this.#done = { times: 0, until: 0 };
     if (this.#isDead) return this.#act();
     this.#isHurried = true;
     this.#next(0);
@@ -101,12 +103,13 @@ export class Pulse {
     this.#last = counters;
     const begins = this.#isHurried;
     this.#isHurried = false;
-    if (!counters || !last || isLate) this.#begin(false);
     // Paths that are given up take their counters with them.
-    else if (counters.arrived !== last.arrived) this.#begin(true);
+    const isArriving = last !== null && counters !== null && counters.arrived !== last.arrived;
+    if (isArriving) this.#cameAt = began;
+    if (!counters || !last || isLate || isArriving) this.#begin();
     else if (this.#isDead) this.#act();
-    else if (counters.sent - last.sent >= SENT || (this.#isUrgent && this.#wasFlowing)) this.#miss();
-    else if (!begins) this.#begin(false);
+    else if (counters.sent - last.sent >= SENT || (this.#isUrgent && began - this.#cameAt < RECENT_MS)) this.#miss();
+    else if (!begins) this.#begin();
     this.#isUrgent = begins;
     this.#next(Math.max(LOOK_EVERY_MS, PAUSE_RATIO * (Date.now() - began)));
   }
@@ -115,11 +118,9 @@ export class Pulse {
     return this.#missed >= DEAD_AFTER;
   }
 
-  /** @param {boolean} isFlowing */
-  #begin(isFlowing) {
+  #begin() {
     this.#missed = 0;
-    this.#again = { at: 0, wait: DEAD_AGAIN_MS };
-    this.#wasFlowing = isFlowing;
+    this.#done = { times: 0, until: 0 };
   }
 
   #miss() {
@@ -129,8 +130,8 @@ export class Pulse {
   }
 
   #act() {
-    const { at, wait } = this.#again;
-    if (Date.now() < at || !this.#actions.dead()) return;
-    this.#again = { at: Date.now() + wait, wait: wait * 2 };
+    const { times, until } = this.#done;
+    if (Date.now() < until || !this.#actions.dead()) return;
+    this.#done = { times: times + 1, until: Date.now() + DEAD_AGAIN_MS * 2 ** Math.max(0, times - 1) };
   }
 }

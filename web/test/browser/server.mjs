@@ -16,15 +16,16 @@ export class Server {
   log = "";
 
   /**
-   * @param {{ arrange?: (mediaPort: number) => Promise<string[]>, secure?: boolean }} [options] `arrange`: what must be
-   *   there before the server; returns flags for it. Then it is always one of ours. `secure`: by these flags it speaks TLS
+   * @param {{ arrange?: (mediaPort: number) => Promise<string[]>, secure?: boolean, host?: string }} [options] `arrange`:
+   *   what must be there before the server; returns flags for it. Then it is always one of ours. `secure`: by these flags
+   *   it speaks TLS. `host`: the address of its page
    */
-  static async start({ arrange, secure = false } = {}) {
+  static async start({ arrange, secure = false, host = "127.0.0.1" } = {}) {
     const server = new Server();
     server.url = arrange ? undefined : process.env.TERTULIA_URL;
     if (server.url) return server;
     if (!process.env.TERTULIA_BIN) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
-    const listen = `127.0.0.1:${await freeTcpPort()}`;
+    const listen = `${host}:${await freeTcpPort(host)}`;
     server.url = `${secure ? "https" : "http"}://${listen}/`;
     const mediaPort = await freeUdpPort();
     server.#arguments = ["--listen", listen, "--media-port", String(mediaPort), "--workers", "1"];
@@ -97,8 +98,9 @@ function answers(url) {
   });
 }
 
-async function freeTcpPort() {
-  const probe = createServer().listen(0, "127.0.0.1");
+/** @param {string} host */
+async function freeTcpPort(host) {
+  const probe = createServer().listen(0, host);
   await once(probe, "listening");
   const { port } = probe.address();
   probe.close();

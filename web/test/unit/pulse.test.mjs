@@ -61,12 +61,12 @@ test("what is done about it gets time, and ever more of it", async () => {
     await run(500);
     if (told.dead > before) at.push(ms + 500);
   }
-  assert.deepEqual(at, [1_500, 4_500, 10_500]);
+  assert.deepEqual(at, [1_500, 3_000, 6_000, 12_000]);
   path.arrives = true;
   await run(3_000);
   path.arrives = false;
   await run(2_600);
-  assert.deepEqual(told, { doubt: 2, dead: 5 }, "then all begins anew");
+  assert.deepEqual(told, { doubt: 2, dead: 6 }, "then all begins anew");
 });
 
 test("what could not be done is done as soon as it can", async () => {
@@ -93,7 +93,7 @@ test("when there is a reason for doubt, half a second of silence is enough, also
   path.sends = false;
   await run(3_200);
   path.arrives = false;
-  await run(100);
+  await run(2_100);
   pulse.hurry();
   await run(480);
   assert.equal(told.dead, 0);
@@ -104,7 +104,7 @@ test("when there is a reason for doubt, half a second of silence is enough, also
 test("the same doubt is no reason where nothing came before, and none where something comes", async () => {
   const { pulse, path, told, run } = watched();
   Object.assign(path, { arrives: false, sends: false });
-  await run(3_000);
+  await run(6_000);
   pulse.hurry();
   await run(3_000);
   assert.equal(told.dead, 0);
