@@ -84,6 +84,23 @@ fn a_viewer_that_is_heard_again_is_sent_a_keyframe_before_it_asks() {
 }
 
 #[test]
+fn a_publisher_that_is_heard_again_is_asked_for_a_keyframe_before_a_viewer_asks() {
+    let (mut sim, publisher, viewer) = call(505);
+    sim.clients[viewer].wants_pictures = false;
+    let outage = PathModel {
+        loss: 1.0,
+        ..PathModel::LAN
+    };
+    sim.set_path(publisher, outage);
+    sim.run(3 * SECOND);
+    let before = sim.clients[publisher].keyframe_requests;
+    sim.set_path(publisher, PathModel::LAN);
+    sim.run(SECOND);
+    assert_eq!(sim.clients[publisher].keyframe_requests, before + 1);
+    assert_going_on(&sim, viewer, 4 * SECOND);
+}
+
+#[test]
 fn ice_restarts_by_a_later_offer_and_media_goes_on() {
     let (mut sim, publisher, viewer) = call(503);
     for client in [publisher, viewer] {
