@@ -1,6 +1,7 @@
 import { CallError } from "./errors.js";
 import { Events } from "./events.js";
 import { DATA_PROTOCOL, say } from "./protocol.js";
+import { countersOf, Pulse } from "./pulse.js";
 import { PathWatch, WHOLE_PATIENCE_MS } from "./reconnect.js";
 import { Signaling } from "./signaling.js";
 import { Transport } from "./transport.js";
@@ -94,6 +95,8 @@ export class Connection extends Events {
   #transport = null;
   /** @type {PathWatch | null} */
   #watch = null;
+  /** @type {Pulse | null} */
+  #pulse = null;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
   /** @type {Promise<void>} the latest */
@@ -127,6 +130,7 @@ export class Connection extends Events {
     });
     this.#signaling.on("up", (kind) => {
       this.#watch?.release(this.#transport?.state ?? "new");
+      this.#pulse?.hurry();
       this.emit("up", kind);
     });
     this.#signaling.on("refused", ({ code, isEarly }) => this.#loseSignaling({ isRestart: isEarly, isTaken: code === "session_used" }));
@@ -324,6 +328,7 @@ export class Connection extends Events {
   close() {
     this.#over = true;
     this.#watch?.stop();
+    this.#pulse?.stop();
     this.#transport?.close();
     this.#signaling.close();
   }
@@ -395,6 +400,30 @@ export class Connection extends Events {
     });
     this.#watch.update(transport.state);
     if (!this.#signaling.isUp) this.#watch.hold();
+    this.#watchPulse(transport);
+  }
+
+  /** @param {Transport} transport */
+  #watchPulse(transport) {
+    this.#pulse?.stop();
+    this.#pulse = new Pulse({
+      count: async () => (transport.state === "connected" ? countersOf(await transport.getStats()) : null),
+      doubt: () => this.#signaling.check(),
+      dead: () => this.#renewPath(),
+    });
+  }
+
+  /**
+   * Looks for another path before the browser knows that there is none.
+   *
+   * @returns {boolean} false if that is of no use yet: without messages to the server there may be no network
+   */
+  #renewPath() {
+    if (!this.#signaling.isProven) return false;
+    const transport = this.#transport;
+    // If there is none, the browser finds out, and `PathWatch` goes on.
+    if (transport?.state === "connected") transport.restartIce().catch(() => {});
+    return true;
   }
 
   /** The server has given up our transport; joining again is not needed, another transport is. */
@@ -403,6 +432,7 @@ export class Connection extends Events {
     if (!this.#transport) return;
     const receiving = this.#transport.receivingCounts;
     this.#watch?.stop();
+    this.#pulse?.stop();
     this.#transport?.close();
     this.emit("restarted", undefined);
     this.offer(receiving).catch((error) => this.#loseMedia(error));
@@ -426,6 +456,7 @@ export class Connection extends Events {
     if (this.#over) return;
     this.#over = true;
     this.#watch?.stop();
+    this.#pulse?.stop();
     this.#transport?.close();
     if (!this.#isOut) this.#signaling.close();
     this.emit("lost", { reason, message, isRestart, isTaken });

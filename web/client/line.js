@@ -53,7 +53,7 @@ const NOTICED_LATER_MS = 15_000;
  */
 export class Line extends Events {
   #chooser;
-  #liveness = new Liveness({ ping: () => this.#ping(), dead: () => this.#drop() });
+  #liveness = new Liveness({ ping: () => this.#ping(), doubt: () => void this.#compete(), dead: () => this.#drop() });
   #backoff = new Backoff();
   /** @type {Session | null} */
   #session = null;
@@ -92,12 +92,17 @@ export class Line extends Events {
     if (isReal || fetch) ways.push(() => new EventsChannel(url, fetch), () => new PollingChannel(url, fetch));
     // A fake socket has no server behind it to ask.
     this.#chooser = new Chooser(ways, async () => (ask ?? (isReal ? whyRefused : unreachable))(url));
-    this.#stopWaking = onWake(() => this.#stir());
+    this.#stopWaking = onWake(() => this.check());
   }
 
   /** Whether what is said goes out at once. */
   get isUp() {
     return this.#socket !== null && this.#resumeId === null;
+  }
+
+  /** Whether there is no reason to believe that it does not. */
+  get isProven() {
+    return this.isUp && !this.#liveness.isChecking;
   }
 
   get isOver() {
@@ -140,6 +145,12 @@ export class Line extends Events {
   /** Does not wait for the next attempt to find a connection. */
   retryNow() {
     this.#wake();
+  }
+
+  /** Something has happened after which connections are often dead, or possible again. */
+  check() {
+    if (this.#socket) this.#liveness.check();
+    else this.#wake();
   }
 
   close() {
@@ -345,23 +356,27 @@ export class Line extends Events {
 
   /** Moves from a worse way to the best one, if that works by now. */
   async #raise() {
-    if (!this.isUp || this.kind === "websocket") return;
-    const better = await this.#chooser.probe().catch(() => null);
-    if (!better) return;
-    if (this.#isOver || !this.#session || !this.isUp) return better.close();
+    if (this.isUp && this.kind !== "websocket") await this.#move(() => true);
+  }
+
+  /** Moves to another connection if that answers before this one, which may be dead. */
+  async #compete() {
+    const socket = this.#socket;
+    if (this.isUp && this.#session) await this.#move(() => socket === this.#socket && this.#liveness.isChecking);
+  }
+
+  /** @param {() => boolean} isWanted whether another connection that works is still of use */
+  async #move(isWanted) {
+    const other = await this.#chooser.probe().catch(() => null);
+    if (!other) return;
+    if (this.#isOver || !this.#session || !this.isUp || !isWanted()) return other.close();
     this.#former = this.#socket;
-    this.#resume(better);
+    this.#resume(other);
   }
 
   #leaveFormer() {
     this.#former?.close();
     this.#former = null;
-  }
-
-  /** Something has happened after which connections are often dead, or possible again. */
-  #stir() {
-    if (this.#socket) this.#liveness.check();
-    else this.#wake();
   }
 
   /**

@@ -4,6 +4,8 @@ const TICK_MS = 500;
 const PING_EVERY_MS = 2_500;
 /** A connection that may be dead is given this time to prove the contrary. */
 const CHECK_MS = 1_500;
+/** After this time, longer than most round trips, it is worth to look for another one beside it. */
+const DOUBT_MS = 500;
 /** A timer that comes later than this was held back: the machine slept, or the page. */
 const LATE_MS = 2_000;
 
@@ -14,9 +16,12 @@ const LATE_MS = 2_000;
 export class Liveness {
   #silentMs;
   #ping;
+  #doubt;
   #dead;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #doubting;
   #ticked = 0;
   #pinged = 0;
   #deadline = 0;
@@ -25,10 +30,12 @@ export class Liveness {
   /**
    * @param {object} options
    * @param {() => void} options.ping asks for a sign of life
+   * @param {() => void} [options.doubt] a check is not answered as soon as most are
    * @param {() => void} options.dead called once
    */
-  constructor({ ping, dead }) {
+  constructor({ ping, doubt = () => {}, dead }) {
     this.#ping = ping;
+    this.#doubt = doubt;
     this.#dead = dead;
     this.#silentMs = 0;
   }
@@ -44,11 +51,18 @@ export class Liveness {
 
   stop() {
     clearInterval(this.#timer);
+    clearTimeout(this.#doubting);
     this.#timer = undefined;
+  }
+
+  /** Whether it is being checked, and has said nothing yet. */
+  get isChecking() {
+    return this.#isChecking;
   }
 
   heard() {
     this.#isChecking = false;
+    clearTimeout(this.#doubting);
     this.#deadline = Date.now() + this.#silentMs;
   }
 
@@ -57,6 +71,7 @@ export class Liveness {
     if (this.#timer === undefined || this.#isChecking) return;
     this.#isChecking = true;
     this.#deadline = Date.now() + CHECK_MS;
+    this.#doubting = setTimeout(() => this.#doubt(), DOUBT_MS);
     this.#askNow();
   }
 

@@ -70,6 +70,11 @@ export class Signaling extends Events {
     return !this.#isOver && this.#line.isUp;
   }
 
+  /** Whether there is no reason to believe that it does not. */
+  get isProven() {
+    return !this.#isOver && this.#line.isProven;
+  }
+
   /** @returns {SocketKind | null} the present way to the server */
   get kind() {
     return this.#line.kind;
@@ -128,6 +133,11 @@ export class Signaling extends Events {
   /** Does not wait for the next attempt to find a connection. */
   retryNow() {
     this.#line.retryNow();
+  }
+
+  /** Asks whether messages reach the server: there is a reason to believe that they do not. */
+  check() {
+    this.#line.check();
   }
 
   close() {

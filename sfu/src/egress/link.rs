@@ -284,12 +284,14 @@ impl Link {
         self.hearing == Hearing::Unheard
     }
 
-    /// Handles transport-wide feedback.
-    pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) {
+    /// Handles transport-wide feedback; true if it is the first after the viewer was not heard. Packets sent meanwhile are
+    /// lost for good.
+    pub(crate) fn feedback(&mut self, now: Instant, feedback: &TransportFeedback) -> bool {
         if !self.numbered {
-            return;
+            return false;
         }
-        if self.hearing != Hearing::Heard {
+        let returns = self.hearing != Hearing::Heard;
+        if returns {
             self.returned_at = Some(now);
         }
         self.hearing = Hearing::Heard;
@@ -297,6 +299,7 @@ impl Link {
         self.reported = None;
         self.bwe.feedback(now, feedback);
         self.follow(now);
+        returns
     }
 
     /// Handles a report block of a stream, with the round trip since the last sender report, if it tells one; `rtt` is

@@ -498,7 +498,12 @@ impl Subscriber {
                     self.keyframe_wanted(now, *media, requests);
                 }
             }
-            Rtcp::Twcc(feedback) => self.link.feedback(now, feedback),
+            Rtcp::Twcc(feedback) => {
+                // Receivers ask for a keyframe themselves, but some only after they have waited 3 s for a picture.
+                if self.link.feedback(now, feedback) {
+                    requests.extend(self.keyframes_wanted(now));
+                }
+            }
             // Chromium sends some REMB that nobody negotiated, unrelated to the rate sent.
             Rtcp::Remb { bitrate, ssrcs, .. } if self.has_remb() => {
                 let listed = self.listed(now, ssrcs);

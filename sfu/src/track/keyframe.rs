@@ -33,6 +33,12 @@ impl KeyframeRequests {
         true
     }
 
+    /// Records that everybody needs a keyframe, unless one comes. The publisher is asked when requests are next sent.
+    pub(super) fn want(&mut self, now: Instant) {
+        self.asked_at.get_or_insert(now);
+        self.deferred = true;
+    }
+
     /// Records that a keyframe came: nobody waits for one any more.
     pub(crate) fn received(&mut self) {
         self.deferred = false;
@@ -71,6 +77,22 @@ mod tests {
         assert!(!requests.poll(start + Duration::from_millis(299)));
         assert!(requests.poll(start + INTERVAL));
         assert_eq!(requests.poll_timeout(), None);
+        assert_eq!(requests.sent(), 2);
+    }
+
+    #[test]
+    fn a_wish_of_nobody_in_particular_is_asked_once() {
+        let start = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        requests.want(start);
+        assert!(!requests.poll(start));
+        assert!(requests.poll(start + INTERVAL));
+        let later = start + 10 * INTERVAL;
+        requests.want(later);
+        assert!(requests.poll(later));
+        requests.want(later);
+        requests.received();
+        assert!(!requests.poll(later + INTERVAL));
         assert_eq!(requests.sent(), 2);
     }
 

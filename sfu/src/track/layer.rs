@@ -20,6 +20,9 @@ use crate::rtp::sequence::Extender;
 /// Silence after which a layer counts as switched off by its publisher. A camera in the dark still sends five frames a
 /// second; browsers stop a layer for seconds at least.
 const SILENCE: Duration = Duration::from_millis(1_500);
+/// Silence after which missing packets are taken for lost: a publisher keeps what it has sent for about as long, and
+/// retransmissions that come later are too late for a picture.
+const AWAY: Duration = Duration::from_secs(1);
 /// Silence after which a layer is dead while another layer of the track goes on, as a multiple of the longest recent
 /// gap. All layers show the same camera, so that darkness or a lost network silences them together. Four, because lost
 /// packets stretch a gap to two or three times its length.
@@ -61,6 +64,8 @@ pub(crate) struct Layer {
     /// highest number of the stream before.
     anew: Option<u64>,
     last_packet: Option<Instant>,
+    /// The newest packet came after a silence in which others were lost.
+    returns: bool,
     /// The longest time between two packets, lately.
     gap: Duration,
     looked_at: Option<Instant>,
@@ -99,6 +104,7 @@ impl Layer {
             extender: Extender::default(),
             anew: None,
             last_packet: None,
+            returns: false,
             gap: Duration::ZERO,
             looked_at: None,
             alive: false,
@@ -169,6 +175,7 @@ impl Layer {
         if let Some(before) = self.anew.take() {
             self.extender = Extender::after(before, packet.sequence);
         }
+        let before = self.extender.highest();
         let sequence = self.extender.extend(packet.sequence);
         let arrival = self.nack.as_mut().map(|nack| nack.receive(now, sequence));
         if arrival == Some(Arrival::Duplicate) {
@@ -195,6 +202,7 @@ impl Layer {
             if gap < SILENCE {
                 self.gap = gap.max(self.gap - self.gap / 64);
             }
+            self.returns = gap >= AWAY && before.is_some_and(|before| sequence > before + 1);
         }
         if self.nack.is_some() {
             self.keep(now, packet.caches, sequence, packet.datagram);
@@ -240,6 +248,10 @@ impl Layer {
 
     /// The frame info of a packet that was just received.
     pub(crate) fn describe(&mut self, now: Instant, packet: StreamPacket<'_>) -> Described {
+        // Viewers would ask as well, but some only after they have waited 3 s for a picture.
+        if std::mem::take(&mut self.returns) {
+            self.keyframes.want(now);
+        }
         let described = self.frames.receive(now, packet);
         self.height = self.frames.heights().into_iter().max().unwrap_or(0);
         described

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tertulia_sfu::Event;
+use tertulia_sfu::testing::network::PathModel;
 
 use crate::harness::{Sim, Video};
 
@@ -62,6 +63,41 @@ fn a_viewer_that_roams_is_followed() {
     sim.clients[viewer].roam(elsewhere(3));
     sim.run(15 * SECOND);
     assert_going_on(&sim, viewer, 8 * SECOND);
+}
+
+#[test]
+fn a_viewer_that_is_heard_again_is_sent_a_keyframe_before_it_asks() {
+    let (mut sim, publisher, viewer) = call(504);
+    // Browsers ask when they have waited for a picture for three seconds; this one never does.
+    sim.clients[viewer].wants_pictures = false;
+    let outage = PathModel {
+        loss: 1.0,
+        ..PathModel::LAN
+    };
+    sim.set_path(viewer, outage);
+    sim.run(3 * SECOND);
+    let before = sim.clients[publisher].keyframe_requests;
+    sim.set_path(viewer, PathModel::LAN);
+    sim.run(SECOND);
+    assert_eq!(sim.clients[publisher].keyframe_requests, before + 1);
+    assert_going_on(&sim, viewer, 4 * SECOND);
+}
+
+#[test]
+fn a_publisher_that_is_heard_again_is_asked_for_a_keyframe_before_a_viewer_asks() {
+    let (mut sim, publisher, viewer) = call(505);
+    sim.clients[viewer].wants_pictures = false;
+    let outage = PathModel {
+        loss: 1.0,
+        ..PathModel::LAN
+    };
+    sim.set_path(publisher, outage);
+    sim.run(3 * SECOND);
+    let before = sim.clients[publisher].keyframe_requests;
+    sim.set_path(publisher, PathModel::LAN);
+    sim.run(SECOND);
+    assert_eq!(sim.clients[publisher].keyframe_requests, before + 1);
+    assert_going_on(&sim, viewer, 4 * SECOND);
 }
 
 #[test]

@@ -20,9 +20,11 @@ export const SLOW_CAMERA = {
   also: ["--use-fake-device-for-media-stream=fps=10"],
 };
 
-/** @param {{ without?: string[], also?: string[] }} [changes] to the flags */
-export function launch({ without = [], also = [] } = {}) {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** The browser of all tests. */
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** @param {{ without?: string[], also?: string[], executablePath?: string }} [changes] to the flags, and to what is started */
+export function launch({ without = [], also = [], executablePath = CHROMIUM } = {}) {
   return chromium.launch({ executablePath, args: [...FLAGS.filter((flag) => !without.includes(flag)), ...also] });
 }
 

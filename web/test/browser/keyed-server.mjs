@@ -11,11 +11,12 @@ export function tertulia(...args) {
   return execFileSync(process.env.TERTULIA_BIN, args, { encoding: "utf8" }).trim();
 }
 
-export async function startWithKeys() {
+/** @param {{ host?: string, flags?: string[] }} [options] `host`: the address of its page; `flags`: more of the server's */
+export async function startWithKeys({ host, flags = [] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "tertulia-keys-"));
   const keys = join(folder, "keys.json");
   writeFileSync(keys, tertulia("key"));
-  const server = await Server.start({ arrange: async () => ["--keys", keys] });
+  const server = await Server.start({ host, arrange: async () => ["--keys", keys, ...flags] });
   return {
     server,
     /** The folder of its key, for other files too. */

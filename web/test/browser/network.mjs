@@ -1,5 +1,5 @@
 /**
- * A network namespace of the tests' own. Firefox gathers no candidates on loopback, and a machine may have nothing
+ * A network namespace of the tests' own. Browsers gather no candidates on loopback, and a machine may have nothing
  * else. The namespace and the link in it end with the last process in it: nothing is left to remove, however a test
  * ends.
  */
@@ -41,11 +41,12 @@ const asBefore = (way) => (way[0] === "sudo" ? ["setpriv", `--reuid=${uid}`, `--
  * Runs a test file once more inside the namespace. The runner that reads our output reads the other's instead.
  *
  * @param {string} url the file's `import.meta.url`
+ * @param {{ asRoot?: boolean }} [options] `asRoot`: it makes further namespaces
  */
-export async function runInside(url) {
+export async function runInside(url, { asRoot = false } = {}) {
   const way = WAYS.find(works);
   if (!way) throw new Error(refusal());
-  const [command, ...flags] = [...way, "sh", "-ec", `${LINK} && exec "$@"`, "sh", ...asBefore(way)];
+  const [command, ...flags] = [...way, "sh", "-ec", `${LINK} && exec "$@"`, "sh", ...(asRoot ? [] : asBefore(way))];
   const child = spawn(command, [...flags, process.execPath, ...process.execArgv, fileURLToPath(url)], {
     stdio: "inherit",
     env: { ...process.env, [INSIDE]: ADDRESS },
@@ -63,7 +64,7 @@ function works(way) {
 
 function refusal() {
   return [
-    "The tests with Firefox need a network namespace with a link in it, since Firefox gathers no candidates on loopback.",
+    "These tests need a network namespace with a link in it, since browsers gather no candidates on loopback.",
     "It cannot be made here. Run them as root, let sudo work without a password, or allow unprivileged user namespaces",
     "(sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0).",
     "`unshare` (util-linux) and `ip` (iproute2) must be installed.",

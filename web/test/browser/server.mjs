@@ -13,23 +13,26 @@ export class Server {
   /** @type {import("node:child_process").ChildProcess | null} */
   #process = null;
   #arguments = [];
+  #binary = "";
   log = "";
 
   /**
-   * @param {{ arrange?: (mediaPort: number) => Promise<string[]>, secure?: boolean }} [options] `arrange`: what must be
-   *   there before the server; returns flags for it. Then it is always one of ours. `secure`: by these flags it speaks TLS
+   * @param {{ arrange?: (mediaPort: number) => Promise<string[]>, secure?: boolean, host?: string, binary?: string }} [options]
+   *   `arrange`: what must be there before the server; returns flags for it. Then it is always one of ours. `secure`: by
+   *   these flags it speaks TLS. `host`: the address of its page. `binary`: another one than ours, with its own page
    */
-  static async start({ arrange, secure = false } = {}) {
+  static async start({ arrange, secure = false, host = "127.0.0.1", binary } = {}) {
     const server = new Server();
     server.url = arrange ? undefined : process.env.TERTULIA_URL;
     if (server.url) return server;
-    if (!process.env.TERTULIA_BIN) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
-    const listen = `127.0.0.1:${await freeTcpPort()}`;
+    server.#binary = binary ?? process.env.TERTULIA_BIN;
+    if (!server.#binary) throw new Error("Set TERTULIA_BIN to the server's binary, or TERTULIA_URL.");
+    const listen = `${host}:${await freeTcpPort(host)}`;
     server.url = `${secure ? "https" : "http"}://${listen}/`;
     const mediaPort = await freeUdpPort();
     server.#arguments = ["--listen", listen, "--media-port", String(mediaPort), "--workers", "1"];
     server.#arguments.push(...((await arrange?.(mediaPort)) ?? []));
-    server.#arguments.push("--web-dir", fileURLToPath(new URL("../..", import.meta.url)));
+    if (!binary) server.#arguments.push("--web-dir", fileURLToPath(new URL("../..", import.meta.url)));
     await server.run();
     return server;
   }
@@ -41,7 +44,7 @@ export class Server {
 
   /** Starts the process, or starts it again on the same ports. */
   async run() {
-    const child = spawn(process.env.TERTULIA_BIN, this.#arguments, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(this.#binary, this.#arguments, { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (this.log += text));
     const deadline = Date.now() + START_PATIENCE_MS;
@@ -97,8 +100,9 @@ function answers(url) {
   });
 }
 
-async function freeTcpPort() {
-  const probe = createServer().listen(0, "127.0.0.1");
+/** @param {string} host */
+async function freeTcpPort(host) {
+  const probe = createServer().listen(0, host);
   await once(probe, "listening");
   const { port } = probe.address();
   probe.close();

@@ -6,14 +6,15 @@ import { Liveness, onWake } from "../../client/liveness.js";
 test.afterEach(() => mock.timers.reset());
 
 function watching() {
-  mock.timers.enable({ apis: ["setInterval", "Date"] });
+  mock.timers.enable({ apis: ["setInterval", "setTimeout", "Date"] });
   const told = { pings: 0, dead: 0 };
-  const liveness = new Liveness({ ping: () => (told.pings += 1), dead: () => (told.dead += 1) });
+  const doubts = [];
+  const liveness = new Liveness({ ping: () => (told.pings += 1), doubt: () => doubts.push(Date.now()), dead: () => (told.dead += 1) });
   liveness.start(5_000);
   const run = (ms) => {
     for (let left = ms; left > 0; left -= 500) mock.timers.tick(500);
   };
-  return { liveness, told, run };
+  return { liveness, told, doubts, run };
 }
 
 test("a silent connection is dead after 5 s, asked twice before", () => {
@@ -44,6 +45,28 @@ test("one that may be dead has 1.5 s to prove the contrary, however often it is 
   liveness.check();
   run(500);
   assert.equal(told.dead, 1);
+});
+
+test("a check that is not answered at once is doubted once, and what is heard ends the doubt", () => {
+  const { liveness, told, doubts, run } = watching();
+  run(4_500);
+  assert.deepEqual(doubts, [], "an ordinary ping has time");
+  liveness.heard();
+  liveness.check();
+  assert.ok(liveness.isChecking);
+  run(500);
+  assert.equal(doubts.length, 1);
+  liveness.heard();
+  assert.ok(!liveness.isChecking);
+  run(500);
+  liveness.check();
+  mock.timers.tick(400);
+  liveness.heard();
+  run(4_000);
+  liveness.check();
+  liveness.stop();
+  run(4_000);
+  assert.deepEqual([doubts.length, told.dead], [1, 0]);
 });
 
 test("a timer that comes late is no proof of death, but a reason to ask", () => {
