@@ -48,6 +48,11 @@ pub use transport::{Transport, TransportName};
 
 /// Clients who join at a time: enough to keep a server busy, few beside the connections that a kernel lets wait.
 const JOINING: usize = 64;
+/// The time over which clients join: pings go on from there at this interval, and are spread then as those of people who
+/// came one after the other.
+const JOINS: Duration = PING_EVERY;
+/// The time for which the server is observed before anybody joins.
+const EMPTY: Duration = Duration::from_secs(5);
 /// Time between phases, beside the interval of plain polls: news of joins and late replies are over by then.
 const SETTLE: Duration = Duration::from_secs(1);
 /// The longest wait for lines that were said, beside two intervals of plain polls. No server is so late.
@@ -177,6 +182,9 @@ impl<P: Fn(String)> Measurement<'_, P> {
             rss_before: scene.server.as_ref().and_then(Process::rss),
             ..Measured::default()
         };
+        let before = scene.mark();
+        self.pass(EMPTY, "empty server").await;
+        measured.empty = scene.since(&before);
         let books = Arc::new(Books::default());
         let people = self.gather(&page, &books, &scene, rooms).await;
         measured.joined = people.listeners.len() + people.speakers.len();
@@ -214,7 +222,10 @@ impl<P: Fn(String)> Measurement<'_, P> {
         let speaker = seat(Part::Speaker, &scene.speakers);
         let mut people = People::default();
         let mut joining = JoinSet::new();
-        for number in 0..self.clients + rooms {
+        let all = self.clients + rooms;
+        let begin = Instant::now();
+        for number in 0..all {
+            sleep_until(begin + JOINS.mul_f64(number as f64 / all as f64)).await;
             // The speakers come first.
             let (seat, room) = match number.checked_sub(rooms) {
                 None => (speaker.clone(), number),

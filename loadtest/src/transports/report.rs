@@ -72,6 +72,8 @@ pub struct Measured {
     pub line_bytes: f64,
     /// From a line's making to each listener.
     pub delay_ms: Percentiles,
+    /// The server before anybody joined.
+    pub empty: Phase,
     /// Traffic of listeners until everybody was in.
     pub joining: Tally,
     pub talk: Phase,
@@ -114,9 +116,11 @@ pub struct Figures {
     pub idle_bytes_per_minute: Option<f64>,
     /// Requests of one listener while nobody talks.
     pub idle_requests_per_minute: Option<f64>,
-    /// Processor time of the server in microseconds while speakers talk, for each line that anybody heard.
+    /// Processor time of the server in microseconds while speakers talk, beside that of the empty server, for each line
+    /// that anybody heard.
     pub cpu_us_per_message: Option<f64>,
-    /// Processor time of the server in milliseconds while nobody talks, for each client and minute.
+    /// Processor time of the server in milliseconds while nobody talks, beside that of the empty server, for each client
+    /// and minute.
     pub cpu_ms_per_idle_minute: Option<f64>,
     /// Memory of the server in bytes for each client.
     pub memory_per_client: Option<f64>,
@@ -149,11 +153,11 @@ impl Measured {
             requests_per_minute: of(talk.listeners.requests, talk_minutes),
             idle_bytes_per_minute: of(idle.listeners.bytes(), idle_minutes),
             idle_requests_per_minute: of(idle.listeners.requests, idle_minutes),
-            cpu_us_per_message: talk
-                .server_cpu_s
+            cpu_us_per_message: self
+                .cpu_beside_empty(talk)
                 .and_then(|used| ratio(used * 1e6, heard + self.echoed as f64)),
-            cpu_ms_per_idle_minute: idle
-                .server_cpu_s
+            cpu_ms_per_idle_minute: self
+                .cpu_beside_empty(idle)
                 .and_then(|used| ratio(used * 1e3, everybody * idle.seconds / 60.0)),
             memory_per_client: self
                 .rss_before
@@ -162,6 +166,13 @@ impl Measured {
             bytes_per_join: of(self.joining.bytes(), listeners),
             connections: of(connections, listeners),
         }
+    }
+
+    /// Processor seconds of the server in a phase, without those that it takes empty.
+    fn cpu_beside_empty(&self, phase: &Phase) -> Option<f64> {
+        let empty = &self.empty;
+        let share = ratio(empty.server_cpu_s?, empty.seconds)?;
+        Some((phase.server_cpu_s? - share * phase.seconds).max(0.0))
     }
 
     /// Reasons that something other than the server and the transport may explain the figures.
@@ -228,12 +239,18 @@ mod tests {
             said: 30,
             heard: 300,
             echoed: 30,
+            empty: Phase {
+                seconds: 5.0,
+                server_cpu_s: Some(0.005),
+                ..Phase::default()
+            },
             joining: tally(10_000, 30_000, 20),
             talk: Phase {
                 seconds: 30.0,
                 listeners: tally(60_000, 120_000, 600),
                 speakers: tally(12_000, 15_000, 90),
-                server_cpu_s: Some(0.033),
+                // 30 ms of these are the empty server's.
+                server_cpu_s: Some(0.063),
                 bots_cpu_share: Some(0.5),
                 background_share: Some(0.05),
             },
@@ -241,7 +258,7 @@ mod tests {
                 seconds: 90.0,
                 listeners: tally(3_000, 6_000, 60),
                 speakers: tally(300, 600, 6),
-                server_cpu_s: Some(0.066),
+                server_cpu_s: Some(0.156),
                 bots_cpu_share: None,
                 background_share: None,
             },
