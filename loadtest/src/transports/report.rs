@@ -9,6 +9,8 @@ use crate::report::Percentiles;
 const BUSIEST_BOTS: f64 = 0.9;
 /// Share of the server's cores that other programs may use.
 const BACKGROUND: f64 = 0.1;
+/// Share of the polls that are due which may be missing: clients or server that are late show in each figure.
+const MISSING_POLLS: f64 = 0.03;
 /// Shorter phases say nothing about a minute.
 const SHORTEST_S: f64 = 5.0;
 
@@ -197,8 +199,21 @@ impl Measured {
                     share * 100.0
                 ));
             }
+            if let Some(share) = self.missing_polls(phase).filter(|it| *it > MISSING_POLLS) {
+                reasons.push(format!(
+                    "{name}: {:.0}% of the polls were missing, as clients or server were late",
+                    share * 100.0
+                ));
+            }
         }
         reasons
+    }
+
+    /// The share of plain polls that did not come in a phase. One of each client may be before it, and one after it.
+    fn missing_polls(&self, phase: &Phase) -> Option<f64> {
+        let least = (phase.seconds / self.poll_interval_s?).floor() - 1.0;
+        let due = least * self.clients as f64;
+        ratio(due - phase.listeners.requests as f64, due)
     }
 }
 
@@ -311,6 +326,14 @@ mod tests {
                 "idle: other programs used 30%",
             ),
             (|it| it.idle.seconds = 2.0, "idle: 2.0 s are too short"),
+            // Thirty polls of each are due in 90 s.
+            (
+                |it| {
+                    it.poll_interval_s = Some(3.0);
+                    it.idle.listeners.requests = 20 * 26;
+                },
+                "idle: 10% of the polls were missing",
+            ),
         ] {
             let mut measured = measured();
             change(&mut measured);
