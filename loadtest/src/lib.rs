@@ -25,6 +25,7 @@ pub mod scenario;
 pub mod sdp;
 pub mod server;
 pub mod sweep;
+pub mod transports;
 pub mod whip;
 pub mod wire;
 

@@ -16,6 +16,7 @@ use tertulia_loadtest::mesh::{self, MeshReport};
 use tertulia_loadtest::report::{self, Report};
 use tertulia_loadtest::scenario::{self, BotKind, Scenario, catalog};
 use tertulia_loadtest::sweep::{Ended, Objective, Over, Point, SweepReport, Verdict};
+use tertulia_loadtest::transports::{self, TransportsReport};
 use tertulia_signaling::{Config, Node};
 
 /// Maps whose keys are data.
@@ -158,6 +159,15 @@ fn keys_of_reports_are_as_they_were() {
         ..CrowdReport::default()
     };
     holds("crowd-keys.txt", &text_of(&keys_of(&[json!(crowd)])));
+    let compared = TransportsReport {
+        measured: vec![transports::Measured {
+            invalid_reasons: vec![String::new()],
+            ..transports::Measured::default()
+        }],
+        ..TransportsReport::default()
+    };
+    let compared = text_of(&keys_of(&[json!(compared)]));
+    holds("transports-keys.txt", &compared);
 }
 
 #[test]
@@ -255,6 +265,7 @@ fn flags_are_as_they_were() {
         "sweep",
         "mesh",
         "crowd",
+        "transports",
         "impair",
     ] {
         let help = said(&[command, "--help"]);

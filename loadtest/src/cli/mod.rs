@@ -12,6 +12,7 @@ mod impair;
 mod mesh;
 mod report;
 mod sweep;
+mod transports;
 
 /// Headless bots for a Tertulia server: they join, publish real media and check what they receive.
 #[derive(Parser, Debug)]
@@ -53,6 +54,12 @@ enum Command {
     ///
     /// Exit status: 1 when somebody could not join, or was dropped.
     Crowd(Box<crowd::CrowdArgs>),
+    /// Set polling, long polling, server-sent events and a WebSocket side by side: latency, bytes, requests, cost.
+    ///
+    /// Clients without media talk in small rooms, and are silent for a while, by each transport and in each number. Exit
+    /// status: 1 when a message did not come once and in order at each client, or somebody could not join; 2 when the command
+    /// line is wrong; 3 when all that is well, but something other than the server may explain the figures.
+    Transports(Box<transports::TransportsArgs>),
     /// A UDP proxy that loses, delays and reorders, to stand between real clients and a server.
     ///
     /// Clients send to --listen; the server announces that address to them (`tertulia
@@ -91,6 +98,7 @@ impl Cli {
             Command::Sweep(sweep) => sweep.run().await,
             Command::Mesh(mesh) => mesh.run().await,
             Command::Crowd(crowd) => crowd.run().await,
+            Command::Transports(transports) => transports.run().await,
             Command::Impair(impair) => impair.run().await,
         };
         status.unwrap_or_else(|Failed(status, error)| {
@@ -151,6 +159,9 @@ mod tests {
             "mesh --people 4 --video 720p --audio --duration 10s --json -",
             "crowd --people 2000 --clients plain --rate 20 --duration 5s --changes chat,come-and-go --spawn \
              --server-cores 0 --bot-cores 1 --json -",
+            "transports --clients 1,1000 --transports websocket,polling --poll-interval 1s,5s --per-room 10 \
+             --messages-per-second 2 --seconds 60 --idle-seconds 50 --spawn --server-cores 0 --bot-cores 1 --json t.json \
+             --out t.md --quiet",
             "impair --listen 127.0.0.1:9000 --to 127.0.0.1:10000 --rate-down 500k --queue-down 200ms \
              --loss-down 5% --delay-down 30ms --jitter-down 5ms --burst-up 5%/8 --reorder-up 2%/20ms \
              --noise-up 20%/500ms --rival-down 60ms --overtake-up yes --queue-bytes-up 64000 --seed 7 \
@@ -212,6 +223,9 @@ mod tests {
             "crowd --changes weather",
             "crowd --spawn --server-pid 7",
             "mesh --video 720p-simulcast",
+            "transports --clients 0",
+            "transports --transports carrier-pigeon",
+            "transports --spawn --url http://127.0.0.1:8080",
             "impair --listen 127.0.0.1:9000",
             "impair --listen 9000 --to 127.0.0.1:10000",
             "impair --listen 127.0.0.1:9000 --to 127.0.0.1:10000 --rate-down fast",

@@ -36,7 +36,7 @@ const START: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Limits that a load test may exceed and a server's defaults forbid.
-const CONFIGURATION: &str = "[limits]\nconnections = 60000\nrooms = 60000\n\
+const CONFIGURATION: &str = "[limits]\nconnections = 60000\nhttp_connections = 60000\nrooms = 60000\n\
     participants_per_room = 20000\nmessages_per_second = 1000\nmessage_burst = 20000\n\
     outgoing_queue = 65536\nconnections_per_address = 0\njoins_per_minute_per_address = 0\n";
 

@@ -1,4 +1,4 @@
-//! The rights of the page, as its headers tell a browser.
+//! The rights of the page, as its headers tell a browser; and the one header that other answers need.
 
 use axum::extract::Request;
 use axum::http::HeaderName;
@@ -22,6 +22,7 @@ const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(se
      speaker-selection=(self), autoplay=(self), fullscreen=(self), picture-in-picture=(self), \
      screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=()";
 
+/// Headers of all that a browser may show as a document.
 pub(super) async fn secure(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -35,5 +36,15 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    response
+}
+
+/// The header of answers that only programs read: no document is made of them, which the others are about. Clients that
+/// poll get such an answer every second or so.
+pub(super) async fn plain(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let nosniff = HeaderValue::from_static("nosniff");
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
 }

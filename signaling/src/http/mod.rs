@@ -61,9 +61,9 @@ pub(crate) fn router(
     Router::new()
         .route("/healthz", get(health::healthz))
         .with_state(rooms)
-        .merge(sockets)
         .fallback_service(get(assets::serve).with_state(Arc::new(assets)))
         .layer(from_fn(headers::secure))
+        .merge(sockets.layer(from_fn(headers::plain)))
 }
 
 /// The list of pages at `/`, for who opens the admin listener in a browser.

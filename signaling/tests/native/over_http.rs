@@ -497,6 +497,35 @@ async fn the_door_is_that_of_websockets() {
     assert_eq!((status, &reply["code"]), (503, &json!("shutting_down")));
 }
 
+/// A client that polls is sent the head of an answer each time.
+#[tokio::test]
+async fn answers_have_no_headers_that_are_for_documents() {
+    let server = Server::start().await;
+    let (polls, _) = Polls::open(&server, json!([join("Ada")])).await;
+    let body = polls.body(0).to_string();
+    let unknown = json!({"connection": "AAAAAAAAAAAAAAAAAAAAAA"}).to_string();
+    for (path, body, status) in [
+        ("poll", &body, 200),
+        ("send", &body, 200),
+        ("poll", &unknown, 404),
+    ] {
+        let reply = post_with(server.addr, path, JSON, body).await;
+        assert_eq!(reply.status, status, "{path}");
+        let mut names: Vec<_> = reply.headers.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let expected = [
+            "access-control-allow-origin",
+            "cache-control",
+            "content-length",
+            "content-type",
+            "date",
+            "x-content-type-options",
+        ];
+        assert_eq!(names, expected, "{path}");
+        assert_eq!(reply.headers["x-content-type-options"], "nosniff");
+    }
+}
+
 #[tokio::test]
 async fn operators_see_sockets_and_sessions() {
     let server = Server::start().await;
